@@ -1,0 +1,201 @@
+//! The errors of the host, one enum a floor: what was refused and why, what a caller asked for and cannot have, what kept the
+//! host from starting.
+
+use crate::{
+    event::Step,
+    image::{OpenError, compat::Difference, lint::LintError, stage::StageError},
+    instance::HookError,
+};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+/// An artifact that was refused. The slot keeps the generation that it has, and nothing of the candidate stays.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The slot it was for, if the file got so far as to say it.
+    pub slot: Option<Arc<str>>,
+    /// The candidate's number, if it got so far as to have one.
+    pub candidate: Option<u64>,
+    /// The generation that serves on.
+    pub serving: Option<u64>,
+    /// The file.
+    pub path: PathBuf,
+    /// The step that refused it.
+    pub step: Step,
+    /// Why.
+    pub cause: Arc<Cause>,
+}
+
+/// Why an artifact was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It could not be read or copied.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// Its bytes are not an artifact that this host may open.
+    #[error(transparent)]
+    Lint(#[from] LintError),
+    /// It could not be mapped, or is not what was linted.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A hook of the plugin refused.
+    #[error("{}", HookWords(*.0, .1))]
+    Hook(Hook, HookError),
+    /// Calls into the old generation did not come back in time for the state to be handed over.
+    #[error("calls into the serving generation did not come back within {0:?}, so its state could not be handed over")]
+    Busy(Duration),
+}
+
+/// A hook of a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hook {
+    /// The constructor, `Default::default`.
+    Create,
+    /// Encoding the old instance's state.
+    Snapshot,
+    /// Decoding the state in the new instance.
+    Restore,
+    /// `Plugin::start`.
+    Start,
+}
+
+struct HookWords<'a>(Hook, &'a HookError);
+
+impl fmt::Display for HookWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (subject, error) = (self.0, self.1);
+        match subject {
+            Hook::Create => write!(f, "its constructor failed: {error}"),
+            Hook::Snapshot => write!(f, "the serving generation's state could not be encoded: {error}"),
+            Hook::Restore => write!(f, "the state of the serving generation does not fit it: {error}"),
+            Hook::Start => write!(f, "its `start` failed: {error}"),
+        }
+    }
+}
+
+impl Cause {
+    /// What the person who built the artifact, or runs the host, can do.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Stage(_) => {
+                "make the file readable for the host and publish it again, best by renaming it into the folder"
+            }
+            Self::Lint(error) => return error.remedy().to_string(),
+            Self::Open(OpenError::Loader(_)) => "install what the loader misses, or link the plugin against what is there",
+            Self::Open(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
+            Self::Hook(Hook::Create | Hook::Start, _) => "mend the plugin and publish it again",
+            Self::Hook(..) => {
+                "give new fields of the state #[serde(default)], and keep the names and types of those that stay"
+            }
+            Self::Busy(_) => "let calls return, or raise the host's drain_deadline; the artifact can be published again",
+        }
+        .to_owned()
+    }
+
+    /// Whether the same bytes would fail again, whatever else changes.
+    pub(crate) fn is_of_the_bytes(&self) -> bool {
+        !matches!(self, Self::Stage(_) | Self::Busy(_))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.slot, self.candidate) {
+            (Some(slot), Some(number)) => write!(f, "slot {slot:?}: generation {number}")?,
+            (Some(slot), None) => write!(f, "slot {slot:?}: an artifact")?,
+            (None, _) => write!(f, "a file")?,
+        }
+        write!(f, " was refused at {}: {}", self.step, self.cause)?;
+        write!(f, "\n  file: {}", self.path.display())?;
+        write!(f, "\n  what to do: {}", self.cause.remedy())?;
+        match self.serving {
+            Some(number) => write!(f, "\n  generation {number} serves on"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Why a slot could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SlotError {
+    /// No artifact of this name was loaded.
+    #[error("no slot {name:?}: {}", NoSlot(.known, .refusals))]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+        /// What was refused for a slot of this name, or before it had said its name.
+        refusals: Vec<Refusal>,
+    },
+    /// The plugin was built for another interface than the caller's.
+    #[error("slot {name:?} does not have the interface that was asked for: {}", Differences(.differences))]
+    Interface {
+        /// The slot.
+        name: String,
+        /// How they differ.
+        differences: Vec<Difference>,
+    },
+    /// Another claim owns it.
+    #[error("slot {name:?} is claimed; it has one owner at a time, drop that claim first")]
+    Claimed {
+        /// The slot.
+        name: String,
+    },
+    /// `Slot` handles are out, so it cannot have one owner.
+    #[error("slot {name:?} is shared: {handles} `Slot` handle(s) are out, drop them first")]
+    Shared {
+        /// The slot.
+        name: String,
+        /// How many.
+        handles: usize,
+    },
+}
+
+struct NoSlot<'a>(&'a [String], &'a [Refusal]);
+
+impl fmt::Display for NoSlot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => write!(
+                f,
+                "nothing was loaded yet; publish a plugin of this name (`cargo xtask build-plugin NAME`)"
+            )?,
+            known => write!(f, "there are {}", known.join(", "))?,
+        }
+        self.1.iter().try_for_each(|refusal| write!(f, "\n  {refusal}"))
+    }
+}
+
+struct Differences<'a>(&'a [Difference]);
+
+impl fmt::Display for Differences<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|difference| write!(f, "\n  {difference}"))
+    }
+}
+
+/// Why a host could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Its private folder could not be made.
+    #[error(transparent)]
+    Private(#[from] StageError),
+    /// The folder cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] crate::watch::WatchError),
+    /// A thread could not be started.
+    #[error("the host's thread {name:?} could not be started: {source}")]
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}

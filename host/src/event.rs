@@ -1,0 +1,417 @@
+//! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
+//! line, tests) is derived from it.
+
+use crate::{
+    error::Refusal,
+    image::{QuarantineReason, UnloadReport},
+};
+use parking_lot::{Condvar, Mutex};
+use std::{
+    collections::VecDeque,
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// A step of a reload, in the order in which they happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// From the file system's event to the reload thread's taking it up.
+    Notice,
+    /// The file is read and hashed.
+    Stage,
+    /// The bytes are checked; nothing is executed.
+    Lint,
+    /// The private copy is written and mapped.
+    Open,
+    /// The mapped image is checked.
+    Verify,
+    /// The instance is made.
+    Create,
+    /// The state is handed over.
+    Migrate,
+    /// The instance acquires what it needs.
+    Start,
+    /// The pointer moves.
+    Swap,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Notice => "notice",
+            Self::Stage => "stage",
+            Self::Lint => "lint",
+            Self::Open => "open",
+            Self::Verify => "verify",
+            Self::Create => "create",
+            Self::Migrate => "migrate",
+            Self::Start => "start",
+            Self::Swap => "swap",
+        })
+    }
+}
+
+/// A slot moved on.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ReloadReport {
+    /// The slot.
+    pub slot: Arc<str>,
+    /// The generation that serves from now on.
+    pub generation: u64,
+    /// The one that served before.
+    pub replaced: Option<u64>,
+    /// The artifact's file.
+    pub path: PathBuf,
+    /// The artifact's content, blake3.
+    pub hash: String,
+    /// How large the state was that was handed over, encoded; none if the plugin has none or nobody served before.
+    pub state_bytes: Option<usize>,
+    /// How long each step took. A claimed slot waits for its owner's `sync` between two of them; that wait is in none.
+    pub steps: Vec<(Step, Duration)>,
+    /// From the notice to the swap, waiting included.
+    pub total: Duration,
+}
+
+/// A generation is gone, or kept for a reason.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RetireReport {
+    /// The slot.
+    pub slot: Arc<str>,
+    /// The generation.
+    pub generation: u64,
+    /// Whether it ever served; false for a candidate that was refused.
+    pub served: bool,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the swap until its last holder let go.
+    pub held: Duration,
+    /// How its `stop` ended, if badly.
+    pub stop_error: Option<String>,
+    /// How its destructor ended, if badly.
+    pub destroy_error: Option<String>,
+    /// Stopping and dropping the instance.
+    pub ending: Duration,
+}
+
+/// How a generation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Proven gone: neither the loader's list nor the kernel's knows its image any more.
+    Unmapped(UnloadReport),
+    /// Kept mapped, because unmapping it would not be safe.
+    Quarantined(QuarantineReason),
+}
+
+/// Something that happened in the host.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A file was noticed.
+    Noticed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is not taken yet: somebody is still writing it. It is looked at again by itself.
+    Waiting {
+        /// The file.
+        path: PathBuf,
+        /// What it waits for.
+        why: String,
+    },
+    /// The file's content is what serves already: nothing to do.
+    Unchanged {
+        /// The slot.
+        slot: Arc<str>,
+        /// The file.
+        path: PathBuf,
+        /// The generation that serves.
+        generation: u64,
+    },
+    /// A content that was refused before stands there again: not tried again.
+    StillRefused {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was read and its bytes passed the lint.
+    Linted {
+        /// The slot that it is for.
+        slot: Arc<str>,
+        /// What is unusual about it, if anything.
+        warnings: Vec<String>,
+    },
+    /// The copy is mapped and verified.
+    Opened {
+        /// The slot.
+        slot: Arc<str>,
+        /// The number that the candidate has from here on.
+        generation: u64,
+    },
+    /// The instance was made.
+    Created {
+        /// The slot.
+        slot: Arc<str>,
+        /// The candidate.
+        generation: u64,
+    },
+    /// The candidate waits for the owner's `sync`.
+    Staged {
+        /// The slot.
+        slot: Arc<str>,
+        /// The candidate.
+        generation: u64,
+    },
+    /// A newer candidate took the place of one that still waited.
+    Superseded {
+        /// The slot.
+        slot: Arc<str>,
+        /// The candidate that will never serve.
+        generation: u64,
+    },
+    /// The slot moved on.
+    Swapped(ReloadReport),
+    /// An artifact was refused; the slot keeps what it has.
+    Refused(Refusal),
+    /// A retired generation is still held after the drain deadline. The host serves on; nothing is forced.
+    Straggling {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+        /// Who holds it, as far as is known.
+        holders: Vec<String>,
+    },
+    /// A generation ended.
+    Retired(RetireReport),
+    /// The reason of a quarantine went away, and the image with it.
+    Released {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+        /// What it left.
+        report: UnloadReport,
+    },
+    /// A call ended with an error.
+    CallFailed {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation that was called.
+        generation: u64,
+        /// The method.
+        method: &'static str,
+        /// The error, in words.
+        error: String,
+    },
+    /// A thread that a plugin started panicked; no caller saw it.
+    ThreadPanicked {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+        /// The panic, in words.
+        message: String,
+    },
+    /// The watched folder is not there (any more); it is taken up again when it comes back.
+    FolderMissing {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The watched folder is there (again).
+    FolderBack {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The host has let go of everything; what still comes are the ends of generations.
+    ShutDown,
+    /// This stream was read too slowly, and the oldest events were dropped from it.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// An event with its place in the host's history.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Record {
+    /// From 0, without gaps.
+    pub sequence: u64,
+    /// When it was recorded.
+    pub at: SystemTime,
+    /// What happened.
+    pub event: Event,
+}
+
+/// How many events are kept for those who read late.
+const KEPT: usize = 8192;
+
+/// The host's history, written from any thread. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Log(Arc<Shared>);
+
+struct Shared {
+    history: Mutex<History>,
+    grown: Condvar,
+}
+
+struct History {
+    /// The sequence number of the oldest record kept.
+    first: u64,
+    records: VecDeque<Arc<Record>>,
+    closed: bool,
+}
+
+impl Log {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Shared {
+            history: Mutex::new(History {
+                first: 0,
+                records: VecDeque::new(),
+                closed: false,
+            }),
+            grown: Condvar::new(),
+        }))
+    }
+
+    pub(crate) fn push(&self, event: Event) {
+        trace(&event);
+        let mut history = self.0.history.lock();
+        if history.records.len() == KEPT {
+            history.records.pop_front();
+            history.first += 1;
+        }
+        let sequence = history.first + history.records.len() as u64;
+        history.records.push_back(Arc::new(Record {
+            sequence,
+            at: SystemTime::now(),
+            event,
+        }));
+        drop(history);
+        self.0.grown.notify_all();
+    }
+
+    /// Streams end when they have read what is there.
+    pub(crate) fn close(&self) {
+        self.0.history.lock().closed = true;
+        self.0.grown.notify_all();
+    }
+
+    pub(crate) fn stream(&self) -> Events {
+        Events {
+            log: self.clone(),
+            next: 0,
+        }
+    }
+}
+
+/// A stream of the host's events, from the oldest that is still kept. Made by [`Host::events`](crate::Host::events).
+///
+/// Each stream sees every event once, in order. The host keeps the last 8,192; a stream that falls further behind gets one
+/// [`Event::Lagged`] in place of those it missed.
+pub struct Events {
+    log: Log,
+    next: u64,
+}
+
+impl Events {
+    /// Waits for the next event. `None` when the host has shut down and everything was read.
+    pub fn recv(&mut self) -> Option<Arc<Record>> {
+        self.wait(None)
+    }
+
+    /// Waits for the next event, at most so long. `None` also when the time is over.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Option<Arc<Record>> {
+        self.wait(Instant::now().checked_add(timeout))
+    }
+
+    /// The next event, if there is one already.
+    pub fn try_recv(&mut self) -> Option<Arc<Record>> {
+        self.wait(Some(Instant::now()))
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> Option<Arc<Record>> {
+        let mut history = self.log.0.history.lock();
+        loop {
+            if self.next < history.first {
+                let missed = history.first - self.next;
+                let sequence = history.first - 1;
+                self.next = history.first;
+                return Some(Arc::new(Record {
+                    sequence,
+                    at: SystemTime::now(),
+                    event: Event::Lagged { missed },
+                }));
+            }
+            if let Some(record) = history.records.get((self.next - history.first) as usize) {
+                self.next += 1;
+                return Some(record.clone());
+            }
+            if history.closed {
+                return None;
+            }
+            match deadline {
+                None => self.log.0.grown.wait(&mut history),
+                Some(deadline) => {
+                    if self.log.0.grown.wait_until(&mut history, deadline).timed_out() {
+                        let late = (self.next.saturating_sub(history.first)) as usize;
+                        if late >= history.records.len() {
+                            return None;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for Events {
+    type Item = Arc<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.recv()
+    }
+}
+
+/// The same as `tracing` events, for hosts that have a subscriber.
+fn trace(event: &Event) {
+    match event {
+        Event::Swapped(report) => tracing::info!(
+            slot = &*report.slot,
+            generation = report.generation,
+            replaced = report.replaced,
+            micros = report.total.as_micros() as u64,
+            "swapped"
+        ),
+        Event::Refused(refusal) => tracing::error!("{refusal}"),
+        Event::Retired(report) => match &report.outcome {
+            Outcome::Unmapped(_) => {
+                tracing::info!(
+                    slot = &*report.slot,
+                    generation = report.generation,
+                    "retired; image proven unmapped"
+                );
+            }
+            Outcome::Quarantined(reason) => {
+                tracing::warn!(slot = &*report.slot, generation = report.generation, %reason, "retired; image quarantined");
+            }
+        },
+        Event::Straggling {
+            slot,
+            generation,
+            holders,
+        } => tracing::warn!(slot = &**slot, generation, ?holders, "retired generation is still held"),
+        Event::CallFailed { error, .. } => tracing::error!("{error}"),
+        Event::ThreadPanicked {
+            slot,
+            generation,
+            message,
+        } => tracing::error!(slot = &**slot, generation, message, "a thread of the plugin panicked"),
+        other => tracing::debug!(event = ?other),
+    }
+}

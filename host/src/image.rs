@@ -1,0 +1,23 @@
+//! Floor 1: from bytes to mapped code and back: stage, lint, open, verify, close, prove. Nothing here knows of slots or
+//! callers; an image does not know whether it serves.
+
+pub mod compat;
+pub mod lint;
+pub mod manifest;
+pub mod stage;
+
+mod ledger;
+mod loaded;
+mod open;
+mod panics;
+mod services;
+mod unload;
+
+pub(crate) use ledger::Ledger;
+pub use loaded::mapped_copies;
+pub use open::OpenError;
+pub(crate) use open::{Image, Opened};
+pub use panics::PanicReport;
+pub(crate) use panics::{take_panic, take_panic_text};
+pub use unload::{QuarantineReason, UnloadReport};
+pub(crate) use unload::{Unloading, close};

@@ -1,0 +1,357 @@
+//! What an image owns in this process beside its memory: thread-local destructors and values on the host's threads, threads
+//! of its own, file mappings. The image's replaced libc symbols write it (through `services`), the thread's end and the unload
+//! read it.
+//!
+//! # Why this is sound
+//! A destructor may be called only while its image is mapped. Every run of a destructor happens between `running += 1` and
+//! `running -= 1` under the ledger's lock with `closed` false at the start; `close` sets `closed` only at `running == 0` with no
+//! thread of the image alive, and the image is unmapped only after `close` succeeded. So a thread that ends either finds the
+//! ledger open, and the image stays until it is done, or finds it closed, and runs nothing.
+//!
+//! No lock is held while plugin code runs.
+
+use parking_lot::{Condvar, Mutex};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    ffi::c_void,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+pub(super) type Destructor = unsafe extern "C" fn(*mut c_void);
+
+static NEXT_LEDGER: AtomicU64 = AtomicU64::new(1);
+static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
+static NEXT_KEY: AtomicU32 = AtomicU32::new(reslot_plugin_api::__private::VIRTUAL_KEYS);
+
+/// POSIX lets a destructor set its key's value again; libc gives up after this many rounds, and so do we.
+const KEY_ROUNDS: usize = 4;
+
+/// The account of one image.
+pub(crate) struct Ledger {
+    id: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+    when_quiet: Box<dyn Fn(u64) + Send + Sync>,
+    on_thread_panic: Box<dyn Fn(super::PanicReport) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    /// Threads that are running destructors of the image just now.
+    running: usize,
+    entries: HashMap<u64, Entries>,
+    keys: HashMap<u32, Option<Destructor>>,
+    threads: BTreeMap<u64, OwnThread>,
+    next_thread: u64,
+    mappings: BTreeMap<usize, usize>,
+    destructors_run: u64,
+    destructors_skipped: u64,
+}
+
+/// What one thread holds for the image.
+#[derive(Default)]
+struct Entries {
+    destructors: Vec<(Destructor, Pointer)>,
+    values: HashMap<u32, Pointer>,
+}
+
+/// A thread that the image started.
+struct OwnThread {
+    /// The kernel's number, once it runs.
+    tid: Option<i32>,
+    /// The number under which its own entries are kept, once it runs.
+    number: Option<u64>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Pointer(pub(super) *mut c_void);
+// SAFETY: the pointer is only handed back, to the thread it came from or, when closing, to nobody.
+unsafe impl Send for Pointer {}
+
+/// How closing went.
+pub(crate) struct Closed {
+    pub(crate) destructors_run: u64,
+    pub(crate) destructors_skipped: u64,
+    /// File mappings that the image made and left: address and length.
+    pub(crate) mappings: Vec<(usize, usize)>,
+}
+
+impl Ledger {
+    /// `when_quiet` is told the ledger's number when the last thread of the image has ended; `on_thread_panic` of panics on
+    /// threads that the image started, which no caller sees.
+    pub(crate) fn new(
+        when_quiet: impl Fn(u64) + Send + Sync + 'static,
+        on_thread_panic: impl Fn(super::PanicReport) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: NEXT_LEDGER.fetch_add(1, Ordering::Relaxed),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            when_quiet: Box::new(when_quiet),
+            on_thread_panic: Box::new(on_thread_panic),
+        })
+    }
+
+    /// Unique in this process.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Registers a thread-local destructor of the calling thread.
+    pub(super) fn add_destructor(self: &Arc<Self>, destructor: Destructor, object: *mut c_void) {
+        let thread = ThisThread::enlist(self);
+        let mut state = self.state.lock();
+        match thread {
+            Some(thread) => {
+                let entries = state.entries.entry(thread).or_default();
+                entries.destructors.push((destructor, Pointer(object)));
+            }
+            // The thread is past its end: what it makes now stays.
+            None => state.destructors_skipped += 1,
+        }
+    }
+
+    pub(super) fn create_key(&self, destructor: Option<Destructor>) -> u32 {
+        let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
+        self.state.lock().keys.insert(key, destructor);
+        key
+    }
+
+    pub(super) fn delete_key(&self, key: u32) -> bool {
+        let mut state = self.state.lock();
+        for entries in state.entries.values_mut() {
+            entries.values.remove(&key);
+        }
+        state.keys.remove(&key).is_some()
+    }
+
+    pub(super) fn set_value(self: &Arc<Self>, key: u32, value: *mut c_void) -> bool {
+        let Some(thread) = ThisThread::enlist(self) else {
+            return false;
+        };
+        let mut state = self.state.lock();
+        if !state.keys.contains_key(&key) {
+            return false;
+        }
+        let entries = state.entries.entry(thread).or_default();
+        if value.is_null() {
+            entries.values.remove(&key);
+        } else {
+            entries.values.insert(key, Pointer(value));
+        }
+        true
+    }
+
+    pub(super) fn value(&self, key: u32) -> *mut c_void {
+        let Some(thread) = ThisThread::number() else {
+            return std::ptr::null_mut();
+        };
+        let state = self.state.lock();
+        let value = state.entries.get(&thread).and_then(|entries| entries.values.get(&key));
+        value.map_or(std::ptr::null_mut(), |value| value.0)
+    }
+
+    /// A thread of the image is about to be started: from here on the image stays.
+    pub(super) fn thread_starts(&self) -> u64 {
+        let mut state = self.state.lock();
+        let thread = state.next_thread;
+        state.next_thread += 1;
+        state.threads.insert(thread, OwnThread { tid: None, number: None });
+        thread
+    }
+
+    pub(super) fn thread_runs(&self, thread: u64) {
+        // SAFETY: gettid has no preconditions.
+        let tid = unsafe { libc::gettid() };
+        if let Some(own) = self.state.lock().threads.get_mut(&thread) {
+            own.tid = Some(tid);
+            own.number = ThisThread::number();
+        }
+    }
+
+    pub(super) fn thread_ended(&self, thread: u64) {
+        let quiet = {
+            let mut state = self.state.lock();
+            state.threads.remove(&thread);
+            state.threads.is_empty()
+        };
+        self.changed.notify_all();
+        if quiet {
+            (self.when_quiet)(self.id);
+        }
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.state.lock().threads.is_empty()
+    }
+
+    pub(super) fn mapped(&self, address: usize, len: usize) {
+        self.state.lock().mappings.insert(address, len);
+    }
+
+    pub(super) fn unmapped(&self, address: usize) {
+        self.state.lock().mappings.remove(&address);
+    }
+
+    pub(super) fn panicked(&self, report: super::PanicReport) {
+        let here = ThisThread::number();
+        let own = self
+            .state
+            .lock()
+            .threads
+            .values()
+            .any(|thread| here.is_some() && thread.number == here);
+        if own {
+            (self.on_thread_panic)(report);
+        } else {
+            super::panics::remember(self.id, report);
+        }
+    }
+
+    /// Runs the calling thread's destructors of this image: at the thread's end, or when it has nothing to do with the image
+    /// any more.
+    pub(crate) fn run_destructors(&self, thread: u64) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        state.running += 1;
+        let mut rounds = 0;
+        loop {
+            let Some(entries) = state.entries.get_mut(&thread) else {
+                break;
+            };
+            // Newest first, as libc does; a destructor may register another.
+            if let Some((destructor, object)) = entries.destructors.pop() {
+                state.destructors_run += 1;
+                drop(state);
+                // SAFETY: registered by the image for this thread and not run before; the image is mapped, see the module.
+                unsafe { destructor(object.0) };
+                state = self.state.lock();
+                continue;
+            }
+            let values = std::mem::take(&mut entries.values);
+            if values.is_empty() || rounds == KEY_ROUNDS {
+                state.entries.remove(&thread);
+                break;
+            }
+            rounds += 1;
+            for (key, value) in values {
+                let Some(Some(destructor)) = state.keys.get(&key).copied() else {
+                    continue;
+                };
+                state.destructors_run += 1;
+                drop(state);
+                // SAFETY: as above; libc calls a key's destructor with the value and the key set to null, as it is here.
+                unsafe { destructor(value.0) };
+                state = self.state.lock();
+            }
+        }
+        state.running -= 1;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Closes the account if nothing of the image runs any more, waiting until `deadline` for what does.
+    ///
+    /// # Errors
+    /// The names of the threads that still run in the image.
+    pub(crate) fn close(&self, deadline: Instant) -> Result<Closed, Vec<String>> {
+        if let Some(thread) = ThisThread::number() {
+            self.run_destructors(thread);
+        }
+        let mut state = self.state.lock();
+        while !state.threads.is_empty() || state.running > 0 {
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                if state.threads.is_empty() && state.running == 0 {
+                    break;
+                }
+                let mut names: Vec<String> = state.threads.values().map(|thread| thread_name(thread.tid)).collect();
+                if state.running > 0 {
+                    names.push(format!("{} ending thread(s) in a thread-local destructor", state.running));
+                }
+                return Err(names);
+            }
+        }
+        state.closed = true;
+        let left = std::mem::take(&mut state.entries);
+        let skipped: usize = left
+            .values()
+            .map(|entries| entries.destructors.len() + entries.values.len())
+            .sum();
+        state.destructors_skipped += skipped as u64;
+        Ok(Closed {
+            destructors_run: state.destructors_run,
+            destructors_skipped: state.destructors_skipped,
+            mappings: std::mem::take(&mut state.mappings).into_iter().collect(),
+        })
+    }
+}
+
+/// The kernel's name of a thread of this process.
+fn thread_name(tid: Option<i32>) -> String {
+    let Some(tid) = tid else {
+        return "a thread that has not begun yet".to_owned();
+    };
+    match std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")) {
+        Ok(name) => format!("{:?} (thread {tid})", name.trim()),
+        Err(_) => format!("thread {tid}"),
+    }
+}
+
+/// The calling thread, for ledgers. Its drop is the thread's end; the host's code is never unmapped, so libc may keep it.
+struct ThisThread {
+    number: u64,
+    ledgers: RefCell<Vec<Weak<Ledger>>>,
+}
+
+thread_local! {
+    static THIS: ThisThread = ThisThread {
+        number: NEXT_THREAD.fetch_add(1, Ordering::Relaxed),
+        ledgers: RefCell::default(),
+    };
+}
+
+impl ThisThread {
+    /// None when the thread is past its end.
+    fn number() -> Option<u64> {
+        THIS.try_with(|this| this.number).ok()
+    }
+
+    /// Makes sure that this thread's end is told to the ledger.
+    fn enlist(ledger: &Arc<Ledger>) -> Option<u64> {
+        THIS.try_with(|this| {
+            let mut ledgers = this.ledgers.try_borrow_mut().ok()?;
+            if !ledgers.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ledger))) {
+                ledgers.retain(|known| known.strong_count() > 0);
+                ledgers.push(Arc::downgrade(ledger));
+            }
+            Some(this.number)
+        })
+        .ok()
+        .flatten()
+    }
+}
+
+impl Drop for ThisThread {
+    fn drop(&mut self) {
+        for ledger in self.ledgers.take() {
+            if let Some(ledger) = ledger.upgrade() {
+                ledger.run_destructors(self.number);
+            }
+        }
+    }
+}
+
+/// Runs, at once, what the calling thread holds for an image; for the image's own threads, at their end.
+pub(super) fn end_of_own_thread(ledger: &Ledger) {
+    if let Some(thread) = ThisThread::number() {
+        ledger.run_destructors(thread);
+    }
+}

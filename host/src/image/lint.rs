@@ -1,0 +1,315 @@
+//! Whether an artifact may be loaded, decided from its bytes alone: nothing of it is executed or mapped. What the findings say is
+//! in `error`, the structure of the file in `elf`; copying the file and opening it are done elsewhere.
+
+mod elf;
+mod error;
+
+use object::elf as format;
+use object::pod;
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
+
+use self::elf::{ENDIAN, Elf, shown};
+pub use self::error::LintError;
+use super::compat;
+use super::manifest::{Interface, Manifest, SECTION};
+
+/// The symbol through which the host enters an image.
+pub const ROOT: &str = "reslot_root";
+
+/// Imports that no plugin can use safely, and why.
+const UNSAFE_IMPORTS: &[(&str, &str)] = &[(
+    "on_exit",
+    "its handler runs when the host exits, after the plugin's code is gone, and can not be taken back",
+)];
+
+/// Imports that are safe only when used with care.
+const DOUBTFUL_IMPORTS: &[(&str, &str)] = &[(
+    "putenv",
+    "the environment keeps the pointer that it is given: it must not point into the plugin; use setenv",
+)];
+
+/// The symbols that the SDK defines, hidden, in each plugin. An import of one of them means that the definition is missing and
+/// libc would get a pointer into the image.
+const REPLACED: &[&str] = &[
+    "__cxa_thread_atexit_impl",
+    "__cxa_thread_atexit",
+    "pthread_key_create",
+    "pthread_key_delete",
+    "pthread_setspecific",
+    "pthread_getspecific",
+    "pthread_create",
+    "mmap64",
+    "munmap",
+];
+
+/// So much debug information makes the copying and hashing of each reload noticeable.
+const MUCH_DEBUG: u64 = 16 << 20;
+
+/// What this host demands of an artifact.
+#[derive(Clone, Copy, Debug)]
+pub struct Expectations<'a> {
+    /// The compiler that built this host, as `rustc --version` says it.
+    pub toolchain: &'a str,
+    /// The target triple of this host.
+    pub target: &'a str,
+    /// The version of `reslot-plugin-api` in this host.
+    pub api: &'a str,
+    /// The interface that the slot needs; `None` accepts any.
+    pub interface: Option<&'a Interface>,
+    /// The `e_machine` of this host.
+    pub machine: u16,
+}
+
+/// An artifact that may be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linted {
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// Whether DF_1_NODELETE was set, and has been cleared in the bytes.
+    pub cleared_nodelete: bool,
+    /// What is worth knowing but no reason to refuse.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that can be said about an artifact, for a person who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// What it says about itself, if that can be read.
+    pub manifest: Option<Manifest>,
+    /// Every reason to refuse it, in the order of the checks.
+    pub findings: Vec<LintError>,
+    /// Whether DF_1_NODELETE is set; [`lint`] clears it.
+    pub nodelete: bool,
+    /// What is worth knowing but no reason to refuse.
+    pub warnings: Vec<String>,
+}
+
+/// Refuses an artifact that must not be loaded, with the first reason. In one that may, DF_1_NODELETE is cleared: with it the
+/// loader would never unload the image. Refused bytes are left as they are.
+pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintError> {
+    let (inspection, flags) = examine(bytes, expect);
+    let Inspection {
+        manifest,
+        findings,
+        nodelete,
+        warnings,
+    } = inspection;
+    if let Some(finding) = findings.into_iter().next() {
+        return Err(finding);
+    }
+    let manifest = manifest.ok_or(LintError::NoManifest)?;
+    for offset in flags {
+        let word = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| bytes.get_mut(offset..)?.first_chunk_mut());
+        if let Some(word) = word {
+            *word = (u64::from_ne_bytes(*word) & !format::DF_1_NODELETE.0).to_ne_bytes();
+        }
+    }
+    Ok(Linted {
+        manifest,
+        cleared_nodelete: nodelete,
+        warnings,
+    })
+}
+
+/// Collects everything that [`lint`] could find, and changes nothing. A damaged file has one finding: the rest cannot be read.
+pub fn inspect(bytes: &[u8], expect: &Expectations<'_>) -> Inspection {
+    examine(bytes, expect).0
+}
+
+/// The inspection, and where in the file the words stand in which DF_1_NODELETE is set.
+fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>) {
+    // The parser reads in place, and so wants its words aligned. A Vec always is in practice; part of a larger one may not be.
+    let mut words;
+    let data = if bytes.as_ptr().align_offset(align_of::<u64>()) == 0 {
+        bytes
+    } else {
+        words = vec![0u64; bytes.len().div_ceil(size_of::<u64>())];
+        let copy = &mut pod::bytes_of_slice_mut(&mut words)[..bytes.len()];
+        copy.copy_from_slice(bytes);
+        copy
+    };
+    let mut inspection = Inspection::default();
+    let elf = match Elf::parse(data) {
+        Ok(elf) => elf,
+        Err(error) => {
+            inspection.findings.push(error);
+            return (inspection, Vec::new());
+        }
+    };
+
+    check_kind(&elf, expect, &mut inspection);
+    match elf.section(SECTION).map(Manifest::parse) {
+        None => inspection.findings.push(LintError::NoManifest),
+        Some(Err(error)) => inspection.findings.push(LintError::Manifest(error)),
+        Some(Ok(manifest)) => {
+            check_manifest(&manifest, expect, &mut inspection.findings);
+            inspection.manifest = Some(manifest);
+        }
+    }
+    check_symbols(&elf, &mut inspection);
+    check_dynamic(&elf, &mut inspection);
+
+    let set = |entry: &&elf::Entry| entry.tag == format::DT_FLAGS_1 && entry.value & format::DF_1_NODELETE.0 != 0;
+    let flags: Vec<u64> = elf.dynamic.iter().filter(set).map(|entry| entry.offset).collect();
+    inspection.nodelete = !flags.is_empty();
+    (inspection, flags)
+}
+
+/// A shared library for this processor.
+fn check_kind(elf: &Elf<'_>, expect: &Expectations<'_>, inspection: &mut Inspection) {
+    let findings = &mut inspection.findings;
+    let machine = elf.header.e_machine(ENDIAN).0;
+    if machine != expect.machine {
+        let (found, expected) = (machine_name(machine), machine_name(expect.machine));
+        findings.push(LintError::WrongMachine { found, expected });
+    }
+    let has = |kind| elf.segments.iter().any(|segment| segment.p_type(ENDIAN) == kind);
+    let pie = has(format::PT_INTERP) || elf.flags(format::DT_FLAGS_1) & format::DF_1_PIE.0 != 0;
+    let other = match elf.header.e_type(ENDIAN) {
+        format::ET_DYN if pie => Some("an executable (position independent)"),
+        format::ET_DYN if elf.dynamic.is_empty() => {
+            Some("a file without dynamic section, perhaps split-off debug information")
+        }
+        format::ET_DYN => None,
+        format::ET_REL => Some("an object file"),
+        format::ET_EXEC => Some("an executable"),
+        format::ET_CORE => Some("a core dump"),
+        _ => Some("an ELF file of unknown type"),
+    };
+    findings.extend(other.map(|found| LintError::NotSharedLibrary { found }));
+
+    let stack = elf
+        .segments
+        .iter()
+        .rfind(|segment| segment.p_type(ENDIAN) == format::PT_GNU_STACK);
+    if stack.is_some_and(|stack| stack.p_flags(ENDIAN).0 & format::PF_X.0 != 0) {
+        inspection
+            .warnings
+            .push("asks for an executable stack: glibc 2.41 and later refuses to load it".into());
+    }
+}
+
+/// What the artifact says about itself, against what this host demands.
+fn check_manifest(manifest: &Manifest, expect: &Expectations<'_>, findings: &mut Vec<LintError>) {
+    let differ = |found: &str, expected: &str| (found != expected).then(|| (found.to_owned(), expected.to_owned()));
+    if let Some((found, expected)) = differ(&manifest.toolchain, expect.toolchain) {
+        findings.push(LintError::WrongToolchain { found, expected });
+    }
+    if let Some((found, expected)) = differ(&manifest.target, expect.target) {
+        findings.push(LintError::WrongTarget { found, expected });
+    }
+    if !same_api(&manifest.api, expect.api) {
+        findings.push(LintError::WrongApi {
+            found: manifest.api.clone(),
+            expected: expect.api.to_owned(),
+        });
+    }
+    if let Some(host) = expect.interface {
+        findings.extend(compat::compare(host, &manifest.interface).err().map(LintError::Interface));
+    }
+}
+
+/// Whether two versions promise the same to each other: the same major one, and before 1.0 the same minor one.
+fn same_api(found: &str, expected: &str) -> bool {
+    let promise = |version: &str| {
+        let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
+        let (major, minor) = (numbers.next()??, numbers.next()??);
+        Some((major, if major == 0 { minor } else { 0 }))
+    };
+    found == expected || promise(found).is_some_and(|found| promise(expected) == Some(found))
+}
+
+/// What the library gives to and takes from the rest of the process.
+fn check_symbols(elf: &Elf<'_>, inspection: &mut Inspection) {
+    let Inspection { findings, warnings, .. } = inspection;
+    let exported = |symbol: &format::Sym64<_>| {
+        let bind = symbol.st_bind();
+        let visible = matches!(symbol.st_visibility(), format::STV_DEFAULT | format::STV_PROTECTED);
+        visible && (bind == format::STB_GLOBAL || bind == format::STB_WEAK)
+    };
+    let (mut root, mut unique, mut imports) = (false, Vec::new(), Vec::new());
+    for (name, symbol) in elf.named_symbols() {
+        if symbol.is_undefined(ENDIAN) {
+            imports.push(name);
+        } else if symbol.st_bind() == format::STB_GNU_UNIQUE {
+            unique.push(name);
+        } else if name == ROOT.as_bytes() && exported(symbol) {
+            root = true;
+        }
+    }
+
+    if !root {
+        findings.push(LintError::NoRoot);
+    }
+    if !unique.is_empty() {
+        let names = unique.iter().take(3).map(|name| shown(name)).collect();
+        findings.push(LintError::UniqueSymbols {
+            names,
+            count: unique.len(),
+        });
+    }
+    let imported = |symbol: &str| imports.contains(&symbol.as_bytes());
+    for (symbol, why) in UNSAFE_IMPORTS.iter().filter(|(symbol, _)| imported(symbol)) {
+        findings.push(LintError::UnsafeImport {
+            symbol: symbol.to_string(),
+            why,
+        });
+    }
+    for symbol in REPLACED.iter().filter(|symbol| imported(symbol)) {
+        findings.push(LintError::Unreplaced {
+            symbol: symbol.to_string(),
+        });
+    }
+    for (symbol, why) in DOUBTFUL_IMPORTS.iter().filter(|(symbol, _)| imported(symbol)) {
+        warnings.push(format!("imports `{symbol}`: {why}"));
+    }
+}
+
+/// What the library asks of the loader.
+fn check_dynamic(elf: &Elf<'_>, inspection: &mut Inspection) {
+    for entry in elf.dynamic.iter().filter(|entry| entry.tag == format::DT_NEEDED) {
+        let library = elf.text(*entry).unwrap_or_default();
+        if library.starts_with(b"libstd-") && library.ends_with(b".so") {
+            inspection
+                .findings
+                .push(LintError::NeedsSharedStd { library: shown(library) });
+        }
+    }
+    if elf.flags(format::DT_FLAGS) & format::DF_STATIC_TLS.0 != 0 {
+        inspection.findings.push(LintError::StaticTls);
+    }
+
+    let is_debug = |name: &[u8]| name.starts_with(b".debug_");
+    let debug = elf
+        .sections
+        .iter()
+        .filter(|section| elf.sections.section_name(ENDIAN, section).is_ok_and(is_debug));
+    let size = debug.fold(0u64, |sum, section| sum.saturating_add(section.sh_size(ENDIAN)));
+    if size > MUCH_DEBUG {
+        inspection.warnings.push(format!(
+            "carries {} MiB of debug information, copied and hashed at each reload: debug = \"line-tables-only\" is enough \
+             for backtraces",
+            size >> 20
+        ));
+    }
+}
+
+fn machine_name(machine: u16) -> String {
+    let name = match format::Machine(machine) {
+        format::EM_386 => "x86 (32-bit)",
+        format::EM_X86_64 => "x86_64",
+        format::EM_ARM => "arm (32-bit)",
+        format::EM_AARCH64 => "aarch64",
+        format::EM_RISCV => "riscv",
+        format::EM_PPC64 => "powerpc64",
+        format::EM_S390 => "s390x",
+        format::EM_LOONGARCH => "loongarch",
+        _ => return format!("ELF machine {machine}"),
+    };
+    name.into()
+}
+
+#[cfg(test)]
+mod tests;

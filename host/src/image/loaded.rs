@@ -1,0 +1,82 @@
+//! Asking the dynamic loader what is mapped. Its list is the first witness for "the image is gone", `/proc/self/maps` is the
+//! second: the list cannot mistake a data mapping for an image, and the maps cannot be out of step with the kernel.
+
+use std::{
+    ffi::{CStr, c_int, c_void},
+    ops::Range,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+/// Where an object of the loader's list lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mapped {
+    pub(super) base: usize,
+    /// From the lowest to the highest loaded segment.
+    pub(super) range: Range<usize>,
+}
+
+/// Finds the object that was opened under exactly this path.
+pub(super) fn find(path: &Path) -> Option<Mapped> {
+    let mut found = None;
+    each(&mut |name, info| {
+        if name.to_bytes() == path.as_os_str().as_bytes() {
+            found = Some(mapped(info));
+        }
+    });
+    found
+}
+
+/// How many objects in the loader's list lie in this folder or below it: what tests and users count.
+pub fn mapped_copies(folder: &Path) -> usize {
+    let mut count = 0;
+    each(&mut |name, _| {
+        let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        count += usize::from(path.starts_with(folder));
+    });
+    count
+}
+
+fn mapped(info: &libc::dl_phdr_info) -> Mapped {
+    let base = info.dlpi_addr as usize;
+    // SAFETY: the loader gives the object's own program headers, valid during the callback.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    let loads = headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
+    let range = loads.fold(usize::MAX..0, |range, header| {
+        let start = base + header.p_vaddr as usize;
+        range.start.min(start)..range.end.max(start + header.p_memsz as usize)
+    });
+    Mapped { base, range }
+}
+
+fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {
+    unsafe extern "C" fn step(info: *mut libc::dl_phdr_info, _: usize, visit: *mut c_void) -> c_int {
+        // SAFETY: `visit` is the pointer passed below, and `info` is the loader's, both valid during the call.
+        let (visit, info) = unsafe { (&mut *visit.cast::<&mut dyn FnMut(&CStr, &libc::dl_phdr_info)>(), &*info) };
+        if !info.dlpi_name.is_null() {
+            // SAFETY: a name in the loader's list is a C string.
+            visit(unsafe { CStr::from_ptr(info.dlpi_name) }, info);
+        }
+        0
+    }
+    let mut visit = visit;
+    // SAFETY: the callback matches and is called synchronously. It allocates nothing that could call the loader again.
+    unsafe { libc::dl_iterate_phdr(Some(step), (&raw mut visit).cast()) };
+}
+
+/// Whether any *executable* mapping of the file at `path` overlaps a range: the second witness. Something else may have been
+/// mapped there since, so the range alone proves nothing.
+pub(super) fn executable_mapping_of(path: &Path) -> bool {
+    let Ok(maps) = std::fs::read("/proc/self/maps") else {
+        return false;
+    };
+    maps.split(|byte| *byte == b'\n').any(|line| {
+        let mut words = line.splitn(2, |byte| *byte == b' ');
+        let (_, rest) = (words.next(), words.next().unwrap_or_default());
+        rest.get(2) == Some(&b'x') && contains(rest, path.as_os_str().as_bytes())
+    })
+}
+
+fn contains(line: &[u8], path: &[u8]) -> bool {
+    line.windows(path.len()).any(|window| window == path)
+}

@@ -1,0 +1,370 @@
+//! What an artifact says about itself: the owned, parsed form of the JSON that stands in its section `.reslot.manifest`, and
+//! how a person reads it. Finding the section in the file is lint's work, and comparing two interfaces is compat's.
+
+mod described;
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+/// The name of the ELF section that carries the manifest.
+pub const SECTION: &str = ".reslot.manifest";
+
+/// The manifest format that this host reads.
+pub const FORMAT: u32 = 1;
+
+/// The longest text that a manifest may hold in one place: long enough for any type name, short enough for any message.
+const LONGEST_TEXT: usize = 1024;
+
+/// What one artifact says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The number of the manifest format: always [`FORMAT`].
+    pub reslot: u32,
+    /// The plugin's name: 1 to 64 letters, digits, `_` or `-`.
+    pub name: String,
+    /// The plugin's own version.
+    #[serde(deserialize_with = "text")]
+    pub version: String,
+    /// The version of `reslot-plugin-api` that it was built with.
+    #[serde(deserialize_with = "text")]
+    pub api: String,
+    /// The compiler that built it, as `rustc --version` says it.
+    #[serde(deserialize_with = "text")]
+    pub toolchain: String,
+    /// The target triple that it was built for.
+    #[serde(deserialize_with = "text")]
+    pub target: String,
+    /// The cargo profile that it was built in.
+    #[serde(deserialize_with = "text")]
+    pub profile: String,
+    /// The schema number of its state; `None` when it has no state to hand over.
+    pub state: Option<u32>,
+    /// The interface that it implements.
+    pub interface: Interface,
+}
+
+/// An interface as it was when one side was compiled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// The trait's name.
+    #[serde(deserialize_with = "text")]
+    pub name: String,
+    /// Grows when a method is removed or changed.
+    pub major: u16,
+    /// Grows when a method is added at the end.
+    pub minor: u16,
+    /// The methods, in the order of the function table.
+    pub methods: Vec<Method>,
+}
+
+/// One method of an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Method {
+    /// The method's name.
+    #[serde(deserialize_with = "text")]
+    pub name: String,
+    /// Whether it takes `&self` or `&mut self`.
+    pub receiver: Receiver,
+    /// What it takes besides the receiver.
+    pub arguments: Vec<Argument>,
+    /// What it answers.
+    pub returns: Shape,
+    /// The interface version that added it; `None` when it was there from the start.
+    pub since: Option<(u16, u16)>,
+}
+
+/// How a method takes its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Receiver {
+    /// `&self`
+    Ref,
+    /// `&mut self`
+    RefMut,
+}
+
+/// One argument of a method.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Argument {
+    /// The argument's name, for people only.
+    #[serde(deserialize_with = "text")]
+    pub name: String,
+    /// What is passed.
+    pub passed: Shape,
+}
+
+/// The ways in which something crosses between host and plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shape {
+    /// `()`
+    Unit,
+    /// `&str`
+    Str,
+    /// `String`, copied by the side that receives it
+    String,
+    /// `T`
+    Value(Type),
+    /// `&T`
+    Ref(Type),
+    /// `&mut T`
+    RefMut(Type),
+    /// `&[T]`
+    Slice(Type),
+    /// `&mut [T]`
+    SliceMut(Type),
+    /// `&dyn Interface`
+    Interface(Interface),
+    /// `&mut dyn Interface`
+    InterfaceMut(Interface),
+    /// `Vec<S>`
+    Vec(Box<Shape>),
+    /// `Option<S>`
+    Option(Box<Shape>),
+    /// `Result<S, S>`
+    Result(Box<Shape>, Box<Shape>),
+}
+
+/// The memory layout of a plain type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Type {
+    /// The type's name.
+    #[serde(deserialize_with = "text")]
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its alignment in bytes.
+    pub align: u64,
+    /// What it is made of.
+    pub kind: Kind,
+}
+
+/// What a plain type is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A number, `bool` or `char`.
+    Scalar,
+    /// Fields at their offsets.
+    Struct(Vec<Field>),
+    /// Variants without fields.
+    Enum(Vec<Variant>),
+    /// So many elements of one type.
+    Array(Box<Type>, u64),
+}
+
+/// One field of a struct.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// The field's name.
+    #[serde(deserialize_with = "text")]
+    pub name: String,
+    /// Where it begins, in bytes from the start of the struct.
+    pub offset: u64,
+    /// Its type.
+    pub of: Type,
+}
+
+/// One variant of an enum without fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// The variant's name.
+    #[serde(deserialize_with = "text")]
+    pub name: String,
+    /// Its discriminant.
+    pub value: i64,
+}
+
+/// Why the bytes of a manifest section are not a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// Nothing but NUL bytes.
+    #[error("it is empty")]
+    Empty,
+    /// Not JSON, or nested deeper than any real interface.
+    #[error("it is not readable JSON: {reason}")]
+    NotJson {
+        /// What the JSON reader says, with line and column.
+        reason: String,
+    },
+    /// JSON, but something is missing from it or has another type.
+    #[error("it does not have the form of a manifest: {reason}")]
+    WrongForm {
+        /// What the JSON reader says, with line and column.
+        reason: String,
+    },
+    /// Written in another format.
+    #[error("it is in manifest format {found}, this host reads format {expected}")]
+    WrongFormat {
+        /// The format number in the manifest.
+        found: u64,
+        /// The format number that this host reads.
+        expected: u32,
+    },
+    /// A name that could not be a file name, a metric label and a command line argument alike.
+    #[error("the plugin's name is {name:?}, a name is 1 to 64 of the characters A-Z a-z 0-9 _ -")]
+    BadName {
+        /// The name, cut after 80 characters.
+        name: String,
+    },
+}
+
+impl Manifest {
+    /// Reads the contents of a manifest section. NUL bytes at the end are padding.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
+        let end = bytes.iter().rposition(|byte| *byte != 0).ok_or(ManifestError::Empty)?;
+        let json = &bytes[..=end];
+
+        // The format number comes first and alone: another format may have any other form.
+        #[derive(Deserialize)]
+        struct Header {
+            reslot: u64,
+        }
+        let header: Header = serde_json::from_slice(json)?;
+        if header.reslot != u64::from(FORMAT) {
+            return Err(ManifestError::WrongFormat {
+                found: header.reslot,
+                expected: FORMAT,
+            });
+        }
+
+        // serde_json refuses more than 127 levels, so that no manifest can exhaust the stack: neither here nor in anything
+        // that walks the result later.
+        let manifest: Manifest = serde_json::from_slice(json)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if !(1..=64).contains(&manifest.name.len()) || !manifest.name.chars().all(plain) {
+            return Err(ManifestError::BadName {
+                name: manifest.name.chars().take(80).collect(),
+            });
+        }
+        Ok(manifest)
+    }
+}
+
+impl From<serde_json::Error> for ManifestError {
+    fn from(error: serde_json::Error) -> Self {
+        let reason = error.to_string();
+        match error.classify() {
+            serde_json::error::Category::Data => ManifestError::WrongForm { reason },
+            _ => ManifestError::NotJson { reason },
+        }
+    }
+}
+
+/// Takes a text only if it can be shown as it is: these texts reach logs and terminals, and an artifact must not be able to
+/// move the cursor of whoever inspects it.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() || text.len() > LONGEST_TEXT {
+        return Err(de::Error::invalid_length(text.len(), &"a text of 1 to 1024 bytes"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(de::Error::custom("a text holds control characters"));
+    }
+    Ok(text)
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "trait {} {}.{} {{", self.name, self.major, self.minor)?;
+        for method in &self.methods {
+            if let Some((major, minor)) = method.since {
+                writeln!(f, "    #[since(\"{major}.{minor}\")]")?;
+            }
+            writeln!(f, "    {method};")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let receiver = match self.receiver {
+            Receiver::Ref => "&self",
+            Receiver::RefMut => "&mut self",
+        };
+        write!(f, "fn {}({receiver}", self.name)?;
+        for argument in &self.arguments {
+            write!(f, ", {}: {}", argument.name, argument.passed)?;
+        }
+        f.write_str(")")?;
+        match &self.returns {
+            Shape::Unit => Ok(()),
+            returns => write!(f, " -> {returns}"),
+        }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shape::Unit => f.write_str("()"),
+            Shape::Str => f.write_str("&str"),
+            Shape::String => f.write_str("String"),
+            Shape::Value(of) => f.write_str(&of.name),
+            Shape::Ref(of) => write!(f, "&{}", of.name),
+            Shape::RefMut(of) => write!(f, "&mut {}", of.name),
+            Shape::Slice(of) => write!(f, "&[{}]", of.name),
+            Shape::SliceMut(of) => write!(f, "&mut [{}]", of.name),
+            Shape::Interface(interface) => write!(f, "&dyn {}", interface.name),
+            Shape::InterfaceMut(interface) => write!(f, "&mut dyn {}", interface.name),
+            Shape::Vec(of) => write!(f, "Vec<{of}>"),
+            Shape::Option(of) => write!(f, "Option<{of}>"),
+            Shape::Result(good, bad) => write!(f, "Result<{good}, {bad}>"),
+        }
+    }
+}
+
+/// A layout listing: the type, and under it everything in it at its offset.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(self.kind, Kind::Struct(_) | Kind::Enum(_)) {
+            write!(f, "{} ", self.kind.word())?;
+        }
+        write!(f, "{}: size {}, align {}", self.name, self.size, self.align)?;
+        self.list_contents(f, 1)
+    }
+}
+
+impl Type {
+    fn list_contents(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
+        let indent = depth * 4;
+        match &self.kind {
+            Kind::Scalar => Ok(()),
+            Kind::Struct(fields) => fields.iter().try_for_each(|Field { name, offset, of }| {
+                write!(f, "\n{:indent$}at {offset:>3}  {name}: {}", "", of.name)?;
+                if !matches!(of.kind, Kind::Scalar) {
+                    write!(f, " (size {}, align {})", of.size, of.align)?;
+                }
+                of.list_contents(f, depth + 1)
+            }),
+            Kind::Enum(variants) => variants
+                .iter()
+                .try_for_each(|variant| write!(f, "\n{:indent$}{} = {}", "", variant.name, variant.value)),
+            // The array's name says what it holds; only an element with contents of its own says more.
+            Kind::Array(of, _) if matches!(of.kind, Kind::Scalar) => Ok(()),
+            Kind::Array(of, length) => {
+                write!(
+                    f,
+                    "\n{:indent$}{length} x {} (size {}, align {})",
+                    "", of.name, of.size, of.align
+                )?;
+                of.list_contents(f, depth + 1)
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// What people call this kind of type.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Kind::Scalar => "scalar",
+            Kind::Struct(_) => "struct",
+            Kind::Enum(_) => "enum",
+            Kind::Array(..) => "array",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! Opening a linted copy and verifying, on the mapped image, that it is what was linted. The first code of the artifact runs
+//! here; everything that can be known before that is `lint`'s affair.
+
+use super::{
+    ledger::Ledger,
+    loaded::{self, Mapped},
+    manifest::Manifest,
+    services,
+    stage::StagedFile,
+};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, StableAbi};
+use std::{path::PathBuf, sync::Arc};
+
+/// Why a linted copy could not become an image. In each case it was closed again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The loader's own words.
+    #[error("the loader refused it: {0}")]
+    Loader(String),
+    /// The loader answered with something that was mapped before.
+    #[error("the loader answered with an image that was already mapped from {0}")]
+    AlreadyMapped(PathBuf),
+    /// The root is missing or is not one.
+    #[error("its root is not usable: {0}")]
+    Root(&'static str),
+    /// The mapped root has another layout than the host's.
+    #[error("the layout of its root differs from the host's: {0}")]
+    Layout(String),
+    /// The image is not the artifact that was linted.
+    #[error("the mapped manifest is not the one that was linted")]
+    OtherManifest,
+}
+
+/// An artifact mapped into this process from its own private copy.
+pub(crate) struct Image {
+    pub(super) library: Option<Library>,
+    pub(super) staged: StagedFile,
+    pub(super) ledger: Arc<Ledger>,
+    root: RootRef,
+    /// What the artifact says of itself.
+    pub(crate) manifest: Arc<Manifest>,
+}
+
+// SAFETY: the root is a pointer to constant data of the image, which is mapped as long as this value or its remains exist.
+unsafe impl Send for Image {}
+// SAFETY: as above; every function of the root is called with the exclusion that its own contract asks for.
+unsafe impl Sync for Image {}
+
+/// An image that is mapped but not yet verified. Dropping it closes the library: none of its functions has been called.
+pub(crate) struct Opened {
+    library: Library,
+    staged: StagedFile,
+    mapped: Mapped,
+}
+
+impl Opened {
+    /// Maps the copy, by its full path, with its names for itself alone.
+    pub(crate) fn open(staged: StagedFile) -> Result<Self, OpenError> {
+        if loaded::find(staged.path()).is_some() {
+            return Err(OpenError::AlreadyMapped(staged.path().to_owned()));
+        }
+        // SAFETY: static constructors of the artifact run here. That it was built with our SDK, for this target and
+        // toolchain, was linted; what its constructors do is its author's responsibility, as with any dependency.
+        let library = unsafe { Library::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }
+            .map_err(|error| OpenError::Loader(loader_words(error)))?;
+        let mapped = loaded::find(staged.path()).ok_or(OpenError::Root("the loader does not list the new image"))?;
+        Ok(Self { library, staged, mapped })
+    }
+
+    /// Checks the mapped root and hands over the host's functions.
+    pub(crate) fn verify(self, manifest: Manifest, ledger: Arc<Ledger>) -> Result<Image, OpenError> {
+        // SAFETY: only the address is taken; it is checked to lie in the image before it is read.
+        let header = unsafe { self.library.get::<*const Header>(ROOT_SYMBOL) }
+            .map_err(|error| OpenError::Loader(error.to_string()))?
+            .into_raw();
+        let header = header.cast::<Header>();
+        let within = |address: usize, len: usize| {
+            self.mapped.range.contains(&address) && self.mapped.range.contains(&(address + len - 1))
+        };
+        if !within(header.addr(), size_of::<Header>()) || !header.is_aligned() {
+            return Err(OpenError::Root("its address lies outside the image"));
+        }
+        // SAFETY: the address lies in the image, which is mapped as long as `self.library`.
+        let header: &'static Header = unsafe { &*header };
+        if header.magic != MAGIC {
+            return Err(OpenError::Root("it does not begin with Reslot's mark"));
+        }
+        check_layout(header)?;
+        let root = header.root;
+        if Manifest::parse(root.manifest()().as_slice()).as_ref() != Ok(&manifest) {
+            return Err(OpenError::OtherManifest);
+        }
+        // SAFETY: the layout was checked; nothing of the image has run but its static constructors. The token stays valid as
+        // long as the image is mapped: `Image` keeps the ledger, and what could not be unmapped keeps the `Image`.
+        unsafe { root.initialise()(services::TABLE, services::token(&ledger)) };
+        Ok(Image {
+            library: Some(self.library),
+            staged: self.staged,
+            ledger,
+            root,
+            manifest: Arc::new(manifest),
+        })
+    }
+}
+
+/// Fresh globals for each check: the usual ones keep pointers into every image that they have ever seen. The error is turned
+/// into words here because it borrows from the image.
+fn check_layout(header: &Header) -> Result<(), OpenError> {
+    use abi_stable::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
+    let ours = <RootRef as StableAbi>::LAYOUT;
+    check_layout_compatibility_with_globals(ours, header.layout, &CheckingGlobals::new())
+        .map_err(|error| OpenError::Layout(error.to_string()))
+}
+
+fn loader_words(error: libloading::Error) -> String {
+    match error {
+        libloading::Error::DlOpen { source } => source.to_string(),
+        error => error.to_string(),
+    }
+}
+
+impl Image {
+    /// The functions that every image has.
+    pub(crate) fn root(&self) -> RootRef {
+        self.root
+    }
+
+    /// Whether none of its own threads runs.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.ledger.is_quiet()
+    }
+
+    /// The number of its ledger, unique in this process.
+    pub(crate) fn id(&self) -> u64 {
+        self.ledger.id()
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // An image is closed by `unload::close` on the reaper's thread, which takes the library out first. If one is dropped
+        // otherwise (a bug, or the host panicked), leaking it is safe and closing it here is not.
+        if let Some(library) = self.library.take() {
+            tracing::error!(image = %self.staged.path().display(), "an image was dropped without being unloaded; it stays mapped");
+            std::mem::forget(library);
+            std::mem::forget(self.ledger.clone());
+        }
+    }
+}

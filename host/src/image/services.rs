@@ -1,0 +1,161 @@
+//! The host's functions that stand in for libc's inside an image: the other end of `reslot_plugin_api`'s `inside`. Each finds
+//! the image's ledger by its token and writes there.
+//!
+//! # Safety
+//! The token of an image is the address of its ledger, which the image's owner keeps until the image is proven unmapped, and
+//! for ever if it never is. So whoever can call in here with a token, code of that image, finds its ledger alive.
+
+use super::{
+    ledger::{Destructor, Ledger, end_of_own_thread},
+    panics::PanicReport,
+};
+use reslot_plugin_api::__private::{HostTable, HostTableRef, PanicRecord, WithMetadata};
+use std::{ffi::c_void, mem::transmute, sync::Arc};
+
+const META: &WithMetadata<HostTable> = &WithMetadata::new(HostTable {
+    thread_atexit,
+    key_create,
+    key_delete,
+    set_specific,
+    get_specific,
+    thread_create,
+    map,
+    unmap,
+    panicked,
+});
+
+/// The table that an image gets.
+pub(super) const TABLE: HostTableRef = HostTableRef(META.static_as_prefix());
+
+/// An image's name for its ledger.
+pub(super) fn token(ledger: &Arc<Ledger>) -> *const () {
+    Arc::as_ptr(ledger).cast()
+}
+
+/// # Safety
+/// `token` must be a token of a living ledger, see the module.
+unsafe fn ledger(token: *const ()) -> Arc<Ledger> {
+    let ledger = token.cast::<Ledger>();
+    // SAFETY: the caller's promise; the count is raised first, so the image's owner keeps its own.
+    unsafe {
+        Arc::increment_strong_count(ledger);
+        Arc::from_raw(ledger)
+    }
+}
+
+unsafe extern "C" fn thread_atexit(token: *const (), destructor: *const (), object: *mut ()) -> i32 {
+    // SAFETY: called from the image; std and the C++ runtime pass a destructor of this signature.
+    let (ledger, destructor) = unsafe { (ledger(token), transmute::<*const (), Destructor>(destructor)) };
+    ledger.add_destructor(destructor, object.cast());
+    0
+}
+
+unsafe extern "C" fn key_create(token: *const (), key: *mut u32, destructor: *const ()) -> i32 {
+    // SAFETY: called from the image; a null destructor is none, any other has this signature.
+    let (ledger, destructor) = unsafe { (ledger(token), transmute::<*const (), Option<Destructor>>(destructor)) };
+    // SAFETY: pthread_key_create's caller passes room for a key.
+    unsafe { key.write(ledger.create_key(destructor)) };
+    0
+}
+
+unsafe extern "C" fn key_delete(token: *const (), key: u32) -> i32 {
+    // SAFETY: called from the image.
+    match unsafe { ledger(token) }.delete_key(key) {
+        true => 0,
+        false => libc::EINVAL,
+    }
+}
+
+unsafe extern "C" fn set_specific(token: *const (), key: u32, value: *const ()) -> i32 {
+    // SAFETY: called from the image.
+    match unsafe { ledger(token) }.set_value(key, value.cast_mut().cast()) {
+        true => 0,
+        false => libc::EINVAL,
+    }
+}
+
+unsafe extern "C" fn get_specific(token: *const (), key: u32) -> *mut () {
+    // SAFETY: called from the image.
+    unsafe { ledger(token) }.value(key).cast()
+}
+
+/// What a thread of an image begins with.
+struct Start {
+    ledger: Arc<Ledger>,
+    thread: u64,
+    body: extern "C" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+}
+
+unsafe extern "C" fn thread_create(
+    token: *const (),
+    thread: *mut (),
+    attributes: *const (),
+    start: *const (),
+    argument: *mut (),
+) -> i32 {
+    // SAFETY: called from the image; pthread_create's caller passes a start routine of this signature.
+    let (ledger, body) = unsafe {
+        let body = transmute::<*const (), extern "C" fn(*mut c_void) -> *mut c_void>(start);
+        (ledger(token), body)
+    };
+    // Counted before it exists: between here and its first instruction the image must not go.
+    let number = ledger.thread_starts();
+    let start = Box::into_raw(Box::new(Start {
+        ledger: ledger.clone(),
+        thread: number,
+        body,
+        argument: argument.cast(),
+    }));
+    // SAFETY: thread and attributes are pthread_create's caller's; the trampoline takes the box.
+    let error = unsafe { libc::pthread_create(thread.cast(), attributes.cast(), trampoline, start.cast()) };
+    if error != 0 {
+        // SAFETY: no thread was made, so the box is still ours.
+        drop(unsafe { Box::from_raw(start) });
+        ledger.thread_ended(number);
+    }
+    error
+}
+
+/// The first and last frame of every thread of an image. It is the host's code, so the thread can leave the image behind
+/// before it ends.
+extern "C" fn trampoline(start: *mut c_void) -> *mut c_void {
+    // SAFETY: made by `thread_create` for this thread.
+    let start = unsafe { Box::from_raw(start.cast::<Start>()) };
+    start.ledger.thread_runs(start.thread);
+    let answer = (start.body)(start.argument);
+    end_of_own_thread(&start.ledger);
+    start.ledger.thread_ended(start.thread);
+    answer
+}
+
+unsafe extern "C" fn map(
+    token: *const (),
+    address: *mut (),
+    len: usize,
+    protection: i32,
+    flags: i32,
+    file: i32,
+    offset: i64,
+) -> *mut () {
+    // SAFETY: the image's arguments, unchanged.
+    let mapped = unsafe { libc::mmap64(address.cast(), len, protection, flags, file, offset) };
+    // Anonymous memory is the plugin's heap by another name; only mappings of files look like libraries that stayed.
+    if mapped != libc::MAP_FAILED && file >= 0 {
+        // SAFETY: called from the image.
+        unsafe { ledger(token) }.mapped(mapped.addr(), len);
+    }
+    mapped.cast()
+}
+
+unsafe extern "C" fn unmap(token: *const (), address: *mut (), len: usize) -> i32 {
+    // SAFETY: called from the image.
+    unsafe { ledger(token) }.unmapped(address.addr());
+    // SAFETY: the image's arguments, unchanged.
+    unsafe { libc::munmap(address.cast(), len) }
+}
+
+unsafe extern "C" fn panicked(token: *const (), record: &PanicRecord<'_>) {
+    // SAFETY: called from the image.
+    unsafe { ledger(token) }.panicked(PanicReport::from(record));
+}

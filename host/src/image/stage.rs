@@ -1,0 +1,371 @@
+//! Making the private copy: reading an artifact only when it is whole, and writing it under a name that no loader has seen.
+//!
+//! What lives here is the safe way from a path that others write to a file that only this process knows, and the folder that
+//! these files stand in, from its lock to the sweeping of those that dead processes left. What does not live here: any look
+//! into the bytes beyond the first four (lint does that), and anything that opens a library.
+
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::fs::{DirEntry, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub use source::{Source, StageLimits, read_source};
+
+const PREFIX: &str = "reslot-";
+const LOCK: &str = ".lock";
+
+/// A folder without a lock file belongs to a host that is just being born, unless it is as old as this.
+const BIRTH: Duration = Duration::from_secs(60);
+
+/// Only a sweeper that holds the new folder's lock makes a host try again, so a few attempts are plenty.
+const ATTEMPTS: usize = 16;
+
+/// Why an artifact could not be read or copied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StageError {
+    /// Somebody has it open for writing.
+    #[error(
+        "{path:?} is still being written; it is tried again (writing elsewhere and renaming into place avoids the wait)"
+    )]
+    BeingWritten {
+        /// The artifact.
+        path: PathBuf,
+    },
+    /// It was not the same before and after it was read.
+    #[error("{path:?} changed while it was read; it is tried again (writing elsewhere and renaming into place avoids this)")]
+    ChangedWhileRead {
+        /// The artifact.
+        path: PathBuf,
+    },
+    /// A folder, a pipe, a device.
+    #[error("{path:?} is not a regular file; put the built library itself, or a link to it, there")]
+    NotAFile {
+        /// What was to be read.
+        path: PathBuf,
+    },
+    /// Larger than is allowed.
+    #[error("{path:?} has {len} bytes, and the limit is {max_bytes}; strip the library or raise the limit")]
+    TooLarge {
+        /// The artifact.
+        path: PathBuf,
+        /// Its size.
+        len: u64,
+        /// [`StageLimits::max_bytes`].
+        max_bytes: u64,
+    },
+    /// A large file that begins like no library.
+    #[error("{path:?} begins with {found:02x?}, which no ELF library does; it was not read further")]
+    NotALibrary {
+        /// The file.
+        path: PathBuf,
+        /// Its first bytes.
+        found: [u8; 4],
+    },
+    /// The disk or the quota is full.
+    #[error("no space for the {needed} bytes of {path:?}; free some, or give the host another staging folder")]
+    NoSpace {
+        /// The copy that could not be written.
+        path: PathBuf,
+        /// How large it would have been.
+        needed: usize,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Anything else that the system refused.
+    #[error("could not {doing} {path:?}; check that it exists and that this process may do so")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl StageError {
+    /// Whether trying again soon, without another notice, makes sense.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::BeingWritten { .. } | Self::ChangedWhileRead { .. })
+    }
+
+    fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_path_buf(),
+            doing,
+            source,
+        }
+    }
+
+    fn writing(path: &Path, needed: usize, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace {
+                path: path.to_path_buf(),
+                needed,
+                source,
+            },
+            _ => Self::io(path, "write the copy", source),
+        }
+    }
+}
+
+/// The private folder of one host, for its copies of artifacts.
+///
+/// It is removed when it and all its files are dropped. If files were kept, it stays, and stays locked until the process
+/// ends; a later host's [`sweep`] then removes it.
+#[derive(Debug)]
+pub struct StagingFolder {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    /// Held open and locked: this is what says that the folder is in use.
+    lock: Option<File>,
+    /// Locked as well, because systemd-tmpfiles spares a folder that is: a host may run for months.
+    aging: Option<File>,
+    process: u32,
+}
+
+/// A copy; the file is deleted when this is dropped.
+#[derive(Debug)]
+pub struct StagedFile {
+    path: PathBuf,
+    folder: Arc<Inner>,
+    kept: bool,
+}
+
+impl StagingFolder {
+    /// Makes `reslot-<pid>-<random>` in `base`, which must exist, be local to this machine, and allow mapping code (not be
+    /// mounted noexec). `std::env::temp_dir()` is the usual base.
+    ///
+    /// # Errors
+    /// If the folder or its lock cannot be made.
+    pub fn create(base: &Path) -> Result<Self, StageError> {
+        let process = std::process::id();
+        for _ in 0..ATTEMPTS {
+            let made = tempfile::Builder::new()
+                .prefix(&format!("{PREFIX}{process}-"))
+                .rand_bytes(12)
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir_in(base)
+                .map_err(|source| StageError::io(base, "make a staging folder in", source))?;
+            let lock = made.path().join(LOCK);
+            let locked = lock_file(&lock, true).map_err(|source| StageError::io(&lock, "lock", source))?;
+            // Without a lock, a sweeper came between: it removes the folder, and so does dropping `made`.
+            if let Some(locked) = locked {
+                let aging = File::open(made.path()).ok().filter(|folder| folder.try_lock().is_ok());
+                let inner = Inner {
+                    path: made.keep(),
+                    lock: Some(locked),
+                    aging,
+                    process,
+                };
+                return Ok(Self { inner: Arc::new(inner) });
+            }
+        }
+        let source = io::Error::other("each new folder was swept at once");
+        Err(StageError::io(base, "keep a staging folder in", source))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Writes `bytes` as `<name_hint>-<random>.so`: a real copy with a new inode, because the loader hands out the old image
+    /// for anything that it recognises. Not synced: the copy need not outlive the process.
+    ///
+    /// # Errors
+    /// If the file cannot be made or written; nothing of it then remains.
+    pub fn write(&self, name_hint: &str, bytes: &[u8]) -> Result<StagedFile, StageError> {
+        let mut file = tempfile::Builder::new()
+            .prefix(&file_prefix(name_hint))
+            .suffix(".so")
+            .rand_bytes(12)
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(self.path())
+            .map_err(|source| StageError::writing(&self.path().join(name_hint), bytes.len(), source))?;
+        if let Err(source) = file.as_file_mut().write_all(bytes) {
+            return Err(StageError::writing(file.path(), bytes.len(), source));
+        }
+        let path = file.into_temp_path();
+        let path = path.keep().map_err(|kept| StageError::io(&kept.path, "keep", kept.error))?;
+        Ok(StagedFile {
+            path,
+            folder: Arc::clone(&self.inner),
+            kept: false,
+        })
+    }
+}
+
+impl StagedFile {
+    /// The copy's full path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves the file where it is, for an image that cannot be unloaded: its symbols are still read from here.
+    pub fn keep(mut self) -> PathBuf {
+        self.kept = true;
+        self.path.clone()
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        // A forked child has a copy of this value, and none of the rights.
+        if !self.kept && std::process::id() == self.folder.process {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if std::process::id() != self.process {
+            return;
+        }
+        let files_remain = std::fs::read_dir(&self.path)
+            .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != OsStr::new(LOCK)));
+        if files_remain {
+            // Still mapped, so still in use: locked until the process ends.
+            std::mem::forget(self.lock.take());
+            std::mem::forget(self.aging.take());
+        } else {
+            let _ = std::fs::remove_file(self.path.join(LOCK));
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+}
+
+/// Removes the staging folders in `base` whose hosts are gone, and answers which. A live host's folder is never touched, be
+/// it in this process or in another pid namespace: what counts is whether its lock can be taken, not the pid in its name.
+/// Only folders of this user, no links, and nothing in them but plain files. What cannot be removed is left for the next time.
+///
+/// # Errors
+/// If `base` cannot be listed or written.
+pub fn sweep(base: &Path) -> Result<Vec<PathBuf>, StageError> {
+    let entries = std::fs::read_dir(base).map_err(|source| StageError::io(base, "list", source))?;
+    // Whoever owns a file that is made here now is who we are, also where users are mapped.
+    let user = tempfile::tempfile_in(base)
+        .and_then(|probe| probe.metadata())
+        .map_err(|source| StageError::io(base, "make a file in", source))?
+        .uid();
+    let mut swept = Vec::new();
+    for entry in entries.flatten().filter(|entry| is_staging_name(&entry.file_name())) {
+        // Of the entry itself, not of what a link points to.
+        let ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == user);
+        if !ours {
+            continue;
+        }
+        match sweep_folder(&entry) {
+            Ok(true) => swept.push(entry.path()),
+            Ok(false) => {}
+            Err(reason) => tracing::debug!(folder = ?entry.path(), %reason, "a leftover staging folder stays"),
+        }
+    }
+    Ok(swept)
+}
+
+fn sweep_folder(entry: &DirEntry) -> io::Result<bool> {
+    let folder = entry.path();
+    let lock = folder.join(LOCK);
+    let held = match lock_file(&lock, false) {
+        Ok(Some(held)) => held,
+        Ok(None) => return Ok(false),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            let age = SystemTime::now()
+                .duration_since(entry.metadata()?.modified()?)
+                .unwrap_or_default();
+            // Removes it only if it is empty; a host that is as slow as that finds its folder gone and makes another.
+            return if age > BIRTH {
+                std::fs::remove_dir(&folder).map(|()| true)
+            } else {
+                Ok(false)
+            };
+        }
+        Err(other) => return Err(other),
+    };
+    for inside in std::fs::read_dir(&folder)? {
+        let inside = inside?;
+        if inside.file_name() != OsStr::new(LOCK) && inside.file_type()?.is_file() {
+            std::fs::remove_file(inside.path())?;
+        }
+    }
+    // The lock goes last, and is held until the folder is gone: whoever opened it meanwhile finds that it is not the lock.
+    std::fs::remove_file(&lock)?;
+    let removed = std::fs::remove_dir(&folder);
+    drop(held);
+    removed.map(|()| true)
+}
+
+/// Takes the lock; `None` if somebody else has it, or if the file at `path` is no longer the one that was locked, which is
+/// what happens when a sweeper and a new host meet: exactly one of them goes on.
+fn lock_file(path: &Path, create: bool) -> io::Result<Option<File>> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        // The folder itself went: only a sweeper does that.
+        Err(gone) if create && gone.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(other) => return Err(other),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(source)) => return Err(source),
+    }
+    let held = file.metadata()?;
+    let named = std::fs::symlink_metadata(path);
+    let same = named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino()));
+    Ok(same.then_some(file))
+}
+
+/// `reslot-<digits>-<random>`, so that `reslot-notes` of the same user is left alone.
+fn is_staging_name(name: &OsStr) -> bool {
+    let Some((process, random)) = name
+        .to_str()
+        .and_then(|name| name.strip_prefix(PREFIX))
+        .and_then(|rest| rest.split_once('-'))
+    else {
+        return false;
+    };
+    let digits = !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit());
+    digits && !random.is_empty() && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A file name's beginning that is readable in a debugger and harmless everywhere.
+fn file_prefix(hint: &str) -> String {
+    let plain = |letter: char| {
+        if letter.is_ascii_alphanumeric() || "_-".contains(letter) {
+            letter
+        } else {
+            '_'
+        }
+    };
+    let hint: String = hint.chars().take(64).map(plain).collect();
+    if hint.is_empty() {
+        "artifact-".into()
+    } else {
+        format!("{hint}-")
+    }
+}

@@ -1,0 +1,101 @@
+//! Closing an image and proving that it is gone. Only the reaper calls this, after the last call and the last hook.
+
+use super::{loaded, open::Image};
+use std::time::{Duration, Instant};
+
+/// Why an image could not be unmapped safely.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QuarantineReason {
+    /// Threads that the plugin started still run its code. The image is unmapped once they end.
+    ThreadsRunning(Vec<String>),
+    /// The loader kept it although nothing that the host knows of holds it.
+    LoaderKeepsIt(String),
+}
+
+impl std::fmt::Display for QuarantineReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ThreadsRunning(names) => write!(
+                f,
+                "threads of the plugin still run: {}; end them in `stop` and the image goes",
+                names.join(", ")
+            ),
+            Self::LoaderKeepsIt(why) => write!(f, "the loader keeps it: {why}"),
+        }
+    }
+}
+
+/// What an image left behind, and how long its end took.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnloadReport {
+    /// Thread-local destructors of the image that were run, on the threads they belonged to.
+    pub thread_locals_run: u64,
+    /// Thread-local destructors skipped because their threads live on: what they would have freed stays allocated.
+    pub thread_locals_skipped: u64,
+    /// File mappings that the image had made and left, removed.
+    pub mappings_removed: usize,
+    /// Waiting for threads and closing.
+    pub close: Duration,
+    /// Looking for what is left of it.
+    pub prove: Duration,
+}
+
+/// How an unload ended.
+pub(crate) enum Unloading {
+    /// Neither the loader nor the kernel knows the image any more, and its private copy is deleted.
+    Unmapped(UnloadReport),
+    /// It stays, with the reason. It can be tried again.
+    Stays(Box<Image>, QuarantineReason),
+}
+
+/// Closes an image whose instance is gone. Waits until `deadline` for its threads.
+pub(crate) fn close(mut image: Box<Image>, deadline: Instant) -> Unloading {
+    let begun = Instant::now();
+    if image.library.is_some() {
+        let closed = match image.ledger.close(deadline) {
+            Ok(closed) => closed,
+            Err(names) => return Unloading::Stays(image, QuarantineReason::ThreadsRunning(names)),
+        };
+        let loader = image.library.take().map(libloading::os::unix::Library::close);
+        let mut report = UnloadReport {
+            thread_locals_run: closed.destructors_run,
+            thread_locals_skipped: closed.destructors_skipped,
+            mappings_removed: closed.mappings.len(),
+            ..UnloadReport::default()
+        };
+        for (address, len) in closed.mappings {
+            // SAFETY: mapped by the image itself, from a file, and never unmapped by it; safe interfaces cannot have handed a
+            // pointer into it to anybody, and the image's own code is gone or, at worst, never runs again.
+            unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(address), len) };
+        }
+        report.close = begun.elapsed();
+        let proving = Instant::now();
+        let why = match loader {
+            Some(Err(error)) => Some(error.to_string()),
+            _ if loaded::find(image.staged.path()).is_some() => Some(
+                "its entry is still in the loader's list: another image needs it, or it marked itself as never to be unloaded"
+                    .to_owned(),
+            ),
+            _ if loaded::executable_mapping_of(image.staged.path()) => {
+                Some("the kernel still lists executable memory of it".to_owned())
+            }
+            _ => None,
+        };
+        report.prove = proving.elapsed();
+        match why {
+            None => return Unloading::Unmapped(report),
+            Some(why) => {
+                // Its code may still run, for a destructor that libc holds, and ask for its ledger.
+                std::mem::forget(image.ledger.clone());
+                return Unloading::Stays(image, QuarantineReason::LoaderKeepsIt(why));
+            }
+        }
+    }
+    // A second look at one that the loader kept.
+    if loaded::find(image.staged.path()).is_none() {
+        return Unloading::Unmapped(UnloadReport::default());
+    }
+    Unloading::Stays(image, QuarantineReason::LoaderKeepsIt("as before".to_owned()))
+}

@@ -1,0 +1,127 @@
+//! Floor 2: one live object of a plugin's type. Every hook of the plugin is called from here, contained, with its refusal as a
+//! typed error. An instance owns its image; it does not know whether anybody calls it.
+
+use crate::image::{Image, take_panic_text};
+use reslot_plugin_api::__private::{ContextAbi, RResult, RString};
+use std::sync::Arc;
+
+/// Why a hook of a plugin refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HookError {
+    /// It answered `Err`.
+    #[error("{0}")]
+    Refused(String),
+    /// It panicked; the panic was contained.
+    #[error("it panicked: {0}")]
+    Panicked(String),
+}
+
+/// A live object. Dropping one leaks it: the reaper destroys it, on its own thread.
+pub(crate) struct Instance {
+    data: *mut (),
+    image: Box<Image>,
+    slot: Arc<str>,
+    generation: u64,
+    started: bool,
+}
+
+// SAFETY: every plugin's type is `Send` (asked by `Implements`), and the hooks that take it mutably take `&mut self` here.
+unsafe impl Send for Instance {}
+// SAFETY: through `&self` only `snapshot` is reachable, which its callers exclude from running beside calls unless the type is
+// `Sync`: the owner of a claim calls it from its own thread, a gate is closed around it otherwise.
+unsafe impl Sync for Instance {}
+
+impl Instance {
+    /// Makes the object with its `Default`.
+    pub(crate) fn create(image: Box<Image>, slot: Arc<str>, generation: u64) -> Result<Self, (Box<Image>, HookError)> {
+        // SAFETY: the image is verified and has the host's functions.
+        match hook(&image, unsafe { image.root().create()() }) {
+            Ok(data) => Ok(Self {
+                data,
+                image,
+                slot,
+                generation,
+                started: false,
+            }),
+            Err(error) => Err((image, error)),
+        }
+    }
+
+    pub(crate) fn data(&self) -> *mut () {
+        self.data
+    }
+
+    pub(crate) fn table(&self) -> *const () {
+        self.image.root().table()()
+    }
+
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Whether its value is handed to its successor.
+    pub(crate) fn has_state(&self) -> bool {
+        self.image.manifest.state.is_some()
+    }
+
+    /// The state, encoded and copied into the host's memory.
+    pub(crate) fn snapshot(&self) -> Result<Option<Vec<u8>>, HookError> {
+        // SAFETY: the instance is live; nobody changes it meanwhile, see `Sync` above.
+        let answer = unsafe { self.image.root().snapshot()(self.data) };
+        let state = hook(&self.image, answer)?;
+        Ok(state.into_option().map(|state| state.to_vec()))
+    }
+
+    /// Replaces its value by a state that was encoded by a predecessor.
+    pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), HookError> {
+        // SAFETY: the instance is live and, by `&mut`, nobody else's.
+        hook(&self.image, unsafe { self.image.root().restore()(self.data, state.into()) })
+    }
+
+    /// Lets it acquire what it needs; once.
+    pub(crate) fn start(&mut self) -> Result<(), HookError> {
+        if !self.started {
+            // SAFETY: the instance is live and, by `&mut`, nobody else's.
+            hook(&self.image, unsafe { self.image.root().start()(self.data, self.context()) })?;
+            self.started = true;
+        }
+        Ok(())
+    }
+
+    /// Stops it, if it was started, and drops it. What is left is the image.
+    pub(crate) fn end(self) -> (Box<Image>, Ended) {
+        let stop = match self.started {
+            // SAFETY: the instance is live, and the last call has come back: this takes it by value.
+            true => hook(&self.image, unsafe { self.image.root().stop()(self.data, self.context()) }),
+            false => Ok(()),
+        };
+        // SAFETY: as above, and the data is never used again.
+        let destroy = hook(&self.image, unsafe { self.image.root().destroy()(self.data) });
+        self.image.root().shutdown()();
+        (self.image, Ended { stop, destroy })
+    }
+
+    fn context(&self) -> ContextAbi<'_> {
+        ContextAbi {
+            slot: (&*self.slot).into(),
+            generation: self.generation,
+        }
+    }
+}
+
+/// How an instance's last hooks ended. An error is told and changes nothing: the instance is gone.
+pub(crate) struct Ended {
+    pub(crate) stop: Result<(), HookError>,
+    pub(crate) destroy: Result<(), HookError>,
+}
+
+/// Copies a hook's answer out of the image. An empty text is the sign of a contained panic, whose words the image's panic
+/// hook has left on this thread.
+fn hook<T>(image: &Image, answer: RResult<T, RString>) -> Result<T, HookError> {
+    match answer {
+        RResult::ROk(value) => Ok(value),
+        RResult::RErr(text) if text.is_empty() => Err(HookError::Panicked(take_panic_text(image.id()))),
+        RResult::RErr(text) => Err(HookError::Refused(text.to_string())),
+    }
+}

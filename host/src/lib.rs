@@ -1,0 +1,45 @@
+//! Reslot swaps native code under a running program, and proves that the old code is gone.
+//!
+//! A program embeds a [`Host`]. A plugin is an ordinary Rust library behind a Rust trait; when a new build of it appears in the
+//! watched folder, the running code is replaced, with its state, without a lost call. Whoever calls a plugin does so in one of
+//! three ways:
+//!
+//! - a [`Claim`]: one owner, `&mut self` methods, and a new generation is adopted in [`Claim::sync`] and nowhere else;
+//! - a [`View`] from a [`Reader`]: many threads, `&self` methods, one consistent set of generations;
+//! - [`Slot::load`]: the convenient form, without a reader.
+//!
+//! Every reload ends in an [`Event::Retired`] that says whether the old image was proven unmapped, or what keeps it.
+//!
+//! Linux with glibc. What is proven there and how is written in the repository's README and ARCHITECTURE.md.
+
+mod error;
+mod event;
+mod host;
+mod image;
+mod instance;
+mod reload;
+mod slot;
+mod watch;
+
+pub use error::{BuildError, Cause, Hook, Refusal, SlotError};
+pub use event::{Event, Events, Outcome, Record, ReloadReport, RetireReport, Step};
+pub use host::{Host, HostBuilder, SlotInfo};
+pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies};
+pub use instance::HookError;
+pub use reload::{Counts, LoadOutcome};
+pub use reslot_plugin_api::{CallError, Fault};
+pub use slot::{Claim, Loaded, Reader, Slot, Synced, View};
+pub use watch::WatchError;
+
+/// What an artifact says of itself, and how two interfaces differ: for tools that look into files.
+pub mod artifact {
+    pub use crate::image::compat::{Difference, compare};
+    pub use crate::image::lint::{Inspection, LintError};
+    pub use crate::image::manifest::{Interface, Manifest, ManifestError};
+    pub use crate::image::stage::StageError;
+
+    /// Looks into an artifact's bytes, executing nothing, and lists every reason why a host of this build would refuse it.
+    pub fn inspect(bytes: &[u8]) -> Inspection {
+        crate::image::lint::inspect(bytes, &crate::reload::expectations())
+    }
+}

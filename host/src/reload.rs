@@ -1,0 +1,226 @@
+//! Floor 4: moving a slot on. A reload walks through these rooms from top to bottom: `pipeline` makes a candidate of a file
+//! (stage, lint, open, verify, create), `hand_over` gives it the state and the slot (migrate, start, swap), `reaper` ends what was
+//! replaced (retire, unload, prove). The thread here does the first two, one file at a time, in order.
+
+mod hand_over;
+mod pipeline;
+mod reaper;
+
+pub(crate) use hand_over::hand_over_to_claim;
+pub(crate) use pipeline::expectations;
+pub use reaper::Counts;
+pub(crate) use reaper::{Reaper, ReaperMessage, Tally};
+
+use crate::{
+    error::{Cause, Refusal},
+    event::{Event, ReloadReport, Step},
+    host::Inner,
+    slot::SlotRecord,
+    watch::Notice,
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    time::{Duration, Instant},
+};
+
+/// What the reload thread is asked to do.
+pub(crate) enum ReloadMessage {
+    /// The watch noticed something.
+    Noticed(Notice),
+    /// The embedder asks for a file.
+    Load {
+        path: PathBuf,
+        answer: Sender<Result<LoadOutcome, Refusal>>,
+    },
+    /// A claim was dropped while a candidate waited for it.
+    Settle(Arc<SlotRecord>),
+    /// The host goes.
+    End,
+}
+
+/// What became of a file that was loaded.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum LoadOutcome {
+    /// Its code serves.
+    Swapped(ReloadReport),
+    /// It waits for the owner's `sync`.
+    Staged {
+        /// The slot.
+        slot: Arc<str>,
+        /// The candidate.
+        generation: u64,
+    },
+    /// Its content serves already.
+    Unchanged {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation that serves.
+        generation: u64,
+    },
+}
+
+/// How long a file that somebody is writing is left alone before it is looked at again: doubled each time, up to the most.
+const FIRST_WAIT: Duration = Duration::from_millis(2);
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// How long [`Host::load`](crate::Host::load) waits for a file that somebody is writing.
+const LOAD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A file that is looked at again.
+struct Again {
+    at: Instant,
+    wait: Duration,
+    noticed: Instant,
+}
+
+/// The reload thread.
+pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
+    let mut again: BTreeMap<PathBuf, Again> = BTreeMap::new();
+    loop {
+        let next = again.values().map(|again| again.at).min();
+        let message = match next {
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        match message {
+            Ok(ReloadMessage::Noticed(Notice::Artifact { path, at, .. })) => {
+                host.log.push(Event::Noticed { path: path.clone() });
+                again.remove(&path);
+                take(host, &mut again, &path, at, FIRST_WAIT);
+            }
+            Ok(ReloadMessage::Noticed(Notice::FolderGone { folder, .. })) => {
+                host.log.push(Event::FolderMissing { path: folder });
+            }
+            Ok(ReloadMessage::Noticed(Notice::FolderBack { folder, .. })) => {
+                host.log.push(Event::FolderBack { path: folder });
+            }
+            Ok(ReloadMessage::Load { path, answer }) => {
+                again.remove(&path);
+                // Nobody waits any more: the file was loaded all the same, and the events say so.
+                let _ = answer.send(load(host, &path));
+            }
+            Ok(ReloadMessage::Settle(slot)) => hand_over::settle(host, &slot),
+            Ok(ReloadMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                let now = Instant::now();
+                let due: Vec<PathBuf> = again
+                    .iter()
+                    .filter(|(_, again)| again.at <= now)
+                    .map(|(path, _)| path.clone())
+                    .collect();
+                for path in due {
+                    if let Some(Again { wait, noticed, .. }) = again.remove(&path) {
+                        take(host, &mut again, &path, noticed, (wait * 2).min(LONGEST_WAIT));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reloads from a file that was noticed; one that somebody is writing is put back.
+fn take(host: &Arc<Inner>, again: &mut BTreeMap<PathBuf, Again>, path: &Path, noticed: Instant, wait: Duration) {
+    match reload(host, path, noticed, false) {
+        Err(refusal) if is_transient(&refusal) => {
+            if wait == FIRST_WAIT {
+                host.log.push(Event::Waiting {
+                    path: path.to_owned(),
+                    why: refusal.cause.to_string(),
+                });
+            }
+            let at = Instant::now() + wait;
+            again.insert(path.to_owned(), Again { at, wait, noticed });
+        }
+        Err(refusal) => host.log.push(Event::Refused(refusal)),
+        Ok(_) => {}
+    }
+}
+
+/// Loads a file that the embedder named. A content that was refused before is tried again: it was asked for by name.
+fn load(host: &Arc<Inner>, path: &Path) -> Result<LoadOutcome, Refusal> {
+    let begun = Instant::now();
+    let mut wait = FIRST_WAIT;
+    loop {
+        match reload(host, path, begun, true) {
+            Err(refusal) if is_transient(&refusal) && begun.elapsed() < LOAD_PATIENCE => {
+                std::thread::sleep(wait);
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+            Err(refusal) => {
+                host.log.push(Event::Refused(refusal.clone()));
+                return Err(refusal);
+            }
+            Ok(Some(outcome)) => return Ok(outcome),
+            Ok(None) => unreachable!("only a notice is answered with nothing"),
+        }
+    }
+}
+
+fn is_transient(refusal: &Refusal) -> bool {
+    matches!(&*refusal.cause, Cause::Stage(error) if error.is_transient())
+}
+
+/// One reload, from the file to the swap (or to the owner, who swaps). `None` if the content was refused before.
+fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Result<Option<LoadOutcome>, Refusal> {
+    let mut clock = Clock::new(noticed);
+    clock.lap(Step::Notice);
+    let source = pipeline::read(host, path, &mut clock)?;
+    if let Some((slot, generation)) = host.serving(&source.hash) {
+        host.log.push(Event::Unchanged {
+            slot: slot.clone(),
+            path: path.to_owned(),
+            generation,
+        });
+        return Ok(Some(LoadOutcome::Unchanged { slot, generation }));
+    }
+    let hash = source.hash;
+    if !by_name && host.was_refused(&hash) {
+        host.log.push(Event::StillRefused { path: path.to_owned() });
+        return Ok(None);
+    }
+    let outcome = pipeline::candidate(host, path, source, &mut clock)
+        .and_then(|candidate| hand_over::place(host, candidate.record, candidate.generation, hash, path, clock));
+    if let Err(refusal) = &outcome
+        && refusal.cause.is_of_the_bytes()
+    {
+        host.remember_refused(hash, refusal.clone());
+    }
+    outcome.map(Some)
+}
+
+/// Measures the steps.
+pub(crate) struct Clock {
+    pub(crate) noticed: Instant,
+    last: Instant,
+    pub(crate) steps: Vec<(Step, Duration)>,
+}
+
+impl Clock {
+    fn new(noticed: Instant) -> Self {
+        Self {
+            noticed,
+            last: noticed,
+            steps: Vec::with_capacity(9),
+        }
+    }
+
+    /// Goes on with the steps of a candidate that waited.
+    fn resume(noticed: Instant, steps: Vec<(Step, Duration)>) -> Self {
+        Self {
+            noticed,
+            last: Instant::now(),
+            steps,
+        }
+    }
+
+    fn lap(&mut self, step: Step) {
+        let now = Instant::now();
+        self.steps.push((step, now.saturating_duration_since(self.last)));
+        self.last = now;
+    }
+}

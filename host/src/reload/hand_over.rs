@@ -1,0 +1,232 @@
+//! From a candidate to the generation that serves: migrate, start, swap. Three ways, by who calls the slot:
+//!
+//! - *claimed*: the candidate is staged, and the owner's `sync` does it, on the owner's thread;
+//! - *open, with state, shared*: the old generation's gate is closed for the length of it; callers wait, none fails;
+//! - *open otherwise*: nobody waits for anything.
+//!
+//! Until the swap the old generation is complete and serves; a failure before it changes nothing.
+
+use super::{Clock, LoadOutcome, pipeline::refusal};
+use crate::{
+    error::{Cause, Hook, Refusal},
+    event::{Event, ReloadReport, Step},
+    host::Inner,
+    slot::{Current, Generation, Mode, SlotRecord, Staged},
+};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+/// Puts a candidate in its place, or before its owner.
+pub(super) fn place(
+    host: &Arc<Inner>,
+    record: Arc<SlotRecord>,
+    mut candidate: Generation,
+    hash: blake3::Hash,
+    path: &Path,
+    mut clock: Clock,
+) -> Result<LoadOutcome, Refusal> {
+    // A candidate without state needs nothing of its predecessor, so it can be started before anybody waits for it.
+    if !candidate.instance().has_state() {
+        let number = candidate.number();
+        start(&mut candidate).map_err(|cause| refusal(Some(&record), Some(number), path, Step::Start, cause))?;
+        clock.lap(Step::Start);
+    }
+    let mut state = record.lock_settled();
+    let staged = Staged {
+        generation: candidate,
+        hash,
+        path: path.to_owned(),
+        noticed: clock.noticed,
+        steps: clock.steps,
+    };
+    if state.mode == Mode::Claimed {
+        let generation = staged.generation.number();
+        let superseded = state.staged.replace(staged);
+        record.has_staged.store(true, Ordering::Relaxed);
+        drop(state);
+        if let Some(superseded) = superseded {
+            host.log.push(Event::Superseded {
+                slot: record.name.clone(),
+                generation: superseded.generation.number(),
+            });
+        }
+        host.log.push(Event::Staged {
+            slot: record.name.clone(),
+            generation,
+        });
+        return Ok(LoadOutcome::Staged {
+            slot: record.name.clone(),
+            generation,
+        });
+    }
+    record.set_moving(&mut state, true);
+    let old = state.current.as_ref().map(|current| current.generation.clone());
+    drop(state);
+    // Plugin code runs here, so no lock is held; `moving` keeps claims out.
+    let report = move_on(host, &record, old.as_ref(), staged);
+    record.set_moving(&mut record.lock(), false);
+    report.map(LoadOutcome::Swapped)
+}
+
+/// Adopts what was staged for a claim that was dropped.
+pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+    let mut state = record.lock_settled();
+    if state.mode == Mode::Claimed {
+        return;
+    }
+    record.has_staged.store(false, Ordering::Relaxed);
+    let Some(staged) = state.staged.take() else { return };
+    record.set_moving(&mut state, true);
+    let old = state.current.as_ref().map(|current| current.generation.clone());
+    drop(state);
+    let hash = staged.hash;
+    if let Err(refusal) = move_on(host, record, old.as_ref(), staged) {
+        host.remember_refused(hash, refusal.clone());
+        host.log.push(Event::Refused(refusal));
+    }
+    record.set_moving(&mut record.lock(), false);
+}
+
+/// An open slot moves on, on the reload thread.
+fn move_on(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: Option<&Arc<Generation>>,
+    staged: Staged,
+) -> Result<ReloadReport, Refusal> {
+    let (number, path) = (staged.generation.number(), staged.path.clone());
+    let gated = old.filter(|old| old.instance().has_state() && staged.generation.instance().has_state());
+    let Some(old) = gated else {
+        return hand_over(host, record, old, staged, false).map(|(_, report)| report);
+    };
+    let deadline = Instant::now() + host.drain_deadline;
+    let mut report = None;
+    let answer = old.behind_closed_gate(deadline, || {
+        let (new, told) = hand_over(host, record, Some(old), staged, false)?;
+        report = Some(told);
+        Ok::<_, Refusal>(new)
+    });
+    match (answer, report) {
+        (Some(Ok(_)), Some(report)) => Ok(report),
+        (Some(Err(refusal)), _) => Err(refusal),
+        _ => Err(refusal(
+            Some(record),
+            Some(number),
+            &path,
+            Step::Migrate,
+            Cause::Busy(host.drain_deadline),
+        )),
+    }
+}
+
+/// A claimed slot moves on, on its owner's thread. `None` if the candidate was refused.
+pub(crate) fn hand_over_to_claim(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: &Arc<Generation>,
+    staged: Staged,
+) -> Option<Arc<Generation>> {
+    let hash = staged.hash;
+    match hand_over(host, record, Some(old), staged, true) {
+        Ok((new, _)) => Some(new),
+        Err(refusal) => {
+            host.remember_refused(hash, refusal.clone());
+            host.log.push(Event::Refused(refusal));
+            None
+        }
+    }
+}
+
+/// The three steps, whoever's thread this is. Nobody calls `old` meanwhile if there is state to hand over.
+fn hand_over(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: Option<&Arc<Generation>>,
+    staged: Staged,
+    claimed: bool,
+) -> Result<(Arc<Generation>, ReloadReport), Refusal> {
+    let Staged {
+        mut generation,
+        hash,
+        path,
+        noticed,
+        steps,
+    } = staged;
+    let number = generation.number();
+    let mut clock = Clock::resume(noticed, steps);
+    let refuse = |step, cause| refusal(Some(record), Some(number), &path, step, cause);
+
+    let state_bytes = migrate(old, &mut generation).map_err(|cause| refuse(Step::Migrate, cause))?;
+    clock.lap(Step::Migrate);
+    if generation.instance().has_state() {
+        start(&mut generation).map_err(|cause| refuse(Step::Start, cause))?;
+        clock.lap(Step::Start);
+    }
+
+    let generation = Arc::new(generation);
+    let current = Current {
+        generation: generation.clone(),
+        hash,
+        path: path.clone(),
+    };
+    let replaced = swap(host, record, current, claimed);
+    clock.lap(Step::Swap);
+
+    let report = ReloadReport {
+        slot: record.name.clone(),
+        generation: number,
+        replaced: replaced.as_ref().map(|old| old.generation.number()),
+        path,
+        hash: hash.to_hex().to_string(),
+        state_bytes,
+        steps: clock.steps,
+        total: noticed.elapsed(),
+    };
+    host.log.push(Event::Swapped(report.clone()));
+    if let Some(replaced) = replaced {
+        host.watch_retired(record, &replaced.generation);
+    }
+    Ok((generation, report))
+}
+
+/// The candidate gets the state of its predecessor, if both have one.
+fn migrate(old: Option<&Arc<Generation>>, candidate: &mut Generation) -> Result<Option<usize>, Cause> {
+    let Some(old) = old.filter(|_| candidate.instance().has_state()) else {
+        return Ok(None);
+    };
+    let snapshot = old
+        .instance()
+        .snapshot()
+        .map_err(|error| Cause::Hook(Hook::Snapshot, error))?;
+    let Some(snapshot) = snapshot else { return Ok(None) };
+    candidate
+        .instance_mut()
+        .restore(&snapshot)
+        .map_err(|error| Cause::Hook(Hook::Restore, error))?;
+    Ok(Some(snapshot.len()))
+}
+
+fn start(candidate: &mut Generation) -> Result<(), Cause> {
+    candidate
+        .instance_mut()
+        .start()
+        .map_err(|error| Cause::Hook(Hook::Start, error))
+}
+
+/// One pointer moves: the view's, or, for a claim, the owner's when this returns.
+fn swap(host: &Inner, record: &SlotRecord, current: Current, claimed: bool) -> Option<Current> {
+    let generation = current.generation.clone();
+    let mut state = record.lock();
+    let replaced = state.current.replace(current);
+    if !claimed {
+        host.publish(record.index, record.id, Some(generation));
+    }
+    drop(state);
+    if let Some(replaced) = &replaced {
+        replaced.generation.retire();
+    }
+    replaced
+}

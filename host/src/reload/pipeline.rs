@@ -1,0 +1,153 @@
+//! From a file to a candidate: stage, lint, open, verify, create. Nothing here touches what serves; whatever fails, the
+//! candidate's image goes back to the reaper and the slot never knew.
+
+use super::{Clock, ReaperMessage};
+use crate::{
+    error::{Cause, Hook, Refusal},
+    event::{Event, Step},
+    host::Inner,
+    image::{
+        Image, Ledger, Opened,
+        compat::compare,
+        lint::{Expectations, LintError, lint},
+        stage::{Source, read_source},
+    },
+    instance::Instance,
+    slot::{Generation, SlotRecord},
+};
+use reslot_plugin_api::{API_VERSION, TARGET, TOOLCHAIN};
+use std::{path::Path, sync::Arc};
+
+/// A candidate and the slot that it is for.
+pub(super) struct Candidate {
+    pub(super) record: Arc<SlotRecord>,
+    pub(super) generation: Generation,
+}
+
+/// What the lint expects of an artifact for this host, but for the interface.
+pub(crate) fn expectations() -> Expectations<'static> {
+    Expectations {
+        toolchain: TOOLCHAIN,
+        target: TARGET,
+        api: API_VERSION,
+        interface: None,
+        machine: machine(),
+    }
+}
+
+/// This host's `e_machine`.
+fn machine() -> u16 {
+    #[cfg(target_arch = "x86_64")]
+    let machine = object::elf::EM_X86_64;
+    #[cfg(target_arch = "aarch64")]
+    let machine = object::elf::EM_AARCH64;
+    machine.0
+}
+
+/// Reads and hashes the file.
+pub(super) fn read(host: &Inner, path: &Path, clock: &mut Clock) -> Result<Source, Refusal> {
+    let source = read_source(path, &host.limits).map_err(|error| refusal(None, None, path, Step::Stage, error))?;
+    clock.lap(Step::Stage);
+    Ok(source)
+}
+
+/// Makes a candidate of the bytes.
+pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &mut Clock) -> Result<Candidate, Refusal> {
+    let mut bytes = source.bytes;
+    let linted = lint(&mut bytes, &expectations()).map_err(|error| refusal(None, None, path, Step::Lint, error))?;
+    let record = host.slot_record(&linted.manifest.name);
+    let refuse = |number, step, cause: Cause| refusal(Some(&record), number, path, step, cause);
+    check_contracts(&record, &linted.manifest.interface).map_err(|error| refuse(None, Step::Lint, error.into()))?;
+    clock.lap(Step::Lint);
+    host.log.push(Event::Linted {
+        slot: record.name.clone(),
+        warnings: linted.warnings,
+    });
+
+    let staged = host
+        .private
+        .write(&record.name, &bytes)
+        .map_err(|error| refuse(None, Step::Open, error.into()))?;
+    drop(bytes);
+    let number = record.lock().next_number();
+    let opened = Opened::open(staged).map_err(|error| refuse(Some(number), Step::Open, error.into()))?;
+    clock.lap(Step::Open);
+
+    let image = opened
+        .verify(linted.manifest, ledger(host, &record.name, number))
+        .map_err(|error| refuse(Some(number), Step::Verify, error.into()))?;
+    host.tally.opened();
+    clock.lap(Step::Verify);
+    host.log.push(Event::Opened {
+        slot: record.name.clone(),
+        generation: number,
+    });
+
+    let instance = Instance::create(Box::new(image), record.name.clone(), number).map_err(|(image, error)| {
+        give_back(host, &record, number, image);
+        refuse(Some(number), Step::Create, Cause::Hook(Hook::Create, error))
+    })?;
+    clock.lap(Step::Create);
+    host.log.push(Event::Created {
+        slot: record.name.clone(),
+        generation: number,
+    });
+    let generation = Generation::new(record.name.clone(), number, instance, host.reaper(), host.log.clone());
+    Ok(Candidate { record, generation })
+}
+
+/// An artifact must satisfy every interface by which its slot is called.
+fn check_contracts(record: &SlotRecord, offered: &crate::image::manifest::Interface) -> Result<(), LintError> {
+    let contracts = record.lock().contracts.clone();
+    for contract in contracts {
+        compare(&contract, offered).map_err(LintError::Interface)?;
+    }
+    Ok(())
+}
+
+fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {
+    let (reaper, log, slot) = (host.reaper(), host.log.clone(), slot.clone());
+    Ledger::new(
+        move |id| {
+            // Without a reaper the process is ending.
+            let _ = reaper.send(ReaperMessage::Quiet(id));
+        },
+        move |report| {
+            log.push(Event::ThreadPanicked {
+                slot: slot.clone(),
+                generation,
+                message: report.message,
+            });
+        },
+    )
+}
+
+/// Hands an image without instance to the reaper.
+fn give_back(host: &Inner, record: &SlotRecord, number: u64, image: Box<Image>) {
+    let message = ReaperMessage::Unload {
+        slot: record.name.clone(),
+        number,
+        image,
+    };
+    if let Err(unsent) = host.reaper().send(message) {
+        std::mem::forget(unsent);
+    }
+}
+
+pub(super) fn refusal(
+    record: Option<&SlotRecord>,
+    candidate: Option<u64>,
+    path: &Path,
+    step: Step,
+    cause: impl Into<Cause>,
+) -> Refusal {
+    let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.number()));
+    Refusal {
+        slot: record.map(|record| record.name.clone()),
+        candidate,
+        serving,
+        path: path.to_owned(),
+        step,
+        cause: Arc::new(cause.into()),
+    }
+}

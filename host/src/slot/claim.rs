@@ -1,0 +1,155 @@
+//! A claim: one owner of a slot's instance, who alone calls it and alone decides when it is replaced. The hand-over runs on the
+//! owner's thread, inside `sync`, where the old instance is quiet by construction.
+
+use super::{
+    generation::Generation,
+    record::{Mode, SlotRecord},
+};
+use crate::{host::Inner, reload};
+use reslot_plugin_api::{__private::Connection, Interface};
+use std::{
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+    sync::{Arc, atomic::Ordering},
+};
+
+/// What [`Claim::sync`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synced {
+    /// Nothing was staged.
+    Unchanged,
+    /// The staged generation was adopted; the next call runs its code.
+    Adopted {
+        /// The number of the generation that serves from now on.
+        generation: u64,
+    },
+    /// The staged generation was refused (its state did not fit, or its `start` failed): the old one serves on. The reason
+    /// is in [`Event::Refused`](crate::Event::Refused).
+    Refused {
+        /// The number of the generation that serves on.
+        serving: u64,
+    },
+}
+
+/// The one owner of a slot's instance. Made by [`Host::claim`](crate::Host::claim); dereferences to the interface's client.
+///
+/// It may move to another thread, but not be shared. While it lives nobody else can call the instance, so `&mut self` methods
+/// are allowed, and a staged generation is adopted in [`sync`](Self::sync) and nowhere else. When it is dropped, the slot is
+/// free again, with the instance and its state.
+pub struct Claim<I: ?Sized + Interface> {
+    /// Valid as long as `generation` is held; both are replaced together.
+    connection: Connection,
+    generation: Option<Arc<Generation>>,
+    record: Arc<SlotRecord>,
+    host: Arc<Inner>,
+    interface: PhantomData<Box<I>>,
+}
+
+// SAFETY: every plugin is `Send`, and a claim is the only way to its instance.
+unsafe impl<I: ?Sized + Interface> Send for Claim<I> {}
+
+impl<I: ?Sized + Interface> Claim<I> {
+    /// The caller has set the slot's mode to claimed.
+    pub(crate) fn new(generation: Arc<Generation>, record: Arc<SlotRecord>, host: Arc<Inner>) -> Self {
+        Self {
+            connection: generation.connection(),
+            generation: Some(generation),
+            record,
+            host,
+            interface: PhantomData,
+        }
+    }
+
+    /// The safe point: adopts a staged generation, if there is one. Call it where a change of code may happen: once an
+    /// event, once a frame.
+    ///
+    /// With nothing staged this is one relaxed load. Otherwise the state is handed over here, on this thread: encoded by the
+    /// old instance, decoded by the new one, which is then started. If any of that fails, the old generation serves on.
+    #[inline(always)]
+    pub fn sync(&mut self) -> Synced {
+        if self.record.has_staged.load(Ordering::Relaxed) {
+            self.adopt()
+        } else {
+            Synced::Unchanged
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn adopt(&mut self) -> Synced {
+        let Some(old) = &self.generation else {
+            return Synced::Unchanged;
+        };
+        let staged = {
+            let mut state = self.record.lock();
+            self.record.has_staged.store(false, Ordering::Relaxed);
+            state.staged.take()
+        };
+        let Some(staged) = staged else { return Synced::Unchanged };
+        match reload::hand_over_to_claim(&self.host, &self.record, old, staged) {
+            Some(new) => {
+                let generation = new.number();
+                self.connection = new.connection();
+                self.generation = Some(new);
+                Synced::Adopted { generation }
+            }
+            None => Synced::Refused { serving: old.number() },
+        }
+    }
+
+    /// The number of the generation that this claim calls.
+    pub fn generation(&self) -> u64 {
+        self.generation.as_ref().map_or(0, |generation| generation.number())
+    }
+
+    /// The slot's name.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// Whether a generation waits for [`sync`](Self::sync).
+    pub fn has_staged(&self) -> bool {
+        self.record.has_staged.load(Ordering::Relaxed)
+    }
+}
+
+impl<I: ?Sized + Interface> Deref for Claim<I> {
+    type Target = I::Client;
+
+    #[inline(always)]
+    fn deref(&self) -> &I::Client {
+        I::client(&self.connection)
+    }
+}
+
+impl<I: ?Sized + Interface> DerefMut for Claim<I> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut I::Client {
+        I::client_mut(&mut self.connection)
+    }
+}
+
+impl<I: ?Sized + Interface> Drop for Claim<I> {
+    fn drop(&mut self) {
+        // The owner's hold goes before the slot is free: the next owner must be the only one.
+        self.generation = None;
+        let mut state = self.record.lock();
+        state.mode = Mode::Open { handles: 0 };
+        let staged = state.staged.is_some();
+        let generation = state.current.as_ref().map(|current| current.generation.clone());
+        self.host.publish(self.record.index, self.record.id, generation);
+        drop(state);
+        if staged {
+            self.host.settle(self.record.clone());
+        }
+    }
+}
+
+impl<I: ?Sized + Interface> std::fmt::Debug for Claim<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claim")
+            .field("slot", &self.record.name)
+            .field("generation", &self.generation())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,253 @@
+//! A generation: an instance with its number, and the host's side of every call to it.
+//!
+//! # Why a call never meets an unmapped image
+//! Whoever can call holds the generation: a view holds it for its readers, a claim for its owner. The last holder's drop
+//! sends the instance to the reaper, which alone unloads. So there is no count on the way of a call and no unloading on a
+//! caller's thread: the holder's `Arc` is the proof that the image is mapped.
+//!
+//! # The gate
+//! A shared instance whose state is handed over is called through a gate, a readers-writer lock. The hand-over closes it,
+//! waits for the calls inside, takes the snapshot, starts the successor and notes it here before it opens. A call that waited
+//! goes to the successor, as does every later call through an old view: the state has moved, and answering from the old
+//! instance would lose what the call changes. The old generation holds its successor, so a view that holds the former holds
+//! whatever a call through it may borrow from.
+
+use crate::{
+    event::{Event, Log},
+    image::take_panic,
+    instance::Instance,
+    reload::ReaperMessage,
+};
+use parking_lot::RwLock;
+use reslot_plugin_api::{
+    __private::{Callee, Connection, Status},
+    CallError, Fault,
+};
+use std::{
+    cell::Cell,
+    sync::{Arc, OnceLock, mpsc::Sender},
+    time::Instant,
+};
+
+/// An instance that can be called.
+pub(crate) struct Generation {
+    core: Arc<Core>,
+    /// Gone only in `drop`.
+    instance: Option<Instance>,
+    reaper: Sender<ReaperMessage>,
+    /// When it ceased to be the current one.
+    retired: OnceLock<Instant>,
+}
+
+/// What a call needs of a generation, at an address that stays.
+pub(crate) struct Core {
+    slot: Arc<str>,
+    number: u64,
+    image: u64,
+    data: *mut (),
+    table: *const (),
+    gate: RwLock<()>,
+    successor: OnceLock<Arc<Generation>>,
+    log: Log,
+}
+
+// SAFETY: data and table are only used through the interface's client, whose rules about threads are the claim's (one owner)
+// or those of a `Shared` interface (every plugin is `Sync`).
+unsafe impl Send for Core {}
+// SAFETY: as above.
+unsafe impl Sync for Core {}
+
+/// A generation taken apart for the reaper.
+pub(crate) struct Parts {
+    pub(crate) slot: Arc<str>,
+    pub(crate) number: u64,
+    pub(crate) instance: Instance,
+    pub(crate) retired: Option<Instant>,
+}
+
+impl Generation {
+    pub(crate) fn new(slot: Arc<str>, number: u64, instance: Instance, reaper: Sender<ReaperMessage>, log: Log) -> Self {
+        let core = Core {
+            slot,
+            number,
+            image: instance.image().id(),
+            data: instance.data(),
+            table: instance.table(),
+            gate: RwLock::new(()),
+            successor: OnceLock::new(),
+            log,
+        };
+        Self {
+            core: Arc::new(core),
+            instance: Some(instance),
+            reaper,
+            retired: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.core.number
+    }
+
+    pub(crate) fn instance(&self) -> &Instance {
+        match &self.instance {
+            Some(instance) => instance,
+            None => unreachable!("an instance is taken only when its generation is dropped"),
+        }
+    }
+
+    /// While nobody else holds it.
+    pub(crate) fn instance_mut(&mut self) -> &mut Instance {
+        match &mut self.instance {
+            Some(instance) => instance,
+            None => unreachable!("an instance is taken only when its generation is dropped"),
+        }
+    }
+
+    /// What a claim calls through. It may be used as long as `self` is held.
+    pub(crate) fn connection(&self) -> Connection {
+        self.connect(false)
+    }
+
+    /// What a view calls through. It may be used as long as `self` is held.
+    pub(crate) fn shared_connection(&self) -> Connection {
+        self.connect(self.instance().has_state())
+    }
+
+    fn connect(&self, gated: bool) -> Connection {
+        let core: *const Core = Arc::as_ptr(&self.core);
+        // SAFETY: data and table are of one instance; they and the core live as long as this generation, which every holder
+        // of the connection holds.
+        unsafe { Connection::new(self.core.data, self.core.table, core, gated) }
+    }
+
+    /// Closes the gate for the length of `hand_over`, if the calls inside come back before `deadline`; what it answers is
+    /// where calls go from then on.
+    pub(crate) fn behind_closed_gate<E>(
+        &self,
+        deadline: Instant,
+        hand_over: impl FnOnce() -> Result<Arc<Self>, E>,
+    ) -> Option<Result<Arc<Self>, E>> {
+        let closed = self.core.gate.try_write_until(deadline)?;
+        let answer = hand_over();
+        if let Ok(successor) = &answer
+            && self.core.successor.set(successor.clone()).is_err()
+        {
+            unreachable!("a generation hands its state over once");
+        }
+        drop(closed);
+        Some(answer)
+    }
+
+    pub(crate) fn retire(&self) {
+        let _ = self.retired.set(Instant::now());
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        let Some(instance) = self.instance.take() else { return };
+        let parts = Parts {
+            slot: self.core.slot.clone(),
+            number: self.core.number,
+            instance,
+            retired: self.retired.get().copied(),
+        };
+        // Without a reaper (the process is ending) the instance is leaked: nothing is unloaded on a caller's thread.
+        if let Err(unsent) = self.reaper.send(ReaperMessage::Reap(Box::new(parts))) {
+            std::mem::forget(unsent);
+        }
+    }
+}
+
+thread_local! {
+    /// How many gates this thread is inside of. A call that comes back to a gate it is inside of must not queue behind the
+    /// hand-over that waits for it.
+    static INSIDE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts a gate as entered until dropped.
+struct Inside;
+
+impl Inside {
+    fn enter() -> Self {
+        INSIDE.set(INSIDE.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(INSIDE.get() - 1);
+    }
+}
+
+impl Callee for Core {
+    fn fault(&self, method: &'static str, status: Status) -> CallError {
+        let fault = match take_panic(self.image) {
+            Some(report) => Fault::Panicked {
+                message: report.message,
+                location: report.location,
+                addresses: report.addresses,
+            },
+            None => Fault::Panicked {
+                message: match status {
+                    Status::CALLBACK => "an object that it was lent panicked".to_owned(),
+                    _ => "no message was left".to_owned(),
+                },
+                location: None,
+                addresses: Vec::new(),
+            },
+        };
+        let error = CallError::new(&self.slot, self.number, method, fault);
+        self.log.push(Event::CallFailed {
+            slot: self.slot.clone(),
+            generation: self.number,
+            method,
+            error: error.to_string(),
+        });
+        error
+    }
+
+    fn through_gate(
+        &self,
+        method: &'static str,
+        body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
+    ) -> Result<(), CallError> {
+        let entered = match INSIDE.get() {
+            0 => self.gate.read(),
+            _ => self.gate.read_recursive(),
+        };
+        match self.successor.get() {
+            None => {
+                let _inside = Inside::enter();
+                body(self.data, self.table, self);
+                Ok(())
+            }
+            Some(successor) => {
+                let successor = &successor.core;
+                drop(entered);
+                successor.through_gate(method, body)
+            }
+        }
+    }
+}
+
+/// What is behind a slot in a view that is older than the slot.
+pub(crate) struct Vacant {
+    pub(crate) slot: Arc<str>,
+}
+
+impl Callee for Vacant {
+    fn fault(&self, method: &'static str, _: Status) -> CallError {
+        CallError::new(&self.slot, 0, method, Fault::Vacant)
+    }
+
+    fn through_gate(
+        &self,
+        method: &'static str,
+        _: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
+    ) -> Result<(), CallError> {
+        Err(self.fault(method, Status::PANICKED))
+    }
+}

@@ -1,0 +1,98 @@
+//! A shared slot as its callers hold it: a typed name, good for any view of its host, from any thread.
+
+use super::{
+    record::{Mode, SlotRecord},
+    view::View,
+};
+use crate::host::Inner;
+use arc_swap::Guard;
+use reslot_plugin_api::{__private::Connection, Shared};
+use std::{marker::PhantomData, ops::Deref, sync::Arc};
+
+/// A slot that many threads call. Made by [`Host::slot`](crate::Host::slot); clone it freely.
+///
+/// Call it through a [`View`] where speed matters, or through [`load`](Self::load) where it does not.
+pub struct Slot<I: ?Sized + Shared> {
+    record: Arc<SlotRecord>,
+    host: Arc<Inner>,
+    interface: PhantomData<fn() -> Box<I>>,
+}
+
+impl<I: ?Sized + Shared> Slot<I> {
+    /// The caller has counted the handle and bound the interface.
+    pub(crate) fn new(record: Arc<SlotRecord>, host: Arc<Inner>) -> Self {
+        Self {
+            record,
+            host,
+            interface: PhantomData,
+        }
+    }
+
+    /// The slot's name.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// The current generation, for a call or a few: without a reader, a little dearer than a view.
+    ///
+    /// What it answers keeps the whole view of this moment: do not store it.
+    pub fn load(&self) -> Loaded<'_, I> {
+        Loaded {
+            view: self.host.view.load(),
+            slot: self,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn index(&self) -> usize {
+        self.record.index
+    }
+
+    #[inline(always)]
+    pub(crate) fn id(&self) -> u64 {
+        self.record.id
+    }
+
+    pub(crate) fn vacant(&self) -> &Connection {
+        &self.record.vacant.connection
+    }
+}
+
+impl<I: ?Sized + Shared> Clone for Slot<I> {
+    fn clone(&self) -> Self {
+        if let Mode::Open { handles } = &mut self.record.lock().mode {
+            *handles += 1;
+        }
+        Self::new(self.record.clone(), self.host.clone())
+    }
+}
+
+impl<I: ?Sized + Shared> Drop for Slot<I> {
+    fn drop(&mut self) {
+        if let Mode::Open { handles } = &mut self.record.lock().mode {
+            *handles -= 1;
+        }
+    }
+}
+
+impl<I: ?Sized + Shared> std::fmt::Debug for Slot<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slot")
+            .field("name", &self.record.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The current generation of a slot at the moment of [`Slot::load`]. Dereferences to the interface's client.
+pub struct Loaded<'a, I: ?Sized + Shared> {
+    view: Guard<Arc<View>>,
+    slot: &'a Slot<I>,
+}
+
+impl<I: ?Sized + Shared> Deref for Loaded<'_, I> {
+    type Target = I::Client;
+
+    fn deref(&self) -> &I::Client {
+        self.view.get(self.slot)
+    }
+}

@@ -1,0 +1,148 @@
+//! What the host keeps of one slot: its contracts, who calls it and how, its current generation and a staged candidate.
+
+use super::generation::{Generation, Vacant};
+use crate::image::{compat, manifest};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use reslot_plugin_api::__private::Connection;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A named place in the host.
+pub(crate) struct SlotRecord {
+    pub(crate) name: Arc<str>,
+    /// Its place in every view of its host.
+    pub(crate) index: usize,
+    /// Unique among all slots of all hosts in this process.
+    pub(crate) id: u64,
+    /// Set while a candidate waits for the owner's `sync`. A hint: the truth is under the lock.
+    pub(crate) has_staged: AtomicBool,
+    pub(crate) vacant: Box<VacantEntry>,
+    state: Mutex<SlotState>,
+    settled: Condvar,
+}
+
+/// The connection that a view answers for a slot that it does not hold.
+pub(crate) struct VacantEntry {
+    pub(crate) connection: Connection,
+    _callee: Box<Vacant>,
+}
+
+// SAFETY: the connection is gated and its callee, which is all that is used of it, is `Sync`.
+unsafe impl Send for VacantEntry {}
+// SAFETY: as above.
+unsafe impl Sync for VacantEntry {}
+
+/// Under the slot's lock.
+pub(crate) struct SlotState {
+    pub(crate) mode: Mode,
+    /// The interfaces as which it was claimed or asked for; every artifact must satisfy all of them.
+    pub(crate) contracts: Vec<Arc<manifest::Interface>>,
+    pub(crate) current: Option<Current>,
+    pub(crate) staged: Option<Staged>,
+    pub(crate) last_number: u64,
+    /// The reload thread is moving the slot on just now.
+    pub(crate) moving: bool,
+}
+
+/// Who may call the slot's current generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Nobody holds a claim. `handles` counts the `Slot`s that are out.
+    Open {
+        /// `Slot` handles that are out.
+        handles: usize,
+    },
+    /// One owner, who decides when.
+    Claimed,
+}
+
+/// The generation that serves.
+pub(crate) struct Current {
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) hash: blake3::Hash,
+    pub(crate) path: PathBuf,
+}
+
+/// A candidate that waits for its owner.
+pub(crate) struct Staged {
+    pub(crate) generation: Generation,
+    pub(crate) hash: blake3::Hash,
+    pub(crate) path: PathBuf,
+    pub(crate) noticed: Instant,
+    pub(crate) steps: Vec<(crate::event::Step, Duration)>,
+}
+
+impl SlotRecord {
+    pub(crate) fn new(name: &str, index: usize) -> Self {
+        let name: Arc<str> = name.into();
+        let callee = Box::new(Vacant { slot: name.clone() });
+        let pointer: *const Vacant = &raw const *callee;
+        // SAFETY: gated, so data and table are never used; the callee lives beside it in the same box.
+        let connection = unsafe { Connection::new(std::ptr::null_mut(), std::ptr::null(), pointer, true) };
+        Self {
+            name,
+            index,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            has_staged: AtomicBool::new(false),
+            vacant: Box::new(VacantEntry {
+                connection,
+                _callee: callee,
+            }),
+            state: Mutex::new(SlotState {
+                mode: Mode::Open { handles: 0 },
+                contracts: Vec::new(),
+                current: None,
+                staged: None,
+                last_number: 0,
+                moving: false,
+            }),
+            settled: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock()
+    }
+
+    /// The lock, once the reload thread is not moving the slot on.
+    pub(crate) fn lock_settled(&self) -> MutexGuard<'_, SlotState> {
+        let mut state = self.state.lock();
+        while state.moving {
+            self.settled.wait(&mut state);
+        }
+        state
+    }
+
+    pub(crate) fn set_moving(&self, state: &mut SlotState, moving: bool) {
+        state.moving = moving;
+        if !moving {
+            self.settled.notify_all();
+        }
+    }
+}
+
+impl SlotState {
+    /// Adds the contract of a caller, if the current generation satisfies it.
+    pub(crate) fn bind(&mut self, wanted: manifest::Interface) -> Result<(), Vec<compat::Difference>> {
+        if let Some(current) = &self.current {
+            compat::compare(&wanted, &current.generation.instance().image().manifest.interface)?;
+        }
+        if !self.contracts.iter().any(|known| **known == wanted) {
+            self.contracts.push(Arc::new(wanted));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+}

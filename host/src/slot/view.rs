@@ -1,0 +1,87 @@
+//! A view: the current generation of every open slot at one moment, immutable. All views of a host stand behind one `ArcSwap`;
+//! a swap replaces the whole view, so a reader sees either all of a change or nothing of it.
+
+use super::{generation::Generation, handle::Slot};
+use reslot_plugin_api::{__private::Connection, Shared};
+use std::sync::Arc;
+
+/// One consistent set of generations. Within a view nothing changes.
+///
+/// A view keeps its generations alive; see [`Reader`](crate::Reader) for how long that is. Claimed slots are not in it:
+/// their owner alone calls them.
+pub struct View {
+    /// Counts up from 1 with every swap of the host.
+    number: u64,
+    entries: Box<[Option<Entry>]>,
+}
+
+/// A slot's place in a view.
+struct Entry {
+    slot: u64,
+    connection: Connection,
+    generation: Arc<Generation>,
+}
+
+// SAFETY: an entry's connection is reached only through a `Shared` interface's client, and stays valid by the entry's `Arc`.
+unsafe impl Send for Entry {}
+// SAFETY: as above.
+unsafe impl Sync for Entry {}
+
+impl View {
+    pub(crate) fn empty() -> Self {
+        Self {
+            number: 1,
+            entries: Box::default(),
+        }
+    }
+
+    /// The next view, with one slot changed.
+    pub(crate) fn with(&self, index: usize, slot: u64, generation: Option<Arc<Generation>>) -> Self {
+        let len = self.entries.len().max(index + 1);
+        let mut entries: Vec<_> = self.entries.iter().map(|entry| entry.as_ref().map(Entry::again)).collect();
+        entries.resize_with(len, || None);
+        entries[index] = generation.map(|generation| Entry::new(slot, generation));
+        Self {
+            number: self.number + 1,
+            entries: entries.into(),
+        }
+    }
+
+    /// Counts up with every swap of the host.
+    #[inline(always)]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The client of a slot's generation in this view.
+    ///
+    /// If the view is older than the slot, or the slot is another host's, every call through the client answers
+    /// [`Fault::Vacant`](reslot_plugin_api::Fault::Vacant).
+    #[inline(always)]
+    pub fn get<'a, I: ?Sized + Shared>(&'a self, slot: &'a Slot<I>) -> &'a I::Client {
+        match self.entries.get(slot.index()) {
+            Some(Some(entry)) if entry.slot == slot.id() => I::client(&entry.connection),
+            _ => I::client(slot.vacant()),
+        }
+    }
+
+    /// The number of the slot's generation in this view.
+    pub fn generation<I: ?Sized + Shared>(&self, slot: &Slot<I>) -> Option<u64> {
+        let entry = self.entries.get(slot.index())?.as_ref()?;
+        (entry.slot == slot.id()).then(|| entry.generation.number())
+    }
+}
+
+impl Entry {
+    fn new(slot: u64, generation: Arc<Generation>) -> Self {
+        Self {
+            slot,
+            connection: generation.shared_connection(),
+            generation,
+        }
+    }
+
+    fn again(&self) -> Self {
+        Self::new(self.slot, self.generation.clone())
+    }
+}

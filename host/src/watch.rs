@@ -1,0 +1,175 @@
+//! Noticing artifacts: one folder, watched for files that could be loaded, and one notice for each that came or changed.
+//!
+//! What lives here is the decision *when* a file is worth looking at: at once if it was renamed into place, after a quiet
+//! moment if it was written there. What does not live here is whether the file is any good: reading it safely is
+//! `image::stage`, judging it is lint, and an equal hash is skipped by the receiver. So a notice too many is harmless, and a
+//! notice too few is a bug.
+
+mod fingerprint;
+mod keeper;
+mod native;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use keeper::{Keeper, Signal};
+use native::Native;
+
+/// What the watch tells its receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A file that could be an artifact is there, new or changed.
+    Artifact {
+        /// The file: the watched folder's absolute path, as given, and the file's name.
+        path: PathBuf,
+        /// It arrived by rename, so whoever made it had finished with it before.
+        complete: bool,
+        /// When the last sign of the change came in; the debounce is counted from here.
+        at: Instant,
+    },
+    /// The folder is missing; also told once if it is missing when the watch starts.
+    FolderGone {
+        /// The watched folder.
+        folder: PathBuf,
+        /// When this was found.
+        at: Instant,
+    },
+    /// The folder is there (again). Its files follow, each as [`Notice::Artifact`].
+    FolderBack {
+        /// The watched folder.
+        folder: PathBuf,
+        /// When this was found.
+        at: Instant,
+    },
+}
+
+/// How a folder is watched.
+#[derive(Debug, Clone)]
+pub struct WatchOptions {
+    /// How long a file that was not renamed into place must be quiet. Default: 5 ms.
+    pub debounce: Duration,
+    /// `Some(interval)`: look each interval instead of asking the system for events; a file is delivered once two looks found
+    /// it the same. For network mounts and containers that get no events. Default: `None`.
+    pub polling: Option<Duration>,
+    /// How often everything is checked in spite of events: a path component that was swapped, an event that was missed.
+    /// Default: 500 ms.
+    pub heartbeat: Duration,
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self {
+            debounce: Duration::from_millis(5),
+            polling: None,
+            heartbeat: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Why a folder cannot be watched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The path cannot be made absolute.
+    #[error("cannot watch {folder:?}: its absolute path is unknown; give an absolute path")]
+    Path {
+        /// The folder as it was given.
+        folder: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// There is something else than a folder.
+    #[error("cannot watch {folder:?}: it is not a folder; name the folder that artifacts are put into")]
+    NotAFolder {
+        /// What was to be watched.
+        folder: PathBuf,
+    },
+    /// The system gives no events for it.
+    #[error(
+        "cannot get events for {folder:?}; raise fs.inotify.max_user_watches or max_user_instances, or watch by polling"
+    )]
+    Native {
+        /// What was to be watched.
+        folder: PathBuf,
+        /// notify's reason.
+        source: notify::Error,
+    },
+    /// The system gives no thread.
+    #[error("cannot watch {folder:?}: no thread could be started")]
+    Thread {
+        /// What was to be watched.
+        folder: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// The files in `folder` that could be artifacts, sorted; none if the folder is missing.
+///
+/// For the first load: start the watch, *then* scan. A file that changes in between is then seen by both, not by neither.
+#[must_use]
+pub fn scan(folder: &Path) -> Vec<PathBuf> {
+    fingerprint::list(folder).into_keys().collect()
+}
+
+/// A watched folder; dropping it ends the watch and everything that it started.
+#[derive(Debug)]
+pub struct Watch {
+    signals: Option<Sender<Signal>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Watches `folder`, not its subfolders, for files named `*.so` that do not begin with a dot. When this returns, the watch
+    /// is in place; what is in the folder already is taken as known (see [`scan`]). The folder may be missing: it is picked up
+    /// when it appears. `deliver` is called on the watch's own thread, so it should only hand on.
+    ///
+    /// # Errors
+    /// If the system cannot give events for an existing folder, or a thread.
+    pub fn start(
+        folder: PathBuf,
+        options: WatchOptions,
+        deliver: impl Fn(Notice) + Send + 'static,
+    ) -> Result<Self, WatchError> {
+        let folder = match std::path::absolute(&folder) {
+            Ok(absolute) => absolute,
+            Err(source) => return Err(WatchError::Path { folder, source }),
+        };
+        if std::fs::metadata(&folder).is_ok_and(|found| !found.is_dir()) {
+            return Err(WatchError::NotAFolder { folder });
+        }
+        let (signals, inbox) = mpsc::channel();
+        let native = match options.polling {
+            Some(_) => None,
+            None => Some(Native::new(&folder, signals.clone())?),
+        };
+        let mut keeper = Keeper::new(folder.clone(), options, native, Box::new(deliver));
+        keeper.begin()?;
+        let thread = std::thread::Builder::new()
+            .name("reslot-watch".into())
+            .spawn(move || keeper.run(&inbox))
+            .map_err(|source| WatchError::Thread { folder, source })?;
+        Ok(Self {
+            signals: Some(signals),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(signals) = self.signals.take() {
+            let _ = signals.send(Signal::Stop);
+        }
+        if let Some(thread) = self.thread.take()
+            // Dropped inside `deliver`: the thread ends as soon as that returns, and cannot wait for itself.
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}

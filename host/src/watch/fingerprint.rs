@@ -1,0 +1,70 @@
+//! Telling files and folders apart by what `stat` says, following links. No content is read here: two files that look the
+//! same are for the receiver's hash to tell apart.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Which folder it is. Inode numbers are used again at once by some file systems, so its birth counts too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    born: Option<SystemTime>,
+}
+
+impl Identity {
+    /// `None` if there is no folder.
+    pub(super) fn of_folder(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+            born: found.created().ok(),
+        })
+    }
+}
+
+/// What a file looks like. The change time tells of a write whose author put the old modification time back (`cp -p`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Fingerprint {
+    /// `None` if there is no regular file, also behind a link.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
+/// Whether this name could be an artifact's: hidden files are other people's temporary ones.
+pub(super) fn is_artifact(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    !hidden && path.extension().is_some_and(|extension| extension == "so")
+}
+
+/// All files of the folder that could be artifacts; none if it cannot be read, which the next look finds out again.
+pub(super) fn list(folder: &Path) -> BTreeMap<PathBuf, Fingerprint> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return BTreeMap::new();
+    };
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_artifact(path))
+        .filter_map(|path| Fingerprint::of(&path).map(|seen| (path, seen)))
+        .collect()
+}

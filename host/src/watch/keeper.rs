@@ -1,0 +1,293 @@
+//! The watch's own thread: what is waited for, when a file is due, and whether the folder is still the same one. Where
+//! events come from and what they mean is `native`; how files are told apart is `fingerprint`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::fingerprint::{self, Fingerprint, Identity};
+use super::native::Native;
+use super::{Notice, WatchError, WatchOptions};
+
+/// How long a file that was found by looking, not by an event, must stay the same before it is delivered: where events are
+/// missed (network mounts), silence says nothing.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// How many signals are taken before due files are delivered, so that a flood of events cannot starve them.
+const SIGNALS_AT_ONCE: usize = 1024;
+
+/// What reaches the watch's thread: events, already reduced to what matters.
+#[derive(Debug)]
+pub(super) enum Signal {
+    /// An artifact's name was renamed into the folder; the cookie pairs the two events of one rename.
+    Renamed {
+        path: PathBuf,
+        cookie: Option<usize>,
+        at: Instant,
+    },
+    /// An artifact was created, linked, written, closed or touched.
+    Touched { path: PathBuf, at: Instant },
+    /// An artifact's name is gone.
+    Removed { path: PathBuf },
+    /// A folder on the way, or the folder itself, came, went or was swapped.
+    Way { path: PathBuf },
+    /// Another name in the folder came: possibly the link that the artifacts point through.
+    Neighbour { at: Instant },
+    /// Events were lost.
+    Overflow,
+    /// The watch is dropped.
+    Stop,
+}
+
+/// A file that waits until it is quiet.
+struct Pending {
+    due: Instant,
+    at: Instant,
+    /// What it looked like when it was found by looking; it must still look so when it is due.
+    seen: Option<Fingerprint>,
+}
+
+/// The state of the watch's thread.
+pub(super) struct Keeper {
+    folder: PathBuf,
+    options: WatchOptions,
+    native: Option<Native>,
+    deliver: Box<dyn Fn(Notice) + Send>,
+    /// The folder that was there at the last check.
+    present: Option<Identity>,
+    /// What each file looked like just before it was delivered.
+    known: HashMap<PathBuf, Fingerprint>,
+    /// Sorted, so that files that become due together are delivered in the order of their names.
+    pending: BTreeMap<PathBuf, Pending>,
+    next_check: Instant,
+    /// An early look, because a neighbour changed.
+    next_look: Option<Instant>,
+    last_cookie: Option<usize>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        folder: PathBuf,
+        options: WatchOptions,
+        native: Option<Native>,
+        deliver: Box<dyn Fn(Notice) + Send>,
+    ) -> Self {
+        Self {
+            folder,
+            options,
+            native,
+            deliver,
+            present: None,
+            known: HashMap::new(),
+            pending: BTreeMap::new(),
+            next_check: Instant::now(),
+            next_look: None,
+            last_cookie: None,
+        }
+    }
+
+    /// Arms the watch and remembers what is there, on the caller's thread, so that nothing after `start` is missed.
+    pub(super) fn begin(&mut self) -> Result<(), WatchError> {
+        if let Some(native) = &mut self.native {
+            native.settle(&self.folder);
+            if let Some(source) = native.refused.take() {
+                return Err(WatchError::Native {
+                    folder: self.folder.clone(),
+                    source,
+                });
+            }
+        }
+        self.present = Identity::of_folder(&self.folder);
+        self.known = fingerprint::list(&self.folder).into_iter().collect();
+        self.next_check = Instant::now() + self.interval();
+        Ok(())
+    }
+
+    fn interval(&self) -> Duration {
+        self.options.polling.unwrap_or(self.options.heartbeat)
+    }
+
+    pub(super) fn run(mut self, inbox: &Receiver<Signal>) {
+        if self.present.is_none() {
+            (self.deliver)(Notice::FolderGone {
+                folder: self.folder.clone(),
+                at: Instant::now(),
+            });
+        }
+        'watching: loop {
+            let wait = self.next_due().saturating_duration_since(Instant::now());
+            let mut next = match inbox.recv_timeout(wait) {
+                Ok(signal) => Some(signal),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            // All that is waiting, before anything is delivered: it may postpone what is due.
+            for _ in 0..SIGNALS_AT_ONCE {
+                match next {
+                    Some(Signal::Stop) => break 'watching,
+                    Some(signal) => self.take(signal),
+                    None => break,
+                }
+                next = inbox.try_recv().ok();
+            }
+            if let Some(signal) = next {
+                if matches!(signal, Signal::Stop) {
+                    break;
+                }
+                self.take(signal);
+            }
+            self.deliver_due(Instant::now());
+        }
+        // notify's thread cannot be joined, but it owns the other end of the inbox and drops it when it ends.
+        self.native = None;
+        let patience = Instant::now() + Duration::from_secs(1);
+        while let Ok(_late) = inbox.recv_timeout(patience.saturating_duration_since(Instant::now())) {}
+    }
+
+    fn next_due(&self) -> Instant {
+        let pending = self.pending.values().map(|waiting| waiting.due);
+        pending.chain(self.next_look).fold(self.next_check, Instant::min)
+    }
+
+    fn take(&mut self, signal: Signal) {
+        match signal {
+            Signal::Renamed { cookie, .. } if cookie.is_some() && cookie == self.last_cookie => {}
+            Signal::Renamed { path, cookie, at } => {
+                self.last_cookie = cookie;
+                self.pending.remove(&path);
+                self.hand_over(path, true, at);
+            }
+            Signal::Touched { path, at } => {
+                self.pending.insert(
+                    path,
+                    Pending {
+                        due: at + self.options.debounce,
+                        at,
+                        seen: None,
+                    },
+                );
+            }
+            Signal::Removed { path } => {
+                self.pending.remove(&path);
+                self.known.remove(&path);
+            }
+            Signal::Way { path } => {
+                if let Some(native) = &mut self.native {
+                    native.forget(&path);
+                }
+                self.check_folder();
+            }
+            Signal::Neighbour { at } => {
+                self.next_look.get_or_insert(at + self.options.debounce);
+            }
+            Signal::Overflow => {
+                if let Some(native) = &mut self.native {
+                    native.forget(Path::new("/"));
+                }
+                self.check_folder();
+            }
+            Signal::Stop => {}
+        }
+    }
+
+    fn deliver_due(&mut self, now: Instant) {
+        if self.next_check <= now {
+            self.check_folder();
+            self.look(self.options.polling.unwrap_or(SETTLE));
+            self.next_check = Instant::now() + self.interval();
+            self.next_look = None;
+        } else if self.next_look.is_some_and(|due| due <= now) {
+            self.next_look = None;
+            self.look(self.options.debounce);
+        }
+        let due: Vec<PathBuf> = self
+            .pending
+            .iter()
+            .filter(|(_, waiting)| waiting.due <= now)
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in due {
+            let Some(waiting) = self.pending.remove(&path) else { continue };
+            match (waiting.seen, Fingerprint::of(&path)) {
+                // Still growing, although no event said so.
+                (Some(seen), Some(now_seen)) if seen != now_seen => {
+                    let due = now + self.options.polling.unwrap_or(SETTLE);
+                    self.pending.insert(
+                        path,
+                        Pending {
+                            due,
+                            at: now,
+                            seen: Some(now_seen),
+                        },
+                    );
+                }
+                _ => self.hand_over(path, false, waiting.at),
+            }
+        }
+    }
+
+    /// Delivers `path` if it is a file. What it looks like is taken before: a change from now on is then seen as one.
+    fn hand_over(&mut self, path: PathBuf, complete: bool, at: Instant) {
+        match Fingerprint::of(&path) {
+            Some(seen) => {
+                self.known.insert(path.clone(), seen);
+                (self.deliver)(Notice::Artifact { path, complete, at });
+            }
+            None => {
+                self.known.remove(&path);
+            }
+        }
+    }
+
+    /// Compares all files with what was delivered; what differs must stay as it is for `settle`.
+    fn look(&mut self, settle: Duration) {
+        let found = fingerprint::list(&self.folder);
+        self.known.retain(|path, _| found.contains_key(path));
+        let at = Instant::now();
+        for (path, seen) in found {
+            if self.known.get(&path) == Some(&seen) {
+                continue;
+            }
+            let unchanged = self
+                .pending
+                .get(&path)
+                .is_some_and(|waiting| waiting.seen.is_none_or(|was| was == seen));
+            if !unchanged {
+                self.pending.insert(
+                    path,
+                    Pending {
+                        due: at + settle,
+                        at,
+                        seen: Some(seen),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Finds out whether the folder is there and is still the same one, and watches it again if it is not.
+    fn check_folder(&mut self) {
+        let rearmed = self.native.as_mut().is_some_and(|native| native.settle(&self.folder));
+        let present = Identity::of_folder(&self.folder);
+        let was = std::mem::replace(&mut self.present, present);
+        let (folder, at) = (self.folder.clone(), Instant::now());
+        match (was, present) {
+            (None, None) => {}
+            (Some(_), None) => {
+                self.known.clear();
+                self.pending.clear();
+                (self.deliver)(Notice::FolderGone { folder, at });
+            }
+            (was, Some(_)) => {
+                if was.is_none() {
+                    (self.deliver)(Notice::FolderBack { folder, at });
+                }
+                if was != present || rearmed {
+                    self.known.clear();
+                    self.look(self.options.polling.unwrap_or(self.options.debounce));
+                }
+            }
+        }
+    }
+}

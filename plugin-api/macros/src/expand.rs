@@ -1,0 +1,510 @@
+//! What `#[interface]` expands to: the trait as written, its function table for any implementor, the proxy for an object of
+//! the other side, the client for the host, and the description. The argument for its soundness is in the `interface` module
+//! of `reslot-plugin-api`.
+
+use crate::read::{Argument, Interface, Method, Passed, Returns, hidden_name};
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::{Ident, Type, spanned::Spanned};
+
+pub(crate) fn interface(interface: &Interface) -> TokenStream {
+    let Interface { item, name, .. } = interface;
+    let names = Names {
+        table: format_ident!("{name}Table"),
+        proxy: format_ident!("{name}Proxy"),
+        client: format_ident!("{name}Client"),
+        interface: name.clone(),
+    };
+    let table = table(interface, &names);
+    let proxy = proxy(interface, &names);
+    let client = client(interface, &names);
+    let description = description(interface);
+    let Names {
+        table: table_name,
+        proxy: proxy_name,
+        client: client_name,
+        ..
+    } = &names;
+    let shared = interface.methods.iter().all(|method| !method.mutable);
+    let sync = shared.then(|| quote!(+ ::core::marker::Sync));
+    let shared = shared.then(|| {
+        quote! {
+            // SAFETY: every method takes `&self`, and `Implements` below asks `Sync` of every plugin.
+            unsafe impl ::reslot_plugin_api::Shared for dyn #name {}
+            // SAFETY: a client is only read through `&`, and the instance behind it is `Sync`.
+            unsafe impl ::core::marker::Sync for #client_name {}
+        }
+    });
+    quote! {
+        #item
+        #table
+        #proxy
+        #client
+
+        // SAFETY: client, proxy and both tables are generated here from the same trait, over the one `repr(C)` table.
+        unsafe impl ::reslot_plugin_api::Interface for dyn #name {
+            type Client = #client_name;
+            type Proxy<'a> = #proxy_name<'a>;
+            const DESCRIPTION: &'static ::reslot_plugin_api::description::Interface = &#description;
+            const BORROWED: *const () = (&raw const *#table_name::BORROWED).cast();
+
+            #[inline(always)]
+            fn client(connection: &::reslot_plugin_api::__private::Connection) -> &#client_name {
+                // SAFETY: the client is `repr(C)`: a connection followed by a slice of length nought.
+                unsafe { &*(::core::ptr::slice_from_raw_parts((&raw const *connection).cast::<()>(), 0) as *const #client_name) }
+            }
+
+            #[inline(always)]
+            fn client_mut(connection: &mut ::reslot_plugin_api::__private::Connection) -> &mut #client_name {
+                // SAFETY: as above.
+                unsafe { &mut *(::core::ptr::slice_from_raw_parts_mut((&raw mut *connection).cast::<()>(), 0) as *mut #client_name) }
+            }
+
+            #[inline(always)]
+            unsafe fn proxy<'a>(passed: ::reslot_plugin_api::__private::Passed) -> #proxy_name<'a> {
+                #proxy_name { passed, borrow: ::core::marker::PhantomData }
+            }
+        }
+
+        // SAFETY: the table is made of the functions for `T`.
+        unsafe impl<T: #name + ::core::marker::Send #sync + 'static> ::reslot_plugin_api::Implements<T> for dyn #name {
+            const TABLE: *const () = (&raw const *<#table_name as ::reslot_plugin_api::__private::TableFor<T>>::TABLE).cast();
+        }
+
+        #shared
+    }
+}
+
+struct Names {
+    interface: Ident,
+    table: Ident,
+    proxy: Ident,
+    client: Ident,
+}
+
+/// The table, and one `extern "C"` function a method, generic over how it gets at its object.
+fn table(interface: &Interface, names: &Names) -> TokenStream {
+    let Names {
+        interface: name, table, ..
+    } = names;
+    let vis = &interface.vis;
+    let count = interface.methods.len();
+    let idents: Vec<_> = interface.methods.iter().map(|method| &method.name).collect();
+    let types = interface.methods.iter().map(|method| {
+        let wires = method.arguments.iter().map(wire);
+        let out = out_wire(&method.returns);
+        quote!(unsafe extern "C" fn(*mut (), #(#wires,)* *mut #out) -> ::reslot_plugin_api::__private::Status)
+    });
+    let functions = interface.methods.iter().map(|method| {
+        let ident = &method.name;
+        let parameters = method.arguments.iter().map(|argument| {
+            let (name, wire) = (&argument.name, wire(argument));
+            quote!(#name: #wire)
+        });
+        let out = out_wire(&method.returns);
+        let get = if method.mutable { quote!(get_mut) } else { quote!(get) };
+        let receive = method.arguments.iter().map(receive);
+        let arguments = method.arguments.iter().map(received);
+        let write = write_out(&method.returns);
+        quote! {
+            unsafe extern "C" fn #ident<A: ::reslot_plugin_api::__private::Access>(
+                __data: *mut (), #(#parameters,)* __out: *mut #out,
+            ) -> ::reslot_plugin_api::__private::Status
+            where
+                A::Target: #name,
+            {
+                // SAFETY: the caller passes the object that belongs to this table, borrowed as the method's receiver says,
+                // arguments that live for the call, and room for the value.
+                unsafe {
+                    A::contain(__data, || {
+                        let __this = A::#get(__data);
+                        #(#receive)*
+                        let __value = #name::#ident(__this, #(#arguments),*);
+                        #write
+                    })
+                }
+            }
+        }
+    });
+    quote! {
+        #[doc(hidden)]
+        #[repr(C)]
+        #vis struct #table {
+            functions: usize,
+            #(#idents: #types,)*
+        }
+
+        impl #table {
+            const BORROWED: &'static Self = &Self {
+                functions: #count,
+                #(#idents: Self::#idents::<::reslot_plugin_api::__private::Borrowed<dyn #name>>,)*
+            };
+        }
+
+        impl<T: #name + 'static> ::reslot_plugin_api::__private::TableFor<T> for #table {
+            const TABLE: &'static Self = &Self {
+                functions: #count,
+                #(#idents: Self::#idents::<::reslot_plugin_api::__private::Owned<T>>,)*
+            };
+        }
+
+        #[allow(improper_ctypes_definitions, clippy::all)]
+        impl #table {
+            #(#functions)*
+        }
+    }
+}
+
+/// An object of the other side, behind the trait. A panic over there unwinds this side up to its own boundary.
+fn proxy(interface: &Interface, names: &Names) -> TokenStream {
+    let Names {
+        interface: name,
+        table,
+        proxy,
+        ..
+    } = names;
+    let vis = &interface.vis;
+    let methods = interface.methods.iter().enumerate().map(|(index, method)| {
+        let (ident, signature) = (&method.name, signature(method, |returns| quote!(#returns)));
+        let lend = method.arguments.iter().map(lend);
+        let wires = method.arguments.iter().map(pass);
+        let resume = method.arguments.iter().filter_map(resume);
+        let out = out_wire(&method.returns);
+        let read = read_out(&method.returns);
+        let missing = method.since.map(|_| {
+            let hidden = hidden_name(ident);
+            let arguments = method.arguments.iter().map(|argument| &argument.name);
+            quote! {
+                // SAFETY: the table is live as long as the proxy.
+                if !unsafe { ::reslot_plugin_api::__private::table_has(self.passed.table, #index) } {
+                    return self.#hidden(#(#arguments),*);
+                }
+            }
+        });
+        quote! {
+            #[allow(clippy::all)]
+            #signature {
+                #missing
+                #(#lend)*
+                let mut __out = ::core::mem::MaybeUninit::<#out>::uninit();
+                let __table = self.passed.table.cast::<#table>();
+                // SAFETY: data and table belong together and are live as long as the proxy; the table has this function.
+                let __status = unsafe { ((*__table).#ident)(self.passed.data, #(#wires,)* __out.as_mut_ptr()) };
+                if __status != ::reslot_plugin_api::__private::Status::OK {
+                    #(#resume)*
+                    ::reslot_plugin_api::__private::foreign_panic();
+                }
+                // SAFETY: the status says that the value was written.
+                let __wire = unsafe { __out.assume_init() };
+                #read
+            }
+        }
+    });
+    quote! {
+        #[doc(hidden)]
+        #vis struct #proxy<'a> {
+            passed: ::reslot_plugin_api::__private::Passed,
+            borrow: ::core::marker::PhantomData<&'a mut ()>,
+        }
+
+        impl #name for #proxy<'_> {
+            #(#methods)*
+        }
+    }
+}
+
+/// The embedder's side: the trait's methods, each answering a `Result`.
+fn client(interface: &Interface, names: &Names) -> TokenStream {
+    let Names {
+        interface: name,
+        table,
+        client,
+        ..
+    } = names;
+    let vis = &interface.vis;
+    let doc = format!(
+        "The methods of [`{name}`] as an embedder calls them: each answers `Err` where the plugin's code failed.\n\n\
+         # Errors\n\
+         Every method answers [`CallError`](::reslot_plugin_api::CallError) if the plugin panics, and only then. A panic of an \
+         object that the caller lent comes back as the panic that it was."
+    );
+    let methods = interface.methods.iter().enumerate().map(|(index, method)| {
+        let (ident, docs) = (&method.name, &method.docs);
+        let text = ident.to_string();
+        let signature = signature(
+            method,
+            |returns| quote!(::core::result::Result<#returns, ::reslot_plugin_api::CallError>),
+        );
+        let lend = method.arguments.iter().map(lend);
+        let wires: Vec<_> = method.arguments.iter().map(pass).collect();
+        let resume: Vec<_> = method.arguments.iter().filter_map(resume).collect();
+        let call = quote!(unsafe { ((*__table.cast::<#table>()).#ident)(__data, #(#wires,)* __out) });
+        let call = match method.since {
+            None => call,
+            Some(_) => {
+                let hidden = hidden_name(ident);
+                let receive = method.arguments.iter().map(receive_lent);
+                let arguments = method.arguments.iter().map(received_lent);
+                let write = write_out(&method.returns);
+                let mutable = method.mutable.then(|| quote!(mut));
+                quote! {
+                    if unsafe { ::reslot_plugin_api::__private::table_has(__table, #index) } {
+                        #call
+                    } else {
+                        ::reslot_plugin_api::__private::contain(|| unsafe {
+                            let #mutable __proxy = <dyn #name as ::reslot_plugin_api::Interface>::proxy(
+                                ::reslot_plugin_api::__private::Passed { data: __data, table: __table },
+                            );
+                            #(#receive)*
+                            let __value = __proxy.#hidden(#(#arguments),*);
+                            #write
+                        })
+                    }
+                }
+            }
+        };
+        let (function, read) = match &method.returns {
+            Returns::Copied(of) => (quote!(call::<#of>), quote!(__result)),
+            returns => {
+                let (out, read) = (out_wire(returns), read_out(returns));
+                (quote!(call_borrowing::<#out>), quote!(__result.map(|__wire| #read)))
+            }
+        };
+        let resume = (!resume.is_empty()).then(|| quote!(if __result.is_err() { #(#resume)* }));
+        quote! {
+            #(#docs)*
+            #[allow(clippy::all)]
+            #[inline]
+            pub #signature {
+                #(#lend)*
+                // SAFETY: the connection's data and table belong together, and the receiver's borrow is the method's.
+                let __result = unsafe {
+                    self.connection.#function(#text, |__data, __table, __out| { #call })
+                };
+                #resume
+                #read
+            }
+        }
+    });
+    quote! {
+        #[doc = #doc]
+        #[repr(C)]
+        #vis struct #client {
+            connection: ::reslot_plugin_api::__private::Connection,
+            unmovable: [()],
+        }
+
+        #[allow(unused_unsafe)]
+        impl #client {
+            #(#methods)*
+        }
+    }
+}
+
+fn signature(method: &Method, wrap: impl Fn(TokenStream) -> TokenStream) -> TokenStream {
+    let ident = &method.name;
+    let receiver = if method.mutable { quote!(&mut self) } else { quote!(&self) };
+    let parameters = method.arguments.iter().map(|argument| {
+        let (name, of) = (&argument.name, &argument.of);
+        quote!(#name: #of)
+    });
+    let returns = wrap(match &method.returns {
+        Returns::Copied(of) | Returns::Str(of) | Returns::Slice(_, of) | Returns::Ref(_, of) => quote!(#of),
+    });
+    quote!(fn #ident(#receiver, #(#parameters),*) -> #returns)
+}
+
+/// The type in which an argument crosses.
+fn wire(argument: &Argument) -> TokenStream {
+    match &argument.passed {
+        Passed::Value => {
+            let of = &argument.of;
+            quote!(#of)
+        }
+        Passed::Str => quote!(::reslot_plugin_api::__private::RStr<'_>),
+        Passed::Ref { mutable: false, of } => quote!(&#of),
+        Passed::Ref { mutable: true, of } => quote!(&mut #of),
+        Passed::Slice { mutable: false, of } => quote!(::reslot_plugin_api::__private::RSlice<'_, #of>),
+        Passed::Slice { mutable: true, of } => quote!(::reslot_plugin_api::__private::RSliceMut<'_, #of>),
+        Passed::Interface { .. } => quote!(::reslot_plugin_api::__private::Passed),
+    }
+}
+
+/// The caller's side: makes the `Lent` of an interface argument, under the argument's own name.
+fn lend(argument: &Argument) -> TokenStream {
+    let name = &argument.name;
+    match &argument.passed {
+        Passed::Interface { mutable, of } => {
+            let object = quote!(*mut (#of + 'static));
+            let lent = match mutable {
+                true => quote!(::core::mem::transmute::<&mut (#of + '_), #object>(#name)),
+                false => quote!(::core::mem::transmute::<&(#of + '_), *const (#of + 'static)>(#name).cast_mut()),
+            };
+            quote! {
+                // SAFETY: the lifetime is erased for the length of this call, which outlives neither the borrow nor the Lent.
+                let #name = unsafe { ::reslot_plugin_api::__private::Lent::<#of>::new(#lent) };
+            }
+        }
+        _ => quote!(),
+    }
+}
+
+/// The caller's side: the argument as it crosses.
+fn pass(argument: &Argument) -> TokenStream {
+    let name = &argument.name;
+    match &argument.passed {
+        Passed::Value | Passed::Ref { .. } => quote!(#name),
+        Passed::Str => quote!(::reslot_plugin_api::__private::RStr::from_str(#name)),
+        Passed::Slice { mutable: false, .. } => quote!(::reslot_plugin_api::__private::RSlice::from_slice(#name)),
+        Passed::Slice { mutable: true, .. } => quote!(::reslot_plugin_api::__private::RSliceMut::from_mut_slice(#name)),
+        Passed::Interface { .. } => quote!(#name.pass()),
+    }
+}
+
+/// The caller's side, after a call that failed: a panic of the lent object goes on as what it was.
+fn resume(argument: &Argument) -> Option<TokenStream> {
+    let name = &argument.name;
+    matches!(argument.passed, Passed::Interface { .. }).then(|| quote!(#name.resume_panic();))
+}
+
+/// The callee's side: makes the proxy of an interface argument.
+fn receive(argument: &Argument) -> TokenStream {
+    let name = &argument.name;
+    match &argument.passed {
+        Passed::Interface { mutable, of } => {
+            let mutable = mutable.then(|| quote!(mut));
+            quote!(let #mutable #name = <#of as ::reslot_plugin_api::Interface>::proxy(#name);)
+        }
+        _ => quote!(),
+    }
+}
+
+/// The callee's side: the argument as the trait takes it.
+fn received(argument: &Argument) -> TokenStream {
+    let name = &argument.name;
+    match &argument.passed {
+        Passed::Value | Passed::Ref { .. } => quote!(#name),
+        Passed::Str => quote!(#name.as_str()),
+        Passed::Slice { mutable: false, .. } => quote!(#name.as_slice()),
+        Passed::Slice { mutable: true, .. } => quote!(#name.into_mut_slice()),
+        Passed::Interface { mutable: false, .. } => quote!(&#name),
+        Passed::Interface { mutable: true, .. } => quote!(&mut #name),
+    }
+}
+
+/// As `receive`, where a default body runs on the caller's side and the argument is still a `Lent`.
+fn receive_lent(argument: &Argument) -> TokenStream {
+    let name = &argument.name;
+    match &argument.passed {
+        Passed::Interface { mutable, of } => {
+            let mutable = mutable.then(|| quote!(mut));
+            quote!(let #mutable #name = <#of as ::reslot_plugin_api::Interface>::proxy(#name.pass());)
+        }
+        _ => quote!(),
+    }
+}
+
+/// As `received`, where a default body runs on the caller's side and everything else never crossed.
+fn received_lent(argument: &Argument) -> TokenStream {
+    match &argument.passed {
+        Passed::Interface { .. } => received(argument),
+        _ => {
+            let name = &argument.name;
+            quote!(#name)
+        }
+    }
+}
+
+/// The type that goes through the out pointer.
+fn out_wire(returns: &Returns) -> TokenStream {
+    match returns {
+        Returns::Copied(of) => quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::Wire),
+        Returns::Str(_) => quote!(::reslot_plugin_api::__private::RStr<'static>),
+        Returns::Slice(of, _) => quote!(::reslot_plugin_api::__private::RSlice<'static, #of>),
+        Returns::Ref(of, _) => quote!(*const #of),
+    }
+}
+
+/// The callee's side: writes `__value` to `__out`. A borrow's lifetime is erased here and given back, bound to the receiver,
+/// by the signature of the client or proxy.
+fn write_out(returns: &Returns) -> TokenStream {
+    match returns {
+        Returns::Copied(_) => quote!(__out.write(::reslot_plugin_api::Returned::into_wire(__value));),
+        Returns::Str(_) => quote! {
+            __out.write(::reslot_plugin_api::__private::RStr::from_str(::core::mem::transmute::<&str, &'static str>(__value)));
+        },
+        Returns::Slice(of, _) => quote! {
+            __out.write(::reslot_plugin_api::__private::RSlice::from_slice(
+                ::core::mem::transmute::<&[#of], &'static [#of]>(__value),
+            ));
+        },
+        Returns::Ref(of, _) => quote!(__out.write(&raw const *(__value as &#of));),
+    }
+}
+
+/// The caller's side: the value from `__wire`.
+fn read_out(returns: &Returns) -> TokenStream {
+    match returns {
+        Returns::Copied(of) => quote!(<#of as ::reslot_plugin_api::Returned>::copy_out(&__wire)),
+        Returns::Str(_) => quote!(__wire.as_str()),
+        Returns::Slice(..) => quote!(__wire.as_slice()),
+        Returns::Ref(..) => quote!({
+            // SAFETY: the callee wrote a reference bound to the receiver's borrow, which is this method's.
+            unsafe { &*__wire }
+        }),
+    }
+}
+
+fn description(interface: &Interface) -> TokenStream {
+    let (name, major, minor) = (interface.name.to_string(), interface.major, interface.minor);
+    let methods = interface.methods.iter().map(|method| {
+        let name = method.name.to_string();
+        let receiver = if method.mutable { quote!(RefMut) } else { quote!(Ref) };
+        let arguments = method.arguments.iter().map(|argument| {
+            let name = argument.name.to_string();
+            let shape = match &argument.passed {
+                Passed::Value => value_shape("Value", &argument.of),
+                Passed::Str => quote!(::reslot_plugin_api::description::Shape::Str),
+                Passed::Ref { mutable: false, of } => value_shape("Ref", of),
+                Passed::Ref { mutable: true, of } => value_shape("RefMut", of),
+                Passed::Slice { mutable: false, of } => value_shape("Slice", of),
+                Passed::Slice { mutable: true, of } => value_shape("SliceMut", of),
+                Passed::Interface { mutable, of } => {
+                    let shape = if *mutable { quote!(InterfaceMut) } else { quote!(Interface) };
+                    let of = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Interface>::DESCRIPTION);
+                    quote!(::reslot_plugin_api::description::Shape::#shape(#of))
+                }
+            };
+            quote!(::reslot_plugin_api::description::Argument { name: #name, passed: #shape })
+        });
+        let returns = match &method.returns {
+            Returns::Copied(of) => quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::SHAPE),
+            Returns::Str(_) => quote!(::reslot_plugin_api::description::Shape::Str),
+            Returns::Slice(of, _) => value_shape("Slice", of),
+            Returns::Ref(of, _) => value_shape("Ref", of),
+        };
+        let since = match method.since {
+            Some((major, minor)) => quote!(::core::option::Option::Some((#major, #minor))),
+            None => quote!(::core::option::Option::None),
+        };
+        quote!(::reslot_plugin_api::description::Method {
+            name: #name,
+            receiver: ::reslot_plugin_api::description::Receiver::#receiver,
+            arguments: &[#(#arguments),*],
+            returns: #returns,
+            since: #since,
+        })
+    });
+    quote!(::reslot_plugin_api::description::Interface {
+        name: #name,
+        major: #major,
+        minor: #minor,
+        methods: &[#(#methods),*],
+    })
+}
+
+fn value_shape(shape: &str, of: &Type) -> TokenStream {
+    let shape = format_ident!("{shape}");
+    let described = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Crossing>::DESCRIPTION);
+    quote!(::reslot_plugin_api::description::Shape::#shape(#described))
+}

@@ -1,0 +1,38 @@
+//! What lives inside an image and ties it to the host instead of to the process: the replaced libc symbols and the panic
+//! hook. In the host's own copy of this crate nothing here is ever installed.
+
+pub mod libc_symbols;
+mod panic_hook;
+
+use crate::root::HostTableRef;
+use std::sync::OnceLock;
+
+#[derive(Clone, Copy)]
+struct Installed {
+    table: HostTableRef,
+    token: Token,
+}
+
+/// The host's name for this image; never dereferenced here.
+#[derive(Clone, Copy)]
+struct Token(*const ());
+
+// SAFETY: the token is a number to this side, and the host may be handed it from any thread.
+unsafe impl Send for Token {}
+// SAFETY: as above.
+unsafe impl Sync for Token {}
+
+/// Each image has its own copy of this static, which is the point.
+static HOST: OnceLock<Installed> = OnceLock::new();
+
+/// Takes the host's functions, before anything else in this image has run, and routes panics to the host.
+pub(crate) fn install(table: HostTableRef, token: *const ()) {
+    let token = Token(token);
+    if HOST.set(Installed { table, token }).is_ok() {
+        panic_hook::install();
+    }
+}
+
+fn host() -> Option<(HostTableRef, *const ())> {
+    HOST.get().map(|installed| (installed.table, installed.token.0))
+}

@@ -1,0 +1,389 @@
+//! What an interface is at run time: a function table, the object it works on, and the typed client in front of both. The
+//! code here is what `#[interface]` expands to and what every call passes through; it is generic and inlined, so that a call
+//! is one indirect call and a compare of the status.
+//!
+//! The boundary has two rules. No panic crosses it: each table function contains panics and answers with a [`Status`], its
+//! value goes through an out pointer. And nothing crosses it that is not borrowed for the call or copied out inside it.
+
+use crate::{crossing::Returned, description, error::CallError};
+use std::{
+    any::Any,
+    cell::Cell,
+    marker::PhantomData,
+    mem::MaybeUninit,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
+
+/// Implemented by [`#[interface]`](crate::interface!) for `dyn Trait`: the marker by which hosts and plugins name it.
+///
+/// # Safety
+/// The client, the proxy and every table must agree on one function table layout, which `DESCRIPTION` tells.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an interface",
+    note = "mark the trait with `#[interface]` and write it as `dyn Trait`"
+)]
+pub unsafe trait Interface: 'static {
+    /// The methods as the embedder calls them: the trait's, each answering `Result<_, CallError>`.
+    type Client: ?Sized;
+    /// An object of the other side, behind the trait.
+    #[doc(hidden)]
+    type Proxy<'a>;
+    /// The contract, for the check and for people.
+    const DESCRIPTION: &'static description::Interface;
+    /// The table that serves `&dyn Trait` of the caller's to the callee.
+    #[doc(hidden)]
+    const BORROWED: *const ();
+
+    #[doc(hidden)]
+    fn client(connection: &Connection) -> &Self::Client;
+    #[doc(hidden)]
+    fn client_mut(connection: &mut Connection) -> &mut Self::Client;
+    /// # Safety
+    /// `passed` must come from a [`Lent`] of this interface that outlives `'a`, or be a live instance with its table.
+    #[doc(hidden)]
+    unsafe fn proxy<'a>(passed: Passed) -> Self::Proxy<'a>;
+}
+
+/// An interface whose methods all take `&self`, so that many threads may call one instance.
+///
+/// # Safety
+/// Only `#[interface]` implements it; every `T` that [`Implements`] it must be `Sync`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has `&mut self` methods, so only one owner may call it",
+    note = "use `host.claim()` for it, or give every method of the interface `&self`"
+)]
+pub unsafe trait Shared: Interface {}
+
+/// `dyn Trait: Implements<T>` where `T: Trait` may be a plugin.
+///
+/// # Safety
+/// `TABLE` must point to the table of `T` for this interface.
+#[diagnostic::on_unimplemented(
+    message = "`{T}` cannot be a plugin for `{Self}`",
+    note = "it must implement the trait, be `Send` and own what it holds; for an interface with only `&self` methods also `Sync`"
+)]
+pub unsafe trait Implements<T>: Interface {
+    /// The function table.
+    #[doc(hidden)]
+    const TABLE: *const ();
+}
+
+/// A function table type that has a table for `T`.
+pub trait TableFor<T>: Sized + 'static {
+    /// The table of functions that work on a `T`.
+    const TABLE: &'static Self;
+}
+
+/// How a table function ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Status(pub u32);
+
+impl Status {
+    /// The value was written.
+    pub const OK: Self = Self(0);
+    /// The callee panicked.
+    pub const PANICKED: Self = Self(1);
+    /// Something that the callee was lent panicked, on the caller's side.
+    pub const CALLBACK: Self = Self(2);
+}
+
+/// The payload that unwinds a side whose *counterpart* panicked. It never meets a panic hook.
+struct ForeignPanic;
+
+/// Unwinds this side because an object of the other side panicked in a call from here.
+#[cold]
+pub fn foreign_panic() -> ! {
+    resume_unwind(Box::new(ForeignPanic))
+}
+
+/// Runs the body of a table function. On the way of success this is free: the landing pad stands aside.
+#[inline(always)]
+pub fn contain(body: impl FnOnce()) -> Status {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(()) => Status::OK,
+        Err(payload) => contained(payload),
+    }
+}
+
+#[cold]
+fn contained(payload: Box<dyn Any + Send>) -> Status {
+    if payload.is::<ForeignPanic>() {
+        return Status::CALLBACK;
+    }
+    // Dropping a payload runs the plugin's code, which may panic again: that one is leaked, there is nobody left to ask.
+    if let Err(bomb) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(bomb);
+    }
+    Status::PANICKED
+}
+
+/// Whether a table has the function at `index`: tables grow at their end, and the other side's may be older.
+///
+/// # Safety
+/// `table` must point to a live function table, which begins with the number of its functions.
+#[inline(always)]
+pub unsafe fn table_has(table: *const (), index: usize) -> bool {
+    // SAFETY: each table is `repr(C)` and begins with this count, by the contract of `Interface`.
+    unsafe { *table.cast::<usize>() > index }
+}
+
+/// An object of the caller's side as it crosses.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Passed {
+    /// The object, as its table understands it.
+    pub data: *mut (),
+    /// The table.
+    pub table: *const (),
+}
+
+/// How a table function gets at its object.
+///
+/// # Safety
+/// `get` and `get_mut` must answer the object that `data` was made from.
+pub unsafe trait Access {
+    /// What the table's functions are called on.
+    type Target: ?Sized;
+    /// # Safety
+    /// `data` must be live for `'a` and not mutably borrowed.
+    unsafe fn get<'a>(data: *mut ()) -> &'a Self::Target;
+    /// # Safety
+    /// `data` must be live for `'a` and not borrowed at all.
+    unsafe fn get_mut<'a>(data: *mut ()) -> &'a mut Self::Target;
+    /// # Safety
+    /// As for `get`.
+    unsafe fn contain(data: *mut (), body: impl FnOnce()) -> Status;
+}
+
+/// A plugin's instance: `data` points to the `T`.
+pub struct Owned<T>(PhantomData<T>);
+
+// SAFETY: `data` of an instance is the pointer that `Glue::create` made from a `Box<T>`.
+unsafe impl<T> Access for Owned<T> {
+    type Target = T;
+
+    #[inline(always)]
+    unsafe fn get<'a>(data: *mut ()) -> &'a T {
+        // SAFETY: the caller's promise.
+        unsafe { &*data.cast::<T>() }
+    }
+
+    #[inline(always)]
+    unsafe fn get_mut<'a>(data: *mut ()) -> &'a mut T {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *data.cast::<T>() }
+    }
+
+    #[inline(always)]
+    unsafe fn contain(_: *mut (), body: impl FnOnce()) -> Status {
+        contain(body)
+    }
+}
+
+/// An object lent for one call: `data` points to a [`Lent`].
+pub struct Borrowed<I: ?Sized>(PhantomData<I>);
+
+// SAFETY: `data` is what `Lent::pass` handed out, and the Lent lives on the stack of the call it was made for.
+unsafe impl<I: ?Sized> Access for Borrowed<I> {
+    type Target = I;
+
+    unsafe fn get<'a>(data: *mut ()) -> &'a I {
+        // SAFETY: the caller's promise; a Lent made from `&dyn I` is only ever read through.
+        unsafe { &*(*data.cast::<Lent<'static, I>>()).object }
+    }
+
+    unsafe fn get_mut<'a>(data: *mut ()) -> &'a mut I {
+        // SAFETY: the caller's promise; `&mut self` methods are reachable only through `&mut` of the proxy, and that exists
+        // only where the Lent was made from `&mut dyn I`.
+        unsafe { &mut *(*data.cast::<Lent<'static, I>>()).object }
+    }
+
+    unsafe fn contain(data: *mut (), body: impl FnOnce()) -> Status {
+        match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(()) => Status::OK,
+            Err(payload) => {
+                // SAFETY: the caller's promise; `panic` is a Cell, so a shared borrow suffices.
+                unsafe { &*data.cast::<Lent<'static, I>>() }.panic.set(Some(payload));
+                Status::CALLBACK
+            }
+        }
+    }
+}
+
+/// An object of the caller's, lent to the callee for one call. It also keeps the panic of the object's own code, which
+/// passes *under* the callee and comes back to the caller as what it was.
+pub struct Lent<'a, I: ?Sized> {
+    object: *mut I,
+    panic: Cell<Option<Box<dyn Any + Send>>>,
+    borrow: PhantomData<&'a mut ()>,
+}
+
+impl<I: ?Sized + Interface> Lent<'_, I> {
+    /// # Safety
+    /// `object` must stay valid until this is dropped; its lifetime was erased by the macro for the length of one call. If
+    /// it was made from a shared borrow, it may only be handed on as a shared borrow.
+    #[inline(always)]
+    pub unsafe fn new(object: *mut I) -> Self {
+        Self {
+            object,
+            panic: Cell::new(None),
+            borrow: PhantomData,
+        }
+    }
+
+    /// The form that crosses.
+    #[inline(always)]
+    pub fn pass(&self) -> Passed {
+        Passed {
+            data: std::ptr::from_ref(self).cast_mut().cast(),
+            table: I::BORROWED,
+        }
+    }
+
+    /// Goes on with the panic that the object raised while it was lent, if it did.
+    #[cold]
+    pub fn resume_panic(&self) {
+        if let Some(payload) = self.panic.take() {
+            resume_unwind(payload);
+        }
+    }
+}
+
+/// What stands behind a client: the host's side of a generation.
+pub trait Callee {
+    /// The error for a call that ended with `status`.
+    fn fault(&self, method: &'static str, status: Status) -> CallError;
+    /// Calls `body` with the data and the table that hold the state now, waiting while they change hands.
+    fn through_gate(
+        &self,
+        method: &'static str,
+        body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
+    ) -> Result<(), CallError>;
+}
+
+/// What a client calls through: an instance, its table, and the host's side of it.
+///
+/// A client is a `Connection` behind a type with methods. It is unsized on purpose: what cannot be moved cannot be swapped
+/// out of the claim that keeps its image alive.
+#[repr(C)]
+pub struct Connection {
+    data: *mut (),
+    table: *const (),
+    callee: *const dyn Callee,
+    gated: bool,
+}
+
+impl Connection {
+    /// # Safety
+    /// `data` and `table` must belong together and to the interface whose client is made from this, and they and `callee`
+    /// must outlive every borrow of the connection. With `gated`, calls go through `Callee::through_gate`, and `data` and
+    /// `table` are not used at all.
+    pub unsafe fn new(data: *mut (), table: *const (), callee: *const dyn Callee, gated: bool) -> Self {
+        Self {
+            data,
+            table,
+            callee,
+            gated,
+        }
+    }
+
+    /// One call.
+    ///
+    /// # Safety
+    /// `function` must call a function of the table with the object given to it, and write the out value if it answers OK.
+    #[inline(always)]
+    pub unsafe fn call<R: Returned>(
+        &self,
+        method: &'static str,
+        function: impl FnOnce(*mut (), *const (), *mut R::Wire) -> Status,
+    ) -> Result<R, CallError> {
+        let mut out = MaybeUninit::<R::Wire>::uninit();
+        if self.gated {
+            // SAFETY: the caller's promise.
+            return unsafe { self.call_gated(method, function) };
+        }
+        let status = function(self.data, self.table, out.as_mut_ptr());
+        if status != Status::OK {
+            return Err(self.fault(method, status));
+        }
+        // SAFETY: the status says that the value was written.
+        let wire = unsafe { out.assume_init() };
+        Ok(R::copy_out(&wire))
+    }
+
+    /// One call that answers with a borrow from inside the instance.
+    ///
+    /// # Safety
+    /// As for `call`; and what the wire value borrows must live as long as the borrow of the connection.
+    #[inline(always)]
+    pub unsafe fn call_borrowing<W>(
+        &self,
+        method: &'static str,
+        function: impl FnOnce(*mut (), *const (), *mut W) -> Status,
+    ) -> Result<W, CallError> {
+        let mut out = MaybeUninit::<W>::uninit();
+        if self.gated {
+            let mut function = Some(function);
+            let mut result = Err(None);
+            self.callee().through_gate(method, &mut |data, table, callee| {
+                if let Some(function) = function.take() {
+                    result = match function(data, table, out.as_mut_ptr()) {
+                        Status::OK => Ok(()),
+                        status => Err(Some(callee.fault(method, status))),
+                    };
+                }
+            })?;
+            return match result {
+                // SAFETY: the status said that the value was written.
+                Ok(()) => Ok(unsafe { out.assume_init() }),
+                Err(Some(error)) => Err(error),
+                Err(None) => Err(self.fault(method, Status::PANICKED)),
+            };
+        }
+        let status = function(self.data, self.table, out.as_mut_ptr());
+        if status != Status::OK {
+            return Err(self.fault(method, status));
+        }
+        // SAFETY: the status says that the value was written.
+        Ok(unsafe { out.assume_init() })
+    }
+
+    /// # Safety
+    /// As for `call`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn call_gated<R: Returned>(
+        &self,
+        method: &'static str,
+        function: impl FnOnce(*mut (), *const (), *mut R::Wire) -> Status,
+    ) -> Result<R, CallError> {
+        let mut function = Some(function);
+        let mut result = None;
+        self.callee().through_gate(method, &mut |data, table, callee| {
+            let Some(function) = function.take() else { return };
+            let mut out = MaybeUninit::<R::Wire>::uninit();
+            result = Some(match function(data, table, out.as_mut_ptr()) {
+                Status::OK => {
+                    // SAFETY: the status says that the value was written. It is copied out and dropped before the gate is
+                    // left: its destructor belongs to the image.
+                    let wire = unsafe { out.assume_init() };
+                    Ok(R::copy_out(&wire))
+                }
+                status => Err(callee.fault(method, status)),
+            });
+        })?;
+        result.unwrap_or_else(|| Err(self.fault(method, Status::PANICKED)))
+    }
+
+    fn callee(&self) -> &dyn Callee {
+        // SAFETY: by the contract of `new` the callee outlives the connection.
+        unsafe { &*self.callee }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fault(&self, method: &'static str, status: Status) -> CallError {
+        self.callee().fault(method, status)
+    }
+}

@@ -1,0 +1,61 @@
+//! What a Reslot host and its plugins share, and nothing of the host itself.
+//!
+//! Three kinds of people meet in this crate. The author of an *interface* writes a trait under [`interface`] and plain data
+//! under [`derive(Crossing)`](derive@Crossing). The author of a *plugin* implements that trait and exports the type with
+//! [`export_plugin!`]. The *embedder* gets the typed client that the interface generated, and its [`CallError`]. None of them
+//! writes `unsafe`.
+//!
+//! ```
+//! use reslot_plugin_api::{Crossing, interface};
+//!
+//! #[derive(Crossing)]
+//! #[repr(C)]
+//! pub struct Quote {
+//!     pub bid: f64,
+//!     pub ask: f64,
+//! }
+//!
+//! #[interface]
+//! pub trait Pricer {
+//!     fn price(&self, quote: &Quote) -> f64;
+//! }
+//! # fn main() {}
+//! ```
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+compile_error!(
+    "Reslot proves unloading on Linux with glibc only: musl's dlclose does nothing, and macOS and Windows are not built yet"
+);
+
+mod crossing;
+pub mod description;
+mod error;
+mod inside;
+mod interface;
+mod manifest;
+mod plugin;
+mod root;
+
+pub use crossing::{Crossing, Returned};
+pub use error::{CallError, Fault};
+pub use interface::{Implements, Interface, Shared};
+pub use manifest::{API_VERSION, MANIFEST_FORMAT, MANIFEST_SECTION, TARGET, TOOLCHAIN};
+pub use plugin::{Context, Plugin, PluginError};
+pub use reslot_plugin_macros::{Crossing, interface};
+
+/// What the macros expand to and what the host links against. Not for people: no stability is promised here.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::inside::libc_symbols as replaced;
+    pub use crate::interface::{
+        Access, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, contain, foreign_panic, table_has,
+    };
+    pub use crate::manifest::Manifest;
+    pub use crate::plugin::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
+    pub use crate::root::{
+        ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, Root, RootRef, VIRTUAL_KEYS,
+    };
+    pub use abi_stable::StableAbi;
+    pub use abi_stable::prefix_type::WithMetadata;
+    pub use abi_stable::std_types::{RResult, RSlice, RSliceMut, RStr, RString, RVec};
+}

@@ -1,0 +1,206 @@
+//! What a plugin's type may do beside its interface: the lifecycle hooks, its state, and the macro that makes it loadable.
+
+use crate::root::ContextAbi;
+use serde::{Serialize, de::DeserializeOwned};
+use std::marker::PhantomData;
+
+/// Why a hook refused. Anything that converts with `?` or `.into()`.
+pub type PluginError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The lifecycle hooks of a plugin. Every one has a default: a plugin that needs none does not implement this trait at all.
+///
+/// An instance is made with [`Default`], gets its predecessor's state, is started, called, stopped and dropped. A panic in a
+/// hook counts as an `Err` of that hook.
+pub trait Plugin: Default + Send + 'static {
+    /// Acquires what the instance needs to serve. Called after the state was handed over and before the first call; until it
+    /// answers `Ok`, the predecessor serves on.
+    ///
+    /// # Errors
+    /// Refuses the candidate; the slot keeps its current generation.
+    fn start(&mut self, context: &Context<'_>) -> Result<(), PluginError> {
+        let _ = context;
+        Ok(())
+    }
+
+    /// Gives back what `start` acquired. Called after the last call, on the host's reaper thread.
+    ///
+    /// # Errors
+    /// Recorded in the report; the instance is dropped all the same.
+    fn stop(&mut self, context: &Context<'_>) -> Result<(), PluginError> {
+        let _ = context;
+        Ok(())
+    }
+}
+
+/// What a plugin is told about where it lives.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    slot: &'a str,
+    generation: u64,
+}
+
+impl<'a> Context<'a> {
+    /// The slot's name.
+    pub fn slot(&self) -> &'a str {
+        self.slot
+    }
+
+    /// The generation's number, from 1.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl<'a> From<ContextAbi<'a>> for Context<'a> {
+    fn from(abi: ContextAbi<'a>) -> Self {
+        Self {
+            slot: abi.slot.as_str(),
+            generation: abi.generation,
+        }
+    }
+}
+
+/// What [`export_plugin!`](crate::export_plugin) implements for the exported type.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not exported",
+    note = "write `export_plugin!({Self}: dyn Interface);`"
+)]
+pub trait Loadable: Default + Send + 'static {
+    const MANIFEST: &'static [u8];
+    fn start(&mut self, context: &Context<'_>) -> Result<(), PluginError>;
+    fn stop(&mut self, context: &Context<'_>) -> Result<(), PluginError>;
+    fn snapshot(&self) -> Result<Option<Vec<u8>>, PluginError>;
+    fn restore(&mut self, state: &[u8]) -> Result<(), PluginError>;
+}
+
+/// Encodes a state self-describing, with field names, so that a field with `#[serde(default)]` may come later.
+#[doc(hidden)]
+pub fn snapshot_state<T: Serialize>(value: &T) -> Result<Option<Vec<u8>>, PluginError> {
+    Ok(Some(rmp_serde::to_vec_named(value)?))
+}
+
+/// Replaces the value by the decoded state.
+#[doc(hidden)]
+pub fn restore_state<T: DeserializeOwned>(value: &mut T, state: &[u8]) -> Result<(), PluginError> {
+    *value = rmp_serde::from_slice(state)?;
+    Ok(())
+}
+
+/// Finds out, for a concrete type, whether it implements [`Plugin`]: the by-value candidate wins over the autoref one.
+#[doc(hidden)]
+pub struct Hooks<T>(PhantomData<T>);
+
+impl<T> Hooks<T> {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+#[doc(hidden)]
+pub trait ViaPlugin<T> {
+    fn start(&self, plugin: &mut T, context: &Context<'_>) -> Result<(), PluginError>;
+    fn stop(&self, plugin: &mut T, context: &Context<'_>) -> Result<(), PluginError>;
+}
+
+impl<T: Plugin> ViaPlugin<T> for Hooks<T> {
+    fn start(&self, plugin: &mut T, context: &Context<'_>) -> Result<(), PluginError> {
+        plugin.start(context)
+    }
+
+    fn stop(&self, plugin: &mut T, context: &Context<'_>) -> Result<(), PluginError> {
+        plugin.stop(context)
+    }
+}
+
+#[doc(hidden)]
+pub trait ViaDefault<T> {
+    fn start(&self, _: &mut T, _: &Context<'_>) -> Result<(), PluginError> {
+        Ok(())
+    }
+
+    fn stop(&self, _: &mut T, _: &Context<'_>) -> Result<(), PluginError> {
+        Ok(())
+    }
+}
+
+impl<T> ViaDefault<T> for &Hooks<T> {}
+
+/// Makes the crate a plugin: `export_plugin!(Momentum: dyn Strategy);`, once, in a crate with `crate-type = ["cdylib"]`.
+///
+/// The type must be `Default`, implement the interface's trait, and derive serde's `Serialize` and `Deserialize`: its value
+/// is what the next generation starts from. A plugin whose value may be forgotten says so:
+/// `export_plugin!(Greeter: dyn Greet, stateless);`. The slot's name is the package's name; `name = "…"` as the last argument
+/// gives it another. Lifecycle hooks are picked up if the type implements
+/// [`Plugin`].
+///
+/// The macro also places, in the plugin's own crate, hidden replacements for the libc functions by which a Rust library
+/// would tie itself to the process (`facts`: thread-local destructors, pthread keys, threads, mappings): without them an
+/// image could not be unmapped. They are left out of the crate's unit tests.
+#[macro_export]
+macro_rules! export_plugin {
+    ($plugin:ty : $interface:ty $(, name = $name:literal)? $(,)?) => {
+        $crate::export_plugin! { @export $plugin, $interface, ::core::option::Option::Some(1), ($($name)?),
+            $crate::__private::snapshot_state, $crate::__private::restore_state }
+    };
+    ($plugin:ty : $interface:ty, stateless $(, name = $name:literal)? $(,)?) => {
+        $crate::export_plugin! { @export $plugin, $interface, ::core::option::Option::None, ($($name)?),
+            (|_| ::core::result::Result::Ok(::core::option::Option::None)), (|_, _| ::core::result::Result::Ok(())) }
+    };
+    (@name ()) => { ::core::env!("CARGO_PKG_NAME") };
+    (@name ($name:literal)) => { $name };
+    (@export $plugin:ty, $interface:ty, $state:expr, $name:tt, $snapshot:expr, $restore:expr) => {
+        const _: () = {
+            #[cfg(panic = "abort")]
+            ::core::compile_error!(
+                "a plugin must be built with panic = \"unwind\": with \"abort\" its panic would end the host"
+            );
+
+            const MANIFEST: $crate::__private::Manifest = $crate::__private::Manifest {
+                name: $crate::export_plugin!(@name $name),
+                version: ::core::env!("CARGO_PKG_VERSION"),
+                state: $state,
+                interface: <$interface as $crate::Interface>::DESCRIPTION,
+            };
+            const LEN: usize = MANIFEST.encoded_len();
+
+            #[used]
+            #[unsafe(link_section = ".reslot.manifest")]
+            static BYTES: [u8; LEN] = MANIFEST.encode();
+
+            #[cfg(not(test))]
+            #[unsafe(export_name = "reslot_root")]
+            pub static ROOT: $crate::__private::Header = $crate::__private::Header::new::<$plugin, $interface>();
+
+            impl $crate::__private::Loadable for $plugin {
+                const MANIFEST: &'static [u8] = &BYTES;
+
+                fn start(&mut self, context: &$crate::Context<'_>) -> ::core::result::Result<(), $crate::PluginError> {
+                    #[allow(unused_imports)]
+                    use $crate::__private::{ViaDefault as _, ViaPlugin as _};
+                    (&$crate::__private::Hooks::<$plugin>::new()).start(self, context)
+                }
+
+                fn stop(&mut self, context: &$crate::Context<'_>) -> ::core::result::Result<(), $crate::PluginError> {
+                    #[allow(unused_imports)]
+                    use $crate::__private::{ViaDefault as _, ViaPlugin as _};
+                    (&$crate::__private::Hooks::<$plugin>::new()).stop(self, context)
+                }
+
+                fn snapshot(
+                    &self,
+                ) -> ::core::result::Result<::core::option::Option<::std::vec::Vec<u8>>, $crate::PluginError> {
+                    ($snapshot)(self)
+                }
+
+                fn restore(&mut self, state: &[u8]) -> ::core::result::Result<(), $crate::PluginError> {
+                    ($restore)(self, state)
+                }
+            }
+        };
+
+        #[cfg(not(test))]
+        $crate::__replace_libc_symbols!();
+    };
+}

@@ -1,0 +1,227 @@
+//! The fixed root that every artifact exports, and the table of host functions that it gets in return. Both are abi_stable
+//! prefix types: their layout is checked on the mapped image before any of their functions is called. Interfaces have tables
+//! of their own, described by `description`.
+
+use crate::{interface::Implements, plugin::Loadable};
+use abi_stable::{
+    StableAbi,
+    prefix_type::WithMetadata,
+    sabi_types::StaticRef,
+    std_types::{ROption, RResult, RSlice, RStr, RString, RVec},
+    type_layout::TypeLayout,
+};
+use std::marker::PhantomData;
+
+/// The symbol under which an artifact exports its [`Header`].
+pub const ROOT_SYMBOL: &str = "reslot_root";
+/// The first bytes of a [`Header`].
+pub const MAGIC: [u8; 16] = *b"reslot header 1\0";
+/// Virtual pthread keys begin here: a key below it is libc's own, made before the host's table arrived.
+pub const VIRTUAL_KEYS: u32 = 0x4000_0000;
+
+/// What [`ROOT_SYMBOL`] points to.
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`]
+    pub magic: [u8; 16],
+    /// The layout of the root, for the check.
+    pub layout: &'static TypeLayout,
+    /// The root itself, not to be used before the check.
+    pub root: RootRef,
+}
+
+// SAFETY: a header is constant data and function pointers.
+unsafe impl Sync for Header {}
+
+impl Header {
+    /// The header of the plugin `T` for the interface `I`.
+    pub const fn new<T: Loadable, I: ?Sized + Implements<T>>() -> Self {
+        Self {
+            magic: MAGIC,
+            layout: <RootRef as StableAbi>::LAYOUT,
+            root: Glue::<T, I>::ROOT,
+        }
+    }
+}
+
+/// The functions that the host calls in an image, beside those of its interface.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = RootRef)))]
+#[sabi(missing_field(panic))]
+pub struct Root {
+    /// The manifest as mapped, to be compared with the one that was linted.
+    pub manifest: extern "C" fn() -> RSlice<'static, u8>,
+    /// Hands over the host's functions; called once, before anything else.
+    pub initialise: unsafe extern "C" fn(host: HostTableRef, token: *const ()),
+    /// The interface's function table.
+    pub table: extern "C" fn() -> *const (),
+    /// Makes an instance.
+    pub create: unsafe extern "C" fn() -> RResult<*mut (), RString>,
+    /// Lets the instance acquire what it needs.
+    pub start: unsafe extern "C" fn(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString>,
+    /// Lets the instance give back what it acquired.
+    pub stop: unsafe extern "C" fn(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString>,
+    /// The instance's state, encoded; none if the plugin has declared that it has none.
+    pub snapshot: unsafe extern "C" fn(instance: *const ()) -> RResult<ROption<RVec<u8>>, RString>,
+    /// Replaces the instance's value by a decoded state.
+    pub restore: unsafe extern "C" fn(instance: *mut (), state: RSlice<'_, u8>) -> RResult<(), RString>,
+    /// Drops the instance.
+    pub destroy: unsafe extern "C" fn(instance: *mut ()) -> RResult<(), RString>,
+    /// Flushes what the image has buffered; the last call into it.
+    #[sabi(last_prefix_field)]
+    pub shutdown: extern "C" fn(),
+}
+
+/// What a plugin is told about where it lives.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct ContextAbi<'a> {
+    /// The slot's name.
+    pub slot: RStr<'a>,
+    /// The generation's number.
+    pub generation: u64,
+}
+
+/// A panic inside an image, told by its hook while the stack still stands.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct PanicRecord<'a> {
+    /// The message.
+    pub message: RStr<'a>,
+    /// `file:line:column`
+    pub location: RStr<'a>,
+    /// Return addresses, innermost first.
+    pub addresses: RSlice<'a, usize>,
+}
+
+/// The host's functions that stand in for libc's inside an image. `token` is the host's name for the image.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = HostTableRef)))]
+#[sabi(missing_field(panic))]
+pub struct HostTable {
+    /// `__cxa_thread_atexit_impl`
+    pub thread_atexit: unsafe extern "C" fn(token: *const (), destructor: *const (), object: *mut ()) -> i32,
+    /// `pthread_key_create`; destructor may be null.
+    pub key_create: unsafe extern "C" fn(token: *const (), key: *mut u32, destructor: *const ()) -> i32,
+    /// `pthread_key_delete`
+    pub key_delete: unsafe extern "C" fn(token: *const (), key: u32) -> i32,
+    /// `pthread_setspecific`
+    pub set_specific: unsafe extern "C" fn(token: *const (), key: u32, value: *const ()) -> i32,
+    /// `pthread_getspecific`
+    pub get_specific: unsafe extern "C" fn(token: *const (), key: u32) -> *mut (),
+    /// `pthread_create`: thread and attributes as libc's.
+    pub thread_create: unsafe extern "C" fn(
+        token: *const (),
+        thread: *mut (),
+        attributes: *const (),
+        start: *const (),
+        argument: *mut (),
+    ) -> i32,
+    /// `mmap64`
+    pub map: unsafe extern "C" fn(
+        token: *const (),
+        address: *mut (),
+        len: usize,
+        protection: i32,
+        flags: i32,
+        file: i32,
+        offset: i64,
+    ) -> *mut (),
+    /// `munmap`
+    pub unmap: unsafe extern "C" fn(token: *const (), address: *mut (), len: usize) -> i32,
+    /// Tells of a panic.
+    #[sabi(last_prefix_field)]
+    pub panicked: unsafe extern "C" fn(token: *const (), record: &PanicRecord<'_>),
+}
+
+/// Makes the root of the plugin `T` for the interface `I`.
+pub struct Glue<T, I: ?Sized>(PhantomData<T>, PhantomData<I>);
+
+impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
+    const META: *const WithMetadata<Root> = &WithMetadata::new(Root {
+        manifest: Self::manifest,
+        initialise: Self::initialise,
+        table: Self::table,
+        create: Self::create,
+        start: Self::start,
+        stop: Self::stop,
+        snapshot: Self::snapshot,
+        restore: Self::restore,
+        destroy: Self::destroy,
+        shutdown: Self::shutdown,
+    });
+
+    /// The root.
+    // SAFETY: META points to a constant, which lives as long as the image.
+    pub const ROOT: RootRef = RootRef(unsafe { StaticRef::from_raw(Self::META) }.as_prefix());
+
+    extern "C" fn manifest() -> RSlice<'static, u8> {
+        RSlice::from_slice(T::MANIFEST)
+    }
+
+    unsafe extern "C" fn initialise(host: HostTableRef, token: *const ()) {
+        crate::inside::install(host, token);
+    }
+
+    extern "C" fn table() -> *const () {
+        <I as Implements<T>>::TABLE
+    }
+
+    unsafe extern "C" fn create() -> RResult<*mut (), RString> {
+        guarded(|| Ok(Box::into_raw(Box::new(T::default())).cast()))
+    }
+
+    unsafe extern "C" fn start(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
+        // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
+        guarded(|| unsafe { &mut *instance.cast::<T>() }.start(&context.into()))
+    }
+
+    unsafe extern "C" fn stop(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
+        // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
+        guarded(|| unsafe { &mut *instance.cast::<T>() }.stop(&context.into()))
+    }
+
+    unsafe extern "C" fn snapshot(instance: *const ()) -> RResult<ROption<RVec<u8>>, RString> {
+        // SAFETY: the host passes what `create` answered; nothing changes it while the gate is closed or its owner syncs.
+        guarded(|| Ok(unsafe { &*instance.cast::<T>() }.snapshot()?.map(RVec::from).into()))
+    }
+
+    unsafe extern "C" fn restore(instance: *mut (), state: RSlice<'_, u8>) -> RResult<(), RString> {
+        // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
+        guarded(|| unsafe { &mut *instance.cast::<T>() }.restore(state.as_slice()))
+    }
+
+    unsafe extern "C" fn destroy(instance: *mut ()) -> RResult<(), RString> {
+        // SAFETY: the host passes what `create` answered, once, after the last call.
+        guarded(|| {
+            drop(unsafe { Box::from_raw(instance.cast::<T>()) });
+            Ok(())
+        })
+    }
+
+    extern "C" fn shutdown() {
+        let _ = guarded(|| {
+            use std::io::Write;
+            // What was printed without a newline would be lost with the image's own buffer.
+            let _ = std::io::stdout().flush();
+            Ok(())
+        });
+    }
+}
+
+fn guarded<R>(body: impl FnOnce() -> Result<R, crate::PluginError>) -> RResult<R, RString> {
+    let mut result = RResult::RErr(RString::new());
+    crate::interface::contain(|| {
+        result = match body() {
+            Ok(value) => RResult::ROk(value),
+            // An empty text is the sign of a panic, whose words the hook has told already.
+            Err(error) => RResult::RErr(match error.to_string() {
+                text if text.is_empty() => "the plugin gave no reason".into(),
+                text => text.into(),
+            }),
+        }
+    });
+    result
+}

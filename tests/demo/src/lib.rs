@@ -1,0 +1,1 @@
+//! The programs behind `cargo xtask demo`, `run`, `inspect`, `stress` and `bench`.

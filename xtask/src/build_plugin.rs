@@ -1,0 +1,101 @@
+//! `cargo xtask build-plugin`: builds plugins and publishes them where a running host picks them up; with `--watch`, at each save.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use xtask::{PluginBuild, Profile, Workspace};
+
+use crate::{paint, watch};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The plugins' packages; all packages under plugins/ that build a loadable library if none is named
+    names: Vec<String>,
+    /// Go on, and build and publish again whenever a source file is saved
+    #[arg(long)]
+    watch: bool,
+    /// Build with optimisations
+    #[arg(long)]
+    release: bool,
+    /// Publish here instead of in target/reslot/plugins
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+/// What was asked for, resolved against the workspace.
+pub struct Job {
+    names: Vec<String>,
+    profile: Profile,
+    folder: Option<PathBuf>,
+}
+
+impl Job {
+    /// The names of the plugins to build: those asked for, or all.
+    pub fn plugins(&self, workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+        let names = match self.names.as_slice() {
+            [] => workspace.plugins().map(|plugin| plugin.name.clone()).collect(),
+            names => names.to_vec(),
+        };
+        anyhow::ensure!(
+            !names.is_empty(),
+            "there is no plugin to build: a plugin is a package under {} with `[lib] crate-type = [\"cdylib\"]`",
+            workspace.root.join("plugins").display()
+        );
+        names.iter().try_for_each(|name| workspace.plugin(name).map(drop))?;
+        Ok(names)
+    }
+
+    /// Builds one plugin, publishes it and prints its line; answers whether that went well.
+    pub fn build(&self, workspace: &Workspace, name: &str, quiet: bool) -> bool {
+        let folder = self.folder.clone().unwrap_or_else(|| workspace.plugin_folder());
+        let published = workspace.plugin(name).and_then(|plugin| {
+            let build = PluginBuild::new(workspace, plugin, self.profile);
+            if quiet { build.quiet() } else { build }.publish_to(&folder)
+        });
+        match published {
+            Ok(published) => {
+                let file = from_here(&published.file);
+                let outcome = if published.is_new {
+                    format!("{} {file}", paint::good("published"))
+                } else {
+                    format!("{} {file}", paint::dim("unchanged, not published again:"))
+                };
+                let (size, took) = (paint::size(published.size), paint::seconds(published.built_in));
+                anstream::println!("{name:<16} {size:>8}  built in {took:>6}  {outcome}");
+                true
+            }
+            Err(error) => {
+                paint::failure(&error.to_string());
+                false
+            }
+        }
+    }
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::read(&crate::repository())?;
+    let profile = if arguments.release { Profile::Release } else { Profile::Debug };
+    let folder = arguments.folder.map(std::path::absolute).transpose()?;
+    let job = Job {
+        names: arguments.names,
+        profile,
+        folder,
+    };
+    if arguments.watch {
+        return watch::run(&job, workspace);
+    }
+    let mut all_good = true;
+    for name in job.plugins(&workspace)? {
+        all_good &= job.build(&workspace, &name, false);
+    }
+    Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The path as seen from the current folder, where it lies below.
+fn from_here(file: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    here.and_then(|here| file.strip_prefix(here).ok())
+        .unwrap_or(file)
+        .display()
+        .to_string()
+}

@@ -1,0 +1,35 @@
+//! The programs in tests/demo, which most verbs only start: this process becomes cargo, so that signals, the terminal and the exit
+//! status are the program's own.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+use xtask::cargo;
+
+/// `cargo SUBCOMMAND -p reslot-demo`, at the repository's root.
+pub fn cargo_on_demo(subcommand: &str) -> Command {
+    let mut command = cargo();
+    command
+        .current_dir(crate::repository())
+        .args([subcommand, "--package", "reslot-demo"]);
+    command
+}
+
+/// Becomes `command`; returns only when it cannot be started.
+#[cfg(unix)]
+pub fn become_program(mut command: Command) -> anyhow::Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec()).with_context(|| format!("cannot start {}", command.get_program().display()))
+}
+
+/// Runs `command` and passes its exit status on.
+#[cfg(not(unix))]
+pub fn become_program(mut command: Command) -> anyhow::Result<ExitCode> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
+}

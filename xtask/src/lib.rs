@@ -1,0 +1,24 @@
+//! What the verbs share with the demo: reading the workspace, building and publishing plugins, and what is known of Go's plugin.
+//!
+//! The binary beside this library only dispatches; a program that builds a plugin while it runs (the demo does) needs
+//! [`Workspace::read`], [`PluginBuild`] and nothing else:
+//!
+//! ```no_run
+//! use xtask::{PluginBuild, Profile, Workspace};
+//!
+//! let workspace = Workspace::read("/path/to/the/repository".as_ref())?;
+//! let momentum = workspace.plugin("momentum")?;
+//! let build = PluginBuild::new(&workspace, momentum, Profile::Release).quiet();
+//! let published = build.publish_to(&workspace.plugin_folder())?;
+//! println!("{} in {:?}", published.file.display(), published.built_in);
+//! # Ok::<(), xtask::Error>(())
+//! ```
+
+mod error;
+pub mod go;
+mod plugins;
+mod workspace;
+
+pub use error::Error;
+pub use plugins::{Built, PluginBuild, Profile, Published, publish};
+pub use workspace::{Package, Workspace, cargo};

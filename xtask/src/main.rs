@@ -1,0 +1,75 @@
+//! `cargo xtask VERB`: everything that is done to this repository, one file a verb; this one only dispatches.
+
+mod bench;
+mod build_plugin;
+mod compare;
+mod demo;
+mod example;
+mod inspect;
+mod paint;
+mod run;
+mod sources;
+mod stress;
+mod test;
+mod tidy;
+mod watch;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The verbs of the Reslot repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build plugins and publish them where a running host picks them up
+    BuildPlugin(build_plugin::Arguments),
+    /// Start the example host on the plugin folder
+    Run(run::Arguments),
+    /// Watch a running host move from one build of a plugin to the next, and print the timeline
+    Demo(demo::Arguments),
+    /// Print the manifest of a built plugin, and why a host would refuse the file
+    Inspect(inspect::Arguments),
+    /// Run every check that a change must pass
+    Test(test::Arguments),
+    /// Check what rustfmt and clippy do not: how files open, what they are called, what they may not contain
+    Tidy,
+    /// Measure the cost of calls
+    Bench(bench::Arguments),
+    /// Reload thousands of times under load, and look for anything left behind
+    Stress(stress::Arguments),
+    /// Measure how another system behaves in the same situation
+    Compare(compare::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().verb {
+        Verb::BuildPlugin(arguments) => build_plugin::run(arguments),
+        Verb::Run(arguments) => run::run(arguments),
+        Verb::Demo(arguments) => demo::run(arguments),
+        Verb::Inspect(arguments) => inspect::run(arguments),
+        Verb::Test(arguments) => test::run(arguments),
+        Verb::Tidy => tidy::run(),
+        Verb::Bench(arguments) => bench::run(arguments),
+        Verb::Stress(arguments) => stress::run(arguments),
+        Verb::Compare(arguments) => compare::run(arguments),
+    };
+    done.unwrap_or_else(|error| {
+        paint::failure(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// The repository: as `cargo run` names it now, or else as it was when this program was built.
+fn repository() -> PathBuf {
+    let package = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().map_or_else(|| package.clone(), PathBuf::from)
+}

@@ -1,0 +1,288 @@
+//! From a plugin's source to a file that a host may take: build with cargo, then publish by rename.
+//!
+//! Cargo names the finished library in its message stream, before it has written its own bookkeeping and ended; the library is
+//! published at that moment. That, and not asking `cargo metadata` again, is why publishing adds next to nothing to a build.
+//!
+//! A host must never see half a file, so that the library is copied under a hidden name in the *same folder* and renamed, which
+//! the file system does in one step. A library equal to the published one is left alone: hosts would skip it anyway.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{self, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::workspace::cargo;
+use crate::{Error, Package, Workspace};
+
+/// Which of cargo's profiles a plugin is built with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// `cargo build`
+    #[default]
+    Debug,
+    /// `cargo build --release`
+    Release,
+}
+
+impl Profile {
+    /// The arguments that ask cargo for it.
+    pub fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Profile::Debug => &[],
+            Profile::Release => &["--release"],
+        }
+    }
+}
+
+/// How one plugin is built; can be run any number of times.
+#[derive(Debug, Clone)]
+pub struct PluginBuild {
+    root: PathBuf,
+    name: String,
+    id: String,
+    profile: Profile,
+    quiet: bool,
+}
+
+/// A library that cargo has just finished, or found to be up to date.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The library, where cargo put it.
+    pub library: PathBuf,
+    /// From the start of cargo to the finished library.
+    pub built_in: Duration,
+    /// Cargo had nothing to compile.
+    pub was_fresh: bool,
+}
+
+/// A library that stands in a host's folder.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The library, where hosts see it.
+    pub file: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// From the start of cargo to the finished library.
+    pub built_in: Duration,
+    /// It differs from what stood there before, and has replaced it. If not, nothing was touched.
+    pub is_new: bool,
+}
+
+impl PluginBuild {
+    /// A build of `plugin`, with cargo's progress and the compiler's messages on standard error.
+    pub fn new(workspace: &Workspace, plugin: &Package, profile: Profile) -> PluginBuild {
+        PluginBuild {
+            root: workspace.root.clone(),
+            name: plugin.name.clone(),
+            id: plugin.id.clone(),
+            profile,
+            quiet: false,
+        }
+    }
+
+    /// The same without cargo's progress; what the compiler has to say is still shown.
+    pub fn quiet(mut self) -> PluginBuild {
+        self.quiet = true;
+        self
+    }
+
+    /// The plugin's package.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Builds, and publishes nothing.
+    pub fn build(&self) -> Result<Built, Error> {
+        self.run(Ok)
+    }
+
+    /// Builds, and publishes the library in `folder` as soon as it is finished.
+    pub fn publish_to(&self, folder: &Path) -> Result<Published, Error> {
+        self.run(|built| {
+            let (file, size, is_new) = publish(&built.library, folder)?;
+            Ok(Published {
+                file,
+                size,
+                built_in: built.built_in,
+                is_new,
+            })
+        })
+    }
+
+    fn run<T>(&self, finished: impl FnOnce(Built) -> Result<T, Error>) -> Result<T, Error> {
+        let started = Instant::now();
+        let mut command = cargo();
+        command.current_dir(&self.root).args([
+            "build",
+            "--lib",
+            "--message-format=json-render-diagnostics",
+            "-p",
+            &self.name,
+        ]);
+        command.args(self.profile.arguments());
+        if self.quiet {
+            command.arg("--quiet");
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(Error::io("start", Path::new(command.get_program())))?;
+
+        let mut finished = Some(finished);
+        let mut outcome = None;
+        let messages = child
+            .stdout
+            .take()
+            .into_iter()
+            .flat_map(|stdout| BufReader::new(stdout).lines());
+        for line in messages.map_while(Result::ok) {
+            if let Some((library, was_fresh)) = library_in(&line, &self.id)
+                && let Some(finished) = finished.take()
+            {
+                outcome = Some(finished(Built {
+                    library,
+                    built_in: started.elapsed(),
+                    was_fresh,
+                }));
+            }
+        }
+        let status = child
+            .wait()
+            .map_err(Error::io("wait for", Path::new(command.get_program())))?;
+        match outcome {
+            _ if !status.success() => Err(Error::Compile {
+                plugin: self.name.clone(),
+                status,
+            }),
+            None => Err(Error::NoLibrary {
+                plugin: self.name.clone(),
+            }),
+            Some(outcome) => outcome,
+        }
+    }
+}
+
+/// Puts a copy of `library` into `folder` in one step, unless an equal file stands there; answers with the published file, its
+/// size, and whether it is new.
+pub fn publish(library: &Path, folder: &Path) -> Result<(PathBuf, u64, bool), Error> {
+    let Some(file_name) = library.file_name() else {
+        return Err(Error::io("publish", library)(io::ErrorKind::IsADirectory.into()));
+    };
+    let file = folder.join(file_name);
+    let content = fs::read(library).map_err(Error::io("read", library))?;
+    let size = content.len() as u64;
+    if holds(&file, &content) {
+        return Ok((file, size, false));
+    }
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let stem = library.file_stem().unwrap_or(file_name).to_string_lossy();
+    let mut copy = tempfile::Builder::new()
+        .prefix(&format!(".{}.{}.", stem.strip_prefix("lib").unwrap_or(&stem), process::id()))
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .map_err(Error::io("write into", folder))?;
+    copy.write_all(&content).map_err(Error::io("write", copy.path()))?;
+    let permissions = fs::metadata(library).map_err(Error::io("read", library))?.permissions();
+    copy.as_file()
+        .set_permissions(permissions)
+        .map_err(Error::io("write", copy.path()))?;
+    copy.persist(&file)
+        .map_err(|error| Error::io("publish", &file)(error.error))?;
+    Ok((file, size, true))
+}
+
+/// Whether `file` exists with exactly this content.
+fn holds(file: &Path, content: &[u8]) -> bool {
+    let same_size = File::open(file)
+        .and_then(|file| file.metadata())
+        .is_ok_and(|found| found.len() == content.len() as u64);
+    same_size && fs::read(file).is_ok_and(|found| found == content)
+}
+
+/// The loadable library in one line of cargo's messages, if the line announces one for package `id`, and whether it was fresh.
+fn library_in(line: &str, id: &str) -> Option<(PathBuf, bool)> {
+    let message: Message = serde_json::from_str(line).ok()?;
+    let concerns_us = message.reason == "compiler-artifact" && message.package_id.as_deref() == Some(id);
+    let is_loadable = message
+        .target
+        .is_some_and(|target| target.kind.iter().any(|kind| kind == "cdylib"));
+    if !concerns_us || !is_loadable {
+        return None;
+    }
+    let is_dynamic = |file: &PathBuf| {
+        file.extension()
+            .is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION)
+    };
+    Some((message.filenames.into_iter().find(is_dynamic)?, message.fresh))
+}
+
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    package_id: Option<String>,
+    target: Option<MessageTarget>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+    #[serde(default)]
+    fresh: bool,
+}
+
+#[derive(Deserialize)]
+struct MessageTarget {
+    kind: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "path+file:///w/plugins/greeter#0.1.0";
+
+    fn message(id: &str, kind: &str, fresh: bool) -> String {
+        let dll = std::env::consts::DLL_EXTENSION;
+        format!(
+            r#"{{"reason":"compiler-artifact","package_id":"{id}","target":{{"kind":["{kind}"],"name":"greeter"}},
+                "filenames":["/t/debug/libgreeter.rlib","/t/debug/libgreeter.{dll}"],"executable":null,"fresh":{fresh}}}"#
+        )
+    }
+
+    #[test]
+    fn the_dynamic_library_is_taken_from_the_plugins_own_message() {
+        let expected = Path::new("/t/debug/libgreeter").with_extension(std::env::consts::DLL_EXTENSION);
+        assert_eq!(library_in(&message(ID, "cdylib", false), ID), Some((expected.clone(), false)));
+        assert_eq!(library_in(&message(ID, "cdylib", true), ID), Some((expected, true)));
+    }
+
+    #[test]
+    fn messages_about_anything_else_are_passed_over() {
+        assert_eq!(library_in(&message("path+file:///w/other#0.1.0", "cdylib", false), ID), None);
+        assert_eq!(library_in(&message(ID, "bin", false), ID), None);
+        assert_eq!(library_in(r#"{"reason":"build-finished","success":true}"#, ID), None);
+        assert_eq!(library_in("   Compiling greeter v0.1.0", ID), None);
+    }
+
+    #[test]
+    fn a_library_is_published_once_and_leaves_nothing_else_behind() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let library = scratch.path().join("libgreeter.so");
+        let folder = scratch.path().join("plugins");
+        fs::write(&library, "one").expect("write");
+        assert!(publish(&library, &folder).expect("first").2);
+        assert!(!publish(&library, &folder).expect("the same again").2);
+        fs::write(&library, "two").expect("write");
+        let (file, size, is_new) = publish(&library, &folder).expect("changed");
+        assert_eq!(
+            (fs::read(&file).expect("published"), size, is_new),
+            (b"two".to_vec(), 3, true)
+        );
+        let names: Vec<_> = fs::read_dir(&folder)
+            .expect("list")
+            .map(|entry| entry.expect("entry").file_name())
+            .collect();
+        assert_eq!(names, ["libgreeter.so"]);
+    }
+}

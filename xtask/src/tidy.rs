@@ -1,0 +1,252 @@
+//! `cargo xtask tidy`: habits of this repository that rustfmt and clippy do not know.
+//!
+//! Each finding says where, what and what to do. The rules look at text, not at syntax: cheap to read, and wrong only in ways
+//! that a person sees at once.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, ensure};
+
+use crate::paint;
+
+/// A file longer than this gets a remark.
+const LONG: usize = 500;
+/// How far above an `unsafe impl` its SAFETY comment may stand.
+const NEAR: usize = 6;
+/// Names that say nothing about what is inside.
+const EMPTY_NAMES: [&str; 4] = ["utils", "util", "helpers", "helper"];
+/// Folders in which each Rust file opens with a paragraph.
+const OPENING: [&str; 5] = ["host/src", "plugin-api", "plugins", "tests", "xtask/src"];
+/// Registries: sources come through cargo's configuration, never by address. In two parts, so that this file passes itself.
+const REGISTRIES: [(&str, &str); 5] = [
+    ("index.", "crates.io"),
+    ("static.", "crates.io"),
+    ("pypi", ".org"),
+    ("deb.", "debian.org"),
+    ("registry.", "npmjs.org"),
+];
+
+#[derive(Debug, PartialEq)]
+struct Finding {
+    file: PathBuf,
+    line: usize,
+    what: String,
+    is_remark: bool,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}: {}", self.file.display(), self.line, self.what)
+    }
+}
+
+pub fn run() -> anyhow::Result<ExitCode> {
+    let passed = passes(&crate::repository())?;
+    if passed {
+        anstream::println!("{}", paint::good("tidy"));
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks every file that git tracks or would add, and prints what it finds.
+pub fn passes(repository: &Path) -> anyhow::Result<bool> {
+    let mut findings = Vec::new();
+    let files = files(repository)?;
+    for file in &files {
+        // A tracked file that is deleted but not yet staged, or one that is no text.
+        let Ok(text) = fs::read_to_string(repository.join(file)) else {
+            continue;
+        };
+        findings.extend(look_at(file, &text));
+    }
+    let (remarks, faults): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.is_remark);
+    for remark in &remarks {
+        anstream::println!("{} {remark}", paint::caution("remark:"));
+    }
+    for fault in &faults {
+        anstream::println!("{} {fault}", paint::bad("fault:"));
+    }
+    anstream::println!("{} files: {} faults, {} remarks", files.len(), faults.len(), remarks.len());
+    Ok(faults.is_empty())
+}
+
+fn files(repository: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let git = Command::new("git")
+        .current_dir(repository)
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .output()
+        .context("cannot list the files to check: install git")?;
+    ensure!(
+        git.status.success(),
+        "cannot list the files to check: {}",
+        String::from_utf8_lossy(&git.stderr).trim()
+    );
+    let names = String::from_utf8_lossy(&git.stdout).into_owned();
+    Ok(names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect())
+}
+
+/// Every rule on one file, named relative to the repository.
+fn look_at(file: &Path, text: &str) -> Vec<Finding> {
+    let mut found = registries(file, text);
+    if file.extension().is_some_and(|extension| extension == "rs") {
+        found.extend(opening(file, text));
+        found.extend(name(file));
+        found.extend(unsafe_impls(file, text));
+        found.extend(unsafe_where_none_belongs(file, text));
+        found.extend(length(file, text));
+    }
+    found
+}
+
+fn fault(file: &Path, line: usize, what: impl Into<String>) -> Finding {
+    Finding {
+        file: file.to_owned(),
+        line,
+        what: what.into(),
+        is_remark: false,
+    }
+}
+
+fn opening(file: &Path, text: &str) -> Option<Finding> {
+    let first = text.lines().next().unwrap_or_default();
+    let opens = first.strip_prefix("//!").is_some_and(|prose| !prose.trim().is_empty());
+    let concerned = OPENING.iter().any(|folder| file.starts_with(folder));
+    (concerned && !opens).then(|| {
+        fault(
+            file,
+            1,
+            "does not open with a `//!` paragraph: say in its first line what it is for",
+        )
+    })
+}
+
+fn name(file: &Path) -> Option<Finding> {
+    let empty = |part: &Path| EMPTY_NAMES.iter().any(|name| part == Path::new(name));
+    let stem = file.with_extension("");
+    stem.components()
+        .any(|part| empty(part.as_ref()))
+        .then(|| fault(file, 1, "its name says nothing: name it after what is inside"))
+}
+
+fn length(file: &Path, text: &str) -> Option<Finding> {
+    let lines = text.lines().count();
+    let what = format!("{lines} lines: could it be two files, each with one subject?");
+    (lines > LONG).then(|| Finding {
+        file: file.to_owned(),
+        line: LONG,
+        what,
+        is_remark: true,
+    })
+}
+
+fn unsafe_impls(file: &Path, text: &str) -> Vec<Finding> {
+    let lines: Vec<&str> = text.lines().collect();
+    let unargued = |at: &usize| !lines[at.saturating_sub(NEAR)..*at].iter().any(|line| line.contains("SAFETY"));
+    let impls = (0..lines.len()).filter(|at| lines[*at].trim_start().starts_with("unsafe impl"));
+    let what = "`unsafe impl` without a SAFETY comment above it: name the reference or lock that makes it true";
+    impls.filter(unargued).map(|at| fault(file, at + 1, what)).collect()
+}
+
+fn unsafe_where_none_belongs(file: &Path, text: &str) -> Vec<Finding> {
+    let shown_to_users = file.starts_with("plugins") || file.components().any(|part| part.as_os_str() == "examples");
+    if !shown_to_users {
+        return Vec::new();
+    }
+    let what = "`unsafe` in code that people copy from: what needs it belongs into host/ or plugin-api/";
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(_, line)| code_words(line).any(|word| word == "unsafe"))
+        .map(|(at, _)| fault(file, at + 1, what))
+        .collect()
+}
+
+/// The words of a line without its comment.
+fn code_words(line: &str) -> impl Iterator<Item = &str> {
+    let code = line.split("//").next().unwrap_or_default();
+    code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+}
+
+fn registries(file: &Path, text: &str) -> Vec<Finding> {
+    let names_one = |line: &str| REGISTRIES.iter().any(|(head, tail)| line.contains(&format!("{head}{tail}")));
+    let what = "names a package registry: leave that to each machine's cargo configuration";
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(_, line)| names_one(line))
+        .map(|(at, _)| fault(file, at + 1, what))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: [usize; 0] = [];
+
+    fn lines_found(file: &str, text: &str) -> Vec<usize> {
+        look_at(Path::new(file), text).iter().map(|finding| finding.line).collect()
+    }
+
+    #[test]
+    fn files_open_with_prose() {
+        assert_eq!(lines_found("host/src/a.rs", "//! What it is.\n"), NOTHING);
+        for text in ["", "//!\n//! Late.\n", "use std::fs;\n", "// A comment.\n"] {
+            assert_eq!(lines_found("tests/fixtures/a/src/lib.rs", text), [1], "{text:?}");
+        }
+        assert_eq!(
+            lines_found("host/build.rs", "fn main() {}\n"),
+            NOTHING,
+            "not in one of the folders"
+        );
+    }
+
+    #[test]
+    fn empty_names_are_found_in_files_and_folders() {
+        let prose = "//! What it is.\n";
+        assert_eq!(lines_found("host/src/utils.rs", prose), [1]);
+        assert_eq!(lines_found("host/src/helpers/mod.rs", prose), [1]);
+        assert_eq!(lines_found("host/src/utilisation.rs", prose), NOTHING);
+    }
+
+    #[test]
+    fn an_unsafe_impl_needs_an_argument_nearby() {
+        let argued = "//! X.\n// SAFETY: the lock in `self` is held.\n#[allow(dead_code)]\nunsafe impl Send for A {}\n";
+        assert_eq!(lines_found("host/src/a.rs", argued), NOTHING);
+        assert_eq!(lines_found("host/src/a.rs", "//! X.\n\nunsafe impl Send for A {}\n"), [3]);
+    }
+
+    #[test]
+    fn unsafe_is_found_in_code_but_not_in_comments_or_longer_words() {
+        let text = "//! No unsafe here.\n#![forbid(unsafe_code)]\nfn f() { unsafe { g() } }\n";
+        assert_eq!(lines_found("plugins/greeter/src/lib.rs", text), [3]);
+        assert_eq!(lines_found("host/examples/embed.rs", text), [3]);
+        assert_eq!(lines_found("host/src/image.rs", text), NOTHING);
+    }
+
+    #[test]
+    fn registries_are_found_in_any_file() {
+        let line = format!("registry = \"https://{}crates.io/\"\n", "index.");
+        assert_eq!(lines_found(".cargo/config.toml", &line), [1]);
+        assert_eq!(
+            lines_found(
+                "Cargo.lock",
+                "source = \"registry+https://github.com/rust-lang/crates.io-index\"\n"
+            ),
+            NOTHING
+        );
+    }
+
+    #[test]
+    fn long_files_get_a_remark_only() {
+        let text = format!("//! X.\n{}", "\n".repeat(LONG));
+        assert!(
+            look_at(Path::new("host/src/a.rs"), &text)
+                .iter()
+                .all(|finding| finding.is_remark)
+        );
+        assert_eq!(lines_found("host/src/a.rs", &text), [LONG]);
+    }
+}

@@ -1,0 +1,263 @@
+//! `cargo xtask build-plugin --watch`: build and publish again at each save of a source that goes into a plugin.
+//!
+//! A save becomes several events within a few milliseconds; they are taken together, and then the content decides
+//! ([`sources`](crate::sources)). Saves made during a build wait in the channel and are looked at right after it, so that none is
+//! lost and no build runs twice for one save. A changed `Cargo.toml` of a package is taken up; for a new plugin, or a change of the
+//! workspace's own `Cargo.toml`, start again.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use xtask::Workspace;
+
+use crate::build_plugin::Job;
+use crate::paint;
+use crate::sources::{Sources, is_source};
+
+/// Events of one save lie closer together than this.
+const QUIET: Duration = Duration::from_millis(4);
+/// However busy the folder is, a build starts this long after the first event.
+const AT_MOST: Duration = Duration::from_millis(10);
+
+/// What wakes the loop.
+enum Wake {
+    Changed(Vec<PathBuf>),
+    /// Events were lost: look everywhere.
+    Lost,
+    Stop,
+}
+
+/// The folders under watch, and which plugins each of them goes into.
+struct Watched {
+    packages: Vec<(Sources, BTreeSet<String>)>,
+    plugins: Vec<String>,
+    _watcher: RecommendedWatcher,
+}
+
+pub fn run(job: &Job, mut workspace: Workspace) -> anyhow::Result<ExitCode> {
+    let (sender, wakes) = mpsc::channel();
+    let stopped = Arc::new(AtomicBool::new(false));
+    on_interrupt(sender.clone(), Arc::clone(&stopped))?;
+
+    // Watching begins before the first build: a save made meanwhile is not lost.
+    let mut watched = Watched::begin(job, &workspace, &sender)?;
+    for name in &watched.plugins {
+        job.build(&workspace, name, false);
+    }
+    announce(&watched);
+    while !stopped.load(Ordering::Relaxed) {
+        let Some(changed) = watched.wait(&wakes) else { break };
+        if changed
+            .files
+            .iter()
+            .any(|file| file.file_name().is_some_and(|name| name == "Cargo.toml"))
+        {
+            match read_again(job, &workspace, &sender) {
+                Ok((newer, newly_watched)) => {
+                    (workspace, watched) = (newer, newly_watched);
+                    announce(&watched);
+                }
+                Err(error) => paint::failure(&format!("{error:#}")),
+            }
+        }
+        for name in changed.plugins.iter().filter(|_| !stopped.load(Ordering::Relaxed)) {
+            job.build(&workspace, name, true);
+        }
+    }
+    anstream::println!("{}", paint::dim("stopped watching; what is published stays"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first interrupt ends the loop; the compiler, if it runs, gets the same signal from the terminal and ends too.
+fn on_interrupt(sender: Sender<Wake>, stopped: Arc<AtomicBool>) -> anyhow::Result<()> {
+    ctrlc::set_handler(move || {
+        stopped.store(true, Ordering::Relaxed);
+        // Fails only when the loop is over already.
+        let _ = sender.send(Wake::Stop);
+    })
+    .context("cannot take Ctrl-C")
+}
+
+fn read_again(job: &Job, workspace: &Workspace, sender: &Sender<Wake>) -> anyhow::Result<(Workspace, Watched)> {
+    let workspace = Workspace::read(&workspace.root)?;
+    let watched = Watched::begin(job, &workspace, sender)?;
+    Ok((workspace, watched))
+}
+
+fn announce(watched: &Watched) {
+    let plugins = watched.plugins.join(", ");
+    anstream::println!(
+        "{}",
+        paint::dim(format!("watching everything local that goes into {plugins}; Ctrl-C ends"))
+    );
+}
+
+/// What a batch of events came to.
+#[derive(Default)]
+struct Changed {
+    files: Vec<PathBuf>,
+    plugins: BTreeSet<String>,
+}
+
+impl Watched {
+    fn begin(job: &Job, workspace: &Workspace, sender: &Sender<Wake>) -> anyhow::Result<Watched> {
+        let plugins = job.plugins(workspace)?;
+        let mut packages: Vec<(Sources, BTreeSet<String>)> = Vec::new();
+        for name in &plugins {
+            for folder in workspace.source_folders(workspace.plugin(name)?) {
+                match packages.iter_mut().find(|(sources, _)| sources.folder() == folder) {
+                    Some((_, plugins)) => drop(plugins.insert(name.clone())),
+                    None => packages.push((Sources::of(&folder), BTreeSet::from([name.clone()]))),
+                }
+            }
+        }
+        let mut watcher = notify::recommended_watcher(report_to(sender.clone())).context("cannot watch files")?;
+        for folder in outermost(packages.iter().map(|(sources, _)| sources.folder())) {
+            watcher
+                .watch(folder, RecursiveMode::Recursive)
+                .with_context(|| format!("cannot watch {}", folder.display()))?;
+        }
+        Ok(Watched {
+            packages,
+            plugins,
+            _watcher: watcher,
+        })
+    }
+
+    /// Waits until the content of a source has changed; `None` when it is time to stop.
+    fn wait(&mut self, wakes: &Receiver<Wake>) -> Option<Changed> {
+        loop {
+            let place = batch(wakes)?;
+            let mut changed = Changed::default();
+            for (sources, plugins) in &mut self.packages {
+                let files = if place.is_in(sources.folder()) {
+                    sources.look()
+                } else {
+                    Vec::new()
+                };
+                if !files.is_empty() {
+                    changed.files.extend(files);
+                    changed.plugins.extend(plugins.iter().cloned());
+                }
+            }
+            if !changed.plugins.is_empty() {
+                return Some(changed);
+            }
+        }
+    }
+}
+
+/// Where something may have changed.
+#[derive(Debug, PartialEq)]
+enum Place {
+    At(Vec<PathBuf>),
+    Anywhere,
+}
+
+impl Place {
+    fn is_in(&self, folder: &Path) -> bool {
+        match self {
+            Place::At(paths) => paths.iter().any(|path| concerns(path, folder)),
+            Place::Anywhere => true,
+        }
+    }
+}
+
+/// All events of one save, taken together; `None` when it is time to stop.
+fn batch(wakes: &Receiver<Wake>) -> Option<Place> {
+    let mut place = Place::At(Vec::new());
+    let mut wake = wakes.recv().ok()?;
+    let until = Instant::now() + AT_MOST;
+    loop {
+        match (wake, &mut place) {
+            (Wake::Stop, _) => return None,
+            (Wake::Lost, _) => place = Place::Anywhere,
+            (Wake::Changed(more), Place::At(paths)) => paths.extend(more),
+            (Wake::Changed(_), Place::Anywhere) => {}
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        match wakes.recv_timeout(QUIET.min(left)) {
+            Ok(next) if !left.is_zero() || matches!(next, Wake::Stop) => wake = next,
+            // What came too late must still be looked at: it is looked at now, together with the rest.
+            Ok(_) => return Some(Place::Anywhere),
+            Err(_) => return Some(place),
+        }
+    }
+}
+
+fn concerns(path: &Path, folder: &Path) -> bool {
+    path.strip_prefix(folder).is_ok_and(is_source)
+}
+
+/// The folders that lie in no other of them: one recursive watch covers the rest.
+fn outermost<'a>(folders: impl Iterator<Item = &'a Path>) -> Vec<&'a Path> {
+    let mut outermost: Vec<&Path> = Vec::new();
+    for folder in folders.collect::<BTreeSet<_>>() {
+        // Sorted: a folder comes before everything in it.
+        if !outermost.iter().any(|outer| folder.starts_with(outer)) {
+            outermost.push(folder);
+        }
+    }
+    outermost
+}
+
+/// Passes on what may mean a change; reading (the compiler does a lot of it) does not.
+fn report_to(sender: Sender<Wake>) -> impl Fn(notify::Result<notify::Event>) + Send + 'static {
+    move |event| {
+        let wake = match event {
+            Ok(event) if event.need_rescan() => Wake::Lost,
+            Ok(event) if is_reading(&event.kind) => return,
+            Ok(event) => Wake::Changed(event.paths),
+            Err(_) => Wake::Lost,
+        };
+        // Fails only when the loop is over already.
+        let _ = sender.send(wake);
+    }
+}
+
+fn is_reading(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_watch_covers_nested_folders() {
+        let folders = ["/w/api/macros", "/w/api", "/w/plugins/a", "/w/api-extra"].map(Path::new);
+        assert_eq!(
+            outermost(folders.into_iter()),
+            ["/w/api", "/w/api-extra", "/w/plugins/a"].map(Path::new)
+        );
+    }
+
+    #[test]
+    fn events_that_lie_together_are_one_batch() {
+        let (sender, wakes) = mpsc::channel();
+        for name in ["a.rs", "b.rs"] {
+            sender.send(Wake::Changed(vec![name.into()])).expect("the receiver lives");
+        }
+        assert_eq!(batch(&wakes), Some(Place::At(vec!["a.rs".into(), "b.rs".into()])));
+        sender.send(Wake::Changed(vec!["a.rs".into()])).expect("the receiver lives");
+        sender.send(Wake::Lost).expect("the receiver lives");
+        assert_eq!(batch(&wakes), Some(Place::Anywhere), "lost events: look everywhere");
+        sender.send(Wake::Stop).expect("the receiver lives");
+        assert_eq!(batch(&wakes), None);
+    }
+
+    #[test]
+    fn output_and_other_folders_do_not_concern_a_package() {
+        assert!(concerns(Path::new("/w/a/src/lib.rs"), Path::new("/w/a")));
+        assert!(!concerns(Path::new("/w/a/target/x"), Path::new("/w/a")));
+        assert!(!concerns(Path::new("/w/b/src/lib.rs"), Path::new("/w/a")));
+    }
+}

@@ -1,0 +1,223 @@
+//! The workspace as `cargo metadata` tells it, read once: which packages are plugins, where their sources are, where output goes.
+//!
+//! `--no-deps` is enough: local path dependencies carry their folder, and it neither resolves nor downloads anything, so that
+//! it takes a few milliseconds and works without a network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::Error;
+
+/// A cargo workspace with plugins in it.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    /// The folder of the workspace's `Cargo.toml`.
+    pub root: PathBuf,
+    /// Cargo's target folder, as `CARGO_TARGET_DIR` and the configuration have it.
+    pub target: PathBuf,
+    packages: BTreeMap<PathBuf, Package>,
+}
+
+/// A package of the workspace.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// Its name, as in `cargo build -p NAME`.
+    pub name: String,
+    /// Cargo's own, unambiguous name of it.
+    pub id: String,
+    /// The folder of its `Cargo.toml`.
+    pub folder: PathBuf,
+    /// It has a cdylib target.
+    pub is_library_for_loading: bool,
+    /// The folders of the local packages that are compiled into it; development dependencies are not.
+    pub local_dependencies: Vec<PathBuf>,
+}
+
+impl Workspace {
+    /// Asks cargo about the workspace that `folder` is in.
+    pub fn read(folder: &Path) -> Result<Workspace, Error> {
+        let refused = |why: String| Error::Workspace {
+            at: folder.to_owned(),
+            why,
+        };
+        let output = cargo()
+            .current_dir(folder)
+            .args(["metadata", "--format-version=1", "--no-deps"])
+            .output()
+            .map_err(|error| refused(format!("cargo could not be started: {error}")))?;
+        if !output.status.success() {
+            return Err(refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        Workspace::parse(&output.stdout).map_err(|error| refused(format!("cargo's answer is not understood: {error}")))
+    }
+
+    fn parse(metadata: &[u8]) -> serde_json::Result<Workspace> {
+        let metadata: Metadata = serde_json::from_slice(metadata)?;
+        let packages = metadata.packages.into_iter().map(|package| {
+            let folder = package.manifest_path.parent().unwrap_or(Path::new("/")).to_owned();
+            let package = Package {
+                name: package.name,
+                id: package.id,
+                is_library_for_loading: package
+                    .targets
+                    .iter()
+                    .any(|target| target.kind.iter().any(|kind| kind == "cdylib")),
+                local_dependencies: package
+                    .dependencies
+                    .into_iter()
+                    .filter(|dependency| dependency.kind.as_deref() != Some("dev"))
+                    .filter_map(|dependency| dependency.path)
+                    .collect(),
+                folder: folder.clone(),
+            };
+            (folder, package)
+        });
+        Ok(Workspace {
+            root: metadata.workspace_root,
+            target: metadata.target_directory,
+            packages: packages.collect(),
+        })
+    }
+
+    /// Every plugin: a package under `plugins/` with a cdylib target.
+    pub fn plugins(&self) -> impl Iterator<Item = &Package> {
+        let shelf = self.root.join("plugins");
+        self.packages
+            .values()
+            .filter(move |package| package.is_library_for_loading && package.folder.starts_with(&shelf))
+    }
+
+    /// The plugin of this name.
+    pub fn plugin(&self, name: &str) -> Result<&Package, Error> {
+        self.plugins()
+            .find(|plugin| plugin.name == name)
+            .ok_or_else(|| Error::UnknownPlugin {
+                name: name.to_owned(),
+                known: self.plugins().map(|plugin| plugin.name.clone()).collect(),
+            })
+    }
+
+    /// Where plugins are published unless somebody says otherwise; hosts watch this folder.
+    pub fn plugin_folder(&self) -> PathBuf {
+        self.target.join("reslot").join("plugins")
+    }
+
+    /// The folders of everything local that is compiled into `package`, itself included.
+    ///
+    /// A path dependency outside the workspace is listed, but what it depends on in turn is not known here.
+    pub fn source_folders(&self, package: &Package) -> BTreeSet<PathBuf> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![package.folder.clone()];
+        while let Some(folder) = open.pop() {
+            if let Some(package) = self.packages.get(&folder) {
+                open.extend(
+                    package
+                        .local_dependencies
+                        .iter()
+                        .filter(|folder| !found.contains(*folder))
+                        .cloned(),
+                );
+            }
+            found.insert(folder);
+        }
+        found
+    }
+}
+
+/// Cargo, started as if from a shell: the same program that started this one, without what `cargo run` put into the environment
+/// about *this* package, because build scripts that look at such variables would see a change where there is none.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    for (name, _) in env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<MetadataPackage>,
+    workspace_root: PathBuf,
+    target_directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct MetadataPackage {
+    name: String,
+    id: String,
+    manifest_path: PathBuf,
+    targets: Vec<MetadataTarget>,
+    dependencies: Vec<MetadataDependency>,
+}
+
+#[derive(Deserialize)]
+struct MetadataTarget {
+    kind: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct MetadataDependency {
+    kind: Option<String>,
+    path: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METADATA: &str = r#"{
+        "packages": [
+            {"name": "greeter", "id": "path+file:///w/plugins/greeter#0.1.0", "manifest_path": "/w/plugins/greeter/Cargo.toml",
+             "targets": [{"kind": ["cdylib"], "name": "greeter"}],
+             "dependencies": [
+                {"name": "interfaces", "kind": null, "path": "/w/plugins/interfaces"},
+                {"name": "tests", "kind": "dev", "path": "/w/tests"},
+                {"name": "serde", "kind": null}]},
+            {"name": "interfaces", "id": "path+file:///w/plugins/interfaces#0.1.0", "manifest_path": "/w/plugins/interfaces/Cargo.toml",
+             "targets": [{"kind": ["lib"], "name": "interfaces"}],
+             "dependencies": [{"name": "api", "kind": null, "path": "/elsewhere/api"}]},
+            {"name": "fixture", "id": "path+file:///w/tests/fixture#0.1.0", "manifest_path": "/w/tests/fixture/Cargo.toml",
+             "targets": [{"kind": ["cdylib", "rlib"], "name": "fixture"}], "dependencies": []}
+        ],
+        "workspace_root": "/w", "target_directory": "/out", "version": 1
+    }"#;
+
+    fn workspace() -> Workspace {
+        Workspace::parse(METADATA.as_bytes()).expect("the sample is what cargo prints")
+    }
+
+    #[test]
+    fn only_loadable_packages_under_plugins_are_plugins() {
+        let names: Vec<_> = workspace().plugins().map(|plugin| plugin.name.clone()).collect();
+        assert_eq!(names, ["greeter"]);
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let error = workspace().plugin("greter").expect_err("misspelt").to_string();
+        assert_eq!(error, "no plugin is named `greter`; the plugins are: greeter");
+    }
+
+    #[test]
+    fn sources_follow_local_dependencies_but_not_those_of_tests() {
+        let workspace = workspace();
+        let folders = workspace.source_folders(workspace.plugin("greeter").expect("known"));
+        let expected = ["/elsewhere/api", "/w/plugins/greeter", "/w/plugins/interfaces"];
+        assert!(folders.iter().eq(expected.iter().map(Path::new)), "{folders:?}");
+    }
+
+    #[test]
+    fn plugins_are_published_under_the_target_folder_that_cargo_uses() {
+        assert_eq!(workspace().plugin_folder(), Path::new("/out/reslot/plugins"));
+    }
+}
