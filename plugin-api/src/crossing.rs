@@ -71,8 +71,11 @@ pub unsafe trait Returned: Sized {
     #[doc(hidden)]
     fn into_wire(self) -> Self::Wire;
     /// On the side that receives it; the wire form is dropped afterwards, by its maker's destructor.
+    ///
+    /// # Safety
+    /// The wire form must not be used as a value again, only dropped: a `Crossing` type need not be `Clone`.
     #[doc(hidden)]
-    fn copy_out(wire: &Self::Wire) -> Self;
+    unsafe fn copy_out(wire: &Self::Wire) -> Self;
 }
 
 // SAFETY: a plain value is its bytes.
@@ -86,9 +89,9 @@ unsafe impl<T: Crossing> Returned for T {
     }
 
     #[inline(always)]
-    fn copy_out(wire: &T) -> T {
+    unsafe fn copy_out(wire: &T) -> T {
         // SAFETY: `Crossing` types have no drop glue and own nothing, so the bitwise copy and the original do not conflict,
-        // and the original is not used as a value again: the caller only drops it, which does nothing.
+        // and the original is not used as a value again, as the caller promises.
         unsafe { std::ptr::read(wire) }
     }
 }
@@ -102,7 +105,7 @@ unsafe impl Returned for String {
         self.into()
     }
 
-    fn copy_out(wire: &RString) -> Self {
+    unsafe fn copy_out(wire: &RString) -> Self {
         wire.as_str().to_owned()
     }
 }
@@ -116,8 +119,9 @@ unsafe impl<T: Returned> Returned for Vec<T> {
         self.into_iter().map(T::into_wire).collect::<Vec<_>>().into()
     }
 
-    fn copy_out(wire: &Self::Wire) -> Self {
-        wire.as_slice().iter().map(T::copy_out).collect()
+    unsafe fn copy_out(wire: &Self::Wire) -> Self {
+        // SAFETY: the caller's promise holds for each element.
+        wire.as_slice().iter().map(|value| unsafe { T::copy_out(value) }).collect()
     }
 }
 
@@ -130,9 +134,10 @@ unsafe impl<T: Returned> Returned for Option<T> {
         self.map(T::into_wire).into()
     }
 
-    fn copy_out(wire: &Self::Wire) -> Self {
+    unsafe fn copy_out(wire: &Self::Wire) -> Self {
         match wire {
-            ROption::RSome(value) => Some(T::copy_out(value)),
+            // SAFETY: the caller's promise holds for the content.
+            ROption::RSome(value) => Some(unsafe { T::copy_out(value) }),
             ROption::RNone => None,
         }
     }
@@ -150,10 +155,12 @@ unsafe impl<T: Returned, E: Returned> Returned for Result<T, E> {
         }
     }
 
-    fn copy_out(wire: &Self::Wire) -> Self {
+    unsafe fn copy_out(wire: &Self::Wire) -> Self {
         match wire {
-            RResult::ROk(value) => Ok(T::copy_out(value)),
-            RResult::RErr(error) => Err(E::copy_out(error)),
+            // SAFETY: the caller's promise holds for the content.
+            RResult::ROk(value) => Ok(unsafe { T::copy_out(value) }),
+            // SAFETY: as above.
+            RResult::RErr(error) => Err(unsafe { E::copy_out(error) }),
         }
     }
 }

@@ -111,11 +111,17 @@ fn contained(payload: Box<dyn Any + Send>) -> Status {
     if payload.is::<ForeignPanic>() {
         return Status::CALLBACK;
     }
-    // Dropping a payload runs the plugin's code, which may panic again: that one is leaked, there is nobody left to ask.
+    discard(payload);
+    Status::PANICKED
+}
+
+/// Drops a panic's payload. That runs the code of whoever panicked, which may panic again: that one is leaked, there is
+/// nobody left to ask.
+#[cold]
+fn discard(payload: Box<dyn Any + Send>) {
     if let Err(bomb) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(bomb);
     }
-    Status::PANICKED
 }
 
 /// Whether a table has the function at `index`: tables grow at their end, and the other side's may be older.
@@ -132,10 +138,29 @@ pub unsafe fn table_has(table: *const (), index: usize) -> bool {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Passed {
+    data: *mut (),
+    table: *const (),
+}
+
+impl Passed {
+    /// # Safety
+    /// `data` and `table` must belong together and be live as long as whatever is made from this.
+    #[inline(always)]
+    pub unsafe fn new(data: *mut (), table: *const ()) -> Self {
+        Self { data, table }
+    }
+
     /// The object, as its table understands it.
-    pub data: *mut (),
+    #[inline(always)]
+    pub fn data(self) -> *mut () {
+        self.data
+    }
+
     /// The table.
-    pub table: *const (),
+    #[inline(always)]
+    pub fn table(self) -> *const () {
+        self.table
+    }
 }
 
 /// How a table function gets at its object.
@@ -204,7 +229,11 @@ unsafe impl<I: ?Sized> Access for Borrowed<I> {
             Ok(()) => Status::OK,
             Err(payload) => {
                 // SAFETY: the caller's promise; `panic` is a Cell, so a shared borrow suffices.
-                unsafe { &*data.cast::<Lent<'static, I>>() }.panic.set(Some(payload));
+                let lent = unsafe { &*data.cast::<Lent<'static, I>>() };
+                // A callee that caught the first panic and called again: the last one is what the caller gets.
+                if let Some(earlier) = lent.panic.replace(Some(payload)) {
+                    discard(earlier);
+                }
                 Status::CALLBACK
             }
         }
@@ -250,6 +279,16 @@ impl<I: ?Sized + Interface> Lent<'_, I> {
     }
 }
 
+impl<I: ?Sized> Drop for Lent<'_, I> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // A panic that the callee has caught and not passed on.
+        if let Some(payload) = self.panic.take() {
+            discard(payload);
+        }
+    }
+}
+
 /// What stands behind a client: the host's side of a generation.
 pub trait Callee {
     /// The error for a call that ended with `status`.
@@ -263,10 +302,6 @@ pub trait Callee {
 }
 
 /// What a client calls through: an instance, its table, and the host's side of it.
-///
-/// A client is a `Connection` behind a type with methods. It is unsized on purpose: what cannot be moved cannot be swapped
-/// out of the claim that keeps its image alive.
-#[repr(C)]
 pub struct Connection {
     data: *mut (),
     table: *const (),
@@ -287,6 +322,35 @@ impl Connection {
             gated,
         }
     }
+}
+
+/// A connection that stays where it is, and that nobody but this module can reach into: a client is one of these behind a
+/// type with methods.
+///
+/// It is unsized on purpose: what cannot be moved cannot be swapped out of the claim that keeps its image alive, not even in
+/// the interface's own module, where the client's field is visible.
+#[repr(C)]
+pub struct Unmovable {
+    connection: Connection,
+    tail: [()],
+}
+
+impl Unmovable {
+    /// The connection, as what cannot be moved.
+    #[inline(always)]
+    pub fn of(connection: &Connection) -> &Self {
+        let pointer = std::ptr::slice_from_raw_parts((&raw const *connection).cast::<()>(), 0);
+        // SAFETY: `repr(C)`: the connection followed by a slice of length nought, so size and alignment are the connection's.
+        unsafe { &*(pointer as *const Self) }
+    }
+
+    /// The connection, as what cannot be moved.
+    #[inline(always)]
+    pub fn of_mut(connection: &mut Connection) -> &mut Self {
+        let pointer = std::ptr::slice_from_raw_parts_mut((&raw mut *connection).cast::<()>(), 0);
+        // SAFETY: as above.
+        unsafe { &mut *(pointer as *mut Self) }
+    }
 
     /// One call.
     ///
@@ -299,17 +363,16 @@ impl Connection {
         function: impl FnOnce(*mut (), *const (), *mut R::Wire) -> Status,
     ) -> Result<R, CallError> {
         let mut out = MaybeUninit::<R::Wire>::uninit();
-        if self.gated {
+        if self.connection.gated {
             // SAFETY: the caller's promise.
             return unsafe { self.call_gated(method, function) };
         }
-        let status = function(self.data, self.table, out.as_mut_ptr());
+        let status = function(self.connection.data, self.connection.table, out.as_mut_ptr());
         if status != Status::OK {
             return Err(self.fault(method, status));
         }
-        // SAFETY: the status says that the value was written.
-        let wire = unsafe { out.assume_init() };
-        Ok(R::copy_out(&wire))
+        // SAFETY: the status says that the value was written; after the copy it is only dropped.
+        Ok(unsafe { R::copy_out(&out.assume_init()) })
     }
 
     /// One call that answers with a borrow from inside the instance.
@@ -323,7 +386,7 @@ impl Connection {
         function: impl FnOnce(*mut (), *const (), *mut W) -> Status,
     ) -> Result<W, CallError> {
         let mut out = MaybeUninit::<W>::uninit();
-        if self.gated {
+        if self.connection.gated {
             let mut function = Some(function);
             let mut result = Err(None);
             self.callee().through_gate(method, &mut |data, table, callee| {
@@ -341,7 +404,7 @@ impl Connection {
                 Err(None) => Err(self.fault(method, Status::PANICKED)),
             };
         }
-        let status = function(self.data, self.table, out.as_mut_ptr());
+        let status = function(self.connection.data, self.connection.table, out.as_mut_ptr());
         if status != Status::OK {
             return Err(self.fault(method, status));
         }
@@ -367,8 +430,7 @@ impl Connection {
                 Status::OK => {
                     // SAFETY: the status says that the value was written. It is copied out and dropped before the gate is
                     // left: its destructor belongs to the image.
-                    let wire = unsafe { out.assume_init() };
-                    Ok(R::copy_out(&wire))
+                    Ok(unsafe { R::copy_out(&out.assume_init()) })
                 }
                 status => Err(callee.fault(method, status)),
             });
@@ -377,8 +439,8 @@ impl Connection {
     }
 
     fn callee(&self) -> &dyn Callee {
-        // SAFETY: by the contract of `new` the callee outlives the connection.
-        unsafe { &*self.callee }
+        // SAFETY: by the contract of `Connection::new` the callee outlives the connection.
+        unsafe { &*self.connection.callee }
     }
 
     #[cold]

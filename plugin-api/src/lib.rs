@@ -48,7 +48,8 @@ pub use reslot_plugin_macros::{Crossing, interface};
 pub mod __private {
     pub use crate::inside::libc_symbols as replaced;
     pub use crate::interface::{
-        Access, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, contain, foreign_panic, table_has,
+        Access, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain, foreign_panic,
+        table_has,
     };
     pub use crate::manifest::Manifest;
     pub use crate::plugin::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};

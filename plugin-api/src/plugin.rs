@@ -74,16 +74,62 @@ pub trait Loadable: Default + Send + 'static {
     fn restore(&mut self, state: &[u8]) -> Result<(), PluginError>;
 }
 
+/// A value that can be handed to the next generation: any that serde can write and read.
+///
+/// `How` is there for the sake of the error message: with two ways to implement this trait, of which one is never taken, the
+/// compiler names this trait, and its remedies, instead of the half of serde that it misses first.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the value of `{Self}` cannot be handed to the next generation",
+    label = "does not implement serde's `Serialize` and `Deserialize`",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for `{Self}`: its value is what the next generation starts from",
+    note = "or say that the value may be forgotten: `export_plugin!({Self}: dyn Interface, stateless);`"
+)]
+pub trait State<How>: Sized {
+    fn encode(&self) -> Result<Vec<u8>, PluginError>;
+    fn decode(state: &[u8]) -> Result<Self, PluginError>;
+}
+
+#[doc(hidden)]
+pub enum WithSerde {}
+
+impl<T: Serialize + DeserializeOwned> State<WithSerde> for T {
+    fn encode(&self) -> Result<Vec<u8>, PluginError> {
+        Ok(rmp_serde::to_vec_named(self)?)
+    }
+
+    fn decode(state: &[u8]) -> Result<Self, PluginError> {
+        Ok(rmp_serde::from_slice(state)?)
+    }
+}
+
+/// Nothing implements it.
+#[doc(hidden)]
+pub trait Nothing {}
+
+#[doc(hidden)]
+pub enum NotAtAll {}
+
+impl<T: Nothing> State<NotAtAll> for T {
+    fn encode(&self) -> Result<Vec<u8>, PluginError> {
+        Err("a state of this kind does not exist".into())
+    }
+
+    fn decode(_: &[u8]) -> Result<Self, PluginError> {
+        Err("a state of this kind does not exist".into())
+    }
+}
+
 /// Encodes a state self-describing, with field names, so that a field with `#[serde(default)]` may come later.
 #[doc(hidden)]
-pub fn snapshot_state<T: Serialize>(value: &T) -> Result<Option<Vec<u8>>, PluginError> {
-    Ok(Some(rmp_serde::to_vec_named(value)?))
+pub fn snapshot_state<T: State<How>, How>(value: &T) -> Result<Option<Vec<u8>>, PluginError> {
+    value.encode().map(Some)
 }
 
 /// Replaces the value by the decoded state.
 #[doc(hidden)]
-pub fn restore_state<T: DeserializeOwned>(value: &mut T, state: &[u8]) -> Result<(), PluginError> {
-    *value = rmp_serde::from_slice(state)?;
+pub fn restore_state<T: State<How>, How>(value: &mut T, state: &[u8]) -> Result<(), PluginError> {
+    *value = T::decode(state)?;
     Ok(())
 }
 
@@ -169,8 +215,8 @@ macro_rules! export_plugin {
             #[unsafe(link_section = ".reslot.manifest")]
             static BYTES: [u8; LEN] = MANIFEST.encode();
 
-            #[cfg(not(test))]
-            #[unsafe(export_name = "reslot_root")]
+            #[used]
+            #[cfg_attr(not(test), unsafe(export_name = "reslot_root"))]
             pub static ROOT: $crate::__private::Header = $crate::__private::Header::new::<$plugin, $interface>();
 
             impl $crate::__private::Loadable for $plugin {

@@ -170,7 +170,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     unsafe extern "C" fn create() -> RResult<*mut (), RString> {
-        guarded(|| Ok(Box::into_raw(Box::new(T::default())).cast()))
+        guarded(|| Ok(Box::into_raw(Box::<T>::default()).cast()))
     }
 
     unsafe extern "C" fn start(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
@@ -194,8 +194,8 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     unsafe extern "C" fn destroy(instance: *mut ()) -> RResult<(), RString> {
-        // SAFETY: the host passes what `create` answered, once, after the last call.
         guarded(|| {
+            // SAFETY: the host passes what `create` answered, once, after the last call.
             drop(unsafe { Box::from_raw(instance.cast::<T>()) });
             Ok(())
         })

@@ -223,10 +223,7 @@ impl Ledger {
         }
         state.running += 1;
         let mut rounds = 0;
-        loop {
-            let Some(entries) = state.entries.get_mut(&thread) else {
-                break;
-            };
+        while let Some(entries) = state.entries.get_mut(&thread) {
             // Newest first, as libc does; a destructor may register another.
             if let Some((destructor, object)) = entries.destructors.pop() {
                 state.destructors_run += 1;

@@ -11,7 +11,6 @@ use std::{
 /// Where an object of the loader's list lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mapped {
-    pub(super) base: usize,
     /// From the lowest to the highest loaded segment.
     pub(super) range: Range<usize>,
 }
@@ -42,11 +41,12 @@ fn mapped(info: &libc::dl_phdr_info) -> Mapped {
     // SAFETY: the loader gives the object's own program headers, valid during the callback.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     let loads = headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
-    let range = loads.fold(usize::MAX..0, |range, header| {
+    let segments = loads.map(|header| {
         let start = base + header.p_vaddr as usize;
-        range.start.min(start)..range.end.max(start + header.p_memsz as usize)
+        (start, start + header.p_memsz as usize)
     });
-    Mapped { base, range }
+    let (start, end) = segments.fold((usize::MAX, 0), |(low, high), (start, end)| (low.min(start), high.max(end)));
+    Mapped { range: start..end }
 }
 
 fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {

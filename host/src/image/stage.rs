@@ -142,7 +142,6 @@ struct Inner {
 pub struct StagedFile {
     path: PathBuf,
     folder: Arc<Inner>,
-    kept: bool,
 }
 
 impl StagingFolder {
@@ -205,7 +204,6 @@ impl StagingFolder {
         Ok(StagedFile {
             path,
             folder: Arc::clone(&self.inner),
-            kept: false,
         })
     }
 }
@@ -216,18 +214,12 @@ impl StagedFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
-
-    /// Leaves the file where it is, for an image that cannot be unloaded: its symbols are still read from here.
-    pub fn keep(mut self) -> PathBuf {
-        self.kept = true;
-        self.path.clone()
-    }
 }
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
         // A forked child has a copy of this value, and none of the rights.
-        if !self.kept && std::process::id() == self.folder.process {
+        if std::process::id() == self.folder.process {
             let _ = std::fs::remove_file(&self.path);
         }
     }

@@ -142,10 +142,27 @@ impl Generation {
     pub(crate) fn retire(&self) {
         let _ = self.retired.set(Instant::now());
     }
+
+    /// An old view may hold a long chain of successors. It is taken apart one after the other: dropped as it hangs, each in
+    /// the drop of the one before, it would go as deep into the stack as the chain is long.
+    fn let_successors_go(&mut self) {
+        let mut next = self.take_successor();
+        while let Some(successor) = next {
+            let Ok(mut last_holder) = Arc::try_unwrap(successor) else {
+                break;
+            };
+            next = last_holder.take_successor();
+        }
+    }
+
+    fn take_successor(&mut self) -> Option<Arc<Self>> {
+        Arc::get_mut(&mut self.core)?.successor.take()
+    }
 }
 
 impl Drop for Generation {
     fn drop(&mut self) {
+        self.let_successors_go();
         let Some(instance) = self.instance.take() else { return };
         let parts = Parts {
             slot: self.core.slot.clone(),
@@ -209,25 +226,20 @@ impl Callee for Core {
         error
     }
 
-    fn through_gate(
-        &self,
-        method: &'static str,
-        body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
-    ) -> Result<(), CallError> {
-        let entered = match INSIDE.get() {
-            0 => self.gate.read(),
-            _ => self.gate.read_recursive(),
-        };
-        match self.successor.get() {
-            None => {
-                let _inside = Inside::enter();
-                body(self.data, self.table, self);
-                Ok(())
-            }
-            Some(successor) => {
-                let successor = &successor.core;
-                drop(entered);
-                successor.through_gate(method, body)
+    fn through_gate(&self, _: &'static str, body: &mut dyn FnMut(*mut (), *const (), &dyn Callee)) -> Result<(), CallError> {
+        let mut core = self;
+        loop {
+            let _entered = match INSIDE.get() {
+                0 => core.gate.read(),
+                _ => core.gate.read_recursive(),
+            };
+            match core.successor.get() {
+                Some(successor) => core = &successor.core,
+                None => {
+                    let _inside = Inside::enter();
+                    body(core.data, core.table, core);
+                    return Ok(());
+                }
             }
         }
     }

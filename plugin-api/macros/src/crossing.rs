@@ -2,18 +2,22 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{Data, DeriveInput, Error, Fields, Result, spanned::Spanned};
+use syn::{Data, DeriveInput, Error, Fields, Result, ext::IdentExt, spanned::Spanned};
 
 pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
     if !item.generics.params.is_empty() {
-        return Err(Error::new(
-            item.generics.span(),
-            "a `Crossing` type has no generic parameters and no lifetimes: both sides must know its one layout",
+        return Err(Error::new_spanned(
+            &item.generics,
+            format!(
+                "`{}` has generic parameters or lifetimes, and a `Crossing` type has one layout and borrows nothing: write a \
+                 struct with the values in it for each use",
+                item.ident
+            ),
         ));
     }
     let repr = representation(item)?;
     let name = &item.ident;
-    let text = name.to_string();
+    let text = name.unraw().to_string();
     let kind = match &item.data {
         Data::Struct(data) => {
             if !repr.iter().any(|word| word == "C" || word == "transparent") {
@@ -28,9 +32,13 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
         }
         Data::Enum(data) => {
             if let Some(variant) = data.variants.iter().find(|variant| !matches!(variant.fields, Fields::Unit)) {
-                return Err(Error::new(
-                    variant.span(),
-                    "a variant with fields cannot cross: use a struct with a kind and its values, or a `Result` or `Option` as result",
+                return Err(Error::new_spanned(
+                    variant,
+                    format!(
+                        "`{name}::{}` has fields, and a variant with fields may not cross: use a struct with a kind and its \
+                         values, or a `Result` or `Option` as result",
+                        variant.ident
+                    ),
                 ));
             }
             if !repr.iter().any(|word| is_integer(word)) {
@@ -41,7 +49,7 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
             }
             let variants = data.variants.iter().map(|variant| {
                 let ident = &variant.ident;
-                let text = ident.to_string();
+                let text = ident.unraw().to_string();
                 quote!(::reslot_plugin_api::description::Variant { name: #text, value: #name::#ident as i64 })
             });
             quote!(::reslot_plugin_api::description::Kind::Enum(&[#(#variants),*]))
@@ -49,11 +57,11 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
         Data::Union(_) => {
             return Err(Error::new(
                 name.span(),
-                "a union cannot cross: nothing says which field is meant",
+                format!("`{name}` is a union and may not cross: nothing says which field is meant; use a #[repr(C)] struct"),
             ));
         }
     };
-    let dropped = format!("`{name}` has something to drop; a `Crossing` type is plain bytes");
+    let dropped = format!("`{name}` has something to drop, and a `Crossing` type is plain bytes: take the `Drop` away");
     Ok(quote! {
         const _: () = ::core::assert!(!::core::mem::needs_drop::<#name>(), #dropped);
         // SAFETY: the representation is fixed, every field is `Crossing` (the description below asks for it), and there is
@@ -72,7 +80,7 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
 fn structure(fields: &Fields) -> TokenStream {
     let fields = fields.members().zip(fields.iter()).map(|(member, field)| {
         let text = match &member {
-            syn::Member::Named(ident) => ident.to_string(),
+            syn::Member::Named(ident) => ident.unraw().to_string(),
             syn::Member::Unnamed(index) => index.index.to_string(),
         };
         let of = &field.ty;
@@ -91,7 +99,10 @@ fn representation(item: &DeriveInput) -> Result<Vec<String>> {
     for attribute in item.attrs.iter().filter(|attribute| attribute.path().is_ident("repr")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("packed") {
-                return Err(meta.error("a packed type cannot cross: its fields cannot be borrowed"));
+                return Err(meta.error(format!(
+                    "`{}` is packed and may not cross: its fields cannot be borrowed; use #[repr(C)] alone",
+                    item.ident
+                )));
             }
             words.extend(meta.path.get_ident().map(ToString::to_string));
             if meta.input.peek(syn::token::Paren) {

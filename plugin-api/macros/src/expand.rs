@@ -3,9 +3,14 @@
 //! of `reslot-plugin-api`.
 
 use crate::read::{Argument, Interface, Method, Passed, Returns, hidden_name};
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
-use syn::{Ident, Type, spanned::Spanned};
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote_spanned};
+use syn::{Ident, Type, ext::IdentExt, spanned::Spanned};
+
+/// `quote!` with the hygiene of `macro_rules`: a local of the expansion never meets an argument of the same name.
+macro_rules! quote {
+    ($($tokens:tt)*) => { quote_spanned!(Span::mixed_site()=> $($tokens)*) };
+}
 
 pub(crate) fn interface(interface: &Interface) -> TokenStream {
     let Interface { item, name, .. } = interface;
@@ -50,14 +55,14 @@ pub(crate) fn interface(interface: &Interface) -> TokenStream {
 
             #[inline(always)]
             fn client(connection: &::reslot_plugin_api::__private::Connection) -> &#client_name {
-                // SAFETY: the client is `repr(C)`: a connection followed by a slice of length nought.
-                unsafe { &*(::core::ptr::slice_from_raw_parts((&raw const *connection).cast::<()>(), 0) as *const #client_name) }
+                // SAFETY: the client is `repr(transparent)` over this.
+                unsafe { &*(&raw const *::reslot_plugin_api::__private::Unmovable::of(connection) as *const #client_name) }
             }
 
             #[inline(always)]
             fn client_mut(connection: &mut ::reslot_plugin_api::__private::Connection) -> &mut #client_name {
                 // SAFETY: as above.
-                unsafe { &mut *(::core::ptr::slice_from_raw_parts_mut((&raw mut *connection).cast::<()>(), 0) as *mut #client_name) }
+                unsafe { &mut *(&raw mut *::reslot_plugin_api::__private::Unmovable::of_mut(connection) as *mut #client_name) }
             }
 
             #[inline(always)]
@@ -67,8 +72,8 @@ pub(crate) fn interface(interface: &Interface) -> TokenStream {
         }
 
         // SAFETY: the table is made of the functions for `T`.
-        unsafe impl<T: #name + ::core::marker::Send #sync + 'static> ::reslot_plugin_api::Implements<T> for dyn #name {
-            const TABLE: *const () = (&raw const *<#table_name as ::reslot_plugin_api::__private::TableFor<T>>::TABLE).cast();
+        unsafe impl<__T: #name + ::core::marker::Send #sync + 'static> ::reslot_plugin_api::Implements<__T> for dyn #name {
+            const TABLE: *const () = (&raw const *<#table_name as ::reslot_plugin_api::__private::TableFor<__T>>::TABLE).cast();
         }
 
         #shared
@@ -107,19 +112,19 @@ fn table(interface: &Interface, names: &Names) -> TokenStream {
         let arguments = method.arguments.iter().map(received);
         let write = write_out(&method.returns);
         quote! {
-            unsafe extern "C" fn #ident<A: ::reslot_plugin_api::__private::Access>(
+            unsafe extern "C" fn #ident<__A: ::reslot_plugin_api::__private::Access>(
                 __data: *mut (), #(#parameters,)* __out: *mut #out,
             ) -> ::reslot_plugin_api::__private::Status
             where
-                A::Target: #name,
+                __A::Target: #name,
             {
                 // SAFETY: the caller passes the object that belongs to this table, borrowed as the method's receiver says,
                 // arguments that live for the call, and room for the value.
                 unsafe {
-                    A::contain(__data, || {
-                        let __this = A::#get(__data);
+                    __A::contain(__data, || {
+                        let __this = __A::#get(__data);
                         #(#receive)*
-                        let __value = #name::#ident(__this, #(#arguments),*);
+                        let __value = <__A::Target as #name>::#ident(__this, #(#arguments),*);
                         #write
                     })
                 }
@@ -130,21 +135,21 @@ fn table(interface: &Interface, names: &Names) -> TokenStream {
         #[doc(hidden)]
         #[repr(C)]
         #vis struct #table {
-            functions: usize,
+            __functions: usize,
             #(#idents: #types,)*
         }
 
         impl #table {
             const BORROWED: &'static Self = &Self {
-                functions: #count,
+                __functions: #count,
                 #(#idents: Self::#idents::<::reslot_plugin_api::__private::Borrowed<dyn #name>>,)*
             };
         }
 
-        impl<T: #name + 'static> ::reslot_plugin_api::__private::TableFor<T> for #table {
+        impl<__T: #name + 'static> ::reslot_plugin_api::__private::TableFor<__T> for #table {
             const TABLE: &'static Self = &Self {
-                functions: #count,
-                #(#idents: Self::#idents::<::reslot_plugin_api::__private::Owned<T>>,)*
+                __functions: #count,
+                #(#idents: Self::#idents::<::reslot_plugin_api::__private::Owned<__T>>,)*
             };
         }
 
@@ -176,8 +181,8 @@ fn proxy(interface: &Interface, names: &Names) -> TokenStream {
             let arguments = method.arguments.iter().map(|argument| &argument.name);
             quote! {
                 // SAFETY: the table is live as long as the proxy.
-                if !unsafe { ::reslot_plugin_api::__private::table_has(self.passed.table, #index) } {
-                    return self.#hidden(#(#arguments),*);
+                if !unsafe { ::reslot_plugin_api::__private::table_has(self.passed.table(), #index) } {
+                    return <Self as #name>::#hidden(self, #(#arguments),*);
                 }
             }
         });
@@ -187,9 +192,9 @@ fn proxy(interface: &Interface, names: &Names) -> TokenStream {
                 #missing
                 #(#lend)*
                 let mut __out = ::core::mem::MaybeUninit::<#out>::uninit();
-                let __table = self.passed.table.cast::<#table>();
+                let __table = self.passed.table().cast::<#table>();
                 // SAFETY: data and table belong together and are live as long as the proxy; the table has this function.
-                let __status = unsafe { ((*__table).#ident)(self.passed.data, #(#wires,)* __out.as_mut_ptr()) };
+                let __status = unsafe { ((*__table).#ident)(self.passed.data(), #(#wires,)* __out.as_mut_ptr()) };
                 if __status != ::reslot_plugin_api::__private::Status::OK {
                     #(#resume)*
                     ::reslot_plugin_api::__private::foreign_panic();
@@ -230,7 +235,7 @@ fn client(interface: &Interface, names: &Names) -> TokenStream {
     );
     let methods = interface.methods.iter().enumerate().map(|(index, method)| {
         let (ident, docs) = (&method.name, &method.docs);
-        let text = ident.to_string();
+        let text = ident.unraw().to_string();
         let signature = signature(
             method,
             |returns| quote!(::core::result::Result<#returns, ::reslot_plugin_api::CallError>),
@@ -253,10 +258,10 @@ fn client(interface: &Interface, names: &Names) -> TokenStream {
                     } else {
                         ::reslot_plugin_api::__private::contain(|| unsafe {
                             let #mutable __proxy = <dyn #name as ::reslot_plugin_api::Interface>::proxy(
-                                ::reslot_plugin_api::__private::Passed { data: __data, table: __table },
+                                ::reslot_plugin_api::__private::Passed::new(__data, __table),
                             );
                             #(#receive)*
-                            let __value = __proxy.#hidden(#(#arguments),*);
+                            let __value = #name::#hidden(&#mutable __proxy, #(#arguments),*);
                             #write
                         })
                     }
@@ -288,10 +293,9 @@ fn client(interface: &Interface, names: &Names) -> TokenStream {
     });
     quote! {
         #[doc = #doc]
-        #[repr(C)]
+        #[repr(transparent)]
         #vis struct #client {
-            connection: ::reslot_plugin_api::__private::Connection,
-            unmovable: [()],
+            connection: ::reslot_plugin_api::__private::Unmovable,
         }
 
         #[allow(unused_unsafe)]
@@ -445,7 +449,10 @@ fn write_out(returns: &Returns) -> TokenStream {
 /// The caller's side: the value from `__wire`.
 fn read_out(returns: &Returns) -> TokenStream {
     match returns {
-        Returns::Copied(of) => quote!(<#of as ::reslot_plugin_api::Returned>::copy_out(&__wire)),
+        Returns::Copied(of) => quote!({
+            // SAFETY: the wire form is only dropped afterwards.
+            unsafe { <#of as ::reslot_plugin_api::Returned>::copy_out(&__wire) }
+        }),
         Returns::Str(_) => quote!(__wire.as_str()),
         Returns::Slice(..) => quote!(__wire.as_slice()),
         Returns::Ref(..) => quote!({
@@ -456,12 +463,12 @@ fn read_out(returns: &Returns) -> TokenStream {
 }
 
 fn description(interface: &Interface) -> TokenStream {
-    let (name, major, minor) = (interface.name.to_string(), interface.major, interface.minor);
+    let (name, major, minor) = (interface.name.unraw().to_string(), interface.major, interface.minor);
     let methods = interface.methods.iter().map(|method| {
-        let name = method.name.to_string();
+        let name = method.name.unraw().to_string();
         let receiver = if method.mutable { quote!(RefMut) } else { quote!(Ref) };
         let arguments = method.arguments.iter().map(|argument| {
-            let name = argument.name.to_string();
+            let name = argument.name.unraw().to_string();
             let shape = match &argument.passed {
                 Passed::Value => value_shape("Value", &argument.of),
                 Passed::Str => quote!(::reslot_plugin_api::description::Shape::Str),

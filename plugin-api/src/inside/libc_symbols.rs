@@ -34,7 +34,9 @@ macro_rules! __replace_libc_symbols {
             "munmap" => munmap;
         }
     };
-    (@each $($symbol:literal => $function:ident;)*) => { $(
+    (@each $($symbol:literal => $function:ident;)*) => {
+        // A module, because a macro that is all assembly may not stand where a statement may.
+        mod __reslot_replaced_libc_symbols { $(
         #[cfg(target_arch = "x86_64")]
         ::core::arch::global_asm!(
             ::core::concat!(".pushsection .text.", $symbol, ",\"ax\",@progbits"),
@@ -59,7 +61,8 @@ macro_rules! __replace_libc_symbols {
             ".popsection",
             function = sym $crate::__private::replaced::$function,
         );
-    )* };
+    )* }
+    };
 }
 
 /// libc's own function. `dlsym` takes locks but registers nothing.

@@ -1,0 +1,11 @@
+//! A raw pointer does not cross inside of a struct.
+
+use reslot_plugin_api::Crossing;
+
+#[derive(Crossing)]
+#[repr(C)]
+pub struct Tick {
+    pub next: *const u64,
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+//! A version has two numbers.
+
+use reslot_plugin_api::interface;
+
+#[interface]
+pub trait Strategy {
+    #[since("1")]
+    fn on_close(&mut self) {}
+}
+
+fn main() {}

@@ -1,0 +1,140 @@
+//! A trading desk in small: it owns the strategy, feeds it prices, takes its orders, and looks at the strategy's state on both
+//! sides of each swap.
+
+use crate::ticks::Feed;
+use reslot::{CallError, Claim, Host, SlotError, Synced};
+use sample_interfaces::{OrderSink, Side, Strategy, Summary};
+use std::time::Instant;
+
+/// The desk.
+pub struct Desk {
+    strategy: Claim<dyn Strategy>,
+    feed: Feed,
+    book: Book,
+    calls: Calls,
+    fed: u64,
+}
+
+/// Where the strategy's orders go; it is lent to the strategy for each call.
+#[derive(Default)]
+struct Book {
+    orders: u64,
+}
+
+impl OrderSink for Book {
+    fn send(&mut self, _side: Side, _quantity: u32, _price: f64) -> u64 {
+        self.orders += 1;
+        self.orders
+    }
+}
+
+/// How many calls were made, and how they ended.
+#[derive(Debug, Clone, Default)]
+pub struct Calls {
+    /// All of them.
+    pub made: u64,
+    /// Those that were not answered.
+    pub failed: u64,
+    /// What the first of these said.
+    pub first_failure: Option<String>,
+}
+
+impl Calls {
+    fn count<T>(&mut self, answer: Result<T, CallError>) -> Option<T> {
+        self.made += 1;
+        answer
+            .inspect_err(|error| {
+                self.failed += 1;
+                self.first_failure.get_or_insert_with(|| error.to_string());
+            })
+            .ok()
+    }
+}
+
+/// A swap as the desk saw it.
+#[derive(Debug, Clone)]
+pub struct Adoption {
+    /// The generation that serves from now on.
+    pub generation: u64,
+    /// What the old code said of its state, right before `sync`.
+    pub before: Option<Summary>,
+    /// What the new code said of it, in the first call that it answered.
+    pub after: Option<Summary>,
+    /// When `sync` came back.
+    pub adopted: Instant,
+    /// When the first call was answered by the new code.
+    pub answered: Instant,
+}
+
+impl Adoption {
+    /// Whether nothing of the state was lost or changed, to the last bit.
+    pub fn kept_the_state(&self) -> bool {
+        let state = |summary: Summary| (summary.position, summary.ticks, summary.average.to_bits());
+        self.before.is_some() && self.before.map(state) == self.after.map(state)
+    }
+}
+
+impl Desk {
+    /// Makes the desk the owner of the strategy in this slot.
+    ///
+    /// # Errors
+    /// If the slot cannot be claimed.
+    pub fn open(host: &Host, slot: &str, feed: Feed) -> Result<Self, SlotError> {
+        Ok(Self {
+            strategy: host.claim::<dyn Strategy>(slot)?,
+            feed,
+            book: Book::default(),
+            calls: Calls::default(),
+            fed: 0,
+        })
+    }
+
+    /// One round of the loop: adopts new code if there is some, then feeds one price.
+    pub fn round(&mut self) -> Option<Adoption> {
+        let adoption = self.sync();
+        let tick = self.feed.tick();
+        self.calls.count(self.strategy.on_tick(&tick, &mut self.book));
+        self.fed += 1;
+        adoption
+    }
+
+    /// `strategy.sync()` is all that a program needs. This one also asks for the state before and after.
+    fn sync(&mut self) -> Option<Adoption> {
+        if !self.strategy.has_staged() {
+            return None;
+        }
+        let before = self.summary();
+        let Synced::Adopted { generation } = self.strategy.sync() else {
+            return None;
+        };
+        let adopted = Instant::now();
+        let after = self.summary();
+        Some(Adoption {
+            generation,
+            before,
+            after,
+            adopted,
+            answered: Instant::now(),
+        })
+    }
+
+    /// What the strategy says of itself; none if the call failed.
+    pub fn summary(&mut self) -> Option<Summary> {
+        self.calls.count(self.strategy.summary())
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// How many prices were fed.
+    pub fn fed(&self) -> u64 {
+        self.fed
+    }
+
+    /// How many orders came.
+    pub fn orders(&self) -> u64 {
+        self.book.orders
+    }
+}

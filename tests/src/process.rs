@@ -1,0 +1,65 @@
+//! What a process holds: mappings, threads, descriptors, pthread keys and resident memory. A test compares two footprints.
+
+use std::fs;
+
+/// What this process holds at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Lines of the kernel's map that are executable.
+    pub executable_mappings: usize,
+    /// All lines of the kernel's map.
+    pub mappings: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Keys that can still be made; libc has 1,024 for a process.
+    pub free_keys: usize,
+    /// Resident memory in KiB.
+    pub resident_kib: usize,
+}
+
+impl Footprint {
+    /// Looks now.
+    ///
+    /// # Panics
+    /// If /proc cannot be read.
+    pub fn now() -> Self {
+        let maps = fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+        let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let resident = resident.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        Self {
+            executable_mappings: maps
+                .lines()
+                .filter(|line| line.split(' ').nth(1).is_some_and(|flags| flags.contains('x')))
+                .count(),
+            mappings: maps.lines().count(),
+            threads: entries("/proc/self/task"),
+            descriptors: entries("/proc/self/fd"),
+            free_keys: free_keys(),
+            resident_kib: resident.expect("the kernel tells VmRSS"),
+        }
+    }
+}
+
+fn entries(folder: &str) -> usize {
+    fs::read_dir(folder).expect("/proc is mounted").count()
+}
+
+fn free_keys() -> usize {
+    let mut made = Vec::new();
+    loop {
+        let mut key = 0;
+        // SAFETY: room for a key, and no destructor.
+        if unsafe { libc::pthread_key_create(&raw mut key, None) } != 0 {
+            break;
+        }
+        made.push(key);
+    }
+    for key in &made {
+        // SAFETY: made above and used by nobody.
+        unsafe { libc::pthread_key_delete(*key) };
+    }
+    made.len()
+}
