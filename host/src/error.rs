@@ -86,7 +86,10 @@ impl Cause {
             Self::Open(OpenError::Loader(_)) => "install what the loader misses, or link the plugin against what is there",
             Self::Open(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
             Self::Hook(Hook::Create | Hook::Start, _) => "mend the plugin and publish it again",
-            Self::Hook(..) => {
+            Self::Hook(Hook::Snapshot, _) => {
+                "no build of this plugin can take the state over; restart the host with a plugin whose Serialize does not fail"
+            }
+            Self::Hook(Hook::Restore, _) => {
                 "give new fields of the state #[serde(default)], and keep the names and types of those that stay"
             }
             Self::Busy(_) => "let calls return, or raise the host's drain_deadline; the artifact can be published again",
@@ -96,7 +99,7 @@ impl Cause {
 
     /// Whether the same bytes would fail again, whatever else changes.
     pub(crate) fn is_of_the_bytes(&self) -> bool {
-        !matches!(self, Self::Stage(_) | Self::Busy(_))
+        !matches!(self, Self::Stage(_) | Self::Busy(_) | Self::Hook(Hook::Snapshot, _))
     }
 }
 
@@ -134,7 +137,11 @@ pub enum SlotError {
         refusals: Vec<Refusal>,
     },
     /// The plugin was built for another interface than the caller's.
-    #[error("slot {name:?} does not have the interface that was asked for: {}", Differences(.differences))]
+    #[error(
+        "slot {name:?} does not have the interface that was asked for:{}\n  what to do: rebuild the plugin against the host's \
+         interface crate, or ask for the interface that it has",
+        Differences(.differences)
+    )]
     Interface {
         /// The slot.
         name: String,

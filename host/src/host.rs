@@ -322,7 +322,6 @@ impl Drop for Host {
         let deadline = Instant::now() + self.inner.drain_deadline;
         let gone = self.inner.tally.wait_for(self.inner.claimed(), deadline);
         let _ = self.inner.reaper.send(ReaperMessage::End);
-        self.inner.log.close();
         // With claims or views out, the reaper goes on by itself until the last of them has let go.
         if let Some(reaper) = self.reaper.take()
             && gone
@@ -478,6 +477,10 @@ impl Inner {
     fn unknown(&self, name: &str) -> SlotError {
         let slots = self.slots.read().clone();
         let known = slots.iter().filter(|record| record.lock().current.is_some());
+        let serves = |path: &Path| {
+            let is = |record: &SlotRecord| record.lock().current.as_ref().is_some_and(|current| current.path == path);
+            slots.iter().any(|record| is(record))
+        };
         let refused = self.refused.lock();
         SlotError::Unknown {
             name: name.to_owned(),
@@ -485,7 +488,11 @@ impl Inner {
             refusals: refused
                 .iter()
                 .map(|(_, refusal)| refusal)
-                .filter(|refusal| refusal.slot.as_deref().is_none_or(|slot| slot == name))
+                .filter(|refusal| match refusal.slot.as_deref() {
+                    Some(slot) => slot == name,
+                    // A file that never said its name may have been this one, unless something good came from it since.
+                    None => !serves(&refusal.path),
+                })
                 .cloned()
                 .collect(),
         }

@@ -35,7 +35,9 @@ pub use watch::WatchError;
 pub mod artifact {
     pub use crate::image::compat::{Difference, compare};
     pub use crate::image::lint::{Inspection, LintError};
-    pub use crate::image::manifest::{Interface, Manifest, ManifestError};
+    pub use crate::image::manifest::{
+        Argument, Field, Interface, Kind, Manifest, ManifestError, Method, Receiver, Shape, Type, Variant,
+    };
     pub use crate::image::stage::StageError;
 
     /// Looks into an artifact's bytes, executing nothing, and lists every reason why a host of this build would refuse it.

@@ -23,9 +23,12 @@ pub unsafe trait Crossing: Send + Sync + 'static {
     const DESCRIPTION: &'static Type;
 }
 
+// None of the implementations is recommended in error messages: the notes above say more than a list of some of them.
+
 macro_rules! scalars {
     ($($scalar:ty),* $(,)?) => { $(
         // SAFETY: a scalar of the language is plain, and its size and alignment are taken from the compiler.
+        #[diagnostic::do_not_recommend]
         unsafe impl Crossing for $scalar {
             const DESCRIPTION: &'static Type = &Type {
                 name: stringify!($scalar),
@@ -40,6 +43,7 @@ macro_rules! scalars {
 scalars!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32, f64, bool, char, ());
 
 // SAFETY: an array is its elements at multiples of their size, and each of them is plain.
+#[diagnostic::do_not_recommend]
 unsafe impl<T: Crossing, const N: usize> Crossing for [T; N] {
     const DESCRIPTION: &'static Type = &Type {
         name: "array",
@@ -79,6 +83,7 @@ pub unsafe trait Returned: Sized {
 }
 
 // SAFETY: a plain value is its bytes.
+#[diagnostic::do_not_recommend]
 unsafe impl<T: Crossing> Returned for T {
     type Wire = T;
     const SHAPE: Shape = Shape::Value(T::DESCRIPTION);
@@ -97,6 +102,7 @@ unsafe impl<T: Crossing> Returned for T {
 }
 
 // SAFETY: the text is copied; the RString goes back to its maker's destructor.
+#[diagnostic::do_not_recommend]
 unsafe impl Returned for String {
     type Wire = RString;
     const SHAPE: Shape = Shape::String;
@@ -111,6 +117,7 @@ unsafe impl Returned for String {
 }
 
 // SAFETY: every element is copied out; the RVec goes back to its maker's destructor.
+#[diagnostic::do_not_recommend]
 unsafe impl<T: Returned> Returned for Vec<T> {
     type Wire = RVec<T::Wire>;
     const SHAPE: Shape = Shape::Vec(&T::SHAPE);
@@ -126,6 +133,7 @@ unsafe impl<T: Returned> Returned for Vec<T> {
 }
 
 // SAFETY: as its content.
+#[diagnostic::do_not_recommend]
 unsafe impl<T: Returned> Returned for Option<T> {
     type Wire = ROption<T::Wire>;
     const SHAPE: Shape = Shape::Option(&T::SHAPE);
@@ -144,6 +152,7 @@ unsafe impl<T: Returned> Returned for Option<T> {
 }
 
 // SAFETY: as its content.
+#[diagnostic::do_not_recommend]
 unsafe impl<T: Returned, E: Returned> Returned for Result<T, E> {
     type Wire = RResult<T::Wire, E::Wire>;
     const SHAPE: Shape = Shape::Result(&T::SHAPE, &E::SHAPE);

@@ -88,13 +88,13 @@ impl Status {
     pub const CALLBACK: Self = Self(2);
 }
 
-/// The payload that unwinds a side whose *counterpart* panicked. It never meets a panic hook.
-struct ForeignPanic;
+/// The payload that unwinds a side whose *counterpart* panicked, with the status that told of it. It never meets a panic hook.
+struct ForeignPanic(Status);
 
 /// Unwinds this side because an object of the other side panicked in a call from here.
 #[cold]
-pub fn foreign_panic() -> ! {
-    resume_unwind(Box::new(ForeignPanic))
+pub fn foreign_panic(status: Status) -> ! {
+    resume_unwind(Box::new(ForeignPanic(status)))
 }
 
 /// Runs the body of a table function. On the way of success this is free: the landing pad stands aside.
@@ -108,8 +108,10 @@ pub fn contain(body: impl FnOnce()) -> Status {
 
 #[cold]
 fn contained(payload: Box<dyn Any + Send>) -> Status {
-    if payload.is::<ForeignPanic>() {
-        return Status::CALLBACK;
+    // In a plugin that is `CALLBACK`, from a lent object. In a default body on the host's side it may be `PANICKED`, from a
+    // method of the plugin's that the body called.
+    if let Some(ForeignPanic(status)) = payload.downcast_ref() {
+        return *status;
     }
     discard(payload);
     Status::PANICKED
@@ -248,7 +250,7 @@ pub struct Lent<'a, I: ?Sized> {
     borrow: PhantomData<&'a mut ()>,
 }
 
-impl<I: ?Sized + Interface> Lent<'_, I> {
+impl<I: ?Sized> Lent<'_, I> {
     /// # Safety
     /// `object` must stay valid until this is dropped; its lifetime was erased by the macro for the length of one call. If
     /// it was made from a shared borrow, it may only be handed on as a shared borrow.
@@ -263,7 +265,10 @@ impl<I: ?Sized + Interface> Lent<'_, I> {
 
     /// The form that crosses.
     #[inline(always)]
-    pub fn pass(&self) -> Passed {
+    pub fn pass(&self) -> Passed
+    where
+        I: Interface,
+    {
         Passed {
             data: std::ptr::from_ref(self).cast_mut().cast(),
             table: I::BORROWED,

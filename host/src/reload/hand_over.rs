@@ -84,7 +84,9 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
     drop(state);
     let hash = staged.hash;
     if let Err(refusal) = move_on(host, record, old.as_ref(), staged) {
-        host.remember_refused(hash, refusal.clone());
+        if refusal.cause.is_of_the_bytes() {
+            host.remember_refused(hash, refusal.clone());
+        }
         host.log.push(Event::Refused(refusal));
     }
     record.set_moving(&mut record.lock(), false);
@@ -131,9 +133,17 @@ pub(crate) fn hand_over_to_claim(
 ) -> Option<Arc<Generation>> {
     let hash = staged.hash;
     match hand_over(host, record, Some(old), staged, true) {
-        Ok((new, _)) => Some(new),
+        Ok((new, _)) => {
+            // A view from before the claim may be called again once the claim is dropped: it must find the state.
+            if old.instance().has_state() && new.instance().has_state() {
+                old.succeed(new.clone());
+            }
+            Some(new)
+        }
         Err(refusal) => {
-            host.remember_refused(hash, refusal.clone());
+            if refusal.cause.is_of_the_bytes() {
+                host.remember_refused(hash, refusal.clone());
+            }
             host.log.push(Event::Refused(refusal));
             None
         }

@@ -145,6 +145,8 @@ impl Reaper {
         for quarantined in self.quarantine {
             std::mem::forget(quarantined.image);
         }
+        // Only now: the ends of generations whose holders outlived the host are told as well.
+        self.log.close();
     }
 
     fn reap(&mut self, parts: Parts) {
@@ -175,13 +177,13 @@ impl Reaper {
         let (slot, number) = (ending.slot.clone(), ending.number);
         match image::close(image, deadline) {
             Unloading::Unmapped(report) => {
-                self.log.push(Event::Retired(ending.report(Outcome::Unmapped(report))));
                 self.tally.change(|counts| counts.mapped -= 1);
+                self.log.push(Event::Retired(ending.report(Outcome::Unmapped(report))));
             }
             Unloading::Stays(image, reason) => {
+                self.tally.change(|counts| counts.quarantined += 1);
                 self.log
                     .push(Event::Retired(ending.report(Outcome::Quarantined(reason.clone()))));
-                self.tally.change(|counts| counts.quarantined += 1);
                 let ended_meanwhile = matches!(reason, QuarantineReason::ThreadsRunning(_)) && image.is_quiet();
                 let id = image.id();
                 self.quarantine.push(Quarantined { slot, number, image });
@@ -199,14 +201,14 @@ impl Reaper {
         let Quarantined { slot, number, image } = self.quarantine.swap_remove(at);
         match image::close(image, Instant::now()) {
             Unloading::Unmapped(report) => {
+                self.tally.change(|counts| {
+                    counts.mapped -= 1;
+                    counts.quarantined -= 1;
+                });
                 self.log.push(Event::Released {
                     slot,
                     generation: number,
                     report,
-                });
-                self.tally.change(|counts| {
-                    counts.mapped -= 1;
-                    counts.quarantined -= 1;
                 });
             }
             Unloading::Stays(image, _) => self.quarantine.push(Quarantined { slot, number, image }),

@@ -97,19 +97,20 @@ impl<I: ?Sized + Interface> Claim<I> {
         }
     }
 
-    /// The number of the generation that this claim calls.
-    pub fn generation(&self) -> u64 {
-        self.generation.as_ref().map_or(0, |generation| generation.number())
+    /// The number of the generation that this claim calls. (Not a method, as with `Arc`: it must not hide one of the
+    /// interface's.)
+    pub fn generation(this: &Self) -> u64 {
+        this.generation.as_ref().map_or(0, |generation| generation.number())
     }
 
     /// The slot's name.
-    pub fn name(&self) -> &str {
-        &self.record.name
+    pub fn name(this: &Self) -> &str {
+        &this.record.name
     }
 
     /// Whether a generation waits for [`sync`](Self::sync).
-    pub fn has_staged(&self) -> bool {
-        self.record.has_staged.load(Ordering::Relaxed)
+    pub fn has_staged(this: &Self) -> bool {
+        this.record.has_staged.load(Ordering::Relaxed)
     }
 }
 
@@ -149,7 +150,7 @@ impl<I: ?Sized + Interface> std::fmt::Debug for Claim<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Claim")
             .field("slot", &self.record.name)
-            .field("generation", &self.generation())
+            .field("generation", &Self::generation(self))
             .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,8 @@
 //! waits for the calls inside, takes the snapshot, starts the successor and notes it here before it opens. A call that waited
 //! goes to the successor, as does every later call through an old view: the state has moved, and answering from the old
 //! instance would lose what the call changes. The old generation holds its successor, so a view that holds the former holds
-//! whatever a call through it may borrow from.
+//! whatever a call through it may borrow from. For the same reason nothing may take the old instance mutably, not even to
+//! stop it, before its last holder is gone: what a call answered may still be borrowed from it.
 
 use crate::{
     event::{Event, Log},
@@ -130,13 +131,18 @@ impl Generation {
     ) -> Option<Result<Arc<Self>, E>> {
         let closed = self.core.gate.try_write_until(deadline)?;
         let answer = hand_over();
-        if let Ok(successor) = &answer
-            && self.core.successor.set(successor.clone()).is_err()
-        {
-            unreachable!("a generation hands its state over once");
+        if let Ok(successor) = &answer {
+            self.succeed(successor.clone());
         }
         drop(closed);
         Some(answer)
+    }
+
+    /// Notes where the state went. Nobody is inside: the gate is closed, or the caller is the one owner.
+    pub(crate) fn succeed(&self, successor: Arc<Self>) {
+        if self.core.successor.set(successor).is_err() {
+            unreachable!("a generation hands its state over once");
+        }
     }
 
     pub(crate) fn retire(&self) {
@@ -217,6 +223,10 @@ impl Callee for Core {
             },
         };
         let error = CallError::new(&self.slot, self.number, method, fault);
+        // A panic of what the caller lent is the caller's own, and goes on as that: no fault of the plugin's.
+        if status == Status::CALLBACK {
+            return error;
+        }
         self.log.push(Event::CallFailed {
             slot: self.slot.clone(),
             generation: self.number,

@@ -61,11 +61,19 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
             ));
         }
     };
-    let dropped = format!("`{name}` has something to drop, and a `Crossing` type is plain bytes: take the `Drop` away");
+    let dropped = format!(
+        "`{name}` has something to drop, and a `Crossing` type is plain bytes: take its `Drop` away, and what owns something"
+    );
+    let every_field = match &item.data {
+        Data::Struct(data) => every_field(name, &data.fields),
+        _ => TokenStream::new(),
+    };
     Ok(quote! {
+        #every_field
         const _: () = ::core::assert!(!::core::mem::needs_drop::<#name>(), #dropped);
         // SAFETY: the representation is fixed, every field is `Crossing` (the description below asks for it), and there is
         // nothing to drop.
+        #[diagnostic::do_not_recommend]
         unsafe impl ::reslot_plugin_api::Crossing for #name {
             const DESCRIPTION: &'static ::reslot_plugin_api::description::Type = &::reslot_plugin_api::description::Type {
                 name: #text,
@@ -75,6 +83,12 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
             };
         }
     })
+}
+
+/// Names every field, so that an attribute below the derive that adds one afterwards does not compile.
+fn every_field(name: &syn::Ident, fields: &Fields) -> TokenStream {
+    let members = fields.members();
+    quote!(const _: fn(#name) = |#name { #(#members: _),* }| {};)
 }
 
 fn structure(fields: &Fields) -> TokenStream {

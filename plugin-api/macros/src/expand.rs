@@ -15,9 +15,9 @@ macro_rules! quote {
 pub(crate) fn interface(interface: &Interface) -> TokenStream {
     let Interface { item, name, .. } = interface;
     let names = Names {
-        table: format_ident!("{name}Table"),
-        proxy: format_ident!("{name}Proxy"),
-        client: format_ident!("{name}Client"),
+        table: format_ident!("{}Table", name),
+        proxy: format_ident!("{}Proxy", name),
+        client: format_ident!("{}Client", name),
         interface: name.clone(),
     };
     let table = table(interface, &names);
@@ -47,6 +47,7 @@ pub(crate) fn interface(interface: &Interface) -> TokenStream {
         #client
 
         // SAFETY: client, proxy and both tables are generated here from the same trait, over the one `repr(C)` table.
+        #[diagnostic::do_not_recommend]
         unsafe impl ::reslot_plugin_api::Interface for dyn #name {
             type Client = #client_name;
             type Proxy<'a> = #proxy_name<'a>;
@@ -173,7 +174,7 @@ fn proxy(interface: &Interface, names: &Names) -> TokenStream {
         let (ident, signature) = (&method.name, signature(method, |returns| quote!(#returns)));
         let lend = method.arguments.iter().map(lend);
         let wires = method.arguments.iter().map(pass);
-        let resume = method.arguments.iter().filter_map(resume);
+        let resume = resume(method);
         let out = out_wire(&method.returns);
         let read = read_out(&method.returns);
         let missing = method.since.map(|_| {
@@ -196,8 +197,8 @@ fn proxy(interface: &Interface, names: &Names) -> TokenStream {
                 // SAFETY: data and table belong together and are live as long as the proxy; the table has this function.
                 let __status = unsafe { ((*__table).#ident)(self.passed.data(), #(#wires,)* __out.as_mut_ptr()) };
                 if __status != ::reslot_plugin_api::__private::Status::OK {
-                    #(#resume)*
-                    ::reslot_plugin_api::__private::foreign_panic();
+                    #resume
+                    ::reslot_plugin_api::__private::foreign_panic(__status);
                 }
                 // SAFETY: the status says that the value was written.
                 let __wire = unsafe { __out.assume_init() };
@@ -212,6 +213,7 @@ fn proxy(interface: &Interface, names: &Names) -> TokenStream {
             borrow: ::core::marker::PhantomData<&'a mut ()>,
         }
 
+        #[diagnostic::do_not_recommend]
         impl #name for #proxy<'_> {
             #(#methods)*
         }
@@ -242,7 +244,7 @@ fn client(interface: &Interface, names: &Names) -> TokenStream {
         );
         let lend = method.arguments.iter().map(lend);
         let wires: Vec<_> = method.arguments.iter().map(pass).collect();
-        let resume: Vec<_> = method.arguments.iter().filter_map(resume).collect();
+        let resume = resume(method);
         let call = quote!(unsafe { ((*__table.cast::<#table>()).#ident)(__data, #(#wires,)* __out) });
         let call = match method.since {
             None => call,
@@ -269,19 +271,27 @@ fn client(interface: &Interface, names: &Names) -> TokenStream {
             }
         };
         let (function, read) = match &method.returns {
-            Returns::Copied(of) => (quote!(call::<#of>), quote!(__result)),
+            Returns::Copied(of) => (quote_spanned!(of.span()=> call::<#of>), quote!(__result)),
             returns => {
                 let (out, read) = (out_wire(returns), read_out(returns));
                 (quote!(call_borrowing::<#out>), quote!(__result.map(|__wire| #read)))
             }
         };
-        let resume = (!resume.is_empty()).then(|| quote!(if __result.is_err() { #(#resume)* }));
+        // Who lends wants to know how the call ended.
+        let (status, call) = match &resume {
+            None => (None, call),
+            Some(_) => (
+                Some(quote!(let mut __status = ::reslot_plugin_api::__private::Status::OK;)),
+                quote!(__status = #call; __status),
+            ),
+        };
         quote! {
             #(#docs)*
             #[allow(clippy::all)]
             #[inline]
             pub #signature {
                 #(#lend)*
+                #status
                 // SAFETY: the connection's data and table belong together, and the receiver's borrow is the method's.
                 let __result = unsafe {
                     self.connection.#function(#text, |__data, __table, __out| { #call })
@@ -361,14 +371,30 @@ fn pass(argument: &Argument) -> TokenStream {
         Passed::Str => quote!(::reslot_plugin_api::__private::RStr::from_str(#name)),
         Passed::Slice { mutable: false, .. } => quote!(::reslot_plugin_api::__private::RSlice::from_slice(#name)),
         Passed::Slice { mutable: true, .. } => quote!(::reslot_plugin_api::__private::RSliceMut::from_mut_slice(#name)),
-        Passed::Interface { .. } => quote!(#name.pass()),
+        Passed::Interface { of, .. } => {
+            let pass = quote_spanned!(of.span()=> ::reslot_plugin_api::__private::Lent::<#of>::pass);
+            quote!(#pass(&#name))
+        }
     }
 }
 
-/// The caller's side, after a call that failed: a panic of the lent object goes on as what it was.
-fn resume(argument: &Argument) -> Option<TokenStream> {
-    let name = &argument.name;
-    matches!(argument.passed, Passed::Interface { .. }).then(|| quote!(#name.resume_panic();))
+/// The caller's side, after a call that failed: if that was because of a lent object, its panic goes on as what it was. If the
+/// callee itself panicked, it is the callee's failure, whatever the lent object had to do with it: it may have been unwound by
+/// an object that the callee lent it in turn.
+fn resume(method: &Method) -> Option<TokenStream> {
+    let lent: Vec<_> = method
+        .arguments
+        .iter()
+        .filter(|argument| matches!(argument.passed, Passed::Interface { .. }))
+        .map(|argument| &argument.name)
+        .collect();
+    (!lent.is_empty()).then(|| {
+        quote! {
+            if __status == ::reslot_plugin_api::__private::Status::CALLBACK {
+                #(#lent.resume_panic();)*
+            }
+        }
+    })
 }
 
 /// The callee's side: makes the proxy of an interface argument.
@@ -377,7 +403,8 @@ fn receive(argument: &Argument) -> TokenStream {
     match &argument.passed {
         Passed::Interface { mutable, of } => {
             let mutable = mutable.then(|| quote!(mut));
-            quote!(let #mutable #name = <#of as ::reslot_plugin_api::Interface>::proxy(#name);)
+            let proxy = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Interface>::proxy);
+            quote!(let #mutable #name = #proxy(#name);)
         }
         _ => quote!(),
     }
@@ -402,7 +429,8 @@ fn receive_lent(argument: &Argument) -> TokenStream {
     match &argument.passed {
         Passed::Interface { mutable, of } => {
             let mutable = mutable.then(|| quote!(mut));
-            quote!(let #mutable #name = <#of as ::reslot_plugin_api::Interface>::proxy(#name.pass());)
+            let proxy = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Interface>::proxy);
+            quote!(let #mutable #name = #proxy(::reslot_plugin_api::__private::Lent::pass(&#name));)
         }
         _ => quote!(),
     }
@@ -433,7 +461,10 @@ fn out_wire(returns: &Returns) -> TokenStream {
 /// by the signature of the client or proxy.
 fn write_out(returns: &Returns) -> TokenStream {
     match returns {
-        Returns::Copied(_) => quote!(__out.write(::reslot_plugin_api::Returned::into_wire(__value));),
+        Returns::Copied(of) => {
+            let into_wire = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::into_wire);
+            quote!(__out.write(#into_wire(__value));)
+        }
         Returns::Str(_) => quote! {
             __out.write(::reslot_plugin_api::__private::RStr::from_str(::core::mem::transmute::<&str, &'static str>(__value)));
         },
@@ -449,10 +480,13 @@ fn write_out(returns: &Returns) -> TokenStream {
 /// The caller's side: the value from `__wire`.
 fn read_out(returns: &Returns) -> TokenStream {
     match returns {
-        Returns::Copied(of) => quote!({
-            // SAFETY: the wire form is only dropped afterwards.
-            unsafe { <#of as ::reslot_plugin_api::Returned>::copy_out(&__wire) }
-        }),
+        Returns::Copied(of) => {
+            let copy_out = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::copy_out);
+            quote!({
+                // SAFETY: the wire form is only dropped afterwards.
+                unsafe { #copy_out(&__wire) }
+            })
+        }
         Returns::Str(_) => quote!(__wire.as_str()),
         Returns::Slice(..) => quote!(__wire.as_slice()),
         Returns::Ref(..) => quote!({

@@ -33,9 +33,14 @@ use syn::parse_macro_input;
 pub fn interface(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(arguments as read::Arguments);
     let item = parse_macro_input!(item as syn::ItemTrait);
+    let written = item.clone();
     read::interface(arguments, item)
         .map(|interface| expand::interface(&interface))
-        .unwrap_or_else(syn::Error::into_compile_error)
+        .unwrap_or_else(|error| {
+            // The trait itself stays, so that its implementations do not all complain as well.
+            let (error, written) = (error.into_compile_error(), read::without_since(written));
+            quote::quote!(#error #written)
+        })
         .into()
 }
 

@@ -189,6 +189,12 @@ pub(crate) fn interface(arguments: Arguments, mut item: ItemTrait) -> Result<Int
 fn method(own: &Ident, function: &mut syn::TraitItemFn) -> Result<(Method, Option<syn::TraitItemFn>)> {
     let signature = &function.sig;
     refuse_cfg(&function.attrs)?;
+    if signature.ident == "sync" {
+        return Err(Error::new_spanned(
+            &signature.ident,
+            "`sync` is the name of the safe point of a host's `Claim`, which would hide the method: give it another name",
+        ));
+    }
     for (word, text) in [
         (signature.asyncness.map(|word| word.span()), "async"),
         (signature.unsafety.map(|word| word.span()), "unsafe"),
@@ -335,7 +341,7 @@ fn hidden_default(
 }
 
 pub(crate) fn hidden_name(method: &Ident) -> Ident {
-    format_ident!("__default_{method}")
+    format_ident!("__default_{}", method)
 }
 
 /// What this macro generates would not follow the condition.
@@ -372,6 +378,16 @@ fn since(attributes: &mut Vec<Attribute>) -> Result<Option<(u16, u16)>> {
     };
     let text: LitStr = attributes.remove(at).parse_args()?;
     version(&text).map(Some)
+}
+
+/// The trait as the compiler knows it.
+pub(crate) fn without_since(mut item: ItemTrait) -> ItemTrait {
+    for item in &mut item.items {
+        if let TraitItem::Fn(function) = item {
+            function.attrs.retain(|attribute| !attribute.path().is_ident("since"));
+        }
+    }
+    item
 }
 
 fn passed(own: &Ident, of: &Type) -> Result<Passed> {
@@ -512,7 +528,18 @@ fn interface_object(own: &Ident, written: &Type, object: &syn::TypeTraitObject) 
                     ),
                 ));
             }
-            Ok(syn::parse_quote!(dyn #path))
+            let dyn_token = object.dyn_token.unwrap_or_default();
+            // Spelt with the author's own tokens: what is wrong with it is shown where it stands.
+            Ok(Type::TraitObject(syn::TypeTraitObject {
+                dyn_token: Some(dyn_token),
+                bounds: std::iter::once(TypeParamBound::Trait(syn::TraitBound {
+                    paren_token: None,
+                    modifier: syn::TraitBoundModifier::None,
+                    lifetimes: None,
+                    path: path.clone(),
+                }))
+                .collect(),
+            }))
         }
         _ => Err(Error::new_spanned(
             written,

@@ -1,0 +1,10 @@
+//! Every shape that may cross, in both directions and within one process, without a host.
+
+mod crossing;
+mod gate;
+mod growing;
+mod manifest;
+mod panics;
+mod served;
+mod shapes;
+mod threads;
