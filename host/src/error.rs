@@ -79,9 +79,7 @@ impl Cause {
     /// What the person who built the artifact, or runs the host, can do.
     pub fn remedy(&self) -> String {
         match self {
-            Self::Stage(_) => {
-                "make the file readable for the host and publish it again, best by renaming it into the folder"
-            }
+            Self::Stage(error) => error.remedy(),
             Self::Lint(error) => return error.remedy().to_string(),
             Self::Open(OpenError::Loader(_)) => "install what the loader misses, or link the plugin against what is there",
             Self::Open(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
@@ -169,13 +167,17 @@ struct NoSlot<'a>(&'a [String], &'a [Refusal]);
 impl fmt::Display for NoSlot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            [] => write!(
-                f,
-                "nothing was loaded yet; publish a plugin of this name (`cargo xtask build-plugin NAME`)"
-            )?,
+            [] => write!(f, "nothing is loaded")?,
             known => write!(f, "there are {}", known.join(", "))?,
         }
-        self.1.iter().try_for_each(|refusal| write!(f, "\n  {refusal}"))
+        match self.1 {
+            [] => write!(f, "; publish a plugin of this name (`cargo xtask build-plugin NAME`)"),
+            refusals => {
+                write!(f, ", and this was refused:")?;
+                let indented = |refusal: &Refusal| refusal.to_string().replace('\n', "\n  ");
+                refusals.iter().try_for_each(|refusal| write!(f, "\n  {}", indented(refusal)))
+            }
+        }
     }
 }
 
@@ -192,7 +194,7 @@ impl fmt::Display for Differences<'_> {
 #[non_exhaustive]
 pub enum BuildError {
     /// Its private folder could not be made.
-    #[error(transparent)]
+    #[error("the host's private folder cannot be made: {0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Private(#[from] StageError),
     /// The folder cannot be watched.
     #[error(transparent)]

@@ -137,6 +137,8 @@ pub enum Event {
     StillRefused {
         /// The file.
         path: PathBuf,
+        /// What was found wrong with it then.
+        refusal: Refusal,
     },
     /// The file was read and its bytes passed the lint.
     Linted {
@@ -227,7 +229,7 @@ pub enum Event {
         /// The folder.
         path: PathBuf,
     },
-    /// The host has let go of everything; what still comes are the ends of generations.
+    /// The host lets go of everything; what still comes are the ends of generations, and of calls into those that outlive it.
     ShutDown,
     /// This stream was read too slowly, and the oldest events were dropped from it.
     Lagged {
@@ -320,7 +322,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// Waits for the next event. `None` when the host has shut down and everything was read.
+    /// Waits for the next event. `None` when everything was read and nothing can come any more: the host was dropped and the
+    /// last claim or view that outlived it, too.
     pub fn recv(&mut self) -> Option<Arc<Record>> {
         self.wait(None)
     }

@@ -1,7 +1,7 @@
 //! Floor 5: the host and its builder. What an embedder holds; the work is done on the floors below.
 
 use crate::{
-    error::{BuildError, Refusal, SlotError},
+    error::{BuildError, Cause, Refusal, SlotError},
     event::{Event, Events, Log},
     image::{
         manifest::Interface as Described,
@@ -418,8 +418,27 @@ impl Inner {
         })
     }
 
-    pub(crate) fn was_refused(&self, hash: &blake3::Hash) -> bool {
-        self.refused.lock().iter().any(|(known, _)| known == hash)
+    /// The slot that a file serves.
+    pub(crate) fn slot_from(&self, path: &Path) -> Option<Arc<SlotRecord>> {
+        let slots = self.slots.read().clone();
+        let serves = |record: &SlotRecord| record.lock().current.as_ref().is_some_and(|current| current.path == path);
+        slots.into_iter().find(|record| serves(record))
+    }
+
+    pub(crate) fn was_refused(&self, hash: &blake3::Hash) -> Option<Refusal> {
+        let refused = self.refused.lock();
+        refused
+            .iter()
+            .find(|(known, _)| known == hash)
+            .map(|(_, refusal)| refusal.clone())
+    }
+
+    /// What a hook of a candidate refused may fit the generation that serves from now on, so it is worth a new try.
+    pub(crate) fn forget_refused_by_hooks(&self, slot: &str) {
+        let by_hook = |refusal: &Refusal| matches!(&*refusal.cause, Cause::Hook(..));
+        self.refused
+            .lock()
+            .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || !by_hook(refusal));
     }
 
     pub(crate) fn remember_refused(&self, hash: blake3::Hash, refusal: Refusal) {
@@ -477,10 +496,6 @@ impl Inner {
     fn unknown(&self, name: &str) -> SlotError {
         let slots = self.slots.read().clone();
         let known = slots.iter().filter(|record| record.lock().current.is_some());
-        let serves = |path: &Path| {
-            let is = |record: &SlotRecord| record.lock().current.as_ref().is_some_and(|current| current.path == path);
-            slots.iter().any(|record| is(record))
-        };
         let refused = self.refused.lock();
         SlotError::Unknown {
             name: name.to_owned(),
@@ -491,7 +506,7 @@ impl Inner {
                 .filter(|refusal| match refusal.slot.as_deref() {
                     Some(slot) => slot == name,
                     // A file that never said its name may have been this one, unless something good came from it since.
-                    None => !serves(&refusal.path),
+                    None => self.slot_from(&refusal.path).is_none(),
                 })
                 .cloned()
                 .collect(),
@@ -506,6 +521,7 @@ impl Inner {
 
     /// The host goes: it holds nothing any more.
     fn let_go(&self) {
+        self.log.push(Event::ShutDown);
         let slots = self.slots.read().clone();
         for record in slots {
             let mut state = record.lock();
@@ -518,6 +534,5 @@ impl Inner {
             }
             drop((current, staged));
         }
-        self.log.push(Event::ShutDown);
     }
 }

@@ -179,8 +179,9 @@ fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Re
         return Ok(Some(LoadOutcome::Unchanged { slot, generation }));
     }
     let hash = source.hash;
-    if !by_name && host.was_refused(&hash) {
-        host.log.push(Event::StillRefused { path: path.to_owned() });
+    if let Some(refusal) = host.was_refused(&hash).filter(|_| !by_name) {
+        let path = path.to_owned();
+        host.log.push(Event::StillRefused { path, refusal });
         return Ok(None);
     }
     let outcome = pipeline::candidate(host, path, source, &mut clock)

@@ -1,4 +1,9 @@
 //! Scenario tests: a real host, real libraries built by cargo, seen from outside only. One file a theme.
 
+mod bad_input;
+mod compat;
+mod folder;
+mod hosts;
 mod main_job;
 mod support;
+mod threads;

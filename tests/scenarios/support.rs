@@ -1,8 +1,10 @@
 //! Waiting for what a host tells, and the hosts that scenarios begin with.
 
-use reslot::{Event, Events, Host, Outcome, Record, RetireReport};
+use reslot::{Event, Events, Host, Outcome, Record, Refusal, RetireReport, mapped_copies};
 use reslot_tests::Folder;
 use std::{
+    fs,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -63,4 +65,49 @@ pub fn wait_for_staged(events: &mut Events, slot: &str, generation: u64) {
         } if &**of == slot && *number == generation => Some(()),
         _ => None,
     });
+}
+
+/// Waits until a file was refused, and answers how.
+pub fn wait_for_refused(events: &mut Events) -> Refusal {
+    wait_for(events, |event| match event {
+        Event::Refused(refusal) => Some(refusal.clone()),
+        _ => None,
+    })
+}
+
+/// Waits for something that has no event, because it happens outside of the host.
+pub fn wait_until(mut done: impl FnMut() -> bool, what: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::yield_now();
+    }
+}
+
+/// Nothing is mapped, and no file stands in the private folder, beyond those of `serving` generations.
+pub fn assert_nothing_left(host: &Host, serving: usize) {
+    assert!(host.wait_until_retired(PATIENCE), "{:?} mapped", host.images());
+    let images = host.images();
+    assert_eq!((images.mapped, images.quarantined), (serving, 0));
+    assert_eq!(mapped_copies(host.private_folder()), serving);
+    assert_eq!(
+        copies(host.private_folder()).len(),
+        serving,
+        "{:?}",
+        copies(host.private_folder())
+    );
+}
+
+/// The files in a host's private folder, but for its lock.
+pub fn copies(private: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(private).expect("the private folder is there").flatten();
+    let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    entries.map(|entry| entry.path()).filter(|path| !hidden(path)).collect()
+}
+
+/// Writes the bytes beside `path` and renames them onto it, for folders that are no [`Folder`].
+pub fn publish(path: &Path, bytes: &[u8]) {
+    let new = path.with_extension("tmp");
+    fs::write(&new, bytes).expect("the folder is writable");
+    fs::rename(&new, path).expect("the folder is writable");
 }

@@ -3,6 +3,13 @@
 
 mod fixture;
 mod process;
+mod storm;
 
 pub use fixture::{Fixture, Folder};
 pub use process::Footprint;
+pub use storm::{StormReport, storm};
+
+/// The README's pages of code, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -16,9 +16,7 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::read(&crate::repository())?;
-    for plugin in workspace.plugins() {
-        PluginBuild::new(&workspace, plugin, Profile::Release).build()?;
-    }
+    PluginBuild::new(&workspace, workspace.plugin("momentum")?, Profile::Release).build()?;
     let mut command = example::cargo_on_demo("run");
     command.args(["--release", "--bin", "demo", "--"]).args(arguments.rest);
     example::become_program(command)

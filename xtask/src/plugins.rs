@@ -190,7 +190,9 @@ pub fn publish(library: &Path, folder: &Path) -> Result<(PathBuf, u64, bool), Er
     copy.as_file()
         .set_permissions(permissions)
         .map_err(Error::io("write", copy.path()))?;
-    copy.persist(&file)
+    // Closed before it is renamed: a host does not take a file that somebody could still write to.
+    copy.into_temp_path()
+        .persist(&file)
         .map_err(|error| Error::io("publish", &file)(error.error))?;
     Ok((file, size, true))
 }

@@ -32,27 +32,25 @@ const ATTEMPTS: usize = 16;
 #[non_exhaustive]
 pub enum StageError {
     /// Somebody has it open for writing.
-    #[error(
-        "{path:?} is still being written; it is tried again (writing elsewhere and renaming into place avoids the wait)"
-    )]
+    #[error("{path:?} is still being written")]
     BeingWritten {
         /// The artifact.
         path: PathBuf,
     },
     /// It was not the same before and after it was read.
-    #[error("{path:?} changed while it was read; it is tried again (writing elsewhere and renaming into place avoids this)")]
+    #[error("{path:?} changed while it was read")]
     ChangedWhileRead {
         /// The artifact.
         path: PathBuf,
     },
     /// A folder, a pipe, a device.
-    #[error("{path:?} is not a regular file; put the built library itself, or a link to it, there")]
+    #[error("{path:?} is not a regular file")]
     NotAFile {
         /// What was to be read.
         path: PathBuf,
     },
     /// Larger than is allowed.
-    #[error("{path:?} has {len} bytes, and the limit is {max_bytes}; strip the library or raise the limit")]
+    #[error("{path:?} has {len} bytes, and the limit is {max_bytes}")]
     TooLarge {
         /// The artifact.
         path: PathBuf,
@@ -70,7 +68,7 @@ pub enum StageError {
         found: [u8; 4],
     },
     /// The disk or the quota is full.
-    #[error("no space for the {needed} bytes of {path:?}; free some, or give the host another staging folder")]
+    #[error("no space for the {needed} bytes of {path:?}")]
     NoSpace {
         /// The copy that could not be written.
         path: PathBuf,
@@ -80,7 +78,7 @@ pub enum StageError {
         source: io::Error,
     },
     /// Anything else that the system refused.
-    #[error("could not {doing} {path:?}; check that it exists and that this process may do so")]
+    #[error("could not {doing} {path:?}: {source}")]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -92,6 +90,21 @@ pub enum StageError {
 }
 
 impl StageError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::BeingWritten { .. } | Self::ChangedWhileRead { .. } => {
+                "nothing, it is tried again by itself; writing elsewhere and renaming into place avoids the wait"
+            }
+            Self::NotAFile { .. } => "put the built library itself, or a link to it, there",
+            Self::TooLarge { .. } => "strip the library, or raise the limit",
+            Self::NotALibrary { .. } => "publish the library that cargo built, a file named lib….so",
+            Self::NoSpace { .. } => "free some space, or give the host another `private_base`",
+            Self::Io { .. } => "check that it exists and that the host's user may do that, and publish it again",
+        }
+    }
+
     /// Whether trying again soon, without another notice, makes sense.
     #[must_use]
     pub fn is_transient(&self) -> bool {

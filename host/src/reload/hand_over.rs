@@ -195,6 +195,7 @@ fn hand_over(
         steps: clock.steps,
         total: noticed.elapsed(),
     };
+    host.forget_refused_by_hooks(&record.name);
     host.log.push(Event::Swapped(report.clone()));
     if let Some(replaced) = replaced {
         host.watch_retired(record, &replaced.generation);

@@ -9,7 +9,7 @@ use crate::{
     image::{
         Image, Ledger, Opened,
         compat::compare,
-        lint::{Expectations, LintError, lint},
+        lint::{Expectations, LintError, inspect, lint},
         stage::{Source, read_source},
     },
     instance::Instance,
@@ -46,7 +46,8 @@ fn machine() -> u16 {
 
 /// Reads and hashes the file.
 pub(super) fn read(host: &Inner, path: &Path, clock: &mut Clock) -> Result<Source, Refusal> {
-    let source = read_source(path, &host.limits).map_err(|error| refusal(None, None, path, Step::Stage, error))?;
+    let source = read_source(path, &host.limits)
+        .map_err(|error| refusal(host.slot_from(path).as_deref(), None, path, Step::Stage, error))?;
     clock.lap(Step::Stage);
     Ok(source)
 }
@@ -54,7 +55,10 @@ pub(super) fn read(host: &Inner, path: &Path, clock: &mut Clock) -> Result<Sourc
 /// Makes a candidate of the bytes.
 pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &mut Clock) -> Result<Candidate, Refusal> {
     let mut bytes = source.bytes;
-    let linted = lint(&mut bytes, &expectations()).map_err(|error| refusal(None, None, path, Step::Lint, error))?;
+    let linted = lint(&mut bytes, &expectations()).map_err(|error| {
+        let slot = slot_of_refused(host, path, &bytes);
+        refusal(slot.as_deref(), None, path, Step::Lint, error)
+    })?;
     let record = host.slot_record(&linted.manifest.name);
     let refuse = |number, step, cause: Cause| refusal(Some(&record), number, path, step, cause);
     check_contracts(&record, &linted.manifest.interface).map_err(|error| refuse(None, Step::Lint, error.into()))?;
@@ -94,6 +98,15 @@ pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &
     });
     let generation = Generation::new(record.name.clone(), number, instance, host.reaper(), host.log.clone());
     Ok(Candidate { record, generation })
+}
+
+/// The slot that a refused file was for: the one that its manifest names, if it can be read, or the one that the file served
+/// until now.
+fn slot_of_refused(host: &Inner, path: &Path, bytes: &[u8]) -> Option<Arc<SlotRecord>> {
+    let named = inspect(bytes, &expectations())
+        .manifest
+        .map(|manifest| host.slot_record(&manifest.name));
+    named.or_else(|| host.slot_from(path))
 }
 
 /// An artifact must satisfy every interface by which its slot is called.

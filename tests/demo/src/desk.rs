@@ -100,7 +100,7 @@ impl Desk {
 
     /// `strategy.sync()` is all that a program needs. This one also asks for the state before and after.
     fn sync(&mut self) -> Option<Adoption> {
-        if !self.strategy.has_staged() {
+        if !Claim::has_staged(&self.strategy) {
             return None;
         }
         let before = self.summary();

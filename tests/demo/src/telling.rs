@@ -9,10 +9,10 @@ pub fn in_words(event: &Event) -> Option<String> {
     Some(match event {
         Event::Waiting { path, why } => format!("{}: not taken yet: {why}", name(path)),
         Event::Unchanged { slot, path, generation } => format!(
-            "{slot}: {} was published again with the same content; generation {generation} serves on",
+            "{slot}: {} holds what serves already; generation {generation} serves on",
             name(path)
         ),
-        Event::StillRefused { path } => {
+        Event::StillRefused { path, .. } => {
             format!("{}: still the content that was refused before; not tried again", name(path))
         }
         Event::Linted { slot, warnings } if !warnings.is_empty() => {
@@ -42,12 +42,7 @@ pub fn in_words(event: &Event) -> Option<String> {
             good("image proven unmapped"),
             unloaded(report)
         ),
-        Event::CallFailed {
-            slot,
-            generation,
-            method,
-            error,
-        } => format!("{slot}: {} in generation {generation}, `{method}`: {error}", bad("a call failed")),
+        Event::CallFailed { error, .. } => format!("{} {error}", bad("call failed:")),
         Event::ThreadPanicked {
             slot,
             generation,
@@ -80,10 +75,10 @@ fn swapped(report: &ReloadReport) -> String {
         .iter()
         .map(|(step, took)| format!("{step} {}", took.as_micros()))
         .collect();
-    // What no step accounts for is the wait for the owner of a claimed slot.
+    // What no step accounts for is the wait for a claimed slot's owner, or for the calls into a shared one with state.
     let wait = total.saturating_sub(steps.iter().map(|(_, took)| *took).sum());
-    if wait > Duration::from_micros(20) {
-        parts.push(format!("waiting for its owner {}", wait.as_micros()));
+    if replaced.is_some() && wait > Duration::from_micros(20) {
+        parts.push(format!("waiting {}", wait.as_micros()));
     }
     let state = report.state_bytes.map(|bytes| format!(", with {bytes} bytes of state"));
     format!(
@@ -117,6 +112,7 @@ fn retired(report: &RetireReport) -> String {
             unloaded(left)
         ),
         Outcome::Quarantined(reason) => format!("{who} has ended, but {}: {reason}", bad("its image stays mapped")),
+        other => format!("{who} has ended: {other:?}"),
     };
     for (hook, error) in [("stop", &report.stop_error), ("drop", &report.destroy_error)] {
         if let Some(error) = error {

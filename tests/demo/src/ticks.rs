@@ -48,7 +48,10 @@ pub fn decode(text: &str) -> anyhow::Result<Vec<Tick>> {
 }
 
 fn row(line: &str) -> anyhow::Result<[i64; 3]> {
-    let columns: Vec<i64> = line.split(',').map(|column| column.trim().parse()).collect::<Result<_, _>>()?;
+    let columns: Vec<i64> = line
+        .split(',')
+        .map(|column| column.trim().parse())
+        .collect::<Result<_, _>>()?;
     columns
         .try_into()
         .map_err(|columns: Vec<_>| anyhow::anyhow!("{} columns", columns.len()))
@@ -117,7 +120,11 @@ mod tests {
         let ticks = recorded().expect("the file in the repository");
         assert_eq!(ticks.len(), 9_500);
         assert!(ticks.is_sorted_by_key(|tick| tick.ts));
-        assert!(ticks.iter().all(|tick| 1.0 < tick.bid && tick.bid < tick.ask && tick.ask < 1.2));
+        assert!(
+            ticks
+                .iter()
+                .all(|tick| 1.0 < tick.bid && tick.bid < tick.ask && tick.ask < 1.2)
+        );
     }
 
     #[test]

@@ -1,0 +1,234 @@
+//! `demo`: a running program moves from one build of a plugin to the next, on recorded prices, and shows what that cost and what
+//! was left. Ends with 0 only if the new code answered, no call failed, no state was lost, and the old image was proven unmapped.
+
+#![forbid(unsafe_code)]
+
+mod checks;
+mod course;
+mod timeline;
+mod workshop;
+
+use anyhow::{Context, ensure};
+use checks::Checks;
+use course::{Course, Reload};
+use reslot::{Host, mapped_copies};
+use reslot_demo::{
+    desk::Desk,
+    ticks::Feed,
+    words::{self, bad, count, dim, duration, good, heading},
+};
+use reslot_tests::Footprint;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+use timeline::Timeline;
+use workshop::{Build, PLUGIN, Workshop};
+use xtask::{Workspace, go::GoFigures};
+
+/// From the rename to the first answer of the new code, the median of all further reloads.
+const AIM: Duration = Duration::from_millis(1);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let further = match arguments.as_slice() {
+        [] => Some(200),
+        [flag, number] if flag == "--reloads" => number.parse().ok(),
+        _ => None,
+    };
+    let Some(further) = further else {
+        anstream::eprintln!("usage: demo [--reloads NUMBER]    NUMBER of further reloads to take medians of (200)");
+        return ExitCode::from(2);
+    };
+    match run(further) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            anstream::eprintln!("{} {error:#}", bad("error:"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(further: usize) -> anyhow::Result<bool> {
+    let repository = Workspace::read(&repository()?)?;
+    let workshop = Workshop::open(&repository)?;
+
+    title("A running program gets new code");
+    anstream::println!(
+        "This program trades, on recorded EUR/USD prices. At each price it asks a plugin, `{PLUGIN}`, what to do: native code,\n\
+         an ordinary Rust library. You will see that library changed, rebuilt and exchanged while the trading goes on."
+    );
+    anstream::println!("\nThe plugin is built first …");
+    let first = workshop
+        .build()
+        .context("the plugin cannot be built as it stands in plugins/momentum")?;
+    first.publish()?;
+    anstream::println!(
+        "… in {}, {} KiB. The program starts and loads it.",
+        duration(first.took),
+        first.bytes.len() / 1024
+    );
+    let host = Host::builder().watch(workshop.folder()).build()?;
+    let private = host.private_folder().to_owned();
+    let desk = Desk::open(&host, PLUGIN, Feed::recorded()?)?;
+    let mut course = Course::new(&host, desk);
+
+    let (second, reload) = first_reload(&workshop, &mut course)?;
+    let mut checks = Checks::default();
+    checks.of_first_reload(&reload, mapped_copies(&private));
+
+    title(&format!("{further} times more"));
+    let before = Footprint::now();
+    let reloads = further_reloads(&mut course, [&first, &second], further)?;
+    let after = Footprint::now();
+    let timelines: Vec<Timeline> = reloads.iter().map(|reload| reload.timeline.clone()).collect();
+    anstream::println!(
+        "The two builds take turns, {further} times, while prices flow: {} calls by now.\n",
+        count(course.desk.calls().made)
+    );
+    timeline::print_medians(&timelines);
+    checks.of_further_reloads(&reloads, mapped_copies(&private), (before, after));
+
+    checks.of_course(&mut course);
+    drop(course);
+    drop(host);
+    checks.of_end(mapped_copies(&private), !private.exists());
+
+    title("For comparison: Go's plugin package and a replaced file");
+    for line in GoFigures::known(&repository.target).in_words() {
+        anstream::println!("  {line}");
+    }
+
+    title("What was promised");
+    let kept = checks.print();
+    print_speed(&timelines);
+    anstream::println!(
+        "\n{}",
+        if kept {
+            good("Every promise was kept.")
+        } else {
+            bad("Not every promise was kept: see FAILED above.")
+        }
+    );
+    Ok(kept)
+}
+
+/// The source is changed and rebuilt beside the running loop, published, and adopted.
+fn first_reload(workshop: &Workshop, course: &mut Course) -> anyhow::Result<(Build, Reload)> {
+    let begun = course.desk.summary().context("the plugin does not answer")?;
+    anstream::println!("Edition {} of the code answers the calls.", begun.edition);
+
+    title("Its source changes while it runs");
+    anstream::println!("{}", dim(workshop.source().display()));
+    for line in workshop.edit()? {
+        anstream::println!("  {line}");
+    }
+    anstream::println!("cargo build …");
+    let calls_before = course.desk.calls().made;
+    let second = thread::scope(|scope| {
+        let (built, building) = mpsc::channel();
+        scope.spawn(move || built.send(workshop.build()));
+        let mut next = Instant::now() + Duration::from_secs(1);
+        course.run_until(&building, |desk| {
+            if Instant::now() >= next {
+                next += Duration::from_secs(1);
+                anstream::println!(
+                    "{}",
+                    dim(format!("  … {} calls answered meanwhile", count(desk.calls().made)))
+                );
+            }
+        })
+    })?;
+    let meanwhile = course.desk.calls().made - calls_before;
+    anstream::println!(
+        "Built in {}; meanwhile {} calls were answered. Now it is renamed into the folder that the host watches.",
+        duration(second.took),
+        count(meanwhile)
+    );
+    let publishing = &second;
+    let reload = thread::scope(|scope| {
+        let (renamed, renaming) = mpsc::channel();
+        scope.spawn(move || renamed.send(publishing.publish()));
+        course.run_through_reload(&renaming)
+    })?;
+
+    title("The running program takes the new build");
+    reload.timeline.print();
+    let (before, after) = (reload.adoption.before, reload.adoption.after);
+    if let (Some(before), Some(after)) = (before, after) {
+        anstream::println!("\n  before, said by edition {}:  {}", before.edition, words::state(&before));
+        anstream::println!("  after,  said by edition {}:  {}", after.edition, words::state(&after));
+    }
+    title("What became of the old code");
+    anstream::println!(
+        "  {}",
+        reslot_demo::telling::in_words(&reslot::Event::Retired(reload.ended.clone())).unwrap_or_default()
+    );
+    anstream::println!("  Neither the loader nor the kernel (/proc/self/maps) knows its file any more.");
+    Ok((second, reload))
+}
+
+fn further_reloads(course: &mut Course, builds: [&Build; 2], number: usize) -> anyhow::Result<Vec<Reload>> {
+    thread::scope(|scope| {
+        let (go, going) = mpsc::channel::<usize>();
+        let (renamed, renaming) = mpsc::channel();
+        scope.spawn(move || {
+            for which in going {
+                if renamed.send(builds[which].publish()).is_err() {
+                    return;
+                }
+            }
+        });
+        (0..number)
+            .map(|at| {
+                go.send(at % 2).context("the thread that publishes has ended early")?;
+                course.run_through_reload(&renaming)
+            })
+            .collect()
+    })
+}
+
+/// A speed is the machine's as much as the program's, so it is told and fails nothing.
+fn print_speed(timelines: &[Timeline]) {
+    let median = timeline::median_total(timelines);
+    let words = match (timelines.is_empty(), median <= AIM) {
+        (true, _) => return,
+        (_, true) => "within the aim",
+        (_, false) => "slower than the aim",
+    };
+    let build = if cfg!(debug_assertions) {
+        "a debug build of the host"
+    } else {
+        "a release build of the host"
+    };
+    anstream::println!(
+        "  {}  from the rename to the first answer of the new code: median {} µs, {words} of {} µs ({build})",
+        dim("note  "),
+        median.as_micros(),
+        AIM.as_micros()
+    );
+}
+
+fn title(words: &str) {
+    anstream::println!("\n{}", heading(format!("── {words}")));
+}
+
+/// The repository: as `cargo run` names it now, or else as it was when this program was built.
+fn repository() -> anyhow::Result<PathBuf> {
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let root = package
+        .ancestors()
+        .find(|folder| folder.join("plugins").join(PLUGIN).is_dir());
+    let root = root.map(Path::to_owned);
+    ensure!(
+        root.is_some(),
+        "the repository is not at {} any more; build the demo again in it",
+        package.display()
+    );
+    root.context("looked at above")
+}

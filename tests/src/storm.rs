@@ -1,0 +1,239 @@
+//! A storm: reloads without pause while threads call, among them threads that come and go. The soak test and
+//! `cargo xtask stress` run the same one.
+
+use crate::{Fixture, Folder, Footprint};
+use fixture_interfaces::{Counter, Deed, Probe, SharedCounter};
+use reslot::{Claim, Event, Events, Host, LoadOutcome, Outcome, Slot, mapped_copies};
+use std::{
+    fmt::Display,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Reloads before the first look: allocator arenas, thread-local blocks and the like are made once.
+const WARM_UP: u64 = 60;
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const DEEDS: [Deed; 8] = [
+    Deed::ThreadLocal,
+    Deed::CurrentThread,
+    Deed::SpawnJoin,
+    Deed::Scope,
+    Deed::Receive,
+    Deed::HashMap,
+    Deed::LazyLock,
+    Deed::CatchPanic,
+];
+
+/// What a storm did and left.
+#[derive(Debug)]
+pub struct StormReport {
+    /// Reloads, the warm-up included.
+    pub reloads: u64,
+    /// Calls that came back.
+    pub calls: u64,
+    /// What went wrong, in words; empty is good.
+    pub faults: Vec<String>,
+    /// Threads that called and ended.
+    pub short_lived_threads: u64,
+    /// What the process held after the warm-up.
+    pub before: Footprint,
+    /// What it held at the end, with the same threads still calling.
+    pub after: Footprint,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What the threads of a storm share.
+#[derive(Default)]
+struct Tally {
+    done: AtomicBool,
+    calls: AtomicU64,
+    added: AtomicU64,
+    threads: AtomicU64,
+    faults: Mutex<Vec<String>>,
+}
+
+impl Tally {
+    fn count<T, E: Display>(&self, answer: Result<T, E>) -> Option<T> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        answer.map_err(|error| self.fault(format!("a call failed: {error}"))).ok()
+    }
+
+    fn fault(&self, words: String) {
+        let mut faults = self.faults.lock().expect("nobody panics with it");
+        if faults.len() < 20 {
+            faults.push(words);
+        }
+    }
+
+    fn going(&self) -> bool {
+        !self.done.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs a storm until `enough` says so, asked before each reload with their number so far.
+///
+/// # Panics
+/// If the fixtures do not build or the host does not start.
+pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
+    let begun = Instant::now();
+    let folder = Folder::new();
+    let fixtures = ["fx-probe", "fx-counter", "fx-shared-counter"].map(Fixture::build);
+    let host = Host::builder().build().expect("the host starts");
+    let mut events = host.events();
+    let reload = |n: u64| {
+        let which = (n % 3) as usize;
+        let path = folder.publish(fixtures[which].file(), &fixtures[which].stamped(n));
+        host.load(path)
+    };
+    for n in 0..3 {
+        reload(n).expect("the fixtures load");
+    }
+    let mut claim = host.claim::<dyn Counter>("counter").expect("it serves");
+    let probe = host.slot::<dyn Probe>("probe").expect("it serves");
+    let shared = host.slot::<dyn SharedCounter>("shared-counter").expect("it serves");
+    let tally = Tally::default();
+
+    let mut reloads = 3;
+    let (before, after, owned) = thread::scope(|scope| {
+        let owner = scope.spawn(|| own(&mut claim, &tally));
+        scope.spawn(|| read(&host, &probe, &shared, &tally));
+        scope.spawn(|| come_and_go(&probe, &shared, &tally));
+        let mut go_on_to = |most: &mut dyn FnMut(u64) -> bool| {
+            while !most(reloads) {
+                match reload(reloads) {
+                    Ok(LoadOutcome::Swapped(_) | LoadOutcome::Staged { .. }) => {}
+                    other => tally.fault(format!("reload {reloads}: {other:?}")),
+                }
+                note_endings(&mut events, &tally);
+                reloads += 1;
+            }
+            if !host.wait_until_retired(PATIENCE) {
+                tally.fault(format!("images stay: {:?}", host.images()));
+            }
+            Footprint::now()
+        };
+        let before = go_on_to(&mut |n| n >= WARM_UP);
+        let after = go_on_to(&mut enough);
+        tally.done.store(true, Ordering::Relaxed);
+        (before, after, owner.join().expect("the owner's thread panicked"))
+    });
+
+    let check = |held: bool, words: String| {
+        if !held {
+            tally.fault(words);
+        }
+    };
+    let total = claim.report().map_or(0, |report| report.total);
+    check(total == owned, format!("the owner added {owned}, the counter holds {total}"));
+    let (total, added) = (shared.load().total().unwrap_or(0), tally.added.load(Ordering::Relaxed));
+    check(
+        total == added,
+        format!("{added} was added by many, the counter holds {total}"),
+    );
+    check(host.wait_until_retired(PATIENCE), "images stay at the end".to_owned());
+    let left = mapped_copies(host.private_folder());
+    check(left == 3, format!("{left} images are mapped where 3 serve"));
+    note_endings(&mut events, &tally);
+    StormReport {
+        reloads,
+        calls: tally.calls.load(Ordering::Relaxed),
+        short_lived_threads: tally.threads.load(Ordering::Relaxed),
+        faults: tally.faults.into_inner().expect("nobody panics with it"),
+        before,
+        after,
+        took: begun.elapsed(),
+    }
+}
+
+/// The owner of the claimed counter: each answer must be one more than the last, whatever was swapped in between.
+fn own(claim: &mut Claim<dyn Counter>, tally: &Tally) -> u64 {
+    let mut sum = 0;
+    while tally.going() {
+        claim.sync();
+        if let Some(answer) = tally.count(claim.add(1)) {
+            sum += 1;
+            if answer != sum {
+                tally.fault(format!("the owner's state jumped from {sum} to {answer}"));
+            }
+        }
+    }
+    claim.sync();
+    sum
+}
+
+/// A thread that lives all along, with a reader.
+fn read(host: &Host, probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, tally: &Tally) {
+    let mut reader = host.reader();
+    for deed in DEEDS.iter().cycle().take_while(|_| tally.going()) {
+        let view = reader.view();
+        tally.count(view.get(probe).act(*deed));
+        if tally.count(view.get(shared).add(1)).is_some() {
+            tally.added.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Threads that end, one after the other, each of which leaves thread-locals behind.
+fn come_and_go(probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, tally: &Tally) {
+    while tally.going() {
+        let body = || {
+            for deed in DEEDS {
+                tally.count(probe.load().act(deed));
+            }
+            if tally.count(shared.load().add(1)).is_some() {
+                tally.added.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        tally.threads.fetch_add(1, Ordering::Relaxed);
+        if thread::scope(|scope| scope.spawn(body).join()).is_err() {
+            tally.fault("a short-lived thread panicked".to_owned());
+        }
+    }
+}
+
+fn note_endings(events: &mut Events, tally: &Tally) {
+    while let Some(record) = events.try_recv() {
+        match &record.event {
+            Event::Retired(report) if !matches!(report.outcome, Outcome::Unmapped(_)) => {
+                tally.fault(format!("not unmapped: {report:?}"));
+            }
+            Event::Refused(refusal) => tally.fault(refusal.to_string()),
+            Event::Straggling { .. } | Event::ThreadPanicked { .. } | Event::Lagged { .. } => {
+                tally.fault(format!("{:?}", record.event));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl StormReport {
+    /// What the process holds more than before, beyond what the short-lived thread explains that may just exist.
+    pub fn growth(&self) -> Vec<String> {
+        let (before, after) = (&self.before, &self.after);
+        let mut grown = Vec::new();
+        let mut compare = |what: &str, before: usize, after: usize, slack: usize| {
+            if after > before + slack {
+                grown.push(format!("{what}: {before} before, {after} after"));
+            }
+        };
+        compare("pthread keys in use", 1024 - before.free_keys, 1024 - after.free_keys, 0);
+        compare("descriptors", before.descriptors, after.descriptors, 0);
+        compare(
+            "executable mappings",
+            before.executable_mappings,
+            after.executable_mappings,
+            0,
+        );
+        // A short-lived thread and one of the plugin's own, each with a stack, a guard and perhaps an arena.
+        compare("threads", before.threads, after.threads, 3);
+        compare("mappings", before.mappings, after.mappings, 16);
+        grown
+    }
+}
