@@ -7,7 +7,7 @@ use crate::example;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What to measure: `call`
+    /// What to measure: `call`, `reload` (rename to first new answer) or `save` (saving an edit to first new answer)
     #[arg(default_value = "call")]
     group: String,
     /// Handed to the benchmark

@@ -14,9 +14,9 @@ type Bare = unsafe extern "C" fn(*mut u64, u64) -> u64;
 /// One way to call, timed: nanoseconds a call.
 fn time(calls: u64, mut call: impl FnMut(u64) -> u64) -> f64 {
     let begun = Instant::now();
-    let mut x = 0;
+    let mut x = black_box(0);
     for _ in 0..calls {
-        x = call(black_box(x));
+        x = call(x);
     }
     black_box(x);
     begun.elapsed().as_secs_f64() * 1e9 / calls as f64

@@ -7,3 +7,4 @@ pub mod desk;
 pub mod telling;
 pub mod ticks;
 pub mod words;
+pub mod workshop;

@@ -6,12 +6,12 @@
 mod checks;
 mod course;
 mod timeline;
-mod workshop;
 
 use anyhow::{Context, ensure};
 use checks::Checks;
 use course::{Course, Reload};
 use reslot::{Host, mapped_copies};
+use reslot_demo::workshop::{Build, PLUGIN, Workshop};
 use reslot_demo::{
     desk::Desk,
     ticks::Feed,
@@ -26,8 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use timeline::Timeline;
-use workshop::{Build, PLUGIN, Workshop};
-use xtask::{Workspace, go::GoFigures};
+use xtask::{Profile, Workspace, go::GoFigures};
 
 /// From the rename to the first answer of the new code, the median of all further reloads.
 const AIM: Duration = Duration::from_millis(1);
@@ -55,7 +54,12 @@ fn main() -> ExitCode {
 
 fn run(further: usize) -> anyhow::Result<bool> {
     let repository = Workspace::read(&repository()?)?;
-    let workshop = Workshop::open(&repository)?;
+    let profile = if cfg!(debug_assertions) {
+        Profile::Debug
+    } else {
+        Profile::Release
+    };
+    let workshop = Workshop::open(&repository, "demo", profile)?;
 
     title("A running program gets new code");
     anstream::println!(

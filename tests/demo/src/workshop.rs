@@ -1,9 +1,9 @@
-//! The place where the demo changes a plugin: a copy of plugins/momentum in a workspace of its own, so that the repository stays
-//! as it is, with the repository's versions, profiles and target folder, so that little is compiled twice. Only one demo at a time
-//! works there.
+//! The place where the demo and the save-to-live benchmark change a plugin: a copy of plugins/momentum in a workspace of its own, so that the repository stays
+//! as it is, with the repository's versions, profiles and target folder, so that little is compiled twice. Only one
+//! at a time works in each such place.
 
+use crate::words::{bad, dim, good};
 use anyhow::{Context, bail, ensure};
-use reslot_demo::words::{bad, dim, good};
 use std::{
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
@@ -25,6 +25,7 @@ pub struct Workshop {
     source: PathBuf,
     build: PluginBuild,
     folder: PathBuf,
+    root: PathBuf,
     _alone: File,
 }
 
@@ -39,8 +40,11 @@ pub struct Build {
 
 impl Workshop {
     /// Makes it anew, whatever an earlier demo left.
-    pub fn open(repository: &Workspace) -> anyhow::Result<Self> {
-        let place = repository.target.join("reslot").join("demo");
+    ///
+    /// # Errors
+    /// If the copy cannot be made; the error says of which file.
+    pub fn open(repository: &Workspace, name: &str, profile: Profile) -> anyhow::Result<Self> {
+        let place = repository.target.join("reslot").join(name);
         fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
         let alone = lock(&place.join("lock"))?;
 
@@ -61,15 +65,11 @@ impl Workshop {
         fs::write(root.join(".cargo").join("config.toml"), configuration.to_string())?;
 
         let workspace = Workspace::read(&root)?;
-        let profile = if cfg!(debug_assertions) {
-            Profile::Debug
-        } else {
-            Profile::Release
-        };
         Ok(Self {
             source: copy.join("src").join("lib.rs"),
             build: PluginBuild::new(&workspace, workspace.plugin(PLUGIN)?, profile).quiet(),
             folder,
+            root,
             _alone: alone,
         })
     }
@@ -84,7 +84,28 @@ impl Workshop {
         &self.source
     }
 
+    /// The copy's workspace.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Writes another number into the source, as an author would who changes a constant and saves.
+    ///
+    /// # Errors
+    /// If the source cannot be read or written.
+    pub fn set_edition(&self, edition: u32) -> anyhow::Result<()> {
+        let source = fs::read_to_string(&self.source)?;
+        let lines = source.lines().map(|line| match line.starts_with("const EDITION") {
+            true => format!("const EDITION: u32 = {edition};\n"),
+            false => format!("{line}\n"),
+        });
+        Ok(fs::write(&self.source, lines.collect::<String>())?)
+    }
+
     /// Builds the copy as it is now.
+    ///
+    /// # Errors
+    /// If it does not build; cargo's own words are shown as well.
     pub fn build(&self) -> anyhow::Result<Build> {
         let built = self.build.build()?;
         let file = built.library.file_name().context("a library has a name")?;
@@ -96,6 +117,9 @@ impl Workshop {
     }
 
     /// Changes the copy's source, and answers with the change as a diff.
+    ///
+    /// # Errors
+    /// If the source is not what is expected.
     pub fn edit(&self) -> anyhow::Result<Vec<String>> {
         let mut source = fs::read_to_string(&self.source)?;
         let mut diff = Vec::new();
@@ -116,6 +140,9 @@ impl Workshop {
 
 impl Build {
     /// Puts the library in its place, complete, in one step; answers with the moment right before that step.
+    ///
+    /// # Errors
+    /// If the folder cannot be written to.
     pub fn publish(&self) -> anyhow::Result<Instant> {
         let complain = || format!("cannot publish {}", self.file.display());
         let folder = self.file.parent().with_context(complain)?;
