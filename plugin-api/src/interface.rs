@@ -14,7 +14,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
-/// Implemented by [`#[interface]`](crate::interface!) for `dyn Trait`: the marker by which hosts and plugins name it.
+/// Implemented by [`#[interface]`](macro@crate::interface) for `dyn Trait`: the marker by which hosts and plugins name it.
 ///
 /// # Safety
 /// The client, the proxy and every table must agree on one function table layout, which `DESCRIPTION` tells.

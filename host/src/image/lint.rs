@@ -78,7 +78,7 @@ pub struct Inspection {
     pub manifest: Option<Manifest>,
     /// Every reason to refuse it, in the order of the checks.
     pub findings: Vec<LintError>,
-    /// Whether DF_1_NODELETE is set; [`lint`] clears it.
+    /// Whether DF_1_NODELETE is set; a host clears it in its private copy.
     pub nodelete: bool,
     /// What is worth knowing but no reason to refuse.
     pub warnings: Vec<String>,

@@ -19,7 +19,7 @@ const LONGEST_TEXT: usize = 1024;
 /// What one artifact says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The number of the manifest format: always [`FORMAT`].
+    /// The number of the manifest format: always 1.
     pub reslot: u32,
     /// The plugin's name: 1 to 64 letters, digits, `_` or `-`.
     pub name: String,

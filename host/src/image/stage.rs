@@ -56,7 +56,7 @@ pub enum StageError {
         path: PathBuf,
         /// Its size.
         len: u64,
-        /// [`StageLimits::max_bytes`].
+        /// The host's limit.
         max_bytes: u64,
     },
     /// A large file that begins like no library.
