@@ -2,7 +2,7 @@
 //! the other side, the client for the host, and the description. The argument for its soundness is in the `interface` module
 //! of `reslot-plugin-api`.
 
-use crate::read::{Argument, Interface, Method, Passed, Returns, hidden_name};
+use crate::read::{Interface, Method, Passed, Returns, hidden_name};
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote_spanned};
 use syn::{Ident, Type, ext::IdentExt, spanned::Spanned};
@@ -11,6 +11,11 @@ use syn::{Ident, Type, ext::IdentExt, spanned::Spanned};
 macro_rules! quote {
     ($($tokens:tt)*) => { quote_spanned!(Span::mixed_site()=> $($tokens)*) };
 }
+
+// After the macro, which it uses.
+mod boundary;
+
+use boundary::{lend, out_wire, pass, read_out, receive, receive_lent, received, received_lent, resume, wire, write_out};
 
 pub(crate) fn interface(interface: &Interface) -> TokenStream {
     let Interface { item, name, .. } = interface;
@@ -326,174 +331,6 @@ fn signature(method: &Method, wrap: impl Fn(TokenStream) -> TokenStream) -> Toke
         Returns::Copied(of) | Returns::Str(of) | Returns::Slice(_, of) | Returns::Ref(_, of) => quote!(#of),
     });
     quote!(fn #ident(#receiver, #(#parameters),*) -> #returns)
-}
-
-/// The type in which an argument crosses.
-fn wire(argument: &Argument) -> TokenStream {
-    match &argument.passed {
-        Passed::Value => {
-            let of = &argument.of;
-            quote!(#of)
-        }
-        Passed::Str => quote!(::reslot_plugin_api::__private::RStr<'_>),
-        Passed::Ref { mutable: false, of } => quote!(&#of),
-        Passed::Ref { mutable: true, of } => quote!(&mut #of),
-        Passed::Slice { mutable: false, of } => quote!(::reslot_plugin_api::__private::RSlice<'_, #of>),
-        Passed::Slice { mutable: true, of } => quote!(::reslot_plugin_api::__private::RSliceMut<'_, #of>),
-        Passed::Interface { .. } => quote!(::reslot_plugin_api::__private::Passed),
-    }
-}
-
-/// The caller's side: makes the `Lent` of an interface argument, under the argument's own name.
-fn lend(argument: &Argument) -> TokenStream {
-    let name = &argument.name;
-    match &argument.passed {
-        Passed::Interface { mutable, of } => {
-            let object = quote!(*mut (#of + 'static));
-            let lent = match mutable {
-                true => quote!(::core::mem::transmute::<&mut (#of + '_), #object>(#name)),
-                false => quote!(::core::mem::transmute::<&(#of + '_), *const (#of + 'static)>(#name).cast_mut()),
-            };
-            quote! {
-                // SAFETY: the lifetime is erased for the length of this call, which outlives neither the borrow nor the Lent.
-                let #name = unsafe { ::reslot_plugin_api::__private::Lent::<#of>::new(#lent) };
-            }
-        }
-        _ => quote!(),
-    }
-}
-
-/// The caller's side: the argument as it crosses.
-fn pass(argument: &Argument) -> TokenStream {
-    let name = &argument.name;
-    match &argument.passed {
-        Passed::Value | Passed::Ref { .. } => quote!(#name),
-        Passed::Str => quote!(::reslot_plugin_api::__private::RStr::from_str(#name)),
-        Passed::Slice { mutable: false, .. } => quote!(::reslot_plugin_api::__private::RSlice::from_slice(#name)),
-        Passed::Slice { mutable: true, .. } => quote!(::reslot_plugin_api::__private::RSliceMut::from_mut_slice(#name)),
-        Passed::Interface { of, .. } => {
-            let pass = quote_spanned!(of.span()=> ::reslot_plugin_api::__private::Lent::<#of>::pass);
-            quote!(#pass(&#name))
-        }
-    }
-}
-
-/// The caller's side, after a call that failed: if that was because of a lent object, its panic goes on as what it was. If the
-/// callee itself panicked, it is the callee's failure, whatever the lent object had to do with it: it may have been unwound by
-/// an object that the callee lent it in turn.
-fn resume(method: &Method) -> Option<TokenStream> {
-    let lent: Vec<_> = method
-        .arguments
-        .iter()
-        .filter(|argument| matches!(argument.passed, Passed::Interface { .. }))
-        .map(|argument| &argument.name)
-        .collect();
-    (!lent.is_empty()).then(|| {
-        quote! {
-            if __status == ::reslot_plugin_api::__private::Status::CALLBACK {
-                #(#lent.resume_panic();)*
-            }
-        }
-    })
-}
-
-/// The callee's side: makes the proxy of an interface argument.
-fn receive(argument: &Argument) -> TokenStream {
-    let name = &argument.name;
-    match &argument.passed {
-        Passed::Interface { mutable, of } => {
-            let mutable = mutable.then(|| quote!(mut));
-            let proxy = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Interface>::proxy);
-            quote!(let #mutable #name = #proxy(#name);)
-        }
-        _ => quote!(),
-    }
-}
-
-/// The callee's side: the argument as the trait takes it.
-fn received(argument: &Argument) -> TokenStream {
-    let name = &argument.name;
-    match &argument.passed {
-        Passed::Value | Passed::Ref { .. } => quote!(#name),
-        Passed::Str => quote!(#name.as_str()),
-        Passed::Slice { mutable: false, .. } => quote!(#name.as_slice()),
-        Passed::Slice { mutable: true, .. } => quote!(#name.into_mut_slice()),
-        Passed::Interface { mutable: false, .. } => quote!(&#name),
-        Passed::Interface { mutable: true, .. } => quote!(&mut #name),
-    }
-}
-
-/// As `receive`, where a default body runs on the caller's side and the argument is still a `Lent`.
-fn receive_lent(argument: &Argument) -> TokenStream {
-    let name = &argument.name;
-    match &argument.passed {
-        Passed::Interface { mutable, of } => {
-            let mutable = mutable.then(|| quote!(mut));
-            let proxy = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Interface>::proxy);
-            quote!(let #mutable #name = #proxy(::reslot_plugin_api::__private::Lent::pass(&#name));)
-        }
-        _ => quote!(),
-    }
-}
-
-/// As `received`, where a default body runs on the caller's side and everything else never crossed.
-fn received_lent(argument: &Argument) -> TokenStream {
-    match &argument.passed {
-        Passed::Interface { .. } => received(argument),
-        _ => {
-            let name = &argument.name;
-            quote!(#name)
-        }
-    }
-}
-
-/// The type that goes through the out pointer.
-fn out_wire(returns: &Returns) -> TokenStream {
-    match returns {
-        Returns::Copied(of) => quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::Wire),
-        Returns::Str(_) => quote!(::reslot_plugin_api::__private::RStr<'static>),
-        Returns::Slice(of, _) => quote!(::reslot_plugin_api::__private::RSlice<'static, #of>),
-        Returns::Ref(of, _) => quote!(*const #of),
-    }
-}
-
-/// The callee's side: writes `__value` to `__out`. A borrow's lifetime is erased here and given back, bound to the receiver,
-/// by the signature of the client or proxy.
-fn write_out(returns: &Returns) -> TokenStream {
-    match returns {
-        Returns::Copied(of) => {
-            let into_wire = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::into_wire);
-            quote!(__out.write(#into_wire(__value));)
-        }
-        Returns::Str(_) => quote! {
-            __out.write(::reslot_plugin_api::__private::RStr::from_str(::core::mem::transmute::<&str, &'static str>(__value)));
-        },
-        Returns::Slice(of, _) => quote! {
-            __out.write(::reslot_plugin_api::__private::RSlice::from_slice(
-                ::core::mem::transmute::<&[#of], &'static [#of]>(__value),
-            ));
-        },
-        Returns::Ref(of, _) => quote!(__out.write(&raw const *(__value as &#of));),
-    }
-}
-
-/// The caller's side: the value from `__wire`.
-fn read_out(returns: &Returns) -> TokenStream {
-    match returns {
-        Returns::Copied(of) => {
-            let copy_out = quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::copy_out);
-            quote!({
-                // SAFETY: the wire form is only dropped afterwards.
-                unsafe { #copy_out(&__wire) }
-            })
-        }
-        Returns::Str(_) => quote!(__wire.as_str()),
-        Returns::Slice(..) => quote!(__wire.as_slice()),
-        Returns::Ref(..) => quote!({
-            // SAFETY: the callee wrote a reference bound to the receiver's borrow, which is this method's.
-            unsafe { &*__wire }
-        }),
-    }
 }
 
 fn description(interface: &Interface) -> TokenStream {

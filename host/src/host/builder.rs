@@ -1,0 +1,148 @@
+//! How a host is built and started: its options, its threads, the first look at the folder.
+
+use super::{Host, Inner};
+use crate::{
+    error::BuildError,
+    event::Log,
+    image::stage::{StageLimits, StagingFolder, sweep},
+    reload::{self, Reaper, ReloadMessage, Tally},
+    slot::View,
+    watch::{Watch, WatchOptions, scan},
+};
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// How a host is built.
+#[derive(Debug, Clone)]
+pub struct HostBuilder {
+    folder: Option<PathBuf>,
+    watch: WatchOptions,
+    private: PathBuf,
+    drain_deadline: Duration,
+    limits: StageLimits,
+}
+
+impl HostBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            folder: None,
+            watch: WatchOptions::default(),
+            private: std::env::temp_dir(),
+            drain_deadline: Duration::from_secs(5),
+            limits: StageLimits::default(),
+        }
+    }
+
+    /// Watches a folder for artifacts, and loads what is there. The folder may come later.
+    #[must_use]
+    pub fn watch(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// How long a file that was not renamed into place must be quiet before it is taken. Default: 5 ms. One that was renamed
+    /// into place, as `cargo xtask build-plugin` does, is taken at once.
+    #[must_use]
+    pub fn debounce(mut self, quiet: Duration) -> Self {
+        self.watch.debounce = quiet;
+        self
+    }
+
+    /// Looks at the folder in this interval instead of asking the system for events: for network mounts, and containers that
+    /// get none.
+    #[must_use]
+    pub fn poll(mut self, interval: Duration) -> Self {
+        self.watch.polling = Some(interval);
+        self
+    }
+
+    /// Where the host makes the private folder for its copies. Default: the system's folder for temporary files. It must
+    /// allow execution.
+    #[must_use]
+    pub fn private_base(mut self, base: impl Into<PathBuf>) -> Self {
+        self.private = base.into();
+        self
+    }
+
+    /// How long a retired generation may be held before its holders are named, how long the threads of a stopped plugin may
+    /// take to end before its image is quarantined, and how long calls may take to leave a plugin whose state is handed over
+    /// before the candidate is refused. Default: 5 s.
+    #[must_use]
+    pub fn drain_deadline(mut self, deadline: Duration) -> Self {
+        self.drain_deadline = deadline;
+        self
+    }
+
+    /// Starts the host. What is in the watched folder already is loaded before this returns; what of it is refused is told
+    /// by [`Host::events`] and by [`Host::claim`] and [`Host::slot`], and is no error here.
+    ///
+    /// # Errors
+    /// If the private folder cannot be made, the folder cannot be watched, or a thread cannot be started.
+    pub fn build(self) -> Result<Host, BuildError> {
+        // A leftover that cannot be removed is no reason not to start.
+        if let Err(error) = sweep(&self.private) {
+            tracing::warn!(%error, "leftovers of earlier hosts could not be looked for");
+        }
+        let log = Log::new();
+        let tally = Tally::new();
+        let (reload_sender, reload_receiver) = mpsc::channel();
+        let (reaper_sender, reaper_receiver) = mpsc::channel();
+        let inner = Arc::new(Inner {
+            view: Arc::new(ArcSwap::from_pointee(View::empty())),
+            view_number: AtomicU64::new(1),
+            no_view: Arc::new(View::empty()),
+            publishing: Mutex::new(()),
+            slots: RwLock::default(),
+            readers: Mutex::default(),
+            refused: Mutex::default(),
+            log: log.clone(),
+            tally: tally.clone(),
+            private: StagingFolder::create(&self.private)?,
+            limits: self.limits,
+            drain_deadline: self.drain_deadline,
+            reload: reload_sender.clone(),
+            reaper: reaper_sender.clone(),
+        });
+        let reaper = Reaper {
+            log,
+            tally,
+            drain_deadline: self.drain_deadline,
+            thread_deadline: self.drain_deadline,
+            retired: Vec::new(),
+            quarantine: Vec::new(),
+        };
+        let reaper = spawn("reslot-reaper", move || reaper.run(&reaper_receiver))?;
+        let working = inner.clone();
+        let reload = spawn("reslot-reload", move || reload::run(&working, &reload_receiver))?;
+        let mut host = Host {
+            inner,
+            watch: None,
+            reload: Some(reload),
+            reaper: Some(reaper),
+        };
+        if let Some(folder) = self.folder {
+            // First the watch, then the look: what changes in between is seen by both and skipped once.
+            host.watch = Some(Watch::start(folder.clone(), self.watch, move |notice| {
+                // The host is going; nothing is noticed any more.
+                let _ = reload_sender.send(ReloadMessage::Noticed(notice));
+            })?);
+            for path in scan(&folder) {
+                let _ = host.load(path);
+            }
+        }
+        Ok(host)
+    }
+}
+
+fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BuildError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(|source| BuildError::Thread { name, source })
+}

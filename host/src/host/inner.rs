@@ -1,0 +1,207 @@
+//! What the host's parts share: the view, the slots, the readers, what was refused, and the ways to the two threads.
+
+use crate::{
+    error::{Cause, Refusal, SlotError},
+    event::{Event, Log},
+    image::stage::{StageLimits, StagingFolder},
+    reload::{ReaperMessage, ReloadMessage, Tally},
+    slot::{Generation, Mode, ReaderRecord, SlotRecord, View},
+};
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+        mpsc::Sender,
+    },
+    time::Duration,
+};
+
+/// How many refused contents are remembered.
+const REFUSED_KEPT: usize = 64;
+
+/// What the host's parts share.
+pub(crate) struct Inner {
+    pub(crate) view: Arc<ArcSwap<View>>,
+    /// The current view's number, raised after the view was stored.
+    pub(crate) view_number: AtomicU64,
+    /// What a reader that has let go holds instead of a view.
+    pub(crate) no_view: Arc<View>,
+    pub(super) publishing: Mutex<()>,
+    pub(super) slots: RwLock<Vec<Arc<SlotRecord>>>,
+    pub(super) readers: Mutex<Vec<Weak<ReaderRecord>>>,
+    pub(super) refused: Mutex<VecDeque<(blake3::Hash, Refusal)>>,
+    pub(crate) log: Log,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) private: StagingFolder,
+    pub(crate) limits: StageLimits,
+    pub(crate) drain_deadline: Duration,
+    pub(super) reload: Sender<ReloadMessage>,
+    pub(super) reaper: Sender<ReaperMessage>,
+}
+
+impl Inner {
+    pub(crate) fn reaper(&self) -> Sender<ReaperMessage> {
+        self.reaper.clone()
+    }
+
+    /// The slot of this name, made if there is none yet.
+    pub(crate) fn slot_record(&self, name: &str) -> Arc<SlotRecord> {
+        let mut slots = self.slots.write();
+        if let Some(known) = slots.iter().find(|record| &*record.name == name) {
+            return known.clone();
+        }
+        let record = Arc::new(SlotRecord::new(name, slots.len()));
+        slots.push(record.clone());
+        record
+    }
+
+    /// Replaces the view by one in which one slot has changed. The caller holds the slot's lock, so that what is published
+    /// is in the order of what was decided.
+    pub(crate) fn publish(&self, index: usize, slot: u64, generation: Option<Arc<Generation>>) {
+        let _one_at_a_time = self.publishing.lock();
+        let next = Arc::new(self.view.load().with(index, slot, generation));
+        let number = next.number();
+        self.view.store(next);
+        self.view_number.store(number, Ordering::Release);
+    }
+
+    /// The slot that serves this content already.
+    pub(crate) fn serving(&self, hash: &blake3::Hash) -> Option<(Arc<str>, u64)> {
+        let slots = self.slots.read().clone();
+        slots.iter().find_map(|record| {
+            let state = record.lock();
+            let staged = state.staged.as_ref().map(|staged| (staged.hash, staged.generation.number()));
+            // A staged candidate is what will serve, so what serves now is no longer the answer.
+            let (known, number) = match staged {
+                Some(staged) => staged,
+                None => state
+                    .current
+                    .as_ref()
+                    .map(|current| (current.hash, current.generation.number()))?,
+            };
+            (known == *hash).then(|| (record.name.clone(), number))
+        })
+    }
+
+    /// The slot that a file serves.
+    pub(crate) fn slot_from(&self, path: &Path) -> Option<Arc<SlotRecord>> {
+        let slots = self.slots.read().clone();
+        let serves = |record: &SlotRecord| record.lock().current.as_ref().is_some_and(|current| current.path == path);
+        slots.into_iter().find(|record| serves(record))
+    }
+
+    pub(crate) fn was_refused(&self, hash: &blake3::Hash) -> Option<Refusal> {
+        let refused = self.refused.lock();
+        refused
+            .iter()
+            .find(|(known, _)| known == hash)
+            .map(|(_, refusal)| refusal.clone())
+    }
+
+    /// What a hook of a candidate refused may fit the generation that serves from now on, so it is worth a new try.
+    pub(crate) fn forget_refused_by_hooks(&self, slot: &str) {
+        let by_hook = |refusal: &Refusal| matches!(&*refusal.cause, Cause::Hook(..));
+        self.refused
+            .lock()
+            .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || !by_hook(refusal));
+    }
+
+    pub(crate) fn remember_refused(&self, hash: blake3::Hash, refusal: Refusal) {
+        let mut refused = self.refused.lock();
+        refused.retain(|(known, _)| *known != hash);
+        if refused.len() == REFUSED_KEPT {
+            refused.pop_front();
+        }
+        refused.push_back((hash, refusal));
+    }
+
+    pub(crate) fn enlist_reader(&self, reader: &Arc<ReaderRecord>) {
+        let mut readers = self.readers.lock();
+        readers.retain(|known| known.strong_count() > 0);
+        readers.push(Arc::downgrade(reader));
+    }
+
+    /// Has the reaper name the holders of a replaced generation, if it is held for too long.
+    pub(crate) fn watch_retired(self: &Arc<Self>, record: &SlotRecord, generation: &Arc<Generation>) {
+        let view = self.view_number.load(Ordering::Acquire);
+        let inner = Arc::downgrade(self);
+        let message = ReaperMessage::Retired {
+            slot: record.name.clone(),
+            number: generation.number(),
+            holders: Box::new(move || {
+                inner
+                    .upgrade()
+                    .map(|inner| inner.holders_older_than(view))
+                    .unwrap_or_default()
+            }),
+        };
+        // Without a reaper the process is ending.
+        let _ = self.reaper.send(message);
+    }
+
+    fn holders_older_than(&self, view: u64) -> Vec<String> {
+        let readers: Vec<_> = self.readers.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut names: Vec<String> = readers
+            .iter()
+            .filter_map(|reader| reader.holds_older_than(view))
+            .map(|thread| format!("the reader of thread {thread:?}"))
+            .collect();
+        if names.is_empty() {
+            names.push("what `slot.load()` answered, or a borrow of it, kept by somebody".to_owned());
+        }
+        names
+    }
+
+    /// Has the reload thread place what was staged for a claim that is gone.
+    pub(crate) fn settle(&self, record: Arc<SlotRecord>) {
+        // Without a reload thread the host is gone, and `let_go` has taken what was staged.
+        let _ = self.reload.send(ReloadMessage::Settle(record));
+    }
+
+    pub(super) fn unknown(&self, name: &str) -> SlotError {
+        let slots = self.slots.read().clone();
+        let known = slots.iter().filter(|record| record.lock().current.is_some());
+        let refused = self.refused.lock();
+        SlotError::Unknown {
+            name: name.to_owned(),
+            known: known.map(|record| record.name.to_string()).collect(),
+            refusals: refused
+                .iter()
+                .map(|(_, refusal)| refusal)
+                .filter(|refusal| match refusal.slot.as_deref() {
+                    Some(slot) => slot == name,
+                    // A file that never said its name may have been this one, unless something good came from it since.
+                    None => self.slot_from(&refusal.path).is_none(),
+                })
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// How many images are their claims' to let go.
+    pub(super) fn claimed(&self) -> usize {
+        let slots = self.slots.read().clone();
+        slots.iter().filter(|record| record.lock().mode == Mode::Claimed).count()
+    }
+
+    /// The host goes: it holds nothing any more.
+    pub(super) fn let_go(&self) {
+        self.log.push(Event::ShutDown);
+        let slots = self.slots.read().clone();
+        for record in slots {
+            let mut state = record.lock();
+            let (current, staged) = (state.current.take(), state.staged.take());
+            record.has_staged.store(false, Ordering::Relaxed);
+            self.publish(record.index, record.id, None);
+            drop(state);
+            if let Some(current) = &current {
+                current.generation.retire();
+            }
+            drop((current, staged));
+        }
+    }
+}
