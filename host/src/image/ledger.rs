@@ -78,8 +78,8 @@ unsafe impl Send for Pointer {}
 pub(crate) struct Closed {
     pub(crate) destructors_run: u64,
     pub(crate) destructors_skipped: u64,
-    /// File mappings that the image made and left: address and length.
-    pub(crate) mappings: Vec<(usize, usize)>,
+    /// Bytes of file mappings that the image made and left.
+    pub(crate) file_bytes_left: usize,
 }
 
 impl Ledger {
@@ -195,8 +195,25 @@ impl Ledger {
         self.state.lock().mappings.insert(address, len);
     }
 
-    pub(super) fn unmapped(&self, address: usize) {
-        self.state.lock().mappings.remove(&address);
+    pub(super) fn unmapped(&self, address: usize, len: usize) {
+        let mut state = self.state.lock();
+        let end = address.saturating_add(len);
+        // A part of a mapping may go, or several at once; what is left of each is kept in the account.
+        let overlapping: Vec<_> = state
+            .mappings
+            .range(..end)
+            .filter(|(start, len)| *start + *len > address)
+            .map(|(start, len)| (*start, *len))
+            .collect();
+        for (start, len) in overlapping {
+            state.mappings.remove(&start);
+            if start < address {
+                state.mappings.insert(start, address - start);
+            }
+            if start + len > end {
+                state.mappings.insert(end, start + len - end);
+            }
+        }
     }
 
     pub(super) fn panicked(&self, report: super::PanicReport) {
@@ -286,7 +303,7 @@ impl Ledger {
         Ok(Closed {
             destructors_run: state.destructors_run,
             destructors_skipped: state.destructors_skipped,
-            mappings: std::mem::take(&mut state.mappings).into_iter().collect(),
+            file_bytes_left: state.mappings.values().sum(),
         })
     }
 }
@@ -350,5 +367,74 @@ impl Drop for ThisThread {
 pub(super) fn end_of_own_thread(ledger: &Ledger) {
     if let Some(thread) = ThisThread::number() {
         ledger.run_destructors(thread);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    fn ledger() -> Arc<Ledger> {
+        Ledger::new(|_| {}, |_| {})
+    }
+
+    fn close(ledger: &Ledger) -> Closed {
+        ledger.close(Instant::now()).expect("nothing runs in it")
+    }
+
+    #[test]
+    fn mappings_are_accounted_for_in_parts() {
+        let ledger = ledger();
+        ledger.mapped(0x1000, 0x4000);
+        ledger.mapped(0x8000, 0x1000);
+        ledger.unmapped(0x2000, 0x1000);
+        ledger.unmapped(0x8000, 0x1000);
+        assert_eq!(close(&ledger).file_bytes_left, 0x3000);
+    }
+
+    #[test]
+    fn keys_are_rounds_of_destructors_as_in_posix() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn destructor(value: *mut c_void) {
+            CALLS.fetch_add(value.addr(), Ordering::Relaxed);
+        }
+        let ledger = ledger();
+        let (with, without) = (ledger.create_key(Some(destructor)), ledger.create_key(None));
+        assert!(with >= reslot_plugin_api::__private::VIRTUAL_KEYS && with != without);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(ledger.value(with).is_null());
+                assert!(ledger.set_value(with, std::ptr::without_provenance_mut(5)));
+                assert!(ledger.set_value(without, std::ptr::without_provenance_mut(7)));
+                assert_eq!((ledger.value(with).addr(), ledger.value(without).addr()), (5, 7));
+                assert!(ledger.delete_key(without) && !ledger.delete_key(without));
+                assert!(ledger.value(without).is_null());
+            });
+        });
+        // The thread has ended, and its value met its destructor, once. (A scope returns before the thread's own end, so the
+        // close below may be the one that waits for it.)
+        let closed = close(&ledger);
+        let (ran, skipped) = (CALLS.load(Ordering::Relaxed), closed.destructors_skipped);
+        assert!((ran, skipped) == (5, 0) || (ran, skipped) == (0, 1), "{ran} {skipped}");
+    }
+
+    #[test]
+    fn destructors_of_living_threads_are_skipped_and_counted() {
+        extern "C" fn never(_: *mut c_void) {
+            unreachable!("its image is gone");
+        }
+        let ledger = ledger();
+        let (registered, wait) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                ledger.add_destructor(never, std::ptr::null_mut());
+                registered.wait();
+                wait.wait();
+            });
+            registered.wait();
+            assert_eq!(close(&ledger).destructors_skipped, 1);
+            wait.wait();
+        });
     }
 }

@@ -150,7 +150,7 @@ unsafe extern "C" fn map(
 
 unsafe extern "C" fn unmap(token: *const (), address: *mut (), len: usize) -> i32 {
     // SAFETY: called from the image.
-    unsafe { ledger(token) }.unmapped(address.addr());
+    unsafe { ledger(token) }.unmapped(address.addr(), len);
     // SAFETY: the image's arguments, unchanged.
     unsafe { libc::munmap(address.cast(), len) }
 }

@@ -34,8 +34,9 @@ pub struct UnloadReport {
     pub thread_locals_run: u64,
     /// Thread-local destructors skipped because their threads live on: what they would have freed stays allocated.
     pub thread_locals_skipped: u64,
-    /// File mappings that the image had made and left, removed.
-    pub mappings_removed: usize,
+    /// Bytes of files that the image had mapped and left so. They stay: the account cannot know whether `mremap` moved one
+    /// of them meanwhile, and unmapping what is somebody else's by now would be worse than the leak.
+    pub file_bytes_left: usize,
     /// Waiting for threads and closing.
     pub close: Duration,
     /// Looking for what is left of it.
@@ -62,14 +63,9 @@ pub(crate) fn close(mut image: Box<Image>, deadline: Instant) -> Unloading {
         let mut report = UnloadReport {
             thread_locals_run: closed.destructors_run,
             thread_locals_skipped: closed.destructors_skipped,
-            mappings_removed: closed.mappings.len(),
+            file_bytes_left: closed.file_bytes_left,
             ..UnloadReport::default()
         };
-        for (address, len) in closed.mappings {
-            // SAFETY: mapped by the image itself, from a file, and never unmapped by it; safe interfaces cannot have handed a
-            // pointer into it to anybody, and the image's own code is gone or, at worst, never runs again.
-            unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(address), len) };
-        }
         report.close = begun.elapsed();
         let proving = Instant::now();
         let why = match loader {

@@ -62,12 +62,12 @@ pub(super) fn place(
             generation,
         });
     }
-    record.set_moving(&mut state, true);
+    let moving = record.moving(&mut state);
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
     // Plugin code runs here, so no lock is held; `moving` keeps claims out.
     let report = move_on(host, &record, old.as_ref(), staged);
-    record.set_moving(&mut record.lock(), false);
+    drop(moving);
     report.map(LoadOutcome::Swapped)
 }
 
@@ -79,7 +79,7 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
     }
     record.has_staged.store(false, Ordering::Relaxed);
     let Some(staged) = state.staged.take() else { return };
-    record.set_moving(&mut state, true);
+    let moving = record.moving(&mut state);
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
     let hash = staged.hash;
@@ -89,7 +89,7 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
         }
         host.log.push(Event::Refused(refusal));
     }
-    record.set_moving(&mut record.lock(), false);
+    drop(moving);
 }
 
 /// An open slot moves on, on the reload thread.

@@ -121,11 +121,20 @@ impl SlotRecord {
         state
     }
 
-    pub(crate) fn set_moving(&self, state: &mut SlotState, moving: bool) {
-        state.moving = moving;
-        if !moving {
-            self.settled.notify_all();
-        }
+    /// Keeps claims out until what this answers is dropped.
+    pub(crate) fn moving(self: &Arc<Self>, state: &mut SlotState) -> Moving {
+        state.moving = true;
+        Moving(self.clone())
+    }
+}
+
+/// The reload thread is moving a slot on. However that ends, it ends with this.
+pub(crate) struct Moving(Arc<SlotRecord>);
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.state.lock().moving = false;
+        self.0.settled.notify_all();
     }
 }
 
