@@ -1,6 +1,8 @@
 //! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
 //! line, tests) is derived from it.
 
+mod words;
+
 use crate::{
     error::Refusal,
     image::{QuarantineReason, UnloadReport},

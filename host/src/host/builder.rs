@@ -127,6 +127,8 @@ impl HostBuilder {
             reaper: Some(reaper),
         };
         if let Some(folder) = self.folder {
+            // What is told of a file must not depend on whether it was there first or came later.
+            let folder = std::path::absolute(&folder).unwrap_or(folder);
             // First the watch, then the look: what changes in between is seen by both and skipped once.
             host.watch = Some(Watch::start(folder.clone(), self.watch, move |notice| {
                 // The host is going; nothing is noticed any more.

@@ -170,8 +170,8 @@ fn hand_over(
     let refuse = |step, cause| refusal(Some(record), Some(number), &path, step, cause);
 
     let state_bytes = migrate(old, &mut generation).map_err(|cause| refuse(Step::Migrate, cause))?;
-    clock.lap(Step::Migrate);
     if generation.instance().has_state() {
+        clock.lap(Step::Migrate);
         start(&mut generation).map_err(|cause| refuse(Step::Start, cause))?;
         clock.lap(Step::Start);
     }

@@ -1,0 +1,148 @@
+//! Every event as a sentence for a person, by `Display`. A program matches on the event itself.
+
+use super::{Event, Outcome, ReloadReport, RetireReport};
+use crate::image::UnloadReport;
+use std::{
+    fmt::{self, Display, Formatter},
+    path::Path,
+    time::Duration,
+};
+
+impl Display for Event {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Noticed { path } => write!(f, "{}: noticed", name(path)),
+            Self::Waiting { path, why } => write!(f, "{}: not taken yet: {why}", name(path)),
+            Self::Unchanged { slot, path, generation } => write!(
+                f,
+                "{slot}: {} holds what serves already; generation {generation} serves on",
+                name(path)
+            ),
+            Self::StillRefused { path, .. } => {
+                write!(f, "{}: still the content that was refused before; not tried again", name(path))
+            }
+            Self::Linted { slot, warnings } if warnings.is_empty() => write!(f, "{slot}: a new build passed the lint"),
+            Self::Linted { slot, warnings } => write!(f, "{slot}: note: {}", warnings.join("; ")),
+            Self::Opened { slot, generation } => write!(f, "{slot}: generation {generation} is mapped and verified"),
+            Self::Created { slot, generation } => write!(f, "{slot}: generation {generation} is made"),
+            Self::Staged { slot, generation } => {
+                write!(f, "{slot}: generation {generation} is staged; it waits for its owner's `sync`")
+            }
+            Self::Superseded { slot, generation } => {
+                write!(f, "{slot}: generation {generation} was replaced by a newer build before it served")
+            }
+            Self::Swapped(report) => report.fmt(f),
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::Straggling {
+                slot,
+                generation,
+                holders,
+            } => write!(
+                f,
+                "{slot}: generation {generation} serves no more, but is still held by {}; it goes when they let go",
+                holders.join(", ")
+            ),
+            Self::Retired(report) => report.fmt(f),
+            Self::Released {
+                slot,
+                generation,
+                report,
+            } => write!(
+                f,
+                "{slot}: generation {generation} is gone after all: image proven unmapped ({report})"
+            ),
+            Self::CallFailed { error, .. } => write!(f, "call failed: {error}"),
+            Self::ThreadPanicked {
+                slot,
+                generation,
+                message,
+            } => write!(f, "{slot}: a thread of generation {generation} panicked: {message}"),
+            Self::FolderMissing { path } => write!(
+                f,
+                "the folder {} is not there; it is taken up as soon as it appears",
+                path.display()
+            ),
+            Self::FolderBack { path } => write!(f, "the folder {} is there; its plugins are taken up", path.display()),
+            Self::ShutDown => write!(f, "the host lets go of everything"),
+            Self::Lagged { missed } => write!(f, "({missed} events came too fast to be told)"),
+        }
+    }
+}
+
+impl Display for ReloadReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: generation {} ", self.slot, self.generation)?;
+        match self.replaced {
+            Some(old) => write!(f, "took over from {old}")?,
+            None => write!(f, "is loaded")?,
+        }
+        write!(f, " in {}", Readable(self.total))?;
+        if let Some(bytes) = self.state_bytes {
+            write!(f, ", with {bytes} bytes of state")?;
+        }
+        let mut parts: Vec<String> = self.steps.iter().map(|(step, took)| format!("{step} {}", took.as_micros())).collect();
+        // What no step accounts for is the wait for a claimed slot's owner, or for the calls into a shared one with state.
+        let wait = self.total.saturating_sub(self.steps.iter().map(|(_, took)| *took).sum());
+        if self.replaced.is_some() && wait > Duration::from_micros(20) {
+            parts.push(format!("waiting {}", wait.as_micros()));
+        }
+        write!(f, " ({}; in µs)", parts.join(", "))
+    }
+}
+
+impl Display for RetireReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: generation {}", self.slot, self.generation)?;
+        if !self.served {
+            write!(f, ", which never served,")?;
+        }
+        match &self.outcome {
+            Outcome::Unmapped(report) => {
+                write!(f, " is gone: image proven unmapped (")?;
+                if self.served {
+                    write!(f, "its last holder let go after {}, ", Readable(self.held))?;
+                }
+                write!(f, "{report})")?;
+            }
+            Outcome::Quarantined(reason) => write!(f, " has ended, but its image stays mapped: {reason}")?,
+        }
+        for (hook, error) in [("stop", &self.stop_error), ("drop", &self.destroy_error)] {
+            if let Some(error) = error {
+                write!(f, "\n  its `{hook}` ended badly: {error}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Display for UnloadReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "unloaded in {}", Readable(self.close + self.prove))?;
+        if self.thread_locals_skipped > 0 {
+            write!(f, "; left: {} thread-local value(s) of threads that live on", self.thread_locals_skipped)?;
+        }
+        if self.file_bytes_left > 0 {
+            write!(f, "; left: {} bytes of mapped files", self.file_bytes_left)?;
+        }
+        Ok(())
+    }
+}
+
+/// With as many digits as a person reads.
+struct Readable(Duration);
+
+impl Display for Readable {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs_f64() {
+            long if long >= 10.0 => write!(f, "{long:.0} s"),
+            long if long >= 1.0 => write!(f, "{long:.1} s"),
+            middle if middle >= 0.01 => write!(f, "{:.0} ms", middle * 1e3),
+            middle if middle >= 0.001 => write!(f, "{:.1} ms", middle * 1e3),
+            short => write!(f, "{:.0} µs", short * 1e6),
+        }
+    }
+}
+
+fn name(path: &Path) -> impl Display {
+    path.file_name().unwrap_or(path.as_os_str()).display()
+}
