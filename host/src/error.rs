@@ -42,6 +42,9 @@ pub enum Cause {
     /// A hook of the plugin refused.
     #[error("{}", HookWords(*.0, .1))]
     Hook(Hook, HookError),
+    /// The host itself failed while it loaded the file.
+    #[error("the host panicked while it loaded the file")]
+    Bug,
     /// Calls into the old generation did not come back in time for the state to be handed over.
     #[error("calls into the serving generation did not come back within {0:?}, so its state could not be handed over")]
     Busy(Duration),
@@ -90,6 +93,7 @@ impl Cause {
             Self::Hook(Hook::Restore, _) => {
                 "give new fields of the state #[serde(default)], and keep the names and types of those that stay"
             }
+            Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",
             Self::Busy(_) => "let calls return, or raise the host's drain_deadline; the artifact can be published again",
         }
         .to_owned()
@@ -97,7 +101,23 @@ impl Cause {
 
     /// Whether the same bytes would fail again, whatever else changes.
     pub(crate) fn is_of_the_bytes(&self) -> bool {
-        !matches!(self, Self::Stage(_) | Self::Busy(_) | Self::Hook(Hook::Snapshot, _))
+        !matches!(
+            self,
+            Self::Stage(_) | Self::Bug | Self::Busy(_) | Self::Hook(Hook::Snapshot, _)
+        )
+    }
+}
+
+impl Refusal {
+    pub(crate) fn of_a_bug(path: PathBuf) -> Self {
+        Self {
+            slot: None,
+            candidate: None,
+            serving: None,
+            path,
+            step: Step::Notice,
+            cause: Arc::new(Cause::Bug),
+        }
     }
 }
 
@@ -171,7 +191,7 @@ impl fmt::Display for NoSlot<'_> {
             known => write!(f, "there are {}", known.join(", "))?,
         }
         match self.1 {
-            [] => write!(f, "; publish a plugin of this name (`cargo xtask build-plugin NAME`)"),
+            [] => write!(f, "; build a plugin whose package has this name, and publish it"),
             refusals => {
                 write!(f, ", and this was refused:")?;
                 let indented = |refusal: &Refusal| refusal.to_string().replace('\n', "\n  ");

@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use std::{
     collections::VecDeque,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -284,7 +285,18 @@ impl Log {
     }
 
     pub(crate) fn push(&self, event: Event) {
-        trace(&event);
+        self.trace(&event);
+        self.append(event);
+    }
+
+    /// Tells the embedder's subscriber. It runs here, on the host's own threads: its panic is not to end them, and it may call
+    /// the host, so no lock is held.
+    pub(crate) fn trace(&self, event: &Event) {
+        let _ = catch_unwind(AssertUnwindSafe(|| trace(event)));
+    }
+
+    /// Tells the streams. May be called with a slot's lock held, so that what follows from the event is told after it.
+    pub(crate) fn append(&self, event: Event) {
         let mut history = self.0.history.lock();
         if history.records.len() == KEPT {
             history.records.pop_front();

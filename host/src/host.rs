@@ -28,15 +28,19 @@ use std::{
 /// # use reslot::Host;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let host = Host::builder().watch("target/reslot/plugins").build()?;
-/// for record in host.events() {
-///     println!("{:?}", record.event);
-/// }
+/// // A stream waits for the next event as long as the host lives: it wants a thread of its own, or `try_recv`.
+/// let events = host.events();
+/// std::thread::spawn(move || events.for_each(|record| println!("{}", record.event)));
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// Dropping it ends the watch and the reloads, and unloads every generation that nobody holds; those that are still held go
-/// when their holders do. It waits for that only as long as the drain deadline.
+/// Dropping it ends the watch, waits for a reload that is under way, and unloads every generation that nobody holds. For those
+/// that a view still holds it waits as long as the drain deadline, names the holders in [`Event::Straggling`], and leaves them: they
+/// go when their holders do. So drop a thread's [`Reader`] and what [`Slot::load`] answered before the host. Claims are not waited
+/// for: they go on working, and their images go with them.
+///
+/// [`Event::Straggling`]: crate::Event::Straggling
 pub struct Host {
     inner: Arc<Inner>,
     watch: Option<Watch>,
@@ -111,11 +115,10 @@ impl Host {
     pub fn load(&self, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
         let (answer, outcome) = mpsc::channel();
         let path = path.into();
+        let asked = path.clone();
         let sent = self.inner.reload.send(ReloadMessage::Load { path, answer });
-        match sent.ok().and_then(|()| outcome.recv().ok()) {
-            Some(outcome) => outcome,
-            None => unreachable!("the reload thread lives as long as its host"),
-        }
+        let outcome = sent.ok().and_then(|()| outcome.recv().ok());
+        outcome.unwrap_or_else(|| Err(Refusal::of_a_bug(asked)))
     }
 
     /// How many images are mapped, and how many of them quarantined.
@@ -165,17 +168,22 @@ impl Host {
             .ok_or_else(|| self.inner.unknown(name))
     }
 
+    /// The current generation, if it has the interface. The slot is known to have one, unless the host is just going.
     fn bind<I: ?Sized + Interface>(&self, name: &str, state: &mut SlotState) -> Result<Arc<Generation>, SlotError> {
+        let Some(current) = state.current.as_ref().map(|current| current.generation.clone()) else {
+            return Err(SlotError::Unknown {
+                name: name.to_owned(),
+                known: Vec::new(),
+                refusals: Vec::new(),
+            });
+        };
         state
             .bind(Described::from(I::DESCRIPTION))
             .map_err(|differences| SlotError::Interface {
                 name: name.to_owned(),
                 differences,
             })?;
-        match &state.current {
-            Some(current) => Ok(current.generation.clone()),
-            None => Err(self.inner.unknown(name)),
-        }
+        Ok(current)
     }
 }
 
@@ -186,14 +194,15 @@ impl Drop for Host {
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();
         }
-        self.inner.let_go();
+        let let_go = self.inner.let_go();
         let deadline = Instant::now() + self.inner.drain_deadline;
-        let gone = self.inner.tally.wait_for(self.inner.claimed(), deadline);
+        self.inner.tally.wait_for(self.inner.claimed(), deadline);
+        self.inner.name_holders(&let_go);
         let _ = self.inner.reaper.send(ReaperMessage::End);
         // With claims or views out, the reaper goes on by itself until the last of them has let go.
+        let counts = self.inner.tally.counts();
         if let Some(reaper) = self.reaper.take()
-            && gone
-            && self.inner.claimed() == 0
+            && counts.mapped == counts.quarantined
         {
             let _ = reaper.join();
         }

@@ -20,6 +20,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -91,7 +92,7 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
             Ok(ReloadMessage::Noticed(Notice::Artifact { path, at, .. })) => {
                 host.log.push(Event::Noticed { path: path.clone() });
                 again.remove(&path);
-                take(host, &mut again, &path, at, FIRST_WAIT);
+                survive(|| take(host, &mut again, &path, at, FIRST_WAIT));
             }
             Ok(ReloadMessage::Noticed(Notice::FolderGone { folder, .. })) => {
                 host.log.push(Event::FolderMissing { path: folder });
@@ -101,10 +102,11 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
             }
             Ok(ReloadMessage::Load { path, answer }) => {
                 again.remove(&path);
-                // Nobody waits any more: the file was loaded all the same, and the events say so.
-                let _ = answer.send(load(host, &path));
+                // If nobody waits any more, the file was loaded all the same, and the events say so. If the load panics, the
+                // sender is dropped, and `Host::load` says that.
+                survive(|| drop(answer.send(load(host, &path))));
             }
-            Ok(ReloadMessage::Settle(slot)) => hand_over::settle(host, &slot),
+            Ok(ReloadMessage::Settle(slot)) => survive(|| hand_over::settle(host, &slot)),
             Ok(ReloadMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let now = Instant::now();
@@ -115,11 +117,18 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                     .collect();
                 for path in due {
                     if let Some(Again { wait, noticed, .. }) = again.remove(&path) {
-                        take(host, &mut again, &path, noticed, (wait * 2).min(LONGEST_WAIT));
+                        survive(|| take(host, &mut again, &path, noticed, (wait * 2).min(LONGEST_WAIT)));
                     }
                 }
             }
         }
+    }
+}
+
+/// A panic here is a bug of ours. It must cost the one reload, not all that are to come.
+fn survive(body: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        tracing::error!("a reload panicked; this is a bug in Reslot, please report it with the panic's message");
     }
 }
 

@@ -28,8 +28,10 @@ pub enum Fault {
         /// Return addresses, innermost first, inside the image and below it.
         addresses: Vec<usize>,
     },
-    /// The view was taken before the slot existed: take a new one.
+    /// The view was taken before the slot existed, or belongs to another host: take a new one.
     Vacant,
+    /// The host was dropped. Views and claims that were taken before go on working.
+    HostEnded,
 }
 
 impl CallError {
@@ -81,6 +83,7 @@ impl fmt::Display for CallError {
                     None => Ok(()),
                 }
             }
+            Fault::HostEnded => write!(f, "slot {slot:?}: `{method}` was called, but the slot's host was dropped"),
             Fault::Vacant => write!(
                 f,
                 "slot {slot:?}: `{method}` was called through a view that is older than the slot; take a new view"

@@ -52,8 +52,9 @@ impl Header {
 pub struct Root {
     /// The manifest as mapped, to be compared with the one that was linted.
     pub manifest: extern "C" fn() -> RSlice<'static, u8>,
-    /// Hands over the host's functions; called once, before anything else.
-    pub initialise: unsafe extern "C" fn(host: HostTableRef, token: *const ()),
+    /// Hands over the host's functions; called once, before anything else. Answers how many requests of static constructors
+    /// went to libc before, and tie the image to it.
+    pub initialise: unsafe extern "C" fn(host: HostTableRef, token: *const ()) -> usize,
     /// The interface's function table.
     pub table: extern "C" fn() -> *const (),
     /// Makes an instance.
@@ -161,8 +162,8 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         RSlice::from_slice(T::MANIFEST)
     }
 
-    unsafe extern "C" fn initialise(host: HostTableRef, token: *const ()) {
-        crate::inside::install(host, token);
+    unsafe extern "C" fn initialise(host: HostTableRef, token: *const ()) -> usize {
+        crate::inside::install(host, token)
     }
 
     extern "C" fn table() -> *const () {

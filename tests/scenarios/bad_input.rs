@@ -516,16 +516,16 @@ fn name_that_no_slot_has_is_refused_with_those_there_are() {
     let serving = Serving::new();
     let error = serving.host.claim::<dyn Counter>("caunter").unwrap_err();
     assert!(
-        error
-            .to_string()
-            .starts_with("no slot \"caunter\": there are counter; publish"),
+        error.to_string().starts_with("no slot \"caunter\": there are counter; build"),
         "{error}"
     );
     assert!(serving.host.slot::<dyn Probe>("").is_err());
     let empty = Host::builder().build().unwrap();
     let error = empty.claim::<dyn Counter>("counter").unwrap_err();
     assert!(
-        error.to_string().contains("nothing is loaded; publish a plugin of this name"),
+        error
+            .to_string()
+            .contains("nothing is loaded; build a plugin whose package has this name"),
         "{error}"
     );
 }
@@ -546,7 +546,7 @@ fn refusal_that_was_mended_is_not_told_again() {
     assert!(
         error
             .to_string()
-            .starts_with("no slot \"third\": there are counter, probe; publish"),
+            .starts_with("no slot \"third\": there are counter, probe; build"),
         "{error}"
     );
     assert!(serving.host.slots().iter().any(|slot| slot.path.as_ref() == Some(&path)));

@@ -101,7 +101,7 @@ fn view_and_slot_outlive_their_host() {
     // What is held goes on; what is asked for anew is not there.
     assert_eq!(view.get(&slot).add(1).unwrap(), 6);
     assert_eq!(view.get(&slot).label().unwrap(), "unnamed");
-    assert!(matches!(slot.load().add(1).unwrap_err().fault(), Fault::Vacant));
+    assert!(matches!(slot.load().add(1).unwrap_err().fault(), Fault::HostEnded));
     assert_eq!(mapped_copies(&private), 1);
     reader.release();
     wait_for_unmapped(&mut events, "shared-counter", 1);

@@ -3,7 +3,9 @@
 use reslot::{Event, Events, Host, Outcome, Record, Refusal, RetireReport, mapped_copies};
 use reslot_tests::Folder;
 use std::{
-    fs,
+    cell::Cell,
+    ffi::CString,
+    fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -110,4 +112,53 @@ pub fn publish(path: &Path, bytes: &[u8]) {
     let new = path.with_extension("tmp");
     fs::write(&new, bytes).expect("the folder is writable");
     fs::rename(&new, path).expect("the folder is writable");
+}
+
+/// A gate at which a fixture waits (see `fixture_interfaces::wait_at_gate`): two named pipes, one by which it tells that it is
+/// there, one by which it is let through.
+pub struct Gate {
+    reached: PathBuf,
+    gate: PathBuf,
+    is_reached: Cell<bool>,
+}
+
+impl Gate {
+    /// Puts it up, shut.
+    pub fn new(name: &str) -> Self {
+        let gate = std::env::temp_dir().join(format!("reslot-gate-{}-{name}", std::process::id()));
+        let reached = gate.with_extension("reached");
+        for path in [&reached, &gate] {
+            let text = CString::new(path.as_os_str().as_encoded_bytes()).expect("a path");
+            // SAFETY: a C string.
+            assert_eq!(unsafe { libc::mkfifo(text.as_ptr(), 0o600) }, 0, "{path:?}");
+        }
+        let is_reached = Cell::new(false);
+        Self {
+            reached,
+            gate,
+            is_reached,
+        }
+    }
+
+    /// Waits until somebody waits there.
+    pub fn wait_until_reached(&self) {
+        if !self.is_reached.replace(true) {
+            // Opens when the other end does.
+            drop(File::open(&self.reached).expect("the pipe is there"));
+        }
+    }
+
+    /// Lets whoever waits, or comes, go on.
+    pub fn open(&self) {
+        self.wait_until_reached();
+        drop(OpenOptions::new().write(true).open(&self.gate).expect("the pipe is there"));
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        for path in [&self.reached, &self.gate] {
+            let _ = fs::remove_file(path);
+        }
+    }
 }

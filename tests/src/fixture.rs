@@ -46,9 +46,15 @@ impl Fixture {
     /// If the fixture carries no stamp.
     pub fn stamped(&self, stamp: u64) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
-        let at = bytes.windows(MARK.len()).position(|window| window == MARK);
-        let at = at.expect("the fixture carries a stamp") + MARK.len();
-        bytes[at..at + DIGITS].copy_from_slice(format!("{stamp:010}").as_bytes());
+        let marks: Vec<usize> = bytes
+            .windows(MARK.len())
+            .enumerate()
+            .filter_map(|(at, window)| (window == MARK).then_some(at + MARK.len()))
+            .collect();
+        assert!(!marks.is_empty(), "the fixture carries a stamp");
+        for at in marks {
+            bytes[at..at + DIGITS].copy_from_slice(format!("{stamp:010}").as_bytes());
+        }
         bytes
     }
 

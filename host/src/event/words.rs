@@ -19,17 +19,27 @@ impl Display for Event {
                 name(path)
             ),
             Self::StillRefused { path, .. } => {
-                write!(f, "{}: still the content that was refused before; not tried again", name(path))
+                write!(
+                    f,
+                    "{}: still the content that was refused before; not tried again",
+                    name(path)
+                )
             }
             Self::Linted { slot, warnings } if warnings.is_empty() => write!(f, "{slot}: a new build passed the lint"),
             Self::Linted { slot, warnings } => write!(f, "{slot}: note: {}", warnings.join("; ")),
             Self::Opened { slot, generation } => write!(f, "{slot}: generation {generation} is mapped and verified"),
             Self::Created { slot, generation } => write!(f, "{slot}: generation {generation} is made"),
             Self::Staged { slot, generation } => {
-                write!(f, "{slot}: generation {generation} is staged; it waits for its owner's `sync`")
+                write!(
+                    f,
+                    "{slot}: generation {generation} is staged; it waits for its owner's `sync`"
+                )
             }
             Self::Superseded { slot, generation } => {
-                write!(f, "{slot}: generation {generation} was replaced by a newer build before it served")
+                write!(
+                    f,
+                    "{slot}: generation {generation} was replaced by a newer build before it served"
+                )
             }
             Self::Swapped(report) => report.fmt(f),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
@@ -80,7 +90,11 @@ impl Display for ReloadReport {
         if let Some(bytes) = self.state_bytes {
             write!(f, ", with {bytes} bytes of state")?;
         }
-        let mut parts: Vec<String> = self.steps.iter().map(|(step, took)| format!("{step} {}", took.as_micros())).collect();
+        let mut parts: Vec<String> = self
+            .steps
+            .iter()
+            .map(|(step, took)| format!("{step} {}", took.as_micros()))
+            .collect();
         // What no step accounts for is the wait for a claimed slot's owner, or for the calls into a shared one with state.
         let wait = self.total.saturating_sub(self.steps.iter().map(|(_, took)| *took).sum());
         if self.replaced.is_some() && wait > Duration::from_micros(20) {
@@ -119,7 +133,11 @@ impl Display for UnloadReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "unloaded in {}", Readable(self.close + self.prove))?;
         if self.thread_locals_skipped > 0 {
-            write!(f, "; left: {} thread-local value(s) of threads that live on", self.thread_locals_skipped)?;
+            write!(
+                f,
+                "; left: {} thread-local value(s) of threads that live on",
+                self.thread_locals_skipped
+            )?;
         }
         if self.file_bytes_left > 0 {
             write!(f, "; left: {} bytes of mapped files", self.file_bytes_left)?;

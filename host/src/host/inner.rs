@@ -188,20 +188,39 @@ impl Inner {
         slots.iter().filter(|record| record.lock().mode == Mode::Claimed).count()
     }
 
-    /// The host goes: it holds nothing any more.
-    pub(super) fn let_go(&self) {
+    /// The host goes: it holds nothing any more. Answers what it let go of.
+    pub(super) fn let_go(&self) -> Vec<Weak<Generation>> {
         self.log.push(Event::ShutDown);
-        let slots = self.slots.read().clone();
-        for record in slots {
+        let mut let_go = Vec::new();
+        for record in self.slots.read().clone() {
             let mut state = record.lock();
+            state.gone = true;
             let (current, staged) = (state.current.take(), state.staged.take());
+            let claimed = state.mode == Mode::Claimed;
             record.has_staged.store(false, Ordering::Relaxed);
+            record.vacant.host_ended();
             self.publish(record.index, record.id, None);
             drop(state);
             if let Some(current) = &current {
                 current.generation.retire();
+                if !claimed {
+                    let_go.push(Arc::downgrade(&current.generation));
+                }
             }
             drop((current, staged));
+        }
+        let_go
+    }
+
+    /// Names who still holds what the host has let go of.
+    pub(super) fn name_holders(&self, let_go: &[Weak<Generation>]) {
+        let view = self.view_number.load(Ordering::Acquire);
+        for generation in let_go.iter().filter_map(Weak::upgrade) {
+            self.log.push(Event::Straggling {
+                slot: generation.slot().clone(),
+                generation: generation.number(),
+                holders: self.holders_older_than(view),
+            });
         }
     }
 }

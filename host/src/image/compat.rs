@@ -4,7 +4,7 @@
 mod difference;
 
 pub use self::difference::{Difference, Place, Side, Step};
-use super::manifest::{Field, Interface, Kind, Method, Shape, Type, Variant};
+use super::manifest::{Field, Interface, Kind, Method, Receiver, Shape, Type, Variant};
 
 /// Compares the interface that the host was compiled with to the one that the plugin was compiled with. The answer holds every
 /// difference, in the order of the host's methods.
@@ -50,6 +50,15 @@ impl Comparison {
             let (host, plugin) = ((host.major, host.minor), (plugin.major, plugin.minor));
             // Another major version is another contract: that its methods differ is no news.
             return self.found.push(Difference::Major { at, name, host, plugin });
+        }
+        if host.methods.iter().all(|method| method.receiver == Receiver::Ref) {
+            let added = plugin.methods.iter().filter(|method| method.since.is_some());
+            for method in added.filter(|method| method.receiver == Receiver::RefMut) {
+                self.found.push(Difference::NotShared {
+                    at: self.at(),
+                    method: method.name.clone(),
+                });
+            }
         }
         self.not_at_end(&host.methods, Side::Host);
         self.not_at_end(&plugin.methods, Side::Plugin);

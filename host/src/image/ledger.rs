@@ -12,7 +12,7 @@
 
 use parking_lot::{Condvar, Mutex};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     ffi::c_void,
     sync::{
@@ -52,6 +52,13 @@ struct State {
     mappings: BTreeMap<usize, usize>,
     destructors_run: u64,
     destructors_skipped: u64,
+}
+
+impl State {
+    /// Nothing of the image runs, but for callers of the host's.
+    fn is_quiet(&self) -> bool {
+        self.threads.is_empty() && self.running == 0
+    }
 }
 
 /// What one thread holds for the image.
@@ -149,21 +156,22 @@ impl Ledger {
     }
 
     pub(super) fn value(&self, key: u32) -> *mut c_void {
-        let Some(thread) = ThisThread::number() else {
-            return std::ptr::null_mut();
-        };
+        let thread = ThisThread::number();
         let state = self.state.lock();
         let value = state.entries.get(&thread).and_then(|entries| entries.values.get(&key));
         value.map_or(std::ptr::null_mut(), |value| value.0)
     }
 
-    /// A thread of the image is about to be started: from here on the image stays.
-    pub(super) fn thread_starts(&self) -> u64 {
+    /// A thread of the image is about to be started: from here on the image stays. `None` if the image is being closed.
+    pub(super) fn thread_starts(&self) -> Option<u64> {
         let mut state = self.state.lock();
+        if state.closed {
+            return None;
+        }
         let thread = state.next_thread;
         state.next_thread += 1;
         state.threads.insert(thread, OwnThread { tid: None, number: None });
-        thread
+        Some(thread)
     }
 
     pub(super) fn thread_runs(&self, thread: u64) {
@@ -171,7 +179,7 @@ impl Ledger {
         let tid = unsafe { libc::gettid() };
         if let Some(own) = self.state.lock().threads.get_mut(&thread) {
             own.tid = Some(tid);
-            own.number = ThisThread::number();
+            own.number = Some(ThisThread::number());
         }
     }
 
@@ -179,7 +187,7 @@ impl Ledger {
         let quiet = {
             let mut state = self.state.lock();
             state.threads.remove(&thread);
-            state.threads.is_empty()
+            state.is_quiet()
         };
         self.changed.notify_all();
         if quiet {
@@ -188,7 +196,7 @@ impl Ledger {
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        self.state.lock().threads.is_empty()
+        self.state.lock().is_quiet()
     }
 
     pub(super) fn mapped(&self, address: usize, len: usize) {
@@ -218,12 +226,7 @@ impl Ledger {
 
     pub(super) fn panicked(&self, report: super::PanicReport) {
         let here = ThisThread::number();
-        let own = self
-            .state
-            .lock()
-            .threads
-            .values()
-            .any(|thread| here.is_some() && thread.number == here);
+        let own = self.state.lock().threads.values().any(|thread| thread.number == Some(here));
         if own {
             (self.on_thread_panic)(report);
         } else {
@@ -250,13 +253,18 @@ impl Ledger {
                 state = self.state.lock();
                 continue;
             }
-            let values = std::mem::take(&mut entries.values);
-            if values.is_empty() || rounds == KEY_ROUNDS {
+            if entries.values.is_empty() || rounds == KEY_ROUNDS {
                 state.entries.remove(&thread);
                 break;
             }
             rounds += 1;
-            for (key, value) in values {
+            // One at a time: a destructor may free another key's value and set that key to null.
+            let keys: Vec<u32> = entries.values.keys().copied().collect();
+            for key in keys {
+                let entries = state.entries.get_mut(&thread);
+                let Some(value) = entries.and_then(|entries| entries.values.remove(&key)) else {
+                    continue;
+                };
                 let Some(Some(destructor)) = state.keys.get(&key).copied() else {
                     continue;
                 };
@@ -268,8 +276,12 @@ impl Ledger {
             }
         }
         state.running -= 1;
+        let quiet = state.is_quiet();
         drop(state);
         self.changed.notify_all();
+        if quiet {
+            (self.when_quiet)(self.id);
+        }
     }
 
     /// Closes the account if nothing of the image runs any more, waiting until `deadline` for what does.
@@ -277,13 +289,11 @@ impl Ledger {
     /// # Errors
     /// The names of the threads that still run in the image.
     pub(crate) fn close(&self, deadline: Instant) -> Result<Closed, Vec<String>> {
-        if let Some(thread) = ThisThread::number() {
-            self.run_destructors(thread);
-        }
+        self.run_destructors(ThisThread::number());
         let mut state = self.state.lock();
-        while !state.threads.is_empty() || state.running > 0 {
+        while !state.is_quiet() {
             if self.changed.wait_until(&mut state, deadline).timed_out() {
-                if state.threads.is_empty() && state.running == 0 {
+                if state.is_quiet() {
                     break;
                 }
                 let mut names: Vec<String> = state.threads.values().map(|thread| thread_name(thread.tid)).collect();
@@ -320,54 +330,63 @@ fn thread_name(tid: Option<i32>) -> String {
 }
 
 /// The calling thread, for ledgers. Its drop is the thread's end; the host's code is never unmapped, so libc may keep it.
+#[derive(Default)]
 struct ThisThread {
-    number: u64,
     ledgers: RefCell<Vec<Weak<Ledger>>>,
+    /// Set on a thread that an image started: the image, and the number by which it counts the thread.
+    own: RefCell<Option<(Arc<Ledger>, u64)>>,
 }
 
 thread_local! {
-    static THIS: ThisThread = ThisThread {
-        number: NEXT_THREAD.fetch_add(1, Ordering::Relaxed),
-        ledgers: RefCell::default(),
-    };
+    static THIS: ThisThread = ThisThread::default();
+    /// The thread's number. Without a destructor, so that it is there until the very end, also for plugin code that the
+    /// thread's own end runs.
+    static NUMBER: u64 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
+    /// The thread is running the destructors of its end: what is registered now is run by them.
+    static ENDING: Cell<bool> = const { Cell::new(false) };
 }
 
 impl ThisThread {
-    /// None when the thread is past its end.
-    fn number() -> Option<u64> {
-        THIS.try_with(|this| this.number).ok()
+    fn number() -> u64 {
+        NUMBER.with(|number| *number)
     }
 
-    /// Makes sure that this thread's end is told to the ledger.
+    /// Makes sure that this thread's end is told to the ledger. `None` when the thread is past its end.
     fn enlist(ledger: &Arc<Ledger>) -> Option<u64> {
-        THIS.try_with(|this| {
-            let mut ledgers = this.ledgers.try_borrow_mut().ok()?;
+        let enlisted = THIS.try_with(|this| {
+            let mut ledgers = this.ledgers.borrow_mut();
             if !ledgers.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ledger))) {
                 ledgers.retain(|known| known.strong_count() > 0);
                 ledgers.push(Arc::downgrade(ledger));
             }
-            Some(this.number)
-        })
-        .ok()
-        .flatten()
+        });
+        // While its destructors run, the ledger whose turn it is looks again until nothing is left.
+        (enlisted.is_ok() || ENDING.get()).then(Self::number)
     }
 }
 
 impl Drop for ThisThread {
     fn drop(&mut self) {
+        ENDING.set(true);
         for ledger in self.ledgers.take() {
             if let Some(ledger) = ledger.upgrade() {
-                ledger.run_destructors(self.number);
+                ledger.run_destructors(Self::number());
             }
+        }
+        ENDING.set(false);
+        if let Some((ledger, thread)) = self.own.take() {
+            ledger.run_destructors(Self::number());
+            ledger.thread_ended(thread);
         }
     }
 }
 
-/// Runs, at once, what the calling thread holds for an image; for the image's own threads, at their end.
-pub(super) fn end_of_own_thread(ledger: &Ledger) {
-    if let Some(thread) = ThisThread::number() {
-        ledger.run_destructors(thread);
-    }
+/// Has the end of the calling thread, however it comes (`pthread_exit` passes by the frames), told to the image that started
+/// it. After that no code of the image runs on it any more.
+pub(super) fn begin_own_thread(ledger: Arc<Ledger>, thread: u64) {
+    ledger.thread_runs(thread);
+    let told = THIS.try_with(|this| *this.own.borrow_mut() = Some((ledger, thread)));
+    debug_assert!(told.is_ok(), "a thread that begins has its thread-locals");
 }
 
 #[cfg(test)]

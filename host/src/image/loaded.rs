@@ -2,10 +2,11 @@
 //! second: the list cannot mistake a data mapping for an image, and the maps cannot be out of step with the kernel.
 
 use std::{
-    ffi::{CStr, c_int, c_void},
+    collections::BTreeSet,
+    ffi::{CStr, OsStr, c_int, c_void},
     ops::Range,
     os::unix::ffi::OsStrExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Where an object of the loader's list lies.
@@ -26,11 +27,20 @@ pub(super) fn find(path: &Path) -> Option<Mapped> {
     found
 }
 
+/// The paths of everything in the loader's list.
+pub(super) fn names() -> BTreeSet<PathBuf> {
+    let mut names = BTreeSet::new();
+    each(&mut |name, _| {
+        names.insert(PathBuf::from(OsStr::from_bytes(name.to_bytes())));
+    });
+    names
+}
+
 /// How many objects in the loader's list lie in this folder or below it: what tests and users count.
 pub fn mapped_copies(folder: &Path) -> usize {
     let mut count = 0;
     each(&mut |name, _| {
-        let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        let path = Path::new(OsStr::from_bytes(name.to_bytes()));
         count += usize::from(path.starts_with(folder));
     });
     count
@@ -64,19 +74,30 @@ fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {
     unsafe { libc::dl_iterate_phdr(Some(step), (&raw mut visit).cast()) };
 }
 
-/// Whether any *executable* mapping of the file at `path` overlaps a range: the second witness. Something else may have been
-/// mapped there since, so the range alone proves nothing.
-pub(super) fn executable_mapping_of(path: &Path) -> bool {
-    let Ok(maps) = std::fs::read("/proc/self/maps") else {
-        return false;
-    };
-    maps.split(|byte| *byte == b'\n').any(|line| {
+/// Whether there is any *executable* mapping of the file at `path`: the second witness. (Something else may have been mapped at
+/// the old addresses since, so they alone prove nothing.)
+pub(super) fn executable_mapping_of(path: &Path) -> std::io::Result<bool> {
+    let maps = std::fs::read("/proc/self/maps")?;
+    let found = maps.split(|byte| *byte == b'\n').any(|line| {
         let mut words = line.splitn(2, |byte| *byte == b' ');
         let (_, rest) = (words.next(), words.next().unwrap_or_default());
         rest.get(2) == Some(&b'x') && contains(rest, path.as_os_str().as_bytes())
-    })
+    });
+    Ok(found)
 }
 
 fn contains(line: &[u8], path: &[u8]) -> bool {
     line.windows(path.len()).any(|window| window == path)
+}
+
+/// The signals whose handlers lie in a range.
+pub(super) fn signal_handlers_in(range: &Range<usize>) -> Vec<i32> {
+    let in_range = |signal: &i32| {
+        // SAFETY: an all-zero sigaction is a valid value to be overwritten.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: only asks; what the number does not name is answered with an error.
+        let known = unsafe { libc::sigaction(*signal, std::ptr::null(), &raw mut action) } == 0;
+        known && range.contains(&action.sa_sigaction)
+    };
+    (1..=64).filter(in_range).collect()
 }

@@ -10,7 +10,12 @@ use super::{
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, StableAbi};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    mem::ManuallyDrop,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Why a linted copy could not become an image. In each case it was closed again.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,13 @@ pub enum OpenError {
     /// The mapped root has another layout than the host's.
     #[error("the layout of its root differs from the host's: {0}")]
     Layout(String),
+    /// A static constructor made pthread keys or threads. libc would call into the image when a thread ends, so it stays
+    /// mapped.
+    #[error(
+        "its static constructors made {0} pthread key(s) with a destructor or thread(s), before they could be told from the \
+         process's own; it stays mapped, because libc holds pointers into it"
+    )]
+    EarlyRegistrations(usize),
     /// The image is not the artifact that was linted.
     #[error("the mapped manifest is not the one that was linted")]
     OtherManifest,
@@ -37,6 +49,7 @@ pub enum OpenError {
 pub(crate) struct Image {
     pub(super) library: Option<Library>,
     pub(super) staged: StagedFile,
+    pub(super) mapped: Mapped,
     pub(super) ledger: Arc<Ledger>,
     root: RootRef,
     /// What the artifact says of itself.
@@ -48,10 +61,11 @@ unsafe impl Send for Image {}
 // SAFETY: as above; every function of the root is called with the exclusion that its own contract asks for.
 unsafe impl Sync for Image {}
 
-/// An image that is mapped but not yet verified. Dropping it closes the library: none of its functions has been called.
+/// An image that is mapped but not yet verified. Its static constructors have run, and until it has told what they did it may
+/// not be closed: dropping it leaves it mapped.
 pub(crate) struct Opened {
-    library: Library,
-    staged: StagedFile,
+    library: ManuallyDrop<Library>,
+    staged: ManuallyDrop<StagedFile>,
     mapped: Mapped,
 }
 
@@ -61,10 +75,13 @@ impl Opened {
         if loaded::find(staged.path()).is_some() {
             return Err(OpenError::AlreadyMapped(staged.path().to_owned()));
         }
+        let before = loaded::names();
         // SAFETY: static constructors of the artifact run here. That it was built with our SDK, for this target and
         // toolchain, was linted; what its constructors do is its author's responsibility, as with any dependency.
         let library = unsafe { Library::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|error| OpenError::Loader(loader_words(error)))?;
+        keep_dependencies(&before, staged.path());
+        let (library, staged) = (ManuallyDrop::new(library), ManuallyDrop::new(staged));
         let mapped = loaded::find(staged.path()).ok_or(OpenError::Root("the loader does not list the new image"))?;
         Ok(Self { library, staged, mapped })
     }
@@ -94,14 +111,33 @@ impl Opened {
         }
         // SAFETY: the layout was checked; nothing of the image has run but its static constructors. The token stays valid as
         // long as the image is mapped: `Image` keeps the ledger, and what could not be unmapped keeps the `Image`.
-        unsafe { root.initialise()(services::TABLE, services::token(&ledger)) };
+        let early = unsafe { root.initialise()(services::TABLE, services::token(&ledger)) };
+        if early > 0 {
+            // The image stays and has the token, so the ledger stays, too.
+            std::mem::forget(ledger);
+            return Err(OpenError::EarlyRegistrations(early));
+        }
         Ok(Image {
-            library: Some(self.library),
-            staged: self.staged,
+            library: Some(ManuallyDrop::into_inner(self.library)),
+            staged: ManuallyDrop::into_inner(self.staged),
+            mapped: self.mapped,
             ledger,
             root,
             manifest: Arc::new(manifest),
         })
+    }
+}
+
+/// Libraries that came with the image stay for good. The replaced symbols do not reach into them: whatever they have left with
+/// libc (keys, threads, handlers) would be called after they were unmapped together with the only image that needed them.
+fn keep_dependencies(before: &BTreeSet<PathBuf>, image: &Path) {
+    for path in loaded::names().difference(before).filter(|path| *path != image) {
+        tracing::warn!(library = %path.display(), "a library that only a plugin needs was loaded; it stays mapped for good");
+        let flags = RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+        // SAFETY: it is loaded already, so no constructor runs; the flag only keeps it.
+        if let Ok(kept) = unsafe { Library::open(Some(path), flags) } {
+            std::mem::forget(kept);
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! for ever if it never is. So whoever can call in here with a token, code of that image, finds its ledger alive.
 
 use super::{
-    ledger::{Destructor, Ledger, end_of_own_thread},
+    ledger::{Destructor, Ledger, begin_own_thread},
     panics::PanicReport,
 };
 use reslot_plugin_api::__private::{HostTable, HostTableRef, PanicRecord, WithMetadata};
@@ -79,11 +79,13 @@ unsafe extern "C" fn get_specific(token: *const (), key: u32) -> *mut () {
     unsafe { ledger(token) }.value(key).cast()
 }
 
+type Body = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
 /// What a thread of an image begins with.
 struct Start {
     ledger: Arc<Ledger>,
     thread: u64,
-    body: extern "C" fn(*mut c_void) -> *mut c_void,
+    body: Body,
     argument: *mut c_void,
 }
 
@@ -95,20 +97,21 @@ unsafe extern "C" fn thread_create(
     argument: *mut (),
 ) -> i32 {
     // SAFETY: called from the image; pthread_create's caller passes a start routine of this signature.
-    let (ledger, body) = unsafe {
-        let body = transmute::<*const (), extern "C" fn(*mut c_void) -> *mut c_void>(start);
-        (ledger(token), body)
-    };
+    let (ledger, body) = unsafe { (ledger(token), transmute::<*const (), Body>(start)) };
     // Counted before it exists: between here and its first instruction the image must not go.
-    let number = ledger.thread_starts();
+    let Some(number) = ledger.thread_starts() else {
+        return libc::EAGAIN;
+    };
     let start = Box::into_raw(Box::new(Start {
         ledger: ledger.clone(),
         thread: number,
         body,
         argument: argument.cast(),
     }));
+    // SAFETY: the two signatures differ only in whether a forced unwind (pthread_exit) may pass, which libc expects.
+    let first = unsafe { transmute::<Body, extern "C" fn(*mut c_void) -> *mut c_void>(trampoline) };
     // SAFETY: thread and attributes are pthread_create's caller's; the trampoline takes the box.
-    let error = unsafe { libc::pthread_create(thread.cast(), attributes.cast(), trampoline, start.cast()) };
+    let error = unsafe { libc::pthread_create(thread.cast(), attributes.cast(), first, start.cast()) };
     if error != 0 {
         // SAFETY: no thread was made, so the box is still ours.
         drop(unsafe { Box::from_raw(start) });
@@ -117,16 +120,16 @@ unsafe extern "C" fn thread_create(
     error
 }
 
-/// The first and last frame of every thread of an image. It is the host's code, so the thread can leave the image behind
-/// before it ends.
-extern "C" fn trampoline(start: *mut c_void) -> *mut c_void {
-    // SAFETY: made by `thread_create` for this thread.
-    let start = unsafe { Box::from_raw(start.cast::<Start>()) };
-    start.ledger.thread_runs(start.thread);
-    let answer = (start.body)(start.argument);
-    end_of_own_thread(&start.ledger);
-    start.ledger.thread_ended(start.thread);
-    answer
+/// The first frame of every thread of an image. It is the host's code, and it owns nothing while the body runs, so that
+/// `pthread_exit` may unwind through it; what is to be done at the end is a thread-local's drop.
+extern "C-unwind" fn trampoline(start: *mut c_void) -> *mut c_void {
+    let (body, argument) = {
+        // SAFETY: made by `thread_create` for this thread.
+        let start = *unsafe { Box::from_raw(start.cast::<Start>()) };
+        begin_own_thread(start.ledger, start.thread);
+        (start.body, start.argument)
+    };
+    body(argument)
 }
 
 unsafe extern "C" fn map(

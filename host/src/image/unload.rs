@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 pub enum QuarantineReason {
     /// Threads that the plugin started still run its code. The image is unmapped once they end.
     ThreadsRunning(Vec<String>),
+    /// The process's handlers of these signals lie in the image.
+    SignalHandlers(Vec<i32>),
     /// The loader kept it although nothing that the host knows of holds it.
     LoaderKeepsIt(String),
 }
@@ -20,6 +22,10 @@ impl std::fmt::Display for QuarantineReason {
                 f,
                 "threads of the plugin still run: {}; end them in `stop` and the image goes",
                 names.join(", ")
+            ),
+            Self::SignalHandlers(signals) => write!(
+                f,
+                "the handlers of signals {signals:?} point into it; put back the former ones in `stop` and the image goes"
             ),
             Self::LoaderKeepsIt(why) => write!(f, "the loader keeps it: {why}"),
         }
@@ -55,6 +61,10 @@ pub(crate) enum Unloading {
 pub(crate) fn close(mut image: Box<Image>, deadline: Instant) -> Unloading {
     let begun = Instant::now();
     if image.library.is_some() {
+        let signals = loaded::signal_handlers_in(&image.mapped.range);
+        if !signals.is_empty() {
+            return Unloading::Stays(image, QuarantineReason::SignalHandlers(signals));
+        }
         let closed = match image.ledger.close(deadline) {
             Ok(closed) => closed,
             Err(names) => return Unloading::Stays(image, QuarantineReason::ThreadsRunning(names)),
@@ -74,10 +84,7 @@ pub(crate) fn close(mut image: Box<Image>, deadline: Instant) -> Unloading {
                 "its entry is still in the loader's list: another image needs it, or it marked itself as never to be unloaded"
                     .to_owned(),
             ),
-            _ if loaded::executable_mapping_of(image.staged.path()) => {
-                Some("the kernel still lists executable memory of it".to_owned())
-            }
-            _ => None,
+            _ => kernel_knows(&image),
         };
         report.prove = proving.elapsed();
         match why {
@@ -90,8 +97,21 @@ pub(crate) fn close(mut image: Box<Image>, deadline: Instant) -> Unloading {
         }
     }
     // A second look at one that the loader kept.
-    if loaded::find(image.staged.path()).is_none() {
-        return Unloading::Unmapped(UnloadReport::default());
+    let why = match loaded::find(image.staged.path()) {
+        Some(_) => Some("its entry is still in the loader's list".to_owned()),
+        None => kernel_knows(&image),
+    };
+    match why {
+        None => Unloading::Unmapped(UnloadReport::default()),
+        Some(why) => Unloading::Stays(image, QuarantineReason::LoaderKeepsIt(why)),
     }
-    Unloading::Stays(image, QuarantineReason::LoaderKeepsIt("as before".to_owned()))
+}
+
+/// The second witness: why it would not say that the image is gone.
+fn kernel_knows(image: &Image) -> Option<String> {
+    match loaded::executable_mapping_of(image.staged.path()) {
+        Ok(false) => None,
+        Ok(true) => Some("the kernel still lists executable memory of it".to_owned()),
+        Err(error) => Some(format!("the kernel's map cannot be read, so nothing is proven: {error}")),
+    }
 }

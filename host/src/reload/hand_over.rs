@@ -11,6 +11,7 @@ use crate::{
     error::{Cause, Hook, Refusal},
     event::{Event, ReloadReport, Step},
     host::Inner,
+    image::{compat::Difference, lint::LintError},
     slot::{Current, Generation, Mode, SlotRecord, Staged},
 };
 use std::{
@@ -35,6 +36,11 @@ pub(super) fn place(
         clock.lap(Step::Start);
     }
     let mut state = record.lock_settled();
+    if let Err(differences) = state.check(&candidate.instance().image().manifest.interface) {
+        drop(state);
+        let cause = LintError::Interface(differences);
+        return Err(refusal(Some(&record), Some(candidate.number()), path, Step::Swap, cause));
+    }
     let staged = Staged {
         generation: candidate,
         hash,
@@ -46,29 +52,40 @@ pub(super) fn place(
         let generation = staged.generation.number();
         let superseded = state.staged.replace(staged);
         record.has_staged.store(true, Ordering::Relaxed);
-        drop(state);
-        if let Some(superseded) = superseded {
-            host.log.push(Event::Superseded {
-                slot: record.name.clone(),
-                generation: superseded.generation.number(),
-            });
-        }
-        host.log.push(Event::Staged {
+        let event = Event::Staged {
             slot: record.name.clone(),
             generation,
-        });
+        };
+        // Under the lock, which the owner needs for adopting: nobody hears of the adoption before the staging.
+        host.log.append(event.clone());
+        drop(state);
+        host.log.trace(&event);
+        tell_superseded(host, &record, superseded);
         return Ok(LoadOutcome::Staged {
             slot: record.name.clone(),
             generation,
         });
     }
     let moving = record.moving(&mut state);
+    // Left by a claim that was dropped, and older than what comes now.
+    let superseded = state.staged.take();
+    record.has_staged.store(false, Ordering::Relaxed);
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
+    tell_superseded(host, &record, superseded);
     // Plugin code runs here, so no lock is held; `moving` keeps claims out.
     let report = move_on(host, &record, old.as_ref(), staged);
     drop(moving);
     report.map(LoadOutcome::Swapped)
+}
+
+fn tell_superseded(host: &Inner, record: &SlotRecord, superseded: Option<Staged>) {
+    if let Some(superseded) = superseded {
+        host.log.push(Event::Superseded {
+            slot: record.name.clone(),
+            generation: superseded.generation.number(),
+        });
+    }
 }
 
 /// Adopts what was staged for a claim that was dropped.
@@ -79,17 +96,19 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
     }
     record.has_staged.store(false, Ordering::Relaxed);
     let Some(staged) = state.staged.take() else { return };
+    let satisfied = state.check(&staged.generation.instance().image().manifest.interface);
     let moving = record.moving(&mut state);
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
     let hash = staged.hash;
-    if let Err(refusal) = move_on(host, record, old.as_ref(), staged) {
-        if refusal.cause.is_of_the_bytes() {
-            host.remember_refused(hash, refusal.clone());
-        }
-        host.log.push(Event::Refused(refusal));
-    }
+    let outcome = match satisfied {
+        Ok(()) => move_on(host, record, old.as_ref(), staged).map(drop),
+        Err(differences) => Err(no_longer_fits(record, &staged, differences)),
+    };
     drop(moving);
+    if let Err(refusal) = outcome {
+        tell_refused(host, hash, refusal);
+    }
 }
 
 /// An open slot moves on, on the reload thread.
@@ -105,16 +124,10 @@ fn move_on(
         return hand_over(host, record, old, staged, false).map(|(_, report)| report);
     };
     let deadline = Instant::now() + host.drain_deadline;
-    let mut report = None;
-    let answer = old.behind_closed_gate(deadline, || {
-        let (new, told) = hand_over(host, record, Some(old), staged, false)?;
-        report = Some(told);
-        Ok::<_, Refusal>(new)
-    });
-    match (answer, report) {
-        (Some(Ok(_)), Some(report)) => Ok(report),
-        (Some(Err(refusal)), _) => Err(refusal),
-        _ => Err(refusal(
+    let answer = old.behind_closed_gate(deadline, || hand_over(host, record, Some(old), staged, false));
+    match answer {
+        Some(answer) => answer.map(|(_, report)| report),
+        None => Err(refusal(
             Some(record),
             Some(number),
             &path,
@@ -132,22 +145,32 @@ pub(crate) fn hand_over_to_claim(
     staged: Staged,
 ) -> Option<Arc<Generation>> {
     let hash = staged.hash;
-    match hand_over(host, record, Some(old), staged, true) {
-        Ok((new, _)) => {
-            // A view from before the claim may be called again once the claim is dropped: it must find the state.
-            if old.instance().has_state() && new.instance().has_state() {
-                old.succeed(new.clone());
-            }
-            Some(new)
-        }
+    // It may have been staged for an earlier owner, who called it by another interface.
+    let satisfied = record.lock().check(&staged.generation.instance().image().manifest.interface);
+    let outcome = match satisfied {
+        Ok(()) => hand_over(host, record, Some(old), staged, true),
+        Err(differences) => Err(no_longer_fits(record, &staged, differences)),
+    };
+    match outcome {
+        Ok((new, _)) => Some(new),
         Err(refusal) => {
-            if refusal.cause.is_of_the_bytes() {
-                host.remember_refused(hash, refusal.clone());
-            }
-            host.log.push(Event::Refused(refusal));
+            tell_refused(host, hash, refusal);
             None
         }
     }
+}
+
+fn no_longer_fits(record: &SlotRecord, staged: &Staged, differences: Vec<Difference>) -> Refusal {
+    let number = staged.generation.number();
+    let cause = LintError::Interface(differences);
+    refusal(Some(record), Some(number), &staged.path, Step::Swap, cause)
+}
+
+fn tell_refused(host: &Inner, hash: blake3::Hash, refusal: Refusal) {
+    if refusal.cause.is_of_the_bytes() {
+        host.remember_refused(hash, refusal.clone());
+    }
+    host.log.push(Event::Refused(refusal));
 }
 
 /// The three steps, whoever's thread this is. Nobody calls `old` meanwhile if there is state to hand over.
@@ -183,6 +206,10 @@ fn hand_over(
         path: path.clone(),
     };
     let replaced = swap(host, record, current, claimed);
+    // At once, before anything else can go wrong: from here on the state is there, also for calls through old views.
+    if let Some(old) = old.filter(|old| old.instance().has_state() && generation.instance().has_state()) {
+        old.succeed(generation.clone());
+    }
     clock.lap(Step::Swap);
 
     let report = ReloadReport {
@@ -231,6 +258,10 @@ fn start(candidate: &mut Generation) -> Result<(), Cause> {
 fn swap(host: &Inner, record: &SlotRecord, current: Current, claimed: bool) -> Option<Current> {
     let generation = current.generation.clone();
     let mut state = record.lock();
+    if state.gone {
+        // The host let go while the owner was adopting: the owner has it for himself.
+        return None;
+    }
     let replaced = state.current.replace(current);
     if !claimed {
         host.publish(record.index, record.id, Some(generation));

@@ -8,7 +8,6 @@ use crate::{
     host::Inner,
     image::{
         Image, Ledger, Opened,
-        compat::compare,
         lint::{Expectations, LintError, inspect, lint},
         stage::{Source, read_source},
     },
@@ -61,7 +60,9 @@ pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &
     })?;
     let record = host.slot_record(&linted.manifest.name);
     let refuse = |number, step, cause: Cause| refusal(Some(&record), number, path, step, cause);
-    check_contracts(&record, &linted.manifest.interface).map_err(|error| refuse(None, Step::Lint, error.into()))?;
+    // Looked at again before it comes to serve: a caller may ask for another interface meanwhile.
+    let satisfied = record.lock().check(&linted.manifest.interface);
+    satisfied.map_err(|differences| refuse(None, Step::Lint, LintError::Interface(differences).into()))?;
     clock.lap(Step::Lint);
     host.log.push(Event::Linted {
         slot: record.name.clone(),
@@ -107,15 +108,6 @@ fn slot_of_refused(host: &Inner, path: &Path, bytes: &[u8]) -> Option<Arc<SlotRe
         .manifest
         .map(|manifest| host.slot_record(&manifest.name));
     named.or_else(|| host.slot_from(path))
-}
-
-/// An artifact must satisfy every interface by which its slot is called.
-fn check_contracts(record: &SlotRecord, offered: &crate::image::manifest::Interface) -> Result<(), LintError> {
-    let contracts = record.lock().contracts.clone();
-    for contract in contracts {
-        compare(&contract, offered).map_err(LintError::Interface)?;
-    }
-    Ok(())
 }
 
 fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {

@@ -117,10 +117,14 @@ impl Reaper {
                 Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
             };
             match message {
-                Ok(ReaperMessage::Reap(parts)) => self.reap(*parts),
+                Ok(ReaperMessage::Reap(parts)) => {
+                    self.reap(*parts);
+                    self.try_all_again();
+                }
                 Ok(ReaperMessage::Unload { slot, number, image }) => {
                     let ending = Ending::of_image(slot, number);
                     self.unload(ending, image);
+                    self.try_all_again();
                 }
                 Ok(ReaperMessage::Retired { slot, number, holders }) => {
                     let deadline = Instant::now() + self.drain_deadline;
@@ -213,6 +217,12 @@ impl Reaper {
             }
             Unloading::Stays(image, _) => self.quarantine.push(Quarantined { slot, number, image }),
         }
+    }
+
+    /// The reason of a quarantine may have gone with another image, or for a reason that nobody tells of.
+    fn try_all_again(&mut self) {
+        let ids: Vec<u64> = self.quarantine.iter().map(|quarantined| quarantined.image.id()).collect();
+        ids.into_iter().for_each(|id| self.try_again(id));
     }
 
     fn name_stragglers(&mut self) {

@@ -137,8 +137,10 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         let mut state = self.record.lock();
         state.mode = Mode::Open { handles: 0 };
         let staged = state.staged.is_some();
-        let generation = state.current.as_ref().map(|current| current.generation.clone());
-        self.host.publish(self.record.index, self.record.id, generation);
+        if !state.gone {
+            let generation = state.current.as_ref().map(|current| current.generation.clone());
+            self.host.publish(self.record.index, self.record.id, generation);
+        }
         drop(state);
         if staged {
             self.host.settle(self.record.clone());

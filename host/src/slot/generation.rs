@@ -26,7 +26,11 @@ use reslot_plugin_api::{
 };
 use std::{
     cell::Cell,
-    sync::{Arc, OnceLock, mpsc::Sender},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
+    },
     time::Instant,
 };
 
@@ -90,6 +94,10 @@ impl Generation {
         self.core.number
     }
 
+    pub(crate) fn slot(&self) -> &Arc<str> {
+        &self.core.slot
+    }
+
     pub(crate) fn instance(&self) -> &Instance {
         match &self.instance {
             Some(instance) => instance,
@@ -122,18 +130,11 @@ impl Generation {
         unsafe { Connection::new(self.core.data, self.core.table, core, gated) }
     }
 
-    /// Closes the gate for the length of `hand_over`, if the calls inside come back before `deadline`; what it answers is
-    /// where calls go from then on.
-    pub(crate) fn behind_closed_gate<E>(
-        &self,
-        deadline: Instant,
-        hand_over: impl FnOnce() -> Result<Arc<Self>, E>,
-    ) -> Option<Result<Arc<Self>, E>> {
+    /// Closes the gate for the length of `hand_over`, if the calls inside come back before `deadline`. Where calls go from
+    /// then on is what `hand_over` has noted with [`succeed`](Self::succeed), or still here.
+    pub(crate) fn behind_closed_gate<T>(&self, deadline: Instant, hand_over: impl FnOnce() -> T) -> Option<T> {
         let closed = self.core.gate.try_write_until(deadline)?;
         let answer = hand_over();
-        if let Ok(successor) = &answer {
-            self.succeed(successor.clone());
-        }
         drop(closed);
         Some(answer)
     }
@@ -255,14 +256,19 @@ impl Callee for Core {
     }
 }
 
-/// What is behind a slot in a view that is older than the slot.
+/// What is behind a slot in a view that does not hold it.
 pub(crate) struct Vacant {
     pub(crate) slot: Arc<str>,
+    pub(crate) host_ended: AtomicBool,
 }
 
 impl Callee for Vacant {
     fn fault(&self, method: &'static str, _: Status) -> CallError {
-        CallError::new(&self.slot, 0, method, Fault::Vacant)
+        let fault = match self.host_ended.load(Ordering::Relaxed) {
+            true => Fault::HostEnded,
+            false => Fault::Vacant,
+        };
+        CallError::new(&self.slot, 0, method, fault)
     }
 
     fn through_gate(

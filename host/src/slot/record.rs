@@ -32,7 +32,13 @@ pub(crate) struct SlotRecord {
 /// The connection that a view answers for a slot that it does not hold.
 pub(crate) struct VacantEntry {
     pub(crate) connection: Connection,
-    _callee: Box<Vacant>,
+    callee: Box<Vacant>,
+}
+
+impl VacantEntry {
+    pub(crate) fn host_ended(&self) {
+        self.callee.host_ended.store(true, Ordering::Relaxed);
+    }
 }
 
 // SAFETY: the connection is gated and its callee, which is all that is used of it, is `Sync`.
@@ -50,6 +56,8 @@ pub(crate) struct SlotState {
     pub(crate) last_number: u64,
     /// The reload thread is moving the slot on just now.
     pub(crate) moving: bool,
+    /// The host has let go of the slot: nothing comes to serve in it any more but what its owner adopts for himself.
+    pub(crate) gone: bool,
 }
 
 /// Who may call the slot's current generation.
@@ -83,7 +91,10 @@ pub(crate) struct Staged {
 impl SlotRecord {
     pub(crate) fn new(name: &str, index: usize) -> Self {
         let name: Arc<str> = name.into();
-        let callee = Box::new(Vacant { slot: name.clone() });
+        let callee = Box::new(Vacant {
+            slot: name.clone(),
+            host_ended: AtomicBool::new(false),
+        });
         let pointer: *const Vacant = &raw const *callee;
         // SAFETY: gated, so data and table are never used; the callee lives beside it in the same box.
         let connection = unsafe { Connection::new(std::ptr::null_mut(), std::ptr::null(), pointer, true) };
@@ -92,10 +103,7 @@ impl SlotRecord {
             index,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             has_staged: AtomicBool::new(false),
-            vacant: Box::new(VacantEntry {
-                connection,
-                _callee: callee,
-            }),
+            vacant: Box::new(VacantEntry { connection, callee }),
             state: Mutex::new(SlotState {
                 mode: Mode::Open { handles: 0 },
                 contracts: Vec::new(),
@@ -103,6 +111,7 @@ impl SlotRecord {
                 staged: None,
                 last_number: 0,
                 moving: false,
+                gone: false,
             }),
             settled: Condvar::new(),
         }
@@ -139,7 +148,8 @@ impl Drop for Moving {
 }
 
 impl SlotState {
-    /// Adds the contract of a caller, if the current generation satisfies it.
+    /// Adds the contract of a caller, if the current generation satisfies it. What is staged or on its way is compared with
+    /// all contracts again before it comes to serve.
     pub(crate) fn bind(&mut self, wanted: manifest::Interface) -> Result<(), Vec<compat::Difference>> {
         if let Some(current) = &self.current {
             compat::compare(&wanted, &current.generation.instance().image().manifest.interface)?;
@@ -148,6 +158,13 @@ impl SlotState {
             self.contracts.push(Arc::new(wanted));
         }
         Ok(())
+    }
+
+    /// Whether an artifact satisfies every interface by which the slot is called.
+    pub(crate) fn check(&self, offered: &manifest::Interface) -> Result<(), Vec<compat::Difference>> {
+        self.contracts
+            .iter()
+            .try_for_each(|contract| compat::compare(contract, offered))
     }
 
     pub(crate) fn next_number(&mut self) -> u64 {

@@ -151,6 +151,17 @@ pub(crate) fn interface(arguments: Arguments, mut item: ItemTrait) -> Result<Int
         }
         None => newest,
     };
+    let shared_at_first = !methods.iter().any(|method| method.mutable && method.since.is_none());
+    if let Some(method) = methods.iter().find(|method| shared_at_first && method.mutable) {
+        return Err(Error::new_spanned(
+            &method.name,
+            format!(
+                "`{}` takes `&mut self`, and no method without #[since] does: hosts of the first version share this interface \
+                 between threads, so what comes later takes `&self`, or the interface gets a new major version",
+                method.name
+            ),
+        ));
+    }
     Ok(Interface {
         vis: item.vis.clone(),
         name: item.ident.clone(),

@@ -118,11 +118,16 @@ pub unsafe extern "C" fn pthread_key_create(key: *mut u32, destructor: *const c_
     match host() {
         // SAFETY: the host's table is valid while this image is mapped; `key` is the caller's.
         Some((table, token)) => unsafe { table.key_create()(token, key, destructor.cast()) },
-        None => forward_to_libc!(
-            c"pthread_key_create",
-            fn(key: *mut u32, destructor: *const c_void) -> c_int,
-            missing = libc::EAGAIN
-        ),
+        None => {
+            if !destructor.is_null() {
+                super::EARLY.fetch_add(1, Ordering::Relaxed);
+            }
+            forward_to_libc!(
+                c"pthread_key_create",
+                fn(key: *mut u32, destructor: *const c_void) -> c_int,
+                missing = libc::EAGAIN
+            )
+        }
     }
 }
 
@@ -177,11 +182,14 @@ pub unsafe extern "C" fn pthread_create(
         Some((table, token)) => unsafe {
             table.thread_create()(token, thread.cast(), attributes.cast(), start.cast(), argument.cast())
         },
-        None => forward_to_libc!(
-            c"pthread_create",
-            fn(thread: *mut c_void, attributes: *const c_void, start: *const c_void, argument: *mut c_void) -> c_int,
-            missing = libc::EAGAIN
-        ),
+        None => {
+            super::EARLY.fetch_add(1, Ordering::Relaxed);
+            forward_to_libc!(
+                c"pthread_create",
+                fn(thread: *mut c_void, attributes: *const c_void, start: *const c_void, argument: *mut c_void) -> c_int,
+                missing = libc::EAGAIN
+            )
+        }
     }
 }
 

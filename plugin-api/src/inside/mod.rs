@@ -5,7 +5,10 @@ pub mod libc_symbols;
 mod panic_hook;
 
 use crate::root::HostTableRef;
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 #[derive(Clone, Copy)]
 struct Installed {
@@ -22,15 +25,22 @@ unsafe impl Send for Token {}
 // SAFETY: as above.
 unsafe impl Sync for Token {}
 
+/// Requests that went to libc because they came before the host's functions, and that libc would act upon after the image was
+/// unmapped: keys with a destructor, and threads.
+static EARLY: AtomicUsize = AtomicUsize::new(0);
+
 /// Each image has its own copy of this static, which is the point.
 static HOST: OnceLock<Installed> = OnceLock::new();
 
 /// Takes the host's functions, before anything else in this image has run, and routes panics to the host.
-pub(crate) fn install(table: HostTableRef, token: *const ()) {
+///
+/// Answers how much libc was asked for before, by static constructors, that ties the image to it.
+pub(crate) fn install(table: HostTableRef, token: *const ()) -> usize {
     let token = Token(token);
     if HOST.set(Installed { table, token }).is_ok() {
         panic_hook::install();
     }
+    EARLY.load(Ordering::Relaxed)
 }
 
 fn host() -> Option<(HostTableRef, *const ())> {

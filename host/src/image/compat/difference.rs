@@ -95,6 +95,12 @@ pub enum Difference {
         host: Vec<String>,
         plugin: Vec<String>,
     },
+    /// A method that was added later takes `&mut self`, and the host shares the interface between threads.
+    #[error(
+        "{at}method `{method}` takes `&mut self` in the plugin, while every method of the host takes `&self`: such a plugin need not \
+         be safe to share between threads, so that is a new major version"
+    )]
+    NotShared { at: Place, method: String },
     /// A method from the start stands after one that was added later.
     #[error("{at}method `{method}` stands after a method with #[since] but has none itself, in the {side}: give it one")]
     NotAtEnd { at: Place, method: String, side: Side },

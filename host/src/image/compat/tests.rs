@@ -339,3 +339,25 @@ fn another_major_version_says_no_more_than_that() {
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].contains("2.3"), "{found:#?}");
 }
+
+#[test]
+fn added_method_may_not_take_the_sharing_away() {
+    let only_shared = |interface: &mut Interface| {
+        interface
+            .methods
+            .iter_mut()
+            .for_each(|method| method.receiver = Receiver::Ref);
+    };
+    let (mut host, mut plugin) = (strategy(), strategy());
+    only_shared(&mut host);
+    only_shared(&mut plugin);
+    assert_eq!(compare(&host, &plugin), Ok(()));
+    let mut added = plugin.methods[0].clone();
+    (added.name, added.since, added.receiver) = ("reset".to_owned(), Some((1, 9)), Receiver::RefMut);
+    plugin.methods.push(added);
+    let found = compare(&host, &plugin).expect_err("such a plugin need not be Sync");
+    assert!(
+        found[0].to_string().contains("`reset` takes `&mut self` in the plugin"),
+        "{found:#?}"
+    );
+}

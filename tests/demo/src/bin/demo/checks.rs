@@ -65,7 +65,7 @@ impl Checks {
             "the process has not grown",
             same_mappings,
             format!(
-                "executable mappings {} before and {} after, mappings of any kind {} and {}",
+                "executable mappings {} before and {} after; mappings of any kind {} and {}, where a few more are the allocator's",
                 before.executable_mappings, after.executable_mappings, before.mappings, after.mappings
             ),
         );
@@ -91,7 +91,7 @@ impl Checks {
             "no call failed",
             calls.failed == 0,
             format!(
-                "{} made, {} failed{}",
+                "{} made (prices, and now and then the question for a summary), {} failed{}",
                 count(calls.made),
                 count(calls.failed),
                 failure.unwrap_or_default()

@@ -127,7 +127,10 @@ fn first_reload(workshop: &Workshop, course: &mut Course) -> anyhow::Result<(Bui
     anstream::println!("Edition {} of the code answers the calls.", begun.edition);
 
     title("Its source changes while it runs");
-    anstream::println!("{}", dim(workshop.source().display()));
+    anstream::println!(
+        "{}",
+        dim(format!("{} (a copy; plugins/ stays as it is)", workshop.source().display()))
+    );
     for line in workshop.edit()? {
         anstream::println!("  {line}");
     }

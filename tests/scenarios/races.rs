@@ -1,0 +1,130 @@
+//! Things that happen at the same time: callers who come while a candidate is on its way, hosts that go while somebody adopts.
+//! Each is held at the moment in question by a gate, not by a sleep.
+
+use crate::support::{Gate, PATIENCE, wait_for, wait_for_staged};
+use fixture_interfaces::{Counter, Probe};
+use reslot::{Event, Host, LoadOutcome, Step, Synced};
+use reslot_tests::{Fixture, Folder};
+use std::{sync::mpsc, thread, time::Duration};
+
+#[test]
+fn contract_that_is_bound_while_a_candidate_is_past_the_lint_is_kept() {
+    let folder = Folder::new();
+    let host = Host::builder().build().unwrap();
+    host.load(folder.publish("a.so", &Fixture::build("fx-counter").stamped(1)))
+        .unwrap();
+    let other = folder.publish("b.so", &Fixture::build("fx-waits-then-differs").stamped(901));
+    let gate = Gate::new("create-901");
+    let mut events = host.events();
+    thread::scope(|scope| {
+        let loading = scope.spawn(|| host.load(&other));
+        wait_for(&mut events, |event| {
+            matches!(event, Event::Opened { generation: 2, .. }).then_some(())
+        });
+        let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+        gate.open();
+        let refusal = loading.join().unwrap().unwrap_err();
+        assert_eq!(refusal.step, Step::Swap);
+        assert!(refusal.to_string().contains("`add`"), "{refusal}");
+        assert_eq!(claim.sync(), Synced::Unchanged);
+        assert_eq!(claim.add(1).unwrap(), 1);
+    });
+}
+
+#[test]
+fn older_staged_build_does_not_replace_a_newer_one() {
+    let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
+    let host = Host::builder().build().unwrap();
+    let mut events = host.events();
+    host.load(folder.publish("a.so", &counter.stamped(1))).unwrap();
+    let claim = host.claim::<dyn Counter>("counter").unwrap();
+    host.load(folder.publish("a.so", &counter.stamped(2))).unwrap();
+    // Another plugin's start holds the reload thread, so that the third build is asked for before the claim is dropped.
+    let gate = Gate::new("start-902");
+    let waits = folder.publish("b.so", &renamed(Fixture::build("fx-waits").stamped(902)));
+    let third = folder.publish("a.so", &counter.stamped(3));
+    thread::scope(|scope| {
+        let holding = scope.spawn(|| host.load(waits));
+        wait_for(&mut events, |event| {
+            matches!(event, Event::Created { slot, .. } if &**slot == "countes").then_some(())
+        });
+        let (asked, is_asked) = mpsc::channel();
+        let host = &host;
+        let loading = scope.spawn(move || {
+            asked.send(()).unwrap();
+            host.load(third)
+        });
+        is_asked.recv().unwrap();
+        drop(claim);
+        gate.open();
+        holding.join().unwrap().unwrap();
+        // Whichever of the two the reload thread took first, the newest build ends up serving.
+        assert!(matches!(loading.join().unwrap(), Ok(LoadOutcome::Swapped(_))));
+    });
+    assert!(host.wait_until_retired(PATIENCE));
+    assert_eq!(host.claim::<dyn Counter>("counter").unwrap().report().unwrap().stamp, 3);
+}
+
+/// The same plugin under another name of the same length.
+fn renamed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let (from, to) = (br#""name":"counter""#, br#""name":"countes""#);
+    let at = bytes
+        .windows(from.len())
+        .position(|window| window == from)
+        .expect("the manifest has its name");
+    bytes[at..at + to.len()].copy_from_slice(to);
+    bytes
+}
+
+#[test]
+fn host_that_goes_waits_no_longer_than_its_deadline_for_a_reader() {
+    let folder = Folder::new();
+    let host = Host::builder().drain_deadline(Duration::from_millis(50)).build().unwrap();
+    host.load(folder.publish("a.so", &Fixture::build("fx-counter").stamped(1)))
+        .unwrap();
+    host.load(folder.publish("b.so", Fixture::build("fx-probe").bytes())).unwrap();
+    let mut events = host.events();
+    let slot = host.slot::<dyn Probe>("probe").unwrap();
+    let mut reader = host.reader();
+    let claim = host.claim::<dyn Counter>("counter").unwrap();
+    reader.view().get(&slot).stamp().unwrap();
+    let dropping = thread::spawn(move || drop(claim));
+    drop(host);
+    dropping.join().unwrap();
+    let holders = wait_for(&mut events, |event| match event {
+        Event::Straggling { slot, holders, .. } if &**slot == "probe" => Some(holders.clone()),
+        _ => None,
+    });
+    assert!(holders[0].contains("host_that_goes"), "{holders:?}");
+    // What is held still works.
+    drop(reader);
+}
+
+#[test]
+fn host_may_go_while_an_owner_adopts() {
+    let (folder, waits) = (Folder::new(), Fixture::build("fx-waits"));
+    let host = Host::builder().build().unwrap();
+    let mut events = host.events();
+    host.load(folder.publish("a.so", &waits.stamped(903))).unwrap();
+    let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+    claim.add(7).unwrap();
+    host.load(folder.publish("a.so", &waits.stamped(904))).unwrap();
+    wait_for_staged(&mut events, "counter", 2);
+    let gate = Gate::new("start-904");
+    let owner = thread::spawn(move || {
+        let synced = claim.sync();
+        (synced, claim.add(1).unwrap())
+    });
+    gate.wait_until_reached();
+    // Its claim is out, so this waits for nothing; and the owner goes on with what he was adopting.
+    drop(host);
+    gate.open();
+    assert_eq!(owner.join().unwrap(), (Synced::Adopted { generation: 2 }, 8));
+    let ends: Vec<u64> = events
+        .filter_map(|record| match &record.event {
+            Event::Retired(report) => Some(report.generation),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ends, [1, 2], "both end, and with them the stream");
+}
