@@ -19,6 +19,8 @@ const DIGITS: usize = 10;
 pub struct Fixture {
     bytes: Vec<u8>,
     file: String,
+    /// Where the digits of its stamps begin: found once, the search is long.
+    marks: Vec<usize>,
 }
 
 impl Fixture {
@@ -46,14 +48,9 @@ impl Fixture {
     /// If the fixture carries no stamp.
     pub fn stamped(&self, stamp: u64) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
-        let marks: Vec<usize> = bytes
-            .windows(MARK.len())
-            .enumerate()
-            .filter_map(|(at, window)| (window == MARK).then_some(at + MARK.len()))
-            .collect();
-        assert!(!marks.is_empty(), "the fixture carries a stamp");
-        for at in marks {
-            bytes[at..at + DIGITS].copy_from_slice(format!("{stamp:010}").as_bytes());
+        assert!(!self.marks.is_empty(), "the fixture carries a stamp");
+        for at in &self.marks {
+            bytes[*at..at + DIGITS].copy_from_slice(format!("{stamp:010}").as_bytes());
         }
         bytes
     }
@@ -85,7 +82,9 @@ fn build(package: &str) -> Fixture {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let file = format!("lib{}.so", package.replace('-', "_"));
     let bytes = fs::read(target.join(profile).join(&file)).expect("cargo built the library");
-    Fixture { bytes, file }
+    let marks = bytes.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
+    let marks = marks.map(|(at, _)| at + MARK.len()).collect();
+    Fixture { bytes, file, marks }
 }
 
 /// A folder of artifacts, published into as `build-plugin` does.
