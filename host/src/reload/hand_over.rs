@@ -35,12 +35,6 @@ pub(super) fn place(
         start(&mut candidate).map_err(|cause| refusal(Some(&record), Some(number), path, Step::Start, cause))?;
         clock.lap(Step::Start);
     }
-    let mut state = record.lock_settled();
-    if let Err(differences) = state.check(&candidate.instance().image().manifest.interface) {
-        drop(state);
-        let cause = LintError::Interface(differences);
-        return Err(refusal(Some(&record), Some(candidate.number()), path, Step::Swap, cause));
-    }
     let staged = Staged {
         generation: candidate,
         hash,
@@ -48,6 +42,11 @@ pub(super) fn place(
         noticed: clock.noticed,
         steps: clock.steps,
     };
+    let mut state = record.lock_settled();
+    if let Err(differences) = state.check(&staged.generation.instance().image().manifest.interface) {
+        drop(state);
+        return Err(no_longer_fits(&record, &staged, differences));
+    }
     if state.mode == Mode::Claimed {
         let generation = staged.generation.number();
         let superseded = state.staged.replace(staged);
