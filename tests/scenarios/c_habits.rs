@@ -4,7 +4,7 @@ use crate::support::{Gate, wait_for, wait_for_retired, wait_for_unmapped};
 use fixture_interfaces::{Deed, Probe};
 use reslot::{Event, Host, Outcome, QuarantineReason, Slot};
 use reslot_tests::{Fixture, Folder};
-use std::{thread, time::Duration};
+use std::{sync::mpsc, thread, time::Duration};
 
 fn probe(deadline: Duration) -> (Folder, Host, Slot<dyn Probe>) {
     let folder = Folder::new();
@@ -117,4 +117,29 @@ fn key_that_a_static_constructor_makes_is_refused_and_its_image_stays() {
         2,
         "libc would call into it, so it is not unmapped"
     );
+}
+
+#[test]
+fn c_library_that_only_a_plugin_needs_stays_for_the_threads_that_it_knows() {
+    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let mut events = host.events();
+    host.load(folder.publish("a.so", &Fixture::build("fx-needing").stamped(1)))
+        .unwrap();
+    let slot = host.slot::<dyn Probe>("probe").unwrap();
+    let (called, calls) = mpsc::channel();
+    let (end, ends) = mpsc::channel::<()>();
+    let thread = thread::spawn({
+        let slot = slot.clone();
+        move || {
+            assert_eq!(slot.load().act(Deed::ThreadLocal).unwrap(), 1);
+            called.send(()).unwrap();
+            let _ = ends.recv();
+        }
+    });
+    calls.recv().unwrap();
+    replace(&folder, &host);
+    wait_for_unmapped(&mut events, "probe", 1);
+    // libc now calls the C library's destructor, which is there.
+    drop(end);
+    thread.join().unwrap();
 }

@@ -11,6 +11,7 @@ use std::{
     io::{BufRead, BufReader, Lines},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -53,6 +54,26 @@ fn two_hosts_in_one_process_on_one_folder() {
     wait_for_unmapped(&mut second_events, "probe", 2);
     assert_eq!(in_second.load().stamp().unwrap(), 3);
     assert_nothing_left(&second, 1);
+}
+
+/// What one host finds new in the loader's list may be another's.
+#[test]
+fn hosts_that_open_at_the_same_time_keep_nothing_of_each_other() {
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+                let mut events = host.events();
+                for n in 1..=50 {
+                    host.load(folder.publish("libprobe.so", &probe(n))).unwrap();
+                    if n > 1 {
+                        wait_for_unmapped(&mut events, "probe", n - 1);
+                    }
+                }
+                assert_nothing_left(&host, 1);
+            });
+        }
+    });
 }
 
 #[test]
@@ -159,7 +180,7 @@ fn host_in_a_child() {
     let host = Host::builder().watch(folder).private_base(base).build().unwrap();
     let mut events = host.events();
     println!("{MARK}{}", host.private_folder().display());
-    let telling = std::thread::spawn(move || {
+    let telling = thread::spawn(move || {
         while let Some(record) = events.recv() {
             if let Event::Swapped(report) = &record.event {
                 println!("{MARK}{} serves as {}", report.hash, report.generation);

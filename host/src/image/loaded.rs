@@ -2,11 +2,10 @@
 //! second: the list cannot mistake a data mapping for an image, and the maps cannot be out of step with the kernel.
 
 use std::{
-    collections::BTreeSet,
-    ffi::{CStr, OsStr, c_int, c_void},
+    ffi::{CStr, CString, OsStr, c_int, c_void},
     ops::Range,
     os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// Where an object of the loader's list lies.
@@ -27,13 +26,47 @@ pub(super) fn find(path: &Path) -> Option<Mapped> {
     found
 }
 
-/// The paths of everything in the loader's list.
-pub(super) fn names() -> BTreeSet<PathBuf> {
-    let mut names = BTreeSet::new();
-    each(&mut |name, _| {
-        names.insert(PathBuf::from(OsStr::from_bytes(name.to_bytes())));
+/// The names in the `DT_NEEDED` entries of a mapped object, as its author's linker wrote them.
+pub(super) fn needed_by(path: &Path) -> Vec<CString> {
+    let mut needed = Vec::new();
+    each(&mut |name, info| {
+        if name.to_bytes() == path.as_os_str().as_bytes() {
+            needed = needed_names(info);
+        }
     });
-    names
+    needed
+}
+
+fn needed_names(info: &libc::dl_phdr_info) -> Vec<CString> {
+    const DT_NEEDED: u64 = 1;
+    const DT_STRTAB: u64 = 5;
+    let base = info.dlpi_addr as usize;
+    // SAFETY: the loader gives the object's own program headers, valid during the callback.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    let Some(dynamic) = headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC) else {
+        return Vec::new();
+    };
+    let entries: *const [u64; 2] = std::ptr::with_exposed_provenance(base + dynamic.p_vaddr as usize);
+    // SAFETY: a mapped object's dynamic section is an array of (tag, value) of this size, and the loader keeps the object mapped
+    // during the callback.
+    let entries = unsafe { std::slice::from_raw_parts(entries, dynamic.p_memsz as usize / size_of::<[u64; 2]>()) };
+    let entries: Vec<_> = entries.iter().take_while(|[tag, _]| *tag != 0).collect();
+    let Some([_, strings]) = entries.iter().find(|[tag, _]| *tag == DT_STRTAB) else {
+        return Vec::new();
+    };
+    // glibc turns it into an address when it maps the object, where the section may be written to.
+    let strings = match *strings as usize {
+        offset if offset < base => base + offset,
+        address => address,
+    };
+    let needed = entries.iter().filter(|[tag, _]| *tag == DT_NEEDED);
+    needed
+        .map(|[_, offset]| {
+            let name = std::ptr::with_exposed_provenance(strings + *offset as usize);
+            // SAFETY: the loader itself read this string of the mapped string table when it resolved the dependency.
+            unsafe { CStr::from_ptr(name) }.to_owned()
+        })
+        .collect()
 }
 
 /// How many objects in the loader's list lie in this folder or below it: what tests and users count.

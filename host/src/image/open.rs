@@ -11,8 +11,9 @@ use super::{
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, StableAbi};
 use std::{
-    collections::BTreeSet,
+    ffi::OsStr,
     mem::ManuallyDrop,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -75,12 +76,11 @@ impl Opened {
         if loaded::find(staged.path()).is_some() {
             return Err(OpenError::AlreadyMapped(staged.path().to_owned()));
         }
-        let before = loaded::names();
         // SAFETY: static constructors of the artifact run here. That it was built with our SDK, for this target and
         // toolchain, was linted; what its constructors do is its author's responsibility, as with any dependency.
         let library = unsafe { Library::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|error| OpenError::Loader(loader_words(error)))?;
-        keep_dependencies(&before, staged.path());
+        keep_dependencies(staged.path());
         let (library, staged) = (ManuallyDrop::new(library), ManuallyDrop::new(staged));
         let mapped = loaded::find(staged.path()).ok_or(OpenError::Root("the loader does not list the new image"))?;
         Ok(Self { library, staged, mapped })
@@ -128,14 +128,15 @@ impl Opened {
     }
 }
 
-/// Libraries that came with the image stay for good. The replaced symbols do not reach into them: whatever they have left with
-/// libc (keys, threads, handlers) would be called after they were unmapped together with the only image that needed them.
-fn keep_dependencies(before: &BTreeSet<PathBuf>, image: &Path) {
-    for path in loaded::names().difference(before).filter(|path| *path != image) {
-        tracing::warn!(library = %path.display(), "a library that only a plugin needs was loaded; it stays mapped for good");
+/// The libraries that the image needs stay for good. The replaced symbols do not reach into them: whatever they have left with
+/// libc (keys, threads, handlers) would be called after they were unmapped together with the last image that needed them.
+///
+/// Exactly those, not whatever the loader's list has gained meanwhile: another thread may be opening something of its own.
+fn keep_dependencies(image: &Path) {
+    for name in loaded::needed_by(image) {
         let flags = RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
-        // SAFETY: it is loaded already, so no constructor runs; the flag only keeps it.
-        if let Ok(kept) = unsafe { Library::open(Some(path), flags) } {
+        // SAFETY: it is loaded already, so no constructor runs; the flag only keeps it, and with it what it needs itself.
+        if let Ok(kept) = unsafe { Library::open(Some(OsStr::from_bytes(name.as_bytes())), flags) } {
             std::mem::forget(kept);
         }
     }
