@@ -3,7 +3,7 @@
 
 use crate::{
     event::Step,
-    image::{OpenError, compat::Difference, lint::LintError, stage::StageError},
+    image::{OpenError, QuarantineReason, compat::Difference, lint::LintError, stage::StageError},
     instance::HookError,
 };
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -45,6 +45,14 @@ pub enum Cause {
     /// The host itself failed while it loaded the file.
     #[error("the host panicked while it loaded the file")]
     Bug,
+    /// The slot has as many quarantined images as it may have.
+    #[error("{}", QuarantineWords(.quarantined, *.cap))]
+    QuarantineFull {
+        /// The generations, each with what keeps it.
+        quarantined: Vec<(u64, QuarantineReason)>,
+        /// How many there may be.
+        cap: usize,
+    },
     /// Calls into the old generation did not come back in time for the state to be handed over.
     #[error("calls into the serving generation did not come back within {0:?}, so its state could not be handed over")]
     Busy(Duration),
@@ -62,6 +70,21 @@ pub enum Hook {
     Restore,
     /// `Plugin::start`.
     Start,
+}
+
+struct QuarantineWords<'a>(&'a [(u64, QuarantineReason)], usize);
+
+impl fmt::Display for QuarantineWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (quarantined, cap) = (self.0, self.1);
+        write!(
+            f,
+            "{} image(s) of this slot cannot be unmapped, and no more than {cap} may pile up:",
+            quarantined.len()
+        )?;
+        let mut each = quarantined.iter();
+        each.try_for_each(|(number, reason)| write!(f, "\n  generation {number}: {reason}"))
+    }
 }
 
 struct HookWords<'a>(Hook, &'a HookError);
@@ -85,6 +108,9 @@ impl Cause {
             Self::Stage(error) => error.remedy(),
             Self::Lint(error) => return error.remedy().to_string(),
             Self::Open(OpenError::Loader(_)) => "install what the loader misses, or link the plugin against what is there",
+            Self::Open(OpenError::EarlyRegistrations(_)) => {
+                "make thread-locals, keys and threads in `start` or later, not in static constructors"
+            }
             Self::Open(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
             Self::Hook(Hook::Create | Hook::Start, _) => "mend the plugin and publish it again",
             Self::Hook(Hook::Snapshot, _) => {
@@ -94,6 +120,9 @@ impl Cause {
                 "give new fields of the state #[serde(default)], and keep the names and types of those that stay"
             }
             Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",
+            Self::QuarantineFull { .. } => {
+                "end what keeps them, and this file is taken up by itself; or raise the host's quarantine_cap"
+            }
             Self::Busy(_) => "let calls return, or raise the host's drain_deadline; the artifact can be published again",
         }
         .to_owned()
@@ -103,7 +132,7 @@ impl Cause {
     pub(crate) fn is_of_the_bytes(&self) -> bool {
         !matches!(
             self,
-            Self::Stage(_) | Self::Bug | Self::Busy(_) | Self::Hook(Hook::Snapshot, _)
+            Self::Stage(_) | Self::Bug | Self::Busy(_) | Self::QuarantineFull { .. } | Self::Hook(Hook::Snapshot, _)
         )
     }
 }

@@ -5,7 +5,8 @@ mod words;
 
 use crate::{
     error::Refusal,
-    image::{QuarantineReason, UnloadReport},
+    host::Holder,
+    image::{QuarantineReason, UnloadReport, ended_epoch, safe_point},
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
@@ -93,6 +94,8 @@ pub struct RetireReport {
     pub outcome: Outcome,
     /// From the swap until its last holder let go.
     pub held: Duration,
+    /// Who held it longer than the drain deadline.
+    pub late_holders: Vec<Holder>,
     /// How its `stop` ended, if badly.
     pub stop_error: Option<String>,
     /// How its destructor ended, if badly.
@@ -189,7 +192,7 @@ pub enum Event {
         /// The generation.
         generation: u64,
         /// Who holds it, as far as is known.
-        holders: Vec<String>,
+        holders: Vec<Holder>,
     },
     /// A generation ended.
     Retired(RetireReport),
@@ -312,6 +315,12 @@ impl Log {
         self.0.grown.notify_all();
     }
 
+    /// Has those who wait look again whether there is something for them to do.
+    pub(crate) fn wake(&self) {
+        drop(self.0.history.lock());
+        self.0.grown.notify_all();
+    }
+
     /// Streams end when they have read what is there.
     pub(crate) fn close(&self) {
         self.0.history.lock().closed = true;
@@ -353,37 +362,47 @@ impl Events {
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Option<Arc<Record>> {
-        let mut history = self.log.0.history.lock();
         loop {
-            if self.next < history.first {
-                let missed = history.first - self.next;
-                let sequence = history.first - 1;
-                self.next = history.first;
-                return Some(Arc::new(Record {
-                    sequence,
-                    at: SystemTime::now(),
-                    event: Event::Lagged { missed },
-                }));
-            }
-            if let Some(record) = history.records.get((self.next - history.first) as usize) {
-                self.next += 1;
-                return Some(record.clone());
+            // Thread-locals of the calling thread may be what keeps the image whose end it waits to hear of.
+            let epoch = ended_epoch();
+            safe_point();
+            let mut history = self.log.0.history.lock();
+            if let Some(next) = history.after(&mut self.next) {
+                return Some(next);
             }
             if history.closed {
                 return None;
+            }
+            if ended_epoch() != epoch {
+                continue;
             }
             match deadline {
                 None => self.log.0.grown.wait(&mut history),
                 Some(deadline) => {
                     if self.log.0.grown.wait_until(&mut history, deadline).timed_out() {
-                        let late = (self.next.saturating_sub(history.first)) as usize;
-                        if late >= history.records.len() {
-                            return None;
-                        }
+                        return history.after(&mut self.next);
                     }
                 }
             }
         }
+    }
+}
+
+impl History {
+    /// The record with this number, or what stands for those that are gone.
+    fn after(&self, next: &mut u64) -> Option<Arc<Record>> {
+        if *next < self.first {
+            let missed = self.first - *next;
+            *next = self.first;
+            return Some(Arc::new(Record {
+                sequence: self.first - 1,
+                at: SystemTime::now(),
+                event: Event::Lagged { missed },
+            }));
+        }
+        let record = self.records.get((*next - self.first) as usize)?;
+        *next += 1;
+        Some(record.clone())
     }
 }
 

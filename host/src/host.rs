@@ -1,21 +1,24 @@
 //! Floor 5: the host and its builder. What an embedder holds; the work is done on the floors below.
 
 mod builder;
+mod holders;
 mod inner;
 
 pub use builder::HostBuilder;
+pub use holders::{Condition, Held, Holder};
 pub(crate) use inner::Inner;
 
 use crate::{
     error::{Refusal, SlotError},
     event::Events,
-    image::manifest::Interface as Described,
+    image::{manifest::Interface as Described, safe_point},
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage},
-    slot::{Claim, Generation, Mode, Reader, Slot, SlotRecord, SlotState},
+    slot::{Claim, Generation, Mode, Reader, Slot, SlotRecord, SlotState, Taken},
     watch::Watch,
 };
 use reslot_plugin_api::{Interface, Shared};
 use std::{
+    panic::Location,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread::JoinHandle,
@@ -58,6 +61,7 @@ impl Host {
     ///
     /// # Errors
     /// If there is no slot of this name, it has another interface, or it is claimed or shared already.
+    #[track_caller]
     pub fn claim<I: ?Sized + Interface>(&self, name: &str) -> Result<Claim<I>, SlotError> {
         let record = self.known(name)?;
         let mut state = record.lock_settled();
@@ -73,6 +77,7 @@ impl Host {
         }
         let generation = self.bind::<I>(name, &mut state)?;
         state.mode = Mode::Claimed;
+        state.owner = Some(Taken::here(Location::caller()));
         // A claimed instance is its owner's alone: it leaves the view.
         self.inner.publish(record.index, record.id, None);
         drop(state);
@@ -113,6 +118,7 @@ impl Host {
     /// # Errors
     /// If it is refused; the slot keeps what it has.
     pub fn load(&self, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
+        safe_point();
         let (answer, outcome) = mpsc::channel();
         let path = path.into();
         let asked = path.clone();
@@ -144,13 +150,21 @@ impl Host {
             .collect()
     }
 
+    /// Every mapped generation of a slot, oldest first, and who keeps it for how long: the slot itself, claims, readers,
+    /// threads of the plugin, thread-locals. What [`Slot::load`] answered is among them if the host was built with
+    /// [`HostBuilder::track_guards`]. Empty if there is no such slot.
+    pub fn who_holds(&self, slot: &str) -> Vec<Held> {
+        let record = self.inner.slots.read().iter().find(|record| &*record.name == slot).cloned();
+        record.map(|record| self.inner.who_holds(&record)).unwrap_or_default()
+    }
+
     /// The folder of the host's private copies.
     pub fn private_folder(&self) -> &Path {
         self.inner.private.path()
     }
 
     /// Waits until nothing but what serves (or waits for its owner) is mapped, quarantined images aside; false if that takes
-    /// longer than `timeout`.
+    /// longer than `timeout`. The calling thread is at a [safe point](crate::safe_point) meanwhile.
     pub fn wait_until_retired(&self, timeout: Duration) -> bool {
         let records = self.inner.slots.read().clone();
         let serving = records.iter().map(|record| {

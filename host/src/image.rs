@@ -13,11 +13,12 @@ mod panics;
 mod services;
 mod unload;
 
-pub(crate) use ledger::Ledger;
+pub use ledger::safe_point;
+pub(crate) use ledger::{Holding, Ledger, ended_epoch};
 pub use loaded::mapped_copies;
 pub use open::OpenError;
 pub(crate) use open::{Image, Opened};
 pub use panics::PanicReport;
 pub(crate) use panics::{take_panic, take_panic_text};
 pub use unload::{QuarantineReason, UnloadReport};
-pub(crate) use unload::{Unloading, close};
+pub(crate) use unload::{Unloading, close, holding};

@@ -23,8 +23,8 @@ mod watch;
 
 pub use error::{BuildError, Cause, Hook, Refusal, SlotError};
 pub use event::{Event, Events, Outcome, Record, ReloadReport, RetireReport, Step};
-pub use host::{Host, HostBuilder, SlotInfo};
-pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies};
+pub use host::{Condition, Held, Holder, Host, HostBuilder, SlotInfo};
+pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_point};
 pub use instance::HookError;
 pub use reload::{Counts, LoadOutcome};
 pub use reslot_plugin_api::{CallError, Fault};

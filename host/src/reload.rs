@@ -5,11 +5,13 @@
 mod hand_over;
 mod pipeline;
 mod reaper;
+mod tally;
 
 pub(crate) use hand_over::hand_over_to_claim;
 pub(crate) use pipeline::expectations;
-pub use reaper::Counts;
-pub(crate) use reaper::{Reaper, ReaperMessage, Tally};
+pub(crate) use reaper::{Deadlines, Reaper, ReaperMessage};
+pub use tally::Counts;
+pub(crate) use tally::{Phase, Tally};
 
 use crate::{
     error::{Cause, Refusal},
@@ -38,6 +40,8 @@ pub(crate) enum ReloadMessage {
         path: PathBuf,
         answer: Sender<Result<LoadOutcome, Refusal>>,
     },
+    /// A file that was refused for want of room may be tried again.
+    Deferred(PathBuf),
     /// A claim was dropped while a candidate waited for it.
     Settle(Arc<SlotRecord>),
     /// The host goes.
@@ -106,6 +110,7 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 // sender is dropped, and `Host::load` says that.
                 survive(|| drop(answer.send(load(host, &path))));
             }
+            Ok(ReloadMessage::Deferred(path)) => survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT)),
             Ok(ReloadMessage::Settle(slot)) => survive(|| hand_over::settle(host, &slot)),
             Ok(ReloadMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {

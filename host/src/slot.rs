@@ -4,6 +4,7 @@
 mod claim;
 mod generation;
 mod handle;
+mod holds;
 mod reader;
 mod record;
 mod view;
@@ -11,7 +12,7 @@ mod view;
 pub use claim::{Claim, Synced};
 pub(crate) use generation::{Generation, Parts};
 pub use handle::{Loaded, Slot};
+pub(crate) use holds::{HoldBy, HoldRecord, Taken};
 pub use reader::Reader;
-pub(crate) use reader::ReaderRecord;
 pub(crate) use record::{Current, Mode, SlotRecord, SlotState, Staged};
 pub use view::View;

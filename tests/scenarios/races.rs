@@ -95,7 +95,7 @@ fn host_that_goes_waits_no_longer_than_its_deadline_for_a_reader() {
         Event::Straggling { slot, holders, .. } if &**slot == "probe" => Some(holders.clone()),
         _ => None,
     });
-    assert!(holders[0].contains("host_that_goes"), "{holders:?}");
+    assert!(holders[0].to_string().contains("host_that_goes"), "{holders:?}");
     // What is held still works.
     drop(reader);
 }

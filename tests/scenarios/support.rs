@@ -1,11 +1,13 @@
 //! Waiting for what a host tells, and the hosts that scenarios begin with.
 
+use fixture_interfaces::Probe;
 use reslot::{Event, Events, Host, Outcome, Record, Refusal, RetireReport, mapped_copies};
 use reslot_tests::Folder;
 use std::{
     cell::Cell,
     ffi::CString,
     fs::{self, File, OpenOptions},
+    os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -112,6 +114,17 @@ pub fn publish(path: &Path, bytes: &[u8]) {
     let new = path.with_extension("tmp");
     fs::write(&new, bytes).expect("the folder is writable");
     fs::rename(&new, path).expect("the folder is writable");
+}
+
+/// Has the plugin `fx-lingering` start its thread; the answer is the end by which the thread is ended.
+pub fn start_lingering(host: &Host, folder: &Folder) -> UnixStream {
+    let path = folder.path().join("socket");
+    let _ = fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    let slot = host.slot::<dyn Probe>("probe").unwrap();
+    let path = path.to_str().unwrap();
+    assert_eq!(slot.load().echo(path).unwrap(), path);
+    listener.accept().unwrap().0
 }
 
 /// A gate at which a fixture waits (see `fixture_interfaces::wait_at_gate`): two named pipes, one by which it tells that it is

@@ -1,7 +1,7 @@
 //! Every event as a sentence for a person, by `Display`. A program matches on the event itself.
 
 use super::{Event, Outcome, ReloadReport, RetireReport};
-use crate::image::UnloadReport;
+use crate::{host::Holder, image::UnloadReport};
 use std::{
     fmt::{self, Display, Formatter},
     path::Path,
@@ -50,7 +50,7 @@ impl Display for Event {
             } => write!(
                 f,
                 "{slot}: generation {generation} serves no more, but is still held by {}; it goes when they let go",
-                holders.join(", ")
+                listed(holders)
             ),
             Self::Retired(report) => report.fmt(f),
             Self::Released {
@@ -120,6 +120,9 @@ impl Display for RetireReport {
             }
             Outcome::Quarantined(reason) => write!(f, " has ended, but its image stays mapped: {reason}")?,
         }
+        if !self.late_holders.is_empty() {
+            write!(f, "\n  it was held too long by {}", listed(&self.late_holders))?;
+        }
         for (hook, error) in [("stop", &self.stop_error), ("drop", &self.destroy_error)] {
             if let Some(error) = error {
                 write!(f, "\n  its `{hook}` ended badly: {error}")?;
@@ -132,11 +135,15 @@ impl Display for RetireReport {
 impl Display for UnloadReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "unloaded in {}", Readable(self.close + self.prove))?;
+        if self.settle > Duration::from_millis(1) {
+            write!(f, " after waiting {} for its threads", Readable(self.settle))?;
+        }
         if self.thread_locals_skipped > 0 {
             write!(
                 f,
-                "; left: {} thread-local value(s) of threads that live on",
-                self.thread_locals_skipped
+                "; left: {} thread-local value(s) of threads that live on ({})",
+                self.thread_locals_skipped,
+                self.skipped_of.join(", ")
             )?;
         }
         if self.file_bytes_left > 0 {
@@ -144,6 +151,11 @@ impl Display for UnloadReport {
         }
         Ok(())
     }
+}
+
+fn listed(holders: &[Holder]) -> String {
+    let words: Vec<String> = holders.iter().map(Holder::to_string).collect();
+    words.join(", ")
 }
 
 /// With as many digits as a person reads.

@@ -5,7 +5,7 @@ use crate::{
     error::BuildError,
     event::Log,
     image::stage::{StageLimits, StagingFolder, sweep},
-    reload::{self, Reaper, ReloadMessage, Tally},
+    reload::{self, Deadlines, Reaper, ReloadMessage, Tally},
     slot::View,
     watch::{Watch, WatchOptions, scan},
 };
@@ -25,6 +25,9 @@ pub struct HostBuilder {
     watch: WatchOptions,
     private: PathBuf,
     drain_deadline: Duration,
+    thread_local_deadline: Duration,
+    quarantine_cap: usize,
+    track_guards: bool,
     limits: StageLimits,
 }
 
@@ -35,6 +38,9 @@ impl HostBuilder {
             watch: WatchOptions::default(),
             private: std::env::temp_dir(),
             drain_deadline: Duration::from_secs(5),
+            thread_local_deadline: Duration::from_millis(250),
+            quarantine_cap: 8,
+            track_guards: false,
             limits: StageLimits::default(),
         }
     }
@@ -79,6 +85,31 @@ impl HostBuilder {
         self
     }
 
+    /// How long an ended plugin's image is kept for threads that live on and have thread-locals of it, so that they can drop
+    /// them at their next [safe point](crate::safe_point). After that they are skipped, counted, and the image goes. Default:
+    /// 250 ms.
+    #[must_use]
+    pub fn thread_local_deadline(mut self, deadline: Duration) -> Self {
+        self.thread_local_deadline = deadline;
+        self
+    }
+
+    /// How many quarantined images a slot may have. A slot that has so many serves on, and its reloads are refused until one
+    /// of them is gone; the file that was refused last is then taken up by itself. Default: 8.
+    #[must_use]
+    pub fn quarantine_cap(mut self, images: usize) -> Self {
+        self.quarantine_cap = images;
+        self
+    }
+
+    /// For debugging: notes where and by which thread each [`Slot::load`](crate::Slot::load) was called, so that
+    /// [`Host::who_holds`] and the reports can name who keeps what it answered. That costs an allocation and a lock a call.
+    #[must_use]
+    pub fn track_guards(mut self, track: bool) -> Self {
+        self.track_guards = track;
+        self
+    }
+
     /// Starts the host. What is in the watched folder already is loaded before this returns; what of it is refused is told
     /// by [`Host::events`] and by [`Host::claim`] and [`Host::slot`], and is no error here.
     ///
@@ -89,34 +120,33 @@ impl HostBuilder {
         if let Err(error) = sweep(&self.private) {
             tracing::warn!(%error, "leftovers of earlier hosts could not be looked for");
         }
-        let log = Log::new();
-        let tally = Tally::new();
         let (reload_sender, reload_receiver) = mpsc::channel();
         let (reaper_sender, reaper_receiver) = mpsc::channel();
         let inner = Arc::new(Inner {
             view: Arc::new(ArcSwap::from_pointee(View::empty())),
-            view_number: AtomicU64::new(1),
+            look_number: AtomicU64::new(1),
             no_view: Arc::new(View::empty()),
             publishing: Mutex::new(()),
             slots: RwLock::default(),
-            readers: Mutex::default(),
+            holds: Mutex::default(),
+            track_guards: self.track_guards,
+            quarantine_cap: self.quarantine_cap,
+            deferred: Mutex::default(),
             refused: Mutex::default(),
-            log: log.clone(),
-            tally: tally.clone(),
+            log: Log::new(),
+            tally: Tally::new(),
             private: StagingFolder::create(&self.private)?,
             limits: self.limits,
             drain_deadline: self.drain_deadline,
             reload: reload_sender.clone(),
-            reaper: reaper_sender.clone(),
+            reaper: reaper_sender,
         });
-        let reaper = Reaper {
-            log,
-            tally,
-            drain_deadline: self.drain_deadline,
-            thread_deadline: self.drain_deadline,
-            retired: Vec::new(),
-            quarantine: Vec::new(),
+        let deadlines = Deadlines {
+            drain: self.drain_deadline,
+            threads: self.drain_deadline,
+            thread_locals: self.thread_local_deadline,
         };
+        let reaper = Reaper::new(&inner, deadlines);
         let reaper = spawn("reslot-reaper", move || reaper.run(&reaper_receiver))?;
         let working = inner.clone();
         let reload = spawn("reslot-reload", move || reload::run(&working, &reload_receiver))?;

@@ -4,14 +4,14 @@ use crate::{
     error::{Cause, Refusal, SlotError},
     event::{Event, Log},
     image::stage::{StageLimits, StagingFolder},
-    reload::{ReaperMessage, ReloadMessage, Tally},
-    slot::{Generation, Mode, ReaderRecord, SlotRecord, View},
+    reload::{Phase, ReaperMessage, ReloadMessage, Tally},
+    slot::{Generation, HoldRecord, Mode, SlotRecord, View},
 };
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use std::{
-    collections::VecDeque,
-    path::Path,
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -26,19 +26,25 @@ const REFUSED_KEPT: usize = 64;
 /// What the host's parts share.
 pub(crate) struct Inner {
     pub(crate) view: Arc<ArcSwap<View>>,
-    /// The current view's number, raised after the view was stored.
-    pub(crate) view_number: AtomicU64,
+    /// Raised after a view was stored, and when readers are to look again for another reason.
+    pub(crate) look_number: AtomicU64,
     /// What a reader that has let go holds instead of a view.
     pub(crate) no_view: Arc<View>,
     pub(super) publishing: Mutex<()>,
     pub(super) slots: RwLock<Vec<Arc<SlotRecord>>>,
-    pub(super) readers: Mutex<Vec<Weak<ReaderRecord>>>,
+    /// Readers, and tracked guards.
+    pub(super) holds: Mutex<Vec<Weak<HoldRecord>>>,
+    pub(crate) track_guards: bool,
     pub(super) refused: Mutex<VecDeque<(blake3::Hash, Refusal)>>,
     pub(crate) log: Log,
     pub(crate) tally: Arc<Tally>,
     pub(crate) private: StagingFolder,
     pub(crate) limits: StageLimits,
     pub(crate) drain_deadline: Duration,
+    /// How many quarantined images a slot may have before its reloads are refused.
+    pub(crate) quarantine_cap: usize,
+    /// By slot, the file that was refused last because of that.
+    pub(super) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     pub(super) reload: Sender<ReloadMessage>,
     pub(super) reaper: Sender<ReaperMessage>,
 }
@@ -64,9 +70,8 @@ impl Inner {
     pub(crate) fn publish(&self, index: usize, slot: u64, generation: Option<Arc<Generation>>) {
         let _one_at_a_time = self.publishing.lock();
         let next = Arc::new(self.view.load().with(index, slot, generation));
-        let number = next.number();
         self.view.store(next);
-        self.view_number.store(number, Ordering::Release);
+        self.look_number.fetch_add(1, Ordering::Release);
     }
 
     /// The slot that serves this content already.
@@ -119,41 +124,35 @@ impl Inner {
         refused.push_back((hash, refusal));
     }
 
-    pub(crate) fn enlist_reader(&self, reader: &Arc<ReaderRecord>) {
-        let mut readers = self.readers.lock();
-        readers.retain(|known| known.strong_count() > 0);
-        readers.push(Arc::downgrade(reader));
+    /// Asks every thread that has a reader or a claim to come to a safe point.
+    pub(crate) fn call_attention(&self) {
+        self.look_number.fetch_add(1, Ordering::Release);
+        for record in self.slots.read().iter() {
+            record.attention.store(true, Ordering::Release);
+        }
     }
 
     /// Has the reaper name the holders of a replaced generation, if it is held for too long.
-    pub(crate) fn watch_retired(self: &Arc<Self>, record: &SlotRecord, generation: &Arc<Generation>) {
-        let view = self.view_number.load(Ordering::Acquire);
-        let inner = Arc::downgrade(self);
-        let message = ReaperMessage::Retired {
+    pub(crate) fn watch_retired(&self, record: &SlotRecord, generation: &Arc<Generation>) {
+        // Without a reaper the process is ending.
+        let _ = self.reaper.send(ReaperMessage::Retired {
             slot: record.name.clone(),
             number: generation.number(),
-            holders: Box::new(move || {
-                inner
-                    .upgrade()
-                    .map(|inner| inner.holders_older_than(view))
-                    .unwrap_or_default()
-            }),
-        };
-        // Without a reaper the process is ending.
-        let _ = self.reaper.send(message);
+        });
     }
 
-    fn holders_older_than(&self, view: u64) -> Vec<String> {
-        let readers: Vec<_> = self.readers.lock().iter().filter_map(Weak::upgrade).collect();
-        let mut names: Vec<String> = readers
-            .iter()
-            .filter_map(|reader| reader.holds_older_than(view))
-            .map(|thread| format!("the reader of thread {thread:?}"))
-            .collect();
-        if names.is_empty() {
-            names.push("what `slot.load()` answered, or a borrow of it, kept by somebody".to_owned());
+    /// Keeps a file in mind that cannot be loaded as long as the slot has so many quarantined images.
+    pub(crate) fn defer(&self, slot: &Arc<str>, path: &Path) {
+        self.deferred.lock().insert(slot.clone(), path.to_owned());
+    }
+
+    /// The slot has one image less: what was refused for that reason is taken up.
+    pub(crate) fn take_deferred(&self, slot: &str) {
+        let deferred = self.deferred.lock().remove(slot);
+        if let Some(path) = deferred {
+            // Without a reload thread the host is gone.
+            let _ = self.reload.send(ReloadMessage::Deferred(path));
         }
-        names
     }
 
     /// Has the reload thread place what was staged for a claim that is gone.
@@ -197,12 +196,15 @@ impl Inner {
             state.gone = true;
             let (current, staged) = (state.current.take(), state.staged.take());
             let claimed = state.mode == Mode::Claimed;
-            record.has_staged.store(false, Ordering::Relaxed);
+            record.stage(false);
             record.vacant.host_ended();
             self.publish(record.index, record.id, None);
             drop(state);
             if let Some(current) = &current {
                 current.generation.retire();
+                if !claimed {
+                    self.tally.enters(&record.name, current.generation.number(), Phase::Retired);
+                }
                 if !claimed {
                     let_go.push(Arc::downgrade(&current.generation));
                 }
@@ -214,12 +216,11 @@ impl Inner {
 
     /// Names who still holds what the host has let go of.
     pub(super) fn name_holders(&self, let_go: &[Weak<Generation>]) {
-        let view = self.view_number.load(Ordering::Acquire);
         for generation in let_go.iter().filter_map(Weak::upgrade) {
             self.log.push(Event::Straggling {
                 slot: generation.slot().clone(),
                 generation: generation.number(),
-                holders: self.holders_older_than(view),
+                holders: self.holders_of(generation.slot(), generation.number()),
             });
         }
     }

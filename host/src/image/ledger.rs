@@ -1,6 +1,6 @@
 //! What an image owns in this process beside its memory: thread-local destructors and values on the host's threads, threads
-//! of its own, file mappings. The image's replaced libc symbols write it (through `services`), the thread's end and the unload
-//! read it.
+//! of its own, file mappings. The image's replaced libc symbols write it (through `services`), safe points, the thread's end
+//! and the unload read it. How a thread knows which accounts it stands in is `thread`'s affair.
 //!
 //! # Why this is sound
 //! A destructor may be called only while its image is mapped. Every run of a destructor happens between `running += 1` and
@@ -8,24 +8,35 @@
 //! thread of the image alive, and the image is unmapped only after `close` succeeded. So a thread that ends either finds the
 //! ledger open, and the image stays until it is done, or finds it closed, and runs nothing.
 //!
+//! A thread that lives on may run its destructors only when no code of the image is on its stack or will be again: a plugin
+//! that finds a thread-local destroyed panics. `end` says so, after the last holder has let go of the instance and the instance
+//! is gone; from then on each thread's next safe point runs what it has.
+//!
 //! No lock is held while plugin code runs.
 
-use parking_lot::{Condvar, Mutex};
+mod thread;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use thread::begin_own_thread;
+pub(crate) use thread::ended_epoch;
+pub use thread::safe_point;
+
+use parking_lot::Mutex;
 use std::{
-    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     ffi::c_void,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Instant,
 };
+use thread::ThisThread;
 
 pub(super) type Destructor = unsafe extern "C" fn(*mut c_void);
 
 static NEXT_LEDGER: AtomicU64 = AtomicU64::new(1);
-static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
 static NEXT_KEY: AtomicU32 = AtomicU32::new(reslot_plugin_api::__private::VIRTUAL_KEYS);
 
 /// POSIX lets a destructor set its key's value again; libc gives up after this many rounds, and so do we.
@@ -35,13 +46,14 @@ const KEY_ROUNDS: usize = 4;
 pub(crate) struct Ledger {
     id: u64,
     state: Mutex<State>,
-    changed: Condvar,
-    when_quiet: Box<dyn Fn(u64) + Send + Sync>,
+    when_less: Box<dyn Fn() + Send + Sync>,
     on_thread_panic: Box<dyn Fn(super::PanicReport) + Send + Sync>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The instance is gone, and no code of the image will be called again but for destructors and on its own threads.
+    ending: bool,
     closed: bool,
     /// Threads that are running destructors of the image just now.
     running: usize,
@@ -59,11 +71,19 @@ impl State {
     fn is_quiet(&self) -> bool {
         self.threads.is_empty() && self.running == 0
     }
+
+    fn entries_of(&mut self, thread: u64) -> &mut Entries {
+        self.entries.entry(thread).or_insert_with(|| Entries {
+            tid: kernel_number(),
+            ..Entries::default()
+        })
+    }
 }
 
 /// What one thread holds for the image.
 #[derive(Default)]
 struct Entries {
+    tid: i32,
     destructors: Vec<(Destructor, Pointer)>,
     values: HashMap<u32, Pointer>,
 }
@@ -81,26 +101,38 @@ pub(super) struct Pointer(pub(super) *mut c_void);
 // SAFETY: the pointer is only handed back, to the thread it came from or, when closing, to nobody.
 unsafe impl Send for Pointer {}
 
+/// What keeps an image whose instance is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// Nothing: it can be closed.
+    Nothing,
+    /// Thread-local values of threads that live on, and no more. It can be closed, and they are skipped.
+    Values,
+    /// Threads run in it.
+    Threads,
+}
+
 /// How closing went.
+#[derive(Debug, Default)]
 pub(crate) struct Closed {
     pub(crate) destructors_run: u64,
     pub(crate) destructors_skipped: u64,
+    /// The threads that the skipped ones belong to.
+    pub(crate) skipped_of: Vec<String>,
     /// Bytes of file mappings that the image made and left.
     pub(crate) file_bytes_left: usize,
 }
 
 impl Ledger {
-    /// `when_quiet` is told the ledger's number when the last thread of the image has ended; `on_thread_panic` of panics on
-    /// threads that the image started, which no caller sees.
+    /// `when_less` is told whenever there is less that keeps an ending image; `on_thread_panic` of panics on threads that the image started, which no caller sees.
     pub(crate) fn new(
-        when_quiet: impl Fn(u64) + Send + Sync + 'static,
+        when_less: impl Fn() + Send + Sync + 'static,
         on_thread_panic: impl Fn(super::PanicReport) + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT_LEDGER.fetch_add(1, Ordering::Relaxed),
             state: Mutex::default(),
-            changed: Condvar::new(),
-            when_quiet: Box::new(when_quiet),
+            when_less: Box::new(when_less),
             on_thread_panic: Box::new(on_thread_panic),
         })
     }
@@ -115,10 +147,7 @@ impl Ledger {
         let thread = ThisThread::enlist(self);
         let mut state = self.state.lock();
         match thread {
-            Some(thread) => {
-                let entries = state.entries.entry(thread).or_default();
-                entries.destructors.push((destructor, Pointer(object)));
-            }
+            Some(thread) => state.entries_of(thread).destructors.push((destructor, Pointer(object))),
             // The thread is past its end: what it makes now stays.
             None => state.destructors_skipped += 1,
         }
@@ -146,7 +175,7 @@ impl Ledger {
         if !state.keys.contains_key(&key) {
             return false;
         }
-        let entries = state.entries.entry(thread).or_default();
+        let entries = state.entries_of(thread);
         if value.is_null() {
             entries.values.remove(&key);
         } else {
@@ -175,28 +204,21 @@ impl Ledger {
     }
 
     pub(super) fn thread_runs(&self, thread: u64) {
-        // SAFETY: gettid has no preconditions.
-        let tid = unsafe { libc::gettid() };
         if let Some(own) = self.state.lock().threads.get_mut(&thread) {
-            own.tid = Some(tid);
+            own.tid = Some(kernel_number());
             own.number = Some(ThisThread::number());
         }
     }
 
     pub(super) fn thread_ended(&self, thread: u64) {
-        let quiet = {
+        let ending = {
             let mut state = self.state.lock();
             state.threads.remove(&thread);
-            state.is_quiet()
+            state.ending
         };
-        self.changed.notify_all();
-        if quiet {
-            (self.when_quiet)(self.id);
+        if ending {
+            (self.when_less)();
         }
-    }
-
-    pub(super) fn is_quiet(&self) -> bool {
-        self.state.lock().is_quiet()
     }
 
     pub(super) fn mapped(&self, address: usize, len: usize) {
@@ -234,9 +256,8 @@ impl Ledger {
         }
     }
 
-    /// Runs the calling thread's destructors of this image: at the thread's end, or when it has nothing to do with the image
-    /// any more.
-    pub(crate) fn run_destructors(&self, thread: u64) {
+    /// Runs the calling thread's destructors of this image: at the thread's end, or at a safe point once the image is ending.
+    fn run_destructors(&self, thread: u64) {
         let mut state = self.state.lock();
         if state.closed {
             return;
@@ -276,32 +297,67 @@ impl Ledger {
             }
         }
         state.running -= 1;
-        let quiet = state.is_quiet();
+        let ending = state.ending;
         drop(state);
-        self.changed.notify_all();
-        if quiet {
-            (self.when_quiet)(self.id);
+        if ending {
+            (self.when_less)();
         }
     }
 
-    /// Closes the account if nothing of the image runs any more, waiting until `deadline` for what does.
-    ///
-    /// # Errors
-    /// The names of the threads that still run in the image.
-    pub(crate) fn close(&self, deadline: Instant) -> Result<Closed, Vec<String>> {
+    /// The instance is gone: from here on threads run their destructors at their safe points, this one right now.
+    pub(crate) fn end(&self) {
         self.run_destructors(ThisThread::number());
         let mut state = self.state.lock();
-        while !state.is_quiet() {
-            if self.changed.wait_until(&mut state, deadline).timed_out() {
-                if state.is_quiet() {
-                    break;
-                }
-                let mut names: Vec<String> = state.threads.values().map(|thread| thread_name(thread.tid)).collect();
-                if state.running > 0 {
-                    names.push(format!("{} ending thread(s) in a thread-local destructor", state.running));
-                }
-                return Err(names);
-            }
+        state.ending = true;
+        if !state.entries.is_empty() {
+            thread::one_more_ended();
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.state.lock().ending
+    }
+
+    /// What keeps the image, leaving callers aside.
+    pub(crate) fn holding(&self) -> Holding {
+        let state = self.state.lock();
+        match (state.is_quiet(), state.entries.is_empty()) {
+            (false, _) => Holding::Threads,
+            (true, false) => Holding::Values,
+            (true, true) => Holding::Nothing,
+        }
+    }
+
+    /// The names of the threads that run in the image.
+    pub(crate) fn running_threads(&self) -> Vec<String> {
+        let (tids, running) = {
+            let state = self.state.lock();
+            let tids: Vec<_> = state.threads.values().map(|thread| thread.tid).collect();
+            (tids, state.running)
+        };
+        let mut names: Vec<String> = tids.into_iter().map(thread_name).collect();
+        if running > 0 {
+            names.push(format!("{running} thread(s) in a thread-local destructor"));
+        }
+        names
+    }
+
+    /// The names of the host program's threads that have thread-local values of the image.
+    pub(crate) fn threads_with_values(&self) -> Vec<String> {
+        let tids: Vec<_> = {
+            let state = self.state.lock();
+            let own = |number: u64| state.threads.values().any(|thread| thread.number == Some(number));
+            let others = state.entries.iter().filter(|(number, _)| !own(**number));
+            others.map(|(_, entries)| entries.tid).collect()
+        };
+        tids.into_iter().map(|tid| thread_name(Some(tid))).collect()
+    }
+
+    /// Closes the account if nothing of the image runs any more. What thread-local values there still are is skipped.
+    pub(crate) fn close(&self) -> Option<Closed> {
+        let mut state = self.state.lock();
+        if !state.is_quiet() {
+            return None;
         }
         state.closed = true;
         let left = std::mem::take(&mut state.entries);
@@ -309,13 +365,22 @@ impl Ledger {
             .values()
             .map(|entries| entries.destructors.len() + entries.values.len())
             .sum();
-        state.destructors_skipped += skipped as u64;
-        Ok(Closed {
+        let closed = Closed {
             destructors_run: state.destructors_run,
-            destructors_skipped: state.destructors_skipped,
+            destructors_skipped: state.destructors_skipped + skipped as u64,
+            skipped_of: Vec::new(),
             file_bytes_left: state.mappings.values().sum(),
-        })
+        };
+        drop(state);
+        let skipped_of = left.values().map(|entries| thread_name(Some(entries.tid))).collect();
+        Some(Closed { skipped_of, ..closed })
     }
+}
+
+/// The kernel's number of the calling thread.
+fn kernel_number() -> i32 {
+    // SAFETY: gettid has no preconditions.
+    unsafe { libc::gettid() }
 }
 
 /// The kernel's name of a thread of this process.
@@ -326,134 +391,5 @@ fn thread_name(tid: Option<i32>) -> String {
     match std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")) {
         Ok(name) => format!("{:?} (thread {tid})", name.trim()),
         Err(_) => format!("thread {tid}"),
-    }
-}
-
-/// The calling thread, for ledgers. Its drop is the thread's end; the host's code is never unmapped, so libc may keep it.
-#[derive(Default)]
-struct ThisThread {
-    ledgers: RefCell<Vec<Weak<Ledger>>>,
-    /// Set on a thread that an image started: the image, and the number by which it counts the thread.
-    own: RefCell<Option<(Arc<Ledger>, u64)>>,
-}
-
-thread_local! {
-    static THIS: ThisThread = ThisThread::default();
-    /// The thread's number. Without a destructor, so that it is there until the very end, also for plugin code that the
-    /// thread's own end runs.
-    static NUMBER: u64 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
-    /// The thread is running the destructors of its end: what is registered now is run by them.
-    static ENDING: Cell<bool> = const { Cell::new(false) };
-}
-
-impl ThisThread {
-    fn number() -> u64 {
-        NUMBER.with(|number| *number)
-    }
-
-    /// Makes sure that this thread's end is told to the ledger. `None` when the thread is past its end.
-    fn enlist(ledger: &Arc<Ledger>) -> Option<u64> {
-        let enlisted = THIS.try_with(|this| {
-            let mut ledgers = this.ledgers.borrow_mut();
-            if !ledgers.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ledger))) {
-                ledgers.retain(|known| known.strong_count() > 0);
-                ledgers.push(Arc::downgrade(ledger));
-            }
-        });
-        // While its destructors run, the ledger whose turn it is looks again until nothing is left.
-        (enlisted.is_ok() || ENDING.get()).then(Self::number)
-    }
-}
-
-impl Drop for ThisThread {
-    fn drop(&mut self) {
-        ENDING.set(true);
-        for ledger in self.ledgers.take() {
-            if let Some(ledger) = ledger.upgrade() {
-                ledger.run_destructors(Self::number());
-            }
-        }
-        ENDING.set(false);
-        if let Some((ledger, thread)) = self.own.take() {
-            ledger.run_destructors(Self::number());
-            ledger.thread_ended(thread);
-        }
-    }
-}
-
-/// Has the end of the calling thread, however it comes (`pthread_exit` passes by the frames), told to the image that started
-/// it. After that no code of the image runs on it any more.
-pub(super) fn begin_own_thread(ledger: Arc<Ledger>, thread: u64) {
-    ledger.thread_runs(thread);
-    let told = THIS.try_with(|this| *this.own.borrow_mut() = Some((ledger, thread)));
-    debug_assert!(told.is_ok(), "a thread that begins has its thread-locals");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicUsize;
-
-    fn ledger() -> Arc<Ledger> {
-        Ledger::new(|_| {}, |_| {})
-    }
-
-    fn close(ledger: &Ledger) -> Closed {
-        ledger.close(Instant::now()).expect("nothing runs in it")
-    }
-
-    #[test]
-    fn mappings_are_accounted_for_in_parts() {
-        let ledger = ledger();
-        ledger.mapped(0x1000, 0x4000);
-        ledger.mapped(0x8000, 0x1000);
-        ledger.unmapped(0x2000, 0x1000);
-        ledger.unmapped(0x8000, 0x1000);
-        assert_eq!(close(&ledger).file_bytes_left, 0x3000);
-    }
-
-    #[test]
-    fn keys_are_rounds_of_destructors_as_in_posix() {
-        static CALLS: AtomicUsize = AtomicUsize::new(0);
-        extern "C" fn destructor(value: *mut c_void) {
-            CALLS.fetch_add(value.addr(), Ordering::Relaxed);
-        }
-        let ledger = ledger();
-        let (with, without) = (ledger.create_key(Some(destructor)), ledger.create_key(None));
-        assert!(with >= reslot_plugin_api::__private::VIRTUAL_KEYS && with != without);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                assert!(ledger.value(with).is_null());
-                assert!(ledger.set_value(with, std::ptr::without_provenance_mut(5)));
-                assert!(ledger.set_value(without, std::ptr::without_provenance_mut(7)));
-                assert_eq!((ledger.value(with).addr(), ledger.value(without).addr()), (5, 7));
-                assert!(ledger.delete_key(without) && !ledger.delete_key(without));
-                assert!(ledger.value(without).is_null());
-            });
-        });
-        // The thread has ended, and its value met its destructor, once. (A scope returns before the thread's own end, so the
-        // close below may be the one that waits for it.)
-        let closed = close(&ledger);
-        let (ran, skipped) = (CALLS.load(Ordering::Relaxed), closed.destructors_skipped);
-        assert!((ran, skipped) == (5, 0) || (ran, skipped) == (0, 1), "{ran} {skipped}");
-    }
-
-    #[test]
-    fn destructors_of_living_threads_are_skipped_and_counted() {
-        extern "C" fn never(_: *mut c_void) {
-            unreachable!("its image is gone");
-        }
-        let ledger = ledger();
-        let (registered, wait) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                ledger.add_destructor(never, std::ptr::null_mut());
-                registered.wait();
-                wait.wait();
-            });
-            registered.wait();
-            assert_eq!(close(&ledger).destructors_skipped, 1);
-            wait.wait();
-        });
     }
 }

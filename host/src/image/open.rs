@@ -164,9 +164,9 @@ impl Image {
         self.root
     }
 
-    /// Whether none of its own threads runs.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.ledger.is_quiet()
+    /// What it owns in this process.
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     /// The number of its ledger, unique in this process.

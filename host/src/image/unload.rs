@@ -1,6 +1,6 @@
 //! Closing an image and proving that it is gone. Only the reaper calls this, after the last call and the last hook.
 
-use super::{loaded, open::Image};
+use super::{ledger::Holding, loaded, open::Image};
 use std::time::{Duration, Instant};
 
 /// Why an image could not be unmapped safely.
@@ -11,6 +11,9 @@ pub enum QuarantineReason {
     ThreadsRunning(Vec<String>),
     /// The process's handlers of these signals lie in the image.
     SignalHandlers(Vec<i32>),
+    /// Its static constructors made so many keys with a destructor, or threads, before they could be told from the process's own:
+    /// libc holds pointers into it for good. It was refused, and never served.
+    StaticConstructors(usize),
     /// The loader kept it although nothing that the host knows of holds it.
     LoaderKeepsIt(String),
 }
@@ -27,6 +30,10 @@ impl std::fmt::Display for QuarantineReason {
                 f,
                 "the handlers of signals {signals:?} point into it; put back the former ones in `stop` and the image goes"
             ),
+            Self::StaticConstructors(count) => write!(
+                f,
+                "its static constructors gave libc {count} pointer(s) into it, for good; make keys and threads in `start` instead"
+            ),
             Self::LoaderKeepsIt(why) => write!(f, "the loader keeps it: {why}"),
         }
     }
@@ -38,12 +45,17 @@ impl std::fmt::Display for QuarantineReason {
 pub struct UnloadReport {
     /// Thread-local destructors of the image that were run, on the threads they belonged to.
     pub thread_locals_run: u64,
-    /// Thread-local destructors skipped because their threads live on: what they would have freed stays allocated.
+    /// Thread-local destructors skipped because their threads live on and did not come to a safe point in time: what they would
+    /// have freed stays allocated.
     pub thread_locals_skipped: u64,
+    /// The names of those threads.
+    pub skipped_of: Vec<String>,
     /// Bytes of files that the image had mapped and left so. They stay: the account cannot know whether `mremap` moved one
     /// of them meanwhile, and unmapping what is somebody else's by now would be worse than the leak.
     pub file_bytes_left: usize,
-    /// Waiting for threads and closing.
+    /// Waiting for the image's threads to end, and for threads that live on to run their thread-local destructors.
+    pub settle: Duration,
+    /// Closing it.
     pub close: Duration,
     /// Looking for what is left of it.
     pub prove: Duration,
@@ -57,22 +69,31 @@ pub(crate) enum Unloading {
     Stays(Box<Image>, QuarantineReason),
 }
 
-/// Closes an image whose instance is gone. Waits until `deadline` for its threads.
-pub(crate) fn close(mut image: Box<Image>, deadline: Instant) -> Unloading {
+/// What keeps an image whose instance is gone, looked at without doing anything.
+pub(crate) fn holding(image: &Image) -> Holding {
+    match image.library {
+        Some(_) => image.ledger.holding(),
+        None => Holding::Nothing,
+    }
+}
+
+/// Closes an image whose instance is gone and in which no thread runs.
+pub(crate) fn close(mut image: Box<Image>) -> Unloading {
     let begun = Instant::now();
     if image.library.is_some() {
         let signals = loaded::signal_handlers_in(&image.mapped.range);
         if !signals.is_empty() {
             return Unloading::Stays(image, QuarantineReason::SignalHandlers(signals));
         }
-        let closed = match image.ledger.close(deadline) {
-            Ok(closed) => closed,
-            Err(names) => return Unloading::Stays(image, QuarantineReason::ThreadsRunning(names)),
+        let Some(closed) = image.ledger.close() else {
+            let names = image.ledger.running_threads();
+            return Unloading::Stays(image, QuarantineReason::ThreadsRunning(names));
         };
         let loader = image.library.take().map(libloading::os::unix::Library::close);
         let mut report = UnloadReport {
             thread_locals_run: closed.destructors_run,
             thread_locals_skipped: closed.destructors_skipped,
+            skipped_of: closed.skipped_of,
             file_bytes_left: closed.file_bytes_left,
             ..UnloadReport::default()
         };

@@ -6,7 +6,7 @@
 //!
 //! Until the swap the old generation is complete and serves; a failure before it changes nothing.
 
-use super::{Clock, LoadOutcome, pipeline::refusal};
+use super::{Clock, LoadOutcome, Phase, pipeline::refusal};
 use crate::{
     error::{Cause, Hook, Refusal},
     event::{Event, ReloadReport, Step},
@@ -14,11 +14,7 @@ use crate::{
     image::{compat::Difference, lint::LintError},
     slot::{Current, Generation, Mode, SlotRecord, Staged},
 };
-use std::{
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 /// Puts a candidate in its place, or before its owner.
 pub(super) fn place(
@@ -50,7 +46,7 @@ pub(super) fn place(
     if state.mode == Mode::Claimed {
         let generation = staged.generation.number();
         let superseded = state.staged.replace(staged);
-        record.has_staged.store(true, Ordering::Relaxed);
+        record.stage(true);
         let event = Event::Staged {
             slot: record.name.clone(),
             generation,
@@ -68,7 +64,7 @@ pub(super) fn place(
     let moving = record.moving(&mut state);
     // Left by a claim that was dropped, and older than what comes now.
     let superseded = state.staged.take();
-    record.has_staged.store(false, Ordering::Relaxed);
+    record.stage(false);
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
     tell_superseded(host, &record, superseded);
@@ -93,7 +89,7 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
     if state.mode == Mode::Claimed {
         return;
     }
-    record.has_staged.store(false, Ordering::Relaxed);
+    record.stage(false);
     let Some(staged) = state.staged.take() else { return };
     let satisfied = state.check(&staged.generation.instance().image().manifest.interface);
     let moving = record.moving(&mut state);
@@ -262,12 +258,14 @@ fn swap(host: &Inner, record: &SlotRecord, current: Current, claimed: bool) -> O
         return None;
     }
     let replaced = state.current.replace(current);
+    host.tally.serves(&generation);
     if !claimed {
         host.publish(record.index, record.id, Some(generation));
     }
     drop(state);
     if let Some(replaced) = &replaced {
         replaced.generation.retire();
+        host.tally.enters(&record.name, replaced.generation.number(), Phase::Retired);
     }
     replaced
 }

@@ -1,13 +1,13 @@
 //! From a file to a candidate: stage, lint, open, verify, create. Nothing here touches what serves; whatever fails, the
 //! candidate's image goes back to the reaper and the slot never knew.
 
-use super::{Clock, ReaperMessage};
+use super::{Clock, Phase, ReaperMessage};
 use crate::{
     error::{Cause, Hook, Refusal},
     event::{Event, Step},
     host::Inner,
     image::{
-        Image, Ledger, Opened,
+        Image, Ledger, OpenError, Opened, QuarantineReason,
         lint::{Expectations, LintError, inspect, lint},
         stage::{Source, read_source},
     },
@@ -63,6 +63,12 @@ pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &
     // Looked at again before it comes to serve: a caller may ask for another interface meanwhile.
     let satisfied = record.lock().check(&linted.manifest.interface);
     satisfied.map_err(|differences| refuse(None, Step::Lint, LintError::Interface(differences).into()))?;
+    let quarantined = host.tally.quarantined(&record.name);
+    if quarantined.len() >= host.quarantine_cap {
+        host.defer(&record.name, path);
+        let cap = host.quarantine_cap;
+        return Err(refuse(None, Step::Open, Cause::QuarantineFull { quarantined, cap }));
+    }
     clock.lap(Step::Lint);
     host.log.push(Event::Linted {
         slot: record.name.clone(),
@@ -78,10 +84,16 @@ pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &
     let opened = Opened::open(staged).map_err(|error| refuse(Some(number), Step::Open, error.into()))?;
     clock.lap(Step::Open);
 
-    let image = opened
-        .verify(linted.manifest, ledger(host, &record.name, number))
-        .map_err(|error| refuse(Some(number), Step::Verify, error.into()))?;
-    host.tally.opened();
+    let ledger = ledger(host, &record.name, number);
+    let image = opened.verify(linted.manifest, ledger.clone()).map_err(|error| {
+        if let OpenError::EarlyRegistrations(count) = error {
+            host.tally.opened(&record.name, number, ledger.clone());
+            let phase = Phase::Quarantined(QuarantineReason::StaticConstructors(count));
+            host.tally.enters(&record.name, number, phase);
+        }
+        refuse(Some(number), Step::Verify, error.into())
+    })?;
+    host.tally.opened(&record.name, number, ledger);
     clock.lap(Step::Verify);
     host.log.push(Event::Opened {
         slot: record.name.clone(),
@@ -113,9 +125,9 @@ fn slot_of_refused(host: &Inner, path: &Path, bytes: &[u8]) -> Option<Arc<SlotRe
 fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {
     let (reaper, log, slot) = (host.reaper(), host.log.clone(), slot.clone());
     Ledger::new(
-        move |id| {
+        move || {
             // Without a reaper the process is ending.
-            let _ = reaper.send(ReaperMessage::Quiet(id));
+            let _ = reaper.send(ReaperMessage::Less);
         },
         move |report| {
             log.push(Event::ThreadPanicked {

@@ -1,15 +1,18 @@
 //! The end of a generation: retire, unload, prove. All of it happens on one thread of the host's, the only one on which an
-//! image is ever closed. What cannot be closed safely is quarantined and tried again when its reason goes away.
+//! image is ever closed. It never waits for one image alone: an image whose threads still run, or whose thread-locals wait for
+//! their threads' safe points, is looked at again when there is less that keeps it. What cannot be closed safely is quarantined
+//! and tried again when its reason goes away.
 
+use super::tally::Phase;
 use crate::{
     event::{Event, Log, Outcome, RetireReport},
-    image::{self, Image, QuarantineReason, Unloading},
+    host::{Holder, Inner},
+    image::{self, Holding, Image, QuarantineReason, Unloading},
     slot::Parts,
 };
-use parking_lot::{Condvar, Mutex};
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -22,137 +25,121 @@ pub(crate) enum ReaperMessage {
     /// An image whose instance was never made.
     Unload { slot: Arc<str>, number: u64, image: Box<Image> },
     /// A generation was replaced; if it is still held after the deadline, its holders are named.
-    Retired {
-        slot: Arc<str>,
-        number: u64,
-        holders: Box<dyn Fn() -> Vec<String> + Send>,
-    },
-    /// The last thread of an image has ended.
-    Quiet(u64),
+    Retired { slot: Arc<str>, number: u64 },
+    /// There is less that keeps an ending image.
+    Less,
     /// Come to an end as soon as nothing is held any more.
     End,
 }
 
-/// What the reaper and those who wait for it share.
-pub(crate) struct Tally {
-    counts: Mutex<Counts>,
-    changed: Condvar,
-}
-
-/// How many images there are, and in which condition.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
-    /// Images mapped by this host just now: serving, staged, retiring and quarantined.
-    pub mapped: usize,
-    /// Of these, quarantined.
-    pub quarantined: usize,
-}
-
-impl Tally {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            counts: Mutex::default(),
-            changed: Condvar::new(),
-        })
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        *self.counts.lock()
-    }
-
-    pub(crate) fn opened(&self) {
-        self.counts.lock().mapped += 1;
-    }
-
-    /// Waits until no more than `mapped` images are, quarantined ones aside.
-    pub(crate) fn wait_for(&self, mapped: usize, deadline: Instant) -> bool {
-        let mut counts = self.counts.lock();
-        while counts.mapped - counts.quarantined > mapped {
-            if self.changed.wait_until(&mut counts, deadline).timed_out() {
-                return counts.mapped - counts.quarantined <= mapped;
-            }
-        }
-        true
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.counts.lock());
-        self.changed.notify_all();
-    }
-}
+/// Reasons that nobody tells the end of are looked at again in this interval.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The reaper's thread.
 pub(crate) struct Reaper {
-    pub(crate) log: Log,
-    pub(crate) tally: Arc<Tally>,
-    pub(crate) drain_deadline: Duration,
-    pub(crate) thread_deadline: Duration,
-    pub(crate) retired: Vec<Retired>,
-    pub(crate) quarantine: Vec<Quarantined>,
+    host: Weak<Inner>,
+    log: Log,
+    tally: Arc<super::Tally>,
+    limits: Deadlines,
+    retired: Vec<Retired>,
+    passing: Vec<Passing>,
 }
 
-/// A generation whose holders are waited for.
-pub(crate) struct Retired {
+/// How long the reaper waits for what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    /// For the holders of a retired generation, before they are named.
+    pub(crate) drain: Duration,
+    /// For the threads of a stopped plugin, before its image is quarantined.
+    pub(crate) threads: Duration,
+    /// For threads that live on to come to a safe point, before their thread-locals are skipped.
+    pub(crate) thread_locals: Duration,
+}
+
+/// A generation whose holders are waited for, or were named.
+struct Retired {
     slot: Arc<str>,
     number: u64,
-    holders: Box<dyn Fn() -> Vec<String> + Send>,
     deadline: Instant,
+    named: Vec<Holder>,
 }
 
-/// An image that stays for a while.
-pub(crate) struct Quarantined {
-    slot: Arc<str>,
-    number: u64,
+/// An image whose instance is gone.
+struct Passing {
+    ending: Ending,
     image: Box<Image>,
+    begun: Instant,
+    /// Since when nothing but thread-locals keeps it.
+    values_since: Option<Instant>,
+    quarantined: Option<QuarantineReason>,
 }
 
 impl Reaper {
+    pub(crate) fn new(host: &Arc<Inner>, limits: Deadlines) -> Self {
+        Self {
+            host: Arc::downgrade(host),
+            log: host.log.clone(),
+            tally: host.tally.clone(),
+            limits,
+            retired: Vec::new(),
+            passing: Vec::new(),
+        }
+    }
+
     pub(crate) fn run(mut self, messages: &Receiver<ReaperMessage>) {
         let mut ending = false;
         loop {
-            let next = self.retired.iter().map(|retired| retired.deadline).min();
-            let message = match next {
+            let message = match self.next_look() {
                 None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
             };
             match message {
-                Ok(ReaperMessage::Reap(parts)) => {
-                    self.reap(*parts);
-                    self.try_all_again();
-                }
-                Ok(ReaperMessage::Unload { slot, number, image }) => {
-                    let ending = Ending::of_image(slot, number);
-                    self.unload(ending, image);
-                    self.try_all_again();
-                }
-                Ok(ReaperMessage::Retired { slot, number, holders }) => {
-                    let deadline = Instant::now() + self.drain_deadline;
-                    self.retired.push(Retired {
-                        slot,
-                        number,
-                        holders,
-                        deadline,
-                    });
-                }
-                Ok(ReaperMessage::Quiet(id)) => self.try_again(id),
+                Ok(ReaperMessage::Reap(parts)) => self.reap(*parts),
+                Ok(ReaperMessage::Unload { slot, number, image }) => self.let_pass(Ending::of_image(slot, number), image),
+                Ok(ReaperMessage::Retired { slot, number }) => self.retired.push(Retired {
+                    slot,
+                    number,
+                    deadline: Instant::now() + self.limits.drain,
+                    named: Vec::new(),
+                }),
+                // Whatever it is: everything that is passing is looked at below.
+                Ok(ReaperMessage::Less) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(ReaperMessage::End) => ending = true,
-                Err(RecvTimeoutError::Timeout) => self.name_stragglers(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.look_at_all();
+            self.name_stragglers();
             let counts = self.tally.counts();
             if ending && counts.mapped == counts.quarantined {
                 break;
             }
         }
         // A quarantined image is never forced: it outlives the host.
-        for quarantined in self.quarantine {
-            std::mem::forget(quarantined.image);
+        for passing in self.passing {
+            std::mem::forget(passing.image);
         }
         // Only now: the ends of generations whose holders outlived the host are told as well.
         self.log.close();
     }
 
+    /// When something is due although nobody tells of it.
+    fn next_look(&self) -> Option<Instant> {
+        let unnamed = self.retired.iter().filter(|retired| retired.named.is_empty());
+        let stragglers = unnamed.map(|retired| retired.deadline);
+        let passing = self.passing.iter().filter_map(|passing| match &passing.quarantined {
+            None => Some(match passing.values_since {
+                Some(since) => since + self.limits.thread_locals,
+                None => passing.begun + self.limits.threads,
+            }),
+            // The end of a thread is told.
+            Some(QuarantineReason::ThreadsRunning(_)) => passing.values_since.map(|since| since + self.limits.thread_locals),
+            Some(QuarantineReason::StaticConstructors(_)) => None,
+            Some(_) => Some(Instant::now() + LOOK_AGAIN),
+        });
+        stragglers.chain(passing).min()
+    }
+
+    /// Stops and drops the instance.
     fn reap(&mut self, parts: Parts) {
         let Parts {
             slot,
@@ -160,8 +147,8 @@ impl Reaper {
             instance,
             retired,
         } = parts;
-        self.retired
-            .retain(|waiting| waiting.number != number || waiting.slot != slot);
+        let waited = self.retired.iter().position(|waiting| waiting.is(&slot, number));
+        let late_holders = waited.map_or_else(Vec::new, |at| self.retired.swap_remove(at).named);
         let begun = Instant::now();
         let (image, ended) = instance.end();
         let ending = Ending {
@@ -169,82 +156,125 @@ impl Reaper {
             number,
             served: retired.is_some(),
             held: retired.map_or(Duration::ZERO, |at| begun.saturating_duration_since(at)),
+            late_holders,
             stop_error: ended.stop.err().map(|error| error.to_string()),
             destroy_error: ended.destroy.err().map(|error| error.to_string()),
             took: begun.elapsed(),
         };
-        self.unload(ending, image);
+        self.let_pass(ending, image);
     }
 
-    fn unload(&mut self, ending: Ending, image: Box<Image>) {
-        let deadline = Instant::now() + self.thread_deadline;
-        let (slot, number) = (ending.slot.clone(), ending.number);
-        match image::close(image, deadline) {
-            Unloading::Unmapped(report) => {
-                self.tally.change(|counts| counts.mapped -= 1);
-                self.log.push(Event::Retired(ending.report(Outcome::Unmapped(report))));
+    /// The instance is gone, if there was one: from here on only the image's own threads and thread-locals are waited for.
+    fn let_pass(&mut self, ending: Ending, image: Box<Image>) {
+        self.tally.enters(&ending.slot, ending.number, Phase::Ending);
+        image.ledger().end();
+        if image::holding(&image) == Holding::Values {
+            // Threads that live on are asked to come to a safe point.
+            if let Some(host) = self.host.upgrade() {
+                host.call_attention();
             }
-            Unloading::Stays(image, reason) => {
-                self.tally.change(|counts| counts.quarantined += 1);
-                self.log
-                    .push(Event::Retired(ending.report(Outcome::Quarantined(reason.clone()))));
-                let ended_meanwhile = matches!(reason, QuarantineReason::ThreadsRunning(_)) && image.is_quiet();
-                let id = image.id();
-                self.quarantine.push(Quarantined { slot, number, image });
-                if ended_meanwhile {
-                    self.try_again(id);
+            self.log.wake();
+            self.tally.wake();
+        }
+        self.passing.push(Passing {
+            ending,
+            image,
+            begun: Instant::now(),
+            values_since: None,
+            quarantined: None,
+        });
+    }
+
+    fn look_at_all(&mut self) {
+        for passing in std::mem::take(&mut self.passing) {
+            self.look_at(passing);
+        }
+    }
+
+    fn look_at(&mut self, mut passing: Passing) {
+        let now = Instant::now();
+        match image::holding(&passing.image) {
+            Holding::Threads if passing.quarantined.is_none() && now >= passing.begun + self.limits.threads => {
+                let names = passing.image.ledger().running_threads();
+                self.quarantine(passing, QuarantineReason::ThreadsRunning(names));
+            }
+            Holding::Threads => self.passing.push(passing),
+            Holding::Values if now < *passing.values_since.get_or_insert(now) + self.limits.thread_locals => {
+                self.passing.push(passing);
+            }
+            Holding::Values | Holding::Nothing => self.close(passing),
+        }
+    }
+
+    fn close(&mut self, passing: Passing) {
+        let settled = passing.begun.elapsed();
+        match image::close(passing.image) {
+            Unloading::Unmapped(mut report) => {
+                report.settle = settled;
+                let (slot, number) = (passing.ending.slot.clone(), passing.ending.number);
+                self.tally.gone(&slot, number);
+                self.log.push(match passing.quarantined {
+                    None => Event::Retired(passing.ending.report(Outcome::Unmapped(report))),
+                    Some(_) => Event::Released {
+                        slot: slot.clone(),
+                        generation: number,
+                        report,
+                    },
+                });
+                if let Some(host) = self.host.upgrade() {
+                    host.take_deferred(&slot);
                 }
             }
-        }
-    }
-
-    fn try_again(&mut self, id: u64) {
-        let Some(at) = self.quarantine.iter().position(|quarantined| quarantined.image.id() == id) else {
-            return;
-        };
-        let Quarantined { slot, number, image } = self.quarantine.swap_remove(at);
-        match image::close(image, Instant::now()) {
-            Unloading::Unmapped(report) => {
-                self.tally.change(|counts| {
-                    counts.mapped -= 1;
-                    counts.quarantined -= 1;
-                });
-                self.log.push(Event::Released {
-                    slot,
-                    generation: number,
-                    report,
-                });
+            Unloading::Stays(image, reason) => {
+                let passing = Passing { image, ..passing };
+                self.quarantine(passing, reason);
             }
-            Unloading::Stays(image, _) => self.quarantine.push(Quarantined { slot, number, image }),
         }
     }
 
-    /// The reason of a quarantine may have gone with another image, or for a reason that nobody tells of.
-    fn try_all_again(&mut self) {
-        let ids: Vec<u64> = self.quarantine.iter().map(|quarantined| quarantined.image.id()).collect();
-        ids.into_iter().for_each(|id| self.try_again(id));
+    fn quarantine(&mut self, mut passing: Passing, reason: QuarantineReason) {
+        let (slot, number) = (&passing.ending.slot, passing.ending.number);
+        if passing.quarantined.as_ref() != Some(&reason) {
+            self.tally.enters(slot, number, Phase::Quarantined(reason.clone()));
+        }
+        if passing.quarantined.replace(reason.clone()).is_none() {
+            let report = passing.ending.clone().report(Outcome::Quarantined(reason));
+            self.log.push(Event::Retired(report));
+        }
+        self.passing.push(passing);
     }
 
     fn name_stragglers(&mut self) {
         let now = Instant::now();
-        let (late, waiting): (Vec<_>, Vec<_>) = self.retired.drain(..).partition(|retired| retired.deadline <= now);
-        self.retired = waiting;
-        for late in late {
+        let late = |retired: &&mut Retired| retired.named.is_empty() && retired.deadline <= now;
+        for late in self.retired.iter_mut().filter(late) {
+            late.named = match self.host.upgrade() {
+                Some(host) => host.holders_of(&late.slot, late.number),
+                None => vec![Holder::Untold],
+            };
             self.log.push(Event::Straggling {
-                slot: late.slot,
+                slot: late.slot.clone(),
                 generation: late.number,
-                holders: (late.holders)(),
+                holders: late.named.clone(),
             });
         }
     }
 }
 
+impl Retired {
+    fn is(&self, slot: &str, number: u64) -> bool {
+        self.number == number && &*self.slot == slot
+    }
+}
+
 /// What is known of an ending generation before its image is closed.
+#[derive(Clone)]
 struct Ending {
     slot: Arc<str>,
     number: u64,
     served: bool,
     held: Duration,
+    late_holders: Vec<Holder>,
     stop_error: Option<String>,
     destroy_error: Option<String>,
     took: Duration,
@@ -257,6 +287,7 @@ impl Ending {
             number,
             served: false,
             held: Duration::ZERO,
+            late_holders: Vec::new(),
             stop_error: None,
             destroy_error: None,
             took: Duration::ZERO,
@@ -270,6 +301,7 @@ impl Ending {
             served: self.served,
             outcome,
             held: self.held,
+            late_holders: self.late_holders,
             stop_error: self.stop_error,
             destroy_error: self.destroy_error,
             ending: self.took,

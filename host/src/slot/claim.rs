@@ -3,9 +3,10 @@
 
 use super::{
     generation::Generation,
+    holds::Taken,
     record::{Mode, SlotRecord},
 };
-use crate::{host::Inner, reload};
+use crate::{host::Inner, image, reload};
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
     marker::PhantomData,
@@ -63,12 +64,13 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// The safe point: adopts a staged generation, if there is one. Call it where a change of code may happen: once an
     /// event, once a frame.
     ///
-    /// With nothing staged this is one relaxed load. Otherwise the state is handed over here, on this thread: encoded by the
+    /// With nothing to do this is one relaxed load; it is a [safe point](crate::safe_point) for thread-locals as well. With a
+    /// generation staged the state is handed over here, on this thread: encoded by the
     /// old instance, decoded by the new one, which is then started. If any of that fails, the old generation serves on.
     #[inline(always)]
     pub fn sync(&mut self) -> Synced {
-        if self.record.has_staged.load(Ordering::Relaxed) {
-            self.adopt()
+        if self.record.attention.load(Ordering::Relaxed) {
+            self.attend()
         } else {
             Synced::Unchanged
         }
@@ -76,13 +78,25 @@ impl<I: ?Sized + Interface> Claim<I> {
 
     #[cold]
     #[inline(never)]
+    fn attend(&mut self) -> Synced {
+        // Cleared first: what comes from here on is seen by the next `sync`.
+        self.record.attention.swap(false, Ordering::AcqRel);
+        image::safe_point();
+        self.adopt()
+    }
+
     fn adopt(&mut self) -> Synced {
         let Some(old) = &self.generation else {
             return Synced::Unchanged;
         };
         let staged = {
             let mut state = self.record.lock();
-            self.record.has_staged.store(false, Ordering::Relaxed);
+            self.record.stage(false);
+            // It may have moved to another thread since.
+            state.owner = state.owner.take().map(|taken| Taken {
+                since: taken.since,
+                ..Taken::here(taken.at)
+            });
             state.staged.take()
         };
         let Some(staged) = staged else { return Synced::Unchanged };
@@ -136,6 +150,7 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         self.generation = None;
         let mut state = self.record.lock();
         state.mode = Mode::Open { handles: 0 };
+        state.owner = None;
         let staged = state.staged.is_some();
         if !state.gone {
             let generation = state.current.as_ref().map(|current| current.generation.clone());

@@ -150,6 +150,17 @@ impl Generation {
         let _ = self.retired.set(Instant::now());
     }
 
+    /// The numbers of those that this one holds, because its state has gone to the first of them, and so on.
+    pub(crate) fn successors(&self) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        let mut core = &self.core;
+        while let Some(successor) = core.successor.get() {
+            numbers.push(successor.number());
+            core = &successor.core;
+        }
+        numbers
+    }
+
     /// An old view may hold a long chain of successors. It is taken apart one after the other: dropped as it hangs, each in
     /// the drop of the one before, it would go as deep into the stack as the chain is long.
     fn let_successors_go(&mut self) {

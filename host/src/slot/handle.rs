@@ -1,13 +1,14 @@
 //! A shared slot as its callers hold it: a typed name, good for any view of its host, from any thread.
 
 use super::{
+    holds::{HoldBy, HoldRecord, Taken},
     record::{Mode, SlotRecord},
     view::View,
 };
-use crate::host::Inner;
+use crate::{host::Inner, image};
 use arc_swap::Guard;
 use reslot_plugin_api::{__private::Connection, Shared};
-use std::{marker::PhantomData, ops::Deref, sync::Arc};
+use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
 
 /// A slot that many threads call. Made by [`Host::slot`](crate::Host::slot); clone it freely.
 ///
@@ -35,12 +36,30 @@ impl<I: ?Sized + Shared> Slot<I> {
 
     /// The current generation, for a call or a few: without a reader, a little dearer than a view.
     ///
-    /// What it answers keeps the whole view of this moment: do not store it.
+    /// What it answers keeps the whole view of this moment: do not store it. Who does is found with
+    /// [`HostBuilder::track_guards`](crate::HostBuilder::track_guards).
+    #[inline]
+    #[track_caller]
     pub fn load(&self) -> Loaded<'_, I> {
+        image::safe_point();
+        let view = self.host.view.load();
+        let record = match self.host.track_guards {
+            false => None,
+            true => Some(self.note(&view, Location::caller())),
+        };
         Loaded {
-            view: self.host.view.load(),
+            view,
             slot: self,
+            _record: record,
         }
+    }
+
+    #[cold]
+    fn note(&self, view: &Arc<View>, at: &'static Location<'static>) -> Arc<HoldRecord> {
+        let record = HoldRecord::new(HoldBy::Load);
+        record.takes(view, Taken::here(at));
+        self.host.enlist_hold(&record);
+        record
     }
 
     #[inline(always)]
@@ -87,6 +106,8 @@ impl<I: ?Sized + Shared> std::fmt::Debug for Slot<I> {
 pub struct Loaded<'a, I: ?Sized + Shared> {
     view: Guard<Arc<View>>,
     slot: &'a Slot<I>,
+    /// Kept as long as the guard is: that is its whole use.
+    _record: Option<Arc<HoldRecord>>,
 }
 
 impl<I: ?Sized + Shared> Deref for Loaded<'_, I> {

@@ -1,6 +1,9 @@
 //! What the host keeps of one slot: its contracts, who calls it and how, its current generation and a staged candidate.
 
-use super::generation::{Generation, Vacant};
+use super::{
+    generation::{Generation, Vacant},
+    holds::Taken,
+};
 use crate::image::{compat, manifest};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use reslot_plugin_api::__private::Connection;
@@ -24,6 +27,8 @@ pub(crate) struct SlotRecord {
     pub(crate) id: u64,
     /// Set while a candidate waits for the owner's `sync`. A hint: the truth is under the lock.
     pub(crate) has_staged: AtomicBool,
+    /// Set when there may be something for the owner to do in `sync`: a candidate, or the end of another.
+    pub(crate) attention: AtomicBool,
     pub(crate) vacant: Box<VacantEntry>,
     state: Mutex<SlotState>,
     settled: Condvar,
@@ -49,6 +54,8 @@ unsafe impl Sync for VacantEntry {}
 /// Under the slot's lock.
 pub(crate) struct SlotState {
     pub(crate) mode: Mode,
+    /// Who claimed it, if it is claimed.
+    pub(crate) owner: Option<Taken>,
     /// The interfaces as which it was claimed or asked for; every artifact must satisfy all of them.
     pub(crate) contracts: Vec<Arc<manifest::Interface>>,
     pub(crate) current: Option<Current>,
@@ -103,9 +110,11 @@ impl SlotRecord {
             index,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             has_staged: AtomicBool::new(false),
+            attention: AtomicBool::new(false),
             vacant: Box::new(VacantEntry { connection, callee }),
             state: Mutex::new(SlotState {
                 mode: Mode::Open { handles: 0 },
+                owner: None,
                 contracts: Vec::new(),
                 current: None,
                 staged: None,
@@ -128,6 +137,14 @@ impl SlotRecord {
             self.settled.wait(&mut state);
         }
         state
+    }
+
+    /// A candidate waits for the owner, or no longer does.
+    pub(crate) fn stage(&self, waits: bool) {
+        self.has_staged.store(waits, Ordering::Relaxed);
+        if waits {
+            self.attention.store(true, Ordering::Release);
+        }
     }
 
     /// Keeps claims out until what this answers is dropped.

@@ -72,6 +72,14 @@ impl View {
     }
 }
 
+impl View {
+    /// The generation in a slot's place.
+    pub(crate) fn held(&self, index: usize, slot: u64) -> Option<&Arc<Generation>> {
+        let entry = self.entries.get(index)?.as_ref()?;
+        (entry.slot == slot).then_some(&entry.generation)
+    }
+}
+
 impl Entry {
     fn new(slot: u64, generation: Arc<Generation>) -> Self {
         Self {

@@ -1,0 +1,271 @@
+//! Who holds what: every mapped generation of a slot, its condition, and by name everybody who keeps it. Answers
+//! `Host::who_holds`, and names stragglers for the reaper.
+
+use super::Inner;
+use crate::{
+    image::{Ledger, QuarantineReason},
+    reload::Phase,
+    slot::{HoldBy, HoldRecord, Mode, SlotRecord, Taken},
+};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    panic::Location,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+/// A mapped generation, and what keeps it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Held {
+    /// Its number.
+    pub generation: u64,
+    /// How far it has come.
+    pub condition: Condition,
+    /// For how long it has been in this condition.
+    pub since: Duration,
+    /// Who keeps it.
+    pub holders: Vec<Holder>,
+}
+
+/// How far a mapped generation has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Condition {
+    /// On its way to serving.
+    Candidate,
+    /// It waits for its owner's `sync`.
+    Staged,
+    /// It is the slot's current one.
+    Serving,
+    /// It was replaced, and goes when its last holder lets go.
+    Retired,
+    /// Nobody holds its instance, which is gone; its threads and thread-locals are waited for.
+    Ending,
+    /// Its image stays, for this reason.
+    Quarantined(QuarantineReason),
+}
+
+/// Somebody who keeps a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Holder {
+    /// The slot itself: it serves, or is staged.
+    Slot,
+    /// The owner of the slot's claim.
+    Owner {
+        /// The thread that claimed the slot, or adopted a generation last.
+        thread: String,
+        /// Since the claim.
+        since: Duration,
+        /// Where it was claimed.
+        at: &'static Location<'static>,
+    },
+    /// A reader that holds an older view.
+    Reader {
+        /// The thread that looked last.
+        thread: String,
+        /// Since that look.
+        since: Duration,
+        /// Where it looked.
+        at: &'static Location<'static>,
+    },
+    /// What `Slot::load` answered; known if the host was built with
+    /// [`track_guards`](crate::HostBuilder::track_guards).
+    Load {
+        /// The thread that loaded it.
+        thread: String,
+        /// Since then.
+        since: Duration,
+        /// Where it was loaded.
+        at: &'static Location<'static>,
+    },
+    /// An older generation, whose state has gone to this one: calls through old views go on to it.
+    Predecessor {
+        /// Its number.
+        generation: u64,
+    },
+    /// A thread that the plugin started.
+    PluginThread {
+        /// Its name, as the kernel knows it.
+        thread: String,
+    },
+    /// A thread of the host program that has thread-locals of the plugin and has not come to a
+    /// [safe point](crate::safe_point) since.
+    ThreadLocals {
+        /// Its name, as the kernel knows it.
+        thread: String,
+    },
+    /// Somebody who is not written down: what `Slot::load` answered is, if the host is built with
+    /// [`track_guards`](crate::HostBuilder::track_guards).
+    Untold,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slot => write!(f, "the slot itself"),
+            Self::Owner { thread, since, at } => {
+                write!(f, "the claim of thread {thread:?} (made {since:.1?} ago at {at})")
+            }
+            Self::Reader { thread, since, at } => {
+                write!(f, "the reader of thread {thread:?} (it looked {since:.1?} ago at {at})")
+            }
+            Self::Load { thread, since, at } => {
+                write!(
+                    f,
+                    "what thread {thread:?} got from `slot.load()` ({since:.1?} ago at {at}) and keeps"
+                )
+            }
+            Self::Predecessor { generation } => write!(f, "generation {generation}, whose state it has"),
+            Self::PluginThread { thread } => write!(f, "the plugin's own thread {thread}"),
+            Self::ThreadLocals { thread } => {
+                write!(f, "thread-locals of thread {thread}, which has come to no safe point since")
+            }
+            Self::Untold => write!(
+                f,
+                "what `slot.load()` answered, or a borrow of it, kept by somebody (`HostBuilder::track_guards` tells where)"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "generation {} ", self.generation)?;
+        match &self.condition {
+            Condition::Candidate => write!(f, "is a candidate")?,
+            Condition::Staged => write!(f, "waits for its owner's `sync`")?,
+            Condition::Serving => write!(f, "serves")?,
+            Condition::Retired => write!(f, "serves no more")?,
+            Condition::Ending => write!(f, "has ended, and its image goes as soon as it can")?,
+            Condition::Quarantined(reason) => write!(f, "is quarantined: {reason}")?,
+        }
+        write!(f, " (for {:.1?})", self.since)?;
+        self.holders.iter().try_for_each(|holder| write!(f, "\n  held by {holder}"))
+    }
+}
+
+impl Inner {
+    /// Counts a reader or a tracked guard among those who may hold something.
+    pub(crate) fn enlist_hold(&self, record: &Arc<HoldRecord>) {
+        let mut holds = self.holds.lock();
+        // Looked through only when it has doubled since: a tracked guard must not cost as much as there are others.
+        if holds.len() == holds.capacity() {
+            holds.retain(|known| known.strong_count() > 0);
+            let room = holds.len().max(16);
+            holds.reserve(room);
+        }
+        holds.push(Arc::downgrade(record));
+    }
+
+    /// Every mapped generation of a slot, oldest first.
+    pub(super) fn who_holds(&self, record: &SlotRecord) -> Vec<Held> {
+        let images = self.tally.of_slot(&record.name);
+        let holders = self.holders_by_generation(record);
+        let (current, staged) = {
+            let state = record.lock();
+            (
+                state.current.as_ref().map(|current| current.generation.number()),
+                state.staged.as_ref().map(|staged| staged.generation.number()),
+            )
+        };
+        let held = images.into_iter().map(|image| {
+            let number = image.number;
+            let condition = match image.phase {
+                Phase::Live if current == Some(number) => Condition::Serving,
+                Phase::Live if staged == Some(number) => Condition::Staged,
+                Phase::Live => Condition::Candidate,
+                Phase::Retired => Condition::Retired,
+                Phase::Ending => Condition::Ending,
+                Phase::Quarantined(reason) => Condition::Quarantined(reason),
+            };
+            let mut holders = holders.get(&number).cloned().unwrap_or_default();
+            match condition {
+                Condition::Ending | Condition::Quarantined(_) => holders.extend(of_ledger(&image.ledger)),
+                // Still held, and by nobody who is written down.
+                Condition::Retired if holders.is_empty() && is_held(&image.generation) => holders.push(Holder::Untold),
+                _ => {}
+            }
+            Held {
+                generation: number,
+                condition,
+                since: image.since.elapsed(),
+                holders,
+            }
+        });
+        held.collect()
+    }
+
+    /// Who holds one generation.
+    pub(crate) fn holders_of(&self, slot: &str, number: u64) -> Vec<Holder> {
+        let record = self.slots.read().iter().find(|record| &*record.name == slot).cloned();
+        let held = record.map(|record| self.who_holds(&record)).unwrap_or_default();
+        let held = held.into_iter().find(|held| held.generation == number);
+        held.map(|held| held.holders).unwrap_or_default()
+    }
+
+    fn holders_by_generation(&self, record: &SlotRecord) -> BTreeMap<u64, Vec<Holder>> {
+        let now = Instant::now();
+        let since = |taken: &Taken| now.saturating_duration_since(taken.since);
+        let mut holders: BTreeMap<u64, Vec<Holder>> = BTreeMap::new();
+        let mut retired = Vec::new();
+        {
+            let state = record.lock();
+            if let Some(current) = &state.current {
+                let of = holders.entry(current.generation.number()).or_default();
+                of.push(Holder::Slot);
+                if let (Mode::Claimed, Some(taken)) = (state.mode, &state.owner) {
+                    of.push(Holder::Owner {
+                        thread: taken.thread.clone(),
+                        since: since(taken),
+                        at: taken.at,
+                    });
+                }
+            }
+            if let Some(staged) = &state.staged {
+                holders.entry(staged.generation.number()).or_default().push(Holder::Slot);
+            }
+        }
+        let records: Vec<_> = self.holds.lock().iter().filter_map(Weak::upgrade).collect();
+        for hold in records {
+            let Some((view, taken)) = hold.held() else { continue };
+            let Some(generation) = view.held(record.index, record.id) else {
+                continue;
+            };
+            let (thread, since, at) = (taken.thread.clone(), since(&taken), taken.at);
+            let holder = match hold.by {
+                HoldBy::Reader => Holder::Reader { thread, since, at },
+                HoldBy::Load => Holder::Load { thread, since, at },
+            };
+            holders.entry(generation.number()).or_default().push(holder);
+            retired.push((generation.number(), generation.successors()));
+        }
+        for (number, successors) in retired {
+            let mut before = number;
+            for successor in successors {
+                let predecessor = Holder::Predecessor { generation: before };
+                let of = holders.entry(successor).or_default();
+                if !of.contains(&predecessor) {
+                    of.push(predecessor);
+                }
+                before = successor;
+            }
+        }
+        holders
+    }
+}
+
+fn is_held(generation: &Weak<crate::slot::Generation>) -> bool {
+    generation.strong_count() > 0
+}
+
+fn of_ledger(ledger: &Ledger) -> Vec<Holder> {
+    let threads = ledger.running_threads().into_iter();
+    let values = ledger.threads_with_values().into_iter();
+    threads
+        .map(|thread| Holder::PluginThread { thread })
+        .chain(values.map(|thread| Holder::ThreadLocals { thread }))
+        .collect()
+}

@@ -1,0 +1,129 @@
+//! The calling thread as ledgers know it: its number, the accounts that it stands in, and the moments at which it runs what
+//! images have left on it: its own end, and, once an image is ending, its next safe point.
+
+use super::Ledger;
+use std::{
+    cell::{Cell, RefCell},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
+
+/// How many images have ended so far with thread-local values on threads that live on.
+static ENDED: AtomicU64 = AtomicU64::new(0);
+
+/// The calling thread, for ledgers. Its drop is the thread's end; the host's code is never unmapped, so libc may keep it.
+#[derive(Default)]
+pub(super) struct ThisThread {
+    ledgers: RefCell<Vec<Weak<Ledger>>>,
+    /// Set on a thread that an image started: the image, and the number by which it counts the thread.
+    own: RefCell<Option<(Arc<Ledger>, u64)>>,
+}
+
+thread_local! {
+    static THIS: ThisThread = ThisThread::default();
+    /// The thread's number. Without a destructor, so that it is there until the very end, also for plugin code that the
+    /// thread's own end runs.
+    static NUMBER: u64 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
+    /// The thread is running the destructors of its end: what is registered now is run by them.
+    static ENDING: Cell<bool> = const { Cell::new(false) };
+    /// [`ENDED`] at the thread's last safe point.
+    static SEEN: Cell<u64> = const { Cell::new(0) };
+    /// The thread is in a safe point: a destructor that comes to one by a roundabout way does nothing there.
+    static IN_SAFE_POINT: Cell<bool> = const { Cell::new(false) };
+}
+
+impl ThisThread {
+    pub(super) fn number() -> u64 {
+        NUMBER.with(|number| *number)
+    }
+
+    /// Makes sure that this thread's end is told to the ledger. `None` when the thread is past its end.
+    pub(super) fn enlist(ledger: &Arc<Ledger>) -> Option<u64> {
+        let enlisted = THIS.try_with(|this| {
+            let mut ledgers = this.ledgers.borrow_mut();
+            if !ledgers.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ledger))) {
+                ledgers.retain(|known| known.strong_count() > 0);
+                ledgers.push(Arc::downgrade(ledger));
+            }
+        });
+        // While its destructors run, the ledger whose turn it is looks again until nothing is left.
+        (enlisted.is_ok() || ENDING.get()).then(Self::number)
+    }
+}
+
+/// Counted for [`safe_point`]; the ledger's `ending` is set already.
+pub(super) fn one_more_ended() {
+    ENDED.fetch_add(1, Ordering::Release);
+}
+
+/// Differs from an earlier answer if there may be something to do at a safe point.
+pub(crate) fn ended_epoch() -> u64 {
+    ENDED.load(Ordering::Acquire)
+}
+
+/// Runs the thread-local destructors that unloaded plugins are waiting for, on the calling thread.
+///
+/// [`Claim::sync`](crate::Claim::sync), [`Reader::view`](crate::Reader::view) when the view has changed,
+/// [`Slot::load`](crate::Slot::load), waiting for events and the host's other calls do this by themselves. A thread that called
+/// plugins and then does something else for long can do it here: otherwise what plugins have left in its thread-locals is not
+/// dropped, but skipped and counted in [`UnloadReport`](crate::UnloadReport).
+///
+/// With nothing to do it costs two loads.
+#[inline]
+pub fn safe_point() {
+    let ended = ENDED.load(Ordering::Acquire);
+    if ended != SEEN.get() {
+        run_ended(ended);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn run_ended(ended: u64) {
+    if IN_SAFE_POINT.replace(true) {
+        return;
+    }
+    SEEN.set(ended);
+    // Only images that are ending: no code of theirs is on this thread's stack, because nobody holds their instances any more,
+    // and none will be called here again.
+    let ended = THIS.try_with(|this| {
+        let known: Vec<_> = this.ledgers.borrow().iter().filter_map(Weak::upgrade).collect();
+        let ended: Vec<_> = known.into_iter().filter(|ledger| ledger.is_ending()).collect();
+        let is_ended = |known: &Weak<Ledger>| ended.iter().any(|ledger| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ledger)));
+        this.ledgers.borrow_mut().retain(|known| !is_ended(known));
+        ended
+    });
+    // A thread that is past its end runs its destructors there.
+    for ledger in ended.unwrap_or_default() {
+        ledger.run_destructors(ThisThread::number());
+    }
+    IN_SAFE_POINT.set(false);
+}
+
+impl Drop for ThisThread {
+    fn drop(&mut self) {
+        ENDING.set(true);
+        for ledger in self.ledgers.take() {
+            if let Some(ledger) = ledger.upgrade() {
+                ledger.run_destructors(Self::number());
+            }
+        }
+        ENDING.set(false);
+        if let Some((ledger, thread)) = self.own.take() {
+            ledger.run_destructors(Self::number());
+            ledger.thread_ended(thread);
+        }
+    }
+}
+
+/// Has the end of the calling thread, however it comes (`pthread_exit` passes by the frames), told to the image that started
+/// it. After that no code of the image runs on it any more.
+pub(in crate::image) fn begin_own_thread(ledger: Arc<Ledger>, thread: u64) {
+    ledger.thread_runs(thread);
+    let told = THIS.try_with(|this| *this.own.borrow_mut() = Some((ledger, thread)));
+    debug_assert!(told.is_ok(), "a thread that begins has its thread-locals");
+}

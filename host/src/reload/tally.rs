@@ -1,0 +1,163 @@
+//! Every image that this host has mapped, and in which condition: written by the reload thread when one is opened and by the
+//! reaper as one ends, read by those who count, wait, or ask who holds what.
+
+use crate::{
+    image::{Ledger, QuarantineReason, ended_epoch, safe_point},
+    slot::Generation,
+};
+use parking_lot::{Condvar, Mutex};
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+/// What the host's parts share about its images.
+pub(crate) struct Tally {
+    images: Mutex<Vec<Mapped>>,
+    changed: Condvar,
+}
+
+/// An image of this host.
+#[derive(Clone)]
+pub(crate) struct Mapped {
+    pub(crate) slot: Arc<str>,
+    pub(crate) number: u64,
+    pub(crate) ledger: Arc<Ledger>,
+    /// Once it served.
+    pub(crate) generation: Weak<Generation>,
+    pub(crate) phase: Phase,
+    /// When it came into its phase.
+    pub(crate) since: Instant,
+}
+
+/// How far an image has come. What serves and what is staged is known to the slots.
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    /// A candidate, staged, or serving.
+    Live,
+    /// Replaced; somebody may still hold it.
+    Retired,
+    /// Nobody holds it; its threads and thread-locals are waited for.
+    Ending,
+    /// It stays for a reason.
+    Quarantined(QuarantineReason),
+}
+
+/// How many images there are, and in which condition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Images mapped by this host just now: serving, staged, retiring and quarantined.
+    pub mapped: usize,
+    /// Of these, quarantined.
+    pub quarantined: usize,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            images: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        counts(&self.images.lock())
+    }
+
+    pub(crate) fn opened(&self, slot: &Arc<str>, number: u64, ledger: Arc<Ledger>) {
+        self.images.lock().push(Mapped {
+            slot: slot.clone(),
+            number,
+            ledger,
+            generation: Weak::new(),
+            phase: Phase::Live,
+            since: Instant::now(),
+        });
+    }
+
+    pub(crate) fn serves(&self, generation: &Arc<Generation>) {
+        self.change(generation.slot(), generation.number(), |image| {
+            image.generation = Arc::downgrade(generation);
+        });
+    }
+
+    pub(crate) fn enters(&self, slot: &str, number: u64, phase: Phase) {
+        self.change(slot, number, |image| {
+            image.phase = phase;
+            image.since = Instant::now();
+        });
+    }
+
+    pub(crate) fn gone(&self, slot: &str, number: u64) {
+        self.images.lock().retain(|image| !image.is(slot, number));
+        self.changed.notify_all();
+    }
+
+    /// The images of a slot, oldest first.
+    pub(crate) fn of_slot(&self, slot: &str) -> Vec<Mapped> {
+        let images = self.images.lock();
+        let mut images: Vec<_> = images.iter().filter(|image| &*image.slot == slot).cloned().collect();
+        images.sort_by_key(|image| image.number);
+        images
+    }
+
+    /// The numbers of a slot's quarantined images, each with its reason.
+    pub(crate) fn quarantined(&self, slot: &str) -> Vec<(u64, QuarantineReason)> {
+        let images = self.of_slot(slot).into_iter();
+        let reasons = images.filter_map(|image| match image.phase {
+            Phase::Quarantined(reason) => Some((image.number, reason)),
+            _ => None,
+        });
+        reasons.collect()
+    }
+
+    /// Waits until no more than `mapped` images are, quarantined ones aside. The caller's thread-locals may be what is waited
+    /// for, so it comes to a safe point whenever there is reason to.
+    pub(crate) fn wait_for(&self, mapped: usize, deadline: Instant) -> bool {
+        loop {
+            let epoch = ended_epoch();
+            safe_point();
+            let mut images = self.images.lock();
+            let few = |images: &[Mapped]| {
+                let counts = counts(images);
+                counts.mapped - counts.quarantined <= mapped
+            };
+            if few(&images) {
+                return true;
+            }
+            if ended_epoch() == epoch && self.changed.wait_until(&mut images, deadline).timed_out() {
+                return few(&images);
+            }
+        }
+    }
+
+    /// Has those who wait look again whether there is something for them to do.
+    pub(crate) fn wake(&self) {
+        drop(self.images.lock());
+        self.changed.notify_all();
+    }
+
+    fn change(&self, slot: &str, number: u64, change: impl FnOnce(&mut Mapped)) {
+        let mut images = self.images.lock();
+        if let Some(image) = images.iter_mut().find(|image| image.is(slot, number)) {
+            change(image);
+        }
+        drop(images);
+        self.changed.notify_all();
+    }
+}
+
+impl Mapped {
+    fn is(&self, slot: &str, number: u64) -> bool {
+        self.number == number && &*self.slot == slot
+    }
+}
+
+fn counts(images: &[Mapped]) -> Counts {
+    let quarantined = images.iter().filter(|image| matches!(image.phase, Phase::Quarantined(_)));
+    Counts {
+        mapped: images.len(),
+        quarantined: quarantined.count(),
+    }
+}

@@ -1,0 +1,96 @@
+//! Images that cannot be unmapped: counted, capped, tried again when their reason goes away, never forced.
+
+use crate::support::{assert_nothing_left, start_lingering, wait_for, wait_for_retired, wait_for_swapped};
+use fixture_interfaces::Probe;
+use reslot::{Cause, Event, Host, Outcome, QuarantineReason, Step, mapped_copies};
+use reslot_tests::{Fixture, Folder};
+use std::{os::unix::net::UnixStream, time::Duration};
+
+/// A host that soon gives up waiting, with `images` of the plugin quarantined for a thread that ends with its socket.
+fn with_quarantined(folder: &Folder, images: u64) -> (Host, Vec<UnixStream>) {
+    let host = Host::builder()
+        .watch(folder.path())
+        .drain_deadline(Duration::from_millis(10))
+        .quarantine_cap(2)
+        .build()
+        .unwrap();
+    let mut events = host.events();
+    let lingering = Fixture::build("fx-lingering");
+    let mut sockets = Vec::new();
+    for n in 1..=images + 1 {
+        folder.publish("libprobe.so", &lingering.stamped(n));
+        wait_for_swapped(&mut events, "probe", n);
+        if n > 1 {
+            let retired = wait_for_retired(&mut events, "probe", n - 1);
+            assert!(
+                matches!(retired.outcome, Outcome::Quarantined(QuarantineReason::ThreadsRunning(_))),
+                "{retired:#?}"
+            );
+        }
+        if n <= images {
+            sockets.push(start_lingering(&host, folder));
+        }
+    }
+    (host, sockets)
+}
+
+#[test]
+fn over_the_cap_reloads_are_refused_and_the_last_is_taken_up_when_there_is_room() {
+    let folder = Folder::new();
+    let (host, mut sockets) = with_quarantined(&folder, 2);
+    let mut events = host.events();
+    let slot = host.slot::<dyn Probe>("probe").unwrap();
+    assert_eq!((host.images().mapped, host.images().quarantined), (3, 2));
+
+    folder.publish("libprobe.so", &Fixture::build("fx-probe").stamped(9));
+    let refusal = wait_for(&mut events, |event| match event {
+        Event::Refused(refusal) => Some(refusal.clone()),
+        _ => None,
+    });
+    assert_eq!((refusal.step, refusal.serving), (Step::Open, Some(3)));
+    assert!(
+        matches!(&*refusal.cause, Cause::QuarantineFull { quarantined, cap: 2 } if quarantined.len() == 2),
+        "{refusal:#?}"
+    );
+    let words = refusal.to_string();
+    assert!(
+        words.contains("generation 1") && words.contains("lingers") && words.contains("quarantine_cap"),
+        "{words}"
+    );
+    // It serves on, and nothing was opened.
+    assert_eq!(slot.load().stamp().unwrap(), 3);
+    assert_eq!(mapped_copies(host.private_folder()), 3);
+
+    drop(sockets.remove(0));
+    wait_for_swapped(&mut events, "probe", 4);
+    assert_eq!(slot.load().stamp().unwrap(), 9);
+    drop(sockets);
+    wait_for(&mut events, |event| {
+        matches!(event, Event::Released { generation: 2, .. }).then_some(())
+    });
+    assert_nothing_left(&host, 1);
+}
+
+#[test]
+fn cap_is_each_slots_own() {
+    let folder = Folder::new();
+    let (host, sockets) = with_quarantined(&folder, 2);
+    host.load(folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(1)))
+        .unwrap();
+    host.load(folder.publish("libprobe.so", &Fixture::build("fx-probe").stamped(9)))
+        .unwrap_err();
+    drop(sockets);
+}
+
+#[test]
+fn host_may_go_while_images_are_quarantined() {
+    let folder = Folder::new();
+    let (host, sockets) = with_quarantined(&folder, 1);
+    let (mut events, private) = (host.events(), host.private_folder().to_owned());
+    drop(host);
+    // It outlives the host, with its thread.
+    assert_eq!(mapped_copies(&private), 1);
+    drop(sockets);
+    while events.recv().is_some() {}
+    assert_eq!(mapped_copies(&private), 1, "nobody is left who could unmap it");
+}

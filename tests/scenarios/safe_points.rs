@@ -1,0 +1,239 @@
+//! Thread-locals of threads that live on: dropped on their own threads at safe points, skipped and counted where there is none.
+
+use crate::support::{assert_nothing_left, wait_for_swapped, wait_for_unmapped};
+use fixture_interfaces::{Deed, Probe};
+use reslot::{Host, Outcome, Slot, Synced, UnloadReport};
+use reslot_tests::{Fixture, Folder};
+use std::{
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+/// Longer than any test takes: what is not dropped at a safe point makes the test fail.
+const LONG: Duration = Duration::from_secs(600);
+
+struct Scene {
+    folder: Folder,
+    host: Host,
+}
+
+impl Scene {
+    fn new(thread_locals: Duration) -> Self {
+        let folder = Folder::new();
+        let host = Host::builder().thread_local_deadline(thread_locals).build().unwrap();
+        let scene = Self { folder, host };
+        scene.reload(1);
+        scene
+    }
+
+    fn reload(&self, stamp: u64) {
+        let bytes = Fixture::build("fx-probe").stamped(stamp);
+        self.host.load(self.folder.publish("libprobe.so", &bytes)).unwrap();
+    }
+
+    fn slot(&self) -> Slot<dyn Probe> {
+        self.host.slot("probe").unwrap()
+    }
+
+    /// How generation 1 went; a thread that waits here is at a safe point.
+    fn left(&self) -> UnloadReport {
+        match wait_for_unmapped(&mut self.host.events(), "probe", 1).outcome {
+            Outcome::Unmapped(left) => left,
+            Outcome::Quarantined(_) => unreachable!(),
+            _ => unreachable!(),
+        }
+    }
+}
+
+/// Each call leaves one registration: the plugin's copy of std keeps its own list behind it.
+fn assert_dropped(left: &UnloadReport, how_many: u64) {
+    assert_eq!(
+        (left.thread_locals_run, left.thread_locals_skipped),
+        (how_many, 0),
+        "{left:?}"
+    );
+    assert!(left.skipped_of.is_empty());
+}
+
+#[test]
+fn thread_that_waits_for_events_drops_its_own() {
+    let scene = Scene::new(LONG);
+    scene.slot().load().act(Deed::ThreadLocal).unwrap();
+    scene.reload(2);
+    assert_dropped(&scene.left(), 1);
+    assert_nothing_left(&scene.host, 1);
+}
+
+#[test]
+fn thread_that_waits_for_the_end_drops_its_own() {
+    let scene = Scene::new(LONG);
+    scene.slot().load().act(Deed::ThreadLocal).unwrap();
+    scene.reload(2);
+    assert_nothing_left(&scene.host, 1);
+    assert_dropped(&scene.left(), 1);
+}
+
+#[test]
+fn readers_drop_theirs_when_they_look() {
+    let scene = Scene::new(LONG);
+    let (slot, done) = (scene.slot(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let (called, calls) = mpsc::channel();
+        for _ in 0..3 {
+            let (mut reader, called) = (scene.host.reader(), called.clone());
+            let (slot, done) = (&slot, &done);
+            scope.spawn(move || {
+                reader.view().get(slot).act(Deed::ThreadLocal).unwrap();
+                called.send(()).unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    reader.view().get(slot).stamp().unwrap();
+                }
+            });
+        }
+        (0..3).for_each(|_| calls.recv().unwrap());
+        scene.reload(2);
+        let left = scene.left();
+        done.store(true, Ordering::Relaxed);
+        assert_dropped(&left, 3);
+    });
+}
+
+#[test]
+fn loads_drop_theirs() {
+    let scene = Scene::new(LONG);
+    let (slot, done) = (scene.slot(), AtomicBool::new(false));
+    let (called, calls) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            slot.load().act(Deed::ThreadLocal).unwrap();
+            called.send(()).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                slot.load().stamp().unwrap();
+            }
+        });
+        calls.recv().unwrap();
+        scene.reload(2);
+        let left = scene.left();
+        done.store(true, Ordering::Relaxed);
+        assert_dropped(&left, 1);
+    });
+}
+
+#[test]
+fn owner_drops_its_own_when_it_syncs() {
+    let scene = Scene::new(LONG);
+    let mut claim = scene.host.claim::<dyn Probe>("probe").unwrap();
+    claim.act(Deed::ThreadLocal).unwrap();
+    scene.reload(2);
+    let mut events = scene.host.events();
+    let owner = thread::current().id();
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    let gone = thread::scope(|scope| {
+        // Another thread waits for the end; this one does nothing but sync.
+        let waiting = scope.spawn(move || {
+            assert_ne!(thread::current().id(), owner);
+            wait_for_unmapped(&mut events, "probe", 1)
+        });
+        while !waiting.is_finished() {
+            assert_eq!(claim.sync(), Synced::Unchanged);
+        }
+        waiting.join().unwrap()
+    });
+    let Outcome::Unmapped(left) = gone.outcome else {
+        unreachable!()
+    };
+    assert_dropped(&left, 1);
+}
+
+#[test]
+fn thread_that_has_no_other_safe_point_can_say_so() {
+    let scene = Scene::new(LONG);
+    let slot = scene.slot();
+    let (called, calls) = mpsc::channel();
+    let (swapped, swaps) = mpsc::channel::<()>();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let done = &done;
+        scope.spawn(move || {
+            slot.load().act(Deed::ThreadLocal).unwrap();
+            drop(slot);
+            called.send(()).unwrap();
+            let _ = swaps.recv();
+            while !done.load(Ordering::Relaxed) {
+                reslot::safe_point();
+            }
+        });
+        calls.recv().unwrap();
+        scene.reload(2);
+        wait_for_swapped(&mut scene.host.events(), "probe", 2);
+        drop(swapped);
+        let left = scene.left();
+        done.store(true, Ordering::Relaxed);
+        assert_dropped(&left, 1);
+    });
+}
+
+#[test]
+fn thread_that_ends_drops_its_own() {
+    let scene = Scene::new(LONG);
+    let slot = scene.slot();
+    let (called, calls) = mpsc::channel();
+    let (swapped, swaps) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        slot.load().act(Deed::ThreadLocal).unwrap();
+        drop(slot);
+        called.send(()).unwrap();
+        let _ = swaps.recv();
+    });
+    calls.recv().unwrap();
+    scene.reload(2);
+    drop(swapped);
+    assert_dropped(&scene.left(), 1);
+    thread.join().unwrap();
+}
+
+#[test]
+fn thread_that_comes_to_none_is_named_and_skipped() {
+    let scene = Scene::new(Duration::from_millis(20));
+    let slot = scene.slot();
+    let (called, calls) = mpsc::channel();
+    let (end, ends) = mpsc::channel::<()>();
+    let sleeper = thread::Builder::new().name("sleeper".to_owned()).spawn(move || {
+        slot.load().act(Deed::ThreadLocal).unwrap();
+        drop(slot);
+        called.send(()).unwrap();
+        let _ = ends.recv();
+        // Its image is gone, and so is the reason to do anything.
+        reslot::safe_point();
+    });
+    calls.recv().unwrap();
+    scene.reload(2);
+    let left = scene.left();
+    assert_eq!((left.thread_locals_run, left.thread_locals_skipped), (0, 1), "{left:?}");
+    assert!(left.skipped_of[0].contains("sleeper"), "{left:?}");
+    assert!(left.to_string().contains("sleeper"), "{left}");
+    assert!(left.settle >= Duration::from_millis(20), "{left:?}");
+    drop(end);
+    sleeper.unwrap().join().unwrap();
+    assert_nothing_left(&scene.host, 1);
+}
+
+#[test]
+fn image_that_is_called_again_keeps_its_thread_locals() {
+    let scene = Scene::new(LONG);
+    let (slot, mut reader) = (scene.slot(), scene.host.reader());
+    // This thread holds generation 1 while others end around it.
+    assert_eq!(reader.view().get(&slot).act(Deed::ThreadLocal).unwrap(), 1);
+    let view = reader.view();
+    for stamp in 2..12 {
+        scene.reload(stamp);
+        assert_eq!(slot.load().act(Deed::ThreadLocal).unwrap(), 1);
+        assert_eq!(view.get(&slot).act(Deed::ThreadLocal).unwrap(), stamp);
+    }
+    reader.release();
+    assert_dropped(&scene.left(), 1);
+}
