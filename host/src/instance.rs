@@ -3,7 +3,7 @@
 
 use crate::image::{Image, take_panic_text};
 use reslot_plugin_api::__private::{ContextAbi, RResult, RString};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Why a hook of a plugin refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,17 +83,21 @@ impl Instance {
     pub(crate) fn start(&mut self) -> Result<(), HookError> {
         if !self.started {
             // SAFETY: the instance is live and, by `&mut`, nobody else's.
-            hook(&self.image, unsafe { self.image.root().start()(self.data, self.context()) })?;
+            hook(&self.image, unsafe {
+                self.image.root().start()(self.data, self.context(Duration::ZERO))
+            })?;
             self.started = true;
         }
         Ok(())
     }
 
-    /// Stops it, if it was started, and drops it. What is left is the image.
-    pub(crate) fn end(self) -> (Box<Image>, Ended) {
+    /// Stops it, if it was started, and drops it. What is left is the image. `patience` is for its threads.
+    pub(crate) fn end(self, patience: Duration) -> (Box<Image>, Ended) {
         let stop = match self.started {
             // SAFETY: the instance is live, and the last call has come back: this takes it by value.
-            true => hook(&self.image, unsafe { self.image.root().stop()(self.data, self.context()) }),
+            true => hook(&self.image, unsafe {
+                self.image.root().stop()(self.data, self.context(patience))
+            }),
             false => Ok(()),
         };
         // SAFETY: as above, and the data is never used again.
@@ -102,8 +106,9 @@ impl Instance {
         (self.image, Ended { stop, destroy })
     }
 
-    fn context(&self) -> ContextAbi<'_> {
+    fn context(&self, patience: Duration) -> ContextAbi<'_> {
         ContextAbi {
+            patience_ms: patience.as_millis() as u64,
             slot: (&*self.slot).into(),
             generation: self.generation,
         }

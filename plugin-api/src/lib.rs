@@ -35,6 +35,7 @@ mod interface;
 mod manifest;
 mod plugin;
 mod root;
+mod workers;
 
 pub use crossing::{Crossing, Returned};
 pub use error::{CallError, Fault};
@@ -42,6 +43,7 @@ pub use interface::{Implements, Interface, Shared};
 pub use manifest::{API_VERSION, MANIFEST_FORMAT, MANIFEST_SECTION, TARGET, TOOLCHAIN};
 pub use plugin::{Context, Plugin, PluginError};
 pub use reslot_plugin_macros::{Crossing, interface};
+pub use workers::Stopping;
 
 /// What the macros expand to and what the host links against. Not for people: no stability is promised here.
 #[doc(hidden)]

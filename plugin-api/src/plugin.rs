@@ -22,7 +22,8 @@ pub trait Plugin: Default + Send + 'static {
         Ok(())
     }
 
-    /// Gives back what `start` acquired. Called after the last call, on the host's reaper thread.
+    /// Gives back what `start` acquired. Called after the last call, on the host's reaper thread. Threads that were started
+    /// with [`Context::spawn`] have been asked to end before, and are waited for after it.
     ///
     /// # Errors
     /// Recorded in the report; the instance is dropped all the same.

@@ -2,7 +2,7 @@
 //! prefix types: their layout is checked on the mapped image before any of their functions is called. Interfaces have tables
 //! of their own, described by `description`.
 
-use crate::{interface::Implements, plugin::Loadable};
+use crate::{interface::Implements, plugin::Loadable, workers};
 use abi_stable::{
     StableAbi,
     prefix_type::WithMetadata,
@@ -10,7 +10,7 @@ use abi_stable::{
     std_types::{ROption, RResult, RSlice, RStr, RString, RVec},
     type_layout::TypeLayout,
 };
-use std::marker::PhantomData;
+use std::{marker::PhantomData, time::Duration};
 
 /// The symbol under which an artifact exports its [`Header`].
 pub const ROOT_SYMBOL: &str = "reslot_root";
@@ -82,6 +82,8 @@ pub struct ContextAbi<'a> {
     pub slot: RStr<'a>,
     /// The generation's number.
     pub generation: u64,
+    /// How long `stop` may wait for the plugin's threads.
+    pub patience_ms: u64,
 }
 
 /// A panic inside an image, told by its hook while the stack still stands.
@@ -180,8 +182,14 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     unsafe extern "C" fn stop(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
+        workers::ask_to_end();
         // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-        guarded(|| unsafe { &mut *instance.cast::<T>() }.stop(&context.into()))
+        let stopped = guarded(|| unsafe { &mut *instance.cast::<T>() }.stop(&context.into()));
+        let ended = guarded(|| workers::wait_for_end(Duration::from_millis(context.patience_ms)));
+        match stopped {
+            RResult::ROk(()) => ended,
+            error => error,
+        }
     }
 
     unsafe extern "C" fn snapshot(instance: *const ()) -> RResult<ROption<RVec<u8>>, RString> {
@@ -196,6 +204,8 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
 
     unsafe extern "C" fn destroy(instance: *mut ()) -> RResult<(), RString> {
         guarded(|| {
+            // One whose `start` failed is not stopped, but may have started threads.
+            workers::ask_to_end();
             // SAFETY: the host passes what `create` answered, once, after the last call.
             drop(unsafe { Box::from_raw(instance.cast::<T>()) });
             Ok(())

@@ -12,3 +12,4 @@ mod races;
 mod safe_points;
 mod support;
 mod threads;
+mod workers;

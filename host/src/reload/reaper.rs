@@ -68,6 +68,7 @@ struct Retired {
 struct Passing {
     ending: Ending,
     image: Box<Image>,
+    /// Since when its threads are waited for.
     begun: Instant,
     /// Since when nothing but thread-locals keeps it.
     values_since: Option<Instant>,
@@ -95,7 +96,9 @@ impl Reaper {
             };
             match message {
                 Ok(ReaperMessage::Reap(parts)) => self.reap(*parts),
-                Ok(ReaperMessage::Unload { slot, number, image }) => self.let_pass(Ending::of_image(slot, number), image),
+                Ok(ReaperMessage::Unload { slot, number, image }) => {
+                    self.let_pass(Ending::of_image(slot, number), image, Instant::now())
+                }
                 Ok(ReaperMessage::Retired { slot, number }) => self.retired.push(Retired {
                     slot,
                     number,
@@ -150,7 +153,7 @@ impl Reaper {
         let waited = self.retired.iter().position(|waiting| waiting.is(&slot, number));
         let late_holders = waited.map_or_else(Vec::new, |at| self.retired.swap_remove(at).named);
         let begun = Instant::now();
-        let (image, ended) = instance.end();
+        let (image, ended) = instance.end(self.limits.threads);
         let ending = Ending {
             slot,
             number,
@@ -161,11 +164,11 @@ impl Reaper {
             destroy_error: ended.destroy.err().map(|error| error.to_string()),
             took: begun.elapsed(),
         };
-        self.let_pass(ending, image);
+        self.let_pass(ending, image, begun);
     }
 
     /// The instance is gone, if there was one: from here on only the image's own threads and thread-locals are waited for.
-    fn let_pass(&mut self, ending: Ending, image: Box<Image>) {
+    fn let_pass(&mut self, ending: Ending, image: Box<Image>, begun: Instant) {
         self.tally.enters(&ending.slot, ending.number, Phase::Ending);
         image.ledger().end();
         if image::holding(&image) == Holding::Values {
@@ -179,7 +182,7 @@ impl Reaper {
         self.passing.push(Passing {
             ending,
             image,
-            begun: Instant::now(),
+            begun,
             values_since: None,
             quarantined: None,
         });
