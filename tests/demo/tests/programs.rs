@@ -4,7 +4,7 @@
 
 use reslot_tests::{Fixture, Folder};
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Output, Stdio},
     sync::mpsc::{self, Receiver},
@@ -81,6 +81,7 @@ impl Watching {
     fn start(folder: &Path) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_watch-folder"))
             .arg(folder)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
@@ -100,6 +101,11 @@ impl Watching {
                 Err(_) => panic!("no line with {parts:?} came, only:\n{}", seen.join("\n")),
             }
         }
+    }
+
+    fn say(&mut self, line: &str) {
+        let stdin = self.program.stdin.as_mut().expect("piped");
+        writeln!(stdin, "{line}").expect("it reads");
     }
 
     fn terminate(mut self) {
@@ -173,6 +179,33 @@ fn watch_folder_owns_a_strategy_and_hands_its_state_over() {
     assert!(!line.contains(" 0 ticks seen"), "{line}");
     watching.expect(&["momentum: generation 1 is gone: image proven unmapped"]);
     watching.terminate();
+}
+
+#[test]
+fn watch_folder_answers_who_holds_what() {
+    let (greeter, momentum) = (Fixture::build("greeter"), Fixture::build("momentum"));
+    let folder = Folder::new();
+    let mut watching = Watching::start(folder.path());
+    watching.expect(&["No plugin is loaded yet"]);
+    watching.say("who-holds");
+    watching.expect(&["No slot: nothing is loaded yet."]);
+    folder.publish(greeter.file(), greeter.bytes());
+    watching.expect(&["answers \"Good day, you.\""]);
+    folder.publish(momentum.file(), momentum.bytes());
+    watching.expect(&["momentum: edition 1 answers: "]);
+    watching.say("who-holds");
+    watching.expect(&["greeter"]);
+    watching.expect(&["generation 1 serves (for "]);
+    watching.expect(&["held by the slot itself"]);
+    watching.expect(&["momentum"]);
+    watching.expect(&["held by the claim of thread \"main\" (made ", "ago at "]);
+    watching.say("who-holds nobody");
+    watching.expect(&["No such slot: there are greeter, momentum."]);
+    watching.say("what now");
+    watching.expect(&["who-holds [SLOT]"]);
+    watching.say("quit");
+    watching.expect(&["Ended:", "nothing of them is mapped any more"]);
+    assert_eq!(watching.program.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]

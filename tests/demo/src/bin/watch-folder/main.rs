@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod caller;
+mod questions;
 
 use anyhow::Context;
 use caller::Callers;
+use questions::Questions;
 use reslot::{Event, Host, Outcome};
 use reslot_demo::{
     telling,
@@ -47,11 +49,15 @@ fn run(folder: &Path) -> anyhow::Result<()> {
     let asked = stop.clone();
     ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed)).context("Ctrl-C could not be caught")?;
 
-    let host = Host::builder().watch(folder).build()?;
+    // For people to look around in: guards are tracked, whatever that costs.
+    let host = Host::builder().watch(folder).track_guards(true).build()?;
     anstream::println!("{} {}", heading("Watching"), std::path::absolute(folder)?.display());
     anstream::println!(
         "{}",
-        dim("Build a plugin into it from another terminal: cargo xtask build-plugin greeter. Ctrl-C ends this.\n")
+        dim(
+            "Build a plugin into it from another terminal: cargo xtask build-plugin greeter. Type who-holds to see who keeps \
+             which generation; Ctrl-C ends this.\n"
+        )
     );
     let mut events = host.events();
     let mut screen = Screen::default();
@@ -64,7 +70,8 @@ fn run(folder: &Path) -> anyhow::Result<()> {
     if host.slots().is_empty() {
         anstream::println!("No plugin is loaded yet.");
     }
-    while !stop.load(Ordering::Relaxed) {
+    let questions = Questions::listen();
+    while !stop.load(Ordering::Relaxed) && !questions.answer(&host) {
         if let Some(record) = events.recv_timeout(ROUND) {
             screen.show(&record.event);
             callers.after(&host, &record.event);
