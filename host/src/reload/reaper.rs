@@ -201,7 +201,10 @@ impl Reaper {
                 let names = passing.image.ledger().running_threads();
                 self.quarantine(passing, QuarantineReason::ThreadsRunning(names));
             }
-            Holding::Threads => self.passing.push(passing),
+            Holding::Threads => {
+                passing.values_since = None;
+                self.passing.push(passing);
+            }
             Holding::Values if now < *passing.values_since.get_or_insert(now) + self.limits.thread_locals => {
                 self.passing.push(passing);
             }
@@ -228,10 +231,12 @@ impl Reaper {
                     host.take_deferred(&slot);
                 }
             }
-            Unloading::Stays(image, reason) => {
-                let passing = Passing { image, ..passing };
-                self.quarantine(passing, reason);
-            }
+            Unloading::Stays(image, reason) => self.quarantine(Passing { image, ..passing }, reason),
+            Unloading::Busy(image) => self.passing.push(Passing {
+                image,
+                values_since: None,
+                ..passing
+            }),
         }
     }
 
@@ -255,6 +260,11 @@ impl Reaper {
                 Some(host) => host.holders_of(&late.slot, late.number),
                 None => vec![Holder::Untold],
             };
+            if late.named.is_empty() {
+                // Its last holder has let go just now; the message is on its way.
+                late.deadline = now + self.limits.drain;
+                continue;
+            }
             self.log.push(Event::Straggling {
                 slot: late.slot.clone(),
                 generation: late.number,
