@@ -6,8 +6,10 @@ mod words;
 use crate::{
     error::Refusal,
     image::{QuarantineReason, UnloadReport},
+    instance::HookError,
 };
 use parking_lot::{Condvar, Mutex};
+use reslot_plugin_api::Backtrace;
 use std::{
     collections::VecDeque,
     fmt,
@@ -94,9 +96,9 @@ pub struct RetireReport {
     /// From the swap until its last holder let go.
     pub held: Duration,
     /// How its `stop` ended, if badly.
-    pub stop_error: Option<String>,
+    pub stop_error: Option<HookError>,
     /// How its destructor ended, if badly.
-    pub destroy_error: Option<String>,
+    pub destroy_error: Option<HookError>,
     /// Stopping and dropping the instance.
     pub ending: Duration,
 }
@@ -212,6 +214,8 @@ pub enum Event {
         method: &'static str,
         /// The error, in words.
         error: String,
+        /// Where the plugin panicked.
+        backtrace: Backtrace,
     },
     /// A thread that a plugin started panicked; no caller saw it.
     ThreadPanicked {
@@ -221,6 +225,10 @@ pub enum Event {
         generation: u64,
         /// The panic, in words.
         message: String,
+        /// `file:line:column` in the plugin's source.
+        location: Option<String>,
+        /// Where it came from.
+        backtrace: Backtrace,
     },
     /// The watched folder is not there (any more); it is taken up again when it comes back.
     FolderMissing {
@@ -428,6 +436,7 @@ fn trace(event: &Event) {
             slot,
             generation,
             message,
+            ..
         } => tracing::error!(slot = &**slot, generation, message, "a thread of the plugin panicked"),
         other => tracing::debug!(event = ?other),
     }

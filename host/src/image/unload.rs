@@ -69,6 +69,8 @@ pub(crate) fn close(mut image: Box<Image>, deadline: Instant) -> Unloading {
             Ok(closed) => closed,
             Err(names) => return Unloading::Stays(image, QuarantineReason::ThreadsRunning(names)),
         };
+        // While its copy is there: the names of backtraces that somebody still holds.
+        image.symbols.close();
         let loader = image.library.take().map(libloading::os::unix::Library::close);
         let mut report = UnloadReport {
             thread_locals_run: closed.destructors_run,

@@ -122,6 +122,8 @@ fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {
                 slot: slot.clone(),
                 generation,
                 message: report.message,
+                location: report.location,
+                backtrace: report.backtrace,
             });
         },
     )

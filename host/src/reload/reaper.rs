@@ -4,6 +4,7 @@
 use crate::{
     event::{Event, Log, Outcome, RetireReport},
     image::{self, Image, QuarantineReason, Unloading},
+    instance::HookError,
     slot::Parts,
 };
 use parking_lot::{Condvar, Mutex};
@@ -169,8 +170,8 @@ impl Reaper {
             number,
             served: retired.is_some(),
             held: retired.map_or(Duration::ZERO, |at| begun.saturating_duration_since(at)),
-            stop_error: ended.stop.err().map(|error| error.to_string()),
-            destroy_error: ended.destroy.err().map(|error| error.to_string()),
+            stop_error: ended.stop.err(),
+            destroy_error: ended.destroy.err(),
             took: begun.elapsed(),
         };
         self.unload(ending, image);
@@ -245,8 +246,8 @@ struct Ending {
     number: u64,
     served: bool,
     held: Duration,
-    stop_error: Option<String>,
-    destroy_error: Option<String>,
+    stop_error: Option<HookError>,
+    destroy_error: Option<HookError>,
     took: Duration,
 }
 
