@@ -1,6 +1,7 @@
 //! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
 //! line, tests) is derived from it.
 
+mod panics;
 mod words;
 
 use crate::{

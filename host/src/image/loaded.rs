@@ -18,6 +18,13 @@ pub(super) struct Mapped {
     pub(super) base: usize,
 }
 
+impl Mapped {
+    /// Whether the call before this return address lies in it. The address itself may already be beyond.
+    pub(super) fn covers(&self, address: usize) -> bool {
+        self.range.contains(&address.wrapping_sub(1))
+    }
+}
+
 /// An object of the loader's list, with its file's name.
 pub(super) struct Module {
     pub(super) name: Arc<str>,
@@ -50,7 +57,7 @@ pub(super) fn modules_of(addresses: &[usize]) -> Vec<Module> {
     }
     each(&mut |name, info| {
         let mapped = mapped(info);
-        if addresses.iter().any(|address| mapped.range.contains(&(address - 1))) {
+        if addresses.iter().any(|address| mapped.covers(*address)) {
             let path = Path::new(OsStr::from_bytes(name.to_bytes()));
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
             modules.push(Module { name, mapped });

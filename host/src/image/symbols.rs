@@ -79,6 +79,8 @@ struct Stacks {
 struct Known {
     /// None once the module is gone.
     file: Option<PathBuf>,
+    /// Where the module's last segment ends: a file in which it ends elsewhere is not the module's.
+    len: usize,
     places: HashMap<usize, Places>,
     /// Why names are missing.
     remark: Option<String>,
@@ -86,6 +88,7 @@ struct Known {
 
 impl Symbols {
     fn new(image: u64, name: Arc<str>, mapped: loaded::Mapped, file: &Path) -> Self {
+        let len = mapped.range.end - mapped.base;
         Self {
             image,
             name,
@@ -93,6 +96,7 @@ impl Symbols {
             stacks: Mutex::default(),
             known: Mutex::new(Known {
                 file: Some(file.to_owned()),
+                len,
                 places: HashMap::new(),
                 remark: None,
             }),
@@ -101,7 +105,7 @@ impl Symbols {
 
     /// Whether the call before this return address is the module's.
     fn covers(&self, address: usize) -> bool {
-        self.mapped.range.contains(&(address - 1))
+        self.mapped.covers(address)
     }
 
     fn offset(&self, address: usize) -> usize {
@@ -123,21 +127,22 @@ impl Symbols {
     /// Finds the stack among those that are held, or notes a new one.
     fn intern(&self, identity: &[usize], make: impl FnOnce(Arc<[usize]>) -> CapturedStack) -> Arc<CapturedStack> {
         let known = self.stacks.lock().held.get(identity).and_then(Weak::upgrade);
-        known.unwrap_or_else(|| {
-            let stack = Arc::new(make(identity.into()));
-            self.note(&stack);
-            stack
-        })
+        known.unwrap_or_else(|| self.note(Arc::new(make(identity.into()))))
     }
 
-    /// Has the stack looked up before this module goes.
-    fn note(&self, stack: &Arc<CapturedStack>) {
+    /// Has the stack looked up before this module goes. Answers the one that another thread has noted meanwhile, if it has: of
+    /// two with one identity, only one would be found.
+    fn note(&self, stack: Arc<CapturedStack>) -> Arc<CapturedStack> {
         let mut stacks = self.stacks.lock();
+        if let Some(noted) = stacks.held.get(stack.identity_words()).and_then(Weak::upgrade) {
+            return noted;
+        }
         if stacks.held.len() >= stacks.prune_at {
             stacks.held.retain(|_, stack| stack.strong_count() > 0);
             stacks.prune_at = (stacks.held.len() * 2).max(FEW_STACKS);
         }
-        stacks.held.insert(stack.identity_shared(), Arc::downgrade(stack));
+        stacks.held.insert(stack.identity_shared(), Arc::downgrade(&stack));
+        stack
     }
 
     /// Looks up what somebody may still ask for, and reads nothing any more.
@@ -171,7 +176,7 @@ impl Known {
         }
         let mut missing: Vec<usize> = wanted.into_iter().filter(|at| !self.places.contains_key(at)).collect();
         missing.sort_unstable();
-        match debug_info::look_up(file, &missing) {
+        match debug_info::look_up(file, self.len, &missing) {
             Ok(DebugInfo { places, remark }) => {
                 self.places.extend(places);
                 self.remark = remark.map(str::to_owned);
@@ -226,6 +231,8 @@ pub(super) fn capture(image: u64, addresses: &[usize]) -> Backtrace {
     };
     let stack = own.intern(&identity, |identity| CapturedStack::new(touched, identity));
     // Again for a stack that was known: that costs little, and most stacks have none.
-    others.iter().for_each(|other| other.note(&stack));
+    for other in others {
+        other.note(stack.clone());
+    }
     Backtrace::new(stack)
 }

@@ -7,7 +7,7 @@ use addr2line::{
     gimli::{Dwarf, EndianSlice, NativeEndian, SectionId},
 };
 use object::{
-    CompressionFormat, Object, ObjectSection, ObjectSymbol, SymbolKind,
+    CompressionFormat, Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind,
     read::elf::{ElfFile64, ElfSection64},
 };
 use std::{
@@ -30,11 +30,16 @@ pub(super) struct DebugInfo {
     pub(super) remark: Option<&'static str>,
 }
 
-/// Looks up the functions of return addresses, sorted and relative to where the file is mapped.
-pub(super) fn look_up(path: &Path, offsets: &[usize]) -> Result<DebugInfo, String> {
+/// Looks up the functions of return addresses, sorted and relative to where the file is mapped. The file's last segment must end
+/// at `len`: a program that was started through the loader's own executable is not what the kernel says that it is.
+pub(super) fn look_up(path: &Path, len: usize, offsets: &[usize]) -> Result<DebugInfo, String> {
     let read = || {
         let file = MappedFile::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let elf = ElfFile64::parse(&*file).map_err(|error| error.to_string())?;
+        let ends = elf.segments().map(|segment| segment.address() + segment.size());
+        if ends.max() != Some(len as u64) {
+            return Err(format!("{} is not the file that is mapped", path.display()));
+        }
         Ok(look_up_in(&elf, offsets))
     };
     // The debug information is whatever a compiler wrote. A fault of its reader is not to end the host's thread.

@@ -18,8 +18,7 @@ pub(super) struct CapturedStack {
 pub(super) fn identity(images: &[Arc<Symbols>], addresses: &[usize]) -> Vec<usize> {
     let numbers = images.iter().map(|symbols| symbols.image as usize);
     let head = std::iter::once(images.len()).chain(numbers);
-    // A frame pointer of 0 ends a stack; none of the addresses is.
-    head.chain(addresses.iter().copied().filter(|address| *address > 0)).collect()
+    head.chain(addresses.iter().copied()).collect()
 }
 
 /// Whose code a return address is.
@@ -42,6 +41,10 @@ impl CapturedStack {
         stack
     }
 
+    pub(super) fn identity_words(&self) -> &[usize] {
+        &self.identity
+    }
+
     pub(super) fn identity_shared(&self) -> Arc<[usize]> {
         self.identity.clone()
     }
@@ -60,7 +63,7 @@ impl CapturedStack {
         if let Some(program) = PROGRAM.as_ref().filter(|program| program.covers(address)) {
             return Owner::Image(Origin::Host, program);
         }
-        let covers = |library: &&loaded::Module| library.mapped.range.contains(&(address - 1));
+        let covers = |library: &&loaded::Module| library.mapped.covers(address);
         self.libraries.iter().find(covers).map_or(Owner::Unknown, Owner::Library)
     }
 }

@@ -86,6 +86,7 @@ fn run(folder: &Path) -> anyhow::Result<()> {
 #[derive(Default)]
 struct Screen {
     last: String,
+    backtraces: telling::Backtraces,
     repeated: u64,
     loaded: u64,
     gone: u64,
@@ -114,6 +115,9 @@ impl Screen {
         }
         self.told_again();
         anstream::println!("{text}");
+        if let Some(backtrace) = self.backtraces.under(event) {
+            anstream::println!("{backtrace}");
+        }
         self.last = text;
     }
 
