@@ -6,7 +6,7 @@ use crate::support::{
 };
 use fixture_interfaces::{Counter, Deed, Listener, Probe};
 use reslot::{Backtrace, Event, Events, Frame, Origin};
-use reslot_tests::{Fixture, Folder, Footprint};
+use reslot_tests::{Fixture, Folder};
 
 const DEEP: [&str; 4] = ["last_of_deep", "inlined_of_deep", "second_of_deep", "first_of_deep"];
 const OTHERWISE: [&str; 4] = ["quattuor", "inlined_tria", "duo", "unum"];
@@ -219,35 +219,6 @@ fn panic_below_a_callback_names_both_plugins() {
 }
 
 #[test]
-fn storm_of_panics_costs_one_stack() {
-    let folder = Folder::new();
-    folder.publish("libprobe.so", &Fixture::build("fx-panics-deep").stamped(1));
-    let host = host(&folder);
-    let mut events = host.events();
-    let slot = host.slot::<dyn Probe>("probe").unwrap();
-    let storm = |times: u64| {
-        let mut last = None;
-        for _ in 0..times {
-            last = slot.load().fail("again and again").err();
-        }
-        last.unwrap()
-    };
-    // The ring of events fills, and what is made once is made.
-    storm(20_000);
-    let before = Footprint::now();
-    let error = storm(100_000);
-    let after = Footprint::now();
-    let grown = after.resident_kib.saturating_sub(before.resident_kib);
-    assert!(grown < 4_096, "{grown} KiB for 100,000 panics");
-    folder.publish("libprobe.so", &Fixture::build("fx-panics-otherwise").stamped(2));
-    wait_for_unmapped(&mut events, "probe", 1);
-    assert_eq!(functions(error.backtrace().unwrap()), named(DEEP));
-    assert_nothing_left(&host, 1);
-    let at_end = Footprint::now();
-    assert_eq!(at_end.descriptors, before.descriptors);
-}
-
-#[test]
 fn stripped_artifact_shows_where_and_says_why() {
     let folder = Folder::new();
     folder.publish("libprobe.so", Fixture::build("fx-stripped").bytes());
@@ -266,33 +237,4 @@ fn stripped_artifact_shows_where_and_says_why() {
     }
     let words = backtrace.to_string();
     assert!(words.contains("probe + 0x") && words.contains("stripped"), "{words}");
-}
-
-/// A symbolised backtrace taken inside an image leaves 31 to 36 MB behind; the capture leaves nothing.
-#[test]
-fn captures_leave_nothing_in_images_that_went() {
-    let folder = Folder::new();
-    let deep = Fixture::build("fx-panics-deep");
-    folder.publish("libprobe.so", &deep.stamped(1));
-    let host = host(&folder);
-    let mut events = host.events();
-    let slot = host.slot::<dyn Probe>("probe").unwrap();
-    let mut next = 1;
-    let mut reload = |times: u64| {
-        for _ in 0..times {
-            slot.load().fail("in every generation").unwrap_err();
-            folder.publish("libprobe.so", &deep.stamped(next + 1));
-            wait_for_unmapped(&mut events, "probe", next);
-            next += 1;
-        }
-        Footprint::now()
-    };
-    let before = reload(100);
-    let after = reload(200);
-    let grown = after.resident_kib.saturating_sub(before.resident_kib);
-    assert!(grown < 12_288, "{grown} KiB for 200 generations");
-    assert_eq!(
-        (after.descriptors, after.executable_mappings),
-        (before.descriptors, before.executable_mappings)
-    );
 }
