@@ -215,22 +215,19 @@ impl Drop for Registered {
 /// Notes where a panic of the image is. Nothing is read; what is new is one stack of addresses.
 pub(super) fn capture(image: u64, addresses: &[usize]) -> Backtrace {
     let images = IMAGES.read();
-    let mut touched: Vec<Arc<Symbols>> = Vec::new();
-    for symbols in images.iter() {
-        if symbols.image == image {
-            touched.insert(0, symbols.clone());
-        } else if addresses.iter().any(|address| symbols.covers(*address)) {
-            touched.push(symbols.clone());
-        }
-    }
+    let own = images.iter().find(|symbols| symbols.image == image).cloned();
+    let on_it = |symbols: &&Arc<Symbols>| symbols.image != image && addresses.iter().any(|at| symbols.covers(*at));
+    let others: Vec<Arc<Symbols>> = images.iter().filter(on_it).cloned().collect();
     drop(images);
-    let identity = stack::identity(&touched, addresses);
-    let others = touched.get(1..).unwrap_or_default().to_vec();
-    let Some(own) = touched.first().cloned() else {
-        return Backtrace::new(Arc::new(CapturedStack::new(touched, identity.into())));
+    let Some(own) = own else {
+        // Closed, and yet the loader kept it: nothing tells of it any more but the loader's list.
+        let stack = CapturedStack::new(Vec::new(), stack::identity(&[], addresses).into());
+        return Backtrace::new(Arc::new(stack));
     };
+    let touched: Vec<Arc<Symbols>> = std::iter::once(&own).chain(&others).cloned().collect();
+    let identity = stack::identity(&touched, addresses);
     let stack = own.intern(&identity, |identity| CapturedStack::new(touched, identity));
-    // Again for a stack that was known: that costs little, and most stacks have none.
+    // Also if the stack was known: that costs little, and most stacks have no others.
     for other in others {
         other.note(stack.clone());
     }
