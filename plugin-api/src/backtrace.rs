@@ -79,6 +79,8 @@ pub trait Stack: Send + Sync {
     fn addresses(&self) -> &[usize];
     /// Looks up the names.
     fn frames(&self) -> Vec<Frame>;
+    /// It was told to somebody, who may ask for its names whenever he likes.
+    fn keep(&self);
     /// Why names are missing, if they are.
     fn remark(&self) -> Option<String>;
 }
@@ -87,6 +89,11 @@ impl Backtrace {
     #[doc(hidden)]
     pub fn new(stack: Arc<dyn Stack>) -> Self {
         Self(Some(stack))
+    }
+
+    #[doc(hidden)]
+    pub fn keep(&self) {
+        self.0.iter().for_each(|stack| stack.keep());
     }
 
     /// Whether nothing was captured, because the panic was not one of the plugin's, or passed its hook by.

@@ -39,12 +39,15 @@ pub(super) fn remember(image: u64, report: PanicReport) {
     });
 }
 
-/// Takes the last panic of an image on this thread.
+/// Takes the last panic of an image on this thread, to tell somebody.
 pub(crate) fn take_panic(image: u64) -> Option<PanicReport> {
     LAST.try_with(|last| {
         let mut last = last.try_borrow_mut().ok()?;
         match &*last {
-            Some((of, _)) if *of == image => last.take().map(|(_, report)| report),
+            Some((of, report)) if *of == image => {
+                report.backtrace.keep();
+                last.take().map(|(_, report)| report)
+            }
             _ => None,
         }
     })

@@ -152,7 +152,7 @@ impl Symbols {
         }
         let stacks = std::mem::take(&mut *self.stacks.lock()).held;
         let mut wanted = HashSet::new();
-        for stack in stacks.values().filter_map(Weak::upgrade) {
+        for stack in stacks.values().filter_map(Weak::upgrade).filter(|stack| stack.is_kept()) {
             let here = stack.addresses_in(self).map(|address| self.offset(address));
             // Innermost first: if there are too many, those are the ones that tell most.
             wanted.extend(here.take(MOST_PLACES.saturating_sub(wanted.len())));

@@ -118,6 +118,7 @@ fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {
             let _ = reaper.send(ReaperMessage::Quiet(id));
         },
         move |report| {
+            report.backtrace.keep();
             log.push(Event::ThreadPanicked {
                 slot: slot.clone(),
                 generation,

@@ -3,7 +3,10 @@
 use super::{PROGRAM, Place, Places, Symbols};
 use crate::image::loaded;
 use reslot_plugin_api::{__private::Stack, Frame, Origin};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// The stack of a panic, shared by all panics that had the same.
 pub(super) struct CapturedStack {
@@ -12,6 +15,7 @@ pub(super) struct CapturedStack {
     /// Libraries that are neither images nor the host program.
     libraries: Vec<loaded::Module>,
     identity: Arc<[usize]>,
+    kept: AtomicBool,
 }
 
 /// What tells stacks apart: how many images are on it and which, then the addresses. Addresses alone do not, they are used again.
@@ -34,11 +38,18 @@ impl CapturedStack {
             images,
             libraries: Vec::new(),
             identity,
+            kept: AtomicBool::new(false),
         };
         let unknown = |address: &usize| matches!(stack.owner(*address), Owner::Unknown);
         let unknown: Vec<usize> = stack.addresses().iter().copied().filter(unknown).collect();
         stack.libraries = loaded::modules_of(&unknown);
         stack
+    }
+
+    /// Whether it was told to anybody. A panic that the plugin caught itself is remembered until the next, and nobody asks.
+    pub(super) fn is_kept(&self) -> bool {
+        // The call that was told of it ended before the image is closed, and the reaper heard of that through a lock.
+        self.kept.load(Ordering::Relaxed)
     }
 
     pub(super) fn identity_words(&self) -> &[usize] {
@@ -83,6 +94,10 @@ impl Stack for CapturedStack {
             symbols.look_up(&self.addresses_in(symbols).collect::<Vec<_>>());
         }
         self.addresses().iter().flat_map(|address| self.frames_at(*address)).collect()
+    }
+
+    fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 
     fn remark(&self) -> Option<String> {
