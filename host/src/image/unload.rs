@@ -90,6 +90,8 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
         let Some(closed) = image.ledger.close() else {
             return Unloading::Busy(image);
         };
+        // While its copy is there: the names of backtraces that somebody still holds.
+        image.symbols.close();
         let loader = image.library.take().map(libloading::os::unix::Library::close);
         let mut report = UnloadReport {
             thread_locals_run: closed.destructors_run,

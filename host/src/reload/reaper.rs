@@ -8,6 +8,7 @@ use crate::{
     event::{Event, Log, Outcome, RetireReport},
     host::{Holder, Inner},
     image::{self, Holding, Image, QuarantineReason, Unloading},
+    instance::HookError,
     slot::Parts,
 };
 use std::{
@@ -160,8 +161,8 @@ impl Reaper {
             served: retired.is_some(),
             held: retired.map_or(Duration::ZERO, |at| begun.saturating_duration_since(at)),
             late_holders,
-            stop_error: ended.stop.err().map(|error| error.to_string()),
-            destroy_error: ended.destroy.err().map(|error| error.to_string()),
+            stop_error: ended.stop.err(),
+            destroy_error: ended.destroy.err(),
             took: begun.elapsed(),
         };
         self.let_pass(ending, image, begun);
@@ -288,8 +289,8 @@ struct Ending {
     served: bool,
     held: Duration,
     late_holders: Vec<Holder>,
-    stop_error: Option<String>,
-    destroy_error: Option<String>,
+    stop_error: Option<HookError>,
+    destroy_error: Option<HookError>,
     took: Duration,
 }
 
