@@ -6,6 +6,7 @@ mod compat;
 mod folder;
 mod hosts;
 mod main_job;
+mod memory;
 mod races;
 mod support;
 mod threads;
