@@ -218,12 +218,12 @@ fn threads_that_hammer_the_allocator_lose_nothing_over_reloads() {
                 scope.spawn(move || {
                     // Until the test has seen enough, or has failed.
                     while let Ok(()) = begun.send(()) {
-                        slot.load().churn(200).unwrap();
+                        slot.load().churn(60).unwrap();
                     }
                 });
             }
             drop(begun);
-            for _ in 0..30 {
+            for _ in 0..20 {
                 // So that each build sees some calls, and some of them are under way when the next takes over.
                 (0..6).for_each(|_| begin.recv().unwrap());
                 let (report, _) = kept.replace();
