@@ -141,12 +141,16 @@ impl Host {
             .iter()
             .map(|record| {
                 let state = record.lock();
+                // The lock keeps the generation. It is the SDK that counts, in a loop over numbers: no plugin's code runs.
+                let current = state.current.as_ref();
+                let live_bytes = current.and_then(|current| current.generation.instance().live_bytes());
                 SlotInfo {
                     name: record.name.to_string(),
                     generation: state.current.as_ref().map(|current| current.generation.number()),
                     path: state.current.as_ref().map(|current| current.path.clone()),
                     staged: state.staged.as_ref().map(|staged| staged.generation.number()),
                     claimed: state.mode == Mode::Claimed,
+                    live_bytes,
                 }
             })
             .collect()
@@ -245,4 +249,7 @@ pub struct SlotInfo {
     pub staged: Option<u64>,
     /// Whether it has an owner.
     pub claimed: bool,
+    /// How many bytes the generation that serves has allocated at this moment; none if nothing serves, or if its plugin counts
+    /// none (`allocator = own`).
+    pub live_bytes: Option<u64>,
 }

@@ -10,6 +10,7 @@ mod ledger;
 mod loaded;
 mod open;
 mod panics;
+mod remains;
 mod services;
 mod symbols;
 mod unload;

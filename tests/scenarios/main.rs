@@ -8,6 +8,7 @@ mod folder;
 mod holders;
 mod hosts;
 mod main_job;
+mod memory;
 mod quarantine;
 mod races;
 mod safe_points;
