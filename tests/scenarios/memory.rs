@@ -137,9 +137,11 @@ fn what_a_plugin_leaves_is_told_and_stays() {
     let (nothing, _) = kept.replace();
     let own = nothing.live_bytes_left.expect("it counts");
     let mut expected = own;
-    for how in [Leaving::Leak, Leaving::LazyLock, Leaving::ThreadLocal, Leaving::Leak] {
+    for how in [Leaving::Leak, Leaving::LazyLock, Leaving::Leak] {
         expected += slot.load().leave(how).unwrap();
     }
+    // This thread waits for the end, which is a safe point; the other does not.
+    slot.load().leave(Leaving::ThreadLocal).unwrap();
     let (end, ends) = mpsc::channel::<()>();
     let (called, calls) = mpsc::channel();
     let thread = thread::spawn({
@@ -151,8 +153,7 @@ fn what_a_plugin_leaves_is_told_and_stays() {
     });
     expected += calls.recv().unwrap();
     let (report, words) = kept.replace();
-    assert_eq!(report.thread_locals_skipped, 2, "of this thread, and of the other");
-    // How large the list of its destructors is, is std's affair.
+    assert_eq!((report.thread_locals_run, report.thread_locals_skipped), (1, 1), "{report:?}");
     let left = report.live_bytes_left.unwrap();
     assert_eq!(left, expected, "beside {own} that std always leaves");
     assert_eq!((report.bytes_freed, report.blocks_freed), (0, 0));
@@ -168,7 +169,7 @@ fn what_a_plugin_leaves_is_freed_if_it_asks_for_that() {
     let (nothing, _) = kept.replace();
     assert_eq!(Some(nothing.bytes_freed), nothing.live_bytes_left);
     let mut expected = nothing.bytes_freed;
-    for how in [Leaving::Leak, Leaving::LazyLock, Leaving::ThreadLocal] {
+    for how in [Leaving::Leak, Leaving::LazyLock] {
         expected += slot.load().leave(how).unwrap();
     }
     slot.load().keep(3, 8_192, Alignment::Page).unwrap();
@@ -179,7 +180,7 @@ fn what_a_plugin_leaves_is_freed_if_it_asks_for_that() {
     assert_eq!(report.bytes_freed, expected);
     assert_eq!(
         report.blocks_freed,
-        nothing.blocks_freed + 3,
+        nothing.blocks_freed + 2,
         "what the instance kept went with it: only the leaks are left"
     );
     assert!(words.contains(" KB of its heap freed"), "{words}");
