@@ -114,6 +114,11 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
                 note_endings(&mut events, &tally);
                 reloads += 1;
             }
+            // The owner adopts the last one in its own time, and until then there is one image more.
+            let deadline = Instant::now() + PATIENCE;
+            while host.slots().iter().any(|slot| slot.staged.is_some()) && Instant::now() < deadline {
+                thread::yield_now();
+            }
             if !host.wait_until_retired(PATIENCE) {
                 tally.fault(format!("images stay: {:?}", host.images()));
             }
