@@ -14,7 +14,7 @@
 //! threads that live at the same time have different thread pointers, so there is at most one writer at a time. A thread may
 //! get the pointer of one that is dead: then it takes the slot over, and sees its last values, because libc gives away a dead
 //! thread's stack (in which the pointer points) only after the kernel has told that the thread is gone, and the kernel unmaps
-//! and maps under its own lock. Whoever finds neither its own slot nor a free one counts in the shared one, with real atomic
+//! and maps under its own lock. (Who gives a thread a stack of his own must have waited for its former user anyway.) Whoever finds neither its own slot nor a free one counts in the shared one, with real atomic
 //! additions. So no change is ever lost.
 //!
 //! Every field is an atomic, so a reader on another thread races with nobody. Beside running threads it reads a value of each
