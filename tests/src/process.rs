@@ -1,6 +1,10 @@
 //! What a process holds: mappings, threads, descriptors, pthread keys and resident memory. A test compares two footprints.
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
 
 /// What this process holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,33 @@ impl Footprint {
             resident_kib: resident.expect("the kernel tells VmRSS"),
         }
     }
+}
+
+/// What is printed goes nowhere until this is dropped.
+pub(crate) struct Silence(OwnedFd);
+
+impl Silence {
+    /// For plugins that print without end, whatever their own standard libraries keep.
+    ///
+    /// # Panics
+    /// If there is no descriptor left.
+    pub(crate) fn of_stdout() -> Self {
+        std::io::stdout().flush().expect("it can be written to");
+        let before = std::io::stdout().as_fd().try_clone_to_owned().expect("a descriptor");
+        put_in_place_of_stdout(&File::create("/dev/null").expect("it is there"));
+        Self(before)
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        put_in_place_of_stdout(&self.0);
+    }
+}
+
+fn put_in_place_of_stdout(file: &impl AsRawFd) {
+    // SAFETY: both descriptors are open, and nobody else owns the place.
+    assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 1) }, 1);
 }
 
 fn entries(folder: &str) -> usize {
