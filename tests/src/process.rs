@@ -24,6 +24,14 @@ pub struct Footprint {
 }
 
 impl Footprint {
+    /// Looks now, after libc has given back to the kernel what it only keeps for later: that is some megabytes more or less
+    /// from one look to the next, whatever is leaked.
+    pub fn trimmed() -> Self {
+        // SAFETY: it may be called at any time, from any thread.
+        unsafe { libc::malloc_trim(0) };
+        Self::now()
+    }
+
     /// Looks now.
     ///
     /// # Panics

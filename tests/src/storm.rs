@@ -131,7 +131,7 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
             if !host.wait_until_retired(PATIENCE) {
                 tally.fault(format!("images stay: {:?}", host.images()));
             }
-            Footprint::now()
+            Footprint::trimmed()
         };
         let before = go_on_to(&mut |n| n >= WARM_UP);
         let after = go_on_to(&mut enough);
