@@ -1,8 +1,9 @@
 //! Whether an artifact may be loaded, decided from its bytes alone: nothing of it is executed or mapped. What the findings say is
-//! in `error`, the structure of the file in `elf`; copying the file and opening it are done elsewhere.
+//! in `error`, the structure of the file in `elf`, which imports are harmful in `imports`; copying the file and opening it are done elsewhere.
 
 mod elf;
 mod error;
+mod imports;
 
 use object::elf as format;
 use object::pod;
@@ -10,37 +11,12 @@ use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _,
 
 use self::elf::{ENDIAN, Elf, shown};
 pub use self::error::LintError;
+use self::imports::Binding;
 use super::compat;
 use super::manifest::{Interface, Manifest, SECTION};
 
 /// The symbol through which the host enters an image.
 pub const ROOT: &str = "reslot_root";
-
-/// Imports that no plugin can use safely, and why.
-const UNSAFE_IMPORTS: &[(&str, &str)] = &[(
-    "on_exit",
-    "its handler runs when the host exits, after the plugin's code is gone, and can not be taken back",
-)];
-
-/// Imports that are safe only when used with care.
-const DOUBTFUL_IMPORTS: &[(&str, &str)] = &[(
-    "putenv",
-    "the environment keeps the pointer that it is given: it must not point into the plugin; use setenv",
-)];
-
-/// The symbols that the SDK defines, hidden, in each plugin. An import of one of them means that the definition is missing and
-/// libc would get a pointer into the image.
-const REPLACED: &[&str] = &[
-    "__cxa_thread_atexit_impl",
-    "__cxa_thread_atexit",
-    "pthread_key_create",
-    "pthread_key_delete",
-    "pthread_setspecific",
-    "pthread_getspecific",
-    "pthread_create",
-    "mmap64",
-    "munmap",
-];
 
 /// So much debug information makes the copying and hashing of each reload noticeable.
 const MUCH_DEBUG: u64 = 16 << 20;
@@ -80,6 +56,8 @@ pub struct Inspection {
     pub findings: Vec<LintError>,
     /// Whether DF_1_NODELETE is set; a host clears it in its private copy.
     pub nodelete: bool,
+    /// The symbols that it takes from other libraries, sorted.
+    pub imports: Vec<String>,
     /// What is worth knowing but no reason to refuse.
     pub warnings: Vec<String>,
 }
@@ -93,6 +71,7 @@ pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintE
         findings,
         nodelete,
         warnings,
+        imports: _,
     } = inspection;
     if let Some(finding) = findings.into_iter().next() {
         return Err(finding);
@@ -229,10 +208,11 @@ fn check_symbols(elf: &Elf<'_>, inspection: &mut Inspection) {
         let visible = matches!(symbol.st_visibility(), format::STV_DEFAULT | format::STV_PROTECTED);
         visible && (bind == format::STB_GLOBAL || bind == format::STB_WEAK)
     };
-    let (mut root, mut unique, mut imports) = (false, Vec::new(), Vec::new());
+    let (mut root, mut unique, mut imports) = (false, Vec::new(), imports::Imports::new());
     for (name, symbol) in elf.named_symbols() {
         if symbol.is_undefined(ENDIAN) {
-            imports.push(name);
+            let weak = symbol.st_bind() == format::STB_WEAK;
+            imports.insert(name, if weak { Binding::Weak } else { Binding::Strong });
         } else if symbol.st_bind() == format::STB_GNU_UNIQUE {
             unique.push(name);
         } else if name == ROOT.as_bytes() && exported(symbol) {
@@ -250,21 +230,10 @@ fn check_symbols(elf: &Elf<'_>, inspection: &mut Inspection) {
             count: unique.len(),
         });
     }
-    let imported = |symbol: &str| imports.contains(&symbol.as_bytes());
-    for (symbol, why) in UNSAFE_IMPORTS.iter().filter(|(symbol, _)| imported(symbol)) {
-        findings.push(LintError::UnsafeImport {
-            symbol: symbol.to_string(),
-            why,
-        });
-    }
-    for symbol in REPLACED.iter().filter(|symbol| imported(symbol)) {
-        findings.push(LintError::Unreplaced {
-            symbol: symbol.to_string(),
-        });
-    }
-    for (symbol, why) in DOUBTFUL_IMPORTS.iter().filter(|(symbol, _)| imported(symbol)) {
-        warnings.push(format!("imports `{symbol}`: {why}"));
-    }
+    let (harmful, doubtful) = imports::judge(&imports);
+    findings.extend(harmful);
+    warnings.extend(doubtful);
+    inspection.imports = imports.into_keys().map(shown).collect();
 }
 
 /// What the library asks of the loader.
