@@ -1,6 +1,8 @@
 //! Bad input: each file here is refused with one message that says which file, at which step, why, and what to do. The
 //! generation that serves goes on with its state, and nothing of the bad one stays, neither mapped nor on disk.
 
+mod imports;
+
 use crate::support::{PATIENCE, assert_nothing_left, host, wait_for, wait_for_refused, wait_for_staged, wait_for_swapped};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
 use reslot::{Claim, Event, Events, Host, LoadOutcome, Refusal, SlotError, Step, Synced};
@@ -626,31 +628,4 @@ fn claim_that_is_dropped_lets_a_bad_candidate_be_refused_and_a_good_one_serve() 
     let claim = serving.host.claim::<dyn Counter>("counter").unwrap();
     assert_eq!((Claim::generation(&claim), claim.report().unwrap().total), (3, 5));
     assert_nothing_left(&serving.host, 1);
-}
-
-#[test]
-fn imports_that_no_plugin_can_use_safely_are_refused_each_with_what_to_use_instead() {
-    let words = &[
-        "imports `on_exit`: its handler runs when the host exits",
-        "use the plugin's `stop`, or atexit",
-    ];
-    let bad = Bad::fixture("fx-unsafe-imports", Step::Lint, words);
-    let findings = reslot::artifact::inspect(&bad.bytes).findings;
-    for symbol in [
-        "on_exit",
-        "thrd_create",
-        "tss_create",
-        "__pthread_key_create",
-        "register_printf_function",
-        "register_printf_specifier",
-        "register_printf_type",
-    ] {
-        let named = format!("imports `{symbol}`: ");
-        assert!(
-            findings.iter().any(|finding| finding.to_string().starts_with(&named)),
-            "{symbol}: {findings:?}"
-        );
-    }
-    assert_eq!(findings.len(), 7, "{findings:?}");
-    bad.is_never_taken();
 }
