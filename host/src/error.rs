@@ -84,6 +84,9 @@ impl Cause {
         match self {
             Self::Stage(error) => error.remedy(),
             Self::Lint(error) => return error.remedy().to_string(),
+            Self::Open(OpenError::Loader(words)) if words.contains("failed to map segment") => {
+                "let `private_base` name a folder that allows execution, or `private_copies` be memory"
+            }
             Self::Open(OpenError::Loader(_)) => "install what the loader misses, or link the plugin against what is there",
             Self::Open(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
             Self::Hook(Hook::Create | Hook::Start, _) => "mend the plugin and publish it again",

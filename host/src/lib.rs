@@ -24,6 +24,7 @@ mod watch;
 pub use error::{BuildError, Cause, Hook, Refusal, SlotError};
 pub use event::{Event, Events, Outcome, Record, ReloadReport, RetireReport, Step};
 pub use host::{Host, HostBuilder, SlotInfo};
+pub use image::stage::PrivateCopies;
 pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies};
 pub use instance::HookError;
 pub use reload::{Counts, LoadOutcome};

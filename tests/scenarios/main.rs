@@ -6,6 +6,7 @@ mod compat;
 mod folder;
 mod hosts;
 mod main_job;
+mod private_copies;
 mod races;
 mod support;
 mod threads;

@@ -107,7 +107,7 @@ fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {
     unsafe { libc::dl_iterate_phdr(Some(step), (&raw mut visit).cast()) };
 }
 
-/// Whether there is any *executable* mapping of the file at `path`: the second witness. (Something else may have been mapped at
+/// Whether there is any *executable* mapping of what the kernel's map calls `path`: the second witness. (Something else may have been mapped at
 /// the old addresses since, so they alone prove nothing.)
 pub(super) fn executable_mapping_of(path: &Path) -> std::io::Result<bool> {
     let maps = std::fs::read("/proc/self/maps")?;

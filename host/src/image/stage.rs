@@ -4,6 +4,7 @@
 //! these files stand in, from its lock to the sweeping of those that dead processes left. What does not live here: any look
 //! into the bytes beyond the first four (lint does that), and anything that opens a library.
 
+mod memory;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -11,11 +12,13 @@ mod tests;
 use std::ffi::OsStr;
 use std::fs::{DirEntry, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use memory::PrivateCopies;
 pub use source::{Source, StageLimits, read_source};
 
 const PREFIX: &str = "reslot-";
@@ -148,22 +151,36 @@ struct Inner {
     /// Locked as well, because systemd-tmpfiles spares a folder that is: a host may run for months.
     aging: Option<File>,
     process: u32,
+    copies: PrivateCopies,
 }
 
-/// A copy; the file is deleted when this is dropped.
+/// A copy; it is deleted when this is dropped.
 #[derive(Debug)]
 pub struct StagedFile {
     path: PathBuf,
+    /// If `path` is a link to it.
+    memory: Option<OwnedFd>,
     folder: Arc<Inner>,
 }
 
 impl StagingFolder {
-    /// Makes `reslot-<pid>-<random>` in `base`, which must exist, be local to this machine, and allow mapping code (not be
-    /// mounted noexec). `std::env::temp_dir()` is the usual base.
+    /// Makes `reslot-<pid>-<random>` in `base`, which must exist and be local to this machine. `std::env::temp_dir()` is the usual
+    /// base. If nobody asks for a kind of copies, they are files, or memory where `base` is mounted noexec.
     ///
     /// # Errors
     /// If the folder or its lock cannot be made.
-    pub fn create(base: &Path) -> Result<Self, StageError> {
+    pub fn create(base: &Path, copies: Option<PrivateCopies>) -> Result<Self, StageError> {
+        let copies = match copies {
+            Some(asked) => asked,
+            None if memory::forbids_execution(base).map_err(|source| StageError::io(base, "look at", source))? => {
+                tracing::warn!(
+                    ?base,
+                    "it is mounted noexec, so private copies are kept in memory; `private_base` names another folder"
+                );
+                PrivateCopies::Memory
+            }
+            None => PrivateCopies::Files,
+        };
         let process = std::process::id();
         for _ in 0..ATTEMPTS {
             let made = tempfile::Builder::new()
@@ -182,6 +199,7 @@ impl StagingFolder {
                     lock: Some(locked),
                     aging,
                     process,
+                    copies,
                 };
                 return Ok(Self { inner: Arc::new(inner) });
             }
@@ -196,36 +214,63 @@ impl StagingFolder {
         &self.inner.path
     }
 
+    /// Where its copies are.
+    #[must_use]
+    pub fn copies(&self) -> PrivateCopies {
+        self.inner.copies
+    }
+
     /// Writes `bytes` as `<name_hint>-<random>.so`: a real copy with a new inode, because the loader hands out the old image
     /// for anything that it recognises. Not synced: the copy need not outlive the process.
     ///
     /// # Errors
     /// If the file cannot be made or written; nothing of it then remains.
     pub fn write(&self, name_hint: &str, bytes: &[u8]) -> Result<StagedFile, StageError> {
-        let mut file = tempfile::Builder::new()
-            .prefix(&file_prefix(name_hint))
-            .suffix(".so")
-            .rand_bytes(12)
+        let prefix = file_prefix(name_hint);
+        let mut named = tempfile::Builder::new();
+        named.prefix(&prefix).suffix(".so").rand_bytes(12);
+        let failed = |source| StageError::writing(&self.path().join(name_hint), bytes.len(), source);
+        if self.inner.copies == PrivateCopies::Memory {
+            let made = named
+                .make_in(self.path(), |link| memory::write(link, bytes))
+                .map_err(failed)?;
+            let (memory, path) = made
+                .keep()
+                .map_err(|kept| StageError::io(kept.file.path(), "keep", kept.error))?;
+            return Ok(self.staged(path, Some(memory)));
+        }
+        let mut file = named
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(self.path())
-            .map_err(|source| StageError::writing(&self.path().join(name_hint), bytes.len(), source))?;
+            .map_err(failed)?;
         if let Err(source) = file.as_file_mut().write_all(bytes) {
             return Err(StageError::writing(file.path(), bytes.len(), source));
         }
         let path = file.into_temp_path();
         let path = path.keep().map_err(|kept| StageError::io(&kept.path, "keep", kept.error))?;
-        Ok(StagedFile {
-            path,
-            folder: Arc::clone(&self.inner),
-        })
+        Ok(self.staged(path, None))
+    }
+
+    fn staged(&self, path: PathBuf, memory: Option<OwnedFd>) -> StagedFile {
+        let folder = Arc::clone(&self.inner);
+        StagedFile { path, memory, folder }
     }
 }
 
 impl StagedFile {
-    /// The copy's full path.
+    /// The copy's full path, under which the loader knows it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the kernel's map of this process calls it.
+    #[must_use]
+    pub fn name_in_map(&self) -> PathBuf {
+        match self.memory {
+            Some(_) => memory::name_in_map(&self.path),
+            None => self.path.clone(),
+        }
     }
 }
 
@@ -258,7 +303,7 @@ impl Drop for Inner {
 
 /// Removes the staging folders in `base` whose hosts are gone, and answers which. A live host's folder is never touched, be
 /// it in this process or in another pid namespace: what counts is whether its lock can be taken, not the pid in its name.
-/// Only folders of this user, no links, and nothing in them but plain files. What cannot be removed is left for the next time.
+/// Only folders of this user, no links to such, and of what is in them no folders; links go, not what they lead to. What cannot be removed is left for the next time.
 ///
 /// # Errors
 /// If `base` cannot be listed or written.
@@ -306,7 +351,7 @@ fn sweep_folder(entry: &DirEntry) -> io::Result<bool> {
     };
     for inside in std::fs::read_dir(&folder)? {
         let inside = inside?;
-        if inside.file_name() != OsStr::new(LOCK) && inside.file_type()?.is_file() {
+        if inside.file_name() != OsStr::new(LOCK) && !inside.file_type()?.is_dir() {
             std::fs::remove_file(inside.path())?;
         }
     }
