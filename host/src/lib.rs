@@ -14,6 +14,7 @@
 
 mod error;
 mod event;
+pub mod foreign;
 mod host;
 mod image;
 mod instance;

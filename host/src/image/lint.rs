@@ -3,6 +3,7 @@
 
 mod elf;
 mod error;
+mod foreign;
 mod imports;
 
 use object::elf as format;
@@ -11,6 +12,7 @@ use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _,
 
 use self::elf::{ENDIAN, Elf, shown};
 pub use self::error::LintError;
+pub(crate) use self::foreign::{Foreign, examine_foreign};
 use self::imports::Binding;
 use super::compat;
 use super::manifest::{Interface, Manifest, SECTION};
@@ -77,19 +79,24 @@ pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintE
         return Err(finding);
     }
     let manifest = manifest.ok_or(LintError::NoManifest)?;
+    clear_nodelete(bytes, &flags);
+    Ok(Linted {
+        manifest,
+        cleared_nodelete: nodelete,
+        warnings,
+    })
+}
+
+/// Clears DF_1_NODELETE in the words that stand there.
+fn clear_nodelete(bytes: &mut [u8], flags: &[u64]) {
     for offset in flags {
-        let word = usize::try_from(offset)
+        let word = usize::try_from(*offset)
             .ok()
             .and_then(|offset| bytes.get_mut(offset..)?.first_chunk_mut());
         if let Some(word) = word {
             *word = (u64::from_ne_bytes(*word) & !format::DF_1_NODELETE.0).to_ne_bytes();
         }
     }
-    Ok(Linted {
-        manifest,
-        cleared_nodelete: nodelete,
-        warnings,
-    })
 }
 
 /// Collects everything that [`lint`] could find, and changes nothing. A damaged file has one finding: the rest cannot be read.
@@ -99,16 +106,8 @@ pub fn inspect(bytes: &[u8], expect: &Expectations<'_>) -> Inspection {
 
 /// The inspection, and where in the file the words stand in which DF_1_NODELETE is set.
 fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>) {
-    // The parser reads in place, and so wants its words aligned. A Vec always is in practice; part of a larger one may not be.
-    let mut words;
-    let data = if bytes.as_ptr().align_offset(align_of::<u64>()) == 0 {
-        bytes
-    } else {
-        words = vec![0u64; bytes.len().div_ceil(size_of::<u64>())];
-        let copy = &mut pod::bytes_of_slice_mut(&mut words)[..bytes.len()];
-        copy.copy_from_slice(bytes);
-        copy
-    };
+    let mut words = Vec::new();
+    let data = aligned(bytes, &mut words);
     let mut inspection = Inspection::default();
     let elf = match Elf::parse(data) {
         Ok(elf) => elf,
@@ -130,10 +129,26 @@ fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>) {
     check_symbols(&elf, &mut inspection);
     check_dynamic(&elf, &mut inspection);
 
-    let set = |entry: &&elf::Entry| entry.tag == format::DT_FLAGS_1 && entry.value & format::DF_1_NODELETE.0 != 0;
-    let flags: Vec<u64> = elf.dynamic.iter().filter(set).map(|entry| entry.offset).collect();
+    let flags = nodelete_words(&elf);
     inspection.nodelete = !flags.is_empty();
     (inspection, flags)
+}
+
+/// The parser reads in place, and so wants its words aligned. A Vec always is in practice; part of a larger one may not be.
+fn aligned<'a>(bytes: &'a [u8], words: &'a mut Vec<u64>) -> &'a [u8] {
+    if bytes.as_ptr().align_offset(align_of::<u64>()) == 0 {
+        return bytes;
+    }
+    words.resize(bytes.len().div_ceil(size_of::<u64>()), 0);
+    let copy = &mut pod::bytes_of_slice_mut(words)[..bytes.len()];
+    copy.copy_from_slice(bytes);
+    copy
+}
+
+/// Where in the file the words stand in which DF_1_NODELETE is set.
+fn nodelete_words(elf: &Elf<'_>) -> Vec<u64> {
+    let set = |entry: &&elf::Entry| entry.tag == format::DT_FLAGS_1 && entry.value & format::DF_1_NODELETE.0 != 0;
+    elf.dynamic.iter().filter(set).map(|entry| entry.offset).collect()
 }
 
 /// A shared library for this processor.

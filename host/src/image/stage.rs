@@ -403,6 +403,11 @@ fn is_staging_name(name: &OsStr) -> bool {
     digits && !random.is_empty() && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
+/// Whether a path is that of a private copy, of whichever folder in this process.
+pub(crate) fn is_private_copy(path: &Path) -> bool {
+    path.parent().and_then(Path::file_name).is_some_and(is_staging_name)
+}
+
 /// A file name's beginning that is readable in a debugger and harmless everywhere.
 fn file_prefix(hint: &str) -> String {
     let plain = |letter: char| {
