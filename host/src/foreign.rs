@@ -7,6 +7,7 @@
 mod counts;
 mod held;
 mod keys;
+mod memory;
 mod pins;
 mod threads;
 
@@ -362,6 +363,12 @@ fn by_elimination(body: &Body, counts: Option<counts::Counts>) -> Vec<Pin> {
         }
         if thread_destructors > 0 {
             pins.push(Pin::ThreadLocalDestructors(thread_destructors));
+        }
+    }
+    if pins.is_empty() && counts != Some(counts::Counts::Marked) {
+        let knowing = memory::objects_that_know(body.staged.path(), &body.mapped.range);
+        if !knowing.is_empty() {
+            pins.push(Pin::BoundBy(knowing));
         }
     }
     if pins.is_empty() {

@@ -45,6 +45,21 @@ fn library_that_another_needs_stays_until_that_is_gone() {
 }
 
 #[test]
+fn library_that_is_used_by_what_it_needs_stays_with_it() {
+    let source =
+        "__attribute__((weak)) unsigned long common(void) { return 1; } unsigned long under(void) { return common(); }";
+    let under = compile("underfx", source, &["-Wl,-soname,libunderfx.so", "-Wl,-z,now"]);
+    let folder = under.folder.path().display().to_string();
+    let source =
+        "unsigned long under(void); unsigned long common(void) { return 2; } unsigned long over(void) { return under(); }";
+    let arguments = [&format!("-L{folder}"), "-lunderfx", &format!("-Wl,-rpath,{folder}")];
+    let library = open(&compile("overfx", source, &arguments).path);
+    assert_eq!(ask(&library, "over"), 2, "the lower library calls the upper one");
+    // What a library needs is kept, and would call into nothing.
+    stays_for(library.close(), &[Pin::BoundBy(vec![under.path.clone()])]);
+}
+
+#[test]
 fn library_that_somebody_else_has_open_stays_until_he_closes_it() {
     let source = "#include <dlfcn.h>\n
         unsigned long pin(void) { Dl_info me; dladdr((void *)pin, &me); return (unsigned long)dlopen(me.dli_fname, RTLD_NOW); }";

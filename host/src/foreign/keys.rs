@@ -2,15 +2,9 @@
 //! with a value ends, be the library there or not. Its table is found by watching: a key of our own, whose number and destructor are
 //! known, shows where the table begins. Nothing is written there but by libc.
 
+use super::memory;
 use crate::image::loaded;
-use std::{
-    ffi::c_void,
-    ops::Range,
-    sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{ffi::c_void, ops::Range, sync::OnceLock};
 
 /// As `PTHREAD_KEYS_MAX` has been since there are threads in glibc.
 const KEYS: usize = 1024;
@@ -71,10 +65,8 @@ fn in_use(place: usize) -> bool {
 
 /// A word of libc's variables.
 fn word(address: usize) -> usize {
-    let word: *const AtomicUsize = std::ptr::with_exposed_provenance(address);
-    // SAFETY: the callers stay within what `libcs_variables` answered: aligned words in writable segments of libc, which is never
-    // unmapped. Read as an atomic, because other threads write there.
-    unsafe { (*word).load(Ordering::Relaxed) }
+    // SAFETY: the callers stay within what `libcs_variables` answered, writable segments of libc, which is never unmapped.
+    unsafe { memory::word(address) }
 }
 
 /// The writable segments of libc (and of libpthread, where that is still apart).
@@ -85,14 +77,7 @@ fn libcs_variables() -> Vec<Range<usize>> {
         if !file.starts_with(b"libc.so.") && !file.starts_with(b"libpthread.so.") {
             return;
         }
-        // SAFETY: the loader gives the object's own program headers, valid during the callback.
-        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-        let writable = |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W != 0;
-        found.extend(headers.iter().filter(writable).map(|header| {
-            let start = (info.dlpi_addr + header.p_vaddr) as usize;
-            let end = start + header.p_memsz as usize;
-            start.next_multiple_of(size_of::<usize>())..end & !(size_of::<usize>() - 1)
-        }));
+        found.extend(memory::variables(info));
     });
     found
 }

@@ -12,6 +12,8 @@ pub enum Pin {
     UniqueSymbols(Vec<String>),
     /// These mapped objects need it.
     NeededBy(Vec<PathBuf>),
+    /// These mapped objects, often libraries that it needs, were bound to symbols of its own: they use it in their turn.
+    BoundBy(Vec<PathBuf>),
     /// Somebody else has it open, so many times: often the library itself.
     OpenedElsewhere(u32),
     /// The process's handlers of these signals lie in it.
@@ -40,10 +42,8 @@ impl fmt::Display for Pin {
                     more => write!(f, " and {more} more"),
                 }
             }
-            Self::NeededBy(paths) => {
-                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-                write!(f, "it is needed by {}", paths.join(", "))
-            }
+            Self::NeededBy(paths) => write!(f, "it is needed by {}", listed(paths)),
+            Self::BoundBy(paths) => write!(f, "symbols of {} were bound to it", listed(paths)),
             Self::OpenedElsewhere(times) => write!(f, "somebody else, perhaps itself, has it open {times} time(s)"),
             Self::SignalHandlers(signals) => write!(f, "the handlers of signals {signals:?} point into it"),
             Self::ThreadsInside(names) => write!(f, "threads of it still run: {}", names.join(", ")),
@@ -58,4 +58,9 @@ impl fmt::Display for Pin {
             Self::Unexplained(why) => write!(f, "for a reason that could not be found out: {why}"),
         }
     }
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
 }
