@@ -12,11 +12,10 @@ use std::{
     fs, io,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, ExitStatus, Stdio},
+    process::{Command, ExitCode, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
-        mpsc,
     },
     thread,
     time::Duration,
@@ -32,6 +31,7 @@ fn main() -> anyhow::Result<ExitCode> {
     if let [one, file, report, to, base, folder] = &arguments[..]
         && (one, report, base) == (&"--one".into(), &"--report".into(), &"--base".into())
     {
+        end_when_too_slow(to.into());
         fs::write(to, look_at(Path::new(file), Path::new(folder)).to_string())?;
         // What such libraries do at the end of a process is not what is asked here.
         return Ok(ExitCode::SUCCESS);
@@ -63,6 +63,16 @@ const REFUSED: &str = "refused";
 const CRASHED: &str = "crashed";
 const ENDED: &str = "ended the process";
 const TOO_SLOW: &str = "took too long";
+
+/// In the child: a library that hangs may hold any lock, so the end is an abrupt one.
+fn end_when_too_slow(report: PathBuf) {
+    thread::spawn(move || {
+        thread::sleep(PATIENCE);
+        let told = json!({ "outcome": TOO_SLOW, "details": [format!("more than {PATIENCE:?}")] });
+        let _ = fs::write(report, told.to_string());
+        std::process::abort();
+    });
+}
 
 /// In the child.
 fn look_at(file: &Path, base: &Path) -> Value {
@@ -150,7 +160,7 @@ fn look_at_all(files: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Ending)>> {
 fn in_a_child(file: &Path, base: &Path) -> anyhow::Result<Ending> {
     fs::create_dir(base)?;
     let report = base.join("report");
-    let mut child = Command::new(std::env::current_exe()?)
+    let ended = Command::new(std::env::current_exe()?)
         .arg("--one")
         .arg(file)
         .arg("--report")
@@ -161,43 +171,22 @@ fn in_a_child(file: &Path, base: &Path) -> anyhow::Result<Ending> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()?;
-    let ended = wait(&mut child)?;
+        .status()?;
     let told = fs::read(&report)
         .ok()
         .and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     let _ = fs::remove_dir_all(base);
-    Ok(match (ended, told) {
-        (None, _) => Ending::plain(TOO_SLOW, format!("more than {PATIENCE:?}")),
-        (Some(status), told) if status.signal().is_some() => {
+    Ok(match (ended.signal(), told.as_ref().map(Ending::told)) {
+        (_, Some(slow)) if slow.outcome == TOO_SLOW => slow,
+        (Some(signal), told) => {
             let when = told.map_or(
                 "while it was opened or closed",
                 |_| "at the end of the process, after all was told",
             );
-            Ending::plain(CRASHED, format!("signal {} {when}", status.signal().unwrap_or_default()))
+            Ending::plain(CRASHED, format!("signal {signal} {when}"))
         }
-        (Some(status), None) => Ending::plain(ENDED, format!("by itself, with {}", status.code().unwrap_or_default())),
-        (Some(_), Some(told)) => Ending::told(&told),
-    })
-}
-
-/// Waits for a child, and ends it when it takes too long.
-fn wait(child: &mut std::process::Child) -> io::Result<Option<ExitStatus>> {
-    let number = child.id();
-    thread::scope(|scope| {
-        let (done, is_done) = mpsc::channel();
-        scope.spawn(move || {
-            if is_done.recv_timeout(PATIENCE).is_err() {
-                // Our own child, not yet waited for, so the number is still its own.
-                let _ = Command::new("kill").args(["-9", &number.to_string()]).status();
-                return true;
-            }
-            false
-        });
-        let begun = std::time::Instant::now();
-        let status = child.wait()?;
-        let _ = done.send(());
-        Ok((begun.elapsed() < PATIENCE).then_some(status))
+        (None, None) => Ending::plain(ENDED, format!("by itself, with {}", ended.code().unwrap_or_default())),
+        (None, Some(told)) => told,
     })
 }
 
@@ -216,7 +205,7 @@ impl Ending {
             texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
         };
         let told = report["outcome"].as_str().unwrap_or_default();
-        let known = [UNMAPPED, STAYS, NOT_OPENED, REFUSED]
+        let known = [UNMAPPED, STAYS, NOT_OPENED, REFUSED, TOO_SLOW]
             .into_iter()
             .find(|outcome| *outcome == told);
         Self {
