@@ -4,6 +4,8 @@
 //!
 //! Plugins do not come through here: a [`Host`](crate::Host) refuses a library without manifest.
 
+mod beginnings;
+mod close;
 mod counts;
 mod held;
 mod keys;
@@ -21,10 +23,8 @@ use crate::image::{
 use held::Held;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use std::{
-    ffi::CStr,
     marker::PhantomData,
     ops::Deref,
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 use threads::Threads;
@@ -240,7 +240,7 @@ impl Library {
     /// a pthread key of libc's points into it: then it was not even asked to go.
     pub fn close(mut self) -> Closed {
         match self.body.take() {
-            Some(body) => close(body),
+            Some(body) => close::close(body),
             None => Closed::Unmapped,
         }
     }
@@ -256,7 +256,7 @@ impl Staying {
     #[must_use]
     pub fn try_again(mut self) -> Closed {
         match self.body.take() {
-            Some(body) => close(body),
+            Some(body) => close::close(body),
             None => Closed::Unmapped,
         }
     }
@@ -280,122 +280,6 @@ fn leave(body: Option<Box<Body>>) {
         tracing::debug!(library = %body.path.display(), "a foreign library was dropped without being closed; it stays mapped");
         std::mem::forget(body);
     }
-}
-
-fn close(mut body: Box<Body>) -> Closed {
-    let range = &body.mapped.range;
-    if loaded::find(body.staged.path()).is_some() {
-        let mut pins = Vec::new();
-        let signals = loaded::signal_handlers_in(range);
-        if !signals.is_empty() {
-            pins.push(Pin::SignalHandlers(signals));
-        }
-        let threads = body.threads_before.came_since_and_touch(range);
-        if !threads.is_empty() {
-            pins.push(Pin::ThreadsInside(threads));
-        }
-        let keys = keys::with_destructors_in(range);
-        if keys > 0 {
-            pins.push(Pin::KeyDestructors(keys));
-        }
-        if !pins.is_empty() {
-            return stays(body, pins);
-        }
-    }
-    // The second time there is none; then our own look below is the close on which the loader looks again.
-    if let Some(handle) = body.handle.take()
-        && let Err(error) = handle.close()
-    {
-        return stays(body, vec![Pin::Unexplained(words(&error))]);
-    }
-    if let Some(gone) = proof(&body) {
-        return gone.map_or_else(|why| stays(body, vec![Pin::Unexplained(why)]), |()| Closed::Unmapped);
-    }
-    // Letting go of it again is also a close on which the loader looks whether it may go by now.
-    let counts = Held::open(body.staged.path()).and_then(|held| counts::read(&held, range));
-    match proof(&body) {
-        Some(Ok(())) => Closed::Unmapped,
-        Some(Err(why)) => stays(body, vec![Pin::Unexplained(why)]),
-        None => {
-            let pins = by_elimination(&body, counts);
-            stays(body, pins)
-        }
-    }
-}
-
-fn stays(body: Box<Body>, pins: Vec<Pin>) -> Closed {
-    let body = Some(body);
-    Closed::Stays(Staying { body, pins })
-}
-
-/// The two witnesses: `None` if the loader still has it; an error if the loader has not and the kernel has, or does not say.
-fn proof(body: &Body) -> Option<Result<(), String>> {
-    if loaded::find(body.staged.path()).is_some() {
-        return None;
-    }
-    Some(match loaded::executable_mapping_of(&body.staged.name_in_map()) {
-        Ok(false) => Ok(()),
-        Ok(true) => Err("the kernel still lists executable memory of it".to_owned()),
-        Err(error) => Err(format!("the kernel's map cannot be read, so nothing is proven: {error}")),
-    })
-}
-
-/// What can be the reason, when the loader keeps what nobody here has open.
-fn by_elimination(body: &Body, counts: Option<counts::Counts>) -> Vec<Pin> {
-    let mut pins = Vec::new();
-    if body.facts.nodelete && body.kept_nodelete {
-        pins.push(Pin::NoDelete);
-    }
-    if !body.facts.unique.is_empty() {
-        pins.push(Pin::UniqueSymbols(body.facts.unique.clone()));
-    }
-    let needed_by = needed_by_others(body.staged.path());
-    if !needed_by.is_empty() {
-        pins.push(Pin::NeededBy(needed_by));
-    }
-    if let Some(counts::Counts::Counted {
-        opened_by_others,
-        thread_destructors,
-    }) = counts
-    {
-        if opened_by_others > 0 {
-            pins.push(Pin::OpenedElsewhere(opened_by_others));
-        }
-        if thread_destructors > 0 {
-            pins.push(Pin::ThreadLocalDestructors(thread_destructors));
-        }
-    }
-    if pins.is_empty() && counts != Some(counts::Counts::Marked) {
-        let knowing = memory::objects_that_know(body.staged.path(), &body.mapped.range);
-        if !knowing.is_empty() {
-            pins.push(Pin::BoundBy(knowing));
-        }
-    }
-    if pins.is_empty() {
-        pins.push(match counts {
-            Some(counts::Counts::Marked) => Pin::MarkedAtRunTime,
-            Some(_) => Pin::Unexplained("neither counts nor marks nor other objects say why".to_owned()),
-            None => Pin::Unexplained("the loader's own counts could not be read".to_owned()),
-        });
-    }
-    pins
-}
-
-/// The mapped objects that need the one at `path`. The loader gives each the first object of that name in its list.
-fn needed_by_others(path: &Path) -> Vec<PathBuf> {
-    let family = loaded::family();
-    let Some(at) = family.iter().position(|object| object.path == path) else {
-        return Vec::new();
-    };
-    let answers_to = |object: &loaded::Relative, name: &CStr| {
-        object.soname.as_deref() == Some(name) || object.path.as_os_str().as_bytes() == name.to_bytes()
-    };
-    let needs_us = |object: &&loaded::Relative| {
-        let mut names = object.needs.iter();
-        names.any(|name| answers_to(&family[at], name) && !family[..at].iter().any(|earlier| answers_to(earlier, name)))
-    };
-    let later = family[at + 1..].iter().filter(needs_us);
-    later.map(|object| object.path.clone()).collect()
 }
 
 /// What the library needs stays for good, as with plugins: whatever it has left with libc would be called after it was unmapped.

@@ -102,17 +102,19 @@ fn two_hundred_reloads_from_memory_leave_no_descriptor() {
     }
     let (folder, probe) = (Folder::new(), Fixture::build("fx-probe"));
     let host = Host::builder().private_copies(PrivateCopies::Memory).build().unwrap();
-    let load = |stamp| {
-        host.load(folder.publish("a.so", &probe.stamped(stamp))).unwrap();
-        let slot = host.slot::<dyn Probe>("probe").unwrap();
-        assert_eq!(slot.load().stamp().unwrap(), stamp);
-        slot.load().act(Deed::SpawnJoin).unwrap();
-        drop(slot);
-        assert_nothing_left(&host, 1);
+    let load_all = |stamps: std::ops::RangeInclusive<u64>| {
+        for stamp in stamps {
+            host.load(folder.publish("a.so", &probe.stamped(stamp))).unwrap();
+            let slot = host.slot::<dyn Probe>("probe").unwrap();
+            assert_eq!(slot.load().stamp().unwrap(), stamp);
+            slot.load().act(Deed::SpawnJoin).unwrap();
+            drop(slot);
+            assert_nothing_left(&host, 1);
+        }
         Footprint::now()
     };
-    let before = (1..=10).map(load).last().unwrap();
-    let after = (11..=210).map(load).last().unwrap();
+    let before = load_all(1..=10);
+    let after = load_all(11..=210);
     assert_eq!(
         (before.descriptors, before.executable_mappings, before.free_keys),
         (after.descriptors, after.executable_mappings, after.free_keys)

@@ -28,11 +28,21 @@ pub(super) enum Counts {
     },
 }
 
+impl Counts {
+    /// How many destructors of thread-locals libc is to run, as far as that is known.
+    pub(super) fn thread_destructors(self) -> u32 {
+        match self {
+            Self::Marked => 0,
+            Self::Counted { thread_destructors, .. } => thread_destructors,
+        }
+    }
+}
+
 /// A word has to move with the cause so many times to be believed.
 const ROUNDS: usize = 3;
 
-/// Reads the counts of the object that `held` holds, and that lies in `range`. Nobody here may have it open otherwise.
-pub(super) fn read(held: &Held, range: &Range<usize>) -> Option<Counts> {
+/// Reads the counts of the object that `held` holds, and that lies in `range`. `ours` is how often we have it open otherwise.
+pub(super) fn read(held: &Held, ours: u32, range: &Range<usize>) -> Option<Counts> {
     let record = Record::of(held)?;
     let path = held.path()?;
     let openings = match record.word_that_follows(|| Held::open(&path))? {
@@ -45,7 +55,7 @@ pub(super) fn read(held: &Held, range: &Range<usize>) -> Option<Counts> {
     let words = record.words();
     Some(Counts::Counted {
         // One is `held`.
-        opened_by_others: words[openings].saturating_sub(1),
+        opened_by_others: words[openings].saturating_sub(1 + ours),
         thread_destructors: words[destructors],
     })
 }

@@ -1,7 +1,8 @@
-//! The variables of mapped objects, looked at from outside, word by word: which addresses stand there.
+//! The memory of this process, looked at from outside, word by word: the variables of mapped objects, and what is mapped at all.
 
 use crate::image::loaded;
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     ops::Range,
     os::unix::ffi::OsStrExt,
@@ -32,15 +33,30 @@ pub(super) unsafe fn word(address: usize) -> usize {
     unsafe { (*word).load(Ordering::Relaxed) }
 }
 
-/// The mapped objects, but for the one at `path`, whose variables hold addresses in its range: the loader has bound symbols of
-/// theirs to it, or code has stored them there.
-pub(super) fn objects_that_know(path: &Path, range: &Range<usize>) -> Vec<PathBuf> {
+/// The paths of the objects that a mapped library needs, and that these need.
+pub(super) fn needed_for(library: &Path) -> Vec<PathBuf> {
+    let family = loaded::family();
+    let mut open: Vec<usize> = family.iter().position(|object| object.path == library).into_iter().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(at) = open.pop() {
+        for name in &family[at].needs {
+            let found = family.iter().position(|object| object.answers_to(name));
+            open.extend(found.filter(|found| seen.insert(*found)));
+        }
+    }
+    seen.into_iter().map(|at| family[at].path.clone()).collect()
+}
+
+/// What of that has addresses in the library's range in its variables: the loader has bound symbols of it to the library, which it
+/// does for nobody else.
+pub(super) fn bound_to(library: &Path, range: &Range<usize>) -> Vec<PathBuf> {
+    let needed = needed_for(library);
     let mut found = Vec::new();
     loaded::each(&mut |name, info| {
         let name = Path::new(OsStr::from_bytes(name.to_bytes()));
-        // The program itself holds what its own code was answered, libc and the loader hold what they let go of by themselves.
+        // libc and the loader hold what they let go of by themselves.
         let file = name.file_name().unwrap_or_default().as_bytes();
-        if name == path || file.is_empty() || file.starts_with(b"libc.so.") || file.starts_with(b"ld-linux") {
+        if file.starts_with(b"libc.so.") || file.starts_with(b"ld-linux") || !needed.iter().any(|needed| needed == name) {
             return;
         }
         let mut words = variables(info).flat_map(|segment| segment.step_by(size_of::<usize>()));
@@ -50,4 +66,27 @@ pub(super) fn objects_that_know(path: &Path, range: &Range<usize>) -> Vec<PathBu
         }
     });
     found
+}
+
+/// A line of the kernel's map.
+pub(super) struct Mapping {
+    pub(super) range: Range<usize>,
+    /// By its looks: memory of nobody's file, above a guard.
+    pub(super) is_stack: bool,
+}
+
+/// The kernel's map of this process; empty if it cannot be read.
+pub(super) fn mappings() -> Vec<Mapping> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mut guard_ends = 0;
+    let parsed = maps.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
+        let (flags, inode) = (words.next()?, words.nth(2)?);
+        let is_stack = flags == "rw-p" && inode == "0" && guard_ends == range.start;
+        guard_ends = if flags == "---p" { range.end } else { 0 };
+        Some(Mapping { range, is_stack })
+    });
+    parsed.collect()
 }

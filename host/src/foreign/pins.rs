@@ -12,13 +12,13 @@ pub enum Pin {
     UniqueSymbols(Vec<String>),
     /// These mapped objects need it.
     NeededBy(Vec<PathBuf>),
-    /// These mapped objects, often libraries that it needs, were bound to symbols of its own: they use it in their turn.
+    /// Symbols of these libraries, which it needs, were bound to it: they use it in their turn.
     BoundBy(Vec<PathBuf>),
     /// Somebody else has it open, so many times: often the library itself.
     OpenedElsewhere(u32),
     /// The process's handlers of these signals lie in it.
     SignalHandlers(Vec<i32>),
-    /// These threads came after it, and their stacks hold addresses in it.
+    /// These threads came after it and began in it; or in something that it needs, and their stacks hold addresses in it.
     ThreadsInside(Vec<String>),
     /// libc is to run so many destructors of its thread-locals, on threads that still live.
     ThreadLocalDestructors(u32),

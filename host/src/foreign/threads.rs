@@ -1,6 +1,11 @@
-//! Threads that may be inside a library, told from outside: by what stands on their stacks. The look errs on the side of keeping
+//! Threads that may be inside a library, told from outside: by where they began and what stands on their stacks. The look errs on the side of keeping
 //! the library.
 
+use super::{
+    beginnings,
+    memory::{mappings, needed_for},
+};
+use crate::image::loaded::{self, Mapped};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -23,16 +28,31 @@ impl Threads {
         Self(numbers.filter_map(|number| Some((number, born(number)?))).collect())
     }
 
-    /// The names of the threads that are not among these, and that may be inside the library: their stacks hold an address in it.
-    /// (libc keeps at a stack's far end with which function its thread began.) Whoever was there before it was opened can be
-    /// inside only by a call, and then the borrow of that call is still out.
-    pub(super) fn came_since_and_touch(&self, range: &Range<usize>) -> Vec<String> {
+    /// The names of the threads that are not among these, and that may be inside the library. Whoever was there before it was
+    /// opened can be inside only by a call, and then the borrow of that call is still out.
+    pub(super) fn came_since_and_touch(&self, library: &Path, range: &Range<usize>) -> Vec<String> {
         // SAFETY: asks for a number.
         let own = unsafe { libc::gettid() } as u32;
         let now = Self::now().0;
-        let new = now.difference(&self.0).filter(|(number, _)| *number != own);
-        let inside = new.filter(|(number, _)| touches(*number, range));
+        let mut new = now.difference(&self.0).filter(|(number, _)| *number != own).peekable();
+        if new.peek().is_none() {
+            return Vec::new();
+        }
+        let needed: Vec<_> = needed_for(library).iter().filter_map(|path| loaded::find(path)).collect();
+        let inside = new.filter(|(number, _)| may_be_inside(*number, range, &needed));
         inside.map(|(number, _)| name(*number)).collect()
+    }
+}
+
+/// By where the thread began: in the library, in something that the library needs (C++ threads begin in libstdc++) and that may
+/// have called it, or elsewhere. Stacks are used again with what stood on them, so that they are looked at only where that
+/// leaves a doubt.
+fn may_be_inside(thread: u32, range: &Range<usize>, needed: &[Mapped]) -> bool {
+    match beginnings::of(thread) {
+        Some(begun) if range.contains(&begun) => true,
+        Some(begun) if needed.iter().any(|needed| needed.range.contains(&begun)) => touches(thread, range),
+        Some(_) => false,
+        None => touches(thread, range),
     }
 }
 
@@ -64,12 +84,8 @@ fn touches(thread: u32, range: &Range<usize>) -> bool {
         }
         std::thread::yield_now();
     }
-    // It runs on and on, and does not say where; then any stack but ours counts.
-    let ours = std::ptr::from_ref(range).addr();
-    let stacks = mappings()
-        .into_iter()
-        .filter(|mapping| mapping.is_stack && !mapping.range.contains(&ours));
-    stacks.into_iter().any(|stack| memory_holds(stack.range, range))
+    // It runs on and on, and does not say where.
+    true
 }
 
 /// Whether the stack above its pointer holds an address in the range.
@@ -101,25 +117,4 @@ fn memory_holds(memory: Range<usize>, range: &Range<usize>) -> bool {
         at += words.len() * size_of::<usize>();
     }
     false
-}
-
-struct Mapping {
-    range: Range<usize>,
-    /// By its looks: memory of nobody's file, above a guard.
-    is_stack: bool,
-}
-
-fn mappings() -> Vec<Mapping> {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let mut guard_ends = 0;
-    let parsed = maps.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let (start, end) = words.next()?.split_once('-')?;
-        let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
-        let (flags, inode) = (words.next()?, words.nth(2)?);
-        let is_stack = flags == "rw-p" && inode == "0" && guard_ends == range.start;
-        guard_ends = if flags == "---p" { range.end } else { 0 };
-        Some(Mapping { range, is_stack })
-    });
-    parsed.collect()
 }

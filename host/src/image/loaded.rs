@@ -60,6 +60,13 @@ pub(crate) struct Relative {
     pub(crate) needs: Vec<CString>,
 }
 
+impl Relative {
+    /// Whether the loader finds it by this name.
+    pub(crate) fn answers_to(&self, name: &CStr) -> bool {
+        self.soname.as_deref() == Some(name) || self.path.as_os_str().as_bytes() == name.to_bytes()
+    }
+}
+
 const DT_NEEDED: u64 = 1;
 const DT_SONAME: u64 = 14;
 
