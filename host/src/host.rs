@@ -11,7 +11,7 @@ pub(crate) use inner::Inner;
 use crate::{
     error::{Refusal, SlotError},
     event::Events,
-    image::{manifest::Interface as Described, safe_point},
+    image::{manifest::Interface as Described, safe_point, stage::PrivateCopies},
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage},
     slot::{Claim, Generation, Mode, Reader, Slot, SlotRecord, SlotState, Taken},
     watch::Watch,
@@ -167,6 +167,11 @@ impl Host {
     /// The folder of the host's private copies.
     pub fn private_folder(&self) -> &Path {
         self.inner.private.path()
+    }
+
+    /// What the private copies are: what was asked for, or what the mount of their folder allows.
+    pub fn private_copies(&self) -> PrivateCopies {
+        self.inner.private.copies()
     }
 
     /// Waits until nothing but what serves (or waits for its owner) is mapped, quarantined images aside; false if that takes

@@ -7,7 +7,7 @@ pub mod manifest;
 pub mod stage;
 
 mod ledger;
-mod loaded;
+pub(crate) mod loaded;
 mod open;
 mod panics;
 mod remains;

@@ -152,7 +152,7 @@ fn with_remains(report: UnloadReport, image: &mut Image) -> UnloadReport {
 
 /// The second witness: why it would not say that the image is gone.
 fn kernel_knows(image: &Image) -> Option<String> {
-    match loaded::executable_mapping_of(image.staged.path()) {
+    match loaded::executable_mapping_of(&image.staged.name_in_map()) {
         Ok(false) => None,
         Ok(true) => Some("the kernel still lists executable memory of it".to_owned()),
         Err(error) => Some(format!("the kernel's map cannot be read, so nothing is proven: {error}")),
