@@ -18,7 +18,7 @@ pub use pins::Pin;
 use crate::image::{
     lint::{Foreign, LintError, examine_foreign},
     loaded::{self, Mapped},
-    stage::{StageError, StageLimits, StagedFile, StagingFolder, is_private_copy, read_source},
+    stage::{StageError, StageLimits, StagedFile, StagingFolder, is_private_copy, read_source, sweep},
 };
 use held::Held;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
@@ -26,6 +26,7 @@ use std::{
     marker::PhantomData,
     ops::Deref,
     path::{Path, PathBuf},
+    sync::Once,
 };
 use threads::Threads;
 
@@ -103,6 +104,9 @@ impl Opening {
         let mut bytes = read_source(path, &StageLimits::default())?.bytes;
         let facts = examine_foreign(&mut bytes, self.keep_nodelete)?;
         let base = self.private.clone().unwrap_or_else(std::env::temp_dir);
+        // What dead processes left whose libraries stayed. A leftover that cannot be removed is no reason not to open this one.
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(|| drop(sweep(&base)));
         let hint = path.file_stem().unwrap_or_default().to_string_lossy();
         let staged = StagingFolder::create(&base, None)?.write(&hint, &bytes)?;
         let threads_before = Threads::now();
