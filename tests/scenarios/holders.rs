@@ -45,6 +45,8 @@ fn everybody_who_holds_a_generation_is_named() {
     let words = held[0].to_string();
     assert!(words.contains("serves no more") && words.contains("holders.rs") && words.contains("slot.load()"));
 
+    assert!(held.iter().all(|held| held.live_bytes.is_some()), "{held:#?}");
+
     // One after the other lets go.
     drop(loaded);
     assert!(matches!(&host.who_holds("probe")[0].holders[..], [Holder::Reader { .. }]));

@@ -5,7 +5,7 @@ use super::Inner;
 use crate::{
     image::{Ledger, QuarantineReason},
     reload::Phase,
-    slot::{HoldBy, HoldRecord, Mode, SlotRecord, Taken},
+    slot::{Generation, HoldBy, HoldRecord, Mode, SlotRecord, Taken},
 };
 use std::{
     collections::BTreeMap,
@@ -25,6 +25,9 @@ pub struct Held {
     pub condition: Condition,
     /// For how long it has been in this condition.
     pub since: Duration,
+    /// Bytes that it has allocated just now. None if its plugin does not count them (`allocator = own`), or before and after its
+    /// time.
+    pub live_bytes: Option<u64>,
     /// Who keeps it.
     pub holders: Vec<Holder>,
 }
@@ -142,7 +145,11 @@ impl fmt::Display for Held {
             Condition::Ending => write!(f, "has ended, and its image goes as soon as it can")?,
             Condition::Quarantined(reason) => write!(f, "is quarantined: {reason}")?,
         }
-        write!(f, " (for {:.1?})", self.since)?;
+        write!(f, " (for {:.1?}", self.since)?;
+        if let Some(bytes) = self.live_bytes {
+            write!(f, ", {bytes} bytes on its heap")?;
+        }
+        write!(f, ")")?;
         self.holders.iter().try_for_each(|holder| write!(f, "\n  held by {holder}"))
     }
 }
@@ -164,11 +171,13 @@ impl Inner {
     pub(super) fn who_holds(&self, record: &SlotRecord) -> Vec<Held> {
         let images = self.tally.of_slot(&record.name);
         let holders = self.holders_by_generation(record);
-        let (current, staged) = {
+        let (current, staged, staged_bytes) = {
             let state = record.lock();
+            let staged = state.staged.as_ref().map(|staged| &staged.generation);
             (
                 state.current.as_ref().map(|current| current.generation.number()),
-                state.staged.as_ref().map(|staged| staged.generation.number()),
+                staged.map(Generation::number),
+                staged.and_then(|staged| staged.instance().live_bytes()),
             )
         };
         let held = images.into_iter().map(|image| {
@@ -188,8 +197,13 @@ impl Inner {
                 Condition::Retired if holders.is_empty() && is_held(&image.generation) => holders.push(Holder::Untold),
                 _ => {}
             }
+            let live_bytes = match condition {
+                Condition::Staged => staged_bytes,
+                _ => image.generation.upgrade().and_then(|held| held.instance().live_bytes()),
+            };
             Held {
                 generation: number,
+                live_bytes,
                 condition,
                 since: image.since.elapsed(),
                 holders,
@@ -257,7 +271,7 @@ impl Inner {
     }
 }
 
-fn is_held(generation: &Weak<crate::slot::Generation>) -> bool {
+fn is_held(generation: &Weak<Generation>) -> bool {
     generation.strong_count() > 0
 }
 

@@ -44,19 +44,22 @@ fn answer(host: &Host, line: &str) -> bool {
 }
 
 fn who_holds(host: &Host, slot: &str) {
-    let slots: Vec<String> = host.slots().into_iter().map(|slot| slot.name).collect();
-    let asked: Vec<&String> = slots.iter().filter(|name| slot.is_empty() || *name == slot).collect();
+    let slots = host.slots();
+    let asked: Vec<_> = slots.iter().filter(|known| slot.is_empty() || known.name == slot).collect();
     if asked.is_empty() {
         let there = match &slots[..] {
             [] => "nothing is loaded yet".to_owned(),
-            slots => format!("there are {}", slots.join(", ")),
+            slots => {
+                let names: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
+                format!("there are {}", names.join(", "))
+            }
         };
         let what = if slot.is_empty() { "No slot" } else { "No such slot" };
         anstream::println!("{what}: {there}.");
     }
-    for name in asked {
-        anstream::println!("{}", heading(name));
-        for held in host.who_holds(name) {
+    for slot in asked {
+        anstream::println!("{}", heading(&slot.name));
+        for held in host.who_holds(&slot.name) {
             anstream::println!("  {}", held.to_string().replace('\n', "\n  "));
         }
     }
