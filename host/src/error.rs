@@ -6,6 +6,7 @@ use crate::{
     image::{OpenError, QuarantineReason, compat::Difference, lint::LintError, stage::StageError},
     instance::HookError,
 };
+use reslot_plugin_api::Backtrace;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// An artifact that was refused. The slot keeps the generation that it has, and nothing of the candidate stays.
@@ -138,6 +139,14 @@ impl Cause {
 }
 
 impl Refusal {
+    /// Where the candidate panicked, if that is why it was refused. `{refusal:#}` prints it after the refusal's words.
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        match &*self.cause {
+            Cause::Hook(_, error) => error.backtrace(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn of_a_bug(path: PathBuf) -> Self {
         Self {
             slot: None,
@@ -160,9 +169,12 @@ impl fmt::Display for Refusal {
         write!(f, " was refused at {}: {}", self.step, self.cause)?;
         write!(f, "\n  file: {}", self.path.display())?;
         write!(f, "\n  what to do: {}", self.cause.remedy())?;
-        match self.serving {
-            Some(number) => write!(f, "\n  generation {number} serves on"),
-            None => Ok(()),
+        if let Some(number) = self.serving {
+            write!(f, "\n  generation {number} serves on")?;
+        }
+        match self.backtrace() {
+            Some(backtrace) if f.alternate() && !backtrace.is_empty() => write!(f, "\n{backtrace}"),
+            _ => Ok(()),
         }
     }
 }

@@ -1,14 +1,17 @@
 //! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
 //! line, tests) is derived from it.
 
+mod panics;
 mod words;
 
 use crate::{
     error::Refusal,
     host::Holder,
     image::{QuarantineReason, UnloadReport, ended_epoch, safe_point},
+    instance::HookError,
 };
 use parking_lot::{Condvar, Mutex};
+use reslot_plugin_api::Backtrace;
 use std::{
     collections::VecDeque,
     fmt,
@@ -97,9 +100,9 @@ pub struct RetireReport {
     /// Who held it longer than the drain deadline.
     pub late_holders: Vec<Holder>,
     /// How its `stop` ended, if badly.
-    pub stop_error: Option<String>,
+    pub stop_error: Option<HookError>,
     /// How its destructor ended, if badly.
-    pub destroy_error: Option<String>,
+    pub destroy_error: Option<HookError>,
     /// Stopping and dropping the instance.
     pub ending: Duration,
 }
@@ -215,6 +218,8 @@ pub enum Event {
         method: &'static str,
         /// The error, in words.
         error: String,
+        /// Where the plugin panicked.
+        backtrace: Backtrace,
     },
     /// A thread that a plugin started panicked; no caller saw it.
     ThreadPanicked {
@@ -224,6 +229,10 @@ pub enum Event {
         generation: u64,
         /// The panic, in words.
         message: String,
+        /// `file:line:column` in the plugin's source.
+        location: Option<String>,
+        /// Where it came from.
+        backtrace: Backtrace,
     },
     /// The watched folder is not there (any more); it is taken up again when it comes back.
     FolderMissing {
@@ -447,6 +456,7 @@ fn trace(event: &Event) {
             slot,
             generation,
             message,
+            ..
         } => tracing::error!(slot = &**slot, generation, message, "a thread of the plugin panicked"),
         other => tracing::debug!(event = ?other),
     }

@@ -63,6 +63,7 @@ impl Host {
     /// If there is no slot of this name, it has another interface, or it is claimed or shared already.
     #[track_caller]
     pub fn claim<I: ?Sized + Interface>(&self, name: &str) -> Result<Claim<I>, SlotError> {
+        safe_point();
         let record = self.known(name)?;
         let mut state = record.lock_settled();
         match state.mode {
@@ -89,6 +90,7 @@ impl Host {
     /// # Errors
     /// If there is no slot of this name, it has another interface, or it is claimed.
     pub fn slot<I: ?Sized + Shared>(&self, name: &str) -> Result<Slot<I>, SlotError> {
+        safe_point();
         let record = self.known(name)?;
         let mut state = record.lock_settled();
         if state.mode == Mode::Claimed {

@@ -11,6 +11,7 @@ mod loaded;
 mod open;
 mod panics;
 mod services;
+mod symbols;
 mod unload;
 
 pub use ledger::safe_point;
@@ -19,6 +20,6 @@ pub use loaded::mapped_copies;
 pub use open::OpenError;
 pub(crate) use open::{Image, Opened};
 pub use panics::PanicReport;
-pub(crate) use panics::{take_panic, take_panic_text};
+pub(crate) use panics::take_panic;
 pub use unload::{QuarantineReason, UnloadReport};
 pub(crate) use unload::{Unloading, close, holding};

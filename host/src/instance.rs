@@ -1,20 +1,61 @@
 //! Floor 2: one live object of a plugin's type. Every hook of the plugin is called from here, contained, with its refusal as a
 //! typed error. An instance owns its image; it does not know whether anybody calls it.
 
-use crate::image::{Image, take_panic_text};
-use reslot_plugin_api::__private::{ContextAbi, RResult, RString};
-use std::{sync::Arc, time::Duration};
+use crate::image::{Image, PanicReport, take_panic};
+use reslot_plugin_api::{
+    __private::{ContextAbi, RResult, RString},
+    Backtrace,
+};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// Why a hook of a plugin refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HookError {
     /// It answered `Err`.
-    #[error("{0}")]
     Refused(String),
     /// It panicked; the panic was contained.
-    #[error("it panicked: {0}")]
-    Panicked(String),
+    Panicked {
+        /// The panic's message.
+        message: String,
+        /// `file:line:column` in the plugin's source.
+        location: Option<String>,
+        /// Where it came from.
+        backtrace: Backtrace,
+    },
+}
+
+impl fmt::Display for HookError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (message, location, backtrace) = match self {
+            Self::Refused(reason) => return f.write_str(reason),
+            Self::Panicked {
+                message,
+                location,
+                backtrace,
+            } => (message, location, backtrace),
+        };
+        write!(f, "it panicked: {message}")?;
+        if let Some(location) = location {
+            write!(f, " (at {location})")?;
+        }
+        match f.alternate() && !backtrace.is_empty() {
+            true => write!(f, "\n{backtrace}"),
+            false => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for HookError {}
+
+impl HookError {
+    /// Where the plugin panicked, if that is what happened.
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        match self {
+            Self::Panicked { backtrace, .. } => Some(backtrace),
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 /// A live object. Dropping one leaks it: the reaper destroys it, on its own thread.
@@ -126,7 +167,19 @@ pub(crate) struct Ended {
 fn hook<T>(image: &Image, answer: RResult<T, RString>) -> Result<T, HookError> {
     match answer {
         RResult::ROk(value) => Ok(value),
-        RResult::RErr(text) if text.is_empty() => Err(HookError::Panicked(take_panic_text(image.id()))),
+        RResult::RErr(text) if text.is_empty() => Err(panicked(take_panic(image.id()))),
         RResult::RErr(text) => Err(HookError::Refused(text.to_string())),
+    }
+}
+
+fn panicked(report: Option<PanicReport>) -> HookError {
+    let (message, location, backtrace) = match report {
+        Some(report) => (report.message, report.location, report.backtrace),
+        None => ("no message was left".to_owned(), None, Backtrace::default()),
+    };
+    HookError::Panicked {
+        message,
+        location,
+        backtrace,
     }
 }

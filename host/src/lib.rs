@@ -27,7 +27,7 @@ pub use host::{Condition, Held, Holder, Host, HostBuilder, SlotInfo};
 pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_point};
 pub use instance::HookError;
 pub use reload::{Counts, LoadOutcome};
-pub use reslot_plugin_api::{CallError, Fault};
+pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Origin};
 pub use slot::{Claim, Loaded, Reader, Slot, Synced, View};
 pub use watch::WatchError;
 

@@ -1,5 +1,6 @@
 //! The error of a call into a plugin. Refusals of artifacts are the host's own errors and do not live here.
 
+use crate::Backtrace;
 use std::fmt;
 
 /// A call that did not come back with a value: the plugin's code failed, the host and the caller did not.
@@ -25,8 +26,8 @@ pub enum Fault {
         message: String,
         /// `file:line:column` in the plugin's source.
         location: Option<String>,
-        /// Return addresses, innermost first, inside the image and below it.
-        addresses: Vec<usize>,
+        /// Where it came from. Nothing is looked up until it is asked for its frames.
+        backtrace: Backtrace,
     },
     /// The view was taken before the slot existed, or belongs to another host: take a new one.
     Vacant,
@@ -65,6 +66,14 @@ impl CallError {
     pub fn fault(&self) -> &Fault {
         &self.0.fault
     }
+
+    /// Where the plugin panicked, if that is what happened. `{error:#}` prints it after the error's words.
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        match &self.0.fault {
+            Fault::Panicked { backtrace, .. } => Some(backtrace),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for CallError {
@@ -76,11 +85,18 @@ impl fmt::Display for CallError {
             fault,
         } = &*self.0;
         match fault {
-            Fault::Panicked { message, location, .. } => {
+            Fault::Panicked {
+                message,
+                location,
+                backtrace,
+            } => {
                 write!(f, "slot {slot:?}: generation {generation} panicked in `{method}`: {message}")?;
-                match location {
-                    Some(location) => write!(f, " (at {location})"),
-                    None => Ok(()),
+                if let Some(location) = location {
+                    write!(f, " (at {location})")?;
+                }
+                match f.alternate() && !backtrace.is_empty() {
+                    true => write!(f, "\n{backtrace}"),
+                    false => Ok(()),
                 }
             }
             Fault::HostEnded => write!(f, "slot {slot:?}: `{method}` was called, but the slot's host was dropped"),

@@ -27,6 +27,7 @@ compile_error!(
     "Reslot proves unloading on Linux with glibc only: musl's dlclose does nothing, and macOS and Windows are not built yet"
 );
 
+mod backtrace;
 mod crossing;
 pub mod description;
 mod error;
@@ -37,6 +38,7 @@ mod plugin;
 mod root;
 mod workers;
 
+pub use backtrace::{Backtrace, Frame, Origin};
 pub use crossing::{Crossing, Returned};
 pub use error::{CallError, Fault};
 pub use interface::{Implements, Interface, Shared};
@@ -48,6 +50,7 @@ pub use workers::Stopping;
 /// What the macros expand to and what the host links against. Not for people: no stability is promised here.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::backtrace::Stack;
     pub use crate::inside::libc_symbols as replaced;
     pub use crate::interface::{
         Access, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain, foreign_panic,

@@ -1,5 +1,6 @@
 //! Scenario tests: a real host, real libraries built by cargo, seen from outside only. One file a theme.
 
+mod backtraces;
 mod bad_input;
 mod c_habits;
 mod compat;

@@ -1,8 +1,8 @@
 //! Things that happen at the same time: callers who come while a candidate is on its way, hosts that go while somebody adopts.
 //! Each is held at the moment in question by a gate, not by a sleep.
 
-use crate::support::{Gate, PATIENCE, wait_for, wait_for_staged};
-use fixture_interfaces::{Counter, Probe};
+use crate::support::{Gate, PATIENCE, assert_nothing_left, wait_for, wait_for_staged};
+use fixture_interfaces::{Counter, Listener, Probe};
 use reslot::{Event, Host, LoadOutcome, Step, Synced};
 use reslot_tests::{Fixture, Folder};
 use std::{sync::mpsc, thread, time::Duration};
@@ -127,4 +127,31 @@ fn host_may_go_while_an_owner_adopts() {
         })
         .collect();
     assert_eq!(ends, [1, 2], "both end, and with them the stream");
+}
+
+/// A plugin that has itself replaced, through what it was lent, while its own frames are on the stack.
+#[test]
+fn plugin_may_ask_for_its_own_reload_from_inside_a_call() {
+    struct Reloads<'a>(&'a Host, &'a Folder, u64);
+    impl Listener for Reloads<'_> {
+        fn hear(&mut self, n: u64) -> u64 {
+            self.2 += 1;
+            let bytes = Fixture::build("fx-counter").stamped(self.2);
+            self.0.load(self.1.publish("a.so", &bytes)).unwrap();
+            // Everything that can go has gone, and the caller of this has not.
+            assert!(self.0.wait_until_retired(PATIENCE));
+            n
+        }
+    }
+    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let mut listener = Reloads(&host, &folder, 0);
+    listener.hear(0);
+    let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+    for generation in 2..10 {
+        claim.add(1).unwrap();
+        assert_eq!(claim.tell(&mut listener).unwrap(), generation - 1);
+        assert_eq!(claim.sync(), Synced::Adopted { generation });
+    }
+    drop(claim);
+    assert_nothing_left(&host, 1);
 }

@@ -83,6 +83,7 @@ fn panic_on_a_plugins_own_thread_is_told() {
             slot,
             generation: 1,
             message,
+            ..
         } if &**slot == "probe" => Some(message.clone()),
         _ => None,
     });

@@ -35,7 +35,7 @@ fn worker_that_does_not_end_in_time_is_named_and_keeps_its_image_until_it_does()
     load(&host, &folder, 100).unwrap();
     load(&host, &folder, 1).unwrap();
     let report = wait_for_retired(&mut events, "probe", 1);
-    let words = report.stop_error.as_deref().unwrap_or_default();
+    let words = report.stop_error.as_ref().map(ToString::to_string).unwrap_or_default();
     assert!(words.contains("\"counts\"") && !words.contains("\"waits\""), "{words:?}");
     assert!(
         matches!(&report.outcome, Outcome::Quarantined(QuarantineReason::ThreadsRunning(names))

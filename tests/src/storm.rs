@@ -114,6 +114,12 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
                 note_endings(&mut events, &tally);
                 reloads += 1;
             }
+            // The last candidate may still wait for its owner.
+            while host.slots().iter().any(|slot| slot.staged.is_some()) {
+                if let Some(record) = events.recv_timeout(PATIENCE) {
+                    note(&record.event, &tally);
+                }
+            }
             if !host.wait_until_retired(PATIENCE) {
                 tally.fault(format!("images stay: {:?}", host.images()));
             }
@@ -200,16 +206,18 @@ fn come_and_go(probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, tally:
 
 fn note_endings(events: &mut Events, tally: &Tally) {
     while let Some(record) = events.try_recv() {
-        match &record.event {
-            Event::Retired(report) if !matches!(report.outcome, Outcome::Unmapped(_)) => {
-                tally.fault(format!("not unmapped: {report:?}"));
-            }
-            Event::Refused(refusal) => tally.fault(refusal.to_string()),
-            Event::Straggling { .. } | Event::ThreadPanicked { .. } | Event::Lagged { .. } => {
-                tally.fault(format!("{:?}", record.event));
-            }
-            _ => {}
+        note(&record.event, tally);
+    }
+}
+
+fn note(event: &Event, tally: &Tally) {
+    match event {
+        Event::Retired(report) if !matches!(report.outcome, Outcome::Unmapped(_)) => {
+            tally.fault(format!("not unmapped: {report:?}"));
         }
+        Event::Refused(refusal) => tally.fault(refusal.to_string()),
+        Event::Straggling { .. } | Event::ThreadPanicked { .. } | Event::Lagged { .. } => tally.fault(format!("{event:?}")),
+        _ => {}
     }
 }
 

@@ -66,6 +66,7 @@ impl Display for Event {
                 slot,
                 generation,
                 message,
+                ..
             } => write!(f, "{slot}: a thread of generation {generation} panicked: {message}"),
             Self::FolderMissing { path } => write!(
                 f,

@@ -38,6 +38,7 @@ const REPLACED: &[&str] = &[
     "pthread_setspecific",
     "pthread_getspecific",
     "pthread_create",
+    "mmap",
     "mmap64",
     "munmap",
 ];

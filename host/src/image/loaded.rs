@@ -6,6 +6,7 @@ use std::{
     ops::Range,
     os::unix::ffi::OsStrExt,
     path::Path,
+    sync::Arc,
 };
 
 /// Where an object of the loader's list lies.
@@ -13,6 +14,21 @@ use std::{
 pub(super) struct Mapped {
     /// From the lowest to the highest loaded segment.
     pub(super) range: Range<usize>,
+    /// What is added to the addresses in its file.
+    pub(super) base: usize,
+}
+
+impl Mapped {
+    /// Whether the call before this return address lies in it. The address itself may already be beyond.
+    pub(super) fn covers(&self, address: usize) -> bool {
+        self.range.contains(&address.wrapping_sub(1))
+    }
+}
+
+/// An object of the loader's list, with its file's name.
+pub(super) struct Module {
+    pub(super) name: Arc<str>,
+    pub(super) mapped: Mapped,
 }
 
 /// Finds the object that was opened under exactly this path.
@@ -24,6 +40,30 @@ pub(super) fn find(path: &Path) -> Option<Mapped> {
         }
     });
     found
+}
+
+/// The program itself: the first in the list.
+pub(super) fn program() -> Option<Mapped> {
+    let mut first = None;
+    each(&mut |_, info| first = first.take().or_else(|| Some(mapped(info))));
+    first
+}
+
+/// The objects that return addresses lie in.
+pub(super) fn modules_of(addresses: &[usize]) -> Vec<Module> {
+    let mut modules = Vec::new();
+    if addresses.is_empty() {
+        return modules;
+    }
+    each(&mut |name, info| {
+        let mapped = mapped(info);
+        if addresses.iter().any(|address| mapped.covers(*address)) {
+            let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
+            modules.push(Module { name, mapped });
+        }
+    });
+    modules
 }
 
 /// The names in the `DT_NEEDED` entries of a mapped object, as its author's linker wrote them.
@@ -89,7 +129,7 @@ fn mapped(info: &libc::dl_phdr_info) -> Mapped {
         (start, start + header.p_memsz as usize)
     });
     let (start, end) = segments.fold((usize::MAX, 0), |(low, high), (start, end)| (low.min(start), high.max(end)));
-    Mapped { range: start..end }
+    Mapped { range: start..end, base }
 }
 
 fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {

@@ -7,6 +7,7 @@ use super::{
     manifest::Manifest,
     services,
     stage::StagedFile,
+    symbols::Registered,
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, StableAbi};
@@ -52,6 +53,7 @@ pub(crate) struct Image {
     pub(super) staged: StagedFile,
     pub(super) mapped: Mapped,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) symbols: Registered,
     root: RootRef,
     /// What the artifact says of itself.
     pub(crate) manifest: Arc<Manifest>,
@@ -109,12 +111,14 @@ impl Opened {
         if Manifest::parse(root.manifest()().as_slice()).as_ref() != Ok(&manifest) {
             return Err(OpenError::OtherManifest);
         }
+        let symbols = Registered::new(ledger.id(), &manifest.name, self.mapped.clone(), self.staged.path());
         // SAFETY: the layout was checked; nothing of the image has run but its static constructors. The token stays valid as
         // long as the image is mapped: `Image` keeps the ledger, and what could not be unmapped keeps the `Image`.
         let early = unsafe { root.initialise()(services::TABLE, services::token(&ledger)) };
         if early > 0 {
-            // The image stays and has the token, so the ledger stays, too.
+            // The image stays and has the token, so the ledger stays, too. What panics in it can still be looked up.
             std::mem::forget(ledger);
+            std::mem::forget(symbols);
             return Err(OpenError::EarlyRegistrations(early));
         }
         Ok(Image {
@@ -122,6 +126,7 @@ impl Opened {
             staged: ManuallyDrop::into_inner(self.staged),
             mapped: self.mapped,
             ledger,
+            symbols,
             root,
             manifest: Arc::new(manifest),
         })

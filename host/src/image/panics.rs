@@ -1,7 +1,8 @@
 //! What the panic hook of an image told last, on the thread on which it happened. The call that ends with a fault takes it
 //! from here; the words were copied while the image's stack still stood.
 
-use reslot_plugin_api::__private::PanicRecord;
+use super::symbols;
+use reslot_plugin_api::{__private::PanicRecord, Backtrace};
 use std::cell::RefCell;
 
 /// A panic inside an image.
@@ -11,16 +12,16 @@ pub struct PanicReport {
     pub message: String,
     /// `file:line:column` in the plugin's source.
     pub location: Option<String>,
-    /// Return addresses, innermost first.
-    pub addresses: Vec<usize>,
+    /// Where it came from.
+    pub backtrace: Backtrace,
 }
 
-impl From<&PanicRecord<'_>> for PanicReport {
-    fn from(record: &PanicRecord<'_>) -> Self {
+impl PanicReport {
+    pub(super) fn new(image: u64, record: &PanicRecord<'_>) -> Self {
         Self {
             message: record.message.to_string(),
             location: Some(record.location.to_string()).filter(|location| !location.is_empty()),
-            addresses: record.addresses.to_vec(),
+            backtrace: symbols::capture(image, &record.addresses),
         }
     }
 }
@@ -38,28 +39,18 @@ pub(super) fn remember(image: u64, report: PanicReport) {
     });
 }
 
-/// Takes the last panic of an image on this thread.
+/// Takes the last panic of an image on this thread, to tell somebody.
 pub(crate) fn take_panic(image: u64) -> Option<PanicReport> {
     LAST.try_with(|last| {
         let mut last = last.try_borrow_mut().ok()?;
         match &*last {
-            Some((of, _)) if *of == image => last.take().map(|(_, report)| report),
+            Some((of, report)) if *of == image => {
+                report.backtrace.keep();
+                last.take().map(|(_, report)| report)
+            }
             _ => None,
         }
     })
     .ok()
     .flatten()
-}
-
-/// The same as words, for hooks whose refusal is a text.
-pub(crate) fn take_panic_text(image: u64) -> String {
-    match take_panic(image) {
-        Some(PanicReport {
-            message,
-            location: Some(location),
-            ..
-        }) => format!("{message} (at {location})"),
-        Some(PanicReport { message, .. }) => message,
-        None => "no message was left".to_owned(),
-    }
 }

@@ -160,5 +160,6 @@ unsafe extern "C" fn unmap(token: *const (), address: *mut (), len: usize) -> i3
 
 unsafe extern "C" fn panicked(token: *const (), record: &PanicRecord<'_>) {
     // SAFETY: called from the image.
-    unsafe { ledger(token) }.panicked(PanicReport::from(record));
+    let ledger = unsafe { ledger(token) };
+    ledger.panicked(PanicReport::new(ledger.id(), record));
 }

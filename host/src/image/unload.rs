@@ -67,6 +67,8 @@ pub(crate) enum Unloading {
     Unmapped(UnloadReport),
     /// It stays, with the reason. It can be tried again.
     Stays(Box<Image>, QuarantineReason),
+    /// A thread has just begun to run something in it: nothing was done.
+    Busy(Box<Image>),
 }
 
 /// What keeps an image whose instance is gone, looked at without doing anything.
@@ -86,9 +88,10 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
             return Unloading::Stays(image, QuarantineReason::SignalHandlers(signals));
         }
         let Some(closed) = image.ledger.close() else {
-            let names = image.ledger.running_threads();
-            return Unloading::Stays(image, QuarantineReason::ThreadsRunning(names));
+            return Unloading::Busy(image);
         };
+        // While its copy is there: the names of backtraces that somebody still holds.
+        image.symbols.close();
         let loader = image.library.take().map(libloading::os::unix::Library::close);
         let mut report = UnloadReport {
             thread_locals_run: closed.destructors_run,

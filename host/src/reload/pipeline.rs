@@ -130,10 +130,13 @@ fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {
             let _ = reaper.send(ReaperMessage::Less);
         },
         move |report| {
+            report.backtrace.keep();
             log.push(Event::ThreadPanicked {
                 slot: slot.clone(),
                 generation,
                 message: report.message,
+                location: report.location,
+                backtrace: report.backtrace,
             });
         },
     )

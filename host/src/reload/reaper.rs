@@ -8,6 +8,7 @@ use crate::{
     event::{Event, Log, Outcome, RetireReport},
     host::{Holder, Inner},
     image::{self, Holding, Image, QuarantineReason, Unloading},
+    instance::HookError,
     slot::Parts,
 };
 use std::{
@@ -160,8 +161,8 @@ impl Reaper {
             served: retired.is_some(),
             held: retired.map_or(Duration::ZERO, |at| begun.saturating_duration_since(at)),
             late_holders,
-            stop_error: ended.stop.err().map(|error| error.to_string()),
-            destroy_error: ended.destroy.err().map(|error| error.to_string()),
+            stop_error: ended.stop.err(),
+            destroy_error: ended.destroy.err(),
             took: begun.elapsed(),
         };
         self.let_pass(ending, image, begun);
@@ -171,8 +172,8 @@ impl Reaper {
     fn let_pass(&mut self, ending: Ending, image: Box<Image>, begun: Instant) {
         self.tally.enters(&ending.slot, ending.number, Phase::Ending);
         image.ledger().end();
-        if image::holding(&image) == Holding::Values {
-            // Threads that live on are asked to come to a safe point.
+        if image::holding(&image) != Holding::Nothing {
+            // Threads that live on are asked to come to a safe point, also if its own threads still run: later nobody would ask.
             if let Some(host) = self.host.upgrade() {
                 host.call_attention();
             }
@@ -201,7 +202,10 @@ impl Reaper {
                 let names = passing.image.ledger().running_threads();
                 self.quarantine(passing, QuarantineReason::ThreadsRunning(names));
             }
-            Holding::Threads => self.passing.push(passing),
+            Holding::Threads => {
+                passing.values_since = None;
+                self.passing.push(passing);
+            }
             Holding::Values if now < *passing.values_since.get_or_insert(now) + self.limits.thread_locals => {
                 self.passing.push(passing);
             }
@@ -228,10 +232,12 @@ impl Reaper {
                     host.take_deferred(&slot);
                 }
             }
-            Unloading::Stays(image, reason) => {
-                let passing = Passing { image, ..passing };
-                self.quarantine(passing, reason);
-            }
+            Unloading::Stays(image, reason) => self.quarantine(Passing { image, ..passing }, reason),
+            Unloading::Busy(image) => self.passing.push(Passing {
+                image,
+                values_since: None,
+                ..passing
+            }),
         }
     }
 
@@ -255,6 +261,11 @@ impl Reaper {
                 Some(host) => host.holders_of(&late.slot, late.number),
                 None => vec![Holder::Untold],
             };
+            if late.named.is_empty() {
+                // Its last holder has let go just now; the message is on its way.
+                late.deadline = now + self.limits.drain;
+                continue;
+            }
             self.log.push(Event::Straggling {
                 slot: late.slot.clone(),
                 generation: late.number,
@@ -278,8 +289,8 @@ struct Ending {
     served: bool,
     held: Duration,
     late_holders: Vec<Holder>,
-    stop_error: Option<String>,
-    destroy_error: Option<String>,
+    stop_error: Option<HookError>,
+    destroy_error: Option<HookError>,
     took: Duration,
 }
 

@@ -22,7 +22,7 @@ use crate::{
 use parking_lot::RwLock;
 use reslot_plugin_api::{
     __private::{Callee, Connection, Status},
-    CallError, Fault,
+    Backtrace, CallError, Fault,
 };
 use std::{
     cell::Cell,
@@ -223,7 +223,7 @@ impl Callee for Core {
             Some(report) => Fault::Panicked {
                 message: report.message,
                 location: report.location,
-                addresses: report.addresses,
+                backtrace: report.backtrace,
             },
             None => Fault::Panicked {
                 message: match status {
@@ -231,7 +231,7 @@ impl Callee for Core {
                     _ => "no message was left".to_owned(),
                 },
                 location: None,
-                addresses: Vec::new(),
+                backtrace: Backtrace::default(),
             },
         };
         let error = CallError::new(&self.slot, self.number, method, fault);
@@ -244,6 +244,7 @@ impl Callee for Core {
             generation: self.number,
             method,
             error: error.to_string(),
+            backtrace: error.backtrace().cloned().unwrap_or_default(),
         });
         error
     }

@@ -3,7 +3,7 @@
 
 use reslot_plugin_api::{
     __private::{Callee, Connection, Status},
-    CallError, Fault, Implements, Interface,
+    Backtrace, CallError, Fault, Implements, Interface,
 };
 use std::{
     ops::{Deref, DerefMut},
@@ -18,7 +18,7 @@ impl Callee for Told {
         let fault = Fault::Panicked {
             message: format!("{status:?}"),
             location: None,
-            addresses: Vec::new(),
+            backtrace: Backtrace::default(),
         };
         CallError::new("test", 1, method, fault)
     }

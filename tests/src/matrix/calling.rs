@@ -92,6 +92,7 @@ impl Calling {
                 let is_done = done.clone();
                 let thread = thread::spawn(move || {
                     telling.tell(reader.view().get(&slot));
+                    drop(telling);
                     called.send(()).expect("somebody waits for it");
                     while !is_done.load(Ordering::Relaxed) {
                         reader.view().get(&slot).stamp().expect("it answers");
@@ -106,7 +107,7 @@ impl Calling {
                 let named = thread::Builder::new().name("elsewhere".to_owned());
                 let thread = named.spawn(move || {
                     telling.tell(&slot.load());
-                    drop(slot);
+                    drop((slot, telling));
                     called.send(()).expect("somebody waits for it");
                     let _ = ends.recv();
                 });

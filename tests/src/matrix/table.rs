@@ -13,7 +13,8 @@ impl Matrix {
 fn shown(cell: &Cell) -> String {
     match (&cell.found, &cell.promised) {
         (Some(found), _) if cell.is_kept() => found.clone(),
-        (Some(found), _) => format!("!! {found}"),
+        // The rest stands below the table.
+        (Some(found), _) => format!("!! {}", found.split(", but").next().unwrap_or_default()),
         (None, Some(_)) => "!! not tried".to_owned(),
         (None, None) => "–".to_owned(),
     }

@@ -93,6 +93,7 @@ fn run(folder: &Path) -> anyhow::Result<()> {
 #[derive(Default)]
 struct Screen {
     last: String,
+    backtraces: telling::Backtraces,
     repeated: u64,
     loaded: u64,
     gone: u64,
@@ -121,6 +122,9 @@ impl Screen {
         }
         self.told_again();
         anstream::println!("{text}");
+        if let Some(backtrace) = self.backtraces.under(event) {
+            anstream::println!("{backtrace}");
+        }
         self.last = text;
     }
 

@@ -1,0 +1,77 @@
+//! An embedder whose tracing subscriber panics at everything that it is told. It is a test binary of its own, because a
+//! subscriber is the whole process's.
+#![forbid(unsafe_code)]
+
+use fixture_interfaces::Probe;
+use reslot::{Event, Host, Outcome};
+use reslot_tests::{Fixture, Folder};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use tracing::{
+    Metadata, Subscriber,
+    span::{Attributes, Id, Record},
+};
+
+static TOLD: AtomicU64 = AtomicU64::new(0);
+
+struct Panics;
+
+impl Subscriber for Panics {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("reslot")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        TOLD.fetch_add(1, Ordering::Relaxed);
+        panic!("this subscriber has a bug");
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn subscriber_that_panics_costs_the_host_nothing() {
+    tracing::subscriber::set_global_default(Panics).unwrap();
+    // Its panics would fill the screen.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (folder, probe) = (Folder::new(), Fixture::build("fx-probe"));
+    let host = Host::builder().watch(folder.path()).build().unwrap();
+    let mut events = host.events();
+    for stamp in 1..=10 {
+        folder.publish("libprobe.so", &probe.stamped(stamp));
+        let retired = stamp.checked_sub(1).filter(|before| *before > 0);
+        loop {
+            let record = events.recv_timeout(Duration::from_secs(30)).expect("the host goes on");
+            match &record.event {
+                Event::Swapped(_) if retired.is_none() => break,
+                Event::Retired(report) => {
+                    assert_eq!(Some(report.generation), retired);
+                    assert!(matches!(report.outcome, Outcome::Unmapped(_)), "{report:?}");
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let slot = host.slot::<dyn Probe>("probe").unwrap();
+        assert_eq!(slot.load().stamp().unwrap(), stamp);
+        slot.load().fail("contained").unwrap_err();
+    }
+    folder.publish("bad.so", b"no library");
+    while !matches!(
+        events.recv_timeout(Duration::from_secs(30)).expect("it is told").event,
+        Event::Refused(_)
+    ) {}
+    assert!(TOLD.load(Ordering::Relaxed) > 10);
+}
