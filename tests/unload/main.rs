@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     println!("{matrix}");
     println!(
         "{} cells in {:.1} s, after {:.1} s of building",
-        matrix.cells.len(),
+        matrix.tried(),
         matrix.took.as_secs_f64(),
         matrix.built_in.as_secs_f64()
     );

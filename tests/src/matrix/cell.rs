@@ -199,14 +199,17 @@ fn wait_for<T>(events: &mut Events, mut wanted: impl FnMut(&Event) -> Option<T>)
     }
 }
 
-/// The libraries that are mapped, but for the host's copies of plugins.
+/// The libraries that are mapped, but for the host's copies of plugins and for libc's own second half, which most programs have
+/// anyway.
 fn libraries_beside(private: &Path) -> BTreeSet<String> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
     let executable = maps
         .lines()
         .filter(|line| line.split(' ').nth(1).is_some_and(|flags| flags.contains('x')));
     let paths = executable.filter_map(|line| line.find('/').map(|at| line[at..].to_owned()));
-    paths.filter(|path| !Path::new(path).starts_with(private)).collect()
+    let is_other =
+        |path: &String| !Path::new(path).starts_with(private) && !path.contains("/libm.so") && !path.contains("/libm-");
+    paths.filter(is_other).collect()
 }
 
 /// What the process holds more than before, although one image is mapped as then.

@@ -4,6 +4,11 @@ use super::{Column, Matrix, run::Cell};
 use std::fmt::{Display, Formatter, Result};
 
 impl Matrix {
+    /// How many cells were tried.
+    pub fn tried(&self) -> usize {
+        self.cells.iter().filter(|cell| cell.found.is_some()).count()
+    }
+
     /// The cells that are not as promised, or stand in the documentation or in the program only.
     pub fn broken(&self) -> Vec<&Cell> {
         self.cells.iter().filter(|cell| !cell.is_kept()).collect()
