@@ -81,7 +81,7 @@ fn try_cell(row: &Row, column: Column, folder: &Path) -> (String, String) {
     let socket = matches!(row.act, Act::Linger).then(|| Socket::bind(&socket_path));
     let mut calling = Calling::begin(column, &host, &slot, &telling);
     let mut ended_by = Some((write_end, socket.map(Socket::accept)));
-    let used = matches!(row.kept, Kept::Until(End::OfItsUse, _)).then(|| open_again(&host));
+    let used = matches!(row.kept, Kept::Until(End::UseEnds, _)).then(|| open_again(&host));
 
     host.load(artifact(folder, row.fixture, 2))
         .expect("another build of it loads");
@@ -95,9 +95,9 @@ fn try_cell(row: &Row, column: Column, folder: &Path) -> (String, String) {
             match row.kept {
                 Kept::Until(what, words) if told(words) => {
                     match what {
-                        End::OfItsThread => ended_by = None,
-                        End::OfItsHandlers => put_back(&reason),
-                        End::OfItsUse => drop(used),
+                        End::ThreadEnds => ended_by = None,
+                        End::HandlersPutBack => put_back(&reason),
+                        End::UseEnds => drop(used),
                     }
                     let left = released(&mut events);
                     (gone("gone later", &left), reason.to_string())

@@ -44,11 +44,11 @@ pub(super) enum Kept {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// A thread of the plugin is told to end.
-    OfItsThread,
+    ThreadEnds,
     /// The program puts its signal handlers back.
-    OfItsHandlers,
+    HandlersPutBack,
     /// The program closes its own handle of the library.
-    OfItsUse,
+    UseEnds,
 }
 
 impl Row {
@@ -102,9 +102,9 @@ pub const ROWS: &[Row] = &[
     Row::of("a backtrace, captured inside", "fx-probe", Deed::Backtrace),
     Row::of("another global allocator", "fx-allocator", Deed::ThreadLocal),
     Row::new("a thread of Context::spawn", "fx-workers", Act::DoUntilDone(Deed::Receive)),
-    Row::new("a thread that outlives it", "fx-lingering", Act::Linger).kept(Kept::Until(End::OfItsThread, "lingers")),
+    Row::new("a thread that outlives it", "fx-lingering", Act::Linger).kept(Kept::Until(End::ThreadEnds, "lingers")),
     Row::of("a detached pthread that outlives it", "fx-c-habits", Deed::DetachRaw)
-        .kept(Kept::Until(End::OfItsThread, "threads of the plugin still run")),
+        .kept(Kept::Until(End::ThreadEnds, "threads of the plugin still run")),
     Row::of("pthread_exit", "fx-c-habits", Deed::Scope),
     Row::of("pthread keys with destructors", "fx-c-habits", Deed::HashMap),
     Row::of("a C++ thread_local", "fx-c-habits", Deed::CxxThreadLocal),
@@ -112,14 +112,14 @@ pub const ROWS: &[Row] = &[
     Row::of("atexit", "fx-c-habits", Deed::AtExit).says(&["the handler for the exit ran\n"]),
     Row::of("pthread_atfork", "fx-c-habits", Deed::AtFork),
     Row::of("a signal handler", "fx-c-habits", Deed::Print)
-        .kept(Kept::Until(End::OfItsHandlers, "handlers of signals [28]")),
+        .kept(Kept::Until(End::HandlersPutBack, "handlers of signals [28]")),
     Row::of("a file mapping", "fx-c-habits", Deed::MapFile),
     Row::of("a C library that only it needs", "fx-needing", Deed::ThreadLocal),
     Row::of("linked with -z nodelete", "fx-nodelete", Deed::ThreadLocal),
     Row {
         columns: &[Column::Main],
         ..Row::of("used by another library", "fx-probe", Deed::HashMap)
-            .kept(Kept::Until(End::OfItsUse, "still in the loader's list"))
+            .kept(Kept::Until(End::UseEnds, "still in the loader's list"))
     },
     Row::whole("a key made by a static constructor", "fx-makes-key-early"),
     Row::whole("imports on_exit", "fx-on-exit"),
