@@ -108,6 +108,9 @@ impl Cause {
         match self {
             Self::Stage(error) => error.remedy(),
             Self::Lint(error) => return error.remedy().to_string(),
+            Self::Open(OpenError::Loader(words)) if words.contains("failed to map segment") => {
+                "let `private_base` name a folder that allows execution, or `private_copies` be memory"
+            }
             Self::Open(OpenError::Loader(_)) => "install what the loader misses, or link the plugin against what is there",
             Self::Open(OpenError::EarlyRegistrations(_)) => {
                 "make thread-locals, keys and threads in `start` or later, not in static constructors"

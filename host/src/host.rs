@@ -11,7 +11,7 @@ pub(crate) use inner::Inner;
 use crate::{
     error::{Refusal, SlotError},
     event::Events,
-    image::{manifest::Interface as Described, safe_point},
+    image::{manifest::Interface as Described, safe_point, stage::PrivateCopies},
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage},
     slot::{Claim, Generation, Mode, Reader, Slot, SlotRecord, SlotState, Taken},
     watch::Watch,
@@ -141,12 +141,16 @@ impl Host {
             .iter()
             .map(|record| {
                 let state = record.lock();
+                // The lock keeps the generation. It is the SDK that counts, in a loop over numbers: no plugin's code runs.
+                let current = state.current.as_ref();
+                let live_bytes = current.and_then(|current| current.generation.instance().live_bytes());
                 SlotInfo {
                     name: record.name.to_string(),
                     generation: state.current.as_ref().map(|current| current.generation.number()),
                     path: state.current.as_ref().map(|current| current.path.clone()),
                     staged: state.staged.as_ref().map(|staged| staged.generation.number()),
                     claimed: state.mode == Mode::Claimed,
+                    live_bytes,
                 }
             })
             .collect()
@@ -163,6 +167,11 @@ impl Host {
     /// The folder of the host's private copies.
     pub fn private_folder(&self) -> &Path {
         self.inner.private.path()
+    }
+
+    /// What the private copies are: what was asked for, or what the mount of their folder allows.
+    pub fn private_copies(&self) -> PrivateCopies {
+        self.inner.private.copies()
     }
 
     /// Waits until nothing but what serves (or waits for its owner) is mapped, quarantined images aside; false if that takes
@@ -245,4 +254,7 @@ pub struct SlotInfo {
     pub staged: Option<u64>,
     /// Whether it has an owner.
     pub claimed: bool,
+    /// How many bytes the generation that serves has allocated at this moment; none if nothing serves, or if its plugin counts
+    /// none (`allocator = own`).
+    pub live_bytes: Option<u64>,
 }

@@ -7,9 +7,10 @@ pub mod manifest;
 pub mod stage;
 
 mod ledger;
-mod loaded;
+pub(crate) mod loaded;
 mod open;
 mod panics;
+mod remains;
 mod services;
 mod symbols;
 mod unload;

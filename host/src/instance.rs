@@ -101,6 +101,11 @@ impl Instance {
         &self.image
     }
 
+    /// How many bytes its image has allocated just now; none if its plugin counts none.
+    pub(crate) fn live_bytes(&self) -> Option<u64> {
+        self.image.live_bytes()
+    }
+
     /// Whether its value is handed to its successor.
     pub(crate) fn has_state(&self) -> bool {
         self.image.manifest.state.is_some()

@@ -14,6 +14,7 @@
 
 mod error;
 mod event;
+pub mod foreign;
 mod host;
 mod image;
 mod instance;
@@ -24,6 +25,7 @@ mod watch;
 pub use error::{BuildError, Cause, Hook, Refusal, SlotError};
 pub use event::{Event, Events, Outcome, Record, ReloadReport, RetireReport, Step};
 pub use host::{Condition, Held, Holder, Host, HostBuilder, SlotInfo};
+pub use image::stage::PrivateCopies;
 pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_point};
 pub use instance::HookError;
 pub use reload::{Counts, LoadOutcome};

@@ -52,6 +52,7 @@ pub use workers::Stopping;
 pub mod __private {
     pub use crate::backtrace::Stack;
     pub use crate::inside::libc_symbols as replaced;
+    pub use crate::inside::memory::{Allocator, Counting, Freeing, Registry, give_back};
     pub use crate::interface::{
         Access, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain, foreign_panic,
         table_has,
@@ -59,7 +60,8 @@ pub mod __private {
     pub use crate::manifest::Manifest;
     pub use crate::plugin::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{
-        ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, Root, RootRef, VIRTUAL_KEYS,
+        ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, RemainsAbi, Root, RootRef,
+        VIRTUAL_KEYS,
     };
     pub use abi_stable::StableAbi;
     pub use abi_stable::prefix_type::WithMetadata;

@@ -1,6 +1,6 @@
 //! What a plugin's type may do beside its interface: the lifecycle hooks, its state, and the macro that makes it loadable.
 
-use crate::root::ContextAbi;
+use crate::{inside::memory::Allocator, root::ContextAbi};
 use serde::{Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
 
@@ -69,6 +69,7 @@ impl<'a> From<ContextAbi<'a>> for Context<'a> {
 )]
 pub trait Loadable: Default + Send + 'static {
     const MANIFEST: &'static [u8];
+    const ALLOCATOR: Allocator;
     fn start(&mut self, context: &Context<'_>) -> Result<(), PluginError>;
     fn stop(&mut self, context: &Context<'_>) -> Result<(), PluginError>;
     fn snapshot(&self) -> Result<Option<Vec<u8>>, PluginError>;
@@ -177,27 +178,84 @@ impl<T> ViaDefault<T> for &Hooks<T> {}
 /// Makes the crate a plugin: `export_plugin!(Momentum: dyn Strategy);`, once, in a crate with `crate-type = ["cdylib"]`.
 ///
 /// The type must be `Default`, implement the interface's trait, and derive serde's `Serialize` and `Deserialize`: its value
-/// is what the next generation starts from. A plugin whose value may be forgotten says so:
-/// `export_plugin!(Greeter: dyn Greet, stateless);`. The slot's name is the package's name; `name = "…"` as the last argument
-/// gives it another. Lifecycle hooks are picked up if the type implements
-/// [`Plugin`].
+/// is what the next generation starts from. Lifecycle hooks are picked up if the type implements [`Plugin`]. Options follow
+/// the interface, in any order:
+///
+/// ```text
+/// export_plugin!(Greeter: dyn Greet, stateless, name = "polite", allocator = freeing);
+/// ```
+///
+/// - `stateless`: the value may be forgotten. The type then needs no serde.
+/// - `name = "…"`: the slot's name; otherwise it is the package's.
+/// - `allocator = counting`, the default: the plugin allocates from the system, and the host can say how much it has allocated,
+///   and how much was left when it was unloaded. That costs nothing that could be felt.
+/// - `allocator = freeing`: besides, what the plugin has left (`LazyLock`s and other statics, `Box::leak`, thread-locals of
+///   threads that live on) is freed after its image is proven gone. Each block is larger by 16 bytes (by its alignment, if that is
+///   more) and by its entry in a table of 16 bytes. Do not choose it if something that outlives the plugin keeps a pointer into its
+///   memory: a C library that was given a buffer, say.
+/// - `allocator = own`: the plugin has a `#[global_allocator]` of its own, or wants the plain one. Nothing is counted.
 ///
 /// The macro also places, in the plugin's own crate, hidden replacements for the libc functions by which a Rust library
 /// would tie itself to the process (`facts`: thread-local destructors, pthread keys, threads, mappings): without them an
-/// image could not be unmapped. They are left out of the crate's unit tests.
+/// image could not be unmapped. They and the allocator are left out of the crate's unit tests.
 #[macro_export]
 macro_rules! export_plugin {
-    ($plugin:ty : $interface:ty $(, name = $name:literal)? $(,)?) => {
-        $crate::export_plugin! { @export $plugin, $interface, ::core::option::Option::Some(1), ($($name)?),
+    ($plugin:ty : $interface:ty $(, $($options:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, () () (); $($($options)*)? }
+    };
+    // The three pairs of parentheses hold what was found so far: the state, the name, the allocator.
+    (@options $plugin:ty, $interface:ty, () $name:tt $allocator:tt; stateless $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, (stateless) $name $allocator; $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt () $allocator:tt; name = $name:literal $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state ($name) $allocator; $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt (); allocator = counting $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name (Counting); $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt (); allocator = freeing $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name (Freeing); $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt (); allocator = own $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name (Own); $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, () $name:tt $allocator:tt;) => {
+        $crate::export_plugin! { @export $plugin, $interface, ::core::option::Option::Some(1), $name, $allocator,
             $crate::__private::snapshot_state, $crate::__private::restore_state }
     };
-    ($plugin:ty : $interface:ty, stateless $(, name = $name:literal)? $(,)?) => {
-        $crate::export_plugin! { @export $plugin, $interface, ::core::option::Option::None, ($($name)?),
+    (@options $plugin:ty, $interface:ty, (stateless) $name:tt $allocator:tt;) => {
+        $crate::export_plugin! { @export $plugin, $interface, ::core::option::Option::None, $name, $allocator,
             (|_| ::core::result::Result::Ok(::core::option::Option::None)), (|_, _| ::core::result::Result::Ok(())) }
     };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt (); allocator $($rest:tt)*) => {
+        ::core::compile_error!(
+            "`allocator` is `counting` (the default), `freeing` (what the plugin leaves behind is freed) or `own` (it has a \
+             `#[global_allocator]` of its own): `allocator = freeing`"
+        );
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt () $allocator:tt; name $($rest:tt)*) => {
+        ::core::compile_error!("`name` is given as a text: `name = \"momentum\"`");
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $allocator:tt; $wrong:tt $($rest:tt)*) => {
+        ::core::compile_error!(::core::concat!(
+            "`", ::core::stringify!($wrong), "` is no option of a plugin, or stands there twice: the options are `stateless`, \
+             `name = \"…\"` and `allocator = counting | freeing | own`, with commas between them"
+        ));
+    };
+    (@allocator ()) => { $crate::export_plugin! { @allocator (Counting) } };
+    (@allocator (Own)) => {};
+    (@allocator ($allocator:ident)) => {
+        #[cfg(not(test))]
+        mod __reslot_allocator {
+            #[global_allocator]
+            static ALLOCATOR: $crate::__private::$allocator = $crate::__private::$allocator;
+        }
+    };
+    (@kind ()) => { $crate::__private::Allocator::Counting };
+    (@kind ($allocator:ident)) => { $crate::__private::Allocator::$allocator };
     (@name ()) => { ::core::env!("CARGO_PKG_NAME") };
     (@name ($name:literal)) => { $name };
-    (@export $plugin:ty, $interface:ty, $state:expr, $name:tt, $snapshot:expr, $restore:expr) => {
+    (@export $plugin:ty, $interface:ty, $state:expr, $name:tt, $allocator:tt, $snapshot:expr, $restore:expr) => {
         const _: () = {
             #[cfg(panic = "abort")]
             ::core::compile_error!(
@@ -222,6 +280,7 @@ macro_rules! export_plugin {
 
             impl $crate::__private::Loadable for $plugin {
                 const MANIFEST: &'static [u8] = &BYTES;
+                const ALLOCATOR: $crate::__private::Allocator = $crate::export_plugin!(@kind $allocator);
 
                 fn start(&mut self, context: &$crate::Context<'_>) -> ::core::result::Result<(), $crate::PluginError> {
                     #[allow(unused_imports)]
@@ -249,5 +308,7 @@ macro_rules! export_plugin {
 
         #[cfg(not(test))]
         $crate::__replace_libc_symbols!();
+
+        $crate::export_plugin! { @allocator $allocator }
     };
 }

@@ -2,7 +2,12 @@
 //! prefix types: their layout is checked on the mapped image before any of their functions is called. Interfaces have tables
 //! of their own, described by `description`.
 
-use crate::{interface::Implements, plugin::Loadable, workers};
+use crate::{
+    inside::memory::{self, Allocator},
+    interface::Implements,
+    plugin::Loadable,
+    workers,
+};
 use abi_stable::{
     StableAbi,
     prefix_type::WithMetadata,
@@ -69,9 +74,23 @@ pub struct Root {
     pub restore: unsafe extern "C" fn(instance: *mut (), state: RSlice<'_, u8>) -> RResult<(), RString>,
     /// Drops the instance.
     pub destroy: unsafe extern "C" fn(instance: *mut ()) -> RResult<(), RString>,
-    /// Flushes what the image has buffered; the last call into it.
-    #[sabi(last_prefix_field)]
+    /// Flushes what the image has buffered; the last call into the plugin's code.
     pub shutdown: extern "C" fn(),
+    /// How many bytes the image has allocated just now; none if it does not count. From any thread, at any time.
+    pub live_bytes: extern "C" fn() -> ROption<u64>,
+    /// Where the table of what it has allocated stands; the last call into it before it is closed.
+    #[sabi(last_prefix_field)]
+    pub remains: extern "C" fn() -> RemainsAbi,
+}
+
+/// Where the table of an image's blocks stands: outside of the image, so that it can be read once that is gone.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct RemainsAbi {
+    /// The `Registry`; null if the plugin did not ask that its blocks be freed.
+    pub registry: *const (),
+    /// libc's `free`, as the image knows it: by which the blocks and the table go back.
+    pub free: *const (),
 }
 
 /// What a plugin is told about where it lives.
@@ -154,6 +173,8 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         restore: Self::restore,
         destroy: Self::destroy,
         shutdown: Self::shutdown,
+        live_bytes: Self::live_bytes,
+        remains: Self::remains,
     });
 
     /// The root.
@@ -219,6 +240,23 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
             let _ = std::io::stdout().flush();
             Ok(())
         });
+    }
+
+    extern "C" fn live_bytes() -> ROption<u64> {
+        match T::ALLOCATOR {
+            Allocator::Counting | Allocator::Freeing => ROption::RSome(memory::live_bytes()),
+            Allocator::Own => ROption::RNone,
+        }
+    }
+
+    extern "C" fn remains() -> RemainsAbi {
+        RemainsAbi {
+            registry: match T::ALLOCATOR {
+                Allocator::Freeing => memory::registry().cast(),
+                Allocator::Counting | Allocator::Own => std::ptr::null(),
+            },
+            free: libc::free as *const (),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Bad input: each file here is refused with one message that says which file, at which step, why, and what to do. The
 //! generation that serves goes on with its state, and nothing of the bad one stays, neither mapped nor on disk.
 
+mod imports;
+
 use crate::support::{PATIENCE, assert_nothing_left, host, wait_for, wait_for_refused, wait_for_staged, wait_for_swapped};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
 use reslot::{Claim, Event, Events, Host, LoadOutcome, Refusal, SlotError, Step, Synced};

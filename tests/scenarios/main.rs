@@ -8,6 +8,8 @@ mod folder;
 mod holders;
 mod hosts;
 mod main_job;
+mod memory;
+mod private_copies;
 mod quarantine;
 mod races;
 mod safe_points;

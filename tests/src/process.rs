@@ -1,6 +1,10 @@
 //! What a process holds: mappings, threads, descriptors, pthread keys and resident memory. A test compares two footprints.
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
 
 /// What this process holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +24,14 @@ pub struct Footprint {
 }
 
 impl Footprint {
+    /// Looks now, after libc has given back to the kernel what it only keeps for later: that is some megabytes more or less
+    /// from one look to the next, whatever is leaked.
+    pub fn trimmed() -> Self {
+        // SAFETY: it may be called at any time, from any thread.
+        unsafe { libc::malloc_trim(0) };
+        Self::now()
+    }
+
     /// Looks now.
     ///
     /// # Panics
@@ -41,6 +53,33 @@ impl Footprint {
             resident_kib: resident.expect("the kernel tells VmRSS"),
         }
     }
+}
+
+/// What is printed goes nowhere until this is dropped.
+pub(crate) struct Silence(OwnedFd);
+
+impl Silence {
+    /// For plugins that print without end, whatever their own standard libraries keep.
+    ///
+    /// # Panics
+    /// If there is no descriptor left.
+    pub(crate) fn of_stdout() -> Self {
+        std::io::stdout().flush().expect("it can be written to");
+        let before = std::io::stdout().as_fd().try_clone_to_owned().expect("a descriptor");
+        put_in_place_of_stdout(&File::create("/dev/null").expect("it is there"));
+        Self(before)
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        put_in_place_of_stdout(&self.0);
+    }
+}
+
+fn put_in_place_of_stdout(file: &impl AsRawFd) {
+    // SAFETY: both descriptors are open, and nobody else owns the place.
+    assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 1) }, 1);
 }
 
 fn entries(folder: &str) -> usize {

@@ -1,7 +1,7 @@
 //! A storm: reloads without pause while threads call, among them threads that come and go. The soak test and
 //! `cargo xtask stress` run the same one.
 
-use crate::{Fixture, Folder, Footprint};
+use crate::{Fixture, Folder, Footprint, process::Silence};
 use fixture_interfaces::{Counter, Deed, Probe, SharedCounter};
 use reslot::{Claim, Event, Events, Host, LoadOutcome, Outcome, Slot, mapped_copies};
 use std::{
@@ -14,10 +14,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Reloads before the first look: allocator arenas, thread-local blocks and the like are made once.
-const WARM_UP: u64 = 60;
+/// Reloads before the first look: allocator arenas, thread-local blocks, the host's history of events and the like are made
+/// once.
+const WARM_UP: u64 = 1_000;
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the plugins may leave in the process however often they are reloaded, in KiB.
+const MOST_GROWTH: usize = 1_024;
+/// One panic in so many is looked at down to its frames.
+const LOOKED_AT: u64 = 64;
 
 const DEEDS: [Deed; 8] = [
     Deed::ThreadLocal,
@@ -41,7 +47,7 @@ pub struct StormReport {
     pub faults: Vec<String>,
     /// Threads that called and ended.
     pub short_lived_threads: u64,
-    /// What the process held after the warm-up.
+    /// What the process held after the warm-up of 1,000 reloads.
     pub before: Footprint,
     /// What it held at the end, with the same threads still calling.
     pub after: Footprint,
@@ -83,6 +89,8 @@ impl Tally {
 /// If the fixtures do not build or the host does not start.
 pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
     let begun = Instant::now();
+    // The plugins print.
+    let _silence = Silence::of_stdout();
     let folder = Folder::new();
     let fixtures = ["fx-probe", "fx-counter", "fx-shared-counter"].map(Fixture::build);
     let host = Host::builder().build().expect("the host starts");
@@ -123,7 +131,7 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
             if !host.wait_until_retired(PATIENCE) {
                 tally.fault(format!("images stay: {:?}", host.images()));
             }
-            Footprint::now()
+            Footprint::trimmed()
         };
         let before = go_on_to(&mut |n| n >= WARM_UP);
         let after = go_on_to(&mut enough);
@@ -193,6 +201,8 @@ fn come_and_go(probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, tally:
             for deed in DEEDS {
                 tally.count(probe.load().act(deed));
             }
+            tally.count(probe.load().act(Deed::Print));
+            panics(probe, tally);
             if tally.count(shared.load().add(1)).is_some() {
                 tally.added.fetch_add(1, Ordering::Relaxed);
             }
@@ -200,6 +210,27 @@ fn come_and_go(probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, tally:
         tally.threads.fetch_add(1, Ordering::Relaxed);
         if thread::scope(|scope| scope.spawn(body).join()).is_err() {
             tally.fault("a short-lived thread panicked".to_owned());
+        }
+    }
+}
+
+/// A panic through a method is an error that names the plugin's function.
+fn panics(probe: &Slot<dyn Probe>, tally: &Tally) {
+    let count = tally.calls.fetch_add(1, Ordering::Relaxed);
+    let answer = probe.load().fail("as it was told");
+    let Err(error) = answer else {
+        return tally.fault("a panic came back as an answer".to_owned());
+    };
+    let Some(backtrace) = error.backtrace().filter(|_| error.to_string().contains("as it was told")) else {
+        return tally.fault(format!("an error without its panic: {error}"));
+    };
+    if count.is_multiple_of(LOOKED_AT) {
+        let frames = backtrace.frames();
+        let named = || frames.iter().filter_map(|frame| frame.function.as_deref());
+        // A stripped plugin has no names.
+        let is_stripped = named().all(|function| !function.contains("fx_probe"));
+        if frames.is_empty() || !is_stripped && !named().any(|function| function.contains("fail")) {
+            tally.fault(format!("a backtrace without the plugin's function:\n{backtrace:#}"));
         }
     }
 }
@@ -242,6 +273,7 @@ impl StormReport {
         // A short-lived thread and one of the plugin's own, each with a stack, a guard and perhaps an arena.
         compare("threads", before.threads, after.threads, 3);
         compare("mappings", before.mappings, after.mappings, 16);
+        compare("resident KiB", before.resident_kib, after.resident_kib, MOST_GROWTH);
         grown
     }
 }

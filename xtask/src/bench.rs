@@ -7,7 +7,8 @@ use crate::example;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What to measure: `call`, `reload` (rename to first new answer) or `save` (saving an edit to first new answer)
+    /// What to measure: `call`, `memory` (the plugins' allocators), `reload` (rename to first new answer) or `save` (saving an
+    /// edit to first new answer)
     #[arg(default_value = "call")]
     group: String,
     /// Handed to the benchmark

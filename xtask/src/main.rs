@@ -5,6 +5,8 @@ mod build_plugin;
 mod compare;
 mod demo;
 mod example;
+mod foreign;
+mod imports;
 mod inspect;
 mod paint;
 mod run;
@@ -38,6 +40,10 @@ enum Verb {
     Demo(demo::Arguments),
     /// Print the manifest of a built plugin, and why a host would refuse the file
     Inspect(inspect::Arguments),
+    /// Open and close libraries that nobody here wrote, and tell what keeps those that stay
+    Foreign(foreign::Arguments),
+    /// Compare what our plugins import with the list of what is known to be harmless
+    Imports,
     /// Run every check that a change must pass
     Test(test::Arguments),
     /// Check what rustfmt and clippy do not: how files open, what they are called, what they may not contain
@@ -56,6 +62,8 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(arguments),
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Inspect(arguments) => inspect::run(arguments),
+        Verb::Foreign(arguments) => foreign::run(arguments),
+        Verb::Imports => imports::run(),
         Verb::Test(arguments) => test::run(arguments),
         Verb::Tidy => tidy::run(),
         Verb::Bench(arguments) => bench::run(arguments),

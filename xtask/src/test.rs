@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use xtask::cargo;
 
-use crate::{paint, tidy};
+use crate::{imports, paint, tidy};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -28,6 +28,7 @@ enum Check {
     /// Arguments to cargo, and variables for it.
     Cargo(&'static [&'static str], &'static [(&'static str, &'static str)]),
     Tidy,
+    Imports,
 }
 
 const FORMAT: Step = Step {
@@ -56,6 +57,11 @@ const TIDY: Step = Step {
     by_hand: "cargo xtask tidy",
     check: Check::Tidy,
 };
+const IMPORTS: Step = Step {
+    name: "imports",
+    by_hand: "cargo xtask imports",
+    check: Check::Imports,
+};
 const TESTS: Step = Step {
     name: "tests",
     by_hand: "cargo test --workspace",
@@ -70,7 +76,7 @@ enum Outcome {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let steps = [FORMAT, LINTS, DOCUMENTATION, TIDY, TESTS];
+    let steps = [FORMAT, LINTS, DOCUMENTATION, TIDY, IMPORTS, TESTS];
     let steps: Vec<Step> = steps
         .into_iter()
         .filter(|step| !(arguments.quick && step.name == DOCUMENTATION.name))
@@ -145,6 +151,7 @@ impl Check {
                 Ok(status.success())
             }
             Check::Tidy => tidy::passes(&crate::repository()),
+            Check::Imports => imports::passes(),
         }
     }
 }

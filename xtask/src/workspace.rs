@@ -92,6 +92,12 @@ impl Workspace {
             .filter(move |package| package.is_library_for_loading && package.folder.starts_with(&shelf))
     }
 
+    /// A package of this name that has a cdylib target, wherever it lies: a plugin, or a fixture of the tests.
+    pub fn loadable(&self, name: &str) -> Option<&Package> {
+        let mut packages = self.packages.values();
+        packages.find(|package| package.is_library_for_loading && package.name == name)
+    }
+
     /// The plugin of this name.
     pub fn plugin(&self, name: &str) -> Result<&Package, Error> {
         self.plugins()

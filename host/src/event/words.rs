@@ -150,6 +150,11 @@ impl Display for UnloadReport {
         if self.file_bytes_left > 0 {
             write!(f, "; left: {} bytes of mapped files", self.file_bytes_left)?;
         }
+        match self.live_bytes_left {
+            _ if self.blocks_freed > 0 => write!(f, "; {} of its heap freed", Size(self.bytes_freed))?,
+            Some(left) if left > 0 => write!(f, "; left {} on its heap", Size(left))?,
+            _ => {}
+        }
         Ok(())
     }
 }
@@ -170,6 +175,19 @@ impl Display for Readable {
             middle if middle >= 0.01 => write!(f, "{:.0} ms", middle * 1e3),
             middle if middle >= 0.001 => write!(f, "{:.1} ms", middle * 1e3),
             short => write!(f, "{:.0} µs", short * 1e6),
+        }
+    }
+}
+
+/// Bytes, with as many digits as a person reads.
+struct Size(u64);
+
+impl Display for Size {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            few @ 0..1_000 => write!(f, "{few} bytes"),
+            some @ 1_000..1_000_000 => write!(f, "{:.1} KB", some as f64 / 1e3),
+            many => write!(f, "{:.1} MB", many as f64 / 1e6),
         }
     }
 }

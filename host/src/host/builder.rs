@@ -4,7 +4,7 @@ use super::{Host, Inner};
 use crate::{
     error::BuildError,
     event::Log,
-    image::stage::{StageLimits, StagingFolder, sweep},
+    image::stage::{PrivateCopies, StageLimits, StagingFolder, sweep},
     reload::{self, Deadlines, Reaper, ReloadMessage, Tally},
     slot::View,
     watch::{Watch, WatchOptions, scan},
@@ -24,6 +24,7 @@ pub struct HostBuilder {
     folder: Option<PathBuf>,
     watch: WatchOptions,
     private: PathBuf,
+    copies: Option<PrivateCopies>,
     drain_deadline: Duration,
     thread_local_deadline: Duration,
     quarantine_cap: usize,
@@ -37,6 +38,7 @@ impl HostBuilder {
             folder: None,
             watch: WatchOptions::default(),
             private: std::env::temp_dir(),
+            copies: None,
             drain_deadline: Duration::from_secs(5),
             thread_local_deadline: Duration::from_millis(250),
             quarantine_cap: 8,
@@ -68,11 +70,19 @@ impl HostBuilder {
         self
     }
 
-    /// Where the host makes the private folder for its copies. Default: the system's folder for temporary files. It must
-    /// allow execution.
+    /// Where the host makes the private folder for its copies. Default: the system's folder for temporary files. It must be
+    /// writable; if it is mounted noexec, see [`private_copies`](Self::private_copies).
     #[must_use]
     pub fn private_base(mut self, base: impl Into<PathBuf>) -> Self {
         self.private = base.into();
+        self
+    }
+
+    /// What the private copies are. Default: files; or memory, with a warning, where the private folder is mounted noexec. What is
+    /// asked for here is done, and not tried otherwise: with [`PrivateCopies::Files`] on such a mount, each artifact is refused.
+    #[must_use]
+    pub fn private_copies(mut self, copies: PrivateCopies) -> Self {
+        self.copies = Some(copies);
         self
     }
 
@@ -135,7 +145,7 @@ impl HostBuilder {
             refused: Mutex::default(),
             log: Log::new(),
             tally: Tally::new(),
-            private: StagingFolder::create(&self.private)?,
+            private: StagingFolder::create(&self.private, self.copies)?,
             limits: self.limits,
             drain_deadline: self.drain_deadline,
             reload: reload_sender.clone(),

@@ -1,8 +1,10 @@
 //! Whether an artifact may be loaded, decided from its bytes alone: nothing of it is executed or mapped. What the findings say is
-//! in `error`, the structure of the file in `elf`; copying the file and opening it are done elsewhere.
+//! in `error`, the structure of the file in `elf`, which imports are harmful in `imports`; copying the file and opening it are done elsewhere.
 
 mod elf;
 mod error;
+mod foreign;
+mod imports;
 
 use object::elf as format;
 use object::pod;
@@ -10,38 +12,13 @@ use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _,
 
 use self::elf::{ENDIAN, Elf, shown};
 pub use self::error::LintError;
+pub(crate) use self::foreign::{Foreign, examine_foreign};
+use self::imports::Binding;
 use super::compat;
 use super::manifest::{Interface, Manifest, SECTION};
 
 /// The symbol through which the host enters an image.
 pub const ROOT: &str = "reslot_root";
-
-/// Imports that no plugin can use safely, and why.
-const UNSAFE_IMPORTS: &[(&str, &str)] = &[(
-    "on_exit",
-    "its handler runs when the host exits, after the plugin's code is gone, and can not be taken back",
-)];
-
-/// Imports that are safe only when used with care.
-const DOUBTFUL_IMPORTS: &[(&str, &str)] = &[(
-    "putenv",
-    "the environment keeps the pointer that it is given: it must not point into the plugin; use setenv",
-)];
-
-/// The symbols that the SDK defines, hidden, in each plugin. An import of one of them means that the definition is missing and
-/// libc would get a pointer into the image.
-const REPLACED: &[&str] = &[
-    "__cxa_thread_atexit_impl",
-    "__cxa_thread_atexit",
-    "pthread_key_create",
-    "pthread_key_delete",
-    "pthread_setspecific",
-    "pthread_getspecific",
-    "pthread_create",
-    "mmap",
-    "mmap64",
-    "munmap",
-];
 
 /// So much debug information makes the copying and hashing of each reload noticeable.
 const MUCH_DEBUG: u64 = 16 << 20;
@@ -81,6 +58,8 @@ pub struct Inspection {
     pub findings: Vec<LintError>,
     /// Whether DF_1_NODELETE is set; a host clears it in its private copy.
     pub nodelete: bool,
+    /// The symbols that it takes from other libraries, sorted.
+    pub imports: Vec<String>,
     /// What is worth knowing but no reason to refuse.
     pub warnings: Vec<String>,
 }
@@ -94,24 +73,30 @@ pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintE
         findings,
         nodelete,
         warnings,
+        imports: _,
     } = inspection;
     if let Some(finding) = findings.into_iter().next() {
         return Err(finding);
     }
     let manifest = manifest.ok_or(LintError::NoManifest)?;
+    clear_nodelete(bytes, &flags);
+    Ok(Linted {
+        manifest,
+        cleared_nodelete: nodelete,
+        warnings,
+    })
+}
+
+/// Clears DF_1_NODELETE in the words that stand there.
+fn clear_nodelete(bytes: &mut [u8], flags: &[u64]) {
     for offset in flags {
-        let word = usize::try_from(offset)
+        let word = usize::try_from(*offset)
             .ok()
             .and_then(|offset| bytes.get_mut(offset..)?.first_chunk_mut());
         if let Some(word) = word {
             *word = (u64::from_ne_bytes(*word) & !format::DF_1_NODELETE.0).to_ne_bytes();
         }
     }
-    Ok(Linted {
-        manifest,
-        cleared_nodelete: nodelete,
-        warnings,
-    })
 }
 
 /// Collects everything that [`lint`] could find, and changes nothing. A damaged file has one finding: the rest cannot be read.
@@ -121,16 +106,8 @@ pub fn inspect(bytes: &[u8], expect: &Expectations<'_>) -> Inspection {
 
 /// The inspection, and where in the file the words stand in which DF_1_NODELETE is set.
 fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>) {
-    // The parser reads in place, and so wants its words aligned. A Vec always is in practice; part of a larger one may not be.
-    let mut words;
-    let data = if bytes.as_ptr().align_offset(align_of::<u64>()) == 0 {
-        bytes
-    } else {
-        words = vec![0u64; bytes.len().div_ceil(size_of::<u64>())];
-        let copy = &mut pod::bytes_of_slice_mut(&mut words)[..bytes.len()];
-        copy.copy_from_slice(bytes);
-        copy
-    };
+    let mut words = Vec::new();
+    let data = aligned(bytes, &mut words);
     let mut inspection = Inspection::default();
     let elf = match Elf::parse(data) {
         Ok(elf) => elf,
@@ -152,10 +129,26 @@ fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>) {
     check_symbols(&elf, &mut inspection);
     check_dynamic(&elf, &mut inspection);
 
-    let set = |entry: &&elf::Entry| entry.tag == format::DT_FLAGS_1 && entry.value & format::DF_1_NODELETE.0 != 0;
-    let flags: Vec<u64> = elf.dynamic.iter().filter(set).map(|entry| entry.offset).collect();
+    let flags = nodelete_words(&elf);
     inspection.nodelete = !flags.is_empty();
     (inspection, flags)
+}
+
+/// The parser reads in place, and so wants its words aligned. A Vec always is in practice; part of a larger one may not be.
+fn aligned<'a>(bytes: &'a [u8], words: &'a mut Vec<u64>) -> &'a [u8] {
+    if bytes.as_ptr().align_offset(align_of::<u64>()) == 0 {
+        return bytes;
+    }
+    words.resize(bytes.len().div_ceil(size_of::<u64>()), 0);
+    let copy = &mut pod::bytes_of_slice_mut(words)[..bytes.len()];
+    copy.copy_from_slice(bytes);
+    copy
+}
+
+/// Where in the file the words stand in which DF_1_NODELETE is set.
+fn nodelete_words(elf: &Elf<'_>) -> Vec<u64> {
+    let set = |entry: &&elf::Entry| entry.tag == format::DT_FLAGS_1 && entry.value & format::DF_1_NODELETE.0 != 0;
+    elf.dynamic.iter().filter(set).map(|entry| entry.offset).collect()
 }
 
 /// A shared library for this processor.
@@ -230,10 +223,11 @@ fn check_symbols(elf: &Elf<'_>, inspection: &mut Inspection) {
         let visible = matches!(symbol.st_visibility(), format::STV_DEFAULT | format::STV_PROTECTED);
         visible && (bind == format::STB_GLOBAL || bind == format::STB_WEAK)
     };
-    let (mut root, mut unique, mut imports) = (false, Vec::new(), Vec::new());
+    let (mut root, mut unique, mut imports) = (false, Vec::new(), imports::Imports::new());
     for (name, symbol) in elf.named_symbols() {
         if symbol.is_undefined(ENDIAN) {
-            imports.push(name);
+            let weak = symbol.st_bind() == format::STB_WEAK;
+            imports.insert(name, if weak { Binding::Weak } else { Binding::Strong });
         } else if symbol.st_bind() == format::STB_GNU_UNIQUE {
             unique.push(name);
         } else if name == ROOT.as_bytes() && exported(symbol) {
@@ -251,21 +245,10 @@ fn check_symbols(elf: &Elf<'_>, inspection: &mut Inspection) {
             count: unique.len(),
         });
     }
-    let imported = |symbol: &str| imports.contains(&symbol.as_bytes());
-    for (symbol, why) in UNSAFE_IMPORTS.iter().filter(|(symbol, _)| imported(symbol)) {
-        findings.push(LintError::UnsafeImport {
-            symbol: symbol.to_string(),
-            why,
-        });
-    }
-    for symbol in REPLACED.iter().filter(|symbol| imported(symbol)) {
-        findings.push(LintError::Unreplaced {
-            symbol: symbol.to_string(),
-        });
-    }
-    for (symbol, why) in DOUBTFUL_IMPORTS.iter().filter(|(symbol, _)| imported(symbol)) {
-        warnings.push(format!("imports `{symbol}`: {why}"));
-    }
+    let (harmful, doubtful) = imports::judge(&imports);
+    findings.extend(harmful);
+    warnings.extend(doubtful);
+    inspection.imports = imports.into_keys().map(shown).collect();
 }
 
 /// What the library asks of the loader.

@@ -5,15 +5,15 @@ use std::{
     ffi::{CStr, CString, OsStr, c_int, c_void},
     ops::Range,
     os::unix::ffi::OsStrExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 /// Where an object of the loader's list lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mapped {
+pub(crate) struct Mapped {
     /// From the lowest to the highest loaded segment.
-    pub(super) range: Range<usize>,
+    pub(crate) range: Range<usize>,
     /// What is added to the addresses in its file.
     pub(super) base: usize,
 }
@@ -32,7 +32,7 @@ pub(super) struct Module {
 }
 
 /// Finds the object that was opened under exactly this path.
-pub(super) fn find(path: &Path) -> Option<Mapped> {
+pub(crate) fn find(path: &Path) -> Option<Mapped> {
     let mut found = None;
     each(&mut |name, info| {
         if name.to_bytes() == path.as_os_str().as_bytes() {
@@ -67,7 +67,7 @@ pub(super) fn modules_of(addresses: &[usize]) -> Vec<Module> {
 }
 
 /// The names in the `DT_NEEDED` entries of a mapped object, as its author's linker wrote them.
-pub(super) fn needed_by(path: &Path) -> Vec<CString> {
+pub(crate) fn needed_by(path: &Path) -> Vec<CString> {
     let mut needed = Vec::new();
     each(&mut |name, info| {
         if name.to_bytes() == path.as_os_str().as_bytes() {
@@ -77,8 +77,45 @@ pub(super) fn needed_by(path: &Path) -> Vec<CString> {
     needed
 }
 
+/// What the objects of the loader's list are called and need, in the order in which the loader looks through them.
+pub(crate) fn family() -> Vec<Relative> {
+    let mut family = Vec::new();
+    each(&mut |name, info| {
+        family.push(Relative {
+            path: PathBuf::from(OsStr::from_bytes(name.to_bytes())),
+            soname: dynamic_texts(info, DT_SONAME).pop(),
+            needs: needed_names(info),
+        });
+    });
+    family
+}
+
+/// An object of the loader's list, by its names.
+pub(crate) struct Relative {
+    /// Under which it was opened; empty for the program.
+    pub(crate) path: PathBuf,
+    /// What others may call it.
+    pub(crate) soname: Option<CString>,
+    /// What it calls those that it needs.
+    pub(crate) needs: Vec<CString>,
+}
+
+impl Relative {
+    /// Whether the loader finds it by this name.
+    pub(crate) fn answers_to(&self, name: &CStr) -> bool {
+        self.soname.as_deref() == Some(name) || self.path.as_os_str().as_bytes() == name.to_bytes()
+    }
+}
+
+const DT_NEEDED: u64 = 1;
+const DT_SONAME: u64 = 14;
+
 fn needed_names(info: &libc::dl_phdr_info) -> Vec<CString> {
-    const DT_NEEDED: u64 = 1;
+    dynamic_texts(info, DT_NEEDED)
+}
+
+/// The texts of all dynamic entries with this tag.
+fn dynamic_texts(info: &libc::dl_phdr_info, wanted: u64) -> Vec<CString> {
     const DT_STRTAB: u64 = 5;
     let base = info.dlpi_addr as usize;
     // SAFETY: the loader gives the object's own program headers, valid during the callback.
@@ -99,8 +136,8 @@ fn needed_names(info: &libc::dl_phdr_info) -> Vec<CString> {
         offset if offset < base => base + offset,
         address => address,
     };
-    let needed = entries.iter().filter(|[tag, _]| *tag == DT_NEEDED);
-    needed
+    let wanted = entries.iter().filter(|[tag, _]| *tag == wanted);
+    wanted
         .map(|[_, offset]| {
             let name = std::ptr::with_exposed_provenance(strings + *offset as usize);
             // SAFETY: the loader itself read this string of the mapped string table when it resolved the dependency.
@@ -132,7 +169,8 @@ fn mapped(info: &libc::dl_phdr_info) -> Mapped {
     Mapped { range: start..end, base }
 }
 
-fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {
+/// Visits each object of the loader's list, which stands still meanwhile.
+pub(crate) fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {
     unsafe extern "C" fn step(info: *mut libc::dl_phdr_info, _: usize, visit: *mut c_void) -> c_int {
         // SAFETY: `visit` is the pointer passed below, and `info` is the loader's, both valid during the call.
         let (visit, info) = unsafe { (&mut *visit.cast::<&mut dyn FnMut(&CStr, &libc::dl_phdr_info)>(), &*info) };
@@ -147,9 +185,9 @@ fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {
     unsafe { libc::dl_iterate_phdr(Some(step), (&raw mut visit).cast()) };
 }
 
-/// Whether there is any *executable* mapping of the file at `path`: the second witness. (Something else may have been mapped at
+/// Whether there is any *executable* mapping of what the kernel's map calls `path`: the second witness. (Something else may have been mapped at
 /// the old addresses since, so they alone prove nothing.)
-pub(super) fn executable_mapping_of(path: &Path) -> std::io::Result<bool> {
+pub(crate) fn executable_mapping_of(path: &Path) -> std::io::Result<bool> {
     let maps = std::fs::read("/proc/self/maps")?;
     let found = maps.split(|byte| *byte == b'\n').any(|line| {
         let mut words = line.splitn(2, |byte| *byte == b' ');
@@ -164,7 +202,7 @@ fn contains(line: &[u8], path: &[u8]) -> bool {
 }
 
 /// The signals whose handlers lie in a range.
-pub(super) fn signal_handlers_in(range: &Range<usize>) -> Vec<i32> {
+pub(crate) fn signal_handlers_in(range: &Range<usize>) -> Vec<i32> {
     let in_range = |signal: &i32| {
         // SAFETY: an all-zero sigaction is a valid value to be overwritten.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

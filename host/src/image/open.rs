@@ -5,6 +5,7 @@ use super::{
     ledger::Ledger,
     loaded::{self, Mapped},
     manifest::Manifest,
+    remains::Remains,
     services,
     stage::StagedFile,
     symbols::Registered,
@@ -54,12 +55,15 @@ pub(crate) struct Image {
     pub(super) mapped: Mapped,
     pub(super) ledger: Arc<Ledger>,
     pub(super) symbols: Registered,
+    /// Taken just before it is closed.
+    pub(super) remains: Remains,
     root: RootRef,
     /// What the artifact says of itself.
     pub(crate) manifest: Arc<Manifest>,
 }
 
-// SAFETY: the root is a pointer to constant data of the image, which is mapped as long as this value or its remains exist.
+// SAFETY: the root is a pointer to constant data of the image, which is mapped as long as this value or its remains exist; the
+// remains are pointers that are used once, by whoever closes the image.
 unsafe impl Send for Image {}
 // SAFETY: as above; every function of the root is called with the exclusion that its own contract asks for.
 unsafe impl Sync for Image {}
@@ -127,6 +131,7 @@ impl Opened {
             mapped: self.mapped,
             ledger,
             symbols,
+            remains: Remains::default(),
             root,
             manifest: Arc::new(manifest),
         })
@@ -172,6 +177,11 @@ impl Image {
     /// What it owns in this process.
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// How many bytes it has allocated just now; none if its plugin counts none. None of the plugin's own code runs for that.
+    pub(crate) fn live_bytes(&self) -> Option<u64> {
+        self.root.live_bytes()().into_option()
     }
 
     /// The number of its ledger, unique in this process.

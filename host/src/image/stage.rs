@@ -4,25 +4,27 @@
 //! these files stand in, from its lock to the sweeping of those that dead processes left. What does not live here: any look
 //! into the bytes beyond the first four (lint does that), and anything that opens a library.
 
+mod memory;
 mod source;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsStr;
-use std::fs::{DirEntry, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
+pub use memory::PrivateCopies;
 pub use source::{Source, StageLimits, read_source};
+use sweep::is_staging_name;
+pub use sweep::sweep;
 
 const PREFIX: &str = "reslot-";
 const LOCK: &str = ".lock";
-
-/// A folder without a lock file belongs to a host that is just being born, unless it is as old as this.
-const BIRTH: Duration = Duration::from_secs(60);
 
 /// Only a sweeper that holds the new folder's lock makes a host try again, so a few attempts are plenty.
 const ATTEMPTS: usize = 16;
@@ -148,22 +150,36 @@ struct Inner {
     /// Locked as well, because systemd-tmpfiles spares a folder that is: a host may run for months.
     aging: Option<File>,
     process: u32,
+    copies: PrivateCopies,
 }
 
-/// A copy; the file is deleted when this is dropped.
+/// A copy; it is deleted when this is dropped.
 #[derive(Debug)]
 pub struct StagedFile {
     path: PathBuf,
+    /// If `path` is a link to it.
+    memory: Option<OwnedFd>,
     folder: Arc<Inner>,
 }
 
 impl StagingFolder {
-    /// Makes `reslot-<pid>-<random>` in `base`, which must exist, be local to this machine, and allow mapping code (not be
-    /// mounted noexec). `std::env::temp_dir()` is the usual base.
+    /// Makes `reslot-<pid>-<random>` in `base`, which must exist and be local to this machine. `std::env::temp_dir()` is the usual
+    /// base. If nobody asks for a kind of copies, they are files, or memory where `base` is mounted noexec.
     ///
     /// # Errors
     /// If the folder or its lock cannot be made.
-    pub fn create(base: &Path) -> Result<Self, StageError> {
+    pub fn create(base: &Path, copies: Option<PrivateCopies>) -> Result<Self, StageError> {
+        let copies = match copies {
+            Some(asked) => asked,
+            None if memory::forbids_execution(base).map_err(|source| StageError::io(base, "look at", source))? => {
+                tracing::warn!(
+                    ?base,
+                    "it is mounted noexec, so private copies are kept in memory; `private_base` names another folder"
+                );
+                PrivateCopies::Memory
+            }
+            None => PrivateCopies::Files,
+        };
         let process = std::process::id();
         for _ in 0..ATTEMPTS {
             let made = tempfile::Builder::new()
@@ -182,6 +198,7 @@ impl StagingFolder {
                     lock: Some(locked),
                     aging,
                     process,
+                    copies,
                 };
                 return Ok(Self { inner: Arc::new(inner) });
             }
@@ -196,36 +213,63 @@ impl StagingFolder {
         &self.inner.path
     }
 
+    /// Where its copies are.
+    #[must_use]
+    pub fn copies(&self) -> PrivateCopies {
+        self.inner.copies
+    }
+
     /// Writes `bytes` as `<name_hint>-<random>.so`: a real copy with a new inode, because the loader hands out the old image
     /// for anything that it recognises. Not synced: the copy need not outlive the process.
     ///
     /// # Errors
     /// If the file cannot be made or written; nothing of it then remains.
     pub fn write(&self, name_hint: &str, bytes: &[u8]) -> Result<StagedFile, StageError> {
-        let mut file = tempfile::Builder::new()
-            .prefix(&file_prefix(name_hint))
-            .suffix(".so")
-            .rand_bytes(12)
+        let prefix = file_prefix(name_hint);
+        let mut named = tempfile::Builder::new();
+        named.prefix(&prefix).suffix(".so").rand_bytes(12);
+        let failed = |source| StageError::writing(&self.path().join(name_hint), bytes.len(), source);
+        if self.inner.copies == PrivateCopies::Memory {
+            let made = named
+                .make_in(self.path(), |link| memory::write(link, bytes))
+                .map_err(failed)?;
+            let (memory, path) = made
+                .keep()
+                .map_err(|kept| StageError::io(kept.file.path(), "keep", kept.error))?;
+            return Ok(self.staged(path, Some(memory)));
+        }
+        let mut file = named
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(self.path())
-            .map_err(|source| StageError::writing(&self.path().join(name_hint), bytes.len(), source))?;
+            .map_err(failed)?;
         if let Err(source) = file.as_file_mut().write_all(bytes) {
             return Err(StageError::writing(file.path(), bytes.len(), source));
         }
         let path = file.into_temp_path();
         let path = path.keep().map_err(|kept| StageError::io(&kept.path, "keep", kept.error))?;
-        Ok(StagedFile {
-            path,
-            folder: Arc::clone(&self.inner),
-        })
+        Ok(self.staged(path, None))
+    }
+
+    fn staged(&self, path: PathBuf, memory: Option<OwnedFd>) -> StagedFile {
+        let folder = Arc::clone(&self.inner);
+        StagedFile { path, memory, folder }
     }
 }
 
 impl StagedFile {
-    /// The copy's full path.
+    /// The copy's full path, under which the loader knows it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the kernel's map of this process calls it.
+    #[must_use]
+    pub fn name_in_map(&self) -> PathBuf {
+        match self.memory {
+            Some(_) => memory::name_in_map(&self.path),
+            None => self.path.clone(),
+        }
     }
 }
 
@@ -256,67 +300,6 @@ impl Drop for Inner {
     }
 }
 
-/// Removes the staging folders in `base` whose hosts are gone, and answers which. A live host's folder is never touched, be
-/// it in this process or in another pid namespace: what counts is whether its lock can be taken, not the pid in its name.
-/// Only folders of this user, no links, and nothing in them but plain files. What cannot be removed is left for the next time.
-///
-/// # Errors
-/// If `base` cannot be listed or written.
-pub fn sweep(base: &Path) -> Result<Vec<PathBuf>, StageError> {
-    let entries = std::fs::read_dir(base).map_err(|source| StageError::io(base, "list", source))?;
-    // Whoever owns a file that is made here now is who we are, also where users are mapped.
-    let user = tempfile::tempfile_in(base)
-        .and_then(|probe| probe.metadata())
-        .map_err(|source| StageError::io(base, "make a file in", source))?
-        .uid();
-    let mut swept = Vec::new();
-    for entry in entries.flatten().filter(|entry| is_staging_name(&entry.file_name())) {
-        // Of the entry itself, not of what a link points to.
-        let ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == user);
-        if !ours {
-            continue;
-        }
-        match sweep_folder(&entry) {
-            Ok(true) => swept.push(entry.path()),
-            Ok(false) => {}
-            Err(reason) => tracing::debug!(folder = ?entry.path(), %reason, "a leftover staging folder stays"),
-        }
-    }
-    Ok(swept)
-}
-
-fn sweep_folder(entry: &DirEntry) -> io::Result<bool> {
-    let folder = entry.path();
-    let lock = folder.join(LOCK);
-    let held = match lock_file(&lock, false) {
-        Ok(Some(held)) => held,
-        Ok(None) => return Ok(false),
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
-            let age = SystemTime::now()
-                .duration_since(entry.metadata()?.modified()?)
-                .unwrap_or_default();
-            // Removes it only if it is empty; a host that is as slow as that finds its folder gone and makes another.
-            return if age > BIRTH {
-                std::fs::remove_dir(&folder).map(|()| true)
-            } else {
-                Ok(false)
-            };
-        }
-        Err(other) => return Err(other),
-    };
-    for inside in std::fs::read_dir(&folder)? {
-        let inside = inside?;
-        if inside.file_name() != OsStr::new(LOCK) && inside.file_type()?.is_file() {
-            std::fs::remove_file(inside.path())?;
-        }
-    }
-    // The lock goes last, and is held until the folder is gone: whoever opened it meanwhile finds that it is not the lock.
-    std::fs::remove_file(&lock)?;
-    let removed = std::fs::remove_dir(&folder);
-    drop(held);
-    removed.map(|()| true)
-}
-
 /// Takes the lock; `None` if somebody else has it, or if the file at `path` is no longer the one that was locked, which is
 /// what happens when a sweeper and a new host meet: exactly one of them goes on.
 fn lock_file(path: &Path, create: bool) -> io::Result<Option<File>> {
@@ -345,17 +328,9 @@ fn lock_file(path: &Path, create: bool) -> io::Result<Option<File>> {
     Ok(same.then_some(file))
 }
 
-/// `reslot-<digits>-<random>`, so that `reslot-notes` of the same user is left alone.
-fn is_staging_name(name: &OsStr) -> bool {
-    let Some((process, random)) = name
-        .to_str()
-        .and_then(|name| name.strip_prefix(PREFIX))
-        .and_then(|rest| rest.split_once('-'))
-    else {
-        return false;
-    };
-    let digits = !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit());
-    digits && !random.is_empty() && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+/// Whether a path is that of a private copy, of whichever folder in this process.
+pub(crate) fn is_private_copy(path: &Path) -> bool {
+    path.parent().and_then(Path::file_name).is_some_and(is_staging_name)
 }
 
 /// A file name's beginning that is readable in a debugger and harmless everywhere.

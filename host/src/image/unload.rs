@@ -1,6 +1,6 @@
 //! Closing an image and proving that it is gone. Only the reaper calls this, after the last call and the last hook.
 
-use super::{ledger::Holding, loaded, open::Image};
+use super::{ledger::Holding, loaded, open::Image, remains::Remains};
 use std::time::{Duration, Instant};
 
 /// Why an image could not be unmapped safely.
@@ -53,6 +53,12 @@ pub struct UnloadReport {
     /// Bytes of files that the image had mapped and left so. They stay: the account cannot know whether `mremap` moved one
     /// of them meanwhile, and unmapping what is somebody else's by now would be worse than the leak.
     pub file_bytes_left: usize,
+    /// Bytes that the image still had allocated when it was closed; none if its plugin counts none (`allocator = own`).
+    pub live_bytes_left: Option<u64>,
+    /// Bytes of these that were freed once the image was proven gone: if its plugin asked for it (`allocator = freeing`).
+    pub bytes_freed: u64,
+    /// In how many blocks.
+    pub blocks_freed: u64,
     /// Waiting for the image's threads to end, and for threads that live on to run their thread-local destructors.
     pub settle: Duration,
     /// Closing it.
@@ -92,6 +98,7 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
         };
         // While its copy is there: the names of backtraces that somebody still holds.
         image.symbols.close();
+        image.remains = Remains::take(&image);
         let loader = image.library.take().map(libloading::os::unix::Library::close);
         let mut report = UnloadReport {
             thread_locals_run: closed.destructors_run,
@@ -112,7 +119,7 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
         };
         report.prove = proving.elapsed();
         match why {
-            None => return Unloading::Unmapped(report),
+            None => return Unloading::Unmapped(with_remains(report, &mut image)),
             Some(why) => {
                 // Its code may still run, for a destructor that libc holds, and ask for its ledger.
                 std::mem::forget(image.ledger.clone());
@@ -126,14 +133,26 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
         None => kernel_knows(&image),
     };
     match why {
-        None => Unloading::Unmapped(UnloadReport::default()),
+        None => Unloading::Unmapped(with_remains(UnloadReport::default(), &mut image)),
         Some(why) => Unloading::Stays(image, QuarantineReason::LoaderKeepsIt(why)),
+    }
+}
+
+/// Frees what the image has left, now that it is proven gone, and notes it.
+fn with_remains(report: UnloadReport, image: &mut Image) -> UnloadReport {
+    // SAFETY: called where neither the loader nor the kernel knows the image any more, and nowhere else.
+    let freed = unsafe { image.remains.free() };
+    UnloadReport {
+        live_bytes_left: image.remains.live_bytes,
+        bytes_freed: freed.bytes,
+        blocks_freed: freed.blocks,
+        ..report
     }
 }
 
 /// The second witness: why it would not say that the image is gone.
 fn kernel_knows(image: &Image) -> Option<String> {
-    match loaded::executable_mapping_of(image.staged.path()) {
+    match loaded::executable_mapping_of(&image.staged.name_in_map()) {
         Ok(false) => None,
         Ok(true) => Some("the kernel still lists executable memory of it".to_owned()),
         Err(error) => Some(format!("the kernel's map cannot be read, so nothing is proven: {error}")),

@@ -123,6 +123,8 @@ pub enum LintError {
         symbol: String,
         /// What it would do.
         why: &'static str,
+        /// What to use in its place.
+        instead: &'static str,
     },
     /// An import that the SDK should have replaced when the plugin was linked.
     #[error("imports `{symbol}`, which the SDK replaces inside each plugin: that definition is missing here")]
@@ -177,7 +179,7 @@ impl LintError {
             LintError::UniqueSymbols { .. } => {
                 "build the C++ parts with -fno-gnu-unique, or link them statically with hidden visibility"
             }
-            LintError::UnsafeImport { .. } => "remove the call, or the dependency that makes it",
+            LintError::UnsafeImport { instead, .. } => instead,
             LintError::Unreplaced { .. } => {
                 "call export_plugin! in the crate that is built as cdylib, with the host's version of reslot-plugin-api"
             }

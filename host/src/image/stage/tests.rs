@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::*;
 
@@ -143,7 +144,7 @@ fn a_full_disk_has_a_name() {
 #[test]
 fn copies_are_private_unique_and_deleted() {
     let base = base();
-    let folder = StagingFolder::create(base.path()).unwrap();
+    let folder = StagingFolder::create(base.path(), None).unwrap();
     assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
     let one = folder.write("momentum", b"code").unwrap();
     let two = folder.write("momentum", b"code").unwrap();
@@ -171,7 +172,7 @@ fn copies_are_private_unique_and_deleted() {
 #[test]
 fn a_file_that_is_never_dropped_keeps_its_folder_and_the_lock() {
     let base = base();
-    let folder = StagingFolder::create(base.path()).unwrap();
+    let folder = StagingFolder::create(base.path(), None).unwrap();
     let stuck = folder.write("stuck", b"code").unwrap();
     let kept = stuck.path().to_owned();
     // What happens to the copy of an image that cannot be unmapped.
@@ -185,7 +186,7 @@ fn a_file_that_is_never_dropped_keeps_its_folder_and_the_lock() {
 #[test]
 fn sweeping_removes_the_dead_and_leaves_the_living() {
     let base = base();
-    let live = StagingFolder::create(base.path()).unwrap();
+    let live = StagingFolder::create(base.path(), None).unwrap();
     let copy = live.write("live", b"code").unwrap();
     // What a killed process leaves: everything, unlocked. The pid is ours on purpose: it must not matter.
     let dead = base.path().join(format!("reslot-{}-deadbeef", std::process::id()));
@@ -235,7 +236,7 @@ fn hosts_and_sweepers_do_not_meet() {
         for _ in 0..2 {
             scope.spawn(|| {
                 for round in 0..100 {
-                    let folder = StagingFolder::create(base.path()).unwrap();
+                    let folder = StagingFolder::create(base.path(), None).unwrap();
                     let copy = folder.write("a", b"code").unwrap();
                     assert!(copy.path().exists() && folder.path().join(LOCK).exists(), "{round}");
                 }
@@ -245,4 +246,47 @@ fn hosts_and_sweepers_do_not_meet() {
     });
     sweep(base.path()).unwrap();
     assert_eq!(left_in(base.path()), 0);
+}
+
+#[test]
+fn copies_in_memory_are_sealed_named_and_closed() {
+    let base = base();
+    let folder = StagingFolder::create(base.path(), Some(PrivateCopies::Memory)).unwrap();
+    let one = folder.write("momentum", b"code").unwrap();
+    let two = folder.write("momentum", b"other").unwrap();
+    assert_eq!(
+        (fs::read(one.path()).unwrap(), fs::read(two.path()).unwrap()),
+        (b"code".into(), b"other".into())
+    );
+    let refused = fs::write(one.path(), b"evil").unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{refused}");
+    assert_ne!(one.name_in_map(), two.name_in_map());
+    let target = fs::read_link(one.path()).unwrap();
+    let shown = fs::read_link(&target).unwrap();
+    assert_eq!(shown.to_str().unwrap(), format!("{} (deleted)", one.name_in_map().display()));
+    // A child that looks at the path finds the same; one that is started inherits nothing.
+    let seen = Command::new("cat").arg(one.path()).output().unwrap();
+    assert_eq!(seen.stdout, b"code");
+    let inherited = Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();
+    assert!(!String::from_utf8(inherited.stdout).unwrap().contains("memfd"));
+
+    drop(one);
+    assert_ne!(fs::read_link(&target).ok(), Some(shown), "the descriptor is closed");
+    assert_eq!(left_in(folder.path()), 2);
+    drop((folder, two));
+    assert_eq!(left_in(base.path()), 0);
+}
+
+#[test]
+fn links_of_a_dead_process_are_swept_and_not_followed() {
+    let base = base();
+    let precious = base.path().join("precious");
+    fs::write(&precious, b"data").unwrap();
+    let dead = base.path().join("reslot-1-dead");
+    fs::create_dir(&dead).unwrap();
+    fs::write(dead.join(LOCK), b"").unwrap();
+    symlink(&precious, dead.join("momentum-1.so")).unwrap();
+    symlink("/proc/1/fd/999", dead.join("momentum-2.so")).unwrap();
+    assert_eq!(sweep(base.path()).unwrap(), [dead]);
+    assert_eq!(fs::read(&precious).unwrap(), b"data");
 }

@@ -1,36 +1,41 @@
-//! `inspect FILE [--json]`: what a built plugin says of itself, and whether a host would take it. Nothing in it is executed. Ends
-//! with 0 if a host of this build would take the file, 1 if it would refuse it, 2 if it cannot be read.
+//! `inspect FILE… [--json]`: what built plugins say of themselves, and whether a host would take them. Nothing in them is executed.
+//! Ends with 0 if a host of this build would take each file, 1 if it would refuse one, 2 if one cannot be read.
 
 #![forbid(unsafe_code)]
 
 use reslot::artifact::{Inspection, Interface, Kind, Manifest, Shape, Type, inspect};
 use reslot_demo::words::{bad, dim, good, heading};
 use serde_json::json;
-use std::{path::Path, process::ExitCode};
+use std::{ffi::OsStr, path::Path, process::ExitCode};
 
-const USAGE: &str = "usage: inspect FILE [--json]    FILE is a built plugin, such as target/reslot/plugins/libgreeter.so";
+const USAGE: &str = "usage: inspect FILE… [--json]    FILE is a built plugin, such as target/reslot/plugins/libgreeter.so";
 
 fn main() -> ExitCode {
     let (flags, files): (Vec<_>, Vec<_>) = std::env::args_os().skip(1).partition(|argument| argument == "--json");
-    let [file] = files.as_slice() else {
+    if files.is_empty() {
         anstream::eprintln!("{USAGE}");
         return ExitCode::from(2);
-    };
+    }
+    let worst = files.iter().map(|file| look_at(file, !flags.is_empty())).max();
+    ExitCode::from(worst.unwrap_or_default())
+}
+
+fn look_at(file: &OsStr, json: bool) -> u8 {
     let bytes = match std::fs::read(file) {
         Ok(bytes) => bytes,
         Err(error) => {
             let remedy = "`cargo xtask build-plugin` prints where it publishes plugins";
             anstream::eprintln!("{} cannot read {}: {error}; {remedy}", bad("error:"), file.display());
-            return ExitCode::from(2);
+            return 2;
         }
     };
     let inspection = inspect(&bytes);
-    if flags.is_empty() {
-        print(Path::new(file), bytes.len(), &inspection);
-    } else {
+    if json {
         print_json(Path::new(file), bytes.len(), &inspection);
+    } else {
+        print(Path::new(file), bytes.len(), &inspection);
     }
-    ExitCode::from(u8::from(!inspection.findings.is_empty()))
+    u8::from(!inspection.findings.is_empty())
 }
 
 fn print(file: &Path, size: usize, inspection: &Inspection) {
@@ -146,6 +151,7 @@ fn print_json(file: &Path, size: usize, inspection: &Inspection) {
         "findings": findings,
         "warnings": inspection.warnings,
         "nodelete": inspection.nodelete,
+        "imports": inspection.imports,
         "manifest": inspection.manifest,
     });
     anstream::println!("{document:#}");

@@ -1,0 +1,87 @@
+//! Removing the staging folders that dead processes left. Whose host lives is told by the lock, which the folder's own code holds.
+
+use std::ffi::OsStr;
+use std::fs::DirEntry;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::{LOCK, PREFIX, StageError, lock_file};
+
+/// A folder without a lock file belongs to a host that is just being born, unless it is as old as this.
+const BIRTH: Duration = Duration::from_secs(60);
+
+/// Removes the staging folders in `base` whose hosts are gone, and answers which. A live host's folder is never touched, be
+/// it in this process or in another pid namespace: what counts is whether its lock can be taken, not the pid in its name.
+/// Only folders of this user, no links to such, and of what is in them no folders; links go, not what they lead to. What cannot be removed is left for the next time.
+///
+/// # Errors
+/// If `base` cannot be listed or written.
+pub fn sweep(base: &Path) -> Result<Vec<PathBuf>, StageError> {
+    let entries = std::fs::read_dir(base).map_err(|source| StageError::io(base, "list", source))?;
+    // Whoever owns a file that is made here now is who we are, also where users are mapped.
+    let user = tempfile::tempfile_in(base)
+        .and_then(|probe| probe.metadata())
+        .map_err(|source| StageError::io(base, "make a file in", source))?
+        .uid();
+    let mut swept = Vec::new();
+    for entry in entries.flatten().filter(|entry| is_staging_name(&entry.file_name())) {
+        // Of the entry itself, not of what a link points to.
+        let ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == user);
+        if !ours {
+            continue;
+        }
+        match sweep_folder(&entry) {
+            Ok(true) => swept.push(entry.path()),
+            Ok(false) => {}
+            Err(reason) => tracing::debug!(folder = ?entry.path(), %reason, "a leftover staging folder stays"),
+        }
+    }
+    Ok(swept)
+}
+
+fn sweep_folder(entry: &DirEntry) -> io::Result<bool> {
+    let folder = entry.path();
+    let lock = folder.join(LOCK);
+    let held = match lock_file(&lock, false) {
+        Ok(Some(held)) => held,
+        Ok(None) => return Ok(false),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            let age = SystemTime::now()
+                .duration_since(entry.metadata()?.modified()?)
+                .unwrap_or_default();
+            // Removes it only if it is empty; a host that is as slow as that finds its folder gone and makes another.
+            return if age > BIRTH {
+                std::fs::remove_dir(&folder).map(|()| true)
+            } else {
+                Ok(false)
+            };
+        }
+        Err(other) => return Err(other),
+    };
+    for inside in std::fs::read_dir(&folder)? {
+        let inside = inside?;
+        if inside.file_name() != OsStr::new(LOCK) && !inside.file_type()?.is_dir() {
+            std::fs::remove_file(inside.path())?;
+        }
+    }
+    // The lock goes last, and is held until the folder is gone: whoever opened it meanwhile finds that it is not the lock.
+    std::fs::remove_file(&lock)?;
+    let removed = std::fs::remove_dir(&folder);
+    drop(held);
+    removed.map(|()| true)
+}
+
+/// `reslot-<digits>-<random>`, so that `reslot-notes` of the same user is left alone.
+pub(super) fn is_staging_name(name: &OsStr) -> bool {
+    let Some((process, random)) = name
+        .to_str()
+        .and_then(|name| name.strip_prefix(PREFIX))
+        .and_then(|rest| rest.split_once('-'))
+    else {
+        return false;
+    };
+    let digits = !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit());
+    digits && !random.is_empty() && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}

@@ -1,0 +1,232 @@
+//! The image's allocator: the system's, with an account of what is allocated. The account is kept here; what the `freeing`
+//! mode keeps beside it, to name each block that is left, is in `freeing`. When anything is freed is the host's affair.
+//!
+//! # The account
+//! Allocating adds the layout's size, freeing subtracts it, each on whatever thread it happens; the sum over all threads is
+//! what is allocated. (A single thread's part wraps below zero if it frees what others allocate.)
+//!
+//! Nobody but a thread itself changes its part, so that it needs no locked instruction, only a load and a store. Which part is
+//! its own it finds by its thread pointer, a register: thread-locals of a library cost a call of `__tls_get_addr`, which is as
+//! dear as half of an allocation.
+//!
+//! # Why that is sound
+//! A slot belongs to the thread whose pointer stands in `owner`, put there once, by an exchange from 0, and never taken out. Two
+//! threads that live at the same time have different thread pointers, so there is at most one writer at a time. A thread may
+//! get the pointer of one that is dead: then it takes the slot over, and sees its last values, because libc gives away a dead
+//! thread's stack (in which the pointer points) only after the kernel has told that the thread is gone, and the kernel unmaps
+//! and maps under its own lock. (Who gives a thread a stack of his own must have waited for its former user anyway.) Whoever finds neither its own slot nor a free one counts in the shared one, with real atomic
+//! additions. So no change is ever lost.
+//!
+//! Every field is an atomic, so a reader on another thread races with nobody. Beside running threads it reads a value of each
+//! slot that was true at some moment near now. Once no thread is inside the image any more, and the reader knows that through
+//! a lock or a channel, the sum is exact: that is so when the host closes the image.
+
+mod freeing;
+
+pub use freeing::{Freeing, Registry, give_back};
+
+use freeing::Chunk;
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    ptr::null_mut,
+    sync::{
+        Mutex,
+        atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+/// Slots of an image: more threads than that which allocate in it share one. A power of two.
+const SLOTS: usize = 256;
+/// Slots that a thread looks at before it goes to the shared one.
+const PROBES: usize = 3;
+
+/// Which allocator a plugin has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocator {
+    /// The system's, counted.
+    Counting,
+    /// The system's, counted, with a table of what is allocated.
+    Freeing,
+    /// One of its own, of which nothing is known here.
+    Own,
+}
+
+/// Each image has its own copy of this static, in its .bss, which is the point.
+static ACCOUNT: Account<SLOTS> = Account::new();
+
+/// What is allocated in this image just now, in bytes.
+pub(crate) fn live_bytes() -> u64 {
+    ACCOUNT.live_bytes()
+}
+
+/// The table of what is allocated in this image, which outlives it; none if memory for its head was refused.
+pub(crate) fn registry() -> *const Registry {
+    ACCOUNT.registry()
+}
+
+/// The system's allocator, counted.
+pub struct Counting;
+
+// SAFETY: every block comes from `System` and goes back to it with its own layout; counting touches neither.
+unsafe impl GlobalAlloc for Counting {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's own promises.
+        let block = unsafe { System.alloc(layout) };
+        if !block.is_null() {
+            ACCOUNT.add(layout.size());
+        }
+        block
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's own promises.
+        let block = unsafe { System.alloc_zeroed(layout) };
+        if !block.is_null() {
+            ACCOUNT.add(layout.size());
+        }
+        block
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        ACCOUNT.add(layout.size().wrapping_neg());
+        // SAFETY: the caller's own promises, and `System` made the block.
+        unsafe { System.dealloc(block, layout) };
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's own promises, and `System` made the block.
+        let block = unsafe { System.realloc(block, layout, size) };
+        if !block.is_null() {
+            ACCOUNT.add(size.wrapping_sub(layout.size()));
+        }
+        block
+    }
+}
+
+/// One thread's part. Two cache lines: processors fetch them in pairs.
+#[repr(align(128))]
+struct Slot {
+    /// The thread pointer of the one thread that changes what follows, or 0.
+    owner: AtomicUsize,
+    bytes: AtomicUsize,
+    /// The following three are `freeing`'s.
+    free: AtomicPtr<()>,
+    chunks: AtomicPtr<Chunk>,
+    capacity: AtomicUsize,
+}
+
+impl Slot {
+    const fn new() -> Self {
+        Self {
+            owner: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            free: AtomicPtr::new(null_mut()),
+            chunks: AtomicPtr::new(null_mut()),
+            capacity: AtomicUsize::new(0),
+        }
+    }
+
+    /// By the owner.
+    #[inline(always)]
+    fn add(&self, bytes: usize) {
+        self.bytes.store(self.bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
+    }
+}
+
+/// The parts of all threads. `N` is a power of two.
+struct Account<const N: usize> {
+    slots: [Slot; N],
+    /// Of those threads that found no slot. Its bytes are added to by locked instructions, the rest is under `sharing`.
+    shared: Slot,
+    /// The standard library's lock parks and allocates nothing.
+    sharing: Mutex<()>,
+    registry: AtomicPtr<Registry>,
+}
+
+impl<const N: usize> Account<N> {
+    const fn new() -> Self {
+        Self {
+            slots: [const { Slot::new() }; N],
+            shared: Slot::new(),
+            sharing: Mutex::new(()),
+            registry: AtomicPtr::new(null_mut()),
+        }
+    }
+
+    /// Adds, or subtracts by wrapping, in the calling thread's part.
+    #[inline(always)]
+    fn add(&self, bytes: usize) {
+        let me = thread_pointer();
+        let slot = &self.slots[Self::first_place(me)];
+        match slot.owner.load(Relaxed) == me {
+            true => slot.add(bytes),
+            false => self.add_elsewhere(me, bytes),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_elsewhere(&self, me: usize, bytes: usize) {
+        match self.own_slot(me) {
+            Some(slot) => slot.add(bytes),
+            None => drop(self.shared.bytes.fetch_add(bytes, Relaxed)),
+        }
+    }
+
+    /// Multiplied by the golden ratio, numbers at equal distances, as the stacks of threads are, spread evenly.
+    #[inline(always)]
+    fn first_place(me: usize) -> usize {
+        ((me as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize & (N - 1)
+    }
+
+    /// The calling thread's slot, claimed if it had none. A thread always finds the slot that it has once claimed, because those
+    /// that it passes on the way never become free.
+    fn own_slot(&self, me: usize) -> Option<&Slot> {
+        let first = Self::first_place(me);
+        (first..first + PROBES.min(N))
+            .map(|place| &self.slots[place & (N - 1)])
+            .find(|slot| {
+                let owner = slot.owner.load(Relaxed);
+                owner == me || owner == 0 && slot.owner.compare_exchange(0, me, Relaxed, Relaxed).is_ok()
+            })
+    }
+
+    fn live_bytes(&self) -> u64 {
+        let parts = self.slots.iter().map(|slot| &slot.bytes).chain([&self.shared.bytes]);
+        let sum = parts.fold(0, |sum: usize, part| sum.wrapping_add(part.load(Relaxed)));
+        // Read beside running threads, a block's end may be seen without its beginning.
+        (sum as isize).max(0) as u64
+    }
+}
+
+/// A number that no other living thread has, and that is not 0. Not `pure`: a coroutine may go on on another thread.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: on this platform the first word of the thread's control block is its own address; it is only read.
+    unsafe { std::arch::asm!("mov {}, qword ptr fs:[0]", out(reg) pointer, options(nostack, preserves_flags, nomem)) };
+    pointer
+}
+
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+fn thread_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: reads the register in which the platform keeps the thread pointer.
+    unsafe { std::arch::asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem)) };
+    pointer
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn thread_pointer() -> usize {
+    // SAFETY: pthread_self has no preconditions.
+    unsafe { libc::pthread_self() as usize }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! There are three kinds of allocator.
+
+use reslot_plugin_api::{export_plugin, interface};
+
+#[interface]
+pub trait Pricer {
+    fn price(&self) -> f64;
+}
+
+#[derive(Default)]
+struct Flat;
+
+impl Pricer for Flat {
+    fn price(&self) -> f64 {
+        1.0
+    }
+}
+
+export_plugin!(Flat: dyn Pricer, stateless, allocator = freeing_all);
+
+fn main() {}

@@ -1,0 +1,21 @@
+//! The name is a text.
+
+use reslot_plugin_api::{export_plugin, interface};
+
+#[interface]
+pub trait Pricer {
+    fn price(&self) -> f64;
+}
+
+#[derive(Default)]
+struct Flat;
+
+impl Pricer for Flat {
+    fn price(&self) -> f64 {
+        1.0
+    }
+}
+
+export_plugin!(Flat: dyn Pricer, name = Flat);
+
+fn main() {}

@@ -1,0 +1,21 @@
+//! An option that does not exist.
+
+use reslot_plugin_api::{export_plugin, interface};
+
+#[interface]
+pub trait Pricer {
+    fn price(&self) -> f64;
+}
+
+#[derive(Default)]
+struct Flat;
+
+impl Pricer for Flat {
+    fn price(&self) -> f64 {
+        1.0
+    }
+}
+
+export_plugin!(Flat: dyn Pricer, stateles);
+
+fn main() {}

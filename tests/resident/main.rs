@@ -1,0 +1,48 @@
+//! Several hundred builds of a plugin that never frees its 64 KB, each of which is gone, and the memory with them. It is a test
+//! binary of its own, with one test, because it looks at what the whole process holds.
+#![forbid(unsafe_code)]
+
+use fixture_interfaces::{Keeper, Leaving};
+use reslot::{Event, Host, Outcome};
+use reslot_tests::{Fixture, Folder, Footprint};
+use std::time::Duration;
+
+/// Before the first look: the allocator's own beginnings.
+const WARM_UP: u64 = 50;
+const RELOADS: u64 = 500;
+/// Far more than one unloading takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Far less than the 26 MB and more that would stay otherwise, and more than the host's history of events takes.
+const SLACK_KIB: usize = 6 << 10;
+
+#[test]
+fn what_five_hundred_builds_leave_is_freed() {
+    let (folder, fixture) = (Folder::new(), Fixture::build("fx-keeps-freeing"));
+    let host = Host::builder().build().unwrap();
+    let mut events = host.events();
+    let mut resident = Vec::new();
+    for build in 1..=RELOADS {
+        host.load(folder.publish("a.so", &fixture.stamped(build))).unwrap();
+        let slot = host.slot::<dyn Keeper>("keeper").unwrap();
+        let left: u64 = [Leaving::LazyLock, Leaving::Leak]
+            .map(|how| slot.load().leave(how).unwrap())
+            .iter()
+            .sum();
+        if build > 1 {
+            let retired = std::iter::from_fn(|| events.recv_timeout(PATIENCE)).find_map(|record| match &record.event {
+                Event::Retired(report) => Some(report.outcome.clone()),
+                _ => None,
+            });
+            assert!(
+                matches!(&retired, Some(Outcome::Unmapped(report)) if report.bytes_freed > left),
+                "{retired:?}"
+            );
+        }
+        if build >= WARM_UP {
+            resident.push(Footprint::now().resident_kib);
+        }
+    }
+    let (first, last) = (resident[0], resident[resident.len() - 1]);
+    eprintln!("{first} KiB after {WARM_UP} builds, {last} KiB after {RELOADS}");
+    assert!(last <= first + SLACK_KIB, "{first} KiB grew to {last} KiB");
+}

@@ -1,0 +1,203 @@
+//! Private copies in memory: the main job with them, by request and because the private folder is mounted noexec.
+
+use crate::support::{assert_nothing_left, wait_for, wait_for_staged, wait_for_swapped, wait_for_unmapped};
+use fixture_interfaces::{Counter, Deed, Probe};
+use reslot::{Event, Host, PrivateCopies, Synced, mapped_copies};
+use reslot_tests::{Fixture, Folder, Footprint};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Lines of the kernel's map that are executable memory of a private copy.
+fn executable_copies() -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let of_copy =
+        |line: &&str| line.contains("/memfd:counter-") && line.split(' ').nth(1).is_some_and(|flags| flags.contains('x'));
+    maps.lines().filter(of_copy).count()
+}
+
+/// The main job, with whatever copies the host has: serve, reload with state, contain a panic, unload, prove.
+fn does_its_job(host: Host, folder: &Folder, builds: &[Vec<u8>; 2]) {
+    let private = host.private_folder().to_owned();
+    folder.publish("libcounter.so", &builds[0]);
+    let mut events = host.events();
+    wait_for_swapped(&mut events, "counter", 1);
+    let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+    assert_eq!(claim.add(5).unwrap(), 5);
+    assert_eq!(mapped_copies(&private), 1);
+    let text = claim.fail("these words").unwrap_err().to_string();
+    assert!(
+        text.contains("these words") && text.contains("fixtures/counter/src/lib.rs"),
+        "{text}"
+    );
+
+    folder.publish("libcounter.so", &builds[1]);
+    wait_for_staged(&mut events, "counter", 2);
+    assert_eq!(mapped_copies(&private), 2);
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    let report = claim.report().unwrap();
+    assert_eq!((report.total, report.stamp), (6, 2));
+    wait_for_unmapped(&mut events, "counter", 1);
+    assert_nothing_left(&host, 1);
+
+    drop(claim);
+    drop(host);
+    wait_for(&mut events, |event| {
+        matches!(event, Event::Retired(report) if report.generation == 2).then_some(())
+    });
+    assert_eq!(mapped_copies(&private), 0);
+    assert!(!private.exists(), "the private folder is gone");
+}
+
+fn builds() -> [Vec<u8>; 2] {
+    let counter = Fixture::build("fx-counter");
+    [counter.stamped(1), counter.stamped(2)]
+}
+
+#[test]
+fn main_job_is_done_from_memory() {
+    let folder = Folder::new();
+    let in_memory = Host::builder().watch(folder.path()).private_copies(PrivateCopies::Memory);
+    let host = in_memory.build().unwrap();
+    assert_eq!(host.private_copies(), PrivateCopies::Memory);
+    does_its_job(host, &folder, &builds());
+}
+
+#[test]
+fn kernel_lists_the_copy_by_its_own_name_and_the_loader_reads_it_through_its_link() {
+    let folder = Folder::new();
+    let host = Host::builder().private_copies(PrivateCopies::Memory).build().unwrap();
+    let before = executable_copies();
+    host.load(folder.publish("a.so", &Fixture::build("fx-counter").stamped(77)))
+        .unwrap();
+    assert!(executable_copies() > before);
+    let links = crate::support::copies(host.private_folder());
+    let [link] = &links[..] else { panic!("{links:?}") };
+    assert!(fs::read_link(link).unwrap().starts_with("/proc"));
+    // What debuggers and backtraces find there: the library, for as long as it is mapped.
+    assert!(fs::read(link).unwrap().starts_with(b"\x7fELF"));
+}
+
+#[test]
+fn two_hundred_reloads_from_memory_leave_no_descriptor() {
+    // The other tests of this process open and close descriptors, so this one looks from a process of its own.
+    let (role, name) = (
+        "RESLOT_TEST_DESCRIPTORS",
+        "private_copies::two_hundred_reloads_from_memory_leave_no_descriptor",
+    );
+    if env::var_os(role).is_none() {
+        Fixture::build("fx-probe");
+        let this = env::current_exe().unwrap();
+        let child = Command::new(this)
+            .args(["--exact", name, "--nocapture"])
+            .env(role, "1")
+            .output()
+            .unwrap();
+        assert_passed(&child);
+        return;
+    }
+    let (folder, probe) = (Folder::new(), Fixture::build("fx-probe"));
+    let host = Host::builder().private_copies(PrivateCopies::Memory).build().unwrap();
+    let load_all = |stamps: std::ops::RangeInclusive<u64>| {
+        for stamp in stamps {
+            host.load(folder.publish("a.so", &probe.stamped(stamp))).unwrap();
+            let slot = host.slot::<dyn Probe>("probe").unwrap();
+            assert_eq!(slot.load().stamp().unwrap(), stamp);
+            slot.load().act(Deed::SpawnJoin).unwrap();
+            drop(slot);
+            assert_nothing_left(&host, 1);
+        }
+        Footprint::now()
+    };
+    let before = load_all(1..=10);
+    let after = load_all(11..=210);
+    assert_eq!(
+        (before.descriptors, before.executable_mappings, before.free_keys),
+        (after.descriptors, after.executable_mappings, after.free_keys)
+    );
+}
+
+#[test]
+fn folder_mounted_noexec_is_no_obstacle() {
+    let (role, name) = ("RESLOT_TEST_NOEXEC", "private_copies::folder_mounted_noexec_is_no_obstacle");
+    if let Some(base) = env::var_os(role) {
+        return on_a_noexec_mount(Path::new(&base));
+    }
+    let this = env::current_exe().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // Built out here: the child may see another world.
+    for (build, file) in builds().iter().zip(["1", "2"]) {
+        fs::write(folder.path().join(file), build).unwrap();
+    }
+    let base = folder.path().join("noexec");
+    fs::create_dir(&base).unwrap();
+    let as_child = |command: &mut Command, base: &Path| {
+        command.args(["--exact", name, "--nocapture"]);
+        let child = command
+            .env(role, base)
+            .env("RESLOT_TEST_BUILDS", folder.path())
+            .output()
+            .unwrap();
+        assert_passed(&child);
+    };
+    let own_mount = ["--user", "--map-root-user", "--mount", "sh", "-c"];
+    let mount = "mount -t tmpfs -o noexec none \"$0\"";
+    let permitted = Command::new("unshare").args(own_mount).arg(mount).arg(&base).output();
+    if permitted.as_ref().is_ok_and(|tried| tried.status.success()) {
+        let mut command = Command::new("unshare");
+        let script = format!("{mount} && exec \"$@\"");
+        command.args(own_mount).arg(script).arg(&base).arg(this);
+        return as_child(&mut command, &base);
+    }
+    eprintln!(
+        "THIS MACHINE PERMITS NO MOUNT OF ONE'S OWN ({permitted:?}); looking for a writable folder that is mounted noexec"
+    );
+    let other =
+        existing_noexec_folder().expect("without any, the fallback cannot be proven here: permit `unshare --user --mount`");
+    eprintln!("the fallback is proven on {}", other.path().display());
+    as_child(&mut Command::new(this), other.path());
+}
+
+fn on_a_noexec_mount(base: &Path) {
+    let stored = PathBuf::from(env::var_os("RESLOT_TEST_BUILDS").unwrap());
+    let builds = ["1", "2"].map(|file| fs::read(stored.join(file)).unwrap());
+    // The mount really forbids it: what is asked for is done, and fails.
+    let files = Host::builder().private_base(base).private_copies(PrivateCopies::Files);
+    let host = files.build().unwrap();
+    let elsewhere = Folder::new();
+    let refusal = host.load(elsewhere.publish("a.so", &builds[0])).unwrap_err().to_string();
+    assert!(refusal.contains("refused at open"), "{refusal}");
+    assert!(
+        refusal.contains("failed to map segment") && refusal.contains("`private_copies` be memory"),
+        "{refusal}"
+    );
+    drop(host);
+
+    let folder = Folder::new();
+    let host = Host::builder().private_base(base).watch(folder.path()).build().unwrap();
+    assert_eq!(host.private_copies(), PrivateCopies::Memory);
+    assert!(host.private_folder().starts_with(base));
+    does_its_job(host, &folder, &builds);
+    let left: Vec<OsString> = fs::read_dir(base).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn existing_noexec_folder() -> Option<tempfile::TempDir> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let noexec = fields.filter(|fields| fields[3].split(',').any(|option| option == "noexec"));
+    noexec.filter_map(|fields| tempfile::tempdir_in(fields[1]).ok()).next()
+}
+
+fn assert_passed(child: &std::process::Output) {
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && said.contains("test result: ok. 1 passed"),
+        "{said}\n{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+}
