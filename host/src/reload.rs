@@ -17,6 +17,7 @@ use crate::{
     error::{Cause, Refusal},
     event::{Event, ReloadReport, Step},
     host::Inner,
+    image::safe_point,
     slot::SlotRecord,
     watch::Notice,
 };
@@ -44,6 +45,8 @@ pub(crate) enum ReloadMessage {
     Deferred(PathBuf),
     /// A claim was dropped while a candidate waited for it.
     Settle(Arc<SlotRecord>),
+    /// An image waits for thread-locals that its code has left on this thread.
+    Attention,
     /// The host goes.
     End,
 }
@@ -112,6 +115,8 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
             }
             Ok(ReloadMessage::Deferred(path)) => survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT)),
             Ok(ReloadMessage::Settle(slot)) => survive(|| hand_over::settle(host, &slot)),
+            // `create`, `migrate` and `start` run here.
+            Ok(ReloadMessage::Attention) => safe_point(),
             Ok(ReloadMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let now = Instant::now();

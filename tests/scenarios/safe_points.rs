@@ -1,10 +1,11 @@
 //! Thread-locals of threads that live on: dropped on their own threads at safe points, skipped and counted where there is none.
 
-use crate::support::{assert_nothing_left, wait_for_swapped, wait_for_unmapped};
+use crate::support::{assert_nothing_left, wait_for_swapped, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Deed, Probe};
-use reslot::{Host, Outcome, Slot, Synced, UnloadReport};
+use reslot::{Condition, Host, Outcome, Slot, Synced, UnloadReport};
 use reslot_tests::{Fixture, Folder};
 use std::{
+    os::unix::net::UnixListener,
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc,
@@ -15,6 +16,15 @@ use std::{
 
 /// Longer than any test takes: what is not dropped at a safe point makes the test fail.
 const LONG: Duration = Duration::from_secs(600);
+
+/// Sets a flag at its end, also by a panic: a thread that goes on until then would keep the test from failing.
+struct Sets<'a>(&'a AtomicBool);
+
+impl Drop for Sets<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 struct Scene {
     folder: Folder,
@@ -100,6 +110,56 @@ fn readers_drop_theirs_when_they_look() {
         done.store(true, Ordering::Relaxed);
         assert_dropped(&left, 3);
     });
+}
+
+#[test]
+fn reader_drops_its_own_also_when_a_thread_of_the_plugin_ends_later() {
+    let scene = Scene::new(LONG);
+    let lingering = scene
+        .folder
+        .publish("libprobe.so", &Fixture::build("fx-lingering").stamped(2));
+    scene.host.load(lingering).unwrap();
+    let path = scene.folder.path().join("socket");
+    let (listener, path) = (UnixListener::bind(&path).unwrap(), path.to_str().unwrap());
+    let (slot, done, mut reader) = (scene.slot(), AtomicBool::new(false), scene.host.reader());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Whoever spawns a thread has a thread-local of it.
+            reader.view().get(&slot).echo(path).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                reader.view().get(&slot).stamp().unwrap();
+            }
+        });
+        let _ends = Sets(&done);
+        let socket = listener.accept().unwrap().0;
+        scene.reload(3);
+        let is_ending = || {
+            let held = scene.host.who_holds("probe").into_iter();
+            held.filter(|held| held.generation == 2)
+                .any(|held| held.condition == Condition::Ending)
+        };
+        wait_until(is_ending, "the end of the instance");
+        drop(socket);
+        let report = wait_for_unmapped(&mut scene.host.events(), "probe", 2);
+        let Outcome::Unmapped(left) = report.outcome else {
+            unreachable!()
+        };
+        assert_eq!(left.thread_locals_skipped, 0, "{left:?}");
+    });
+}
+
+#[test]
+fn what_start_leaves_on_the_hosts_own_thread_is_dropped() {
+    let scene = Scene::new(LONG);
+    for stamp in 2..=3 {
+        let spawning = Fixture::build("fx-workers").stamped(stamp);
+        scene.host.load(scene.folder.publish("libprobe.so", &spawning)).unwrap();
+    }
+    let report = wait_for_unmapped(&mut scene.host.events(), "probe", 2);
+    assert!(
+        matches!(&report.outcome, Outcome::Unmapped(left) if left.thread_locals_run > 0 && left.thread_locals_skipped == 0),
+        "{report:#?}"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Fixture plugins: real libraries, built once a process by cargo, with the profile of the program that asks. A fixture that
+//! Fixture plugins: real libraries, built once a process by cargo. A fixture that
 //! carries a stamp can be had as any number of different builds, by patching the stamp.
 
 use std::{
@@ -24,7 +24,7 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Builds the package `package` (a workspace member) and reads its library.
+    /// Builds the package `package` (a workspace member) with the profile of the program that asks, and reads its library.
     ///
     /// # Panics
     /// If it does not build: the tests cannot go on.
@@ -34,7 +34,45 @@ impl Fixture {
             .get_or_init(Mutex::default)
             .lock()
             .expect("a fixture failed to build before");
-        built.entry(package.to_owned()).or_insert_with(|| build(package)).clone()
+        let one = || {
+            let mut one = Self::build_all(&[package], Profile::own());
+            one.pop().expect("as many as were asked for")
+        };
+        built.entry(package.to_owned()).or_insert_with(one).clone()
+    }
+
+    /// Builds several packages in one go, with the given profile, and reads their libraries.
+    ///
+    /// # Panics
+    /// If one does not build.
+    pub fn build_all(packages: &[&str], profile: Profile) -> Vec<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("tests/ lies in the workspace");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .current_dir(root)
+            .args(["build", "--quiet", "--locked", "--profile", profile.cargos_name()]);
+        for package in packages {
+            cargo.args(["--package", package]);
+        }
+        let output = cargo.output().expect("cargo runs");
+        assert!(
+            output.status.success(),
+            "{packages:?} do not build:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let folder = target.join(profile.folder());
+        packages.iter().map(|package| Self::read(&folder, package)).collect()
+    }
+
+    fn read(folder: &Path, package: &str) -> Self {
+        let file = format!("lib{}.so", package.replace('-', "_"));
+        let bytes = fs::read(folder.join(&file)).expect("cargo built the library");
+        let marks = bytes.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
+        let marks = marks.map(|(at, _)| at + MARK.len()).collect();
+        Self { bytes, file, marks }
     }
 
     /// The library as cargo made it.
@@ -61,30 +99,51 @@ impl Fixture {
     }
 }
 
-fn build(package: &str) -> Fixture {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests/ lies in the workspace");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .current_dir(root)
-        .args(["build", "--quiet", "--locked", "--package", package]);
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
+/// How fixtures are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Cargo's `dev`.
+    Debug,
+    /// Cargo's `release`.
+    Release,
+    /// Our `shipped`: as `release`, with link-time optimisation over everything, and stripped.
+    Shipped,
+}
+
+impl Profile {
+    /// Every one, the quickest to build first.
+    pub const ALL: [Self; 3] = [Self::Debug, Self::Release, Self::Shipped];
+
+    /// That of the program that asks.
+    pub fn own() -> Self {
+        if cfg!(debug_assertions) { Self::Debug } else { Self::Release }
     }
-    let output = cargo.output().expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "{package} does not build:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let file = format!("lib{}.so", package.replace('-', "_"));
-    let bytes = fs::read(target.join(profile).join(&file)).expect("cargo built the library");
-    let marks = bytes.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
-    let marks = marks.map(|(at, _)| at + MARK.len()).collect();
-    Fixture { bytes, file, marks }
+
+    /// The name by which people call it.
+    pub fn name(self) -> &'static str {
+        self.folder()
+    }
+
+    /// The profile of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+
+    fn cargos_name(self) -> &'static str {
+        match self {
+            Self::Debug => "dev",
+            other => other.folder(),
+        }
+    }
+
+    /// Where cargo puts what it builds, in the target folder.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+            Self::Shipped => "shipped",
+        }
+    }
 }
 
 /// A folder of artifacts, published into as `build-plugin` does.

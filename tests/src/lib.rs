@@ -2,10 +2,11 @@
 //! copy is another build, published as a user would, and the process looked at before and after.
 
 mod fixture;
+pub mod matrix;
 mod process;
 mod storm;
 
-pub use fixture::{Fixture, Folder};
+pub use fixture::{Fixture, Folder, Profile};
 pub use process::Footprint;
 pub use storm::{StormReport, storm};
 

@@ -50,7 +50,7 @@ enum Verb {
     Tidy,
     /// Measure the cost of calls
     Bench(bench::Arguments),
-    /// Reload thousands of times under load, and look for anything left behind
+    /// Reload thousands of times under load, and look for anything left behind; `stress unload` tries what is unloaded
     Stress(stress::Arguments),
     /// Measure how another system behaves in the same situation
     Compare(compare::Arguments),

@@ -1,4 +1,5 @@
 //! `cargo xtask stress [SECONDS]`: reloads under load for as long as asked, and a count of what was left behind.
+//! `cargo xtask stress unload`: what becomes of a plugin's code, tried for each cell of the table in docs/unloading.md.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -6,19 +7,39 @@ use std::process::ExitCode;
 use crate::example;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
     /// How long
     seconds: Option<u64>,
     /// Handed to the program
     #[arg(last = true)]
     rest: Vec<OsString>,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Try what docs/unloading.md promises, each cell of its table in a process of its own
+    Unload {
+        /// Try plugins of this build only, instead of all three
+        #[arg(long, value_parser = ["debug", "release", "shipped"])]
+        profile: Option<String>,
+        /// Try the behaviours with these words in their names only
+        words: Option<String>,
+    },
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut command = example::cargo_on_demo("run");
     command.args(["--release", "--bin", "stress", "--"]);
-    command
-        .args(arguments.seconds.map(|seconds| seconds.to_string()))
-        .args(arguments.rest);
+    match arguments.what {
+        None => command.args(arguments.seconds.map(|seconds| seconds.to_string())),
+        Some(What::Unload { profile, words }) => command
+            .arg("unload")
+            .args(profile.iter().flat_map(|profile| ["--profile", profile]))
+            .args(words),
+    };
+    command.args(arguments.rest);
     example::become_program(command)
 }

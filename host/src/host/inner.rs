@@ -130,6 +130,8 @@ impl Inner {
         for record in self.slots.read().iter() {
             record.attention.store(true, Ordering::Release);
         }
+        // Without a reload thread the host is going.
+        let _ = self.reload.send(ReloadMessage::Attention);
     }
 
     /// Has the reaper name the holders of a replaced generation, if it is held for too long.

@@ -172,8 +172,8 @@ impl Reaper {
     fn let_pass(&mut self, ending: Ending, image: Box<Image>, begun: Instant) {
         self.tally.enters(&ending.slot, ending.number, Phase::Ending);
         image.ledger().end();
-        if image::holding(&image) == Holding::Values {
-            // Threads that live on are asked to come to a safe point.
+        if image::holding(&image) != Holding::Nothing {
+            // Threads that live on are asked to come to a safe point, also if its own threads still run: later nobody would ask.
             if let Some(host) = self.host.upgrade() {
                 host.call_attention();
             }

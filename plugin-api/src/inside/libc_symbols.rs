@@ -30,6 +30,7 @@ macro_rules! __replace_libc_symbols {
             "pthread_setspecific" => pthread_setspecific;
             "pthread_getspecific" => pthread_getspecific;
             "pthread_create" => pthread_create;
+            "mmap" => mmap64;
             "mmap64" => mmap64;
             "munmap" => munmap;
         }

@@ -130,11 +130,6 @@ pub(super) const DOUBTFUL: &[(&str, &str)] = &[
          dlopen",
     ),
     (
-        "mmap",
-        "what is mapped by it is missing from the account of what the plugin leaves behind: build C parts with \
-         -D_FILE_OFFSET_BITS=64",
-    ),
-    (
         "__register_frame",
         "the unwinder keeps the pointer that it is given: call __deregister_frame before `stop` returns",
     ),
@@ -161,6 +156,7 @@ pub(super) const REPLACED: &[&str] = &[
     "pthread_setspecific",
     "pthread_getspecific",
     "pthread_create",
+    "mmap",
     "mmap64",
     "munmap",
 ];

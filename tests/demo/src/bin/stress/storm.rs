@@ -1,21 +1,12 @@
-//! `cargo xtask stress [SECONDS]`: reloads without pause under calls from all sides, and what the process holds before and
-//! after, in words. Exit status 0 only if nothing failed and nothing grew.
-#![forbid(unsafe_code)]
+//! Reloads without pause under calls from all sides, and what the process holds before and after, in words.
 
 use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-fn main() -> ExitCode {
-    let argument = std::env::args().nth(1);
-    let seconds = match argument.as_deref().map_or(Ok(30), str::parse) {
-        Ok(seconds) => seconds,
-        Err(_) => {
-            eprintln!("usage: cargo xtask stress [SECONDS]");
-            return ExitCode::from(2);
-        }
-    };
+/// Exit status 0 only if nothing failed and nothing grew.
+pub fn run(seconds: u64) -> ExitCode {
     println!("reloading three plugins without pause for {seconds} s, under calls from three threads");
     // The fixtures may have to be built first: the time begins with the first question.
     let mut begun = None;

@@ -1,0 +1,30 @@
+//! `cargo xtask stress [SECONDS]` and `cargo xtask stress unload [--profile PROFILE] [WORDS]`: the storm of reloads, and the matrix
+//! of what is unloaded. Each has a file of its own; this one only dispatches.
+#![forbid(unsafe_code)]
+
+mod storm;
+mod unload;
+
+use std::process::ExitCode;
+
+const USAGE: &str =
+    "usage: cargo xtask stress [SECONDS]\n       cargo xtask stress unload [--profile debug|release|shipped] [WORDS]";
+
+fn main() -> ExitCode {
+    // The matrix starts this program again for each of its cells.
+    if let Some(cell) = reslot_tests::matrix::run_if_cell() {
+        return cell;
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match &arguments[..] {
+        [] => Some(storm::run(30)),
+        ["unload", rest @ ..] => unload::run(rest),
+        [seconds] => seconds.parse().ok().map(storm::run),
+        _ => None,
+    };
+    done.unwrap_or_else(|| {
+        eprintln!("{USAGE}");
+        ExitCode::from(2)
+    })
+}
