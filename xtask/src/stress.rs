@@ -1,4 +1,4 @@
-//! `cargo xtask stress [SECONDS]`: reloads under load for as long as asked, and a count of what was left behind.
+//! `cargo xtask stress [SECONDS | --reloads N]`: reloads under load for as long as asked, and a count of what was left behind.
 //! `cargo xtask stress unload`: what becomes of a plugin's code, tried for each cell of the table in docs/unloading.md.
 
 use std::ffi::OsString;
@@ -9,8 +9,11 @@ use crate::example;
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
-    /// How long
+    /// How long; 30 if nothing is said
     seconds: Option<u64>,
+    /// How many reloads, however long they take
+    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1_000..))]
+    reloads: Option<u64>,
     /// Handed to the program
     #[arg(last = true)]
     rest: Vec<OsString>,
@@ -34,7 +37,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut command = example::cargo_on_demo("run");
     command.args(["--release", "--bin", "stress", "--"]);
     match arguments.what {
-        None => command.args(arguments.seconds.map(|seconds| seconds.to_string())),
+        None => command
+            .args(arguments.seconds.map(|seconds| seconds.to_string()))
+            .args(arguments.reloads.map(|reloads| format!("--reloads={reloads}"))),
         Some(What::Unload { profile, words }) => command
             .arg("unload")
             .args(profile.iter().flat_map(|profile| ["--profile", profile]))

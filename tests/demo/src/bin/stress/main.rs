@@ -1,4 +1,4 @@
-//! `cargo xtask stress [SECONDS]` and `cargo xtask stress unload [--profile PROFILE] [WORDS]`: the storm of reloads, and the matrix
+//! `cargo xtask stress [SECONDS | --reloads N]` and `cargo xtask stress unload [--profile PROFILE] [WORDS]`: the storm of reloads, and the matrix
 //! of what is unloaded. Each has a file of its own; this one only dispatches.
 #![forbid(unsafe_code)]
 
@@ -6,9 +6,9 @@ mod storm;
 mod unload;
 
 use std::process::ExitCode;
+use storm::Length;
 
-const USAGE: &str =
-    "usage: cargo xtask stress [SECONDS]\n       cargo xtask stress unload [--profile debug|release|shipped] [WORDS]";
+const USAGE: &str = "usage: cargo xtask stress [SECONDS | --reloads N]\n       cargo xtask stress unload [--profile debug|release|shipped] [WORDS]";
 
 fn main() -> ExitCode {
     // The matrix starts this program again for each of its cells.
@@ -18,9 +18,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match &arguments[..] {
-        [] => Some(storm::run(30)),
+        [] => Some(storm::run(Length::Seconds(30))),
         ["unload", rest @ ..] => unload::run(rest),
-        [seconds] => seconds.parse().ok().map(storm::run),
+        [length] => match length.strip_prefix("--reloads=") {
+            Some(reloads) => reloads.parse().ok().map(Length::Reloads).map(storm::run),
+            None => length.parse().ok().map(Length::Seconds).map(storm::run),
+        },
         _ => None,
     };
     done.unwrap_or_else(|| {

@@ -5,9 +5,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// When it is enough.
+#[derive(Clone, Copy)]
+pub enum Length {
+    /// So many seconds, after the warm-up.
+    Seconds(u64),
+    /// So many reloads, the warm-up included.
+    Reloads(u64),
+}
+
 /// Exit status 0 only if nothing failed and nothing grew.
-pub fn run(seconds: u64) -> ExitCode {
-    println!("reloading three plugins without pause for {seconds} s, under calls from three threads");
+pub fn run(length: Length) -> ExitCode {
+    let words = match length {
+        Length::Seconds(seconds) => format!("for {seconds} s, after 1,000 reloads to warm up"),
+        Length::Reloads(reloads) => format!("{reloads} times"),
+    };
+    println!("reloading three plugins without pause {words}, under calls from three threads");
     // The fixtures may have to be built first: the time begins with the first question.
     let mut begun = None;
     let mut told = Instant::now();
@@ -18,7 +31,10 @@ pub fn run(seconds: u64) -> ExitCode {
             // The plugins print, and what they print goes nowhere, as would this by the same way.
             eprintln!("  {reloads} reloads so far");
         }
-        begun.elapsed() >= Duration::from_secs(seconds)
+        match length {
+            Length::Seconds(seconds) => begun.elapsed() >= Duration::from_secs(seconds),
+            Length::Reloads(most) => reloads >= most,
+        }
     });
     println!(
         "{} reloads and {} calls in {:.1} s; {} threads came, called and ended\n",
@@ -27,7 +43,7 @@ pub fn run(seconds: u64) -> ExitCode {
         report.took.as_secs_f64(),
         report.short_lived_threads
     );
-    println!("{:<24} {:>10} {:>10}", "the process holds", "before", "after");
+    println!("{:<24} {:>10} {:>10}", "the process holds", "warmed up", "at the end");
     let (before, after) = (&report.before, &report.after);
     for (what, before, after) in [
         ("mappings", before.mappings, after.mappings),
