@@ -266,7 +266,7 @@ pub struct Record {
 }
 
 /// How many events are kept for those who read late.
-const KEPT: usize = 8192;
+const KEPT: usize = 4096;
 
 /// The host's history, written from any thread. Cheap to clone.
 #[derive(Clone)]
@@ -346,7 +346,7 @@ impl Log {
 
 /// A stream of the host's events, from the oldest that is still kept. Made by [`Host::events`](crate::Host::events).
 ///
-/// Each stream sees every event once, in order. The host keeps the last 8,192; a stream that falls further behind gets one
+/// Each stream sees every event once, in order. The host keeps the last 4,096; a stream that falls further behind gets one
 /// [`Event::Lagged`] in place of those it missed.
 pub struct Events {
     log: Log,
