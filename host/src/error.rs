@@ -46,7 +46,7 @@ pub enum Cause {
     /// The host itself failed while it loaded the file.
     #[error("the host panicked while it loaded the file")]
     Bug,
-    /// The slot has as many quarantined images as it may have.
+    /// The slot has as many images that cannot go as it may have.
     #[error("{}", QuarantineWords(.quarantined, *.cap))]
     QuarantineFull {
         /// The generations, each with what keeps it.
@@ -125,7 +125,8 @@ impl Cause {
             }
             Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",
             Self::QuarantineFull { .. } => {
-                "end what keeps them, and this file is taken up by itself; or raise the host's quarantine_cap"
+                "end what keeps them, and this file is taken up by itself; those whose static constructors keep them go with the process \
+                 only; or raise the host's quarantine_cap"
             }
             Self::Busy(_) => "let calls return, or raise the host's drain_deadline; the artifact can be published again",
         }

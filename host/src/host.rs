@@ -6,7 +6,7 @@ mod inner;
 
 pub use builder::HostBuilder;
 pub use holders::{Condition, Held, Holder};
-pub(crate) use inner::Inner;
+pub(crate) use inner::{Inner, call_attention};
 
 use crate::{
     error::{Refusal, SlotError},
@@ -183,7 +183,7 @@ impl Host {
             usize::from(state.current.is_some()) + usize::from(state.staged.is_some())
         });
         let serving = serving.sum();
-        self.inner.tally.wait_for(serving, Instant::now() + timeout)
+        self.inner.tally.wait_for(serving, after(timeout))
     }
 
     fn known(&self, name: &str) -> Result<Arc<SlotRecord>, SlotError> {
@@ -212,6 +212,15 @@ impl Host {
     }
 }
 
+/// The moment so long after now. What is longer than a century is a century: "for ever" is a usual thing to ask for, and no
+/// moment.
+pub(crate) fn after(duration: Duration) -> Instant {
+    Instant::now() + duration.min(LONGEST)
+}
+
+/// See [`after`].
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 impl Drop for Host {
     fn drop(&mut self) {
         self.watch = None;
@@ -220,7 +229,7 @@ impl Drop for Host {
             let _ = reload.join();
         }
         let let_go = self.inner.let_go();
-        let deadline = Instant::now() + self.inner.drain_deadline;
+        let deadline = after(self.inner.drain_deadline);
         self.inner.tally.wait_for(self.inner.claimed(), deadline);
         self.inner.name_holders(&let_go);
         let _ = self.inner.reaper.send(ReaperMessage::End);

@@ -6,7 +6,7 @@ use reslot_plugin_api::{
     __private::{ContextAbi, RResult, RString},
     Backtrace,
 };
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 /// Why a hook of a plugin refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,42 +129,40 @@ impl Instance {
     pub(crate) fn start(&mut self) -> Result<(), HookError> {
         if !self.started {
             // SAFETY: the instance is live and, by `&mut`, nobody else's.
-            hook(&self.image, unsafe {
-                self.image.root().start()(self.data, self.context(Duration::ZERO))
-            })?;
+            hook(&self.image, unsafe { self.image.root().start()(self.data, self.context()) })?;
             self.started = true;
         }
         Ok(())
     }
 
-    /// Stops it, if it was started, and drops it. What is left is the image. `patience` is for its threads.
-    pub(crate) fn end(self, patience: Duration) -> (Box<Image>, Ended) {
-        let stop = match self.started {
-            // SAFETY: the instance is live, and the last call has come back: this takes it by value.
-            true => hook(&self.image, unsafe {
-                self.image.root().stop()(self.data, self.context(patience))
-            }),
+    /// Stops it, if it was started, and asks its threads to end. The last call has come back: the caller is its only holder.
+    pub(crate) fn stop(&mut self) -> Result<(), HookError> {
+        match self.started {
+            // SAFETY: the instance is live and, by `&mut`, nobody else's.
+            true => hook(&self.image, unsafe { self.image.root().stop()(self.data, self.context()) }),
             false => Ok(()),
-        };
-        // SAFETY: as above, and the data is never used again.
-        let destroy = hook(&self.image, unsafe { self.image.root().destroy()(self.data) });
-        self.image.root().shutdown()();
-        (self.image, Ended { stop, destroy })
+        }
     }
 
-    fn context(&self, patience: Duration) -> ContextAbi<'_> {
+    /// The names of its threads of `Context::spawn` that have not ended, after they were asked to; empty if none is left.
+    pub(crate) fn workers(&self) -> String {
+        self.image.root().end_workers()().into()
+    }
+
+    /// Drops it. What is left is the image.
+    pub(crate) fn destroy(self) -> (Box<Image>, Result<(), HookError>) {
+        // SAFETY: the instance is live; this takes it by value, so nothing is called on it again.
+        let destroyed = hook(&self.image, unsafe { self.image.root().destroy()(self.data) });
+        self.image.root().shutdown()();
+        (self.image, destroyed)
+    }
+
+    fn context(&self) -> ContextAbi<'_> {
         ContextAbi {
-            patience_ms: patience.as_millis() as u64,
             slot: (&*self.slot).into(),
             generation: self.generation,
         }
     }
-}
-
-/// How an instance's last hooks ended. An error is told and changes nothing: the instance is gone.
-pub(crate) struct Ended {
-    pub(crate) stop: Result<(), HookError>,
-    pub(crate) destroy: Result<(), HookError>,
 }
 
 /// Copies a hook's answer out of the image. An empty text is the sign of a contained panic, whose words the image's panic

@@ -41,8 +41,8 @@ pub(crate) enum ReloadMessage {
         path: PathBuf,
         answer: Sender<Result<LoadOutcome, Refusal>>,
     },
-    /// A file that was refused for want of room may be tried again.
-    Deferred(PathBuf),
+    /// What was refused last for want of room in this slot may be tried again, if nothing has come since.
+    Deferred(Arc<str>),
     /// A claim was dropped while a candidate waited for it.
     Settle(Arc<SlotRecord>),
     /// An image waits for thread-locals that its code has left on this thread.
@@ -113,7 +113,11 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 // sender is dropped, and `Host::load` says that.
                 survive(|| drop(answer.send(load(host, &path))));
             }
-            Ok(ReloadMessage::Deferred(path)) => survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT)),
+            Ok(ReloadMessage::Deferred(slot)) => {
+                if let Some(path) = host.take_deferred(&slot) {
+                    survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT));
+                }
+            }
             Ok(ReloadMessage::Settle(slot)) => survive(|| hand_over::settle(host, &slot)),
             // `create`, `migrate` and `start` run here.
             Ok(ReloadMessage::Attention) => safe_point(),
@@ -135,10 +139,12 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
     }
 }
 
-/// A panic here is a bug of ours. It must cost the one reload, not all that are to come.
+/// A panic here is a bug of ours. It must cost the one reload or the one unloading, not all that are to come.
 fn survive(body: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
-        tracing::error!("a reload panicked; this is a bug in Reslot, please report it with the panic's message");
+        tracing::error!(
+            "a reload or an unloading panicked; this is a bug in Reslot, please report it with the panic's message"
+        );
     }
 }
 

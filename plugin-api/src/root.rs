@@ -15,7 +15,7 @@ use abi_stable::{
     std_types::{ROption, RResult, RSlice, RStr, RString, RVec},
     type_layout::TypeLayout,
 };
-use std::{marker::PhantomData, time::Duration};
+use std::marker::PhantomData;
 
 /// The symbol under which an artifact exports its [`Header`].
 pub const ROOT_SYMBOL: &str = "reslot_root";
@@ -72,6 +72,8 @@ pub struct Root {
     pub snapshot: unsafe extern "C" fn(instance: *const ()) -> RResult<ROption<RVec<u8>>, RString>,
     /// Replaces the instance's value by a decoded state.
     pub restore: unsafe extern "C" fn(instance: *mut (), state: RSlice<'_, u8>) -> RResult<(), RString>,
+    /// Asks the threads of `Context::spawn` to end, and answers the names of those that have not, with commas between them.
+    pub end_workers: extern "C" fn() -> RString,
     /// Drops the instance.
     pub destroy: unsafe extern "C" fn(instance: *mut ()) -> RResult<(), RString>,
     /// Flushes what the image has buffered; the last call into the plugin's code.
@@ -101,8 +103,6 @@ pub struct ContextAbi<'a> {
     pub slot: RStr<'a>,
     /// The generation's number.
     pub generation: u64,
-    /// How long `stop` may wait for the plugin's threads.
-    pub patience_ms: u64,
 }
 
 /// A panic inside an image, told by its hook while the stack still stands.
@@ -171,6 +171,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         stop: Self::stop,
         snapshot: Self::snapshot,
         restore: Self::restore,
+        end_workers: Self::end_workers,
         destroy: Self::destroy,
         shutdown: Self::shutdown,
         live_bytes: Self::live_bytes,
@@ -203,14 +204,11 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     unsafe extern "C" fn stop(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
-        workers::ask_to_end();
-        // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-        let stopped = guarded(|| unsafe { &mut *instance.cast::<T>() }.stop(&context.into()));
-        let ended = guarded(|| workers::wait_for_end(Duration::from_millis(context.patience_ms)));
-        match stopped {
-            RResult::ROk(()) => ended,
-            error => error,
-        }
+        guarded(|| {
+            workers::ask_to_end();
+            // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
+            unsafe { &mut *instance.cast::<T>() }.stop(&context.into())
+        })
     }
 
     unsafe extern "C" fn snapshot(instance: *const ()) -> RResult<ROption<RVec<u8>>, RString> {
@@ -225,12 +223,16 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
 
     unsafe extern "C" fn destroy(instance: *mut ()) -> RResult<(), RString> {
         guarded(|| {
-            // One whose `start` failed is not stopped, but may have started threads.
-            workers::ask_to_end();
             // SAFETY: the host passes what `create` answered, once, after the last call.
             drop(unsafe { Box::from_raw(instance.cast::<T>()) });
             Ok(())
         })
+    }
+
+    extern "C" fn end_workers() -> RString {
+        let mut names = RString::new();
+        crate::interface::contain(|| names = workers::ask_to_end().into());
+        names
     }
 
     extern "C" fn shutdown() {

@@ -1,5 +1,5 @@
-//! Threads that a plugin starts with `Context::spawn`: asked to end when the plugin is stopped, and waited for. The statics here
-//! are the image's own, and an image has one instance. Threads that a plugin makes by other ways are not known here; the host
+//! Threads that a plugin starts with `Context::spawn`: asked to end when the plugin is stopped. The statics here are the image's
+//! own, and an image has one instance. The host waits for them, without blocking anything else. Threads that a plugin makes by other ways are not known here; the host
 //! finds those through the replaced `pthread_create`.
 
 use crate::plugin::{Context, PluginError};
@@ -64,12 +64,12 @@ impl Stopping {
 }
 
 impl Context<'_> {
-    /// Starts a thread that lives no longer than the plugin: it is asked to end before the plugin's `stop` is called, and
-    /// waited for after it, so it need not be kept or joined. `name` is what reports call it; the kernel keeps the first 15
+    /// Starts a thread that lives no longer than the plugin: it is asked to end before the plugin's `stop` is called, and waited
+    /// for between `stop` and the drop of the instance, so it need not be kept or joined. `name` is what reports call it; the kernel keeps the first 15
     /// bytes.
     ///
-    /// A thread that does not end within the host's drain deadline is named in the report, and keeps its image mapped until it
-    /// does.
+    /// A thread that does not end within the host's drain deadline is named in the report; the instance is dropped all the same,
+    /// and the image stays mapped until the thread has ended.
     ///
     /// # Errors
     /// If the system gives no thread, the name has a zero byte in it, or the plugin is being stopped.
@@ -130,30 +130,11 @@ impl Workers {
     }
 }
 
-/// Asks the workers to end.
-pub(crate) fn ask_to_end() {
-    WORKERS.lock().stopping = true;
-    WORKERS.changed.notify_all();
-}
-
-/// Waits for the workers, at most so long.
-///
-/// # Errors
-/// The names of those that still run.
-pub(crate) fn wait_for_end(most: Duration) -> Result<(), PluginError> {
-    let deadline = Instant::now().checked_add(most);
+/// Asks the workers to end, and answers the names of those that have not.
+pub(crate) fn ask_to_end() -> String {
     let mut state = WORKERS.lock();
-    while !state.running.is_empty() {
-        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_zero() {
-            let names: Vec<_> = state.running.iter().map(|(_, name)| format!("{name:?}")).collect();
-            return Err(format!(
-                "its thread(s) {} did not end within {most:?} after they were asked to",
-                names.join(", ")
-            )
-            .into());
-        }
-        state = WORKERS.wait(state, left);
-    }
-    Ok(())
+    state.stopping = true;
+    WORKERS.changed.notify_all();
+    let names: Vec<_> = state.running.iter().map(|(_, name)| format!("{name:?}")).collect();
+    names.join(", ")
 }

@@ -1,10 +1,10 @@
 //! Images that cannot be unmapped: counted, capped, tried again when their reason goes away, never forced.
 
-use crate::support::{assert_nothing_left, start_lingering, wait_for, wait_for_retired, wait_for_swapped};
+use crate::support::{Gate, assert_nothing_left, start_lingering, wait_for, wait_for_retired, wait_for_swapped, wait_until};
 use fixture_interfaces::Probe;
-use reslot::{Cause, Event, Host, Outcome, QuarantineReason, Step, mapped_copies};
+use reslot::{Cause, Condition, Event, Host, Outcome, QuarantineReason, Step, mapped_copies};
 use reslot_tests::{Fixture, Folder};
-use std::{os::unix::net::UnixStream, time::Duration};
+use std::{os::unix::net::UnixStream, sync::mpsc, thread, time::Duration};
 
 /// A host that soon gives up waiting, with `images` of the plugin quarantined for a thread that ends with its socket.
 fn with_quarantined(folder: &Folder, images: u64) -> (Host, Vec<UnixStream>) {
@@ -69,6 +69,61 @@ fn over_the_cap_reloads_are_refused_and_the_last_is_taken_up_when_there_is_room(
         matches!(event, Event::Released { generation: 2, .. }).then_some(())
     });
     assert_nothing_left(&host, 1);
+}
+
+#[test]
+fn cap_counts_those_that_are_still_waited_for() {
+    let (folder, lingering) = (Folder::new(), Fixture::build("fx-lingering"));
+    let host = Host::builder().quarantine_cap(2).build().unwrap();
+    let mut sockets = Vec::new();
+    for stamp in 1..=3 {
+        host.load(folder.publish("a.so", &lingering.stamped(stamp))).unwrap();
+        sockets.push(start_lingering(&host, &folder));
+    }
+    // Two are ending, none is quarantined yet.
+    let ending = || {
+        host.who_holds("probe")
+            .iter()
+            .filter(|held| held.condition == Condition::Ending)
+            .count()
+    };
+    wait_until(|| ending() == 2, "the ends of two generations");
+    let refusal = host.load(folder.publish("a.so", &lingering.stamped(4))).unwrap_err();
+    assert!(matches!(&*refusal.cause, Cause::QuarantineFull { .. }), "{refusal}");
+    drop(sockets);
+}
+
+#[test]
+fn file_that_waits_for_room_does_not_replace_a_newer_one() {
+    let (folder, elsewhere) = (Folder::new(), Folder::new());
+    let (host, mut sockets) = with_quarantined(&folder, 2);
+    let mut events = host.events();
+    let (probe, waits) = (Fixture::build("fx-probe"), Fixture::build("fx-waits"));
+    let older = elsewhere.publish("older.so", &probe.stamped(8));
+    let newer = elsewhere.publish("newer.so", &probe.stamped(9));
+    let counter = elsewhere.publish("counter.so", &waits.stamped(904));
+    let refusal = host.load(&older).unwrap_err();
+    assert!(matches!(&*refusal.cause, Cause::QuarantineFull { .. }), "{refusal}");
+    let gate = Gate::new("start-904");
+    thread::scope(|scope| {
+        // The host is busy with another slot when the newer build comes, and when there is room.
+        scope.spawn(|| host.load(&counter).unwrap());
+        gate.wait_until_reached();
+        let (asks, asked) = mpsc::channel();
+        let (host, newer) = (&host, &newer);
+        scope.spawn(move || {
+            asks.send(()).unwrap();
+            host.load(newer).unwrap();
+        });
+        asked.recv().unwrap();
+        drop(sockets.remove(0));
+        wait_for(&mut events, |event| matches!(event, Event::Released { .. }).then_some(()));
+        gate.open();
+    });
+    // When this is answered, so is all that was queued before.
+    host.load(&newer).unwrap();
+    assert_eq!(host.slot::<dyn Probe>("probe").unwrap().load().stamp().unwrap(), 9);
+    drop(sockets);
 }
 
 #[test]

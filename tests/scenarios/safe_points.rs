@@ -283,6 +283,22 @@ fn thread_that_comes_to_none_is_named_and_skipped() {
 }
 
 #[test]
+fn deadlines_may_be_for_ever() {
+    let folder = Folder::new();
+    let host = Host::builder()
+        .drain_deadline(Duration::MAX)
+        .thread_local_deadline(Duration::MAX)
+        .build()
+        .unwrap();
+    let scene = Scene { folder, host };
+    scene.reload(1);
+    scene.slot().load().act(Deed::ThreadLocal).unwrap();
+    scene.reload(2);
+    assert!(scene.host.wait_until_retired(Duration::MAX));
+    assert_dropped(&scene.left(), 1);
+}
+
+#[test]
 fn image_that_is_called_again_keeps_its_thread_locals() {
     let scene = Scene::new(LONG);
     let (slot, mut reader) = (scene.slot(), scene.host.reader());

@@ -50,6 +50,27 @@ fn worker_that_does_not_end_in_time_is_named_and_keeps_its_image_until_it_does()
 }
 
 #[test]
+fn worker_that_takes_its_time_delays_no_other_plugin() {
+    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let mut events = host.events();
+    let gate = Gate::new("workers");
+    load(&host, &folder, 100).unwrap();
+    load(&host, &folder, 1).unwrap();
+    gate.wait_until_reached();
+    let counter = Fixture::build("fx-counter");
+    for stamp in 1..=2 {
+        host.load(folder.publish("b.so", &counter.stamped(stamp))).unwrap();
+    }
+    // While the first plugin's worker waits at the gate.
+    wait_for_unmapped(&mut events, "counter", 1);
+    assert_eq!(host.images().mapped, 3);
+    gate.open();
+    let report = wait_for_unmapped(&mut events, "probe", 1);
+    assert_eq!(report.stop_error, None);
+    assert_nothing_left(&host, 2);
+}
+
+#[test]
 fn workers_of_a_candidate_that_refuses_to_start_end_with_it() {
     let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
     let mut events = host.events();

@@ -7,7 +7,7 @@ use reslot::{Claim, Event, Events, Host, LoadOutcome, Outcome, Slot, mapped_copi
 use std::{
     fmt::Display,
     sync::{
-        Mutex,
+        Mutex, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -63,6 +63,9 @@ struct Tally {
     added: AtomicU64,
     threads: AtomicU64,
     faults: Mutex<Vec<String>>,
+    /// Held by threads that come and go, so that none of them is reading debug information, which takes megabytes for a moment,
+    /// when somebody looks at the process.
+    busy: RwLock<()>,
 }
 
 impl Tally {
@@ -131,6 +134,7 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
             if !host.wait_until_retired(PATIENCE) {
                 tally.fault(format!("images stay: {:?}", host.images()));
             }
+            let _quiet = tally.busy.write().expect("nobody panics with it");
             Footprint::trimmed()
         };
         let before = go_on_to(&mut |n| n >= WARM_UP);
@@ -197,6 +201,7 @@ fn read(host: &Host, probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, 
 /// Threads that end, one after the other, each of which leaves thread-locals behind.
 fn come_and_go(probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, tally: &Tally) {
     while tally.going() {
+        let _busy = tally.busy.read().expect("nobody panics with it");
         let body = || {
             for deed in DEEDS {
                 tally.count(probe.load().act(deed));

@@ -1,6 +1,6 @@
 //! How a host is built and started: its options, its threads, the first look at the folder.
 
-use super::{Host, Inner};
+use super::{Host, Inner, LONGEST};
 use crate::{
     error::BuildError,
     event::Log,
@@ -91,7 +91,7 @@ impl HostBuilder {
     /// before the candidate is refused. Default: 5 s.
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
-        self.drain_deadline = deadline;
+        self.drain_deadline = deadline.min(LONGEST);
         self
     }
 
@@ -100,7 +100,7 @@ impl HostBuilder {
     /// 250 ms.
     #[must_use]
     pub fn thread_local_deadline(mut self, deadline: Duration) -> Self {
-        self.thread_local_deadline = deadline;
+        self.thread_local_deadline = deadline.min(LONGEST);
         self
     }
 
@@ -151,6 +151,7 @@ impl HostBuilder {
             reload: reload_sender.clone(),
             reaper: reaper_sender,
         });
+        inner.enlist();
         let deadlines = Deadlines {
             drain: self.drain_deadline,
             threads: self.drain_deadline,

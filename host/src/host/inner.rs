@@ -23,6 +23,16 @@ use std::{
 /// How many refused contents are remembered.
 const REFUSED_KEPT: usize = 64;
 
+/// The hosts of this process. A thread may have thread-locals of one's plugins, and come to safe points by another only.
+static HOSTS: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+
+/// Asks the threads that any host knows to come to a safe point.
+pub(crate) fn call_attention() {
+    // Not under the lock: whoever drops the last `Arc` of a host ends generations.
+    let hosts: Vec<_> = HOSTS.lock().iter().filter_map(Weak::upgrade).collect();
+    hosts.iter().for_each(|host| host.call_attention());
+}
+
 /// What the host's parts share.
 pub(crate) struct Inner {
     pub(crate) view: Arc<ArcSwap<View>>,
@@ -124,14 +134,23 @@ impl Inner {
         refused.push_back((hash, refusal));
     }
 
-    /// Asks every thread that has a reader or a claim to come to a safe point.
-    pub(crate) fn call_attention(&self) {
+    /// Counts this host among those that threads are called by.
+    pub(super) fn enlist(self: &Arc<Self>) {
+        let mut hosts = HOSTS.lock();
+        hosts.retain(|known| known.strong_count() > 0);
+        hosts.push(Arc::downgrade(self));
+    }
+
+    /// Asks every thread that has a reader or a claim, or waits for something of this host, to come to a safe point.
+    fn call_attention(&self) {
         self.look_number.fetch_add(1, Ordering::Release);
         for record in self.slots.read().iter() {
             record.attention.store(true, Ordering::Release);
         }
         // Without a reload thread the host is going.
         let _ = self.reload.send(ReloadMessage::Attention);
+        self.log.wake();
+        self.tally.wake();
     }
 
     /// Has the reaper name the holders of a replaced generation, if it is held for too long.
@@ -148,13 +167,17 @@ impl Inner {
         self.deferred.lock().insert(slot.clone(), path.to_owned());
     }
 
-    /// The slot has one image less: what was refused for that reason is taken up.
-    pub(crate) fn take_deferred(&self, slot: &str) {
-        let deferred = self.deferred.lock().remove(slot);
-        if let Some(path) = deferred {
+    /// The slot has one image less: what was refused for that reason is tried again, in its turn.
+    pub(crate) fn retry_deferred(&self, slot: &Arc<str>) {
+        if self.deferred.lock().contains_key(slot) {
             // Without a reload thread the host is gone.
-            let _ = self.reload.send(ReloadMessage::Deferred(path));
+            let _ = self.reload.send(ReloadMessage::Deferred(slot.clone()));
         }
+    }
+
+    /// The file that is to be tried again; none any more once something newer has come.
+    pub(crate) fn take_deferred(&self, slot: &str) -> Option<PathBuf> {
+        self.deferred.lock().remove(slot)
     }
 
     /// Has the reload thread place what was staged for a claim that is gone.

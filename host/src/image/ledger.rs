@@ -52,6 +52,8 @@ pub(crate) struct Ledger {
 
 #[derive(Default)]
 struct State {
+    /// The end of each of its threads is told.
+    watched: bool,
     /// The instance is gone, and no code of the image will be called again but for destructors and on its own threads.
     ending: bool,
     closed: bool,
@@ -72,6 +74,24 @@ impl State {
         self.threads.is_empty() && self.running == 0
     }
 
+    /// Forgets a thread that has nothing left.
+    fn tidy(&mut self, thread: u64) {
+        if self.entries.get(&thread).is_some_and(Entries::is_empty) {
+            self.entries.remove(&thread);
+        }
+    }
+
+    /// How many destructors a thread has to run: a value whose key has none is none.
+    fn pending(&self, entries: &Entries) -> usize {
+        let with_destructor = |key: &&u32| self.keys.get(*key).is_some_and(Option::is_some);
+        entries.destructors.len() + entries.values.keys().filter(with_destructor).count()
+    }
+
+    /// Whether a thread has any to run.
+    fn has_pending(&self) -> bool {
+        self.entries.values().any(|entries| self.pending(entries) > 0)
+    }
+
     fn entries_of(&mut self, thread: u64) -> &mut Entries {
         self.entries.entry(thread).or_insert_with(|| Entries {
             tid: kernel_number(),
@@ -86,6 +106,12 @@ struct Entries {
     tid: i32,
     destructors: Vec<(Destructor, Pointer)>,
     values: HashMap<u32, Pointer>,
+}
+
+impl Entries {
+    fn is_empty(&self) -> bool {
+        self.destructors.is_empty() && self.values.is_empty()
+    }
 }
 
 /// A thread that the image started.
@@ -164,6 +190,7 @@ impl Ledger {
         for entries in state.entries.values_mut() {
             entries.values.remove(&key);
         }
+        state.entries.retain(|_, entries| !entries.is_empty());
         state.keys.remove(&key).is_some()
     }
 
@@ -178,6 +205,7 @@ impl Ledger {
         let entries = state.entries_of(thread);
         if value.is_null() {
             entries.values.remove(&key);
+            state.tidy(thread);
         } else {
             entries.values.insert(key, Pointer(value));
         }
@@ -211,12 +239,12 @@ impl Ledger {
     }
 
     pub(super) fn thread_ended(&self, thread: u64) {
-        let ending = {
+        let watched = {
             let mut state = self.state.lock();
             state.threads.remove(&thread);
-            state.ending
+            state.watched
         };
-        if ending {
+        if watched {
             (self.when_less)();
         }
     }
@@ -275,7 +303,8 @@ impl Ledger {
                 continue;
             }
             if entries.values.is_empty() || rounds == KEY_ROUNDS {
-                state.entries.remove(&thread);
+                let given_up = state.entries.remove(&thread);
+                state.destructors_skipped += given_up.map_or(0, |entries| state.pending(&entries) as u64);
                 break;
             }
             rounds += 1;
@@ -297,19 +326,24 @@ impl Ledger {
             }
         }
         state.running -= 1;
-        let ending = state.ending;
+        let watched = state.watched;
         drop(state);
-        if ending {
+        if watched {
             (self.when_less)();
         }
+    }
+
+    /// From here on `when_less` is told.
+    pub(crate) fn watch(&self) {
+        self.state.lock().watched = true;
     }
 
     /// The instance is gone: from here on threads run their destructors at their safe points, this one right now.
     pub(crate) fn end(&self) {
         self.run_destructors(ThisThread::number());
         let mut state = self.state.lock();
-        state.ending = true;
-        if !state.entries.is_empty() {
+        (state.watched, state.ending) = (true, true);
+        if state.has_pending() {
             thread::one_more_ended();
         }
     }
@@ -321,10 +355,10 @@ impl Ledger {
     /// What keeps the image, leaving callers aside.
     pub(crate) fn holding(&self) -> Holding {
         let state = self.state.lock();
-        match (state.is_quiet(), state.entries.is_empty()) {
+        match (state.is_quiet(), state.has_pending()) {
             (false, _) => Holding::Threads,
-            (true, false) => Holding::Values,
-            (true, true) => Holding::Nothing,
+            (true, true) => Holding::Values,
+            (true, false) => Holding::Nothing,
         }
     }
 
@@ -347,7 +381,10 @@ impl Ledger {
         let tids: Vec<_> = {
             let state = self.state.lock();
             let own = |number: u64| state.threads.values().any(|thread| thread.number == Some(number));
-            let others = state.entries.iter().filter(|(number, _)| !own(**number));
+            let others = state
+                .entries
+                .iter()
+                .filter(|(number, entries)| !own(**number) && state.pending(entries) > 0);
             others.map(|(_, entries)| entries.tid).collect()
         };
         tids.into_iter().map(|tid| thread_name(Some(tid))).collect()
@@ -360,11 +397,9 @@ impl Ledger {
             return None;
         }
         state.closed = true;
-        let left = std::mem::take(&mut state.entries);
-        let skipped: usize = left
-            .values()
-            .map(|entries| entries.destructors.len() + entries.values.len())
-            .sum();
+        let left: Vec<_> = std::mem::take(&mut state.entries).into_values().collect();
+        let left: Vec<_> = left.iter().map(|entries| (entries.tid, state.pending(entries))).collect();
+        let skipped: usize = left.iter().map(|(_, pending)| pending).sum();
         let closed = Closed {
             destructors_run: state.destructors_run,
             destructors_skipped: state.destructors_skipped + skipped as u64,
@@ -372,7 +407,8 @@ impl Ledger {
             file_bytes_left: state.mappings.values().sum(),
         };
         drop(state);
-        let skipped_of = left.values().map(|entries| thread_name(Some(entries.tid))).collect();
+        let those = left.iter().filter(|(_, pending)| *pending > 0);
+        let skipped_of = those.map(|(tid, _)| thread_name(Some(*tid))).collect();
         Some(Closed { skipped_of, ..closed })
     }
 }

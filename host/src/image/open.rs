@@ -9,6 +9,7 @@ use super::{
     services,
     stage::StagedFile,
     symbols::Registered,
+    unload::UnloadReport,
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, StableAbi};
@@ -20,7 +21,8 @@ use std::{
     sync::Arc,
 };
 
-/// Why a linted copy could not become an image. In each case it was closed again.
+/// Why a linted copy could not become an image. What the loader has mapped stays mapped then, and is counted as quarantined: what
+/// its static constructors have done is not known.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -57,6 +59,8 @@ pub(crate) struct Image {
     pub(super) symbols: Registered,
     /// Taken just before it is closed.
     pub(super) remains: Remains,
+    /// What is known of its end, once it was closed.
+    pub(super) report: UnloadReport,
     root: RootRef,
     /// What the artifact says of itself.
     pub(crate) manifest: Arc<Manifest>,
@@ -132,6 +136,7 @@ impl Opened {
             ledger,
             symbols,
             remains: Remains::default(),
+            report: UnloadReport::default(),
             root,
             manifest: Arc::new(manifest),
         })

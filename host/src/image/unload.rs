@@ -14,6 +14,11 @@ pub enum QuarantineReason {
     /// Its static constructors made so many keys with a destructor, or threads, before they could be told from the process's own:
     /// libc holds pointers into it for good. It was refused, and never served.
     StaticConstructors(usize),
+    /// It was mapped, and then found not to be what its file had promised; what its static constructors have done is not known. It
+    /// was refused, and never served.
+    NotVerified,
+    /// Its `stop` or its destructor has not come back, or waits behind one that has not.
+    NotStopped,
     /// The loader kept it although nothing that the host knows of holds it.
     LoaderKeepsIt(String),
 }
@@ -33,6 +38,14 @@ impl std::fmt::Display for QuarantineReason {
             Self::StaticConstructors(count) => write!(
                 f,
                 "its static constructors gave libc {count} pointer(s) into it, for good; make keys and threads in `start` instead"
+            ),
+            Self::NotVerified => write!(
+                f,
+                "it is not what its file promised, and nobody knows what its static constructors have done"
+            ),
+            Self::NotStopped => write!(
+                f,
+                "its `stop` or its drop has not come back, or waits behind one that has not"
             ),
             Self::LoaderKeepsIt(why) => write!(f, "the loader keeps it: {why}"),
         }
@@ -100,53 +113,47 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
         image.symbols.close();
         image.remains = Remains::take(&image);
         let loader = image.library.take().map(libloading::os::unix::Library::close);
-        let mut report = UnloadReport {
+        image.report = UnloadReport {
             thread_locals_run: closed.destructors_run,
             thread_locals_skipped: closed.destructors_skipped,
             skipped_of: closed.skipped_of,
             file_bytes_left: closed.file_bytes_left,
+            close: begun.elapsed(),
             ..UnloadReport::default()
         };
-        report.close = begun.elapsed();
-        let proving = Instant::now();
-        let why = match loader {
-            Some(Err(error)) => Some(error.to_string()),
-            _ if loaded::find(image.staged.path()).is_some() => Some(
-                "its entry is still in the loader's list: another image needs it, or it marked itself as never to be unloaded"
-                    .to_owned(),
-            ),
-            _ => kernel_knows(&image),
-        };
-        report.prove = proving.elapsed();
-        match why {
-            None => return Unloading::Unmapped(with_remains(report, &mut image)),
-            Some(why) => {
-                // Its code may still run, for a destructor that libc holds, and ask for its ledger.
-                std::mem::forget(image.ledger.clone());
-                return Unloading::Stays(image, QuarantineReason::LoaderKeepsIt(why));
-            }
+        if let Some(Err(error)) = loader {
+            return kept_by_loader(image, error.to_string());
         }
     }
-    // A second look at one that the loader kept.
+    // Also a later look at one that the loader has kept.
+    let proving = Instant::now();
     let why = match loaded::find(image.staged.path()) {
-        Some(_) => Some("its entry is still in the loader's list".to_owned()),
+        Some(_) => Some(
+            "its entry is still in the loader's list: another image needs it, or it marked itself as never to be unloaded"
+                .to_owned(),
+        ),
         None => kernel_knows(&image),
     };
+    image.report.prove = proving.elapsed();
     match why {
-        None => Unloading::Unmapped(with_remains(UnloadReport::default(), &mut image)),
-        Some(why) => Unloading::Stays(image, QuarantineReason::LoaderKeepsIt(why)),
+        None => Unloading::Unmapped(with_remains(&mut image)),
+        Some(why) => kept_by_loader(image, why),
     }
 }
 
+fn kept_by_loader(image: Box<Image>, why: String) -> Unloading {
+    Unloading::Stays(image, QuarantineReason::LoaderKeepsIt(why))
+}
+
 /// Frees what the image has left, now that it is proven gone, and notes it.
-fn with_remains(report: UnloadReport, image: &mut Image) -> UnloadReport {
+fn with_remains(image: &mut Image) -> UnloadReport {
     // SAFETY: called where neither the loader nor the kernel knows the image any more, and nowhere else.
     let freed = unsafe { image.remains.free() };
     UnloadReport {
         live_bytes_left: image.remains.live_bytes,
         bytes_freed: freed.bytes,
         blocks_freed: freed.blocks,
-        ..report
+        ..std::mem::take(&mut image.report)
     }
 }
 

@@ -10,11 +10,11 @@ use super::{Clock, LoadOutcome, Phase, pipeline::refusal};
 use crate::{
     error::{Cause, Hook, Refusal},
     event::{Event, ReloadReport, Step},
-    host::Inner,
+    host::{Inner, after},
     image::{compat::Difference, lint::LintError},
     slot::{Current, Generation, Mode, SlotRecord, Staged},
 };
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc};
 
 /// Puts a candidate in its place, or before its owner.
 pub(super) fn place(
@@ -118,7 +118,7 @@ fn move_on(
     let Some(old) = gated else {
         return hand_over(host, record, old, staged, false).map(|(_, report)| report);
     };
-    let deadline = Instant::now() + host.drain_deadline;
+    let deadline = after(host.drain_deadline);
     let answer = old.behind_closed_gate(deadline, || hand_over(host, record, Some(old), staged, false));
     match answer {
         Some(answer) => answer.map(|(_, report)| report),

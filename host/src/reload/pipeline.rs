@@ -63,12 +63,19 @@ pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &
     // Looked at again before it comes to serve: a caller may ask for another interface meanwhile.
     let satisfied = record.lock().check(&linted.manifest.interface);
     satisfied.map_err(|differences| refuse(None, Step::Lint, LintError::Interface(differences).into()))?;
-    let quarantined = host.tally.quarantined(&record.name);
-    if quarantined.len() >= host.quarantine_cap {
+    let full = |kept: &[(u64, QuarantineReason)]| !kept.is_empty() && kept.len() >= host.quarantine_cap;
+    let quarantined = host.tally.kept(&record.name, host.drain_deadline);
+    if full(&quarantined) {
         host.defer(&record.name, path);
+        // One of them may have gone before it could know that somebody waits for that.
+        if !full(&host.tally.kept(&record.name, host.drain_deadline)) {
+            host.retry_deferred(&record.name);
+        }
         let cap = host.quarantine_cap;
         return Err(refuse(None, Step::Open, Cause::QuarantineFull { quarantined, cap }));
     }
+    // What waited for room is older than this.
+    host.take_deferred(&record.name);
     clock.lap(Step::Lint);
     host.log.push(Event::Linted {
         slot: record.name.clone(),
@@ -86,11 +93,13 @@ pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &
 
     let ledger = ledger(host, &record.name, number);
     let image = opened.verify(linted.manifest, ledger.clone()).map_err(|error| {
-        if let OpenError::EarlyRegistrations(count) = error {
-            host.tally.opened(&record.name, number, ledger.clone());
-            let phase = Phase::Quarantined(QuarantineReason::StaticConstructors(count));
-            host.tally.enters(&record.name, number, phase);
-        }
+        // Its static constructors have run, so it stays mapped.
+        host.tally.opened(&record.name, number, ledger.clone());
+        let reason = match error {
+            OpenError::EarlyRegistrations(count) => QuarantineReason::StaticConstructors(count),
+            _ => QuarantineReason::NotVerified,
+        };
+        host.tally.enters(&record.name, number, Phase::Quarantined(reason));
         refuse(Some(number), Step::Verify, error.into())
     })?;
     host.tally.opened(&record.name, number, ledger);

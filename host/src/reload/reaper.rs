@@ -3,14 +3,17 @@
 //! their threads' safe points, is looked at again when there is less that keeps it. What cannot be closed safely is quarantined
 //! and tried again when its reason goes away.
 
-use super::tally::Phase;
+mod ending;
+
+use super::{survive, tally::Phase};
 use crate::{
-    event::{Event, Log, Outcome, RetireReport},
-    host::{Holder, Inner},
+    event::{Event, Log, Outcome},
+    host::{Holder, Inner, call_attention},
     image::{self, Holding, Image, QuarantineReason, Unloading},
-    instance::HookError,
+    instance::{HookError, Instance},
     slot::Parts,
 };
+use ending::Ending;
 use std::{
     sync::{
         Arc, Weak,
@@ -43,7 +46,17 @@ pub(crate) struct Reaper {
     tally: Arc<super::Tally>,
     limits: Deadlines,
     retired: Vec<Retired>,
+    stopping: Vec<Stopping>,
     passing: Vec<Passing>,
+}
+
+/// Closes the streams of events when the reaper ends.
+struct CloseLog(Log);
+
+impl Drop for CloseLog {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// How long the reaper waits for what.
@@ -65,13 +78,22 @@ struct Retired {
     named: Vec<Holder>,
 }
 
+/// A stopped instance whose threads of `Context::spawn` are waited for.
+struct Stopping {
+    ending: Ending,
+    instance: Instance,
+    begun: Instant,
+}
+
 /// An image whose instance is gone.
 struct Passing {
     ending: Ending,
     image: Box<Image>,
     /// Since when its threads are waited for.
     begun: Instant,
-    /// Since when nothing but thread-locals keeps it.
+    /// What kept it at the last look.
+    kept_by: Holding,
+    /// Since when thread-locals of threads that live on are waited for.
     values_since: Option<Instant>,
     quarantined: Option<QuarantineReason>,
 }
@@ -84,11 +106,15 @@ impl Reaper {
             tally: host.tally.clone(),
             limits,
             retired: Vec::new(),
+            stopping: Vec::new(),
             passing: Vec::new(),
         }
     }
 
     pub(crate) fn run(mut self, messages: &Receiver<ReaperMessage>) {
+        // However this ends, those who wait for events learn that there are no more. Not earlier: the ends of generations whose
+        // holders outlived the host are told as well.
+        let _closed = CloseLog(self.log.clone());
         let mut ending = false;
         loop {
             let message = match self.next_look() {
@@ -96,23 +122,14 @@ impl Reaper {
                 Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
             };
             match message {
-                Ok(ReaperMessage::Reap(parts)) => self.reap(*parts),
-                Ok(ReaperMessage::Unload { slot, number, image }) => {
-                    self.let_pass(Ending::of_image(slot, number), image, Instant::now())
-                }
-                Ok(ReaperMessage::Retired { slot, number }) => self.retired.push(Retired {
-                    slot,
-                    number,
-                    deadline: Instant::now() + self.limits.drain,
-                    named: Vec::new(),
-                }),
-                // Whatever it is: everything that is passing is looked at below.
-                Ok(ReaperMessage::Less) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(ReaperMessage::End) => ending = true,
                 Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => survive(|| self.look_at_all()),
+                Ok(message) => survive(|| {
+                    self.take(message);
+                    self.look_at_all();
+                }),
             }
-            self.look_at_all();
-            self.name_stragglers();
             let counts = self.tally.counts();
             if ending && counts.mapped == counts.quarantined {
                 break;
@@ -122,49 +139,102 @@ impl Reaper {
         for passing in self.passing {
             std::mem::forget(passing.image);
         }
-        // Only now: the ends of generations whose holders outlived the host are told as well.
-        self.log.close();
+    }
+
+    fn take(&mut self, message: ReaperMessage) {
+        match message {
+            ReaperMessage::Reap(parts) => self.stop(*parts),
+            ReaperMessage::Unload { slot, number, image } => {
+                self.let_pass(Ending::of_image(slot, number), image, Instant::now());
+            }
+            ReaperMessage::Retired { slot, number } => self.retired.push(Retired {
+                slot,
+                number,
+                deadline: Instant::now() + self.limits.drain,
+                named: Vec::new(),
+            }),
+            // Everything is looked at after each message.
+            ReaperMessage::Less | ReaperMessage::End => {}
+        }
     }
 
     /// When something is due although nobody tells of it.
     fn next_look(&self) -> Option<Instant> {
         let unnamed = self.retired.iter().filter(|retired| retired.named.is_empty());
         let stragglers = unnamed.map(|retired| retired.deadline);
-        let passing = self.passing.iter().filter_map(|passing| match &passing.quarantined {
-            None => Some(match passing.values_since {
-                Some(since) => since + self.limits.thread_locals,
-                None => passing.begun + self.limits.threads,
-            }),
-            // The end of a thread is told.
-            Some(QuarantineReason::ThreadsRunning(_)) => passing.values_since.map(|since| since + self.limits.thread_locals),
-            Some(QuarantineReason::StaticConstructors(_)) => None,
-            Some(_) => Some(Instant::now() + LOOK_AGAIN),
-        });
-        stragglers.chain(passing).min()
+        let stopping = self.stopping.iter().map(|stopping| stopping.begun + self.limits.threads);
+        let passing = self.passing.iter().filter_map(|passing| self.due(passing));
+        stragglers.chain(stopping).chain(passing).min()
     }
 
-    /// Stops and drops the instance.
-    fn reap(&mut self, parts: Parts) {
+    fn due(&self, passing: &Passing) -> Option<Instant> {
+        match (passing.kept_by, &passing.quarantined) {
+            (Holding::Values, _) => passing.values_since.map(|since| since + self.limits.thread_locals),
+            (Holding::Threads, None) => Some(passing.begun + self.limits.threads),
+            // The end of a thread is told.
+            (Holding::Threads, Some(_)) => None,
+            (Holding::Nothing, _) => Some(Instant::now() + LOOK_AGAIN),
+        }
+    }
+
+    /// Stops an instance, whose last holder has let go. From here on its end takes its own time, and blocks no other's.
+    fn stop(&mut self, parts: Parts) {
         let Parts {
             slot,
             number,
-            instance,
+            mut instance,
             retired,
         } = parts;
         let waited = self.retired.iter().position(|waiting| waiting.is(&slot, number));
         let late_holders = waited.map_or_else(Vec::new, |at| self.retired.swap_remove(at).named);
+        self.tally.enters(&slot, number, Phase::Ending);
+        instance.image().ledger().watch();
         let begun = Instant::now();
-        let (image, ended) = instance.end(self.limits.threads);
+        let stop_error = instance.stop().err();
         let ending = Ending {
             slot,
             number,
             served: retired.is_some(),
             held: retired.map_or(Duration::ZERO, |at| begun.saturating_duration_since(at)),
             late_holders,
-            stop_error: ended.stop.err(),
-            destroy_error: ended.destroy.err(),
+            stop_error,
+            destroy_error: None,
             took: begun.elapsed(),
         };
+        self.stopping.push(Stopping { ending, instance, begun });
+    }
+
+    fn look_at_all(&mut self) {
+        for stopping in std::mem::take(&mut self.stopping) {
+            self.look_at_workers(stopping);
+        }
+        for passing in std::mem::take(&mut self.passing) {
+            self.look_at(passing);
+        }
+        self.name_stragglers();
+    }
+
+    /// Drops a stopped instance, once its threads have ended or were waited for long enough.
+    fn look_at_workers(&mut self, stopping: Stopping) {
+        let workers = stopping.instance.workers();
+        if !workers.is_empty() && Instant::now() < stopping.begun + self.limits.threads {
+            self.stopping.push(stopping);
+            return;
+        }
+        let Stopping {
+            mut ending,
+            instance,
+            begun,
+        } = stopping;
+        if !workers.is_empty() && ending.stop_error.is_none() {
+            let patience = self.limits.threads;
+            let words = format!("its thread(s) {workers} did not end within {patience:?} after they were asked to");
+            ending.stop_error = Some(HookError::Refused(words));
+        }
+        let dropping = Instant::now();
+        let (image, destroyed) = instance.destroy();
+        ending.destroy_error = destroyed.err();
+        ending.took += dropping.elapsed();
         self.let_pass(ending, image, begun);
     }
 
@@ -172,40 +242,32 @@ impl Reaper {
     fn let_pass(&mut self, ending: Ending, image: Box<Image>, begun: Instant) {
         self.tally.enters(&ending.slot, ending.number, Phase::Ending);
         image.ledger().end();
-        if image::holding(&image) != Holding::Nothing {
-            // Threads that live on are asked to come to a safe point, also if its own threads still run: later nobody would ask.
-            if let Some(host) = self.host.upgrade() {
-                host.call_attention();
-            }
-            self.log.wake();
-            self.tally.wake();
-        }
-        self.passing.push(Passing {
+        let passing = Passing {
             ending,
             image,
             begun,
+            kept_by: Holding::Nothing,
             values_since: None,
             quarantined: None,
-        });
-    }
-
-    fn look_at_all(&mut self) {
-        for passing in std::mem::take(&mut self.passing) {
-            self.look_at(passing);
-        }
+        };
+        self.look_at(passing);
     }
 
     fn look_at(&mut self, mut passing: Passing) {
         let now = Instant::now();
-        match image::holding(&passing.image) {
+        let before = std::mem::replace(&mut passing.kept_by, image::holding(&passing.image));
+        if passing.kept_by != before && passing.kept_by != Holding::Nothing {
+            // Threads that live on are asked to come to a safe point, also while the image's own threads still run.
+            call_attention();
+            self.log.wake();
+            self.tally.wake();
+        }
+        match passing.kept_by {
             Holding::Threads if passing.quarantined.is_none() && now >= passing.begun + self.limits.threads => {
                 let names = passing.image.ledger().running_threads();
                 self.quarantine(passing, QuarantineReason::ThreadsRunning(names));
             }
-            Holding::Threads => {
-                passing.values_since = None;
-                self.passing.push(passing);
-            }
+            Holding::Threads => self.passing.push(passing),
             Holding::Values if now < *passing.values_since.get_or_insert(now) + self.limits.thread_locals => {
                 self.passing.push(passing);
             }
@@ -229,13 +291,13 @@ impl Reaper {
                     },
                 });
                 if let Some(host) = self.host.upgrade() {
-                    host.take_deferred(&slot);
+                    host.retry_deferred(&slot);
                 }
             }
             Unloading::Stays(image, reason) => self.quarantine(Passing { image, ..passing }, reason),
             Unloading::Busy(image) => self.passing.push(Passing {
                 image,
-                values_since: None,
+                kept_by: Holding::Threads,
                 ..passing
             }),
         }
@@ -278,47 +340,5 @@ impl Reaper {
 impl Retired {
     fn is(&self, slot: &str, number: u64) -> bool {
         self.number == number && &*self.slot == slot
-    }
-}
-
-/// What is known of an ending generation before its image is closed.
-#[derive(Clone)]
-struct Ending {
-    slot: Arc<str>,
-    number: u64,
-    served: bool,
-    held: Duration,
-    late_holders: Vec<Holder>,
-    stop_error: Option<HookError>,
-    destroy_error: Option<HookError>,
-    took: Duration,
-}
-
-impl Ending {
-    fn of_image(slot: Arc<str>, number: u64) -> Self {
-        Self {
-            slot,
-            number,
-            served: false,
-            held: Duration::ZERO,
-            late_holders: Vec::new(),
-            stop_error: None,
-            destroy_error: None,
-            took: Duration::ZERO,
-        }
-    }
-
-    fn report(self, outcome: Outcome) -> RetireReport {
-        RetireReport {
-            slot: self.slot,
-            generation: self.number,
-            served: self.served,
-            outcome,
-            held: self.held,
-            late_holders: self.late_holders,
-            stop_error: self.stop_error,
-            destroy_error: self.destroy_error,
-            ending: self.took,
-        }
     }
 }

@@ -2,13 +2,13 @@
 //! reaper as one ends, read by those who count, wait, or ask who holds what.
 
 use crate::{
-    image::{Ledger, QuarantineReason, ended_epoch, safe_point},
+    image::{Holding, Ledger, QuarantineReason, ended_epoch, safe_point},
     slot::Generation,
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
     sync::{Arc, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// What the host's parts share about its images.
@@ -102,12 +102,22 @@ impl Tally {
         images
     }
 
-    /// The numbers of a slot's quarantined images, each with its reason.
-    pub(crate) fn quarantined(&self, slot: &str) -> Vec<(u64, QuarantineReason)> {
+    /// The numbers of those of a slot's images that nobody calls and that cannot go yet, each with its reason: the quarantined
+    /// ones, and those that are on the way there.
+    pub(crate) fn kept(&self, slot: &str, drain_deadline: Duration) -> Vec<(u64, QuarantineReason)> {
         let images = self.of_slot(slot).into_iter();
-        let reasons = images.filter_map(|image| match image.phase {
-            Phase::Quarantined(reason) => Some((image.number, reason)),
-            _ => None,
+        let reasons = images.filter_map(|image| {
+            let reason = match image.phase {
+                Phase::Quarantined(reason) => reason,
+                Phase::Ending if image.ledger.holding() == Holding::Threads => {
+                    QuarantineReason::ThreadsRunning(image.ledger.running_threads())
+                }
+                Phase::Retired if image.generation.strong_count() == 0 && image.since.elapsed() > drain_deadline => {
+                    QuarantineReason::NotStopped
+                }
+                _ => return None,
+            };
+            Some((image.number, reason))
         });
         reasons.collect()
     }

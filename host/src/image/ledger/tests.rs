@@ -51,6 +51,23 @@ fn keys_are_rounds_of_destructors_as_in_posix() {
 }
 
 #[test]
+fn what_has_no_destructor_holds_nothing_and_is_not_counted() {
+    extern "C" fn never(_: *mut c_void) {
+        unreachable!("its value was taken back");
+    }
+    let ledger = ledger();
+    let (with, without) = (ledger.create_key(Some(never)), ledger.create_key(None));
+    let value = std::ptr::without_provenance_mut(1);
+    assert!(ledger.set_value(without, value) && ledger.set_value(with, value));
+    assert_eq!(ledger.holding(), Holding::Values);
+    assert!(ledger.set_value(with, std::ptr::null_mut()));
+    assert_eq!(ledger.holding(), Holding::Nothing);
+    assert!(ledger.threads_with_values().is_empty());
+    let closed = close(&ledger);
+    assert_eq!((closed.destructors_skipped, closed.skipped_of.len()), (0, 0));
+}
+
+#[test]
 fn destructors_of_living_threads_are_skipped_and_counted() {
     extern "C" fn never(_: *mut c_void) {
         unreachable!("its image is gone");

@@ -89,10 +89,15 @@ fn run_ended(ended: u64) {
     }
     SEEN.set(ended);
     // Only images that are ending: no code of theirs is on this thread's stack, because nobody holds their instances any more,
-    // and none will be called here again.
+    // and none will be called here again. But for the image that started this thread: its code is below, and what it has here
+    // is dropped at the thread's end. (A subscriber that is told of a panic of such a thread may call the host from there.)
     let ended = THIS.try_with(|this| {
         let known: Vec<_> = this.ledgers.borrow().iter().filter_map(Weak::upgrade).collect();
-        let ended: Vec<_> = known.into_iter().filter(|ledger| ledger.is_ending()).collect();
+        let own = this.own.borrow().as_ref().map(|(ledger, _)| ledger.id());
+        let ended = known
+            .into_iter()
+            .filter(|ledger| Some(ledger.id()) != own && ledger.is_ending());
+        let ended: Vec<_> = ended.collect();
         let is_ended = |known: &Weak<Ledger>| ended.iter().any(|ledger| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ledger)));
         this.ledgers.borrow_mut().retain(|known| !is_ended(known));
         ended

@@ -1,0 +1,85 @@
+//! An embedder whose tracing subscriber calls the host. It is told of a panic on a thread that a plugin has started, on that
+//! thread, while the plugin's frames stand on its stack: that is no safe point for what this plugin has there. A test binary of
+//! its own, because a subscriber is the whole process's.
+#![forbid(unsafe_code)]
+
+use fixture_interfaces::Probe;
+use reslot::{Condition, Event, Host, Outcome};
+use reslot_tests::{Fixture, Folder};
+use std::{
+    io::Write,
+    os::unix::net::UnixListener,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+use tracing::{
+    Metadata, Subscriber,
+    span::{Attributes, Id, Record},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+static TOLD: AtomicU64 = AtomicU64::new(0);
+
+struct LooksAround;
+
+impl Subscriber for LooksAround {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("reslot")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        TOLD.fetch_add(1, Ordering::Relaxed);
+        // As `Slot::load`, `Reader::view`, `Events::try_recv` and most calls of the host do.
+        reslot::safe_point();
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn thread_of_an_ended_plugin_keeps_its_thread_locals_until_its_end() {
+    tracing::subscriber::set_global_default(LooksAround).unwrap();
+    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let mut events = host.events();
+    host.load(folder.publish("a.so", Fixture::build("fx-lingering").bytes()))
+        .unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    host.slot::<dyn Probe>("probe")
+        .unwrap()
+        .load()
+        .echo(path.to_str().unwrap())
+        .unwrap();
+    let mut socket = listener.accept().unwrap().0;
+    host.load(folder.publish("a.so", &Fixture::build("fx-probe").stamped(1)))
+        .unwrap();
+    while host.who_holds("probe")[0].condition != Condition::Ending {
+        std::thread::yield_now();
+    }
+    // The thread panics, and uses its thread-local while it unwinds.
+    socket.write_all(b"words to panic with").unwrap();
+    drop(socket);
+    let mut panicked = false;
+    loop {
+        let record = events.recv_timeout(PATIENCE).expect("it goes on");
+        match &record.event {
+            Event::ThreadPanicked { .. } => panicked = true,
+            Event::Retired(report) => {
+                assert!(matches!(report.outcome, Outcome::Unmapped(_)), "{report:?}");
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert!(panicked && TOLD.load(Ordering::Relaxed) > 2);
+}
