@@ -85,12 +85,20 @@ impl Fixture {
     /// # Panics
     /// If the fixture carries no stamp.
     pub fn stamped(&self, stamp: u64) -> Vec<u8> {
-        let mut bytes = self.bytes.clone();
+        let mut copy = self.clone();
+        copy.stamp(stamp);
+        copy.bytes
+    }
+
+    /// Puts another number into it.
+    ///
+    /// # Panics
+    /// If the fixture carries no stamp.
+    pub fn stamp(&mut self, stamp: u64) {
         assert!(!self.marks.is_empty(), "the fixture carries a stamp");
         for at in &self.marks {
-            bytes[*at..at + DIGITS].copy_from_slice(format!("{stamp:010}").as_bytes());
+            self.bytes[*at..at + DIGITS].copy_from_slice(format!("{stamp:010}").as_bytes());
         }
-        bytes
     }
 
     /// The library's file name.

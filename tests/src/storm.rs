@@ -95,13 +95,14 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
     // The plugins print.
     let _silence = Silence::of_stdout();
     let folder = Folder::new();
-    let fixtures = ["fx-probe", "fx-counter", "fx-shared-counter"].map(Fixture::build);
+    let mut fixtures = ["fx-probe", "fx-counter", "fx-shared-counter"].map(Fixture::build);
     let host = Host::builder().build().expect("the host starts");
     let mut events = host.events();
-    let reload = |n: u64| {
-        let which = (n % 3) as usize;
-        let path = folder.publish(fixtures[which].file(), &fixtures[which].stamped(n));
-        host.load(path)
+    let mut reload = |n: u64| {
+        let fixture = &mut fixtures[(n % 3) as usize];
+        // In place: the storm itself must not be what the heap has to be large for.
+        fixture.stamp(n);
+        host.load(folder.publish(fixture.file(), fixture.bytes()))
     };
     for n in 0..3 {
         reload(n).expect("the fixtures load");

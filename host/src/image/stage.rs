@@ -4,6 +4,7 @@
 //! these files stand in, from its lock to the sweeping of those that dead processes left. What does not live here: any look
 //! into the bytes beyond the first four (lint does that), and anything that opens a library.
 
+mod bytes;
 mod memory;
 mod source;
 mod sweep;
@@ -18,6 +19,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 pub use memory::PrivateCopies;
 pub use source::{Source, StageLimits, read_source};
 use sweep::is_staging_name;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::StageError;
+use super::{Bytes, StageError};
 
 /// From this size on a file's first bytes are looked at before the rest is read. A smaller one is read in any case, so that
 /// its hash is known and the same wrong file is not tried twice.
@@ -29,12 +29,11 @@ impl Default for StageLimits {
 }
 
 /// An artifact's bytes, read while nobody wrote them.
-#[derive(Clone)]
 pub struct Source {
     /// Where they were read.
     pub path: PathBuf,
     /// All of them.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// Their blake3 hash.
     pub hash: blake3::Hash,
     /// How many.
@@ -102,7 +101,7 @@ pub fn read_source(path: &Path, limits: &StageLimits) -> Result<Source, StageErr
     })
 }
 
-fn read_all(path: &Path, mut file: &File, before: &Metadata) -> Result<Vec<u8>, StageError> {
+fn read_all(path: &Path, mut file: &File, before: &Metadata) -> Result<Bytes, StageError> {
     let failed = |source: io::Error| match source.kind() {
         // Shorter than it was a moment ago.
         ErrorKind::UnexpectedEof => StageError::ChangedWhileRead {
@@ -121,11 +120,11 @@ fn read_all(path: &Path, mut file: &File, before: &Metadata) -> Result<Vec<u8>, 
         }
     }
     let len = usize::try_from(before.len()).map_err(|_| failed(ErrorKind::OutOfMemory.into()))?;
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(len)
+    let mut bytes = Bytes::take();
+    let room = bytes.as_mut_vec();
+    room.try_reserve_exact(len)
         .map_err(|_| failed(ErrorKind::OutOfMemory.into()))?;
-    file.read_to_end(&mut bytes).map_err(failed)?;
+    file.read_to_end(room).map_err(failed)?;
     if bytes.len() != len {
         return Err(failed(ErrorKind::UnexpectedEof.into()));
     }

@@ -38,7 +38,7 @@ fn a_source_is_read_whole_and_hashed() {
     for path in [&path, &link] {
         let source = read_soon(path);
         assert_eq!((source.len, source.hash), (500_000, blake3::hash(&bytes)));
-        assert!(source.bytes == bytes && &source.path == path);
+        assert!(*source.bytes == bytes[..] && &source.path == path);
     }
     fs::write(&path, b"").unwrap();
     assert!(read_soon(&path).bytes.is_empty());

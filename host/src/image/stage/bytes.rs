@@ -1,0 +1,50 @@
+//! The bytes of one artifact, in memory that is used again for the next one: a fresh half megabyte for each reload is page
+//! faults to pay for, and leaves the allocator's heap in pieces that grow over thousands of them.
+
+use parking_lot::Mutex;
+use std::ops::{Deref, DerefMut};
+
+/// What is larger goes back to the system at once.
+const MOST_KEPT: usize = 8 << 20;
+
+static SPARE: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+
+/// An artifact's bytes.
+#[derive(PartialEq, Eq)]
+pub struct Bytes(Vec<u8>);
+
+impl Bytes {
+    /// Empty, with what room there is from the last one.
+    pub(super) fn take() -> Self {
+        Self(SPARE.lock().take().unwrap_or_default())
+    }
+
+    pub(super) fn as_mut_vec(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.0);
+        if (1..=MOST_KEPT).contains(&bytes.capacity()) {
+            bytes.clear();
+            let displaced = SPARE.lock().replace(bytes);
+            drop(displaced);
+        }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
