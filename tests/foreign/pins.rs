@@ -152,24 +152,26 @@ fn signal_handler_is_a_refusal_until_it_is_put_back() {
 
 #[test]
 fn thread_of_the_library_keeps_it_until_it_has_ended() {
-    let source = "#include <pthread.h>\n#include <unistd.h>\n static void *body(void *fd) { char c; return (void *)read((int)(long)fd, &c, 1); }\n
+    in_own_process("pins::thread_of_the_library_keeps_it_until_it_has_ended", || {
+        let source = "#include <pthread.h>\n#include <unistd.h>\n static void *body(void *fd) { char c; return (void *)read((int)(long)fd, &c, 1); }\n
         int start(int fd) { pthread_t t; return pthread_create(&t, 0, body, (void *)(long)fd) || pthread_setname_np(t, \"waits-fx\")
             || pthread_detach(t); }";
-    let library = open(&compile("threadfx", source, &[]).path);
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    {
-        // SAFETY: the signature is the one above.
-        let start = unsafe { library.function::<unsafe extern "C" fn(i32) -> i32>("start") }.unwrap();
-        // SAFETY: as above; the pipe outlives the thread.
-        assert_eq!(unsafe { start(reader.as_raw_fd()) }, 0);
-    }
-    let staying = stays(library.close());
-    let [Pin::ThreadsInside(names)] = staying.pins() else {
-        panic!("{:?}", staying.pins())
-    };
-    assert!(names.len() == 1 && names[0].starts_with("waits-fx ("), "{names:?}");
-    writer.write_all(b"!").unwrap();
-    goes_at_last(staying);
+        let library = open(&compile("threadfx", source, &[]).path);
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        {
+            // SAFETY: the signature is the one above.
+            let start = unsafe { library.function::<unsafe extern "C" fn(i32) -> i32>("start") }.unwrap();
+            // SAFETY: as above; the pipe outlives the thread.
+            assert_eq!(unsafe { start(reader.as_raw_fd()) }, 0);
+        }
+        let staying = stays(library.close());
+        let [Pin::ThreadsInside(names)] = staying.pins() else {
+            panic!("{:?}", staying.pins())
+        };
+        assert!(names.len() == 1 && names[0].starts_with("waits-fx ("), "{names:?}");
+        writer.write_all(b"!").unwrap();
+        goes_at_last(staying);
+    });
 }
 
 #[test]

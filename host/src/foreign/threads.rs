@@ -19,10 +19,16 @@ use std::{
     ops::Range,
     os::unix::fs::FileExt,
     path::Path,
+    thread,
+    time::Duration,
 };
 
 /// So often a thread that runs just now is looked at again, until it waits and can be looked into.
 const LOOKS: usize = 50;
+/// So often a record that is not there is looked for again. All stacks are read for that.
+const SEARCHES: usize = 5;
+/// Between two looks: on a busy machine a thread that could run waits for its turn.
+const PAUSE: Duration = Duration::from_millis(1);
 /// So often all are looked at again, until nobody has come meanwhile.
 const ROUNDS: usize = 20;
 
@@ -61,7 +67,7 @@ impl Threads {
         let others = self.0.iter().filter(|(number, _)| *number != own && *number != main);
         let mut missing: BTreeSet<_> = others.copied().filter(lives).collect();
         let mut found = BTreeMap::new();
-        for _ in 0..LOOKS {
+        for _ in 0..SEARCHES {
             let begun = beginnings::of(&missing.iter().map(|(number, _)| *number).collect());
             found.extend(
                 missing
@@ -73,7 +79,7 @@ impl Threads {
             if missing.is_empty() {
                 break;
             }
-            std::thread::yield_now();
+            thread::sleep(PAUSE);
         }
         found.extend(missing.into_iter().map(|thread| (thread, None)));
         found
@@ -183,7 +189,7 @@ fn by_stack(thread: u32, range: &Range<usize>) -> Place {
         if Status::of(thread).is_none_or(|status| status.ends) {
             return Place::Outside;
         }
-        std::thread::yield_now();
+        thread::sleep(PAUSE);
     }
     Place::Inside(", which runs on and does not say where".to_owned())
 }
