@@ -10,6 +10,8 @@ mod counts;
 mod held;
 mod keys;
 mod memory;
+mod notifies;
+mod objects;
 mod pins;
 mod threads;
 
@@ -22,6 +24,8 @@ use crate::image::{
 };
 use held::Held;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
+use notifies::Timers;
+use objects::Objects;
 use std::{
     marker::PhantomData,
     ops::Deref,
@@ -109,7 +113,11 @@ impl Opening {
         SWEPT.call_once(|| drop(sweep(&base)));
         let hint = path.file_stem().unwrap_or_default().to_string_lossy();
         let staged = StagingFolder::create(&base, None)?.write(&hint, &bytes)?;
-        let threads_before = Threads::now();
+        let before = Before {
+            threads: Threads::now().ok(),
+            objects: Objects::now(),
+            timers: Timers::now().ok(),
+        };
         // SAFETY: the library's static constructors run here. Nothing can be known of them; the caller has answered for them with
         // `Trust::Foreign`. That the loader reads nothing beyond the copy's end was looked into.
         let handle = unsafe { Handle::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }
@@ -127,7 +135,7 @@ impl Opening {
             mapped,
             facts,
             kept_nodelete: self.keep_nodelete,
-            threads_before,
+            before,
         };
         Ok(Library {
             body: Some(Box::new(body)),
@@ -150,7 +158,15 @@ struct Body {
     mapped: Mapped,
     facts: Foreign,
     kept_nodelete: bool,
-    threads_before: Threads,
+    before: Before,
+}
+
+/// What was there before a library was opened, and so cannot come from it; `None` where it could not be looked at.
+#[derive(Debug)]
+struct Before {
+    threads: Option<Threads>,
+    objects: Objects,
+    timers: Option<Timers>,
 }
 
 /// A function of a library, for as long as that is borrowed.
@@ -240,8 +256,9 @@ impl Library {
         })
     }
 
-    /// Closes it, and proves that it is gone, or says what pins it. Refuses while a signal handler, a thread that came after it, or
-    /// a pthread key of libc's points into it: then it was not even asked to go.
+    /// Closes it, and proves that it is gone, or says what pins it. Refuses while a signal handler or a pthread key points into it,
+    /// while a thread may be inside, and while libc may call it on a thread of libc's own: then it was not even asked to go. What
+    /// could not be looked for is a refusal as well.
     pub fn close(mut self) -> Closed {
         match self.body.take() {
             Some(body) => close::close(body),

@@ -1,6 +1,7 @@
 //! Libraries that nobody here wrote: small ones in C, compiled on the spot, each of which does one thing that pins a library or
 //! leaves a pointer with libc. Seen through the public interface, with the loader and the kernel as witnesses.
 
+mod callers;
 mod libc_lists;
 mod pins;
 mod whole;
@@ -37,6 +38,24 @@ fn compile(name: &str, source: &str, arguments: &[&str]) -> Built {
     let output = command.output().expect("a C compiler");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Built { folder, path }
+}
+
+/// Runs a test's body in a process that runs nothing else: this program, started again for that test alone.
+fn in_own_process(test: &str, body: impl FnOnce()) {
+    const MARK: &str = "RESLOT_FOREIGN_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return body();
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(MARK, "1");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{}\n{said}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A number that a library answers.

@@ -1,6 +1,6 @@
 //! Each thing that pins a library, named, and let go where that is possible.
 
-use crate::{ask, compile, goes_at_last, kernel_knows, stays, stays_for, unmapped};
+use crate::{ask, compile, goes_at_last, in_own_process, kernel_knows, stays, stays_for, unmapped};
 use reslot::foreign::{Library, Pin, Trust};
 use std::{ffi::c_void, io::Write, os::fd::AsRawFd, path::Path, sync::mpsc, thread};
 
@@ -152,55 +152,60 @@ fn signal_handler_is_a_refusal_until_it_is_put_back() {
 
 #[test]
 fn thread_of_the_library_keeps_it_until_it_has_ended() {
-    let source = "#include <pthread.h>\n#include <unistd.h>\n static void *body(void *fd) { char c; return (void *)read((int)(long)fd, &c, 1); }\n
+    in_own_process("pins::thread_of_the_library_keeps_it_until_it_has_ended", || {
+        let source = "#include <pthread.h>\n#include <unistd.h>\n static void *body(void *fd) { char c; return (void *)read((int)(long)fd, &c, 1); }\n
         int start(int fd) { pthread_t t; return pthread_create(&t, 0, body, (void *)(long)fd) || pthread_setname_np(t, \"waits-fx\")
             || pthread_detach(t); }";
-    let library = open(&compile("threadfx", source, &[]).path);
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    {
-        // SAFETY: the signature is the one above.
-        let start = unsafe { library.function::<unsafe extern "C" fn(i32) -> i32>("start") }.unwrap();
-        // SAFETY: as above; the pipe outlives the thread.
-        assert_eq!(unsafe { start(reader.as_raw_fd()) }, 0);
-    }
-    let staying = stays(library.close());
-    let [Pin::ThreadsInside(names)] = staying.pins() else {
-        panic!("{:?}", staying.pins())
-    };
-    assert!(names.len() == 1 && names[0].starts_with("waits-fx ("), "{names:?}");
-    writer.write_all(b"!").unwrap();
-    goes_at_last(staying);
+        let library = open(&compile("threadfx", source, &[]).path);
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        {
+            // SAFETY: the signature is the one above.
+            let start = unsafe { library.function::<unsafe extern "C" fn(i32) -> i32>("start") }.unwrap();
+            // SAFETY: as above; the pipe outlives the thread.
+            assert_eq!(unsafe { start(reader.as_raw_fd()) }, 0);
+        }
+        let staying = stays(library.close());
+        let [Pin::ThreadsInside(names)] = staying.pins() else {
+            panic!("{:?}", staying.pins())
+        };
+        assert!(names.len() == 1 && names[0].starts_with("waits-fx ("), "{names:?}");
+        writer.write_all(b"!").unwrap();
+        goes_at_last(staying);
+    });
 }
 
 #[test]
 fn cxx_thread_begins_elsewhere_and_is_found_all_the_same() {
-    let source = "#include <pthread.h>\n#include <unistd.h>\n
+    // Where it began came with the library, and would pin what other tests close.
+    in_own_process("pins::cxx_thread_begins_elsewhere_and_is_found_all_the_same", || {
+        let source = "#include <pthread.h>\n#include <unistd.h>\n
         extern int run_elsewhere(void (*)(long), long);
         static volatile long seen; static void body(long fd) { char c; seen = read((int)fd, &c, 1); }\n
         int start(int fd) { return run_elsewhere(body, fd); }";
-    // What libstdc++ is to a C++ library: the thread begins there, and calls the library.
-    let runner = "#include <pthread.h>\n static void (*run)(long); static void *begin(void *it) { run((long)it); return 0; }\n
+        // What libstdc++ is to a C++ library: the thread begins there, and calls the library.
+        let runner = "#include <pthread.h>\n static void (*run)(long); static void *begin(void *it) { run((long)it); return 0; }\n
         int run_elsewhere(void (*body)(long), long it) { pthread_t t; run = body; return pthread_create(&t, 0, begin, (void *)it)
             || pthread_setname_np(t, \"elsewhere-fx\") || pthread_detach(t); }";
-    let runner = compile("runnerfx", runner, &["-Wl,-soname,librunnerfx.so"]);
-    let folder = runner.folder.path().display().to_string();
-    let arguments = [&format!("-L{folder}"), "-lrunnerfx", &format!("-Wl,-rpath,{folder}")];
-    let library = open(&compile("calledfx", source, &arguments).path);
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    {
-        // SAFETY: the signature is the one above.
-        let start = unsafe { library.function::<unsafe extern "C" fn(i32) -> i32>("start") }.unwrap();
-        // SAFETY: as above; the pipe outlives the thread.
-        assert_eq!(unsafe { start(reader.as_raw_fd()) }, 0);
-    }
-    let staying = stays(library.close());
-    assert!(
-        matches!(staying.pins(), [Pin::ThreadsInside(names)] if names.len() == 1 && names[0].starts_with("elsewhere-fx (")),
-        "{:?}",
-        staying.pins()
-    );
-    writer.write_all(b"!").unwrap();
-    goes_at_last(staying);
+        let runner = compile("runnerfx", runner, &["-Wl,-soname,librunnerfx.so"]);
+        let folder = runner.folder.path().display().to_string();
+        let arguments = [&format!("-L{folder}"), "-lrunnerfx", &format!("-Wl,-rpath,{folder}")];
+        let library = open(&compile("calledfx", source, &arguments).path);
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        {
+            // SAFETY: the signature is the one above.
+            let start = unsafe { library.function::<unsafe extern "C" fn(i32) -> i32>("start") }.unwrap();
+            // SAFETY: as above; the pipe outlives the thread.
+            assert_eq!(unsafe { start(reader.as_raw_fd()) }, 0);
+        }
+        let staying = stays(library.close());
+        assert!(
+            matches!(staying.pins(), [Pin::ThreadsInside(names)] if names.len() == 1 && names[0].starts_with("elsewhere-fx (")),
+            "{:?}",
+            staying.pins()
+        );
+        writer.write_all(b"!").unwrap();
+        goes_at_last(staying);
+    });
 }
 
 #[test]

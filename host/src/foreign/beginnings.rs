@@ -2,8 +2,15 @@
 //! tells nobody. A thread of our own, whose number and function are known, shows where the two stand in a record, and which of its
 //! words point into the record itself; by these the others' records are known without doubt. Nothing is written there.
 
-use super::memory::mappings;
-use std::{ffi::c_void, fs::File, ops::Range, os::unix::fs::FileExt, sync::OnceLock};
+use super::memory::{Mapping, mappings};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::c_void,
+    fs::File,
+    ops::Range,
+    os::unix::fs::FileExt,
+    sync::OnceLock,
+};
 
 /// As much of a record as is looked at.
 const RECORD: usize = 8192;
@@ -22,31 +29,52 @@ struct Shape {
     own: Vec<(usize, usize)>,
 }
 
-/// The function with which a thread began; `None` if that cannot be found.
-pub(super) fn of(thread: u32) -> Option<usize> {
-    static SHAPE: OnceLock<Option<Shape>> = OnceLock::new();
-    let shape = SHAPE.get_or_init(find_shape).as_ref()?;
-    let stacks: Vec<_> = mappings().into_iter().filter(|mapping| mapping.is_stack).collect();
-    let near = |stack: &Range<usize>| stack.end.saturating_sub(NEAR).max(stack.start)..stack.end;
-    let mut tops = stacks.iter().map(|stack| near(&stack.range));
-    let mut wholes = stacks.iter().map(|stack| stack.range.clone());
-    tops.find_map(|stack| shape.function_of(thread, stack))
-        .or_else(|| wholes.find_map(|stack| shape.function_of(thread, stack)))
+/// The functions with which these threads began. Of whom that cannot be found is left out.
+pub(super) fn of(threads: &BTreeSet<u32>) -> BTreeMap<u32, usize> {
+    static SHAPE: OnceLock<Shape> = OnceLock::new();
+    let mut found = BTreeMap::new();
+    if threads.is_empty() {
+        return found;
+    }
+    // What was not found is looked for again the next time.
+    let Some(shape) = SHAPE.get().or_else(|| find_shape().map(|shape| SHAPE.get_or_init(|| shape))) else {
+        return found;
+    };
+    let (stacks, others): (Vec<_>, Vec<_>) = mappings().into_iter().partition(|mapping| mapping.is_stack);
+    let near = |stack: &Mapping| stack.range.end.saturating_sub(NEAR).max(stack.range.start)..stack.range.end;
+    let tops = stacks.iter().map(near);
+    let wholes = stacks.iter().map(|stack| stack.range.clone());
+    // Guards that the map does not show are made since Linux 6.13.
+    let unguarded = others.iter().filter(|mapping| mapping.is_anonymous).map(near);
+    for memory in tops.chain(wholes).chain(unguarded) {
+        shape.look_for(threads, memory, &mut found);
+        if found.len() == threads.len() {
+            break;
+        }
+    }
+    found
 }
 
 impl Shape {
-    /// Looks for the thread's record in a part of the memory.
-    fn function_of(&self, thread: u32, memory: Range<usize>) -> Option<usize> {
-        let bytes = read(memory.start, memory.len())?;
+    /// Looks for the threads' records in a part of the memory.
+    fn look_for(&self, threads: &BTreeSet<u32>, memory: Range<usize>, found: &mut BTreeMap<u32, usize>) {
+        let Some(bytes) = read(memory.start, memory.len()) else {
+            return;
+        };
         let word = |at: usize| Some(usize::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
         let is_record = |at: usize| {
             let mut own = self.own.iter();
             own.all(|(stands, means)| word(at + stands) == Some(memory.start + at + means))
         };
         let (numbers, _) = bytes.as_chunks();
-        let found = (0..numbers.len()).filter(|at| u32::from_ne_bytes(numbers[*at]) == thread);
-        let mut records = found.filter_map(|at| (at * size_of::<u32>()).checked_sub(self.number));
-        records.find(|at| is_record(*at)).and_then(|at| word(at + self.function))
+        for (at, number) in numbers.iter().enumerate() {
+            let number = u32::from_ne_bytes(*number);
+            if number == 0 || !threads.contains(&number) {
+                continue;
+            }
+            let record = (at * size_of::<u32>()).checked_sub(self.number).filter(|at| is_record(*at));
+            found.extend(record.and_then(|at| Some((number, word(at + self.function)?))));
+        }
     }
 }
 
@@ -102,7 +130,7 @@ fn own_shape() -> Option<Shape> {
 #[cfg(test)]
 mod tests {
     use super::of;
-    use std::sync::mpsc;
+    use std::{collections::BTreeSet, sync::mpsc};
 
     #[test]
     fn threads_of_one_kind_began_alike_and_no_number_is_taken_for_another() {
@@ -115,7 +143,8 @@ mod tests {
                     told.send(unsafe { libc::gettid() } as u32).unwrap();
                     let _ = ends.recv();
                 });
-                let begun = of(tells.recv().unwrap());
+                let number = tells.recv().unwrap();
+                let begun = of(&BTreeSet::from([number])).remove(&number);
                 drop(end);
                 thread.join().unwrap();
                 begun
@@ -126,6 +155,6 @@ mod tests {
             "{begun:x?}"
         );
         // Processes have this number, and threads of ours never.
-        assert_eq!(of(1), None);
+        assert!(of(&BTreeSet::from([1])).is_empty());
     }
 }

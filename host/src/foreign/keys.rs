@@ -11,16 +11,17 @@ const KEYS: usize = 1024;
 /// A place in the table: the number of its uses so far, odd while it is in use, and the destructor, which is not cleared.
 const PLACE: usize = 2 * size_of::<usize>();
 
-/// How many keys have a destructor in the range. If the table cannot be found, none is known of.
-pub(super) fn with_destructors_in(range: &Range<usize>) -> usize {
-    static TABLE: OnceLock<Option<usize>> = OnceLock::new();
-    let Some(table) = *TABLE.get_or_init(find_table) else {
-        return 0;
-    };
+/// How many keys have a destructor in the range; `None` if the table cannot be found.
+pub(super) fn with_destructors_in(range: &Range<usize>) -> Option<usize> {
+    static TABLE: OnceLock<usize> = OnceLock::new();
+    // What was not found is looked for again the next time: perhaps no key was free.
+    let table = TABLE
+        .get()
+        .copied()
+        .or_else(|| find_table().map(|table| *TABLE.get_or_init(|| table)))?;
     let places = (0..KEYS).map(|key| table + key * PLACE);
-    places
-        .filter(|place| in_use(*place) && range.contains(&word(place + size_of::<usize>())))
-        .count()
+    let in_range = places.filter(|place| in_use(*place) && range.contains(&word(place + size_of::<usize>())));
+    Some(in_range.count())
 }
 
 /// Answers only what was seen twice at the same place, with two keys.

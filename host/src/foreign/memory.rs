@@ -73,6 +73,8 @@ pub(super) struct Mapping {
     pub(super) range: Range<usize>,
     /// By its looks: memory of nobody's file, above a guard.
     pub(super) is_stack: bool,
+    /// Memory of nobody's file, with a guard or without.
+    pub(super) is_anonymous: bool,
 }
 
 /// The kernel's map of this process; empty if it cannot be read.
@@ -84,9 +86,14 @@ pub(super) fn mappings() -> Vec<Mapping> {
         let (start, end) = words.next()?.split_once('-')?;
         let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
         let (flags, inode) = (words.next()?, words.nth(2)?);
-        let is_stack = flags == "rw-p" && inode == "0" && guard_ends == range.start;
+        let is_anonymous = flags == "rw-p" && inode == "0";
+        let is_stack = is_anonymous && guard_ends == range.start;
         guard_ends = if flags == "---p" { range.end } else { 0 };
-        Some(Mapping { range, is_stack })
+        Some(Mapping {
+            range,
+            is_stack,
+            is_anonymous,
+        })
     });
     parsed.collect()
 }

@@ -18,14 +18,26 @@ pub enum Pin {
     OpenedElsewhere(u32),
     /// The process's handlers of these signals lie in it.
     SignalHandlers(Vec<i32>),
-    /// These threads came after it and began in it; or in something that it needs, and their stacks hold addresses in it.
+    /// These threads may be inside or come in: they began in it, or in something that was mapped after it was opened, or where it
+    /// cannot be told; or elsewhere outside the program, and their stacks hold addresses in it.
     ThreadsInside(Vec<String>),
+    /// It, or what it needs or came with it, imports these functions, which have libc call it on threads of libc's own, or write to
+    /// it; and there are such threads, and, for timers, such timers of libc's. Nothing tells whose: it goes when these have gone,
+    /// which some never do.
+    CalledByLibc {
+        /// The functions.
+        imports: Vec<String>,
+        /// libc's threads.
+        threads: Vec<String>,
+    },
     /// libc is to run so many destructors of its thread-locals, on threads that still live.
     ThreadLocalDestructors(u32),
     /// So many pthread keys have destructors in it, which libc would call when a thread with a value ends.
     KeyDestructors(usize),
     /// Nothing of all that: it was marked as never to be unloaded while the program ran, which libraries do to themselves.
     MarkedAtRunTime,
+    /// Something that would pin it could not be looked for, so that it was not asked to go.
+    NotFoundOut(String),
     /// It could not be found out.
     Unexplained(String),
 }
@@ -47,6 +59,12 @@ impl fmt::Display for Pin {
             Self::OpenedElsewhere(times) => write!(f, "somebody else, perhaps itself, has it open {times} time(s)"),
             Self::SignalHandlers(signals) => write!(f, "the handlers of signals {signals:?} point into it"),
             Self::ThreadsInside(names) => write!(f, "threads of it still run: {}", names.join(", ")),
+            Self::CalledByLibc { imports, threads } => write!(
+                f,
+                "with {}, which are imported by it or what came with it, libc may call it on its threads {}",
+                imports.join(", "),
+                threads.join(", ")
+            ),
             Self::ThreadLocalDestructors(count) => {
                 write!(
                     f,
@@ -55,6 +73,7 @@ impl fmt::Display for Pin {
             }
             Self::KeyDestructors(count) => write!(f, "{count} pthread key(s) have destructors in it"),
             Self::MarkedAtRunTime => write!(f, "it was marked as never to be unloaded while the program ran"),
+            Self::NotFoundOut(what) => write!(f, "this could not be found out, and may pin it: {what}"),
             Self::Unexplained(why) => write!(f, "for a reason that could not be found out: {why}"),
         }
     }

@@ -103,6 +103,8 @@ fn kind(pin: &Pin) -> &'static str {
         Pin::SignalHandlers(_) => "signal handlers",
         Pin::ThreadsInside(_) => "threads",
         Pin::ThreadLocalDestructors(_) => "thread-local destructors",
+        Pin::CalledByLibc { .. } => "libc's own threads",
+        Pin::NotFoundOut(_) => "not found out",
         Pin::KeyDestructors(_) => "pthread keys",
         Pin::MarkedAtRunTime => "marked at run time",
         _ => "unexplained",
