@@ -20,7 +20,7 @@ pub use pins::Pin;
 use crate::image::{
     lint::{Foreign, LintError, examine_foreign},
     loaded::{self, Mapped},
-    stage::{StageError, StageLimits, StagedFile, StagingFolder, is_private_copy, read_source, sweep},
+    stage::{StageError, StageLimits, StagedFile, StagingFolder, is_private_copy, read_patiently, sweep},
 };
 use held::Held;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
@@ -105,7 +105,7 @@ impl Opening {
     pub fn open(&self, path: impl AsRef<Path>, trust: Trust) -> Result<Library, ForeignError> {
         let Trust::Foreign = trust;
         let path = path.as_ref();
-        let mut bytes = read_source(path, &StageLimits::default())?.bytes;
+        let mut bytes = read_patiently(path, &StageLimits::default())?.bytes;
         let facts = examine_foreign(&mut bytes, self.keep_nodelete)?;
         let base = self.private.clone().unwrap_or_else(std::env::temp_dir);
         // What dead processes left whose libraries stayed. A leftover that cannot be removed is no reason not to open this one.

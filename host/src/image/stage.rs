@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 pub use memory::PrivateCopies;
-pub use source::{Source, StageLimits, read_source};
+pub use source::{Source, StageLimits, read_patiently, read_source};
 use sweep::is_staging_name;
 pub use sweep::sweep;
 

@@ -5,12 +5,18 @@ use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{Bytes, StageError};
 
 /// From this size on a file's first bytes are looked at before the rest is read. A smaller one is read in any case, so that
 /// its hash is known and the same wrong file is not tried twice.
 const LARGE: u64 = 8 << 20;
+
+/// How long [`read_patiently`] waits, and in which steps.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// From `asm-generic/fcntl.h`; the libc crate does not have it for glibc.
 const F_SETSIG: libc::c_int = 10;
@@ -99,6 +105,21 @@ pub fn read_source(path: &Path, limits: &StageLimits) -> Result<Source, StageErr
         len: before.len(),
         bytes,
     })
+}
+
+/// The same, waiting a little for a file that somebody has open for writing: a moment ago it may have been ours, in a process
+/// that is just being started and has not closed it yet.
+///
+/// # Errors
+/// As [`read_source`].
+pub fn read_patiently(path: &Path, limits: &StageLimits) -> Result<Source, StageError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match read_source(path, limits) {
+            Err(error) if error.is_transient() && Instant::now() < deadline => thread::sleep(PAUSE),
+            answer => return answer,
+        }
+    }
 }
 
 fn read_all(path: &Path, mut file: &File, before: &Metadata) -> Result<Bytes, StageError> {
