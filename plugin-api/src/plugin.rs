@@ -9,7 +9,8 @@ pub type PluginError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The lifecycle hooks of a plugin. Every one has a default: a plugin that needs none does not implement this trait at all.
 ///
-/// An instance is made with [`Default`], gets its predecessor's state, is started, called, stopped and dropped. A panic in a
+/// An instance is made with [`Default`], gets its predecessor's state, is started, called, stopped and dropped. (What `Default` has
+/// made is replaced by the state, and so dropped, if there is one: acquire things in `start`, not there.) A panic in a
 /// hook counts as an `Err` of that hook.
 pub trait Plugin: Default + Send + 'static {
     /// Acquires what the instance needs to serve. Called after the state was handed over and before the first call; until it

@@ -238,15 +238,17 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     extern "C" fn shutdown() {
         let _ = guarded(|| {
             use std::io::Write;
-            // What was printed without a newline would be lost with the image's own buffer.
-            let _ = std::io::stdout().flush();
+            // What was printed without a newline would be lost with the image's own buffer. In a plugin that never printed, this
+            // makes the buffer: that is not the plugin's doing.
+            memory::not_the_plugins(|| drop(std::io::stdout().flush()));
             Ok(())
         });
     }
 
     extern "C" fn live_bytes() -> ROption<u64> {
         match T::ALLOCATOR {
-            Allocator::Counting | Allocator::Freeing => ROption::RSome(memory::live_bytes()),
+            Allocator::Counting => ROption::RSome(memory::live_bytes_of_plugin()),
+            Allocator::Freeing => ROption::RSome(memory::live_bytes()),
             Allocator::Own => ROption::RNone,
         }
     }

@@ -1,6 +1,5 @@
 //! `cargo xtask run`: the example host on the plugin folder, in this terminal.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,9 +15,6 @@ pub struct Arguments {
     /// Watch this folder instead of target/reslot/plugins
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Handed to the host
-    #[arg(last = true)]
-    rest: Vec<OsString>,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -30,7 +26,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     command
         .args(arguments.release.then_some("--release"))
         .args(["--bin", "watch-folder", "--"])
-        .arg(folder)
-        .args(arguments.rest);
+        .arg(folder);
     example::become_program(command)
 }

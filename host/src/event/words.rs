@@ -8,8 +8,19 @@ use std::{
     time::Duration,
 };
 
+/// `{:#}` prints the backtrace as well, if the event has one.
 impl Display for Event {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.sentence(f)?;
+        match self.backtrace() {
+            Some(backtrace) if f.alternate() && !matches!(self, Self::Refused(_)) => write!(f, "\n{backtrace}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Event {
+    fn sentence(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Noticed { path } => write!(f, "{}: noticed", name(path)),
             Self::Waiting { path, why } => write!(f, "{}: not taken yet: {why}", name(path)),
@@ -42,6 +53,7 @@ impl Display for Event {
                 )
             }
             Self::Swapped(report) => report.fmt(f),
+            Self::Refused(refusal) if f.alternate() => write!(f, "refused: {refusal:#}"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::Straggling {
                 slot,

@@ -94,8 +94,8 @@ pub enum Holder {
         /// Its name, as the kernel knows it.
         thread: String,
     },
-    /// A thread of the host program that has thread-locals of the plugin and has not come to a
-    /// [safe point](crate::safe_point) since.
+    /// A thread of the host program that has thread-locals of the plugin; they are dropped at its first
+    /// [safe point](crate::safe_point) after the plugin's end.
     ThreadLocals {
         /// Its name, as the kernel knows it.
         thread: String,
@@ -124,7 +124,10 @@ impl fmt::Display for Holder {
             Self::Predecessor { generation } => write!(f, "generation {generation}, whose state it has"),
             Self::PluginThread { thread } => write!(f, "the plugin's own thread {thread}"),
             Self::ThreadLocals { thread } => {
-                write!(f, "thread-locals of thread {thread}, which has come to no safe point since")
+                write!(
+                    f,
+                    "thread-locals of thread {thread}, dropped at its first safe point after the plugin's end"
+                )
             }
             Self::Untold => write!(
                 f,
@@ -192,11 +195,12 @@ impl Inner {
             };
             let mut holders = holders.get(&number).cloned().unwrap_or_default();
             match condition {
-                Condition::Ending | Condition::Quarantined(_) => holders.extend(of_ledger(&image.ledger)),
                 // Still held, and by nobody who is written down.
                 Condition::Retired if holders.is_empty() && is_held(&image.generation) => holders.push(Holder::Untold),
                 _ => {}
             }
+            // Also of one that serves: they will have to be waited for.
+            holders.extend(of_ledger(&image.ledger));
             let live_bytes = match condition {
                 Condition::Staged => staged_bytes,
                 _ => image.generation.upgrade().and_then(|held| held.instance().live_bytes()),

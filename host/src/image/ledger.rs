@@ -45,6 +45,8 @@ const KEY_ROUNDS: usize = 4;
 /// The account of one image.
 pub(crate) struct Ledger {
     id: u64,
+    /// What a person calls the image.
+    name: String,
     state: Mutex<State>,
     when_less: Box<dyn Fn() + Send + Sync>,
     on_thread_panic: Box<dyn Fn(super::PanicReport) + Send + Sync>,
@@ -152,11 +154,13 @@ pub(crate) struct Closed {
 impl Ledger {
     /// `when_less` is told whenever there is less that keeps an ending image; `on_thread_panic` of panics on threads that the image started, which no caller sees.
     pub(crate) fn new(
+        name: String,
         when_less: impl Fn() + Send + Sync + 'static,
         on_thread_panic: impl Fn(super::PanicReport) + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT_LEDGER.fetch_add(1, Ordering::Relaxed),
+            name,
             state: Mutex::default(),
             when_less: Box::new(when_less),
             on_thread_panic: Box::new(on_thread_panic),
@@ -275,12 +279,14 @@ impl Ledger {
     }
 
     pub(super) fn panicked(&self, report: super::PanicReport) {
+        if thread::in_destructor() || super::panics::aborts(&report) {
+            super::panics::say_last_words(&self.name, self.id, &report);
+        }
+        super::panics::remember(self.id, report.clone());
         let here = ThisThread::number();
         let own = self.state.lock().threads.values().any(|thread| thread.number == Some(here));
         if own {
             (self.on_thread_panic)(report);
-        } else {
-            super::panics::remember(self.id, report);
         }
     }
 
@@ -297,6 +303,7 @@ impl Ledger {
             if let Some((destructor, object)) = entries.destructors.pop() {
                 state.destructors_run += 1;
                 drop(state);
+                let _running = thread::InDestructor::enter();
                 // SAFETY: registered by the image for this thread and not run before; the image is mapped, see the module.
                 unsafe { destructor(object.0) };
                 state = self.state.lock();
@@ -320,6 +327,7 @@ impl Ledger {
                 };
                 state.destructors_run += 1;
                 drop(state);
+                let _running = thread::InDestructor::enter();
                 // SAFETY: as above; libc calls a key's destructor with the value and the key set to null, as it is here.
                 unsafe { destructor(value.0) };
                 state = self.state.lock();

@@ -162,7 +162,7 @@ fn check_kind(elf: &Elf<'_>, expect: &Expectations<'_>, inspection: &mut Inspect
     let has = |kind| elf.segments.iter().any(|segment| segment.p_type(ENDIAN) == kind);
     let pie = has(format::PT_INTERP) || elf.flags(format::DT_FLAGS_1) & format::DF_1_PIE.0 != 0;
     let other = match elf.header.e_type(ENDIAN) {
-        format::ET_DYN if pie => Some("an executable (position independent)"),
+        format::ET_DYN if pie => Some("a program, or a library that can be started as one"),
         format::ET_DYN if elf.dynamic.is_empty() => {
             Some("a file without dynamic section, perhaps split-off debug information")
         }

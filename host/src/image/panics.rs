@@ -30,6 +30,31 @@ thread_local! {
     static LAST: RefCell<Option<(u64, PanicReport)>> = const { RefCell::new(None) };
 }
 
+/// What std says when a panic must not unwind any further. It aborts the process after that.
+const NO_WAY_OUT: [&str; 2] = [
+    "panic in a destructor during cleanup",
+    "panic in a function that cannot unwind",
+];
+
+/// Whether the process ends right after this panic, whatever anybody does.
+pub(super) fn aborts(report: &PanicReport) -> bool {
+    NO_WAY_OUT.contains(&report.message.as_str())
+}
+
+/// Writes to the standard error stream what nobody will be able to ask for any more.
+pub(super) fn say_last_words(plugin: &str, image: u64, report: &PanicReport) {
+    let earlier = LAST.try_with(|last| last.try_borrow().ok()?.clone()).ok().flatten();
+    let earlier = earlier.filter(|(of, _)| *of == image && aborts(report));
+    let place = |report: &PanicReport| report.location.clone().unwrap_or_else(|| "an unknown place".to_owned());
+    let mut words = format!("reslot: {plugin} panicked at {}:\n{}\n", place(report), report.message);
+    if let Some((_, earlier)) = earlier {
+        words += &format!("after it had panicked at {}:\n{}\n", place(&earlier), earlier.message);
+    }
+    words += "This cannot be contained: the process ends.\n";
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(words.as_bytes());
+}
+
 pub(super) fn remember(image: u64, report: PanicReport) {
     // A thread that is ending has nobody left who would ask.
     let _ = LAST.try_with(|last| {

@@ -74,6 +74,8 @@ pub struct UnloadReport {
     pub blocks_freed: u64,
     /// Waiting for the image's threads to end, and for threads that live on to run their thread-local destructors.
     pub settle: Duration,
+    /// Looking up the names in backtraces of its panics that somebody still holds.
+    pub names: Duration,
     /// Closing it.
     pub close: Duration,
     /// Looking for what is left of it.
@@ -110,7 +112,9 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
             return Unloading::Busy(image);
         };
         // While its copy is there: the names of backtraces that somebody still holds.
+        let naming = Instant::now();
         image.symbols.close();
+        let names = naming.elapsed();
         image.remains = Remains::take(&image);
         let loader = image.library.take().map(libloading::os::unix::Library::close);
         image.report = UnloadReport {
@@ -118,7 +122,8 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
             thread_locals_skipped: closed.destructors_skipped,
             skipped_of: closed.skipped_of,
             file_bytes_left: closed.file_bytes_left,
-            close: begun.elapsed(),
+            names,
+            close: begun.elapsed().saturating_sub(names),
             ..UnloadReport::default()
         };
         if let Some(Err(error)) = loader {

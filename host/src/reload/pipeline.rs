@@ -134,6 +134,7 @@ fn slot_of_refused(host: &Inner, path: &Path, bytes: &[u8]) -> Option<Arc<SlotRe
 fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {
     let (reaper, log, slot) = (host.reaper(), host.log.clone(), slot.clone());
     Ledger::new(
+        format!("plugin {slot:?}, generation {generation},"),
         move || {
             // Without a reaper the process is ending.
             let _ = reaper.send(ReaperMessage::Less);

@@ -59,6 +59,22 @@ pub(crate) fn live_bytes() -> u64 {
     ACCOUNT.live_bytes()
 }
 
+/// What the SDK itself has allocated, of which the plugin knows nothing.
+static OURS: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs something of the SDK's, and does not count what it allocates for the plugin's. Nothing else of the image runs meanwhile.
+pub(crate) fn not_the_plugins(body: impl FnOnce()) {
+    let before = ACCOUNT.live_bytes();
+    body();
+    let more = ACCOUNT.live_bytes().saturating_sub(before);
+    OURS.fetch_add(more as usize, Relaxed);
+}
+
+/// What is allocated in this image just now, but for what the SDK has allocated.
+pub(crate) fn live_bytes_of_plugin() -> u64 {
+    live_bytes().saturating_sub(OURS.load(Relaxed) as u64)
+}
+
 /// The table of what is allocated in this image, which outlives it; none if memory for its head was refused.
 pub(crate) fn registry() -> *const Registry {
     ACCOUNT.registry()

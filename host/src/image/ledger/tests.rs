@@ -4,7 +4,7 @@ use super::*;
 use std::sync::atomic::AtomicUsize;
 
 fn ledger() -> Arc<Ledger> {
-    Ledger::new(|| {}, |_| {})
+    Ledger::new("a test's".to_owned(), || {}, |_| {})
 }
 
 fn close(ledger: &Ledger) -> Closed {

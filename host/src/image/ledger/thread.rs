@@ -32,8 +32,28 @@ thread_local! {
     static ENDING: Cell<bool> = const { Cell::new(false) };
     /// [`ENDED`] at the thread's last safe point.
     static SEEN: Cell<u64> = const { Cell::new(0) };
+    static IN_DESTRUCTOR: Cell<bool> = const { Cell::new(false) };
     /// The thread is in a safe point: a destructor that comes to one by a roundabout way does nothing there.
     static IN_SAFE_POINT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A destructor of an image is being run on this thread, until dropped. A panic in one aborts the process.
+pub(super) struct InDestructor(bool);
+
+impl InDestructor {
+    pub(super) fn enter() -> Self {
+        Self(IN_DESTRUCTOR.replace(true))
+    }
+}
+
+impl Drop for InDestructor {
+    fn drop(&mut self) {
+        IN_DESTRUCTOR.set(self.0);
+    }
+}
+
+pub(super) fn in_destructor() -> bool {
+    IN_DESTRUCTOR.get()
 }
 
 impl ThisThread {

@@ -239,7 +239,10 @@ fn checks_processor_and_kind_of_file() {
         flags_1: 0x0800_0000,
         ..Library::default()
     };
-    assert_eq!(kind(pie), "not a shared library but an executable (position independent)");
+    assert_eq!(
+        kind(pie),
+        "not a shared library but a program, or a library that can be started as one"
+    );
 }
 
 #[test]

@@ -3,13 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+use anyhow::Context;
 use reslot::foreign::{Closed, ForeignError, Opening, Pin, Trust};
 use reslot_demo::words::{bad, dim, good, heading};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
-    fs, io,
+    fs,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -26,7 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Children at a time.
 const AT_A_TIME: usize = 2;
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [one, file, report, to, base, folder] = &arguments[..]
         && (one, report, base) == (&"--one".into(), &"--report".into(), &"--base".into())
@@ -112,9 +120,10 @@ fn kind(pin: &Pin) -> &'static str {
 }
 
 /// The libraries below a folder, each once, however many links lead to it.
-fn gather(path: &Path, files: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+fn gather(path: &Path, files: &mut BTreeSet<PathBuf>) -> anyhow::Result<()> {
     if !path.is_dir() {
-        files.insert(fs::canonicalize(path)?);
+        let file = fs::canonicalize(path).with_context(|| format!("cannot look at {}", path.display()))?;
+        files.insert(file);
         return Ok(());
     }
     for entry in fs::read_dir(path)?.flatten() {
