@@ -5,10 +5,12 @@ mod fixture;
 pub mod matrix;
 mod process;
 mod storm;
+mod subscriber;
 
 pub use fixture::{Fixture, Folder, Profile};
 pub use process::Footprint;
 pub use storm::{StormReport, storm};
+pub use subscriber::at_each_event;
 
 /// The README's pages of code, compiled.
 #[cfg(doctest)]

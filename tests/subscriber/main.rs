@@ -4,46 +4,22 @@
 
 use fixture_interfaces::Probe;
 use reslot::{Event, Host, Outcome};
-use reslot_tests::{Fixture, Folder};
+use reslot_tests::{Fixture, Folder, at_each_event};
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use tracing::{
-    Metadata, Subscriber,
-    span::{Attributes, Id, Record},
-};
 
 static TOLD: AtomicU64 = AtomicU64::new(0);
 
-struct Panics;
-
-impl Subscriber for Panics {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("reslot")
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        TOLD.fetch_add(1, Ordering::Relaxed);
-        panic!("this subscriber has a bug");
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
+fn panics() {
+    TOLD.fetch_add(1, Ordering::Relaxed);
+    panic!("this subscriber has a bug");
 }
 
 #[test]
 fn subscriber_that_panics_costs_the_host_nothing() {
-    tracing::subscriber::set_global_default(Panics).unwrap();
+    at_each_event(panics);
     // Its panics would fill the screen.
     std::panic::set_hook(Box::new(|_| {}));
     let (folder, probe) = (Folder::new(), Fixture::build("fx-probe"));

@@ -5,50 +5,26 @@
 
 use fixture_interfaces::Probe;
 use reslot::{Condition, Event, Host, Outcome};
-use reslot_tests::{Fixture, Folder};
+use reslot_tests::{Fixture, Folder, at_each_event};
 use std::{
     io::Write,
     os::unix::net::UnixListener,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use tracing::{
-    Metadata, Subscriber,
-    span::{Attributes, Id, Record},
-};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 static TOLD: AtomicU64 = AtomicU64::new(0);
 
-struct LooksAround;
-
-impl Subscriber for LooksAround {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("reslot")
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        TOLD.fetch_add(1, Ordering::Relaxed);
-        // As `Slot::load`, `Reader::view`, `Events::try_recv` and most calls of the host do.
-        reslot::safe_point();
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
+fn looks_around() {
+    TOLD.fetch_add(1, Ordering::Relaxed);
+    // As `Slot::load`, `Reader::view`, `Events::try_recv` and most calls of the host do.
+    reslot::safe_point();
 }
 
 #[test]
 fn thread_of_an_ended_plugin_keeps_its_thread_locals_until_its_end() {
-    tracing::subscriber::set_global_default(LooksAround).unwrap();
+    at_each_event(looks_around);
     let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
     let mut events = host.events();
     host.load(folder.publish("a.so", Fixture::build("fx-lingering").bytes()))
