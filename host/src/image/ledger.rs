@@ -152,7 +152,8 @@ pub(crate) struct Closed {
 }
 
 impl Ledger {
-    /// `when_less` is told whenever there is less that keeps an ending image; `on_thread_panic` of panics on threads that the image started, which no caller sees.
+    /// `when_less` is told whenever there is less that keeps an ending image; `on_thread_panic` of panics on threads that the image
+    /// started, which no caller sees.
     pub(crate) fn new(
         name: String,
         when_less: impl Fn() + Send + Sync + 'static,

@@ -145,6 +145,7 @@ impl Reaper {
         match message {
             ReaperMessage::Reap(parts) => self.stop(*parts),
             ReaperMessage::Unload { slot, number, image } => {
+                self.tally.enters(&slot, number, Phase::Ending);
                 self.let_pass(Ending::of_image(slot, number), image, Instant::now());
             }
             ReaperMessage::Retired { slot, number } => self.retired.push(Retired {
@@ -240,7 +241,6 @@ impl Reaper {
 
     /// The instance is gone, if there was one: from here on only the image's own threads and thread-locals are waited for.
     fn let_pass(&mut self, ending: Ending, image: Box<Image>, begun: Instant) {
-        self.tally.enters(&ending.slot, ending.number, Phase::Ending);
         image.ledger().end();
         let passing = Passing {
             ending,
@@ -259,6 +259,7 @@ impl Reaper {
         if passing.kept_by != before && passing.kept_by != Holding::Nothing {
             // Threads that live on are asked to come to a safe point, also while the image's own threads still run.
             call_attention();
+            // Streams and the host's drop may wait for this host although nothing of it is left to be called.
             self.log.wake();
             self.tally.wake();
         }
