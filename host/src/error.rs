@@ -69,6 +69,10 @@ pub enum Hook {
     Snapshot,
     /// Decoding the state in the new instance.
     Restore,
+    /// `Plugin::migrate`, of the newer of the two generations.
+    Migrate,
+    /// `Plugin::init`.
+    Init,
     /// `Plugin::start`.
     Start,
 }
@@ -97,6 +101,11 @@ impl fmt::Display for HookWords<'_> {
             Hook::Create => write!(f, "its constructor failed: {error}"),
             Hook::Snapshot => write!(f, "the serving generation's state could not be encoded: {error}"),
             Hook::Restore => write!(f, "the state of the serving generation does not fit it: {error}"),
+            Hook::Migrate => write!(
+                f,
+                "the state of the serving generation could not be brought to its schema: {error}"
+            ),
+            Hook::Init => write!(f, "its `init` failed: {error}"),
             Hook::Start => write!(f, "its `start` failed: {error}"),
         }
     }
@@ -116,12 +125,16 @@ impl Cause {
                 "make thread-locals, keys and threads in `start` or later, not in static constructors"
             }
             Self::Open(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
-            Self::Hook(Hook::Create | Hook::Start, _) => "mend the plugin and publish it again",
+            Self::Hook(Hook::Create | Hook::Init | Hook::Start, _) => "mend the plugin and publish it again",
             Self::Hook(Hook::Snapshot, _) => {
                 "no build of this plugin can take the state over; restart the host with a plugin whose Serialize does not fail"
             }
             Self::Hook(Hook::Restore, _) => {
                 "give new fields of the state #[serde(default)], and keep the names and types of those that stay"
+            }
+            Self::Hook(Hook::Migrate, _) => {
+                "implement this step in `Plugin::migrate` of the build with the higher schema; `migrates_from` of export_plugin! says \
+                 which steps there are"
             }
             Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",
             Self::QuarantineFull { .. } => {

@@ -1,10 +1,10 @@
 //! Floor 2: one live object of a plugin's type. Every hook of the plugin is called from here, contained, with its refusal as a
 //! typed error. An instance owns its image; it does not know whether anybody calls it.
 
-use crate::image::{Image, PanicReport, take_panic};
+use crate::image::{Image, PanicReport, manifest::StateSchema, take_panic};
 use reslot_plugin_api::{
-    __private::{ContextAbi, RResult, RString},
-    Backtrace,
+    __private::{Buffer, ContextAbi, RResult, RString},
+    Backtrace, Health,
 };
 use std::{fmt, sync::Arc};
 
@@ -69,8 +69,9 @@ pub(crate) struct Instance {
 
 // SAFETY: every plugin's type is `Send` (asked by `Implements`), and the hooks that take it mutably take `&mut self` here.
 unsafe impl Send for Instance {}
-// SAFETY: through `&self` only `snapshot` is reachable, which its callers exclude from running beside calls unless the type is
-// `Sync`: the owner of a claim calls it from its own thread, a gate is closed around it otherwise.
+// SAFETY: through `&self` only `snapshot` and `health` reach the object, which their callers exclude from running beside calls
+// unless the type is `Sync`: the owner of a claim calls them from its own thread; otherwise the type is `Sync`, and a gate is
+// closed around the former. `migrate` needs no object.
 unsafe impl Sync for Instance {}
 
 impl Instance {
@@ -108,15 +109,38 @@ impl Instance {
 
     /// Whether its value is handed to its successor.
     pub(crate) fn has_state(&self) -> bool {
-        self.image.manifest.state.is_some()
+        self.schema().is_some()
     }
 
-    /// The state, encoded and copied into the host's memory.
-    pub(crate) fn snapshot(&self) -> Result<Option<Vec<u8>>, HookError> {
+    /// The schemas that its plugin knows of its state; none if there is no state to hand over.
+    pub(crate) fn schema(&self) -> Option<StateSchema> {
+        self.image.manifest.state
+    }
+
+    /// The state, encoded into the host's memory. With room for `capacity` bytes to begin with, it need not grow so often.
+    pub(crate) fn snapshot(&self, capacity: usize) -> Result<Option<Vec<u8>>, HookError> {
+        let mut state = Buffer::with_capacity(capacity);
         // SAFETY: the instance is live; nobody changes it meanwhile, see `Sync` above.
-        let answer = unsafe { self.image.root().snapshot()(self.data) };
-        let state = hook(&self.image, answer)?;
-        Ok(state.into_option().map(|state| state.to_vec()))
+        let answer = unsafe { self.image.root().snapshot()(self.data, state.as_abi()) };
+        let has_state = hook(&self.image, answer)?;
+        Ok(has_state.then(|| state.into_vec()))
+    }
+
+    /// Brings an encoded state from one schema to another, by the steps that this instance's plugin knows. The object is left alone.
+    pub(crate) fn migrate(&self, from: u32, to: u32, state: &[u8]) -> Result<Vec<u8>, HookError> {
+        let mut migrated = Buffer::with_capacity(state.len());
+        // SAFETY: the image is verified and has the host's functions; state and buffer live for the call.
+        let answer = unsafe { self.image.root().migrate()(from, to, state.into(), migrated.as_abi()) };
+        hook(&self.image, answer)?;
+        Ok(migrated.into_vec())
+    }
+
+    /// How it says that it is.
+    #[allow(dead_code, reason = "the probation that asks for it is built beside this")]
+    pub(crate) fn health(&self) -> Result<Health, HookError> {
+        // SAFETY: the instance is live; it is called by nobody meanwhile unless it is `Sync`, see `Sync` above.
+        let answer = unsafe { self.image.root().health()(self.data, self.context()) };
+        Ok(hook(&self.image, answer)?.into())
     }
 
     /// Replaces its value by a state that was encoded by a predecessor.
@@ -125,7 +149,13 @@ impl Instance {
         hook(&self.image, unsafe { self.image.root().restore()(self.data, state.into()) })
     }
 
-    /// Lets it acquire what it needs; once.
+    /// Lets it build what is derived from its state; once, before it is started.
+    pub(crate) fn init(&mut self) -> Result<(), HookError> {
+        // SAFETY: the instance is live and, by `&mut`, nobody else's.
+        hook(&self.image, unsafe { self.image.root().init()(self.data, self.context()) })
+    }
+
+    /// Lets it acquire what it needs, unless it has.
     pub(crate) fn start(&mut self) -> Result<(), HookError> {
         if !self.started {
             // SAFETY: the instance is live and, by `&mut`, nobody else's.
@@ -135,9 +165,10 @@ impl Instance {
         Ok(())
     }
 
-    /// Stops it, if it was started, and asks its threads to end. The last call has come back: the caller is its only holder.
+    /// Stops it, if it was started, and asks its threads to end. The last call has come back: the caller is its only holder. It
+    /// may be started again; whatever it answers, it counts as stopped.
     pub(crate) fn stop(&mut self) -> Result<(), HookError> {
-        match self.started {
+        match std::mem::take(&mut self.started) {
             // SAFETY: the instance is live and, by `&mut`, nobody else's.
             true => hook(&self.image, unsafe { self.image.root().stop()(self.data, self.context()) }),
             false => Ok(()),

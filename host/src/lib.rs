@@ -29,7 +29,7 @@ pub use image::stage::PrivateCopies;
 pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_point};
 pub use instance::HookError;
 pub use reload::{Counts, LoadOutcome};
-pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Origin};
+pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, Origin};
 pub use slot::{Claim, Loaded, Reader, Slot, Synced, View};
 pub use watch::WatchError;
 
@@ -38,7 +38,7 @@ pub mod artifact {
     pub use crate::image::compat::{Difference, compare};
     pub use crate::image::lint::{Inspection, LintError};
     pub use crate::image::manifest::{
-        Argument, Field, Interface, Kind, Manifest, ManifestError, Method, Receiver, Shape, Type, Variant,
+        Argument, Field, Interface, Kind, Manifest, ManifestError, Method, Receiver, Shape, StateSchema, Type, Variant,
     };
     pub use crate::image::stage::StageError;
 

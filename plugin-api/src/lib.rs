@@ -36,6 +36,7 @@ mod interface;
 mod manifest;
 mod plugin;
 mod root;
+mod state;
 mod workers;
 
 pub use backtrace::{Backtrace, Frame, Origin};
@@ -43,8 +44,9 @@ pub use crossing::{Crossing, Returned};
 pub use error::{CallError, Fault};
 pub use interface::{Implements, Interface, Shared};
 pub use manifest::{API_VERSION, MANIFEST_FORMAT, MANIFEST_SECTION, TARGET, TOOLCHAIN};
-pub use plugin::{Context, Plugin, PluginError};
+pub use plugin::{Context, Health, Plugin, PluginError};
 pub use reslot_plugin_macros::{Crossing, interface};
+pub use state::StateValue;
 pub use workers::Stopping;
 
 /// What the macros expand to and what the host links against. Not for people: no stability is promised here.
@@ -57,11 +59,11 @@ pub mod __private {
         Access, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain, foreign_panic,
         table_has,
     };
-    pub use crate::manifest::Manifest;
-    pub use crate::plugin::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
+    pub use crate::manifest::{Manifest, lends_while_shared, names_slots};
+    pub use crate::plugin::{HealthAbi, Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{
-        ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, RemainsAbi, Root, RootRef,
-        VIRTUAL_KEYS,
+        Buffer, BufferAbi, ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, RemainsAbi,
+        Root, RootRef, VIRTUAL_KEYS, Writer,
     };
     pub use abi_stable::StableAbi;
     pub use abi_stable::prefix_type::WithMetadata;

@@ -6,7 +6,7 @@ use crate::description::{Interface, Kind, Method, Receiver, Shape, Type};
 /// The ELF section that carries the manifest.
 pub const MANIFEST_SECTION: &str = ".reslot.manifest";
 /// The number of the manifest's format.
-pub const MANIFEST_FORMAT: u32 = 1;
+pub const MANIFEST_FORMAT: u32 = 2;
 /// The version of this crate; host and plugin must agree on its major (before 1.0: minor) number.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The compiler that built this copy of the crate, as `rustc --version` prints it.
@@ -20,8 +20,46 @@ const PROFILE: &str = env!("RESLOT_PROFILE");
 pub struct Manifest {
     pub name: &'static str,
     pub version: &'static str,
-    pub state: Option<u32>,
+    /// The schema of its state, and the oldest one from which `migrate` goes.
+    pub state: Option<(u32, u32)>,
+    pub exclusive: bool,
+    pub uses: &'static [&'static str],
     pub interface: &'static Interface,
+}
+
+/// Whether callers of several threads may hold what a method of this interface lends them: then nobody knows when an instance
+/// is free to be stopped.
+#[doc(hidden)]
+pub const fn lends_while_shared(interface: &Interface) -> bool {
+    let (mut shared, mut lends, mut i) = (true, false, 0);
+    while i < interface.methods.len() {
+        let method = &interface.methods[i];
+        shared &= matches!(method.receiver, Receiver::Ref);
+        lends |= matches!(method.returns, Shape::Str | Shape::Ref(_) | Shape::Slice(_));
+        i += 1;
+    }
+    shared && lends
+}
+
+/// Whether each of these could be a slot's name: 1 to 64 letters, digits, `_` or `-`.
+#[doc(hidden)]
+pub const fn names_slots(names: &[&str]) -> bool {
+    let mut n = 0;
+    while n < names.len() {
+        let name = names[n].as_bytes();
+        if name.is_empty() || name.len() > 64 {
+            return false;
+        }
+        let mut i = 0;
+        while i < name.len() {
+            if !name[i].is_ascii_alphanumeric() && name[i] != b'_' && name[i] != b'-' {
+                return false;
+            }
+            i += 1;
+        }
+        n += 1;
+    }
+    true
 }
 
 impl Manifest {
@@ -123,9 +161,27 @@ impl<const N: usize> Json<N> {
         self.text(PROFILE);
         self.put(",\"state\":");
         match manifest.state {
-            Some(schema) => self.number(schema as i64),
+            Some((schema, oldest)) => {
+                self.put("{\"schema\":");
+                self.number(schema as i64);
+                self.put(",\"oldest\":");
+                self.number(oldest as i64);
+                self.put("}");
+            }
             None => self.put("null"),
         }
+        self.put(",\"exclusive\":");
+        self.put(if manifest.exclusive { "true" } else { "false" });
+        self.put(",\"uses\":[");
+        let mut i = 0;
+        while i < manifest.uses.len() {
+            if i > 0 {
+                self.put(",");
+            }
+            self.text(manifest.uses[i]);
+            i += 1;
+        }
+        self.put("]");
         self.put(",\"interface\":");
         self.interface(manifest.interface);
         self.put("}");

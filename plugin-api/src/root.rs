@@ -5,17 +5,21 @@
 use crate::{
     inside::memory::{self, Allocator},
     interface::Implements,
-    plugin::Loadable,
+    plugin::{HealthAbi, Loadable, migrate_all},
     workers,
 };
 use abi_stable::{
     StableAbi,
     prefix_type::WithMetadata,
     sabi_types::StaticRef,
-    std_types::{ROption, RResult, RSlice, RStr, RString, RVec},
+    std_types::{ROption, RResult, RSlice, RStr, RString},
     type_layout::TypeLayout,
 };
-use std::marker::PhantomData;
+use std::{io::Write, marker::PhantomData};
+
+mod buffer;
+
+pub use buffer::{Buffer, BufferAbi, Writer};
 
 /// The symbol under which an artifact exports its [`Header`].
 pub const ROOT_SYMBOL: &str = "reslot_root";
@@ -64,14 +68,22 @@ pub struct Root {
     pub table: extern "C" fn() -> *const (),
     /// Makes an instance.
     pub create: unsafe extern "C" fn() -> RResult<*mut (), RString>,
+    /// Lets the instance build what is derived from its state.
+    pub init: unsafe extern "C" fn(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString>,
     /// Lets the instance acquire what it needs.
     pub start: unsafe extern "C" fn(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString>,
     /// Lets the instance give back what it acquired.
     pub stop: unsafe extern "C" fn(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString>,
-    /// The instance's state, encoded; none if the plugin has declared that it has none.
-    pub snapshot: unsafe extern "C" fn(instance: *const ()) -> RResult<ROption<RVec<u8>>, RString>,
+    /// How the instance is.
+    pub health: unsafe extern "C" fn(instance: *const (), context: ContextAbi<'_>) -> RResult<HealthAbi, RString>,
+    /// Encodes the instance's state at the end of a buffer of the host's; `false` if the plugin has declared that it has none.
+    pub snapshot: unsafe extern "C" fn(instance: *const (), into: &mut BufferAbi) -> RResult<bool, RString>,
     /// Replaces the instance's value by a decoded state.
     pub restore: unsafe extern "C" fn(instance: *mut (), state: RSlice<'_, u8>) -> RResult<(), RString>,
+    /// Brings an encoded state from one schema to another, step by step, and encodes what came of it at the end of a buffer of
+    /// the host's. It needs no instance.
+    pub migrate:
+        unsafe extern "C" fn(from: u32, to: u32, state: RSlice<'_, u8>, into: &mut BufferAbi) -> RResult<(), RString>,
     /// Asks the threads of `Context::spawn` to end, and answers the names of those that have not, with commas between them.
     pub end_workers: extern "C" fn() -> RString,
     /// Drops the instance.
@@ -167,10 +179,13 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         initialise: Self::initialise,
         table: Self::table,
         create: Self::create,
+        init: Self::init,
         start: Self::start,
         stop: Self::stop,
+        health: Self::health,
         snapshot: Self::snapshot,
         restore: Self::restore,
+        migrate: Self::migrate,
         end_workers: Self::end_workers,
         destroy: Self::destroy,
         shutdown: Self::shutdown,
@@ -198,9 +213,17 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         guarded(|| Ok(Box::into_raw(Box::<T>::default()).cast()))
     }
 
-    unsafe extern "C" fn start(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
+    unsafe extern "C" fn init(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
         // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-        guarded(|| unsafe { &mut *instance.cast::<T>() }.start(&context.into()))
+        guarded(|| unsafe { &mut *instance.cast::<T>() }.init(&context.into()))
+    }
+
+    unsafe extern "C" fn start(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
+        guarded(|| {
+            workers::begin();
+            // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
+            unsafe { &mut *instance.cast::<T>() }.start(&context.into())
+        })
     }
 
     unsafe extern "C" fn stop(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
@@ -211,14 +234,29 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         })
     }
 
-    unsafe extern "C" fn snapshot(instance: *const ()) -> RResult<ROption<RVec<u8>>, RString> {
+    unsafe extern "C" fn health(instance: *const (), context: ContextAbi<'_>) -> RResult<HealthAbi, RString> {
+        // SAFETY: the host passes what `create` answered; it calls this beside calls only if the type is `Sync`.
+        guarded(|| Ok(unsafe { &*instance.cast::<T>() }.health(&context.into()).into()))
+    }
+
+    unsafe extern "C" fn snapshot(instance: *const (), into: &mut BufferAbi) -> RResult<bool, RString> {
         // SAFETY: the host passes what `create` answered; nothing changes it while the gate is closed or its owner syncs.
-        guarded(|| Ok(unsafe { &*instance.cast::<T>() }.snapshot()?.map(RVec::from).into()))
+        guarded(|| unsafe { &*instance.cast::<T>() }.snapshot(&mut Writer::new(into)))
     }
 
     unsafe extern "C" fn restore(instance: *mut (), state: RSlice<'_, u8>) -> RResult<(), RString> {
         // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
         guarded(|| unsafe { &mut *instance.cast::<T>() }.restore(state.as_slice()))
+    }
+
+    unsafe extern "C" fn migrate(from: u32, to: u32, state: RSlice<'_, u8>, into: &mut BufferAbi) -> RResult<(), RString> {
+        guarded(|| {
+            let mut into = Writer::new(into);
+            match from == to {
+                true => Ok(into.write_all(state.as_slice())?),
+                false => migrate_all::<T>(from, to, state.as_slice(), &mut into),
+            }
+        })
     }
 
     unsafe extern "C" fn destroy(instance: *mut ()) -> RResult<(), RString> {
@@ -237,7 +275,6 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
 
     extern "C" fn shutdown() {
         let _ = guarded(|| {
-            use std::io::Write;
             // What was printed without a newline would be lost with the image's own buffer. In a plugin that never printed, this
             // makes the buffer: that is not the plugin's doing.
             memory::not_the_plugins(|| drop(std::io::stdout().flush()));

@@ -12,6 +12,7 @@ use std::{
 static WORKERS: Workers = Workers {
     state: Mutex::new(State {
         stopping: false,
+        starts: 0,
         running: Vec::new(),
         last: 0,
     }),
@@ -25,18 +26,23 @@ struct Workers {
 
 struct State {
     stopping: bool,
+    /// How often the plugin was started again after a stop.
+    starts: u64,
     running: Vec<(u64, String)>,
     last: u64,
 }
 
 /// What a thread that was started with [`Context::spawn`] asks whether it is to end.
 #[derive(Debug)]
-pub struct Stopping(());
+pub struct Stopping {
+    /// The start that the thread belongs to. One that overlooks a stop is not to live on when the plugin is started again.
+    start: u64,
+}
 
 impl Stopping {
     /// Whether the plugin is being stopped.
     pub fn is_set(&self) -> bool {
-        WORKERS.lock().stopping
+        WORKERS.lock().stops(self.start)
     }
 
     /// Waits until the plugin is being stopped, at most so long; answers whether it is. A thread that does something every so
@@ -52,14 +58,20 @@ impl Stopping {
     pub fn wait(&self, most: Duration) -> bool {
         let deadline = Instant::now().checked_add(most);
         let mut state = WORKERS.lock();
-        while !state.stopping {
+        while !state.stops(self.start) {
             let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 break;
             }
             state = WORKERS.wait(state, left);
         }
-        state.stopping
+        state.stops(self.start)
+    }
+}
+
+impl State {
+    fn stops(&self, start: u64) -> bool {
+        self.stopping || self.starts != start
     }
 }
 
@@ -93,14 +105,14 @@ impl Context<'_> {
             return Err(format!("the plugin is being stopped, so the thread {name:?} is not started").into());
         }
         state.last += 1;
-        let number = state.last;
+        let (number, start) = (state.last, state.starts);
         state.running.push((number, name.to_owned()));
         drop(state);
         let running = Running(number);
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
             // Dropped at the end, also by a panic, and also if the thread was never made.
             let _running = running;
-            body(&Stopping(()));
+            body(&Stopping { start });
         });
         spawned.map_err(|error| format!("the thread {name:?} could not be started: {error}"))?;
         Ok(())
@@ -127,6 +139,15 @@ impl Workers {
             .wait_timeout(state, most)
             .unwrap_or_else(PoisonError::into_inner)
             .0
+    }
+}
+
+/// Lets threads be started again, should the plugin have been stopped before.
+pub(crate) fn begin() {
+    let mut state = WORKERS.lock();
+    if state.stopping {
+        state.stopping = false;
+        state.starts += 1;
     }
 }
 

@@ -259,7 +259,7 @@ fn other_api_version_is_refused() {
 #[test]
 fn damaged_manifest_is_refused() {
     Bad::patched(
-        |bytes| replace(bytes, "{\"reslot\":1,", "{\"reslot\"?1,"),
+        |bytes| replace(bytes, "{\"reslot\":2,", "{\"reslot\"?2,"),
         &[
             "`.reslot.manifest` is not usable",
             "not readable JSON",
@@ -272,9 +272,9 @@ fn damaged_manifest_is_refused() {
 #[test]
 fn version_limit() {
     Bad::patched(
-        |bytes| replace(bytes, "{\"reslot\":1,", "{\"reslot\":2,"),
+        |bytes| replace(bytes, "{\"reslot\":2,", "{\"reslot\":3,"),
         &[
-            "manifest format 2, this host reads format 1",
+            "manifest format 3, this host reads format 2",
             "the version of reslot-plugin-api that belongs to this host",
         ],
     )

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub const SECTION: &str = ".reslot.manifest";
 
 /// The manifest format that this host reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The longest text that a manifest may hold in one place: long enough for any type name, short enough for any message.
 const LONGEST_TEXT: usize = 1024;
@@ -19,7 +19,7 @@ const LONGEST_TEXT: usize = 1024;
 /// What one artifact says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The number of the manifest format: always 1.
+    /// The number of the manifest format: always 2.
     pub reslot: u32,
     /// The plugin's name: 1 to 64 letters, digits, `_` or `-`.
     pub name: String,
@@ -38,10 +38,23 @@ pub struct Manifest {
     /// The cargo profile that it was built in.
     #[serde(deserialize_with = "text")]
     pub profile: String,
-    /// The schema number of its state; `None` when it has no state to hand over.
-    pub state: Option<u32>,
+    /// What its state is; `None` when it has no state to hand over.
+    pub state: Option<StateSchema>,
+    /// Whether it holds something of which there can be only one, so that its predecessor is stopped before it is started.
+    pub exclusive: bool,
+    /// The slots whose plugins it calls through the host: names like `name`.
+    pub uses: Vec<String>,
     /// The interface that it implements.
     pub interface: Interface,
+}
+
+/// The schemas that a plugin knows of its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateSchema {
+    /// The one of its own type, from 1.
+    pub schema: u32,
+    /// The oldest one from which, and down to which, its `Plugin::migrate` goes; not above `schema`.
+    pub oldest: u32,
 }
 
 /// An interface as it was when one side was compiled.
@@ -206,6 +219,22 @@ pub enum ManifestError {
         /// The name, cut after 80 characters.
         name: String,
     },
+    /// The name of another slot, which could be no slot's name.
+    #[error("it uses a slot named {name:?}, a name is 1 to 64 of the characters A-Z a-z 0-9 _ -")]
+    BadUse {
+        /// The name, cut after 80 characters.
+        name: String,
+    },
+    /// Schemas of the state that cannot be: they count from 1, and the oldest that is migrated is not above the state's own.
+    #[error(
+        "its state is of schema {schema}, and it says that it migrates from schema {oldest}: schemas are counted from 1 up to its own"
+    )]
+    BadSchema {
+        /// The schema of its own state.
+        schema: u32,
+        /// The oldest one that it migrates.
+        oldest: u32,
+    },
 }
 
 impl Manifest {
@@ -231,12 +260,22 @@ impl Manifest {
         // that walks the result later.
         let manifest: Manifest = serde_json::from_slice(json)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if !(1..=64).contains(&manifest.name.len()) || !manifest.name.chars().all(plain) {
+        let is_name = |name: &str| (1..=64).contains(&name.len()) && name.chars().all(plain);
+        let shortened = |name: &str| name.chars().take(80).collect();
+        if !is_name(&manifest.name) {
             return Err(ManifestError::BadName {
-                name: manifest.name.chars().take(80).collect(),
+                name: shortened(&manifest.name),
             });
         }
-        Ok(manifest)
+        if let Some(name) = manifest.uses.iter().find(|name| !is_name(name)) {
+            return Err(ManifestError::BadUse { name: shortened(name) });
+        }
+        match manifest.state {
+            Some(StateSchema { schema, oldest }) if !(1..=schema).contains(&oldest) => {
+                Err(ManifestError::BadSchema { schema, oldest })
+            }
+            _ => Ok(manifest),
+        }
     }
 }
 

@@ -16,6 +16,9 @@ use crate::{
 };
 use std::{path::Path, sync::Arc};
 
+/// Room for a state that nothing is known of yet: most fit, and a larger one doubles it as it grows.
+const SNAPSHOT_HINT: usize = 4096;
+
 /// Puts a candidate in its place, or before its owner.
 pub(super) fn place(
     host: &Arc<Inner>,
@@ -28,7 +31,9 @@ pub(super) fn place(
     // A candidate without state needs nothing of its predecessor, so it can be started before anybody waits for it.
     if !candidate.instance().has_state() {
         let number = candidate.number();
-        start(&mut candidate).map_err(|cause| refusal(Some(&record), Some(number), path, Step::Start, cause))?;
+        init(&mut candidate)
+            .and_then(|()| start(&mut candidate))
+            .map_err(|cause| refusal(Some(&record), Some(number), path, Step::Start, cause))?;
         clock.lap(Step::Start);
     }
     let staged = Staged {
@@ -190,7 +195,9 @@ fn hand_over(
     let state_bytes = migrate(old, &mut generation).map_err(|cause| refuse(Step::Migrate, cause))?;
     if generation.instance().has_state() {
         clock.lap(Step::Migrate);
-        start(&mut generation).map_err(|cause| refuse(Step::Start, cause))?;
+        init(&mut generation)
+            .and_then(|()| start(&mut generation))
+            .map_err(|cause| refuse(Step::Start, cause))?;
         clock.lap(Step::Start);
     }
 
@@ -232,14 +239,34 @@ fn migrate(old: Option<&Arc<Generation>>, candidate: &mut Generation) -> Result<
     };
     let snapshot = old
         .instance()
-        .snapshot()
+        .snapshot(SNAPSHOT_HINT)
         .map_err(|error| Cause::Hook(Hook::Snapshot, error))?;
-    let Some(snapshot) = snapshot else { return Ok(None) };
+    let Some(mut snapshot) = snapshot else { return Ok(None) };
+    if let (Some(from), Some(to)) = (old.instance().schema(), candidate.instance().schema())
+        && from.schema != to.schema
+    {
+        // The newer of the two plugins knows both schemas.
+        let newer = if to.schema > from.schema {
+            candidate.instance()
+        } else {
+            old.instance()
+        };
+        snapshot = newer
+            .migrate(from.schema, to.schema, &snapshot)
+            .map_err(|error| Cause::Hook(Hook::Migrate, error))?;
+    }
     candidate
         .instance_mut()
         .restore(&snapshot)
         .map_err(|error| Cause::Hook(Hook::Restore, error))?;
     Ok(Some(snapshot.len()))
+}
+
+fn init(candidate: &mut Generation) -> Result<(), Cause> {
+    candidate
+        .instance_mut()
+        .init()
+        .map_err(|error| Cause::Hook(Hook::Init, error))
 }
 
 fn start(candidate: &mut Generation) -> Result<(), Cause> {

@@ -160,6 +160,12 @@ impl LintError {
                 "use the version of reslot-plugin-api that belongs to this host"
             }
             LintError::Manifest(ManifestError::BadName { .. }) => "rename the plugin's package",
+            LintError::Manifest(ManifestError::BadUse { .. }) => {
+                "name slots in `uses = [\"…\"]` of export_plugin!, and build again"
+            }
+            LintError::Manifest(ManifestError::BadSchema { .. }) => {
+                "give export_plugin! a `migrates_from` of at least 1 and not above its `schema`, and build again"
+            }
             LintError::Manifest(_) => "build the plugin again, with one export_plugin! and an unchanged reslot-plugin-api",
             LintError::WrongToolchain { .. } => {
                 "build both sides with one toolchain: put the same rust-toolchain.toml beside both, then rebuild the plugin"

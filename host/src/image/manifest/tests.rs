@@ -2,8 +2,8 @@
 
 use super::*;
 
-const JSON: &str = r#"{"reslot":1,"name":"momentum","version":"0.3.1","api":"0.1.0",
-    "toolchain":"rustc 1.95.0 (59807616e 2026-04-14)","target":"x86_64-unknown-linux-gnu","profile":"dev","state":2,
+const JSON: &str = r#"{"reslot":2,"name":"momentum","version":"0.3.1","api":"0.1.0",
+    "toolchain":"rustc 1.95.0 (59807616e 2026-04-14)","target":"x86_64-unknown-linux-gnu","profile":"dev","state":{"schema":3,"oldest":2},"exclusive":true,"uses":["pricer","risk-2"],
     "later":{"unknown":[1,2]},
     "interface":{"name":"Strategy","major":1,"minor":1,"methods":[
       {"name":"on_tick","receiver":"RefMut","since":null,"returns":"Unit","arguments":[
@@ -19,7 +19,14 @@ const JSON: &str = r#"{"reslot":1,"name":"momentum","version":"0.3.1","api":"0.1
 #[test]
 fn reads_a_manifest_with_padding_and_unknown_fields() {
     let manifest = Manifest::parse(format!("{JSON}\0\0\0").as_bytes()).unwrap();
-    assert_eq!((manifest.name.as_str(), manifest.state), ("momentum", Some(2)));
+    assert_eq!(
+        (manifest.name.as_str(), manifest.state),
+        ("momentum", Some(StateSchema { schema: 3, oldest: 2 }))
+    );
+    assert_eq!(
+        (manifest.exclusive, &manifest.uses[..]),
+        (true, &["pricer".to_owned(), "risk-2".to_owned()][..])
+    );
     assert_eq!(
         manifest.interface.to_string(),
         "trait Strategy 1.1 {\n    fn on_tick(&mut self, tick: &Tick, orders: &mut dyn OrderSink);\n    \
@@ -44,11 +51,11 @@ fn says_what_is_wrong() {
     assert!(matches!(refused("{nonsense"), ManifestError::NotJson { .. }));
     assert!(matches!(refused(&format!("{JSON}\0{JSON}")), ManifestError::NotJson { .. }));
     assert_eq!(
-        refused(r#"{"reslot":2,"other":"form"}"#).to_string(),
-        "it is in manifest format 2, this host reads format 1"
+        refused(r#"{"reslot":3,"other":"form"}"#).to_string(),
+        "it is in manifest format 3, this host reads format 2"
     );
     assert!(matches!(
-        refused(r#"{"reslot":1,"name":"x"}"#),
+        refused(r#"{"reslot":2,"name":"x"}"#),
         ManifestError::WrongForm { .. }
     ));
     assert!(matches!(
@@ -59,6 +66,17 @@ fn says_what_is_wrong() {
         refused(&JSON.replace("\"momentum\"", "\"\"")),
         ManifestError::BadName { .. }
     ));
+    assert!(matches!(
+        refused(&JSON.replace("risk-2", "../x")),
+        ManifestError::BadUse { .. }
+    ));
+    let schemas = |schema, oldest| {
+        let state = format!("{{\"schema\":{schema},\"oldest\":{oldest}}}");
+        refused(&JSON.replace("{\"schema\":3,\"oldest\":2}", &state))
+    };
+    assert_eq!(schemas(3, 4), ManifestError::BadSchema { schema: 3, oldest: 4 });
+    assert_eq!(schemas(3, 0), ManifestError::BadSchema { schema: 3, oldest: 0 });
+    assert_eq!(schemas(0, 0), ManifestError::BadSchema { schema: 0, oldest: 0 });
     assert!(matches!(
         refused(&JSON.replace("0.3.1", "\\u001b[2J")),
         ManifestError::WrongForm { .. }

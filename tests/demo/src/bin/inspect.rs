@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use reslot::artifact::{Inspection, Interface, Kind, Manifest, Shape, Type, inspect};
+use reslot::artifact::{Inspection, Interface, Kind, Manifest, Shape, StateSchema, Type, inspect};
 use reslot_demo::words::{bad, dim, good, heading};
 use serde_json::json;
 use std::{ffi::OsStr, path::Path, process::ExitCode};
@@ -67,12 +67,25 @@ fn print(file: &Path, size: usize, inspection: &Inspection) {
 
 fn print_manifest(manifest: &Manifest) {
     let state = match manifest.state {
-        Some(schema) => format!("handed over to the next build, schema {schema}"),
+        Some(StateSchema { schema, oldest }) if oldest < schema => {
+            format!("handed over to the next build, schema {schema}, migrates from schema {oldest} on")
+        }
+        Some(StateSchema { schema, .. }) => format!("handed over to the next build, schema {schema}"),
         None => "none to hand over".to_owned(),
+    };
+    let exclusive = match manifest.exclusive {
+        true => "yes: its predecessor is stopped before it is started",
+        false => "no",
+    };
+    let uses = match &manifest.uses[..] {
+        [] => "no other slot".to_owned(),
+        slots => slots.join(", "),
     };
     for (what, value) in [
         ("plugin", format!("{} {}", manifest.name, manifest.version)),
         ("state", state),
+        ("exclusive", exclusive.to_owned()),
+        ("uses", uses),
         ("profile", manifest.profile.clone()),
         ("toolchain", manifest.toolchain.clone()),
         ("target", manifest.target.clone()),

@@ -1,0 +1,242 @@
+//! The macro that makes a crate a plugin: its options, and what is placed in the plugin's crate.
+
+/// Makes the crate a plugin: `export_plugin!(Momentum: dyn Strategy);`, once, in a crate with `crate-type = ["cdylib"]`.
+///
+/// The type must be `Default`, implement the interface's trait, and derive serde's `Serialize` and `Deserialize`: its value
+/// is what the next generation starts from. Lifecycle hooks are picked up if the type implements [`Plugin`](crate::Plugin).
+/// Options follow the interface, in any order:
+///
+/// ```text
+/// export_plugin!(Greeter: dyn Greet, stateless, name = "polite", allocator = freeing);
+/// export_plugin!(Gateway: dyn Orders, schema = 3, migrates_from = 1, exclusive, uses = ["pricer", "risk"]);
+/// ```
+///
+/// - `stateless`: the value may be forgotten. The type then needs no serde.
+/// - `name = "…"`: the slot's name; otherwise it is the package's.
+/// - `schema = 3`: the number of the state's schema, 1 if it is not given. Raise it with each change of the state after which an
+///   older build's state cannot be decoded as it is, and teach [`Plugin::migrate`](crate::Plugin::migrate) the step. (A new field
+///   with `#[serde(default)]` needs no new schema.)
+/// - `migrates_from = 1`: the oldest schema from which `migrate` knows the way up, and to which it knows the way down; if it is not
+///   given, that is `schema`, and a state of any other one is refused.
+/// - `exclusive`: the plugin holds something of which there can be only one, a port or a device. Its predecessor is then stopped
+///   before it is started, and started again should this one not start. An interface whose methods all take `&self` and of
+///   which one answers a borrow cannot have it: nobody could tell when the last caller has given the borrow back.
+/// - `uses = ["pricer", "risk"]`: the slots whose plugins it calls through the host.
+/// - `allocator = counting`, the default: the plugin allocates from the system, and the host can say how much it has allocated,
+///   and how much was left when it was unloaded. That costs nothing that could be felt.
+/// - `allocator = freeing`: besides, what the plugin has left (`LazyLock`s and other statics, `Box::leak`, thread-locals of
+///   threads that live on) is freed after its image is proven gone. Each block is larger by 16 bytes (by its alignment, if that is
+///   more) and by its entry in a table of 16 bytes. Do not choose it if something that outlives the plugin keeps a pointer into its
+///   memory: a C library that was given a buffer, say.
+/// - `allocator = own`: the plugin has a `#[global_allocator]` of its own, or wants the plain one. Nothing is counted.
+///
+/// The macro also places, in the plugin's own crate, hidden replacements for the libc functions by which a Rust library
+/// would tie itself to the process (`facts`: thread-local destructors, pthread keys, threads, mappings): without them an
+/// image could not be unmapped. They and the allocator are left out of the crate's unit tests.
+#[macro_export]
+macro_rules! export_plugin {
+    ($plugin:ty : $interface:ty $(, $($options:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, () () () () () () (); $($($options)*)? }
+    };
+    // The pairs of parentheses hold what was found so far: the state, the name, the allocator, the schema, the oldest one from
+    // which it migrates, whether it is exclusive, what it uses.
+    (@options $plugin:ty, $interface:ty, () $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt;
+        stateless $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, (stateless) $name $alloc $schema $from $only $uses; $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt () $alloc:tt $schema:tt $from:tt $only:tt $uses:tt;
+        name = $name:literal $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state ($name) $alloc $schema $from $only $uses; $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt;
+        allocator = counting $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name (Counting) $schema $from $only $uses; $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt;
+        allocator = freeing $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name (Freeing) $schema $from $only $uses; $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt;
+        allocator = own $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name (Own) $schema $from $only $uses; $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt () $from:tt $only:tt $uses:tt;
+        schema = $schema:literal $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc ($schema) $from $only $uses; $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt () $only:tt $uses:tt;
+        migrates_from = $from:literal $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc $schema ($from) $only $uses; $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt () $uses:tt;
+        exclusive $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc $schema $from (exclusive) $uses; $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt ();
+        uses = [$($used:literal),* $(,)?] $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc $schema $from $only (uses $($used)*); $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, () $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt;) => {
+        $crate::export_plugin! { @export $plugin, $interface,
+            ::core::option::Option::Some({
+                const SCHEMA: u32 = $crate::export_plugin!(@schema $schema);
+                const OLDEST: u32 = $crate::export_plugin!(@oldest $schema $from);
+                const _: () = ::core::assert!(SCHEMA >= 1, "`schema` counts from 1");
+                const _: () = ::core::assert!(
+                    OLDEST >= 1 && OLDEST <= SCHEMA,
+                    "`migrates_from` is the oldest schema that `migrate` knows: at least 1, and not above `schema` (which is 1 if \
+                     it is not given)"
+                );
+                (SCHEMA, OLDEST)
+            }),
+            $name, $alloc, $only, $uses, $crate::__private::snapshot_state, $crate::__private::restore_state }
+    };
+    (@options $plugin:ty, $interface:ty, (stateless) $name:tt $alloc:tt () () $only:tt $uses:tt;) => {
+        $crate::export_plugin! { @export $plugin, $interface, ::core::option::Option::None, $name, $alloc, $only, $uses,
+            (|_, _| ::core::result::Result::Ok(false)), (|_, _| ::core::result::Result::Ok(())) }
+    };
+    (@options $plugin:ty, $interface:ty, (stateless) $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt;) => {
+        ::core::compile_error!(
+            "`schema` and `migrates_from` are of the state, and a plugin that is `stateless` has none: leave out the one or the other"
+        );
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt; allocator $($rest:tt)*) => {
+        ::core::compile_error!(
+            "`allocator` is `counting` (the default), `freeing` (what the plugin leaves behind is freed) or `own` (it has a \
+             `#[global_allocator]` of its own): `allocator = freeing`"
+        );
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt () $alloc:tt $schema:tt $from:tt $only:tt $uses:tt; name $($rest:tt)*) => {
+        ::core::compile_error!("`name` is given as a text: `name = \"momentum\"`");
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt () $from:tt $only:tt $uses:tt; schema $($rest:tt)*) => {
+        ::core::compile_error!("`schema` is given as a number: `schema = 3`");
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt () $only:tt $uses:tt;
+        migrates_from $($rest:tt)*) => {
+        ::core::compile_error!("`migrates_from` is given as a number: `migrates_from = 1`");
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt (); uses $($rest:tt)*) => {
+        ::core::compile_error!("`uses` is given as a list of slots' names: `uses = [\"pricer\", \"risk\"]`");
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt;
+        $wrong:tt $($rest:tt)*) => {
+        ::core::compile_error!(::core::concat!(
+            "`", ::core::stringify!($wrong), "` is no option of a plugin, or stands there twice: the options are `stateless`, \
+             `name = \"…\"`, `schema = 3`, `migrates_from = 1`, `exclusive`, `uses = [\"…\"]` and `allocator = counting | freeing | \
+             own`, with commas between them"
+        ));
+    };
+    (@schema ()) => { 1 };
+    (@schema ($schema:literal)) => { $schema };
+    (@oldest $schema:tt ()) => { $crate::export_plugin!(@schema $schema) };
+    (@oldest $schema:tt ($from:literal)) => { $from };
+    (@exclusive ()) => { false };
+    (@exclusive (exclusive)) => { true };
+    (@uses ()) => { &[] };
+    (@uses (uses $($used:literal)*)) => { &[$($used),*] };
+    (@allocator ()) => { $crate::export_plugin! { @allocator (Counting) } };
+    (@allocator (Own)) => {};
+    (@allocator ($allocator:ident)) => {
+        #[cfg(not(test))]
+        mod __reslot_allocator {
+            #[global_allocator]
+            static ALLOCATOR: $crate::__private::$allocator = $crate::__private::$allocator;
+        }
+    };
+    (@kind ()) => { $crate::__private::Allocator::Counting };
+    (@kind ($allocator:ident)) => { $crate::__private::Allocator::$allocator };
+    (@name ()) => { ::core::env!("CARGO_PKG_NAME") };
+    (@name ($name:literal)) => { $name };
+    (@export $plugin:ty, $interface:ty, $state:expr, $name:tt, $allocator:tt, $only:tt, $uses:tt, $snapshot:expr, $restore:expr) => {
+        const _: () = {
+            #[cfg(panic = "abort")]
+            ::core::compile_error!(
+                "a plugin must be built with panic = \"unwind\": with \"abort\" its panic would end the host"
+            );
+
+            const MANIFEST: $crate::__private::Manifest = $crate::__private::Manifest {
+                name: $crate::export_plugin!(@name $name),
+                version: ::core::env!("CARGO_PKG_VERSION"),
+                state: $state,
+                exclusive: $crate::export_plugin!(@exclusive $only),
+                uses: $crate::export_plugin!(@uses $uses),
+                interface: <$interface as $crate::Interface>::DESCRIPTION,
+            };
+            const _: () = ::core::assert!(
+                !(MANIFEST.exclusive && $crate::__private::lends_while_shared(MANIFEST.interface)),
+                "this plugin cannot be `exclusive`: it is stopped, which takes it mutably, before its successor is started, and a \
+                 caller may then still hold what a method has lent it, since all methods of the interface take `&self` and one \
+                 answers a borrow; let that method answer an owned value, or leave out `exclusive`"
+            );
+            const _: () = ::core::assert!(
+                $crate::__private::names_slots(MANIFEST.uses),
+                "`uses` lists names of slots, and a name is 1 to 64 of the characters A-Z a-z 0-9 _ -"
+            );
+            const LEN: usize = MANIFEST.encoded_len();
+
+            #[used]
+            #[unsafe(link_section = ".reslot.manifest")]
+            static BYTES: [u8; LEN] = MANIFEST.encode();
+
+            #[used]
+            #[cfg_attr(not(test), unsafe(export_name = "reslot_root"))]
+            pub static ROOT: $crate::__private::Header = $crate::__private::Header::new::<$plugin, $interface>();
+
+            impl $crate::__private::Loadable for $plugin {
+                const MANIFEST: &'static [u8] = &BYTES;
+                const ALLOCATOR: $crate::__private::Allocator = $crate::export_plugin!(@kind $allocator);
+
+                fn init(&mut self, context: &$crate::Context<'_>) -> ::core::result::Result<(), $crate::PluginError> {
+                    #[allow(unused_imports)]
+                    use $crate::__private::{ViaDefault as _, ViaPlugin as _};
+                    (&$crate::__private::Hooks::<$plugin>::new()).init(self, context)
+                }
+
+                fn start(&mut self, context: &$crate::Context<'_>) -> ::core::result::Result<(), $crate::PluginError> {
+                    #[allow(unused_imports)]
+                    use $crate::__private::{ViaDefault as _, ViaPlugin as _};
+                    (&$crate::__private::Hooks::<$plugin>::new()).start(self, context)
+                }
+
+                fn stop(&mut self, context: &$crate::Context<'_>) -> ::core::result::Result<(), $crate::PluginError> {
+                    #[allow(unused_imports)]
+                    use $crate::__private::{ViaDefault as _, ViaPlugin as _};
+                    (&$crate::__private::Hooks::<$plugin>::new()).stop(self, context)
+                }
+
+                fn health(&self, context: &$crate::Context<'_>) -> $crate::Health {
+                    #[allow(unused_imports)]
+                    use $crate::__private::{ViaDefault as _, ViaPlugin as _};
+                    (&$crate::__private::Hooks::<$plugin>::new()).health(self, context)
+                }
+
+                fn snapshot(
+                    &self,
+                    into: &mut $crate::__private::Writer<'_>,
+                ) -> ::core::result::Result<bool, $crate::PluginError> {
+                    ($snapshot)(self, into)
+                }
+
+                fn restore(&mut self, state: &[u8]) -> ::core::result::Result<(), $crate::PluginError> {
+                    ($restore)(self, state)
+                }
+
+                fn migrate(
+                    from: u32,
+                    to: u32,
+                    state: &mut $crate::StateValue,
+                ) -> ::core::result::Result<(), $crate::PluginError> {
+                    #[allow(unused_imports)]
+                    use $crate::__private::{ViaDefault as _, ViaPlugin as _};
+                    (&$crate::__private::Hooks::<$plugin>::new()).migrate(from, to, state)
+                }
+            }
+        };
+
+        #[cfg(not(test))]
+        $crate::__replace_libc_symbols!();
+
+        $crate::export_plugin! { @allocator $allocator }
+    };
+}

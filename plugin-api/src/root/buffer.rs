@@ -1,0 +1,194 @@
+//! A buffer of the host's that a plugin writes into: what a plugin encodes need not be copied out of its image's memory. The
+//! host makes a [`Buffer`] and lends it as a [`BufferAbi`]; the plugin writes through a [`Writer`], and asks the host for more
+//! room when it runs out.
+
+use abi_stable::StableAbi;
+use std::{
+    io,
+    mem::{self, ManuallyDrop},
+};
+
+/// A `Vec<u8>` of the side that made it, taken apart.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct BufferAbi {
+    data: *mut u8,
+    len: usize,
+    capacity: usize,
+    grow: unsafe extern "C" fn(buffer: &mut BufferAbi, additional: usize),
+}
+
+/// The side that owns the memory.
+pub struct Buffer(BufferAbi);
+
+impl Buffer {
+    /// An empty buffer with room for so many bytes.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Vec::with_capacity(capacity).into()
+    }
+
+    /// What is lent to the plugin.
+    pub fn as_abi(&mut self) -> &mut BufferAbi {
+        &mut self.0
+    }
+
+    /// What was written.
+    pub fn into_vec(self) -> Vec<u8> {
+        let mut buffer = ManuallyDrop::new(self);
+        // SAFETY: the parts come from `From<Vec<u8>>` or `grow` of this copy of the crate, `len` grows only over bytes that were
+        // written, and the buffer is not used again: it is not dropped either.
+        unsafe { take(&mut buffer.0) }
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        let mut bytes = ManuallyDrop::new(bytes);
+        Self(BufferAbi {
+            data: bytes.as_mut_ptr(),
+            len: bytes.len(),
+            capacity: bytes.capacity(),
+            grow,
+        })
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: as in `into_vec`; this is the last use.
+        drop(unsafe { take(&mut self.0) });
+    }
+}
+
+/// Puts the vector together again and leaves an empty one, which owns no memory.
+///
+/// # Safety
+/// The parts must be those of a `Vec<u8>` of this copy of the crate.
+unsafe fn take(buffer: &mut BufferAbi) -> Vec<u8> {
+    let capacity = mem::take(&mut buffer.capacity);
+    let len = mem::take(&mut buffer.len);
+    let data = mem::replace(&mut buffer.data, std::ptr::dangling_mut());
+    // SAFETY: the caller's promise.
+    unsafe { Vec::from_raw_parts(data, len, capacity) }
+}
+
+/// Makes room, amortised as a vector's growth is. It runs on the side that owns the memory, whichever side calls it.
+///
+/// # Safety
+/// `buffer` must be of a [`Buffer`] of this copy of the crate.
+unsafe extern "C" fn grow(buffer: &mut BufferAbi, additional: usize) {
+    // SAFETY: the caller's promise. Should the growth fail, the process ends: nothing unwinds out of an `extern "C"` function.
+    let mut bytes = unsafe { take(buffer) };
+    bytes.reserve(additional);
+    let mut bytes = ManuallyDrop::new(bytes);
+    buffer.data = bytes.as_mut_ptr();
+    buffer.len = bytes.len();
+    buffer.capacity = bytes.capacity();
+}
+
+/// Writes at the end of a buffer of the other side.
+pub struct Writer<'a>(&'a mut BufferAbi);
+
+impl<'a> Writer<'a> {
+    /// Begins after what the buffer holds already.
+    pub fn new(buffer: &'a mut BufferAbi) -> Self {
+        Self(buffer)
+    }
+
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if bytes.len() > self.0.capacity - self.0.len {
+            self.grow(bytes.len());
+        }
+        // SAFETY: there is room for them behind the first `len` bytes, and nobody else has the buffer meanwhile: it is lent by
+        // `&mut`, so the bytes are not in it.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.data.add(self.0.len), bytes.len()) };
+        self.0.len += bytes.len();
+    }
+
+    #[cold]
+    fn grow(&mut self, additional: usize) {
+        // SAFETY: the function came with the buffer, from the side that made it.
+        unsafe { (self.0.grow)(self.0, additional) };
+    }
+}
+
+impl io::Write for Writer<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes);
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.put(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io::Write;
+
+    fn written(mut buffer: Buffer, pieces: &[&[u8]]) -> Buffer {
+        let mut writer = Writer::new(buffer.as_abi());
+        pieces
+            .iter()
+            .for_each(|piece| writer.write_all(piece).expect("writing to memory does not fail"));
+        buffer
+    }
+
+    #[test]
+    fn what_fits_is_written_in_place() {
+        let mut buffer = Buffer::with_capacity(16);
+        let data = buffer.as_abi().data;
+        let bytes = written(buffer, &[b"state", b"", b" and more"]).into_vec();
+        assert_eq!(bytes, b"state and more");
+        assert_eq!(bytes.as_ptr(), data.cast_const(), "nothing was moved");
+    }
+
+    #[test]
+    fn it_grows_by_more_than_what_is_asked_for() {
+        let numbers: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        let mut buffer = Buffer::with_capacity(0);
+        let mut moves = 0;
+        for number in &numbers {
+            let before = buffer.as_abi().capacity;
+            buffer = written(buffer, &[&[*number]]);
+            moves += usize::from(buffer.as_abi().capacity != before);
+        }
+        assert!(moves < 40, "{moves} times for 100000 bytes");
+        assert_eq!(buffer.into_vec(), numbers);
+    }
+
+    #[test]
+    fn one_piece_may_be_larger_than_anything_before() {
+        let large = vec![7; 1 << 20];
+        let bytes = written(Buffer::with_capacity(4), &[b"abc", &large, b"d"]).into_vec();
+        assert_eq!(
+            (bytes.len(), &bytes[..4], bytes.last()),
+            (large.len() + 4, &b"abc\x07"[..], Some(&b'd'))
+        );
+    }
+
+    #[test]
+    fn what_a_vector_holds_is_kept() {
+        let buffer = Buffer::from(b"begun ".to_vec());
+        assert_eq!(written(buffer, &[b"and ended"]).into_vec(), b"begun and ended");
+    }
+
+    #[test]
+    fn dropped_buffers_are_freed() {
+        // What a leak of this many would take is more than a test's machine has.
+        for _ in 0..4096 {
+            drop(written(Buffer::with_capacity(64 << 20), &[b"some"]));
+            drop(Buffer::with_capacity(0));
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! A plugin's state between two schemas: decoded, but of no type. What a step of `Plugin::migrate` works on.
+
+use crate::plugin::PluginError;
+use rmpv::Value;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{fmt, io};
+
+/// The state of a plugin as [`Plugin::migrate`](crate::Plugin::migrate) gets it: the value that one schema's type was encoded
+/// to, on its way to the next one's.
+///
+/// A struct is a set of fields by their names, as serde names them. Whatever a step does not touch stays as it is, to the bit:
+/// whole numbers, floats, texts and bytes, and maps with any keys.
+///
+/// ```
+/// use reslot_plugin_api::{PluginError, StateValue};
+///
+/// /// Schema 2 calls `px` what schema 1 called `price`, and counts ticks.
+/// fn migrate(from: u32, to: u32, state: &mut StateValue) -> Result<(), PluginError> {
+///     match (from, to) {
+///         (1, 2) => {
+///             state.rename("price", "px")?;
+///             state.set("ticks", 0u64)
+///         }
+///         (2, 1) => {
+///             state.remove("ticks");
+///             state.rename("px", "price")
+///         }
+///         _ => Err(format!("no way from schema {from} to schema {to}").into()),
+///     }
+/// }
+///
+/// #[derive(serde::Serialize)]
+/// struct First { price: f64 }
+/// #[derive(serde::Deserialize, PartialEq, Debug)]
+/// struct Second { px: f64, ticks: u64 }
+///
+/// let mut state = StateValue::of(First { price: 9.5 })?;
+/// migrate(1, 2, &mut state)?;
+/// assert_eq!(state.decode::<Second>()?, Second { px: 9.5, ticks: 0 });
+/// migrate(2, 1, &mut state)?;
+/// assert_eq!(state.get::<f64>("price")?, 9.5);
+/// # Ok::<(), PluginError>(())
+/// ```
+///
+/// What is nested is reached with [`within`](Self::within), or taken out and put back as a `StateValue` of its own, which
+/// serde can read and write: a list of structs is `state.get::<Vec<StateValue>>("orders")`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StateValue(Value);
+
+impl StateValue {
+    /// What `value` would be encoded to as a state.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn of(value: impl Serialize) -> Result<Self, PluginError> {
+        // By way of the bytes: this is the one place that says how a struct or an enum is encoded.
+        Self::read(&rmp_serde::to_vec_named(&value)?)
+    }
+
+    /// The whole, as a value of the type `T`.
+    ///
+    /// # Errors
+    /// If it does not fit that type; names what there is instead.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PluginError> {
+        decode(&self.0)
+            .map_err(|error| format!("the state does not fit {}: {error}; {}", wanted::<T>(), There(&self.0)).into())
+    }
+
+    /// Puts what `value` is encoded to in the place of the whole.
+    ///
+    /// # Errors
+    /// If it cannot be encoded; the state is then as it was.
+    pub fn replace(&mut self, value: impl Serialize) -> Result<(), PluginError> {
+        *self = Self::of(value)?;
+        Ok(())
+    }
+
+    /// The names of the fields, in their order. None if the state is something else than a struct or a map by names.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        let entries = self.0.as_map().map_or(&[][..], Vec::as_slice);
+        entries.iter().filter_map(|(key, _)| key.as_str())
+    }
+
+    /// Whether there is a field of this name.
+    pub fn contains(&self, field: &str) -> bool {
+        self.fields().any(|name| name == field)
+    }
+
+    /// A field's value.
+    ///
+    /// # Errors
+    /// If there is no such field, or it does not fit the type `T`; names the field, and what there is.
+    pub fn get<T: DeserializeOwned>(&self, field: &str) -> Result<T, PluginError> {
+        let value = self.find(field).ok_or_else(|| self.no_field(field))?;
+        decode(value).map_err(|error| {
+            format!(
+                "the field `{field}` of the state does not fit {}: {error}; {}",
+                wanted::<T>(),
+                There(value)
+            )
+            .into()
+        })
+    }
+
+    /// Gives a field this value; the field is added, as the last one, if there is none of its name.
+    ///
+    /// # Errors
+    /// If the value cannot be encoded, or the state has no fields because it is neither a struct nor a map. The state is then as
+    /// it was.
+    pub fn set(&mut self, field: &str, value: impl Serialize) -> Result<(), PluginError> {
+        let Self(value) = Self::of(value).map_err(|error| format!("the field `{field}`: {error}"))?;
+        let there = There(&self.0).to_string();
+        let Value::Map(entries) = &mut self.0 else {
+            return Err(format!("the field `{field}` cannot be set: {there}").into());
+        };
+        match entries.iter_mut().find(|(key, _)| key.as_str() == Some(field)) {
+            Some((_, old)) => *old = value,
+            None => entries.push((field.into(), value)),
+        }
+        Ok(())
+    }
+
+    /// Removes a field; answers whether there was one.
+    pub fn remove(&mut self, field: &str) -> bool {
+        self.take(field).is_some()
+    }
+
+    /// Removes a field and answers what it was.
+    pub fn take(&mut self, field: &str) -> Option<StateValue> {
+        let Value::Map(entries) = &mut self.0 else { return None };
+        let at = entries.iter().position(|(key, _)| key.as_str() == Some(field))?;
+        Some(Self(entries.remove(at).1))
+    }
+
+    /// Gives a field another name, and leaves it at its place.
+    ///
+    /// # Errors
+    /// If there is no field `from`, or there is a field `to` already. The state is then as it was.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<(), PluginError> {
+        if !self.contains(from) {
+            return Err(self.no_field(from));
+        }
+        if from != to && self.contains(to) {
+            return Err(format!("the field `{from}` cannot be called `{to}`: there is a field of that name").into());
+        }
+        if let Value::Map(entries) = &mut self.0 {
+            let entry = entries.iter_mut().find(|(key, _)| key.as_str() == Some(from));
+            if let Some((key, _)) = entry {
+                *key = to.into();
+            }
+        }
+        Ok(())
+    }
+
+    /// Works on what a field holds, in its place.
+    ///
+    /// ```
+    /// # use reslot_plugin_api::StateValue;
+    /// # #[derive(serde::Serialize)] struct Inner { depth: u32 }
+    /// # #[derive(serde::Serialize)] struct Outer { book: Inner }
+    /// # let mut state = StateValue::of(Outer { book: Inner { depth: 3 } })?;
+    /// state.within("book", |book| book.rename("depth", "levels"))?;
+    /// assert_eq!(state.get::<StateValue>("book")?.get::<u32>("levels")?, 3);
+    /// # Ok::<(), reslot_plugin_api::PluginError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such field, and whatever `change` answers, with the field's name before it.
+    ///
+    /// # Panics
+    /// If `change` does. The field is then empty.
+    pub fn within<R>(
+        &mut self,
+        field: &str,
+        change: impl FnOnce(&mut StateValue) -> Result<R, PluginError>,
+    ) -> Result<R, PluginError> {
+        let missing = self.no_field(field);
+        let entries = match &mut self.0 {
+            Value::Map(entries) => entries.as_mut_slice(),
+            _ => &mut [],
+        };
+        let place = entries.iter_mut().find(|(key, _)| key.as_str() == Some(field));
+        let Some((_, value)) = place else { return Err(missing) };
+        let mut inner = Self(std::mem::replace(value, Value::Nil));
+        let result = change(&mut inner);
+        *value = inner.0;
+        result.map_err(|error| format!("in the field `{field}`: {error}").into())
+    }
+
+    /// Reads an encoded state.
+    pub(crate) fn read(mut bytes: &[u8]) -> Result<Self, PluginError> {
+        let value = rmpv::decode::read_value(&mut bytes)?;
+        match bytes.is_empty() {
+            true => Ok(Self(value)),
+            false => Err(format!("{} bytes follow the state", bytes.len()).into()),
+        }
+    }
+
+    /// Encodes it, so that it can be read as it was.
+    pub(crate) fn write(&self, mut into: impl io::Write) -> Result<(), PluginError> {
+        Ok(rmpv::encode::write_value(&mut into, &self.0)?)
+    }
+
+    fn find(&self, field: &str) -> Option<&Value> {
+        let entries = self.0.as_map()?;
+        entries
+            .iter()
+            .find(|(key, _)| key.as_str() == Some(field))
+            .map(|(_, value)| value)
+    }
+
+    fn no_field(&self, field: &str) -> PluginError {
+        format!("the state has no field `{field}`: {}", There(&self.0)).into()
+    }
+}
+
+fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, PluginError> {
+    let mut bytes = Vec::new();
+    rmpv::encode::write_value(&mut bytes, value)?;
+    Ok(rmp_serde::from_slice(&bytes)?)
+}
+
+/// A type's name without its paths.
+fn wanted<T>() -> String {
+    let name = std::any::type_name::<T>();
+    let mut words = String::new();
+    for (at, part) in name.split("::").enumerate() {
+        if at > 0 {
+            let path = words
+                .rfind(|c: char| !c.is_alphanumeric() && c != '_')
+                .map_or(0, |end| end + 1);
+            words.truncate(path);
+        }
+        words.push_str(part);
+    }
+    format!("`{words}`")
+}
+
+/// Says what there is, shortly.
+struct There<'a>(&'a Value);
+
+impl fmt::Display for There<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is ")?;
+        match self.0 {
+            Value::Nil => f.write_str("nothing (nil)"),
+            Value::Boolean(value) => write!(f, "the bool {value}"),
+            Value::Integer(value) => write!(f, "the number {value}"),
+            Value::F32(value) => write!(f, "the number {value:?}"),
+            Value::F64(value) => write!(f, "the number {value:?}"),
+            Value::String(text) => match text.as_str() {
+                Some(text) if text.chars().count() <= 40 => write!(f, "the text {text:?}"),
+                _ => write!(f, "a text of {} bytes", text.as_bytes().len()),
+            },
+            Value::Binary(bytes) => write!(f, "a string of {} bytes", bytes.len()),
+            Value::Array(values) => write!(f, "a list of {}", values.len()),
+            Value::Ext(kind, _) => write!(f, "a MessagePack extension {kind}"),
+            Value::Map(entries) if entries.is_empty() => f.write_str("no field at all"),
+            Value::Map(entries) => {
+                let names: Vec<_> = entries.iter().filter_map(|(key, _)| key.as_str()).collect();
+                match names.len() == entries.len() {
+                    true => write!(f, "`{}`", names.join("`, `")),
+                    false => write!(f, "a map with {} entries", entries.len()),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
