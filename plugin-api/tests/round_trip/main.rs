@@ -3,6 +3,7 @@
 mod crossing;
 mod gate;
 mod growing;
+mod lifecycle;
 mod manifest;
 mod panics;
 mod served;

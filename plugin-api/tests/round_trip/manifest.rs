@@ -11,7 +11,9 @@ fn the_manifest_is_json_that_says_what_the_interface_is() {
     const MANIFEST: Manifest = Manifest {
         name: "momentum",
         version: "1.2.3",
-        state: Some(7),
+        state: Some((7, 2)),
+        exclusive: true,
+        uses: &["pricer", "risk"],
         interface: <dyn Shapes as Interface>::DESCRIPTION,
     };
     static BYTES: [u8; MANIFEST.encoded_len()] = MANIFEST.encode();
@@ -22,7 +24,9 @@ fn the_manifest_is_json_that_says_what_the_interface_is() {
     assert_eq!(json["api"], reslot_plugin_api::API_VERSION);
     assert_eq!(json["toolchain"], reslot_plugin_api::TOOLCHAIN);
     assert_eq!(json["target"], reslot_plugin_api::TARGET);
-    assert_eq!(json["state"], 7);
+    assert_eq!(json["state"], serde_json::json!({"schema": 7, "oldest": 2}));
+    assert_eq!(json["exclusive"], true);
+    assert_eq!(json["uses"], serde_json::json!(["pricer", "risk"]));
     let interface = &json["interface"];
     assert_eq!(
         (&interface["name"], &interface["major"], &interface["minor"]),
@@ -87,11 +91,15 @@ fn the_manifest_says_since_when_and_that_there_is_no_state() {
         name: "growing",
         version: "0.1.0",
         state: None,
+        exclusive: false,
+        uses: &[],
         interface: <dyn Growing as Interface>::DESCRIPTION,
     };
     static BYTES: [u8; MANIFEST.encoded_len()] = MANIFEST.encode();
     let json: serde_json::Value = serde_json::from_slice(&BYTES).expect("the manifest is JSON");
     assert_eq!(json["state"], serde_json::Value::Null);
+    assert_eq!(json["exclusive"], false);
+    assert_eq!(json["uses"], serde_json::json!([]));
     assert_eq!(json["interface"]["minor"], 3);
     let methods = json["interface"]["methods"].as_array().expect("a list of methods");
     assert_eq!(methods.len(), 11, "the hidden default bodies are no methods of the interface");
