@@ -3,10 +3,13 @@
 
 use crate::{
     event::Step,
-    image::{OpenError, QuarantineReason, compat::Difference, lint::LintError, stage::StageError},
+    history::HistoryError,
+    image::{OpenError, QuarantineReason, compat::Difference, lint::LintError, manifest::StateSchema, stage::StageError},
     instance::HookError,
+    lifecycle::IllegalMove,
+    reload::RollbackReason,
 };
-use reslot_plugin_api::Backtrace;
+use reslot_plugin_api::{Backtrace, Health};
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// An artifact that was refused. The slot keeps the generation that it has, and nothing of the candidate stays.
@@ -54,6 +57,27 @@ pub enum Cause {
         /// How many there may be.
         cap: usize,
     },
+    /// No chain of migrations leads from the state that serves to its own.
+    #[error("{0}")]
+    Schema(SchemaGap),
+    /// Its first check, before it came to serve, failed.
+    #[error("its first health check failed: {0}")]
+    Unhealthy(Health),
+    /// It served, and the slot went back from it.
+    #[error("the slot went back from it: {0}")]
+    RolledBack(RollbackReason),
+    /// A slot went back from it in an earlier process, or it had not proved itself when that one ended.
+    #[error("the history has it down as bad: {0}")]
+    Condemned(String),
+    /// What serves is faulty, or somebody asked for something older, and nothing older that is good was kept.
+    #[error("the slot was to go back ({0}), and no good version before this one is kept")]
+    NothingToGoBackTo(RollbackReason),
+    /// It could not be written down, or not be read, for going back.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The lifecycle does not have such a move: a bug of the host's.
+    #[error(transparent)]
+    IllegalMove(#[from] IllegalMove),
     /// Calls into the old generation did not come back in time for the state to be handed over.
     #[error("calls into the serving generation did not come back within {0:?}, so its state could not be handed over")]
     Busy(Duration),
@@ -75,6 +99,54 @@ pub enum Hook {
     Init,
     /// `Plugin::start`.
     Start,
+    /// `Plugin::health`.
+    Health,
+    /// `Plugin::stop`, of what serves, for the sake of its successor.
+    Stop,
+}
+
+impl Hook {
+    /// What its author calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Create => "constructor",
+            Self::Snapshot => "`Serialize`",
+            Self::Restore => "`Deserialize`",
+            Self::Migrate => "`migrate`",
+            Self::Init => "`init`",
+            Self::Start => "`start`",
+            Self::Health => "`health`",
+            Self::Stop => "`stop`",
+        }
+    }
+}
+
+/// Two versions of a plugin whose states no chain of migrations connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SchemaGap {
+    /// What serves, and so whose state it is.
+    pub serving: StateSchema,
+    /// What was to take it over.
+    pub candidate: StateSchema,
+}
+
+impl fmt::Display for SchemaGap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (serving, candidate) = (self.serving, self.candidate);
+        match serving.schema < candidate.schema {
+            true => write!(
+                f,
+                "the state that serves has schema {}, and this version migrates from {} at the earliest (to its own, {})",
+                serving.schema, candidate.oldest, candidate.schema
+            ),
+            false => write!(
+                f,
+                "the state that serves has schema {}, and the version that serves migrates down to {} at the lowest; this one has {}",
+                serving.schema, serving.oldest, candidate.schema
+            ),
+        }
+    }
 }
 
 struct QuarantineWords<'a>(&'a [(u64, QuarantineReason)], usize);
@@ -107,6 +179,8 @@ impl fmt::Display for HookWords<'_> {
             ),
             Hook::Init => write!(f, "its `init` failed: {error}"),
             Hook::Start => write!(f, "its `start` failed: {error}"),
+            Hook::Health => write!(f, "its first health check failed: {error}"),
+            Hook::Stop => write!(f, "the `stop` of what serves failed: {error}"),
         }
     }
 }
@@ -125,7 +199,7 @@ impl Cause {
                 "make thread-locals, keys and threads in `start` or later, not in static constructors"
             }
             Self::Open(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
-            Self::Hook(Hook::Create | Hook::Init | Hook::Start, _) => "mend the plugin and publish it again",
+            Self::Hook(Hook::Create | Hook::Init | Hook::Start | Hook::Health | Hook::Stop, _) | Self::Unhealthy(_) => "mend the plugin and publish it again",
             Self::Hook(Hook::Snapshot, _) => {
                 "no build of this plugin can take the state over; restart the host with a plugin whose Serialize does not fail"
             }
@@ -136,6 +210,15 @@ impl Cause {
                 "implement this step in `Plugin::migrate` of the build with the higher schema; `migrates_from` of export_plugin! says \
                  which steps there are"
             }
+            Self::Schema(gap) if gap.serving.schema < gap.candidate.schema => {
+                "publish a version in between first, or let `migrates_from` and `Plugin::migrate` begin earlier"
+            }
+            Self::Schema(_) => "go back to a version with a schema that the one that serves can migrate down to",
+            Self::RolledBack(_) => "mend the plugin and publish it again; or load this very file by name, if it was not its fault",
+            Self::Condemned(_) => "publish a better version; or load this very file by name, if it was not its fault",
+            Self::NothingToGoBackTo(_) => "mend the plugin and publish it again; what serves goes on",
+            Self::History(error) => error.remedy(),
+            Self::IllegalMove(_) => "this is a bug in Reslot: please report it",
             Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",
             Self::QuarantineFull { .. } => {
                 "end what keeps them, and this file is taken up by itself; those whose static constructors keep them go with the process \
@@ -146,11 +229,23 @@ impl Cause {
         .to_owned()
     }
 
+    /// Whether it may fit when something else serves.
+    pub(crate) fn is_of_what_serves(&self) -> bool {
+        matches!(self, Self::Hook(..) | Self::Schema(_) | Self::Unhealthy(_))
+    }
+
     /// Whether the same bytes would fail again, whatever else changes.
     pub(crate) fn is_of_the_bytes(&self) -> bool {
         !matches!(
             self,
-            Self::Stage(_) | Self::Bug | Self::Busy(_) | Self::QuarantineFull { .. } | Self::Hook(Hook::Snapshot, _)
+            Self::Stage(_)
+                | Self::Bug
+                | Self::Busy(_)
+                | Self::QuarantineFull { .. }
+                | Self::NothingToGoBackTo(_)
+                | Self::History(_)
+                | Self::IllegalMove(_)
+                | Self::Hook(Hook::Snapshot | Hook::Stop, _)
         )
     }
 }
@@ -274,6 +369,9 @@ pub enum BuildError {
     /// Its private folder could not be made.
     #[error("the host's private folder cannot be made: {0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Private(#[from] StageError),
+    /// The folder of kept artifacts cannot be used.
+    #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
+    History(#[from] HistoryError),
     /// The folder cannot be watched.
     #[error(transparent)]
     Watch(#[from] crate::watch::WatchError),

@@ -6,12 +6,15 @@ mod words;
 
 use crate::{
     error::Refusal,
+    history::HistoryError,
     host::Holder,
     image::{QuarantineReason, UnloadReport, ended_epoch, safe_point},
     instance::HookError,
+    lifecycle::Lifecycle,
+    reload::{RollbackReason, RollbackReport},
 };
 use parking_lot::{Condvar, Mutex};
-use reslot_plugin_api::Backtrace;
+use reslot_plugin_api::{Backtrace, Health};
 use std::{
     collections::VecDeque,
     fmt,
@@ -39,10 +42,16 @@ pub enum Step {
     Create,
     /// The state is handed over.
     Migrate,
+    /// The instance builds what is derived from its state.
+    Init,
     /// The instance acquires what it needs.
     Start,
+    /// It is asked for its health.
+    Health,
     /// The pointer moves.
     Swap,
+    /// It serves, and has yet to prove itself.
+    Probation,
 }
 
 impl fmt::Display for Step {
@@ -55,8 +64,11 @@ impl fmt::Display for Step {
             Self::Verify => "verify",
             Self::Create => "create",
             Self::Migrate => "migrate",
+            Self::Init => "init",
             Self::Start => "start",
+            Self::Health => "health",
             Self::Swap => "swap",
+            Self::Probation => "probation",
         })
     }
 }
@@ -156,19 +168,16 @@ pub enum Event {
         /// What is unusual about it, if anything.
         warnings: Vec<String>,
     },
-    /// The copy is mapped and verified.
-    Opened {
+    /// A generation moved on in its life.
+    Lifecycle {
         /// The slot.
         slot: Arc<str>,
-        /// The number that the candidate has from here on.
+        /// The generation.
         generation: u64,
-    },
-    /// The instance was made.
-    Created {
-        /// The slot.
-        slot: Arc<str>,
-        /// The candidate.
-        generation: u64,
+        /// Where it stood.
+        from: Lifecycle,
+        /// Where it stands now.
+        to: Lifecycle,
     },
     /// The candidate waits for the owner's `sync`.
     Staged {
@@ -186,6 +195,75 @@ pub enum Event {
     },
     /// The slot moved on.
     Swapped(ReloadReport),
+    /// A generation has proved itself: what stood by for it goes, and its artifact is kept as a good one.
+    Confirmed {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+    },
+    /// The slot went back to an earlier generation or artifact.
+    RolledBack(RollbackReport),
+    /// A generation is faulty, and there is no good version to go back to: it serves on. Told once.
+    NoWayBack {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+        /// What is wrong with it.
+        reason: RollbackReason,
+    },
+    /// What a plugin answers when it is asked for its health is another thing than before.
+    Health {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+        /// The result.
+        health: Health,
+    },
+    /// What served had to be stopped for the sake of its successor, and its `stop` ended badly. The update goes on.
+    StopFailed {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+        /// How.
+        error: HookError,
+    },
+    /// What was stopped for the sake of a successor that did not come to serve could not be started again. It serves on without
+    /// what its `start` acquires.
+    RestartFailed {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+        /// Why.
+        error: HookError,
+    },
+    /// Nothing serves in the slot any more: what did could not be stopped in time for its successor, which then failed as well.
+    Vacated {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation that cannot be called any more.
+        generation: u64,
+    },
+    /// A version that had not proved itself when the host ended last is not taken again; the last good one is loaded instead.
+    Reverted {
+        /// The slot.
+        slot: Arc<str>,
+        /// The content that is not taken, blake3.
+        from: String,
+        /// The content that is, blake3; none if no good one is kept.
+        to: Option<String>,
+    },
+    /// What is kept for going back is not what it should be, or could not be written.
+    HistoryFailed {
+        /// The slot, if it is one's.
+        slot: Option<Arc<str>>,
+        /// What happened.
+        error: HistoryError,
+    },
     /// An artifact was refused; the slot keeps what it has.
     Refused(Refusal),
     /// A retired generation is still held after the drain deadline. The host serves on; nothing is forced.
@@ -434,6 +512,19 @@ fn trace(event: &Event) {
             "swapped"
         ),
         Event::Refused(refusal) => tracing::error!("{refusal}"),
+        Event::Lifecycle {
+            slot,
+            generation,
+            from,
+            to,
+        } => tracing::trace!(slot = &**slot, generation, %from, %to, "moved on"),
+        Event::RolledBack(report) => tracing::warn!("{report}"),
+        Event::NoWayBack { .. }
+        | Event::StopFailed { .. }
+        | Event::RestartFailed { .. }
+        | Event::Vacated { .. }
+        | Event::HistoryFailed { .. }
+        | Event::Reverted { .. } => tracing::error!("{event}"),
         Event::Retired(report) => match &report.outcome {
             Outcome::Unmapped(_) => {
                 tracing::info!(

@@ -1,10 +1,12 @@
 //! Floor 5: the host and its builder. What an embedder holds; the work is done on the floors below.
 
 mod builder;
+mod going_back;
 mod holders;
 mod inner;
 
 pub use builder::HostBuilder;
+pub use going_back::{RollbackError, To};
 pub use holders::{Condition, Held, Holder};
 pub(crate) use inner::{Inner, call_attention};
 
@@ -12,11 +14,11 @@ use crate::{
     error::{Refusal, SlotError},
     event::Events,
     image::{manifest::Interface as Described, safe_point, stage::PrivateCopies},
-    reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage},
+    reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SupervisorMessage},
     slot::{Claim, Generation, Mode, Reader, Slot, SlotRecord, SlotState, Taken},
     watch::Watch,
 };
-use reslot_plugin_api::{Interface, Shared};
+use reslot_plugin_api::{Health, Interface, Shared};
 use std::{
     panic::Location,
     path::{Path, PathBuf},
@@ -49,6 +51,7 @@ pub struct Host {
     watch: Option<Watch>,
     reload: Option<JoinHandle<()>>,
     reaper: Option<JoinHandle<()>>,
+    supervisor: Option<JoinHandle<()>>,
 }
 
 impl Host {
@@ -80,7 +83,7 @@ impl Host {
         state.mode = Mode::Claimed;
         state.owner = Some(Taken::here(Location::caller()));
         // A claimed instance is its owner's alone: it leaves the view.
-        self.inner.publish(record.index, record.id, None);
+        self.inner.publish(vec![(record.index, record.id, None)]);
         drop(state);
         Ok(Claim::new(generation, record, self.inner.clone()))
     }
@@ -120,11 +123,14 @@ impl Host {
     /// # Errors
     /// If it is refused; the slot keeps what it has.
     pub fn load(&self, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
+        self.ask_for(path.into(), true)
+    }
+
+    fn ask_for(&self, path: PathBuf, by_name: bool) -> Result<LoadOutcome, Refusal> {
         safe_point();
         let (answer, outcome) = mpsc::channel();
-        let path = path.into();
         let asked = path.clone();
-        let sent = self.inner.reload.send(ReloadMessage::Load { path, answer });
+        let sent = self.inner.reload.send(ReloadMessage::Load { path, by_name, answer });
         let outcome = sent.ok().and_then(|()| outcome.recv().ok());
         outcome.unwrap_or_else(|| Err(Refusal::of_a_bug(asked)))
     }
@@ -140,7 +146,7 @@ impl Host {
         records
             .iter()
             .map(|record| {
-                let state = record.lock();
+                let mut state = record.lock();
                 // The lock keeps the generation. It is the SDK that counts, in a loop over numbers: no plugin's code runs.
                 let current = state.current.as_ref();
                 let live_bytes = current.and_then(|current| current.generation.instance().live_bytes());
@@ -149,6 +155,9 @@ impl Host {
                     generation: state.current.as_ref().map(|current| current.generation.number()),
                     path: state.current.as_ref().map(|current| current.path.clone()),
                     staged: state.staged.as_ref().map(|staged| staged.generation.number()),
+                    standby: state.standby().map(|standby| standby.current.generation.number()),
+                    on_probation: state.probation.is_some(),
+                    health: state.health(),
                     claimed: state.mode == Mode::Claimed,
                     live_bytes,
                 }
@@ -174,7 +183,7 @@ impl Host {
         self.inner.private.copies()
     }
 
-    /// Waits until nothing but what serves (or waits for its owner) is mapped, quarantined images aside; false if that takes
+    /// Waits until nothing but what serves (or waits for its owner, or stands by) is mapped, quarantined images aside; false if that takes
     /// longer than `timeout`. The calling thread is at a [safe point](crate::safe_point) meanwhile.
     pub fn wait_until_retired(&self, timeout: Duration) -> bool {
         let records = self.inner.slots.read().clone();
@@ -228,6 +237,10 @@ impl Drop for Host {
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();
         }
+        self.inner.supervise(SupervisorMessage::End);
+        if let Some(supervisor) = self.supervisor.take() {
+            let _ = supervisor.join();
+        }
         let let_go = self.inner.let_go();
         let deadline = after(self.inner.drain_deadline);
         self.inner.tally.wait_for(self.inner.claimed(), deadline);
@@ -240,6 +253,7 @@ impl Drop for Host {
         {
             let _ = reaper.join();
         }
+        self.inner.hooks.end();
     }
 }
 
@@ -261,6 +275,12 @@ pub struct SlotInfo {
     pub path: Option<PathBuf>,
     /// A candidate that waits for the owner's `sync`.
     pub staged: Option<u64>,
+    /// The generation that served before, and stands by until this one has proved itself.
+    pub standby: Option<u64>,
+    /// Whether what serves has yet to prove itself.
+    pub on_probation: bool,
+    /// What it answered when it was last asked for its health; none if it has not been asked yet.
+    pub health: Option<Health>,
     /// Whether it has an owner.
     pub claimed: bool,
     /// How many bytes the generation that serves has allocated at this moment; none if nothing serves, or if its plugin counts

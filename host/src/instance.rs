@@ -1,12 +1,26 @@
 //! Floor 2: one live object of a plugin's type. Every hook of the plugin is called from here, contained, with its refusal as a
 //! typed error. An instance owns its image; it does not know whether anybody calls it.
 
-use crate::image::{Image, PanicReport, manifest::StateSchema, take_panic};
+use crate::{
+    hooks::{Hooks, TookTooLong},
+    image::{
+        Image, PanicReport,
+        manifest::{Shape, StateSchema},
+        take_panic,
+    },
+};
 use reslot_plugin_api::{
     __private::{Buffer, ContextAbi, RResult, RString},
     Backtrace, Health,
 };
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 /// Why a hook of a plugin refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +37,15 @@ pub enum HookError {
         /// Where it came from.
         backtrace: Backtrace,
     },
+    /// It did not come back in this time. It still runs, and its image stays mapped until it comes back.
+    TookTooLong(Duration),
 }
 
 impl fmt::Display for HookError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (message, location, backtrace) = match self {
             Self::Refused(reason) => return f.write_str(reason),
+            Self::TookTooLong(most) => return write!(f, "it did not come back within {most:?}"),
             Self::Panicked {
                 message,
                 location,
@@ -53,7 +70,7 @@ impl HookError {
     pub fn backtrace(&self) -> Option<&Backtrace> {
         match self {
             Self::Panicked { backtrace, .. } => Some(backtrace),
-            Self::Refused(_) => None,
+            Self::Refused(_) | Self::TookTooLong(_) => None,
         }
     }
 }
@@ -64,10 +81,10 @@ pub(crate) struct Instance {
     image: Box<Image>,
     slot: Arc<str>,
     generation: u64,
-    started: bool,
+    started: AtomicBool,
 }
 
-// SAFETY: every plugin's type is `Send` (asked by `Implements`), and the hooks that take it mutably take `&mut self` here.
+// SAFETY: every plugin's type is `Send` (asked by `Implements`), and the hooks that take it mutably are those of `Quiet`.
 unsafe impl Send for Instance {}
 // SAFETY: through `&self` only `snapshot` and `health` reach the object, which their callers exclude from running beside calls
 // unless the type is `Sync`: the owner of a claim calls them from its own thread; otherwise the type is `Sync`, and a gate is
@@ -84,7 +101,7 @@ impl Instance {
                 image,
                 slot,
                 generation,
-                started: false,
+                started: AtomicBool::new(false),
             }),
             Err(error) => Err((image, error)),
         }
@@ -136,43 +153,40 @@ impl Instance {
     }
 
     /// How it says that it is.
-    #[allow(dead_code, reason = "the probation that asks for it is built beside this")]
     pub(crate) fn health(&self) -> Result<Health, HookError> {
         // SAFETY: the instance is live; it is called by nobody meanwhile unless it is `Sync`, see `Sync` above.
         let answer = unsafe { self.image.root().health()(self.data, self.context()) };
         Ok(hook(&self.image, answer)?.into())
     }
 
-    /// Replaces its value by a state that was encoded by a predecessor.
-    pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), HookError> {
-        // SAFETY: the instance is live and, by `&mut`, nobody else's.
-        hook(&self.image, unsafe { self.image.root().restore()(self.data, state.into()) })
+    /// Whether it was started, and not stopped since.
+    pub(crate) fn is_started(&self) -> bool {
+        self.started.load(Ordering::Relaxed)
     }
 
-    /// Lets it build what is derived from its state; once, before it is started.
-    pub(crate) fn init(&mut self) -> Result<(), HookError> {
-        // SAFETY: the instance is live and, by `&mut`, nobody else's.
-        hook(&self.image, unsafe { self.image.root().init()(self.data, self.context()) })
+    /// Whether it holds something of which there can be only one.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.image.manifest.exclusive
     }
 
-    /// Lets it acquire what it needs, unless it has.
-    pub(crate) fn start(&mut self) -> Result<(), HookError> {
-        if !self.started {
-            // SAFETY: the instance is live and, by `&mut`, nobody else's.
-            hook(&self.image, unsafe { self.image.root().start()(self.data, self.context()) })?;
-            self.started = true;
-        }
-        Ok(())
+    /// Whether a caller may hold a reference into it after a call has come back.
+    pub(crate) fn answers_references(&self) -> bool {
+        let mut methods = self.image.manifest.interface.methods.iter();
+        methods.any(|method| matches!(method.returns, Shape::Str | Shape::Ref(_) | Shape::Slice(_)))
     }
 
-    /// Stops it, if it was started, and asks its threads to end. The last call has come back: the caller is its only holder. It
-    /// may be started again; whatever it answers, it counts as stopped.
-    pub(crate) fn stop(&mut self) -> Result<(), HookError> {
-        match std::mem::take(&mut self.started) {
-            // SAFETY: the instance is live and, by `&mut`, nobody else's.
-            true => hook(&self.image, unsafe { self.image.root().stop()(self.data, self.context()) }),
-            false => Ok(()),
-        }
+    /// The right to change it, of whoever has it for himself.
+    pub(crate) fn quiet(&mut self) -> Quiet<'_> {
+        Quiet(self)
+    }
+
+    /// The right to change it.
+    ///
+    /// # Safety
+    /// As long as it is used no call is inside, nobody holds what a call has answered by reference, `snapshot` and `health` are not
+    /// called, and nobody else has this right.
+    pub(crate) unsafe fn assume_quiet(&self) -> Quiet<'_> {
+        Quiet(self)
     }
 
     /// The names of its threads of `Context::spawn` that have not ended, after they were asked to; empty if none is left.
@@ -193,6 +207,79 @@ impl Instance {
             slot: (&*self.slot).into(),
             generation: self.generation,
         }
+    }
+}
+
+/// The right to change an instance: nobody is inside, nobody holds anything of it by reference, and nobody else has this right.
+/// Given by whoever keeps callers away; see `slot/generation.rs`.
+pub(crate) struct Quiet<'a>(&'a Instance);
+
+impl Quiet<'_> {
+    /// Replaces its value by a state that was encoded by a predecessor.
+    pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), HookError> {
+        let Instance { image, data, .. } = self.0;
+        // SAFETY: the instance is live and, by this right, nobody else's.
+        hook(image, unsafe { image.root().restore()(*data, state.into()) })
+    }
+
+    /// Lets it build what is derived from its state.
+    pub(crate) fn init(&mut self) -> Result<(), HookError> {
+        let Instance { image, data, .. } = self.0;
+        // SAFETY: the instance is live and, by this right, nobody else's.
+        hook(image, unsafe { image.root().init()(*data, self.0.context()) })
+    }
+
+    /// Lets it acquire what it needs, unless it has.
+    pub(crate) fn start(&mut self) -> Result<(), HookError> {
+        let Instance {
+            image, data, started, ..
+        } = self.0;
+        if !started.load(Ordering::Relaxed) {
+            // SAFETY: the instance is live and, by this right, nobody else's.
+            hook(image, unsafe { image.root().start()(*data, self.0.context()) })?;
+            started.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Stops it, if it was started, and asks its threads to end. It may be started again; whatever it answers, it counts as stopped.
+    pub(crate) fn stop(&mut self) -> Result<(), HookError> {
+        let Instance {
+            image, data, started, ..
+        } = self.0;
+        match started.swap(false, Ordering::Relaxed) {
+            // SAFETY: the instance is live and, by this right, nobody else's.
+            true => hook(image, unsafe { image.root().stop()(*data, self.0.context()) }),
+            false => Ok(()),
+        }
+    }
+
+    /// Stops it on a thread for hooks, where `keeps` keeps it alive. If that takes too long, nothing may be called in it any more:
+    /// the caller leaves it alone for good.
+    pub(crate) fn stop_elsewhere(
+        self,
+        hooks: &Hooks,
+        most: Duration,
+        keeps: impl Send + 'static,
+    ) -> Result<Result<(), HookError>, TookTooLong> {
+        /// An instance as it goes to the other thread.
+        struct There<K>(*const Instance, K);
+        // SAFETY: instances are `Send` and `Sync`.
+        unsafe impl<K: Send> Send for There<K> {}
+        impl<K> There<K> {
+            fn take(self) -> (*const Instance, K) {
+                (self.0, self.1)
+            }
+        }
+        let there = There(self.0, keeps);
+        hooks.run(most, move || {
+            let (instance, keeps) = there.take();
+            // SAFETY: `keeps` keeps it alive, and the right is the other thread's, which waits; if it does not wait any more,
+            // nobody calls anything in it, by the contract of this function.
+            let stopped = unsafe { (*instance).assume_quiet() }.stop();
+            drop(keeps);
+            stopped
+        })
     }
 }
 

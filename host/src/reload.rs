@@ -1,17 +1,34 @@
 //! Floor 4: moving a slot on. A reload walks through these rooms from top to bottom: `pipeline` makes a candidate of a file
-//! (stage, lint, open, verify, create), `hand_over` gives it the state and the slot (migrate, start, swap), `reaper` ends what was
-//! replaced (retire, unload, prove). The thread here does the first two, one file at a time, in order.
+//! (stage, lint, open, verify, create), `place` decides on whose thread it comes to serve, `prepare` gives it the state and starts
+//! it (migrate, init, start, health), `hand_over` moves the pointer (swap), `probation` judges it and `rollback` goes back, on the
+//! thread of `supervisor`; `reaper` ends what was replaced (retire, unload, prove). The thread here does everything up to the swap,
+//! one file at a time, in order.
 
+mod exclusive;
+mod go_back;
 mod hand_over;
 mod pipeline;
+mod place;
+mod prepare;
+mod probation;
 mod reaper;
+mod rollback;
+mod supervisor;
 mod tally;
 
-pub(crate) use hand_over::hand_over_to_claim;
 pub(crate) use pipeline::expectations;
+pub(crate) use place::hand_over_to_claim;
+pub(crate) use prepare::Snapshot;
+pub use probation::RollbackReason;
+pub(crate) use probation::{Checkup, Probation, Standby, Verdict};
 pub(crate) use reaper::{Deadlines, Reaper, ReaperMessage};
+pub(crate) use rollback::{GoingBack, of_claim as roll_back_claim, of_open_slot as roll_back_open};
+pub use rollback::{RollbackReport, StateBack};
+pub(crate) use supervisor::{SupervisorMessage, check_of_claim, confirm, run as supervise};
 pub use tally::Counts;
 pub(crate) use tally::{Phase, Tally};
+
+use pipeline::Coming;
 
 use crate::{
     error::{Cause, Refusal},
@@ -39,10 +56,19 @@ pub(crate) enum ReloadMessage {
     /// The embedder asks for a file.
     Load {
         path: PathBuf,
+        /// Whether it is asked for by its name, and not only found when the host starts.
+        by_name: bool,
         answer: Sender<Result<LoadOutcome, Refusal>>,
     },
     /// What was refused last for want of room in this slot may be tried again, if nothing has come since.
     Deferred(Arc<str>),
+    /// A slot's generation is faulty, and nothing stands by; or somebody asks for a version that was kept.
+    GoBack {
+        record: Arc<SlotRecord>,
+        to: Option<blake3::Hash>,
+        reason: RollbackReason,
+        answer: Option<Sender<Result<LoadOutcome, Refusal>>>,
+    },
     /// A claim was dropped while a candidate waited for it.
     Settle(Arc<SlotRecord>),
     /// An image waits for thread-locals that its code has left on this thread.
@@ -64,6 +90,8 @@ pub enum LoadOutcome {
         /// The candidate.
         generation: u64,
     },
+    /// The slot went back to the generation that stood by.
+    RolledBack(RollbackReport),
     /// Its content serves already.
     Unchanged {
         /// The slot.
@@ -107,18 +135,29 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
             Ok(ReloadMessage::Noticed(Notice::FolderBack { folder, .. })) => {
                 host.log.push(Event::FolderBack { path: folder });
             }
-            Ok(ReloadMessage::Load { path, answer }) => {
+            Ok(ReloadMessage::Load { path, by_name, answer }) => {
                 again.remove(&path);
                 // If nobody waits any more, the file was loaded all the same, and the events say so. If the load panics, the
                 // sender is dropped, and `Host::load` says that.
-                survive(|| drop(answer.send(load(host, &path))));
+                survive(|| drop(answer.send(load(host, &path, by_name))));
             }
             Ok(ReloadMessage::Deferred(slot)) => {
                 if let Some(path) = host.take_deferred(&slot) {
                     survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT));
                 }
             }
-            Ok(ReloadMessage::Settle(slot)) => survive(|| hand_over::settle(host, &slot)),
+            Ok(ReloadMessage::GoBack {
+                record,
+                to,
+                reason,
+                answer,
+            }) => survive(|| {
+                let outcome = go_back::go_back(host, &record, to, reason);
+                if let Some(answer) = answer {
+                    drop(answer.send(outcome));
+                }
+            }),
+            Ok(ReloadMessage::Settle(slot)) => survive(|| place::settle(host, &slot)),
             // `create`, `migrate` and `start` run here.
             Ok(ReloadMessage::Attention) => safe_point(),
             Ok(ReloadMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
@@ -167,11 +206,11 @@ fn take(host: &Arc<Inner>, again: &mut BTreeMap<PathBuf, Again>, path: &Path, no
 }
 
 /// Loads a file that the embedder named. A content that was refused before is tried again: it was asked for by name.
-fn load(host: &Arc<Inner>, path: &Path) -> Result<LoadOutcome, Refusal> {
+fn load(host: &Arc<Inner>, path: &Path, by_name: bool) -> Result<LoadOutcome, Refusal> {
     let begun = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
-        match reload(host, path, begun, true) {
+        match reload(host, path, begun, by_name) {
             Err(refusal) if is_transient(&refusal) && begun.elapsed() < LOAD_PATIENCE => {
                 std::thread::sleep(wait);
                 wait = (wait * 2).min(LONGEST_WAIT);
@@ -181,7 +220,7 @@ fn load(host: &Arc<Inner>, path: &Path) -> Result<LoadOutcome, Refusal> {
                 return Err(refusal);
             }
             Ok(Some(outcome)) => return Ok(outcome),
-            Ok(None) => unreachable!("only a notice is answered with nothing"),
+            Ok(None) => return Err(Refusal::of_a_bug(path.to_owned())),
         }
     }
 }
@@ -209,12 +248,19 @@ fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Re
         host.log.push(Event::StillRefused { path, refusal });
         return Ok(None);
     }
-    let outcome = pipeline::candidate(host, path, source, &mut clock)
-        .and_then(|candidate| hand_over::place(host, candidate.record, candidate.generation, hash, path, clock));
-    if let Err(refusal) = &outcome
-        && refusal.cause.is_of_the_bytes()
-    {
-        host.remember_refused(hash, refusal.clone());
+    let coming = Coming {
+        path,
+        by_name,
+        back: None,
+    };
+    let outcome = pipeline::candidate(host, coming, source, clock).and_then(|candidate| place::place(host, candidate));
+    if let Err(refusal) = &outcome {
+        if let Some(slot) = &refusal.slot {
+            host.history.forget(slot, &hash);
+        }
+        if refusal.cause.is_of_the_bytes() {
+            host.remember_refused(hash, refusal.clone());
+        }
     }
     outcome.map(Some)
 }
@@ -231,7 +277,7 @@ impl Clock {
         Self {
             noticed,
             last: noticed,
-            steps: Vec::with_capacity(9),
+            steps: Vec::with_capacity(12),
         }
     }
 
@@ -242,6 +288,17 @@ impl Clock {
             last: Instant::now(),
             steps,
         }
+    }
+
+    /// For what is measured on another thread.
+    fn begin() -> Self {
+        Self::new(Instant::now())
+    }
+
+    /// Adds what was measured on another thread. What it took to get there and back is in none of them.
+    fn took(&mut self, steps: Vec<(Step, Duration)>) {
+        self.steps.extend(steps);
+        self.last = Instant::now();
     }
 
     fn lap(&mut self, step: Step) {

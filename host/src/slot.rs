@@ -7,12 +7,14 @@ mod handle;
 mod holds;
 mod reader;
 mod record;
+mod standing;
 mod view;
 
 pub use claim::{Claim, Synced};
-pub(crate) use generation::{Generation, Parts};
+pub(crate) use generation::{Access, Generation, Live, OwnersTurn, Parts};
 pub use handle::{Loaded, Slot};
 pub(crate) use holds::{HoldBy, HoldRecord, Taken};
 pub use reader::Reader;
 pub(crate) use record::{Current, Mode, SlotRecord, SlotState, Staged};
+pub(crate) use standing::{Overdue, Watching};
 pub use view::View;

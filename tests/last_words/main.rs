@@ -23,7 +23,10 @@ fn child(test: &str) -> Output {
 }
 
 fn host() -> (Folder, Host) {
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     host.load(folder.publish("a.so", &Fixture::build("fx-aborts").stamped(1)))
         .unwrap();
     (folder, host)

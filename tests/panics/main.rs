@@ -27,7 +27,11 @@ impl Scene {
     fn new() -> Self {
         let (folder, plugin) = (Folder::new(), Fixture::build("fx-panics-deep"));
         folder.publish("libprobe.so", &plugin.stamped(1));
-        let host = Host::builder().watch(folder.path()).build().expect("the host starts");
+        let host = Host::builder()
+            .policy(reslot::Policy::without_probation())
+            .watch(folder.path())
+            .build()
+            .expect("the host starts");
         let (events, slot) = (host.events(), host.slot::<dyn Probe>("probe").expect("it fits"));
         Self {
             folder,

@@ -18,7 +18,7 @@ const SLACK_KIB: usize = 6 << 10;
 #[test]
 fn what_five_hundred_builds_leave_is_freed() {
     let (folder, fixture) = (Folder::new(), Fixture::build("fx-keeps-freeing"));
-    let host = Host::builder().build().unwrap();
+    let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
     let mut events = host.events();
     let mut resident = Vec::new();
     for build in 1..=RELOADS {

@@ -522,7 +522,7 @@ fn name_that_no_slot_has_is_refused_with_those_there_are() {
         "{error}"
     );
     assert!(serving.host.slot::<dyn Probe>("").is_err());
-    let empty = Host::builder().build().unwrap();
+    let empty = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
     let error = empty.claim::<dyn Counter>("counter").unwrap_err();
     assert!(
         error

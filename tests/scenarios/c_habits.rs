@@ -8,7 +8,11 @@ use std::{sync::mpsc, thread, time::Duration};
 
 fn probe(deadline: Duration) -> (Folder, Host, Slot<dyn Probe>) {
     let folder = Folder::new();
-    let host = Host::builder().drain_deadline(deadline).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .drain_deadline(deadline)
+        .build()
+        .unwrap();
     host.load(folder.publish("a.so", &Fixture::build("fx-c-habits").stamped(1)))
         .unwrap();
     let slot = host.slot::<dyn Probe>("probe").unwrap();
@@ -101,7 +105,7 @@ fn slow_thread_local_destructor_delays_the_end_and_no_more() {
 #[test]
 fn key_that_a_static_constructor_makes_is_refused_and_its_image_stays() {
     let folder = Folder::new();
-    let host = Host::builder().build().unwrap();
+    let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
     host.load(folder.publish("a.so", &Fixture::build("fx-probe").stamped(1)))
         .unwrap();
     let refusal = host
@@ -121,7 +125,10 @@ fn key_that_a_static_constructor_makes_is_refused_and_its_image_stays() {
 
 #[test]
 fn c_library_that_only_a_plugin_needs_stays_for_the_threads_that_it_knows() {
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     let mut events = host.events();
     host.load(folder.publish("a.so", &Fixture::build("fx-needing").stamped(1)))
         .unwrap();

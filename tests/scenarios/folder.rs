@@ -85,7 +85,11 @@ fn folder_that_disappears_and_comes_back_is_taken_up_again() {
     let folder = base.path().join("plugins");
     fs::create_dir(&folder).unwrap();
     publish(&folder.join("libprobe.so"), &probe(1));
-    let host = Host::builder().watch(&folder).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(&folder)
+        .build()
+        .unwrap();
     let mut events = host.events();
     fs::remove_dir_all(&folder).unwrap();
     let missing = wait_for(&mut events, |event| match event {
@@ -107,7 +111,11 @@ fn folder_that_disappears_and_comes_back_is_taken_up_again() {
 fn folder_that_is_missing_at_the_start_is_waited_for() {
     let base = Folder::new();
     let folder = base.path().join("not/yet/there");
-    let host = Host::builder().watch(&folder).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(&folder)
+        .build()
+        .unwrap();
     let mut events = host.events();
     wait_for(&mut events, |event| {
         matches!(event, Event::FolderMissing { .. }).then_some(())
@@ -129,6 +137,7 @@ fn polling_sees_renamed_and_rewritten_files() {
     let folder = Folder::new();
     let path = folder.publish("libprobe.so", &probe(1));
     let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
         .watch(folder.path())
         .poll(Duration::from_millis(10))
         .build()
@@ -197,7 +206,11 @@ fn symlinked_folder_that_is_swapped_is_followed() {
         publish(&folder.join("libprobe.so"), &probe(version));
     }
     symlink(base.path().join("v1"), &link).unwrap();
-    let host = Host::builder().watch(&link).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(&link)
+        .build()
+        .unwrap();
     let mut events = host.events();
     wait_for_clean_swap(&mut events, 1);
     let next = base.path().join("next");
@@ -215,7 +228,11 @@ fn hard_link_and_symlink_to_a_build_are_taken() {
     let base = Folder::new();
     let (build, folder) = (base.path().join("build.so"), base.path().join("plugins"));
     fs::create_dir(&folder).unwrap();
-    let host = Host::builder().watch(&folder).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(&folder)
+        .build()
+        .unwrap();
     let mut events = host.events();
     fs::write(&build, probe(1)).unwrap();
     fs::hard_link(&build, folder.join("libprobe.so")).unwrap();

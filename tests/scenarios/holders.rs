@@ -17,7 +17,14 @@ fn conditions(held: &[Held]) -> Vec<(u64, Condition)> {
 
 #[test]
 fn everybody_who_holds_a_generation_is_named() {
-    let (folder, host) = (Folder::new(), Host::builder().track_guards(true).build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder()
+            .policy(reslot::Policy::without_probation())
+            .track_guards(true)
+            .build()
+            .unwrap(),
+    );
     assert!(host.who_holds("probe").is_empty());
     load(&host, &folder, "fx-probe", 1);
     let held = host.who_holds("probe");
@@ -57,7 +64,10 @@ fn everybody_who_holds_a_generation_is_named() {
 
 #[test]
 fn guard_that_is_not_tracked_is_told_as_that() {
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     load(&host, &folder, "fx-probe", 1);
     let slot = host.slot::<dyn Probe>("probe").unwrap();
     let loaded = slot.load();
@@ -70,7 +80,10 @@ fn guard_that_is_not_tracked_is_told_as_that() {
 
 #[test]
 fn owner_and_what_waits_for_it_are_named() {
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     load(&host, &folder, "fx-probe", 1);
     let line = line!() + 1;
     let mut claim = host.claim::<dyn Probe>("probe").unwrap();
@@ -99,7 +112,10 @@ fn owner_and_what_waits_for_it_are_named() {
 
 #[test]
 fn old_view_holds_those_that_its_calls_go_on_to() {
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     load(&host, &folder, "fx-shared-counter", 1);
     let slot = host.slot::<dyn SharedCounter>("shared-counter").unwrap();
     let mut reader = host.reader();
@@ -118,6 +134,7 @@ fn old_view_holds_those_that_its_calls_go_on_to() {
 fn threads_and_thread_locals_of_an_ended_plugin_are_named() {
     let (folder, deadline) = (Folder::new(), Duration::from_millis(20));
     let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
         .drain_deadline(deadline)
         .thread_local_deadline(Duration::from_secs(600))
         .build()

@@ -62,7 +62,10 @@ fn hosts_that_open_at_the_same_time_keep_nothing_of_each_other() {
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+                let (folder, host) = (
+                    Folder::new(),
+                    Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+                );
                 let mut events = host.events();
                 for n in 1..=50 {
                     host.load(folder.publish("libprobe.so", &probe(n))).unwrap();
@@ -108,6 +111,7 @@ fn view_and_slot_outlive_their_host() {
     let (folder, counter) = (Folder::new(), Fixture::build("fx-shared-counter"));
     folder.publish("libcounter.so", &counter.stamped(1));
     let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
         .watch(folder.path())
         .drain_deadline(Duration::from_millis(20))
         .build()
@@ -177,7 +181,12 @@ fn host_in_a_child() {
     let (Some(folder), Some(base)) = (env::var_os("RESLOT_TEST_FOLDER"), env::var_os("RESLOT_TEST_BASE")) else {
         return;
     };
-    let host = Host::builder().watch(folder).private_base(base).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(folder)
+        .private_base(base)
+        .build()
+        .unwrap();
     let mut events = host.events();
     println!("{MARK}{}", host.private_folder().display());
     let telling = thread::spawn(move || {
@@ -198,6 +207,7 @@ fn two_processes_on_one_folder() {
     let (folder, base) = (Folder::new(), Folder::new());
     folder.publish("libprobe.so", &probe(1));
     let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
         .watch(folder.path())
         .private_base(base.path())
         .build()
@@ -213,7 +223,11 @@ fn two_processes_on_one_folder() {
         assert!(other.hear().ends_with(&format!("serves as {number}")));
     }
     // Neither takes the other's folder for a leftover.
-    let third = Host::builder().private_base(base.path()).build().unwrap();
+    let third = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .private_base(base.path())
+        .build()
+        .unwrap();
     assert!(private.exists() && host.private_folder().exists());
     drop(third);
 
@@ -238,6 +252,7 @@ fn folder_of_a_killed_process_is_swept_by_the_next_host() {
     other.process.wait().unwrap();
     assert_eq!(copies(&private).len(), 1, "nobody has cleaned up after it");
     let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
         .watch(folder.path())
         .private_base(base.path())
         .build()

@@ -100,7 +100,7 @@ fn panic_of_the_callers_own_object_comes_back_as_itself() {
 fn identical_copy_is_not_reloaded() {
     let (folder, probe) = (Folder::new(), Fixture::build("fx-probe"));
     let path = folder.publish("libprobe.so", &probe.stamped(1));
-    let host = Host::builder().build().unwrap();
+    let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
     assert!(matches!(host.load(&path), Ok(LoadOutcome::Swapped(report)) if report.generation == 1));
     assert!(matches!(host.load(&path), Ok(LoadOutcome::Unchanged { generation: 1, .. })));
 }

@@ -16,7 +16,10 @@ struct Kept {
 
 /// A host with one of the keepers.
 fn keeper(fixture: &'static str) -> (Kept, Slot<dyn Keeper>) {
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     let events = host.events();
     let mut kept = Kept {
         folder,
@@ -190,7 +193,7 @@ fn what_a_plugin_leaves_is_freed_if_it_asks_for_that() {
 #[test]
 fn static_destructors_that_free_and_allocate_while_the_image_is_closed_are_heard() {
     let folder = Folder::new();
-    let host = Host::builder().build().unwrap();
+    let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
     let mut events = host.events();
     for build in 1..=20 {
         let bytes = Fixture::build("fx-frees-at-the-end").stamped(build);
@@ -244,6 +247,7 @@ fn threads_that_hammer_the_allocator_lose_nothing_over_reloads() {
 fn image_that_stays_keeps_its_memory_until_it_goes() {
     let folder = Folder::new();
     let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
         .drain_deadline(std::time::Duration::from_millis(20))
         .build()
         .unwrap();

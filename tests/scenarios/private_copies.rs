@@ -61,7 +61,10 @@ fn builds() -> [Vec<u8>; 2] {
 #[test]
 fn main_job_is_done_from_memory() {
     let folder = Folder::new();
-    let in_memory = Host::builder().watch(folder.path()).private_copies(PrivateCopies::Memory);
+    let in_memory = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(folder.path())
+        .private_copies(PrivateCopies::Memory);
     let host = in_memory.build().unwrap();
     assert_eq!(host.private_copies(), PrivateCopies::Memory);
     does_its_job(host, &folder, &builds());
@@ -70,7 +73,11 @@ fn main_job_is_done_from_memory() {
 #[test]
 fn kernel_lists_the_copy_by_its_own_name_and_the_loader_reads_it_through_its_link() {
     let folder = Folder::new();
-    let host = Host::builder().private_copies(PrivateCopies::Memory).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .private_copies(PrivateCopies::Memory)
+        .build()
+        .unwrap();
     let before = executable_copies();
     host.load(folder.publish("a.so", &Fixture::build("fx-counter").stamped(77)))
         .unwrap();
@@ -101,7 +108,11 @@ fn two_hundred_reloads_from_memory_leave_no_descriptor() {
         return;
     }
     let (folder, probe) = (Folder::new(), Fixture::build("fx-probe"));
-    let host = Host::builder().private_copies(PrivateCopies::Memory).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .private_copies(PrivateCopies::Memory)
+        .build()
+        .unwrap();
     let load_all = |stamps: std::ops::RangeInclusive<u64>| {
         for stamp in stamps {
             host.load(folder.publish("a.so", &probe.stamped(stamp))).unwrap();
@@ -166,7 +177,10 @@ fn on_a_noexec_mount(base: &Path) {
     let stored = PathBuf::from(env::var_os("RESLOT_TEST_BUILDS").unwrap());
     let builds = ["1", "2"].map(|file| fs::read(stored.join(file)).unwrap());
     // The mount really forbids it: what is asked for is done, and fails.
-    let files = Host::builder().private_base(base).private_copies(PrivateCopies::Files);
+    let files = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .private_base(base)
+        .private_copies(PrivateCopies::Files);
     let host = files.build().unwrap();
     let elsewhere = Folder::new();
     let refusal = host.load(elsewhere.publish("a.so", &builds[0])).unwrap_err().to_string();
@@ -178,7 +192,12 @@ fn on_a_noexec_mount(base: &Path) {
     drop(host);
 
     let folder = Folder::new();
-    let host = Host::builder().private_base(base).watch(folder.path()).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .private_base(base)
+        .watch(folder.path())
+        .build()
+        .unwrap();
     assert_eq!(host.private_copies(), PrivateCopies::Memory);
     assert!(host.private_folder().starts_with(base));
     does_its_job(host, &folder, &builds);

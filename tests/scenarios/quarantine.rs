@@ -9,6 +9,7 @@ use std::{os::unix::net::UnixStream, sync::mpsc, thread, time::Duration};
 /// A host that soon gives up waiting, with `images` of the plugin quarantined for a thread that ends with its socket.
 fn with_quarantined(folder: &Folder, images: u64) -> (Host, Vec<UnixStream>) {
     let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
         .watch(folder.path())
         .drain_deadline(Duration::from_millis(10))
         .quarantine_cap(2)
@@ -74,7 +75,11 @@ fn over_the_cap_reloads_are_refused_and_the_last_is_taken_up_when_there_is_room(
 #[test]
 fn cap_counts_those_that_are_still_waited_for() {
     let (folder, lingering) = (Folder::new(), Fixture::build("fx-lingering"));
-    let host = Host::builder().quarantine_cap(2).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .quarantine_cap(2)
+        .build()
+        .unwrap();
     let mut sockets = Vec::new();
     for stamp in 1..=3 {
         host.load(folder.publish("a.so", &lingering.stamped(stamp))).unwrap();

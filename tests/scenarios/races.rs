@@ -3,14 +3,14 @@
 
 use crate::support::{Gate, PATIENCE, assert_nothing_left, wait_for, wait_for_staged};
 use fixture_interfaces::{Counter, Listener, Probe};
-use reslot::{Event, Host, LoadOutcome, Step, Synced};
+use reslot::{Event, Host, Lifecycle, LoadOutcome, Step, Synced};
 use reslot_tests::{Fixture, Folder};
 use std::{sync::mpsc, thread, time::Duration};
 
 #[test]
 fn contract_that_is_bound_while_a_candidate_is_past_the_lint_is_kept() {
     let folder = Folder::new();
-    let host = Host::builder().build().unwrap();
+    let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
     host.load(folder.publish("a.so", &Fixture::build("fx-counter").stamped(1)))
         .unwrap();
     let other = folder.publish("b.so", &Fixture::build("fx-waits-then-differs").stamped(901));
@@ -19,7 +19,15 @@ fn contract_that_is_bound_while_a_candidate_is_past_the_lint_is_kept() {
     thread::scope(|scope| {
         let loading = scope.spawn(|| host.load(&other));
         wait_for(&mut events, |event| {
-            matches!(event, Event::Opened { generation: 2, .. }).then_some(())
+            matches!(
+                event,
+                Event::Lifecycle {
+                    generation: 2,
+                    to: Lifecycle::Loaded,
+                    ..
+                }
+            )
+            .then_some(())
         });
         let mut claim = host.claim::<dyn Counter>("counter").unwrap();
         gate.open();
@@ -34,7 +42,7 @@ fn contract_that_is_bound_while_a_candidate_is_past_the_lint_is_kept() {
 #[test]
 fn older_staged_build_does_not_replace_a_newer_one() {
     let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
-    let host = Host::builder().build().unwrap();
+    let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
     let mut events = host.events();
     host.load(folder.publish("a.so", &counter.stamped(1))).unwrap();
     let claim = host.claim::<dyn Counter>("counter").unwrap();
@@ -46,7 +54,7 @@ fn older_staged_build_does_not_replace_a_newer_one() {
     thread::scope(|scope| {
         let holding = scope.spawn(|| host.load(waits));
         wait_for(&mut events, |event| {
-            matches!(event, Event::Created { slot, .. } if &**slot == "countes").then_some(())
+            matches!(event, Event::Lifecycle { slot, to: Lifecycle::Starting, .. } if &**slot == "countes").then_some(())
         });
         let (asked, is_asked) = mpsc::channel();
         let host = &host;
@@ -79,7 +87,11 @@ fn renamed(mut bytes: Vec<u8>) -> Vec<u8> {
 #[test]
 fn host_that_goes_waits_no_longer_than_its_deadline_for_a_reader() {
     let folder = Folder::new();
-    let host = Host::builder().drain_deadline(Duration::from_millis(50)).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .drain_deadline(Duration::from_millis(50))
+        .build()
+        .unwrap();
     host.load(folder.publish("a.so", &Fixture::build("fx-counter").stamped(1)))
         .unwrap();
     host.load(folder.publish("b.so", Fixture::build("fx-probe").bytes())).unwrap();
@@ -103,7 +115,7 @@ fn host_that_goes_waits_no_longer_than_its_deadline_for_a_reader() {
 #[test]
 fn host_may_go_while_an_owner_adopts() {
     let (folder, waits) = (Folder::new(), Fixture::build("fx-waits"));
-    let host = Host::builder().build().unwrap();
+    let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
     let mut events = host.events();
     host.load(folder.publish("a.so", &waits.stamped(903))).unwrap();
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
@@ -143,7 +155,10 @@ fn plugin_may_ask_for_its_own_reload_from_inside_a_call() {
             n
         }
     }
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     let mut listener = Reloads(&host, &folder, 0);
     listener.hear(0);
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();

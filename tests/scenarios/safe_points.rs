@@ -34,7 +34,11 @@ struct Scene {
 impl Scene {
     fn new(thread_locals: Duration) -> Self {
         let folder = Folder::new();
-        let host = Host::builder().thread_local_deadline(thread_locals).build().unwrap();
+        let host = Host::builder()
+            .policy(reslot::Policy::without_probation())
+            .thread_local_deadline(thread_locals)
+            .build()
+            .unwrap();
         let scene = Self { folder, host };
         scene.reload(1);
         scene
@@ -286,6 +290,7 @@ fn thread_that_comes_to_none_is_named_and_skipped() {
 fn deadlines_may_be_for_ever() {
     let folder = Folder::new();
     let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
         .drain_deadline(Duration::MAX)
         .thread_local_deadline(Duration::MAX)
         .build()

@@ -18,7 +18,11 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A host that watches a folder.
 pub fn host(folder: &Folder) -> Host {
-    Host::builder().watch(folder.path()).build().expect("the host starts")
+    Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(folder.path())
+        .build()
+        .expect("the host starts")
 }
 
 /// Waits for the first event that `wanted` turns into something.

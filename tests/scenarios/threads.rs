@@ -16,7 +16,12 @@ fn probe(stamp: u64) -> Vec<u8> {
 }
 
 fn impatient(folder: &Folder) -> Host {
-    Host::builder().watch(folder.path()).drain_deadline(SHORT).build().unwrap()
+    Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(folder.path())
+        .drain_deadline(SHORT)
+        .build()
+        .unwrap()
 }
 
 #[test]

@@ -12,7 +12,10 @@ fn load(host: &Host, folder: &Folder, stamp: u64) -> Result<reslot::LoadOutcome,
 
 #[test]
 fn workers_end_when_their_plugin_is_stopped() {
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     let mut events = host.events();
     for n in 1..=20 {
         load(&host, &folder, n).unwrap();
@@ -29,7 +32,11 @@ fn workers_end_when_their_plugin_is_stopped() {
 #[test]
 fn worker_that_does_not_end_in_time_is_named_and_keeps_its_image_until_it_does() {
     let folder = Folder::new();
-    let host = Host::builder().drain_deadline(Duration::from_millis(30)).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .drain_deadline(Duration::from_millis(30))
+        .build()
+        .unwrap();
     let mut events = host.events();
     let gate = Gate::new("workers");
     load(&host, &folder, 100).unwrap();
@@ -51,7 +58,10 @@ fn worker_that_does_not_end_in_time_is_named_and_keeps_its_image_until_it_does()
 
 #[test]
 fn worker_that_takes_its_time_delays_no_other_plugin() {
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     let mut events = host.events();
     let gate = Gate::new("workers");
     load(&host, &folder, 100).unwrap();
@@ -72,7 +82,10 @@ fn worker_that_takes_its_time_delays_no_other_plugin() {
 
 #[test]
 fn workers_of_a_candidate_that_refuses_to_start_end_with_it() {
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     let mut events = host.events();
     load(&host, &folder, 1).unwrap();
     let refusal = load(&host, &folder, 300).unwrap_err();
@@ -84,7 +97,10 @@ fn workers_of_a_candidate_that_refuses_to_start_end_with_it() {
 
 #[test]
 fn worker_that_panics_is_told_and_keeps_nothing() {
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     let mut events = host.events();
     load(&host, &folder, 200).unwrap();
     let message = wait_for(&mut events, |event| match event {

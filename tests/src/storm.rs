@@ -97,7 +97,10 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
     let _silence = Silence::of_stdout();
     let folder = Folder::new();
     let mut fixtures = ["fx-probe", "fx-counter", "fx-shared-counter"].map(Fixture::build);
-    let host = Host::builder().build().expect("the host starts");
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .build()
+        .expect("the host starts");
     let mut events = host.events();
     let mut reload = |n: u64| {
         let fixture = &mut fixtures[(n % 3) as usize];

@@ -23,7 +23,11 @@ fn subscriber_that_panics_costs_the_host_nothing() {
     // Its panics would fill the screen.
     std::panic::set_hook(Box::new(|_| {}));
     let (folder, probe) = (Folder::new(), Fixture::build("fx-probe"));
-    let host = Host::builder().watch(folder.path()).build().unwrap();
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(folder.path())
+        .build()
+        .unwrap();
     let mut events = host.events();
     for stamp in 1..=10 {
         folder.publish("libprobe.so", &probe.stamped(stamp));

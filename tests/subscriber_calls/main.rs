@@ -25,7 +25,10 @@ fn looks_around() {
 #[test]
 fn thread_of_an_ended_plugin_keeps_its_thread_locals_until_its_end() {
     at_each_event(looks_around);
-    let (folder, host) = (Folder::new(), Host::builder().build().unwrap());
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+    );
     let mut events = host.events();
     host.load(folder.publish("a.so", Fixture::build("fx-lingering").bytes()))
         .unwrap();

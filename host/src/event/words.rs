@@ -1,7 +1,11 @@
 //! Every event as a sentence for a person, by `Display`. A program matches on the event itself.
 
 use super::{Event, Outcome, ReloadReport, RetireReport};
-use crate::{host::Holder, image::UnloadReport};
+use crate::{
+    host::Holder,
+    image::UnloadReport,
+    reload::{RollbackReport, StateBack},
+};
 use std::{
     fmt::{self, Display, Formatter},
     path::Path,
@@ -38,8 +42,47 @@ impl Event {
             }
             Self::Linted { slot, warnings } if warnings.is_empty() => write!(f, "{slot}: a new build passed the lint"),
             Self::Linted { slot, warnings } => write!(f, "{slot}: note: {}", warnings.join("; ")),
-            Self::Opened { slot, generation } => write!(f, "{slot}: generation {generation} is mapped and verified"),
-            Self::Created { slot, generation } => write!(f, "{slot}: generation {generation} is made"),
+            Self::Lifecycle {
+                slot,
+                generation,
+                from,
+                to,
+            } => write!(f, "{slot}: generation {generation} went from {from} to {to}"),
+            Self::Confirmed { slot, generation } => write!(f, "{slot}: generation {generation} has proved itself"),
+            Self::RolledBack(report) => report.fmt(f),
+            Self::NoWayBack {
+                slot,
+                generation,
+                reason,
+            } => write!(
+                f,
+                "{slot}: generation {generation} is faulty, and serves on, because no good version before it is kept: {reason}"
+            ),
+            Self::Health {
+                slot,
+                generation,
+                health,
+            } => write!(f, "{slot}: generation {generation} is asked for its health: {health}"),
+            Self::StopFailed { slot, generation, error } => write!(
+                f,
+                "{slot}: the `stop` of generation {generation} ended badly, and the update goes on: {error}"
+            ),
+            Self::RestartFailed { slot, generation, error } => write!(
+                f,
+                "{slot}: generation {generation} could not be started again, and serves without what its `start` acquires: {error}"
+            ),
+            Self::Vacated { slot, generation } => write!(
+                f,
+                "{slot}: nothing serves any more: the `stop` of generation {generation} has not come back, and its successor failed"
+            ),
+            Self::Reverted { slot, from, to } => {
+                write!(f, "{slot}: version {from:.12} had not proved itself when the host ended; ")?;
+                match to {
+                    Some(to) => write!(f, "the last good one, {to:.12}, is loaded instead"),
+                    None => write!(f, "no good one is kept, so it is tried again"),
+                }
+            }
+            Self::HistoryFailed { error, .. } => write!(f, "history: {error}\n  what to do: {}", error.remedy()),
             Self::Staged { slot, generation } => {
                 write!(
                     f,
@@ -114,6 +157,26 @@ impl Display for ReloadReport {
             parts.push(format!("waiting {}", wait.as_micros()));
         }
         write!(f, " ({}; in µs)", parts.join(", "))
+    }
+}
+
+impl Display for RollbackReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (slot, from, to) = (&self.slot, self.from, self.to);
+        write!(
+            f,
+            "{slot}: went back from generation {from} to {to} in {}",
+            Readable(self.total)
+        )?;
+        match &self.state {
+            StateBack::None => {}
+            StateBack::Carried { bytes } => write!(f, ", with its state ({bytes} bytes)")?,
+            StateBack::Snapshot { why: None, .. } => write!(f, ", to the state of the swap")?,
+            StateBack::Snapshot { why: Some(why), .. } => {
+                write!(f, ", to the state of the swap, because the newer one could not be had: {why}")?;
+            }
+        }
+        write!(f, "\n  because: {}", self.reason)
     }
 }
 

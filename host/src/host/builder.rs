@@ -3,8 +3,11 @@
 use super::{Host, Inner, LONGEST};
 use crate::{
     error::BuildError,
-    event::Log,
-    image::stage::{PrivateCopies, StageLimits, StagingFolder, sweep},
+    event::{Event, Log},
+    history::History,
+    hooks::Hooks,
+    image::stage::{HISTORY, PrivateCopies, StageLimits, StagingFolder, sweep},
+    policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, Tally},
     slot::View,
     watch::{Watch, WatchOptions, scan},
@@ -30,6 +33,8 @@ pub struct HostBuilder {
     quarantine_cap: usize,
     track_guards: bool,
     limits: StageLimits,
+    policy: Policy,
+    history: Option<PathBuf>,
 }
 
 impl HostBuilder {
@@ -44,7 +49,25 @@ impl HostBuilder {
             quarantine_cap: 8,
             track_guards: false,
             limits: StageLimits::default(),
+            policy: Policy::default(),
+            history: None,
         }
+    }
+
+    /// What is done about versions that turn out badly. Default: [`Policy::development`].
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Where good artifacts are kept, and what is thought of which version, so that the next host that is built with this folder
+    /// knows it, too: it goes on without a version that had not proved itself when this one ended. One host at a time. Default: in
+    /// the private folder, and gone with it.
+    #[must_use]
+    pub fn history(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.history = Some(folder.into());
+        self
     }
 
     /// Watches a folder for artifacts, and loads what is there. The folder may come later.
@@ -132,6 +155,19 @@ impl HostBuilder {
         }
         let (reload_sender, reload_receiver) = mpsc::channel();
         let (reaper_sender, reaper_receiver) = mpsc::channel();
+        let (supervisor_sender, supervisor_receiver) = mpsc::channel();
+        let private = StagingFolder::create(&self.private, self.copies)?;
+        let (history, troubles) = match &self.history {
+            Some(folder) => History::persistent(folder, self.policy.history)?,
+            None => (
+                History::of_process(&private.path().join(HISTORY), self.policy.history),
+                Vec::new(),
+            ),
+        };
+        let log = Log::new();
+        for error in troubles {
+            log.push(Event::HistoryFailed { slot: None, error });
+        }
         let inner = Arc::new(Inner {
             view: Arc::new(ArcSwap::from_pointee(View::empty())),
             look_number: AtomicU64::new(1),
@@ -143,10 +179,15 @@ impl HostBuilder {
             quarantine_cap: self.quarantine_cap,
             deferred: Mutex::default(),
             refused: Mutex::default(),
-            log: Log::new(),
-            tally: Tally::new(),
-            private: StagingFolder::create(&self.private, self.copies)?,
+            tally: Tally::new(log.clone()),
+            log,
+            private,
+            hooks: Hooks::default(),
+            history,
+            snapshot_sizes: Mutex::default(),
+            supervisor: supervisor_sender,
             limits: self.limits,
+            policy: self.policy.clone(),
             drain_deadline: self.drain_deadline,
             reload: reload_sender.clone(),
             reaper: reaper_sender,
@@ -156,17 +197,22 @@ impl HostBuilder {
             drain: self.drain_deadline,
             threads: self.drain_deadline,
             thread_locals: self.thread_local_deadline,
+            hooks: self.policy.hook_deadline.min(LONGEST),
         };
         let reaper = Reaper::new(&inner, deadlines);
         let reaper = spawn("reslot-reaper", move || reaper.run(&reaper_receiver))?;
         let working = inner.clone();
         let reload = spawn("reslot-reload", move || reload::run(&working, &reload_receiver))?;
+        let judging = inner.clone();
+        let supervisor = spawn("reslot-supervisor", move || reload::supervise(&judging, &supervisor_receiver))?;
         let mut host = Host {
             inner,
             watch: None,
             reload: Some(reload),
             reaper: Some(reaper),
+            supervisor: Some(supervisor),
         };
+        let reverted = host.inner.revert_unconfirmed();
         if let Some(folder) = self.folder {
             // What is told of a file must not depend on whether it was there first or came later.
             let folder = std::path::absolute(&folder).unwrap_or(folder);
@@ -176,9 +222,10 @@ impl HostBuilder {
                 let _ = reload_sender.send(ReloadMessage::Noticed(notice));
             })?);
             for path in scan(&folder) {
-                let _ = host.load(path);
+                let _ = host.ask_for(path, false);
             }
         }
+        host.inner.load_instead(&reverted);
         Ok(host)
     }
 }

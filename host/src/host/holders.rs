@@ -5,7 +5,7 @@ use super::Inner;
 use crate::{
     image::{Ledger, QuarantineReason},
     reload::Phase,
-    slot::{Generation, HoldBy, HoldRecord, Mode, SlotRecord, Taken},
+    slot::{Generation, HoldBy, HoldRecord, Live, Mode, SlotRecord, Taken},
 };
 use std::{
     collections::BTreeMap,
@@ -42,6 +42,8 @@ pub enum Condition {
     Staged,
     /// It is the slot's current one.
     Serving,
+    /// It was replaced, and is kept, quiet and complete, until its successor has proved itself.
+    Standby,
     /// It was replaced, and goes when its last holder lets go.
     Retired,
     /// Nobody holds its instance, which is gone; its threads and thread-locals are waited for.
@@ -54,7 +56,7 @@ pub enum Condition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Holder {
-    /// The slot itself: it serves, or is staged.
+    /// The slot itself: it serves, is staged, or stands by.
     Slot,
     /// The owner of the slot's claim.
     Owner {
@@ -144,6 +146,7 @@ impl fmt::Display for Held {
             Condition::Candidate => write!(f, "is a candidate")?,
             Condition::Staged => write!(f, "waits for its owner's `sync`")?,
             Condition::Serving => write!(f, "serves")?,
+            Condition::Standby => write!(f, "stands by until its successor has proved itself")?,
             Condition::Retired => write!(f, "serves no more")?,
             Condition::Ending => write!(f, "has ended, and its image goes as soon as it can")?,
             Condition::Quarantined(reason) => write!(f, "is quarantined: {reason}")?,
@@ -189,6 +192,7 @@ impl Inner {
                 Phase::Live if current == Some(number) => Condition::Serving,
                 Phase::Live if staged == Some(number) => Condition::Staged,
                 Phase::Live => Condition::Candidate,
+                Phase::Standby => Condition::Standby,
                 Phase::Retired => Condition::Retired,
                 Phase::Ending => Condition::Ending,
                 Phase::Quarantined(reason) => Condition::Quarantined(reason),
@@ -196,14 +200,14 @@ impl Inner {
             let mut holders = holders.get(&number).cloned().unwrap_or_default();
             match condition {
                 // Still held, and by nobody who is written down.
-                Condition::Retired if holders.is_empty() && is_held(&image.generation) => holders.push(Holder::Untold),
+                Condition::Retired if holders.is_empty() && is_held(&image.instance) => holders.push(Holder::Untold),
                 _ => {}
             }
             // Also of one that serves: they will have to be waited for.
             holders.extend(of_ledger(&image.ledger));
             let live_bytes = match condition {
                 Condition::Staged => staged_bytes,
-                _ => image.generation.upgrade().and_then(|held| held.instance().live_bytes()),
+                _ => image.instance.upgrade().and_then(|held| held.instance().live_bytes()),
             };
             Held {
                 generation: number,
@@ -242,6 +246,10 @@ impl Inner {
                     });
                 }
             }
+            if let Some(standby) = state.probation.as_ref().and_then(|probation| probation.standby.as_ref()) {
+                let number = standby.current.generation.number();
+                holders.entry(number).or_default().push(Holder::Slot);
+            }
             if let Some(staged) = &state.staged {
                 holders.entry(staged.generation.number()).or_default().push(Holder::Slot);
             }
@@ -275,8 +283,8 @@ impl Inner {
     }
 }
 
-fn is_held(generation: &Weak<Generation>) -> bool {
-    generation.strong_count() > 0
+fn is_held(instance: &Weak<Live>) -> bool {
+    instance.strong_count() > 0
 }
 
 fn of_ledger(ledger: &Ledger) -> Vec<Holder> {

@@ -1,10 +1,13 @@
 //! What the host's parts share: the view, the slots, the readers, what was refused, and the ways to the two threads.
 
 use crate::{
-    error::{Cause, Refusal, SlotError},
+    error::{Refusal, SlotError},
     event::{Event, Log},
+    history::{History, HistoryError},
+    hooks::Hooks,
     image::stage::{StageLimits, StagingFolder},
-    reload::{Phase, ReaperMessage, ReloadMessage, Tally},
+    policy::Policy,
+    reload::{Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally},
     slot::{Generation, HoldRecord, Mode, SlotRecord, View},
 };
 use arc_swap::ArcSwap;
@@ -48,6 +51,8 @@ pub(crate) struct Inner {
     pub(super) refused: Mutex<VecDeque<(blake3::Hash, Refusal)>>,
     pub(crate) log: Log,
     pub(crate) tally: Arc<Tally>,
+    /// Before the folder that it may lie in, which is left alone if there is anything in it.
+    pub(crate) history: History,
     pub(crate) private: StagingFolder,
     pub(crate) limits: StageLimits,
     pub(crate) drain_deadline: Duration,
@@ -55,6 +60,11 @@ pub(crate) struct Inner {
     pub(crate) quarantine_cap: usize,
     /// By slot, the file that was refused last because of that.
     pub(super) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
+    pub(crate) policy: Policy,
+    pub(crate) hooks: Hooks,
+    /// By slot, how large its state was last.
+    pub(super) snapshot_sizes: Mutex<BTreeMap<Arc<str>, usize>>,
+    pub(super) supervisor: Sender<SupervisorMessage>,
     pub(super) reload: Sender<ReloadMessage>,
     pub(super) reaper: Sender<ReaperMessage>,
 }
@@ -75,11 +85,14 @@ impl Inner {
         record
     }
 
-    /// Replaces the view by one in which one slot has changed. The caller holds the slot's lock, so that what is published
-    /// is in the order of what was decided.
-    pub(crate) fn publish(&self, index: usize, slot: u64, generation: Option<Arc<Generation>>) {
+    /// Replaces the view by one in which these slots have changed: the place, the slot, what serves. The caller holds the slots'
+    /// locks, so that what is published is in the order of what was decided.
+    pub(crate) fn publish(&self, changes: Vec<(usize, u64, Option<Arc<Generation>>)>) {
+        if changes.is_empty() {
+            return;
+        }
         let _one_at_a_time = self.publishing.lock();
-        let next = Arc::new(self.view.load().with(index, slot, generation));
+        let next = Arc::new(self.view.load().with(changes));
         self.view.store(next);
         self.look_number.fetch_add(1, Ordering::Release);
     }
@@ -119,10 +132,9 @@ impl Inner {
 
     /// What a hook of a candidate refused may fit the generation that serves from now on, so it is worth a new try.
     pub(crate) fn forget_refused_by_hooks(&self, slot: &str) {
-        let by_hook = |refusal: &Refusal| matches!(&*refusal.cause, Cause::Hook(..));
         self.refused
             .lock()
-            .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || !by_hook(refusal));
+            .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || !refusal.cause.is_of_what_serves());
     }
 
     pub(crate) fn remember_refused(&self, hash: blake3::Hash, refusal: Refusal) {
@@ -149,12 +161,76 @@ impl Inner {
         }
         // Without a reload thread the host is going.
         let _ = self.reload.send(ReloadMessage::Attention);
+        self.hooks.call_attention();
         self.log.wake();
         self.tally.wake();
     }
 
+    pub(crate) fn supervisor(&self) -> Sender<SupervisorMessage> {
+        self.supervisor.clone()
+    }
+
+    /// Tells the supervisor. Without one the host is going.
+    pub(crate) fn supervise(&self, message: SupervisorMessage) {
+        let _ = self.supervisor.send(message);
+    }
+
+    pub(crate) fn slots(&self) -> Vec<Arc<SlotRecord>> {
+        self.slots.read().clone()
+    }
+
+    /// Has the reload thread look for an older artifact.
+    pub(crate) fn go_back(&self, record: Arc<SlotRecord>, reason: RollbackReason) {
+        // Without a reload thread the host is gone.
+        let _ = self.reload.send(ReloadMessage::GoBack {
+            record,
+            to: None,
+            reason,
+            answer: None,
+        });
+    }
+
+    /// Tells of what went wrong with what is kept.
+    pub(crate) fn told_of_history(&self, slot: &Arc<str>, outcome: Result<(), HistoryError>) {
+        if let Err(error) = outcome {
+            let slot = Some(slot.clone());
+            self.log.push(Event::HistoryFailed { slot, error });
+        }
+    }
+
+    /// How large the slot's state was last, so that the next one needs not grow.
+    pub(crate) fn snapshot_size(&self, slot: &str) -> usize {
+        self.snapshot_sizes.lock().get(slot).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn note_snapshot_size(&self, slot: &Arc<str>, bytes: usize) {
+        // With room for what it may have grown by until the next time.
+        self.snapshot_sizes.lock().insert(slot.clone(), bytes + bytes / 8);
+    }
+
+    /// What can no longer be called, and has nothing to go back to: calls into the slot answer an error.
+    pub(crate) fn vacate(&self, record: &SlotRecord, generation: &Arc<Generation>) {
+        let mut state = record.lock();
+        let current = state.current.take();
+        let probation = state.probation.take();
+        self.publish(vec![(record.index, record.id, None)]);
+        drop(state);
+        self.log.push(Event::Vacated {
+            slot: record.name.clone(),
+            generation: generation.number(),
+        });
+        drop((current, probation));
+    }
+
+    /// A generation neither serves nor stands by any more: it goes when its last holder does.
+    pub(crate) fn retire(&self, record: &SlotRecord, generation: &Arc<Generation>) {
+        generation.retire();
+        self.tally.enters(&record.name, generation.number(), Phase::Retired);
+        self.watch_retired(record, generation);
+    }
+
     /// Has the reaper name the holders of a replaced generation, if it is held for too long.
-    pub(crate) fn watch_retired(&self, record: &SlotRecord, generation: &Arc<Generation>) {
+    fn watch_retired(&self, record: &SlotRecord, generation: &Arc<Generation>) {
         // Without a reaper the process is ending.
         let _ = self.reaper.send(ReaperMessage::Retired {
             slot: record.name.clone(),
@@ -220,10 +296,11 @@ impl Inner {
             let mut state = record.lock();
             state.gone = true;
             let (current, staged) = (state.current.take(), state.staged.take());
+            let standby = state.probation.take().and_then(|probation| probation.standby);
             let claimed = state.mode == Mode::Claimed;
             record.stage(false);
             record.vacant.host_ended();
-            self.publish(record.index, record.id, None);
+            self.publish(vec![(record.index, record.id, None)]);
             drop(state);
             if let Some(current) = &current {
                 current.generation.retire();
@@ -234,7 +311,12 @@ impl Inner {
                     let_go.push(Arc::downgrade(&current.generation));
                 }
             }
-            drop((current, staged));
+            if let Some(standby) = &standby {
+                standby.current.generation.retire();
+                self.tally
+                    .enters(&record.name, standby.current.generation.number(), Phase::Retired);
+            }
+            drop((current, staged, standby));
         }
         let_go
     }

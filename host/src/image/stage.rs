@@ -19,7 +19,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+pub(crate) use bytes::Bytes;
 pub use memory::PrivateCopies;
 pub use source::{Source, StageLimits, read_patiently, read_source};
 use sweep::is_staging_name;
@@ -27,6 +27,8 @@ pub use sweep::sweep;
 
 const PREFIX: &str = "reslot-";
 const LOCK: &str = ".lock";
+/// The one folder that a private folder may have in it.
+pub(crate) const HISTORY: &str = "history";
 
 /// Only a sweeper that holds the new folder's lock makes a host try again, so a few attempts are plenty.
 const ATTEMPTS: usize = 16;

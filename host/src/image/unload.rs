@@ -17,8 +17,8 @@ pub enum QuarantineReason {
     /// It was mapped, and then found not to be what its file had promised; what its static constructors have done is not known. It
     /// was refused, and never served.
     NotVerified,
-    /// Its `stop` or its destructor has not come back, or waits behind one that has not.
-    NotStopped,
+    /// This hook of it has not come back: its code still runs. The image is unmapped once it does.
+    HookRunning(&'static str),
     /// The loader kept it although nothing that the host knows of holds it.
     LoaderKeepsIt(String),
 }
@@ -43,10 +43,7 @@ impl std::fmt::Display for QuarantineReason {
                 f,
                 "it is not what its file promised, and nobody knows what its static constructors have done"
             ),
-            Self::NotStopped => write!(
-                f,
-                "its `stop` or its drop has not come back, or waits behind one that has not"
-            ),
+            Self::HookRunning(hook) => write!(f, "its {hook} has not come back; when it does, the image goes"),
             Self::LoaderKeepsIt(why) => write!(f, "the loader keeps it: {why}"),
         }
     }

@@ -1,298 +1,325 @@
-//! From a candidate to the generation that serves: migrate, start, swap. Three ways, by who calls the slot:
+//! From candidates to the generations that serve: what was there gives up its state and what there can be only one of, the
+//! candidates are prepared, and one pointer moves. For one slot or for several, which move all or not at all. Until the swap
+//! the old generations are complete and serve; a failure before it changes nothing.
 //!
-//! - *claimed*: the candidate is staged, and the owner's `sync` does it, on the owner's thread;
-//! - *open, with state, shared*: the old generation's gate is closed for the length of it; callers wait, none fails;
-//! - *open otherwise*: nobody waits for anything.
-//!
-//! Until the swap the old generation is complete and serves; a failure before it changes nothing.
+//! Who calls this, on which thread, and who keeps callers away meanwhile, is `place`.
 
-use super::{Clock, LoadOutcome, Phase, pipeline::refusal};
+use super::{
+    Clock, SupervisorMessage,
+    exclusive::Stopped,
+    pipeline::refusal,
+    prepare::{Origin, Prepared, Snapshot, prepare, snapshot},
+    probation::{Probation, Standby},
+    rollback::{GoingBack, RollbackReport, StateBack, forget_faulty},
+    tally::Phase,
+};
 use crate::{
-    error::{Cause, Hook, Refusal},
+    error::{Cause, Refusal},
     event::{Event, ReloadReport, Step},
     host::{Inner, after},
-    image::{compat::Difference, lint::LintError},
-    slot::{Current, Generation, Mode, SlotRecord, Staged},
+    policy::RollbackState,
+    slot::{Access, Current, Generation, SlotRecord, SlotState, Staged},
 };
-use std::{path::Path, sync::Arc};
+use parking_lot::MutexGuard;
+use std::{path::PathBuf, sync::Arc};
 
-/// Room for a state that nothing is known of yet: most fit, and a larger one doubles it as it grows.
-const SNAPSHOT_HINT: usize = 4096;
+/// A slot that is to move on.
+pub(super) struct Member<'a> {
+    pub(super) record: Arc<SlotRecord>,
+    /// What serves in it.
+    pub(super) old: Option<&'a Arc<Generation>>,
+    /// Who keeps callers away from that.
+    pub(super) access: Access<'a>,
+    pub(super) staged: Staged,
+}
 
-/// Puts a candidate in its place, or before its owner.
-pub(super) fn place(
-    host: &Arc<Inner>,
+/// A slot that has moved on.
+pub(crate) struct Moved {
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) report: ReloadReport,
+}
+
+/// A member that only waits for the swap.
+struct Ready<'a> {
     record: Arc<SlotRecord>,
-    mut candidate: Generation,
+    old: Option<&'a Arc<Generation>>,
+    access: Access<'a>,
+    generation: Arc<Generation>,
+    state: StateBack,
+    /// What it started from.
+    inherited: Option<Arc<Snapshot>>,
+    stopped: Option<Stopped>,
     hash: blake3::Hash,
-    path: &Path,
-    mut clock: Clock,
-) -> Result<LoadOutcome, Refusal> {
-    // A candidate without state needs nothing of its predecessor, so it can be started before anybody waits for it.
-    if !candidate.instance().has_state() {
-        let number = candidate.number();
-        init(&mut candidate)
-            .and_then(|()| start(&mut candidate))
-            .map_err(|cause| refusal(Some(&record), Some(number), path, Step::Start, cause))?;
-        clock.lap(Step::Start);
-    }
-    let staged = Staged {
-        generation: candidate,
-        hash,
-        path: path.to_owned(),
-        noticed: clock.noticed,
-        steps: clock.steps,
-    };
-    let mut state = record.lock_settled();
-    if let Err(differences) = state.check(&staged.generation.instance().image().manifest.interface) {
-        drop(state);
-        return Err(no_longer_fits(&record, &staged, differences));
-    }
-    if state.mode == Mode::Claimed {
-        let generation = staged.generation.number();
-        let superseded = state.staged.replace(staged);
-        record.stage(true);
-        let event = Event::Staged {
-            slot: record.name.clone(),
-            generation,
-        };
-        // Under the lock, which the owner needs for adopting: nobody hears of the adoption before the staging.
-        host.log.append(event.clone());
-        drop(state);
-        host.log.trace(&event);
-        tell_superseded(host, &record, superseded);
-        return Ok(LoadOutcome::Staged {
-            slot: record.name.clone(),
-            generation,
-        });
-    }
-    let moving = record.moving(&mut state);
-    // Left by a claim that was dropped, and older than what comes now.
-    let superseded = state.staged.take();
-    record.stage(false);
-    let old = state.current.as_ref().map(|current| current.generation.clone());
-    drop(state);
-    tell_superseded(host, &record, superseded);
-    // Plugin code runs here, so no lock is held; `moving` keeps claims out.
-    let report = move_on(host, &record, old.as_ref(), staged);
-    drop(moving);
-    report.map(LoadOutcome::Swapped)
+    path: PathBuf,
+    clock: Clock,
+    back: Option<GoingBack>,
 }
 
-fn tell_superseded(host: &Inner, record: &SlotRecord, superseded: Option<Staged>) {
-    if let Some(superseded) = superseded {
-        host.log.push(Event::Superseded {
-            slot: record.name.clone(),
-            generation: superseded.generation.number(),
-        });
+/// Closes the gate before what serves, if there is something to be handed over.
+///
+/// # Errors
+/// If calls do not come back in time.
+pub(super) fn close<'a>(
+    host: &Inner,
+    old: Option<&'a Arc<Generation>>,
+    candidate: &Generation,
+) -> Result<Access<'a>, Cause> {
+    let handed_over = |old: &&Arc<Generation>| {
+        old.instance().is_exclusive() || (old.instance().has_state() && candidate.instance().has_state())
+    };
+    let Some(old) = old.filter(handed_over) else {
+        return Ok(Access::Open);
+    };
+    match old.close_gate(after(host.drain_deadline)) {
+        Some(closed) => Ok(Access::Closed(closed)),
+        None => Err(Cause::Busy(host.drain_deadline)),
     }
 }
 
-/// Adopts what was staged for a claim that was dropped.
-pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
-    let mut state = record.lock_settled();
-    if state.mode == Mode::Claimed {
-        return;
-    }
-    record.stage(false);
-    let Some(staged) = state.staged.take() else { return };
-    let satisfied = state.check(&staged.generation.instance().image().manifest.interface);
-    let moving = record.moving(&mut state);
-    let old = state.current.as_ref().map(|current| current.generation.clone());
-    drop(state);
-    let hash = staged.hash;
-    let outcome = match satisfied {
-        Ok(()) => move_on(host, record, old.as_ref(), staged).map(drop),
-        Err(differences) => Err(no_longer_fits(record, &staged, differences)),
-    };
-    drop(moving);
-    if let Err(refusal) = outcome {
-        tell_refused(host, hash, refusal);
-    }
-}
-
-/// An open slot moves on, on the reload thread.
-fn move_on(
-    host: &Arc<Inner>,
-    record: &Arc<SlotRecord>,
-    old: Option<&Arc<Generation>>,
-    staged: Staged,
-) -> Result<ReloadReport, Refusal> {
-    let (number, path) = (staged.generation.number(), staged.path.clone());
-    let gated = old.filter(|old| old.instance().has_state() && staged.generation.instance().has_state());
-    let Some(old) = gated else {
-        return hand_over(host, record, old, staged, false).map(|(_, report)| report);
-    };
-    let deadline = after(host.drain_deadline);
-    let answer = old.behind_closed_gate(deadline, || hand_over(host, record, Some(old), staged, false));
-    match answer {
-        Some(answer) => answer.map(|(_, report)| report),
-        None => Err(refusal(
-            Some(record),
-            Some(number),
-            &path,
-            Step::Migrate,
-            Cause::Busy(host.drain_deadline),
-        )),
-    }
-}
-
-/// A claimed slot moves on, on its owner's thread. `None` if the candidate was refused.
-pub(crate) fn hand_over_to_claim(
-    host: &Arc<Inner>,
-    record: &Arc<SlotRecord>,
-    old: &Arc<Generation>,
-    staged: Staged,
-) -> Option<Arc<Generation>> {
-    let hash = staged.hash;
-    // It may have been staged for an earlier owner, who called it by another interface.
-    let satisfied = record.lock().check(&staged.generation.instance().image().manifest.interface);
-    let outcome = match satisfied {
-        Ok(()) => hand_over(host, record, Some(old), staged, true),
-        Err(differences) => Err(no_longer_fits(record, &staged, differences)),
-    };
-    match outcome {
-        Ok((new, _)) => Some(new),
-        Err(refusal) => {
-            tell_refused(host, hash, refusal);
-            None
+/// Moves all of them on, or none, in the order in which they are given.
+pub(super) fn hand_over(host: &Arc<Inner>, members: Vec<Member<'_>>) -> Result<Vec<Moved>, Refusal> {
+    let mut ready: Vec<Ready<'_>> = Vec::with_capacity(members.len());
+    for member in members {
+        match make_ready(host, member) {
+            Ok(one) => ready.push(one),
+            Err(refusal) => {
+                // The last one first, as with everything that is undone. Their candidates go to the reaper.
+                while let Some(one) = ready.pop() {
+                    one.give_up(host);
+                }
+                return Err(refusal);
+            }
         }
     }
+    Ok(swap(host, ready))
 }
 
-fn no_longer_fits(record: &SlotRecord, staged: &Staged, differences: Vec<Difference>) -> Refusal {
-    let number = staged.generation.number();
-    let cause = LintError::Interface(differences);
-    refusal(Some(record), Some(number), &staged.path, Step::Swap, cause)
-}
-
-fn tell_refused(host: &Inner, hash: blake3::Hash, refusal: Refusal) {
-    if refusal.cause.is_of_the_bytes() {
-        host.remember_refused(hash, refusal.clone());
-    }
-    host.log.push(Event::Refused(refusal));
-}
-
-/// The three steps, whoever's thread this is. Nobody calls `old` meanwhile if there is state to hand over.
-fn hand_over(
-    host: &Arc<Inner>,
-    record: &Arc<SlotRecord>,
-    old: Option<&Arc<Generation>>,
-    staged: Staged,
-    claimed: bool,
-) -> Result<(Arc<Generation>, ReloadReport), Refusal> {
+fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>) -> Result<Ready<'a>, Refusal> {
+    let Member {
+        record,
+        old,
+        mut access,
+        staged,
+    } = member;
     let Staged {
-        mut generation,
+        generation: candidate,
+        prepared,
         hash,
         path,
         noticed,
         steps,
+        back,
     } = staged;
-    let number = generation.number();
+    let number = candidate.number();
+    let refuse = |step, cause| refusal(Some(&record), Some(number), &path, step, cause);
     let mut clock = Clock::resume(noticed, steps);
-    let refuse = |step, cause| refusal(Some(record), Some(number), &path, step, cause);
-
-    let state_bytes = migrate(old, &mut generation).map_err(|cause| refuse(Step::Migrate, cause))?;
-    if generation.instance().has_state() {
-        clock.lap(Step::Migrate);
-        init(&mut generation)
-            .and_then(|()| start(&mut generation))
-            .map_err(|cause| refuse(Step::Start, cause))?;
-        clock.lap(Step::Start);
-    }
-
-    let generation = Arc::new(generation);
-    let current = Current {
-        generation: generation.clone(),
-        hash,
-        path: path.clone(),
+    let origin = origin(host, old, &candidate, &access, back.as_ref()).map_err(|cause| refuse(Step::Migrate, cause))?;
+    let inherited = origin.state.clone().or_else(|| origin.fallback.clone());
+    let stopped = old.and_then(|old| Stopped::stop(host, old, &mut access));
+    let prepared = match prepared {
+        true => Ok(Prepared {
+            generation: candidate,
+            state: StateBack::None,
+        }),
+        false => prepare(host, candidate, origin, &mut clock),
     };
-    let replaced = swap(host, record, current, claimed);
-    // At once, before anything else can go wrong: from here on the state is there, also for calls through old views.
-    if let Some(old) = old.filter(|old| old.instance().has_state() && generation.instance().has_state()) {
-        old.succeed(generation.clone());
+    match prepared {
+        Ok(Prepared { generation, state }) => Ok(Ready {
+            record,
+            old,
+            access,
+            generation: Arc::new(generation),
+            state,
+            inherited,
+            stopped,
+            hash,
+            path,
+            clock,
+            back,
+        }),
+        Err((step, cause)) => {
+            if let (Some(stopped), Some(old)) = (stopped, old) {
+                stopped.start_again(host, &record, old, &mut access);
+            }
+            Err(refuse(step, cause))
+        }
     }
-    clock.lap(Step::Swap);
-
-    let report = ReloadReport {
-        slot: record.name.clone(),
-        generation: number,
-        replaced: replaced.as_ref().map(|old| old.generation.number()),
-        path,
-        hash: hash.to_hex().to_string(),
-        state_bytes,
-        steps: clock.steps,
-        total: noticed.elapsed(),
-    };
-    host.forget_refused_by_hooks(&record.name);
-    host.log.push(Event::Swapped(report.clone()));
-    if let Some(replaced) = replaced {
-        host.watch_retired(record, &replaced.generation);
-    }
-    Ok((generation, report))
 }
 
-/// The candidate gets the state of its predecessor, if both have one.
-fn migrate(old: Option<&Arc<Generation>>, candidate: &mut Generation) -> Result<Option<usize>, Cause> {
-    let Some(old) = old.filter(|_| candidate.instance().has_state()) else {
-        return Ok(None);
+/// What a candidate starts from.
+fn origin(
+    host: &Inner,
+    old: Option<&Arc<Generation>>,
+    candidate: &Generation,
+    access: &Access<'_>,
+    back: Option<&GoingBack>,
+) -> Result<Origin, Cause> {
+    let fallback = back.and_then(|back| back.snapshot.clone());
+    let carries = back.is_none() || host.policy.rollback_state == RollbackState::Carry;
+    let Some(old) = old.filter(|_| carries) else {
+        return Ok(Origin {
+            fallback,
+            old: old.cloned(),
+            ..Origin::default()
+        });
     };
-    let snapshot = old
-        .instance()
-        .snapshot(SNAPSHOT_HINT)
-        .map_err(|error| Cause::Hook(Hook::Snapshot, error))?;
-    let Some(mut snapshot) = snapshot else { return Ok(None) };
-    if let (Some(from), Some(to)) = (old.instance().schema(), candidate.instance().schema())
-        && from.schema != to.schema
-    {
-        // The newer of the two plugins knows both schemas.
-        let newer = if to.schema > from.schema {
-            candidate.instance()
-        } else {
-            old.instance()
+    let (state, why_fallback) = match snapshot(host, old, candidate, access.is_owners()) {
+        Ok(state) => (state, None),
+        Err(cause) if fallback.is_some() => (None, Some(cause.to_string())),
+        Err(cause) => return Err(cause),
+    };
+    Ok(Origin {
+        state,
+        fallback,
+        why_fallback,
+        old: Some(old.clone()),
+    })
+}
+
+impl Ready<'_> {
+    /// Another one of the set failed: this one's predecessor goes on as if nothing had been.
+    fn give_up(mut self, host: &Arc<Inner>) {
+        drop(self.generation);
+        if let (Some(stopped), Some(old)) = (self.stopped, self.old) {
+            stopped.start_again(host, &self.record, old, &mut self.access);
+        }
+    }
+
+    /// Comes to be what serves, under the slot's lock. Answers what went because of that.
+    fn arrive(&mut self, host: &Inner, state: &mut SlotState) -> Gone {
+        let current = Current {
+            generation: self.generation.clone(),
+            hash: self.hash,
+            path: self.path.clone(),
+            inherited: self.inherited.clone(),
         };
-        snapshot = newer
-            .migrate(from.schema, to.schema, &snapshot)
-            .map_err(|error| Cause::Hook(Hook::Migrate, error))?;
+        let replaced = state.current.replace(current);
+        host.tally.serves(&self.generation);
+        let before = state.probation.take().and_then(|probation| probation.standby);
+        let mut gone = Gone {
+            replaced: replaced.as_ref().map(|old| old.generation.number()),
+            faulty: None,
+            retired: before.map(|standby| standby.current).into_iter().collect(),
+        };
+        let on_probation = !host.policy.probation.is_zero();
+        if on_probation {
+            self.generation.standing().begin_probation();
+        }
+        if let Some(replaced) = &replaced {
+            replaced.generation.standing().end_probation();
+        }
+        let standby = match replaced {
+            // A slot that went back does not keep what it went back from.
+            Some(faulty) if self.back.is_some() => {
+                gone.faulty = Some(faulty.hash);
+                gone.retired.push(faulty);
+                None
+            }
+            Some(old) if on_probation => {
+                host.tally.enters(&self.record.name, old.generation.number(), Phase::Standby);
+                let stopped = self.stopped.is_some();
+                Some(Standby { current: old, stopped })
+            }
+            Some(old) => {
+                gone.retired.push(old);
+                None
+            }
+            None => None,
+        };
+        state.probation = on_probation.then(|| Probation::new(standby));
+        gone
     }
-    candidate
-        .instance_mut()
-        .restore(&snapshot)
-        .map_err(|error| Cause::Hook(Hook::Restore, error))?;
-    Ok(Some(snapshot.len()))
+
+    /// Tells of it, with no lock held.
+    fn tell(self, host: &Arc<Inner>, gone: Gone) -> Moved {
+        let report = ReloadReport {
+            slot: self.record.name.clone(),
+            generation: self.generation.number(),
+            replaced: gone.replaced,
+            path: self.path,
+            hash: self.hash.to_hex().to_string(),
+            state_bytes: self.state.bytes(),
+            total: self.clock.noticed.elapsed(),
+            steps: self.clock.steps,
+        };
+        host.forget_refused_by_hooks(&self.record.name);
+        host.log.push(Event::Swapped(report.clone()));
+        if let Some(back) = self.back.filter(|_| gone.replaced.is_some()) {
+            let told = RollbackReport {
+                slot: report.slot.clone(),
+                from: gone.replaced.unwrap_or_default(),
+                to: report.generation,
+                reason: back.reason,
+                state: self.state,
+                total: back.since.elapsed(),
+            };
+            if let Some(hash) = gone.faulty {
+                forget_faulty(host, &self.record, hash, &report.path, &told);
+            }
+            host.log.push(Event::RolledBack(told));
+        }
+        if host.policy.probation.is_zero() {
+            host.supervise(SupervisorMessage::Good {
+                slot: report.slot.clone(),
+                hash: self.hash,
+            });
+        } else {
+            host.supervise(SupervisorMessage::Look);
+        }
+        for retired in gone.retired {
+            host.retire(&self.record, &retired.generation);
+        }
+        Moved {
+            generation: self.generation,
+            report,
+        }
+    }
 }
 
-fn init(candidate: &mut Generation) -> Result<(), Cause> {
-    candidate
-        .instance_mut()
-        .init()
-        .map_err(|error| Cause::Hook(Hook::Init, error))
+/// What goes because something else has come.
+struct Gone {
+    replaced: Option<u64>,
+    faulty: Option<blake3::Hash>,
+    retired: Vec<Current>,
 }
 
-fn start(candidate: &mut Generation) -> Result<(), Cause> {
-    candidate
-        .instance_mut()
-        .start()
-        .map_err(|error| Cause::Hook(Hook::Start, error))
-}
-
-/// One pointer moves: the view's, or, for a claim, the owner's when this returns.
-fn swap(host: &Inner, record: &SlotRecord, current: Current, claimed: bool) -> Option<Current> {
-    let generation = current.generation.clone();
-    let mut state = record.lock();
-    if state.gone {
-        // The host let go while the owner was adopting: the owner has it for himself.
-        return None;
+/// Moves the pointer: the views', and, for what is claimed, the owner's when this returns.
+fn swap(host: &Arc<Inner>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
+    // In the order of their places, which is everybody's who locks more than one.
+    ready.sort_by_key(|one| one.record.index);
+    let records: Vec<_> = ready.iter().map(|one| one.record.clone()).collect();
+    let mut gone = Vec::with_capacity(ready.len());
+    let mut published = Vec::with_capacity(ready.len());
+    {
+        let mut states: Vec<MutexGuard<'_, SlotState>> = records.iter().map(|record| record.lock()).collect();
+        for (one, state) in ready.iter_mut().zip(&mut states) {
+            if state.gone {
+                // The host let go while the owner was adopting: the owner has it for himself.
+                gone.push(Gone {
+                    replaced: one.old.map(|old| old.number()),
+                    faulty: None,
+                    retired: Vec::new(),
+                });
+                continue;
+            }
+            gone.push(one.arrive(host, state));
+            if !one.access.is_owners() {
+                published.push((one.record.index, one.record.id, Some(one.generation.clone())));
+            }
+        }
+        host.publish(published);
     }
-    let replaced = state.current.replace(current);
-    host.tally.serves(&generation);
-    if !claimed {
-        host.publish(record.index, record.id, Some(generation));
+    for one in &mut ready {
+        // At once, before anything else can go wrong: from here on the state is there, also for calls through old views.
+        let handed_over = !matches!(one.access, Access::Open);
+        if let Some(old) = one.old.filter(|old| handed_over && old.is_gated()) {
+            old.succeed(one.generation.clone());
+        }
+        one.clock.lap(Step::Swap);
     }
-    drop(state);
-    if let Some(replaced) = &replaced {
-        replaced.generation.retire();
-        host.tally.enters(&record.name, replaced.generation.number(), Phase::Retired);
+    // The gates open here, before anybody is told.
+    for one in &mut ready {
+        one.access = Access::Open;
     }
-    replaced
+    ready.into_iter().zip(gone).map(|(one, gone)| one.tell(host, gone)).collect()
 }

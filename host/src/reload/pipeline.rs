@@ -1,26 +1,42 @@
 //! From a file to a candidate: stage, lint, open, verify, create. Nothing here touches what serves; whatever fails, the
 //! candidate's image goes back to the reaper and the slot never knew.
 
-use super::{Clock, Phase, ReaperMessage};
+use super::{Clock, GoingBack, Phase, ReaperMessage, prepare::check_schemas};
 use crate::{
     error::{Cause, Hook, Refusal},
     event::{Event, Step},
+    history::{Content, NewEntry},
+    hooks::TookTooLong,
     host::Inner,
     image::{
         Image, Ledger, OpenError, Opened, QuarantineReason,
         lint::{Expectations, LintError, inspect, lint},
-        stage::{Source, read_source},
+        manifest::Manifest,
+        stage::{PrivateCopies, Source, StagedFile, read_source},
     },
-    instance::Instance,
-    slot::{Generation, SlotRecord},
+    instance::{HookError, Instance},
+    lifecycle::Lifecycle,
+    slot::{Generation, SlotRecord, Staged, Watching},
 };
 use reslot_plugin_api::{API_VERSION, TARGET, TOOLCHAIN};
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc::Sender},
+};
 
 /// A candidate and the slot that it is for.
 pub(super) struct Candidate {
     pub(super) record: Arc<SlotRecord>,
-    pub(super) generation: Generation,
+    pub(super) staged: Staged,
+}
+
+/// Where a candidate comes from, and what for.
+pub(super) struct Coming<'a> {
+    pub(super) path: &'a Path,
+    /// Somebody asked for this very content.
+    pub(super) by_name: bool,
+    /// The slot goes back to it.
+    pub(super) back: Option<GoingBack>,
 }
 
 /// What the lint expects of an artifact for this host, but for the interface.
@@ -52,8 +68,14 @@ pub(super) fn read(host: &Inner, path: &Path, clock: &mut Clock) -> Result<Sourc
 }
 
 /// Makes a candidate of the bytes.
-pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &mut Clock) -> Result<Candidate, Refusal> {
-    let mut bytes = source.bytes;
+pub(super) fn candidate(
+    host: &Arc<Inner>,
+    coming: Coming<'_>,
+    source: Source,
+    mut clock: Clock,
+) -> Result<Candidate, Refusal> {
+    let Coming { path, by_name, back } = coming;
+    let (mut bytes, hash) = (source.bytes, source.hash);
     let linted = lint(&mut bytes, &expectations()).map_err(|error| {
         let slot = slot_of_refused(host, path, &bytes);
         refusal(slot.as_deref(), None, path, Step::Lint, error)
@@ -63,12 +85,22 @@ pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &
     // Looked at again before it comes to serve: a caller may ask for another interface meanwhile.
     let satisfied = record.lock().check(&linted.manifest.interface);
     satisfied.map_err(|differences| refuse(None, Step::Lint, LintError::Interface(differences).into()))?;
+    let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
+    if let Some(serving) = serving {
+        let fits = check_schemas(&serving.instance().image().manifest, &linted.manifest);
+        fits.map_err(|cause| refuse(None, Step::Lint, cause))?;
+    }
+    match host.history.condemned(&record.name, &hash) {
+        Some(why) if !by_name => return Err(refuse(None, Step::Lint, Cause::Condemned(why))),
+        Some(_) => host.told_of_history(&record.name, host.history.pardon(&record.name, &hash)),
+        None => {}
+    }
     let full = |kept: &[(u64, QuarantineReason)]| !kept.is_empty() && kept.len() >= host.quarantine_cap;
-    let quarantined = host.tally.kept(&record.name, host.drain_deadline);
+    let quarantined = host.tally.kept(&record.name);
     if full(&quarantined) {
         host.defer(&record.name, path);
         // One of them may have gone before it could know that somebody waits for that.
-        if !full(&host.tally.kept(&record.name, host.drain_deadline)) {
+        if !full(&host.tally.kept(&record.name)) {
             host.retry_deferred(&record.name);
         }
         let cap = host.quarantine_cap;
@@ -86,40 +118,94 @@ pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &
         .private
         .write(&record.name, &bytes)
         .map_err(|error| refuse(None, Step::Open, error.into()))?;
+    let new = NewEntry {
+        slot: &record.name,
+        hash,
+        version: &linted.manifest.version,
+        schema: linted.manifest.state.map(|state| state.schema),
+        file: path,
+    };
+    // Written down before it can serve: what cannot be undone after the host has ended is not begun.
+    let content = match host.private.copies() {
+        PrivateCopies::Files => Content::File(staged.path()),
+        // What stands in the folder is a link to it.
+        PrivateCopies::Memory => Content::Bytes(&bytes),
+    };
+    let begun = host.history.begins(&new, content);
     drop(bytes);
+    begun.map_err(|error| refuse(None, Step::Open, error.into()))?;
     let number = record.lock().next_number();
-    let opened = Opened::open(staged).map_err(|error| refuse(Some(number), Step::Open, error.into()))?;
+    let refused = |refusal| {
+        host.history.forget(&record.name, &hash);
+        refusal
+    };
+    let generation = make(host, &record, number, staged, linted.manifest, path, &mut clock).map_err(refused)?;
+    let staged = Staged {
+        generation,
+        hash,
+        path: path.to_owned(),
+        noticed: clock.noticed,
+        steps: clock.steps,
+        prepared: false,
+        back,
+    };
+    Ok(Candidate { record, staged })
+}
+
+/// Opens, verifies, creates.
+fn make(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    number: u64,
+    staged: StagedFile,
+    manifest: Manifest,
+    path: &Path,
+    clock: &mut Clock,
+) -> Result<Generation, Refusal> {
+    let refuse = |step, cause: Cause| refusal(Some(record), Some(number), path, step, cause);
+    let opened = Opened::open(staged).map_err(|error| refuse(Step::Open, error.into()))?;
     clock.lap(Step::Open);
 
     let ledger = ledger(host, &record.name, number);
-    let image = opened.verify(linted.manifest, ledger.clone()).map_err(|error| {
+    host.tally.opened(&record.name, number, ledger.clone());
+    let image = opened.verify(manifest, ledger).map_err(|error| {
         // Its static constructors have run, so it stays mapped.
-        host.tally.opened(&record.name, number, ledger.clone());
         let reason = match error {
             OpenError::EarlyRegistrations(count) => QuarantineReason::StaticConstructors(count),
             _ => QuarantineReason::NotVerified,
         };
+        let _ = host.tally.advance(&record.name, number, Lifecycle::Failed);
         host.tally.enters(&record.name, number, Phase::Quarantined(reason));
-        refuse(Some(number), Step::Verify, error.into())
+        refuse(Step::Verify, error.into())
     })?;
-    host.tally.opened(&record.name, number, ledger);
     clock.lap(Step::Verify);
-    host.log.push(Event::Opened {
-        slot: record.name.clone(),
-        generation: number,
-    });
+    let _ = host.tally.advance(&record.name, number, Lifecycle::Loaded);
+    let _ = host.tally.advance(&record.name, number, Lifecycle::Initializing);
 
-    let instance = Instance::create(Box::new(image), record.name.clone(), number).map_err(|(image, error)| {
-        give_back(host, &record, number, image);
-        refuse(Some(number), Step::Create, Cause::Hook(Hook::Create, error))
+    let watching = Watching {
+        supervisor: host.supervisor(),
+        count: host.policy.probation_calls > 0,
+        call_deadline: host.policy.call_deadline,
+    };
+    let (slot, reaper, log) = (record.clone(), host.reaper(), host.log.clone());
+    let create = move || match Instance::create(Box::new(image), slot.name.clone(), number) {
+        Ok(instance) => Ok(Generation::new(&slot, number, instance, watching, reaper, log)),
+        Err((image, error)) => {
+            give_back(&reaper, &slot.name, number, image);
+            Err(error)
+        }
+    };
+    let most = host.policy.hook_deadline;
+    let created = host.hooks.run(most, create).unwrap_or_else(|TookTooLong| {
+        host.tally.hangs(&record.name, number, Hook::Create);
+        Err(HookError::TookTooLong(most))
+    });
+    let generation = created.map_err(|error| {
+        let _ = host.tally.advance(&record.name, number, Lifecycle::Failed);
+        refuse(Step::Create, Cause::Hook(Hook::Create, error))
     })?;
     clock.lap(Step::Create);
-    host.log.push(Event::Created {
-        slot: record.name.clone(),
-        generation: number,
-    });
-    let generation = Generation::new(record.name.clone(), number, instance, host.reaper(), host.log.clone());
-    Ok(Candidate { record, generation })
+    Ok(generation)
 }
 
 /// The slot that a refused file was for: the one that its manifest names, if it can be read, or the one that the file served
@@ -153,13 +239,9 @@ fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {
 }
 
 /// Hands an image without instance to the reaper.
-fn give_back(host: &Inner, record: &SlotRecord, number: u64, image: Box<Image>) {
-    let message = ReaperMessage::Unload {
-        slot: record.name.clone(),
-        number,
-        image,
-    };
-    if let Err(unsent) = host.reaper().send(message) {
+fn give_back(reaper: &Sender<ReaperMessage>, slot: &Arc<str>, number: u64, image: Box<Image>) {
+    let slot = slot.clone();
+    if let Err(unsent) = reaper.send(ReaperMessage::Unload { slot, number, image }) {
         std::mem::forget(unsent);
     }
 }

@@ -8,16 +8,18 @@ mod ending;
 use super::{survive, tally::Phase};
 use crate::{
     event::{Event, Log, Outcome},
+    hooks::Hooks,
     host::{Holder, Inner, call_attention},
     image::{self, Holding, Image, QuarantineReason, Unloading},
     instance::{HookError, Instance},
+    lifecycle::Lifecycle,
     slot::Parts,
 };
-use ending::Ending;
+pub(crate) use ending::Ending;
 use std::{
     sync::{
         Arc, Weak,
-        mpsc::{Receiver, RecvTimeoutError},
+        mpsc::{Receiver, RecvTimeoutError, Sender},
     },
     time::{Duration, Instant},
 };
@@ -26,6 +28,18 @@ use std::{
 pub(crate) enum ReaperMessage {
     /// The last holder of a generation let go.
     Reap(Box<Parts>),
+    /// Its `stop` has come back.
+    Stopped {
+        ending: Box<Ending>,
+        instance: Box<Instance>,
+        begun: Instant,
+    },
+    /// Its instance is dropped.
+    Destroyed {
+        ending: Box<Ending>,
+        image: Box<Image>,
+        begun: Instant,
+    },
     /// An image whose instance was never made.
     Unload { slot: Arc<str>, number: u64, image: Box<Image> },
     /// A generation was replaced; if it is still held after the deadline, its holders are named.
@@ -45,6 +59,10 @@ pub(crate) struct Reaper {
     log: Log,
     tally: Arc<super::Tally>,
     limits: Deadlines,
+    hooks: Hooks,
+    /// By which what a hook works on comes back here.
+    own: Sender<ReaperMessage>,
+    away: Vec<Away>,
     retired: Vec<Retired>,
     stopping: Vec<Stopping>,
     passing: Vec<Passing>,
@@ -68,6 +86,8 @@ pub(crate) struct Deadlines {
     pub(crate) threads: Duration,
     /// For threads that live on to come to a safe point, before their thread-locals are skipped.
     pub(crate) thread_locals: Duration,
+    /// For a plugin's `stop`, and for its drop, before its image is quarantined.
+    pub(crate) hooks: Duration,
 }
 
 /// A generation whose holders are waited for, or were named.
@@ -76,6 +96,13 @@ struct Retired {
     number: u64,
     deadline: Instant,
     named: Vec<Holder>,
+}
+
+/// An instance that is being stopped or dropped, on a thread for hooks.
+struct Away {
+    ending: Ending,
+    hook: &'static str,
+    deadline: Option<Instant>,
 }
 
 /// A stopped instance whose threads of `Context::spawn` are waited for.
@@ -101,6 +128,9 @@ struct Passing {
 impl Reaper {
     pub(crate) fn new(host: &Arc<Inner>, limits: Deadlines) -> Self {
         Self {
+            hooks: host.hooks.clone(),
+            own: host.reaper(),
+            away: Vec::new(),
             host: Arc::downgrade(host),
             log: host.log.clone(),
             tally: host.tally.clone(),
@@ -144,6 +174,21 @@ impl Reaper {
     fn take(&mut self, message: ReaperMessage) {
         match message {
             ReaperMessage::Reap(parts) => self.stop(*parts),
+            ReaperMessage::Stopped { ending, instance, begun } => {
+                let to = if ending.stop_error.is_some() {
+                    Lifecycle::Failed
+                } else {
+                    Lifecycle::Stopped
+                };
+                let ending = self.comes_back(*ending);
+                let _ = self.tally.advance(&ending.slot, ending.number, to);
+                let instance = *instance;
+                self.stopping.push(Stopping { ending, instance, begun });
+            }
+            ReaperMessage::Destroyed { ending, image, begun } => {
+                let ending = self.comes_back(*ending);
+                self.let_pass(ending, image, begun);
+            }
             ReaperMessage::Unload { slot, number, image } => {
                 self.tally.enters(&slot, number, Phase::Ending);
                 self.let_pass(Ending::of_image(slot, number), image, Instant::now());
@@ -165,7 +210,8 @@ impl Reaper {
         let stragglers = unnamed.map(|retired| retired.deadline);
         let stopping = self.stopping.iter().map(|stopping| stopping.begun + self.limits.threads);
         let passing = self.passing.iter().filter_map(|passing| self.due(passing));
-        stragglers.chain(stopping).chain(passing).min()
+        let away = self.away.iter().filter_map(|away| away.deadline);
+        stragglers.chain(stopping).chain(passing).chain(away).min()
     }
 
     fn due(&self, passing: &Passing) -> Option<Instant> {
@@ -191,18 +237,68 @@ impl Reaper {
         self.tally.enters(&slot, number, Phase::Ending);
         instance.image().ledger().watch();
         let begun = Instant::now();
-        let stop_error = instance.stop().err();
-        let ending = Ending {
+        let mut ending = Ending {
             slot,
             number,
             served: retired.is_some(),
             held: retired.map_or(Duration::ZERO, |at| begun.saturating_duration_since(at)),
             late_holders,
-            stop_error,
+            stop_error: None,
             destroy_error: None,
-            took: begun.elapsed(),
+            took: Duration::ZERO,
+            quarantined: None,
         };
-        self.stopping.push(Stopping { ending, instance, begun });
+        if !instance.is_started() {
+            self.stopping.push(Stopping { ending, instance, begun });
+            return;
+        }
+        let _ = self.tally.advance(&ending.slot, number, Lifecycle::Stopping);
+        self.goes_away(&ending, "`stop`");
+        let own = self.own.clone();
+        self.hooks.start(move || {
+            ending.stop_error = instance.quiet().stop().err();
+            ending.took += begun.elapsed();
+            let (ending, instance) = (Box::new(ending), Box::new(instance));
+            give_back(&own, ReaperMessage::Stopped { ending, instance, begun });
+        });
+    }
+
+    fn goes_away(&mut self, ending: &Ending, hook: &'static str) {
+        self.away.push(Away {
+            ending: ending.clone(),
+            hook,
+            deadline: Some(Instant::now() + self.limits.hooks),
+        });
+    }
+
+    /// A hook has come back, with what it worked on.
+    fn comes_back(&mut self, mut ending: Ending) -> Ending {
+        let at = self.away.iter().position(|away| away.ending.is(&ending));
+        let quarantined = at.and_then(|at| self.away.swap_remove(at).ending.quarantined);
+        if quarantined.is_some() {
+            self.tally.enters(&ending.slot, ending.number, Phase::Ending);
+        }
+        ending.quarantined = ending.quarantined.or(quarantined);
+        ending
+    }
+
+    /// What has not come back in time stays mapped until it does.
+    fn name_hanging(&mut self) {
+        let now = Instant::now();
+        for away in &mut self.away {
+            if away.deadline.is_none_or(|deadline| deadline > now) {
+                continue;
+            }
+            away.deadline = None;
+            let reason = QuarantineReason::HookRunning(away.hook);
+            let (slot, number) = (&away.ending.slot, away.ending.number);
+            self.tally.enters(slot, number, Phase::Quarantined(reason.clone()));
+            let told = away.ending.quarantined.replace(reason.clone()).is_some();
+            if !told {
+                let report = away.ending.clone().report(Outcome::Quarantined(reason));
+                self.log.push(Event::Retired(report));
+            }
+        }
     }
 
     fn look_at_all(&mut self) {
@@ -212,6 +308,7 @@ impl Reaper {
         for passing in std::mem::take(&mut self.passing) {
             self.look_at(passing);
         }
+        self.name_hanging();
         self.name_stragglers();
     }
 
@@ -232,23 +329,30 @@ impl Reaper {
             let words = format!("its thread(s) {workers} did not end within {patience:?} after they were asked to");
             ending.stop_error = Some(HookError::Refused(words));
         }
-        let dropping = Instant::now();
-        let (image, destroyed) = instance.destroy();
-        ending.destroy_error = destroyed.err();
-        ending.took += dropping.elapsed();
-        self.let_pass(ending, image, begun);
+        let (slot, number) = (ending.slot.clone(), ending.number);
+        let _ = self.tally.advance(&slot, number, Lifecycle::Destroying);
+        self.goes_away(&ending, "drop");
+        let own = self.own.clone();
+        self.hooks.start(move || {
+            let dropping = Instant::now();
+            let (image, destroyed) = instance.destroy();
+            ending.destroy_error = destroyed.err();
+            ending.took += dropping.elapsed();
+            let ending = Box::new(ending);
+            give_back(&own, ReaperMessage::Destroyed { ending, image, begun });
+        });
     }
 
     /// The instance is gone, if there was one: from here on only the image's own threads and thread-locals are waited for.
     fn let_pass(&mut self, ending: Ending, image: Box<Image>, begun: Instant) {
         image.ledger().end();
         let passing = Passing {
+            quarantined: ending.quarantined.clone(),
             ending,
             image,
             begun,
             kept_by: Holding::Nothing,
             values_since: None,
-            quarantined: None,
         };
         self.look_at(passing);
     }
@@ -335,6 +439,13 @@ impl Reaper {
                 holders: late.named.clone(),
             });
         }
+    }
+}
+
+/// Without a reaper the process is ending, and what comes back is leaked.
+fn give_back(reaper: &Sender<ReaperMessage>, message: ReaperMessage) {
+    if let Err(unsent) = reaper.send(message) {
+        std::mem::forget(unsent);
     }
 }
 

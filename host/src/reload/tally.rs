@@ -2,19 +2,23 @@
 //! reaper as one ends, read by those who count, wait, or ask who holds what.
 
 use crate::{
+    error::Hook,
+    event::{Event, Log},
     image::{Holding, Ledger, QuarantineReason, ended_epoch, safe_point},
-    slot::Generation,
+    lifecycle::{IllegalMove, Lifecycle},
+    slot::{Generation, Live},
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// What the host's parts share about its images.
 pub(crate) struct Tally {
     images: Mutex<Vec<Mapped>>,
     changed: Condvar,
+    log: Log,
 }
 
 /// An image of this host.
@@ -23,8 +27,9 @@ pub(crate) struct Mapped {
     pub(crate) slot: Arc<str>,
     pub(crate) number: u64,
     pub(crate) ledger: Arc<Ledger>,
-    /// Once it served.
-    pub(crate) generation: Weak<Generation>,
+    /// Its instance, once it served.
+    pub(crate) instance: Weak<Live>,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) phase: Phase,
     /// When it came into its phase.
     pub(crate) since: Instant,
@@ -35,6 +40,8 @@ pub(crate) struct Mapped {
 pub(crate) enum Phase {
     /// A candidate, staged, or serving.
     Live,
+    /// Replaced, and kept complete until its successor has proved itself.
+    Standby,
     /// Replaced; somebody may still hold it.
     Retired,
     /// Nobody holds it; its threads and thread-locals are waited for.
@@ -47,17 +54,20 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Images mapped by this host just now: serving, staged, retiring and quarantined.
+    /// Images mapped by this host just now: serving, staged, standing by, retiring and quarantined.
     pub mapped: usize,
+    /// Of these, standing by until their successors have proved themselves.
+    pub standby: usize,
     /// Of these, quarantined.
     pub quarantined: usize,
 }
 
 impl Tally {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(log: Log) -> Arc<Self> {
         Arc::new(Self {
             images: Mutex::default(),
             changed: Condvar::new(),
+            log,
         })
     }
 
@@ -70,15 +80,45 @@ impl Tally {
             slot: slot.clone(),
             number,
             ledger,
-            generation: Weak::new(),
+            instance: Weak::new(),
+            lifecycle: Lifecycle::Loading,
             phase: Phase::Live,
             since: Instant::now(),
         });
     }
 
+    /// Moves a generation on in its life, and tells of it.
+    ///
+    /// # Errors
+    /// If there is no such move; it stays where it is.
+    pub(crate) fn advance(&self, slot: &Arc<str>, number: u64, to: Lifecycle) -> Result<(), IllegalMove> {
+        let mut moved = None;
+        self.change(slot, number, |image| {
+            let from = image.lifecycle;
+            moved = Some(from.may_become(to).map(|()| from));
+            if let Some(Ok(_)) = moved {
+                image.lifecycle = to;
+            }
+        });
+        let Some(from) = moved.transpose()? else { return Ok(()) };
+        self.log.push(Event::Lifecycle {
+            slot: slot.clone(),
+            generation: number,
+            from,
+            to,
+        });
+        Ok(())
+    }
+
+    /// A hook of it did not come back in time. What it works on goes to the reaper when it does.
+    pub(crate) fn hangs(&self, slot: &Arc<str>, number: u64, hook: Hook) {
+        let _ = self.advance(slot, number, Lifecycle::Failed);
+        self.enters(slot, number, Phase::Quarantined(QuarantineReason::HookRunning(hook.name())));
+    }
+
     pub(crate) fn serves(&self, generation: &Arc<Generation>) {
         self.change(generation.slot(), generation.number(), |image| {
-            image.generation = Arc::downgrade(generation);
+            image.instance = generation.hold();
         });
     }
 
@@ -89,7 +129,9 @@ impl Tally {
         });
     }
 
-    pub(crate) fn gone(&self, slot: &str, number: u64) {
+    /// It is proven gone.
+    pub(crate) fn gone(&self, slot: &Arc<str>, number: u64) {
+        let _ = self.advance(slot, number, Lifecycle::Unloaded);
         self.images.lock().retain(|image| !image.is(slot, number));
         self.changed.notify_all();
     }
@@ -104,16 +146,13 @@ impl Tally {
 
     /// The numbers of those of a slot's images that nobody calls and that cannot go yet, each with its reason: the quarantined
     /// ones, and those that are on the way there.
-    pub(crate) fn kept(&self, slot: &str, drain_deadline: Duration) -> Vec<(u64, QuarantineReason)> {
+    pub(crate) fn kept(&self, slot: &str) -> Vec<(u64, QuarantineReason)> {
         let images = self.of_slot(slot).into_iter();
         let reasons = images.filter_map(|image| {
             let reason = match image.phase {
                 Phase::Quarantined(reason) => reason,
                 Phase::Ending if image.ledger.holding() == Holding::Threads => {
                     QuarantineReason::ThreadsRunning(image.ledger.running_threads())
-                }
-                Phase::Retired if image.generation.strong_count() == 0 && image.since.elapsed() > drain_deadline => {
-                    QuarantineReason::NotStopped
                 }
                 _ => return None,
             };
@@ -122,7 +161,7 @@ impl Tally {
         reasons.collect()
     }
 
-    /// Waits until no more than `mapped` images are, quarantined ones aside. The caller's thread-locals may be what is waited
+    /// Waits until no more than `mapped` images are, quarantined ones and those that stand by aside. The caller's thread-locals may be what is waited
     /// for, so it comes to a safe point whenever there is reason to.
     pub(crate) fn wait_for(&self, mapped: usize, deadline: Instant) -> bool {
         loop {
@@ -131,7 +170,7 @@ impl Tally {
             let mut images = self.images.lock();
             let few = |images: &[Mapped]| {
                 let counts = counts(images);
-                counts.mapped - counts.quarantined <= mapped
+                counts.mapped - counts.quarantined - counts.standby <= mapped
             };
             if few(&images) {
                 return true;
@@ -166,8 +205,10 @@ impl Mapped {
 
 fn counts(images: &[Mapped]) -> Counts {
     let quarantined = images.iter().filter(|image| matches!(image.phase, Phase::Quarantined(_)));
+    let standby = images.iter().filter(|image| matches!(image.phase, Phase::Standby));
     Counts {
         mapped: images.len(),
+        standby: standby.count(),
         quarantined: quarantined.count(),
     }
 }

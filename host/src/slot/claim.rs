@@ -2,7 +2,7 @@
 //! owner's thread, inside `sync`, where the old instance is quiet by construction.
 
 use super::{
-    generation::Generation,
+    generation::{Generation, OwnersTurn},
     holds::Taken,
     record::{Mode, SlotRecord},
 };
@@ -21,6 +21,14 @@ pub enum Synced {
     Unchanged,
     /// The staged generation was adopted; the next call runs its code.
     Adopted {
+        /// The number of the generation that serves from now on.
+        generation: u64,
+    },
+    /// What was called until now turned out faulty, or somebody asked for it: the slot went back, and the next call runs the
+    /// earlier code. How and why is in [`Event::RolledBack`](crate::Event::RolledBack).
+    RolledBack {
+        /// The number of the generation that was left.
+        from: u64,
         /// The number of the generation that serves from now on.
         generation: u64,
     },
@@ -65,8 +73,11 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// event, once a frame.
     ///
     /// With nothing to do this is one relaxed load; it is a [safe point](crate::safe_point) for thread-locals as well. With a
-    /// generation staged the state is handed over here, on this thread: encoded by the
-    /// old instance, decoded by the new one, which is then started. If any of that fails, the old generation serves on.
+    /// generation staged the state is handed over here: the old instance encodes it on this thread, and while this thread waits,
+    /// at most as long as [`Policy::hook_deadline`](crate::Policy::hook_deadline), the new one decodes it and is started on one of
+    /// the host's. If any of that fails, the old generation serves on.
+    ///
+    /// While what it calls is on probation it is also asked for its health here, and left here if it is faulty.
     #[inline(always)]
     pub fn sync(&mut self) -> Synced {
         if self.record.attention.load(Ordering::Relaxed) {
@@ -82,7 +93,33 @@ impl<I: ?Sized + Interface> Claim<I> {
         // Cleared first: what comes from here on is seen by the next `sync`.
         self.record.attention.swap(false, Ordering::AcqRel);
         image::safe_point();
-        self.adopt()
+        let went_back = self.go_back();
+        let synced = match self.adopt() {
+            Synced::Unchanged => went_back,
+            adopted => adopted,
+        };
+        if let Some(generation) = &self.generation {
+            // Its calls may have to be counted from now on, or no longer.
+            self.connection = generation.connection();
+        }
+        synced
+    }
+
+    /// Judges what it calls, and leaves it if it is faulty.
+    fn go_back(&mut self) -> Synced {
+        let Some(serving) = &self.generation else {
+            return Synced::Unchanged;
+        };
+        reload::check_of_claim(&self.host, &self.record, serving);
+        // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
+        // through it before this is back.
+        let turn = unsafe { OwnersTurn::new(serving) };
+        let Some(back) = reload::roll_back_claim(&self.host, &self.record, serving, turn) else {
+            return Synced::Unchanged;
+        };
+        let (from, generation) = (serving.number(), back.number());
+        self.generation = Some(back);
+        Synced::RolledBack { from, generation }
     }
 
     fn adopt(&mut self) -> Synced {
@@ -100,14 +137,27 @@ impl<I: ?Sized + Interface> Claim<I> {
             state.staged.take()
         };
         let Some(staged) = staged else { return Synced::Unchanged };
-        match reload::hand_over_to_claim(&self.host, &self.record, old, staged) {
+        // SAFETY: as above.
+        let turn = unsafe { OwnersTurn::new(old) };
+        match reload::hand_over_to_claim(&self.host, &self.record, old, turn, staged) {
             Some(new) => {
                 let generation = new.number();
-                self.connection = new.connection();
                 self.generation = Some(new);
                 Synced::Adopted { generation }
             }
-            None => Synced::Refused { serving: old.number() },
+            None => {
+                let serving = old.number();
+                let vacated = {
+                    let state = self.record.lock();
+                    state.current.is_none() && !state.gone
+                };
+                if vacated {
+                    // Its `stop` still runs: nothing may be called in it any more.
+                    self.connection = self.record.vacant.connect();
+                    self.generation = None;
+                }
+                Synced::Refused { serving }
+            }
         }
     }
 
@@ -154,7 +204,7 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         let staged = state.staged.is_some();
         if !state.gone {
             let generation = state.current.as_ref().map(|current| current.generation.clone());
-            self.host.publish(self.record.index, self.record.id, generation);
+            self.host.publish(vec![(self.record.index, self.record.id, generation)]);
         }
         drop(state);
         if staged {

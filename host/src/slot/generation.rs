@@ -10,16 +10,26 @@
 //! waits for the calls inside, takes the snapshot, starts the successor and notes it here before it opens. A call that waited
 //! goes to the successor, as does every later call through an old view: the state has moved, and answering from the old
 //! instance would lose what the call changes. The old generation holds its successor, so a view that holds the former holds
-//! whatever a call through it may borrow from. For the same reason nothing may take the old instance mutably, not even to
-//! stop it, before its last holder is gone: what a call answered may still be borrowed from it.
+//! whatever a call through it may borrow from. For the same reason nothing may take the old instance mutably while a caller
+//! may still hold what a call has answered by reference; see [`Closed::quiet`].
+//!
+//! # Going back
+//! After a rollback calls through views of the faulty generation go on to the instance that served before it. That one's first
+//! generation has noted the faulty one as its successor, so noting the way back there would make a ring that nothing ever
+//! frees, and taking that note away could free what somebody borrows from. So the way back leads to a generation of its own,
+//! with the same number and the same instance ([`Generation::again`]): what follows what is always a line.
 
+use super::{
+    record::SlotRecord,
+    standing::{Standing, Watching},
+};
 use crate::{
     event::{Event, Log},
     image::take_panic,
-    instance::Instance,
+    instance::{Instance, Quiet},
     reload::ReaperMessage,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use reslot_plugin_api::{
     __private::{Callee, Connection, Status},
     Backtrace, CallError, Fault,
@@ -27,21 +37,29 @@ use reslot_plugin_api::{
 use std::{
     cell::Cell,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
         mpsc::Sender,
     },
     time::Instant,
 };
 
-/// An instance that can be called.
+/// An instance that can be called, and where calls through it go on to once its state has moved.
 pub(crate) struct Generation {
     core: Arc<Core>,
+    live: Arc<Live>,
+}
+
+/// The instance of one generation, or of several if the slot went back to it. Dropping the last of them ends it.
+pub(crate) struct Live {
+    slot: Arc<str>,
+    number: u64,
     /// Gone only in `drop`.
     instance: Option<Instance>,
+    standing: Arc<Standing>,
     reaper: Sender<ReaperMessage>,
-    /// When it ceased to be the current one.
-    retired: OnceLock<Instant>,
+    /// When it ceased to be of use: it neither serves nor stands by.
+    retired: Mutex<Option<Instant>>,
 }
 
 /// What a call needs of a generation, at an address that stays.
@@ -53,6 +71,7 @@ pub(crate) struct Core {
     table: *const (),
     gate: RwLock<()>,
     successor: OnceLock<Arc<Generation>>,
+    standing: Arc<Standing>,
     log: Log,
 }
 
@@ -71,23 +90,49 @@ pub(crate) struct Parts {
 }
 
 impl Generation {
-    pub(crate) fn new(slot: Arc<str>, number: u64, instance: Instance, reaper: Sender<ReaperMessage>, log: Log) -> Self {
-        let core = Core {
-            slot,
+    pub(crate) fn new(
+        record: &Arc<SlotRecord>,
+        number: u64,
+        instance: Instance,
+        watching: Watching,
+        reaper: Sender<ReaperMessage>,
+        log: Log,
+    ) -> Self {
+        let standing = Arc::new(Standing::new(record, number, watching));
+        let live = Live {
+            slot: record.name.clone(),
             number,
+            instance: Some(instance),
+            standing,
+            reaper,
+            retired: Mutex::new(None),
+        };
+        Self::of(Arc::new(live), log)
+    }
+
+    fn of(live: Arc<Live>, log: Log) -> Self {
+        let instance = live.instance();
+        let core = Core {
+            slot: live.slot.clone(),
+            number: live.number,
             image: instance.image().id(),
             data: instance.data(),
             table: instance.table(),
             gate: RwLock::new(()),
             successor: OnceLock::new(),
+            standing: live.standing.clone(),
             log,
         };
         Self {
             core: Arc::new(core),
-            instance: Some(instance),
-            reaper,
-            retired: OnceLock::new(),
+            live,
         }
+    }
+
+    /// The same instance, for a slot that goes back to it; see the module.
+    pub(crate) fn again(&self) -> Self {
+        *self.live.retired.lock() = None;
+        Self::of(self.live.clone(), self.core.log.clone())
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -99,28 +144,40 @@ impl Generation {
     }
 
     pub(crate) fn instance(&self) -> &Instance {
-        match &self.instance {
-            Some(instance) => instance,
-            None => unreachable!("an instance is taken only when its generation is dropped"),
-        }
+        self.live.instance()
     }
 
-    /// While nobody else holds it.
-    pub(crate) fn instance_mut(&mut self) -> &mut Instance {
-        match &mut self.instance {
-            Some(instance) => instance,
-            None => unreachable!("an instance is taken only when its generation is dropped"),
+    /// How it has stood since it serves.
+    pub(crate) fn standing(&self) -> &Arc<Standing> {
+        &self.live.standing
+    }
+
+    /// By which one can tell whether anybody holds its instance.
+    pub(crate) fn hold(&self) -> Weak<Live> {
+        Arc::downgrade(&self.live)
+    }
+
+    /// The right to change the instance of a candidate, which nobody else holds.
+    pub(crate) fn quiet(&mut self) -> Quiet<'_> {
+        match Arc::get_mut(&mut self.live).and_then(|live| live.instance.as_mut()) {
+            Some(instance) => instance.quiet(),
+            None => unreachable!("a candidate's instance is its own"),
         }
     }
 
     /// What a claim calls through. It may be used as long as `self` is held.
     pub(crate) fn connection(&self) -> Connection {
-        self.connect(false)
+        self.connect(self.live.standing.is_watched())
     }
 
     /// What a view calls through. It may be used as long as `self` is held.
     pub(crate) fn shared_connection(&self) -> Connection {
-        self.connect(self.instance().has_state())
+        self.connect(self.is_gated() || self.live.standing.is_watched())
+    }
+
+    /// Whether callers of views have to wait while it is replaced.
+    pub(crate) fn is_gated(&self) -> bool {
+        self.instance().has_state() || self.instance().is_exclusive()
     }
 
     fn connect(&self, gated: bool) -> Connection {
@@ -130,24 +187,27 @@ impl Generation {
         unsafe { Connection::new(self.core.data, self.core.table, core, gated) }
     }
 
-    /// Closes the gate for the length of `hand_over`, if the calls inside come back before `deadline`. Where calls go from
-    /// then on is what `hand_over` has noted with [`succeed`](Self::succeed), or still here.
-    pub(crate) fn behind_closed_gate<T>(&self, deadline: Instant, hand_over: impl FnOnce() -> T) -> Option<T> {
-        let closed = self.core.gate.try_write_until(deadline)?;
-        let answer = hand_over();
-        drop(closed);
-        Some(answer)
+    /// Closes the gate, if the calls inside come back before `deadline`. Where calls go from then on is what was noted with
+    /// [`succeed`](Self::succeed) before it opens again, or still here.
+    pub(crate) fn close_gate(&self, deadline: Instant) -> Option<Closed<'_>> {
+        let gate = self.core.gate.try_write_until(deadline)?;
+        Some(Closed {
+            _gate: gate,
+            generation: self,
+        })
     }
 
-    /// Notes where the state went. Nobody is inside: the gate is closed, or the caller is the one owner.
+    /// Notes where the state went. Nobody is inside: the gate is closed, or the caller is the one owner; or what calls inside
+    /// still change is given up.
     pub(crate) fn succeed(&self, successor: Arc<Self>) {
         if self.core.successor.set(successor).is_err() {
             unreachable!("a generation hands its state over once");
         }
     }
 
+    /// It neither serves nor stands by any more.
     pub(crate) fn retire(&self) {
-        let _ = self.retired.set(Instant::now());
+        self.live.retired.lock().get_or_insert_with(Instant::now);
     }
 
     /// The numbers of those that this one holds, because its state has gone to the first of them, and so on.
@@ -181,12 +241,104 @@ impl Generation {
 impl Drop for Generation {
     fn drop(&mut self) {
         self.let_successors_go();
+    }
+}
+
+/// Who keeps callers away from a generation while it is replaced.
+pub(crate) enum Access<'a> {
+    /// Its owner does, who is the one that replaces it, on his own thread.
+    Owner(OwnersTurn<'a>),
+    /// Its gate is closed.
+    Closed(Closed<'a>),
+    /// Nobody: it has nothing that would have to be handed over.
+    Open,
+}
+
+impl Access<'_> {
+    /// The right to change the instance; none if somebody may be inside, or may hold what its methods have answered by reference.
+    pub(crate) fn quiet(&mut self) -> Option<Quiet<'_>> {
+        match self {
+            // SAFETY: the promise of whoever made it; it is borrowed mutably.
+            Self::Owner(turn) => Some(unsafe { turn.0.instance().assume_quiet() }),
+            Self::Closed(closed) => closed.quiet(),
+            Self::Open => None,
+        }
+    }
+
+    /// The same for the generation that stands by while this one serves, for the length of `change`. None if somebody may hold
+    /// what its methods have answered by reference, or its gate is not free by `deadline`.
+    pub(crate) fn with_quiet_standby<R>(
+        &mut self,
+        standby: &Arc<Generation>,
+        deadline: Instant,
+        change: impl FnOnce(Quiet<'_>) -> R,
+    ) -> Option<R> {
+        if let Self::Owner(_) = self {
+            // SAFETY: the promise of whoever made the owner's turn is for the slot; nobody but its owner calls anything in it.
+            return Some(change(unsafe { standby.instance().assume_quiet() }));
+        }
+        // Whoever comes through an old view goes on to the successor, and is no longer than that inside of this gate.
+        let mut closed = standby.close_gate(deadline)?;
+        if let Some(quiet) = closed.quiet() {
+            return Some(change(quiet));
+        }
+        let sole = Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.live) == 1;
+        // SAFETY: it is in no view that is published, so nobody comes to hold it; and nobody holds it but the slot.
+        (sole && standby.is_gated()).then(|| change(unsafe { standby.instance().assume_quiet() }))
+    }
+
+    /// Whether this is the owner's thread.
+    pub(crate) fn is_owners(&self) -> bool {
+        matches!(self, Self::Owner(_))
+    }
+}
+
+/// The time in which a claim's owner does nothing but replace what he owns.
+pub(crate) struct OwnersTurn<'a>(&'a Generation);
+
+impl<'a> OwnersTurn<'a> {
+    /// # Safety
+    /// The caller owns the claim of this generation's slot, calls nothing through it and holds nothing that it has answered by
+    /// reference, until what this answers is dropped; and makes one at a time.
+    pub(super) unsafe fn new(generation: &'a Generation) -> Self {
+        Self(generation)
+    }
+}
+
+/// A closed gate: no call is inside, and none comes in until this is dropped.
+pub(crate) struct Closed<'a> {
+    _gate: RwLockWriteGuard<'a, ()>,
+    generation: &'a Generation,
+}
+
+impl Closed<'_> {
+    /// The right to change the instance behind the gate; none if callers may hold what its methods have answered by reference.
+    pub(crate) fn quiet(&mut self) -> Option<Quiet<'_>> {
+        let instance = self.generation.instance();
+        // SAFETY: all calls of views go through a gate (`is_gated`): through this one, which is closed, or through that of an
+        // earlier generation of the same instance, whose successor was noted before it opened. No method answers a reference,
+        // and this is borrowed mutably.
+        (self.generation.is_gated() && !instance.answers_references()).then(|| unsafe { instance.assume_quiet() })
+    }
+}
+
+impl Live {
+    pub(crate) fn instance(&self) -> &Instance {
+        match &self.instance {
+            Some(instance) => instance,
+            None => unreachable!("an instance is taken only when its generation is dropped"),
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
         let Some(instance) = self.instance.take() else { return };
         let parts = Parts {
-            slot: self.core.slot.clone(),
-            number: self.core.number,
+            slot: self.slot.clone(),
+            number: self.number,
             instance,
-            retired: self.retired.get().copied(),
+            retired: *self.retired.get_mut(),
         };
         // Without a reaper (the process is ending) the instance is leaked: nothing is unloaded on a caller's thread.
         if let Err(unsent) = self.reaper.send(ReaperMessage::Reap(Box::new(parts))) {
@@ -246,10 +398,15 @@ impl Callee for Core {
             error: error.to_string(),
             backtrace: error.backtrace().cloned().unwrap_or_default(),
         });
+        self.standing.panicked(&error);
         error
     }
 
-    fn through_gate(&self, _: &'static str, body: &mut dyn FnMut(*mut (), *const (), &dyn Callee)) -> Result<(), CallError> {
+    fn through_gate(
+        &self,
+        method: &'static str,
+        body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
+    ) -> Result<(), CallError> {
         let mut core = self;
         loop {
             let _entered = match INSIDE.get() {
@@ -260,6 +417,7 @@ impl Callee for Core {
                 Some(successor) => core = &successor.core,
                 None => {
                     let _inside = Inside::enter();
+                    let _counted = core.standing.enters(method);
                     body(core.data, core.table, core);
                     return Ok(());
                 }

@@ -4,9 +4,13 @@ use super::{
     generation::{Generation, Vacant},
     holds::Taken,
 };
-use crate::image::{compat, manifest};
+use crate::{
+    image::{compat, manifest},
+    policy::Policy,
+    reload::{Checkup, GoingBack, Probation, Snapshot, Standby, Verdict},
+};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use reslot_plugin_api::__private::Connection;
+use reslot_plugin_api::{__private::Connection, Health};
 use std::{
     path::PathBuf,
     sync::{
@@ -41,6 +45,13 @@ pub(crate) struct VacantEntry {
 }
 
 impl VacantEntry {
+    /// A connection of its own that answers the same.
+    pub(crate) fn connect(&self) -> Connection {
+        let pointer: *const Vacant = &raw const *self.callee;
+        // SAFETY: gated, so data and table are never used; a claim holds the record, and so the callee.
+        unsafe { Connection::new(std::ptr::null_mut(), std::ptr::null(), pointer, true) }
+    }
+
     pub(crate) fn host_ended(&self) {
         self.callee.host_ended.store(true, Ordering::Relaxed);
     }
@@ -61,6 +72,9 @@ pub(crate) struct SlotState {
     pub(crate) current: Option<Current>,
     pub(crate) staged: Option<Staged>,
     pub(crate) last_number: u64,
+    /// While what serves has yet to prove itself.
+    pub(crate) probation: Option<Probation>,
+    checkup: Checkup,
     /// The reload thread is moving the slot on just now.
     pub(crate) moving: bool,
     /// The host has let go of the slot: nothing comes to serve in it any more but what its owner adopts for himself.
@@ -84,6 +98,8 @@ pub(crate) struct Current {
     pub(crate) generation: Arc<Generation>,
     pub(crate) hash: blake3::Hash,
     pub(crate) path: PathBuf,
+    /// The state that it started from, as long as it is on probation.
+    pub(crate) inherited: Option<Arc<Snapshot>>,
 }
 
 /// A candidate that waits for its owner.
@@ -93,6 +109,10 @@ pub(crate) struct Staged {
     pub(crate) path: PathBuf,
     pub(crate) noticed: Instant,
     pub(crate) steps: Vec<(crate::event::Step, Duration)>,
+    /// It needed nothing of what serves, and has been started already.
+    pub(crate) prepared: bool,
+    /// The slot goes back to it.
+    pub(crate) back: Option<GoingBack>,
 }
 
 impl SlotRecord {
@@ -119,6 +139,8 @@ impl SlotRecord {
                 current: None,
                 staged: None,
                 last_number: 0,
+                probation: None,
+                checkup: Checkup::default(),
                 moving: false,
                 gone: false,
             }),
@@ -182,6 +204,29 @@ impl SlotState {
         self.contracts
             .iter()
             .try_for_each(|contract| compat::compare(contract, offered))
+    }
+
+    /// What is known of the health of what serves.
+    pub(crate) fn checkup(&mut self) -> &mut Checkup {
+        let serving = self.current.as_ref().map_or(0, |current| current.generation.number());
+        self.checkup.of(serving)
+    }
+
+    /// What it answered when it was last asked.
+    pub(crate) fn health(&mut self) -> Option<Health> {
+        self.checkup().last.clone()
+    }
+
+    /// What the slot could go back to at once.
+    pub(crate) fn standby(&self) -> Option<&Standby> {
+        self.probation.as_ref()?.standby.as_ref()
+    }
+
+    /// What is to become of what serves, while it is on probation.
+    pub(crate) fn verdict(&mut self, policy: &Policy) -> Option<Verdict> {
+        self.checkup();
+        let generation = &self.current.as_ref()?.generation;
+        Some(self.probation.as_ref()?.judge(policy, generation, &self.checkup))
     }
 
     pub(crate) fn next_number(&mut self) -> u64 {

@@ -35,12 +35,15 @@ impl View {
         }
     }
 
-    /// The next view, with one slot changed.
-    pub(crate) fn with(&self, index: usize, slot: u64, generation: Option<Arc<Generation>>) -> Self {
-        let len = self.entries.len().max(index + 1);
+    /// The next view, with these slots changed: the place, the slot, what serves.
+    pub(crate) fn with(&self, changes: Vec<(usize, u64, Option<Arc<Generation>>)>) -> Self {
+        let changed = changes.iter().map(|(index, ..)| index + 1).max().unwrap_or(0);
+        let len = self.entries.len().max(changed);
         let mut entries: Vec<_> = self.entries.iter().map(|entry| entry.as_ref().map(Entry::again)).collect();
         entries.resize_with(len, || None);
-        entries[index] = generation.map(|generation| Entry::new(slot, generation));
+        for (index, slot, generation) in changes {
+            entries[index] = generation.map(|generation| Entry::new(slot, generation));
+        }
         Self {
             number: self.number + 1,
             entries: entries.into(),

@@ -50,7 +50,10 @@ fn main() {
         Fixture::build("fx-bench-owned"),
         Fixture::build("fx-bench-shared"),
     );
-    let host = Host::builder().build().expect("the host starts");
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .build()
+        .expect("the host starts");
     let path = folder.publish("owned.so", owned.bytes());
     host.load(&path).expect("the fixture loads");
     host.load(folder.publish("shared.so", shared.bytes()))

@@ -59,7 +59,10 @@ fn main() {
         PAIRS
     };
     let folder = Folder::new();
-    let host = Host::builder().build().expect("the host starts");
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .build()
+        .expect("the host starts");
     let slots = ALLOCATORS.map(|allocator| {
         let fixture = Fixture::build(&format!("fx-bench-memory-{allocator}"));
         let path = folder.publish(fixture.file(), fixture.bytes());

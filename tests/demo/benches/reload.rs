@@ -24,7 +24,11 @@ fn main() {
     let (probe, counter) = (Fixture::build("fx-probe"), Fixture::build("fx-counter"));
     folder.publish("libprobe.so", &probe.stamped(0));
     folder.publish("libcounter.so", &counter.stamped(0));
-    let host = Host::builder().watch(folder.path()).build().expect("the host starts");
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(folder.path())
+        .build()
+        .expect("the host starts");
     let mut events = host.events();
     let slot = host.slot::<dyn Probe>("probe").expect("it serves");
     let mut reader = host.reader();

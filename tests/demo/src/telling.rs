@@ -8,9 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 pub fn in_words(event: &Event) -> Option<String> {
     match event {
         Event::Linted { warnings, .. } if warnings.is_empty() => return None,
-        Event::Noticed { .. } | Event::Opened { .. } | Event::Created { .. } | Event::Staged { .. } | Event::ShutDown => {
-            return None;
-        }
+        Event::Noticed { .. } | Event::Lifecycle { .. } | Event::Staged { .. } | Event::ShutDown => return None,
         _ => {}
     }
     let mut text = event.to_string();

@@ -55,6 +55,7 @@ fn try_cell(row: &Row, column: Column, folder: &Path) -> (String, String) {
     let private = tempfile::tempdir().expect("a temporary folder");
     let socket_path = private.path().join("socket");
     let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
         .private_base(private.path())
         .drain_deadline(if row.kept == Kept::ByNothing { PATIENCE } else { SOON })
         .thread_local_deadline(if column == Column::Waiting { A_WHILE } else { PATIENCE })

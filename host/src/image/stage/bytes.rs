@@ -19,6 +19,11 @@ impl Bytes {
         Self(SPARE.lock().take().unwrap_or_default())
     }
 
+    /// Those of an artifact that was not read from where it was published.
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     pub(super) fn as_mut_vec(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }

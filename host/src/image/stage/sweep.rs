@@ -7,14 +7,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{LOCK, PREFIX, StageError, lock_file};
+use super::{HISTORY, LOCK, PREFIX, StageError, lock_file};
 
 /// A folder without a lock file belongs to a host that is just being born, unless it is as old as this.
 const BIRTH: Duration = Duration::from_secs(60);
 
 /// Removes the staging folders in `base` whose hosts are gone, and answers which. A live host's folder is never touched, be
 /// it in this process or in another pid namespace: what counts is whether its lock can be taken, not the pid in its name.
-/// Only folders of this user, no links to such, and of what is in them no folders; links go, not what they lead to. What cannot be removed is left for the next time.
+/// Only folders of this user, no links to such, and of what is in them no folders but that of kept artifacts; links go, not what they lead to. What cannot be removed is left for the next time.
 ///
 /// # Errors
 /// If `base` cannot be listed or written.
@@ -62,6 +62,10 @@ fn sweep_folder(entry: &DirEntry) -> io::Result<bool> {
     };
     for inside in std::fs::read_dir(&folder)? {
         let inside = inside?;
+        if inside.file_name() == OsStr::new(HISTORY) {
+            std::fs::remove_dir_all(inside.path())?;
+            continue;
+        }
         if inside.file_name() != OsStr::new(LOCK) && !inside.file_type()?.is_dir() {
             std::fs::remove_file(inside.path())?;
         }

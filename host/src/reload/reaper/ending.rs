@@ -3,25 +3,28 @@
 use crate::{
     event::{Outcome, RetireReport},
     host::Holder,
+    image::QuarantineReason,
     instance::HookError,
 };
 use std::{sync::Arc, time::Duration};
 
 /// What is known of an ending generation before its image is closed.
 #[derive(Clone)]
-pub(super) struct Ending {
-    pub(super) slot: Arc<str>,
-    pub(super) number: u64,
-    pub(super) served: bool,
-    pub(super) held: Duration,
-    pub(super) late_holders: Vec<Holder>,
-    pub(super) stop_error: Option<HookError>,
-    pub(super) destroy_error: Option<HookError>,
-    pub(super) took: Duration,
+pub(crate) struct Ending {
+    pub(crate) slot: Arc<str>,
+    pub(crate) number: u64,
+    pub(crate) served: bool,
+    pub(crate) held: Duration,
+    pub(crate) late_holders: Vec<Holder>,
+    pub(crate) stop_error: Option<HookError>,
+    pub(crate) destroy_error: Option<HookError>,
+    pub(crate) took: Duration,
+    /// Why it was kept mapped until now, if that was told.
+    pub(crate) quarantined: Option<QuarantineReason>,
 }
 
 impl Ending {
-    pub(super) fn of_image(slot: Arc<str>, number: u64) -> Self {
+    pub(crate) fn of_image(slot: Arc<str>, number: u64) -> Self {
         Self {
             slot,
             number,
@@ -31,10 +34,15 @@ impl Ending {
             stop_error: None,
             destroy_error: None,
             took: Duration::ZERO,
+            quarantined: None,
         }
     }
 
-    pub(super) fn report(self, outcome: Outcome) -> RetireReport {
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.number == other.number && self.slot == other.slot
+    }
+
+    pub(crate) fn report(self, outcome: Outcome) -> RetireReport {
         RetireReport {
             slot: self.slot,
             generation: self.number,

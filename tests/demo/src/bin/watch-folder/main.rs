@@ -50,7 +50,11 @@ fn run(folder: &Path) -> anyhow::Result<()> {
     ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed)).context("Ctrl-C could not be caught")?;
 
     // For people to look around in: guards are tracked, whatever that costs.
-    let host = Host::builder().watch(folder).track_guards(true).build()?;
+    let host = Host::builder()
+        .policy(reslot::Policy::without_probation())
+        .watch(folder)
+        .track_guards(true)
+        .build()?;
     anstream::println!("{} {}", heading("Watching"), std::path::absolute(folder)?.display());
     anstream::println!(
         "{}",

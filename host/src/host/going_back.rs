@@ -1,0 +1,195 @@
+//! Going back by hand, and what is kept for it: the embedder's side of `reload/rollback.rs`, `reload/go_back.rs` and the history.
+
+use super::{Host, Inner};
+use crate::{
+    error::{Refusal, SlotError},
+    event::Event,
+    history::{Kept, KeptCondition},
+    image::safe_point,
+    reload::{self, LoadOutcome, ReloadMessage, RollbackReason},
+    slot::{Mode, SlotRecord},
+};
+use std::sync::{Arc, atomic::Ordering, mpsc};
+
+/// Which version a slot is to go back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum To {
+    /// The one before what serves.
+    Previous,
+    /// The one whose hash begins with these hexadecimal digits; see [`Host::history`].
+    Hash(String),
+}
+
+/// Why a slot did not go back. It serves on with what it has.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RollbackError {
+    /// There is no such slot.
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+    /// No version that is kept begins with these digits, or several do.
+    #[error("slot {slot:?}: {} kept version(s) begin with {hash:?}; there are: {}", .found, .known.join(", "))]
+    Version {
+        /// The slot.
+        slot: String,
+        /// What was asked for.
+        hash: String,
+        /// How many there are.
+        found: usize,
+        /// The hashes of those that can be gone back to, newest first.
+        known: Vec<String>,
+    },
+    /// The version could not be loaded, or there is none.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl Host {
+    /// Has a slot go back to an earlier version, with the state that [`Policy::rollback_state`](crate::Policy::rollback_state) says.
+    /// Waits for what becomes of it; a claimed slot's owner goes back at his next `sync`, which is answered with
+    /// [`LoadOutcome::Staged`].
+    ///
+    /// What is left is not taken again by itself, also if it is published again, until [`load`](Self::load) asks for it by name.
+    ///
+    /// # Errors
+    /// If there is no such slot or version, or the version cannot be loaded any more; the slot keeps what it has.
+    pub fn rollback(&self, slot: &str, to: To) -> Result<LoadOutcome, RollbackError> {
+        safe_point();
+        let record = self.known(slot)?;
+        let wanted = match to {
+            To::Previous => None,
+            To::Hash(hash) => Some(self.version(&record, hash)?),
+        };
+        if let Some(outcome) = self.go_back_to_standby(&record, wanted.as_ref()) {
+            return Ok(outcome);
+        }
+        let (answer, outcome) = mpsc::channel();
+        let sent = self.inner.reload.send(ReloadMessage::GoBack {
+            record,
+            to: wanted,
+            reason: RollbackReason::Asked,
+            answer: Some(answer),
+        });
+        let outcome = sent.ok().and_then(|()| outcome.recv().ok());
+        let bug = || Err(Refusal::of_a_bug(self.inner.private.path().to_owned()));
+        Ok(outcome.unwrap_or_else(bug)?)
+    }
+
+    /// Ends the probation of what serves in a slot, as if it had proved itself: for whoever has other ways of knowing. Answers whether
+    /// it was on probation.
+    ///
+    /// # Errors
+    /// If there is no such slot.
+    pub fn confirm(&self, slot: &str) -> Result<bool, SlotError> {
+        safe_point();
+        let record = self.known(slot)?;
+        let state = record.lock_settled();
+        if state.probation.is_none() {
+            return Ok(false);
+        }
+        let claimed = state.mode == Mode::Claimed;
+        reload::confirm(&self.inner, &record, state, claimed);
+        Ok(true)
+    }
+
+    /// The versions of a slot that are known, newest first: what can be gone back to, and what was gone back from.
+    pub fn history(&self, slot: &str) -> Vec<Kept> {
+        self.inner.history.entries(slot)
+    }
+
+    fn version(&self, record: &SlotRecord, hash: String) -> Result<blake3::Hash, RollbackError> {
+        let entries = self.inner.history.entries(&record.name);
+        let good = entries
+            .iter()
+            .filter(|kept| !matches!(kept.condition, KeptCondition::Condemned(_)));
+        let known: Vec<_> = good.map(|kept| kept.hash.clone()).collect();
+        let found: Vec<_> = known.iter().filter(|known| known.starts_with(&hash)).collect();
+        match &found[..] {
+            [one] => match blake3::Hash::from_hex(one.as_str()) {
+                Ok(hash) => Ok(hash),
+                Err(_) => unreachable!("the history writes hashes as hexadecimal digits"),
+            },
+            found => Err(RollbackError::Version {
+                slot: record.name.to_string(),
+                hash,
+                found: found.len(),
+                known: known.clone(),
+            }),
+        }
+    }
+
+    /// If that is where it goes. An open slot goes at once, a claimed one in its owner's `sync`.
+    fn go_back_to_standby(&self, record: &Arc<SlotRecord>, wanted: Option<&blake3::Hash>) -> Option<LoadOutcome> {
+        let mut state = record.lock_settled();
+        let standby = state.standby()?;
+        if wanted.is_some_and(|wanted| standby.current.hash != *wanted) {
+            return None;
+        }
+        let generation = standby.current.generation.number();
+        state.probation.as_mut()?.asked = true;
+        if state.mode == Mode::Claimed {
+            record.attention.store(true, Ordering::Release);
+            let slot = record.name.clone();
+            return Some(LoadOutcome::Staged { slot, generation });
+        }
+        drop(state);
+        reload::roll_back_open(&self.inner, record).map(LoadOutcome::RolledBack)
+    }
+}
+
+impl Inner {
+    /// When the host starts: what an ended one had not confirmed is not taken again, if there is something better. Answers the slots
+    /// of which that is so.
+    pub(super) fn revert_unconfirmed(&self) -> Vec<Arc<str>> {
+        let mut reverted = Vec::new();
+        for slot in self.history.slots() {
+            let Some(hash) = self.history.unconfirmed(&slot) else {
+                continue;
+            };
+            let slot: Arc<str> = slot.into();
+            let (good, passed_over) = self.history.good_before(&slot, Some(&hash));
+            for error in passed_over {
+                self.told_of_history(&slot, Err(error));
+            }
+            if good.is_some() {
+                let why = "it had not proved itself when the host ended";
+                self.told_of_history(&slot, self.history.condemn(&slot, &hash, why));
+                reverted.push(slot.clone());
+            }
+            self.log.push(Event::Reverted {
+                slot,
+                from: hash.to_hex().to_string(),
+                to: good.map(|(hash, _)| hash.to_hex().to_string()),
+            });
+        }
+        reverted
+    }
+
+    /// When the host starts: a slot whose published artifact cannot be taken gets the last good one that was kept.
+    pub(super) fn load_instead(&self, reverted: &[Arc<str>]) {
+        let refused: Vec<Arc<str>> = self
+            .refused
+            .lock()
+            .iter()
+            .filter_map(|(_, refusal)| refusal.slot.clone())
+            .collect();
+        let mut slots: Vec<_> = self.history.slots().into_iter().map(Arc::<str>::from).collect();
+        slots.retain(|slot| refused.contains(slot) || reverted.contains(slot));
+        for slot in slots {
+            let record = self.slot_record(&slot);
+            if record.lock().current.is_some() {
+                continue;
+            }
+            let (answer, outcome) = mpsc::channel();
+            let _ = self.reload.send(ReloadMessage::GoBack {
+                record,
+                to: None,
+                reason: RollbackReason::Restarted,
+                answer: Some(answer),
+            });
+            // What became of it is told by an event.
+            let _ = outcome.recv();
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What a host does about versions that turn out badly, as plain data: how long a new generation is on probation, what counts as
+//! a fault, how long a plugin's hooks may take, what is kept to go back to. The rest of the host reads it; nothing here acts.
+
+use std::time::Duration;
+
+/// How a host treats new generations. Made by [`development`](Self::development) (a host's default), [`production`](Self::production)
+/// or [`without_probation`](Self::without_probation), and changed field by field:
+///
+/// ```
+/// use reslot::{Host, Policy, RollbackState};
+/// use std::time::Duration;
+///
+/// let mut policy = Policy::production();
+/// policy.probation = Duration::from_secs(60);
+/// policy.rollback_state = RollbackState::Snapshot;
+/// # policy.preflight = false;
+/// let host = Host::builder().policy(policy).build()?;
+/// # Ok::<(), reslot::BuildError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// How long the generation that was replaced stays alive, quiet and complete, so that the slot can go back to it in
+    /// microseconds. With zero it is retired at once, no fault leads back, and every version counts as good that was started.
+    pub probation: Duration,
+    /// How many calls the new generation must have answered as well before its probation ends. That no calls come is no fault;
+    /// the probation goes on. Other than zero it has every call of a probation take the way through the gate, which counts.
+    pub probation_calls: u64,
+    /// How many panics in calls a generation may have on probation.
+    pub max_panics: u32,
+    /// How long one call may take on probation; none: as long as it likes. A call that has not come back cannot be ended, but
+    /// the other callers are led back. As with `probation_calls`, calls of a probation take the way through the gate.
+    pub call_deadline: Option<Duration>,
+    /// How often a plugin's `health` is asked, and its memory looked at. Zero: never, but for once before it serves.
+    pub health_every: Duration,
+    /// How long one check may take; one that takes longer has failed.
+    pub health_timeout: Duration,
+    /// After how many failed checks, one after the other, a generation on probation is faulty.
+    pub health_failures: u32,
+    /// By how many bytes a second the plugin's live memory may grow on probation, from one check to the next, as often in a row as
+    /// `health_failures` says. None: by as many as it likes.
+    pub max_live_bytes_growth: Option<u64>,
+    /// How long a hook may take: `Default`, `migrate`, the state's decoding, `init`, `start` and `stop`. A candidate whose hook
+    /// takes longer is refused; its image stays mapped until the hook comes back.
+    pub hook_deadline: Duration,
+    /// From what state a slot goes on when it goes back.
+    pub rollback_state: RollbackState,
+    /// How many good artifacts are kept besides the one that serves.
+    pub history: usize,
+    /// Whether an artifact is tried in a child process before this one opens it. See [`Preflight`](crate::Preflight).
+    pub preflight: bool,
+}
+
+/// From what state a slot goes on when it goes back to an earlier version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RollbackState {
+    /// From the newer version's, migrated down: what was done since the swap is kept. If that cannot be had (it panics, it takes
+    /// too long, it does not fit), from the snapshot.
+    ///
+    /// A call that panicked may have left the state half changed. Where that is worse than losing what was done since the swap,
+    /// choose [`Snapshot`](Self::Snapshot).
+    Carry,
+    /// From the one that was handed over at the swap: what was done since is lost.
+    Snapshot,
+}
+
+impl Policy {
+    /// For the one who edits: two seconds of probation, no preflight. A host's default.
+    pub fn development() -> Self {
+        Self {
+            probation: Duration::from_secs(2),
+            probation_calls: 0,
+            max_panics: 0,
+            call_deadline: None,
+            health_every: Duration::from_millis(500),
+            health_timeout: Duration::from_secs(1),
+            health_failures: 3,
+            max_live_bytes_growth: Some(10_000_000),
+            hook_deadline: Duration::from_secs(5),
+            rollback_state: RollbackState::Carry,
+            history: 2,
+            preflight: false,
+        }
+    }
+
+    /// For those who bet on it: thirty seconds of probation, and each artifact is tried in a child process first.
+    pub fn production() -> Self {
+        Self {
+            probation: Duration::from_secs(30),
+            preflight: true,
+            ..Self::development()
+        }
+    }
+
+    /// What was replaced goes at once: for tests of unloading, and where memory for two generations is not to be had.
+    pub fn without_probation() -> Self {
+        Self {
+            probation: Duration::ZERO,
+            ..Self::development()
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::development()
+    }
+}

@@ -1,0 +1,78 @@
+//! What there can be only one of: the one who holds it is stopped before its successor is started, and started again if that
+//! fails. Both happen while nobody calls it.
+
+use crate::{
+    error::Hook,
+    event::Event,
+    hooks::TookTooLong,
+    host::Inner,
+    instance::HookError,
+    lifecycle::Lifecycle,
+    slot::{Access, Generation, SlotRecord},
+};
+use std::sync::Arc;
+
+/// A serving generation that has been stopped for the sake of its successor.
+pub(super) struct Stopped {
+    /// Its `stop` has not come back. Nothing may be called in it any more.
+    lost: bool,
+}
+
+impl Stopped {
+    /// Stops it, if it holds something exclusive. That its `stop` fails is recorded, and the update goes on: its successor will
+    /// see for itself whether it gets what it needs.
+    pub(super) fn stop(host: &Arc<Inner>, old: &Arc<Generation>, access: &mut Access<'_>) -> Option<Self> {
+        if !old.instance().is_exclusive() {
+            return None;
+        }
+        let quiet = access.quiet()?;
+        let (slot, number) = (old.slot(), old.number());
+        let _ = host.tally.advance(slot, number, Lifecycle::Stopping);
+        let most = host.policy.hook_deadline;
+        let failed = match quiet.stop_elsewhere(&host.hooks, most, old.clone()) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(TookTooLong) => Some(HookError::TookTooLong(most)),
+        };
+        let lost = matches!(failed, Some(HookError::TookTooLong(_)));
+        let _ = host
+            .tally
+            .advance(slot, number, if lost { Lifecycle::Failed } else { Lifecycle::Stopped });
+        if let Some(error) = failed {
+            host.log.push(Event::StopFailed {
+                slot: slot.clone(),
+                generation: number,
+                error,
+            });
+        }
+        if lost {
+            host.tally.hangs(slot, number, Hook::Stop);
+        }
+        Some(Self { lost })
+    }
+
+    /// Its successor did not come to serve: it takes again what it gave up. If it cannot, it serves on without, and an event says
+    /// so; if its `stop` still runs, it may not be called any more, and nothing serves.
+    pub(super) fn start_again(self, host: &Arc<Inner>, record: &SlotRecord, old: &Arc<Generation>, access: &mut Access<'_>) {
+        if self.lost {
+            host.vacate(record, old);
+            return;
+        }
+        let Some(mut quiet) = access.quiet() else { return };
+        let (slot, number) = (old.slot(), old.number());
+        let _ = host.tally.advance(slot, number, Lifecycle::Starting);
+        match quiet.start() {
+            Ok(()) => {
+                let _ = host.tally.advance(slot, number, Lifecycle::Started);
+            }
+            Err(error) => {
+                let _ = host.tally.advance(slot, number, Lifecycle::Failed);
+                host.log.push(Event::RestartFailed {
+                    slot: slot.clone(),
+                    generation: number,
+                    error,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Going back to an artifact that was kept: further than to what stands by, or after that is gone. It is a reload like any other,
+//! from the history instead of the folder, whose candidate starts from the state of what it replaces or, if that cannot be
+//! had, from the one that was handed over to that.
+
+use super::{Clock, LoadOutcome, pipeline, pipeline::Coming, place, probation::RollbackReason, rollback::GoingBack};
+use crate::{
+    error::{Cause, Refusal},
+    event::{Event, Step},
+    history::Artifact,
+    host::Inner,
+    image::stage::{Bytes, Source},
+    slot::SlotRecord,
+};
+use std::{sync::Arc, time::Instant};
+
+/// Has a slot go back to the artifact with this hash, or to the newest good one before what serves.
+pub(super) fn go_back(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    to: Option<blake3::Hash>,
+    reason: RollbackReason,
+) -> Result<LoadOutcome, Refusal> {
+    let since = Instant::now();
+    let (serving, snapshot) = {
+        let state = record.lock_settled();
+        let current = state.current.as_ref();
+        let serving = current.map(|current| (current.generation.number(), current.hash));
+        (serving, current.and_then(|current| current.inherited.clone()))
+    };
+    let found = match to {
+        Some(hash) => host.history.read(&record.name, &hash).map(|artifact| Some((hash, artifact))),
+        None => {
+            let before = serving.map(|(_, hash)| hash);
+            let (found, passed_over) = host.history.good_before(&record.name, before.as_ref());
+            for error in passed_over {
+                host.told_of_history(&record.name, Err(error));
+            }
+            Ok(found)
+        }
+    };
+    let (hash, Artifact { bytes, file, .. }) = match found {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            let generation = serving.map_or(0, |(number, _)| number);
+            host.log.push(Event::NoWayBack {
+                slot: record.name.clone(),
+                generation,
+                reason: reason.clone(),
+            });
+            return Err(refuse(host, record, Cause::NothingToGoBackTo(reason)));
+        }
+        Err(error) => return Err(refuse(host, record, error.into())),
+    };
+    let coming = Coming {
+        path: &file,
+        by_name: true,
+        back: Some(GoingBack { reason, snapshot, since }),
+    };
+    let source = Source {
+        path: file.clone(),
+        len: bytes.len() as u64,
+        bytes: Bytes::of(bytes),
+        hash,
+    };
+    let outcome =
+        pipeline::candidate(host, coming, source, Clock::begin()).and_then(|candidate| place::place(host, candidate));
+    if let Err(refusal) = &outcome {
+        host.log.push(Event::Refused(refusal.clone()));
+    }
+    outcome
+}
+
+fn refuse(host: &Inner, record: &SlotRecord, cause: Cause) -> Refusal {
+    let path = host.private.path();
+    pipeline::refusal(Some(record), None, path, Step::Stage, cause)
+}

@@ -1,0 +1,201 @@
+//! Where a candidate goes: before its owner, or straight into its slot. Three ways, by who calls the slot:
+//!
+//! - *claimed*: the candidate is staged, and the owner's `sync` hands over, on the owner's thread;
+//! - *open, with state or something exclusive*: the gate of what serves is closed for the length of it; callers wait, none fails;
+//! - *open otherwise*: nobody waits for anything.
+
+use super::{
+    Clock, LoadOutcome,
+    hand_over::{Member, Moved, close, hand_over},
+    pipeline::{Candidate, refusal},
+    prepare::{Origin, check_schemas, prepare},
+};
+use crate::{
+    error::{Cause, Refusal},
+    event::{Event, Step},
+    host::Inner,
+    image::lint::LintError,
+    slot::{Access, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
+};
+use std::sync::Arc;
+
+/// Puts a candidate in its place, or before its owner.
+pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutcome, Refusal> {
+    let Candidate { record, staged } = candidate;
+    let staged = prepare_early(host, &record, staged)?;
+    let mut state = record.lock_settled();
+    if let Err(cause) = still_fits(&state, &staged) {
+        drop(state);
+        return Err(no_longer_fits(&record, &staged, cause));
+    }
+    if state.mode == Mode::Claimed {
+        let generation = staged.generation.number();
+        let superseded = state.staged.replace(staged);
+        record.stage(true);
+        let event = Event::Staged {
+            slot: record.name.clone(),
+            generation,
+        };
+        // Under the lock, which the owner needs for adopting: nobody hears of the adoption before the staging.
+        host.log.append(event.clone());
+        drop(state);
+        host.log.trace(&event);
+        tell_superseded(host, &record, superseded);
+        return Ok(LoadOutcome::Staged {
+            slot: record.name.clone(),
+            generation,
+        });
+    }
+    let moving = record.moving(&mut state);
+    // Left by a claim that was dropped, and older than what comes now.
+    let superseded = state.staged.take();
+    record.stage(false);
+    let old = state.current.as_ref().map(|current| current.generation.clone());
+    drop(state);
+    tell_superseded(host, &record, superseded);
+    // Plugin code runs here, so no lock is held; `moving` keeps claims out.
+    let moved = move_on(host, &record, old.as_ref(), staged);
+    drop(moving);
+    moved.map(|moved| LoadOutcome::Swapped(moved.report))
+}
+
+/// A candidate that needs nothing of what serves is started before anybody waits for it.
+fn prepare_early(host: &Inner, record: &SlotRecord, staged: Staged) -> Result<Staged, Refusal> {
+    let serving_is_exclusive = {
+        let state = record.lock();
+        state
+            .current
+            .as_ref()
+            .is_some_and(|current| current.generation.instance().is_exclusive())
+    };
+    if staged.prepared || staged.generation.instance().has_state() || serving_is_exclusive {
+        return Ok(staged);
+    }
+    let Staged { generation, steps, .. } = staged;
+    let number = generation.number();
+    let mut clock = Clock::resume(staged.noticed, steps);
+    let prepared = prepare(host, generation, Origin::default(), &mut clock)
+        .map_err(|(step, cause)| refusal(Some(record), Some(number), &staged.path, step, cause))?;
+    Ok(Staged {
+        generation: prepared.generation,
+        steps: clock.steps,
+        prepared: true,
+        ..staged
+    })
+}
+
+fn tell_superseded(host: &Inner, record: &SlotRecord, superseded: Option<Staged>) {
+    if let Some(superseded) = superseded {
+        host.history.forget(&record.name, &superseded.hash);
+        host.log.push(Event::Superseded {
+            slot: record.name.clone(),
+            generation: superseded.generation.number(),
+        });
+    }
+}
+
+/// Adopts what was staged for a claim that was dropped.
+pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+    let mut state = record.lock_settled();
+    if state.mode == Mode::Claimed {
+        return;
+    }
+    record.stage(false);
+    let Some(staged) = state.staged.take() else { return };
+    let fits = still_fits(&state, &staged);
+    let moving = record.moving(&mut state);
+    let old = state.current.as_ref().map(|current| current.generation.clone());
+    drop(state);
+    let hash = staged.hash;
+    let outcome = match fits {
+        Ok(()) => move_on(host, record, old.as_ref(), staged).map(drop),
+        Err(cause) => Err(no_longer_fits(record, &staged, cause)),
+    };
+    drop(moving);
+    if let Err(refusal) = outcome {
+        tell_refused(host, hash, refusal);
+    }
+}
+
+/// An open slot moves on, on the reload thread.
+fn move_on(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: Option<&Arc<Generation>>,
+    staged: Staged,
+) -> Result<Moved, Refusal> {
+    let number = staged.generation.number();
+    let access = close(host, old, &staged.generation)
+        .map_err(|cause| refusal(Some(record), Some(number), &staged.path, Step::Migrate, cause))?;
+    let member = Member {
+        record: record.clone(),
+        old,
+        access,
+        staged,
+    };
+    one(hand_over(host, vec![member]))
+}
+
+/// A claimed slot moves on, on its owner's thread. `None` if the candidate was refused.
+pub(crate) fn hand_over_to_claim(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: &Arc<Generation>,
+    turn: OwnersTurn<'_>,
+    staged: Staged,
+) -> Option<Arc<Generation>> {
+    let hash = staged.hash;
+    // It may have been staged for an earlier owner, who called it by another interface.
+    let fits = still_fits(&record.lock(), &staged);
+    let member = Member {
+        record: record.clone(),
+        old: Some(old),
+        access: Access::Owner(turn),
+        staged,
+    };
+    let outcome = match fits {
+        Ok(()) => one(hand_over(host, vec![member])),
+        Err(cause) => Err(no_longer_fits(record, &member.staged, cause)),
+    };
+    match outcome {
+        Ok(moved) => Some(moved.generation),
+        Err(refusal) => {
+            tell_refused(host, hash, refusal);
+            None
+        }
+    }
+}
+
+fn one(moved: Result<Vec<Moved>, Refusal>) -> Result<Moved, Refusal> {
+    let mut moved = moved?;
+    match moved.pop() {
+        Some(moved) => Ok(moved),
+        None => unreachable!("as many have moved as were to"),
+    }
+}
+
+/// A caller may have asked for another interface meanwhile, and another version may have come to serve.
+fn still_fits(state: &SlotState, staged: &Staged) -> Result<(), Cause> {
+    let manifest = &staged.generation.instance().image().manifest;
+    state.check(&manifest.interface).map_err(LintError::Interface)?;
+    match &state.current {
+        Some(current) if !staged.prepared => check_schemas(&current.generation.instance().image().manifest, manifest),
+        _ => Ok(()),
+    }
+}
+
+fn no_longer_fits(record: &SlotRecord, staged: &Staged, cause: Cause) -> Refusal {
+    let number = staged.generation.number();
+    refusal(Some(record), Some(number), &staged.path, Step::Swap, cause)
+}
+
+/// A candidate that had been staged was refused.
+pub(super) fn tell_refused(host: &Inner, hash: blake3::Hash, refusal: Refusal) {
+    if let Some(slot) = &refusal.slot {
+        host.history.forget(slot, &hash);
+    }
+    if refusal.cause.is_of_the_bytes() {
+        host.remember_refused(hash, refusal.clone());
+    }
+    host.log.push(Event::Refused(refusal));
+}

@@ -1,0 +1,280 @@
+//! Whether a generation has proved itself: what it is judged by, and what stands by meanwhile. Pure bookkeeping, under the slot's
+//! lock; who acts on a verdict is `supervisor` and `rollback`.
+
+use super::prepare::is_failure;
+use crate::{
+    policy::Policy,
+    slot::{Current, Generation, Overdue},
+};
+use reslot_plugin_api::Health;
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+/// Why a slot went back.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum RollbackReason {
+    /// Its calls panicked more often than the policy allows.
+    Panicked {
+        /// How often, on probation.
+        panics: u32,
+        /// How often it may.
+        limit: u32,
+        /// The last one, in words.
+        last: String,
+    },
+    /// Its checks failed, one after the other.
+    Unhealthy {
+        /// How many.
+        failures: u32,
+        /// The last one.
+        last: Health,
+    },
+    /// Its live memory grew too fast, from each check to the next.
+    Growing {
+        /// Bytes a second, at the last check.
+        bytes_a_second: u64,
+        /// How many it may.
+        limit: u64,
+    },
+    /// A call took too long, or is still inside.
+    Overdue {
+        /// The method.
+        method: &'static str,
+        /// For how long it has run when that was noticed.
+        running: Duration,
+        /// How long it may.
+        limit: Duration,
+    },
+    /// [`Host::rollback`](crate::Host::rollback) asked for it.
+    Asked,
+    /// The host was started anew, and what is published was refused or had not proved itself.
+    Restarted,
+}
+
+impl fmt::Display for RollbackReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked { panics, limit, last } => {
+                write!(
+                    f,
+                    "{panics} panic(s) on probation, where {limit} are allowed; the last: {last}"
+                )
+            }
+            Self::Unhealthy { failures, last } => {
+                write!(f, "{failures} failed check(s) one after the other; the last: {last}")
+            }
+            Self::Growing { bytes_a_second, limit } => write!(
+                f,
+                "its live memory grew by {:.1} MB/s, where {:.1} are allowed",
+                *bytes_a_second as f64 / 1e6,
+                *limit as f64 / 1e6
+            ),
+            Self::Overdue { method, running, limit } => {
+                write!(f, "a call of `{method}` took {running:.1?}, where {limit:.1?} are allowed")
+            }
+            Self::Asked => write!(f, "somebody asked for it"),
+            Self::Restarted => write!(f, "what is published cannot be taken since the host was started"),
+        }
+    }
+}
+
+/// A generation that could serve again at once.
+pub(crate) struct Standby {
+    pub(crate) current: Current,
+    /// It had to give up what there can be only one of, so it has to be started again.
+    pub(crate) stopped: bool,
+}
+
+/// A generation's time of proving itself.
+pub(crate) struct Probation {
+    /// What the slot goes back to. None for a first version, and after a rollback: then the history is asked.
+    pub(crate) standby: Option<Standby>,
+    begun: Instant,
+    /// It was faulty, and there was nothing to go back to: told once.
+    pub(crate) hopeless: bool,
+    /// Somebody asked to go back.
+    pub(crate) asked: bool,
+}
+
+/// What is known of the health of what serves in a slot.
+#[derive(Default)]
+pub(crate) struct Checkup {
+    /// The generation that this is of.
+    of: u64,
+    /// Of the last check.
+    pub(crate) last: Option<Health>,
+    /// How many have failed, one after the other.
+    failures: u32,
+    /// How often in a row memory grew too fast, and by how much at last.
+    growing: (u32, u64),
+    bytes: Option<(Instant, u64)>,
+    last_look: Option<Instant>,
+    /// Since when a check is under way, and how many times it was counted as failed because of that.
+    pub(crate) under_way: Option<(Instant, u32)>,
+}
+
+/// What is to become of a generation on probation.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// It has proved itself.
+    Passed,
+    /// The slot goes back.
+    Faulty(RollbackReason),
+    /// It is not known yet. When to look again, if nobody tells of anything before.
+    Open(Instant),
+}
+
+impl Verdict {
+    /// When to look again, if nobody tells of anything before.
+    pub(crate) fn look_again(&self) -> Option<Instant> {
+        match self {
+            Self::Open(at) => Some(*at),
+            Self::Passed | Self::Faulty(_) => None,
+        }
+    }
+}
+
+/// How often it is looked whether enough calls have come, or the plugin is well again, once that is all that is missing.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How often it is looked whether a call has been inside for too long.
+fn overdue_interval(policy: &Policy) -> Duration {
+    let deadline = policy.call_deadline.unwrap_or(LOOK_AGAIN);
+    (deadline / 4).clamp(Duration::from_millis(1), LOOK_AGAIN)
+}
+
+impl Probation {
+    pub(crate) fn new(standby: Option<Standby>) -> Self {
+        Self {
+            standby,
+            begun: Instant::now(),
+            hopeless: false,
+            asked: false,
+        }
+    }
+
+    pub(crate) fn judge(&self, policy: &Policy, generation: &Generation, checkup: &Checkup) -> Verdict {
+        let standing = generation.standing();
+        if self.asked {
+            return Verdict::Faulty(RollbackReason::Asked);
+        }
+        if standing.panics() > policy.max_panics {
+            return Verdict::Faulty(RollbackReason::Panicked {
+                panics: standing.panics(),
+                limit: policy.max_panics,
+                last: standing.last_panic().unwrap_or_default(),
+            });
+        }
+        if let (Some(Overdue { method, running }), Some(limit)) = (standing.overdue(), policy.call_deadline) {
+            return Verdict::Faulty(RollbackReason::Overdue { method, running, limit });
+        }
+        let checkup = (checkup.of == generation.number()).then_some(checkup);
+        if let Some(faulty) = checkup.and_then(|checkup| checkup.faulty(policy)) {
+            return Verdict::Faulty(faulty);
+        }
+        let now = Instant::now();
+        let end = self.begun + policy.probation;
+        let healthy = checkup.is_none_or(|checkup| matches!(checkup.last, None | Some(Health::Ok | Health::Warn(_))));
+        let enough_calls = standing.calls() >= policy.probation_calls;
+        match now >= end {
+            true if healthy && enough_calls => Verdict::Passed,
+            true => Verdict::Open(now + LOOK_AGAIN),
+            false if policy.call_deadline.is_some() => Verdict::Open(end.min(now + overdue_interval(policy))),
+            false => Verdict::Open(end),
+        }
+    }
+}
+
+impl Checkup {
+    /// Begins anew if another generation serves.
+    pub(crate) fn of(&mut self, number: u64) -> &mut Self {
+        if self.of != number {
+            *self = Self {
+                of: number,
+                last_look: Some(Instant::now()),
+                ..Self::default()
+            };
+        }
+        self
+    }
+
+    /// When the next check is due.
+    pub(crate) fn due(&self, policy: &Policy) -> Option<Instant> {
+        let every = policy.health_every;
+        let last = self.last_look?;
+        match self.under_way {
+            // One that hangs is not joined by more of them, but counts as failed again each time one would have been made.
+            Some((since, counted)) => Some(since + policy.health_timeout + every * counted),
+            None => (!every.is_zero()).then(|| last + every),
+        }
+    }
+
+    pub(crate) fn begins(&mut self) {
+        self.under_way = Some((Instant::now(), 0));
+    }
+
+    /// The check under way has not come back in time (again): with what it is taken for, and whether that is news.
+    pub(crate) fn hangs(&mut self, policy: &Policy) -> (Health, bool) {
+        if let Some((_, counted)) = &mut self.under_way {
+            *counted += 1;
+        }
+        let health = Health::CheckFailed(format!("it did not come back within {:?}", policy.health_timeout));
+        let is_news = self.count(&health);
+        (health, is_news)
+    }
+
+    /// A check came back: with what it is taken for, and whether that is another result than before.
+    pub(crate) fn comes_back(&mut self, policy: &Policy, health: Health, bytes: Option<u64>) -> (Health, bool) {
+        let now = Instant::now();
+        let took = self
+            .under_way
+            .take()
+            .map_or(Duration::ZERO, |(since, _)| now.saturating_duration_since(since));
+        let health = match took > policy.health_timeout {
+            true => Health::CheckFailed(format!("it took {took:.1?}, where {:?} are allowed", policy.health_timeout)),
+            false => health,
+        };
+        self.last_look = Some(now);
+        self.grown(policy, now, bytes);
+        (health.clone(), self.count(&health))
+    }
+
+    fn count(&mut self, health: &Health) -> bool {
+        match is_failure(health) {
+            true => self.failures += 1,
+            false => self.failures = 0,
+        }
+        self.last.replace(health.clone()).as_ref() != Some(health)
+    }
+
+    fn grown(&mut self, policy: &Policy, now: Instant, bytes: Option<u64>) {
+        let (Some(bytes), Some(limit)) = (bytes, policy.max_live_bytes_growth) else {
+            return;
+        };
+        if let Some((at, before)) = self.bytes.replace((now, bytes)) {
+            let seconds = now.saturating_duration_since(at).as_secs_f64().max(1e-3);
+            let rate = (bytes.saturating_sub(before) as f64 / seconds) as u64;
+            self.growing = match rate > limit {
+                true => (self.growing.0 + 1, rate),
+                false => (0, 0),
+            };
+        }
+    }
+
+    fn faulty(&self, policy: &Policy) -> Option<RollbackReason> {
+        let enough = policy.health_failures.max(1);
+        if self.failures >= enough {
+            let last = self.last.clone().unwrap_or(Health::Ok);
+            let failures = self.failures;
+            return Some(RollbackReason::Unhealthy { failures, last });
+        }
+        let limit = policy.max_live_bytes_growth?;
+        (self.growing.0 >= enough).then_some(RollbackReason::Growing {
+            bytes_a_second: self.growing.1,
+            limit,
+        })
+    }
+}

@@ -1,0 +1,267 @@
+//! The third of the host's threads: it asks what serves for its health, ends probations, and has slots go back. It runs no code of
+//! plugins itself but that of a rollback (checks run on threads for hooks), and waits for none. What is claimed it only
+//! reminds: its owner is asked, judges and goes back in his own `sync`.
+
+use super::{
+    prepare::check,
+    probation::{RollbackReason, Verdict},
+    rollback, survive,
+};
+use crate::{
+    event::Event,
+    host::Inner,
+    slot::{Generation, Mode, SlotRecord, SlotState},
+};
+use parking_lot::MutexGuard;
+use reslot_plugin_api::Health;
+use std::{
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+/// What the supervisor is told.
+pub(crate) enum SupervisorMessage {
+    /// Something has come to serve, or somebody asks for something: look at all slots.
+    Look,
+    /// A call panicked, or took too long, in this generation.
+    Fault { record: Arc<SlotRecord>, number: u64 },
+    /// A check came back.
+    Checked {
+        record: Arc<SlotRecord>,
+        number: u64,
+        health: Health,
+        bytes: Option<u64>,
+    },
+    /// This content has proved itself.
+    Good { slot: Arc<str>, hash: blake3::Hash },
+    /// This content is not to be taken again.
+    Bad {
+        slot: Arc<str>,
+        hash: blake3::Hash,
+        why: String,
+    },
+    /// The host goes.
+    End,
+}
+
+/// The supervisor's thread.
+pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
+    let mut next: Option<Instant> = None;
+    loop {
+        let message = match next {
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        match message {
+            Ok(SupervisorMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
+            // First what cannot wait.
+            Ok(SupervisorMessage::Fault { record, number }) => survive(|| fault(host, &record, number)),
+            Ok(SupervisorMessage::Checked {
+                record,
+                number,
+                health,
+                bytes,
+            }) => survive(|| checked(host, &record, number, health, bytes)),
+            Ok(SupervisorMessage::Good { slot, hash }) => {
+                survive(|| host.told_of_history(&slot, host.history.confirm(&slot, &hash)))
+            }
+            Ok(SupervisorMessage::Bad { slot, hash, why }) => {
+                survive(|| host.told_of_history(&slot, host.history.condemn(&slot, &hash, &why)));
+            }
+            Ok(SupervisorMessage::Look) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        survive(|| next = look_at_all(host));
+    }
+}
+
+fn look_at_all(host: &Arc<Inner>) -> Option<Instant> {
+    let records = host.slots();
+    records.iter().filter_map(|record| look_at(host, record)).min()
+}
+
+fn fault(host: &Arc<Inner>, record: &Arc<SlotRecord>, number: u64) {
+    let concerned = record
+        .lock()
+        .current
+        .as_ref()
+        .is_some_and(|current| current.generation.number() == number);
+    if concerned {
+        look_at(host, record);
+    }
+}
+
+fn checked(host: &Arc<Inner>, record: &Arc<SlotRecord>, number: u64, health: Health, bytes: Option<u64>) {
+    note_check(host, record, number, health, bytes);
+    // It may have been the last thing that a verdict waited for.
+    look_at(host, record);
+}
+
+/// When to look again at a slot that is just being moved on by somebody else.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Does what is to be done now for a slot, and answers when to look at it again.
+fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
+    let now = Instant::now();
+    let mut state = record.lock();
+    if state.gone || state.current.is_none() {
+        return None;
+    }
+    if state.moving {
+        return Some(now + LOOK_AGAIN);
+    }
+    let claimed = state.mode == Mode::Claimed;
+    let check = due_check(host, record, &mut state, now);
+    let verdict = state.verdict(&host.policy);
+    let next = [
+        state.checkup().due(&host.policy),
+        verdict.as_ref().and_then(Verdict::look_again),
+    ];
+    // An owner who does not come to look is not asked more often because of that.
+    let next = next.into_iter().flatten().map(|at| at.max(now + LOOK_AGAIN)).min();
+    let stands_by = state.probation.as_ref().is_some_and(|probation| probation.standby.is_some());
+    match verdict {
+        Some(Verdict::Passed) => confirm(host, record, state, claimed),
+        Some(Verdict::Faulty(_)) if stands_by && claimed => record.attention.store(true, Ordering::Release),
+        Some(Verdict::Faulty(_)) if stands_by => {
+            drop(state);
+            rollback::of_open_slot(host, record);
+        }
+        Some(Verdict::Faulty(reason)) => no_standby(host, record, state, reason),
+        Some(Verdict::Open(_)) | None => drop(state),
+    }
+    check.carry_out(host, record);
+    next
+}
+
+/// What is to be done about a slot's health.
+enum Check {
+    Nothing,
+    Begin(Arc<Generation>),
+    Tell(Event),
+}
+
+fn due_check(host: &Inner, record: &SlotRecord, state: &mut SlotState, now: Instant) -> Check {
+    let Some(generation) = state.current.as_ref().map(|current| current.generation.clone()) else {
+        return Check::Nothing;
+    };
+    let claimed = state.mode == Mode::Claimed;
+    let checkup = state.checkup();
+    if checkup.due(&host.policy).is_none_or(|due| due > now) {
+        return Check::Nothing;
+    }
+    if checkup.under_way.is_some() {
+        let (health, is_news) = checkup.hangs(&host.policy);
+        return match is_news {
+            true => Check::Tell(health_event(record, generation.number(), health)),
+            false => Check::Nothing,
+        };
+    }
+    if claimed {
+        record.attention.store(true, Ordering::Release);
+        return Check::Nothing;
+    }
+    checkup.begins();
+    Check::Begin(generation)
+}
+
+impl Check {
+    fn carry_out(self, host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+        match self {
+            Self::Nothing => {}
+            Self::Tell(event) => host.log.push(event),
+            Self::Begin(generation) => {
+                let (record, supervisor) = (record.clone(), host.supervisor());
+                host.hooks.start(move || {
+                    let (health, bytes) = (check(&generation), generation.instance().live_bytes());
+                    let number = generation.number();
+                    drop(generation);
+                    // Without a supervisor the host is gone.
+                    let _ = supervisor.send(SupervisorMessage::Checked {
+                        record,
+                        number,
+                        health,
+                        bytes,
+                    });
+                });
+            }
+        }
+    }
+}
+
+/// What a claim's owner does at his safe point, if he was reminded: asks for the health of what he owns, if that is due.
+pub(crate) fn check_of_claim(host: &Inner, record: &SlotRecord, generation: &Generation) {
+    {
+        let mut state = record.lock();
+        let checkup = state.checkup();
+        let due = checkup.due(&host.policy).is_some_and(|due| due <= Instant::now());
+        if !due || checkup.under_way.is_some() {
+            return;
+        }
+        checkup.begins();
+    }
+    let (health, bytes) = (check(generation), generation.instance().live_bytes());
+    note_check(host, record, generation.number(), health, bytes);
+}
+
+fn note_check(host: &Inner, record: &SlotRecord, number: u64, health: Health, bytes: Option<u64>) {
+    let mut state = record.lock();
+    if state
+        .current
+        .as_ref()
+        .is_none_or(|current| current.generation.number() != number)
+    {
+        return;
+    }
+    let (health, is_news) = state.checkup().comes_back(&host.policy, health, bytes);
+    drop(state);
+    if is_news {
+        host.log.push(health_event(record, number, health));
+    }
+}
+
+fn health_event(record: &SlotRecord, generation: u64, health: Health) -> Event {
+    Event::Health {
+        slot: record.name.clone(),
+        generation,
+        health,
+    }
+}
+
+/// A generation has proved itself: what stood by goes.
+pub(crate) fn confirm(host: &Arc<Inner>, record: &SlotRecord, mut state: MutexGuard<'_, SlotState>, claimed: bool) {
+    let probation = state.probation.take();
+    let Some(current) = state.current.as_mut() else { return };
+    current.inherited = None;
+    let (generation, hash) = (current.generation.clone(), current.hash);
+    let was_watched = generation.standing().is_watched();
+    generation.standing().end_probation();
+    match claimed {
+        // Its calls need no longer be counted.
+        _ if !was_watched => {}
+        true => record.attention.store(true, Ordering::Release),
+        false => host.publish(vec![(record.index, record.id, Some(generation.clone()))]),
+    }
+    drop(state);
+    host.log.push(Event::Confirmed {
+        slot: record.name.clone(),
+        generation: generation.number(),
+    });
+    if let Some(standby) = probation.and_then(|probation| probation.standby) {
+        host.retire(record, &standby.current.generation);
+    }
+    host.told_of_history(&record.name, host.history.confirm(&record.name, &hash));
+}
+
+/// It is faulty, and nothing stands by: the reload thread looks whether there is an older artifact. Once.
+fn no_standby(host: &Inner, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, SlotState>, reason: RollbackReason) {
+    let Some(probation) = state.probation.as_mut() else { return };
+    if std::mem::replace(&mut probation.hopeless, true) {
+        return;
+    }
+    drop(state);
+    host.go_back(record.clone(), reason);
+}

@@ -1,0 +1,174 @@
+//! How a generation has stood since it serves: what callers leave of a fault, and, while it is on probation and the policy asks
+//! for it, how many calls there were and how long they take. Written on the callers' threads, read by whoever judges it
+//! (`reload/probation.rs`).
+
+use super::record::SlotRecord;
+use crate::reload::SupervisorMessage;
+use parking_lot::Mutex;
+use reslot_plugin_api::CallError;
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        mpsc::Sender,
+    },
+    time::{Duration, Instant},
+};
+
+/// What is watched of the calls into a generation, and who is told.
+pub(crate) struct Watching {
+    pub(crate) supervisor: Sender<SupervisorMessage>,
+    /// Whether calls have to be counted one by one while it is on probation.
+    pub(crate) count: bool,
+    /// How long a call may take while it is on probation.
+    pub(crate) call_deadline: Option<Duration>,
+}
+
+/// How a generation has stood since it serves.
+pub(crate) struct Standing {
+    record: Weak<SlotRecord>,
+    number: u64,
+    watching: Watching,
+    on_probation: AtomicBool,
+    panics: AtomicU32,
+    calls: AtomicU64,
+    last_panic: Mutex<Option<String>>,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    last: u64,
+    calls: Vec<(u64, &'static str, Instant)>,
+    /// The first call that took too long.
+    overdue: Option<Overdue>,
+}
+
+/// A call that takes too long, or took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Overdue {
+    pub(crate) method: &'static str,
+    pub(crate) running: Duration,
+}
+
+impl Standing {
+    pub(crate) fn new(record: &Arc<SlotRecord>, number: u64, watching: Watching) -> Self {
+        Self {
+            record: Arc::downgrade(record),
+            number,
+            watching,
+            on_probation: AtomicBool::new(false),
+            panics: AtomicU32::new(0),
+            calls: AtomicU64::new(0),
+            last_panic: Mutex::default(),
+            running: Mutex::default(),
+        }
+    }
+
+    /// It serves from now on, and is judged by what comes.
+    pub(crate) fn begin_probation(&self) {
+        self.panics.store(0, Ordering::Relaxed);
+        self.calls.store(0, Ordering::Relaxed);
+        self.running.lock().overdue = None;
+        self.on_probation.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn end_probation(&self) {
+        self.on_probation.store(false, Ordering::Release);
+    }
+
+    /// Whether calls take the dearer way, on which they are counted and timed.
+    pub(crate) fn is_watched(&self) -> bool {
+        let watches = self.watching.count || self.watching.call_deadline.is_some();
+        watches && self.on_probation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn panics(&self) -> u32 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn last_panic(&self) -> Option<String> {
+        self.last_panic.lock().clone()
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// The plugin panicked in a call. On the thread of the caller, who has not got its error yet.
+    #[cold]
+    pub(super) fn panicked(&self, error: &CallError) {
+        if !self.on_probation.load(Ordering::Acquire) {
+            return;
+        }
+        *self.last_panic.lock() = Some(error.to_string());
+        self.panics.fetch_add(1, Ordering::Release);
+        self.tell();
+    }
+
+    /// A call goes in. What this answers is dropped when it comes out.
+    #[inline]
+    pub(super) fn enters(&self, method: &'static str) -> Option<Counted<'_>> {
+        if !self.is_watched() {
+            return None;
+        }
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let deadline = self.watching.call_deadline?;
+        let mut running = self.running.lock();
+        running.last += 1;
+        let number = running.last;
+        running.calls.push((number, method, Instant::now()));
+        Some(Counted {
+            standing: self,
+            number,
+            deadline,
+        })
+    }
+
+    /// The call that has taken too long, also if it is still inside.
+    pub(crate) fn overdue(&self) -> Option<Overdue> {
+        let deadline = self.watching.call_deadline?;
+        let mut running = self.running.lock();
+        let late = running.calls.iter().map(|(_, method, since)| Overdue {
+            method,
+            running: since.elapsed(),
+        });
+        let late = late.filter(|call| call.running > deadline).max_by_key(|call| call.running);
+        running.overdue = running.overdue.or(late);
+        running.overdue
+    }
+
+    fn tell(&self) {
+        let Some(record) = self.record.upgrade() else { return };
+        // A claim's owner looks for himself, at his next `sync`.
+        record.attention.store(true, Ordering::Release);
+        // Without a supervisor the host is gone.
+        let _ = self.watching.supervisor.send(SupervisorMessage::Fault {
+            record,
+            number: self.number,
+        });
+    }
+}
+
+/// A call that is inside.
+pub(super) struct Counted<'a> {
+    standing: &'a Standing,
+    number: u64,
+    deadline: Duration,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let mut running = self.standing.running.lock();
+        let Some(at) = running.calls.iter().position(|(number, ..)| *number == self.number) else {
+            return;
+        };
+        let (_, method, since) = running.calls.swap_remove(at);
+        let took = since.elapsed();
+        if took > self.deadline {
+            running.overdue.get_or_insert(Overdue { method, running: took });
+            drop(running);
+            self.standing.tell();
+        }
+    }
+}
