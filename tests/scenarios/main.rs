@@ -13,6 +13,7 @@ mod private_copies;
 mod quarantine;
 mod races;
 mod safe_points;
+mod schemas;
 mod support;
 mod threads;
 mod workers;

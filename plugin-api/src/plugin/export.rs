@@ -83,7 +83,7 @@ macro_rules! export_plugin {
                 const OLDEST: u32 = $crate::export_plugin!(@oldest $schema $from);
                 const _: () = ::core::assert!(SCHEMA >= 1, "`schema` counts from 1");
                 const _: () = ::core::assert!(
-                    OLDEST >= 1 && OLDEST <= SCHEMA,
+                    SCHEMA == 0 || (OLDEST >= 1 && OLDEST <= SCHEMA),
                     "`migrates_from` is the oldest schema that `migrate` knows: at least 1, and not above `schema` (which is 1 if \
                      it is not given)"
                 );

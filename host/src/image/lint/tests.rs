@@ -279,6 +279,22 @@ fn checks_what_the_manifest_says() {
         "built with reslot-plugin-api 0.2.0, this host has 0.1.2"
     );
 
+    for (state, words) in [
+        (
+            "{\"schema\":2,\"oldest\":3}",
+            "its state is of schema 2, and it says that it migrates from schema 3",
+        ),
+        (
+            "{\"schema\":2,\"oldest\":0}",
+            "its state is of schema 2, and it says that it migrates from schema 0",
+        ),
+    ] {
+        let findings = with("\"state\":null", &format!("\"state\":{state}"));
+        assert!(matches!(findings[..], [LintError::Manifest(ManifestError::BadSchema { .. })]));
+        assert!(findings[0].to_string().contains(words), "{}", findings[0]);
+        assert!(findings[0].remedy().contains("`migrates_from`"));
+    }
+
     let host = Interface {
         name: "Pricer".into(),
         major: 1,

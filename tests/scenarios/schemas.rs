@@ -1,0 +1,73 @@
+//! A state whose form has changed: the newer build brings it up, and down again when an older one comes back.
+
+use crate::support::{host, wait_for_refused, wait_for_staged};
+use fixture_interfaces::Counter;
+use reslot::{Cause, Events, Hook, HookError, Host, Synced};
+use reslot_tests::{Fixture, Folder};
+
+fn begin(folder: &Folder, package: &str) -> (Host, Events) {
+    folder.publish("libcounter.so", &Fixture::build(package).stamped(1));
+    let host = host(folder);
+    let events = host.events();
+    (host, events)
+}
+
+#[test]
+fn newer_build_brings_the_state_up_and_down() {
+    let folder = Folder::new();
+    let (host, mut events) = begin(&folder, "fx-counter");
+    let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+    assert_eq!(claim.add(5).unwrap(), 5);
+
+    folder.publish("libcounter.so", &Fixture::build("fx-counter-schema-3").stamped(2));
+    wait_for_staged(&mut events, "counter", 2);
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    let report = claim.report().unwrap();
+    assert_eq!((report.total, report.stamp), (5, 2));
+    assert_eq!(report.calls, 50, "`init` comes after the state, and `start` after `init`");
+    assert_eq!(claim.add(2).unwrap(), 7);
+
+    folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(3));
+    wait_for_staged(&mut events, "counter", 3);
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 3 });
+    assert_eq!((claim.report().unwrap().total, claim.report().unwrap().stamp), (7, 3));
+}
+
+#[test]
+fn step_that_fails_leaves_everything_as_it_was() {
+    let folder = Folder::new();
+    let (host, mut events) = begin(&folder, "fx-counter");
+    let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+    assert_eq!(claim.add(13).unwrap(), 13);
+    folder.publish("libcounter.so", &Fixture::build("fx-counter-schema-3").stamped(2));
+    wait_for_staged(&mut events, "counter", 2);
+    assert_eq!(claim.sync(), Synced::Refused { serving: 1 });
+    let text = wait_for_refused(&mut events).to_string();
+    for words in [
+        "was refused at migrate",
+        "the step from schema 2 to 3: 13 brings bad luck",
+        "`Plugin::migrate`",
+        "generation 1 serves on",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+    assert_eq!(claim.add(1).unwrap(), 14);
+}
+
+#[test]
+fn panic_on_the_way_down_is_the_serving_generations() {
+    let folder = Folder::new();
+    let (host, mut events) = begin(&folder, "fx-counter-schema-3");
+    let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+    assert_eq!(claim.add(4).unwrap(), 4);
+    claim.fail("now they differ").unwrap_err();
+    folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(2));
+    wait_for_staged(&mut events, "counter", 2);
+    assert_eq!(claim.sync(), Synced::Refused { serving: 1 });
+    let refusal = wait_for_refused(&mut events);
+    assert!(
+        matches!(&*refusal.cause, Cause::Hook(Hook::Migrate, HookError::Panicked { message, .. }) if message.contains("both were kept")),
+        "{refusal}"
+    );
+    assert_eq!(claim.add(1).unwrap(), 5, "it serves on, with its own state");
+}
