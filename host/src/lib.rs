@@ -15,6 +15,8 @@
 mod error;
 mod event;
 pub mod foreign;
+#[allow(dead_code)]
+mod history;
 mod host;
 mod image;
 mod instance;

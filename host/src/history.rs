@@ -1,0 +1,363 @@
+//! The last good artifacts of each slot, kept by content, so that a slot can go back to one. What is told to this room is written
+//! down; when to go back, and to which, is decided elsewhere, and what comes out of here goes the way of every artifact.
+//!
+//! There are two kinds: one in a folder that survives the process, and a power cut at any moment; and one for this process only.
+
+mod book;
+mod error;
+mod index;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use book::{Book, Entry};
+pub use error::HistoryError;
+use parking_lot::Mutex;
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+use store::Store;
+
+/// A version of a plugin that is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Kept {
+    /// The artifact's blake3 hash, in hexadecimal digits.
+    pub hash: String,
+    /// The plugin's version. Empty if the artifact was condemned before it was known here.
+    pub version: String,
+    /// The schema number of its state, if it has any.
+    pub schema: Option<u32>,
+    /// The path that the artifact was published under. There may be another file by now.
+    pub file: PathBuf,
+    /// What is thought of it.
+    pub condition: KeptCondition,
+    /// When it came into this condition.
+    pub since: SystemTime,
+    /// How many bytes are kept. None if it is condemned.
+    pub bytes: u64,
+}
+
+/// What is thought of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeptCondition {
+    /// It served, and passed its probation.
+    Confirmed,
+    /// It was tried, or is being tried, and has not passed its probation.
+    Unconfirmed,
+    /// It was rolled back, for this reason. Its bytes are not kept.
+    Condemned(String),
+}
+
+/// An artifact that is to be tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewEntry<'a> {
+    pub slot: &'a str,
+    /// Of the artifact as it was read.
+    pub hash: blake3::Hash,
+    pub version: &'a str,
+    pub schema: Option<u32>,
+    /// The path that it was published under.
+    pub file: &'a Path,
+}
+
+/// Where the bytes are that were linted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Content<'a> {
+    /// In a private copy.
+    File(&'a Path),
+    /// In memory.
+    Bytes(&'a [u8]),
+}
+
+/// A kept artifact, read and verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Artifact {
+    pub bytes: Vec<u8>,
+    /// The path that it was published under.
+    pub file: PathBuf,
+    pub version: String,
+    pub schema: Option<u32>,
+}
+
+/// What is kept of all slots.
+#[derive(Debug)]
+pub(crate) struct History {
+    keep: usize,
+    store: Store,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    book: Book,
+    /// Files that nobody needs, but that an index names which could not be replaced.
+    superfluous: BTreeSet<(String, [u8; 32])>,
+}
+
+impl History {
+    /// Opens the history in `folder`, or starts one. Answers also what is wrong with it and kept it from nothing: a broken index,
+    /// files that are gone. `keep` is how many good versions besides the last one stay.
+    ///
+    /// # Errors
+    /// If the folder is in use by another living host, was written by a later version, or cannot be made, locked or read.
+    pub(crate) fn persistent(folder: &Path, keep: usize) -> Result<(Self, Vec<HistoryError>), HistoryError> {
+        let (store, book, problems) = Store::persistent(folder)?;
+        Ok((Self::new(store, book, keep), problems))
+    }
+
+    /// A history that ends with this value, and with it `folder`, which is made when first something is kept.
+    pub(crate) fn of_process(folder: &Path, keep: usize) -> Self {
+        Self::new(Store::of_process(folder), Book::default(), keep)
+    }
+
+    fn new(store: Store, book: Book, keep: usize) -> Self {
+        let state = State {
+            book,
+            superfluous: BTreeSet::new(),
+        };
+        Self {
+            keep,
+            store,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Before the swap: writes the candidate down as unconfirmed, at the newest place. The same content that was confirmed before
+    /// stays confirmed; if it was condemned, it is no more. If nothing is to be kept, nothing is written.
+    ///
+    /// # Errors
+    /// If its bytes cannot be read or kept, or the index cannot be written. Then all is as it was.
+    pub(crate) fn begins(&self, new: &NewEntry<'_>, content: Content<'_>) -> Result<(), HistoryError> {
+        let mut entry = Entry {
+            hash: new.hash,
+            copy: new.hash,
+            version: new.version.to_owned(),
+            schema: new.schema,
+            file: new.file.to_path_buf(),
+            condition: KeptCondition::Unconfirmed,
+            since: now(),
+            bytes: 0,
+            serial: 0,
+        };
+        if self.keep == 0 {
+            self.state.lock().book.begin_unkept(new.slot, entry);
+            return Ok(());
+        }
+        let bytes = match content {
+            // It may be a link to memory, so it is followed.
+            Content::File(path) => Cow::Owned(std::fs::read(path).map_err(HistoryError::io(path, "read"))?),
+            Content::Bytes(bytes) => Cow::Borrowed(bytes),
+        };
+        entry.copy = blake3::hash(&bytes);
+        entry.bytes = bytes.len() as u64;
+        let file = (new.slot.to_owned(), *entry.copy.as_bytes());
+
+        let mut state = self.state.lock();
+        self.store.put(new.slot, &entry.copy, content, &bytes)?;
+        let mut next = state.book.clone();
+        next.begin(new.slot, entry, self.keep);
+        if let Err(error) = self.store.write_index(&next) {
+            if !state.book.files().contains(&file) && !state.superfluous.contains(&file) {
+                let _ = self.store.remove(&file.0, &file.1);
+            }
+            return Err(error);
+        }
+        if let Err(reason) = self.adopt(&mut state, next, Ok(())) {
+            tracing::warn!(slot = new.slot, %reason, "a superseded artifact stays in the history folder until the next start");
+        }
+        Ok(())
+    }
+
+    /// The swap did not happen after all: takes back what [`begins`](Self::begins) wrote. The same content that was known before
+    /// is again what it was.
+    pub(crate) fn forget(&self, slot: &str, hash: &blake3::Hash) {
+        let forgotten = self.change(|book| book.forget(slot, hash));
+        if let Err(reason) = forgotten {
+            tracing::warn!(slot, %hash, %reason, "a candidate that was not taken stays in the history");
+        }
+    }
+
+    /// Its probation is passed: it is good. Of those that were tried before it, `keep` good ones stay.
+    ///
+    /// # Errors
+    /// If it is not kept, though something is to be; if the index cannot be written, or what is superfluous not removed: then
+    /// it is good for this process, and perhaps not for the next.
+    pub(crate) fn confirm(&self, slot: &str, hash: &blake3::Hash) -> Result<(), HistoryError> {
+        let mut known = true;
+        self.change(|book| {
+            known = book.confirm(slot, hash, self.keep, now());
+            known
+        })?;
+        if known || self.keep == 0 {
+            return Ok(());
+        }
+        Err(unknown(&self.state.lock().book, slot, hash))
+    }
+
+    /// It was rolled back: its bytes go, and that it is bad is remembered, also of one that is not kept.
+    ///
+    /// # Errors
+    /// If the index cannot be written, or the bytes not removed: then it is bad for this process, and perhaps not for the next.
+    pub(crate) fn condemn(&self, slot: &str, hash: &blake3::Hash, why: &str) -> Result<(), HistoryError> {
+        self.change(|book| {
+            book.condemn(slot, hash, why, now());
+            true
+        })
+    }
+
+    /// Why it was rolled back, if it was.
+    pub(crate) fn condemned(&self, slot: &str, hash: &blake3::Hash) -> Option<String> {
+        match &self.state.lock().book.find(slot, hash)?.condition {
+            KeptCondition::Condemned(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// Somebody asked for it by name: that it was bad is no longer remembered.
+    ///
+    /// # Errors
+    /// If the index cannot be written: then it is pardoned for this process, and perhaps not for the next.
+    pub(crate) fn pardon(&self, slot: &str, hash: &blake3::Hash) -> Result<(), HistoryError> {
+        self.change(|book| book.pardon(slot, hash))
+    }
+
+    /// The newest one that was not condemned, if it never was confirmed: after a start, what an ended process was trying.
+    pub(crate) fn unconfirmed(&self, slot: &str) -> Option<blake3::Hash> {
+        let state = self.state.lock();
+        let newest = state.book.of(slot).iter().rev().find(|entry| entry.is_kept())?;
+        (newest.condition == KeptCondition::Unconfirmed).then_some(newest.hash)
+    }
+
+    /// What is known of a slot's versions, newest first.
+    pub(crate) fn entries(&self, slot: &str) -> Vec<Kept> {
+        self.state.lock().book.of(slot).iter().rev().map(Entry::told).collect()
+    }
+
+    /// The slots of which something is known.
+    pub(crate) fn slots(&self) -> Vec<String> {
+        self.state.lock().book.slots().map(|(slot, _)| slot.clone()).collect()
+    }
+
+    /// Reads a kept artifact and verifies that its bytes are those that were kept.
+    ///
+    /// # Errors
+    /// If it is not kept; if its file is gone or has other bytes, and then it is no longer listed; if it cannot be read.
+    pub(crate) fn read(&self, slot: &str, hash: &blake3::Hash) -> Result<Artifact, HistoryError> {
+        let mut state = self.state.lock();
+        let entry = match state.book.find(slot, hash) {
+            None => return Err(unknown(&state.book, slot, hash)),
+            Some(entry) => entry.clone(),
+        };
+        if let KeptCondition::Condemned(why) = entry.condition {
+            return Err(HistoryError::Condemned {
+                slot: slot.to_owned(),
+                hash: hash.to_string(),
+                why,
+            });
+        }
+        let file = self.store.path(slot, entry.copy.as_bytes());
+        let lost = match store::read_file(&file) {
+            Ok(bytes) => {
+                let found = blake3::hash(&bytes);
+                if found == entry.copy {
+                    return Ok(Artifact {
+                        bytes,
+                        file: entry.file,
+                        version: entry.version,
+                        schema: entry.schema,
+                    });
+                }
+                HistoryError::Changed {
+                    slot: slot.to_owned(),
+                    file,
+                    expected: entry.copy.to_string(),
+                    found: found.to_string(),
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => HistoryError::Missing {
+                slot: slot.to_owned(),
+                file,
+            },
+            Err(error) => return Err(HistoryError::io(&file, "read")(error)),
+        };
+        let mut next = state.book.clone();
+        next.drop_entry(slot, hash);
+        let written = self.store.write_index(&next);
+        if let Err(reason) = self.adopt(&mut state, next, written) {
+            tracing::warn!(slot, %hash, %reason, "the history's index still names an artifact that is lost");
+        }
+        Err(lost)
+    }
+
+    /// The newest good one that is older than `than`, or the newest of all, whose bytes verify. Answers also why others were
+    /// passed over.
+    pub(crate) fn good_before(
+        &self,
+        slot: &str,
+        than: Option<&blake3::Hash>,
+    ) -> (Option<(blake3::Hash, Artifact)>, Vec<HistoryError>) {
+        let older: Vec<blake3::Hash> = {
+            let state = self.state.lock();
+            let entries = state.book.of(slot);
+            let end = than.and_then(|than| entries.iter().position(|entry| entry.hash == *than));
+            let older = entries[..end.unwrap_or(entries.len())].iter().rev();
+            let good = older.filter(|entry| entry.condition == KeptCondition::Confirmed);
+            good.map(|entry| entry.hash).collect()
+        };
+        let mut passed_over = Vec::new();
+        for hash in older {
+            match self.read(slot, &hash) {
+                Ok(artifact) => return (Some((hash, artifact)), passed_over),
+                Err(error) => passed_over.push(error),
+            }
+        }
+        (None, passed_over)
+    }
+
+    /// Applies a change that is true whether it can be written down or not. `change` answers whether it changed anything.
+    fn change(&self, change: impl FnOnce(&mut Book) -> bool) -> Result<(), HistoryError> {
+        let mut state = self.state.lock();
+        let mut next = state.book.clone();
+        if !change(&mut next) {
+            // What is only of this process may have changed all the same.
+            state.book = next;
+            return Ok(());
+        }
+        let written = self.store.write_index(&next);
+        self.adopt(&mut state, next, written)
+    }
+
+    /// Files go after the index that no longer names them is written, and not before.
+    fn adopt(&self, state: &mut State, next: Book, written: Result<(), HistoryError>) -> Result<(), HistoryError> {
+        state.superfluous.extend(state.book.files());
+        let needed = next.files();
+        state.superfluous.retain(|file| !needed.contains(file));
+        state.book = next;
+        written?;
+        let mut removed = Ok(());
+        for (slot, copy) in std::mem::take(&mut state.superfluous) {
+            removed = removed.and(self.store.remove(&slot, &copy));
+        }
+        removed
+    }
+}
+
+fn unknown(book: &Book, slot: &str, hash: &blake3::Hash) -> HistoryError {
+    let kept = book.of(slot).iter().rev().filter(|entry| entry.is_kept());
+    HistoryError::Unknown {
+        slot: slot.to_owned(),
+        hash: hash.to_string(),
+        known: kept.map(|entry| entry.hash.to_string()).collect(),
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

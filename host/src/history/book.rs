@@ -1,0 +1,218 @@
+//! What is kept, as a value: the entries of each slot in their order, and how they come, go and change. No file is touched here;
+//! which files a change makes superfluous follows from comparing the value before and after.
+
+use super::{Kept, KeptCondition};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::{Duration, UNIX_EPOCH},
+};
+
+/// How many rolled back artifacts of a slot are remembered.
+pub(super) const MOST_CONDEMNED: usize = 64;
+
+/// A reason may hold a backtrace, and there may be many of them.
+const LONGEST_REASON: usize = 2048;
+
+/// One artifact of one slot.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    /// Of the artifact as it was read.
+    pub hash: blake3::Hash,
+    /// Of the bytes that are kept.
+    pub copy: blake3::Hash,
+    pub version: String,
+    pub schema: Option<u32>,
+    pub file: PathBuf,
+    pub condition: KeptCondition,
+    /// Milliseconds since 1970.
+    pub since: u64,
+    pub bytes: u64,
+    /// The entries' order, which an entry that goes back to its former place takes with it.
+    pub serial: u64,
+}
+
+/// What was begun last for a slot, and is neither forgotten, confirmed nor condemned.
+#[derive(Debug, Clone)]
+struct Begun {
+    entry: Entry,
+    /// What was known of the same content before.
+    former: Option<Entry>,
+}
+
+/// All slots.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Book {
+    /// Oldest first.
+    slots: BTreeMap<String, Vec<Entry>>,
+    begun: BTreeMap<String, Begun>,
+    serial: u64,
+}
+
+impl Entry {
+    pub(super) fn is_kept(&self) -> bool {
+        !matches!(self.condition, KeptCondition::Condemned(_))
+    }
+
+    pub(super) fn told(&self) -> Kept {
+        Kept {
+            hash: self.hash.to_string(),
+            version: self.version.clone(),
+            schema: self.schema,
+            file: self.file.clone(),
+            condition: self.condition.clone(),
+            since: UNIX_EPOCH + Duration::from_millis(self.since),
+            bytes: self.bytes,
+        }
+    }
+}
+
+impl Book {
+    pub(super) fn slots(&self) -> impl Iterator<Item = (&String, &Vec<Entry>)> {
+        self.slots.iter().filter(|(_, entries)| !entries.is_empty())
+    }
+
+    /// Oldest first.
+    pub(super) fn of(&self, slot: &str) -> &[Entry] {
+        self.slots.get(slot).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn find(&self, slot: &str, hash: &blake3::Hash) -> Option<&Entry> {
+        self.of(slot).iter().find(|entry| entry.hash == *hash)
+    }
+
+    /// The files that must be there: also those of what comes back if the last beginning is forgotten.
+    pub(super) fn files(&self) -> BTreeSet<(String, [u8; 32])> {
+        let listed = self
+            .slots
+            .iter()
+            .flat_map(|(slot, entries)| entries.iter().map(move |entry| (slot, entry)));
+        let former = self
+            .begun
+            .iter()
+            .filter_map(|(slot, begun)| begun.former.as_ref().map(|former| (slot, former)));
+        let kept = listed.chain(former).filter(|(_, entry)| entry.is_kept());
+        kept.map(|(slot, entry)| (slot.clone(), *entry.copy.as_bytes())).collect()
+    }
+
+    /// Puts an entry at the newest place, whatever it was before.
+    pub(super) fn put(&mut self, slot: &str, mut entry: Entry) {
+        self.drop_entry(slot, &entry.hash);
+        self.serial += 1;
+        entry.serial = self.serial;
+        self.slots.entry(slot.to_owned()).or_default().push(entry);
+    }
+
+    pub(super) fn begin(&mut self, slot: &str, mut entry: Entry, keep: usize) {
+        let former = self.find(slot, &entry.hash).cloned();
+        if let Some(former) = former.as_ref().filter(|former| former.is_kept()) {
+            entry.condition = former.condition.clone();
+            entry.since = former.since;
+        }
+        self.put(slot, entry.clone());
+        self.begun.insert(slot.to_owned(), Begun { entry, former });
+        // Whoever publishes faster than any probation lasts must not fill the disk.
+        let (mut unconfirmed, most) = (0, keep.saturating_add(2));
+        self.retain_newest(slot, |entry| {
+            unconfirmed += usize::from(entry.condition == KeptCondition::Unconfirmed);
+            entry.condition != KeptCondition::Unconfirmed || unconfirmed <= most
+        });
+    }
+
+    /// Nothing is kept; should it be condemned, then its version is known all the same.
+    pub(super) fn begin_unkept(&mut self, slot: &str, entry: Entry) {
+        self.begun.insert(slot.to_owned(), Begun { entry, former: None });
+    }
+
+    /// Takes back what the last beginning did. Answers whether the entries are others than before.
+    pub(super) fn forget(&mut self, slot: &str, hash: &blake3::Hash) -> bool {
+        let Some(begun) = self.settle(slot, hash) else { return false };
+        let dropped = self.drop_entry(slot, hash);
+        let restored = begun.former.is_some();
+        if let Some(former) = begun.former {
+            let entries = self.slots.entry(slot.to_owned()).or_default();
+            let at = entries.partition_point(|entry| entry.serial < former.serial);
+            entries.insert(at, former);
+        }
+        dropped || restored
+    }
+
+    /// Answers whether there is such an entry.
+    pub(super) fn confirm(&mut self, slot: &str, hash: &blake3::Hash, keep: usize, now: u64) -> bool {
+        let entries = self.slots.get_mut(slot);
+        let found = entries.and_then(|entries| entries.iter_mut().find(|entry| entry.hash == *hash && entry.is_kept()));
+        let Some(entry) = found else { return false };
+        if entry.condition != KeptCondition::Confirmed {
+            (entry.condition, entry.since) = (KeptCondition::Confirmed, now);
+        }
+        let serving = entry.serial;
+        self.settle(slot, hash);
+        let mut earlier = 0;
+        self.retain_newest(slot, |entry| {
+            let superseded = entry.serial < serving;
+            earlier += usize::from(superseded && entry.condition == KeptCondition::Confirmed);
+            match entry.condition {
+                KeptCondition::Unconfirmed => !superseded,
+                KeptCondition::Confirmed => !superseded || earlier <= keep,
+                KeptCondition::Condemned(_) => true,
+            }
+        });
+        true
+    }
+
+    pub(super) fn condemn(&mut self, slot: &str, hash: &blake3::Hash, why: &str, now: u64) {
+        let begun = self.settle(slot, hash);
+        if self.find(slot, hash).is_none() {
+            let unknown = || Entry {
+                hash: *hash,
+                copy: *hash,
+                version: String::new(),
+                schema: None,
+                file: PathBuf::new(),
+                condition: KeptCondition::Unconfirmed,
+                since: now,
+                bytes: 0,
+                serial: 0,
+            };
+            self.put(slot, begun.map_or_else(unknown, |begun| begun.entry));
+        }
+        let why = &why[..why.floor_char_boundary(LONGEST_REASON)];
+        let entries = self.slots.get_mut(slot).into_iter().flatten();
+        // It stays at its place: what is older than it is still that.
+        for entry in entries.filter(|entry| entry.hash == *hash) {
+            (entry.condition, entry.since, entry.bytes) = (KeptCondition::Condemned(why.to_owned()), now, 0);
+        }
+        let mut others = 0;
+        self.retain_newest(slot, |entry| {
+            let other = !entry.is_kept() && entry.hash != *hash;
+            others += usize::from(other);
+            !other || others < MOST_CONDEMNED
+        });
+    }
+
+    pub(super) fn pardon(&mut self, slot: &str, hash: &blake3::Hash) -> bool {
+        let condemned = self.find(slot, hash).is_some_and(|entry| !entry.is_kept());
+        condemned && self.drop_entry(slot, hash)
+    }
+
+    /// Answers whether there was one.
+    pub(super) fn drop_entry(&mut self, slot: &str, hash: &blake3::Hash) -> bool {
+        let before = self.of(slot).len();
+        self.retain_newest(slot, |entry| entry.hash != *hash);
+        self.of(slot).len() != before
+    }
+
+    fn settle(&mut self, slot: &str, hash: &blake3::Hash) -> Option<Begun> {
+        let this = self.begun.get(slot).is_some_and(|begun| begun.entry.hash == *hash);
+        if this { self.begun.remove(slot) } else { None }
+    }
+
+    /// Asks from the newest to the oldest.
+    fn retain_newest(&mut self, slot: &str, mut stays: impl FnMut(&Entry) -> bool) {
+        if let Some(entries) = self.slots.get_mut(slot) {
+            entries.reverse();
+            entries.retain(|entry| stays(entry));
+            entries.reverse();
+        }
+    }
+}

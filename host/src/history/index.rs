@@ -1,0 +1,149 @@
+//! The list of what is kept, as JSON with a version. What it says of files is checked by whoever opens them.
+
+use super::{
+    KeptCondition,
+    book::{Book, Entry},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+};
+
+/// Raised when an older host would misunderstand what is written.
+pub(super) const VERSION: u64 = 1;
+
+/// Why an index was not understood.
+#[derive(Debug)]
+pub(super) enum Unread {
+    Newer(u64),
+    Broken(String),
+}
+
+/// All that every version has.
+#[derive(Deserialize)]
+struct Header {
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Index {
+    version: u64,
+    /// The entries of each slot, oldest first.
+    slots: BTreeMap<String, Vec<Written>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    hash: String,
+    copy: String,
+    version: String,
+    schema: Option<u32>,
+    file: PathWords,
+    condition: Condition,
+    since_ms: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Condition {
+    Confirmed,
+    Unconfirmed,
+    Condemned(String),
+}
+
+/// A path need not be UTF-8, and a string in JSON must be.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PathWords {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+pub(super) fn write(book: &Book) -> Result<Vec<u8>, serde_json::Error> {
+    let written = |(slot, entries): (&String, &Vec<Entry>)| (slot.clone(), entries.iter().map(Written::of).collect());
+    serde_json::to_vec_pretty(&Index {
+        version: VERSION,
+        slots: book.slots().map(written).collect(),
+    })
+}
+
+pub(super) fn read(bytes: &[u8]) -> Result<Book, Unread> {
+    let broken = |error: serde_json::Error| Unread::Broken(error.to_string());
+    match serde_json::from_slice(bytes).map_err(broken)? {
+        Header { version: VERSION } => {}
+        Header { version } if version > VERSION => return Err(Unread::Newer(version)),
+        Header { version } => return Err(Unread::Broken(format!("there never was a version {version}"))),
+    }
+    let index: Index = serde_json::from_slice(bytes).map_err(broken)?;
+    let mut book = Book::default();
+    for (slot, entries) in index.slots {
+        for written in entries {
+            let entry = written
+                .entry()
+                .map_err(|why| Unread::Broken(format!("slot {slot:?}: {why}")))?;
+            book.put(&slot, entry);
+        }
+    }
+    Ok(book)
+}
+
+impl Written {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            hash: entry.hash.to_string(),
+            copy: entry.copy.to_string(),
+            version: entry.version.clone(),
+            schema: entry.schema,
+            file: PathWords::of(&entry.file),
+            condition: match &entry.condition {
+                KeptCondition::Confirmed => Condition::Confirmed,
+                KeptCondition::Unconfirmed => Condition::Unconfirmed,
+                KeptCondition::Condemned(why) => Condition::Condemned(why.clone()),
+            },
+            since_ms: entry.since,
+            bytes: entry.bytes,
+        }
+    }
+
+    fn entry(self) -> Result<Entry, String> {
+        let hash = |digits: &str| {
+            let read = blake3::Hash::from_hex(digits);
+            read.map_err(|error| format!("{digits:?} is no hash: {error}"))
+        };
+        Ok(Entry {
+            hash: hash(&self.hash)?,
+            copy: hash(&self.copy)?,
+            version: self.version,
+            schema: self.schema,
+            file: self.file.path(),
+            condition: match self.condition {
+                Condition::Confirmed => KeptCondition::Confirmed,
+                Condition::Unconfirmed => KeptCondition::Unconfirmed,
+                Condition::Condemned(why) => KeptCondition::Condemned(why),
+            },
+            since: self.since_ms,
+            bytes: self.bytes,
+            serial: 0,
+        })
+    }
+}
+
+impl PathWords {
+    fn of(path: &Path) -> Self {
+        match path.to_str() {
+            Some(text) => Self::Text(text.to_owned()),
+            None => Self::Bytes(path.as_os_str().as_bytes().to_owned()),
+        }
+    }
+
+    fn path(self) -> PathBuf {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The files of a history: one folder for each slot, in it one file for each content, named by the hash of its bytes, so that a
+//! file once written is never written again. Which of them have to be there is the book's affair.
+
+use super::{
+    Content, HistoryError,
+    book::Book,
+    index::{self, Unread},
+};
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+use tempfile::NamedTempFile;
+
+const LOCK: &str = ".lock";
+const INDEX: &str = "index.json";
+const ASIDE: &str = "index.json.broken";
+const SUFFIX: &str = ".so";
+
+/// What begins so was never finished.
+const UNFINISHED: &str = ".reslot-new-";
+
+/// A file name may have 255 bytes, and a slot's encoded name is to leave room for nothing else.
+const LONGEST_NAME: usize = 200;
+
+/// Where the files are.
+#[derive(Debug)]
+pub(super) struct Store {
+    folder: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Survives the process, and a power cut. Locked for as long as this lives.
+    Persistent { _lock: File },
+    /// Goes with this; but not with a copy of it in a forked child.
+    OfProcess { process: u32 },
+}
+
+impl Store {
+    /// Opens the folder, or makes it, and takes it for this host.
+    pub(super) fn persistent(folder: &Path) -> Result<(Self, Book, Vec<HistoryError>), HistoryError> {
+        make_durably(folder).map_err(HistoryError::io(folder, "make"))?;
+        let path = folder.join(LOCK);
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(&path);
+        let lock = opened.map_err(HistoryError::io(&path, "open"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let folder = folder.to_path_buf();
+                return Err(HistoryError::InUse { folder });
+            }
+            Err(TryLockError::Error(source)) => return Err(HistoryError::io(&path, "lock")(source)),
+        }
+        let store = Self {
+            folder: folder.to_path_buf(),
+            kind: Kind::Persistent { _lock: lock },
+        };
+        let mut problems = Vec::new();
+        let mut book = store.read_index(&mut problems)?;
+        store.drop_missing(&mut book, &mut problems);
+        // An index that was put aside may name files that somebody still wants.
+        let needed = (!folder.join(ASIDE).exists()).then(|| book.files());
+        let swept = store.sweep(needed.as_ref());
+        problems.extend(swept.err().map(HistoryError::io(folder, "clean up")));
+        Ok((store, book, problems))
+    }
+
+    /// Touches nothing before the first [`put`](Self::put).
+    pub(super) fn of_process(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_path_buf(),
+            kind: Kind::OfProcess {
+                process: std::process::id(),
+            },
+        }
+    }
+
+    pub(super) fn path(&self, slot: &str, copy: &[u8; 32]) -> PathBuf {
+        let name = format!("{}{SUFFIX}", blake3::Hash::from_bytes(*copy));
+        self.folder.join(encoded(slot)).join(name)
+    }
+
+    /// Puts `bytes`, which are those of `content`, where they belong, unless they are there. If that fails, nothing is left.
+    pub(super) fn put(
+        &self,
+        slot: &str,
+        copy: &blake3::Hash,
+        content: Content<'_>,
+        bytes: &[u8],
+    ) -> Result<(), HistoryError> {
+        let path = self.path(slot, copy.as_bytes());
+        if read_file(&path).is_ok_and(|found| found == bytes) {
+            return Ok(());
+        }
+        let folder = self.folder.join(encoded(slot));
+        let put = self.put_new(&folder, &path, content, bytes);
+        if put.is_err() {
+            // Goes only if it is empty.
+            let _ = fs::remove_dir(&folder);
+        }
+        put.map_err(HistoryError::io(&path, "write"))
+    }
+
+    fn put_new(&self, folder: &Path, path: &Path, content: Content<'_>, bytes: &[u8]) -> io::Result<()> {
+        if let Kind::OfProcess { .. } = self.kind {
+            private_folder().recursive(true).create(&self.folder)?;
+        }
+        match private_folder().create(folder) {
+            Ok(()) => self.sync(&self.folder)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        if let (Kind::OfProcess { .. }, Content::File(from)) = (&self.kind, content) {
+            // A link to a private copy in memory would lead nowhere once that is closed. What is another file system, or a
+            // file that is there with other bytes, is for the copy below.
+            let is_file = fs::symlink_metadata(from).is_ok_and(|found| found.is_file());
+            if is_file && fs::hard_link(from, path).is_ok() {
+                return Ok(());
+            }
+        }
+        self.replace(folder, path, bytes)
+    }
+
+    /// Writes the index. The process's own kind has none.
+    pub(super) fn write_index(&self, book: &Book) -> Result<(), HistoryError> {
+        let Kind::Persistent { .. } = self.kind else { return Ok(()) };
+        let path = self.folder.join(INDEX);
+        let written = index::write(book).map_err(io::Error::from);
+        let written = written.and_then(|bytes| self.replace(&self.folder, &path, &bytes));
+        written.map_err(HistoryError::io(&path, "write"))
+    }
+
+    /// Whoever looks at `path`, now or after a power cut, finds all of the old or all of the new.
+    fn replace(&self, folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut named = tempfile::Builder::new();
+        named
+            .prefix(UNFINISHED)
+            .rand_bytes(12)
+            .permissions(Permissions::from_mode(0o600));
+        let mut file: NamedTempFile = named.tempfile_in(folder)?;
+        file.as_file_mut().write_all(bytes)?;
+        if let Kind::Persistent { .. } = self.kind {
+            file.as_file().sync_all()?;
+        }
+        file.persist(path).map_err(|kept| kept.error)?;
+        self.sync(folder)
+    }
+
+    fn sync(&self, folder: &Path) -> io::Result<()> {
+        match self.kind {
+            Kind::Persistent { .. } => File::open(folder)?.sync_all(),
+            Kind::OfProcess { .. } => Ok(()),
+        }
+    }
+
+    pub(super) fn remove(&self, slot: &str, copy: &[u8; 32]) -> Result<(), HistoryError> {
+        let path = self.path(slot, copy);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(HistoryError::io(&path, "remove")(error)),
+            _ => {}
+        }
+        let _ = fs::remove_dir(self.folder.join(encoded(slot)));
+        Ok(())
+    }
+
+    fn read_index(&self, problems: &mut Vec<HistoryError>) -> Result<Book, HistoryError> {
+        let path = self.folder.join(INDEX);
+        let bytes = match read_file(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Book::default()),
+            Err(error) => return Err(HistoryError::io(&path, "read")(error)),
+        };
+        match index::read(&bytes) {
+            Ok(book) => Ok(book),
+            Err(Unread::Newer(version)) => Err(HistoryError::Newer {
+                path,
+                version,
+                newest: index::VERSION,
+            }),
+            Err(Unread::Broken(why)) => {
+                let aside = self.folder.join(ASIDE);
+                let moved = fs::rename(&path, &aside).and_then(|()| self.sync(&self.folder));
+                moved.map_err(HistoryError::io(&path, "put aside"))?;
+                problems.push(HistoryError::Index { path, why, aside });
+                Ok(Book::default())
+            }
+        }
+    }
+
+    fn drop_missing(&self, book: &mut Book, problems: &mut Vec<HistoryError>) {
+        let mut missing = Vec::new();
+        for (slot, entries) in book.slots() {
+            for entry in entries.iter().filter(|entry| entry.is_kept()) {
+                let file = self.path(slot, entry.copy.as_bytes());
+                match fs::symlink_metadata(&file) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        let slot = slot.clone();
+                        missing.push((slot.clone(), entry.hash));
+                        problems.push(HistoryError::Missing { slot, file });
+                    }
+                    Err(error) => problems.push(HistoryError::io(&file, "look at")(error)),
+                }
+            }
+        }
+        for (slot, hash) in missing {
+            book.drop_entry(&slot, &hash);
+        }
+    }
+
+    /// Removes what an ended process did not finish, or had no time to remove. Files with names that are none of ours stay.
+    /// With `needed`, all artifacts but these go.
+    fn sweep(&self, needed: Option<&BTreeSet<(String, [u8; 32])>>) -> io::Result<()> {
+        let path = |(slot, copy): &(String, [u8; 32])| self.path(slot, copy);
+        let needed: Option<BTreeSet<PathBuf>> = needed.map(|needed| needed.iter().map(path).collect());
+        for inside in fs::read_dir(&self.folder)? {
+            let inside = inside?;
+            let name = inside.file_name();
+            if inside.file_type()?.is_file() && name.as_bytes().starts_with(UNFINISHED.as_bytes()) {
+                fs::remove_file(inside.path())?;
+            }
+            if !inside.file_type()?.is_dir() || !name.as_bytes().iter().all(|byte| *byte == b'%' || is_plain(*byte)) {
+                continue;
+            }
+            for file in fs::read_dir(inside.path())? {
+                let file = file?;
+                let name = file.file_name();
+                let unfinished = name.as_bytes().starts_with(UNFINISHED.as_bytes());
+                let hash = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+                let superfluous = hash.is_some_and(|hash| blake3::Hash::from_hex(hash).is_ok())
+                    && needed.as_ref().is_some_and(|needed| !needed.contains(&file.path()));
+                if file.file_type()?.is_file() && (unfinished || superfluous) {
+                    fs::remove_file(file.path())?;
+                }
+            }
+            let _ = fs::remove_dir(inside.path());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Kind::OfProcess { process } = self.kind
+            && process == std::process::id()
+        {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Reads a regular file; what somebody put in its place is not followed, and not waited for.
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What stands in it becomes code, so only its owner may enter.
+fn private_folder() -> DirBuilder {
+    let mut folder = DirBuilder::new();
+    folder.mode(0o700);
+    folder
+}
+
+/// Makes a folder and those above it, so that they are there after a power cut, too.
+fn make_durably(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
+    private_folder().recursive(true).create(folder)?;
+    for made in missing.into_iter().filter_map(Path::parent) {
+        let above = if made.as_os_str().is_empty() { Path::new(".") } else { made };
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+/// A slot's name as the name of a folder, another for each: what is not plain becomes `%` and two digits. Two names that no such
+/// digits can spell are for the name without letters, and, with a hash, for those that are too long.
+fn encoded(slot: &str) -> String {
+    let each = |byte: u8| {
+        if is_plain(byte) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02x}")
+        }
+    };
+    let name: String = slot.bytes().map(each).collect();
+    if name.is_empty() {
+        "%".to_owned()
+    } else if name.len() > LONGEST_NAME {
+        format!("%-{}", blake3::hash(slot.as_bytes()))
+    } else {
+        name
+    }
+}
