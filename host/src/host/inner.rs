@@ -285,7 +285,11 @@ impl Inner {
     /// How many images are their claims' to let go.
     pub(super) fn claimed(&self) -> usize {
         let slots = self.slots.read().clone();
-        slots.iter().filter(|record| record.lock().mode == Mode::Claimed).count()
+        let of = |record: &Arc<SlotRecord>| {
+            let state = record.lock();
+            usize::from(state.mode == Mode::Claimed) + usize::from(state.adopting)
+        };
+        slots.iter().map(of).sum()
     }
 
     /// The host goes: it holds nothing any more. Answers what it let go of.

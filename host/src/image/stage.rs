@@ -28,7 +28,7 @@ pub use sweep::sweep;
 const PREFIX: &str = "reslot-";
 const LOCK: &str = ".lock";
 /// The one folder that a private folder may have in it.
-pub(crate) const HISTORY: &str = "history";
+pub(crate) const HISTORY: &str = ".history";
 
 /// Only a sweeper that holds the new folder's lock makes a host try again, so a few attempts are plenty.
 const ATTEMPTS: usize = 16;

@@ -134,12 +134,15 @@ impl<I: ?Sized + Interface> Claim<I> {
                 since: taken.since,
                 ..Taken::here(taken.at)
             });
+            state.adopting = state.staged.is_some();
             state.staged.take()
         };
         let Some(staged) = staged else { return Synced::Unchanged };
         // SAFETY: as above.
         let turn = unsafe { OwnersTurn::new(old) };
-        match reload::hand_over_to_claim(&self.host, &self.record, old, turn, staged) {
+        let adopted = reload::hand_over_to_claim(&self.host, &self.record, old, turn, staged);
+        self.record.lock().adopting = false;
+        match adopted {
             Some(new) => {
                 let generation = new.number();
                 self.generation = Some(new);

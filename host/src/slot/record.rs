@@ -75,6 +75,8 @@ pub(crate) struct SlotState {
     /// While what serves has yet to prove itself.
     pub(crate) probation: Option<Probation>,
     checkup: Checkup,
+    /// Its owner is adopting a candidate just now, which is in nobody else's hand.
+    pub(crate) adopting: bool,
     /// The reload thread is moving the slot on just now.
     pub(crate) moving: bool,
     /// The host has let go of the slot: nothing comes to serve in it any more but what its owner adopts for himself.
@@ -141,6 +143,7 @@ impl SlotRecord {
                 last_number: 0,
                 probation: None,
                 checkup: Checkup::default(),
+                adopting: false,
                 moving: false,
                 gone: false,
             }),
