@@ -34,6 +34,7 @@ mod error;
 mod inside;
 mod interface;
 mod manifest;
+mod peer;
 mod plugin;
 mod root;
 mod workers;
@@ -43,6 +44,7 @@ pub use crossing::{Crossing, Returned};
 pub use error::{CallError, Fault};
 pub use interface::{Implements, Interface, Shared};
 pub use manifest::{API_VERSION, MANIFEST_FORMAT, MANIFEST_SECTION, TARGET, TOOLCHAIN};
+pub use peer::{LoadedPeer, Peer, PeerError, PeerErrorKind};
 pub use plugin::{Context, Plugin, PluginError};
 pub use reslot_plugin_macros::{Crossing, interface};
 pub use workers::Stopping;
@@ -60,10 +62,12 @@ pub mod __private {
     pub use crate::manifest::Manifest;
     pub use crate::plugin::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{
-        ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, RemainsAbi, Root, RootRef,
-        VIRTUAL_KEYS,
+        ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord,
+        ROOT_SYMBOL, RemainsAbi, Root, RootRef, VIRTUAL_KEYS,
     };
+    pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
+
     pub use abi_stable::StableAbi;
     pub use abi_stable::prefix_type::WithMetadata;
-    pub use abi_stable::std_types::{RResult, RSlice, RSliceMut, RStr, RString, RVec};
+    pub use abi_stable::std_types::{ROption, RResult, RSlice, RSliceMut, RStr, RString, RVec};
 }
