@@ -5,6 +5,7 @@ mod claim;
 mod generation;
 mod handle;
 mod holds;
+mod peer;
 mod reader;
 mod record;
 mod view;
@@ -13,6 +14,9 @@ pub use claim::{Claim, Synced};
 pub(crate) use generation::{Generation, Parts};
 pub use handle::{Loaded, Slot};
 pub(crate) use holds::{HoldBy, HoldRecord, Taken};
+pub(crate) use peer::Beside;
+#[allow(unused_imports)] // LEAD: used by transactions.
+pub(crate) use peer::with_overlay;
 pub use reader::Reader;
 pub(crate) use record::{Current, Mode, SlotRecord, SlotState, Staged};
 pub use view::View;

@@ -105,6 +105,8 @@ pub struct PeerError {
 pub enum PeerErrorKind {
     /// The plugin has not declared that it uses this one.
     Undeclared,
+    /// It is the plugin's own name.
+    Itself,
     /// Nothing of this name is loaded.
     Unknown,
     /// The slot has an owner, who alone calls it.

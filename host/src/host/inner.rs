@@ -186,7 +186,12 @@ impl Inner {
         let _ = self.reload.send(ReloadMessage::Settle(record));
     }
 
-    pub(super) fn unknown(&self, name: &str) -> SlotError {
+    /// The slot of this name, if there is one.
+    pub(crate) fn slot_named(&self, name: &str) -> Option<Arc<SlotRecord>> {
+        self.slots.read().iter().find(|record| &*record.name == name).cloned()
+    }
+
+    pub(crate) fn unknown(&self, name: &str) -> SlotError {
         let slots = self.slots.read().clone();
         let known = slots.iter().filter(|record| record.lock().current.is_some());
         let refused = self.refused.lock();

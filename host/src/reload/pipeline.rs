@@ -12,7 +12,7 @@ use crate::{
         stage::{Source, read_source},
     },
     instance::Instance,
-    slot::{Generation, SlotRecord},
+    slot::{Beside, Generation, SlotRecord},
 };
 use reslot_plugin_api::{API_VERSION, TARGET, TOOLCHAIN};
 use std::{path::Path, sync::Arc};
@@ -92,6 +92,7 @@ pub(super) fn candidate(host: &Arc<Inner>, path: &Path, source: Source, clock: &
     clock.lap(Step::Open);
 
     let ledger = ledger(host, &record.name, number);
+    ledger.lives_beside(Box::new(Beside::new(host, record.name.clone(), &linted.manifest)));
     let image = opened.verify(linted.manifest, ledger.clone()).map_err(|error| {
         // Its static constructors have run, so it stays mapped.
         host.tally.opened(&record.name, number, ledger.clone());

@@ -21,14 +21,14 @@ use crate::{
 };
 use parking_lot::RwLock;
 use reslot_plugin_api::{
-    __private::{Callee, Connection, Status},
+    __private::{Callee, Connection, LoadedAbi, Status},
     Backtrace, CallError, Fault,
 };
 use std::{
     cell::Cell,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::Sender,
     },
     time::Instant,
@@ -52,6 +52,8 @@ pub(crate) struct Core {
     data: *mut (),
     table: *const (),
     gate: RwLock<()>,
+    /// The thread that has closed the gate, see [`this_thread`]; 0 while it is open.
+    closed_by: AtomicUsize,
     successor: OnceLock<Arc<Generation>>,
     log: Log,
 }
@@ -79,6 +81,7 @@ impl Generation {
             data: instance.data(),
             table: instance.table(),
             gate: RwLock::new(()),
+            closed_by: AtomicUsize::new(0),
             successor: OnceLock::new(),
             log,
         };
@@ -123,6 +126,20 @@ impl Generation {
         self.connect(self.instance().has_state())
     }
 
+    /// What another plugin calls through, as it crosses. It may be used as long as `hold`, which is this generation's `Arc`.
+    pub(super) fn crossing(&self, hold: *const ()) -> LoadedAbi {
+        let core = Arc::as_ptr(&self.core).cast::<()>();
+        // The image hands it back as an address.
+        let _ = core.expose_provenance();
+        LoadedAbi {
+            hold,
+            core,
+            data: self.core.data,
+            table: self.core.table,
+            gated: self.instance().has_state(),
+        }
+    }
+
     fn connect(&self, gated: bool) -> Connection {
         let core: *const Core = Arc::as_ptr(&self.core);
         // SAFETY: data and table are of one instance; they and the core live as long as this generation, which every holder
@@ -134,7 +151,9 @@ impl Generation {
     /// then on is what `hand_over` has noted with [`succeed`](Self::succeed), or still here.
     pub(crate) fn behind_closed_gate<T>(&self, deadline: Instant, hand_over: impl FnOnce() -> T) -> Option<T> {
         let closed = self.core.gate.try_write_until(deadline)?;
+        let by_here = ClosedHere::note(&self.core.closed_by);
         let answer = hand_over();
+        drop(by_here);
         drop(closed);
         Some(answer)
     }
@@ -201,6 +220,30 @@ thread_local! {
     static INSIDE: Cell<usize> = const { Cell::new(0) };
 }
 
+/// A number that no other living thread has, and that is not 0.
+fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+/// A gate is closed by this thread, until dropped. A hook that runs behind it must not wait for it.
+struct ClosedHere<'a>(&'a AtomicUsize);
+
+impl<'a> ClosedHere<'a> {
+    fn note(by: &'a AtomicUsize) -> Self {
+        by.store(this_thread(), Ordering::Relaxed);
+        Self(by)
+    }
+}
+
+impl Drop for ClosedHere<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Counts a gate as entered until dropped.
 struct Inside;
 
@@ -249,9 +292,18 @@ impl Callee for Core {
         error
     }
 
-    fn through_gate(&self, _: &'static str, body: &mut dyn FnMut(*mut (), *const (), &dyn Callee)) -> Result<(), CallError> {
+    fn through_gate(
+        &self,
+        method: &'static str,
+        body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
+    ) -> Result<(), CallError> {
         let mut core = self;
         loop {
+            // Whether another thread has closed it is seen by the lock; of its own doing a thread needs no lock to know.
+            let closed_by = core.closed_by.load(Ordering::Relaxed);
+            if closed_by != 0 && closed_by == this_thread() {
+                return Err(CallError::new(&core.slot, core.number, method, Fault::HandingOver));
+            }
             let _entered = match INSIDE.get() {
                 0 => core.gate.read(),
                 _ => core.gate.read_recursive(),

@@ -104,13 +104,14 @@ pub struct PeerRefusalAbi {
 }
 
 /// In the order of their numbers.
-const KINDS: [PeerErrorKind; 6] = [
+const KINDS: [PeerErrorKind; 7] = [
     PeerErrorKind::Undeclared,
     PeerErrorKind::Unknown,
     PeerErrorKind::Claimed,
     PeerErrorKind::Interface,
     PeerErrorKind::Busy,
     PeerErrorKind::NoHost,
+    PeerErrorKind::Itself,
 ];
 
 impl PeerRefusalAbi {
