@@ -60,12 +60,12 @@ pub mod __private {
         table_has,
     };
     pub use crate::manifest::Manifest;
+    pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
     pub use crate::plugin::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{
-        ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord,
-        ROOT_SYMBOL, RemainsAbi, Root, RootRef, VIRTUAL_KEYS,
+        ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, RemainsAbi, Root, RootRef,
+        VIRTUAL_KEYS,
     };
-    pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
 
     pub use abi_stable::StableAbi;
     pub use abi_stable::prefix_type::WithMetadata;

@@ -185,7 +185,9 @@ impl<I: ?Sized + Shared> Peer<I> {
     #[inline]
     pub fn load(&self) -> LoadedPeer<'_, I> {
         // A peer is made with a host only, and the host's functions stay.
-        let Some((table, token)) = inside::host() else { std::process::abort() };
+        let Some((table, token)) = inside::host() else {
+            std::process::abort()
+        };
         // SAFETY: table and token are the host's own; the handle came from it, for this image.
         let loaded = unsafe { table.peer_load()(token, self.handle.0) };
         let (callee, gated): (*const dyn Callee, bool) = match loaded.hold.is_null() {
@@ -265,7 +267,9 @@ fn address<T>(of: &T) -> *const () {
 
 impl Callee for Core {
     fn fault(&self, method: &'static str, status: Status) -> CallError {
-        let Some((table, token)) = inside::host() else { std::process::abort() };
+        let Some((table, token)) = inside::host() else {
+            std::process::abort()
+        };
         // SAFETY: whoever has this core has the hold by which it lives; the name lives for the call.
         let fault = unsafe { table.peer_fault()(token, address(self), method.into(), status.0) };
         fault.copy_out(method)
@@ -276,7 +280,9 @@ impl Callee for Core {
         method: &'static str,
         body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
     ) -> Result<(), CallError> {
-        let Some((table, token)) = inside::host() else { std::process::abort() };
+        let Some((table, token)) = inside::host() else {
+            std::process::abort()
+        };
         let mut body: Body<'_> = body;
         let pass = PassAbi {
             call: inside_gate,
@@ -303,7 +309,9 @@ unsafe extern "C" fn inside_gate(context: *mut (), data: *mut (), table: *const 
 
 impl Callee for Absent {
     fn fault(&self, method: &'static str, _: Status) -> CallError {
-        let Some((table, token)) = inside::host() else { std::process::abort() };
+        let Some((table, token)) = inside::host() else {
+            std::process::abort()
+        };
         // SAFETY: the address is a handle that the host gave this image, which is mapped.
         let fault = unsafe { table.peer_absent()(token, address(self)) };
         fault.copy_out(method)

@@ -176,7 +176,6 @@ pub struct HostTable {
     pub peer_absent: unsafe extern "C" fn(token: *const (), handle: *const ()) -> FaultAbi,
 }
 
-
 /// Makes the root of the plugin `T` for the interface `I`.
 pub struct Glue<T, I: ?Sized>(PhantomData<T>, PhantomData<I>);
 

@@ -80,7 +80,10 @@ impl Beside {
                 name: name.to_owned(),
                 differences,
             };
-            let words = format!("{differs}\n  (\"the host\" is {:?} here, and \"the plugin\" is {name:?})", self.own);
+            let words = format!(
+                "{differs}\n  (\"the host\" is {:?} here, and \"the plugin\" is {name:?})",
+                self.own
+            );
             (PeerErrorKind::Interface, words)
         };
         let member = in_overlay(&record);
@@ -118,7 +121,9 @@ impl Neighbour {
     fn serving(&self) -> Option<Arc<Generation>> {
         if let Some(member) = in_overlay(&self.record) {
             // It may have come to be a member before this contract was bound.
-            return compat::compare(&self.contract, interface_of(&member)).is_ok().then_some(member);
+            return compat::compare(&self.contract, interface_of(&member))
+                .is_ok()
+                .then_some(member);
         }
         self.view.load().held(self.record.index, self.record.id).cloned()
     }
@@ -257,7 +262,10 @@ pub(crate) fn with_overlay<R>(members: &[Arc<Generation>], body: impl FnOnce() -
 fn in_overlay(record: &SlotRecord) -> Option<Arc<Generation>> {
     let found = OVERLAY.try_with(|overlay| {
         let overlay = overlay.borrow();
-        overlay.iter().find(|member| Arc::ptr_eq(member.slot(), &record.name)).cloned()
+        overlay
+            .iter()
+            .find(|member| Arc::ptr_eq(member.slot(), &record.name))
+            .cloned()
     });
     // A thread that is past its end is in no transaction.
     found.ok().flatten()
