@@ -73,9 +73,10 @@ use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
 ///
 /// # What a call costs
 /// Beyond a call from the host program through a view: `load` and its end are two calls into the host, about a load of an `ArcSwap` and
-/// a count up and down of the generation's holders, some tens of nanoseconds in all; nothing is allocated. Make several calls through
-/// one [`LoadedPeer`] where that matters: each of them is one indirect call and a compare. A plugin with state is called through its
-/// gate, in any case: one more call into the host and back, and a readers' lock.
+/// a count up and down of the generation's holders; nothing is allocated. Make several calls through one [`LoadedPeer`] where that
+/// matters: each of them is one indirect call and a compare. A plugin with state is called through its gate, in any case: one more
+/// call into the host and back, and a readers' lock. Measured with such a plugin, one `load` for each call: 60 to 90 ns, of which a
+/// call through a view, gate and all, is 16 to 20 ns.
 pub struct Peer<I: ?Sized + Shared> {
     name: Arc<str>,
     handle: Handle,
