@@ -72,6 +72,15 @@ pub enum Cause {
     /// What serves is faulty, or somebody asked for something older, and nothing older that is good was kept.
     #[error("the slot was to go back ({0}), and no good version before this one is kept")]
     NothingToGoBackTo(RollbackReason),
+    /// Plugins would call each other in a circle.
+    #[error("it would call itself through others: {}", .0.join(" → "))]
+    Circle(Vec<String>),
+    /// Another one of those that were to be loaded together was refused.
+    #[error("it was to be loaded together with others, of which {0:?} was refused")]
+    Together(String),
+    /// Two of those that were to be loaded together are for the same slot.
+    #[error("two of those that were to be loaded together are for this slot; the other is {}", .0.display())]
+    Twice(PathBuf),
     /// It could not be written down, or not be read, for going back.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -216,6 +225,9 @@ impl Cause {
             Self::Schema(_) => "go back to a version with a schema that the one that serves can migrate down to",
             Self::RolledBack(_) => "mend the plugin and publish it again; or load this very file by name, if it was not its fault",
             Self::Condemned(_) => "publish a better version; or load this very file by name, if it was not its fault",
+            Self::Circle(_) => "let one of them do without another: `uses` says who calls whom",
+            Self::Together(_) => "see what is said of that one",
+            Self::Twice(_) => "name one artifact for each slot",
             Self::NothingToGoBackTo(_) => "mend the plugin and publish it again; what serves goes on",
             Self::History(error) => error.remedy(),
             Self::IllegalMove(_) => "this is a bug in Reslot: please report it",
@@ -243,6 +255,9 @@ impl Cause {
                 | Self::Busy(_)
                 | Self::QuarantineFull { .. }
                 | Self::NothingToGoBackTo(_)
+                | Self::Circle(_)
+                | Self::Together(_)
+                | Self::Twice(_)
                 | Self::History(_)
                 | Self::IllegalMove(_)
                 | Self::Hook(Hook::Snapshot | Hook::Stop, _)

@@ -15,7 +15,7 @@ use crate::{
     event::Events,
     image::{manifest::Interface as Described, safe_point, stage::PrivateCopies},
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SupervisorMessage},
-    slot::{Claim, Generation, Mode, Reader, Slot, SlotRecord, SlotState, Taken},
+    slot::{self, Claim, Generation, Mode, Owned, Reader, Slot, SlotRecord, SlotState, Synced, Taken},
     watch::Watch,
 };
 use reslot_plugin_api::{Health, Interface, Shared};
@@ -133,6 +133,38 @@ impl Host {
         let sent = self.inner.reload.send(ReloadMessage::Load { path, by_name, answer });
         let outcome = sent.ok().and_then(|()| outcome.recv().ok());
         outcome.unwrap_or_else(|| Err(Refusal::of_a_bug(asked)))
+    }
+
+    /// Loads several artifacts, each for another slot, as one: all of them come to serve, or none. Those that others of them call
+    /// (`uses` in `export_plugin!`) get their states and are started first, the others find them there already, and no view shows
+    /// some of them new and some old.
+    ///
+    /// If some of the slots are claimed, the set waits for their owner, who adopts it with [`sync_together`](Self::sync_together), or
+    /// with [`Claim::sync`] if it is one claim only. A newer artifact for one of the slots takes the place of the whole set.
+    ///
+    /// # Errors
+    /// If one of them is refused; all slots keep what they have.
+    pub fn load_together<P: Into<PathBuf>>(&self, paths: impl IntoIterator<Item = P>) -> Result<Vec<LoadOutcome>, Refusal> {
+        safe_point();
+        let (answer, outcome) = mpsc::channel();
+        let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
+        let first = paths.first().cloned().unwrap_or_default();
+        let sent = self.inner.reload.send(ReloadMessage::Together { paths, answer });
+        let outcome = sent.ok().and_then(|()| outcome.recv().ok());
+        outcome.unwrap_or_else(|| Err(Refusal::of_a_bug(first)))
+    }
+
+    /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a set that was
+    /// [loaded together](Self::load_together) for them is adopted for all of them at once, or for none. Answers what each did.
+    pub fn sync_together(&self, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
+        slot::sync_together(&self.inner, claims)
+    }
+
+    /// Waits until everything is done that was asked for before.
+    fn flush(&self) {
+        let (done, is_done) = mpsc::channel();
+        let _ = self.inner.reload.send(ReloadMessage::Flush(done));
+        let _ = is_done.recv();
     }
 
     /// How many images are mapped, and how many of them quarantined.

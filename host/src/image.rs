@@ -8,6 +8,7 @@ pub mod stage;
 
 mod ledger;
 pub(crate) mod loaded;
+pub(crate) mod neighbours;
 mod open;
 mod panics;
 mod remains;

@@ -37,7 +37,7 @@ pub use lifecycle::{IllegalMove, Lifecycle};
 pub use policy::{Policy, RollbackState};
 pub use reload::{Counts, LoadOutcome, RollbackReason, RollbackReport, StateBack};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, Origin};
-pub use slot::{Claim, Loaded, Reader, Slot, Synced, View};
+pub use slot::{Claim, Loaded, Owned, Reader, Slot, Synced, View};
 pub use watch::WatchError;
 
 /// What an artifact says of itself, and how two interfaces differ: for tools that look into files.

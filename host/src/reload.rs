@@ -15,6 +15,8 @@ mod reaper;
 mod rollback;
 mod supervisor;
 mod tally;
+mod together;
+mod uses;
 
 pub(crate) use pipeline::expectations;
 pub(crate) use place::hand_over_to_claim;
@@ -27,6 +29,8 @@ pub use rollback::{RollbackReport, StateBack};
 pub(crate) use supervisor::{SupervisorMessage, check_of_claim, confirm, run as supervise};
 pub use tally::Counts;
 pub(crate) use tally::{Phase, Tally};
+pub(crate) use together::{Together, adopt as adopt_together};
+pub(crate) use uses::{Uses, sort as sort_by_uses};
 
 use pipeline::Coming;
 
@@ -34,7 +38,7 @@ use crate::{
     error::{Cause, Refusal},
     event::{Event, ReloadReport, Step},
     host::Inner,
-    image::safe_point,
+    image::{safe_point, stage::Source},
     slot::SlotRecord,
     watch::Notice,
 };
@@ -60,6 +64,15 @@ pub(crate) enum ReloadMessage {
         by_name: bool,
         answer: Sender<Result<LoadOutcome, Refusal>>,
     },
+    /// The embedder asks for several files at once.
+    Together {
+        paths: Vec<PathBuf>,
+        answer: Sender<Result<Vec<LoadOutcome>, Refusal>>,
+    },
+    /// A slot that others call has something for the first time: this file waited for that.
+    Again(PathBuf),
+    /// Everything that was asked for before has been done.
+    Flush(Sender<()>),
     /// What was refused last for want of room in this slot may be tried again, if nothing has come since.
     Deferred(Arc<str>),
     /// A slot's generation is faulty, and nothing stands by; or somebody asks for a version that was kept.
@@ -141,6 +154,14 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 // sender is dropped, and `Host::load` says that.
                 survive(|| drop(answer.send(load(host, &path, by_name))));
             }
+            Ok(ReloadMessage::Together { paths, answer }) => {
+                survive(|| drop(answer.send(together::load(host, paths))));
+            }
+            Ok(ReloadMessage::Again(path)) => {
+                host.forget_refused_from(&path);
+                survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT));
+            }
+            Ok(ReloadMessage::Flush(done)) => drop(done.send(())),
             Ok(ReloadMessage::Deferred(slot)) => {
                 if let Some(path) = host.take_deferred(&slot) {
                     survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT));
@@ -225,6 +246,21 @@ fn load(host: &Arc<Inner>, path: &Path, by_name: bool) -> Result<LoadOutcome, Re
     }
 }
 
+/// Reads a file, and waits for whoever is writing it.
+fn read_patiently(host: &Inner, path: &Path, clock: &mut Clock) -> Result<Source, Refusal> {
+    let begun = Instant::now();
+    let mut wait = FIRST_WAIT;
+    loop {
+        match pipeline::read(host, path, clock) {
+            Err(refusal) if is_transient(&refusal) && begun.elapsed() < LOAD_PATIENCE => {
+                std::thread::sleep(wait);
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 fn is_transient(refusal: &Refusal) -> bool {
     matches!(&*refusal.cause, Cause::Stage(error) if error.is_transient())
 }
@@ -253,10 +289,17 @@ fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Re
         by_name,
         back: None,
     };
-    let outcome = pipeline::candidate(host, coming, source, clock).and_then(|candidate| place::place(host, candidate));
+    let mut missing = Vec::new();
+    let outcome = pipeline::candidate(host, coming, source, clock).and_then(|candidate| {
+        missing = host.missing(candidate.uses());
+        place::place(host, candidate)
+    });
     if let Err(refusal) = &outcome {
         if let Some(slot) = &refusal.slot {
             host.history.forget(slot, &hash);
+        }
+        for name in &missing {
+            host.wait_for_slot(name, path);
         }
         if refusal.cause.is_of_the_bytes() {
             host.remember_refused(hash, refusal.clone());

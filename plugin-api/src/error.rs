@@ -29,10 +29,15 @@ pub enum Fault {
         /// Where it came from. Nothing is looked up until it is asked for its frames.
         backtrace: Backtrace,
     },
-    /// The view was taken before the slot existed, or belongs to another host: take a new one.
+    /// The view was taken before the slot existed, or belongs to another host: take a new one. To a plugin that calls another: nothing
+    /// serves there yet.
     Vacant,
     /// The host was dropped. Views and claims that were taken before go on working.
     HostEnded,
+    /// A plugin called another whose slot is claimed: its owner alone may call it.
+    Claimed,
+    /// A hook of a candidate called, by way of other plugins or directly, the generation whose state it is taking over.
+    HandingOver,
 }
 
 impl CallError {
@@ -100,9 +105,19 @@ impl fmt::Display for CallError {
                 }
             }
             Fault::HostEnded => write!(f, "slot {slot:?}: `{method}` was called, but the slot's host was dropped"),
+            Fault::Claimed => write!(
+                f,
+                "slot {slot:?}: `{method}` was called by another plugin, but the slot is claimed, and only its owner calls it"
+            ),
+            Fault::HandingOver => write!(
+                f,
+                "slot {slot:?}: `{method}` was called by the `start` of the candidate that takes generation {generation}'s state \
+                 over, directly or through other plugins; call it from a method or a thread instead"
+            ),
             Fault::Vacant => write!(
                 f,
-                "slot {slot:?}: `{method}` was called through a view that is older than the slot; take a new view"
+                "slot {slot:?}: `{method}` was called through a view that is older than the slot (take a new view), or nothing serves there \
+                 yet"
             ),
         }
     }

@@ -34,6 +34,7 @@ mod error;
 mod inside;
 mod interface;
 mod manifest;
+mod peer;
 mod plugin;
 mod root;
 mod state;
@@ -44,6 +45,7 @@ pub use crossing::{Crossing, Returned};
 pub use error::{CallError, Fault};
 pub use interface::{Implements, Interface, Shared};
 pub use manifest::{API_VERSION, MANIFEST_FORMAT, MANIFEST_SECTION, TARGET, TOOLCHAIN};
+pub use peer::{LoadedPeer, Peer, PeerError, PeerErrorKind};
 pub use plugin::{Context, Health, Plugin, PluginError};
 pub use reslot_plugin_macros::{Crossing, interface};
 pub use state::StateValue;
@@ -60,12 +62,14 @@ pub mod __private {
         table_has,
     };
     pub use crate::manifest::{Manifest, lends_while_shared, names_slots};
+    pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
     pub use crate::plugin::{HealthAbi, Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{
         Buffer, BufferAbi, ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, RemainsAbi,
         Root, RootRef, VIRTUAL_KEYS, Writer,
     };
+
     pub use abi_stable::StableAbi;
     pub use abi_stable::prefix_type::WithMetadata;
-    pub use abi_stable::std_types::{RResult, RSlice, RSliceMut, RStr, RString, RVec};
+    pub use abi_stable::std_types::{ROption, RResult, RSlice, RSliceMut, RStr, RString, RVec};
 }

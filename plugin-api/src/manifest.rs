@@ -65,32 +65,49 @@ pub const fn names_slots(names: &[&str]) -> bool {
 impl Manifest {
     /// Bytes that [`encode`](Self::encode) needs.
     pub const fn encoded_len(&self) -> usize {
-        let mut json = Json { bytes: [], at: 0 };
+        let mut json = Json { bytes: &mut [], at: 0 };
         json.manifest(self);
         json.at
     }
 
     /// The manifest as JSON. `N` must be [`encoded_len`](Self::encoded_len).
     pub const fn encode<const N: usize>(&self) -> [u8; N] {
-        let mut json = Json { bytes: [0; N], at: 0 };
+        let mut bytes = [0; N];
+        let mut json = Json {
+            bytes: &mut bytes,
+            at: 0,
+        };
         json.manifest(self);
         assert!(json.at == N);
-        json.bytes
+        bytes
     }
 }
 
+/// An interface alone, as it stands in a manifest: made when a plugin asks for another one by it.
+pub(crate) fn interface_as_json(interface: &Interface) -> Vec<u8> {
+    let mut json = Json { bytes: &mut [], at: 0 };
+    json.interface(interface);
+    let mut bytes = vec![0; json.at];
+    let mut json = Json {
+        bytes: &mut bytes,
+        at: 0,
+    };
+    json.interface(interface);
+    bytes
+}
+
 /// Writes what fits into `bytes` and counts everything, so that the same walk measures and writes.
-struct Json<const N: usize> {
-    bytes: [u8; N],
+struct Json<'a> {
+    bytes: &'a mut [u8],
     at: usize,
 }
 
-impl<const N: usize> Json<N> {
+impl Json<'_> {
     const fn put(&mut self, text: &str) {
         let text = text.as_bytes();
         let mut i = 0;
         while i < text.len() {
-            if self.at < N {
+            if self.at < self.bytes.len() {
                 self.bytes[self.at] = text[i];
             }
             self.at += 1;
@@ -137,7 +154,7 @@ impl<const N: usize> Json<N> {
         }
         while n > 0 {
             n -= 1;
-            if self.at < N {
+            if self.at < self.bytes.len() {
                 self.bytes[self.at] = digits[n];
             }
             self.at += 1;

@@ -5,6 +5,7 @@
 use crate::{
     inside::memory::{self, Allocator},
     interface::Implements,
+    peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi},
     plugin::{HealthAbi, Loadable, migrate_all},
     workers,
 };
@@ -166,8 +167,25 @@ pub struct HostTable {
     /// `munmap`
     pub unmap: unsafe extern "C" fn(token: *const (), address: *mut (), len: usize) -> i32,
     /// Tells of a panic.
-    #[sabi(last_prefix_field)]
     pub panicked: unsafe extern "C" fn(token: *const (), record: &PanicRecord<'_>),
+    /// Finds another plugin's slot, to be called by the interface described as in a manifest. The handle is good as long as
+    /// the image is mapped.
+    pub peer_find: unsafe extern "C" fn(
+        token: *const (),
+        name: RStr<'_>,
+        interface: RSlice<'_, u8>,
+    ) -> RResult<*const (), PeerRefusalAbi>,
+    /// Takes hold of the generation that serves there now.
+    pub peer_load: unsafe extern "C" fn(token: *const (), handle: *const ()) -> LoadedAbi,
+    /// Lets go of it.
+    pub peer_release: unsafe extern "C" fn(token: *const (), hold: *const ()),
+    /// Calls `body` with the data and the table that hold the state now.
+    pub peer_pass: unsafe extern "C" fn(token: *const (), core: *const (), body: PassAbi) -> ROption<FaultAbi>,
+    /// What is to be said of a call that ended with this status.
+    pub peer_fault: unsafe extern "C" fn(token: *const (), core: *const (), method: RStr<'_>, status: u32) -> FaultAbi,
+    /// Why nothing could be taken hold of.
+    #[sabi(last_prefix_field)]
+    pub peer_absent: unsafe extern "C" fn(token: *const (), handle: *const ()) -> FaultAbi,
 }
 
 /// Makes the root of the plugin `T` for the interface `I`.

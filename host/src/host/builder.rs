@@ -2,13 +2,14 @@
 
 use super::{Host, Inner, LONGEST};
 use crate::{
+    artifact::inspect,
     error::BuildError,
     event::{Event, Log},
     history::History,
     hooks::Hooks,
     image::stage::{HISTORY, PrivateCopies, StageLimits, StagingFolder, sweep},
     policy::Policy,
-    reload::{self, Deadlines, Reaper, ReloadMessage, Tally},
+    reload::{self, Deadlines, Reaper, ReloadMessage, Tally, sort_by_uses},
     slot::View,
     watch::{Watch, WatchOptions, scan},
 };
@@ -184,6 +185,7 @@ impl HostBuilder {
             private,
             hooks: Hooks::default(),
             history,
+            waiting: Mutex::default(),
             snapshot_sizes: Mutex::default(),
             supervisor: supervisor_sender,
             limits: self.limits,
@@ -221,13 +223,26 @@ impl HostBuilder {
                 // The host is going; nothing is noticed any more.
                 let _ = reload_sender.send(ReloadMessage::Noticed(notice));
             })?);
-            for path in scan(&folder) {
+            for path in callers_last(scan(&folder)) {
                 let _ = host.ask_for(path, false);
             }
         }
         host.inner.load_instead(&reverted);
+        host.flush();
         Ok(host)
     }
+}
+
+/// Those that others call are loaded before them.
+fn callers_last(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let told = paths.into_iter().map(|path| {
+        // What cannot be read is refused in its turn, with words.
+        let manifest = std::fs::read(&path).ok().and_then(|bytes| inspect(&bytes).manifest);
+        let (name, uses) = manifest.map_or_else(Default::default, |manifest| (manifest.name, manifest.uses));
+        (path, name, uses)
+    });
+    let sorted = sort_by_uses(told.collect(), |(_, name, _)| name, |(.., uses)| uses);
+    sorted.into_iter().map(|(path, ..)| path).collect()
 }
 
 fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BuildError> {

@@ -103,7 +103,7 @@ pub enum Holder {
         thread: String,
     },
     /// Somebody who is not written down: what `Slot::load` answered is, if the host is built with
-    /// [`track_guards`](crate::HostBuilder::track_guards).
+    /// [`track_guards`](crate::HostBuilder::track_guards); another plugin that calls it is not.
     Untold,
 }
 
@@ -133,7 +133,8 @@ impl fmt::Display for Holder {
             }
             Self::Untold => write!(
                 f,
-                "what `slot.load()` answered, or a borrow of it, kept by somebody (`HostBuilder::track_guards` tells where)"
+                "what `slot.load()` answered, or a borrow of it, kept by somebody (`HostBuilder::track_guards` tells where), or \
+                 what another plugin got from `peer.load()`"
             ),
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     hooks::Hooks,
     image::stage::{StageLimits, StagingFolder},
     policy::Policy,
-    reload::{Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally},
+    reload::{Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally, Uses},
     slot::{Generation, HoldRecord, Mode, SlotRecord, View},
 };
 use arc_swap::ArcSwap;
@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     pub(super) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     pub(crate) policy: Policy,
     pub(crate) hooks: Hooks,
+    /// Slots that have nothing yet, each with a file that was refused because of that.
+    pub(super) waiting: Mutex<Vec<(String, PathBuf)>>,
     /// By slot, how large its state was last.
     pub(super) snapshot_sizes: Mutex<BTreeMap<Arc<str>, usize>>,
     pub(super) supervisor: Sender<SupervisorMessage>,
@@ -190,6 +192,50 @@ impl Inner {
         });
     }
 
+    /// By slot, those that what serves in it calls.
+    pub(crate) fn uses_of_serving(&self) -> Uses {
+        let records = self.slots();
+        let uses = records.iter().filter_map(|record| {
+            let state = record.lock();
+            let manifest = &state.current.as_ref()?.generation.instance().image().manifest;
+            Some((record.name.clone(), manifest.uses.clone()))
+        });
+        uses.collect()
+    }
+
+    /// Those of these slots that have nothing.
+    pub(crate) fn missing(&self, names: &[String]) -> Vec<String> {
+        let has = |name: &&String| self.slot_named(name).is_some_and(|record| record.lock().current.is_some());
+        names.iter().filter(|name| !has(name)).cloned().collect()
+    }
+
+    /// A file that was refused may do when this slot has something.
+    pub(crate) fn wait_for_slot(&self, name: &str, path: &Path) {
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|(known, waits)| known != name || waits != path);
+        waiting.push((name.to_owned(), path.to_owned()));
+    }
+
+    /// A slot has something for the first time: those who waited for that are tried again, in their turn.
+    pub(crate) fn has_arrived(&self, name: &str) {
+        let mut waiting = self.waiting.lock();
+        let (arrived, others) = std::mem::take(&mut *waiting)
+            .into_iter()
+            .partition(|(known, _)| known == name);
+        *waiting = others;
+        drop(waiting);
+        let arrived: Vec<(String, PathBuf)> = arrived;
+        for (_, path) in arrived {
+            // Without a reload thread the host is gone.
+            let _ = self.reload.send(ReloadMessage::Again(path));
+        }
+    }
+
+    /// Something that its refusal was about is another now.
+    pub(crate) fn forget_refused_from(&self, path: &Path) {
+        self.refused.lock().retain(|(_, refusal)| refusal.path != path);
+    }
+
     /// Tells of what went wrong with what is kept.
     pub(crate) fn told_of_history(&self, slot: &Arc<str>, outcome: Result<(), HistoryError>) {
         if let Err(error) = outcome {
@@ -262,7 +308,12 @@ impl Inner {
         let _ = self.reload.send(ReloadMessage::Settle(record));
     }
 
-    pub(super) fn unknown(&self, name: &str) -> SlotError {
+    /// The slot of this name, if there is one.
+    pub(crate) fn slot_named(&self, name: &str) -> Option<Arc<SlotRecord>> {
+        self.slots.read().iter().find(|record| &*record.name == name).cloned()
+    }
+
+    pub(crate) fn unknown(&self, name: &str) -> SlotError {
         let slots = self.slots.read().clone();
         let known = slots.iter().filter(|record| record.lock().current.is_some());
         let refused = self.refused.lock();
@@ -300,6 +351,7 @@ impl Inner {
             let mut state = record.lock();
             state.gone = true;
             let (current, staged) = (state.current.take(), state.staged.take());
+            let set = state.together.take();
             let standby = state.probation.take().and_then(|probation| probation.standby);
             let claimed = state.mode == Mode::Claimed;
             record.stage(false);
@@ -320,7 +372,7 @@ impl Inner {
                 self.tally
                     .enters(&record.name, standby.current.generation.number(), Phase::Retired);
             }
-            drop((current, staged, standby));
+            drop((current, staged, standby, set));
         }
         let_go
     }

@@ -23,12 +23,13 @@ pub(super) use thread::begin_own_thread;
 pub(crate) use thread::ended_epoch;
 pub use thread::safe_point;
 
+use super::neighbours::Neighbours;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::c_void,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -48,6 +49,8 @@ pub(crate) struct Ledger {
     /// What a person calls the image.
     name: String,
     state: Mutex<State>,
+    /// The way to the plugins beside it; none before it was told.
+    neighbours: OnceLock<Box<dyn Neighbours>>,
     when_less: Box<dyn Fn() + Send + Sync>,
     on_thread_panic: Box<dyn Fn(super::PanicReport) + Send + Sync>,
 }
@@ -163,9 +166,19 @@ impl Ledger {
             id: NEXT_LEDGER.fetch_add(1, Ordering::Relaxed),
             name,
             state: Mutex::default(),
+            neighbours: OnceLock::new(),
             when_less: Box::new(when_less),
             on_thread_panic: Box::new(on_thread_panic),
         })
+    }
+
+    /// Tells the image's way to the plugins beside it; once, before any of its hooks is called.
+    pub(crate) fn lives_beside(&self, neighbours: Box<dyn Neighbours>) {
+        let _ = self.neighbours.set(neighbours);
+    }
+
+    pub(super) fn neighbours(&self) -> Option<&dyn Neighbours> {
+        self.neighbours.get().map(|neighbours| &**neighbours)
     }
 
     /// Unique in this process.

@@ -279,6 +279,14 @@ impl Manifest {
     }
 }
 
+impl Interface {
+    /// Reads an interface alone, as a plugin describes the one by which it calls another. The bytes lie in the plugin's memory;
+    /// nothing of them is kept.
+    pub(crate) fn parse(json: &[u8]) -> Result<Interface, ManifestError> {
+        Ok(serde_json::from_slice(json)?)
+    }
+}
+
 impl From<serde_json::Error> for ManifestError {
     fn from(error: serde_json::Error) -> Self {
         let reason = error.to_string();

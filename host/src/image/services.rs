@@ -5,6 +5,8 @@
 //! The token of an image is the address of its ledger, which the image's owner keeps until the image is proven unmapped, and
 //! for ever if it never is. So whoever can call in here with a token, code of that image, finds its ledger alive.
 
+mod peers;
+
 use super::{
     ledger::{Destructor, Ledger, begin_own_thread},
     panics::PanicReport,
@@ -22,6 +24,12 @@ const META: &WithMetadata<HostTable> = &WithMetadata::new(HostTable {
     map,
     unmap,
     panicked,
+    peer_find: peers::find,
+    peer_load: peers::load,
+    peer_release: peers::release,
+    peer_pass: peers::pass,
+    peer_fault: peers::fault,
+    peer_absent: peers::absent,
 });
 
 /// The table that an image gets.

@@ -80,7 +80,8 @@ pub(super) fn close<'a>(
 pub(super) fn hand_over(host: &Arc<Inner>, members: Vec<Member<'_>>) -> Result<Vec<Moved>, Refusal> {
     let mut ready: Vec<Ready<'_>> = Vec::with_capacity(members.len());
     for member in members {
-        match make_ready(host, member) {
+        let beside = ready.iter().map(|one| one.generation.clone()).collect();
+        match make_ready(host, member, beside) {
             Ok(one) => ready.push(one),
             Err(refusal) => {
                 // The last one first, as with everything that is undone. Their candidates go to the reaper.
@@ -94,7 +95,7 @@ pub(super) fn hand_over(host: &Arc<Inner>, members: Vec<Member<'_>>) -> Result<V
     Ok(swap(host, ready))
 }
 
-fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>) -> Result<Ready<'a>, Refusal> {
+fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generation>>) -> Result<Ready<'a>, Refusal> {
     let Member {
         record,
         old,
@@ -121,7 +122,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>) -> Result<Ready<'a>, Re
             generation: candidate,
             state: StateBack::None,
         }),
-        false => prepare(host, candidate, origin, &mut clock),
+        false => prepare(host, candidate, origin, beside, &mut clock),
     };
     match prepared {
         Ok(Prepared { generation, state }) => Ok(Ready {
@@ -265,6 +266,9 @@ impl Ready<'_> {
             });
         } else {
             host.supervise(SupervisorMessage::Look);
+        }
+        if gone.replaced.is_none() {
+            host.has_arrived(&self.record.name);
         }
         for retired in gone.retired {
             host.retire(&self.record, &retired.generation);

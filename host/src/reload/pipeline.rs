@@ -1,7 +1,7 @@
 //! From a file to a candidate: stage, lint, open, verify, create. Nothing here touches what serves; whatever fails, the
 //! candidate's image goes back to the reaper and the slot never knew.
 
-use super::{Clock, GoingBack, Phase, ReaperMessage, prepare::check_schemas};
+use super::{Clock, GoingBack, Phase, ReaperMessage, prepare::check_schemas, uses};
 use crate::{
     error::{Cause, Hook, Refusal},
     event::{Event, Step},
@@ -16,7 +16,7 @@ use crate::{
     },
     instance::{HookError, Instance},
     lifecycle::Lifecycle,
-    slot::{Generation, SlotRecord, Staged, Watching},
+    slot::{Beside, Generation, SlotRecord, Staged, Watching},
 };
 use reslot_plugin_api::{API_VERSION, TARGET, TOOLCHAIN};
 use std::{
@@ -28,6 +28,13 @@ use std::{
 pub(super) struct Candidate {
     pub(super) record: Arc<SlotRecord>,
     pub(super) staged: Staged,
+}
+
+impl Candidate {
+    /// The slots that its plugin calls.
+    pub(super) fn uses(&self) -> &[String] {
+        &self.staged.generation.instance().image().manifest.uses
+    }
 }
 
 /// Where a candidate comes from, and what for.
@@ -89,6 +96,9 @@ pub(super) fn candidate(
     if let Some(serving) = serving {
         let fits = check_schemas(&serving.instance().image().manifest, &linted.manifest);
         fits.map_err(|cause| refuse(None, Step::Lint, cause))?;
+    }
+    if let Some(circle) = uses::circle(&host.uses_of_serving(), &record.name, &linted.manifest.uses) {
+        return Err(refuse(None, Step::Lint, Cause::Circle(circle)));
     }
     match host.history.condemned(&record.name, &hash) {
         Some(why) if !by_name => return Err(refuse(None, Step::Lint, Cause::Condemned(why))),
@@ -168,6 +178,7 @@ fn make(
 
     let ledger = ledger(host, &record.name, number);
     host.tally.opened(&record.name, number, ledger.clone());
+    ledger.lives_beside(Box::new(Beside::new(host, record.name.clone(), &manifest)));
     let image = opened.verify(manifest, ledger).map_err(|error| {
         // Its static constructors have run, so it stays mapped.
         let reason = match error {

@@ -9,6 +9,7 @@ use super::{
     hand_over::{Member, Moved, close, hand_over},
     pipeline::{Candidate, refusal},
     prepare::{Origin, check_schemas, prepare},
+    together,
 };
 use crate::{
     error::{Cause, Refusal},
@@ -31,6 +32,7 @@ pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutco
     if state.mode == Mode::Claimed {
         let generation = staged.generation.number();
         let superseded = state.staged.replace(staged);
+        let set = state.together.take();
         record.stage(true);
         let event = Event::Staged {
             slot: record.name.clone(),
@@ -41,6 +43,7 @@ pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutco
         drop(state);
         host.log.trace(&event);
         tell_superseded(host, &record, superseded);
+        together::supersede(host, set);
         return Ok(LoadOutcome::Staged {
             slot: record.name.clone(),
             generation,
@@ -49,10 +52,12 @@ pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutco
     let moving = record.moving(&mut state);
     // Left by a claim that was dropped, and older than what comes now.
     let superseded = state.staged.take();
+    let set = state.together.take();
     record.stage(false);
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
     tell_superseded(host, &record, superseded);
+    together::supersede(host, set);
     // Plugin code runs here, so no lock is held; `moving` keeps claims out.
     let moved = move_on(host, &record, old.as_ref(), staged);
     drop(moving);
@@ -74,7 +79,7 @@ fn prepare_early(host: &Inner, record: &SlotRecord, staged: Staged) -> Result<St
     let Staged { generation, steps, .. } = staged;
     let number = generation.number();
     let mut clock = Clock::resume(staged.noticed, steps);
-    let prepared = prepare(host, generation, Origin::default(), &mut clock)
+    let prepared = prepare(host, generation, Origin::default(), Vec::new(), &mut clock)
         .map_err(|(step, cause)| refusal(Some(record), Some(number), &staged.path, step, cause))?;
     Ok(Staged {
         generation: prepared.generation,
@@ -84,7 +89,7 @@ fn prepare_early(host: &Inner, record: &SlotRecord, staged: Staged) -> Result<St
     })
 }
 
-fn tell_superseded(host: &Inner, record: &SlotRecord, superseded: Option<Staged>) {
+pub(super) fn tell_superseded(host: &Inner, record: &SlotRecord, superseded: Option<Staged>) {
     if let Some(superseded) = superseded {
         host.history.forget(&record.name, &superseded.hash);
         host.log.push(Event::Superseded {
@@ -101,6 +106,11 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
         return;
     }
     record.stage(false);
+    if let Some(set) = state.together.clone() {
+        drop(state);
+        together::settle(host, &set);
+        return;
+    }
     let Some(staged) = state.staged.take() else { return };
     let fits = still_fits(&state, &staged);
     let moving = record.moving(&mut state);
@@ -175,7 +185,7 @@ fn one(moved: Result<Vec<Moved>, Refusal>) -> Result<Moved, Refusal> {
 }
 
 /// A caller may have asked for another interface meanwhile, and another version may have come to serve.
-fn still_fits(state: &SlotState, staged: &Staged) -> Result<(), Cause> {
+pub(super) fn still_fits(state: &SlotState, staged: &Staged) -> Result<(), Cause> {
     let manifest = &staged.generation.instance().image().manifest;
     state.check(&manifest.interface).map_err(LintError::Interface)?;
     match &state.current {
@@ -184,7 +194,7 @@ fn still_fits(state: &SlotState, staged: &Staged) -> Result<(), Cause> {
     }
 }
 
-fn no_longer_fits(record: &SlotRecord, staged: &Staged, cause: Cause) -> Refusal {
+pub(super) fn no_longer_fits(record: &SlotRecord, staged: &Staged, cause: Cause) -> Refusal {
     let number = staged.generation.number();
     refusal(Some(record), Some(number), &staged.path, Step::Swap, cause)
 }

@@ -11,7 +11,7 @@ use crate::{
     image::manifest::Manifest,
     instance::HookError,
     lifecycle::Lifecycle,
-    slot::Generation,
+    slot::{Generation, on_behalf_of, this_thread, with_overlay},
 };
 use reslot_plugin_api::Health;
 use std::sync::Arc;
@@ -92,22 +92,28 @@ pub(super) struct Prepared {
     pub(super) state: StateBack,
 }
 
-/// Takes a candidate through everything before the swap. If it fails the candidate goes to the reaper, from wherever it is.
+/// Takes a candidate through everything before the swap. Plugins that it calls are found among `beside` first: those that will
+/// come to serve together with it, and have been prepared before. If it fails the candidate goes to the reaper, from wherever it is.
 pub(super) fn prepare(
     host: &Inner,
     candidate: Generation,
     origin: Origin,
+    beside: Vec<Arc<Generation>>,
     clock: &mut Clock,
 ) -> Result<Prepared, (Step, Cause)> {
     let most = host.policy.hook_deadline;
     let (slot, number) = (candidate.slot().clone(), candidate.number());
     let (tally, checks) = (host.tally.clone(), !host.policy.health_every.is_zero());
     let watch = Watch::default();
-    let at = watch.clone();
+    let (at, waiting) = (watch.clone(), this_thread());
     let job = move || {
         let mut candidate = candidate;
         let mut clock = Clock::begin();
-        match walk(&mut candidate, &origin, &tally, checks, &at, &mut clock) {
+        let walked = on_behalf_of(waiting, || {
+            with_overlay(&beside, || walk(&mut candidate, &origin, &tally, checks, &at, &mut clock))
+        });
+        drop(beside);
+        match walked {
             Ok(state) => Ok((
                 Prepared {
                     generation: candidate,

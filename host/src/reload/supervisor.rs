@@ -138,6 +138,7 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
 }
 
 /// What is to be done about a slot's health.
+#[allow(clippy::large_enum_variant, reason = "it lives for a moment, on the stack")]
 enum Check {
     Nothing,
     Begin(Arc<Generation>),

@@ -6,7 +6,11 @@ use super::{
     holds::Taken,
     record::{Mode, SlotRecord},
 };
-use crate::{host::Inner, image, reload};
+use crate::{
+    host::Inner,
+    image,
+    reload::{self, Together},
+};
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
     marker::PhantomData,
@@ -94,7 +98,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         self.record.attention.swap(false, Ordering::AcqRel);
         image::safe_point();
         let went_back = self.go_back();
-        let synced = match self.adopt() {
+        let synced = match self.adopt_set().unwrap_or_else(|| self.adopt()) {
             Synced::Unchanged => went_back,
             adopted => adopted,
         };
@@ -122,13 +126,29 @@ impl<I: ?Sized + Interface> Claim<I> {
         Synced::RolledBack { from, generation }
     }
 
+    /// Adopts a set in which this is the only claim. None if there is no set.
+    fn adopt_set(&mut self) -> Option<Synced> {
+        let set = self.record.lock().together.clone()?;
+        let claimed = set.claimed();
+        let alone = claimed.iter().all(|record| Arc::ptr_eq(record, &self.record));
+        if !alone {
+            return None;
+        }
+        Some(
+            adopt_together(&self.host.clone(), &set, &mut [self])
+                .pop()
+                .unwrap_or(Synced::Unchanged),
+        )
+    }
+
     fn adopt(&mut self) -> Synced {
         let Some(old) = &self.generation else {
             return Synced::Unchanged;
         };
         let staged = {
             let mut state = self.record.lock();
-            self.record.stage(false);
+            // A set stays until all of its owners come.
+            self.record.has_staged.store(state.together.is_some(), Ordering::Relaxed);
             // It may have moved to another thread since.
             state.owner = state.owner.take().map(|taken| Taken {
                 since: taken.since,
@@ -181,6 +201,109 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 }
 
+/// A claim, whatever its interface: for [`Host::sync_together`](crate::Host::sync_together). Nothing else implements it.
+pub trait Owned: sealed::Sealed {}
+
+impl<I: ?Sized + Interface> Owned for Claim<I> {}
+
+mod sealed {
+    use super::{Arc, Claim, Generation, Interface, SlotRecord, Synced};
+
+    /// What is needed of a claim when several of them move at once.
+    pub trait Sealed {
+        #[doc(hidden)]
+        fn sync_alone(&mut self) -> Synced;
+        #[doc(hidden)]
+        #[allow(private_interfaces)]
+        fn record(&self) -> &Arc<SlotRecord>;
+        #[doc(hidden)]
+        #[allow(private_interfaces)]
+        fn serving(&self) -> Option<&Arc<Generation>>;
+        #[doc(hidden)]
+        #[allow(private_interfaces)]
+        fn adopts(&mut self, generation: Arc<Generation>);
+    }
+
+    impl<I: ?Sized + Interface> Sealed for Claim<I> {
+        fn sync_alone(&mut self) -> Synced {
+            self.sync()
+        }
+
+        #[allow(private_interfaces)]
+        fn record(&self) -> &Arc<SlotRecord> {
+            &self.record
+        }
+
+        #[allow(private_interfaces)]
+        fn serving(&self) -> Option<&Arc<Generation>> {
+            self.generation.as_ref()
+        }
+
+        #[allow(private_interfaces)]
+        fn adopts(&mut self, generation: Arc<Generation>) {
+            self.connection = generation.connection();
+            self.generation = Some(generation);
+        }
+    }
+}
+
+/// See [`Host::sync_together`](crate::Host::sync_together).
+pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
+    let mut synced: Vec<_> = claims.iter_mut().map(|claim| claim.sync_alone()).collect();
+    for at in 0..claims.len() {
+        if !claims[at].record().has_staged.load(Ordering::Relaxed) {
+            continue;
+        }
+        let Some(set) = claims[at].record().lock().together.clone() else {
+            continue;
+        };
+        let wanted = set.claimed();
+        let given = |record: &Arc<SlotRecord>| claims.iter().position(|claim| Arc::ptr_eq(claim.record(), record));
+        let Some(places) = wanted.iter().map(given).collect::<Option<Vec<_>>>() else {
+            continue;
+        };
+        let mut members: Vec<_> = claims.iter_mut().enumerate().filter(|(at, _)| places.contains(at)).collect();
+        let mut owned: Vec<&mut dyn Owned> = members.iter_mut().map(|(_, claim)| &mut ***claim as &mut dyn Owned).collect();
+        let adopted = adopt_together(host, &set, &mut owned);
+        drop(owned);
+        for ((at, _), adopted) in members.into_iter().zip(adopted) {
+            synced[at] = adopted;
+        }
+    }
+    synced
+}
+
+/// Adopts a set for the claims in it, which are all that there are. Answers what each did.
+fn adopt_together(host: &Arc<Inner>, set: &Together, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
+    let serving: Vec<_> = claims.iter().map(|claim| claim.serving().cloned()).collect();
+    let ids: Vec<_> = claims.iter().map(|claim| claim.record().id).collect();
+    let turns = ids.iter().zip(&serving).filter_map(|(id, serving)| {
+        // SAFETY: these are the slots' claims, borrowed mutably, so that nothing they have answered is borrowed; nothing is called
+        // through them before `adopt_together` is back.
+        Some((*id, unsafe { OwnersTurn::new(serving.as_ref()?) }))
+    });
+    let moved = reload::adopt_together(host, set, turns.collect());
+    for claim in claims.iter() {
+        claim.record().stage(false);
+    }
+    let Some(moved) = moved else {
+        let refused = serving.iter().map(|serving| Synced::Refused {
+            serving: serving.as_ref().map_or(0, |serving| serving.number()),
+        });
+        return refused.collect();
+    };
+    let adopt = |(claim, id): (&mut &mut dyn Owned, &u64)| {
+        let Some((_, generation)) = moved.iter().find(|(of, _)| of == id) else {
+            return Synced::Unchanged;
+        };
+        claim.adopts(generation.clone());
+        Synced::Adopted {
+            generation: generation.number(),
+        }
+    };
+    claims.iter_mut().zip(&ids).map(adopt).collect()
+}
+
 impl<I: ?Sized + Interface> Deref for Claim<I> {
     type Target = I::Client;
 
@@ -204,7 +327,7 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         let mut state = self.record.lock();
         state.mode = Mode::Open { handles: 0 };
         state.owner = None;
-        let staged = state.staged.is_some();
+        let staged = state.staged.is_some() || state.together.is_some();
         if !state.gone {
             let generation = state.current.as_ref().map(|current| current.generation.clone());
             self.host.publish(vec![(self.record.index, self.record.id, generation)]);

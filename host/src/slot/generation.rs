@@ -31,14 +31,14 @@ use crate::{
 };
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use reslot_plugin_api::{
-    __private::{Callee, Connection, Status},
+    __private::{Callee, Connection, LoadedAbi, Status},
     Backtrace, CallError, Fault,
 };
 use std::{
     cell::Cell,
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::Sender,
     },
     time::Instant,
@@ -70,6 +70,8 @@ pub(crate) struct Core {
     data: *mut (),
     table: *const (),
     gate: RwLock<()>,
+    /// The thread that has closed the gate, see [`this_thread`]; 0 while it is open.
+    closed_by: AtomicUsize,
     successor: OnceLock<Arc<Generation>>,
     standing: Arc<Standing>,
     log: Log,
@@ -119,6 +121,7 @@ impl Generation {
             data: instance.data(),
             table: instance.table(),
             gate: RwLock::new(()),
+            closed_by: AtomicUsize::new(0),
             successor: OnceLock::new(),
             standing: live.standing.clone(),
             log,
@@ -180,6 +183,20 @@ impl Generation {
         self.instance().has_state() || self.instance().is_exclusive()
     }
 
+    /// What another plugin calls through, as it crosses. It may be used as long as `hold`, which is this generation's `Arc`.
+    pub(super) fn crossing(&self, hold: *const ()) -> LoadedAbi {
+        let core = Arc::as_ptr(&self.core).cast::<()>();
+        // The image hands it back as an address.
+        let _ = core.expose_provenance();
+        LoadedAbi {
+            hold,
+            core,
+            data: self.core.data,
+            table: self.core.table,
+            gated: self.is_gated() || self.live.standing.is_watched(),
+        }
+    }
+
     fn connect(&self, gated: bool) -> Connection {
         let core: *const Core = Arc::as_ptr(&self.core);
         // SAFETY: data and table are of one instance; they and the core live as long as this generation, which every holder
@@ -192,6 +209,7 @@ impl Generation {
     pub(crate) fn close_gate(&self, deadline: Instant) -> Option<Closed<'_>> {
         let gate = self.core.gate.try_write_until(deadline)?;
         Some(Closed {
+            _by: ClosedHere::note(&self.core.closed_by),
             _gate: gate,
             generation: self,
         })
@@ -307,6 +325,7 @@ impl<'a> OwnersTurn<'a> {
 
 /// A closed gate: no call is inside, and none comes in until this is dropped.
 pub(crate) struct Closed<'a> {
+    _by: ClosedHere<'a>,
     _gate: RwLockWriteGuard<'a, ()>,
     generation: &'a Generation,
 }
@@ -351,6 +370,48 @@ thread_local! {
     /// How many gates this thread is inside of. A call that comes back to a gate it is inside of must not queue behind the
     /// hand-over that waits for it.
     static INSIDE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A number that no other living thread has, and that is not 0.
+pub(crate) fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+thread_local! {
+    /// The thread that waits for what this one does.
+    static ON_BEHALF_OF: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs `body` for `thread`, which waits for it: what comes back to a gate that `thread` has closed does not wait for it.
+pub(crate) fn on_behalf_of<R>(thread: usize, body: impl FnOnce() -> R) -> R {
+    /// Puts back what was there before, however the body ends.
+    struct Restore(usize);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ON_BEHALF_OF.set(self.0);
+        }
+    }
+    let _restore = Restore(ON_BEHALF_OF.replace(thread));
+    body()
+}
+
+/// A gate is closed by this thread, until dropped. A hook that runs behind it must not wait for it.
+struct ClosedHere<'a>(&'a AtomicUsize);
+
+impl<'a> ClosedHere<'a> {
+    fn note(by: &'a AtomicUsize) -> Self {
+        by.store(this_thread(), Ordering::Relaxed);
+        Self(by)
+    }
+}
+
+impl Drop for ClosedHere<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Counts a gate as entered until dropped.
@@ -409,6 +470,11 @@ impl Callee for Core {
     ) -> Result<(), CallError> {
         let mut core = self;
         loop {
+            // Whether another thread has closed it is seen by the lock; of its own doing a thread needs no lock to know.
+            let closed_by = core.closed_by.load(Ordering::Relaxed);
+            if closed_by != 0 && (closed_by == this_thread() || closed_by == ON_BEHALF_OF.get()) {
+                return Err(CallError::new(&core.slot, core.number, method, Fault::HandingOver));
+            }
             let _entered = match INSIDE.get() {
                 0 => core.gate.read(),
                 _ => core.gate.read_recursive(),

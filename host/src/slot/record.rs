@@ -7,14 +7,14 @@ use super::{
 use crate::{
     image::{compat, manifest},
     policy::Policy,
-    reload::{Checkup, GoingBack, Probation, Snapshot, Standby, Verdict},
+    reload::{Checkup, GoingBack, Probation, Snapshot, Standby, Together, Verdict},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use reslot_plugin_api::{__private::Connection, Health};
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -55,6 +55,10 @@ impl VacantEntry {
     pub(crate) fn host_ended(&self) {
         self.callee.host_ended.store(true, Ordering::Relaxed);
     }
+
+    pub(crate) fn has_host_ended(&self) -> bool {
+        self.callee.host_ended.load(Ordering::Relaxed)
+    }
 }
 
 // SAFETY: the connection is gated and its callee, which is all that is used of it, is `Sync`.
@@ -69,8 +73,12 @@ pub(crate) struct SlotState {
     pub(crate) owner: Option<Taken>,
     /// The interfaces as which it was claimed or asked for; every artifact must satisfy all of them.
     pub(crate) contracts: Vec<Arc<manifest::Interface>>,
+    /// Those by which other plugins call it, as long as they are mapped.
+    peer_contracts: Vec<Weak<manifest::Interface>>,
     pub(crate) current: Option<Current>,
     pub(crate) staged: Option<Staged>,
+    /// A set that it is to move on with.
+    pub(crate) together: Option<Arc<Together>>,
     pub(crate) last_number: u64,
     /// While what serves has yet to prove itself.
     pub(crate) probation: Option<Probation>,
@@ -138,8 +146,10 @@ impl SlotRecord {
                 mode: Mode::Open { handles: 0 },
                 owner: None,
                 contracts: Vec::new(),
+                peer_contracts: Vec::new(),
                 current: None,
                 staged: None,
+                together: None,
                 last_number: 0,
                 probation: None,
                 checkup: Checkup::default(),
@@ -162,6 +172,17 @@ impl SlotRecord {
             self.settled.wait(&mut state);
         }
         state
+    }
+
+    /// As [`lock_settled`](Self::lock_settled), but not for ever: a plugin's hook may be what the reload thread waits for.
+    pub(crate) fn lock_settled_until(&self, deadline: Instant) -> Option<MutexGuard<'_, SlotState>> {
+        let mut state = self.state.lock();
+        while state.moving {
+            if self.settled.wait_until(&mut state, deadline).timed_out() && state.moving {
+                return None;
+            }
+        }
+        Some(state)
     }
 
     /// A candidate waits for the owner, or no longer does.
@@ -202,11 +223,25 @@ impl SlotState {
         Ok(())
     }
 
+    /// Adds the contract of a plugin that calls this one, if the current generation satisfies it. It ends with its `Arc`, which
+    /// the calling image has.
+    pub(crate) fn bind_peer(&mut self, wanted: &Arc<manifest::Interface>) -> Result<(), Vec<compat::Difference>> {
+        if let Some(current) = &self.current {
+            compat::compare(wanted, &current.generation.instance().image().manifest.interface)?;
+        }
+        self.peer_contracts.retain(|known| known.strong_count() > 0);
+        self.peer_contracts.push(Arc::downgrade(wanted));
+        Ok(())
+    }
+
     /// Whether an artifact satisfies every interface by which the slot is called.
     pub(crate) fn check(&self, offered: &manifest::Interface) -> Result<(), Vec<compat::Difference>> {
+        let peers = self.peer_contracts.iter().filter_map(Weak::upgrade);
         self.contracts
             .iter()
-            .try_for_each(|contract| compat::compare(contract, offered))
+            .cloned()
+            .chain(peers)
+            .try_for_each(|contract| compat::compare(&contract, offered))
     }
 
     /// What is known of the health of what serves.

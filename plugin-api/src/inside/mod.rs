@@ -44,6 +44,6 @@ pub(crate) fn install(table: HostTableRef, token: *const ()) -> usize {
     EARLY.load(Ordering::Relaxed)
 }
 
-fn host() -> Option<(HostTableRef, *const ())> {
+pub(crate) fn host() -> Option<(HostTableRef, *const ())> {
     HOST.get().map(|installed| (installed.table, installed.token.0))
 }

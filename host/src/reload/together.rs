@@ -1,0 +1,251 @@
+//! Several slots that move on together, or not at all: every candidate is made, gets its state, is started and found well, those
+//! that are called before those that call them; then one view holds all of them. If any of it fails, nothing has changed.
+//!
+//! A set with claimed slots waits for their owner, who adopts it for all of them at once.
+
+use super::{
+    Clock, LoadOutcome,
+    hand_over::{Member, Moved, close, hand_over},
+    pipeline::{self, Candidate, Coming, refusal},
+    place::{no_longer_fits, still_fits},
+    uses,
+};
+use crate::{
+    error::{Cause, Refusal},
+    event::{Event, Step},
+    host::Inner,
+    slot::{Access, Generation, Mode, OwnersTurn, SlotRecord},
+};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+/// Slots that wait for the owners of some of them.
+pub(crate) struct Together(Mutex<Vec<Candidate>>);
+
+impl Together {
+    /// The claimed slots among them.
+    pub(crate) fn claimed(&self) -> Vec<Arc<SlotRecord>> {
+        let members = self.0.lock();
+        let claimed = members.iter().filter(|member| member.record.lock().mode == Mode::Claimed);
+        claimed.map(|member| member.record.clone()).collect()
+    }
+
+    /// Taken once: by whoever adopts it, or by what supersedes it.
+    fn take(&self) -> Vec<Candidate> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+/// Loads all of the files, or none.
+pub(super) fn load(host: &Arc<Inner>, paths: Vec<PathBuf>) -> Result<Vec<LoadOutcome>, Refusal> {
+    let mut outcomes = Vec::new();
+    let mut members: Vec<Candidate> = Vec::new();
+    for path in paths {
+        match make(host, path, &members) {
+            Ok(Made::Candidate(candidate)) => members.push(*candidate),
+            Ok(Made::Unchanged(outcome)) => outcomes.push(outcome),
+            Err(refusal) => return Err(give_up(host, members, refusal)),
+        }
+    }
+    let members = in_order(host, members)?;
+    if members.iter().any(|member| member.record.lock().mode == Mode::Claimed) {
+        outcomes.extend(stage(host, members));
+        return Ok(outcomes);
+    }
+    let moved = move_on(host, members, BTreeMap::new())?;
+    outcomes.extend(moved.into_iter().map(|moved| LoadOutcome::Swapped(moved.report)));
+    Ok(outcomes)
+}
+
+enum Made {
+    Candidate(Box<Candidate>),
+    Unchanged(LoadOutcome),
+}
+
+fn make(host: &Arc<Inner>, path: PathBuf, members: &[Candidate]) -> Result<Made, Refusal> {
+    let mut clock = Clock::begin();
+    clock.lap(Step::Notice);
+    let source = super::read_patiently(host, &path, &mut clock)?;
+    if let Some((slot, generation)) = host.serving(&source.hash) {
+        return Ok(Made::Unchanged(LoadOutcome::Unchanged { slot, generation }));
+    }
+    let coming = Coming {
+        path: &path,
+        by_name: true,
+        back: None,
+    };
+    let candidate = pipeline::candidate(host, coming, source, clock)?;
+    match members.iter().find(|member| Arc::ptr_eq(&member.record, &candidate.record)) {
+        None => Ok(Made::Candidate(Box::new(candidate))),
+        Some(other) => {
+            let (record, number) = (&candidate.record, candidate.staged.generation.number());
+            let cause = Cause::Twice(other.staged.path.clone());
+            Err(refusal(Some(record), Some(number), &path, Step::Create, cause))
+        }
+    }
+}
+
+/// Those that are called come first.
+fn in_order(host: &Arc<Inner>, members: Vec<Candidate>) -> Result<Vec<Candidate>, Refusal> {
+    let mut all = host.uses_of_serving();
+    for member in &members {
+        all.insert(member.record.name.clone(), member.uses().to_owned());
+    }
+    let in_circle = members
+        .iter()
+        .find_map(|member| Some((member, uses::circle(&all, &member.record.name, member.uses())?)));
+    if let Some((member, circle)) = in_circle {
+        let number = member.staged.generation.number();
+        let cause = Cause::Circle(circle);
+        let refusal = refusal(Some(&member.record), Some(number), &member.staged.path, Step::Create, cause);
+        return Err(give_up(host, members, refusal));
+    }
+    Ok(uses::sort(members, |member| &member.record.name, Candidate::uses))
+}
+
+/// None of them comes to serve.
+fn give_up(host: &Inner, members: Vec<Candidate>, refusal: Refusal) -> Refusal {
+    for member in &members {
+        host.history.forget(&member.record.name, &member.staged.hash);
+    }
+    host.log.push(Event::Refused(refusal.clone()));
+    drop(members);
+    refusal
+}
+
+/// Has a set wait for its owners.
+fn stage(host: &Inner, members: Vec<Candidate>) -> Vec<LoadOutcome> {
+    let told: Vec<_> = members
+        .iter()
+        .map(|member| (member.record.clone(), member.staged.generation.number()))
+        .collect();
+    let set = Arc::new(Together(Mutex::new(members)));
+    let mut outcomes = Vec::new();
+    for (record, generation) in told {
+        let slot = record.name.clone();
+        let mut state = record.lock_settled();
+        let superseded = state.together.replace(set.clone());
+        record.stage(true);
+        host.log.push(Event::Staged {
+            slot: slot.clone(),
+            generation,
+        });
+        drop(state);
+        supersede(host, superseded);
+        outcomes.push(LoadOutcome::Staged { slot, generation });
+    }
+    outcomes
+}
+
+/// A set that will not be adopted any more.
+pub(super) fn supersede(host: &Inner, set: Option<Arc<Together>>) {
+    for Candidate { record, staged } in set.map(|set| set.take()).unwrap_or_default() {
+        record.lock().together = None;
+        super::place::tell_superseded(host, &record, Some(staged));
+    }
+}
+
+/// Adopts a set on its owner's thread, with the turns of all claimed slots in it, by slot. `None` if it was refused, or was superseded
+/// meanwhile.
+pub(crate) fn adopt(
+    host: &Arc<Inner>,
+    set: &Together,
+    turns: BTreeMap<u64, OwnersTurn<'_>>,
+) -> Option<Vec<(u64, Arc<Generation>)>> {
+    let members = set.take();
+    for member in &members {
+        member.record.lock().together = None;
+    }
+    if members.is_empty() {
+        return None;
+    }
+    let ids: BTreeMap<_, _> = members
+        .iter()
+        .map(|member| (member.record.name.clone(), member.record.id))
+        .collect();
+    let moved = move_on(host, members, turns).ok()?;
+    let of = |moved: Moved| (ids[moved.generation.slot()], moved.generation);
+    Some(moved.into_iter().map(of).collect())
+}
+
+/// A claim was dropped: the set may have nobody to wait for any more.
+pub(super) fn settle(host: &Arc<Inner>, set: &Together) {
+    if set.claimed().is_empty() {
+        // What became of it is told by events.
+        let _ = adopt(host, set, BTreeMap::new());
+    }
+}
+
+fn move_on(
+    host: &Arc<Inner>,
+    members: Vec<Candidate>,
+    mut turns: BTreeMap<u64, OwnersTurn<'_>>,
+) -> Result<Vec<Moved>, Refusal> {
+    // In the order of their places, as everybody who takes more than one.
+    let mut by_place: Vec<_> = members.iter().map(|member| member.record.clone()).collect();
+    by_place.sort_by_key(|record| record.index);
+    let mut moving = Vec::new();
+    for record in by_place.iter().filter(|record| !turns.contains_key(&record.id)) {
+        let mut state = record.lock_settled();
+        moving.push(record.moving(&mut state));
+    }
+    let unfit = members.iter().find_map(|Candidate { record, staged }| {
+        let state = record.lock();
+        let claimed_meanwhile = state.mode == Mode::Claimed && !turns.contains_key(&record.id);
+        match claimed_meanwhile {
+            true => Some((record, staged, Cause::Busy(host.drain_deadline))),
+            false => still_fits(&state, staged).err().map(|cause| (record, staged, cause)),
+        }
+    });
+    if let Some((record, staged, cause)) = unfit {
+        let refusal = no_longer_fits(record, staged, cause);
+        return Err(give_up(host, members, refusal));
+    }
+    let olds: Vec<_> = members
+        .iter()
+        .map(|member| {
+            member
+                .record
+                .lock()
+                .current
+                .as_ref()
+                .map(|current| current.generation.clone())
+        })
+        .collect();
+    let known: Vec<_> = members
+        .iter()
+        .map(|member| (member.record.clone(), member.staged.hash))
+        .collect();
+    let mut ready = Vec::new();
+    // Those that call first: what is inside of them may still have to go through the others.
+    for (Candidate { record, staged }, old) in members.into_iter().zip(&olds).rev() {
+        let access = match turns.remove(&record.id) {
+            Some(turn) => Ok(Access::Owner(turn)),
+            None => close(host, old.as_ref(), &staged.generation),
+        };
+        match access {
+            Ok(access) => ready.push(Member {
+                record,
+                old: old.as_ref(),
+                access,
+                staged,
+            }),
+            Err(cause) => {
+                let number = staged.generation.number();
+                let refusal = refusal(Some(&record), Some(number), &staged.path, Step::Migrate, cause);
+                drop(ready);
+                return Err(tell(host, &known, refusal));
+            }
+        }
+    }
+    ready.reverse();
+    hand_over(host, ready).map_err(|refusal| tell(host, &known, refusal))
+}
+
+fn tell(host: &Inner, members: &[(Arc<SlotRecord>, blake3::Hash)], refusal: Refusal) -> Refusal {
+    for (record, hash) in members {
+        host.history.forget(&record.name, hash);
+    }
+    host.log.push(Event::Refused(refusal.clone()));
+    refusal
+}

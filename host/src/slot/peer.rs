@@ -1,0 +1,266 @@
+//! A slot as another plugin calls it: the host's end of `reslot_plugin_api::Peer`.
+//!
+//! What an image gets is a handle, the address of a [`Neighbour`] that lives with the image's ledger, and, for the length of a
+//! use, a hold, an `Arc` of the generation that serves at that moment. Nothing is kept in between, so a plugin that calls another
+//! never keeps that one's old image.
+//!
+//! # The contract
+//! A handle stands for an interface that was compared with what serves, under the slot's lock. The slot keeps it among its
+//! contracts as long as the calling image is mapped, so nothing comes to serve there that a call through the handle does not fit.
+
+use super::{
+    generation::{Core, Generation},
+    record::{Mode, SlotRecord},
+    view::View,
+};
+use crate::{
+    error::SlotError,
+    host::{Inner, after},
+    image::{
+        self, compat,
+        manifest::{Interface, Manifest},
+        neighbours::Neighbours,
+    },
+};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use reslot_plugin_api::{
+    __private::{Callee, LoadedAbi, PassAbi, Status},
+    CallError, Fault, PeerErrorKind,
+};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    ptr::{null, null_mut},
+    sync::{Arc, Weak},
+};
+
+/// The plugins beside one image, and those of them that it has asked for.
+pub(crate) struct Beside {
+    host: Weak<Inner>,
+    /// The slot that the image is for.
+    own: Arc<str>,
+    /// Those that its plugin says it calls.
+    uses: Vec<String>,
+    /// Boxed by their `Arc`s: a handle is an address.
+    found: Mutex<Vec<Arc<Neighbour>>>,
+}
+
+/// One slot as one image calls it.
+struct Neighbour {
+    record: Arc<SlotRecord>,
+    /// The host's; after the host's end it holds nothing.
+    view: Arc<ArcSwap<View>>,
+    /// As long as this lives, it is among the slot's contracts.
+    contract: Arc<Interface>,
+}
+
+impl Beside {
+    pub(crate) fn new(host: &Arc<Inner>, own: Arc<str>, manifest: &Manifest) -> Self {
+        Self {
+            host: Arc::downgrade(host),
+            own,
+            uses: manifest.uses.clone(),
+            found: Mutex::default(),
+        }
+    }
+
+    /// Binds the contract to the slot, and answers how it is called from here.
+    fn bind(&self, host: &Arc<Inner>, name: &str, contract: Interface) -> Result<Neighbour, (PeerErrorKind, String)> {
+        let unknown = || (PeerErrorKind::Unknown, host.unknown(name).to_string());
+        let record = host.slot_named(name).ok_or_else(unknown)?;
+        let contract = Arc::new(contract);
+        let differs = |differences| {
+            let differs = SlotError::Interface {
+                name: name.to_owned(),
+                differences,
+            };
+            let words = format!(
+                "{differs}\n  (\"the host\" is {:?} here, and \"the plugin\" is {name:?})",
+                self.own
+            );
+            (PeerErrorKind::Interface, words)
+        };
+        let member = in_overlay(&record);
+        let mut state = match &member {
+            // It is moved on by this very thread, whose transaction will compare it with all contracts before the swap.
+            Some(_) => record.lock(),
+            None => record.lock_settled_until(after(host.drain_deadline)).ok_or_else(|| {
+                let words = format!("it was being replaced for longer than {:?}; try again", host.drain_deadline);
+                (PeerErrorKind::Busy, words)
+            })?,
+        };
+        if state.mode == Mode::Claimed {
+            let words = "it is claimed, and only its owner calls it; drop the claim, or call it from the host program";
+            return Err((PeerErrorKind::Claimed, words.to_owned()));
+        }
+        if state.current.is_none() && member.is_none() {
+            drop(state);
+            return Err(unknown());
+        }
+        if let Some(member) = &member {
+            compat::compare(&contract, interface_of(member)).map_err(differs)?;
+        }
+        state.bind_peer(&contract).map_err(differs)?;
+        drop(state);
+        Ok(Neighbour {
+            record,
+            view: host.view.clone(),
+            contract,
+        })
+    }
+}
+
+impl Neighbour {
+    /// What serves there now: on this thread first what its transaction is about to put there.
+    fn serving(&self) -> Option<Arc<Generation>> {
+        if let Some(member) = in_overlay(&self.record) {
+            // It may have come to be a member before this contract was bound.
+            return compat::compare(&self.contract, interface_of(&member))
+                .is_ok()
+                .then_some(member);
+        }
+        self.view.load().held(self.record.index, self.record.id).cloned()
+    }
+}
+
+fn interface_of(generation: &Generation) -> &Interface {
+    &generation.instance().image().manifest.interface
+}
+
+impl Neighbours for Beside {
+    fn find(&self, name: &str, interface: Interface) -> Result<*const (), (PeerErrorKind, String)> {
+        if *name == *self.own {
+            let words = "it is this plugin itself: call its own methods instead".to_owned();
+            return Err((PeerErrorKind::Itself, words));
+        }
+        if !self.uses.iter().any(|used| used == name) {
+            let words = format!(
+                "it is not among those that {:?} says it uses; name it: `export_plugin!(…, uses = [\"{name}\"])`",
+                self.own
+            );
+            return Err((PeerErrorKind::Undeclared, words));
+        }
+        let Some(host) = self.host.upgrade() else {
+            return Err((PeerErrorKind::NoHost, "the host was dropped".to_owned()));
+        };
+        let known = |neighbour: &&Arc<Neighbour>| *neighbour.record.name == *name && *neighbour.contract == interface;
+        // Asked for again, it is compared again: it may be claimed by now, or be another in a transaction.
+        let again = self.found.lock().iter().find(known).cloned();
+        let neighbour = Arc::new(self.bind(&host, name, interface)?);
+        let neighbour = again.unwrap_or_else(|| {
+            self.found.lock().push(neighbour.clone());
+            neighbour
+        });
+        let handle = Arc::as_ptr(&neighbour).cast::<()>();
+        // The image hands it back as an address.
+        let _ = handle.expose_provenance();
+        Ok(handle)
+    }
+
+    unsafe fn load(&self, handle: *const ()) -> LoadedAbi {
+        // A thread of a plugin that calls others comes by here and perhaps nowhere else.
+        image::safe_point();
+        // SAFETY: by the caller's promise it is the address of one of `found`, which are kept as long as `self`.
+        let neighbour = unsafe { &*handle.cast::<Neighbour>() };
+        match neighbour.serving() {
+            Some(generation) => {
+                let hold = Arc::into_raw(generation);
+                // SAFETY: the `Arc` was not dropped, it is the caller's now.
+                unsafe { &*hold }.crossing(hold.cast())
+            }
+            None => LoadedAbi {
+                hold: null(),
+                core: null(),
+                data: null_mut(),
+                table: null(),
+                gated: true,
+            },
+        }
+    }
+
+    unsafe fn release(&self, hold: *const ()) {
+        // SAFETY: made by `load` of such an `Arc`, and given back once, by the caller's promise. If it is the last, the instance
+        // goes to the reaper, on whose thread all else happens.
+        drop(unsafe { Arc::from_raw(hold.cast::<Generation>()) });
+    }
+
+    unsafe fn pass(&self, core: *const (), body: PassAbi) -> Result<(), CallError> {
+        // SAFETY: a core lives as long as its generation, of which the caller has a hold.
+        let core = unsafe { &*core.cast::<Core>() };
+        // The image knows the method's name, and puts it into the error.
+        core.through_gate("", &mut |data, table, callee| {
+            let reached: *const dyn Callee = callee;
+            let _ = reached.cast::<()>().expose_provenance();
+            // SAFETY: by the caller's promise; the function is code of the calling image, which waits for it.
+            unsafe { (body.call)(body.context, data, table, reached.cast()) };
+        })
+    }
+
+    unsafe fn fault(&self, core: *const (), method: &str, status: Status) -> CallError {
+        // SAFETY: a core lives as long as its generation, of which the caller has a hold; it may be a successor's, which that
+        // one holds.
+        let core = unsafe { &*core.cast::<Core>() };
+        core.fault(of_the_host(method), status)
+    }
+
+    unsafe fn absent(&self, handle: *const ()) -> CallError {
+        // SAFETY: as in `load`.
+        let Neighbour { record, .. } = unsafe { &*handle.cast::<Neighbour>() };
+        let fault = match record.vacant.has_host_ended() {
+            true => Fault::HostEnded,
+            false if record.lock().mode == Mode::Claimed => Fault::Claimed,
+            false => Fault::Vacant,
+        };
+        CallError::new(&record.name, 0, "", fault)
+    }
+}
+
+/// A method's name in memory that stays: the caller's lies in its image, and events outlive that. Each name is kept once a
+/// process, and only of methods that failed.
+#[cold]
+fn of_the_host(method: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock();
+    if let Some(known) = names.get(method) {
+        return known;
+    }
+    let kept: &'static str = Box::leak(method.into());
+    names.insert(kept);
+    kept
+}
+
+thread_local! {
+    static OVERLAY: RefCell<Vec<Arc<Generation>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `body`, in which plugins that are called by others on this thread are found among `members` first, and in the host's view
+/// only then: for hooks of a candidate that goes into service together with those others, or not at all.
+///
+/// A member must be complete: nobody may call a candidate whose own hook is running. Threads that `body` starts see the view only.
+pub(crate) fn with_overlay<R>(members: &[Arc<Generation>], body: impl FnOnce() -> R) -> R {
+    /// Puts back what was there before, however the body ends.
+    struct Restore(Vec<Arc<Generation>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let before = std::mem::take(&mut self.0);
+            // Dropped outside of the borrow: the last holder's drop goes far.
+            let _members = OVERLAY.with(|overlay| overlay.replace(before));
+        }
+    }
+    let _restore = Restore(OVERLAY.with(|overlay| overlay.replace(members.to_vec())));
+    body()
+}
+
+/// The member of this thread's transaction that is for a slot. A slot's name is one allocation, shared by its generations.
+fn in_overlay(record: &SlotRecord) -> Option<Arc<Generation>> {
+    let found = OVERLAY.try_with(|overlay| {
+        let overlay = overlay.borrow();
+        overlay
+            .iter()
+            .find(|member| Arc::ptr_eq(member.slot(), &record.name))
+            .cloned()
+    });
+    // A thread that is past its end is in no transaction.
+    found.ok().flatten()
+}

@@ -1,0 +1,132 @@
+//! How a call from one plugin to another crosses to the host and back. Texts come as the host's `RString`s, which go back to
+//! the host's destructor; what is kept of them is copied first.
+
+use super::PeerErrorKind;
+use crate::error::{CallError, Fault};
+use abi_stable::{
+    StableAbi,
+    std_types::{ROption, RString},
+};
+
+/// A generation that was taken hold of, as its caller needs it.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct LoadedAbi {
+    /// The host's name for the hold, to be given back once; null if nothing serves there.
+    pub hold: *const (),
+    /// The host's name for what is called; good as long as the hold.
+    pub core: *const (),
+    /// The instance.
+    pub data: *mut (),
+    /// Its function table.
+    pub table: *const (),
+    /// Whether calls go through the host's gate.
+    pub gated: bool,
+}
+
+/// What is to be called once the gate was passed.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct PassAbi {
+    /// Gets `context`, the instance, its table, and the host's name for what is called.
+    pub call: unsafe extern "C" fn(context: *mut (), data: *mut (), table: *const (), core: *const ()),
+    /// The caller's own.
+    pub context: *mut (),
+}
+
+/// The error of a call, in the host's words.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct FaultAbi {
+    kind: u32,
+    slot: RString,
+    generation: u64,
+    message: RString,
+    location: ROption<RString>,
+}
+
+const PANICKED: u32 = 0;
+const VACANT: u32 = 1;
+const HOST_ENDED: u32 = 2;
+const CLAIMED: u32 = 3;
+const HANDING_OVER: u32 = 4;
+
+impl From<&CallError> for FaultAbi {
+    /// On the host's side.
+    fn from(error: &CallError) -> Self {
+        let (kind, message, location) = match error.fault() {
+            Fault::Panicked { message, location, .. } => (PANICKED, message.as_str(), location.as_deref()),
+            Fault::Vacant => (VACANT, "", None),
+            Fault::HostEnded => (HOST_ENDED, "", None),
+            Fault::Claimed => (CLAIMED, "", None),
+            Fault::HandingOver => (HANDING_OVER, "", None),
+        };
+        Self {
+            kind,
+            slot: error.slot().into(),
+            generation: error.generation(),
+            message: message.into(),
+            location: location.map(RString::from).into(),
+        }
+    }
+}
+
+impl FaultAbi {
+    /// On the caller's side: the same error in its own memory.
+    #[cold]
+    pub(super) fn copy_out(&self, method: &'static str) -> CallError {
+        let location = match &self.location {
+            ROption::RSome(location) => Some(location.to_string()),
+            ROption::RNone => None,
+        };
+        let fault = match self.kind {
+            VACANT => Fault::Vacant,
+            HOST_ENDED => Fault::HostEnded,
+            CLAIMED => Fault::Claimed,
+            HANDING_OVER => Fault::HandingOver,
+            _ => Fault::Panicked {
+                message: self.message.to_string(),
+                location,
+                // The host's event has it. Here it would be the host's memory.
+                backtrace: crate::Backtrace::default(),
+            },
+        };
+        CallError::new(&self.slot, self.generation, method, fault)
+    }
+}
+
+/// Why another plugin cannot be had.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct PeerRefusalAbi {
+    kind: u32,
+    words: RString,
+}
+
+/// In the order of their numbers.
+const KINDS: [PeerErrorKind; 7] = [
+    PeerErrorKind::Undeclared,
+    PeerErrorKind::Unknown,
+    PeerErrorKind::Claimed,
+    PeerErrorKind::Interface,
+    PeerErrorKind::Busy,
+    PeerErrorKind::NoHost,
+    PeerErrorKind::Itself,
+];
+
+impl PeerRefusalAbi {
+    /// On the host's side.
+    pub fn new(kind: PeerErrorKind, words: &str) -> Self {
+        let number = KINDS.iter().position(|known| *known == kind);
+        Self {
+            kind: number.unwrap_or(KINDS.len()) as u32,
+            words: words.into(),
+        }
+    }
+
+    /// On the caller's side: what happened, and the words in its own memory.
+    pub(super) fn copy_out(&self) -> (PeerErrorKind, String) {
+        let kind = KINDS.get(self.kind as usize).copied();
+        (kind.unwrap_or(PeerErrorKind::NoHost), self.words.to_string())
+    }
+}
