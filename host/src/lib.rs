@@ -18,6 +18,7 @@ pub mod foreign;
 mod host;
 mod image;
 mod instance;
+mod preflight;
 mod reload;
 mod slot;
 mod watch;
@@ -28,6 +29,7 @@ pub use host::{Condition, Held, Holder, Host, HostBuilder, SlotInfo};
 pub use image::stage::PrivateCopies;
 pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_point};
 pub use instance::HookError;
+pub use preflight::{Preflight, PreflightError, PreflightReport, PreflightStep, preflight};
 pub use reload::{Counts, LoadOutcome};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Origin};
 pub use slot::{Claim, Loaded, Reader, Slot, Synced, View};
@@ -46,4 +48,10 @@ pub mod artifact {
     pub fn inspect(bytes: &[u8]) -> Inspection {
         crate::image::lint::inspect(bytes, &crate::reload::expectations())
     }
+}
+
+/// For the program `reslot-preflight` and the tests, and for nobody else.
+#[doc(hidden)]
+pub mod __preflight {
+    pub use crate::preflight::{child_main, preflight_with_state};
 }
