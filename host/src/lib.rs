@@ -53,5 +53,5 @@ pub mod artifact {
 /// For the program `reslot-preflight` and the tests, and for nobody else.
 #[doc(hidden)]
 pub mod __preflight {
-    pub use crate::preflight::{child_main, preflight_with_state};
+    pub use crate::preflight::{child_main, preflight_as_hosts_do};
 }

@@ -16,7 +16,7 @@ use crate::{
     image::{
         lint::lint,
         manifest::Manifest,
-        stage::{StageLimits, StagingFolder, memory_holding, read_patiently},
+        stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently},
     },
     reload::expectations,
 };
@@ -79,19 +79,20 @@ pub(crate) struct Candidate<'a> {
 /// If the file cannot be read or fails the lint; if the artifact crashes, ends, hangs or refuses; if the child cannot be had. The
 /// error says which, at which step, and what to do.
 pub fn preflight(path: impl AsRef<Path>, how: &Preflight) -> Result<PreflightReport, PreflightError> {
-    preflight_with_state(path.as_ref(), how, None)
+    preflight_as_hosts_do(path.as_ref(), how, None, None)
 }
 
-/// The same, with the state of a predecessor and the number of its schema.
+/// The same, with this kind of private copy, and with the state of a predecessor and the number of its schema.
 #[doc(hidden)]
-pub fn preflight_with_state(
+pub fn preflight_as_hosts_do(
     path: &Path,
     how: &Preflight,
+    copies: Option<PrivateCopies>,
     state: Option<(u32, &[u8])>,
 ) -> Result<PreflightReport, PreflightError> {
     let mut bytes = read_patiently(path, &StageLimits::default())?.bytes;
     let manifest = lint(&mut bytes, &expectations())?.manifest;
-    let copy = StagingFolder::create(&std::env::temp_dir(), None)?.write(&manifest.name, &bytes)?;
+    let copy = StagingFolder::create(&std::env::temp_dir(), copies)?.write(&manifest.name, &bytes)?;
     let candidate = Candidate {
         slot: &manifest.name,
         generation: 1,

@@ -9,6 +9,7 @@ mod holders;
 mod hosts;
 mod main_job;
 mod memory;
+mod preflight;
 mod private_copies;
 mod quarantine;
 mod races;
