@@ -195,7 +195,6 @@ impl Conversation {
                 return Err(PreflightError::OtherBuild { program, ours, theirs });
             }
             self.step = Some(PreflightStep::Begin);
-            self.steps.push((PreflightStep::Begin, self.begun.elapsed()));
             return Ok(None);
         };
         match word {

@@ -50,10 +50,11 @@ impl fmt::Display for PreflightStep {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PreflightReport {
-    /// Each step that was taken, and how long it took in the child. That of [`Begin`](PreflightStep::Begin) is the host's: from the
-    /// call to the child's first word.
+    /// Each step that was taken with the artifact, and how long it took by the child's clock. They follow one another, so their
+    /// sum is less than `total`; [`Begin`](PreflightStep::Begin) is not among them, because the host hears of its end only when the
+    /// child is at work already.
     pub steps: Vec<(PreflightStep, Duration)>,
-    /// What the preflight has cost its caller: the steps, the conversation, the end of the child.
+    /// What the preflight has cost its caller: the steps, and the child's beginning and end.
     pub total: Duration,
     /// Why the child could not unmap it, if it could not: the host will hardly be able to, either. None if it was proven unmapped.
     pub stays_mapped: Option<String>,
@@ -62,7 +63,7 @@ pub struct PreflightReport {
 impl fmt::Display for PreflightReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "preflight in {}", Time(self.total))?;
-        let mut before = " (";
+        let mut before = " (of which ";
         for (step, took) in &self.steps {
             write!(f, "{before}{step} {}", Time(*took))?;
             before = ", ";
