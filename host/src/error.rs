@@ -7,6 +7,7 @@ use crate::{
     image::{OpenError, QuarantineReason, compat::Difference, lint::LintError, manifest::StateSchema, stage::StageError},
     instance::HookError,
     lifecycle::IllegalMove,
+    preflight::PreflightError,
     reload::RollbackReason,
 };
 use reslot_plugin_api::{Backtrace, Health};
@@ -72,6 +73,9 @@ pub enum Cause {
     /// What serves is faulty, or somebody asked for something older, and nothing older that is good was kept.
     #[error("the slot was to go back ({0}), and no good version before this one is kept")]
     NothingToGoBackTo(RollbackReason),
+    /// It did not pass its preflight: it crashed, hung or refused in a child process.
+    #[error("{0}")]
+    Preflight(Arc<PreflightError>),
     /// Plugins would call each other in a circle.
     #[error("it would call itself through others: {}", .0.join(" → "))]
     Circle(Vec<String>),
@@ -225,6 +229,7 @@ impl Cause {
             Self::Schema(_) => "go back to a version with a schema that the one that serves can migrate down to",
             Self::RolledBack(_) => "mend the plugin and publish it again; or load this very file by name, if it was not its fault",
             Self::Condemned(_) => "publish a better version; or load this very file by name, if it was not its fault",
+            Self::Preflight(error) => return error.remedy(),
             Self::Circle(_) => "let one of them do without another: `uses` says who calls whom",
             Self::Together(_) => "see what is said of that one",
             Self::Twice(_) => "name one artifact for each slot",
@@ -243,11 +248,17 @@ impl Cause {
 
     /// Whether it may fit when something else serves.
     pub(crate) fn is_of_what_serves(&self) -> bool {
-        matches!(self, Self::Hook(..) | Self::Schema(_) | Self::Unhealthy(_))
+        matches!(
+            self,
+            Self::Hook(..) | Self::Schema(_) | Self::Unhealthy(_) | Self::Preflight(_)
+        )
     }
 
     /// Whether the same bytes would fail again, whatever else changes.
     pub(crate) fn is_of_the_bytes(&self) -> bool {
+        if let Self::Preflight(error) = self {
+            return error.blames_the_artifact();
+        }
         !matches!(
             self,
             Self::Stage(_)

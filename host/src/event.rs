@@ -34,6 +34,8 @@ pub enum Step {
     Stage,
     /// The bytes are checked; nothing is executed.
     Lint,
+    /// It is tried out in a child process, if the policy asks for that.
+    Preflight,
     /// The private copy is written and mapped.
     Open,
     /// The mapped image is checked.
@@ -60,6 +62,7 @@ impl fmt::Display for Step {
             Self::Notice => "notice",
             Self::Stage => "stage",
             Self::Lint => "lint",
+            Self::Preflight => "preflight",
             Self::Open => "open",
             Self::Verify => "verify",
             Self::Create => "create",

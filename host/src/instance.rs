@@ -5,7 +5,7 @@ use crate::{
     hooks::{Hooks, TookTooLong},
     image::{
         Image, PanicReport,
-        manifest::{Shape, StateSchema},
+        manifest::{Receiver, Shape, StateSchema},
         take_panic,
     },
 };
@@ -167,6 +167,12 @@ impl Instance {
     /// Whether it holds something of which there can be only one.
     pub(crate) fn is_exclusive(&self) -> bool {
         self.image.manifest.exclusive
+    }
+
+    /// Whether many threads may call it at once: no method takes it mutably, so it is `Sync`.
+    pub(crate) fn is_shared(&self) -> bool {
+        let mut methods = self.image.manifest.interface.methods.iter();
+        methods.all(|method| method.receiver == Receiver::Ref)
     }
 
     /// Whether a caller may hold a reference into it after a call has come back.

@@ -22,6 +22,7 @@ mod image;
 mod instance;
 mod lifecycle;
 mod policy;
+mod preflight;
 mod reload;
 mod slot;
 mod watch;
@@ -35,6 +36,7 @@ pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_p
 pub use instance::HookError;
 pub use lifecycle::{IllegalMove, Lifecycle};
 pub use policy::{Policy, RollbackState};
+pub use preflight::{Preflight, PreflightError, PreflightReport, PreflightStep, preflight};
 pub use reload::{Counts, LoadOutcome, RollbackReason, RollbackReport, StateBack};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, Origin};
 pub use slot::{Claim, Loaded, Owned, Reader, Slot, Synced, View};
@@ -53,4 +55,10 @@ pub mod artifact {
     pub fn inspect(bytes: &[u8]) -> Inspection {
         crate::image::lint::inspect(bytes, &crate::reload::expectations())
     }
+}
+
+/// For the program `reslot-preflight` and the tests, and for nobody else.
+#[doc(hidden)]
+pub mod __preflight {
+    pub use crate::preflight::{child_main, preflight_as_hosts_do};
 }

@@ -1,6 +1,7 @@
 //! What a host does about versions that turn out badly, as plain data: how long a new generation is on probation, what counts as
 //! a fault, how long a plugin's hooks may take, what is kept to go back to. The rest of the host reads it; nothing here acts.
 
+use crate::preflight::Preflight;
 use std::time::Duration;
 
 /// How a host treats new generations. Made by [`development`](Self::development) (a host's default), [`production`](Self::production)
@@ -13,7 +14,7 @@ use std::time::Duration;
 /// let mut policy = Policy::production();
 /// policy.probation = Duration::from_secs(60);
 /// policy.rollback_state = RollbackState::Snapshot;
-/// # policy.preflight = false;
+/// # policy.preflight = None;
 /// let host = Host::builder().policy(policy).build()?;
 /// # Ok::<(), reslot::BuildError>(())
 /// ```
@@ -47,8 +48,9 @@ pub struct Policy {
     pub rollback_state: RollbackState,
     /// How many good artifacts are kept besides the one that serves.
     pub history: usize,
-    /// Whether an artifact is tried in a child process before this one opens it. See [`Preflight`](crate::Preflight).
-    pub preflight: bool,
+    /// How an artifact is tried out in a child process before this one opens it, with the state of what serves. None: it is not. What
+    /// that costs is in the reload's report, and shown by `cargo xtask bench reload`.
+    pub preflight: Option<Preflight>,
 }
 
 /// From what state a slot goes on when it goes back to an earlier version.
@@ -80,7 +82,7 @@ impl Policy {
             hook_deadline: Duration::from_secs(5),
             rollback_state: RollbackState::Carry,
             history: 2,
-            preflight: false,
+            preflight: None,
         }
     }
 
@@ -88,7 +90,7 @@ impl Policy {
     pub fn production() -> Self {
         Self {
             probation: Duration::from_secs(30),
-            preflight: true,
+            preflight: Some(Preflight::default()),
             ..Self::development()
         }
     }

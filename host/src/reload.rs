@@ -16,6 +16,7 @@ mod rollback;
 mod supervisor;
 mod tally;
 mod together;
+mod try_out;
 mod uses;
 
 pub(crate) use pipeline::expectations;
@@ -30,6 +31,7 @@ pub(crate) use supervisor::{SupervisorMessage, check_of_claim, confirm, run as s
 pub use tally::Counts;
 pub(crate) use tally::{Phase, Tally};
 pub(crate) use together::{Together, adopt as adopt_together};
+pub(crate) use try_out::answer_for_claim;
 pub(crate) use uses::{Uses, sort as sort_by_uses};
 
 use pipeline::Coming;

@@ -10,6 +10,7 @@ mod hosts;
 mod main_job;
 mod memory;
 mod peers;
+mod preflight;
 mod private_copies;
 mod quarantine;
 mod races;

@@ -112,7 +112,7 @@ fn panic_of_the_callee_is_the_callers_error_and_the_hosts_event() {
 }
 
 #[test]
-fn candidate_whose_peer_is_not_there_is_refused_in_words() {
+fn candidate_whose_peer_is_not_there_is_refused_in_words_and_taken_up_when_it_comes() {
     let place = Place::new();
     let refusal = place.load("fx-caller", 1).unwrap_err();
     let words = words_of_start(&refusal);
@@ -122,11 +122,16 @@ fn candidate_whose_peer_is_not_there_is_refused_in_words() {
     );
     place.load("fx-shared-counter", 1).unwrap();
     let words = words_of_start(&place.load("fx-caller", 300).unwrap_err());
-    assert!(words.contains("no slot \"nobody\": there are shared-counter"), "{words}");
+    // The first one has been taken up by itself.
+    assert!(
+        words.contains("no slot \"nobody\": there are caller, shared-counter"),
+        "{words}"
+    );
     let words = words_of_start(&place.load("fx-caller", 200).unwrap_err());
     assert!(words.contains("it is this plugin itself"), "{words}");
-    // Loaded by name, it is tried again.
-    place.load("fx-caller", 1).unwrap();
+    let caller = place.host.slot::<dyn Caller>("caller").unwrap();
+    assert_eq!(caller.load().add(2).unwrap().unwrap(), 2);
+    drop(caller);
     assert_nothing_left(&place.host, 2);
 }
 

@@ -46,24 +46,8 @@ impl Fixture {
     /// # Panics
     /// If one does not build.
     pub fn build_all(packages: &[&str], profile: Profile) -> Vec<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("tests/ lies in the workspace");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .current_dir(root)
-            .args(["build", "--quiet", "--locked", "--profile", profile.cargos_name()]);
-        for package in packages {
-            cargo.args(["--package", package]);
-        }
-        let output = cargo.output().expect("cargo runs");
-        assert!(
-            output.status.success(),
-            "{packages:?} do not build:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let folder = target.join(profile.folder());
+        let arguments: Vec<_> = packages.iter().flat_map(|package| ["--package", package]).collect();
+        let folder = build(&arguments, profile);
         packages.iter().map(|package| Self::read(&folder, package)).collect()
     }
 
@@ -105,6 +89,38 @@ impl Fixture {
     pub fn file(&self) -> &str {
         &self.file
     }
+}
+
+/// The program in which preflights run, built once a process with the profile of the program that asks.
+///
+/// # Panics
+/// If it does not build.
+pub fn preflight_program() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let program = ["--package", "reslot", "--bin", "reslot-preflight"];
+        build(&program, Profile::own()).join("reslot-preflight")
+    })
+}
+
+/// Has cargo build something, and answers the folder into which it puts that.
+fn build(what: &[&str], profile: Profile) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the workspace");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(root)
+        .args(["build", "--quiet", "--locked", "--profile", profile.cargos_name()])
+        .args(what);
+    let output = cargo.output().expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "{what:?} does not build:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    target.join(profile.folder())
 }
 
 /// How fixtures are built.

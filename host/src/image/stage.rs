@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 pub(crate) use bytes::Bytes;
 pub use memory::PrivateCopies;
+pub(crate) use memory::holding as memory_holding;
 pub use source::{Source, StageLimits, read_patiently, read_source};
 use sweep::is_staging_name;
 pub use sweep::sweep;
@@ -157,13 +158,19 @@ struct Inner {
     copies: PrivateCopies,
 }
 
-/// A copy; it is deleted when this is dropped.
+/// A copy; it is deleted when this is dropped, unless it is lent.
 #[derive(Debug)]
 pub struct StagedFile {
     path: PathBuf,
-    /// If `path` is a link to it.
-    memory: Option<OwnedFd>,
-    folder: Arc<Inner>,
+    kept: Kept,
+}
+
+#[derive(Debug)]
+enum Kept {
+    /// In a folder of this process; behind a link, if there is memory.
+    Here { memory: Option<OwnedFd>, folder: Arc<Inner> },
+    /// By another process, with what the kernel's map calls it.
+    Lent { name_in_map: PathBuf },
 }
 
 impl StagingFolder {
@@ -256,11 +263,22 @@ impl StagingFolder {
 
     fn staged(&self, path: PathBuf, memory: Option<OwnedFd>) -> StagedFile {
         let folder = Arc::clone(&self.inner);
-        StagedFile { path, memory, folder }
+        let kept = Kept::Here { memory, folder };
+        StagedFile { path, kept }
     }
 }
 
 impl StagedFile {
+    /// Another process's copy, or a link to its memory, which that process keeps as long as this one needs it.
+    ///
+    /// # Errors
+    /// If it cannot be looked at.
+    pub fn lent(path: PathBuf) -> Result<Self, StageError> {
+        let name_in_map = memory::name_of_lent(&path).map_err(|source| StageError::io(&path, "open", source))?;
+        let kept = Kept::Lent { name_in_map };
+        Ok(Self { path, kept })
+    }
+
     /// The copy's full path, under which the loader knows it.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -270,9 +288,10 @@ impl StagedFile {
     /// What the kernel's map of this process calls it.
     #[must_use]
     pub fn name_in_map(&self) -> PathBuf {
-        match self.memory {
-            Some(_) => memory::name_in_map(&self.path),
-            None => self.path.clone(),
+        match &self.kept {
+            Kept::Here { memory: Some(_), .. } => memory::name_in_map(&self.path),
+            Kept::Here { memory: None, .. } => self.path.clone(),
+            Kept::Lent { name_in_map } => name_in_map.clone(),
         }
     }
 }
@@ -280,7 +299,9 @@ impl StagedFile {
 impl Drop for StagedFile {
     fn drop(&mut self) {
         // A forked child has a copy of this value, and none of the rights.
-        if std::process::id() == self.folder.process {
+        if let Kept::Here { folder, .. } = &self.kept
+            && std::process::id() == folder.process
+        {
             let _ = std::fs::remove_file(&self.path);
         }
     }

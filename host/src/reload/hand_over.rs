@@ -164,7 +164,10 @@ fn origin(
             ..Origin::default()
         });
     };
-    let (state, why_fallback) = match snapshot(host, old, candidate, access.is_owners()) {
+    if !candidate.instance().has_state() {
+        return Ok(Origin::default());
+    }
+    let (state, why_fallback) = match snapshot(host, old, access.is_owners()) {
         Ok(state) => (state, None),
         Err(cause) if fallback.is_some() => (None, Some(cause.to_string())),
         Err(cause) => return Err(cause),

@@ -1,7 +1,7 @@
 //! From a file to a candidate: stage, lint, open, verify, create. Nothing here touches what serves; whatever fails, the
 //! candidate's image goes back to the reaper and the slot never knew.
 
-use super::{Clock, GoingBack, Phase, ReaperMessage, prepare::check_schemas, uses};
+use super::{Clock, GoingBack, Phase, ReaperMessage, prepare::check_schemas, try_out::try_out, uses};
 use crate::{
     error::{Cause, Hook, Refusal},
     event::{Event, Step},
@@ -149,6 +149,10 @@ pub(super) fn candidate(
         host.history.forget(&record.name, &hash);
         refusal
     };
+    if host.policy.preflight.is_some() {
+        try_out(host, &record, number, staged.path(), &linted.manifest, path).map_err(refused)?;
+        clock.lap(Step::Preflight);
+    }
     let generation = make(host, &record, number, staged, linted.manifest, path, &mut clock).map_err(refused)?;
     let staged = Staged {
         generation,

@@ -41,20 +41,17 @@ pub(crate) fn check_schemas(serving: &Manifest, candidate: &Manifest) -> Result<
     }
 }
 
-/// The state of what serves, if both have one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread
+/// The state of what serves, if it has one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread
 /// (`owner`), which no deadline can guard: it runs code of what serves, as each of the owner's calls does.
-pub(super) fn snapshot(
-    host: &Inner,
-    old: &Arc<Generation>,
-    candidate: &Generation,
-    owner: bool,
-) -> Result<Option<Arc<Snapshot>>, Cause> {
-    let Some(schema) = old.instance().schema().filter(|_| candidate.instance().has_state()) else {
+pub(crate) fn snapshot(host: &Inner, old: &Arc<Generation>, owner: bool) -> Result<Option<Arc<Snapshot>>, Cause> {
+    let Some(schema) = old.instance().schema() else {
         return Ok(None);
     };
+    // A snapshot that is not waited for any more must not run beside calls, unless the type is `Sync`.
+    let here = owner || !old.instance().is_shared();
     let failed = |error| Cause::Hook(Hook::Snapshot, error);
     let room = host.snapshot_size(old.slot());
-    let bytes = match owner {
+    let bytes = match here {
         true => old.instance().snapshot(room),
         false => {
             let old = old.clone();

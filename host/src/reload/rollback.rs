@@ -202,7 +202,7 @@ fn carry(
     if host.policy.rollback_state == RollbackState::Snapshot {
         return StateBack::Snapshot { bytes, why: None };
     }
-    let carried = take(host, faulty, standby, access, &back.reason)
+    let carried = take(host, faulty, access, &back.reason)
         .and_then(|state| translate(host, faulty, standby, state, schema.schema))
         .and_then(|state| {
             give(host, standby, access, &state, back.snapshot.as_deref())?;
@@ -218,7 +218,6 @@ fn carry(
 fn take(
     host: &Inner,
     faulty: &Arc<Generation>,
-    standby: &Generation,
     access: &Access<'_>,
     reason: &RollbackReason,
 ) -> Result<Arc<Snapshot>, String> {
@@ -228,7 +227,7 @@ fn take(
             _ => format!("calls did not come back within {:?}", host.policy.hook_deadline),
         });
     }
-    let state = snapshot(host, faulty, standby, access.is_owners()).map_err(|cause| cause.to_string())?;
+    let state = snapshot(host, faulty, access.is_owners()).map_err(|cause| cause.to_string())?;
     state.ok_or_else(|| "it has none".to_owned())
 }
 

@@ -115,6 +115,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             return Synced::Unchanged;
         };
         reload::check_of_claim(&self.host, &self.record, serving);
+        reload::answer_for_claim(&self.host, &self.record, serving);
         // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
         // through it before this is back.
         let turn = unsafe { OwnersTurn::new(serving) };

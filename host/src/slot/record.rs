@@ -16,6 +16,7 @@ use std::{
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::Sender,
     },
     time::{Duration, Instant},
 };
@@ -83,6 +84,8 @@ pub(crate) struct SlotState {
     /// While what serves has yet to prove itself.
     pub(crate) probation: Option<Probation>,
     checkup: Checkup,
+    /// Whoever wants the state of what is claimed: its owner encodes it at his next safe point.
+    pub(crate) wanted: Option<Sender<Option<Arc<Snapshot>>>>,
     /// Its owner is adopting a candidate just now, which is in nobody else's hand.
     pub(crate) adopting: bool,
     /// The reload thread is moving the slot on just now.
@@ -153,6 +156,7 @@ impl SlotRecord {
                 last_number: 0,
                 probation: None,
                 checkup: Checkup::default(),
+                wanted: None,
                 adopting: false,
                 moving: false,
                 gone: false,

@@ -1,9 +1,9 @@
 //! Private copies without a file: sealed memory that the kernel maps like one, for folders that may hold no code (mounted noexec).
 //! Where copies stand otherwise, and when they go, is the staging folder's affair.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
@@ -56,7 +56,25 @@ pub(super) fn name_in_map(link: &Path) -> PathBuf {
     name.into()
 }
 
-fn create(name: &CString) -> io::Result<OwnedFd> {
+/// What the kernel's map of this process will call a copy, or memory, that another process keeps.
+pub(super) fn name_of_lent(path: &Path) -> io::Result<PathBuf> {
+    let opened = File::open(path)?;
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))?;
+    // Memory has no name in any folder.
+    let plain = name.as_os_str().as_bytes().strip_suffix(b" (deleted)");
+    Ok(plain.map_or_else(|| name.clone(), |plain| OsStr::from_bytes(plain).into()))
+}
+
+/// Memory that reads like a file, from its beginning: what another process is to be told, however much, without anybody waiting
+/// for it to read.
+pub(crate) fn holding(name: &CStr, parts: &[&[u8]]) -> io::Result<File> {
+    let mut memory = File::from(create(name)?);
+    parts.iter().try_for_each(|part| memory.write_all(part))?;
+    memory.rewind()?;
+    Ok(memory)
+}
+
+fn create(name: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // It is mapped, and never executed as a program: where the administrator forbids programs in memory (vm.memfd_noexec), that
     // has to be said. Kernels before 6.3 do not know the flag.
@@ -67,7 +85,7 @@ fn create(name: &CString) -> io::Result<OwnedFd> {
     }
 }
 
-fn memfd(name: &CString, flags: libc::c_uint) -> io::Result<OwnedFd> {
+fn memfd(name: &CStr, flags: libc::c_uint) -> io::Result<OwnedFd> {
     // SAFETY: a C string.
     let made = unsafe { libc::memfd_create(name.as_ptr(), flags) };
     if made < 0 {

@@ -290,3 +290,21 @@ fn links_of_a_dead_process_are_swept_and_not_followed() {
     assert_eq!(sweep(base.path()).unwrap(), [dead]);
     assert_eq!(fs::read(&precious).unwrap(), b"data");
 }
+
+#[test]
+fn a_lent_copy_has_its_owners_name_and_stays() {
+    let base = base();
+    for copies in [PrivateCopies::Files, PrivateCopies::Memory] {
+        let folder = StagingFolder::create(base.path(), Some(copies)).unwrap();
+        let staged = folder.write("a", b"bytes").unwrap();
+        let lent = StagedFile::lent(staged.path().to_owned()).unwrap();
+        // The kernel's map has real paths only.
+        let expected = match copies {
+            PrivateCopies::Files => staged.name_in_map().canonicalize().unwrap(),
+            PrivateCopies::Memory => staged.name_in_map(),
+        };
+        assert_eq!((lent.path(), lent.name_in_map()), (staged.path(), expected));
+        drop(lent);
+        assert_eq!(fs::read(staged.path()).unwrap(), b"bytes");
+    }
+}

@@ -1,0 +1,112 @@
+//! The preflight of a candidate: what `preflight` does for any artifact, with the state of what serves. Getting hold of that state
+//! without stopping anybody is what lives here.
+
+use super::{
+    pipeline::refusal,
+    prepare::{Snapshot, snapshot},
+};
+use crate::{
+    error::{Cause, Hook, Refusal},
+    event::Step,
+    host::Inner,
+    image::manifest::Manifest,
+    instance::HookError,
+    preflight::{self, Candidate, Preflight},
+    slot::{Generation, Mode, SlotRecord},
+};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering, mpsc},
+};
+
+/// Tries a linted copy out, if the policy asks for it.
+pub(super) fn try_out(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    number: u64,
+    copy: &Path,
+    manifest: &Manifest,
+    path: &Path,
+) -> Result<(), Refusal> {
+    let Some(how) = &host.policy.preflight else { return Ok(()) };
+    let refuse = |cause| refusal(Some(record), Some(number), path, Step::Preflight, cause);
+    let state = state_for(host, record, how, manifest).map_err(refuse)?;
+    let candidate = Candidate {
+        slot: &record.name,
+        generation: number,
+        copy,
+        manifest,
+    };
+    let state = state.as_ref().map(|state| (state.schema, &state.bytes[..]));
+    let report = preflight::run(how, &candidate, state).map_err(|error| refuse(Cause::Preflight(Arc::new(error))))?;
+    tracing::info!(slot = &*record.name, generation = number, %report, "preflight");
+    Ok(())
+}
+
+/// The state of what serves, in a schema from which the candidate goes on by itself.
+fn state_for(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    how: &Preflight,
+    manifest: &Manifest,
+) -> Result<Option<Arc<Snapshot>>, Cause> {
+    let Some(to) = manifest.state else { return Ok(None) };
+    let Some((old, state)) = current_state(host, record, how)? else {
+        return Ok(None);
+    };
+    if state.schema <= to.schema {
+        return Ok(Some(state));
+    }
+    // Only what serves knows the way down.
+    let most = host.policy.hook_deadline;
+    let migrate = move || old.instance().migrate(state.schema, to.schema, &state.bytes);
+    let migrated = host.hooks.run(most, migrate).unwrap_or(Err(HookError::TookTooLong(most)));
+    let bytes = migrated.map_err(|error| Cause::Hook(Hook::Migrate, error))?;
+    let schema = to.schema;
+    Ok(Some(Arc::new(Snapshot { schema, bytes })))
+}
+
+fn current_state(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    how: &Preflight,
+) -> Result<Option<(Arc<Generation>, Arc<Snapshot>)>, Cause> {
+    let mut state = record.lock_settled();
+    let Some(old) = state.current.as_ref().map(|current| current.generation.clone()) else {
+        return Ok(None);
+    };
+    if !old.instance().has_state() {
+        return Ok(None);
+    }
+    let taken = match state.mode {
+        Mode::Claimed => {
+            let (answer, answered) = mpsc::channel();
+            state.wanted = Some(answer);
+            record.attention.store(true, Ordering::Release);
+            drop(state);
+            // An owner who does not come cannot be made to: then it is tried out without a state.
+            let taken = answered.recv_timeout(how.timeout).ok().flatten();
+            record.lock().wanted = None;
+            taken
+        }
+        // Calls go on meanwhile, if it is one that many threads call: the state is good enough for a trial. If not, nobody
+        // calls it, and `moving` keeps it so.
+        Mode::Open { .. } => {
+            let moving = record.moving(&mut state);
+            drop(state);
+            let taken = snapshot(host, &old, false);
+            drop(moving);
+            taken?
+        }
+    };
+    Ok(taken.map(|taken| (old, taken)))
+}
+
+/// What a claim's owner does at his safe point, if the state of what he owns is wanted.
+pub(crate) fn answer_for_claim(host: &Inner, record: &SlotRecord, serving: &Arc<Generation>) {
+    let wanted = record.lock().wanted.take();
+    if let Some(wanted) = wanted {
+        // Whoever asked may have given up.
+        let _ = wanted.send(snapshot(host, serving, true).ok().flatten());
+    }
+}
