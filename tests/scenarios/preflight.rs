@@ -86,8 +86,8 @@ fn a_good_one_goes_through_all_steps_and_is_unmapped() {
     let report = try_out(GOOD).unwrap();
     println!("{report}");
     let steps: Vec<_> = report.steps.iter().map(|(step, _)| *step).collect();
-    use PreflightStep::{Create, Drop, Open, Unload, Verify};
-    assert_eq!(steps, [Open, Verify, Create, Drop, Unload]);
+    use PreflightStep::{Create, Drop, Health, Init, Open, Unload, Verify};
+    assert_eq!(steps, [Open, Verify, Create, Init, Health, Drop, Unload]);
     assert_eq!(report.stays_mapped, None);
     assert!(report.steps.iter().map(|(_, took)| *took).sum::<Duration>() <= report.total);
     assert!(report.to_string().contains("; unmapped"), "{report}");
@@ -234,7 +234,7 @@ fn a_panic_is_a_refusal_with_its_words() {
 #[test]
 fn what_it_prints_is_no_word_of_the_protocol() {
     let report = try_out(PRINTS).unwrap();
-    assert_eq!(report.steps.len(), 5, "{report}");
+    assert_eq!(report.steps.len(), 7, "{report}");
 }
 
 #[test]

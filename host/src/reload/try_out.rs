@@ -66,11 +66,10 @@ fn state_for(
     Ok(Some(Arc::new(Snapshot { schema, bytes })))
 }
 
-fn current_state(
-    host: &Arc<Inner>,
-    record: &Arc<SlotRecord>,
-    how: &Preflight,
-) -> Result<Option<(Arc<Generation>, Arc<Snapshot>)>, Cause> {
+/// A state, and whose it is.
+type Serving = (Arc<Generation>, Arc<Snapshot>);
+
+fn current_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, how: &Preflight) -> Result<Option<Serving>, Cause> {
     let mut state = record.lock_settled();
     let Some(old) = state.current.as_ref().map(|current| current.generation.clone()) else {
         return Ok(None);
