@@ -19,6 +19,6 @@ pub(crate) use holds::{HoldBy, HoldRecord, Taken};
 pub(crate) use peer::Beside;
 pub(crate) use peer::with_overlay;
 pub use reader::Reader;
-pub(crate) use record::{Current, Mode, SlotRecord, SlotState, Staged};
+pub(crate) use record::{Current, Mode, Moving, SlotRecord, SlotState, Staged};
 pub(crate) use standing::{Overdue, Watching};
 pub use view::View;

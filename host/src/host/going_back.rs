@@ -88,8 +88,8 @@ impl Host {
         if state.probation.is_none() {
             return Ok(false);
         }
-        let claimed = state.mode == Mode::Claimed;
-        reload::confirm(&self.inner, &record, state, claimed);
+        drop(state);
+        reload::confirm(&self.inner, &record);
         Ok(true)
     }
 
@@ -127,7 +127,7 @@ impl Host {
             return None;
         }
         let generation = standby.current.generation.number();
-        state.probation.as_mut()?.asked = true;
+        state.probation.as_mut()?.called = Some(RollbackReason::Asked);
         if state.mode == Mode::Claimed {
             record.attention.store(true, Ordering::Release);
             let slot = record.name.clone();

@@ -9,7 +9,7 @@ use super::{
     exclusive::Stopped,
     pipeline::refusal,
     prepare::{Origin, Prepared, Snapshot, prepare, snapshot},
-    probation::{Probation, Standby},
+    probation::{Probation, Set, Standby},
     rollback::{GoingBack, RollbackReport, StateBack, forget_faulty},
     tally::Phase,
 };
@@ -190,7 +190,7 @@ impl Ready<'_> {
     }
 
     /// Comes to be what serves, under the slot's lock. Answers what went because of that.
-    fn arrive(&mut self, host: &Inner, state: &mut SlotState) -> Gone {
+    fn arrive(&mut self, host: &Inner, state: &mut SlotState, set: Option<&Arc<Set>>) -> Gone {
         let current = Current {
             generation: self.generation.clone(),
             hash: self.hash,
@@ -230,7 +230,7 @@ impl Ready<'_> {
             }
             None => None,
         };
-        state.probation = on_probation.then(|| Probation::new(standby));
+        state.probation = on_probation.then(|| Probation::new(standby, set.cloned()));
         gone
     }
 
@@ -292,6 +292,7 @@ struct Gone {
 
 /// Moves the pointer: the views', and, for what is claimed, the owner's when this returns.
 fn swap(host: &Arc<Inner>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
+    let set = (ready.len() > 1).then(|| Arc::new(ready.iter().map(|one| Arc::downgrade(&one.record)).collect::<Set>()));
     // In the order of their places, which is everybody's who locks more than one.
     ready.sort_by_key(|one| one.record.index);
     let records: Vec<_> = ready.iter().map(|one| one.record.clone()).collect();
@@ -309,7 +310,7 @@ fn swap(host: &Arc<Inner>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
                 });
                 continue;
             }
-            gone.push(one.arrive(host, state));
+            gone.push(one.arrive(host, state, set.as_ref()));
             if !one.access.is_owners() {
                 published.push((one.record.index, one.record.id, Some(one.generation.clone())));
             }

@@ -4,11 +4,12 @@
 use super::prepare::is_failure;
 use crate::{
     policy::Policy,
-    slot::{Current, Generation, Overdue},
+    slot::{Current, Generation, Overdue, SlotRecord},
 };
 use reslot_plugin_api::Health;
 use std::{
     fmt,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -50,6 +51,11 @@ pub enum RollbackReason {
     },
     /// [`Host::rollback`](crate::Host::rollback) asked for it.
     Asked,
+    /// Another slot went back, with which it had come to serve together.
+    Together {
+        /// The other one.
+        slot: Arc<str>,
+    },
     /// The host was started anew, and what is published was refused or had not proved itself.
     Restarted,
 }
@@ -76,6 +82,7 @@ impl fmt::Display for RollbackReason {
                 write!(f, "a call of `{method}` took {running:.1?}, where {limit:.1?} are allowed")
             }
             Self::Asked => write!(f, "somebody asked for it"),
+            Self::Together { slot } => write!(f, "it came to serve together with {slot}, which went back"),
             Self::Restarted => write!(f, "what is published cannot be taken since the host was started"),
         }
     }
@@ -95,9 +102,14 @@ pub(crate) struct Probation {
     begun: Instant,
     /// It was faulty, and there was nothing to go back to: told once.
     pub(crate) hopeless: bool,
-    /// Somebody asked to go back.
-    pub(crate) asked: bool,
+    /// Why it goes back, whatever it is judged by: somebody asked for it, or another of its set went.
+    pub(crate) called: Option<RollbackReason>,
+    /// Those with which it came to serve: they prove themselves together, and go back together.
+    pub(crate) set: Option<Arc<Set>>,
 }
+
+/// Slots that have come to serve together, in the order in which they were started.
+pub(crate) type Set = Vec<Weak<SlotRecord>>;
 
 /// What is known of the health of what serves in a slot.
 #[derive(Default)]
@@ -147,19 +159,25 @@ fn overdue_interval(policy: &Policy) -> Duration {
 }
 
 impl Probation {
-    pub(crate) fn new(standby: Option<Standby>) -> Self {
+    pub(crate) fn new(standby: Option<Standby>, set: Option<Arc<Set>>) -> Self {
         Self {
             standby,
             begun: Instant::now(),
             hopeless: false,
-            asked: false,
+            called: None,
+            set,
         }
+    }
+
+    /// Whether it is of this set.
+    pub(crate) fn is_of(&self, set: &Arc<Set>) -> bool {
+        self.set.as_ref().is_some_and(|own| Arc::ptr_eq(own, set))
     }
 
     pub(crate) fn judge(&self, policy: &Policy, generation: &Generation, checkup: &Checkup) -> Verdict {
         let standing = generation.standing();
-        if self.asked {
-            return Verdict::Faulty(RollbackReason::Asked);
+        if let Some(reason) = &self.called {
+            return Verdict::Faulty(reason.clone());
         }
         if standing.panics() > policy.max_panics {
             return Verdict::Faulty(RollbackReason::Panicked {

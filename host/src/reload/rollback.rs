@@ -6,7 +6,7 @@ use super::{
     SupervisorMessage,
     exclusive::Stopped,
     prepare::{Snapshot, snapshot},
-    probation::{Probation, RollbackReason, Standby, Verdict},
+    probation::{Probation, RollbackReason, Set, Standby, Verdict},
     tally::Phase,
 };
 use crate::{
@@ -16,11 +16,11 @@ use crate::{
     instance::{HookError, Quiet},
     lifecycle::Lifecycle,
     policy::RollbackState,
-    slot::{Access, Current, Generation, Mode, OwnersTurn, SlotRecord},
+    slot::{Access, Current, Generation, Mode, Moving, OwnersTurn, SlotRecord},
 };
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -80,37 +80,138 @@ pub(crate) struct GoingBack {
     pub(crate) since: Instant,
 }
 
-/// An open slot goes back, if it (still) has to and can. On the supervisor's thread, or that of whoever asked for it.
-pub(crate) fn of_open_slot(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<RollbackReport> {
-    let since = Instant::now();
-    let mut state = record.lock_settled();
-    if state.gone || state.mode == Mode::Claimed {
-        return None;
-    }
-    let Verdict::Faulty(reason) = state.verdict(&host.policy)? else {
-        return None;
-    };
-    let current = state.current.as_ref()?;
-    let (faulty, snapshot) = (current.generation.clone(), current.inherited.clone());
-    let standby = state.probation.as_mut()?.standby.take()?;
-    let moving = record.moving(&mut state);
-    drop(state);
-    let overdue = matches!(reason, RollbackReason::Overdue { .. });
-    let access = match faulty.is_gated() {
-        // Calls that do not come back are what it goes back from: their effects are lost in any case.
-        true if !overdue => match faulty.close_gate(Instant::now() + host.policy.hook_deadline) {
-            Some(closed) => Access::Closed(closed),
-            None => Access::Open,
-        },
-        _ => Access::Open,
-    };
-    let back = GoingBack { reason, snapshot, since };
-    let (_, report) = go_back(host, record, &faulty, standby, access, back);
-    drop(moving);
-    Some(report)
+/// An open slot that was taken for going back: from here on nobody else moves it.
+struct Taken {
+    record: Arc<SlotRecord>,
+    faulty: Arc<Generation>,
+    standby: Standby,
+    back: GoingBack,
+    _moving: Moving,
 }
 
-/// A claimed slot goes back, if it has to and can, on its owner's thread. Answers what serves from now on.
+/// A slot that leaves what serves in it.
+struct Leaving<'a> {
+    record: &'a Arc<SlotRecord>,
+    faulty: &'a Arc<Generation>,
+    standby: Standby,
+    access: Access<'a>,
+    back: GoingBack,
+}
+
+/// An open slot goes back, if it (still) has to and can, and with it those with which it came to serve. On the supervisor's thread,
+/// or that of whoever asked for it.
+pub(crate) fn of_open_slot(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<RollbackReport> {
+    let since = Instant::now();
+    let (number, reason, set) = {
+        let mut state = record.lock_settled();
+        if state.gone || state.mode == Mode::Claimed || state.standby().is_none() {
+            return None;
+        }
+        let Verdict::Faulty(reason) = state.verdict(&host.policy)? else {
+            return None;
+        };
+        let number = state.current.as_ref()?.generation.number();
+        let set = state.probation.as_ref().and_then(|probation| probation.set.clone());
+        (number, reason, set)
+    };
+    let members = members(record, set.as_ref());
+    // In the order of their places, as everybody who takes more than one.
+    let mut by_place: Vec<_> = members.iter().collect();
+    by_place.sort_by_key(|member| member.index);
+    let why = |member: &SlotRecord| match member.id == record.id {
+        true => reason.clone(),
+        false => RollbackReason::Together {
+            slot: record.name.clone(),
+        },
+    };
+    let mut taken: Vec<_> = by_place
+        .into_iter()
+        .filter_map(|member| {
+            // Something else may have come to serve since it was judged.
+            let judged = (member.id == record.id).then_some(number);
+            take_open(member, judged, set.as_ref(), why(member), since)
+        })
+        .collect();
+    let place = |id| members.iter().position(|member| member.id == id);
+    // Those that call others first, so that what is inside of them can still go through those.
+    taken.sort_by_key(|one| std::cmp::Reverse(place(one.record.id)));
+    let parts: Vec<_> = taken
+        .into_iter()
+        .map(|one| ((one.record, one.faulty, one._moving), (one.standby, one.back)))
+        .collect();
+    let (kept, given): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    let mut leaving: Vec<_> = kept
+        .iter()
+        .zip(given)
+        .map(|((record, faulty, _), (standby, back))| Leaving {
+            access: close(host, faulty, &back.reason),
+            record,
+            faulty,
+            standby,
+            back,
+        })
+        .collect();
+    leaving.reverse();
+    let reports = go_back(host, leaving).into_iter().map(|(_, report)| report);
+    let own = reports.filter(|report| report.slot == record.name).last();
+    drop(kept);
+    own
+}
+
+/// Those with which a slot came to serve, in the order in which they were started, itself among them.
+fn members(record: &Arc<SlotRecord>, set: Option<&Arc<Set>>) -> Vec<Arc<SlotRecord>> {
+    match set {
+        None => vec![record.clone()],
+        Some(set) => set.iter().filter_map(Weak::upgrade).collect(),
+    }
+}
+
+/// Takes an open slot. A claimed one's owner is told to go back, too.
+fn take_open(
+    record: &Arc<SlotRecord>,
+    judged: Option<u64>,
+    set: Option<&Arc<Set>>,
+    reason: RollbackReason,
+    since: Instant,
+) -> Option<Taken> {
+    let mut state = record.lock_settled();
+    let (claimed, gone) = (state.mode == Mode::Claimed, state.gone);
+    let number = state.current.as_ref().map(|current| current.generation.number());
+    let probation = state.probation.as_mut()?;
+    if gone || set.is_some_and(|set| !probation.is_of(set)) || judged.is_some_and(|judged| number != Some(judged)) {
+        return None;
+    }
+    if claimed {
+        probation.called.get_or_insert(reason);
+        record.attention.store(true, Ordering::Release);
+        return None;
+    }
+    let standby = probation.standby.take()?;
+    let current = state.current.as_ref()?;
+    let (faulty, snapshot) = (current.generation.clone(), current.inherited.clone());
+    Some(Taken {
+        record: record.clone(),
+        faulty,
+        standby,
+        back: GoingBack { reason, snapshot, since },
+        _moving: record.moving(&mut state),
+    })
+}
+
+/// Closes the gate before what is left, unless it is left because calls do not come back: their effects are lost in any case.
+fn close<'a>(host: &Inner, faulty: &'a Arc<Generation>, reason: &RollbackReason) -> Access<'a> {
+    let overdue = matches!(reason, RollbackReason::Overdue { .. });
+    if overdue || !faulty.is_gated() {
+        return Access::Open;
+    }
+    match faulty.close_gate(Instant::now() + host.policy.hook_deadline) {
+        Some(closed) => Access::Closed(closed),
+        None => Access::Open,
+    }
+}
+
+/// A claimed slot goes back, if it has to and can, on its owner's thread; those with which it came to serve are told to. Answers what
+/// serves from now on.
 pub(crate) fn of_claim(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
@@ -125,76 +226,121 @@ pub(crate) fn of_claim(
     let Verdict::Faulty(reason) = state.verdict(&host.policy)? else {
         return None;
     };
+    let set = state.probation.as_ref()?.set.clone();
     let standby = state.probation.as_mut()?.standby.take()?;
     let snapshot = state.current.as_ref()?.inherited.clone();
     drop(state);
-    let back = GoingBack { reason, snapshot, since };
-    let (generation, _) = go_back(host, record, faulty, standby, Access::Owner(turn), back);
+    let leaving = Leaving {
+        record,
+        faulty,
+        standby,
+        access: Access::Owner(turn),
+        back: GoingBack { reason, snapshot, since },
+    };
+    let (generation, _) = go_back(host, vec![leaving]).pop()?;
+    if let Some(set) = set {
+        call_others(record, &set);
+        host.supervise(SupervisorMessage::Look);
+    }
     Some(generation)
 }
 
-/// The way back. It cannot fail: at worst the state is the one that was handed over at the swap.
-fn go_back(
-    host: &Arc<Inner>,
-    record: &Arc<SlotRecord>,
-    faulty: &Arc<Generation>,
-    standby: Standby,
-    mut access: Access<'_>,
-    back: GoingBack,
-) -> (Arc<Generation>, RollbackReport) {
-    let Standby { current, stopped } = standby;
-    let carried = carry(host, faulty, &current.generation, &mut access, &back);
-    if stopped {
-        // That it cannot be stopped is recorded; the way goes back in any case.
-        Stopped::stop(host, faulty, &mut access);
-        start_standby(host, &current.generation, &mut access);
+/// The others of a set go back, each in its way.
+fn call_others(record: &Arc<SlotRecord>, set: &Arc<Set>) {
+    for member in set.iter().filter_map(Weak::upgrade).filter(|member| member.id != record.id) {
+        let mut state = member.lock();
+        let Some(probation) = state.probation.as_mut().filter(|probation| probation.is_of(set)) else {
+            continue;
+        };
+        probation.called.get_or_insert_with(|| RollbackReason::Together {
+            slot: record.name.clone(),
+        });
+        member.attention.store(true, Ordering::Release);
     }
-    let generation = Arc::new(current.generation.again());
-    let mut state = record.lock();
-    host.tally.serves(&generation);
-    host.tally.enters(&record.name, generation.number(), Phase::Live);
-    generation.standing().begin_probation();
-    faulty.standing().end_probation();
-    let left = state.current.replace(Current {
-        generation: generation.clone(),
-        ..current
-    });
-    state.probation = Some(Probation::new(None));
-    if !access.is_owners() {
-        host.publish(vec![(record.index, record.id, Some(generation.clone()))]);
+}
+
+/// The way back, in the order in which they are given. It cannot fail: at worst the state is the one that was handed over at the swap.
+fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>, RollbackReport)> {
+    let mut ready: Vec<_> = leaving
+        .into_iter()
+        .map(|mut one| {
+            let state = carry(host, &mut one);
+            if one.standby.stopped {
+                // That it cannot be stopped is recorded; the way goes back in any case.
+                Stopped::stop(host, one.faulty, &mut one.access);
+                start_standby(host, &one.standby.current.generation, &mut one.access);
+            }
+            let generation = Arc::new(one.standby.current.generation.again());
+            (one, generation, state)
+        })
+        .collect();
+    ready.sort_by_key(|(one, ..)| one.record.index);
+    let mut left = Vec::with_capacity(ready.len());
+    {
+        let mut states: Vec<_> = ready.iter().map(|(one, ..)| one.record.lock()).collect();
+        let mut published = Vec::with_capacity(ready.len());
+        for ((one, generation, _), state) in ready.iter().zip(&mut states) {
+            host.tally.serves(generation);
+            host.tally.enters(&one.record.name, generation.number(), Phase::Live);
+            generation.standing().begin_probation();
+            one.faulty.standing().end_probation();
+            left.push(state.current.replace(Current {
+                generation: generation.clone(),
+                ..one.standby.current.clone()
+            }));
+            state.probation = Some(Probation::new(None, None));
+            if !one.access.is_owners() {
+                published.push((one.record.index, one.record.id, Some(generation.clone())));
+            }
+        }
+        host.publish(published);
     }
-    drop(state);
-    if faulty.is_gated() {
-        faulty.succeed(generation.clone());
+    for (one, generation, _) in &mut ready {
+        if one.faulty.is_gated() {
+            one.faulty.succeed(generation.clone());
+        }
     }
-    let total = back.since.elapsed();
-    drop(access);
-    let report = RollbackReport {
-        slot: record.name.clone(),
-        from: faulty.number(),
-        to: generation.number(),
-        reason: back.reason,
-        state: carried,
-        total,
-    };
-    if let Some(left) = left {
-        forget_faulty(host, record, left.hash, &left.path, &report);
-        host.log.push(Event::RolledBack(report.clone()));
-        host.retire(record, &left.generation);
+    let mut reports = Vec::with_capacity(ready.len());
+    for ((one, generation, state), left) in ready.into_iter().zip(left) {
+        let Leaving {
+            record,
+            faulty,
+            access,
+            back,
+            ..
+        } = one;
+        let total = back.since.elapsed();
+        drop(access);
+        let report = RollbackReport {
+            slot: record.name.clone(),
+            from: faulty.number(),
+            to: generation.number(),
+            reason: back.reason,
+            state,
+            total,
+        };
+        if let Some(left) = left {
+            forget_faulty(host, record, left.hash, &left.path, &report);
+            host.log.push(Event::RolledBack(report.clone()));
+            host.retire(record, &left.generation);
+        }
+        reports.push((generation, report));
     }
     host.supervise(SupervisorMessage::Look);
-    (generation, report)
+    reports
 }
 
 /// Gives what stands by the state of what is left, if the policy wants that and it can be had. If not, it has what it had when it
 /// was replaced.
-fn carry(
-    host: &Inner,
-    faulty: &Arc<Generation>,
-    standby: &Arc<Generation>,
-    access: &mut Access<'_>,
-    back: &GoingBack,
-) -> StateBack {
+fn carry(host: &Inner, leaving: &mut Leaving<'_>) -> StateBack {
+    let Leaving {
+        faulty,
+        standby,
+        access,
+        back,
+        ..
+    } = leaving;
+    let standby = &standby.current.generation;
     let (Some(schema), Some(_)) = (standby.instance().schema(), faulty.instance().schema()) else {
         return StateBack::None;
     };

@@ -4,7 +4,7 @@
 
 use super::{
     prepare::check,
-    probation::{RollbackReason, Verdict},
+    probation::{Probation, RollbackReason, Set, Verdict},
     rollback, survive,
 };
 use crate::{
@@ -16,7 +16,7 @@ use parking_lot::MutexGuard;
 use reslot_plugin_api::Health;
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
@@ -124,7 +124,18 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
     let next = next.into_iter().flatten().map(|at| at.max(now + LOOK_AGAIN)).min();
     let stands_by = state.probation.as_ref().is_some_and(|probation| probation.standby.is_some());
     match verdict {
-        Some(Verdict::Passed) => confirm(host, record, state, claimed),
+        Some(Verdict::Passed) => {
+            let set = state.probation.as_ref().and_then(|probation| probation.set.clone());
+            drop(state);
+            match set.is_none_or(|set| all_passed(host, &set)) {
+                true => confirm(host, record),
+                // The last of them to pass takes the others with it.
+                false => {
+                    check.carry_out(host, record);
+                    return Some(now + WAIT_FOR_OTHERS);
+                }
+            }
+        }
         Some(Verdict::Faulty(_)) if stands_by && claimed => record.attention.store(true, Ordering::Release),
         Some(Verdict::Faulty(_)) if stands_by => {
             drop(state);
@@ -232,8 +243,36 @@ fn health_event(record: &SlotRecord, generation: u64, health: Health) -> Event {
     }
 }
 
-/// A generation has proved itself: what stood by goes.
-pub(crate) fn confirm(host: &Arc<Inner>, record: &SlotRecord, mut state: MutexGuard<'_, SlotState>, claimed: bool) {
+/// How often a member of a set that has proved itself looks for the others.
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(50);
+
+fn all_passed(host: &Inner, set: &Arc<Set>) -> bool {
+    set.iter().filter_map(Weak::upgrade).all(|record| {
+        let mut state = record.lock();
+        let on_probation = state.probation.as_ref().is_some_and(|probation| probation.is_of(set));
+        !on_probation || matches!(state.verdict(&host.policy), Some(Verdict::Passed))
+    })
+}
+
+/// What serves in a slot has proved itself, and with it those with which it came to serve: what stood by for them goes.
+pub(crate) fn confirm(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+    let set = record.lock().probation.as_ref().and_then(|probation| probation.set.clone());
+    let Some(set) = set else {
+        confirm_one(host, record, None);
+        return;
+    };
+    for member in set.iter().filter_map(Weak::upgrade) {
+        confirm_one(host, &member, Some(&set));
+    }
+}
+
+fn confirm_one(host: &Arc<Inner>, record: &SlotRecord, set: Option<&Arc<Set>>) {
+    let mut state = record.lock();
+    let of_set = |probation: &Probation| set.is_none_or(|set| probation.is_of(set));
+    if !state.probation.as_ref().is_some_and(of_set) {
+        return;
+    }
+    let claimed = state.mode == Mode::Claimed;
     let probation = state.probation.take();
     let Some(current) = state.current.as_mut() else { return };
     current.inherited = None;
@@ -254,7 +293,10 @@ pub(crate) fn confirm(host: &Arc<Inner>, record: &SlotRecord, mut state: MutexGu
     if let Some(standby) = probation.and_then(|probation| probation.standby) {
         host.retire(record, &standby.current.generation);
     }
-    host.told_of_history(&record.name, host.history.confirm(&record.name, &hash));
+    host.supervise(SupervisorMessage::Good {
+        slot: record.name.clone(),
+        hash,
+    });
 }
 
 /// It is faulty, and nothing stands by: the reload thread looks whether there is an older artifact. Once.

@@ -107,6 +107,7 @@ pub(crate) enum Mode {
 }
 
 /// The generation that serves.
+#[derive(Clone)]
 pub(crate) struct Current {
     pub(crate) generation: Arc<Generation>,
     pub(crate) hash: blake3::Hash,
