@@ -98,6 +98,25 @@ impl Desk {
         adoption
     }
 
+    /// As a program that is glad of the way back: what is called is left if it turns out faulty. Answers the generation that serves
+    /// then, and what it says of the state.
+    pub fn round_with_a_way_back(&mut self) -> Option<(u64, Option<Summary>)> {
+        let went_back = match self.strategy.sync() {
+            Synced::RolledBack { generation, .. } => Some(generation),
+            _ => None,
+        };
+        let said = went_back.map(|generation| (generation, self.summary()));
+        let tick = self.feed.tick();
+        self.calls.count(self.strategy.on_tick(&tick, &mut self.book));
+        self.fed += 1;
+        said
+    }
+
+    /// The generation that is called.
+    pub fn generation(&self) -> u64 {
+        Claim::generation(&self.strategy)
+    }
+
     /// `strategy.sync()` is all that a program needs. This one also asks for the state before and after.
     fn sync(&mut self) -> Option<Adoption> {
         if !Claim::has_staged(&self.strategy) {

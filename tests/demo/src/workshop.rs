@@ -20,6 +20,12 @@ const EDIT: [(&str, &str); 2] = [
     ("const THRESHOLD: f64 = 0.00020;", "const THRESHOLD: f64 = 0.00010;"),
 ];
 
+/// A mistake that an author might make: found by no compiler, and not by the first hundred prices.
+const MISTAKE: (&str, &str) = (
+    "        self.ticks += 1;",
+    "        self.ticks += 1;\n        assert!(self.ticks % 100 != 0, \"nobody thought of the hundredth price\");",
+);
+
 /// The copy, and the folder into which its builds are published.
 pub struct Workshop {
     source: PathBuf,
@@ -121,16 +127,32 @@ impl Workshop {
     /// # Errors
     /// If the source is not what is expected.
     pub fn edit(&self) -> anyhow::Result<Vec<String>> {
+        self.replace(&EDIT)
+    }
+
+    /// The same with a mistake in it.
+    ///
+    /// # Errors
+    /// If the source is not what is expected.
+    pub fn make_a_mistake(&self) -> anyhow::Result<Vec<String>> {
+        self.replace(&[MISTAKE])
+    }
+
+    fn replace(&self, edit: &[(&str, &str)]) -> anyhow::Result<Vec<String>> {
         let mut source = fs::read_to_string(&self.source)?;
         let mut diff = Vec::new();
-        for (old, new) in EDIT {
+        for (old, new) in edit {
             ensure!(
                 source.matches(old).count() == 1,
                 "plugins/{PLUGIN}/src/lib.rs has no line `{old}`, which the demo changes; put it back, or change EDIT in {}",
                 file!()
             );
             source = source.replace(old, new);
-            diff.push(bad(format!("- {old}")).to_string());
+            let added = new.strip_prefix(old);
+            if added.is_none() {
+                diff.push(bad(format!("- {old}")).to_string());
+            }
+            let new = added.unwrap_or(new).trim_start_matches('\n');
             diff.push(good(format!("+ {new}")).to_string());
         }
         fs::write(&self.source, source)?;

@@ -1,6 +1,9 @@
 //! What the demo promises, each promise checked and told in words.
 
-use crate::course::{Course, Reload};
+use crate::{
+    course::{Course, Reload},
+    mistake::Mistake,
+};
 use reslot_demo::words::{bad, count, good, state};
 use reslot_tests::Footprint;
 use sample_interfaces::Summary;
@@ -47,6 +50,25 @@ impl Checks {
                     "NOT unmapped"
                 }
             ),
+        );
+    }
+
+    /// Of the build with a mistake in it.
+    pub fn of_mistake(&mut self, mistake: &Mistake) {
+        self.add(
+            "a bad build is left, with the state",
+            mistake.failed == 1 && mistake.kept_the_state(),
+            format!(
+                "{} call failed; then generation {} served again, after {} µs, with what the bad one had learned",
+                mistake.failed,
+                mistake.report.to,
+                mistake.report.total.as_micros()
+            ),
+        );
+        self.add(
+            "it is not taken again, and it is gone",
+            mistake.refused && mistake.mapped == 1,
+            format!("{} image(s) mapped", mistake.mapped),
         );
     }
 

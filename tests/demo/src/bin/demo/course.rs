@@ -12,7 +12,7 @@ use std::{
 };
 
 /// The pause between two prices; with what the system adds to it, about ten thousand prices a second.
-const PACE: Duration = Duration::from_micros(20);
+pub const PACE: Duration = Duration::from_micros(20);
 /// How long anything that takes milliseconds may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -5,6 +5,7 @@
 
 mod checks;
 mod course;
+mod mistake;
 mod timeline;
 
 use anyhow::{Context, ensure};
@@ -104,6 +105,9 @@ fn run(further: usize) -> anyhow::Result<bool> {
     drop(course);
     drop(host);
     checks.of_end(mapped_copies(&private), !private.exists());
+
+    title("A build with a mistake in it");
+    checks.of_mistake(&mistake::show(&workshop, &second)?);
 
     title("For comparison: Go's plugin package and a replaced file");
     for line in GoFigures::known(&repository.target).in_words() {

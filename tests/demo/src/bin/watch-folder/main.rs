@@ -50,17 +50,13 @@ fn run(folder: &Path) -> anyhow::Result<()> {
     ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed)).context("Ctrl-C could not be caught")?;
 
     // For people to look around in: guards are tracked, whatever that costs.
-    let host = Host::builder()
-        .policy(reslot::Policy::without_probation())
-        .watch(folder)
-        .track_guards(true)
-        .build()?;
+    let host = Host::builder().watch(folder).track_guards(true).build()?;
     anstream::println!("{} {}", heading("Watching"), std::path::absolute(folder)?.display());
     anstream::println!(
         "{}",
         dim(
-            "Build a plugin into it from another terminal: cargo xtask build-plugin greeter. Type who-holds to see who keeps \
-             which generation; Ctrl-C ends this.\n"
+            "Build a plugin into it from another terminal: cargo xtask build-plugin greeter. Type help to see what can be asked \
+             here; Ctrl-C ends this.\n"
         )
     );
     let mut events = host.events();

@@ -1,7 +1,7 @@
 //! What a person types into the running host's terminal, and what it answers.
 
-use reslot::Host;
-use reslot_demo::words::{dim, heading};
+use reslot::{Host, KeptCondition, LoadOutcome, SlotInfo, To};
+use reslot_demo::words::{bad, dim, heading};
 use std::{
     io::BufRead,
     sync::mpsc::{self, Receiver},
@@ -35,17 +35,30 @@ fn answer(host: &Host, line: &str) -> bool {
         "" => {}
         "quit" => return true,
         "who-holds" => who_holds(host, rest.trim()),
+        "history" => history(host, rest.trim()),
+        "rollback" => rollback(host, rest.trim()),
+        "confirm" => confirm(host, rest.trim()),
         _ => anstream::println!(
-            "{}\n  who-holds [SLOT]   who keeps which generation, and for how long\n  quit               ends the host, as Ctrl-C does",
+            "{}\n  \
+             who-holds [SLOT]       who keeps which generation, and for how long\n  \
+             history [SLOT]         the versions that can be gone back to, and those that were gone back from\n  \
+             rollback SLOT [HASH]   goes back to the version before, or to the one whose hash begins so\n  \
+             confirm SLOT           what serves has proved itself, as far as you are concerned\n  \
+             quit                   ends the host, as Ctrl-C does",
             heading("What can be typed here")
         ),
     }
     false
 }
 
-fn who_holds(host: &Host, slot: &str) {
+/// The slots of this name, or all; what is said if there are none.
+fn asked(host: &Host, slot: &str) -> Vec<SlotInfo> {
     let slots = host.slots();
-    let asked: Vec<_> = slots.iter().filter(|known| slot.is_empty() || known.name == slot).collect();
+    let asked: Vec<_> = slots
+        .iter()
+        .filter(|known| slot.is_empty() || known.name == slot)
+        .cloned()
+        .collect();
     if asked.is_empty() {
         let there = match &slots[..] {
             [] => "nothing is loaded yet".to_owned(),
@@ -57,7 +70,50 @@ fn who_holds(host: &Host, slot: &str) {
         let what = if slot.is_empty() { "No slot" } else { "No such slot" };
         anstream::println!("{what}: {there}.");
     }
-    for slot in asked {
+    asked
+}
+
+fn history(host: &Host, slot: &str) {
+    for slot in asked(host, slot) {
+        anstream::println!("{}", heading(&slot.name));
+        for kept in host.history(&slot.name) {
+            let condition = match &kept.condition {
+                KeptCondition::Confirmed => "good".to_owned(),
+                KeptCondition::Unconfirmed => "has not proved itself yet".to_owned(),
+                KeptCondition::Condemned(why) => format!("was gone back from: {why}"),
+                _ => String::new(),
+            };
+            anstream::println!("  {:.12}  version {}, {condition}", kept.hash, kept.version);
+        }
+    }
+}
+
+fn rollback(host: &Host, words: &str) {
+    let (slot, hash) = words.split_once(' ').unwrap_or((words, ""));
+    let to = match hash.trim() {
+        "" => To::Previous,
+        hash => To::Hash(hash.to_owned()),
+    };
+    match host.rollback(slot, to) {
+        Ok(LoadOutcome::Staged { generation, .. }) => {
+            anstream::println!("{slot} goes back to generation {generation} when its owner comes by.");
+        }
+        // How is told by the event.
+        Ok(_) => {}
+        Err(error) => anstream::println!("{} {error}", bad("not gone back:")),
+    }
+}
+
+fn confirm(host: &Host, slot: &str) {
+    match host.confirm(slot) {
+        Ok(true) => {}
+        Ok(false) => anstream::println!("{slot} is not on probation."),
+        Err(error) => anstream::println!("{} {error}", bad("not confirmed:")),
+    }
+}
+
+fn who_holds(host: &Host, slot: &str) {
+    for slot in asked(host, slot) {
         anstream::println!("{}", heading(&slot.name));
         for held in host.who_holds(&slot.name) {
             anstream::println!("  {}", held.to_string().replace('\n', "\n  "));
