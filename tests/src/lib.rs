@@ -15,4 +15,5 @@ pub use subscriber::at_each_event;
 /// The README's pages of code, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../docs/lifecycle.md")]
 pub struct Readme;
