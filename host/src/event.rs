@@ -171,7 +171,7 @@ pub enum Event {
         /// What is unusual about it, if anything.
         warnings: Vec<String>,
     },
-    /// A generation moved on in its life.
+    /// A generation moved on in its life. Told to streams, and not to the `tracing` subscriber.
     Lifecycle {
         /// The slot.
         slot: Arc<str>,
@@ -515,12 +515,6 @@ fn trace(event: &Event) {
             "swapped"
         ),
         Event::Refused(refusal) => tracing::error!("{refusal}"),
-        Event::Lifecycle {
-            slot,
-            generation,
-            from,
-            to,
-        } => tracing::trace!(slot = &**slot, generation, %from, %to, "moved on"),
         Event::RolledBack(report) => tracing::warn!("{report}"),
         Event::NoWayBack { .. }
         | Event::StopFailed { .. }

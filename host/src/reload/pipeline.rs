@@ -93,7 +93,8 @@ pub(super) fn candidate(
     let satisfied = record.lock().check(&linted.manifest.interface);
     satisfied.map_err(|differences| refuse(None, Step::Lint, LintError::Interface(differences).into()))?;
     let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
-    if let Some(serving) = serving {
+    // One that the slot goes back to has another state besides, and has been through a preflight.
+    if let Some(serving) = serving.filter(|_| back.is_none()) {
         let fits = check_schemas(&serving.instance().image().manifest, &linted.manifest);
         fits.map_err(|cause| refuse(None, Step::Lint, cause))?;
     }
@@ -149,7 +150,7 @@ pub(super) fn candidate(
         host.history.forget(&record.name, &hash);
         refusal
     };
-    if host.policy.preflight.is_some() {
+    if host.policy.preflight.is_some() && back.is_none() {
         try_out(host, &record, number, staged.path(), &linted.manifest, path).map_err(refused)?;
         clock.lap(Step::Preflight);
     }

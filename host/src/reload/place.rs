@@ -189,7 +189,9 @@ pub(super) fn still_fits(state: &SlotState, staged: &Staged) -> Result<(), Cause
     let manifest = &staged.generation.instance().image().manifest;
     state.check(&manifest.interface).map_err(LintError::Interface)?;
     match &state.current {
-        Some(current) if !staged.prepared => check_schemas(&current.generation.instance().image().manifest, manifest),
+        Some(current) if !staged.prepared && staged.back.is_none() => {
+            check_schemas(&current.generation.instance().image().manifest, manifest)
+        }
         _ => Ok(()),
     }
 }

@@ -101,7 +101,8 @@ impl Tally {
             }
         });
         let Some(from) = moved.transpose()? else { return Ok(()) };
-        self.log.push(Event::Lifecycle {
+        // To the streams alone: gates may be closed here, and an embedder's subscriber may call plugins.
+        self.log.append(Event::Lifecycle {
             slot: slot.clone(),
             generation: number,
             from,
