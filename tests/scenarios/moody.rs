@@ -116,7 +116,9 @@ impl Place {
     /// What has been told until now.
     pub fn told(&self) -> Vec<Event> {
         let mut events = self.host.events();
-        std::iter::from_fn(|| events.try_recv()).map(|record| record.event.clone()).collect()
+        std::iter::from_fn(|| events.try_recv())
+            .map(|record| record.event.clone())
+            .collect()
     }
 
     /// The way of a generation until now.

@@ -139,6 +139,11 @@ impl Inner {
             .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || !refusal.cause.is_of_what_serves());
     }
 
+    /// What serves is no longer refused, whatever was found wrong with it before.
+    pub(crate) fn forget_refused(&self, hash: &blake3::Hash) {
+        self.refused.lock().retain(|(known, _)| known != hash);
+    }
+
     pub(crate) fn remember_refused(&self, hash: blake3::Hash, refusal: Refusal) {
         let mut refused = self.refused.lock();
         refused.retain(|(known, _)| *known != hash);
@@ -265,7 +270,13 @@ impl Inner {
             slot: record.name.clone(),
             generation: generation.number(),
         });
-        drop((current, probation));
+        for gone in current.into_iter().chain(
+            probation
+                .and_then(|probation| probation.standby)
+                .map(|standby| standby.current),
+        ) {
+            self.retire(record, &gone.generation);
+        }
     }
 
     /// A generation neither serves nor stands by any more: it goes when its last holder does.

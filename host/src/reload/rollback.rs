@@ -3,20 +3,21 @@
 //! reload like any other (`reload.rs`, `go_back`), and only reported here.
 
 use super::{
-    SupervisorMessage,
+    SupervisorMessage, Tally,
     exclusive::Stopped,
-    prepare::{Snapshot, snapshot},
+    prepare::{Snapshot, Watch, snapshot},
     probation::{Probation, RollbackReason, Standby, Verdict},
     tally::Phase,
 };
 use crate::{
     error::{Cause, Hook, Refusal},
     event::{Event, Step},
+    hooks::TookTooLong,
     host::Inner,
     instance::{HookError, Quiet},
     lifecycle::Lifecycle,
     policy::RollbackState,
-    slot::{Access, Current, Generation, Mode, OwnersTurn, SlotRecord},
+    slot::{Access, Current, Generation, Mode, OwnersTurn, SlotRecord, on_behalf_of, this_thread},
 };
 use std::{
     path::Path,
@@ -105,9 +106,9 @@ pub(crate) fn of_open_slot(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Optio
         _ => Access::Open,
     };
     let back = GoingBack { reason, snapshot, since };
-    let (_, report) = go_back(host, record, &faulty, standby, access, back);
+    let went = go_back(host, record, &faulty, standby, access, back);
     drop(moving);
-    Some(report)
+    went.map(|(_, report)| report)
 }
 
 /// A claimed slot goes back, if it has to and can, on its owner's thread. Answers what serves from now on.
@@ -125,15 +126,19 @@ pub(crate) fn of_claim(
     let Verdict::Faulty(reason) = state.verdict(&host.policy)? else {
         return None;
     };
-    let standby = state.probation.as_mut()?.standby.take()?;
     let snapshot = state.current.as_ref()?.inherited.clone();
+    let standby = state.probation.as_mut()?.standby.take()?;
+    // Whoever looks meanwhile would find a faulty generation and nothing to go back to.
+    let moving = record.moving(&mut state);
     drop(state);
     let back = GoingBack { reason, snapshot, since };
-    let (generation, _) = go_back(host, record, faulty, standby, Access::Owner(turn), back);
-    Some(generation)
+    let went = go_back(host, record, faulty, standby, Access::Owner(turn), back);
+    drop(moving);
+    went.map(|(generation, _)| generation)
 }
 
-/// The way back. It cannot fail: at worst the state is the one that was handed over at the swap.
+/// The way back. At worst the state is the one that was handed over at the swap. None if what stands by hangs in one of its hooks:
+/// then it is lost, and the reload thread looks for an artifact that was kept.
 fn go_back(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
@@ -141,23 +146,45 @@ fn go_back(
     standby: Standby,
     mut access: Access<'_>,
     back: GoingBack,
-) -> (Arc<Generation>, RollbackReport) {
+) -> Option<(Arc<Generation>, RollbackReport)> {
     let Standby { current, stopped } = standby;
-    let carried = carry(host, faulty, &current.generation, &mut access, &back);
-    if stopped {
-        // That it cannot be stopped is recorded; the way goes back in any case.
-        Stopped::stop(host, faulty, &mut access);
-        start_standby(host, &current.generation, &mut access);
-    }
+    let (carried, why) = match carry(host, faulty, &current.generation, &access, &back) {
+        Ok(carried) => (carried, None),
+        Err(why) => (None, Some(why)),
+    };
+    // That it cannot be stopped is recorded; the way goes back in any case.
+    let faulty_stopped = match stopped {
+        true => Stopped::stop(host, faulty, &mut access),
+        false => None,
+    };
+    let told = match revive(host, &current.generation, &mut access, carried, stopped, why, &back) {
+        Ok(told) => told,
+        Err(TookTooLong) => {
+            if let Some(stopped) = faulty_stopped {
+                stopped.start_again(host, record, faulty, &mut access);
+            }
+            if let Some(probation) = record.lock().probation.as_mut() {
+                probation.hopeless = true;
+            }
+            current.generation.retire();
+            host.go_back(record.clone(), back.reason);
+            return None;
+        }
+    };
     let generation = Arc::new(current.generation.again());
     let mut state = record.lock();
     host.tally.serves(&generation);
     host.tally.enters(&record.name, generation.number(), Phase::Live);
     generation.standing().begin_probation();
     faulty.standing().end_probation();
+    // Should it have to be left as well, then for something that starts from what it started from; or, if that is not known
+    // because it had proved itself, from what it starts from now.
+    let inherited = current.inherited.or(back.snapshot);
     let left = state.current.replace(Current {
         generation: generation.clone(),
-        ..current
+        inherited,
+        hash: current.hash,
+        path: current.path,
     });
     state.probation = Some(Probation::new(None));
     if !access.is_owners() {
@@ -174,7 +201,7 @@ fn go_back(
         from: faulty.number(),
         to: generation.number(),
         reason: back.reason,
-        state: carried,
+        state: told,
         total,
     };
     if let Some(left) = left {
@@ -183,35 +210,25 @@ fn go_back(
         host.retire(record, &left.generation);
     }
     host.supervise(SupervisorMessage::Look);
-    (generation, report)
+    Some((generation, report))
 }
 
-/// Gives what stands by the state of what is left, if the policy wants that and it can be had. If not, it has what it had when it
-/// was replaced.
+/// The state for what stands by, if the policy wants that of what is left.
 fn carry(
     host: &Inner,
     faulty: &Arc<Generation>,
     standby: &Arc<Generation>,
-    access: &mut Access<'_>,
+    access: &Access<'_>,
     back: &GoingBack,
-) -> StateBack {
+) -> Result<Option<Arc<Snapshot>>, String> {
     let (Some(schema), Some(_)) = (standby.instance().schema(), faulty.instance().schema()) else {
-        return StateBack::None;
+        return Ok(None);
     };
-    let bytes = back.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes.len());
     if host.policy.rollback_state == RollbackState::Snapshot {
-        return StateBack::Snapshot { bytes, why: None };
+        return Ok(None);
     }
-    let carried = take(host, faulty, access, &back.reason)
-        .and_then(|state| translate(host, faulty, standby, state, schema.schema))
-        .and_then(|state| {
-            give(host, standby, access, &state, back.snapshot.as_deref())?;
-            Ok(state.bytes.len())
-        });
-    match carried {
-        Ok(bytes) => StateBack::Carried { bytes },
-        Err(why) => StateBack::Snapshot { bytes, why: Some(why) },
-    }
+    let state = take(host, faulty, access, &back.reason)?;
+    translate(host, faulty, standby, state, schema.schema).map(Some)
 }
 
 /// The state of what is left.
@@ -252,51 +269,142 @@ fn translate(
     }
 }
 
-/// Gives it to what stands by. If that refuses it, it has again what it had.
-fn give(
-    host: &Inner,
+/// Has what stands by ready to serve: with the state that it is given, if there is one, and started. If it refuses that state, it has
+/// again what it had when it was replaced. Answers what its state is.
+///
+/// What it acquired lies in fields that a state replaces, so it is stopped before it gets one, and started after it. If it cannot be
+/// started it serves without, and an event says so: there is nothing else left.
+fn revive(
+    host: &Arc<Inner>,
     standby: &Arc<Generation>,
     access: &mut Access<'_>,
-    state: &Snapshot,
-    before: Option<&Snapshot>,
-) -> Result<(), String> {
-    let deadline = Instant::now() + host.policy.hook_deadline;
-    let given = access.with_quiet_standby(standby, deadline, |mut quiet| {
-        let given = restore(&mut quiet, &state.bytes);
-        if let (Err(_), Some(before)) = (&given, before) {
-            let _ = restore(&mut quiet, &before.bytes);
-        }
-        given
-    });
-    given.unwrap_or_else(|| Err("callers may still hold what its methods have answered by reference".to_owned()))
-}
-
-fn restore(quiet: &mut Quiet<'_>, state: &[u8]) -> Result<(), String> {
-    let refused = |hook| move |error| Cause::Hook(hook, error).to_string();
-    quiet.restore(state).map_err(refused(Hook::Restore))?;
-    quiet.init().map_err(refused(Hook::Init))
-}
-
-/// What stands by and had to give something up takes it again. If it cannot it serves without, and an event says so: there is
-/// nothing else left.
-fn start_standby(host: &Arc<Inner>, standby: &Arc<Generation>, access: &mut Access<'_>) {
-    let (slot, number) = (standby.slot(), standby.number());
-    let _ = host.tally.advance(slot, number, Lifecycle::Starting);
-    let deadline = Instant::now() + host.policy.hook_deadline;
-    let started = access.with_quiet_standby(standby, deadline, |mut quiet| quiet.start());
-    let started = started.unwrap_or_else(|| Err(HookError::Refused("it could not be reached".to_owned())));
-    let outcome = if started.is_ok() {
-        Lifecycle::Started
-    } else {
-        Lifecycle::Failed
+    state: Option<Arc<Snapshot>>,
+    stopped: bool,
+    why: Option<String>,
+    back: &GoingBack,
+) -> Result<StateBack, TookTooLong> {
+    let had = |why| match (standby.instance().has_state(), &back.snapshot) {
+        (true, Some(before)) => StateBack::Snapshot {
+            bytes: before.bytes.len(),
+            why,
+        },
+        _ => StateBack::None,
     };
-    let _ = host.tally.advance(slot, number, outcome);
-    if let Err(error) = started {
-        host.log.push(Event::RestartFailed {
-            slot: slot.clone(),
-            generation: number,
-            error,
-        });
+    if state.is_none() && !stopped {
+        return Ok(had(why));
+    }
+    let most = host.policy.hook_deadline;
+    let deadline = Instant::now() + most;
+    let (before, given, waiting) = (back.snapshot.clone(), state.clone(), this_thread());
+    let at = Watch::default();
+    let (revival, keeps, hooks) = (
+        Revival {
+            tally: host.tally.clone(),
+            slot: standby.slot().clone(),
+            number: standby.number(),
+            at: at.clone(),
+        },
+        standby.clone(),
+        &host.hooks,
+    );
+    let revived = access.with_quiet_standby(standby, deadline, move |quiet| {
+        quiet.elsewhere(hooks, most, keeps, move |quiet| {
+            on_behalf_of(waiting, || revival.run(quiet, given.as_deref(), before.as_deref()))
+        })
+    });
+    let Revived {
+        given,
+        stop_failed,
+        start_failed,
+    } = match revived {
+        Some(Ok(revived)) => revived,
+        Some(Err(TookTooLong)) => {
+            let (_, hook) = at.get();
+            host.tally.hangs(standby.slot(), standby.number(), hook);
+            return Err(TookTooLong);
+        }
+        None => Revived {
+            given: Err("callers may still hold what its methods have answered by reference".to_owned()),
+            stop_failed: None,
+            start_failed: stopped.then(|| HookError::Refused("it could not be reached".to_owned())),
+        },
+    };
+    let (slot, generation) = (standby.slot(), standby.number());
+    if let Some(error) = stop_failed {
+        let slot = slot.clone();
+        host.log.push(Event::StopFailed { slot, generation, error });
+    }
+    if let Some(error) = start_failed {
+        let slot = slot.clone();
+        host.log.push(Event::RestartFailed { slot, generation, error });
+    }
+    Ok(match (state, given) {
+        (Some(state), Ok(())) => StateBack::Carried {
+            bytes: state.bytes.len(),
+        },
+        (Some(_), Err(why)) => had(Some(why)),
+        (None, _) => had(why),
+    })
+}
+
+/// What is done to what stands by, on a thread for hooks.
+struct Revival {
+    tally: Arc<Tally>,
+    slot: Arc<str>,
+    number: u64,
+    /// At which hook it is.
+    at: Watch,
+}
+
+struct Revived {
+    /// Whether it has the state that it was given.
+    given: Result<(), String>,
+    stop_failed: Option<HookError>,
+    start_failed: Option<HookError>,
+}
+
+impl Revival {
+    fn run(self, quiet: &mut Quiet<'_>, state: Option<&Snapshot>, before: Option<&Snapshot>) -> Revived {
+        let (mut given, mut stop_failed) = (Ok(()), None);
+        if let Some(state) = state {
+            if quiet.is_started() {
+                self.at.at(Step::Migrate, Hook::Stop);
+                self.advance(Lifecycle::Stopping);
+                stop_failed = quiet.stop().err();
+                self.advance(Lifecycle::Stopped);
+            }
+            given = self.restore(quiet, &state.bytes);
+            if let (Err(_), Some(before)) = (&given, before) {
+                let _ = self.restore(quiet, &before.bytes);
+            }
+        }
+        let mut start_failed = None;
+        if !quiet.is_started() {
+            self.at.at(Step::Start, Hook::Start);
+            self.advance(Lifecycle::Starting);
+            start_failed = quiet.start().err();
+            self.advance(match start_failed {
+                None => Lifecycle::Started,
+                Some(_) => Lifecycle::Failed,
+            });
+        }
+        Revived {
+            given,
+            stop_failed,
+            start_failed,
+        }
+    }
+
+    fn restore(&self, quiet: &mut Quiet<'_>, state: &[u8]) -> Result<(), String> {
+        let refused = |hook| move |error| Cause::Hook(hook, error).to_string();
+        self.at.at(Step::Migrate, Hook::Restore);
+        quiet.restore(state).map_err(refused(Hook::Restore))?;
+        self.at.at(Step::Init, Hook::Init);
+        quiet.init().map_err(refused(Hook::Init))
+    }
+
+    fn advance(&self, to: Lifecycle) {
+        let _ = self.tally.advance(&self.slot, self.number, to);
     }
 }
 

@@ -92,22 +92,30 @@ impl Tally {
     /// # Errors
     /// If there is no such move; it stays where it is.
     pub(crate) fn advance(&self, slot: &Arc<str>, number: u64, to: Lifecycle) -> Result<(), IllegalMove> {
-        let mut moved = None;
+        let mut told = None;
+        let mut refused = None;
         self.change(slot, number, |image| {
             let from = image.lifecycle;
-            moved = Some(from.may_become(to).map(|()| from));
-            if let Some(Ok(_)) = moved {
-                image.lifecycle = to;
+            if let Err(illegal) = from.may_become(to) {
+                refused = Some(illegal);
+                return;
             }
+            image.lifecycle = to;
+            let event = Event::Lifecycle {
+                slot: slot.clone(),
+                generation: number,
+                from,
+                to,
+            };
+            // Here, where it stands locked: a hook that comes back late and whoever has given it up are two threads, and what
+            // they tell is to be in the order in which it was.
+            self.log.append(event.clone());
+            told = Some(event);
         });
-        let Some(from) = moved.transpose()? else { return Ok(()) };
-        self.log.push(Event::Lifecycle {
-            slot: slot.clone(),
-            generation: number,
-            from,
-            to,
-        });
-        Ok(())
+        if let Some(event) = told {
+            self.log.trace(&event);
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     /// A hook of it did not come back in time. What it works on goes to the reaper when it does.
@@ -124,6 +132,10 @@ impl Tally {
 
     pub(crate) fn enters(&self, slot: &str, number: u64, phase: Phase) {
         self.change(slot, number, |image| {
+            // What one of its hooks still runs in does not wait for its holders only: it is told of as that until the hook is back.
+            if matches!((&image.phase, &phase), (Phase::Quarantined(_), Phase::Retired)) {
+                return;
+            }
             image.phase = phase;
             image.since = Instant::now();
         });
