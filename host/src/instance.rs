@@ -260,14 +260,19 @@ impl Quiet<'_> {
         }
     }
 
-    /// Stops it on a thread for hooks, where `keeps` keeps it alive. If that takes too long, nothing may be called in it any more:
-    /// the caller leaves it alone for good.
-    pub(crate) fn stop_elsewhere(
+    pub(crate) fn is_started(&self) -> bool {
+        self.0.is_started()
+    }
+
+    /// Does something with it on a thread for hooks, where `keeps` keeps it alive. If that takes too long, nothing may be called in
+    /// it any more: the caller leaves it alone for good.
+    pub(crate) fn elsewhere<T: Send + 'static>(
         self,
         hooks: &Hooks,
         most: Duration,
         keeps: impl Send + 'static,
-    ) -> Result<Result<(), HookError>, TookTooLong> {
+        work: impl FnOnce(&mut Quiet<'_>) -> T + Send + 'static,
+    ) -> Result<T, TookTooLong> {
         /// An instance as it goes to the other thread.
         struct There<K>(*const Instance, K);
         // SAFETY: instances are `Send` and `Sync`.
@@ -282,9 +287,9 @@ impl Quiet<'_> {
             let (instance, keeps) = there.take();
             // SAFETY: `keeps` keeps it alive, and the right is the other thread's, which waits; if it does not wait any more,
             // nobody calls anything in it, by the contract of this function.
-            let stopped = unsafe { (*instance).assume_quiet() }.stop();
+            let answer = work(&mut unsafe { (*instance).assume_quiet() });
             drop(keeps);
-            stopped
+            answer
         })
     }
 }

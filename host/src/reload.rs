@@ -80,6 +80,8 @@ pub(crate) enum ReloadMessage {
     /// A slot's generation is faulty, and nothing stands by; or somebody asks for a version that was kept.
     GoBack {
         record: Arc<SlotRecord>,
+        /// The faulty one: if something else serves by now, there is nothing to do.
+        from: Option<u64>,
         to: Option<blake3::Hash>,
         reason: RollbackReason,
         answer: Option<Sender<Result<LoadOutcome, Refusal>>>,
@@ -171,10 +173,14 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
             }
             Ok(ReloadMessage::GoBack {
                 record,
+                from,
                 to,
                 reason,
                 answer,
             }) => survive(|| {
+                if from.is_some() && from != record.serving_and_nothing_newer() {
+                    return;
+                }
                 let outcome = go_back::go_back(host, &record, to, reason);
                 if let Some(answer) = answer {
                     drop(answer.send(outcome));

@@ -61,12 +61,16 @@ impl Host {
             To::Previous => None,
             To::Hash(hash) => Some(self.version(&record, hash)?),
         };
+        if let Some(outcome) = self.served_already(&record, wanted.as_ref()) {
+            return Ok(outcome);
+        }
         if let Some(outcome) = self.go_back_to_standby(&record, wanted.as_ref()) {
             return Ok(outcome);
         }
         let (answer, outcome) = mpsc::channel();
         let sent = self.inner.reload.send(ReloadMessage::GoBack {
             record,
+            from: None,
             to: wanted,
             reason: RollbackReason::Asked,
             answer: Some(answer),
@@ -119,6 +123,15 @@ impl Host {
         }
     }
 
+    fn served_already(&self, record: &SlotRecord, wanted: Option<&blake3::Hash>) -> Option<LoadOutcome> {
+        let state = record.lock();
+        let current = state.current.as_ref().filter(|current| wanted == Some(&current.hash))?;
+        Some(LoadOutcome::Unchanged {
+            slot: record.name.clone(),
+            generation: current.generation.number(),
+        })
+    }
+
     /// If that is where it goes. An open slot goes at once, a claimed one in its owner's `sync`.
     fn go_back_to_standby(&self, record: &Arc<SlotRecord>, wanted: Option<&blake3::Hash>) -> Option<LoadOutcome> {
         let mut state = record.lock_settled();
@@ -134,7 +147,12 @@ impl Host {
             return Some(LoadOutcome::Staged { slot, generation });
         }
         drop(state);
-        reload::roll_back_open(&self.inner, record).map(LoadOutcome::RolledBack)
+        let slot = record.name.clone();
+        Some(match reload::roll_back_open(&self.inner, record) {
+            Some(report) => LoadOutcome::RolledBack(report),
+            // Somebody else was quicker: the supervisor, to the same end, or an owner, who goes back in his next `sync`.
+            None => LoadOutcome::Staged { slot, generation },
+        })
     }
 }
 
@@ -184,6 +202,7 @@ impl Inner {
             let (answer, outcome) = mpsc::channel();
             let _ = self.reload.send(ReloadMessage::GoBack {
                 record,
+                from: None,
                 to: None,
                 reason: RollbackReason::Restarted,
                 answer: Some(answer),

@@ -139,6 +139,11 @@ impl Inner {
             .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || !refusal.cause.is_of_what_serves());
     }
 
+    /// What serves is no longer refused, whatever was found wrong with it before.
+    pub(crate) fn forget_refused(&self, hash: &blake3::Hash) {
+        self.refused.lock().retain(|(known, _)| known != hash);
+    }
+
     pub(crate) fn remember_refused(&self, hash: blake3::Hash, refusal: Refusal) {
         let mut refused = self.refused.lock();
         refused.retain(|(known, _)| *known != hash);
@@ -181,11 +186,12 @@ impl Inner {
         self.slots.read().clone()
     }
 
-    /// Has the reload thread look for an older artifact.
-    pub(crate) fn go_back(&self, record: Arc<SlotRecord>, reason: RollbackReason) {
+    /// Has the reload thread look for an older artifact than this generation's, if that one still serves then.
+    pub(crate) fn go_back(&self, record: Arc<SlotRecord>, from: u64, reason: RollbackReason) {
         // Without a reload thread the host is gone.
         let _ = self.reload.send(ReloadMessage::GoBack {
             record,
+            from: Some(from),
             to: None,
             reason,
             answer: None,
@@ -265,7 +271,13 @@ impl Inner {
             slot: record.name.clone(),
             generation: generation.number(),
         });
-        drop((current, probation));
+        for gone in current.into_iter().chain(
+            probation
+                .and_then(|probation| probation.standby)
+                .map(|standby| standby.current),
+        ) {
+            self.retire(record, &gone.generation);
+        }
     }
 
     /// A generation neither serves nor stands by any more: it goes when its last holder does.

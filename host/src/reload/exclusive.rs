@@ -6,9 +6,9 @@ use crate::{
     event::Event,
     hooks::TookTooLong,
     host::Inner,
-    instance::HookError,
+    instance::{HookError, Quiet},
     lifecycle::Lifecycle,
-    slot::{Access, Generation, SlotRecord},
+    slot::{Access, Generation, SlotRecord, on_behalf_of, this_thread},
 };
 use std::sync::Arc;
 
@@ -29,7 +29,9 @@ impl Stopped {
         let (slot, number) = (old.slot(), old.number());
         let _ = host.tally.advance(slot, number, Lifecycle::Stopping);
         let most = host.policy.hook_deadline;
-        let failed = match quiet.stop_elsewhere(&host.hooks, most, old.clone()) {
+        let waiting = this_thread();
+        let stop = move |quiet: &mut Quiet<'_>| on_behalf_of(waiting, || quiet.stop());
+        let failed = match quiet.elsewhere(&host.hooks, most, old.clone(), stop) {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error),
             Err(TookTooLong) => Some(HookError::TookTooLong(most)),
@@ -52,26 +54,34 @@ impl Stopped {
     }
 
     /// Its successor did not come to serve: it takes again what it gave up. If it cannot, it serves on without, and an event says
-    /// so; if its `stop` still runs, it may not be called any more, and nothing serves.
+    /// so; if its `stop`, or its `start`, still runs, it may not be called any more, and nothing serves.
     pub(super) fn start_again(self, host: &Arc<Inner>, record: &SlotRecord, old: &Arc<Generation>, access: &mut Access<'_>) {
         if self.lost {
             host.vacate(record, old);
             return;
         }
-        let Some(mut quiet) = access.quiet() else { return };
+        let Some(quiet) = access.quiet() else { return };
         let (slot, number) = (old.slot(), old.number());
         let _ = host.tally.advance(slot, number, Lifecycle::Starting);
-        match quiet.start() {
+        let (most, waiting) = (host.policy.hook_deadline, this_thread());
+        let start = move |quiet: &mut Quiet<'_>| on_behalf_of(waiting, || quiet.start());
+        let started = quiet.elsewhere(&host.hooks, most, old.clone(), start);
+        match started.unwrap_or(Err(HookError::TookTooLong(most))) {
             Ok(()) => {
                 let _ = host.tally.advance(slot, number, Lifecycle::Started);
             }
             Err(error) => {
+                let lost = matches!(error, HookError::TookTooLong(_));
                 let _ = host.tally.advance(slot, number, Lifecycle::Failed);
                 host.log.push(Event::RestartFailed {
                     slot: slot.clone(),
                     generation: number,
                     error,
                 });
+                if lost {
+                    host.vacate(record, old);
+                    host.tally.hangs(slot, number, Hook::Start);
+                }
             }
         }
     }

@@ -156,7 +156,8 @@ fn origin(
     back: Option<&GoingBack>,
 ) -> Result<Origin, Cause> {
     let fallback = back.and_then(|back| back.snapshot.clone());
-    let carries = back.is_none() || host.policy.rollback_state == RollbackState::Carry;
+    // No snapshot is kept of what has proved itself. To forget everything instead is nobody's wish.
+    let carries = fallback.is_none() || host.policy.rollback_state == RollbackState::Carry;
     let Some(old) = old.filter(|_| carries) else {
         return Ok(Origin {
             fallback,
@@ -247,6 +248,8 @@ impl Ready<'_> {
             steps: self.clock.steps,
         };
         host.forget_refused_by_hooks(&self.record.name);
+        // Somebody asked for it by name, or it fits now.
+        host.forget_refused(&self.hash);
         host.log.push(Event::Swapped(report.clone()));
         if let Some(back) = self.back.filter(|_| gone.replaced.is_some()) {
             let told = RollbackReport {

@@ -203,10 +203,12 @@ fn make(
         count: host.policy.probation_calls > 0,
         call_deadline: host.policy.call_deadline,
     };
-    let (slot, reaper, log) = (record.clone(), host.reaper(), host.log.clone());
+    let (slot, reaper, log, tally) = (record.clone(), host.reaper(), host.log.clone(), host.tally.clone());
     let create = move || match Instance::create(Box::new(image), slot.name.clone(), number) {
         Ok(instance) => Ok(Generation::new(&slot, number, instance, watching, reaper, log)),
         Err((image, error)) => {
+            // Before the reaper has it, who may be done with it before anybody here goes on.
+            let _ = tally.advance(&slot.name, number, Lifecycle::Failed);
             give_back(&reaper, &slot.name, number, image);
             Err(error)
         }
@@ -216,10 +218,7 @@ fn make(
         host.tally.hangs(&record.name, number, Hook::Create);
         Err(HookError::TookTooLong(most))
     });
-    let generation = created.map_err(|error| {
-        let _ = host.tally.advance(&record.name, number, Lifecycle::Failed);
-        refuse(Step::Create, Cause::Hook(Hook::Create, error))
-    })?;
+    let generation = created.map_err(|error| refuse(Step::Create, Cause::Hook(Hook::Create, error)))?;
     clock.lap(Step::Create);
     Ok(generation)
 }

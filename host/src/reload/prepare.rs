@@ -140,7 +140,7 @@ pub(super) fn prepare(
 
 /// At which hook a candidate is, for whoever has waited too long for it.
 #[derive(Clone)]
-struct Watch(Arc<parking_lot::Mutex<(Step, Hook)>>);
+pub(super) struct Watch(Arc<parking_lot::Mutex<(Step, Hook)>>);
 
 impl Default for Watch {
     fn default() -> Self {
@@ -149,11 +149,11 @@ impl Default for Watch {
 }
 
 impl Watch {
-    fn at(&self, step: Step, hook: Hook) {
+    pub(super) fn at(&self, step: Step, hook: Hook) {
         *self.0.lock() = (step, hook);
     }
 
-    fn get(&self) -> (Step, Hook) {
+    pub(super) fn get(&self) -> (Step, Hook) {
         *self.0.lock()
     }
 }

@@ -2,22 +2,23 @@
 //! the supervisor's thread, or, for what is claimed, on the owner's. Going back further, to an artifact that was kept, is a
 //! reload like any other (`reload.rs`, `go_back`), and only reported here.
 
+mod state;
+
 use super::{
     SupervisorMessage,
     exclusive::Stopped,
-    prepare::{Snapshot, snapshot},
+    prepare::Snapshot,
     probation::{Probation, RollbackReason, Set, Standby, Verdict},
     tally::Phase,
 };
 use crate::{
-    error::{Cause, Hook, Refusal},
+    error::{Cause, Refusal},
     event::{Event, Step},
+    hooks::TookTooLong,
     host::Inner,
-    instance::{HookError, Quiet},
-    lifecycle::Lifecycle,
-    policy::RollbackState,
-    slot::{Access, Current, Generation, Mode, Moving, OwnersTurn, SlotRecord},
+    slot::{Access, Current, Generation, Mode, Moving, OwnersTurn, SlotRecord, SlotState},
 };
+use state::{carry, revive};
 use std::{
     path::Path,
     sync::{Arc, Weak, atomic::Ordering},
@@ -129,7 +130,7 @@ pub(crate) fn of_open_slot(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Optio
         .filter_map(|member| {
             // Something else may have come to serve since it was judged.
             let judged = (member.id == record.id).then_some(number);
-            take_open(member, judged, set.as_ref(), why(member), since)
+            take_open(host, member, judged, set.as_ref(), why(member), since)
         })
         .collect();
     let place = |id| members.iter().position(|member| member.id == id);
@@ -168,6 +169,7 @@ fn members(record: &Arc<SlotRecord>, set: Option<&Arc<Set>>) -> Vec<Arc<SlotReco
 
 /// Takes an open slot. A claimed one's owner is told to go back, too.
 fn take_open(
+    host: &Inner,
     record: &Arc<SlotRecord>,
     judged: Option<u64>,
     set: Option<&Arc<Set>>,
@@ -186,7 +188,7 @@ fn take_open(
         record.attention.store(true, Ordering::Release);
         return None;
     }
-    let standby = probation.standby.take()?;
+    let standby = fitting_standby(host, record, &mut state)?;
     let current = state.current.as_ref()?;
     let (faulty, snapshot) = (current.generation.clone(), current.inherited.clone());
     Some(Taken {
@@ -196,6 +198,19 @@ fn take_open(
         back: GoingBack { reason, snapshot, since },
         _moving: record.moving(&mut state),
     })
+}
+
+/// Takes what stands by, if it has the interfaces by which the slot is called by now. If not, it goes, and the way leads to the history.
+fn fitting_standby(host: &Inner, record: &SlotRecord, state: &mut SlotState) -> Option<Standby> {
+    let standby = state.probation.as_mut()?.standby.take()?;
+    match state.check(&standby.current.generation.instance().image().manifest.interface) {
+        Ok(()) => Some(standby),
+        Err(_) => {
+            host.retire(record, &standby.current.generation);
+            host.supervise(SupervisorMessage::Look);
+            None
+        }
+    }
 }
 
 /// Closes the gate before what is left, unless it is left because calls do not come back: their effects are lost in any case.
@@ -227,8 +242,10 @@ pub(crate) fn of_claim(
         return None;
     };
     let set = state.probation.as_ref()?.set.clone();
-    let standby = state.probation.as_mut()?.standby.take()?;
     let snapshot = state.current.as_ref()?.inherited.clone();
+    let standby = fitting_standby(host, record, &mut state)?;
+    // Whoever looks meanwhile would find a faulty generation and nothing to go back to.
+    let moving = record.moving(&mut state);
     drop(state);
     let leaving = Leaving {
         record,
@@ -237,7 +254,9 @@ pub(crate) fn of_claim(
         access: Access::Owner(turn),
         back: GoingBack { reason, snapshot, since },
     };
-    let (generation, _) = go_back(host, vec![leaving]).pop()?;
+    let back = go_back(host, vec![leaving]).pop();
+    drop(moving);
+    let (generation, _) = back?;
     if let Some(set) = set {
         call_others(record, &set);
         host.supervise(SupervisorMessage::Look);
@@ -259,34 +278,33 @@ fn call_others(record: &Arc<SlotRecord>, set: &Arc<Set>) {
     }
 }
 
-/// The way back, in the order in which they are given. It cannot fail: at worst the state is the one that was handed over at the swap.
+/// The way back, in the order in which they are given. At worst the state is the one that was handed over at the swap. What stands by
+/// and hangs in one of its hooks is lost: for that slot the reload thread looks for an artifact that was kept.
 fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>, RollbackReport)> {
-    let mut ready: Vec<_> = leaving
-        .into_iter()
-        .map(|mut one| {
-            let state = carry(host, &mut one);
-            if one.standby.stopped {
-                // That it cannot be stopped is recorded; the way goes back in any case.
-                Stopped::stop(host, one.faulty, &mut one.access);
-                start_standby(host, &one.standby.current.generation, &mut one.access);
-            }
-            let generation = Arc::new(one.standby.current.generation.again());
-            (one, generation, state)
-        })
-        .collect();
+    let mut ready: Vec<_> = leaving.into_iter().filter_map(|one| make_ready(host, one)).collect();
     ready.sort_by_key(|(one, ..)| one.record.index);
     let mut left = Vec::with_capacity(ready.len());
     {
         let mut states: Vec<_> = ready.iter().map(|(one, ..)| one.record.lock()).collect();
         let mut published = Vec::with_capacity(ready.len());
         for ((one, generation, _), state) in ready.iter().zip(&mut states) {
-            host.tally.serves(generation);
-            host.tally.enters(&one.record.name, generation.number(), Phase::Live);
             generation.standing().begin_probation();
             one.faulty.standing().end_probation();
+            host.tally.serves(generation);
+            host.tally.enters(&one.record.name, generation.number(), Phase::Live);
+            if state.gone {
+                // The host let go meanwhile: the owner has it for himself.
+                left.push(None);
+                continue;
+            }
+            let current = &one.standby.current;
             left.push(state.current.replace(Current {
                 generation: generation.clone(),
-                ..one.standby.current.clone()
+                hash: current.hash,
+                path: current.path.clone(),
+                // Should it have to be left as well, then for something that starts from what it started from; or, if that is not
+                // known because it had proved itself, from what it starts from now.
+                inherited: current.inherited.clone().or_else(|| one.back.snapshot.clone()),
             }));
             state.probation = Some(Probation::new(None, None));
             if !one.access.is_owners() {
@@ -295,20 +313,65 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
         }
         host.publish(published);
     }
-    for (one, generation, _) in &mut ready {
-        if one.faulty.is_gated() {
-            one.faulty.succeed(generation.clone());
+    for (one, generation, _) in &ready {
+        one.faulty.leads_to(generation);
+        // It may have been replaced with its gate open: who comes through an old view must not get by the new one's.
+        one.standby.current.generation.leads_to(generation);
+    }
+    let told = ready.into_iter().zip(left);
+    let reports = told
+        .map(|((one, generation, state), left)| one.tell(host, generation, state, left))
+        .collect();
+    host.supervise(SupervisorMessage::Look);
+    reports
+}
+
+/// Has what stands by ready to serve.
+fn make_ready<'a>(host: &Arc<Inner>, mut one: Leaving<'a>) -> Option<(Leaving<'a>, Arc<Generation>, StateBack)> {
+    let (carried, why) = match carry(host, &one) {
+        Ok(carried) => (carried, None),
+        Err(why) => (None, Some(why)),
+    };
+    // That it cannot be stopped is recorded; the way goes back in any case.
+    let faulty_stopped = match one.standby.stopped {
+        true => Stopped::stop(host, one.faulty, &mut one.access),
+        false => None,
+    };
+    match revive(host, &mut one, carried, why) {
+        Ok(state) => {
+            let generation = Arc::new(one.standby.current.generation.again());
+            Some((one, generation, state))
+        }
+        Err(TookTooLong) => {
+            if let Some(stopped) = faulty_stopped {
+                stopped.start_again(host, one.record, one.faulty, &mut one.access);
+            }
+            if let Some(probation) = one.record.lock().probation.as_mut() {
+                probation.hopeless = true;
+            }
+            one.standby.current.generation.retire();
+            host.go_back(one.record.clone(), one.faulty.number(), one.back.reason);
+            None
         }
     }
-    let mut reports = Vec::with_capacity(ready.len());
-    for ((one, generation, state), left) in ready.into_iter().zip(left) {
-        let Leaving {
+}
+
+impl Leaving<'_> {
+    /// Tells of it, with the gate open and no lock held.
+    fn tell(
+        self,
+        host: &Inner,
+        generation: Arc<Generation>,
+        state: StateBack,
+        left: Option<Current>,
+    ) -> (Arc<Generation>, RollbackReport) {
+        let Self {
             record,
             faulty,
             access,
             back,
             ..
-        } = one;
+        } = self;
         let total = back.since.elapsed();
         drop(access);
         let report = RollbackReport {
@@ -324,125 +387,7 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
             host.log.push(Event::RolledBack(report.clone()));
             host.retire(record, &left.generation);
         }
-        reports.push((generation, report));
-    }
-    host.supervise(SupervisorMessage::Look);
-    reports
-}
-
-/// Gives what stands by the state of what is left, if the policy wants that and it can be had. If not, it has what it had when it
-/// was replaced.
-fn carry(host: &Inner, leaving: &mut Leaving<'_>) -> StateBack {
-    let Leaving {
-        faulty,
-        standby,
-        access,
-        back,
-        ..
-    } = leaving;
-    let standby = &standby.current.generation;
-    let (Some(schema), Some(_)) = (standby.instance().schema(), faulty.instance().schema()) else {
-        return StateBack::None;
-    };
-    let bytes = back.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes.len());
-    if host.policy.rollback_state == RollbackState::Snapshot {
-        return StateBack::Snapshot { bytes, why: None };
-    }
-    let carried = take(host, faulty, access, &back.reason)
-        .and_then(|state| translate(host, faulty, standby, state, schema.schema))
-        .and_then(|state| {
-            give(host, standby, access, &state, back.snapshot.as_deref())?;
-            Ok(state.bytes.len())
-        });
-    match carried {
-        Ok(bytes) => StateBack::Carried { bytes },
-        Err(why) => StateBack::Snapshot { bytes, why: Some(why) },
-    }
-}
-
-/// The state of what is left.
-fn take(
-    host: &Inner,
-    faulty: &Arc<Generation>,
-    access: &Access<'_>,
-    reason: &RollbackReason,
-) -> Result<Arc<Snapshot>, String> {
-    if matches!(access, Access::Open) {
-        return Err(match reason {
-            RollbackReason::Overdue { .. } => "a call is still inside of it".to_owned(),
-            _ => format!("calls did not come back within {:?}", host.policy.hook_deadline),
-        });
-    }
-    let state = snapshot(host, faulty, access.is_owners()).map_err(|cause| cause.to_string())?;
-    state.ok_or_else(|| "it has none".to_owned())
-}
-
-/// The state in the schema of what stands by. The one with the higher number knows both.
-fn translate(
-    host: &Inner,
-    faulty: &Arc<Generation>,
-    standby: &Arc<Generation>,
-    state: Arc<Snapshot>,
-    to: u32,
-) -> Result<Arc<Snapshot>, String> {
-    if state.schema == to {
-        return Ok(state);
-    }
-    let knows_the_way = if to < state.schema { faulty } else { standby }.clone();
-    let most = host.policy.hook_deadline;
-    let migrate = move || knows_the_way.instance().migrate(state.schema, to, &state.bytes);
-    let migrated = host.hooks.run(most, migrate).unwrap_or(Err(HookError::TookTooLong(most)));
-    match migrated {
-        Ok(bytes) => Ok(Arc::new(Snapshot { schema: to, bytes })),
-        Err(error) => Err(Cause::Hook(Hook::Migrate, error).to_string()),
-    }
-}
-
-/// Gives it to what stands by. If that refuses it, it has again what it had.
-fn give(
-    host: &Inner,
-    standby: &Arc<Generation>,
-    access: &mut Access<'_>,
-    state: &Snapshot,
-    before: Option<&Snapshot>,
-) -> Result<(), String> {
-    let deadline = Instant::now() + host.policy.hook_deadline;
-    let given = access.with_quiet_standby(standby, deadline, |mut quiet| {
-        let given = restore(&mut quiet, &state.bytes);
-        if let (Err(_), Some(before)) = (&given, before) {
-            let _ = restore(&mut quiet, &before.bytes);
-        }
-        given
-    });
-    given.unwrap_or_else(|| Err("callers may still hold what its methods have answered by reference".to_owned()))
-}
-
-fn restore(quiet: &mut Quiet<'_>, state: &[u8]) -> Result<(), String> {
-    let refused = |hook| move |error| Cause::Hook(hook, error).to_string();
-    quiet.restore(state).map_err(refused(Hook::Restore))?;
-    quiet.init().map_err(refused(Hook::Init))
-}
-
-/// What stands by and had to give something up takes it again. If it cannot it serves without, and an event says so: there is
-/// nothing else left.
-fn start_standby(host: &Arc<Inner>, standby: &Arc<Generation>, access: &mut Access<'_>) {
-    let (slot, number) = (standby.slot(), standby.number());
-    let _ = host.tally.advance(slot, number, Lifecycle::Starting);
-    let deadline = Instant::now() + host.policy.hook_deadline;
-    let started = access.with_quiet_standby(standby, deadline, |mut quiet| quiet.start());
-    let started = started.unwrap_or_else(|| Err(HookError::Refused("it could not be reached".to_owned())));
-    let outcome = if started.is_ok() {
-        Lifecycle::Started
-    } else {
-        Lifecycle::Failed
-    };
-    let _ = host.tally.advance(slot, number, outcome);
-    if let Err(error) = started {
-        host.log.push(Event::RestartFailed {
-            slot: slot.clone(),
-            generation: number,
-            error,
-        });
+        (generation, report)
     }
 }
 

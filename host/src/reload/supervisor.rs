@@ -305,6 +305,11 @@ fn no_standby(host: &Inner, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, 
     if std::mem::replace(&mut probation.hopeless, true) {
         return;
     }
+    let Some(generation) = state.current.as_ref().map(|current| current.generation.clone()) else {
+        return;
+    };
     drop(state);
-    host.go_back(record.clone(), reason);
+    // What it does from here on changes nothing any more.
+    generation.standing().end_probation();
+    host.go_back(record.clone(), generation.number(), reason);
 }

@@ -92,23 +92,25 @@ impl Tally {
     /// # Errors
     /// If there is no such move; it stays where it is.
     pub(crate) fn advance(&self, slot: &Arc<str>, number: u64, to: Lifecycle) -> Result<(), IllegalMove> {
-        let mut moved = None;
+        let mut refused = None;
         self.change(slot, number, |image| {
             let from = image.lifecycle;
-            moved = Some(from.may_become(to).map(|()| from));
-            if let Some(Ok(_)) = moved {
-                image.lifecycle = to;
+            if let Err(illegal) = from.may_become(to) {
+                refused = Some(illegal);
+                return;
             }
+            image.lifecycle = to;
+            // Here, where it stands locked: a hook that comes back late and whoever has given it up are two threads, and what they
+            // tell is to be in the order in which it was. To the streams alone: gates may be closed here, and an embedder's subscriber
+            // may call plugins.
+            self.log.append(Event::Lifecycle {
+                slot: slot.clone(),
+                generation: number,
+                from,
+                to,
+            });
         });
-        let Some(from) = moved.transpose()? else { return Ok(()) };
-        // To the streams alone: gates may be closed here, and an embedder's subscriber may call plugins.
-        self.log.append(Event::Lifecycle {
-            slot: slot.clone(),
-            generation: number,
-            from,
-            to,
-        });
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     /// A hook of it did not come back in time. What it works on goes to the reaper when it does.
@@ -125,6 +127,13 @@ impl Tally {
 
     pub(crate) fn enters(&self, slot: &str, number: u64, phase: Phase) {
         self.change(slot, number, |image| {
+            // What one of its hooks still runs in does not wait for its holders only: it is told of as that until the hook is back.
+            if matches!(
+                (&image.phase, &phase),
+                (Phase::Quarantined(_), Phase::Retired | Phase::Standby)
+            ) {
+                return;
+            }
             image.phase = phase;
             image.since = Instant::now();
         });

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     host::Inner,
     image,
-    reload::{self, Together},
+    reload::{self, SupervisorMessage, Together},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
@@ -337,6 +337,8 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         if staged {
             self.host.settle(self.record.clone());
         }
+        // What was left to the owner is the host's again: a fault that he has not looked at, a check that is due.
+        self.host.supervise(SupervisorMessage::Look);
     }
 }
 

@@ -223,6 +223,11 @@ impl Generation {
         }
     }
 
+    /// Notes where calls through old views go on to, unless that is known; those that come through a gate look there.
+    pub(crate) fn leads_to(&self, successor: &Arc<Self>) {
+        let _ = self.core.successor.set(successor.clone());
+    }
+
     /// It neither serves nor stands by any more.
     pub(crate) fn retire(&self) {
         self.live.retired.lock().get_or_insert_with(Instant::now);

@@ -190,6 +190,14 @@ impl SlotRecord {
         Some(state)
     }
 
+    /// The number of what serves, unless something newer waits for the owner.
+    pub(crate) fn serving_and_nothing_newer(&self) -> Option<u64> {
+        let state = self.lock_settled();
+        let waits = state.staged.is_some() || state.together.is_some();
+        let current = state.current.as_ref().filter(|_| !waits)?;
+        Some(current.generation.number())
+    }
+
     /// A candidate waits for the owner, or no longer does.
     pub(crate) fn stage(&self, waits: bool) {
         self.has_staged.store(waits, Ordering::Relaxed);

@@ -1,0 +1,219 @@
+//! The state on the way back: taken from what is left, translated if need be, given to what stands by, which is stopped before
+//! and started after it. All of it is plugin code, and runs on threads for hooks with their deadline, but for the snapshot of what
+//! an owner leaves.
+
+use super::{Leaving, StateBack};
+use crate::{
+    error::{Cause, Hook},
+    event::{Event, Step},
+    hooks::TookTooLong,
+    host::Inner,
+    instance::{HookError, Quiet},
+    lifecycle::Lifecycle,
+    policy::RollbackState,
+    reload::{
+        Snapshot, Tally,
+        prepare::{Watch, snapshot},
+        probation::RollbackReason,
+    },
+    slot::{Access, Generation, on_behalf_of, this_thread},
+};
+use std::{sync::Arc, time::Instant};
+
+/// The state for what stands by, if the policy wants that of what is left.
+pub(super) fn carry(host: &Inner, leaving: &Leaving<'_>) -> Result<Option<Arc<Snapshot>>, String> {
+    let Leaving {
+        faulty,
+        standby,
+        access,
+        back,
+        ..
+    } = leaving;
+    let standby = &standby.current.generation;
+    let (Some(schema), Some(_)) = (standby.instance().schema(), faulty.instance().schema()) else {
+        return Ok(None);
+    };
+    if host.policy.rollback_state == RollbackState::Snapshot {
+        return Ok(None);
+    }
+    let state = take(host, faulty, access, &back.reason)?;
+    translate(host, faulty, standby, state, schema.schema).map(Some)
+}
+
+/// The state of what is left.
+fn take(
+    host: &Inner,
+    faulty: &Arc<Generation>,
+    access: &Access<'_>,
+    reason: &RollbackReason,
+) -> Result<Arc<Snapshot>, String> {
+    if matches!(access, Access::Open) {
+        return Err(match reason {
+            RollbackReason::Overdue { .. } => "a call is still inside of it".to_owned(),
+            _ => format!("calls did not come back within {:?}", host.policy.hook_deadline),
+        });
+    }
+    let state = snapshot(host, faulty, access.is_owners()).map_err(|cause| cause.to_string())?;
+    state.ok_or_else(|| "it has none".to_owned())
+}
+
+/// The state in the schema of what stands by. The one with the higher number knows both.
+fn translate(
+    host: &Inner,
+    faulty: &Arc<Generation>,
+    standby: &Arc<Generation>,
+    state: Arc<Snapshot>,
+    to: u32,
+) -> Result<Arc<Snapshot>, String> {
+    if state.schema == to {
+        return Ok(state);
+    }
+    let knows_the_way = if to < state.schema { faulty } else { standby }.clone();
+    let most = host.policy.hook_deadline;
+    let migrate = move || knows_the_way.instance().migrate(state.schema, to, &state.bytes);
+    let migrated = host.hooks.run(most, migrate).unwrap_or(Err(HookError::TookTooLong(most)));
+    match migrated {
+        Ok(bytes) => Ok(Arc::new(Snapshot { schema: to, bytes })),
+        Err(error) => Err(Cause::Hook(Hook::Migrate, error).to_string()),
+    }
+}
+
+/// Has what stands by ready to serve: with the state that it is given, if there is one, and started. If it refuses that state, it has
+/// again what it had when it was replaced. Answers what its state is.
+///
+/// What it acquired lies in fields that a state replaces, so it is stopped before it gets one, and started after it. If it cannot be
+/// started it serves without, and an event says so: there is nothing else left.
+pub(super) fn revive(
+    host: &Arc<Inner>,
+    leaving: &mut Leaving<'_>,
+    state: Option<Arc<Snapshot>>,
+    why: Option<String>,
+) -> Result<StateBack, TookTooLong> {
+    let Leaving {
+        standby, access, back, ..
+    } = leaving;
+    let (standby, stopped) = (&standby.current.generation, standby.stopped);
+    let had = |why| match (standby.instance().has_state(), &back.snapshot) {
+        (true, Some(before)) => StateBack::Snapshot {
+            bytes: before.bytes.len(),
+            why,
+        },
+        _ => StateBack::None,
+    };
+    if state.is_none() && !stopped {
+        return Ok(had(why));
+    }
+    let most = host.policy.hook_deadline;
+    let deadline = Instant::now() + most;
+    let (before, given, waiting) = (back.snapshot.clone(), state.clone(), this_thread());
+    let at = Watch::default();
+    let (revival, keeps, hooks) = (
+        Revival {
+            tally: host.tally.clone(),
+            slot: standby.slot().clone(),
+            number: standby.number(),
+            at: at.clone(),
+        },
+        standby.clone(),
+        &host.hooks,
+    );
+    let revived = access.with_quiet_standby(standby, deadline, move |quiet| {
+        quiet.elsewhere(hooks, most, keeps, move |quiet| {
+            on_behalf_of(waiting, || revival.run(quiet, given.as_deref(), before.as_deref()))
+        })
+    });
+    let Revived {
+        given,
+        stop_failed,
+        start_failed,
+    } = match revived {
+        Some(Ok(revived)) => revived,
+        Some(Err(TookTooLong)) => {
+            let (_, hook) = at.get();
+            host.tally.hangs(standby.slot(), standby.number(), hook);
+            return Err(TookTooLong);
+        }
+        None => Revived {
+            given: Err("callers may still hold what its methods have answered by reference".to_owned()),
+            stop_failed: None,
+            start_failed: stopped.then(|| HookError::Refused("it could not be reached".to_owned())),
+        },
+    };
+    let (slot, generation) = (standby.slot(), standby.number());
+    if let Some(error) = stop_failed {
+        let slot = slot.clone();
+        host.log.push(Event::StopFailed { slot, generation, error });
+    }
+    if let Some(error) = start_failed {
+        let slot = slot.clone();
+        host.log.push(Event::RestartFailed { slot, generation, error });
+    }
+    Ok(match (state, given) {
+        (Some(state), Ok(())) => StateBack::Carried {
+            bytes: state.bytes.len(),
+        },
+        (Some(_), Err(why)) => had(Some(why)),
+        (None, _) => had(why),
+    })
+}
+
+/// What is done to what stands by, on a thread for hooks.
+struct Revival {
+    tally: Arc<Tally>,
+    slot: Arc<str>,
+    number: u64,
+    /// At which hook it is.
+    at: Watch,
+}
+
+struct Revived {
+    /// Whether it has the state that it was given.
+    given: Result<(), String>,
+    stop_failed: Option<HookError>,
+    start_failed: Option<HookError>,
+}
+
+impl Revival {
+    fn run(self, quiet: &mut Quiet<'_>, state: Option<&Snapshot>, before: Option<&Snapshot>) -> Revived {
+        let (mut given, mut stop_failed) = (Ok(()), None);
+        if let Some(state) = state {
+            if quiet.is_started() {
+                self.at.at(Step::Migrate, Hook::Stop);
+                self.advance(Lifecycle::Stopping);
+                stop_failed = quiet.stop().err();
+                self.advance(Lifecycle::Stopped);
+            }
+            given = self.restore(quiet, &state.bytes);
+            if let (Err(_), Some(before)) = (&given, before) {
+                let _ = self.restore(quiet, &before.bytes);
+            }
+        }
+        let mut start_failed = None;
+        if !quiet.is_started() {
+            self.at.at(Step::Start, Hook::Start);
+            self.advance(Lifecycle::Starting);
+            start_failed = quiet.start().err();
+            self.advance(match start_failed {
+                None => Lifecycle::Started,
+                Some(_) => Lifecycle::Failed,
+            });
+        }
+        Revived {
+            given,
+            stop_failed,
+            start_failed,
+        }
+    }
+
+    fn restore(&self, quiet: &mut Quiet<'_>, state: &[u8]) -> Result<(), String> {
+        let refused = |hook| move |error| Cause::Hook(hook, error).to_string();
+        self.at.at(Step::Migrate, Hook::Restore);
+        quiet.restore(state).map_err(refused(Hook::Restore))?;
+        self.at.at(Step::Init, Hook::Init);
+        quiet.init().map_err(refused(Hook::Init))
+    }
+
+    fn advance(&self, to: Lifecycle) {
+        let _ = self.tally.advance(&self.slot, self.number, to);
+    }
+}

@@ -1,0 +1,157 @@
+//! A place for the moody counters: a host with a policy, builds of a test's own, and what is asked of them again and again.
+
+use crate::support::{Gate, wait_for};
+use fixture_interfaces::{Hook, How, Mood, Moody, MoodyOwned};
+use reslot::{Claim, Event, Events, Host, Lifecycle, LoadOutcome, Policy, Refusal, RollbackReport, Slot};
+use reslot_tests::{Fixture, Folder};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// Far longer than any test takes.
+pub const FOR_EVER: Duration = Duration::from_secs(3600);
+/// Short, where it must pass.
+pub const SHORT: Duration = Duration::from_millis(50);
+
+/// A probation that does not end by itself, without checks that the test did not ask for.
+pub fn on_probation() -> Policy {
+    let mut policy = Policy::development();
+    policy.probation = FOR_EVER;
+    policy.health_every = Duration::ZERO;
+    policy
+}
+
+/// A host with nothing watched, a stream of its events, and a folder to load from.
+pub struct Place {
+    pub folder: Folder,
+    pub events: Events,
+    pub host: Host,
+    test: u64,
+}
+
+impl Place {
+    pub fn new(policy: Policy) -> Self {
+        let host = Host::builder().policy(policy).build().expect("the host starts");
+        Self::with(host, Folder::new())
+    }
+
+    pub fn watched(policy: Policy) -> Self {
+        let folder = Folder::new();
+        let host = Host::builder().policy(policy).watch(folder.path()).build();
+        Self::with(host.expect("the host starts"), folder)
+    }
+
+    pub fn with(host: Host, folder: Folder) -> Self {
+        static TESTS: AtomicU64 = AtomicU64::new(1);
+        Self {
+            folder,
+            events: host.events(),
+            host,
+            test: TESTS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    fn mood(&self, build: u64, hook: Hook, how: How) -> Mood {
+        let test = self.test;
+        Mood { hook, how, test, build }
+    }
+
+    pub fn publish_moody(&self, package: &str, build: u64, hook: Hook, how: How) -> PathBuf {
+        let bytes = Fixture::build(package).stamped(self.mood(build, hook, how).stamp());
+        self.folder.publish("libmoody.so", &bytes)
+    }
+
+    pub fn publish(&self, package: &str, build: u64) -> PathBuf {
+        self.publish_moody(package, build, Hook::None, How::Refuses)
+    }
+
+    /// Loads a build that behaves.
+    pub fn load(&self, package: &str, build: u64) -> LoadOutcome {
+        let outcome = self.host.load(self.publish(package, build));
+        outcome.unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    /// Loads one that does not.
+    pub fn load_moody(&self, package: &str, build: u64, hook: Hook, how: How) -> Result<LoadOutcome, Refusal> {
+        self.host.load(self.publish_moody(package, build, hook, how))
+    }
+
+    pub fn gate(&self, build: u64, hook: Hook) -> Gate {
+        Gate::new(&self.mood(build, hook, How::Hangs).gate(hook))
+    }
+
+    /// What an exclusive build of this test holds, while it holds it.
+    pub fn lock(&self) -> PathBuf {
+        std::env::temp_dir().join(format!("reslot-only-{}-{}", std::process::id(), self.test))
+    }
+
+    pub fn slot(&self) -> Slot<dyn Moody> {
+        self.host.slot("moody").expect("it serves")
+    }
+
+    pub fn claim(&self) -> Claim<dyn MoodyOwned> {
+        self.host.claim("moody").expect("it serves")
+    }
+
+    pub fn wait<T>(&mut self, wanted: impl FnMut(&Event) -> Option<T>) -> T {
+        wait_for(&mut self.events, wanted)
+    }
+
+    pub fn wait_for_rollback(&mut self) -> RollbackReport {
+        self.wait(|event| match event {
+            Event::RolledBack(report) => Some(report.clone()),
+            _ => None,
+        })
+    }
+
+    pub fn wait_for_confirmed(&mut self, number: u64) {
+        self.wait(|event| match event {
+            Event::Confirmed { generation, .. } if *generation == number => Some(()),
+            _ => None,
+        });
+    }
+
+    /// What has been told until now.
+    pub fn told(&self) -> Vec<Event> {
+        let mut events = self.host.events();
+        std::iter::from_fn(|| events.try_recv())
+            .map(|record| record.event.clone())
+            .collect()
+    }
+
+    /// The way of a generation until now.
+    pub fn way(&self, number: u64) -> Vec<Lifecycle> {
+        way(&self.told(), number)
+    }
+
+    /// The build that answers.
+    pub fn build(&self) -> u64 {
+        self.slot().load().stamp().expect("it answers") % 1000
+    }
+}
+
+/// Where a generation has been. Each move begins where the one before ended.
+pub fn way(events: &[Event], number: u64) -> Vec<Lifecycle> {
+    let mut way = vec![Lifecycle::Loading];
+    for event in events {
+        if let Event::Lifecycle {
+            generation, from, to, ..
+        } = event
+            && *generation == number
+        {
+            assert_eq!(way.last(), Some(from), "{way:?} {to}");
+            way.push(*to);
+        }
+    }
+    way
+}
+
+/// Every way there is of going wrong in a hook that is called before a generation serves.
+pub fn all_ways(hooks: &[Hook]) -> impl Iterator<Item = (Hook, How)> {
+    hooks
+        .iter()
+        .flat_map(|hook| [How::Refuses, How::Panics].map(|how| (*hook, how)))
+        .filter(|way| *way != (Hook::Create, How::Refuses))
+}

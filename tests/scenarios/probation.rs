@@ -1,0 +1,198 @@
+//! What a generation is judged by, and what becomes of it: it passes by time and by calls, or it is left.
+
+use crate::{
+    moody::{Place, SHORT, on_probation},
+    support::{assert_nothing_left, wait_for_unmapped},
+};
+use fixture_interfaces::Hook;
+use reslot::{Event, Policy, RollbackReason, StateBack, Synced};
+use std::thread;
+
+fn short() -> Policy {
+    let mut policy = on_probation();
+    policy.probation = SHORT;
+    policy
+}
+
+#[test]
+fn passes_by_time_and_what_stood_by_goes() {
+    for package in ["fx-moody", "fx-moody-stateless"] {
+        let mut place = Place::new(short());
+        place.load(package, 1);
+        place.wait_for_confirmed(1);
+        place.load(package, 2);
+        place.wait_for_confirmed(2);
+        wait_for_unmapped(&mut place.events, "moody", 1);
+        // What has proved itself may fail.
+        let slot = place.slot();
+        slot.load().fail("later").unwrap_err();
+        assert!(!place.host.slots()[0].on_probation);
+        assert_eq!(place.build(), 2);
+        drop(slot);
+        assert_nothing_left(&place.host, 1);
+        assert!(
+            !place
+                .told()
+                .iter()
+                .any(|event| matches!(event, Event::RolledBack(_) | Event::NoWayBack { .. }))
+        );
+    }
+}
+
+#[test]
+fn no_traffic_is_not_failure() {
+    for package in ["fx-moody", "fx-moody-stateless"] {
+        let mut policy = short();
+        policy.probation_calls = 3;
+        let mut place = Place::new(policy);
+        place.load(package, 1);
+        let slot = place.slot();
+        slot.load().total().unwrap();
+        slot.load().total().unwrap();
+        // It has had its time, and looks again now and then: it is not confirmed, and not left.
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < SHORT * 8 {
+            let early = place.events.recv_timeout(SHORT);
+            assert!(
+                !early.is_some_and(|record| matches!(record.event, Event::Confirmed { .. } | Event::RolledBack(_))),
+                "without its calls"
+            );
+        }
+        assert!(place.host.slots()[0].on_probation);
+        slot.load().total().unwrap();
+        place.wait_for_confirmed(1);
+    }
+}
+
+#[test]
+fn claims_calls_count_and_let_it_pass() {
+    let mut policy = short();
+    policy.probation_calls = 3;
+    let mut place = Place::new(policy);
+    place.load("fx-moody-owned", 1);
+    let mut claim = place.claim();
+    for _ in 0..3 {
+        claim.add(1).unwrap();
+    }
+    place.wait_for_confirmed(1);
+    claim.sync();
+    assert_eq!(claim.add(1).unwrap(), 4);
+}
+
+#[test]
+fn so_many_panics_are_allowed() {
+    let mut policy = on_probation();
+    policy.max_panics = 2;
+    let mut place = Place::new(policy);
+    place.load("fx-moody", 1);
+    place.load("fx-moody", 2);
+    let slot = place.slot();
+    for panic in 1..=2 {
+        slot.load().fail("it slipped").unwrap_err();
+        assert_eq!(place.build(), 2, "after {panic}");
+    }
+    slot.load().fail("for the last time").unwrap_err();
+    let report = place.wait_for_rollback();
+    assert!(
+        matches!(&report.reason, RollbackReason::Panicked { panics: 3, limit: 2, last } if last.contains("for the last time")),
+        "{report:#?}"
+    );
+}
+
+#[test]
+fn others_are_led_back_while_a_call_hangs() {
+    for package in ["fx-moody", "fx-moody-stateless"] {
+        let mut policy = on_probation();
+        policy.call_deadline = Some(SHORT);
+        let mut place = Place::new(policy);
+        place.load(package, 1);
+        let slot = place.slot();
+        slot.load().add(5).unwrap();
+        place.load(package, 2);
+        let gate = place.gate(2, Hook::Call);
+        thread::scope(|scope| {
+            let hung = scope.spawn(|| slot.load().hang());
+            gate.wait_until_reached();
+            let report = place.wait_for_rollback();
+            assert!(
+                matches!(
+                    report.reason,
+                    RollbackReason::Overdue {
+                        method: "hang",
+                        limit: SHORT,
+                        ..
+                    }
+                ),
+                "{report:#?}"
+            );
+            if package == "fx-moody" {
+                assert!(matches!(report.state, StateBack::Snapshot { .. }), "{report:#?}");
+            }
+            assert_eq!(place.build(), 1);
+            assert_eq!(slot.load().add(1).unwrap(), 6);
+            assert_eq!(place.host.images().mapped, 2, "it is still inside");
+            gate.open();
+            hung.join().unwrap().unwrap();
+        });
+        wait_for_unmapped(&mut place.events, "moody", 2);
+        drop(slot);
+        assert_nothing_left(&place.host, 1);
+    }
+}
+
+#[test]
+fn call_of_a_claim_that_took_too_long_takes_it_back() {
+    let mut policy = on_probation();
+    policy.call_deadline = Some(SHORT);
+    let mut place = Place::new(policy);
+    place.load("fx-moody-owned", 1);
+    let mut claim = place.claim();
+    claim.add(5).unwrap();
+    place.load("fx-moody-owned", 2);
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    let gate = place.gate(2, Hook::Call);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            gate.wait_until_reached();
+            // As long as it must not take, and as long again.
+            thread::sleep(SHORT * 2);
+            gate.open();
+        });
+        claim.hang().unwrap();
+    });
+    assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+    assert_eq!((claim.stamp().unwrap() % 1000, claim.total().unwrap()), (1, 5));
+    let report = place.wait_for_rollback();
+    assert!(
+        matches!(report.reason, RollbackReason::Overdue { method: "hang", .. }),
+        "{report:#?}"
+    );
+    assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
+}
+
+#[test]
+fn fault_that_an_owner_left_is_the_hosts_to_act_on() {
+    let mut place = Place::new(on_probation());
+    place.load("fx-moody-owned", 1);
+    let mut claim = place.claim();
+    place.load("fx-moody-owned", 2);
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    claim.fail("it slipped").unwrap_err();
+    drop(claim);
+    let report = place.wait_for_rollback();
+    assert_eq!((report.from, report.to), (2, 1));
+    assert_eq!(place.claim().stamp().unwrap() % 1000, 1);
+    assert_nothing_left(&place.host, 1);
+}
+
+#[test]
+fn confirmed_by_hand_is_over() {
+    let mut place = Place::new(on_probation());
+    place.load("fx-moody", 1);
+    place.load("fx-moody", 2);
+    assert!(place.host.confirm("moody").unwrap());
+    assert!(!place.host.confirm("moody").unwrap(), "there is nothing left to confirm");
+    wait_for_unmapped(&mut place.events, "moody", 1);
+    place.slot().load().fail("later").unwrap_err();
+    assert_eq!(place.build(), 2);
+}
