@@ -9,6 +9,7 @@ use crate::{
         take_panic,
     },
 };
+use parking_lot::{RwLock, RwLockWriteGuard};
 use reslot_plugin_api::{
     __private::{Buffer, ContextAbi, RResult, RString},
     Backtrace, Health,
@@ -19,7 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Why a hook of a plugin refused.
@@ -82,13 +83,15 @@ pub(crate) struct Instance {
     slot: Arc<str>,
     generation: u64,
     started: AtomicBool,
+    /// Held by those who only look, `snapshot` and `health`, and closed by whoever has the right to change it: a look that nobody
+    /// waits for any more may still be under way.
+    looks: RwLock<()>,
 }
 
 // SAFETY: every plugin's type is `Send` (asked by `Implements`), and the hooks that take it mutably are those of `Quiet`.
 unsafe impl Send for Instance {}
-// SAFETY: through `&self` only `snapshot` and `health` reach the object, which their callers exclude from running beside calls
-// unless the type is `Sync`: the owner of a claim calls them from its own thread; otherwise the type is `Sync`, and a gate is
-// closed around the former. `migrate` needs no object.
+// SAFETY: through `&self` only `snapshot` and `health` reach the object. They keep off whoever changes it by `looks`. Beside calls they
+// are made only if the type is `Sync` (`is_shared`); otherwise on the thread of the one owner, or while nobody can become that.
 unsafe impl Sync for Instance {}
 
 impl Instance {
@@ -102,6 +105,7 @@ impl Instance {
                 slot,
                 generation,
                 started: AtomicBool::new(false),
+                looks: RwLock::new(()),
             }),
             Err(error) => Err((image, error)),
         }
@@ -137,6 +141,7 @@ impl Instance {
     /// The state, encoded into the host's memory. With room for `capacity` bytes to begin with, it need not grow so often.
     pub(crate) fn snapshot(&self, capacity: usize) -> Result<Option<Vec<u8>>, HookError> {
         let mut state = Buffer::with_capacity(capacity);
+        let _look = self.looks.read_recursive();
         // SAFETY: the instance is live; nobody changes it meanwhile, see `Sync` above.
         let answer = unsafe { self.image.root().snapshot()(self.data, state.as_abi()) };
         let has_state = hook(&self.image, answer)?;
@@ -154,6 +159,7 @@ impl Instance {
 
     /// How it says that it is.
     pub(crate) fn health(&self) -> Result<Health, HookError> {
+        let _look = self.looks.read_recursive();
         // SAFETY: the instance is live; it is called by nobody meanwhile unless it is `Sync`, see `Sync` above.
         let answer = unsafe { self.image.root().health()(self.data, self.context()) };
         Ok(hook(&self.image, answer)?.into())
@@ -183,16 +189,16 @@ impl Instance {
 
     /// The right to change it, of whoever has it for himself.
     pub(crate) fn quiet(&mut self) -> Quiet<'_> {
-        Quiet(self)
+        Quiet(self, None)
     }
 
-    /// The right to change it.
+    /// The right to change it; none if somebody still looks at it by `deadline`.
     ///
     /// # Safety
-    /// As long as it is used no call is inside, nobody holds what a call has answered by reference, `snapshot` and `health` are not
-    /// called, and nobody else has this right.
-    pub(crate) unsafe fn assume_quiet(&self) -> Quiet<'_> {
-        Quiet(self)
+    /// As long as it is used no call is inside, and nobody holds what a call has answered by reference.
+    pub(crate) unsafe fn assume_quiet(&self, deadline: Instant) -> Option<Quiet<'_>> {
+        let alone = self.looks.try_write_until(deadline)?;
+        Some(Quiet(self, Some(alone)))
     }
 
     /// The names of its threads of `Context::spawn` that have not ended, after they were asked to; empty if none is left.
@@ -218,7 +224,7 @@ impl Instance {
 
 /// The right to change an instance: nobody is inside, nobody holds anything of it by reference, and nobody else has this right.
 /// Given by whoever keeps callers away; see `slot/generation.rs`.
-pub(crate) struct Quiet<'a>(&'a Instance);
+pub(crate) struct Quiet<'a>(&'a Instance, Option<RwLockWriteGuard<'a, ()>>);
 
 impl Quiet<'_> {
     /// Replaces its value by a state that was encoded by a predecessor.
@@ -282,12 +288,13 @@ impl Quiet<'_> {
                 (self.0, self.1)
             }
         }
-        let there = There(self.0, keeps);
+        let Self(instance, _alone) = self;
+        let there = There(instance, keeps);
         hooks.run(most, move || {
             let (instance, keeps) = there.take();
             // SAFETY: `keeps` keeps it alive, and the right is the other thread's, which waits; if it does not wait any more,
             // nobody calls anything in it, by the contract of this function.
-            let answer = work(&mut unsafe { (*instance).assume_quiet() });
+            let answer = work(&mut Quiet(unsafe { &*instance }, None));
             drop(keeps);
             answer
         })

@@ -262,6 +262,7 @@ impl Inner {
 
     /// What can no longer be called, and has nothing to go back to: calls into the slot answer an error.
     pub(crate) fn vacate(&self, record: &SlotRecord, generation: &Arc<Generation>) {
+        generation.standing().die();
         let mut state = record.lock();
         let current = state.current.take();
         let probation = state.probation.take();

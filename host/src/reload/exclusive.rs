@@ -10,7 +10,7 @@ use crate::{
     lifecycle::Lifecycle,
     slot::{Access, Generation, SlotRecord, on_behalf_of, this_thread},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// A serving generation that has been stopped for the sake of its successor.
 pub(super) struct Stopped {
@@ -25,7 +25,7 @@ impl Stopped {
         if !old.instance().is_exclusive() {
             return None;
         }
-        let quiet = access.quiet()?;
+        let quiet = access.quiet(Instant::now() + host.policy.hook_deadline)?;
         let (slot, number) = (old.slot(), old.number());
         let _ = host.tally.advance(slot, number, Lifecycle::Stopping);
         let most = host.policy.hook_deadline;
@@ -48,9 +48,16 @@ impl Stopped {
             });
         }
         if lost {
+            // Before its gate opens: whoever waits there must not come in.
+            old.standing().die();
             host.tally.hangs(slot, number, Hook::Stop);
         }
         Some(Self { lost })
+    }
+
+    /// Whether nothing may be called in it any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Its successor did not come to serve: it takes again what it gave up. If it cannot, it serves on without, and an event says
@@ -60,7 +67,8 @@ impl Stopped {
             host.vacate(record, old);
             return;
         }
-        let Some(quiet) = access.quiet() else { return };
+        let deadline = Instant::now() + host.policy.hook_deadline;
+        let Some(quiet) = access.quiet(deadline) else { return };
         let (slot, number) = (old.slot(), old.number());
         let _ = host.tally.advance(slot, number, Lifecycle::Starting);
         let (most, waiting) = (host.policy.hook_deadline, this_thread());
@@ -79,6 +87,7 @@ impl Stopped {
                     error,
                 });
                 if lost {
+                    old.standing().die();
                     host.vacate(record, old);
                     host.tally.hangs(slot, number, Hook::Start);
                 }

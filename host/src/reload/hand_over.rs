@@ -8,7 +8,7 @@ use super::{
     Clock, SupervisorMessage,
     exclusive::Stopped,
     pipeline::refusal,
-    prepare::{Origin, Prepared, Snapshot, prepare, snapshot},
+    prepare::{Origin, Prepared, Snapshot, prepare, snapshot, stop},
     probation::{Probation, Set, Standby},
     rollback::{GoingBack, RollbackReport, StateBack, forget_faulty},
     tally::Phase,
@@ -114,6 +114,10 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
     let number = candidate.number();
     let refuse = |step, cause| refusal(Some(&record), Some(number), &path, step, cause);
     let mut clock = Clock::resume(noticed, steps);
+    let hands_over = old.is_some_and(|old| old.is_gated());
+    if hands_over && access.is_owners() && !access.keeps_callers_away() {
+        return Err(refuse(Step::Migrate, Cause::Busy(host.drain_deadline)));
+    }
     let origin = origin(host, old, &candidate, &access, back.as_ref()).map_err(|cause| refuse(Step::Migrate, cause))?;
     let inherited = origin.state.clone().or_else(|| origin.fallback.clone());
     let stopped = old.and_then(|old| Stopped::stop(host, old, &mut access));
@@ -184,7 +188,14 @@ fn origin(
 impl Ready<'_> {
     /// Another one of the set failed: this one's predecessor goes on as if nothing had been.
     fn give_up(mut self, host: &Arc<Inner>) {
-        drop(self.generation);
+        let (mut candidate, tally) = (self.generation, host.tally.clone());
+        let give_back = move || {
+            if let Some(candidate) = Arc::get_mut(&mut candidate) {
+                stop(candidate, &tally);
+            }
+        };
+        // If it does not come back in time, what serves will see for itself whether it gets what it needs.
+        let _ = host.hooks.run(host.policy.hook_deadline, give_back);
         if let (Some(stopped), Some(old)) = (self.stopped, self.old) {
             stopped.start_again(host, &self.record, old, &mut self.access);
         }
@@ -196,7 +207,7 @@ impl Ready<'_> {
             generation: self.generation.clone(),
             hash: self.hash,
             path: self.path.clone(),
-            inherited: self.inherited.clone(),
+            inherited: self.inherited.clone().filter(|_| !host.policy.probation.is_zero()),
         };
         let replaced = state.current.replace(current);
         host.tally.serves(&self.generation);
@@ -218,6 +229,11 @@ impl Ready<'_> {
             Some(faulty) if self.back.is_some() => {
                 gone.faulty = Some(faulty.hash);
                 gone.retired.push(faulty);
+                None
+            }
+            // Nothing may be called in it any more, now or later.
+            Some(lost) if self.stopped.as_ref().is_some_and(Stopped::is_lost) => {
+                gone.retired.push(lost);
                 None
             }
             Some(old) if on_probation => {

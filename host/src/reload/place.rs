@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Cause, Refusal},
     event::{Event, Step},
-    host::Inner,
+    host::{Inner, after},
     image::lint::LintError,
     slot::{Access, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
 };
@@ -150,7 +150,7 @@ fn move_on(
 pub(crate) fn hand_over_to_claim(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
-    old: &Arc<Generation>,
+    old: Option<&Arc<Generation>>,
     turn: OwnersTurn<'_>,
     staged: Staged,
 ) -> Option<Arc<Generation>> {
@@ -159,8 +159,8 @@ pub(crate) fn hand_over_to_claim(
     let fits = still_fits(&record.lock(), &staged);
     let member = Member {
         record: record.clone(),
-        old: Some(old),
-        access: Access::Owner(turn),
+        old,
+        access: Access::of_owner(turn, after(host.drain_deadline)),
         staged,
     };
     let outcome = match fits {

@@ -119,6 +119,7 @@ pub(super) fn prepare(
                 clock.steps,
             )),
             Err(failed) => {
+                stop(&mut candidate, &tally);
                 let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Failed);
                 Err(failed)
             }
@@ -135,6 +136,15 @@ pub(super) fn prepare(
             host.tally.hangs(&slot, number, hook);
             Err((step, Cause::Hook(hook, HookError::TookTooLong(most))))
         }
+    }
+}
+
+/// A candidate that does not come to serve gives back what it has acquired, before what serves acquires it again.
+pub(super) fn stop(candidate: &mut Generation, tally: &Tally) {
+    if candidate.instance().is_started() {
+        let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Stopping);
+        let _ = candidate.quiet().stop();
+        let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Stopped);
     }
 }
 

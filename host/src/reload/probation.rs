@@ -230,6 +230,11 @@ impl Checkup {
         }
     }
 
+    /// This time it is not asked.
+    pub(crate) fn passes_over(&mut self) {
+        self.last_look = Some(Instant::now());
+    }
+
     pub(crate) fn begins(&mut self) {
         self.under_way = Some((Instant::now(), 0));
     }

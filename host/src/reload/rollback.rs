@@ -251,7 +251,7 @@ pub(crate) fn of_claim(
         record,
         faulty,
         standby,
-        access: Access::Owner(turn),
+        access: Access::of_owner(turn, Instant::now() + host.policy.hook_deadline),
         back: GoingBack { reason, snapshot, since },
     };
     let back = go_back(host, vec![leaving]).pop();

@@ -121,7 +121,13 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
         verdict.as_ref().and_then(Verdict::look_again),
     ];
     // An owner who does not come to look is not asked more often because of that.
-    let next = next.into_iter().flatten().map(|at| at.max(now + LOOK_AGAIN)).min();
+    let least = if claimed {
+        host.policy.health_every.max(LOOK_AGAIN)
+    } else {
+        LOOK_AGAIN
+    };
+    let next = next.into_iter().flatten();
+    let next = next.map(|at| if at <= now { now + least } else { at }).min();
     let stands_by = state.probation.as_ref().is_some_and(|probation| probation.standby.is_some());
     match verdict {
         Some(Verdict::Passed) => {
@@ -174,6 +180,11 @@ fn due_check(host: &Inner, record: &SlotRecord, state: &mut SlotState, now: Inst
     }
     if claimed {
         record.attention.store(true, Ordering::Release);
+        return Check::Nothing;
+    }
+    if !generation.instance().is_shared() {
+        // Nobody calls it, and an owner may come at any moment, beside whom nothing may run in it.
+        checkup.passes_over();
         return Check::Nothing;
     }
     checkup.begins();

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::{Cause, Refusal},
     event::{Event, Step},
-    host::Inner,
+    host::{Inner, after},
     slot::{Access, Generation, Mode, OwnersTurn, SlotRecord},
 };
 use parking_lot::Mutex;
@@ -220,7 +220,7 @@ fn move_on(
     // Those that call first: what is inside of them may still have to go through the others.
     for (Candidate { record, staged }, old) in members.into_iter().zip(&olds).rev() {
         let access = match turns.remove(&record.id) {
-            Some(turn) => Ok(Access::Owner(turn)),
+            Some(turn) => Ok(Access::of_owner(turn, after(host.drain_deadline))),
             None => close(host, old.as_ref(), &staged.generation),
         };
         match access {

@@ -143,10 +143,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 
     fn adopt(&mut self) -> Synced {
-        let Some(old) = &self.generation else {
-            return Synced::Unchanged;
-        };
-        let staged = {
+        let (staged, adopting) = {
             let mut state = self.record.lock();
             // A set stays until all of its owners come.
             self.record.has_staged.store(state.together.is_some(), Ordering::Relaxed);
@@ -155,14 +152,17 @@ impl<I: ?Sized + Interface> Claim<I> {
                 since: taken.since,
                 ..Taken::here(taken.at)
             });
-            state.adopting = state.staged.is_some();
-            state.staged.take()
+            (state.staged.take(), self.record.adopting(&mut state))
         };
         let Some(staged) = staged else { return Synced::Unchanged };
-        // SAFETY: as above.
-        let turn = unsafe { OwnersTurn::new(old) };
+        let old = self.generation.as_ref();
+        let turn = match old {
+            // SAFETY: as above.
+            Some(old) => unsafe { OwnersTurn::new(old) },
+            None => OwnersTurn::of_nothing(),
+        };
         let adopted = reload::hand_over_to_claim(&self.host, &self.record, old, turn, staged);
-        self.record.lock().adopting = false;
+        drop(adopting);
         match adopted {
             Some(new) => {
                 let generation = new.number();
@@ -170,13 +170,13 @@ impl<I: ?Sized + Interface> Claim<I> {
                 Synced::Adopted { generation }
             }
             None => {
-                let serving = old.number();
+                let serving = old.map_or(0, |old| old.number());
                 let vacated = {
                     let state = self.record.lock();
                     state.current.is_none() && !state.gone
                 };
                 if vacated {
-                    // Its `stop` still runs: nothing may be called in it any more.
+                    // One of its hooks still runs: nothing may be called in it any more.
                     self.connection = self.record.vacant.connect();
                     self.generation = None;
                 }

@@ -206,10 +206,25 @@ impl SlotRecord {
         }
     }
 
+    /// Its owner adopts what he has taken, if he has taken anything, until what this answers is dropped.
+    pub(crate) fn adopting(self: &Arc<Self>, state: &mut SlotState) -> Adopting {
+        state.adopting = true;
+        Adopting(self.clone())
+    }
+
     /// Keeps claims out until what this answers is dropped.
     pub(crate) fn moving(self: &Arc<Self>, state: &mut SlotState) -> Moving {
         state.moving = true;
         Moving(self.clone())
+    }
+}
+
+/// An owner adopts. However that ends, it ends with this.
+pub(crate) struct Adopting(Arc<SlotRecord>);
+
+impl Drop for Adopting {
+    fn drop(&mut self) {
+        self.0.state.lock().adopting = false;
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Standing {
     number: u64,
     watching: Watching,
     on_probation: AtomicBool,
+    /// A hook that changes it still runs, and nobody waits for that any more: it may not be called.
+    dead: AtomicBool,
     panics: AtomicU32,
     calls: AtomicU64,
     last_panic: Mutex<Option<String>>,
@@ -40,6 +42,8 @@ pub(crate) struct Standing {
 struct Running {
     last: u64,
     calls: Vec<(u64, &'static str, Instant)>,
+    /// Since when they are judged: calls that went in before are not.
+    since: Option<Instant>,
     /// The first call that took too long.
     overdue: Option<Overdue>,
 }
@@ -58,6 +62,7 @@ impl Standing {
             number,
             watching,
             on_probation: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
             panics: AtomicU32::new(0),
             calls: AtomicU64::new(0),
             last_panic: Mutex::default(),
@@ -69,12 +74,25 @@ impl Standing {
     pub(crate) fn begin_probation(&self) {
         self.panics.store(0, Ordering::Relaxed);
         self.calls.store(0, Ordering::Relaxed);
-        self.running.lock().overdue = None;
+        {
+            let mut running = self.running.lock();
+            running.overdue = None;
+            running.since = Some(Instant::now());
+        }
         self.on_probation.store(true, Ordering::Release);
     }
 
     pub(crate) fn end_probation(&self) {
         self.on_probation.store(false, Ordering::Release);
+    }
+
+    /// From here on nothing may be called in it. Set while its gate is closed.
+    pub(crate) fn die(&self) {
+        self.dead.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
     }
 
     /// Whether calls take the dearer way, on which they are counted and timed.
@@ -129,7 +147,8 @@ impl Standing {
     pub(crate) fn overdue(&self) -> Option<Overdue> {
         let deadline = self.watching.call_deadline?;
         let mut running = self.running.lock();
-        let late = running.calls.iter().map(|(_, method, since)| Overdue {
+        let judged = running.calls.iter().filter(|(.., since)| Some(*since) >= running.since);
+        let late = judged.map(|(_, method, since)| Overdue {
             method,
             running: since.elapsed(),
         });
@@ -165,7 +184,7 @@ impl Drop for Counted<'_> {
         };
         let (_, method, since) = running.calls.swap_remove(at);
         let took = since.elapsed();
-        if took > self.deadline {
+        if took > self.deadline && Some(since) >= running.since {
             running.overdue.get_or_insert(Overdue { method, running: took });
             drop(running);
             self.standing.tell();

@@ -47,7 +47,7 @@ fn take(
     access: &Access<'_>,
     reason: &RollbackReason,
 ) -> Result<Arc<Snapshot>, String> {
-    if matches!(access, Access::Open) {
+    if !access.keeps_callers_away() {
         return Err(match reason {
             RollbackReason::Overdue { .. } => "a call is still inside of it".to_owned(),
             _ => format!("calls did not come back within {:?}", host.policy.hook_deadline),
@@ -129,6 +129,7 @@ pub(super) fn revive(
     } = match revived {
         Some(Ok(revived)) => revived,
         Some(Err(TookTooLong)) => {
+            standby.standing().die();
             let (_, hook) = at.get();
             host.tally.hangs(standby.slot(), standby.number(), hook);
             return Err(TookTooLong);
