@@ -110,19 +110,28 @@ fn hung_end_of_a_retired_generation_holds_up_no_other() {
         let mut place = Place::new(impatient());
         place.load_moody("fx-moody", 1, at, How::Hangs).unwrap();
         let probe = reslot_tests::Fixture::build("fx-probe");
-        place.host.load(place.folder.publish("libprobe.so", &probe.stamped(1))).unwrap();
+        place
+            .host
+            .load(place.folder.publish("libprobe.so", &probe.stamped(1)))
+            .unwrap();
         let gate = place.gate(1, at);
         place.load("fx-moody", 2);
         gate.wait_until_reached();
         // Before that one was given up, and after.
-        place.host.load(place.folder.publish("libprobe.so", &probe.stamped(2))).unwrap();
+        place
+            .host
+            .load(place.folder.publish("libprobe.so", &probe.stamped(2)))
+            .unwrap();
         wait_for_unmapped(&mut place.events, "probe", 1);
         let report = wait_for_retired(&mut place.host.events(), "moody", 1);
         assert!(
             matches!(report.outcome, Outcome::Quarantined(QuarantineReason::HookRunning(_))),
             "{report:#?}"
         );
-        place.host.load(place.folder.publish("libprobe.so", &probe.stamped(3))).unwrap();
+        place
+            .host
+            .load(place.folder.publish("libprobe.so", &probe.stamped(3)))
+            .unwrap();
         wait_for_unmapped(&mut place.events, "probe", 2);
         place.load("fx-moody", 3);
         wait_for_unmapped(&mut place.events, "moody", 2);
@@ -160,7 +169,9 @@ fn hung_way_back_goes_on_to_what_was_kept() {
 
 /// Drops a host elsewhere, so that one that hangs is noticed.
 fn drop_host(place: Place) -> reslot::Events {
-    let Place { host, events, folder, .. } = place;
+    let Place {
+        host, events, folder, ..
+    } = place;
     let (done, dropped) = mpsc::channel();
     let thread = thread::spawn(move || {
         drop(host);

@@ -30,7 +30,12 @@ fn passes_by_time_and_what_stood_by_goes() {
         assert_eq!(place.build(), 2);
         drop(slot);
         assert_nothing_left(&place.host, 1);
-        assert!(!place.told().iter().any(|event| matches!(event, Event::RolledBack(_) | Event::NoWayBack { .. })));
+        assert!(
+            !place
+                .told()
+                .iter()
+                .any(|event| matches!(event, Event::RolledBack(_) | Event::NoWayBack { .. }))
+        );
     }
 }
 
@@ -110,7 +115,14 @@ fn others_are_led_back_while_a_call_hangs() {
             gate.wait_until_reached();
             let report = place.wait_for_rollback();
             assert!(
-                matches!(report.reason, RollbackReason::Overdue { method: "hang", limit: SHORT, .. }),
+                matches!(
+                    report.reason,
+                    RollbackReason::Overdue {
+                        method: "hang",
+                        limit: SHORT,
+                        ..
+                    }
+                ),
                 "{report:#?}"
             );
             if package == "fx-moody" {
@@ -151,7 +163,10 @@ fn call_of_a_claim_that_took_too_long_takes_it_back() {
     assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
     assert_eq!((claim.stamp().unwrap() % 1000, claim.total().unwrap()), (1, 5));
     let report = place.wait_for_rollback();
-    assert!(matches!(report.reason, RollbackReason::Overdue { method: "hang", .. }), "{report:#?}");
+    assert!(
+        matches!(report.reason, RollbackReason::Overdue { method: "hang", .. }),
+        "{report:#?}"
+    );
     assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
 }
 
