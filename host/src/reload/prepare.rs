@@ -13,8 +13,9 @@ use crate::{
     lifecycle::Lifecycle,
     slot::{Generation, on_behalf_of, this_thread, with_overlay},
 };
+use parking_lot::Mutex;
 use reslot_plugin_api::Health;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// A state as it was handed over at a swap.
 pub(crate) struct Snapshot {
@@ -83,6 +84,15 @@ pub(super) struct Origin {
     pub(super) old: Option<Arc<Generation>>,
 }
 
+impl Origin {
+    /// Whether one of the states has a newer schema than the candidate.
+    fn leads_down(&self, candidate: &Generation) -> bool {
+        let own = candidate.instance().schema().map(|known| known.schema);
+        let states = [&self.state, &self.fallback];
+        states.into_iter().flatten().any(|state| own < Some(state.schema))
+    }
+}
+
 /// A candidate that may serve.
 pub(super) struct Prepared {
     pub(super) generation: Generation,
@@ -100,6 +110,11 @@ pub(super) fn prepare(
 ) -> Result<Prepared, (Step, Cause)> {
     let most = host.policy.hook_deadline;
     let (slot, number) = (candidate.slot().clone(), candidate.number());
+    let mut origin = origin;
+    // What serves is only kept along if its code is needed: a candidate that hangs is not to hold it.
+    if !origin.leads_down(&candidate) {
+        origin.old = None;
+    }
     let (tally, checks) = (host.tally.clone(), !host.policy.health_every.is_zero());
     let watch = Watch::default();
     let (at, waiting) = (watch.clone(), this_thread());
@@ -132,7 +147,7 @@ pub(super) fn prepare(
         }
         Ok(Err(failed)) => Err(failed),
         Err(TookTooLong) => {
-            let (step, hook) = watch.get();
+            let (step, hook) = watch.give_up(most);
             host.tally.hangs(&slot, number, hook);
             Err((step, Cause::Hook(hook, HookError::TookTooLong(most))))
         }
@@ -148,23 +163,46 @@ pub(super) fn stop(candidate: &mut Generation, tally: &Tally) {
     }
 }
 
-/// At which hook a candidate is, for whoever has waited too long for it.
+/// At which hook an instance is, for whoever has waited too long for it; and that he does not wait any more, for whoever is there.
 #[derive(Clone)]
-pub(super) struct Watch(Arc<parking_lot::Mutex<(Step, Hook)>>);
+pub(super) struct Watch(Arc<Mutex<Watched>>);
+
+struct Watched {
+    at: (Step, Hook),
+    /// Nobody waits any more, after this time.
+    given_up: Option<Duration>,
+}
 
 impl Default for Watch {
     fn default() -> Self {
-        Self(Arc::new(parking_lot::Mutex::new((Step::Migrate, Hook::Restore))))
+        Self(Arc::new(Mutex::new(Watched {
+            at: (Step::Migrate, Hook::Restore),
+            given_up: None,
+        })))
     }
 }
 
 impl Watch {
-    pub(super) fn at(&self, step: Step, hook: Hook) {
-        *self.0.lock() = (step, hook);
+    /// The next hook is this one.
+    ///
+    /// # Errors
+    /// If nobody waits any more: no further hook is called.
+    pub(super) fn at(&self, step: Step, hook: Hook) -> Result<(), (Step, Cause)> {
+        let mut watched = self.0.lock();
+        match watched.given_up {
+            Some(after) => Err((step, Cause::Hook(hook, HookError::TookTooLong(after)))),
+            None => {
+                watched.at = (step, hook);
+                Ok(())
+            }
+        }
     }
 
-    pub(super) fn get(&self) -> (Step, Hook) {
-        *self.0.lock()
+    /// Nobody waits any more. Answers where it hangs.
+    pub(super) fn give_up(&self, after: Duration) -> (Step, Hook) {
+        let mut watched = self.0.lock();
+        watched.given_up = Some(after);
+        watched.at
     }
 }
 
@@ -186,17 +224,17 @@ fn walk(
     if given != StateBack::None {
         clock.lap(Step::Migrate);
     }
-    watch.at(Step::Init, Hook::Init);
+    watch.at(Step::Init, Hook::Init)?;
     hook(Step::Init, Hook::Init, candidate.quiet().init())?;
     advance(Step::Init, Lifecycle::Initialized)?;
     clock.lap(Step::Init);
-    watch.at(Step::Start, Hook::Start);
+    watch.at(Step::Start, Hook::Start)?;
     advance(Step::Start, Lifecycle::Starting)?;
     hook(Step::Start, Hook::Start, candidate.quiet().start())?;
     advance(Step::Start, Lifecycle::Started)?;
     clock.lap(Step::Start);
     if checks {
-        watch.at(Step::Health, Hook::Health);
+        watch.at(Step::Health, Hook::Health)?;
         let health = check(candidate);
         clock.lap(Step::Health);
         if is_failure(&health) {
@@ -242,7 +280,7 @@ fn give_state(
     let bytes = match from == to {
         true => &snapshot.bytes,
         false => {
-            watch.at(Step::Migrate, Hook::Migrate);
+            watch.at(Step::Migrate, Hook::Migrate).map_err(|(_, cause)| cause)?;
             // The one with the higher number knows both.
             let knows_the_way = match old.filter(|_| to < from) {
                 Some(old) => old.instance(),
@@ -253,7 +291,7 @@ fn give_state(
             &migrated
         }
     };
-    watch.at(Step::Migrate, Hook::Restore);
+    watch.at(Step::Migrate, Hook::Restore).map_err(|(_, cause)| cause)?;
     let restored = candidate.quiet().restore(bytes);
     restored.map_err(|error| Cause::Hook(Hook::Restore, error))
 }

@@ -130,7 +130,7 @@ pub(super) fn revive(
         Some(Ok(revived)) => revived,
         Some(Err(TookTooLong)) => {
             standby.standing().die();
-            let (_, hook) = at.get();
+            let (_, hook) = at.give_up(most);
             host.tally.hangs(standby.slot(), standby.number(), hook);
             return Err(TookTooLong);
         }
@@ -176,42 +176,56 @@ struct Revived {
 
 impl Revival {
     fn run(self, quiet: &mut Quiet<'_>, state: Option<&Snapshot>, before: Option<&Snapshot>) -> Revived {
-        let (mut given, mut stop_failed) = (Ok(()), None);
+        let mut revived = Revived {
+            given: Ok(()),
+            stop_failed: None,
+            start_failed: None,
+        };
+        // What ends it early is that nobody waits for it any more, nor for what it answers.
+        let _ = self.walk(quiet, state, before, &mut revived);
+        revived
+    }
+
+    fn walk(
+        &self,
+        quiet: &mut Quiet<'_>,
+        state: Option<&Snapshot>,
+        before: Option<&Snapshot>,
+        revived: &mut Revived,
+    ) -> Result<(), (Step, Cause)> {
         if let Some(state) = state {
             if quiet.is_started() {
-                self.at.at(Step::Migrate, Hook::Stop);
+                self.at.at(Step::Migrate, Hook::Stop)?;
                 self.advance(Lifecycle::Stopping);
-                stop_failed = quiet.stop().err();
+                revived.stop_failed = quiet.stop().err();
                 self.advance(Lifecycle::Stopped);
             }
-            given = self.restore(quiet, &state.bytes);
-            if let (Err(_), Some(before)) = (&given, before) {
-                let _ = self.restore(quiet, &before.bytes);
+            revived.given = self.restore(quiet, &state.bytes)?;
+            if let (Err(_), Some(before)) = (&revived.given, before) {
+                let _ = self.restore(quiet, &before.bytes)?;
             }
         }
-        let mut start_failed = None;
         if !quiet.is_started() {
-            self.at.at(Step::Start, Hook::Start);
+            self.at.at(Step::Start, Hook::Start)?;
             self.advance(Lifecycle::Starting);
-            start_failed = quiet.start().err();
-            self.advance(match start_failed {
+            revived.start_failed = quiet.start().err();
+            self.advance(match revived.start_failed {
                 None => Lifecycle::Started,
                 Some(_) => Lifecycle::Failed,
             });
         }
-        Revived {
-            given,
-            stop_failed,
-            start_failed,
-        }
+        Ok(())
     }
 
-    fn restore(&self, quiet: &mut Quiet<'_>, state: &[u8]) -> Result<(), String> {
-        let refused = |hook| move |error| Cause::Hook(hook, error).to_string();
-        self.at.at(Step::Migrate, Hook::Restore);
-        quiet.restore(state).map_err(refused(Hook::Restore))?;
-        self.at.at(Step::Init, Hook::Init);
-        quiet.init().map_err(refused(Hook::Init))
+    /// Answers whether it took the state.
+    fn restore(&self, quiet: &mut Quiet<'_>, state: &[u8]) -> Result<Result<(), String>, (Step, Cause)> {
+        let refused = |hook, error| Cause::Hook(hook, error).to_string();
+        self.at.at(Step::Migrate, Hook::Restore)?;
+        if let Err(error) = quiet.restore(state) {
+            return Ok(Err(refused(Hook::Restore, error)));
+        }
+        self.at.at(Step::Init, Hook::Init)?;
+        Ok(quiet.init().map_err(|error| refused(Hook::Init, error)))
     }
 
     fn advance(&self, to: Lifecycle) {
