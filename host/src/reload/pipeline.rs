@@ -203,7 +203,12 @@ fn make(
         call_deadline: host.policy.call_deadline,
     };
     let (slot, reaper, log) = (record.clone(), host.reaper(), host.log.clone());
-    let create = move || match Instance::create(Box::new(image), slot.name.clone(), number) {
+    let injections = host.injections.clone();
+    let instance = move |image, name| match injections.strike(Hook::Create) {
+        Ok(()) => Instance::create(image, name, number),
+        Err(error) => Err((image, error)),
+    };
+    let create = move || match instance(Box::new(image), slot.name.clone()) {
         Ok(instance) => Ok(Generation::new(&slot, number, instance, watching, reaper, log)),
         Err((image, error)) => {
             give_back(&reaper, &slot.name, number, image);

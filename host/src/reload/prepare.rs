@@ -12,6 +12,7 @@ use crate::{
     instance::HookError,
     lifecycle::Lifecycle,
     slot::{Generation, on_behalf_of, this_thread, with_overlay},
+    testing::Injections,
 };
 use reslot_plugin_api::Health;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub(crate) fn snapshot(host: &Inner, old: &Arc<Generation>, owner: bool) -> Resu
     // A snapshot that is not waited for any more must not run beside calls, unless the type is `Sync`.
     let here = owner || !old.instance().is_shared();
     let failed = |error| Cause::Hook(Hook::Snapshot, error);
+    host.injections.strike(Hook::Snapshot).map_err(failed)?;
     let room = host.snapshot_size(old.slot());
     let bytes = match here {
         true => old.instance().snapshot(room),
@@ -101,7 +103,7 @@ pub(super) fn prepare(
     let most = host.policy.hook_deadline;
     let (slot, number) = (candidate.slot().clone(), candidate.number());
     let (tally, checks) = (host.tally.clone(), !host.policy.health_every.is_zero());
-    let watch = Watch::default();
+    let watch = Watch::new(host.injections.clone());
     let (at, waiting) = (watch.clone(), this_thread());
     let job = move || {
         let mut candidate = candidate;
@@ -140,21 +142,25 @@ pub(super) fn prepare(
 
 /// At which hook a candidate is, for whoever has waited too long for it.
 #[derive(Clone)]
-struct Watch(Arc<parking_lot::Mutex<(Step, Hook)>>);
-
-impl Default for Watch {
-    fn default() -> Self {
-        Self(Arc::new(parking_lot::Mutex::new((Step::Migrate, Hook::Restore))))
-    }
+struct Watch {
+    at: Arc<parking_lot::Mutex<(Step, Hook)>>,
+    injections: Injections,
 }
 
 impl Watch {
-    fn at(&self, step: Step, hook: Hook) {
-        *self.0.lock() = (step, hook);
+    fn new(injections: Injections) -> Self {
+        let at = Arc::new(parking_lot::Mutex::new((Step::Migrate, Hook::Restore)));
+        Self { at, injections }
+    }
+
+    /// A hook comes up, and a test may have asked for its failure.
+    fn at(&self, step: Step, hook: Hook) -> Result<(), HookError> {
+        *self.at.lock() = (step, hook);
+        self.injections.strike(hook)
     }
 
     fn get(&self) -> (Step, Hook) {
-        *self.0.lock()
+        *self.at.lock()
     }
 }
 
@@ -176,18 +182,20 @@ fn walk(
     if given != StateBack::None {
         clock.lap(Step::Migrate);
     }
-    watch.at(Step::Init, Hook::Init);
-    hook(Step::Init, Hook::Init, candidate.quiet().init())?;
+    let init = watch.at(Step::Init, Hook::Init).and_then(|()| candidate.quiet().init());
+    hook(Step::Init, Hook::Init, init)?;
     advance(Step::Init, Lifecycle::Initialized)?;
     clock.lap(Step::Init);
-    watch.at(Step::Start, Hook::Start);
     advance(Step::Start, Lifecycle::Starting)?;
-    hook(Step::Start, Hook::Start, candidate.quiet().start())?;
+    let start = watch.at(Step::Start, Hook::Start).and_then(|()| candidate.quiet().start());
+    hook(Step::Start, Hook::Start, start)?;
     advance(Step::Start, Lifecycle::Started)?;
     clock.lap(Step::Start);
     if checks {
-        watch.at(Step::Health, Hook::Health);
-        let health = check(candidate);
+        let health = match watch.at(Step::Health, Hook::Health) {
+            Ok(()) => check(candidate),
+            Err(error) => Health::CheckFailed(error.to_string()),
+        };
         clock.lap(Step::Health);
         if is_failure(&health) {
             return Err((Step::Health, Cause::Unhealthy(health)));
@@ -232,19 +240,21 @@ fn give_state(
     let bytes = match from == to {
         true => &snapshot.bytes,
         false => {
-            watch.at(Step::Migrate, Hook::Migrate);
             // The one with the higher number knows both.
             let knows_the_way = match old.filter(|_| to < from) {
                 Some(old) => old.instance(),
                 None => candidate.instance(),
             };
-            let answer = knows_the_way.migrate(from, to, &snapshot.bytes);
+            let answer = watch
+                .at(Step::Migrate, Hook::Migrate)
+                .and_then(|()| knows_the_way.migrate(from, to, &snapshot.bytes));
             migrated = answer.map_err(|error| Cause::Hook(Hook::Migrate, error))?;
             &migrated
         }
     };
-    watch.at(Step::Migrate, Hook::Restore);
-    let restored = candidate.quiet().restore(bytes);
+    let restored = watch
+        .at(Step::Migrate, Hook::Restore)
+        .and_then(|()| candidate.quiet().restore(bytes));
     restored.map_err(|error| Cause::Hook(Hook::Restore, error))
 }
 
