@@ -25,14 +25,17 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(builds: &Builds<'_>, actor: &mut dyn Actor, report: &mut Report) -> Result<(), Failure> {
-    for pace in actor.paces() {
-        of_the_file(builds, *pace, actor, report)?;
-        of_the_hooks(builds, *pace, &[How::Fail, How::Panic], actor, report)?;
+    let under_load = actor.paces()[0];
+    of_the_file(builds, under_load, actor, report)?;
+    of_the_hooks(builds, under_load, &[How::Fail, How::Panic], actor, report)?;
+    // In a part of its own, because of the deadline.
+    of_the_hooks(builds, under_load, &[How::Hang], actor, report)?;
+    // Where the state cannot be looked at under load, it is here, for that is what the hooks could have spoilt.
+    for paused in &actor.paces()[1..] {
+        of_the_hooks(builds, *paused, &[How::Fail], actor, report)?;
     }
-    // Each takes the deadline, so once is enough.
-    of_the_hooks(builds, actor.paces()[0], &[How::Hang], actor, report)?;
-    of_the_preflight(builds, actor.paces()[0], actor, report)?;
-    of_a_call(builds, actor.paces()[0], actor, report)
+    of_the_preflight(builds, under_load, actor, report)?;
+    of_a_call(builds, under_load, actor, report)
 }
 
 /// The file is damaged: refused before anything of it runs.
@@ -68,7 +71,8 @@ fn of_the_hooks(
     Leg::run("faults of hooks", host, &builds.first(), actor, report, |leg| {
         for how in hows {
             for (hook, step) in hooks(builds, *how) {
-                let name = format!("`{}` that {}", name_of(hook), words(*how));
+                let paused = if pace == Pace::Paused { ", with the load paused" } else { "" };
+                let name = format!("`{}` that {}{paused}", name_of(hook), words(*how));
                 leg.at(&name);
                 let struck = injections.struck();
                 injections.arm(Injection {

@@ -99,14 +99,14 @@ fn panic_on_probation_leads_back() {
 }
 
 #[test]
-fn shared_counter_loses_no_call_of_four_threads() {
+fn shared_counter_loses_no_call_of_three_threads() {
     let folder = Folder::new();
     let (old, new) = (
         artifact(&folder, "fx-shared-counter", 1),
         artifact(&folder, "fx-shared-counter", 2),
     );
     let report = UpDownUp::<dyn SharedCounter>::new(old, new)
-        .shared(4, |counter| {
+        .shared(3, |counter| {
             counter.add(1)?;
             Ok(())
         })

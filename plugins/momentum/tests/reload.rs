@@ -1,4 +1,5 @@
-//! Alone in its process, so that its threads and descriptors can be counted: what users copy, over a sample plugin.
+//! That this strategy can be replaced while it trades: copy it beside a plugin of your own. It is the only test of its file, so that
+//! the threads and descriptors of the process can be counted.
 
 use reslot_testkit::{Artifact, UpDownUp};
 use sample_interfaces::{OrderSink, Side, Strategy, Tick};
