@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf};
 pub type Problem = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why an artifact cannot be had.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ArtifactError {
     /// The file is not there.
@@ -25,6 +25,13 @@ pub enum ArtifactError {
         /// Cargo's words.
         why: String,
     },
+}
+
+/// As `Display`: a test that ends with `?` prints this.
+impl fmt::Debug for ArtifactError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// What did not hold.
@@ -94,7 +101,6 @@ pub enum Broken {
 }
 
 /// A run that did not go well: what did not hold, at which move, and what the host had told until then.
-#[derive(Debug)]
 pub struct Failure {
     at: String,
     broken: Broken,
@@ -136,6 +142,13 @@ impl fmt::Display for Failure {
             }
         }
         Ok(())
+    }
+}
+
+/// As `Display`: a test that ends with `?` prints this.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Far more than a thread takes that has been told to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How many threads and descriptors there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -175,3 +175,18 @@ fn artifacts_that_cannot_be_compared() {
         "{unknown}"
     );
 }
+
+#[test]
+fn call_that_was_to_panic_and_does_not() {
+    let folder = Folder::new();
+    let failure = UpDownUp::<dyn Counter>::same_build(artifact(&folder, "fx-counter", 1))
+        .claimed(|counter| {
+            counter.add(1)?;
+            Ok(())
+        })
+        .same(|counter| Ok(counter.report()?.total))
+        .panics(|counter| counter.add(1).map(drop))
+        .run()
+        .unwrap_err();
+    says(&failure, &["a call that panics on probation, after the panic", "is to panic inside the plugin, and came back with Ok(())"]);
+}
