@@ -64,8 +64,6 @@ fn of_the_hooks(
     if hows.contains(&How::Hang) {
         policy.hook_deadline = builds.plan.hang;
     }
-    // Otherwise no health is asked for before it serves.
-    policy.health_every = policy.health_every.max(Duration::from_millis(500));
     policy.preflight = None;
     let host = builds.host_with(policy).inject(&injections);
     Leg::run("faults of hooks", host, &builds.first(), actor, report, |leg| {

@@ -188,5 +188,11 @@ fn call_that_was_to_panic_and_does_not() {
         .panics(|counter| counter.add(1).map(drop))
         .run()
         .unwrap_err();
-    says(&failure, &["a call that panics on probation, after the panic", "is to panic inside the plugin, and came back with Ok(())"]);
+    says(
+        &failure,
+        &[
+            "a call that panics on probation, after the panic",
+            "is to panic inside the plugin, and came back with Ok(())",
+        ],
+    );
 }

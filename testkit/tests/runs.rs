@@ -85,7 +85,11 @@ fn claimed_counter_goes_through_all_of_it() {
 fn panic_on_probation_leads_back() {
     let folder = Folder::new();
     let (old, new) = (artifact(&folder, "fx-counter", 1), artifact(&folder, "fx-counter", 2));
+    let mut policy = reslot::Policy::development();
+    // Asked all the same, once, before it serves.
+    policy.health_every = std::time::Duration::ZERO;
     let report = UpDownUp::<dyn Counter>::new(old, new)
+        .policy(policy)
         .claimed(|counter| {
             counter.add(1)?;
             Ok(())
@@ -94,6 +98,7 @@ fn panic_on_probation_leads_back() {
         .panics(|counter| counter.fail("on purpose"))
         .run()
         .unwrap_or_else(|failure| panic!("{failure}"));
+    tried(&report, &OF_HOOKS);
     tried(&report, &[("a call that panics", "rolled back (1 panic(s) on probation")]);
     assert!(report.skipped().all(|tried| tried.fault.contains("preflight")), "{report}");
 }

@@ -26,5 +26,11 @@ fn descriptor_that_is_left_open() {
         .run()
         .unwrap_err();
     assert!(matches!(failure.broken(), Broken::Left(_)), "{failure}");
-    says(&failure, &["at the end: something is left after the host was dropped", "descriptor(s) where it had"]);
+    says(
+        &failure,
+        &[
+            "at the end: something is left after the host was dropped",
+            "descriptor(s) where it had",
+        ],
+    );
 }

@@ -102,14 +102,14 @@ pub(super) fn prepare(
 ) -> Result<Prepared, (Step, Cause)> {
     let most = host.policy.hook_deadline;
     let (slot, number) = (candidate.slot().clone(), candidate.number());
-    let (tally, checks) = (host.tally.clone(), !host.policy.health_every.is_zero());
+    let tally = host.tally.clone();
     let watch = Watch::new(host.injections.clone());
     let (at, waiting) = (watch.clone(), this_thread());
     let job = move || {
         let mut candidate = candidate;
         let mut clock = Clock::begin();
         let walked = on_behalf_of(waiting, || {
-            with_overlay(&beside, || walk(&mut candidate, &origin, &tally, checks, &at, &mut clock))
+            with_overlay(&beside, || walk(&mut candidate, &origin, &tally, &at, &mut clock))
         });
         drop(beside);
         match walked {
@@ -168,7 +168,6 @@ fn walk(
     candidate: &mut Generation,
     origin: &Origin,
     tally: &Tally,
-    checks: bool,
     watch: &Watch,
     clock: &mut Clock,
 ) -> Result<StateBack, (Step, Cause)> {
@@ -191,15 +190,13 @@ fn walk(
     hook(Step::Start, Hook::Start, start)?;
     advance(Step::Start, Lifecycle::Started)?;
     clock.lap(Step::Start);
-    if checks {
-        let health = match watch.at(Step::Health, Hook::Health) {
-            Ok(()) => check(candidate),
-            Err(error) => Health::CheckFailed(error.to_string()),
-        };
-        clock.lap(Step::Health);
-        if is_failure(&health) {
-            return Err((Step::Health, Cause::Unhealthy(health)));
-        }
+    let health = match watch.at(Step::Health, Hook::Health) {
+        Ok(()) => check(candidate),
+        Err(error) => Health::CheckFailed(error.to_string()),
+    };
+    clock.lap(Step::Health);
+    if is_failure(&health) {
+        return Err((Step::Health, Cause::Unhealthy(health)));
     }
     Ok(given)
 }
