@@ -25,6 +25,10 @@ mod policy;
 mod preflight;
 mod reload;
 mod slot;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(not(feature = "testing"))]
+mod testing;
 mod watch;
 
 pub use error::{BuildError, Cause, Hook, Refusal, SchemaGap, SlotError};

@@ -11,6 +11,7 @@ use crate::{
     policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, Tally, sort_by_uses},
     slot::View,
+    testing::Injections,
     watch::{Watch, WatchOptions, scan},
 };
 use arc_swap::ArcSwap;
@@ -36,6 +37,7 @@ pub struct HostBuilder {
     limits: StageLimits,
     policy: Policy,
     history: Option<PathBuf>,
+    injections: Injections,
 }
 
 impl HostBuilder {
@@ -52,7 +54,16 @@ impl HostBuilder {
             limits: StageLimits::default(),
             policy: Policy::default(),
             history: None,
+            injections: Injections::default(),
         }
+    }
+
+    /// Has hooks of this host's plugins fail on demand. Only with the feature `testing`.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn inject(mut self, injections: &Injections) -> Self {
+        self.injections = injections.clone();
+        self
     }
 
     /// What is done about versions that turn out badly. Default: [`Policy::development`].
@@ -184,6 +195,7 @@ impl HostBuilder {
             log,
             private,
             hooks: Hooks::default(),
+            injections: self.injections,
             history,
             waiting: Mutex::default(),
             snapshot_sizes: Mutex::default(),

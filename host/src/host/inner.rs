@@ -9,6 +9,7 @@ use crate::{
     policy::Policy,
     reload::{Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally, Uses},
     slot::{Generation, HoldRecord, Mode, SlotRecord, View},
+    testing::Injections,
 };
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     pub(super) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     pub(crate) policy: Policy,
     pub(crate) hooks: Hooks,
+    /// Failures of hooks that a test asks for.
+    pub(crate) injections: Injections,
     /// Slots that have nothing yet, each with a file that was refused because of that.
     pub(super) waiting: Mutex<Vec<(String, PathBuf)>>,
     /// By slot, how large its state was last.

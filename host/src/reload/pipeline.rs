@@ -204,7 +204,12 @@ fn make(
         call_deadline: host.policy.call_deadline,
     };
     let (slot, reaper, log, tally) = (record.clone(), host.reaper(), host.log.clone(), host.tally.clone());
-    let create = move || match Instance::create(Box::new(image), slot.name.clone(), number) {
+    let injections = host.injections.clone();
+    let instance = move |image, name| match injections.strike(Hook::Create) {
+        Ok(()) => Instance::create(image, name, number),
+        Err(error) => Err((image, error)),
+    };
+    let create = move || match instance(Box::new(image), slot.name.clone()) {
         Ok(instance) => Ok(Generation::new(&slot, number, instance, watching, reaper, log)),
         Err((image, error)) => {
             // Before the reaper has it, who may be done with it before anybody here goes on.

@@ -12,6 +12,7 @@ use crate::{
     instance::HookError,
     lifecycle::Lifecycle,
     slot::{Generation, on_behalf_of, this_thread, with_overlay},
+    testing::Injections,
 };
 use parking_lot::Mutex;
 use reslot_plugin_api::Health;
@@ -51,6 +52,7 @@ pub(crate) fn snapshot(host: &Inner, old: &Arc<Generation>, owner: bool) -> Resu
     // A snapshot that is not waited for any more must not run beside calls, unless the type is `Sync`.
     let here = owner || !old.instance().is_shared();
     let failed = |error| Cause::Hook(Hook::Snapshot, error);
+    host.injections.strike(Hook::Snapshot).map_err(failed)?;
     let room = host.snapshot_size(old.slot());
     let bytes = match here {
         true => old.instance().snapshot(room),
@@ -115,14 +117,14 @@ pub(super) fn prepare(
     if !origin.leads_down(&candidate) {
         origin.old = None;
     }
-    let (tally, checks) = (host.tally.clone(), !host.policy.health_every.is_zero());
-    let watch = Watch::default();
+    let tally = host.tally.clone();
+    let watch = Watch::new(host.injections.clone());
     let (at, waiting) = (watch.clone(), this_thread());
     let job = move || {
         let mut candidate = candidate;
         let mut clock = Clock::begin();
         let walked = on_behalf_of(waiting, || {
-            with_overlay(&beside, || walk(&mut candidate, &origin, &tally, checks, &at, &mut clock))
+            with_overlay(&beside, || walk(&mut candidate, &origin, &tally, &at, &mut clock))
         });
         drop(beside);
         match walked {
@@ -165,7 +167,10 @@ pub(super) fn stop(candidate: &mut Generation, tally: &Tally) {
 
 /// At which hook an instance is, for whoever has waited too long for it; and that he does not wait any more, for whoever is there.
 #[derive(Clone)]
-pub(super) struct Watch(Arc<Mutex<Watched>>);
+pub(super) struct Watch {
+    watched: Arc<Mutex<Watched>>,
+    injections: Injections,
+}
 
 struct Watched {
     at: (Step, Hook),
@@ -173,34 +178,37 @@ struct Watched {
     given_up: Option<Duration>,
 }
 
-impl Default for Watch {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(Watched {
+impl Watch {
+    pub(super) fn new(injections: Injections) -> Self {
+        let watched = Watched {
             at: (Step::Migrate, Hook::Restore),
             given_up: None,
-        })))
+        };
+        Self {
+            watched: Arc::new(Mutex::new(watched)),
+            injections,
+        }
     }
-}
 
-impl Watch {
-    /// The next hook is this one.
+    /// The next hook is this one; a test may have asked for its failure.
     ///
     /// # Errors
     /// If nobody waits any more: no further hook is called.
     pub(super) fn at(&self, step: Step, hook: Hook) -> Result<(), (Step, Cause)> {
-        let mut watched = self.0.lock();
-        match watched.given_up {
-            Some(after) => Err((step, Cause::Hook(hook, HookError::TookTooLong(after)))),
-            None => {
-                watched.at = (step, hook);
-                Ok(())
+        let failed = |error| (step, Cause::Hook(hook, error));
+        {
+            let mut watched = self.watched.lock();
+            if let Some(after) = watched.given_up {
+                return Err(failed(HookError::TookTooLong(after)));
             }
+            watched.at = (step, hook);
         }
+        self.injections.strike(hook).map_err(failed)
     }
 
     /// Nobody waits any more. Answers where it hangs.
     pub(super) fn give_up(&self, after: Duration) -> (Step, Hook) {
-        let mut watched = self.0.lock();
+        let mut watched = self.watched.lock();
         watched.given_up = Some(after);
         watched.at
     }
@@ -210,7 +218,6 @@ fn walk(
     candidate: &mut Generation,
     origin: &Origin,
     tally: &Tally,
-    checks: bool,
     watch: &Watch,
     clock: &mut Clock,
 ) -> Result<StateBack, (Step, Cause)> {
@@ -233,13 +240,13 @@ fn walk(
     hook(Step::Start, Hook::Start, candidate.quiet().start())?;
     advance(Step::Start, Lifecycle::Started)?;
     clock.lap(Step::Start);
-    if checks {
-        watch.at(Step::Health, Hook::Health)?;
-        let health = check(candidate);
-        clock.lap(Step::Health);
-        if is_failure(&health) {
-            return Err((Step::Health, Cause::Unhealthy(health)));
-        }
+    let health = match watch.at(Step::Health, Hook::Health) {
+        Ok(()) => check(candidate),
+        Err((_, cause)) => Health::CheckFailed(cause.to_string()),
+    };
+    clock.lap(Step::Health);
+    if is_failure(&health) {
+        return Err((Step::Health, Cause::Unhealthy(health)));
     }
     Ok(given)
 }

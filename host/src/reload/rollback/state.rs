@@ -17,6 +17,7 @@ use crate::{
         probation::RollbackReason,
     },
     slot::{Access, Generation, on_behalf_of, this_thread},
+    testing::Injections,
 };
 use std::{sync::Arc, time::Instant};
 
@@ -106,7 +107,7 @@ pub(super) fn revive(
     let most = host.policy.hook_deadline;
     let deadline = Instant::now() + most;
     let (before, given, waiting) = (back.snapshot.clone(), state.clone(), this_thread());
-    let at = Watch::default();
+    let at = Watch::new(Injections::default());
     let (revival, keeps, hooks) = (
         Revival {
             tally: host.tally.clone(),
