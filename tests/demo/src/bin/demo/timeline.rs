@@ -19,7 +19,7 @@ impl Timeline {
         let until_adopted = adoption.adopted.saturating_duration_since(renamed);
         let mut parts = vec![("event", until_adopted.saturating_sub(report.total))];
         for (step, took) in &report.steps {
-            if *step == Step::Migrate {
+            if *step == Step::Snapshot {
                 parts.push(("wait", report.total.saturating_sub(steps)));
             }
             parts.push((name(*step), *took));
@@ -104,6 +104,7 @@ fn name(step: Step) -> &'static str {
         Step::Open => "open",
         Step::Verify => "verify",
         Step::Create => "create",
+        Step::Snapshot => "snapshot",
         Step::Migrate => "migrate",
         Step::Start => "start",
         Step::Swap => "swap",
@@ -121,6 +122,7 @@ fn meaning(name: &str) -> &'static str {
         "verify" => "the mapped code is checked",
         "create" => "the new strategy is made",
         "wait" => "until the program's loop comes by",
+        "snapshot" => "the old code encodes its state",
         "migrate" => "the state moves to the new code",
         "start" => "the new strategy starts",
         "swap" => "the new code takes over",
