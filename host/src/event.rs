@@ -42,7 +42,9 @@ pub enum Step {
     Verify,
     /// The instance is made.
     Create,
-    /// The state is handed over.
+    /// What serves encodes its state; whoever calls it waits from here on.
+    Snapshot,
+    /// The new instance gets the state: it is migrated if need be, and decoded.
     Migrate,
     /// The instance builds what is derived from its state.
     Init,
@@ -66,6 +68,7 @@ impl fmt::Display for Step {
             Self::Open => "open",
             Self::Verify => "verify",
             Self::Create => "create",
+            Self::Snapshot => "snapshot",
             Self::Migrate => "migrate",
             Self::Init => "init",
             Self::Start => "start",

@@ -14,7 +14,6 @@ use book::{Book, Entry};
 pub use error::HistoryError;
 use parking_lot::Mutex;
 use std::{
-    borrow::Cow,
     collections::BTreeSet,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -66,13 +65,14 @@ pub(crate) struct NewEntry<'a> {
     pub file: &'a Path,
 }
 
-/// Where the bytes are that were linted.
+/// The bytes that were linted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Content<'a> {
-    /// In a private copy.
-    File(&'a Path),
-    /// In memory.
-    Bytes(&'a [u8]),
+pub(crate) struct Content<'a> {
+    pub bytes: &'a [u8],
+    /// Of these bytes. Given by the caller, who mostly knows it: that of a large artifact takes as long as its private copy.
+    pub hash: blake3::Hash,
+    /// A file that has these bytes and is not written any more, of which what is kept may become another name.
+    pub file: Option<&'a Path>,
 }
 
 /// A kept artifact, read and verified.
@@ -132,34 +132,27 @@ impl History {
     /// stays confirmed; if it was condemned, it is no more. If nothing is to be kept, nothing is written.
     ///
     /// # Errors
-    /// If its bytes cannot be read or kept, or the index cannot be written. Then all is as it was.
+    /// If its bytes cannot be kept, or the index cannot be written. Then all is as it was.
     pub(crate) fn begins(&self, new: &NewEntry<'_>, content: Content<'_>) -> Result<(), HistoryError> {
-        let mut entry = Entry {
+        let entry = Entry {
             hash: new.hash,
-            copy: new.hash,
+            copy: content.hash,
             version: new.version.to_owned(),
             schema: new.schema,
             file: new.file.to_path_buf(),
             condition: KeptCondition::Unconfirmed,
             since: now(),
-            bytes: 0,
+            bytes: content.bytes.len() as u64,
             serial: 0,
         };
         if self.keep == 0 {
             self.state.lock().book.begin_unkept(new.slot, entry);
             return Ok(());
         }
-        let bytes = match content {
-            // It may be a link to memory, so it is followed.
-            Content::File(path) => Cow::Owned(std::fs::read(path).map_err(HistoryError::io(path, "read"))?),
-            Content::Bytes(bytes) => Cow::Borrowed(bytes),
-        };
-        entry.copy = blake3::hash(&bytes);
-        entry.bytes = bytes.len() as u64;
         let file = (new.slot.to_owned(), *entry.copy.as_bytes());
 
         let mut state = self.state.lock();
-        self.store.put(new.slot, &entry.copy, content, &bytes)?;
+        self.store.put(new.slot, content)?;
         let mut next = state.book.clone();
         next.begin(new.slot, entry, self.keep);
         if let Err(error) = self.store.write_index(&next) {

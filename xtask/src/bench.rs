@@ -7,8 +7,9 @@ use crate::example;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What to measure: `call`, `memory` (the plugins' allocators), `reload` (rename to first new answer) or `save` (saving an
-    /// edit to first new answer)
+    /// What to measure: `call`, `memory` (the plugins' allocators), `reload` (rename to first new answer), `rollback` (panic to first
+    /// answer of the old code), `save` (saving an edit to first new answer), `state` (the pause of a hand-over, by the state's
+    /// size) or `storm` (what callers notice of swaps)
     #[arg(default_value = "call")]
     group: String,
     /// Handed to the benchmark

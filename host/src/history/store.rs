@@ -94,20 +94,14 @@ impl Store {
         self.folder.join(encoded(slot)).join(name)
     }
 
-    /// Puts `bytes`, which are those of `content`, where they belong, unless they are there. If that fails, nothing is left.
-    pub(super) fn put(
-        &self,
-        slot: &str,
-        copy: &blake3::Hash,
-        content: Content<'_>,
-        bytes: &[u8],
-    ) -> Result<(), HistoryError> {
-        let path = self.path(slot, copy.as_bytes());
-        if read_file(&path).is_ok_and(|found| found == bytes) {
+    /// Puts `content` where it belongs, unless it is there. If that fails, nothing is left.
+    pub(super) fn put(&self, slot: &str, content: Content<'_>) -> Result<(), HistoryError> {
+        let path = self.path(slot, content.hash.as_bytes());
+        if read_file(&path).is_ok_and(|found| found == content.bytes) {
             return Ok(());
         }
         let folder = self.folder.join(encoded(slot));
-        let put = self.put_new(&folder, &path, content, bytes);
+        let put = self.put_new(&folder, &path, content);
         if put.is_err() {
             // Goes only if it is empty.
             let _ = fs::remove_dir(&folder);
@@ -115,7 +109,7 @@ impl Store {
         put.map_err(HistoryError::io(&path, "write"))
     }
 
-    fn put_new(&self, folder: &Path, path: &Path, content: Content<'_>, bytes: &[u8]) -> io::Result<()> {
+    fn put_new(&self, folder: &Path, path: &Path, content: Content<'_>) -> io::Result<()> {
         if let Kind::OfProcess { .. } = self.kind {
             private_folder().recursive(true).create(&self.folder)?;
         }
@@ -124,7 +118,7 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        if let (Kind::OfProcess { .. }, Content::File(from)) = (&self.kind, content) {
+        if let (Kind::OfProcess { .. }, Some(from)) = (&self.kind, content.file) {
             // A link to a private copy in memory would lead nowhere once that is closed. What is another file system, or a
             // file that is there with other bytes, is for the copy below.
             let is_file = fs::symlink_metadata(from).is_ok_and(|found| found.is_file());
@@ -132,7 +126,7 @@ impl Store {
                 return Ok(());
             }
         }
-        self.replace(folder, path, bytes)
+        self.replace(folder, path, content.bytes)
     }
 
     /// Writes the index. The process's own kind has none.

@@ -27,7 +27,15 @@ fn begins(history: &History, slot: &str, bytes: &[u8]) -> Result<blake3::Hash, H
         schema: Some(7),
         file: Path::new("/plugins/libcounter.so"),
     };
-    history.begins(&entry, Content::Bytes(bytes)).map(|()| hash)
+    history.begins(&entry, content_of(bytes)).map(|()| hash)
+}
+
+fn content_of(bytes: &[u8]) -> Content<'_> {
+    Content {
+        bytes,
+        hash: blake3::hash(bytes),
+        file: None,
+    }
 }
 
 fn begun(history: &History, bytes: &[u8]) -> blake3::Hash {
@@ -300,7 +308,7 @@ fn a_copy_with_bytes_of_its_own_is_what_is_kept() {
             schema: None,
             file: Path::new("a.so"),
         };
-        history.begins(&entry, Content::Bytes(content)).unwrap();
+        history.begins(&entry, content_of(content)).unwrap();
         entry.hash
     };
     let hash = entry(b"as linted");

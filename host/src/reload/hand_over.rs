@@ -119,6 +119,9 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
         return Err(refuse(Step::Migrate, Cause::Busy(host.drain_deadline)));
     }
     let origin = origin(host, old, &candidate, &access, back.as_ref()).map_err(|cause| refuse(Step::Migrate, cause))?;
+    if origin.state.is_some() {
+        clock.lap(Step::Snapshot);
+    }
     let inherited = origin.state.clone().or_else(|| origin.fallback.clone());
     let stopped = old.and_then(|old| Stopped::stop(host, old, &mut access));
     let prepared = match prepared {
@@ -203,11 +206,13 @@ impl Ready<'_> {
 
     /// Comes to be what serves, under the slot's lock. Answers what went because of that.
     fn arrive(&mut self, host: &Inner, state: &mut SlotState, set: Option<&Arc<Set>>) -> Gone {
+        let on_probation = !host.policy.probation.is_zero();
         let current = Current {
             generation: self.generation.clone(),
             hash: self.hash,
             path: self.path.clone(),
-            inherited: self.inherited.clone().filter(|_| !host.policy.probation.is_zero()),
+            // It may be as large as the state itself, and is of use only to a slot that may go back.
+            inherited: self.inherited.clone().filter(|_| on_probation),
         };
         let replaced = state.current.replace(current);
         host.tally.serves(&self.generation);
@@ -217,7 +222,6 @@ impl Ready<'_> {
             faulty: None,
             retired: before.map(|standby| standby.current).into_iter().collect(),
         };
-        let on_probation = !host.policy.probation.is_zero();
         if on_probation {
             self.generation.standing().begin_probation();
         }

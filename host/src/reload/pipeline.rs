@@ -137,10 +137,14 @@ pub(super) fn candidate(
         file: path,
     };
     // Written down before it can serve: what cannot be undone after the host has ended is not begun.
-    let content = match host.private.copies() {
-        PrivateCopies::Files => Content::File(staged.path()),
-        // What stands in the folder is a link to it.
-        PrivateCopies::Memory => Content::Bytes(&bytes),
+    let content = Content {
+        bytes: &bytes,
+        hash: match linted.cleared_nodelete {
+            true => blake3::hash(&bytes),
+            false => hash,
+        },
+        // What stands in the folder is otherwise a link to memory.
+        file: (host.private.copies() == PrivateCopies::Files).then(|| staged.path()),
     };
     let begun = host.history.begins(&new, content);
     drop(bytes);

@@ -61,7 +61,7 @@ fn a_path_that_is_no_text_comes_back() {
         schema: None,
         file,
     };
-    opened(folder.path(), 1).begins(&entry, Content::Bytes(b"")).unwrap();
+    opened(folder.path(), 1).begins(&entry, content_of(b"")).unwrap();
     assert_eq!(opened(folder.path(), 1).entries(SLOT)[0].file, file);
 }
 
@@ -190,7 +190,16 @@ fn the_process_kind_leaves_files_only_and_then_nothing() {
             schema: None,
             file: content,
         };
-        history.begins(&entry, Content::File(content)).unwrap();
+        let file = Some(content);
+        history
+            .begins(
+                &entry,
+                Content {
+                    file,
+                    ..content_of(bytes)
+                },
+            )
+            .unwrap();
         history.confirm(SLOT, &entry.hash).unwrap();
         entry.hash
     };
@@ -228,15 +237,14 @@ fn a_persistent_history_shares_no_bytes_with_a_private_copy() {
         schema: None,
         file: &private,
     };
-    history.begins(&entry, Content::File(&private)).unwrap();
+    let file = Some(&*private);
+    let content = Content {
+        file,
+        ..content_of(b"copy")
+    };
+    history.begins(&entry, content).unwrap();
     flip_a_byte(&private);
     assert_eq!(history.read(SLOT, &entry.hash).unwrap().bytes, b"copy");
-    fs::remove_file(&private).unwrap();
-    let error = history.begins(&entry, Content::File(&private)).unwrap_err();
-    assert!(
-        matches!(&error, HistoryError::Io { path, doing: "read", .. } if *path == private),
-        "{error}"
-    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ impl Timeline {
         let until_adopted = adoption.adopted.saturating_duration_since(renamed);
         let mut parts = vec![("event", until_adopted.saturating_sub(report.total))];
         for (step, took) in &report.steps {
-            if *step == Step::Migrate {
+            if *step == Step::Snapshot {
                 parts.push(("wait", report.total.saturating_sub(steps)));
             }
             parts.push((name(*step), *took));
@@ -105,6 +105,7 @@ fn name(step: Step) -> &'static str {
         Step::Verify => "verify",
         Step::Create => "create",
         Step::Preflight => "preflight",
+        Step::Snapshot => "snapshot",
         Step::Migrate => "migrate",
         Step::Init => "init",
         Step::Health => "health",
@@ -124,6 +125,7 @@ fn meaning(name: &str) -> &'static str {
         "verify" => "the mapped code is checked",
         "create" => "the new strategy is made",
         "wait" => "until the program's loop comes by",
+        "snapshot" => "the old code encodes its state",
         "migrate" => "the state moves to the new code",
         "preflight" => "it is tried out in a child process",
         "init" => "it builds on the state",

@@ -1,0 +1,158 @@
+//! How long it takes until the old code answers again, from the return of the call in which the new one panicked to the end of the
+//! first call that went well: `cargo xtask bench rollback`. Compared with what it takes, in the same rounds, to have another thread
+//! do something: a word through a channel, and one back.
+
+use fixture_interfaces::{BenchState, Counter, Probe};
+use reslot::{Claim, Host, Policy, Reader, RollbackState, Slot};
+use reslot_tests::{Fixture, Folder};
+use std::{
+    hint::spin_loop,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+const ROUNDS: u64 = 300;
+const PATIENCE: Duration = Duration::from_secs(10);
+const LIMIT: f64 = 100.0;
+
+enum Caller {
+    Claimed(Claim<dyn Counter>),
+    Open(Slot<dyn Probe>, Reader),
+    OpenWithState(Slot<dyn BenchState>, Reader),
+}
+
+impl Caller {
+    fn fails(&mut self) -> bool {
+        match self {
+            Self::Claimed(claim) => claim.fail("asked to").is_err(),
+            Self::Open(slot, reader) => reader.view().get(slot).fail("asked to").is_err(),
+            Self::OpenWithState(slot, reader) => reader.view().get(slot).fail("asked to").is_err(),
+        }
+    }
+
+    fn stamp(&mut self) -> Option<u64> {
+        match self {
+            Self::Claimed(claim) => {
+                claim.sync();
+                claim.report().ok().map(|report| report.stamp)
+            }
+            Self::Open(slot, reader) => reader.view().get(slot).stamp().ok(),
+            Self::OpenWithState(slot, reader) => reader.view().get(slot).stamp().ok(),
+        }
+    }
+}
+
+struct Row {
+    name: &'static str,
+    host: Host,
+    folder: Folder,
+    fixture: Fixture,
+    caller: Caller,
+    times: Vec<Duration>,
+}
+
+impl Row {
+    fn new(name: &'static str, fixture: &str, state: RollbackState, caller: fn(&Host) -> Caller) -> Self {
+        let mut policy = Policy::development();
+        policy.probation = Duration::from_secs(3600);
+        policy.rollback_state = state;
+        let host = Host::builder().policy(policy).build().expect("the host starts");
+        let (folder, fixture) = (Folder::new(), Fixture::build(fixture));
+        host.load(folder.publish(fixture.file(), &fixture.stamped(0)))
+            .expect("the fixture loads");
+        Self {
+            name,
+            caller: caller(&host),
+            host,
+            folder,
+            fixture,
+            times: Vec::new(),
+        }
+    }
+
+    /// A new build comes, panics, and is left again.
+    fn round(&mut self, n: u64) {
+        let path = self.folder.publish(self.fixture.file(), &self.fixture.stamped(n));
+        self.host.load(path).expect("the fixture loads");
+        assert_eq!(self.caller.stamp(), Some(n), "the new build serves");
+        assert!(self.caller.fails(), "it panics");
+        let begun = Instant::now();
+        while self.caller.stamp() != Some(0) {
+            assert!(begun.elapsed() < PATIENCE, "{}: the old build does not come back", self.name);
+            spin_loop();
+        }
+        self.times.push(begun.elapsed());
+        assert!(self.host.wait_until_retired(PATIENCE), "the faulty build stays");
+    }
+}
+
+fn main() {
+    let rounds = if std::env::args().any(|argument| argument == "--test") {
+        3
+    } else {
+        ROUNDS
+    };
+    let serves = "it serves";
+    let claimed = |host: &Host| Caller::Claimed(host.claim("counter").expect("it serves"));
+    let open = |host: &Host| Caller::Open(host.slot("probe").expect("it serves"), host.reader());
+    let open_with_state = |host: &Host| {
+        let slot: Slot<dyn BenchState> = host.slot("bench-state").expect("it serves");
+        let mut reader = host.reader();
+        reader.view().get(&slot).fill(8).expect("it fills");
+        Caller::OpenWithState(slot, reader)
+    };
+    let mut rows = [
+        Row::new("claimed, state carried over", "fx-counter", RollbackState::Carry, claimed),
+        Row::new("claimed, snapshot", "fx-counter", RollbackState::Snapshot, claimed),
+        Row::new("shared, no state", "fx-probe", RollbackState::Carry, open),
+        Row::new(
+            "shared, state carried over",
+            "fx-bench-state",
+            RollbackState::Carry,
+            open_with_state,
+        ),
+        Row::new("shared, snapshot", "fx-bench-state", RollbackState::Snapshot, open_with_state),
+    ];
+    let (words, answers) = (mpsc::channel::<()>(), mpsc::channel::<()>());
+    let echo = thread::spawn(move || {
+        while words.1.recv().is_ok() {
+            answers.0.send(()).expect("somebody waits");
+        }
+    });
+    let mut wakes = Vec::new();
+    for n in 1..=rounds {
+        rows.iter_mut().for_each(|row| row.round(n));
+        // As long after its last word as the host's threads are after theirs.
+        thread::sleep(Duration::from_millis(1));
+        let begun = Instant::now();
+        words.0.send(()).expect(serves);
+        answers.1.recv().expect(serves);
+        wakes.push(begun.elapsed());
+    }
+    drop(words.0);
+    echo.join().expect("it only echoes");
+
+    println!("{rounds} interleaved rounds, µs from the Err of the panicking call to the end of the first good one\n");
+    println!("{:<42} {:>8} {:>8} {:>8} {:>7}", "", "median", "p90", "p99", "ratio");
+    let base = quantile(&mut wakes, 0.5);
+    let line = |name: &str, times: &mut [Duration], limit: Option<f64>| {
+        let [median, p90, p99] = [0.5, 0.9, 0.99].map(|at| quantile(times, at));
+        let held = match limit {
+            None => "",
+            Some(limit) if median <= limit => "  at most 100: held",
+            Some(_) => "  at most 100: NOT HELD",
+        };
+        println!("{name:<42} {median:>8.1} {p90:>8.1} {p99:>8.1} {:>7.2}{held}", median / base);
+    };
+    line("a word to another thread, and one back", &mut wakes, None);
+    for row in &mut rows {
+        line(row.name, &mut row.times, Some(LIMIT));
+    }
+}
+
+fn quantile(times: &mut [Duration], at: f64) -> f64 {
+    times.sort();
+    let index = ((times.len() - 1) as f64 * at).round() as usize;
+    times[index].as_secs_f64() * 1e6
+}

@@ -1,0 +1,351 @@
+//! The pause of a hand-over as a function of the state's size: `cargo xtask bench state`. *Claimed*: how long the owner's `sync`
+//! took. *Shared*: the longest time that a caller in a loop waited. Each against what cannot be avoided, measured in the same rounds:
+//! encoding and decoding the same state in plain code, without a host.
+
+#[path = "../../fixtures/bench-state/src/book.rs"]
+mod book;
+
+use book::Book;
+use fixture_interfaces::{BenchState, Probe};
+use reslot::{Claim, Event, Events, Host, LoadOutcome, Policy, ReloadReport, Step};
+use reslot_tests::{Fixture, Folder};
+use std::{
+    fs,
+    hint::black_box,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+const SIZES: [(&str, u64); 4] = [
+    ("1 KB", 1_000),
+    ("1 MB", 1_000_000),
+    ("10 MB", 10_000_000),
+    ("100 MB", 100_000_000),
+];
+/// The growth of live memory on probation is no fault here.
+const POLICIES: [(&str, fn() -> Policy); 2] = [
+    ("", Policy::without_probation),
+    (", probation", || {
+        let mut policy = Policy::development();
+        policy.max_live_bytes_growth = None;
+        policy
+    }),
+];
+
+/// The pause, and what of it was spent on what, in seconds.
+#[derive(Default, Clone, Copy)]
+struct Pause {
+    whole: f64,
+    encode: f64,
+    decode: f64,
+    start: f64,
+    /// How far resident memory rose above what it was before, at its peak, in bytes.
+    peak: f64,
+    /// And how far above that it is afterwards.
+    after: f64,
+}
+
+impl Pause {
+    fn new(whole: Duration, report: &ReloadReport, memory: &Memory) -> Self {
+        let of = |steps: &[Step]| {
+            let took = report.steps.iter().filter(|(step, _)| steps.contains(step));
+            took.map(|(_, took)| took.as_secs_f64()).sum()
+        };
+        let (peak, after) = memory.rose();
+        Self {
+            whole: whole.as_secs_f64(),
+            encode: of(&[Step::Snapshot]),
+            decode: of(&[Step::Migrate]),
+            start: of(&[Step::Init, Step::Start, Step::Health]),
+            peak,
+            after,
+        }
+    }
+}
+
+/// The process's resident memory before something, whose peak is looked at after it.
+struct Memory(f64);
+
+impl Memory {
+    fn before() -> Self {
+        // The peak begins anew from here. Where that is not allowed, the peak of the whole run is told.
+        let _ = fs::write("/proc/self/clear_refs", "5");
+        Self(Self::now("VmRSS:"))
+    }
+
+    fn rose(&self) -> (f64, f64) {
+        (Self::now("VmHWM:") - self.0, Self::now("VmRSS:") - self.0)
+    }
+
+    fn now(what: &str) -> f64 {
+        let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        kilobytes.map_or(0.0, |kilobytes| kilobytes * 1024.0)
+    }
+}
+
+/// The last hand-over that the events tell of.
+fn last_report(events: &mut Events) -> ReloadReport {
+    let mut last = None;
+    while let Some(record) = events.try_recv() {
+        match &record.event {
+            Event::Swapped(report) => last = Some(report.clone()),
+            Event::Refused(refusal) => panic!("{refusal}"),
+            _ => {}
+        }
+    }
+    last.expect("it has moved on")
+}
+
+/// A host with one slot, of which new builds come.
+struct Setup {
+    host: Host,
+    events: Events,
+    folder: Folder,
+    fixture: Fixture,
+    last: u64,
+}
+
+impl Setup {
+    fn new(policy: Policy, fixture: &str) -> Self {
+        let host = Host::builder().policy(policy).build().expect("the host starts");
+        let mut setup = Self {
+            events: host.events(),
+            host,
+            folder: Folder::new(),
+            fixture: Fixture::build(fixture),
+            last: 0,
+        };
+        setup.load();
+        setup
+    }
+
+    /// Loads the next build.
+    fn load(&mut self) -> LoadOutcome {
+        self.last += 1;
+        let path = self.folder.publish(self.fixture.file(), &self.fixture.stamped(self.last));
+        self.host.load(path).expect("the fixture loads")
+    }
+
+    fn settle(&self) {
+        assert!(self.host.wait_until_retired(Duration::from_secs(60)), "old images stay");
+    }
+
+    /// A hand-over in the owner's `sync`.
+    fn claimed(&mut self, sync: impl FnOnce()) -> Pause {
+        self.load();
+        let memory = Memory::before();
+        let begun = Instant::now();
+        sync();
+        let took = begun.elapsed();
+        Pause::new(took, &last_report(&mut self.events), &memory)
+    }
+
+    /// A hand-over while a thread calls without pause.
+    fn shared(&mut self, call: impl FnMut() + Send) -> Pause {
+        let (end, longest) = (AtomicBool::new(false), AtomicU64::new(0));
+        let memory = Memory::before();
+        let mut call = call;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut last = Instant::now();
+                while !end.load(Ordering::Relaxed) {
+                    call();
+                    let now = Instant::now();
+                    longest.fetch_max((now - last).as_nanos() as u64, Ordering::Relaxed);
+                    last = now;
+                }
+            });
+            self.load();
+            end.store(true, Ordering::Relaxed);
+        });
+        let longest = Duration::from_nanos(longest.load(Ordering::Relaxed));
+        Pause::new(longest, &last_report(&mut self.events), &memory)
+    }
+}
+
+/// What cannot be avoided, in seconds: encode, decode, and copying the encoded bytes.
+fn plain(book: &Book) -> (f64, f64, f64, usize) {
+    // With room for all of it, as the host has from the hand-over before.
+    let len = encoded(book);
+    let begun = Instant::now();
+    let mut bytes = Vec::with_capacity(len + len / 8);
+    rmp_serde::encode::write_named(&mut bytes, black_box(book)).expect("it encodes");
+    let encode = begun.elapsed();
+    let begun = Instant::now();
+    let back: Book = rmp_serde::from_slice(black_box(&bytes)).expect("it decodes");
+    let decode = begun.elapsed();
+    assert_eq!(back.len(), book.len(), "all came back");
+    let mut copy = bytes.clone();
+    let begun = Instant::now();
+    copy.copy_from_slice(black_box(&bytes));
+    let copied = begun.elapsed();
+    black_box(copy);
+    (encode.as_secs_f64(), decode.as_secs_f64(), copied.as_secs_f64(), bytes.len())
+}
+
+/// How long a book is, encoded.
+fn encoded(book: &Book) -> usize {
+    struct Counted(usize);
+    impl std::io::Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counted = Counted(0);
+    rmp_serde::encode::write_named(&mut counted, book).expect("it encodes");
+    counted.0
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn line(name: &str, against: f64, pauses: &[Pause], bytes: usize) {
+    let of = |part: fn(&Pause) -> f64| median(pauses.iter().map(part)) * 1e6;
+    let whole = of(|pause| pause.whole);
+    let parts = [of(|pause| pause.encode), of(|pause| pause.decode), of(|pause| pause.start)];
+    let rest = whole - parts.iter().sum::<f64>();
+    print!(
+        "{name:<26} {whole:>9.0} {:>9.0} {:>9.0} {:>7.0} {rest:>7.0}",
+        parts[0], parts[1], parts[2]
+    );
+    if bytes > 0 {
+        print!(" {:>6.0} {:>6.2}", bytes as f64 / whole, whole / (against * 1e6));
+    }
+    if bytes >= 1_000_000 {
+        let copies = |part: fn(&Pause) -> f64| of(part) / 1e6 / bytes as f64;
+        print!(" {:>7.1} {:>7.1}", copies(|pause| pause.peak), copies(|pause| pause.after));
+    }
+    println!();
+}
+
+/// One size, both ways, under each policy.
+fn measure(name: &str, count: u64, rounds: usize) {
+    let mut setups: Vec<(String, bool, Setup, Option<Claim<dyn BenchState>>, Vec<Pause>)> = Vec::new();
+    for claimed in [true, false] {
+        for (policy_name, policy) in POLICIES {
+            let setup = Setup::new(policy(), "fx-bench-state");
+            let claim = claimed.then(|| setup.host.claim("bench-state").expect("it serves"));
+            let form = if claimed { "claimed" } else { "shared" };
+            setups.push((format!("{name}, {form}{policy_name}"), claimed, setup, claim, Vec::new()));
+        }
+    }
+    let book = Book::of(count);
+    let mut unavoidable = Vec::new();
+    // The first hand-over does not know yet how large the state is: it is not counted.
+    for round in 0..=rounds {
+        let here = plain(&book);
+        for (_, _, setup, claim, pauses) in &mut setups {
+            let pause = match claim {
+                Some(claim) => {
+                    if round == 0 {
+                        claim.fill(count).expect("it fills");
+                    }
+                    let pause = setup.claimed(|| {
+                        claim.sync();
+                    });
+                    assert_eq!(claim.len().ok(), Some(count), "the state came over");
+                    pause
+                }
+                None => {
+                    let slot = setup.host.slot::<dyn BenchState>("bench-state").expect("it serves");
+                    let mut reader = setup.host.reader();
+                    if round == 0 {
+                        reader.view().get(&slot).fill(count).expect("it fills");
+                    }
+                    let pause = setup.shared(|| {
+                        let _ = black_box(reader.view().get(&slot).stamp());
+                    });
+                    pause
+                }
+            };
+            setup.settle();
+            if round > 0 {
+                pauses.push(pause);
+            }
+        }
+        if round > 0 {
+            unavoidable.push(here);
+        }
+    }
+    let (encode, decode) = (
+        median(unavoidable.iter().map(|one| one.0)),
+        median(unavoidable.iter().map(|one| one.1)),
+    );
+    let (copied, bytes) = (median(unavoidable.iter().map(|one| one.2)), unavoidable[0].3);
+    let plain = Pause {
+        whole: encode + decode,
+        encode,
+        decode,
+        ..Pause::default()
+    };
+    println!(
+        "{name}: {bytes} bytes in {count} entries; copying them {:.0} µs",
+        copied * 1e6
+    );
+    line("  plain code", plain.whole, &[plain], bytes);
+    for (name, _, _, _, pauses) in &setups {
+        line(&format!("  {name}"), plain.whole, pauses, bytes);
+    }
+}
+
+/// Without a state, for comparison.
+fn stateless(rounds: usize) {
+    let (mut owned, mut shared) = (
+        Setup::new(Policy::without_probation(), "fx-probe"),
+        Setup::new(Policy::without_probation(), "fx-probe"),
+    );
+    let mut claim: Claim<dyn Probe> = owned.host.claim("probe").expect("it serves");
+    let slot = shared.host.slot::<dyn Probe>("probe").expect("it serves");
+    let (mut claimed, mut open) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        claimed.push(owned.claimed(|| {
+            claim.sync();
+        }));
+        let mut reader = shared.host.reader();
+        open.push(shared.shared(|| {
+            let _ = black_box(reader.view().get(&slot).stamp());
+        }));
+        drop(reader);
+        owned.settle();
+        shared.settle();
+    }
+    // What was done before anybody waited is no part of the pause.
+    for pause in claimed.iter_mut().chain(&mut open) {
+        pause.start = 0.0;
+    }
+    println!("no state");
+    line("  claimed", 1.0, &claimed, 0);
+    line("  shared", 1.0, &open, 0);
+}
+
+fn main() {
+    let test = std::env::args().any(|argument| argument == "--test");
+    println!("medians of interleaved rounds, µs; MB/s of encoded state; ratio to encoding and decoding it in plain code;");
+    println!("resident memory at the peak and after it, above what it was before, in encoded sizes\n");
+    println!(
+        "{:<26} {:>9} {:>9} {:>9} {:>7} {:>7} {:>6} {:>6} {:>7} {:>7}",
+        "", "pause", "encode", "decode", "start", "rest", "MB/s", "ratio", "peak", "after"
+    );
+    stateless(if test { 2 } else { 100 });
+    let entry = encoded(&Book::of(1_000)) as u64 / 1_000;
+    for (name, bytes) in SIZES {
+        let rounds = if test {
+            1
+        } else {
+            (200_000_000 / bytes).clamp(7, 100) as usize
+        };
+        if !test || bytes <= 1_000_000 {
+            measure(name, bytes / entry, rounds);
+        }
+    }
+}
