@@ -85,6 +85,7 @@ fn old_one_starts_again_if_the_new_one_cannot() {
             assert!(place.lock().exists());
             place.load("fx-moody-only", 3);
             assert_eq!(slot.load().total().unwrap(), 6);
+            let _ = place.host.confirm("moody");
             drop(slot);
             assert_nothing_left(&place.host, 1);
         }
@@ -123,6 +124,7 @@ fn it_comes_back_with_a_rollback() {
     assert!(place.lock().exists());
     place.load("fx-moody-only", 3);
     assert_eq!(slot.load().total().unwrap(), 6);
+    assert!(place.host.confirm("moody").unwrap());
     drop(slot);
     assert_nothing_left(&place.host, 1);
 }

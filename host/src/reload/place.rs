@@ -150,7 +150,7 @@ fn move_on(
 pub(crate) fn hand_over_to_claim(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
-    old: &Arc<Generation>,
+    old: Option<&Arc<Generation>>,
     turn: OwnersTurn<'_>,
     staged: Staged,
 ) -> Option<Arc<Generation>> {
@@ -159,7 +159,7 @@ pub(crate) fn hand_over_to_claim(
     let fits = still_fits(&record.lock(), &staged);
     let member = Member {
         record: record.clone(),
-        old: Some(old),
+        old,
         access: Access::Owner(turn),
         staged,
     };

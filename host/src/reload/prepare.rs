@@ -115,14 +115,14 @@ pub(super) fn prepare(
     if !origin.leads_down(&candidate) {
         origin.old = None;
     }
-    let (tally, checks) = (host.tally.clone(), !host.policy.health_every.is_zero());
+    let tally = host.tally.clone();
     let watch = Watch::default();
     let (at, waiting) = (watch.clone(), this_thread());
     let job = move || {
         let mut candidate = candidate;
         let mut clock = Clock::begin();
         let walked = on_behalf_of(waiting, || {
-            with_overlay(&beside, || walk(&mut candidate, &origin, &tally, checks, &at, &mut clock))
+            with_overlay(&beside, || walk(&mut candidate, &origin, &tally, &at, &mut clock))
         });
         drop(beside);
         match walked {
@@ -200,7 +200,6 @@ fn walk(
     candidate: &mut Generation,
     origin: &Origin,
     tally: &Tally,
-    checks: bool,
     watch: &Watch,
     clock: &mut Clock,
 ) -> Result<StateBack, (Step, Cause)> {
@@ -223,13 +222,11 @@ fn walk(
     hook(Step::Start, Hook::Start, candidate.quiet().start())?;
     advance(Step::Start, Lifecycle::Started)?;
     clock.lap(Step::Start);
-    if checks {
-        watch.at(Step::Health, Hook::Health)?;
-        let health = check(candidate);
-        clock.lap(Step::Health);
-        if is_failure(&health) {
-            return Err((Step::Health, Cause::Unhealthy(health)));
-        }
+    watch.at(Step::Health, Hook::Health)?;
+    let health = check(candidate);
+    clock.lap(Step::Health);
+    if is_failure(&health) {
+        return Err((Step::Health, Cause::Unhealthy(health)));
     }
     Ok(given)
 }

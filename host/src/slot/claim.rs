@@ -143,9 +143,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 
     fn adopt(&mut self) -> Synced {
-        let Some(old) = &self.generation else {
-            return Synced::Unchanged;
-        };
+        let old = self.generation.as_ref();
         let staged = {
             let mut state = self.record.lock();
             // A set stays until all of its owners come.
@@ -159,8 +157,11 @@ impl<I: ?Sized + Interface> Claim<I> {
             state.staged.take()
         };
         let Some(staged) = staged else { return Synced::Unchanged };
-        // SAFETY: as above.
-        let turn = unsafe { OwnersTurn::new(old) };
+        let turn = match old {
+            // SAFETY: as above.
+            Some(old) => unsafe { OwnersTurn::new(old) },
+            None => OwnersTurn::of_nothing(),
+        };
         let adopted = reload::hand_over_to_claim(&self.host, &self.record, old, turn, staged);
         self.record.lock().adopting = false;
         match adopted {
@@ -170,7 +171,7 @@ impl<I: ?Sized + Interface> Claim<I> {
                 Synced::Adopted { generation }
             }
             None => {
-                let serving = old.number();
+                let serving = old.map_or(0, |old| old.number());
                 let vacated = {
                     let state = self.record.lock();
                     state.current.is_none() && !state.gone

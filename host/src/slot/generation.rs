@@ -277,7 +277,7 @@ impl Access<'_> {
     pub(crate) fn quiet(&mut self) -> Option<Quiet<'_>> {
         match self {
             // SAFETY: the promise of whoever made it; it is borrowed mutably.
-            Self::Owner(turn) => Some(unsafe { turn.0.instance().assume_quiet() }),
+            Self::Owner(turn) => turn.0.map(|generation| unsafe { generation.instance().assume_quiet() }),
             Self::Closed(closed) => closed.quiet(),
             Self::Open => None,
         }
@@ -312,14 +312,19 @@ impl Access<'_> {
 }
 
 /// The time in which a claim's owner does nothing but replace what he owns.
-pub(crate) struct OwnersTurn<'a>(&'a Generation);
+pub(crate) struct OwnersTurn<'a>(Option<&'a Generation>);
 
 impl<'a> OwnersTurn<'a> {
     /// # Safety
     /// The caller owns the claim of this generation's slot, calls nothing through it and holds nothing that it has answered by
     /// reference, until what this answers is dropped; and makes one at a time.
     pub(super) unsafe fn new(generation: &'a Generation) -> Self {
-        Self(generation)
+        Self(Some(generation))
+    }
+
+    /// For an owner whose plugin was lost: there is nothing to be called.
+    pub(super) fn of_nothing() -> Self {
+        Self(None)
     }
 }
 
