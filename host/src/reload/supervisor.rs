@@ -116,11 +116,12 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
     let claimed = state.mode == Mode::Claimed;
     let check = due_check(host, record, &mut state, now);
     let verdict = state.verdict(&host.policy);
-    let next = [
-        state.checkup().due(&host.policy),
-        verdict.as_ref().and_then(Verdict::look_again),
-    ];
-    // An owner who does not come to look is not asked more often because of that.
+    let due = state.checkup().due(&host.policy).map(|due| match claimed && due <= now {
+        // Its owner was reminded, and comes when he comes.
+        true => now + host.policy.health_every,
+        false => due,
+    });
+    let next = [due, verdict.as_ref().and_then(Verdict::look_again)];
     let next = next.into_iter().flatten().map(|at| at.max(now + LOOK_AGAIN)).min();
     let stands_by = state.probation.as_ref().is_some_and(|probation| probation.standby.is_some());
     match verdict {
