@@ -3,9 +3,12 @@
 mod backtraces;
 mod bad_input;
 mod c_habits;
+mod cases;
 mod compat;
 mod deadlines;
+mod exclusive;
 mod folder;
+mod health;
 mod holders;
 mod hosts;
 mod main_job;
