@@ -5,6 +5,7 @@ mod bad_input;
 mod c_habits;
 mod compat;
 mod folder;
+mod history;
 mod holders;
 mod hosts;
 mod main_job;
