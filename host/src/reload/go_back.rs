@@ -65,6 +65,7 @@ pub(super) fn go_back(
     let outcome =
         pipeline::candidate(host, coming, source, Clock::begin()).and_then(|candidate| place::place(host, candidate));
     if let Err(refusal) = &outcome {
+        host.history.forget(&record.name, &hash);
         host.log.push(Event::Refused(refusal.clone()));
     }
     outcome

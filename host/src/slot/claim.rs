@@ -9,7 +9,7 @@ use super::{
 use crate::{
     host::Inner,
     image,
-    reload::{self, Together},
+    reload::{self, SupervisorMessage, Together},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
@@ -159,15 +159,19 @@ impl<I: ?Sized + Interface> Claim<I> {
             state.staged.take()
         };
         let Some(staged) = staged else { return Synced::Unchanged };
+        let goes_back = staged.back.is_some();
         // SAFETY: as above.
         let turn = unsafe { OwnersTurn::new(old) };
         let adopted = reload::hand_over_to_claim(&self.host, &self.record, old, turn, staged);
         self.record.lock().adopting = false;
         match adopted {
             Some(new) => {
-                let generation = new.number();
+                let (from, generation) = (old.number(), new.number());
                 self.generation = Some(new);
-                Synced::Adopted { generation }
+                match goes_back {
+                    true => Synced::RolledBack { from, generation },
+                    false => Synced::Adopted { generation },
+                }
             }
             None => {
                 let serving = old.number();
@@ -333,9 +337,14 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
             let generation = state.current.as_ref().map(|current| current.generation.clone());
             self.host.publish(vec![(self.record.index, self.record.id, generation)]);
         }
+        let on_probation = state.probation.is_some();
         drop(state);
         if staged {
             self.host.settle(self.record.clone());
+        }
+        if on_probation {
+            // What the owner would have judged in his next `sync` is the supervisor's from now on.
+            self.host.supervise(SupervisorMessage::Look);
         }
     }
 }
