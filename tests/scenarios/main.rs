@@ -19,4 +19,5 @@ mod safe_points;
 mod schemas;
 mod support;
 mod threads;
+mod together;
 mod workers;

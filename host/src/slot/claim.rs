@@ -279,7 +279,7 @@ pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn Owned]) ->
 }
 
 /// Adopts a set for the claims in it, which are all that there are. Answers what each did.
-fn adopt_together(host: &Arc<Inner>, set: &Together, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
+fn adopt_together(host: &Arc<Inner>, set: &Arc<Together>, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
     let serving: Vec<_> = claims.iter().map(|claim| claim.serving().cloned()).collect();
     let ids: Vec<_> = claims.iter().map(|claim| claim.record().id).collect();
     let turns = ids.iter().zip(&serving).filter_map(|(id, serving)| {
@@ -288,9 +288,6 @@ fn adopt_together(host: &Arc<Inner>, set: &Together, claims: &mut [&mut dyn Owne
         Some((*id, unsafe { OwnersTurn::new(serving.as_ref()?) }))
     });
     let moved = reload::adopt_together(host, set, turns.collect());
-    for claim in claims.iter() {
-        claim.record().stage(false);
-    }
     let Some(moved) = moved else {
         let refused = serving.iter().map(|serving| Synced::Refused {
             serving: serving.as_ref().map_or(0, |serving| serving.number()),

@@ -197,6 +197,12 @@ impl SlotRecord {
         }
     }
 
+    /// The hint says again what is so.
+    pub(crate) fn note_staged(&self, state: &SlotState) {
+        let waits = state.staged.is_some() || state.together.is_some();
+        self.has_staged.store(waits, Ordering::Relaxed);
+    }
+
     /// Keeps claims out until what this answers is dropped.
     pub(crate) fn moving(self: &Arc<Self>, state: &mut SlotState) -> Moving {
         state.moving = true;
@@ -257,6 +263,15 @@ impl SlotState {
     /// What it answered when it was last asked.
     pub(crate) fn health(&mut self) -> Option<Health> {
         self.checkup().last.clone()
+    }
+
+    /// The candidate that waits for the owner, alone or in a set, and how many bytes it has allocated.
+    pub(crate) fn waiting(&self, slot: u64) -> Option<(u64, Option<u64>)> {
+        match (&self.staged, &self.together) {
+            (Some(staged), _) => Some((staged.generation.number(), staged.generation.instance().live_bytes())),
+            (None, Some(set)) => set.waiting_for(slot),
+            (None, None) => None,
+        }
     }
 
     /// What the slot could go back to at once.
