@@ -12,6 +12,7 @@ mod main_job;
 mod memory;
 mod peers;
 mod preflight;
+mod preflight_in_host;
 mod private_copies;
 mod quarantine;
 mod races;

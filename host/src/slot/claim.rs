@@ -329,6 +329,8 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         let mut state = self.record.lock();
         state.mode = Mode::Open { handles: 0 };
         state.owner = None;
+        // Whoever wants the state need not ask an owner for it any more.
+        state.wanted = None;
         let staged = state.staged.is_some() || state.together.is_some();
         if !state.gone {
             let generation = state.current.as_ref().map(|current| current.generation.clone());
