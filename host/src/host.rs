@@ -221,7 +221,9 @@ impl Host {
         let records = self.inner.slots.read().clone();
         let serving = records.iter().map(|record| {
             let state = record.lock();
-            usize::from(state.current.is_some()) + usize::from(state.staged.is_some()) + usize::from(state.together.is_some())
+            usize::from(state.current.is_some())
+                + usize::from(state.staged.is_some())
+                + usize::from(state.together.is_some())
         });
         let serving = serving.sum();
         self.inner.tally.wait_for(serving, after(timeout))

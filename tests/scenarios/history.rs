@@ -5,9 +5,7 @@
 mod disk;
 mod restart;
 
-use crate::support::{
-    assert_nothing_left, wait_for, wait_for_refused, wait_for_staged, wait_for_unmapped, wait_until,
-};
+use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_staged, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{
     Cause, Claim, Event, Events, Host, HostBuilder, KeptCondition, LoadOutcome, Policy, RollbackError, RollbackReason,
@@ -97,7 +95,10 @@ fn asked() -> KeptCondition {
 
 /// That a version is bad is written down by another thread than the one that went back.
 fn wait_for_told(host: &Host, slot: &str, expected: &[(&String, KeptCondition)]) {
-    let expected: Vec<_> = expected.iter().map(|(hash, thought)| ((*hash).clone(), thought.clone())).collect();
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(hash, thought)| ((*hash).clone(), thought.clone()))
+        .collect();
     wait_until(|| told(host, slot) == expected, "what is told of the versions");
 }
 
@@ -130,7 +131,10 @@ fn open_slot_goes_back_to_its_standby_with_the_state() {
             panic!("it stood by")
         };
         assert_eq!((report.from, report.to, &report.reason), (2, 1, &RollbackReason::Asked));
-        assert!(matches!(report.state, StateBack::Carried { bytes } if bytes > 0), "{report:?}");
+        assert!(
+            matches!(report.state, StateBack::Carried { bytes } if bytes > 0),
+            "{report:?}"
+        );
         assert_eq!(wait_for_rolled_back(&mut events).from, 2, "and it is told");
         assert_eq!((stamp(&host), add(&host, 1)), (1, 8));
         assert_eq!(view.get(&slot).add(1).unwrap(), 9, "a call through an old view is not lost");
@@ -197,9 +201,17 @@ fn previous_again_and_again_walks_through_all_that_are_kept() {
     }
     let mut events = host.events();
     let error = host.rollback(SHARED, To::Previous).unwrap_err();
-    let RollbackError::Refused(refusal) = &error else { panic!("{error}") };
-    assert!(matches!(&*refusal.cause, Cause::NothingToGoBackTo(RollbackReason::Asked)), "{error}");
-    assert!(error.to_string().contains("no good version before this one is kept"), "{error}");
+    let RollbackError::Refused(refusal) = &error else {
+        panic!("{error}")
+    };
+    assert!(
+        matches!(&*refusal.cause, Cause::NothingToGoBackTo(RollbackReason::Asked)),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("no good version before this one is kept"),
+        "{error}"
+    );
     wait_for(&mut events, |event| matches!(event, Event::NoWayBack { .. }).then_some(()));
     assert_eq!(stamp(&host), 1, "it serves on");
     assert_nothing_left(&host, 1);
@@ -222,7 +234,10 @@ fn versions_that_cannot_be_told_apart_or_are_not_there_are_named() {
             panic!("{error}")
         };
         assert_eq!((*found, &known[..]), (many, &[second.clone(), first.clone()][..]));
-        assert!(error.to_string().contains(&first) && error.to_string().contains(&format!("{many} kept")), "{error}");
+        assert!(
+            error.to_string().contains(&first) && error.to_string().contains(&format!("{many} kept")),
+            "{error}"
+        );
     }
     assert_eq!(host.slots()[0].generation, Some(2));
 }
@@ -264,7 +279,10 @@ fn claimed_slot_goes_back_in_sync_across_schemas() {
         let host = place.host();
         let mut claim = claimed(&place, &host, confirmed);
         let outcome = host.rollback("counter", To::Previous).unwrap();
-        assert!(matches!(outcome, LoadOutcome::Staged { generation, .. } if generation == back), "{outcome:?}");
+        assert!(
+            matches!(outcome, LoadOutcome::Staged { generation, .. } if generation == back),
+            "{outcome:?}"
+        );
         assert_eq!(claim.report().unwrap().stamp, 2, "until the owner says so");
         let expected = Synced::RolledBack {
             from: 2,
@@ -331,7 +349,10 @@ fn what_was_left_is_refused_by_every_watch_until_it_is_loaded_by_name() {
     for _ in 0..2 {
         let host = place.watching();
         let refusal = wait_for_refused(&mut host.events());
-        assert!(matches!(&*refusal.cause, Cause::Condemned(why) if why.contains("asked")), "{refusal}");
+        assert!(
+            matches!(&*refusal.cause, Cause::Condemned(why) if why.contains("asked")),
+            "{refusal}"
+        );
         assert_eq!(stamp(&host), 1, "the last good one is there instead");
         assert!(matches!(
             host.rollback(SHARED, To::Hash(left.clone())),
@@ -360,7 +381,11 @@ fn as_many_good_versions_are_kept_as_the_policy_says() {
         hashes.reverse();
         // What serves, and so many before it.
         let most = if keep == 0 { 0 } else { keep + 1 };
-        let expected: Vec<_> = hashes.into_iter().take(most).map(|hash| (hash, KeptCondition::Confirmed)).collect();
+        let expected: Vec<_> = hashes
+            .into_iter()
+            .take(most)
+            .map(|hash| (hash, KeptCondition::Confirmed))
+            .collect();
         assert_eq!(told(&host, SHARED), expected);
         assert_eq!(disk::kept_files(&place).len(), most);
         let sizes = host.history(SHARED).into_iter().map(|kept| kept.bytes);

@@ -3,6 +3,7 @@
 mod backtraces;
 mod bad_input;
 mod c_habits;
+mod cases;
 mod compat;
 mod folder;
 mod history;

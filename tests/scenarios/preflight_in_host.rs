@@ -3,9 +3,7 @@
 
 use crate::support::{PATIENCE, assert_nothing_left, wait_for};
 use fixture_interfaces::{Counter, SharedCounter};
-use reslot::{
-    Cause, Event, Host, LoadOutcome, Policy, Preflight, PreflightError, PreflightStep, Refusal, Step, Synced,
-};
+use reslot::{Cause, Event, Host, LoadOutcome, Policy, Preflight, PreflightError, PreflightStep, Refusal, Step, Synced};
 use reslot_tests::{Fixture, Folder, preflight_program};
 use std::{
     path::{Path, PathBuf},
@@ -99,8 +97,12 @@ fn what_would_take_the_host_with_it_never_meets_it() {
             (CRASHES_WHEN_OPENED, PreflightError::Crashed { step, signal, .. }) => {
                 (*step, *signal) == (PreflightStep::Open, libc::SIGSEGV)
             }
-            (CRASHES, PreflightError::Crashed { step, signal, .. }) => (*step, *signal) == (PreflightStep::Create, libc::SIGSEGV),
-            (ABORTS, PreflightError::Crashed { step, signal, .. }) => (*step, *signal) == (PreflightStep::Create, libc::SIGABRT),
+            (CRASHES, PreflightError::Crashed { step, signal, .. }) => {
+                (*step, *signal) == (PreflightStep::Create, libc::SIGSEGV)
+            }
+            (ABORTS, PreflightError::Crashed { step, signal, .. }) => {
+                (*step, *signal) == (PreflightStep::Create, libc::SIGABRT)
+            }
             (EXITS, PreflightError::Exited { step, code, .. }) => (*step, *code) == (PreflightStep::Create, 0),
             (PANICS, PreflightError::Refused { step, .. }) => *step == PreflightStep::Create,
             _ => false,
@@ -176,7 +178,10 @@ fn state_of_an_open_slot_goes_along() {
     let PreflightError::Refused { step, reason } = preflight_error(&refusal) else {
         panic!("{refusal}")
     };
-    assert!(*step == PreflightStep::Init && reason.contains("13 brings bad luck"), "{refusal}");
+    assert!(
+        *step == PreflightStep::Init && reason.contains("13 brings bad luck"),
+        "{refusal}"
+    );
 
     let refusal = place.load("fx-moody", CRASHES_IN_RESTORE).unwrap_err();
     let PreflightError::Crashed { step, signal, .. } = preflight_error(&refusal) else {
@@ -235,12 +240,24 @@ fn state_of_a_claimed_slot_goes_along_when_its_owner_syncs() {
         done.store(true, Ordering::Relaxed);
         let refusal = panics.unwrap_err();
         assert!(
-            matches!(preflight_error(&refusal), PreflightError::Refused { step: PreflightStep::Init, .. }),
+            matches!(
+                preflight_error(&refusal),
+                PreflightError::Refused {
+                    step: PreflightStep::Init,
+                    ..
+                }
+            ),
             "{refusal}"
         );
         let refusal = crashes.unwrap_err();
         assert!(
-            matches!(preflight_error(&refusal), PreflightError::Crashed { step: PreflightStep::Restore, .. }),
+            matches!(
+                preflight_error(&refusal),
+                PreflightError::Crashed {
+                    step: PreflightStep::Restore,
+                    ..
+                }
+            ),
             "{refusal}"
         );
         owner.join().unwrap()
@@ -281,7 +298,7 @@ fn owner_who_never_syncs_has_it_tried_without_his_state() {
 fn owner_who_goes_is_not_waited_for() {
     let place = Place::patient();
     place.load("fx-moody", 1).unwrap();
-    let mut claim = place.host.claim::<dyn SharedCounter>(SHARED).unwrap();
+    let claim = place.host.claim::<dyn SharedCounter>(SHARED).unwrap();
     assert_eq!(claim.add(13).unwrap(), 13);
     let mut events = place.host.events();
     while events.try_recv().is_some() {}
@@ -294,7 +311,13 @@ fn owner_who_goes_is_not_waited_for() {
         loading.join().unwrap().unwrap_err()
     });
     assert!(
-        matches!(preflight_error(&refusal), PreflightError::Refused { step: PreflightStep::Init, .. }),
+        matches!(
+            preflight_error(&refusal),
+            PreflightError::Refused {
+                step: PreflightStep::Init,
+                ..
+            }
+        ),
         "his state is there to be had: {refusal}"
     );
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
@@ -334,7 +357,10 @@ fn member_that_fails_its_preflight_keeps_the_set_out() {
     let probe = place.folder.publish("probe.so", &Fixture::build("fx-probe").stamped(2));
     let moody = place.folder.publish("moody.so", &Fixture::build("fx-moody").stamped(100));
     let refusal = place.host.load_together([probe, moody]).unwrap_err();
-    assert!(matches!(preflight_error(&refusal), PreflightError::Unhealthy { .. }), "{refusal}");
+    assert!(
+        matches!(preflight_error(&refusal), PreflightError::Unhealthy { .. }),
+        "{refusal}"
+    );
     let generations: Vec<_> = place.host.slots().into_iter().map(|slot| slot.generation).collect();
     assert_eq!(generations, [Some(1); 2]);
     assert_nothing_left(&place.host, 2);

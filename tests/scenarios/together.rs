@@ -125,7 +125,10 @@ fn start_of_a_caller_finds_the_new_callee() {
         place.load(&set, n).unwrap();
         assert_eq!(caller.load().stamp().unwrap(), n);
         assert_eq!(caller.load().counter_stamps(2).unwrap(), Ok(vec![n, n]));
-        assert!(place.counter().load().total().unwrap() >= before, "no call of its threads is lost");
+        assert!(
+            place.counter().load().total().unwrap() >= before,
+            "no call of its threads is lost"
+        );
     }
     drop(caller);
     assert_nothing_left(&place.host, 2);
@@ -220,9 +223,14 @@ fn members_that_serve_already_stay_as_they_are() {
         .iter()
         .filter(|outcome| matches!(outcome, LoadOutcome::Unchanged { slot, generation: 1 } if &**slot == "shared-counter"));
     assert_eq!((outcomes.len(), unchanged.count()), (2, 1));
-    wait_for(&mut events, |event| matches!(event, Event::Unchanged { slot, .. } if &**slot == "shared-counter").then_some(()));
+    wait_for(&mut events, |event| {
+        matches!(event, Event::Unchanged { slot, .. } if &**slot == "shared-counter").then_some(())
+    });
     let all = place.host.load_together(paths).unwrap();
-    assert!(all.iter().all(|outcome| matches!(outcome, LoadOutcome::Unchanged { .. })), "{all:?}");
+    assert!(
+        all.iter().all(|outcome| matches!(outcome, LoadOutcome::Unchanged { .. })),
+        "{all:?}"
+    );
     let nothing: [&str; 0] = [];
     assert!(place.host.load_together(nothing).unwrap().is_empty());
     assert_nothing_left(&place.host, 2);
@@ -236,7 +244,10 @@ fn folder_with_the_caller_before_its_callee_loads_both() {
     let host = builder().watch(folder.path()).build().unwrap();
     let mut events = host.events();
     let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
-    assert!(!told.iter().any(|record| matches!(record.event, Event::Refused(_))), "{told:#?}");
+    assert!(
+        !told.iter().any(|record| matches!(record.event, Event::Refused(_))),
+        "{told:#?}"
+    );
     let caller = host.slot::<dyn Caller>("caller").unwrap();
     assert_eq!(caller.load().add(3).unwrap(), Ok(3));
 }

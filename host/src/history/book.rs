@@ -92,7 +92,10 @@ impl Book {
             .slots
             .iter()
             .flat_map(|(slot, entries)| entries.iter().map(move |entry| (slot, entry)));
-        let begun = self.begun.iter().flat_map(|(slot, begun)| begun.iter().map(move |begun| (slot, begun)));
+        let begun = self
+            .begun
+            .iter()
+            .flat_map(|(slot, begun)| begun.iter().map(move |begun| (slot, begun)));
         let former = begun.filter_map(|(slot, begun)| begun.former.as_ref().map(|former| (slot, former)));
         let kept = listed.chain(former).filter(|(_, entry)| entry.is_kept());
         kept.map(|(slot, entry)| (slot.clone(), *entry.copy.as_bytes())).collect()

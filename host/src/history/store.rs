@@ -67,7 +67,10 @@ impl Store {
         }
         let store = Self {
             folder: folder.to_path_buf(),
-            kind: Kind::Persistent { lock, process: std::process::id() },
+            kind: Kind::Persistent {
+                lock,
+                process: std::process::id(),
+            },
         };
         let mut problems = Vec::new();
         let mut book = store.read_index(&mut problems)?;

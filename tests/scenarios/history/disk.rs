@@ -14,14 +14,21 @@ use std::{
 /// The kept files of all slots.
 pub fn kept_files(place: &Place) -> Vec<PathBuf> {
     let folders = fs::read_dir(place.kept.path()).unwrap().map(|entry| entry.unwrap().path());
-    let files = folders.filter(|path| path.is_dir()).flat_map(|folder| fs::read_dir(folder).unwrap());
+    let files = folders
+        .filter(|path| path.is_dir())
+        .flat_map(|folder| fs::read_dir(folder).unwrap());
     files.map(|entry| entry.unwrap().path()).collect()
 }
 
 /// The one with this stamp.
 fn kept_file(place: &Place, stamp: u64) -> PathBuf {
     let stamp = format!("RESLOT-FIXTURE-STAMP:{stamp:010}");
-    let has = |path: &PathBuf| fs::read(path).unwrap().windows(stamp.len()).any(|window| window == stamp.as_bytes());
+    let has = |path: &PathBuf| {
+        fs::read(path)
+            .unwrap()
+            .windows(stamp.len())
+            .any(|window| window == stamp.as_bytes())
+    };
     kept_files(place).into_iter().find(has).expect("it is kept")
 }
 
@@ -60,22 +67,31 @@ fn kept_file_that_was_changed_is_passed_over_for_the_next_older_one() {
         }
         assert_eq!((stamp(&host), add(&host, 1)), (1, 5));
         let named = host.rollback(SHARED, To::Hash(hashes[1].clone()));
-        assert!(matches!(named, Err(RollbackError::Version { found: 0, .. })), "it is no longer listed");
+        assert!(
+            matches!(named, Err(RollbackError::Version { found: 0, .. })),
+            "it is no longer listed"
+        );
         assert_nothing_left(&host, 1);
     }
 }
 
 #[test]
-fn kept_file_that_was_changed_is_refused_by_name() {
+fn bad_checksum() {
     let place = Place::new();
     let host = place.host();
     let hashes: Vec<_> = (1..=3).map(|n| place.good(&host, n)).collect();
     fs::write(kept_file(&place, 1), b"something else").unwrap();
     let error = host.rollback(SHARED, To::Hash(hashes[0].clone())).unwrap_err();
-    let RollbackError::Refused(refusal) = &error else { panic!("{error}") };
-    assert!(matches!(&*refusal.cause, Cause::History(HistoryError::Changed { .. })), "{error}");
+    let RollbackError::Refused(refusal) = &error else {
+        panic!("{error}")
+    };
+    let Cause::History(HistoryError::Changed { expected, found, .. }) = &*refusal.cause else {
+        panic!("{error}")
+    };
+    assert!(expected != found && [expected, found].iter().all(|hash| hash.len() == 64));
     let words = error.to_string();
-    assert!(words.contains("was changed: its hash should be") && words.contains("what to do: "), "{words}");
+    let told = format!("was changed: its hash should be {expected} and is {found}");
+    assert!(words.contains(&told) && words.contains("what to do: "), "{words}");
     assert_eq!(stamp(&host), 3, "it serves on");
     assert_nothing_left(&host, 1);
 }
@@ -162,9 +178,17 @@ fn on_a_small_disk(base: &Path) {
     File::open(&filler).unwrap().sync_all().unwrap();
     for _ in 0..2 {
         let refusal = host.load(build(2)).unwrap_err();
-        assert!(matches!(&*refusal.cause, Cause::History(HistoryError::Io { .. })), "{refusal}");
+        assert!(
+            matches!(&*refusal.cause, Cause::History(HistoryError::Io { .. })),
+            "{refusal}"
+        );
         let words = refusal.to_string();
-        for part in ["the history could not ", "No space left", "free some space", "generation 1 serves on"] {
+        for part in [
+            "the history could not ",
+            "No space left",
+            "free some space",
+            "generation 1 serves on",
+        ] {
             assert!(words.contains(part), "{words}");
         }
         assert_eq!((stamp(&host), add(&host, 1) > 5), (1, true));

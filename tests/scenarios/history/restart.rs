@@ -43,7 +43,10 @@ fn unconfirmed_version_reverts_when_the_host_is_built_again() {
 
     let host = place.watching();
     let [second, first] = &hashes[..] else { panic!("{hashes:?}") };
-    assert_eq!(reverted(&host), Some((SHARED.to_owned(), second.clone(), Some(first.clone()))));
+    assert_eq!(
+        reverted(&host),
+        Some((SHARED.to_owned(), second.clone(), Some(first.clone())))
+    );
     assert_eq!(stamp(&host), 1);
     let words = "it had not proved itself when the host ended".to_owned();
     assert!(told(&host, SHARED).contains(&(second.clone(), KeptCondition::Condemned(words))));
@@ -118,7 +121,11 @@ fn file_of_another_slot_that_is_bad_brings_nothing_back() {
     place.good(&place.host(), 1);
     place.artifacts.publish("libother.so", b"no library at all");
     let host = place.watching();
-    assert!(host.slots().iter().all(|slot| slot.generation.is_none()), "{:?}", host.slots());
+    assert!(
+        host.slots().iter().all(|slot| slot.generation.is_none()),
+        "{:?}",
+        host.slots()
+    );
 }
 
 /// Another process with a host: this test's own program, asked for [`host_that_will_be_killed`] alone.
@@ -133,7 +140,12 @@ impl Doomed {
     /// Waits until it serves.
     pub fn start(place: &Place, base: &Path, keeps: bool) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "history::restart::host_that_will_be_killed", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "history::restart::host_that_will_be_killed",
+                "--ignored",
+                "--nocapture",
+            ])
             .env("RESLOT_TEST_ARTIFACTS", place.artifacts.path())
             .env("RESLOT_TEST_BASE", base)
             .env("RESLOT_TEST_KEPT", if keeps { place.kept.path() } else { Path::new("") })
@@ -180,7 +192,6 @@ fn host_that_will_be_killed() {
     std::io::stdin().lines().for_each(drop);
 }
 
-/// The named case: see `cases/`.
 #[test]
 fn unconfirmed_version_reverts_on_restart() {
     let (place, base) = (Place::new(), Folder::new());
@@ -212,6 +223,9 @@ fn private_folder_of_a_killed_process_is_swept_with_what_it_kept() {
     let kept = fs::read_dir(doomed.private.join(".history").join(SHARED)).unwrap();
     assert_eq!(kept.count(), 1, "nobody has cleaned up after it");
     let host = place.builder().private_base(base.path()).build().unwrap();
-    let left: Vec<_> = fs::read_dir(base.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let left: Vec<_> = fs::read_dir(base.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert_eq!(left, [host.private_folder()]);
 }

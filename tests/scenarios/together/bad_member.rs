@@ -50,13 +50,19 @@ fn none_changes(bad_slot: &str, bytes: &[u8], step: Step, words: &str) {
     for (attempt, at) in [0, 1, 2, 2].into_iter().enumerate() {
         let refusal = refused(&place, bad_slot, bytes, at, attempt as u64);
         assert_eq!(refusal.step, step, "{refusal}");
-        assert!(refusal.path.ends_with("bad.so") && refusal.to_string().contains(words), "{refusal}");
+        assert!(
+            refusal.path.ends_with("bad.so") && refusal.to_string().contains(words),
+            "{refusal}"
+        );
         assert_untouched(&place);
         let told = std::iter::from_fn(|| events.try_recv());
         let told: Vec<_> = told
             .filter(|record| matches!(record.event, Event::Refused(_) | Event::Swapped(_)))
             .collect();
-        assert!(matches!(&told[..], [one] if matches!(one.event, Event::Refused(_))), "{told:#?}");
+        assert!(
+            matches!(&told[..], [one] if matches!(one.event, Event::Refused(_))),
+            "{told:#?}"
+        );
     }
     // A good set moves on, with all that was kept.
     let outcomes = place.load(&GOOD, 200).unwrap();
@@ -80,22 +86,42 @@ fn garbage_at_lint() {
 
 #[test]
 fn other_interface_at_lint() {
-    none_changes("fx-counter", &bytes("fx-changed-method"), Step::Lint, "fn add(&mut self, n: u32)");
+    none_changes(
+        "fx-counter",
+        &bytes("fx-changed-method"),
+        Step::Lint,
+        "fn add(&mut self, n: u32)",
+    );
 }
 
 #[test]
 fn panic_at_create() {
-    none_changes("fx-counter", &bytes("fx-panics-in-constructor"), Step::Create, "no configuration to begin with");
+    none_changes(
+        "fx-counter",
+        &bytes("fx-panics-in-constructor"),
+        Step::Create,
+        "no configuration to begin with",
+    );
 }
 
 #[test]
 fn state_that_does_not_fit_at_migrate() {
-    none_changes("fx-shared-counter", &bytes("fx-other-shared-state"), Step::Migrate, "does not fit it");
+    none_changes(
+        "fx-shared-counter",
+        &bytes("fx-other-shared-state"),
+        Step::Migrate,
+        "does not fit it",
+    );
 }
 
 #[test]
-fn err_at_start() {
-    none_changes("fx-probe", &bytes("fx-probe-refuses-start"), Step::Start, "no licence was found");
+fn atomic_set_one_bad() {
+    none_changes(
+        "fx-probe",
+        &bytes("fx-probe-refuses-start"),
+        Step::Start,
+        "no licence was found",
+    );
     none_changes("fx-counter", &bytes("fx-refuses-start"), Step::Start, "port 4711 is taken");
 }
 
@@ -121,8 +147,16 @@ fn two_for_one_slot() {
     let mut paths = place.publish(&["fx-probe", "fx-shared-counter"], 2);
     paths.extend(place.publish(&["fx-probe"], 3));
     let refusal = place.host.load_together(paths.clone()).unwrap_err();
-    assert!(matches!(&*refusal.cause, Cause::Twice(other) if *other == paths[0]), "{refusal}");
-    assert!(refusal.to_string().contains("two of those that were to be loaded together are for this slot"), "{refusal}");
+    assert!(
+        matches!(&*refusal.cause, Cause::Twice(other) if *other == paths[0]),
+        "{refusal}"
+    );
+    assert!(
+        refusal
+            .to_string()
+            .contains("two of those that were to be loaded together are for this slot"),
+        "{refusal}"
+    );
     assert_untouched(&place);
     // The same file twice is no set of two, either.
     let twice = [paths[0].clone(), paths[0].clone()];
@@ -149,8 +183,13 @@ fn half(place: &Place, name: &str, stamp: u64) -> PathBuf {
 #[test]
 fn circle_is_refused_by_name() {
     let place = Place::new();
-    let refusal = place.host.load_together([half(&place, "circle-a", 1), half(&place, "circle-b", 1)]).unwrap_err();
-    let Cause::Circle(way) = &*refusal.cause else { panic!("{refusal}") };
+    let refusal = place
+        .host
+        .load_together([half(&place, "circle-a", 1), half(&place, "circle-b", 1)])
+        .unwrap_err();
+    let Cause::Circle(way) = &*refusal.cause else {
+        panic!("{refusal}")
+    };
     assert!(way.len() == 3 && way.first() == way.last(), "{way:?}");
     assert!(refusal.to_string().contains("circle-a → circle-b"), "{refusal}");
     assert_nothing_left(&place.host, 0);
@@ -163,7 +202,11 @@ fn circle_is_refused_by_name() {
 fn set_without_the_callee_of_one_is_refused_and_its_callee_may_follow() {
     let place = Place::new();
     let refusal = place.load(&["fx-caller", "fx-probe"], 1).unwrap_err();
-    assert_eq!((refusal.slot.as_deref(), refusal.step), (Some("caller"), Step::Start), "{refusal}");
+    assert_eq!(
+        (refusal.slot.as_deref(), refusal.step),
+        (Some("caller"), Step::Start),
+        "{refusal}"
+    );
     assert_nothing_left(&place.host, 0);
     let mut events = place.host.events();
     let outcomes = place.load(&["fx-caller", "fx-probe", "fx-shared-counter"], 1).unwrap();

@@ -54,7 +54,9 @@ impl Owner {
 }
 
 fn assert_staged(outcomes: &[LoadOutcome], how_many: usize) {
-    let staged = outcomes.iter().filter(|outcome| matches!(outcome, LoadOutcome::Staged { .. }));
+    let staged = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, LoadOutcome::Staged { .. }));
     assert_eq!((staged.count(), outcomes.len()), (how_many, how_many), "{outcomes:?}");
 }
 
@@ -63,14 +65,26 @@ fn two_claims_adopt_together_and_none_alone() {
     let mut owner = Owner::new();
     assert_staged(&owner.place.load(&SET, 2).unwrap(), 2);
     assert_eq!(owner.has_staged(), (true, true));
-    let staged = |slot: &str| owner.place.host.slots().into_iter().find(|info| info.name == slot).unwrap().staged;
+    let staged = |slot: &str| {
+        owner
+            .place
+            .host
+            .slots()
+            .into_iter()
+            .find(|info| info.name == slot)
+            .unwrap()
+            .staged
+    };
     assert_eq!((staged("counter"), staged("shared-counter")), (Some(2), Some(2)));
     let held = owner.place.host.who_holds("counter");
-    assert_eq!(held.iter().map(|held| held.condition.clone()).collect::<Vec<_>>(), [
-        Condition::Serving,
-        Condition::Staged
-    ]);
-    assert!(owner.place.host.wait_until_retired(std::time::Duration::ZERO), "what waits for its owner is not on its way out");
+    assert_eq!(
+        held.iter().map(|held| held.condition.clone()).collect::<Vec<_>>(),
+        [Condition::Serving, Condition::Staged]
+    );
+    assert!(
+        owner.place.host.wait_until_retired(std::time::Duration::ZERO),
+        "what waits for its owner is not on its way out"
+    );
     for _ in 0..3 {
         assert_eq!((owner.a.sync(), owner.b.sync()), (Synced::Unchanged, Synced::Unchanged));
         assert_eq!(owner.holds(), [(5, 1), (7, 1)]);
@@ -118,7 +132,12 @@ fn one_claimed_and_one_open_slot_are_adopted_by_sync() {
 
 #[test]
 fn claim_that_is_dropped_while_the_set_waits_leaves_it_to_the_other() {
-    let Owner { place, mut a, b, mut events } = Owner::new();
+    let Owner {
+        place,
+        mut a,
+        b,
+        mut events,
+    } = Owner::new();
     place.load(&SET, 2).unwrap();
     drop(b);
     // Whether the reload thread has looked at the slot that is free now or not: the set is for the one owner who is left.
@@ -158,7 +177,10 @@ fn newer_artifact_for_one_slot_takes_the_place_of_the_set() {
     let mut owner = Owner::new();
     owner.place.load(&SET, 2).unwrap();
     let path = owner.place.publish(&["fx-counter"], 3).remove(0);
-    assert!(matches!(owner.place.host.load(path), Ok(LoadOutcome::Staged { generation: 3, .. })));
+    assert!(matches!(
+        owner.place.host.load(path),
+        Ok(LoadOutcome::Staged { generation: 3, .. })
+    ));
     assert_eq!((owner.superseded("counter"), owner.superseded("shared-counter")), (2, 2));
     assert_eq!(owner.has_staged(), (true, false), "nothing waits for the other one any more");
     assert_eq!(owner.b.sync(), Synced::Unchanged);
@@ -178,7 +200,10 @@ fn set_takes_the_place_of_an_older_artifact_for_one_slot() {
     assert_eq!(owner.superseded("counter"), 2);
     // Alone, he adopts neither the set nor what is older than it.
     assert_eq!(owner.a.sync(), Synced::Unchanged);
-    assert_eq!(owner.sync(), [Synced::Adopted { generation: 3 }, Synced::Adopted { generation: 2 }]);
+    assert_eq!(
+        owner.sync(),
+        [Synced::Adopted { generation: 3 }, Synced::Adopted { generation: 2 }]
+    );
     for _ in 0..3 {
         // Everything that has an owner look again.
         owner.place.load(&["fx-probe"], 10).unwrap();
@@ -206,10 +231,19 @@ fn newer_set_takes_the_place_of_an_older_one_also_where_they_overlap_in_part() {
 #[test]
 fn refused_set_leaves_both_claims_as_they_were() {
     let mut owner = Owner::new();
-    let unwilling = owner.place.folder.publish("bad.so", Fixture::build("fx-refuses-start").bytes());
-    let unfit = owner.place.folder.publish("unfit.so", Fixture::build("fx-other-shared-state").bytes());
+    let unwilling = owner
+        .place
+        .folder
+        .publish("bad.so", Fixture::build("fx-refuses-start").bytes());
+    let unfit = owner
+        .place
+        .folder
+        .publish("unfit.so", Fixture::build("fx-other-shared-state").bytes());
     let good = owner.place.publish(&SET, 2);
-    for (n, set) in [[unwilling, good[1].clone()], [unfit, good[0].clone()]].into_iter().enumerate() {
+    for (n, set) in [[unwilling, good[1].clone()], [unfit, good[0].clone()]]
+        .into_iter()
+        .enumerate()
+    {
         assert_staged(&owner.place.host.load_together(set).unwrap(), 2);
         assert_eq!(owner.sync(), [Synced::Refused { serving: 1 }; 2]);
         let refusal = wait_for_refused(&mut owner.events);
@@ -222,7 +256,10 @@ fn refused_set_leaves_both_claims_as_they_were() {
     }
     owner.place.host.load_together(good).unwrap();
     let adopted = owner.sync();
-    assert!(adopted.iter().all(|synced| matches!(synced, Synced::Adopted { .. })), "{adopted:?}");
+    assert!(
+        adopted.iter().all(|synced| matches!(synced, Synced::Adopted { .. })),
+        "{adopted:?}"
+    );
     assert_eq!(owner.holds(), [(5, 2), (7, 2)]);
     assert_nothing_left(&owner.place.host, 3);
 }
