@@ -2,14 +2,15 @@
 //! the version that was left. `restart` has what the next process makes of it, `disk` what happens when files are lost or cannot
 //! be written.
 
+mod claims;
 mod disk;
 mod restart;
 
-use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_staged, wait_for_unmapped, wait_until};
-use fixture_interfaces::{Counter, SharedCounter};
+use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_unmapped, wait_until};
+use fixture_interfaces::SharedCounter;
 use reslot::{
-    Cause, Claim, Event, Events, Host, HostBuilder, KeptCondition, LoadOutcome, Policy, RollbackError, RollbackReason,
-    RollbackState, SlotError, StateBack, Synced, To,
+    Cause, Event, Events, Host, HostBuilder, KeptCondition, LoadOutcome, Policy, RollbackError, RollbackReason,
+    RollbackState, SlotError, StateBack, To,
 };
 use reslot_tests::{Fixture, Folder};
 use std::{path::PathBuf, time::Duration};
@@ -252,77 +253,6 @@ fn version_that_serves_already_is_nothing_to_go_back_to() {
     let good = KeptCondition::Confirmed;
     assert_eq!(told(&host, SHARED), [(second, good.clone()), (first, good)]);
     assert_nothing_left(&host, 1);
-}
-
-/// A claimed counter with the total 7 in its second version, of schema 3; the first had 5 and schema 1.
-fn claimed(place: &Place, host: &Host, confirmed: bool) -> Claim<dyn Counter> {
-    let mut events = host.events();
-    place.load(host, &Fixture::build("fx-counter").stamped(1));
-    host.confirm("counter").unwrap();
-    let mut claim = host.claim::<dyn Counter>("counter").unwrap();
-    assert_eq!(claim.add(5).unwrap(), 5);
-    place.load(host, &Fixture::build("fx-counter-schema-3").stamped(2));
-    wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
-    assert_eq!(claim.add(2).unwrap(), 7);
-    if confirmed {
-        assert!(host.confirm("counter").unwrap());
-        wait_for_unmapped(&mut events, "counter", 1);
-    }
-    claim
-}
-
-#[test]
-fn claimed_slot_goes_back_in_sync_across_schemas() {
-    for (confirmed, back) in [(false, 1), (true, 3)] {
-        let place = Place::new();
-        let host = place.host();
-        let mut claim = claimed(&place, &host, confirmed);
-        let outcome = host.rollback("counter", To::Previous).unwrap();
-        assert!(
-            matches!(outcome, LoadOutcome::Staged { generation, .. } if generation == back),
-            "{outcome:?}"
-        );
-        assert_eq!(claim.report().unwrap().stamp, 2, "until the owner says so");
-        let expected = Synced::RolledBack {
-            from: 2,
-            generation: back,
-        };
-        assert_eq!(claim.sync(), expected);
-        let report = claim.report().unwrap();
-        assert_eq!((report.total, report.stamp), (7, 1));
-        assert_eq!(claim.add(1).unwrap(), 8);
-        assert_eq!((claim.sync(), Claim::generation(&claim)), (Synced::Unchanged, back));
-        let told = wait_for_rolled_back(&mut host.events());
-        assert!(matches!(told.state, StateBack::Carried { .. }), "{told:?}");
-        wait_for_unmapped(&mut host.events(), "counter", 2);
-        assert_nothing_left(&host, 1);
-        let thought = || told_conditions(&host);
-        wait_until(|| thought().contains(&asked()), "what is told of the versions");
-    }
-}
-
-fn told_conditions(host: &Host) -> Vec<KeptCondition> {
-    told(host, "counter").into_iter().map(|(_, thought)| thought).collect()
-}
-
-#[test]
-fn owner_that_goes_instead_of_syncing_leaves_a_slot_that_goes_back() {
-    for confirmed in [false, true] {
-        let place = Place::new();
-        // Nobody looks by the way: what has to happen is told.
-        let mut policy = long_probation();
-        policy.health_every = Duration::ZERO;
-        let host = Host::builder().policy(policy).build().unwrap();
-        let claim = claimed(&place, &host, confirmed);
-        host.rollback("counter", To::Previous).unwrap();
-        drop(claim);
-        assert_eq!(wait_for_rolled_back(&mut host.events()).from, 2);
-        let claim = host.claim::<dyn Counter>("counter").unwrap();
-        assert_eq!((claim.report().unwrap().total, claim.report().unwrap().stamp), (7, 1));
-        drop(claim);
-        assert_nothing_left(&host, 1);
-    }
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub(super) fn go_back(
         path: &file,
         by_name: true,
         back: Some(GoingBack { reason, snapshot, since }),
+        together: false,
     };
     let source = Source {
         path: file.clone(),

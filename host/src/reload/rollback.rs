@@ -127,9 +127,12 @@ pub(crate) fn of_claim(
     };
     let standby = state.probation.as_mut()?.standby.take()?;
     let snapshot = state.current.as_ref()?.inherited.clone();
+    // What stands by is in nobody else's hand; without this the supervisor would think that there is nothing to go back to.
+    state.adopting = true;
     drop(state);
     let back = GoingBack { reason, snapshot, since };
     let (generation, _) = go_back(host, record, faulty, standby, Access::Owner(turn), back);
+    record.lock().adopting = false;
     Some(generation)
 }
 

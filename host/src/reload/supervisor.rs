@@ -115,7 +115,7 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
     if state.gone || state.current.is_none() {
         return None;
     }
-    if state.moving {
+    if state.moving || state.adopting {
         return Some(now + LOOK_AGAIN);
     }
     let claimed = state.mode == Mode::Claimed;

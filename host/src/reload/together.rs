@@ -92,6 +92,7 @@ fn make(host: &Arc<Inner>, path: PathBuf, members: &[Candidate]) -> Result<Made,
         path: &path,
         by_name: true,
         back: None,
+        together: true,
     };
     let candidate = pipeline::candidate(host, coming, source, clock)?;
     match members.iter().find(|member| Arc::ptr_eq(&member.record, &candidate.record)) {

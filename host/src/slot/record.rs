@@ -86,7 +86,7 @@ pub(crate) struct SlotState {
     checkup: Checkup,
     /// Whoever wants the state of what is claimed: its owner encodes it at his next safe point.
     pub(crate) wanted: Option<Sender<Option<Arc<Snapshot>>>>,
-    /// Its owner is adopting a candidate just now, which is in nobody else's hand.
+    /// Its owner is adopting a candidate just now, or goes back to what stood by, which is in nobody else's hand.
     pub(crate) adopting: bool,
     /// The reload thread is moving the slot on just now.
     pub(crate) moving: bool,

@@ -198,6 +198,31 @@ fn circle_is_refused_by_name() {
     assert_nothing_left(&place.host, 1);
 }
 
+/// One that calls nobody of these.
+fn alone(place: &Place, name: &str) -> PathBuf {
+    let path = half(place, name, 1);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let from = br#""uses":["circle-"#;
+    let at = bytes.windows(from.len()).position(|window| window == from);
+    let at = at.expect("the manifest says what it uses") + from.len();
+    bytes[at] = b'x';
+    place.folder.publish(&format!("alone-{name}.so"), &bytes)
+}
+
+#[test]
+fn set_may_turn_around_who_calls_whom() {
+    let place = Place::new();
+    let set = [half(&place, "circle-a", 1), alone(&place, "circle-b")];
+    place.host.load_together(set).unwrap();
+    let turned = [half(&place, "circle-b", 2), alone(&place, "circle-a")];
+    // Neither may come without the other.
+    let refusal = place.host.load(&turned[0]).unwrap_err();
+    assert!(matches!(&*refusal.cause, Cause::Circle(_)), "{refusal}");
+    let outcomes = place.host.load_together(turned).unwrap();
+    assert_eq!(swapped(&outcomes).len(), 2);
+    assert_nothing_left(&place.host, 2);
+}
+
 #[test]
 fn set_without_the_callee_of_one_is_refused_and_its_callee_may_follow() {
     let place = Place::new();
