@@ -2,10 +2,12 @@
 
 use crate::{
     quarantine::with_quarantined,
-    support::{assert_nothing_left, host, wait_for_refused, wait_for_staged, wait_for_swapped, wait_for_unmapped},
+    support::{
+        assert_nothing_left, host, wait_for_refused, wait_for_staged, wait_for_swapped, wait_for_unmapped, wait_until,
+    },
 };
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Cause, Claim, Host, LoadOutcome, Policy, SlotError, Step, Synced, To, mapped_copies};
+use reslot::{Cause, Claim, Host, KeptCondition, LoadOutcome, Policy, SlotError, Step, Synced, To, mapped_copies};
 use reslot_tests::{Fixture, Folder};
 
 fn without_probation() -> Host {
@@ -44,6 +46,13 @@ fn broken_update_keeps_active() {
     let mut events = host.events();
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
     assert_eq!(claim.add(5).unwrap(), 5);
+    // Without a probation it is good as soon as it serves; another thread writes that down.
+    let good = || {
+        host.history("counter")
+            .iter()
+            .all(|kept| kept.condition == KeptCondition::Confirmed)
+    };
+    wait_until(good, "the first version's place in the history");
     let version = host.history("counter");
     let fixtures = [
         "fx-no-manifest",
