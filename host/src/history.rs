@@ -204,6 +204,26 @@ impl History {
         })
     }
 
+    /// The same for this process, at once and without touching a file: for threads that must not wait for a disk. Whoever calls
+    /// this has [`condemn`](Self::condemn) called soon.
+    pub(crate) fn condemn_in_memory(&self, slot: &str, hash: &blake3::Hash, why: &str) {
+        let mut state = self.state.lock();
+        // What is superfluous now goes when the index no longer names it.
+        let before = state.book.files();
+        state.superfluous.extend(before);
+        state.book.condemn(slot, hash, why, now());
+        let needed = state.book.files();
+        state.superfluous.retain(|file| !needed.contains(file));
+    }
+
+    /// The slots that were last served by what was published under this path, as far as it was good.
+    pub(crate) fn slots_from(&self, path: &Path) -> Vec<String> {
+        let state = self.state.lock();
+        let from = |entries: &[Entry]| entries.iter().rev().any(|entry| entry.is_kept() && entry.file == path);
+        let slots = state.book.slots().filter(|(_, entries)| from(entries));
+        slots.map(|(slot, _)| slot.clone()).collect()
+    }
+
     /// Why it was rolled back, if it was.
     pub(crate) fn condemned(&self, slot: &str, hash: &blake3::Hash) -> Option<String> {
         match &self.state.lock().book.find(slot, hash)?.condition {

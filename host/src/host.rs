@@ -186,7 +186,7 @@ impl Host {
                     name: record.name.to_string(),
                     generation: state.current.as_ref().map(|current| current.generation.number()),
                     path: state.current.as_ref().map(|current| current.path.clone()),
-                    staged: state.staged.as_ref().map(|staged| staged.generation.number()),
+                    staged: state.waiting(record.id).map(|(number, _)| number),
                     standby: state.standby().map(|standby| standby.current.generation.number()),
                     on_probation: state.probation.is_some(),
                     health: state.health(),
@@ -221,7 +221,9 @@ impl Host {
         let records = self.inner.slots.read().clone();
         let serving = records.iter().map(|record| {
             let state = record.lock();
-            usize::from(state.current.is_some()) + usize::from(state.staged.is_some())
+            usize::from(state.current.is_some())
+                + usize::from(state.staged.is_some())
+                + usize::from(state.together.is_some())
         });
         let serving = serving.sum();
         self.inner.tally.wait_for(serving, after(timeout))

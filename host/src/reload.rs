@@ -296,6 +296,7 @@ fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Re
         path,
         by_name,
         back: None,
+        together: false,
     };
     let mut missing = Vec::new();
     let outcome = pipeline::candidate(host, coming, source, clock).and_then(|candidate| {

@@ -164,8 +164,16 @@ fn empty_file_is_refused() {
 }
 
 #[test]
-fn file_cut_at_twenty_places_is_refused() {
+fn garbage_and_truncated_file() {
     let mut serving = Serving::new();
+    for garbage in [&b"#!/bin/sh\n"[..], &[0; 100_000], &[0xff; 100_000]] {
+        serving.folder.publish("libcounter.so", garbage);
+        let told = wait_for_refused(&mut serving.events).to_string();
+        assert!(
+            told.contains("refused at lint: ") && told.contains("not an ELF file"),
+            "{told}"
+        );
+    }
     let whole = good(2);
     let sections = u64::from_le_bytes(whole[40..48].try_into().unwrap()) as usize;
     let inside = [
@@ -270,7 +278,7 @@ fn damaged_manifest_is_refused() {
 }
 
 #[test]
-fn version_limit() {
+fn wrong_protocol_version() {
     Bad::patched(
         |bytes| replace(bytes, "{\"reslot\":2,", "{\"reslot\":3,"),
         &[

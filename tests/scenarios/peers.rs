@@ -120,9 +120,14 @@ fn candidate_whose_peer_is_not_there_is_refused_in_words_and_taken_up_when_it_co
         words.contains("\"shared-counter\" cannot be called from here: no slot \"shared-counter\""),
         "{words}"
     );
+    let mut events = place.host.events();
     place.load("fx-shared-counter", 1).unwrap();
+    // The first one is taken up by itself, if no other stands in its place meanwhile.
+    crate::support::wait_for(&mut events, |event| match event {
+        Event::Swapped(report) if &*report.slot == "caller" => Some(()),
+        _ => None,
+    });
     let words = words_of_start(&place.load("fx-caller", 300).unwrap_err());
-    // The first one has been taken up by itself.
     assert!(
         words.contains("no slot \"nobody\": there are caller, shared-counter"),
         "{words}"

@@ -7,7 +7,7 @@ use reslot_tests::{Fixture, Folder};
 use std::{os::unix::net::UnixStream, sync::mpsc, thread, time::Duration};
 
 /// A host that soon gives up waiting, with `images` of the plugin quarantined for a thread that ends with its socket.
-fn with_quarantined(folder: &Folder, images: u64) -> (Host, Vec<UnixStream>) {
+pub fn with_quarantined(folder: &Folder, images: u64) -> (Host, Vec<UnixStream>) {
     let host = Host::builder()
         .policy(reslot::Policy::without_probation())
         .watch(folder.path())

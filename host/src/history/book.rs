@@ -32,7 +32,11 @@ pub(super) struct Entry {
     pub serial: u64,
 }
 
-/// What was begun last for a slot, and is neither forgotten, confirmed nor condemned.
+/// How many of a slot's beginnings are remembered. Each is settled or overtaken sooner or later; should one be lost because of this,
+/// its version stays listed as unconfirmed until the next one is confirmed.
+const MOST_BEGUN: usize = 8;
+
+/// What was begun for a slot, and is neither forgotten, confirmed, condemned nor overtaken by one that was confirmed.
 #[derive(Debug, Clone)]
 struct Begun {
     entry: Entry,
@@ -45,7 +49,8 @@ struct Begun {
 pub(super) struct Book {
     /// Oldest first.
     slots: BTreeMap<String, Vec<Entry>>,
-    begun: BTreeMap<String, Begun>,
+    /// Oldest first, each content once. More than one if candidates come faster than they are settled.
+    begun: BTreeMap<String, Vec<Begun>>,
     serial: u64,
 }
 
@@ -87,10 +92,11 @@ impl Book {
             .slots
             .iter()
             .flat_map(|(slot, entries)| entries.iter().map(move |entry| (slot, entry)));
-        let former = self
+        let begun = self
             .begun
             .iter()
-            .filter_map(|(slot, begun)| begun.former.as_ref().map(|former| (slot, former)));
+            .flat_map(|(slot, begun)| begun.iter().map(move |begun| (slot, begun)));
+        let former = begun.filter_map(|(slot, begun)| begun.former.as_ref().map(|former| (slot, former)));
         let kept = listed.chain(former).filter(|(_, entry)| entry.is_kept());
         kept.map(|(slot, entry)| (slot.clone(), *entry.copy.as_bytes())).collect()
     }
@@ -110,21 +116,35 @@ impl Book {
             entry.since = former.since;
         }
         self.put(slot, entry.clone());
-        self.begun.insert(slot.to_owned(), Begun { entry, former });
+        entry.serial = self.serial;
+        self.note_begun(slot, Begun { entry, former });
         // Whoever publishes faster than any probation lasts must not fill the disk.
         let (mut unconfirmed, most) = (0, keep.saturating_add(2));
         self.retain_newest(slot, |entry| {
             unconfirmed += usize::from(entry.condition == KeptCondition::Unconfirmed);
             entry.condition != KeptCondition::Unconfirmed || unconfirmed <= most
         });
+        let listed: BTreeSet<[u8; 32]> = self.of(slot).iter().map(|entry| *entry.hash.as_bytes()).collect();
+        if let Some(begun) = self.begun.get_mut(slot) {
+            begun.retain(|begun| listed.contains(begun.entry.hash.as_bytes()));
+        }
     }
 
     /// Nothing is kept; should it be condemned, then its version is known all the same.
     pub(super) fn begin_unkept(&mut self, slot: &str, entry: Entry) {
-        self.begun.insert(slot.to_owned(), Begun { entry, former: None });
+        self.note_begun(slot, Begun { entry, former: None });
     }
 
-    /// Takes back what the last beginning did. Answers whether the entries are others than before.
+    fn note_begun(&mut self, slot: &str, new: Begun) {
+        self.settle(slot, &new.entry.hash);
+        let begun = self.begun.entry(slot.to_owned()).or_default();
+        begun.push(new);
+        if begun.len() > MOST_BEGUN {
+            begun.remove(0);
+        }
+    }
+
+    /// Takes back what the beginning of this content did. Answers whether the entries are others than before.
     pub(super) fn forget(&mut self, slot: &str, hash: &blake3::Hash) -> bool {
         let Some(begun) = self.settle(slot, hash) else { return false };
         let dropped = self.drop_entry(slot, hash);
@@ -141,12 +161,18 @@ impl Book {
     pub(super) fn confirm(&mut self, slot: &str, hash: &blake3::Hash, keep: usize, now: u64) -> bool {
         let entries = self.slots.get_mut(slot);
         let found = entries.and_then(|entries| entries.iter_mut().find(|entry| entry.hash == *hash && entry.is_kept()));
-        let Some(entry) = found else { return false };
+        let Some(entry) = found else {
+            self.settle(slot, hash);
+            return false;
+        };
         if entry.condition != KeptCondition::Confirmed {
             (entry.condition, entry.since) = (KeptCondition::Confirmed, now);
         }
         let serving = entry.serial;
         self.settle(slot, hash);
+        if let Some(begun) = self.begun.get_mut(slot) {
+            begun.retain(|begun| begun.entry.serial > serving);
+        }
         let mut earlier = 0;
         self.retain_newest(slot, |entry| {
             let superseded = entry.serial < serving;
@@ -203,8 +229,13 @@ impl Book {
     }
 
     fn settle(&mut self, slot: &str, hash: &blake3::Hash) -> Option<Begun> {
-        let this = self.begun.get(slot).is_some_and(|begun| begun.entry.hash == *hash);
-        if this { self.begun.remove(slot) } else { None }
+        let begun = self.begun.get_mut(slot)?;
+        let at = begun.iter().position(|begun| begun.entry.hash == *hash)?;
+        let settled = begun.remove(at);
+        if begun.is_empty() {
+            self.begun.remove(slot);
+        }
+        Some(settled)
     }
 
     /// Asks from the newest to the oldest.

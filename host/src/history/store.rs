@@ -39,7 +39,7 @@ pub(super) struct Store {
 #[derive(Debug)]
 enum Kind {
     /// Survives the process, and a power cut. Locked for as long as this lives.
-    Persistent { _lock: File },
+    Persistent { lock: File, process: u32 },
     /// Goes with this; but not with a copy of it in a forked child.
     OfProcess { process: u32 },
 }
@@ -67,7 +67,10 @@ impl Store {
         }
         let store = Self {
             folder: folder.to_path_buf(),
-            kind: Kind::Persistent { _lock: lock },
+            kind: Kind::Persistent {
+                lock,
+                process: std::process::id(),
+            },
         };
         let mut problems = Vec::new();
         let mut book = store.read_index(&mut problems)?;
@@ -249,10 +252,17 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Kind::OfProcess { process } = self.kind
-            && process == std::process::id()
-        {
-            let _ = fs::remove_dir_all(&self.folder);
+        // What a forked child drops is still the parent's.
+        match &self.kind {
+            Kind::OfProcess { process } if *process == std::process::id() => {
+                let _ = fs::remove_dir_all(&self.folder);
+            }
+            // A child that is just being started has the descriptor, too, until it executes its program, and closing ours
+            // would leave the lock to it.
+            Kind::Persistent { lock, process } if *process == std::process::id() => {
+                let _ = lock.unlock();
+            }
+            _ => {}
         }
     }
 }

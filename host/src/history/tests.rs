@@ -179,6 +179,32 @@ fn what_is_forgotten_was_never_there() {
 }
 
 #[test]
+fn candidates_that_overtake_each_other_are_each_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = opened(folder.path(), 2);
+    good(&history, b"one");
+    let before = (history.entries(SLOT), files(folder.path()));
+    let [first, second] = [b"first", b"later"].map(|bytes| begun(&history, bytes));
+    history.forget(SLOT, &first);
+    assert_eq!(told(&history).len(), 2);
+    history.forget(SLOT, &second);
+    assert_eq!((history.entries(SLOT), files(folder.path())), before);
+}
+
+#[test]
+fn what_is_bad_is_so_at_once_and_its_file_goes_when_that_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = opened(folder.path(), 2);
+    good(&history, b"one");
+    let two = good(&history, b"two");
+    history.condemn_in_memory(SLOT, &two, "it panicked");
+    assert_eq!(history.condemned(SLOT, &two).as_deref(), Some("it panicked"));
+    assert_eq!(artifacts(folder.path()).len(), 2, "no file was touched");
+    history.condemn(SLOT, &two, "it panicked").unwrap();
+    assert_eq!(artifacts(folder.path()), [b"one"]);
+}
+
+#[test]
 fn what_was_rolled_back_is_remembered_until_it_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let history = opened(folder.path(), 2);

@@ -227,6 +227,7 @@ impl HostBuilder {
             supervisor: Some(supervisor),
         };
         let reverted = host.inner.revert_unconfirmed();
+        let mut refusals = Vec::new();
         if let Some(folder) = self.folder {
             // What is told of a file must not depend on whether it was there first or came later.
             let folder = std::path::absolute(&folder).unwrap_or(folder);
@@ -236,10 +237,12 @@ impl HostBuilder {
                 let _ = reload_sender.send(ReloadMessage::Noticed(notice));
             })?);
             for path in callers_last(scan(&folder)) {
-                let _ = host.ask_for(path, false);
+                refusals.extend(host.ask_for(path, false).err());
             }
         }
-        host.inner.load_instead(&reverted);
+        // Those that waited for another one have had their turn.
+        host.flush();
+        host.inner.load_instead(&reverted, &refusals);
         host.flush();
         Ok(host)
     }

@@ -50,6 +50,8 @@ impl Host {
     /// Waits for what becomes of it; a claimed slot's owner goes back at his next `sync`, which is answered with
     /// [`LoadOutcome::Staged`].
     ///
+    /// Asked to go back to what serves already, it does nothing, and answers [`LoadOutcome::Unchanged`].
+    ///
     /// What is left is not taken again by itself, also if it is published again, until [`load`](Self::load) asks for it by name.
     ///
     /// # Errors
@@ -185,15 +187,16 @@ impl Inner {
     }
 
     /// When the host starts: a slot whose published artifact cannot be taken gets the last good one that was kept.
-    pub(super) fn load_instead(&self, reverted: &[Arc<str>]) {
-        let refused: Vec<Arc<str>> = self
-            .refused
-            .lock()
-            .iter()
-            .filter_map(|(_, refusal)| refusal.slot.clone())
-            .collect();
+    pub(super) fn load_instead(&self, reverted: &[Arc<str>], refusals: &[Refusal]) {
+        let refused = |slot: &Arc<str>| {
+            refusals.iter().any(|refusal| match &refusal.slot {
+                Some(of) => of == slot,
+                // It never said its name: then it is for the slot that was published under its name before.
+                None => self.history.slots_from(&refusal.path).iter().any(|of| **of == **slot),
+            })
+        };
         let mut slots: Vec<_> = self.history.slots().into_iter().map(Arc::<str>::from).collect();
-        slots.retain(|slot| refused.contains(slot) || reverted.contains(slot));
+        slots.retain(|slot| reverted.contains(slot) || refused(slot));
         for slot in slots {
             let record = self.slot_record(&slot);
             if record.lock().current.is_some() {

@@ -5,7 +5,7 @@ use super::Inner;
 use crate::{
     image::{Ledger, QuarantineReason},
     reload::Phase,
-    slot::{Generation, HoldBy, HoldRecord, Live, Mode, SlotRecord, Taken},
+    slot::{HoldBy, HoldRecord, Live, Mode, SlotRecord, Taken},
 };
 use std::{
     collections::BTreeMap,
@@ -180,11 +180,11 @@ impl Inner {
         let holders = self.holders_by_generation(record);
         let (current, staged, staged_bytes) = {
             let state = record.lock();
-            let staged = state.staged.as_ref().map(|staged| &staged.generation);
+            let waiting = state.waiting(record.id);
             (
                 state.current.as_ref().map(|current| current.generation.number()),
-                staged.map(Generation::number),
-                staged.and_then(|staged| staged.instance().live_bytes()),
+                waiting.map(|(number, _)| number),
+                waiting.and_then(|(_, bytes)| bytes),
             )
         };
         let held = images.into_iter().map(|image| {
@@ -251,8 +251,8 @@ impl Inner {
                 let number = standby.current.generation.number();
                 holders.entry(number).or_default().push(Holder::Slot);
             }
-            if let Some(staged) = &state.staged {
-                holders.entry(staged.generation.number()).or_default().push(Holder::Slot);
+            if let Some((staged, _)) = state.waiting(record.id) {
+                holders.entry(staged).or_default().push(Holder::Slot);
             }
         }
         let records: Vec<_> = self.holds.lock().iter().filter_map(Weak::upgrade).collect();

@@ -55,6 +55,7 @@ pub(super) fn go_back(
         path: &file,
         by_name: true,
         back: Some(GoingBack { reason, snapshot, since }),
+        together: false,
     };
     let source = Source {
         path: file.clone(),
@@ -65,6 +66,7 @@ pub(super) fn go_back(
     let outcome =
         pipeline::candidate(host, coming, source, Clock::begin()).and_then(|candidate| place::place(host, candidate));
     if let Err(refusal) = &outcome {
+        host.history.forget(&record.name, &hash);
         host.log.push(Event::Refused(refusal.clone()));
     }
     outcome

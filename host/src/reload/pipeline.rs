@@ -44,6 +44,8 @@ pub(super) struct Coming<'a> {
     pub(super) by_name: bool,
     /// The slot goes back to it.
     pub(super) back: Option<GoingBack>,
+    /// It comes with others. Who calls whom is then looked at when all of them are known: what serves may go with it.
+    pub(super) together: bool,
 }
 
 /// What the lint expects of an artifact for this host, but for the interface.
@@ -81,7 +83,12 @@ pub(super) fn candidate(
     source: Source,
     mut clock: Clock,
 ) -> Result<Candidate, Refusal> {
-    let Coming { path, by_name, back } = coming;
+    let Coming {
+        path,
+        by_name,
+        back,
+        together,
+    } = coming;
     let (mut bytes, hash) = (source.bytes, source.hash);
     let linted = lint(&mut bytes, &expectations()).map_err(|error| {
         let slot = slot_of_refused(host, path, &bytes);
@@ -98,7 +105,7 @@ pub(super) fn candidate(
         let fits = check_schemas(&serving.instance().image().manifest, &linted.manifest);
         fits.map_err(|cause| refuse(None, Step::Lint, cause))?;
     }
-    if let Some(circle) = uses::circle(&host.uses_of_serving(), &record.name, &linted.manifest.uses) {
+    if !together && let Some(circle) = uses::circle(&host.uses_of_serving(), &record.name, &linted.manifest.uses) {
         return Err(refuse(None, Step::Lint, Cause::Circle(circle)));
     }
     match host.history.condemned(&record.name, &hash) {

@@ -402,9 +402,12 @@ pub(super) fn forget_faulty(host: &Inner, record: &SlotRecord, hash: blake3::Has
         cause: Arc::new(Cause::RolledBack(report.reason.clone())),
     };
     host.remember_refused(hash, refusal);
+    let why = report.reason.to_string();
+    // At once for whoever asks; on the disk when the supervisor comes to it, because this may be an owner's thread.
+    host.history.condemn_in_memory(&record.name, &hash, &why);
     host.supervise(SupervisorMessage::Bad {
         slot: record.name.clone(),
         hash,
-        why: report.reason.to_string(),
+        why,
     });
 }

@@ -70,7 +70,12 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
                 survive(|| host.told_of_history(&slot, host.history.confirm(&slot, &hash)))
             }
             Ok(SupervisorMessage::Bad { slot, hash, why }) => {
-                survive(|| host.told_of_history(&slot, host.history.condemn(&slot, &hash, &why)));
+                survive(|| {
+                    // Somebody may have asked for it by name since.
+                    if host.history.condemned(&slot, &hash).is_some() {
+                        host.told_of_history(&slot, host.history.condemn(&slot, &hash, &why));
+                    }
+                });
             }
             Ok(SupervisorMessage::Look) | Err(RecvTimeoutError::Timeout) => {}
         }
@@ -110,7 +115,7 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
     if state.gone || state.current.is_none() {
         return None;
     }
-    if state.moving {
+    if state.moving || state.adopting {
         return Some(now + LOOK_AGAIN);
     }
     let claimed = state.mode == Mode::Claimed;
@@ -297,6 +302,8 @@ fn confirm_one(host: &Arc<Inner>, record: &SlotRecord, set: Option<&Arc<Set>>) {
         false => host.publish(vec![(record.index, record.id, Some(generation.clone()))]),
     }
     drop(state);
+    // Before it is told: whoever hears of it may take it for written.
+    host.told_of_history(&record.name, host.history.confirm(&record.name, &hash));
     host.log.push(Event::Confirmed {
         slot: record.name.clone(),
         generation: generation.number(),
@@ -304,10 +311,6 @@ fn confirm_one(host: &Arc<Inner>, record: &SlotRecord, set: Option<&Arc<Set>>) {
     if let Some(standby) = probation.and_then(|probation| probation.standby) {
         host.retire(record, &standby.current.generation);
     }
-    host.supervise(SupervisorMessage::Good {
-        slot: record.name.clone(),
-        hash,
-    });
 }
 
 /// It is faulty, and nothing stands by: the reload thread looks whether there is an older artifact. Once.

@@ -25,9 +25,18 @@ pub(crate) struct Together(Mutex<Vec<Candidate>>);
 impl Together {
     /// The claimed slots among them.
     pub(crate) fn claimed(&self) -> Vec<Arc<SlotRecord>> {
+        // Not under this lock, which may be taken while a slot's is held.
+        let mut records: Vec<_> = self.0.lock().iter().map(|member| member.record.clone()).collect();
+        records.retain(|record| record.lock().mode == Mode::Claimed);
+        records
+    }
+
+    /// The candidate for a slot, and how many bytes it has allocated.
+    pub(crate) fn waiting_for(&self, slot: u64) -> Option<(u64, Option<u64>)> {
         let members = self.0.lock();
-        let claimed = members.iter().filter(|member| member.record.lock().mode == Mode::Claimed);
-        claimed.map(|member| member.record.clone()).collect()
+        let member = members.iter().find(|member| member.record.id == slot)?;
+        let generation = &member.staged.generation;
+        Some((generation.number(), generation.instance().live_bytes()))
     }
 
     /// Taken once: by whoever adopts it, or by what supersedes it.
@@ -67,12 +76,23 @@ fn make(host: &Arc<Inner>, path: PathBuf, members: &[Candidate]) -> Result<Made,
     clock.lap(Step::Notice);
     let source = super::read_patiently(host, &path, &mut clock)?;
     if let Some((slot, generation)) = host.serving(&source.hash) {
+        host.log.push(Event::Unchanged {
+            slot: slot.clone(),
+            path,
+            generation,
+        });
         return Ok(Made::Unchanged(LoadOutcome::Unchanged { slot, generation }));
+    }
+    let hash = source.hash;
+    if let Some(same) = members.iter().find(|member| member.staged.hash == hash) {
+        let cause = Cause::Twice(same.staged.path.clone());
+        return Err(refusal(Some(&same.record), None, &path, Step::Stage, cause));
     }
     let coming = Coming {
         path: &path,
         by_name: true,
         back: None,
+        together: true,
     };
     let candidate = pipeline::candidate(host, coming, source, clock)?;
     match members.iter().find(|member| Arc::ptr_eq(&member.record, &candidate.record)) {
@@ -80,6 +100,7 @@ fn make(host: &Arc<Inner>, path: PathBuf, members: &[Candidate]) -> Result<Made,
         Some(other) => {
             let (record, number) = (&candidate.record, candidate.staged.generation.number());
             let cause = Cause::Twice(other.staged.path.clone());
+            host.history.forget(&record.name, &hash);
             Err(refusal(Some(record), Some(number), &path, Step::Create, cause))
         }
     }
@@ -124,14 +145,15 @@ fn stage(host: &Inner, members: Vec<Candidate>) -> Vec<LoadOutcome> {
     for (record, generation) in told {
         let slot = record.name.clone();
         let mut state = record.lock_settled();
-        let superseded = state.together.replace(set.clone());
+        let superseded = (state.together.replace(set.clone()), state.staged.take());
         record.stage(true);
         host.log.push(Event::Staged {
             slot: slot.clone(),
             generation,
         });
         drop(state);
-        supersede(host, superseded);
+        supersede(host, superseded.0);
+        super::place::tell_superseded(host, &record, superseded.1);
         outcomes.push(LoadOutcome::Staged { slot, generation });
     }
     outcomes
@@ -139,25 +161,32 @@ fn stage(host: &Inner, members: Vec<Candidate>) -> Vec<LoadOutcome> {
 
 /// A set that will not be adopted any more.
 pub(super) fn supersede(host: &Inner, set: Option<Arc<Together>>) {
-    for Candidate { record, staged } in set.map(|set| set.take()).unwrap_or_default() {
-        record.lock().together = None;
+    let Some(set) = set else { return };
+    for Candidate { record, staged } in set.take() {
+        let mut state = record.lock();
+        // What has taken its place in this slot may be a set as well.
+        state.together.take_if(|waiting| Arc::ptr_eq(waiting, &set));
+        record.note_staged(&state);
+        drop(state);
         super::place::tell_superseded(host, &record, Some(staged));
     }
 }
 
-/// Adopts a set on its owner's thread, with the turns of all claimed slots in it, by slot. `None` if it was refused, or was superseded
-/// meanwhile.
+/// Adopts a set on its owner's thread, with the turns of all claimed slots in it, by slot. `None` if it was refused; if it was superseded
+/// meanwhile, with none moved.
 pub(crate) fn adopt(
     host: &Arc<Inner>,
-    set: &Together,
+    set: &Arc<Together>,
     turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Option<Vec<(u64, Arc<Generation>)>> {
     let members = set.take();
     for member in &members {
-        member.record.lock().together = None;
+        let mut state = member.record.lock();
+        state.together.take_if(|waiting| Arc::ptr_eq(waiting, set));
+        member.record.note_staged(&state);
     }
     if members.is_empty() {
-        return None;
+        return Some(Vec::new());
     }
     let ids: BTreeMap<_, _> = members
         .iter()
@@ -169,7 +198,7 @@ pub(crate) fn adopt(
 }
 
 /// A claim was dropped: the set may have nobody to wait for any more.
-pub(super) fn settle(host: &Arc<Inner>, set: &Together) {
+pub(super) fn settle(host: &Arc<Inner>, set: &Arc<Together>) {
     if set.claimed().is_empty() {
         // What became of it is told by events.
         let _ = adopt(host, set, BTreeMap::new());

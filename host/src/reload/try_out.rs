@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::{Cause, Hook, Refusal},
     event::Step,
-    host::Inner,
+    host::{Inner, after},
     image::manifest::Manifest,
     instance::HookError,
     preflight::{self, Candidate, Preflight},
@@ -16,7 +16,12 @@ use crate::{
 };
 use std::{
     path::Path,
-    sync::{Arc, atomic::Ordering, mpsc},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Instant,
 };
 
 /// Tries a linted copy out, if the policy asks for it.
@@ -70,12 +75,29 @@ fn state_for(
 type Serving = (Arc<Generation>, Arc<Snapshot>);
 
 fn current_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, how: &Preflight) -> Result<Option<Serving>, Cause> {
+    let deadline = after(how.timeout);
+    loop {
+        match ask_for_state(host, record, deadline) {
+            Ok(Asked::Again) => {}
+            Ok(Asked::Answered(state)) => return Ok(state),
+            Err(cause) => return Err(cause),
+        }
+    }
+}
+
+enum Asked {
+    Answered(Option<Serving>),
+    /// The owner is gone, and with him what he was asked for.
+    Again,
+}
+
+fn ask_for_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, deadline: Instant) -> Result<Asked, Cause> {
     let mut state = record.lock_settled();
     let Some(old) = state.current.as_ref().map(|current| current.generation.clone()) else {
-        return Ok(None);
+        return Ok(Asked::Answered(None));
     };
     if !old.instance().has_state() {
-        return Ok(None);
+        return Ok(Asked::Answered(None));
     }
     let taken = match state.mode {
         Mode::Claimed => {
@@ -84,9 +106,13 @@ fn current_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, how: &Preflight) -
             record.attention.store(true, Ordering::Release);
             drop(state);
             // An owner who does not come cannot be made to: then it is tried out without a state.
-            let taken = answered.recv_timeout(how.timeout).ok().flatten();
+            let answer = answered.recv_timeout(deadline.saturating_duration_since(Instant::now()));
             record.lock().wanted = None;
-            taken
+            match answer {
+                Ok(taken) => taken,
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(Asked::Again),
+            }
         }
         // Calls go on meanwhile, if it is one that many threads call: the state is good enough for a trial. If not, nobody
         // calls it, and `moving` keeps it so.
@@ -98,7 +124,7 @@ fn current_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, how: &Preflight) -
             taken?
         }
     };
-    Ok(taken.map(|taken| (old, taken)))
+    Ok(Asked::Answered(taken.map(|taken| (old, taken))))
 }
 
 /// What a claim's owner does at his safe point, if the state of what he owns is wanted.

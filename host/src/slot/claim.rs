@@ -156,6 +156,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         };
         let Some(staged) = staged else { return Synced::Unchanged };
         let old = self.generation.as_ref();
+        let goes_back = staged.back.is_some();
         let turn = match old {
             // SAFETY: as above.
             Some(old) => unsafe { OwnersTurn::new(old) },
@@ -165,9 +166,12 @@ impl<I: ?Sized + Interface> Claim<I> {
         drop(adopting);
         match adopted {
             Some(new) => {
-                let generation = new.number();
+                let (from, generation) = (old.map_or(0, |old| old.number()), new.number());
                 self.generation = Some(new);
-                Synced::Adopted { generation }
+                match goes_back {
+                    true => Synced::RolledBack { from, generation },
+                    false => Synced::Adopted { generation },
+                }
             }
             None => {
                 let serving = old.map_or(0, |old| old.number());
@@ -275,7 +279,7 @@ pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn Owned]) ->
 }
 
 /// Adopts a set for the claims in it, which are all that there are. Answers what each did.
-fn adopt_together(host: &Arc<Inner>, set: &Together, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
+fn adopt_together(host: &Arc<Inner>, set: &Arc<Together>, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
     let serving: Vec<_> = claims.iter().map(|claim| claim.serving().cloned()).collect();
     let ids: Vec<_> = claims.iter().map(|claim| claim.record().id).collect();
     let turns = ids.iter().zip(&serving).filter_map(|(id, serving)| {
@@ -284,9 +288,6 @@ fn adopt_together(host: &Arc<Inner>, set: &Together, claims: &mut [&mut dyn Owne
         Some((*id, unsafe { OwnersTurn::new(serving.as_ref()?) }))
     });
     let moved = reload::adopt_together(host, set, turns.collect());
-    for claim in claims.iter() {
-        claim.record().stage(false);
-    }
     let Some(moved) = moved else {
         let refused = serving.iter().map(|serving| Synced::Refused {
             serving: serving.as_ref().map_or(0, |serving| serving.number()),
@@ -328,6 +329,8 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         let mut state = self.record.lock();
         state.mode = Mode::Open { handles: 0 };
         state.owner = None;
+        // Whoever wants the state need not ask an owner for it any more.
+        state.wanted = None;
         let staged = state.staged.is_some() || state.together.is_some();
         if !state.gone {
             let generation = state.current.as_ref().map(|current| current.generation.clone());

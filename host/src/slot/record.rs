@@ -86,7 +86,7 @@ pub(crate) struct SlotState {
     checkup: Checkup,
     /// Whoever wants the state of what is claimed: its owner encodes it at his next safe point.
     pub(crate) wanted: Option<Sender<Option<Arc<Snapshot>>>>,
-    /// Its owner is adopting a candidate just now, which is in nobody else's hand.
+    /// Its owner is adopting a candidate just now, or goes back to what stood by, which is in nobody else's hand.
     pub(crate) adopting: bool,
     /// The reload thread is moving the slot on just now.
     pub(crate) moving: bool,
@@ -212,6 +212,12 @@ impl SlotRecord {
         Adopting(self.clone())
     }
 
+    /// The hint says again what is so.
+    pub(crate) fn note_staged(&self, state: &SlotState) {
+        let waits = state.staged.is_some() || state.together.is_some();
+        self.has_staged.store(waits, Ordering::Relaxed);
+    }
+
     /// Keeps claims out until what this answers is dropped.
     pub(crate) fn moving(self: &Arc<Self>, state: &mut SlotState) -> Moving {
         state.moving = true;
@@ -281,6 +287,15 @@ impl SlotState {
     /// What it answered when it was last asked.
     pub(crate) fn health(&mut self) -> Option<Health> {
         self.checkup().last.clone()
+    }
+
+    /// The candidate that waits for the owner, alone or in a set, and how many bytes it has allocated.
+    pub(crate) fn waiting(&self, slot: u64) -> Option<(u64, Option<u64>)> {
+        match (&self.staged, &self.together) {
+            (Some(staged), _) => Some((staged.generation.number(), staged.generation.instance().live_bytes())),
+            (None, Some(set)) => set.waiting_for(slot),
+            (None, None) => None,
+        }
     }
 
     /// What the slot could go back to at once.

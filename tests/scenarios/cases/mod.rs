@@ -1,4 +1,10 @@
-//! What other systems of this kind test, each case by its name there (`facts/test-cases.md`).
+//! The cases that the most trusted systems test, by their names. Some of them are at home elsewhere:
+//!
+//! - `garbage_and_truncated_file` and `wrong_protocol_version` in `bad_input`, `bad_checksum` in `history::disk`,
+//! - `identical_copy_is_not_reloaded` in `main_job`, `two_builds_in_one_second_both_seen` in `folder`,
+//! - `atomic_set_one_bad` in `together::bad_member`, `unconfirmed_version_reverts_on_restart` in `history::restart`.
 
 mod lifecycle;
+mod loading;
 mod state;
+mod unloading;

@@ -1,0 +1,331 @@
+//! Going back by hand, and what is kept for it: by the standby, by an artifact that was kept, with the state, and what becomes of
+//! the version that was left. `restart` has what the next process makes of it, `disk` what happens when files are lost or cannot
+//! be written.
+
+mod claims;
+mod disk;
+mod restart;
+
+use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_unmapped, wait_until};
+use fixture_interfaces::SharedCounter;
+use reslot::{
+    Cause, Event, Events, Host, HostBuilder, KeptCondition, LoadOutcome, Policy, RollbackError, RollbackReason,
+    RollbackState, SlotError, StateBack, To,
+};
+use reslot_tests::{Fixture, Folder};
+use std::{path::PathBuf, time::Duration};
+
+const SHARED: &str = "shared-counter";
+
+/// Nothing passes its probation by itself: what is confirmed is confirmed by hand.
+fn long_probation() -> Policy {
+    let mut policy = Policy::development();
+    policy.probation = Duration::from_secs(3600);
+    policy
+}
+
+fn shared(stamp: u64) -> Vec<u8> {
+    Fixture::build("fx-shared-counter").stamped(stamp)
+}
+
+/// A folder of artifacts, and one of what is kept of them.
+struct Place {
+    artifacts: Folder,
+    kept: Folder,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            artifacts: Folder::new(),
+            kept: Folder::new(),
+        }
+    }
+
+    fn builder(&self) -> HostBuilder {
+        Host::builder().policy(long_probation())
+    }
+
+    /// A host that keeps its history in the folder.
+    fn host(&self) -> Host {
+        self.builder().history(self.kept.path()).build().expect("the host starts")
+    }
+
+    /// The same, which also takes what is in the folder of artifacts.
+    fn watching(&self) -> Host {
+        let builder = self.builder().history(self.kept.path());
+        builder.watch(self.artifacts.path()).build().expect("the host starts")
+    }
+
+    /// Puts it there without a name that a watch would take.
+    fn aside(&self, bytes: &[u8]) -> PathBuf {
+        self.kept.publish("aside.artifact", bytes)
+    }
+
+    fn load(&self, host: &Host, bytes: &[u8]) -> LoadOutcome {
+        host.load(self.aside(bytes)).expect("it is good")
+    }
+
+    /// Loads a counter that many threads call, and confirms it. Answers its hash.
+    fn good(&self, host: &Host, stamp: u64) -> String {
+        let LoadOutcome::Swapped(report) = self.load(host, &shared(stamp)) else {
+            panic!("it is open")
+        };
+        assert!(host.confirm(SHARED).unwrap());
+        report.hash
+    }
+}
+
+/// What is thought of each version, newest first.
+fn told(host: &Host, slot: &str) -> Vec<(String, KeptCondition)> {
+    let kept = host.history(slot);
+    kept.into_iter().map(|kept| (kept.hash, kept.condition)).collect()
+}
+
+fn stamp(host: &Host) -> u64 {
+    host.slot::<dyn SharedCounter>(SHARED).unwrap().load().stamp().unwrap()
+}
+
+fn add(host: &Host, n: u64) -> u64 {
+    host.slot::<dyn SharedCounter>(SHARED).unwrap().load().add(n).unwrap()
+}
+
+fn asked() -> KeptCondition {
+    KeptCondition::Condemned(RollbackReason::Asked.to_string())
+}
+
+/// That a version is bad is written down by another thread than the one that went back.
+fn wait_for_told(host: &Host, slot: &str, expected: &[(&String, KeptCondition)]) {
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(hash, thought)| ((*hash).clone(), thought.clone()))
+        .collect();
+    wait_until(|| told(host, slot) == expected, "what is told of the versions");
+}
+
+fn wait_for_rolled_back(events: &mut Events) -> reslot::RollbackReport {
+    wait_for(events, |event| match event {
+        Event::RolledBack(report) => Some(report.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn open_slot_goes_back_to_its_standby_with_the_state() {
+    let place = Place::new();
+    for host in [place.builder().build().unwrap(), place.host()] {
+        let mut events = host.events();
+        let first = place.good(&host, 1);
+        assert!(!host.confirm(SHARED).unwrap(), "it is confirmed already");
+        assert_eq!(add(&host, 5), 5);
+        let LoadOutcome::Swapped(second) = place.load(&host, &shared(2)) else {
+            panic!("it is open")
+        };
+        assert_eq!((host.slots()[0].standby, host.slots()[0].on_probation), (Some(1), true));
+        assert_eq!(told(&host, SHARED)[0], (second.hash.clone(), KeptCondition::Unconfirmed));
+        assert_eq!(add(&host, 2), 7);
+
+        let slot = host.slot::<dyn SharedCounter>(SHARED).unwrap();
+        let mut reader = host.reader();
+        let view = reader.view();
+        let LoadOutcome::RolledBack(report) = host.rollback(SHARED, To::Previous).unwrap() else {
+            panic!("it stood by")
+        };
+        assert_eq!((report.from, report.to, &report.reason), (2, 1, &RollbackReason::Asked));
+        assert!(
+            matches!(report.state, StateBack::Carried { bytes } if bytes > 0),
+            "{report:?}"
+        );
+        assert_eq!(wait_for_rolled_back(&mut events).from, 2, "and it is told");
+        assert_eq!((stamp(&host), add(&host, 1)), (1, 8));
+        assert_eq!(view.get(&slot).add(1).unwrap(), 9, "a call through an old view is not lost");
+        reader.release();
+        wait_for_unmapped(&mut events, SHARED, 2);
+        assert_nothing_left(&host, 1);
+        assert_eq!(host.slots()[0].standby, None);
+        wait_for_told(&host, SHARED, &[(&second.hash, asked()), (&first, KeptCondition::Confirmed)]);
+    }
+}
+
+#[test]
+fn snapshot_is_what_it_goes_back_to_where_the_policy_says_so() {
+    let place = Place::new();
+    let mut policy = long_probation();
+    policy.rollback_state = RollbackState::Snapshot;
+    let host = Host::builder().policy(policy).build().unwrap();
+    place.good(&host, 1);
+    assert_eq!(add(&host, 5), 5);
+    place.load(&host, &shared(2));
+    assert_eq!(add(&host, 2), 7);
+    let LoadOutcome::RolledBack(report) = host.rollback(SHARED, To::Previous).unwrap() else {
+        panic!("it stood by")
+    };
+    assert!(matches!(report.state, StateBack::Snapshot { why: None, .. }), "{report:?}");
+    assert_eq!(add(&host, 0), 5);
+    assert_nothing_left(&host, 1);
+}
+
+#[test]
+fn open_slot_goes_back_two_versions_with_the_state() {
+    let place = Place::new();
+    for host in [place.builder().build().unwrap(), place.host()] {
+        let mut events = host.events();
+        let first = place.good(&host, 1);
+        let second = place.good(&host, 2);
+        let third = place.good(&host, 3);
+        assert_eq!(add(&host, 5), 5);
+        assert_nothing_left(&host, 1);
+
+        host.rollback(SHARED, To::Hash(first[..12].to_owned())).unwrap();
+        let report = wait_for_rolled_back(&mut events);
+        assert_eq!((report.from, report.to, &report.reason), (3, 4, &RollbackReason::Asked));
+        assert!(matches!(report.state, StateBack::Carried { .. }), "{report:?}");
+        assert_eq!((stamp(&host), add(&host, 1)), (1, 6));
+        wait_for_unmapped(&mut events, SHARED, 3);
+        assert_nothing_left(&host, 1);
+        let good = KeptCondition::Confirmed;
+        wait_for_told(&host, SHARED, &[(&first, good.clone()), (&third, asked()), (&second, good)]);
+    }
+}
+
+#[test]
+fn previous_again_and_again_walks_through_all_that_are_kept() {
+    let place = Place::new();
+    let host = place.host();
+    for n in 1..=3 {
+        place.good(&host, n);
+    }
+    for n in [2, 1] {
+        host.rollback(SHARED, To::Previous).unwrap();
+        assert_eq!(stamp(&host), n);
+        assert_eq!(add(&host, 1), 3 - n, "the state goes with it");
+    }
+    let mut events = host.events();
+    let error = host.rollback(SHARED, To::Previous).unwrap_err();
+    let RollbackError::Refused(refusal) = &error else {
+        panic!("{error}")
+    };
+    assert!(
+        matches!(&*refusal.cause, Cause::NothingToGoBackTo(RollbackReason::Asked)),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("no good version before this one is kept"),
+        "{error}"
+    );
+    wait_for(&mut events, |event| matches!(event, Event::NoWayBack { .. }).then_some(()));
+    assert_eq!(stamp(&host), 1, "it serves on");
+    assert_nothing_left(&host, 1);
+}
+
+#[test]
+fn versions_that_cannot_be_told_apart_or_are_not_there_are_named() {
+    let place = Place::new();
+    let host = place.host();
+    assert!(matches!(
+        host.rollback("nobody", To::Previous),
+        Err(RollbackError::Slot(SlotError::Unknown { .. }))
+    ));
+    assert!(matches!(host.confirm("nobody"), Err(SlotError::Unknown { .. })));
+    assert!(host.history("nobody").is_empty());
+    let (first, second) = (place.good(&host, 1), place.good(&host, 2));
+    for (prefix, many) in [("", 2), ("none of these", 0)] {
+        let error = host.rollback(SHARED, To::Hash(prefix.to_owned())).unwrap_err();
+        let RollbackError::Version { found, known, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!((*found, &known[..]), (many, &[second.clone(), first.clone()][..]));
+        assert!(
+            error.to_string().contains(&first) && error.to_string().contains(&format!("{many} kept")),
+            "{error}"
+        );
+    }
+    assert_eq!(host.slots()[0].generation, Some(2));
+}
+
+#[test]
+fn version_that_serves_already_is_nothing_to_go_back_to() {
+    let place = Place::new();
+    let host = place.host();
+    let (first, second) = (place.good(&host, 1), place.good(&host, 2));
+    let outcome = host.rollback(SHARED, To::Hash(second.clone())).unwrap();
+    assert!(matches!(outcome, LoadOutcome::Unchanged { generation: 2, .. }), "{outcome:?}");
+    let good = KeptCondition::Confirmed;
+    assert_eq!(told(&host, SHARED), [(second, good.clone()), (first, good)]);
+    assert_nothing_left(&host, 1);
+}
+
+#[test]
+fn what_was_left_is_refused_by_every_watch_until_it_is_loaded_by_name() {
+    let place = Place::new();
+    place.artifacts.publish("libcounter.so", &shared(1));
+    let host = place.watching();
+    let mut events = host.events();
+    host.confirm(SHARED).unwrap();
+    let path = place.artifacts.publish("libcounter.so", &shared(2));
+    crate::support::wait_for_swapped(&mut events, SHARED, 2);
+    let left = told(&host, SHARED)[0].0.clone();
+    host.rollback(SHARED, To::Previous).unwrap();
+    wait_for_unmapped(&mut events, SHARED, 2);
+    // As a build server would that publishes the same once more.
+    place.artifacts.publish("libcounter.so", &shared(2));
+    let again = wait_for(&mut events, |event| match event {
+        Event::StillRefused { refusal, .. } => Some(refusal.clone()),
+        _ => None,
+    });
+    assert!(matches!(&*again.cause, Cause::RolledBack(RollbackReason::Asked)), "{again}");
+    drop(host);
+
+    for _ in 0..2 {
+        let host = place.watching();
+        let refusal = wait_for_refused(&mut host.events());
+        assert!(
+            matches!(&*refusal.cause, Cause::Condemned(why) if why.contains("asked")),
+            "{refusal}"
+        );
+        assert_eq!(stamp(&host), 1, "the last good one is there instead");
+        assert!(matches!(
+            host.rollback(SHARED, To::Hash(left.clone())),
+            Err(RollbackError::Version { found: 0, .. })
+        ));
+        assert_nothing_left(&host, 1);
+    }
+
+    let host = place.watching();
+    assert!(matches!(host.load(&path), Ok(LoadOutcome::Swapped(_))));
+    assert_eq!(stamp(&host), 2);
+    assert!(host.confirm(SHARED).unwrap());
+    drop(host);
+    let host = place.watching();
+    assert_eq!(stamp(&host), 2, "it was pardoned, also for the next host");
+}
+
+#[test]
+fn as_many_good_versions_are_kept_as_the_policy_says() {
+    for keep in [0, 1, 2] {
+        let place = Place::new();
+        let mut policy = long_probation();
+        policy.history = keep;
+        let host = Host::builder().policy(policy).history(place.kept.path()).build().unwrap();
+        let mut hashes: Vec<_> = (1..=5).map(|n| place.good(&host, n)).collect();
+        hashes.reverse();
+        // What serves, and so many before it.
+        let most = if keep == 0 { 0 } else { keep + 1 };
+        let expected: Vec<_> = hashes
+            .into_iter()
+            .take(most)
+            .map(|hash| (hash, KeptCondition::Confirmed))
+            .collect();
+        assert_eq!(told(&host, SHARED), expected);
+        assert_eq!(disk::kept_files(&place).len(), most);
+        let sizes = host.history(SHARED).into_iter().map(|kept| kept.bytes);
+        assert!(sizes.into_iter().all(|bytes| bytes > 10_000));
+        // Without any, the standby is all that there is.
+        place.load(&host, &shared(6));
+        host.rollback(SHARED, To::Previous).unwrap();
+        assert_eq!(stamp(&host), 5);
+        let further = host.rollback(SHARED, To::Previous);
+        assert_eq!(further.is_ok(), keep > 0, "{further:?}");
+        assert_nothing_left(&host, 1);
+    }
+}

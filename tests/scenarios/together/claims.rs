@@ -1,0 +1,295 @@
+//! Sets with claimed slots: they wait for the owner, who adopts them for all of his claims at once.
+
+use super::{Place, serving};
+use crate::support::{assert_nothing_left, wait_for, wait_for_refused};
+use fixture_interfaces::{Counter, Probe, SharedCounter};
+use reslot::{Claim, Condition, Event, Events, LoadOutcome, Synced};
+use reslot_tests::Fixture;
+
+const SET: [&str; 2] = ["fx-counter", "fx-shared-counter"];
+
+/// A place with two claims, one with 5 and one with 7.
+struct Owner {
+    place: Place,
+    a: Claim<dyn Counter>,
+    b: Claim<dyn SharedCounter>,
+    events: Events,
+}
+
+impl Owner {
+    fn new() -> Self {
+        let place = Place::new();
+        place.load(&["fx-counter", "fx-shared-counter", "fx-probe"], 1).unwrap();
+        let mut a = place.host.claim::<dyn Counter>("counter").unwrap();
+        let b = place.host.claim::<dyn SharedCounter>("shared-counter").unwrap();
+        assert_eq!((a.add(5).unwrap(), b.add(7).unwrap()), (5, 7));
+        let events = place.host.events();
+        Self { place, a, b, events }
+    }
+
+    fn sync(&mut self) -> Vec<Synced> {
+        self.place.host.sync_together(&mut [&mut self.a, &mut self.b])
+    }
+
+    fn generations(&self) -> (u64, u64) {
+        (Claim::generation(&self.a), Claim::generation(&self.b))
+    }
+
+    fn has_staged(&self) -> (bool, bool) {
+        (Claim::has_staged(&self.a), Claim::has_staged(&self.b))
+    }
+
+    /// What the two hold, and their stamps.
+    fn holds(&self) -> [(u64, u64); 2] {
+        let a = self.a.report().unwrap();
+        [(a.total, a.stamp), (self.b.total().unwrap(), self.b.stamp().unwrap())]
+    }
+
+    fn superseded(&mut self, slot: &str) -> u64 {
+        wait_for(&mut self.events, |event| match event {
+            Event::Superseded { slot: of, generation } if &**of == slot => Some(*generation),
+            _ => None,
+        })
+    }
+}
+
+fn assert_staged(outcomes: &[LoadOutcome], how_many: usize) {
+    let staged = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, LoadOutcome::Staged { .. }));
+    assert_eq!((staged.count(), outcomes.len()), (how_many, how_many), "{outcomes:?}");
+}
+
+#[test]
+fn two_claims_adopt_together_and_none_alone() {
+    let mut owner = Owner::new();
+    assert_staged(&owner.place.load(&SET, 2).unwrap(), 2);
+    assert_eq!(owner.has_staged(), (true, true));
+    let staged = |slot: &str| {
+        owner
+            .place
+            .host
+            .slots()
+            .into_iter()
+            .find(|info| info.name == slot)
+            .unwrap()
+            .staged
+    };
+    assert_eq!((staged("counter"), staged("shared-counter")), (Some(2), Some(2)));
+    let held = owner.place.host.who_holds("counter");
+    assert_eq!(
+        held.iter().map(|held| held.condition.clone()).collect::<Vec<_>>(),
+        [Condition::Serving, Condition::Staged]
+    );
+    assert!(
+        owner.place.host.wait_until_retired(std::time::Duration::ZERO),
+        "what waits for its owner is not on its way out"
+    );
+    for _ in 0..3 {
+        assert_eq!((owner.a.sync(), owner.b.sync()), (Synced::Unchanged, Synced::Unchanged));
+        assert_eq!(owner.holds(), [(5, 1), (7, 1)]);
+    }
+    // One of them is not all of them.
+    assert_eq!(owner.place.host.sync_together(&mut [&mut owner.b]), [Synced::Unchanged]);
+    assert_eq!(owner.sync(), [Synced::Adopted { generation: 2 }; 2]);
+    assert_eq!(owner.holds(), [(5, 2), (7, 2)]);
+    assert_eq!(owner.sync(), [Synced::Unchanged; 2]);
+    assert_eq!(owner.has_staged(), (false, false));
+    assert_eq!((owner.a.add(1).unwrap(), owner.b.add(1).unwrap()), (6, 8));
+    assert_nothing_left(&owner.place.host, 3);
+}
+
+#[test]
+fn hundred_sets_one_after_the_other_keep_both_states() {
+    let mut owner = Owner::new();
+    for n in 2..=101 {
+        owner.place.load(&SET, n).unwrap();
+        assert_eq!(owner.sync(), [Synced::Adopted { generation: n }; 2]);
+        owner.a.add(1).unwrap();
+        assert_eq!(owner.holds(), [(5 + n - 1, n), (7, n)]);
+    }
+    assert_nothing_left(&owner.place.host, 3);
+}
+
+#[test]
+fn one_claimed_and_one_open_slot_are_adopted_by_sync() {
+    let Owner { place, mut a, b, .. } = Owner::new();
+    drop(b);
+    let probe = place.probe();
+    assert_staged(&place.load(&["fx-probe", "fx-counter"], 2).unwrap(), 2);
+    assert_eq!(probe.load().stamp().unwrap(), 1, "the open one waits with the other");
+    assert_eq!(a.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!((probe.load().stamp().unwrap(), a.report().unwrap().stamp), (2, 2));
+    // One with state as well.
+    place.load(&["fx-shared-counter", "fx-counter"], 3).unwrap();
+    assert_eq!(a.sync(), Synced::Adopted { generation: 3 });
+    let counter = place.counter();
+    assert_eq!((counter.load().total().unwrap(), counter.load().stamp().unwrap()), (7, 3));
+    assert_eq!(a.add(1).unwrap(), 6);
+    drop((counter, probe));
+    assert_nothing_left(&place.host, 3);
+}
+
+#[test]
+fn claim_that_is_dropped_while_the_set_waits_leaves_it_to_the_other() {
+    let Owner {
+        place,
+        mut a,
+        b,
+        mut events,
+    } = Owner::new();
+    place.load(&SET, 2).unwrap();
+    drop(b);
+    // Whether the reload thread has looked at the slot that is free now or not: the set is for the one owner who is left.
+    assert_eq!(a.sync(), Synced::Adopted { generation: 2 });
+    let counter = place.counter();
+    assert_eq!((counter.load().total().unwrap(), counter.load().stamp().unwrap()), (7, 2));
+    // When there is no owner left, nobody is waited for.
+    place.load(&SET, 3).unwrap();
+    assert_eq!(counter.load().stamp().unwrap(), 2);
+    drop(a);
+    wait_for(&mut events, |event| match event {
+        Event::Swapped(report) if &*report.slot == "counter" && report.generation == 3 => Some(()),
+        _ => None,
+    });
+    assert_eq!((counter.load().total().unwrap(), counter.load().stamp().unwrap()), (7, 3));
+    assert_eq!(place.host.claim::<dyn Counter>("counter").unwrap().report().unwrap().total, 5);
+    drop(counter);
+    assert_nothing_left(&place.host, 3);
+}
+
+#[test]
+fn open_member_that_is_claimed_meanwhile_is_waited_for_as_well() {
+    let Owner { place, mut a, b, .. } = Owner::new();
+    drop(b);
+    place.load(&SET, 2).unwrap();
+    let mut b = place.host.claim::<dyn SharedCounter>("shared-counter").unwrap();
+    assert_eq!((a.sync(), b.sync()), (Synced::Unchanged, Synced::Unchanged));
+    let adopted = place.host.sync_together(&mut [&mut b, &mut a]);
+    assert_eq!(adopted, [Synced::Adopted { generation: 2 }; 2]);
+    assert_eq!((b.total().unwrap(), a.report().unwrap().total), (7, 5));
+    drop((a, b));
+    assert_nothing_left(&place.host, 3);
+}
+
+#[test]
+fn newer_artifact_for_one_slot_takes_the_place_of_the_set() {
+    let mut owner = Owner::new();
+    owner.place.load(&SET, 2).unwrap();
+    let path = owner.place.publish(&["fx-counter"], 3).remove(0);
+    assert!(matches!(
+        owner.place.host.load(path),
+        Ok(LoadOutcome::Staged { generation: 3, .. })
+    ));
+    assert_eq!((owner.superseded("counter"), owner.superseded("shared-counter")), (2, 2));
+    assert_eq!(owner.has_staged(), (true, false), "nothing waits for the other one any more");
+    assert_eq!(owner.b.sync(), Synced::Unchanged);
+    assert_eq!(owner.sync(), [Synced::Adopted { generation: 3 }, Synced::Unchanged]);
+    assert_eq!(owner.holds(), [(5, 3), (7, 1)]);
+    assert_nothing_left(&owner.place.host, 3);
+    let known = owner.place.host.history("shared-counter");
+    assert_eq!(known.len(), 1, "what never served is not listed: {known:?}");
+}
+
+#[test]
+fn set_takes_the_place_of_an_older_artifact_for_one_slot() {
+    let mut owner = Owner::new();
+    let path = owner.place.publish(&["fx-counter"], 2).remove(0);
+    owner.place.host.load(path).unwrap();
+    owner.place.load(&SET, 3).unwrap();
+    assert_eq!(owner.superseded("counter"), 2);
+    // Alone, he adopts neither the set nor what is older than it.
+    assert_eq!(owner.a.sync(), Synced::Unchanged);
+    assert_eq!(
+        owner.sync(),
+        [Synced::Adopted { generation: 3 }, Synced::Adopted { generation: 2 }]
+    );
+    for _ in 0..3 {
+        // Everything that has an owner look again.
+        owner.place.load(&["fx-probe"], 10).unwrap();
+        owner.place.host.confirm("counter").unwrap();
+        assert_eq!(owner.sync(), [Synced::Unchanged; 2]);
+    }
+    assert_eq!(owner.holds(), [(5, 3), (7, 3)]);
+    assert_nothing_left(&owner.place.host, 3);
+}
+
+#[test]
+fn newer_set_takes_the_place_of_an_older_one_also_where_they_overlap_in_part() {
+    let mut owner = Owner::new();
+    owner.place.load(&SET, 2).unwrap();
+    assert_staged(&owner.place.load(&["fx-counter", "fx-probe"], 3).unwrap(), 2);
+    assert_eq!((owner.superseded("counter"), owner.superseded("shared-counter")), (2, 2));
+    assert_eq!(owner.sync(), [Synced::Adopted { generation: 3 }, Synced::Unchanged]);
+    let probe = owner.place.host.slot::<dyn Probe>("probe").unwrap();
+    assert_eq!(probe.load().stamp().unwrap(), 3);
+    assert_eq!(owner.holds(), [(5, 3), (7, 1)]);
+    drop(probe);
+    assert_nothing_left(&owner.place.host, 3);
+}
+
+#[test]
+fn refused_set_leaves_both_claims_as_they_were() {
+    let mut owner = Owner::new();
+    let unwilling = owner
+        .place
+        .folder
+        .publish("bad.so", Fixture::build("fx-refuses-start").bytes());
+    let unfit = owner
+        .place
+        .folder
+        .publish("unfit.so", Fixture::build("fx-other-shared-state").bytes());
+    let good = owner.place.publish(&SET, 2);
+    for (n, set) in [[unwilling, good[1].clone()], [unfit, good[0].clone()]]
+        .into_iter()
+        .enumerate()
+    {
+        assert_staged(&owner.place.host.load_together(set).unwrap(), 2);
+        assert_eq!(owner.sync(), [Synced::Refused { serving: 1 }; 2]);
+        let refusal = wait_for_refused(&mut owner.events);
+        assert_eq!(refusal.serving, Some(1), "{refusal}");
+        assert_eq!((owner.generations(), owner.has_staged()), ((1, 1), (false, false)));
+        assert_eq!(owner.holds(), [(5, 1), (7, 1)]);
+        assert_eq!((owner.a.add(0).unwrap(), owner.a.report().unwrap().calls), (5, n as u32 + 2));
+        assert_eq!(owner.sync(), [Synced::Unchanged; 2]);
+        assert_nothing_left(&owner.place.host, 3);
+    }
+    owner.place.host.load_together(good).unwrap();
+    let adopted = owner.sync();
+    assert!(
+        adopted.iter().all(|synced| matches!(synced, Synced::Adopted { .. })),
+        "{adopted:?}"
+    );
+    assert_eq!(owner.holds(), [(5, 2), (7, 2)]);
+    assert_nothing_left(&owner.place.host, 3);
+}
+
+#[test]
+fn host_that_goes_takes_a_waiting_set_with_it() {
+    let Owner { place, a, b, mut events } = Owner::new();
+    place.load(&SET, 2).unwrap();
+    drop(place);
+    for slot in ["counter", "shared-counter"] {
+        let mut events = std::iter::from_fn(|| events.recv());
+        let retired = events.find_map(|record| match &record.event {
+            Event::Retired(report) if &*report.slot == slot && report.generation == 2 => Some(report.clone()),
+            _ => None,
+        });
+        assert!(!retired.expect("it went").served);
+    }
+    assert_eq!((a.report().unwrap().total, b.total().unwrap()), (5, 7));
+}
+
+#[test]
+fn set_of_which_the_owner_has_one_claim_twice_in_a_row_is_adopted_once() {
+    let Owner { place, mut a, mut b, .. } = Owner::new();
+    place.load(&SET, 2).unwrap();
+    let other = Place::new();
+    other.load(&["fx-probe"], 1).unwrap();
+    let mut foreign = other.host.claim::<dyn Probe>("probe").unwrap();
+    // Claims that have no part in it are synced as always.
+    let synced = place.host.sync_together(&mut [&mut a, &mut foreign, &mut b]);
+    let adopted = Synced::Adopted { generation: 2 };
+    assert_eq!(synced, [adopted, Synced::Unchanged, adopted]);
+    assert_eq!(serving(&place.host)["counter"], Some(2));
+}
