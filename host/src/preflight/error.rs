@@ -33,7 +33,7 @@ pub enum PreflightError {
         step: PreflightStep,
         /// The signal's number.
         signal: i32,
-        /// The end of what the child printed: 4 KiB at most.
+        /// The end of what the child printed, from its last 4 KiB.
         last_words: String,
     },
     /// The artifact ended the child, as it would have ended the host.
@@ -43,7 +43,7 @@ pub enum PreflightError {
         step: PreflightStep,
         /// The exit code.
         code: i32,
-        /// The end of what the child printed: 4 KiB at most.
+        /// The end of what the child printed, from its last 4 KiB.
         last_words: String,
     },
     /// The artifact did not come back in time, and the child was killed.
@@ -53,7 +53,7 @@ pub enum PreflightError {
         step: PreflightStep,
         /// How long the whole preflight was allowed to take.
         after: Duration,
-        /// The end of what the child printed: 4 KiB at most.
+        /// The end of what the child printed, from its last 4 KiB.
         last_words: String,
     },
     /// The loader, the host's checks or a hook of the plugin said no.

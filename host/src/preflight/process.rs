@@ -95,13 +95,13 @@ impl Sacrifice {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let ended = self.listen(left)?;
             if ended {
-                // What it said before is still in the pipes.
-                let mut drained = 0;
-                while drained < MOST_DRAINED && self.is_there_more()? {
-                    drained += self.read()?;
-                }
+                self.drain()?;
                 self.over = true;
             } else if left == Some(Duration::ZERO) && !self.heard.contains(&b'\n') {
+                // What it has printed last is still in the pipe. Only once it cannot print any more has that an end, and without a
+                // status nothing is lost: it is late in any case.
+                let _ = self.end();
+                self.drain()?;
                 return Ok(Heard::Late);
             }
         }
@@ -109,8 +109,14 @@ impl Sacrifice {
 
     /// The end of what it has printed.
     pub(super) fn last_words(&self) -> String {
-        let from = self.printed.len().saturating_sub(LAST_WORDS);
-        String::from_utf8_lossy(&self.printed[from..]).into_owned()
+        let mut words = &self.printed[self.printed.len().saturating_sub(LAST_WORDS)..];
+        // The cut may have gone through a letter.
+        if self.printed.len() > LAST_WORDS {
+            while let [0x80..0xc0, rest @ ..] = words {
+                words = rest;
+            }
+        }
+        String::from_utf8_lossy(words).into_owned()
     }
 
     /// Kills what is left of its group and reaps it. In this order: as long as it is not reaped, nobody else can have its number.
@@ -167,6 +173,15 @@ impl Sacrifice {
             }
         }
         Ok(false)
+    }
+
+    /// Reads what the pipes hold after the end of the process.
+    fn drain(&mut self) -> io::Result<()> {
+        let mut drained = 0;
+        while drained < MOST_DRAINED && self.is_there_more()? {
+            drained += self.read()?;
+        }
+        Ok(())
     }
 
     /// Reads once from each pipe that has something; one whose other end is closed is let go. The answer is how much it was.
