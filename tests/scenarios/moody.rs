@@ -13,7 +13,7 @@ use std::{
 /// Far longer than any test takes.
 pub const FOR_EVER: Duration = Duration::from_secs(3600);
 /// Short, where it must pass.
-pub const SHORT: Duration = Duration::from_millis(50);
+pub const SHORT: Duration = Duration::from_millis(400);
 
 /// A probation that does not end by itself, without checks that the test did not ask for.
 pub fn on_probation() -> Policy {

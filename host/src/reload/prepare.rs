@@ -136,8 +136,8 @@ pub(super) fn prepare(
                 clock.steps,
             )),
             Err(failed) => {
-                stop(&mut candidate, &tally);
                 let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Failed);
+                stop(&mut candidate, &tally);
                 Err(failed)
             }
         }

@@ -203,10 +203,13 @@ impl Check {
             Self::Tell(event) => host.log.push(event),
             Self::Begin(generation) => {
                 let (record, supervisor) = (record.clone(), host.supervisor());
+                let standing = generation.standing().clone();
+                standing.check_begins();
                 host.hooks.start(move || {
                     let (health, bytes) = (check(&generation), generation.instance().live_bytes());
                     let number = generation.number();
                     drop(generation);
+                    standing.check_ends();
                     // Without a supervisor the host is gone.
                     let _ = supervisor.send(SupervisorMessage::Checked {
                         record,

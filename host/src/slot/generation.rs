@@ -41,7 +41,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::Sender,
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// An instance that can be called, and where calls through it go on to once its state has moved.
@@ -267,6 +267,9 @@ impl Drop for Generation {
     }
 }
 
+/// How long a rollback waits, with the gate closed, for a check of what stands by.
+const CHECK_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Who keeps callers away from a generation while it is replaced.
 pub(crate) enum Access<'a> {
     /// Its owner does, who is the one that replaces it, on his own thread; and its gate, if other plugins may call it.
@@ -329,6 +332,11 @@ impl<'a> Access<'a> {
         let mut closed = standby.close_gate(deadline)?;
         if let Some(quiet) = closed.quiet(deadline) {
             return Some(change(quiet));
+        }
+        // A check that began while it served holds it for a moment.
+        let patience = deadline.min(Instant::now() + CHECK_PATIENCE);
+        while standby.live.standing.is_checked() && Instant::now() < patience {
+            std::thread::yield_now();
         }
         let sole = Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.live) == 1;
         // What the last other holder did with it has been done.

@@ -32,6 +32,8 @@ pub(crate) struct Standing {
     on_probation: AtomicBool,
     /// A hook that changes it still runs, and nobody waits for that any more: it may not be called.
     dead: AtomicBool,
+    /// How many checks of its health are under way, each of which holds it.
+    checks: AtomicU32,
     panics: AtomicU32,
     calls: AtomicU64,
     last_panic: Mutex<Option<String>>,
@@ -63,6 +65,7 @@ impl Standing {
             watching,
             on_probation: AtomicBool::new(false),
             dead: AtomicBool::new(false),
+            checks: AtomicU32::new(0),
             panics: AtomicU32::new(0),
             calls: AtomicU64::new(0),
             last_panic: Mutex::default(),
@@ -84,6 +87,20 @@ impl Standing {
 
     pub(crate) fn end_probation(&self) {
         self.on_probation.store(false, Ordering::Release);
+    }
+
+    /// Somebody asks for its health, and holds it for that.
+    pub(crate) fn check_begins(&self) {
+        self.checks.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// He holds it no more.
+    pub(crate) fn check_ends(&self) {
+        self.checks.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_checked(&self) -> bool {
+        self.checks.load(Ordering::Acquire) > 0
     }
 
     /// From here on nothing may be called in it. Set while its gate is closed.
