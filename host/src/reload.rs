@@ -12,6 +12,7 @@ mod place;
 mod prepare;
 mod probation;
 mod reaper;
+mod revive;
 mod rollback;
 mod supervisor;
 mod tally;

@@ -3,10 +3,11 @@
 //! reload like any other (`reload.rs`, `go_back`), and only reported here.
 
 use super::{
-    SupervisorMessage, Tally,
+    SupervisorMessage,
     exclusive::Stopped,
-    prepare::{Snapshot, Watch, snapshot},
+    prepare::{Snapshot, snapshot},
     probation::{Probation, RollbackReason, Standby, Verdict},
+    revive::revive,
     tally::Phase,
 };
 use crate::{
@@ -14,10 +15,9 @@ use crate::{
     event::{Event, Step},
     hooks::TookTooLong,
     host::Inner,
-    instance::{HookError, Quiet},
-    lifecycle::Lifecycle,
+    instance::HookError,
     policy::RollbackState,
-    slot::{Access, Current, Generation, Mode, OwnersTurn, SlotRecord, on_behalf_of, this_thread},
+    slot::{Access, Current, Generation, Mode, OwnersTurn, SlotRecord},
 };
 use std::{
     path::Path,
@@ -266,159 +266,6 @@ fn translate(
     match migrated {
         Ok(bytes) => Ok(Arc::new(Snapshot { schema: to, bytes })),
         Err(error) => Err(Cause::Hook(Hook::Migrate, error).to_string()),
-    }
-}
-
-/// Has what stands by ready to serve: with the state that it is given, if there is one, and started. If it refuses that state, it has
-/// again what it had when it was replaced. Answers what its state is.
-///
-/// What it acquired lies in fields that a state replaces, so it is stopped before it gets one, and started after it. If it cannot be
-/// started it serves without, and an event says so: there is nothing else left.
-fn revive(
-    host: &Arc<Inner>,
-    standby: &Arc<Generation>,
-    access: &mut Access<'_>,
-    state: Option<Arc<Snapshot>>,
-    stopped: bool,
-    why: Option<String>,
-    back: &GoingBack,
-) -> Result<StateBack, TookTooLong> {
-    let had = |why| match (standby.instance().has_state(), &back.snapshot) {
-        (true, Some(before)) => StateBack::Snapshot {
-            bytes: before.bytes.len(),
-            why,
-        },
-        _ => StateBack::None,
-    };
-    if state.is_none() && !stopped {
-        return Ok(had(why));
-    }
-    let most = host.policy.hook_deadline;
-    let deadline = Instant::now() + most;
-    let (before, given, waiting) = (back.snapshot.clone(), state.clone(), this_thread());
-    let at = Watch::default();
-    let (revival, keeps, hooks) = (
-        Revival {
-            tally: host.tally.clone(),
-            slot: standby.slot().clone(),
-            number: standby.number(),
-            at: at.clone(),
-        },
-        standby.clone(),
-        &host.hooks,
-    );
-    let revived = access.with_quiet_standby(standby, deadline, move |quiet| {
-        quiet.elsewhere(hooks, most, keeps, move |quiet| {
-            on_behalf_of(waiting, || revival.run(quiet, given.as_deref(), before.as_deref()))
-        })
-    });
-    let Revived {
-        given,
-        stop_failed,
-        start_failed,
-    } = match revived {
-        Some(Ok(revived)) => revived,
-        Some(Err(TookTooLong)) => {
-            let (_, hook) = at.give_up(most);
-            host.tally.hangs(standby.slot(), standby.number(), hook);
-            return Err(TookTooLong);
-        }
-        None => Revived {
-            given: Err("callers may still hold what its methods have answered by reference".to_owned()),
-            stop_failed: None,
-            start_failed: stopped.then(|| HookError::Refused("it could not be reached".to_owned())),
-        },
-    };
-    let (slot, generation) = (standby.slot(), standby.number());
-    if let Some(error) = stop_failed {
-        let slot = slot.clone();
-        host.log.push(Event::StopFailed { slot, generation, error });
-    }
-    if let Some(error) = start_failed {
-        let slot = slot.clone();
-        host.log.push(Event::RestartFailed { slot, generation, error });
-    }
-    Ok(match (state, given) {
-        (Some(state), Ok(())) => StateBack::Carried {
-            bytes: state.bytes.len(),
-        },
-        (Some(_), Err(why)) => had(Some(why)),
-        (None, _) => had(why),
-    })
-}
-
-/// What is done to what stands by, on a thread for hooks.
-struct Revival {
-    tally: Arc<Tally>,
-    slot: Arc<str>,
-    number: u64,
-    /// At which hook it is.
-    at: Watch,
-}
-
-struct Revived {
-    /// Whether it has the state that it was given.
-    given: Result<(), String>,
-    stop_failed: Option<HookError>,
-    start_failed: Option<HookError>,
-}
-
-impl Revival {
-    fn run(self, quiet: &mut Quiet<'_>, state: Option<&Snapshot>, before: Option<&Snapshot>) -> Revived {
-        let mut revived = Revived {
-            given: Ok(()),
-            stop_failed: None,
-            start_failed: None,
-        };
-        // What ends it early is that nobody waits for it any more, nor for what it answers.
-        let _ = self.walk(quiet, state, before, &mut revived);
-        revived
-    }
-
-    fn walk(
-        &self,
-        quiet: &mut Quiet<'_>,
-        state: Option<&Snapshot>,
-        before: Option<&Snapshot>,
-        revived: &mut Revived,
-    ) -> Result<(), (Step, Cause)> {
-        if let Some(state) = state {
-            if quiet.is_started() {
-                self.at.at(Step::Migrate, Hook::Stop)?;
-                self.advance(Lifecycle::Stopping);
-                revived.stop_failed = quiet.stop().err();
-                self.advance(Lifecycle::Stopped);
-            }
-            revived.given = self.restore(quiet, &state.bytes)?;
-            if let (Err(_), Some(before)) = (&revived.given, before) {
-                let _ = self.restore(quiet, &before.bytes)?;
-            }
-        }
-        if !quiet.is_started() {
-            self.at.at(Step::Start, Hook::Start)?;
-            self.advance(Lifecycle::Starting);
-            revived.start_failed = quiet.start().err();
-            self.advance(match revived.start_failed {
-                None => Lifecycle::Started,
-                Some(_) => Lifecycle::Failed,
-            });
-        }
-        Ok(())
-    }
-
-    /// Answers whether it took the state.
-    fn restore(&self, quiet: &mut Quiet<'_>, state: &[u8]) -> Result<Result<(), String>, (Step, Cause)> {
-        let refused = |hook, error| Cause::Hook(hook, error).to_string();
-        self.at.at(Step::Migrate, Hook::Restore)?;
-        if let Err(error) = quiet.restore(state) {
-            return Ok(Err(refused(Hook::Restore, error)));
-        }
-        self.at.at(Step::Init, Hook::Init)?;
-        Ok(quiet.init().map_err(|error| refused(Hook::Init, error)))
-    }
-
-    fn advance(&self, to: Lifecycle) {
-        let _ = self.tally.advance(&self.slot, self.number, to);
     }
 }
 
