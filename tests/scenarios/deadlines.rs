@@ -2,7 +2,7 @@
 //! nothing of it stays.
 
 use crate::{
-    moody::{Place, SHORT, on_probation},
+    moody::{LATE, Place, SHORT, on_probation},
     support::{Gate, assert_nothing_left, wait_for_retired, wait_for_unmapped},
 };
 use fixture_interfaces::{Hook as Where, How};
@@ -11,7 +11,7 @@ use std::{sync::mpsc, thread, time::Instant};
 
 fn impatient() -> Policy {
     let mut policy = Policy::without_probation();
-    policy.hook_deadline = SHORT;
+    policy.hook_deadline = LATE;
     policy.health_every = crate::moody::FOR_EVER;
     policy
 }
@@ -28,7 +28,7 @@ const CANDIDATES: [(Where, &str, Hook); 6] = [
 
 fn assert_took_too_long(cause: &Cause, hook: Hook) {
     assert!(
-        matches!(cause, Cause::Hook(of, HookError::TookTooLong(after)) if *of == hook && *after == SHORT),
+        matches!(cause, Cause::Hook(of, HookError::TookTooLong(after)) if *of == hook && *after == LATE),
         "{cause}"
     );
 }
@@ -147,7 +147,7 @@ fn hung_way_back_goes_on_to_what_was_kept() {
     // What stands by hangs when it is started again, so that it is lost: its artifact is loaded anew.
     for at in [Where::Restart, Where::Stop] {
         let mut policy = on_probation();
-        policy.hook_deadline = SHORT;
+        policy.hook_deadline = LATE;
         let mut place = Place::new(policy);
         place.load_moody("fx-moody", 1, at, How::Hangs).unwrap();
         place.host.confirm("moody").unwrap();

@@ -2,7 +2,7 @@
 //! once is impossible, so what is tested is the order, and what there is when the order breaks off.
 
 use crate::{
-    moody::{Place, SHORT, on_probation},
+    moody::{LATE, Place, on_probation},
     support::{assert_nothing_left, wait_for_unmapped},
 };
 use fixture_interfaces::{Hook, How};
@@ -66,7 +66,7 @@ fn old_one_starts_again_if_the_new_one_cannot() {
     for policy in [Policy::without_probation(), on_probation()] {
         for how in [How::Refuses, How::Panics, How::Hangs] {
             let mut policy = policy.clone();
-            policy.hook_deadline = SHORT * 4;
+            policy.hook_deadline = LATE;
             let mut place = Place::new(policy);
             place.load("fx-moody-only", 1);
             let slot = place.slot();
@@ -168,7 +168,7 @@ fn stop_that_fails_is_recorded_and_the_update_goes_on() {
 fn stop_that_hangs_does_not_keep_the_new_one_from_trying() {
     // The old one still holds the file, so the new one cannot start, and the old one cannot be called any more.
     let mut policy = Policy::without_probation();
-    policy.hook_deadline = SHORT;
+    policy.hook_deadline = LATE;
     let mut place = Place::new(policy);
     place.load_moody("fx-moody-only", 1, Hook::Stop, How::Hangs).unwrap();
     let slot = place.slot();
@@ -194,7 +194,7 @@ fn stop_that_hangs_does_not_keep_the_new_one_from_trying() {
 #[test]
 fn claim_whose_plugin_is_lost_gets_the_next_one() {
     let mut policy = Policy::without_probation();
-    policy.hook_deadline = SHORT;
+    policy.hook_deadline = LATE;
     let mut place = Place::new(policy);
     place.load_moody("fx-moody-owned-only", 1, Hook::Stop, How::Hangs).unwrap();
     let mut claim = place.claim();
@@ -225,7 +225,7 @@ fn start_again_that_fails_is_told_and_it_serves_on() {
 #[test]
 fn start_again_that_hangs_leaves_nothing_and_blocks_nobody() {
     let mut policy = Policy::without_probation();
-    policy.hook_deadline = SHORT;
+    policy.hook_deadline = LATE;
     let mut place = Place::new(policy);
     place.load_moody("fx-moody-only", 1, Hook::Restart, How::Hangs).unwrap();
     let slot = place.slot();
@@ -245,7 +245,7 @@ fn start_again_that_hangs_leaves_nothing_and_blocks_nobody() {
 fn host_goes_while_it_changes_hands() {
     for how in [How::Refuses, How::Panics, How::Hangs] {
         let mut policy = on_probation();
-        policy.hook_deadline = SHORT;
+        policy.hook_deadline = LATE;
         let place = Place::new(policy);
         place.load("fx-moody-only", 1);
         let gate = (how == How::Hangs).then(|| place.gate(2, Hook::Start));

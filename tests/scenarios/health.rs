@@ -104,11 +104,14 @@ fn claim_is_asked_in_its_sync_and_taken_back() {
 #[test]
 fn warning_is_healthy_and_told() {
     let mut policy = attentive();
-    policy.probation = EVERY * 10;
+    policy.probation = EVERY;
+    policy.probation_calls = 2;
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
-    place.slot().load().feel(Feeling::Warns).unwrap();
+    let slot = place.slot();
+    slot.load().feel(Feeling::Warns).unwrap();
     wait_for_health(&mut place, 1, |health| *health == Health::Warn("it warns".to_owned()));
+    slot.load().total().unwrap();
     place.wait_for_confirmed(1);
     assert_eq!(place.host.slots()[0].health, Some(Health::Warn("it warns".to_owned())));
 }
@@ -116,7 +119,8 @@ fn warning_is_healthy_and_told() {
 #[test]
 fn what_is_away_for_a_while_is_neither_good_nor_bad() {
     let mut policy = attentive();
-    policy.probation = EVERY * 20;
+    policy.probation = EVERY;
+    policy.probation_calls = 2;
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
     place.host.confirm("moody").unwrap();
@@ -124,6 +128,8 @@ fn what_is_away_for_a_while_is_neither_good_nor_bad() {
     let slot = place.slot();
     slot.load().feel(Feeling::Unavailable).unwrap();
     wait_for_health(&mut place, 2, |health| matches!(health, Health::TemporarilyUnavailable(_)));
+    // Its time is over, and its calls have come: nothing but its health is missing.
+    slot.load().total().unwrap();
     let begun = std::time::Instant::now();
     while begun.elapsed() < EVERY * 60 {
         let told = place.events.recv_timeout(EVERY);
@@ -139,7 +145,7 @@ fn what_is_away_for_a_while_is_neither_good_nor_bad() {
 #[test]
 fn check_that_hangs_has_failed_each_time_again_and_its_image_goes_when_it_is_back() {
     let mut policy = attentive();
-    policy.health_timeout = EVERY;
+    policy.health_timeout = EVERY * 50;
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
     place.load("fx-moody", 2);

@@ -13,7 +13,9 @@ use std::{
 /// Far longer than any test takes.
 pub const FOR_EVER: Duration = Duration::from_secs(3600);
 /// Short, where it must pass.
-pub const SHORT: Duration = Duration::from_millis(400);
+pub const SHORT: Duration = Duration::from_millis(50);
+/// A deadline that must pass for what hangs, and must not for what only waits for its turn on a machine that has much to do.
+pub const LATE: Duration = Duration::from_secs(1);
 
 /// A probation that does not end by itself, without checks that the test did not ask for.
 pub fn on_probation() -> Policy {

@@ -1,7 +1,7 @@
 //! What a generation is judged by, and what becomes of it: it passes by time and by calls, or it is left.
 
 use crate::{
-    moody::{Place, SHORT, on_probation},
+    moody::{LATE, Place, SHORT, on_probation},
     support::{assert_nothing_left, wait_for_unmapped},
 };
 use fixture_interfaces::Hook;
@@ -103,7 +103,7 @@ fn so_many_panics_are_allowed() {
 fn others_are_led_back_while_a_call_hangs() {
     for package in ["fx-moody", "fx-moody-stateless"] {
         let mut policy = on_probation();
-        policy.call_deadline = Some(SHORT);
+        policy.call_deadline = Some(LATE);
         let mut place = Place::new(policy);
         place.load(package, 1);
         let slot = place.slot();
@@ -119,7 +119,7 @@ fn others_are_led_back_while_a_call_hangs() {
                     report.reason,
                     RollbackReason::Overdue {
                         method: "hang",
-                        limit: SHORT,
+                        limit: LATE,
                         ..
                     }
                 ),
@@ -143,7 +143,7 @@ fn others_are_led_back_while_a_call_hangs() {
 #[test]
 fn call_of_a_claim_that_took_too_long_takes_it_back() {
     let mut policy = on_probation();
-    policy.call_deadline = Some(SHORT);
+    policy.call_deadline = Some(LATE);
     let mut place = Place::new(policy);
     place.load("fx-moody-owned", 1);
     let mut claim = place.claim();
@@ -155,7 +155,7 @@ fn call_of_a_claim_that_took_too_long_takes_it_back() {
         scope.spawn(move || {
             gate.wait_until_reached();
             // As long as it must not take, and as long again.
-            thread::sleep(SHORT * 2);
+            thread::sleep(LATE + SHORT);
             gate.open();
         });
         claim.hang().unwrap();

@@ -108,18 +108,18 @@ pub(super) fn revive(
     let deadline = Instant::now() + most;
     let (before, given, waiting) = (back.snapshot.clone(), state.clone(), this_thread());
     let at = Watch::new(Injections::default());
-    let (revival, keeps, hooks) = (
+    let (hooks, revival) = (
+        &host.hooks,
         Revival {
             tally: host.tally.clone(),
             slot: standby.slot().clone(),
             number: standby.number(),
             at: at.clone(),
         },
-        standby.clone(),
-        &host.hooks,
     );
     let revived = access.with_quiet_standby(standby, deadline, move |quiet| {
-        quiet.elsewhere(hooks, most, keeps, move |quiet| {
+        // Not held before: whether anybody else holds it is being asked.
+        quiet.elsewhere(hooks, most, standby.clone(), move |quiet| {
             on_behalf_of(waiting, || revival.run(quiet, given.as_deref(), before.as_deref()))
         })
     });
