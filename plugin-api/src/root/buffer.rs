@@ -95,7 +95,8 @@ impl<'a> Writer<'a> {
         Self(buffer)
     }
 
-    #[inline]
+    /// Inlined for the sake of its length, which callers know: serde writes a state in pieces of one to nine bytes.
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
         if bytes.len() > self.0.capacity - self.0.len {
             self.grow(bytes.len());
@@ -114,13 +115,13 @@ impl<'a> Writer<'a> {
 }
 
 impl io::Write for Writer<'_> {
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.put(bytes);
         Ok(bytes.len())
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.put(bytes);
         Ok(())
