@@ -329,31 +329,6 @@ fn stateless(rounds: usize) {
 }
 
 fn main() {
-    if std::env::var_os("EXP").is_some() {
-        use reslot_plugin_api::__private::{Buffer, Writer};
-        let book = Book::of(14705);
-        for _ in 0..12 {
-            let mut v: Vec<u8> = Vec::with_capacity(1_200_000);
-            let t = Instant::now();
-            rmp_serde::encode::write_named(&mut v, black_box(&book)).unwrap();
-            let a = t.elapsed();
-            v.clear();
-            let t = Instant::now();
-            rmp_serde::encode::write_named(&mut v, black_box(&book)).unwrap();
-            let b = t.elapsed();
-            let mut buf: Buffer = Buffer::with_capacity(1_200_000);
-            let t = Instant::now();
-            rmp_serde::encode::write_named(&mut Writer::new(buf.as_abi()), black_box(&book)).unwrap();
-            let c = t.elapsed();
-            let mut v = buf.into_vec();
-            v.clear();
-            let mut buf: Buffer = v.into();
-            let t = Instant::now();
-            rmp_serde::encode::write_named(&mut Writer::new(buf.as_abi()), black_box(&book)).unwrap();
-            println!("vec {a:?} warm {b:?}; writer {c:?} warm {:?}", t.elapsed());
-        }
-        return;
-    }
     let test = std::env::args().any(|argument| argument == "--test");
     println!("medians of interleaved rounds, µs; MB/s of encoded state; ratio to encoding and decoding it in plain code;");
     println!("resident memory at the peak and after it, above what it was before, in encoded sizes\n");
