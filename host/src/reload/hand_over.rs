@@ -8,7 +8,7 @@ use super::{
     Clock, SupervisorMessage,
     exclusive::Stopped,
     pipeline::refusal,
-    prepare::{Origin, Prepared, Snapshot, prepare, snapshot, stop},
+    prepare::{Origin, Prepared, Snapshot, discard, prepare, snapshot, stop},
     probation::{Probation, Set, Standby},
     rollback::{GoingBack, RollbackReport, StateBack, forget_faulty},
     tally::Phase,
@@ -298,7 +298,9 @@ impl Ready<'_> {
         }
         for retired in gone.retired {
             host.retire(&self.record, &retired.generation);
+            discard(host, retired.inherited);
         }
+        discard(host, self.inherited);
         Moved {
             generation: self.generation,
             report,

@@ -86,30 +86,66 @@ unsafe extern "C" fn grow(buffer: &mut BufferAbi, additional: usize) {
     buffer.capacity = bytes.capacity();
 }
 
-/// Writes at the end of a buffer of the other side.
-pub struct Writer<'a>(&'a mut BufferAbi);
+/// Writes at the end of a buffer of the other side, which holds what was written when this is dropped.
+///
+/// serde writes a state in pieces of one to nine bytes. So where the next one goes is kept here: looked up in the buffer, behind
+/// one more reference and as an address and a length, it takes encoding twice as long.
+pub struct Writer<'a> {
+    buffer: &'a mut BufferAbi,
+    next: *mut u8,
+    end: *mut u8,
+}
 
 impl<'a> Writer<'a> {
     /// Begins after what the buffer holds already.
     pub fn new(buffer: &'a mut BufferAbi) -> Self {
-        Self(buffer)
+        let mut writer = Self {
+            next: buffer.data,
+            end: buffer.data,
+            buffer,
+        };
+        writer.find_room();
+        writer
+    }
+
+    /// The room behind what the buffer holds.
+    fn find_room(&mut self) {
+        let BufferAbi { data, len, capacity, .. } = *self.buffer;
+        // SAFETY: both lie within the buffer's memory, or at its end.
+        (self.next, self.end) = unsafe { (data.add(len), data.add(capacity)) };
+    }
+
+    /// Tells the buffer what it holds.
+    fn settle(&mut self) {
+        self.buffer.len = self.next.addr() - self.buffer.data.addr();
     }
 
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        if bytes.len() > self.0.capacity - self.0.len {
+        if bytes.len() > self.end.addr() - self.next.addr() {
             self.grow(bytes.len());
         }
-        // SAFETY: there is room for them behind the first `len` bytes, and nobody else has the buffer meanwhile: it is lent by
-        // `&mut`, so the bytes are not in it.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.data.add(self.0.len), bytes.len()) };
-        self.0.len += bytes.len();
+        // SAFETY: there is room for them between the two, and nobody else has the buffer meanwhile: it is lent by `&mut`, so the
+        // bytes are not in it.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.next, bytes.len());
+            self.next = self.next.add(bytes.len());
+        }
     }
 
     #[cold]
+    #[inline(never)]
     fn grow(&mut self, additional: usize) {
+        self.settle();
         // SAFETY: the function came with the buffer, from the side that made it.
-        unsafe { (self.0.grow)(self.0, additional) };
+        unsafe { (self.buffer.grow)(self.buffer, additional) };
+        self.find_room();
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.settle();
     }
 }
 
@@ -141,6 +177,7 @@ mod tests {
         pieces
             .iter()
             .for_each(|piece| writer.write_all(piece).expect("writing to memory does not fail"));
+        drop(writer);
         buffer
     }
 

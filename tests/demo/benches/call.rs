@@ -4,7 +4,11 @@
 use fixture_interfaces::{BenchOwned, BenchShared};
 use reslot::{Claim, Host, Slot};
 use reslot_tests::{Fixture, Folder};
-use std::{hint::black_box, thread, time::Instant};
+use std::{
+    hint::black_box,
+    thread,
+    time::{Duration, Instant},
+};
 
 const ROUNDS: usize = 11;
 const CALLS: u64 = 20_000_000;
@@ -59,6 +63,29 @@ fn main() {
     host.load(folder.publish("shared.so", shared.bytes()))
         .expect("the fixture loads");
 
+    // The same again on hosts that count, or time, each call of a probation.
+    let mut counting = reslot::Policy::development();
+    counting.probation = Duration::from_secs(3600);
+    counting.probation_calls = u64::MAX;
+    let mut timing = reslot::Policy::development();
+    timing.probation = Duration::from_secs(3600);
+    timing.call_deadline = Some(Duration::from_secs(60));
+    let watched = [counting, timing].map(|policy| {
+        let host = Host::builder().policy(policy).build().expect("the host starts");
+        host.load(&path).expect("the fixture loads");
+        host.load(folder.publish("shared.so", shared.bytes()))
+            .expect("the fixture loads");
+        host
+    });
+    let mut watched_claims = watched.each_ref().map(|host| {
+        let claim: Claim<dyn BenchOwned> = host.claim("bench-owned").expect("it serves");
+        claim
+    });
+    let mut watched_readers = watched.each_ref().map(|host| {
+        let slot: Slot<dyn BenchShared> = host.slot("bench-shared").expect("it serves");
+        (slot, host.reader())
+    });
+
     // SAFETY: our own fixture; its static constructors are std's.
     let library = unsafe { libloading::Library::new(&path) }.expect("the fixture opens");
     // SAFETY: the fixture defines it with this signature.
@@ -78,6 +105,10 @@ fn main() {
         ("bare, two threads", 6, None),
         ("reader.view(), two threads, reading", 6, None),
         ("slot.load(), two threads, reading", 6, None),
+        ("probation_calls, on probation: claimed", 0, None),
+        ("probation_calls, on probation: view", 0, None),
+        ("call_deadline, on probation: claimed", 0, None),
+        ("call_deadline, on probation: view", 0, None),
     ]
     .map(|(name, against, promise)| Row {
         name,
@@ -114,6 +145,14 @@ fn main() {
         rows[8]
             .rounds
             .push(time_on_two(calls / 4, || |x| slot.load().read(x).unwrap_or(0)));
+        for (at, claim) in watched_claims.iter_mut().enumerate() {
+            rows[9 + 2 * at].rounds.push(time(calls / 10, |x| claim.add(x).unwrap_or(0)));
+        }
+        for (at, (slot, reader)) in watched_readers.iter_mut().enumerate() {
+            rows[10 + 2 * at]
+                .rounds
+                .push(time(calls / 10, |x| reader.view().get(slot).add(x).unwrap_or(0)));
+        }
     }
 
     println!("median of {ROUNDS} interleaved rounds of {calls} calls; ratios are medians of the rounds' own ratios\n");

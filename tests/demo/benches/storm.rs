@@ -16,8 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-const ROUNDS: usize = 15;
-const ROUND: Duration = Duration::from_millis(800);
+const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(500);
 const SWAPS_A_SECOND: u64 = 1_000;
 const PROMISE: f64 = 1.2;
 
