@@ -18,8 +18,10 @@ const ROUNDS: u64 = 120;
 /// What is compared: the name, how its host is built, and whether old images go at once.
 fn hosts() -> Vec<(&'static str, HostBuilder, bool)> {
     let mut preflight = Policy::without_probation();
-    let mut how = Preflight::default();
-    how.program = Some(preflight_program().to_owned());
+    let how = Preflight {
+        program: Some(preflight_program().to_owned()),
+        ..Preflight::default()
+    };
     preflight.preflight = Some(how);
     vec![
         ("no probation", Host::builder().policy(Policy::without_probation()), true),
