@@ -189,7 +189,8 @@ fn who_prints_without_end_is_killed_and_only_the_end_is_kept() {
         panic!("{error}")
     };
     assert!(last_words.len() <= 4 << 10, "{}", last_words.len());
-    assert!(last_words.ends_with("again\n"), "{last_words}");
+    // It was killed in the middle of something: its last line need not be a whole one.
+    assert!(last_words.contains("again\nagain\n"), "{last_words}");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn owner_that_goes_instead_of_syncing_leaves_a_slot_that_goes_back() {
     }
 }
 
-/// The supervisor, who is kept busy by another slot, must not take a slot whose owner is just going back for one that has nothing to
+/// The supervisor, kept busy by another slot, must not take a slot whose owner is just going back for one that has nothing to
 /// go back to.
 #[test]
 fn owner_who_goes_back_does_so_once_whoever_looks_meanwhile() {
