@@ -308,19 +308,22 @@ impl History {
         Err(lost)
     }
 
-    /// The newest good one that is older than `than`, or the newest of all, whose bytes verify. Answers also why others were
-    /// passed over.
+    /// The newest good one that is older than `than`, or the newest of all, whose bytes verify; with `any`, if there is none, the newest
+    /// one of which nothing bad is known. Answers also why others were passed over.
     pub(crate) fn good_before(
         &self,
         slot: &str,
         than: Option<&blake3::Hash>,
+        any: bool,
     ) -> (Option<(blake3::Hash, Artifact)>, Vec<HistoryError>) {
         let older: Vec<blake3::Hash> = {
             let state = self.state.lock();
             let entries = state.book.of(slot);
             let end = than.and_then(|than| entries.iter().position(|entry| entry.hash == *than));
-            let older = entries[..end.unwrap_or(entries.len())].iter().rev();
-            let good = older.filter(|entry| entry.condition == KeptCondition::Confirmed);
+            let older = || entries[..end.unwrap_or(entries.len())].iter().rev();
+            let of = |condition: KeptCondition| older().filter(move |entry| entry.condition == condition);
+            let untried = of(KeptCondition::Unconfirmed).filter(|_| any);
+            let good = of(KeptCondition::Confirmed).chain(untried);
             good.map(|entry| entry.hash).collect()
         };
         let mut passed_over = Vec::new();

@@ -1,6 +1,6 @@
 //! Plugins that call others through the host: a call goes to what serves at that moment, and keeps nothing in between.
 
-use crate::support::{assert_nothing_left, wait_for_unmapped, wait_until};
+use crate::support::{assert_nothing_left, wait_for, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Caller, Circle, SharedCounter};
 use reslot::{Cause, Event, Hook, HookError, Host, LoadOutcome, Outcome, Refusal, Slot, Step};
 use reslot_tests::{Fixture, Folder};

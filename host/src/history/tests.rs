@@ -143,7 +143,7 @@ fn who_publishes_faster_than_the_probation_does_not_fill_the_disk() {
         begun(&history, &[number]);
     }
     assert_eq!(artifacts(folder.path()), [&[17][..], &[18], &[19], b"good"]);
-    assert_eq!(history.good_before(SLOT, None).0.unwrap().0, good);
+    assert_eq!(history.good_before(SLOT, None, false).0.unwrap().0, good);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn what_was_rolled_back_is_remembered_until_it_is_asked_for() {
     );
     assert_eq!(artifacts(folder.path()), [b"fine"]);
     assert_eq!(history.unconfirmed(SLOT), None, "what was tried is known to be bad");
-    let (found, passed_over) = history.good_before(SLOT, Some(&bad));
+    let (found, passed_over) = history.good_before(SLOT, Some(&bad), false);
     assert_eq!((found.unwrap().0, passed_over.len()), (fine, 0));
     let error = history.read(SLOT, &bad).unwrap_err();
     assert!(
@@ -263,7 +263,7 @@ fn a_changed_file_is_passed_over_and_named() {
     let [one, two, three, four] = [b"one", b"two", b"333", b"444"].map(|bytes| good(&history, bytes));
     flip_a_byte(&file_of(folder.path(), &three));
     fs::remove_file(file_of(folder.path(), &two)).unwrap();
-    let (found, passed_over) = history.good_before(SLOT, Some(&four));
+    let (found, passed_over) = history.good_before(SLOT, Some(&four), false);
     let (hash, artifact) = found.unwrap();
     assert_eq!((hash, artifact.bytes.as_slice()), (one, &b"one"[..]));
     let [
@@ -287,7 +287,7 @@ fn a_changed_file_is_passed_over_and_named() {
     );
     assert_eq!(told(&history), [four, one].map(|hash| (hash.to_string(), Confirmed)));
     assert_eq!(artifacts(folder.path()), [b"444", b"one"]);
-    assert!(history.good_before(SLOT, Some(&one)).0.is_none());
+    assert!(history.good_before(SLOT, Some(&one), false).0.is_none());
     drop(history);
     opened(folder.path(), 4);
 }
@@ -309,7 +309,7 @@ fn a_link_or_a_pipe_in_place_of_a_file_is_not_followed() {
             .unwrap()
             .success()
     );
-    let (found, passed_over) = history.good_before(SLOT, None);
+    let (found, passed_over) = history.good_before(SLOT, None, false);
     assert!(found.is_none());
     assert!(
         passed_over

@@ -168,7 +168,7 @@ impl Inner {
                 continue;
             };
             let slot: Arc<str> = slot.into();
-            let (good, passed_over) = self.history.good_before(&slot, Some(&hash));
+            let (good, passed_over) = self.history.good_before(&slot, Some(&hash), false);
             for error in passed_over {
                 self.told_of_history(&slot, Err(error));
             }

@@ -31,7 +31,7 @@ pub(super) fn go_back(
         Some(hash) => host.history.read(&record.name, &hash).map(|artifact| Some((hash, artifact))),
         None => {
             let before = serving.map(|(_, hash)| hash);
-            let (found, passed_over) = host.history.good_before(&record.name, before.as_ref());
+            let (found, passed_over) = host.history.good_before(&record.name, before.as_ref(), true);
             for error in passed_over {
                 host.told_of_history(&record.name, Err(error));
             }

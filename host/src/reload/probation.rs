@@ -266,9 +266,11 @@ impl Checkup {
     }
 
     fn count(&mut self, health: &Health) -> bool {
-        match is_failure(health) {
-            true => self.failures += 1,
-            false => self.failures = 0,
+        match health {
+            _ if is_failure(health) => self.failures += 1,
+            // Neither a pass nor a failure.
+            Health::TemporarilyUnavailable(_) => {}
+            _ => self.failures = 0,
         }
         self.last.replace(health.clone()).as_ref() != Some(health)
     }

@@ -27,7 +27,7 @@ fn the_next_process_finds_what_was_tried_and_what_was_good() {
     let history = opened(&folder, 2);
     assert_eq!(history.entries(SLOT), before);
     assert_eq!(history.unconfirmed(SLOT), Some(tried));
-    let (found, passed_over) = history.good_before(SLOT, Some(&tried));
+    let (found, passed_over) = history.good_before(SLOT, Some(&tried), false);
     assert_eq!(
         (found.unwrap().0, passed_over.len(), history.slots()),
         (fine, 0, vec![SLOT.to_owned()])
@@ -151,7 +151,7 @@ fn odd_slot_names_stay_in_the_folder_and_apart() {
     drop(history);
     let history = opened(&folder, 1);
     for slot in odd {
-        let (found, _) = history.good_before(slot, None);
+        let (found, _) = history.good_before(slot, None, false);
         assert_eq!(found.unwrap().1.bytes, slot.as_bytes());
     }
     assert_eq!(history.slots().len(), odd.len());
@@ -167,7 +167,7 @@ fn nothing_is_kept_where_nothing_is_to_be() {
     for history in [opened(&persistent, 0), History::of_process(&of_process, 0)] {
         let hash = good(&history, b"fine");
         history.forget(SLOT, &hash);
-        assert!(history.entries(SLOT).is_empty() && history.good_before(SLOT, None).0.is_none());
+        assert!(history.entries(SLOT).is_empty() && history.good_before(SLOT, None, false).0.is_none());
         let bad = begun(&history, b"bad");
         history.condemn(SLOT, &bad, "it panicked").unwrap();
         assert_eq!(history.condemned(SLOT, &bad).as_deref(), Some("it panicked"));
