@@ -128,7 +128,7 @@ fn candidate_whose_peer_is_not_there_is_refused_in_words_and_taken_up_when_it_co
     let mut events = place.host.events();
     place.load("fx-shared-counter", 1).unwrap();
     // The first one is taken up by itself, if no other stands in its place meanwhile.
-    crate::support::wait_for(&mut events, |event| match event {
+    wait_for(&mut events, |event| match event {
         Event::Swapped(report) if &*report.slot == "caller" => Some(()),
         _ => None,
     });
@@ -316,7 +316,7 @@ fn caller_that_outlives_the_host_is_told_so() {
     let mut events = place.host.events();
     let Place { host, folder: _folder } = place;
     let host = thread::spawn(move || drop(host));
-    crate::support::wait_for(&mut events, |event| matches!(event, Event::ShutDown).then_some(()));
+    wait_for(&mut events, |event| matches!(event, Event::ShutDown).then_some(()));
     wait_until(
         || held.add(1).unwrap().is_err_and(|said| said.contains("host was dropped")),
         "the end of the host",
