@@ -13,7 +13,7 @@ mod without {
 
     /// There are none.
     #[derive(Debug, Clone, Default)]
-    pub(crate) struct Injections;
+    pub(crate) struct Injections(());
 
     impl Injections {
         #[inline(always)]

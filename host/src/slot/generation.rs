@@ -11,13 +11,17 @@
 //! goes to the successor, as does every later call through an old view: the state has moved, and answering from the old
 //! instance would lose what the call changes. The old generation holds its successor, so a view that holds the former holds
 //! whatever a call through it may borrow from. For the same reason nothing may take the old instance mutably while a caller
-//! may still hold what a call has answered by reference; see [`Closed::quiet`].
+//! may still hold what a call has answered by reference; see `access`.
 //!
 //! # Going back
 //! After a rollback calls through views of the faulty generation go on to the instance that served before it. That one's first
 //! generation has noted the faulty one as its successor, so noting the way back there would make a ring that nothing ever
 //! frees, and taking that note away could free what somebody borrows from. So the way back leads to a generation of its own,
 //! with the same number and the same instance ([`Generation::again`]): what follows what is always a line.
+
+mod access;
+
+pub(crate) use access::{Access, Closed, OwnersTurn};
 
 use super::{
     record::SlotRecord,
@@ -29,7 +33,7 @@ use crate::{
     instance::{Instance, Quiet},
     reload::ReaperMessage,
 };
-use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock};
 use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},
     Backtrace, CallError, Fault,
@@ -41,7 +45,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::Sender,
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// An instance that can be called, and where calls through it go on to once its state has moved.
@@ -264,136 +268,6 @@ impl Generation {
 impl Drop for Generation {
     fn drop(&mut self) {
         self.let_successors_go();
-    }
-}
-
-/// How long a rollback waits, with the gate closed, for a check of what stands by.
-const CHECK_PATIENCE: Duration = Duration::from_millis(100);
-
-/// Who keeps callers away from a generation while it is replaced.
-pub(crate) enum Access<'a> {
-    /// Its owner does, who is the one that replaces it, on his own thread; and its gate, if other plugins may call it.
-    Owner(OwnersTurn<'a>, Gate<'a>),
-    /// Its gate is closed.
-    Closed(Closed<'a>),
-    /// Nobody: it has nothing that would have to be handed over.
-    Open,
-}
-
-/// The gate of what an owner replaces. He has no handles beside him, but other plugins may have come before him.
-pub(crate) enum Gate<'a> {
-    /// Nobody comes through it.
-    NotNeeded,
-    Closed(Closed<'a>),
-    /// Calls did not come back in time.
-    Busy,
-}
-
-impl<'a> Access<'a> {
-    /// That of an owner.
-    pub(crate) fn of_owner(turn: OwnersTurn<'a>, deadline: Instant) -> Self {
-        let others = turn
-            .0
-            .filter(|generation| generation.is_gated() && generation.instance().is_shared());
-        let gate = match others.map(|generation| generation.close_gate(deadline)) {
-            None => Gate::NotNeeded,
-            Some(Some(closed)) => Gate::Closed(closed),
-            Some(None) => Gate::Busy,
-        };
-        Self::Owner(turn, gate)
-    }
-
-    /// The right to change the instance; none if somebody may be inside, or look at it, or may hold what its methods have answered by
-    /// reference.
-    pub(crate) fn quiet(&mut self, deadline: Instant) -> Option<Quiet<'_>> {
-        match self {
-            // SAFETY: the promise of whoever made it; nobody else can call it, and this is borrowed mutably.
-            Self::Owner(turn, Gate::NotNeeded) => unsafe { turn.0?.instance().assume_quiet(deadline) },
-            Self::Owner(_, Gate::Closed(closed)) | Self::Closed(closed) => closed.quiet(deadline),
-            Self::Owner(_, Gate::Busy) | Self::Open => None,
-        }
-    }
-
-    /// The same for the generation that stands by while this one serves, for the length of `change`. None if somebody may hold
-    /// what its methods have answered by reference, or its gate is not free by `deadline`.
-    pub(crate) fn with_quiet_standby<R>(
-        &mut self,
-        standby: &Arc<Generation>,
-        deadline: Instant,
-        change: impl FnOnce(Quiet<'_>) -> R,
-    ) -> Option<R> {
-        if let Self::Owner(..) = self
-            && !standby.instance().is_shared()
-        {
-            // SAFETY: the promise of whoever made the owner's turn is for the slot; nobody but its owner calls anything in it.
-            return Some(change(unsafe { standby.instance().assume_quiet(deadline)? }));
-        }
-        // Whoever comes through an old view goes on to the successor, and is no longer than that inside of this gate.
-        let mut closed = standby.close_gate(deadline)?;
-        if let Some(quiet) = closed.quiet(deadline) {
-            return Some(change(quiet));
-        }
-        // A check that began while it served holds it for a moment.
-        let patience = deadline.min(Instant::now() + CHECK_PATIENCE);
-        while standby.live.standing.is_checked() && Instant::now() < patience {
-            std::thread::yield_now();
-        }
-        let sole = Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.live) == 1;
-        // What the last other holder did with it has been done.
-        std::sync::atomic::fence(Ordering::Acquire);
-        if !sole || !standby.is_gated() {
-            return None;
-        }
-        // SAFETY: it is in no view that is published, so nobody comes to hold it; and nobody holds it but the slot.
-        Some(change(unsafe { standby.instance().assume_quiet(deadline)? }))
-    }
-
-    /// Whether this is the owner's thread.
-    pub(crate) fn is_owners(&self) -> bool {
-        matches!(self, Self::Owner(..))
-    }
-
-    /// Whether nobody is inside.
-    pub(crate) fn keeps_callers_away(&self) -> bool {
-        !matches!(self, Self::Open | Self::Owner(_, Gate::Busy))
-    }
-}
-
-/// The time in which a claim's owner does nothing but replace what he owns, if there is anything.
-pub(crate) struct OwnersTurn<'a>(Option<&'a Generation>);
-
-impl<'a> OwnersTurn<'a> {
-    /// # Safety
-    /// The caller owns the claim of this generation's slot, calls nothing through it and holds nothing that it has answered by
-    /// reference, until what this answers is dropped; and makes one at a time.
-    pub(super) unsafe fn new(generation: &'a Generation) -> Self {
-        Self(Some(generation))
-    }
-
-    /// Of an owner to whom nothing is left.
-    pub(super) fn of_nothing() -> Self {
-        Self(None)
-    }
-}
-
-/// A closed gate: no call is inside, and none comes in until this is dropped.
-pub(crate) struct Closed<'a> {
-    _by: ClosedHere<'a>,
-    _gate: RwLockWriteGuard<'a, ()>,
-    generation: &'a Generation,
-}
-
-impl Closed<'_> {
-    /// The right to change the instance behind the gate; none if callers may hold what its methods have answered by reference.
-    pub(crate) fn quiet(&mut self, deadline: Instant) -> Option<Quiet<'_>> {
-        let instance = self.generation.instance();
-        if !self.generation.is_gated() || instance.answers_references() {
-            return None;
-        }
-        // SAFETY: all calls of views and of other plugins go through a gate (`is_gated`): through this one, which is closed, or
-        // through that of an earlier generation of the same instance, which leads to this one (`leads_to`). No method answers a
-        // reference, and this is borrowed mutably.
-        unsafe { instance.assume_quiet(deadline) }
     }
 }
 
