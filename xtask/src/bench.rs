@@ -1,24 +1,47 @@
-//! `cargo xtask bench [GROUP]`: the benchmarks of tests/demo, where a group is a bench target.
+//! `cargo xtask bench [GROUP…]`: the benchmarks of tests/bench, where a group is a bench target.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::example;
+use anyhow::Context;
+use xtask::cargo;
+
+/// Every group, in the order in which a reader asks.
+const GROUPS: [&str; 7] = ["call", "reload", "save", "storm", "allocators", "state", "rollback"];
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What to measure: `call`, `memory` (the plugins' allocators), `reload` (rename to first new answer), `rollback` (panic to first
-    /// answer of the old code), `save` (saving an edit to first new answer), `state` (the pause of a hand-over, by the state's
-    /// size) or `storm` (what callers notice of swaps)
-    #[arg(default_value = "call")]
-    group: String,
+    /// What to measure; everything if none is named: `call`, `reload` (rename to first new answer), `save` (saving an edit to first
+    /// new answer), `storm` (what callers notice of swaps), `allocators` (the plugins' ones), `state` (the pause of a hand-over, by
+    /// the state's size), `rollback` (panic to first answer of the old code)
+    #[arg(value_parser = GROUPS)]
+    groups: Vec<String>,
+    /// Only Reslot: without the crates that it is compared with, which take minutes to build
+    #[arg(long)]
+    without_peers: bool,
     /// Handed to the benchmark
     #[arg(last = true)]
     rest: Vec<OsString>,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let mut command = example::cargo_on_demo("bench");
-    command.args(["--bench", &arguments.group, "--"]).args(arguments.rest);
-    example::become_program(command)
+    let named = GROUPS
+        .iter()
+        .filter(|group| arguments.groups.is_empty() || arguments.groups.iter().any(|named| named == *group));
+    let mut all_good = true;
+    for group in named {
+        let mut command = cargo();
+        command
+            .current_dir(crate::repository())
+            .args(["bench", "--package", "reslot-bench", "--bench", group]);
+        if !arguments.without_peers {
+            command.args(["--features", "peers"]);
+        }
+        command.arg("--").args(&arguments.rest);
+        let status = command
+            .status()
+            .with_context(|| format!("cannot start cargo bench for {group}"))?;
+        all_good &= status.success();
+    }
+    Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,5 +1,5 @@
 //! What the plugins' allocators cost, as ratios to the system's, measured in interleaved rounds of one run: `cargo xtask bench
-//! memory`. It is measured inside loaded plugins, which differ in one word, because there the allocator is reached as it is in
+//! allocators`. It is measured inside loaded plugins, which differ in one word, because there the allocator is reached as it is in
 //! real ones: through the standard library's shims, across crates, in position independent code.
 //!
 //! The rounds are short, and what is timed is the threads' own processor time, so that whatever else runs on the machine

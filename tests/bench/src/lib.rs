@@ -1,0 +1,18 @@
+//! What the benchmarks share: how a figure is taken from many rounds ([`samples`]) and how it is told ([`report`], [`pages`],
+//! [`plots`]). What is measured stands in `benches`, a target for each group of `cargo xtask bench`.
+#![forbid(unsafe_code)]
+
+mod machine;
+mod pages;
+mod plots;
+mod report;
+mod samples;
+
+pub use report::{Report, Row, folder};
+pub use samples::{Samples, micros, millis, nanos};
+
+/// Whether this run only shall show that the benchmark works (`-- --test`): a few rounds, and nothing is written.
+#[must_use]
+pub fn only_a_test() -> bool {
+    std::env::args().any(|argument| argument == "--test")
+}
