@@ -91,7 +91,7 @@ pub struct ReloadReport {
     pub replaced: Option<u64>,
     /// The artifact's file.
     pub path: PathBuf,
-    /// The artifact's content, blake3.
+    /// The artifact's content, 32 hexadecimal digits.
     pub hash: String,
     /// How large the state was that was handed over, encoded; none if the plugin has none or nobody served before.
     pub state_bytes: Option<usize>,
@@ -258,9 +258,9 @@ pub enum Event {
     Reverted {
         /// The slot.
         slot: Arc<str>,
-        /// The content that is not taken, blake3.
+        /// The content that is not taken, 32 hexadecimal digits.
         from: String,
-        /// The content that is, blake3; none if no good one is kept.
+        /// The content that is; none if no good one is kept.
         to: Option<String>,
     },
     /// What is kept for going back is not what it should be, or could not be written.

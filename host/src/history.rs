@@ -10,6 +10,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use crate::content::ContentHash;
 use book::{Book, Entry};
 pub use error::HistoryError;
 use parking_lot::Mutex;
@@ -25,7 +26,7 @@ use store::Store;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Kept {
-    /// The artifact's blake3 hash, in hexadecimal digits.
+    /// The hash of the artifact's content, 32 hexadecimal digits.
     pub hash: String,
     /// The plugin's version. Empty if the artifact was condemned before it was known here.
     pub version: String,
@@ -58,7 +59,7 @@ pub enum KeptCondition {
 pub(crate) struct NewEntry<'a> {
     pub slot: &'a str,
     /// Of the artifact as it was read.
-    pub hash: blake3::Hash,
+    pub hash: ContentHash,
     pub version: &'a str,
     pub schema: Option<u32>,
     /// The path that it was published under.
@@ -70,7 +71,7 @@ pub(crate) struct NewEntry<'a> {
 pub(crate) struct Content<'a> {
     pub bytes: &'a [u8],
     /// Of these bytes. Given by the caller, who mostly knows it: that of a large artifact takes as long as its private copy.
-    pub hash: blake3::Hash,
+    pub hash: ContentHash,
     /// A file that has these bytes and is not written any more, of which what is kept may become another name.
     pub file: Option<&'a Path>,
 }
@@ -97,7 +98,7 @@ pub(crate) struct History {
 struct State {
     book: Book,
     /// Files that nobody needs, but that an index names which could not be replaced.
-    superfluous: BTreeSet<(String, [u8; 32])>,
+    superfluous: BTreeSet<(String, ContentHash)>,
 }
 
 impl History {
@@ -149,7 +150,7 @@ impl History {
             self.state.lock().book.begin_unkept(new.slot, entry);
             return Ok(());
         }
-        let file = (new.slot.to_owned(), *entry.copy.as_bytes());
+        let file = (new.slot.to_owned(), entry.copy);
 
         let mut state = self.state.lock();
         self.store.put(new.slot, content)?;
@@ -169,7 +170,7 @@ impl History {
 
     /// The swap did not happen after all: takes back what [`begins`](Self::begins) wrote. The same content that was known before
     /// is again what it was.
-    pub(crate) fn forget(&self, slot: &str, hash: &blake3::Hash) {
+    pub(crate) fn forget(&self, slot: &str, hash: &ContentHash) {
         let forgotten = self.change(|book| book.forget(slot, hash));
         if let Err(reason) = forgotten {
             tracing::warn!(slot, %hash, %reason, "a candidate that was not taken stays in the history");
@@ -181,7 +182,7 @@ impl History {
     /// # Errors
     /// If it is not kept, though something is to be; if the index cannot be written, or what is superfluous not removed: then
     /// it is good for this process, and perhaps not for the next.
-    pub(crate) fn confirm(&self, slot: &str, hash: &blake3::Hash) -> Result<(), HistoryError> {
+    pub(crate) fn confirm(&self, slot: &str, hash: &ContentHash) -> Result<(), HistoryError> {
         let mut known = true;
         self.change(|book| {
             known = book.confirm(slot, hash, self.keep, now());
@@ -197,7 +198,7 @@ impl History {
     ///
     /// # Errors
     /// If the index cannot be written, or the bytes not removed: then it is bad for this process, and perhaps not for the next.
-    pub(crate) fn condemn(&self, slot: &str, hash: &blake3::Hash, why: &str) -> Result<(), HistoryError> {
+    pub(crate) fn condemn(&self, slot: &str, hash: &ContentHash, why: &str) -> Result<(), HistoryError> {
         self.change(|book| {
             book.condemn(slot, hash, why, now());
             true
@@ -206,7 +207,7 @@ impl History {
 
     /// The same for this process, at once and without touching a file: for threads that must not wait for a disk. Whoever calls
     /// this has [`condemn`](Self::condemn) called soon.
-    pub(crate) fn condemn_in_memory(&self, slot: &str, hash: &blake3::Hash, why: &str) {
+    pub(crate) fn condemn_in_memory(&self, slot: &str, hash: &ContentHash, why: &str) {
         let mut state = self.state.lock();
         // What is superfluous now goes when the index no longer names it.
         let before = state.book.files();
@@ -225,7 +226,7 @@ impl History {
     }
 
     /// Why it was rolled back, if it was.
-    pub(crate) fn condemned(&self, slot: &str, hash: &blake3::Hash) -> Option<String> {
+    pub(crate) fn condemned(&self, slot: &str, hash: &ContentHash) -> Option<String> {
         match &self.state.lock().book.find(slot, hash)?.condition {
             KeptCondition::Condemned(why) => Some(why.clone()),
             _ => None,
@@ -236,12 +237,12 @@ impl History {
     ///
     /// # Errors
     /// If the index cannot be written: then it is pardoned for this process, and perhaps not for the next.
-    pub(crate) fn pardon(&self, slot: &str, hash: &blake3::Hash) -> Result<(), HistoryError> {
+    pub(crate) fn pardon(&self, slot: &str, hash: &ContentHash) -> Result<(), HistoryError> {
         self.change(|book| book.pardon(slot, hash))
     }
 
     /// The newest one that was not condemned, if it never was confirmed: after a start, what an ended process was trying.
-    pub(crate) fn unconfirmed(&self, slot: &str) -> Option<blake3::Hash> {
+    pub(crate) fn unconfirmed(&self, slot: &str) -> Option<ContentHash> {
         let state = self.state.lock();
         let newest = state.book.of(slot).iter().rev().find(|entry| entry.is_kept())?;
         (newest.condition == KeptCondition::Unconfirmed).then_some(newest.hash)
@@ -261,7 +262,7 @@ impl History {
     ///
     /// # Errors
     /// If it is not kept; if its file is gone or has other bytes, and then it is no longer listed; if it cannot be read.
-    pub(crate) fn read(&self, slot: &str, hash: &blake3::Hash) -> Result<Artifact, HistoryError> {
+    pub(crate) fn read(&self, slot: &str, hash: &ContentHash) -> Result<Artifact, HistoryError> {
         let mut state = self.state.lock();
         let entry = match state.book.find(slot, hash) {
             None => return Err(unknown(&state.book, slot, hash)),
@@ -274,10 +275,10 @@ impl History {
                 why,
             });
         }
-        let file = self.store.path(slot, entry.copy.as_bytes());
+        let file = self.store.path(slot, &entry.copy);
         let lost = match store::read_file(&file) {
             Ok(bytes) => {
-                let found = blake3::hash(&bytes);
+                let found = ContentHash::of(&bytes);
                 if found == entry.copy {
                     return Ok(Artifact {
                         bytes,
@@ -313,10 +314,10 @@ impl History {
     pub(crate) fn good_before(
         &self,
         slot: &str,
-        than: Option<&blake3::Hash>,
+        than: Option<&ContentHash>,
         any: bool,
-    ) -> (Option<(blake3::Hash, Artifact)>, Vec<HistoryError>) {
-        let older: Vec<blake3::Hash> = {
+    ) -> (Option<(ContentHash, Artifact)>, Vec<HistoryError>) {
+        let older: Vec<ContentHash> = {
             let state = self.state.lock();
             let entries = state.book.of(slot);
             let end = than.and_then(|than| entries.iter().position(|entry| entry.hash == *than));
@@ -364,7 +365,7 @@ impl History {
     }
 }
 
-fn unknown(book: &Book, slot: &str, hash: &blake3::Hash) -> HistoryError {
+fn unknown(book: &Book, slot: &str, hash: &ContentHash) -> HistoryError {
     let kept = book.of(slot).iter().rev().filter(|entry| entry.is_kept());
     HistoryError::Unknown {
         slot: slot.to_owned(),

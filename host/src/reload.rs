@@ -37,6 +37,7 @@ pub(crate) use uses::{Uses, sort as sort_by_uses};
 use pipeline::Coming;
 
 use crate::{
+    content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, ReloadReport, Step},
     host::Inner,
@@ -82,7 +83,7 @@ pub(crate) enum ReloadMessage {
         record: Arc<SlotRecord>,
         /// The faulty one: if something else serves by now, there is nothing to do.
         from: Option<u64>,
-        to: Option<blake3::Hash>,
+        to: Option<ContentHash>,
         reason: RollbackReason,
         answer: Option<Sender<Result<LoadOutcome, Refusal>>>,
     },

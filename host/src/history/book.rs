@@ -2,6 +2,7 @@
 //! which files a change makes superfluous follows from comparing the value before and after.
 
 use super::{Kept, KeptCondition};
+use crate::content::ContentHash;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -18,9 +19,9 @@ const LONGEST_REASON: usize = 2048;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     /// Of the artifact as it was read.
-    pub hash: blake3::Hash,
+    pub hash: ContentHash,
     /// Of the bytes that are kept.
-    pub copy: blake3::Hash,
+    pub copy: ContentHash,
     pub version: String,
     pub schema: Option<u32>,
     pub file: PathBuf,
@@ -82,12 +83,12 @@ impl Book {
         self.slots.get(slot).map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn find(&self, slot: &str, hash: &blake3::Hash) -> Option<&Entry> {
+    pub(super) fn find(&self, slot: &str, hash: &ContentHash) -> Option<&Entry> {
         self.of(slot).iter().find(|entry| entry.hash == *hash)
     }
 
     /// The files that must be there: also those of what comes back if the last beginning is forgotten.
-    pub(super) fn files(&self) -> BTreeSet<(String, [u8; 32])> {
+    pub(super) fn files(&self) -> BTreeSet<(String, ContentHash)> {
         let listed = self
             .slots
             .iter()
@@ -98,7 +99,7 @@ impl Book {
             .flat_map(|(slot, begun)| begun.iter().map(move |begun| (slot, begun)));
         let former = begun.filter_map(|(slot, begun)| begun.former.as_ref().map(|former| (slot, former)));
         let kept = listed.chain(former).filter(|(_, entry)| entry.is_kept());
-        kept.map(|(slot, entry)| (slot.clone(), *entry.copy.as_bytes())).collect()
+        kept.map(|(slot, entry)| (slot.clone(), entry.copy)).collect()
     }
 
     /// Puts an entry at the newest place, whatever it was before.
@@ -124,9 +125,9 @@ impl Book {
             unconfirmed += usize::from(entry.condition == KeptCondition::Unconfirmed);
             entry.condition != KeptCondition::Unconfirmed || unconfirmed <= most
         });
-        let listed: BTreeSet<[u8; 32]> = self.of(slot).iter().map(|entry| *entry.hash.as_bytes()).collect();
+        let listed: BTreeSet<ContentHash> = self.of(slot).iter().map(|entry| entry.hash).collect();
         if let Some(begun) = self.begun.get_mut(slot) {
-            begun.retain(|begun| listed.contains(begun.entry.hash.as_bytes()));
+            begun.retain(|begun| listed.contains(&begun.entry.hash));
         }
     }
 
@@ -145,7 +146,7 @@ impl Book {
     }
 
     /// Takes back what the beginning of this content did. Answers whether the entries are others than before.
-    pub(super) fn forget(&mut self, slot: &str, hash: &blake3::Hash) -> bool {
+    pub(super) fn forget(&mut self, slot: &str, hash: &ContentHash) -> bool {
         let Some(begun) = self.settle(slot, hash) else { return false };
         let dropped = self.drop_entry(slot, hash);
         let restored = begun.former.is_some();
@@ -158,7 +159,7 @@ impl Book {
     }
 
     /// Answers whether there is such an entry.
-    pub(super) fn confirm(&mut self, slot: &str, hash: &blake3::Hash, keep: usize, now: u64) -> bool {
+    pub(super) fn confirm(&mut self, slot: &str, hash: &ContentHash, keep: usize, now: u64) -> bool {
         let entries = self.slots.get_mut(slot);
         let found = entries.and_then(|entries| entries.iter_mut().find(|entry| entry.hash == *hash && entry.is_kept()));
         let Some(entry) = found else {
@@ -186,7 +187,7 @@ impl Book {
         true
     }
 
-    pub(super) fn condemn(&mut self, slot: &str, hash: &blake3::Hash, why: &str, now: u64) {
+    pub(super) fn condemn(&mut self, slot: &str, hash: &ContentHash, why: &str, now: u64) {
         let begun = self.settle(slot, hash);
         if self.find(slot, hash).is_none() {
             let unknown = || Entry {
@@ -216,19 +217,19 @@ impl Book {
         });
     }
 
-    pub(super) fn pardon(&mut self, slot: &str, hash: &blake3::Hash) -> bool {
+    pub(super) fn pardon(&mut self, slot: &str, hash: &ContentHash) -> bool {
         let condemned = self.find(slot, hash).is_some_and(|entry| !entry.is_kept());
         condemned && self.drop_entry(slot, hash)
     }
 
     /// Answers whether there was one.
-    pub(super) fn drop_entry(&mut self, slot: &str, hash: &blake3::Hash) -> bool {
+    pub(super) fn drop_entry(&mut self, slot: &str, hash: &ContentHash) -> bool {
         let before = self.of(slot).len();
         self.retain_newest(slot, |entry| entry.hash != *hash);
         self.of(slot).len() != before
     }
 
-    fn settle(&mut self, slot: &str, hash: &blake3::Hash) -> Option<Begun> {
+    fn settle(&mut self, slot: &str, hash: &ContentHash) -> Option<Begun> {
         let begun = self.begun.get_mut(slot)?;
         let at = begun.iter().position(|begun| begun.entry.hash == *hash)?;
         let settled = begun.remove(at);

@@ -4,6 +4,7 @@ use super::{
     KeptCondition,
     book::{Book, Entry},
 };
+use crate::content::ContentHash;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -12,8 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Raised when an older host would misunderstand what is written.
-pub(super) const VERSION: u64 = 1;
+/// Raised when an older host would misunderstand what is written. 1 had other hashes.
+pub(super) const VERSION: u64 = 2;
 
 /// Why an index was not understood.
 #[derive(Debug)]
@@ -76,7 +77,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Book, Unread> {
     match serde_json::from_slice(bytes).map_err(broken)? {
         Header { version: VERSION } => {}
         Header { version } if version > VERSION => return Err(Unread::Newer(version)),
-        Header { version } => return Err(Unread::Broken(format!("there never was a version {version}"))),
+        Header { version } => {
+            return Err(Unread::Broken(format!(
+                "it is of version {version}, and this host reads version {VERSION}"
+            )));
+        }
     }
     let index: Index = serde_json::from_slice(bytes).map_err(broken)?;
     let mut book = Book::default();
@@ -111,8 +116,8 @@ impl Written {
 
     fn entry(self) -> Result<Entry, String> {
         let hash = |digits: &str| {
-            let read = blake3::Hash::from_hex(digits);
-            read.map_err(|error| format!("{digits:?} is no hash: {error}"))
+            let read = ContentHash::from_hex(digits);
+            read.ok_or_else(|| format!("{digits:?} is no hash of 32 hexadecimal digits"))
         };
         Ok(Entry {
             hash: hash(&self.hash)?,

@@ -6,6 +6,7 @@ use super::{
     book::Book,
     index::{self, Unread},
 };
+use crate::content::ContentHash;
 use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
@@ -92,14 +93,14 @@ impl Store {
         }
     }
 
-    pub(super) fn path(&self, slot: &str, copy: &[u8; 32]) -> PathBuf {
-        let name = format!("{}{SUFFIX}", blake3::Hash::from_bytes(*copy));
+    pub(super) fn path(&self, slot: &str, copy: &ContentHash) -> PathBuf {
+        let name = format!("{}{SUFFIX}", copy);
         self.folder.join(encoded(slot)).join(name)
     }
 
     /// Puts `content` where it belongs, unless it is there. If that fails, nothing is left.
     pub(super) fn put(&self, slot: &str, content: Content<'_>) -> Result<(), HistoryError> {
-        let path = self.path(slot, content.hash.as_bytes());
+        let path = self.path(slot, &content.hash);
         if read_file(&path).is_ok_and(|found| found == content.bytes) {
             return Ok(());
         }
@@ -164,7 +165,7 @@ impl Store {
         }
     }
 
-    pub(super) fn remove(&self, slot: &str, copy: &[u8; 32]) -> Result<(), HistoryError> {
+    pub(super) fn remove(&self, slot: &str, copy: &ContentHash) -> Result<(), HistoryError> {
         let path = self.path(slot, copy);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(HistoryError::io(&path, "remove")(error)),
@@ -202,7 +203,7 @@ impl Store {
         let mut missing = Vec::new();
         for (slot, entries) in book.slots() {
             for entry in entries.iter().filter(|entry| entry.is_kept()) {
-                let file = self.path(slot, entry.copy.as_bytes());
+                let file = self.path(slot, &entry.copy);
                 match fs::symlink_metadata(&file) {
                     Ok(_) => {}
                     Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -221,8 +222,8 @@ impl Store {
 
     /// Removes what an ended process did not finish, or had no time to remove. Files with names that are none of ours stay.
     /// With `needed`, all artifacts but these go.
-    fn sweep(&self, needed: Option<&BTreeSet<(String, [u8; 32])>>) -> io::Result<()> {
-        let path = |(slot, copy): &(String, [u8; 32])| self.path(slot, copy);
+    fn sweep(&self, needed: Option<&BTreeSet<(String, ContentHash)>>) -> io::Result<()> {
+        let path = |(slot, copy): &(String, ContentHash)| self.path(slot, copy);
         let needed: Option<BTreeSet<PathBuf>> = needed.map(|needed| needed.iter().map(path).collect());
         for inside in fs::read_dir(&self.folder)? {
             let inside = inside?;
@@ -238,8 +239,8 @@ impl Store {
                 let name = file.file_name();
                 let unfinished = name.as_bytes().starts_with(UNFINISHED.as_bytes());
                 let hash = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-                let superfluous = hash.is_some_and(|hash| blake3::Hash::from_hex(hash).is_ok())
-                    && needed.as_ref().is_some_and(|needed| !needed.contains(&file.path()));
+                let superfluous =
+                    hash.is_some_and(is_a_hash) && needed.as_ref().is_some_and(|needed| !needed.contains(&file.path()));
                 if file.file_type()?.is_file() && (unfinished || superfluous) {
                     fs::remove_file(file.path())?;
                 }
@@ -299,6 +300,11 @@ fn make_durably(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a file of ours may be called so: by a hash of today, or by one of the first version's, which were twice as long.
+fn is_a_hash(name: &str) -> bool {
+    [2 * ContentHash::LEN, 64].contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
@@ -317,7 +323,7 @@ fn encoded(slot: &str) -> String {
     if name.is_empty() {
         "%".to_owned()
     } else if name.len() > LONGEST_NAME {
-        format!("%-{}", blake3::hash(slot.as_bytes()))
+        format!("%-{}", ContentHash::of(slot.as_bytes()))
     } else {
         name
     }

@@ -8,6 +8,7 @@ use super::{
     KeptCondition::{self, Condemned, Confirmed, Unconfirmed},
     NewEntry,
 };
+use crate::content::ContentHash;
 use std::{
     collections::BTreeMap,
     fs,
@@ -18,8 +19,8 @@ use std::{
 
 const SLOT: &str = "counter";
 
-fn begins(history: &History, slot: &str, bytes: &[u8]) -> Result<blake3::Hash, HistoryError> {
-    let hash = blake3::hash(bytes);
+fn begins(history: &History, slot: &str, bytes: &[u8]) -> Result<ContentHash, HistoryError> {
+    let hash = ContentHash::of(bytes);
     let entry = NewEntry {
         slot,
         hash,
@@ -33,16 +34,16 @@ fn begins(history: &History, slot: &str, bytes: &[u8]) -> Result<blake3::Hash, H
 fn content_of(bytes: &[u8]) -> Content<'_> {
     Content {
         bytes,
-        hash: blake3::hash(bytes),
+        hash: ContentHash::of(bytes),
         file: None,
     }
 }
 
-fn begun(history: &History, bytes: &[u8]) -> blake3::Hash {
+fn begun(history: &History, bytes: &[u8]) -> ContentHash {
     begins(history, SLOT, bytes).unwrap()
 }
 
-fn good(history: &History, bytes: &[u8]) -> blake3::Hash {
+fn good(history: &History, bytes: &[u8]) -> ContentHash {
     let hash = begun(history, bytes);
     history.confirm(SLOT, &hash).unwrap();
     hash
@@ -92,7 +93,7 @@ fn flip_a_byte(file: &Path) {
     fs::write(file, bytes).unwrap();
 }
 
-fn file_of(folder: &Path, hash: &blake3::Hash) -> PathBuf {
+fn file_of(folder: &Path, hash: &ContentHash) -> PathBuf {
     folder.join(SLOT).join(format!("{hash}.so"))
 }
 
@@ -158,7 +159,7 @@ fn what_is_forgotten_was_never_there() {
     for candidate in [b"new", b"one", b"two", b"bad"] {
         let candidate = begun(&history, candidate);
         assert_eq!(told(&history)[0].0, candidate.to_string());
-        history.forget(SLOT, &one.as_bytes().map(|byte| !byte).into());
+        history.forget(SLOT, &ContentHash::of(b"never seen"));
         history.forget(SLOT, &candidate);
         history.forget(SLOT, &candidate);
         assert_eq!((history.entries(SLOT), files(folder.path())), before);
@@ -245,7 +246,7 @@ fn the_condemned_are_remembered_in_numbers_and_words_that_have_an_end() {
     let folder = tempfile::tempdir().unwrap();
     let history = opened(folder.path(), 1);
     let first = begun(&history, b"the oldest place");
-    let others: Vec<_> = (0..70_u8).map(|number| blake3::hash(&[number])).collect();
+    let others: Vec<_> = (0..70_u8).map(|number| ContentHash::of(&[number])).collect();
     for hash in &others {
         history.condemn(SLOT, hash, &"é".repeat(5000)).unwrap();
     }
@@ -276,7 +277,7 @@ fn a_changed_file_is_passed_over_and_named() {
         panic!("{passed_over:?}")
     };
     assert_eq!(file, &file_of(folder.path(), &three));
-    assert_eq!((expected, found), (&three.to_string(), &blake3::hash(b"233").to_string()));
+    assert_eq!((expected, found), (&three.to_string(), &ContentHash::of(b"233").to_string()));
     assert_eq!(gone, &file_of(folder.path(), &two));
     let words = passed_over[0].to_string();
     assert!(
@@ -329,7 +330,7 @@ fn a_copy_with_bytes_of_its_own_is_what_is_kept() {
     let entry = |content: &[u8]| {
         let entry = NewEntry {
             slot: SLOT,
-            hash: blake3::hash(b"as read"),
+            hash: ContentHash::of(b"as read"),
             version: "",
             schema: None,
             file: Path::new("a.so"),

@@ -2,6 +2,7 @@
 
 use super::{Host, Inner};
 use crate::{
+    content::ContentHash,
     error::{Refusal, SlotError},
     event::Event,
     history::{Kept, KeptCondition},
@@ -104,7 +105,7 @@ impl Host {
         self.inner.history.entries(slot)
     }
 
-    fn version(&self, record: &SlotRecord, hash: String) -> Result<blake3::Hash, RollbackError> {
+    fn version(&self, record: &SlotRecord, hash: String) -> Result<ContentHash, RollbackError> {
         let entries = self.inner.history.entries(&record.name);
         let good = entries
             .iter()
@@ -112,9 +113,9 @@ impl Host {
         let known: Vec<_> = good.map(|kept| kept.hash.clone()).collect();
         let found: Vec<_> = known.iter().filter(|known| known.starts_with(&hash)).collect();
         match &found[..] {
-            [one] => match blake3::Hash::from_hex(one.as_str()) {
-                Ok(hash) => Ok(hash),
-                Err(_) => unreachable!("the history writes hashes as hexadecimal digits"),
+            [one] => match ContentHash::from_hex(one.as_str()) {
+                Some(hash) => Ok(hash),
+                None => unreachable!("the history writes hashes as hexadecimal digits"),
             },
             found => Err(RollbackError::Version {
                 slot: record.name.to_string(),
@@ -125,7 +126,7 @@ impl Host {
         }
     }
 
-    fn served_already(&self, record: &SlotRecord, wanted: Option<&blake3::Hash>) -> Option<LoadOutcome> {
+    fn served_already(&self, record: &SlotRecord, wanted: Option<&ContentHash>) -> Option<LoadOutcome> {
         let state = record.lock();
         let current = state.current.as_ref().filter(|current| wanted == Some(&current.hash))?;
         Some(LoadOutcome::Unchanged {
@@ -135,7 +136,7 @@ impl Host {
     }
 
     /// If that is where it goes. An open slot goes at once, a claimed one in its owner's `sync`.
-    fn go_back_to_standby(&self, record: &Arc<SlotRecord>, wanted: Option<&blake3::Hash>) -> Option<LoadOutcome> {
+    fn go_back_to_standby(&self, record: &Arc<SlotRecord>, wanted: Option<&ContentHash>) -> Option<LoadOutcome> {
         let mut state = record.lock_settled();
         let standby = state.standby()?;
         if wanted.is_some_and(|wanted| standby.current.hash != *wanted) {
@@ -179,8 +180,8 @@ impl Inner {
             }
             self.log.push(Event::Reverted {
                 slot,
-                from: hash.to_hex().to_string(),
-                to: good.map(|(hash, _)| hash.to_hex().to_string()),
+                from: hash.to_string(),
+                to: good.map(|(hash, _)| hash.to_string()),
             });
         }
         reverted

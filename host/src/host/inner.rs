@@ -1,6 +1,7 @@
 //! What the host's parts share: the view, the slots, the readers, what was refused, and the ways to the two threads.
 
 use crate::{
+    content::ContentHash,
     error::{Refusal, SlotError},
     event::{Event, Log},
     history::{History, HistoryError},
@@ -49,7 +50,7 @@ pub(crate) struct Inner {
     /// Readers, and tracked guards.
     pub(super) holds: Mutex<Vec<Weak<HoldRecord>>>,
     pub(crate) track_guards: bool,
-    pub(super) refused: Mutex<VecDeque<(blake3::Hash, Refusal)>>,
+    pub(super) refused: Mutex<VecDeque<(ContentHash, Refusal)>>,
     pub(crate) log: Log,
     pub(crate) tally: Arc<Tally>,
     /// Before the folder that it may lie in, which is left alone if there is anything in it.
@@ -103,7 +104,7 @@ impl Inner {
     }
 
     /// The slot that serves this content already.
-    pub(crate) fn serving(&self, hash: &blake3::Hash) -> Option<(Arc<str>, u64)> {
+    pub(crate) fn serving(&self, hash: &ContentHash) -> Option<(Arc<str>, u64)> {
         let slots = self.slots.read().clone();
         slots.iter().find_map(|record| {
             let state = record.lock();
@@ -127,7 +128,7 @@ impl Inner {
         slots.into_iter().find(|record| serves(record))
     }
 
-    pub(crate) fn was_refused(&self, hash: &blake3::Hash) -> Option<Refusal> {
+    pub(crate) fn was_refused(&self, hash: &ContentHash) -> Option<Refusal> {
         let refused = self.refused.lock();
         refused
             .iter()
@@ -143,11 +144,11 @@ impl Inner {
     }
 
     /// What serves is no longer refused, whatever was found wrong with it before.
-    pub(crate) fn forget_refused(&self, hash: &blake3::Hash) {
+    pub(crate) fn forget_refused(&self, hash: &ContentHash) {
         self.refused.lock().retain(|(known, _)| known != hash);
     }
 
-    pub(crate) fn remember_refused(&self, hash: blake3::Hash, refusal: Refusal) {
+    pub(crate) fn remember_refused(&self, hash: ContentHash, refusal: Refusal) {
         let mut refused = self.refused.lock();
         refused.retain(|(known, _)| *known != hash);
         if refused.len() == REFUSED_KEPT {

@@ -4,6 +4,7 @@
 
 use super::{Clock, LoadOutcome, pipeline, pipeline::Coming, place, probation::RollbackReason, rollback::GoingBack};
 use crate::{
+    content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, Step},
     history::Artifact,
@@ -17,7 +18,7 @@ use std::{sync::Arc, time::Instant};
 pub(super) fn go_back(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
-    to: Option<blake3::Hash>,
+    to: Option<ContentHash>,
     reason: RollbackReason,
 ) -> Result<LoadOutcome, Refusal> {
     let since = Instant::now();

@@ -14,6 +14,7 @@ use super::{
     tally::Phase,
 };
 use crate::{
+    content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, ReloadReport, Step},
     host::{Inner, after},
@@ -49,7 +50,7 @@ struct Ready<'a> {
     /// What it started from.
     inherited: Option<Arc<Snapshot>>,
     stopped: Option<Stopped>,
-    hash: blake3::Hash,
+    hash: ContentHash,
     path: PathBuf,
     clock: Clock,
     back: Option<GoingBack>,
@@ -262,7 +263,7 @@ impl Ready<'_> {
             generation: self.generation.number(),
             replaced: gone.replaced,
             path: self.path,
-            hash: self.hash.to_hex().to_string(),
+            hash: self.hash.to_string(),
             state_bytes: self.state.bytes(),
             total: self.clock.noticed.elapsed(),
             steps: self.clock.steps,
@@ -311,7 +312,7 @@ impl Ready<'_> {
 /// What goes because something else has come.
 struct Gone {
     replaced: Option<u64>,
-    faulty: Option<blake3::Hash>,
+    faulty: Option<ContentHash>,
     retired: Vec<Current>,
 }
 

@@ -3,6 +3,7 @@
 
 use super::{Clock, GoingBack, Phase, ReaperMessage, prepare::check_schemas, try_out::try_out, uses};
 use crate::{
+    content::ContentHash,
     error::{Cause, Hook, Refusal},
     event::{Event, Step},
     history::{Content, NewEntry},
@@ -147,7 +148,7 @@ pub(super) fn candidate(
     let content = Content {
         bytes: &bytes,
         hash: match linted.cleared_nodelete {
-            true => blake3::hash(&bytes),
+            true => ContentHash::of(&bytes),
             false => hash,
         },
         // What stands in the folder is otherwise a link to memory.

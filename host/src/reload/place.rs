@@ -12,6 +12,7 @@ use super::{
     together,
 };
 use crate::{
+    content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, Step},
     host::{Inner, after},
@@ -202,7 +203,7 @@ pub(super) fn no_longer_fits(record: &SlotRecord, staged: &Staged, cause: Cause)
 }
 
 /// A candidate that had been staged was refused.
-pub(super) fn tell_refused(host: &Inner, hash: blake3::Hash, refusal: Refusal) {
+pub(super) fn tell_refused(host: &Inner, hash: ContentHash, refusal: Refusal) {
     if let Some(slot) = &refusal.slot {
         host.history.forget(slot, &hash);
     }

@@ -12,6 +12,7 @@ use super::{
     tally::Phase,
 };
 use crate::{
+    content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, Step},
     hooks::TookTooLong,
@@ -392,7 +393,7 @@ impl Leaving<'_> {
 }
 
 /// What was left is not taken again by itself, in this process or a later one.
-pub(super) fn forget_faulty(host: &Inner, record: &SlotRecord, hash: blake3::Hash, path: &Path, report: &RollbackReport) {
+pub(super) fn forget_faulty(host: &Inner, record: &SlotRecord, hash: ContentHash, path: &Path, report: &RollbackReport) {
     let refusal = Refusal {
         slot: Some(record.name.clone()),
         candidate: Some(report.from),

@@ -8,6 +8,7 @@ use super::{
     rollback, survive,
 };
 use crate::{
+    content::ContentHash,
     event::Event,
     host::Inner,
     slot::{Generation, Mode, SlotRecord, SlotState},
@@ -37,13 +38,9 @@ pub(crate) enum SupervisorMessage {
         bytes: Option<u64>,
     },
     /// This content has proved itself.
-    Good { slot: Arc<str>, hash: blake3::Hash },
+    Good { slot: Arc<str>, hash: ContentHash },
     /// This content is not to be taken again.
-    Bad {
-        slot: Arc<str>,
-        hash: blake3::Hash,
-        why: String,
-    },
+    Bad { slot: Arc<str>, hash: ContentHash, why: String },
     /// The host goes.
     End,
 }

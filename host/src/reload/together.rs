@@ -11,6 +11,7 @@ use super::{
     uses,
 };
 use crate::{
+    content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, Step},
     host::{Inner, after},
@@ -271,7 +272,7 @@ fn move_on(
     hand_over(host, ready).map_err(|refusal| tell(host, &known, refusal))
 }
 
-fn tell(host: &Inner, members: &[(Arc<SlotRecord>, blake3::Hash)], refusal: Refusal) -> Refusal {
+fn tell(host: &Inner, members: &[(Arc<SlotRecord>, ContentHash)], refusal: Refusal) -> Refusal {
     for (record, hash) in members {
         host.history.forget(&record.name, hash);
     }

@@ -5,6 +5,7 @@ use super::{
     holds::Taken,
 };
 use crate::{
+    content::ContentHash,
     image::{compat, manifest},
     policy::Policy,
     reload::{Checkup, GoingBack, Probation, Snapshot, Standby, Together, Verdict},
@@ -110,7 +111,7 @@ pub(crate) enum Mode {
 #[derive(Clone)]
 pub(crate) struct Current {
     pub(crate) generation: Arc<Generation>,
-    pub(crate) hash: blake3::Hash,
+    pub(crate) hash: ContentHash,
     pub(crate) path: PathBuf,
     /// The state that it started from, as long as it is on probation.
     pub(crate) inherited: Option<Arc<Snapshot>>,
@@ -119,7 +120,7 @@ pub(crate) struct Current {
 /// A candidate that waits for its owner.
 pub(crate) struct Staged {
     pub(crate) generation: Generation,
-    pub(crate) hash: blake3::Hash,
+    pub(crate) hash: ContentHash,
     pub(crate) path: PathBuf,
     pub(crate) noticed: Instant,
     pub(crate) steps: Vec<(crate::event::Step, Duration)>,

@@ -1,6 +1,7 @@
 //! What stands in the folder, and what a next process makes of it: after an ordinary end, after damage, on a full disk.
 
 use super::*;
+use crate::content::ContentHash;
 use std::env;
 
 #[test]
@@ -21,7 +22,7 @@ fn the_next_process_finds_what_was_tried_and_what_was_good() {
     // What a process leaves that ended between two steps, and what is none of ours.
     fs::write(folder.join(".reslot-new-abc"), b"half").unwrap();
     fs::write(folder.join(SLOT).join(".reslot-new-abc"), b"half").unwrap();
-    fs::write(file_of(&folder, &blake3::hash(b"unlisted")), b"unlisted").unwrap();
+    fs::write(file_of(&folder, &ContentHash::of(b"unlisted")), b"unlisted").unwrap();
     fs::write(folder.join(SLOT).join("notes.txt"), b"mine").unwrap();
 
     let history = opened(&folder, 2);
@@ -56,7 +57,7 @@ fn a_path_that_is_no_text_comes_back() {
     let file = Path::new(std::ffi::OsStr::from_bytes(b"/odd/\xff.so"));
     let entry = NewEntry {
         slot: SLOT,
-        hash: blake3::hash(b""),
+        hash: ContentHash::of(b""),
         version: "",
         schema: None,
         file,
@@ -93,7 +94,7 @@ fn a_broken_index_is_put_aside_and_told() {
     let breaks = [
         whole[..whole.len() / 2].to_owned(),
         String::new(),
-        whole.replace("\"version\": 1,", "\"version\": 0,"),
+        whole.replace("\"version\": 2,", "\"version\": 1,"),
         whole.replace(&fine.to_string(), "../../../etc/passwd"),
     ];
     for broken in breaks {
@@ -118,15 +119,15 @@ fn a_broken_index_is_put_aside_and_told() {
 fn what_a_newer_host_wrote_is_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     good(&opened(folder.path(), 1), b"fine");
-    fs::write(folder.path().join("index.json"), br#"{"version":2,"slots":"otherwise"}"#).unwrap();
+    fs::write(folder.path().join("index.json"), br#"{"version":3,"slots":"otherwise"}"#).unwrap();
     let before = files(folder.path());
     let error = History::persistent(folder.path(), 1).unwrap_err();
     assert!(
         matches!(
             error,
             HistoryError::Newer {
-                version: 2,
-                newest: 1,
+                version: 3,
+                newest: 2,
                 ..
             }
         ),
@@ -185,7 +186,7 @@ fn the_process_kind_leaves_files_only_and_then_nothing() {
     let entry = |bytes: &[u8], content: &Path| {
         let entry = NewEntry {
             slot: SLOT,
-            hash: blake3::hash(bytes),
+            hash: ContentHash::of(bytes),
             version: "",
             schema: None,
             file: content,
@@ -232,7 +233,7 @@ fn a_persistent_history_shares_no_bytes_with_a_private_copy() {
     fs::write(&private, b"copy").unwrap();
     let entry = NewEntry {
         slot: SLOT,
-        hash: blake3::hash(b"copy"),
+        hash: ContentHash::of(b"copy"),
         version: "",
         schema: None,
         file: &private,
@@ -306,7 +307,7 @@ fn on_a_small_disk(disk: &Path) {
     assert!(of_bytes >= 9 && of_index >= 1, "{of_bytes}, {of_index}");
 
     // What happened has happened, also if it cannot be written down; its bytes go when it can.
-    let tried = blake3::hash(&candidate);
+    let tried = ContentHash::of(&candidate);
     fs::write(&filler, vec![0; 256 << 10]).unwrap_err();
     assert!(full(&history.condemn(SLOT, &tried, "it panicked").unwrap_err()));
     assert_eq!(history.condemned(SLOT, &tried).as_deref(), Some("it panicked"));

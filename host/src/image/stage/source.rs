@@ -1,5 +1,6 @@
 //! Reading an artifact while others may write it: the whole file or nothing. What is in the bytes is not judged here.
 
+use crate::content::ContentHash;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -40,8 +41,8 @@ pub struct Source {
     pub path: PathBuf,
     /// All of them.
     pub bytes: Bytes,
-    /// Their blake3 hash.
-    pub hash: blake3::Hash,
+    /// Their hash.
+    pub hash: ContentHash,
     /// How many.
     pub len: u64,
 }
@@ -98,7 +99,7 @@ pub fn read_source(path: &Path, limits: &StageLimits) -> Result<Source, StageErr
             path: path.to_path_buf(),
         });
     }
-    let hash = blake3::hash(&bytes);
+    let hash = ContentHash::of(&bytes);
     Ok(Source {
         path: path.to_path_buf(),
         hash,
