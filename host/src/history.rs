@@ -10,7 +10,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use crate::content::ContentHash;
+use crate::{content::ContentHash, image::stage::Spares};
 use book::{Book, Entry};
 pub use error::HistoryError;
 use parking_lot::Mutex;
@@ -113,8 +113,9 @@ impl History {
     }
 
     /// A history that ends with this value, and with it `folder`, which is made when first something is kept.
-    pub(crate) fn of_process(folder: &Path, keep: usize) -> Self {
-        Self::new(Store::of_process(folder), Book::default(), keep)
+    /// Files that are not needed any more go to `spares`.
+    pub(crate) fn of_process(folder: &Path, keep: usize, spares: Spares) -> Self {
+        Self::new(Store::of_process(folder, spares), Book::default(), keep)
     }
 
     fn new(store: Store, book: Book, keep: usize) -> Self {

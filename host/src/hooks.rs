@@ -5,13 +5,14 @@
 use crate::image::safe_point;
 use parking_lot::Mutex;
 use std::{
+    hint,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A host's threads for hooks.
@@ -56,7 +57,7 @@ impl Hooks {
             // If nobody waits any more, what the hook worked on is dropped here, and so goes to the reaper.
             drop(done.send(outcome));
         });
-        match answer.recv_timeout(most) {
+        match soon(&answer).map_or_else(|| answer.recv_timeout(most), Ok) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(TookTooLong),
@@ -132,8 +133,23 @@ fn rest(threads: &Mutex<Threads>, worker: Worker) {
     // Otherwise its queue ends here, and with it the thread.
 }
 
+/// Most hooks take less time than it takes to wake a thread, and one is often followed by the next.
+const SOON: Duration = Duration::from_micros(25);
+
+/// What comes within a moment, looked for without going to sleep.
+fn soon<T>(queue: &mpsc::Receiver<T>) -> Option<T> {
+    let begun = Instant::now();
+    while begun.elapsed() < SOON {
+        if let Ok(come) = queue.try_recv() {
+            return Some(come);
+        }
+        hint::spin_loop();
+    }
+    None
+}
+
 fn serve(queue: &mpsc::Receiver<Job>) {
-    while let Ok(job) = queue.recv() {
+    while let Ok(job) = soon(queue).map_or_else(|| queue.recv(), Ok) {
         match job {
             Job::Run(job) => job(),
             Job::Attention => {}

@@ -12,6 +12,7 @@ mod native;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -46,6 +47,9 @@ pub enum Notice {
         at: Instant,
     },
 }
+
+/// Whom the watch tells.
+type Deliver = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// How a folder is watched.
 #[derive(Debug, Clone)]
@@ -126,14 +130,14 @@ pub struct Watch {
 impl Watch {
     /// Watches `folder`, not its subfolders, for files named `*.so` that do not begin with a dot. When this returns, the watch
     /// is in place; what is in the folder already is taken as known (see [`scan`]). The folder may be missing: it is picked up
-    /// when it appears. `deliver` is called on the watch's own thread, so it should only hand on.
+    /// when it appears. `deliver` is called on the watch's own threads, so it should only hand on.
     ///
     /// # Errors
     /// If the system cannot give events for an existing folder, or a thread.
     pub fn start(
         folder: PathBuf,
         options: WatchOptions,
-        deliver: impl Fn(Notice) + Send + 'static,
+        deliver: impl Fn(Notice) + Send + Sync + 'static,
     ) -> Result<Self, WatchError> {
         let folder = match std::path::absolute(&folder) {
             Ok(absolute) => absolute,
@@ -143,11 +147,12 @@ impl Watch {
             return Err(WatchError::NotAFolder { folder });
         }
         let (signals, inbox) = mpsc::channel();
+        let deliver: Deliver = Arc::new(deliver);
         let native = match options.polling {
             Some(_) => None,
-            None => Some(Native::new(&folder, signals.clone())?),
+            None => Some(Native::new(&folder, signals.clone(), deliver.clone())?),
         };
-        let mut keeper = Keeper::new(folder.clone(), options, native, Box::new(deliver));
+        let mut keeper = Keeper::new(folder.clone(), options, native, deliver);
         keeper.begin()?;
         let thread = std::thread::Builder::new()
             .name("reslot-watch".into())

@@ -61,7 +61,7 @@ pub mod __private {
         Access, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain, foreign_panic,
         table_has,
     };
-    pub use crate::manifest::{Manifest, lends_while_shared, names_slots};
+    pub use crate::manifest::{Manifest, SOURCES, lends_while_shared, names_slots};
     pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
     pub use crate::plugin::{HealthAbi, Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{

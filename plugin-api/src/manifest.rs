@@ -13,6 +13,12 @@ pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const TOOLCHAIN: &str = env!("RESLOT_TOOLCHAIN");
 /// The target triple this copy of the crate was built for.
 pub const TARGET: &str = env!("RESLOT_TARGET");
+/// A number for the sources of this copy of the crate. Two copies with the same one, built by the same compiler for the same target,
+/// have the same layouts.
+pub const SOURCES: u64 = match u64::from_str_radix(env!("RESLOT_SOURCES"), 10) {
+    Ok(number) => number,
+    Err(_) => panic!("the build script writes a number"),
+};
 const PROFILE: &str = env!("RESLOT_PROFILE");
 
 /// The values that [`export_plugin!`](crate::export_plugin) collects in the plugin's crate.

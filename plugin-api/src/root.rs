@@ -5,6 +5,7 @@
 use crate::{
     inside::memory::{self, Allocator},
     interface::Implements,
+    manifest::SOURCES,
     peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi},
     plugin::{HealthAbi, Loadable, migrate_all},
     workers,
@@ -25,7 +26,7 @@ pub use buffer::{Buffer, BufferAbi, Writer};
 /// The symbol under which an artifact exports its [`Header`].
 pub const ROOT_SYMBOL: &str = "reslot_root";
 /// The first bytes of a [`Header`].
-pub const MAGIC: [u8; 16] = *b"reslot header 1\0";
+pub const MAGIC: [u8; 16] = *b"reslot header 2\0";
 /// Virtual pthread keys begin here: a key below it is libc's own, made before the host's table arrived.
 pub const VIRTUAL_KEYS: u32 = 0x4000_0000;
 
@@ -34,6 +35,8 @@ pub const VIRTUAL_KEYS: u32 = 0x4000_0000;
 pub struct Header {
     /// [`MAGIC`]
     pub magic: [u8; 16],
+    /// [`SOURCES`](crate::manifest::SOURCES) of the SDK that it was built with.
+    pub sources: u64,
     /// The layout of the root, for the check.
     pub layout: &'static TypeLayout,
     /// The root itself, not to be used before the check.
@@ -48,6 +51,7 @@ impl Header {
     pub const fn new<T: Loadable, I: ?Sized + Implements<T>>() -> Self {
         Self {
             magic: MAGIC,
+            sources: SOURCES,
             layout: <RootRef as StableAbi>::LAYOUT,
             root: Glue::<T, I>::ROOT,
         }

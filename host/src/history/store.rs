@@ -6,7 +6,7 @@ use super::{
     book::Book,
     index::{self, Unread},
 };
-use crate::content::ContentHash;
+use crate::{content::ContentHash, image::stage::Spares};
 use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
@@ -42,7 +42,7 @@ enum Kind {
     /// Survives the process, and a power cut. Locked for as long as this lives.
     Persistent { lock: File, process: u32 },
     /// Goes with this; but not with a copy of it in a forked child.
-    OfProcess { process: u32 },
+    OfProcess { process: u32, spares: Spares },
 }
 
 impl Store {
@@ -84,11 +84,12 @@ impl Store {
     }
 
     /// Touches nothing before the first [`put`](Self::put).
-    pub(super) fn of_process(folder: &Path) -> Self {
+    pub(super) fn of_process(folder: &Path, spares: Spares) -> Self {
         Self {
             folder: folder.to_path_buf(),
             kind: Kind::OfProcess {
                 process: std::process::id(),
+                spares,
             },
         }
     }
@@ -114,6 +115,19 @@ impl Store {
     }
 
     fn put_new(&self, folder: &Path, path: &Path, content: Content<'_>) -> io::Result<()> {
+        let link = || {
+            // A link to a private copy in memory would lead nowhere once that is closed. What is another file system, or a
+            // file that is there with other bytes, is for the copy below.
+            let (Kind::OfProcess { .. }, Some(from)) = (&self.kind, content.file) else {
+                return false;
+            };
+            let is_file = fs::symlink_metadata(from).is_ok_and(|found| found.is_file());
+            is_file && fs::hard_link(from, path).is_ok()
+        };
+        // Mostly its folder is there.
+        if link() {
+            return Ok(());
+        }
         if let Kind::OfProcess { .. } = self.kind {
             private_folder().recursive(true).create(&self.folder)?;
         }
@@ -122,13 +136,8 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        if let (Kind::OfProcess { .. }, Some(from)) = (&self.kind, content.file) {
-            // A link to a private copy in memory would lead nowhere once that is closed. What is another file system, or a
-            // file that is there with other bytes, is for the copy below.
-            let is_file = fs::symlink_metadata(from).is_ok_and(|found| found.is_file());
-            if is_file && fs::hard_link(from, path).is_ok() {
-                return Ok(());
-            }
+        if link() {
+            return Ok(());
         }
         self.replace(folder, path, content.bytes)
     }
@@ -167,7 +176,11 @@ impl Store {
 
     pub(super) fn remove(&self, slot: &str, copy: &ContentHash) -> Result<(), HistoryError> {
         let path = self.path(slot, copy);
-        match fs::remove_file(&path) {
+        let removed = match &self.kind {
+            Kind::OfProcess { spares, .. } => spares.give_up(&path),
+            Kind::Persistent { .. } => fs::remove_file(&path),
+        };
+        match removed {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(HistoryError::io(&path, "remove")(error)),
             _ => {}
         }
@@ -255,7 +268,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         // What a forked child drops is still the parent's.
         match &self.kind {
-            Kind::OfProcess { process } if *process == std::process::id() => {
+            Kind::OfProcess { process, .. } if *process == std::process::id() => {
                 let _ = fs::remove_dir_all(&self.folder);
             }
             // A child that is just being started has the descriptor, too, until it executes its program, and closing ours

@@ -172,7 +172,7 @@ impl HostBuilder {
         let (history, troubles) = match &self.history {
             Some(folder) => History::persistent(folder, self.policy.history)?,
             None => (
-                History::of_process(&private.path().join(HISTORY), self.policy.history),
+                History::of_process(&private.path().join(HISTORY), self.policy.history, private.spares()),
                 Vec::new(),
             ),
         };

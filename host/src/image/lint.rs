@@ -6,6 +6,7 @@ mod error;
 mod foreign;
 mod imports;
 
+use crate::content::ContentHash;
 use object::elf as format;
 use object::pod;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
@@ -43,6 +44,8 @@ pub struct Expectations<'a> {
 pub struct Linted {
     /// What it says about itself.
     pub manifest: Manifest,
+    /// Of the text that says it.
+    pub(crate) manifest_text: ContentHash,
     /// Whether DF_1_NODELETE was set, and has been cleared in the bytes.
     pub cleared_nodelete: bool,
     /// What is worth knowing but no reason to refuse.
@@ -67,7 +70,7 @@ pub struct Inspection {
 /// Refuses an artifact that must not be loaded, with the first reason. In one that may, DF_1_NODELETE is cleared: with it the
 /// loader would never unload the image. Refused bytes are left as they are.
 pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintError> {
-    let (inspection, flags) = examine(bytes, expect);
+    let (inspection, flags, manifest_text) = examine(bytes, expect);
     let Inspection {
         manifest,
         findings,
@@ -78,10 +81,11 @@ pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintE
     if let Some(finding) = findings.into_iter().next() {
         return Err(finding);
     }
-    let manifest = manifest.ok_or(LintError::NoManifest)?;
+    let (manifest, manifest_text) = manifest.zip(manifest_text).ok_or(LintError::NoManifest)?;
     clear_nodelete(bytes, &flags);
     Ok(Linted {
         manifest,
+        manifest_text,
         cleared_nodelete: nodelete,
         warnings,
     })
@@ -104,8 +108,8 @@ pub fn inspect(bytes: &[u8], expect: &Expectations<'_>) -> Inspection {
     examine(bytes, expect).0
 }
 
-/// The inspection, and where in the file the words stand in which DF_1_NODELETE is set.
-fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>) {
+/// The inspection, where in the file the words stand in which DF_1_NODELETE is set, and the hash of the manifest's text.
+fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>, Option<ContentHash>) {
     let mut words = Vec::new();
     let data = aligned(bytes, &mut words);
     let mut inspection = Inspection::default();
@@ -113,12 +117,13 @@ fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>) {
         Ok(elf) => elf,
         Err(error) => {
             inspection.findings.push(error);
-            return (inspection, Vec::new());
+            return (inspection, Vec::new(), None);
         }
     };
 
     check_kind(&elf, expect, &mut inspection);
-    match elf.section(SECTION).map(Manifest::parse) {
+    let section = elf.section(SECTION);
+    match section.map(Manifest::parse) {
         None => inspection.findings.push(LintError::NoManifest),
         Some(Err(error)) => inspection.findings.push(LintError::Manifest(error)),
         Some(Ok(manifest)) => {
@@ -131,7 +136,7 @@ fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>) {
 
     let flags = nodelete_words(&elf);
     inspection.nodelete = !flags.is_empty();
-    (inspection, flags)
+    (inspection, flags, section.map(Manifest::text_hash))
 }
 
 /// The parser reads in place, and so wants its words aligned. A Vec always is in practice; part of a larger one may not be.

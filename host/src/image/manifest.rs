@@ -3,6 +3,7 @@
 
 mod described;
 
+use crate::content::ContentHash;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -237,28 +238,41 @@ pub enum ManifestError {
     },
 }
 
+/// The JSON in a manifest section. NUL bytes at the end are padding.
+fn json_of(section: &[u8]) -> &[u8] {
+    let end = section.iter().rposition(|byte| *byte != 0);
+    end.map_or(&[], |end| &section[..=end])
+}
+
 impl Manifest {
+    /// Of the text in a manifest section: two that have the same one say the same.
+    pub(crate) fn text_hash(section: &[u8]) -> ContentHash {
+        ContentHash::of(json_of(section))
+    }
+
     /// Reads the contents of a manifest section. NUL bytes at the end are padding.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
-        let end = bytes.iter().rposition(|byte| *byte != 0).ok_or(ManifestError::Empty)?;
-        let json = &bytes[..=end];
-
-        // The format number comes first and alone: another format may have any other form.
+        let json = json_of(bytes);
+        if json.is_empty() {
+            return Err(ManifestError::Empty);
+        }
+        // serde_json refuses more than 127 levels, so that no manifest can exhaust the stack: neither here nor in anything
+        // that walks the result later.
+        let parsed: Result<Manifest, _> = serde_json::from_slice(json);
+        // Another format may have any other form, and then its number is what a person has to know.
         #[derive(Deserialize)]
         struct Header {
             reslot: u64,
         }
-        let header: Header = serde_json::from_slice(json)?;
-        if header.reslot != u64::from(FORMAT) {
-            return Err(ManifestError::WrongFormat {
-                found: header.reslot,
-                expected: FORMAT,
-            });
+        let found = match &parsed {
+            Ok(manifest) => u64::from(manifest.reslot),
+            Err(_) => serde_json::from_slice::<Header>(json)?.reslot,
+        };
+        if found != u64::from(FORMAT) {
+            let expected = FORMAT;
+            return Err(ManifestError::WrongFormat { found, expected });
         }
-
-        // serde_json refuses more than 127 levels, so that no manifest can exhaust the stack: neither here nor in anything
-        // that walks the result later.
-        let manifest: Manifest = serde_json::from_slice(json)?;
+        let manifest = parsed?;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let is_name = |name: &str| (1..=64).contains(&name.len()) && name.chars().all(plain);
         let shortened = |name: &str| name.chars().take(80).collect();

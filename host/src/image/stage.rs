@@ -7,6 +7,7 @@
 mod bytes;
 mod memory;
 mod source;
+mod spares;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub(crate) use bytes::Bytes;
 pub use memory::PrivateCopies;
 pub(crate) use memory::holding as memory_holding;
 pub use source::{Source, StageLimits, read_patiently, read_source};
+pub(crate) use spares::Spares;
 use sweep::is_staging_name;
 pub use sweep::sweep;
 
@@ -156,6 +158,7 @@ struct Inner {
     aging: Option<File>,
     process: u32,
     copies: PrivateCopies,
+    spares: Spares,
 }
 
 /// A copy; it is deleted when this is dropped, unless it is lent.
@@ -204,8 +207,10 @@ impl StagingFolder {
             // Without a lock, a sweeper came between: it removes the folder, and so does dropping `made`.
             if let Some(locked) = locked {
                 let aging = File::open(made.path()).ok().filter(|folder| folder.try_lock().is_ok());
+                let path = made.keep();
                 let inner = Inner {
-                    path: made.keep(),
+                    spares: Spares::new(&path),
+                    path,
                     lock: Some(locked),
                     aging,
                     process,
@@ -230,8 +235,13 @@ impl StagingFolder {
         self.inner.copies
     }
 
-    /// Writes `bytes` as `<name_hint>-<random>.so`: a real copy with a new inode, because the loader hands out the old image
-    /// for anything that it recognises. Not synced: the copy need not outlive the process.
+    /// Where this folder's copies go when nobody needs them any more.
+    pub(crate) fn spares(&self) -> Spares {
+        self.inner.spares.clone()
+    }
+
+    /// Writes `bytes` as `<name_hint>-<random>.so`: a real copy, whose inode is no mapped image's, because the loader hands out the
+    /// old image for anything that it recognises. Not synced: the copy need not outlive the process.
     ///
     /// # Errors
     /// If the file cannot be made or written; nothing of it then remains.
@@ -251,9 +261,26 @@ impl StagingFolder {
         }
         let mut file = named
             .permissions(Permissions::from_mode(0o600))
-            .tempfile_in(self.path())
+            .make_in(self.path(), |path| match self.inner.spares.take(path) {
+                Some(spare) => Ok(spare),
+                None => OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(path),
+            })
             .map_err(failed)?;
-        if let Err(source) = file.as_file_mut().write_all(bytes) {
+        let len = bytes.len() as u64;
+        // A spare may have been longer.
+        let written = file
+            .as_file_mut()
+            .write_all(bytes)
+            .and_then(|()| match file.as_file().metadata()?.len() {
+                found if found > len => file.as_file().set_len(len),
+                _ => Ok(()),
+            });
+        if let Err(source) = written {
             return Err(StageError::writing(file.path(), bytes.len(), source));
         }
         let path = file.into_temp_path();
@@ -302,7 +329,7 @@ impl Drop for StagedFile {
         if let Kept::Here { folder, .. } = &self.kept
             && std::process::id() == folder.process
         {
-            let _ = std::fs::remove_file(&self.path);
+            let _ = folder.spares.give_up(&self.path);
         }
     }
 }
@@ -312,6 +339,7 @@ impl Drop for Inner {
         if std::process::id() != self.process {
             return;
         }
+        self.spares.close();
         let files_remain = std::fs::read_dir(&self.path)
             .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != OsStr::new(LOCK)));
         if files_remain {

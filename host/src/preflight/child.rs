@@ -118,7 +118,9 @@ fn fly(teller: &mut Teller, task: &Task, state: Option<Vec<u8>>) -> Result<Optio
     })?;
     let image = teller.step(PreflightStep::Verify, || {
         let manifest = manifest.map_err(|error| error.to_string())?;
-        opened.verify(manifest, ledger(task, less)).map_err(|error| error.to_string())
+        opened
+            .verify(manifest, None, ledger(task, less))
+            .map_err(|error| error.to_string())
     })?;
     let mut instance = teller.step(PreflightStep::Create, || {
         let created = Instance::create(Box::new(image), task.slot.as_str().into(), task.generation);

@@ -11,8 +11,7 @@ use crate::{
     host::Inner,
     image::{
         Image, Ledger, OpenError, Opened, QuarantineReason,
-        lint::{Expectations, LintError, inspect, lint},
-        manifest::Manifest,
+        lint::{Expectations, LintError, Linted, inspect, lint},
         stage::{PrivateCopies, Source, StagedFile, read_source},
     },
     instance::{HookError, Instance},
@@ -91,7 +90,7 @@ pub(super) fn candidate(
         together,
     } = coming;
     let (mut bytes, hash) = (source.bytes, source.hash);
-    let linted = lint(&mut bytes, &expectations()).map_err(|error| {
+    let mut linted = lint(&mut bytes, &expectations()).map_err(|error| {
         let slot = slot_of_refused(host, path, &bytes);
         refusal(slot.as_deref(), None, path, Step::Lint, error)
     })?;
@@ -130,7 +129,7 @@ pub(super) fn candidate(
     clock.lap(Step::Lint);
     host.log.push(Event::Linted {
         slot: record.name.clone(),
-        warnings: linted.warnings,
+        warnings: std::mem::take(&mut linted.warnings),
     });
 
     let staged = host
@@ -166,7 +165,7 @@ pub(super) fn candidate(
         try_out(host, &record, number, staged.path(), &linted.manifest, path).map_err(refused)?;
         clock.lap(Step::Preflight);
     }
-    let generation = make(host, &record, number, staged, linted.manifest, path, &mut clock).map_err(refused)?;
+    let generation = make(host, &record, number, staged, linted, path, &mut clock).map_err(refused)?;
     let staged = Staged {
         generation,
         hash,
@@ -185,7 +184,7 @@ fn make(
     record: &Arc<SlotRecord>,
     number: u64,
     staged: StagedFile,
-    manifest: Manifest,
+    linted: Linted,
     path: &Path,
     clock: &mut Clock,
 ) -> Result<Generation, Refusal> {
@@ -193,10 +192,13 @@ fn make(
     let opened = Opened::open(staged).map_err(|error| refuse(Step::Open, error.into()))?;
     clock.lap(Step::Open);
 
+    let Linted {
+        manifest, manifest_text, ..
+    } = linted;
     let ledger = ledger(host, &record.name, number);
     host.tally.opened(&record.name, number, ledger.clone());
     ledger.lives_beside(Box::new(Beside::new(host, record.name.clone(), &manifest)));
-    let image = opened.verify(manifest, ledger).map_err(|error| {
+    let image = opened.verify(manifest, Some(manifest_text), ledger).map_err(|error| {
         // Its static constructors have run, so it stays mapped.
         let reason = match error {
             OpenError::EarlyRegistrations(count) => QuarantineReason::StaticConstructors(count),

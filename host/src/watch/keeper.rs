@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::fingerprint::{self, Fingerprint, Identity};
 use super::native::Native;
-use super::{Notice, WatchError, WatchOptions};
+use super::{Deliver, Notice, WatchError, WatchOptions};
 
 /// How long a file that was found by looking, not by an event, must stay the same before it is delivered: where events are
 /// missed (network mounts), silence says nothing.
@@ -20,12 +20,8 @@ const SIGNALS_AT_ONCE: usize = 1024;
 /// What reaches the watch's thread: events, already reduced to what matters.
 #[derive(Debug)]
 pub(super) enum Signal {
-    /// An artifact's name was renamed into the folder; the cookie pairs the two events of one rename.
-    Renamed {
-        path: PathBuf,
-        cookie: Option<usize>,
-        at: Instant,
-    },
+    /// An artifact was renamed into the folder, looked like this, and has been delivered; or was gone again.
+    Delivered { path: PathBuf, seen: Option<Fingerprint> },
     /// An artifact was created, linked, written, closed or touched.
     Touched { path: PathBuf, at: Instant },
     /// An artifact's name is gone.
@@ -53,7 +49,7 @@ pub(super) struct Keeper {
     folder: PathBuf,
     options: WatchOptions,
     native: Option<Native>,
-    deliver: Box<dyn Fn(Notice) + Send>,
+    deliver: Deliver,
     /// The folder that was there at the last check.
     present: Option<Identity>,
     /// What each file looked like just before it was delivered.
@@ -63,16 +59,10 @@ pub(super) struct Keeper {
     next_check: Instant,
     /// An early look, because a neighbour changed.
     next_look: Option<Instant>,
-    last_cookie: Option<usize>,
 }
 
 impl Keeper {
-    pub(super) fn new(
-        folder: PathBuf,
-        options: WatchOptions,
-        native: Option<Native>,
-        deliver: Box<dyn Fn(Notice) + Send>,
-    ) -> Self {
+    pub(super) fn new(folder: PathBuf, options: WatchOptions, native: Option<Native>, deliver: Deliver) -> Self {
         Self {
             folder,
             options,
@@ -83,7 +73,6 @@ impl Keeper {
             pending: BTreeMap::new(),
             next_check: Instant::now(),
             next_look: None,
-            last_cookie: None,
         }
     }
 
@@ -152,11 +141,12 @@ impl Keeper {
 
     fn take(&mut self, signal: Signal) {
         match signal {
-            Signal::Renamed { cookie, .. } if cookie.is_some() && cookie == self.last_cookie => {}
-            Signal::Renamed { path, cookie, at } => {
-                self.last_cookie = cookie;
+            Signal::Delivered { path, seen } => {
                 self.pending.remove(&path);
-                self.hand_over(path, true, at);
+                match seen {
+                    Some(seen) => drop(self.known.insert(path, seen)),
+                    None => drop(self.known.remove(&path)),
+                }
             }
             Signal::Touched { path, at } => {
                 self.pending.insert(
@@ -222,16 +212,17 @@ impl Keeper {
                         },
                     );
                 }
-                _ => self.hand_over(path, false, waiting.at),
+                _ => self.hand_over(path, waiting.at),
             }
         }
     }
 
     /// Delivers `path` if it is a file. What it looks like is taken before: a change from now on is then seen as one.
-    fn hand_over(&mut self, path: PathBuf, complete: bool, at: Instant) {
+    fn hand_over(&mut self, path: PathBuf, at: Instant) {
         match Fingerprint::of(&path) {
             Some(seen) => {
                 self.known.insert(path.clone(), seen);
+                let complete = false;
                 (self.deliver)(Notice::Artifact { path, complete, at });
             }
             None => {

@@ -1,5 +1,5 @@
-//! The system's events: which folders are asked for them, and what each event means to the watch. No decision about time
-//! and no file is looked at here.
+//! The system's events: which folders are asked for them, and what each event means to the watch. No decision about time is made
+//! here: what needs none, because it was finished before it got its name, is delivered at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use std::time::Instant;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::WatchError;
-use super::fingerprint::{Identity, is_artifact};
+use super::fingerprint::{Fingerprint, Identity, is_artifact};
 use super::keeper::Signal;
+use super::{Deliver, Notice, WatchError};
 
 /// How often arming is repeated while the path changes under it; after that the heartbeat tries again.
 const ROUNDS: usize = 32;
@@ -26,13 +26,29 @@ pub(super) struct Native {
 }
 
 impl Native {
-    pub(super) fn new(folder: &Path, signals: Sender<Signal>) -> Result<Self, WatchError> {
+    /// What was renamed into place needs no decision, so it is delivered from here: one thread less has to wake up for it.
+    pub(super) fn new(folder: &Path, signals: Sender<Signal>, deliver: Deliver) -> Result<Self, WatchError> {
         let watched = folder.to_path_buf();
+        let mut last_cookie = None;
         let watcher = notify::recommended_watcher(move |event| {
-            if let Some(signal) = translate(&watched, event) {
-                // Nobody listens any more: the watch is being dropped.
-                let _ = signals.send(signal);
-            }
+            let signal = match translate(&watched, event) {
+                None => return,
+                // The second of the two events of one rename.
+                Some(Meaning::Renamed { cookie, .. }) if cookie.is_some() && cookie == last_cookie => return,
+                Some(Meaning::Renamed { path, cookie, at }) => {
+                    last_cookie = cookie;
+                    // What it looks like is taken before it is delivered: a change from now on is then seen as one.
+                    let seen = Fingerprint::of(&path);
+                    if seen.is_some() {
+                        let (path, complete) = (path.clone(), true);
+                        deliver(Notice::Artifact { path, complete, at });
+                    }
+                    Signal::Delivered { path, seen }
+                }
+                Some(Meaning::Other(signal)) => signal,
+            };
+            // Nobody listens any more: the watch is being dropped.
+            let _ = signals.send(signal);
         })
         .map_err(|source| WatchError::Native {
             folder: folder.to_path_buf(),
@@ -144,12 +160,26 @@ fn wanted(folder: &Path) -> BTreeMap<PathBuf, Identity> {
     wanted
 }
 
+/// What one event comes to.
+enum Meaning {
+    /// An artifact's name was renamed into the folder; the cookie pairs the two events of one rename.
+    Renamed {
+        path: PathBuf,
+        cookie: Option<usize>,
+        at: Instant,
+    },
+    /// The rest is the watch's own thread's to decide.
+    Other(Signal),
+}
+
 /// What an event means, and `None` for most: each time that anybody opens a file there is one.
-fn translate(folder: &Path, event: notify::Result<Event>) -> Option<Signal> {
+fn translate(folder: &Path, event: notify::Result<Event>) -> Option<Meaning> {
     let at = Instant::now();
-    let Ok(event) = event else { return Some(Signal::Overflow) };
+    let Ok(event) = event else {
+        return Some(Meaning::Other(Signal::Overflow));
+    };
     if event.need_rescan() {
-        return Some(Signal::Overflow);
+        return Some(Meaning::Other(Signal::Overflow));
     }
     let cookie = event.tracker();
     let path = event.paths.into_iter().next_back()?;
@@ -157,22 +187,24 @@ fn translate(folder: &Path, event: notify::Result<Event>) -> Option<Signal> {
     if inside && is_artifact(&path) {
         return match event.kind {
             EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => {
-                Some(Signal::Renamed { path, cookie, at })
+                Some(Meaning::Renamed { path, cookie, at })
             }
-            EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => Some(Signal::Removed { path }),
+            EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => {
+                Some(Meaning::Other(Signal::Removed { path }))
+            }
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Create(_)
             | EventKind::Modify(_)
-            | EventKind::Any => Some(Signal::Touched { path, at }),
+            | EventKind::Any => Some(Meaning::Other(Signal::Touched { path, at })),
             EventKind::Access(_) | EventKind::Other => None,
         };
     }
     let on_the_way = folder.starts_with(&path);
     match event.kind {
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => None,
-        _ if on_the_way => Some(Signal::Way { path }),
+        _ if on_the_way => Some(Meaning::Other(Signal::Way { path })),
         EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) if inside => {
-            Some(Signal::Neighbour { at })
+            Some(Meaning::Other(Signal::Neighbour { at }))
         }
         _ => None,
     }

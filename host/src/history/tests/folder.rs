@@ -1,7 +1,7 @@
 //! What stands in the folder, and what a next process makes of it: after an ordinary end, after damage, on a full disk.
 
 use super::*;
-use crate::content::ContentHash;
+use crate::{content::ContentHash, image::stage::Spares};
 use std::env;
 
 #[test]
@@ -165,7 +165,10 @@ fn nothing_is_kept_where_nothing_is_to_be() {
     let base = tempfile::tempdir().unwrap();
     let persistent = base.path().join("persistent");
     let of_process = base.path().join("of_process");
-    for history in [opened(&persistent, 0), History::of_process(&of_process, 0)] {
+    for history in [
+        opened(&persistent, 0),
+        History::of_process(&of_process, 0, Spares::new(base.path())),
+    ] {
         let hash = good(&history, b"fine");
         history.forget(SLOT, &hash);
         assert!(history.entries(SLOT).is_empty() && history.good_before(SLOT, None, false).0.is_none());
@@ -181,7 +184,7 @@ fn nothing_is_kept_where_nothing_is_to_be() {
 fn the_process_kind_leaves_files_only_and_then_nothing() {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("history");
-    let history = History::of_process(&folder, 1);
+    let history = History::of_process(&folder, 1, Spares::new(base.path()));
     assert!(!folder.exists());
     let entry = |bytes: &[u8], content: &Path| {
         let entry = NewEntry {

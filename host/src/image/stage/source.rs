@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// From `asm-generic/fcntl.h`; the libc crate does not have it for glibc.
-const F_SETSIG: libc::c_int = 10;
+pub(super) const F_SETSIG: libc::c_int = 10;
 
 /// What is accepted for reading.
 #[derive(Debug, Clone)]
