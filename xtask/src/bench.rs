@@ -7,12 +7,23 @@ use anyhow::Context;
 use xtask::cargo;
 
 /// Every group, in the order in which a reader asks.
-const GROUPS: [&str; 7] = ["call", "reload", "save", "storm", "allocators", "state", "rollback"];
+const GROUPS: [&str; 9] = [
+    "call",
+    "reload",
+    "save",
+    "storm",
+    "growth",
+    "memory",
+    "state",
+    "rollback",
+    "allocators",
+];
 
 #[derive(clap::Args)]
 pub struct Arguments {
     /// What to measure; everything if none is named: `call`, `reload` (rename to first new answer), `save` (saving an edit to first
-    /// new answer), `storm` (what callers notice of swaps), `allocators` (the plugins' ones), `state` (the pause of a hand-over, by
+    /// new answer), `storm` (what callers notice of swaps), `growth` (a reload as there is more of everything), `memory` (resident bytes a
+    /// generation), `allocators` (the plugins' ones), `state` (the pause of a hand-over, by
     /// the state's size), `rollback` (panic to first answer of the old code)
     #[arg(value_parser = GROUPS)]
     groups: Vec<String>,

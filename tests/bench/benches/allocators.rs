@@ -7,6 +7,7 @@
 
 use fixture_interfaces::BenchMemory;
 use reslot::{Host, Slot};
+use reslot_bench::{Report, Row, Samples, only_a_test};
 use reslot_tests::{Fixture, Folder};
 use std::{sync::Barrier, thread};
 
@@ -51,13 +52,9 @@ fn time(slot: &Slot<dyn BenchMemory>, body: Body, pairs: u64, count: usize) -> f
     })
 }
 
-fn main() {
+fn main() -> anyhow::Result<()> {
     // `cargo test --benches` and the like only want to know that it runs.
-    let pairs = if std::env::args().any(|argument| argument == "--test") {
-        1_000
-    } else {
-        PAIRS
-    };
+    let pairs = if only_a_test() { 1_000 } else { PAIRS };
     let folder = Folder::new();
     let host = Host::builder()
         .policy(reslot::Policy::without_probation())
@@ -71,15 +68,11 @@ fn main() {
             .expect("it serves")
     });
 
-    println!("median of {ROUNDS} interleaved rounds of {pairs} pairs (allocate and free) of 16 to 256 bytes;");
-    println!("processor time; ratios are medians of the rounds' own ratios, between their quarters\n");
-    println!(
-        "{:<20} {:<8} {:<10} {:>8} {:>8} {:>10}  promised",
-        "body", "threads", "allocator", "ns", "ratio", "quarters"
-    );
+    let mut report = Report::new("allocators");
+    report.heading("Allocating and freeing 16 to 256 bytes in a plugin, a pair; processor time");
     for (name, body) in BODIES {
         for threads in [1, 2] {
-            let mut rounds: [Vec<f64>; 3] = Default::default();
+            let mut rounds: [Samples; 3] = Default::default();
             for round in 0..ROUNDS {
                 // Each goes first as often as the others: the machine's own changes hit all alike.
                 for turn in 0..slots.len() {
@@ -87,23 +80,18 @@ fn main() {
                     rounds[which].push(time(&slots[which], body, pairs, threads));
                 }
             }
+            let named = |allocator: &str| format!("{name}, {threads} thread(s): {allocator}");
             for (which, allocator) in ALLOCATORS.iter().enumerate() {
-                let ratios = rounds[which].iter().zip(&rounds[0]).map(|(this, that)| this / that);
-                let ratios = sorted(ratios.collect());
-                let ratio = ratios[ratios.len() / 2];
-                let held = if ratio <= PROMISES[which] { "held" } else { "NOT HELD" };
-                println!(
-                    "{name:<20} {threads:<8} {allocator:<10} {:>8.2} {ratio:>8.2} {:>10}  at most {:.2}: {held}",
-                    sorted(rounds[which].clone())[ROUNDS / 2],
-                    format!("{:.2}-{:.2}", ratios[ratios.len() / 4], ratios[ratios.len() * 3 / 4]),
-                    PROMISES[which],
-                );
+                let row = Row::new(named(allocator), &rounds[which], "ns");
+                report.row(match which {
+                    0 => row,
+                    _ => row
+                        .against(&named(ALLOCATORS[0]), &rounds[which].over(&rounds[0]))
+                        .at_most(PROMISES[which])
+                        .quoted(),
+                });
             }
         }
     }
-}
-
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
-    values.sort_by(f64::total_cmp);
-    values
+    report.finish()
 }

@@ -4,6 +4,7 @@
 
 use fixture_interfaces::{BenchState, Counter, Probe};
 use reslot::{Claim, Host, Policy, Reader, RollbackState, Slot};
+use reslot_bench::{Report, Row, Samples, micros, only_a_test};
 use reslot_tests::{Fixture, Folder};
 use std::{
     hint::spin_loop,
@@ -43,7 +44,7 @@ impl Caller {
     }
 }
 
-struct Row {
+struct Way {
     name: &'static str,
     host: Host,
     folder: Folder,
@@ -52,7 +53,7 @@ struct Row {
     times: Vec<Duration>,
 }
 
-impl Row {
+impl Way {
     fn new(name: &'static str, fixture: &str, state: RollbackState, caller: fn(&Host) -> Caller) -> Self {
         let mut policy = Policy::development();
         policy.probation = Duration::from_secs(3600);
@@ -93,12 +94,8 @@ impl Row {
     }
 }
 
-fn main() {
-    let rounds = if std::env::args().any(|argument| argument == "--test") {
-        3
-    } else {
-        ROUNDS
-    };
+fn main() -> anyhow::Result<()> {
+    let rounds = if only_a_test() { 3 } else { ROUNDS };
     let serves = "it serves";
     let claimed = |host: &Host| Caller::Claimed(host.claim("counter").expect("it serves"));
     let open = |host: &Host| Caller::Open(host.slot("probe").expect("it serves"), host.reader());
@@ -109,16 +106,16 @@ fn main() {
         Caller::OpenWithState(slot, reader)
     };
     let mut rows = [
-        Row::new("claimed, state carried over", "fx-counter", RollbackState::Carry, claimed),
-        Row::new("claimed, snapshot", "fx-counter", RollbackState::Snapshot, claimed),
-        Row::new("shared, no state", "fx-probe", RollbackState::Carry, open),
-        Row::new(
+        Way::new("claimed, state carried over", "fx-counter", RollbackState::Carry, claimed),
+        Way::new("claimed, snapshot", "fx-counter", RollbackState::Snapshot, claimed),
+        Way::new("shared, no state", "fx-probe", RollbackState::Carry, open),
+        Way::new(
             "shared, state carried over",
             "fx-bench-state",
             RollbackState::Carry,
             open_with_state,
         ),
-        Row::new("shared, snapshot", "fx-bench-state", RollbackState::Snapshot, open_with_state),
+        Way::new("shared, snapshot", "fx-bench-state", RollbackState::Snapshot, open_with_state),
     ];
     let (words, answers) = (mpsc::channel::<()>(), mpsc::channel::<()>());
     let echo = thread::spawn(move || {
@@ -139,26 +136,17 @@ fn main() {
     drop(words.0);
     echo.join().expect("it only echoes");
 
-    println!("{rounds} interleaved rounds, µs from the Err of the panicking call to the end of the first good one\n");
-    println!("{:<42} {:>8} {:>8} {:>8} {:>7}", "", "median", "p90", "p99", "ratio");
-    let base = quantile(&mut wakes, 0.5);
-    let line = |name: &str, times: &mut [Duration], limit: Option<f64>| {
-        let [median, p90, p99] = [0.5, 0.9, 0.99].map(|at| quantile(times, at));
-        let held = match limit {
-            None => "",
-            Some(limit) if median <= limit => "  at most 100: held",
-            Some(_) => "  at most 100: NOT HELD",
-        };
-        println!("{name:<42} {median:>8.1} {p90:>8.1} {p99:>8.1} {:>7.2}{held}", median / base);
-    };
-    line("a word to another thread, and one back", &mut wakes, None);
-    for row in &mut rows {
-        line(row.name, &mut row.times, Some(LIMIT));
+    let mut report = Report::new("rollback");
+    report.heading("From the return of the call that panicked to the end of the first call that the old code answered");
+    let base = "a word to another thread, and one back";
+    let wakes: Samples = wakes.into_iter().map(micros).collect();
+    report.row(Row::new(base, &wakes, "µs"));
+    for way in rows {
+        let times: Samples = way.times.into_iter().map(micros).collect();
+        // The promise is about the time itself, so the ratio has a row of its own where somebody looks for it.
+        report.row(Row::new(way.name, &times, "µs").at_most(LIMIT).quoted());
+        let name = format!("{}: against that word", way.name);
+        report.row(Row::new(name, &times, "µs").against(base, &times.over(&wakes)));
     }
-}
-
-fn quantile(times: &mut [Duration], at: f64) -> f64 {
-    times.sort();
-    let index = ((times.len() - 1) as f64 * at).round() as usize;
-    times[index].as_secs_f64() * 1e6
+    report.finish()
 }

@@ -8,6 +8,7 @@ mod book;
 use book::Book;
 use fixture_interfaces::{BenchState, Probe};
 use reslot::{Claim, Event, Events, Host, LoadOutcome, Policy, ReloadReport, Step};
+use reslot_bench::{Report, Row, Samples, only_a_test};
 use reslot_tests::{Fixture, Folder};
 use std::{
     fs,
@@ -202,40 +203,49 @@ fn encoded(book: &Book) -> usize {
     counted.0
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn line(name: &str, against: f64, pauses: &[Pause], bytes: usize) {
-    let of = |part: fn(&Pause) -> f64| median(pauses.iter().map(part)) * 1e6;
+/// Tells a hand-over: the pause, and what of it was spent on what.
+fn tell(report: &mut Report, name: &str, pauses: &[Pause], plain: Option<(&str, &Samples)>, bytes: usize) {
+    let of = |part: fn(&Pause) -> f64| -> Samples { pauses.iter().map(|pause| part(pause) * 1e6).collect() };
     let whole = of(|pause| pause.whole);
-    let parts = [of(|pause| pause.encode), of(|pause| pause.decode), of(|pause| pause.start)];
-    let rest = whole - parts.iter().sum::<f64>();
-    print!(
-        "{name:<26} {whole:>9.0} {:>9.0} {:>9.0} {:>7.0} {rest:>7.0}",
-        parts[0], parts[1], parts[2]
-    );
-    if bytes > 0 {
-        print!(" {:>6.0} {:>6.2}", bytes as f64 / whole, whole / (against * 1e6));
+    let row = Row::new(name, &whole, "µs");
+    report.row(match plain {
+        Some((base, plain)) => row.against(base, &whole.over(plain)).quoted(),
+        None => row,
+    });
+    let parts = [
+        ("encode", of(|pause| pause.encode)),
+        ("decode", of(|pause| pause.decode)),
+        ("init, start and health", of(|pause| pause.start)),
+    ];
+    for (part, samples) in parts.iter().filter(|(_, samples)| samples.median() > 0.0) {
+        report.row(Row::new(format!("{name}: {part}"), samples, "µs"));
     }
     if bytes >= 1_000_000 {
-        let copies = |part: fn(&Pause) -> f64| of(part) / 1e6 / bytes as f64;
-        print!(" {:>7.1} {:>7.1}", copies(|pause| pause.peak), copies(|pause| pause.after));
+        let copies =
+            |part: fn(&Pause) -> f64| -> Samples { pauses.iter().map(|pause| part(pause) / bytes as f64).collect() };
+        let unit = "encoded sizes";
+        report.row(Row::new(
+            format!("{name}: resident memory at the peak"),
+            &copies(|pause| pause.peak),
+            unit,
+        ));
+        report.row(Row::new(
+            format!("{name}: resident memory after it"),
+            &copies(|pause| pause.after),
+            unit,
+        ));
     }
-    println!();
 }
 
 /// One size, called in one way, under one policy.
-struct Row {
+struct Way {
     name: String,
     setup: Setup,
     claim: Option<Claim<dyn BenchState>>,
     pauses: Vec<Pause>,
 }
 
-impl Row {
+impl Way {
     fn hand_over(&mut self) -> Pause {
         let pause = match &mut self.claim {
             Some(claim) => self.setup.claimed(|| {
@@ -255,15 +265,15 @@ impl Row {
 }
 
 /// One size, both ways, under each policy.
-fn measure(name: &str, count: u64, rounds: usize) {
-    let mut rows: Vec<Row> = Vec::new();
+fn measure(report: &mut Report, name: &str, count: u64, rounds: usize) {
+    let mut rows: Vec<Way> = Vec::new();
     for form in ["claimed", "shared"] {
         for (policy_name, policy) in policies() {
             let setup = Setup::new(policy, "fx-bench-state");
             let slot = setup.host.slot::<dyn BenchState>("bench-state").expect("it serves");
             slot.load().fill(count).expect("it fills");
             drop(slot);
-            rows.push(Row {
+            rows.push(Way {
                 name: format!("{name}, {form}{policy_name}"),
                 claim: (form == "claimed").then(|| setup.host.claim("bench-state").expect("it serves")),
                 setup,
@@ -284,24 +294,18 @@ fn measure(name: &str, count: u64, rounds: usize) {
             row.pauses.push(pause);
         }
     }
-    let (encode, decode) = (
-        median(unavoidable.iter().map(|one| one.0)),
-        median(unavoidable.iter().map(|one| one.1)),
+    let bytes = unavoidable[0].3;
+    let of =
+        |part: fn(&(f64, f64, f64, usize)) -> f64| -> Samples { unavoidable.iter().map(|one| part(one) * 1e6).collect() };
+    report.heading(format!("{name} of state: {bytes} bytes in {count} entries"));
+    let (base, plain) = (
+        format!("{name}: encoding and decoding in plain code"),
+        of(|one| one.0 + one.1),
     );
-    let (copied, bytes) = (median(unavoidable.iter().map(|one| one.2)), unavoidable[0].3);
-    let plain = Pause {
-        whole: encode + decode,
-        encode,
-        decode,
-        ..Pause::default()
-    };
-    println!(
-        "{name}: {bytes} bytes in {count} entries; copying them {:.0} µs",
-        copied * 1e6
-    );
-    line("  plain code", plain.whole, &[plain], bytes);
+    report.row(Row::new(base.as_str(), &plain, "µs"));
+    report.row(Row::new(format!("{name}: copying the encoded bytes"), &of(|one| one.2), "µs"));
     for row in &rows {
-        line(&format!("  {}", row.name), plain.whole, &row.pauses, bytes);
+        tell(report, &row.name, &row.pauses, Some((&base, &plain)), bytes);
         let slot = row
             .claim
             .is_none()
@@ -316,7 +320,7 @@ fn measure(name: &str, count: u64, rounds: usize) {
 }
 
 /// Without a state, for comparison.
-fn stateless(rounds: usize) {
+fn stateless(report: &mut Report, rounds: usize) {
     let (mut owned, mut shared) = (
         Setup::new(Policy::without_probation(), "fx-probe"),
         Setup::new(Policy::without_probation(), "fx-probe"),
@@ -340,20 +344,15 @@ fn stateless(rounds: usize) {
     for pause in claimed.iter_mut().chain(&mut open) {
         pause.start = 0.0;
     }
-    println!("no state");
-    line("  claimed", 1.0, &claimed, 0);
-    line("  shared", 1.0, &open, 0);
+    report.heading("Without a state");
+    tell(report, "no state, claimed", &claimed, None, 0);
+    tell(report, "no state, shared", &open, None, 0);
 }
 
-fn main() {
-    let test = std::env::args().any(|argument| argument == "--test");
-    println!("medians of interleaved rounds, µs; MB/s of encoded state; ratio to encoding and decoding it in plain code;");
-    println!("resident memory at the peak and after it, above what it was before, in encoded sizes\n");
-    println!(
-        "{:<26} {:>9} {:>9} {:>9} {:>7} {:>7} {:>6} {:>6} {:>7} {:>7}",
-        "", "pause", "encode", "decode", "start", "rest", "MB/s", "ratio", "peak", "after"
-    );
-    stateless(if test { 2 } else { 100 });
+fn main() -> anyhow::Result<()> {
+    let mut report = Report::new("state");
+    let test = only_a_test();
+    stateless(&mut report, if test { 2 } else { 100 });
     let entry = encoded(&Book::of(1_000)) as u64 / 1_000;
     for (name, bytes) in SIZES {
         let rounds = if test {
@@ -362,7 +361,8 @@ fn main() {
             (200_000_000 / bytes).clamp(7, 100) as usize
         };
         if !test || bytes <= 1_000_000 {
-            measure(name, bytes / entry, rounds);
+            measure(&mut report, name, bytes / entry, rounds);
         }
     }
+    report.finish()
 }

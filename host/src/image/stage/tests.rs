@@ -164,7 +164,11 @@ fn copies_are_private_unique_and_deleted() {
     let gone = one.path().to_owned();
     drop(one);
     assert!(!gone.exists());
-    assert_eq!(left_in(folder.path()), 4, "the lock, two copies, and a file to be written over");
+    assert_eq!(
+        left_in(folder.path()),
+        4,
+        "the lock, two copies, and a file to be written over"
+    );
     let path = folder.path().to_path_buf();
     drop((folder, odd));
     assert!(path.exists(), "a copy is still in use");
