@@ -1,0 +1,5 @@
+/// What the module does; relib allows no more than `use` and the trait in this file, which its host includes, too.
+pub trait Exports {
+    /// The number stamped into the file.
+    fn stamp() -> u64;
+}

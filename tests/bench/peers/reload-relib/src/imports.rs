@@ -1,0 +1,2 @@
+/// What the module is given: nothing.
+pub trait Imports {}
