@@ -73,3 +73,23 @@ pub fn until(begun: Instant, n: u64, mut stamp: impl FnMut() -> Option<u64>) -> 
     }
     begun.elapsed()
 }
+
+/// Somebody who takes up new builds.
+pub trait Reloads {
+    /// Publishes the build of this number, waits for its first answer, and until nothing is left to do in the background.
+    fn reload(&mut self, n: u64);
+}
+
+/// So many rounds of each, from the first on. Each goes first as often as the others.
+pub fn rounds(subjects: &mut [(&mut dyn Reloads, u64)]) {
+    let most = subjects.iter().map(|(_, rounds)| *rounds).max().unwrap_or(0);
+    let count = subjects.len();
+    for n in 1..=most {
+        for turn in 0..count {
+            let (subject, rounds) = &mut subjects[(n as usize + turn) % count];
+            if n <= *rounds {
+                subject.reload(n);
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@ mod ours;
 #[cfg(feature = "peers")]
 mod peers;
 
-use artifacts::{Class, Publish};
+use artifacts::{Class, Publish, Reloads, rounds};
 use ours::{Floor, Ours, Way};
 use reslot::{Host, HostBuilder, Policy, Preflight};
 use reslot_bench::{PADDING, Report, Row, Samples, only_a_test};
@@ -31,9 +31,9 @@ const fn class(profile: Profile, size: Option<usize>) -> Class {
 fn main() -> anyhow::Result<()> {
     let mut report = Report::new("reload");
     let sizes = if only_a_test() { &SIZES[..1] } else { &SIZES[..] };
-    for (at, (class, rounds, few)) in sizes.iter().enumerate() {
-        let (rounds, few) = if only_a_test() { (3, 1) } else { (*rounds, *few) };
-        by_size(&mut report, *class, rounds, few, at == 0);
+    for (at, (class, many, few)) in sizes.iter().enumerate() {
+        let (many, few) = if only_a_test() { (3, 1) } else { (*many, *few) };
+        by_size(&mut report, *class, many, few, at == 0);
     }
     let small = SIZES[0].0;
     the_window(&mut report, small, if only_a_test() { 3 } else { 60 });
@@ -53,7 +53,7 @@ fn built(way: Way, profile: Profile) -> Fixture {
 }
 
 /// Everybody, at one size. `promised`: what README promises is promised of this one.
-fn by_size(report: &mut Report, class: Class, rounds: u64, few: u64, promised: bool) {
+fn by_size(report: &mut Report, class: Class, many: u64, few: u64, promised: bool) {
     let stateless = class.take(built(Way::Smallest, class.profile), 0);
     let size = stateless.bytes().len();
     let with_state = class.take(built(Way::Megabyte, class.profile), 0);
@@ -65,14 +65,15 @@ fn by_size(report: &mut Report, class: Class, rounds: u64, few: u64, promised: b
     let mut state = Ours::new(Host::builder(), &with_state, Way::Megabyte);
     #[cfg(feature = "peers")]
     let mut peers = ByOthers::new(class, size);
-    for n in 1..=rounds {
-        floor.reload(n);
-        zero.reload(n);
-        default.reload(n);
-        state.reload(n);
-        #[cfg(feature = "peers")]
-        peers.reload(n <= few);
-    }
+    let mut all: Vec<(&mut dyn Reloads, u64)> = vec![
+        (&mut floor, many),
+        (&mut zero, many),
+        (&mut default, many),
+        (&mut state, many),
+    ];
+    #[cfg(feature = "peers")]
+    all.extend(peers.all(many, few));
+    rounds(&mut all);
 
     report.heading(format!("From rename to first new answer: {name}"));
     let padding = class.size.map_or_else(
@@ -127,12 +128,8 @@ impl ByOthers {
         }
     }
 
-    fn reload(&mut self, slow_ones_too: bool) {
-        self.in_place.reload();
-        self.copied.reload();
-        if slow_ones_too {
-            self.hot.reload();
-        }
+    fn all(&mut self, many: u64, few: u64) -> [(&mut dyn Reloads, u64); 3] {
+        [(&mut self.in_place, many), (&mut self.copied, many), (&mut self.hot, few)]
     }
 
     fn rows(&self, report: &mut Report, name: &str, ours: &Samples, promised: bool) {
@@ -174,16 +171,13 @@ fn by_step(report: &mut Report, which: &str, ours: &Ours) {
 }
 
 /// What the debounce adds, for a file renamed into place and for one written there.
-fn the_window(report: &mut Report, class: Class, rounds: u64) {
+fn the_window(report: &mut Report, class: Class, many: u64) {
     let fixture = class.take(built(Way::Smallest, class.profile), 0);
     let new = |builder, publish| Ours::new(builder, &fixture, Way::Smallest).published_by(publish);
     let mut renamed = [no_window(), Host::builder()].map(|builder| new(builder, Publish::Rename));
     let mut written = [no_window(), Host::builder()].map(|builder| new(builder, Publish::Overwrite));
-    for n in 1..=rounds {
-        for ours in renamed.iter_mut().chain(&mut written) {
-            ours.reload(n);
-        }
-    }
+    let all = renamed.iter_mut().chain(&mut written);
+    rounds(&mut all.map(|ours| (ours as &mut dyn Reloads, many)).collect::<Vec<_>>());
     report.heading(format!("What the watch's window of 5 ms adds: {}", class.name(&fixture)));
     let zero = "renamed into place, window zero";
     report.row(Row::new(zero, &renamed[0].times, "ms"));
@@ -201,8 +195,8 @@ fn the_window(report: &mut Report, class: Class, rounds: u64) {
     report.row(row.at_most(5.0).quoted().note("round by round"));
 }
 
-/// What is compared: the name, how its host is built, and whether old images go at once.
-fn policies() -> [(&'static str, HostBuilder, bool); 3] {
+/// What is compared: the name, and how its host is built.
+fn policies() -> [(&'static str, HostBuilder); 3] {
     let mut preflight = Policy::without_probation();
     let how = Preflight {
         program: Some(preflight_program().to_owned()),
@@ -210,17 +204,13 @@ fn policies() -> [(&'static str, HostBuilder, bool); 3] {
     };
     preflight.preflight = Some(how);
     [
-        ("no probation", Host::builder().policy(Policy::without_probation()), true),
-        (
-            "development, the default",
-            Host::builder().policy(Policy::development()),
-            false,
-        ),
-        ("preflight, no probation", Host::builder().policy(preflight), true),
+        ("no probation", Host::builder().policy(Policy::without_probation())),
+        ("development, the default", Host::builder().policy(Policy::development())),
+        ("preflight, no probation", Host::builder().policy(preflight)),
     ]
 }
 
-fn by_policy(report: &mut Report, rounds: u64) {
+fn by_policy(report: &mut Report, many: u64) {
     let ways = [
         ("open, no state", Way::Open),
         ("open, with state", Way::OpenWithState),
@@ -230,15 +220,14 @@ fn by_policy(report: &mut Report, rounds: u64) {
     let mut floor = Floor::new(&Fixture::build(Way::Open.package()));
     let mut rows = Vec::new();
     for (form, way) in ways {
-        for (policy, builder, retires) in policies() {
-            let ours = Ours::new(builder, &Fixture::build(way.package()), way).retiring(retires);
+        for (policy, builder) in policies() {
+            let ours = Ours::new(builder, &Fixture::build(way.package()), way);
             rows.push((format!("{form}: {policy}"), ours));
         }
     }
-    for n in 1..=rounds {
-        floor.reload(n);
-        rows.iter_mut().for_each(|(_, ours)| ours.reload(n));
-    }
+    let mut all: Vec<(&mut dyn Reloads, u64)> = vec![(&mut floor, many)];
+    all.extend(rows.iter_mut().map(|(_, ours)| (ours as &mut dyn Reloads, many)));
+    rounds(&mut all);
     report.heading("By policy: a few bytes of state, artifacts of 0.7 to 0.8 MB, release");
     let bare = "read, copy, dlopen, dlsym, dlclose";
     report.row(Row::new(bare, &floor.times, "ms"));
@@ -252,16 +241,14 @@ fn by_policy(report: &mut Report, rounds: u64) {
 #[cfg(feature = "peers")]
 fn smallest_debounce(report: &mut Report, sizes: &[(Class, u64, u64)]) {
     report.heading("hot-lib-reloader with the smallest debounce, 1 ms");
-    for (class, rounds, _) in sizes {
+    for (class, many, _) in sizes {
         let fixture = class.take(built(Way::Smallest, class.profile), 0);
         let peer = Fixture::build_with("peer-reload-hot-lib", &[], class.profile);
         let peer = class.take(peer, fixture.bytes().len());
         let mut hot = peers::HotLib::new(peers::Debounce::Smallest, &peer);
         let mut ours = Ours::new(Host::builder(), &fixture, Way::Smallest);
-        for n in 1..=(if only_a_test() { 2 } else { *rounds }) {
-            hot.reload();
-            ours.reload(n);
-        }
+        let many = if only_a_test() { 2 } else { *many };
+        rounds(&mut [(&mut hot, many), (&mut ours, many)]);
         let name = class.name(&fixture);
         let base = format!("hot-lib-reloader 0.8.2, 1 ms: {name}");
         report.row(Row::new(&base, &hot.times, "ms"));

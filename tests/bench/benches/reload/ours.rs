@@ -1,6 +1,6 @@
 //! Reslot: who calls what, on which host, and how long it takes until the new build answers; and the floor below it.
 
-use crate::artifacts::{Publish, until};
+use crate::artifacts::{Publish, Reloads, until};
 use fixture_interfaces::{BenchReload, BenchState, Counter, Probe, SharedCounter};
 use reslot::{Claim, Event, Events, Host, HostBuilder, Reader, Slot, Step};
 use reslot_bench::{Samples, micros};
@@ -97,8 +97,6 @@ pub struct Ours {
     events: Events,
     host: Host,
     publish: Publish,
-    /// Old images go at once, and are waited for.
-    retires: bool,
     /// In milliseconds.
     pub times: Samples,
     /// In microseconds.
@@ -108,7 +106,7 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// As the builder says; published by rename, old images standing by as by default.
+    /// As the builder says; published by rename.
     pub fn new(builder: HostBuilder, fixture: &Fixture, way: Way) -> Self {
         let (folder, fixture) = (Folder::new(), fixture.clone());
         folder.publish(fixture.file(), &fixture.stamped(0));
@@ -120,7 +118,6 @@ impl Ours {
             folder,
             host,
             publish: Publish::Rename,
-            retires: false,
             times: Samples::new(),
             steps: BTreeMap::new(),
             state: None,
@@ -131,13 +128,10 @@ impl Ours {
         self.publish = publish;
         self
     }
+}
 
-    pub fn retiring(mut self, retires: bool) -> Self {
-        self.retires = retires;
-        self
-    }
-
-    pub fn reload(&mut self, n: u64) {
+impl Reloads for Ours {
+    fn reload(&mut self, n: u64) {
         let bytes = self.fixture.stamped(n);
         let begun = self.publish.publish(&self.folder, self.fixture.file(), &bytes);
         let took = until(begun, n, || self.caller.stamp());
@@ -155,9 +149,8 @@ impl Ours {
         }
         // The first answer may have come through an old view, which a reader holds until its next look.
         assert_eq!(self.caller.stamp(), Some(n), "the new code serves on");
-        if self.retires {
-            assert!(self.host.wait_until_retired(Duration::from_secs(30)), "old images stay");
-        }
+        // Nor may the end of the one before the last be somebody else's disturbance; the last stands by, where there is probation.
+        assert!(self.host.wait_until_retired(Duration::from_secs(30)), "old images stay");
     }
 }
 
@@ -178,12 +171,6 @@ impl Floor {
         }
     }
 
-    pub fn reload(&mut self, n: u64) {
-        let path = self.folder.publish("floor.so", &self.fixture.stamped(n));
-        let took = self.bare(&path, n);
-        self.times.push(took.as_secs_f64() * 1e3);
-    }
-
     fn bare(&self, path: &Path, n: u64) -> Duration {
         let begun = Instant::now();
         let bytes = fs::read(path).expect("it was just written");
@@ -198,5 +185,13 @@ impl Floor {
         let took = begun.elapsed();
         fs::remove_file(copy).expect("it was just written");
         took
+    }
+}
+
+impl Reloads for Floor {
+    fn reload(&mut self, n: u64) {
+        let path = self.folder.publish("floor.so", &self.fixture.stamped(n));
+        let took = self.bare(&path, n);
+        self.times.push(took.as_secs_f64() * 1e3);
     }
 }

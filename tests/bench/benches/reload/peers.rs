@@ -2,7 +2,7 @@
 //! has it, which does not watch: told at once that there is a new file, it loads that; in its place, for which the old module
 //! must be gone first, or a copy under a new name, as whoever calls it without a pause must make.
 
-use crate::artifacts::{Publish, until};
+use crate::artifacts::{Publish, Reloads, until};
 use peer_reload_relib_host::Loaded;
 use reslot_bench::Samples;
 use reslot_tests::{Fixture, Folder};
@@ -106,8 +106,10 @@ impl HotLib {
             Debounce::Smallest => hot_smallest::version(),
         }
     }
+}
 
-    pub fn reload(&mut self) {
+impl Reloads for HotLib {
+    fn reload(&mut self, _: u64) {
         self.stamp += 1;
         let (before, bytes) = (self.version(), self.fixture.stamped(self.stamp));
         let begun = Publish::Rename.publish(self.folder(), self.fixture.file(), &bytes);
@@ -139,12 +141,14 @@ impl Relib {
             stamp: 0,
             times: Samples::new(),
         };
-        this.reload();
+        this.reload(0);
         this.times = Samples::new();
         this
     }
+}
 
-    pub fn reload(&mut self) {
+impl Reloads for Relib {
+    fn reload(&mut self, _: u64) {
         self.stamp += 1;
         let n = self.stamp;
         let bytes = self.fixture.stamped(n);

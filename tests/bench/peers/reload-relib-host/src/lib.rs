@@ -5,7 +5,8 @@
     dead_code,
     unused_imports,
     unused_variables,
-    reason = "what relib generates of traits that need nothing"
+    clippy::undocumented_unsafe_blocks,
+    reason = "what relib generates"
 )]
 
 #[path = "../../reload-relib/src/exports.rs"]

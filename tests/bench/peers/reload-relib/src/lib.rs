@@ -1,6 +1,12 @@
 //! What the reload benchmark has relib reload, made as its manual says, with its feature `unloading`.
 #![cfg(feature = "plugin")]
-#![allow(dead_code, reason = "what relib generates of traits that need nothing")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_variables,
+    clippy::undocumented_unsafe_blocks,
+    reason = "what relib generates"
+)]
 
 mod exports;
 mod imports;
