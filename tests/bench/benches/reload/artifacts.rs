@@ -80,13 +80,17 @@ pub trait Reloads {
     fn reload(&mut self, n: u64);
 }
 
-/// So many rounds of each, from the first on. Each goes first as often as the others.
+/// So many rounds of each, from the first on. Each goes first as often as the others, and not always after the same one: what
+/// one leaves to the kernel (pages to free, files to write) must not always be the same other's burden.
 pub fn rounds(subjects: &mut [(&mut dyn Reloads, u64)]) {
     let most = subjects.iter().map(|(_, rounds)| *rounds).max().unwrap_or(0);
     let count = subjects.len();
+    let divides = |step: usize| (2..=step).any(|by| step.is_multiple_of(by) && count.is_multiple_of(by));
+    let steps: Vec<usize> = (1..count.max(2)).filter(|step| !divides(*step)).collect();
     for n in 1..=most {
+        let step = steps[n as usize % steps.len()];
         for turn in 0..count {
-            let (subject, rounds) = &mut subjects[(n as usize + turn) % count];
+            let (subject, rounds) = &mut subjects[(n as usize + turn * step) % count];
             if n <= *rounds {
                 subject.reload(n);
             }

@@ -10,7 +10,7 @@ mod peers;
 use artifacts::{Class, Publish, Reloads, rounds};
 use ours::{Floor, Ours, Way};
 use reslot::{Host, HostBuilder, Policy, Preflight};
-use reslot_bench::{PADDING, Report, Row, Samples, only_a_test};
+use reslot_bench::{PADDING, Report, Row, only_a_test};
 use reslot_tests::{Fixture, Profile, preflight_program};
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ impl ByOthers {
         [(&mut self.in_place, many), (&mut self.copied, many), (&mut self.hot, few)]
     }
 
-    fn rows(&self, report: &mut Report, name: &str, ours: &Samples, promised: bool) {
+    fn rows(&self, report: &mut Report, name: &str, ours: &reslot_bench::Samples, promised: bool) {
         let in_place = format!("relib 0.7.2, load in its place: {name}");
         let told = "told at once, for it does not watch; padded to the size of ours where it is smaller";
         report.row(Row::new(&in_place, &self.in_place.times, "ms").note(format!("{told}; nothing serves meanwhile")));
