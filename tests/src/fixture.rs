@@ -51,6 +51,16 @@ impl Fixture {
         packages.iter().map(|package| Self::read(&folder, package)).collect()
     }
 
+    /// Builds a package with features that a build of the whole workspace does not ask for.
+    ///
+    /// # Panics
+    /// If it does not build.
+    pub fn build_with(package: &str, features: &[&str], profile: Profile) -> Self {
+        let asked = features.iter().flat_map(|feature| ["--features", feature]);
+        let arguments: Vec<_> = ["--package", package].into_iter().chain(asked).collect();
+        Self::read(&build(&arguments, profile), package)
+    }
+
     fn read(folder: &Path, package: &str) -> Self {
         let file = format!("lib{}.so", package.replace('-', "_"));
         let bytes = fs::read(folder.join(&file)).expect("cargo built the library");
@@ -62,6 +72,13 @@ impl Fixture {
     /// The library as cargo made it.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same with its bytes changed, in which the stamps must stay where they are.
+    #[must_use]
+    pub fn changed(mut self, change: impl FnOnce(&mut Vec<u8>)) -> Self {
+        change(&mut self.bytes);
+        self
     }
 
     /// The same build with another number in it: other bytes, another answer of `stamp`.

@@ -1,13 +1,15 @@
 //! What the benchmarks share: how a figure is taken from many rounds ([`samples`]) and how it is told ([`report`], [`pages`],
-//! [`plots`]). What is measured stands in `benches`, a target for each group of `cargo xtask bench`.
+//! [`plots`]), and artifacts of any size ([`padding`]). What is measured stands in `benches`, a target for each group of `cargo xtask bench`.
 #![forbid(unsafe_code)]
 
 mod machine;
+mod padding;
 mod pages;
 mod plots;
 mod report;
 mod samples;
 
+pub use padding::{PADDING, padded};
 pub use report::{Report, Row, folder};
 pub use samples::{Samples, micros, millis, nanos};
 

@@ -41,6 +41,16 @@ impl Samples {
         self.0.iter().map(|this| this / that).collect()
     }
 
+    /// What each round took more than the same round of `base`. Where one has fewer, than its median.
+    #[must_use]
+    pub fn less(&self, base: &Samples) -> Samples {
+        if self.len() == base.len() {
+            return self.0.iter().zip(&base.0).map(|(this, that)| this - that).collect();
+        }
+        let that = base.median();
+        self.0.iter().map(|this| this - that).collect()
+    }
+
     /// The figure below which this share of the rounds lies; NaN without rounds.
     #[must_use]
     pub fn quantile(&self, at: f64) -> f64 {

@@ -1,0 +1,4 @@
+//! What the module is given: nothing. relib asks for the trait all the same.
+
+/// Its host.
+pub trait Imports {}
