@@ -147,19 +147,24 @@ impl Readers {
 }
 
 fn readers(report: &mut Report) {
-    let all: Vec<_> = sizes(&[1, 10, 100, 1_000])
+    let mut all: Vec<_> = sizes(&[1, 10, 100, 1_000])
         .iter()
         .map(|count| {
             let host = host();
             let timed = Timed::new(&host, Fixture::build("fx-probe"));
             let slot = host.slot("probe").expect("it serves");
             let readers = Readers::new(&host, &slot, *count);
-            (*count, host, timed, readers, Samples::new(), Samples::new())
+            (
+                host,
+                timed,
+                readers,
+                (*count as u64, Samples::new()),
+                (*count as u64, Samples::new()),
+            )
         })
         .collect();
-    let mut all = all;
     for _ in 0..rounds() {
-        for (_, host, timed, readers, reloads, ends) in &mut all {
+        for (host, timed, readers, (_, reloads), (_, ends)) in &mut all {
             // Each of them holds the view, and with it the generation that is replaced.
             readers.look();
             reloads.push(micros(timed.reload(host)));
@@ -169,16 +174,18 @@ fn readers(report: &mut Report) {
             ends.push(micros(begun.elapsed()));
         }
     }
+    let (mut reloads, mut ends) = (Vec::new(), Vec::new());
+    for (_, _, readers, by_reloads, by_ends) in all {
+        reloads.push(by_reloads);
+        ends.push(by_ends);
+        readers.end();
+    }
     report.heading("A reload, by the number of threads whose readers hold the view");
-    let points = |at: fn(&(usize, Host, Timed, Readers, Samples, Samples)) -> &Samples| -> Vec<_> {
-        all.iter().map(|row| (row.0 as u64, at(row).clone())).collect()
-    };
-    tell(report, "reader threads", &points(|row| &row.4), true);
+    tell(report, "reader threads", &reloads, true);
     report.heading(
         "From when the readers look again until the old image is proven gone: each thread has to be woken for that",
     );
-    tell(report, "reader threads", &points(|row| &row.5), false);
-    all.into_iter().for_each(|(_, _, _, readers, ..)| readers.end());
+    tell(report, "reader threads", &ends, false);
 }
 
 /// The fixture under another name.

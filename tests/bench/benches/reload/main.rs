@@ -176,7 +176,8 @@ fn the_window(report: &mut Report, class: Class, many: u64) {
     let new = |builder, publish| Ours::new(builder, &fixture, Way::Smallest).published_by(publish);
     let mut renamed = [no_window(), Host::builder()].map(|builder| new(builder, Publish::Rename));
     let mut written = [no_window(), Host::builder()].map(|builder| new(builder, Publish::Overwrite));
-    let all = renamed.iter_mut().chain(&mut written);
+    let mut replaced = new(Host::builder(), Publish::Replace);
+    let all = renamed.iter_mut().chain(&mut written).chain([&mut replaced]);
     rounds(&mut all.map(|ours| (ours as &mut dyn Reloads, many)).collect::<Vec<_>>());
     report.heading(format!("What the watch's window of 5 ms adds: {}", class.name(&fixture)));
     let zero = "renamed into place, window zero";
@@ -184,6 +185,12 @@ fn the_window(report: &mut Report, class: Class, many: u64) {
     let ratios = renamed[1].times.over(&renamed[0].times);
     let row = Row::new("renamed into place, the default window", &renamed[1].times, "ms");
     report.row(row.against(zero, &ratios).at_most(1.05).quoted());
+    let ratios = replaced.times.over(&renamed[0].times);
+    let row = Row::new("renamed onto the old file, the default window", &replaced.times, "ms");
+    report.row(
+        row.against(zero, &ratios)
+            .note("the file system frees the old file within the rename"),
+    );
     let zero = "written in its place, window zero";
     let from = "from the last byte written, just before the file is closed";
     report.row(Row::new(zero, &written[0].times, "ms").note(from));
