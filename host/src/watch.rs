@@ -54,7 +54,7 @@ type Deliver = Arc<dyn Fn(Notice) + Send + Sync>;
 /// How a folder is watched.
 #[derive(Debug, Clone)]
 pub struct WatchOptions {
-    /// How long a file that was not renamed into place must be quiet. Default: 5 ms.
+    /// How long a file that was not renamed into place must be quiet. Default: 4 ms, so that with the wake-up after it less than 5 are added.
     pub debounce: Duration,
     /// `Some(interval)`: look each interval instead of asking the system for events; a file is delivered once two looks found
     /// it the same. For network mounts and containers that get no events. Default: `None`.
@@ -67,7 +67,7 @@ pub struct WatchOptions {
 impl Default for WatchOptions {
     fn default() -> Self {
         Self {
-            debounce: Duration::from_millis(5),
+            debounce: Duration::from_millis(4),
             polling: None,
             heartbeat: Duration::from_millis(500),
         }

@@ -89,7 +89,7 @@ impl HostBuilder {
         self
     }
 
-    /// How long a file that was not renamed into place must be quiet before it is taken. Default: 5 ms. One that was renamed
+    /// How long a file that was not renamed into place must be quiet before it is taken. Default: 4 ms. One that was renamed
     /// into place, as `cargo xtask build-plugin` does, is taken at once.
     #[must_use]
     pub fn debounce(mut self, quiet: Duration) -> Self {

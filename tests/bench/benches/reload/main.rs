@@ -179,7 +179,7 @@ fn the_window(report: &mut Report, class: Class, many: u64) {
     let mut replaced = new(Host::builder(), Publish::Replace);
     let all = renamed.iter_mut().chain(&mut written).chain([&mut replaced]);
     rounds(&mut all.map(|ours| (ours as &mut dyn Reloads, many)).collect::<Vec<_>>());
-    report.heading(format!("What the watch's window of 5 ms adds: {}", class.name(&fixture)));
+    report.heading(format!("What the watch's window adds: {}", class.name(&fixture)));
     let zero = "renamed into place, window zero";
     report.row(Row::new(zero, &renamed[0].times, "ms"));
     let ratios = renamed[1].times.over(&renamed[0].times);
