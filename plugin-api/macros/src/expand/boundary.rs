@@ -125,7 +125,7 @@ pub(super) fn received_lent(argument: &Argument) -> TokenStream {
     }
 }
 
-/// The type that goes through the out pointer.
+/// The type of the value as it crosses.
 pub(super) fn out_wire(returns: &Returns) -> TokenStream {
     match returns {
         Returns::Copied(of) => quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::Wire),

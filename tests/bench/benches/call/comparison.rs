@@ -74,6 +74,7 @@ impl<'a> Comparison<'a> {
 }
 
 impl Way<'_> {
+    #[cfg_attr(not(feature = "peers"), allow(dead_code, reason = "only peers need one"))]
     pub fn note(&mut self, note: &'static str) {
         self.note = Some(note);
     }
