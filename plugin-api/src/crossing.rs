@@ -107,10 +107,12 @@ unsafe impl Returned for String {
     type Wire = RString;
     const SHAPE: Shape = Shape::String;
 
+    #[inline]
     fn into_wire(self) -> RString {
         self.into()
     }
 
+    #[inline]
     unsafe fn copy_out(wire: &RString) -> Self {
         wire.as_str().to_owned()
     }

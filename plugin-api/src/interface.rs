@@ -2,8 +2,8 @@
 //! code here is what `#[interface]` expands to and what every call passes through; it is generic and inlined, so that a call
 //! is one indirect call and a compare of the status.
 //!
-//! The boundary has two rules. No panic crosses it: each table function contains panics and answers with a [`Status`], its
-//! value goes through an out pointer. And nothing crosses it that is not borrowed for the call or copied out inside it.
+//! The boundary has two rules. No panic crosses it: each table function contains panics and answers with a [`Status`]; a number
+//! comes back beside that, in an [`Answer`], everything else goes through an out pointer. And nothing crosses it that is not borrowed for the call or copied out inside it.
 
 use crate::{crossing::Returned, description, error::CallError};
 use std::{
@@ -86,6 +86,28 @@ impl Status {
     pub const PANICKED: Self = Self(1);
     /// Something that the callee was lent panicked, on the caller's side.
     pub const CALLBACK: Self = Self(2);
+}
+
+/// How a table function ended that answers with a number: two words, which come back in registers.
+#[repr(C)]
+pub struct Answer<W> {
+    /// How it ended.
+    pub status: Status,
+    /// Written if the status is OK.
+    pub value: MaybeUninit<W>,
+}
+
+impl<W> Answer<W> {
+    /// The value to where `out` points, and the status.
+    ///
+    /// # Safety
+    /// `out` must be valid for writing.
+    #[inline(always)]
+    pub unsafe fn put(self, out: *mut W) -> Status {
+        // SAFETY: the caller's promise; the bytes may be uninitialised on both sides.
+        unsafe { out.cast::<MaybeUninit<W>>().write(self.value) };
+        self.status
+    }
 }
 
 /// The payload that unwinds a side whose *counterpart* panicked, with the status that told of it. It never meets a panic hook.

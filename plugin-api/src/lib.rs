@@ -58,8 +58,8 @@ pub mod __private {
     pub use crate::inside::libc_symbols as replaced;
     pub use crate::inside::memory::{Allocator, Counting, Freeing, Registry, give_back};
     pub use crate::interface::{
-        Access, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain, foreign_panic,
-        table_has,
+        Access, Answer, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain,
+        foreign_panic, table_has,
     };
     pub use crate::manifest::{Manifest, SOURCES, lends_while_shared, names_slots};
     pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};

@@ -14,6 +14,9 @@ use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
 ///
 /// Call it through a [`View`] where speed matters, or through [`load`](Self::load) where it does not.
 pub struct Slot<I: ?Sized + Shared> {
+    /// The record's, here as well: each call through a view asks for them, and does not have to wait for another load.
+    index: usize,
+    id: u64,
     record: Arc<SlotRecord>,
     host: Arc<Inner>,
     interface: PhantomData<fn() -> Box<I>>,
@@ -23,6 +26,8 @@ impl<I: ?Sized + Shared> Slot<I> {
     /// The caller has counted the handle and bound the interface.
     pub(crate) fn new(record: Arc<SlotRecord>, host: Arc<Inner>) -> Self {
         Self {
+            index: record.index,
+            id: record.id,
             record,
             host,
             interface: PhantomData,
@@ -64,12 +69,12 @@ impl<I: ?Sized + Shared> Slot<I> {
 
     #[inline(always)]
     pub(crate) fn index(&self) -> usize {
-        self.record.index
+        self.index
     }
 
     #[inline(always)]
     pub(crate) fn id(&self) -> u64 {
-        self.record.id
+        self.id
     }
 
     pub(crate) fn vacant(&self) -> &Connection {

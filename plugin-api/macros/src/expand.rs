@@ -15,7 +15,9 @@ macro_rules! quote {
 // After the macro, which it uses.
 mod boundary;
 
-use boundary::{lend, out_wire, pass, read_out, receive, receive_lent, received, received_lent, resume, wire, write_out};
+use boundary::{
+    in_registers, lend, out_wire, pass, read_out, receive, receive_lent, received, received_lent, resume, wire, write_out,
+};
 
 pub(crate) fn interface(interface: &Interface) -> TokenStream {
     let Interface { item, name, .. } = interface;
@@ -104,7 +106,10 @@ fn table(interface: &Interface, names: &Names) -> TokenStream {
     let types = interface.methods.iter().map(|method| {
         let wires = method.arguments.iter().map(wire);
         let out = out_wire(&method.returns);
-        quote!(unsafe extern "C" fn(*mut (), #(#wires,)* *mut #out) -> ::reslot_plugin_api::__private::Status)
+        match in_registers(&method.returns) {
+            true => quote!(unsafe extern "C" fn(*mut (), #(#wires,)*) -> ::reslot_plugin_api::__private::Answer<#out>),
+            false => quote!(unsafe extern "C" fn(*mut (), #(#wires,)* *mut #out) -> ::reslot_plugin_api::__private::Status),
+        }
     });
     let functions = interface.methods.iter().map(|method| {
         let ident = &method.name;
@@ -117,6 +122,30 @@ fn table(interface: &Interface, names: &Names) -> TokenStream {
         let receive = method.arguments.iter().map(receive);
         let arguments = method.arguments.iter().map(received);
         let write = write_out(&method.returns);
+        let contained = quote! {
+            __A::contain(__data, || {
+                let __this = __A::#get(__data);
+                #(#receive)*
+                let __value = <__A::Target as #name>::#ident(__this, #(#arguments),*);
+                #write
+            })
+        };
+        if in_registers(&method.returns) {
+            return quote! {
+                unsafe extern "C" fn #ident<__A: ::reslot_plugin_api::__private::Access>(
+                    __data: *mut (), #(#parameters,)*
+                ) -> ::reslot_plugin_api::__private::Answer<#out>
+                where
+                    __A::Target: #name,
+                {
+                    let mut __out = ::core::mem::MaybeUninit::uninit();
+                    // SAFETY: the caller passes the object that belongs to this table, borrowed as the method's receiver
+                    // says, and arguments that live for the call.
+                    let __status = unsafe { #contained };
+                    ::reslot_plugin_api::__private::Answer { status: __status, value: __out }
+                }
+            };
+        }
         quote! {
             unsafe extern "C" fn #ident<__A: ::reslot_plugin_api::__private::Access>(
                 __data: *mut (), #(#parameters,)* __out: *mut #out,
@@ -126,14 +155,7 @@ fn table(interface: &Interface, names: &Names) -> TokenStream {
             {
                 // SAFETY: the caller passes the object that belongs to this table, borrowed as the method's receiver says,
                 // arguments that live for the call, and room for the value.
-                unsafe {
-                    __A::contain(__data, || {
-                        let __this = __A::#get(__data);
-                        #(#receive)*
-                        let __value = <__A::Target as #name>::#ident(__this, #(#arguments),*);
-                        #write
-                    })
-                }
+                unsafe { #contained }
             }
         }
     });
@@ -192,15 +214,26 @@ fn proxy(interface: &Interface, names: &Names) -> TokenStream {
                 }
             }
         });
+        let call = match in_registers(&method.returns) {
+            true => quote! {
+                // SAFETY: data and table belong together and are live as long as the proxy; the table has this function.
+                let __answer = unsafe { ((*__table).#ident)(self.passed.data(), #(#wires,)*) };
+                let (__status, __out) = (__answer.status, __answer.value);
+            },
+            false => quote! {
+                let mut __out = ::core::mem::MaybeUninit::<#out>::uninit();
+                // SAFETY: data and table belong together and are live as long as the proxy; the table has this function.
+                let __status = unsafe { ((*__table).#ident)(self.passed.data(), #(#wires,)* __out.as_mut_ptr()) };
+            },
+        };
         quote! {
             #[allow(clippy::all)]
+            #[inline]
             #signature {
                 #missing
                 #(#lend)*
-                let mut __out = ::core::mem::MaybeUninit::<#out>::uninit();
                 let __table = self.passed.table().cast::<#table>();
-                // SAFETY: data and table belong together and are live as long as the proxy; the table has this function.
-                let __status = unsafe { ((*__table).#ident)(self.passed.data(), #(#wires,)* __out.as_mut_ptr()) };
+                #call
                 if __status != ::reslot_plugin_api::__private::Status::OK {
                     #resume
                     ::reslot_plugin_api::__private::foreign_panic(__status);
@@ -250,7 +283,10 @@ fn client(interface: &Interface, names: &Names) -> TokenStream {
         let lend = method.arguments.iter().map(lend);
         let wires: Vec<_> = method.arguments.iter().map(pass).collect();
         let resume = resume(method);
-        let call = quote!(unsafe { ((*__table.cast::<#table>()).#ident)(__data, #(#wires,)* __out) });
+        let call = match in_registers(&method.returns) {
+            true => quote!(unsafe { ((*__table.cast::<#table>()).#ident)(__data, #(#wires,)*).put(__out) }),
+            false => quote!(unsafe { ((*__table.cast::<#table>()).#ident)(__data, #(#wires,)* __out) }),
+        };
         let call = match method.since {
             None => call,
             Some(_) => {

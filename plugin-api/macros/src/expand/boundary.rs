@@ -125,7 +125,7 @@ pub(super) fn received_lent(argument: &Argument) -> TokenStream {
     }
 }
 
-/// The type that goes through the out pointer.
+/// The type of the value as it crosses.
 pub(super) fn out_wire(returns: &Returns) -> TokenStream {
     match returns {
         Returns::Copied(of) => quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::Wire),
@@ -134,6 +134,21 @@ pub(super) fn out_wire(returns: &Returns) -> TokenStream {
         Returns::Ref(of, _) => quote!(*const #of),
     }
 }
+
+/// Whether the value comes back beside the status, in registers, and not through an out pointer: a number that goes through
+/// memory costs the caller who waits for it some nanoseconds. Told by the name of the type, so that both sides agree on it; a type
+/// of another meaning under such a name still crosses rightly, if not as fast.
+pub(super) fn in_registers(returns: &Returns) -> bool {
+    let Returns::Copied(syn::Type::Path(of)) = returns else {
+        return false;
+    };
+    let of = of.path.get_ident().map(ToString::to_string);
+    of.is_some_and(|of| SCALARS.contains(&of.as_str()))
+}
+
+const SCALARS: [&str; 12] = [
+    "bool", "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "f32", "f64",
+];
 
 /// The callee's side: writes `__value` to `__out`. A borrow's lifetime is erased here and given back, bound to the receiver,
 /// by the signature of the client or proxy.

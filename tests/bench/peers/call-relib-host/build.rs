@@ -1,0 +1,10 @@
+//! The bindings of this side.
+
+fn main() {
+    relib_interface::host::generate(
+        call_relib_shared::EXPORTS,
+        "call_relib_shared::exports::Exports",
+        call_relib_shared::IMPORTS,
+        "call_relib_shared::imports::Imports",
+    );
+}
