@@ -41,6 +41,12 @@ impl Samples {
         self.0.iter().map(|this| this / that).collect()
     }
 
+    /// Each round, less the same round of `base`.
+    #[must_use]
+    pub fn less(&self, base: &Samples) -> Samples {
+        self.0.iter().zip(&base.0).map(|(this, that)| this - that).collect()
+    }
+
     /// The figure below which this share of the rounds lies; NaN without rounds.
     #[must_use]
     pub fn quantile(&self, at: f64) -> f64 {
