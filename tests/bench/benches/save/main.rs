@@ -10,15 +10,13 @@ mod hot;
 mod ours;
 mod parts;
 
+#[cfg(feature = "peers")]
+use anyhow::Context;
 use anyhow::ensure;
 use ours::Ours;
 use reslot_bench::{Report, Row, Samples, millis, only_a_test};
 use reslot_demo::workshop::{PLUGIN, Workshop};
-use std::{
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Command, time::Duration};
 use xtask::{Profile, Workspace, cargo};
 
 const BLOCKS: u32 = 4;
@@ -27,6 +25,7 @@ const EDITS: u32 = 6;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const BARE: &str = "bare cargo build of the edit, nothing loaded";
+const SAME: &str = "the same cargo build with build-plugin's settings";
 const LIVE: &str = "build-plugin --watch: save to first new answer";
 
 /// The number that the next edit writes.
@@ -58,16 +57,19 @@ fn main() -> anyhow::Result<()> {
 
     let mut editions = Editions(10);
     let mut ours = Ours::new(&repository, &workshop)?;
-    let (mut bare, mut live) = (Samples::new(), Samples::new());
+    let settings = format!("profile.dev.package.{PLUGIN}.codegen-units=64");
+    let (mut bare, mut same, mut live) = (Samples::new(), Samples::new(), Samples::new());
     #[cfg(feature = "peers")]
-    let mut peers = [Samples::new(), Samples::new()];
+    let mut peers = hot::WAYS.map(|_| Samples::new());
     for _ in 0..blocks {
-        // The first one is not counted: whoever built last had other settings.
-        for count in 0..=edits {
-            workshop.set_edition(editions.next())?;
-            let took = bare_build(&workshop)?;
-            if count > 0 {
-                bare.push(millis(took));
+        // The first one of each is not counted: what was built last had other settings.
+        for (samples, arguments) in [(&mut bare, &[][..]), (&mut same, &["--config", &settings][..])] {
+            for count in 0..=edits {
+                workshop.set_edition(editions.next())?;
+                let took = parts::cargo_build(&workshop, arguments)?;
+                if count > 0 {
+                    samples.push(millis(took));
+                }
             }
         }
         for took in ours.block(&workshop, &mut editions, edits)? {
@@ -86,11 +88,17 @@ fn main() -> anyhow::Result<()> {
     let mut report = Report::new("save");
     report.heading(format!("Save to live: an edit of `{PLUGIN}`, debug build"));
     report.row(Row::new(BARE, &bare, "ms").quoted());
+    report.row(Row::new(SAME, &same, "ms").against(BARE, &same.over(&bare)));
     report.row(
         Row::new(LIVE, &live, "ms")
             .against(BARE, &live.over(&bare))
             .at_most(1.2)
             .quoted(),
+    );
+    report.row(
+        Row::new("that, against the build with the same settings", &live, "ms")
+            .against(SAME, &live.over(&same))
+            .at_most(1.2),
     );
     #[cfg(feature = "peers")]
     if hot.is_some() {
@@ -98,9 +106,10 @@ fn main() -> anyhow::Result<()> {
             let row = Row::new(way.name, samples, "ms").against(BARE, &samples.over(&bare));
             report.row(row.quoted());
         }
-        let best = if peers[0].median() < peers[1].median() { 0 } else { 1 };
+        let best = (0..peers.len()).min_by(|a, b| peers[*a].median().total_cmp(&peers[*b].median()));
+        let best = best.context("there is a peer")?;
         report.row(
-            Row::new("build-plugin --watch, against the quicker of them", &live, "ms")
+            Row::new("build-plugin --watch, against the quickest of them", &live, "ms")
                 .against(hot::WAYS[best].name, &live.over(&peers[best]))
                 .at_most(0.8)
                 .quoted(),
@@ -112,16 +121,6 @@ fn main() -> anyhow::Result<()> {
     }
     parts::report(&mut report, &repository, &workshop, &mut editions)?;
     report.finish()
-}
-
-/// What an author types who knows of nothing else.
-fn bare_build(workshop: &Workshop) -> anyhow::Result<Duration> {
-    let begun = Instant::now();
-    let status = in_workshop(workshop, cargo())
-        .args(["build", "--quiet", "--lib", "--package", PLUGIN])
-        .status()?;
-    ensure!(status.success(), "the copy does not build");
-    Ok(begun.elapsed())
 }
 
 fn in_workshop(workshop: &Workshop, mut command: Command) -> Command {

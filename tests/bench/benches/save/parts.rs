@@ -7,7 +7,7 @@ use reslot_bench::{Report, Row, Samples, millis, only_a_test};
 use reslot_demo::workshop::{PLUGIN, Workshop};
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -41,6 +41,14 @@ const CARGO: [(&str, &[&str]); 3] = [
     ("the same --frozen", &["--frozen"]),
 ];
 
+type Publish = fn(&Path, &Path) -> anyhow::Result<()>;
+const PUBLISH: &str = "publish, as build-plugin does";
+const PUBLISHED: [(&str, Publish); 3] = [
+    (PUBLISH, |library, folder| Ok(xtask::publish(library, folder).map(drop)?)),
+    ("read, compare, write, rename", read_and_write),
+    ("hard link, rename", link),
+];
+
 pub fn report(
     report: &mut Report,
     repository: &Workspace,
@@ -51,6 +59,8 @@ pub fn report(
     let (warm, rounds) = if only_a_test() { (0, 1) } else { (WARM, ROUNDS) };
     let mut compiled = COMPILED.map(|_| Samples::new());
     let mut with_cargo = CARGO.map(|_| Samples::new());
+    let mut published = PUBLISHED.map(|_| Samples::new());
+    let folder = tempfile::tempdir_in(workshop.root())?;
     for round in 0..warm + rounds {
         for ((number, (_, arguments)), samples) in COMPILED.iter().enumerate().zip(&mut compiled) {
             workshop.set_edition(editions.next())?;
@@ -65,6 +75,15 @@ pub fn report(
             let took = cargo_build(workshop, arguments)?;
             if round >= warm {
                 samples.push(millis(took));
+            }
+        }
+        let library = compiler.library(round)?;
+        for ((name, how), samples) in PUBLISHED.iter().zip(&mut published) {
+            let folder = folder.path().join(name);
+            let begun = Instant::now();
+            how(&library, &folder)?;
+            if round >= warm {
+                samples.push(millis(begun.elapsed()));
             }
         }
     }
@@ -92,10 +111,39 @@ pub fn report(
             row.against(NOTHING, &samples.over(&with_cargo[0]))
         });
     }
+    report.heading("What other settings save: publishing alone");
+    for ((name, _), samples) in PUBLISHED.iter().zip(&published) {
+        let row = Row::new(*name, samples, "ms");
+        report.row(if *name == PUBLISH {
+            row
+        } else {
+            row.against(PUBLISH, &samples.over(&published[0]))
+        });
+    }
     Ok(())
 }
 
-fn cargo_build(workshop: &Workshop, arguments: &[&str]) -> anyhow::Result<Duration> {
+/// As it would be without the file system's help.
+fn read_and_write(library: &Path, folder: &Path) -> anyhow::Result<()> {
+    let (file, hidden) = (folder.join("file.so"), folder.join(".hidden"));
+    let content = fs::read(library)?;
+    if fs::read(&file).is_ok_and(|there| there == content) {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    fs::write(&hidden, content)?;
+    Ok(fs::rename(hidden, file)?)
+}
+
+/// What is not done: a linker that writes into its old output would write into what hosts see.
+fn link(library: &Path, folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::hard_link(library, folder.join(".hidden"))?;
+    Ok(fs::rename(folder.join(".hidden"), folder.join("file.so"))?)
+}
+
+/// What an author types who knows of nothing else, with these arguments more.
+pub fn cargo_build(workshop: &Workshop, arguments: &[&str]) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let status = in_workshop(workshop, cargo())
         .args(["build", "--quiet", "--lib", "--package", PLUGIN])
@@ -137,6 +185,20 @@ impl Compiler {
         );
         let folder = repository.target.join("bench").join("save-rustc");
         Ok(Self { line, folder })
+    }
+
+    /// What was compiled last as the bare build does, under a name of this round.
+    fn library(&self, round: u32) -> anyhow::Result<PathBuf> {
+        let file = format!("libdemo_{PLUGIN}.so");
+        let (from, to) = (self.folder.join("0").join("out").join(file), self.folder.join("published.so"));
+        let mut content = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
+        // At its end, which nobody reads: as different as two builds are.
+        content.extend(round.to_le_bytes());
+        if to.exists() {
+            fs::remove_file(&to)?;
+        }
+        fs::write(&to, content)?;
+        Ok(to)
     }
 
     /// Compiles what the source is now, with these arguments more.
