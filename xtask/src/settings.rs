@@ -1,91 +1,69 @@
-//! Which of cargo's settings `build-plugin` gives a debug build, so that nobody has to write them into a `Cargo.toml`. What somebody
-//! has written, there, in cargo's configuration or in the environment, stays as it is.
+//! What `build-plugin` has cargo do in a debug build, so that nobody has to write it into a `Cargo.toml`: line tables instead of full
+//! debug information. Files and lines for backtraces remain, and the artifact, which is linked, published and hashed at each save,
+//! is several times smaller. What somebody has written, there, in cargo's configuration or in the environment, stays as it is.
 //!
-//! What was tried and left out, and why, is measured by `cargo xtask bench save`.
+//! Nothing else that was tried saves more than the noise, or it takes something away; `cargo xtask bench save` has the figures.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use toml::{Table, Value};
+use toml::Table;
 
-/// How many pieces a plugin is compiled in, where cargo has 256. A small plugin comes to a hundred, most of them tiny, and each is an
-/// object file that is linked at every save: with fewer, the save of a small plugin is answered a tenth sooner. With much fewer, more
-/// is compiled anew after an edit than was edited.
-const CODEGEN_UNITS: u32 = 64;
+const LINES_ONLY: &str = "profile.dev.debug=\"line-tables-only\"";
 
 /// The settings for a debug build of `plugin`, as `cargo --config` takes them.
-pub fn of_debug_build(root: &Path, plugin: &str) -> Vec<String> {
-    let mut written = vec![root.join("Cargo.toml")];
-    for folder in root.ancestors() {
-        written.extend(["config.toml", "config"].map(|name| folder.join(".cargo").join(name)));
-    }
-    let home = env::var_os("CARGO_HOME").map(|home| Path::new(&home).join("config.toml"));
-    let written = written
-        .into_iter()
-        .chain(home)
-        .filter_map(|file| fs::read_to_string(file).ok());
-    let tables: Vec<Table> = written.filter_map(|text| text.parse().ok()).collect();
-    let is_set = |key: &str| {
-        let variable = format!("CARGO_PROFILE_DEV_{}", key.replace('-', "_").to_uppercase());
-        env::var_os(variable).is_some() || tables.iter().any(|table| writes(table, plugin, key))
-    };
-    given(plugin, env::var_os("CARGO_INCREMENTAL").is_some(), is_set)
+pub fn of_debug_build(root: &Path, plugin: &str) -> Option<String> {
+    let by_hand = env::var_os("CARGO_PROFILE_DEV_DEBUG").is_some()
+        || written(root).any(|file| {
+            let table = fs::read_to_string(file).ok().and_then(|text| text.parse().ok());
+            table.is_some_and(|table| says(&table, plugin))
+        });
+    (!by_hand).then(|| LINES_ONLY.to_owned())
 }
 
-fn given(plugin: &str, incremental_by_hand: bool, is_set: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut settings = Vec::new();
-    // Without incremental compilation every piece is compiled at every save, and then cargo's 16 is better.
-    if !incremental_by_hand && !is_set("incremental") && !is_set("codegen-units") {
-        settings.push(format!("profile.dev.package.{plugin}.codegen-units={CODEGEN_UNITS}"));
-    }
-    // Of everything that goes into it: files and lines for backtraces remain, and the artifact, which is linked, published and hashed
-    // at each save, is several times smaller.
-    if !is_set("debug") {
-        settings.push("profile.dev.debug=\"line-tables-only\"".to_owned());
-    }
-    settings
+/// Where cargo looks for profiles.
+fn written(root: &Path) -> impl Iterator<Item = PathBuf> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let folders = root.ancestors().map(|folder| folder.join(".cargo")).chain(home);
+    let configurations = folders.flat_map(|folder| ["config.toml", "config"].map(|name| folder.join(name)));
+    [root.join("Cargo.toml")].into_iter().chain(configurations)
 }
 
-/// Whether `table`, a `Cargo.toml` or a configuration of cargo, sets `key` for debug builds of the plugin.
-fn writes(table: &Table, plugin: &str, key: &str) -> bool {
+/// Whether `table`, a `Cargo.toml` or a configuration of cargo, says how much debug information a debug build of the plugin has.
+fn says(table: &Table, plugin: &str) -> bool {
     let profile = table.get("profile").and_then(|profiles| profiles.get("dev"));
     let packages = profile.and_then(|profile| profile.get("package"));
     let own = packages.and_then(|packages| packages.get(plugin));
-    profile
-        .into_iter()
-        .chain(own)
-        .any(|settings: &Value| settings.get(key).is_some())
+    profile.into_iter().chain(own).any(|settings| settings.get("debug").is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn settings(manifest: &str) -> Vec<String> {
-        let table: Table = manifest.parse().expect("TOML");
-        given("greeter", false, |key| writes(&table, "greeter", key))
+    fn given(manifest: &str) -> Option<String> {
+        let root = tempfile::tempdir().expect("a scratch folder");
+        fs::write(root.path().join("Cargo.toml"), manifest).expect("write");
+        of_debug_build(root.path(), "greeter")
     }
 
     #[test]
     fn who_writes_nothing_is_given_what_is_quick() {
-        let expected = [
-            "profile.dev.package.greeter.codegen-units=64",
-            "profile.dev.debug=\"line-tables-only\"",
-        ];
-        assert_eq!(settings("[profile.release]\ndebug = true"), expected);
-        assert_eq!(settings("[profile.dev.package.other]\ncodegen-units = 1"), expected);
+        for manifest in [
+            "",
+            "[profile.release]\ndebug = true",
+            "[profile.dev]\nopt-level = 1",
+            "[profile.dev.package.other]\ndebug = true",
+        ] {
+            assert_eq!(given(manifest).as_deref(), Some(LINES_ONLY), "{manifest}");
+        }
     }
 
     #[test]
     fn what_somebody_has_written_stays() {
-        let without_units = ["profile.dev.debug=\"line-tables-only\""];
-        assert_eq!(
-            settings("[profile.dev]\ndebug = true"),
-            ["profile.dev.package.greeter.codegen-units=64"]
-        );
-        assert_eq!(settings("[profile.dev.package.greeter]\ncodegen-units = 8"), without_units);
-        assert_eq!(settings("[profile.dev]\nincremental = false"), without_units);
-        assert_eq!(given("greeter", true, |_| false), without_units);
-        assert_eq!(settings("[profile.dev]\ndebug = 2\ncodegen-units = 1"), [""; 0]);
+        for manifest in ["[profile.dev]\ndebug = true", "[profile.dev.package.greeter]\ndebug = 2"] {
+            assert_eq!(given(manifest), None, "{manifest}");
+        }
     }
 }

@@ -25,7 +25,6 @@ const EDITS: u32 = 6;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const BARE: &str = "bare cargo build of the edit, nothing loaded";
-const SAME: &str = "the same cargo build with build-plugin's settings";
 const LIVE: &str = "build-plugin --watch: save to first new answer";
 
 /// The number that the next edit writes.
@@ -57,19 +56,16 @@ fn main() -> anyhow::Result<()> {
 
     let mut editions = Editions(10);
     let mut ours = Ours::new(&repository, &workshop)?;
-    let settings = format!("profile.dev.package.{PLUGIN}.codegen-units=64");
-    let (mut bare, mut same, mut live) = (Samples::new(), Samples::new(), Samples::new());
+    let (mut bare, mut live) = (Samples::new(), Samples::new());
     #[cfg(feature = "peers")]
     let mut peers = hot::WAYS.map(|_| Samples::new());
     for _ in 0..blocks {
-        // The first one of each is not counted: what was built last had other settings.
-        for (samples, arguments) in [(&mut bare, &[][..]), (&mut same, &["--config", &settings][..])] {
-            for count in 0..=edits {
-                workshop.set_edition(editions.next())?;
-                let took = parts::cargo_build(&workshop, arguments)?;
-                if count > 0 {
-                    samples.push(millis(took));
-                }
+        // The first one is not counted: it comes right after another's work.
+        for count in 0..=edits {
+            workshop.set_edition(editions.next())?;
+            let took = parts::cargo_build(&workshop, &[])?;
+            if count > 0 {
+                bare.push(millis(took));
             }
         }
         for took in ours.block(&workshop, &mut editions, edits)? {
@@ -88,17 +84,11 @@ fn main() -> anyhow::Result<()> {
     let mut report = Report::new("save");
     report.heading(format!("Save to live: an edit of `{PLUGIN}`, debug build"));
     report.row(Row::new(BARE, &bare, "ms").quoted());
-    report.row(Row::new(SAME, &same, "ms").against(BARE, &same.over(&bare)));
     report.row(
         Row::new(LIVE, &live, "ms")
             .against(BARE, &live.over(&bare))
             .at_most(1.2)
             .quoted(),
-    );
-    report.row(
-        Row::new("that, against the build with the same settings", &live, "ms")
-            .against(SAME, &live.over(&same))
-            .at_most(1.2),
     );
     #[cfg(feature = "peers")]
     if hot.is_some() {

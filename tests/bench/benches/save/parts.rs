@@ -25,7 +25,7 @@ const NOTHING: &str = "cargo with nothing to do";
 const COMPILED: [(&str, &[&str]); 10] = [
     (RUSTC, &[]),
     (UNLINKED, &["-Clinker=true"]),
-    ("64 codegen units: what build-plugin sets", &["-Ccodegen-units=64"]),
+    ("64 codegen units", &["-Ccodegen-units=64"]),
     ("16 codegen units", &["-Ccodegen-units=16"]),
     ("1 codegen unit", &["-Ccodegen-units=1"]),
     ("no line tables of its own", &["-Cdebuginfo=0"]),
