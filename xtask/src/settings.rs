@@ -1,6 +1,6 @@
 //! What `build-plugin` has cargo do in a debug build, so that nobody has to write it into a `Cargo.toml`: line tables instead of full
 //! debug information. Files and lines for backtraces remain, and the artifact, which is linked, published and hashed at each save,
-//! as large. What somebody has written, there, in cargo's configuration or in the environment, stays as it is.
+//! is half as large. What somebody has written, there, in cargo's configuration or in the environment, stays as it is.
 //!
 //! Nothing else that was tried saves more than the noise, or it takes something away; `cargo xtask bench save` has the figures.
 
