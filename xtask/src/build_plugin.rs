@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
 use xtask::{PluginBuild, Profile, Workspace};
 
-use crate::{paint, watch};
+use crate::{paint, settings, watch};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -20,6 +21,9 @@ pub struct Arguments {
     /// Publish here instead of in target/reslot/plugins
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Print also when cargo was started, and when the library was finished and published, for `cargo xtask bench save`
+    #[arg(long, hide = true)]
+    times: bool,
 }
 
 /// What was asked for, resolved against the workspace.
@@ -27,6 +31,7 @@ pub struct Job {
     names: Vec<String>,
     profile: Profile,
     folder: Option<PathBuf>,
+    times: bool,
 }
 
 impl Job {
@@ -49,7 +54,11 @@ impl Job {
     pub fn build(&self, workspace: &Workspace, name: &str, quiet: bool) -> bool {
         let folder = self.folder.clone().unwrap_or_else(|| workspace.plugin_folder());
         let published = workspace.plugin(name).and_then(|plugin| {
-            let build = PluginBuild::new(workspace, plugin, self.profile);
+            let mut build = PluginBuild::new(workspace, plugin, self.profile);
+            // A release build is what is shipped: as its author has it, and nothing else.
+            if self.profile == Profile::Debug {
+                build = build.with_settings(settings::of_debug_build(&workspace.root, name));
+            }
             if quiet { build.quiet() } else { build }.publish_to(&folder)
         });
         match published {
@@ -62,6 +71,12 @@ impl Job {
                 };
                 let (size, took) = (paint::size(published.size), paint::seconds(published.built_in));
                 anstream::println!("{name:<16} {size:>8}  built in {took:>6}  {outcome}");
+                if self.times {
+                    let started = published.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+                    let spans =
+                        [started, published.built_in, published.published_in].map(|span| span.as_nanos().to_string());
+                    anstream::println!("times {}", spans.join(" "));
+                }
                 true
             }
             Err(error) => {
@@ -80,6 +95,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         names: arguments.names,
         profile,
         folder,
+        times: arguments.times,
     };
     if arguments.watch {
         return watch::run(&job, workspace);

@@ -10,6 +10,7 @@ mod imports;
 mod inspect;
 mod paint;
 mod run;
+mod settings;
 mod sources;
 mod stress;
 mod test;

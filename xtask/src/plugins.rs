@@ -4,13 +4,15 @@
 //! published at that moment. That, and not asking `cargo metadata` again, is why publishing adds next to nothing to a build.
 //!
 //! A host must never see half a file, so that the library is copied under a hidden name in the *same folder* and renamed, which
-//! the file system does in one step. A library equal to the published one is left alone: hosts would skip it anyway.
+//! the file system does in one step. It is a copy and no hard link, though that would be quicker: a linker that writes into its old
+//! output, instead of replacing it, would write into what hosts see. A library equal to the published one is left alone: hosts would
+//! skip it anyway.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{self, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 
@@ -45,6 +47,7 @@ pub struct PluginBuild {
     id: String,
     profile: Profile,
     quiet: bool,
+    settings: Vec<String>,
 }
 
 /// A library that cargo has just finished, or found to be up to date.
@@ -67,6 +70,10 @@ pub struct Published {
     pub size: u64,
     /// From the start of cargo to the finished library.
     pub built_in: Duration,
+    /// When cargo was started.
+    pub started: SystemTime,
+    /// From the start of cargo to the library standing in the folder.
+    pub published_in: Duration,
     /// It differs from what stood there before, and has replaced it. If not, nothing was touched.
     pub is_new: bool,
 }
@@ -80,7 +87,14 @@ impl PluginBuild {
             id: plugin.id.clone(),
             profile,
             quiet: false,
+            settings: Vec::new(),
         }
+    }
+
+    /// The same with more of cargo's settings, each as `cargo --config` takes it.
+    pub fn with_settings(mut self, settings: impl IntoIterator<Item = String>) -> PluginBuild {
+        self.settings.extend(settings);
+        self
     }
 
     /// The same without cargo's progress; what the compiler has to say is still shown.
@@ -101,12 +115,15 @@ impl PluginBuild {
 
     /// Builds, and publishes the library in `folder` as soon as it is finished.
     pub fn publish_to(&self, folder: &Path) -> Result<Published, Error> {
+        let (started, begun) = (SystemTime::now(), Instant::now());
         self.run(|built| {
             let (file, size, is_new) = publish(&built.library, folder)?;
             Ok(Published {
                 file,
                 size,
                 built_in: built.built_in,
+                started,
+                published_in: begun.elapsed(),
                 is_new,
             })
         })
@@ -123,6 +140,9 @@ impl PluginBuild {
             &self.name,
         ]);
         command.args(self.profile.arguments());
+        for setting in &self.settings {
+            command.args(["--config", setting]);
+        }
         if self.quiet {
             command.arg("--quiet");
         }
@@ -173,11 +193,13 @@ pub fn publish(library: &Path, folder: &Path) -> Result<(PathBuf, u64, bool), Er
         return Err(Error::io("publish", library)(io::ErrorKind::IsADirectory.into()));
     };
     let file = folder.join(file_name);
-    let content = fs::read(library).map_err(Error::io("read", library))?;
-    let size = content.len() as u64;
-    if holds(&file, &content) {
+    let mut content = File::open(library).map_err(Error::io("read", library))?;
+    let metadata = content.metadata().map_err(Error::io("read", library))?;
+    let size = metadata.len();
+    if holds(&file, &mut content, size) {
         return Ok((file, size, false));
     }
+    content.rewind().map_err(Error::io("read", library))?;
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let stem = library.file_stem().unwrap_or(file_name).to_string_lossy();
     let mut copy = tempfile::Builder::new()
@@ -185,10 +207,10 @@ pub fn publish(library: &Path, folder: &Path) -> Result<(PathBuf, u64, bool), Er
         .suffix(".tmp")
         .tempfile_in(folder)
         .map_err(Error::io("write into", folder))?;
-    copy.write_all(&content).map_err(Error::io("write", copy.path()))?;
-    let permissions = fs::metadata(library).map_err(Error::io("read", library))?.permissions();
+    // From file to file: the kernel does it, and shares the blocks where the file system can.
+    io::copy(&mut content, copy.as_file_mut()).map_err(Error::io("write", copy.path()))?;
     copy.as_file()
-        .set_permissions(permissions)
+        .set_permissions(metadata.permissions())
         .map_err(Error::io("write", copy.path()))?;
     // Closed before it is renamed: a host does not take a file that somebody could still write to.
     copy.into_temp_path()
@@ -197,12 +219,26 @@ pub fn publish(library: &Path, folder: &Path) -> Result<(PathBuf, u64, bool), Er
     Ok((file, size, true))
 }
 
-/// Whether `file` exists with exactly this content.
-fn holds(file: &Path, content: &[u8]) -> bool {
-    let same_size = File::open(file)
-        .and_then(|file| file.metadata())
-        .is_ok_and(|found| found.len() == content.len() as u64);
-    same_size && fs::read(file).is_ok_and(|found| found == content)
+/// Whether `file` exists with exactly this content. Two builds of a plugin differ early, so that mostly little of them is read.
+fn holds(file: &Path, content: &mut File, size: u64) -> bool {
+    const AT_ONCE: usize = 64 * 1024;
+    let Ok(mut file) = File::open(file) else { return false };
+    if file.metadata().map_or(true, |found| found.len() != size) {
+        return false;
+    }
+    let (mut here, mut there) = (Vec::with_capacity(AT_ONCE), Vec::with_capacity(AT_ONCE));
+    loop {
+        here.clear();
+        there.clear();
+        let read = content.take(AT_ONCE as u64).read_to_end(&mut here);
+        let found = (&mut file).take(AT_ONCE as u64).read_to_end(&mut there);
+        if read.is_err() || found.is_err() || here != there {
+            return false;
+        }
+        if here.is_empty() {
+            return true;
+        }
+    }
 }
 
 /// The loadable library in one line of cargo's messages, if the line announces one for package `id`, and whether it was fresh.
@@ -275,6 +311,15 @@ mod tests {
         fs::write(&library, "one").expect("write");
         assert!(publish(&library, &folder).expect("first").2);
         assert!(!publish(&library, &folder).expect("the same again").2);
+        fs::write(&library, "two").expect("write");
+        assert!(publish(&library, &folder).expect("as long, and different").2);
+        let mut long = vec![7; 200_000];
+        for last in [7, 8] {
+            long[199_999] = last;
+            fs::write(&library, &long).expect("write");
+            assert!(publish(&library, &folder).expect("different at its end").2);
+            assert!(!publish(&library, &folder).expect("the same again").2);
+        }
         fs::write(&library, "two").expect("write");
         let (file, size, is_new) = publish(&library, &folder).expect("changed");
         assert_eq!(

@@ -1,7 +1,8 @@
 //! `cargo xtask build-plugin --watch`: build and publish again at each save of a source that goes into a plugin.
 //!
 //! A save becomes several events within a few milliseconds; they are taken together, and then the content decides
-//! ([`sources`](crate::sources)). Saves made during a build wait in the channel and are looked at right after it, so that none is
+//! ([`sources`](crate::sources)). The last of them, by which the file is closed or renamed into place, says that it is complete:
+//! then only a moment is waited for the files that are saved together with it. Saves made during a build wait in the channel and are looked at right after it, so that none is
 //! lost and no build runs twice for one save. A changed `Cargo.toml` of a package is taken up; for a new plugin, or a change of the
 //! workspace's own `Cargo.toml`, start again.
 
@@ -14,7 +15,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use xtask::Workspace;
 
@@ -24,15 +25,27 @@ use crate::sources::{Sources, is_source};
 
 /// Events of one save lie closer together than this.
 const QUIET: Duration = Duration::from_millis(4);
+/// Where every file that was begun is complete, only other files can follow, from an editor that saves all of them at once. If one
+/// of them comes later than this, it is built right after.
+const COMPLETE: Duration = Duration::from_millis(1);
 /// However busy the folder is, a build starts this long after the first event.
 const AT_MOST: Duration = Duration::from_millis(10);
 
 /// What wakes the loop.
 enum Wake {
-    Changed(Vec<PathBuf>),
+    Changed(Vec<PathBuf>, Progress),
     /// Events were lost: look everywhere.
     Lost,
     Stop,
+}
+
+/// How far a file's writer has come, as far as an event tells.
+#[derive(Clone, Copy)]
+enum Progress {
+    /// More will follow.
+    Begun,
+    /// Closed after writing, renamed, or gone.
+    Complete,
 }
 
 /// The folders under watch, and which plugins each of them goes into.
@@ -174,17 +187,28 @@ impl Place {
 /// All events of one save, taken together; `None` when it is time to stop.
 fn batch(wakes: &Receiver<Wake>) -> Option<Place> {
     let mut place = Place::At(Vec::new());
+    let mut begun = BTreeSet::new();
     let mut wake = wakes.recv().ok()?;
     let until = Instant::now() + AT_MOST;
     loop {
-        match (wake, &mut place) {
-            (Wake::Stop, _) => return None,
-            (Wake::Lost, _) => place = Place::Anywhere,
-            (Wake::Changed(more), Place::At(paths)) => paths.extend(more),
-            (Wake::Changed(_), Place::Anywhere) => {}
+        match wake {
+            Wake::Stop => return None,
+            Wake::Lost => place = Place::Anywhere,
+            Wake::Changed(more, progress) => {
+                for path in &more {
+                    match progress {
+                        Progress::Begun => drop(begun.insert(path.clone())),
+                        Progress::Complete => drop(begun.remove(path)),
+                    }
+                }
+                if let Place::At(paths) = &mut place {
+                    paths.extend(more);
+                }
+            }
         }
         let left = until.saturating_duration_since(Instant::now());
-        match wakes.recv_timeout(QUIET.min(left)) {
+        let quiet = if begun.is_empty() { COMPLETE } else { QUIET };
+        match wakes.recv_timeout(quiet.min(left)) {
             Ok(next) if !left.is_zero() || matches!(next, Wake::Stop) => wake = next,
             // What came too late must still be looked at: it is looked at now, together with the rest.
             Ok(_) => return Some(Place::Anywhere),
@@ -215,7 +239,7 @@ fn report_to(sender: Sender<Wake>) -> impl Fn(notify::Result<notify::Event>) + S
         let wake = match event {
             Ok(event) if event.need_rescan() => Wake::Lost,
             Ok(event) if is_reading(&event.kind) => return,
-            Ok(event) => Wake::Changed(event.paths),
+            Ok(event) => Wake::Changed(event.paths, progress(&event.kind)),
             Err(_) => Wake::Lost,
         };
         // Fails only when the loop is over already.
@@ -225,6 +249,13 @@ fn report_to(sender: Sender<Wake>) -> impl Fn(notify::Result<notify::Event>) + S
 
 fn is_reading(kind: &EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
+}
+
+fn progress(kind: &EventKind) -> Progress {
+    match kind {
+        EventKind::Access(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => Progress::Complete,
+        _ => Progress::Begun,
+    }
 }
 
 #[cfg(test)]
@@ -244,14 +275,29 @@ mod tests {
     fn events_that_lie_together_are_one_batch() {
         let (sender, wakes) = mpsc::channel();
         for name in ["a.rs", "b.rs"] {
-            sender.send(Wake::Changed(vec![name.into()])).expect("the receiver lives");
+            sender
+                .send(Wake::Changed(vec![name.into()], Progress::Begun))
+                .expect("the receiver lives");
         }
         assert_eq!(batch(&wakes), Some(Place::At(vec!["a.rs".into(), "b.rs".into()])));
-        sender.send(Wake::Changed(vec!["a.rs".into()])).expect("the receiver lives");
+        sender
+            .send(Wake::Changed(vec!["a.rs".into()], Progress::Complete))
+            .expect("the receiver lives");
         sender.send(Wake::Lost).expect("the receiver lives");
         assert_eq!(batch(&wakes), Some(Place::Anywhere), "lost events: look everywhere");
         sender.send(Wake::Stop).expect("the receiver lives");
         assert_eq!(batch(&wakes), None);
+    }
+
+    #[test]
+    fn a_save_is_complete_when_its_file_is_closed_or_has_its_name() {
+        use notify::event::{CreateKind, DataChange, RemoveKind, RenameMode};
+        let is_complete = |kind| matches!(progress(&kind), Progress::Complete);
+        assert!(is_complete(EventKind::Access(AccessKind::Close(AccessMode::Write))));
+        assert!(is_complete(EventKind::Modify(ModifyKind::Name(RenameMode::To))));
+        assert!(is_complete(EventKind::Remove(RemoveKind::File)));
+        assert!(!is_complete(EventKind::Modify(ModifyKind::Data(DataChange::Any))));
+        assert!(!is_complete(EventKind::Create(CreateKind::File)));
     }
 
     #[test]
