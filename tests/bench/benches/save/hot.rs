@@ -1,5 +1,5 @@
 //! hot-lib-reloader with cargo-watch, as its README recommends: `cargo watch -w lib -x 'build -p lib'` beside the running program.
-//! What is copied from peers/save-hot becomes a workspace of its own under the target folder.
+//! What is copied from save-hot becomes a workspace of its own under the target folder.
 
 use crate::{Editions, PATIENCE};
 use anyhow::{Context, ensure};
@@ -64,7 +64,7 @@ impl Hot {
                 "cargo-watch cannot be installed; `--without-peers` does without"
             );
         }
-        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join("save-hot");
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("save-hot");
         for (from, to) in [
             ("Cargo.toml.in", "Cargo.toml"),
             ("src/main.rs", "src/main.rs"),

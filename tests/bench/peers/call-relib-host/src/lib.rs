@@ -1,6 +1,7 @@
 //! The host's side of the module: loads it and times it. It is timed in this crate, where its bindings are, because they are
 //! not inlined into another one.
 #![allow(improper_ctypes_definitions, reason = "both sides are built by the same compiler")]
+#![allow(clippy::undocumented_unsafe_blocks, reason = "what relib generates")]
 
 use call_bodies::{Body, Calls, Heard};
 use std::{cell::RefCell, path::Path};

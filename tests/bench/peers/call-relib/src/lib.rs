@@ -1,4 +1,5 @@
 //! The bodies as a module of relib, with what its documentation recommends for unloading.
+#![allow(clippy::undocumented_unsafe_blocks, reason = "what relib generates")]
 #![allow(improper_ctypes_definitions, reason = "both sides are built by the same compiler")]
 
 use call_bodies::TEXT;
