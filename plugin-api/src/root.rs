@@ -1,5 +1,5 @@
 //! The fixed root that every artifact exports, and the table of host functions that it gets in return. Both are abi_stable
-//! prefix types: their layout is checked on the mapped image before any of their functions is called. Interfaces have tables
+//! prefix types: their layout is known to be the host's, or checked on the mapped image, before any of their functions is called. Interfaces have tables
 //! of their own, described by `description`.
 
 use crate::{

@@ -1,10 +1,11 @@
 //! `cargo xtask bench [GROUP…]`: the benchmarks of tests/bench, where a group is a bench target.
 
 use std::ffi::OsString;
+use std::fs;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use xtask::cargo;
+use xtask::{Workspace, cargo};
 
 /// Every group, in the order in which a reader asks.
 const GROUPS: [&str; 9] = [
@@ -30,6 +31,9 @@ pub struct Arguments {
     /// Only Reslot: without the crates that it is compared with, which take minutes to build
     #[arg(long)]
     without_peers: bool,
+    /// Afterwards, put the table of what is promised and quoted into README.md
+    #[arg(long)]
+    readme: bool,
     /// Handed to the benchmark
     #[arg(last = true)]
     rest: Vec<OsString>,
@@ -54,5 +58,26 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("cannot start cargo bench for {group}"))?;
         all_good &= status.success();
     }
+    if arguments.readme && all_good {
+        quote()?;
+    }
     Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Between these lines of README.md stands the first table of the report.
+const BEGIN: &str = "<!-- cargo xtask bench --readme writes from here -->\n";
+const END: &str = "<!-- to here -->\n";
+
+fn quote() -> anyhow::Result<()> {
+    let root = crate::repository();
+    let report = Workspace::read(&root)?.target.join("bench").join("report.md");
+    let report = fs::read_to_string(&report).with_context(|| format!("cannot read {}", report.display()))?;
+    let table = report.split("\n## ").next().unwrap_or_default();
+    let path = root.join("README.md");
+    let readme = fs::read_to_string(&path).context("cannot read README.md")?;
+    let (before, rest) = readme.split_once(BEGIN).context("README.md has no place for the table")?;
+    let (_, after) = rest.split_once(END).context("README.md has no end of the table's place")?;
+    fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).context("cannot write README.md")?;
+    anstream::println!("README.md quotes it now");
+    Ok(())
 }

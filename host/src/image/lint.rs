@@ -70,7 +70,7 @@ pub struct Inspection {
 /// Refuses an artifact that must not be loaded, with the first reason. In one that may, DF_1_NODELETE is cleared: with it the
 /// loader would never unload the image. Refused bytes are left as they are.
 pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintError> {
-    let (inspection, flags, manifest_text) = examine(bytes, expect);
+    let (inspection, flags, manifest_text) = examine(bytes, expect, false);
     let Inspection {
         manifest,
         findings,
@@ -105,11 +105,11 @@ fn clear_nodelete(bytes: &mut [u8], flags: &[u64]) {
 
 /// Collects everything that [`lint`] could find, and changes nothing. A damaged file has one finding: the rest cannot be read.
 pub fn inspect(bytes: &[u8], expect: &Expectations<'_>) -> Inspection {
-    examine(bytes, expect).0
+    examine(bytes, expect, true).0
 }
 
-/// The inspection, where in the file the words stand in which DF_1_NODELETE is set, and the hash of the manifest's text.
-fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>, Option<ContentHash>) {
+/// The inspection (with the names of all imports if it is for people: no reload needs them), where in the file the words stand in which DF_1_NODELETE is set, and the hash of the manifest's text.
+fn examine(bytes: &[u8], expect: &Expectations<'_>, for_people: bool) -> (Inspection, Vec<u64>, Option<ContentHash>) {
     let mut words = Vec::new();
     let data = aligned(bytes, &mut words);
     let mut inspection = Inspection::default();
@@ -131,7 +131,7 @@ fn examine(bytes: &[u8], expect: &Expectations<'_>) -> (Inspection, Vec<u64>, Op
             inspection.manifest = Some(manifest);
         }
     }
-    check_symbols(&elf, &mut inspection);
+    check_symbols(&elf, &mut inspection, for_people);
     check_dynamic(&elf, &mut inspection);
 
     let flags = nodelete_words(&elf);
@@ -221,7 +221,7 @@ fn same_api(found: &str, expected: &str) -> bool {
 }
 
 /// What the library gives to and takes from the rest of the process.
-fn check_symbols(elf: &Elf<'_>, inspection: &mut Inspection) {
+fn check_symbols(elf: &Elf<'_>, inspection: &mut Inspection, for_people: bool) {
     let Inspection { findings, warnings, .. } = inspection;
     let exported = |symbol: &format::Sym64<_>| {
         let bind = symbol.st_bind();
@@ -253,7 +253,9 @@ fn check_symbols(elf: &Elf<'_>, inspection: &mut Inspection) {
     let (harmful, doubtful) = imports::judge(&imports);
     findings.extend(harmful);
     warnings.extend(doubtful);
-    inspection.imports = imports.into_keys().map(shown).collect();
+    if for_people {
+        inspection.imports = imports.into_keys().map(shown).collect();
+    }
 }
 
 /// What the library asks of the loader.

@@ -6,7 +6,7 @@ use super::{
     view::View,
 };
 use crate::{host::Inner, image};
-use arc_swap::Guard;
+use arc_swap::{ArcSwap, Guard};
 use reslot_plugin_api::{__private::Connection, Shared};
 use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
 
@@ -17,6 +17,9 @@ pub struct Slot<I: ?Sized + Shared> {
     /// The record's, here as well: each call through a view asks for them, and does not have to wait for another load.
     index: usize,
     id: u64,
+    /// The host's, for the same reason.
+    view: Arc<ArcSwap<View>>,
+    track_guards: bool,
     record: Arc<SlotRecord>,
     host: Arc<Inner>,
     interface: PhantomData<fn() -> Box<I>>,
@@ -28,6 +31,8 @@ impl<I: ?Sized + Shared> Slot<I> {
         Self {
             index: record.index,
             id: record.id,
+            view: host.view.clone(),
+            track_guards: host.track_guards,
             record,
             host,
             interface: PhantomData,
@@ -47,8 +52,8 @@ impl<I: ?Sized + Shared> Slot<I> {
     #[track_caller]
     pub fn load(&self) -> Loaded<'_, I> {
         image::safe_point();
-        let view = self.host.view.load();
-        let record = match self.host.track_guards {
+        let view = self.view.load();
+        let record = match self.track_guards {
             false => None,
             true => Some(self.note(&view, Location::caller())),
         };

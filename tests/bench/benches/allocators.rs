@@ -83,13 +83,13 @@ fn main() -> anyhow::Result<()> {
             let named = |allocator: &str| format!("{name}, {threads} thread(s): {allocator}");
             for (which, allocator) in ALLOCATORS.iter().enumerate() {
                 let row = Row::new(named(allocator), &rounds[which], "ns");
-                report.row(match which {
+                let row = match which {
                     0 => row,
                     _ => row
                         .against(&named(ALLOCATORS[0]), &rounds[which].over(&rounds[0]))
-                        .at_most(PROMISES[which])
-                        .quoted(),
-                });
+                        .at_most(PROMISES[which]),
+                };
+                report.row(if which > 0 && threads == 1 { row.quoted() } else { row });
             }
         }
     }

@@ -209,6 +209,7 @@ fn tell(report: &mut Report, name: &str, pauses: &[Pause], plain: Option<(&str, 
     let whole = of(|pause| pause.whole);
     let row = Row::new(name, &whole, "µs");
     report.row(match plain {
+        Some((base, plain)) if name.ends_with("probation") => row.against(base, &whole.over(plain)),
         Some((base, plain)) => row.against(base, &whole.over(plain)).quoted(),
         None => row,
     });

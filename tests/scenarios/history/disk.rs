@@ -88,7 +88,7 @@ fn bad_checksum() {
     let Cause::History(HistoryError::Changed { expected, found, .. }) = &*refusal.cause else {
         panic!("{error}")
     };
-    assert!(expected != found && [expected, found].iter().all(|hash| hash.len() == 64));
+    assert!(expected != found && [expected, found].iter().all(|hash| hash.len() == 32));
     let words = error.to_string();
     let told = format!("was changed: its hash should be {expected} and is {found}");
     assert!(words.contains(&told) && words.contains("what to do: "), "{words}");

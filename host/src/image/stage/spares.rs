@@ -167,6 +167,20 @@ mod tests {
         seen.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"old");
 
+        given_up(folder.path(), &spares);
+        // As a debugger, or a forked child, has it: mapped, and no descriptor any more.
+        let opened = File::open(folder.path().join(".spare-2")).unwrap();
+        // SAFETY: a new mapping, which nobody else knows; it is unmapped below.
+        let mapped = unsafe {
+            let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE);
+            libc::mmap(std::ptr::null_mut(), 3, read, private, opened.as_raw_fd(), 0)
+        };
+        assert_ne!(mapped, libc::MAP_FAILED);
+        drop(opened);
+        assert!(spares.take(&new).is_none() && !new.exists());
+        // SAFETY: mapped above, and used no more.
+        unsafe { libc::munmap(mapped, 3) };
+
         let (path, other) = (folder.path().join("two.so"), folder.path().join("kept.so"));
         fs::write(&path, b"two").unwrap();
         fs::hard_link(&path, &other).unwrap();
