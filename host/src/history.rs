@@ -130,12 +130,42 @@ impl History {
         }
     }
 
+    /// Whether the bytes of what begins may be put away ([`keep`](Self::keep)) after it has come to serve: what ends with the process
+    /// is not missed by the next one.
+    pub(crate) fn keeps_later(&self) -> bool {
+        self.keep > 0 && self.store.is_of_process()
+    }
+
+    /// Puts the bytes away of what has begun, unless it was forgotten or condemned meanwhile.
+    ///
+    /// # Errors
+    /// If they cannot be kept. Then it is no longer listed.
+    pub(crate) fn keep(&self, slot: &str, hash: &ContentHash, content: Content<'_>) -> Result<(), HistoryError> {
+        let mut state = self.state.lock();
+        let listed = state
+            .book
+            .find(slot, hash)
+            .is_some_and(|entry| entry.is_kept() && entry.copy == content.hash);
+        if !listed {
+            return Ok(());
+        }
+        let kept = self.store.put(slot, content);
+        if kept.is_err() {
+            let mut next = state.book.clone();
+            next.drop_entry(slot, hash);
+            // Nothing but memory changes: nothing is there to be removed.
+            let _ = self.adopt(&mut state, next, Ok(()));
+        }
+        kept
+    }
+
     /// Before the swap: writes the candidate down as unconfirmed, at the newest place. The same content that was confirmed before
-    /// stays confirmed; if it was condemned, it is no more. If nothing is to be kept, nothing is written.
+    /// stays confirmed; if it was condemned, it is no more. If nothing is to be kept, nothing is written. With `later` its bytes are
+    /// not put away yet.
     ///
     /// # Errors
     /// If its bytes cannot be kept, or the index cannot be written. Then all is as it was.
-    pub(crate) fn begins(&self, new: &NewEntry<'_>, content: Content<'_>) -> Result<(), HistoryError> {
+    pub(crate) fn begins(&self, new: &NewEntry<'_>, content: Content<'_>, later: bool) -> Result<(), HistoryError> {
         let entry = Entry {
             hash: new.hash,
             copy: content.hash,
@@ -154,7 +184,9 @@ impl History {
         let file = (new.slot.to_owned(), entry.copy);
 
         let mut state = self.state.lock();
-        self.store.put(new.slot, content)?;
+        if !later {
+            self.store.put(new.slot, content)?;
+        }
         let mut next = state.book.clone();
         next.begin(new.slot, entry, self.keep);
         if let Err(error) = self.store.write_index(&next) {

@@ -300,7 +300,7 @@ fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Re
         together: false,
     };
     let mut missing = Vec::new();
-    let outcome = pipeline::candidate(host, coming, source, clock).and_then(|candidate| {
+    let outcome = pipeline::candidate(host, coming, source, clock).and_then(|(candidate, _to_keep)| {
         missing = host.missing(candidate.uses());
         place::place(host, candidate)
     });

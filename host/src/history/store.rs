@@ -94,6 +94,10 @@ impl Store {
         }
     }
 
+    pub(super) fn is_of_process(&self) -> bool {
+        matches!(self.kind, Kind::OfProcess { .. })
+    }
+
     pub(super) fn path(&self, slot: &str, copy: &ContentHash) -> PathBuf {
         let name = format!("{}{SUFFIX}", copy);
         self.folder.join(encoded(slot)).join(name)

@@ -8,7 +8,7 @@ use super::{
     KeptCondition::{self, Condemned, Confirmed, Unconfirmed},
     NewEntry,
 };
-use crate::content::ContentHash;
+use crate::{content::ContentHash, image::stage::Spares};
 use std::{
     collections::BTreeMap,
     fs,
@@ -28,7 +28,7 @@ fn begins(history: &History, slot: &str, bytes: &[u8]) -> Result<ContentHash, Hi
         schema: Some(7),
         file: Path::new("/plugins/libcounter.so"),
     };
-    history.begins(&entry, content_of(bytes)).map(|()| hash)
+    history.begins(&entry, content_of(bytes), false).map(|()| hash)
 }
 
 fn content_of(bytes: &[u8]) -> Content<'_> {
@@ -335,7 +335,7 @@ fn a_copy_with_bytes_of_its_own_is_what_is_kept() {
             schema: None,
             file: Path::new("a.so"),
         };
-        history.begins(&entry, content_of(content)).unwrap();
+        history.begins(&entry, content_of(content), false).unwrap();
         entry.hash
     };
     let hash = entry(b"as linted");
@@ -353,4 +353,39 @@ fn a_copy_with_bytes_of_its_own_is_what_is_kept() {
     let same = begun(&history, b"otherwise");
     history.condemn(SLOT, &same, "").unwrap();
     assert_eq!(history.read(SLOT, &hash).unwrap().bytes, b"otherwise");
+}
+
+#[test]
+fn bytes_that_are_put_away_later_are_kept_as_long_as_the_entry_is() {
+    let base = tempfile::tempdir().unwrap();
+    let folder = base.path().join("history");
+    let history = History::of_process(&folder, 1, Spares::new(base.path()));
+    assert!(history.keeps_later());
+    let begins_later = |bytes: &[u8]| {
+        let (slot, hash, file) = (SLOT, ContentHash::of(bytes), Path::new("plugin.so"));
+        let entry = NewEntry {
+            slot,
+            hash,
+            version: "",
+            schema: None,
+            file,
+        };
+        history.begins(&entry, content_of(bytes), true).unwrap();
+        hash
+    };
+    let good = begins_later(b"good");
+    assert!(!folder.exists());
+    history.keep(SLOT, &good, content_of(b"good")).unwrap();
+    assert_eq!(history.read(SLOT, &good).unwrap().bytes, b"good");
+
+    // Overtaken by what became of them: nothing is put away for nobody.
+    for end in [
+        (|history: &History, hash: &ContentHash| history.forget(SLOT, hash)) as fn(&History, &ContentHash),
+        |history, hash| history.condemn(SLOT, hash, "bad").unwrap(),
+    ] {
+        let bad = begins_later(b"bad");
+        end(&history, &bad);
+        history.keep(SLOT, &bad, content_of(b"bad")).unwrap();
+        assert_eq!(files(&folder).into_values().collect::<Vec<_>>(), [b"good"]);
+    }
 }

@@ -64,8 +64,8 @@ pub(super) fn go_back(
         bytes: Bytes::of(bytes),
         hash,
     };
-    let outcome =
-        pipeline::candidate(host, coming, source, Clock::begin()).and_then(|candidate| place::place(host, candidate));
+    let outcome = pipeline::candidate(host, coming, source, Clock::begin())
+        .and_then(|(candidate, _to_keep)| place::place(host, candidate));
     if let Err(refusal) = &outcome {
         host.history.forget(&record.name, &hash);
         host.log.push(Event::Refused(refusal.clone()));

@@ -12,7 +12,7 @@ use crate::{
     image::{
         Image, Ledger, OpenError, Opened, QuarantineReason,
         lint::{Expectations, LintError, Linted, inspect, lint},
-        stage::{PrivateCopies, Source, StagedFile, read_source},
+        stage::{Bytes, PrivateCopies, Source, StagedFile, read_source},
     },
     instance::{HookError, Instance},
     lifecycle::Lifecycle,
@@ -20,7 +20,7 @@ use crate::{
 };
 use reslot_plugin_api::{API_VERSION, TARGET, TOOLCHAIN};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc::Sender},
 };
 
@@ -34,6 +34,36 @@ impl Candidate {
     /// The slots that its plugin calls.
     pub(super) fn uses(&self) -> &[String] {
         &self.staged.generation.instance().image().manifest.uses
+    }
+}
+
+/// The bytes of a candidate, which the history puts away when this is dropped: by then it has its place, and nobody waits.
+pub(super) struct ToKeep {
+    host: Arc<Inner>,
+    slot: Arc<str>,
+    hash: ContentHash,
+    /// Of the bytes, which may have been changed since they were read.
+    copy: ContentHash,
+    bytes: Bytes,
+    file: Option<PathBuf>,
+}
+
+impl ToKeep {
+    fn content(&self) -> Content<'_> {
+        Content {
+            bytes: &self.bytes,
+            hash: self.copy,
+            file: self.file.as_deref(),
+        }
+    }
+}
+
+impl Drop for ToKeep {
+    fn drop(&mut self) {
+        if self.host.history.keeps_later() {
+            let kept = self.host.history.keep(&self.slot, &self.hash, self.content());
+            self.host.told_of_history(&self.slot, kept);
+        }
     }
 }
 
@@ -82,7 +112,7 @@ pub(super) fn candidate(
     coming: Coming<'_>,
     source: Source,
     mut clock: Clock,
-) -> Result<Candidate, Refusal> {
+) -> Result<(Candidate, ToKeep), Refusal> {
     let Coming {
         path,
         by_name,
@@ -143,18 +173,20 @@ pub(super) fn candidate(
         schema: linted.manifest.state.map(|state| state.schema),
         file: path,
     };
-    // Written down before it can serve: what cannot be undone after the host has ended is not begun.
-    let content = Content {
-        bytes: &bytes,
-        hash: match linted.cleared_nodelete {
+    let to_keep = ToKeep {
+        host: host.clone(),
+        slot: record.name.clone(),
+        hash,
+        copy: match linted.cleared_nodelete {
             true => ContentHash::of(&bytes),
             false => hash,
         },
+        bytes,
         // What stands in the folder is otherwise a link to memory.
-        file: (host.private.copies() == PrivateCopies::Files).then(|| staged.path()),
+        file: (host.private.copies() == PrivateCopies::Files).then(|| staged.path().to_owned()),
     };
-    let begun = host.history.begins(&new, content);
-    drop(bytes);
+    // Written down before it can serve: what cannot be undone after the host has ended is not begun.
+    let begun = host.history.begins(&new, to_keep.content(), host.history.keeps_later());
     begun.map_err(|error| refuse(None, Step::Open, error.into()))?;
     let number = record.lock().next_number();
     let refused = |refusal| {
@@ -175,7 +207,7 @@ pub(super) fn candidate(
         prepared: false,
         back,
     };
-    Ok(Candidate { record, staged })
+    Ok((Candidate { record, staged }, to_keep))
 }
 
 /// Opens, verifies, creates.

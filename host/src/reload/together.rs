@@ -95,7 +95,8 @@ fn make(host: &Arc<Inner>, path: PathBuf, members: &[Candidate]) -> Result<Made,
         back: None,
         together: true,
     };
-    let candidate = pipeline::candidate(host, coming, source, clock)?;
+    let (candidate, to_keep) = pipeline::candidate(host, coming, source, clock)?;
+    drop(to_keep);
     match members.iter().find(|member| Arc::ptr_eq(&member.record, &candidate.record)) {
         None => Ok(Made::Candidate(Box::new(candidate))),
         Some(other) => {

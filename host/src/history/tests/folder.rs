@@ -62,7 +62,7 @@ fn a_path_that_is_no_text_comes_back() {
         schema: None,
         file,
     };
-    opened(folder.path(), 1).begins(&entry, content_of(b"")).unwrap();
+    opened(folder.path(), 1).begins(&entry, content_of(b""), false).unwrap();
     assert_eq!(opened(folder.path(), 1).entries(SLOT)[0].file, file);
 }
 
@@ -202,6 +202,7 @@ fn the_process_kind_leaves_files_only_and_then_nothing() {
                     file,
                     ..content_of(bytes)
                 },
+                false,
             )
             .unwrap();
         history.confirm(SLOT, &entry.hash).unwrap();
@@ -246,7 +247,7 @@ fn a_persistent_history_shares_no_bytes_with_a_private_copy() {
         file,
         ..content_of(b"copy")
     };
-    history.begins(&entry, content).unwrap();
+    history.begins(&entry, content, false).unwrap();
     flip_a_byte(&private);
     assert_eq!(history.read(SLOT, &entry.hash).unwrap().bytes, b"copy");
 }

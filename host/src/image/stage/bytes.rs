@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use std::ops::{Deref, DerefMut};
 
 /// What is larger goes back to the system at once.
-const MOST_KEPT: usize = 8 << 20;
+const MOST_KEPT: usize = 64 << 20;
 
 static SPARE: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 
