@@ -306,7 +306,8 @@ fn leave(body: Option<Box<Body>>) {
 /// What the library needs stays for good, as with plugins: whatever it has left with libc would be called after it was unmapped.
 /// A private copy of ours that happens to be needed is closed by whoever opened it, with every look that there is.
 fn keep_dependencies(library: &Path) {
-    for name in loaded::needed_by(library) {
+    let needs = loaded::find_with_needs(library).map_or_else(Vec::new, |(_, needs)| needs);
+    for name in needs {
         if let Some(found) = Held::open_named(&name)
             && !found.path().is_none_or(|path| is_private_copy(&path))
         {

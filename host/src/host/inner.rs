@@ -46,7 +46,8 @@ pub(crate) struct Inner {
     /// What a reader that has let go holds instead of a view.
     pub(crate) no_view: Arc<View>,
     pub(super) publishing: Mutex<()>,
-    pub(super) slots: RwLock<Vec<Arc<SlotRecord>>>,
+    /// In one `Arc`, because nearly everybody takes all of them along without the lock.
+    pub(super) slots: RwLock<Arc<Vec<Arc<SlotRecord>>>>,
     /// Readers, and tracked guards.
     pub(super) holds: Mutex<Vec<Weak<HoldRecord>>>,
     pub(crate) track_guards: bool,
@@ -87,7 +88,7 @@ impl Inner {
             return known.clone();
         }
         let record = Arc::new(SlotRecord::new(name, slots.len()));
-        slots.push(record.clone());
+        Arc::make_mut(&mut slots).push(record.clone());
         record
     }
 
@@ -125,7 +126,7 @@ impl Inner {
     pub(crate) fn slot_from(&self, path: &Path) -> Option<Arc<SlotRecord>> {
         let slots = self.slots.read().clone();
         let serves = |record: &SlotRecord| record.lock().current.as_ref().is_some_and(|current| current.path == path);
-        slots.into_iter().find(|record| serves(record))
+        slots.iter().find(|record| serves(record)).cloned()
     }
 
     pub(crate) fn was_refused(&self, hash: &ContentHash) -> Option<Refusal> {
@@ -186,7 +187,7 @@ impl Inner {
         let _ = self.supervisor.send(message);
     }
 
-    pub(crate) fn slots(&self) -> Vec<Arc<SlotRecord>> {
+    pub(crate) fn slots(&self) -> Arc<Vec<Arc<SlotRecord>>> {
         self.slots.read().clone()
     }
 
@@ -364,7 +365,7 @@ impl Inner {
     pub(super) fn let_go(&self) -> Vec<Weak<Generation>> {
         self.log.push(Event::ShutDown);
         let mut let_go = Vec::new();
-        for record in self.slots.read().clone() {
+        for record in self.slots().iter() {
             let mut state = record.lock();
             state.gone = true;
             let (current, staged) = (state.current.take(), state.staged.take());

@@ -42,6 +42,17 @@ pub(crate) fn find(path: &Path) -> Option<Mapped> {
     found
 }
 
+/// The same, with the names in its `DT_NEEDED` entries, as its author's linker wrote them.
+pub(crate) fn find_with_needs(path: &Path) -> Option<(Mapped, Vec<CString>)> {
+    let mut found = None;
+    each(&mut |name, info| {
+        if name.to_bytes() == path.as_os_str().as_bytes() {
+            found = Some((mapped(info), needed_names(info)));
+        }
+    });
+    found
+}
+
 /// The program itself: the first in the list.
 pub(super) fn program() -> Option<Mapped> {
     let mut first = None;
@@ -64,17 +75,6 @@ pub(super) fn modules_of(addresses: &[usize]) -> Vec<Module> {
         }
     });
     modules
-}
-
-/// The names in the `DT_NEEDED` entries of a mapped object, as its author's linker wrote them.
-pub(crate) fn needed_by(path: &Path) -> Vec<CString> {
-    let mut needed = Vec::new();
-    each(&mut |name, info| {
-        if name.to_bytes() == path.as_os_str().as_bytes() {
-            needed = needed_names(info);
-        }
-    });
-    needed
 }
 
 /// What the objects of the loader's list are called and need, in the order in which the loader looks through them.

@@ -13,12 +13,14 @@ use super::{
 };
 use crate::content::ContentHash;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use parking_lot::Mutex;
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, SOURCES, StableAbi};
 use std::{
-    ffi::OsStr,
+    collections::BTreeSet,
+    ffi::{CString, OsStr},
     mem::ManuallyDrop,
     os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -91,9 +93,10 @@ impl Opened {
         // toolchain, was linted; what its constructors do is its author's responsibility, as with any dependency.
         let library = unsafe { Library::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|error| OpenError::Loader(loader_words(error)))?;
-        keep_dependencies(staged.path());
         let (library, staged) = (ManuallyDrop::new(library), ManuallyDrop::new(staged));
-        let mapped = loaded::find(staged.path()).ok_or(OpenError::Root("the loader does not list the new image"))?;
+        let found = loaded::find_with_needs(staged.path());
+        let (mapped, needs) = found.ok_or(OpenError::Root("the loader does not list the new image"))?;
+        keep_dependencies(needs);
         Ok(Self { library, staged, mapped })
     }
 
@@ -160,12 +163,18 @@ impl Opened {
 /// libc (keys, threads, handlers) would be called after they were unmapped together with the last image that needed them.
 ///
 /// Exactly those, not whatever the loader's list has gained meanwhile: another thread may be opening something of its own.
-fn keep_dependencies(image: &Path) {
-    for name in loaded::needed_by(image) {
+fn keep_dependencies(needs: Vec<CString>) {
+    /// Those that stay already. Each build of a plugin needs the same few.
+    static KEPT: Mutex<BTreeSet<CString>> = Mutex::new(BTreeSet::new());
+    for name in needs {
+        if KEPT.lock().contains(&name) {
+            continue;
+        }
         let flags = RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
         // SAFETY: it is loaded already, so no constructor runs; the flag only keeps it, and with it what it needs itself.
         if let Ok(kept) = unsafe { Library::open(Some(OsStr::from_bytes(name.as_bytes())), flags) } {
             std::mem::forget(kept);
+            KEPT.lock().insert(name);
         }
     }
 }

@@ -135,7 +135,12 @@ pub(super) fn candidate(
         let fits = check_schemas(&serving.instance().image().manifest, &linted.manifest);
         fits.map_err(|cause| refuse(None, Step::Lint, cause))?;
     }
-    if !together && let Some(circle) = uses::circle(&host.uses_of_serving(), &record.name, &linted.manifest.uses) {
+    // Whoever calls nobody is in no circle; to know who calls whom takes a look at every slot.
+    let calls = !linted.manifest.uses.is_empty();
+    if !together
+        && calls
+        && let Some(circle) = uses::circle(&host.uses_of_serving(), &record.name, &linted.manifest.uses)
+    {
         return Err(refuse(None, Step::Lint, Cause::Circle(circle)));
     }
     match host.history.condemned(&record.name, &hash) {

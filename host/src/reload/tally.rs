@@ -199,7 +199,8 @@ impl Tally {
 
     fn change(&self, slot: &str, number: u64, change: impl FnOnce(&mut Mapped)) {
         let mut images = self.images.lock();
-        if let Some(image) = images.iter_mut().find(|image| image.is(slot, number)) {
+        // Mostly it is one of the last, however many slots there are.
+        if let Some(image) = images.iter_mut().rfind(|image| image.is(slot, number)) {
             change(image);
         }
         drop(images);

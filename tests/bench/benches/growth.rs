@@ -222,35 +222,48 @@ fn slots(report: &mut Report) {
             assert!(host.wait_until_retired(PATIENCE), "an old image stays");
         }
     }
-    report.heading("A reload, by the number of slots that serve");
+    report.heading(
+        "A reload, by the number of slots that serve in the same host; the images of all of them are in the process",
+    );
     let points: Vec<_> = all.iter().map(|(count, _, _, samples)| (*count, samples.clone())).collect();
     tell(report, "slots", &points, true);
 }
 
+/// Each time beside a host that has just begun, reload by reload: over minutes the machine changes more than the host does.
 fn generations(report: &mut Report) {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--generations").skip(1);
     let asked = arguments.next().and_then(|number| number.parse().ok());
-    let most = asked.unwrap_or(if only_a_test() { 200 } else { GENERATIONS });
-    let host = host();
-    let mut timed = Timed::new(&host, Fixture::build("fx-probe"));
-    // The last hundred before each of these.
-    let marks: Vec<u64> = [100, 1_000, 10_000, 100_000]
-        .into_iter()
-        .filter(|mark| *mark <= most)
-        .collect();
-    let mut points: Vec<(u64, Samples)> = marks.iter().map(|mark| (*mark, Samples::new())).collect();
-    for number in 1..=most {
-        let took = micros(timed.reload(&host));
+    let most = asked.unwrap_or(if only_a_test() { 1_000 } else { GENERATIONS });
+    let old = host();
+    let mut timed = Timed::new(&old, Fixture::build("fx-probe"));
+    let reload = |host: &Host, timed: &mut Timed| {
+        let took = micros(timed.reload(host));
         assert!(host.wait_until_retired(PATIENCE), "an old image stays");
-        if let Some((_, samples)) = points
-            .iter_mut()
-            .find(|(mark, _)| (mark - 100..*mark).contains(&(number - 1)))
-        {
-            samples.push(took);
+        took
+    };
+    report.heading("A reload, by the number of generations that were before, against a host that has just begun; a hundred of them each");
+    for mark in [100, 1_000, 10_000, 100_000].into_iter().filter(|mark| *mark <= most) {
+        while timed.stamp < mark {
+            reload(&old, &mut timed);
         }
+        let new = host();
+        let mut fresh = Timed::new(&new, Fixture::build("fx-probe"));
+        // Its stamps are its own, so that nothing of the old one's serves it.
+        fresh.stamp = 1_000_000_000 + mark;
+        for _ in 0..10 {
+            reload(&new, &mut fresh);
+        }
+        let (mut by_old, mut by_new) = (Samples::new(), Samples::new());
+        for _ in 0..100 {
+            by_new.push(reload(&new, &mut fresh));
+            by_old.push(reload(&old, &mut timed));
+        }
+        let base = format!("a host that has just begun, beside {mark}");
+        report.row(Row::new(&base, &by_new, "µs").at(mark as f64));
+        let row = Row::new(format!("generations: {mark}"), &by_old, "µs").at(mark as f64);
+        let row = row.against(&base, &by_old.over(&by_new));
+        report.row(if mark == most { row.at_most(FLAT).quoted() } else { row });
     }
-    report.heading("A reload, by the number of generations that were before; a hundred of them each");
-    tell(report, "generations", &points, true);
 }
 
 fn state(report: &mut Report) {

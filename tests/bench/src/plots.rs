@@ -96,7 +96,8 @@ fn curves(svg: &mut String, rows: &[Row]) -> Drawn {
     let figures = range(rows.iter().map(|row| row.value)).ok_or("no figure above zero")?;
     let mut lines: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for row in rows {
-        let name = row.name.split(':').next().unwrap_or_default();
+        // What stands behind these says which point it is.
+        let name = row.name.split([':', ',']).next().unwrap_or_default();
         lines.entry(name).or_default().push((row.at.unwrap_or(1.0), row.value));
     }
     let root = SVGBackend::with_string(svg, (WIDTH, 380)).into_drawing_area();
