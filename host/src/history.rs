@@ -151,10 +151,8 @@ impl History {
         }
         let kept = self.store.put(slot, content);
         if kept.is_err() {
-            let mut next = state.book.clone();
-            next.drop_entry(slot, hash);
-            // Nothing but memory changes: nothing is there to be removed.
-            let _ = self.adopt(&mut state, next, Ok(()));
+            // What there is of them goes, too.
+            let _ = self.apply(&mut state, slot, |book| book.drop_entry(slot, hash));
         }
         kept
     }
@@ -187,15 +185,24 @@ impl History {
         if !later {
             self.store.put(new.slot, content)?;
         }
-        let mut next = state.book.clone();
-        next.begin(new.slot, entry, self.keep);
-        if let Err(error) = self.store.write_index(&next) {
-            if !state.book.files().contains(&file) && !state.superfluous.contains(&file) {
-                let _ = self.store.remove(&file.0, &file.1);
+        let settled = if self.store.is_of_process() {
+            self.apply(&mut state, new.slot, |book| {
+                book.begin(new.slot, entry, self.keep);
+                true
+            })
+        } else {
+            let mut next = state.book.clone();
+            next.begin(new.slot, entry, self.keep);
+            if let Err(error) = self.store.write_index(&next) {
+                if !state.book.files_of(new.slot).contains(&file) && !state.superfluous.contains(&file) {
+                    let _ = self.store.remove(&file.0, &file.1);
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        if let Err(reason) = self.adopt(&mut state, next, Ok(())) {
+            let before = std::mem::replace(&mut state.book, next).files_of(new.slot);
+            self.settle(&mut state, new.slot, before, Ok(()))
+        };
+        if let Err(reason) = settled {
             tracing::warn!(slot = new.slot, %reason, "a superseded artifact stays in the history folder until the next start");
         }
         Ok(())
@@ -204,7 +211,7 @@ impl History {
     /// The swap did not happen after all: takes back what [`begins`](Self::begins) wrote. The same content that was known before
     /// is again what it was.
     pub(crate) fn forget(&self, slot: &str, hash: &ContentHash) {
-        let forgotten = self.change(|book| book.forget(slot, hash));
+        let forgotten = self.change(slot, |book| book.forget(slot, hash));
         if let Err(reason) = forgotten {
             tracing::warn!(slot, %hash, %reason, "a candidate that was not taken stays in the history");
         }
@@ -217,7 +224,7 @@ impl History {
     /// it is good for this process, and perhaps not for the next.
     pub(crate) fn confirm(&self, slot: &str, hash: &ContentHash) -> Result<(), HistoryError> {
         let mut known = true;
-        self.change(|book| {
+        self.change(slot, |book| {
             known = book.confirm(slot, hash, self.keep, now());
             known
         })?;
@@ -232,7 +239,7 @@ impl History {
     /// # Errors
     /// If the index cannot be written, or the bytes not removed: then it is bad for this process, and perhaps not for the next.
     pub(crate) fn condemn(&self, slot: &str, hash: &ContentHash, why: &str) -> Result<(), HistoryError> {
-        self.change(|book| {
+        self.change(slot, |book| {
             book.condemn(slot, hash, why, now());
             true
         })
@@ -243,11 +250,11 @@ impl History {
     pub(crate) fn condemn_in_memory(&self, slot: &str, hash: &ContentHash, why: &str) {
         let mut state = self.state.lock();
         // What is superfluous now goes when the index no longer names it.
-        let before = state.book.files();
+        let before = state.book.files_of(slot);
         state.superfluous.extend(before);
         state.book.condemn(slot, hash, why, now());
-        let needed = state.book.files();
-        state.superfluous.retain(|file| !needed.contains(file));
+        let needed = state.book.files_of(slot);
+        state.superfluous.retain(|file| file.0 != slot || !needed.contains(file));
     }
 
     /// The slots that were last served by what was published under this path, as far as it was good.
@@ -271,7 +278,7 @@ impl History {
     /// # Errors
     /// If the index cannot be written: then it is pardoned for this process, and perhaps not for the next.
     pub(crate) fn pardon(&self, slot: &str, hash: &ContentHash) -> Result<(), HistoryError> {
-        self.change(|book| book.pardon(slot, hash))
+        self.change(slot, |book| book.pardon(slot, hash))
     }
 
     /// The newest one that was not condemned, if it never was confirmed: after a start, what an ended process was trying.
@@ -333,10 +340,7 @@ impl History {
             },
             Err(error) => return Err(HistoryError::io(&file, "read")(error)),
         };
-        let mut next = state.book.clone();
-        next.drop_entry(slot, hash);
-        let written = self.store.write_index(&next);
-        if let Err(reason) = self.adopt(&mut state, next, written) {
+        if let Err(reason) = self.apply(&mut state, slot, |book| book.drop_entry(slot, hash)) {
             tracing::warn!(slot, %hash, %reason, "the history's index still names an artifact that is lost");
         }
         Err(lost)
@@ -370,9 +374,18 @@ impl History {
         (None, passed_over)
     }
 
-    /// Applies a change that is true whether it can be written down or not. `change` answers whether it changed anything.
-    fn change(&self, change: impl FnOnce(&mut Book) -> bool) -> Result<(), HistoryError> {
-        let mut state = self.state.lock();
+    /// Applies a change of one slot that is true whether it can be written down or not. `change` answers whether it changed anything.
+    fn change(&self, slot: &str, change: impl FnOnce(&mut Book) -> bool) -> Result<(), HistoryError> {
+        self.apply(&mut self.state.lock(), slot, change)
+    }
+
+    fn apply(&self, state: &mut State, slot: &str, change: impl FnOnce(&mut Book) -> bool) -> Result<(), HistoryError> {
+        if self.store.is_of_process() {
+            // Nothing is written down, so nothing can fail: the other slots need not be copied.
+            let before = state.book.files_of(slot);
+            change(&mut state.book);
+            return self.settle(state, slot, before, Ok(()));
+        }
         let mut next = state.book.clone();
         if !change(&mut next) {
             // What is only of this process may have changed all the same.
@@ -380,15 +393,22 @@ impl History {
             return Ok(());
         }
         let written = self.store.write_index(&next);
-        self.adopt(&mut state, next, written)
+        let before = std::mem::replace(&mut state.book, next).files_of(slot);
+        self.settle(state, slot, before, written)
     }
 
-    /// Files go after the index that no longer names them is written, and not before.
-    fn adopt(&self, state: &mut State, next: Book, written: Result<(), HistoryError>) -> Result<(), HistoryError> {
-        state.superfluous.extend(state.book.files());
-        let needed = next.files();
-        state.superfluous.retain(|file| !needed.contains(file));
-        state.book = next;
+    /// Of the files that a slot needed `before`, those go that it needs no more: after the index that no longer names them is written,
+    /// and not before.
+    fn settle(
+        &self,
+        state: &mut State,
+        slot: &str,
+        before: BTreeSet<(String, ContentHash)>,
+        written: Result<(), HistoryError>,
+    ) -> Result<(), HistoryError> {
+        state.superfluous.extend(before);
+        let needed = state.book.files_of(slot);
+        state.superfluous.retain(|file| file.0 != slot || !needed.contains(file));
         written?;
         let mut removed = Ok(());
         for (slot, copy) in std::mem::take(&mut state.superfluous) {

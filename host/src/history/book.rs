@@ -87,19 +87,18 @@ impl Book {
         self.of(slot).iter().find(|entry| entry.hash == *hash)
     }
 
-    /// The files that must be there: also those of what comes back if the last beginning is forgotten.
+    /// The files that must be there.
     pub(super) fn files(&self) -> BTreeSet<(String, ContentHash)> {
-        let listed = self
-            .slots
-            .iter()
-            .flat_map(|(slot, entries)| entries.iter().map(move |entry| (slot, entry)));
-        let begun = self
-            .begun
-            .iter()
-            .flat_map(|(slot, begun)| begun.iter().map(move |begun| (slot, begun)));
-        let former = begun.filter_map(|(slot, begun)| begun.former.as_ref().map(|former| (slot, former)));
-        let kept = listed.chain(former).filter(|(_, entry)| entry.is_kept());
-        kept.map(|(slot, entry)| (slot.clone(), entry.copy)).collect()
+        let slots: BTreeSet<&String> = self.slots.keys().chain(self.begun.keys()).collect();
+        slots.into_iter().flat_map(|slot| self.files_of(slot)).collect()
+    }
+
+    /// Those of one slot: also those of what comes back if the last beginning is forgotten.
+    pub(super) fn files_of(&self, slot: &str) -> BTreeSet<(String, ContentHash)> {
+        let begun = self.begun.get(slot).map_or(&[][..], Vec::as_slice);
+        let former = begun.iter().filter_map(|begun| begun.former.as_ref());
+        let kept = self.of(slot).iter().chain(former).filter(|entry| entry.is_kept());
+        kept.map(|entry| (slot.to_owned(), entry.copy)).collect()
     }
 
     /// Puts an entry at the newest place, whatever it was before.

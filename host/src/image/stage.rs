@@ -246,6 +246,14 @@ impl StagingFolder {
     /// # Errors
     /// If the file cannot be made or written; nothing of it then remains.
     pub fn write(&self, name_hint: &str, bytes: &[u8]) -> Result<StagedFile, StageError> {
+        match self.write_once(name_hint, bytes) {
+            // What is only kept to be written over must not be what is missing.
+            Err(StageError::NoSpace { .. }) if self.inner.spares.clear() => self.write_once(name_hint, bytes),
+            written => written,
+        }
+    }
+
+    fn write_once(&self, name_hint: &str, bytes: &[u8]) -> Result<StagedFile, StageError> {
         let prefix = file_prefix(name_hint);
         let mut named = tempfile::Builder::new();
         named.prefix(&prefix).suffix(".so").rand_bytes(12);

@@ -90,16 +90,19 @@ impl Spares {
         }
     }
 
-    /// The folder goes: nothing is kept from here on.
-    pub(super) fn close(&self) {
-        let files = {
-            let mut kept = self.0.kept.lock();
-            kept.closed = true;
-            std::mem::take(&mut kept.files)
-        };
-        for file in files {
+    /// Gives the space back that the spare files take. Answers whether there were any.
+    pub(super) fn clear(&self) -> bool {
+        let files = std::mem::take(&mut self.0.kept.lock().files);
+        for file in &files {
             let _ = fs::remove_file(file);
         }
+        !files.is_empty()
+    }
+
+    /// The folder goes: nothing is kept from here on.
+    pub(super) fn close(&self) {
+        self.0.kept.lock().closed = true;
+        self.clear();
     }
 }
 

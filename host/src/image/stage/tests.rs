@@ -315,3 +315,19 @@ fn a_lent_copy_has_its_owners_name_and_stays() {
         assert_eq!(fs::read(staged.path()).unwrap(), b"bytes");
     }
 }
+
+#[test]
+fn a_copy_is_written_over_one_that_is_not_needed_any_more() {
+    let base = base();
+    let folder = StagingFolder::create(base.path(), None).unwrap();
+    let old = folder.write("old", &[1; 10_000]).unwrap();
+    let (path, inode) = (old.path().to_owned(), fs::metadata(old.path()).unwrap().ino());
+    drop(old);
+    for bytes in [&[2; 5_000][..], &[3; 20_000]] {
+        let new = folder.write("new", bytes).unwrap();
+        assert_eq!(fs::metadata(new.path()).unwrap().ino(), inode, "the same file");
+        assert!(new.path() != path && !path.exists(), "under another name");
+        assert_eq!(fs::read(new.path()).unwrap(), bytes, "and nothing of the old one is left");
+        assert_eq!(fs::metadata(new.path()).unwrap().permissions().mode() & 0o077, 0);
+    }
+}
