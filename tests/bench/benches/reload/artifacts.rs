@@ -84,7 +84,12 @@ pub fn until(begun: Instant, n: u64, mut stamp: impl FnMut() -> Option<u64>) -> 
 pub trait Reloads {
     /// Publishes the build of this number, waits for its first answer, and until nothing is left to do in the background.
     fn reload(&mut self, n: u64);
+    /// What was measured so far was only to warm up.
+    fn begin(&mut self);
 }
+
+/// So many reloads of each are not counted: after them Reslot has files to write over, and the kernel the memory that it gives out.
+const WARM: u64 = 5;
 
 /// So many rounds of each, from the first on. Each goes first as often as the others, and not always after the same one: what
 /// one leaves to the kernel (pages to free, files to write) must not always be the same other's burden.
@@ -93,6 +98,13 @@ pub fn rounds(subjects: &mut [(&mut dyn Reloads, u64)]) {
     let count = subjects.len();
     let divides = |step: usize| (2..=step).any(|by| step.is_multiple_of(by) && count.is_multiple_of(by));
     let steps: Vec<usize> = (1..count.max(2)).filter(|step| !divides(*step)).collect();
+    for n in 1..=WARM {
+        // Those that take half a second each have nothing to warm up.
+        for (subject, _) in subjects.iter_mut().filter(|(_, rounds)| *rounds == most) {
+            subject.reload(1_000_000 + n);
+        }
+    }
+    subjects.iter_mut().for_each(|(subject, _)| subject.begin());
     for n in 1..=most {
         let step = steps[n as usize % steps.len()];
         for turn in 0..count {

@@ -131,6 +131,10 @@ impl Ours {
 }
 
 impl Reloads for Ours {
+    fn begin(&mut self) {
+        (self.times, self.steps) = (Samples::new(), BTreeMap::new());
+    }
+
     fn reload(&mut self, n: u64) {
         let bytes = self.fixture.stamped(n);
         let begun = self.publish.publish(&self.folder, self.fixture.file(), &bytes);
@@ -189,6 +193,10 @@ impl Floor {
 }
 
 impl Reloads for Floor {
+    fn begin(&mut self) {
+        self.times = Samples::new();
+    }
+
     fn reload(&mut self, n: u64) {
         let path = self.folder.publish("floor.so", &self.fixture.stamped(n));
         let took = self.bare(&path, n);

@@ -109,6 +109,10 @@ impl HotLib {
 }
 
 impl Reloads for HotLib {
+    fn begin(&mut self) {
+        self.times = Samples::new();
+    }
+
     fn reload(&mut self, _: u64) {
         self.stamp += 1;
         let (before, bytes) = (self.version(), self.fixture.stamped(self.stamp));
@@ -149,6 +153,10 @@ impl Relib {
 }
 
 impl Reloads for Relib {
+    fn begin(&mut self) {
+        self.times = Samples::new();
+    }
+
     fn reload(&mut self, _: u64) {
         self.stamp += 1;
         let n = self.stamp;
