@@ -56,6 +56,8 @@ pub enum Shape {
     String,
     /// A plain value
     Value(&'static Type),
+    /// A number or a `bool` that a method answers, written by its own name: it comes back in registers
+    Number(&'static Type),
     /// `&T`
     Ref(&'static Type),
     /// `&mut T`

@@ -6,7 +6,7 @@ use crate::description::{Interface, Kind, Method, Receiver, Shape, Type};
 /// The ELF section that carries the manifest.
 pub const MANIFEST_SECTION: &str = ".reslot.manifest";
 /// The number of the manifest's format.
-pub const MANIFEST_FORMAT: u32 = 2;
+pub const MANIFEST_FORMAT: u32 = 3;
 /// The version of this crate; host and plugin must agree on its major (before 1.0: minor) number.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The compiler that built this copy of the crate, as `rustc --version` prints it.
@@ -273,6 +273,7 @@ impl Json<'_> {
             // A result of type `()` reads as "nothing".
             Shape::Value(of) if matches!(of.name.as_bytes(), b"()") => self.text("Unit"),
             Shape::Value(of) => self.tagged_type("Value", of),
+            Shape::Number(of) => self.tagged_type("Number", of),
             Shape::Ref(of) => self.tagged_type("Ref", of),
             Shape::RefMut(of) => self.tagged_type("RefMut", of),
             Shape::Slice(of) => self.tagged_type("Slice", of),

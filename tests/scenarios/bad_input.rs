@@ -267,7 +267,7 @@ fn other_api_version_is_refused() {
 #[test]
 fn damaged_manifest_is_refused() {
     Bad::patched(
-        |bytes| replace(bytes, "{\"reslot\":2,", "{\"reslot\"?2,"),
+        |bytes| replace(bytes, "{\"reslot\":3,", "{\"reslot\"?3,"),
         &[
             "`.reslot.manifest` is not usable",
             "not readable JSON",
@@ -280,9 +280,9 @@ fn damaged_manifest_is_refused() {
 #[test]
 fn wrong_protocol_version() {
     Bad::patched(
-        |bytes| replace(bytes, "{\"reslot\":2,", "{\"reslot\":3,"),
+        |bytes| replace(bytes, "{\"reslot\":3,", "{\"reslot\":4,"),
         &[
-            "manifest format 3, this host reads format 2",
+            "manifest format 4, this host reads format 3",
             "the version of reslot-plugin-api that belongs to this host",
         ],
     )

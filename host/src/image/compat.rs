@@ -182,6 +182,7 @@ impl Comparison {
         use Shape::*;
         match (host, plugin) {
             (Value(host), Value(plugin))
+            | (Number(host), Number(plugin))
             | (Ref(host), Ref(plugin))
             | (RefMut(host), RefMut(plugin))
             | (Slice(host), Slice(plugin))
@@ -326,6 +327,7 @@ fn look_alike(host: &Shape, plugin: &Shape) -> bool {
     match (host, plugin) {
         (Unit, Unit) | (Str, Str) | (String, String) => true,
         (Value(host), Value(plugin))
+        | (Number(host), Number(plugin))
         | (Ref(host), Ref(plugin))
         | (RefMut(host), RefMut(plugin))
         | (Slice(host), Slice(plugin))

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub const SECTION: &str = ".reslot.manifest";
 
 /// The manifest format that this host reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The longest text that a manifest may hold in one place: long enough for any type name, short enough for any message.
 const LONGEST_TEXT: usize = 1024;
@@ -20,7 +20,7 @@ const LONGEST_TEXT: usize = 1024;
 /// What one artifact says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The number of the manifest format: always 2.
+    /// The number of the manifest format: always 3.
     pub reslot: u32,
     /// The plugin's name: 1 to 64 letters, digits, `_` or `-`.
     pub name: String,
@@ -118,6 +118,8 @@ pub enum Shape {
     String,
     /// `T`
     Value(Type),
+    /// A number or a `bool` that is answered, written by its own name: it comes back in registers
+    Number(Type),
     /// `&T`
     Ref(Type),
     /// `&mut T`
@@ -350,9 +352,19 @@ impl fmt::Display for Method {
         f.write_str(")")?;
         match &self.returns {
             Shape::Unit => Ok(()),
+            // Without that word it would look like one that comes back in registers.
+            Shape::Value(of) if comes_in_registers(&of.name) => write!(f, " -> {} /* by an alias */", of.name),
             returns => write!(f, " -> {returns}"),
         }
     }
+}
+
+/// Whether a number of this type comes back in registers, if a method's author has written it by this name.
+fn comes_in_registers(name: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "bool", "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "f32", "f64",
+    ];
+    NAMES.contains(&name)
 }
 
 impl fmt::Display for Shape {
@@ -361,7 +373,7 @@ impl fmt::Display for Shape {
             Shape::Unit => f.write_str("()"),
             Shape::Str => f.write_str("&str"),
             Shape::String => f.write_str("String"),
-            Shape::Value(of) => f.write_str(&of.name),
+            Shape::Value(of) | Shape::Number(of) => f.write_str(&of.name),
             Shape::Ref(of) => write!(f, "&{}", of.name),
             Shape::RefMut(of) => write!(f, "&mut {}", of.name),
             Shape::Slice(of) => write!(f, "&[{}]", of.name),

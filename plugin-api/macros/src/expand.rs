@@ -392,6 +392,8 @@ fn description(interface: &Interface) -> TokenStream {
             quote!(::reslot_plugin_api::description::Argument { name: #name, passed: #shape })
         });
         let returns = match &method.returns {
+            // How it crosses follows from how it is written, so that stands in the description: one side may have an alias there.
+            Returns::Copied(of) if in_registers(&method.returns) => value_shape("Number", of),
             Returns::Copied(of) => quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::SHAPE),
             Returns::Str(_) => quote!(::reslot_plugin_api::description::Shape::Str),
             Returns::Slice(of, _) => value_shape("Slice", of),

@@ -101,7 +101,7 @@ fn abi_mismatch_refused() {
             ["rustc 9.", "rustc 1."],
         ),
         ("\"api\":\"0.", "\"api\":\"7.", ["7.", "this host has 0."]),
-        ("{\"reslot\":2,", "{\"reslot\":3,", ["manifest format 3", "reads format 2"]),
+        ("{\"reslot\":3,", "{\"reslot\":4,", ["manifest format 4", "reads format 3"]),
     ] {
         let (folder, host) = (Folder::new(), without_probation());
         host.load(folder.publish("a.so", &Fixture::build("fx-counter").stamped(1)))

@@ -331,6 +331,25 @@ fn every_difference_is_found_in_order() {
 }
 
 #[test]
+fn number_by_an_alias_crosses_otherwise_than_by_its_name() {
+    let with = |returns| Interface {
+        name: "Feed".to_owned(),
+        major: 1,
+        minor: 0,
+        methods: vec![method("price", &[], returns)],
+    };
+    let (named, alias) = (Shape::Number(scalar("f64", 8)), Shape::Value(scalar("f64", 8)));
+    assert_eq!(compare(&with(named.clone()), &with(named.clone())), Ok(()));
+    assert_eq!(compare(&with(alias.clone()), &with(alias.clone())), Ok(()));
+    let found = compare(&with(named), &with(alias)).unwrap_err();
+    let said = found[0].to_string();
+    assert!(
+        found.len() == 1 && said.contains("-> f64`") && said.contains("-> f64 /* by an alias */`"),
+        "{said}"
+    );
+}
+
+#[test]
 fn another_major_version_says_no_more_than_that() {
     let found = said(|plugin| {
         plugin.major = 2;

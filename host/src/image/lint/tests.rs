@@ -17,7 +17,7 @@ const EXPECT: Expectations<'static> = Expectations {
 };
 
 fn manifest() -> String {
-    r#"{"reslot":2,"name":"momentum","version":"0.3.1","api":"0.1.0","toolchain":"rustc 1.95.0",
+    r#"{"reslot":3,"name":"momentum","version":"0.3.1","api":"0.1.0","toolchain":"rustc 1.95.0",
         "target":"x86_64-unknown-linux-gnu","profile":"dev","state":null,"exclusive":false,"uses":[],
         "interface":{"name":"Strategy","major":1,"minor":0,"methods":[]}}"#
         .into()

@@ -44,6 +44,7 @@ impl From<&constant::Shape> for Shape {
             constant::Shape::String => Self::String,
             constant::Shape::Value(of) if of.name == "()" => Self::Unit,
             constant::Shape::Value(of) => Self::Value(Type::from(*of)),
+            constant::Shape::Number(of) => Self::Number(Type::from(*of)),
             constant::Shape::Ref(of) => Self::Ref(Type::from(*of)),
             constant::Shape::RefMut(of) => Self::RefMut(Type::from(*of)),
             constant::Shape::Slice(of) => Self::Slice(Type::from(*of)),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const JSON: &str = r#"{"reslot":2,"name":"momentum","version":"0.3.1","api":"0.1.0",
+const JSON: &str = r#"{"reslot":3,"name":"momentum","version":"0.3.1","api":"0.1.0",
     "toolchain":"rustc 1.95.0 (59807616e 2026-04-14)","target":"x86_64-unknown-linux-gnu","profile":"dev","state":{"schema":3,"oldest":2},"exclusive":true,"uses":["pricer","risk-2"],
     "later":{"unknown":[1,2]},
     "interface":{"name":"Strategy","major":1,"minor":1,"methods":[
@@ -51,11 +51,11 @@ fn says_what_is_wrong() {
     assert!(matches!(refused("{nonsense"), ManifestError::NotJson { .. }));
     assert!(matches!(refused(&format!("{JSON}\0{JSON}")), ManifestError::NotJson { .. }));
     assert_eq!(
-        refused(r#"{"reslot":3,"other":"form"}"#).to_string(),
-        "it is in manifest format 3, this host reads format 2"
+        refused(r#"{"reslot":4,"other":"form"}"#).to_string(),
+        "it is in manifest format 4, this host reads format 3"
     );
     assert!(matches!(
-        refused(r#"{"reslot":2,"name":"x"}"#),
+        refused(r#"{"reslot":3,"name":"x"}"#),
         ManifestError::WrongForm { .. }
     ));
     assert!(matches!(

@@ -136,8 +136,8 @@ pub(super) fn out_wire(returns: &Returns) -> TokenStream {
 }
 
 /// Whether the value comes back beside the status, in registers, and not through an out pointer: a number that goes through
-/// memory costs the caller who waits for it some nanoseconds. Told by the name of the type, so that both sides agree on it; a type
-/// of another meaning under such a name still crosses rightly, if not as fast.
+/// memory costs the caller who waits for it some nanoseconds. Told by how the type is written, and the
+/// description says which it is: a side that has an alias there does not fit one that has not.
 pub(super) fn in_registers(returns: &Returns) -> bool {
     let Returns::Copied(syn::Type::Path(of)) = returns else {
         return false;

@@ -132,9 +132,12 @@ impl<'a> Met<'a> {
     fn shape(&mut self, shape: &'a Shape) {
         match shape {
             Shape::Unit | Shape::Str | Shape::String => {}
-            Shape::Value(of) | Shape::Ref(of) | Shape::RefMut(of) | Shape::Slice(of) | Shape::SliceMut(of) => {
-                self.layout(of)
-            }
+            Shape::Value(of)
+            | Shape::Number(of)
+            | Shape::Ref(of)
+            | Shape::RefMut(of)
+            | Shape::Slice(of)
+            | Shape::SliceMut(of) => self.layout(of),
             Shape::Interface(interface) | Shape::InterfaceMut(interface) => self.interface(interface),
             Shape::Vec(of) | Shape::Option(of) => self.shape(of),
             Shape::Result(value, error) => {
