@@ -4,7 +4,7 @@ use crate::{
     growing::Growing,
     shapes::{Book, Shapes},
 };
-use reslot_plugin_api::{__private::Manifest, Interface};
+use reslot_plugin_api::{__private::Manifest, Interface, description::Shape, interface};
 
 #[test]
 fn the_manifest_is_json_that_says_what_the_interface_is() {
@@ -41,6 +41,8 @@ fn the_manifest_is_json_that_says_what_the_interface_is() {
     };
     let scalar = |name: &str, size: usize| serde_json::json!({"name": name, "size": size, "align": size, "kind": "Scalar"});
     assert_eq!(method("nothing")["returns"], "Unit");
+    assert_eq!(method("floats")["returns"], serde_json::json!({"Number": scalar("f64", 8)}));
+    assert_eq!(method("letter")["returns"], serde_json::json!({"Value": scalar("char", 4)}));
     assert_eq!(method("text")["returns"], "String");
     assert_eq!(method("name")["returns"], "Str");
     assert_eq!(method("prices")["returns"], serde_json::json!({"Slice": scalar("f64", 8)}));
@@ -83,6 +85,26 @@ fn the_manifest_is_json_that_says_what_the_interface_is() {
         method("count")["arguments"][0]["passed"]["Interface"]["methods"][1]["name"],
         "sent"
     );
+}
+
+/// What it is called elsewhere.
+type Price = f64;
+
+/// Answers the same number in two ways.
+#[interface]
+pub trait Quoted {
+    /// By its own name.
+    fn by_name(&self) -> f64;
+    /// By another.
+    fn by_alias(&self) -> Price;
+}
+
+#[test]
+fn a_number_by_an_alias_is_told_from_one_by_its_own_name() {
+    let methods = <dyn Quoted as Interface>::DESCRIPTION.methods;
+    let [by_name, by_alias] = methods else { panic!("two methods") };
+    assert!(matches!(by_name.returns, Shape::Number(of) if of.name == "f64"));
+    assert!(matches!(by_alias.returns, Shape::Value(of) if of.name == "f64"));
 }
 
 #[test]
