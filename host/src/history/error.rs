@@ -33,7 +33,7 @@ pub enum HistoryError {
         slot: String,
         /// The kept file.
         file: PathBuf,
-        /// The blake3 hash of what was kept, in hexadecimal digits.
+        /// The hash of what was kept, in hexadecimal digits.
         expected: String,
         /// That of what is there now.
         found: String,
@@ -51,7 +51,7 @@ pub enum HistoryError {
     Unknown {
         /// The slot.
         slot: String,
-        /// The blake3 hash that was asked for, in hexadecimal digits.
+        /// The hash that was asked for, in hexadecimal digits.
         hash: String,
         /// The hashes that can be had, newest first.
         known: Vec<String>,
@@ -61,7 +61,7 @@ pub enum HistoryError {
     Condemned {
         /// The slot.
         slot: String,
-        /// Its blake3 hash, in hexadecimal digits.
+        /// Its hash, in hexadecimal digits.
         hash: String,
         /// Why it was rolled back.
         why: String,
@@ -87,6 +87,19 @@ pub enum HistoryError {
         version: u64,
         /// The newest version that this host reads.
         newest: u64,
+    },
+    /// The list of what is kept was written by an earlier version of Reslot, whose hashes are others: which versions were rolled back,
+    /// and which had not proved themselves, cannot be known from it. Nothing in the folder was touched.
+    #[error(
+        "the history's index {path:?} has version {version}, whose hashes this host, which writes version {oldest}, does not know"
+    )]
+    Older {
+        /// The index.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+        /// The oldest version that this host reads.
+        oldest: u64,
     },
 }
 
@@ -127,6 +140,9 @@ impl HistoryError {
             Self::Index { .. } => {
                 "publish the versions that are to be kept again; when the index that was put aside has been looked at, delete it, and the \
                  artifacts that it named are removed at the host's next start"
+            }
+            Self::Older { .. } => {
+                "see that no version that was rolled back lies in the watched folder, then remove this folder, or give the host another one"
             }
             Self::Newer { .. } => "run the newer host again, or give this one another history folder",
         }

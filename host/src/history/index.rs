@@ -20,6 +20,7 @@ pub(super) const VERSION: u64 = 2;
 #[derive(Debug)]
 pub(super) enum Unread {
     Newer(u64),
+    Older(u64),
     Broken(String),
 }
 
@@ -77,11 +78,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Book, Unread> {
     match serde_json::from_slice(bytes).map_err(broken)? {
         Header { version: VERSION } => {}
         Header { version } if version > VERSION => return Err(Unread::Newer(version)),
-        Header { version } => {
-            return Err(Unread::Broken(format!(
-                "it is of version {version}, and this host reads version {VERSION}"
-            )));
-        }
+        Header { version: 0 } => return Err(Unread::Broken("there never was a version 0".to_owned())),
+        Header { version } => return Err(Unread::Older(version)),
     }
     let index: Index = serde_json::from_slice(bytes).map_err(broken)?;
     let mut book = Book::default();

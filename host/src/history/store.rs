@@ -201,6 +201,11 @@ impl Store {
         };
         match index::read(&bytes) {
             Ok(book) => Ok(book),
+            Err(Unread::Older(version)) => Err(HistoryError::Older {
+                path,
+                version,
+                oldest: index::VERSION,
+            }),
             Err(Unread::Newer(version)) => Err(HistoryError::Newer {
                 path,
                 version,
@@ -256,8 +261,8 @@ impl Store {
                 let name = file.file_name();
                 let unfinished = name.as_bytes().starts_with(UNFINISHED.as_bytes());
                 let hash = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-                let superfluous =
-                    hash.is_some_and(is_a_hash) && needed.as_ref().is_some_and(|needed| !needed.contains(&file.path()));
+                let superfluous = hash.is_some_and(|hash| ContentHash::from_hex(hash).is_some())
+                    && needed.as_ref().is_some_and(|needed| !needed.contains(&file.path()));
                 if file.file_type()?.is_file() && (unfinished || superfluous) {
                     fs::remove_file(file.path())?;
                 }
@@ -315,11 +320,6 @@ fn make_durably(folder: &Path) -> io::Result<()> {
         File::open(above)?.sync_all()?;
     }
     Ok(())
-}
-
-/// Whether a file of ours may be called so: by a hash of today, or by one of the first version's, which were twice as long.
-fn is_a_hash(name: &str) -> bool {
-    [2 * ContentHash::LEN, 64].contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_plain(byte: u8) -> bool {

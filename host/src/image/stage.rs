@@ -208,8 +208,13 @@ impl StagingFolder {
             if let Some(locked) = locked {
                 let aging = File::open(made.path()).ok().filter(|folder| folder.try_lock().is_ok());
                 let path = made.keep();
+                let spares = Spares::new(&path);
+                if copies == PrivateCopies::Memory {
+                    // Copies are no files there, so no file is ever written over.
+                    spares.close();
+                }
                 let inner = Inner {
-                    spares: Spares::new(&path),
+                    spares,
                     path,
                     lock: Some(locked),
                     aging,

@@ -46,6 +46,8 @@ pub(super) struct ToKeep {
     copy: ContentHash,
     bytes: Bytes,
     file: Option<PathBuf>,
+    /// The history does not have them yet.
+    later: bool,
 }
 
 impl ToKeep {
@@ -60,7 +62,7 @@ impl ToKeep {
 
 impl Drop for ToKeep {
     fn drop(&mut self) {
-        if self.host.history.keeps_later() {
+        if self.later {
             let kept = self.host.history.keep(&self.slot, &self.hash, self.content());
             self.host.told_of_history(&self.slot, kept);
         }
@@ -178,7 +180,11 @@ pub(super) fn candidate(
         schema: linted.manifest.state.map(|state| state.schema),
         file: path,
     };
+    // What stands in the folder is otherwise a link to memory.
+    let file = (host.private.copies() == PrivateCopies::Files).then(|| staged.path().to_owned());
     let to_keep = ToKeep {
+        // Another name for the copy takes no space, and so will hardly fail when nobody can be refused any more.
+        later: file.is_some() && host.history.keeps_later(),
         host: host.clone(),
         slot: record.name.clone(),
         hash,
@@ -187,11 +193,10 @@ pub(super) fn candidate(
             false => hash,
         },
         bytes,
-        // What stands in the folder is otherwise a link to memory.
-        file: (host.private.copies() == PrivateCopies::Files).then(|| staged.path().to_owned()),
+        file,
     };
     // Written down before it can serve: what cannot be undone after the host has ended is not begun.
-    let begun = host.history.begins(&new, to_keep.content(), host.history.keeps_later());
+    let begun = host.history.begins(&new, to_keep.content(), to_keep.later);
     begun.map_err(|error| refuse(None, Step::Open, error.into()))?;
     let number = record.lock().next_number();
     let refused = |refusal| {

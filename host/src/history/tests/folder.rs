@@ -94,7 +94,7 @@ fn a_broken_index_is_put_aside_and_told() {
     let breaks = [
         whole[..whole.len() / 2].to_owned(),
         String::new(),
-        whole.replace("\"version\": 2,", "\"version\": 1,"),
+        whole.replace("\"version\": 2,", "\"version\": 0,"),
         whole.replace(&fine.to_string(), "../../../etc/passwd"),
     ];
     for broken in breaks {
@@ -113,6 +113,28 @@ fn a_broken_index_is_put_aside_and_told() {
     fs::remove_file(folder.path().join("index.json.broken")).unwrap();
     drop(opened(folder.path(), 1));
     assert!(files(folder.path()).is_empty());
+}
+
+#[test]
+fn what_an_older_host_wrote_is_not_touched_and_nothing_of_it_is_guessed() {
+    let folder = tempfile::tempdir().unwrap();
+    good(&opened(folder.path(), 1), b"fine");
+    fs::write(folder.path().join("index.json"), br#"{"version":1,"slots":{}}"#).unwrap();
+    let before = files(folder.path());
+    let error = History::persistent(folder.path(), 1).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            HistoryError::Older {
+                version: 1,
+                oldest: 2,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.remedy().contains("rolled back"));
+    assert_eq!(files(folder.path()), before);
 }
 
 #[test]

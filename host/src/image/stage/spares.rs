@@ -5,7 +5,8 @@
 //! A file comes here when its last name would be removed, so after its image was proven gone, and it leaves under a name that no
 //! loader has seen. Whoever else may still have it mapped (a forked child that never executed anything, a debugger) is found by
 //! asking the kernel for a write lease, which it grants only if no other open file, and so no mapping, leads to it. Then, and if the
-//! kernel cannot tell, the file is removed, and the next copy is a new one.
+//! kernel cannot tell, the file is removed, and the next copy is a new one. It can tell on file systems whose mappings are of the
+//! files that were opened; on overlayfs they are of the files below, and a lease is granted although they are mapped.
 
 use parking_lot::Mutex;
 use std::{
@@ -115,6 +116,9 @@ fn move_if_unseen(spare: &Path, path: &Path) -> io::Result<File> {
     if file.metadata()?.nlink() != 1 {
         return Err(io::Error::other("it has another name"));
     }
+    if !leases_tell_of_mappings(&file)? {
+        return Err(io::Error::other("its file system does not tell who has it mapped"));
+    }
     // SAFETY: fcntl on an open descriptor with these commands takes an integer and touches no memory of ours. Whoever opens the file
     // meanwhile waits, and the kernel sends us a signal: SIGURG, which is ignored by default, in place of SIGIO.
     unsafe {
@@ -129,6 +133,24 @@ fn move_if_unseen(spare: &Path, path: &Path) -> io::Result<File> {
     // Nobody else makes names in this folder, and ours are random: what would be replaced here is not there.
     fs::rename(spare, path)?;
     Ok(file)
+}
+
+/// Whether the file lies on one of the file systems of which this was tried or read: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs.
+fn leases_tell_of_mappings(file: &File) -> io::Result<bool> {
+    const KNOWN: [libc::c_long; 5] = [
+        libc::EXT4_SUPER_MAGIC as libc::c_long,
+        libc::XFS_SUPER_MAGIC as libc::c_long,
+        libc::BTRFS_SUPER_MAGIC as libc::c_long,
+        libc::F2FS_SUPER_MAGIC as libc::c_long,
+        libc::TMPFS_MAGIC as libc::c_long,
+    ];
+    // SAFETY: all-zero is a valid statfs to be overwritten.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor, and room for the answer.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut found) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(KNOWN.contains(&(found.f_type as libc::c_long)))
 }
 
 #[cfg(test)]
