@@ -220,3 +220,100 @@ fn assert_passed(child: &std::process::Output) {
         String::from_utf8_lossy(&child.stderr)
     );
 }
+
+/// On overlayfs a write lease says nothing of mappings, so there no file may be written over.
+#[test]
+fn copy_that_somebody_has_mapped_stays_as_it_is_on_any_file_system() {
+    let (role, name) = (
+        "RESLOT_TEST_MAPPED",
+        "private_copies::copy_that_somebody_has_mapped_stays_as_it_is_on_any_file_system",
+    );
+    if let Some(base) = env::var_os(role) {
+        return keeps_what_is_mapped(Path::new(&base));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::build("fx-counter");
+    for stamp in 1..=3 {
+        fs::write(folder.path().join(stamp.to_string()), fixture.stamped(stamp)).unwrap();
+    }
+    let made = |name: &str| {
+        let made = folder.path().join(name);
+        fs::create_dir(&made).unwrap();
+        made
+    };
+    let (plain, base) = (made("plain"), made("overlay"));
+    let [lower, upper, work] = ["lower", "upper", "work"].map(made);
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    let as_child = |command: &mut Command, base: &Path| {
+        command.args(["--exact", name, "--nocapture"]);
+        let child = command
+            .env(role, base)
+            .env("RESLOT_TEST_BUILDS", folder.path())
+            .output()
+            .unwrap();
+        assert_passed(&child);
+    };
+    let this = env::current_exe().unwrap();
+    as_child(&mut Command::new(&this), &plain);
+    let own_mount = ["--user", "--map-root-user", "--mount", "sh", "-c"];
+    let mount = "mount -t overlay -o \"$1\" none \"$0\"";
+    let mut trial = Command::new("unshare");
+    let permitted = trial.args(own_mount).arg(mount).arg(&base).arg(&options).output();
+    if !permitted.as_ref().is_ok_and(|tried| tried.status.success()) {
+        eprintln!("THIS MACHINE PERMITS NO OVERLAY OF ONE'S OWN ({permitted:?}): only its usual file system was tried");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command
+        .args(own_mount)
+        .arg(format!("{mount} && shift && exec \"$@\""))
+        .arg(&base)
+        .arg(&options)
+        .arg(this);
+    as_child(&mut command, &base);
+}
+
+fn keeps_what_is_mapped(base: &Path) {
+    let stored = PathBuf::from(env::var_os("RESLOT_TEST_BUILDS").unwrap());
+    let builds = ["1", "2", "3"].map(|file| fs::read(stored.join(file)).unwrap());
+    let mut policy = reslot::Policy::without_probation();
+    // Otherwise the history has the file, too.
+    policy.history = 0;
+    let host = Host::builder().policy(policy).private_base(base).build().unwrap();
+    let folder = Folder::new();
+    host.load(folder.publish("a.so", &builds[0])).unwrap();
+    let copies = crate::support::copies(host.private_folder());
+    let [copy] = &copies[..] else { panic!("{copies:?}") };
+    // As a forked child has it, which never executes anything.
+    let opened = fs::File::open(copy).unwrap();
+    let len = builds[0].len();
+    // SAFETY: a new mapping, which is read below and stays until the process ends.
+    let mapped = unsafe {
+        let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE);
+        libc::mmap(
+            std::ptr::null_mut(),
+            len,
+            read,
+            private,
+            std::os::fd::AsRawFd::as_raw_fd(&opened),
+            0,
+        )
+    };
+    assert_ne!(mapped, libc::MAP_FAILED);
+    drop(opened);
+    for build in &builds[1..] {
+        host.load(folder.publish("a.so", build)).unwrap();
+        assert_nothing_left(&host, 1);
+    }
+    // SAFETY: mapped above, with this length.
+    let bytes = unsafe { std::slice::from_raw_parts(mapped.cast::<u8>(), len) };
+    assert!(
+        bytes == builds[0],
+        "the bytes of another build appeared in a mapping of the first"
+    );
+}
