@@ -95,11 +95,11 @@ pub(crate) fn quoted(rows: &[Row]) -> String {
 }
 
 fn table(rows: &[Row], with_group: bool) -> String {
-    let (first, rule) = if with_group { ("| group ", "|---") } else { ("", "") };
+    let (first, rule) = if with_group { ("| measured ", "|---") } else { ("", "") };
     let mut table = format!("{first}| what | median | ratio | against | promised |\n{rule}|---|---:|---:|---|---|\n");
     for row in rows {
         if with_group {
-            let _ = write!(table, "| {} ", row.group);
+            let _ = write!(table, "| {} ", cell(&place(row)));
         }
         let ratio = match (row.ratio, row.spread) {
             (Some(ratio), Some(_)) => format!("{} ({})", number(ratio), spread(row)),
@@ -127,8 +127,16 @@ fn table(rows: &[Row], with_group: bool) -> String {
     table
 }
 
+/// Where a row stands, for a table in which the headings do not.
+fn place(row: &Row) -> String {
+    match row.heading.is_empty() {
+        true => row.group.clone(),
+        false => format!("{}: {}", row.group, row.heading),
+    }
+}
+
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
+    text.replace('|', "\\|").replace('<', "&lt;")
 }
 
 /// A page that needs nothing else.
