@@ -101,6 +101,15 @@ struct State {
     superfluous: BTreeSet<(String, ContentHash)>,
 }
 
+impl State {
+    /// The book has changed: of the files that a slot needed `before`, those are superfluous that it needs no more.
+    fn needs_no_more(&mut self, slot: &str, before: BTreeSet<(String, ContentHash)>) {
+        self.superfluous.extend(before);
+        let needed = self.book.files_of(slot);
+        self.superfluous.retain(|file| file.0 != slot || !needed.contains(file));
+    }
+}
+
 impl History {
     /// Opens the history in `folder`, or starts one. Answers also what is wrong with it and kept it from nothing: a broken index,
     /// files that are gone. `keep` is how many good versions besides the last one stay.
@@ -251,10 +260,8 @@ impl History {
         let mut state = self.state.lock();
         // What is superfluous now goes when the index no longer names it.
         let before = state.book.files_of(slot);
-        state.superfluous.extend(before);
         state.book.condemn(slot, hash, why, now());
-        let needed = state.book.files_of(slot);
-        state.superfluous.retain(|file| file.0 != slot || !needed.contains(file));
+        state.needs_no_more(slot, before);
     }
 
     /// The slots that were last served by what was published under this path, as far as it was good.
@@ -406,9 +413,7 @@ impl History {
         before: BTreeSet<(String, ContentHash)>,
         written: Result<(), HistoryError>,
     ) -> Result<(), HistoryError> {
-        state.superfluous.extend(before);
-        let needed = state.book.files_of(slot);
-        state.superfluous.retain(|file| file.0 != slot || !needed.contains(file));
+        state.needs_no_more(slot, before);
         written?;
         let mut removed = Ok(());
         for (slot, copy) in std::mem::take(&mut state.superfluous) {

@@ -146,15 +146,7 @@ fn folder_mounted_noexec_is_no_obstacle() {
     }
     let base = folder.path().join("noexec");
     fs::create_dir(&base).unwrap();
-    let as_child = |command: &mut Command, base: &Path| {
-        command.args(["--exact", name, "--nocapture"]);
-        let child = command
-            .env(role, base)
-            .env("RESLOT_TEST_BUILDS", folder.path())
-            .output()
-            .unwrap();
-        assert_passed(&child);
-    };
+    let as_child = |command: &mut Command, base: &Path| passes_as_child(command, name, (role, base), folder.path());
     let own_mount = ["--user", "--map-root-user", "--mount", "sh", "-c"];
     let mount = "mount -t tmpfs -o noexec none \"$0\"";
     let permitted = Command::new("unshare").args(own_mount).arg(mount).arg(&base).output();
@@ -212,6 +204,13 @@ fn existing_noexec_folder() -> Option<tempfile::TempDir> {
     noexec.filter_map(|fields| tempfile::tempdir_in(fields[1]).ok()).next()
 }
 
+/// Runs a test in a process of its own, which has a role and a folder with builds.
+fn passes_as_child(command: &mut Command, name: &str, role: (&str, &Path), builds: &Path) {
+    command.args(["--exact", name, "--nocapture"]);
+    let child = command.env(role.0, role.1).env("RESLOT_TEST_BUILDS", builds).output();
+    assert_passed(&child.unwrap());
+}
+
 fn assert_passed(child: &std::process::Output) {
     let said = String::from_utf8_lossy(&child.stdout);
     assert!(
@@ -249,15 +248,7 @@ fn copy_that_somebody_has_mapped_stays_as_it_is_on_any_file_system() {
         upper.display(),
         work.display()
     );
-    let as_child = |command: &mut Command, base: &Path| {
-        command.args(["--exact", name, "--nocapture"]);
-        let child = command
-            .env(role, base)
-            .env("RESLOT_TEST_BUILDS", folder.path())
-            .output()
-            .unwrap();
-        assert_passed(&child);
-    };
+    let as_child = |command: &mut Command, base: &Path| passes_as_child(command, name, (role, base), folder.path());
     let this = env::current_exe().unwrap();
     as_child(&mut Command::new(&this), &plain);
     let own_mount = ["--user", "--map-root-user", "--mount", "sh", "-c"];

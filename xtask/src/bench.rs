@@ -5,20 +5,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use xtask::{Workspace, cargo};
-
-/// Every group, in the order in which a reader asks.
-const GROUPS: [&str; 9] = [
-    "call",
-    "reload",
-    "save",
-    "storm",
-    "growth",
-    "memory",
-    "state",
-    "rollback",
-    "allocators",
-];
+use xtask::{BENCH_GROUPS, Workspace, cargo};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -26,7 +13,7 @@ pub struct Arguments {
     /// new answer), `storm` (what callers notice of swaps), `growth` (a reload as there is more of everything), `memory` (resident bytes a
     /// generation), `allocators` (the plugins' ones), `state` (the pause of a hand-over, by
     /// the state's size), `rollback` (panic to first answer of the old code)
-    #[arg(value_parser = GROUPS)]
+    #[arg(value_parser = BENCH_GROUPS)]
     groups: Vec<String>,
     /// Only Reslot: without the crates that it is compared with, which take minutes to build
     #[arg(long)]
@@ -40,7 +27,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let named = GROUPS
+    let named = BENCH_GROUPS
         .iter()
         .filter(|group| arguments.groups.is_empty() || arguments.groups.iter().any(|named| named == *group));
     let mut all_good = true;

@@ -22,3 +22,16 @@ mod workspace;
 pub use error::Error;
 pub use plugins::{Built, PluginBuild, Profile, Published, publish};
 pub use workspace::{Package, Workspace, cargo};
+
+/// The groups of `cargo xtask bench`, each a bench target, in the order in which a reader asks.
+pub const BENCH_GROUPS: [&str; 9] = [
+    "call",
+    "reload",
+    "save",
+    "storm",
+    "growth",
+    "memory",
+    "state",
+    "rollback",
+    "allocators",
+];

@@ -359,7 +359,8 @@ impl fmt::Display for Method {
     }
 }
 
-/// Whether a number of this type comes back in registers, if a method's author has written it by this name.
+/// Whether a number of this type comes back in registers, if a method's author has written it by this name. For the words of a
+/// difference only; what decides is `SCALARS` of the SDK's macros, from which nothing can be imported.
 fn comes_in_registers(name: &str) -> bool {
     const NAMES: [&str; 12] = [
         "bool", "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "f32", "f64",

@@ -10,8 +10,8 @@ mod report;
 mod samples;
 
 pub use padding::{PADDING, padded};
-pub use report::{Report, Row, folder};
-pub use samples::{Samples, micros, millis, nanos};
+pub use report::{Report, Row};
+pub use samples::{Samples, micros, millis};
 
 /// Whether this run only shall show that the benchmark works (`-- --test`): a few rounds, and nothing is written.
 #[must_use]

@@ -2,24 +2,12 @@
 
 use crate::{Row, machine, plots};
 use std::{collections::BTreeSet, fmt::Write};
+use xtask::BENCH_GROUPS;
 
-/// The order in which a reader asks; what is not named here follows by its name.
-const ORDER: [&str; 9] = [
-    "call",
-    "reload",
-    "save",
-    "storm",
-    "growth",
-    "memory",
-    "state",
-    "rollback",
-    "allocators",
-];
-
-/// The groups, as a reader asks.
+/// The groups, as a reader asks; what is not known here (a report of another version) follows by its name.
 pub(crate) fn order(groups: BTreeSet<&str>) -> Vec<String> {
-    let known = ORDER.iter().filter(|group| groups.contains(*group));
-    let unknown = groups.iter().filter(|group| !ORDER.contains(group));
+    let known = BENCH_GROUPS.iter().filter(|group| groups.contains(*group));
+    let unknown = groups.iter().filter(|group| !BENCH_GROUPS.contains(group));
     known.chain(unknown).map(|group| (*group).to_owned()).collect()
 }
 
@@ -30,13 +18,16 @@ pub(crate) const COLUMNS: &str =
 pub(crate) fn line(row: &Row) -> String {
     let value = format!("{} {}", number(row.value), row.unit);
     let ratio = row.ratio.map_or(String::new(), number);
-    let promised = match (row.limit, row.held()) {
-        (Some(limit), Some(true)) => format!("at most {}: held", number(limit)),
-        (Some(limit), _) => format!("at most {}: NOT HELD", number(limit)),
-        _ => String::new(),
-    };
+    let promised = promised(row, ": held", ": NOT HELD");
     let line = format!("{:<56} {value:>14} {ratio:>8}  {:<13} {promised}", row.name, spread(row));
     line.trim_end().to_owned()
+}
+
+/// What was promised, if anything was, and how that is to be told.
+fn promised(row: &Row, held: &str, not_held: &str) -> String {
+    let outcome = if row.held() == Some(true) { held } else { not_held };
+    row.limit
+        .map_or(String::new(), |limit| format!("at most {}{outcome}", number(limit)))
 }
 
 fn spread(row: &Row) -> String {
@@ -106,11 +97,7 @@ fn table(rows: &[Row], with_group: bool) -> String {
             (Some(ratio), None) => number(ratio),
             (None, _) => String::new(),
         };
-        let promised = match (row.limit, row.held()) {
-            (Some(limit), Some(true)) => format!("at most {}", number(limit)),
-            (Some(limit), _) => format!("at most {}: **not held**", number(limit)),
-            _ => String::new(),
-        };
+        let promised = promised(row, "", ": **not held**");
         let name = row
             .note
             .as_ref()
@@ -153,11 +140,7 @@ pub(crate) fn html(rows: &[Row]) -> String {
             let _ = writeln!(page, "<h3>{}</h3>\n{}\n<table>", escape(&heading), plots::plot(&rows));
             page.push_str("<tr><th>what<th>median<th>ratio<th>quarters<th>against<th>promised<th>measured\n");
             for row in &rows {
-                let promised = match (row.limit, row.held()) {
-                    (Some(limit), Some(true)) => format!("at most {}", number(limit)),
-                    (Some(limit), _) => format!("<b>at most {}: not held</b>", number(limit)),
-                    _ => String::new(),
-                };
+                let promised = promised(row, "", ": <b>not held</b>");
                 let note = row
                     .note
                     .as_ref()

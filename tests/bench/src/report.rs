@@ -87,15 +87,6 @@ impl Row {
         self
     }
 
-    /// The ratio to another row's value, where both were taken once.
-    #[must_use]
-    pub fn against_value(mut self, name: &str, value: f64) -> Self {
-        self.ratio = Some(self.value / value);
-        self.spread = None;
-        self.against = Some(name.to_owned());
-        self
-    }
-
     /// The promise that it has to hold.
     #[must_use]
     pub fn at_most(mut self, limit: f64) -> Self {
@@ -135,6 +126,7 @@ impl Row {
 pub struct Report {
     group: &'static str,
     heading: String,
+    today: String,
     rows: Vec<Row>,
 }
 
@@ -145,6 +137,7 @@ impl Report {
         Self {
             group,
             heading: String::new(),
+            today: machine::today(),
             rows: Vec::new(),
         }
     }
@@ -159,7 +152,7 @@ impl Report {
     pub fn row(&mut self, mut row: Row) {
         row.group = self.group.to_owned();
         row.heading.clone_from(&self.heading);
-        row.measured = machine::today();
+        row.measured.clone_from(&self.today);
         anstream::println!("{}", pages::line(&row));
         self.rows.push(row);
     }
@@ -181,8 +174,7 @@ impl Report {
 }
 
 /// `target/bench` of this repository.
-#[must_use]
-pub fn folder() -> PathBuf {
+fn folder() -> PathBuf {
     xtask::Workspace::read(Path::new(env!("CARGO_MANIFEST_DIR")))
         .map_or_else(|_| PathBuf::from("target"), |workspace| workspace.target)
         .join("bench")

@@ -79,12 +79,6 @@ impl FromIterator<f64> for Samples {
     }
 }
 
-/// In nanoseconds.
-#[must_use]
-pub fn nanos(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e9
-}
-
 /// In microseconds.
 #[must_use]
 pub fn micros(time: Duration) -> f64 {
