@@ -13,6 +13,7 @@
 //! Linux with glibc. What is proven there and how is written in the repository's README and ARCHITECTURE.md.
 
 mod content;
+pub mod control;
 mod error;
 mod event;
 pub mod foreign;
