@@ -88,7 +88,7 @@ impl Job {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let workspace = Workspace::read(&crate::repository())?;
+    let workspace = Workspace::read(&crate::project()?)?;
     let profile = if arguments.release { Profile::Release } else { Profile::Debug };
     let folder = arguments.folder.map(std::path::absolute).transpose()?;
     let job = Job {

@@ -8,6 +8,8 @@ mod example;
 mod foreign;
 mod imports;
 mod inspect;
+mod new_plugin;
+mod new_project;
 mod paint;
 mod run;
 mod settings;
@@ -17,10 +19,11 @@ mod test;
 mod tidy;
 mod watch;
 
-use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{env, fs};
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// The verbs of the Reslot repository.
@@ -33,6 +36,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Make a workspace of your own: an interface, a plugin, and a program that calls it
+    NewProject(new_project::Arguments),
+    /// Make a plugin that builds, with a test
+    NewPlugin(new_plugin::Arguments),
     /// Build plugins and publish them where a running host picks them up
     BuildPlugin(build_plugin::Arguments),
     /// Start the example host on the plugin folder
@@ -59,6 +66,8 @@ enum Verb {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
+        Verb::NewProject(arguments) => new_project::run(arguments),
+        Verb::NewPlugin(arguments) => new_plugin::run(arguments),
         Verb::BuildPlugin(arguments) => build_plugin::run(arguments),
         Verb::Run(arguments) => run::run(arguments),
         Verb::Demo(arguments) => demo::run(arguments),
@@ -75,6 +84,21 @@ fn main() -> ExitCode {
         paint::failure(&format!("{error:#}"));
         ExitCode::FAILURE
     })
+}
+
+/// The workspace that plugins are made and built in: the one around the current folder, or else this repository.
+///
+/// # Errors
+/// If the current folder cannot be told.
+fn project() -> anyhow::Result<PathBuf> {
+    let here = env::current_dir().context("cannot tell the current folder")?;
+    let is_root = |folder: &&Path| {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).ok();
+        manifest
+            .and_then(|text| text.parse::<toml::Table>().ok())
+            .is_some_and(|table| table.contains_key("workspace"))
+    };
+    Ok(here.ancestors().find(is_root).map_or_else(repository, Path::to_owned))
 }
 
 /// The repository: as `cargo run` names it now, or else as it was when this program was built.

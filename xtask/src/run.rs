@@ -20,7 +20,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folder = match arguments.folder {
         Some(folder) => std::path::absolute(folder)?,
-        None => Workspace::read(&crate::repository())?.plugin_folder(),
+        None => Workspace::read(&crate::project()?)?.plugin_folder(),
     };
     let mut command = example::cargo_on_demo("run");
     command

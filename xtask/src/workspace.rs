@@ -84,6 +84,11 @@ impl Workspace {
         })
     }
 
+    /// Every package, in the order of their folders.
+    pub fn packages(&self) -> impl Iterator<Item = &Package> {
+        self.packages.values()
+    }
+
     /// Every plugin: a package under `plugins/` with a cdylib target.
     pub fn plugins(&self) -> impl Iterator<Item = &Package> {
         let shelf = self.root.join("plugins");

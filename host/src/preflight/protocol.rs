@@ -3,7 +3,7 @@
 //! where it was when it died.
 
 use super::PreflightStep;
-use reslot_plugin_api::{API_VERSION, TARGET, TOOLCHAIN};
+use reslot_plugin_api::{__private::SOURCES, API_VERSION, TARGET, TOOLCHAIN};
 use serde::{Deserialize, Serialize};
 use std::{ffi::OsString, time::Duration};
 
@@ -13,7 +13,11 @@ const PROTOCOL: u32 = 1;
 /// What both sides must have in common.
 pub(super) fn build() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    format!("reslot {version} with reslot-plugin-api {API_VERSION}, {TOOLCHAIN}, {TARGET}, preflight protocol {PROTOCOL}")
+    // A program that was built last week, from other sources of the same version, reads other manifests.
+    format!(
+        "reslot {version} with reslot-plugin-api {API_VERSION} (sources {SOURCES:016x}), {TOOLCHAIN}, {TARGET}, preflight protocol \
+         {PROTOCOL}"
+    )
 }
 
 /// What the child is to do. The state follows its line.

@@ -1,0 +1,204 @@
+//! `cargo xtask new-plugin NAME --interface TRAIT`: a new package under plugins/ that builds, is published by `build-plugin`, and has a
+//! test that replaces it while it is called.
+
+mod interfaces;
+mod template;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use toml::Table;
+use xtask::Workspace;
+
+use crate::{paint, project};
+use interfaces::Interfaces;
+use template::Template;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// What the plugin, its package and its slot are called
+    name: String,
+    /// The interface that it implements: a trait marked #[interface] of a package in this workspace, as `Greeter`, or as
+    /// `sample_interfaces::Greeter` where several have one of that name
+    #[arg(long, value_name = "TRAIT")]
+    interface: String,
+}
+
+/// A package with interfaces in it.
+struct Shelf {
+    package: String,
+    folder: PathBuf,
+    interfaces: Interfaces,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { name, interface } = arguments;
+    let workspace = Workspace::read(&project()?)?;
+    check_name(&name)?;
+    ensure!(
+        !workspace.packages().any(|package| package.name == name),
+        "there is a package `{name}` already: choose another name"
+    );
+    let folder = workspace.root.join("plugins").join(&name);
+    ensure!(
+        !folder.exists(),
+        "{} is there already: choose another name, or remove it",
+        folder.display()
+    );
+    let shelf = find(&workspace, &interface)?;
+    let interface = interface.rsplit("::").next().unwrap_or(&interface);
+    let template = Template {
+        name: &name,
+        interface,
+        crate_name: &shelf.package.replace('-', "_"),
+        interfaces: &shelf.interfaces,
+    };
+
+    let (library, test) = (folder.join("src/lib.rs"), folder.join("tests/reload.rs"));
+    write(&folder.join("Cargo.toml"), &manifest(&workspace, &template, &shelf)?)?;
+    write(&library, &template.library())?;
+    write(&test, &template.test())?;
+    format(&[&library, &test]);
+    if let Err(error) = Workspace::read(&workspace.root).and_then(|workspace| workspace.plugin(&name).map(drop)) {
+        bail!(
+            "{} was written, but cargo does not take it for a member of the workspace: add \"plugins/*\" to `members` in {}\n{error}",
+            folder.display(),
+            workspace.root.join("Cargo.toml").display()
+        );
+    }
+    anstream::println!(
+        "{} plugins/{name}, with the interface {interface} of {}",
+        paint::good("made"),
+        shelf.package
+    );
+    anstream::println!("  plugins/{name}/src/lib.rs         what it does");
+    anstream::println!("  plugins/{name}/tests/reload.rs    that it can be replaced: cargo test -p {name}");
+    anstream::println!("next: cargo xtask build-plugin {name}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let fits = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= 64
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
+    ensure!(
+        fits,
+        "`{name}` cannot be a plugin's name: it begins with a letter, and has at most 64 of a-z 0-9 - _"
+    );
+    Ok(())
+}
+
+/// The one package that has the interface.
+fn find(workspace: &Workspace, wanted: &str) -> anyhow::Result<Shelf> {
+    let (package, name) = match wanted.rsplit_once("::") {
+        Some((package, name)) => (Some(package.replace('_', "-")), name),
+        None => (None, wanted),
+    };
+    let mut known = Vec::new();
+    let mut found = Vec::new();
+    for candidate in workspace.packages().filter(|package| !package.is_library_for_loading) {
+        let interfaces = Interfaces::read(&candidate.folder.join("src"));
+        known.extend(
+            interfaces
+                .traits
+                .keys()
+                .map(|name| format!("{}::{name}", candidate.name.replace('-', "_"))),
+        );
+        let is_meant = package
+            .as_ref()
+            .is_none_or(|package| *package == candidate.name.replace('_', "-"));
+        if is_meant && interfaces.traits.contains_key(name) {
+            found.push(Shelf {
+                package: candidate.name.clone(),
+                folder: candidate.folder.clone(),
+                interfaces,
+            });
+        }
+    }
+    match found.len() {
+        0 if known.is_empty() => bail!(
+            "no package of {} has an interface: write a trait marked `#[interface]` in a library crate first",
+            workspace.root.display()
+        ),
+        0 => bail!("there is no interface `{wanted}`; there are: {}", known.join(", ")),
+        1 => Ok(found.remove(0)),
+        _ => {
+            let packages: Vec<_> = found
+                .iter()
+                .map(|shelf| format!("{}::{name}", shelf.package.replace('-', "_")))
+                .collect();
+            bail!(
+                "several packages have an interface `{name}`: say which one: {}",
+                packages.join(", ")
+            )
+        }
+    }
+}
+
+fn manifest(workspace: &Workspace, template: &Template<'_>, shelf: &Shelf) -> anyhow::Result<String> {
+    let file = workspace.root.join("Cargo.toml");
+    let root: Table = fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}", file.display()))?
+        .parse()
+        .with_context(|| format!("cannot understand {}", file.display()))?;
+    let shared = root.get("workspace").and_then(|workspace| workspace.get("dependencies"));
+    let is_shared = |name: &str| shared.is_some_and(|shared| shared.get(name).is_some());
+    let reslot = crate::repository();
+    let dependency = |name: &str, otherwise: String| match is_shared(name) {
+        true => format!("{name}.workspace = true\n"),
+        false => format!("{name} = {otherwise}\n"),
+    };
+    let at = |path: &Path| format!("{{ path = {:?} }}", path.display().to_string());
+    let mut dependencies = vec![
+        dependency("reslot-plugin-api", at(&reslot.join("plugin-api"))),
+        dependency(&shelf.package, at(&shelf.folder)),
+    ];
+    if template.has_owner() {
+        dependencies.push(dependency("serde", "{ version = \"1\", features = [\"derive\"] }".to_owned()));
+    }
+    dependencies.sort();
+    let package = root.get("workspace").and_then(|workspace| workspace.get("package"));
+    let inherited = |key: &str, otherwise: &str| match package.is_some_and(|package| package.get(key).is_some()) {
+        true => format!("{key}.workspace = true\n"),
+        false => otherwise.to_owned(),
+    };
+    let header = [
+        inherited("version", "version = \"0.1.0\"\n"),
+        inherited("edition", "edition = \"2024\"\n"),
+        inherited("rust-version", ""),
+        inherited("license", ""),
+        inherited("publish", "publish = false\n"),
+    ];
+    let lints = root.get("workspace").and_then(|workspace| workspace.get("lints"));
+    Ok(format!(
+        "[package]\nname = \"{}\"\ndescription = \"A plugin with the interface {}\"\n{}\n[lib]\ncrate-type = [\"cdylib\"]\n\n\
+         [dependencies]\n{}\n[dev-dependencies]\n{}{}",
+        template.name,
+        template.interface,
+        header.concat(),
+        dependencies.concat(),
+        dependency("reslot-testkit", at(&reslot.join("testkit"))),
+        lints.map_or("", |_| "\n[lints]\nworkspace = true\n")
+    ))
+}
+
+/// Writes a new file.
+pub fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// As the rest of the code. Without rustfmt it builds as well, and is less pleasant to read.
+fn format(files: &[&Path]) {
+    let _ = Command::new("rustfmt")
+        .args(["--edition", "2024"])
+        .args(files)
+        .stderr(Stdio::null())
+        .status();
+}
