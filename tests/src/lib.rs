@@ -12,8 +12,16 @@ pub use process::Footprint;
 pub use storm::{StormReport, storm};
 pub use subscriber::at_each_event;
 
-/// The README's pages of code, compiled.
+/// The README's and the guide's pages of code, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../docs/changing-state.md")]
+#[doc = include_str!("../../docs/cookbook.md")]
+#[doc = include_str!("../../docs/first-plugin.md")]
+#[doc = include_str!("../../docs/game-loop.md")]
+#[doc = include_str!("../../docs/interfaces.md")]
+#[doc = include_str!("../../docs/leaks.md")]
 #[doc = include_str!("../../docs/lifecycle.md")]
+#[doc = include_str!("../../docs/production.md")]
+#[doc = include_str!("../../docs/trading-loop.md")]
 pub struct Readme;
