@@ -72,7 +72,10 @@ impl Game {
     pub fn open_with(folder: &Path, slot: &str, world: Table, policy: Policy) -> anyhow::Result<Self> {
         let host = Host::builder().policy(policy).watch(folder).build()?;
         let rules = host.claim::<dyn Rules>(slot).with_context(|| {
-            format!("{} has no rules; publish some: cargo xtask build-plugin {slot}", folder.display())
+            format!(
+                "{} has no rules; publish some: cargo xtask build-plugin {slot}",
+                folder.display()
+            )
         })?;
         let mut game = Self {
             slot: slot.to_owned(),

@@ -1,6 +1,10 @@
 //! How the game looks, in a terminal or in a file: pixels of half a character each, the strip below, the compiler's words above.
 
-use crate::{recording::Trail, strip::Strip, world::{SIZE, Table}};
+use crate::{
+    recording::Trail,
+    strip::Strip,
+    world::{SIZE, Table},
+};
 use arcade_interfaces::Kind;
 use ratatui::{
     buffer::Buffer,
@@ -11,7 +15,7 @@ use ratatui::{
 };
 
 /// How many lines the strip has.
-const STRIP: u16 = 5;
+const STRIP: u16 = 7;
 const GROUND: Color = Color::Rgb(12, 14, 22);
 const OLD: Color = Color::Rgb(230, 120, 60);
 const NEW: Color = Color::Rgb(80, 220, 140);
@@ -40,11 +44,21 @@ impl Widget for Picture<'_> {
             ..area
         };
         self.play(play, buffer);
-        let colour = if self.strip.trouble.is_some() { Color::LightRed } else { Color::Gray };
+        let colour = if self.strip.trouble.is_some() {
+            Color::LightRed
+        } else {
+            Color::Gray
+        };
         let words = self.strip.lines().join("\n");
         let style = Style::new().fg(colour).bg(Color::Rgb(30, 34, 48));
-        Paragraph::new(words).wrap(Wrap { trim: true }).style(style).render(strip, buffer);
-        for (title, words) in [("this build was refused by the compiler", self.strip.not_built.as_deref()), ("", self.alarm)] {
+        Paragraph::new(words)
+            .wrap(Wrap { trim: true })
+            .style(style)
+            .render(strip, buffer);
+        for (title, words) in [
+            ("this build was refused by the compiler", self.strip.not_built.as_deref()),
+            ("", self.alarm),
+        ] {
             let Some(words) = words else { continue };
             let lines = u16::try_from(words.lines().count()).unwrap_or(u16::MAX);
             let above = Rect {
@@ -90,7 +104,13 @@ impl Picture<'_> {
             }
         }
         let numbers: Vec<_> = self.world.numbers().map(|(name, value)| format!("{name} {value}")).collect();
-        buffer.set_stringn(area.x, area.y, numbers.join("  "), area.width.into(), Style::new().fg(Color::White).bg(GROUND));
+        buffer.set_stringn(
+            area.x,
+            area.y,
+            numbers.join("  "),
+            area.width.into(),
+            Style::new().fg(Color::White).bg(GROUND),
+        );
     }
 }
 

@@ -18,7 +18,11 @@ pub fn write(buffer: &Buffer, file: &Path) -> anyhow::Result<()> {
     let mut pixels = Vec::with_capacity(columns * rows * WIDTH * HEIGHT * 3);
     for y in 0..rows * HEIGHT {
         for x in 0..columns * WIDTH {
-            pixels.extend(pixel(&buffer.content[y / HEIGHT * columns + x / WIDTH], x % WIDTH, y % HEIGHT));
+            pixels.extend(pixel(
+                &buffer.content[y / HEIGHT * columns + x / WIDTH],
+                x % WIDTH,
+                y % HEIGHT,
+            ));
         }
     }
     let out = BufWriter::new(File::create(file).with_context(complain)?);
@@ -35,7 +39,10 @@ fn pixel(cell: &ratatui::buffer::Cell, x: usize, y: usize) -> [u8; 3] {
     let is_ink = match letter {
         '▀' => y < HEIGHT / 2,
         letter => {
-            let glyph = BASIC_FONTS.get(letter).or_else(|| LATIN_FONTS.get(letter)).unwrap_or_default();
+            let glyph = BASIC_FONTS
+                .get(letter)
+                .or_else(|| LATIN_FONTS.get(letter))
+                .unwrap_or_default();
             glyph[y / 2] >> x & 1 == 1
         }
     };

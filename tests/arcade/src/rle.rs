@@ -8,7 +8,10 @@ use arcade_interfaces::Cell;
 /// # Errors
 /// If the text is no such pattern, is of other rules than Life's, or wants a bounded plane.
 pub fn read(text: &str) -> anyhow::Result<Vec<Cell>> {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#') && !line.is_empty());
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
     let head = lines.next().context("the file is empty")?;
     let told: String = head.chars().filter(|letter| !letter.is_whitespace()).collect();
     ensure!(told.starts_with("x="), "the first line is {head:?}, and not `x = …, y = …`");
@@ -19,7 +22,10 @@ pub fn read(text: &str) -> anyhow::Result<Vec<Cell>> {
     let (mut cells, mut count, mut y, mut x) = (Vec::new(), None::<i32>, 0, 0);
     for letter in lines.flat_map(str::chars) {
         if let Some(digit) = letter.to_digit(10) {
-            let more = count.unwrap_or(0).checked_mul(10).and_then(|ten| ten.checked_add(digit.cast_signed()));
+            let more = count
+                .unwrap_or(0)
+                .checked_mul(10)
+                .and_then(|ten| ten.checked_add(digit.cast_signed()));
             count = Some(more.context("a run is too long")?);
             continue;
         }
@@ -55,7 +61,14 @@ mod tests {
 
     #[test]
     fn what_is_no_life_is_refused() {
-        for text in ["", "3o!", "x = 3, y = 1\n3o", "x = 1, y = 1, rule = B36/S23\no!", "x = 1, y = 1\nq!", "x=1\n99999999999o!"] {
+        for text in [
+            "",
+            "3o!",
+            "x = 3, y = 1\n3o",
+            "x = 1, y = 1, rule = B36/S23\no!",
+            "x = 1, y = 1\nq!",
+            "x=1\n99999999999o!",
+        ] {
             assert!(read(text).is_err(), "{text:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! What the strip under the game tells: which rules serve, since which tick, what the swap cost, what became of the old code, and
 //! what went wrong. All of it comes from the host's events.
 
-use reslot::{Event, Outcome, Step};
+use reslot::{Event, Outcome, RollbackReason, Step};
 use std::time::Duration;
 
 /// The strip.
@@ -67,7 +67,10 @@ impl Strip {
                 }
             }
             Event::RolledBack(report) => {
-                self.trouble = Some(report.to_string());
+                // If somebody asked for it, what he asked it for stands there already.
+                if !matches!(report.reason, RollbackReason::Asked) {
+                    self.trouble = Some(format!("generation {} was left: {}", report.from, report.reason));
+                }
                 self.old = Some(Old::Ending(report.from));
                 if let Some(swap) = &mut self.swap {
                     swap.pointer = report.total;
@@ -104,7 +107,7 @@ impl Strip {
             let verb = if swap.is_rollback { "went back" } else { "swapped" };
             first += &format!(", {verb} at tick {}", swap.tick);
             second += &format!(
-                "; swap {} µs, game paused {} µs; kept {} things + {} bytes of state",
+                "; swap {} µs, paused {} µs; kept {} things + {} bytes of state",
                 swap.pointer.as_micros(),
                 swap.pause.as_micros(),
                 swap.contents,
@@ -118,8 +121,9 @@ impl Strip {
             Some(Old::ProvenGone(generation)) => format!("old code: generation {generation} proven gone"),
             Some(Old::Kept(generation, why)) => format!("old code: generation {generation} KEPT: {why}"),
         };
-        let mut lines = vec![first, second, third];
-        lines.extend(self.trouble.clone());
-        lines
+        [Some(first), Some(second), self.trouble.clone(), Some(third)]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }

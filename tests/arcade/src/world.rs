@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::Xxh3;
 /// How large the visible part of every world is.
 pub const SIZE: Size = Size {
     width: 80.0,
-    height: 38.0,
+    height: 34.0,
 };
 
 /// The world of a game. A copy of it is cheap enough to be made in each tick.

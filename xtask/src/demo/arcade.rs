@@ -33,7 +33,16 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
     let mut command = cargo();
     command.current_dir(crate::repository());
-    command.args(["run", "--quiet", "--package", "reslot-arcade", "--bin", "arcade", "--", "--folder"]);
+    command.args([
+        "run",
+        "--quiet",
+        "--package",
+        "reslot-arcade",
+        "--bin",
+        "arcade",
+        "--",
+        "--folder",
+    ]);
     command.arg(&folder);
     // The game runs in the repository's folder.
     for (name, path) in [("--life", &arguments.life), ("--frames", &arguments.frames)] {

@@ -130,7 +130,9 @@ fn on_screen(game: Game, building: Option<Building>) -> anyhow::Result<()> {
     let between = Arc::new(Between::default());
     let playing = {
         let between = between.clone();
-        thread::Builder::new().name("game".to_owned()).spawn(move || play(game, building, &between))?
+        thread::Builder::new()
+            .name("game".to_owned())
+            .spawn(move || play(game, building, &between))?
     };
     let mut terminal = ratatui::init();
     let shown = show(&mut terminal, &between);
