@@ -58,7 +58,10 @@ impl Strip {
     pub fn hear(&mut self, event: &Event) {
         match event {
             Event::Swapped(report) => {
-                self.trouble = None;
+                // Those who come back because others failed do not take that away.
+                if self.swap.is_none_or(|swap| !swap.is_rollback) {
+                    self.trouble = None;
+                }
                 self.old = report.replaced.map(Old::StandsBy);
                 if let Some(swap) = &mut self.swap {
                     let step = report.steps.iter().find(|(step, _)| *step == Step::Swap);

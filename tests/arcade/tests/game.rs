@@ -15,6 +15,7 @@ use reslot_tests::{Fixture, Folder};
 use std::{
     fs,
     process::Command,
+    sync::mpsc::{self, Sender},
     thread,
     time::{Duration, Instant},
 };
@@ -46,6 +47,28 @@ fn input(tick: u64) -> Input {
 fn play(game: &mut Game, ticks: u64) -> Vec<Ticked> {
     let tick = |_| game.tick(input(game.world().ticks()));
     (0..ticks).map(tick).collect()
+}
+
+/// A thread that answers, and does nothing else.
+struct Control {
+    ask: Sender<Sender<()>>,
+}
+
+impl Control {
+    fn start() -> Self {
+        let (ask, asked) = mpsc::channel::<Sender<()>>();
+        thread::spawn(move || asked.iter().all(|answer| answer.send(()).is_ok()));
+        Self { ask }
+    }
+
+    /// How long it took to answer.
+    fn wait(&self) -> Duration {
+        let begun = Instant::now();
+        let (answer, answered) = mpsc::channel();
+        self.ask.send(answer).unwrap();
+        answered.recv().unwrap();
+        begun.elapsed()
+    }
 }
 
 /// Goes on playing until something has come about.
@@ -90,9 +113,11 @@ fn world_is_the_same_with_and_without_reloads() {
     let (_kept, mut calm) = open(Policy::without_probation());
     let (_folder, mut stormy) = open(Policy::without_probation());
     let mut hashes = Vec::new();
-    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let (mut with, mut without, mut woken) = (Vec::new(), Vec::new(), Vec::new());
+    let control = Control::start();
     for tick in 0..TICKS {
         without.push(calm.tick(input(tick)));
+        woken.push(control.wait());
         publish(&stormy, &build("arcade", tick + 1));
         let ticked = stormy.tick(input(tick));
         assert!(ticked.swapped && ticked.done, "tick {tick}: {ticked:?}");
@@ -114,27 +139,26 @@ fn world_is_the_same_with_and_without_reloads() {
     }
     assert_ne!(other.world().hash(), calm.world().hash());
 
+    assert_no_frame_was_lost_to_reloads(&with, &without, &woken);
+}
+
+/// A reload waits for one thread of the host's, and a busy machine may have that thread wait: so does it the control, whose frames
+/// wait for a thread that does nothing. What is left is the reload's.
+fn assert_no_frame_was_lost_to_reloads(with: &[Ticked], without: &[Ticked], woken: &[Duration]) {
     let budget = Duration::from_secs(1) / 60;
-    let late = |ticks: &[Ticked]| ticks.iter().filter(|ticked| ticked.took > budget).count();
-    let median = |ticks: &mut Vec<Ticked>| {
-        ticks.sort_by_key(|ticked| ticked.took);
-        ticks[ticks.len() / 2].took
+    let spread = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        let late = times.iter().filter(|took| **took > budget).count();
+        (late, times[times.len() / 2], times[times.len() * 99 / 100])
     };
-    // A machine that is busy makes either late; a frame is the reload's only if it would have been in time without it.
-    let by_reload = with
-        .iter()
-        .filter(|ticked| ticked.took > budget && ticked.took - ticked.pause <= budget)
-        .count();
-    println!(
-        "frames over budget: {} of {TICKS} without reloads, {} with one in each ({by_reload} by the pause); medians {:?} and {:?}",
-        late(&without),
-        late(&with),
-        median(&mut without),
-        median(&mut with),
-    );
+    let took = |ticks: &[Ticked]| spread(ticks.iter().map(|ticked| ticked.took).collect());
+    let (with, without, control) = (took(with), took(without), spread(woken.to_vec()));
+    println!("frames over budget, median and p99: with a reload in each {with:?}, without {without:?}, control {control:?}");
+    let noise = without.0.max(control.0);
+    // More than a few in a hundred beyond what the machine does to anybody: a reload that stops the game would be late in each.
     assert!(
-        by_reload <= late(&without) + TICKS as usize / 100,
-        "{by_reload} frames came late for reloads"
+        with.0 <= 5 * noise + woken.len() / 50,
+        "{with:?} with reloads, {without:?} without, {control:?} for any thread"
     );
 }
 

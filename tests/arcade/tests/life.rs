@@ -19,7 +19,7 @@ const PATTERNS: [&str; 12] = [
     "Miscellaneous/die658.rle",
     "Spaceships/short-thin.rle",
     "Spaceships/smallest-low-period.rle",
-    "Oscillators/traffic-light-hasslers.rle",
+    "Methuselahs/lidka-predecessor.rle",
     "Oscillators/queen-bee-turn.rle",
     "Breeders/switch-engine-ping-pong.rle",
 ];
