@@ -45,8 +45,13 @@ impl Building {
         })
     }
 
-    /// What stands in the compiler's way, in its own first words; none if nothing does. `Err` if that has not changed since.
-    pub fn look(&mut self) -> Result<Option<String>, ()> {
+    /// What stands in the compiler's way, in its own first words; none if nothing does.
+    pub fn error(&self) -> Option<String> {
+        (!self.error.is_empty()).then(|| self.error.join("\n"))
+    }
+
+    /// Reads what the builder has said since, and answers whether that has changed anything.
+    pub fn look(&mut self) -> bool {
         let mut changed = false;
         while let Ok(line) = self.lines.try_recv() {
             if self.is_over && line.starts_with("error") {
@@ -63,10 +68,7 @@ impl Building {
                 changed = true;
             }
         }
-        match changed {
-            true => Ok((!self.error.is_empty()).then(|| self.error.join("\n"))),
-            false => Err(()),
-        }
+        changed
     }
 }
 

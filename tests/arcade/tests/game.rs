@@ -247,8 +247,8 @@ fn compilers_words_are_shown_until_a_build_succeeds() {
     );
     let mut building = Building::start(command).unwrap();
     let mut look = |game: &mut Game| {
-        if let Ok(error) = building.look() {
-            game.strip_mut().not_built = error;
+        if building.look() {
+            game.strip_mut().not_built = building.error();
         }
     };
     play_until(&mut game, "the error", |_, ticked| ticked.done);
@@ -337,6 +337,28 @@ fn pictures_move_and_show_the_strip() {
         "paused",
         "bytes of state",
         "missed 0 frames",
+    ] {
+        assert!(words.contains(part), "no {part:?} in {words}");
+    }
+}
+
+#[test]
+fn rules_that_do_not_come_back_are_told_of() {
+    let (_folder, game) = open(Policy::without_probation());
+    let alarm = game.strip().hanging(Duration::from_secs(3));
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
+    let picture = Picture {
+        world: game.world(),
+        strip: game.strip(),
+        trails: None,
+        alarm: Some(&alarm),
+    };
+    picture.render(buffer.area, &mut buffer);
+    let words = words(&buffer);
+    for part in [
+        "generation 1 have not come back for 3 s",
+        "cannot be ended inside a process",
+        "start again",
     ] {
         assert!(words.contains(part), "no {part:?} in {words}");
     }

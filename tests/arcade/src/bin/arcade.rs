@@ -162,8 +162,10 @@ fn play(mut game: Game, mut building: Option<Building>, between: &Between) {
             game.toggle_replay();
         }
         game.tick(input);
-        if let Some(Ok(error)) = building.as_mut().map(Building::look) {
-            game.strip_mut().not_built = error;
+        if let Some(building) = &mut building
+            && building.look()
+        {
+            game.strip_mut().not_built = building.error();
         }
         let scene = Scene {
             world: game.world().clone(),
