@@ -30,7 +30,7 @@ fn play(rules: &Fixture, patterns: &[Vec<Cell>], generations: usize) -> (Vec<Tab
     let folder = Folder::new();
     let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
     let mut worlds: Vec<_> = patterns.iter().map(|cells| Table::of_cells(cells.clone())).collect();
-    let mut bytes = rules.bytes().to_vec();
+    let mut bytes = without_debug_information(rules, &folder);
     let stamped = bytes.len();
     bytes.extend([0; 8]);
     host.load(folder.publish("life.so", &bytes)).unwrap();
@@ -52,6 +52,14 @@ fn play(rules: &Fixture, patterns: &[Vec<Cell>], generations: usize) -> (Vec<Tab
     assert_eq!(host.images().mapped, 1, "the old code of every tick is gone");
     let title = claim.title().unwrap();
     (worlds, title)
+}
+
+/// Ten times smaller: thousands of them are read, hashed and copied.
+fn without_debug_information(rules: &Fixture, folder: &Folder) -> Vec<u8> {
+    let file = folder.publish("whole.so", rules.bytes());
+    let status = Command::new("strip").arg("--strip-debug").arg(&file).status();
+    assert!(status.expect("binutils, which linking needs").success());
+    fs::read(file).unwrap()
 }
 
 /// Golly's answer, from a file that it writes.
