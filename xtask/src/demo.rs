@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: builds what the demo needs, so that its timeline shows reloads and not first compilations, then becomes it.
 
+mod arcade;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -8,13 +10,26 @@ use xtask::{PluginBuild, Profile, Workspace};
 use crate::example;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    which: Option<Which>,
     /// Handed to the demo
     #[arg(last = true)]
     rest: Vec<OsString>,
 }
 
+#[derive(clap::Subcommand)]
+enum Which {
+    /// A game at sixty frames a second, whose rules are built and swapped whenever you save them
+    Arcade(arcade::Arguments),
+}
+
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.which {
+        Some(Which::Arcade(arguments)) => return arcade::run(arguments),
+        None => {}
+    }
     let workspace = Workspace::read(&crate::repository())?;
     PluginBuild::new(&workspace, workspace.plugin("momentum")?, Profile::Release).build()?;
     let mut command = example::cargo_on_demo("run");

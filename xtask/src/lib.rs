@@ -16,6 +16,7 @@
 
 mod error;
 pub mod go;
+pub mod golly;
 mod plugins;
 mod workspace;
 

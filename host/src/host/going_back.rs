@@ -5,7 +5,7 @@ use crate::{
     content::ContentHash,
     error::{Refusal, SlotError},
     event::Event,
-    history::{Kept, KeptCondition},
+    history::{HistoryError, Kept, KeptCondition},
     image::safe_point,
     reload::{self, LoadOutcome, ReloadMessage, RollbackReason},
     slot::{Mode, SlotRecord},
@@ -44,6 +44,9 @@ pub enum RollbackError {
     /// The version could not be loaded, or there is none.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// What is kept of the version could not be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
 }
 
 impl Host {
@@ -103,6 +106,16 @@ impl Host {
     /// The versions of a slot that are known, newest first: what can be gone back to, and what was gone back from.
     pub fn history(&self, slot: &str) -> Vec<Kept> {
         self.inner.history.entries(slot)
+    }
+
+    /// The bytes of a version that is kept, by the first digits of its hash: to run it beside what serves, in another host.
+    ///
+    /// # Errors
+    /// If there is no such slot or version, or its file is not what was kept. Versions that were left as faulty are not kept.
+    pub fn artifact(&self, slot: &str, hash: &str) -> Result<Vec<u8>, RollbackError> {
+        let record = self.known(slot)?;
+        let hash = self.version(&record, hash.to_owned())?;
+        Ok(self.inner.history.read(slot, &hash)?.bytes)
     }
 
     fn version(&self, record: &SlotRecord, hash: String) -> Result<ContentHash, RollbackError> {

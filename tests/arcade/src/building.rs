@@ -1,0 +1,91 @@
+//! The program that builds the rules on each save, beside the game, and what of its words belongs on the screen.
+
+use anyhow::Context;
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
+};
+
+/// How many lines of an error are shown.
+const LINES: usize = 8;
+
+/// The builder; it ends with this value.
+pub struct Building {
+    child: Child,
+    lines: Receiver<String>,
+    error: Vec<String>,
+    /// The build that the error is of has ended: another error is another build's.
+    is_over: bool,
+}
+
+impl Building {
+    /// Starts it, for instance `cargo xtask build-plugin arcade --watch`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(mut command: Command) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let (sender, lines) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            pass_on(stdout, sender.clone());
+        }
+        if let Some(stderr) = child.stderr.take() {
+            pass_on(stderr, sender);
+        }
+        Ok(Self {
+            child,
+            lines,
+            error: Vec::new(),
+            is_over: false,
+        })
+    }
+
+    /// What stands in the compiler's way, in its own first words; none if nothing does.
+    pub fn error(&self) -> Option<String> {
+        (!self.error.is_empty()).then(|| self.error.join("\n"))
+    }
+
+    /// Reads what the builder has said since, and answers whether that has changed anything.
+    pub fn look(&mut self) -> bool {
+        let mut changed = false;
+        while let Ok(line) = self.lines.try_recv() {
+            if self.is_over && line.starts_with("error") {
+                self.error.clear();
+                self.is_over = false;
+            }
+            self.is_over |= line.contains("was not built");
+            let is_first = line.starts_with("error") && self.error.is_empty();
+            if is_first || (!self.error.is_empty() && self.error.len() < LINES) {
+                self.error.push(line);
+                changed = true;
+            } else if line.contains("  built in ") && !self.error.is_empty() {
+                self.error.clear();
+                changed = true;
+            }
+        }
+        changed
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn pass_on(from: impl Read + Send + 'static, to: Sender<String>) {
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if to.send(line).is_err() {
+                break;
+            }
+        }
+    });
+}

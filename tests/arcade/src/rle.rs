@@ -1,0 +1,75 @@
+//! Pattern files of Life in run-length encoding, read: `3o$b2o!`, with comments in front and a line that tells size and rule.
+
+use anyhow::{Context, bail, ensure};
+use arcade_interfaces::Cell;
+
+/// The cells of a pattern, from (0, 0) on.
+///
+/// # Errors
+/// If the text is no such pattern, is of other rules than Life's, or wants a bounded plane.
+pub fn read(text: &str) -> anyhow::Result<Vec<Cell>> {
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    let head = lines.next().context("the file is empty")?;
+    let told: String = head.chars().filter(|letter| !letter.is_whitespace()).collect();
+    ensure!(told.starts_with("x="), "the first line is {head:?}, and not `x = …, y = …`");
+    if let Some((_, rule)) = told.split_once("rule=") {
+        let is_life = ["B3/S23", "23/3", "LIFE"].contains(&rule.to_ascii_uppercase().as_str());
+        ensure!(is_life, "the rule is {rule}, and these are the rules of Life, B3/S23");
+    }
+    let (mut cells, mut count, mut y, mut x) = (Vec::new(), None::<i32>, 0, 0);
+    for letter in lines.flat_map(str::chars) {
+        if let Some(digit) = letter.to_digit(10) {
+            let more = count
+                .unwrap_or(0)
+                .checked_mul(10)
+                .and_then(|ten| ten.checked_add(digit.cast_signed()));
+            count = Some(more.context("a run is too long")?);
+            continue;
+        }
+        if letter.is_whitespace() {
+            continue;
+        }
+        let run = count.take().unwrap_or(1);
+        match letter {
+            'b' | '.' => x += run,
+            'o' | 'A' => {
+                cells.extend((x..x + run).map(|x| Cell { y, x }));
+                x += run;
+            }
+            '$' => (y, x) = (y + run, 0),
+            '!' => return Ok(cells),
+            other => bail!("{other:?} is no letter of this encoding"),
+        }
+    }
+    bail!("the pattern does not end with `!`: the file is cut off")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_rows_and_comments_are_read() {
+        let cells = read("#N Glider\nx = 3, y = 3, rule = B3/S23\nbo$2bo$\n3o!\n").expect("a glider");
+        let places: Vec<_> = cells.iter().map(|cell| (cell.x, cell.y)).collect();
+        assert_eq!(places, [(1, 0), (2, 1), (0, 2), (1, 2), (2, 2)]);
+        assert_eq!(read("x=1,y=4\no3$o!").expect("two cells")[1], Cell { y: 3, x: 0 });
+    }
+
+    #[test]
+    fn what_is_no_life_is_refused() {
+        for text in [
+            "",
+            "3o!",
+            "x = 3, y = 1\n3o",
+            "x = 1, y = 1, rule = B36/S23\no!",
+            "x = 1, y = 1\nq!",
+            "x=1\n99999999999o!",
+        ] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+    }
+}

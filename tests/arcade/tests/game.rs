@@ -1,0 +1,365 @@
+//! The game as a player has it: rules come, fail, are refused and stay, and play never stops.
+
+use arcade_interfaces::{Input, World};
+use ratatui::{buffer::Buffer, layout::Rect, widgets::Widget};
+use reslot::Policy;
+use reslot_arcade::{
+    building::Building,
+    game::{Game, Ticked},
+    picture::{Picture, text_of},
+    png_file,
+    strip::Old,
+    world::Table,
+};
+use reslot_tests::{Fixture, Folder};
+use std::{
+    fs,
+    process::Command,
+    sync::mpsc::{self, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Another content of the same code, by bytes behind what the loader reads.
+fn build(package: &str, stamp: u64) -> Vec<u8> {
+    let mut bytes = Fixture::build(package).bytes().to_vec();
+    bytes.extend(stamp.to_le_bytes());
+    bytes
+}
+
+fn open(policy: Policy) -> (Folder, Game) {
+    let folder = Folder::new();
+    folder.publish("libarcade.so", &build("arcade", 0));
+    let game = Game::open_with(folder.path(), "arcade", Table::default(), policy).unwrap();
+    (folder, game)
+}
+
+/// A player who moves, and fires now and then.
+fn input(tick: u64) -> Input {
+    Input {
+        steer: [1, 1, 0, -1, -1, 0, 1][tick as usize / 7 % 7],
+        fire: tick % 97 == 96,
+    }
+}
+
+fn play(game: &mut Game, ticks: u64) -> Vec<Ticked> {
+    let tick = |_| game.tick(input(game.world().ticks()));
+    (0..ticks).map(tick).collect()
+}
+
+/// A thread that answers, and does nothing else.
+struct Control {
+    ask: Sender<Sender<()>>,
+}
+
+impl Control {
+    fn start() -> Self {
+        let (ask, asked) = mpsc::channel::<Sender<()>>();
+        thread::spawn(move || asked.iter().all(|answer| answer.send(()).is_ok()));
+        Self { ask }
+    }
+
+    /// How long it took to answer.
+    fn wait(&self) -> Duration {
+        let begun = Instant::now();
+        let (answer, answered) = mpsc::channel();
+        self.ask.send(answer).unwrap();
+        answered.recv().unwrap();
+        begun.elapsed()
+    }
+}
+
+/// Goes on playing until something has come about.
+fn play_until(game: &mut Game, what: &str, mut done: impl FnMut(&Game, Ticked) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let ticked = game.tick(input(game.world().ticks()));
+        if done(game, ticked) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come: {:#?}", game.strip());
+        thread::yield_now();
+    }
+}
+
+/// Hands a build to the game's host, and waits for its answer. From another folder than the watched one: else it would come twice.
+fn publish(game: &Game, bytes: &[u8]) {
+    let folder = Folder::new();
+    game.host().load(folder.publish("libarcade.so", bytes)).unwrap();
+}
+
+fn shown(game: &Game) -> Buffer {
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
+    let picture = Picture {
+        world: game.world(),
+        strip: game.strip(),
+        trails: game.trails(),
+        alarm: None,
+    };
+    picture.render(buffer.area, &mut buffer);
+    buffer
+}
+
+/// Without the ends of lines, where words are wrapped.
+fn words(buffer: &Buffer) -> String {
+    text_of(buffer).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn world_is_the_same_with_and_without_reloads() {
+    const TICKS: u64 = 600;
+    let (_kept, mut calm) = open(Policy::without_probation());
+    let (_folder, mut stormy) = open(Policy::without_probation());
+    let mut hashes = Vec::new();
+    let (mut with, mut without, mut woken) = (Vec::new(), Vec::new(), Vec::new());
+    let control = Control::start();
+    for tick in 0..TICKS {
+        without.push(calm.tick(input(tick)));
+        woken.push(control.wait());
+        publish(&stormy, &build("arcade", tick + 1));
+        let ticked = stormy.tick(input(tick));
+        assert!(ticked.swapped && ticked.done, "tick {tick}: {ticked:?}");
+        with.push(ticked);
+        assert_eq!(stormy.world().hash(), calm.world().hash(), "tick {tick}");
+        hashes.push(calm.world().hash());
+    }
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len() as u64, TICKS, "the world stood still");
+    assert_eq!(calm.strip().generation, 1);
+    assert_eq!(stormy.strip().generation, TICKS + 1);
+    // The state counts all of them.
+    assert!(stormy.strip().title.contains("600 ticks seen"), "{}", stormy.strip().title);
+    // Another player makes another world: the hash sees what the rules do.
+    let (_kept, mut other) = open(Policy::without_probation());
+    for _ in 0..TICKS {
+        other.tick(Input::default());
+    }
+    assert_ne!(other.world().hash(), calm.world().hash());
+
+    assert_no_frame_was_lost_to_reloads(&with, &without, &woken);
+}
+
+/// A reload waits for one thread of the host's, and a busy machine may have that thread wait: so does it the control, whose frames
+/// wait for a thread that does nothing. What is left is the reload's.
+fn assert_no_frame_was_lost_to_reloads(with: &[Ticked], without: &[Ticked], woken: &[Duration]) {
+    let budget = Duration::from_secs(1) / 60;
+    let spread = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        let late = times.iter().filter(|took| **took > budget).count();
+        (late, times[times.len() / 2], times[times.len() * 99 / 100])
+    };
+    let took = |ticks: &[Ticked]| spread(ticks.iter().map(|ticked| ticked.took).collect());
+    let (with, without, control) = (took(with), took(without), spread(woken.to_vec()));
+    println!("frames over budget, median and p99: with a reload in each {with:?}, without {without:?}, control {control:?}");
+    let noise = without.0.max(control.0);
+    // More than a few in a hundred beyond what the machine does to anybody: a reload that stops the game would be late in each.
+    assert!(
+        with.0 <= 5 * noise + woken.len() / 50,
+        "{with:?} with reloads, {without:?} without, {control:?} for any thread"
+    );
+}
+
+#[test]
+fn tick_that_panics_is_done_again_by_the_rules_before() {
+    for probation in [Policy::development(), Policy::without_probation()] {
+        let (_folder, mut game) = open(probation.clone());
+        let (_kept, mut calm) = open(probation);
+        play(&mut game, 30);
+        play(&mut calm, 31);
+        publish(&game, &build("fx-rules-panicking", 1));
+        let ticked = game.tick(input(30));
+        assert!(
+            ticked.swapped && ticked.redone && ticked.done,
+            "{ticked:?}: {:#?}",
+            game.strip()
+        );
+        assert_eq!(
+            game.world().hash(),
+            calm.world().hash(),
+            "nothing of the faulty tick is left, and nothing is lost"
+        );
+        let words = words(&shown(&game));
+        assert!(words.contains("nobody thought of tick 30"), "{words}");
+        assert!(words.contains("went back at tick 30"), "{words}");
+        assert!(play(&mut game, 60).iter().all(|ticked| ticked.done && !ticked.redone));
+        play(&mut calm, 60);
+        assert_eq!(game.world().hash(), calm.world().hash());
+    }
+}
+
+#[test]
+fn state_that_does_not_fit_is_refused_in_words() {
+    let (folder, mut game) = open(Policy::without_probation());
+    play(&mut game, 10);
+    folder.publish("libarcade.so", &build("fx-rules-grown", 1));
+    play_until(&mut game, "a refusal", |game, ticked| {
+        assert!(ticked.done, "play stopped");
+        game.strip().trouble.is_some()
+    });
+    let words = words(&shown(&game));
+    assert!(words.contains("refused") && words.contains("schema"), "{words}");
+    assert_eq!(game.strip().generation, 1);
+    // What comes next and is good is taken, and the words go.
+    folder.publish("libarcade.so", &build("arcade", 2));
+    play_until(&mut game, "the good build", |_, ticked| ticked.swapped);
+    assert_eq!(game.strip().trouble, None);
+}
+
+#[test]
+fn code_that_stays_is_shown_with_its_reason_and_code_that_goes_as_gone() {
+    let (_folder, mut game) = open(Policy::without_probation());
+    publish(&game, &build("fx-rules-handler", 1));
+    play_until(&mut game, "the first one's end", |game, _| {
+        game.strip().old == Some(Old::ProvenGone(1))
+    });
+    assert!(words(&shown(&game)).contains("generation 1 proven gone"));
+    publish(&game, &build("arcade", 2));
+    play_until(&mut game, "the reason", |game, _| {
+        matches!(game.strip().old, Some(Old::Kept(..)))
+    });
+    let words = words(&shown(&game));
+    assert!(words.contains("KEPT: the handlers of signals [28] point into it"), "{words}");
+    assert!(play(&mut game, 10).iter().all(|ticked| ticked.done));
+}
+
+#[test]
+fn compilers_words_are_shown_until_a_build_succeeds() {
+    let scratch = tempfile::tempdir().unwrap();
+    let source = scratch.path().join("wrong.rs");
+    fs::write(&source, "pub fn rules() -> u32 { \"no number\" }\n").unwrap();
+    let (_folder, mut game) = open(Policy::without_probation());
+    // As `build-plugin --watch` does: the compiler's words, then its own; then another save, that builds.
+    let mut command = Command::new("sh");
+    command.current_dir(scratch.path()).args([
+        "-c",
+        "rustc --crate-type lib --emit metadata wrong.rs; echo 'error: plugin `arcade` was not built' >&2; read _ < go; \
+         echo 'arcade 1 MB  built in 0.1 s'",
+    ]);
+    assert!(
+        Command::new("mkfifo")
+            .arg(scratch.path().join("go"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut building = Building::start(command).unwrap();
+    let mut look = |game: &mut Game| {
+        if building.look() {
+            game.strip_mut().not_built = building.error();
+        }
+    };
+    play_until(&mut game, "the error", |_, ticked| ticked.done);
+    let deadline = Instant::now() + PATIENCE;
+    while !words(&shown(&game)).contains("mismatched types") {
+        assert!(Instant::now() < deadline, "{}", words(&shown(&game)));
+        look(&mut game);
+        assert!(game.tick(Input::default()).done);
+    }
+    assert!(words(&shown(&game)).contains("wrong.rs:1:25"), "{}", words(&shown(&game)));
+    fs::write(scratch.path().join("go"), "\n").unwrap();
+    while game.strip().not_built.is_some() {
+        assert!(Instant::now() < deadline);
+        look(&mut game);
+    }
+    assert!(!words(&shown(&game)).contains("mismatched types"));
+}
+
+#[test]
+fn last_seconds_are_played_again_under_both_rules() {
+    let (_folder, mut game) = open(Policy::without_probation());
+    play(&mut game, 200);
+    let heavy = Fixture::build("arcade").changed(|bytes| {
+        // The constant as it stands in the code: gravity ten times as strong.
+        let (old, new) = (0.006f32.to_le_bytes(), 0.06f32.to_le_bytes());
+        let places: Vec<_> = (0..bytes.len() - 4).filter(|at| bytes[*at..*at + 4] == old).collect();
+        assert!(!places.is_empty(), "the constant is somewhere");
+        places.iter().for_each(|at| bytes[*at..*at + 4].copy_from_slice(&new));
+    });
+    publish(&game, heavy.bytes());
+    game.tick(input(200));
+    let before = game.world().ticks();
+    game.toggle_replay();
+    let both = |game: &Game| {
+        game.trails()
+            .is_some_and(|trails| trails.iter().all(|trail| !trail.is_empty()))
+    };
+    play_until(&mut game, "the replay", |game, ticked| {
+        assert!(ticked.done, "play stopped for it");
+        both(game)
+    });
+    assert!(game.world().ticks() > before);
+    let [old, new] = game.trails().unwrap();
+    assert_eq!((old.len(), new.len()), (201, 201));
+    // The same five seconds: the old rules' trail is what was played, the new ones' is another.
+    assert_eq!(old[0].0.to_bits(), new[0].0.to_bits(), "both begin with the same ball");
+    assert!(
+        old.iter().zip(new).any(|(old, new)| old != new),
+        "the new rules make no difference"
+    );
+    game.toggle_replay();
+    assert!(game.trails().is_none());
+}
+
+#[test]
+fn pictures_move_and_show_the_strip() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (_folder, mut game) = open(Policy::without_probation());
+    play(&mut game, 5);
+    let picture = |game: &Game, name: &str| {
+        let file = scratch.path().join(name);
+        png_file::write(&shown(game), &file).unwrap();
+        let reader = png::Decoder::new(std::io::BufReader::new(fs::File::open(file).unwrap())).read_info();
+        let mut reader = reader.unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((info.width, info.height), (640, 384));
+        // The strip is the last seven lines of sixteen pixels.
+        let strip = pixels.split_off(640 * 3 * (384 - 7 * 16));
+        (pixels, strip)
+    };
+    let (play_1, strip_1) = picture(&game, "1.png");
+    let (again, _) = picture(&game, "again.png");
+    assert!(again == play_1, "the same world is the same picture");
+    play(&mut game, 20);
+    let (play_2, _) = picture(&game, "2.png");
+    assert!(play_1 != play_2, "the screen is frozen");
+    publish(&game, &build("arcade", 1));
+    play(&mut game, 1);
+    let (_, strip_2) = picture(&game, "3.png");
+    assert!(strip_1 != strip_2, "the strip does not tell of the swap");
+    let words = words(&shown(&game));
+    for part in [
+        "generation 2 (bricks, gravity 0.006",
+        "swapped at tick 25",
+        "paused",
+        "bytes of state",
+        "missed 0 frames",
+    ] {
+        assert!(words.contains(part), "no {part:?} in {words}");
+    }
+}
+
+#[test]
+fn rules_that_do_not_come_back_are_told_of() {
+    let (_folder, game) = open(Policy::without_probation());
+    let alarm = game.strip().hanging(Duration::from_secs(3));
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
+    let picture = Picture {
+        world: game.world(),
+        strip: game.strip(),
+        trails: None,
+        alarm: Some(&alarm),
+    };
+    picture.render(buffer.area, &mut buffer);
+    let words = words(&buffer);
+    for part in [
+        "generation 1 have not come back for 3 s",
+        "cannot be ended inside a process",
+        "start again",
+    ] {
+        assert!(words.contains(part), "no {part:?} in {words}");
+    }
+}
