@@ -9,6 +9,7 @@ mod foreign;
 mod imports;
 mod inspect;
 mod paint;
+mod prometheus;
 mod run;
 mod settings;
 mod sources;
@@ -45,6 +46,8 @@ enum Verb {
     Foreign(foreign::Arguments),
     /// Compare what our plugins import with the list of what is known to be harmless
     Imports,
+    /// Test metrics, dashboard and alerting rules with a real Prometheus
+    Prometheus,
     /// Run every check that a change must pass
     Test(test::Arguments),
     /// Check what rustfmt and clippy do not: how files open, what they are called, what they may not contain
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Inspect(arguments) => inspect::run(arguments),
         Verb::Foreign(arguments) => foreign::run(arguments),
         Verb::Imports => imports::run(),
+        Verb::Prometheus => prometheus::run(),
         Verb::Test(arguments) => test::run(arguments),
         Verb::Tidy => tidy::run(),
         Verb::Bench(arguments) => bench::run(arguments),
