@@ -168,3 +168,22 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
         .unwrap();
     assert_eq!(other.slot::<dyn Probe>("probe").unwrap().load().stamp().unwrap(), 1);
 }
+
+/// A set that waits for its owners was once told of under a slot's lock, by which gauges are looked up.
+#[test]
+fn set_that_waits_for_its_owners_is_told_with_no_lock_held() {
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(Policy::without_probation()).build().unwrap(),
+    );
+    let publish = |stamp: u64| {
+        ["fx-counter", "fx-shared-counter"]
+            .map(|name| folder.publish(&format!("{name}.so"), &Fixture::build(name).stamped(stamp)))
+    };
+    host.load_together(publish(1)).unwrap();
+    let mut a = host.claim::<dyn fixture_interfaces::Counter>("counter").unwrap();
+    let mut b = host.claim::<dyn fixture_interfaces::SharedCounter>("shared-counter").unwrap();
+    host.load_together(publish(2)).unwrap();
+    host.sync_together(&mut [&mut a, &mut b]);
+    assert_eq!((a.report().unwrap().stamp, b.stamp().unwrap()), (2, 2));
+}
