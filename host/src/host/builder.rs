@@ -167,7 +167,7 @@ impl HostBuilder {
     }
 
     /// Counts calls, for [`SlotInfo::calls`](crate::SlotInfo::calls). That has every call take the way on which a probation counts
-    /// them: through a lock and a number that all callers of the slot share, some tens of nanoseconds a call instead of one or two.
+    /// them: through a lock and a number that all callers of the slot share, which is many times the cost of a plain call.
     /// Default: calls are not counted, and cost nothing.
     #[must_use]
     pub fn count_calls(mut self, count: bool) -> Self {
