@@ -11,7 +11,7 @@ use crate::{
     reload::RollbackReason,
 };
 use reslot_plugin_api::{Backtrace, Health};
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// An artifact that was refused. The slot keeps the generation that it has, and nothing of the candidate stays.
 #[derive(Debug, Clone)]
@@ -409,4 +409,43 @@ pub enum BuildError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The endpoint for Prometheus could not be had. Only with the feature `prometheus`.
+    #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
+    Prometheus(#[from] EndpointError),
+}
+
+/// Why the endpoint for Prometheus could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// Others than this machine could ask there, and that was not asked for.
+    #[error("metrics are not served at {at}: it is no loopback address, so others than this machine could read them")]
+    NotLoopback {
+        /// The address.
+        at: SocketAddr,
+    },
+    /// The address cannot be had.
+    #[error("metrics cannot be served at {at}: {source}")]
+    Bind {
+        /// The address.
+        at: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+impl EndpointError {
+    /// What the person who runs the host can do.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotLoopback { .. } => {
+                "name an address of loopback, as 127.0.0.1; or use `prometheus_beyond_loopback`, if everybody who reaches it may know \
+                 these numbers"
+            }
+            Self::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                "end what uses the port, or name another one; with port 0 a free one is taken, and `Host::prometheus_addr` tells which"
+            }
+            Self::Bind { .. } => "name an address of this machine, and a port that this program may use",
+        }
+    }
 }

@@ -11,6 +11,7 @@ use crate::{
     image::{QuarantineReason, UnloadReport, ended_epoch, safe_point},
     instance::HookError,
     lifecycle::Lifecycle,
+    metrics::Meter,
     reload::{RollbackReason, RollbackReport},
 };
 use parking_lot::{Condvar, Mutex};
@@ -359,6 +360,7 @@ pub(crate) struct Log(Arc<Shared>);
 struct Shared {
     history: Mutex<History>,
     grown: Condvar,
+    meter: Meter,
 }
 
 struct History {
@@ -369,7 +371,7 @@ struct History {
 }
 
 impl Log {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(meter: Meter) -> Self {
         Self(Arc::new(Shared {
             history: Mutex::new(History {
                 first: 0,
@@ -377,6 +379,7 @@ impl Log {
                 closed: false,
             }),
             grown: Condvar::new(),
+            meter,
         }))
     }
 
@@ -385,10 +388,15 @@ impl Log {
         self.append(event);
     }
 
-    /// Tells the embedder's subscriber. It runs here, on the host's own threads: its panic is not to end them, and it may call
-    /// the host, so no lock is held.
+    /// Tells the embedder's subscriber, and his recorder of metrics. They run here, on the host's own threads: their panics are not
+    /// to end them, and they may call the host, so no lock is held.
     pub(crate) fn trace(&self, event: &Event) {
         let _ = catch_unwind(AssertUnwindSafe(|| trace(event)));
+        self.meter().tell(event);
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.0.meter
     }
 
     /// Tells the streams. May be called with a slot's lock held, so that what follows from the event is told after it.

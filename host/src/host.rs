@@ -52,6 +52,8 @@ pub struct Host {
     reload: Option<JoinHandle<()>>,
     reaper: Option<JoinHandle<()>>,
     supervisor: Option<JoinHandle<()>>,
+    #[cfg(feature = "prometheus")]
+    prometheus: Option<crate::metrics::endpoint::Endpoint>,
 }
 
 impl Host {
@@ -192,6 +194,8 @@ impl Host {
                     health: state.health(),
                     claimed: state.mode == Mode::Claimed,
                     live_bytes,
+                    calls: self.inner.count_calls.then(|| record.counts.calls()),
+                    faults: record.counts.faults(),
                 }
             })
             .collect()
@@ -203,6 +207,20 @@ impl Host {
     pub fn who_holds(&self, slot: &str) -> Vec<Held> {
         let record = self.inner.slots.read().iter().find(|record| &*record.name == slot).cloned();
         record.map(|record| self.inner.who_holds(&record)).unwrap_or_default()
+    }
+
+    /// Looks up all gauges, for the recorder that is installed: how much memory a plugin has allocated and how often it was called
+    /// changes without an event. For whoever is about to read them; the rest is told when it changes. An endpoint for Prometheus does
+    /// the like by itself.
+    #[cfg(feature = "metrics")]
+    pub fn record_metrics(&self) {
+        self.inner.log.meter().sample(&self.inner);
+    }
+
+    /// Where the endpoint for Prometheus is; none if the host has none.
+    #[cfg(feature = "prometheus")]
+    pub fn prometheus_addr(&self) -> Option<std::net::SocketAddr> {
+        self.prometheus.as_ref().map(crate::metrics::endpoint::Endpoint::at)
     }
 
     /// The folder of the host's private copies.
@@ -288,6 +306,9 @@ impl Drop for Host {
             let _ = reaper.join();
         }
         self.inner.hooks.end();
+        // Last, so that the end can be seen; and here, so that no thread of ours has the host in its hand when it goes.
+        #[cfg(feature = "prometheus")]
+        drop(self.prometheus.take());
     }
 }
 
@@ -320,4 +341,10 @@ pub struct SlotInfo {
     /// How many bytes the generation that serves has allocated at this moment; none if nothing serves, or if its plugin counts
     /// none (`allocator = own`).
     pub live_bytes: Option<u64>,
+    /// How many calls have come to a plugin in it since the host began, whichever generations they were of; none if they are not
+    /// counted. It never falls. See [`HostBuilder::count_calls`].
+    pub calls: Option<u64>,
+    /// How many calls into it have answered an error since the host began, whichever generations they were of; those that
+    /// came to no plugin, because nothing served or a state was being handed over, are among them. It never falls.
+    pub faults: u64,
 }

@@ -23,6 +23,7 @@ mod host;
 mod image;
 mod instance;
 mod lifecycle;
+mod metrics;
 mod policy;
 mod preflight;
 mod reload;
@@ -33,7 +34,7 @@ pub mod testing;
 mod testing;
 mod watch;
 
-pub use error::{BuildError, Cause, Hook, Refusal, SchemaGap, SlotError};
+pub use error::{BuildError, Cause, EndpointError, Hook, Refusal, SchemaGap, SlotError};
 pub use event::{Event, Events, Outcome, Record, ReloadReport, RetireReport, Step};
 pub use history::{HistoryError, Kept, KeptCondition};
 pub use host::{Condition, Held, Holder, Host, HostBuilder, RollbackError, SlotInfo, To};

@@ -2,6 +2,7 @@
 //! reader and a claim are the three ways to get there. How a slot moves on is `reload`'s affair.
 
 mod claim;
+mod counts;
 mod generation;
 mod handle;
 mod holds;

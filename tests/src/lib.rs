@@ -2,6 +2,7 @@
 //! copy is another build, published as a user would, and the process looked at before and after.
 
 mod fixture;
+pub mod http;
 pub mod matrix;
 mod process;
 mod storm;

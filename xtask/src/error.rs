@@ -44,6 +44,18 @@ pub enum Error {
         plugin: String,
     },
 
+    /// A program that a test needs is not there and could not be had.
+    #[error(
+        "{program} is needed and could not be had: {why}\n  what to do: connect this machine, and let `apt-get update` run once{}",
+        crate::debian::without(.program)
+    )]
+    Tool {
+        /// The program.
+        program: &'static str,
+        /// What was tried, and what came of it.
+        why: String,
+    },
+
     /// The file system or the start of a process failed.
     #[error("cannot {doing} {}: {source}", .at.display())]
     Io {

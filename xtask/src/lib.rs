@@ -1,4 +1,5 @@
-//! What the verbs share with the demo: reading the workspace, building and publishing plugins, and what is known of Go's plugin.
+//! What the verbs share with the demo: reading the workspace, building and publishing plugins, what is known of Go's plugin,
+//! and programs from Debian's packages that tests need.
 //!
 //! The binary beside this library only dispatches; a program that builds a plugin while it runs (the demo does) needs
 //! [`Workspace::read`], [`PluginBuild`] and nothing else:
@@ -14,9 +15,9 @@
 //! # Ok::<(), xtask::Error>(())
 //! ```
 
+pub mod debian;
 mod error;
 pub mod go;
-pub mod golly;
 mod plugins;
 mod workspace;
 

@@ -11,6 +11,7 @@ mod inspect;
 mod new_plugin;
 mod new_project;
 mod paint;
+mod prometheus;
 mod run;
 mod settings;
 mod sources;
@@ -52,6 +53,8 @@ enum Verb {
     Foreign(foreign::Arguments),
     /// Compare what our plugins import with the list of what is known to be harmless
     Imports,
+    /// Test metrics, dashboard and alerting rules with a real Prometheus
+    Prometheus,
     /// Run every check that a change must pass
     Test(test::Arguments),
     /// Check what rustfmt and clippy do not: how files open, what they are called, what they may not contain
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Inspect(arguments) => inspect::run(arguments),
         Verb::Foreign(arguments) => foreign::run(arguments),
         Verb::Imports => imports::run(),
+        Verb::Prometheus => prometheus::run(),
         Verb::Test(arguments) => test::run(arguments),
         Verb::Tidy => tidy::run(),
         Verb::Bench(arguments) => bench::run(arguments),

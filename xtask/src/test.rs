@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use xtask::cargo;
 
-use crate::{imports, paint, tidy};
+use crate::{imports, paint, prometheus, tidy};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -29,6 +29,7 @@ enum Check {
     Cargo(&'static [&'static str], &'static [(&'static str, &'static str)]),
     Tidy,
     Imports,
+    Prometheus,
 }
 
 const FORMAT: Step = Step {
@@ -62,6 +63,12 @@ const IMPORTS: Step = Step {
     by_hand: "cargo xtask imports",
     check: Check::Imports,
 };
+/// Before the tests, one of which needs it: what is wrong with the download is told here, by itself.
+const PROMETHEUS: Step = Step {
+    name: "prometheus",
+    by_hand: "cargo xtask prometheus (that also runs its test)",
+    check: Check::Prometheus,
+};
 const TESTS: Step = Step {
     name: "tests",
     by_hand: "cargo test --workspace",
@@ -76,7 +83,7 @@ enum Outcome {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let steps = [FORMAT, LINTS, DOCUMENTATION, TIDY, IMPORTS, TESTS];
+    let steps = [FORMAT, LINTS, DOCUMENTATION, TIDY, IMPORTS, PROMETHEUS, TESTS];
     let steps: Vec<Step> = steps
         .into_iter()
         .filter(|step| !(arguments.quick && step.name == DOCUMENTATION.name))
@@ -152,6 +159,13 @@ impl Check {
             }
             Check::Tidy => tidy::passes(&crate::repository()),
             Check::Imports => imports::passes(),
+            Check::Prometheus => match prometheus::fetch() {
+                Ok(()) => Ok(true),
+                Err(error) => {
+                    paint::failure(&format!("{error:#}"));
+                    Ok(false)
+                }
+            },
         }
     }
 }

@@ -118,6 +118,11 @@ impl Workspace {
         self.target.join("reslot").join("plugins")
     }
 
+    /// Where programs are kept that tests need and that are downloaded for them.
+    pub fn tool_cache(&self) -> PathBuf {
+        self.target.join("reslot").join("tools")
+    }
+
     /// The folders of everything local that is compiled into `package`, itself included.
     ///
     /// A path dependency outside the workspace is listed, but what it depends on in turn is not known here.

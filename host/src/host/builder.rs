@@ -1,6 +1,8 @@
 //! How a host is built and started: its options, its threads, the first look at the folder.
 
 use super::{Host, Inner, LONGEST};
+#[cfg(feature = "prometheus")]
+use crate::metrics::endpoint::{self, Endpoint, Wanted};
 use crate::{
     artifact::inspect,
     error::BuildError,
@@ -8,6 +10,7 @@ use crate::{
     history::History,
     hooks::Hooks,
     image::stage::{HISTORY, PrivateCopies, StageLimits, StagingFolder, sweep},
+    metrics::Meter,
     policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, Tally, sort_by_uses},
     slot::View,
@@ -16,6 +19,8 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+#[cfg(feature = "prometheus")]
+use std::net::SocketAddr;
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64, mpsc},
@@ -34,9 +39,12 @@ pub struct HostBuilder {
     thread_local_deadline: Duration,
     quarantine_cap: usize,
     track_guards: bool,
+    count_calls: bool,
     limits: StageLimits,
     policy: Policy,
     history: Option<PathBuf>,
+    #[cfg(feature = "prometheus")]
+    prometheus: Option<Wanted>,
     injections: Injections,
 }
 
@@ -51,9 +59,12 @@ impl HostBuilder {
             thread_local_deadline: Duration::from_millis(250),
             quarantine_cap: 8,
             track_guards: false,
+            count_calls: false,
             limits: StageLimits::default(),
             policy: Policy::default(),
             history: None,
+            #[cfg(feature = "prometheus")]
+            prometheus: None,
             injections: Injections::default(),
         }
     }
@@ -155,11 +166,47 @@ impl HostBuilder {
         self
     }
 
+    /// Counts calls, for [`SlotInfo::calls`](crate::SlotInfo::calls). That has every call take the way on which a probation counts
+    /// them: through a lock and a number that all callers of the slot share, which is many times the cost of a plain call.
+    /// Default: calls are not counted, and cost nothing.
+    #[must_use]
+    pub fn count_calls(mut self, count: bool) -> Self {
+        self.count_calls = count;
+        self
+    }
+
+    /// Serves the host's metrics at `http://ADDRESS/metrics`, for a Prometheus to fetch, as long as the host lives. The address must be
+    /// one of loopback; with port 0 a free port is taken, which [`Host::prometheus_addr`] tells. Only with the feature `prometheus`.
+    ///
+    /// Nobody is asked for a password: whoever can connect to this machine's loopback can read the numbers, and the slots' names.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn prometheus(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.prometheus = Some(Wanted {
+            at: address.into(),
+            beyond_loopback: false,
+        });
+        self
+    }
+
+    /// As [`prometheus`](Self::prometheus), and at any address: everybody who reaches it can read the numbers, without a password and
+    /// without encryption. Only with the feature `prometheus`.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn prometheus_beyond_loopback(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.prometheus = Some(Wanted {
+            at: address.into(),
+            beyond_loopback: true,
+        });
+        self
+    }
+
     /// Starts the host. What is in the watched folder already is loaded before this returns; what of it is refused is told
     /// by [`Host::events`] and by [`Host::claim`] and [`Host::slot`], and is no error here.
     ///
     /// # Errors
-    /// If the private folder cannot be made, the folder cannot be watched, or a thread cannot be started.
+    /// If the private folder cannot be made, the folder cannot be watched, a thread cannot be started, or the address for Prometheus
+    /// cannot be had.
     pub fn build(self) -> Result<Host, BuildError> {
         // A leftover that cannot be removed is no reason not to start.
         if let Err(error) = sweep(&self.private) {
@@ -176,7 +223,14 @@ impl HostBuilder {
                 Vec::new(),
             ),
         };
-        let log = Log::new();
+        #[cfg(feature = "prometheus")]
+        let (bound, meter) = match self.prometheus.map(endpoint::bind).transpose()? {
+            Some((bound, meter)) => (Some(bound), meter),
+            None => (None, Meter::default()),
+        };
+        #[cfg(not(feature = "prometheus"))]
+        let meter = Meter::default();
+        let log = Log::new(meter);
         for error in troubles {
             log.push(Event::HistoryFailed { slot: None, error });
         }
@@ -188,6 +242,7 @@ impl HostBuilder {
             slots: RwLock::default(),
             holds: Mutex::default(),
             track_guards: self.track_guards,
+            count_calls: self.count_calls,
             quarantine_cap: self.quarantine_cap,
             deferred: Mutex::default(),
             refused: Mutex::default(),
@@ -207,6 +262,7 @@ impl HostBuilder {
             reaper: reaper_sender,
         });
         inner.enlist();
+        inner.log.meter().attach(&inner);
         let deadlines = Deadlines {
             drain: self.drain_deadline,
             threads: self.drain_deadline,
@@ -225,7 +281,15 @@ impl HostBuilder {
             reload: Some(reload),
             reaper: Some(reaper),
             supervisor: Some(supervisor),
+            #[cfg(feature = "prometheus")]
+            prometheus: None,
         };
+        #[cfg(feature = "prometheus")]
+        if let Some(bound) = bound {
+            let started = Endpoint::start(bound, host.inner.log.clone());
+            let name = "reslot-metrics";
+            host.prometheus = Some(started.map_err(|source| BuildError::Thread { name, source })?);
+        }
         let reverted = host.inner.revert_unconfirmed();
         let mut refusals = Vec::new();
         if let Some(folder) = self.folder {

@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     /// Readers, and tracked guards.
     pub(super) holds: Mutex<Vec<Weak<HoldRecord>>>,
     pub(crate) track_guards: bool,
+    /// Whether calls are counted, which has all of them take the way through the gate.
+    pub(crate) count_calls: bool,
     pub(super) refused: Mutex<VecDeque<(ContentHash, Refusal)>>,
     pub(crate) log: Log,
     pub(crate) tally: Arc<Tally>,

@@ -257,6 +257,7 @@ fn make(
     let watching = Watching {
         supervisor: host.supervisor(),
         count: host.policy.probation_calls > 0,
+        count_all: host.count_calls,
         call_deadline: host.policy.call_deadline,
     };
     let (slot, reaper, log, tally) = (record.clone(), host.reaper(), host.log.clone(), host.tally.clone());

@@ -295,6 +295,7 @@ fn confirm_one(host: &Arc<Inner>, record: &SlotRecord, set: Option<&Arc<Set>>) {
     let (generation, hash) = (current.generation.clone(), current.hash);
     let was_watched = generation.standing().is_watched();
     generation.standing().end_probation();
+    let was_watched = was_watched && !generation.standing().is_watched();
     match claimed {
         // Its calls need no longer be counted.
         _ if !was_watched => {}

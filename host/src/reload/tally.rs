@@ -75,6 +75,17 @@ impl Tally {
         counts(&self.images.lock())
     }
 
+    /// What keeps each of the quarantined ones.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn quarantined(&self) -> Vec<QuarantineReason> {
+        let images = self.images.lock();
+        let reasons = images.iter().filter_map(|image| match &image.phase {
+            Phase::Quarantined(reason) => Some(reason.clone()),
+            _ => None,
+        });
+        reasons.collect()
+    }
+
     pub(crate) fn opened(&self, slot: &Arc<str>, number: u64, ledger: Arc<Ledger>) {
         self.images.lock().push(Mapped {
             slot: slot.clone(),

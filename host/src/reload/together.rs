@@ -149,11 +149,14 @@ fn stage(host: &Inner, members: Vec<Candidate>) -> Vec<LoadOutcome> {
         let mut state = record.lock_settled();
         let superseded = (state.together.replace(set.clone()), state.staged.take());
         record.stage(true);
-        host.log.push(Event::Staged {
+        let event = Event::Staged {
             slot: slot.clone(),
             generation,
-        });
+        };
+        // As for one alone: nobody hears of the adoption before the staging, and the embedder's recorder runs without the lock.
+        host.log.append(event.clone());
         drop(state);
+        host.log.trace(&event);
         supersede(host, superseded.0);
         super::place::tell_superseded(host, &record, superseded.1);
         outcomes.push(LoadOutcome::Staged { slot, generation });

@@ -24,6 +24,7 @@ mod access;
 pub(crate) use access::{Access, Closed, OwnersTurn};
 
 use super::{
+    counts::CallCounts,
     record::SlotRecord,
     standing::{Standing, Watching},
 };
@@ -382,6 +383,7 @@ impl Callee for Core {
         if status == Status::CALLBACK {
             return error;
         }
+        self.standing.counts().failed();
         self.log.push(Event::CallFailed {
             slot: self.slot.clone(),
             generation: self.number,
@@ -403,6 +405,7 @@ impl Callee for Core {
             // Whether another thread has closed it is seen by the lock; of its own doing a thread needs no lock to know.
             let closed_by = core.closed_by.load(Ordering::Relaxed);
             if closed_by != 0 && (closed_by == this_thread() || closed_by == ON_BEHALF_OF.get()) {
+                core.standing.counts().failed();
                 return Err(CallError::new(&core.slot, core.number, method, Fault::HandingOver));
             }
             let _entered = match INSIDE.get() {
@@ -412,6 +415,7 @@ impl Callee for Core {
             match core.successor.get() {
                 Some(successor) => core = &successor.core,
                 None if core.standing.is_dead() => {
+                    core.standing.counts().failed();
                     return Err(CallError::new(&core.slot, core.number, method, Fault::Vacant));
                 }
                 None => {
@@ -429,6 +433,7 @@ impl Callee for Core {
 pub(crate) struct Vacant {
     pub(crate) slot: Arc<str>,
     pub(crate) host_ended: AtomicBool,
+    pub(super) counts: Arc<CallCounts>,
 }
 
 impl Callee for Vacant {
@@ -437,6 +442,7 @@ impl Callee for Vacant {
             true => Fault::HostEnded,
             false => Fault::Vacant,
         };
+        self.counts.failed();
         CallError::new(&self.slot, 0, method, fault)
     }
 

@@ -1,6 +1,7 @@
 //! What the host keeps of one slot: its contracts, who calls it and how, its current generation and a staged candidate.
 
 use super::{
+    counts::CallCounts,
     generation::{Generation, Vacant},
     holds::Taken,
 };
@@ -36,6 +37,7 @@ pub(crate) struct SlotRecord {
     /// Set when there may be something for the owner to do in `sync`: a candidate, or the end of another.
     pub(crate) attention: AtomicBool,
     pub(crate) vacant: Box<VacantEntry>,
+    pub(crate) counts: Arc<CallCounts>,
     state: Mutex<SlotState>,
     settled: Condvar,
 }
@@ -133,9 +135,11 @@ pub(crate) struct Staged {
 impl SlotRecord {
     pub(crate) fn new(name: &str, index: usize) -> Self {
         let name: Arc<str> = name.into();
+        let counts = Arc::new(CallCounts::default());
         let callee = Box::new(Vacant {
             slot: name.clone(),
             host_ended: AtomicBool::new(false),
+            counts: counts.clone(),
         });
         let pointer: *const Vacant = &raw const *callee;
         // SAFETY: gated, so data and table are never used; the callee lives beside it in the same box.
@@ -147,6 +151,7 @@ impl SlotRecord {
             has_staged: AtomicBool::new(false),
             attention: AtomicBool::new(false),
             vacant: Box::new(VacantEntry { connection, callee }),
+            counts,
             state: Mutex::new(SlotState {
                 mode: Mode::Open { handles: 0 },
                 owner: None,

@@ -2,7 +2,7 @@
 //! for it, how many calls there were and how long they take. Written on the callers' threads, read by whoever judges it
 //! (`reload/probation.rs`).
 
-use super::record::SlotRecord;
+use super::{counts::CallCounts, record::SlotRecord};
 use crate::reload::SupervisorMessage;
 use parking_lot::Mutex;
 use reslot_plugin_api::CallError;
@@ -20,6 +20,8 @@ pub(crate) struct Watching {
     pub(crate) supervisor: Sender<SupervisorMessage>,
     /// Whether calls have to be counted one by one while it is on probation.
     pub(crate) count: bool,
+    /// Whether they are counted for as long as it serves, for the slot.
+    pub(crate) count_all: bool,
     /// How long a call may take while it is on probation.
     pub(crate) call_deadline: Option<Duration>,
 }
@@ -28,6 +30,7 @@ pub(crate) struct Watching {
 pub(crate) struct Standing {
     record: Weak<SlotRecord>,
     number: u64,
+    counts: Arc<CallCounts>,
     watching: Watching,
     on_probation: AtomicBool,
     /// A hook that changes it still runs, and nobody waits for that any more: it may not be called.
@@ -62,6 +65,7 @@ impl Standing {
         Self {
             record: Arc::downgrade(record),
             number,
+            counts: record.counts.clone(),
             watching,
             on_probation: AtomicBool::new(false),
             dead: AtomicBool::new(false),
@@ -114,8 +118,17 @@ impl Standing {
 
     /// Whether calls take the dearer way, on which they are counted and timed.
     pub(crate) fn is_watched(&self) -> bool {
-        let watches = self.watching.count || self.watching.call_deadline.is_some();
-        watches && self.on_probation.load(Ordering::Acquire)
+        self.watching.count_all || self.is_judged_by_calls()
+    }
+
+    fn is_judged_by_calls(&self) -> bool {
+        let judged = self.watching.count || self.watching.call_deadline.is_some();
+        judged && self.on_probation.load(Ordering::Acquire)
+    }
+
+    /// What is counted of its slot.
+    pub(super) fn counts(&self) -> &CallCounts {
+        &self.counts
     }
 
     pub(crate) fn panics(&self) -> u32 {
@@ -144,7 +157,10 @@ impl Standing {
     /// A call goes in. What this answers is dropped when it comes out.
     #[inline]
     pub(super) fn enters(&self, method: &'static str) -> Option<Counted<'_>> {
-        if !self.is_watched() {
+        if self.watching.count_all {
+            self.counts.called();
+        }
+        if !self.is_judged_by_calls() {
             return None;
         }
         self.calls.fetch_add(1, Ordering::Relaxed);

@@ -86,10 +86,8 @@ fn shape(cells: &[Cell]) -> HashSet<Cell> {
 
 #[test]
 fn reloaded_in_every_tick_it_is_what_golly_says() {
-    let target = xtask::Workspace::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")))
-        .unwrap()
-        .target;
-    let root = xtask::golly::fetch(&target, &["golly"]).expect("Debian's package golly, to compare with");
+    let workspace = xtask::Workspace::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))).unwrap();
+    let root = xtask::debian::golly(&workspace.tool_cache()).expect("Debian's package golly, to compare with");
     let folder = Folder::new();
     let files = PATTERNS.map(|pattern| root.join("usr/share/golly/Patterns/Life").join(pattern));
     let patterns = files

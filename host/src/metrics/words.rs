@@ -1,0 +1,108 @@
+//! The words that stand in labels: short, few, and the same from release to release, for dashboards and alerts are written with
+//! them. What a person is told in full is in the events.
+
+use crate::{
+    error::{Cause, Hook},
+    event::Step,
+    image::QuarantineReason,
+    reload::RollbackReason,
+};
+use reslot_plugin_api::Health;
+
+pub(super) const QUARANTINE: [&str; 6] = [
+    "threads_running",
+    "signal_handlers",
+    "static_constructors",
+    "not_verified",
+    "hook_running",
+    "loader_keeps_it",
+];
+
+pub(super) fn quarantine(reason: &QuarantineReason) -> &'static str {
+    let at = match reason {
+        QuarantineReason::ThreadsRunning(_) => 0,
+        QuarantineReason::SignalHandlers(_) => 1,
+        QuarantineReason::StaticConstructors(_) => 2,
+        QuarantineReason::NotVerified => 3,
+        QuarantineReason::HookRunning(_) => 4,
+        QuarantineReason::LoaderKeepsIt(_) => 5,
+    };
+    QUARANTINE[at]
+}
+
+pub(super) fn rollback(reason: &RollbackReason) -> &'static str {
+    match reason {
+        RollbackReason::Panicked { .. } => "panicked",
+        RollbackReason::Unhealthy { .. } => "unhealthy",
+        RollbackReason::Growing { .. } => "growing",
+        RollbackReason::Overdue { .. } => "overdue",
+        RollbackReason::Asked => "asked",
+        RollbackReason::Together { .. } => "together",
+        RollbackReason::Restarted => "restarted",
+    }
+}
+
+pub(super) fn cause(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::Stage(_) => "stage",
+        Cause::Lint(_) => "lint",
+        Cause::Open(_) => "open",
+        Cause::Hook(hook, _) => self::hook(*hook),
+        Cause::Bug | Cause::IllegalMove(_) => "bug",
+        Cause::QuarantineFull { .. } => "quarantine_full",
+        Cause::Schema(_) => "schema",
+        Cause::Unhealthy(_) => "unhealthy",
+        Cause::RolledBack(_) => "rolled_back",
+        Cause::Condemned(_) => "condemned",
+        Cause::NothingToGoBackTo(_) => "nothing_to_go_back_to",
+        Cause::Preflight(_) => "preflight",
+        Cause::Circle(_) => "circle",
+        Cause::Together(_) => "together",
+        Cause::Twice(_) => "twice",
+        Cause::History(_) => "history",
+        Cause::Busy(_) => "busy",
+    }
+}
+
+fn hook(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Create => "hook_create",
+        Hook::Snapshot => "hook_snapshot",
+        Hook::Restore => "hook_restore",
+        Hook::Migrate => "hook_migrate",
+        Hook::Init => "hook_init",
+        Hook::Start => "hook_start",
+        Hook::Health => "hook_health",
+        Hook::Stop => "hook_stop",
+    }
+}
+
+pub(super) fn step(step: Step) -> &'static str {
+    match step {
+        Step::Notice => "notice",
+        Step::Stage => "stage",
+        Step::Lint => "lint",
+        Step::Preflight => "preflight",
+        Step::Open => "open",
+        Step::Verify => "verify",
+        Step::Create => "create",
+        Step::Snapshot => "snapshot",
+        Step::Migrate => "migrate",
+        Step::Init => "init",
+        Step::Start => "start",
+        Step::Health => "health",
+        Step::Swap => "swap",
+        Step::Probation => "probation",
+    }
+}
+
+/// The better, the higher.
+pub(super) fn health(health: Option<&Health>) -> f64 {
+    match health {
+        Some(Health::Ok) => 3.0,
+        Some(Health::Warn(_)) => 2.0,
+        Some(Health::TemporarilyUnavailable(_)) => 1.0,
+        Some(Health::Critical(_) | Health::CheckFailed(_)) => 0.0,
+        None => -1.0,
+    }
+}

@@ -1,0 +1,203 @@
+//! The endpoint: who may ask, what is answered, and what those who ask badly do to the others.
+
+use fixture_interfaces::Probe;
+use reslot::{BuildError, EndpointError, Host, HostBuilder, Policy};
+use reslot_tests::{Fixture, Folder, http};
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+const LOOPBACK: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+
+fn builder() -> HostBuilder {
+    Host::builder().policy(Policy::without_probation())
+}
+
+fn host() -> (Host, SocketAddr) {
+    let host = builder().prometheus(LOOPBACK).build().unwrap();
+    let at = host.prometheus_addr().unwrap();
+    (host, at)
+}
+
+fn page(at: SocketAddr) -> String {
+    let (status, page) = http::get(at, "/metrics").unwrap();
+    assert_eq!(status, 200, "{page}");
+    page
+}
+
+#[test]
+fn is_only_there_if_it_is_asked_for_and_ends_with_its_host() {
+    assert_eq!(builder().build().unwrap().prometheus_addr(), None);
+    let (host, at) = host();
+    assert!(at.ip().is_loopback() && at.port() != 0);
+    assert!(page(at).contains("\nreslot_images_mapped 0\n"));
+    // Somebody who has been half way through a question for long does not hold it up.
+    let mut half = TcpStream::connect(at).unwrap();
+    half.write_all(b"GET /metr").unwrap();
+    drop(host);
+    assert!(TcpStream::connect(at).is_err());
+    let _ = half.set_read_timeout(Some(Duration::from_secs(30)));
+    assert!(matches!(half.read(&mut [0; 1]), Ok(0) | Err(_)));
+    // The port is free again.
+    let again = builder().prometheus(at).build().unwrap();
+    assert_eq!(again.prometheus_addr(), Some(at));
+}
+
+#[test]
+fn is_on_loopback_unless_that_is_said() {
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    for at in [
+        everywhere,
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        SocketAddr::from(([192, 0, 2, 1], 9000)),
+    ] {
+        let error = builder().prometheus(at).build().unwrap_err();
+        assert!(
+            matches!(&error, BuildError::Prometheus(EndpointError::NotLoopback { at: told }) if *told == at),
+            "{error:?}"
+        );
+        let words = error.to_string();
+        assert!(
+            words.contains("127.0.0.1") && words.contains("prometheus_beyond_loopback"),
+            "{words}"
+        );
+    }
+    let host = builder().prometheus_beyond_loopback(everywhere).build().unwrap();
+    page(SocketAddr::from(([127, 0, 0, 1], host.prometheus_addr().unwrap().port())));
+    // The last word counts.
+    let host = builder()
+        .prometheus_beyond_loopback(everywhere)
+        .prometheus(LOOPBACK)
+        .build()
+        .unwrap();
+    assert!(host.prometheus_addr().unwrap().ip().is_loopback());
+}
+
+#[test]
+fn port_in_use_is_an_error_with_words() {
+    let other = TcpListener::bind(SocketAddr::from(LOOPBACK)).unwrap();
+    let at = other.local_addr().unwrap();
+    let error = builder().prometheus(at).build().unwrap_err();
+    assert!(
+        matches!(error, BuildError::Prometheus(EndpointError::Bind { .. })),
+        "{error:?}"
+    );
+    let words = error.to_string();
+    assert!(words.contains(&at.to_string()) && words.contains("port 0"), "{words}");
+}
+
+#[test]
+fn two_hosts_of_a_process_do_not_mix() {
+    let ((first, at), (second, other)) = (host(), host());
+    let folder = Folder::new();
+    first
+        .load(folder.publish("a.so", &Fixture::build("fx-probe").stamped(1)))
+        .unwrap();
+    let counter = Fixture::build("fx-counter").stamped(1);
+    second.load(folder.publish("b.so", &counter)).unwrap();
+    second.load(folder.publish("c.so", b"no library")).unwrap_err();
+    let name = second.slots()[0].name.clone();
+    assert!(page(at).contains(r#"reslot_reload_total{slot="probe",outcome="swapped"} 1"#));
+    assert!(!page(at).contains(&format!("slot={name:?}")) && !page(at).contains("outcome=\"refused\""));
+    assert!(page(other).contains(&format!("reslot_slot_generation{{slot={name:?}}} 1")));
+    assert!(!page(other).contains("slot=\"probe\""));
+    assert!(page(at).contains("\nreslot_images_mapped 1\n"));
+    drop(first);
+    assert!(page(other).contains("\nreslot_images_mapped 1\n"));
+}
+
+#[test]
+fn what_is_no_question_for_metrics_is_told_so() {
+    let (_host, at) = host();
+    let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(10_000));
+    let many = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(200));
+    let questions: [(&[u8], u16); 11] = [
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"GET /metrics?x=y HTTP/1.0\r\n\r\n", 200),
+        (b"GET / HTTP/1.1\r\n\r\n", 404),
+        (b"GET /metricsx HTTP/1.1\r\n\r\n", 404),
+        (b"GET http://elsewhere/metrics HTTP/1.1\r\n\r\n", 404),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 405),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"\xff\xfe\xfd\r\n\r\n", 400),
+        (b"GET /metrics SPDY/9\r\n\r\n", 400),
+        (long.as_bytes(), 431),
+        (many.as_bytes(), 431),
+    ];
+    for (question, expected) in questions {
+        let (status, body) = http::ask(at, question).unwrap();
+        assert_eq!(status, expected, "{:?}: {body}", String::from_utf8_lossy(question));
+        assert!(!body.is_empty());
+    }
+    let (status, body) = http::ask(at, b"HEAD /metrics HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!((status, &*body), (200, ""));
+    page(at);
+}
+
+#[test]
+fn those_who_are_slow_or_many_keep_nobody_waiting() {
+    let (host, at) = host();
+    let folder = Folder::new();
+    let probe = Fixture::build("fx-probe");
+    host.load(folder.publish("a.so", &probe.stamped(1))).unwrap();
+    // More than there may be at once: each has begun its question and does not go on.
+    let mut slow: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = TcpStream::connect(at).unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let begun = Instant::now();
+    for stamp in 2..10 {
+        page(at);
+        host.load(folder.publish("a.so", &probe.stamped(stamp))).unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "the slow ones were waited for");
+    // The youngest of them is still heard.
+    let mut last = slow.pop().unwrap();
+    last.write_all(b"\r\n").unwrap();
+    assert_eq!(http::answer(last).unwrap().0, 200);
+    // A hundred who ask at once, of whom each is answered or, where there are too many, cut off.
+    drop(slow);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..100).map(|_| scope.spawn(|| http::get(at, "/metrics"))).collect();
+        asking.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let answered = answers.iter().flatten().filter(|(status, _)| *status == 200).count();
+    assert!(answered >= 36, "{answered}");
+    // Those who leave before they were answered.
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(at).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    }
+    page(at);
+    assert_eq!(host.slot::<dyn Probe>("probe").unwrap().load().stamp().unwrap(), 9);
+}
+
+#[test]
+fn question_may_come_a_byte_at_a_time() {
+    let (_host, at) = host();
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_nodelay(true).unwrap();
+    for byte in b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" {
+        stream.write_all(&[*byte]).unwrap();
+    }
+    assert_eq!(http::answer(stream).unwrap().0, 200);
+}
+
+#[test]
+fn what_a_refused_file_says_of_itself_is_no_label() {
+    let (host, at) = host();
+    let folder = Folder::new();
+    let refused = Fixture::build("fx-no-manifest");
+    host.load(folder.publish("secret-name.so", refused.bytes())).unwrap_err();
+    let page = page(at);
+    assert!(
+        page.contains(r#"reslot_reload_total{slot="none",outcome="refused"} 1"#),
+        "{page}"
+    );
+    assert!(!page.contains("secret"), "{page}");
+}

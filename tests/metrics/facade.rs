@@ -1,0 +1,189 @@
+//! The facade: a recorder that the embedder installs is told everything, on whatever thread, and cannot hurt anybody.
+
+use fixture_interfaces::Probe;
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
+use reslot::{Event, Host, Policy};
+use reslot_tests::{Fixture, Folder};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// What it was told: by name and labels, the number. It panics at each word if it is to.
+#[derive(Default)]
+struct Notes {
+    numbers: Mutex<BTreeMap<String, f64>>,
+    described: Mutex<BTreeSet<String>>,
+    panics: AtomicBool,
+}
+
+static NOTES: std::sync::LazyLock<Arc<Notes>> = std::sync::LazyLock::new(Arc::default);
+
+struct Line {
+    notes: Arc<Notes>,
+    name: String,
+}
+
+impl Line {
+    fn change(&self, change: impl FnOnce(f64) -> f64) {
+        let mut numbers = self.notes.numbers.lock().unwrap();
+        let number = numbers.entry(self.name.clone()).or_default();
+        *number = change(*number);
+    }
+}
+
+impl CounterFn for Line {
+    fn increment(&self, value: u64) {
+        self.change(|number| number + value as f64);
+    }
+    fn absolute(&self, value: u64) {
+        self.change(|_| value as f64);
+    }
+}
+
+impl GaugeFn for Line {
+    fn increment(&self, value: f64) {
+        self.change(|number| number + value);
+    }
+    fn decrement(&self, value: f64) {
+        self.change(|number| number - value);
+    }
+    fn set(&self, value: f64) {
+        self.change(|_| value);
+    }
+}
+
+impl HistogramFn for Line {
+    fn record(&self, _: f64) {
+        self.change(|number| number + 1.0);
+    }
+}
+
+struct Installed;
+
+impl Installed {
+    fn line(key: &Key) -> Arc<Line> {
+        assert!(!NOTES.panics.load(Ordering::Relaxed), "this recorder has a bug");
+        let labels: Vec<_> = key
+            .labels()
+            .map(|label| format!("{}={}", label.key(), label.value()))
+            .collect();
+        Arc::new(Line {
+            notes: NOTES.clone(),
+            name: format!("{}{{{}}}", key.name(), labels.join(",")),
+        })
+    }
+
+    fn described(key: &KeyName) {
+        NOTES.described.lock().unwrap().insert(key.as_str().to_owned());
+    }
+}
+
+impl Recorder for Installed {
+    fn describe_counter(&self, key: KeyName, _: Option<Unit>, _: SharedString) {
+        Self::described(&key);
+    }
+    fn describe_gauge(&self, key: KeyName, _: Option<Unit>, _: SharedString) {
+        Self::described(&key);
+    }
+    fn describe_histogram(&self, key: KeyName, _: Option<Unit>, _: SharedString) {
+        Self::described(&key);
+    }
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Self::line(key))
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(Self::line(key))
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Self::line(key))
+    }
+}
+
+fn number(name: &str) -> Option<f64> {
+    NOTES.numbers.lock().unwrap().get(name).copied()
+}
+
+/// The other tests of this binary have hosts as well, whose numbers go the same way: what is looked at here is of a slot that no other
+/// has.
+#[test]
+fn installed_recorder_is_told_and_its_panics_end_nothing() {
+    metrics::set_global_recorder(Installed).unwrap_or_else(|_| panic!("there is one already"));
+    let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
+    let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    let mut events = host.events();
+    for stamp in 1..=3 {
+        host.load(folder.publish("a.so", &moody.stamped(stamp))).unwrap();
+    }
+    let slot = host.slot::<dyn fixture_interfaces::Moody>("moody").unwrap();
+    slot.load().fail("it slipped").unwrap_err();
+    assert!(host.wait_until_retired(Duration::from_secs(30)));
+    while !matches!(
+        &events.recv_timeout(Duration::from_secs(30)).expect("it is told").event,
+        Event::Retired(report) if report.generation == 2
+    ) {}
+    assert_eq!(number("reslot_reload_total{slot=moody,outcome=swapped}"), Some(3.0));
+    assert_eq!(number("reslot_slot_generation{slot=moody}"), Some(3.0));
+    assert_eq!(number("reslot_slot_faults_total{slot=moody}"), Some(1.0));
+    assert_eq!(number("reslot_slot_calls_total{slot=moody}"), None, "they are not counted");
+    assert_eq!(number("reslot_plugin_panics_total{slot=moody,where=call}"), Some(1.0));
+    assert!(number("reslot_reload_seconds{step=swap}").unwrap() >= 3.0);
+    // Memory changes without an event: it is looked up when somebody asks.
+    host.record_metrics();
+    let live = host.slots()[0].live_bytes.unwrap();
+    assert_eq!(number("reslot_plugin_live_bytes{slot=moody}"), Some(live as f64));
+    // Neither a path nor a hash, nor a name that a refused file gave itself.
+    host.load(folder.publish("b.so", Fixture::build("fx-refuses-start").bytes()))
+        .unwrap_err();
+    let named = |name: &str| name.contains(".so") || name.contains(&*folder.path().to_string_lossy());
+    assert!(!NOTES.numbers.lock().unwrap().keys().any(|name| named(name)));
+    // Everything that was told was described.
+    let described = NOTES.described.lock().unwrap().clone();
+    for name in NOTES.numbers.lock().unwrap().keys() {
+        assert!(described.contains(name.split('{').next().unwrap()), "{name}");
+    }
+
+    NOTES.panics.store(true, Ordering::Relaxed);
+    host.load(folder.publish("a.so", &moody.stamped(4))).unwrap();
+    assert_eq!(slot.load().stamp().unwrap(), 4);
+    slot.load().fail("again").unwrap_err();
+    host.load(folder.publish("c.so", b"no library")).unwrap_err();
+    host.record_metrics();
+    while !matches!(
+        &events.recv_timeout(Duration::from_secs(30)).expect("the host goes on").event,
+        Event::Retired(report) if report.generation == 3
+    ) {}
+    drop(slot);
+    drop(host);
+    NOTES.panics.store(false, Ordering::Relaxed);
+    let other = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    other
+        .load(folder.publish("d.so", &Fixture::build("fx-probe").stamped(1)))
+        .unwrap();
+    assert_eq!(other.slot::<dyn Probe>("probe").unwrap().load().stamp().unwrap(), 1);
+}
+
+/// A set that waits for its owners was once told of under a slot's lock, by which gauges are looked up.
+#[test]
+fn set_that_waits_for_its_owners_is_told_with_no_lock_held() {
+    let (folder, host) = (
+        Folder::new(),
+        Host::builder().policy(Policy::without_probation()).build().unwrap(),
+    );
+    let publish = |stamp: u64| {
+        ["fx-counter", "fx-shared-counter"]
+            .map(|name| folder.publish(&format!("{name}.so"), &Fixture::build(name).stamped(stamp)))
+    };
+    host.load_together(publish(1)).unwrap();
+    let mut a = host.claim::<dyn fixture_interfaces::Counter>("counter").unwrap();
+    let mut b = host.claim::<dyn fixture_interfaces::SharedCounter>("shared-counter").unwrap();
+    host.load_together(publish(2)).unwrap();
+    host.sync_together(&mut [&mut a, &mut b]);
+    assert_eq!((a.report().unwrap().stamp, b.stamp().unwrap()), (2, 2));
+}

@@ -1,0 +1,43 @@
+//! What the dashboard and the alerting rules ask, read from the files as they are shipped.
+
+use serde_json::Value;
+use std::{fs, path::Path};
+
+/// Each query of each panel, with the panel's title, and Grafana's variables as it would fill them in.
+pub fn dashboard(file: &Path) -> Vec<(String, String)> {
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let mut queries = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = panel["title"].as_str().unwrap();
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{title}");
+        for target in targets {
+            assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
+            let query = target["expr"].as_str().unwrap();
+            let query = [("$__rate_interval", "10s"), ("$instance", ".*"), ("$slot", ".*")]
+                .iter()
+                .fold(query.to_owned(), |query, (variable, value)| query.replace(variable, value));
+            assert!(!query.contains('$'), "{title}: a variable that is not known: {query}");
+            queries.push((title.to_owned(), query));
+        }
+    }
+    queries
+}
+
+/// Each rule's name and expression. The file is plain enough to be read by its lines; that it is what Prometheus reads is checked
+/// with its own answer.
+pub fn alerts(file: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(file).unwrap();
+    let rules = text.split("- alert: ").skip(1).map(|rule| {
+        let (name, rest) = rule.split_once('\n').unwrap();
+        let expression = rest.split_once("expr:").unwrap().1;
+        let end = ["\n        for:", "\n        labels:"]
+            .iter()
+            .filter_map(|key| expression.find(key))
+            .min();
+        let expression = expression[..end.unwrap()].trim().trim_start_matches(">-");
+        let words: Vec<&str> = expression.split_whitespace().collect();
+        (name.to_owned(), words.join(" "))
+    });
+    rules.collect()
+}

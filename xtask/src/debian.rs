@@ -1,0 +1,193 @@
+//! Programs that a test needs and a machine seldom has, taken from Debian's packages without root, and without installing or
+//! starting anything: downloaded by apt into a cache folder and unpacked there by dpkg. Now these are Prometheus with its promtool, and Golly.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::Error;
+
+/// The variable that names a folder with `prometheus` and `promtool` in it, for machines that have them elsewhere. `none` says that
+/// this machine is to do without, and what needs them is left out, aloud.
+pub const PROMETHEUS_FOLDER: &str = "RESLOT_PROMETHEUS";
+
+/// Prometheus's programs.
+#[derive(Debug, Clone)]
+pub struct Prometheus {
+    /// The server.
+    pub server: PathBuf,
+    /// What checks rules and metrics.
+    pub promtool: PathBuf,
+}
+
+/// Finds Prometheus: in the folder that [`PROMETHEUS_FOLDER`] names, among the installed programs, in `cache`, or in Debian's package,
+/// which is unpacked into `cache`. None if the variable says that it is to be left out.
+///
+/// # Errors
+/// If it is nowhere and cannot be downloaded.
+pub fn prometheus(cache: &Path) -> Result<Option<Prometheus>, Error> {
+    if let Some(folder) = env::var_os(PROMETHEUS_FOLDER) {
+        if folder == "none" {
+            return Ok(None);
+        }
+        let folder = PathBuf::from(folder);
+        return in_folder(&folder).map(Some).ok_or_else(|| Error::Tool {
+            program: "prometheus",
+            why: format!(
+                "{PROMETHEUS_FOLDER} says that it is in {}, and `prometheus` and `promtool` are not both there",
+                folder.display()
+            ),
+        });
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    if let Some(found) = env::split_paths(&path).find_map(|folder| in_folder(&folder)) {
+        return Ok(Some(found));
+    }
+    let unpacked = unpack("prometheus", cache, |folder| in_folder(&folder.join("usr/bin")).is_some())?;
+    Ok(in_folder(&unpacked.join("usr/bin")))
+}
+
+/// Golly's folder: `usr/bin/bgolly`, which plays Life for comparison, and the patterns in `usr/share/golly`. Unpacked into `cache`, unless it is
+/// there.
+///
+/// # Errors
+/// If it cannot be downloaded.
+pub fn golly(cache: &Path) -> Result<PathBuf, Error> {
+    unpack("golly", cache, |folder| folder.join("usr/bin/bgolly").is_file())
+}
+
+/// What else can be done where a program cannot be downloaded.
+pub(crate) fn without(program: &str) -> String {
+    match program {
+        "prometheus" => format!(
+            "; or let `prometheus` be installed, or have {PROMETHEUS_FOLDER} name the folder that it is in (or be `none`, and its test is \
+             left out)"
+        ),
+        _ => String::new(),
+    }
+}
+
+/// The folder in `cache` that stands for `/`, with Debian's package unpacked in it.
+fn unpack(package: &'static str, cache: &Path, is_whole: impl Fn(&Path) -> bool) -> Result<PathBuf, Error> {
+    let unpacked = cache.join(package);
+    if is_whole(&unpacked) {
+        return Ok(unpacked);
+    }
+    fs::create_dir_all(cache).map_err(Error::io("make", cache))?;
+    // Whoever is second finds the work of the first, or does it again beside it: what counts is the rename.
+    let work = tempfile::Builder::new()
+        .prefix(&format!("{package}-"))
+        .tempdir_in(cache)
+        .map_err(Error::io("make a folder in", cache))?;
+    let file = download(package, work.path())?;
+    let fresh = work.path().join("unpacked");
+    let mut dpkg = Command::new("dpkg");
+    dpkg.arg("-x").arg(&file).arg(&fresh);
+    succeed(package, dpkg)?;
+    if !is_whole(&unpacked) {
+        let _ = fs::remove_dir_all(&unpacked);
+        match fs::rename(&fresh, &unpacked) {
+            Err(_) if is_whole(&unpacked) => {}
+            done => done.map_err(Error::io("fill", &unpacked))?,
+        }
+    }
+    match is_whole(&unpacked) {
+        true => Ok(unpacked),
+        false => Err(Error::Tool {
+            program: package,
+            why: format!(
+                "the package was unpacked into {}, and the programs are not in it",
+                unpacked.display()
+            ),
+        }),
+    }
+}
+
+fn in_folder(folder: &Path) -> Option<Prometheus> {
+    let (server, promtool) = (folder.join("prometheus"), folder.join("promtool"));
+    (server.is_file() && promtool.is_file()).then_some(Prometheus { server, promtool })
+}
+
+/// Has apt download a package into a folder. If it knows of none (fresh containers have no lists), it gets lists of its own there,
+/// for the system's may be written by root only.
+fn download(package: &'static str, folder: &Path) -> Result<PathBuf, Error> {
+    let first = succeed(package, apt(folder, &[], &["download", package]));
+    if let Err(first) = first {
+        let lists = folder.join("lists");
+        fs::create_dir_all(lists.join("partial")).map_err(Error::io("make", &lists))?;
+        let options = [
+            format!("Dir::State::lists={}", lists.display()),
+            format!("Dir::Cache={}", folder.join("cache").display()),
+        ];
+        // What the first try said is the better explanation.
+        succeed(package, apt(folder, &options, &["update"]))
+            .and_then(|()| succeed(package, apt(folder, &options, &["download", package])))
+            .map_err(|_| first)?;
+    }
+    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
+    let mut files = entries.flatten().map(|entry| entry.path());
+    files
+        .find(|path| path.extension() == Some(OsStr::new("deb")))
+        .ok_or_else(|| Error::Tool {
+            program: package,
+            why: "apt-get downloaded no package".to_owned(),
+        })
+}
+
+fn apt(folder: &Path, options: &[String], arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    // As root, apt downloads by a user of its own, who may not write everywhere.
+    command.current_dir(folder).args(["-q", "-o", "APT::Sandbox::User=root"]);
+    command.args(options.iter().flat_map(|option| ["-o", option]));
+    command.args(arguments);
+    command
+}
+
+fn succeed(program: &'static str, mut command: Command) -> Result<(), Error> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let failed = |why| Err(Error::Tool { program, why });
+    match command.output() {
+        Ok(Output { status, .. }) if status.success() => Ok(()),
+        Ok(output) => failed(format!(
+            "{name} failed ({}): {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            failed(format!("there is no {name}: this is no Debian, nor one of its kind"))
+        }
+        Err(error) => failed(format!("{name} cannot be started: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_says_what_to_do() {
+        let mut command = Command::new("reslot-no-such-program");
+        command.arg("x");
+        let error = succeed("prometheus", command).expect_err("there is none").to_string();
+        assert!(
+            error.contains("RESLOT_PROMETHEUS") && error.contains("reslot-no-such-program"),
+            "{error}"
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo offline >&2; exit 100"]);
+        let error = succeed("prometheus", command).expect_err("it fails").to_string();
+        assert!(error.contains("offline"), "{error}");
+    }
+
+    #[test]
+    fn both_programs_have_to_be_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("prometheus"), "").expect("writable");
+        assert!(in_folder(folder.path()).is_none());
+        fs::write(folder.path().join("promtool"), "").expect("writable");
+        assert!(in_folder(folder.path()).is_some());
+    }
+}
