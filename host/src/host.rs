@@ -14,6 +14,7 @@ use crate::{
     error::{Refusal, SlotError},
     event::Events,
     image::{manifest::Interface as Described, safe_point, stage::PrivateCopies},
+    logs::LogLevel,
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SupervisorMessage},
     slot::{self, Claim, Generation, Mode, Owned, Reader, Slot, SlotRecord, SlotState, Synced, Taken},
     watch::Watch,
@@ -192,9 +193,19 @@ impl Host {
                     health: state.health(),
                     claimed: state.mode == Mode::Claimed,
                     live_bytes,
+                    log_level: self.inner.log_levels.own(&record.name),
                 }
             })
             .collect()
+    }
+
+    /// Sets how much a slot's plugin logs: of every generation of it that is mapped, at once, and of all that follow. There need
+    /// not be such a slot yet. With `None` it is the builder's [`log_level`](HostBuilder::log_level) again, and the process's
+    /// subscribers are looked at anew. Answers what that comes to now: [`LogLevel::Off`] without a subscriber.
+    ///
+    /// What crosses is still the subscriber's to filter, by the plugin's own targets.
+    pub fn set_log_level(&self, slot: &str, level: Option<LogLevel>) -> LogLevel {
+        self.inner.set_log_level(slot, level)
     }
 
     /// Every mapped generation of a slot, oldest first, and who keeps it for how long: the slot itself, claims, readers,
@@ -320,4 +331,6 @@ pub struct SlotInfo {
     /// How many bytes the generation that serves has allocated at this moment; none if nothing serves, or if its plugin counts
     /// none (`allocator = own`).
     pub live_bytes: Option<u64>,
+    /// How much its plugin logs, if that is the slot's own affair: [`Host::set_log_level`].
+    pub log_level: Option<LogLevel>,
 }

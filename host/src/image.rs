@@ -7,6 +7,7 @@ pub mod manifest;
 pub mod stage;
 
 mod ledger;
+mod logs;
 pub(crate) mod loaded;
 pub(crate) mod neighbours;
 mod open;
@@ -19,6 +20,7 @@ mod unload;
 pub use ledger::safe_point;
 pub(crate) use ledger::{Holding, Ledger, ended_epoch};
 pub use loaded::mapped_copies;
+pub(crate) use logs::Voice;
 pub use open::OpenError;
 pub(crate) use open::{Image, Opened};
 pub use panics::PanicReport;

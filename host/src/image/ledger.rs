@@ -23,7 +23,7 @@ pub(super) use thread::begin_own_thread;
 pub(crate) use thread::ended_epoch;
 pub use thread::safe_point;
 
-use super::neighbours::Neighbours;
+use super::{logs::Voice, neighbours::Neighbours};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -51,6 +51,10 @@ pub(crate) struct Ledger {
     state: Mutex<State>,
     /// The way to the plugins beside it; none before it was told.
     neighbours: OnceLock<Box<dyn Neighbours>>,
+    /// What it logs; none before it was told.
+    voice: OnceLock<Voice>,
+    /// The image's function that is told how much it is to log; none before it was verified.
+    hears: OnceLock<extern "C" fn(u8)>,
     when_less: Box<dyn Fn() + Send + Sync>,
     on_thread_panic: Box<dyn Fn(super::PanicReport) + Send + Sync>,
 }
@@ -167,6 +171,8 @@ impl Ledger {
             name,
             state: Mutex::default(),
             neighbours: OnceLock::new(),
+            voice: OnceLock::new(),
+            hears: OnceLock::new(),
             when_less: Box::new(when_less),
             on_thread_panic: Box::new(on_thread_panic),
         })
@@ -179,6 +185,51 @@ impl Ledger {
 
     pub(super) fn neighbours(&self) -> Option<&dyn Neighbours> {
         self.neighbours.get().map(|neighbours| &**neighbours)
+    }
+
+    /// Tells how what the image logs is told of; once, before any of its hooks is called.
+    pub(crate) fn speaks_with(&self, voice: Voice) {
+        let _ = self.voice.set(voice);
+    }
+
+    pub(super) fn voice(&self) -> Option<&Voice> {
+        self.voice.get()
+    }
+
+    /// The image is mapped and has the host's functions: from here on it can be told how much it is to log, and is.
+    pub(super) fn hears_with(&self, hears: extern "C" fn(u8)) {
+        let _ = self.hears.set(hears);
+        self.tell_log_level();
+    }
+
+    /// Tells the image how much it is to log, if it can be told and is still there.
+    pub(crate) fn tell_log_level(&self) {
+        let (Some(voice), Some(hears)) = (self.voice.get(), self.hears.get()) else {
+            return;
+        };
+        {
+            let mut state = self.state.lock();
+            if state.closed {
+                return;
+            }
+            // As for a destructor: the image is not closed meanwhile.
+            state.running += 1;
+        }
+        loop {
+            let level = voice.wanted_level();
+            hears(level as u8);
+            // Another thread may have told an older one last.
+            if voice.wanted_level() == level {
+                break;
+            }
+        }
+        let mut state = self.state.lock();
+        state.running -= 1;
+        let watched = state.watched;
+        drop(state);
+        if watched {
+            (self.when_less)();
+        }
     }
 
     /// Unique in this process.
