@@ -7,8 +7,8 @@ pub mod manifest;
 pub mod stage;
 
 mod ledger;
-mod logs;
 pub(crate) mod loaded;
+mod logs;
 pub(crate) mod neighbours;
 mod open;
 mod panics;

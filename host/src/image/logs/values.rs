@@ -133,7 +133,12 @@ fn with_shared<R>(
         target.as_ref().map(|target| target as &dyn Value),
     ];
     let values = values.into_iter().enumerate();
-    lend(place, values.filter_map(|(field, value)| Some((field, value?))), speaker, then)
+    lend(
+        place,
+        values.filter_map(|(field, value)| Some((field, value?))),
+        speaker,
+        then,
+    )
 }
 
 fn lend<'a, R>(
@@ -143,7 +148,9 @@ fn lend<'a, R>(
     then: impl FnOnce(&ValueSet<'_>) -> R,
 ) -> R {
     let begin = place.fields.len() - 2;
-    let own = speaker.as_ref().map(|(slot, generation)| [slot as &dyn Value, generation as &dyn Value]);
+    let own = speaker
+        .as_ref()
+        .map(|(slot, generation)| [slot as &dyn Value, generation as &dyn Value]);
     // What has no value stands there, too: a place has two fields at least.
     let mut all: [(&Field, Option<&dyn Value>); MOST] = [(&place.fields[begin], None); MOST];
     let mut rooms = all.iter_mut();
