@@ -96,7 +96,8 @@ fn main() -> anyhow::Result<()> {
         .expect("the host starts");
     host.load(folder.publish(fixture.file(), fixture.bytes()))
         .expect("the fixture loads");
-    let plugin = host.slot::<dyn Speaker>("logs-a").expect("it serves").load();
+    let slot = host.slot::<dyn Speaker>("logs-a").expect("it serves");
+    let plugin = slot.load();
 
     let mut report = Report::new("logs");
     report.heading("Logging in a plugin; processor time");
