@@ -1,12 +1,11 @@
 //! A subscriber of the whole process that keeps what it is told, does what a test asks of it, and filters as an embedder's would.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::{
     cell::Cell,
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -87,6 +86,7 @@ impl Visit for Fields {
 }
 
 type Deed = Arc<dyn Fn(&Told) + Send + Sync>;
+type SetFilter = Box<dyn Fn(&str) + Send + Sync>;
 
 /// What the process's subscriber keeps and does.
 #[derive(Default)]
@@ -94,7 +94,7 @@ pub struct Listener {
     told: Mutex<Vec<Told>>,
     does: Mutex<Option<Deed>>,
     open: AtomicUsize,
-    filter: OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
+    filter: OnceLock<SetFilter>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
