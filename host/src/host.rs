@@ -14,6 +14,7 @@ use crate::{
     error::{Refusal, SlotError},
     event::Events,
     image::{manifest::Interface as Described, safe_point, stage::PrivateCopies},
+    logs::LogLevel,
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SupervisorMessage},
     slot::{self, Claim, Generation, Mode, Owned, Reader, Slot, SlotRecord, SlotState, Synced, Taken},
     watch::Watch,
@@ -196,9 +197,19 @@ impl Host {
                     live_bytes,
                     calls: self.inner.count_calls.then(|| record.counts.calls()),
                     faults: record.counts.faults(),
+                    log_level: self.inner.log_levels.own(&record.name),
                 }
             })
             .collect()
+    }
+
+    /// Sets how much a slot's plugin logs: of every generation of it that is mapped, at once, and of all that follow. There need
+    /// not be such a slot yet. With `None` it is the builder's [`log_level`](HostBuilder::log_level) again, and the process's
+    /// subscribers are looked at anew. Answers what that comes to now: [`LogLevel::Off`] without a subscriber.
+    ///
+    /// What crosses is still the subscriber's to filter, by the plugin's own targets.
+    pub fn set_log_level(&self, slot: &str, level: Option<LogLevel>) -> LogLevel {
+        self.inner.set_log_level(slot, level)
     }
 
     /// Every mapped generation of a slot, oldest first, and who keeps it for how long: the slot itself, claims, readers,
@@ -347,4 +358,6 @@ pub struct SlotInfo {
     /// How many calls into it have answered an error since the host began, whichever generations they were of; those that
     /// came to no plugin, because nothing served or a state was being handed over, are among them. It never falls.
     pub faults: u64,
+    /// How much its plugin logs, if that is the slot's own affair: [`Host::set_log_level`].
+    pub log_level: Option<LogLevel>,
 }

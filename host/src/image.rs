@@ -8,6 +8,7 @@ pub mod stage;
 
 mod ledger;
 pub(crate) mod loaded;
+mod logs;
 pub(crate) mod neighbours;
 mod open;
 mod panics;
@@ -19,6 +20,7 @@ mod unload;
 pub use ledger::safe_point;
 pub(crate) use ledger::{Holding, Ledger, ended_epoch};
 pub use loaded::mapped_copies;
+pub(crate) use logs::Voice;
 pub use open::OpenError;
 pub(crate) use open::{Image, Opened};
 pub use panics::PanicReport;

@@ -65,8 +65,8 @@ pub mod __private {
     pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
     pub use crate::plugin::{HealthAbi, Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{
-        Buffer, BufferAbi, ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, RemainsAbi,
-        Root, RootRef, VIRTUAL_KEYS, Writer,
+        Buffer, BufferAbi, ContextAbi, Glue, Header, HostTable, HostTableRef, LogKind, LogRecord, LogValue, MAGIC,
+        NO_PARENT, PanicRecord, ROOT_SYMBOL, RemainsAbi, Root, RootRef, SpanDeed, VIRTUAL_KEYS, ValueKind, Writer,
     };
 
     pub use abi_stable::StableAbi;

@@ -20,6 +20,9 @@ use abi_stable::{
 use std::{io::Write, marker::PhantomData};
 
 mod buffer;
+mod log;
+
+pub use log::{LogKind, LogRecord, LogValue, NO_PARENT, SpanDeed, ValueKind};
 
 pub use buffer::{Buffer, BufferAbi, Writer};
 
@@ -100,6 +103,10 @@ pub struct Root {
     /// Where the table of what it has allocated stands; the last call into it before it is closed.
     #[sabi(last_prefix_field)]
     pub remains: extern "C" fn() -> RemainsAbi,
+    /// From now on events up to this level cross to the host: 0 is none, 1 errors, 5 everything. Called right after `initialise`,
+    /// and then from any thread, at any time.
+    #[sabi(missing_field(option))]
+    pub set_log_level: extern "C" fn(level: u8),
 }
 
 /// Where the table of an image's blocks stands: outside of the image, so that it can be read once that is gone.
@@ -190,6 +197,14 @@ pub struct HostTable {
     /// Why nothing could be taken hold of.
     #[sabi(last_prefix_field)]
     pub peer_absent: unsafe extern "C" fn(token: *const (), handle: *const ()) -> FaultAbi,
+    /// Tells of an event, and answers 0; or of a new span, and answers the host's number for it, 0 if nobody wants it. Keeps
+    /// nothing of the record.
+    #[sabi(missing_field(option))]
+    pub log_record: unsafe extern "C" fn(token: *const (), record: &LogRecord<'_>) -> u64,
+    /// Does something with a span, see [`SpanDeed`]. Keeps nothing of the values.
+    #[sabi(missing_field(option))]
+    pub log_span:
+        unsafe extern "C" fn(token: *const (), span: u64, deed: u8, other: u64, values: RSlice<'_, LogValue<'_>>) -> bool,
 }
 
 /// Makes the root of the plugin `T` for the interface `I`.
@@ -213,6 +228,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         shutdown: Self::shutdown,
         live_bytes: Self::live_bytes,
         remains: Self::remains,
+        set_log_level: Self::set_log_level,
     });
 
     /// The root.
@@ -320,6 +336,11 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
             },
             free: libc::free as *const (),
         }
+    }
+
+    extern "C" fn set_log_level(level: u8) {
+        // A subscriber of the plugin's own, set for a scope, is asked anew what it wants, and may panic.
+        let _ = crate::interface::contain(|| crate::inside::logs::set_level(level));
     }
 }
 

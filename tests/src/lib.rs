@@ -9,7 +9,7 @@ mod storm;
 mod subscriber;
 
 pub use fixture::{Fixture, Folder, Profile, preflight_program};
-pub use process::Footprint;
+pub use process::{Footprint, allocated_bytes};
 pub use storm::{StormReport, storm};
 pub use subscriber::at_each_event;
 

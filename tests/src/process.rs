@@ -55,6 +55,13 @@ impl Footprint {
     }
 }
 
+/// Bytes that this process has allocated just now, by whatever allocator that comes down to libc's: images have each their own.
+pub fn allocated_bytes() -> usize {
+    // SAFETY: it may be called at any time, from any thread.
+    let info = unsafe { libc::mallinfo2() };
+    info.uordblks + info.hblkhd
+}
+
 /// What is printed goes nowhere until this is dropped.
 pub(crate) struct Silence(OwnedFd);
 

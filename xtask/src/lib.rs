@@ -26,7 +26,7 @@ pub use plugins::{Built, PluginBuild, Profile, Published, publish};
 pub use workspace::{Package, Workspace, cargo};
 
 /// The groups of `cargo xtask bench`, each a bench target, in the order in which a reader asks.
-pub const BENCH_GROUPS: [&str; 9] = [
+pub const BENCH_GROUPS: [&str; 10] = [
     "call",
     "reload",
     "save",
@@ -36,4 +36,5 @@ pub const BENCH_GROUPS: [&str; 9] = [
     "state",
     "rollback",
     "allocators",
+    "logs",
 ];

@@ -10,6 +10,7 @@ use crate::{
     history::History,
     hooks::Hooks,
     image::stage::{HISTORY, PrivateCopies, StageLimits, StagingFolder, sweep},
+    logs::{LogLevel, LogLevels},
     metrics::Meter,
     policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, Tally, sort_by_uses},
@@ -46,6 +47,7 @@ pub struct HostBuilder {
     #[cfg(feature = "prometheus")]
     prometheus: Option<Wanted>,
     injections: Injections,
+    log_level: Option<LogLevel>,
 }
 
 impl HostBuilder {
@@ -66,6 +68,7 @@ impl HostBuilder {
             #[cfg(feature = "prometheus")]
             prometheus: None,
             injections: Injections::default(),
+            log_level: None,
         }
     }
 
@@ -201,6 +204,16 @@ impl HostBuilder {
         self
     }
 
+    /// How much plugins log, if it is not told otherwise for a slot ([`Host::set_log_level`]). What is above that never leaves the
+    /// plugin, and costs it a load and a compare. Default: what the subscribers of this process let through at most
+    /// ([`LevelFilter::current`](tracing::level_filters::LevelFilter::current)), looked at when an image is loaded. Without a subscriber nothing
+    /// crosses, whatever is said here.
+    #[must_use]
+    pub fn log_level(mut self, level: LogLevel) -> Self {
+        self.log_level = Some(level);
+        self
+    }
+
     /// Starts the host. What is in the watched folder already is loaded before this returns; what of it is refused is told
     /// by [`Host::events`] and by [`Host::claim`] and [`Host::slot`], and is no error here.
     ///
@@ -251,6 +264,7 @@ impl HostBuilder {
             private,
             hooks: Hooks::default(),
             injections: self.injections,
+            log_levels: Arc::new(LogLevels::new(self.log_level)),
             history,
             waiting: Mutex::default(),
             snapshot_sizes: Mutex::default(),

@@ -7,6 +7,7 @@ use crate::{
     history::{History, HistoryError},
     hooks::Hooks,
     image::stage::{StageLimits, StagingFolder},
+    logs::{LogLevel, LogLevels},
     policy::Policy,
     reload::{Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally, Uses},
     slot::{Generation, HoldRecord, Mode, SlotRecord, View},
@@ -69,6 +70,8 @@ pub(crate) struct Inner {
     pub(crate) hooks: Hooks,
     /// Failures of hooks that a test asks for.
     pub(crate) injections: Injections,
+    /// How much which slot is to log.
+    pub(crate) log_levels: Arc<LogLevels>,
     /// Slots that have nothing yet, each with a file that was refused because of that.
     pub(super) waiting: Mutex<Vec<(String, PathBuf)>>,
     /// By slot, how large its state was last.
@@ -92,6 +95,16 @@ impl Inner {
         let record = Arc::new(SlotRecord::new(name, slots.len()));
         Arc::make_mut(&mut slots).push(record.clone());
         record
+    }
+
+    /// Sets how much a slot's plugin logs, also if there is no such slot yet; none for the host's own. Answers what that comes to.
+    pub(crate) fn set_log_level(&self, slot: &str, level: Option<LogLevel>) -> LogLevel {
+        self.log_levels.set(slot, level);
+        // No lock is held: a subscriber of the plugin's own may be asked what it wants.
+        for image in self.tally.of_slot(slot) {
+            image.ledger.tell_log_level();
+        }
+        self.log_levels.of(slot)
     }
 
     /// Replaces the view by one in which these slots have changed: the place, the slot, what serves. The caller holds the slots'

@@ -14,6 +14,7 @@
 //!
 //! No lock is held while plugin code runs.
 
+mod level;
 mod thread;
 
 #[cfg(test)]
@@ -23,7 +24,7 @@ pub(super) use thread::begin_own_thread;
 pub(crate) use thread::ended_epoch;
 pub use thread::safe_point;
 
-use super::neighbours::Neighbours;
+use super::{logs::Voice, neighbours::Neighbours};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -51,6 +52,10 @@ pub(crate) struct Ledger {
     state: Mutex<State>,
     /// The way to the plugins beside it; none before it was told.
     neighbours: OnceLock<Box<dyn Neighbours>>,
+    /// What it logs; none before it was told.
+    voice: OnceLock<Voice>,
+    /// The image's function that is told how much it is to log; none before it was verified.
+    hears: OnceLock<extern "C" fn(u8)>,
     when_less: Box<dyn Fn() + Send + Sync>,
     on_thread_panic: Box<dyn Fn(super::PanicReport) + Send + Sync>,
 }
@@ -167,6 +172,8 @@ impl Ledger {
             name,
             state: Mutex::default(),
             neighbours: OnceLock::new(),
+            voice: OnceLock::new(),
+            hears: OnceLock::new(),
             when_less: Box::new(when_less),
             on_thread_panic: Box::new(on_thread_panic),
         })

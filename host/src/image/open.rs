@@ -145,6 +145,9 @@ impl Opened {
             std::mem::forget(symbols);
             return Err(OpenError::EarlyRegistrations(early));
         }
+        if let Some(hears) = root.set_log_level() {
+            ledger.hears_with(hears);
+        }
         Ok(Image {
             library: Some(ManuallyDrop::into_inner(self.library)),
             staged: ManuallyDrop::into_inner(self.staged),

@@ -5,6 +5,7 @@
 //! The token of an image is the address of its ledger, which the image's owner keeps until the image is proven unmapped, and
 //! for ever if it never is. So whoever can call in here with a token, code of that image, finds its ledger alive.
 
+mod logs;
 mod peers;
 
 use super::{
@@ -30,6 +31,8 @@ const META: &WithMetadata<HostTable> = &WithMetadata::new(HostTable {
     peer_pass: peers::pass,
     peer_fault: peers::fault,
     peer_absent: peers::absent,
+    log_record: logs::record,
+    log_span: logs::span,
 });
 
 /// The table that an image gets.

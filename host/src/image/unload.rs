@@ -108,6 +108,9 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
         let Some(closed) = image.ledger.close() else {
             return Unloading::Busy(image);
         };
+        if let Some(voice) = image.ledger.voice() {
+            voice.close_spans();
+        }
         // While its copy is there: the names of backtraces that somebody still holds.
         let naming = Instant::now();
         image.symbols.close();

@@ -10,7 +10,7 @@ use crate::{
     hooks::TookTooLong,
     host::Inner,
     image::{
-        Image, Ledger, OpenError, Opened, QuarantineReason,
+        Image, Ledger, OpenError, Opened, QuarantineReason, Voice,
         lint::{Expectations, LintError, Linted, inspect, lint},
         stage::{Bytes, PrivateCopies, Source, StagedFile, read_source},
     },
@@ -239,6 +239,8 @@ fn make(
     } = linted;
     let ledger = ledger(host, &record.name, number);
     host.tally.opened(&record.name, number, ledger.clone());
+    let (levels, slot) = (host.log_levels.clone(), record.name.clone());
+    ledger.speaks_with(Voice::new(record.name.clone(), number, move || levels.of(&slot)));
     ledger.lives_beside(Box::new(Beside::new(host, record.name.clone(), &manifest)));
     let image = opened.verify(manifest, Some(manifest_text), ledger).map_err(|error| {
         // Its static constructors have run, so it stays mapped.

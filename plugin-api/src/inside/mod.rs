@@ -1,7 +1,8 @@
-//! What lives inside an image and ties it to the host instead of to the process: the replaced libc symbols, the panic hook and
-//! the allocator. In the host's own copy of this crate nothing here is ever installed.
+//! What lives inside an image and ties it to the host instead of to the process: the replaced libc symbols, the panic hook,
+//! what is logged, and the allocator. In the host's own copy of this crate nothing here is ever installed.
 
 pub mod libc_symbols;
+pub(crate) mod logs;
 pub mod memory;
 mod panic_hook;
 
