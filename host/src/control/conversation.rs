@@ -5,7 +5,6 @@ use super::{
     answers,
     protocol::{Answer, Answered, Asked, ErrorKind, LONGEST_REQUEST, Refused, Request, VERSION},
     server::Shared,
-    told,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -137,7 +136,7 @@ impl<'a> Conversation<'a> {
             let record = if over { events.try_recv() } else { events.recv_timeout(LOOK) };
             match record {
                 Some(record) if follow || record.sequence < now => {
-                    let told = Answer::Event(Box::new(told::told(&record)));
+                    let told = Answer::Event(Box::new((&*record).into()));
                     if !send(self.stream, &Answered::new(id, Ok(told))) {
                         return false;
                     }

@@ -4,16 +4,17 @@ use super::protocol::Told;
 use crate::event::{Event, Record};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// An event, for others.
-pub(super) fn told(record: &Record) -> Told {
-    let (slot, generation) = whose(&record.event);
-    Told {
-        sequence: record.sequence,
-        at_ms: milliseconds(record.at),
-        event: kind(&record.event).to_owned(),
-        slot,
-        generation,
-        text: record.event.to_string(),
+impl From<&Record> for Told {
+    fn from(record: &Record) -> Self {
+        let (slot, generation) = whose(&record.event);
+        Self {
+            sequence: record.sequence,
+            at_ms: milliseconds(record.at),
+            event: kind(&record.event).to_owned(),
+            slot,
+            generation,
+            text: record.event.to_string(),
+        }
     }
 }
 
