@@ -5,6 +5,7 @@ mod bad_input;
 mod c_habits;
 mod cases;
 mod compat;
+mod control;
 mod deadlines;
 mod exclusive;
 mod folder;

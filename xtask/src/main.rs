@@ -2,12 +2,12 @@
 
 mod bench;
 mod build_plugin;
+mod cli;
 mod compare;
 mod demo;
 mod example;
 mod foreign;
 mod imports;
-mod inspect;
 mod new_plugin;
 mod new_project;
 mod paint;
@@ -48,7 +48,27 @@ enum Verb {
     /// Watch a running host move from one build of a plugin to the next, and print the timeline
     Demo(demo::Arguments),
     /// Print the manifest of a built plugin, and why a host would refuse the file
-    Inspect(inspect::Arguments),
+    Inspect(cli::Arguments),
+    /// The slots of the running host, and what serves in each
+    List(cli::Arguments),
+    /// Have the running host load a file, or the file again from which a slot serves
+    Reload(cli::Arguments),
+    /// Have a slot of the running host go back to an earlier version
+    Rollback(cli::Arguments),
+    /// End the probation of what serves in a slot of the running host
+    Confirm(cli::Arguments),
+    /// The versions that a slot of the running host can go back to
+    History(cli::Arguments),
+    /// Why something does not serve in the running host
+    WhyNot(cli::Arguments),
+    /// Who keeps which generation in the running host
+    WhoHolds(cli::Arguments),
+    /// What has happened in the running host, and what is happening
+    Events(cli::Arguments),
+    /// Change how much a slot's plugin logs in the running host
+    LogLevel(cli::Arguments),
+    /// The running host at a glance, again and again
+    Top(cli::Arguments),
     /// Open and close libraries that nobody here wrote, and tell what keeps those that stay
     Foreign(foreign::Arguments),
     /// Compare what our plugins import with the list of what is known to be harmless
@@ -74,7 +94,17 @@ fn main() -> ExitCode {
         Verb::BuildPlugin(arguments) => build_plugin::run(arguments),
         Verb::Run(arguments) => run::run(arguments),
         Verb::Demo(arguments) => demo::run(arguments),
-        Verb::Inspect(arguments) => inspect::run(arguments),
+        Verb::Inspect(arguments) => cli::run("inspect", arguments),
+        Verb::List(arguments) => cli::run("list", arguments),
+        Verb::Reload(arguments) => cli::run("reload", arguments),
+        Verb::Rollback(arguments) => cli::run("rollback", arguments),
+        Verb::Confirm(arguments) => cli::run("confirm", arguments),
+        Verb::History(arguments) => cli::run("history", arguments),
+        Verb::WhyNot(arguments) => cli::run("why-not", arguments),
+        Verb::WhoHolds(arguments) => cli::run("who-holds", arguments),
+        Verb::Events(arguments) => cli::run("events", arguments),
+        Verb::LogLevel(arguments) => cli::run("log-level", arguments),
+        Verb::Top(arguments) => cli::run("top", arguments),
         Verb::Foreign(arguments) => foreign::run(arguments),
         Verb::Imports => imports::run(),
         Verb::Prometheus => prometheus::run(),

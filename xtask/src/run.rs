@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use xtask::Workspace;
 
-use crate::example;
+use crate::{cli, example};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -18,14 +18,16 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::read(&crate::project()?)?;
     let folder = match arguments.folder {
         Some(folder) => std::path::absolute(folder)?,
-        None => Workspace::read(&crate::project()?)?.plugin_folder(),
+        None => workspace.plugin_folder(),
     };
     let mut command = example::cargo_on_demo("run");
     command
         .args(arguments.release.then_some("--release"))
         .args(["--bin", "watch-folder", "--"])
-        .arg(folder);
+        .arg(folder)
+        .arg(cli::socket(&workspace));
     example::become_program(command)
 }

@@ -39,9 +39,19 @@ const FORMAT: Step = Step {
 };
 const LINTS: Step = Step {
     name: "lints",
-    by_hand: "cargo clippy --workspace --all-targets -- -D warnings",
+    by_hand: "cargo clippy --workspace --all-targets --features reslot/cli -- -D warnings",
     check: Check::Cargo(
-        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "reslot/cli",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ],
         &[],
     ),
 };

@@ -2,8 +2,8 @@
 //! speaks, and a number that its answers repeat. Fields may be added to answers within one version; a reader passes over those that
 //! it does not know.
 
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use serde::{Deserialize, Serialize, Serializer};
+use std::path::{Path, PathBuf};
 
 /// The version of what is said here.
 pub const VERSION: u32 = 1;
@@ -86,9 +86,29 @@ pub struct Answered {
     pub v: u32,
     /// The request's number; 0 if the request could not be read.
     pub id: u64,
-    /// The answer, or why there is none.
-    #[serde(flatten)]
-    pub answer: Result<Answer, Refused>,
+    /// The answer, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ok: Option<Answer>,
+    /// … or why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Refused>,
+}
+
+impl Answered {
+    /// What a host says to the request with this number.
+    #[must_use]
+    pub fn new(id: u64, answer: Result<Answer, Refused>) -> Self {
+        let (ok, error) = match answer {
+            Ok(answer) => (Some(answer), None),
+            Err(refused) => (None, Some(refused)),
+        };
+        Self {
+            v: VERSION,
+            id,
+            ok,
+            error,
+        }
+    }
 }
 
 /// What a host answers.
@@ -125,7 +145,7 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// For programs.
-    pub error: ErrorKind,
+    pub kind: ErrorKind,
     /// For people: what happened, and what to do.
     pub message: String,
 }
@@ -157,6 +177,7 @@ pub struct Overview {
     /// For how long the host has been there, in milliseconds.
     pub uptime_ms: u64,
     /// The folder that it watches.
+    #[serde(serialize_with = "lossy_option")]
     pub folder: Option<PathBuf>,
     /// Images mapped, those that serve included.
     pub mapped: u64,
@@ -184,6 +205,7 @@ pub struct SlotStatus {
     /// The artifact's content.
     pub hash: Option<String>,
     /// The file that it came from.
+    #[serde(serialize_with = "lossy_option")]
     pub path: Option<PathBuf>,
     /// In one word: `serving`, `probation`, `staged`, `empty`.
     pub state: String,
@@ -251,6 +273,7 @@ pub struct Version {
     /// The schema of its state.
     pub schema: Option<u32>,
     /// The file that it was published as.
+    #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// `confirmed`, `unconfirmed` or `condemned`.
     pub condition: String,
@@ -309,4 +332,13 @@ pub struct Told {
     pub generation: Option<u64>,
     /// In a sentence.
     pub text: String,
+}
+
+/// A path need not be UTF-8, and a string in JSON must be. One such file must not keep a host from answering.
+fn lossy<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
+}
+
+fn lossy_option<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(to)
 }

@@ -1,4 +1,4 @@
-//! `watch-folder FOLDER`: an example host for a terminal of its own. It tells in words what happens to the plugins in the folder,
+//! `watch-folder FOLDER [SOCKET]`: an example host for a terminal of its own, which `reslot` can ask from another one by way of the socket. It tells in words what happens to the plugins in the folder,
 //! and calls them after each swap, to show whose code answers. Ctrl-C or SIGTERM ends it.
 
 #![forbid(unsafe_code)]
@@ -29,13 +29,13 @@ const ROUND: Duration = Duration::from_millis(1);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    let (Some(folder), None) = (arguments.next(), arguments.next()) else {
+    let (Some(folder), socket, None) = (arguments.next(), arguments.next(), arguments.next()) else {
         anstream::eprintln!(
-            "usage: watch-folder FOLDER    `cargo xtask run` names the folder that `cargo xtask build-plugin` fills"
+            "usage: watch-folder FOLDER [SOCKET]    `cargo xtask run` names the folder that `cargo xtask build-plugin` fills"
         );
         return ExitCode::from(2);
     };
-    match run(&PathBuf::from(folder)) {
+    match run(&PathBuf::from(folder), socket.map(PathBuf::from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             anstream::eprintln!("{} {error:#}", bad("error:"));
@@ -44,19 +44,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(folder: &Path) -> anyhow::Result<()> {
+fn run(folder: &Path, socket: Option<PathBuf>) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed)).context("Ctrl-C could not be caught")?;
 
     // For people to look around in: guards are tracked, whatever that costs.
-    let host = Host::builder().watch(folder).track_guards(true).build()?;
+    let mut builder = Host::builder().watch(folder).track_guards(true);
+    if let Some(socket) = socket {
+        builder = builder.control_socket(socket);
+    }
+    let host = builder.build()?;
     anstream::println!("{} {}", heading("Watching"), std::path::absolute(folder)?.display());
     anstream::println!(
         "{}",
         dim(
             "Build a plugin into it from another terminal: cargo xtask build-plugin greeter. Type help to see what can be asked \
-             here; Ctrl-C ends this.\n"
+             here, or ask from there: cargo xtask list. Ctrl-C ends this.\n"
         )
     );
     let mut events = host.events();

@@ -1,0 +1,88 @@
+//! `reslot`: running hosts, looked at and steered from a shell, artifacts looked into, and a host for whatever lies in a folder. This
+//! file only dispatches; one file a theme has the verbs, `exit` says how the program ends, `output` how it speaks.
+#![forbid(unsafe_code)]
+
+mod documents;
+mod events;
+mod exit;
+mod inspect;
+mod look;
+mod output;
+mod run;
+mod socket;
+mod steer;
+mod why_not;
+
+use clap::{Parser, Subcommand};
+use exit::{Exit, Failure};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Look at running hosts, and steer them.
+#[derive(Parser)]
+#[command(name = "reslot", version, after_help = exit::in_words())]
+pub struct Arguments {
+    /// The host's control socket [default: target/reslot/control.sock of this folder or of one above it]
+    #[arg(long, global = true, env = "RESLOT_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// The slots of a host, and what serves in each
+    List(look::List),
+    /// Load a file, or the file again from which a slot serves
+    Reload(steer::Reload),
+    /// Have a slot go back to an earlier version
+    Rollback(steer::Rollback),
+    /// End the probation of what serves in a slot: it is good
+    Confirm(steer::Confirm),
+    /// The versions of a slot that can be gone back to, and those that were gone back from
+    History(look::History),
+    /// Why a slot does not have what it should have, or a file does not serve
+    WhyNot(why_not::WhyNot),
+    /// Who keeps which generation, and for how long
+    WhoHolds(look::WhoHolds),
+    /// What has happened in a host, and what is happening
+    Events(events::Events),
+    /// Change how much a slot's plugin logs
+    LogLevel(steer::LogLevel),
+    /// What a built plugin says of itself, and why a host would refuse it; nothing in it is executed
+    Inspect(inspect::Inspect),
+    /// Be a host for the plugins in a folder, whatever they are
+    Run(run::Run),
+    /// Print a shell's completions
+    Completions(documents::Completions),
+    /// Print the manual page, or write one for each verb into a folder
+    Man(documents::Man),
+    // `top` comes here: `Top(top::Top)`, in a file of its own.
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // Help and the version come this way, too.
+        Err(error) => {
+            let ended = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return if error.print().is_err() { Exit::OutputGone } else { ended }.into();
+        }
+    };
+    let socket = arguments.socket;
+    let done = match arguments.verb {
+        Verb::List(verb) => verb.run(socket),
+        Verb::Reload(verb) => verb.run(socket),
+        Verb::Rollback(verb) => verb.run(socket),
+        Verb::Confirm(verb) => verb.run(socket),
+        Verb::History(verb) => verb.run(socket),
+        Verb::WhyNot(verb) => verb.run(socket),
+        Verb::WhoHolds(verb) => verb.run(socket),
+        Verb::Events(verb) => verb.run(socket),
+        Verb::LogLevel(verb) => verb.run(socket),
+        Verb::Inspect(verb) => verb.run(),
+        Verb::Run(verb) => verb.run(socket),
+        Verb::Completions(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(),
+    };
+    done.unwrap_or_else(Failure::tell).into()
+}

@@ -1,0 +1,123 @@
+//! How the program speaks: lines that say when nobody reads them, colours for terminals only, columns of equal width, quantities with
+//! as many digits as a person reads.
+
+use crate::exit::Failure;
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use std::{
+    fmt::{self, Display},
+    io::Write,
+};
+
+/// Prints a line. `println!` would panic where nobody reads.
+pub fn line(text: impl Display) -> Result<(), Failure> {
+    let mut out = anstream::stdout();
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    written.map_err(Failure::Output)
+}
+
+/// Prints a document for scripts.
+pub fn json(document: &impl Serialize) -> Result<(), Failure> {
+    line(serde_json::to_string_pretty(document).map_err(unwritable)?)
+}
+
+/// Prints a document in one line.
+pub fn json_line(document: &impl Serialize) -> Result<(), Failure> {
+    line(serde_json::to_string(document).map_err(unwritable)?)
+}
+
+fn unwritable(error: serde_json::Error) -> Failure {
+    Failure::Output(error.into())
+}
+
+/// Text in a colour.
+pub struct Painted<T>(Style, T);
+
+impl<T: Display> Display for Painted<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{}{:#}", self.0, self.1, self.0)
+    }
+}
+
+/// What went well.
+pub fn good<T: Display>(text: T) -> Painted<T> {
+    Painted(AnsiColor::Green.on_default().bold(), text)
+}
+
+/// What failed.
+pub fn bad<T: Display>(text: T) -> Painted<T> {
+    Painted(AnsiColor::Red.on_default().bold(), text)
+}
+
+/// What deserves a look.
+pub fn caution<T: Display>(text: T) -> Painted<T> {
+    Painted(AnsiColor::Yellow.on_default().bold(), text)
+}
+
+/// What is of less interest.
+pub fn dim<T: Display>(text: T) -> Painted<T> {
+    Painted(Style::new().dimmed(), text)
+}
+
+/// What stands over other lines.
+pub fn heading<T: Display>(text: T) -> Painted<T> {
+    Painted(Style::new().bold(), text)
+}
+
+/// Rows under a heading, each column as wide as its widest word.
+pub fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
+    let width = |column: usize| {
+        let words = rows.iter().map(|row| row[column].chars().count());
+        words.chain([titles[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let row = |words: [&str; N]| {
+        let padded = words.iter().zip(&widths).map(|(word, width)| format!("{word:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    line(heading(row(titles)))?;
+    rows.iter()
+        .try_for_each(|words| line(row(words.each_ref().map(String::as_str))))
+}
+
+/// The first line of a text, as much as fits into so many columns.
+pub fn clipped(text: &str, columns: usize) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    match first.chars().count() > columns {
+        true => first.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
+        false => first.to_owned(),
+    }
+}
+
+/// Bytes.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        few @ 0..1_000 => format!("{few} B"),
+        some @ 1_000..1_000_000 => format!("{:.1} KB", some as f64 / 1e3),
+        many => format!("{:.1} MB", many as f64 / 1e6),
+    }
+}
+
+/// Milliseconds.
+pub fn duration(ms: u64) -> String {
+    match ms / 1_000 {
+        0 => format!("{ms} ms"),
+        seconds @ 1..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// The time of day, in UTC.
+pub fn time(at_ms: u64) -> String {
+    let seconds = at_ms / 1_000 % 86_400;
+    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
+/// How long ago that was.
+pub fn ago(at_ms: u64) -> String {
+    let since = std::time::UNIX_EPOCH + std::time::Duration::from_millis(at_ms);
+    let ms = since.elapsed().unwrap_or_default().as_millis();
+    format!("{} ago", duration(u64::try_from(ms).unwrap_or(u64::MAX)))
+}

@@ -1,0 +1,91 @@
+//! `reslot run FOLDER`: a host for whatever lies in a folder. It calls nothing, so it is for plugins that do their work from `start` on,
+//! and for trying the other verbs out.
+
+use crate::{
+    events::show,
+    exit::{Exit, Failure},
+};
+use reslot::{Host, Policy};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+};
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Signals:\n  SIGHUP           load again whatever changed in the folder\n  SIGTERM, SIGINT  unload everything, and end with 0"
+)]
+pub struct Run {
+    /// The folder of built plugins; it may come later
+    folder: PathBuf,
+    /// Keep the last good versions in this folder, for going back also after a restart
+    #[arg(long, value_name = "DIR")]
+    history: Option<PathBuf>,
+    /// How new versions are treated
+    #[arg(long, value_enum, default_value_t = How::Development)]
+    policy: How,
+    /// Print events as JSON, an object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum How {
+    /// Two seconds of probation
+    Development,
+    /// Thirty seconds of probation, and each version is tried in a child process first
+    Production,
+}
+
+impl Run {
+    pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
+        let mut builder = Host::builder().watch(&self.folder).track_guards(true);
+        builder = builder.policy(match self.policy {
+            How::Development => Policy::development(),
+            How::Production => Policy::production(),
+        });
+        if let Some(history) = &self.history {
+            builder = builder.history(history);
+        }
+        if let Some(socket) = socket {
+            builder = builder.control_socket(socket);
+        }
+        let refused = |error: &dyn std::fmt::Display| Failure::Other(Exit::Refused, error.to_string());
+        // Before the host is there: a signal in between must not leave its files.
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(|error| refused(&error))?;
+        let host = builder.build().map_err(|error| refused(&error))?;
+        let (events, as_json) = (host.events(), self.json);
+        let telling = thread::spawn(move || {
+            // A host does not end because nobody listens any more.
+            for record in events {
+                let _ = show(&(&*record).into(), as_json, false);
+            }
+        });
+        for signal in signals.forever() {
+            match signal {
+                SIGHUP => load_all(&host, &self.folder),
+                _ => break,
+            }
+        }
+        drop(host);
+        let _ = telling.join();
+        Ok(Exit::Done)
+    }
+}
+
+/// What serves already stays; how the others end is told by events.
+fn load_all(host: &Host, folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    for file in files {
+        let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && file.extension().is_some_and(|extension| extension == "so") {
+            let _ = host.load(std::path::absolute(&file).unwrap_or(file));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The verbs that change something: `reload`, `rollback`, `confirm`, `log-level`.
+
+use crate::{
+    exit::{Exit, Failure},
+    output::{good, json, line},
+    socket::{connect, nonsense, target},
+};
+use reslot::control::protocol::{Answer, Request};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Reload {
+    /// A slot, or a file: a path with a slash in it, such as ./libgreeter.so
+    target: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Rollback {
+    /// The slot
+    slot: String,
+    /// The beginning of a version's hash, as `reslot history` shows it [default: the version before]
+    hash: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Confirm {
+    /// The slot
+    slot: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct LogLevel {
+    /// The slot
+    slot: String,
+    /// How much; `default` is what the host itself logs
+    #[arg(value_parser = ["off", "error", "warn", "info", "debug", "trace", "default"])]
+    level: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Reload {
+    pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
+        let target = target(&self.target)?;
+        have_done(socket, Request::Reload { target }, self.json)
+    }
+}
+
+impl Rollback {
+    pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
+        let (slot, to) = (self.slot, self.hash);
+        have_done(socket, Request::Rollback { slot, to }, self.json)
+    }
+}
+
+impl Confirm {
+    pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
+        have_done(socket, Request::Confirm { slot: self.slot }, self.json)
+    }
+}
+
+impl LogLevel {
+    pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
+        let (slot, level) = (self.slot, Some(self.level).filter(|level| level != "default"));
+        have_done(socket, Request::LogLevel { slot, level }, self.json)
+    }
+}
+
+fn have_done(socket: Option<PathBuf>, request: Request, as_json: bool) -> Result<Exit, Failure> {
+    let answer = connect(socket)?.ask(request)?;
+    let Answer::Done { message, .. } = &answer else {
+        return Err(nonsense());
+    };
+    match as_json {
+        true => json(&answer)?,
+        false => line(format!("{} {message}", good("done:")))?,
+    }
+    Ok(Exit::Done)
+}

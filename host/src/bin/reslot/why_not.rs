@@ -1,0 +1,42 @@
+//! `reslot why-not TARGET`: why a slot does not have what it should have, or a file does not serve.
+
+use crate::{
+    exit::{Exit, Failure},
+    output::{bad, dim, good, json, line},
+    socket::{connect, nonsense, target},
+};
+use reslot::control::protocol::{Answer, Request};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct WhyNot {
+    /// A slot, or a file: a path with a slash in it, such as ./libgreeter.so
+    target: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl WhyNot {
+    pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
+        let target = target(&self.target)?;
+        let Answer::WhyNot(reason) = connect(socket)?.ask(Request::WhyNot { target })? else {
+            return Err(nonsense());
+        };
+        if self.json {
+            json(&reason)?;
+            return Ok(Exit::Done);
+        }
+        match reason.serves {
+            true => line(format!("{} {}", good("serves:"), reason.summary))?,
+            false => line(format!("{} {}", bad("does not serve:"), reason.summary))?,
+        }
+        for finding in &reason.findings {
+            line(format!("- {}", finding.replace('\n', "\n  ")))?;
+        }
+        for remedy in &reason.remedies {
+            line(format!("  {} {remedy}", dim("what to do:")))?;
+        }
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,96 @@
+//! The program `reslot`, started as a shell would start it, on real hosts: what it prints, and with which code it ends.
+#![forbid(unsafe_code)]
+
+mod bad_ends;
+mod run;
+mod verbs;
+
+use reslot::{Host, Policy};
+use reslot_tests::{Fixture, Folder, reslot_program};
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+    time::Duration,
+};
+
+/// A host with one slot, and its socket.
+struct Place {
+    folder: Folder,
+    run: tempfile::TempDir,
+    host: Host,
+}
+
+impl Place {
+    fn new() -> Self {
+        let (folder, run) = (Folder::new(), tempfile::tempdir().unwrap());
+        let mut policy = Policy::development();
+        policy.probation = Duration::from_secs(3600);
+        let builder = Host::builder().policy(policy).control_socket(run.path().join("control.sock"));
+        let place = Self {
+            host: builder.build().unwrap(),
+            folder,
+            run,
+        };
+        place.host.load(place.publish(1)).unwrap();
+        place
+    }
+
+    fn publish(&self, stamp: u64) -> PathBuf {
+        self.folder.publish("probe.so", &Fixture::build("fx-probe").stamped(stamp))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.run.path().join("control.sock")
+    }
+
+    /// The program, asked about this host.
+    fn reslot(&self, arguments: &[&str]) -> Ended {
+        Ended::of(reslot().arg("--socket").arg(self.socket()).args(arguments))
+    }
+}
+
+fn reslot() -> Command {
+    let mut command = Command::new(reslot_program());
+    command
+        .env_remove("RESLOT_SOCKET")
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("NO_COLOR");
+    command
+}
+
+/// How the program ended.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    fn of(command: &mut Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let ended = Self {
+            code: status.code(),
+            out: String::from_utf8(stdout).unwrap(),
+            err: String::from_utf8(stderr).unwrap(),
+        };
+        assert!(!ended.err.contains("panicked"), "{ended:#?}");
+        assert!(
+            !ended.out.contains('\x1b') && !ended.err.contains('\x1b'),
+            "no terminal, no colour: {ended:#?}"
+        );
+        ended
+    }
+
+    /// What it printed, if all went well.
+    fn done(self) -> String {
+        assert!(self.code == Some(0) && self.err.is_empty(), "{self:#?}");
+        self.out
+    }
+
+    /// Why it did not, if it ended so.
+    fn failed(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self.err
+    }
+}

@@ -1,0 +1,89 @@
+//! The control socket of a running host, from the other end: what is answered, what noise and half requests do, and how the socket
+//! comes and goes. The program `reslot` has tests of its own (`tests/cli`).
+
+mod answers;
+mod hostile;
+mod socket;
+mod why_not;
+
+use reslot::{
+    Host, HostBuilder, Policy,
+    control::{
+        Client, ClientError,
+        protocol::{Answer, ErrorKind, Overview, Reason, Request},
+    },
+};
+use reslot_tests::Folder;
+use std::path::{Path, PathBuf};
+
+/// A host with a control socket, and the folder that it watches.
+struct Place {
+    folder: Folder,
+    _run: tempfile::TempDir,
+    socket: PathBuf,
+    host: Host,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self::with(Policy::without_probation())
+    }
+
+    fn with(policy: Policy) -> Self {
+        let (folder, run) = (Folder::new(), tempfile::tempdir().unwrap());
+        let socket = run.path().join("control.sock");
+        let host = builder(&socket).policy(policy).watch(folder.path()).build().unwrap();
+        Self {
+            folder,
+            _run: run,
+            socket,
+            host,
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.socket).unwrap()
+    }
+
+    fn ask(&self, request: Request) -> Result<Answer, ClientError> {
+        self.client().ask(request)
+    }
+
+    fn done(&self, request: Request) -> (String, Option<u64>) {
+        match self.ask(request) {
+            Ok(Answer::Done { message, generation }) => (message, generation),
+            other => panic!("{other:#?}"),
+        }
+    }
+
+    fn overview(&self) -> Overview {
+        overview(&self.socket)
+    }
+
+    fn why_not(&self, target: impl AsRef<Path>) -> Reason {
+        let target = target.as_ref().to_str().unwrap().to_owned();
+        match self.ask(Request::WhyNot { target }) {
+            Ok(Answer::WhyNot(reason)) => *reason,
+            other => panic!("{other:#?}"),
+        }
+    }
+}
+
+fn builder(socket: &Path) -> HostBuilder {
+    Host::builder().control_socket(socket)
+}
+
+fn overview(socket: &Path) -> Overview {
+    match Client::connect(socket).unwrap().ask(Request::Overview) {
+        Ok(Answer::Overview(overview)) => *overview,
+        other => panic!("{other:#?}"),
+    }
+}
+
+/// What was refused, and in which words.
+fn refused(answer: Result<Answer, ClientError>) -> (ErrorKind, String) {
+    match answer {
+        Err(ClientError::Refused(refused)) => (refused.kind, refused.message),
+        other => panic!("{other:#?}"),
+    }
+}
