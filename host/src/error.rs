@@ -401,6 +401,9 @@ pub enum BuildError {
     /// The folder cannot be watched.
     #[error(transparent)]
     Watch(#[from] crate::watch::WatchError),
+    /// The control socket cannot be opened.
+    #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
+    Control(#[from] crate::control::ControlError),
     /// A thread could not be started.
     #[error("the host's thread {name:?} could not be started: {source}")]
     Thread {

@@ -20,7 +20,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -359,7 +359,11 @@ pub(crate) struct Log(Arc<Shared>);
 struct Shared {
     history: Mutex<History>,
     grown: Condvar,
+    /// Called for each record, in order. Not set in a host that nobody can ask from outside.
+    listener: OnceLock<Listener>,
 }
+
+type Listener = Box<dyn Fn(&Record) + Send + Sync>;
 
 struct History {
     /// The sequence number of the oldest record kept.
@@ -377,6 +381,7 @@ impl Log {
                 closed: false,
             }),
             grown: Condvar::new(),
+            listener: OnceLock::new(),
         }))
     }
 
@@ -399,11 +404,15 @@ impl Log {
             history.first += 1;
         }
         let sequence = history.first + history.records.len() as u64;
-        history.records.push_back(Arc::new(Record {
+        let record = Arc::new(Record {
             sequence,
             at: SystemTime::now(),
             event,
-        }));
+        });
+        if let Some(listener) = self.0.listener.get() {
+            listener(&record);
+        }
+        history.records.push_back(record);
         drop(history);
         self.0.grown.notify_all();
     }
@@ -420,11 +429,24 @@ impl Log {
         self.0.grown.notify_all();
     }
 
+    /// Has this called for each record from now on, under the log's lock: it must not call the host. Once a log.
+    pub(crate) fn listen(&self, listener: impl Fn(&Record) + Send + Sync + 'static) {
+        let _ = self.0.listener.set(Box::new(listener));
+    }
+
+    /// The number that the next record will have.
+    pub(crate) fn next(&self) -> u64 {
+        let history = self.0.history.lock();
+        history.first + history.records.len() as u64
+    }
+
     pub(crate) fn stream(&self) -> Events {
-        Events {
-            log: self.clone(),
-            next: 0,
-        }
+        self.stream_from(0)
+    }
+
+    /// A stream that begins with the record of this number.
+    pub(crate) fn stream_from(&self, next: u64) -> Events {
+        Events { log: self.clone(), next }
     }
 }
 
@@ -452,6 +474,12 @@ impl Events {
     /// The next event, if there is one already.
     pub fn try_recv(&mut self) -> Option<Arc<Record>> {
         self.wait(Some(Instant::now()))
+    }
+
+    /// Everything was read, and nothing can come any more.
+    pub(crate) fn is_over(&self) -> bool {
+        let history = self.log.0.history.lock();
+        history.closed && self.next >= history.first + history.records.len() as u64
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Option<Arc<Record>> {

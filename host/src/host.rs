@@ -3,19 +3,22 @@
 mod builder;
 mod going_back;
 mod holders;
+mod infos;
 mod inner;
 
 pub use builder::HostBuilder;
 pub use going_back::{RollbackError, To};
 pub use holders::{Condition, Held, Holder};
+pub(crate) use infos::info as slot_info;
 pub(crate) use inner::{Inner, call_attention};
 
 use crate::{
+    control::Server,
     error::{Refusal, SlotError},
     event::Events,
     image::{manifest::Interface as Described, safe_point, stage::PrivateCopies},
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SupervisorMessage},
-    slot::{self, Claim, Generation, Mode, Owned, Reader, Slot, SlotRecord, SlotState, Synced, Taken},
+    slot::{self, Claim, Generation, Mode, Owned, Reader, Slot, SlotState, Synced, Taken},
     watch::Watch,
 };
 use reslot_plugin_api::{Health, Interface, Shared};
@@ -52,6 +55,7 @@ pub struct Host {
     reload: Option<JoinHandle<()>>,
     reaper: Option<JoinHandle<()>>,
     supervisor: Option<JoinHandle<()>>,
+    control: Option<Server>,
 }
 
 impl Host {
@@ -67,7 +71,7 @@ impl Host {
     #[track_caller]
     pub fn claim<I: ?Sized + Interface>(&self, name: &str) -> Result<Claim<I>, SlotError> {
         safe_point();
-        let record = self.known(name)?;
+        let record = self.inner.known(name)?;
         let mut state = record.lock_settled();
         match state.mode {
             Mode::Claimed => return Err(SlotError::Claimed { name: name.to_owned() }),
@@ -94,7 +98,7 @@ impl Host {
     /// If there is no slot of this name, it has another interface, or it is claimed.
     pub fn slot<I: ?Sized + Shared>(&self, name: &str) -> Result<Slot<I>, SlotError> {
         safe_point();
-        let record = self.known(name)?;
+        let record = self.inner.known(name)?;
         let mut state = record.lock_settled();
         if state.mode == Mode::Claimed {
             return Err(SlotError::Claimed { name: name.to_owned() });
@@ -123,16 +127,7 @@ impl Host {
     /// # Errors
     /// If it is refused; the slot keeps what it has.
     pub fn load(&self, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
-        self.ask_for(path.into(), true)
-    }
-
-    fn ask_for(&self, path: PathBuf, by_name: bool) -> Result<LoadOutcome, Refusal> {
-        safe_point();
-        let (answer, outcome) = mpsc::channel();
-        let asked = path.clone();
-        let sent = self.inner.reload.send(ReloadMessage::Load { path, by_name, answer });
-        let outcome = sent.ok().and_then(|()| outcome.recv().ok());
-        outcome.unwrap_or_else(|| Err(Refusal::of_a_bug(asked)))
+        self.inner.ask_for(path.into(), true)
     }
 
     /// Loads several artifacts, each for another slot, as one: all of them come to serve, or none. Those that others of them call
@@ -174,34 +169,14 @@ impl Host {
 
     /// Every slot, with what serves in it.
     pub fn slots(&self) -> Vec<SlotInfo> {
-        let records = self.inner.slots.read().clone();
-        records
-            .iter()
-            .map(|record| {
-                let mut state = record.lock();
-                // The lock keeps the generation. It is the SDK that counts, in a loop over numbers: no plugin's code runs.
-                let current = state.current.as_ref();
-                let live_bytes = current.and_then(|current| current.generation.instance().live_bytes());
-                SlotInfo {
-                    name: record.name.to_string(),
-                    generation: state.current.as_ref().map(|current| current.generation.number()),
-                    path: state.current.as_ref().map(|current| current.path.clone()),
-                    staged: state.waiting(record.id).map(|(number, _)| number),
-                    standby: state.standby().map(|standby| standby.current.generation.number()),
-                    on_probation: state.probation.is_some(),
-                    health: state.health(),
-                    claimed: state.mode == Mode::Claimed,
-                    live_bytes,
-                }
-            })
-            .collect()
+        self.inner.infos()
     }
 
     /// Every mapped generation of a slot, oldest first, and who keeps it for how long: the slot itself, claims, readers,
     /// threads of the plugin, thread-locals. What [`Slot::load`] answered is among them if the host was built with
     /// [`HostBuilder::track_guards`]. Empty if there is no such slot.
     pub fn who_holds(&self, slot: &str) -> Vec<Held> {
-        let record = self.inner.slots.read().iter().find(|record| &*record.name == slot).cloned();
+        let record = self.inner.slot_named(slot);
         record.map(|record| self.inner.who_holds(&record)).unwrap_or_default()
     }
 
@@ -227,13 +202,6 @@ impl Host {
         });
         let serving = serving.sum();
         self.inner.tally.wait_for(serving, after(timeout))
-    }
-
-    fn known(&self, name: &str) -> Result<Arc<SlotRecord>, SlotError> {
-        let record = self.inner.slots.read().iter().find(|record| &*record.name == name).cloned();
-        record
-            .filter(|record| record.lock().current.is_some())
-            .ok_or_else(|| self.inner.unknown(name))
     }
 
     /// The current generation, if it has the interface. The slot is known to have one, unless the host is just going.
@@ -267,6 +235,9 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 6
 impl Drop for Host {
     fn drop(&mut self) {
         self.watch = None;
+        if let Some(control) = &self.control {
+            control.close();
+        }
         let _ = self.inner.reload.send(ReloadMessage::End);
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();
@@ -288,6 +259,8 @@ impl Drop for Host {
             let _ = reaper.join();
         }
         self.inner.hooks.end();
+        // After everything that its followers are to hear of.
+        self.control = None;
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub(crate) use fingerprint::is_artifact;
 use keeper::{Keeper, Signal};
 use native::Native;
 

@@ -3,6 +3,7 @@
 use super::{Host, Inner, LONGEST};
 use crate::{
     artifact::inspect,
+    control::{ControlTally, Listening, Server},
     error::BuildError,
     event::{Event, Log},
     history::History,
@@ -38,6 +39,7 @@ pub struct HostBuilder {
     policy: Policy,
     history: Option<PathBuf>,
     injections: Injections,
+    control: Option<PathBuf>,
 }
 
 impl HostBuilder {
@@ -55,6 +57,7 @@ impl HostBuilder {
             policy: Policy::default(),
             history: None,
             injections: Injections::default(),
+            control: None,
         }
     }
 
@@ -155,16 +158,29 @@ impl HostBuilder {
         self
     }
 
+    /// Opens a Unix socket here, by which the program `reslot` and [`control::Client`](crate::control::Client) look at the running
+    /// host and steer it. Its file belongs to the process's user and has mode 0600 from the moment at which it appears, and who
+    /// connects must be that user or root. Missing parent folders are made with mode 0700; what a dead process left there is
+    /// replaced; the file is removed when the host goes. Default: none, and no thread for it.
+    #[must_use]
+    pub fn control_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.control = Some(path.into());
+        self
+    }
+
     /// Starts the host. What is in the watched folder already is loaded before this returns; what of it is refused is told
     /// by [`Host::events`] and by [`Host::claim`] and [`Host::slot`], and is no error here.
     ///
     /// # Errors
-    /// If the private folder cannot be made, the folder cannot be watched, or a thread cannot be started.
+    /// If the private folder cannot be made, the folder cannot be watched, a thread cannot be started, or the control socket cannot be
+    /// opened: another process listens there, or something else lies there.
     pub fn build(self) -> Result<Host, BuildError> {
         // A leftover that cannot be removed is no reason not to start.
         if let Err(error) = sweep(&self.private) {
             tracing::warn!(%error, "leftovers of earlier hosts could not be looked for");
         }
+        // First of all, so that a second host on the same socket does nothing before it is told that there is one.
+        let listening = self.control.as_deref().map(Listening::open).transpose()?;
         let (reload_sender, reload_receiver) = mpsc::channel();
         let (reaper_sender, reaper_receiver) = mpsc::channel();
         let (supervisor_sender, supervisor_receiver) = mpsc::channel();
@@ -177,6 +193,7 @@ impl HostBuilder {
             ),
         };
         let log = Log::new();
+        let tally = listening.as_ref().map(|_| ControlTally::listen(&log));
         for error in troubles {
             log.push(Event::HistoryFailed { slot: None, error });
         }
@@ -225,7 +242,15 @@ impl HostBuilder {
             reload: Some(reload),
             reaper: Some(reaper),
             supervisor: Some(supervisor),
+            control: None,
         };
+        let folder = self
+            .folder
+            .as_ref()
+            .map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()));
+        if let Some((listening, tally)) = listening.zip(tally) {
+            host.control = Some(Server::start(listening, &host.inner, tally, folder)?);
+        }
         let reverted = host.inner.revert_unconfirmed();
         let mut refusals = Vec::new();
         if let Some(folder) = self.folder {
@@ -237,7 +262,7 @@ impl HostBuilder {
                 let _ = reload_sender.send(ReloadMessage::Noticed(notice));
             })?);
             for path in callers_last(scan(&folder)) {
-                refusals.extend(host.ask_for(path, false).err());
+                refusals.extend(host.inner.ask_for(path, false).err());
             }
         }
         // Those that waited for another one have had their turn.

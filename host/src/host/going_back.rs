@@ -58,6 +58,27 @@ impl Host {
     /// # Errors
     /// If there is no such slot or version, or the version cannot be loaded any more; the slot keeps what it has.
     pub fn rollback(&self, slot: &str, to: To) -> Result<LoadOutcome, RollbackError> {
+        self.inner.rollback(slot, to)
+    }
+
+    /// Ends the probation of what serves in a slot, as if it had proved itself: for whoever has other ways of knowing. Answers whether
+    /// it was on probation.
+    ///
+    /// # Errors
+    /// If there is no such slot.
+    pub fn confirm(&self, slot: &str) -> Result<bool, SlotError> {
+        self.inner.confirm(slot)
+    }
+
+    /// The versions of a slot that are known, newest first: what can be gone back to, and what was gone back from.
+    pub fn history(&self, slot: &str) -> Vec<Kept> {
+        self.inner.history.entries(slot)
+    }
+}
+
+impl Inner {
+    /// As [`Host::rollback`].
+    pub(crate) fn rollback(self: &Arc<Self>, slot: &str, to: To) -> Result<LoadOutcome, RollbackError> {
         safe_point();
         let record = self.known(slot)?;
         let wanted = match to {
@@ -71,7 +92,7 @@ impl Host {
             return Ok(outcome);
         }
         let (answer, outcome) = mpsc::channel();
-        let sent = self.inner.reload.send(ReloadMessage::GoBack {
+        let sent = self.reload.send(ReloadMessage::GoBack {
             record,
             from: None,
             to: wanted,
@@ -79,16 +100,12 @@ impl Host {
             answer: Some(answer),
         });
         let outcome = sent.ok().and_then(|()| outcome.recv().ok());
-        let bug = || Err(Refusal::of_a_bug(self.inner.private.path().to_owned()));
+        let bug = || Err(Refusal::of_a_bug(self.private.path().to_owned()));
         Ok(outcome.unwrap_or_else(bug)?)
     }
 
-    /// Ends the probation of what serves in a slot, as if it had proved itself: for whoever has other ways of knowing. Answers whether
-    /// it was on probation.
-    ///
-    /// # Errors
-    /// If there is no such slot.
-    pub fn confirm(&self, slot: &str) -> Result<bool, SlotError> {
+    /// As [`Host::confirm`].
+    pub(crate) fn confirm(self: &Arc<Self>, slot: &str) -> Result<bool, SlotError> {
         safe_point();
         let record = self.known(slot)?;
         let state = record.lock_settled();
@@ -96,17 +113,12 @@ impl Host {
             return Ok(false);
         }
         drop(state);
-        reload::confirm(&self.inner, &record);
+        reload::confirm(self, &record);
         Ok(true)
     }
 
-    /// The versions of a slot that are known, newest first: what can be gone back to, and what was gone back from.
-    pub fn history(&self, slot: &str) -> Vec<Kept> {
-        self.inner.history.entries(slot)
-    }
-
     fn version(&self, record: &SlotRecord, hash: String) -> Result<ContentHash, RollbackError> {
-        let entries = self.inner.history.entries(&record.name);
+        let entries = self.history.entries(&record.name);
         let good = entries
             .iter()
             .filter(|kept| !matches!(kept.condition, KeptCondition::Condemned(_)));
@@ -136,7 +148,7 @@ impl Host {
     }
 
     /// If that is where it goes. An open slot goes at once, a claimed one in its owner's `sync`.
-    fn go_back_to_standby(&self, record: &Arc<SlotRecord>, wanted: Option<&ContentHash>) -> Option<LoadOutcome> {
+    fn go_back_to_standby(self: &Arc<Self>, record: &Arc<SlotRecord>, wanted: Option<&ContentHash>) -> Option<LoadOutcome> {
         let mut state = record.lock_settled();
         let standby = state.standby()?;
         if wanted.is_some_and(|wanted| standby.current.hash != *wanted) {
@@ -151,7 +163,7 @@ impl Host {
         }
         drop(state);
         let slot = record.name.clone();
-        Some(match reload::roll_back_open(&self.inner, record) {
+        Some(match reload::roll_back_open(self, record) {
             Some(report) => LoadOutcome::RolledBack(report),
             // Somebody else was quicker: the supervisor, to the same end, or an owner, who goes back in his next `sync`.
             None => LoadOutcome::Staged { slot, generation },

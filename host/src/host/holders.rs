@@ -175,7 +175,7 @@ impl Inner {
     }
 
     /// Every mapped generation of a slot, oldest first.
-    pub(super) fn who_holds(&self, record: &SlotRecord) -> Vec<Held> {
+    pub(crate) fn who_holds(&self, record: &SlotRecord) -> Vec<Held> {
         let images = self.tally.of_slot(&record.name);
         let holders = self.holders_by_generation(record);
         let (current, staged, staged_bytes) = {

@@ -51,7 +51,7 @@ impl Fingerprint {
 }
 
 /// Whether this name could be an artifact's: hidden files are other people's temporary ones.
-pub(super) fn is_artifact(path: &Path) -> bool {
+pub(crate) fn is_artifact(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     !hidden && path.extension().is_some_and(|extension| extension == "so")
 }

@@ -1,0 +1,253 @@
+//! What a host answers: its own facts, in the words of the protocol.
+
+use super::{
+    protocol::{Answer, ErrorKind, HeldGeneration, Overview, Refused, Request, SlotStatus, Version},
+    server::Shared,
+    tally::in_a_sentence,
+    told::milliseconds,
+    why_not,
+};
+use crate::{
+    error::SlotError,
+    history::{Kept, KeptCondition},
+    host::{Condition, Held, Inner, RollbackError, SlotInfo, To, slot_info},
+    reload::{LoadOutcome, Phase},
+    slot::SlotRecord,
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+pub(super) fn answer(shared: &Shared, host: &Arc<Inner>, request: Request) -> Result<Answer, Refused> {
+    match request {
+        Request::Overview => Ok(Answer::Overview(Box::new(overview(shared, host)))),
+        Request::Reload { target } => reload(host, &target),
+        Request::Rollback { slot, to } => rollback(host, &slot, to),
+        Request::Confirm { slot } => confirm(host, &slot),
+        Request::History { slot } => history(host, &slot),
+        Request::WhoHolds { slot } => {
+            let record = record(host, &slot)?;
+            let generations = host.who_holds(&record).iter().map(held).collect();
+            Ok(Answer::Holders { generations })
+        }
+        Request::WhyNot { target } => Ok(Answer::WhyNot(Box::new(why_not::why_not(shared, host, &target)?))),
+        Request::LogLevel { slot, level } => log_level(host, &slot, level.as_deref()),
+        Request::Events { .. } => Err(refused(ErrorKind::Malformed, "events are told by the conversation")),
+    }
+}
+
+pub(super) fn refused(kind: ErrorKind, message: impl ToString) -> Refused {
+    let message = message.to_string();
+    Refused { kind, message }
+}
+
+/// A slot that has been there, whether something serves in it or not.
+pub(super) fn record(host: &Inner, slot: &str) -> Result<Arc<SlotRecord>, Refused> {
+    host.slot_named(slot).ok_or_else(|| unknown(&host.unknown(slot)))
+}
+
+pub(super) fn unknown(error: &SlotError) -> Refused {
+    refused(ErrorKind::UnknownSlot, error)
+}
+
+fn done(message: String, generation: Option<u64>) -> Result<Answer, Refused> {
+    Ok(Answer::Done { message, generation })
+}
+
+fn reload(host: &Inner, target: &str) -> Result<Answer, Refused> {
+    let path = match PathBuf::from(target) {
+        path if path.is_absolute() => path,
+        _ if target.contains('/') => {
+            let message = format!("{target:?} is neither a slot nor an absolute path; the host has another working folder");
+            return Err(refused(ErrorKind::NotDone, message));
+        }
+        _ => {
+            let record = host.known(target).map_err(|error| unknown(&error))?;
+            let path = record.lock().current.as_ref().map(|current| current.path.clone());
+            path.ok_or_else(|| unknown(&host.unknown(target)))?
+        }
+    };
+    match host.ask_for(path.clone(), true) {
+        Ok(LoadOutcome::Unchanged { slot, generation }) => done(
+            format!(
+                "{slot}: {} holds what generation {generation} is made of already; nothing was loaded",
+                path.display()
+            ),
+            Some(generation),
+        ),
+        Ok(outcome) => told(outcome),
+        Err(refusal) => Err(refused(ErrorKind::NotDone, refusal)),
+    }
+}
+
+fn told(outcome: LoadOutcome) -> Result<Answer, Refused> {
+    match outcome {
+        LoadOutcome::Swapped(report) => done(report.to_string(), Some(report.generation)),
+        LoadOutcome::RolledBack(report) => done(report.to_string(), Some(report.to)),
+        LoadOutcome::Staged { slot, generation } => done(
+            format!("{slot}: generation {generation} is ready, and serves when the slot's owner comes to his next `sync`"),
+            None,
+        ),
+        LoadOutcome::Unchanged { slot, generation } => {
+            done(format!("{slot}: generation {generation} serves already"), Some(generation))
+        }
+    }
+}
+
+fn rollback(host: &Arc<Inner>, slot: &str, to: Option<String>) -> Result<Answer, Refused> {
+    match host.rollback(slot, to.map_or(To::Previous, To::Hash)) {
+        Ok(outcome) => told(outcome),
+        Err(RollbackError::Slot(error)) => Err(unknown(&error)),
+        Err(error) => Err(refused(ErrorKind::NotDone, error)),
+    }
+}
+
+fn confirm(host: &Arc<Inner>, slot: &str) -> Result<Answer, Refused> {
+    match host.confirm(slot) {
+        Ok(true) => done(format!("{slot}: what serves counts as good from now on"), None),
+        Ok(false) => done(format!("{slot}: nothing was on probation"), None),
+        Err(error) => Err(unknown(&error)),
+    }
+}
+
+fn history(host: &Inner, slot: &str) -> Result<Answer, Refused> {
+    let entries = host.history.entries(slot);
+    let record = host.slot_named(slot);
+    if entries.is_empty() && record.is_none() {
+        return Err(unknown(&host.unknown(slot)));
+    }
+    let serves = record.and_then(|record| record.lock().current.as_ref().map(|current| current.hash.to_string()));
+    let versions = entries.into_iter().map(|kept| version(kept, serves.as_deref())).collect();
+    Ok(Answer::History { versions })
+}
+
+fn version(kept: Kept, serves: Option<&str>) -> Version {
+    let (condition, reason) = match kept.condition {
+        KeptCondition::Confirmed => ("confirmed", None),
+        KeptCondition::Unconfirmed => ("unconfirmed", None),
+        KeptCondition::Condemned(why) => ("condemned", Some(why)),
+    };
+    Version {
+        serves: serves == Some(&*kept.hash),
+        hash: kept.hash,
+        version: kept.version,
+        schema: kept.schema,
+        file: kept.file,
+        condition: condition.to_owned(),
+        reason,
+        since_ms: milliseconds(kept.since),
+        bytes: kept.bytes,
+    }
+}
+
+fn log_level(host: &Inner, slot: &str, level: Option<&str>) -> Result<Answer, Refused> {
+    let record = record(host, slot)?;
+    if let Some(level) = level.filter(|level| !LEVELS.contains(level)) {
+        let message = format!("{level:?} is no level; there are {}", LEVELS.join(", "));
+        return Err(refused(ErrorKind::NotDone, message));
+    }
+    match host.set_log_level(&record, level) {
+        Ok(message) => done(message, None),
+        Err(message) => Err(refused(ErrorKind::NotDone, message)),
+    }
+}
+
+fn held(held: &Held) -> HeldGeneration {
+    let condition = match &held.condition {
+        Condition::Candidate => "is a candidate".to_owned(),
+        Condition::Staged => "waits for its owner's `sync`".to_owned(),
+        Condition::Serving => "serves".to_owned(),
+        Condition::Standby => "stands by until its successor has proved itself".to_owned(),
+        Condition::Retired => "serves no more".to_owned(),
+        Condition::Ending => "has ended, and its image goes as soon as it can".to_owned(),
+        Condition::Quarantined(reason) => format!("is quarantined: {reason}"),
+    };
+    HeldGeneration {
+        generation: held.generation,
+        condition,
+        since_ms: whole(held.since),
+        live_bytes: held.live_bytes,
+        holders: held.holders.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn overview(shared: &Shared, host: &Inner) -> Overview {
+    let counts = host.tally.counts();
+    Overview {
+        process: std::process::id(),
+        program: program(),
+        uptime_ms: whole(shared.begun.elapsed()),
+        folder: shared.folder.clone(),
+        mapped: counts.mapped as u64,
+        quarantined: counts.quarantined as u64,
+        next_event: host.log.next(),
+        slots: host.slots().iter().map(|record| status(shared, host, record)).collect(),
+        reloads: shared.tally.reloads(),
+    }
+}
+
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn status(shared: &Shared, host: &Inner, record: &Arc<SlotRecord>) -> SlotStatus {
+    let SlotInfo {
+        name,
+        generation,
+        path,
+        staged,
+        standby,
+        on_probation,
+        health,
+        claimed,
+        live_bytes,
+    } = slot_info(record);
+    let (manifest, hash) = {
+        let state = record.lock();
+        let current = state.current.as_ref();
+        let manifest = current.map(|current| {
+            let manifest = &current.generation.instance().image().manifest;
+            (manifest.interface.name.clone(), manifest.version.clone())
+        });
+        (manifest, current.map(|current| current.hash.to_string()))
+    };
+    let (interface, version) = manifest.unzip();
+    let images = host.tally.of_slot(&name);
+    let quarantined = images.iter().filter(|image| matches!(image.phase, Phase::Quarantined(_)));
+    let held = host.who_holds(record);
+    let late = held.iter().filter(|held| held.condition == Condition::Retired);
+    let remembered = shared.tally.of_slot(&name);
+    let state = match (generation, staged) {
+        (_, Some(_)) => "staged",
+        (None, None) => "empty",
+        (Some(_), None) if on_probation => "probation",
+        (Some(_), None) => "serving",
+    };
+    SlotStatus {
+        interface: interface.map(|name| name.to_string()),
+        generation,
+        version: version.map(|version| version.to_string()),
+        hash,
+        path,
+        state: state.to_owned(),
+        staged,
+        standby,
+        claimed,
+        health: health.map(|health| health.to_string()),
+        live_bytes,
+        calls: None,
+        faults: remembered.faults,
+        mapped: images.len() as u64,
+        quarantined: quarantined.count() as u64,
+        late_holders: late.map(|held| held.holders.len() as u64).sum(),
+        log_level: None,
+        last_refusal: remembered.refusal.as_ref().map(in_a_sentence),
+        name,
+    }
+}
+
+/// In milliseconds.
+fn whole(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

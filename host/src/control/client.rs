@@ -1,0 +1,313 @@
+//! The asking side: a connection to a running host.
+
+use super::{
+    path::connect_to,
+    peer::Peer,
+    protocol::{Answer, Answered, Asked, ErrorKind, Refused, Request, Told, VERSION},
+};
+use rustix::{io::Errno, net::SendFlags};
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How long an answer is waited for if nobody says otherwise. A reload takes as long as its hooks may.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// No host says so much at once.
+const LONGEST_ANSWER: u64 = 64 << 20;
+
+/// A connection to a running host's control socket (see [`HostBuilder::control_socket`](crate::HostBuilder::control_socket)).
+///
+/// ```no_run
+/// use reslot::control::{Client, protocol::{Answer, Request}};
+///
+/// let mut client = Client::connect("target/reslot/control.sock")?;
+/// if let Answer::Overview(overview) = client.ask(Request::Overview)? {
+///     for slot in overview.slots {
+///         println!("{}: {:?}", slot.name, slot.generation);
+///     }
+/// }
+/// for event in client.follow(None)? {
+///     println!("{}", event?.text);
+/// }
+/// # Ok::<(), reslot::control::ClientError>(())
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    reader: BufReader<UnixStream>,
+    process: u32,
+    last: u64,
+}
+
+/// Why a host could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// Nothing is there.
+    #[error("no host answers at {path:?}: there is no socket\n  what to do: start the host, or name its socket")]
+    NoSocket {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something is there, and nobody listens: the process has ended, or it is no socket.
+    #[error(
+        "no host answers at {path:?}: the process that opened the socket has ended\n  what to do: start the host again; it takes the socket over"
+    )]
+    DeadProcess {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The host has so many connections already, is going, or is stopped.
+    #[error("the host at {path:?} does not answer: {why}")]
+    Unavailable {
+        /// The socket.
+        path: PathBuf,
+        /// In its words, or the system's.
+        why: String,
+    },
+    /// The file's mode keeps this user off, or it belongs to somebody who is not to be believed.
+    #[error("the host at {path:?} is another user's: {why}\n  what to do: ask as the user who runs the host, or as root")]
+    Permission {
+        /// The socket.
+        path: PathBuf,
+        /// The system's reason, or ours.
+        why: String,
+    },
+    /// The host speaks another version of the protocol.
+    #[error("{message}")]
+    Version {
+        /// In its words.
+        message: String,
+    },
+    /// What came back is no answer.
+    #[error(
+        "the host at {path:?} answered something else than was asked for: {why}\n  what to do: use the `reslot` of the host's release"
+    )]
+    Nonsense {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The connection ended before the answer was there.
+    #[error("the host at {path:?} went away in the middle: {why}")]
+    Gone {
+        /// The socket.
+        path: PathBuf,
+        /// The system's reason.
+        why: String,
+    },
+    /// The host answered that it does not do that.
+    #[error("{}", .0.message)]
+    Refused(Refused),
+    /// Anything else that the system refused.
+    #[error("cannot connect to {path:?}: {source}")]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl Client {
+    /// Connects to the host at this socket.
+    ///
+    /// # Errors
+    /// If nobody listens there, or nobody who may be believed.
+    pub fn connect(path: impl Into<PathBuf>) -> Result<Self, ClientError> {
+        let path = path.into();
+        let stream = match connect_to(&path) {
+            Ok(stream) => stream,
+            Err(source) => return Err(not_connected(path, source)),
+        };
+        let failed = |source| ClientError::Io {
+            path: path.clone(),
+            source,
+        };
+        let peer = Peer::of(&stream).map_err(failed)?;
+        if !peer.may_answer() {
+            let why = "its process belongs neither to this user nor to root".to_owned();
+            return Err(ClientError::Permission { path, why });
+        }
+        stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+        stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+        Ok(Self {
+            path,
+            reader: BufReader::new(stream),
+            process: peer.process,
+            last: 0,
+        })
+    }
+
+    /// The host's process; 0 if it cannot be seen from here, as from another container.
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
+    /// Asks, and waits for the answer, at most five minutes. Events are asked for with [`follow`](Self::follow) and
+    /// [`events`](Self::events).
+    ///
+    /// # Errors
+    /// If the host refuses, or does not answer.
+    pub fn ask(&mut self, request: Request) -> Result<Answer, ClientError> {
+        self.send(request)?;
+        self.receive()
+    }
+
+    /// The events from this number on (none: from now on) and those that are still to happen, until the host ends.
+    ///
+    /// # Errors
+    /// If the request cannot be sent. Items are errors once, when the connection ends in another way than with the host.
+    pub fn follow(mut self, since: Option<u64>) -> Result<Following, ClientError> {
+        self.send(Request::Events { since, follow: true })?;
+        // Nothing may happen for days.
+        let unlimited = self.reader.get_ref().set_read_timeout(None);
+        unlimited.map_err(|source| self.gone(&source.to_string()))?;
+        Ok(Following(Some(self)))
+    }
+
+    /// The events from this number on that have happened, as far as the host still keeps them.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub fn events(&mut self, since: u64) -> Result<Vec<Told>, ClientError> {
+        self.send(Request::Events {
+            since: Some(since),
+            follow: false,
+        })?;
+        let mut events = Vec::new();
+        loop {
+            match self.receive()? {
+                Answer::Event(told) => events.push(*told),
+                _ => return Ok(events),
+            }
+        }
+    }
+
+    fn send(&mut self, request: Request) -> Result<(), ClientError> {
+        self.last += 1;
+        let asked = Asked {
+            v: VERSION,
+            id: self.last,
+            request,
+        };
+        let mut line = serde_json::to_vec(&asked).map_err(|error| self.nonsense(&error.to_string()))?;
+        line.push(b'\n');
+        let mut rest = &line[..];
+        while !rest.is_empty() {
+            match rustix::net::send(self.reader.get_ref(), rest, SendFlags::NOSIGNAL) {
+                Ok(sent) => rest = &rest[sent..],
+                Err(Errno::INTR) => {}
+                // It may have said why before it closed.
+                Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
+                Err(error) => return Err(self.gone(&error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Answer, ClientError> {
+        let mut line = Vec::new();
+        let read = (&mut self.reader).take(LONGEST_ANSWER).read_until(b'\n', &mut line);
+        match (read, line.last()) {
+            (Ok(_), Some(b'\n')) => {}
+            (Ok(_), _) if line.len() as u64 == LONGEST_ANSWER => return Err(self.nonsense("it does not end")),
+            (Ok(_), _) => return Err(self.gone("it closed the connection")),
+            (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {
+                let (path, why) = (self.path.clone(), format!("nothing came for {PATIENCE:?}"));
+                return Err(ClientError::Unavailable { path, why });
+            }
+            (Err(error), _) => return Err(self.gone(&error.to_string())),
+        }
+        // Of an answer in another version nothing else may be understood.
+        let answered: serde_json::Value =
+            serde_json::from_slice(&line).map_err(|error| self.nonsense(&error.to_string()))?;
+        if answered.get("v").and_then(serde_json::Value::as_u64) != Some(u64::from(VERSION)) {
+            let found = answered.get("v").map_or_else(|| "none".to_owned(), ToString::to_string);
+            let message = format!(
+                "the host speaks version {found} of the protocol, and this program version {VERSION}; use the `reslot` of the host's release"
+            );
+            return Err(ClientError::Version { message });
+        }
+        let answered: Answered = serde_json::from_value(answered).map_err(|error| self.nonsense(&error.to_string()))?;
+        if answered.id != self.last && answered.id != 0 {
+            return Err(self.nonsense("it is the answer to another request"));
+        }
+        match (answered.ok, answered.error) {
+            (Some(answer), None) => Ok(answer),
+            (None, Some(refused)) => Err(self.refused(refused)),
+            _ => Err(self.nonsense("it is neither an answer nor a refusal")),
+        }
+    }
+
+    fn refused(&self, refused: Refused) -> ClientError {
+        match refused.kind {
+            ErrorKind::Version => ClientError::Version {
+                message: refused.message,
+            },
+            ErrorKind::Unavailable => ClientError::Unavailable {
+                path: self.path.clone(),
+                why: refused.message,
+            },
+            _ => ClientError::Refused(refused),
+        }
+    }
+
+    fn gone(&self, why: &str) -> ClientError {
+        let (path, why) = (self.path.clone(), why.to_owned());
+        ClientError::Gone { path, why }
+    }
+
+    fn nonsense(&self, why: &str) -> ClientError {
+        let (path, why) = (self.path.clone(), why.to_owned());
+        ClientError::Nonsense { path, why }
+    }
+}
+
+fn not_connected(path: PathBuf, source: io::Error) -> ClientError {
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ClientError::NoSocket { path },
+        io::ErrorKind::ConnectionRefused if is_socket(&path) => ClientError::DeadProcess { path },
+        io::ErrorKind::ConnectionRefused => ClientError::NoSocket { path },
+        io::ErrorKind::PermissionDenied => {
+            let why = source.to_string();
+            ClientError::Permission { path, why }
+        }
+        io::ErrorKind::WouldBlock => {
+            let why = "too many wait for it already; it may be stopped".to_owned();
+            ClientError::Unavailable { path, why }
+        }
+        _ => ClientError::Io { path, source },
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
+
+/// Events as they happen. Ends when the host does.
+#[derive(Debug)]
+pub struct Following(Option<Client>);
+
+impl Iterator for Following {
+    type Item = Result<Told, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.0.as_mut()?.receive() {
+            Ok(Answer::Event(told)) => Some(Ok(*told)),
+            Ok(_) => {
+                self.0 = None;
+                None
+            }
+            Err(error) => {
+                self.0 = None;
+                Some(Err(error))
+            }
+        }
+    }
+}

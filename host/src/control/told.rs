@@ -1,0 +1,92 @@
+//! Events as they go over the socket: a word for programs, whose it is, and a sentence for people.
+
+use super::protocol::Told;
+use crate::event::{Event, Record};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// An event, for others.
+pub(super) fn told(record: &Record) -> Told {
+    let (slot, generation) = whose(&record.event);
+    Told {
+        sequence: record.sequence,
+        at_ms: milliseconds(record.at),
+        event: kind(&record.event).to_owned(),
+        slot,
+        generation,
+        text: record.event.to_string(),
+    }
+}
+
+/// Since 1970.
+pub(super) fn milliseconds(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Noticed { .. } => "noticed",
+        Event::Waiting { .. } => "waiting",
+        Event::Unchanged { .. } => "unchanged",
+        Event::StillRefused { .. } => "still-refused",
+        Event::Linted { .. } => "linted",
+        Event::Lifecycle { .. } => "lifecycle",
+        Event::Staged { .. } => "staged",
+        Event::Superseded { .. } => "superseded",
+        Event::Swapped(_) => "swapped",
+        Event::Confirmed { .. } => "confirmed",
+        Event::RolledBack(_) => "rolled-back",
+        Event::NoWayBack { .. } => "no-way-back",
+        Event::Health { .. } => "health",
+        Event::StopFailed { .. } => "stop-failed",
+        Event::RestartFailed { .. } => "restart-failed",
+        Event::Vacated { .. } => "vacated",
+        Event::Reverted { .. } => "reverted",
+        Event::HistoryFailed { .. } => "history-failed",
+        Event::Refused(_) => "refused",
+        Event::Straggling { .. } => "straggling",
+        Event::Retired(_) => "retired",
+        Event::Released { .. } => "released",
+        Event::CallFailed { .. } => "call-failed",
+        Event::ThreadPanicked { .. } => "thread-panicked",
+        Event::FolderMissing { .. } => "folder-missing",
+        Event::FolderBack { .. } => "folder-back",
+        Event::ShutDown => "shut-down",
+        Event::Lagged { .. } => "lagged",
+    }
+}
+
+/// The slot and the generation that it is about.
+fn whose(event: &Event) -> (Option<String>, Option<u64>) {
+    let (slot, generation) = match event {
+        Event::Noticed { .. }
+        | Event::Waiting { .. }
+        | Event::FolderMissing { .. }
+        | Event::FolderBack { .. }
+        | Event::ShutDown
+        | Event::Lagged { .. } => return (None, None),
+        Event::StillRefused { refusal, .. } | Event::Refused(refusal) => {
+            return (refusal.slot.as_deref().map(str::to_owned), refusal.candidate);
+        }
+        Event::HistoryFailed { slot, .. } => return (slot.as_deref().map(str::to_owned), None),
+        Event::Linted { slot, .. } | Event::Reverted { slot, .. } => (slot, None),
+        Event::Swapped(report) => (&report.slot, Some(report.generation)),
+        Event::RolledBack(report) => (&report.slot, Some(report.to)),
+        Event::Retired(report) => (&report.slot, Some(report.generation)),
+        Event::Unchanged { slot, generation, .. }
+        | Event::Lifecycle { slot, generation, .. }
+        | Event::Staged { slot, generation }
+        | Event::Superseded { slot, generation }
+        | Event::Confirmed { slot, generation }
+        | Event::NoWayBack { slot, generation, .. }
+        | Event::Health { slot, generation, .. }
+        | Event::StopFailed { slot, generation, .. }
+        | Event::RestartFailed { slot, generation, .. }
+        | Event::Vacated { slot, generation }
+        | Event::Straggling { slot, generation, .. }
+        | Event::Released { slot, generation, .. }
+        | Event::CallFailed { slot, generation, .. }
+        | Event::ThreadPanicked { slot, generation, .. } => (slot, Some(*generation)),
+    };
+    (Some(slot.to_string()), generation)
+}
