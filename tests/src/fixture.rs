@@ -120,6 +120,18 @@ pub fn preflight_program() -> &'static Path {
     })
 }
 
+/// The program `reslot`, built once a process with the profile of the program that asks.
+///
+/// # Panics
+/// If it does not build.
+pub fn reslot_program() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let program = ["--package", "reslot", "--bin", "reslot", "--features", "reslot/cli"];
+        build(&program, Profile::own()).join("reslot")
+    })
+}
+
 /// Has cargo build something, and answers the folder into which it puts that.
 fn build(what: &[&str], profile: Profile) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))

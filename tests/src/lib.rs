@@ -7,7 +7,7 @@ mod process;
 mod storm;
 mod subscriber;
 
-pub use fixture::{Fixture, Folder, Profile, preflight_program};
+pub use fixture::{Fixture, Folder, Profile, preflight_program, reslot_program};
 pub use process::Footprint;
 pub use storm::{StormReport, storm};
 pub use subscriber::at_each_event;

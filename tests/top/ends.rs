@@ -78,7 +78,9 @@ fn a_program_that_was_stopped_draws_again() {
     screen.signal(Signal::STOP);
     screen.resize(90, 30);
     screen.signal(Signal::CONT);
-    screen.wait("the screen", |contents| contents.lines().count() == 30 && contents.ends_with("q quit"));
+    screen.wait("the screen", |contents| {
+        contents.lines().count() == 30 && contents.ends_with("q quit")
+    });
     screen.type_in("q");
     assert_eq!(screen.ended(), Some(0));
     screen.assert_restored();

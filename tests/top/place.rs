@@ -4,11 +4,7 @@ use crate::pty::Screen;
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{Claim, Host, Policy, Slot};
 use reslot_tests::{Fixture, Folder, reslot_program};
-use std::{
-    path::PathBuf,
-    process::Command,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 /// A host on a folder, and its socket.
 pub struct Place {
@@ -28,14 +24,21 @@ impl Place {
 
     /// A host with this policy.
     pub fn with(policy: Policy) -> Self {
-        let mut place = Self { host: None, folder: Folder::new(), runs: Folder::new() };
+        let mut place = Self {
+            host: None,
+            folder: Folder::new(),
+            runs: Folder::new(),
+        };
         place.start(policy);
         place
     }
 
     /// Starts the host, again if need be.
     pub fn start(&mut self, policy: Policy) {
-        let host = Host::builder().policy(policy).watch(self.folder.path()).control_socket(self.socket());
+        let host = Host::builder()
+            .policy(policy)
+            .watch(self.folder.path())
+            .control_socket(self.socket());
         self.host = Some(host.build().expect("the host starts"));
     }
 
@@ -70,12 +73,29 @@ impl Place {
     /// `reslot top`, which looks often.
     pub fn top(&self) -> Command {
         let mut command = Command::new(reslot_program());
-        command.arg("top").arg("--socket").arg(self.socket()).args(["--interval", "50"]).env("NO_COLOR", "1");
+        command
+            .arg("top")
+            .arg("--socket")
+            .arg(self.socket())
+            .args(["--interval", "50"])
+            .env("NO_COLOR", "1");
         command
     }
 
     /// It, on the usual screen.
     pub fn screen(&self) -> Screen {
         Screen::start(self.top(), (80, 24))
+    }
+}
+
+impl Place {
+    /// Puts another build where a fixture was loaded from; nobody is told.
+    pub fn replace(&self, package: &str, stamp: u64) {
+        self.replace_by(package, &Fixture::build(package).stamped(stamp));
+    }
+
+    /// The same, with any bytes.
+    pub fn replace_by(&self, package: &str, bytes: &[u8]) {
+        self.runs.publish(Fixture::build(package).file(), bytes);
     }
 }

@@ -51,7 +51,12 @@ impl Screen {
         }
         let child = command.spawn().expect("the program starts");
         let terminal = vt100::Parser::new(rows, columns, 0);
-        Self { child, master: Some(master), slave: Some(slave), terminal }
+        Self {
+            child,
+            master: Some(master),
+            slave: Some(slave),
+            terminal,
+        }
     }
 
     /// The program's process.
@@ -67,7 +72,13 @@ impl Screen {
     /// A line of the screen.
     pub fn line(&self, row: usize) -> String {
         let columns = self.terminal.screen().size().1;
-        self.terminal.screen().rows(0, columns).nth(row).unwrap_or_default().trim_end().to_owned()
+        self.terminal
+            .screen()
+            .rows(0, columns)
+            .nth(row)
+            .unwrap_or_default()
+            .trim_end()
+            .to_owned()
     }
 
     /// The cell at this row and column has a colour.
@@ -95,13 +106,19 @@ impl Screen {
     pub fn wait(&mut self, what: &str, wanted: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !wanted(&self.contents()) {
-            assert!(self.read(deadline), "{what} did not come; this stands there:\n{}", self.contents());
+            assert!(
+                self.read(deadline),
+                "{what} did not come; this stands there:\n{}",
+                self.contents()
+            );
         }
     }
 
     /// Waits until all of these stand on the screen.
     pub fn wait_for(&mut self, texts: &[&str]) {
-        self.wait(&format!("{texts:?}"), |contents| texts.iter().all(|text| contents.contains(text)));
+        self.wait(&format!("{texts:?}"), |contents| {
+            texts.iter().all(|text| contents.contains(text))
+        });
     }
 
     /// Takes in what the program has written, and waits for it until then. False if nothing came.
@@ -153,10 +170,19 @@ impl Screen {
     /// The terminal is as it was before: its own screen, a cursor, lines and echo.
     pub fn assert_restored(&self) {
         let screen = self.terminal.screen();
-        assert!(!screen.alternate_screen(), "the other screen is still shown:\n{}", self.contents());
+        assert!(
+            !screen.alternate_screen(),
+            "the other screen is still shown:\n{}",
+            self.contents()
+        );
         assert!(!screen.hide_cursor(), "there is no cursor");
-        let modes = tcgetattr(self.slave.as_ref().expect("the terminal is there")).expect("it has modes").local_modes;
-        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG), "{modes:?}");
+        let modes = tcgetattr(self.slave.as_ref().expect("the terminal is there"))
+            .expect("it has modes")
+            .local_modes;
+        assert!(
+            modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG),
+            "{modes:?}"
+        );
     }
 }
 
@@ -168,12 +194,20 @@ impl Drop for Screen {
 }
 
 fn size(columns: u16, rows: u16) -> Winsize {
-    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+    Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
 }
 
 fn until(deadline: Instant) -> Timespec {
     let left = deadline.saturating_duration_since(Instant::now());
-    Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
+    Timespec {
+        tv_sec: left.as_secs().cast_signed(),
+        tv_nsec: left.subsec_nanos().into(),
+    }
 }
 
 /// Waits until something can be read, or the deadline.

@@ -6,7 +6,9 @@ use std::process::{self, Command};
 
 /// The generation in a slot's row.
 fn generation(contents: &str, slot: &str) -> Option<u64> {
-    let row = contents.lines().find(|line| line.trim_start_matches(['>', ' ']).starts_with(slot))?;
+    let row = contents
+        .lines()
+        .find(|line| line.trim_start_matches(['>', ' ']).starts_with(slot))?;
     row.trim_start_matches(['>', ' ']).split_whitespace().nth(1)?.parse().ok()
 }
 
@@ -23,7 +25,11 @@ fn slots_and_reloads_are_shown() {
     let mut screen = place.screen();
     let process = format!("pid {}", process::id());
     screen.wait_for(&[&process, "> shared-counter", "  counter ", "KiB", "q quit"]);
-    screen.wait("the owner", |contents| contents.lines().any(|line| line.starts_with("  counter") && line.ends_with("yes")));
+    screen.wait("the owner", |contents| {
+        contents
+            .lines()
+            .any(|line| line.starts_with("  counter") && line.ends_with("yes"))
+    });
     assert!(screen.contents().contains(place.folder.path().to_str().unwrap()));
     place.load("fx-shared-counter", 2);
     screen.wait("the next generation", |contents| {
@@ -33,7 +39,9 @@ fn slots_and_reloads_are_shown() {
     screen.wait_for(&["s=stage", "o=open", "probation"]);
     place.load("fx-counter", 2);
     screen.wait("what waits for its owner", |contents| {
-        contents.lines().any(|line| line.starts_with("  counter") && line.contains("staged"))
+        contents
+            .lines()
+            .any(|line| line.starts_with("  counter") && line.contains("staged"))
     });
     owned.sync();
     screen.wait("what was adopted", |contents| {
@@ -58,7 +66,9 @@ fn keys_reload_roll_back_and_confirm() {
     screen.type_in("b");
     screen.wait_for(&["y/n"]);
     screen.type_in("y");
-    screen.wait("the way back", |contents| generation(contents, "shared-counter").is_some_and(|now| now != first));
+    screen.wait("the way back", |contents| {
+        generation(contents, "shared-counter").is_some_and(|now| now != first)
+    });
     assert_eq!(shared.load().stamp().unwrap(), 1);
     // What is asked again has nowhere to go back to, and that is told.
     place.load("fx-shared-counter", 3);
@@ -78,18 +88,17 @@ fn a_reload_by_key_loads_the_file_again() {
     // The file has another content by now, and nobody watches its folder.
     place.replace("fx-shared-counter", 7);
     screen.type_in("r");
-    screen.wait("the reload", |contents| generation(contents, "shared-counter").is_some_and(|now| now > first));
+    screen.wait("the reload", |contents| {
+        generation(contents, "shared-counter").is_some_and(|now| now > first)
+    });
     assert_eq!(shared.load().stamp().unwrap(), 7);
     // The same again is an answer, too.
     screen.type_in("r");
-    screen.wait("an answer", |contents| {
-        let line = contents.lines().nth(22).unwrap_or_default();
-        line.len() > 5 && !line.contains('…')
-    });
+    screen.wait("an answer", |contents| contents.contains("nothing was loaded"));
     // A file that is none is refused, and what serves stays.
     place.replace_by("fx-shared-counter", b"no library");
     screen.type_in("r");
-    screen.wait("a refusal", |contents| contents.lines().nth(22).is_some_and(|line| line.starts_with("! ")));
+    screen.wait("a refusal", |contents| contents.lines().any(|line| line.starts_with("! ")));
     assert_eq!(shared.load().stamp().unwrap(), 7);
 }
 
@@ -132,7 +141,9 @@ fn a_reload_storm_leaves_the_screen_alive() {
     }
     let last = serves(&place, "shared-counter");
     assert_eq!(shared.load().stamp().unwrap(), 200);
-    screen.wait("the last generation", |contents| generation(contents, "shared-counter") == last);
+    screen.wait("the last generation", |contents| {
+        generation(contents, "shared-counter") == last
+    });
     screen.wait("and its bar", |contents| {
         let row = |line: &str| line.contains("swapped") && line.contains(&format!(" {} ", last.unwrap()));
         contents.lines().any(row)
@@ -163,9 +174,13 @@ fn a_host_that_goes_is_told_and_its_return_noticed() {
     place.host = None;
     screen.wait_for(&["NO HOST for", "> shared-counter"]);
     screen.type_in("r");
-    screen.wait("what a reload says now", |contents| contents.lines().nth(22).is_some_and(|line| line.starts_with("! ")));
+    screen.wait("what a reload says now", |contents| {
+        contents.lines().any(|line| line.starts_with("! "))
+    });
     place.start(Policy::without_probation());
-    screen.wait("the new host", |contents| !contents.contains("NO HOST") && contents.contains("no slots yet"));
+    screen.wait("the new host", |contents| {
+        !contents.contains("NO HOST") && contents.contains("no slots yet")
+    });
     screen.wait_for(&["This is another host than before."]);
     drop(place.shared(2));
     screen.wait_for(&["> shared-counter"]);

@@ -13,4 +13,5 @@ mod terminal;
 mod text;
 mod watcher;
 
-pub(crate) use run::{Ended, run};
+pub(crate) use run::run;
+pub(crate) use source::Socket;

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// The smallest screen on which everything has its place.
 const SMALLEST: (u16, u16) = (76, 12);
 
+/// So many lines of a message are shown.
+const LONGEST_MESSAGE: usize = 3;
+
 /// So long a host may think about a look.
 const SILENT: Duration = Duration::from_secs(2);
 
@@ -57,23 +60,25 @@ pub(super) fn screen(frame: &mut Frame<'_>, model: &mut Model, paint: Paint, now
         too_small(frame, area);
         return;
     }
+    let said = said(model, paint, usize::from(area.width));
+    let talk = u16::try_from(said.len()).unwrap_or(1).max(1);
     let rows = [
         Constraint::Length(2),
         Constraint::Min(0),
-        Constraint::Length(1),
+        Constraint::Length(talk),
         Constraint::Length(1),
     ];
     let [header, middle, message, footer] = Layout::vertical(rows).areas(area);
     put(frame, header, about_host(model, paint, now, usize::from(area.width)));
     match model.page.shown() {
         Page::Inspect { .. } => {
-            let last = inspect::draw(frame, middle, model, paint, now);
+            let last = inspect::draw(frame, middle, model, paint);
             model.scroll_ends_at(last);
         }
         Page::Help => put(frame, middle, help(paint)),
         _ => slots_and_reloads(frame, middle, model, paint),
     }
-    put(frame, message, vec![said(model, paint, usize::from(area.width))]);
+    put(frame, message, said);
     let keys = match &model.page {
         Page::Slots => "↑↓ select  r reload  b roll back  c confirm  enter inspect  ? help  q quit",
         Page::Inspect { .. } => "↑↓ scroll  r reload  b roll back  c confirm  esc back  q quit",
@@ -157,23 +162,28 @@ fn gone_line<'a>(gone: &str, paint: Paint, width: usize) -> Line<'a> {
     Line::styled(text::cut(gone, width), paint.bad())
 }
 
-fn said<'a>(model: &Model, paint: Paint, width: usize) -> Line<'a> {
+/// The line of messages, or, for a long one, a few of them.
+fn said<'a>(model: &Model, paint: Paint, width: usize) -> Vec<Line<'a>> {
     if let Page::Asking { slot, .. } = &model.page {
         // The slot's name may be long: the question's end is what says what to press.
         let slot = text::cut(slot, width.saturating_sub(50));
-        return Line::styled(format!("Roll {slot} back to the version before? y/n"), Modifier::BOLD);
+        let question = format!("Roll {slot} back to the version before? y/n");
+        return vec![Line::styled(question, Modifier::BOLD)];
     }
-    let Some(message) = &model.message else { return Line::raw("") };
+    let Some(message) = &model.message else { return Vec::new() };
     // Not by colour alone.
     let (mark, style) = if message.bad {
         ("! ", paint.bad())
     } else {
         ("", Style::new())
     };
-    Line::styled(
-        text::cut(&format!("{mark}{}", message.text.replace('\n', "  ")), width),
-        style,
-    )
+    let lines = text::fold(&format!("{mark}{}", message.text), width);
+    let cut = lines.len() > LONGEST_MESSAGE;
+    let mut lines: Vec<_> = lines.into_iter().take(LONGEST_MESSAGE).collect();
+    if let Some(last) = lines.last_mut().filter(|_| cut) {
+        *last = text::cut(last, width.saturating_sub(2)) + " …";
+    }
+    lines.into_iter().map(|line| Line::styled(line, style)).collect()
 }
 
 fn slots_and_reloads(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Paint) {

@@ -4,10 +4,10 @@ use super::{Paint, reloads, slots, text};
 use crate::top::model::{Detail, Model, Page};
 use ratatui::{Frame, layout::Rect, text::Line};
 use reslot::control::protocol::{HeldGeneration, SlotStatus, Version};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Draws it, and answers how far one can scroll.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Paint, _now: Instant) -> usize {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Paint) -> usize {
     let Page::Inspect { slot, detail, scroll } = model.page.shown() else {
         return 0;
     };
@@ -51,7 +51,7 @@ fn lines(model: &Model, name: &str, detail: Option<&Detail>, width: usize) -> Ve
         Some(slot) => facts(model, slot, &mut add),
         None => add("", "There is no such slot any more. Esc goes back."),
     }
-    let mut title = |lines: &mut Vec<_>, title: &str| lines.push((true, title.to_owned()));
+    let title = |lines: &mut Vec<_>, title: &str| lines.push((true, title.to_owned()));
     let plain = |lines: &mut Vec<(bool, String)>, text: &str, indent: usize| {
         let room = width.saturating_sub(indent);
         lines.extend(
