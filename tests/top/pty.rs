@@ -59,11 +59,6 @@ impl Screen {
         }
     }
 
-    /// The program's process.
-    pub fn process(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What stands on the screen.
     pub fn contents(&self) -> String {
         self.terminal.screen().contents()

@@ -65,7 +65,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
 /// The row up to its bar, and how many columns the bar has.
 fn row(width: usize, [at, slot, generation, outcome, total]: [&str; 5]) -> (String, usize) {
     // A wide screen has room for longer names, once the bar is as long as is good.
-    let name = 12 + width.saturating_sub(80).min(20) / 2;
+    let name = 14 + width.saturating_sub(80).min(20) / 2;
     let row = format!(
         "{} {} {} {} {} ",
         text::left(at, 8),

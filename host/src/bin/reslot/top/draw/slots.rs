@@ -14,7 +14,7 @@ use reslot::control::protocol::SlotStatus;
 const COLUMNS: [(&str, usize); 8] = [
     ("gen", 5),
     ("state", 9),
-    ("health", 8),
+    ("health", 7),
     ("calls/s", 7),
     ("faults/s", 8),
     ("live", 8),
@@ -34,7 +34,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
         .map(|slot| text::width(&text::clean(&slot.name)))
         .max()
         .unwrap_or(0);
-    let name = room.min(longest.max(13));
+    let name = room.min(longest.max(14));
     let health = COLUMNS[2].1 + room.saturating_sub(name).min(30);
     let widths = COLUMNS.map(|(title, columns)| if title == "health" { health } else { columns });
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::top::{
     keys::Key,
-    model::{Detail, News},
+    model::{Detail, Message, News},
     samples::{bare, full, host, reload},
 };
 use ratatui::{Terminal, backend::TestBackend};
@@ -95,19 +95,19 @@ fn everything_stands_on_the_usual_screen() {
     assert_eq!(lines[1], "folder /srv/desk/plugins");
     assert_eq!(
         lines[2],
-        "  slot            gen state     health   calls/s faults/s     live holders owned"
+        "  slot             gen state     health  calls/s faults/s     live holders owned"
     );
     assert_eq!(
         lines[3],
-        "> momentum         12 serving   healthy     2.5k      4.0 12.3 KiB       4 yes"
+        "> momentum          12 serving   healthy    2.5k      4.0 12.3 KiB       4 yes"
     );
     assert_eq!(
         lines[4],
-        "  pricer            - serving   -              -        0        -       0 -"
+        "  pricer             - serving   -             -        0        -       0 -"
     );
     let row = found(&lines, "swapped");
     assert!(
-        row.starts_with("01:01:01 momentum        12 swapped      1.00 ms nnnsssssso"),
+        row.starts_with("01:01:01 momentum          12 swapped      1.00 ms nnnsssssso"),
         "{row}"
     );
     assert!(row.ends_with("??????") && row.len() > 75, "{row}");
@@ -206,7 +206,7 @@ fn nothing_known_is_no_garbage() {
     let drawn = lines(&mut model(host(vec![bare("a")])), (80, 24));
     assert_eq!(
         drawn[3],
-        "> a                 - empty     -              -        …        -       0 -"
+        "> a                  - empty     -             -        …        -       0 -"
     );
 }
 
@@ -352,6 +352,28 @@ fn everything_about_a_slot_can_be_reached() {
     model.press(Key::Up);
     model.learn(News::Seen(Box::new(host(Vec::new())), None), Instant::now());
     found(&lines(&mut model, (80, 24)), "There is no such slot any more.");
+}
+
+#[test]
+fn a_long_message_has_more_lines_and_still_an_end() {
+    let mut model = model(reloaded());
+    let mut said = |text: String| {
+        model.message = Some(Message { text, bad: true });
+        lines(&mut model, (80, 24))
+    };
+    let two = said("it went wrong ".repeat(8));
+    assert!(
+        two[21].starts_with("! it went wrong") && two[22].starts_with("it went"),
+        "{}",
+        two.join("\n")
+    );
+    let cut = said("it went\nwrong ".repeat(100));
+    assert!(
+        cut[20].starts_with("! it went") && cut[22].ends_with('…'),
+        "{}",
+        cut.join("\n")
+    );
+    assert!(cut[23].ends_with("q quit"));
 }
 
 #[test]
