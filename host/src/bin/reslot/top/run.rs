@@ -101,15 +101,18 @@ pub(crate) fn run(source: Arc<dyn Source>, interval: Duration) -> Ended {
                 Some(Deed::Quit) => return Ended::Quit,
                 Some(Deed::Inspect(slot)) => watcher.inspect(slot),
                 Some(Deed::Ask(request)) => {
-                    if watcher.ask(request).is_err() {
-                        let text = "Too much is waiting to be done already: this was not asked for.".to_owned();
-                        model.message = Some(Message { text, bad: true });
-                    }
+                    let asked = watcher.ask(request);
+                    model.message = asked.err().map_or(model.message.take(), |_| Some(too_much()));
                 }
                 None => {}
             }
         }
     }
+}
+
+fn too_much() -> Message {
+    let text = "Too much is waiting to be done already: this was not asked for.".to_owned();
+    Message { text, bad: true }
 }
 
 fn take_in(news: &Receiver<News>, model: &mut Model) -> Result<(), Ended> {

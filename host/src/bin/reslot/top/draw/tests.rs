@@ -363,7 +363,7 @@ fn a_long_message_has_more_lines_and_still_an_end() {
     };
     let two = said("it went wrong ".repeat(8));
     assert!(
-        two[21].starts_with("! it went wrong") && two[22].starts_with("it went"),
+        two[21].starts_with("! it went wrong") && two[22].starts_with("wrong it went"),
         "{}",
         two.join("\n")
     );
