@@ -211,3 +211,25 @@ fn colours_are_used_only_where_they_are_wanted() {
     coloured.wait_for(&["> shared-counter", "swapped", "q quit"]);
     assert!(coloured.any_colour());
 }
+
+#[test]
+fn a_slot_that_the_host_does_not_know_any_more_is_told() {
+    let mut place = Place::with(Policy::without_probation());
+    drop(place.shared(1));
+    let mut screen = place.screen();
+    screen.wait_for(&["> shared-counter"]);
+    screen.type_in("\r");
+    screen.wait_for(&["slot shared-counter", "interface      SharedCounter"]);
+    place.host = None;
+    screen.wait_for(&["NO HOST for"]);
+    place.start(Policy::without_probation());
+    screen.wait_for(&["There is no such slot any more. Esc goes back."]);
+    screen.type_in("r");
+    screen.wait("the host's answer", |contents| {
+        contents
+            .lines()
+            .any(|line| line.starts_with("! ") && line.contains("shared-counter"))
+    });
+    screen.type_in("\x1b");
+    screen.wait_for(&["no slots yet"]);
+}
