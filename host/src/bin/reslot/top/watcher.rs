@@ -227,7 +227,7 @@ mod tests {
     fn a_host_that_is_gone_is_connected_to_again() {
         let gone = || Err(Failure::Gone("it hung up".to_owned()));
         let (script, _watcher, news) = start(vec![seen(), gone(), gone(), seen(), seen()]);
-        let mut next = || {
+        let next = || {
             assert!(matches!(news.recv(), Ok(News::Asks)));
             news.recv().expect("the thread lives")
         };
