@@ -11,6 +11,7 @@ mod output;
 mod run;
 mod socket;
 mod steer;
+mod top;
 mod why_not;
 
 use clap::{Parser, Subcommand};
@@ -42,6 +43,8 @@ enum Verb {
     History(look::History),
     /// Why a slot does not have what it should have, or a file does not serve
     WhyNot(why_not::WhyNot),
+    /// A host on one screen, with keys to reload, roll back and inspect. By a signal it ends with 128 and the signal's number
+    Top(top::Top),
     /// Who keeps which generation, and for how long
     WhoHolds(look::WhoHolds),
     /// What has happened in a host, and what is happening
@@ -56,7 +59,6 @@ enum Verb {
     Completions(documents::Completions),
     /// Print the manual page, or write one for each verb into a folder
     Man(documents::Man),
-    // `top` comes here: `Top(top::Top)`, in a file of its own.
 }
 
 fn main() -> ExitCode {
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
     };
     let socket = arguments.socket;
     let done = match arguments.verb {
+        Verb::Top(verb) => return verb.run(socket),
         Verb::List(verb) => verb.run(socket),
         Verb::Reload(verb) => verb.run(socket),
         Verb::Rollback(verb) => verb.run(socket),

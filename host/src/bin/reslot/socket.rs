@@ -12,7 +12,8 @@ pub fn connect(named: Option<PathBuf>) -> Result<Client, Failure> {
     Ok(Client::connect(find(named)?)?)
 }
 
-fn find(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
+/// The host's socket, whether anybody listens there or not.
+pub fn find(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
     if let Some(named) = named {
         return Ok(named);
     }
