@@ -37,6 +37,7 @@ mod manifest;
 mod peer;
 mod plugin;
 mod root;
+mod settings;
 mod state;
 mod workers;
 
@@ -48,6 +49,7 @@ pub use manifest::{API_VERSION, MANIFEST_FORMAT, MANIFEST_SECTION, TARGET, TOOLC
 pub use peer::{LoadedPeer, Peer, PeerError, PeerErrorKind};
 pub use plugin::{Context, Health, Plugin, PluginError};
 pub use reslot_plugin_macros::{Crossing, interface};
+pub use settings::ConfigValue;
 pub use state::StateValue;
 pub use workers::Stopping;
 
@@ -64,6 +66,7 @@ pub mod __private {
     pub use crate::manifest::{Manifest, SOURCES, lends_while_shared, names_slots};
     pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
     pub use crate::plugin::{HealthAbi, Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
+    pub use crate::settings::names_resources;
     pub use crate::root::{
         Buffer, BufferAbi, ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, RemainsAbi,
         Root, RootRef, VIRTUAL_KEYS, Writer,
