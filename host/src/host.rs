@@ -267,6 +267,7 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 6
 impl Drop for Host {
     fn drop(&mut self) {
         self.watch = None;
+        self.inner.given.end();
         let _ = self.inner.reload.send(ReloadMessage::End);
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();

@@ -17,6 +17,7 @@ pub mod control;
 mod error;
 mod event;
 pub mod foreign;
+mod given;
 mod history;
 mod hooks;
 mod host;

@@ -66,11 +66,11 @@ pub mod __private {
     pub use crate::manifest::{Manifest, SOURCES, lends_while_shared, names_slots};
     pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
     pub use crate::plugin::{HealthAbi, Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
-    pub use crate::settings::names_resources;
     pub use crate::root::{
         Buffer, BufferAbi, ContextAbi, Glue, Header, HostTable, HostTableRef, MAGIC, PanicRecord, ROOT_SYMBOL, RemainsAbi,
         Root, RootRef, VIRTUAL_KEYS, Writer,
     };
+    pub use crate::settings::names_resources;
 
     pub use abi_stable::StableAbi;
     pub use abi_stable::prefix_type::WithMetadata;

@@ -125,7 +125,19 @@ mod tests {
         for good in ["one.txt", "levels/one.txt", "a/b/c", "..data", "...", ".hidden"] {
             assert!(names_resources(&[good]), "{good}");
         }
-        for bad in ["", "/etc/passwd", "..", "a/../b", "a//b", "a/", "./a", ".", "a\\b", "a\"b", "a\nb"] {
+        for bad in [
+            "",
+            "/etc/passwd",
+            "..",
+            "a/../b",
+            "a//b",
+            "a/",
+            "./a",
+            ".",
+            "a\\b",
+            "a\"b",
+            "a\nb",
+        ] {
             assert!(!names_resources(&["fine", bad]), "{bad}");
         }
     }

@@ -83,6 +83,25 @@ impl Event {
                 }
             }
             Self::HistoryFailed { error, .. } => write!(f, "history: {error}\n  what to do: {}", error.remedy()),
+            Self::Configured { files } => match files.first() {
+                Some(file) => write!(f, "{}: the configuration is good", file.display()),
+                None => write!(f, "the configuration is good"),
+            },
+            Self::Given { slot, generation } => {
+                write!(
+                    f,
+                    "{slot}: generation {generation} has the configuration and the resources of now"
+                )
+            }
+            Self::ConfigRefused { file, slot, reason } => {
+                if let Some(slot) = slot {
+                    write!(f, "{slot}: ")?;
+                }
+                if let Some(file) = file {
+                    write!(f, "{}: ", file.display())?;
+                }
+                write!(f, "not taken, what was good before goes on: {reason}")
+            }
             Self::Staged { slot, generation } => {
                 write!(
                     f,

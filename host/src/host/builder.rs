@@ -5,6 +5,7 @@ use crate::{
     artifact::inspect,
     error::BuildError,
     event::{Event, Log},
+    given::Given,
     history::History,
     hooks::Hooks,
     image::stage::{HISTORY, PrivateCopies, StageLimits, StagingFolder, sweep},
@@ -37,6 +38,7 @@ pub struct HostBuilder {
     limits: StageLimits,
     policy: Policy,
     history: Option<PathBuf>,
+    resources: Option<PathBuf>,
     injections: Injections,
 }
 
@@ -54,6 +56,7 @@ impl HostBuilder {
             limits: StageLimits::default(),
             policy: Policy::default(),
             history: None,
+            resources: None,
             injections: Injections::default(),
         }
     }
@@ -79,6 +82,14 @@ impl HostBuilder {
     #[must_use]
     pub fn history(mut self, folder: impl Into<PathBuf>) -> Self {
         self.history = Some(folder.into());
+        self
+    }
+
+    /// Gives plugins the files below this folder that they name in `resources = ["…"]` of `export_plugin!`, and watches those. What is
+    /// not there is not given; a file that goes leaves what was known of it. At most 64 MiB each. Without a folder none is given.
+    #[must_use]
+    pub fn resources(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.resources = Some(folder.into());
         self
     }
 
@@ -180,6 +191,11 @@ impl HostBuilder {
         for error in troubles {
             log.push(Event::HistoryFailed { slot: None, error });
         }
+        let resource_sender = reload_sender.clone();
+        let notices = move |name| {
+            // The host is going; nothing is noticed any more.
+            let _ = resource_sender.send(ReloadMessage::Resource(name));
+        };
         let inner = Arc::new(Inner {
             view: Arc::new(ArcSwap::from_pointee(View::empty())),
             look_number: AtomicU64::new(1),
@@ -195,6 +211,7 @@ impl HostBuilder {
             log,
             private,
             hooks: Hooks::default(),
+            given: Given::new(self.resources, &self.watch, Arc::new(notices)),
             injections: self.injections,
             history,
             waiting: Mutex::default(),

@@ -4,6 +4,7 @@ use crate::{
     content::ContentHash,
     error::{Refusal, SlotError},
     event::{Event, Log},
+    given::Given,
     history::{History, HistoryError},
     hooks::Hooks,
     image::stage::{StageLimits, StagingFolder},
@@ -65,6 +66,8 @@ pub(crate) struct Inner {
     pub(super) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     pub(crate) policy: Policy,
     pub(crate) hooks: Hooks,
+    /// What plugins are given beside their state.
+    pub(crate) given: Given,
     /// Failures of hooks that a test asks for.
     pub(crate) injections: Injections,
     /// Slots that have nothing yet, each with a file that was refused because of that.
@@ -72,7 +75,7 @@ pub(crate) struct Inner {
     /// By slot, how large its state was last.
     pub(super) snapshot_sizes: Mutex<BTreeMap<Arc<str>, usize>>,
     pub(super) supervisor: Sender<SupervisorMessage>,
-    pub(super) reload: Sender<ReloadMessage>,
+    pub(crate) reload: Sender<ReloadMessage>,
     pub(super) reaper: Sender<ReaperMessage>,
 }
 
@@ -283,6 +286,14 @@ impl Inner {
                 .map(|standby| standby.current),
         ) {
             self.retire(record, &gone.generation);
+        }
+    }
+
+    /// Has the reload thread look whether everything that serves was given what there is now.
+    pub(crate) fn look_at_given(&self) {
+        if self.given.is_asked() {
+            // Without a reload thread the host is gone.
+            let _ = self.reload.send(ReloadMessage::Given);
         }
     }
 
