@@ -413,6 +413,10 @@ pub enum BuildError {
     /// The folder cannot be watched.
     #[error(transparent)]
     Watch(#[from] crate::watch::WatchError),
+    /// The settings are not good.
+    #[cfg(feature = "config")]
+    #[error("the settings cannot be used: {0}")]
+    Config(#[from] crate::config::ConfigError),
     /// A thread could not be started.
     #[error("the host's thread {name:?} could not be started: {source}")]
     Thread {

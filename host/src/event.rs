@@ -275,6 +275,8 @@ pub enum Event {
     Configured {
         /// The files that it was read from.
         files: Vec<PathBuf>,
+        /// The keys of the table `host` that are other than when the host started, and that only the next start takes.
+        at_next_start: Vec<String>,
     },
     /// A plugin serves with the configuration and the resources of now, in a new generation of the same artifact.
     Given {

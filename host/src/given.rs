@@ -74,7 +74,8 @@ pub(crate) struct Given {
 }
 
 /// As a table that is not there crosses.
-fn empty() -> Arc<[u8]> {
+#[cfg_attr(not(feature = "config"), allow(dead_code))]
+pub(crate) fn empty() -> Arc<[u8]> {
     // An empty map in MessagePack.
     Arc::from([0x80].as_slice())
 }

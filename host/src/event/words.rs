@@ -83,10 +83,16 @@ impl Event {
                 }
             }
             Self::HistoryFailed { error, .. } => write!(f, "history: {error}\n  what to do: {}", error.remedy()),
-            Self::Configured { files } => match files.first() {
-                Some(file) => write!(f, "{}: the configuration is good", file.display()),
-                None => write!(f, "the configuration is good"),
-            },
+            Self::Configured { files, at_next_start } => {
+                if let Some(file) = files.first() {
+                    write!(f, "{}: ", file.display())?;
+                }
+                write!(f, "the configuration is good")?;
+                match at_next_start.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, "; takes effect at the next start: {}", at_next_start.join(", ")),
+                }
+            }
             Self::Given { slot, generation } => {
                 write!(
                     f,

@@ -19,7 +19,11 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU64, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -39,6 +43,8 @@ pub struct HostBuilder {
     policy: Policy,
     history: Option<PathBuf>,
     resources: Option<PathBuf>,
+    #[cfg(feature = "config")]
+    config: Option<crate::config::Layers>,
     injections: Injections,
 }
 
@@ -57,6 +63,8 @@ impl HostBuilder {
             policy: Policy::default(),
             history: None,
             resources: None,
+            #[cfg(feature = "config")]
+            config: None,
             injections: Injections::default(),
         }
     }
@@ -82,6 +90,17 @@ impl HostBuilder {
     #[must_use]
     pub fn history(mut self, folder: impl Into<PathBuf>) -> Self {
         self.history = Some(folder.into());
+        self
+    }
+
+    /// Takes settings from these layers, and watches their files: the table `host` overrides what was said to this builder
+    /// ([`HostSettings`](crate::config::HostSettings)), each table `plugins.NAME` is given to the plugin in the slot NAME
+    /// (`Plugin::on_config`), and the table `program` is the embedder's own. Anything else is refused. The environment may say
+    /// `RESLOT__PLUGINS__MOMENTUM__THRESHOLD=0.1`, if the layers have `environment("RESLOT")`. Only with the feature `config`.
+    #[cfg(feature = "config")]
+    #[must_use]
+    pub fn config(mut self, layers: crate::config::Layers) -> Self {
+        self.config = Some(layers);
         self
     }
 
@@ -172,6 +191,50 @@ impl HostBuilder {
     /// # Errors
     /// If the private folder cannot be made, the folder cannot be watched, or a thread cannot be started.
     pub fn build(self) -> Result<Host, BuildError> {
+        #[cfg(feature = "config")]
+        let (this, config) = self.configured()?;
+        #[cfg(feature = "config")]
+        let attach = |host: &Arc<Inner>| config.iter().for_each(|config| config.attach(host));
+        #[cfg(not(feature = "config"))]
+        let (this, attach) = (self, |_: &Arc<Inner>| {});
+        #[cfg_attr(not(feature = "config"), allow(unused_mut))]
+        let mut host = this.started(attach)?;
+        #[cfg(feature = "config")]
+        {
+            host.config = config;
+        }
+        Ok(host)
+    }
+
+    /// Reads the settings, and takes from them what is the host's.
+    #[cfg(feature = "config")]
+    fn configured(mut self) -> Result<(Self, Option<crate::config::HostConfig>), BuildError> {
+        let Some(layers) = self.config.take() else {
+            return Ok((self, None));
+        };
+        let config = crate::config::start(layers, self.watch.clone())?;
+        let settings = config.settings();
+        let set = |to: &mut Duration, from: Option<u64>| {
+            if let Some(from) = from {
+                *to = Duration::from_millis(from).min(LONGEST);
+            }
+        };
+        set(&mut self.drain_deadline, settings.drain_deadline_ms);
+        set(&mut self.thread_local_deadline, settings.thread_local_deadline_ms);
+        set(&mut self.watch.debounce, settings.debounce_ms);
+        set(&mut self.policy.hook_deadline, settings.hook_deadline_ms);
+        set(&mut self.policy.probation, settings.probation_ms);
+        set(&mut self.policy.health_every, settings.health_every_ms);
+        self.quarantine_cap = settings.quarantine_cap.unwrap_or(self.quarantine_cap);
+        self.policy.probation_calls = settings.probation_calls.unwrap_or(self.policy.probation_calls);
+        self.policy.max_panics = settings.max_panics.unwrap_or(self.policy.max_panics);
+        self.policy.health_failures = settings.health_failures.unwrap_or(self.policy.health_failures);
+        self.policy.history = settings.history.unwrap_or(self.policy.history);
+        Ok((self, Some(config)))
+    }
+
+    /// Starts the host with the options as they are; `attach` is given what its parts share before anything is loaded.
+    fn started(self, attach: impl Fn(&Arc<Inner>)) -> Result<Host, BuildError> {
         // A leftover that cannot be removed is no reason not to start.
         if let Err(error) = sweep(&self.private) {
             tracing::warn!(%error, "leftovers of earlier hosts could not be looked for");
@@ -204,7 +267,7 @@ impl HostBuilder {
             slots: RwLock::default(),
             holds: Mutex::default(),
             track_guards: self.track_guards,
-            quarantine_cap: self.quarantine_cap,
+            quarantine_cap: AtomicUsize::new(self.quarantine_cap),
             deferred: Mutex::default(),
             refused: Mutex::default(),
             tally: Tally::new(log.clone()),
@@ -223,6 +286,7 @@ impl HostBuilder {
             reload: reload_sender.clone(),
             reaper: reaper_sender,
         });
+        attach(&inner);
         inner.enlist();
         let deadlines = Deadlines {
             drain: self.drain_deadline,
@@ -242,6 +306,8 @@ impl HostBuilder {
             reload: Some(reload),
             reaper: Some(reaper),
             supervisor: Some(supervisor),
+            #[cfg(feature = "config")]
+            config: None,
         };
         let reverted = host.inner.revert_unconfirmed();
         let mut refusals = Vec::new();

@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::Sender,
     },
     time::Duration,
@@ -61,7 +61,7 @@ pub(crate) struct Inner {
     pub(crate) limits: StageLimits,
     pub(crate) drain_deadline: Duration,
     /// How many quarantined images a slot may have before its reloads are refused.
-    pub(crate) quarantine_cap: usize,
+    pub(crate) quarantine_cap: AtomicUsize,
     /// By slot, the file that was refused last because of that.
     pub(super) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     pub(crate) policy: Policy,

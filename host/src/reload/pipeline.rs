@@ -21,7 +21,7 @@ use crate::{
 use reslot_plugin_api::{API_VERSION, TARGET, TOOLCHAIN};
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, mpsc::Sender},
+    sync::{Arc, atomic::Ordering, mpsc::Sender},
 };
 
 /// A candidate and the slot that it is for.
@@ -154,7 +154,8 @@ pub(super) fn candidate(
         Some(_) => host.told_of_history(&record.name, host.history.pardon(&record.name, &hash)),
         None => {}
     }
-    let full = |kept: &[(u64, QuarantineReason)]| !kept.is_empty() && kept.len() >= host.quarantine_cap;
+    let cap = host.quarantine_cap.load(Ordering::Relaxed);
+    let full = |kept: &[(u64, QuarantineReason)]| !kept.is_empty() && kept.len() >= cap;
     let quarantined = host.tally.kept(&record.name);
     if full(&quarantined) {
         if !again {
@@ -164,7 +165,6 @@ pub(super) fn candidate(
         if !full(&host.tally.kept(&record.name)) {
             host.retry_deferred(&record.name);
         }
-        let cap = host.quarantine_cap;
         return Err(refuse(None, Step::Open, Cause::QuarantineFull { quarantined, cap }));
     }
     // What waited for room is older than this.
