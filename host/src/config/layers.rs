@@ -185,7 +185,7 @@ impl Layers {
             }),
             key,
             line,
-            reason,
+            reason: with_nearest(reason),
         }
     }
 }
@@ -206,6 +206,32 @@ fn join(key: Option<&str>, name: &str) -> String {
 fn unknown(reason: &str) -> Option<String> {
     let (name, _) = reason.split_once("unknown field `")?.1.split_once('`')?;
     Some(name.to_owned())
+}
+
+/// Says which of the keys that are known is most like one that is not.
+fn with_nearest(reason: String) -> String {
+    let Some(name) = unknown(&reason) else { return reason };
+    let known = reason.split_once("expected").map_or("", |(_, known)| known);
+    let known = known.split('`').skip(1).step_by(2);
+    let nearest = known.map(|known| (distance(&name, known), known)).min();
+    match nearest {
+        Some((distance, known)) if distance <= 1 + name.len() / 4 => format!("{reason}; did you mean `{known}`?"),
+        _ => reason,
+    }
+}
+
+/// How many letters have to be put in, taken out or changed.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in other.chars().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[other.chars().count()]
 }
 
 /// The innermost origin and key, and what is wrong there.
