@@ -138,13 +138,14 @@ fn configuration_that_hangs_costs_its_deadline() {
     policy.hook_deadline = Duration::from_millis(300);
     let host = desk.builder().policy(policy).build().unwrap();
     let mut events = host.events();
-    let gate = Gate::new("tuned");
-    desk.set("[plugins.tuned]\nthreshold = 0.3\nmood = \"hang\"\n");
-    let (_, _, words) = wait_for_config_refused(&mut events);
-    assert!(words.contains("did not come back"), "{words}");
-    assert_eq!(threshold(&host, "tuned"), 0.5);
-    gate.open();
-    drop(gate);
+    for mood in ["hang", "late-hang"] {
+        let gate = Gate::new("tuned");
+        desk.set(&format!("[plugins.tuned]\nthreshold = 0.3\nmood = \"{mood}\"\n"));
+        let (_, _, words) = wait_for_config_refused(&mut events);
+        assert!(words.contains("did not come back"), "{words}");
+        assert_eq!(threshold(&host, "tuned"), 0.5);
+        gate.open();
+    }
     desk.set(&settings(0.25));
     wait_for_threshold(&host, "tuned", 0.25);
     assert_gone(&host);

@@ -221,7 +221,11 @@ impl Ready<'_> {
             hash: self.hash,
             path: self.path.clone(),
             // It may be as large as the state itself, and is of use only to a slot that may go back.
-            inherited: self.inherited.clone().filter(|_| on_probation),
+            inherited: match (self.again, &state.current) {
+                // Of the version's own schema; what it would go back with is what it came with.
+                (true, Some(before)) => before.inherited.clone(),
+                _ => self.inherited.clone().filter(|_| on_probation),
+            },
         };
         let replaced = state.current.replace(current);
         host.tally.serves(&self.generation);
