@@ -93,7 +93,7 @@ fn wait_for_threshold(host: &Host, slot: &str, wanted: f64) {
 
 /// Waits until something is refused, and answers the file, the slot and why.
 fn wait_for_config_refused(events: &mut Events) -> (Option<PathBuf>, Option<String>, String) {
-    crate::support::wait_for(events, |event| match event {
+    support::wait_for(events, |event| match event {
         Event::ConfigRefused { file, slot, reason } => {
             Some((file.clone(), slot.as_ref().map(ToString::to_string), reason.clone()))
         }
@@ -103,7 +103,7 @@ fn wait_for_config_refused(events: &mut Events) -> (Option<PathBuf>, Option<Stri
 
 /// Waits until a slot has a generation with what there is now, and answers which.
 fn wait_for_given(events: &mut Events, wanted: &str) -> u64 {
-    crate::support::wait_for(events, |event| match event {
+    support::wait_for(events, |event| match event {
         Event::Given { slot, generation } if &**slot == wanted => Some(*generation),
         _ => None,
     })
