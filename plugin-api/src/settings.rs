@@ -50,10 +50,13 @@ impl ConfigValue {
         rmpv::encode::write_value(&mut bytes, &self.0)?;
         let mut reader = rmp_serde::Deserializer::from_read_ref(&bytes);
         serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let key = error.path().to_string();
-            match key.as_str() {
-                "." | "" => format!("{}", error.inner()).into(),
-                key => format!("the key `{key}`: {}", error.inner()).into(),
+            // It speaks of markers in the encoding; the value itself says what there is and what was expected.
+            let words = serde_path_to_error::deserialize::<_, T>(self.0.clone())
+                .err()
+                .map_or_else(|| error.inner().to_string(), |better| better.inner().to_string());
+            match error.path().to_string().as_str() {
+                "." | "" => words.into(),
+                key => format!("the key `{key}`: {words}").into(),
             }
         })
     }
