@@ -108,6 +108,10 @@ pub enum Hook {
     Restore,
     /// `Plugin::migrate`, of the newer of the two generations.
     Migrate,
+    /// `Plugin::on_config`.
+    OnConfig,
+    /// `Plugin::on_resource`.
+    OnResource,
     /// `Plugin::init`.
     Init,
     /// `Plugin::start`.
@@ -126,6 +130,8 @@ impl Hook {
             Self::Snapshot => "`Serialize`",
             Self::Restore => "`Deserialize`",
             Self::Migrate => "`migrate`",
+            Self::OnConfig => "`on_config`",
+            Self::OnResource => "`on_resource`",
             Self::Init => "`init`",
             Self::Start => "`start`",
             Self::Health => "`health`",
@@ -190,6 +196,8 @@ impl fmt::Display for HookWords<'_> {
                 f,
                 "the state of the serving generation could not be brought to its schema: {error}"
             ),
+            Hook::OnConfig => write!(f, "it does not take its configuration: {error}"),
+            Hook::OnResource => write!(f, "it does not take a resource: {error}"),
             Hook::Init => write!(f, "its `init` failed: {error}"),
             Hook::Start => write!(f, "its `start` failed: {error}"),
             Hook::Health => write!(f, "its first health check failed: {error}"),
@@ -212,6 +220,10 @@ impl Cause {
                 "make thread-locals, keys and threads in `start` or later, not in static constructors"
             }
             Self::Open(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
+            Self::Hook(Hook::OnConfig, _) => {
+                "change the slot's table in the configuration, and it is tried again; or mend the plugin"
+            }
+            Self::Hook(Hook::OnResource, _) => "change the file, and it is tried again; or mend the plugin",
             Self::Hook(Hook::Create | Hook::Init | Hook::Start | Hook::Health | Hook::Stop, _) | Self::Unhealthy(_) => "mend the plugin and publish it again",
             Self::Hook(Hook::Snapshot, _) => {
                 "no build of this plugin can take the state over; restart the host with a plugin whose Serialize does not fail"
@@ -271,7 +283,7 @@ impl Cause {
                 | Self::Twice(_)
                 | Self::History(_)
                 | Self::IllegalMove(_)
-                | Self::Hook(Hook::Snapshot | Hook::Stop, _)
+                | Self::Hook(Hook::Snapshot | Hook::Stop | Hook::OnConfig | Hook::OnResource, _)
         )
     }
 }
@@ -404,6 +416,10 @@ pub enum BuildError {
     /// The control socket cannot be opened.
     #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Control(#[from] crate::control::ControlError),
+    /// The settings are not good.
+    #[cfg(feature = "config")]
+    #[error("the settings cannot be used: {0}")]
+    Config(#[from] crate::config::ConfigError),
     /// A thread could not be started.
     #[error("the host's thread {name:?} could not be started: {source}")]
     Thread {

@@ -271,6 +271,30 @@ pub enum Event {
         /// What happened.
         error: HistoryError,
     },
+    /// A configuration was read and is good: plugins whose tables have changed are given theirs, each of which is told as
+    /// [`Event::Given`].
+    Configured {
+        /// The files that it was read from.
+        files: Vec<PathBuf>,
+        /// The keys of the table `host` that are other than when the host started, and that only the next start takes.
+        at_next_start: Vec<String>,
+    },
+    /// A plugin serves with the configuration and the resources of now, in a new generation of the same artifact.
+    Given {
+        /// The slot.
+        slot: Arc<str>,
+        /// The new generation.
+        generation: u64,
+    },
+    /// A configuration or a resource is not taken: what was good before goes on.
+    ConfigRefused {
+        /// The file, if it is about one.
+        file: Option<PathBuf>,
+        /// The slot, if it is about one.
+        slot: Option<Arc<str>>,
+        /// Why.
+        reason: String,
+    },
     /// An artifact was refused; the slot keeps what it has.
     Refused(Refusal),
     /// A retired generation is still held after the drain deadline. The host serves on; nothing is forced.
@@ -560,7 +584,8 @@ fn trace(event: &Event) {
         | Event::RestartFailed { .. }
         | Event::Vacated { .. }
         | Event::HistoryFailed { .. }
-        | Event::Reverted { .. } => tracing::error!("{event}"),
+        | Event::Reverted { .. }
+        | Event::ConfigRefused { .. } => tracing::error!("{event}"),
         Event::Retired(report) => match &report.outcome {
             Outcome::Unmapped(_) => {
                 tracing::info!(

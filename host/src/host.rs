@@ -58,6 +58,8 @@ pub struct Host {
     #[cfg(feature = "prometheus")]
     prometheus: Option<crate::metrics::endpoint::Endpoint>,
     control: Option<Server>,
+    #[cfg(feature = "config")]
+    config: Option<crate::config::HostConfig>,
 }
 
 impl Host {
@@ -257,12 +259,32 @@ pub(crate) fn after(duration: Duration) -> Instant {
 /// See [`after`].
 pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+#[cfg(feature = "config")]
+impl Host {
+    /// The table `host` of the settings as it is now; none if the host was built without.
+    pub fn settings(&self) -> Option<crate::config::HostSettings> {
+        self.config.as_ref().map(crate::config::HostConfig::settings)
+    }
+
+    /// Has the settings read again: for a changed environment, which tells nobody.
+    pub fn read_settings(&self) {
+        if let Some(config) = &self.config {
+            config.look();
+        }
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         self.watch = None;
         if let Some(control) = &self.control {
             control.close();
         }
+        #[cfg(feature = "config")]
+        {
+            self.config = None;
+        }
+        self.inner.given.end();
         let _ = self.inner.reload.send(ReloadMessage::End);
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();

@@ -67,6 +67,14 @@ impl fmt::Display for HookError {
 impl std::error::Error for HookError {}
 
 impl HookError {
+    /// The same with what it is about.
+    pub(crate) fn about(self, what: &str) -> Self {
+        match self {
+            Self::Refused(reason) => Self::Refused(format!("{what:?}: {reason}")),
+            other => other,
+        }
+    }
+
     /// Where the plugin panicked, if that is what happened.
     pub fn backtrace(&self) -> Option<&Backtrace> {
         match self {
@@ -201,6 +209,15 @@ impl Instance {
         Some(Quiet(self, Some(alone)))
     }
 
+    /// Whether its plugin would take this configuration. The object is left alone.
+    #[cfg_attr(not(feature = "config"), allow(dead_code))]
+    pub(crate) fn check_config(&self, config: &[u8]) -> Result<(), HookError> {
+        match self.image.root().check_config() {
+            Some(check) => hook(&self.image, check(self.context(), config.into())),
+            None => Ok(()),
+        }
+    }
+
     /// The names of its threads of `Context::spawn` that have not ended, after they were asked to; empty if none is left.
     pub(crate) fn workers(&self) -> String {
         self.image.root().end_workers()().into()
@@ -232,6 +249,26 @@ impl Quiet<'_> {
         let Instance { image, data, .. } = self.0;
         // SAFETY: the instance is live and, by this right, nobody else's.
         hook(image, unsafe { image.root().restore()(*data, state.into()) })
+    }
+
+    /// Gives it its configuration. One that was built before there was such a hook has none.
+    pub(crate) fn configure(&mut self, config: &[u8]) -> Result<(), HookError> {
+        let Instance { image, data, .. } = self.0;
+        let Some(configure) = image.root().configure() else {
+            return Ok(());
+        };
+        // SAFETY: the instance is live and, by this right, nobody else's.
+        hook(image, unsafe { configure(*data, self.0.context(), config.into()) })
+    }
+
+    /// Gives it one of its resources.
+    pub(crate) fn resource(&mut self, name: &str, bytes: &[u8]) -> Result<(), HookError> {
+        let Instance { image, data, .. } = self.0;
+        let Some(resource) = image.root().resource() else {
+            return Ok(());
+        };
+        // SAFETY: the instance is live and, by this right, nobody else's.
+        hook(image, unsafe { resource(*data, self.0.context(), name.into(), bytes.into()) })
     }
 
     /// Lets it build what is derived from its state.

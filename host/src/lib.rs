@@ -12,11 +12,14 @@
 //!
 //! Linux with glibc. What is proven there and how is written in the repository's README and ARCHITECTURE.md.
 
+#[cfg(feature = "config")]
+pub mod config;
 mod content;
 pub mod control;
 mod error;
 mod event;
 pub mod foreign;
+mod given;
 mod history;
 mod hooks;
 mod host;

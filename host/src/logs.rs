@@ -2,6 +2,7 @@
 //! `image/logs.rs`.
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 use tracing::level_filters::LevelFilter;
 
@@ -72,9 +73,17 @@ impl FromStr for LogLevel {
     }
 }
 
+impl<'de> Deserialize<'de> for LogLevel {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// Which slot of a host has which level.
 pub(crate) struct LogLevels {
     default: Option<LogLevel>,
+    /// The host's settings, which come before what the program says.
+    settings: Mutex<Option<LogLevel>>,
     slots: Mutex<BTreeMap<String, LogLevel>>,
 }
 
@@ -82,6 +91,7 @@ impl LogLevels {
     pub(crate) fn new(default: Option<LogLevel>) -> Self {
         Self {
             default,
+            settings: Mutex::default(),
             slots: Mutex::default(),
         }
     }
@@ -94,6 +104,12 @@ impl LogLevels {
         };
     }
 
+    /// What the host's settings say for all slots that have none of their own.
+    #[cfg(feature = "config")]
+    pub(crate) fn set_for_all(&self, level: Option<LogLevel>) {
+        *self.settings.lock() = level;
+    }
+
     /// The slot's own.
     pub(crate) fn own(&self, slot: &str) -> Option<LogLevel> {
         self.slots.lock().get(slot).copied()
@@ -103,7 +119,7 @@ impl LogLevels {
     pub(crate) fn of(&self, slot: &str) -> LogLevel {
         match LogLevel::heard() {
             LogLevel::Off => LogLevel::Off,
-            heard => self.own(slot).or(self.default).unwrap_or(heard),
+            heard => self.own(slot).or(*self.settings.lock()).or(self.default).unwrap_or(heard),
         }
     }
 }

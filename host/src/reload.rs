@@ -5,6 +5,7 @@
 //! one file at a time, in order.
 
 mod exclusive;
+mod given;
 mod go_back;
 mod hand_over;
 mod pipeline;
@@ -89,6 +90,10 @@ pub(crate) enum ReloadMessage {
     },
     /// A claim was dropped while a candidate waited for it.
     Settle(Arc<SlotRecord>),
+    /// What plugins are given may be something else than what those that serve were given.
+    Given,
+    /// Something has happened to the file of a resource.
+    Resource(String),
     /// An image waits for thread-locals that its code has left on this thread.
     Attention,
     /// The host goes.
@@ -135,8 +140,9 @@ struct Again {
 /// The reload thread.
 pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
     let mut again: BTreeMap<PathBuf, Again> = BTreeMap::new();
+    let mut unread = given::Unread::default();
     loop {
-        let next = again.values().map(|again| again.at).min();
+        let next = again.values().map(|again| again.at).chain(unread.next()).min();
         let message = match next {
             None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
@@ -188,10 +194,13 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 }
             }),
             Ok(ReloadMessage::Settle(slot)) => survive(|| place::settle(host, &slot)),
+            Ok(ReloadMessage::Given) => survive(|| given::settle(host)),
+            Ok(ReloadMessage::Resource(name)) => survive(|| unread.read(host, name, FIRST_WAIT)),
             // `create`, `migrate` and `start` run here.
             Ok(ReloadMessage::Attention) => safe_point(),
             Ok(ReloadMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
+                survive(|| unread.read_due(host));
                 let now = Instant::now();
                 let due: Vec<PathBuf> = again
                     .iter()
@@ -298,6 +307,7 @@ fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Re
         by_name,
         back: None,
         together: false,
+        again: false,
     };
     let mut missing = Vec::new();
     let outcome = pipeline::candidate(host, coming, source, clock).and_then(|(candidate, _to_keep)| {
@@ -307,6 +317,7 @@ fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Re
     if let Err(refusal) = &outcome {
         if let Some(slot) = &refusal.slot {
             host.history.forget(slot, &hash);
+            given::veto(host, slot, refusal);
         }
         for name in &missing {
             host.wait_for_slot(name, path);

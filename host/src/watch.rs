@@ -1,4 +1,5 @@
-//! Noticing artifacts: one folder, watched for files that could be loaded, and one notice for each that came or changed.
+//! Noticing files: one folder, watched for files that could be loaded (or for those of certain names: a configuration, resources),
+//! and one notice for each that came or changed.
 //!
 //! What lives here is the decision *when* a file is worth looking at: at once if it was renamed into place, after a quiet
 //! moment if it was written there. What does not live here is whether the file is any good: reading it safely is
@@ -11,6 +12,8 @@ mod native;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
@@ -18,6 +21,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub(crate) use fingerprint::is_artifact;
+use parking_lot::RwLock;
+
 use keeper::{Keeper, Signal};
 use native::Native;
 
@@ -52,6 +57,25 @@ pub enum Notice {
 /// Whom the watch tells.
 type Deliver = Arc<dyn Fn(Notice) + Send + Sync>;
 
+/// Which files of a folder are of interest.
+#[derive(Debug, Clone, Default)]
+pub enum Files {
+    /// Those that could be artifacts.
+    #[default]
+    Artifacts,
+    /// Those of these names, which may become more.
+    Named(Arc<RwLock<BTreeSet<OsString>>>),
+}
+
+impl Files {
+    fn has(&self, path: &Path) -> bool {
+        match self {
+            Self::Artifacts => is_artifact(path),
+            Self::Named(names) => path.file_name().is_some_and(|name| names.read().contains(name)),
+        }
+    }
+}
+
 /// How a folder is watched.
 #[derive(Debug, Clone)]
 pub struct WatchOptions {
@@ -63,6 +87,8 @@ pub struct WatchOptions {
     /// How often everything is checked in spite of events: a path component that was swapped, an event that was missed.
     /// Default: 500 ms.
     pub heartbeat: Duration,
+    /// Which of its files. Default: those that could be artifacts.
+    pub files: Files,
 }
 
 impl Default for WatchOptions {
@@ -71,6 +97,7 @@ impl Default for WatchOptions {
             debounce: Duration::from_millis(4),
             polling: None,
             heartbeat: Duration::from_millis(500),
+            files: Files::Artifacts,
         }
     }
 }
@@ -118,7 +145,7 @@ pub enum WatchError {
 /// For the first load: start the watch, *then* scan. A file that changes in between is then seen by both, not by neither.
 #[must_use]
 pub fn scan(folder: &Path) -> Vec<PathBuf> {
-    fingerprint::list(folder).into_keys().collect()
+    fingerprint::list(folder, &Files::Artifacts).into_keys().collect()
 }
 
 /// A watched folder; dropping it ends the watch and everything that it started.
@@ -129,7 +156,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `folder`, not its subfolders, for files named `*.so` that do not begin with a dot. When this returns, the watch
+    /// Watches `folder`, not its subfolders, for files named `*.so` that do not begin with a dot, or those of the options. When this returns, the watch
     /// is in place; what is in the folder already is taken as known (see [`scan`]). The folder may be missing: it is picked up
     /// when it appears. `deliver` is called on the watch's own threads, so it should only hand on.
     ///
@@ -151,7 +178,7 @@ impl Watch {
         let deliver: Deliver = Arc::new(deliver);
         let native = match options.polling {
             Some(_) => None,
-            None => Some(Native::new(&folder, signals.clone(), deliver.clone())?),
+            None => Some(Native::new(&folder, options.files.clone(), signals.clone(), deliver.clone())?),
         };
         let mut keeper = Keeper::new(folder.clone(), options, native, deliver);
         keeper.begin()?;

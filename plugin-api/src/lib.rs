@@ -37,6 +37,7 @@ mod manifest;
 mod peer;
 mod plugin;
 mod root;
+mod settings;
 mod state;
 mod workers;
 
@@ -48,6 +49,7 @@ pub use manifest::{API_VERSION, MANIFEST_FORMAT, MANIFEST_SECTION, TARGET, TOOLC
 pub use peer::{LoadedPeer, Peer, PeerError, PeerErrorKind};
 pub use plugin::{Context, Health, Plugin, PluginError};
 pub use reslot_plugin_macros::{Crossing, interface};
+pub use settings::ConfigValue;
 pub use state::StateValue;
 pub use workers::Stopping;
 
@@ -68,6 +70,7 @@ pub mod __private {
         Buffer, BufferAbi, ContextAbi, Glue, Header, HostTable, HostTableRef, LogKind, LogRecord, LogValue, MAGIC,
         NO_PARENT, PanicRecord, ROOT_SYMBOL, RemainsAbi, Root, RootRef, SpanDeed, VIRTUAL_KEYS, ValueKind, Writer,
     };
+    pub use crate::settings::names_resources;
 
     pub use abi_stable::StableAbi;
     pub use abi_stable::prefix_type::WithMetadata;

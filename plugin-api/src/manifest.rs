@@ -30,6 +30,7 @@ pub struct Manifest {
     pub state: Option<(u32, u32)>,
     pub exclusive: bool,
     pub uses: &'static [&'static str],
+    pub resources: &'static [&'static str],
     pub interface: &'static Interface,
 }
 
@@ -205,6 +206,19 @@ impl Json<'_> {
             i += 1;
         }
         self.put("]");
+        // Only if there are any: the text of a plugin without is what it was before there were resources.
+        if !manifest.resources.is_empty() {
+            self.put(",\"resources\":[");
+            let mut i = 0;
+            while i < manifest.resources.len() {
+                if i > 0 {
+                    self.put(",");
+                }
+                self.text(manifest.resources[i]);
+                i += 1;
+            }
+            self.put("]");
+        }
         self.put(",\"interface\":");
         self.interface(manifest.interface);
         self.put("}");

@@ -5,7 +5,7 @@ mod export;
 mod glue;
 mod health;
 
-use crate::{root::ContextAbi, state::StateValue};
+use crate::{root::ContextAbi, settings::ConfigValue, state::StateValue};
 pub(crate) use glue::migrate_all;
 pub use glue::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
 pub use health::{Health, HealthAbi};
@@ -16,7 +16,7 @@ pub type PluginError = Box<dyn std::error::Error + Send + Sync>;
 /// The lifecycle hooks of a plugin. Every one has a default: a plugin that needs none does not implement this trait at all.
 ///
 /// An instance is made with [`Default`], gets its predecessor's state (which [`migrate`](Self::migrate) has brought to its
-/// schema, if that is another), is initialised, started, called, stopped and dropped. (What `Default` has made is replaced by
+/// schema, if that is another), its configuration and its resources if the host has such, is initialised, started, called, stopped and dropped. (What `Default` has made is replaced by
 /// the state, and so dropped, if there is one: acquire things in `start`, not there.) A panic in a hook counts as an `Err` of
 /// that hook.
 pub trait Plugin: Default + Send + 'static {
@@ -52,6 +52,43 @@ pub trait Plugin: Default + Send + 'static {
     /// Recorded in the report; the instance is dropped all the same.
     fn stop(&mut self, context: &Context<'_>) -> Result<(), PluginError> {
         let _ = context;
+        Ok(())
+    }
+
+    /// Takes its configuration: the table of its slot, empty if there is none. Called once for an instance, after the state was
+    /// handed over and before [`init`](Self::init), by a host that has a configuration; otherwise the values of `Default` hold. The
+    /// state was decoded before, so what is kept of the configuration is best `#[serde(skip)]`.
+    ///
+    /// A configuration that has changed comes to a new instance: the host makes another generation of the same artifact, as with any
+    /// reload, and the one that serves is never changed under its callers. So a veto, a panic or a hang costs nothing.
+    ///
+    /// # Errors
+    /// A veto. A new artifact is refused, and the slot keeps its current generation; a change is refused, and what serves goes on
+    /// with the configuration that it has.
+    fn on_config(&mut self, context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError> {
+        let _ = (context, config);
+        Ok(())
+    }
+
+    /// Says whether it would take a configuration, before anybody is given it: the host asks all plugins whose tables a change is
+    /// about, and if one of them refuses, none is given anything. It may be asked at any time, while the plugin is called, so it
+    /// has no instance. Unless it is implemented, a value is made with [`Default`], asked by [`on_config`](Self::on_config), and
+    /// dropped.
+    ///
+    /// # Errors
+    /// A veto: the change is refused for all.
+    fn check_config(context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError> {
+        Self::default().on_config(context, config)
+    }
+
+    /// Takes a resource that `resources = ["…"]` of [`export_plugin!`](crate::export_plugin) names. Called after
+    /// [`on_config`](Self::on_config) and before [`init`](Self::init), once for each that exists, in their order. As with a
+    /// configuration, content that has changed comes to a new instance.
+    ///
+    /// # Errors
+    /// A veto, as with `on_config`: a new artifact is refused; with a change, what serves goes on with what it has.
+    fn on_resource(&mut self, context: &Context<'_>, name: &str, bytes: &[u8]) -> Result<(), PluginError> {
+        let _ = (context, name, bytes);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use crate::{
     manifest::SOURCES,
     peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi},
     plugin::{HealthAbi, Loadable, migrate_all},
+    settings::ConfigValue,
     workers,
 };
 use abi_stable::{
@@ -107,6 +108,21 @@ pub struct Root {
     /// and then from any thread, at any time.
     #[sabi(missing_field(option))]
     pub set_log_level: extern "C" fn(level: u8),
+    /// Gives the instance its configuration, as MessagePack.
+    #[sabi(missing_field(option))]
+    pub configure:
+        unsafe extern "C" fn(instance: *mut (), context: ContextAbi<'_>, config: RSlice<'_, u8>) -> RResult<(), RString>,
+    /// Whether the plugin would take a configuration. It needs no instance.
+    #[sabi(missing_field(option))]
+    pub check_config: extern "C" fn(context: ContextAbi<'_>, config: RSlice<'_, u8>) -> RResult<(), RString>,
+    /// Gives the instance one of its resources.
+    #[sabi(missing_field(option))]
+    pub resource: unsafe extern "C" fn(
+        instance: *mut (),
+        context: ContextAbi<'_>,
+        name: RStr<'_>,
+        bytes: RSlice<'_, u8>,
+    ) -> RResult<(), RString>,
 }
 
 /// Where the table of an image's blocks stands: outside of the image, so that it can be read once that is gone.
@@ -229,6 +245,9 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         live_bytes: Self::live_bytes,
         remains: Self::remains,
         set_log_level: Self::set_log_level,
+        configure: Self::configure,
+        check_config: Self::check_config,
+        resource: Self::resource,
     });
 
     /// The root.
@@ -341,6 +360,32 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     extern "C" fn set_log_level(level: u8) {
         // A subscriber of the plugin's own, set for a scope, is asked anew what it wants, and may panic.
         let _ = crate::interface::contain(|| crate::inside::logs::set_level(level));
+    }
+
+    unsafe extern "C" fn configure(
+        instance: *mut (),
+        context: ContextAbi<'_>,
+        config: RSlice<'_, u8>,
+    ) -> RResult<(), RString> {
+        guarded(|| {
+            let config = ConfigValue::read(config.as_slice())?;
+            // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
+            unsafe { &mut *instance.cast::<T>() }.on_config(&context.into(), &config)
+        })
+    }
+
+    extern "C" fn check_config(context: ContextAbi<'_>, config: RSlice<'_, u8>) -> RResult<(), RString> {
+        guarded(|| T::check_config(&context.into(), &ConfigValue::read(config.as_slice())?))
+    }
+
+    unsafe extern "C" fn resource(
+        instance: *mut (),
+        context: ContextAbi<'_>,
+        name: RStr<'_>,
+        bytes: RSlice<'_, u8>,
+    ) -> RResult<(), RString> {
+        // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
+        guarded(|| unsafe { &mut *instance.cast::<T>() }.on_resource(&context.into(), name.as_str(), bytes.as_slice()))
     }
 }
 

@@ -44,6 +44,9 @@ fn kind(event: &Event) -> &'static str {
         Event::Vacated { .. } => "vacated",
         Event::Reverted { .. } => "reverted",
         Event::HistoryFailed { .. } => "history-failed",
+        Event::Configured { .. } => "configured",
+        Event::Given { .. } => "given",
+        Event::ConfigRefused { .. } => "config-refused",
         Event::Refused(_) => "refused",
         Event::Straggling { .. } => "straggling",
         Event::Retired(_) => "retired",
@@ -64,12 +67,15 @@ fn whose(event: &Event) -> (Option<String>, Option<u64>) {
         | Event::Waiting { .. }
         | Event::FolderMissing { .. }
         | Event::FolderBack { .. }
+        | Event::Configured { .. }
         | Event::ShutDown
         | Event::Lagged { .. } => return (None, None),
         Event::StillRefused { refusal, .. } | Event::Refused(refusal) => {
             return (refusal.slot.as_deref().map(str::to_owned), refusal.candidate);
         }
-        Event::HistoryFailed { slot, .. } => return (slot.as_deref().map(str::to_owned), None),
+        Event::HistoryFailed { slot, .. } | Event::ConfigRefused { slot, .. } => {
+            return (slot.as_deref().map(str::to_owned), None);
+        }
         Event::Linted { slot, .. } | Event::Reverted { slot, .. } => (slot, None),
         Event::Swapped(report) => (&report.slot, Some(report.generation)),
         Event::RolledBack(report) => (&report.slot, Some(report.to)),
@@ -79,6 +85,7 @@ fn whose(event: &Event) -> (Option<String>, Option<u64>) {
         | Event::Staged { slot, generation }
         | Event::Superseded { slot, generation }
         | Event::Confirmed { slot, generation }
+        | Event::Given { slot, generation }
         | Event::NoWayBack { slot, generation, .. }
         | Event::Health { slot, generation, .. }
         | Event::StopFailed { slot, generation, .. }

@@ -83,6 +83,31 @@ impl Event {
                 }
             }
             Self::HistoryFailed { error, .. } => write!(f, "history: {error}\n  what to do: {}", error.remedy()),
+            Self::Configured { files, at_next_start } => {
+                if let Some(file) = files.first() {
+                    write!(f, "{}: ", file.display())?;
+                }
+                write!(f, "the configuration is good")?;
+                match at_next_start.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, "; takes effect at the next start: {}", at_next_start.join(", ")),
+                }
+            }
+            Self::Given { slot, generation } => {
+                write!(
+                    f,
+                    "{slot}: generation {generation} has the configuration and the resources of now"
+                )
+            }
+            Self::ConfigRefused { file, slot, reason } => {
+                if let Some(slot) = slot {
+                    write!(f, "{slot}: ")?;
+                }
+                if let Some(file) = file {
+                    write!(f, "{}: ", file.display())?;
+                }
+                write!(f, "not taken, what was good before goes on: {reason}")
+            }
             Self::Staged { slot, generation } => {
                 write!(
                     f,

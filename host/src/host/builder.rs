@@ -8,6 +8,7 @@ use crate::{
     control::{ControlTally, Listening, Server},
     error::BuildError,
     event::{Event, Log},
+    given::Given,
     history::History,
     hooks::Hooks,
     image::stage::{HISTORY, PrivateCopies, StageLimits, StagingFolder, sweep},
@@ -25,7 +26,11 @@ use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU64, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -47,6 +52,9 @@ pub struct HostBuilder {
     history: Option<PathBuf>,
     #[cfg(feature = "prometheus")]
     prometheus: Option<Wanted>,
+    resources: Option<PathBuf>,
+    #[cfg(feature = "config")]
+    config: Option<crate::config::Layers>,
     injections: Injections,
     log_level: Option<LogLevel>,
     control: Option<PathBuf>,
@@ -69,6 +77,9 @@ impl HostBuilder {
             history: None,
             #[cfg(feature = "prometheus")]
             prometheus: None,
+            resources: None,
+            #[cfg(feature = "config")]
+            config: None,
             injections: Injections::default(),
             log_level: None,
             control: None,
@@ -96,6 +107,25 @@ impl HostBuilder {
     #[must_use]
     pub fn history(mut self, folder: impl Into<PathBuf>) -> Self {
         self.history = Some(folder.into());
+        self
+    }
+
+    /// Takes settings from these layers, and watches their files: the table `host` overrides what was said to this builder
+    /// ([`HostSettings`](crate::config::HostSettings)), each table `plugins.NAME` is given to the plugin in the slot NAME
+    /// (`Plugin::on_config`), and the table `program` is the embedder's own. Anything else is refused. The environment may say
+    /// `RESLOT__PLUGINS__MOMENTUM__THRESHOLD=0.1`, if the layers have `environment("RESLOT")`. Only with the feature `config`.
+    #[cfg(feature = "config")]
+    #[must_use]
+    pub fn config(mut self, layers: crate::config::Layers) -> Self {
+        self.config = Some(layers);
+        self
+    }
+
+    /// Gives plugins the files below this folder that they name in `resources = ["…"]` of `export_plugin!`, and watches those. What is
+    /// not there is not given; a file that goes leaves what was known of it. At most 64 MiB each. Without a folder none is given.
+    #[must_use]
+    pub fn resources(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.resources = Some(folder.into());
         self
     }
 
@@ -234,6 +264,50 @@ impl HostBuilder {
     /// If the private folder cannot be made, the folder cannot be watched, a thread cannot be started, the address for Prometheus
     /// cannot be had, or the control socket cannot be opened: another process listens there, or something else lies there.
     pub fn build(self) -> Result<Host, BuildError> {
+        #[cfg(feature = "config")]
+        let (this, config) = self.configured()?;
+        #[cfg(feature = "config")]
+        let attach = |host: &Arc<Inner>| config.iter().for_each(|config| config.attach(host));
+        #[cfg(not(feature = "config"))]
+        let (this, attach) = (self, |_: &Arc<Inner>| {});
+        #[cfg_attr(not(feature = "config"), allow(unused_mut))]
+        let mut host = this.started(attach)?;
+        #[cfg(feature = "config")]
+        {
+            host.config = config;
+        }
+        Ok(host)
+    }
+
+    /// Reads the settings, and takes from them what is the host's.
+    #[cfg(feature = "config")]
+    fn configured(mut self) -> Result<(Self, Option<crate::config::HostConfig>), BuildError> {
+        let Some(layers) = self.config.take() else {
+            return Ok((self, None));
+        };
+        let config = crate::config::start(layers, self.watch.clone())?;
+        let settings = config.settings();
+        let set = |to: &mut Duration, from: Option<u64>| {
+            if let Some(from) = from {
+                *to = Duration::from_millis(from).min(LONGEST);
+            }
+        };
+        set(&mut self.drain_deadline, settings.drain_deadline_ms);
+        set(&mut self.thread_local_deadline, settings.thread_local_deadline_ms);
+        set(&mut self.watch.debounce, settings.debounce_ms);
+        set(&mut self.policy.hook_deadline, settings.hook_deadline_ms);
+        set(&mut self.policy.probation, settings.probation_ms);
+        set(&mut self.policy.health_every, settings.health_every_ms);
+        self.quarantine_cap = settings.quarantine_cap.unwrap_or(self.quarantine_cap);
+        self.policy.probation_calls = settings.probation_calls.unwrap_or(self.policy.probation_calls);
+        self.policy.max_panics = settings.max_panics.unwrap_or(self.policy.max_panics);
+        self.policy.health_failures = settings.health_failures.unwrap_or(self.policy.health_failures);
+        self.policy.history = settings.history.unwrap_or(self.policy.history);
+        Ok((self, Some(config)))
+    }
+
+    /// Starts the host with the options as they are; `attach` is given what its parts share before anything is loaded.
+    fn started(self, attach: impl Fn(&Arc<Inner>)) -> Result<Host, BuildError> {
         // A leftover that cannot be removed is no reason not to start.
         if let Err(error) = sweep(&self.private) {
             tracing::warn!(%error, "leftovers of earlier hosts could not be looked for");
@@ -263,6 +337,11 @@ impl HostBuilder {
         for error in troubles {
             log.push(Event::HistoryFailed { slot: None, error });
         }
+        let resource_sender = reload_sender.clone();
+        let notices = move |name| {
+            // The host is going; nothing is noticed any more.
+            let _ = resource_sender.send(ReloadMessage::Resource(name));
+        };
         let inner = Arc::new(Inner {
             view: Arc::new(ArcSwap::from_pointee(View::empty())),
             look_number: AtomicU64::new(1),
@@ -272,13 +351,14 @@ impl HostBuilder {
             holds: Mutex::default(),
             track_guards: self.track_guards,
             count_calls: self.count_calls,
-            quarantine_cap: self.quarantine_cap,
+            quarantine_cap: AtomicUsize::new(self.quarantine_cap),
             deferred: Mutex::default(),
             refused: Mutex::default(),
             tally: Tally::new(log.clone()),
             log,
             private,
             hooks: Hooks::default(),
+            given: Given::new(self.resources, &self.watch, Arc::new(notices)),
             injections: self.injections,
             log_levels: Arc::new(LogLevels::new(self.log_level)),
             history,
@@ -291,6 +371,7 @@ impl HostBuilder {
             reload: reload_sender.clone(),
             reaper: reaper_sender,
         });
+        attach(&inner);
         inner.enlist();
         inner.log.meter().attach(&inner);
         let deadlines = Deadlines {
@@ -314,6 +395,8 @@ impl HostBuilder {
             #[cfg(feature = "prometheus")]
             prometheus: None,
             control: None,
+            #[cfg(feature = "config")]
+            config: None,
         };
         #[cfg(feature = "prometheus")]
         if let Some(bound) = bound {

@@ -4,6 +4,7 @@ use crate::{
     content::ContentHash,
     error::{Refusal, SlotError},
     event::{Event, Log},
+    given::Given,
     history::{History, HistoryError},
     hooks::Hooks,
     image::stage::{StageLimits, StagingFolder},
@@ -20,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::Sender,
     },
     time::Duration,
@@ -63,11 +64,13 @@ pub(crate) struct Inner {
     pub(crate) limits: StageLimits,
     pub(crate) drain_deadline: Duration,
     /// How many quarantined images a slot may have before its reloads are refused.
-    pub(crate) quarantine_cap: usize,
+    pub(crate) quarantine_cap: AtomicUsize,
     /// By slot, the file that was refused last because of that.
     pub(super) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     pub(crate) policy: Policy,
     pub(crate) hooks: Hooks,
+    /// What plugins are given beside their state.
+    pub(crate) given: Given,
     /// Failures of hooks that a test asks for.
     pub(crate) injections: Injections,
     /// How much which slot is to log.
@@ -77,7 +80,7 @@ pub(crate) struct Inner {
     /// By slot, how large its state was last.
     pub(super) snapshot_sizes: Mutex<BTreeMap<Arc<str>, usize>>,
     pub(super) supervisor: Sender<SupervisorMessage>,
-    pub(super) reload: Sender<ReloadMessage>,
+    pub(crate) reload: Sender<ReloadMessage>,
     pub(super) reaper: Sender<ReaperMessage>,
 }
 
@@ -105,6 +108,17 @@ impl Inner {
             image.ledger.tell_log_level();
         }
         self.log_levels.of(slot)
+    }
+
+    /// Sets how much plugins log whose slots have no level of their own; none for what the program says.
+    #[cfg(feature = "config")]
+    pub(crate) fn set_log_level_of_all(&self, level: Option<LogLevel>) {
+        self.log_levels.set_for_all(level);
+        for slot in self.slots().iter() {
+            for image in self.tally.of_slot(&slot.name) {
+                image.ledger.tell_log_level();
+            }
+        }
     }
 
     /// Replaces the view by one in which these slots have changed: the place, the slot, what serves. The caller holds the slots'
@@ -298,6 +312,14 @@ impl Inner {
                 .map(|standby| standby.current),
         ) {
             self.retire(record, &gone.generation);
+        }
+    }
+
+    /// Has the reload thread look whether everything that serves was given what there is now.
+    pub(crate) fn look_at_given(&self) {
+        if self.given.is_asked() {
+            // Without a reload thread the host is gone.
+            let _ = self.reload.send(ReloadMessage::Given);
         }
     }
 

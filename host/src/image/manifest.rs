@@ -45,6 +45,9 @@ pub struct Manifest {
     pub exclusive: bool,
     /// The slots whose plugins it calls through the host: names like `name`.
     pub uses: Vec<String>,
+    /// The files that it is given, below the host's folder of resources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
     /// The interface that it implements.
     pub interface: Interface,
 }
@@ -228,6 +231,12 @@ pub enum ManifestError {
         /// The name, cut after 80 characters.
         name: String,
     },
+    /// The name of a resource that could be a file outside of the host's folder.
+    #[error("it names a resource {name:?}, a resource is a relative path without `.` and `..`, of at most 255 bytes")]
+    BadResource {
+        /// The name, cut after 80 characters.
+        name: String,
+    },
     /// Schemas of the state that cannot be: they count from 1, and the oldest that is migrated is not above the state's own.
     #[error(
         "its state is of schema {schema}, and it says that it migrates from schema {oldest}: schemas are counted from 1 up to its own"
@@ -285,6 +294,10 @@ impl Manifest {
         }
         if let Some(name) = manifest.uses.iter().find(|name| !is_name(name)) {
             return Err(ManifestError::BadUse { name: shortened(name) });
+        }
+        let mut resources = manifest.resources.iter();
+        if let Some(name) = resources.find(|name| !reslot_plugin_api::__private::names_resources(&[name])) {
+            return Err(ManifestError::BadResource { name: shortened(name) });
         }
         match manifest.state {
             Some(StateSchema { schema, oldest }) if !(1..=schema).contains(&oldest) => {

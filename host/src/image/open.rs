@@ -83,6 +83,13 @@ pub(crate) struct Opened {
     mapped: Mapped,
 }
 
+impl Image {
+    /// The private copy that it was mapped from.
+    pub(crate) fn copy(&self) -> &std::path::Path {
+        self.staged.path()
+    }
+}
+
 impl Opened {
     /// Maps the copy, by its full path, with its names for itself alone.
     pub(crate) fn open(staged: StagedFile) -> Result<Self, OpenError> {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 pub(crate) use bytes::Bytes;
 pub use memory::PrivateCopies;
 pub(crate) use memory::holding as memory_holding;
+pub(crate) use source::read_other;
 pub use source::{Source, StageLimits, read_patiently, read_source};
 pub(crate) use spares::Spares;
 use sweep::is_staging_name;

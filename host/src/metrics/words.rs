@@ -74,6 +74,8 @@ fn hook(hook: Hook) -> &'static str {
         Hook::Start => "hook_start",
         Hook::Health => "hook_health",
         Hook::Stop => "hook_stop",
+        Hook::OnConfig => "hook_on_config",
+        Hook::OnResource => "hook_on_resource",
     }
 }
 

@@ -54,6 +54,8 @@ struct Ready<'a> {
     path: PathBuf,
     clock: Clock,
     back: Option<GoingBack>,
+    /// The artifact that served, once more.
+    again: bool,
 }
 
 /// Closes the gate before what serves, if there is something to be handed over.
@@ -111,6 +113,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
         noticed,
         steps,
         back,
+        again,
     } = staged;
     let number = candidate.number();
     let refuse = |step, cause| refusal(Some(&record), Some(number), &path, step, cause);
@@ -145,6 +148,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
             path,
             clock,
             back,
+            again,
         }),
         Err((step, cause)) => {
             if let (Some(stopped), Some(old)) = (stopped, old) {
@@ -207,16 +211,37 @@ impl Ready<'_> {
 
     /// Comes to be what serves, under the slot's lock. Answers what went because of that.
     fn arrive(&mut self, host: &Inner, state: &mut SlotState, set: Option<&Arc<Set>>) -> Gone {
-        let on_probation = !host.policy.probation.is_zero();
+        // A version is on probation, however often there is an instance of it.
+        let on_probation = match self.again {
+            true => state.probation.is_some(),
+            false => !host.policy.probation.is_zero(),
+        };
         let current = Current {
             generation: self.generation.clone(),
             hash: self.hash,
             path: self.path.clone(),
             // It may be as large as the state itself, and is of use only to a slot that may go back.
-            inherited: self.inherited.clone().filter(|_| on_probation),
+            inherited: match (self.again, &state.current) {
+                // Of the version's own schema; what it would go back with is what it came with.
+                (true, Some(before)) => before.inherited.clone(),
+                _ => self.inherited.clone().filter(|_| on_probation),
+            },
         };
         let replaced = state.current.replace(current);
         host.tally.serves(&self.generation);
+        if self.again {
+            if on_probation {
+                self.generation.standing().begin_probation();
+            }
+            if let Some(replaced) = &replaced {
+                replaced.generation.standing().end_probation();
+            }
+            return Gone {
+                replaced: replaced.as_ref().map(|old| old.generation.number()),
+                faulty: None,
+                retired: replaced.into_iter().collect(),
+            };
+        }
         let before = state.probation.take().and_then(|probation| probation.standby);
         let mut gone = Gone {
             replaced: replaced.as_ref().map(|old| old.generation.number()),
@@ -286,7 +311,10 @@ impl Ready<'_> {
             }
             host.log.push(Event::RolledBack(told));
         }
-        if host.policy.probation.is_zero() {
+        if self.again {
+            let (slot, generation) = (report.slot.clone(), report.generation);
+            host.log.push(Event::Given { slot, generation });
+        } else if host.policy.probation.is_zero() {
             host.supervise(SupervisorMessage::Good {
                 slot: report.slot.clone(),
                 hash: self.hash,
@@ -302,6 +330,8 @@ impl Ready<'_> {
             discard(host, retired.inherited);
         }
         discard(host, self.inherited);
+        // What there is may have changed since this one was prepared.
+        host.look_at_given();
         Moved {
             generation: self.generation,
             report,

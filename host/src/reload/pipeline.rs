@@ -21,7 +21,7 @@ use crate::{
 use reslot_plugin_api::{API_VERSION, TARGET, TOOLCHAIN};
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, mpsc::Sender},
+    sync::{Arc, atomic::Ordering, mpsc::Sender},
 };
 
 /// A candidate and the slot that it is for.
@@ -78,6 +78,8 @@ pub(super) struct Coming<'a> {
     pub(super) back: Option<GoingBack>,
     /// It comes with others. Who calls whom is then looked at when all of them are known: what serves may go with it.
     pub(super) together: bool,
+    /// It is what serves already, once more: it has been through all that is about artifacts.
+    pub(super) again: bool,
 }
 
 /// What the lint expects of an artifact for this host, but for the interface.
@@ -120,6 +122,7 @@ pub(super) fn candidate(
         by_name,
         back,
         together,
+        again,
     } = coming;
     let (mut bytes, hash) = (source.bytes, source.hash);
     let mut linted = lint(&mut bytes, &expectations()).map_err(|error| {
@@ -146,23 +149,29 @@ pub(super) fn candidate(
         return Err(refuse(None, Step::Lint, Cause::Circle(circle)));
     }
     match host.history.condemned(&record.name, &hash) {
+        _ if again => {}
         Some(why) if !by_name => return Err(refuse(None, Step::Lint, Cause::Condemned(why))),
         Some(_) => host.told_of_history(&record.name, host.history.pardon(&record.name, &hash)),
         None => {}
     }
-    let full = |kept: &[(u64, QuarantineReason)]| !kept.is_empty() && kept.len() >= host.quarantine_cap;
+    let cap = host.quarantine_cap.load(Ordering::Relaxed);
+    let full = |kept: &[(u64, QuarantineReason)]| !kept.is_empty() && kept.len() >= cap;
     let quarantined = host.tally.kept(&record.name);
     if full(&quarantined) {
-        host.defer(&record.name, path);
+        if !again {
+            host.defer(&record.name, path);
+        }
         // One of them may have gone before it could know that somebody waits for that.
         if !full(&host.tally.kept(&record.name)) {
             host.retry_deferred(&record.name);
         }
-        let cap = host.quarantine_cap;
         return Err(refuse(None, Step::Open, Cause::QuarantineFull { quarantined, cap }));
     }
     // What waited for room is older than this.
-    host.take_deferred(&record.name);
+    if !again {
+        host.take_deferred(&record.name);
+    }
+    tell_of_resources(host, &record, &linted.manifest.resources);
     clock.lap(Step::Lint);
     host.log.push(Event::Linted {
         slot: record.name.clone(),
@@ -184,7 +193,7 @@ pub(super) fn candidate(
     let file = (host.private.copies() == PrivateCopies::Files).then(|| staged.path().to_owned());
     let to_keep = ToKeep {
         // Another name for the copy takes no space, and so will hardly fail when nobody can be refused any more.
-        later: file.is_some() && host.history.keeps_later(),
+        later: file.is_some() && host.history.keeps_later() && !again,
         host: host.clone(),
         slot: record.name.clone(),
         hash,
@@ -196,14 +205,18 @@ pub(super) fn candidate(
         file,
     };
     // Written down before it can serve: what cannot be undone after the host has ended is not begun.
-    let begun = host.history.begins(&new, to_keep.content(), to_keep.later);
-    begun.map_err(|error| refuse(None, Step::Open, error.into()))?;
+    if !again {
+        let begun = host.history.begins(&new, to_keep.content(), to_keep.later);
+        begun.map_err(|error| refuse(None, Step::Open, error.into()))?;
+    }
     let number = record.lock().next_number();
     let refused = |refusal| {
-        host.history.forget(&record.name, &hash);
+        if !again {
+            host.history.forget(&record.name, &hash);
+        }
         refusal
     };
-    if host.policy.preflight.is_some() && back.is_none() {
+    if host.policy.preflight.is_some() && back.is_none() && !again {
         try_out(host, &record, number, staged.path(), &linted.manifest, path).map_err(refused)?;
         clock.lap(Step::Preflight);
     }
@@ -216,8 +229,16 @@ pub(super) fn candidate(
         steps: clock.steps,
         prepared: false,
         back,
+        again,
     };
     Ok((Candidate { record, staged }, to_keep))
+}
+
+/// Reads what the plugin will be given of its resources, here, where nobody waits, and not on an owner's thread.
+fn tell_of_resources(host: &Inner, record: &SlotRecord, names: &[String]) {
+    for trouble in host.given.learn(names) {
+        super::given::tell_of_trouble(host, Some(&record.name), trouble);
+    }
 }
 
 /// Opens, verifies, creates.

@@ -5,7 +5,7 @@
 //! - *open otherwise*: nobody waits for anything.
 
 use super::{
-    Clock, LoadOutcome,
+    Clock, LoadOutcome, given,
     hand_over::{Member, Moved, close, hand_over},
     pipeline::{Candidate, refusal},
     prepare::{Origin, check_schemas, prepare},
@@ -92,7 +92,9 @@ fn prepare_early(host: &Inner, record: &SlotRecord, staged: Staged) -> Result<St
 
 pub(super) fn tell_superseded(host: &Inner, record: &SlotRecord, superseded: Option<Staged>) {
     if let Some(superseded) = superseded {
-        host.history.forget(&record.name, &superseded.hash);
+        if !superseded.again {
+            host.history.forget(&record.name, &superseded.hash);
+        }
         host.log.push(Event::Superseded {
             slot: record.name.clone(),
             generation: superseded.generation.number(),
@@ -118,13 +120,14 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
     let hash = staged.hash;
+    let again = staged.again;
     let outcome = match fits {
         Ok(()) => move_on(host, record, old.as_ref(), staged).map(drop),
         Err(cause) => Err(no_longer_fits(record, &staged, cause)),
     };
     drop(moving);
     if let Err(refusal) = outcome {
-        tell_refused(host, hash, refusal);
+        tell_refused(host, hash, again, refusal);
     }
 }
 
@@ -155,7 +158,7 @@ pub(crate) fn hand_over_to_claim(
     turn: OwnersTurn<'_>,
     staged: Staged,
 ) -> Option<Arc<Generation>> {
-    let hash = staged.hash;
+    let (hash, again) = (staged.hash, staged.again);
     // It may have been staged for an earlier owner, who called it by another interface.
     let fits = still_fits(&record.lock(), &staged);
     let member = Member {
@@ -171,7 +174,7 @@ pub(crate) fn hand_over_to_claim(
     match outcome {
         Ok(moved) => Some(moved.generation),
         Err(refusal) => {
-            tell_refused(host, hash, refusal);
+            tell_refused(host, hash, again, refusal);
             None
         }
     }
@@ -203,7 +206,15 @@ pub(super) fn no_longer_fits(record: &SlotRecord, staged: &Staged, cause: Cause)
 }
 
 /// A candidate that had been staged was refused.
-pub(super) fn tell_refused(host: &Inner, hash: ContentHash, refusal: Refusal) {
+pub(super) fn tell_refused(host: &Inner, hash: ContentHash, again: bool, refusal: Refusal) {
+    if again {
+        given::tell_refused(host, refusal);
+        return;
+    }
+    if let Some(slot) = &refusal.slot {
+        given::veto(host, slot, &refusal);
+    }
+    host.look_at_given();
     if let Some(slot) = &refusal.slot {
         host.history.forget(slot, &hash);
     }

@@ -6,6 +6,7 @@ use super::{Clock, Tally, rollback::StateBack};
 use crate::{
     error::{Cause, Hook, SchemaGap},
     event::Step,
+    given::Package,
     hooks::TookTooLong,
     host::Inner,
     image::manifest::Manifest,
@@ -128,6 +129,7 @@ pub(super) fn prepare(
     if !origin.leads_down(&candidate) {
         origin.old = None;
     }
+    let package = host.given.try_on(&slot, &candidate.instance().image().manifest.resources);
     let tally = host.tally.clone();
     let watch = Watch::new(host.injections.clone());
     let (at, waiting) = (watch.clone(), this_thread());
@@ -135,7 +137,7 @@ pub(super) fn prepare(
         let mut candidate = candidate;
         let mut clock = Clock::begin();
         let walked = on_behalf_of(waiting, || {
-            with_overlay(&beside, || walk(&mut candidate, &origin, &tally, &at, &mut clock))
+            with_overlay(&beside, || walk(&mut candidate, &origin, package, &tally, &at, &mut clock))
         });
         drop(beside);
         match walked {
@@ -228,6 +230,7 @@ impl Watch {
 fn walk(
     candidate: &mut Generation,
     origin: &Origin,
+    package: Package,
     tally: &Tally,
     watch: &Watch,
     clock: &mut Clock,
@@ -242,6 +245,16 @@ fn walk(
     if given != StateBack::None {
         clock.lap(Step::Migrate);
     }
+    if let Some(config) = &package.config {
+        watch.at(Step::Init, Hook::OnConfig)?;
+        hook(Step::Init, Hook::OnConfig, candidate.quiet().configure(config))?;
+    }
+    for (name, content) in &package.resources {
+        watch.at(Step::Init, Hook::OnResource)?;
+        let answer = candidate.quiet().resource(name, &content.bytes);
+        hook(Step::Init, Hook::OnResource, answer.map_err(|error| error.about(name)))?;
+    }
+    candidate.was_given(package);
     watch.at(Step::Init, Hook::Init)?;
     hook(Step::Init, Hook::Init, candidate.quiet().init())?;
     advance(Step::Init, Lifecycle::Initialized)?;

@@ -387,6 +387,8 @@ impl Leaving<'_> {
             forget_faulty(host, record, left.hash, &left.path, &report);
             host.log.push(Event::RolledBack(report.clone()));
             host.retire(record, &left.generation);
+            // What comes back was given what there was then.
+            host.look_at_given();
         }
         (generation, report)
     }

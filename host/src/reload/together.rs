@@ -94,6 +94,7 @@ fn make(host: &Arc<Inner>, path: PathBuf, members: &[Candidate]) -> Result<Made,
         by_name: true,
         back: None,
         together: true,
+        again: false,
     };
     let (candidate, to_keep) = pipeline::candidate(host, coming, source, clock)?;
     drop(to_keep);

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     event::{Event, Log},
+    given::Package,
     image::take_panic,
     instance::{Instance, Quiet},
     reload::ReaperMessage,
@@ -63,6 +64,8 @@ pub(crate) struct Live {
     instance: Option<Instance>,
     standing: Arc<Standing>,
     reaper: Sender<ReaperMessage>,
+    /// What it was given beside its state; not yet, or nothing, if there is none.
+    given: OnceLock<Package>,
     /// When it ceased to be of use: it neither serves nor stands by.
     retired: Mutex<Option<Instant>>,
 }
@@ -112,6 +115,7 @@ impl Generation {
             instance: Some(instance),
             standing,
             reaper,
+            given: OnceLock::new(),
             retired: Mutex::new(None),
         };
         Self::of(Arc::new(live), log)
@@ -153,6 +157,16 @@ impl Generation {
 
     pub(crate) fn instance(&self) -> &Instance {
         self.live.instance()
+    }
+
+    /// What it was given beside its state.
+    pub(crate) fn given(&self) -> Package {
+        self.live.given.get().cloned().unwrap_or_default()
+    }
+
+    /// It was given this.
+    pub(crate) fn was_given(&self, package: Package) {
+        let _ = self.live.given.set(package);
     }
 
     /// How it has stood since it serves.

@@ -130,6 +130,8 @@ pub(crate) struct Staged {
     pub(crate) prepared: bool,
     /// The slot goes back to it.
     pub(crate) back: Option<GoingBack>,
+    /// It is what serves once more, for the sake of what instances are given.
+    pub(crate) again: bool,
 }
 
 impl SlotRecord {

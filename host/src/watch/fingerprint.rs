@@ -1,6 +1,7 @@
 //! Telling files and folders apart by what `stat` says, following links. No content is read here: two files that look the
 //! same are for the receiver's hash to tell apart.
 
+use super::Files;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -56,15 +57,15 @@ pub(crate) fn is_artifact(path: &Path) -> bool {
     !hidden && path.extension().is_some_and(|extension| extension == "so")
 }
 
-/// All files of the folder that could be artifacts; none if it cannot be read, which the next look finds out again.
-pub(super) fn list(folder: &Path) -> BTreeMap<PathBuf, Fingerprint> {
+/// All files of the folder that are of interest; none if it cannot be read, which the next look finds out again.
+pub(super) fn list(folder: &Path, files: &Files) -> BTreeMap<PathBuf, Fingerprint> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return BTreeMap::new();
     };
     entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| is_artifact(path))
+        .filter(|path| files.has(path))
         .filter_map(|path| Fingerprint::of(&path).map(|seen| (path, seen)))
         .collect()
 }

@@ -88,7 +88,7 @@ impl Keeper {
             }
         }
         self.present = Identity::of_folder(&self.folder);
-        self.known = fingerprint::list(&self.folder).into_iter().collect();
+        self.known = fingerprint::list(&self.folder, &self.options.files).into_iter().collect();
         self.next_check = Instant::now() + self.interval();
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Keeper {
 
     /// Compares all files with what was delivered; what differs must stay as it is for `settle`.
     fn look(&mut self, settle: Duration) {
-        let found = fingerprint::list(&self.folder);
+        let found = fingerprint::list(&self.folder, &self.options.files);
         self.known.retain(|path, _| found.contains_key(path));
         let at = Instant::now();
         for (path, seen) in found {

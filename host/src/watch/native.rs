@@ -9,9 +9,9 @@ use std::time::Instant;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::fingerprint::{Fingerprint, Identity, is_artifact};
+use super::fingerprint::{Fingerprint, Identity};
 use super::keeper::Signal;
-use super::{Deliver, Notice, WatchError};
+use super::{Deliver, Files, Notice, WatchError};
 
 /// How often arming is repeated while the path changes under it; after that the heartbeat tries again.
 const ROUNDS: usize = 32;
@@ -27,11 +27,11 @@ pub(super) struct Native {
 
 impl Native {
     /// What was renamed into place needs no decision, so it is delivered from here: one thread less has to wake up for it.
-    pub(super) fn new(folder: &Path, signals: Sender<Signal>, deliver: Deliver) -> Result<Self, WatchError> {
+    pub(super) fn new(folder: &Path, files: Files, signals: Sender<Signal>, deliver: Deliver) -> Result<Self, WatchError> {
         let watched = folder.to_path_buf();
         let mut last_cookie = None;
         let watcher = notify::recommended_watcher(move |event| {
-            let signal = match translate(&watched, event) {
+            let signal = match translate(&watched, &files, event) {
                 None => return,
                 // The second of the two events of one rename.
                 Some(Meaning::Renamed { cookie, .. }) if cookie.is_some() && cookie == last_cookie => return,
@@ -173,7 +173,7 @@ enum Meaning {
 }
 
 /// What an event means, and `None` for most: each time that anybody opens a file there is one.
-fn translate(folder: &Path, event: notify::Result<Event>) -> Option<Meaning> {
+fn translate(folder: &Path, files: &Files, event: notify::Result<Event>) -> Option<Meaning> {
     let at = Instant::now();
     let Ok(event) = event else {
         return Some(Meaning::Other(Signal::Overflow));
@@ -184,7 +184,7 @@ fn translate(folder: &Path, event: notify::Result<Event>) -> Option<Meaning> {
     let cookie = event.tracker();
     let path = event.paths.into_iter().next_back()?;
     let inside = path.parent() == Some(folder);
-    if inside && is_artifact(&path) {
+    if inside && files.has(&path) {
         return match event.kind {
             EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => {
                 Some(Meaning::Renamed { path, cookie, at })

@@ -22,6 +22,8 @@
 ///   before it is started, and started again should this one not start. An interface whose methods all take `&self` and of
 ///   which one answers a borrow cannot have it: nobody could tell when the last caller has given the borrow back.
 /// - `uses = ["pricer", "risk"]`: the slots whose plugins it calls through the host.
+/// - `resources = ["levels/one.txt"]`: files below the host's folder of resources that
+///   [`Plugin::on_resource`](crate::Plugin::on_resource) is given.
 /// - `allocator = counting`, the default: the plugin allocates from the system, and the host can say how much it has allocated,
 ///   and how much was left when it was unloaded. That costs nothing that could be felt.
 /// - `allocator = freeing`: besides, what the plugin has left (`LazyLock`s and other statics, `Box::leak`, thread-locals of
@@ -36,47 +38,52 @@
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ty : $interface:ty $(, $($options:tt)*)?) => {
-        $crate::export_plugin! { @options $plugin, $interface, () () () () () () (); $($($options)*)? }
+        $crate::export_plugin! { @options $plugin, $interface, () () () () () () () (); $($($options)*)? }
     };
     // The pairs of parentheses hold what was found so far: the state, the name, the allocator, the schema, the oldest one from
-    // which it migrates, whether it is exclusive, what it uses.
-    (@options $plugin:ty, $interface:ty, () $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt;
+    // which it migrates, whether it is exclusive, what it uses, its resources.
+    (@options $plugin:ty, $interface:ty, () $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt $res:tt;
         stateless $(, $($rest:tt)*)?) => {
-        $crate::export_plugin! { @options $plugin, $interface, (stateless) $name $alloc $schema $from $only $uses; $($($rest)*)? }
+        $crate::export_plugin! { @options $plugin, $interface, (stateless) $name $alloc $schema $from $only $uses $res; $($($rest)*)? }
     };
-    (@options $plugin:ty, $interface:ty, $state:tt () $alloc:tt $schema:tt $from:tt $only:tt $uses:tt;
+    (@options $plugin:ty, $interface:ty, $state:tt () $alloc:tt $schema:tt $from:tt $only:tt $uses:tt $res:tt;
         name = $name:literal $(, $($rest:tt)*)?) => {
-        $crate::export_plugin! { @options $plugin, $interface, $state ($name) $alloc $schema $from $only $uses; $($($rest)*)? }
+        $crate::export_plugin! { @options $plugin, $interface, $state ($name) $alloc $schema $from $only $uses $res; $($($rest)*)? }
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt;
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt $res:tt;
         allocator = counting $(, $($rest:tt)*)?) => {
-        $crate::export_plugin! { @options $plugin, $interface, $state $name (Counting) $schema $from $only $uses; $($($rest)*)? }
+        $crate::export_plugin! { @options $plugin, $interface, $state $name (Counting) $schema $from $only $uses $res; $($($rest)*)? }
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt;
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt $res:tt;
         allocator = freeing $(, $($rest:tt)*)?) => {
-        $crate::export_plugin! { @options $plugin, $interface, $state $name (Freeing) $schema $from $only $uses; $($($rest)*)? }
+        $crate::export_plugin! { @options $plugin, $interface, $state $name (Freeing) $schema $from $only $uses $res; $($($rest)*)? }
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt;
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt $res:tt;
         allocator = own $(, $($rest:tt)*)?) => {
-        $crate::export_plugin! { @options $plugin, $interface, $state $name (Own) $schema $from $only $uses; $($($rest)*)? }
+        $crate::export_plugin! { @options $plugin, $interface, $state $name (Own) $schema $from $only $uses $res; $($($rest)*)? }
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt () $from:tt $only:tt $uses:tt;
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt () $from:tt $only:tt $uses:tt $res:tt;
         schema = $schema:literal $(, $($rest:tt)*)?) => {
-        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc ($schema) $from $only $uses; $($($rest)*)? }
+        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc ($schema) $from $only $uses $res; $($($rest)*)? }
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt () $only:tt $uses:tt;
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt () $only:tt $uses:tt $res:tt;
         migrates_from = $from:literal $(, $($rest:tt)*)?) => {
-        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc $schema ($from) $only $uses; $($($rest)*)? }
+        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc $schema ($from) $only $uses $res; $($($rest)*)? }
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt () $uses:tt;
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt () $uses:tt $res:tt;
         exclusive $(, $($rest:tt)*)?) => {
-        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc $schema $from (exclusive) $uses; $($($rest)*)? }
+        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc $schema $from (exclusive) $uses $res; $($($rest)*)? }
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt ();
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt () $res:tt;
         uses = [$($used:literal),* $(,)?] $(, $($rest:tt)*)?) => {
-        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc $schema $from $only (uses $($used)*); $($($rest)*)? }
+        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc $schema $from $only (uses $($used)*) $res; $($($rest)*)? }
     };
-    (@options $plugin:ty, $interface:ty, () $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt;) => {
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt ();
+        resources = [$($resource:literal),* $(,)?] $(, $($rest:tt)*)?) => {
+        $crate::export_plugin! { @options $plugin, $interface, $state $name $alloc $schema $from $only $uses (uses $($resource)*);
+            $($($rest)*)? }
+    };
+    (@options $plugin:ty, $interface:ty, () $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt $res:tt;) => {
         $crate::export_plugin! { @export $plugin, $interface,
             ::core::option::Option::Some({
                 const SCHEMA: u32 = $crate::export_plugin!(@schema $schema);
@@ -89,41 +96,45 @@ macro_rules! export_plugin {
                 );
                 (SCHEMA, OLDEST)
             }),
-            $name, $alloc, $only, $uses, $crate::__private::snapshot_state, $crate::__private::restore_state }
+            $name, $alloc, $only, $uses, $res, $crate::__private::snapshot_state, $crate::__private::restore_state }
     };
-    (@options $plugin:ty, $interface:ty, (stateless) $name:tt $alloc:tt () () $only:tt $uses:tt;) => {
-        $crate::export_plugin! { @export $plugin, $interface, ::core::option::Option::None, $name, $alloc, $only, $uses,
+    (@options $plugin:ty, $interface:ty, (stateless) $name:tt $alloc:tt () () $only:tt $uses:tt $res:tt;) => {
+        $crate::export_plugin! { @export $plugin, $interface, ::core::option::Option::None, $name, $alloc, $only, $uses, $res,
             (|_, _| ::core::result::Result::Ok(false)), (|_, _| ::core::result::Result::Ok(())) }
     };
-    (@options $plugin:ty, $interface:ty, (stateless) $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt;) => {
+    (@options $plugin:ty, $interface:ty, (stateless) $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt $res:tt;) => {
         ::core::compile_error!(
             "`schema` and `migrates_from` are of the state, and a plugin that is `stateless` has none: leave out the one or the other"
         );
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt; allocator $($rest:tt)*) => {
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt () $schema:tt $from:tt $only:tt $uses:tt $res:tt; allocator $($rest:tt)*) => {
         ::core::compile_error!(
             "`allocator` is `counting` (the default), `freeing` (what the plugin leaves behind is freed) or `own` (it has a \
              `#[global_allocator]` of its own): `allocator = freeing`"
         );
     };
-    (@options $plugin:ty, $interface:ty, $state:tt () $alloc:tt $schema:tt $from:tt $only:tt $uses:tt; name $($rest:tt)*) => {
+    (@options $plugin:ty, $interface:ty, $state:tt () $alloc:tt $schema:tt $from:tt $only:tt $uses:tt $res:tt; name $($rest:tt)*) => {
         ::core::compile_error!("`name` is given as a text: `name = \"momentum\"`");
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt () $from:tt $only:tt $uses:tt; schema $($rest:tt)*) => {
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt () $from:tt $only:tt $uses:tt $res:tt; schema $($rest:tt)*) => {
         ::core::compile_error!("`schema` is given as a number: `schema = 3`");
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt () $only:tt $uses:tt;
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt () $only:tt $uses:tt $res:tt;
         migrates_from $($rest:tt)*) => {
         ::core::compile_error!("`migrates_from` is given as a number: `migrates_from = 1`");
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt (); uses $($rest:tt)*) => {
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt () $res:tt; uses $($rest:tt)*) => {
         ::core::compile_error!("`uses` is given as a list of slots' names: `uses = [\"pricer\", \"risk\"]`");
     };
-    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt;
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt ();
+        resources $($rest:tt)*) => {
+        ::core::compile_error!("`resources` is given as a list of files: `resources = [\"levels/one.txt\"]`");
+    };
+    (@options $plugin:ty, $interface:ty, $state:tt $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt $res:tt;
         $wrong:tt $($rest:tt)*) => {
         ::core::compile_error!(::core::concat!(
             "`", ::core::stringify!($wrong), "` is no option of a plugin, or stands there twice: the options are `stateless`, \
-             `name = \"…\"`, `schema = 3`, `migrates_from = 1`, `exclusive`, `uses = [\"…\"]` and `allocator = counting | freeing | \
+             `name = \"…\"`, `schema = 3`, `migrates_from = 1`, `exclusive`, `uses = [\"…\"]`, `resources = [\"…\"]` and `allocator = counting | freeing | \
              own`, with commas between them"
         ));
     };
@@ -148,7 +159,8 @@ macro_rules! export_plugin {
     (@kind ($allocator:ident)) => { $crate::__private::Allocator::$allocator };
     (@name ()) => { ::core::env!("CARGO_PKG_NAME") };
     (@name ($name:literal)) => { $name };
-    (@export $plugin:ty, $interface:ty, $state:expr, $name:tt, $allocator:tt, $only:tt, $uses:tt, $snapshot:expr, $restore:expr) => {
+    (@export $plugin:ty, $interface:ty, $state:expr, $name:tt, $allocator:tt, $only:tt, $uses:tt, $res:tt,
+        $snapshot:expr, $restore:expr) => {
         const _: () = {
             #[cfg(panic = "abort")]
             ::core::compile_error!(
@@ -161,6 +173,7 @@ macro_rules! export_plugin {
                 state: $state,
                 exclusive: $crate::export_plugin!(@exclusive $only),
                 uses: $crate::export_plugin!(@uses $uses),
+                resources: $crate::export_plugin!(@uses $res),
                 interface: <$interface as $crate::Interface>::DESCRIPTION,
             };
             const _: () = ::core::assert!(
@@ -172,6 +185,10 @@ macro_rules! export_plugin {
             const _: () = ::core::assert!(
                 $crate::__private::names_slots(MANIFEST.uses),
                 "`uses` lists names of slots, and a name is 1 to 64 of the characters A-Z a-z 0-9 _ -"
+            );
+            const _: () = ::core::assert!(
+                $crate::__private::names_resources(MANIFEST.resources),
+                "`resources` lists files below the host's folder of resources: relative, with `/` between the parts, without `.` and `..`"
             );
             const LEN: usize = MANIFEST.encoded_len();
 
@@ -203,6 +220,36 @@ macro_rules! export_plugin {
                     #[allow(unused_imports)]
                     use $crate::__private::{ViaDefault as _, ViaPlugin as _};
                     (&$crate::__private::Hooks::<$plugin>::new()).stop(self, context)
+                }
+
+                fn on_config(
+                    &mut self,
+                    context: &$crate::Context<'_>,
+                    config: &$crate::ConfigValue,
+                ) -> ::core::result::Result<(), $crate::PluginError> {
+                    #[allow(unused_imports)]
+                    use $crate::__private::{ViaDefault as _, ViaPlugin as _};
+                    (&$crate::__private::Hooks::<$plugin>::new()).on_config(self, context, config)
+                }
+
+                fn check_config(
+                    context: &$crate::Context<'_>,
+                    config: &$crate::ConfigValue,
+                ) -> ::core::result::Result<(), $crate::PluginError> {
+                    #[allow(unused_imports)]
+                    use $crate::__private::{ViaDefault as _, ViaPlugin as _};
+                    (&$crate::__private::Hooks::<$plugin>::new()).check_config(context, config)
+                }
+
+                fn on_resource(
+                    &mut self,
+                    context: &$crate::Context<'_>,
+                    name: &str,
+                    bytes: &[u8],
+                ) -> ::core::result::Result<(), $crate::PluginError> {
+                    #[allow(unused_imports)]
+                    use $crate::__private::{ViaDefault as _, ViaPlugin as _};
+                    (&$crate::__private::Hooks::<$plugin>::new()).on_resource(self, context, name, bytes)
                 }
 
                 fn health(&self, context: &$crate::Context<'_>) -> $crate::Health {

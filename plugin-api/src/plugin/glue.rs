@@ -2,7 +2,7 @@
 //! has, whether it implements `Plugin` or not.
 
 use super::{Context, Health, Plugin, PluginError};
-use crate::{inside::memory::Allocator, root::Writer, state::StateValue};
+use crate::{inside::memory::Allocator, root::Writer, settings::ConfigValue, state::StateValue};
 use serde::{Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
 
@@ -18,6 +18,9 @@ pub trait Loadable: Default + Send + 'static {
     fn init(&mut self, context: &Context<'_>) -> Result<(), PluginError>;
     fn start(&mut self, context: &Context<'_>) -> Result<(), PluginError>;
     fn stop(&mut self, context: &Context<'_>) -> Result<(), PluginError>;
+    fn on_config(&mut self, context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError>;
+    fn check_config(context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError>;
+    fn on_resource(&mut self, context: &Context<'_>, name: &str, bytes: &[u8]) -> Result<(), PluginError>;
     fn health(&self, context: &Context<'_>) -> Health;
     /// Answers whether there is a state.
     fn snapshot(&self, into: &mut Writer<'_>) -> Result<bool, PluginError>;
@@ -116,6 +119,9 @@ pub trait ViaPlugin<T> {
     fn init(&self, plugin: &mut T, context: &Context<'_>) -> Result<(), PluginError>;
     fn start(&self, plugin: &mut T, context: &Context<'_>) -> Result<(), PluginError>;
     fn stop(&self, plugin: &mut T, context: &Context<'_>) -> Result<(), PluginError>;
+    fn on_config(&self, plugin: &mut T, context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError>;
+    fn check_config(&self, context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError>;
+    fn on_resource(&self, plugin: &mut T, context: &Context<'_>, name: &str, bytes: &[u8]) -> Result<(), PluginError>;
     fn health(&self, plugin: &T, context: &Context<'_>) -> Health;
     fn migrate(&self, from: u32, to: u32, state: &mut StateValue) -> Result<(), PluginError>;
 }
@@ -131,6 +137,18 @@ impl<T: Plugin> ViaPlugin<T> for Hooks<T> {
 
     fn stop(&self, plugin: &mut T, context: &Context<'_>) -> Result<(), PluginError> {
         plugin.stop(context)
+    }
+
+    fn on_config(&self, plugin: &mut T, context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError> {
+        plugin.on_config(context, config)
+    }
+
+    fn check_config(&self, context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError> {
+        T::check_config(context, config)
+    }
+
+    fn on_resource(&self, plugin: &mut T, context: &Context<'_>, name: &str, bytes: &[u8]) -> Result<(), PluginError> {
+        plugin.on_resource(context, name, bytes)
     }
 
     fn health(&self, plugin: &T, context: &Context<'_>) -> Health {
@@ -153,6 +171,18 @@ pub trait ViaDefault<T> {
     }
 
     fn stop(&self, _: &mut T, _: &Context<'_>) -> Result<(), PluginError> {
+        Ok(())
+    }
+
+    fn on_config(&self, _: &mut T, _: &Context<'_>, _: &ConfigValue) -> Result<(), PluginError> {
+        Ok(())
+    }
+
+    fn check_config(&self, _: &Context<'_>, _: &ConfigValue) -> Result<(), PluginError> {
+        Ok(())
+    }
+
+    fn on_resource(&self, _: &mut T, _: &Context<'_>, _: &str, _: &[u8]) -> Result<(), PluginError> {
         Ok(())
     }
 

@@ -14,6 +14,7 @@ fn the_manifest_is_json_that_says_what_the_interface_is() {
         state: Some((7, 2)),
         exclusive: true,
         uses: &["pricer", "risk"],
+        resources: &[],
         interface: <dyn Shapes as Interface>::DESCRIPTION,
     };
     static BYTES: [u8; MANIFEST.encoded_len()] = MANIFEST.encode();
@@ -115,6 +116,7 @@ fn the_manifest_says_since_when_and_that_there_is_no_state() {
         state: None,
         exclusive: false,
         uses: &[],
+        resources: &["levels/one.txt"],
         interface: <dyn Growing as Interface>::DESCRIPTION,
     };
     static BYTES: [u8; MANIFEST.encoded_len()] = MANIFEST.encode();
@@ -122,6 +124,7 @@ fn the_manifest_says_since_when_and_that_there_is_no_state() {
     assert_eq!(json["state"], serde_json::Value::Null);
     assert_eq!(json["exclusive"], false);
     assert_eq!(json["uses"], serde_json::json!([]));
+    assert_eq!(json["resources"], serde_json::json!(["levels/one.txt"]));
     assert_eq!(json["interface"]["minor"], 3);
     let methods = json["interface"]["methods"].as_array().expect("a list of methods");
     assert_eq!(methods.len(), 11, "the hidden default bodies are no methods of the interface");

@@ -163,6 +163,9 @@ impl LintError {
             LintError::Manifest(ManifestError::BadUse { .. }) => {
                 "name slots in `uses = [\"…\"]` of export_plugin!, and build again"
             }
+            LintError::Manifest(ManifestError::BadResource { .. }) => {
+                "name files below the host's folder of resources in `resources = [\"…\"]` of export_plugin!, and build again"
+            }
             LintError::Manifest(ManifestError::BadSchema { .. }) => {
                 "give export_plugin! a `migrates_from` of at least 1 and not above its `schema`, and build again"
             }

@@ -64,6 +64,25 @@ impl std::fmt::Debug for Source {
 /// # Errors
 /// See [`StageError`]; if [`StageError::is_transient`], try again soon.
 pub fn read_source(path: &Path, limits: &StageLimits) -> Result<Source, StageError> {
+    read_whole(path, limits.max_bytes, Is::Library)
+}
+
+/// The same for a file that is no artifact.
+///
+/// # Errors
+/// As [`read_source`].
+pub(crate) fn read_other(path: &Path, max_bytes: u64) -> Result<Source, StageError> {
+    read_whole(path, max_bytes, Is::Anything)
+}
+
+/// What a file is expected to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Is {
+    Library,
+    Anything,
+}
+
+fn read_whole(path: &Path, max_bytes: u64, is: Is) -> Result<Source, StageError> {
     let file = OpenOptions::new()
         .read(true)
         // Opening a pipe must not wait for its writer.
@@ -82,15 +101,15 @@ pub fn read_source(path: &Path, limits: &StageLimits) -> Result<Source, StageErr
     }
     // Only after the probe: a writer that closed just before it may still have changed the file.
     let before = looked_at(path, file.metadata())?;
-    if before.len() > limits.max_bytes {
-        let (len, max_bytes) = (before.len(), limits.max_bytes);
+    if before.len() > max_bytes {
+        let len = before.len();
         return Err(StageError::TooLarge {
             path: path.to_path_buf(),
             len,
             max_bytes,
         });
     }
-    let bytes = read_all(path, &file, &before)?;
+    let bytes = read_all(path, &file, &before, is)?;
     let after = looked_at(path, file.metadata())?;
     let named = std::fs::metadata(path);
     let replaced = named.is_ok_and(|named| appearance(&named) != appearance(&before));
@@ -123,7 +142,7 @@ pub fn read_patiently(path: &Path, limits: &StageLimits) -> Result<Source, Stage
     }
 }
 
-fn read_all(path: &Path, mut file: &File, before: &Metadata) -> Result<Bytes, StageError> {
+fn read_all(path: &Path, mut file: &File, before: &Metadata, is: Is) -> Result<Bytes, StageError> {
     let failed = |source: io::Error| match source.kind() {
         // Shorter than it was a moment ago.
         ErrorKind::UnexpectedEof => StageError::ChangedWhileRead {
@@ -131,7 +150,7 @@ fn read_all(path: &Path, mut file: &File, before: &Metadata) -> Result<Bytes, St
         },
         _ => StageError::io(path, "read", source),
     };
-    if before.len() >= LARGE {
+    if is == Is::Library && before.len() >= LARGE {
         let mut found = [0; 4];
         file.read_exact_at(&mut found, 0).map_err(failed)?;
         if found != *b"\x7fELF" {

@@ -1,0 +1,203 @@
+//! What plugins are given beside their state: which configuration and which contents of resources are to be given to whom. What lives
+//! here is the answer as of now, and what was refused; where configurations come from is `config`, where resources come from is
+//! `resources`, and how a plugin gets anything is `reload::given`.
+//!
+//! An instance is given what there is once, before it serves. What changes later comes with another instance of the same artifact, by
+//! an ordinary reload: on its owner's thread if it is claimed, behind its gate if it has a state, and otherwise with nobody waiting. So
+//! an instance is never changed under its callers, and whatever goes wrong costs a candidate.
+
+mod resources;
+
+use crate::{content::ContentHash, watch::WatchOptions};
+use parking_lot::Mutex;
+use resources::Resources;
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+pub(crate) use resources::{Notices, Read};
+
+/// By slot, a configuration as it crosses.
+pub(crate) type Tables = BTreeMap<String, Arc<[u8]>>;
+
+/// A resource's content.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) hash: ContentHash,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What one instance is given.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Package {
+    /// None of a host without a configuration.
+    pub(crate) config: Option<Arc<[u8]>>,
+    /// Those that exist, in the order of the manifest.
+    pub(crate) resources: Vec<(String, Arc<Content>)>,
+}
+
+impl PartialEq for Package {
+    fn eq(&self, other: &Self) -> bool {
+        let names =
+            |package: &Self| -> Vec<_> { package.resources.iter().map(|(name, of)| (name.clone(), of.hash)).collect() };
+        self.config == other.config && names(self) == names(other)
+    }
+}
+
+/// An artifact that was refused because of what it was given.
+struct Vetoed {
+    slot: Arc<str>,
+    path: PathBuf,
+    table: Option<Arc<[u8]>>,
+    /// How often a resource had changed by then; none if it was about the configuration.
+    resources: Option<u64>,
+}
+
+/// A host's.
+pub(crate) struct Given {
+    /// Whether anybody is given anything: most hosts give nothing, and are not to pay for it.
+    asked: AtomicBool,
+    tables: Mutex<Option<Tables>>,
+    resources: Option<Resources>,
+    /// By slot, what its plugin has refused, and what it has instead.
+    refused: Mutex<BTreeMap<Arc<str>, (Package, Package)>>,
+    /// By slot, what a candidate was given last.
+    tried: Mutex<BTreeMap<Arc<str>, Package>>,
+    /// How often a resource has changed.
+    changes: AtomicU64,
+    vetoed: Mutex<Vec<Vetoed>>,
+}
+
+/// As a table that is not there crosses.
+#[cfg_attr(not(feature = "config"), allow(dead_code))]
+pub(crate) fn empty() -> Arc<[u8]> {
+    // An empty map in MessagePack.
+    Arc::from([0x80].as_slice())
+}
+
+impl Given {
+    pub(crate) fn new(resources: Option<PathBuf>, options: &WatchOptions, notices: Notices) -> Self {
+        Self {
+            asked: AtomicBool::new(resources.is_some()),
+            tables: Mutex::new(None),
+            resources: resources.map(|folder| Resources::new(folder, options.clone(), notices)),
+            refused: Mutex::default(),
+            tried: Mutex::default(),
+            changes: AtomicU64::new(0),
+            vetoed: Mutex::default(),
+        }
+    }
+
+    /// Whether anybody is given anything.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// The configurations of now.
+    #[cfg_attr(not(feature = "config"), allow(dead_code))]
+    pub(crate) fn configure(&self, tables: Tables) {
+        *self.tables.lock() = Some(tables);
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// What the slot's table is now.
+    #[cfg_attr(not(feature = "config"), allow(dead_code))]
+    pub(crate) fn table(&self, slot: &str) -> Option<Arc<[u8]>> {
+        let tables = self.tables.lock();
+        Some(tables.as_ref()?.get(slot).cloned().unwrap_or_else(empty))
+    }
+
+    /// Reads the resources of these names, unless they are known, and watches them from now on. Not on a caller's thread.
+    pub(crate) fn learn(&self, names: &[String]) -> Vec<Read> {
+        self.resources
+            .as_ref()
+            .map_or_else(Vec::new, |resources| resources.learn(names))
+    }
+
+    /// Nothing is noticed any more.
+    pub(crate) fn end(&self) {
+        if let Some(resources) = &self.resources {
+            resources.end();
+        }
+    }
+
+    /// Reads a resource again, which may have changed. None if it has not.
+    pub(crate) fn read_again(&self, name: &str) -> Option<Read> {
+        let read = self.resources.as_ref()?.read_again(name);
+        if matches!(read, Some(Read::Changed)) {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        read
+    }
+
+    /// What a plugin with these resources is given in a slot, as of now: what is there, unless it has refused that.
+    pub(crate) fn package(&self, slot: &str, names: &[String]) -> Package {
+        if !self.is_asked() {
+            return Package::default();
+        }
+        let there = Package {
+            config: self.table(slot),
+            resources: self
+                .resources
+                .as_ref()
+                .map_or_else(Vec::new, |resources| resources.known(names)),
+        };
+        match self.refused.lock().get(slot) {
+            Some((refused, instead)) if *refused == there => instead.clone(),
+            _ => there,
+        }
+    }
+
+    /// What a candidate is given.
+    pub(crate) fn try_on(&self, slot: &Arc<str>, names: &[String]) -> Package {
+        let package = self.package(slot, names);
+        if self.is_asked() {
+            self.tried.lock().insert(slot.clone(), package.clone());
+        }
+        package
+    }
+
+    /// A candidate comes that was given nothing yet.
+    pub(crate) fn begin_trial(&self, slot: &str) {
+        self.tried.lock().remove(slot);
+    }
+
+    /// The slot's plugin does not take what its candidate was given, and goes on with what it has.
+    pub(crate) fn refuse(&self, slot: &Arc<str>, names: &[String], has: Package) {
+        let tried = self.tried.lock().remove(slot);
+        let refused = tried.unwrap_or_else(|| self.package(slot, names));
+        self.refused.lock().insert(slot.clone(), (refused, has));
+    }
+
+    /// An artifact does not take what is there: it is tried again when that is something else.
+    pub(crate) fn veto(&self, slot: &Arc<str>, path: PathBuf, of_resource: bool) {
+        let tried = self.tried.lock().get(slot).cloned();
+        let table = tried.map_or_else(|| self.table(slot), |tried| tried.config);
+        let resources = of_resource.then(|| self.changes.load(Ordering::Relaxed));
+        let mut vetoed = self.vetoed.lock();
+        vetoed.retain(|known| known.path != path);
+        vetoed.push(Vetoed {
+            slot: slot.clone(),
+            path,
+            table,
+            resources,
+        });
+    }
+
+    /// The artifacts for which it is something else by now.
+    pub(crate) fn to_try_again(&self) -> Vec<PathBuf> {
+        let all = std::mem::take(&mut *self.vetoed.lock());
+        let changed = |one: &Vetoed| {
+            let changes = self.changes.load(Ordering::Relaxed);
+            self.table(&one.slot) != one.table || one.resources.is_some_and(|before| before != changes)
+        };
+        let (again, still): (Vec<_>, Vec<_>) = all.into_iter().partition(changed);
+        self.vetoed.lock().extend(still);
+        again.into_iter().map(|one| one.path).collect()
+    }
+}

@@ -1,0 +1,143 @@
+//! The resources that plugins have named: read once, read again when something has happened to their files, told apart by hash.
+//! Each folder that one of them is in has a watch of its own, from the moment at which somebody names one.
+
+use super::Content;
+use crate::{
+    content::ContentHash,
+    image::stage::{StageError, read_other},
+    watch::{Files, Notice, Watch, WatchError, WatchOptions},
+};
+use parking_lot::{Mutex, RwLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// How large a resource may be.
+const MOST: u64 = 64 << 20;
+
+/// Whom the watches tell that something may have happened to a resource.
+pub(crate) type Notices = Arc<dyn Fn(String) + Send + Sync>;
+
+/// What came of reading a resource.
+pub(crate) enum Read {
+    /// It has another content than before.
+    Changed,
+    /// Somebody writes it; it is to be read again soon.
+    BeingWritten(String),
+    /// It cannot be had; what was known of it stays.
+    Failed { file: PathBuf, error: String },
+}
+
+pub(super) struct Resources {
+    folder: PathBuf,
+    options: WatchOptions,
+    notices: Notices,
+    known: Mutex<BTreeMap<String, Option<Arc<Content>>>>,
+    watches: Mutex<BTreeMap<PathBuf, Watched>>,
+}
+
+struct Watched {
+    names: Arc<RwLock<BTreeSet<OsString>>>,
+    _watch: Watch,
+}
+
+impl Resources {
+    pub(super) fn new(folder: PathBuf, options: WatchOptions, notices: Notices) -> Self {
+        Self {
+            // The working directory may change; the folder is the one of now.
+            folder: std::path::absolute(&folder).unwrap_or(folder),
+            options,
+            notices,
+            known: Mutex::default(),
+            watches: Mutex::default(),
+        }
+    }
+
+    pub(super) fn end(&self) {
+        // Not under the lock: it waits for the watches' threads.
+        let watches = std::mem::take(&mut *self.watches.lock());
+        drop(watches);
+    }
+
+    pub(super) fn learn(&self, names: &[String]) -> Vec<Read> {
+        let mut troubles = Vec::new();
+        for name in names {
+            if self.known.lock().contains_key(name) {
+                continue;
+            }
+            // First the watch, then the look.
+            if let Err(error) = self.watch(name) {
+                let (file, error) = (self.folder.join(name), error.to_string());
+                troubles.push(Read::Failed { file, error });
+            }
+            self.known.lock().insert(name.clone(), None);
+            troubles.extend(self.read_again(name).filter(|read| !matches!(read, Read::Changed)));
+        }
+        troubles
+    }
+
+    pub(super) fn known(&self, names: &[String]) -> Vec<(String, Arc<Content>)> {
+        let known = self.known.lock();
+        let of = |name: &String| Some((name.clone(), known.get(name)?.clone()?));
+        names.iter().filter_map(of).collect()
+    }
+
+    pub(super) fn read_again(&self, name: &str) -> Option<Read> {
+        let file = self.folder.join(name);
+        match read_other(&file, MOST) {
+            Ok(source) => {
+                let mut known = self.known.lock();
+                let entry = known.get_mut(name)?;
+                if entry.as_ref().is_some_and(|content| content.hash == source.hash) {
+                    return None;
+                }
+                let (hash, bytes) = (source.hash, source.bytes.to_vec());
+                debug_assert_eq!(hash, ContentHash::of(&bytes));
+                *entry = Some(Arc::new(Content { hash, bytes }));
+                Some(Read::Changed)
+            }
+            Err(error) if error.is_transient() => Some(Read::BeingWritten(name.to_owned())),
+            // Not there yet, or just now: what was known stays.
+            Err(StageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                let error = error.to_string();
+                Some(Read::Failed { file, error })
+            }
+        }
+    }
+
+    fn watch(&self, name: &str) -> Result<(), WatchError> {
+        let file = self.folder.join(name);
+        let (Some(folder), Some(file)) = (file.parent(), file.file_name()) else {
+            return Ok(());
+        };
+        let mut watches = self.watches.lock();
+        if let Some(watched) = watches.get(folder) {
+            watched.names.write().insert(file.to_owned());
+            return Ok(());
+        }
+        let names = Arc::new(RwLock::new(BTreeSet::from([file.to_owned()])));
+        let options = WatchOptions {
+            files: Files::Named(names.clone()),
+            ..self.options.clone()
+        };
+        let (root, notices) = (self.folder.clone(), self.notices.clone());
+        let watch = Watch::start(folder.to_owned(), options, move |notice| {
+            if let Notice::Artifact { path, .. } = notice
+                && let Some(name) = name_in(&root, &path)
+            {
+                notices(name);
+            }
+        })?;
+        watches.insert(folder.to_owned(), Watched { names, _watch: watch });
+        Ok(())
+    }
+}
+
+fn name_in(root: &Path, path: &Path) -> Option<String> {
+    Some(path.strip_prefix(root).ok()?.to_str()?.to_owned())
+}

@@ -1,0 +1,177 @@
+//! Keeping what serves up with what there is to be given: whenever a configuration, a resource or what serves has changed, all slots
+//! are looked at, and where an instance was given something else than there is now, another one is made of the same artifact and
+//! comes to serve as any candidate does. So it does not matter in which order things change, nor how often.
+
+use super::{Clock, LONGEST_WAIT, ReloadMessage, pipeline, pipeline::Coming, place};
+use crate::{
+    content::ContentHash,
+    error::{Cause, Hook, Refusal},
+    event::{Event, Step},
+    given::Read,
+    host::Inner,
+    image::stage::{Bytes, Source},
+    slot::{Generation, SlotRecord},
+};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Resources that somebody was writing when they were to be read.
+#[derive(Default)]
+pub(super) struct Unread(Vec<(Instant, Duration, String)>);
+
+impl Unread {
+    /// When the next one is to be tried again.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.iter().map(|(at, ..)| *at).min()
+    }
+
+    /// Reads a resource to which something has happened.
+    pub(super) fn read(&mut self, host: &Arc<Inner>, name: String, wait: Duration) {
+        self.0.retain(|(.., known)| *known != name);
+        match host.given.read_again(&name) {
+            None => {}
+            Some(Read::Changed) => settle(host),
+            Some(Read::BeingWritten(name)) => self.0.push((Instant::now() + wait, wait, name)),
+            Some(trouble) => tell_of_trouble(host, None, trouble),
+        }
+    }
+
+    /// Tries those again whose time has come.
+    pub(super) fn read_due(&mut self, host: &Arc<Inner>) {
+        let now = Instant::now();
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|(at, ..)| *at <= now);
+        self.0 = later;
+        for (_, wait, name) in due {
+            self.read(host, name, (wait * 2).min(LONGEST_WAIT));
+        }
+    }
+}
+
+/// A resource cannot be had.
+pub(super) fn tell_of_trouble(host: &Inner, slot: Option<&Arc<str>>, trouble: Read) {
+    match trouble {
+        Read::Changed => {}
+        Read::BeingWritten(name) => {
+            // It is looked at again, in its turn.
+            let _ = host.reload.send(ReloadMessage::Resource(name));
+        }
+        Read::Failed { file, error } => host.log.push(Event::ConfigRefused {
+            file: Some(file),
+            slot: slot.cloned(),
+            reason: error,
+        }),
+    }
+}
+
+/// Brings all slots up with what there is.
+pub(super) fn settle(host: &Arc<Inner>) {
+    for record in host.slots().iter() {
+        if let Some(serving) = behind(host, record) {
+            renew(host, record, &serving);
+        }
+    }
+    for path in host.given.to_try_again() {
+        // Without a reload thread the host is gone.
+        let _ = host.reload.send(ReloadMessage::Again(path));
+    }
+}
+
+/// An artifact that serves, and was given something else than there is.
+struct Behind {
+    generation: Arc<Generation>,
+    hash: ContentHash,
+    path: PathBuf,
+}
+
+fn behind(host: &Inner, record: &SlotRecord) -> Option<Behind> {
+    let state = record.lock_settled();
+    if state.gone || state.together.is_some() {
+        // A set is prepared when it is adopted, with what there is then; the slot is looked at again after that.
+        return None;
+    }
+    let current = state.current.as_ref()?;
+    let is_behind = |generation: &Generation| {
+        let names = &generation.instance().image().manifest.resources;
+        host.given.package(&record.name, names) != generation.given()
+    };
+    match &state.staged {
+        // It gets what there is when it is prepared, and the slot is looked at after that.
+        Some(staged) if !(staged.again && staged.prepared && is_behind(&staged.generation)) => return None,
+        _ => {}
+    }
+    is_behind(&current.generation).then(|| Behind {
+        generation: current.generation.clone(),
+        hash: current.hash,
+        path: current.path.clone(),
+    })
+}
+
+/// Makes another instance of what serves.
+fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
+    host.given.begin_trial(&record.name);
+    let mut clock = Clock::begin();
+    clock.lap(Step::Notice);
+    let copy = serving.generation.instance().image().copy();
+    let bytes = match std::fs::read(copy) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let reason = format!("the host's copy of what serves cannot be read: {error}");
+            keep(host, &record.name, reason);
+            return;
+        }
+    };
+    clock.lap(Step::Stage);
+    let source = Source {
+        path: serving.path.clone(),
+        len: bytes.len() as u64,
+        bytes: Bytes::of(bytes),
+        hash: serving.hash,
+    };
+    let coming = Coming {
+        path: &serving.path,
+        by_name: true,
+        back: None,
+        together: false,
+        again: true,
+    };
+    let outcome = pipeline::candidate(host, coming, source, clock).and_then(|(candidate, _)| place::place(host, candidate));
+    if let Err(refusal) = outcome {
+        tell_refused(host, refusal);
+    }
+}
+
+/// Another instance of what serves did not come to serve.
+pub(super) fn tell_refused(host: &Inner, refusal: Refusal) {
+    let Some(slot) = &refusal.slot else { return };
+    keep(host, slot, refusal.cause.to_string());
+}
+
+/// What serves in a slot goes on with what it has, until there is something else again.
+fn keep(host: &Inner, slot: &Arc<str>, reason: String) {
+    let serving = host.slot_named(slot).and_then(|record| {
+        let state = record.lock();
+        state.current.as_ref().map(|current| current.generation.clone())
+    });
+    if let Some(serving) = serving {
+        let names = &serving.instance().image().manifest.resources;
+        host.given.refuse(slot, names, serving.given());
+    }
+    host.log.push(Event::ConfigRefused {
+        file: None,
+        slot: Some(slot.clone()),
+        reason,
+    });
+}
+
+/// An artifact that was refused because of what it was given is tried again when that is something else.
+pub(super) fn veto(host: &Inner, slot: &Arc<str>, refusal: &Refusal) {
+    let of_resource = match &*refusal.cause {
+        Cause::Hook(Hook::OnConfig, _) => false,
+        Cause::Hook(Hook::OnResource, _) => true,
+        _ => return,
+    };
+    host.given.veto(slot, refusal.path.clone(), of_resource);
+}

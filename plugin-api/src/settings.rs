@@ -1,0 +1,164 @@
+//! What a plugin is given beside its state, from its side: its configuration as a value of no type, and which names resources may
+//! have. Where both come from, and when they are handed over, is the host's affair.
+
+use crate::plugin::PluginError;
+use rmpv::Value;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// The configuration of a plugin as [`Plugin::on_config`](crate::Plugin::on_config) gets it: the table of its slot, merged from all
+/// layers, empty if there is none.
+///
+/// ```
+/// use reslot_plugin_api::{ConfigValue, PluginError};
+///
+/// #[derive(serde::Serialize, serde::Deserialize, Debug, PartialEq)]
+/// #[serde(deny_unknown_fields)]
+/// struct Settings {
+///     threshold: f64,
+/// }
+///
+/// let config = ConfigValue::of(Settings { threshold: 0.1 })?;
+/// assert_eq!(config.get::<Settings>()?, Settings { threshold: 0.1 });
+/// # Ok::<(), PluginError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConfigValue(Value);
+
+impl Default for ConfigValue {
+    fn default() -> Self {
+        Self(Value::Map(Vec::new()))
+    }
+}
+
+impl ConfigValue {
+    /// What `value` would be as a configuration: for tests of a plugin's own.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn of(value: impl Serialize) -> Result<Self, PluginError> {
+        Self::read(&rmp_serde::to_vec_named(&value)?)
+    }
+
+    /// The whole, as a value of the type `T`. Give the type `#[serde(default)]` for what may be left out, and
+    /// `#[serde(deny_unknown_fields)]` to have misspelt keys refused.
+    ///
+    /// # Errors
+    /// If it does not fit that type; names the key, and what was expected there.
+    pub fn get<T: DeserializeOwned>(&self) -> Result<T, PluginError> {
+        let mut bytes = Vec::new();
+        rmpv::encode::write_value(&mut bytes, &self.0)?;
+        let mut reader = rmp_serde::Deserializer::from_read_ref(&bytes);
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            // It speaks of markers in the encoding; the value itself says what there is and what was expected.
+            let words = serde_path_to_error::deserialize::<_, T>(self.0.clone())
+                .err()
+                .map_or_else(|| error.inner().to_string(), |better| better.inner().to_string());
+            match error.path().to_string().as_str() {
+                "." | "" => words.into(),
+                key => format!("the key `{key}`: {words}").into(),
+            }
+        })
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.as_map().is_some_and(Vec::is_empty)
+    }
+
+    /// As it crosses.
+    #[doc(hidden)]
+    pub fn to_bytes(&self) -> Result<Vec<u8>, PluginError> {
+        let mut bytes = Vec::new();
+        rmpv::encode::write_value(&mut bytes, &self.0)?;
+        Ok(bytes)
+    }
+
+    pub(crate) fn read(mut bytes: &[u8]) -> Result<Self, PluginError> {
+        Ok(Self(rmpv::decode::read_value(&mut bytes)?))
+    }
+}
+
+/// Whether each of these could be a resource's name: a relative path of plain parts with `/` between them, at most 255 bytes, without
+/// `.` and `..`, quotes, backslashes and control characters.
+#[doc(hidden)]
+pub const fn names_resources(names: &[&str]) -> bool {
+    let mut n = 0;
+    while n < names.len() {
+        if !names_resource(names[n].as_bytes()) {
+            return false;
+        }
+        n += 1;
+    }
+    true
+}
+
+const fn names_resource(name: &[u8]) -> bool {
+    if name.len() > 255 {
+        return false;
+    }
+    let (mut i, mut part, mut dots) = (0, 0, 0);
+    while i <= name.len() {
+        if i == name.len() || name[i] == b'/' {
+            // Empty, `.` or `..`.
+            if part == 0 || (part == dots && part <= 2) {
+                return false;
+            }
+            (part, dots) = (0, 0);
+        } else {
+            if name[i] < b' ' || name[i] == 0x7f || name[i] == b'"' || name[i] == b'\\' {
+                return false;
+            }
+            part += 1;
+            if name[i] == b'.' {
+                dots += 1;
+            }
+        }
+        i += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_resources_stay_inside() {
+        for good in ["one.txt", "levels/one.txt", "a/b/c", "..data", "...", ".hidden"] {
+            assert!(names_resources(&[good]), "{good}");
+        }
+        for bad in [
+            "",
+            "/etc/passwd",
+            "..",
+            "a/../b",
+            "a//b",
+            "a/",
+            "./a",
+            ".",
+            "a\\b",
+            "a\"b",
+            "a\nb",
+        ] {
+            assert!(!names_resources(&["fine", bad]), "{bad}");
+        }
+    }
+
+    #[test]
+    fn wrong_type_names_its_key() {
+        #[derive(Debug, Deserialize)]
+        struct Inner {
+            #[allow(dead_code)]
+            limit: u32,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Outer {
+            #[allow(dead_code)]
+            inner: Inner,
+        }
+        let value = ConfigValue::of(serde_json::json!({ "inner": { "limit": "many" } })).unwrap();
+        let error = value.get::<Outer>().unwrap_err().to_string();
+        assert!(error.contains("inner.limit") && error.contains("many"), "{error}");
+    }
+}

@@ -1,0 +1,235 @@
+//! What plugins are given of the settings: when they are loaded, when the settings change, and what becomes of a refusal.
+
+use crate::{
+    Desk, assert_gone, settings,
+    support::{Gate, wait_for, wait_for_refused, wait_for_staged, wait_for_swapped, wait_until},
+    threshold, wait_for_config_refused, wait_for_given, wait_for_threshold,
+};
+use fixture_interfaces::Tuned;
+use reslot::{Event, Host, Policy, Synced, To, config::Layers};
+use std::time::Duration;
+
+#[test]
+fn plugin_has_its_table_before_init_and_the_next_one_with_its_state() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    let slot = host.slot::<dyn Tuned>("tuned").unwrap();
+    assert_eq!(slot.load().told().unwrap(), "config init");
+    assert_eq!(slot.load().add(7).unwrap(), 7);
+    desk.set(&settings(0.25));
+    assert_eq!(wait_for_given(&mut events, "tuned"), 2);
+    assert_eq!(threshold(&host, "tuned"), 0.25);
+    assert_eq!(slot.load().add(1).unwrap(), 8, "its state has come with it");
+    // The same once more is nothing.
+    desk.set(&format!("{}# by the way\n", settings(0.25)));
+    desk.set(&settings(0.75));
+    assert_eq!(wait_for_given(&mut events, "tuned"), 3);
+    assert_gone(&host);
+}
+
+#[test]
+fn plugin_without_a_table_is_given_the_empty_one_and_without_settings_none() {
+    let desk = Desk::new("");
+    desk.publish("tuned", 1);
+    let told = |host: &Host| host.slot::<dyn Tuned>("tuned").unwrap().load().told().unwrap();
+    assert_eq!(told(&desk.host()), "nothing init");
+    let without = Host::builder().watch(desk.artifacts.path()).build().unwrap();
+    assert_eq!(told(&without), "init");
+    assert!(without.settings().is_none());
+}
+
+#[test]
+fn claimed_plugin_has_it_from_its_owners_sync_on() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    let mut claim = host.claim::<dyn Tuned>("tuned").unwrap();
+    claim.add(3).unwrap();
+    desk.set(&settings(0.25));
+    wait_for_staged(&mut events, "tuned", 2);
+    assert_eq!(claim.threshold().unwrap(), 0.5, "not before");
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!((claim.threshold().unwrap(), claim.add(1).unwrap()), (0.25, 4));
+}
+
+#[test]
+fn environment_wins_over_the_file() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let layers = Layers::new()
+        .file(desk.file())
+        .variables("RESLOT", [("RESLOT__PLUGINS__TUNED__THRESHOLD", "0.1")]);
+    let host = Host::builder().watch(desk.artifacts.path()).config(layers).build().unwrap();
+    assert_eq!(threshold(&host, "tuned"), 0.1);
+}
+
+#[test]
+fn artifact_that_refuses_its_configuration_is_not_taken_until_that_is_another() {
+    let desk = Desk::new("[plugins.tuned]\nthreshold = \"high\"\n");
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    let words = wait_for_refused(&mut events).to_string();
+    assert!(
+        words.contains("configuration") && words.contains("`threshold`") && words.contains("high"),
+        "{words}"
+    );
+    assert!(host.slot::<dyn Tuned>("tuned").is_err());
+    desk.set(&settings(0.5));
+    wait_for_swapped(&mut events, "tuned", 2);
+    assert_eq!(threshold(&host, "tuned"), 0.5);
+    assert_gone(&host);
+}
+
+#[test]
+fn refused_change_leaves_everybody_with_what_was_good() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    desk.publish("tuned-open", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    // One of the two says no: neither is given anything.
+    for mood in ["veto", "panic"] {
+        desk.set(&format!(
+            "[plugins.tuned-open]\nthreshold = 0.3\n[plugins.tuned]\nthreshold = 0.3\nmood = \"{mood}\"\n"
+        ));
+        let (file, slot, words) = wait_for_config_refused(&mut events);
+        assert_eq!((file, slot.as_deref()), (Some(desk.file()), Some("tuned")));
+        assert!(words.contains("mood"), "{words}");
+        assert_eq!((threshold(&host, "tuned"), threshold(&host, "tuned-open")), (0.5, 0.0));
+    }
+    desk.set("[plugins.tuned-open]\nthreshold = 0.3\n[plugins.tuned]\nthreshold = 0.4\n");
+    wait_for_threshold(&host, "tuned", 0.4);
+    wait_for_threshold(&host, "tuned-open", 0.3);
+    assert_gone(&host);
+}
+
+#[test]
+fn refusal_that_comes_late_is_the_slots_own() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    desk.publish("tuned-open", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    for mood in ["late-veto", "late-panic"] {
+        desk.set(&format!("[plugins.tuned]\nthreshold = 0.3\nmood = \"{mood}\"\n"));
+        let (_, slot, words) = wait_for_config_refused(&mut events);
+        assert!(slot.as_deref() == Some("tuned") && words.contains("mood"), "{words}");
+        assert_eq!(threshold(&host, "tuned"), 0.5);
+    }
+    // A new artifact is given what was good last.
+    desk.publish("tuned", 2);
+    wait_until(
+        || host.slot::<dyn Tuned>("tuned").unwrap().load().stamp().unwrap() == 2,
+        "the new artifact",
+    );
+    assert_eq!(threshold(&host, "tuned"), 0.5);
+    assert_gone(&host);
+}
+
+#[test]
+fn configuration_that_hangs_costs_its_deadline() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let mut policy = Policy::without_probation();
+    policy.hook_deadline = Duration::from_millis(300);
+    let host = desk.builder().policy(policy).build().unwrap();
+    let mut events = host.events();
+    for mood in ["hang", "late-hang"] {
+        let gate = Gate::new("tuned");
+        desk.set(&format!("[plugins.tuned]\nthreshold = 0.3\nmood = \"{mood}\"\n"));
+        let (_, _, words) = wait_for_config_refused(&mut events);
+        assert!(words.contains("did not come back"), "{words}");
+        assert_eq!(threshold(&host, "tuned"), 0.5);
+        gate.open();
+    }
+    desk.set(&settings(0.25));
+    wait_for_threshold(&host, "tuned", 0.25);
+    assert_gone(&host);
+}
+
+#[test]
+fn candidate_that_was_staged_before_has_the_configuration_of_now() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    let mut claim = host.claim::<dyn Tuned>("tuned").unwrap();
+    desk.publish("tuned", 2);
+    wait_for_staged(&mut events, "tuned", 2);
+    desk.set(&settings(0.25));
+    wait_for(&mut events, |event| matches!(event, Event::Configured { .. }).then_some(()));
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!((claim.stamp().unwrap(), claim.threshold().unwrap()), (2, 0.25));
+}
+
+#[test]
+fn stateless_candidate_that_was_staged_before_gets_there() {
+    let desk = Desk::new("[plugins.tuned-open]\nthreshold = 0.5\n");
+    desk.publish("tuned-open", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    let mut claim = host.claim::<dyn Tuned>("tuned-open").unwrap();
+    desk.publish("tuned-open", 2);
+    wait_for_staged(&mut events, "tuned-open", 2);
+    desk.set("[plugins.tuned-open]\nthreshold = 0.25\n");
+    wait_until(
+        || {
+            claim.sync();
+            claim.threshold().unwrap() == 0.25
+        },
+        "the configuration",
+    );
+    assert_eq!(claim.stamp().unwrap(), 2);
+}
+
+#[test]
+fn what_a_slot_goes_back_to_has_the_configuration_of_now() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let mut policy = Policy::development();
+    policy.probation = Duration::from_secs(3600);
+    let host = desk.builder().policy(policy).build().unwrap();
+    let mut events = host.events();
+    host.slot::<dyn Tuned>("tuned").unwrap().load().add(5).unwrap();
+    desk.publish("tuned", 2);
+    wait_for_swapped(&mut events, "tuned", 2);
+    desk.set(&settings(0.25));
+    assert_eq!(wait_for_given(&mut events, "tuned"), 3);
+    host.rollback("tuned", To::Previous).unwrap();
+    wait_for_threshold(&host, "tuned", 0.25);
+    let slot = host.slot::<dyn Tuned>("tuned").unwrap();
+    assert_eq!((slot.load().stamp().unwrap(), slot.load().add(0).unwrap()), (1, 5));
+}
+
+#[test]
+fn many_changes_come_to_the_last_and_two_hosts_share_a_file() {
+    let desk = Desk::new(&settings(0.0));
+    desk.publish("tuned", 1);
+    let (one, other) = (desk.host(), desk.host());
+    for n in 1..=100 {
+        desk.set(&settings(f64::from(n)));
+    }
+    for host in [&one, &other] {
+        wait_for_threshold(host, "tuned", 100.0);
+        assert_gone(host);
+    }
+}
+
+#[test]
+fn hosts_own_table_is_taken_now_or_told_of() {
+    let desk = Desk::new("[host]\nquarantine_cap = 3\ndrain_deadline_ms = 1000\nlog_level = \"info\"\n");
+    let host = desk.host();
+    let mut events = host.events();
+    assert_eq!(host.settings().unwrap().quarantine_cap, Some(3));
+    desk.set("[host]\nquarantine_cap = 4\ndrain_deadline_ms = 2000\nlog_level = \"debug\"\n");
+    let later = wait_for(&mut events, |event| match event {
+        Event::Configured { at_next_start, .. } => Some(at_next_start.clone()),
+        _ => None,
+    });
+    assert_eq!(later, ["host.drain_deadline_ms"]);
+    assert_eq!(host.settings().unwrap().log_level, Some(reslot::LogLevel::Debug));
+}
