@@ -4,6 +4,7 @@ mod builder;
 mod going_back;
 mod holders;
 mod inner;
+mod shadow;
 
 pub use builder::HostBuilder;
 pub use going_back::{RollbackError, To};

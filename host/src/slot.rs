@@ -8,6 +8,7 @@ mod holds;
 mod peer;
 mod reader;
 mod record;
+mod shadow;
 mod standing;
 mod view;
 
@@ -20,5 +21,6 @@ pub(crate) use peer::Beside;
 pub(crate) use peer::with_overlay;
 pub use reader::Reader;
 pub(crate) use record::{Current, Mode, Moving, SlotRecord, SlotState, Staged};
+pub use shadow::Shadow;
 pub(crate) use standing::{Overdue, Watching};
 pub use view::View;

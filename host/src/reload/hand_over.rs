@@ -186,6 +186,7 @@ fn origin(
         fallback,
         why_fallback,
         old: Some(old.clone()),
+        shadow: false,
     })
 }
 

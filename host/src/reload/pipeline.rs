@@ -221,7 +221,7 @@ pub(super) fn candidate(
 }
 
 /// Opens, verifies, creates.
-fn make(
+pub(super) fn make(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
     number: u64,

@@ -95,6 +95,8 @@ pub(super) struct Origin {
     pub(super) why_fallback: Option<String>,
     /// Whose code leads down from a newer schema.
     pub(super) old: Option<Arc<Generation>>,
+    /// It is not going to serve, and so is not started.
+    pub(super) shadow: bool,
 }
 
 impl Origin {
@@ -246,6 +248,9 @@ fn walk(
     hook(Step::Init, Hook::Init, candidate.quiet().init())?;
     advance(Step::Init, Lifecycle::Initialized)?;
     clock.lap(Step::Init);
+    if origin.shadow {
+        return Ok(given);
+    }
     watch.at(Step::Start, Hook::Start)?;
     advance(Step::Start, Lifecycle::Starting)?;
     hook(Step::Start, Hook::Start, candidate.quiet().start())?;
