@@ -3,21 +3,45 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use xtask::{PluginBuild, Profile, Workspace};
+use xtask::{PluginBuild, Profile, Workspace, cargo};
 
 use crate::example;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    which: Option<Which>,
     /// Handed to the demo
     #[arg(last = true)]
     rest: Vec<OsString>,
 }
 
+#[derive(clap::Subcommand)]
+enum Which {
+    /// A trading desk whose strategies and risk model are exchanged while it trades
+    Desk {
+        /// Tell the story as lines, without a screen
+        #[arg(long)]
+        headless: bool,
+    },
+}
+
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Which::Desk { headless }) = arguments.which {
+        return desk(headless);
+    }
     let workspace = Workspace::read(&crate::repository())?;
     PluginBuild::new(&workspace, workspace.plugin("momentum")?, Profile::Release).build()?;
     let mut command = example::cargo_on_demo("run");
     command.args(["--release", "--bin", "demo", "--"]).args(arguments.rest);
+    example::become_program(command)
+}
+
+fn desk(headless: bool) -> anyhow::Result<ExitCode> {
+    let mut command = cargo();
+    command.current_dir(crate::repository());
+    command.args(["run", "--release", "--package", "reslot-desk", "--bin", "desk", "--"]);
+    command.args(headless.then_some("--headless"));
     example::become_program(command)
 }
