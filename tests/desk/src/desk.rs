@@ -105,7 +105,8 @@ impl<'a> Desk<'a> {
         };
         self.at += 1;
         let begun = Instant::now();
-        let adopted = self.sync();
+        let swaps = self.swaps;
+        self.sync();
         let (moved, fills) = self.exchange.play(&row);
         self.book(&fills);
         if let Some(of) = self.strategies.iter().position(|strategy| strategy.instrument == moved) {
@@ -114,7 +115,8 @@ impl<'a> Desk<'a> {
         while let Some((of, event)) = self.waiting.pop_front() {
             self.decide(of, &event);
         }
-        let beside = match adopted {
+        // Also one that a fault led to, in the middle of an event.
+        let beside = match self.swaps > swaps {
             true => Beside::Adopting,
             false if self.preparing => Beside::Preparing,
             false => Beside::Nothing,
