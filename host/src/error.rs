@@ -82,6 +82,9 @@ pub enum Cause {
     /// Another one of those that were to be loaded together was refused.
     #[error("it was to be loaded together with others, of which {0:?} was refused")]
     Together(String),
+    /// It was to shadow what serves in another slot.
+    #[error("it is for slot {0:?}")]
+    OtherSlot(String),
     /// Two of those that were to be loaded together are for the same slot.
     #[error("two of those that were to be loaded together are for this slot; the other is {}", .0.display())]
     Twice(PathBuf),
@@ -244,6 +247,7 @@ impl Cause {
             Self::Preflight(error) => return error.remedy(),
             Self::Circle(_) => "let one of them do without another: `uses` says who calls whom",
             Self::Together(_) => "see what is said of that one",
+            Self::OtherSlot(_) => "name a build of the plugin that it is to shadow",
             Self::Twice(_) => "name one artifact for each slot",
             Self::NothingToGoBackTo(_) => "mend the plugin and publish it again; what serves goes on",
             Self::History(error) => error.remedy(),
@@ -281,6 +285,7 @@ impl Cause {
                 | Self::Circle(_)
                 | Self::Together(_)
                 | Self::Twice(_)
+                | Self::OtherSlot(_)
                 | Self::History(_)
                 | Self::IllegalMove(_)
                 | Self::Hook(Hook::Snapshot | Hook::Stop | Hook::OnConfig | Hook::OnResource, _)

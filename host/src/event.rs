@@ -193,6 +193,13 @@ pub enum Event {
         /// The candidate.
         generation: u64,
     },
+    /// A [shadow](crate::Shadow) is run beside what serves.
+    Shadowed {
+        /// The slot whose state it has.
+        slot: Arc<str>,
+        /// Its number among the slot's shadows. Everything else that is told of it is told of a slot `NAME~shadow`.
+        shadow: u64,
+    },
     /// A newer candidate took the place of one that still waited.
     Superseded {
         /// The slot.

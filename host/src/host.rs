@@ -5,6 +5,7 @@ mod going_back;
 mod holders;
 mod infos;
 mod inner;
+mod shadow;
 
 pub use builder::HostBuilder;
 pub use going_back::{RollbackError, To};

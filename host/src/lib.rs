@@ -51,7 +51,7 @@ pub use policy::{Policy, RollbackState};
 pub use preflight::{Preflight, PreflightError, PreflightReport, PreflightStep, preflight};
 pub use reload::{Counts, LoadOutcome, RollbackReason, RollbackReport, StateBack};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, Origin};
-pub use slot::{Claim, Loaded, Owned, Reader, Slot, Synced, View};
+pub use slot::{Claim, Loaded, Owned, Reader, Shadow, Slot, Synced, View};
 pub use watch::WatchError;
 
 /// What an artifact says of itself, and how two interfaces differ: for tools that look into files.

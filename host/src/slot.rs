@@ -9,6 +9,7 @@ mod holds;
 mod peer;
 mod reader;
 mod record;
+mod shadow;
 mod standing;
 mod view;
 
@@ -21,5 +22,7 @@ pub(crate) use peer::Beside;
 pub(crate) use peer::with_overlay;
 pub use reader::Reader;
 pub(crate) use record::{Current, Mode, Moving, SlotRecord, SlotState, Staged};
+pub use shadow::Shadow;
+pub(crate) use shadow::{SUFFIX, without_suffix};
 pub(crate) use standing::{Overdue, Watching};
 pub use view::View;

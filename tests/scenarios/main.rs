@@ -26,6 +26,7 @@ mod races;
 mod rollback;
 mod safe_points;
 mod schemas;
+mod shadow;
 mod support;
 mod threads;
 mod together;

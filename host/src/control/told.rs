@@ -33,6 +33,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Linted { .. } => "linted",
         Event::Lifecycle { .. } => "lifecycle",
         Event::Staged { .. } => "staged",
+        Event::Shadowed { .. } => "shadowed",
         Event::Superseded { .. } => "superseded",
         Event::Swapped(_) => "swapped",
         Event::Confirmed { .. } => "confirmed",
@@ -76,6 +77,7 @@ fn whose(event: &Event) -> (Option<String>, Option<u64>) {
         Event::HistoryFailed { slot, .. } | Event::ConfigRefused { slot, .. } => {
             return (slot.as_deref().map(str::to_owned), None);
         }
+        Event::Shadowed { slot, shadow } => (slot, Some(*shadow)),
         Event::Linted { slot, .. } | Event::Reverted { slot, .. } => (slot, None),
         Event::Swapped(report) => (&report.slot, Some(report.generation)),
         Event::RolledBack(report) => (&report.slot, Some(report.to)),

@@ -114,6 +114,9 @@ impl Event {
                     "{slot}: generation {generation} is staged; it waits for its owner's `sync`"
                 )
             }
+            Self::Shadowed { slot, shadow } => {
+                write!(f, "{slot}: shadow {shadow} runs beside what serves, with a copy of its state")
+            }
             Self::Superseded { slot, generation } => {
                 write!(
                     f,

@@ -192,7 +192,8 @@ impl Inner {
             let condition = match image.phase {
                 Phase::Live if current == Some(number) => Condition::Serving,
                 Phase::Live if staged == Some(number) => Condition::Staged,
-                Phase::Live => Condition::Candidate,
+                // One of another name; never asked for here.
+                Phase::Live | Phase::Shadow => Condition::Candidate,
                 Phase::Standby => Condition::Standby,
                 Phase::Retired => Condition::Retired,
                 Phase::Ending => Condition::Ending,

@@ -61,6 +61,7 @@ pub(super) fn cause(cause: &Cause) -> &'static str {
         Cause::Twice(_) => "twice",
         Cause::History(_) => "history",
         Cause::Busy(_) => "busy",
+        Cause::OtherSlot(_) => "other_slot",
     }
 }
 

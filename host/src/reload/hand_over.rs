@@ -190,6 +190,7 @@ fn origin(
         fallback,
         why_fallback,
         old: Some(old.clone()),
+        shadow: false,
     })
 }
 

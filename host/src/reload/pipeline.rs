@@ -235,14 +235,14 @@ pub(super) fn candidate(
 }
 
 /// Reads what the plugin will be given of its resources, here, where nobody waits, and not on an owner's thread.
-fn tell_of_resources(host: &Inner, record: &SlotRecord, names: &[String]) {
+pub(super) fn tell_of_resources(host: &Inner, record: &SlotRecord, names: &[String]) {
     for trouble in host.given.learn(names) {
         super::given::tell_of_trouble(host, Some(&record.name), trouble);
     }
 }
 
 /// Opens, verifies, creates.
-fn make(
+pub(super) fn make(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
     number: u64,

@@ -12,7 +12,7 @@ use crate::{
     image::manifest::Manifest,
     instance::HookError,
     lifecycle::Lifecycle,
-    slot::{Generation, on_behalf_of, this_thread, with_overlay},
+    slot::{Generation, on_behalf_of, this_thread, with_overlay, without_suffix},
     testing::Injections,
 };
 use parking_lot::Mutex;
@@ -96,6 +96,8 @@ pub(super) struct Origin {
     pub(super) why_fallback: Option<String>,
     /// Whose code leads down from a newer schema.
     pub(super) old: Option<Arc<Generation>>,
+    /// It is not going to serve, and so is not started.
+    pub(super) shadow: bool,
 }
 
 impl Origin {
@@ -129,7 +131,9 @@ pub(super) fn prepare(
     if !origin.leads_down(&candidate) {
         origin.old = None;
     }
-    let package = host.given.try_on(&slot, &candidate.instance().image().manifest.resources);
+    // A shadow is given what its slot's plugin would be.
+    let named = if origin.shadow { without_suffix(&slot) } else { &slot };
+    let package = host.given.try_on(named, &candidate.instance().image().manifest.resources);
     let tally = host.tally.clone();
     let watch = Watch::new(host.injections.clone());
     let (at, waiting) = (watch.clone(), this_thread());
@@ -259,6 +263,9 @@ fn walk(
     hook(Step::Init, Hook::Init, candidate.quiet().init())?;
     advance(Step::Init, Lifecycle::Initialized)?;
     clock.lap(Step::Init);
+    if origin.shadow {
+        return Ok(given);
+    }
     watch.at(Step::Start, Hook::Start)?;
     advance(Step::Start, Lifecycle::Starting)?;
     hook(Step::Start, Hook::Start, candidate.quiet().start())?;

@@ -40,6 +40,8 @@ pub(crate) struct Mapped {
 pub(crate) enum Phase {
     /// A candidate, staged, or serving.
     Live,
+    /// Run beside what serves, by its own owner.
+    Shadow,
     /// Replaced, and kept complete until its successor has proved itself.
     Standby,
     /// Replaced; somebody may still hold it.
@@ -58,6 +60,8 @@ pub struct Counts {
     pub mapped: usize,
     /// Of these, standing by until their successors have proved themselves.
     pub standby: usize,
+    /// Of these, [shadows](crate::Shadow), which are their owners'.
+    pub shadows: usize,
     /// Of these, quarantined.
     pub quarantined: usize,
 }
@@ -182,7 +186,7 @@ impl Tally {
         reasons.collect()
     }
 
-    /// Waits until no more than `mapped` images are, quarantined ones and those that stand by aside. The caller's thread-locals may be what is waited
+    /// Waits until no more than `mapped` images are, quarantined ones, shadows and those that stand by aside. The caller's thread-locals may be what is waited
     /// for, so it comes to a safe point whenever there is reason to.
     pub(crate) fn wait_for(&self, mapped: usize, deadline: Instant) -> bool {
         loop {
@@ -191,7 +195,7 @@ impl Tally {
             let mut images = self.images.lock();
             let few = |images: &[Mapped]| {
                 let counts = counts(images);
-                counts.mapped - counts.quarantined - counts.standby <= mapped
+                counts.mapped - counts.quarantined - counts.standby - counts.shadows <= mapped
             };
             if few(&images) {
                 return true;
@@ -228,8 +232,10 @@ impl Mapped {
 fn counts(images: &[Mapped]) -> Counts {
     let quarantined = images.iter().filter(|image| matches!(image.phase, Phase::Quarantined(_)));
     let standby = images.iter().filter(|image| matches!(image.phase, Phase::Standby));
+    let shadows = images.iter().filter(|image| matches!(image.phase, Phase::Shadow));
     Counts {
         mapped: images.len(),
+        shadows: shadows.count(),
         standby: standby.count(),
         quarantined: quarantined.count(),
     }

@@ -12,8 +12,9 @@ use crate::{
     image::manifest::Manifest,
     instance::HookError,
     preflight::{self, Candidate, Preflight},
-    slot::{Generation, Mode, SlotRecord},
+    slot::{Generation, Mode, SlotRecord, SlotState},
 };
+use parking_lot::MutexGuard;
 use std::{
     path::Path,
     sync::{
@@ -35,7 +36,21 @@ pub(super) fn try_out(
 ) -> Result<(), Refusal> {
     let Some(how) = &host.policy.preflight else { return Ok(()) };
     let refuse = |cause| refusal(Some(record), Some(number), path, Step::Preflight, cause);
-    let state = state_for(host, record, how, manifest).map_err(refuse)?;
+    let state = current_state(host, record, how).map_err(refuse)?;
+    try_out_with(host, record, number, copy, manifest, how, state).map_err(refuse)
+}
+
+/// Tries it out with this state.
+pub(super) fn try_out_with(
+    host: &Arc<Inner>,
+    record: &SlotRecord,
+    number: u64,
+    copy: &Path,
+    manifest: &Manifest,
+    how: &Preflight,
+    state: Option<Serving>,
+) -> Result<(), Cause> {
+    let state = in_schema(host, manifest, state)?;
     let candidate = Candidate {
         slot: &record.name,
         generation: number,
@@ -43,20 +58,14 @@ pub(super) fn try_out(
         manifest,
     };
     let state = state.as_ref().map(|state| (state.schema, &state.bytes[..]));
-    let report = preflight::run(how, &candidate, state).map_err(|error| refuse(Cause::Preflight(Arc::new(error))))?;
+    let report = preflight::run(how, &candidate, state).map_err(|error| Cause::Preflight(Arc::new(error)))?;
     tracing::info!(slot = &*record.name, generation = number, %report, "preflight");
     Ok(())
 }
 
-/// The state of what serves, in a schema from which the candidate goes on by itself.
-fn state_for(
-    host: &Arc<Inner>,
-    record: &Arc<SlotRecord>,
-    how: &Preflight,
-    manifest: &Manifest,
-) -> Result<Option<Arc<Snapshot>>, Cause> {
-    let Some(to) = manifest.state else { return Ok(None) };
-    let Some((old, state)) = current_state(host, record, how)? else {
+/// The state, in a schema from which the candidate goes on by itself.
+fn in_schema(host: &Inner, manifest: &Manifest, state: Option<Serving>) -> Result<Option<Arc<Snapshot>>, Cause> {
+    let (Some(to), Some((old, state))) = (manifest.state, state) else {
         return Ok(None);
     };
     if state.schema <= to.schema {
@@ -72,7 +81,7 @@ fn state_for(
 }
 
 /// A state, and whose it is.
-type Serving = (Arc<Generation>, Arc<Snapshot>);
+pub(crate) type Serving = (Arc<Generation>, Arc<Snapshot>);
 
 fn current_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, how: &Preflight) -> Result<Option<Serving>, Cause> {
     let deadline = after(how.timeout);
@@ -116,15 +125,32 @@ fn ask_for_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, deadline: Instant)
         }
         // Calls go on meanwhile, if it is one that many threads call: the state is good enough for a trial. If not, nobody
         // calls it, and `moving` keeps it so.
-        Mode::Open { .. } => {
-            let moving = record.moving(&mut state);
-            drop(state);
-            let taken = snapshot(host, &old, false);
-            drop(moving);
-            taken?
-        }
+        Mode::Open { .. } => take_of_open(host, record, state, &old)?,
     };
     Ok(Asked::Answered(taken.map(|taken| (old, taken))))
+}
+
+fn take_of_open(
+    host: &Inner,
+    record: &Arc<SlotRecord>,
+    mut state: MutexGuard<'_, SlotState>,
+    old: &Arc<Generation>,
+) -> Result<Option<Arc<Snapshot>>, Cause> {
+    let moving = record.moving(&mut state);
+    drop(state);
+    let taken = snapshot(host, old, false);
+    drop(moving);
+    taken
+}
+
+/// The state of what serves in a slot that nobody claims.
+pub(crate) fn state_of_open(host: &Inner, record: &Arc<SlotRecord>) -> Result<Option<Serving>, Cause> {
+    let state = record.lock_settled();
+    let old = state.current.as_ref().map(|current| current.generation.clone());
+    match old {
+        Some(old) if state.mode != Mode::Claimed => Ok(take_of_open(host, record, state, &old)?.map(|taken| (old, taken))),
+        _ => Ok(None),
+    }
 }
 
 /// What a claim's owner does at his safe point, if the state of what he owns is wanted.

@@ -189,6 +189,11 @@ impl<I: ?Sized + Interface> Claim<I> {
         }
     }
 
+    /// What the host's rooms need for doing something for the owner.
+    pub(crate) fn parts(&self) -> (&Arc<Inner>, &Arc<SlotRecord>, Option<&Arc<Generation>>) {
+        (&self.host, &self.record, self.generation.as_ref())
+    }
+
     /// The number of the generation that this claim calls. (Not a method, as with `Arc`: it must not hide one of the
     /// interface's.)
     pub fn generation(this: &Self) -> u64 {

@@ -84,6 +84,7 @@ pub(crate) struct SlotState {
     /// A set that it is to move on with.
     pub(crate) together: Option<Arc<Together>>,
     pub(crate) last_number: u64,
+    last_shadow: u64,
     /// While what serves has yet to prove itself.
     pub(crate) probation: Option<Probation>,
     checkup: Checkup,
@@ -163,6 +164,7 @@ impl SlotRecord {
                 staged: None,
                 together: None,
                 last_number: 0,
+                last_shadow: 0,
                 probation: None,
                 checkup: Checkup::default(),
                 wanted: None,
@@ -316,6 +318,12 @@ impl SlotState {
         self.checkup();
         let generation = &self.current.as_ref()?.generation;
         Some(self.probation.as_ref()?.judge(policy, generation, &self.checkup))
+    }
+
+    /// Shadows count apart: they leave no gaps among what serves.
+    pub(crate) fn next_shadow(&mut self) -> u64 {
+        self.last_shadow += 1;
+        self.last_shadow
     }
 
     pub(crate) fn next_number(&mut self) -> u64 {

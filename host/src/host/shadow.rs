@@ -1,0 +1,112 @@
+//! Shadows, the embedder's side of `reload/shadow.rs`: of what he owns, and of what is open.
+
+use super::{Host, Inner, RollbackError, To};
+use crate::{
+    content::ContentHash,
+    error::{Refusal, SlotError},
+    history::{Kept, KeptCondition},
+    image::safe_point,
+    reload::{self, ShadowOf},
+    slot::{Claim, Generation, Mode, Shadow, SlotRecord},
+};
+use reslot_plugin_api::Interface;
+use std::{path::PathBuf, sync::Arc};
+
+impl Host {
+    /// Runs a build beside what serves in an open slot, with a copy of its state; see [`Shadow`]. A claimed slot's owner asks his
+    /// [claim](Claim::shadow).
+    ///
+    /// Calls into the slot go on meanwhile, if many threads call it; which of them the copy has seen is not defined.
+    ///
+    /// # Errors
+    /// If there is no such slot, it has another interface, or it is claimed; or if the build is refused, as a reload would refuse it.
+    pub fn shadow<I: ?Sized + Interface>(&self, slot: &str, path: impl Into<PathBuf>) -> Result<Shadow<I>, RollbackError> {
+        safe_point();
+        let record = self.inner.known(slot)?;
+        let mut state = record.lock_settled();
+        if state.mode == Mode::Claimed {
+            return Err(SlotError::Claimed { name: slot.to_owned() }.into());
+        }
+        self.bind::<I>(slot, &mut state)?;
+        drop(state);
+        let state = reload::state_of_open(&self.inner, &record);
+        Ok(make(&self.inner, &record, ShadowOf::File(path.into()), state)?)
+    }
+}
+
+impl<I: ?Sized + Interface> Claim<I> {
+    /// Runs a build beside what this claim calls, with a copy of its state as it is now; see [`Shadow`]. What serves, and what waits
+    /// for [`sync`](Self::sync), is not touched. (Not a method, as with `Arc`: it must not hide one of the interface's.)
+    ///
+    /// Waits for as long as a reload takes up to `init`: between two events, not within a deadline.
+    ///
+    /// # Errors
+    /// If the build is refused, as a reload would refuse it, also for being another slot's; the error says which file, at which
+    /// step, why, and what to do. It is told by [`Event::Refused`](crate::Event::Refused) as well.
+    pub fn shadow(this: &Self, path: impl Into<PathBuf>) -> Result<Shadow<I>, Refusal> {
+        let (host, record, serving) = this.parts();
+        shadow_of_claim(host, record, serving, ShadowOf::File(path.into()))
+    }
+
+    /// The same with a version that was kept, to see what the old rules would have done.
+    ///
+    /// # Errors
+    /// As for [`shadow`](Self::shadow), and if there is no such version.
+    pub fn shadow_kept(this: &Self, version: To) -> Result<Shadow<I>, RollbackError> {
+        let (host, record, serving) = this.parts();
+        let of = ShadowOf::Kept(kept(host, record, version)?);
+        Ok(shadow_of_claim(host, record, serving, of)?)
+    }
+}
+
+fn shadow_of_claim<I: ?Sized + Interface>(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    serving: Option<&Arc<Generation>>,
+    of: ShadowOf,
+) -> Result<Shadow<I>, Refusal> {
+    safe_point();
+    let state = reload::state_for_owner(host, serving);
+    make(host, record, of, state)
+}
+
+fn make<I: ?Sized + Interface>(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    of: ShadowOf,
+    state: Result<Option<reload::Serving>, crate::error::Cause>,
+) -> Result<Shadow<I>, Refusal> {
+    let (apart, generation) = reload::shadow(host, record, of, state)?;
+    Ok(Shadow::new(apart, generation, host.clone()))
+}
+
+/// The newest good version but what serves, or the one that begins so.
+fn kept(host: &Inner, record: &SlotRecord, version: To) -> Result<ContentHash, RollbackError> {
+    let serving = record.lock().current.as_ref().map(|current| current.hash.to_string());
+    let entries = host.history.entries(&record.name);
+    let good = |kept: &&Kept| !matches!(kept.condition, KeptCondition::Condemned(_));
+    let known: Vec<String> = entries.iter().filter(good).map(|kept| kept.hash.clone()).collect();
+    let found: Vec<&String> = match &version {
+        To::Previous => known
+            .iter()
+            .find(|hash| Some(*hash) != serving.as_ref())
+            .into_iter()
+            .collect(),
+        To::Hash(begins) => known.iter().filter(|hash| hash.starts_with(begins)).collect(),
+    };
+    match (&found[..], version) {
+        ([one], _) => match ContentHash::from_hex(one.as_str()) {
+            Some(hash) => Ok(hash),
+            None => unreachable!("the history writes hashes as hexadecimal digits"),
+        },
+        (found, version) => Err(RollbackError::Version {
+            slot: record.name.to_string(),
+            hash: match version {
+                To::Hash(hash) => hash,
+                To::Previous => String::new(),
+            },
+            found: found.len(),
+            known: known.clone(),
+        }),
+    }
+}

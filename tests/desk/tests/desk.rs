@@ -1,0 +1,373 @@
+//! What the desk promises, with real builds of its plugins, over its whole recorded input: what it survives and what it proves.
+#![forbid(unsafe_code)]
+
+use reslot::{Cause, Event, Host, LoadOutcome, Policy, Refusal};
+use reslot_desk::{
+    desk::{Desk, RISK, STRATEGIES},
+    gate,
+    input::{Row, recorded},
+    journal::{Recount, recount},
+    workshop::Builds,
+};
+use std::sync::OnceLock;
+
+const MAKER: usize = 0;
+const MOMENTUM: usize = 1;
+
+fn builds() -> &'static Builds {
+    static BUILDS: OnceLock<Builds> = OnceLock::new();
+    BUILDS.get_or_init(|| Builds::make().unwrap())
+}
+
+fn rows() -> Vec<Row> {
+    static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
+    ROWS.get_or_init(|| recorded().unwrap()).clone()
+}
+
+fn host(policy: Policy) -> Host {
+    let host = Host::builder().policy(policy).build().unwrap();
+    for build in ["maker", "momentum", "risk"] {
+        host.load(builds().path(build)).unwrap();
+    }
+    host
+}
+
+/// A probation that does not end while a test is slow.
+fn on_probation() -> Policy {
+    let mut policy = Policy::development();
+    policy.probation = std::time::Duration::from_secs(3600);
+    policy
+}
+
+fn steps(desk: &mut Desk<'_>, rows: usize) {
+    for _ in 0..rows {
+        assert!(desk.step(), "the input is long enough");
+    }
+}
+
+fn to_the_end(desk: &mut Desk<'_>) {
+    while desk.step() {}
+}
+
+/// The journal of a run in which nothing was ever exchanged.
+fn undisturbed() -> &'static str {
+    static JOURNAL: OnceLock<String> = OnceLock::new();
+    JOURNAL.get_or_init(|| {
+        let host = host(Policy::without_probation());
+        let mut desk = Desk::open(&host, rows()).unwrap();
+        to_the_end(&mut desk);
+        assert_eq!(desk.swaps, 0);
+        desk.journal.text().to_owned()
+    })
+}
+
+/// The book of record says what a reader makes of the journal.
+fn recounted(desk: &Desk<'_>) -> Recount {
+    let count = recount(desk.journal.text()).unwrap();
+    assert_eq!(count.orders, desk.record.sent());
+    let resting: Vec<_> = desk.record.resting().map(|order| (order.id, order.open)).collect();
+    assert_eq!(
+        count.resting.iter().map(|(id, open)| (*id, *open)).collect::<Vec<_>>(),
+        resting
+    );
+    for (of, (name, _)) in STRATEGIES.into_iter().enumerate() {
+        let read = count.holdings.get(name).copied().unwrap_or_default();
+        assert_eq!(read, desk.record.holding(of), "{name}");
+    }
+    count
+}
+
+fn refusal(host: &Host) -> Refusal {
+    let mut events = host.events();
+    std::iter::from_fn(|| events.try_recv())
+        .find_map(|record| match &record.event {
+            Event::Refused(refusal) => Some(refusal.clone()),
+            _ => None,
+        })
+        .expect("something was refused")
+}
+
+#[test]
+fn thousand_swaps_of_the_same_build_leave_the_journal_as_it_is() {
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    let (_, rows) = desk.progress();
+    let (twin, maker) = (builds().path("maker-twin"), builds().path("maker"));
+    let mut swaps = 0;
+    while swaps < 1_000 {
+        let build = if swaps % 2 == 0 { &twin } else { &maker };
+        let before: Vec<_> = desk.record.resting().copied().collect();
+        let outcome = desk.load(build).unwrap();
+        assert!(matches!(outcome, LoadOutcome::Staged { .. }), "{outcome:?}");
+        assert!(desk.record.resting().eq(&before), "orders rest whatever is loaded");
+        steps(&mut desk, rows / 1_000);
+        swaps += 1;
+        assert_eq!(desk.generation(MAKER), swaps + 1);
+    }
+    to_the_end(&mut desk);
+    assert_eq!((desk.swaps, desk.disturbed), (1_000, 0));
+    let count = recounted(&desk);
+    assert!(count.orders > 400 && count.fills > 300, "{count:?}");
+    assert_eq!(count.holdings.len(), 2, "both strategies have traded");
+    assert!(desk.journal.text() == undisturbed(), "byte by byte");
+    assert!(desk.generation(MAKER) > 1_000 && desk.generation(MOMENTUM) == 1);
+    assert_eq!(desk.latency.of(reslot_desk::latency::Beside::Adopting).len(), 1_000);
+}
+
+#[test]
+fn changed_parameter_is_live_at_the_next_event_with_position_and_average() {
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    steps(&mut desk, 5_000);
+    let before = desk.summary(MAKER).unwrap();
+    assert!(before.events > 1_000 && before.average > 0.0);
+    desk.load(&builds().path("maker-wider")).unwrap();
+    assert_eq!(desk.generation(MAKER), 1, "not before the next row");
+    steps(&mut desk, 1);
+    assert_eq!(desk.generation(MAKER), 2);
+    let after = desk.summary(MAKER).unwrap();
+    assert_eq!((before.edition, after.edition), (1, 2));
+    assert!(after.events >= before.events, "nothing was forgotten");
+    assert!((after.average - before.average).abs() < 5.0, "{before:?} {after:?}");
+
+    desk.load(&builds().path("maker-counts")).unwrap();
+    let seen = desk.summary(MAKER).unwrap().events;
+    steps(&mut desk, 200);
+    let last = desk.summary(MAKER).unwrap();
+    let of_the_new_field = u64::from(last.edition - 1_000);
+    assert!(of_the_new_field > 100, "{last:?}");
+    assert_eq!(
+        of_the_new_field,
+        last.events - seen,
+        "it began at its default, beside a state that went on"
+    );
+    let sent_by: Vec<_> = desk
+        .record
+        .resting()
+        .map(|order| (order.strategy, order.generation))
+        .collect();
+    assert!(
+        sent_by.iter().any(|(of, generation)| *of == MAKER && *generation > 1),
+        "{sent_by:?}"
+    );
+    recounted(&desk);
+}
+
+#[test]
+fn shadow_agrees_or_says_where_it_does_not_and_orders_nothing() {
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    steps(&mut desk, 3_000);
+    desk.try_out(MAKER, &builds().path("maker-twin")).unwrap();
+    desk.try_out(MOMENTUM, &builds().path("momentum-bolder")).unwrap();
+    steps(&mut desk, 10_000);
+    let same = desk.strategies[MAKER].trial.take().unwrap().verdict.clone();
+    assert!(same.events > 5_000 && same.orders > 100, "{same}");
+    assert_eq!(
+        (same.agreed, &same.first_difference, same.against()),
+        (same.events, &None, None)
+    );
+    let bolder = desk.strategies[MOMENTUM].trial.take().unwrap().verdict.clone();
+    let (event, done, wanted) = bolder.first_difference.clone().expect("a lower threshold differs somewhere");
+    assert!(bolder.agreed < bolder.events && done != wanted, "{bolder}");
+    assert!(
+        event > 3_000 && bolder.to_string().contains("where nothing was done"),
+        "{bolder}"
+    );
+    to_the_end(&mut desk);
+    assert!(desk.journal.text() == undisturbed(), "what was on trial has sent nothing");
+
+    desk.strategies[MAKER].trial = None;
+    assert!(desk.promote(MAKER).unwrap_err().to_string().contains("nothing is on trial"));
+}
+
+#[test]
+fn promotion_of_what_agreed_is_a_reload() {
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    desk.try_out(MAKER, &builds().path("maker-twin")).unwrap();
+    steps(&mut desk, 2_000);
+    let verdict = desk.promote(MAKER).unwrap();
+    assert_eq!(verdict.agreed, verdict.events);
+    to_the_end(&mut desk);
+    assert_eq!(desk.generation(MAKER), 2);
+    assert!(desk.journal.text() == undisturbed());
+}
+
+#[test]
+fn orders_without_limit_are_not_promoted_and_if_forced_stopped_and_left() {
+    let host = host(on_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    steps(&mut desk, 3_000);
+    let faulty = builds().path("maker-forgets-its-orders");
+    desk.try_out(MAKER, &faulty).unwrap();
+    steps(&mut desk, 1_000);
+    let against = desk.promote(MAKER).unwrap_err().to_string();
+    assert!(against.contains("where 150 are allowed"), "{against}");
+    steps(&mut desk, 1);
+    assert_eq!(desk.generation(MAKER), 1);
+    assert!(undisturbed().starts_with(desk.journal.text()), "nothing has come of it");
+
+    desk.load(&faulty).unwrap();
+    let (sent, before) = (desk.record.sent(), desk.timeline.len());
+    steps(&mut desk, 2_000);
+    let told = desk.timeline[before..].join("\n");
+    assert!(
+        told.contains("the gate let nothing through: ") && told.contains("1 decides again"),
+        "{told}"
+    );
+    assert_eq!((desk.generation(MAKER), desk.strategies[MAKER].halted), (1, false));
+    let faulty_sent = desk.journal.text().lines().filter(|line| line.contains(" order ")).count() as u64 - sent;
+    assert!(faulty_sent <= 3 * gate::OFTEN as u64, "{faulty_sent}");
+    let last = desk.summary(MAKER).unwrap();
+    assert_eq!(last.edition, 1);
+    to_the_end(&mut desk);
+    recounted(&desk);
+    assert_eq!(desk.disturbed, 0);
+}
+
+#[test]
+fn panic_after_two_of_three_intents_sends_none_and_the_old_version_decides() {
+    let host = host(on_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    steps(&mut desk, 3_000);
+    desk.load(&builds().path("maker-panics-after-two")).unwrap();
+    let before = desk.timeline.len();
+    steps(&mut desk, 100);
+    let told = desk.timeline[before..].join("\n");
+    for words in [
+        "generation 2 decides",
+        "nobody thought of",
+        "2 intents dropped",
+        "2 was left, 1 decides again",
+    ] {
+        assert!(told.contains(words), "{words:?} is missing: {told}");
+    }
+    to_the_end(&mut desk);
+    assert!(
+        desk.journal.text() == undisturbed(),
+        "the event was decided once, by the old version"
+    );
+    recounted(&desk);
+}
+
+#[test]
+fn position_of_another_layout_is_refused_with_the_field_named() {
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    steps(&mut desk, 3_000);
+    let other = builds().path("maker-other-position");
+    let shadow = desk.try_out(MAKER, &other).unwrap_err().to_string();
+    assert!(
+        shadow.contains("`entry_price`") && shadow.contains("#[serde(default)]"),
+        "{shadow}"
+    );
+    desk.load(&other).unwrap();
+    steps(&mut desk, 1);
+    assert_eq!(desk.generation(MAKER), 1);
+    assert!(
+        desk.timeline.last().unwrap().contains("refused; 1 goes on"),
+        "{:?}",
+        desk.timeline
+    );
+    assert!(refusal(&host).to_string().contains("missing field `entry_price`"));
+    to_the_end(&mut desk);
+    assert!(desk.journal.text() == undisturbed());
+}
+
+#[test]
+fn half_a_library_changes_nothing() {
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    steps(&mut desk, 1_000);
+    let half = builds().path("maker-half");
+    let refusal = desk.load(&half).unwrap_err();
+    assert!(matches!(&*refusal.cause, Cause::Lint(_)), "{refusal}");
+    assert!(desk.try_out(MAKER, &half).is_err());
+    to_the_end(&mut desk);
+    assert_eq!(desk.generation(MAKER), 1);
+    assert!(desk.journal.text() == undisturbed());
+}
+
+#[test]
+fn strategies_and_risk_model_move_in_one_transaction_or_not_at_all() {
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    steps(&mut desk, 3_000);
+    let generations = |desk: &Desk<'_>| (desk.generation(MAKER), desk.generation(MOMENTUM), desk.risk_generation());
+    let set = |maker| [maker, "momentum-bolder", "risk-stricter"].map(|build| builds().path(build));
+    host.load_together(set("maker-other-position")).unwrap();
+    steps(&mut desk, 1);
+    assert_eq!(generations(&desk), (1, 1, 1), "one of them does not fit");
+    host.load_together(set("maker-wider")).unwrap();
+    assert_eq!(generations(&desk), (1, 1, 1));
+    steps(&mut desk, 1);
+    let (maker, momentum, risk) = generations(&desk);
+    assert!(maker > 1 && momentum > 1 && risk > 1, "{maker} {momentum} {risk}");
+    assert_eq!(desk.summary(MAKER).unwrap().edition, 2);
+    assert_eq!(desk.summary(MOMENTUM).unwrap().edition, 2);
+    assert!(desk.timeline.iter().any(|line| line.starts_with(RISK)));
+    to_the_end(&mut desk);
+    recounted(&desk);
+    assert_ne!(desk.journal.text(), undisturbed(), "other rules, other orders");
+}
+
+#[test]
+fn reader_of_the_journal_finds_what_cannot_be() {
+    let whole = undisturbed();
+    assert!(recount(whole).is_ok());
+    let without = |what: &str| {
+        let at = whole.find(what).expect("there is one");
+        let begin = whole[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = at + whole[at..].find('\n').unwrap() + 1;
+        recount(&format!("{}{}", &whole[..begin], &whole[end..])).map(|_| ())
+    };
+    assert!(without(" order 17 ").is_err());
+    let doubled = whole.replacen("order 17 ", "order 16 ", 1);
+    assert!(recount(&doubled).is_err());
+    let more = "1 order 1 m buy 10 5\n2 fill 1 11 5\n";
+    assert!(format!("{:#}", recount(more).unwrap_err()).contains("line 2"));
+    for wrong in [
+        "1 fill 1 1 1\n",
+        "2 refused m x\n1 refused m x\n",
+        "1 cancel 9\n",
+        "words\n",
+        "1 order 1 m hold 1 1\n",
+    ] {
+        assert!(recount(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn screen_shows_what_happens_and_does_not_stand_still() {
+    use ratatui::{Terminal, backend::TestBackend};
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    let mut terminal = Terminal::new(TestBackend::new(140, 40)).unwrap();
+    let mut look = |desk: &mut Desk<'_>| {
+        terminal
+            .draw(|frame| reslot_desk::screen::draw(frame, desk, "a chapter"))
+            .unwrap();
+        terminal.backend().to_string()
+    };
+    steps(&mut desk, 3_000);
+    let first = look(&mut desk);
+    let resting = desk.record.resting().next().copied().expect("something rests");
+    for words in [
+        "a chapter",
+        "desk-maker",
+        "generation 1",
+        "p99.9",
+        &format!("#{} g1", resting.id),
+    ] {
+        assert!(first.contains(words), "{words:?} is missing:\n{first}");
+    }
+    desk.load(&builds().path("maker-twin")).unwrap();
+    desk.try_out(MOMENTUM, &builds().path("momentum-bolder")).unwrap();
+    steps(&mut desk, 3_000);
+    let later = look(&mut desk);
+    assert_ne!(first, later);
+    for words in ["generation 2", "generation 2 decides", "on trial: agreed at"] {
+        assert!(later.contains(words), "{words:?} is missing:\n{later}");
+    }
+}
