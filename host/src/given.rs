@@ -154,7 +154,7 @@ impl Given {
     }
 
     /// What a candidate is given.
-    pub(crate) fn try_on(&self, slot: &str, names: &[String]) -> Package {
+    pub(crate) fn try_on(&self, slot: &Arc<str>, names: &[String]) -> Package {
         let package = self.package(slot, names);
         if self.is_asked() {
             self.tried.lock().insert(slot.clone(), package.clone());

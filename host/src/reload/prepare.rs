@@ -131,9 +131,12 @@ pub(super) fn prepare(
     if !origin.leads_down(&candidate) {
         origin.old = None;
     }
-    // A shadow is given what its slot's plugin would be.
-    let named = if origin.shadow { without_suffix(&slot) } else { &slot };
-    let package = host.given.try_on(named, &candidate.instance().image().manifest.resources);
+    let resources = &candidate.instance().image().manifest.resources;
+    let package = match origin.shadow {
+        // What its slot's plugin would be given; what becomes of that is not the slot's affair.
+        true => host.given.package(without_suffix(&slot), resources),
+        false => host.given.try_on(&slot, resources),
+    };
     let tally = host.tally.clone();
     let watch = Watch::new(host.injections.clone());
     let (at, waiting) = (watch.clone(), this_thread());
