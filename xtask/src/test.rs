@@ -55,11 +55,23 @@ const LINTS: Step = Step {
         &[],
     ),
 };
+const ALONE: Step = Step {
+    name: "host alone",
+    by_hand: "cargo clippy --package reslot -- -D warnings",
+    check: Check::Cargo(&["clippy", "--package", "reslot", "--locked", "--", "-D", "warnings"], &[]),
+};
 const DOCUMENTATION: Step = Step {
     name: "documentation",
-    by_hand: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps",
+    by_hand: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --features reslot/config,reslot/prometheus",
     check: Check::Cargo(
-        &["doc", "--workspace", "--no-deps", "--locked"],
+        &[
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--features",
+            "reslot/config,reslot/prometheus",
+            "--locked",
+        ],
         &[("RUSTDOCFLAGS", "-D warnings")],
     ),
 };
@@ -81,8 +93,8 @@ const PROMETHEUS: Step = Step {
 };
 const TESTS: Step = Step {
     name: "tests",
-    by_hand: "cargo test --workspace",
-    check: Check::Cargo(&["test", "--workspace", "--locked"], &[]),
+    by_hand: "cargo test --workspace --features reslot/cli",
+    check: Check::Cargo(&["test", "--workspace", "--features", "reslot/cli", "--locked"], &[]),
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -93,7 +105,7 @@ enum Outcome {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let steps = [FORMAT, LINTS, DOCUMENTATION, TIDY, IMPORTS, PROMETHEUS, TESTS];
+    let steps = [FORMAT, LINTS, ALONE, DOCUMENTATION, TIDY, IMPORTS, PROMETHEUS, TESTS];
     let steps: Vec<Step> = steps
         .into_iter()
         .filter(|step| !(arguments.quick && step.name == DOCUMENTATION.name))

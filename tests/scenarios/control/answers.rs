@@ -219,6 +219,7 @@ fn log_level_is_the_slots_own() {
                 slot: "probe".to_owned(),
                 level: Some("debug".to_owned())
             })
+            .0
             .contains("probe")
     );
     assert_eq!(place.host.slots()[0].log_level, Some(LogLevel::Debug));
