@@ -97,6 +97,14 @@ pub enum Cause {
     /// Calls into the old generation did not come back in time for the state to be handed over.
     #[error("calls into the serving generation did not come back within {0:?}, so its state could not be handed over")]
     Busy(Duration),
+    /// It was asked for on the one thread that would have to do it, which is just telling of its own work.
+    #[error(
+        "it was asked for by a subscriber or a recorder, on the host's own thread, which would have to do it and waits for them"
+    )]
+    FromWithin,
+    /// The host was dropped meanwhile.
+    #[error("the host is going")]
+    HostEnded,
 }
 
 /// A hook of a plugin.
@@ -257,6 +265,8 @@ impl Cause {
                 "end what keeps them, and this file is taken up by itself; those whose static constructors keep them go with the process \
                  only; or raise the host's quarantine_cap"
             }
+            Self::FromWithin => "ask from a thread of the program's; `Host::events` tells the same to such a thread",
+            Self::HostEnded => "load it in the next host",
             Self::Busy(_) => "let calls return, or raise the host's drain_deadline; the artifact can be published again",
         }
         .to_owned()
@@ -280,6 +290,8 @@ impl Cause {
             Self::Stage(_)
                 | Self::Bug
                 | Self::Busy(_)
+                | Self::FromWithin
+                | Self::HostEnded
                 | Self::QuarantineFull { .. }
                 | Self::NothingToGoBackTo(_)
                 | Self::Circle(_)
@@ -303,13 +315,18 @@ impl Refusal {
     }
 
     pub(crate) fn of_a_bug(path: PathBuf) -> Self {
+        Self::before_it_was_read(path, Cause::Bug)
+    }
+
+    /// Nothing was done for it.
+    pub(crate) fn before_it_was_read(path: PathBuf, cause: Cause) -> Self {
         Self {
             slot: None,
             candidate: None,
             serving: None,
             path,
             step: Step::Notice,
-            cause: Arc::new(Cause::Bug),
+            cause: Arc::new(cause),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
 //! line, tests) is derived from it.
 
+mod held_back;
 mod panics;
 mod words;
 
@@ -14,6 +15,7 @@ use crate::{
     metrics::Meter,
     reload::{RollbackReason, RollbackReport},
 };
+pub(crate) use held_back::hold_back;
 use parking_lot::{Condvar, Mutex};
 use reslot_plugin_api::{Backtrace, Health};
 use std::{
@@ -425,8 +427,14 @@ impl Log {
     }
 
     /// Tells the embedder's subscriber, and his recorder of metrics. They run here, on the host's own threads: their panics are not
-    /// to end them, and they may call the host, so no lock is held.
+    /// to end them, and they may call the host, so no lock is held: see `held_back`.
     pub(crate) fn trace(&self, event: &Event) {
+        if !held_back::keep(self, event) {
+            self.trace_now(event);
+        }
+    }
+
+    fn trace_now(&self, event: &Event) {
         let _ = catch_unwind(AssertUnwindSafe(|| trace(event)));
         self.meter().tell(event);
     }

@@ -18,14 +18,16 @@ use crate::{
     event::Events,
     image::{manifest::Interface as Described, safe_point, stage::PrivateCopies},
     logs::LogLevel,
+    policy::Policy,
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SupervisorMessage},
     slot::{self, Claim, Generation, Mode, Owned, Reader, Slot, SlotState, Synced, Taken},
-    watch::Watch,
+    watch::{Watch, scan},
 };
 use reslot_plugin_api::{Health, Interface, Shared};
 use std::{
     panic::Location,
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -59,6 +61,7 @@ pub struct Host {
     #[cfg(feature = "prometheus")]
     prometheus: Option<crate::metrics::endpoint::Endpoint>,
     control: Option<Server>,
+    folder: Option<PathBuf>,
     #[cfg(feature = "config")]
     config: Option<crate::config::HostConfig>,
 }
@@ -135,6 +138,13 @@ impl Host {
         self.inner.ask_for(path.into(), true)
     }
 
+    /// Looks at the watched folder again, as at the start, and waits for what becomes of each file: for a signal, or where a file system
+    /// tells of nothing. What was refused or gone back from is not tried again. Nothing without a watched folder.
+    pub fn look_again(&self) -> Vec<Result<LoadOutcome, Refusal>> {
+        let files = self.folder.iter().flat_map(|folder| scan(folder));
+        files.map(|path| self.inner.ask_for(path, false)).collect()
+    }
+
     /// Loads several artifacts, each for another slot, as one: all of them come to serve, or none. Those that others of them call
     /// (`uses` in `export_plugin!`) get their states and are started first, the others find them there already, and no view shows
     /// some of them new and some old.
@@ -145,13 +155,10 @@ impl Host {
     /// # Errors
     /// If one of them is refused; all slots keep what they have.
     pub fn load_together<P: Into<PathBuf>>(&self, paths: impl IntoIterator<Item = P>) -> Result<Vec<LoadOutcome>, Refusal> {
-        safe_point();
-        let (answer, outcome) = mpsc::channel();
         let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
         let first = paths.first().cloned().unwrap_or_default();
-        let sent = self.inner.reload.send(ReloadMessage::Together { paths, answer });
-        let outcome = sent.ok().and_then(|()| outcome.recv().ok());
-        outcome.unwrap_or_else(|| Err(Refusal::of_a_bug(first)))
+        self.inner
+            .ask_reload_thread(first, |answer| ReloadMessage::Together { paths, answer })
     }
 
     /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a set that was
@@ -257,6 +264,11 @@ pub(crate) fn after(duration: Duration) -> Instant {
     Instant::now() + duration.min(LONGEST)
 }
 
+/// Going back runs a handful of hooks, one after the other.
+fn after_all_hooks(policy: &Policy) -> Duration {
+    policy.hook_deadline.min(LONGEST / 8) * 6
+}
+
 /// See [`after`].
 pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -277,6 +289,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        self.inner.ending.store(true, Ordering::Release);
         self.watch = None;
         if let Some(control) = &self.control {
             control.close();
@@ -289,6 +302,10 @@ impl Drop for Host {
         let _ = self.inner.reload.send(ReloadMessage::End);
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();
+        }
+        if let Some(control) = &self.control {
+            // What goes back to a standby does so on its own thread.
+            control.finish(after_all_hooks(&self.inner.policy));
         }
         self.inner.supervise(SupervisorMessage::End);
         if let Some(supervisor) = self.supervisor.take() {

@@ -30,6 +30,18 @@ const FILES: [(&str, &str); 9] = [
     ("program/src/main.rs", include_str!("../data/project/program.rs.in")),
 ];
 
+/// Names that packages of the new workspace have, or that cargo keeps for itself.
+const TAKEN: [&str; 8] = [
+    "hello",
+    "reslot",
+    "test",
+    "deps",
+    "build",
+    "examples",
+    "incremental",
+    "plugins",
+];
+
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folder = std::path::absolute(&arguments.folder)?;
     let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default();
@@ -37,10 +49,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
-        && !["hello", "reslot", "test"].contains(&name);
+        && !TAKEN.contains(&name);
     ensure!(
         fits,
-        "`{name}` cannot be a program's name: it begins with a letter, has none but a-z 0-9 - _, and is not `hello`, `test` or `reslot`"
+        "`{name}` cannot be a program's name: it begins with a letter, has none but a-z 0-9 - _, and is none of {}",
+        TAKEN.join(", ")
     );
     let is_empty = |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     ensure!(
@@ -50,10 +63,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     );
     let reslot = crate::repository();
     for (file, text) in FILES {
+        // The path last: it may have any of these words in it.
         let text = text
-            .replace("RESLOT", &reslot.display().to_string())
             .replace("CRATE", &name.replace('-', "_"))
-            .replace("NAME", name);
+            .replace("NAME", name)
+            .replace("RESLOT", &reslot.display().to_string());
         write(&folder.join(file), &text)?;
     }
     write(&folder.join(".gitignore"), "/target\n")?;

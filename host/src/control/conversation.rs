@@ -97,6 +97,7 @@ impl<'a> Conversation<'a> {
             Ok(asked) => asked,
             Err(error) => return malformed(id, error),
         };
+        let busy = self.shared.busy();
         let host = self.shared.host.upgrade();
         let Some(host) = host.filter(|_| !self.shared.closed.load(Ordering::Acquire)) else {
             return self.refuse(id, ErrorKind::Unavailable, "the host is going".to_owned());
@@ -105,6 +106,7 @@ impl<'a> Conversation<'a> {
             Request::Events { since, follow } => {
                 // Whoever follows must not keep the host.
                 drop(host);
+                drop(busy);
                 self.events(id, since, follow)
             }
             request => {
@@ -118,6 +120,7 @@ impl<'a> Conversation<'a> {
                 };
                 let answer = answer.unwrap_or_else(bug);
                 drop(host);
+                drop(busy);
                 send(self.stream, &Answered::new(id, answer))
             }
         }

@@ -59,6 +59,27 @@ pub(super) struct Shared {
     pub(super) over: AtomicBool,
     streams: Mutex<Vec<(u64, Arc<UnixStream>)>>,
     fewer: Condvar,
+    /// Answers that are being made.
+    busy: Mutex<usize>,
+    idle: Condvar,
+}
+
+/// An answer is being made, until this is dropped.
+pub(super) struct Busy<'a>(&'a Shared);
+
+impl Shared {
+    /// Before it is asked whether the host is still to be asked.
+    pub(super) fn busy(&self) -> Busy<'_> {
+        *self.busy.lock() += 1;
+        Busy(self)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        *self.0.busy.lock() -= 1;
+        self.0.idle.notify_all();
+    }
 }
 
 impl Server {
@@ -78,6 +99,8 @@ impl Server {
             over: AtomicBool::new(false),
             streams: Mutex::default(),
             fewer: Condvar::new(),
+            busy: Mutex::new(0),
+            idle: Condvar::new(),
         });
         let failed = |source| BuildError::Thread { name: NAME, source };
         let (wake, woken) = UnixStream::pair().map_err(failed)?;
@@ -93,9 +116,16 @@ impl Server {
         })
     }
 
-    /// From here on requests are refused. What was begun goes on, and followers hear of the end.
+    /// From here on requests are refused. Followers hear of the end.
     pub(crate) fn close(&self) {
         self.shared.closed.store(true, Ordering::Release);
+    }
+
+    /// Waits for what was begun: at most so long, for hooks that hang.
+    pub(crate) fn finish(&self, most: Duration) {
+        let deadline = crate::host::after(most);
+        let mut busy = self.shared.busy.lock();
+        while *busy > 0 && !self.shared.idle.wait_until(&mut busy, deadline).timed_out() {}
     }
 }
 
@@ -110,8 +140,8 @@ impl Drop for Server {
         // Followers wait there.
         self.shared.log.wake();
         // Whoever waits for a request gets none; whoever is writing may finish, if he is quick.
-        for how in [Shutdown::Read, Shutdown::Both] {
-            let deadline = Instant::now() + GOODBYE;
+        let last = Instant::now() + GOODBYE;
+        for (how, deadline) in [(Shutdown::Read, last - GOODBYE / 2), (Shutdown::Both, last)] {
             let mut streams = self.shared.streams.lock();
             for (_, stream) in streams.iter() {
                 let _ = stream.shutdown(how);

@@ -127,7 +127,7 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         // If the lock cannot be had, the file stays, as that of a process that was killed: the next host takes its place.
-        let Ok(_lock) = Lock::take(&self.path) else { return };
+        let Ok(_lock) = Lock::within(&self.path, PAUSE) else { return };
         let found = fs::symlink_metadata(&self.path);
         if found.is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
             let _ = fs::remove_file(&self.path);
@@ -193,6 +193,10 @@ struct Lock {
 
 impl Lock {
     fn take(socket: &Path) -> Result<Self, ControlError> {
+        Self::within(socket, LOCK_PATIENCE)
+    }
+
+    fn within(socket: &Path, patience: Duration) -> Result<Self, ControlError> {
         let mut name = socket.as_os_str().to_owned();
         name.push(".lock");
         let path = PathBuf::from(name);
@@ -205,7 +209,7 @@ impl Lock {
             })? {
                 return Ok(Self { path, _file: file });
             }
-            if begun.elapsed() > LOCK_PATIENCE {
+            if begun.elapsed() > patience {
                 let path = socket.to_owned();
                 let mut lock = path.as_os_str().to_owned();
                 lock.push(".lock");

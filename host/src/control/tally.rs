@@ -42,8 +42,6 @@ pub(super) struct OfSlot {
     pub(super) refusal: Option<Refusal>,
     /// Why it went back last, if nothing was swapped in since.
     pub(super) went_back: Option<String>,
-    /// Calls that ended with an error.
-    pub(super) faults: u64,
     /// The file that it serves from.
     file: Option<PathBuf>,
 }
@@ -141,7 +139,6 @@ impl Remembered {
             }
             Event::Waiting { path, why } => self.file(path, News::Waiting(why.clone())),
             Event::Unchanged { path, .. } => self.forget_file(path),
-            Event::CallFailed { slot, .. } => self.slots.entry(slot.clone()).or_default().faults += 1,
             _ => {}
         }
     }

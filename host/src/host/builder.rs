@@ -27,8 +27,8 @@ use std::net::SocketAddr;
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -351,6 +351,8 @@ impl HostBuilder {
             holds: Mutex::default(),
             track_guards: self.track_guards,
             count_calls: self.count_calls,
+            reload_thread: OnceLock::new(),
+            ending: AtomicBool::new(false),
             quarantine_cap: AtomicUsize::new(self.quarantine_cap),
             deferred: Mutex::default(),
             refused: Mutex::default(),
@@ -384,6 +386,7 @@ impl HostBuilder {
         let reaper = spawn("reslot-reaper", move || reaper.run(&reaper_receiver))?;
         let working = inner.clone();
         let reload = spawn("reslot-reload", move || reload::run(&working, &reload_receiver))?;
+        let _ = inner.reload_thread.set(reload.thread().id());
         let judging = inner.clone();
         let supervisor = spawn("reslot-supervisor", move || reload::supervise(&judging, &supervisor_receiver))?;
         let mut host = Host {
@@ -395,6 +398,7 @@ impl HostBuilder {
             #[cfg(feature = "prometheus")]
             prometheus: None,
             control: None,
+            folder: None,
             #[cfg(feature = "config")]
             config: None,
         };
@@ -408,6 +412,7 @@ impl HostBuilder {
             .folder
             .as_ref()
             .map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()));
+        host.folder.clone_from(&folder);
         if let Some((listening, tally)) = listening.zip(tally) {
             host.control = Some(Server::start(listening, &host.inner, tally, folder)?);
         }

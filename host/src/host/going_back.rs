@@ -104,17 +104,15 @@ impl Inner {
         if let Some(outcome) = self.go_back_to_standby(&record, wanted.as_ref()) {
             return Ok(outcome);
         }
-        let (answer, outcome) = mpsc::channel();
-        let sent = self.reload.send(ReloadMessage::GoBack {
-            record,
-            from: None,
-            to: wanted,
-            reason: RollbackReason::Asked,
-            answer: Some(answer),
-        });
-        let outcome = sent.ok().and_then(|()| outcome.recv().ok());
-        let bug = || Err(Refusal::of_a_bug(self.private.path().to_owned()));
-        Ok(outcome.unwrap_or_else(bug)?)
+        let outcome: Result<_, Refusal> =
+            self.ask_reload_thread(self.private.path().to_owned(), |answer| ReloadMessage::GoBack {
+                record,
+                from: None,
+                to: wanted,
+                reason: RollbackReason::Asked,
+                answer: Some(answer),
+            });
+        Ok(outcome?)
     }
 
     /// As [`Host::confirm`].

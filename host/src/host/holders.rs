@@ -209,7 +209,7 @@ impl Inner {
             holders.extend(of_ledger(&image.ledger));
             let live_bytes = match condition {
                 Condition::Staged => staged_bytes,
-                _ => image.instance.upgrade().and_then(|held| held.instance().live_bytes()),
+                _ => image.ledger.live_bytes(),
             };
             Held {
                 generation: number,

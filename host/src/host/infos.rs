@@ -2,25 +2,45 @@
 
 use super::{Inner, SlotInfo};
 use crate::{
-    error::{Refusal, SlotError},
+    error::{Cause, Refusal, SlotError},
     image::safe_point,
     reload::{LoadOutcome, ReloadMessage},
     slot::{Mode, SlotRecord},
 };
 use std::{
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread,
 };
 
 impl Inner {
     /// Has the reload thread load a file, and waits for what becomes of it.
     pub(crate) fn ask_for(&self, path: PathBuf, by_name: bool) -> Result<LoadOutcome, Refusal> {
-        safe_point();
-        let (answer, outcome) = mpsc::channel();
         let asked = path.clone();
-        let sent = self.reload.send(ReloadMessage::Load { path, by_name, answer });
+        self.ask_reload_thread(asked, |answer| ReloadMessage::Load { path, by_name, answer })
+    }
+
+    /// Asks the reload thread, and waits; `about` is what a refusal names that comes from no file.
+    pub(crate) fn ask_reload_thread<T, E: From<Refusal>>(
+        &self,
+        about: PathBuf,
+        message: impl FnOnce(mpsc::Sender<Result<T, E>>) -> ReloadMessage,
+    ) -> Result<T, E> {
+        safe_point();
+        if self.reload_thread.get() == Some(&thread::current().id()) {
+            return Err(Refusal::before_it_was_read(about, Cause::FromWithin).into());
+        }
+        let (answer, outcome) = mpsc::channel();
+        let sent = self.reload.send(message(answer));
         let outcome = sent.ok().and_then(|()| outcome.recv().ok());
-        outcome.unwrap_or_else(|| Err(Refusal::of_a_bug(asked)))
+        outcome.unwrap_or_else(|| {
+            let cause = if self.ending.load(Ordering::Acquire) {
+                Cause::HostEnded
+            } else {
+                Cause::Bug
+            };
+            Err(Refusal::before_it_was_read(about, cause).into())
+        })
     }
 
     /// The slot of this name, if something serves in it.

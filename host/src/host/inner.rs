@@ -20,10 +20,11 @@ use std::{
     collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
     sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::Sender,
     },
+    thread::ThreadId,
     time::Duration,
 };
 
@@ -55,6 +56,10 @@ pub(crate) struct Inner {
     pub(crate) track_guards: bool,
     /// Whether calls are counted, which has all of them take the way through the gate.
     pub(crate) count_calls: bool,
+    /// The thread that must not wait for itself.
+    pub(super) reload_thread: OnceLock<ThreadId>,
+    /// The host is being dropped.
+    pub(super) ending: AtomicBool,
     pub(super) refused: Mutex<VecDeque<(ContentHash, Refusal)>>,
     pub(crate) log: Log,
     pub(crate) tally: Arc<Tally>,

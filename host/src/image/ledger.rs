@@ -26,6 +26,7 @@ pub use thread::safe_point;
 
 use super::{logs::Voice, neighbours::Neighbours};
 use parking_lot::Mutex;
+use reslot_plugin_api::__private::ROption;
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::c_void,
@@ -56,6 +57,7 @@ pub(crate) struct Ledger {
     voice: OnceLock<Voice>,
     /// The image's function that is told how much it is to log; none before it was verified.
     hears: OnceLock<extern "C" fn(u8)>,
+    counts: OnceLock<extern "C" fn() -> ROption<u64>>,
     when_less: Box<dyn Fn() + Send + Sync>,
     on_thread_panic: Box<dyn Fn(super::PanicReport) + Send + Sync>,
 }
@@ -174,6 +176,7 @@ impl Ledger {
             neighbours: OnceLock::new(),
             voice: OnceLock::new(),
             hears: OnceLock::new(),
+            counts: OnceLock::new(),
             when_less: Box::new(when_less),
             on_thread_panic: Box::new(on_thread_panic),
         })

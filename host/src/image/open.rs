@@ -152,6 +152,7 @@ impl Opened {
             std::mem::forget(symbols);
             return Err(OpenError::EarlyRegistrations(early));
         }
+        ledger.counts_with(root.live_bytes());
         if let Some(hears) = root.set_log_level() {
             ledger.hears_with(hears);
         }

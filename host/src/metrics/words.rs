@@ -62,6 +62,8 @@ pub(super) fn cause(cause: &Cause) -> &'static str {
         Cause::History(_) => "history",
         Cause::Busy(_) => "busy",
         Cause::OtherSlot(_) => "other_slot",
+        Cause::FromWithin => "from_within",
+        Cause::HostEnded => "host_ended",
     }
 }
 

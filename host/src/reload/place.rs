@@ -14,7 +14,7 @@ use super::{
 use crate::{
     content::ContentHash,
     error::{Cause, Refusal},
-    event::{Event, Step},
+    event::{Event, Step, hold_back},
     host::{Inner, after},
     image::lint::LintError,
     slot::{Access, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 /// Puts a candidate in its place, or before its owner.
 pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutcome, Refusal> {
+    // Also by whoever is called behind a gate: no subscriber runs while the slot moves on.
+    let _told_later = hold_back();
     let Candidate { record, staged } = candidate;
     let staged = prepare_early(host, &record, staged)?;
     let mut state = record.lock_settled();
@@ -104,6 +106,7 @@ pub(super) fn tell_superseded(host: &Inner, record: &SlotRecord, superseded: Opt
 
 /// Adopts what was staged for a claim that was dropped.
 pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+    let _told_later = hold_back();
     let mut state = record.lock_settled();
     if state.mode == Mode::Claimed {
         return;
@@ -158,6 +161,7 @@ pub(crate) fn hand_over_to_claim(
     turn: OwnersTurn<'_>,
     staged: Staged,
 ) -> Option<Arc<Generation>> {
+    let _told_later = hold_back();
     let (hash, again) = (staged.hash, staged.again);
     // It may have been staged for an earlier owner, who called it by another interface.
     let fits = still_fits(&record.lock(), &staged);

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     content::ContentHash,
     error::{Cause, Refusal},
-    event::{Event, Step},
+    event::{Event, Step, hold_back},
     hooks::TookTooLong,
     host::Inner,
     slot::{Access, Current, Generation, Mode, Moving, OwnersTurn, SlotRecord, SlotState},
@@ -103,6 +103,7 @@ struct Leaving<'a> {
 /// An open slot goes back, if it (still) has to and can, and with it those with which it came to serve. On the supervisor's thread,
 /// or that of whoever asked for it.
 pub(crate) fn of_open_slot(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<RollbackReport> {
+    let _told_later = hold_back();
     let since = Instant::now();
     let (number, reason, set) = {
         let mut state = record.lock_settled();
@@ -234,6 +235,7 @@ pub(crate) fn of_claim(
     faulty: &Arc<Generation>,
     turn: OwnersTurn<'_>,
 ) -> Option<Arc<Generation>> {
+    let _told_later = hold_back();
     let since = Instant::now();
     let mut state = record.lock();
     if state.gone {
@@ -374,6 +376,7 @@ impl Leaving<'_> {
             ..
         } = self;
         let total = back.since.elapsed();
+        let is_owners = access.is_owners();
         drop(access);
         let report = RollbackReport {
             slot: record.name.clone(),
@@ -383,6 +386,10 @@ impl Leaving<'_> {
             state,
             total,
         };
+        if left.is_none() && !is_owners {
+            // The host let go meanwhile, and nobody else will say that it serves no more.
+            generation.retire();
+        }
         if let Some(left) = left {
             forget_faulty(host, record, left.hash, &left.path, &report);
             host.log.push(Event::RolledBack(report.clone()));

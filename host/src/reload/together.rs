@@ -13,7 +13,7 @@ use super::{
 use crate::{
     content::ContentHash,
     error::{Cause, Refusal},
-    event::{Event, Step},
+    event::{Event, Step, hold_back},
     host::{Inner, after},
     slot::{Access, Generation, Mode, OwnersTurn, SlotRecord},
 };
@@ -139,6 +139,7 @@ fn give_up(host: &Inner, members: Vec<Candidate>, refusal: Refusal) -> Refusal {
 
 /// Has a set wait for its owners.
 fn stage(host: &Inner, members: Vec<Candidate>) -> Vec<LoadOutcome> {
+    let _told_later = hold_back();
     let told: Vec<_> = members
         .iter()
         .map(|member| (member.record.clone(), member.staged.generation.number()))
@@ -216,6 +217,7 @@ fn move_on(
     members: Vec<Candidate>,
     mut turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Result<Vec<Moved>, Refusal> {
+    let _told_later = hold_back();
     // In the order of their places, as everybody who takes more than one.
     let mut by_place: Vec<_> = members.iter().map(|member| member.record.clone()).collect();
     by_place.sort_by_key(|record| record.index);

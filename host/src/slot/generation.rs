@@ -29,7 +29,7 @@ use super::{
     standing::{Standing, Watching},
 };
 use crate::{
-    event::{Event, Log},
+    event::{Event, Log, hold_back},
     given::Package,
     image::take_panic,
     instance::{Instance, Quiet},
@@ -398,6 +398,7 @@ impl Callee for Core {
             return error;
         }
         self.standing.counts().failed();
+        self.standing.panicked(&error);
         self.log.push(Event::CallFailed {
             slot: self.slot.clone(),
             generation: self.number,
@@ -405,7 +406,6 @@ impl Callee for Core {
             error: error.to_string(),
             backtrace: error.backtrace().cloned().unwrap_or_default(),
         });
-        self.standing.panicked(&error);
         error
     }
 
@@ -414,6 +414,8 @@ impl Callee for Core {
         method: &'static str,
         body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
     ) -> Result<(), CallError> {
+        // A subscriber that is told of a panic may wait for whoever waits for this gate.
+        let _later = hold_back();
         let mut core = self;
         loop {
             // Whether another thread has closed it is seen by the lock; of its own doing a thread needs no lock to know.

@@ -3,7 +3,7 @@
 
 use crate::{
     exit::{Exit, Failure},
-    output::{dim, json_line, line, time},
+    output::{clean, dim, json_line, line, time},
     socket::connect,
 };
 use reslot::control::protocol::Told;
@@ -53,7 +53,7 @@ pub fn show(told: &Told, as_json: bool, all: bool) -> Result<(), Failure> {
         false if told.event == "lifecycle" && !all => Ok(()),
         false => {
             let when = dim(format!("{:>5} {}", told.sequence, time(told.at_ms)));
-            line(format!("{when} {}", told.text.replace('\n', "\n               ")))
+            line(format!("{when} {}", clean(&told.text).replace('\n', "\n               ")))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     exit::{Exit, Failure},
-    output::{ago, caution, clipped, dim, duration, heading, json, line, size, table},
+    output::{ago, caution, clean, clipped, dim, duration, heading, json, line, size, table},
     socket::{connect, nonsense},
 };
 use reslot::control::{
@@ -177,7 +177,7 @@ fn held(held: &HeldGeneration) -> Result<(), Failure> {
     line(format!("  generation {} {} {since}", held.generation, held.condition))?;
     held.holders
         .iter()
-        .try_for_each(|holder| line(format!("    held by {holder}")))
+        .try_for_each(|holder| line(format!("    held by {}", clean(holder))))
 }
 
 fn overview(client: &mut Client) -> Result<Overview, Failure> {

@@ -16,6 +16,20 @@ pub fn line(text: impl Display) -> Result<(), Failure> {
     written.map_err(Failure::Output)
 }
 
+/// What comes from a host or a file, as it may stand on a terminal: no control characters but line feeds, and none that turns the
+/// direction of what follows.
+pub fn clean(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let harmless = |c: char| {
+        if (c.is_control() && c != '\n') || turns(c) {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    text.chars().map(harmless).collect()
+}
+
 /// Prints a document for scripts.
 pub fn json(document: &impl Serialize) -> Result<(), Failure> {
     line(serde_json::to_string_pretty(document).map_err(unwritable)?)
@@ -82,6 +96,7 @@ pub fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> Result<
 
 /// The first line of a text, as much as fits into so many columns.
 pub fn clipped(text: &str, columns: usize) -> String {
+    let text = clean(text);
     let first = text.lines().next().unwrap_or_default();
     match first.chars().count() > columns {
         true => first.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),

@@ -10,14 +10,14 @@ use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
-use std::{
-    path::{Path, PathBuf},
-    thread,
-};
+use std::{path::PathBuf, sync::mpsc, thread, time::Duration};
+
+/// For printing what was told last, when everything has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Signals:\n  SIGHUP           load again whatever changed in the folder\n  SIGTERM, SIGINT  unload everything, and end with 0"
+    after_help = "Signals:\n  SIGHUP           look at the folder again; what was gone back from is not taken\n  SIGTERM, SIGINT  unload everything, and end with 0; a second one ends at once"
 )]
 pub struct Run {
     /// The folder of built plugins; it may come later
@@ -67,25 +67,22 @@ impl Run {
         });
         for signal in signals.forever() {
             match signal {
-                SIGHUP => load_all(&host, &self.folder),
+                // What was gone back from stays gone; how each file ends is told by events.
+                SIGHUP => drop(host.look_again()),
                 _ => break,
             }
         }
+        // Whoever asks twice does not wait.
+        thread::spawn(move || {
+            if signals.forever().any(|signal| signal != SIGHUP) {
+                std::process::exit(Exit::Done as i32);
+            }
+        });
         drop(host);
-        let _ = telling.join();
+        // What it told last is printed, unless nobody reads it.
+        let (told, is_told) = mpsc::channel();
+        thread::spawn(move || told.send(telling.join()));
+        let _ = is_told.recv_timeout(LAST_WORDS);
         Ok(Exit::Done)
-    }
-}
-
-/// What serves already stays; how the others end is told by events.
-fn load_all(host: &Host, folder: &Path) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.sort();
-    for file in files {
-        let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && file.extension().is_some_and(|extension| extension == "so") {
-            let _ = host.load(std::path::absolute(&file).unwrap_or(file));
-        }
     }
 }

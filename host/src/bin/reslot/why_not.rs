@@ -2,7 +2,7 @@
 
 use crate::{
     exit::{Exit, Failure},
-    output::{bad, dim, good, json, line},
+    output::{bad, clean, dim, good, json, line},
     socket::{connect, nonsense, target},
 };
 use reslot::control::protocol::{Answer, Request};
@@ -28,14 +28,14 @@ impl WhyNot {
             return Ok(Exit::Done);
         }
         match reason.serves {
-            true => line(format!("{} {}", good("serves:"), reason.summary))?,
-            false => line(format!("{} {}", bad("does not serve:"), reason.summary))?,
+            true => line(format!("{} {}", good("serves:"), clean(&reason.summary)))?,
+            false => line(format!("{} {}", bad("does not serve:"), clean(&reason.summary)))?,
         }
         for finding in &reason.findings {
-            line(format!("- {}", finding.replace('\n', "\n  ")))?;
+            line(format!("- {}", clean(finding).replace('\n', "\n  ")))?;
         }
         for remedy in &reason.remedies {
-            line(format!("  {} {remedy}", dim("what to do:")))?;
+            line(format!("  {} {}", dim("what to do:"), clean(remedy)))?;
         }
         Ok(Exit::Done)
     }

@@ -1,6 +1,8 @@
-//! How much an image logs, told to the image while it is mapped: by the thread that loads it, and by whoever changes it later.
+//! What an image is told and asked by threads that hold nothing of it, and only while it is mapped: how much it is to log, and how much it has
+//! allocated.
 
 use super::{Ledger, Voice};
+use reslot_plugin_api::__private::ROption;
 
 impl Ledger {
     /// Tells how what the image logs is told of; once, before any of its hooks is called.
@@ -23,22 +25,40 @@ impl Ledger {
         let (Some(voice), Some(hears)) = (self.voice.get(), self.hears.get()) else {
             return;
         };
+        self.while_mapped(|| {
+            loop {
+                let level = voice.wanted_level();
+                hears(level as u8);
+                // Another thread may have told an older one last.
+                if voice.wanted_level() == level {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// The image is mapped: from here on it can be asked what it has allocated.
+    pub(in crate::image) fn counts_with(&self, counts: extern "C" fn() -> ROption<u64>) {
+        let _ = self.counts.set(counts);
+    }
+
+    /// How many bytes it has allocated just now; none if it counts none, or is gone. Nobody holds an instance for that: whoever goes back
+    /// to one must be its only holder.
+    pub(crate) fn live_bytes(&self) -> Option<u64> {
+        let counts = self.counts.get()?;
+        self.while_mapped(|| counts().into_option())?
+    }
+
+    /// As for a destructor: the image is not closed meanwhile. None if it is closed already.
+    fn while_mapped<R>(&self, body: impl FnOnce() -> R) -> Option<R> {
         {
             let mut state = self.state.lock();
             if state.closed {
-                return;
+                return None;
             }
-            // As for a destructor: the image is not closed meanwhile.
             state.running += 1;
         }
-        loop {
-            let level = voice.wanted_level();
-            hears(level as u8);
-            // Another thread may have told an older one last.
-            if voice.wanted_level() == level {
-                break;
-            }
-        }
+        let done = body();
         let mut state = self.state.lock();
         state.running -= 1;
         let watched = state.watched;
@@ -46,5 +66,6 @@ impl Ledger {
         if watched {
             (self.when_less)();
         }
+        Some(done)
     }
 }

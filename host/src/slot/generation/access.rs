@@ -75,18 +75,20 @@ impl<'a> Access<'a> {
         if let Some(quiet) = closed.quiet(deadline) {
             return Some(change(quiet));
         }
-        // A check that began while it served holds it for a moment.
+        // Who looked at it while it served (a check of its health, a scrape) holds it for a moment.
         let patience = deadline.min(Instant::now() + CHECK_PATIENCE);
-        while standby.live.standing.is_checked() && Instant::now() < patience {
+        let is_sole = || Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.live) == 1;
+        while (standby.live.standing.is_checked() || !is_sole()) && Instant::now() < patience {
             std::thread::yield_now();
         }
-        let sole = Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.live) == 1;
+        let sole = is_sole();
         // What the last other holder did with it has been done.
         std::sync::atomic::fence(Ordering::Acquire);
         if !sole || !standby.is_gated() {
             return None;
         }
-        // SAFETY: it is in no view that is published, so nobody comes to hold it; and nobody holds it but the slot.
+        // SAFETY: it is in no view that is published, and nobody holds it but the slot, so nobody comes to hold it: what else has been
+        // given a `Weak` of it (the tally) only asks whether it is held, and never for it.
         Some(change(unsafe { standby.instance().assume_quiet(deadline)? }))
     }
 

@@ -10,9 +10,7 @@ pub(super) fn width(text: &str) -> usize {
 
 /// What may stand on a screen: no control characters, and none that turns the direction of what follows.
 pub(super) fn clean(text: &str) -> String {
-    let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    let harmless = |c: char| if c.is_control() || turns(c) { '\u{fffd}' } else { c };
-    text.chars().map(harmless).collect()
+    crate::output::clean(text).replace('\n', "\u{fffd}")
 }
 
 /// Cut to so many columns, with an ellipsis where something was cut away, and not filled up.
