@@ -17,6 +17,8 @@ pub use subscriber::at_each_event;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/changing-state.md")]
+#[doc = include_str!("../../docs/command-line.md")]
+#[doc = include_str!("../../docs/configuration.md")]
 #[doc = include_str!("../../docs/cookbook.md")]
 #[doc = include_str!("../../docs/first-plugin.md")]
 #[doc = include_str!("../../docs/game-loop.md")]
@@ -24,5 +26,6 @@ pub use subscriber::at_each_event;
 #[doc = include_str!("../../docs/leaks.md")]
 #[doc = include_str!("../../docs/lifecycle.md")]
 #[doc = include_str!("../../docs/production.md")]
+#[doc = include_str!("../../docs/telling.md")]
 #[doc = include_str!("../../docs/trading-loop.md")]
 pub struct Readme;

@@ -109,7 +109,7 @@ impl Inner {
     pub(crate) fn set_log_level(&self, slot: &str, level: Option<LogLevel>) -> LogLevel {
         self.log_levels.set(slot, level);
         // No lock is held: a subscriber of the plugin's own may be asked what it wants.
-        for image in self.tally.of_slot(slot) {
+        for image in self.tally.with_shadows(Some(slot)) {
             image.ledger.tell_log_level();
         }
         self.log_levels.of(slot)
@@ -119,10 +119,8 @@ impl Inner {
     #[cfg(feature = "config")]
     pub(crate) fn set_log_level_of_all(&self, level: Option<LogLevel>) {
         self.log_levels.set_for_all(level);
-        for slot in self.slots().iter() {
-            for image in self.tally.of_slot(&slot.name) {
-                image.ledger.tell_log_level();
-            }
+        for image in self.tally.with_shadows(None) {
+            image.ledger.tell_log_level();
         }
     }
 

@@ -70,8 +70,10 @@ pub(crate) fn snapshot(host: &Inner, old: &Arc<Generation>, owner: bool) -> Resu
         true => old.instance().snapshot(room),
         false => {
             let old = old.clone();
-            let most = host.policy.hook_deadline;
-            match host.hooks.run(most, move || old.instance().snapshot(room)) {
+            let (most, waiting) = (host.policy.hook_deadline, this_thread());
+            // What it logs, say, may come back to the gate that this thread has closed.
+            let encode = move || on_behalf_of(waiting, || old.instance().snapshot(room));
+            match host.hooks.run(most, encode) {
                 Ok(answer) => answer,
                 Err(_) => Err(HookError::TookTooLong(most)),
             }

@@ -6,7 +6,7 @@ use crate::{
     event::{Event, Log},
     image::{Holding, Ledger, QuarantineReason, ended_epoch, safe_point},
     lifecycle::{IllegalMove, Lifecycle},
-    slot::{Generation, Live},
+    slot::{Generation, Live, without_suffix},
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
@@ -167,6 +167,13 @@ impl Tally {
         let mut images: Vec<_> = images.iter().filter(|image| &*image.slot == slot).cloned().collect();
         images.sort_by_key(|image| image.number);
         images
+    }
+
+    /// All of them, shadows too: of one slot, or of every one.
+    pub(crate) fn with_shadows(&self, slot: Option<&str>) -> Vec<Mapped> {
+        let images = self.images.lock();
+        let meant = |image: &&Mapped| slot.is_none_or(|slot| without_suffix(&image.slot) == slot);
+        images.iter().filter(meant).cloned().collect()
     }
 
     /// The numbers of those of a slot's images that nobody calls and that cannot go yet, each with its reason: the quarantined

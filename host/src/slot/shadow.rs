@@ -21,7 +21,8 @@ pub(crate) fn without_suffix(name: &str) -> &str {
 /// events and compare what it answers, before it is let near anything, or afterwards ("what would the old rules have done?").
 ///
 /// Made by [`Claim::shadow`](crate::Claim::shadow) or [`Host::shadow`](crate::Host::shadow); dereferences to the interface's client.
-/// Its code can do what any code in the process can; it is kept from acting by what its owner lends it. Its state is a copy: neither's
+/// Its code can do what any code in the process can; it is kept from acting by what its owner lends it, and by nothing else: **a plugin that
+/// `uses` others calls the real ones**, which serve. Shadow it only if those do nothing but answer. Its state is a copy: neither's
 /// calls change the other's. It got the state as a reload would have given it (migrated, decoded), and its `init` has run. Its `start`
 /// has not, and so neither will its `stop`: what they acquire is what serves' own. It has no probation, no history, and no
 /// successor. To promote the build, [`load`](crate::Host::load) its file: that is an ordinary reload, with the state of what serves.

@@ -25,6 +25,10 @@ impl Ledger {
         let (Some(voice), Some(hears)) = (self.voice.get(), self.hears.get()) else {
             return;
         };
+        // No code of the plugin's comes again once it is ending, and a subscriber of its own would be.
+        if self.is_ending() {
+            return;
+        }
         self.while_mapped(|| {
             loop {
                 let level = voice.wanted_level();

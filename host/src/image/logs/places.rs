@@ -63,6 +63,8 @@ struct Content<'a> {
 struct Places {
     known: HashMap<Content<'static>, &'static Place>,
     of_tracing: usize,
+    /// Those of `tracing` that came when there were too many.
+    without_lines: usize,
     of_log: usize,
 }
 
@@ -97,6 +99,28 @@ impl Places {
         if *count < most && content.len() <= LONGEST {
             *count += 1;
             return self.keep(content.leak(), false);
+        }
+        // Edits move lines, so with time every place is a new one. What subscribers filter by is given up last.
+        let anywhere = Content {
+            kind: content.kind,
+            level: content.level,
+            name: if content.kind == LogKind::Span {
+                content.name
+            } else {
+                "event"
+            },
+            target: content.target,
+            module: "",
+            file: "",
+            line: 0,
+            fields: content.fields.clone(),
+        };
+        if let Some(place) = known.get(&anywhere) {
+            return place;
+        }
+        if content.kind != LogKind::Log && self.without_lines < MOST && content.len() <= LONGEST {
+            self.without_lines += 1;
+            return self.keep(anywhere.leak(), false);
         }
         let shared = Content {
             kind: content.kind,
@@ -205,5 +229,36 @@ fn make(content: &Content<'static>, is_shared: bool) -> Place {
         site: Box::leak(Box::new(DefaultCallsite::new(metadata))),
         fields: metadata.fields().iter().collect(),
         is_shared,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_outlives_the_lines() {
+        let mut places = Places::default();
+        let mut place = |target, line| {
+            let content = Content {
+                kind: LogKind::Event,
+                level: 3,
+                name: "event src/lib.rs",
+                target,
+                module: "momentum",
+                file: "src/lib.rs",
+                line,
+                fields: vec!["message"],
+            };
+            places.of(&content).metadata
+        };
+        for line in 1..=MOST as u32 {
+            assert_eq!(place("momentum", line).line(), Some(line));
+        }
+        let late = place("momentum", 1_000_000);
+        assert_eq!((late.target(), late.line()), ("momentum", None));
+        assert!(std::ptr::eq(late, place("momentum", 1_000_001)));
+        assert_eq!(place("risk", 1_000_000).target(), "risk");
+        assert_eq!(place("momentum", 7).line(), Some(7));
     }
 }

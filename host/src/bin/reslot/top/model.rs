@@ -282,6 +282,7 @@ impl Model {
                         slot: slot.clone(),
                         detail: None,
                         scroll: 0,
+                        end: 0,
                     };
                     return Some(Deed::Inspect(Some(slot)));
                 }
@@ -307,8 +308,8 @@ impl Model {
             Key::End | Key::Char('G') => usize::MAX,
             _ => place,
         };
-        if let Page::Inspect { scroll, .. } = &mut self.page {
-            *scroll = by(*scroll);
+        if let Page::Inspect { scroll, end, .. } = &mut self.page {
+            *scroll = by((*scroll).min(*end));
         } else {
             let slots = self.overview.take();
             self.select(slots.as_ref().map_or(&[], |overview| &overview.slots), by(self.selected.0));
@@ -316,10 +317,14 @@ impl Model {
         }
     }
 
-    /// Whoever draws knows how far there is to scroll, and says so: further is not remembered.
+    /// Whoever draws knows how far there is to scroll, and says so. Further is not remembered, but for the very end: whoever went there
+    /// stays there when more comes.
     pub(super) fn scroll_ends_at(&mut self, last: usize) {
-        if let Page::Inspect { scroll, .. } = &mut self.page {
-            *scroll = (*scroll).min(last);
+        if let Page::Inspect { scroll, end, .. } = &mut self.page {
+            *end = last;
+            if *scroll != usize::MAX {
+                *scroll = (*scroll).min(last);
+            }
         }
     }
 

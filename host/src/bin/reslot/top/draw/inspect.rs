@@ -8,7 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Draws it, and answers how far one can scroll.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Paint) -> usize {
-    let Page::Inspect { slot, detail, scroll } = model.page.shown() else {
+    let Page::Inspect {
+        slot, detail, scroll, ..
+    } = model.page.shown()
+    else {
         return 0;
     };
     let lines = lines(model, slot, detail.as_deref(), usize::from(area.width));

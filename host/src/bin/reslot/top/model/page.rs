@@ -16,6 +16,8 @@ pub(in super::super) enum Page {
         detail: Option<Box<Detail>>,
         /// Lines above what is shown.
         scroll: usize,
+        /// As far as there is to scroll, as it was drawn last.
+        end: usize,
     },
     /// What the keys do.
     Help,
