@@ -134,7 +134,7 @@ fn no_frame_is_lost_to_a_reload() {
     assert!(lost <= calm + 6, "{lost} of 600 frames were lost to reloads");
     assert!(median < FRAME / 4, "half of the reloads take {median:?} and more");
 
-    // The same finds reloads that are too slow, whether they work or sleep.
+    // The same finds reloads that are too slow, whether they work or sleep: ten do either.
     let (lost, _) = tell("rules that start slowly", &play("fx-rules-slow", 20, true));
-    assert!(lost >= 15, "only {lost} of 20 were found");
+    assert!(lost > 10, "only {lost} of 20 were found");
 }
