@@ -2,6 +2,7 @@
 //! the version that was left. `restart` has what the next process makes of it, `disk` what happens when files are lost or cannot
 //! be written.
 
+mod artifact;
 mod claims;
 mod disk;
 mod restart;

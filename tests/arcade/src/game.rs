@@ -7,10 +7,14 @@ use crate::{
 };
 use anyhow::Context;
 use arcade_interfaces::{Input, Rules};
-use reslot::{Claim, Event, Events, Host, Policy, Synced, To};
+use reslot::{Claim, Event, Events, Host, LoadOutcome, Policy, RollbackError, Synced, To};
 use std::{
     path::Path,
-    sync::mpsc::{self, Receiver},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, Receiver, TryRecvError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -29,14 +33,29 @@ pub struct Game {
     /// The content of the rules that serve, and of those before them.
     versions: (Option<String>, Option<String>),
     replay: Option<Replay>,
+    waiting: Option<Waiting>,
+    /// The generation before which there is nothing to go back to.
+    last: Option<u64>,
+    calling: Arc<AtomicU64>,
     /// After the claim: dropped after it.
-    host: Host,
+    host: Arc<Host>,
+}
+
+/// A tick that failed, for which the rules before are being loaded. The world stands meanwhile: a tick left out would be lost.
+struct Waiting {
+    input: Input,
+    generation: u64,
+    answer: Receiver<Result<LoadOutcome, RollbackError>>,
+    /// How many frames the world has stood.
+    frames: u64,
+    /// The answer was there before this frame's `sync`.
+    is_answered: bool,
 }
 
 /// The last seconds, played again under the old rules and the new ones.
 pub struct Replay {
     recording: Recording,
-    coming: Option<Receiver<anyhow::Result<[Trail; 2]>>>,
+    coming: Option<Receiver<[anyhow::Result<Trail>; 2]>>,
     trails: [Trail; 2],
 }
 
@@ -47,8 +66,10 @@ pub struct Ticked {
     pub swapped: bool,
     /// It was begun by rules that failed, and done again by those before them.
     pub redone: bool,
-    /// The world has moved on. It has not if nobody was left who could do the tick.
+    /// The world has moved on. It has not while the tick waits, or if nobody was left who could do it.
     pub done: bool,
+    /// It failed, and the rules that are to do it again are being loaded.
+    pub waits: bool,
     /// How long `sync` took in it.
     pub pause: Duration,
     /// How long all of it took.
@@ -86,33 +107,102 @@ impl Game {
             recording: Recording::default(),
             versions: (None, None),
             replay: None,
-            host,
+            waiting: None,
+            last: None,
+            calling: Arc::default(),
+            host: Arc::new(host),
         };
         game.listen();
         Ok(game)
     }
 
-    /// One tick: adopts what is new, has the rules do the tick on a copy of the world, and takes the copy if they came back. If
-    /// they did not, the copy is thrown away, the rules are left, and those before them do the tick again.
+    /// One frame: adopts what is new, has the rules do the tick on a copy of the world, and takes the copy if they came back. If
+    /// they did not, the copy is thrown away, the rules are left, and those before them do the tick again: at once if they stand
+    /// by, else as soon as another thread has loaded them.
     pub fn tick(&mut self, input: Input) -> Ticked {
         let begun = Instant::now();
         let mut ticked = Ticked::default();
-        self.sync(&mut ticked);
+        let moved = self.sync(&mut ticked);
+        if let Some(input) = self.input_of_the_tick(moved, input) {
+            ticked.redone = moved && self.waiting.is_some();
+            self.strip.waits = None;
+            self.waiting = None;
+            self.do_tick(&mut ticked, input);
+        }
+        ticked.waits = self.waiting.is_some();
+        self.listen();
+        ticked.took = begun.elapsed();
+        ticked
+    }
+
+    /// What the player did in the tick that is to be done now; none if it waits.
+    fn input_of_the_tick(&mut self, moved: bool, input: Input) -> Option<Input> {
+        let Some(waiting) = &mut self.waiting else {
+            return Some(input);
+        };
+        // Its own, and no shot of the player's is lost.
+        waiting.input.fire |= input.fire;
+        if moved {
+            if let Some(swap) = &mut self.strip.swap {
+                swap.stood = waiting.frames;
+            }
+            return Some(waiting.input);
+        }
+        // What was loaded is adopted by the first `sync` after the answer, or not at all.
+        let is_over = std::mem::replace(
+            &mut waiting.is_answered,
+            !matches!(waiting.answer.try_recv(), Err(TryRecvError::Empty)),
+        );
+        if is_over {
+            // Perhaps they can do it now, with what the player does now.
+            self.last = Some(waiting.generation);
+            return Some(Input {
+                fire: waiting.input.fire,
+                ..input
+            });
+        }
+        waiting.frames += 1;
+        None
+    }
+
+    fn do_tick(&mut self, ticked: &mut Ticked, input: Input) {
         let mut world = self.world.clone();
+        self.calling.store(Claim::generation(&self.rules), Ordering::Relaxed);
         let mut result = self.rules.tick(&mut world, input);
-        if result.is_err() && self.go_back(&mut ticked) {
+        // On probation the host has noted the fault, and goes back.
+        if result.is_err() && self.sync(ticked) {
             ticked.redone = true;
             world = self.world.clone();
+            self.calling.store(Claim::generation(&self.rules), Ordering::Relaxed);
             result = self.rules.tick(&mut world, input);
         }
         if result.is_ok() {
             ticked.done = true;
             world.advance();
             self.recording.remember(std::mem::replace(&mut self.world, world), input);
+        } else {
+            self.ask_back(input);
         }
-        self.listen();
-        ticked.took = begun.elapsed();
-        ticked
+    }
+
+    /// After probation, the rules before are loaded again from what the host has kept, on another thread: it takes frames.
+    fn ask_back(&mut self, input: Input) {
+        let generation = Claim::generation(&self.rules);
+        if self.last == Some(generation) {
+            return;
+        }
+        let (sender, answer) = mpsc::channel();
+        let (host, slot) = (self.host.clone(), self.slot.clone());
+        // Fails only if the game has ended.
+        thread::spawn(move || drop(sender.send(host.rollback(&slot, To::Previous))));
+        self.strip.waits = Some(arcade_interfaces::World::ticks(&self.world));
+        self.waiting = Some(Waiting {
+            input,
+            generation,
+            answer,
+            frames: 1,
+            is_answered: false,
+        });
     }
 
     fn sync(&mut self, ticked: &mut Ticked) -> bool {
@@ -131,17 +221,10 @@ impl Game {
                 state_bytes: 0,
                 contents: self.world.contents(),
                 is_rollback,
+                stood: 0,
             });
         }
         moved
-    }
-
-    /// On probation the host has noted the fault, and the next `sync` goes back. Later it is asked to: what was before is kept.
-    fn go_back(&mut self, ticked: &mut Ticked) -> bool {
-        if self.sync(ticked) {
-            return true;
-        }
-        self.host.rollback(&self.slot, To::Previous).is_ok() && self.sync(ticked)
     }
 
     /// Takes in what the host told since.
@@ -165,9 +248,13 @@ impl Game {
             && let Some(answer) = replay.coming.as_ref().and_then(|coming| coming.try_recv().ok())
         {
             replay.coming = None;
-            match answer {
-                Ok(trails) => replay.trails = trails,
-                Err(error) => self.strip.trouble = Some(format!("no replay: {error:#}")),
+            replay.trails = Default::default();
+            for ((trail, answer), whose) in replay.trails.iter_mut().zip(answer).zip(["old", "new"]) {
+                match answer {
+                    Ok(played) => *trail = played,
+                    // The host keeps what has proved itself, and what serves.
+                    Err(error) => self.strip.trouble = Some(format!("no trail of the {whose} rules: {error:#}")),
+                }
             }
         }
     }
@@ -190,29 +277,33 @@ impl Game {
     /// On a thread of its own: the game goes on.
     fn replay_again(&mut self) {
         let Some(replay) = &mut self.replay else { return };
-        let (new, old) = &self.versions;
-        let artifact = |version: &Option<String>| match version {
-            Some(version) => self.host.artifact(&self.slot, version).map(Some),
-            None => Ok(None),
-        };
-        let (new, old) = (artifact(new), artifact(old));
         let (sender, coming) = mpsc::channel();
-        let (recording, slot) = (replay.recording.clone(), self.slot.clone());
+        let (recording, slot, host) = (replay.recording.clone(), self.slot.clone(), self.host.clone());
+        let (new, old) = self.versions.clone();
         replay.coming = Some(coming);
         thread::spawn(move || {
-            let play = |artifact: Result<Option<Vec<u8>>, reslot::RollbackError>| match artifact? {
-                Some(artifact) => recording.play(&slot, &artifact),
+            let play = |version: Option<String>| match version {
+                Some(version) => recording.play(&slot, &host.artifact(&slot, &version)?),
                 None => Ok(Trail::new()),
             };
-            let trails = play(old).and_then(|old| Ok([old, play(new)?]));
             // Fails only if nobody wants to see it any more.
-            let _ = sender.send(trails);
+            let _ = sender.send([play(old), play(new)]);
         });
     }
 
     /// What the last seconds looked like under the old rules and under the new ones; none if nobody asked.
     pub fn trails(&self) -> Option<&[Trail; 2]> {
         self.replay.as_ref().map(|replay| &replay.trails)
+    }
+
+    /// The generation that was called last, for another thread: it may not have come back.
+    pub fn calling(&self) -> Arc<AtomicU64> {
+        self.calling.clone()
+    }
+
+    /// The name of what is played.
+    pub fn slot(&self) -> &str {
+        &self.slot
     }
 
     /// The world as it is after the last tick.

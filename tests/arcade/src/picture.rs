@@ -17,8 +17,10 @@ use ratatui::{
 /// How many lines the strip has.
 const STRIP: u16 = 7;
 const GROUND: Color = Color::Rgb(12, 14, 22);
-const OLD: Color = Color::Rgb(230, 120, 60);
-const NEW: Color = Color::Rgb(80, 220, 140);
+/// How the trails of the old rules and of the new ones look, and where both were: told apart by their shape, too.
+const OLD: (&str, Color) = ("o", Color::Rgb(230, 120, 60));
+const NEW: (&str, Color) = ("+", Color::Rgb(80, 220, 140));
+const BOTH: (&str, Color) = ("*", Color::White);
 
 /// All that is to be seen.
 pub struct Picture<'a> {
@@ -30,6 +32,8 @@ pub struct Picture<'a> {
     pub trails: Option<&'a [Trail; 2]>,
     /// What is to be said above all, for instance that the rules have not come back.
     pub alarm: Option<&'a str>,
+    /// What can be done, at the bottom.
+    pub keys: Option<&'a str>,
 }
 
 impl Widget for Picture<'_> {
@@ -55,6 +59,16 @@ impl Widget for Picture<'_> {
             .wrap(Wrap { trim: true })
             .style(style)
             .render(strip, buffer);
+        if let Some(keys) = self.keys {
+            let height = u16::try_from(keys.lines().count()).unwrap_or(0).min(strip.height);
+            let last = Rect {
+                y: strip.bottom() - height,
+                height,
+                ..strip
+            };
+            Clear.render(last, buffer);
+            Paragraph::new(keys).style(style.fg(Color::White)).render(last, buffer);
+        }
         for (title, words) in [
             ("this build was refused by the compiler", self.strip.not_built.as_deref()),
             ("", self.alarm),
@@ -92,15 +106,19 @@ impl Picture<'_> {
                 }
             }
         }
-        for (trail, colour) in self.trails.iter().flat_map(|trails| trails.iter().zip([OLD, NEW])) {
-            for (x, y) in trail {
-                pixels.set((x * scale).round() as i32, (y * scale).round() as i32, colour);
-            }
-        }
+        let (left, top) = (
+            i64::from(pixels.width - SIZE.width as i32) / 2,
+            i64::from(pixels.height - SIZE.height as i32) / 2,
+        );
         for cell in self.world.living() {
-            let (x, y) = (i64::from(cell.x) + 20, i64::from(cell.y) + 10);
+            let (x, y) = (i64::from(cell.x) + left, i64::from(cell.y) + top);
             if let (Ok(x), Ok(y)) = (i32::try_from(x), i32::try_from(y)) {
                 pixels.set(x, y, Color::Rgb(140, 220, 160));
+            }
+        }
+        for (trail, mark) in self.trails.iter().flat_map(|trails| trails.iter().zip([OLD, NEW])) {
+            for (x, y) in trail {
+                pixels.mark((x * scale).round() as i32, (y * scale).round() as i32, mark);
             }
         }
         let numbers: Vec<_> = self.world.numbers().map(|(name, value)| format!("{name} {value}")).collect();
@@ -111,6 +129,17 @@ impl Picture<'_> {
             area.width.into(),
             Style::new().fg(Color::White).bg(GROUND),
         );
+        if self.trails.is_some() {
+            let legend = format!(
+                "the last five seconds again: {} old rules, {} new rules, {} both",
+                OLD.0, NEW.0, BOTH.0
+            );
+            let row = area.y + 1;
+            if area.height > 1 {
+                let style = Style::new().fg(Color::White).bg(GROUND);
+                buffer.set_stringn(area.x, row, legend, area.width.into(), style);
+            }
+        }
     }
 }
 
@@ -125,7 +154,7 @@ struct Pixels<'a> {
 impl<'a> Pixels<'a> {
     fn new(area: Rect, buffer: &'a mut Buffer) -> Self {
         for position in area.positions() {
-            buffer[position].set_symbol("▀").set_fg(GROUND).set_bg(GROUND);
+            buffer[position].set_symbol(" ").set_fg(GROUND).set_bg(GROUND);
         }
         Self {
             area,
@@ -141,10 +170,34 @@ impl<'a> Pixels<'a> {
         }
         let (column, row) = (self.area.x + x as u16, self.area.y + (y / 2) as u16);
         let cell = &mut self.buffer[(column, row)];
-        match y % 2 {
-            0 => cell.set_fg(colour),
-            _ => cell.set_bg(colour),
+        let (upper, lower) = match cell.symbol() {
+            "▀" => (cell.fg, cell.bg),
+            "▄" => (cell.bg, cell.fg),
+            _ => (GROUND, GROUND),
         };
+        let (upper, lower) = if y % 2 == 0 { (colour, lower) } else { (upper, colour) };
+        // Without colours, too, there is ink where something is.
+        if upper == GROUND {
+            cell.set_symbol("▄").set_fg(lower).set_bg(GROUND);
+        } else {
+            cell.set_symbol("▀").set_fg(upper).set_bg(lower);
+        }
+    }
+}
+
+impl Pixels<'_> {
+    /// A character in place of two pixels.
+    fn mark(&mut self, x: i32, y: i32, mark: (&str, Color)) {
+        if !(0..self.width).contains(&x) || !(0..self.height).contains(&y) {
+            return;
+        }
+        let cell = &mut self.buffer[(self.area.x + x as u16, self.area.y + (y / 2) as u16)];
+        let (symbol, colour) = match cell.symbol() {
+            " " | "▀" | "▄" => mark,
+            there if there == mark.0 => mark,
+            _ => BOTH,
+        };
+        cell.set_symbol(symbol).set_fg(colour).set_bg(GROUND);
     }
 }
 

@@ -38,6 +38,7 @@ fn pixel(cell: &ratatui::buffer::Cell, x: usize, y: usize) -> [u8; 3] {
     let letter = cell.symbol().chars().next().unwrap_or(' ');
     let is_ink = match letter {
         '▀' => y < HEIGHT / 2,
+        '▄' => y >= HEIGHT / 2,
         letter => {
             let glyph = BASIC_FONTS
                 .get(letter)

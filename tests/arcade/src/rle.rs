@@ -1,5 +1,6 @@
 //! Pattern files of Life in run-length encoding, read: `3o$b2o!`, with comments in front and a line that tells size and rule.
 
+use crate::world::SIZE;
 use anyhow::{Context, bail, ensure};
 use arcade_interfaces::Cell;
 
@@ -45,6 +46,21 @@ pub fn read(text: &str) -> anyhow::Result<Vec<Cell>> {
         }
     }
     bail!("the pattern does not end with `!`: the file is cut off")
+}
+
+/// The same pattern in the middle of the visible world.
+pub fn centred(mut cells: Vec<Cell>) -> Vec<Cell> {
+    let middle = |of: fn(&Cell) -> i32| {
+        let (low, high) = (cells.iter().map(of).min(), cells.iter().map(of).max());
+        low.unwrap_or(0).midpoint(high.unwrap_or(0))
+    };
+    let (x, y) = (middle(|cell| cell.x), middle(|cell| cell.y));
+    for cell in &mut cells {
+        // The plane has no edge.
+        cell.x = cell.x.wrapping_sub(x).wrapping_add(SIZE.width as i32 / 2);
+        cell.y = cell.y.wrapping_sub(y).wrapping_add(SIZE.height as i32 / 2);
+    }
+    cells
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct Strip {
     pub old: Option<Old>,
     /// What went wrong last, in the host's words; until rules come that go well.
     pub trouble: Option<String>,
+    /// The tick that waits for rules which can do it.
+    pub waits: Option<u64>,
     /// What the compiler said of the last save, if it refused it.
     pub not_built: Option<String>,
 }
@@ -38,6 +40,8 @@ pub struct Swap {
     pub contents: usize,
     /// Whether they are those of before, and came back because others failed.
     pub is_rollback: bool,
+    /// For how many frames the world stood until they were there.
+    pub stood: u64,
 }
 
 /// What became of code that serves no more.
@@ -93,11 +97,11 @@ impl Strip {
         }
     }
 
-    /// What is to be said when the rules have not come back for so long.
-    pub fn hanging(&self, since: Duration) -> String {
+    /// What is to be said when the rules of this generation have not come back for so long.
+    pub fn hanging(generation: u64, since: Duration) -> String {
         format!(
             "The rules of generation {} have not come back for {} s.\nAn endless loop cannot be ended inside a process, and its code not be replaced under it.\nCorrect it, save, leave with q, and start again.",
-            self.generation,
+            generation,
             since.as_secs()
         )
     }
@@ -109,6 +113,9 @@ impl Strip {
         if let Some(swap) = &self.swap {
             let verb = if swap.is_rollback { "went back" } else { "swapped" };
             first += &format!(", {verb} at tick {}", swap.tick);
+            if swap.stood > 0 {
+                first += &format!(", for which the world stood {} frames", swap.stood);
+            }
             second += &format!(
                 "; swap {} µs, paused {} µs; kept {} things + {} bytes of state",
                 swap.pointer.as_micros(),
@@ -124,7 +131,10 @@ impl Strip {
             Some(Old::ProvenGone(generation)) => format!("old code: generation {generation} proven gone"),
             Some(Old::Kept(generation, why)) => format!("old code: generation {generation} KEPT: {why}"),
         };
-        [Some(first), Some(second), self.trouble.clone(), Some(third)]
+        let waits = self.waits.map(|tick| {
+            format!("tick {tick} failed, and the world stands: the rules before are being loaded, and will do it again")
+        });
+        [Some(first), Some(second), Some(third), waits, self.trouble.clone()]
             .into_iter()
             .flatten()
             .collect()

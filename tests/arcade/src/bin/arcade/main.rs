@@ -1,0 +1,93 @@
+//! `cargo xtask demo arcade`: the game in a terminal (`screen`), or without one, as numbers and pictures.
+
+#![forbid(unsafe_code)]
+
+mod screen;
+mod terminal;
+
+use anyhow::{Context, ensure};
+use arcade_interfaces::Input;
+use clap::Parser;
+use ratatui::{buffer::Buffer, layout::Rect, widgets::Widget};
+use reslot_arcade::{building::Building, game::Game, picture::Picture, png_file, rle, world::Table};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The folder into which rules are published
+    #[arg(long, default_value = "target/reslot/arcade")]
+    folder: PathBuf,
+    /// Play Conway's Life from this pattern file, in run-length encoding
+    #[arg(long, value_name = "FILE.rle")]
+    life: Option<PathBuf>,
+    /// Without a terminal: play, tell in numbers, and end
+    #[arg(long)]
+    headless: bool,
+    /// How many ticks, if headless
+    #[arg(long, default_value_t = 600)]
+    ticks: u64,
+    /// Where to write pictures to, ten in a second, if headless
+    #[arg(long, value_name = "DIR")]
+    frames: Option<PathBuf>,
+    /// What builds the rules whenever they are saved: a program and its arguments
+    #[arg(last = true)]
+    builder: Vec<String>,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let (slot, world) = match &arguments.life {
+        Some(file) => {
+            let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let cells = rle::read(&text).with_context(|| format!("{} is no pattern of Life", file.display()))?;
+            ("life", Table::of_cells(rle::centred(cells)))
+        }
+        None => ("arcade", Table::default()),
+    };
+    if !arguments.headless {
+        terminal::there()?;
+    }
+    let building = match arguments.builder.split_first() {
+        Some((program, rest)) => {
+            let mut command = Command::new(program);
+            command.args(rest);
+            Some(Building::start(command)?)
+        }
+        None => None,
+    };
+    let game = Game::open(&arguments.folder, slot, world)?;
+    match arguments.headless {
+        true => headless(game, &arguments).map(|()| ExitCode::SUCCESS),
+        false => screen::play(game, building),
+    }
+}
+
+fn headless(mut game: Game, arguments: &Arguments) -> anyhow::Result<()> {
+    if let Some(folder) = &arguments.frames {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    for tick in 0..arguments.ticks {
+        let steer = if tick / 40 % 2 == 0 { 1 } else { -1 };
+        let ticked = game.tick(Input { steer, fire: false });
+        ensure!(ticked.done || ticked.waits, "{}", game.strip().lines().join("\n"));
+        if let Some(folder) = arguments.frames.as_ref().filter(|_| tick % 6 == 0) {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
+            let picture = Picture {
+                world: game.world(),
+                strip: game.strip(),
+                trails: None,
+                alarm: None,
+                keys: None,
+            };
+            picture.render(buffer.area, &mut buffer);
+            png_file::write(&buffer, &folder.join(format!("{tick:06}.png")))?;
+        }
+    }
+    println!("{}", game.strip().lines().join("\n"));
+    println!("world {:016x} after {} ticks", game.world().hash(), arguments.ticks);
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! The game in a real terminal, as a player has it: what stands there, what a reload and a loop without an end do to it, and how it
+//! ends.
+
+#[path = "../../top/pty.rs"]
+#[allow(dead_code, reason = "what `reslot top` needs, and the game does not")]
+mod pty;
+
+use pty::Screen;
+use reslot_tests::{Fixture, Folder};
+use rustix::process::Signal;
+use std::{fs, path::PathBuf, process::Command};
+
+/// Rules in a folder, and a builder beside the game.
+struct Place {
+    folder: Folder,
+    scratch: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self {
+            folder: Folder::new(),
+            scratch: tempfile::tempdir().unwrap(),
+        };
+        place.publish("arcade");
+        place
+    }
+
+    fn publish(&self, rules: &str) {
+        self.folder.publish("libarcade.so", Fixture::build(rules).bytes());
+    }
+
+    /// Another build of the same rules.
+    fn publish_again(&self, number: u8) {
+        let mut bytes = Fixture::build("arcade").bytes().to_vec();
+        bytes.push(number);
+        self.folder.publish("libarcade.so", &bytes);
+    }
+
+    fn game(&self) -> Command {
+        let mut game = Command::new(env!("CARGO_BIN_EXE_arcade"));
+        game.arg("--folder").arg(self.folder.path());
+        game.args(["--", "sh", "-c", "echo $$ > \"$0\"; exec sleep 1000"])
+            .arg(self.scratch.path().join("builder"));
+        game
+    }
+
+    /// The game, as soon as it plays.
+    fn screen(&self, size: (u16, u16)) -> Screen {
+        let mut screen = Screen::start(self.game(), size);
+        screen.wait_for(&["generation 1 (bricks", "score", "change plugins/arcade/src/lib.rs", "q: quit"]);
+        screen.wait("the builder", |_| self.builder().is_some());
+        screen
+    }
+
+    /// The builder's folder in /proc.
+    fn builder(&self) -> Option<PathBuf> {
+        let id = fs::read_to_string(self.scratch.path().join("builder")).ok()?;
+        id.ends_with('\n').then(|| PathBuf::from("/proc").join(id.trim()))
+    }
+
+    fn assert_no_builder(&self) {
+        let builder = self.builder().expect("there was one");
+        assert!(!builder.exists(), "the builder goes on without the game");
+    }
+}
+
+/// The part of the screen in which the game is.
+fn play(contents: &str) -> String {
+    contents.lines().take(17).collect()
+}
+
+#[test]
+fn reload_is_told_and_play_goes_on() {
+    let place = Place::new();
+    for (columns, rows) in [(80, 24), (120, 40)] {
+        place.publish("arcade");
+        let mut screen = place.screen((columns, rows));
+        assert!(screen.any_colour());
+        assert!(
+            screen.line(usize::from(rows) - 1).starts_with("a/d or arrows"),
+            "{}",
+            screen.contents()
+        );
+        let before = play(&screen.contents());
+        assert!(before.contains('▀'), "{before}");
+        screen.wait("another picture", |contents| play(contents) != before);
+        place.publish_again(2);
+        screen.wait_for(&["generation 2 (bricks", "swapped at tick", "generation 1 stands by"]);
+        let before = play(&screen.contents());
+        screen.wait("another picture", |contents| play(contents) != before);
+        screen.wait_for(&["generation 1 proven gone"]);
+        // The second has proved itself: it is kept, and can be played again beside the third.
+        place.publish_again(3);
+        screen.wait_for(&["generation 3 (bricks"]);
+        let replay = "o old rules, + new rules, * both";
+        screen.type_in("r");
+        screen.wait("the trails", |contents| {
+            contents.contains(replay) && contents.lines().skip(2).take(15).any(|line| line.contains("**"))
+        });
+        screen.type_in("r");
+        screen.wait("no trails", |contents| !contents.contains(replay));
+        screen.type_in("q");
+        assert_eq!(screen.ended(), Some(0));
+        screen.assert_restored();
+        place.assert_no_builder();
+    }
+}
+
+#[test]
+fn every_way_out_restores_the_terminal() {
+    let place = Place::new();
+    for keys in ["q", "\x03", "dr q"] {
+        let mut screen = place.screen((80, 24));
+        screen.type_in(keys);
+        assert_eq!(screen.ended(), Some(0), "{keys:?}");
+        screen.assert_restored();
+        place.assert_no_builder();
+    }
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let mut screen = place.screen((80, 24));
+        screen.signal(signal);
+        assert_eq!(screen.ended(), Some(code), "{signal:?}");
+        screen.assert_restored();
+        place.assert_no_builder();
+    }
+    let mut screen = place.screen((80, 24));
+    screen.hang_up();
+    assert!(matches!(screen.ended(), Some(1 | 129)), "by what it notices first");
+    place.assert_no_builder();
+}
+
+#[test]
+fn rules_without_an_end_are_told_of_and_the_player_can_leave() {
+    for (way_out, code) in [(None, 1), (Some(Signal::TERM), 143)] {
+        let place = Place::new();
+        let mut screen = place.screen((80, 24));
+        place.publish("fx-rules-endless");
+        screen.wait_for(&[
+            "rules of generation 2 have not come back for",
+            "cannot be ended inside a process",
+        ]);
+        match way_out {
+            None => screen.type_in("q"),
+            Some(signal) => screen.signal(signal),
+        }
+        assert_eq!(screen.ended(), Some(code));
+        assert!(screen.contents().contains("ended with this process"), "{}", screen.contents());
+        screen.assert_restored();
+        place.assert_no_builder();
+    }
+}
+
+#[test]
+fn without_a_terminal_it_says_what_plays_without_one() {
+    let place = Place::new();
+    let output = place.game().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--headless"), "{said}");
+    assert!(place.builder().is_none());
+}

@@ -1,0 +1,104 @@
+//! A kept version's bytes, for whoever wants to run it beside what serves.
+
+use super::{Place, SHARED, disk::kept_files, shared, stamp};
+use crate::support::assert_nothing_left;
+use reslot::{HistoryError, Host, LoadOutcome, RollbackError, To};
+use std::fs;
+
+#[test]
+fn bytes_of_each_kept_version_are_those_that_were_loaded() {
+    let place = Place::new();
+    for host in [place.builder().build().unwrap(), place.host()] {
+        let hashes = [1, 2, 3].map(|n| place.good(&host, n));
+        for (hash, n) in hashes.iter().zip(1..) {
+            assert!(host.artifact(SHARED, hash).unwrap() == shared(n), "version {n}");
+            assert!(
+                host.artifact(SHARED, &hash[..12]).unwrap() == shared(n),
+                "its first digits do"
+            );
+        }
+        // Nothing was loaded for it, and what serves serves on.
+        assert_eq!(stamp(&host), 3);
+        assert_nothing_left(&host, 1);
+
+        // In another host beside it.
+        let beside = Host::builder().build().unwrap();
+        beside.load(place.aside(&host.artifact(SHARED, &hashes[0]).unwrap())).unwrap();
+        assert_eq!((stamp(&beside), stamp(&host)), (1, 3));
+    }
+}
+
+#[test]
+fn what_is_not_kept_is_refused_with_what_there_is() {
+    let place = Place::new();
+    let host = place.host();
+    let error = host.artifact(SHARED, "0123").unwrap_err();
+    assert!(matches!(&error, RollbackError::Slot(_)), "{error:?}");
+    assert!(error.to_string().contains(SHARED), "{error}");
+
+    let hashes = [1, 2].map(|n| place.good(&host, n));
+    for (asked, fits) in [("not a hash", 0), ("", 2)] {
+        let error = host.artifact(SHARED, asked).unwrap_err();
+        let RollbackError::Version {
+            slot,
+            hash,
+            found,
+            known,
+        } = &error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!((slot.as_str(), hash.as_str(), *found), (SHARED, asked, fits));
+        assert_eq!(known, &[hashes[1].clone(), hashes[0].clone()]);
+    }
+    assert!(matches!(host.artifact("nobody", &hashes[0]), Err(RollbackError::Slot(_))));
+
+    // What was left as faulty can be had no more.
+    let LoadOutcome::Swapped(third) = place.load(&host, &shared(3)) else {
+        panic!("it is open")
+    };
+    host.artifact(SHARED, &third.hash).unwrap();
+    host.rollback(SHARED, To::Previous).unwrap();
+    let error = host.artifact(SHARED, &third.hash).unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            RollbackError::Version { .. } | RollbackError::History(HistoryError::Condemned { .. })
+        ),
+        "{error:?}"
+    );
+    assert_eq!(stamp(&host), 2);
+}
+
+#[test]
+fn damaged_file_is_refused_once_and_no_longer_listed() {
+    for gone in [false, true] {
+        let place = Place::new();
+        let host = place.host();
+        let hash = place.good(&host, 1);
+        let [file] = &*kept_files(&place) else { panic!("one is kept") };
+        let later = place.good(&host, 2);
+        match gone {
+            true => fs::remove_file(file).unwrap(),
+            false => {
+                let mut bytes = fs::read(file).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(file, bytes).unwrap();
+            }
+        }
+        let error = host.artifact(SHARED, &hash).unwrap_err();
+        match &error {
+            RollbackError::History(HistoryError::Missing { file: named, .. }) => assert!(gone && named == file),
+            RollbackError::History(HistoryError::Changed { file: named, .. }) => assert!(!gone && named == file),
+            _ => panic!("{error:?}"),
+        }
+        assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+        assert!(matches!(
+            host.artifact(SHARED, &hash),
+            Err(RollbackError::Version { found: 0, .. })
+        ));
+        assert!(host.artifact(SHARED, &later).unwrap() == shared(2));
+        assert_nothing_left(&host, 1);
+    }
+}
