@@ -13,7 +13,6 @@ use ratatui::{
     widgets::Widget,
 };
 use reslot_arcade::{
-    building::Building,
     game::{Game, RATE},
     picture::Picture,
     png_file,
@@ -33,6 +32,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use xtask::Building;
 
 /// Rules that take longer than this are said to hang.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ fn main() -> anyhow::Result<()> {
         Some((program, rest)) => {
             let mut command = Command::new(program);
             command.args(rest);
-            Some(Building::start(command)?)
+            Some(Building::start(command).with_context(|| format!("cannot start {program}"))?)
         }
         None => None,
     };
