@@ -57,11 +57,11 @@ impl Building {
             }
             self.is_over |= line.contains("was not built");
             let is_first = line.starts_with("error") && self.error.is_empty();
-            if is_first || (!self.error.is_empty() && self.error.len() < LINES) {
-                self.error.push(line);
-                changed = true;
-            } else if line.contains("  built in ") && !self.error.is_empty() {
+            if line.contains("  built in ") {
+                changed |= !self.error.is_empty();
                 self.error.clear();
+            } else if is_first || (!self.error.is_empty() && self.error.len() < LINES) {
+                self.error.push(line);
                 changed = true;
             }
         }

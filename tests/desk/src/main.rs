@@ -136,11 +136,9 @@ fn measured(builds: &Builds, show: &mut Show) -> anyhow::Result<()> {
     }
     let mut desk = Desk::open(&host, recorded()?)?;
     let (maker, twin) = (builds.path("maker"), builds.path("maker-twin"));
-    let size = Size {
-        blocks: 120,
-        rows: 1_000,
-    };
-    for feed in [Feed::Every(Duration::from_micros(50)), Feed::BackToBack] {
+    // The second is done with a row a hundred times as fast.
+    for (feed, rows) in [(Feed::Every(Duration::from_micros(100)), 500), (Feed::BackToBack, 20_000)] {
+        let size = Size { blocks: 120, rows };
         let came = measure(&host, &mut desk, [&maker, &twin], feed, size)?;
         println!("\n{came}");
         if feed != Feed::BackToBack {

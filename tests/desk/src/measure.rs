@@ -1,11 +1,12 @@
 //! From event to intents with and without reloads, in one run: blocks of rows in turn, in every other one builds are loaded one after the
-//! other by another thread, all else is the same. Time is counted from when a row was due, so that whatever holds the desk up counts at
-//! each row that is late for it. What comes of it depends on the machine: it is printed, and only what holds is claimed.
+//! other by another thread, all else is the same. Counted is from a row's being taken up to its last intent, and apart from that how long
+//! after it was due it was taken up: whatever holds the desk up, a reload or the machine, counts there at each row that is late for it. What comes of it depends on the machine: it is printed, and only what holds is claimed.
 
 use crate::{
     desk::Desk,
     latency::{Beside, Latency, head, line},
 };
+use hdrhistogram::Histogram;
 use reslot::{Host, LoadOutcome};
 use std::{
     fmt,
@@ -48,6 +49,8 @@ pub struct Measured {
     pub without: Latency,
     /// In blocks with them.
     pub with: Latency,
+    /// How late rows were taken up, without and with; nothing if the feed has no gaps.
+    pub late: [Histogram<u64>; 2],
     /// How many there were.
     pub swaps: u64,
 }
@@ -58,6 +61,8 @@ pub struct Measured {
 /// If one of them is refused.
 pub fn measure(host: &Host, desk: &mut Desk<'_>, builds: [&Path; 2], feed: Feed, size: Size) -> anyhow::Result<Measured> {
     let mut arms = [Latency::new()?, Latency::new()?];
+    let none = Histogram::new_with_bounds(1, 60_000_000_000, 3)?;
+    let mut late = [none.clone(), none];
     let (before, mut loads) = (desk.swaps, 0);
     let busy = AtomicBool::new(false);
     let (orders, asked) = mpsc::channel::<PathBuf>();
@@ -96,7 +101,16 @@ pub fn measure(host: &Host, desk: &mut Desk<'_>, builds: [&Path; 2], feed: Feed,
                     desk.gap();
                 }
                 desk.preparing = busy.load(Ordering::Acquire);
-                if !desk.play(due) {
+                let taken = match feed {
+                    Feed::Every(_) => Instant::now(),
+                    // Whatever was adopted since is in it.
+                    Feed::BackToBack => due,
+                };
+                if row >= WARM && feed != Feed::BackToBack {
+                    let nanos = u64::try_from((taken - due).as_nanos()).unwrap_or(u64::MAX);
+                    late[usize::from(with)].saturating_record(nanos);
+                }
+                if !desk.play(taken) {
                     desk.next_day();
                 }
             }
@@ -114,6 +128,7 @@ pub fn measure(host: &Host, desk: &mut Desk<'_>, builds: [&Path; 2], feed: Feed,
     })?;
     let [without, with] = arms;
     Ok(Measured {
+        late,
         feed,
         without,
         with,
@@ -134,7 +149,7 @@ impl fmt::Display for Measured {
         match self.feed {
             Feed::Every(period) => writeln!(
                 f,
-                "A row every {} µs, {} reloads: they are adopted in the gap, and what is late for it counts",
+                "A row every {} µs, {} reloads, adopted in the gaps",
                 period.as_micros(),
                 self.swaps
             )?,
@@ -150,7 +165,14 @@ impl fmt::Display for Measured {
         ] {
             writeln!(f, "{}", line(words, self.with.of(beside)))?;
         }
+        if let Feed::Every(_) = self.feed {
+            writeln!(f, "{}", line("taken up late, without", &self.late[0]))?;
+            writeln!(f, "{}", line("taken up late, with", &self.late[1]))?;
+        }
         let [half, high, higher] = [0.5, 0.99, 0.999].map(|quantile| self.ratio(quantile));
-        write!(f, "with to without: p50 {half:.2}, p99 {high:.2}, p99.9 {higher:.2}")
+        write!(
+            f,
+            "event to intents, with to without: p50 {half:.2}, p99 {high:.2}, p99.9 {higher:.2}"
+        )
     }
 }

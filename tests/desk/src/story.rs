@@ -122,6 +122,7 @@ pub fn tell(host: &Host, desk: &mut Desk<'_>, builds: &Builds, stage: &mut dyn S
     for left in desk.news.left(&serving) {
         desk.timeline.push(left);
     }
+    stage.play(desk, "what became of what was replaced", 0)?;
     let gone = desk.news.left(&serving).is_empty() && desk.news.replaced(&serving) > 100;
     stage.claim("what was replaced is proven unmapped, each of them", gone);
     Ok(())

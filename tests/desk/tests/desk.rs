@@ -14,10 +14,7 @@ use reslot_desk::{
 use std::{
     fs,
     path::Path,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -129,7 +126,7 @@ fn thousand_swaps_of_the_same_build_leave_the_journal_as_it_is() {
 
 #[test]
 fn reloads_from_the_watched_folder_at_any_moment_leave_the_journal_as_it_is() {
-    const RELOADS: u64 = 40;
+    const RELOADS: u64 = 20;
     let folder = tempfile::tempdir().unwrap();
     let publish = |build: &str| {
         let (new, path) = (folder.path().join(".new"), folder.path().join("libdesk_maker.so"));
@@ -144,28 +141,32 @@ fn reloads_from_the_watched_folder_at_any_moment_leave_the_journal_as_it_is() {
     }
     let mut desk = Desk::open(&host, rows()).unwrap();
     let (_, rows) = desk.progress();
-    let (adopted, mut preparing) = (AtomicU64::new(0), 0);
+    let mut events = host.events();
+    let (adopted, told) = mpsc::channel();
+    let mut preparing = 0;
     thread::scope(|scope| {
-        scope.spawn(|| {
+        scope.spawn(move || {
             for reload in 1..=RELOADS {
                 publish(if reload % 2 == 1 { "maker-twin" } else { "maker" });
-                let deadline = Instant::now() + PATIENCE;
-                while adopted.load(Ordering::Acquire) < reload && Instant::now() < deadline {
-                    thread::yield_now();
-                }
+                while told.recv_timeout(PATIENCE).is_ok_and(|adopted: u64| adopted < reload) {}
             }
         });
         for row in 1..=rows {
             assert!(desk.step());
             preparing += u64::from(desk.swaps < RELOADS);
-            adopted.store(desk.swaps, Ordering::Release);
+            let mut swaps = desk.swaps;
+            let _ = adopted.send(swaps);
             // The desk is fast: it waits if more than two reloads are to come where one was due.
             let deadline = Instant::now() + PATIENCE;
             while desk.swaps + 2 < row as u64 * (RELOADS + 1) / rows as u64 && Instant::now() < deadline {
+                let _ = events.recv_timeout(Duration::from_millis(20));
                 desk.gap();
-                adopted.store(desk.swaps, Ordering::Release);
+                if desk.swaps != std::mem::replace(&mut swaps, desk.swaps) {
+                    let _ = adopted.send(swaps);
+                }
             }
         }
+        drop(adopted);
     });
     assert!(desk.swaps + 2 >= RELOADS, "{} reloads", desk.swaps);
     assert!(preparing > 10_000, "they were prepared while it traded");
