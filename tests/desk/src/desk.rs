@@ -15,7 +15,11 @@ use crate::{
 use anyhow::{Context, bail};
 use desk_interfaces::{MarketEvent, Proposal, RiskModel, Side, Summary, Trader, What};
 use reslot::{Claim, Host, LoadOutcome, Refusal, Synced, To};
-use std::{collections::VecDeque, path::Path, time::Instant};
+use std::{
+    collections::VecDeque,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// The strategies' slots, and what each trades.
 pub const STRATEGIES: [(&str, Instrument); 2] = [("desk-maker", Instrument::Cup), ("desk-momentum", Instrument::EurUsd)];
@@ -180,6 +184,12 @@ impl<'a> Desk<'a> {
     /// Takes in what the host has told since.
     pub fn hear(&mut self) {
         self.news.hear(&mut self.timeline);
+    }
+
+    /// The same, until the host has told how each generation ended that decides no more; at most so long.
+    pub fn hear_all(&mut self, longest: Duration) {
+        let serving = self.serving();
+        self.news.hear_all(&mut self.timeline, &serving, Instant::now() + longest);
     }
 
     /// The safe point of all three; code that was loaded together is adopted together.

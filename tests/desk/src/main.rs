@@ -143,8 +143,8 @@ fn measured(builds: &Builds, show: &mut Show) -> anyhow::Result<()> {
         println!("\n{came}");
         if feed != Feed::BackToBack {
             show.claim(
-                "reloads leave half of all events as fast as they were, within a quarter",
-                came.ratio(0.5) < 1.25,
+                "with reloads an event takes no longer: p50 within a quarter, p99.9 within five times, on whatever machine this is",
+                came.ratio(0.5) < 1.25 && came.ratio(0.999) < 5.0,
             );
         }
     }

@@ -3,7 +3,7 @@
 use reslot::{Event, Events, Host, Outcome, ReloadReport, Step};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A slot, and a number of a generation in it.
@@ -35,19 +35,33 @@ impl News {
     /// Takes in what was told since, and writes what somebody wants to see of it.
     pub(crate) fn hear(&mut self, timeline: &mut Vec<String>) {
         while let Some(record) = self.events.try_recv() {
-            match &record.event {
-                Event::Swapped(report) if report.replaced.is_some() => timeline.push(times(report)),
-                Event::Refused(refusal) => timeline.push(refusal.to_string()),
-                Event::Retired(report) => {
-                    let kept = match &report.outcome {
-                        Outcome::Unmapped(_) => String::new(),
-                        Outcome::Quarantined(reason) => reason.to_string(),
-                        other => format!("{other:?}"),
-                    };
-                    self.ended.insert((report.slot.to_string(), report.generation), kept);
-                }
-                _ => {}
+            self.take_in(&record.event, timeline);
+        }
+    }
+
+    /// The same, until whatever is served no more is told of, or the deadline.
+    pub(crate) fn hear_all(&mut self, timeline: &mut Vec<String>, serving: &[(&str, u64)], deadline: Instant) {
+        self.hear(timeline);
+        while !self.left(serving).is_empty()
+            && let Some(record) = self.events.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            self.take_in(&record.event, timeline);
+        }
+    }
+
+    fn take_in(&mut self, event: &Event, timeline: &mut Vec<String>) {
+        match event {
+            Event::Swapped(report) if report.replaced.is_some() => timeline.push(times(report)),
+            Event::Refused(refusal) => timeline.push(refusal.to_string()),
+            Event::Retired(report) => {
+                let kept = match &report.outcome {
+                    Outcome::Unmapped(_) => String::new(),
+                    Outcome::Quarantined(reason) => reason.to_string(),
+                    other => format!("{other:?}"),
+                };
+                self.ended.insert((report.slot.to_string(), report.generation), kept);
             }
+            _ => {}
         }
     }
 

@@ -116,8 +116,7 @@ pub fn tell(host: &Host, desk: &mut Desk<'_>, builds: &Builds, stage: &mut dyn S
         // What stands by for it, to go back to, goes as well.
         host.confirm(slot)?;
     }
-    host.wait_until_retired(PATIENCE);
-    desk.hear();
+    desk.hear_all(PATIENCE);
     let serving = desk.serving();
     for left in desk.news.left(&serving) {
         desk.timeline.push(left);

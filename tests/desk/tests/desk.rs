@@ -173,8 +173,7 @@ fn reloads_from_the_watched_folder_at_any_moment_leave_the_journal_as_it_is() {
     assert_eq!(desk.disturbed, 0);
     recounted(&desk);
     assert!(desk.journal.text() == undisturbed(), "byte by byte");
-    assert!(host.wait_until_retired(PATIENCE));
-    desk.hear();
+    desk.hear_all(PATIENCE);
     let serving = desk.serving();
     assert_eq!(desk.news.left(&serving), Vec::<String>::new(), "all proven unmapped");
     assert_eq!(desk.news.replaced(&serving) as u64, desk.swaps);
@@ -194,8 +193,7 @@ fn what_is_still_mapped_is_told_of() {
         "{left:?}"
     );
     host.confirm("desk-maker").unwrap();
-    assert!(host.wait_until_retired(PATIENCE));
-    desk.hear();
+    desk.hear_all(PATIENCE);
     let serving = desk.serving();
     assert_eq!((desk.news.left(&serving).len(), desk.news.replaced(&serving)), (0, 1));
     assert!(desk.timeline.join("\n").contains("adopted in"), "{:?}", desk.timeline);
