@@ -141,10 +141,14 @@ fn measured(builds: &Builds, show: &mut Show) -> anyhow::Result<()> {
         let size = Size { blocks: 120, rows };
         let came = measure(&host, &mut desk, [&maker, &twin], feed, size)?;
         println!("\n{came}");
+        println!(
+            "not claimed: p99.9 and above, and how late a row is taken up. Builds are prepared on this machine's processors, and the \
+             kernel maps them into this process; where others work too, both change from run to run"
+        );
         if feed != Feed::BackToBack {
             show.claim(
-                "with reloads an event takes no longer: p50 within a quarter, p99.9 within five times, on whatever machine this is",
-                came.ratio(0.5) < 1.25 && came.ratio(0.999) < 5.0,
+                "with reloads an event takes no longer: p50 within one and a half times, p99 within twice",
+                came.ratio(0.5) < 1.5 && came.ratio(0.99) < 2.0,
             );
         }
     }
