@@ -28,13 +28,16 @@ enum Which {
         /// Tell the story as lines, without a screen
         #[arg(long)]
         headless: bool,
+        /// Without the story: what you save is live at the next event
+        #[arg(long, conflicts_with = "headless")]
+        live: bool,
     },
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.which {
         Some(Which::Arcade(arguments)) => return arcade::run(arguments),
-        Some(Which::Desk { headless }) => return desk(headless),
+        Some(Which::Desk { headless, live }) => return desk(headless, live),
         None => {}
     }
     let workspace = Workspace::read(&crate::repository())?;
@@ -44,10 +47,32 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     example::become_program(command)
 }
 
-fn desk(headless: bool) -> anyhow::Result<ExitCode> {
+/// The strategy that is built again on each save.
+const SAVED: &str = "desk-momentum";
+
+fn desk(headless: bool, live: bool) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::read(&crate::repository())?;
+    let folder = workspace.target.join("reslot").join("desk-saved");
     let mut command = cargo();
     command.current_dir(crate::repository());
-    command.args(["run", "--release", "--package", "reslot-desk", "--bin", "desk", "--"]);
-    command.args(headless.then_some("--headless"));
+    command.args([
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "reslot-desk",
+        "--bin",
+        "desk",
+        "--",
+    ]);
+    if headless {
+        command.arg("--headless");
+    } else {
+        PluginBuild::new(&workspace, workspace.plugin(SAVED)?, Profile::Release).publish_to(&folder)?;
+        command.args(live.then_some("--live"));
+        let watch = ["build-plugin", SAVED, "--release", "--watch", "--folder"].map(OsString::from);
+        command.arg("--folder").arg(&folder).arg("--");
+        command.arg(std::env::current_exe()?).args(watch).arg(&folder);
+    }
     example::become_program(command)
 }

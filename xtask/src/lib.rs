@@ -1,4 +1,4 @@
-//! What the verbs share with the demo: reading the workspace, building and publishing plugins, what is known of Go's plugin,
+//! What the verbs share with the demos: reading the workspace, building and publishing plugins, what is known of Go's plugin,
 //! and programs from Debian's packages that tests need.
 //!
 //! The binary beside this library only dispatches; a program that builds a plugin while it runs (the demo does) needs
@@ -15,12 +15,14 @@
 //! # Ok::<(), xtask::Error>(())
 //! ```
 
+mod building;
 pub mod debian;
 mod error;
 pub mod go;
 mod plugins;
 mod workspace;
 
+pub use building::Building;
 pub use error::Error;
 pub use plugins::{Built, PluginBuild, Profile, Published, publish};
 pub use workspace::{Package, Workspace, cargo};

@@ -3,7 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod building;
 pub mod game;
 pub mod picture;
 pub mod png_file;

@@ -4,7 +4,6 @@ use arcade_interfaces::{Input, World};
 use ratatui::{buffer::Buffer, layout::Rect, widgets::Widget};
 use reslot::Policy;
 use reslot_arcade::{
-    building::Building,
     game::{Game, Ticked},
     picture::{Picture, text_of},
     png_file,
@@ -18,6 +17,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use xtask::Building;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

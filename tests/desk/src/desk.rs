@@ -8,18 +8,26 @@ use crate::{
     input::Row,
     journal::Journal,
     latency::{Beside, Latency},
+    news::News,
     record::{Order, Record},
     trial::{Trial, Verdict},
 };
 use anyhow::{Context, bail};
 use desk_interfaces::{MarketEvent, Proposal, RiskModel, Side, Summary, Trader, What};
 use reslot::{Claim, Host, LoadOutcome, Refusal, Synced, To};
-use std::{collections::VecDeque, path::Path, time::Instant};
+use std::{
+    collections::VecDeque,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// The strategies' slots, and what each trades.
 pub const STRATEGIES: [(&str, Instrument); 2] = [("desk-maker", Instrument::Cup), ("desk-momentum", Instrument::EurUsd)];
 /// The risk model's slot.
 pub const RISK: &str = "desk-risk";
+
+/// One row leads to a handful of events. Strategies whose answers lead to so many would go on for ever.
+const ENDLESS: usize = 1_000;
 
 /// A strategy of the desk's.
 pub struct Strategy {
@@ -51,8 +59,12 @@ pub struct Desk<'a> {
     pub latency: Latency,
     /// Changes of code, and what the gate stopped, newest last.
     pub timeline: Vec<String>,
+    /// What the host has told.
+    pub news: News,
     /// Set by whoever prepares a build meanwhile.
     pub preparing: bool,
+    /// Since the last event.
+    adopted: bool,
     rows: Vec<Row>,
     at: usize,
     event: u64,
@@ -79,7 +91,7 @@ impl<'a> Desk<'a> {
                 halted: false,
             })
         };
-        Ok(Self {
+        let mut desk = Self {
             host,
             strategies: STRATEGIES.into_iter().map(claim).collect::<anyhow::Result<_>>()?,
             risk: host.claim::<dyn RiskModel>(RISK)?,
@@ -88,41 +100,96 @@ impl<'a> Desk<'a> {
             journal: Journal::default(),
             latency: Latency::new()?,
             timeline: Vec::new(),
+            news: News::of(host),
             preparing: false,
+            adopted: false,
             rows,
             at: 0,
             event: 0,
             waiting: VecDeque::new(),
             disturbed: 0,
             swaps: 0,
-        })
+        };
+        for (slot, generation) in desk.serving() {
+            desk.news.decides(slot, generation);
+        }
+        Ok(desk)
     }
 
-    /// Plays one row; false if there is none left.
+    /// A gap, and a row that comes right after it; false if there is none left.
     pub fn step(&mut self) -> bool {
+        self.gap();
+        self.play(Instant::now())
+    }
+
+    /// Between two rows, when there is nothing to decide: what waits is adopted here, and nowhere else unless a fault leads to it.
+    pub fn gap(&mut self) {
+        self.adopted |= self.sync();
+    }
+
+    /// Plays one row, and notes how long after its arrival all was decided; false if there is none left.
+    pub fn play(&mut self, arrived: Instant) -> bool {
         let Some(row) = self.rows.get(self.at).copied() else {
             return false;
         };
         self.at += 1;
-        let begun = Instant::now();
         let swaps = self.swaps;
-        self.sync();
         let (moved, fills) = self.exchange.play(&row);
         self.book(&fills);
         if let Some(of) = self.strategies.iter().position(|strategy| strategy.instrument == moved) {
             self.tell(of, What::Quote, None);
         }
-        while let Some((of, event)) = self.waiting.pop_front() {
-            self.decide(of, &event);
-        }
+        self.decide_all();
         // Also one that a fault led to, in the middle of an event.
-        let beside = match self.swaps > swaps {
+        let beside = match std::mem::take(&mut self.adopted) || self.swaps > swaps {
             true => Beside::Adopting,
             false if self.preparing => Beside::Preparing,
             false => Beside::Nothing,
         };
-        self.latency.note(beside, begun.elapsed());
+        self.latency.note(beside, arrived.elapsed());
         true
+    }
+
+    /// Decides whatever waits, and whatever comes of that.
+    fn decide_all(&mut self) {
+        for _ in 0..ENDLESS {
+            let Some((of, event)) = self.waiting.pop_front() else { return };
+            self.decide(of, &event);
+        }
+        for (of, _) in self.waiting.drain(..) {
+            self.strategies[of].halted = true;
+        }
+        self.timeline.push(format!(
+            "{ENDLESS} events have come of one row: whoever had more to decide is halted"
+        ));
+    }
+
+    /// The input begins again, in markets that are empty; what rested is taken back with the day.
+    pub fn next_day(&mut self) {
+        let resting: Vec<Order> = self.record.resting().copied().collect();
+        for order in resting {
+            self.record.close(order.strategy, order.id);
+            self.journal.cancel(self.event, order.id);
+            self.tell(
+                order.strategy,
+                What::Gone,
+                Some((order.id, order.side, order.price, order.open)),
+            );
+        }
+        self.exchange = Exchange::default();
+        self.at = 0;
+        self.decide_all();
+    }
+
+    /// Takes in what the host has told since.
+    pub fn hear(&mut self) {
+        self.news.hear(&mut self.timeline);
+    }
+
+    /// The same, until the host has told how each generation ended that decides no more; at most so long.
+    pub fn hear_all(&mut self, longest: Duration) {
+        let serving = self.serving();
+        self.news.hear_all(&mut self.timeline, &serving, Instant::now() + longest);
     }
 
     /// The safe point of all three; code that was loaded together is adopted together.
@@ -144,7 +211,10 @@ impl<'a> Desk<'a> {
         let names = STRATEGIES.iter().map(|(name, _)| *name).chain([RISK]);
         for (name, synced) in names.zip(synced) {
             match synced {
-                Synced::Adopted { generation } => self.timeline.push(format!("{name}: generation {generation} decides")),
+                Synced::Adopted { generation } => {
+                    self.timeline.push(format!("{name}: generation {generation} decides"));
+                    self.news.decides(name, generation);
+                }
                 Synced::RolledBack { from, generation } => {
                     self.timeline
                         .push(format!("{name}: {from} was left, {generation} decides again"));
@@ -329,6 +399,12 @@ impl<'a> Desk<'a> {
     /// The generation of the risk model.
     pub fn risk_generation(&self) -> u64 {
         Claim::generation(&self.risk)
+    }
+
+    /// Each slot, and the generation that decides in it.
+    pub fn serving(&self) -> [(&'static str, u64); 3] {
+        let [maker, momentum] = [0, 1].map(|of| (STRATEGIES[of].0, self.generation(of)));
+        [maker, momentum, (RISK, self.risk_generation())]
     }
 
     /// The number of the last event.

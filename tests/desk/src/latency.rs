@@ -1,5 +1,5 @@
 //! From an event to the intents that are carried out, counted apart: events at which nothing else happened, those during which a build
-//! was prepared on the host's threads, and those at which one was adopted.
+//! was prepared on the host's threads, and those before which one was adopted.
 
 use hdrhistogram::Histogram;
 use std::{fmt, time::Duration};
@@ -11,7 +11,7 @@ pub enum Beside {
     Nothing,
     /// A build was being prepared.
     Preparing,
-    /// A build was adopted.
+    /// A build was adopted in the gap before it, or, after a fault, in the middle of it.
     Adopting,
 }
 
@@ -38,24 +38,46 @@ impl Latency {
     pub fn of(&self, beside: Beside) -> &Histogram<u64> {
         &self.0[beside as usize]
     }
+
+    /// All three in one.
+    pub fn all(&self) -> Histogram<u64> {
+        let [mut all, preparing, adopting] = self.0.clone();
+        all += preparing;
+        all += adopting;
+        all
+    }
+
+    /// Counts another's as well, and leaves it empty.
+    pub fn take(&mut self, other: &mut Self) {
+        for (own, other) in self.0.iter_mut().zip(&mut other.0) {
+            *own += &*other;
+            other.reset();
+        }
+    }
+}
+
+/// What stands above [`line`]s.
+pub fn head() -> String {
+    format!(
+        "{:<27}{:>8}{:>8}{:>9}{:>9}{:>9}",
+        "event to intents, in µs", "events", "p50", "p99", "p99.9", "most"
+    )
+}
+
+/// One count, as a line of a table.
+pub fn line(words: &str, of: &Histogram<u64>) -> String {
+    let at = |quantile| of.value_at_quantile(quantile) as f64 / 1e3;
+    let (events, most) = (of.len(), of.max() as f64 / 1e3);
+    let (half, high, higher) = (at(0.5), at(0.99), at(0.999));
+    format!("{words:<27}{events:>8}{half:>8.1}{high:>9.1}{higher:>9.1}{most:>9.1}")
 }
 
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = ["nothing else", "a build was prepared", "a build was adopted"];
-        write!(
-            f,
-            "{:<22}{:>8}{:>10}{:>10}{:>10}{:>10}  (µs)",
-            "event to intents, while", "events", "p50", "p99", "p99.9", "most"
-        )?;
+        let rows = ["nothing else", "a build prepared meanwhile", "a build adopted before"];
+        f.write_str(&head())?;
         for (words, of) in rows.iter().zip(&self.0) {
-            let at = |quantile| of.value_at_quantile(quantile) as f64 / 1e3;
-            let (events, most) = (of.len(), of.max() as f64 / 1e3);
-            let (half, high, higher) = (at(0.5), at(0.99), at(0.999));
-            write!(
-                f,
-                "\n{words:<23}{events:>8}{half:>10.1}{high:>10.1}{higher:>10.1}{most:>10.1}"
-            )?;
+            write!(f, "\n{}", line(words, of))?;
         }
         Ok(())
     }

@@ -13,39 +13,64 @@ use ratatui::{
     widgets::{Block, Paragraph},
 };
 
+/// What stands above the desk.
+#[derive(Debug, Clone, Default)]
+pub struct Caption<'a> {
+    /// The chapter.
+    pub title: &'a str,
+    /// The last claim, and whether it holds.
+    pub claim: Option<String>,
+    /// Why what was saved does not build.
+    pub error: Option<&'a str>,
+}
+
 /// Draws the desk as it is now.
-pub fn draw(frame: &mut Frame<'_>, desk: &Desk<'_>, chapter: &str) {
+pub fn draw(frame: &mut Frame<'_>, desk: &Desk<'_>, caption: &Caption<'_>) {
     let (at, rows) = desk.progress();
-    let [head, upper, lower, below] = Layout::vertical([
+    let [head, claim, upper, lower, below] = Layout::vertical([
         Constraint::Length(1),
-        Constraint::Length(14),
-        Constraint::Length(7),
+        Constraint::Length(1),
+        Constraint::Length(12),
+        Constraint::Length(4),
         Constraint::Min(4),
     ])
     .areas(frame.area());
-    let title = format!(" {chapter}   (row {at} of {rows}, {} orders sent)", desk.record.sent());
-    frame.render_widget(Paragraph::new(title).style(Style::new().fg(Color::Yellow)), head);
+    let yellow = Style::new().fg(Color::Yellow);
+    frame.render_widget(Paragraph::new(format!(" {}", caption.title)).style(yellow), head);
+    let far = format!(" row {at} of {rows}, {} orders   l live   q quit ", desk.record.sent());
+    match &caption.claim {
+        Some(words) => frame.render_widget(
+            Paragraph::new(format!(" {words}")).style(Style::new().fg(Color::Green)),
+            claim,
+        ),
+        None => frame.render_widget(Paragraph::new(far.as_str()), claim),
+    }
     let sides: [Rect; 2] = Layout::horizontal([Constraint::Percentage(50); 2]).areas(upper);
     for (of, (strategy, area)) in desk.strategies.iter().zip(sides).enumerate() {
-        let [ladder, facts] = Layout::horizontal([Constraint::Length(22), Constraint::Min(30)]).areas(area);
+        let [ladder, facts] = Layout::horizontal([Constraint::Length(16), Constraint::Min(24)]).areas(area);
         panel(frame, ladder, "ladder", ladder_of(desk, strategy));
-        panel(frame, facts, strategy.name, facts_of(desk, of, strategy));
+        panel(
+            frame,
+            facts,
+            strategy.name,
+            facts_of(desk, of, strategy, usize::from(facts.width.saturating_sub(2)).max(1)),
+        );
     }
-    let latency: Vec<Line<'_>> = desk
-        .latency
-        .to_string()
-        .lines()
-        .map(|line| Line::from(line.to_owned()))
-        .collect();
-    panel(frame, lower, "latency", latency);
+    frame.render_widget(Paragraph::new(desk.latency.to_string()), lower);
     let room = usize::from(below.height.saturating_sub(2));
+    if let Some(error) = caption.error {
+        let lines = error.lines().take(room).map(|line| Line::from(line.to_owned()));
+        let red = lines.map(|line| line.style(Style::new().fg(Color::Red))).collect();
+        return panel(frame, below, "what was saved does not build; what was there trades on", red);
+    }
     let last = desk.timeline.iter().rev().take(room).rev();
-    panel(
-        frame,
-        below,
-        "timeline",
-        last.map(|line| Line::from(line.replace('\n', " "))).collect(),
-    );
+    let lines = last.map(|line| Line::from(line.replace('\n', " "))).collect();
+    let title = if caption.claim.is_some() {
+        format!("timeline,{far}")
+    } else {
+        "timeline".to_owned()
+    };
+    panel(frame, below, &title, lines);
 }
 
 fn panel(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<Line<'_>>) {
@@ -56,7 +81,7 @@ fn panel(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<Line<'_>>) {
 fn ladder_of(desk: &Desk<'_>, strategy: &Strategy) -> Vec<Line<'static>> {
     let depth = desk.exchange.depth(strategy.instrument, 5);
     let row =
-        |price: u64, quantity: u64, colour| Line::from(format!("{price:>8} {quantity:>9}")).style(Style::new().fg(colour));
+        |price: u64, quantity: u64, colour| Line::from(format!("{price:>7}{quantity:>7}")).style(Style::new().fg(colour));
     let mut asks = depth.asks;
     asks.sort_by_key(|level| std::cmp::Reverse(level.price));
     let mut bids = depth.bids;
@@ -66,7 +91,7 @@ fn ladder_of(desk: &Desk<'_>, strategy: &Strategy) -> Vec<Line<'static>> {
         .collect()
 }
 
-fn facts_of(desk: &Desk<'_>, of: usize, strategy: &Strategy) -> Vec<Line<'static>> {
+fn facts_of(desk: &Desk<'_>, of: usize, strategy: &Strategy, width: usize) -> Vec<Line<'static>> {
     let (bid, ask) = desk.exchange.best(strategy.instrument);
     let holding = desk.record.holding(of);
     let profit = holding.worth((bid + ask) as f64 / 2.0);
@@ -76,17 +101,18 @@ fn facts_of(desk: &Desk<'_>, of: usize, strategy: &Strategy) -> Vec<Line<'static
     };
     let mut lines = vec![
         Line::from(who).style(Style::new().fg(Color::Cyan)),
-        Line::from(format!("position {:+}, profit {profit:+.0}", holding.position)),
+        Line::from(format!("position {:+}", holding.position)),
+        Line::from(format!("profit {profit:+.0}")),
     ];
+    let own = desk.record.resting().filter(|order| order.strategy == of);
+    lines.extend(own.take(4).map(|order| {
+        let (side, open, price) = (word(order.side), order.open, order.price);
+        Line::from(format!("#{} g{} {side} {open}@{price}", order.id, order.generation))
+    }));
     if let Some(trial) = &strategy.trial {
         let verdict = format!("on trial: {}", trial.verdict);
         let chars: Vec<char> = verdict.chars().collect();
-        lines.extend(chars.chunks(44).map(|part| Line::from(part.iter().collect::<String>())));
+        lines.extend(chars.chunks(width).map(|part| Line::from(part.iter().collect::<String>())));
     }
-    let own = desk.record.resting().filter(|order| order.strategy == of);
-    lines.extend(own.map(|order| {
-        let (side, open, price) = (word(order.side), order.open, order.price);
-        Line::from(format!("#{} g{} {side} {open} at {price}", order.id, order.generation))
-    }));
     lines
 }

@@ -6,12 +6,18 @@ use crate::{
     journal::recount,
     workshop::{Builds, VARIANTS},
 };
-use reslot::{Event, Host};
-use std::{path::Path, thread, time::Duration};
+use reslot::Host;
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// How many rows are played in a chapter.
 const ROWS: usize = 2_500;
 const MAKER: usize = 0;
+/// Far more than an image takes to end.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who shows it.
 pub trait Stage {
@@ -29,7 +35,6 @@ pub trait Stage {
 /// # Errors
 /// If something fails that is no part of it.
 pub fn tell(host: &Host, desk: &mut Desk<'_>, builds: &Builds, stage: &mut dyn Stage) -> anyhow::Result<()> {
-    let mut events = host.events();
     stage.play(desk, "two strategies trade on recorded input", ROWS)?;
 
     let before = desk.summary(MAKER)?;
@@ -107,8 +112,18 @@ pub fn tell(host: &Host, desk: &mut Desk<'_>, builds: &Builds, stage: &mut dyn S
         "a reader of the journal finds the same orders, without gaps, and the same positions",
         agree && count.fills > 0,
     );
-    let unmapped = std::iter::from_fn(|| events.try_recv()).filter(|record| matches!(record.event, Event::Retired(_)));
-    stage.claim("what was replaced is reported as ended", unmapped.count() > 50);
+    for (slot, _) in desk.serving() {
+        // What stands by for it, to go back to, goes as well.
+        host.confirm(slot)?;
+    }
+    desk.hear_all(PATIENCE);
+    let serving = desk.serving();
+    for left in desk.news.left(&serving) {
+        desk.timeline.push(left);
+    }
+    stage.play(desk, "what became of what was replaced", 0)?;
+    let gone = desk.news.left(&serving).is_empty() && desk.news.replaced(&serving) > 100;
+    stage.claim("what was replaced is proven unmapped, each of them", gone);
     Ok(())
 }
 
@@ -133,7 +148,10 @@ fn load_beside(host: &Host, desk: &mut Desk<'_>, build: &Path, stage: &mut dyn S
         while !loader.is_finished() {
             stage.play(desk, TITLE, 1)?;
             // The market takes its time too: the input is to last.
-            thread::sleep(Duration::from_micros(50));
+            let next = Instant::now() + Duration::from_micros(50);
+            while Instant::now() < next {
+                std::hint::spin_loop();
+            }
         }
         desk.preparing = false;
         loader.join().map_err(|_| anyhow::anyhow!("the loader panicked"))??;

@@ -7,12 +7,22 @@ use reslot_desk::{
     gate,
     input::{Row, recorded},
     journal::{Recount, recount},
+    latency::{Beside, Latency},
+    measure::{Feed, Size, measure},
     workshop::Builds,
 };
-use std::sync::OnceLock;
+use std::{
+    fs,
+    path::Path,
+    sync::{OnceLock, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
 
 const MAKER: usize = 0;
 const MOMENTUM: usize = 1;
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn builds() -> &'static Builds {
     static BUILDS: OnceLock<Builds> = OnceLock::new();
@@ -35,7 +45,7 @@ fn host(policy: Policy) -> Host {
 /// A probation that does not end while a test is slow.
 fn on_probation() -> Policy {
     let mut policy = Policy::development();
-    policy.probation = std::time::Duration::from_secs(3600);
+    policy.probation = Duration::from_secs(3600);
     policy
 }
 
@@ -111,7 +121,115 @@ fn thousand_swaps_of_the_same_build_leave_the_journal_as_it_is() {
     assert_eq!(count.holdings.len(), 2, "both strategies have traded");
     assert!(desk.journal.text() == undisturbed(), "byte by byte");
     assert!(desk.generation(MAKER) > 1_000 && desk.generation(MOMENTUM) == 1);
-    assert_eq!(desk.latency.of(reslot_desk::latency::Beside::Adopting).len(), 1_000);
+    assert_eq!(desk.latency.of(Beside::Adopting).len(), 1_000);
+}
+
+#[test]
+fn reloads_from_the_watched_folder_at_any_moment_leave_the_journal_as_it_is() {
+    const RELOADS: u64 = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let publish = |build: &str| {
+        let (new, path) = (folder.path().join(".new"), folder.path().join("libdesk_maker.so"));
+        fs::copy(builds().path(build), &new).unwrap();
+        fs::rename(new, path).unwrap();
+    };
+    publish("maker");
+    let host = Host::builder().policy(Policy::without_probation()).watch(folder.path());
+    let host = host.build().unwrap();
+    for build in ["momentum", "risk"] {
+        host.load(builds().path(build)).unwrap();
+    }
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    let (_, rows) = desk.progress();
+    let mut events = host.events();
+    let (adopted, told) = mpsc::channel();
+    let mut preparing = 0;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for reload in 1..=RELOADS {
+                publish(if reload % 2 == 1 { "maker-twin" } else { "maker" });
+                while told.recv_timeout(PATIENCE).is_ok_and(|adopted: u64| adopted < reload) {}
+            }
+        });
+        for row in 1..=rows {
+            assert!(desk.step());
+            preparing += u64::from(desk.swaps < RELOADS);
+            let mut swaps = desk.swaps;
+            let _ = adopted.send(swaps);
+            // The desk is fast: it waits if more than two reloads are to come where one was due.
+            let deadline = Instant::now() + PATIENCE;
+            while desk.swaps + 2 < row as u64 * (RELOADS + 1) / rows as u64 && Instant::now() < deadline {
+                let _ = events.recv_timeout(Duration::from_millis(20));
+                desk.gap();
+                if desk.swaps != std::mem::replace(&mut swaps, desk.swaps) {
+                    let _ = adopted.send(swaps);
+                }
+            }
+        }
+        drop(adopted);
+    });
+    assert!(desk.swaps + 2 >= RELOADS, "{} reloads", desk.swaps);
+    assert!(preparing > 10_000, "they were prepared while it traded");
+    assert_eq!(desk.disturbed, 0);
+    recounted(&desk);
+    assert!(desk.journal.text() == undisturbed(), "byte by byte");
+    desk.hear_all(PATIENCE);
+    let serving = desk.serving();
+    assert_eq!(desk.news.left(&serving), Vec::<String>::new(), "all proven unmapped");
+    assert_eq!(desk.news.replaced(&serving) as u64, desk.swaps);
+}
+
+#[test]
+fn what_is_still_mapped_is_told_of() {
+    let host = host(on_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    steps(&mut desk, 100);
+    desk.load(&builds().path("maker-wider")).unwrap();
+    steps(&mut desk, 1);
+    desk.hear();
+    let left = desk.news.left(&desk.serving());
+    assert!(
+        left.len() == 1 && left[0].contains("desk-maker 1: nothing was told"),
+        "{left:?}"
+    );
+    host.confirm("desk-maker").unwrap();
+    desk.hear_all(PATIENCE);
+    let serving = desk.serving();
+    assert_eq!((desk.news.left(&serving).len(), desk.news.replaced(&serving)), (0, 1));
+    assert!(desk.timeline.join("\n").contains("adopted in"), "{:?}", desk.timeline);
+}
+
+#[test]
+fn days_follow_each_other_with_a_journal_that_can_be_read() {
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    steps(&mut desk, 5_000);
+    assert!(desk.record.resting().next().is_some());
+    let sent = desk.record.sent();
+    desk.next_day();
+    assert_eq!((desk.progress().0, desk.record.resting().count()), (0, 0));
+    recounted(&desk);
+    steps(&mut desk, 5_000);
+    assert!(desk.record.sent() > sent + 10, "it trades again");
+    recounted(&desk);
+}
+
+#[test]
+fn both_arms_are_measured_and_reloads_are_in_one() {
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    let (maker, twin) = (builds().path("maker"), builds().path("maker-twin"));
+    let size = Size { blocks: 4, rows: 500 };
+    let of = |count: &Latency, beside| count.of(beside).len();
+    for feed in [Feed::Every(Duration::from_micros(100)), Feed::BackToBack] {
+        let came = measure(&host, &mut desk, [&maker, &twin], feed, size).unwrap();
+        assert_eq!((came.without.all().len(), came.with.all().len()), (1_000, 1_000));
+        assert_eq!(of(&came.without, Beside::Nothing), 1_000);
+        assert!(came.swaps >= 2 && of(&came.with, Beside::Preparing) > 0, "{came}");
+        assert!(came.ratio(0.5) > 0.0 && came.to_string().contains("p99.9"), "{came}");
+    }
+    assert!(measure(&host, &mut desk, [&twin, Path::new("/nowhere.so")], Feed::BackToBack, size).is_err());
+    recounted(&desk);
 }
 
 #[test]
@@ -340,14 +458,18 @@ fn reader_of_the_journal_finds_what_cannot_be() {
 
 #[test]
 fn screen_shows_what_happens_and_does_not_stand_still() {
+    use reslot_desk::screen::{Caption, draw};
+    let caption = Caption {
+        title: "a chapter",
+        claim: None,
+        error: None,
+    };
     use ratatui::{Terminal, backend::TestBackend};
     let host = host(Policy::without_probation());
     let mut desk = Desk::open(&host, rows()).unwrap();
     let mut terminal = Terminal::new(TestBackend::new(140, 40)).unwrap();
     let mut look = |desk: &mut Desk<'_>| {
-        terminal
-            .draw(|frame| reslot_desk::screen::draw(frame, desk, "a chapter"))
-            .unwrap();
+        terminal.draw(|frame| draw(frame, desk, &caption)).unwrap();
         terminal.backend().to_string()
     };
     steps(&mut desk, 3_000);

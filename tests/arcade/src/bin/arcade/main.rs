@@ -9,12 +9,13 @@ use anyhow::{Context, ensure};
 use arcade_interfaces::Input;
 use clap::Parser;
 use ratatui::{buffer::Buffer, layout::Rect, widgets::Widget};
-use reslot_arcade::{building::Building, game::Game, picture::Picture, png_file, rle, world::Table};
+use reslot_arcade::{game::Game, picture::Picture, png_file, rle, world::Table};
 use std::{
     fs,
     path::PathBuf,
     process::{Command, ExitCode},
 };
+use xtask::Building;
 
 #[derive(Parser)]
 struct Arguments {
@@ -55,7 +56,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Some((program, rest)) => {
             let mut command = Command::new(program);
             command.args(rest);
-            Some(Building::start(command)?)
+            Some(Building::start(command).with_context(|| format!("cannot start {program}"))?)
         }
         None => None,
     };

@@ -5,7 +5,6 @@ use anyhow::bail;
 use arcade_interfaces::Input;
 use ratatui::crossterm::event::KeyCode;
 use reslot_arcade::{
-    building::Building,
     game::{Game, RATE},
     picture::Picture,
     recording::Trail,
@@ -23,6 +22,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use xtask::Building;
 
 /// Rules that take longer than this are said to hang.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,8 +1,7 @@
-//! The program that builds the rules on each save, beside the game, and what of its words belongs on the screen.
+//! The program that builds a plugin on each save, beside a program with a screen, and what of its words belongs on that.
 
-use anyhow::Context;
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver, Sender},
     thread,
@@ -25,11 +24,9 @@ impl Building {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(mut command: Command) -> anyhow::Result<Self> {
+    pub fn start(mut command: Command) -> io::Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let mut child = command.spawn()?;
         let (sender, lines) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
             pass_on(stdout, sender.clone());
@@ -60,11 +57,11 @@ impl Building {
             }
             self.is_over |= line.contains("was not built");
             let is_first = line.starts_with("error") && self.error.is_empty();
-            if is_first || (!self.error.is_empty() && self.error.len() < LINES) {
-                self.error.push(line);
-                changed = true;
-            } else if line.contains("  built in ") && !self.error.is_empty() {
+            if line.contains("  built in ") {
+                changed |= !self.error.is_empty();
                 self.error.clear();
+            } else if is_first || (!self.error.is_empty() && self.error.len() < LINES) {
+                self.error.push(line);
                 changed = true;
             }
         }

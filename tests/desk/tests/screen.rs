@@ -1,0 +1,103 @@
+//! The live screen, in a terminal of its own: what it shows, that it moves, and every way out.
+
+// What a neighbour's tests need besides is not used here.
+#[allow(dead_code)]
+#[path = "../../top/pty.rs"]
+mod pty;
+
+use pty::Screen;
+use reslot_desk::workshop::Builds;
+use rustix::process::Signal;
+use std::{fs, path::Path, process::Command, thread};
+
+/// The desk, which has its strategy from this folder and its builder's words from this script.
+fn desk(folder: &Path, size: (u16, u16), builder: &str) -> Screen {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_desk"));
+    command.args(["--live", "--folder"]).arg(folder);
+    command.args(["--", "sh", "-c", builder]).env_remove("NO_COLOR");
+    Screen::start(command, size)
+}
+
+/// Published as a build is.
+fn publish(folder: &Path, builds: &Builds, name: &str) {
+    let (new, path) = (folder.join(".new"), folder.join("libdesk_momentum.so"));
+    fs::copy(builds.path(name), &new).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+fn row(contents: &str) -> Option<u64> {
+    contents.split("row ").nth(1)?.split(' ').next()?.parse().ok()
+}
+
+#[test]
+fn screen_moves_shows_ladder_tags_and_timeline_and_what_is_saved_is_live() {
+    let builds = Builds::make().unwrap();
+    for size in [(100, 30), (80, 24)] {
+        let folder = tempfile::tempdir().unwrap();
+        publish(folder.path(), &builds, "momentum");
+        let word = folder.path().join("word");
+        // A builder that fails once it is told to, and succeeds after that.
+        let script = format!(
+            "while [ ! -e {0} ]; do sleep 0.05; done; echo 'error[E0308]: mismatched types'; echo ' --> lib.rs:12:9'; \
+             while [ -e {0} ]; do sleep 0.05; done; echo 'desk-momentum  built in 1 s'; sleep 60",
+            word.display()
+        );
+        let mut screen = desk(folder.path(), size, &script);
+        screen.wait_for(&["ladder", "desk-maker", "generation 1", "timeline", "p99.9", "row "]);
+        // An order of ours, tagged with who sent it, and prices on both sides.
+        screen.wait("a tagged order", |contents| {
+            contents.contains(" g1 buy ") || contents.contains(" g1 sell ")
+        });
+        assert!(screen.any_colour());
+        let first = row(&screen.contents()).expect("a row");
+        screen.wait("a later row", |contents| {
+            row(contents).is_some_and(|later| later > first + 50)
+        });
+
+        publish(folder.path(), &builds, "momentum-bolder");
+        screen.wait_for(&["generation 2", "desk-momentum: generation 2 decides", "adopted in"]);
+        fs::write(&word, "").unwrap();
+        screen.wait_for(&["does not build", "mismatched types", "lib.rs:12:9"]);
+        let stopped = row(&screen.contents()).expect("a row");
+        screen.wait("trading beside the error", |contents| {
+            row(contents).is_some_and(|later| later > stopped)
+        });
+        fs::remove_file(&word).unwrap();
+        screen.wait("no error", |contents| !contents.contains("does not build"));
+
+        screen.type_in("q");
+        assert_eq!(screen.ended(), Some(0), "{}", screen.contents());
+        screen.assert_restored();
+    }
+}
+
+#[test]
+fn every_way_out_gives_the_terminal_back() {
+    let builds = Builds::make().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    publish(folder.path(), &builds, "momentum");
+    let shown = || {
+        let mut screen = desk(folder.path(), (80, 24), "exec sleep 60");
+        screen.wait_for(&["ladder", "row "]);
+        screen
+    };
+    type Out = fn(&mut Screen);
+    let ways: [(Out, i32); 4] = [
+        (|screen| screen.type_in("\x03"), 0),
+        (|screen| screen.signal(Signal::TERM), 143),
+        (|screen| screen.signal(Signal::INT), 130),
+        (Screen::hang_up, 129),
+    ];
+    thread::scope(|scope| {
+        for (out, code) in ways {
+            scope.spawn(move || {
+                let mut screen = shown();
+                out(&mut screen);
+                assert_eq!(screen.ended(), Some(code), "{}", screen.contents());
+                if code != 129 {
+                    screen.assert_restored();
+                }
+            });
+        }
+    });
+}
