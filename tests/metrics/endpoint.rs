@@ -261,3 +261,20 @@ fn counters_begin_with_0_when_a_slot_comes_to_be() {
         assert!(says(line), "{line}\n{}", page(at));
     }
 }
+
+/// What is told of a shadow is told of a slot of its own.
+#[test]
+fn counters_of_a_shadow_begin_with_0_as_well() {
+    let (host, at) = host();
+    let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
+    host.load(folder.publish("a.so", &moody.stamped(1))).unwrap();
+    let other = folder.publish("b.so", &moody.stamped(2));
+    let shadow = host.shadow::<dyn fixture_interfaces::Moody>("moody", other).unwrap();
+    let panics = |number: u32| {
+        let line = format!("reslot_plugin_panics_total{{slot=\"moody~shadow\",where=\"call\"}} {number}\n");
+        assert!(page(at).contains(&line), "{line}{}", page(at));
+    };
+    panics(0);
+    shadow.fail("it slipped").unwrap_err();
+    panics(1);
+}
