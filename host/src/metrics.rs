@@ -43,16 +43,23 @@ mod without {
 #[cfg(feature = "metrics")]
 mod with {
     use super::{names, sample, tell};
-    use crate::{event::Event, host::Inner};
+    use crate::{event::Event, host::Inner, slot::SUFFIX};
     use metrics::{Recorder, with_recorder};
     use parking_lot::Mutex;
     use std::{
-        collections::BTreeMap,
+        collections::{BTreeMap, BTreeSet},
         panic::{AssertUnwindSafe, catch_unwind},
-        sync::{Arc, OnceLock, Weak},
+        sync::{
+            Arc, OnceLock, Weak,
+            atomic::{AtomicU64, Ordering},
+        },
     };
 
     type Own = Box<dyn Recorder + Send + Sync>;
+
+    /// How often gauges are looked up anew because something happened meanwhile. A recorder that has the host tell of something each
+    /// time a gauge is set would have no end otherwise.
+    const LOOKS: usize = 16;
 
     /// Those who measure one host.
     #[derive(Default)]
@@ -61,6 +68,11 @@ mod with {
         /// The host's own, beside the one that the embedder has installed.
         own: Option<Own>,
         late: Mutex<Late>,
+        /// Those whose names are labels.
+        slots: Mutex<BTreeSet<Arc<str>>>,
+        /// Taken by each who looks gauges up, after what he looks for has happened. Whoever finds it moved on once he has set them may
+        /// have set an older value than somebody else before him, and looks again.
+        ticket: AtomicU64,
     }
 
     /// By slot, the retired generations that are held for too long, each with the number of its known holders.
@@ -79,33 +91,42 @@ mod with {
         pub(crate) fn attach(&self, host: &Arc<Inner>) {
             let _ = self.host.set(Arc::downgrade(host));
             self.each(names::describe);
-            self.each(|recorder| sample::whole(host, &Late::new(), recorder));
+            self.each(tell::none_from_zero);
+            self.ticket.fetch_add(1, Ordering::AcqRel);
+            self.each(|recorder| self.until_it_is_so(|late| sample::whole(host, late, recorder)));
         }
 
         /// Something has happened. The caller holds no lock.
         pub(crate) fn tell(&self, event: &Event) {
             let host = self.host.get().and_then(Weak::upgrade);
-            let late = self.note(event);
+            self.note(event);
+            let new = self.introduce(event);
+            // Last: what it has others look up again is noted.
+            self.ticket.fetch_add(1, Ordering::AcqRel);
             self.each(|recorder| {
-                tell::event(host.as_deref(), event, recorder);
+                if let Some(slot) = &new {
+                    tell::from_zero(slot, recorder);
+                }
+                tell::event(&|slot| self.slots.lock().contains(slot), event, recorder);
                 if let Some(host) = &host {
-                    sample::concerned(host, event, &late, recorder);
+                    self.until_it_is_so(|late| sample::concerned(host, event, late, recorder));
                 }
             });
         }
 
         /// Looks all gauges up for the recorder that the embedder has installed.
         pub(crate) fn sample(&self, host: &Inner) {
-            let late = self.late.lock().clone();
-            contained(|| with_recorder(|recorder| sample::whole(host, &late, recorder)));
+            self.ticket.fetch_add(1, Ordering::AcqRel);
+            let look = |recorder: &dyn Recorder| self.until_it_is_so(|late| sample::whole(host, late, recorder));
+            contained(|| with_recorder(look));
         }
 
         /// Looks all gauges up for the host's own.
         #[cfg(feature = "prometheus")]
         pub(super) fn sample_own(&self) {
-            let late = self.late.lock().clone();
+            self.ticket.fetch_add(1, Ordering::AcqRel);
             if let (Some(host), Some(own)) = (self.host.get().and_then(Weak::upgrade), &self.own) {
-                contained(|| sample::whole(&host, &late, own));
+                contained(|| self.until_it_is_so(|late| sample::whole(&host, late, own)));
             }
         }
 
@@ -116,26 +137,51 @@ mod with {
             }
         }
 
-        /// Keeps the account of those that are held for too long; answers it if the event has to do with it.
-        fn note(&self, event: &Event) -> Late {
-            let mut late = self.late.lock();
+        /// Looks gauges up and sets them, and again if somebody took a ticket meanwhile: he may have set what this one has set to an
+        /// older value since. He who took the last one sets them last, or is followed by one who looks again.
+        fn until_it_is_so(&self, look: impl Fn(&Mutex<Late>)) {
+            for _ in 0..LOOKS {
+                let ticket = self.ticket.load(Ordering::Acquire);
+                look(&self.late);
+                // Not a mere load, which might be made before the values have arrived: who comes after this sets them after them.
+                let same = self
+                    .ticket
+                    .compare_exchange(ticket, ticket, Ordering::AcqRel, Ordering::Acquire);
+                if same.is_ok() {
+                    return;
+                }
+            }
+        }
+
+        /// The slot that the event has come to be, if it has: its counters begin with 0, for what has no beginning is not seen to grow.
+        fn introduce(&self, event: &Event) -> Option<Arc<str>> {
+            let slot = match event {
+                Event::Swapped(report) => report.slot.clone(),
+                Event::Shadowed { slot, .. } => format!("{slot}{SUFFIX}").into(),
+                _ => return None,
+            };
+            self.slots.lock().insert(slot.clone()).then_some(slot)
+        }
+
+        /// Keeps the account of those that are held for too long.
+        fn note(&self, event: &Event) {
             match event {
                 Event::Straggling {
                     slot,
                     generation,
                     holders,
                 } => {
+                    let mut late = self.late.lock();
                     let of_slot = late.entry(slot.clone()).or_default();
                     of_slot.insert(*generation, holders.len().max(1));
                 }
                 Event::Retired(report) => {
-                    if let Some(of_slot) = late.get_mut(&report.slot) {
+                    if let Some(of_slot) = self.late.lock().get_mut(&report.slot) {
                         of_slot.remove(&report.generation);
                     }
                 }
-                _ => return Late::new(),
+                _ => {}
             }
-            late.clone()
         }
     }
 

@@ -1,7 +1,7 @@
 //! The endpoint: who may ask, what is answered, and what those who ask badly do to the others.
 
 use fixture_interfaces::Probe;
-use reslot::{BuildError, EndpointError, Host, HostBuilder, Policy};
+use reslot::{BuildError, EndpointError, Host, HostBuilder, Policy, To};
 use reslot_tests::{Fixture, Folder, http};
 use std::{
     io::{Read, Write},
@@ -100,7 +100,8 @@ fn two_hosts_of_a_process_do_not_mix() {
     second.load(folder.publish("c.so", b"no library")).unwrap_err();
     let name = second.slots()[0].name.clone();
     assert!(page(at).contains(r#"reslot_reload_total{slot="probe",outcome="swapped"} 1"#));
-    assert!(!page(at).contains(&format!("slot={name:?}")) && !page(at).contains("outcome=\"refused\""));
+    assert!(!page(at).contains(&format!("slot={name:?}")) && page(at).contains(r#"outcome="refused"} 0"#));
+    assert!(!page(at).contains(r#"outcome="refused"} 1"#));
     assert!(page(other).contains(&format!("reslot_slot_generation{{slot={name:?}}} 1")));
     assert!(!page(other).contains("slot=\"probe\""));
     assert!(page(at).contains("\nreslot_images_mapped 1\n"));
@@ -200,4 +201,80 @@ fn what_a_refused_file_says_of_itself_is_no_label() {
         "{page}"
     );
     assert!(!page.contains("secret"), "{page}");
+}
+
+/// A growth from 0 is one that `increase` sees.
+#[test]
+fn counters_begin_with_0_when_a_slot_comes_to_be() {
+    let (host, at) = host();
+    let says = |line: &str| page(at).lines().any(|of| of == line);
+    for line in [
+        r#"reslot_reload_total{slot="none",outcome="refused"} 0"#,
+        r#"reslot_plugin_panics_total{slot="none",where="hook"} 0"#,
+        r#"reslot_refusals_total{slot="none",cause="quarantine_full"} 0"#,
+    ] {
+        assert!(says(line), "{line}\n{}", page(at));
+    }
+    let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
+    // It was mapped, and has never served: there is no series of its own that anybody could have seen begin.
+    host.load(folder.publish("a.so", Fixture::build("fx-refuses-start").bytes()))
+        .unwrap_err();
+    assert!(
+        says(r#"reslot_reload_total{slot="none",outcome="refused"} 1"#),
+        "{}",
+        page(at)
+    );
+    assert_eq!(page(at).matches("reslot_reload_total{").count(), 1, "{}", page(at));
+    host.load(folder.publish("b.so", &moody.stamped(1))).unwrap();
+    for (outcome, number) in [
+        ("swapped", 1),
+        ("unchanged", 0),
+        ("superseded", 0),
+        ("refused", 0),
+        ("rolled_back", 0),
+        ("went_back", 0),
+    ] {
+        let line = format!("reslot_reload_total{{slot=\"moody\",outcome={outcome:?}}} {number}");
+        assert!(says(&line), "{line}\n{}", page(at));
+    }
+    for place in ["call", "thread", "hook"] {
+        let line = format!("reslot_plugin_panics_total{{slot=\"moody\",where={place:?}}} 0");
+        assert!(says(&line), "{line}\n{}", page(at));
+    }
+    assert!(says(r#"reslot_refusals_total{slot="moody",cause="quarantine_full"} 0"#));
+    // Nothing is begun again.
+    host.slot::<dyn fixture_interfaces::Moody>("moody")
+        .unwrap()
+        .load()
+        .fail("it slipped")
+        .unwrap_err();
+    host.load(folder.publish("b.so", &moody.stamped(2))).unwrap();
+    assert!(says(r#"reslot_plugin_panics_total{slot="moody",where="call"} 1"#));
+    assert!(says(r#"reslot_reload_total{slot="moody",outcome="swapped"} 2"#));
+    // Somebody has asked for it.
+    host.rollback("moody", To::Previous).unwrap();
+    for line in [
+        r#"reslot_reload_total{slot="moody",outcome="went_back"} 1"#,
+        r#"reslot_reload_total{slot="moody",outcome="rolled_back"} 0"#,
+        r#"reslot_rollbacks_total{slot="moody",reason="asked"} 1"#,
+    ] {
+        assert!(says(line), "{line}\n{}", page(at));
+    }
+}
+
+/// What is told of a shadow is told of a slot of its own.
+#[test]
+fn counters_of_a_shadow_begin_with_0_as_well() {
+    let (host, at) = host();
+    let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
+    host.load(folder.publish("a.so", &moody.stamped(1))).unwrap();
+    let other = folder.publish("b.so", &moody.stamped(2));
+    let shadow = host.shadow::<dyn fixture_interfaces::Moody>("moody", other).unwrap();
+    let panics = |number: u32| {
+        let line = format!("reslot_plugin_panics_total{{slot=\"moody~shadow\",where=\"call\"}} {number}\n");
+        assert!(page(at).contains(&line), "{line}{}", page(at));
+    };
+    panics(0);
+    shadow.fail("it slipped").unwrap_err();
+    panics(1);
 }

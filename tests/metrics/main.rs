@@ -5,3 +5,4 @@
 mod calls;
 mod endpoint;
 mod facade;
+mod gauges;

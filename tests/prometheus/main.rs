@@ -32,12 +32,28 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
     let check = Command::new(&programs.promtool).args(["check", "rules"]).arg(&rules).output();
     let check = check.unwrap();
     assert!(check.status.success(), "{check:?}");
+    // In simulated time, what takes a quarter of an hour or an outage.
+    let simulated = workspace.root.join("tests/prometheus/rules.yml");
+    let check = Command::new(&programs.promtool)
+        .args(["test", "rules"])
+        .arg(simulated)
+        .output();
+    let check = check.unwrap();
+    assert!(check.status.success(), "{check:?}");
 
     let mut desk = Desk::new();
     let at = desk.host.prometheus_addr().unwrap();
     let server = Server::start(&programs.server, at, &rules);
     // Before anything happens: what grows is seen to grow.
     until("Prometheus fetches from the host", || server.value("up") == Some(1.0));
+    desk.begins();
+    // The zeros from which everything grows.
+    until("Prometheus knows both slots", || {
+        server.value(r#"count(reslot_reload_total{slot!="none",outcome="refused"} == 0)"#) == Some(2.0)
+    });
+    let rules_file = rules;
+    let rules = alerts(&rules_file);
+    assert_eq!(firing(&server, &rules), Vec::<&str>::new());
     desk.lets_everything_happen();
 
     let page = http::get(at, "/metrics").unwrap();
@@ -46,7 +62,6 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
 
     // Until each of them has an answer: some need something to happen between two fetches.
     let panels = dashboard(&workspace.root.join("docs/grafana/reslot.json"));
-    let rules = alerts(&rules);
     assert!(panels.len() >= 20 && rules.len() >= 8, "{panels:#?} {rules:#?}");
     let mut unanswered: Vec<_> = panels.iter().collect();
     let deadline = Instant::now() + PATIENCE;
@@ -55,19 +70,39 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
         unanswered.retain(|(_, query)| server.numbers(query).iter().all(|number| number.is_nan()));
         assert!(Instant::now() < deadline, "no data, or not a number: {unanswered:#?}");
     }
-    for (name, query) in &rules {
-        let is_so = !server.numbers(query).is_empty();
-        let expected = !matches!(
-            name.as_str(),
-            "ReslotQuarantineFull" | "ReslotUnhealthy" | "ReslotNothingServes"
-        );
-        assert_eq!(is_so, expected, "{name}: {query}");
-    }
+    let expected = [
+        "ReslotQuarantineGrows",
+        "ReslotRefused",
+        "ReslotRolledBack",
+        "ReslotHoldersLate",
+        "ReslotPanics",
+    ];
+    // What came last may not have been fetched yet.
+    until("what should be told is, and nothing else", || {
+        let firing = firing(&server, &rules);
+        firing == expected || {
+            eprintln!("{firing:?}, and should be {expected:?}");
+            false
+        }
+    });
     desk.is_as_prometheus_says(&server);
     // It has taken them as its own.
     let loaded = server.get("/api/v1/rules");
     let groups = loaded["data"]["groups"].as_array().unwrap();
     assert_eq!(groups[0]["rules"].as_array().unwrap().len(), rules.len());
+
+    // Another one, which knows nothing of the past, has nothing to tell of it, and tells what comes.
+    let other = Server::start(&programs.server, at, &rules_file);
+    let fetched = r#"count_over_time(reslot_plugin_panics_total{slot="moody",where="call"}[1m])"#;
+    until("it has fetched often enough to see growth", || {
+        other.value(fetched).is_some_and(|times| times >= 3.0)
+    });
+    assert_eq!(firing(&other, &rules), ["ReslotHoldersLate"], "that is so at this moment");
+    desk.fails_again();
+    until("it tells what comes", || {
+        firing(&other, &rules) == ["ReslotHoldersLate", "ReslotPanics"]
+    });
+    drop(other);
 
     // What has ended is told as well.
     drop(desk.thread_end.take());
@@ -79,6 +114,12 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
     drop(held);
     drop(host);
     until("Prometheus sees that the host is gone", || server.value("up") == Some(0.0));
+}
+
+/// The rules whose expressions hold.
+fn firing<'a>(server: &Server, rules: &'a [(String, String)]) -> Vec<&'a str> {
+    let hold = rules.iter().filter(|(_, query)| !server.numbers(query).is_empty());
+    hold.map(|(name, _)| &**name).collect()
 }
 
 /// A host with two slots, and what has happened to it.
@@ -131,9 +172,20 @@ impl Desk {
         self.host.load(self.folder.publish(&format!("{package}.so"), &bytes)).unwrap();
     }
 
+    /// Its slots come to be.
+    fn begins(&mut self) {
+        self.load("fx-moody");
+        self.load("fx-lingering");
+    }
+
+    /// A panic, as there has been one before.
+    fn fails_again(&self) {
+        let moody = self.host.slot::<dyn Moody>("moody").unwrap();
+        moody.load().fail("it slipped again").unwrap_err();
+    }
+
     fn lets_everything_happen(&mut self) {
         // A rollback.
-        self.load("fx-moody");
         self.load("fx-moody");
         let moody = self.host.slot::<dyn Moody>("moody").unwrap();
         moody.load().add(5).unwrap();
@@ -144,7 +196,6 @@ impl Desk {
         });
         assert!(matches!(reason, RollbackReason::Panicked { .. }));
         // A quarantine.
-        self.load("fx-lingering");
         let path = self.folder.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         let probe = self.host.slot::<dyn Probe>("probe").unwrap();
@@ -212,6 +263,8 @@ impl Desk {
         });
         same(r#"reslot_refusals_total{slot="none",cause="lint"}"#, &|| 1.0);
         same(r#"reslot_rollbacks_total{slot="moody",reason="panicked"}"#, &|| 1.0);
+        same(r#"sum(reslot_reload_total{outcome="rolled_back"})"#, &|| 1.0);
+        same(r#"sum(reslot_reload_total{outcome="went_back"})"#, &|| 0.0);
         same(r#"reslot_plugin_panics_total{slot="moody",where="call"}"#, &|| 1.0);
         let left = || {
             let mut events = self.host.events();

@@ -20,7 +20,7 @@ pub(super) const LATE_HOLDERS: &str = "reslot_slot_late_holders";
 pub(super) const CALLS: &str = "reslot_slot_calls_total";
 pub(super) const FAULTS: &str = "reslot_slot_faults_total";
 
-/// In place of a slot's name, for what never came to be one of the host's slots.
+/// In place of a slot's name, for what has not come to be one of the host's slots: nothing has served in it.
 pub(super) const NO_SLOT: &str = "none";
 
 const METADATA: Metadata<'static> = Metadata::new("reslot", Level::INFO, None);
@@ -35,7 +35,7 @@ pub(super) fn describe(recorder: &dyn Recorder) {
             counter,
             RELOADS,
             Unit::Count,
-            "Artifacts that were taken up, by what became of them: swapped, unchanged, superseded, refused.",
+            "Artifacts that were taken up, by what became of them: swapped, unchanged, superseded, refused; and those that were gone back from: rolled_back because of a fault, went_back because somebody asked.",
         ),
         (
             histogram,
@@ -104,7 +104,7 @@ pub(super) fn describe(recorder: &dyn Recorder) {
             gauge,
             LATE_HOLDERS,
             Unit::Count,
-            "Who holds retired generations longer than the drain deadline.",
+            "Who held retired generations when the drain deadline was over, until each is gone: the number is not looked up again as they let go.",
         ),
         (
             counter,
@@ -121,6 +121,11 @@ pub(super) fn describe(recorder: &dyn Recorder) {
 
 fn key<const N: usize>(name: &'static str, labels: [Label; N]) -> Key {
     Key::from_parts(name, labels.to_vec())
+}
+
+/// A counter that has counted nothing yet, or goes on from where it is.
+pub(super) fn begin<const N: usize>(recorder: &dyn Recorder, name: &'static str, labels: [Label; N]) {
+    recorder.register_counter(&key(name, labels), &METADATA).increment(0);
 }
 
 pub(super) fn count<const N: usize>(recorder: &dyn Recorder, name: &'static str, labels: [Label; N]) {

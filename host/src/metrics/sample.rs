@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{event::Event, host::Inner, slot::SlotRecord};
 use metrics::{Label, Recorder};
+use parking_lot::Mutex;
 
 /// All of them.
-pub(super) fn whole(host: &Inner, late: &Late, to: &dyn Recorder) {
+pub(super) fn whole(host: &Inner, late: &Mutex<Late>, to: &dyn Recorder) {
     images(host, to);
     for record in host.slots().iter() {
         slot(host, record, to);
@@ -23,7 +24,7 @@ pub(super) fn whole(host: &Inner, late: &Late, to: &dyn Recorder) {
 }
 
 /// Those that the event may have changed.
-pub(super) fn concerned(host: &Inner, event: &Event, late: &Late, to: &dyn Recorder) {
+pub(super) fn concerned(host: &Inner, event: &Event, late: &Mutex<Late>, to: &dyn Recorder) {
     let name = match event {
         Event::Swapped(report) => &report.slot,
         Event::RolledBack(report) => &report.slot,
@@ -85,7 +86,12 @@ fn slot(host: &Inner, record: &SlotRecord, to: &dyn Recorder) {
     counted(to, FAULTS, [of()], record.counts.faults());
 }
 
-fn late_holders(record: &SlotRecord, late: &Late, to: &dyn Recorder) {
-    let holders: usize = late.get(&record.name).into_iter().flat_map(|of_slot| of_slot.values()).sum();
+fn late_holders(record: &SlotRecord, late: &Mutex<Late>, to: &dyn Recorder) {
+    let holders: usize = late
+        .lock()
+        .get(&record.name)
+        .into_iter()
+        .flat_map(|of_slot| of_slot.values())
+        .sum();
     gauge(to, LATE_HOLDERS, [of(&record.name)]).set(holders as f64);
 }

@@ -2,35 +2,61 @@
 
 use super::{
     names::{
-        LEFT_BYTES, NO_SLOT, PANICS, REFUSALS, RELOAD_SECONDS, RELOADS, ROLLBACK_SECONDS, ROLLBACKS, count, gauge, seconds,
+        LEFT_BYTES, NO_SLOT, PANICS, REFUSALS, RELOAD_SECONDS, RELOADS, ROLLBACK_SECONDS, ROLLBACKS, begin, count, gauge,
+        seconds,
     },
     words,
 };
 use crate::{
     error::{Cause, Refusal},
     event::{Event, Outcome, ReloadReport, RetireReport},
-    host::Inner,
     image::UnloadReport,
     instance::HookError,
 };
 use metrics::{Label, Recorder};
 use std::sync::Arc;
 
-pub(super) fn event(host: Option<&Inner>, event: &Event, to: &dyn Recorder) {
+/// Counters whose growth is watched begin before anything is counted: `increase` does not see the first count of a series.
+pub(super) fn from_zero(slot: &Arc<str>, to: &dyn Recorder) {
+    beginnings(&of(slot), &words::OUTCOMES, &words::PLACES, to);
+}
+
+/// Those of what has no slot (yet).
+pub(super) fn none_from_zero(to: &dyn Recorder) {
+    beginnings(&none(), &[words::REFUSED], &[words::THREAD, words::HOOK], to);
+}
+
+fn beginnings(slot: &Label, outcomes: &[&'static str], places: &[&'static str], to: &dyn Recorder) {
+    for outcome in outcomes {
+        begin(to, RELOADS, [slot.clone(), Label::from_static_parts("outcome", outcome)]);
+    }
+    for place in places {
+        begin(to, PANICS, [slot.clone(), Label::from_static_parts("where", place)]);
+    }
+    let full = Label::from_static_parts("cause", words::QUARANTINE_FULL);
+    begin(to, REFUSALS, [slot.clone(), full]);
+}
+
+/// Whether a slot of this name has come to be. A file that never served may say any name of itself, which becomes no label.
+type Known<'a> = &'a dyn Fn(&str) -> bool;
+
+pub(super) fn event(known: Known<'_>, event: &Event, to: &dyn Recorder) {
+    let known = |slot: &Arc<str>| if known(slot) { of(slot) } else { none() };
     match event {
         Event::Swapped(report) => swapped(report, to),
-        Event::Unchanged { slot, .. } => reload(to, of(slot), "unchanged"),
-        Event::Superseded { slot, .. } => reload(to, of(slot), "superseded"),
-        Event::Refused(refusal) => refused(host, refusal, to),
+        Event::Unchanged { slot, .. } => reload(to, of(slot), words::UNCHANGED),
+        Event::Superseded { slot, .. } => reload(to, of(slot), words::SUPERSEDED),
+        Event::Refused(refusal) => refused(refusal.slot.as_ref().map_or_else(none, known), refusal, to),
         Event::RolledBack(report) => {
             let reason = Label::from_static_parts("reason", words::rollback(&report.reason));
+            reload(to, of(&report.slot), words::went_back(&report.reason));
             count(to, ROLLBACKS, [of(&report.slot), reason]);
             seconds(to, ROLLBACK_SECONDS, [], report.total.as_secs_f64());
         }
-        Event::CallFailed { slot, .. } => panicked(to, of(slot), "call"),
-        Event::ThreadPanicked { slot, .. } => panicked(to, of(slot), "thread"),
-        Event::StopFailed { slot, error, .. } | Event::RestartFailed { slot, error, .. } => hook(to, of(slot), error),
-        Event::Retired(report) => retired(report, to),
+        Event::CallFailed { slot, .. } => panicked(to, of(slot), words::CALL),
+        Event::ThreadPanicked { slot, .. } => panicked(to, known(slot), words::THREAD),
+        Event::StopFailed { slot, error, .. } | Event::RestartFailed { slot, error, .. } => hook(to, known(slot), error),
+        Event::Retired(report) => retired(known(&report.slot), report, to),
         Event::Released { slot, report, .. } => left(to, slot, report),
         _ => {}
     }
@@ -39,6 +65,10 @@ pub(super) fn event(host: Option<&Inner>, event: &Event, to: &dyn Recorder) {
 /// The label that names a slot.
 pub(super) fn of(slot: &Arc<str>) -> Label {
     Label::new("slot", slot.clone())
+}
+
+fn none() -> Label {
+    Label::from_static_parts("slot", NO_SLOT)
 }
 
 fn reload(to: &dyn Recorder, slot: Label, outcome: &'static str) {
@@ -51,12 +81,12 @@ fn panicked(to: &dyn Recorder, slot: Label, place: &'static str) {
 
 fn hook(to: &dyn Recorder, slot: Label, error: &HookError) {
     if let HookError::Panicked { .. } = error {
-        panicked(to, slot, "hook");
+        panicked(to, slot, words::HOOK);
     }
 }
 
 fn swapped(report: &ReloadReport, to: &dyn Recorder) {
-    reload(to, of(&report.slot), "swapped");
+    reload(to, of(&report.slot), words::SWAPPED);
     let label = |step| [Label::from_static_parts("step", step)];
     for (step, took) in &report.steps {
         seconds(to, RELOAD_SECONDS, label(words::step(*step)), took.as_secs_f64());
@@ -64,32 +94,18 @@ fn swapped(report: &ReloadReport, to: &dyn Recorder) {
     seconds(to, RELOAD_SECONDS, label("total"), report.total.as_secs_f64());
 }
 
-/// A refused file may say any name of itself; only those of slots that there are become labels.
-fn refused(host: Option<&Inner>, refusal: &Refusal, to: &dyn Recorder) {
-    let known = refusal
-        .slot
-        .as_ref()
-        .filter(|slot| host.is_some_and(|host| serves_or_served(host, slot)));
-    let slot = || known.map_or(Label::from_static_parts("slot", NO_SLOT), of);
-    reload(to, slot(), "refused");
-    count(
-        to,
-        REFUSALS,
-        [slot(), Label::from_static_parts("cause", words::cause(&refusal.cause))],
-    );
+fn refused(slot: Label, refusal: &Refusal, to: &dyn Recorder) {
+    reload(to, slot.clone(), words::REFUSED);
+    let cause = Label::from_static_parts("cause", words::cause(&refusal.cause));
+    count(to, REFUSALS, [slot.clone(), cause]);
     if let Cause::Hook(_, error) = &*refusal.cause {
-        hook(to, slot(), error);
+        hook(to, slot, error);
     }
 }
 
-/// Whether anything has come to be mapped for the slot.
-pub(super) fn serves_or_served(host: &Inner, slot: &str) -> bool {
-    host.slot_named(slot).is_some_and(|record| record.lock().last_number > 0)
-}
-
-fn retired(report: &RetireReport, to: &dyn Recorder) {
+fn retired(slot: Label, report: &RetireReport, to: &dyn Recorder) {
     for error in [&report.stop_error, &report.destroy_error].into_iter().flatten() {
-        hook(to, of(&report.slot), error);
+        hook(to, slot.clone(), error);
     }
     if let Outcome::Unmapped(unmapped) = &report.outcome {
         left(to, &report.slot, unmapped);

@@ -9,6 +9,25 @@ use crate::{
 };
 use reslot_plugin_api::Health;
 
+/// What becomes of an artifact that is taken up, and of a version that was: it went back because something was wrong with it, or
+/// because somebody asked for that, here or of a slot that came to serve together with this one.
+pub(super) const OUTCOMES: [&str; 6] = [SWAPPED, UNCHANGED, SUPERSEDED, REFUSED, ROLLED_BACK, WENT_BACK];
+pub(super) const SWAPPED: &str = "swapped";
+pub(super) const UNCHANGED: &str = "unchanged";
+pub(super) const SUPERSEDED: &str = "superseded";
+pub(super) const REFUSED: &str = "refused";
+pub(super) const ROLLED_BACK: &str = "rolled_back";
+pub(super) const WENT_BACK: &str = "went_back";
+
+/// Where a plugin panics.
+pub(super) const PLACES: [&str; 3] = [CALL, THREAD, HOOK];
+pub(super) const CALL: &str = "call";
+pub(super) const THREAD: &str = "thread";
+pub(super) const HOOK: &str = "hook";
+
+/// A cause of a refusal with a rule of its own.
+pub(super) const QUARANTINE_FULL: &str = "quarantine_full";
+
 pub(super) const QUARANTINE: [&str; 6] = [
     "threads_running",
     "signal_handlers",
@@ -30,6 +49,15 @@ pub(super) fn quarantine(reason: &QuarantineReason) -> &'static str {
     QUARANTINE[at]
 }
 
+/// What a rollback is among the [`OUTCOMES`]. If it is another slot's that this one goes with, that one's reason says whether somebody
+/// asked for it.
+pub(super) fn went_back(reason: &RollbackReason) -> &'static str {
+    match reason {
+        RollbackReason::Asked | RollbackReason::Together { .. } => WENT_BACK,
+        _ => ROLLED_BACK,
+    }
+}
+
 pub(super) fn rollback(reason: &RollbackReason) -> &'static str {
     match reason {
         RollbackReason::Panicked { .. } => "panicked",
@@ -49,7 +77,7 @@ pub(super) fn cause(cause: &Cause) -> &'static str {
         Cause::Open(_) => "open",
         Cause::Hook(hook, _) => self::hook(*hook),
         Cause::Bug | Cause::IllegalMove(_) => "bug",
-        Cause::QuarantineFull { .. } => "quarantine_full",
+        Cause::QuarantineFull { .. } => QUARANTINE_FULL,
         Cause::Schema(_) => "schema",
         Cause::Unhealthy(_) => "unhealthy",
         Cause::RolledBack(_) => "rolled_back",

@@ -1,0 +1,136 @@
+//! Gauges on several threads at once: whoever is slow to tell an old number does not have the last word.
+
+use fixture_interfaces::Moody;
+use metrics::{
+    Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder,
+};
+use reslot::{Host, Policy};
+use reslot_tests::{Fixture, Folder};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+const GENERATION: &str = "reslot_slot_generation";
+
+/// A recorder of which the first to set the generation waits, with his number in hand, until he may go on.
+#[derive(Default)]
+struct Slow {
+    gauges: Mutex<BTreeMap<String, f64>>,
+    waits: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
+}
+
+struct Line(Arc<Slow>, String);
+
+impl GaugeFn for Line {
+    fn increment(&self, _: f64) {}
+    fn decrement(&self, _: f64) {}
+    fn set(&self, value: f64) {
+        if self.1 == GENERATION {
+            let waits = self.0.waits.lock().unwrap().take();
+            if let Some((has_come, may_go)) = waits {
+                has_come.send(()).unwrap();
+                may_go.recv_timeout(Duration::from_secs(60)).unwrap();
+            }
+        }
+        self.0.gauges.lock().unwrap().insert(self.1.clone(), value);
+    }
+}
+
+struct Of(Arc<Slow>);
+
+impl Recorder for Of {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(Arc::new(Line(self.0.clone(), key.name().to_owned())))
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+/// Has one thread do `first` until it is about to set the generation to 1, lets generation 2 come to serve and another thread do
+/// `second`, which sets 2, and only then lets the first one go on.
+fn slow_one_is_overtaken(first: fn(&Host), second: fn(&Host)) {
+    let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
+    let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    host.load(folder.publish("a.so", &moody.stamped(1))).unwrap();
+    let (has_come, come) = mpsc::channel();
+    let (go, may_go) = mpsc::channel();
+    let slow = Arc::new(Slow::default());
+    *slow.waits.lock().unwrap() = Some((has_come, may_go));
+    let said = || slow.gauges.lock().unwrap().get(GENERATION).copied();
+    thread::scope(|scope| {
+        let slow_one = scope.spawn(|| with_local_recorder(&Of(slow.clone()), || first(&host)));
+        come.recv_timeout(Duration::from_secs(60)).unwrap();
+        host.load(folder.publish("a.so", &moody.stamped(2))).unwrap();
+        with_local_recorder(&Of(slow.clone()), || second(&host));
+        assert_eq!(said(), Some(2.0));
+        go.send(()).unwrap();
+        slow_one.join().unwrap();
+    });
+    assert_eq!(said(), Some(2.0), "an old number was told last");
+}
+
+fn asks(host: &Host) {
+    host.record_metrics();
+}
+
+fn fails(host: &Host) {
+    let slot = host.slot::<dyn Moody>("moody").unwrap();
+    slot.load().fail("it slipped").unwrap_err();
+}
+
+#[test]
+fn event_that_was_overtaken_by_an_event_is_looked_at_again() {
+    slow_one_is_overtaken(fails, fails);
+}
+
+#[test]
+fn event_that_was_overtaken_by_a_question_is_looked_at_again() {
+    slow_one_is_overtaken(fails, asks);
+}
+
+#[test]
+fn question_that_was_overtaken_is_answered_again() {
+    slow_one_is_overtaken(asks, fails);
+    slow_one_is_overtaken(asks, asks);
+}
+
+/// A recorder that has the host tell of something whenever it is told something comes to an end all the same.
+#[test]
+fn recorder_that_always_has_something_to_tell_is_left_in_peace() {
+    struct Talks<'a>(&'a Host);
+    impl Recorder for Talks<'_> {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            if key.name() == GENERATION {
+                // Not told to this one in turn.
+                with_local_recorder(&metrics::NoopRecorder, || fails(self.0));
+            }
+            Gauge::noop()
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+    let folder = Folder::new();
+    let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    host.load(folder.publish("a.so", &Fixture::build("fx-moody").stamped(1)))
+        .unwrap();
+    with_local_recorder(&Talks(&host), || host.record_metrics());
+    let faults = host.slots()[0].faults;
+    assert!((1..100).contains(&faults), "{faults}");
+}
