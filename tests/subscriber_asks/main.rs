@@ -244,7 +244,10 @@ fn what_the_reload_thread_is_asked_for_on_itself_is_refused() {
         for refusal in &within {
             assert!(matches!(*refusal.cause, Cause::FromWithin), "{refusal}");
             assert_eq!(refusal.path, Path::new("nothing.so"));
-            assert!(refusal.to_string().contains("what to do: ask from a thread of the program's"), "{refusal}");
+            assert!(
+                refusal.to_string().contains("what to do: ask from a thread of the program's"),
+                "{refusal}"
+            );
         }
     });
 }
