@@ -2,7 +2,9 @@
 //! comes and goes. The program `reslot` has tests of its own (`tests/cli`).
 
 mod answers;
+mod ending;
 mod hostile;
+mod looks;
 mod socket;
 mod why_not;
 

@@ -142,7 +142,12 @@ pub struct Gate {
 impl Gate {
     /// Puts it up, shut.
     pub fn new(name: &str) -> Self {
-        let gate = std::env::temp_dir().join(format!("reslot-gate-{}-{name}", std::process::id()));
+        Self::of(std::process::id(), name)
+    }
+
+    /// Puts it up for a fixture in another process.
+    pub fn of(process: u32, name: &str) -> Self {
+        let gate = std::env::temp_dir().join(format!("reslot-gate-{process}-{name}"));
         let reached = gate.with_extension("reached");
         for path in [&reached, &gate] {
             let text = CString::new(path.as_os_str().as_encoded_bytes()).expect("a path");

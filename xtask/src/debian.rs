@@ -77,23 +77,24 @@ fn unpack(package: &'static str, cache: &Path, is_whole: impl Fn(&Path) -> bool)
         return Ok(unpacked);
     }
     fs::create_dir_all(cache).map_err(Error::io("make", cache))?;
-    // Whoever is second finds the work of the first, or does it again beside it: what counts is the rename.
+    // One process after the other: nobody takes away what another one has just completed, and perhaps uses. Let go when it is dropped.
+    let lock = cache.join(format!("{package}.lock"));
+    let file = fs::File::create(&lock).map_err(Error::io("make", &lock))?;
+    file.lock().map_err(Error::io("lock", &lock))?;
+    if is_whole(&unpacked) {
+        return Ok(unpacked);
+    }
     let work = tempfile::Builder::new()
         .prefix(&format!("{package}-"))
         .tempdir_in(cache)
         .map_err(Error::io("make a folder in", cache))?;
-    let file = download(package, work.path())?;
+    let downloaded = download(package, work.path())?;
     let fresh = work.path().join("unpacked");
     let mut dpkg = Command::new("dpkg");
-    dpkg.arg("-x").arg(&file).arg(&fresh);
+    dpkg.arg("-x").arg(&downloaded).arg(&fresh);
     succeed(package, dpkg)?;
-    if !is_whole(&unpacked) {
-        let _ = fs::remove_dir_all(&unpacked);
-        match fs::rename(&fresh, &unpacked) {
-            Err(_) if is_whole(&unpacked) => {}
-            done => done.map_err(Error::io("fill", &unpacked))?,
-        }
-    }
+    let _ = fs::remove_dir_all(&unpacked);
+    fs::rename(&fresh, &unpacked).map_err(Error::io("fill", &unpacked))?;
     match is_whole(&unpacked) {
         true => Ok(unpacked),
         false => Err(Error::Tool {

@@ -57,9 +57,15 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
 
     let (library, test) = (folder.join("src/lib.rs"), folder.join("tests/reload.rs"));
-    write(&folder.join("Cargo.toml"), &manifest(&workspace, &template, &shelf)?)?;
-    write(&library, &template.library())?;
-    write(&test, &template.test())?;
+    let manifest = manifest(&workspace, &template, &shelf)?;
+    let written = write(&folder.join("Cargo.toml"), &manifest)
+        .and_then(|()| write(&library, &template.library()))
+        .and_then(|()| write(&test, &template.test()));
+    if let Err(error) = written {
+        // Half a package would keep the whole workspace from building. The folder was not there before.
+        let _ = fs::remove_dir_all(&folder);
+        return Err(error);
+    }
     format(&[&library, &test]);
     if let Err(error) = Workspace::read(&workspace.root).and_then(|workspace| workspace.plugin(&name).map(drop)) {
         bail!(

@@ -40,6 +40,8 @@ pub struct Client {
     reader: BufReader<UnixStream>,
     process: u32,
     last: u64,
+    /// What has come of a line whose end had not come in time.
+    begun: Vec<u8>,
 }
 
 /// Why a host could not be asked.
@@ -140,6 +142,7 @@ impl Client {
             reader: BufReader::new(stream),
             process: peer.process,
             last: 0,
+            begun: Vec::new(),
         })
     }
 
@@ -211,11 +214,29 @@ impl Client {
     }
 
     fn receive(&mut self) -> Result<Answer, ClientError> {
-        let mut line = Vec::new();
-        let read = (&mut self.reader).take(LONGEST_ANSWER).read_until(b'\n', &mut line);
-        match (read, line.last()) {
+        loop {
+            let answered = self.line()?;
+            // It came too late for whoever had asked.
+            if answered.id != 0 && answered.id < self.last {
+                continue;
+            }
+            if answered.id > self.last {
+                return Err(self.nonsense("it is the answer to another request"));
+            }
+            return match (answered.ok, answered.error) {
+                (Some(answer), None) => Ok(answer),
+                (None, Some(refused)) => Err(self.refused(refused)),
+                _ => Err(self.nonsense("it is neither an answer nor a refusal")),
+            };
+        }
+    }
+
+    fn line(&mut self) -> Result<Answered, ClientError> {
+        let most = LONGEST_ANSWER.saturating_sub(self.begun.len() as u64);
+        let read = (&mut self.reader).take(most).read_until(b'\n', &mut self.begun);
+        match (read, self.begun.last()) {
             (Ok(_), Some(b'\n')) => {}
-            (Ok(_), _) if line.len() as u64 == LONGEST_ANSWER => return Err(self.nonsense("it does not end")),
+            (Ok(_), _) if self.begun.len() as u64 == LONGEST_ANSWER => return Err(self.nonsense("it does not end")),
             (Ok(_), _) => return Err(self.gone("it closed the connection")),
             (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {
                 let (path, why) = (self.path.clone(), format!("nothing came for {PATIENCE:?}"));
@@ -223,6 +244,7 @@ impl Client {
             }
             (Err(error), _) => return Err(self.gone(&error.to_string())),
         }
+        let line = std::mem::take(&mut self.begun);
         // Of an answer in another version nothing else may be understood.
         let answered: serde_json::Value =
             serde_json::from_slice(&line).map_err(|error| self.nonsense(&error.to_string()))?;
@@ -233,15 +255,7 @@ impl Client {
             );
             return Err(ClientError::Version { message });
         }
-        let answered: Answered = serde_json::from_value(answered).map_err(|error| self.nonsense(&error.to_string()))?;
-        if answered.id != self.last && answered.id != 0 {
-            return Err(self.nonsense("it is the answer to another request"));
-        }
-        match (answered.ok, answered.error) {
-            (Some(answer), None) => Ok(answer),
-            (None, Some(refused)) => Err(self.refused(refused)),
-            _ => Err(self.nonsense("it is neither an answer nor a refusal")),
-        }
+        serde_json::from_value(answered).map_err(|error| self.nonsense(&error.to_string()))
     }
 
     fn refused(&self, refused: Refused) -> ClientError {
@@ -309,5 +323,59 @@ impl Iterator for Following {
                 Some(Err(error))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Client, ClientError, PATIENCE, Request};
+    use crate::control::protocol::{Answer, Answered};
+    use std::{
+        io::Write,
+        os::unix::net::{UnixListener, UnixStream},
+        time::Duration,
+    };
+
+    fn line(id: u64) -> Vec<u8> {
+        let (message, generation) = (format!("to request {id}"), None);
+        let mut line = serde_json::to_vec(&Answered::new(id, Ok(Answer::Done { message, generation }))).expect("JSON");
+        line.push(b'\n');
+        line
+    }
+
+    fn connected() -> (tempfile::TempDir, Client, UnixStream) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let client = Client::connect(path).expect("it listens");
+        let host = listener.accept().expect("it has connected").0;
+        (folder, client, host)
+    }
+
+    #[test]
+    fn an_answer_that_comes_too_late_is_passed_over_also_if_it_had_begun_to_come() {
+        let (_folder, mut client, mut host) = connected();
+        let late = line(1);
+        let (begun, rest) = late.split_at(late.len() / 2);
+        host.write_all(begun).expect("it is connected");
+        let patience = |client: &Client, patience| client.reader.get_ref().set_read_timeout(Some(patience));
+        patience(&client, Duration::from_millis(1)).expect("a timeout");
+        let asked = client.ask(Request::Overview);
+        assert!(matches!(asked, Err(ClientError::Unavailable { .. })), "{asked:?}");
+        patience(&client, PATIENCE).expect("a timeout");
+        host.write_all(&[rest, &line(2)].concat()).expect("it is connected");
+        let asked = client.ask(Request::Overview);
+        assert!(
+            matches!(&asked, Ok(Answer::Done { message, .. }) if message == "to request 2"),
+            "{asked:?}"
+        );
+    }
+
+    #[test]
+    fn an_answer_to_what_was_not_asked_yet_is_nonsense() {
+        let (_folder, mut client, mut host) = connected();
+        host.write_all(&line(2)).expect("it is connected");
+        let asked = client.ask(Request::Overview);
+        assert!(matches!(asked, Err(ClientError::Nonsense { .. })), "{asked:?}");
     }
 }

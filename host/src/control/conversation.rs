@@ -107,6 +107,10 @@ impl<'a> Conversation<'a> {
                 // Whoever follows must not keep the host.
                 drop(host);
                 drop(busy);
+                let _follower = match follow.then(|| self.shared.follower()).transpose() {
+                    Ok(follower) => follower,
+                    Err(why) => return self.refuse(id, ErrorKind::Unavailable, why),
+                };
                 self.events(id, since, follow)
             }
             request => {

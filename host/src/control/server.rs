@@ -28,6 +28,8 @@ use std::{
 const NAME: &str = "reslot-control";
 /// So many may be connected at once.
 const MOST: usize = 16;
+/// So many of them may follow events: they stay for days, and whoever has something to ask must find a place.
+const MOST_FOLLOWERS: usize = 12;
 /// Whoever says nothing for so long makes room.
 const SILENCE: Duration = Duration::from_secs(600);
 /// Whoever does not read for so long is left.
@@ -59,6 +61,7 @@ pub(super) struct Shared {
     pub(super) over: AtomicBool,
     streams: Mutex<Vec<(u64, Arc<UnixStream>)>>,
     fewer: Condvar,
+    followers: Mutex<usize>,
     /// Answers that are being made.
     busy: Mutex<usize>,
     idle: Condvar,
@@ -72,6 +75,30 @@ impl Shared {
     pub(super) fn busy(&self) -> Busy<'_> {
         *self.busy.lock() += 1;
         Busy(self)
+    }
+}
+
+/// Events are followed, until this is dropped.
+pub(super) struct Follower<'a>(&'a Shared);
+
+impl Shared {
+    /// A place to follow from, or why there is none.
+    pub(super) fn follower(&self) -> Result<Follower<'_>, String> {
+        let mut followers = self.followers.lock();
+        if *followers >= MOST_FOLLOWERS {
+            return Err(format!(
+                "the host has too much to do: {MOST_FOLLOWERS} others follow its events; the rest of its {MOST} places is for those who ask. \
+                 Try again when one of them has gone, or ask for the events without following"
+            ));
+        }
+        *followers += 1;
+        Ok(Follower(self))
+    }
+}
+
+impl Drop for Follower<'_> {
+    fn drop(&mut self) {
+        *self.0.followers.lock() -= 1;
     }
 }
 
@@ -99,6 +126,7 @@ impl Server {
             over: AtomicBool::new(false),
             streams: Mutex::default(),
             fewer: Condvar::new(),
+            followers: Mutex::new(0),
             busy: Mutex::new(0),
             idle: Condvar::new(),
         });

@@ -21,6 +21,8 @@ use std::{
 const RELOADS: usize = 32;
 /// Of how many files that never said for which slot they are, or wait for their writers.
 const FILES: usize = 32;
+/// Of how many slots in which nothing ever served: a refused file may say any name.
+const NAMES: usize = 256;
 
 /// What is remembered.
 #[derive(Default)]
@@ -31,6 +33,8 @@ struct Remembered {
     /// Newest first.
     reloads: VecDeque<Reload>,
     slots: BTreeMap<Arc<str>, OfSlot>,
+    /// Of them, those that came to be by a refusal; oldest first.
+    names: VecDeque<Arc<str>>,
     /// Oldest first.
     files: VecDeque<(PathBuf, News)>,
 }
@@ -124,6 +128,7 @@ impl Remembered {
                     None => file.to_string_lossy().into_owned(),
                 };
                 if let Some(slot) = named {
+                    self.make_room(&slot);
                     self.slots.entry(slot).or_default().refusal = Some(refusal.clone());
                 }
                 self.file(&refusal.path, News::Refused(refusal.clone()));
@@ -141,6 +146,23 @@ impl Remembered {
             Event::Unchanged { path, .. } => self.forget_file(path),
             _ => {}
         }
+    }
+
+    /// Forgets the oldest name of those in which nothing ever served, if this is one more than are kept.
+    fn make_room(&mut self, slot: &Arc<str>) {
+        if self.slots.contains_key(slot) {
+            return;
+        }
+        if self.names.len() == NAMES
+            && let Some(oldest) = self.names.pop_front()
+            && self
+                .slots
+                .get(&oldest)
+                .is_some_and(|of| of.file.is_none() && of.went_back.is_none())
+        {
+            self.slots.remove(&oldest);
+        }
+        self.names.push_back(slot.clone());
     }
 
     fn ended(&mut self, reload: Reload) {

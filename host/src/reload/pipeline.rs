@@ -126,8 +126,12 @@ pub(super) fn candidate(
     } = coming;
     let (mut bytes, hash) = (source.bytes, source.hash);
     let mut linted = lint(&mut bytes, &expectations()).map_err(|error| {
-        let slot = slot_of_refused(host, path, &bytes);
-        refusal(slot.as_deref(), None, path, Step::Lint, error)
+        let (name, record) = slot_of_refused(host, path, &bytes);
+        let refusal = refusal(record.as_deref(), None, path, Step::Lint, error);
+        Refusal {
+            slot: refusal.slot.or(name),
+            ..refusal
+        }
     })?;
     let record = host.slot_record(&linted.manifest.name);
     let refuse = |number, step, cause: Cause| refusal(Some(&record), number, path, step, cause);
@@ -309,12 +313,12 @@ pub(super) fn make(
 }
 
 /// The slot that a refused file was for: the one that its manifest names, if it can be read, or the one that the file served
-/// until now.
-fn slot_of_refused(host: &Inner, path: &Path, bytes: &[u8]) -> Option<Arc<SlotRecord>> {
-    let named = inspect(bytes, &expectations())
-        .manifest
-        .map(|manifest| host.slot_record(&manifest.name));
-    named.or_else(|| host.slot_from(path))
+/// until now. What a file says that is not taken makes no slot: there are as many names as there are files.
+fn slot_of_refused(host: &Inner, path: &Path, bytes: &[u8]) -> (Option<Arc<str>>, Option<Arc<SlotRecord>>) {
+    match inspect(bytes, &expectations()).manifest {
+        Some(manifest) => (Some(manifest.name.as_str().into()), host.slot_named(&manifest.name)),
+        None => (None, host.slot_from(path)),
+    }
 }
 
 fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {

@@ -1,11 +1,13 @@
 //! What must not harm a host: noise, half and huge requests, crowds, and those who do not read.
 
-use super::{Place, overview};
+use super::{Place, overview, refused};
 use crate::support::wait_until;
+use fixture_interfaces::Probe;
 use reslot::control::{
     Client, ClientError,
     protocol::{Answered, ErrorKind, LONGEST_REQUEST, Request},
 };
+use reslot_tests::Fixture;
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::Shutdown,
@@ -180,6 +182,48 @@ fn crowd_is_turned_away_and_comes_in_when_others_have_gone() {
 }
 
 #[test]
+fn followers_leave_room_for_those_who_ask() {
+    const FOLLOW: &[u8] = b"{\"v\":1,\"id\":1,\"do\":\"events\",\"since\":0,\"follow\":true}\n";
+    let place = Place::new();
+    // Something is told, so that each of them hears that he has his place.
+    place.folder.publish("bad.so", b"no library");
+    wait_until(|| !overview(&place.socket).reloads.is_empty(), "the refusal");
+    let follow = || {
+        let mut stream = BufReader::new(connect(&place));
+        stream.get_ref().write_all(FOLLOW).unwrap();
+        let answered = heard(&mut stream);
+        (stream, answered)
+    };
+    let mut followers: Vec<_> = (0..12).map(|_| follow()).collect();
+    for (_, answered) in &followers {
+        assert!(matches!(answered, Some(Answered { ok: Some(_), .. })), "{answered:?}");
+    }
+    let (mut last, answered) = follow();
+    let refused = answered.clone().and_then(|answered| answered.error).expect("a refusal");
+    assert!(refused.message.contains("12 others follow"), "{refused:?}");
+    assert_eq!(kind(answered), ErrorKind::Unavailable);
+    // The refused one may still ask, and so may others, as many as there is room for.
+    last.get_ref().write_all(WHOLE).unwrap();
+    assert!(heard(&mut last).unwrap().ok.is_some());
+    let mut asking: Vec<_> = (0..3).map(|_| place.client()).collect();
+    for client in &mut asking {
+        client.ask(Request::Overview).unwrap();
+        assert!(
+            !client.events(0).unwrap().is_empty(),
+            "who does not follow is told what there was"
+        );
+    }
+    followers.pop();
+    wait_until(
+        || {
+            last.get_ref().write_all(FOLLOW).unwrap();
+            heard(&mut last).is_some_and(|answered| answered.ok.is_some())
+        },
+        "the place of one who went",
+    );
+}
+
+#[test]
 fn host_ends_while_others_wait_follow_and_do_not_read() {
     let place = Place::new();
     let idle = connect(&place);
@@ -233,4 +277,40 @@ fn follower_that_goes_makes_room() {
         "room",
     );
     assert_eq!(overview(&place.socket).slots, []);
+}
+
+#[test]
+fn names_of_files_that_are_refused_make_no_slots() {
+    let place = Place::new();
+    let elsewhere = reslot_tests::Folder::new();
+    let bad = |number: u32| {
+        Fixture::build("fx-stripped").changed(|bytes| {
+            replace(bytes, "\"toolchain\":\"rustc 1.", "\"toolchain\":\"rustc 9.");
+            replace(bytes, "\"name\":\"probe\"", &format!("\"name\":\"p{number:04}\""));
+        })
+    };
+    for number in 0..1_000 {
+        let refusal = place
+            .host
+            .load(elsewhere.publish(&format!("{number}.so"), bad(number).bytes()))
+            .unwrap_err();
+        assert_eq!(refusal.slot.as_deref(), Some(&*format!("p{number:04}")), "{refusal}");
+    }
+    assert_eq!((place.host.slots(), overview(&place.socket).slots.len()), (Vec::new(), 0));
+    // The newest are still known by their names, the oldest are not.
+    let reason = place.why_not("p0999");
+    assert!(!reason.serves && reason.findings[0].contains("rustc 9."), "{reason:#?}");
+    let error = place.host.slot::<dyn Probe>("p0999").unwrap_err();
+    assert!(error.to_string().contains("rustc 9."), "{error}");
+    let (kind, _) = refused(place.ask(Request::WhyNot {
+        target: "p0000".to_owned(),
+    }));
+    assert_eq!(kind, ErrorKind::UnknownSlot);
+}
+
+fn replace(bytes: &mut [u8], from: &str, to: &str) {
+    assert_eq!(from.len(), to.len());
+    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes());
+    let at = at.expect("the text is in the artifact");
+    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
 }

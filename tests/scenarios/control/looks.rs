@@ -1,0 +1,73 @@
+//! Whoever looks at a host keeps nothing of it: a rollback carries the state, however often somebody looks.
+
+use super::{Place, overview};
+use crate::moody::on_probation;
+use fixture_interfaces::SharedCounter;
+use reslot::{LoadOutcome, RollbackState, StateBack, To};
+use reslot_tests::Fixture;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+};
+
+const ROLLBACKS: u64 = 200;
+
+#[test]
+fn looks_keep_no_rollback_from_carrying_the_state() {
+    let mut policy = on_probation();
+    policy.rollback_state = RollbackState::Carry;
+    let place = Place::with(policy);
+    let counter = Fixture::build("fx-shared-counter");
+    // Loaded by name: what the watch thinks of these files is not the question.
+    let elsewhere = reslot_tests::Folder::new();
+    let load = |stamp| place.host.load(elsewhere.publish("counter.so", &counter.stamped(stamp)));
+    load(1).unwrap();
+    place.host.confirm("shared-counter").unwrap();
+    let slot = place.host.slot::<dyn SharedCounter>("shared-counter").unwrap();
+    let (over, added, looked) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    // Whoever calls through a view of an older generation, and waits, may hold what that answered by reference: so nobody does.
+    let add = || {
+        slot.load().add(1).unwrap();
+        added.fetch_add(1, Ordering::Relaxed);
+    };
+    let goes_on = || !over.load(Ordering::Relaxed);
+    thread::scope(|scope| {
+        // Also if the test fails.
+        struct Ends<'a>(&'a AtomicBool);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let _ends = Ends(&over);
+        scope.spawn(|| {
+            while goes_on() {
+                looked.fetch_add(place.host.who_holds("shared-counter").len() as u64, Ordering::Relaxed);
+            }
+        });
+        scope.spawn(|| {
+            while goes_on() {
+                assert!(!overview(&place.socket).slots.is_empty());
+            }
+        });
+        for stamp in 2..ROLLBACKS + 2 {
+            add();
+            load(stamp).unwrap();
+            add();
+            assert_eq!(slot.load().label().unwrap(), "unnamed");
+            match place.host.rollback("shared-counter", To::Previous).unwrap() {
+                LoadOutcome::RolledBack(report) => {
+                    assert!(matches!(report.state, StateBack::Carried { .. }), "{stamp}: {report:#?}");
+                }
+                other => panic!("{other:#?}"),
+            }
+        }
+    });
+    assert!(looked.load(Ordering::Relaxed) > ROLLBACKS);
+    assert_eq!(slot.load().stamp().unwrap(), 1);
+    assert_eq!(
+        slot.load().total().unwrap(),
+        added.load(Ordering::Relaxed),
+        "no call was lost"
+    );
+}
