@@ -3,6 +3,7 @@
 //! Settings: layers and files for themselves, then what plugins are given of them, then resources.
 
 mod changes;
+mod going_back;
 mod layers;
 mod resources;
 #[allow(dead_code)]

@@ -10,7 +10,7 @@ use crate::{
     hooks::TookTooLong,
     host::Inner,
     image::manifest::Manifest,
-    instance::HookError,
+    instance::{HookError, Quiet},
     lifecycle::Lifecycle,
     slot::{Generation, on_behalf_of, this_thread, with_overlay, without_suffix},
     testing::Injections,
@@ -226,6 +226,24 @@ impl Watch {
         self.injections.strike(hook).map_err(failed)
     }
 
+    /// Gives an instance its configuration and its resources.
+    ///
+    /// # Errors
+    /// If it refuses one of them, or nobody waits any more.
+    pub(super) fn give(&self, quiet: &mut Quiet<'_>, package: &Package) -> Result<(), (Step, Cause)> {
+        let refused = |hook, error| (Step::Init, Cause::Hook(hook, error));
+        if let Some(config) = &package.config {
+            self.at(Step::Init, Hook::OnConfig)?;
+            quiet.configure(config).map_err(|error| refused(Hook::OnConfig, error))?;
+        }
+        for (name, content) in &package.resources {
+            self.at(Step::Init, Hook::OnResource)?;
+            let answer = quiet.resource(name, &content.bytes);
+            answer.map_err(|error| refused(Hook::OnResource, error.about(name)))?;
+        }
+        Ok(())
+    }
+
     /// Nobody waits any more. Answers where it hangs.
     pub(super) fn give_up(&self, after: Duration) -> (Step, Hook) {
         let mut watched = self.watched.lock();
@@ -252,15 +270,7 @@ fn walk(
     if given != StateBack::None {
         clock.lap(Step::Migrate);
     }
-    if let Some(config) = &package.config {
-        watch.at(Step::Init, Hook::OnConfig)?;
-        hook(Step::Init, Hook::OnConfig, candidate.quiet().configure(config))?;
-    }
-    for (name, content) in &package.resources {
-        watch.at(Step::Init, Hook::OnResource)?;
-        let answer = candidate.quiet().resource(name, &content.bytes);
-        hook(Step::Init, Hook::OnResource, answer.map_err(|error| error.about(name)))?;
-    }
+    watch.give(&mut candidate.quiet(), &package)?;
     candidate.was_given(package);
     watch.at(Step::Init, Hook::Init)?;
     hook(Step::Init, Hook::Init, candidate.quiet().init())?;
