@@ -1,8 +1,12 @@
 //! What plugins are given, and slots that go back: what comes back has what there is, and what is left stays left.
 
-use crate::{Desk, settings, support::wait_for_swapped, wait_for_config_refused, wait_for_given};
+use crate::{
+    Desk, settings,
+    support::{Gate, wait_for, wait_for_staged, wait_for_swapped, wait_until},
+    wait_for_config_refused, wait_for_given,
+};
 use fixture_interfaces::Tuned;
-use reslot::{Host, LoadOutcome, Policy, RollbackState, StateBack, To};
+use reslot::{Claim, Event, Host, LoadOutcome, Policy, RollbackState, StateBack, Synced, To};
 use std::time::Duration;
 
 /// With a probation that does not end by itself.
@@ -94,4 +98,50 @@ fn what_comes_back_with_its_own_state_has_its_configuration() {
     add(&host, 5);
     go_back(&host);
     assert_eq!(of_slot(&host), (1, 0, 0.5, String::new()));
+}
+
+#[test]
+fn renewal_that_waits_does_not_undo_a_rollback() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let host = host(&desk, RollbackState::Carry);
+    let mut events = host.events();
+    let mut claim = host.claim::<dyn Tuned>("tuned").unwrap();
+    desk.publish("tuned", 2);
+    wait_for_staged(&mut events, "tuned", 2);
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    desk.set(&settings(0.25));
+    wait_for_staged(&mut events, "tuned", 3);
+    host.rollback("tuned", To::Previous).unwrap();
+    assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+    assert_eq!((claim.stamp().unwrap(), claim.threshold().unwrap()), (1, 0.25));
+    assert!(!Claim::has_staged(&claim));
+    wait_for(&mut events, |event| {
+        matches!(event, Event::Superseded { generation: 3, .. }).then_some(())
+    });
+    assert_eq!(claim.sync(), Synced::Unchanged);
+    assert_eq!(claim.threshold().unwrap(), 0.25);
+}
+
+#[test]
+fn renewal_that_is_under_way_does_not_undo_a_rollback() {
+    let table = |threshold: f64, mood| format!("[plugins.tuned-open]\nthreshold = {threshold:?}\nmood = {mood:?}\n");
+    let desk = Desk::new(&table(0.5, ""));
+    desk.publish("tuned-open", 1);
+    let host = host(&desk, RollbackState::Carry);
+    let mut events = host.events();
+    desk.publish("tuned-open", 2);
+    wait_for_swapped(&mut events, "tuned-open", 2);
+    let gate = Gate::new("given");
+    desk.set(&table(0.25, "late-wait"));
+    gate.wait_until_reached();
+    host.rollback("tuned-open", To::Previous).unwrap();
+    gate.open();
+    drop(gate);
+    wait_for(&mut events, |event| {
+        matches!(event, Event::Superseded { generation: 3, .. }).then_some(())
+    });
+    let slot = host.slot::<dyn Tuned>("tuned-open").unwrap();
+    wait_until(|| slot.load().threshold().unwrap() == 0.25, "the configuration");
+    assert_eq!(slot.load().stamp().unwrap(), 1);
 }

@@ -5,6 +5,7 @@
 mod changes;
 mod going_back;
 mod layers;
+mod refused;
 mod resources;
 #[allow(dead_code)]
 #[path = "../scenarios/support.rs"]

@@ -109,6 +109,18 @@ impl<T> Watched<T> {
     }
 }
 
+impl<T: Send + Sync + 'static> Watched<T> {
+    /// Has the layers read again if they were refused: by something that does not keep them.
+    pub(super) fn looks_if_refused(&self) -> impl Fn() + Send + Sync + 'static {
+        let (shared, signals) = (self.shared.clone(), Mutex::new(self.signals.clone()));
+        move || {
+            if shared.error.lock().is_some() {
+                let _ = signals.lock().send(Signal::Look);
+            }
+        }
+    }
+}
+
 impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
     /// What the settings must be, beside their form. Called before anything is published, on the watch's thread.
     #[must_use]
@@ -207,7 +219,11 @@ fn watch(layers: &Layers, options: &WatchOptions, signals: &Sender<Signal>) -> R
 }
 
 fn fit<T: DeserializeOwned>(layers: &Layers, merged: &Merged, validate: &Validate<T>) -> Result<T, ConfigError> {
-    let value = layers.fit(merged)?;
+    let panicked = |_| ConfigError::Invalid {
+        reason: "reading them into the program's type panicked".to_owned(),
+    };
+    // The program's own code, too.
+    let value = catch_unwind(AssertUnwindSafe(|| layers.fit(merged))).map_err(panicked)??;
     let valid =
         catch_unwind(AssertUnwindSafe(|| validate(&value))).unwrap_or_else(|_| Err("the validation panicked".to_owned()));
     valid.map_err(|reason| ConfigError::Invalid { reason })?;

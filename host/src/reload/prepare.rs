@@ -4,6 +4,7 @@
 
 use super::{Clock, Tally, rollback::StateBack};
 use crate::{
+    content::ContentHash,
     error::{Cause, Hook, SchemaGap},
     event::Step,
     given::Package,
@@ -96,6 +97,8 @@ pub(super) struct Origin {
     pub(super) why_fallback: Option<String>,
     /// Whose code leads down from a newer schema.
     pub(super) old: Option<Arc<Generation>>,
+    /// The candidate's artifact.
+    pub(super) artifact: Option<ContentHash>,
     /// It is not going to serve, and so is not started.
     pub(super) shadow: bool,
 }
@@ -134,8 +137,8 @@ pub(super) fn prepare(
     let resources = &candidate.instance().image().manifest.resources;
     let package = match origin.shadow {
         // What its slot's plugin would be given; what becomes of that is not the slot's affair.
-        true => host.given.package(without_suffix(&slot), resources),
-        false => host.given.try_on(&slot, resources),
+        true => host.given.package(without_suffix(&slot), resources, origin.artifact.as_ref()),
+        false => host.given.try_on(&slot, resources, origin.artifact.as_ref()),
     };
     let tally = host.tally.clone();
     let watch = Watch::new(host.injections.clone());

@@ -95,7 +95,8 @@ pub(super) fn revive(
     let Leaving {
         standby, access, back, ..
     } = leaving;
-    let (standby, stopped) = (&standby.current.generation, standby.stopped);
+    let (artifact, stopped) = (standby.current.hash, standby.stopped);
+    let standby = &standby.current.generation;
     let had = |why| match (standby.instance().has_state(), &back.snapshot) {
         (true, Some(before)) => StateBack::Snapshot {
             bytes: before.bytes.len(),
@@ -110,7 +111,7 @@ pub(super) fn revive(
     let deadline = Instant::now() + most;
     let has = standby.given();
     let names = &standby.instance().image().manifest.resources;
-    let now = host.given.package(standby.slot(), names);
+    let now = host.given.package(standby.slot(), names, Some(&artifact));
     let packages = match now == has {
         true => vec![has],
         false => vec![now, has],
