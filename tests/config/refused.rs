@@ -10,6 +10,8 @@ use reslot::{
     Event, Events, Hook, Host, Synced,
     testing::{How, Injection, Injections},
 };
+use reslot_tests::Folder;
+use std::{fs, io::Write};
 
 fn resource(host: &Host) -> String {
     host.slot::<dyn Tuned>("tuned").unwrap().load().resource().unwrap()
@@ -119,6 +121,62 @@ fn artifact_that_was_refused_does_not_replace_a_newer_one() {
         host.load(&third).unwrap();
     }
     assert_eq!(stamp(&host), 3);
+}
+
+#[test]
+fn change_is_not_lost_when_a_set_is_refused() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    desk.publish("tuned-open", 1);
+    let injections = Injections::default();
+    let host = desk.builder().inject(&injections).build().unwrap();
+    let mut events = host.events();
+    let mut claim = host.claim::<dyn Tuned>("tuned").unwrap();
+    let elsewhere = Folder::new();
+    let set = ["tuned", "tuned-open"].map(|name| elsewhere.publish(&format!("{name}.so"), &crate::stamped(name, 2)));
+    host.load_together(set).unwrap();
+    desk.set(&settings(0.25));
+    wait_for(&mut events, |event| matches!(event, Event::Configured { .. }).then_some(()));
+    injections.arm(Injection {
+        hook: Hook::Start,
+        how: How::Fail,
+        times: 1,
+    });
+    assert_eq!(claim.sync(), Synced::Refused { serving: 1 });
+    wait_until(
+        || {
+            claim.sync();
+            claim.threshold().unwrap() == 0.25
+        },
+        "the configuration",
+    );
+    assert_eq!(claim.stamp().unwrap(), 1);
+}
+
+#[test]
+fn files_that_are_held_open_are_told_of_once() {
+    let desk = Desk::new(&settings(0.5));
+    desk.resource("levels/one.txt", "easy");
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    let resource_file = desk.settings.path().join("files/levels/one.txt");
+    for (file, text) in [(desk.file(), settings(0.25)), (resource_file, "hard".to_owned())] {
+        let mut held = fs::OpenOptions::new().write(true).truncate(true).open(&file).unwrap();
+        held.write_all(text.as_bytes()).unwrap();
+        // A change that the watch hears of while the file is still held.
+        let other = file.with_extension("held");
+        fs::rename(&file, &other).unwrap();
+        fs::rename(&other, &file).unwrap();
+        let path = wait_for(&mut events, |event| match event {
+            Event::Waiting { path, .. } => Some(path.clone()),
+            _ => None,
+        });
+        assert_eq!(path, file);
+        drop(held);
+        wait_for_given(&mut events, "tuned");
+    }
+    assert_eq!((threshold(&host, "tuned"), resource(&host)), (0.25, "hard".to_owned()));
 }
 
 #[test]

@@ -120,13 +120,21 @@ pub(crate) fn start(layers: Layers, options: WatchOptions, programs_cap: usize) 
         ..Link::default()
     });
     let files: Vec<PathBuf> = layers.files().map(ToOwned::to_owned).collect();
-    let (validating, changing, failing) = (link.clone(), link.clone(), link.clone());
+    let (validating, changing) = (link.clone(), link.clone());
+    let (failing, waiting) = (link.clone(), link.clone());
     let watched = Watched::of(layers)
         .options(options)
         .validate(move |new: &Whole| validating.validate(new))
         .on_change({
             let files = files.clone();
             move |_, new| changing.publish(new, &files)
+        })
+        .on_waiting(move |error| {
+            let Some(host) = waiting.host() else { return };
+            if let Some(path) = error.file().map(ToOwned::to_owned) {
+                let why = error.to_string();
+                host.log.push(Event::Waiting { path, why });
+            }
         })
         .on_error(move |error| {
             let Some(host) = failing.host() else { return };

@@ -38,6 +38,7 @@ pub struct WatchedBuilder<T> {
     validate: Validate<T>,
     on_change: OnChange<T>,
     on_error: OnError,
+    on_waiting: OnError,
 }
 
 /// Settings as they are now. Dropping it ends the watch.
@@ -88,6 +89,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Watched<T> {
             validate: Box::new(|_| Ok(())),
             on_change: Box::new(|_, _| {}),
             on_error: Box::new(|_| {}),
+            on_waiting: Box::new(|_| {}),
         }
     }
 }
@@ -150,6 +152,13 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
         self
     }
 
+    /// Told once, when a file cannot be read yet because somebody has it open for writing. On the watch's thread.
+    #[must_use]
+    pub fn on_waiting(mut self, told: impl Fn(&ConfigError) + Send + Sync + 'static) -> Self {
+        self.on_waiting = Box::new(told);
+        self
+    }
+
     pub(super) fn options(mut self, options: WatchOptions) -> Self {
         self.options = options;
         self
@@ -180,6 +189,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
             builder: self,
             tree: merged.tree,
             there: merged.there,
+            waits: false,
         };
         let thread = thread::Builder::new()
             .name("reslot-config".to_owned())
@@ -237,6 +247,8 @@ struct Reader<T> {
     /// What was read and good last.
     tree: serde_json::Value,
     there: Vec<PathBuf>,
+    /// Somebody had a file open for writing at the last look.
+    waits: bool,
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
@@ -270,8 +282,19 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
     fn look(&mut self) -> Again {
         let merged = match self.builder.layers.merge(&self.there) {
             Ok(merged) => merged,
-            Err(error) if error.is_being_written() => return Again::UntilGood,
-            Err(error) => return self.refuse(error),
+            Err(error) if error.is_being_written() => {
+                if !std::mem::replace(&mut self.waits, true) {
+                    let _ = catch_unwind(AssertUnwindSafe(|| (self.builder.on_waiting)(&error)));
+                }
+                return Again::UntilGood;
+            }
+            other => {
+                self.waits = false;
+                match other {
+                    Ok(merged) => merged,
+                    Err(error) => return self.refuse(error),
+                }
+            }
         };
         self.there.clone_from(&merged.there);
         let failed_before = self.shared.error.lock().is_some();

@@ -2,7 +2,7 @@
 //! are looked at, and where an instance was given something else than there is now, another one is made of the same artifact and
 //! comes to serve as any candidate does. So it does not matter in which order things change, nor how often.
 
-use super::{Clock, LONGEST_WAIT, ReloadMessage, pipeline, pipeline::Coming, place};
+use super::{Clock, FIRST_WAIT, LONGEST_WAIT, ReloadMessage, pipeline, pipeline::Coming, place};
 use crate::{
     content::ContentHash,
     error::{Cause, Hook, Refusal},
@@ -31,11 +31,17 @@ impl Unread {
 
     /// Reads a resource to which something has happened.
     pub(super) fn read(&mut self, host: &Arc<Inner>, name: String, wait: Duration) {
+        let waits_already = self.0.iter().any(|(.., known)| *known == name) || wait > FIRST_WAIT;
         self.0.retain(|(.., known)| *known != name);
         match host.given.read_again(&name) {
             None => {}
             Some(Read::Changed) => settle(host),
-            Some(Read::BeingWritten(name)) => self.0.push((Instant::now() + wait, wait, name)),
+            Some(Read::BeingWritten { name, file, why }) => {
+                if !waits_already {
+                    host.log.push(Event::Waiting { path: file, why });
+                }
+                self.0.push((Instant::now() + wait, wait, name));
+            }
             Some(trouble) => tell_of_trouble(host, None, trouble),
         }
     }
@@ -55,7 +61,7 @@ impl Unread {
 pub(super) fn tell_of_trouble(host: &Inner, slot: Option<&Arc<str>>, trouble: Read) {
     match trouble {
         Read::Changed => {}
-        Read::BeingWritten(name) => {
+        Read::BeingWritten { name, .. } => {
             // It is looked at again, in its turn.
             let _ = host.reload.send(ReloadMessage::Resource(name));
         }
