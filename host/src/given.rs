@@ -6,16 +6,18 @@
 //! an ordinary reload: on its owner's thread if it is claimed, behind its gate if it has a state, and otherwise with nobody waiting. So
 //! an instance is never changed under its callers, and whatever goes wrong costs a candidate.
 
+mod later;
 mod resources;
 
 use crate::{content::ContentHash, watch::WatchOptions};
+use later::PutOff;
 use parking_lot::Mutex;
 use resources::Resources;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -49,6 +51,15 @@ impl PartialEq for Package {
     }
 }
 
+/// What a slot's plugin has refused.
+struct Refused {
+    what: Package,
+    /// What serves has this instead.
+    instead: Package,
+    /// The artifacts that have refused it: another one may take it.
+    by: Vec<ContentHash>,
+}
+
 /// An artifact that was refused because of what it was given.
 struct Vetoed {
     slot: Arc<str>,
@@ -64,13 +75,17 @@ pub(crate) struct Given {
     asked: AtomicBool,
     tables: Mutex<Option<Tables>>,
     resources: Option<Resources>,
-    /// By slot, what its plugin has refused, and what it has instead.
-    refused: Mutex<BTreeMap<Arc<str>, (Package, Package)>>,
-    /// By slot, what a candidate was given last.
+    /// By slot.
+    refused: Mutex<BTreeMap<Arc<str>, Refused>>,
+    /// By slot, another instance that could not be had for a reason that may pass.
+    put_off: Mutex<BTreeMap<Arc<str>, PutOff>>,
+    /// By slot, what there was when a candidate was given something last.
     tried: Mutex<BTreeMap<Arc<str>, Package>>,
     /// How often a resource has changed.
     changes: AtomicU64,
     vetoed: Mutex<Vec<Vetoed>>,
+    /// Has settings that were refused looked at once more.
+    settings: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// As a table that is not there crosses.
@@ -87,9 +102,11 @@ impl Given {
             tables: Mutex::new(None),
             resources: resources.map(|folder| Resources::new(folder, options.clone(), notices)),
             refused: Mutex::default(),
+            put_off: Mutex::default(),
             tried: Mutex::default(),
             changes: AtomicU64::new(0),
             vetoed: Mutex::default(),
+            settings: OnceLock::new(),
         }
     }
 
@@ -103,6 +120,19 @@ impl Given {
     pub(crate) fn configure(&self, tables: Tables) {
         *self.tables.lock() = Some(tables);
         self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// What to do when something has come to serve that may take settings which were refused before.
+    #[cfg_attr(not(feature = "config"), allow(dead_code))]
+    pub(crate) fn has_settings(&self, look: impl Fn() + Send + Sync + 'static) {
+        let _ = self.settings.set(Box::new(look));
+    }
+
+    /// Another artifact has come to serve, which may take settings that were refused before.
+    pub(crate) fn look_at_settings(&self) {
+        if let Some(look) = self.settings.get() {
+            look();
+        }
     }
 
     /// What the slot's table is now.
@@ -135,29 +165,36 @@ impl Given {
         read
     }
 
-    /// What a plugin with these resources is given in a slot, as of now: what is there, unless it has refused that.
-    pub(crate) fn package(&self, slot: &str, names: &[String]) -> Package {
-        if !self.is_asked() {
-            return Package::default();
-        }
-        let there = Package {
+    /// What there is for a plugin with these resources in a slot.
+    fn there(&self, slot: &str, names: &[String]) -> Package {
+        Package {
             config: self.table(slot),
             resources: self
                 .resources
                 .as_ref()
                 .map_or_else(Vec::new, |resources| resources.known(names)),
-        };
+        }
+    }
+
+    /// What an artifact with these resources is given in a slot, as of now: what there is, unless it has refused that.
+    pub(crate) fn package(&self, slot: &str, names: &[String], artifact: Option<&ContentHash>) -> Package {
+        if !self.is_asked() {
+            return Package::default();
+        }
+        let there = self.there(slot, names);
         match self.refused.lock().get(slot) {
-            Some((refused, instead)) if *refused == there => instead.clone(),
+            Some(refused) if refused.what == there && artifact.is_some_and(|artifact| refused.by.contains(artifact)) => {
+                refused.instead.clone()
+            }
             _ => there,
         }
     }
 
     /// What a candidate is given.
-    pub(crate) fn try_on(&self, slot: &Arc<str>, names: &[String]) -> Package {
-        let package = self.package(slot, names);
+    pub(crate) fn try_on(&self, slot: &Arc<str>, names: &[String], artifact: Option<&ContentHash>) -> Package {
+        let package = self.package(slot, names, artifact);
         if self.is_asked() {
-            self.tried.lock().insert(slot.clone(), package.clone());
+            self.tried.lock().insert(slot.clone(), self.there(slot, names));
         }
         package
     }
@@ -168,14 +205,51 @@ impl Given {
     }
 
     /// The slot's plugin does not take what its candidate was given, and goes on with what it has.
-    pub(crate) fn refuse(&self, slot: &Arc<str>, names: &[String], has: Package) {
+    pub(crate) fn refuse(&self, slot: &Arc<str>, names: &[String], artifact: ContentHash, has: Package) {
         let tried = self.tried.lock().remove(slot);
-        let refused = tried.unwrap_or_else(|| self.package(slot, names));
-        self.refused.lock().insert(slot.clone(), (refused, has));
+        let refused = Refused {
+            what: tried.unwrap_or_else(|| self.there(slot, names)),
+            instead: has,
+            by: vec![artifact],
+        };
+        self.put_off.lock().remove(slot);
+        self.refused.lock().insert(slot.clone(), refused);
+    }
+
+    /// A new artifact does not take what its candidate was given. Answers whether there is something else for it, which it gets from now
+    /// on: what serves has refused the same, and has that instead.
+    pub(crate) fn falls_back(&self, slot: &str, artifact: &ContentHash) -> bool {
+        let tried = self.tried.lock();
+        let mut refused = self.refused.lock();
+        match (tried.get(slot), refused.get_mut(slot)) {
+            (Some(tried), Some(refused)) if refused.what == *tried && !refused.by.contains(artifact) => {
+                refused.by.push(*artifact);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Something serves in the slot with this: what was refused, and is not what it had instead, is tried again when it comes back.
+    pub(crate) fn serves_with(&self, slot: &str, package: &Package) {
+        if !self.is_asked() {
+            return;
+        }
+        self.put_off.lock().remove(slot);
+        let mut refused = self.refused.lock();
+        if refused.get(slot).is_some_and(|refused| refused.instead != *package) {
+            refused.remove(slot);
+        }
+    }
+
+    /// Something newer is for the slot: what was refused before is not tried again.
+    pub(crate) fn forget_vetoed(&self, slot: &str) {
+        self.vetoed.lock().retain(|known| *known.slot != *slot);
     }
 
     /// An artifact does not take what is there: it is tried again when that is something else.
     pub(crate) fn veto(&self, slot: &Arc<str>, path: PathBuf, of_resource: bool) {
+        // What there was, also if it got something else instead: with that it would be tried without end.
         let tried = self.tried.lock().get(slot).cloned();
         let table = tried.map_or_else(|| self.table(slot), |tried| tried.config);
         let resources = of_resource.then(|| self.changes.load(Ordering::Relaxed));

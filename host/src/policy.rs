@@ -50,6 +50,7 @@ pub struct Policy {
     pub history: usize,
     /// How an artifact is tried out in a child process before this one opens it, with the state of what serves. None: it is not. What
     /// that costs is in the reload's report, and shown by `cargo xtask bench reload`.
+    /// The child has neither configuration nor resources: `init` and `health` run there with what `Default` and the state give.
     pub preflight: Option<Preflight>,
 }
 

@@ -144,7 +144,12 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
     let mut again: BTreeMap<PathBuf, Again> = BTreeMap::new();
     let mut unread = given::Unread::default();
     loop {
-        let next = again.values().map(|again| again.at).chain(unread.next()).min();
+        let next = again
+            .values()
+            .map(|again| again.at)
+            .chain(unread.next())
+            .chain(host.given.next())
+            .min();
         let message = match next {
             None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
@@ -203,6 +208,7 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
             Ok(ReloadMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 survive(|| unread.read_due(host));
+                survive(|| given::settle_due(host));
                 let now = Instant::now();
                 let due: Vec<PathBuf> = again
                     .iter()
@@ -309,7 +315,7 @@ fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Re
         by_name,
         back: None,
         together: false,
-        again: false,
+        again: None,
     };
     let mut missing = Vec::new();
     let outcome = pipeline::candidate(host, coming, source, clock).and_then(|(candidate, _to_keep)| {
@@ -319,6 +325,9 @@ fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Re
     if let Err(refusal) = &outcome {
         if let Some(slot) = &refusal.slot {
             host.history.forget(slot, &hash);
+            if given::falls_back(host, slot, &hash, refusal) {
+                return reload(host, path, noticed, by_name);
+            }
             given::veto(host, slot, refusal);
         }
         for name in &missing {

@@ -22,7 +22,7 @@ pub type PluginError = Box<dyn std::error::Error + Send + Sync>;
 pub trait Plugin: Default + Send + 'static {
     /// Builds what is derived from the state: caches, indexes. Called once, after the state was handed over and before
     /// [`start`](Self::start). It acquires nothing outside of the plugin, and starts no thread: when an artifact is tried in a
-    /// process of its own before it meets the host, `init` runs there as well, and `start` does not.
+    /// process of its own before it meets the host, `init` runs there as well, without configuration and resources, and `start` does not.
     ///
     /// # Errors
     /// Refuses the candidate; the slot keeps its current generation.

@@ -3,7 +3,9 @@
 //! Settings: layers and files for themselves, then what plugins are given of them, then resources.
 
 mod changes;
+mod going_back;
 mod layers;
+mod refused;
 mod resources;
 #[allow(dead_code)]
 #[path = "../scenarios/support.rs"]

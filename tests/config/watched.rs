@@ -198,3 +198,32 @@ fn panic_in_a_callback_ends_nothing() {
     wait_until(|| told.load(Ordering::Relaxed) == 2, "the next callback");
     wait_for_port(&watched, 4);
 }
+
+/// The program's own code in the middle of reading.
+#[derive(Debug)]
+struct Startled(u16);
+
+impl<'de> Deserialize<'de> for Startled {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Desk { port } = Desk::deserialize(from)?;
+        assert!(port != 13, "13");
+        Ok(Self(port))
+    }
+}
+
+#[test]
+fn type_that_panics_while_it_is_read_refuses_and_the_watch_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("desk.toml");
+    fs::write(&file, port(13)).unwrap();
+    let layers = Layers::new().file(&file);
+    let refused = Watched::<Startled>::of(layers.clone()).start().unwrap_err().to_string();
+    assert!(refused.contains("panicked"), "{refused}");
+    replace(&file, &port(2));
+    let watched = Watched::<Startled>::of(layers).start().unwrap();
+    replace(&file, &port(13));
+    wait_until(|| watched.last_error().is_some(), "the error");
+    assert_eq!(watched.load().0, 2);
+    replace(&file, &port(3));
+    wait_until(|| watched.load().0 == 3, "the port");
+}

@@ -109,19 +109,32 @@ struct Link {
     /// The slot whose plugin has refused last.
     refused_by: Mutex<Option<Arc<str>>>,
     at_start: Mutex<HostSettings>,
+    /// What the program says, for as long as the settings say nothing.
+    programs_cap: usize,
 }
 
 /// Reads a host's settings, before there is a host.
-pub(crate) fn start(layers: Layers, options: WatchOptions) -> Result<HostConfig, ConfigError> {
-    let link = Arc::new(Link::default());
+pub(crate) fn start(layers: Layers, options: WatchOptions, programs_cap: usize) -> Result<HostConfig, ConfigError> {
+    let link = Arc::new(Link {
+        programs_cap,
+        ..Link::default()
+    });
     let files: Vec<PathBuf> = layers.files().map(ToOwned::to_owned).collect();
-    let (validating, changing, failing) = (link.clone(), link.clone(), link.clone());
+    let (validating, changing) = (link.clone(), link.clone());
+    let (failing, waiting) = (link.clone(), link.clone());
     let watched = Watched::of(layers)
         .options(options)
         .validate(move |new: &Whole| validating.validate(new))
         .on_change({
             let files = files.clone();
             move |_, new| changing.publish(new, &files)
+        })
+        .on_waiting(move |error| {
+            let Some(host) = waiting.host() else { return };
+            if let Some(path) = error.file().map(ToOwned::to_owned) {
+                let why = error.to_string();
+                host.log.push(Event::Waiting { path, why });
+            }
         })
         .on_error(move |error| {
             let Some(host) = failing.host() else { return };
@@ -149,7 +162,10 @@ impl HostConfig {
         if let Ok(tables) = self.watched.load().tables() {
             host.given.configure(tables);
         }
-        host.log_levels.set_for_all(self.watched.load().host.log_level);
+        host.given.has_settings(self.watched.looks_if_refused());
+        let settings = self.watched.load();
+        self.link.set_cap(host, settings.host.quarantine_cap);
+        host.log_levels.set_for_all(settings.host.log_level);
         *attached = Some(Arc::downgrade(host));
     }
 
@@ -161,6 +177,10 @@ impl HostConfig {
 impl Link {
     fn host(&self) -> Option<Arc<Inner>> {
         self.host.lock().as_ref()?.upgrade()
+    }
+
+    fn set_cap(&self, host: &Inner, cap: Option<usize>) {
+        host.quarantine_cap.store(cap.unwrap_or(self.programs_cap), Ordering::Relaxed);
     }
 
     /// Asks every plugin whose table is another one now.
@@ -176,7 +196,16 @@ impl Link {
                 continue;
             }
             let most = host.policy.hook_deadline;
-            let check = move || serving.instance().check_config(&table);
+            // Whoever wants it quiet, or to know what keeps it, is to know of this.
+            let standing = serving.standing().clone();
+            standing.check_begins();
+            let check = move || {
+                let answer = serving.instance().check_config(&table);
+                let standing = serving.standing().clone();
+                drop(serving);
+                standing.check_ends();
+                answer
+            };
             let answer = host
                 .hooks
                 .run(most, check)
@@ -199,9 +228,7 @@ impl Link {
         };
         let Ok(tables) = new.tables() else { return };
         host.given.configure(tables);
-        if let Some(cap) = new.host.quarantine_cap {
-            host.quarantine_cap.store(cap, Ordering::Relaxed);
-        }
+        self.set_cap(&host, new.host.quarantine_cap);
         drop(attached);
         host.set_log_level_of_all(new.host.log_level);
         let at_next_start = self.at_start.lock().at_next_start(&new.host);

@@ -38,6 +38,7 @@ pub struct WatchedBuilder<T> {
     validate: Validate<T>,
     on_change: OnChange<T>,
     on_error: OnError,
+    on_waiting: OnError,
 }
 
 /// Settings as they are now. Dropping it ends the watch.
@@ -88,6 +89,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Watched<T> {
             validate: Box::new(|_| Ok(())),
             on_change: Box::new(|_, _| {}),
             on_error: Box::new(|_| {}),
+            on_waiting: Box::new(|_| {}),
         }
     }
 }
@@ -106,6 +108,18 @@ impl<T> Watched<T> {
     /// Has the layers read again: for a changed environment, or where a file's change is not to be waited for.
     pub fn look(&self) {
         let _ = self.signals.send(Signal::Look);
+    }
+}
+
+impl<T: Send + Sync + 'static> Watched<T> {
+    /// Has the layers read again if they were refused: by something that does not keep them.
+    pub(super) fn looks_if_refused(&self) -> impl Fn() + Send + Sync + 'static {
+        let (shared, signals) = (self.shared.clone(), Mutex::new(self.signals.clone()));
+        move || {
+            if shared.error.lock().is_some() {
+                let _ = signals.lock().send(Signal::Look);
+            }
+        }
     }
 }
 
@@ -135,6 +149,13 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
     #[must_use]
     pub fn poll(mut self, interval: Duration) -> Self {
         self.options.polling = Some(interval);
+        self
+    }
+
+    /// Told once, when a file cannot be read yet because somebody has it open for writing. On the watch's thread.
+    #[must_use]
+    pub fn on_waiting(mut self, told: impl Fn(&ConfigError) + Send + Sync + 'static) -> Self {
+        self.on_waiting = Box::new(told);
         self
     }
 
@@ -168,6 +189,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
             builder: self,
             tree: merged.tree,
             there: merged.there,
+            waits: false,
         };
         let thread = thread::Builder::new()
             .name("reslot-config".to_owned())
@@ -207,7 +229,11 @@ fn watch(layers: &Layers, options: &WatchOptions, signals: &Sender<Signal>) -> R
 }
 
 fn fit<T: DeserializeOwned>(layers: &Layers, merged: &Merged, validate: &Validate<T>) -> Result<T, ConfigError> {
-    let value = layers.fit(merged)?;
+    let panicked = |_| ConfigError::Invalid {
+        reason: "reading them into the program's type panicked".to_owned(),
+    };
+    // The program's own code, too.
+    let value = catch_unwind(AssertUnwindSafe(|| layers.fit(merged))).map_err(panicked)??;
     let valid =
         catch_unwind(AssertUnwindSafe(|| validate(&value))).unwrap_or_else(|_| Err("the validation panicked".to_owned()));
     valid.map_err(|reason| ConfigError::Invalid { reason })?;
@@ -221,6 +247,8 @@ struct Reader<T> {
     /// What was read and good last.
     tree: serde_json::Value,
     there: Vec<PathBuf>,
+    /// Somebody had a file open for writing at the last look.
+    waits: bool,
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
@@ -254,8 +282,19 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
     fn look(&mut self) -> Again {
         let merged = match self.builder.layers.merge(&self.there) {
             Ok(merged) => merged,
-            Err(error) if error.is_being_written() => return Again::UntilGood,
-            Err(error) => return self.refuse(error),
+            Err(error) if error.is_being_written() => {
+                if !std::mem::replace(&mut self.waits, true) {
+                    let _ = catch_unwind(AssertUnwindSafe(|| (self.builder.on_waiting)(&error)));
+                }
+                return Again::UntilGood;
+            }
+            other => {
+                self.waits = false;
+                match other {
+                    Ok(merged) => merged,
+                    Err(error) => return self.refuse(error),
+                }
+            }
         };
         self.there.clone_from(&merged.there);
         let failed_before = self.shared.error.lock().is_some();

@@ -27,7 +27,7 @@ pub(crate) enum Read {
     /// It has another content than before.
     Changed,
     /// Somebody writes it; it is to be read again soon.
-    BeingWritten(String),
+    BeingWritten { name: String, file: PathBuf, why: String },
     /// It cannot be had; what was known of it stays.
     Failed { file: PathBuf, error: String },
 }
@@ -37,7 +37,8 @@ pub(super) struct Resources {
     options: WatchOptions,
     notices: Notices,
     known: Mutex<BTreeMap<String, Option<Arc<Content>>>>,
-    watches: Mutex<BTreeMap<PathBuf, Watched>>,
+    /// None once nothing is watched any more.
+    watches: Mutex<Option<BTreeMap<PathBuf, Watched>>>,
 }
 
 struct Watched {
@@ -53,13 +54,13 @@ impl Resources {
             options,
             notices,
             known: Mutex::default(),
-            watches: Mutex::default(),
+            watches: Mutex::new(Some(BTreeMap::new())),
         }
     }
 
     pub(super) fn end(&self) {
         // Not under the lock: it waits for the watches' threads.
-        let watches = std::mem::take(&mut *self.watches.lock());
+        let watches = self.watches.lock().take();
         drop(watches);
     }
 
@@ -100,7 +101,11 @@ impl Resources {
                 *entry = Some(Arc::new(Content { hash, bytes }));
                 Some(Read::Changed)
             }
-            Err(error) if error.is_transient() => Some(Read::BeingWritten(name.to_owned())),
+            Err(error) if error.is_transient() => Some(Read::BeingWritten {
+                name: name.to_owned(),
+                file,
+                why: error.to_string(),
+            }),
             // Not there yet, or just now: what was known stays.
             Err(StageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
             Err(error) => {
@@ -116,6 +121,10 @@ impl Resources {
             return Ok(());
         };
         let mut watches = self.watches.lock();
+        // What is still to be loaded when the host goes is not to leave a watch behind.
+        let Some(watches) = watches.as_mut() else {
+            return Ok(());
+        };
         if let Some(watched) = watches.get(folder) {
             watched.names.write().insert(file.to_owned());
             return Ok(());

@@ -285,7 +285,7 @@ impl HostBuilder {
         let Some(layers) = self.config.take() else {
             return Ok((self, None));
         };
-        let config = crate::config::start(layers, self.watch.clone())?;
+        let config = crate::config::start(layers, self.watch.clone(), self.quarantine_cap)?;
         let settings = config.settings();
         let set = |to: &mut Duration, from: Option<u64>| {
             if let Some(from) = from {

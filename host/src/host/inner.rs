@@ -349,6 +349,9 @@ impl Inner {
 
     /// The slot has one image less: what was refused for that reason is tried again, in its turn.
     pub(crate) fn retry_deferred(&self, slot: &Arc<str>) {
+        if self.given.hasten(slot) {
+            self.look_at_given();
+        }
         if self.deferred.lock().contains_key(slot) {
             // Without a reload thread the host is gone.
             let _ = self.reload.send(ReloadMessage::Deferred(slot.clone()));

@@ -2,7 +2,7 @@
 //! are looked at, and where an instance was given something else than there is now, another one is made of the same artifact and
 //! comes to serve as any candidate does. So it does not matter in which order things change, nor how often.
 
-use super::{Clock, LONGEST_WAIT, ReloadMessage, pipeline, pipeline::Coming, place};
+use super::{Clock, FIRST_WAIT, LONGEST_WAIT, ReloadMessage, pipeline, pipeline::Coming, place};
 use crate::{
     content::ContentHash,
     error::{Cause, Hook, Refusal},
@@ -10,6 +10,7 @@ use crate::{
     given::Read,
     host::Inner,
     image::stage::{Bytes, Source},
+    instance::HookError,
     slot::{Generation, SlotRecord},
 };
 use std::{
@@ -30,11 +31,17 @@ impl Unread {
 
     /// Reads a resource to which something has happened.
     pub(super) fn read(&mut self, host: &Arc<Inner>, name: String, wait: Duration) {
+        let waits_already = self.0.iter().any(|(.., known)| *known == name) || wait > FIRST_WAIT;
         self.0.retain(|(.., known)| *known != name);
         match host.given.read_again(&name) {
             None => {}
             Some(Read::Changed) => settle(host),
-            Some(Read::BeingWritten(name)) => self.0.push((Instant::now() + wait, wait, name)),
+            Some(Read::BeingWritten { name, file, why }) => {
+                if !waits_already {
+                    host.log.push(Event::Waiting { path: file, why });
+                }
+                self.0.push((Instant::now() + wait, wait, name));
+            }
             Some(trouble) => tell_of_trouble(host, None, trouble),
         }
     }
@@ -54,7 +61,7 @@ impl Unread {
 pub(super) fn tell_of_trouble(host: &Inner, slot: Option<&Arc<str>>, trouble: Read) {
     match trouble {
         Read::Changed => {}
-        Read::BeingWritten(name) => {
+        Read::BeingWritten { name, .. } => {
             // It is looked at again, in its turn.
             let _ = host.reload.send(ReloadMessage::Resource(name));
         }
@@ -95,11 +102,12 @@ fn behind(host: &Inner, record: &SlotRecord) -> Option<Behind> {
     let current = state.current.as_ref()?;
     let is_behind = |generation: &Generation| {
         let names = &generation.instance().image().manifest.resources;
-        host.given.package(&record.name, names) != generation.given()
+        host.given.package(&record.name, names, Some(&current.hash)) != generation.given()
+            && !host.given.is_put_off(&record.name, names)
     };
     match &state.staged {
         // It gets what there is when it is prepared, and the slot is looked at after that.
-        Some(staged) if !(staged.again && staged.prepared && is_behind(&staged.generation)) => return None,
+        Some(staged) if !(staged.again.is_some() && staged.prepared && is_behind(&staged.generation)) => return None,
         _ => {}
     }
     is_behind(&current.generation).then(|| Behind {
@@ -119,7 +127,7 @@ fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
         Ok(bytes) => bytes,
         Err(error) => {
             let reason = format!("the host's copy of what serves cannot be read: {error}");
-            keep(host, &record.name, reason);
+            keep(host, &record.name, Failure::MayPass(u32::MAX), reason);
             return;
         }
     };
@@ -135,7 +143,7 @@ fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
         by_name: true,
         back: None,
         together: false,
-        again: true,
+        again: Some(serving.generation.number()),
     };
     let outcome = pipeline::candidate(host, coming, source, clock).and_then(|(candidate, _)| place::place(host, candidate));
     if let Err(refusal) = outcome {
@@ -143,27 +151,98 @@ fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
     }
 }
 
+/// How another instance of what serves failed.
+enum Failure {
+    /// The plugin does not take what there is.
+    Refused,
+    /// Not for that reason; it is tried so often.
+    MayPass(u32),
+}
+
+impl Failure {
+    fn of(cause: &Cause) -> Self {
+        match cause {
+            // Each costs an image that stays as long as the hook runs.
+            Cause::Hook(_, HookError::TookTooLong(_)) => Self::MayPass(3),
+            Cause::Hook(Hook::OnConfig | Hook::OnResource | Hook::Init, _) => Self::Refused,
+            // Each runs the plugin, and has callers wait.
+            Cause::Hook(..) | Cause::Unhealthy(_) | Cause::Busy(_) => Self::MayPass(8),
+            _ => Self::MayPass(u32::MAX),
+        }
+    }
+}
+
 /// Another instance of what serves did not come to serve.
 pub(super) fn tell_refused(host: &Inner, refusal: Refusal) {
     let Some(slot) = &refusal.slot else { return };
-    keep(host, slot, refusal.cause.to_string());
+    keep(host, slot, Failure::of(&refusal.cause), refusal.cause.to_string());
 }
 
-/// What serves in a slot goes on with what it has, until there is something else again.
-fn keep(host: &Inner, slot: &Arc<str>, reason: String) {
+/// What serves in a slot goes on with what it has, until there is something else again, or it is time to try once more.
+fn keep(host: &Inner, slot: &Arc<str>, failure: Failure, reason: String) {
     let serving = host.slot_named(slot).and_then(|record| {
         let state = record.lock();
-        state.current.as_ref().map(|current| current.generation.clone())
+        let current = state.current.as_ref()?;
+        Some((current.generation.clone(), current.hash))
     });
-    if let Some(serving) = serving {
+    let mut first = true;
+    if let Some((serving, hash)) = serving {
         let names = &serving.instance().image().manifest.resources;
-        host.given.refuse(slot, names, serving.given());
+        let tries = match failure {
+            Failure::Refused => None,
+            Failure::MayPass(most) => Some(host.given.put_off(slot, names)).filter(|tries| *tries < most),
+        };
+        match tries {
+            None => host.given.refuse(slot, names, hash, serving.given()),
+            // Told once.
+            Some(tries) => {
+                first = tries == 1;
+                // Perhaps from an owner's thread: the reload thread is to know how long it may sleep.
+                host.look_at_given();
+            }
+        }
     }
-    host.log.push(Event::ConfigRefused {
-        file: None,
-        slot: Some(slot.clone()),
-        reason,
-    });
+    if first {
+        host.log.push(Event::ConfigRefused {
+            file: None,
+            slot: Some(slot.clone()),
+            reason,
+        });
+    }
+}
+
+/// Tries those again whose time has come.
+pub(super) fn settle_due(host: &Arc<Inner>) {
+    if host.given.is_due() {
+        settle(host);
+    }
+}
+
+/// Something has come to serve, with what it was given when it was prepared; what there is may be something else by now.
+pub(super) fn has_come(host: &Inner, generation: &Generation, other_artifact: bool) {
+    if !host.given.is_asked() {
+        return;
+    }
+    host.given.serves_with(generation.slot(), &generation.given());
+    if other_artifact {
+        host.given.forget_vetoed(generation.slot());
+        host.given.look_at_settings();
+    }
+    host.look_at_given();
+}
+
+/// Whether a new artifact that was refused is tried once more, with what the one that serves has instead of what both have refused.
+pub(super) fn falls_back(host: &Inner, slot: &Arc<str>, hash: &ContentHash, refusal: &Refusal) -> bool {
+    let refused = matches!(Failure::of(&refusal.cause), Failure::Refused);
+    let falls_back = refused && host.given.falls_back(slot, hash);
+    if falls_back {
+        host.log.push(Event::ConfigRefused {
+            file: None,
+            slot: Some(slot.clone()),
+            reason: refusal.cause.to_string(),
+        });
+    }
+    falls_back
 }
 
 /// An artifact that was refused because of what it was given is tried again when that is something else.

@@ -57,7 +57,7 @@ pub(super) fn go_back(
         by_name: true,
         back: Some(GoingBack { reason, snapshot, since }),
         together: false,
-        again: false,
+        again: None,
     };
     let source = Source {
         path: file.clone(),

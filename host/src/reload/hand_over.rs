@@ -7,6 +7,7 @@
 use super::{
     Clock, SupervisorMessage,
     exclusive::Stopped,
+    given,
     pipeline::refusal,
     prepare::{Origin, Prepared, Snapshot, discard, prepare, snapshot, stop},
     probation::{Probation, Set, Standby},
@@ -126,6 +127,10 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
     if origin.state.is_some() {
         clock.lap(Step::Snapshot);
     }
+    let origin = Origin {
+        artifact: Some(hash),
+        ..origin
+    };
     let inherited = origin.state.clone().or_else(|| origin.fallback.clone());
     let stopped = old.and_then(|old| Stopped::stop(host, old, &mut access));
     let prepared = match prepared {
@@ -148,7 +153,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
             path,
             clock,
             back,
-            again,
+            again: again.is_some(),
         }),
         Err((step, cause)) => {
             if let (Some(stopped), Some(old)) = (stopped, old) {
@@ -190,7 +195,7 @@ fn origin(
         fallback,
         why_fallback,
         old: Some(old.clone()),
-        shadow: false,
+        ..Origin::default()
     })
 }
 
@@ -332,7 +337,7 @@ impl Ready<'_> {
         }
         discard(host, self.inherited);
         // What there is may have changed since this one was prepared.
-        host.look_at_given();
+        given::has_come(host, &self.generation, !self.again);
         Moved {
             generation: self.generation,
             report,

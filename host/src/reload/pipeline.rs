@@ -78,8 +78,8 @@ pub(super) struct Coming<'a> {
     pub(super) back: Option<GoingBack>,
     /// It comes with others. Who calls whom is then looked at when all of them are known: what serves may go with it.
     pub(super) together: bool,
-    /// It is what serves already, once more: it has been through all that is about artifacts.
-    pub(super) again: bool,
+    /// It is what serves already, once more, made of this generation: it has been through all that is about artifacts.
+    pub(super) again: Option<u64>,
 }
 
 /// What the lint expects of an artifact for this host, but for the interface.
@@ -122,8 +122,9 @@ pub(super) fn candidate(
         by_name,
         back,
         together,
-        again,
+        again: made_of,
     } = coming;
+    let again = made_of.is_some();
     let (mut bytes, hash) = (source.bytes, source.hash);
     let mut linted = lint(&mut bytes, &expectations()).map_err(|error| {
         let (name, record) = slot_of_refused(host, path, &bytes);
@@ -233,7 +234,7 @@ pub(super) fn candidate(
         steps: clock.steps,
         prepared: false,
         back,
-        again,
+        again: made_of,
     };
     Ok((Candidate { record, staged }, to_keep))
 }

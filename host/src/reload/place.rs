@@ -5,7 +5,7 @@
 //! - *open otherwise*: nobody waits for anything.
 
 use super::{
-    Clock, LoadOutcome, given,
+    Clock, LoadOutcome, ReloadMessage, given,
     hand_over::{Member, Moved, close, hand_over},
     pipeline::{Candidate, refusal},
     prepare::{Origin, check_schemas, prepare},
@@ -28,12 +28,22 @@ pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutco
     let Candidate { record, staged } = candidate;
     let staged = prepare_early(host, &record, staged)?;
     let mut state = record.lock_settled();
+    if is_outdated(&state, &staged) {
+        let generation = state.current.as_ref().map_or(0, |current| current.generation.number());
+        drop(state);
+        let slot = record.name.clone();
+        pass_over(host, &record, staged);
+        return Ok(LoadOutcome::Unchanged { slot, generation });
+    }
     if let Err(cause) = still_fits(&state, &staged) {
         drop(state);
         return Err(no_longer_fits(&record, &staged, cause));
     }
     if state.mode == Mode::Claimed {
         let generation = staged.generation.number();
+        if staged.again.is_none() {
+            host.given.forget_vetoed(&record.name);
+        }
         let superseded = state.staged.replace(staged);
         let set = state.together.take();
         record.stage(true);
@@ -82,7 +92,11 @@ fn prepare_early(host: &Inner, record: &SlotRecord, staged: Staged) -> Result<St
     let Staged { generation, steps, .. } = staged;
     let number = generation.number();
     let mut clock = Clock::resume(staged.noticed, steps);
-    let prepared = prepare(host, generation, Origin::default(), Vec::new(), &mut clock)
+    let origin = Origin {
+        artifact: Some(staged.hash),
+        ..Origin::default()
+    };
+    let prepared = prepare(host, generation, origin, Vec::new(), &mut clock)
         .map_err(|(step, cause)| refusal(Some(record), Some(number), &staged.path, step, cause))?;
     Ok(Staged {
         generation: prepared.generation,
@@ -94,7 +108,7 @@ fn prepare_early(host: &Inner, record: &SlotRecord, staged: Staged) -> Result<St
 
 pub(super) fn tell_superseded(host: &Inner, record: &SlotRecord, superseded: Option<Staged>) {
     if let Some(superseded) = superseded {
-        if !superseded.again {
+        if superseded.again.is_none() {
             host.history.forget(&record.name, &superseded.hash);
         }
         host.log.push(Event::Superseded {
@@ -118,12 +132,17 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
         return;
     }
     let Some(staged) = state.staged.take() else { return };
+    if is_outdated(&state, &staged) {
+        drop(state);
+        pass_over(host, record, staged);
+        return;
+    }
     let fits = still_fits(&state, &staged);
     let moving = record.moving(&mut state);
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
     let hash = staged.hash;
-    let again = staged.again;
+    let again = staged.again.is_some();
     let outcome = match fits {
         Ok(()) => move_on(host, record, old.as_ref(), staged).map(drop),
         Err(cause) => Err(no_longer_fits(record, &staged, cause)),
@@ -162,9 +181,16 @@ pub(crate) fn hand_over_to_claim(
     staged: Staged,
 ) -> Option<Arc<Generation>> {
     let _told_later = hold_back();
-    let (hash, again) = (staged.hash, staged.again);
-    // It may have been staged for an earlier owner, who called it by another interface.
-    let fits = still_fits(&record.lock(), &staged);
+    let (hash, again) = (staged.hash, staged.again.is_some());
+    let (outdated, fits) = {
+        let state = record.lock();
+        // It may have been staged for an earlier owner, who called it by another interface.
+        (is_outdated(&state, &staged), still_fits(&state, &staged))
+    };
+    if outdated {
+        pass_over(host, record, staged);
+        return None;
+    }
     let member = Member {
         record: record.clone(),
         old,
@@ -192,6 +218,18 @@ fn one(moved: Result<Vec<Moved>, Refusal>) -> Result<Moved, Refusal> {
     }
 }
 
+/// Whether it is once more what served, and something else serves by now: the slot may have gone back from it.
+fn is_outdated(state: &SlotState, staged: &Staged) -> bool {
+    let serving = state.current.as_ref().map(|current| current.generation.number());
+    staged.again.is_some_and(|of| serving != Some(of))
+}
+
+/// Nobody wants what served once more. What serves by now is looked at for itself.
+fn pass_over(host: &Inner, record: &SlotRecord, staged: Staged) {
+    tell_superseded(host, record, Some(staged));
+    host.look_at_given();
+}
+
 /// A caller may have asked for another interface meanwhile, and another version may have come to serve.
 pub(super) fn still_fits(state: &SlotState, staged: &Staged) -> Result<(), Cause> {
     let manifest = &staged.generation.instance().image().manifest;
@@ -216,12 +254,15 @@ pub(super) fn tell_refused(host: &Inner, hash: ContentHash, again: bool, refusal
         return;
     }
     if let Some(slot) = &refusal.slot {
+        host.history.forget(slot, &hash);
+        if given::falls_back(host, slot, &hash, &refusal) {
+            // Without a reload thread the host is gone.
+            let _ = host.reload.send(ReloadMessage::Again(refusal.path.clone()));
+            return;
+        }
         given::veto(host, slot, &refusal);
     }
     host.look_at_given();
-    if let Some(slot) = &refusal.slot {
-        host.history.forget(slot, &hash);
-    }
     if refusal.cause.is_of_the_bytes() {
         host.remember_refused(hash, refusal.clone());
     }

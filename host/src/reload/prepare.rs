@@ -4,13 +4,14 @@
 
 use super::{Clock, Tally, rollback::StateBack};
 use crate::{
+    content::ContentHash,
     error::{Cause, Hook, SchemaGap},
     event::Step,
     given::Package,
     hooks::TookTooLong,
     host::Inner,
     image::manifest::Manifest,
-    instance::HookError,
+    instance::{HookError, Quiet},
     lifecycle::Lifecycle,
     slot::{Generation, on_behalf_of, this_thread, with_overlay, without_suffix},
     testing::Injections,
@@ -98,6 +99,8 @@ pub(super) struct Origin {
     pub(super) why_fallback: Option<String>,
     /// Whose code leads down from a newer schema.
     pub(super) old: Option<Arc<Generation>>,
+    /// The candidate's artifact.
+    pub(super) artifact: Option<ContentHash>,
     /// It is not going to serve, and so is not started.
     pub(super) shadow: bool,
 }
@@ -136,8 +139,8 @@ pub(super) fn prepare(
     let resources = &candidate.instance().image().manifest.resources;
     let package = match origin.shadow {
         // What its slot's plugin would be given; what becomes of that is not the slot's affair.
-        true => host.given.package(without_suffix(&slot), resources),
-        false => host.given.try_on(&slot, resources),
+        true => host.given.package(without_suffix(&slot), resources, origin.artifact.as_ref()),
+        false => host.given.try_on(&slot, resources, origin.artifact.as_ref()),
     };
     let tally = host.tally.clone();
     let watch = Watch::new(host.injections.clone());
@@ -228,6 +231,24 @@ impl Watch {
         self.injections.strike(hook).map_err(failed)
     }
 
+    /// Gives an instance its configuration and its resources.
+    ///
+    /// # Errors
+    /// If it refuses one of them, or nobody waits any more.
+    pub(super) fn give(&self, quiet: &mut Quiet<'_>, package: &Package) -> Result<(), (Step, Cause)> {
+        let refused = |hook, error| (Step::Init, Cause::Hook(hook, error));
+        if let Some(config) = &package.config {
+            self.at(Step::Init, Hook::OnConfig)?;
+            quiet.configure(config).map_err(|error| refused(Hook::OnConfig, error))?;
+        }
+        for (name, content) in &package.resources {
+            self.at(Step::Init, Hook::OnResource)?;
+            let answer = quiet.resource(name, &content.bytes);
+            answer.map_err(|error| refused(Hook::OnResource, error.about(name)))?;
+        }
+        Ok(())
+    }
+
     /// Nobody waits any more. Answers where it hangs.
     pub(super) fn give_up(&self, after: Duration) -> (Step, Hook) {
         let mut watched = self.watched.lock();
@@ -254,15 +275,7 @@ fn walk(
     if given != StateBack::None {
         clock.lap(Step::Migrate);
     }
-    if let Some(config) = &package.config {
-        watch.at(Step::Init, Hook::OnConfig)?;
-        hook(Step::Init, Hook::OnConfig, candidate.quiet().configure(config))?;
-    }
-    for (name, content) in &package.resources {
-        watch.at(Step::Init, Hook::OnResource)?;
-        let answer = candidate.quiet().resource(name, &content.bytes);
-        hook(Step::Init, Hook::OnResource, answer.map_err(|error| error.about(name)))?;
-    }
+    watch.give(&mut candidate.quiet(), &package)?;
     candidate.was_given(package);
     watch.at(Step::Init, Hook::Init)?;
     hook(Step::Init, Hook::Init, candidate.quiet().init())?;

@@ -287,6 +287,7 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
     let mut ready: Vec<_> = leaving.into_iter().filter_map(|one| make_ready(host, one)).collect();
     ready.sort_by_key(|(one, ..)| one.record.index);
     let mut left = Vec::with_capacity(ready.len());
+    let mut outdated = Vec::new();
     {
         let mut states: Vec<_> = ready.iter().map(|(one, ..)| one.record.lock()).collect();
         let mut published = Vec::with_capacity(ready.len());
@@ -310,6 +311,11 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
                 inherited: current.inherited.clone().or_else(|| one.back.snapshot.clone()),
             }));
             state.probation = Some(Probation::new(None, None));
+            // The same as what is left is not to come after it.
+            if let Some(again) = state.staged.take_if(|staged| staged.again.is_some()) {
+                one.record.note_staged(state);
+                outdated.push((one.record.clone(), again));
+            }
             if !one.access.is_owners() {
                 published.push((one.record.index, one.record.id, Some(generation.clone())));
             }
@@ -322,9 +328,12 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
         one.standby.current.generation.leads_to(generation);
     }
     let told = ready.into_iter().zip(left);
-    let reports = told
+    let reports: Vec<_> = told
         .map(|((one, generation, state), left)| one.tell(host, generation, state, left))
         .collect();
+    for (record, again) in outdated {
+        super::place::tell_superseded(host, &record, Some(again));
+    }
     host.supervise(SupervisorMessage::Look);
     reports
 }
@@ -394,8 +403,8 @@ impl Leaving<'_> {
             forget_faulty(host, record, left.hash, &left.path, &report);
             host.log.push(Event::RolledBack(report.clone()));
             host.retire(record, &left.generation);
-            // What comes back was given what there was then.
-            host.look_at_given();
+            // It may have been given what there was then.
+            super::given::has_come(host, &generation, true);
         }
         (generation, report)
     }

@@ -112,7 +112,9 @@ impl Walk {
 
     fn make(&self, source: Source, state: Option<Serving>) -> Result<Arc<Generation>, Refusal> {
         let Self { host, record, apart } = self;
-        let Source { path, mut bytes, .. } = source;
+        let Source {
+            path, mut bytes, hash, ..
+        } = source;
         let refuse = |number, step, cause: Cause| refusal(None, number, &path, step, cause);
         let linted = lint(&mut bytes, &pipeline::expectations());
         let linted = linted.map_err(|error| refuse(None, Step::Lint, error.into()))?;
@@ -147,6 +149,7 @@ impl Walk {
         let origin = Origin {
             state,
             old,
+            artifact: Some(hash),
             shadow: true,
             ..Origin::default()
         };

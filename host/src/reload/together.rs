@@ -94,7 +94,7 @@ fn make(host: &Arc<Inner>, path: PathBuf, members: &[Candidate]) -> Result<Made,
         by_name: true,
         back: None,
         together: true,
-        again: false,
+        again: None,
     };
     let (candidate, to_keep) = pipeline::candidate(host, coming, source, clock)?;
     drop(to_keep);
@@ -134,6 +134,8 @@ fn give_up(host: &Inner, members: Vec<Candidate>, refusal: Refusal) -> Refusal {
     }
     host.log.push(Event::Refused(refusal.clone()));
     drop(members);
+    // As long as they waited, their slots were not looked at.
+    host.look_at_given();
     refusal
 }
 
@@ -284,5 +286,7 @@ fn tell(host: &Inner, members: &[(Arc<SlotRecord>, ContentHash)], refusal: Refus
         host.history.forget(&record.name, hash);
     }
     host.log.push(Event::Refused(refusal.clone()));
+    // As long as they waited, their slots were not looked at.
+    host.look_at_given();
     refusal
 }

@@ -64,8 +64,8 @@ pub(crate) struct Live {
     instance: Option<Instance>,
     standing: Arc<Standing>,
     reaper: Sender<ReaperMessage>,
-    /// What it was given beside its state; not yet, or nothing, if there is none.
-    given: OnceLock<Package>,
+    /// What it was given last beside its state.
+    given: Mutex<Package>,
     /// When it ceased to be of use: it neither serves nor stands by.
     retired: Mutex<Option<Instant>>,
 }
@@ -115,7 +115,7 @@ impl Generation {
             instance: Some(instance),
             standing,
             reaper,
-            given: OnceLock::new(),
+            given: Mutex::default(),
             retired: Mutex::new(None),
         };
         Self::of(Arc::new(live), log)
@@ -161,12 +161,12 @@ impl Generation {
 
     /// What it was given beside its state.
     pub(crate) fn given(&self) -> Package {
-        self.live.given.get().cloned().unwrap_or_default()
+        self.live.given.lock().clone()
     }
 
     /// It was given this.
     pub(crate) fn was_given(&self, package: Package) {
-        let _ = self.live.given.set(package);
+        *self.live.given.lock() = package;
     }
 
     /// How it has stood since it serves.

@@ -131,8 +131,8 @@ pub(crate) struct Staged {
     pub(crate) prepared: bool,
     /// The slot goes back to it.
     pub(crate) back: Option<GoingBack>,
-    /// It is what serves once more, for the sake of what instances are given.
-    pub(crate) again: bool,
+    /// It is the artifact of this generation once more, for the sake of what instances are given: of use only while that serves.
+    pub(crate) again: Option<u64>,
 }
 
 impl SlotRecord {
@@ -203,7 +203,8 @@ impl SlotRecord {
     /// The number of what serves, unless something newer waits for the owner.
     pub(crate) fn serving_and_nothing_newer(&self) -> Option<u64> {
         let state = self.lock_settled();
-        let waits = state.staged.is_some() || state.together.is_some();
+        // The same once more is nothing newer.
+        let waits = state.staged.as_ref().is_some_and(|staged| staged.again.is_none()) || state.together.is_some();
         let current = state.current.as_ref().filter(|_| !waits)?;
         Some(current.generation.number())
     }

@@ -6,6 +6,7 @@ use super::{Leaving, StateBack};
 use crate::{
     error::{Cause, Hook},
     event::{Event, Step},
+    given::Package,
     hooks::TookTooLong,
     host::Inner,
     instance::{HookError, Quiet},
@@ -83,7 +84,8 @@ fn translate(
 /// again what it had when it was replaced. Answers what its state is.
 ///
 /// What it acquired lies in fields that a state replaces, so it is stopped before it gets one, and started after it. If it cannot be
-/// started it serves without, and an event says so: there is nothing else left.
+/// started it serves without, and an event says so: there is nothing else left. What it was given lies in such fields, too, so with a
+/// state it is given what there is now, or, if it does not take that, what it had.
 pub(super) fn revive(
     host: &Arc<Inner>,
     leaving: &mut Leaving<'_>,
@@ -93,7 +95,8 @@ pub(super) fn revive(
     let Leaving {
         standby, access, back, ..
     } = leaving;
-    let (standby, stopped) = (&standby.current.generation, standby.stopped);
+    let (artifact, stopped) = (standby.current.hash, standby.stopped);
+    let standby = &standby.current.generation;
     let had = |why| match (standby.instance().has_state(), &back.snapshot) {
         (true, Some(before)) => StateBack::Snapshot {
             bytes: before.bytes.len(),
@@ -106,6 +109,13 @@ pub(super) fn revive(
     }
     let most = host.policy.hook_deadline;
     let deadline = Instant::now() + most;
+    let has = standby.given();
+    let names = &standby.instance().image().manifest.resources;
+    let now = host.given.package(standby.slot(), names, Some(&artifact));
+    let packages = match now == has {
+        true => vec![has],
+        false => vec![now, has],
+    };
     let (before, given, waiting) = (back.snapshot.clone(), state.clone(), this_thread());
     let at = Watch::new(Injections::default());
     let (hooks, revival) = (
@@ -114,6 +124,7 @@ pub(super) fn revive(
             tally: host.tally.clone(),
             slot: standby.slot().clone(),
             number: standby.number(),
+            packages,
             at: at.clone(),
         },
     );
@@ -127,6 +138,7 @@ pub(super) fn revive(
         given,
         stop_failed,
         start_failed,
+        package,
     } = match revived {
         Some(Ok(revived)) => revived,
         Some(Err(TookTooLong)) => {
@@ -139,8 +151,12 @@ pub(super) fn revive(
             given: Err("callers may still hold what its methods have answered by reference".to_owned()),
             stop_failed: None,
             start_failed: stopped.then(|| HookError::Refused("it could not be reached".to_owned())),
+            package: None,
         },
     };
+    if let Some(package) = package {
+        standby.was_given(package);
+    }
     let (slot, generation) = (standby.slot(), standby.number());
     if let Some(error) = stop_failed {
         let slot = slot.clone();
@@ -164,6 +180,8 @@ struct Revival {
     tally: Arc<Tally>,
     slot: Arc<str>,
     number: u64,
+    /// What it is given with a state: the first of these that it takes.
+    packages: Vec<Package>,
     /// At which hook it is.
     at: Watch,
 }
@@ -173,6 +191,8 @@ struct Revived {
     given: Result<(), String>,
     stop_failed: Option<HookError>,
     start_failed: Option<HookError>,
+    /// What it has been given, if that was anything.
+    package: Option<Package>,
 }
 
 impl Revival {
@@ -181,6 +201,7 @@ impl Revival {
             given: Ok(()),
             stop_failed: None,
             start_failed: None,
+            package: None,
         };
         // What ends it early is that nobody waits for it any more, nor for what it answers.
         let _ = self.walk(quiet, state, before, &mut revived);
@@ -201,9 +222,9 @@ impl Revival {
                 revived.stop_failed = quiet.stop().err();
                 self.advance(Lifecycle::Stopped);
             }
-            revived.given = self.restore(quiet, &state.bytes)?;
+            revived.given = self.restore(quiet, &state.bytes, &mut revived.package)?;
             if let (Err(_), Some(before)) = (&revived.given, before) {
-                let _ = self.restore(quiet, &before.bytes)?;
+                let _ = self.restore(quiet, &before.bytes, &mut revived.package)?;
             }
         }
         if !quiet.is_started() {
@@ -218,15 +239,29 @@ impl Revival {
         Ok(())
     }
 
-    /// Answers whether it took the state.
-    fn restore(&self, quiet: &mut Quiet<'_>, state: &[u8]) -> Result<Result<(), String>, (Step, Cause)> {
-        let refused = |hook, error| Cause::Hook(hook, error).to_string();
-        self.at.at(Step::Migrate, Hook::Restore)?;
-        if let Err(error) = quiet.restore(state) {
-            return Ok(Err(refused(Hook::Restore, error)));
+    /// Answers whether it took the state, with the first of what there is to be given that it takes as well.
+    fn restore(
+        &self,
+        quiet: &mut Quiet<'_>,
+        state: &[u8],
+        given: &mut Option<Package>,
+    ) -> Result<Result<(), String>, (Step, Cause)> {
+        let mut taken = Ok(());
+        for package in &self.packages {
+            self.at.at(Step::Migrate, Hook::Restore)?;
+            if let Err(error) = quiet.restore(state) {
+                return Ok(Err(Cause::Hook(Hook::Restore, error).to_string()));
+            }
+            *given = Some(package.clone());
+            taken = self.at.give(quiet, package).and_then(|()| {
+                self.at.at(Step::Init, Hook::Init)?;
+                quiet.init().map_err(|error| (Step::Init, Cause::Hook(Hook::Init, error)))
+            });
+            if taken.is_ok() {
+                break;
+            }
         }
-        self.at.at(Step::Init, Hook::Init)?;
-        Ok(quiet.init().map_err(|error| refused(Hook::Init, error)))
+        Ok(taken.map_err(|(_, cause)| cause.to_string()))
     }
 
     fn advance(&self, to: Lifecycle) {

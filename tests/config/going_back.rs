@@ -1,0 +1,147 @@
+//! What plugins are given, and slots that go back: what comes back has what there is, and what is left stays left.
+
+use crate::{
+    Desk, settings,
+    support::{Gate, wait_for, wait_for_staged, wait_for_swapped, wait_until},
+    wait_for_config_refused, wait_for_given,
+};
+use fixture_interfaces::Tuned;
+use reslot::{Claim, Event, Host, LoadOutcome, Policy, RollbackState, StateBack, Synced, To};
+use std::time::Duration;
+
+/// With a probation that does not end by itself.
+fn host(desk: &Desk, state: RollbackState) -> Host {
+    let mut policy = Policy::development();
+    policy.probation = Duration::from_secs(3600);
+    policy.rollback_state = state;
+    desk.builder().policy(policy).build().unwrap()
+}
+
+/// Build, count, threshold, resource.
+fn of_slot(host: &Host) -> (u64, u64, f64, String) {
+    let slot = host.slot::<dyn Tuned>("tuned").unwrap();
+    let view = slot.load();
+    let (stamp, count) = (view.stamp().unwrap(), view.add(0).unwrap());
+    (stamp, count, view.threshold().unwrap(), view.resource().unwrap())
+}
+
+fn add(host: &Host, n: u64) {
+    host.slot::<dyn Tuned>("tuned").unwrap().load().add(n).unwrap();
+}
+
+fn go_back(host: &Host) -> StateBack {
+    match host.rollback("tuned", To::Previous).unwrap() {
+        LoadOutcome::RolledBack(report) => report.state,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_state_is_carried_back_to_has_its_configuration_and_resources() {
+    let desk = Desk::new(&settings(0.5));
+    desk.resource("levels/one.txt", "easy");
+    desk.publish("tuned", 1);
+    let host = host(&desk, RollbackState::Carry);
+    let mut events = host.events();
+    desk.publish("tuned", 2);
+    wait_for_swapped(&mut events, "tuned", 2);
+    add(&host, 5);
+    assert!(matches!(go_back(&host), StateBack::Carried { .. }));
+    assert_eq!(of_slot(&host), (1, 5, 0.5, "easy".to_owned()));
+    let told = host.slot::<dyn Tuned>("tuned").unwrap().load().told().unwrap();
+    assert_eq!(told, "config levels/one.txt init", "in the order of every instance");
+}
+
+#[test]
+fn what_a_state_is_carried_back_to_has_what_changed_meanwhile_at_once() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let host = host(&desk, RollbackState::Carry);
+    let mut events = host.events();
+    desk.publish("tuned", 2);
+    wait_for_swapped(&mut events, "tuned", 2);
+    desk.set(&settings(0.25));
+    wait_for_given(&mut events, "tuned");
+    assert!(matches!(go_back(&host), StateBack::Carried { .. }));
+    assert_eq!(of_slot(&host), (1, 0, 0.25, String::new()));
+    // The host knows that it has: there is nothing to be renewed. The next change is the next instance.
+    desk.set(&settings(0.75));
+    assert_eq!(wait_for_given(&mut events, "tuned"), 4);
+}
+
+#[test]
+fn what_comes_back_and_does_not_take_what_there_is_has_what_it_had() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let host = host(&desk, RollbackState::Carry);
+    let mut events = host.events();
+    desk.publish("tuned", 2);
+    wait_for_swapped(&mut events, "tuned", 2);
+    desk.set("[plugins.tuned]\nthreshold = 0.25\nmood = \"late-from-2\"\n");
+    wait_for_given(&mut events, "tuned");
+    add(&host, 5);
+    assert!(matches!(go_back(&host), StateBack::Carried { .. }));
+    assert_eq!(of_slot(&host), (1, 5, 0.5, String::new()));
+    let (_, slot, words) = wait_for_config_refused(&mut events);
+    assert!(slot.as_deref() == Some("tuned") && words.contains("newer builds"), "{words}");
+    assert_eq!(of_slot(&host), (1, 5, 0.5, String::new()));
+}
+
+#[test]
+fn what_comes_back_with_its_own_state_has_its_configuration() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let host = host(&desk, RollbackState::Snapshot);
+    let mut events = host.events();
+    desk.publish("tuned", 2);
+    wait_for_swapped(&mut events, "tuned", 2);
+    add(&host, 5);
+    go_back(&host);
+    assert_eq!(of_slot(&host), (1, 0, 0.5, String::new()));
+}
+
+#[test]
+fn renewal_that_waits_does_not_undo_a_rollback() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let host = host(&desk, RollbackState::Carry);
+    let mut events = host.events();
+    let mut claim = host.claim::<dyn Tuned>("tuned").unwrap();
+    desk.publish("tuned", 2);
+    wait_for_staged(&mut events, "tuned", 2);
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    desk.set(&settings(0.25));
+    wait_for_staged(&mut events, "tuned", 3);
+    host.rollback("tuned", To::Previous).unwrap();
+    assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+    assert_eq!((claim.stamp().unwrap(), claim.threshold().unwrap()), (1, 0.25));
+    assert!(!Claim::has_staged(&claim));
+    wait_for(&mut events, |event| {
+        matches!(event, Event::Superseded { generation: 3, .. }).then_some(())
+    });
+    assert_eq!(claim.sync(), Synced::Unchanged);
+    assert_eq!(claim.threshold().unwrap(), 0.25);
+}
+
+#[test]
+fn renewal_that_is_under_way_does_not_undo_a_rollback() {
+    let table = |threshold: f64, mood| format!("[plugins.tuned-open]\nthreshold = {threshold:?}\nmood = {mood:?}\n");
+    let desk = Desk::new(&table(0.5, ""));
+    desk.publish("tuned-open", 1);
+    let host = host(&desk, RollbackState::Carry);
+    let mut events = host.events();
+    desk.publish("tuned-open", 2);
+    wait_for_swapped(&mut events, "tuned-open", 2);
+    let gate = Gate::new("given");
+    desk.set(&table(0.25, "late-wait"));
+    gate.wait_until_reached();
+    host.rollback("tuned-open", To::Previous).unwrap();
+    gate.open();
+    drop(gate);
+    wait_for(&mut events, |event| {
+        matches!(event, Event::Superseded { generation: 3, .. }).then_some(())
+    });
+    let slot = host.slot::<dyn Tuned>("tuned-open").unwrap();
+    wait_until(|| slot.load().threshold().unwrap() == 0.25, "the configuration");
+    assert_eq!(slot.load().stamp().unwrap(), 1);
+}

@@ -1,0 +1,194 @@
+//! What is refused: by whom, until when, and what comes instead.
+
+use crate::{
+    Desk, assert_gone, settings,
+    support::{wait_for, wait_for_refused, wait_for_swapped, wait_until},
+    threshold, wait_for_config_refused, wait_for_given, wait_for_threshold,
+};
+use fixture_interfaces::Tuned;
+use reslot::{
+    Event, Events, Hook, Host, Synced,
+    testing::{How, Injection, Injections},
+};
+use reslot_tests::Folder;
+use std::{fs, io::Write};
+
+fn resource(host: &Host) -> String {
+    host.slot::<dyn Tuned>("tuned").unwrap().load().resource().unwrap()
+}
+
+fn stamp(host: &Host) -> u64 {
+    host.slot::<dyn Tuned>("tuned").unwrap().load().stamp().unwrap()
+}
+
+fn wait_for_words(events: &mut Events, wanted: &str) {
+    let (_, slot, words) = wait_for_config_refused(events);
+    assert!(slot.as_deref() == Some("tuned") && words.contains(wanted), "{words}");
+}
+
+#[test]
+fn what_was_refused_once_and_comes_again_brings_nothing_older_back() {
+    let desk = Desk::new("");
+    desk.resource("levels/one.txt", "easy");
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    desk.resource("levels/one.txt", "broken");
+    wait_for_words(&mut events, "broken");
+    desk.resource("levels/one.txt", "hard");
+    wait_for_given(&mut events, "tuned");
+    desk.resource("levels/one.txt", "broken");
+    wait_for_words(&mut events, "broken");
+    assert_eq!(resource(&host), "hard");
+    assert_gone(&host);
+}
+
+#[test]
+fn new_build_gets_what_it_was_made_for_though_the_old_one_refused_it() {
+    let desk = Desk::new("");
+    desk.resource("levels/one.txt", "easy");
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    desk.resource("levels/one.txt", "from 2");
+    wait_for_words(&mut events, "newer builds");
+    assert_eq!(resource(&host), "easy");
+    desk.publish("tuned", 2);
+    wait_until(|| stamp(&host) == 2, "the new build");
+    assert_eq!(resource(&host), "from 2");
+    assert_gone(&host);
+}
+
+#[test]
+fn new_build_that_refuses_it_as_well_has_what_was_good_also_before_an_owner() {
+    let desk = Desk::new(&settings(0.5));
+    desk.resource("levels/one.txt", "easy");
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    let mut claim = host.claim::<dyn Tuned>("tuned").unwrap();
+    desk.resource("levels/one.txt", "broken");
+    wait_for(&mut events, |event| {
+        matches!(event, Event::Staged { generation: 2, .. }).then_some(())
+    });
+    assert_eq!(claim.sync(), Synced::Refused { serving: 1 });
+    desk.publish("tuned", 2);
+    let mut refused = 0;
+    wait_until(
+        || {
+            refused += u32::from(matches!(claim.sync(), Synced::Refused { .. }));
+            claim.stamp().unwrap() == 2
+        },
+        "the new build",
+    );
+    assert_eq!((refused, claim.resource().unwrap()), (1, "easy".to_owned()));
+}
+
+#[test]
+fn failure_that_passes_loses_no_change() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let injections = Injections::default();
+    let host = desk.builder().inject(&injections).build().unwrap();
+    let mut events = host.events();
+    injections.arm(Injection {
+        hook: Hook::Start,
+        how: How::Fail,
+        times: 2,
+    });
+    desk.set(&settings(0.25));
+    wait_for_config_refused(&mut events);
+    assert_eq!(threshold(&host, "tuned"), 0.5);
+    wait_for_threshold(&host, "tuned", 0.25);
+    assert_gone(&host);
+}
+
+#[test]
+fn artifact_that_was_refused_does_not_replace_a_newer_one() {
+    let desk = Desk::new("[plugins.tuned]\nthreshold = 0.25\nmood = \"late-not-2\"\n");
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    desk.artifacts.publish("other.so", &crate::stamped("tuned", 2));
+    let refusal = wait_for_refused(&mut events).to_string();
+    assert!(refusal.contains("second build"), "{refusal}");
+    desk.artifacts.publish("third.so", &crate::stamped("tuned", 3));
+    wait_until(|| stamp(&host) == 3, "the third build");
+    desk.set(&settings(0.75));
+    wait_for_threshold(&host, "tuned", 0.75);
+    // Whatever was to be tried again for the sake of the settings has been, by the second of these.
+    for _ in 0..2 {
+        host.load(desk.artifacts.path().join("none.so")).unwrap_err();
+    }
+    assert_eq!(stamp(&host), 3);
+}
+
+#[test]
+fn change_is_not_lost_when_a_set_is_refused() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    desk.publish("tuned-open", 1);
+    let injections = Injections::default();
+    let host = desk.builder().inject(&injections).build().unwrap();
+    let mut events = host.events();
+    let mut claim = host.claim::<dyn Tuned>("tuned").unwrap();
+    let elsewhere = Folder::new();
+    let set = ["tuned", "tuned-open"].map(|name| elsewhere.publish(&format!("{name}.so"), &crate::stamped(name, 2)));
+    host.load_together(set).unwrap();
+    desk.set(&settings(0.25));
+    wait_for(&mut events, |event| matches!(event, Event::Configured { .. }).then_some(()));
+    injections.arm(Injection {
+        hook: Hook::Start,
+        how: How::Fail,
+        times: 1,
+    });
+    assert_eq!(claim.sync(), Synced::Refused { serving: 1 });
+    wait_until(
+        || {
+            claim.sync();
+            claim.threshold().unwrap() == 0.25
+        },
+        "the configuration",
+    );
+    assert_eq!(claim.stamp().unwrap(), 1);
+}
+
+#[test]
+fn files_that_are_held_open_are_told_of_once() {
+    let desk = Desk::new(&settings(0.5));
+    desk.resource("levels/one.txt", "easy");
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    let resource_file = desk.settings.path().join("files/levels/one.txt");
+    for (file, text) in [(desk.file(), settings(0.25)), (resource_file, "hard".to_owned())] {
+        let mut held = fs::OpenOptions::new().write(true).truncate(true).open(&file).unwrap();
+        held.write_all(text.as_bytes()).unwrap();
+        // A change that the watch hears of while the file is still held.
+        let other = file.with_extension("held");
+        fs::rename(&file, &other).unwrap();
+        fs::rename(&other, &file).unwrap();
+        let path = wait_for(&mut events, |event| match event {
+            Event::Waiting { path, .. } => Some(path.clone()),
+            _ => None,
+        });
+        assert_eq!(path, file);
+        drop(held);
+        wait_for_given(&mut events, "tuned");
+    }
+    assert_eq!((threshold(&host, "tuned"), resource(&host)), (0.25, "hard".to_owned()));
+}
+
+#[test]
+fn settings_that_the_old_build_refused_are_looked_at_again_for_the_new_one() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    desk.set("[plugins.tuned]\nthreshold = 0.25\nmood = \"from-2\"\n");
+    wait_for_words(&mut events, "newer builds");
+    desk.publish("tuned", 2);
+    wait_for_swapped(&mut events, "tuned", 2);
+    wait_for_threshold(&host, "tuned", 0.25);
+    assert_eq!(stamp(&host), 2);
+}
