@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 /// Text in a colour.
 pub struct Painted<T>(Style, T);
@@ -37,6 +38,18 @@ pub fn dim<T: Display>(text: T) -> Painted<T> {
 /// What stands over other lines.
 pub fn heading<T: Display>(text: T) -> Painted<T> {
     Painted(Style::new().bold(), text)
+}
+
+/// A line that moves while something takes long; on terminals only, and gone when this is dropped.
+pub fn waiting(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner()
+        .with_message(what)
+        .with_finish(ProgressFinish::AndClear);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 /// One failure, on standard error.

@@ -22,7 +22,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
 /// Sees to it that it is there: the test itself is one of the workspace's.
 pub fn fetch() -> anyhow::Result<()> {
     let workspace = Workspace::read(&crate::repository())?;
-    match debian::prometheus(&workspace.tool_cache())? {
+    let bar = paint::waiting("fetching Prometheus from Debian's packages, unless it is here");
+    let found = debian::prometheus(&workspace.tool_cache());
+    drop(bar);
+    match found? {
         Some(found) => anstream::println!("{}", found.server.display()),
         None => anstream::println!(
             "{} no Prometheus, as {} asks: nothing is tested with it",

@@ -3,10 +3,12 @@
 
 use crate::exit::Failure;
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 use std::{
     fmt::{self, Display},
     io::Write,
+    time::Duration,
 };
 
 /// Prints a line. `println!` would panic where nobody reads.
@@ -28,6 +30,18 @@ pub fn clean(text: &str) -> String {
         }
     };
     text.chars().map(harmless).collect()
+}
+
+/// A line that moves while something takes long; on terminals only, and gone when this is dropped.
+pub fn waiting(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner()
+        .with_message(what)
+        .with_finish(ProgressFinish::AndClear);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 /// Prints a document for scripts.
@@ -132,7 +146,7 @@ pub fn time(at_ms: u64) -> String {
 
 /// How long ago that was.
 pub fn ago(at_ms: u64) -> String {
-    let since = std::time::UNIX_EPOCH + std::time::Duration::from_millis(at_ms);
+    let since = std::time::UNIX_EPOCH + Duration::from_millis(at_ms);
     let ms = since.elapsed().unwrap_or_default().as_millis();
     format!("{} ago", duration(u64::try_from(ms).unwrap_or(u64::MAX)))
 }

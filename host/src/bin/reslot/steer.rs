@@ -2,7 +2,7 @@
 
 use crate::{
     exit::{Exit, Failure},
-    output::{good, json, line},
+    output::{good, json, line, waiting},
     socket::{connect, nonsense, target},
 };
 use reslot::control::protocol::{Answer, Request};
@@ -77,7 +77,12 @@ impl LogLevel {
 }
 
 fn have_done(socket: Option<PathBuf>, request: Request, as_json: bool) -> Result<Exit, Failure> {
-    let answer = connect(socket)?.ask(request)?;
+    let mut client = connect(socket)?;
+    // A preflight, a hand-over of much state, an owner who is busy: some of it takes seconds.
+    let bar = waiting("the host is at it");
+    let answer = client.ask(request);
+    drop(bar);
+    let answer = answer?;
     let Answer::Done { message, .. } = &answer else {
         return Err(nonsense());
     };
