@@ -100,7 +100,7 @@ impl PreflightError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Program { .. } => {
-                "build it with `cargo build -p reslot --bin reslot-preflight`, or install it with `cargo install reslot`, and name it in \
+                "build it with `cargo build -p reslot --bin reslot-preflight`, or install it with `cargo install --path host`, and name it in \
                  `Preflight::program` or RESLOT_PREFLIGHT, or put it beside the host's program"
             }
             Self::OtherBuild { .. } => "build it again from the same sources and with the same compiler as the host",

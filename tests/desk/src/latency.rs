@@ -56,7 +56,7 @@ impl Latency {
     }
 }
 
-/// What stands above [`line`]s.
+/// What stands above [`line()`]s.
 pub fn head() -> String {
     format!(
         "{:<27}{:>8}{:>8}{:>9}{:>9}{:>9}",
