@@ -65,14 +65,18 @@ pub fn measure(host: &Host, desk: &mut Desk<'_>, builds: [&Path; 2], feed: Feed,
     let mut late = [none.clone(), none];
     let (before, mut loads) = (desk.swaps, 0);
     let busy = AtomicBool::new(false);
-    let (orders, asked) = mpsc::channel::<PathBuf>();
+    let (orders, asked) = mpsc::channel::<[PathBuf; 2]>();
     thread::scope(|scope| {
         let loader = scope.spawn(|| {
-            for path in asked {
-                let loaded = host.load(path);
+            for [path, other] in asked {
+                let loaded = match host.load(path) {
+                    // Left serving by what was measured before.
+                    Ok(LoadOutcome::Unchanged { .. }) => host.load(other),
+                    loaded => loaded,
+                };
                 busy.store(false, Ordering::Release);
                 let LoadOutcome::Staged { .. } = loaded? else {
-                    anyhow::bail!("a build is what serves already");
+                    anyhow::bail!("two builds are needed that differ");
                 };
             }
             Ok(())
@@ -89,7 +93,8 @@ pub fn measure(host: &Host, desk: &mut Desk<'_>, builds: [&Path; 2], feed: Feed,
                     busy.store(true, Ordering::Release);
                     loads += 1;
                     // Who does not take it has failed, and says so at the end.
-                    let _ = orders.send(builds[loads as usize % 2].to_owned());
+                    let next = loads as usize;
+                    let _ = orders.send([next, next + 1].map(|at| builds[at % 2].to_owned()));
                 }
                 due = match feed {
                     Feed::Every(period) => due + period,
