@@ -17,8 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Far more than anything here takes; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Far more than anything here takes, also where a program builds with cargo first; a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A program, and the terminal that it runs in.
 pub struct Screen {
