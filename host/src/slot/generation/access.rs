@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a rollback waits, with the gate closed, for a check of what stands by.
-const CHECK_PATIENCE: Duration = Duration::from_millis(100);
+/// How long a rollback waits, with the gate closed, for those who look at what stands by: a check, a question who holds what. A looker
+/// may be kept from its core for long; to lose what was done since the swap is worse than to wait.
+const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who keeps callers away from a generation while it is replaced.
 pub(crate) enum Access<'a> {
