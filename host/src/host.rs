@@ -27,8 +27,7 @@ use reslot_plugin_api::{Health, Interface, Shared};
 use std::{
     panic::Location,
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::Ordering, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
 };

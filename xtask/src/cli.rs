@@ -4,7 +4,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use xtask::{Workspace, cargo};
 
@@ -26,17 +26,21 @@ pub fn socket(workspace: &Workspace) -> PathBuf {
 }
 
 pub fn run(verb: &str, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let repository = crate::repository();
     let workspace = Workspace::read(&crate::project()?)?;
-    let mut command = cargo();
-    // Not in the repository's folder: paths on the command line are the caller's.
-    command
-        .args(["run", "--quiet", "--manifest-path"])
-        .arg(repository.join("Cargo.toml"))
-        .args(["--package", "reslot", "--features", "cli", "--bin", "reslot", "--", verb])
-        .args(arguments.arguments);
+    let mut command = reslot(verb);
+    command.args(arguments.arguments);
     if env::var_os("RESLOT_SOCKET").is_none() {
         command.env("RESLOT_SOCKET", socket(&workspace));
     }
     example::become_program(command)
+}
+
+/// A verb of `reslot`, built if need be. Not in the repository's folder: paths on the command line are the caller's.
+pub fn reslot(verb: &str) -> Command {
+    let mut command = cargo();
+    command
+        .args(["run", "--quiet", "--manifest-path"])
+        .arg(crate::repository().join("Cargo.toml"))
+        .args(["--package", "reslot", "--features", "cli", "--bin", "reslot", "--", verb]);
+    command
 }

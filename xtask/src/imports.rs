@@ -3,7 +3,7 @@
 //! The SDK replaces, inside each plugin, the symbols by which std ties a library to the process. A new Rust release, or a
 //! dependency, may come to use others. So the plugins and the fixtures that stand for reasonable ones are built in both
 //! profiles, and each symbol that they import has to stand in `imports.txt`. What the file says of itself is read by the host's
-//! own lint, which the demo's `inspect` prints as JSON.
+//! own lint, which `reslot inspect` prints as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use xtask::{Package, PluginBuild, Profile, Workspace};
 
-use crate::{example, paint};
+use crate::{cli, paint};
 
 const LIST: &str = "xtask/imports.txt";
 
@@ -118,8 +118,8 @@ struct Finding {
 }
 
 fn inspect(built: &[(String, PathBuf)]) -> anyhow::Result<Vec<Library>> {
-    let mut command = example::cargo_on_demo("run");
-    command.args(["--quiet", "--bin", "inspect", "--", "--json"]);
+    let mut command = cli::reslot("inspect");
+    command.arg("--json");
     command
         .args(built.iter().map(|(_, library)| library))
         .stderr(Stdio::inherit());

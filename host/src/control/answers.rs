@@ -218,7 +218,11 @@ fn status(shared: &Shared, host: &Inner, record: &Arc<SlotRecord>) -> SlotStatus
     let (interface, version) = manifest.unzip();
     let images = host.tally.of_slot(&name);
     let quarantined = images.iter().filter(|image| matches!(image.phase, Phase::Quarantined(_)));
-    let held = host.who_holds(record);
+    // To find out who holds what takes a look at every reader; mostly there is nothing to be held.
+    let held = match images.iter().any(|image| matches!(image.phase, Phase::Retired)) {
+        true => host.who_holds(record),
+        false => Vec::new(),
+    };
     let late = held.iter().filter(|held| held.condition == Condition::Retired);
     let remembered = shared.tally.of_slot(&name);
     let state = match (generation, staged) {

@@ -128,18 +128,12 @@ impl Inner {
         Ok(true)
     }
 
-    fn version(&self, record: &SlotRecord, hash: String) -> Result<ContentHash, RollbackError> {
-        let entries = self.history.entries(&record.name);
-        let good = entries
-            .iter()
-            .filter(|kept| !matches!(kept.condition, KeptCondition::Condemned(_)));
-        let known: Vec<_> = good.map(|kept| kept.hash.clone()).collect();
+    /// The one good version that is kept whose hash begins so.
+    pub(super) fn version(&self, record: &SlotRecord, hash: String) -> Result<ContentHash, RollbackError> {
+        let known = self.good_versions(record);
         let found: Vec<_> = known.iter().filter(|known| known.starts_with(&hash)).collect();
         match &found[..] {
-            [one] => match ContentHash::from_hex(one.as_str()) {
-                Some(hash) => Ok(hash),
-                None => unreachable!("the history writes hashes as hexadecimal digits"),
-            },
+            [one] => Ok(hash_of(one)),
             found => Err(RollbackError::Version {
                 slot: record.name.to_string(),
                 hash,
@@ -147,6 +141,28 @@ impl Inner {
                 known: known.clone(),
             }),
         }
+    }
+
+    /// The newest good version that is kept, but for what serves.
+    pub(super) fn version_before(&self, record: &SlotRecord) -> Result<ContentHash, RollbackError> {
+        let serving = record.lock().current.as_ref().map(|current| current.hash.to_string());
+        let known = self.good_versions(record);
+        match known.iter().find(|hash| Some(*hash) != serving.as_ref()) {
+            Some(before) => Ok(hash_of(before)),
+            None => Err(RollbackError::Version {
+                slot: record.name.to_string(),
+                hash: String::new(),
+                found: 0,
+                known,
+            }),
+        }
+    }
+
+    /// The hashes of those that can be gone back to, newest first.
+    fn good_versions(&self, record: &SlotRecord) -> Vec<String> {
+        let entries = self.history.entries(&record.name).into_iter();
+        let good = entries.filter(|kept| !matches!(kept.condition, KeptCondition::Condemned(_)));
+        good.map(|kept| kept.hash).collect()
     }
 
     fn served_already(&self, record: &SlotRecord, wanted: Option<&ContentHash>) -> Option<LoadOutcome> {
@@ -237,5 +253,12 @@ impl Inner {
             // What became of it is told by an event.
             let _ = outcome.recv();
         }
+    }
+}
+
+fn hash_of(kept: &str) -> ContentHash {
+    match ContentHash::from_hex(kept) {
+        Some(hash) => hash,
+        None => unreachable!("the history writes hashes as hexadecimal digits"),
     }
 }

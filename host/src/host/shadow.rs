@@ -2,9 +2,7 @@
 
 use super::{Host, Inner, RollbackError, To};
 use crate::{
-    content::ContentHash,
     error::{Refusal, SlotError},
-    history::{Kept, KeptCondition},
     image::safe_point,
     reload::{self, ShadowOf},
     slot::{Claim, Generation, Mode, Shadow, SlotRecord},
@@ -54,8 +52,11 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// As for [`shadow`](Self::shadow), and if there is no such version.
     pub fn shadow_kept(this: &Self, version: To) -> Result<Shadow<I>, RollbackError> {
         let (host, record, serving) = this.parts();
-        let of = ShadowOf::Kept(kept(host, record, version)?);
-        Ok(shadow_of_claim(host, record, serving, of)?)
+        let version = match version {
+            To::Previous => host.version_before(record)?,
+            To::Hash(hash) => host.version(record, hash)?,
+        };
+        Ok(shadow_of_claim(host, record, serving, ShadowOf::Kept(version))?)
     }
 }
 
@@ -78,35 +79,4 @@ fn make<I: ?Sized + Interface>(
 ) -> Result<Shadow<I>, Refusal> {
     let (apart, generation) = reload::shadow(host, record, of, state)?;
     Ok(Shadow::new(apart, generation, host.clone()))
-}
-
-/// The newest good version but what serves, or the one that begins so.
-fn kept(host: &Inner, record: &SlotRecord, version: To) -> Result<ContentHash, RollbackError> {
-    let serving = record.lock().current.as_ref().map(|current| current.hash.to_string());
-    let entries = host.history.entries(&record.name);
-    let good = |kept: &&Kept| !matches!(kept.condition, KeptCondition::Condemned(_));
-    let known: Vec<String> = entries.iter().filter(good).map(|kept| kept.hash.clone()).collect();
-    let found: Vec<&String> = match &version {
-        To::Previous => known
-            .iter()
-            .find(|hash| Some(*hash) != serving.as_ref())
-            .into_iter()
-            .collect(),
-        To::Hash(begins) => known.iter().filter(|hash| hash.starts_with(begins)).collect(),
-    };
-    match (&found[..], version) {
-        ([one], _) => match ContentHash::from_hex(one.as_str()) {
-            Some(hash) => Ok(hash),
-            None => unreachable!("the history writes hashes as hexadecimal digits"),
-        },
-        (found, version) => Err(RollbackError::Version {
-            slot: record.name.to_string(),
-            hash: match version {
-                To::Hash(hash) => hash,
-                To::Previous => String::new(),
-            },
-            found: found.len(),
-            known: known.clone(),
-        }),
-    }
 }

@@ -159,18 +159,15 @@ pub(super) fn candidate(
         Some(_) => host.told_of_history(&record.name, host.history.pardon(&record.name, &hash)),
         None => {}
     }
-    let cap = host.quarantine_cap.load(Ordering::Relaxed);
-    let full = |kept: &[(u64, QuarantineReason)]| !kept.is_empty() && kept.len() >= cap;
-    let quarantined = host.tally.kept(&record.name);
-    if full(&quarantined) {
+    if let Some(full) = quarantine_full(host, &record.name) {
         if !again {
             host.defer(&record.name, path);
         }
         // One of them may have gone before it could know that somebody waits for that.
-        if !full(&host.tally.kept(&record.name)) {
+        if quarantine_full(host, &record.name).is_none() {
             host.retry_deferred(&record.name);
         }
-        return Err(refuse(None, Step::Open, Cause::QuarantineFull { quarantined, cap }));
+        return Err(refuse(None, Step::Open, full));
     }
     // What waited for room is older than this.
     if !again {
@@ -237,6 +234,12 @@ pub(super) fn candidate(
         again: made_of,
     };
     Ok((Candidate { record, staged }, to_keep))
+}
+
+/// Why there is no room for another image of this name, if there is none.
+pub(super) fn quarantine_full(host: &Inner, name: &str) -> Option<Cause> {
+    let (quarantined, cap) = (host.tally.kept(name), host.quarantine_cap.load(Ordering::Relaxed));
+    (!quarantined.is_empty() && quarantined.len() >= cap).then_some(Cause::QuarantineFull { quarantined, cap })
 }
 
 /// Reads what the plugin will be given of its resources, here, where nobody waits, and not on an owner's thread.

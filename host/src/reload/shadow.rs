@@ -20,11 +20,7 @@ use crate::{
     },
     slot::{Generation, SUFFIX, SlotRecord},
 };
-use std::{
-    path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 /// What is to be shadowed.
 pub(crate) enum ShadowOf {
@@ -129,10 +125,8 @@ impl Walk {
             let fits = check_schemas(&old.instance().image().manifest, manifest);
             fits.map_err(|cause| refuse(None, Step::Lint, cause))?;
         }
-        let quarantined = host.tally.kept(&apart.name);
-        let cap = host.quarantine_cap.load(Ordering::Relaxed);
-        if !quarantined.is_empty() && quarantined.len() >= cap {
-            return Err(refuse(None, Step::Open, Cause::QuarantineFull { quarantined, cap }));
+        if let Some(full) = pipeline::quarantine_full(host, &apart.name) {
+            return Err(refuse(None, Step::Open, full));
         }
         pipeline::tell_of_resources(host, record, &manifest.resources);
         let staged = host.private.write(&apart.name, &bytes);

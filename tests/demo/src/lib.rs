@@ -1,4 +1,4 @@
-//! What the programs behind `cargo xtask demo`, `run`, `inspect`, `stress` and `bench` share: the recorded prices, the desk that
+//! What the programs behind `cargo xtask demo`, `run`, `stress` and `bench` share: the recorded prices, the desk that
 //! trades on them through a claimed strategy, and the words in which the host's events are told.
 
 #![forbid(unsafe_code)]

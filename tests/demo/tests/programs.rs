@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use reslot_tests::{Fixture, Folder};
+use reslot_tests::{Fixture, Folder, reslot_program};
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
@@ -14,7 +14,8 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn inspect(arguments: &[&Path]) -> (Option<i32>, String) {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_inspect"))
+    let Output { status, stdout, stderr } = Command::new(reslot_program())
+        .arg("inspect")
         .args(arguments)
         .output()
         .expect("it starts");
