@@ -102,6 +102,9 @@ pub struct ReloadReport {
     pub steps: Vec<(Step, Duration)>,
     /// From the notice to the swap, waiting included.
     pub total: Duration,
+    /// How long calls could not be made because of it: as long as the owner was in [`Claim::sync`](crate::Claim::sync), or as the
+    /// gate was closed, with whatever that waited for. Zero if nobody had to wait.
+    pub pause: Duration,
 }
 
 /// A generation is gone, or kept for a reason.

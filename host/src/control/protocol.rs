@@ -252,6 +252,9 @@ pub struct Reload {
     pub steps: Vec<StepTook>,
     /// From the notice to the swap, in microseconds.
     pub total_us: f64,
+    /// How long calls could not be made because of it, in microseconds; none if it was not swapped in, or the host does not tell.
+    #[serde(default)]
+    pub pause_us: Option<f64>,
 }
 
 /// How long a step took.

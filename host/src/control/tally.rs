@@ -104,6 +104,7 @@ impl Remembered {
                     reason: None,
                     steps: steps.collect(),
                     total_us: micros(report.total),
+                    pause_us: Some(micros(report.pause)),
                 });
             }
             Event::RolledBack(report) => {
@@ -118,6 +119,7 @@ impl Remembered {
                     reason: Some(report.reason.to_string()),
                     steps: Vec::new(),
                     total_us: micros(report.total),
+                    pause_us: None,
                 });
             }
             Event::Refused(refusal) => {
@@ -140,6 +142,7 @@ impl Remembered {
                     reason: Some(in_a_sentence(refusal)),
                     steps: Vec::new(),
                     total_us: 0.0,
+                    pause_us: None,
                 });
             }
             Event::Waiting { path, why } => self.file(path, News::Waiting(why.clone())),

@@ -171,6 +171,9 @@ impl Display for ReloadReport {
             None => write!(f, "is loaded")?,
         }
         write!(f, " in {}", Readable(self.total))?;
+        if !self.pause.is_zero() {
+            write!(f, ", of which calls waited {}", Readable(self.pause))?;
+        }
         if let Some(bytes) = self.state_bytes {
             write!(f, ", with {bytes} bytes of state")?;
         }

@@ -41,7 +41,7 @@ pub(super) fn describe(recorder: &dyn Recorder) {
             histogram,
             RELOAD_SECONDS,
             Unit::Seconds,
-            "How long each step of a reload took; step total is from the notice to the swap, waiting included.",
+            "How long each step of a reload took; step total is from the notice to the swap, waiting included; step pause is how long calls could not be made because of it.",
         ),
         (counter, REFUSALS, Unit::Count, "Artifacts that were refused, by cause."),
         (

@@ -92,6 +92,7 @@ fn swapped(report: &ReloadReport, to: &dyn Recorder) {
         seconds(to, RELOAD_SECONDS, label(words::step(*step)), took.as_secs_f64());
     }
     seconds(to, RELOAD_SECONDS, label("total"), report.total.as_secs_f64());
+    seconds(to, RELOAD_SECONDS, label("pause"), report.pause.as_secs_f64());
 }
 
 fn refused(slot: Label, refusal: &Refusal, to: &dyn Recorder) {

@@ -23,7 +23,7 @@ use crate::{
     slot::{Access, Current, Generation, SlotRecord, SlotState, Staged},
 };
 use parking_lot::MutexGuard;
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// A slot that is to move on.
 pub(super) struct Member<'a> {
@@ -54,6 +54,8 @@ struct Ready<'a> {
     hash: ContentHash,
     path: PathBuf,
     clock: Clock,
+    /// How long calls could not be made.
+    pause: Duration,
     back: Option<GoingBack>,
     /// The artifact that served, once more.
     again: bool,
@@ -152,6 +154,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
             hash,
             path,
             clock,
+            pause: Duration::ZERO,
             back,
             again: again.is_some(),
         }),
@@ -297,6 +300,7 @@ impl Ready<'_> {
             hash: self.hash.to_string(),
             state_bytes: self.state.bytes(),
             total: self.clock.noticed.elapsed(),
+            pause: self.pause,
             steps: self.clock.steps,
         };
         host.forget_refused_by_hooks(&self.record.name);
@@ -389,6 +393,7 @@ fn swap(host: &Arc<Inner>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
     }
     // The gates open here, before anybody is told.
     for one in &mut ready {
+        one.pause = one.access.since().map_or(Duration::ZERO, |since| since.elapsed());
         one.access = Access::Open;
     }
     ready.into_iter().zip(gone).map(|(one, gone)| one.tell(host, gone)).collect()

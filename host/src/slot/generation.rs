@@ -226,8 +226,11 @@ impl Generation {
     /// Closes the gate, if the calls inside come back before `deadline`. Where calls go from then on is what was noted with
     /// [`succeed`](Self::succeed) before it opens again, or still here.
     pub(crate) fn close_gate(&self, deadline: Instant) -> Option<Closed<'_>> {
+        // Who comes from here on waits, behind whoever is inside.
+        let since = Instant::now();
         let gate = self.core.gate.try_write_until(deadline)?;
         Some(Closed {
+            since,
             _by: ClosedHere::note(&self.core.closed_by),
             _gate: gate,
             generation: self,

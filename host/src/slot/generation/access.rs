@@ -36,7 +36,7 @@ impl<'a> Access<'a> {
     /// That of an owner.
     pub(crate) fn of_owner(turn: OwnersTurn<'a>, deadline: Instant) -> Self {
         let others = turn
-            .0
+            .of
             .filter(|generation| generation.is_gated() && generation.instance().is_shared());
         let gate = match others.map(|generation| generation.close_gate(deadline)) {
             None => Gate::NotNeeded,
@@ -51,7 +51,7 @@ impl<'a> Access<'a> {
     pub(crate) fn quiet(&mut self, deadline: Instant) -> Option<Quiet<'_>> {
         match self {
             // SAFETY: the promise of whoever made it; nobody else can call it, and this is borrowed mutably.
-            Self::Owner(turn, Gate::NotNeeded) => unsafe { turn.0?.instance().assume_quiet(deadline) },
+            Self::Owner(turn, Gate::NotNeeded) => unsafe { turn.of?.instance().assume_quiet(deadline) },
             Self::Owner(_, Gate::Closed(closed)) | Self::Closed(closed) => closed.quiet(deadline),
             Self::Owner(_, Gate::Busy) | Self::Open => None,
         }
@@ -93,6 +93,15 @@ impl<'a> Access<'a> {
         Some(change(unsafe { standby.instance().assume_quiet(deadline)? }))
     }
 
+    /// Since when somebody waits for the end of this; none if nobody does.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        match self {
+            Self::Owner(turn, _) => Some(turn.since),
+            Self::Closed(closed) => Some(closed.since),
+            Self::Open => None,
+        }
+    }
+
     /// Whether this is the owner's thread.
     pub(crate) fn is_owners(&self) -> bool {
         matches!(self, Self::Owner(..))
@@ -105,24 +114,34 @@ impl<'a> Access<'a> {
 }
 
 /// The time in which a claim's owner does nothing but replace what he owns, if there is anything.
-pub(crate) struct OwnersTurn<'a>(Option<&'a Generation>);
+pub(crate) struct OwnersTurn<'a> {
+    of: Option<&'a Generation>,
+    since: Instant,
+}
 
 impl<'a> OwnersTurn<'a> {
     /// # Safety
     /// The caller owns the claim of this generation's slot, calls nothing through it and holds nothing that it has answered by
     /// reference, until what this answers is dropped; and makes one at a time.
     pub(in crate::slot) unsafe fn new(generation: &'a Generation) -> Self {
-        Self(Some(generation))
+        Self {
+            of: Some(generation),
+            since: Instant::now(),
+        }
     }
 
     /// Of an owner to whom nothing is left.
     pub(in crate::slot) fn of_nothing() -> Self {
-        Self(None)
+        Self {
+            of: None,
+            since: Instant::now(),
+        }
     }
 }
 
 /// A closed gate: no call is inside, and none comes in until this is dropped.
 pub(crate) struct Closed<'a> {
+    pub(super) since: Instant,
     pub(super) _by: ClosedHere<'a>,
     pub(super) _gate: RwLockWriteGuard<'a, ()>,
     pub(super) generation: &'a Generation,

@@ -83,5 +83,6 @@ pub(super) fn reload(slot: &str, generation: Option<u64>, outcome: &str, steps: 
             })
             .collect(),
         total_us: steps.iter().map(|(_, us)| us).sum(),
+        pause_us: None,
     }
 }
