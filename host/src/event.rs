@@ -6,6 +6,7 @@ mod panics;
 mod words;
 
 use crate::{
+    aftermath::later,
     error::Refusal,
     history::HistoryError,
     host::Holder,
@@ -464,7 +465,10 @@ impl Log {
         }
         history.records.push_back(record);
         drop(history);
-        self.0.grown.notify_all();
+        let log = self.clone();
+        later(move || {
+            log.0.grown.notify_all();
+        });
     }
 
     /// Has those who wait look again whether there is something for them to do.

@@ -2,10 +2,9 @@
 //! hook waits for it as long as the policy allows and then goes on without it; what the hook works on goes to the reaper from
 //! here, whenever it comes back. Knows nothing of plugins: a job is any closure.
 
-use crate::image::safe_point;
+use crate::{background, image::safe_point};
 use parking_lot::Mutex;
 use std::{
-    hint,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -32,9 +31,33 @@ struct Worker {
 }
 
 enum Job {
-    Run(Box<dyn FnOnce() + Send>),
+    Run(Body, Resting),
     /// An image waits for thread-locals that its hooks have left on this thread.
     Attention,
+    /// A job may come soon: for so long it is to find this thread awake.
+    Rouse(Duration),
+}
+
+/// What a thread runs. It lets go of its second half as soon as the thread is free for something else.
+type Body = Box<dyn FnOnce(Resting) + Send>;
+
+/// Puts a thread among the idle ones when it is dropped, unless there are enough: then its queue ends with this, and with it the thread.
+struct Resting {
+    threads: Arc<Mutex<Threads>>,
+    worker: Option<Worker>,
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        // A panic takes the thread along.
+        let Some(worker) = self.worker.take().filter(|_| !thread::panicking()) else {
+            return;
+        };
+        let mut threads = self.threads.lock();
+        if !threads.ended && threads.idle.len() < KEPT_IDLE {
+            threads.idle.push(worker);
+        }
+    }
 }
 
 /// A hook did not come back in time. It still runs, and keeps what it works on.
@@ -52,12 +75,14 @@ impl Hooks {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, TookTooLong> {
         let (done, answer) = mpsc::sync_channel(1);
-        self.start(move || {
+        self.start_on(move |resting| {
             let outcome = catch_unwind(AssertUnwindSafe(job));
+            // First: whoever has waited often has something more to be done, and finds this thread awake.
+            drop(resting);
             // If nobody waits any more, what the hook worked on is dropped here, and so goes to the reaper.
             drop(done.send(outcome));
         });
-        match soon(&answer).map_or_else(|| answer.recv_timeout(most), Ok) {
+        match soon(&answer, SOON).map_or_else(|| answer.recv_timeout(most), Ok) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(TookTooLong),
@@ -66,40 +91,55 @@ impl Hooks {
 
     /// Runs a job on one of the threads, or on a new one. If the system gives none, here.
     pub(crate) fn start(&self, job: impl FnOnce() + Send + 'static) {
+        self.start_on(move |resting| {
+            job();
+            drop(resting);
+        });
+    }
+
+    fn start_on(&self, job: impl FnOnce(Resting) + Send + 'static) {
+        let mut body: Body = Box::new(job);
+        // Not in the condition: the lock would be held as long as the worker.
         let idle = self.0.lock().idle.pop();
-        let mut job: Box<dyn FnOnce() + Send> = Box::new(job);
         if let Some(worker) = idle {
             let jobs = worker.jobs.clone();
-            let Self(threads) = self.clone();
-            let body = job;
-            let run = Box::new(move || {
-                body();
-                rest(&threads, worker);
-            });
-            match jobs.send(Job::Run(run)) {
+            match jobs.send(Job::Run(body, self.resting(Some(worker)))) {
                 Ok(()) => return,
-                Err(mpsc::SendError(Job::Run(unsent))) => job = unsent,
+                // The thread is gone.
+                Err(mpsc::SendError(Job::Run(unsent, mut resting))) => {
+                    resting.worker = None;
+                    body = unsent;
+                }
                 Err(_) => unreachable!("what was sent was a job"),
             }
         }
         let (jobs, queue) = mpsc::channel::<Job>();
-        let Self(threads) = self.clone();
-        let begun = mpsc::channel::<(Worker, Box<dyn FnOnce() + Send>)>();
-        let spawned = thread::Builder::new().name("reslot-hooks".to_owned()).spawn(move || {
-            if let Ok((worker, job)) = begun.1.recv() {
-                job();
+        let begun = mpsc::channel::<(Body, Resting)>();
+        let spawned = background::spawn("reslot-hooks", move || {
+            if let Ok((body, resting)) = begun.1.recv() {
+                body(resting);
                 safe_point();
-                rest(&threads, worker);
-                drop(threads);
                 serve(&queue);
             }
         });
         match spawned {
-            Ok(thread) => drop(begun.0.send((Worker { jobs, thread }, job))),
+            Ok(thread) => drop(begun.0.send((body, self.resting(Some(Worker { jobs, thread }))))),
             Err(error) => {
                 tracing::error!(%error, "no thread for a plugin's hook; it runs without a deadline");
-                job();
+                body(self.resting(None));
             }
+        }
+    }
+
+    fn resting(&self, worker: Option<Worker>) -> Resting {
+        let Self(threads) = self.clone();
+        Resting { threads, worker }
+    }
+
+    /// Has a thread be awake for so long, for a job that may come meanwhile: to wake one then would take longer than most hooks.
+    pub(crate) fn rouse(&self, stay: Duration) {
+        if let Some(worker) = self.0.lock().idle.last() {
+            let _ = worker.jobs.send(Job::Rouse(stay));
         }
     }
 
@@ -124,36 +164,33 @@ impl Hooks {
     }
 }
 
-/// Puts a thread among the idle ones, unless there are enough.
-fn rest(threads: &Mutex<Threads>, worker: Worker) {
-    let mut threads = threads.lock();
-    if !threads.ended && threads.idle.len() < KEPT_IDLE {
-        threads.idle.push(worker);
-    }
-    // Otherwise its queue ends here, and with it the thread.
-}
-
 /// Most hooks take less time than it takes to wake a thread, and one is often followed by the next.
 const SOON: Duration = Duration::from_micros(25);
 
 /// What comes within a moment, looked for without going to sleep.
-fn soon<T>(queue: &mpsc::Receiver<T>) -> Option<T> {
+fn soon<T>(queue: &mpsc::Receiver<T>, moment: Duration) -> Option<T> {
     let begun = Instant::now();
-    while begun.elapsed() < SOON {
+    while begun.elapsed() < moment {
         if let Ok(come) = queue.try_recv() {
             return Some(come);
         }
-        hint::spin_loop();
+        // Somebody else may want this processor, and it may be whoever the job comes from.
+        std::hint::spin_loop();
     }
     None
 }
 
 fn serve(queue: &mpsc::Receiver<Job>) {
-    while let Ok(job) = soon(queue).map_or_else(|| queue.recv(), Ok) {
-        match job {
-            Job::Run(job) => job(),
-            Job::Attention => {}
-        }
+    let mut moment = SOON;
+    while let Ok(job) = soon(queue, moment).map_or_else(|| queue.recv(), Ok) {
+        moment = match job {
+            Job::Run(body, resting) => {
+                body(resting);
+                SOON
+            }
+            Job::Attention => SOON,
+            Job::Rouse(stay) => stay,
+        };
         safe_point();
     }
 }

@@ -306,6 +306,8 @@ impl Drop for Host {
             // What goes back to a standby does so on its own thread.
             control.finish(after_all_hooks(&self.inner.policy));
         }
+        // What owners have left to be done is the supervisor's, too.
+        self.inner.aftermath.wait();
         self.inner.supervise(SupervisorMessage::End);
         if let Some(supervisor) = self.supervisor.take() {
             let _ = supervisor.join();

@@ -12,6 +12,8 @@
 //!
 //! Linux with glibc. What is proven there and how is written in the repository's README and ARCHITECTURE.md.
 
+mod aftermath;
+mod background;
 #[cfg(feature = "config")]
 pub mod config;
 mod content;

@@ -20,6 +20,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::background;
 pub(crate) use fingerprint::is_artifact;
 use parking_lot::RwLock;
 
@@ -182,9 +183,7 @@ impl Watch {
         };
         let mut keeper = Keeper::new(folder.clone(), options, native, deliver);
         keeper.begin()?;
-        let thread = std::thread::Builder::new()
-            .name("reslot-watch".into())
-            .spawn(move || keeper.run(&inbox))
+        let thread = background::spawn("reslot-watch", move || keeper.run(&inbox))
             .map_err(|source| WatchError::Thread { folder, source })?;
         Ok(Self {
             signals: Some(signals),

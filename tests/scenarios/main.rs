@@ -16,6 +16,7 @@ mod hosts;
 mod main_job;
 mod memory;
 mod moody;
+mod pauses;
 mod peers;
 mod preflight;
 mod preflight_in_host;

@@ -3,7 +3,10 @@
 //! deleted and made again, or reached through a link that is swapped.
 
 use super::{ConfigError, Layers, layers::Merged};
-use crate::watch::{Files, Notice, Watch, WatchOptions};
+use crate::{
+    background,
+    watch::{Files, Notice, Watch, WatchOptions},
+};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
@@ -191,10 +194,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
             there: merged.there,
             waits: false,
         };
-        let thread = thread::Builder::new()
-            .name("reslot-config".to_owned())
-            .spawn(move || reader.run(&inbox))
-            .map_err(ConfigError::Thread)?;
+        let thread = background::spawn("reslot-config", move || reader.run(&inbox)).map_err(ConfigError::Thread)?;
         Ok(Watched {
             shared,
             signals,

@@ -9,7 +9,7 @@ use super::{
     peer::Peer,
     protocol::{Answered, ErrorKind, Refused},
 };
-use crate::{error::BuildError, event::Log, host::Inner};
+use crate::{background, error::BuildError, event::Log, host::Inner};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -21,7 +21,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -133,10 +133,7 @@ impl Server {
         let failed = |source| BuildError::Thread { name: NAME, source };
         let (wake, woken) = UnixStream::pair().map_err(failed)?;
         let taking = shared.clone();
-        let taking = thread::Builder::new()
-            .name(NAME.to_owned())
-            .spawn(move || take(&taking, &listening, &woken))
-            .map_err(failed)?;
+        let taking = background::spawn(NAME, move || take(&taking, &listening, &woken)).map_err(failed)?;
         Ok(Self {
             shared,
             taking: Some(taking),
@@ -236,7 +233,7 @@ fn admit(shared: &Arc<Shared>, stream: UnixStream, number: u64) {
         drop(seat);
     };
     // Without a thread the closure is dropped, and its seat with it.
-    if thread::Builder::new().name(NAME.to_owned()).spawn(talk).is_err() {
+    if background::spawn(NAME, talk).is_err() {
         send(&stream, &refused("the system gives no thread; try again later"));
     }
 }

@@ -4,7 +4,9 @@ use super::{Host, Inner, LONGEST};
 #[cfg(feature = "prometheus")]
 use crate::metrics::endpoint::{self, Endpoint, Wanted};
 use crate::{
+    aftermath::Aftermath,
     artifact::inspect,
+    background,
     control::{ControlTally, Listening, Server},
     error::BuildError,
     event::{Event, Log},
@@ -31,7 +33,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize},
         mpsc,
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -360,6 +362,7 @@ impl HostBuilder {
             log,
             private,
             hooks: Hooks::default(),
+            aftermath: Aftermath::default(),
             given: Given::new(self.resources, &self.watch, Arc::new(notices)),
             injections: self.injections,
             log_levels: Arc::new(LogLevels::new(self.log_level)),
@@ -451,8 +454,5 @@ fn callers_last(paths: Vec<PathBuf>) -> Vec<PathBuf> {
 }
 
 fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BuildError> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(body)
-        .map_err(|source| BuildError::Thread { name, source })
+    background::spawn(name, body).map_err(|source| BuildError::Thread { name, source })
 }

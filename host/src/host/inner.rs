@@ -1,6 +1,7 @@
 //! What the host's parts share: the view, the slots, the readers, what was refused, and the ways to the two threads.
 
 use crate::{
+    aftermath::{Aftermath, later},
     content::ContentHash,
     error::{Refusal, SlotError},
     event::{Event, Log},
@@ -87,6 +88,7 @@ pub(crate) struct Inner {
     pub(super) supervisor: Sender<SupervisorMessage>,
     pub(crate) reload: Sender<ReloadMessage>,
     pub(super) reaper: Sender<ReaperMessage>,
+    pub(crate) aftermath: Aftermath,
 }
 
 impl Inner {
@@ -216,7 +218,8 @@ impl Inner {
 
     /// Tells the supervisor. Without one the host is going.
     pub(crate) fn supervise(&self, message: SupervisorMessage) {
-        let _ = self.supervisor.send(message);
+        let supervisor = self.supervisor.clone();
+        later(move || drop(supervisor.send(message)));
     }
 
     pub(crate) fn slots(&self) -> Arc<Vec<Arc<SlotRecord>>> {
@@ -269,8 +272,9 @@ impl Inner {
         drop(waiting);
         let arrived: Vec<(String, PathBuf)> = arrived;
         for (_, path) in arrived {
+            let reload = self.reload.clone();
             // Without a reload thread the host is gone.
-            let _ = self.reload.send(ReloadMessage::Again(path));
+            later(move || drop(reload.send(ReloadMessage::Again(path))));
         }
     }
 
@@ -321,8 +325,9 @@ impl Inner {
     /// Has the reload thread look whether everything that serves was given what there is now.
     pub(crate) fn look_at_given(&self) {
         if self.given.is_asked() {
+            let reload = self.reload.clone();
             // Without a reload thread the host is gone.
-            let _ = self.reload.send(ReloadMessage::Given);
+            later(move || drop(reload.send(ReloadMessage::Given)));
         }
     }
 
@@ -335,11 +340,9 @@ impl Inner {
 
     /// Has the reaper name the holders of a replaced generation, if it is held for too long.
     fn watch_retired(&self, record: &SlotRecord, generation: &Arc<Generation>) {
+        let (reaper, slot, number) = (self.reaper.clone(), record.name.clone(), generation.number());
         // Without a reaper the process is ending.
-        let _ = self.reaper.send(ReaperMessage::Retired {
-            slot: record.name.clone(),
-            number: generation.number(),
-        });
+        later(move || drop(reaper.send(ReaperMessage::Retired { slot, number })));
     }
 
     /// Keeps a file in mind that cannot be loaded as long as the slot has so many quarantined images.

@@ -5,7 +5,7 @@
 mod connection;
 
 use super::Meter;
-use crate::{error::EndpointError, event::Log};
+use crate::{background, error::EndpointError, event::Log};
 use connection::Connection;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,7 +14,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -88,9 +88,7 @@ impl Endpoint {
             connections: Vec::new(),
             not_before: None,
         };
-        let thread = thread::Builder::new()
-            .name("reslot-metrics".to_owned())
-            .spawn(move || serving.run())?;
+        let thread = background::spawn("reslot-metrics", move || serving.run())?;
         Ok(Self {
             at,
             end: Some(end),

@@ -9,12 +9,13 @@ use super::{
     exclusive::Stopped,
     given,
     pipeline::refusal,
-    prepare::{Origin, Prepared, Snapshot, discard, prepare, snapshot, stop},
+    prepare::{Origin, Prepared, Snapshot, prepare, snapshot, stop},
     probation::{Probation, Set, Standby},
     rollback::{GoingBack, RollbackReport, StateBack, forget_faulty},
     tally::Phase,
 };
 use crate::{
+    aftermath::later,
     content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, ReloadReport, Step},
@@ -111,6 +112,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
     let Staged {
         generation: candidate,
         prepared,
+        fits: _,
         hash,
         path,
         noticed,
@@ -335,11 +337,12 @@ impl Ready<'_> {
         if gone.replaced.is_none() {
             host.has_arrived(&self.record.name);
         }
-        for retired in gone.retired {
+        for retired in &gone.retired {
             host.retire(&self.record, &retired.generation);
-            discard(host, retired.inherited);
         }
-        discard(host, self.inherited);
+        // The last to hold a generation has it ended, and a large state takes long to be freed.
+        let inherited = self.inherited;
+        later(move || drop((gone.retired, inherited)));
         // What there is may have changed since this one was prepared.
         given::has_come(host, &self.generation, !self.again);
         Moved {

@@ -229,6 +229,7 @@ pub(super) fn candidate(
         path: path.to_owned(),
         noticed: clock.noticed,
         steps: clock.steps,
+        fits: None,
         prepared: false,
         back,
         again: made_of,

@@ -19,7 +19,10 @@ use crate::{
     image::lint::LintError,
     slot::{Access, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// How long a thread for hooks stays awake for an owner after something was staged for him.
+const FOR_THE_OWNER: Duration = Duration::from_micros(100);
 
 /// Puts a candidate in its place, or before its owner.
 pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutcome, Refusal> {
@@ -41,6 +44,10 @@ pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutco
     }
     if state.mode == Mode::Claimed {
         let generation = staged.generation.number();
+        let staged = Staged {
+            fits: Some(state.contracts_number()),
+            ..staged
+        };
         if staged.again.is_none() {
             host.given.forget_vetoed(&record.name);
         }
@@ -57,6 +64,8 @@ pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutco
         host.log.trace(&event);
         tell_superseded(host, &record, superseded);
         together::supersede(host, set);
+        // Mostly the owner comes at once.
+        host.hooks.rouse(FOR_THE_OWNER);
         return Ok(LoadOutcome::Staged {
             slot: record.name.clone(),
             generation,
@@ -233,7 +242,10 @@ fn pass_over(host: &Inner, record: &SlotRecord, staged: Staged) {
 /// A caller may have asked for another interface meanwhile, and another version may have come to serve.
 pub(super) fn still_fits(state: &SlotState, staged: &Staged) -> Result<(), Cause> {
     let manifest = &staged.generation.instance().image().manifest;
-    state.check(&manifest.interface).map_err(LintError::Interface)?;
+    // To compare all of it takes longer than the rest of an adoption.
+    if staged.fits != Some(state.contracts_number()) {
+        state.check(&manifest.interface).map_err(LintError::Interface)?;
+    }
     match &state.current {
         Some(current) if !staged.prepared && staged.back.is_none() => {
             check_schemas(&current.generation.instance().image().manifest, manifest)

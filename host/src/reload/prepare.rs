@@ -26,17 +26,6 @@ pub(crate) struct Snapshot {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// From this size on a state that is not needed any more is not freed by whoever finds that out: giving so much memory back to the
-/// system takes longer than all else that is done while an owner waits.
-const LARGE: usize = 1 << 20;
-
-/// Lets go of a state.
-pub(super) fn discard(host: &Inner, snapshot: Option<Arc<Snapshot>>) {
-    if let Some(large) = snapshot.filter(|snapshot| snapshot.bytes.len() >= LARGE) {
-        host.hooks.start(move || drop(large));
-    }
-}
-
 /// Refuses, before anything of a candidate has run, what no chain of migrations can bridge.
 pub(crate) fn check_schemas(serving: &Manifest, candidate: &Manifest) -> Result<(), Cause> {
     let (Some(old), Some(new)) = (serving.state, candidate.state) else {

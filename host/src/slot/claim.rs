@@ -7,6 +7,7 @@ use super::{
     record::{Mode, SlotRecord},
 };
 use crate::{
+    aftermath::later,
     host::Inner,
     image,
     reload::{self, SupervisorMessage, Together},
@@ -16,6 +17,7 @@ use std::{
     marker::PhantomData,
     ops::{Deref, DerefMut},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 /// What [`Claim::sync`] did.
@@ -43,6 +45,9 @@ pub enum Synced {
         serving: u64,
     },
 }
+
+/// How long a thread for hooks stays awake for an owner who has come to adopt something: his state is encoded first.
+const ROUSED: Duration = Duration::from_micros(100);
 
 /// The one owner of a slot's instance. Made by [`Host::claim`](crate::Host::claim); dereferences to the interface's client.
 ///
@@ -94,6 +99,10 @@ impl<I: ?Sized + Interface> Claim<I> {
     #[cold]
     #[inline(never)]
     fn attend(&mut self) -> Synced {
+        if self.record.has_staged.load(Ordering::Relaxed) {
+            self.host.hooks.rouse(ROUSED);
+        }
+        let _collecting = self.host.aftermath.collect(&self.host.hooks);
         // Cleared first: what comes from here on is seen by the next `sync`.
         self.record.attention.swap(false, Ordering::AcqRel);
         image::safe_point();
@@ -123,7 +132,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             return Synced::Unchanged;
         };
         let (from, generation) = (serving.number(), back.number());
-        self.generation = Some(back);
+        self.moves_on_to(back);
         Synced::RolledBack { from, generation }
     }
 
@@ -167,7 +176,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         match adopted {
             Some(new) => {
                 let (from, generation) = (old.map_or(0, |old| old.number()), new.number());
-                self.generation = Some(new);
+                self.moves_on_to(new);
                 match goes_back {
                     true => Synced::RolledBack { from, generation },
                     false => Synced::Adopted { generation },
@@ -187,6 +196,12 @@ impl<I: ?Sized + Interface> Claim<I> {
                 Synced::Refused { serving }
             }
         }
+    }
+
+    /// Whoever is the last to let go of what was called until now has it ended.
+    fn moves_on_to(&mut self, generation: Arc<Generation>) {
+        let before = self.generation.replace(generation);
+        later(move || drop(before));
     }
 
     /// What the host's rooms need for doing something for the owner.
@@ -252,7 +267,7 @@ mod sealed {
         #[allow(private_interfaces)]
         fn adopts(&mut self, generation: Arc<Generation>) {
             self.connection = generation.connection();
-            self.generation = Some(generation);
+            self.moves_on_to(generation);
         }
     }
 }
@@ -285,6 +300,7 @@ pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn Owned]) ->
 
 /// Adopts a set for the claims in it, which are all that there are. Answers what each did.
 fn adopt_together(host: &Arc<Inner>, set: &Arc<Together>, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
+    let _collecting = host.aftermath.collect(&host.hooks);
     let serving: Vec<_> = claims.iter().map(|claim| claim.serving().cloned()).collect();
     let ids: Vec<_> = claims.iter().map(|claim| claim.record().id).collect();
     let turns = ids.iter().zip(&serving).filter_map(|(id, serving)| {
@@ -308,7 +324,9 @@ fn adopt_together(host: &Arc<Inner>, set: &Arc<Together>, claims: &mut [&mut dyn
             generation: generation.number(),
         }
     };
-    claims.iter_mut().zip(&ids).map(adopt).collect()
+    let synced = claims.iter_mut().zip(&ids).map(adopt).collect();
+    later(move || drop((serving, moved)));
+    synced
 }
 
 impl<I: ?Sized + Interface> Deref for Claim<I> {

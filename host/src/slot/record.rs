@@ -79,6 +79,8 @@ pub(crate) struct SlotState {
     pub(crate) contracts: Vec<Arc<manifest::Interface>>,
     /// Those by which other plugins call it, as long as they are mapped.
     peer_contracts: Vec<Weak<manifest::Interface>>,
+    /// How often one was added.
+    contracts_number: u64,
     pub(crate) current: Option<Current>,
     pub(crate) staged: Option<Staged>,
     /// A set that it is to move on with.
@@ -129,6 +131,8 @@ pub(crate) struct Staged {
     pub(crate) steps: Vec<(crate::event::Step, Duration)>,
     /// It needed nothing of what serves, and has been started already.
     pub(crate) prepared: bool,
+    /// It was compared with the slot's contracts when their number was this.
+    pub(crate) fits: Option<u64>,
     /// The slot goes back to it.
     pub(crate) back: Option<GoingBack>,
     /// It is the artifact of this generation once more, for the sake of what instances are given: of use only while that serves.
@@ -160,6 +164,7 @@ impl SlotRecord {
                 owner: None,
                 contracts: Vec::new(),
                 peer_contracts: Vec::new(),
+                contracts_number: 0,
                 current: None,
                 staged: None,
                 together: None,
@@ -264,6 +269,7 @@ impl SlotState {
         }
         if !self.contracts.iter().any(|known| **known == wanted) {
             self.contracts.push(Arc::new(wanted));
+            self.contracts_number += 1;
         }
         Ok(())
     }
@@ -276,7 +282,13 @@ impl SlotState {
         }
         self.peer_contracts.retain(|known| known.strong_count() > 0);
         self.peer_contracts.push(Arc::downgrade(wanted));
+        self.contracts_number += 1;
         Ok(())
+    }
+
+    /// What fits now does so as long as this is the same.
+    pub(crate) fn contracts_number(&self) -> u64 {
+        self.contracts_number
     }
 
     /// Whether an artifact satisfies every interface by which the slot is called.

@@ -1,0 +1,103 @@
+//! What is left to be done when a slot has moved on and nobody waits for: waking the host's other threads and whoever waits for events,
+//! letting go of what was replaced. To wake a thread whose processor sleeps takes longer than the whole hand-over (20 µs each on a
+//! virtual machine, five of them at an adoption). So while an owner is in his `sync`, it is collected here, in its order, and done on a
+//! thread for hooks, which is awake because it has just started the new code. On every other thread it is done at once. Nothing that a
+//! caller may look for when `sync` is back belongs here.
+
+use crate::hooks::Hooks;
+use parking_lot::{Condvar, Mutex};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+thread_local! {
+    static COLLECTS: Cell<bool> = const { Cell::new(false) };
+    static COLLECTED: RefCell<Vec<Job>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Does something: later and on another thread, if this one is an owner's in his `sync`.
+pub(crate) fn later(job: impl FnOnce() + Send + 'static) {
+    if !COLLECTS.get() {
+        return job();
+    }
+    let mut job = Some(job);
+    // At the very end of a thread there is no later.
+    let _ = COLLECTED.try_with(|jobs| jobs.borrow_mut().extend(job.take().map(|job| Box::new(job) as Job)));
+    if let Some(job) = job {
+        job();
+    }
+}
+
+/// What owners have left to be done and is not done yet: the end of the host waits for it.
+#[derive(Clone, Default)]
+pub(crate) struct Aftermath(Arc<Pending>);
+
+#[derive(Default)]
+struct Pending {
+    under_way: Mutex<usize>,
+    none: Condvar,
+}
+
+/// As long as this lives, its thread collects.
+pub(crate) struct Collecting {
+    aftermath: Aftermath,
+    hooks: Hooks,
+    /// Something around it collects already.
+    within: bool,
+}
+
+impl Aftermath {
+    /// From now on this thread collects.
+    pub(crate) fn collect(&self, hooks: &Hooks) -> Collecting {
+        Collecting {
+            aftermath: self.clone(),
+            hooks: hooks.clone(),
+            within: COLLECTS.replace(true),
+        }
+    }
+
+    /// Waits until all of it is done.
+    pub(crate) fn wait(&self) {
+        let mut under_way = self.0.under_way.lock();
+        while *under_way > 0 {
+            self.0.none.wait(&mut under_way);
+        }
+    }
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        if self.within {
+            return;
+        }
+        COLLECTS.set(false);
+        let jobs = COLLECTED.try_with(RefCell::take).unwrap_or_default();
+        if jobs.is_empty() {
+            return;
+        }
+        *self.aftermath.0.under_way.lock() += 1;
+        let done = Done(self.aftermath.0.clone());
+        self.hooks.start(move || {
+            let _done = done;
+            for job in jobs {
+                job();
+            }
+        });
+    }
+}
+
+/// Says so, however it ends.
+struct Done(Arc<Pending>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        let mut under_way = self.0.under_way.lock();
+        *under_way -= 1;
+        if *under_way == 0 {
+            self.0.none.notify_all();
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What a reload costs whoever calls: how long he had to wait is told, nothing that nobody waits for is done meanwhile and lost, and the
+//! host's threads do not take a processor away from the program.
+
+use crate::support::{wait_for, wait_until};
+use fixture_interfaces::{Counter, Probe, SharedCounter};
+use reslot::{Event, Events, Host, KeptCondition, Policy, ReloadReport, Step, Synced};
+use reslot_tests::{Fixture, Folder};
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, Instant},
+};
+
+fn report(events: &mut Events, generation: u64) -> ReloadReport {
+    wait_for(events, |event| match event {
+        Event::Swapped(report) if report.generation == generation => Some(report.clone()),
+        _ => None,
+    })
+}
+
+/// What is done while calls are kept away.
+fn handing_over(report: &ReloadReport) -> Duration {
+    let steps = report.steps.iter().filter(|(step, _)| *step >= Step::Snapshot);
+    steps.map(|(_, took)| *took).sum()
+}
+
+#[test]
+fn pause_is_all_of_what_the_owner_waited_for() {
+    let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
+    let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    let mut events = host.events();
+    host.load(folder.publish("counter.so", &counter.stamped(1))).unwrap();
+    let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+    for generation in 2..50 {
+        host.load(folder.publish("counter.so", &counter.stamped(generation))).unwrap();
+        let begun = Instant::now();
+        assert_eq!(claim.sync(), Synced::Adopted { generation });
+        let waited = begun.elapsed();
+        let report = report(&mut events, generation);
+        assert!(handing_over(&report) > Duration::ZERO, "{report}");
+        assert!(report.pause >= handing_over(&report) && report.pause <= waited, "{report}");
+        assert!(
+            report.pause <= report.total && report.to_string().contains("of which calls waited"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn pause_is_that_of_the_gate_and_nothing_where_there_is_none() {
+    let folder = Folder::new();
+    let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    let (shared, probe) = (Fixture::build("fx-shared-counter"), Fixture::build("fx-probe"));
+    let mut events = host.events();
+    for stamp in [1, 2] {
+        host.load(folder.publish("shared.so", &shared.stamped(stamp))).unwrap();
+    }
+    let _slot = host.slot::<dyn SharedCounter>("shared-counter").unwrap();
+    let with_state = report(&mut events, 2);
+    assert!(with_state.pause >= handing_over(&with_state), "{with_state}");
+    assert!(handing_over(&with_state) > Duration::ZERO, "{with_state}");
+    for stamp in [1, 2] {
+        host.load(folder.publish("probe.so", &probe.stamped(stamp))).unwrap();
+    }
+    let _slot = host.slot::<dyn Probe>("probe").unwrap();
+    let without = report(&mut events, 2);
+    assert_eq!(without.pause, Duration::ZERO, "{without}");
+    assert!(!without.to_string().contains("waited"), "{without}");
+}
+
+#[test]
+fn what_an_owner_adopts_as_the_last_thing_is_not_forgotten() {
+    let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
+    for stamp in 1..40 {
+        let kept = Folder::new();
+        let build = || Host::builder().policy(Policy::without_probation()).history(kept.path());
+        let host = build().build().unwrap();
+        host.load(folder.publish("counter.so", &counter.stamped(2 * stamp))).unwrap();
+        let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+        host.load(folder.publish("counter.so", &counter.stamped(2 * stamp + 1)))
+            .unwrap();
+        assert!(matches!(claim.sync(), Synced::Adopted { .. }));
+        drop(claim);
+        drop(host);
+        let known = build().build().unwrap().history("counter");
+        let good = known.iter().filter(|kept| kept.condition == KeptCondition::Confirmed);
+        assert_eq!(good.count(), 2, "{known:?}");
+    }
+}
+
+/// The policy by which a thread of this process is scheduled, if it is one of the host's and still there.
+fn policy(thread: &str) -> Option<u32> {
+    let folder = format!("/proc/self/task/{thread}");
+    let name = fs::read_to_string(format!("{folder}/comm")).ok()?;
+    let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
+    // The 41st field; the second is the name, in brackets.
+    let after_the_name = stat.rsplit(')').next()?;
+    let policy = after_the_name.split_whitespace().nth(38)?.parse().ok()?;
+    name.starts_with("reslot-").then_some(policy)
+}
+
+#[test]
+fn threads_of_the_host_preempt_nobody() {
+    const SCHED_BATCH: u32 = 3;
+    let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
+    let host = Host::builder()
+        .watch(folder.path())
+        .control_socket(folder.path().join("socket"))
+        .build()
+        .unwrap();
+    host.load(folder.publish("counter.so", counter.bytes())).unwrap();
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    let threads: Vec<_> = threads
+        .map(|thread| thread.unwrap().file_name().into_string().unwrap())
+        .collect();
+    // A thread has its name before it has its policy.
+    wait_until(
+        || {
+            threads
+                .iter()
+                .filter_map(|thread| policy(thread))
+                .all(|policy| policy == SCHED_BATCH)
+        },
+        "every thread of the host in the background",
+    );
+    let names = threads.iter().filter(|thread| policy(thread).is_some());
+    let names: BTreeSet<_> = names
+        .filter_map(|thread| fs::read_to_string(format!("/proc/self/task/{thread}/comm")).ok())
+        .collect();
+    for name in [
+        "reslot-reload",
+        "reslot-reaper",
+        "reslot-supervis",
+        "reslot-watch",
+        "reslot-hooks",
+        "reslot-control",
+    ] {
+        assert!(
+            names.iter().any(|known| known.trim_end() == name),
+            "{name} is not among {names:?}"
+        );
+    }
+}
