@@ -34,8 +34,8 @@ enum Job {
     Run(Body, Resting),
     /// An image waits for thread-locals that its hooks have left on this thread.
     Attention,
-    /// A job may come soon: for so long it is to find this thread awake.
-    Rouse(Duration),
+    /// A job is about to come, and is to find this thread awake.
+    Rouse,
 }
 
 /// What a thread runs. It lets go of its second half as soon as the thread is free for something else.
@@ -136,10 +136,10 @@ impl Hooks {
         Resting { threads, worker }
     }
 
-    /// Has a thread be awake for so long, for a job that may come meanwhile: to wake one then would take longer than most hooks.
-    pub(crate) fn rouse(&self, stay: Duration) {
+    /// Has a thread be awake for a moment, for a job that is about to come: to wake one then would take longer than most hooks.
+    pub(crate) fn rouse(&self) {
         if let Some(worker) = self.0.lock().idle.last() {
-            let _ = worker.jobs.send(Job::Rouse(stay));
+            let _ = worker.jobs.send(Job::Rouse);
         }
     }
 
@@ -163,6 +163,9 @@ impl Hooks {
         }
     }
 }
+
+/// A state may have to be encoded before the job comes. Longer, a thread that is awake for nothing takes more from others than it gives.
+const ROUSED: Duration = Duration::from_micros(100);
 
 /// Most hooks take less time than it takes to wake a thread, and one is often followed by the next.
 const SOON: Duration = Duration::from_micros(25);
@@ -189,7 +192,7 @@ fn serve(queue: &mpsc::Receiver<Job>) {
                 SOON
             }
             Job::Attention => SOON,
-            Job::Rouse(stay) => stay,
+            Job::Rouse => ROUSED,
         };
         safe_point();
     }

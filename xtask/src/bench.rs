@@ -12,7 +12,8 @@ pub struct Arguments {
     /// What to measure; everything if none is named: `call`, `reload` (rename to first new answer), `save` (saving an edit to first
     /// new answer), `storm` (what callers notice of swaps), `growth` (a reload as there is more of everything), `memory` (resident bytes a
     /// generation), `allocators` (the plugins' ones), `state` (the pause of a hand-over, by
-    /// the state's size), `rollback` (panic to first answer of the old code), `logs` (what logging costs in a plugin)
+    /// the state's size), `rollback` (panic to first answer of the old code), `logs` (what logging costs in a plugin), `desk` (what a
+    /// trading desk notices of a thousand reloads)
     #[arg(value_parser = BENCH_GROUPS)]
     groups: Vec<String>,
     /// Only Reslot: without the crates that it is compared with, which take minutes to build

@@ -28,7 +28,7 @@ pub use plugins::{Built, PluginBuild, Profile, Published, publish};
 pub use workspace::{Package, Workspace, cargo};
 
 /// The groups of `cargo xtask bench`, each a bench target, in the order in which a reader asks.
-pub const BENCH_GROUPS: [&str; 10] = [
+pub const BENCH_GROUPS: [&str; 11] = [
     "call",
     "reload",
     "save",
@@ -39,4 +39,5 @@ pub const BENCH_GROUPS: [&str; 10] = [
     "rollback",
     "allocators",
     "logs",
+    "desk",
 ];

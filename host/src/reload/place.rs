@@ -19,10 +19,7 @@ use crate::{
     image::lint::LintError,
     slot::{Access, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
 };
-use std::{sync::Arc, time::Duration};
-
-/// How long a thread for hooks stays awake for an owner after something was staged for him.
-const FOR_THE_OWNER: Duration = Duration::from_micros(100);
+use std::sync::Arc;
 
 /// Puts a candidate in its place, or before its owner.
 pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutcome, Refusal> {
@@ -65,7 +62,7 @@ pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutco
         tell_superseded(host, &record, superseded);
         together::supersede(host, set);
         // Mostly the owner comes at once.
-        host.hooks.rouse(FOR_THE_OWNER);
+        host.hooks.rouse();
         return Ok(LoadOutcome::Staged {
             slot: record.name.clone(),
             generation,
@@ -170,6 +167,7 @@ fn move_on(
     staged: Staged,
 ) -> Result<Moved, Refusal> {
     let number = staged.generation.number();
+    host.hooks.rouse();
     let access = close(host, old, &staged.generation)
         .map_err(|cause| refusal(Some(record), Some(number), &staged.path, Step::Migrate, cause))?;
     let member = Member {

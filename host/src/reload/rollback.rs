@@ -117,6 +117,7 @@ pub(crate) fn of_open_slot(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Optio
         let set = state.probation.as_ref().and_then(|probation| probation.set.clone());
         (number, reason, set)
     };
+    host.hooks.rouse();
     let members = members(record, set.as_ref());
     // In the order of their places, as everybody who takes more than one.
     let mut by_place: Vec<_> = members.iter().collect();
@@ -244,6 +245,7 @@ pub(crate) fn of_claim(
     let Verdict::Faulty(reason) = state.verdict(&host.policy)? else {
         return None;
     };
+    host.hooks.rouse();
     let set = state.probation.as_ref()?.set.clone();
     let snapshot = state.current.as_ref()?.inherited.clone();
     let standby = fitting_standby(host, record, &mut state)?;

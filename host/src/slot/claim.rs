@@ -17,7 +17,6 @@ use std::{
     marker::PhantomData,
     ops::{Deref, DerefMut},
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 /// What [`Claim::sync`] did.
@@ -45,9 +44,6 @@ pub enum Synced {
         serving: u64,
     },
 }
-
-/// How long a thread for hooks stays awake for an owner who has come to adopt something: his state is encoded first.
-const ROUSED: Duration = Duration::from_micros(100);
 
 /// The one owner of a slot's instance. Made by [`Host::claim`](crate::Host::claim); dereferences to the interface's client.
 ///
@@ -100,7 +96,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     #[inline(never)]
     fn attend(&mut self) -> Synced {
         if self.record.has_staged.load(Ordering::Relaxed) {
-            self.host.hooks.rouse(ROUSED);
+            self.host.hooks.rouse();
         }
         let _collecting = self.host.aftermath.collect(&self.host.hooks);
         // Cleared first: what comes from here on is seen by the next `sync`.
