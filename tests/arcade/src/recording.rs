@@ -1,9 +1,10 @@
-//! The last five seconds, and playing them again under two builds of the rules: looped editing, after Handmade Hero. Each build
-//! is loaded into a host of its own, so that what serves is not touched, and begins with the state of a new plugin.
+//! The last five seconds, and playing them again under a build of the rules: looped editing, after Handmade Hero. The build is loaded
+//! into a host of its own, on whatever thread wants to know, and begins with the state of a new plugin. (A [`reslot::Shadow`] would begin
+//! with a copy of the state, but the game's thread would have to wait until it is loaded.)
 
 use crate::world::Table;
 use anyhow::Context;
-use arcade_interfaces::{Input, Rules};
+use arcade_interfaces::{Cell, Input, Rules};
 use reslot::{Host, Policy};
 use std::{collections::VecDeque, fs};
 
@@ -14,8 +15,14 @@ pub const TICKS: usize = 300;
 #[derive(Debug, Clone, Default)]
 pub struct Recording(VecDeque<(Table, Input)>);
 
-/// Where the balls were, tick by tick.
-pub type Trail = Vec<(f32, f32)>;
+/// What is left to be seen of ticks that were played again.
+#[derive(Debug, Clone, Default)]
+pub struct Trail {
+    /// Where the balls were, tick by tick.
+    pub balls: Vec<(f32, f32)>,
+    /// The cells that live in the end.
+    pub cells: Vec<Cell>,
+}
 
 impl Recording {
     /// Remembers one more, and forgets what is too long ago.
@@ -37,17 +44,20 @@ impl Recording {
         let host = Host::builder().policy(Policy::without_probation()).build()?;
         host.load(&file)?;
         let mut rules = host.claim::<dyn Rules>(slot)?;
-        let mut trail = Trail::new();
+        let mut trail = Trail::default();
         let Some((mut world, _)) = self.0.front().cloned() else {
             return Ok(trail);
         };
         for (_, input) in &self.0 {
+            let before = world.clone();
             if rules.tick(&mut world, *input).is_err() {
+                world = before;
                 break;
             }
             world.advance();
-            trail.extend(world.balls());
+            trail.balls.extend(world.balls());
         }
+        trail.cells = world.living().to_vec();
         Ok(trail)
     }
 }

@@ -62,30 +62,3 @@ pub fn centred(mut cells: Vec<Cell>) -> Vec<Cell> {
     }
     cells
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_rows_and_comments_are_read() {
-        let cells = read("#N Glider\nx = 3, y = 3, rule = B3/S23\nbo$2bo$\n3o!\n").expect("a glider");
-        let places: Vec<_> = cells.iter().map(|cell| (cell.x, cell.y)).collect();
-        assert_eq!(places, [(1, 0), (2, 1), (0, 2), (1, 2), (2, 2)]);
-        assert_eq!(read("x=1,y=4\no3$o!").expect("two cells")[1], Cell { y: 3, x: 0 });
-    }
-
-    #[test]
-    fn what_is_no_life_is_refused() {
-        for text in [
-            "",
-            "3o!",
-            "x = 3, y = 1\n3o",
-            "x = 1, y = 1, rule = B36/S23\no!",
-            "x = 1, y = 1\nq!",
-            "x=1\n99999999999o!",
-        ] {
-            assert!(read(text).is_err(), "{text:?}");
-        }
-    }
-}
