@@ -45,8 +45,8 @@ impl Scene {
     /// What there is to be seen of a game now.
     pub fn of(game: &Game) -> Self {
         Self {
-            world: game.world().clone(),
-            strip: game.strip().clone(),
+            world: game.world.clone(),
+            strip: game.strip.clone(),
             trails: game.trails().cloned(),
             alarm: None,
             keys: None,
@@ -111,9 +111,10 @@ impl Scene {
         let style = Style::new().fg(Color::White).bg(GROUND);
         let numbers = self.world.numbers.iter().map(|(name, value)| format!("{name} {value}"));
         let mut words = numbers.collect::<Vec<_>>().join("  ");
-        if self.trails.is_some() {
+        if let Some([old, _]) = &self.trails {
+            let none = if *old == Trail::default() { " (none)" } else { "" };
             let ((old, _), (new, _), (both, _)) = (OLD, NEW, BOTH);
-            words += &format!("\nthe last five seconds again: {old} old rules, {new} new rules, {both} both");
+            words += &format!("\nthe last five seconds again: {old} old rules{none}, {new} new rules, {both} both");
         }
         for (row, words) in area.rows().zip(words.lines()) {
             buffer.set_stringn(row.x, row.y, words, row.width.into(), style);
@@ -160,11 +161,4 @@ fn put(area: Rect, buffer: &mut Buffer, (x, y): (f64, f64), mark: (&str, Color))
         _ => mark,
     };
     cell.set_symbol(symbol).set_fg(colour).set_bg(GROUND);
-}
-
-/// The characters of a picture, line by line.
-pub fn text_of(buffer: &Buffer) -> String {
-    let rows = buffer.area.rows();
-    let row = |row: Rect| row.positions().map(|at| buffer[at].symbol().to_owned()).collect::<String>();
-    rows.map(row).collect::<Vec<_>>().join("\n")
 }

@@ -1,12 +1,17 @@
-//! The last five seconds, and playing them again under a build of the rules: looped editing, after Handmade Hero. The build is loaded
-//! into a host of its own, on whatever thread wants to know, and begins with the state of a new plugin. (A [`reslot::Shadow`] would begin
-//! with a copy of the state, but the game's thread would have to wait until it is loaded.)
+//! The last five seconds, and playing them again under the rules before and under those that serve: looped editing, after Handmade Hero.
+//! Each build is loaded into a host of its own, on a thread of its own, and begins with the state of a new plugin. (A
+//! [`reslot::Shadow`] would begin with a copy of the state, but the game's thread would have to wait until it is loaded.)
 
 use crate::world::Table;
 use anyhow::Context;
 use arcade_interfaces::{Cell, Input, Rules};
-use reslot::{Host, Policy};
-use std::{collections::VecDeque, fs};
+use reslot::{Event, Host, Policy};
+use std::{
+    collections::VecDeque,
+    fs,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
 /// How many ticks are remembered.
 pub const TICKS: usize = 300;
@@ -16,7 +21,7 @@ pub const TICKS: usize = 300;
 pub struct Recording(VecDeque<(Table, Input)>);
 
 /// What is left to be seen of ticks that were played again.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Trail {
     /// Where the balls were, tick by tick.
     pub balls: Vec<(f32, f32)>,
@@ -59,5 +64,83 @@ impl Recording {
         }
         trail.cells = world.living().to_vec();
         Ok(trail)
+    }
+}
+
+/// The builds that can be compared, and what came of it.
+#[derive(Default)]
+pub struct Replay {
+    /// Of the rules before, and of those that serve. Kept here, because the host keeps only what has proved itself.
+    artifacts: [Option<Arc<[u8]>>; 2],
+    on: Option<On>,
+}
+
+/// It is on.
+struct On {
+    recording: Recording,
+    slot: String,
+    playing: Option<JoinHandle<[anyhow::Result<Trail>; 2]>>,
+    trails: [Trail; 2],
+}
+
+impl Replay {
+    /// Takes in what the host told: other rules are other trails.
+    pub fn hear(&mut self, event: &Event, host: &Host) {
+        match event {
+            Event::Swapped(report) => {
+                // If it cannot be read, the host tells why.
+                let new = host.artifact(&report.slot, &report.hash).ok();
+                self.artifacts = [self.artifacts[1].take(), new.map(Arc::from)];
+            }
+            // To those who stood by, and not by another swap.
+            Event::RolledBack(report) if report.to < report.from => self.artifacts.swap(0, 1),
+            _ => return,
+        }
+        self.play();
+    }
+
+    /// Begins with what is recorded so far, or ends.
+    pub fn toggle(&mut self, recording: &Recording, slot: &str) {
+        self.on = match self.on {
+            Some(_) => None,
+            None => Some(On {
+                recording: recording.clone(),
+                slot: slot.to_owned(),
+                playing: None,
+                trails: Default::default(),
+            }),
+        };
+        self.play();
+    }
+
+    fn play(&mut self) {
+        let Some(on) = &mut self.on else { return };
+        let (recording, slot, artifacts) = (on.recording.clone(), on.slot.clone(), self.artifacts.clone());
+        let play = move |artifact: Option<Arc<[u8]>>| match artifact {
+            Some(artifact) => recording.play(&slot, &artifact),
+            None => Ok(Trail::default()),
+        };
+        on.playing = Some(thread::spawn(move || artifacts.map(play)));
+    }
+
+    /// Takes in what was played meanwhile.
+    ///
+    /// # Errors
+    /// If it could not be.
+    pub fn look(&mut self) -> anyhow::Result<()> {
+        if let Some(on) = &mut self.on
+            && let Some(playing) = on.playing.take_if(|playing| playing.is_finished())
+            && let Ok([old, new]) = playing.join()
+        {
+            on.trails = Default::default();
+            on.trails[0] = old.context("no trail of the old rules")?;
+            on.trails[1] = new.context("no trail of the new rules")?;
+        }
+        Ok(())
+    }
+
+    /// The old rules' and the new ones'; none if it is off.
+    pub fn trails(&self) -> Option<&[Trail; 2]> {
+        self.on.as_ref().map(|on| &on.trails)
     }
 }

@@ -82,7 +82,7 @@ impl Strip {
     pub fn hanging(generation: u64, since: Duration) -> String {
         format!(
             "The rules of generation {generation} have not come back for {} s.\n\
-             An endless loop cannot be ended inside a process, and its code not be replaced under it.\n\
+             An endless loop cannot be ended inside a process, nor its code be replaced.\n\
              Correct it, save, leave with q, and start again.",
             since.as_secs()
         )

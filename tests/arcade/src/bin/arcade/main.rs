@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use arcade_interfaces::Input;
 use clap::Parser;
 use ratatui::{buffer::Buffer, layout::Rect, widgets::Widget};
+use reslot::Policy;
 use reslot_arcade::{game::Game, picture::Scene, png_file, rle, world::Table};
 use std::{
     fs,
@@ -60,7 +61,7 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         None => None,
     };
-    let game = Game::open(&arguments.folder, slot, world)?;
+    let game = Game::open(&arguments.folder, slot, world, Policy::development())?;
     match arguments.headless {
         true => headless(game, &arguments).map(|()| ExitCode::SUCCESS),
         false => screen::play(game, building).map(ExitCode::from),
@@ -74,14 +75,14 @@ fn headless(mut game: Game, arguments: &Arguments) -> anyhow::Result<()> {
     for tick in 0..arguments.ticks {
         let steer = if tick / 40 % 2 == 0 { 1 } else { -1 };
         let ticked = game.tick(Input { steer, fire: false });
-        ensure!(ticked.done, "{}", game.strip().lines().join("\n"));
+        ensure!(ticked.done, "{}", game.strip.lines().join("\n"));
         if let Some(folder) = arguments.frames.as_ref().filter(|_| tick % 6 == 0) {
             let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
             Scene::of(&game).render(buffer.area, &mut buffer);
             png_file::write(&buffer, &folder.join(format!("{tick:06}.png")))?;
         }
     }
-    println!("{}", game.strip().lines().join("\n"));
-    println!("world {:016x} after {} ticks", game.world().hash(), arguments.ticks);
+    println!("{}", game.strip.lines().join("\n"));
+    println!("world {:016x} after {} ticks", game.world.hash(), arguments.ticks);
     Ok(())
 }

@@ -12,7 +12,7 @@ use reslot_arcade::{
 use reslot_terminal::{End, Key, Terminal};
 use std::{
     io::{self, Write},
-    process,
+    mem, process,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError},
@@ -24,6 +24,8 @@ use xtask::Building;
 
 /// Rules that take longer than this are said to hang.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Who holds a key down presses it again and again, the second time after most of a second: so many frames.
+const HELD: u64 = RATE as u64 * 3 / 4;
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
 
 /// Plays in the terminal, until the player or a signal says to end. Answers the program's exit code.
@@ -45,8 +47,8 @@ pub fn play(game: Game, building: Option<Building>) -> anyhow::Result<u8> {
         scene: Scene::of(&game),
         came: Instant::now(),
         building,
-        host: game.host().clone(),
-        slot: game.slot().to_owned(),
+        host: game.host.clone(),
+        slot: game.slot.clone(),
     };
     thread::Builder::new()
         .name("game".to_owned())
@@ -71,8 +73,10 @@ pub fn play(game: Game, building: Option<Building>) -> anyhow::Result<u8> {
 /// The game's thread: a tick each sixtieth of a second, by the clock and not by what the last one took. It ends when nobody types any more.
 fn ticks(mut game: Game, typed: &Receiver<Key>, show: &SyncSender<Scene>) {
     let (mut next, mut steer) = (Instant::now(), 0);
+    let (mut frame, mut held_until) = (0, 0);
     loop {
         let mut fire = false;
+        frame += 1;
         loop {
             match typed.try_recv() {
                 // Terminals tell no key's release: a direction holds until another key.
@@ -80,7 +84,11 @@ fn ticks(mut game: Game, typed: &Receiver<Key>, show: &SyncSender<Scene>) {
                 Ok(Key::Right | Key::Char('d')) => steer = 1,
                 Ok(Key::Down | Key::Char('s')) => steer = 0,
                 Ok(Key::Char(' ')) => fire = true,
-                Ok(Key::Char('r')) => game.toggle_replay(),
+                Ok(Key::Char('r')) => {
+                    if frame > mem::replace(&mut held_until, frame + HELD) {
+                        game.toggle_replay();
+                    }
+                }
                 Ok(_) => {}
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return,
@@ -92,7 +100,7 @@ fn ticks(mut game: Game, typed: &Receiver<Key>, show: &SyncSender<Scene>) {
         next += FRAME;
         while next + FRAME < Instant::now() {
             next += FRAME;
-            game.strip_mut().missed += 1;
+            game.strip.missed += 1;
         }
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
