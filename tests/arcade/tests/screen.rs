@@ -104,7 +104,7 @@ fn reload_is_told_and_play_goes_on() {
         screen.wait_for(&["generation 3 (bricks"]);
         let replay = "o old rules, + new rules, * both";
         // Held down it is on, and stays on; pressed again, later, it is off.
-        screen.type_in("rrr");
+        screen.type_in("rr");
         screen.wait("the trails", |contents| {
             contents.contains(replay) && contents.lines().skip(2).take(15).any(|line| line.contains("**"))
         });
