@@ -132,6 +132,8 @@ fn what_is_no_life_is_refused() {
         "x = 1, y = 1, rule = B36/S23\no!",
         "x = 1, y = 1\nq!",
         "x=1\n99999999999o!",
+        "x=1\n2000000000o!",
+        &format!("x=1\n{}!", "1000000$".repeat(3_000)),
     ] {
         assert!(rle::read(text).is_err(), "{text:?}");
     }
