@@ -9,7 +9,7 @@ use reslot::{Event, Host, Policy};
 use std::{
     collections::VecDeque,
     fs,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
 };
 
@@ -67,11 +67,13 @@ impl Recording {
     }
 }
 
+/// The bytes of a build, as soon as they are read; none if there are none. Kept here, because the host keeps only what has proved itself.
+type Artifact = Arc<OnceLock<Option<Vec<u8>>>>;
+
 /// The builds that can be compared, and what came of it.
-#[derive(Default)]
 pub struct Replay {
-    /// Of the rules before, and of those that serve. Kept here, because the host keeps only what has proved itself.
-    artifacts: [Option<Arc<[u8]>>; 2],
+    /// Of the rules before, and of those that serve.
+    artifacts: [Artifact; 2],
     on: Option<On>,
 }
 
@@ -83,14 +85,27 @@ struct On {
     trails: [Trail; 2],
 }
 
+impl Default for Replay {
+    fn default() -> Self {
+        let none = Artifact::new(OnceLock::from(None));
+        Self {
+            artifacts: [none.clone(), none],
+            on: None,
+        }
+    }
+}
+
 impl Replay {
     /// Takes in what the host told: other rules are other trails.
-    pub fn hear(&mut self, event: &Event, host: &Host) {
+    pub fn hear(&mut self, event: &Event, host: &Arc<Host>) {
         match event {
             Event::Swapped(report) => {
-                // If it cannot be read, the host tells why.
-                let new = host.artifact(&report.slot, &report.hash).ok();
-                self.artifacts = [self.artifacts[1].take(), new.map(Arc::from)];
+                let new = Artifact::default();
+                self.artifacts.swap(0, 1);
+                self.artifacts[1] = new.clone();
+                let (host, slot, hash) = (host.clone(), report.slot.clone(), report.hash.clone());
+                // Reading is nothing for a frame. If it cannot be read, the host tells why.
+                thread::spawn(move || new.set(host.artifact(&slot, &hash).ok()));
             }
             // To those who stood by, and not by another swap.
             Event::RolledBack(report) if report.to < report.from => self.artifacts.swap(0, 1),
@@ -116,8 +131,8 @@ impl Replay {
     fn play(&mut self) {
         let Some(on) = &mut self.on else { return };
         let (recording, slot, artifacts) = (on.recording.clone(), on.slot.clone(), self.artifacts.clone());
-        let play = move |artifact: Option<Arc<[u8]>>| match artifact {
-            Some(artifact) => recording.play(&slot, &artifact),
+        let play = move |artifact: Artifact| match artifact.wait() {
+            Some(artifact) => recording.play(&slot, artifact),
             None => Ok(Trail::default()),
         };
         on.playing = Some(thread::spawn(move || artifacts.map(play)));
