@@ -37,6 +37,7 @@ pub fn write(buffer: &Buffer, file: &Path) -> anyhow::Result<()> {
 fn pixel(cell: &ratatui::buffer::Cell, x: usize, y: usize) -> [u8; 3] {
     let letter = cell.symbol().chars().next().unwrap_or(' ');
     let is_ink = match letter {
+        '█' => true,
         '▀' => y < HEIGHT / 2,
         '▄' => y >= HEIGHT / 2,
         letter => {

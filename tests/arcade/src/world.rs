@@ -2,7 +2,7 @@
 
 use arcade_interfaces::{Cell, Kind, Size, Thing, World};
 use std::{collections::BTreeMap, sync::Arc};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How large the visible part of every world is.
 pub const SIZE: Size = Size {
@@ -14,8 +14,8 @@ pub const SIZE: Size = Size {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
     ticks: u64,
-    things: BTreeMap<Arc<str>, Thing>,
-    numbers: BTreeMap<Arc<str>, i64>,
+    pub(crate) things: BTreeMap<Arc<str>, Thing>,
+    pub(crate) numbers: BTreeMap<Arc<str>, i64>,
     cells: Arc<Vec<Cell>>,
 }
 
@@ -34,16 +34,6 @@ impl Table {
         self.ticks += 1;
     }
 
-    /// The things.
-    pub fn things(&self) -> impl Iterator<Item = &Thing> {
-        self.things.values()
-    }
-
-    /// The numbers, by name.
-    pub fn numbers(&self) -> impl Iterator<Item = (&str, i64)> {
-        self.numbers.iter().map(|(name, value)| (&**name, *value))
-    }
-
     /// The cells that live.
     pub fn living(&self) -> &[Cell] {
         &self.cells
@@ -54,35 +44,9 @@ impl Table {
         self.things.len() + self.numbers.len() + self.cells.len()
     }
 
-    /// A number for all of it: equal worlds have equal ones, to the last bit of each thing.
+    /// A number for all of it: equal worlds have equal ones, to the last bit of each thing, which is how `Debug` prints them.
     pub fn hash(&self) -> u64 {
-        let mut hash = Xxh3::new();
-        hash.update(&self.ticks.to_le_bytes());
-        for (name, thing) in &self.things {
-            hash.update(name.as_bytes());
-            let Thing {
-                x,
-                y,
-                width,
-                height,
-                dx,
-                dy,
-                kind,
-            } = thing;
-            for number in [x, y, width, height, dx, dy] {
-                hash.update(&number.to_bits().to_le_bytes());
-            }
-            hash.update(&[*kind as u8]);
-        }
-        for (name, value) in &self.numbers {
-            hash.update(name.as_bytes());
-            hash.update(&value.to_le_bytes());
-        }
-        for Cell { y, x } in self.cells.iter() {
-            hash.update(&y.to_le_bytes());
-            hash.update(&x.to_le_bytes());
-        }
-        hash.digest()
+        xxh3_64(format!("{self:?}").as_bytes())
     }
 
     /// Where the balls are.

@@ -73,7 +73,7 @@ fn frame(game: &mut Game, tick: u64) -> Frame {
     });
     let took = begun.elapsed();
     let own = took.saturating_sub(Ready::now().since(&before));
-    assert!(ticked.done, "{ticked:?}: {:#?}", game.strip());
+    assert!(ticked.done, "{ticked:?}: {:#?}", game.strip);
     Frame { took, own }
 }
 
@@ -84,18 +84,18 @@ fn play(rules: &str, frames: u64, reloaded: bool) -> Vec<Frame> {
     let end = bytes.len();
     bytes.extend([0; 8]);
     folder.publish("libarcade.so", &bytes);
-    let mut game = Game::open_with(folder.path(), "arcade", Table::default(), Policy::without_probation()).unwrap();
+    let mut game = Game::open(folder.path(), "arcade", Table::default(), Policy::without_probation()).unwrap();
     // From another folder than the watched one: else it would come twice.
     let aside = Folder::new();
     let mut one = |tick: u64| {
         if reloaded {
             bytes[end..].copy_from_slice(&(tick + 1).to_le_bytes());
-            game.host().load(aside.publish("libarcade.so", &bytes)).unwrap();
+            game.host.load(aside.publish("libarcade.so", &bytes)).unwrap();
         }
         frame(&mut game, tick)
     };
     let played = (0..frames).map(&mut one).collect();
-    assert_eq!(game.strip().generation, if reloaded { frames + 1 } else { 1 });
+    assert_eq!(game.strip.generation, if reloaded { frames + 1 } else { 1 });
     played
 }
 

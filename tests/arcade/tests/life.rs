@@ -114,3 +114,27 @@ fn reloaded_in_every_tick_it_is_what_golly_says() {
         assert_eq!(shape(worlds[0].living()) == expected, is_life, "{rules}");
     }
 }
+
+#[test]
+fn runs_rows_and_comments_are_read() {
+    let cells = rle::read("#N Glider\nx = 3, y = 3, rule = B3/S23\nbo$2bo$\n3o!\n").expect("a glider");
+    let places: Vec<_> = cells.iter().map(|cell| (cell.x, cell.y)).collect();
+    assert_eq!(places, [(1, 0), (2, 1), (0, 2), (1, 2), (2, 2)]);
+    assert_eq!(rle::read("x=1,y=4\no3$o!").expect("two cells")[1], Cell { y: 3, x: 0 });
+}
+
+#[test]
+fn what_is_no_life_is_refused() {
+    for text in [
+        "",
+        "3o!",
+        "x = 3, y = 1\n3o",
+        "x = 1, y = 1, rule = B36/S23\no!",
+        "x = 1, y = 1\nq!",
+        "x=1\n99999999999o!",
+        "x=1\n2000000000o!",
+        &format!("x=1\n{}!", "1000000$".repeat(3_000)),
+    ] {
+        assert!(rle::read(text).is_err(), "{text:?}");
+    }
+}

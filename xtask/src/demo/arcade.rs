@@ -2,7 +2,6 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use xtask::{PluginBuild, Profile, Workspace, cargo};
@@ -10,53 +9,37 @@ use xtask::{PluginBuild, Profile, Workspace, cargo};
 use crate::example;
 
 #[derive(clap::Args)]
+#[command(disable_help_flag = true)]
 pub struct Arguments {
-    /// Play Conway's Life from this pattern file, in run-length encoding
-    #[arg(long, value_name = "FILE.rle")]
-    life: Option<PathBuf>,
-    /// Without a terminal: play, tell in numbers, and end
-    #[arg(long)]
-    headless: bool,
-    /// How many ticks, if headless
-    #[arg(long, default_value_t = 600)]
-    ticks: u64,
-    /// Where to write pictures to, if headless
-    #[arg(long, value_name = "DIR")]
-    frames: Option<PathBuf>,
+    /// Handed to the game, which tells of them: --help
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    game: Vec<OsString>,
 }
 
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub fn run(Arguments { game }: Arguments) -> anyhow::Result<ExitCode> {
+    let has = |name: &str| {
+        game.iter()
+            .filter_map(|word| word.to_str())
+            .any(|word| word.split('=').next() == Some(name))
+    };
+    let rules = if has("--life") { "life" } else { "arcade" };
     let workspace = Workspace::read(&crate::repository())?;
-    let folder = workspace.target.join("reslot").join("arcade");
-    let rules = if arguments.life.is_some() { "life" } else { "arcade" };
-    PluginBuild::new(&workspace, workspace.plugin(rules)?, Profile::Debug).publish_to(&folder)?;
-
+    let folder = workspace.target.join("reslot").join("demo").join(rules);
+    // Where the paths among the arguments are meant to be from, so not from the repository's folder.
     let mut command = cargo();
-    command.current_dir(crate::repository());
-    command.args([
-        "run",
-        "--quiet",
-        "--package",
-        "reslot-arcade",
-        "--bin",
-        "arcade",
-        "--",
-        "--folder",
-    ]);
-    command.arg(&folder);
-    // The game runs in the repository's folder.
-    for (name, path) in [("--life", &arguments.life), ("--frames", &arguments.frames)] {
-        if let Some(path) = path {
-            command.arg(name).arg(std::path::absolute(path)?);
-        }
+    command
+        .args(["run", "--quiet", "--manifest-path"])
+        .arg(workspace.root.join("Cargo.toml"));
+    command.args(["--package", "reslot-arcade", "--bin", "arcade", "--"]);
+    if has("--help") || has("-h") {
+        command.arg("--help");
+        return example::become_program(command);
     }
-    command.args(["--ticks", &arguments.ticks.to_string()]);
-    if arguments.headless {
-        command.arg("--headless");
-    } else {
-        let builder = env::current_exe()?;
+    PluginBuild::new(&workspace, workspace.plugin(rules)?, Profile::Debug).publish_to(&folder)?;
+    command.arg("--folder").arg(&folder).args(&game);
+    if !has("--headless") {
         let watch = ["build-plugin", rules, "--watch", "--folder"].map(OsString::from);
-        command.arg("--").arg(builder).args(watch).arg(&folder);
+        command.arg("--").arg(env::current_exe()?).args(watch).arg(&folder);
     }
     example::become_program(command)
 }

@@ -3,13 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod screen;
-mod terminal;
 
 use anyhow::{Context, ensure};
 use arcade_interfaces::Input;
 use clap::Parser;
 use ratatui::{buffer::Buffer, layout::Rect, widgets::Widget};
-use reslot_arcade::{game::Game, picture::Picture, png_file, rle, world::Table};
+use reslot::Policy;
+use reslot_arcade::{game::Game, picture::Scene, png_file, rle, world::Table};
 use std::{
     fs,
     path::PathBuf,
@@ -49,9 +49,10 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         None => ("arcade", Table::default()),
     };
-    if !arguments.headless {
-        terminal::there()?;
-    }
+    ensure!(
+        arguments.headless || reslot_terminal::is_there(),
+        "the game draws in a terminal and reads keys from it, and there is none; --headless plays without one"
+    );
     let building = match arguments.builder.split_first() {
         Some((program, rest)) => {
             let mut command = Command::new(program);
@@ -60,10 +61,10 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         None => None,
     };
-    let game = Game::open(&arguments.folder, slot, world)?;
+    let game = Game::open(&arguments.folder, slot, world, Policy::development())?;
     match arguments.headless {
         true => headless(game, &arguments).map(|()| ExitCode::SUCCESS),
-        false => screen::play(game, building),
+        false => screen::play(game, building).map(ExitCode::from),
     }
 }
 
@@ -74,21 +75,14 @@ fn headless(mut game: Game, arguments: &Arguments) -> anyhow::Result<()> {
     for tick in 0..arguments.ticks {
         let steer = if tick / 40 % 2 == 0 { 1 } else { -1 };
         let ticked = game.tick(Input { steer, fire: false });
-        ensure!(ticked.done || ticked.waits, "{}", game.strip().lines().join("\n"));
+        ensure!(ticked.done, "{}", game.strip.lines().join("\n"));
         if let Some(folder) = arguments.frames.as_ref().filter(|_| tick % 6 == 0) {
             let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
-            let picture = Picture {
-                world: game.world(),
-                strip: game.strip(),
-                trails: None,
-                alarm: None,
-                keys: None,
-            };
-            picture.render(buffer.area, &mut buffer);
+            Scene::of(&game).render(buffer.area, &mut buffer);
             png_file::write(&buffer, &folder.join(format!("{tick:06}.png")))?;
         }
     }
-    println!("{}", game.strip().lines().join("\n"));
-    println!("world {:016x} after {} ticks", game.world().hash(), arguments.ticks);
+    println!("{}", game.strip.lines().join("\n"));
+    println!("world {:016x} after {} ticks", game.world.hash(), arguments.ticks);
     Ok(())
 }

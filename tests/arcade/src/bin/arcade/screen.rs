@@ -1,23 +1,21 @@
-//! The game and the screen have a thread each, so that the screen can tell when the rules do not come back, and end all the same.
+//! The game and the screen have a thread each, so that the screen can tell when the rules do not come back, and end all the same. They
+//! send each other what is to be seen and what is typed, and neither waits for the other.
 
-use crate::terminal::{Came, Terminal};
 use anyhow::bail;
 use arcade_interfaces::Input;
-use ratatui::crossterm::event::KeyCode;
+use reslot::Host;
 use reslot_arcade::{
     game::{Game, RATE},
-    picture::Picture,
-    recording::Trail,
+    picture::Scene,
     strip::Strip,
-    world::Table,
 };
+use reslot_terminal::{End, Key, Terminal};
 use std::{
     io::{self, Write},
-    process::{self, ExitCode},
+    mem, process,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError},
     },
     thread,
     time::{Duration, Instant},
@@ -26,147 +24,139 @@ use xtask::Building;
 
 /// Rules that take longer than this are said to hang.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Who holds a key down presses it again and again, the second time after most of a second: so many frames.
+const HELD: u64 = RATE as u64 * 3 / 4;
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
 
-/// What the game's thread leaves for the screen, and the player for the game.
-struct Between {
-    scene: Mutex<Arc<Scene>>,
-    /// Here and not with the game: it tells of a correction also while the rules hang, and ends with the screen.
-    building: Mutex<Option<Building>>,
-    calling: Arc<AtomicU64>,
-    steer: AtomicI32,
-    fire: AtomicBool,
-    replay: AtomicBool,
-    quit: AtomicBool,
-}
-
-struct Scene {
-    world: Table,
-    strip: Strip,
-    trails: Option<[Trail; 2]>,
-    at: Instant,
-}
-
-impl Scene {
-    fn of(game: &Game) -> Arc<Self> {
-        Arc::new(Self {
-            world: game.world().clone(),
-            strip: game.strip().clone(),
-            trails: game.trails().cloned(),
-            at: Instant::now(),
-        })
-    }
-}
-
-/// Plays in the terminal, until the player or a signal says to end.
+/// Plays in the terminal, until the player or a signal says to end. Answers the program's exit code.
 ///
 /// # Errors
-/// If there is no terminal, or it is gone.
-pub fn play(game: Game, building: Option<Building>) -> anyhow::Result<ExitCode> {
-    let keys = match game.slot() {
-        "arcade" => "a/d or arrows: steer   s: stop   space: new ball   r: replay   q: quit",
-        _ => "q: quit",
+/// If there is no terminal, or the game has ended by itself.
+pub fn play(game: Game, building: Option<Building>) -> anyhow::Result<u8> {
+    let building = Arc::new(Mutex::new(building));
+    let end_building = {
+        let building = building.clone();
+        move || drop(building.lock().unwrap_or_else(PoisonError::into_inner).take())
     };
-    let invitation = format!("change plugins/{}/src/lib.rs, save it, and see\n{keys}", game.slot());
-    let between = Arc::new(Between {
-        scene: Mutex::new(Scene::of(&game)),
-        building: Mutex::new(building),
-        calling: game.calling(),
-        steer: AtomicI32::new(0),
-        fire: AtomicBool::new(false),
-        replay: AtomicBool::new(false),
-        quit: AtomicBool::new(false),
-    });
-    let mut terminal = {
-        let between = between.clone();
-        Terminal::take(move || drop(lock(&between.building).take()))?
+    let terminal = Terminal::take(end_building.clone())?;
+    // The game does not wait for a terminal that does not read.
+    let (show, scenes) = mpsc::sync_channel(1);
+    let (keys, typed) = mpsc::channel();
+    let mut screen = Screen {
+        terminal,
+        scene: Scene::of(&game),
+        came: Instant::now(),
+        building,
+        host: game.host.clone(),
+        slot: game.slot.clone(),
     };
-    let (ending, ended) = mpsc::channel();
-    {
-        let between = between.clone();
-        thread::Builder::new()
-            .name("game".to_owned())
-            .spawn(move || ticks(game, &between, ending))?;
+    thread::Builder::new()
+        .name("game".to_owned())
+        .spawn(move || ticks(game, &typed, &show))?;
+    let ended = screen.run(&scenes, keys);
+    drop(screen);
+    end_building();
+    let ended = ended?;
+    loop {
+        match scenes.recv_timeout(PATIENCE) {
+            Ok(_) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(ended.code),
+            Err(RecvTimeoutError::Timeout) => break,
+        }
     }
-    let shown = show(&mut terminal, &between, &ended, [&invitation, keys]);
-    drop(terminal);
-    between.quit.store(true, Ordering::Relaxed);
-    drop(lock(&between.building).take());
-    if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-        // To a terminal that may be gone.
-        let words = "The rules have not come back, and ended with this process: nothing else can end them.";
-        let _ = writeln!(io::stderr(), "{words}");
-        process::exit(shown.map_or(1, |code| i32::from(code.max(1))));
-    }
-    shown.map(ExitCode::from)
+    // To a terminal that may be gone.
+    let words = "The rules have not come back, and ended with this process: nothing else can end them.";
+    let _ = writeln!(io::stderr(), "{words}");
+    process::exit(ended.code.max(1).into())
 }
 
-/// The game's thread: a tick each sixtieth of a second, by the clock and not by what the last one took. It has ended when `_ending`
-/// is dropped.
-fn ticks(mut game: Game, between: &Between, _ending: Sender<()>) {
-    let mut next = Instant::now();
-    while !between.quit.load(Ordering::Relaxed) {
-        let input = Input {
-            steer: between.steer.load(Ordering::Relaxed),
-            fire: between.fire.swap(false, Ordering::Relaxed),
-        };
-        if between.replay.swap(false, Ordering::Relaxed) {
-            game.toggle_replay();
+/// The game's thread: a tick each sixtieth of a second, by the clock and not by what the last one took. It ends when nobody types any more.
+fn ticks(mut game: Game, typed: &Receiver<Key>, show: &SyncSender<Scene>) {
+    let (mut next, mut steer) = (Instant::now(), 0);
+    let (mut frame, mut held_until) = (0, 0);
+    loop {
+        let mut fire = false;
+        frame += 1;
+        loop {
+            match typed.try_recv() {
+                // Terminals tell no key's release: a direction holds until another key.
+                Ok(Key::Left | Key::Char('a')) => steer = -1,
+                Ok(Key::Right | Key::Char('d')) => steer = 1,
+                Ok(Key::Down | Key::Char('s')) => steer = 0,
+                Ok(Key::Char(' ')) => fire = true,
+                Ok(Key::Char('r')) => {
+                    if frame > mem::replace(&mut held_until, frame + HELD) {
+                        game.toggle_replay();
+                    }
+                }
+                Ok(_) => {}
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return,
+            }
         }
-        game.tick(input);
-        *lock(&between.scene) = Scene::of(&game);
+        game.tick(Input { steer, fire });
+        // One that is not taken is followed by a newer one.
+        let _ = show.try_send(Scene::of(&game));
         next += FRAME;
         while next + FRAME < Instant::now() {
             next += FRAME;
-            game.strip_mut().missed += 1;
+            game.strip.missed += 1;
         }
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }
 
-/// The screen's thread: it never waits for the game. Answers the program's exit code.
-fn show(terminal: &mut Terminal, between: &Between, ended: &Receiver<()>, [first, later]: [&str; 2]) -> anyhow::Result<u8> {
-    loop {
-        if ended.try_recv() == Err(TryRecvError::Disconnected) {
-            bail!("the game's thread has ended by itself");
+/// What the screen's thread has.
+struct Screen {
+    terminal: Terminal,
+    /// What the game has sent last, and when.
+    scene: Scene,
+    came: Instant,
+    /// Here and not with the game: it tells of a correction also while the rules hang, and ends with the screen.
+    building: Arc<Mutex<Option<Building>>>,
+    host: Arc<Host>,
+    slot: String,
+}
+
+impl Screen {
+    fn run(&mut self, scenes: &Receiver<Scene>, keys: Sender<Key>) -> anyhow::Result<End> {
+        loop {
+            match scenes.try_recv() {
+                Ok(scene) => (self.scene, self.came) = (scene, Instant::now()),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => bail!("the game's thread has ended by itself"),
+            }
+            self.add_what_it_knows();
+            let drawn = self.terminal.draw(|frame| frame.render_widget(&self.scene, frame.area()));
+            match drawn.and_then(|()| self.terminal.wait(FRAME)) {
+                // Fails only if the game has ended, which is found next.
+                Ok(Some(key)) => drop(keys.send(key)),
+                Ok(None) => {}
+                Err(end) => return Ok(end),
+            }
         }
-        let not_built = lock(&between.building).as_mut().and_then(|building| {
+    }
+
+    /// To the scene: how the build goes, what can be done, and whether the rules come back.
+    fn add_what_it_knows(&mut self) {
+        let mut building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        self.scene.strip.not_built = building.as_mut().and_then(|building| {
             building.look();
             building.error()
         });
-        let scene = lock(&between.scene).clone();
-        let since = scene.at.elapsed();
-        let mut strip = scene.strip.clone();
-        strip.not_built = not_built;
-        let alarm = (since > PATIENCE).then(|| Strip::hanging(between.calling.load(Ordering::Relaxed), since));
-        terminal.draw(|frame| {
-            let picture = Picture {
-                world: &scene.world,
-                strip: &strip,
-                trails: scene.trails.as_ref(),
-                alarm: alarm.as_deref(),
-                keys: Some(if strip.old.is_none() { first } else { later }),
-            };
-            frame.render_widget(picture, frame.area());
-        })?;
-        let key = match terminal.wait(FRAME)? {
-            Came::Nothing => continue,
-            Came::End(code) => return Ok(code),
-            Came::Key(key) => key,
+        let since = self.came.elapsed();
+        self.scene.alarm = (since > PATIENCE).then(|| {
+            let slots = self.host.slots();
+            let serving = slots.iter().find(|info| info.name == self.slot);
+            Strip::hanging(serving.and_then(|info| info.generation).unwrap_or(0), since)
+        });
+        let keys = match self.slot.as_str() {
+            "arcade" => "a/d or arrows: steer   s: stop   space: new ball   r: replay   q: quit",
+            _ => "r: replay   q: quit",
         };
-        match key {
-            // Terminals tell no key's release: a direction holds until another key.
-            KeyCode::Left | KeyCode::Char('a') => between.steer.store(-1, Ordering::Relaxed),
-            KeyCode::Right | KeyCode::Char('d') => between.steer.store(1, Ordering::Relaxed),
-            KeyCode::Down | KeyCode::Char('s') => between.steer.store(0, Ordering::Relaxed),
-            KeyCode::Char(' ') => between.fire.store(true, Ordering::Relaxed),
-            KeyCode::Char('r') => between.replay.store(true, Ordering::Relaxed),
-            _ => {}
-        }
+        self.scene.keys = Some(match self.scene.strip.old {
+            None => format!("change plugins/{}/src/lib.rs, save it, and see\n{keys}", self.slot),
+            Some(_) => keys.to_owned(),
+        });
     }
-}
-
-/// What another thread did before it panicked is as good as what it would have done.
-fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
