@@ -162,6 +162,13 @@ impl Screen {
         self.child.wait().expect("it has ended").code()
     }
 
+    /// The same while nobody reads what it writes.
+    pub fn ended_unread(&mut self) -> Option<i32> {
+        let end = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).expect("its end can be waited for");
+        assert!(ready(&end, Instant::now() + PATIENCE), "the program goes on");
+        self.child.wait().expect("it has ended").code()
+    }
+
     /// The terminal is as it was before: its own screen, a cursor, lines and echo.
     pub fn assert_restored(&self) {
         let screen = self.terminal.screen();

@@ -1,0 +1,207 @@
+//! A terminal for an example that draws with ratatui: [`Terminal::take`] takes it over, [`Terminal::draw`] draws, [`Terminal::wait`]
+//! waits for a [`Key`] or for the [`End`]. An end is what whoever looks asks for (`q`, Esc, Ctrl-C, Ctrl-D, Ctrl-\), what a signal
+//! asks for, or a terminal that has hung up; it is an error, so that `?` carries it, and it has the program's exit code. Whatever
+//! ends the program, a panic too, the terminal gets back what it had, and a program that does not end is ended. Keys are read as
+//! bytes and not as crossterm's events, whose reader never comes back from a terminal that hung up.
+
+#![forbid(unsafe_code)]
+
+mod keys;
+
+pub use keys::Key;
+use ratatui::{
+    DefaultTerminal, Frame,
+    crossterm::{cursor, execute},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+    iterator::Signals,
+};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, IsTerminal},
+    mem, process,
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
+    time::Duration,
+};
+
+/// So long may the program take to end after it was told to: it may be in a plugin that does not come back, or be writing to a
+/// terminal that does not read.
+pub const TO_END: Duration = Duration::from_secs(3);
+/// So long may it then take to give the terminal back.
+const TO_GIVE_BACK: Duration = Duration::from_millis(500);
+/// The rest of a sequence that one key sends is there by then.
+const OF_ONE_KEY: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
+
+/// Both the screen and the keys are a terminal's.
+pub fn is_there() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// The program is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// With this exit code: 0 if whoever looks asked for it, else 128 and the signal's number.
+    pub code: u8,
+}
+
+impl End {
+    /// No terminal is there any more.
+    pub const HUNG_UP: Self = Self::by(SIGHUP);
+
+    const fn by(signal: i32) -> Self {
+        Self {
+            code: 128 + signal as u8,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            0 => f.write_str("whoever looked has had enough"),
+            _ if *self == Self::HUNG_UP => f.write_str("the terminal is gone"),
+            code => write!(f, "ended by signal {}", code.saturating_sub(128)),
+        }
+    }
+}
+
+impl Error for End {}
+
+type Came = Result<Key, End>;
+
+/// The terminal, taken over until this is dropped. There is at most one in a program.
+pub struct Terminal {
+    /// None once it is given back.
+    screen: Option<DefaultTerminal>,
+    came: Receiver<Came>,
+}
+
+impl Terminal {
+    /// Takes it over. If the program is to end and does not within [`TO_END`], also after this was dropped, then `at_last` is called,
+    /// for what must not outlive the program, and the process ends.
+    ///
+    /// # Errors
+    /// If the terminal, the signals or the threads are refused.
+    pub fn take(at_last: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (sender, came) = mpsc::channel();
+        let (tell_end, end) = mpsc::channel();
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+        let screen = ratatui::try_init().inspect_err(|_| give_back())?;
+        let taken = Self {
+            screen: Some(screen),
+            came,
+        };
+        let (tell_keys, tell_signals) = (Tell(sender.clone(), tell_end.clone()), Tell(sender, tell_end));
+        let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
+        spawn("deadline").spawn(move || end_at_last(&end, at_last))?;
+        spawn("signals").spawn(move || {
+            for signal in &mut signals {
+                tell_signals.tell(Err(End::by(signal)));
+            }
+        })?;
+        spawn("keys").spawn(move || read(&tell_keys))?;
+        Ok(taken)
+    }
+
+    /// Draws.
+    ///
+    /// # Errors
+    /// [`End::HUNG_UP`] if the terminal refuses it.
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> Result<(), End> {
+        match &mut self.screen {
+            Some(screen) => screen.draw(draw).map(drop).map_err(|_| End::HUNG_UP),
+            None => Ok(()),
+        }
+    }
+
+    /// The next key, waiting for it at most so long.
+    ///
+    /// # Errors
+    /// If the program is to end.
+    pub fn wait(&self, longest: Duration) -> Result<Option<Key>, End> {
+        self.came.recv_timeout(longest).ok().transpose()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(mut screen) = self.screen.take()
+            && screen.show_cursor().is_err()
+        {
+            // It is gone. Dropped, it would complain of that to the same terminal, and panic.
+            mem::forget(screen);
+        }
+        give_back();
+    }
+}
+
+/// A terminal that is gone needs nothing.
+fn give_back() {
+    let _ = ratatui::try_restore();
+    let _ = execute!(io::stdout(), cursor::Show);
+}
+
+/// To whom it is told what came: to the one who waits, and, if it is an end, to the one who sees to it.
+struct Tell(Sender<Came>, Sender<End>);
+
+impl Tell {
+    fn tell(&self, came: Came) {
+        // Who does not listen is ending already.
+        if let Err(end) = came {
+            let _ = self.1.send(end);
+        }
+        let _ = self.0.send(came);
+    }
+}
+
+/// The thread of the keys.
+fn read(to: &Tell) {
+    let stdin = rustix::stdio::stdin();
+    let (mut bytes, mut typed) = ([0; 64], Vec::new());
+    loop {
+        // It may be one that does not wait by itself.
+        let _ = poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None);
+        match rustix::io::read(stdin, &mut bytes) {
+            Ok(read @ 1..) => typed.extend_from_slice(&bytes[..read]),
+            Err(Errno::INTR | Errno::AGAIN) => continue,
+            Ok(_) | Err(_) => return to.tell(Err(End::HUNG_UP)),
+        }
+        let mut rest = [PollFd::new(&stdin, PollFlags::IN)];
+        if keys::is_unfinished(&typed) && poll(&mut rest, Some(&OF_ONE_KEY)) == Ok(1) {
+            continue;
+        }
+        for key in keys::of(&typed) {
+            to.tell(match key {
+                // Ctrl-C, Ctrl-D and Ctrl-\ are keys in a terminal that is raw.
+                Key::Escape | Key::Char('q' | '\x03' | '\x04' | '\x1c') => Err(End { code: 0 }),
+                key => Ok(key),
+            });
+        }
+        typed.clear();
+    }
+}
+
+/// The thread that sees to the end.
+fn end_at_last(told: &Receiver<End>, at_last: impl FnOnce() + Send + 'static) {
+    let Ok(end) = told.recv() else { return };
+    thread::sleep(TO_END);
+    // Whoever writes to a terminal that does not read has locked the way to it.
+    let (doing, done) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        at_last();
+        give_back();
+        drop(doing);
+    });
+    let _ = done.recv_timeout(TO_GIVE_BACK);
+    process::exit(end.code.into());
+}
