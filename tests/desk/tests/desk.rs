@@ -1,15 +1,15 @@
 //! What the desk promises, with real builds of its plugins, over its whole recorded input: what it survives and what it proves.
 #![forbid(unsafe_code)]
 
-use reslot::{Cause, Event, Host, LoadOutcome, Policy, Refusal};
+use reslot::{Cause, Event, Host, LoadOutcome, Outcome, Policy, Refusal};
 use reslot_desk::{
     desk::{Desk, RISK, STRATEGIES},
     gate,
     input::{Row, recorded},
-    journal::{Recount, recount},
     latency::{Beside, Latency},
     measure::{Feed, Size, measure},
-    workshop::Builds,
+    recount::{Recount, recount},
+    variants::Builds,
 };
 use std::{
     fs,
@@ -87,6 +87,17 @@ fn recounted(desk: &Desk<'_>) -> Recount {
     count
 }
 
+/// How many generations that served were proven unmapped.
+fn unmapped(host: &Host) -> u64 {
+    let mut events = host.events();
+    let told = std::iter::from_fn(|| events.try_recv());
+    let gone = told.filter(|record| match &record.event {
+        Event::Retired(report) => report.served && matches!(report.outcome, Outcome::Unmapped(_)),
+        _ => false,
+    });
+    gone.count() as u64
+}
+
 fn refusal(host: &Host) -> Refusal {
     let mut events = host.events();
     std::iter::from_fn(|| events.try_recv())
@@ -107,7 +118,7 @@ fn thousand_swaps_of_the_same_build_leave_the_journal_as_it_is() {
     while swaps < 1_000 {
         let build = if swaps % 2 == 0 { &twin } else { &maker };
         let before: Vec<_> = desk.record.resting().copied().collect();
-        let outcome = desk.load(build).unwrap();
+        let outcome = host.load(build).unwrap();
         assert!(matches!(outcome, LoadOutcome::Staged { .. }), "{outcome:?}");
         assert!(desk.record.resting().eq(&before), "orders rest whatever is loaded");
         steps(&mut desk, rows / 1_000);
@@ -173,10 +184,9 @@ fn reloads_from_the_watched_folder_at_any_moment_leave_the_journal_as_it_is() {
     assert_eq!(desk.disturbed, 0);
     recounted(&desk);
     assert!(desk.journal.text() == undisturbed(), "byte by byte");
-    desk.hear_all(PATIENCE);
-    let serving = desk.serving();
-    assert_eq!(desk.news.left(&serving), Vec::<String>::new(), "all proven unmapped");
-    assert_eq!(desk.news.replaced(&serving) as u64, desk.swaps);
+    assert!(host.wait_until_retired(PATIENCE));
+    assert_eq!(unmapped(&host), desk.swaps, "all proven unmapped");
+    assert_eq!((host.images().mapped, host.images().quarantined), (3, 0));
 }
 
 #[test]
@@ -184,19 +194,20 @@ fn what_is_still_mapped_is_told_of() {
     let host = host(on_probation());
     let mut desk = Desk::open(&host, rows()).unwrap();
     steps(&mut desk, 100);
-    desk.load(&builds().path("maker-wider")).unwrap();
+    host.load(builds().path("maker-wider")).unwrap();
     steps(&mut desk, 1);
-    desk.hear();
-    let left = desk.news.left(&desk.serving());
-    assert!(
-        left.len() == 1 && left[0].contains("desk-maker 1: nothing was told"),
-        "{left:?}"
-    );
+    assert_eq!((host.images().mapped, host.images().standby), (4, 1), "there is a way back");
+    assert_eq!(unmapped(&host), 0);
     host.confirm("desk-maker").unwrap();
-    desk.hear_all(PATIENCE);
-    let serving = desk.serving();
-    assert_eq!((desk.news.left(&serving).len(), desk.news.replaced(&serving)), (0, 1));
-    assert!(desk.timeline.join("\n").contains("adopted in"), "{:?}", desk.timeline);
+    assert!(host.wait_until_retired(PATIENCE));
+    assert_eq!((host.images().mapped, host.images().standby, unmapped(&host)), (3, 0, 1));
+    let told = desk.timeline.join("\n");
+    let micros = |after: &str| told.split(after).nth(1)?.split(' ').next()?.parse::<u64>().ok();
+    assert!(
+        micros("desk-maker: generation 2 decides; prepared beside ") > Some(0),
+        "{told}"
+    );
+    assert!(micros(" µs, paused ") > Some(0), "{told}");
 }
 
 #[test]
@@ -239,7 +250,7 @@ fn changed_parameter_is_live_at_the_next_event_with_position_and_average() {
     steps(&mut desk, 5_000);
     let before = desk.summary(MAKER).unwrap();
     assert!(before.events > 1_000 && before.average > 0.0);
-    desk.load(&builds().path("maker-wider")).unwrap();
+    host.load(builds().path("maker-wider")).unwrap();
     assert_eq!(desk.generation(MAKER), 1, "not before the next row");
     steps(&mut desk, 1);
     assert_eq!(desk.generation(MAKER), 2);
@@ -248,7 +259,7 @@ fn changed_parameter_is_live_at_the_next_event_with_position_and_average() {
     assert!(after.events >= before.events, "nothing was forgotten");
     assert!((after.average - before.average).abs() < 5.0, "{before:?} {after:?}");
 
-    desk.load(&builds().path("maker-counts")).unwrap();
+    host.load(builds().path("maker-counts")).unwrap();
     let seen = desk.summary(MAKER).unwrap().events;
     steps(&mut desk, 200);
     let last = desk.summary(MAKER).unwrap();
@@ -282,8 +293,8 @@ fn shadow_agrees_or_says_where_it_does_not_and_orders_nothing() {
     let same = desk.strategies[MAKER].trial.take().unwrap().verdict.clone();
     assert!(same.events > 5_000 && same.orders > 100, "{same}");
     assert_eq!(
-        (same.agreed, &same.first_difference, same.against()),
-        (same.events, &None, None)
+        (same.agreed, &same.first_difference, &same.against),
+        (same.events, &None, &None)
     );
     let bolder = desk.strategies[MOMENTUM].trial.take().unwrap().verdict.clone();
     let (event, done, wanted) = bolder.first_difference.clone().expect("a lower threshold differs somewhere");
@@ -326,7 +337,7 @@ fn orders_without_limit_are_not_promoted_and_if_forced_stopped_and_left() {
     assert_eq!(desk.generation(MAKER), 1);
     assert!(undisturbed().starts_with(desk.journal.text()), "nothing has come of it");
 
-    desk.load(&faulty).unwrap();
+    host.load(&faulty).unwrap();
     let (sent, before) = (desk.record.sent(), desk.timeline.len());
     steps(&mut desk, 2_000);
     let told = desk.timeline[before..].join("\n");
@@ -349,7 +360,7 @@ fn panic_after_two_of_three_intents_sends_none_and_the_old_version_decides() {
     let host = host(on_probation());
     let mut desk = Desk::open(&host, rows()).unwrap();
     steps(&mut desk, 3_000);
-    desk.load(&builds().path("maker-panics-after-two")).unwrap();
+    host.load(builds().path("maker-panics-after-two")).unwrap();
     let before = desk.timeline.len();
     steps(&mut desk, 100);
     let told = desk.timeline[before..].join("\n");
@@ -380,13 +391,13 @@ fn position_of_another_layout_is_refused_with_the_field_named() {
         shadow.contains("`entry_price`") && shadow.contains("#[serde(default)]"),
         "{shadow}"
     );
-    desk.load(&other).unwrap();
+    host.load(&other).unwrap();
     steps(&mut desk, 1);
     assert_eq!(desk.generation(MAKER), 1);
+    let last = desk.timeline.last().unwrap();
     assert!(
-        desk.timeline.last().unwrap().contains("refused; 1 goes on"),
-        "{:?}",
-        desk.timeline
+        last.contains("`entry_price`") && last.contains("generation 1 serves on"),
+        "{last}"
     );
     assert!(refusal(&host).to_string().contains("missing field `entry_price`"));
     to_the_end(&mut desk);
@@ -399,7 +410,7 @@ fn half_a_library_changes_nothing() {
     let mut desk = Desk::open(&host, rows()).unwrap();
     steps(&mut desk, 1_000);
     let half = builds().path("maker-half");
-    let refusal = desk.load(&half).unwrap_err();
+    let refusal = host.load(&half).unwrap_err();
     assert!(matches!(&*refusal.cause, Cause::Lint(_)), "{refusal}");
     assert!(desk.try_out(MAKER, &half).is_err());
     to_the_end(&mut desk);
@@ -461,8 +472,8 @@ fn screen_shows_what_happens_and_does_not_stand_still() {
     use reslot_desk::screen::{Caption, draw};
     let caption = Caption {
         title: "a chapter",
-        claim: None,
-        error: None,
+        claim: Some(("a claim", false)),
+        ..Caption::default()
     };
     use ratatui::{Terminal, backend::TestBackend};
     let host = host(Policy::without_probation());
@@ -477,6 +488,7 @@ fn screen_shows_what_happens_and_does_not_stand_still() {
     let resting = desk.record.resting().next().copied().expect("something rests");
     for words in [
         "a chapter",
+        "DOES NOT HOLD: a claim",
         "desk-maker",
         "generation 1",
         "p99.9",
@@ -484,7 +496,7 @@ fn screen_shows_what_happens_and_does_not_stand_still() {
     ] {
         assert!(first.contains(words), "{words:?} is missing:\n{first}");
     }
-    desk.load(&builds().path("maker-twin")).unwrap();
+    host.load(builds().path("maker-twin")).unwrap();
     desk.try_out(MOMENTUM, &builds().path("momentum-bolder")).unwrap();
     steps(&mut desk, 3_000);
     let later = look(&mut desk);

@@ -6,7 +6,7 @@
 mod pty;
 
 use pty::Screen;
-use reslot_desk::workshop::Builds;
+use reslot_desk::variants::Builds;
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, thread};
 
@@ -55,7 +55,7 @@ fn screen_moves_shows_ladder_tags_and_timeline_and_what_is_saved_is_live() {
         });
 
         publish(folder.path(), &builds, "momentum-bolder");
-        screen.wait_for(&["generation 2", "desk-momentum: generation 2 decides", "adopted in"]);
+        screen.wait_for(&["generation 2", "desk-momentum: generation 2 decides", "µs, paused"]);
         fs::write(&word, "").unwrap();
         screen.wait_for(&["does not build", "mismatched types", "lib.rs:12:9"]);
         let stopped = row(&screen.contents()).expect("a row");
