@@ -4,7 +4,7 @@
 
 use crate::{
     exchange::{Exchange, Fill, Instrument},
-    gate::{Gate, Intent, Wanted},
+    gate::{Gate, Intent, WINDOW, Wanted},
     input::Row,
     journal::Journal,
     latency::{Beside, Latency},
@@ -34,6 +34,8 @@ pub struct Strategy {
     pub(crate) instrument: Instrument,
     pub(crate) claim: Claim<dyn Trader>,
     pub(crate) gate: Gate,
+    /// Up to this event, orders of a version that was left may be what fills the gate: nobody else is left for that.
+    excused: u64,
     /// A candidate beside it.
     pub trial: Option<Trial>,
     /// It was stopped, because it did what it must not and there was nothing to go back to.
@@ -79,6 +81,7 @@ impl<'a> Desk<'a> {
                 instrument,
                 claim: host.claim::<dyn Trader>(name)?,
                 gate: Gate::default(),
+                excused: 0,
                 trial: None,
                 halted: false,
             })
@@ -222,7 +225,8 @@ impl<'a> Desk<'a> {
             let Wanted(wanted) = wanted;
             match answered.map(|()| strategy.gate.pass(event.number, &wanted, event.position)) {
                 Ok(Ok(())) => return Some(wanted),
-                Ok(Err(breach)) => self.leave(of, &breach),
+                Ok(Err(_)) if event.number <= strategy.excused => return None,
+                Ok(Err(breach)) => self.leave(of, event.number, &breach),
                 // The host goes back by itself.
                 Err(error) => self.timeline.push(format!("{error}; {} intents dropped", wanted.len())),
             }
@@ -233,13 +237,25 @@ impl<'a> Desk<'a> {
         None
     }
 
-    /// Has a strategy leave a version that went against the gate; halts it if there is none to go back to.
-    fn leave(&mut self, of: usize, breach: &anyhow::Error) {
-        let Strategy { name, halted, .. } = &mut self.strategies[of];
+    /// Has a strategy leave a version that went against the gate, and takes back what rests of it; halts the strategy if there is no
+    /// version to go back to.
+    fn leave(&mut self, of: usize, event: u64, breach: &anyhow::Error) {
+        let generation = self.generation(of);
+        let Strategy {
+            name, halted, excused, ..
+        } = &mut self.strategies[of];
         self.timeline.push(format!("{name}: the gate let nothing through: {breach}"));
         if let Err(error) = self.host.rollback(name, To::Previous) {
             self.timeline.push(error.to_string());
             *halted = true;
+        }
+        *excused = event + WINDOW;
+        let own = |order: &&Order| order.strategy == of && order.generation == generation;
+        let resting: Vec<u64> = self.record.resting().filter(own).map(|order| order.id).collect();
+        self.timeline
+            .push(format!("{name}: {} orders of {generation} are taken back", resting.len()));
+        for order in resting {
+            self.carry_out(of, event, Intent::Cancel(order));
         }
     }
 

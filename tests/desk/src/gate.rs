@@ -10,7 +10,7 @@ const AT_ONCE: usize = 4;
 /// How many orders it may send within [`WINDOW`] events.
 pub const OFTEN: usize = 150;
 /// So many events, of whatever strategy.
-const WINDOW: u64 = 1_000;
+pub(crate) const WINDOW: u64 = 1_000;
 /// How much one order may be of.
 const LARGEST: u64 = 100;
 /// How much a strategy may hold.

@@ -7,7 +7,11 @@ use std::fmt::{Arguments, Write};
 
 /// The lines so far.
 #[derive(Default)]
-pub struct Journal(String);
+pub struct Journal {
+    text: String,
+    /// The event of the last line.
+    last: u64,
+}
 
 impl Journal {
     pub(crate) fn order(&mut self, event: u64, id: u64, strategy: &str, side: Side, price: u64, quantity: u64) {
@@ -28,12 +32,14 @@ impl Journal {
     }
 
     fn line(&mut self, event: u64, what: Arguments<'_>) {
+        // A fill is an event of its own, and the event that led to it may have more to come: time does not step back.
+        self.last = self.last.max(event);
         // Writing into a text does not fail.
-        let _ = writeln!(self.0, "{event} {what}");
+        let _ = writeln!(self.text, "{} {what}", self.last);
     }
 
     /// The lines, as a file would hold them.
     pub fn text(&self) -> &str {
-        &self.0
+        &self.text
     }
 }

@@ -18,7 +18,7 @@ const fn of(package: &'static str, name: &'static str, edits: &'static [(&'stati
 
 const SECOND: (&str, &str) = ("EDITION: u32 = 1", "EDITION: u32 = 2");
 
-pub(crate) const VARIANTS: [Variant; 10] = [
+pub(crate) const VARIANTS: [Variant; 11] = [
     of("desk-maker", "maker", &[]),
     of("desk-maker", "maker-wider", &[("EDGE: u64 = 0", "EDGE: u64 = 1"), SECOND]),
     of(
@@ -35,6 +35,11 @@ pub(crate) const VARIANTS: [Variant; 10] = [
             ),
             ("edition: EDITION", "edition: 1_000 + self.quotes"),
         ],
+    ),
+    of(
+        "desk-maker",
+        "maker-crosses",
+        &[("event.bid - EDGE", "event.ask"), ("event.ask + EDGE", "event.bid"), SECOND],
     ),
     of(
         "desk-maker",
