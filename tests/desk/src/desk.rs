@@ -252,8 +252,10 @@ impl<'a> Desk<'a> {
         *excused = event + WINDOW;
         let own = |order: &&Order| order.strategy == of && order.generation == generation;
         let resting: Vec<u64> = self.record.resting().filter(own).map(|order| order.id).collect();
-        self.timeline
-            .push(format!("{name}: {} orders of {generation} are taken back", resting.len()));
+        self.timeline.push(format!(
+            "{name}: {} orders of generation {generation} are taken back",
+            resting.len()
+        ));
         for order in resting {
             self.carry_out(of, event, Intent::Cancel(order));
         }

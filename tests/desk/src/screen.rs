@@ -9,15 +9,15 @@ use ratatui::{
     text::Line,
     widgets::{Block, Paragraph},
 };
-use std::cmp::Reverse;
+use std::{cmp::Reverse, mem};
 
 /// What stands around the desk.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Caption<'a> {
     /// The chapter.
     pub title: &'a str,
-    /// The last claim, and whether it holds.
-    pub claim: Option<(&'a str, bool)>,
+    /// What was claimed, in words, and whether it holds.
+    pub claim: Option<(String, bool)>,
     /// Why what was saved does not build.
     pub error: Option<&'a str>,
     /// The keys.
@@ -28,11 +28,12 @@ pub struct Caption<'a> {
 pub fn draw(frame: &mut Frame<'_>, desk: &Desk<'_>, caption: &Caption<'_>) {
     let rows = [1, 1, 12, 4].map(Constraint::Length);
     let rows = Layout::vertical(rows.into_iter().chain([Constraint::Min(4)]));
-    let [head, claim, strategies, latencies, below] = rows.areas(frame.area());
-    frame.render_widget(Line::from(format!(" {}", caption.title)).yellow(), head);
-    if let Some((words, holds)) = caption.claim {
-        let line = Line::from(format!(" {}", said(words, holds)));
-        frame.render_widget(if holds { line.green() } else { line.red() }, claim);
+    // From top to bottom: what was shown, and what comes now.
+    let [claim, title, strategies, latencies, below] = rows.areas(frame.area());
+    frame.render_widget(Line::from(format!(" {}", caption.title)).yellow(), title);
+    if let Some((words, holds)) = &caption.claim {
+        let line = Line::from(format!(" {words}"));
+        frame.render_widget(if *holds { line.green() } else { line.red() }, claim);
     }
     let halves: [Rect; 2] = Layout::horizontal([Constraint::Percentage(50); 2]).areas(strategies);
     for (of, area) in halves.into_iter().enumerate() {
@@ -47,19 +48,15 @@ pub fn draw(frame: &mut Frame<'_>, desk: &Desk<'_>, caption: &Caption<'_>) {
     let far = format!(" row {at} of {all}, {} orders   {} ", desk.record.sent(), caption.keys);
     let block = Block::bordered().title_bottom(far);
     let room = usize::from(below.height.saturating_sub(2));
-    if let Some(error) = caption.error {
-        let lines = wrapped(error, below.width).take(room).map(Line::red).collect();
-        return panel(
-            frame,
-            below,
-            block.title("what was saved does not build; what was there trades on"),
-            lines,
-        );
-    }
-    let last = desk.timeline.iter().rev().take(room).rev();
-    let mut lines: Vec<_> = last.flat_map(|entry| wrapped(entry, below.width)).collect();
-    lines.drain(..lines.len().saturating_sub(room));
-    panel(frame, below, block.title("timeline"), lines);
+    let (title, lines) = match caption.error {
+        Some(error) => {
+            let lines = wrapped(error, below.width).into_iter().take(room);
+            let title = "what was saved does not build; what was there trades on";
+            (title, lines.map(Line::red).collect())
+        }
+        None => ("timeline", newest(&desk.timeline, below.width, room)),
+    };
+    panel(frame, below, block.title(title), lines);
 }
 
 /// A claim in words.
@@ -71,14 +68,33 @@ fn panel(frame: &mut Frame<'_>, area: Rect, block: Block<'_>, lines: Vec<Line<'_
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
-/// The lines of a text, as many as it takes in a panel of this width.
-fn wrapped(text: &str, width: u16) -> impl Iterator<Item = Line<'static>> {
-    let width = usize::from(width.saturating_sub(2)).max(1);
-    text.lines().flat_map(move |line| {
-        let chars: Vec<char> = line.chars().collect();
-        let parts: Vec<String> = chars.chunks(width).map(|part| part.iter().collect()).collect();
-        parts.into_iter().map(Line::from)
-    })
+/// The lines of a text as they stand in a panel of this width.
+fn wrapped(text: &str, width: u16) -> Vec<Line<'static>> {
+    let width = usize::from(width.saturating_sub(2));
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut part = String::new();
+        for word in line.split_inclusive(' ') {
+            if !part.is_empty() && part.chars().count() + word.trim_end().chars().count() > width {
+                lines.push(Line::from(mem::take(&mut part)));
+            }
+            part.push_str(word);
+        }
+        lines.push(Line::from(part));
+    }
+    lines
+}
+
+/// The newest of the timeline that there is room for. Of what is too long, its beginning: there it says what happened.
+fn newest(timeline: &[String], width: u16, room: usize) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    for entry in timeline.iter().rev().take(room) {
+        let mut entry = wrapped(entry, width);
+        entry.truncate(room - lines.len());
+        entry.append(&mut lines);
+        lines = entry;
+    }
+    lines
 }
 
 fn ladder_of(desk: &Desk<'_>, of: usize) -> Vec<Line<'static>> {
@@ -99,6 +115,11 @@ fn facts_of(desk: &Desk<'_>, of: usize, width: u16) -> Vec<Line<'static>> {
     let strategy = &desk.strategies[of];
     let (bid, ask) = desk.exchange.best(strategy.instrument);
     let holding = desk.record.holding(of);
+    let price = match (bid, ask) {
+        // Nobody stands on that side just now.
+        (0, only) | (only, 0) => only as f64,
+        _ => (bid + ask) as f64 / 2.0,
+    };
     let who = match strategy.halted {
         true => "halted".to_owned(),
         false => format!("generation {}", desk.generation(of)),
@@ -106,7 +127,7 @@ fn facts_of(desk: &Desk<'_>, of: usize, width: u16) -> Vec<Line<'static>> {
     let mut lines = vec![
         Line::from(who).cyan(),
         Line::from(format!("position {:+}", holding.position)),
-        Line::from(format!("profit {:+.0}", holding.worth((bid + ask) as f64 / 2.0))),
+        Line::from(format!("profit {:+.0}", holding.worth(price))),
     ];
     for order in desk.record.resting().filter(|order| order.strategy == of).take(4) {
         let (side, open, price) = (word(order.side), order.open, order.price);

@@ -9,8 +9,9 @@ use reslot_terminal::{Key, Terminal};
 use std::{cmp::Ordering, convert::Infallible, time::Duration};
 use xtask::Building;
 
-/// So many rows are played between two pictures, and so long one stands.
-const ROWS_A_PICTURE: usize = 10;
+/// So many rows are played between two pictures, more if it would be too many pictures, and so long one stands.
+const ROWS: usize = 10;
+const PICTURES: usize = 250;
 const STANDS: Duration = Duration::from_millis(16);
 /// So many lines of the timeline are told of a chapter, if there is no screen: a hundred swaps are not of interest one by one.
 const LINES: usize = 12;
@@ -53,14 +54,19 @@ impl Show {
 
     /// Plays so many rows, or as many as there are. The errors are how whoever looks ends it: [`Live`], or the terminal's.
     pub(crate) fn play(&mut self, desk: &mut Desk<'_>, rows: usize) -> anyhow::Result<()> {
-        let mut left = rows;
+        let (at, all) = desk.progress();
+        let mut left = rows.min(all - at);
+        // What is long is not told more slowly; live, the market keeps its pace.
+        let at_once = if self.is_live { ROWS } else { ROWS.max(left / PICTURES) };
         loop {
-            let now = left.min(ROWS_A_PICTURE);
-            let more = (0..now).all(|_| desk.step());
+            let now = left.min(at_once);
             left -= now;
+            for _ in 0..now {
+                desk.step();
+            }
             desk.hear();
             self.picture(desk)?;
-            if left == 0 || !more {
+            if left == 0 {
                 break;
             }
         }
@@ -99,10 +105,17 @@ impl Show {
             building.look();
             building.error()
         });
-        let claim = self.claims.last().filter(|_| !self.is_live);
+        let hold = self.claims.iter().filter(|(_, holds)| *holds).count();
+        let claim = self.claims.last().map(|(claim, holds)| match self.is_live {
+            true => (
+                format!("{hold} of {} claims hold", self.claims.len()),
+                hold == self.claims.len(),
+            ),
+            false => (said(claim, *holds), *holds),
+        });
         let caption = Caption {
             title: self.title,
-            claim: claim.map(|(claim, holds)| (claim.as_str(), *holds)),
+            claim,
             error: error.as_deref(),
             keys: if self.is_live { "q quit" } else { "l live   q quit" },
         };

@@ -106,13 +106,13 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (agreed, events, orders) = (self.agreed, self.events, self.orders);
         write!(f, "agreed at {agreed} of {events} events, would have sent {orders} orders")?;
+        if let Some(against) = &self.against {
+            write!(f, "; {against}")?;
+        }
         if let Some((event, done, wanted)) = &self.first_difference {
             write!(f, "; first at event {event}: {}, where {} was done", list(wanted), list(done))?;
         }
-        match &self.against {
-            Some(against) => write!(f, "; {against}"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

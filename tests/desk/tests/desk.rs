@@ -9,6 +9,8 @@ use reslot_desk::{
     latency::{Beside, Latency},
     measure::{Feed, Size, measure},
     recount::{Recount, recount},
+    show::Show,
+    story::tell,
     variants::Builds,
 };
 use std::{
@@ -507,11 +509,26 @@ fn reader_of_the_journal_finds_what_cannot_be() {
 }
 
 #[test]
+fn every_claim_of_the_story_holds() {
+    let host = host(on_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    let mut show = Show::default();
+    tell(&mut show, &mut desk, builds()).unwrap();
+    let broken: Vec<_> = show.claims.iter().filter(|(_, holds)| !holds).collect();
+    assert!(broken.is_empty(), "{broken:#?}\n{:#?}", desk.timeline);
+    assert_eq!(show.claims.len(), 13);
+    let (at, all) = desk.progress();
+    assert_eq!(at, all, "to the end of the input");
+    let told = desk.timeline.join("\n");
+    assert!(told.contains("3 images are mapped for 3 slots, 0 of them"), "{told}");
+}
+
+#[test]
 fn screen_shows_what_happens_and_does_not_stand_still() {
-    use reslot_desk::screen::{Caption, draw};
+    use reslot_desk::screen::{Caption, draw, said};
     let caption = Caption {
         title: "a chapter",
-        claim: Some(("a claim", false)),
+        claim: Some((said("a claim", false), false)),
         ..Caption::default()
     };
     use ratatui::{Terminal, backend::TestBackend};
@@ -540,7 +557,15 @@ fn screen_shows_what_happens_and_does_not_stand_still() {
     steps(&mut desk, 3_000);
     let later = look(&mut desk);
     assert_ne!(first, later);
-    for words in ["generation 2", "generation 2 decides", "on trial: agreed at"] {
+    for words in ["generation 2", "generation 2 decides", "µs, paused", "on trial: agreed at"] {
         assert!(later.contains(words), "{words:?} is missing:\n{later}");
     }
+
+    // What went wrong is seen also where there is not room for all that is told of it.
+    assert!(desk.try_out(MAKER, &builds().path("maker-other-position")).is_err());
+    desk.hear();
+    let mut small = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    small.draw(|frame| draw(frame, &desk, &caption)).unwrap();
+    let refused = small.backend().to_string();
+    assert!(refused.contains("missing field `entry_price`"), "{refused}");
 }

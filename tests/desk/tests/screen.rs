@@ -72,6 +72,39 @@ fn screen_moves_shows_ladder_tags_and_timeline_and_what_is_saved_is_live() {
 }
 
 #[test]
+fn story_shows_its_chapters_and_l_leads_to_the_live_part() {
+    let mut screen = Screen::start(Command::new(env!("CARGO_BIN_EXE_desk")), (80, 24));
+    screen.wait_for(&["two strategies trade on recorded input", "l live", "row "]);
+    screen.wait_for(&[
+        "a parameter is changed",
+        "EDGE: u64 = 0 → EDGE: u64 = 1",
+        "generation 2 decides",
+    ]);
+    screen.wait_for(&[
+        "a field more in its state",
+        "holds: a changed parameter is live",
+        "generation 3 decides",
+    ]);
+    screen.type_in("l");
+    screen.wait("the live part", |contents| {
+        contents.contains("live: save plugins/") && contents.contains("1 of 1 claims hold")
+    });
+    let first = row(&screen.contents()).expect("a row");
+    assert!(first > 4_000, "it goes on where the story was: {first}");
+    screen.wait("a later row", |contents| {
+        row(contents).is_some_and(|later| later > first + 50)
+    });
+    screen.type_in("q");
+    assert_eq!(screen.ended(), Some(0), "{}", screen.contents());
+    screen.assert_restored();
+    let left = screen.contents();
+    assert!(
+        left.contains("holds: a changed parameter is live") && left.contains("p99.9"),
+        "{left}"
+    );
+}
+
+#[test]
 fn every_way_out_gives_the_terminal_back() {
     let builds = Builds::make().unwrap();
     let folder = tempfile::tempdir().unwrap();
