@@ -81,7 +81,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         command.args(rest);
         building = Some(Building::start(command).with_context(|| format!("cannot start {}", program.display()))?);
     }
-    let terminal = Terminal::take(|| {}).context("the terminal cannot be used")?;
+    let end_building = building.as_ref().map(Building::ender);
+    let at_last = || end_building.into_iter().for_each(|end| end());
+    let terminal = Terminal::take(at_last).context("the terminal cannot be used")?;
     show.screen = Some(Screen { terminal, building });
     let told = match arguments.live {
         true => Ok(()),

@@ -18,7 +18,7 @@ const fn of(package: &'static str, name: &'static str, edits: &'static [(&'stati
 
 const SECOND: (&str, &str) = ("EDITION: u32 = 1", "EDITION: u32 = 2");
 
-pub(crate) const VARIANTS: [Variant; 11] = [
+pub(crate) const VARIANTS: [Variant; 12] = [
     of("desk-maker", "maker", &[]),
     of("desk-maker", "maker-wider", &[("EDGE: u64 = 0", "EDGE: u64 = 1"), SECOND]),
     of(
@@ -78,6 +78,11 @@ pub(crate) const VARIANTS: [Variant; 11] = [
             ("self.average - THRESHOLD ", "self.average - THRESHOLD / 2.0 "),
             SECOND,
         ],
+    ),
+    of(
+        "desk-momentum",
+        "momentum-does-not-come-back",
+        &[("        let mid = ", "        while event.number > 0 {}\n        let mid = ")],
     ),
     of("desk-risk", "risk", &[]),
     of("desk-risk", "risk-stricter", &[("MOST: u64 = 250", "MOST: u64 = 220")]),

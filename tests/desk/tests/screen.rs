@@ -134,3 +134,22 @@ fn every_way_out_gives_the_terminal_back() {
         }
     });
 }
+
+#[test]
+fn strategy_that_does_not_come_back_keeps_neither_the_terminal_nor_the_builder() {
+    let builds = Builds::make().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    publish(folder.path(), &builds, "momentum-does-not-come-back");
+    let started = folder.path().join("started");
+    let builder = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", started.display());
+    let mut screen = desk(folder.path(), (80, 24), &builder);
+    screen.wait_for(&["builds are made first"]);
+    screen.type_in("q");
+    assert_eq!(screen.ended(), Some(0), "{}", screen.contents());
+    screen.assert_restored();
+    // It is written at an end that the desk comes to by itself.
+    assert!(!screen.contents().contains("p99.9"), "{}", screen.contents());
+    let builder = fs::read_to_string(started).unwrap();
+    let process = Path::new("/proc").join(builder.trim());
+    assert!(!process.exists(), "it goes on: {}", process.display());
+}
