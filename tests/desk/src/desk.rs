@@ -12,7 +12,7 @@ use crate::{
     trial::Trial,
 };
 use desk_interfaces::{MarketEvent, Proposal, RiskModel, Side, Summary, Trader, What};
-use reslot::{Claim, Event, Events, Host, Outcome, ReloadReport, RetireReport, Step, Synced, To};
+use reslot::{Claim, Event, Events, Host, Outcome, ReloadReport, Step, Synced, To};
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -184,10 +184,7 @@ impl<'a> Desk<'a> {
             self.timeline.push(match &record.event {
                 Event::Swapped(report) if report.replaced.is_some() => adopted(report),
                 Event::Refused(refusal) => refusal.to_string(),
-                Event::Retired(RetireReport {
-                    outcome: Outcome::Quarantined(_),
-                    ..
-                }) => record.event.to_string(),
+                Event::Retired(report) if matches!(report.outcome, Outcome::Quarantined(_)) => report.to_string(),
                 _ => continue,
             });
         }

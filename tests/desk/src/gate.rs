@@ -7,9 +7,9 @@ use std::{collections::VecDeque, fmt};
 
 /// How many intents a strategy may have at one event.
 const AT_ONCE: usize = 4;
-/// How many orders it may send within [`WINDOW`] events.
+/// How many orders it may send within a window of events.
 pub const OFTEN: usize = 150;
-/// So many events, of whatever strategy.
+/// That window: so many events, of whatever strategy.
 pub(crate) const WINDOW: u64 = 1_000;
 /// How much one order may be of.
 const LARGEST: u64 = 100;

@@ -1,8 +1,8 @@
 //! A trading desk in small, on recorded input, whose strategies and risk model are exchanged while it trades: behind
-//! `cargo xtask demo desk`, and under the tests that hold it to what it says. Read [`desk`] first, which is what an embedder writes, with
-//! what it stands on in this order: [`gate`], [`record`], [`journal`], [`exchange`], [`input`]. These are to be copied; whatever else
-//! they need, the host does. Then [`trial`], a candidate beside what serves. The rest shows it: [`story`] says what is to be seen and
-//! what must hold, [`variants`] of which builds, [`recount`] reads the journal, and [`show`] and [`screen`] draw.
+//! `cargo xtask demo desk`, and under the tests that hold it to what it says. Read [`desk`] first, which is what an embedder writes, then
+//! what it stands on, in this order: [`gate`], [`record`], [`journal`], [`exchange`], [`input`]. These are to be copied; how code is
+//! exchanged is the host's affair. Then [`trial`], a candidate beside what serves, and [`latency`]. The rest shows it: [`story`] says
+//! what is to be seen and what must hold, [`variants`] with which builds, [`recount`] reads the journal, [`show`] and [`screen`] draw.
 #![forbid(unsafe_code)]
 
 pub mod desk;

@@ -35,7 +35,7 @@ pub fn tell(show: &mut Show, desk: &mut Desk<'_>, builds: &Builds) -> anyhow::Re
     show.play(desk, ROWS)?;
     let warm = after.edition == 2 && after.events >= before.events && (after.average - before.average).abs() < 5.0;
     show.claim(
-        "a changed parameter is live at the next event, with position and warm indicators",
+        "a changed parameter is live at the next event, position and average kept",
         warm,
     );
 
@@ -110,7 +110,7 @@ pub fn tell(show: &mut Show, desk: &mut Desk<'_>, builds: &Builds) -> anyhow::Re
     let count = recount(desk.journal.text())?;
     let same = |(of, (name, _)): (usize, (&str, _))| count.holdings.get(name) == Some(&desk.record.holding(of));
     let agree = count.orders == desk.record.sent() && STRATEGIES.into_iter().enumerate().all(same);
-    let read = "a reader of the journal finds the same orders, without gaps, and the same positions";
+    let read = "a reader of the journal finds the same orders, gapless, and positions";
     show.claim(read, agree && count.fills > 0);
 
     show.chapter("what became of what was replaced");
