@@ -3,7 +3,10 @@
 use std::{
     io::{self, BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver, Sender},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
 };
 
@@ -12,7 +15,7 @@ const LINES: usize = 8;
 
 /// The builder; it ends with this value.
 pub struct Building {
-    child: Child,
+    child: Arc<Mutex<Child>>,
     lines: Receiver<String>,
     error: Vec<String>,
     /// The build that the error is of has ended: another error is another build's.
@@ -35,11 +38,17 @@ impl Building {
             pass_on(stderr, sender);
         }
         Ok(Self {
-            child,
+            child: Arc::new(Mutex::new(child)),
             lines,
             error: Vec::new(),
             is_over: false,
         })
+    }
+
+    /// Ends it, from any thread: for a program that may be ended before it drops this.
+    pub fn ender(&self) -> impl FnOnce() + Send + use<> {
+        let child = self.child.clone();
+        move || end(&child)
     }
 
     /// What stands in the compiler's way, in its own first words; none if nothing does.
@@ -71,10 +80,15 @@ impl Building {
 
 impl Drop for Building {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&self.child);
     }
+}
+
+fn end(child: &Mutex<Child>) {
+    let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+    // It may have ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn pass_on(from: impl Read + Send + 'static, to: Sender<String>) {

@@ -44,6 +44,31 @@ pub enum Error {
         plugin: String,
     },
 
+    /// A variant cannot be made: what it replaces does not stand in the plugin's source, or more than once.
+    #[error(
+        "{}: {edit:?}, which the variant `{variant}` replaces, stands there {found} times and not once; \
+         `git checkout` brings the source back that it was written for", .file.display()
+    )]
+    Edit {
+        /// The variant.
+        variant: &'static str,
+        /// The source.
+        file: PathBuf,
+        /// What is to be replaced.
+        edit: &'static str,
+        /// How often it stands there.
+        found: usize,
+    },
+
+    /// The compiler refused a variant.
+    #[error("the variants in {} were not built:\n{said}", .folder.display())]
+    Variants {
+        /// The workspace that they are built in.
+        folder: PathBuf,
+        /// What cargo said.
+        said: String,
+    },
+
     /// A program that a test needs is not there and could not be had.
     #[error(
         "{program} is needed and could not be had: {why}\n  what to do: connect this machine, and let `apt-get update` run once{}",

@@ -20,11 +20,15 @@ pub mod debian;
 mod error;
 pub mod go;
 mod plugins;
+#[cfg(feature = "variants")]
+mod variants;
 mod workspace;
 
 pub use building::Building;
 pub use error::Error;
 pub use plugins::{Built, PluginBuild, Profile, Published, publish};
+#[cfg(feature = "variants")]
+pub use variants::{Variant, build_variants};
 pub use workspace::{Package, Workspace, cargo};
 
 /// The groups of `cargo xtask bench`, each a bench target, in the order in which a reader asks.

@@ -30,6 +30,11 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// The one that the program that asks is built with.
+    pub fn of_this_program() -> Self {
+        if cfg!(debug_assertions) { Self::Debug } else { Self::Release }
+    }
+
     /// The arguments that ask cargo for it.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {

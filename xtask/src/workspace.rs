@@ -41,23 +41,10 @@ pub struct Package {
 impl Workspace {
     /// Asks cargo about the workspace that `folder` is in.
     pub fn read(folder: &Path) -> Result<Workspace, Error> {
-        let refused = |why: String| Error::Workspace {
-            at: folder.to_owned(),
-            why,
-        };
-        let output = cargo()
-            .current_dir(folder)
-            .args(["metadata", "--format-version=1", "--no-deps"])
-            .output()
-            .map_err(|error| refused(format!("cargo could not be started: {error}")))?;
-        if !output.status.success() {
-            return Err(refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-        }
-        Workspace::parse(&output.stdout).map_err(|error| refused(format!("cargo's answer is not understood: {error}")))
+        Ok(Workspace::of(metadata(folder, &["--no-deps"])?))
     }
 
-    fn parse(metadata: &[u8]) -> serde_json::Result<Workspace> {
-        let metadata: Metadata = serde_json::from_slice(metadata)?;
+    fn of(metadata: Metadata) -> Workspace {
         let packages = metadata.packages.into_iter().map(|package| {
             let folder = package.manifest_path.parent().unwrap_or(Path::new("/")).to_owned();
             let package = Package {
@@ -77,11 +64,11 @@ impl Workspace {
             };
             (folder, package)
         });
-        Ok(Workspace {
+        Workspace {
             root: metadata.workspace_root,
             target: metadata.target_directory,
             packages: packages.collect(),
-        })
+        }
     }
 
     /// Every package, in the order of their folders.
@@ -110,6 +97,18 @@ impl Workspace {
             .ok_or_else(|| Error::UnknownPlugin {
                 name: name.to_owned(),
                 known: self.plugins().map(|plugin| plugin.name.clone()).collect(),
+            })
+    }
+
+    /// The folder of a package that this workspace depends on, wherever cargo keeps it; for data that lies beside its sources.
+    pub fn dependency(&self, name: &str) -> Result<PathBuf, Error> {
+        let packages = metadata(&self.root, &["--locked", "--offline"])?.packages;
+        let package = packages.into_iter().find(|package| package.name == name);
+        package
+            .map(|package| package.manifest_path.with_file_name(""))
+            .ok_or_else(|| Error::Workspace {
+                at: self.root.clone(),
+                why: format!("nothing in it depends on `{name}`"),
             })
     }
 
@@ -158,6 +157,23 @@ pub fn cargo() -> Command {
         }
     }
     command
+}
+
+fn metadata(folder: &Path, arguments: &[&str]) -> Result<Metadata, Error> {
+    let refused = |why: String| Error::Workspace {
+        at: folder.to_owned(),
+        why,
+    };
+    let output = cargo()
+        .current_dir(folder)
+        .args(["metadata", "--format-version=1"])
+        .args(arguments)
+        .output()
+        .map_err(|error| refused(format!("cargo could not be started: {error}")))?;
+    if !output.status.success() {
+        return Err(refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| refused(format!("cargo's answer is not understood: {error}")))
 }
 
 #[derive(Deserialize)]
@@ -209,7 +225,7 @@ mod tests {
     }"#;
 
     fn workspace() -> Workspace {
-        Workspace::parse(METADATA.as_bytes()).expect("the sample is what cargo prints")
+        Workspace::of(serde_json::from_str(METADATA).expect("the sample is what cargo prints"))
     }
 
     #[test]
@@ -230,6 +246,15 @@ mod tests {
         let folders = workspace.source_folders(workspace.plugin("greeter").expect("known"));
         let expected = ["/elsewhere/api", "/w/plugins/greeter", "/w/plugins/interfaces"];
         assert!(folders.iter().eq(expected.iter().map(Path::new)), "{folders:?}");
+    }
+
+    #[test]
+    fn a_dependency_is_where_cargo_keeps_it_and_an_unknown_one_is_named() {
+        let workspace = Workspace::read(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("ours");
+        let folder = workspace.dependency("serde_json").expect("it is one");
+        assert!(folder.join("src/lib.rs").is_file(), "{}", folder.display());
+        let unknown = workspace.dependency("serde_jsonn").expect_err("misspelt").to_string();
+        assert!(unknown.contains("depends on `serde_jsonn`"), "{unknown}");
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn told(outcome: LoadOutcome) -> Result<Answer, Refused> {
 }
 
 fn rollback(host: &Arc<Inner>, slot: &str, to: Option<String>) -> Result<Answer, Refused> {
-    match host.rollback(slot, to.map_or(To::Previous, To::Hash)) {
+    match host.rollback(slot, to.map_or(To::Previous, To::Hash), None) {
         Ok(outcome) => told(outcome),
         Err(RollbackError::Slot(error)) => Err(unknown(&error)),
         Err(error) => Err(refused(ErrorKind::NotDone, error)),

@@ -8,8 +8,9 @@ use crate::{
     history::{HistoryError, Kept, KeptCondition},
     image::safe_point,
     reload::{self, LoadOutcome, ReloadMessage, RollbackReason},
-    slot::{Mode, SlotRecord},
+    slot::{Claim, Mode, SlotRecord, Synced},
 };
+use reslot_plugin_api::Interface;
 use std::sync::{Arc, atomic::Ordering, mpsc};
 
 /// Which version a slot is to go back to.
@@ -52,7 +53,7 @@ pub enum RollbackError {
 impl Host {
     /// Has a slot go back to an earlier version, with the state that [`Policy::rollback_state`](crate::Policy::rollback_state) says.
     /// Waits for what becomes of it; a claimed slot's owner goes back at his next `sync`, which is answered with
-    /// [`LoadOutcome::Staged`].
+    /// [`LoadOutcome::Staged`]. The owner himself asks with [`Claim::roll_back`], which does both.
     ///
     /// Asked to go back to what serves already, it does nothing, and answers [`LoadOutcome::Unchanged`].
     ///
@@ -61,7 +62,7 @@ impl Host {
     /// # Errors
     /// If there is no such slot or version, or the version cannot be loaded any more; the slot keeps what it has.
     pub fn rollback(&self, slot: &str, to: To) -> Result<LoadOutcome, RollbackError> {
-        self.inner.rollback(slot, to)
+        self.inner.rollback(slot, to, None)
     }
 
     /// Ends the probation of what serves in a slot, as if it had proved itself: for whoever has other ways of knowing. Answers whether
@@ -89,9 +90,38 @@ impl Host {
     }
 }
 
+impl<I: ?Sized + Interface> Claim<I> {
+    /// The owner goes back to an earlier version, here and now: as [`Host::rollback`] and [`sync`](Self::sync) after it. (Not a method, as with
+    /// `Arc`: it must not hide one of the interface's.)
+    ///
+    /// If that version stands by, it takes microseconds. If not, it is loaded from what is kept, which takes as long as a reload does; a
+    /// build that is being prepared at this moment comes first, and what its preflight wants of the owner (the state) it is given
+    /// meanwhile.
+    ///
+    /// Answers [`Synced::Unchanged`] if that version serves already, and [`Synced::Refused`] if it did not start.
+    ///
+    /// # Errors
+    /// As for [`Host::rollback`]; the slot keeps what it has.
+    pub fn roll_back(this: &mut Self, to: To) -> Result<Synced, RollbackError> {
+        let (host, record, serving) = this.parts();
+        let answer = || {
+            if let Some(serving) = serving {
+                reload::answer_for_claim(host, record, serving);
+            }
+        };
+        host.rollback(&record.name, to, Some(&answer))?;
+        Ok(this.sync())
+    }
+}
+
 impl Inner {
-    /// As [`Host::rollback`].
-    pub(crate) fn rollback(self: &Arc<Self>, slot: &str, to: To) -> Result<LoadOutcome, RollbackError> {
+    /// As [`Host::rollback`]; an owner does what is wanted of him `meanwhile`.
+    pub(crate) fn rollback(
+        self: &Arc<Self>,
+        slot: &str,
+        to: To,
+        meanwhile: Option<&dyn Fn()>,
+    ) -> Result<LoadOutcome, RollbackError> {
         safe_point();
         let record = self.known(slot)?;
         let wanted = match to {
@@ -104,14 +134,14 @@ impl Inner {
         if let Some(outcome) = self.go_back_to_standby(&record, wanted.as_ref()) {
             return Ok(outcome);
         }
-        let outcome: Result<_, Refusal> =
-            self.ask_reload_thread(self.private.path().to_owned(), |answer| ReloadMessage::GoBack {
-                record,
-                from: None,
-                to: wanted,
-                reason: RollbackReason::Asked,
-                answer: Some(answer),
-            });
+        let message = |answer| ReloadMessage::GoBack {
+            record,
+            from: None,
+            to: wanted,
+            reason: RollbackReason::Asked,
+            answer: Some(answer),
+        };
+        let outcome: Result<_, Refusal> = self.ask_reload_thread_and(self.private.path().to_owned(), message, meanwhile);
         Ok(outcome?)
     }
 

@@ -9,9 +9,17 @@ use crate::{
 };
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::Ordering, mpsc},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
+    time::Duration,
 };
+
+/// How often an owner who waits looks whether something is wanted of him.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl Inner {
     /// Has the reload thread load a file, and waits for what becomes of it.
@@ -26,13 +34,34 @@ impl Inner {
         about: PathBuf,
         message: impl FnOnce(mpsc::Sender<Result<T, E>>) -> ReloadMessage,
     ) -> Result<T, E> {
+        self.ask_reload_thread_and(about, message, None)
+    }
+
+    /// The same for an owner, of whom the reload thread may want something before it answers: again and again he does what he does at
+    /// his safe point.
+    pub(crate) fn ask_reload_thread_and<T, E: From<Refusal>>(
+        &self,
+        about: PathBuf,
+        message: impl FnOnce(mpsc::Sender<Result<T, E>>) -> ReloadMessage,
+        meanwhile: Option<&dyn Fn()>,
+    ) -> Result<T, E> {
         safe_point();
         if self.reload_thread.get() == Some(&thread::current().id()) {
             return Err(Refusal::before_it_was_read(about, Cause::FromWithin).into());
         }
         let (answer, outcome) = mpsc::channel();
         let sent = self.reload.send(message(answer));
-        let outcome = sent.ok().and_then(|()| outcome.recv().ok());
+        let wait = || match meanwhile {
+            None => outcome.recv().ok(),
+            Some(meanwhile) => loop {
+                meanwhile();
+                match outcome.recv_timeout(LOOK_AGAIN) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    come => break come.ok(),
+                }
+            },
+        };
+        let outcome = sent.ok().and_then(|()| wait());
         outcome.unwrap_or_else(|| {
             let cause = if self.ending.load(Ordering::Acquire) {
                 Cause::HostEnded

@@ -4,10 +4,10 @@
 
 use crate::input::Row;
 use desk_interfaces::Side;
-use lobster::{BookDepth, OrderBook, OrderEvent, OrderType};
+use lobster::{OrderBook, OrderEvent, OrderType};
 
 /// What is traded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Instrument {
     /// The QuantCup contest's.
     Cup,
@@ -16,13 +16,10 @@ pub enum Instrument {
 }
 
 /// An execution of one of our orders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fill {
+pub(crate) struct Fill {
     /// Our number of the order.
     pub order: u64,
-    /// The price.
     pub price: u64,
-    /// How much.
     pub quantity: u64,
 }
 
@@ -34,8 +31,8 @@ const QUOTED: u64 = 100;
 /// The exchange.
 #[derive(Default)]
 pub struct Exchange {
-    cup: OrderBook,
-    eurusd: OrderBook,
+    /// By [`Instrument`].
+    pub(crate) books: [OrderBook; 2],
     /// Orders of the recorded feed so far.
     orders: u128,
     /// Quotes so far; each is two orders.
@@ -44,84 +41,72 @@ pub struct Exchange {
 
 impl Exchange {
     /// Plays a row of the input; answers what moved, and what that did to our orders.
-    pub fn play(&mut self, row: &Row) -> (Instrument, Vec<Fill>) {
-        match *row {
-            Row::Order { buys, price, quantity } => {
+    pub(crate) fn play(&mut self, row: Row) -> (Instrument, Vec<Fill>) {
+        match row {
+            Row::Order(side, price, quantity) => {
                 self.orders += 1;
-                let side = if buys { lobster::Side::Bid } else { lobster::Side::Ask };
-                (Instrument::Cup, limit(&mut self.cup, self.orders, side, price, quantity))
+                (
+                    Instrument::Cup,
+                    self.limit(Instrument::Cup, self.orders, side, price, quantity),
+                )
             }
-            Row::Cancel { order } => {
-                self.cup.execute(OrderType::Cancel { id: order.into() });
+            Row::Cancel(order) => {
+                self.take_back(Instrument::Cup, order.into());
                 (Instrument::Cup, Vec::new())
             }
-            Row::Quote { bid, ask } => {
-                for id in [2 * self.quotes, 2 * self.quotes + 1] {
-                    self.eurusd.execute(OrderType::Cancel { id });
-                }
+            Row::Quote(bid, ask) => {
+                let last = 2 * self.quotes;
+                self.take_back(Instrument::EurUsd, last);
+                self.take_back(Instrument::EurUsd, last + 1);
                 self.quotes += 1;
-                let id = 2 * self.quotes;
-                let mut fills = limit(&mut self.eurusd, id, lobster::Side::Bid, bid, QUOTED);
-                fills.extend(limit(&mut self.eurusd, id + 1, lobster::Side::Ask, ask, QUOTED));
+                let mut fills = self.limit(Instrument::EurUsd, last + 2, Side::Buy, bid, QUOTED);
+                fills.extend(self.limit(Instrument::EurUsd, last + 3, Side::Sell, ask, QUOTED));
                 (Instrument::EurUsd, fills)
             }
         }
     }
 
     /// Places an order of ours; what is not filled at once rests.
-    pub fn place(&mut self, of: Instrument, order: u64, side: Side, price: u64, quantity: u64) -> Vec<Fill> {
+    pub(crate) fn place(&mut self, of: Instrument, order: u64, side: Side, price: u64, quantity: u64) -> Vec<Fill> {
+        self.limit(of, OURS + u128::from(order), side, price, quantity)
+    }
+
+    /// Takes an order of ours back.
+    pub(crate) fn cancel(&mut self, of: Instrument, order: u64) {
+        self.take_back(of, OURS + u128::from(order));
+    }
+
+    /// The best bid and the best ask; 0 where there is none.
+    pub(crate) fn best(&self, of: Instrument) -> (u64, u64) {
+        let book = &self.books[of as usize];
+        (book.max_bid().unwrap_or(0), book.min_ask().unwrap_or(0))
+    }
+
+    fn take_back(&mut self, of: Instrument, id: u128) {
+        self.books[of as usize].execute(OrderType::Cancel { id });
+    }
+
+    fn limit(&mut self, of: Instrument, id: u128, side: Side, price: u64, qty: u64) -> Vec<Fill> {
         let side = match side {
             Side::Buy => lobster::Side::Bid,
             Side::Sell => lobster::Side::Ask,
         };
-        limit(self.book_mut(of), OURS + u128::from(order), side, price, quantity)
-    }
-
-    /// Takes an order of ours back.
-    pub fn cancel(&mut self, of: Instrument, order: u64) {
-        let id = OURS + u128::from(order);
-        self.book_mut(of).execute(OrderType::Cancel { id });
-    }
-
-    /// The best bid and the best ask; 0 where there is none.
-    pub fn best(&self, of: Instrument) -> (u64, u64) {
-        let book = self.book(of);
-        (book.max_bid().unwrap_or(0), book.min_ask().unwrap_or(0))
-    }
-
-    /// The best levels of both sides.
-    pub fn depth(&self, of: Instrument, levels: usize) -> BookDepth {
-        self.book(of).depth(levels)
-    }
-
-    fn book(&self, of: Instrument) -> &OrderBook {
-        match of {
-            Instrument::Cup => &self.cup,
-            Instrument::EurUsd => &self.eurusd,
+        let event = self.books[of as usize].execute(OrderType::Limit { id, side, qty, price });
+        let (OrderEvent::Filled { fills, .. } | OrderEvent::PartiallyFilled { fills, .. }) = event else {
+            return Vec::new();
+        };
+        let mut ours = Vec::new();
+        for fill in fills {
+            for id in [fill.order_1, fill.order_2] {
+                if let Some(Ok(order)) = id.checked_sub(OURS).map(u64::try_from) {
+                    ours.push(Fill {
+                        order,
+                        price: fill.price,
+                        quantity: fill.qty,
+                    });
+                }
+            }
         }
+        ours
     }
-
-    fn book_mut(&mut self, of: Instrument) -> &mut OrderBook {
-        match of {
-            Instrument::Cup => &mut self.cup,
-            Instrument::EurUsd => &mut self.eurusd,
-        }
-    }
-}
-
-fn limit(book: &mut OrderBook, id: u128, side: lobster::Side, price: u64, qty: u64) -> Vec<Fill> {
-    let (OrderEvent::Filled { fills, .. } | OrderEvent::PartiallyFilled { fills, .. }) =
-        book.execute(OrderType::Limit { id, side, qty, price })
-    else {
-        return Vec::new();
-    };
-    let ours = |id: u128| u64::try_from(id.checked_sub(OURS)?).ok();
-    let of_both = fills.iter().flat_map(|fill| {
-        [fill.order_1, fill.order_2].into_iter().filter_map(ours).map(|order| Fill {
-            order,
-            price: fill.price,
-            quantity: fill.qty,
-        })
-    });
-    of_both.collect()
 }

@@ -2,32 +2,19 @@
 //! repository. Both are played to their end; where they lie is asked of cargo, nothing is copied.
 
 use anyhow::{Context, bail, ensure};
-use std::{fs, path::PathBuf, process::Command};
+use desk_interfaces::Side;
+use std::{fs, path::Path};
+use xtask::Workspace;
 
-/// One line of the input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One line of the input. Prices are whole numbers of the smallest step.
+#[derive(Debug, Clone, Copy)]
 pub enum Row {
-    /// Somebody places an order.
-    Order {
-        /// Whether it buys.
-        buys: bool,
-        /// Its limit.
-        price: u64,
-        /// Its quantity.
-        quantity: u64,
-    },
-    /// Somebody takes an order back.
-    Cancel {
-        /// The how-manieth order of the input it was, from 1.
-        order: u64,
-    },
-    /// A EUR/USD quote.
-    Quote {
-        /// What buyers pay, in hundred-thousandths.
-        bid: u64,
-        /// What sellers ask.
-        ask: u64,
-    },
+    /// Somebody places an order: its side, its limit, its quantity.
+    Order(Side, u64, u64),
+    /// Somebody takes back the how-manieth order of the input, from 1.
+    Cancel(u64),
+    /// A EUR/USD quote: what buyers pay, and what sellers ask.
+    Quote(u64, u64),
 }
 
 /// The whole input: the quotes spread evenly among the orders, in their order.
@@ -35,37 +22,19 @@ pub enum Row {
 /// # Errors
 /// If cargo does not know where the feed is, or one of the files is not what it was.
 pub fn recorded() -> anyhow::Result<Vec<Row>> {
-    let path = orders_file()?;
-    let orders = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let workspace = Workspace::read(Path::new(env!("CARGO_MANIFEST_DIR")))?;
+    let file = workspace.dependency("lobster")?.join("data").join("orders.csv");
+    let orders = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let orders: Vec<Row> = orders.lines().skip(1).map(order).collect::<anyhow::Result<_>>()?;
     let quotes = quotes(include_str!("../../demo/data/eurusd-ticks-2020-01-01.csv"))?;
     ensure!(!orders.is_empty() && !quotes.is_empty(), "the input is empty");
+    let due = |played: usize| played * quotes.len() / orders.len();
     let mut rows = Vec::with_capacity(orders.len() + quotes.len());
-    let mut waiting = quotes.iter();
     for (at, row) in orders.iter().enumerate() {
         rows.push(*row);
-        let due = (at + 1) * quotes.len() / orders.len();
-        while quotes.len() - waiting.len() < due {
-            rows.extend(waiting.next());
-        }
+        rows.extend(&quotes[due(at)..due(at + 1)]);
     }
     Ok(rows)
-}
-
-fn orders_file() -> anyhow::Result<PathBuf> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    let answer = cargo
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
-        .output()?;
-    ensure!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
-    let known: serde_json::Value = serde_json::from_slice(&answer.stdout)?;
-    let packages = known["packages"].as_array().context("cargo lists packages")?;
-    let lobster = packages.iter().find(|package| package["name"] == "lobster");
-    let manifest = lobster
-        .and_then(|package| package["manifest_path"].as_str())
-        .context("cargo knows lobster")?;
-    Ok(PathBuf::from(manifest).with_file_name("data").join("orders.csv"))
 }
 
 /// `trader_id,side,price,qty`; with the price 0, `qty` is the number of the order that is taken back.
@@ -74,28 +43,23 @@ fn order(line: &str) -> anyhow::Result<Row> {
     let [_, side, price, quantity] = columns[..] else {
         bail!("{line:?} is no order")
     };
-    let (price, quantity) = (price.parse()?, quantity.parse()?);
-    Ok(match price {
-        0 => Row::Cancel { order: quantity },
-        _ => Row::Order {
-            buys: side == "Bid",
-            price,
-            quantity,
-        },
+    let side = if side == "Bid" { Side::Buy } else { Side::Sell };
+    Ok(match (price.parse()?, quantity.parse()?) {
+        (0, order) => Row::Cancel(order),
+        (price, quantity) => Row::Order(side, price, quantity),
     })
 }
 
 /// `dt,dbid,dask`, each the difference from the row before.
 fn quotes(text: &str) -> anyhow::Result<Vec<Row>> {
-    let (mut bid, mut ask) = (0i64, 0i64);
+    let (mut bid, mut ask) = (0, 0);
     let rows = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
         let columns: Vec<i64> = line.split(',').map(str::parse).collect::<Result<_, _>>()?;
         let [_, dbid, dask] = columns[..] else {
             bail!("{line:?} is no quote")
         };
         (bid, ask) = (bid + dbid, ask + dask);
-        let (bid, ask) = (u64::try_from(bid)?, u64::try_from(ask)?);
-        Ok(Row::Quote { bid, ask })
+        Ok(Row::Quote(u64::try_from(bid)?, u64::try_from(ask)?))
     });
     rows.collect()
 }

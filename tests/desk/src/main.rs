@@ -2,73 +2,54 @@
 //! reloads. Ends with 0 only if every claim in it holds.
 #![forbid(unsafe_code)]
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use clap::Parser;
 use reslot::{Host, Policy};
 use reslot_desk::{
     desk::{Desk, RISK},
     input::recorded,
     measure::{Feed, Size, measure},
-    show::{Screen, Show, said},
-    story::{Stage, tell},
-    terminal::{Left, Terminal, code},
-    workshop::Builds,
+    screen::said,
+    show::{Live, Screen, Show},
+    story::tell,
+    variants::Builds,
 };
+use reslot_terminal::{End, Terminal};
 use std::{
     ffi::OsString,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
 };
 use xtask::Building;
 
-#[derive(Default)]
+/// A trading desk whose strategies are exchanged while it trades
+#[derive(Parser)]
 struct Arguments {
+    /// Tell the story as lines, without a screen
+    #[arg(long)]
     headless: bool,
+    /// Without the story: what you save is live at the next event
+    #[arg(long, conflicts_with = "headless")]
     live: bool,
-    /// Where a strategy is published that is built on each save.
+    /// Where a strategy is published that is built on each save
+    #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// What builds it: a program and its arguments.
+    /// What builds it: a program and its arguments
+    #[arg(last = true)]
     builder: Vec<OsString>,
 }
 
-impl Arguments {
-    fn read() -> anyhow::Result<Self> {
-        let mut read = Self::default();
-        let mut words = std::env::args_os().skip(1);
-        while let Some(word) = words.next() {
-            match word.to_str() {
-                Some("--headless") => read.headless = true,
-                Some("--live") => read.live = true,
-                Some("--folder") => read.folder = Some(words.next().context("--folder needs a folder")?.into()),
-                Some("--") => read.builder = words.by_ref().collect(),
-                _ => bail!(
-                    "{} is not known: there are --headless, --live, --folder DIR and -- BUILDER",
-                    word.display()
-                ),
-            }
-        }
-        read.headless |= !io::stdout().is_terminal() || !io::stdin().is_terminal();
-        Ok(read)
-    }
-}
-
 fn main() -> ExitCode {
-    match Arguments::read().and_then(run) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => match error.downcast_ref::<Left>() {
-            Some(left) => u8::try_from(code(*left)).map_or(ExitCode::FAILURE, ExitCode::from),
-            None => {
-                // Who listens may be gone.
-                let _ = writeln!(io::stderr(), "error: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
-    }
+    run(&Arguments::parse()).unwrap_or_else(|error| {
+        // Who listens may be gone.
+        let _ = writeln!(io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<bool> {
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("The desk's builds are made first …");
     let builds = Builds::make()?;
     // As long as the story lasts, there is a way back.
@@ -86,46 +67,53 @@ fn run(arguments: Arguments) -> anyhow::Result<bool> {
     }
     let mut desk = Desk::open(&host, recorded()?)?;
     let mut show = Show::default();
-    if arguments.headless {
-        tell(&host, &mut desk, &builds, &mut show)?;
+    if arguments.headless || !reslot_terminal::is_there() {
+        tell(&mut show, &mut desk, &builds)?;
         drop(desk);
         drop(host);
         measured(&builds, &mut show)?;
-        return Ok(show.claims.iter().all(|(_, holds)| *holds));
+        return Ok(held(&show));
     }
+
     let mut building = None;
     if let Some((program, rest)) = arguments.builder.split_first() {
-        let child = Building::start({
-            let mut command = Command::new(program);
-            command.args(rest);
-            command
-        });
-        building = Some(child.with_context(|| format!("cannot start {}", program.display()))?);
+        let mut command = Command::new(program);
+        command.args(rest);
+        building = Some(Building::start(command).with_context(|| format!("cannot start {}", program.display()))?);
     }
-    let terminal = Terminal::take().context("the terminal cannot be used")?;
+    let end_building = building.as_ref().map(Building::ender);
+    let at_last = || end_building.into_iter().for_each(|end| end());
+    let terminal = Terminal::take(at_last).context("the terminal cannot be used")?;
     show.screen = Some(Screen { terminal, building });
     let told = match arguments.live {
         true => Ok(()),
-        false => tell(&host, &mut desk, &builds, &mut show),
+        false => tell(&mut show, &mut desk, &builds),
     };
-    let claims = show.claims.clone();
     let ended = match told {
-        Err(error) if error.downcast_ref() != Some(&Left::Live) => Err(error),
-        _ => show.live(&mut desk),
+        Err(error) if !error.is::<Live>() => error,
+        _ => {
+            let Err(error) = show.live(&mut desk);
+            error
+        }
     };
     show.screen = None;
-    let Err(error) = ended else { return Ok(true) };
-    if error.downcast_ref() == Some(&Left::Gone) {
-        return Err(error);
+    let end: End = ended.downcast()?;
+    if end == End::HUNG_UP {
+        return Ok(ExitCode::from(end.code));
     }
-    for (claim, holds) in &claims {
+    for (claim, holds) in &show.claims {
         println!("{}", said(claim, *holds));
     }
     println!("\n{}", desk.latency);
-    match error.downcast_ref() {
-        Some(Left::End(0)) => Ok(claims.iter().all(|(_, holds)| *holds)),
-        _ => Err(error),
+    match end.code {
+        0 => Ok(held(&show)),
+        code => Ok(ExitCode::from(code)),
     }
+}
+
+fn held(show: &Show) -> ExitCode {
+    let broken = show.claims.iter().any(|(_, holds)| !holds);
+    ExitCode::from(u8::from(broken))
 }
 
 /// Latencies with and without reloads, in one run.

@@ -32,47 +32,44 @@ pub struct Holding {
 }
 
 /// The book.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Record {
     last: u64,
     resting: BTreeMap<u64, Order>,
-    holdings: BTreeMap<usize, Holding>,
+    /// By strategy.
+    holdings: [Holding; 2],
 }
 
 impl Record {
     /// Gives an order its number.
-    pub fn open(&mut self, strategy: usize, generation: u64, side: Side, price: u64, quantity: u64) -> u64 {
+    pub(crate) fn open(&mut self, strategy: usize, generation: u64, side: Side, price: u64, open: u64) -> u64 {
         self.last += 1;
-        let id = self.last;
         let order = Order {
-            id,
+            id: self.last,
             strategy,
             generation,
             side,
             price,
-            open: quantity,
+            open,
         };
-        self.resting.insert(id, order);
-        id
+        self.resting.insert(order.id, order);
+        order.id
     }
 
     /// Books a fill; answers the order as it is after it.
-    pub fn fill(&mut self, fill: &Fill) -> Option<Order> {
+    pub(crate) fn fill(&mut self, fill: &Fill) -> Option<Order> {
         let order = self.resting.get_mut(&fill.order)?;
         order.open = order.open.saturating_sub(fill.quantity);
         let order = *order;
-        self.holdings
-            .entry(order.strategy)
-            .or_default()
-            .add(order.side, fill.price, fill.quantity);
+        self.holdings[order.strategy].add(order.side, fill.price, fill.quantity);
         if order.open == 0 {
             self.resting.remove(&order.id);
         }
         Some(order)
     }
 
-    /// Takes an order of this strategy out.
-    pub fn close(&mut self, strategy: usize, order: u64) -> Option<Order> {
+    /// Takes an order out, if it is this strategy's.
+    pub(crate) fn close(&mut self, strategy: usize, order: u64) -> Option<Order> {
         self.resting.get(&order).filter(|order| order.strategy == strategy)?;
         self.resting.remove(&order)
     }
@@ -82,15 +79,9 @@ impl Record {
         self.resting.values()
     }
 
-    /// What a strategy has resting on one side.
-    pub fn resting_of(&self, strategy: usize, side: Side) -> u64 {
-        let of = |order: &&Order| order.strategy == strategy && order.side == side;
-        self.resting.values().filter(of).map(|order| order.open).sum()
-    }
-
     /// What a strategy holds.
     pub fn holding(&self, strategy: usize) -> Holding {
-        self.holdings.get(&strategy).copied().unwrap_or_default()
+        self.holdings[strategy]
     }
 
     /// How many orders were sent.
@@ -100,17 +91,33 @@ impl Record {
 }
 
 impl Holding {
-    /// Books one fill.
-    pub fn add(&mut self, side: Side, price: u64, quantity: u64) {
+    pub(crate) fn add(&mut self, side: Side, price: u64, quantity: u64) {
         let value = i128::from(price) * i128::from(quantity);
-        match side {
-            Side::Buy => (self.position, self.cash) = (self.position.saturating_add_unsigned(quantity), self.cash - value),
-            Side::Sell => (self.position, self.cash) = (self.position.saturating_sub_unsigned(quantity), self.cash + value),
-        }
+        self.position = moved(self.position, side, quantity);
+        self.cash += match side {
+            Side::Buy => -value,
+            Side::Sell => value,
+        };
     }
 
     /// What it is worth with the position valued at this price.
-    pub fn worth(&self, price: f64) -> f64 {
+    pub(crate) fn worth(&self, price: f64) -> f64 {
         self.cash as f64 + self.position as f64 * price
+    }
+}
+
+/// A position after so much more was bought or sold.
+pub(crate) fn moved(position: i64, side: Side, quantity: u64) -> i64 {
+    match side {
+        Side::Buy => position.saturating_add_unsigned(quantity),
+        Side::Sell => position.saturating_sub_unsigned(quantity),
+    }
+}
+
+/// A side as the journal writes it.
+pub(crate) fn word(side: Side) -> &'static str {
+    match side {
+        Side::Buy => "buy",
+        Side::Sell => "sell",
     }
 }

@@ -1,118 +1,143 @@
 //! The screen: price ladder, who decides and what that earns, resting orders with the generation that sent them, latencies, and the
 //! timeline of reloads. It only looks; nothing is decided here.
 
-use crate::{
-    desk::{Desk, Strategy},
-    gate::word,
-};
+use crate::{desk::Desk, record::word};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
-    style::{Color, Style},
+    style::{Color, Stylize},
     text::Line,
     widgets::{Block, Paragraph},
 };
+use std::{cmp::Reverse, mem};
 
-/// What stands above the desk.
+/// What stands around the desk.
 #[derive(Debug, Clone, Default)]
 pub struct Caption<'a> {
     /// The chapter.
     pub title: &'a str,
-    /// The last claim, and whether it holds.
-    pub claim: Option<String>,
+    /// What was claimed, in words, and whether it holds.
+    pub claim: Option<(String, bool)>,
     /// Why what was saved does not build.
     pub error: Option<&'a str>,
+    /// The keys.
+    pub keys: &'a str,
 }
 
 /// Draws the desk as it is now.
 pub fn draw(frame: &mut Frame<'_>, desk: &Desk<'_>, caption: &Caption<'_>) {
-    let (at, rows) = desk.progress();
-    let [head, claim, upper, lower, below] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(1),
-        Constraint::Length(12),
-        Constraint::Length(4),
-        Constraint::Min(4),
-    ])
-    .areas(frame.area());
-    let yellow = Style::new().fg(Color::Yellow);
-    frame.render_widget(Paragraph::new(format!(" {}", caption.title)).style(yellow), head);
-    let far = format!(" row {at} of {rows}, {} orders   l live   q quit ", desk.record.sent());
-    match &caption.claim {
-        Some(words) => frame.render_widget(
-            Paragraph::new(format!(" {words}")).style(Style::new().fg(Color::Green)),
-            claim,
-        ),
-        None => frame.render_widget(Paragraph::new(far.as_str()), claim),
+    let rows = [1, 1, 12, 4].map(Constraint::Length);
+    let rows = Layout::vertical(rows.into_iter().chain([Constraint::Min(4)]));
+    // From top to bottom: what was shown, and what comes now.
+    let [claim, title, strategies, latencies, below] = rows.areas(frame.area());
+    frame.render_widget(Line::from(format!(" {}", caption.title)).yellow(), title);
+    if let Some((words, holds)) = &caption.claim {
+        let line = Line::from(format!(" {words}"));
+        frame.render_widget(if *holds { line.green() } else { line.red() }, claim);
     }
-    let sides: [Rect; 2] = Layout::horizontal([Constraint::Percentage(50); 2]).areas(upper);
-    for (of, (strategy, area)) in desk.strategies.iter().zip(sides).enumerate() {
+    let halves: [Rect; 2] = Layout::horizontal([Constraint::Percentage(50); 2]).areas(strategies);
+    for (of, area) in halves.into_iter().enumerate() {
         let [ladder, facts] = Layout::horizontal([Constraint::Length(16), Constraint::Min(24)]).areas(area);
-        panel(frame, ladder, "ladder", ladder_of(desk, strategy));
-        panel(
-            frame,
-            facts,
-            strategy.name,
-            facts_of(desk, of, strategy, usize::from(facts.width.saturating_sub(2)).max(1)),
-        );
+        panel(frame, ladder, Block::bordered().title("ladder"), ladder_of(desk, of));
+        let title = desk.strategies[of].name;
+        panel(frame, facts, Block::bordered().title(title), facts_of(desk, of, facts.width));
     }
-    frame.render_widget(Paragraph::new(desk.latency.to_string()), lower);
+    frame.render_widget(Paragraph::new(desk.latency.to_string()), latencies);
+
+    let (at, all) = desk.progress();
+    let far = format!(" row {at} of {all}, {} orders   {} ", desk.record.sent(), caption.keys);
+    let block = Block::bordered().title_bottom(far);
     let room = usize::from(below.height.saturating_sub(2));
-    if let Some(error) = caption.error {
-        let lines = error.lines().take(room).map(|line| Line::from(line.to_owned()));
-        let red = lines.map(|line| line.style(Style::new().fg(Color::Red))).collect();
-        return panel(frame, below, "what was saved does not build; what was there trades on", red);
-    }
-    let last = desk.timeline.iter().rev().take(room).rev();
-    let lines = last.map(|line| Line::from(line.replace('\n', " "))).collect();
-    let title = if caption.claim.is_some() {
-        format!("timeline,{far}")
-    } else {
-        "timeline".to_owned()
+    let (title, lines) = match caption.error {
+        Some(error) => {
+            let lines = wrapped(error, below.width).into_iter().take(room);
+            let title = "what was saved does not build; what was there trades on";
+            (title, lines.map(Line::red).collect())
+        }
+        None => ("timeline", newest(&desk.timeline, below.width, room)),
     };
-    panel(frame, below, &title, lines);
+    panel(frame, below, block.title(title), lines);
 }
 
-fn panel(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<Line<'_>>) {
-    let block = Block::bordered().title(title.to_owned());
+/// A claim in words.
+pub fn said(claim: &str, holds: bool) -> String {
+    format!("{} {claim}", if holds { "holds:" } else { "DOES NOT HOLD:" })
+}
+
+fn panel(frame: &mut Frame<'_>, area: Rect, block: Block<'_>, lines: Vec<Line<'_>>) {
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
-fn ladder_of(desk: &Desk<'_>, strategy: &Strategy) -> Vec<Line<'static>> {
-    let depth = desk.exchange.depth(strategy.instrument, 5);
-    let row =
-        |price: u64, quantity: u64, colour| Line::from(format!("{price:>7}{quantity:>7}")).style(Style::new().fg(colour));
-    let mut asks = depth.asks;
-    asks.sort_by_key(|level| std::cmp::Reverse(level.price));
-    let mut bids = depth.bids;
-    bids.sort_by_key(|level| std::cmp::Reverse(level.price));
-    let asks = asks.iter().map(|level| row(level.price, level.qty, Color::Red));
-    asks.chain(bids.iter().map(|level| row(level.price, level.qty, Color::Green)))
-        .collect()
+/// The lines of a text as they stand in a panel of this width.
+fn wrapped(text: &str, width: u16) -> Vec<Line<'static>> {
+    let width = usize::from(width.saturating_sub(2));
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut part = String::new();
+        for word in line.split_inclusive(' ') {
+            if !part.is_empty() && part.chars().count() + word.trim_end().chars().count() > width {
+                lines.push(Line::from(mem::take(&mut part)));
+            }
+            part.push_str(word);
+        }
+        lines.push(Line::from(part));
+    }
+    lines
 }
 
-fn facts_of(desk: &Desk<'_>, of: usize, strategy: &Strategy, width: usize) -> Vec<Line<'static>> {
+/// The newest of the timeline that there is room for. Of what is too long, its beginning: there it says what happened.
+fn newest(timeline: &[String], width: u16, room: usize) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    for entry in timeline.iter().rev().take(room) {
+        let mut entry = wrapped(entry, width);
+        entry.truncate(room - lines.len());
+        entry.append(&mut lines);
+        lines = entry;
+    }
+    lines
+}
+
+fn ladder_of(desk: &Desk<'_>, of: usize) -> Vec<Line<'static>> {
+    let mut depth = desk.exchange.books[desk.strategies[of].instrument as usize].depth(5);
+    let mut lines = Vec::new();
+    for (levels, colour) in [(&mut depth.asks, Color::Red), (&mut depth.bids, Color::Green)] {
+        levels.sort_by_key(|level| Reverse(level.price));
+        lines.extend(
+            levels
+                .iter()
+                .map(|level| Line::from(format!("{:>7}{:>7}", level.price, level.qty)).fg(colour)),
+        );
+    }
+    lines
+}
+
+fn facts_of(desk: &Desk<'_>, of: usize, width: u16) -> Vec<Line<'static>> {
+    let strategy = &desk.strategies[of];
     let (bid, ask) = desk.exchange.best(strategy.instrument);
     let holding = desk.record.holding(of);
-    let profit = holding.worth((bid + ask) as f64 / 2.0);
+    let price = match (bid, ask) {
+        // Nobody stands on that side just now.
+        (0, only) | (only, 0) => only as f64,
+        _ => (bid + ask) as f64 / 2.0,
+    };
     let who = match strategy.halted {
         true => "halted".to_owned(),
         false => format!("generation {}", desk.generation(of)),
     };
     let mut lines = vec![
-        Line::from(who).style(Style::new().fg(Color::Cyan)),
+        Line::from(who).cyan(),
         Line::from(format!("position {:+}", holding.position)),
-        Line::from(format!("profit {profit:+.0}")),
+        Line::from(format!("profit {:+.0}", holding.worth(price))),
     ];
-    let own = desk.record.resting().filter(|order| order.strategy == of);
-    lines.extend(own.take(4).map(|order| {
+    for order in desk.record.resting().filter(|order| order.strategy == of).take(4) {
         let (side, open, price) = (word(order.side), order.open, order.price);
-        Line::from(format!("#{} g{} {side} {open}@{price}", order.id, order.generation))
-    }));
+        lines.push(Line::from(format!(
+            "#{} g{} {side} {open}@{price}",
+            order.id, order.generation
+        )));
+    }
     if let Some(trial) = &strategy.trial {
-        let verdict = format!("on trial: {}", trial.verdict);
-        let chars: Vec<char> = verdict.chars().collect();
-        lines.extend(chars.chunks(width).map(|part| Line::from(part.iter().collect::<String>())));
+        lines.extend(wrapped(&format!("on trial: {}", trial.verdict), width));
     }
     lines
 }

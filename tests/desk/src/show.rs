@@ -3,20 +3,18 @@
 
 use crate::{
     desk::Desk,
-    screen::{Caption, draw},
-    story::Stage,
-    terminal::Terminal,
+    screen::{Caption, draw, said},
 };
-use std::time::Duration;
+use reslot_terminal::{Key, Terminal};
+use std::{cmp::Ordering, convert::Infallible, time::Duration};
 use xtask::Building;
 
-/// So many rows are played between two pictures, and so long one stands.
-const ROWS_A_PICTURE: usize = 10;
+/// So many rows are played between two pictures, more if it would be too many pictures, and so long one stands.
+const ROWS: usize = 10;
+const PICTURES: usize = 250;
 const STANDS: Duration = Duration::from_millis(16);
 /// So many lines of the timeline are told of a chapter, if there is no screen: a hundred swaps are not of interest one by one.
 const LINES: usize = 12;
-
-const LIVE: &str = "live: save plugins/desk-momentum/src/lib.rs (say, another THRESHOLD)";
 
 /// A stage with a screen, or without one.
 #[derive(Default)]
@@ -25,8 +23,11 @@ pub struct Show {
     pub screen: Option<Screen>,
     /// What was claimed, and whether it holds.
     pub claims: Vec<(String, bool)>,
+    title: &'static str,
+    is_live: bool,
+    /// How much of the timeline was told, and how many lines of that in this chapter.
     told: usize,
-    chapter: (String, usize),
+    lines: usize,
 }
 
 /// A screen, and what is built beside it.
@@ -37,87 +38,103 @@ pub struct Screen {
     pub building: Option<Building>,
 }
 
+/// Whoever looks knows the story, and wants the live part.
+#[derive(Debug, thiserror::Error)]
+#[error("the live part was asked for")]
+pub struct Live;
+
 impl Show {
-    /// The market goes on until whoever looks ends it.
-    ///
-    /// # Errors
-    /// With how it was ended.
-    pub fn live(&mut self, desk: &mut Desk<'_>) -> anyhow::Result<()> {
-        self.claims.clear();
-        loop {
-            self.play(desk, LIVE, usize::MAX)?;
-            desk.next_day();
-        }
-    }
-
-    fn picture(&mut self, desk: &mut Desk<'_>, title: &str) -> anyhow::Result<()> {
-        let Some(Screen { terminal, building }) = &mut self.screen else {
-            return Ok(());
-        };
-        desk.hear();
-        let error = building.as_mut().and_then(|building| {
-            building.look();
-            building.error()
-        });
-        let caption = Caption {
-            title,
-            claim: self.claims.last().map(|(claim, holds)| said(claim, *holds)),
-            error: error.as_deref(),
-        };
-        terminal.draw(|frame| draw(frame, desk, &caption))?;
-        Ok(terminal.wait(STANDS)?)
-    }
-
-    fn lines(&mut self, desk: &mut Desk<'_>, title: &str) {
-        desk.hear();
-        if self.chapter.0 != title {
-            self.end_of_chapter();
+    /// What comes now.
+    pub(crate) fn chapter(&mut self, title: &'static str) {
+        (self.title, self.lines) = (title, 0);
+        if self.screen.is_none() {
             println!("\n{title}");
-            self.chapter = (title.to_owned(), 0);
         }
-        for line in &desk.timeline[self.told..] {
-            self.chapter.1 += 1;
-            if self.chapter.1 <= LINES {
-                println!("  {}", line.replace('\n', " "));
+    }
+
+    /// Plays so many rows, or as many as there are. The errors are how whoever looks ends it: [`Live`], or the terminal's.
+    pub(crate) fn play(&mut self, desk: &mut Desk<'_>, rows: usize) -> anyhow::Result<()> {
+        let (at, all) = desk.progress();
+        let mut left = rows.min(all - at);
+        // What is long is not told more slowly; live, the market keeps its pace.
+        let at_once = if self.is_live { ROWS } else { ROWS.max(left / PICTURES) };
+        loop {
+            let now = left.min(at_once);
+            left -= now;
+            for _ in 0..now {
+                desk.step();
+            }
+            desk.hear();
+            self.picture(desk)?;
+            if left == 0 {
+                break;
             }
         }
-        self.told = desk.timeline.len();
-    }
-
-    fn end_of_chapter(&mut self) {
-        if let Some(more @ 1..) = self.chapter.1.checked_sub(LINES) {
-            println!("  … and {more} lines more");
-        }
-        self.chapter.1 = 0;
-    }
-}
-
-/// A claim in words.
-pub fn said(claim: &str, holds: bool) -> String {
-    format!("{} {claim}", if holds { "holds:" } else { "DOES NOT HOLD:" })
-}
-
-impl Stage for Show {
-    fn play(&mut self, desk: &mut Desk<'_>, title: &str, rows: usize) -> anyhow::Result<()> {
-        let mut left = rows;
-        let mut more = true;
-        while left > 0 && more {
-            let now = left.min(ROWS_A_PICTURE);
-            more = (0..now).all(|_| desk.step());
-            left -= now;
-            self.picture(desk, title)?;
-        }
         if self.screen.is_none() {
-            self.lines(desk, title);
+            self.tell(desk);
         }
         Ok(())
     }
 
-    fn claim(&mut self, claim: &str, holds: bool) {
+    /// A claim, and whether it holds.
+    pub fn claim(&mut self, claim: &str, holds: bool) {
         if self.screen.is_none() {
-            self.end_of_chapter();
             println!("{}", said(claim, holds));
         }
         self.claims.push((claim.to_owned(), holds));
+    }
+
+    /// The market goes on until whoever looks ends it.
+    ///
+    /// # Errors
+    /// With how it was ended.
+    pub fn live(&mut self, desk: &mut Desk<'_>) -> anyhow::Result<Infallible> {
+        self.chapter("live: save plugins/desk-momentum/src/lib.rs (say, another THRESHOLD)");
+        self.is_live = true;
+        loop {
+            self.play(desk, usize::MAX)?;
+            desk.next_day();
+        }
+    }
+
+    fn picture(&mut self, desk: &Desk<'_>) -> anyhow::Result<()> {
+        let Some(Screen { terminal, building }) = &mut self.screen else {
+            return Ok(());
+        };
+        let error = building.as_mut().and_then(|building| {
+            building.look();
+            building.error()
+        });
+        let hold = self.claims.iter().filter(|(_, holds)| *holds).count();
+        let claim = self.claims.last().map(|(claim, holds)| match self.is_live {
+            true => (
+                format!("{hold} of {} claims hold", self.claims.len()),
+                hold == self.claims.len(),
+            ),
+            false => (said(claim, *holds), *holds),
+        });
+        let caption = Caption {
+            title: self.title,
+            claim,
+            error: error.as_deref(),
+            keys: if self.is_live { "q quit" } else { "l live   q quit" },
+        };
+        terminal.draw(|frame| draw(frame, desk, &caption))?;
+        match terminal.wait(STANDS)? {
+            Some(Key::Char('l')) if !self.is_live => Err(Live.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn tell(&mut self, desk: &Desk<'_>) {
+        for line in &desk.timeline[self.told..] {
+            self.lines += 1;
+            match self.lines.cmp(&LINES) {
+                Ordering::Less => println!("  {}", line.replace('\n', "\n  ")),
+                Ordering::Equal => println!("  …"),
+                Ordering::Greater => {}
+            }
+        }
+        self.told = desk.timeline.len();
     }
 }

@@ -1,12 +1,11 @@
-//! The story that `cargo xtask demo desk` tells, chapter by chapter; each ends with a claim that holds or does not. How it is shown, on
-//! a screen or as lines, is the caller's affair.
+//! The story that `cargo xtask demo desk` tells, chapter by chapter; each ends with a claim that holds or does not.
 
 use crate::{
     desk::{Desk, STRATEGIES},
-    journal::recount,
-    workshop::{Builds, VARIANTS},
+    recount::recount,
+    show::Show,
+    variants::{Builds, VARIANTS},
 };
-use reslot::Host;
 use std::{
     path::Path,
     thread,
@@ -14,139 +13,151 @@ use std::{
 };
 
 /// How many rows are played in a chapter.
-const ROWS: usize = 2_500;
+const ROWS: usize = 2_000;
 const MAKER: usize = 0;
 /// Far more than an image takes to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who shows it.
-pub trait Stage {
-    /// Plays so many rows under this title.
-    ///
-    /// # Errors
-    /// If whoever looks has had enough.
-    fn play(&mut self, desk: &mut Desk<'_>, title: &str, rows: usize) -> anyhow::Result<()>;
-    /// A claim, and whether it holds.
-    fn claim(&mut self, claim: &str, holds: bool);
-}
-
-/// Tells it. The desk has loaded its first builds.
+/// Tells it. The desk has its first builds.
 ///
 /// # Errors
-/// If something fails that is no part of it.
-pub fn tell(host: &Host, desk: &mut Desk<'_>, builds: &Builds, stage: &mut dyn Stage) -> anyhow::Result<()> {
-    stage.play(desk, "two strategies trade on recorded input", ROWS)?;
+/// If something fails that is no part of it, or whoever looks has had enough.
+pub fn tell(show: &mut Show, desk: &mut Desk<'_>, builds: &Builds) -> anyhow::Result<()> {
+    let host = desk.host;
+    show.chapter("two strategies trade on recorded input");
+    show.play(desk, ROWS)?;
 
+    show.chapter("a parameter is changed in the maker's source, and saved");
     let before = desk.summary(MAKER)?;
     publish(desk, builds, "maker-wider")?;
-    stage.play(desk, "a parameter was changed, and saved", 1)?;
+    show.play(desk, 1)?;
     let after = desk.summary(MAKER)?;
-    stage.play(desk, "a parameter was changed, and saved", ROWS)?;
+    show.play(desk, ROWS)?;
     let warm = after.edition == 2 && after.events >= before.events && (after.average - before.average).abs() < 5.0;
-    stage.claim(
-        "a changed parameter is live at the next event, with position and warm indicators",
+    show.claim(
+        "a changed parameter is live at the next event, position and average kept",
         warm,
     );
 
+    show.chapter("a field more in its state");
     publish(desk, builds, "maker-counts")?;
-    stage.play(desk, "a field more in the state", ROWS)?;
-    stage.claim("a new field begins at its default", desk.summary(MAKER)?.edition > 1_000);
-    publish(desk, builds, "maker")?;
-    stage.play(desk, "and back", ROWS)?;
+    show.play(desk, ROWS)?;
+    show.claim("a new field begins at its default", desk.summary(MAKER)?.edition > 1_000);
 
-    try_out(desk, builds, "maker-forgets-its-orders")?;
-    stage.play(desk, "a build on trial that forgets its orders", ROWS)?;
+    show.chapter("back to the first build; beside it, on trial, one that forgets its orders");
+    publish(desk, builds, "maker")?;
+    show.play(desk, 1)?;
+    note(desk, "maker-forgets-its-orders");
+    desk.try_out(MAKER, &builds.path("maker-forgets-its-orders"))?;
+    show.play(desk, ROWS)?;
     let against = desk.promote(MAKER).err();
-    stage.claim("the shadow says so, and it is not promoted", against.is_some());
+    show.play(desk, 0)?;
+    show.claim("the shadow says so, and it is not promoted", against.is_some());
+
+    show.chapter("it is forced all the same: the gate stops it");
     let decides = desk.generation(MAKER);
     publish(desk, builds, "maker-forgets-its-orders")?;
-    stage.play(desk, "forced all the same: the gate stops it", ROWS)?;
-    stage.claim(
+    show.play(desk, ROWS)?;
+    show.claim(
         "forced, it is stopped by the gate and left",
         desk.generation(MAKER) == decides,
     );
 
+    show.chapter("a build that panics after two of three intents");
     publish(desk, builds, "maker-panics-after-two")?;
-    stage.play(desk, "a panic after two of three intents", ROWS)?;
+    show.play(desk, ROWS)?;
     let dropped = desk.timeline.iter().any(|line| line.contains("2 intents dropped"));
-    stage.claim(
-        "none of the two is sent, and the old version decides",
-        dropped && desk.generation(MAKER) == decides,
-    );
+    let left = dropped && desk.generation(MAKER) == decides;
+    show.claim("none of the two is sent, and the old version decides", left);
 
-    let other = desk
-        .try_out(MAKER, &builds.path("maker-other-position"))
-        .err()
-        .map(|refusal| refusal.to_string());
-    let named = other.is_some_and(|words| words.contains("`entry_price`"));
-    stage.claim("a position of another layout is refused, with the field named", named);
-    stage.claim("half a library is refused", desk.load(&builds.path("maker-half")).is_err());
+    show.chapter("a build whose position has another layout");
+    note(desk, "maker-other-position");
+    let refusal = desk.try_out(MAKER, &builds.path("maker-other-position")).err();
+    show.play(desk, ROWS)?;
+    let named = refusal.is_some_and(|refusal| refusal.to_string().contains("`entry_price`"));
+    show.claim("a position of another layout is refused, with the field named", named);
 
-    let set = ["maker-wider", "momentum-bolder", "risk-stricter"].map(|build| builds.path(build));
-    host.load_together(set)?;
-    stage.play(desk, "two strategies and the risk model, in one transaction", ROWS)?;
+    show.chapter("half a library");
+    let refused = host.load(builds.path("maker-half")).is_err();
+    show.play(desk, ROWS)?;
+    show.claim("half a library is refused", refused);
+
+    show.chapter("two strategies and the risk model, in one transaction");
+    host.load_together(["maker-wider", "momentum-bolder", "risk-stricter"].map(|build| builds.path(build)))?;
+    show.play(desk, ROWS)?;
     let moved = desk.summary(MAKER)?.edition == 2 && desk.summary(1)?.edition == 2 && desk.risk_generation() > 1;
-    stage.claim("two strategies and the risk model moved at once", moved);
+    show.claim("two strategies and the risk model moved at once", moved);
 
-    try_out(desk, builds, "maker")?;
-    stage.play(desk, "a candidate on trial", ROWS)?;
-    let promoted = desk.promote(MAKER);
-    stage.play(desk, "promoted", 1)?;
-    stage.claim(
-        "what nothing speaks against is promoted",
-        promoted.is_ok() && desk.summary(MAKER)?.edition == 1,
-    );
+    show.chapter("a candidate on trial, and promoted");
+    desk.try_out(MAKER, &builds.path("maker"))?;
+    show.play(desk, ROWS)?;
+    let promoted = desk.promote(MAKER).is_ok();
+    show.play(desk, 1)?;
+    let promoted = promoted && desk.summary(MAKER)?.edition == 1;
+    show.claim("what nothing speaks against is promoted", promoted);
 
+    show.chapter("a hundred swaps, prepared while the desk trades");
     let swaps = desk.swaps;
     for swap in 0..100 {
-        let build = builds.path(if swap % 2 == 0 { "maker-twin" } else { "maker" });
-        load_beside(host, desk, &build, stage)?;
+        let build = if swap % 2 == 0 { "maker-twin" } else { "maker" };
+        load_beside(show, desk, &builds.path(build))?;
     }
-    stage.claim("a hundred swaps, each between two rows", desk.swaps == swaps + 100);
-    stage.play(desk, "the rest of the input", usize::MAX)?;
-    stage.claim("no resting order was touched by a swap", desk.disturbed == 0);
+    show.claim("a hundred swaps, each between two rows", desk.swaps == swaps + 100);
+
+    show.chapter("the rest of the input");
+    show.play(desk, usize::MAX)?;
+    show.claim("no resting order was touched by a swap", desk.disturbed == 0);
     let count = recount(desk.journal.text())?;
     let same = |(of, (name, _)): (usize, (&str, _))| count.holdings.get(name) == Some(&desk.record.holding(of));
     let agree = count.orders == desk.record.sent() && STRATEGIES.into_iter().enumerate().all(same);
-    stage.claim(
-        "a reader of the journal finds the same orders, without gaps, and the same positions",
-        agree && count.fills > 0,
-    );
-    for (slot, _) in desk.serving() {
+    let read = "a reader of the journal finds the same orders, gapless, and positions";
+    show.claim(read, agree && count.fills > 0);
+
+    show.chapter("what became of what was replaced");
+    let slots = host.slots();
+    for slot in &slots {
         // What stands by for it, to go back to, goes as well.
-        host.confirm(slot)?;
+        host.confirm(&slot.name)?;
     }
-    desk.hear_all(PATIENCE);
-    let serving = desk.serving();
-    for left in desk.news.left(&serving) {
-        desk.timeline.push(left);
-    }
-    stage.play(desk, "what became of what was replaced", 0)?;
-    let gone = desk.news.left(&serving).is_empty() && desk.news.replaced(&serving) > 100;
-    stage.claim("what was replaced is proven unmapped, each of them", gone);
+    host.wait_until_retired(PATIENCE);
+    let (slots, images) = (slots.len(), host.images());
+    let (mapped, quarantined) = (images.mapped, images.quarantined);
+    let words =
+        format!("{mapped} images are mapped for {slots} slots, {quarantined} of them because they cannot be unmapped");
+    desk.timeline.push(words);
+    show.play(desk, 0)?;
+    let gone = (mapped, images.standby, quarantined) == (slots, 0, 0);
+    show.claim("what was replaced is proven unmapped, each of them", gone && desk.swaps > 100);
     Ok(())
 }
 
 fn publish(desk: &mut Desk<'_>, builds: &Builds, name: &str) -> anyhow::Result<()> {
     note(desk, name);
-    desk.load(&builds.path(name))?;
+    desk.host.load(builds.path(name))?;
     Ok(())
 }
 
-fn try_out(desk: &mut Desk<'_>, builds: &Builds, name: &str) -> anyhow::Result<()> {
-    note(desk, name);
-    desk.try_out(MAKER, &builds.path(name))?;
-    Ok(())
+/// What its author changed.
+fn note(desk: &mut Desk<'_>, name: &str) {
+    let brief = |text: &str| -> String {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        words.join(" ").chars().take(60).collect()
+    };
+    for variant in VARIANTS.iter().filter(|variant| variant.name == name) {
+        for (old, new) in variant.edits {
+            desk.timeline.push(format!("saved: {} → {}", brief(old), brief(new)));
+        }
+    }
 }
 
 /// Has the host prepare a build on its threads while the desk trades on; it is adopted at the first row after that.
-fn load_beside(host: &Host, desk: &mut Desk<'_>, build: &Path, stage: &mut dyn Stage) -> anyhow::Result<()> {
-    const TITLE: &str = "a hundred swaps, prepared while the desk trades";
+fn load_beside(show: &mut Show, desk: &mut Desk<'_>, build: &Path) -> anyhow::Result<()> {
+    let host = desk.host;
     thread::scope(|scope| {
         desk.preparing = true;
         let loader = scope.spawn(|| host.load(build));
         while !loader.is_finished() {
-            stage.play(desk, TITLE, 1)?;
+            show.play(desk, 1)?;
             // The market takes its time too: the input is to last.
             let next = Instant::now() + Duration::from_micros(50);
             while Instant::now() < next {
@@ -155,25 +166,6 @@ fn load_beside(host: &Host, desk: &mut Desk<'_>, build: &Path, stage: &mut dyn S
         }
         desk.preparing = false;
         loader.join().map_err(|_| anyhow::anyhow!("the loader panicked"))??;
-        stage.play(desk, TITLE, 1)
+        show.play(desk, 1)
     })
-}
-
-/// What its author changed.
-fn note(desk: &mut Desk<'_>, name: &str) {
-    for (old, new) in VARIANTS
-        .iter()
-        .filter(|variant| variant.name == name)
-        .flat_map(|variant| variant.edits)
-    {
-        let brief = |text: &str| {
-            text.split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-                .chars()
-                .take(60)
-                .collect::<String>()
-        };
-        desk.timeline.push(format!("saved: {} → {}", brief(old), brief(new)));
-    }
 }

@@ -1,22 +1,29 @@
 //! A candidate on trial: the host's shadow, asked at the same events as what serves, with a gate of its own and no power to order. What
 //! is kept is how often the two agree, where they first do not, and whatever speaks against promoting it.
 
-use crate::gate::{Breach, Gate, Intent, Wanted};
+use crate::{
+    desk::{Desk, Strategy},
+    gate::{Gate, Intent, Wanted},
+};
+use anyhow::{Context, bail};
 use desk_interfaces::{MarketEvent, Trader};
-use reslot::Shadow;
-use std::{fmt, path::PathBuf};
+use reslot::{Claim, Refusal, Shadow};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// A candidate on trial.
 pub struct Trial {
     shadow: Shadow<dyn Trader>,
-    pub(crate) path: PathBuf,
+    build: PathBuf,
     gate: Gate,
     /// What came of it so far.
     pub verdict: Verdict,
 }
 
 /// What came of a trial so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Verdict {
     /// How many events it was asked about.
     pub events: u64,
@@ -25,79 +32,95 @@ pub struct Verdict {
     /// Where it first wanted something else: the event, what was done, what it wanted.
     pub first_difference: Option<(u64, Vec<Intent>, Vec<Intent>)>,
     /// How many orders it would have sent.
-    pub orders: u64,
-    /// The event at which the gate would have stopped it, and why.
-    pub breach: Option<(u64, Breach)>,
-    /// What it failed with.
-    pub failure: Option<String>,
+    pub orders: usize,
+    /// What speaks against promoting it: it failed, or the gate would have stopped it.
+    pub against: Option<String>,
+}
+
+impl Desk<'_> {
+    /// Puts a build beside a strategy, on trial: the same events, a copy of the state, no power to order.
+    ///
+    /// # Errors
+    /// If the host refuses it.
+    pub fn try_out(&mut self, of: usize, build: &Path) -> Result<(), Refusal> {
+        let Strategy {
+            name,
+            claim,
+            gate,
+            trial,
+            ..
+        } = &mut self.strategies[of];
+        *trial = Some(Trial {
+            shadow: Claim::shadow(claim, build)?,
+            build: build.to_owned(),
+            gate: gate.clone(),
+            verdict: Verdict::default(),
+        });
+        self.timeline.push(format!("{name}: a candidate is on trial"));
+        Ok(())
+    }
+
+    /// Ends a trial, and loads the build if nothing speaks against it: it decides from the next row on.
+    ///
+    /// # Errors
+    /// With what speaks against it, or why the host refuses it.
+    pub fn promote(&mut self, of: usize) -> anyhow::Result<Verdict> {
+        let Strategy { name, trial, .. } = &mut self.strategies[of];
+        let Trial { build, verdict, .. } = trial.take().context("nothing is on trial")?;
+        if let Some(against) = &verdict.against {
+            self.timeline
+                .push(format!("{name}: the candidate is not promoted: {against}"));
+            bail!("{against}");
+        }
+        self.host.load(build)?;
+        Ok(verdict)
+    }
 }
 
 impl Trial {
-    pub(crate) fn new(shadow: Shadow<dyn Trader>, path: PathBuf, gate: Gate) -> Self {
-        Self {
-            shadow,
-            path,
-            gate,
-            verdict: Verdict::default(),
-        }
-    }
-
     /// Asks it as well, and compares.
     pub(crate) fn ask(&mut self, event: &MarketEvent, done: &[Intent]) {
+        let verdict = &mut self.verdict;
         let mut wanted = Wanted::default();
         let answered = self.shadow.on_event(event, &mut wanted);
-        let verdict = &mut self.verdict;
+        let Wanted(wanted) = wanted;
         verdict.events += 1;
         if let Err(error) = answered {
-            verdict.failure.get_or_insert_with(|| error.to_string());
+            verdict.against.get_or_insert_with(|| error.to_string());
             return;
         }
-        let Wanted(wanted) = wanted;
-        let orders = wanted.iter().filter(|intent| matches!(intent, Intent::Place { .. })).count();
-        verdict.orders += orders as u64;
+        verdict.orders += wanted.iter().filter(|intent| matches!(intent, Intent::Place(..))).count();
         if let Err(breach) = self.gate.pass(event.number, &wanted, event.position) {
-            verdict.breach.get_or_insert((event.number, breach));
+            let why = || format!("at event {} the gate would have stopped it: {breach}", event.number);
+            verdict.against.get_or_insert_with(why);
         }
-        match wanted == done {
-            true => verdict.agreed += 1,
-            false if verdict.first_difference.is_none() => {
-                verdict.first_difference = Some((event.number, done.to_vec(), wanted));
-            }
-            false => {}
+        if wanted == done {
+            verdict.agreed += 1;
+        } else if verdict.first_difference.is_none() {
+            verdict.first_difference = Some((event.number, done.to_vec(), wanted));
         }
-    }
-}
-
-impl Verdict {
-    /// What speaks against promoting it, if anything.
-    pub fn against(&self) -> Option<String> {
-        let breach = self
-            .breach
-            .map(|(event, breach)| format!("at event {event} the gate would have stopped it: {breach}"));
-        breach.or_else(|| self.failure.clone())
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "agreed at {} of {} events, would have sent {} orders",
-            self.agreed, self.events, self.orders
-        )?;
+        let (agreed, events, orders) = (self.agreed, self.events, self.orders);
+        write!(f, "agreed at {agreed} of {events} events, would have sent {orders} orders")?;
+        if let Some(against) = &self.against {
+            write!(f, "; {against}")?;
+        }
         if let Some((event, done, wanted)) = &self.first_difference {
             write!(f, "; first at event {event}: {}, where {} was done", list(wanted), list(done))?;
         }
-        match self.against() {
-            Some(against) => write!(f, "; {against}"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
 fn list(intents: &[Intent]) -> String {
-    match intents {
-        [] => "nothing".to_owned(),
-        some => some.iter().map(Intent::to_string).collect::<Vec<_>>().join(", "),
+    let words: Vec<String> = intents.iter().map(Intent::to_string).collect();
+    if words.is_empty() {
+        "nothing".to_owned()
+    } else {
+        words.join(", ")
     }
 }

@@ -1,15 +1,17 @@
 //! What the desk promises, with real builds of its plugins, over its whole recorded input: what it survives and what it proves.
 #![forbid(unsafe_code)]
 
-use reslot::{Cause, Event, Host, LoadOutcome, Policy, Refusal};
+use reslot::{Cause, Event, Host, LoadOutcome, Outcome, Policy, Refusal};
 use reslot_desk::{
     desk::{Desk, RISK, STRATEGIES},
     gate,
     input::{Row, recorded},
-    journal::{Recount, recount},
     latency::{Beside, Latency},
     measure::{Feed, Size, measure},
-    workshop::Builds,
+    recount::{Recount, recount},
+    show::Show,
+    story::tell,
+    variants::Builds,
 };
 use std::{
     fs,
@@ -87,6 +89,24 @@ fn recounted(desk: &Desk<'_>) -> Recount {
     count
 }
 
+/// How many generations that served were proven unmapped.
+fn unmapped(host: &Host) -> u64 {
+    let mut events = host.events();
+    let told = std::iter::from_fn(|| events.try_recv());
+    let gone = told.filter(|record| match &record.event {
+        Event::Retired(report) => report.served && matches!(report.outcome, Outcome::Unmapped(_)),
+        _ => false,
+    });
+    gone.count() as u64
+}
+
+/// The same, when it is this many, which is told a little after it has happened.
+fn unmapped_in_the_end(host: &Host, due: u64) -> u64 {
+    let mut events = host.events();
+    while unmapped(host) < due && events.recv_timeout(PATIENCE).is_some() {}
+    unmapped(host)
+}
+
 fn refusal(host: &Host) -> Refusal {
     let mut events = host.events();
     std::iter::from_fn(|| events.try_recv())
@@ -107,7 +127,7 @@ fn thousand_swaps_of_the_same_build_leave_the_journal_as_it_is() {
     while swaps < 1_000 {
         let build = if swaps % 2 == 0 { &twin } else { &maker };
         let before: Vec<_> = desk.record.resting().copied().collect();
-        let outcome = desk.load(build).unwrap();
+        let outcome = host.load(build).unwrap();
         assert!(matches!(outcome, LoadOutcome::Staged { .. }), "{outcome:?}");
         assert!(desk.record.resting().eq(&before), "orders rest whatever is loaded");
         steps(&mut desk, rows / 1_000);
@@ -173,10 +193,9 @@ fn reloads_from_the_watched_folder_at_any_moment_leave_the_journal_as_it_is() {
     assert_eq!(desk.disturbed, 0);
     recounted(&desk);
     assert!(desk.journal.text() == undisturbed(), "byte by byte");
-    desk.hear_all(PATIENCE);
-    let serving = desk.serving();
-    assert_eq!(desk.news.left(&serving), Vec::<String>::new(), "all proven unmapped");
-    assert_eq!(desk.news.replaced(&serving) as u64, desk.swaps);
+    // Another build may wait by now, so that it is not the number of images that is waited for.
+    assert_eq!(unmapped_in_the_end(&host, desk.swaps), desk.swaps, "all proven unmapped");
+    assert_eq!(host.images().quarantined, 0);
 }
 
 #[test]
@@ -184,19 +203,31 @@ fn what_is_still_mapped_is_told_of() {
     let host = host(on_probation());
     let mut desk = Desk::open(&host, rows()).unwrap();
     steps(&mut desk, 100);
-    desk.load(&builds().path("maker-wider")).unwrap();
+    host.load(builds().path("maker-wider")).unwrap();
     steps(&mut desk, 1);
-    desk.hear();
-    let left = desk.news.left(&desk.serving());
-    assert!(
-        left.len() == 1 && left[0].contains("desk-maker 1: nothing was told"),
-        "{left:?}"
-    );
+    assert_eq!((host.images().mapped, host.images().standby), (4, 1), "there is a way back");
+    assert_eq!(unmapped(&host), 0);
     host.confirm("desk-maker").unwrap();
-    desk.hear_all(PATIENCE);
-    let serving = desk.serving();
-    assert_eq!((desk.news.left(&serving).len(), desk.news.replaced(&serving)), (0, 1));
-    assert!(desk.timeline.join("\n").contains("adopted in"), "{:?}", desk.timeline);
+    assert!(host.wait_until_retired(PATIENCE));
+    assert_eq!((host.images().mapped, host.images().standby), (3, 0));
+    assert_eq!(unmapped_in_the_end(&host, 1), 1);
+    let told = desk.timeline.join("\n");
+    let micros = |after: &str| told.split(after).nth(1)?.split(' ').next()?.parse::<u64>().ok();
+    assert!(
+        micros("desk-maker: generation 2 decides; prepared beside ") > Some(0),
+        "{told}"
+    );
+    assert!(micros(" µs, paused ") > Some(0), "{told}");
+}
+
+#[test]
+fn orders_that_are_filled_at_once_leave_a_journal_that_does_not_step_back() {
+    let host = host(Policy::without_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    host.load(builds().path("maker-crosses")).unwrap();
+    steps(&mut desk, 2_000);
+    let count = recounted(&desk);
+    assert!(count.fills > 20, "{count:?}");
 }
 
 #[test]
@@ -239,7 +270,7 @@ fn changed_parameter_is_live_at_the_next_event_with_position_and_average() {
     steps(&mut desk, 5_000);
     let before = desk.summary(MAKER).unwrap();
     assert!(before.events > 1_000 && before.average > 0.0);
-    desk.load(&builds().path("maker-wider")).unwrap();
+    host.load(builds().path("maker-wider")).unwrap();
     assert_eq!(desk.generation(MAKER), 1, "not before the next row");
     steps(&mut desk, 1);
     assert_eq!(desk.generation(MAKER), 2);
@@ -248,7 +279,7 @@ fn changed_parameter_is_live_at_the_next_event_with_position_and_average() {
     assert!(after.events >= before.events, "nothing was forgotten");
     assert!((after.average - before.average).abs() < 5.0, "{before:?} {after:?}");
 
-    desk.load(&builds().path("maker-counts")).unwrap();
+    host.load(builds().path("maker-counts")).unwrap();
     let seen = desk.summary(MAKER).unwrap().events;
     steps(&mut desk, 200);
     let last = desk.summary(MAKER).unwrap();
@@ -282,8 +313,8 @@ fn shadow_agrees_or_says_where_it_does_not_and_orders_nothing() {
     let same = desk.strategies[MAKER].trial.take().unwrap().verdict.clone();
     assert!(same.events > 5_000 && same.orders > 100, "{same}");
     assert_eq!(
-        (same.agreed, &same.first_difference, same.against()),
-        (same.events, &None, None)
+        (same.agreed, &same.first_difference, &same.against),
+        (same.events, &None, &None)
     );
     let bolder = desk.strategies[MOMENTUM].trial.take().unwrap().verdict.clone();
     let (event, done, wanted) = bolder.first_difference.clone().expect("a lower threshold differs somewhere");
@@ -326,7 +357,7 @@ fn orders_without_limit_are_not_promoted_and_if_forced_stopped_and_left() {
     assert_eq!(desk.generation(MAKER), 1);
     assert!(undisturbed().starts_with(desk.journal.text()), "nothing has come of it");
 
-    desk.load(&faulty).unwrap();
+    host.load(&faulty).unwrap();
     let (sent, before) = (desk.record.sent(), desk.timeline.len());
     steps(&mut desk, 2_000);
     let told = desk.timeline[before..].join("\n");
@@ -345,11 +376,39 @@ fn orders_without_limit_are_not_promoted_and_if_forced_stopped_and_left() {
 }
 
 #[test]
+fn the_version_before_is_not_left_for_the_orders_of_the_one_that_was() {
+    for begin in [1_000, 2_000, 4_000, 6_500, 8_001] {
+        let host = host(on_probation());
+        let mut desk = Desk::open(&host, rows()).unwrap();
+        steps(&mut desk, begin);
+        host.load(builds().path("maker-forgets-its-orders")).unwrap();
+        to_the_end(&mut desk);
+        let left = desk.timeline.iter().filter(|line| line.contains("was left")).count();
+        assert_eq!(
+            (left, desk.generation(MAKER)),
+            (1, 1),
+            "from row {begin}: {:#?}",
+            desk.timeline
+        );
+        assert!(!desk.strategies[MAKER].halted, "from row {begin}: {:#?}", desk.timeline);
+        assert!(
+            desk.record.resting().all(|order| order.generation == 1),
+            "what it had resting was taken back"
+        );
+        let sent = desk.record.sent();
+        desk.next_day();
+        to_the_end(&mut desk);
+        assert!(desk.record.sent() > sent + 100, "it trades on");
+        recounted(&desk);
+    }
+}
+
+#[test]
 fn panic_after_two_of_three_intents_sends_none_and_the_old_version_decides() {
     let host = host(on_probation());
     let mut desk = Desk::open(&host, rows()).unwrap();
     steps(&mut desk, 3_000);
-    desk.load(&builds().path("maker-panics-after-two")).unwrap();
+    host.load(builds().path("maker-panics-after-two")).unwrap();
     let before = desk.timeline.len();
     steps(&mut desk, 100);
     let told = desk.timeline[before..].join("\n");
@@ -380,13 +439,13 @@ fn position_of_another_layout_is_refused_with_the_field_named() {
         shadow.contains("`entry_price`") && shadow.contains("#[serde(default)]"),
         "{shadow}"
     );
-    desk.load(&other).unwrap();
+    host.load(&other).unwrap();
     steps(&mut desk, 1);
     assert_eq!(desk.generation(MAKER), 1);
+    let last = desk.timeline.last().unwrap();
     assert!(
-        desk.timeline.last().unwrap().contains("refused; 1 goes on"),
-        "{:?}",
-        desk.timeline
+        last.contains("`entry_price`") && last.contains("generation 1 serves on"),
+        "{last}"
     );
     assert!(refusal(&host).to_string().contains("missing field `entry_price`"));
     to_the_end(&mut desk);
@@ -399,7 +458,7 @@ fn half_a_library_changes_nothing() {
     let mut desk = Desk::open(&host, rows()).unwrap();
     steps(&mut desk, 1_000);
     let half = builds().path("maker-half");
-    let refusal = desk.load(&half).unwrap_err();
+    let refusal = host.load(&half).unwrap_err();
     assert!(matches!(&*refusal.cause, Cause::Lint(_)), "{refusal}");
     assert!(desk.try_out(MAKER, &half).is_err());
     to_the_end(&mut desk);
@@ -457,12 +516,27 @@ fn reader_of_the_journal_finds_what_cannot_be() {
 }
 
 #[test]
+fn every_claim_of_the_story_holds() {
+    let host = host(on_probation());
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    let mut show = Show::default();
+    tell(&mut show, &mut desk, builds()).unwrap();
+    let broken: Vec<_> = show.claims.iter().filter(|(_, holds)| !holds).collect();
+    assert!(broken.is_empty(), "{broken:#?}\n{:#?}", desk.timeline);
+    assert_eq!(show.claims.len(), 13);
+    let (at, all) = desk.progress();
+    assert_eq!(at, all, "to the end of the input");
+    let told = desk.timeline.join("\n");
+    assert!(told.contains("3 images are mapped for 3 slots, 0 of them"), "{told}");
+}
+
+#[test]
 fn screen_shows_what_happens_and_does_not_stand_still() {
-    use reslot_desk::screen::{Caption, draw};
+    use reslot_desk::screen::{Caption, draw, said};
     let caption = Caption {
         title: "a chapter",
-        claim: None,
-        error: None,
+        claim: Some((said("a claim", false), false)),
+        ..Caption::default()
     };
     use ratatui::{Terminal, backend::TestBackend};
     let host = host(Policy::without_probation());
@@ -477,6 +551,7 @@ fn screen_shows_what_happens_and_does_not_stand_still() {
     let resting = desk.record.resting().next().copied().expect("something rests");
     for words in [
         "a chapter",
+        "DOES NOT HOLD: a claim",
         "desk-maker",
         "generation 1",
         "p99.9",
@@ -484,12 +559,20 @@ fn screen_shows_what_happens_and_does_not_stand_still() {
     ] {
         assert!(first.contains(words), "{words:?} is missing:\n{first}");
     }
-    desk.load(&builds().path("maker-twin")).unwrap();
+    host.load(builds().path("maker-twin")).unwrap();
     desk.try_out(MOMENTUM, &builds().path("momentum-bolder")).unwrap();
     steps(&mut desk, 3_000);
     let later = look(&mut desk);
     assert_ne!(first, later);
-    for words in ["generation 2", "generation 2 decides", "on trial: agreed at"] {
+    for words in ["generation 2", "generation 2 decides", "µs, paused", "on trial: agreed at"] {
         assert!(later.contains(words), "{words:?} is missing:\n{later}");
     }
+
+    // What went wrong is seen also where there is not room for all that is told of it.
+    assert!(desk.try_out(MAKER, &builds().path("maker-other-position")).is_err());
+    desk.hear();
+    let mut small = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    small.draw(|frame| draw(frame, &desk, &caption)).unwrap();
+    let refused = small.backend().to_string();
+    assert!(refused.contains("missing field `entry_price`"), "{refused}");
 }

@@ -6,7 +6,7 @@
 mod pty;
 
 use pty::Screen;
-use reslot_desk::workshop::Builds;
+use reslot_desk::variants::Builds;
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, thread};
 
@@ -55,7 +55,7 @@ fn screen_moves_shows_ladder_tags_and_timeline_and_what_is_saved_is_live() {
         });
 
         publish(folder.path(), &builds, "momentum-bolder");
-        screen.wait_for(&["generation 2", "desk-momentum: generation 2 decides", "adopted in"]);
+        screen.wait_for(&["generation 2", "desk-momentum: generation 2 decides", "µs, paused"]);
         fs::write(&word, "").unwrap();
         screen.wait_for(&["does not build", "mismatched types", "lib.rs:12:9"]);
         let stopped = row(&screen.contents()).expect("a row");
@@ -69,6 +69,39 @@ fn screen_moves_shows_ladder_tags_and_timeline_and_what_is_saved_is_live() {
         assert_eq!(screen.ended(), Some(0), "{}", screen.contents());
         screen.assert_restored();
     }
+}
+
+#[test]
+fn story_shows_its_chapters_and_l_leads_to_the_live_part() {
+    let mut screen = Screen::start(Command::new(env!("CARGO_BIN_EXE_desk")), (80, 24));
+    screen.wait_for(&["two strategies trade on recorded input", "l live", "row "]);
+    screen.wait_for(&[
+        "a parameter is changed",
+        "EDGE: u64 = 0 → EDGE: u64 = 1",
+        "generation 2 decides",
+    ]);
+    screen.wait_for(&[
+        "a field more in its state",
+        "holds: a changed parameter is live",
+        "generation 3 decides",
+    ]);
+    screen.type_in("l");
+    screen.wait("the live part", |contents| {
+        contents.contains("live: save plugins/") && contents.contains("1 of 1 claims hold")
+    });
+    let first = row(&screen.contents()).expect("a row");
+    assert!(first > 4_000, "it goes on where the story was: {first}");
+    screen.wait("a later row", |contents| {
+        row(contents).is_some_and(|later| later > first + 50)
+    });
+    screen.type_in("q");
+    assert_eq!(screen.ended(), Some(0), "{}", screen.contents());
+    screen.assert_restored();
+    let left = screen.contents();
+    assert!(
+        left.contains("holds: a changed parameter is live") && left.contains("p99.9"),
+        "{left}"
+    );
 }
 
 #[test]
@@ -100,4 +133,23 @@ fn every_way_out_gives_the_terminal_back() {
             });
         }
     });
+}
+
+#[test]
+fn strategy_that_does_not_come_back_keeps_neither_the_terminal_nor_the_builder() {
+    let builds = Builds::make().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    publish(folder.path(), &builds, "momentum-does-not-come-back");
+    let started = folder.path().join("started");
+    let builder = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", started.display());
+    let mut screen = desk(folder.path(), (80, 24), &builder);
+    screen.wait_for(&["builds are made first"]);
+    screen.type_in("q");
+    assert_eq!(screen.ended(), Some(0), "{}", screen.contents());
+    screen.assert_restored();
+    // It is written at an end that the desk comes to by itself.
+    assert!(!screen.contents().contains("p99.9"), "{}", screen.contents());
+    let builder = fs::read_to_string(started).unwrap();
+    let process = Path::new("/proc").join(builder.trim());
+    assert!(!process.exists(), "it goes on: {}", process.display());
 }

@@ -1,11 +1,12 @@
 //! Claimed slots go back in their owner's `sync`, and nowhere else.
 
 use super::{Place, asked, long_probation, told, wait_for_rolled_back};
-use crate::support::{assert_nothing_left, wait_for_staged, wait_for_unmapped, wait_until};
+use crate::support::{assert_nothing_left, copies, wait_for_staged, wait_for_unmapped, wait_until};
 use fixture_interfaces::Counter;
-use reslot::{Claim, Event, Host, KeptCondition, LoadOutcome, StateBack, Synced, To};
-use reslot_tests::{Fixture, Folder};
+use reslot::{Claim, Event, Host, KeptCondition, LoadOutcome, Preflight, StateBack, Synced, To};
+use reslot_tests::{Fixture, Folder, preflight_program};
 use std::{
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -126,4 +127,77 @@ fn owner_who_goes_back_does_so_once_whoever_looks_meanwhile() {
     assert_eq!((claim.sync(), claim.report().unwrap().total), (Synced::Unchanged, 59));
     let slots = host.slots();
     assert!(slots.iter().all(|slot| slot.staged.is_none()), "{slots:?}");
+}
+
+#[test]
+fn owner_goes_back_at_once_to_what_stands_by_or_is_kept() {
+    for (confirmed, back) in [(false, 1), (true, 3)] {
+        let place = Place::new();
+        let host = place.host();
+        let mut claim = claimed(&place, &host, confirmed);
+        let expected = Synced::RolledBack {
+            from: 2,
+            generation: back,
+        };
+        assert_eq!(Claim::roll_back(&mut claim, To::Previous).unwrap(), expected);
+        let report = claim.report().unwrap();
+        assert_eq!((report.total, report.stamp), (7, 1));
+        wait_for_unmapped(&mut host.events(), "counter", 2);
+        let nothing = Claim::roll_back(&mut claim, To::Previous).unwrap_err();
+        assert!(nothing.to_string().contains("counter"), "{nothing}");
+        assert_eq!(claim.add(1).unwrap(), 8);
+        assert_nothing_left(&host, 1);
+    }
+}
+
+#[test]
+fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
+    let place = Place::new();
+    let mut policy = long_probation();
+    let mut preflight = Preflight::default();
+    preflight.program = Some(preflight_program().to_owned());
+    // So long an owner who does not come would be waited for, and he for that.
+    preflight.timeout = Duration::from_secs(3600);
+    policy.preflight = Some(preflight);
+    let host = Host::builder().policy(policy).history(place.kept.path()).build().unwrap();
+    let counter = Fixture::build("fx-counter");
+    place.load(&host, &counter.stamped(1));
+    host.confirm("counter").unwrap();
+    let first = host.history("counter")[0].hash.clone();
+    let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+    assert_eq!(claim.add(7).unwrap(), 7);
+    for round in 0..10 {
+        let (second, third) = (counter.stamped(2 * round + 2), counter.stamped(2 * round + 3));
+        load_beside(&host, place.aside(&second), &mut claim, &mut |_| {});
+        assert_eq!(claim.report().unwrap().stamp, 2 * round + 2);
+        assert!(host.confirm("counter").unwrap());
+        let mut back = None;
+        load_beside(&host, place.aside(&third), &mut claim, &mut |claim| {
+            if back.is_none() {
+                // What is tried out has been copied just before.
+                wait_until(|| copies(host.private_folder()).len() > 1, "the third");
+                back = Some(Claim::roll_back(claim, To::Hash(first.clone())).unwrap());
+            }
+        });
+        assert!(matches!(back, Some(Synced::RolledBack { .. })), "{back:?}");
+        assert!([1, 2 * round + 3].contains(&claim.report().unwrap().stamp));
+        assert_eq!(claim.report().unwrap().total, 7);
+        host.confirm("counter").unwrap();
+    }
+    drop(claim);
+    assert_nothing_left(&host, 1);
+}
+
+/// Has another thread load it, while the owner does this and comes to his safe point, again and again.
+fn load_beside(host: &Host, path: PathBuf, claim: &mut Claim<dyn Counter>, owner: &mut dyn FnMut(&mut Claim<dyn Counter>)) {
+    thread::scope(|scope| {
+        let loading = scope.spawn(|| host.load(path));
+        while !loading.is_finished() {
+            owner(claim);
+            claim.sync();
+            thread::yield_now();
+        }
+        loading.join().unwrap().expect("it is good");
+        claim.sync();
+    });
 }
