@@ -13,7 +13,7 @@ mod tests;
 use crate::{content::ContentHash, image::stage::Spares};
 use book::{Book, Entry};
 pub use error::HistoryError;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::{
     collections::BTreeSet,
     io::ErrorKind,
@@ -92,11 +92,15 @@ pub(crate) struct History {
     keep: usize,
     store: Store,
     state: Mutex<State>,
+    /// Something that was on its way has been put away.
+    put: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
     book: Book,
+    /// What is listed, and whose bytes are on their way: who wants them waits.
+    on_the_way: BTreeSet<(String, ContentHash)>,
     /// Files that nobody needs, but that an index names which could not be replaced.
     superfluous: BTreeSet<(String, ContentHash)>,
 }
@@ -130,12 +134,14 @@ impl History {
     fn new(store: Store, book: Book, keep: usize) -> Self {
         let state = State {
             book,
+            on_the_way: BTreeSet::new(),
             superfluous: BTreeSet::new(),
         };
         Self {
             keep,
             store,
             state: Mutex::new(state),
+            put: Condvar::new(),
         }
     }
 
@@ -145,12 +151,15 @@ impl History {
         self.keep > 0 && self.store.is_of_process()
     }
 
-    /// Puts the bytes away of what has begun, unless it was forgotten or condemned meanwhile.
+    /// Puts the bytes away of what has begun, unless it was forgotten or condemned meanwhile. Whoever has it begin `later` has to call this,
+    /// whatever happens.
     ///
     /// # Errors
     /// If they cannot be kept. Then it is no longer listed.
     pub(crate) fn keep(&self, slot: &str, hash: &ContentHash, content: Content<'_>) -> Result<(), HistoryError> {
         let mut state = self.state.lock();
+        state.on_the_way.remove(&(slot.to_owned(), *hash));
+        self.put.notify_all();
         let listed = state
             .book
             .find(slot, hash)
@@ -191,7 +200,9 @@ impl History {
         let file = (new.slot.to_owned(), entry.copy);
 
         let mut state = self.state.lock();
-        if !later {
+        if later {
+            state.on_the_way.insert((new.slot.to_owned(), new.hash));
+        } else {
             self.store.put(new.slot, content)?;
         }
         let settled = if self.store.is_of_process() {
@@ -305,12 +316,16 @@ impl History {
         self.state.lock().book.slots().map(|(slot, _)| slot.clone()).collect()
     }
 
-    /// Reads a kept artifact and verifies that its bytes are those that were kept.
+    /// Reads a kept artifact and verifies that its bytes are those that were kept. Waits for those that are on their way.
     ///
     /// # Errors
     /// If it is not kept; if its file is gone or has other bytes, and then it is no longer listed; if it cannot be read.
     pub(crate) fn read(&self, slot: &str, hash: &ContentHash) -> Result<Artifact, HistoryError> {
         let mut state = self.state.lock();
+        let wanted = (slot.to_owned(), *hash);
+        while state.on_the_way.contains(&wanted) {
+            self.put.wait(&mut state);
+        }
         let entry = match state.book.find(slot, hash) {
             None => return Err(unknown(&state.book, slot, hash)),
             Some(entry) => entry.clone(),

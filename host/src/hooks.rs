@@ -5,6 +5,7 @@
 use crate::{background, image::safe_point};
 use parking_lot::Mutex;
 use std::{
+    hint,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -82,7 +83,7 @@ impl Hooks {
             // If nobody waits any more, what the hook worked on is dropped here, and so goes to the reaper.
             drop(done.send(outcome));
         });
-        match soon(&answer, SOON).map_or_else(|| answer.recv_timeout(most), Ok) {
+        match soon(&answer, SOON, hint::spin_loop).map_or_else(|| answer.recv_timeout(most), Ok) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(TookTooLong),
@@ -115,7 +116,7 @@ impl Hooks {
         }
         let (jobs, queue) = mpsc::channel::<Job>();
         let begun = mpsc::channel::<(Body, Resting)>();
-        let spawned = background::spawn("reslot-hooks", move || {
+        let spawned = background::spawn_ordinary("reslot-hooks", move || {
             if let Ok((body, resting)) = begun.1.recv() {
                 body(resting);
                 safe_point();
@@ -171,21 +172,21 @@ const ROUSED: Duration = Duration::from_micros(100);
 const SOON: Duration = Duration::from_micros(25);
 
 /// What comes within a moment, looked for without going to sleep.
-fn soon<T>(queue: &mpsc::Receiver<T>, moment: Duration) -> Option<T> {
+fn soon<T>(queue: &mpsc::Receiver<T>, moment: Duration, between: fn()) -> Option<T> {
     let begun = Instant::now();
     while begun.elapsed() < moment {
         if let Ok(come) = queue.try_recv() {
             return Some(come);
         }
-        // Somebody else may want this processor, and it may be whoever the job comes from.
-        std::hint::spin_loop();
+        between();
     }
     None
 }
 
 fn serve(queue: &mpsc::Receiver<Job>) {
     let mut moment = SOON;
-    while let Ok(job) = soon(queue, moment).map_or_else(|| queue.recv(), Ok) {
+    // Somebody else may want this processor, and it may be whoever the job is to come from.
+    while let Ok(job) = soon(queue, moment, thread::yield_now).map_or_else(|| queue.recv(), Ok) {
         moment = match job {
             Job::Run(body, resting) => {
                 body(resting);

@@ -37,7 +37,7 @@ pub(crate) use together::{Together, adopt as adopt_together};
 pub(crate) use try_out::{Serving, answer_for_claim, state_of_open};
 pub(crate) use uses::{Uses, sort as sort_by_uses};
 
-use pipeline::Coming;
+use pipeline::{Coming, ToKeep};
 
 use crate::{
     content::ContentHash,
@@ -139,9 +139,15 @@ struct Again {
     noticed: Instant,
 }
 
+/// How long what was staged is left alone before its bytes are put away: its owner mostly comes at once, and what he needs is to find a
+/// processor that has nothing else to do.
+const LEFT_ALONE: Duration = Duration::from_millis(10);
+
 /// The reload thread.
 pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
     let mut again: BTreeMap<PathBuf, Again> = BTreeMap::new();
+    // Of the last candidate. When the next message comes, it is put away.
+    let mut to_keep: Option<(Instant, ToKeep)> = None;
     let mut unread = given::Unread::default();
     loop {
         let next = again
@@ -149,16 +155,19 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
             .map(|again| again.at)
             .chain(unread.next())
             .chain(host.given.next())
+            .chain(to_keep.as_ref().map(|(at, _)| *at))
             .min();
         let message = match next {
             None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
+        drop(to_keep.take());
+        let mut keep_later = |kept: ToKeep| to_keep = Some((Instant::now() + LEFT_ALONE, kept));
         match message {
             Ok(ReloadMessage::Noticed(Notice::Artifact { path, at, .. })) => {
                 host.log.push(Event::Noticed { path: path.clone() });
                 again.remove(&path);
-                survive(|| take(host, &mut again, &path, at, FIRST_WAIT));
+                survive(|| take(host, &mut again, &path, at, FIRST_WAIT, &mut keep_later));
             }
             Ok(ReloadMessage::Noticed(Notice::FolderGone { folder, .. })) => {
                 host.log.push(Event::FolderMissing { path: folder });
@@ -170,19 +179,19 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 again.remove(&path);
                 // If nobody waits any more, the file was loaded all the same, and the events say so. If the load panics, the
                 // sender is dropped, and `Host::load` says that.
-                survive(|| drop(answer.send(load(host, &path, by_name))));
+                survive(|| drop(answer.send(load(host, &path, by_name, &mut keep_later))));
             }
             Ok(ReloadMessage::Together { paths, answer }) => {
                 survive(|| drop(answer.send(together::load(host, paths))));
             }
             Ok(ReloadMessage::Again(path)) => {
                 host.forget_refused_from(&path);
-                survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT));
+                survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT, &mut keep_later));
             }
             Ok(ReloadMessage::Flush(done)) => drop(done.send(())),
             Ok(ReloadMessage::Deferred(slot)) => {
                 if let Some(path) = host.take_deferred(&slot) {
-                    survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT));
+                    survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT, &mut keep_later));
                 }
             }
             Ok(ReloadMessage::GoBack {
@@ -195,7 +204,7 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 if from.is_some() && from != record.serving_and_nothing_newer() {
                     return;
                 }
-                let outcome = go_back::go_back(host, &record, to, reason);
+                let outcome = go_back::go_back(host, &record, to, reason, &mut keep_later);
                 if let Some(answer) = answer {
                     drop(answer.send(outcome));
                 }
@@ -217,7 +226,8 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                     .collect();
                 for path in due {
                     if let Some(Again { wait, noticed, .. }) = again.remove(&path) {
-                        survive(|| take(host, &mut again, &path, noticed, (wait * 2).min(LONGEST_WAIT)));
+                        let wait = (wait * 2).min(LONGEST_WAIT);
+                        survive(|| take(host, &mut again, &path, noticed, wait, &mut keep_later));
                     }
                 }
             }
@@ -235,8 +245,15 @@ fn survive(body: impl FnOnce()) {
 }
 
 /// Reloads from a file that was noticed; one that somebody is writing is put back.
-fn take(host: &Arc<Inner>, again: &mut BTreeMap<PathBuf, Again>, path: &Path, noticed: Instant, wait: Duration) {
-    match reload(host, path, noticed, false) {
+fn take(
+    host: &Arc<Inner>,
+    again: &mut BTreeMap<PathBuf, Again>,
+    path: &Path,
+    noticed: Instant,
+    wait: Duration,
+    keep_later: &mut dyn FnMut(ToKeep),
+) {
+    match reload(host, path, noticed, false, keep_later) {
         Err(refusal) if is_transient(&refusal) => {
             if wait == FIRST_WAIT {
                 host.log.push(Event::Waiting {
@@ -253,11 +270,11 @@ fn take(host: &Arc<Inner>, again: &mut BTreeMap<PathBuf, Again>, path: &Path, no
 }
 
 /// Loads a file that the embedder named. A content that was refused before is tried again: it was asked for by name.
-fn load(host: &Arc<Inner>, path: &Path, by_name: bool) -> Result<LoadOutcome, Refusal> {
+fn load(host: &Arc<Inner>, path: &Path, by_name: bool, keep_later: &mut dyn FnMut(ToKeep)) -> Result<LoadOutcome, Refusal> {
     let begun = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
-        match reload(host, path, begun, by_name) {
+        match reload(host, path, begun, by_name, keep_later) {
             Err(refusal) if is_transient(&refusal) && begun.elapsed() < LOAD_PATIENCE => {
                 std::thread::sleep(wait);
                 wait = (wait * 2).min(LONGEST_WAIT);
@@ -292,7 +309,13 @@ fn is_transient(refusal: &Refusal) -> bool {
 }
 
 /// One reload, from the file to the swap (or to the owner, who swaps). `None` if the content was refused before.
-fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Result<Option<LoadOutcome>, Refusal> {
+fn reload(
+    host: &Arc<Inner>,
+    path: &Path,
+    noticed: Instant,
+    by_name: bool,
+    keep_later: &mut dyn FnMut(ToKeep),
+) -> Result<Option<LoadOutcome>, Refusal> {
     let mut clock = Clock::new(noticed);
     clock.lap(Step::Notice);
     let source = pipeline::read(host, path, &mut clock)?;
@@ -318,15 +341,17 @@ fn reload(host: &Arc<Inner>, path: &Path, noticed: Instant, by_name: bool) -> Re
         again: None,
     };
     let mut missing = Vec::new();
-    let outcome = pipeline::candidate(host, coming, source, clock).and_then(|(candidate, _to_keep)| {
+    let outcome = pipeline::candidate(host, coming, source, clock).and_then(|(candidate, to_keep)| {
         missing = host.missing(candidate.uses());
-        place::place(host, candidate)
+        let placed = place::place(host, candidate)?;
+        keep_later(to_keep);
+        Ok(placed)
     });
     if let Err(refusal) = &outcome {
         if let Some(slot) = &refusal.slot {
             host.history.forget(slot, &hash);
             if given::falls_back(host, slot, &hash, refusal) {
-                return reload(host, path, noticed, by_name);
+                return reload(host, path, noticed, by_name, keep_later);
             }
             given::veto(host, slot, refusal);
         }

@@ -6,7 +6,6 @@ use fixture_interfaces::{Counter, Probe, SharedCounter};
 use reslot::{Event, Events, Host, KeptCondition, Policy, ReloadReport, Step, Synced};
 use reslot_tests::{Fixture, Folder};
 use std::{
-    collections::BTreeSet,
     fs,
     time::{Duration, Instant},
 };
@@ -88,20 +87,28 @@ fn what_an_owner_adopts_as_the_last_thing_is_not_forgotten() {
     }
 }
 
-/// The policy by which a thread of this process is scheduled, if it is one of the host's and still there.
-fn policy(thread: &str) -> Option<u32> {
+/// The name of a thread of this process, and by which policy it is scheduled; none if it has ended.
+fn scheduled(thread: &str) -> Option<(String, u32)> {
     let folder = format!("/proc/self/task/{thread}");
     let name = fs::read_to_string(format!("{folder}/comm")).ok()?;
     let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
     // The 41st field; the second is the name, in brackets.
-    let after_the_name = stat.rsplit(')').next()?;
-    let policy = after_the_name.split_whitespace().nth(38)?.parse().ok()?;
-    name.starts_with("reslot-").then_some(policy)
+    let policy = stat.rsplit(')').next()?.split_whitespace().nth(38)?.parse().ok()?;
+    Some((name.trim_end().to_owned(), policy))
 }
 
 #[test]
-fn threads_of_the_host_preempt_nobody() {
+fn threads_that_nobody_waits_for_preempt_nobody() {
+    const SCHED_OTHER: u32 = 0;
     const SCHED_BATCH: u32 = 3;
+    const KINDS: [(&str, u32); 6] = [
+        ("reslot-reload", SCHED_BATCH),
+        ("reslot-reaper", SCHED_BATCH),
+        ("reslot-watch", SCHED_BATCH),
+        ("reslot-control", SCHED_BATCH),
+        ("reslot-supervis", SCHED_OTHER),
+        ("reslot-hooks", SCHED_OTHER),
+    ];
     let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
     let host = Host::builder()
         .watch(folder.path())
@@ -113,31 +120,19 @@ fn threads_of_the_host_preempt_nobody() {
     let threads: Vec<_> = threads
         .map(|thread| thread.unwrap().file_name().into_string().unwrap())
         .collect();
-    // A thread has its name before it has its policy.
-    wait_until(
-        || {
-            threads
+    for (name, policy) in KINDS {
+        let of_this_kind: Vec<_> = threads
+            .iter()
+            .filter(|thread| scheduled(thread).is_some_and(|(known, _)| known == name))
+            .collect();
+        assert!(!of_this_kind.is_empty(), "there is no {name}");
+        let is_so = || {
+            of_this_kind
                 .iter()
-                .filter_map(|thread| policy(thread))
-                .all(|policy| policy == SCHED_BATCH)
-        },
-        "every thread of the host in the background",
-    );
-    let names = threads.iter().filter(|thread| policy(thread).is_some());
-    let names: BTreeSet<_> = names
-        .filter_map(|thread| fs::read_to_string(format!("/proc/self/task/{thread}/comm")).ok())
-        .collect();
-    for name in [
-        "reslot-reload",
-        "reslot-reaper",
-        "reslot-supervis",
-        "reslot-watch",
-        "reslot-hooks",
-        "reslot-control",
-    ] {
-        assert!(
-            names.iter().any(|known| known.trim_end() == name),
-            "{name} is not among {names:?}"
-        );
+                .filter_map(|thread| scheduled(thread))
+                .all(|(_, known)| known == policy)
+        };
+        // A thread has its name before it has its policy.
+        wait_until(is_so, name);
     }
 }

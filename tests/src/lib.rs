@@ -5,6 +5,7 @@ mod fixture;
 pub mod http;
 pub mod matrix;
 mod process;
+pub mod pty;
 mod storm;
 mod subscriber;
 

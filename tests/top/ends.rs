@@ -1,7 +1,8 @@
 //! Every way out: keys, signals, a terminal that goes away or was never there.
 
-use crate::{place::Place, pty::Screen};
+use crate::place::Place;
 use reslot::Policy;
+use reslot_tests::pty::Screen;
 use rustix::process::Signal;
 use std::process::Stdio;
 

@@ -2,5 +2,4 @@
 
 mod ends;
 mod place;
-mod pty;
 mod shows;

@@ -1,8 +1,8 @@
 //! A host with a control socket, two plugins, and `reslot top` on it.
 
-use crate::pty::Screen;
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{Claim, Host, Policy, Slot};
+use reslot_tests::pty::Screen;
 use reslot_tests::{Fixture, Folder, reslot_program};
 use std::{path::PathBuf, process::Command, time::Duration};
 

@@ -1,7 +1,8 @@
 //! What stands on the screen, and what keys do to it and to the host.
 
-use crate::{place::Place, pty::Screen};
+use crate::place::Place;
 use reslot::Policy;
+use reslot_tests::pty::Screen;
 use std::process::{self, Command};
 
 /// The generation in a slot's row.

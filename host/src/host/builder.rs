@@ -27,6 +27,7 @@ use parking_lot::{Mutex, RwLock};
 #[cfg(feature = "prometheus")]
 use std::net::SocketAddr;
 use std::{
+    io,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -386,12 +387,15 @@ impl HostBuilder {
             hooks: self.policy.hook_deadline.min(LONGEST),
         };
         let reaper = Reaper::new(&inner, deadlines);
-        let reaper = spawn("reslot-reaper", move || reaper.run(&reaper_receiver))?;
+        let reap = move || reaper.run(&reaper_receiver);
+        let reaper = spawned("reslot-reaper", |name| background::spawn(name, reap))?;
         let working = inner.clone();
-        let reload = spawn("reslot-reload", move || reload::run(&working, &reload_receiver))?;
+        let reload = move || reload::run(&working, &reload_receiver);
+        let reload = spawned("reslot-reload", |name| background::spawn(name, reload))?;
         let _ = inner.reload_thread.set(reload.thread().id());
         let judging = inner.clone();
-        let supervisor = spawn("reslot-supervisor", move || reload::supervise(&judging, &supervisor_receiver))?;
+        let supervise = move || reload::supervise(&judging, &supervisor_receiver);
+        let supervisor = spawned("reslot-supervisor", |name| background::spawn_ordinary(name, supervise))?;
         let mut host = Host {
             inner,
             watch: None,
@@ -453,6 +457,8 @@ fn callers_last(paths: Vec<PathBuf>) -> Vec<PathBuf> {
     sorted.into_iter().map(|(path, ..)| path).collect()
 }
 
-fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BuildError> {
-    background::spawn(name, body).map_err(|source| BuildError::Thread { name, source })
+type Spawned = io::Result<JoinHandle<()>>;
+
+fn spawned(name: &'static str, spawn: impl FnOnce(&str) -> Spawned) -> Result<JoinHandle<()>, BuildError> {
+    spawn(name).map_err(|source| BuildError::Thread { name, source })
 }

@@ -2,7 +2,7 @@
 //! from the history instead of the folder, whose candidate starts from the state of what it replaces or, if that cannot be
 //! had, from the one that was handed over to that.
 
-use super::{Clock, LoadOutcome, pipeline, pipeline::Coming, place, probation::RollbackReason, rollback::GoingBack};
+use super::{Clock, LoadOutcome, ToKeep, pipeline, pipeline::Coming, place, probation::RollbackReason, rollback::GoingBack};
 use crate::{
     content::ContentHash,
     error::{Cause, Refusal},
@@ -20,6 +20,7 @@ pub(super) fn go_back(
     record: &Arc<SlotRecord>,
     to: Option<ContentHash>,
     reason: RollbackReason,
+    keep_later: &mut dyn FnMut(ToKeep),
 ) -> Result<LoadOutcome, Refusal> {
     let since = Instant::now();
     let (serving, snapshot) = {
@@ -65,8 +66,11 @@ pub(super) fn go_back(
         bytes: Bytes::of(bytes),
         hash,
     };
-    let outcome = pipeline::candidate(host, coming, source, Clock::begin())
-        .and_then(|(candidate, _to_keep)| place::place(host, candidate));
+    let outcome = pipeline::candidate(host, coming, source, Clock::begin()).and_then(|(candidate, to_keep)| {
+        let placed = place::place(host, candidate)?;
+        keep_later(to_keep);
+        Ok(placed)
+    });
     if let Err(refusal) = &outcome {
         host.history.forget(&record.name, &hash);
         host.log.push(Event::Refused(refusal.clone()));

@@ -37,7 +37,8 @@ impl Candidate {
     }
 }
 
-/// The bytes of a candidate, which the history puts away when this is dropped: by then it has its place, and nobody waits.
+/// The bytes of a candidate, which the history puts away when this is dropped: by then it has its place, and its owner has had a moment to
+/// come.
 pub(super) struct ToKeep {
     host: Arc<Inner>,
     slot: Arc<str>,

@@ -102,8 +102,7 @@ impl Game {
     ///
     /// On probation the host has noted the fault: those before stand by, and `sync` goes back to them in microseconds. Later they are
     /// loaded again from what the host has kept, which takes milliseconds; the frame waits for that, and for a build that the
-    /// host happens to be loading at this moment. (With a [`Policy::preflight`] another thread has to ask: a preflight asks the owner for
-    /// the state, in `sync`, where he is not while he waits.)
+    /// host happens to be loading at this moment.
     fn leave(&mut self) -> bool {
         if self.sync() {
             return true;
@@ -112,9 +111,9 @@ impl Game {
         if self.last == Some(generation) {
             return false;
         }
-        // What becomes of it is told by an event.
-        let _ = self.host.rollback(&self.slot, To::Previous);
-        let has_left = self.sync();
+        // Why not, if they are not left, is told by an event.
+        let synced = Claim::roll_back(&mut self.rules, To::Previous).unwrap_or(Synced::Unchanged);
+        let has_left = self.has_moved(synced);
         if !has_left {
             self.last = Some(generation);
         }
@@ -124,6 +123,10 @@ impl Game {
     /// Between two ticks, or before a tick is done again. Answers whether other rules came.
     fn sync(&mut self) -> bool {
         let synced = self.rules.sync();
+        self.has_moved(synced)
+    }
+
+    fn has_moved(&mut self, synced: Synced) -> bool {
         let is_rollback = matches!(synced, Synced::RolledBack { .. });
         let has_moved = is_rollback || matches!(synced, Synced::Adopted { .. });
         if has_moved {

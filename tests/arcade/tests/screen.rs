@@ -1,11 +1,7 @@
 //! The game in a real terminal, as a player has it: what stands there, what a reload and a loop without an end do to it, and how it
 //! ends.
 
-#[path = "../../top/pty.rs"]
-#[allow(dead_code, reason = "what `reslot top` needs, and the game does not")]
-mod pty;
-
-use pty::Screen;
+use reslot_tests::pty::Screen;
 use reslot_tests::{Fixture, Folder};
 use rustix::process::Signal;
 use std::{fs, path::PathBuf, process::Command};

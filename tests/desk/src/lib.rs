@@ -11,7 +11,6 @@ pub mod gate;
 pub mod input;
 pub mod journal;
 pub mod latency;
-pub mod measure;
 pub mod record;
 pub mod recount;
 pub mod screen;

@@ -1,5 +1,5 @@
-//! `desk`: the story of the desk, and what is saved, on a screen; or with `--headless` the story as lines, and latencies with and without
-//! reloads. Ends with 0 only if every claim in it holds.
+//! `desk`: the story of the desk, and what is saved, on a screen; or with `--headless` the story as lines. Ends with 0 only if every
+//! claim in it holds.
 #![forbid(unsafe_code)]
 
 use anyhow::Context;
@@ -8,7 +8,6 @@ use reslot::{Host, Policy};
 use reslot_desk::{
     desk::{Desk, RISK},
     input::recorded,
-    measure::{Feed, Size, measure},
     screen::said,
     show::{Live, Screen, Show},
     story::tell,
@@ -69,9 +68,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut show = Show::default();
     if arguments.headless || !reslot_terminal::is_there() {
         tell(&mut show, &mut desk, &builds)?;
-        drop(desk);
-        drop(host);
-        measured(&builds, &mut show)?;
+        println!(
+            "\n{}\nMeasured against the same desk without reloads: cargo xtask bench desk",
+            desk.latency
+        );
         return Ok(held(&show));
     }
 
@@ -114,31 +114,4 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn held(show: &Show) -> ExitCode {
     let broken = show.claims.iter().any(|(_, holds)| !holds);
     ExitCode::from(u8::from(broken))
-}
-
-/// Latencies with and without reloads, in one run.
-fn measured(builds: &Builds, show: &mut Show) -> anyhow::Result<()> {
-    let host = Host::builder().policy(Policy::without_probation()).build()?;
-    for build in ["maker", "momentum", "risk"] {
-        host.load(builds.path(build))?;
-    }
-    let mut desk = Desk::open(&host, recorded()?)?;
-    let (maker, twin) = (builds.path("maker"), builds.path("maker-twin"));
-    // The second is done with a row a hundred times as fast.
-    for (feed, rows) in [(Feed::Every(Duration::from_micros(100)), 500), (Feed::BackToBack, 20_000)] {
-        let size = Size { blocks: 120, rows };
-        let came = measure(&host, &mut desk, [&maker, &twin], feed, size)?;
-        println!("\n{came}");
-        println!(
-            "not claimed: p99.9 and above, and how late a row is taken up. Builds are prepared on this machine's processors, and the \
-             kernel maps them into this process; where others work too, both change from run to run"
-        );
-        if feed != Feed::BackToBack {
-            show.claim(
-                "with reloads an event takes no longer: p50 within one and a half times, p99 within twice",
-                came.ratio(0.5) < 1.5 && came.ratio(0.99) < 2.0,
-            );
-        }
-    }
-    Ok(())
 }

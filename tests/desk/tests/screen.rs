@@ -1,12 +1,7 @@
 //! The live screen, in a terminal of its own: what it shows, that it moves, and every way out.
 
-// What a neighbour's tests need besides is not used here.
-#[allow(dead_code)]
-#[path = "../../top/pty.rs"]
-mod pty;
-
-use pty::Screen;
 use reslot_desk::variants::Builds;
+use reslot_tests::pty::Screen;
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, thread};
 

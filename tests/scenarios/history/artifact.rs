@@ -102,3 +102,19 @@ fn damaged_file_is_refused_once_and_no_longer_listed() {
         assert_nothing_left(&host, 1);
     }
 }
+
+#[test]
+fn bytes_of_a_version_can_be_had_as_soon_as_it_is_told_of() {
+    let place = Place::new();
+    // What ends with the process is put away after it serves.
+    let host = place.builder().build().unwrap();
+    for n in 1..20 {
+        let LoadOutcome::Swapped(report) = place.load(&host, &shared(n)) else {
+            panic!("it is open")
+        };
+        assert!(host.artifact(SHARED, &report.hash).unwrap() == shared(n), "version {n}");
+    }
+    host.rollback(SHARED, To::Previous).unwrap();
+    assert_eq!(stamp(&host), 18);
+    drop(host);
+}

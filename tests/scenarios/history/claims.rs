@@ -154,11 +154,11 @@ fn owner_goes_back_at_once_to_what_stands_by_or_is_kept() {
 fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
     let place = Place::new();
     let mut policy = long_probation();
-    let mut preflight = Preflight::default();
-    preflight.program = Some(preflight_program().to_owned());
-    // So long an owner who does not come would be waited for, and he for that.
-    preflight.timeout = Duration::from_secs(3600);
-    policy.preflight = Some(preflight);
+    policy.preflight = Some(Preflight {
+        program: Some(preflight_program().to_owned()),
+        // So long an owner who does not come would be waited for, and he for that.
+        timeout: Duration::from_secs(3600),
+    });
     let host = Host::builder().policy(policy).history(place.kept.path()).build().unwrap();
     let counter = Fixture::build("fx-counter");
     place.load(&host, &counter.stamped(1));

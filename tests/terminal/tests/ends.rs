@@ -1,10 +1,6 @@
 //! Keys come in, and every way out gives the terminal back, in a real terminal.
 
-#[path = "../../top/pty.rs"]
-#[allow(dead_code, reason = "what `reslot top` needs, and this does not")]
-mod pty;
-
-use pty::Screen;
+use reslot_tests::pty::Screen;
 use rustix::process::Signal;
 use std::process::{Command, Stdio};
 use tempfile::{TempDir, tempdir};
