@@ -161,7 +161,7 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
             None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
-        drop(to_keep.take());
+        survive(|| drop(to_keep.take()));
         let mut keep_later = |kept: ToKeep| to_keep = Some((Instant::now() + LEFT_ALONE, kept));
         match message {
             Ok(ReloadMessage::Noticed(Notice::Artifact { path, at, .. })) => {

@@ -20,7 +20,7 @@ use std::{
     panic::resume_unwind,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard,
+        Condvar, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
@@ -36,10 +36,17 @@ static WITHIN: Mutex<Vec<Refusal>> = Mutex::new(Vec::new());
 /// A lock of the embedder's.
 static LOCK: Mutex<()> = Mutex::new(());
 static TAKES_LOCK: AtomicBool = AtomicBool::new(false);
+/// Somebody who waits for events has heard of an adoption; the subscriber waits for that, if it is told by the thread `owner`.
+static HEARD: Mutex<bool> = Mutex::new(false);
+static SAID: Condvar = Condvar::new();
 
 fn asks() {
     if TAKES_LOCK.load(Ordering::Acquire) {
         drop(held(&LOCK));
+    }
+    if thread::current().name() == Some("owner") {
+        let _heard = SAID.wait_while(held(&HEARD), |heard| !*heard);
+        return;
     }
     let Ok(host) = HOST.try_read() else { return };
     let Some(host) = &*host else { return };
@@ -205,6 +212,32 @@ fn host_is_asked_at_every_event_of_a_claim() {
         assert_told(&told, |event| matches!(event, Event::Staged { .. }));
         assert_told(&told, |event| matches!(event, Event::Superseded { .. }));
         assert_told(&told, |event| matches!(event, Event::RolledBack(_)));
+    });
+}
+
+#[test]
+fn subscriber_waits_for_whoever_waits_for_an_event_of_the_same_sync() {
+    alone(|| {
+        let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
+        let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
+        host.load(folder.publish("counter.so", &counter.stamped(1))).unwrap();
+        let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+        host.load(folder.publish("counter.so", &counter.stamped(2))).unwrap();
+        let mut events = host.events();
+        // From before the adoption on it waits in the stream, and is not to be told of it by looking.
+        let waits = thread::spawn(move || {
+            wait_for(&mut events, |event| match event {
+                Event::Swapped(report) if report.generation == 2 => Some(()),
+                _ => None,
+            });
+            *held(&HEARD) = true;
+            SAID.notify_all();
+        });
+        let owner = thread::Builder::new().name("owner".to_owned());
+        let owner = owner.spawn(move || claim.sync()).unwrap();
+        assert_eq!(owner.join().unwrap(), Synced::Adopted { generation: 2 });
+        waits.join().unwrap();
+        drop(host);
     });
 }
 
