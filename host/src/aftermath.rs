@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use std::{
     cell::{Cell, RefCell},
     sync::Arc,
+    time::Instant,
 };
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -59,12 +60,10 @@ impl Aftermath {
         }
     }
 
-    /// Waits until all of it is done.
-    pub(crate) fn wait(&self) {
+    /// Waits until all of it is done; not for ever, because a plugin's thread-local that does not come back may keep a thread for hooks.
+    pub(crate) fn wait(&self, deadline: Instant) {
         let mut under_way = self.0.under_way.lock();
-        while *under_way > 0 {
-            self.0.none.wait(&mut under_way);
-        }
+        while *under_way > 0 && !self.0.none.wait_until(&mut under_way, deadline).timed_out() {}
     }
 }
 

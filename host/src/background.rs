@@ -16,15 +16,75 @@ pub(crate) fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Se
     spawn_as(libc::SCHED_BATCH, name, body)
 }
 
-/// Starts a thread whose work somebody waits for: an ordinary one, also if a thread of the background starts it.
+/// Starts a thread whose work somebody waits for: an ordinary one, also if a thread of the background starts it, and on these processors,
+/// also if an owner starts it who is pinned to his own.
 ///
 /// # Errors
 /// If the system gives no thread.
 pub(crate) fn spawn_ordinary<T: Send + 'static>(
     name: &str,
+    processors: Processors,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    spawn_as(libc::SCHED_OTHER, name, body)
+    spawn_as(libc::SCHED_OTHER, name, move || {
+        processors.take();
+        body()
+    })
+}
+
+/// As long as this lives, its thread is an ordinary one: it has closed a gate, say, before which callers wait.
+pub(crate) struct Ordinary {
+    was_in_background: bool,
+}
+
+impl Ordinary {
+    /// From now on this thread is one, if it is one of the background's.
+    pub(crate) fn this_thread() -> Self {
+        // SAFETY: 0 is this thread.
+        let was_in_background = unsafe { libc::sched_getscheduler(0) } == libc::SCHED_BATCH;
+        if was_in_background {
+            schedule(libc::SCHED_OTHER);
+        }
+        Self { was_in_background }
+    }
+}
+
+impl Drop for Ordinary {
+    fn drop(&mut self) {
+        if self.was_in_background {
+            schedule(libc::SCHED_BATCH);
+        }
+    }
+}
+
+/// On which processors a thread may run.
+#[derive(Clone, Copy)]
+pub(crate) struct Processors(Option<libc::cpu_set_t>);
+
+impl Processors {
+    /// Those of this thread.
+    pub(crate) fn of_this_thread() -> Self {
+        // SAFETY: a set of bits, for which zero is empty.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: 0 is this thread, and the set is as large as is said.
+        let known = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
+        Self((known == 0).then_some(set))
+    }
+
+    fn take(self) {
+        if let Some(set) = self.0 {
+            // Where it is refused, the thread runs where whoever has started it does.
+            // SAFETY: as above.
+            let _ = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
+        }
+    }
+}
+
+fn schedule(policy: libc::c_int) {
+    let none = libc::sched_param { sched_priority: 0 };
+    // Where a sandbox refuses it, it is a thread like others.
+    // SAFETY: 0 is this thread, and the parameter lives as long as the call.
+    let _ = unsafe { libc::sched_setscheduler(0, policy, &raw const none) };
 }
 
 fn spawn_as<T: Send + 'static>(
@@ -33,10 +93,7 @@ fn spawn_as<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let none = libc::sched_param { sched_priority: 0 };
-        // Where a sandbox refuses it, it is a thread like others.
-        // SAFETY: 0 is this thread, and the parameter lives as long as the call.
-        let _ = unsafe { libc::sched_setscheduler(0, policy, &raw const none) };
+        schedule(policy);
         body()
     })
 }

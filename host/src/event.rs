@@ -103,8 +103,9 @@ pub struct ReloadReport {
     pub steps: Vec<(Step, Duration)>,
     /// From the notice to the swap, waiting included.
     pub total: Duration,
-    /// How long calls could not be made because of it: as long as the owner was in [`Claim::sync`](crate::Claim::sync), or as the
-    /// gate was closed, with whatever that waited for. Zero if nobody had to wait.
+    /// How long calls could not be made because of it: from when the owner took it up in [`Claim::sync`](crate::Claim::sync), or the gate
+    /// began to close, with whatever that waited for, to the swap. What else a `sync` does (a health check that is due, the state for a
+    /// preflight, your own subscribers afterwards) is not in it. Zero if nobody had to wait.
     pub pause: Duration,
 }
 

@@ -2,7 +2,10 @@
 //! hook waits for it as long as the policy allows and then goes on without it; what the hook works on goes to the reaper from
 //! here, whenever it comes back. Knows nothing of plugins: a job is any closure.
 
-use crate::{background, image::safe_point};
+use crate::{
+    background::{self, Processors},
+    image::safe_point,
+};
 use parking_lot::Mutex;
 use std::{
     hint,
@@ -16,8 +19,11 @@ use std::{
 };
 
 /// A host's threads for hooks.
-#[derive(Clone, Default)]
-pub(crate) struct Hooks(Arc<Mutex<Threads>>);
+#[derive(Clone)]
+pub(crate) struct Hooks {
+    threads: Arc<Mutex<Threads>>,
+    processors: Processors,
+}
 
 #[derive(Default)]
 struct Threads {
@@ -69,6 +75,14 @@ pub(crate) struct TookTooLong;
 const KEPT_IDLE: usize = 2;
 
 impl Hooks {
+    /// Its threads run where the caller may.
+    pub(crate) fn new() -> Self {
+        Self {
+            threads: Arc::default(),
+            processors: Processors::of_this_thread(),
+        }
+    }
+
     /// Runs a hook and waits for it, at most so long. A panic in `job` that is not contained is the host's own, and goes on here.
     pub(crate) fn run<T: Send + 'static>(
         &self,
@@ -101,7 +115,7 @@ impl Hooks {
     fn start_on(&self, job: impl FnOnce(Resting) + Send + 'static) {
         let mut body: Body = Box::new(job);
         // Not in the condition: the lock would be held as long as the worker.
-        let idle = self.0.lock().idle.pop();
+        let idle = self.threads.lock().idle.pop();
         if let Some(worker) = idle {
             let jobs = worker.jobs.clone();
             match jobs.send(Job::Run(body, self.resting(Some(worker)))) {
@@ -116,7 +130,7 @@ impl Hooks {
         }
         let (jobs, queue) = mpsc::channel::<Job>();
         let begun = mpsc::channel::<(Body, Resting)>();
-        let spawned = background::spawn_ordinary("reslot-hooks", move || {
+        let spawned = background::spawn_ordinary("reslot-hooks", self.processors, move || {
             if let Ok((body, resting)) = begun.1.recv() {
                 body(resting);
                 safe_point();
@@ -133,20 +147,20 @@ impl Hooks {
     }
 
     fn resting(&self, worker: Option<Worker>) -> Resting {
-        let Self(threads) = self.clone();
+        let threads = self.threads.clone();
         Resting { threads, worker }
     }
 
     /// Has a thread be awake for a moment, for a job that is about to come: to wake one then would take longer than most hooks.
     pub(crate) fn rouse(&self) {
-        if let Some(worker) = self.0.lock().idle.last() {
+        if let Some(worker) = self.threads.lock().idle.last() {
             let _ = worker.jobs.send(Job::Rouse);
         }
     }
 
     /// Has the idle threads come to a safe point.
     pub(crate) fn call_attention(&self) {
-        for worker in &self.0.lock().idle {
+        for worker in &self.threads.lock().idle {
             let _ = worker.jobs.send(Job::Attention);
         }
     }
@@ -154,7 +168,7 @@ impl Hooks {
     /// Ends the idle threads, and each other when its hook comes back.
     pub(crate) fn end(&self) {
         let idle = {
-            let mut threads = self.0.lock();
+            let mut threads = self.threads.lock();
             threads.ended = true;
             std::mem::take(&mut threads.idle)
         };

@@ -307,8 +307,8 @@ impl Drop for Host {
             control.finish(after_all_hooks(&self.inner.policy));
         }
         // What owners have left to be done is the supervisor's, too.
-        self.inner.aftermath.wait();
-        self.inner.supervise(SupervisorMessage::End);
+        self.inner.aftermath.wait(after(after_all_hooks(&self.inner.policy)));
+        let _ = self.inner.supervisor().send(SupervisorMessage::End);
         if let Some(supervisor) = self.supervisor.take() {
             let _ = supervisor.join();
         }

@@ -6,7 +6,7 @@ use crate::metrics::endpoint::{self, Endpoint, Wanted};
 use crate::{
     aftermath::Aftermath,
     artifact::inspect,
-    background,
+    background::{self, Processors},
     control::{ControlTally, Listening, Server},
     error::BuildError,
     event::{Event, Log},
@@ -362,7 +362,7 @@ impl HostBuilder {
             tally: Tally::new(log.clone()),
             log,
             private,
-            hooks: Hooks::default(),
+            hooks: Hooks::new(),
             aftermath: Aftermath::default(),
             given: Given::new(self.resources, &self.watch, Arc::new(notices)),
             injections: self.injections,
@@ -395,7 +395,9 @@ impl HostBuilder {
         let _ = inner.reload_thread.set(reload.thread().id());
         let judging = inner.clone();
         let supervise = move || reload::supervise(&judging, &supervisor_receiver);
-        let supervisor = spawned("reslot-supervisor", |name| background::spawn_ordinary(name, supervise))?;
+        let supervisor = spawned("reslot-supervisor", |name| {
+            background::spawn_ordinary(name, Processors::of_this_thread(), supervise)
+        })?;
         let mut host = Host {
             inner,
             watch: None,

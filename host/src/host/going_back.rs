@@ -98,7 +98,9 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// build that is being prepared at this moment comes first, and what its preflight wants of the owner (the state) it is given
     /// meanwhile.
     ///
-    /// Answers [`Synced::Unchanged`] if that version serves already, and [`Synced::Refused`] if it did not start.
+    /// A newer build that waits for [`sync`](Self::sync) is not adopted any more. Answers [`Synced::Unchanged`] if that version serves already, and
+    /// [`Synced::Refused`] if it could not be had or did not start: then what served serves on, and a later `sync` goes back if something
+    /// else is kept.
     ///
     /// # Errors
     /// As for [`Host::rollback`]; the slot keeps what it has.
@@ -109,8 +111,15 @@ impl<I: ?Sized + Interface> Claim<I> {
                 reload::answer_for_claim(host, record, serving);
             }
         };
-        host.rollback(&record.name, to, Some(&answer))?;
-        Ok(this.sync())
+        let asked = host.rollback(&record.name, to, Some(&answer))?;
+        Ok(match (asked, this.sync()) {
+            (LoadOutcome::Unchanged { .. }, synced) => synced,
+            // What stood by could not be had any more. The host looks for what is kept, and a later `sync` may go back to that.
+            (_, Synced::Unchanged) => Synced::Refused {
+                serving: Self::generation(this),
+            },
+            (_, synced) => synced,
+        })
     }
 }
 
@@ -173,11 +182,12 @@ impl Inner {
         }
     }
 
-    /// The newest good version that is kept, but for what serves.
+    /// The newest good version that is kept and older than what serves: a newer one is still coming.
     pub(super) fn version_before(&self, record: &SlotRecord) -> Result<ContentHash, RollbackError> {
         let serving = record.lock().current.as_ref().map(|current| current.hash.to_string());
         let known = self.good_versions(record);
-        match known.iter().find(|hash| Some(*hash) != serving.as_ref()) {
+        let at = known.iter().position(|hash| Some(hash) == serving.as_ref());
+        match known.get(at.map_or(0, |at| at + 1)) {
             Some(before) => Ok(hash_of(before)),
             None => Err(RollbackError::Version {
                 slot: record.name.to_string(),

@@ -196,7 +196,8 @@ pub(super) fn candidate(
     let file = (host.private.copies() == PrivateCopies::Files).then(|| staged.path().to_owned());
     let to_keep = ToKeep {
         // Another name for the copy takes no space, and so will hardly fail when nobody can be refused any more.
-        later: file.is_some() && host.history.keeps_later() && !again,
+        // Who is asked for his state by a preflight must not be the one who waits for them.
+        later: file.is_some() && host.history.keeps_later() && host.policy.preflight.is_none() && !again,
         host: host.clone(),
         slot: record.name.clone(),
         hash,

@@ -12,6 +12,7 @@ use super::{
     together,
 };
 use crate::{
+    background::Ordinary,
     content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, Step, hold_back},
@@ -167,6 +168,8 @@ fn move_on(
     staged: Staged,
 ) -> Result<Moved, Refusal> {
     let number = staged.generation.number();
+    // Callers wait, from here on.
+    let _ordinary = Ordinary::this_thread();
     host.hooks.rouse();
     let access = close(host, old, &staged.generation)
         .map_err(|cause| refusal(Some(record), Some(number), &staged.path, Step::Migrate, cause))?;

@@ -12,6 +12,7 @@ use super::{
     tally::Phase,
 };
 use crate::{
+    aftermath::later,
     content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, Step, hold_back},
@@ -210,6 +211,8 @@ fn fitting_standby(host: &Inner, record: &SlotRecord, state: &mut SlotState) -> 
         Ok(()) => Some(standby),
         Err(_) => {
             host.retire(record, &standby.current.generation);
+            // After the reaper was told that it is retired.
+            later(move || drop(standby));
             host.supervise(SupervisorMessage::Look);
             None
         }
@@ -313,10 +316,11 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
                 inherited: current.inherited.clone().or_else(|| one.back.snapshot.clone()),
             }));
             state.probation = Some(Probation::new(None, None));
-            // The same as what is left is not to come after it.
-            if let Some(again) = state.staged.take_if(|staged| staged.again.is_some()) {
+            // The same as what is left is not to come after it; nor, if somebody wants the version before, what is newer.
+            let asked = matches!(one.back.reason, RollbackReason::Asked);
+            if let Some(staged) = state.staged.take_if(|staged| asked || staged.again.is_some()) {
                 one.record.note_staged(state);
-                outdated.push((one.record.clone(), again));
+                outdated.push((one.record.clone(), staged));
             }
             if !one.access.is_owners() {
                 published.push((one.record.index, one.record.id, Some(generation.clone())));
@@ -333,8 +337,8 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
     let reports: Vec<_> = told
         .map(|((one, generation, state), left)| one.tell(host, generation, state, left))
         .collect();
-    for (record, again) in outdated {
-        super::place::tell_superseded(host, &record, Some(again));
+    for (record, staged) in outdated {
+        super::place::tell_superseded(host, &record, Some(staged));
     }
     host.supervise(SupervisorMessage::Look);
     reports

@@ -54,7 +54,13 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
             Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
         match message {
-            Ok(SupervisorMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(SupervisorMessage::End) | Err(RecvTimeoutError::Disconnected) => {
+                // What an owner has left behind at the last moment is for the next process.
+                for message in messages.try_iter() {
+                    survive(|| note(host, message));
+                }
+                return;
+            }
             // First what cannot wait.
             Ok(SupervisorMessage::Fault { record, number }) => survive(|| fault(host, &record, number)),
             Ok(SupervisorMessage::Checked {
@@ -63,20 +69,24 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
                 health,
                 bytes,
             }) => survive(|| checked(host, &record, number, health, bytes)),
-            Ok(SupervisorMessage::Good { slot, hash }) => {
-                survive(|| host.told_of_history(&slot, host.history.confirm(&slot, &hash)))
-            }
-            Ok(SupervisorMessage::Bad { slot, hash, why }) => {
-                survive(|| {
-                    // Somebody may have asked for it by name since.
-                    if host.history.condemned(&slot, &hash).is_some() {
-                        host.told_of_history(&slot, host.history.condemn(&slot, &hash, &why));
-                    }
-                });
+            Ok(message @ (SupervisorMessage::Good { .. } | SupervisorMessage::Bad { .. })) => {
+                survive(|| note(host, message))
             }
             Ok(SupervisorMessage::Look) | Err(RecvTimeoutError::Timeout) => {}
         }
         survive(|| next = look_at_all(host));
+    }
+}
+
+/// Has the history know what is thought of a version.
+fn note(host: &Inner, message: SupervisorMessage) {
+    match message {
+        SupervisorMessage::Good { slot, hash } => host.told_of_history(&slot, host.history.confirm(&slot, &hash)),
+        // Somebody may have asked for it by name since.
+        SupervisorMessage::Bad { slot, hash, why } if host.history.condemned(&slot, &hash).is_some() => {
+            host.told_of_history(&slot, host.history.condemn(&slot, &hash, &why));
+        }
+        _ => {}
     }
 }
 
@@ -284,7 +294,8 @@ pub(crate) fn confirm(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
 
 fn confirm_one(host: &Arc<Inner>, record: &SlotRecord, set: Option<&Arc<Set>>) {
     let mut state = record.lock();
-    let of_set = |probation: &Probation| set.is_none_or(|set| probation.is_of(set));
+    // Whom somebody has called back in the meantime has not proved itself.
+    let of_set = |probation: &Probation| probation.called.is_none() && set.is_none_or(|set| probation.is_of(set));
     if !state.probation.as_ref().is_some_and(of_set) {
         return;
     }

@@ -11,6 +11,7 @@ use super::{
     uses,
 };
 use crate::{
+    background::Ordinary,
     content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, Step, hold_back},
@@ -220,6 +221,8 @@ fn move_on(
     mut turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Result<Vec<Moved>, Refusal> {
     let _told_later = hold_back();
+    // Callers may wait, from here on.
+    let _ordinary = Ordinary::this_thread();
     // In the order of their places, as everybody who takes more than one.
     let mut by_place: Vec<_> = members.iter().map(|member| member.record.clone()).collect();
     by_place.sort_by_key(|record| record.index);

@@ -105,10 +105,14 @@ impl<I: ?Sized + Interface> Claim<I> {
         // Cleared first: what comes from here on is seen by the next `sync`.
         self.record.attention.swap(false, Ordering::AcqRel);
         image::safe_point();
-        let went_back = self.go_back();
-        let synced = match self.adopt_set().unwrap_or_else(|| self.adopt()) {
-            Synced::Unchanged => went_back,
-            adopted => adopted,
+        let synced = match self.go_back() {
+            Synced::Unchanged => self.adopt_set().unwrap_or_else(|| self.adopt()),
+            // Whoever called it is to be answered by the version before. What waits is adopted by the next `sync`.
+            went_back => {
+                let waits = self.record.has_staged.load(Ordering::Relaxed);
+                self.record.attention.fetch_or(waits, Ordering::AcqRel);
+                went_back
+            }
         };
         if let Some(generation) = &self.generation {
             // Its calls may have to be counted from now on, or no longer.

@@ -201,3 +201,40 @@ fn load_beside(host: &Host, path: PathBuf, claim: &mut Claim<dyn Counter>, owner
         claim.sync();
     });
 }
+
+#[test]
+fn owner_who_goes_back_does_not_come_to_what_is_newer() {
+    for confirmed in [false, true] {
+        let place = Place::new();
+        let host = place.host();
+        let mut events = host.events();
+        let mut claim = claimed(&place, &host, confirmed);
+        place.load(&host, &Fixture::build("fx-counter").stamped(3));
+        assert!(Claim::has_staged(&claim));
+        let back = Claim::roll_back(&mut claim, To::Previous).unwrap();
+        assert!(matches!(back, Synced::RolledBack { from: 2, .. }), "{back:?}");
+        assert_eq!(claim.report().unwrap().stamp, 1);
+        assert_eq!(claim.sync(), Synced::Unchanged, "nothing comes after it");
+        let superseded = |event: &Event| matches!(event, Event::Superseded { generation: 3, .. }).then_some(());
+        crate::support::wait_for(&mut events, superseded);
+        drop(claim);
+        assert_nothing_left(&host, 1);
+    }
+}
+
+#[test]
+fn fault_leads_to_the_version_before_and_what_waits_comes_after_that() {
+    let place = Place::new();
+    let host = place.host();
+    let mut claim = claimed(&place, &host, false);
+    place.load(&host, &Fixture::build("fx-counter").stamped(3));
+    claim.fail("it slipped").unwrap_err();
+    assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+    assert_eq!(
+        claim.report().unwrap().stamp,
+        1,
+        "who called is answered by the version before"
+    );
+    assert_eq!(claim.sync(), Synced::Adopted { generation: 3 });
+    assert_eq!(claim.report().unwrap().stamp, 3);
+}
