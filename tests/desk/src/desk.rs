@@ -34,8 +34,8 @@ pub struct Strategy {
     pub(crate) instrument: Instrument,
     pub(crate) claim: Claim<dyn Trader>,
     pub(crate) gate: Gate,
-    /// Up to this event, orders of a version that was left may be what fills the gate: nobody else is left for that.
-    excused: u64,
+    /// The version that was gone back to, and up to which event orders of the one that was left may be what fills the gate's window.
+    excused: (u64, u64),
     /// A candidate beside it.
     pub trial: Option<Trial>,
     /// It was stopped, because it did what it must not and there was nothing to go back to.
@@ -81,7 +81,7 @@ impl<'a> Desk<'a> {
                 instrument,
                 claim: host.claim::<dyn Trader>(name)?,
                 gate: Gate::default(),
-                excused: 0,
+                excused: (0, 0),
                 trial: None,
                 halted: false,
             })
@@ -196,23 +196,24 @@ impl<'a> Desk<'a> {
             let Some((of, event)) = self.waiting.pop_front() else { return };
             let Some(wanted) = self.ask(of, &event) else { continue };
             if let Some(trial) = &mut self.strategies[of].trial {
-                trial.ask(&event, &wanted);
+                trial.ask(&event, &wanted, self.record.exposure(of));
             }
             for intent in wanted {
                 self.carry_out(of, event.number, intent);
             }
         }
-        for (of, _) in self.waiting.drain(..) {
-            self.strategies[of].halted = true;
-        }
         let words = format!("{ENDLESS} events have come of one row: whoever had more to decide is halted");
         self.timeline.push(words);
+        for (of, event) in std::mem::take(&mut self.waiting) {
+            self.halt(of, event.number);
+        }
     }
 
     /// What a strategy wants, if the gate lets it through. A version that panics, or goes against the gate, is left, nothing of what it
     /// wanted is done, and the one before it is asked about the same event.
     fn ask(&mut self, of: usize, event: &MarketEvent) -> Option<Vec<Intent>> {
         for _ in 0..2 {
+            let (generation, exposure) = (self.generation(of), self.record.exposure(of));
             let strategy = &mut self.strategies[of];
             if strategy.halted {
                 return None;
@@ -220,39 +221,62 @@ impl<'a> Desk<'a> {
             let mut wanted = Wanted::default();
             let answered = strategy.claim.on_event(event, &mut wanted);
             let Wanted(wanted) = wanted;
-            match answered.map(|()| strategy.gate.pass(event.number, &wanted, event.position)) {
+            let name = strategy.name;
+            match answered.map(|()| strategy.gate.pass(event.number, &wanted, exposure)) {
                 Ok(Ok(())) => return Some(wanted),
-                Ok(Err(_)) if event.number <= strategy.excused => return None,
-                Ok(Err(breach)) => self.leave(of, event.number, &breach),
-                // The host goes back by itself.
-                Err(error) => self.timeline.push(format!("{error}; {} intents dropped", wanted.len())),
+                Ok(Err(breach)) => {
+                    self.timeline
+                        .push(format!("{name}: of what it wants nothing passes the gate: {breach}"));
+                    let (whom, until) = self.strategies[of].excused;
+                    if breach.is_of_the_window && generation == whom && event.number <= until {
+                        return None;
+                    }
+                    self.leave(of);
+                    // It may have lost sight of them, and so may the state that is handed back.
+                    self.take_back(of, event.number);
+                    self.strategies[of].excused = (self.generation(of), event.number + WINDOW);
+                }
+                Err(error) => {
+                    self.timeline.push(format!("{error}; {} intents dropped", wanted.len()));
+                    // On probation the host goes back by itself.
+                    self.sync();
+                    if self.generation(of) == generation {
+                        self.leave(of);
+                    }
+                }
             }
-            if !self.sync() {
+            if self.generation(of) == generation {
+                self.halt(of, event.number);
                 return None;
             }
         }
         None
     }
 
-    /// Has a strategy leave a version that went against the gate, and takes back what rests of it; halts the strategy if there is no
-    /// version to go back to.
-    fn leave(&mut self, of: usize, event: u64, breach: &anyhow::Error) {
-        let generation = self.generation(of);
-        let Strategy {
-            name, halted, excused, ..
-        } = &mut self.strategies[of];
-        self.timeline.push(format!("{name}: the gate let nothing through: {breach}"));
-        if let Err(error) = self.host.rollback(name, To::Previous) {
+    /// Has a strategy go back to the version before, if there is one.
+    fn leave(&mut self, of: usize) {
+        if let Err(error) = self.host.rollback(self.strategies[of].name, To::Previous) {
             self.timeline.push(error.to_string());
-            *halted = true;
         }
-        *excused = event + WINDOW;
-        let own = |order: &&Order| order.strategy == of && order.generation == generation;
+        self.sync();
+    }
+
+    /// There is nothing to go back to.
+    fn halt(&mut self, of: usize, event: u64) {
+        let Strategy { name, halted, .. } = &mut self.strategies[of];
+        if !std::mem::replace(halted, true) {
+            self.timeline
+                .push(format!("{name}: halted, for there is nobody else to decide"));
+            self.take_back(of, event);
+        }
+    }
+
+    /// Takes back all that a strategy has resting.
+    fn take_back(&mut self, of: usize, event: u64) {
+        let own = |order: &&Order| order.strategy == of;
         let resting: Vec<u64> = self.record.resting().filter(own).map(|order| order.id).collect();
-        self.timeline.push(format!(
-            "{name}: {} orders of generation {generation} are taken back",
-            resting.len()
-        ));
+        let (name, many) = (self.strategies[of].name, resting.len());
+        self.timeline.push(format!("{name}: {many} resting orders are taken back"));
         for order in resting {
             self.carry_out(of, event, Intent::Cancel(order));
         }
@@ -262,19 +286,28 @@ impl<'a> Desk<'a> {
         let Strategy { name, instrument, .. } = self.strategies[of];
         match intent {
             Intent::Cancel(order) => {
-                let Some(order) = self.record.close(of, order) else { return };
+                let Some(order) = self.record.close(of, order) else {
+                    // A version that was gone back to may not know that it has gone.
+                    if let Some(side) = self.record.side(of, order) {
+                        self.tell(of, What::Gone, (order, side, 0, 0));
+                    }
+                    return;
+                };
                 self.exchange.cancel(instrument, order.id);
                 self.journal.cancel(event, order.id);
                 self.tell(of, What::Gone, (order.id, order.side, order.price, order.open));
             }
             Intent::Place(side, price, quantity) => {
-                let own = |order: &&Order| order.strategy == of && order.side == side;
+                let exposure = self.record.exposure(of);
                 let proposal = Proposal {
                     side,
                     price,
                     quantity,
-                    position: self.record.holding(of).position,
-                    resting: self.record.resting().filter(own).map(|order| order.open).sum(),
+                    position: exposure.position,
+                    resting: match side {
+                        Side::Buy => exposure.buys,
+                        Side::Sell => exposure.sells,
+                    },
                 };
                 // Without an answer nothing is sent.
                 if !self.risk.allows(&proposal).unwrap_or(false) {

@@ -1,7 +1,6 @@
 //! The gate: the limits that no plugin moves. It looks at all that a strategy wants at one event, and lets all of it through or none.
 
-use crate::record::{moved, word};
-use anyhow::ensure;
+use crate::record::{Exposure, word};
 use desk_interfaces::{Intents, Side};
 use std::{collections::VecDeque, fmt};
 
@@ -13,7 +12,7 @@ pub const OFTEN: usize = 150;
 pub(crate) const WINDOW: u64 = 1_000;
 /// How much one order may be of.
 const LARGEST: u64 = 100;
-/// How much a strategy may hold.
+/// How much a strategy may hold at worst, should all that rests be filled.
 const POSITION: u64 = 1_000;
 
 /// What a strategy wants.
@@ -48,6 +47,20 @@ impl Intents for Wanted {
     }
 }
 
+/// Why the gate lets nothing of it through, in words.
+#[derive(Debug)]
+pub(crate) struct Breach {
+    words: String,
+    /// It may be the orders of another version that fill the window.
+    pub is_of_the_window: bool,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
 /// One strategy's gate.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
@@ -57,29 +70,61 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Refuses if not all of this may be done; nothing of it is counted then.
-    pub fn pass(&mut self, event: u64, wanted: &[Intent], position: i64) -> anyhow::Result<()> {
+    pub fn pass(&mut self, event: u64, wanted: &[Intent], mut exposure: Exposure) -> Result<(), Breach> {
+        let breach = |words| Breach {
+            words,
+            is_of_the_window: false,
+        };
         let intents = wanted.len();
-        ensure!(
-            intents <= AT_ONCE,
-            "{intents} intents at one event, where {AT_ONCE} are allowed"
-        );
+        if intents > AT_ONCE {
+            return Err(breach(format!("{intents} intents at one event, where {AT_ONCE} are allowed")));
+        }
         let mut orders = 0;
         for intent in wanted {
             let Intent::Place(side, _, quantity) = *intent else { continue };
-            ensure!(quantity <= LARGEST, "an order of {quantity}, where {LARGEST} are allowed");
-            let held = moved(position, side, quantity).unsigned_abs();
-            ensure!(held <= POSITION, "a position of {held}, where {POSITION} are allowed");
+            if quantity > LARGEST {
+                return Err(breach(format!("an order of {quantity}, where {LARGEST} are allowed")));
+            }
+            let worst = exposure.with(side, quantity);
+            if worst > POSITION {
+                return Err(breach(format!(
+                    "a position of {worst} at worst, where {POSITION} are allowed"
+                )));
+            }
             orders += 1;
         }
         while self.sent.front().is_some_and(|sent| sent + WINDOW <= event) {
             self.sent.pop_front();
         }
         let often = self.sent.len() + orders;
-        ensure!(
-            often <= OFTEN,
-            "{often} orders within {WINDOW} events, where {OFTEN} are allowed"
-        );
+        if orders > 0 && often > OFTEN {
+            return Err(Breach {
+                words: format!("{often} orders within {WINDOW} events, where {OFTEN} are allowed"),
+                is_of_the_window: true,
+            });
+        }
         self.sent.extend(std::iter::repeat_n(event, orders));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn position_is_that_of_all_that_rests_and_of_all_that_is_wanted() {
+        let exposure = |position, buys, sells| Exposure { position, buys, sells };
+        let buys = |many| vec![Intent::Place(Side::Buy, 1, 100); many];
+        let passes = |wanted: &[Intent], exposure| Gate::default().pass(1, wanted, exposure).is_ok();
+        assert!(passes(&buys(1), exposure(900, 0, 0)));
+        assert!(!passes(&buys(2), exposure(900, 0, 0)), "together they are too much");
+        assert!(!passes(&buys(1), exposure(900, 1, 0)), "what rests may be filled");
+        assert!(passes(&buys(1), exposure(900, 0, 500)), "the other side is another matter");
+        assert!(!passes(&[Intent::Place(Side::Sell, 1, 100)], exposure(-901, 0, 0)));
+        assert!(
+            passes(&[Intent::Cancel(7)], exposure(5_000, 0, 0)),
+            "whatever it holds, it may take back"
+        );
     }
 }

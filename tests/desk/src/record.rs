@@ -34,8 +34,9 @@ pub struct Holding {
 /// The book.
 #[derive(Default)]
 pub struct Record {
-    last: u64,
     resting: BTreeMap<u64, Order>,
+    /// Whose each order is, and its side, by number from 1.
+    sent: Vec<(usize, Side)>,
     /// By strategy.
     holdings: [Holding; 2],
 }
@@ -43,9 +44,9 @@ pub struct Record {
 impl Record {
     /// Gives an order its number.
     pub(crate) fn open(&mut self, strategy: usize, generation: u64, side: Side, price: u64, open: u64) -> u64 {
-        self.last += 1;
+        self.sent.push((strategy, side));
         let order = Order {
-            id: self.last,
+            id: self.sent(),
             strategy,
             generation,
             side,
@@ -74,6 +75,25 @@ impl Record {
         self.resting.remove(&order)
     }
 
+    /// The side of an order of this strategy's, also of one that has gone.
+    pub(crate) fn side(&self, strategy: usize, order: u64) -> Option<Side> {
+        let (whose, side) = *self.sent.get(usize::try_from(order.checked_sub(1)?).ok()?)?;
+        (whose == strategy).then_some(side)
+    }
+
+    /// What a strategy holds, and what it may come to hold on each side.
+    pub(crate) fn exposure(&self, strategy: usize) -> Exposure {
+        let open = |side| {
+            let own = |order: &&Order| order.strategy == strategy && order.side == side;
+            self.resting().filter(own).map(|order| order.open).sum()
+        };
+        Exposure {
+            position: self.holding(strategy).position,
+            buys: open(Side::Buy),
+            sells: open(Side::Sell),
+        }
+    }
+
     /// What rests, in the order of the numbers.
     pub fn resting(&self) -> impl Iterator<Item = &Order> {
         self.resting.values()
@@ -86,7 +106,27 @@ impl Record {
 
     /// How many orders were sent.
     pub fn sent(&self) -> u64 {
-        self.last
+        self.sent.len() as u64
+    }
+}
+
+/// A position, and the open orders on both sides of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Exposure {
+    pub position: i64,
+    pub buys: u64,
+    pub sells: u64,
+}
+
+impl Exposure {
+    /// With one order more; answers how large the position may come to be on its side.
+    pub(crate) fn with(&mut self, side: Side, quantity: u64) -> u64 {
+        let open = match side {
+            Side::Buy => &mut self.buys,
+            Side::Sell => &mut self.sells,
+        };
+        *open += quantity;
+        moved(self.position, side, *open).unsigned_abs()
     }
 }
 

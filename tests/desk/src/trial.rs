@@ -4,6 +4,7 @@
 use crate::{
     desk::{Desk, Strategy},
     gate::{Gate, Intent, Wanted},
+    record::Exposure,
 };
 use anyhow::{Context, bail};
 use desk_interfaces::{MarketEvent, Trader};
@@ -79,7 +80,7 @@ impl Desk<'_> {
 
 impl Trial {
     /// Asks it as well, and compares.
-    pub(crate) fn ask(&mut self, event: &MarketEvent, done: &[Intent]) {
+    pub(crate) fn ask(&mut self, event: &MarketEvent, done: &[Intent], exposure: Exposure) {
         let verdict = &mut self.verdict;
         let mut wanted = Wanted::default();
         let answered = self.shadow.on_event(event, &mut wanted);
@@ -90,7 +91,7 @@ impl Trial {
             return;
         }
         verdict.orders += wanted.iter().filter(|intent| matches!(intent, Intent::Place(..))).count();
-        if let Err(breach) = self.gate.pass(event.number, &wanted, event.position) {
+        if let Err(breach) = self.gate.pass(event.number, &wanted, exposure) {
             let why = || format!("at event {} the gate would have stopped it: {breach}", event.number);
             verdict.against.get_or_insert_with(why);
         }

@@ -1,7 +1,8 @@
 //! What the desk promises, with real builds of its plugins, over its whole recorded input: what it survives and what it proves.
 #![forbid(unsafe_code)]
 
-use reslot::{Cause, Event, Host, LoadOutcome, Outcome, Policy, Refusal};
+use desk_interfaces::Side;
+use reslot::{Cause, Event, Host, LoadOutcome, Outcome, Policy, Refusal, RollbackState};
 use reslot_desk::{
     desk::{Desk, RISK, STRATEGIES},
     gate,
@@ -341,7 +342,7 @@ fn orders_without_limit_are_not_promoted_and_if_forced_stopped_and_left() {
     steps(&mut desk, 2_000);
     let told = desk.timeline[before..].join("\n");
     assert!(
-        told.contains("the gate let nothing through: ") && told.contains("1 decides again"),
+        told.contains("nothing passes the gate: ") && told.contains("1 decides again"),
         "{told}"
     );
     assert_eq!((desk.generation(MAKER), desk.strategies[MAKER].halted), (1, false));
@@ -352,6 +353,53 @@ fn orders_without_limit_are_not_promoted_and_if_forced_stopped_and_left() {
     to_the_end(&mut desk);
     recounted(&desk);
     assert_eq!(desk.disturbed, 0);
+}
+
+#[test]
+fn strategy_quotes_both_sides_again_after_it_went_back_whatever_state_it_has() {
+    for state in [RollbackState::Carry, RollbackState::Snapshot] {
+        for build in ["maker-forgets-its-orders", "maker-panics-after-two"] {
+            let mut policy = on_probation();
+            policy.rollback_state = state;
+            let host = host(policy);
+            let mut desk = Desk::open(&host, rows()).unwrap();
+            steps(&mut desk, 3_000);
+            host.load(builds().path(build)).unwrap();
+            steps(&mut desk, 8_000);
+            assert_eq!((desk.generation(MAKER), desk.strategies[MAKER].halted), (1, false));
+            let sides = |desk: &Desk<'_>| {
+                let own = desk.record.resting().filter(|order| order.strategy == MAKER);
+                own.map(|order| (order.id, order.side)).collect::<Vec<_>>()
+            };
+            let (mut both, mut most) = (0, 0);
+            for _ in 0..5_000 {
+                steps(&mut desk, 1);
+                let now = sides(&desk);
+                both += u32::from(now.iter().any(|one| one.1 == Side::Buy) && now.iter().any(|one| one.1 == Side::Sell));
+                most = most.max(now.len());
+            }
+            assert!(both > 1_000, "{state:?} {build}: both sides at {both} of 5000 rows");
+            // Its source says one on each side; a third is being taken back.
+            assert!(most <= 3, "{state:?} {build}: {most} at once");
+            to_the_end(&mut desk);
+            recounted(&desk);
+        }
+    }
+}
+
+#[test]
+fn version_with_nobody_before_it_is_halted_and_what_it_had_resting_taken_back() {
+    let host = Host::builder().policy(on_probation()).build().unwrap();
+    for build in ["maker-panics-after-two", "momentum", "risk"] {
+        host.load(builds().path(build)).unwrap();
+    }
+    let mut desk = Desk::open(&host, rows()).unwrap();
+    to_the_end(&mut desk);
+    assert!(desk.strategies[MAKER].halted && !desk.strategies[MOMENTUM].halted);
+    assert!(desk.record.resting().all(|order| order.strategy == MOMENTUM));
+    let panics = desk.timeline.iter().filter(|line| line.contains("nobody thought of")).count();
+    assert_eq!(panics, 1, "it is not asked again: {:#?}", desk.timeline);
+    recounted(&desk);
 }
 
 #[test]

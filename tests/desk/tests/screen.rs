@@ -140,8 +140,9 @@ fn strategy_that_does_not_come_back_keeps_neither_the_terminal_nor_the_builder()
     let mut screen = desk(folder.path(), (80, 24), &builder);
     screen.wait_for(&["builds are made first"]);
     screen.type_in("q");
-    assert_eq!(screen.ended(), Some(0), "{}", screen.contents());
+    assert_eq!(screen.ended(), Some(1), "{}", screen.contents());
     screen.assert_restored();
+    assert!(screen.contents().contains("was ended"), "{}", screen.contents());
     // It is written at an end that the desk comes to by itself.
     assert!(!screen.contents().contains("p99.9"), "{}", screen.contents());
     let builder = fs::read_to_string(started).unwrap();

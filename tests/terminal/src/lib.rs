@@ -24,7 +24,7 @@ use signal_hook::{
 use std::{
     error::Error,
     fmt,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     mem, process,
     sync::mpsc::{self, Receiver, Sender},
     thread,
@@ -200,8 +200,10 @@ fn end_at_last(told: &Receiver<End>, at_last: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
         at_last();
         give_back();
+        let words = "It did not come to an end by itself (a plugin may not have come back), and was ended.";
+        let _ = writeln!(io::stderr(), "{words}");
         drop(doing);
     });
     let _ = done.recv_timeout(TO_GIVE_BACK);
-    process::exit(end.code.into());
+    process::exit(i32::from(end.code.max(1)));
 }
