@@ -225,16 +225,19 @@ impl<'a> Desk<'a> {
             match answered.map(|()| strategy.gate.pass(event.number, &wanted, exposure)) {
                 Ok(Ok(())) => return Some(wanted),
                 Ok(Err(breach)) => {
-                    self.timeline
-                        .push(format!("{name}: of what it wants nothing passes the gate: {breach}"));
                     let (whom, until) = self.strategies[of].excused;
                     if breach.is_of_the_window && generation == whom && event.number <= until {
+                        // Told once, when it was gone back to.
                         return None;
                     }
+                    self.timeline
+                        .push(format!("{name}: of what it wants nothing passes the gate: {breach}"));
                     self.leave(of);
                     // It may have lost sight of them, and so may the state that is handed back.
                     self.take_back(of, event.number);
                     self.strategies[of].excused = (self.generation(of), event.number + WINDOW);
+                    self.timeline
+                        .push(format!("{name}: as long as its orders fill the gate's window, little passes"));
                 }
                 Err(error) => {
                     self.timeline.push(format!("{error}; {} intents dropped", wanted.len()));
