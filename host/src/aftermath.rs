@@ -4,7 +4,10 @@
 //! thread for hooks, which is awake because it has just started the new code. On every other thread it is done at once. Nothing that a
 //! caller may look for when `sync` is back belongs here.
 
-use crate::hooks::Hooks;
+use crate::{
+    event::{HeldBack, hold_back},
+    hooks::Hooks,
+};
 use parking_lot::{Condvar, Mutex};
 use std::{
     cell::{Cell, RefCell},
@@ -42,12 +45,14 @@ struct Pending {
     none: Condvar,
 }
 
-/// As long as this lives, its thread collects.
+/// As long as this lives, its thread collects, and what happens on it is not told to subscribers and recorders.
 pub(crate) struct Collecting {
     aftermath: Aftermath,
     hooks: Hooks,
     /// Something around it collects already.
     within: bool,
+    /// Dropped after what is below: the embedder's own code runs when nobody waits any more for what was collected.
+    _told_later: HeldBack,
 }
 
 impl Aftermath {
@@ -57,6 +62,7 @@ impl Aftermath {
             aftermath: self.clone(),
             hooks: hooks.clone(),
             within: COLLECTS.replace(true),
+            _told_later: hold_back(),
         }
     }
 

@@ -7,29 +7,38 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// Starts a thread that works in the background: when it wakes up it waits for a processor to be free, or for its turn, and does not
-/// preempt whoever runs (`SCHED_BATCH`, see sched(7)). It does not have the priority of the caller's thread.
-///
-/// # Errors
-/// If the system gives no thread.
-pub(crate) fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
-    spawn_as(libc::SCHED_BATCH, name, body)
+/// How a thread is scheduled; see sched(7).
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// When it wakes up it waits for a processor to be free, or for its turn, and does not preempt whoever runs.
+    Background = libc::SCHED_BATCH as isize,
+    /// Somebody waits for its work.
+    Ordinary = libc::SCHED_OTHER as isize,
 }
 
-/// Starts a thread whose work somebody waits for: an ordinary one, also if a thread of the background starts it, and on these processors,
-/// also if an owner starts it who is pinned to his own.
+/// Starts a thread of this kind, whatever kind and priority the caller's has.
 ///
 /// # Errors
 /// If the system gives no thread.
-pub(crate) fn spawn_ordinary<T: Send + 'static>(
+pub(crate) fn spawn<T: Send + 'static>(
+    kind: Kind,
     name: &str,
-    processors: Processors,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    spawn_as(libc::SCHED_OTHER, name, move || {
-        processors.take();
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        kind.take();
         body()
     })
+}
+
+impl Kind {
+    /// This thread is one from now on.
+    fn take(self) {
+        let none = libc::sched_param { sched_priority: 0 };
+        // Where a sandbox refuses it, it is a thread like others.
+        // SAFETY: 0 is this thread, and the parameter lives as long as the call.
+        let _ = unsafe { libc::sched_setscheduler(0, self as libc::c_int, &raw const none) };
+    }
 }
 
 /// As long as this lives, its thread is an ordinary one: it has closed a gate, say, before which callers wait.
@@ -41,9 +50,9 @@ impl Ordinary {
     /// From now on this thread is one, if it is one of the background's.
     pub(crate) fn this_thread() -> Self {
         // SAFETY: 0 is this thread.
-        let was_in_background = unsafe { libc::sched_getscheduler(0) } == libc::SCHED_BATCH;
+        let was_in_background = unsafe { libc::sched_getscheduler(0) } == Kind::Background as libc::c_int;
         if was_in_background {
-            schedule(libc::SCHED_OTHER);
+            Kind::Ordinary.take();
         }
         Self { was_in_background }
     }
@@ -52,7 +61,7 @@ impl Ordinary {
 impl Drop for Ordinary {
     fn drop(&mut self) {
         if self.was_in_background {
-            schedule(libc::SCHED_BATCH);
+            Kind::Background.take();
         }
     }
 }
@@ -71,29 +80,12 @@ impl Processors {
         Self((known == 0).then_some(set))
     }
 
-    fn take(self) {
+    /// This thread runs there from now on.
+    pub(crate) fn take(self) {
         if let Some(set) = self.0 {
             // Where it is refused, the thread runs where whoever has started it does.
             // SAFETY: as above.
             let _ = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
         }
     }
-}
-
-fn schedule(policy: libc::c_int) {
-    let none = libc::sched_param { sched_priority: 0 };
-    // Where a sandbox refuses it, it is a thread like others.
-    // SAFETY: 0 is this thread, and the parameter lives as long as the call.
-    let _ = unsafe { libc::sched_setscheduler(0, policy, &raw const none) };
-}
-
-fn spawn_as<T: Send + 'static>(
-    policy: libc::c_int,
-    name: &str,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<JoinHandle<T>> {
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
-        schedule(policy);
-        body()
-    })
 }

@@ -16,7 +16,7 @@ use crate::{
     metrics::Meter,
     reload::{RollbackReason, RollbackReport},
 };
-pub(crate) use held_back::hold_back;
+pub(crate) use held_back::{HeldBack, hold_back};
 use parking_lot::{Condvar, Mutex};
 use reslot_plugin_api::{Backtrace, Health};
 use std::{

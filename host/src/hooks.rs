@@ -3,7 +3,7 @@
 //! here, whenever it comes back. Knows nothing of plugins: a job is any closure.
 
 use crate::{
-    background::{self, Processors},
+    background::{self, Kind, Processors},
     image::safe_point,
 };
 use parking_lot::Mutex;
@@ -130,7 +130,10 @@ impl Hooks {
         }
         let (jobs, queue) = mpsc::channel::<Job>();
         let begun = mpsc::channel::<(Body, Resting)>();
-        let spawned = background::spawn_ordinary("reslot-hooks", self.processors, move || {
+        // An owner who starts it may be pinned to a processor of his own.
+        let processors = self.processors;
+        let spawned = background::spawn(Kind::Ordinary, "reslot-hooks", move || {
+            processors.take();
             if let Ok((body, resting)) = begun.1.recv() {
                 body(resting);
                 safe_point();

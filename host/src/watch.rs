@@ -20,7 +20,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::background;
+use crate::background::{self, Kind};
 pub(crate) use fingerprint::is_artifact;
 use parking_lot::RwLock;
 
@@ -183,7 +183,7 @@ impl Watch {
         };
         let mut keeper = Keeper::new(folder.clone(), options, native, deliver);
         keeper.begin()?;
-        let thread = background::spawn("reslot-watch", move || keeper.run(&inbox))
+        let thread = background::spawn(Kind::Background, "reslot-watch", move || keeper.run(&inbox))
             .map_err(|source| WatchError::Thread { folder, source })?;
         Ok(Self {
             signals: Some(signals),

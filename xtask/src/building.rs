@@ -1,7 +1,10 @@
 //! The program that builds a plugin on each save, beside a program with a screen, and what of its words belongs on that.
 
+use crate::Error;
 use std::{
+    ffi::OsString,
     io::{self, BufRead, BufReader, Read},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -43,6 +46,19 @@ impl Building {
             error: Vec::new(),
             is_over: false,
         })
+    }
+
+    /// The same from a command line: a program and its arguments. None if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be started, with the program's name.
+    pub fn of(words: &[OsString]) -> Result<Option<Self>, Error> {
+        let Some((program, arguments)) = words.split_first() else {
+            return Ok(None);
+        };
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::start(command).map(Some).map_err(Error::io("start", Path::new(program)))
     }
 
     /// Ends it, from any thread: for a program that may be ended before it drops this.

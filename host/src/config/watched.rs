@@ -4,7 +4,7 @@
 
 use super::{ConfigError, Layers, layers::Merged};
 use crate::{
-    background,
+    background::{self, Kind},
     watch::{Files, Notice, Watch, WatchOptions},
 };
 use arc_swap::{ArcSwap, Guard};
@@ -194,7 +194,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
             there: merged.there,
             waits: false,
         };
-        let thread = background::spawn("reslot-config", move || reader.run(&inbox)).map_err(ConfigError::Thread)?;
+        let thread =
+            background::spawn(Kind::Background, "reslot-config", move || reader.run(&inbox)).map_err(ConfigError::Thread)?;
         Ok(Watched {
             shared,
             signals,

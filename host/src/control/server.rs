@@ -9,7 +9,12 @@ use super::{
     peer::Peer,
     protocol::{Answered, ErrorKind, Refused},
 };
-use crate::{background, error::BuildError, event::Log, host::Inner};
+use crate::{
+    background::{self, Kind},
+    error::BuildError,
+    event::Log,
+    host::Inner,
+};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -133,7 +138,7 @@ impl Server {
         let failed = |source| BuildError::Thread { name: NAME, source };
         let (wake, woken) = UnixStream::pair().map_err(failed)?;
         let taking = shared.clone();
-        let taking = background::spawn(NAME, move || take(&taking, &listening, &woken)).map_err(failed)?;
+        let taking = background::spawn(Kind::Background, NAME, move || take(&taking, &listening, &woken)).map_err(failed)?;
         Ok(Self {
             shared,
             taking: Some(taking),
@@ -233,7 +238,7 @@ fn admit(shared: &Arc<Shared>, stream: UnixStream, number: u64) {
         drop(seat);
     };
     // Without a thread the closure is dropped, and its seat with it.
-    if background::spawn(NAME, talk).is_err() {
+    if background::spawn(Kind::Background, NAME, talk).is_err() {
         send(&stream, &refused("the system gives no thread; try again later"));
     }
 }

@@ -6,7 +6,7 @@ use crate::metrics::endpoint::{self, Endpoint, Wanted};
 use crate::{
     aftermath::Aftermath,
     artifact::inspect,
-    background::{self, Processors},
+    background::{self, Kind},
     control::{ControlTally, Listening, Server},
     error::BuildError,
     event::{Event, Log},
@@ -27,7 +27,6 @@ use parking_lot::{Mutex, RwLock};
 #[cfg(feature = "prometheus")]
 use std::net::SocketAddr;
 use std::{
-    io,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -387,17 +386,14 @@ impl HostBuilder {
             hooks: self.policy.hook_deadline.min(LONGEST),
         };
         let reaper = Reaper::new(&inner, deadlines);
-        let reap = move || reaper.run(&reaper_receiver);
-        let reaper = spawned("reslot-reaper", |name| background::spawn(name, reap))?;
+        let reaper = spawn(Kind::Background, "reslot-reaper", move || reaper.run(&reaper_receiver))?;
         let working = inner.clone();
         let reload = move || reload::run(&working, &reload_receiver);
-        let reload = spawned("reslot-reload", |name| background::spawn(name, reload))?;
+        let reload = spawn(Kind::Background, "reslot-reload", reload)?;
         let _ = inner.reload_thread.set(reload.thread().id());
         let judging = inner.clone();
         let supervise = move || reload::supervise(&judging, &supervisor_receiver);
-        let supervisor = spawned("reslot-supervisor", |name| {
-            background::spawn_ordinary(name, Processors::of_this_thread(), supervise)
-        })?;
+        let supervisor = spawn(Kind::Ordinary, "reslot-supervisor", supervise)?;
         let mut host = Host {
             inner,
             watch: None,
@@ -459,8 +455,6 @@ fn callers_last(paths: Vec<PathBuf>) -> Vec<PathBuf> {
     sorted.into_iter().map(|(path, ..)| path).collect()
 }
 
-type Spawned = io::Result<JoinHandle<()>>;
-
-fn spawned(name: &'static str, spawn: impl FnOnce(&str) -> Spawned) -> Result<JoinHandle<()>, BuildError> {
-    spawn(name).map_err(|source| BuildError::Thread { name, source })
+fn spawn(kind: Kind, name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BuildError> {
+    background::spawn(kind, name, body).map_err(|source| BuildError::Thread { name, source })
 }

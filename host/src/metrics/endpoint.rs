@@ -5,7 +5,11 @@
 mod connection;
 
 use super::Meter;
-use crate::{background, error::EndpointError, event::Log};
+use crate::{
+    background::{self, Kind},
+    error::EndpointError,
+    event::Log,
+};
 use connection::Connection;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -88,7 +92,7 @@ impl Endpoint {
             connections: Vec::new(),
             not_before: None,
         };
-        let thread = background::spawn("reslot-metrics", move || serving.run())?;
+        let thread = background::spawn(Kind::Background, "reslot-metrics", move || serving.run())?;
         Ok(Self {
             at,
             end: Some(end),

@@ -190,7 +190,6 @@ pub(crate) fn hand_over_to_claim(
     turn: OwnersTurn<'_>,
     staged: Staged,
 ) -> Option<Arc<Generation>> {
-    let _told_later = hold_back();
     let (hash, again) = (staged.hash, staged.again.is_some());
     let (outdated, fits) = {
         let state = record.lock();

@@ -239,7 +239,6 @@ pub(crate) fn of_claim(
     faulty: &Arc<Generation>,
     turn: OwnersTurn<'_>,
 ) -> Option<Arc<Generation>> {
-    let _told_later = hold_back();
     let since = Instant::now();
     let mut state = record.lock();
     if state.gone {

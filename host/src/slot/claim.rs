@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     aftermath::later,
-    event::hold_back,
     host::Inner,
     image,
     reload::{self, SupervisorMessage, Together},
@@ -99,8 +98,6 @@ impl<I: ?Sized + Interface> Claim<I> {
         if self.record.has_staged.load(Ordering::Relaxed) {
             self.host.hooks.rouse();
         }
-        // The embedder's own code runs last: by then nobody waits for what was collected.
-        let _told_later = hold_back();
         let _collecting = self.host.aftermath.collect(&self.host.hooks);
         // Cleared first: what comes from here on is seen by the next `sync`.
         self.record.attention.swap(false, Ordering::AcqRel);
@@ -303,7 +300,6 @@ pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn Owned]) ->
 
 /// Adopts a set for the claims in it, which are all that there are. Answers what each did.
 fn adopt_together(host: &Arc<Inner>, set: &Arc<Together>, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
-    let _told_later = hold_back();
     let _collecting = host.aftermath.collect(&host.hooks);
     let serving: Vec<_> = claims.iter().map(|claim| claim.serving().cloned()).collect();
     let ids: Vec<_> = claims.iter().map(|claim| claim.record().id).collect();

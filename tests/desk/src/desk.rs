@@ -213,7 +213,7 @@ impl<'a> Desk<'a> {
     /// wanted is done, and the one before it is asked about the same event.
     fn ask(&mut self, of: usize, event: &MarketEvent) -> Option<Vec<Intent>> {
         for _ in 0..2 {
-            let (generation, exposure) = (self.generation(of), self.record.exposure(of));
+            let generation = self.generation(of);
             let strategy = &mut self.strategies[of];
             if strategy.halted {
                 return None;
@@ -222,7 +222,10 @@ impl<'a> Desk<'a> {
             let answered = strategy.claim.on_event(event, &mut wanted);
             let Wanted(wanted) = wanted;
             let name = strategy.name;
-            match answered.map(|()| strategy.gate.pass(event.number, &wanted, exposure)) {
+            if answered.is_ok() && wanted.is_empty() {
+                return Some(wanted);
+            }
+            match answered.map(|()| strategy.gate.pass(event.number, &wanted, self.record.exposure(of))) {
                 Ok(Ok(())) => return Some(wanted),
                 Ok(Err(breach)) => {
                     let (whom, until) = self.strategies[of].excused;

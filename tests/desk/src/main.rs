@@ -18,7 +18,7 @@ use std::{
     ffi::OsString,
     io::{self, Write},
     path::PathBuf,
-    process::{Command, ExitCode},
+    process::ExitCode,
     time::Duration,
 };
 use xtask::Building;
@@ -75,12 +75,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(held(&show));
     }
 
-    let mut building = None;
-    if let Some((program, rest)) = arguments.builder.split_first() {
-        let mut command = Command::new(program);
-        command.args(rest);
-        building = Some(Building::start(command).with_context(|| format!("cannot start {}", program.display()))?);
-    }
+    let building = Building::of(&arguments.builder)?;
     let end_building = building.as_ref().map(Building::ender);
     let at_last = || end_building.into_iter().for_each(|end| end());
     let terminal = Terminal::take(at_last).context("the terminal cannot be used")?;

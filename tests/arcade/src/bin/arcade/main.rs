@@ -10,11 +10,7 @@ use clap::Parser;
 use ratatui::{buffer::Buffer, layout::Rect, widgets::Widget};
 use reslot::Policy;
 use reslot_arcade::{game::Game, picture::Scene, png_file, rle, world::Table};
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, ExitCode},
-};
+use std::{ffi::OsString, fs, path::PathBuf, process::ExitCode};
 use xtask::Building;
 
 #[derive(Parser)]
@@ -36,7 +32,7 @@ struct Arguments {
     frames: Option<PathBuf>,
     /// What builds the rules whenever they are saved: a program and its arguments
     #[arg(last = true)]
-    builder: Vec<String>,
+    builder: Vec<OsString>,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -53,14 +49,7 @@ fn main() -> anyhow::Result<ExitCode> {
         arguments.headless || reslot_terminal::is_there(),
         "the game draws in a terminal and reads keys from it, and there is none; --headless plays without one"
     );
-    let building = match arguments.builder.split_first() {
-        Some((program, rest)) => {
-            let mut command = Command::new(program);
-            command.args(rest);
-            Some(Building::start(command).with_context(|| format!("cannot start {program}"))?)
-        }
-        None => None,
-    };
+    let building = Building::of(&arguments.builder)?;
     let game = Game::open(&arguments.folder, slot, world, Policy::development())?;
     match arguments.headless {
         true => headless(game, &arguments).map(|()| ExitCode::SUCCESS),

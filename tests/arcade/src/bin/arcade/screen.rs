@@ -14,7 +14,7 @@ use std::{
     io::{self, Write},
     mem, process,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError},
     },
     thread,
@@ -33,12 +33,8 @@ const FRAME: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
 /// # Errors
 /// If there is no terminal, or the game has ended by itself.
 pub fn play(game: Game, building: Option<Building>) -> anyhow::Result<u8> {
-    let building = Arc::new(Mutex::new(building));
-    let end_building = {
-        let building = building.clone();
-        move || drop(building.lock().unwrap_or_else(PoisonError::into_inner).take())
-    };
-    let terminal = Terminal::take(end_building.clone())?;
+    let end_building = building.as_ref().map(Building::ender);
+    let terminal = Terminal::take(|| end_building.into_iter().for_each(|end| end()))?;
     // The game does not wait for a terminal that does not read.
     let (show, scenes) = mpsc::sync_channel(1);
     let (keys, typed) = mpsc::channel();
@@ -55,7 +51,6 @@ pub fn play(game: Game, building: Option<Building>) -> anyhow::Result<u8> {
         .spawn(move || ticks(game, &typed, &show))?;
     let ended = screen.run(&scenes, keys);
     drop(screen);
-    end_building();
     let ended = ended?;
     loop {
         match scenes.recv_timeout(PATIENCE) {
@@ -113,7 +108,7 @@ struct Screen {
     scene: Scene,
     came: Instant,
     /// Here and not with the game: it tells of a correction also while the rules hang, and ends with the screen.
-    building: Arc<Mutex<Option<Building>>>,
+    building: Option<Building>,
     host: Arc<Host>,
     slot: String,
 }
@@ -139,8 +134,7 @@ impl Screen {
 
     /// To the scene: how the build goes, what can be done, and whether the rules come back.
     fn add_what_it_knows(&mut self) {
-        let mut building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        self.scene.strip.not_built = building.as_mut().and_then(|building| {
+        self.scene.strip.not_built = self.building.as_mut().and_then(|building| {
             building.look();
             building.error()
         });
