@@ -41,7 +41,7 @@ fn the_first_chapter_is_true() {
                         None => run(&line.replace(PLACE, &place.display().to_string()), &here),
                     }
                     if line.contains("new-project") {
-                        share_what_is_compiled(&place);
+                        share_compiled(&place.join("target"));
                     }
                 }
             }
@@ -49,6 +49,39 @@ fn the_first_chapter_is_true() {
             Block::Output(lines) => lines.lines().for_each(|line| terminals.wait_for(line)),
             Block::Edit(edit) => edit_file(&here, &edit, &mut last_edits),
         }
+    }
+}
+
+/// A target folder of the user's own changes where cargo builds, and not where a program and `build-plugin` meet.
+#[test]
+fn the_program_finds_its_plugin_whatever_target_folder_cargo_uses() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("it lies in the repository");
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let place = scratch.path().join("their-game");
+    run(&format!("cargo xtask new-project {}", place.display()), repository);
+    for (folder, by_environment) in [("by-environment", true), ("by-configuration", false)] {
+        let target = scratch.path().join(folder);
+        share_compiled(&target);
+        let with_target = |mut command: Command| {
+            if by_environment {
+                command.env("CARGO_TARGET_DIR", &target);
+            }
+            command
+        };
+        if !by_environment {
+            let configuration = place.join(".cargo/config.toml");
+            let text = fs::read_to_string(&configuration).expect("new-project wrote it");
+            let text = format!("{text}\n[build]\ntarget-dir = {target:?}\n");
+            fs::write(&configuration, text).expect("it can be written");
+        }
+        finish(with_target(shell("cargo xtask build-plugin", &place)));
+        let mut terminals = Terminals::default();
+        terminals.start(with_target(shell("cargo run -p their-game", &place)));
+        terminals.wait_for("generation 1, greeting 1: Hello, you!");
+        drop(terminals);
+        fs::remove_dir_all(place.join("target")).expect("build-plugin published there");
     }
 }
 
@@ -65,22 +98,27 @@ fn shell(line: &str, folder: &Path) -> Command {
 }
 
 fn run(line: &str, folder: &Path) {
-    let output = shell(line, folder).output().expect("bash is there");
+    finish(shell(line, folder));
+}
+
+fn finish(mut command: Command) {
+    let output = command.output().expect("bash is there");
     assert!(
         output.status.success(),
-        "`{line}` ended with {}:\n{}{}",
+        "{command:?} ended with {}:\n{}{}",
         output.status,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
 }
 
-/// The new workspace has the profiles of this one, so that what is compiled here need not be compiled again.
-fn share_what_is_compiled(place: &Path) {
+/// Makes a target folder that uses this workspace's debug builds. The new workspace has the same profiles, so cargo finds its dependencies
+/// compiled.
+fn share_compiled(target: &Path) {
     let test = env::current_exe().expect("this test is a file");
     let debug = test.ancestors().nth(2).expect("…/debug/deps/guide-…");
-    fs::create_dir(place.join("target")).expect("a new folder");
-    symlink(debug, place.join("target/debug")).expect("a link");
+    fs::create_dir(target).expect("a new folder");
+    symlink(debug, target.join("debug")).expect("a link");
 }
 
 fn edit_file(here: &Path, edit: &Edit, last: &mut Vec<(PathBuf, String)>) {

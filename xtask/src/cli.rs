@@ -3,10 +3,10 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use xtask::{Workspace, cargo};
+use xtask::{Program, Workspace};
 
 use crate::example;
 
@@ -21,13 +21,12 @@ pub struct Arguments {
 
 /// Where `cargo xtask run` opens its control socket.
 pub fn socket(workspace: &Workspace) -> PathBuf {
-    let plugins = workspace.plugin_folder();
-    plugins.parent().unwrap_or(Path::new("target/reslot")).join("control.sock")
+    workspace.meeting_folder().join("control.sock")
 }
 
 pub fn run(verb: &str, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::read(&crate::project()?)?;
-    let mut command = reslot(verb);
+    let mut command = reslot(verb)?;
     command.args(arguments.arguments);
     if env::var_os("RESLOT_SOCKET").is_none() {
         command.env("RESLOT_SOCKET", socket(&workspace));
@@ -35,12 +34,17 @@ pub fn run(verb: &str, arguments: Arguments) -> anyhow::Result<ExitCode> {
     example::become_program(command)
 }
 
-/// A verb of `reslot`, built if need be. Not in the repository's folder: paths on the command line are the caller's.
-pub fn reslot(verb: &str) -> Command {
-    let mut command = cargo();
-    command
-        .args(["run", "--quiet", "--manifest-path"])
-        .arg(crate::repository().join("Cargo.toml"))
-        .args(["--package", "reslot", "--features", "cli", "--bin", "reslot", "--", verb]);
-    command
+/// A verb of `reslot`, built if need be.
+///
+/// # Errors
+/// If the program is not built.
+pub fn reslot(verb: &str) -> anyhow::Result<Command> {
+    let manifest = crate::repository().join("Cargo.toml");
+    let program = Program {
+        features: "cli",
+        ..example::program("reslot", "reslot", &manifest)
+    };
+    let mut command = Command::new(program.build()?);
+    command.arg(verb);
+    Ok(command)
 }

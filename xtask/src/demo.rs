@@ -3,9 +3,9 @@
 mod arcade;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use xtask::{PluginBuild, Profile, Workspace, cargo};
+use xtask::{PluginBuild, Profile, Program, Workspace};
 
 use crate::example;
 
@@ -53,18 +53,13 @@ const SAVED: &str = "desk-momentum";
 fn desk(headless: bool, live: bool) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::read(&crate::repository())?;
     let folder = workspace.target.join("reslot").join("desk-saved");
-    let mut command = cargo();
-    command.current_dir(crate::repository());
-    command.args([
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "reslot-desk",
-        "--bin",
-        "desk",
-        "--",
-    ]);
+    let manifest = workspace.root.join("Cargo.toml");
+    let program = Program {
+        release: true,
+        ..example::program("reslot-desk", "desk", &manifest)
+    };
+    let mut command = Command::new(program.build()?);
+    command.current_dir(&workspace.root);
     if headless {
         command.arg("--headless");
     } else {

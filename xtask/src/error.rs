@@ -26,11 +26,22 @@ pub enum Error {
         known: Vec<String>,
     },
 
-    /// The compiler refused the plugin; what it said went to standard error.
-    #[error("plugin `{plugin}` was not built ({status}): {}", compile_remedy(*.status))]
+    /// The compiler refused the plugin, or cargo failed before or after it; what they said went to standard error.
+    #[error("plugin `{plugin}` was not built ({status}): {}", build_remedy(*.status, *.by_compiler))]
     Compile {
         /// The plugin's package.
         plugin: String,
+        /// How cargo ended.
+        status: ExitStatus,
+        /// Whether the compiler found an error in a source.
+        by_compiler: bool,
+    },
+
+    /// A program of the workspace was not built; what cargo said went to standard error.
+    #[error("the program `{program}` was not built ({status}): {}", build_remedy(*.status, false))]
+    Program {
+        /// The program.
+        program: String,
         /// How cargo ended.
         status: ExitStatus,
     },
@@ -112,10 +123,12 @@ fn known_plugins(known: &[String]) -> String {
     }
 }
 
-/// Cargo that a signal ended says nothing about the source.
-fn compile_remedy(status: ExitStatus) -> &'static str {
-    match status.code() {
-        Some(_) => "correct what the compiler names above and build again",
-        None => "the build was interrupted",
+/// Cargo that a signal ended says nothing about the source, and cargo itself fails for reasons that are in no source: a folder that
+/// cannot be written, a package that cannot be downloaded.
+fn build_remedy(status: ExitStatus, by_compiler: bool) -> &'static str {
+    match (status.code(), by_compiler) {
+        (Some(_), true) => "correct what the compiler names above and build again",
+        (Some(_), false) => "cargo names the reason above",
+        (None, _) => "the build was interrupted",
     }
 }

@@ -1,10 +1,11 @@
 //! The programs in tests/demo, which most verbs only start: this process becomes cargo, so that signals, the terminal and the exit
 //! status are the program's own.
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
-use xtask::cargo;
+use xtask::{Program, cargo};
 
 /// `cargo SUBCOMMAND -p reslot-demo`, at the repository's root.
 pub fn cargo_on_demo(subcommand: &str) -> Command {
@@ -13,6 +14,17 @@ pub fn cargo_on_demo(subcommand: &str) -> Command {
         .current_dir(crate::repository())
         .args([subcommand, "--package", "reslot-demo"]);
     command
+}
+
+/// A program of the repository, built without optimisations.
+pub fn program<'a>(package: &'a str, name: &'a str, manifest: &'a Path) -> Program<'a> {
+    Program {
+        manifest,
+        package,
+        name,
+        features: "",
+        release: false,
+    }
 }
 
 /// Becomes `command`; returns only when it cannot be started.

@@ -2,7 +2,7 @@
 //! closed in a child process of its own. The program behind it is the demo's.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 
@@ -19,8 +19,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if files.is_empty() {
         files.push(system_libraries().context("this machine's libraries are in none of the usual places: name a folder")?);
     }
-    let mut command = example::cargo_on_demo("run");
-    command.args(["--quiet", "--bin", "foreign", "--"]);
+    let manifest = crate::repository().join("Cargo.toml");
+    let mut command = Command::new(example::program("reslot-demo", "foreign", &manifest).build()?);
     for file in files {
         command.arg(std::path::absolute(&file)?);
     }

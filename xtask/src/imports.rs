@@ -118,7 +118,7 @@ struct Finding {
 }
 
 fn inspect(built: &[(String, PathBuf)]) -> anyhow::Result<Vec<Library>> {
-    let mut command = cli::reslot("inspect");
+    let mut command = cli::reslot("inspect")?;
     command.arg("--json");
     command
         .args(built.iter().map(|(_, library)| library))

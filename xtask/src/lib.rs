@@ -16,6 +16,7 @@
 //! ```
 
 mod building;
+mod cargo_output;
 pub mod debian;
 mod error;
 pub mod go;
@@ -25,6 +26,7 @@ mod variants;
 mod workspace;
 
 pub use building::Building;
+pub use cargo_output::Program;
 pub use error::Error;
 pub use plugins::{Built, PluginBuild, Profile, Published, publish};
 #[cfg(feature = "variants")]

@@ -16,8 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 
-use crate::workspace::cargo;
-use crate::{Error, Package, Workspace};
+use crate::{Error, Package, Workspace, cargo_output, workspace::cargo};
 
 /// Which of cargo's profiles a plugin is built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -148,40 +147,42 @@ impl PluginBuild {
         for setting in &self.settings {
             command.args(["--config", setting]);
         }
-        if self.quiet {
-            command.arg("--quiet");
-        }
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(Error::io("start", Path::new(command.get_program())))?;
-
         let mut finished = Some(finished);
         let mut outcome = None;
-        let messages = child
-            .stdout
-            .take()
-            .into_iter()
-            .flat_map(|stdout| BufReader::new(stdout).lines());
-        for line in messages.map_while(Result::ok) {
-            if let Some((library, was_fresh)) = library_in(&line, &self.id)
-                && let Some(finished) = finished.take()
-            {
-                outcome = Some(finished(Built {
-                    library,
-                    built_in: started.elapsed(),
-                    was_fresh,
-                }));
+        let mut by_compiler = false;
+        let mut hear = |line: &str| match heard(line, &self.id) {
+            Heard::Library { library, was_fresh } => {
+                outcome = finished.take().map(|finished| {
+                    finished(Built {
+                        library,
+                        built_in: started.elapsed(),
+                        was_fresh,
+                    })
+                });
             }
-        }
-        let status = child
-            .wait()
-            .map_err(Error::io("wait for", Path::new(command.get_program())))?;
+            Heard::CompileError => by_compiler = true,
+            Heard::Nothing => {}
+        };
+        let status = match self.quiet {
+            true => cargo_output::run(&mut command, hear)?,
+            false => {
+                let program = PathBuf::from(command.get_program());
+                let mut child = command
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .map_err(Error::io("start", &program))?;
+                let output = child.stdout.take().into_iter();
+                let lines = output.flat_map(|stdout| BufReader::new(stdout).lines());
+                lines.map_while(Result::ok).for_each(|line| hear(&line));
+                child.wait().map_err(Error::io("wait for", &program))?
+            }
+        };
         match outcome {
             _ if !status.success() => Err(Error::Compile {
                 plugin: self.name.clone(),
                 status,
+                by_compiler,
             }),
             None => Err(Error::NoLibrary {
                 plugin: self.name.clone(),
@@ -246,21 +247,43 @@ fn holds(file: &Path, content: &mut File, size: u64) -> bool {
     }
 }
 
-/// The loadable library in one line of cargo's messages, if the line announces one for package `id`, and whether it was fresh.
-fn library_in(line: &str, id: &str) -> Option<(PathBuf, bool)> {
-    let message: Message = serde_json::from_str(line).ok()?;
+/// What one line of cargo's messages says about a plugin's build.
+#[derive(Debug, PartialEq)]
+enum Heard {
+    /// The plugin's library is finished, or was up to date.
+    Library { library: PathBuf, was_fresh: bool },
+    /// The build ended because the compiler or the linker failed. If cargo fails for a reason of its own, this message is missing.
+    CompileError,
+    /// Something else.
+    Nothing,
+}
+
+/// Reads one line of cargo's messages for the package `id`.
+fn heard(line: &str, id: &str) -> Heard {
+    let Ok(message) = serde_json::from_str::<Message>(line) else {
+        return Heard::Nothing;
+    };
+    if message.reason == "build-finished" && message.success == Some(false) {
+        return Heard::CompileError;
+    }
     let concerns_us = message.reason == "compiler-artifact" && message.package_id.as_deref() == Some(id);
     let is_loadable = message
         .target
         .is_some_and(|target| target.kind.iter().any(|kind| kind == "cdylib"));
     if !concerns_us || !is_loadable {
-        return None;
+        return Heard::Nothing;
     }
     let is_dynamic = |file: &PathBuf| {
         file.extension()
             .is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION)
     };
-    Some((message.filenames.into_iter().find(is_dynamic)?, message.fresh))
+    match message.filenames.into_iter().find(is_dynamic) {
+        Some(library) => Heard::Library {
+            library,
+            was_fresh: message.fresh,
+        },
+        None => Heard::Nothing,
+    }
 }
 
 #[derive(Deserialize)]
@@ -272,6 +295,7 @@ struct Message {
     filenames: Vec<PathBuf>,
     #[serde(default)]
     fresh: bool,
+    success: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -296,16 +320,43 @@ mod tests {
     #[test]
     fn the_dynamic_library_is_taken_from_the_plugins_own_message() {
         let expected = Path::new("/t/debug/libgreeter").with_extension(std::env::consts::DLL_EXTENSION);
-        assert_eq!(library_in(&message(ID, "cdylib", false), ID), Some((expected.clone(), false)));
-        assert_eq!(library_in(&message(ID, "cdylib", true), ID), Some((expected, true)));
+        for was_fresh in [false, true] {
+            let library = expected.clone();
+            assert_eq!(
+                heard(&message(ID, "cdylib", was_fresh), ID),
+                Heard::Library { library, was_fresh }
+            );
+        }
     }
 
     #[test]
     fn messages_about_anything_else_are_passed_over() {
-        assert_eq!(library_in(&message("path+file:///w/other#0.1.0", "cdylib", false), ID), None);
-        assert_eq!(library_in(&message(ID, "bin", false), ID), None);
-        assert_eq!(library_in(r#"{"reason":"build-finished","success":true}"#, ID), None);
-        assert_eq!(library_in("   Compiling greeter v0.1.0", ID), None);
+        assert_eq!(
+            heard(&message("path+file:///w/other#0.1.0", "cdylib", false), ID),
+            Heard::Nothing
+        );
+        assert_eq!(heard(&message(ID, "bin", false), ID), Heard::Nothing);
+        assert_eq!(heard(r#"{"reason":"build-finished","success":true}"#, ID), Heard::Nothing);
+        assert_eq!(heard("   Compiling greeter v0.1.0", ID), Heard::Nothing);
+    }
+
+    #[test]
+    fn a_build_that_the_compiler_ended_is_told_from_one_that_cargo_ended() {
+        assert_eq!(
+            heard(r#"{"reason":"build-finished","success":false}"#, ID),
+            Heard::CompileError
+        );
+    }
+
+    #[test]
+    fn a_target_folder_that_cannot_be_made_is_no_fault_of_the_source() {
+        let workspace = Workspace::read(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("ours");
+        let greeter = workspace.plugin("greeter").expect("it is one");
+        let build = PluginBuild::new(&workspace, greeter, Profile::Debug).quiet();
+        let build = build.with_settings([r#"build.target-dir="/proc/reslot""#.to_owned()]);
+        let error = build.build().expect_err("nobody can make a folder there").to_string();
+        assert!(error.contains("cargo names the reason above"), "{error}");
+        assert!(!error.contains("compiler names"), "{error}");
     }
 
     #[test]

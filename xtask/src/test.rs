@@ -1,8 +1,10 @@
 //! `cargo xtask test`: every check that a change must pass, in the order in which failures are cheapest to learn of.
 //!
-//! It stops at the first failure, names it and the command that repeats it alone, and ends with a table of what ran.
+//! A check that fails does not hide the others: all of them run, unless `--fail-fast` is given. It ends with a table of what ran, how long
+//! the slowest test programs took, and for each failure the command that repeats it alone.
 
-use std::process::{Command, ExitCode};
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -15,6 +17,9 @@ pub struct Arguments {
     /// Leave out the check of the documentation
     #[arg(long)]
     quick: bool,
+    /// Stop at the first check that fails
+    #[arg(long)]
+    fail_fast: bool,
 }
 
 struct Step {
@@ -27,6 +32,8 @@ struct Step {
 enum Check {
     /// Arguments to cargo, and variables for it.
     Cargo(&'static [&'static str], &'static [(&'static str, &'static str)]),
+    /// The same, with each program that cargo runs timed.
+    TimedCargo(&'static [&'static str]),
     Tidy,
     Imports,
     Prometheus,
@@ -93,15 +100,32 @@ const PROMETHEUS: Step = Step {
 };
 const TESTS: Step = Step {
     name: "tests",
-    by_hand: "cargo test --workspace --features reslot/cli",
-    check: Check::Cargo(&["test", "--workspace", "--features", "reslot/cli", "--locked"], &[]),
+    by_hand: "cargo test --workspace --features reslot/cli --no-fail-fast",
+    check: Check::TimedCargo(&[
+        "test",
+        "--workspace",
+        "--features",
+        "reslot/cli",
+        "--locked",
+        "--no-fail-fast",
+    ]),
 };
+
+/// How many of the slowest test programs the summary names.
+const SLOWEST: usize = 10;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Outcome {
     Passed,
     Failed,
     NotRun,
+}
+
+/// How one check ended.
+struct Checked {
+    passed: bool,
+    /// The programs that it ran, each with its time.
+    programs: Vec<(String, Duration)>,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -111,83 +135,174 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .filter(|step| !(arguments.quick && step.name == DOCUMENTATION.name))
         .collect();
     let mut results: Vec<(Outcome, Duration)> = Vec::new();
+    let mut programs = Vec::new();
     for (at, step) in steps.iter().enumerate() {
         anstream::println!(
             "\n{}",
             paint::heading(format!("── {} ({} of {}): {}", step.name, at + 1, steps.len(), step.by_hand))
         );
         let started = Instant::now();
-        let passed = step.check.passes()?;
+        let checked = step.check.run().unwrap_or_else(|error| {
+            paint::failure(&format!("{error:#}"));
+            Checked::without_programs(false)
+        });
         let took = started.elapsed();
-        results.push((if passed { Outcome::Passed } else { Outcome::Failed }, took));
-        if !passed {
+        programs.extend(checked.programs);
+        results.push((if checked.passed { Outcome::Passed } else { Outcome::Failed }, took));
+        match checked.passed {
+            true => anstream::println!("{} {} in {}", paint::good("passed:"), step.name, paint::seconds(took)),
+            false => anstream::println!("{} {} after {}", paint::bad("FAILED:"), step.name, paint::seconds(took)),
+        }
+        if !checked.passed && arguments.fail_fast {
             break;
         }
-        anstream::println!("{} {} in {}", paint::good("passed:"), step.name, paint::seconds(took));
     }
-
     results.resize(steps.len(), (Outcome::NotRun, Duration::ZERO));
+    Ok(summarise(&steps, &results, programs))
+}
+
+fn summarise(steps: &[Step], results: &[(Outcome, Duration)], mut programs: Vec<(String, Duration)>) -> ExitCode {
+    programs.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+    if !programs.is_empty() {
+        anstream::println!("\n{}", paint::heading("── the slowest test programs"));
+    }
+    for (program, took) in programs.iter().take(SLOWEST) {
+        anstream::println!("  {:>8}  {program}", paint::seconds(*took));
+    }
     anstream::println!("\n{}", paint::heading("── summary"));
-    for (step, (outcome, took)) in steps.iter().zip(&results) {
+    for (step, (outcome, took)) in steps.iter().zip(results) {
+        let (name, took) = (step.name, paint::seconds(*took));
         match outcome {
-            Outcome::Passed => anstream::println!(
-                "  {:<14} {:<8} {:>8}",
-                step.name,
-                paint::good("passed  "),
-                paint::seconds(*took)
-            ),
-            Outcome::Failed => anstream::println!(
-                "  {:<14} {:<8} {:>8}",
-                step.name,
-                paint::bad("FAILED  "),
-                paint::seconds(*took)
-            ),
-            Outcome::NotRun => anstream::println!("  {:<14} {}", step.name, paint::dim("not run")),
+            Outcome::Passed => anstream::println!("  {name:<14} {:<8} {took:>8}", paint::good("passed  ")),
+            Outcome::Failed => anstream::println!("  {name:<14} {:<8} {took:>8}", paint::bad("FAILED  ")),
+            Outcome::NotRun => anstream::println!("  {name:<14} {}", paint::dim("not run")),
         }
     }
-    match steps
-        .iter()
-        .zip(&results)
-        .find(|(_, (outcome, _))| *outcome == Outcome::Failed)
-    {
-        Some((failed, _)) => {
-            paint::failure(&format!(
-                "{} failed; what is wrong stands above. Repeat it alone: {}",
-                failed.name, failed.by_hand
-            ));
-            Ok(ExitCode::FAILURE)
-        }
-        None => {
-            let total = results.iter().map(|(_, took)| *took).sum();
-            anstream::println!("{} in {}", paint::good("everything passed"), paint::seconds(total));
-            Ok(ExitCode::SUCCESS)
+    let total = results.iter().map(|(_, took)| *took).sum();
+    let has_failed = |(_, (outcome, _)): &(&Step, &(Outcome, Duration))| *outcome == Outcome::Failed;
+    let failed: Vec<_> = steps.iter().zip(results).filter(has_failed).collect();
+    for (step, _) in &failed {
+        paint::failure(&format!(
+            "{} failed; the reason is printed above. Repeat it alone: {}",
+            step.name, step.by_hand
+        ));
+    }
+    if failed.is_empty() {
+        anstream::println!("{} in {}", paint::good("everything passed"), paint::seconds(total));
+        return ExitCode::SUCCESS;
+    }
+    anstream::println!(
+        "{} of {} checks failed, in {}",
+        failed.len(),
+        steps.len(),
+        paint::seconds(total)
+    );
+    ExitCode::FAILURE
+}
+
+impl Check {
+    fn run(&self) -> anyhow::Result<Checked> {
+        let passed = match self {
+            Check::Cargo(arguments, variables) => {
+                let mut command = repository_cargo(arguments);
+                let status = command.envs(variables.iter().copied()).status();
+                status.with_context(|| cannot_start(arguments))?.success()
+            }
+            Check::TimedCargo(arguments) => return timed(arguments),
+            Check::Tidy => tidy::passes(&crate::repository())?,
+            Check::Imports => imports::passes()?,
+            Check::Prometheus => prometheus::fetch().map(|()| true)?,
+        };
+        Ok(Checked::without_programs(passed))
+    }
+}
+
+impl Checked {
+    fn without_programs(passed: bool) -> Self {
+        Self {
+            passed,
+            programs: Vec::new(),
         }
     }
 }
 
-impl Check {
-    fn passes(&self) -> anyhow::Result<bool> {
-        match self {
-            Check::Cargo(arguments, variables) => {
-                let mut command: Command = cargo();
-                command
-                    .current_dir(crate::repository())
-                    .args(*arguments)
-                    .envs(variables.iter().copied());
-                let status = command
-                    .status()
-                    .with_context(|| format!("cannot start cargo {}", arguments.join(" ")))?;
-                Ok(status.success())
-            }
-            Check::Tidy => tidy::passes(&crate::repository()),
-            Check::Imports => imports::passes(),
-            Check::Prometheus => match prometheus::fetch() {
-                Ok(()) => Ok(true),
-                Err(error) => {
-                    paint::failure(&format!("{error:#}"));
-                    Ok(false)
-                }
-            },
+fn repository_cargo(arguments: &[&str]) -> Command {
+    let mut command = cargo();
+    command.current_dir(crate::repository()).args(arguments);
+    command
+}
+
+fn cannot_start(arguments: &[&str]) -> String {
+    format!("cannot start cargo {}", arguments.join(" "))
+}
+
+/// Runs cargo, passes on what it prints, and measures from each line that announces a program to the next one.
+fn timed(arguments: &[&str]) -> anyhow::Result<Checked> {
+    let mut command = repository_cargo(arguments);
+    if std::io::stderr().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let mut child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| cannot_start(arguments))?;
+    let mut programs: Vec<(String, Duration)> = Vec::new();
+    let mut running: Option<(String, Instant)> = None;
+    let mut end = |running: &mut Option<(String, Instant)>| {
+        programs.extend(running.take().map(|(program, since)| (program, since.elapsed())));
+    };
+    let lines = child
+        .stderr
+        .take()
+        .into_iter()
+        .flat_map(|stderr| BufReader::new(stderr).lines());
+    for line in lines.map_while(Result::ok) {
+        eprintln!("{line}");
+        if let Some(program) = announced(&anstream::adapter::strip_str(&line).to_string()) {
+            end(&mut running);
+            running = Some((program, Instant::now()));
         }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    end(&mut running);
+    Ok(Checked {
+        passed: status.success(),
+        programs,
+    })
+}
+
+/// The program that a line of cargo announces: `Running tests/soak/main.rs (target/debug/deps/soak-0123456789abcdef)`, `Doc-tests reslot`.
+fn announced(line: &str) -> Option<String> {
+    let line = line.trim_start();
+    if let Some(package) = line.strip_prefix("Doc-tests ") {
+        return Some(format!("examples in the documentation of {package}"));
+    }
+    let (source, file) = line.strip_prefix("Running ")?.split_once(" (")?;
+    let file = file.strip_suffix(')')?.rsplit('/').next()?;
+    let (name, _) = file.rsplit_once('-')?;
+    Some(format!("{name}: {source}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::announced;
+
+    #[test]
+    fn programs_are_named_by_what_cargo_announces() {
+        let of = |line| announced(line);
+        assert_eq!(
+            of("     Running soak/main.rs (target/debug/deps/soak-8aa22e8a8e5d85f1)").as_deref(),
+            Some("soak: soak/main.rs")
+        );
+        assert_eq!(
+            of("     Running unittests src/lib.rs (target/debug/deps/reslot_tests-8aa22e8a8e5d85f1)").as_deref(),
+            Some("reslot_tests: unittests src/lib.rs")
+        );
+        assert_eq!(
+            of("   Doc-tests reslot").as_deref(),
+            Some("examples in the documentation of reslot")
+        );
+        assert_eq!(of("   Compiling reslot v0.1.0 (/w/host)"), None);
+        assert_eq!(of("test result: ok. 3 passed"), None);
     }
 }

@@ -101,8 +101,15 @@ impl Workspace {
     }
 
     /// The folder of a package that this workspace depends on, wherever cargo keeps it; for data that lies beside its sources.
+    ///
+    /// Cargo resolves for this machine's target alone, because a build never downloads packages of other platforms. It uses the
+    /// network only if a package of this platform is missing.
     pub fn dependency(&self, name: &str) -> Result<PathBuf, Error> {
-        let packages = metadata(&self.root, &["--locked", "--offline"])?.packages;
+        let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+        let arguments = ["--locked", "--filter-platform", &target];
+        let packages = metadata(&self.root, &[&arguments[..], &["--offline"]].concat())
+            .or_else(|_| metadata(&self.root, &arguments))?
+            .packages;
         let package = packages.into_iter().find(|package| package.name == name);
         package
             .map(|package| package.manifest_path.with_file_name(""))
@@ -112,9 +119,17 @@ impl Workspace {
             })
     }
 
-    /// Where plugins are published unless somebody says otherwise; hosts watch this folder.
+    /// The folder in which a host and `cargo xtask` meet: published plugins, and the host's control socket.
+    ///
+    /// It is `target/reslot` in the workspace also if `CARGO_TARGET_DIR` or `[build] target-dir` names another target folder. A program
+    /// cannot see these settings while it runs, and several workspaces may share one target folder.
+    pub fn meeting_folder(&self) -> PathBuf {
+        self.root.join("target").join("reslot")
+    }
+
+    /// Where plugins are published unless the command line names another folder; hosts watch this folder.
     pub fn plugin_folder(&self) -> PathBuf {
-        self.target.join("reslot").join("plugins")
+        self.meeting_folder().join("plugins")
     }
 
     /// Where programs are kept that tests need and that are downloaded for them.
@@ -258,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn plugins_are_published_under_the_target_folder_that_cargo_uses() {
-        assert_eq!(workspace().plugin_folder(), Path::new("/out/reslot/plugins"));
+    fn plugins_are_published_where_programs_look_whatever_target_folder_cargo_uses() {
+        assert_eq!(workspace().plugin_folder(), Path::new("/w/target/reslot/plugins"));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use xtask::{PluginBuild, Profile, Workspace, cargo};
+use xtask::{PluginBuild, Profile, Workspace};
 
 use crate::example;
 
@@ -25,12 +25,9 @@ pub fn run(Arguments { game }: Arguments) -> anyhow::Result<ExitCode> {
     let rules = if has("--life") { "life" } else { "arcade" };
     let workspace = Workspace::read(&crate::repository())?;
     let folder = workspace.target.join("reslot").join("demo").join(rules);
-    // Where the paths among the arguments are meant to be from, so not from the repository's folder.
-    let mut command = cargo();
-    command
-        .args(["run", "--quiet", "--manifest-path"])
-        .arg(workspace.root.join("Cargo.toml"));
-    command.args(["--package", "reslot-arcade", "--bin", "arcade", "--"]);
+    // The game starts in the current folder, because paths among its arguments are the caller's.
+    let manifest = workspace.root.join("Cargo.toml");
+    let mut command = Command::new(example::program("reslot-arcade", "arcade", &manifest).build()?);
     if has("--help") || has("-h") {
         command.arg("--help");
         return example::become_program(command);

@@ -4,8 +4,8 @@ use crate::exit::{Exit, Failure};
 use reslot::control::Client;
 use std::{env, path::PathBuf};
 
-/// Where `cargo xtask run` opens it, within the target folder.
-const WITHIN_TARGET: &str = "reslot/control.sock";
+/// Where `cargo xtask run` opens it, within the workspace; also if cargo's target folder is elsewhere.
+const IN_WORKSPACE: &str = "target/reslot/control.sock";
 
 /// Connects to the host.
 pub fn connect(named: Option<PathBuf>) -> Result<Client, Failure> {
@@ -17,10 +17,8 @@ pub fn find(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
     if let Some(named) = named {
         return Ok(named);
     }
-    let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let here = env::current_dir().unwrap_or_default();
-    let above = here.ancestors().map(|folder| folder.join("target"));
-    let mut sockets = target.into_iter().chain(above).map(|target| target.join(WITHIN_TARGET));
+    let mut sockets = here.ancestors().map(|folder| folder.join(IN_WORKSPACE));
     // Also one that cannot be connected to: then that is what is told.
     sockets.find(|socket| socket.symlink_metadata().is_ok()).ok_or_else(|| {
         let words = "no host was found: there is no target/reslot/control.sock in this folder or above it\n  what to do: name the host's \
