@@ -14,6 +14,9 @@ use crate::example;
 pub struct Arguments {
     #[command(subcommand)]
     which: Option<Which>,
+    /// Build host and plugin with optimisations; the first build takes three times as long
+    #[arg(long)]
+    release: bool,
     /// Handed to the demo
     #[arg(last = true)]
     rest: Vec<OsString>,
@@ -41,9 +44,14 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => {}
     }
     let workspace = Workspace::read(&crate::repository())?;
-    PluginBuild::new(&workspace, workspace.plugin("momentum")?, Profile::Release).build()?;
+    // Debug builds by default: this is the first thing that somebody runs.
+    let (profile, release) = match arguments.release {
+        true => (Profile::Release, Some("--release")),
+        false => (Profile::Debug, None),
+    };
+    PluginBuild::new(&workspace, workspace.plugin("momentum")?, profile).build()?;
     let mut command = example::cargo_on_demo("run");
-    command.args(["--release", "--bin", "demo", "--"]).args(arguments.rest);
+    command.args(release).args(["--bin", "demo", "--"]).args(arguments.rest);
     example::become_program(command)
 }
 

@@ -22,6 +22,8 @@ mod error;
 pub mod go;
 mod plugins;
 #[cfg(feature = "variants")]
+mod profiles;
+#[cfg(feature = "variants")]
 mod variants;
 mod workspace;
 
@@ -29,6 +31,8 @@ pub use building::Building;
 pub use cargo_output::Program;
 pub use error::Error;
 pub use plugins::{Built, PluginBuild, Profile, Published, publish};
+#[cfg(feature = "variants")]
+pub use profiles::keep_profiles_of;
 #[cfg(feature = "variants")]
 pub use variants::{Variant, build_variants};
 pub use workspace::{Package, Workspace, cargo};

@@ -6,7 +6,7 @@ use std::{fs, io, path::Path, process::Stdio};
 
 use toml::{Table, Value};
 
-use crate::{Error, Profile, Workspace, workspace::cargo};
+use crate::{Error, Profile, Workspace, keep_profiles_of, workspace::cargo};
 
 /// A plugin with lines changed, or as it is.
 ///
@@ -136,14 +136,9 @@ fn manifest(workspace: &Workspace, variants: &[Variant]) -> Result<String, Error
             }
         }
     }
-    // Not every package that has settings there is one of these.
-    if let Some(Value::Table(profiles)) = manifest.get_mut("profile") {
-        for (_, profile) in profiles {
-            if let Some(Value::Table(packages)) = profile.get_mut("package") {
-                packages.retain(|name, _| name == "*");
-            }
-        }
-    }
+    let lock = read(&workspace.root.join("Cargo.lock"))?;
+    let originals: Vec<_> = variants.iter().map(|variant| variant.of).collect();
+    keep_profiles_of(&mut manifest, &lock, &originals);
     Ok(manifest.to_string())
 }
 

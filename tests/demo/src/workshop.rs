@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 use toml::{Table, Value};
-use xtask::{PluginBuild, Profile, Workspace};
+use xtask::{PluginBuild, Profile, Workspace, keep_profiles_of};
 
 /// The plugin that is changed.
 pub const PLUGIN: &str = "momentum";
@@ -234,6 +234,8 @@ fn manifest(root: &Path) -> anyhow::Result<String> {
             *path = text(&root.join(relative))?;
         }
     }
+    let lock = fs::read_to_string(root.join("Cargo.lock"))?;
+    keep_profiles_of(&mut manifest, &lock, &[PLUGIN]);
     Ok(manifest.to_string())
 }
 

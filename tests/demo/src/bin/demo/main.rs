@@ -208,22 +208,22 @@ fn further_reloads(course: &mut Course, builds: [&Build; 2], number: usize) -> a
 
 /// A speed is the machine's as much as the program's, so it is told and fails nothing.
 fn print_speed(timelines: &[Timeline]) {
+    if timelines.is_empty() {
+        return;
+    }
     let median = timeline::median_total(timelines);
-    let words = match (timelines.is_empty(), median <= AIM) {
-        (true, _) => return,
-        (_, true) => "within the aim",
-        (_, false) => "slower than the aim",
-    };
-    let build = if cfg!(debug_assertions) {
-        "a debug build of the host"
+    let aim = AIM.as_micros();
+    let compared = if cfg!(debug_assertions) {
+        format!("in a debug build; `cargo xtask demo --release` compares with the aim of {aim} µs")
+    } else if median <= AIM {
+        format!("within the aim of {aim} µs")
     } else {
-        "a release build of the host"
+        format!("slower than the aim of {aim} µs")
     };
     anstream::println!(
-        "  {}  from the rename to the first answer of the new code: median {} µs, {words} of {} µs ({build})",
+        "  {}  from the rename to the first answer of the new code: median {} µs, {compared}",
         dim("note  "),
         median.as_micros(),
-        AIM.as_micros()
     );
 }
 

@@ -1,0 +1,80 @@
+//! The profile settings of a workspace, for another workspace that builds some of its packages: with the same settings cargo finds their
+//! dependencies compiled, and settings for packages that are not there would be warned about at each build.
+
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+/// Keeps, in a workspace's `manifest`, the profile settings of packages that `members` depend on, as the workspace's `lock` file says.
+pub fn keep_profiles_of(manifest: &mut Table, lock: &str, members: &[&str]) {
+    let reached = dependencies(lock, members);
+    let Some(Value::Table(profiles)) = manifest.get_mut("profile") else {
+        return;
+    };
+    for (_, profile) in profiles {
+        if let Some(Value::Table(packages)) = profile.get_mut("package") {
+            packages.retain(|name, _| name == "*" || reached.contains(name));
+        }
+    }
+}
+
+/// The names of all packages that these ones depend on, directly or not, themselves not included.
+fn dependencies(lock: &str, members: &[&str]) -> BTreeSet<String> {
+    let lock: Table = lock.parse().unwrap_or_default();
+    let packages = lock.get("package").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let of = |wanted: &str| {
+        let named = packages
+            .iter()
+            .filter(|package| package.get("name").and_then(Value::as_str) == Some(wanted));
+        let lists = named.filter_map(|package| package.get("dependencies").and_then(Value::as_array));
+        let names = lists.flatten().filter_map(Value::as_str);
+        // A version follows the name where there are several of it.
+        let names = names.map(|name| name.split(' ').next().unwrap_or(name).to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let mut found = BTreeSet::new();
+    let mut open: Vec<String> = members.iter().flat_map(|member| of(member)).collect();
+    while let Some(name) = open.pop() {
+        if !found.contains(&name) {
+            open.extend(of(&name));
+            found.insert(name);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCK: &str = r#"
+        [[package]]
+        name = "greeter"
+        dependencies = ["serde 1.0.0", "api"]
+        [[package]]
+        name = "api"
+        dependencies = ["rmp"]
+        [[package]]
+        name = "rmp"
+        [[package]]
+        name = "serde"
+        [[package]]
+        name = "vt100"
+    "#;
+
+    #[test]
+    fn settings_of_what_a_member_depends_on_are_kept() {
+        let mut manifest: Table = "[profile.dev.package.rmp]\nopt-level = 2\n[profile.dev.package.vt100]\nopt-level = 2\n\
+             [profile.dev.package.greeter]\nopt-level = 2\n[profile.dev.package.\"*\"]\ndebug = false"
+            .parse()
+            .expect("a manifest");
+        keep_profiles_of(&mut manifest, LOCK, &["greeter"]);
+        let kept: Vec<_> = manifest["profile"]["dev"]["package"]
+            .as_table()
+            .expect("a table")
+            .keys()
+            .cloned()
+            .collect();
+        assert_eq!(kept, ["*", "rmp"]);
+    }
+}
