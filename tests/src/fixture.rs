@@ -127,7 +127,7 @@ pub fn preflight_program() -> &'static Path {
 pub fn reslot_program() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let program = ["--package", "reslot", "--features", "cli", "--bin", "reslot"];
+        let program = ["--package", "reslot-cli", "--bin", "reslot"];
         build(&program, Profile::own()).join("reslot")
     })
 }

@@ -26,8 +26,6 @@ pub struct Program<'a> {
     pub package: &'a str,
     /// Its name.
     pub name: &'a str,
-    /// Features of the package, separated by commas; none if empty.
-    pub features: &'a str,
     /// Whether it is built with optimisations.
     pub release: bool,
 }
@@ -43,9 +41,6 @@ impl Program<'_> {
         command
             .arg(self.manifest)
             .args(["--package", self.package, "--bin", self.name]);
-        if !self.features.is_empty() {
-            command.args(["--features", self.features]);
-        }
         command.args(self.release.then_some("--release"));
         let mut found = None;
         let status = run(&mut command, |line| {

@@ -1,4 +1,4 @@
-//! The verbs of `reslot` that speak to a running host (`list`, `reload`, `who-holds`, …), and `inspect`: built here with the feature `cli`,
+//! The verbs of `reslot` that speak to a running host (`list`, `reload`, `who-holds`, …), and `inspect`: built here,
 //! and given everything that stands on the command line. Without `--socket` they ask the host that `cargo xtask run` started.
 
 use std::env;
@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use xtask::{Program, Workspace};
+use xtask::Workspace;
 
 use crate::example;
 
@@ -40,10 +40,7 @@ pub fn run(verb: &str, arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// If the program is not built.
 pub fn reslot(verb: &str) -> anyhow::Result<Command> {
     let manifest = crate::repository().join("Cargo.toml");
-    let program = Program {
-        features: "cli",
-        ..example::program("reslot", "reslot", &manifest)
-    };
+    let program = example::program("reslot-cli", "reslot", &manifest);
     let mut command = Command::new(program.build()?);
     command.arg(verb);
     Ok(command)

@@ -22,7 +22,6 @@ pub fn program<'a>(package: &'a str, name: &'a str, manifest: &'a Path) -> Progr
         manifest,
         package,
         name,
-        features: "",
         release: false,
     }
 }

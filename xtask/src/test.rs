@@ -46,14 +46,12 @@ const FORMAT: Step = Step {
 };
 const LINTS: Step = Step {
     name: "lints",
-    by_hand: "cargo clippy --workspace --all-targets --features reslot/cli -- -D warnings",
+    by_hand: "cargo clippy --workspace --all-targets -- -D warnings",
     check: Check::Cargo(
         &[
             "clippy",
             "--workspace",
             "--all-targets",
-            "--features",
-            "reslot/cli",
             "--locked",
             "--",
             "-D",
@@ -100,12 +98,10 @@ const PROMETHEUS: Step = Step {
 };
 const TESTS: Step = Step {
     name: "tests",
-    by_hand: "cargo test --workspace --features reslot/cli --no-fail-fast",
+    by_hand: "cargo test --workspace --no-fail-fast",
     check: Check::TimedCargo(&[
         "test",
         "--workspace",
-        "--features",
-        "reslot/cli",
         "--locked",
         "--no-fail-fast",
     ]),
