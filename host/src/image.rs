@@ -1,9 +1,6 @@
 //! Floor 1: from bytes to mapped code and back: stage, lint, open, verify, close, prove. Nothing here knows of slots or
 //! callers; an image does not know whether it serves.
 
-pub mod compat;
-pub mod lint;
-pub mod manifest;
 pub mod stage;
 
 mod ledger;
@@ -25,5 +22,6 @@ pub use open::OpenError;
 pub(crate) use open::{Image, Opened};
 pub use panics::PanicReport;
 pub(crate) use panics::take_panic;
+pub(crate) use reslot_artifact::{compat, lint, manifest};
 pub use unload::{QuarantineReason, UnloadReport};
 pub(crate) use unload::{Unloading, close, holding};

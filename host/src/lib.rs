@@ -16,8 +16,11 @@ mod aftermath;
 mod background;
 #[cfg(feature = "config")]
 pub mod config;
-mod content;
 pub mod control;
+/// The hash of an artifact's bytes.
+mod content {
+    pub(crate) use reslot_artifact::ContentHash;
+}
 mod error;
 mod event;
 pub mod foreign;
@@ -56,19 +59,17 @@ pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, Origin};
 pub use slot::{Claim, Loaded, Owned, Reader, Shadow, Slot, Synced, View};
 pub use watch::WatchError;
 
-/// What an artifact says of itself, and how two interfaces differ: for tools that look into files.
+/// What an artifact says about itself, and how two interfaces differ: for tools that look into files.
 pub mod artifact {
-    pub use crate::image::compat::{Difference, compare};
-    pub use crate::image::lint::{Inspection, LintError};
-    pub use crate::image::manifest::{
-        Argument, Field, Interface, Kind, Manifest, ManifestError, Method, Receiver, Shape, StateSchema, Type, Variant,
-    };
     pub use crate::image::stage::StageError;
-
-    /// Looks into an artifact's bytes, executing nothing, and lists every reason why a host of this build would refuse it.
-    pub fn inspect(bytes: &[u8]) -> Inspection {
-        crate::image::lint::inspect(bytes, &crate::reload::expectations())
-    }
+    pub use reslot_artifact::{
+        compat::{Difference, compare},
+        inspect,
+        lint::{Inspection, LintError},
+        manifest::{
+            Argument, Field, Interface, Kind, Manifest, ManifestError, Method, Receiver, Shape, StateSchema, Type, Variant,
+        },
+    };
 }
 
 /// For the program `reslot-preflight` and the tests, and for nobody else.

@@ -12,13 +12,10 @@ pub use child::child_main;
 pub use error::PreflightError;
 pub use report::{PreflightReport, PreflightStep};
 
-use crate::{
-    image::{
-        lint::lint,
-        manifest::Manifest,
-        stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently},
-    },
-    reload::expectations,
+use crate::image::{
+    lint::{Expectations, lint},
+    manifest::Manifest,
+    stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently},
 };
 use process::{Heard, Sacrifice};
 use protocol::{Task, Word, build};
@@ -91,7 +88,7 @@ pub fn preflight_as_hosts_do(
     state: Option<(u32, &[u8])>,
 ) -> Result<PreflightReport, PreflightError> {
     let mut bytes = read_patiently(path, &StageLimits::default())?.bytes;
-    let manifest = lint(&mut bytes, &expectations())?.manifest;
+    let manifest = lint(&mut bytes, &Expectations::of_this_build())?.manifest;
     let copy = StagingFolder::create(&std::env::temp_dir(), copies)?.write(&manifest.name, &bytes)?;
     let candidate = Candidate {
         slot: &manifest.name,

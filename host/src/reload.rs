@@ -21,7 +21,6 @@ mod together;
 mod try_out;
 mod uses;
 
-pub(crate) use pipeline::expectations;
 pub(crate) use place::hand_over_to_claim;
 pub(crate) use prepare::Snapshot;
 pub use probation::RollbackReason;

@@ -48,15 +48,7 @@ const LINTS: Step = Step {
     name: "lints",
     by_hand: "cargo clippy --workspace --all-targets -- -D warnings",
     check: Check::Cargo(
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ],
+        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         &[],
     ),
 };
@@ -99,12 +91,7 @@ const PROMETHEUS: Step = Step {
 const TESTS: Step = Step {
     name: "tests",
     by_hand: "cargo test --workspace --no-fail-fast",
-    check: Check::TimedCargo(&[
-        "test",
-        "--workspace",
-        "--locked",
-        "--no-fail-fast",
-    ]),
+    check: Check::TimedCargo(&["test", "--workspace", "--locked", "--no-fail-fast"]),
 };
 
 /// How many of the slowest test programs the summary names.

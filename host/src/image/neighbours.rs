@@ -1,7 +1,7 @@
 //! The plugins beside an image, as its code asks for them. Who they are, and how one of them is called, is told from above: an
 //! image knows neither slots nor the host.
 
-use super::manifest::Interface;
+use reslot_artifact::manifest::Interface;
 use reslot_plugin_api::{
     __private::{LoadedAbi, PassAbi, Status},
     CallError, PeerErrorKind,

@@ -18,7 +18,6 @@ use crate::{
     lifecycle::Lifecycle,
     slot::{Beside, Generation, SlotRecord, Staged, Watching},
 };
-use reslot_plugin_api::{API_VERSION, TARGET, TOOLCHAIN};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering, mpsc::Sender},
@@ -83,26 +82,6 @@ pub(super) struct Coming<'a> {
     pub(super) again: Option<u64>,
 }
 
-/// What the lint expects of an artifact for this host, but for the interface.
-pub(crate) fn expectations() -> Expectations<'static> {
-    Expectations {
-        toolchain: TOOLCHAIN,
-        target: TARGET,
-        api: API_VERSION,
-        interface: None,
-        machine: machine(),
-    }
-}
-
-/// This host's `e_machine`.
-fn machine() -> u16 {
-    #[cfg(target_arch = "x86_64")]
-    let machine = object::elf::EM_X86_64;
-    #[cfg(target_arch = "aarch64")]
-    let machine = object::elf::EM_AARCH64;
-    machine.0
-}
-
 /// Reads and hashes the file.
 pub(super) fn read(host: &Inner, path: &Path, clock: &mut Clock) -> Result<Source, Refusal> {
     let source = read_source(path, &host.limits)
@@ -127,7 +106,7 @@ pub(super) fn candidate(
     } = coming;
     let again = made_of.is_some();
     let (mut bytes, hash) = (source.bytes, source.hash);
-    let mut linted = lint(&mut bytes, &expectations()).map_err(|error| {
+    let mut linted = lint(&mut bytes, &Expectations::of_this_build()).map_err(|error| {
         let (name, record) = slot_of_refused(host, path, &bytes);
         let refusal = refusal(record.as_deref(), None, path, Step::Lint, error);
         Refusal {
@@ -322,7 +301,7 @@ pub(super) fn make(
 /// The slot that a refused file was for: the one that its manifest names, if it can be read, or the one that the file served
 /// until now. What a file says that is not taken makes no slot: there are as many names as there are files.
 fn slot_of_refused(host: &Inner, path: &Path, bytes: &[u8]) -> (Option<Arc<str>>, Option<Arc<SlotRecord>>) {
-    match inspect(bytes, &expectations()).manifest {
+    match inspect(bytes, &Expectations::of_this_build()).manifest {
         Some(manifest) => (Some(manifest.name.as_str().into()), host.slot_named(&manifest.name)),
         None => (None, host.slot_from(path)),
     }

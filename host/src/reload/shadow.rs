@@ -15,7 +15,7 @@ use crate::{
     history::Artifact,
     host::{Inner, LONGEST},
     image::{
-        lint::{LintError, lint},
+        lint::{Expectations, LintError, lint},
         stage::{Bytes, Source},
     },
     slot::{Generation, SUFFIX, SlotRecord},
@@ -112,7 +112,7 @@ impl Walk {
             path, mut bytes, hash, ..
         } = source;
         let refuse = |number, step, cause: Cause| refusal(None, number, &path, step, cause);
-        let linted = lint(&mut bytes, &pipeline::expectations());
+        let linted = lint(&mut bytes, &Expectations::of_this_build());
         let linted = linted.map_err(|error| refuse(None, Step::Lint, error.into()))?;
         let manifest = &linted.manifest;
         if *manifest.name != *record.name {

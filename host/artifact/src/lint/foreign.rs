@@ -5,25 +5,24 @@ use object::elf as format;
 use object::read::elf::Sym as _;
 
 use super::elf::{ENDIAN, Elf, shown};
-use super::{Inspection, LintError, aligned, check_kind, clear_nodelete, nodelete_words};
-use crate::reload::expectations;
+use super::{Expectations, Inspection, LintError, aligned, check_kind, clear_nodelete, nodelete_words};
 
 /// What keeps a library mapped by its own declaration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Foreign {
+pub struct Foreign {
     /// Whether DF_1_NODELETE was set.
-    pub(crate) nodelete: bool,
+    pub nodelete: bool,
     /// Its unique symbols.
-    pub(crate) unique: Vec<String>,
+    pub unique: Vec<String>,
 }
 
 /// Refuses a file that is damaged or no library for this machine. In one that is, DF_1_NODELETE is cleared unless it is to be
 /// kept.
-pub(crate) fn examine_foreign(bytes: &mut [u8], keep_nodelete: bool) -> Result<Foreign, LintError> {
+pub fn examine_foreign(bytes: &mut [u8], keep_nodelete: bool) -> Result<Foreign, LintError> {
     let mut words = Vec::new();
     let elf = Elf::parse(aligned(bytes, &mut words))?;
     let mut inspection = Inspection::default();
-    check_kind(&elf, &expectations(), &mut inspection);
+    check_kind(&elf, &Expectations::of_this_build(), &mut inspection);
     if let Some(finding) = inspection.findings.into_iter().next() {
         return Err(finding);
     }

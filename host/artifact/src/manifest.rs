@@ -3,7 +3,7 @@
 
 mod described;
 
-use crate::content::ContentHash;
+use crate::ContentHash;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -257,7 +257,7 @@ fn json_of(section: &[u8]) -> &[u8] {
 
 impl Manifest {
     /// Of the text in a manifest section: two that have the same one say the same.
-    pub(crate) fn text_hash(section: &[u8]) -> ContentHash {
+    pub fn text_hash(section: &[u8]) -> ContentHash {
         ContentHash::of(json_of(section))
     }
 
@@ -311,7 +311,7 @@ impl Manifest {
 impl Interface {
     /// Reads an interface alone, as a plugin describes the one by which it calls another. The bytes lie in the plugin's memory;
     /// nothing of them is kept.
-    pub(crate) fn parse(json: &[u8]) -> Result<Interface, ManifestError> {
+    pub fn parse(json: &[u8]) -> Result<Interface, ManifestError> {
         Ok(serde_json::from_slice(json)?)
     }
 }

@@ -1,8 +1,7 @@
 //! What lint can find, in words: what was found and expected as the error's text, what to do about it as its remedy. Nothing
 //! here looks at a file.
 
-use super::super::compat::Difference;
-use super::super::manifest::ManifestError;
+use crate::{compat::Difference, manifest::ManifestError};
 
 /// One reason why an artifact must not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

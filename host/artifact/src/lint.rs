@@ -6,14 +6,15 @@ mod error;
 mod foreign;
 mod imports;
 
-use crate::content::ContentHash;
+use crate::ContentHash;
 use object::elf as format;
 use object::pod;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
+use reslot_plugin_api::{API_VERSION, TARGET, TOOLCHAIN};
 
 use self::elf::{ENDIAN, Elf, shown};
 pub use self::error::LintError;
-pub(crate) use self::foreign::{Foreign, examine_foreign};
+pub use self::foreign::{Foreign, examine_foreign};
 use self::imports::Binding;
 use super::compat;
 use super::manifest::{Interface, Manifest, SECTION};
@@ -39,13 +40,34 @@ pub struct Expectations<'a> {
     pub machine: u16,
 }
 
+impl Expectations<'static> {
+    /// What a host that is built from these sources, by this compiler, demands of any artifact.
+    pub fn of_this_build() -> Self {
+        Self {
+            toolchain: TOOLCHAIN,
+            target: TARGET,
+            api: API_VERSION,
+            interface: None,
+            machine: own_machine(),
+        }
+    }
+}
+
+fn own_machine() -> u16 {
+    #[cfg(target_arch = "x86_64")]
+    let machine = format::EM_X86_64;
+    #[cfg(target_arch = "aarch64")]
+    let machine = format::EM_AARCH64;
+    machine.0
+}
+
 /// An artifact that may be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Linted {
     /// What it says about itself.
     pub manifest: Manifest,
     /// Of the text that says it.
-    pub(crate) manifest_text: ContentHash,
+    pub manifest_text: ContentHash,
     /// Whether DF_1_NODELETE was set, and has been cleared in the bytes.
     pub cleared_nodelete: bool,
     /// What is worth knowing but no reason to refuse.

@@ -14,7 +14,8 @@ use xxhash_rust::xxh3::xxh3_128;
 pub struct ContentHash([u8; Self::LEN]);
 
 impl ContentHash {
-    pub(crate) const LEN: usize = 16;
+    /// How many bytes it has.
+    pub const LEN: usize = 16;
 
     /// Of these bytes.
     #[must_use]
@@ -23,7 +24,7 @@ impl ContentHash {
     }
 
     /// The one that is written so; None for anything else.
-    pub(crate) fn from_hex(digits: &str) -> Option<Self> {
+    pub fn from_hex(digits: &str) -> Option<Self> {
         // `from_str_radix` takes a sign, too.
         if digits.len() != 2 * Self::LEN || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
