@@ -28,5 +28,7 @@ pub use subscriber::at_each_event;
 #[doc = include_str!("../../docs/lifecycle.md")]
 #[doc = include_str!("../../docs/production.md")]
 #[doc = include_str!("../../docs/telling.md")]
+#[doc = include_str!("../../docs/testing.md")]
 #[doc = include_str!("../../docs/trading-loop.md")]
+#[doc = include_str!("../../docs/your-repository.md")]
 pub struct Readme;

@@ -19,7 +19,7 @@ pub struct Arguments {
     /// Only Reslot: without the crates that it is compared with, which take minutes to build
     #[arg(long)]
     without_peers: bool,
-    /// Afterwards, put the table of what is promised and quoted into README.md
+    /// Afterwards, put the table of what is promised and quoted into docs/costs.md
     #[arg(long)]
     readme: bool,
     /// Handed to the benchmark
@@ -52,7 +52,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Between these lines of README.md stands the first table of the report.
+/// Between these lines of docs/costs.md stands the first table of the report.
 const BEGIN: &str = "<!-- cargo xtask bench --readme writes from here -->\n";
 const END: &str = "<!-- to here -->\n";
 
@@ -61,11 +61,11 @@ fn quote() -> anyhow::Result<()> {
     let report = Workspace::read(&root)?.target.join("bench").join("report.md");
     let report = fs::read_to_string(&report).with_context(|| format!("cannot read {}", report.display()))?;
     let table = report.split("\n## ").next().unwrap_or_default();
-    let path = root.join("README.md");
-    let readme = fs::read_to_string(&path).context("cannot read README.md")?;
-    let (before, rest) = readme.split_once(BEGIN).context("README.md has no place for the table")?;
-    let (_, after) = rest.split_once(END).context("README.md has no end of the table's place")?;
-    fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).context("cannot write README.md")?;
-    anstream::println!("README.md quotes it now");
+    let path = root.join("docs").join("costs.md");
+    let page = fs::read_to_string(&path).context("cannot read docs/costs.md")?;
+    let (before, rest) = page.split_once(BEGIN).context("docs/costs.md has no place for the table")?;
+    let (_, after) = rest.split_once(END).context("docs/costs.md has no end of the table's place")?;
+    fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).context("cannot write docs/costs.md")?;
+    anstream::println!("docs/costs.md quotes it now");
     Ok(())
 }
