@@ -64,7 +64,9 @@ fn quote() -> anyhow::Result<()> {
     let path = root.join("docs").join("costs.md");
     let page = fs::read_to_string(&path).context("cannot read docs/costs.md")?;
     let (before, rest) = page.split_once(BEGIN).context("docs/costs.md has no place for the table")?;
-    let (_, after) = rest.split_once(END).context("docs/costs.md has no end of the table's place")?;
+    let (_, after) = rest
+        .split_once(END)
+        .context("docs/costs.md has no end of the table's place")?;
     fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).context("cannot write docs/costs.md")?;
     anstream::println!("docs/costs.md quotes it now");
     Ok(())

@@ -79,7 +79,7 @@ const ADVICE: &str = "\
 A new Rust release or a new dependency may have come to use something that bypasses the SDK's replacements. For each symbol, ask:
 - is it given a function, or the address of something static, that libc or the kernel keeps until after `dlclose`?
 - does it start a thread, or make a key, in another way than pthread_create and pthread_key_create?
-If so, replace it in plugin-api/src/inside/libc_symbols.rs, or judge it in host/src/image/lint/imports.rs.
+If so, replace it in plugin-api/src/inside/libc_symbols.rs, or judge it in host/artifact/src/lint/imports.rs.
 If not, add it to xtask/imports.txt, in its family and in order; one that only some processors have as `x86_64: NAME`.";
 
 /// Every library in both profiles, with the name under which it is spoken of.

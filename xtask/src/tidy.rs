@@ -39,6 +39,16 @@ const REGISTRIES: [(&str, &str); 5] = [
     ("registry.", "npmjs.org"),
 ];
 
+/// The crates that users depend on, from the lowest floor up, each with the crates of this repository that it may depend on.
+const FLOORS: [(&str, &[&str]); 6] = [
+    ("plugin-api/macros", &[]),
+    ("plugin-api", &["reslot-plugin-macros"]),
+    ("host/artifact", &["reslot-plugin-api"]),
+    ("host", &["reslot-artifact", "reslot-plugin-api"]),
+    ("host/cli", &["reslot"]),
+    ("testkit", &["reslot", "reslot-plugin-api"]),
+];
+
 #[derive(Debug, PartialEq)]
 struct Finding {
     file: PathBuf,
@@ -101,6 +111,7 @@ fn files(repository: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
 /// Every rule on one file, named relative to the repository.
 fn look_at(file: &Path, text: &str) -> Vec<Finding> {
     let mut found = registries(file, text);
+    found.extend(floors(file, text));
     if file.extension().is_some_and(|extension| extension == "rs") {
         found.extend(opening(file, text));
         found.extend(name(file));
@@ -109,6 +120,38 @@ fn look_at(file: &Path, text: &str) -> Vec<Finding> {
         found.extend(length(file, text));
     }
     found
+}
+
+/// A crate depends on the floors below it and on no other crate of this repository. Crates under `host/` that have no floor are found, too.
+fn floors(file: &Path, text: &str) -> Vec<Finding> {
+    let is_manifest = file.file_name().is_some_and(|name| name == "Cargo.toml");
+    let folder = file.parent().unwrap_or(file);
+    let allowed = FLOORS
+        .iter()
+        .find(|(of, _)| Path::new(of) == folder)
+        .map(|(_, allowed)| *allowed);
+    if !is_manifest || (allowed.is_none() && !folder.starts_with("host")) {
+        return Vec::new();
+    }
+    let Some(allowed) = allowed else {
+        return vec![fault(
+            file,
+            1,
+            "this crate has no floor: add it to FLOORS in xtask/src/tidy.rs",
+        )];
+    };
+    let manifest: toml::Table = text.parse().unwrap_or_default();
+    let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+    let names = dependencies.into_iter().flat_map(toml::Table::keys);
+    let ours = names.filter(|name| *name == "reslot" || name.starts_with("reslot-"));
+    ours.filter(|name| !allowed.contains(&name.as_str()))
+        .map(|name| {
+            let what = format!(
+                "`{name}` is not below this crate: move what is needed of it down, or change FLOORS in xtask/src/tidy.rs"
+            );
+            fault(file, 1, what)
+        })
+        .collect()
 }
 
 fn fault(file: &Path, line: usize, what: impl Into<String>) -> Finding {
@@ -233,6 +276,20 @@ mod tests {
         assert_eq!(lines_found("plugins/greeter/src/lib.rs", text), [3]);
         assert_eq!(lines_found("host/examples/embed.rs", text), [3]);
         assert_eq!(lines_found("host/src/image.rs", text), NOTHING);
+    }
+
+    #[test]
+    fn crates_depend_on_lower_floors_only() {
+        let on = |name: &str| format!("[dependencies]\nserde = \"1\"\n{name}.workspace = true\n");
+        assert_eq!(lines_found("host/artifact/Cargo.toml", &on("reslot-plugin-api")), NOTHING);
+        assert_eq!(lines_found("host/artifact/Cargo.toml", &on("reslot")), [1]);
+        assert_eq!(lines_found("host/Cargo.toml", &on("reslot-cli")), [1]);
+        assert_eq!(
+            lines_found("host/new/Cargo.toml", "[package]\n"),
+            [1],
+            "a crate without a floor"
+        );
+        assert_eq!(lines_found("tests/Cargo.toml", &on("reslot-cli")), NOTHING);
     }
 
     #[test]
