@@ -82,9 +82,17 @@ pub enum Cause {
     /// Another one of those that were to be loaded together was refused.
     #[error("it was to be loaded together with others, of which {0:?} was refused")]
     Together(String),
-    /// It was to shadow what serves in another slot.
-    #[error("it is for slot {0:?}")]
-    OtherSlot(String),
+    /// The slot has another plugin, whose state this one must not be given.
+    #[error("it is the plugin {candidate:?}, and what serves in the slot is the plugin {serving:?}")]
+    OtherPlugin {
+        /// What serves.
+        serving: String,
+        /// What was to come after it.
+        candidate: String,
+    },
+    /// A slot cannot have the name that was asked for.
+    #[error("{0:?} is no name of a slot")]
+    SlotName(String),
     /// Two of those that were to be loaded together are for the same slot.
     #[error("two of those that were to be loaded together are for this slot; the other is {}", .0.display())]
     Twice(PathBuf),
@@ -255,7 +263,10 @@ impl Cause {
             Self::Preflight(error) => return error.remedy(),
             Self::Circle(_) => "let one of them do without another: `uses` says who calls whom",
             Self::Together(_) => "see what is said of that one",
-            Self::OtherSlot(_) => "name a build of the plugin that it is to shadow",
+            Self::OtherPlugin { .. } => {
+                "name a build of the plugin that serves; or load it into a slot of its own (`Host::load_as`, `reslot reload FILE --as SLOT`)"
+            }
+            Self::SlotName(_) => "use 1 to 64 of the characters A-Z a-z 0-9 _ -",
             Self::Twice(_) => "name one artifact for each slot",
             Self::NothingToGoBackTo(_) => "mend the plugin and publish it again; what serves goes on",
             Self::History(error) => error.remedy(),
@@ -270,6 +281,15 @@ impl Cause {
             Self::Busy(_) => "let calls return, or raise the host's drain_deadline; the artifact can be published again",
         }
         .to_owned()
+    }
+
+    /// Whether every slot would refuse the artifact, whatever serves there and whoever calls it.
+    pub(crate) fn is_of_the_artifact_alone(&self) -> bool {
+        match self {
+            Self::Lint(error) => !matches!(error, LintError::Interface(_)),
+            Self::Open(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether it may fit when something else serves.
@@ -297,7 +317,8 @@ impl Cause {
                 | Self::Circle(_)
                 | Self::Together(_)
                 | Self::Twice(_)
-                | Self::OtherSlot(_)
+                | Self::OtherPlugin { .. }
+                | Self::SlotName(_)
                 | Self::History(_)
                 | Self::IllegalMove(_)
                 | Self::Hook(Hook::Snapshot | Hook::Stop | Hook::OnConfig | Hook::OnResource, _)
@@ -438,6 +459,9 @@ pub enum BuildError {
     /// The control socket cannot be opened.
     #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Control(#[from] crate::control::ControlError),
+    /// What was said of instances is not good.
+    #[error(transparent)]
+    Instances(#[from] crate::instances::InstancesError),
     /// The settings are not good.
     #[cfg(feature = "config")]
     #[error("the settings cannot be used: {0}")]

@@ -168,6 +168,25 @@ pub enum Event {
         /// The generation that serves.
         generation: u64,
     },
+    /// The file's content is what waits for the owner's `sync` already: nothing to do. It serves when he comes.
+    AlreadyStaged {
+        /// The slot.
+        slot: Arc<str>,
+        /// The file.
+        path: PathBuf,
+        /// The generation that waits.
+        generation: u64,
+    },
+    /// A slot was loaded from another file than before, which still lies beside it: two files with the same plugin are for one slot, and
+    /// the one that is published last is taken. [`HostBuilder::instances`](crate::HostBuilder::instances) gives each its own.
+    SameSlot {
+        /// The slot.
+        slot: Arc<str>,
+        /// The file that was taken.
+        path: PathBuf,
+        /// The one from which the slot was loaded before.
+        other: PathBuf,
+    },
     /// A content that was refused before stands there again: not tried again.
     StillRefused {
         /// The file.
@@ -602,6 +621,7 @@ fn trace(event: &Event) {
         ),
         Event::Refused(refusal) => tracing::error!("{refusal}"),
         Event::RolledBack(report) => tracing::warn!("{report}"),
+        Event::SameSlot { .. } => tracing::warn!("{event}"),
         Event::NoWayBack { .. }
         | Event::StopFailed { .. }
         | Event::RestartFailed { .. }

@@ -9,7 +9,7 @@
 mod later;
 mod resources;
 
-use crate::{content::ContentHash, watch::WatchOptions};
+use crate::{content::ContentHash, instances::Wanted, watch::WatchOptions};
 use later::PutOff;
 use parking_lot::Mutex;
 use resources::Resources;
@@ -254,7 +254,7 @@ impl Given {
         let table = tried.map_or_else(|| self.table(slot), |tried| tried.config);
         let resources = of_resource.then(|| self.changes.load(Ordering::Relaxed));
         let mut vetoed = self.vetoed.lock();
-        vetoed.retain(|known| known.path != path);
+        vetoed.retain(|known| known.path != path || known.slot != *slot);
         vetoed.push(Vetoed {
             slot: slot.clone(),
             path,
@@ -264,7 +264,7 @@ impl Given {
     }
 
     /// The artifacts for which it is something else by now.
-    pub(crate) fn to_try_again(&self) -> Vec<PathBuf> {
+    pub(crate) fn to_try_again(&self) -> Vec<Wanted> {
         let all = std::mem::take(&mut *self.vetoed.lock());
         let changed = |one: &Vetoed| {
             let changes = self.changes.load(Ordering::Relaxed);
@@ -272,6 +272,7 @@ impl Given {
         };
         let (again, still): (Vec<_>, Vec<_>) = all.into_iter().partition(changed);
         self.vetoed.lock().extend(still);
-        again.into_iter().map(|one| one.path).collect()
+        let wanted = |one: Vetoed| Wanted::of_slot(one.path, &one.slot);
+        again.into_iter().map(wanted).collect()
     }
 }

@@ -14,9 +14,14 @@ pub(crate) use inner::{Inner, call_attention};
 
 use crate::{
     control::Server,
-    error::{Refusal, SlotError},
+    error::{Cause, Refusal, SlotError},
     event::Events,
-    image::{manifest::Interface as Described, safe_point, stage::PrivateCopies},
+    image::{
+        manifest::{Interface as Described, is_name},
+        safe_point,
+        stage::PrivateCopies,
+    },
+    instances::Wanted,
     logs::LogLevel,
     policy::Policy,
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SupervisorMessage},
@@ -131,17 +136,33 @@ impl Host {
     /// Loads an artifact from a file, in order with those that the watch notices, and waits for what becomes of it. A content
     /// that was refused before is tried again.
     ///
+    /// It is for the slot that has its plugin's name, or for each of those that [`HostBuilder::instances`] names.
+    ///
     /// # Errors
-    /// If it is refused; the slot keeps what it has.
+    /// If it is refused; the slot keeps what it has. If it is for several slots and some of them refuse it, this is the first refusal;
+    /// the others move on all the same, and events tell of each.
     pub fn load(&self, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
-        self.inner.ask_for(path.into(), true)
+        self.inner.load(Wanted::file(path))
+    }
+
+    /// Loads an artifact from a file into the slot of this name, whatever its plugin is called: so one plugin can serve in several slots,
+    /// each with its own state, configuration, history and log level. Each slot has its own private copy of the image, so statics are not
+    /// shared either. `Context::slot` tells an instance where it is.
+    ///
+    /// If the file lies in the watched folder, the slot follows it from then on: each build of the plugin that is published there
+    /// reloads this slot too. To have files taken so by themselves, from the start, see [`HostBuilder::instances`].
+    ///
+    /// # Errors
+    /// If it is refused; the slot keeps what it has. What serves in the slot may be another version of the same plugin only.
+    pub fn load_as(&self, slot: &str, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
+        self.inner.load(named(slot, path.into())?)
     }
 
     /// Looks at the watched folder again, as at the start, and waits for what becomes of each file: for a signal, or where a file system
     /// tells of nothing. What was refused or gone back from is not tried again. Nothing without a watched folder.
     pub fn look_again(&self) -> Vec<Result<LoadOutcome, Refusal>> {
         let files = self.folder.iter().flat_map(|folder| scan(folder));
-        files.map(|path| self.inner.ask_for(path, false)).collect()
+        files.flat_map(|path| self.inner.ask_for(Wanted::file(path), false)).collect()
     }
 
     /// Loads several artifacts, each for another slot, as one: all of them come to serve, or none. Those that others of them call
@@ -154,10 +175,25 @@ impl Host {
     /// # Errors
     /// If one of them is refused; all slots keep what they have.
     pub fn load_together<P: Into<PathBuf>>(&self, paths: impl IntoIterator<Item = P>) -> Result<Vec<LoadOutcome>, Refusal> {
-        let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
-        let first = paths.first().cloned().unwrap_or_default();
+        self.together(paths.into_iter().map(Wanted::file).collect())
+    }
+
+    /// The same with the slot of each artifact, as for [`load_as`](Self::load_as): one artifact may be there for several slots.
+    ///
+    /// # Errors
+    /// If one of them is refused; all slots keep what they have.
+    pub fn load_together_as<P: Into<PathBuf>>(
+        &self,
+        artifacts: impl IntoIterator<Item = (impl AsRef<str>, P)>,
+    ) -> Result<Vec<LoadOutcome>, Refusal> {
+        let wanted = artifacts.into_iter().map(|(slot, path)| named(slot.as_ref(), path.into()));
+        self.together(wanted.collect::<Result<_, _>>()?)
+    }
+
+    fn together(&self, wanted: Vec<Wanted>) -> Result<Vec<LoadOutcome>, Refusal> {
+        let first = wanted.first().map(|wanted| wanted.path.clone()).unwrap_or_default();
         self.inner
-            .ask_reload_thread(first, |answer| ReloadMessage::Together { paths, answer })
+            .ask_reload_thread(first, |answer| ReloadMessage::Together { wanted, answer })
     }
 
     /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a set that was
@@ -254,6 +290,14 @@ impl Host {
                 differences,
             })?;
         Ok(current)
+    }
+}
+
+/// A file for the slot of this name.
+fn named(slot: &str, path: PathBuf) -> Result<Wanted, Refusal> {
+    match is_name(slot) {
+        true => Ok(Wanted::of_slot(path, &slot.into())),
+        false => Err(Refusal::before_it_was_read(path, Cause::SlotName(slot.to_owned()))),
     }
 }
 

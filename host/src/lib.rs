@@ -30,6 +30,7 @@ mod hooks;
 mod host;
 mod image;
 mod instance;
+mod instances;
 mod lifecycle;
 mod logs;
 mod metrics;
@@ -50,6 +51,7 @@ pub use host::{Condition, Held, Holder, Host, HostBuilder, RollbackError, SlotIn
 pub use image::stage::PrivateCopies;
 pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_point};
 pub use instance::HookError;
+pub use instances::InstancesError;
 pub use lifecycle::{IllegalMove, Lifecycle};
 pub use logs::{LogLevel, NoLogLevel};
 pub use policy::{Policy, RollbackState};

@@ -22,7 +22,7 @@ mod try_out;
 mod uses;
 
 pub(crate) use place::hand_over_to_claim;
-pub(crate) use prepare::Snapshot;
+pub(crate) use prepare::{Snapshot, check_plugin};
 pub use probation::RollbackReason;
 pub(crate) use probation::{Checkup, Probation, Standby, Verdict};
 pub(crate) use reaper::{Deadlines, Reaper, ReaperMessage};
@@ -36,7 +36,7 @@ pub(crate) use together::{Together, adopt as adopt_together};
 pub(crate) use try_out::{Serving, answer_for_claim, state_of_open};
 pub(crate) use uses::{Uses, sort as sort_by_uses};
 
-use pipeline::{Coming, ToKeep};
+use pipeline::{Coming, Examined, ToKeep};
 
 use crate::{
     content::ContentHash,
@@ -44,7 +44,8 @@ use crate::{
     event::{Event, ReloadReport, Step},
     host::Inner,
     image::{safe_point, stage::Source},
-    slot::SlotRecord,
+    instances::Wanted,
+    slot::{Has, SlotRecord},
     watch::Notice,
 };
 use std::{
@@ -64,18 +65,18 @@ pub(crate) enum ReloadMessage {
     Noticed(Notice),
     /// The embedder asks for a file.
     Load {
-        path: PathBuf,
+        wanted: Wanted,
         /// Whether it is asked for by its name, and not only found when the host starts.
         by_name: bool,
-        answer: Sender<Result<LoadOutcome, Refusal>>,
+        answer: Sender<Result<Outcomes, Refusal>>,
     },
     /// The embedder asks for several files at once.
     Together {
-        paths: Vec<PathBuf>,
+        wanted: Vec<Wanted>,
         answer: Sender<Result<Vec<LoadOutcome>, Refusal>>,
     },
-    /// A slot that others call has something for the first time: this file waited for that.
-    Again(PathBuf),
+    /// What a file was refused for is another now: it is tried again.
+    Again(Wanted),
     /// Everything that was asked for before has been done.
     Flush(Sender<()>),
     /// What was refused last for want of room in this slot may be tried again, if nothing has come since.
@@ -107,7 +108,7 @@ pub(crate) enum ReloadMessage {
 pub enum LoadOutcome {
     /// Its code serves.
     Swapped(ReloadReport),
-    /// It waits for the owner's `sync`.
+    /// It waits for the owner's `sync`; also if the same content was waiting already.
     Staged {
         /// The slot.
         slot: Arc<str>,
@@ -123,7 +124,13 @@ pub enum LoadOutcome {
         /// The generation that serves.
         generation: u64,
     },
+    /// The file is for several slots ([`HostBuilder::instances`](crate::HostBuilder::instances)), and each of them took it: what became
+    /// of it in each, in their order.
+    Instances(Vec<LoadOutcome>),
 }
+
+/// What became of a file in each of the slots that it is for.
+pub(crate) type Outcomes = Vec<Result<LoadOutcome, Refusal>>;
 
 /// How long a file that somebody is writing is left alone before it is looked at again: doubled each time, up to the most.
 const FIRST_WAIT: Duration = Duration::from_millis(2);
@@ -144,7 +151,7 @@ const LEFT_ALONE: Duration = Duration::from_millis(10);
 
 /// The reload thread.
 pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
-    let mut again: BTreeMap<PathBuf, Again> = BTreeMap::new();
+    let mut again: BTreeMap<Wanted, Again> = BTreeMap::new();
     // Of the last candidate. When the next message comes, it is put away.
     let mut to_keep: Option<(Instant, ToKeep)> = None;
     let mut unread = given::Unread::default();
@@ -165,8 +172,9 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
         match message {
             Ok(ReloadMessage::Noticed(Notice::Artifact { path, at, .. })) => {
                 host.log.push(Event::Noticed { path: path.clone() });
-                again.remove(&path);
-                survive(|| take(host, &mut again, &path, at, FIRST_WAIT, &mut keep_later));
+                again.retain(|waiting, _| waiting.path != path);
+                let wanted = Wanted::file(path);
+                survive(|| take(host, &mut again, wanted, at, FIRST_WAIT, &mut keep_later));
             }
             Ok(ReloadMessage::Noticed(Notice::FolderGone { folder, .. })) => {
                 host.log.push(Event::FolderMissing { path: folder });
@@ -174,23 +182,26 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
             Ok(ReloadMessage::Noticed(Notice::FolderBack { folder, .. })) => {
                 host.log.push(Event::FolderBack { path: folder });
             }
-            Ok(ReloadMessage::Load { path, by_name, answer }) => {
-                again.remove(&path);
+            Ok(ReloadMessage::Load { wanted, by_name, answer }) => {
+                again.retain(|waiting, _| {
+                    waiting.path != wanted.path || (wanted.slot.is_some() && waiting.slot != wanted.slot)
+                });
                 // If nobody waits any more, the file was loaded all the same, and the events say so. If the load panics, the
                 // sender is dropped, and `Host::load` says that.
-                survive(|| drop(answer.send(load(host, &path, by_name, &mut keep_later))));
+                survive(|| drop(answer.send(Ok(load(host, &wanted, by_name, &mut keep_later)))));
             }
-            Ok(ReloadMessage::Together { paths, answer }) => {
-                survive(|| drop(answer.send(together::load(host, paths))));
+            Ok(ReloadMessage::Together { wanted, answer }) => {
+                survive(|| drop(answer.send(together::load(host, wanted))));
             }
-            Ok(ReloadMessage::Again(path)) => {
-                host.forget_refused_from(&path);
-                survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT, &mut keep_later));
+            Ok(ReloadMessage::Again(wanted)) => {
+                host.forget_refused_from(&wanted);
+                survive(|| take(host, &mut again, wanted, Instant::now(), FIRST_WAIT, &mut keep_later));
             }
             Ok(ReloadMessage::Flush(done)) => drop(done.send(())),
             Ok(ReloadMessage::Deferred(slot)) => {
                 if let Some(path) = host.take_deferred(&slot) {
-                    survive(|| take(host, &mut again, &path, Instant::now(), FIRST_WAIT, &mut keep_later));
+                    let wanted = Wanted::of_slot(path, &slot);
+                    survive(|| take(host, &mut again, wanted, Instant::now(), FIRST_WAIT, &mut keep_later));
                 }
             }
             Ok(ReloadMessage::GoBack {
@@ -218,15 +229,15 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 survive(|| unread.read_due(host));
                 survive(|| given::settle_due(host));
                 let now = Instant::now();
-                let due: Vec<PathBuf> = again
+                let due: Vec<Wanted> = again
                     .iter()
                     .filter(|(_, again)| again.at <= now)
-                    .map(|(path, _)| path.clone())
+                    .map(|(wanted, _)| wanted.clone())
                     .collect();
-                for path in due {
-                    if let Some(Again { wait, noticed, .. }) = again.remove(&path) {
+                for wanted in due {
+                    if let Some(Again { wait, noticed, .. }) = again.remove(&wanted) {
                         let wait = (wait * 2).min(LONGEST_WAIT);
-                        survive(|| take(host, &mut again, &path, noticed, wait, &mut keep_later));
+                        survive(|| take(host, &mut again, wanted, noticed, wait, &mut keep_later));
                     }
                 }
             }
@@ -246,54 +257,60 @@ fn survive(body: impl FnOnce()) {
 /// Reloads from a file that was noticed; one that somebody is writing is put back.
 fn take(
     host: &Arc<Inner>,
-    again: &mut BTreeMap<PathBuf, Again>,
-    path: &Path,
+    again: &mut BTreeMap<Wanted, Again>,
+    wanted: Wanted,
     noticed: Instant,
     wait: Duration,
     keep_later: &mut dyn FnMut(ToKeep),
 ) {
-    match reload(host, path, noticed, false, keep_later) {
-        Err(refusal) if is_transient(&refusal) => {
-            if wait == FIRST_WAIT {
-                host.log.push(Event::Waiting {
-                    path: path.to_owned(),
-                    why: refusal.cause.to_string(),
-                });
+    for tried in reload(host, &wanted, noticed, false, keep_later) {
+        match tried {
+            Tried::Refused(refusal) if is_transient(&refusal) => {
+                if wait == FIRST_WAIT {
+                    host.log.push(Event::Waiting {
+                        path: wanted.path.clone(),
+                        why: refusal.cause.to_string(),
+                    });
+                }
+                let at = Instant::now() + wait;
+                again.insert(wanted.clone(), Again { at, wait, noticed });
             }
-            let at = Instant::now() + wait;
-            again.insert(path.to_owned(), Again { at, wait, noticed });
+            Tried::Refused(refusal) => host.log.push(Event::Refused(refusal)),
+            Tried::Known(_) | Tried::Done(_) => {}
         }
-        Err(refusal) => host.log.push(Event::Refused(refusal)),
-        Ok(_) => {}
     }
 }
 
 /// Loads a file that the embedder named. A content that was refused before is tried again: it was asked for by name.
-fn load(host: &Arc<Inner>, path: &Path, by_name: bool, keep_later: &mut dyn FnMut(ToKeep)) -> Result<LoadOutcome, Refusal> {
+fn load(host: &Arc<Inner>, wanted: &Wanted, by_name: bool, keep_later: &mut dyn FnMut(ToKeep)) -> Outcomes {
     let begun = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
-        match reload(host, path, begun, by_name, keep_later) {
-            Err(refusal) if is_transient(&refusal) && begun.elapsed() < LOAD_PATIENCE => {
-                std::thread::sleep(wait);
-                wait = (wait * 2).min(LONGEST_WAIT);
-            }
-            Err(refusal) => {
-                host.log.push(Event::Refused(refusal.clone()));
-                return Err(refusal);
-            }
-            Ok(Some(outcome)) => return Ok(outcome),
-            Ok(None) => return Err(Refusal::of_a_bug(path.to_owned())),
+        let all = reload(host, wanted, begun, by_name, keep_later);
+        let waits = |tried: &Tried| matches!(tried, Tried::Refused(refusal) if is_transient(refusal));
+        if all.iter().any(waits) && begun.elapsed() < LOAD_PATIENCE {
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(LONGEST_WAIT);
+            continue;
         }
+        let outcome = |tried| match tried {
+            Tried::Refused(refusal) => {
+                host.log.push(Event::Refused(refusal.clone()));
+                Err(refusal)
+            }
+            Tried::Known(refusal) => Err(refusal),
+            Tried::Done(outcome) => Ok(outcome),
+        };
+        return all.into_iter().map(outcome).collect();
     }
 }
 
 /// Reads a file, and waits for whoever is writing it.
-fn read_patiently(host: &Inner, path: &Path, clock: &mut Clock) -> Result<Source, Refusal> {
+fn read_patiently(host: &Inner, wanted: &Wanted, clock: &mut Clock) -> Result<Source, Refusal> {
     let begun = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
-        match pipeline::read(host, path, clock) {
+        match pipeline::read(host, wanted, clock) {
             Err(refusal) if is_transient(&refusal) && begun.elapsed() < LOAD_PATIENCE => {
                 std::thread::sleep(wait);
                 wait = (wait * 2).min(LONGEST_WAIT);
@@ -307,31 +324,133 @@ fn is_transient(refusal: &Refusal) -> bool {
     matches!(&*refusal.cause, Cause::Stage(error) if error.is_transient())
 }
 
-/// One reload, from the file to the swap (or to the owner, who swaps). `None` if the content was refused before.
+/// What became of a file in one slot.
+enum Tried {
+    Done(LoadOutcome),
+    Refused(Refusal),
+    /// It was refused before, which was told, and is not tried again.
+    Known(Refusal),
+}
+
+/// One reload, from the file to the swap (or to the owner, who swaps), of each slot that the file is for.
 fn reload(
     host: &Arc<Inner>,
-    path: &Path,
+    wanted: &Wanted,
     noticed: Instant,
     by_name: bool,
     keep_later: &mut dyn FnMut(ToKeep),
-) -> Result<Option<LoadOutcome>, Refusal> {
+) -> Vec<Tried> {
     let mut clock = Clock::new(noticed);
     clock.lap(Step::Notice);
-    let source = pipeline::read(host, path, &mut clock)?;
-    if let Some((slot, generation)) = host.serving(&source.hash) {
-        host.log.push(Event::Unchanged {
-            slot: slot.clone(),
-            path: path.to_owned(),
-            generation,
-        });
-        return Ok(Some(LoadOutcome::Unchanged { slot, generation }));
+    let source = match pipeline::read(host, wanted, &mut clock) {
+        Ok(source) => source,
+        Err(refusal) => return vec![Tried::Refused(refusal)],
+    };
+    let mut all = Vec::new();
+    // Where it is not known for which slots it is, its bytes have to say it.
+    let mut slots = match &wanted.slot {
+        Some(slot) => Some(vec![slot.clone()]),
+        None => host.plugin_with(&source.hash).map(|plugin| host.slots_for(wanted, &plugin)),
+    };
+    if let Some(slots) = &mut slots {
+        slots.retain(|slot| is_new(host, wanted, slot, &source.hash, by_name, &mut all));
+        if slots.is_empty() {
+            return all;
+        }
+    }
+    if let Some(refusal) = host.was_refused(&source.hash, None).filter(|_| !by_name) {
+        all.push(still_refused(host, wanted, refusal));
+        return all;
     }
     let hash = source.hash;
-    if let Some(refusal) = host.was_refused(&hash).filter(|_| !by_name) {
-        let path = path.to_owned();
-        host.log.push(Event::StillRefused { path, refusal });
-        return Ok(None);
+    let examined = match pipeline::examine(source) {
+        Ok(examined) => examined,
+        Err(unfit) => {
+            for refusal in pipeline::refusals_of(host, wanted, unfit) {
+                if refusal.cause.is_of_the_bytes() {
+                    host.remember_refused(hash, refusal.clone());
+                }
+                all.push(Tried::Refused(refusal));
+            }
+            return all;
+        }
+    };
+    let slots = slots.unwrap_or_else(|| {
+        let mut slots = host.slots_for(wanted, examined.plugin());
+        slots.retain(|slot| is_new(host, wanted, slot, &hash, by_name, &mut all));
+        slots
+    });
+    // The steps up to here are common to all of them; for what happens to the others, none has to answer.
+    let steps = clock.steps.clone();
+    for (at, slot) in slots.iter().enumerate() {
+        let clock = match at {
+            0 => std::mem::replace(&mut clock, Clock::begin()),
+            _ => Clock::resume(noticed, steps.clone()),
+        };
+        let tried = one_slot(host, wanted, slot, examined.again(), clock, by_name, keep_later);
+        all.push(tried);
     }
+    all
+}
+
+/// Whether a slot does not know this content yet. If it does, what that comes to is added.
+fn is_new(host: &Inner, wanted: &Wanted, slot: &Arc<str>, hash: &ContentHash, by_name: bool, all: &mut Vec<Tried>) -> bool {
+    let before = as_before(host, wanted, slot, hash, by_name);
+    let is_new = before.is_none();
+    all.extend(before);
+    is_new
+}
+
+/// What is known of a content in one slot, so that nothing has to be done: it serves or waits there already, or was refused there.
+fn as_before(host: &Inner, wanted: &Wanted, slot: &Arc<str>, hash: &ContentHash, by_name: bool) -> Option<Tried> {
+    let path = wanted.path.clone();
+    match host.has(slot, hash) {
+        Some(Has::Serves(generation)) => {
+            let slot = slot.clone();
+            host.log.push(Event::Unchanged {
+                slot: slot.clone(),
+                path,
+                generation,
+            });
+            return Some(Tried::Done(LoadOutcome::Unchanged { slot, generation }));
+        }
+        Some(Has::Waits(generation)) => {
+            let slot = slot.clone();
+            host.log.push(Event::AlreadyStaged {
+                slot: slot.clone(),
+                path,
+                generation,
+            });
+            return Some(Tried::Done(LoadOutcome::Staged { slot, generation }));
+        }
+        None => {}
+    }
+    let refused = host.was_refused(hash, Some(slot)).filter(|_| !by_name);
+    refused.map(|refusal| still_refused(host, wanted, refusal))
+}
+
+fn still_refused(host: &Inner, wanted: &Wanted, refusal: Refusal) -> Tried {
+    host.log.push(Event::StillRefused {
+        path: wanted.path.clone(),
+        refusal: refusal.clone(),
+    });
+    Tried::Known(refusal)
+}
+
+/// One slot's part of a reload.
+fn one_slot(
+    host: &Arc<Inner>,
+    wanted: &Wanted,
+    slot: &Arc<str>,
+    examined: Examined,
+    clock: Clock,
+    by_name: bool,
+    keep_later: &mut dyn FnMut(ToKeep),
+) -> Tried {
+    let path = &wanted.path;
+    let (hash, noticed) = (examined.source.hash, clock.noticed);
+    let record = host.slot_record(slot);
+    let from_before = record.lock().current.as_ref().map(|current| current.path.clone());
     let coming = Coming {
         path,
         by_name,
@@ -340,28 +459,47 @@ fn reload(
         again: None,
     };
     let mut missing = Vec::new();
-    let outcome = pipeline::candidate(host, coming, source, clock).and_then(|(candidate, to_keep)| {
+    let outcome = pipeline::candidate(host, &record, coming, examined, clock).and_then(|(candidate, to_keep)| {
         missing = host.missing(candidate.uses());
         let placed = place::place(host, candidate)?;
         keep_later(to_keep);
         Ok(placed)
     });
-    if let Err(refusal) = &outcome {
-        if let Some(slot) = &refusal.slot {
-            host.history.forget(slot, &hash);
-            if given::falls_back(host, slot, &hash, refusal) {
-                return reload(host, path, noticed, by_name, keep_later);
+    match outcome {
+        Ok(outcome) => {
+            if let Some(other) = from_before.filter(|_| !by_name) {
+                tell_of_other_file(host, slot, path, other);
             }
-            given::veto(host, slot, refusal);
+            Tried::Done(outcome)
         }
-        for name in &missing {
-            host.wait_for_slot(name, path);
-        }
-        if refusal.cause.is_of_the_bytes() {
-            host.remember_refused(hash, refusal.clone());
+        Err(refusal) => {
+            host.history.forget(slot, &hash);
+            if given::falls_back(host, slot, &hash, &refusal) {
+                let only = Wanted::of_slot(path, slot);
+                let again = reload(host, &only, noticed, by_name, keep_later).pop();
+                return again.unwrap_or(Tried::Refused(refusal));
+            }
+            given::veto(host, slot, &refusal);
+            for name in &missing {
+                host.wait_for_slot(name, Wanted::of_slot(path, slot));
+            }
+            if refusal.cause.is_of_the_bytes() {
+                host.remember_refused(hash, refusal.clone());
+            }
+            Tried::Refused(refusal)
         }
     }
-    outcome.map(Some)
+}
+
+/// Two files of one folder with the same plugin are for the same slot, and each that is published takes the place of the other's.
+fn tell_of_other_file(host: &Inner, slot: &Arc<str>, path: &Path, other: PathBuf) {
+    if other != path && other.parent() == path.parent() && other.is_file() {
+        host.log.push(Event::SameSlot {
+            slot: slot.clone(),
+            path: path.to_owned(),
+            other,
+        });
+    }
 }
 
 /// Measures the steps.
@@ -400,9 +538,14 @@ impl Clock {
         self.last = Instant::now();
     }
 
+    /// A step has ended, or another part of the one that was measured last.
     fn lap(&mut self, step: Step) {
         let now = Instant::now();
-        self.steps.push((step, now.saturating_duration_since(self.last)));
+        let took = now.saturating_duration_since(self.last);
+        match self.steps.last_mut() {
+            Some((last, before)) if *last == step => *before += took,
+            _ => self.steps.push((step, took)),
+        }
         self.last = now;
     }
 }

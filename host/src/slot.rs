@@ -21,7 +21,7 @@ pub(crate) use holds::{HoldBy, HoldRecord, Taken};
 pub(crate) use peer::Beside;
 pub(crate) use peer::with_overlay;
 pub use reader::Reader;
-pub(crate) use record::{Current, Mode, Moving, SlotRecord, SlotState, Staged};
+pub(crate) use record::{Current, Has, Mode, Moving, SlotRecord, SlotState, Staged};
 pub use shadow::Shadow;
 pub(crate) use shadow::{SUFFIX, without_suffix};
 pub(crate) use standing::{Overdue, Watching};

@@ -13,6 +13,7 @@ mod health;
 mod history;
 mod holders;
 mod hosts;
+mod instances;
 mod main_job;
 mod memory;
 mod moody;

@@ -255,6 +255,12 @@ fn json_of(section: &[u8]) -> &[u8] {
     end.map_or(&[], |end| &section[..=end])
 }
 
+/// Whether a plugin or a slot may have this name.
+pub fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    (1..=64).contains(&name.len()) && name.chars().all(plain)
+}
+
 impl Manifest {
     /// Of the text in a manifest section: two that have the same one say the same.
     pub fn text_hash(section: &[u8]) -> ContentHash {
@@ -284,8 +290,6 @@ impl Manifest {
             return Err(ManifestError::WrongFormat { found, expected });
         }
         let manifest = parsed?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        let is_name = |name: &str| (1..=64).contains(&name.len()) && name.chars().all(plain);
         let shortened = |name: &str| name.chars().take(80).collect();
         if !is_name(&manifest.name) {
             return Err(ManifestError::BadName {

@@ -12,6 +12,9 @@ use std::path::PathBuf;
 pub struct Reload {
     /// A slot, or a file: a path with a slash in it, such as ./libgreeter.so
     target: String,
+    /// Load the file into the slot of this name, whatever its plugin is called
+    #[arg(long = "as", value_name = "SLOT")]
+    slot: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -52,7 +55,16 @@ pub struct LogLevel {
 impl Reload {
     pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
         let target = target(&self.target)?;
-        have_done(socket, Request::Reload { target }, self.json)
+        let request = match self.slot {
+            None => Request::Reload { target },
+            Some(slot) if target.contains('/') => Request::LoadAs { file: target, slot },
+            Some(_) => {
+                let words =
+                    format!("{target:?} is a slot, and --as is for a file: name it with a slash in it, such as ./{target}");
+                return Err(Failure::Other(Exit::Usage, words));
+            }
+        };
+        have_done(socket, request, self.json)
     }
 }
 

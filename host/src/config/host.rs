@@ -46,6 +46,8 @@ pub struct HostSettings {
     pub health_every_ms: Option<u64>,
     /// [`Policy::history`](crate::Policy::history).
     pub history: Option<usize>,
+    /// [`HostBuilder::instances`](crate::HostBuilder::instances): by plugin or file, the slots. What the program says of others stays.
+    pub instances: BTreeMap<String, Vec<String>>,
 }
 
 impl HostSettings {
@@ -65,6 +67,7 @@ impl HostSettings {
             ("health_failures", self.health_failures != new.health_failures),
             ("health_every_ms", self.health_every_ms != new.health_every_ms),
             ("history", self.history != new.history),
+            ("instances", self.instances != new.instances),
         ];
         let differ = keys.into_iter().filter(|(_, differs)| *differs);
         differ.map(|(key, _)| format!("host.{key}")).collect()

@@ -8,9 +8,11 @@ use super::{
     why_not,
 };
 use crate::{
-    error::SlotError,
+    error::{Cause, SlotError},
     history::{Kept, KeptCondition},
     host::{Condition, Held, Inner, RollbackError, SlotInfo, To},
+    image::manifest::is_name,
+    instances::Wanted,
     logs::LogLevel,
     reload::{LoadOutcome, Phase},
     slot::SlotRecord,
@@ -21,6 +23,7 @@ pub(super) fn answer(shared: &Shared, host: &Arc<Inner>, request: Request) -> Re
     match request {
         Request::Overview => Ok(Answer::Overview(Box::new(overview(shared, host)))),
         Request::Reload { target } => reload(host, &target),
+        Request::LoadAs { file, slot } => load_as(host, &file, &slot),
         Request::Rollback { slot, to } => rollback(host, &slot, to),
         Request::Confirm { slot } => confirm(host, &slot),
         Request::History { slot } => history(host, &slot),
@@ -54,48 +57,92 @@ fn done(message: String, generation: Option<u64>) -> Result<Answer, Refused> {
 }
 
 fn reload(host: &Inner, target: &str) -> Result<Answer, Refused> {
-    let path = match PathBuf::from(target) {
-        path if path.is_absolute() => path,
-        _ if target.contains('/') => {
-            let message = format!("{target:?} is neither a slot nor an absolute path; the host has another working folder");
-            return Err(refused(ErrorKind::NotDone, message));
-        }
+    let wanted = match PathBuf::from(target) {
+        path if path.is_absolute() => Wanted::file(path),
+        _ if target.contains('/') => return Err(no_absolute_path(target)),
         _ => {
             let record = host.known(target).map_err(|error| unknown(&error))?;
             let path = record.lock().current.as_ref().map(|current| current.path.clone());
-            path.ok_or_else(|| unknown(&host.unknown(target)))?
+            let path = path.ok_or_else(|| unknown(&host.unknown(target)))?;
+            Wanted::of_slot(path, &record.name)
         }
     };
-    match host.ask_for(path.clone(), true) {
-        Ok(LoadOutcome::Unchanged { slot, generation }) => done(
-            format!(
-                "{slot}: {} holds what generation {generation} is made of already; nothing was loaded",
-                path.display()
+    load(host, wanted)
+}
+
+fn no_absolute_path(target: &str) -> Refused {
+    let message = format!("{target:?} is neither a slot nor an absolute path; the host has another working folder");
+    refused(ErrorKind::NotDone, message)
+}
+
+fn load_as(host: &Inner, file: &str, slot: &str) -> Result<Answer, Refused> {
+    let path = PathBuf::from(file);
+    if !path.is_absolute() {
+        return Err(no_absolute_path(file));
+    }
+    if !is_name(slot) {
+        let cause = Cause::SlotName(slot.to_owned());
+        let message = format!("{cause}\n  what to do: {}", cause.remedy());
+        return Err(refused(ErrorKind::NotDone, message));
+    }
+    load(host, Wanted::of_slot(path, &slot.into()))
+}
+
+/// Loads a file into each slot that it is for, and tells what became of it in each.
+fn load(host: &Inner, wanted: Wanted) -> Result<Answer, Refused> {
+    let path = wanted.path.clone();
+    let (mut messages, mut generations, mut failed) = (Vec::new(), Vec::new(), false);
+    for outcome in host.ask_for(wanted, true) {
+        let (message, generation) = match outcome {
+            Ok(LoadOutcome::Unchanged { slot, generation }) => (
+                format!(
+                    "{slot}: {} holds what generation {generation} is made of already; nothing was loaded",
+                    path.display()
+                ),
+                Some(generation),
             ),
-            Some(generation),
-        ),
-        Ok(outcome) => told(outcome),
-        Err(refusal) => Err(refused(ErrorKind::NotDone, refusal)),
+            Ok(outcome) => in_words(outcome),
+            Err(refusal) => {
+                failed = true;
+                (refusal.to_string(), None)
+            }
+        };
+        messages.push(message);
+        generations.push(generation);
+    }
+    let message = messages.join("\n");
+    match (failed, &generations[..]) {
+        (true, _) => Err(refused(ErrorKind::NotDone, message)),
+        (false, [generation]) => done(message, *generation),
+        // Each slot has its own.
+        (false, _) => done(message, None),
     }
 }
 
-fn told(outcome: LoadOutcome) -> Result<Answer, Refused> {
+fn in_words(outcome: LoadOutcome) -> (String, Option<u64>) {
     match outcome {
-        LoadOutcome::Swapped(report) => done(report.to_string(), Some(report.generation)),
-        LoadOutcome::RolledBack(report) => done(report.to_string(), Some(report.to)),
-        LoadOutcome::Staged { slot, generation } => done(
+        LoadOutcome::Swapped(report) => (report.to_string(), Some(report.generation)),
+        LoadOutcome::RolledBack(report) => (report.to_string(), Some(report.to)),
+        LoadOutcome::Staged { slot, generation } => (
             format!("{slot}: generation {generation} is ready, and serves when the slot's owner comes to his next `sync`"),
             None,
         ),
         LoadOutcome::Unchanged { slot, generation } => {
-            done(format!("{slot}: generation {generation} serves already"), Some(generation))
+            (format!("{slot}: generation {generation} serves already"), Some(generation))
+        }
+        LoadOutcome::Instances(all) => {
+            let words: Vec<_> = all.into_iter().map(|outcome| in_words(outcome).0).collect();
+            (words.join("\n"), None)
         }
     }
 }
 
 fn rollback(host: &Arc<Inner>, slot: &str, to: Option<String>) -> Result<Answer, Refused> {
     match host.rollback(slot, to.map_or(To::Previous, To::Hash), None) {
-        Ok(outcome) => told(outcome),
+        Ok(outcome) => {
+            let (message, generation) = in_words(outcome);
+            done(message, generation)
+        }
         Err(RollbackError::Slot(error)) => Err(unknown(&error)),
         Err(error) => Err(refused(ErrorKind::NotDone, error)),
     }

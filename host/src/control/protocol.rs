@@ -35,6 +35,13 @@ pub enum Request {
         /// A slot's name, or a file's absolute path.
         target: String,
     },
+    /// Have a file loaded into the slot of this name, whatever its plugin is called: [`Answer::Done`].
+    LoadAs {
+        /// The file's absolute path.
+        file: String,
+        /// The slot, which need not be there yet.
+        slot: String,
+    },
     /// Go back: [`Answer::Done`].
     Rollback {
         /// The slot.

@@ -146,7 +146,7 @@ impl Remembered {
                 });
             }
             Event::Waiting { path, why } => self.file(path, News::Waiting(why.clone())),
-            Event::Unchanged { path, .. } => self.forget_file(path),
+            Event::Unchanged { path, .. } | Event::AlreadyStaged { path, .. } => self.forget_file(path),
             _ => {}
         }
     }

@@ -29,6 +29,8 @@ fn kind(event: &Event) -> &'static str {
         Event::Noticed { .. } => "noticed",
         Event::Waiting { .. } => "waiting",
         Event::Unchanged { .. } => "unchanged",
+        Event::AlreadyStaged { .. } => "already-staged",
+        Event::SameSlot { .. } => "same-slot",
         Event::StillRefused { .. } => "still-refused",
         Event::Linted { .. } => "linted",
         Event::Lifecycle { .. } => "lifecycle",
@@ -78,11 +80,12 @@ fn whose(event: &Event) -> (Option<String>, Option<u64>) {
             return (slot.as_deref().map(str::to_owned), None);
         }
         Event::Shadowed { slot, shadow } => (slot, Some(*shadow)),
-        Event::Linted { slot, .. } | Event::Reverted { slot, .. } => (slot, None),
+        Event::Linted { slot, .. } | Event::SameSlot { slot, .. } | Event::Reverted { slot, .. } => (slot, None),
         Event::Swapped(report) => (&report.slot, Some(report.generation)),
         Event::RolledBack(report) => (&report.slot, Some(report.to)),
         Event::Retired(report) => (&report.slot, Some(report.generation)),
         Event::Unchanged { slot, generation, .. }
+        | Event::AlreadyStaged { slot, generation, .. }
         | Event::Lifecycle { slot, generation, .. }
         | Event::Staged { slot, generation }
         | Event::Superseded { slot, generation }

@@ -14,7 +14,9 @@ use crate::{
     history::KeptCondition,
     host::Inner,
     image::{manifest::Manifest, stage::read_source},
-    slot::{Mode, SlotRecord},
+    instances::Wanted,
+    reload::check_plugin,
+    slot::{Has, Mode, SlotRecord},
     watch::is_artifact,
 };
 use std::path::{Path, PathBuf};
@@ -161,26 +163,45 @@ fn of_file(shared: &Shared, host: &Inner, path: &Path) -> Reason {
     let bytes = &source.bytes;
     let inspection = inspect(bytes);
     let name = inspection.manifest.as_ref().map(|manifest| manifest.name.to_string());
-    let record = name.as_deref().and_then(|name| host.slot_named(name));
-    if let Some((slot, number)) = host.serving(&source.hash) {
-        if let Some((waits, finding, remedy)) = record.as_deref().and_then(waiting)
-            && waits == number
-        {
-            found.add(finding, remedy);
-            let summary = format!("{shown} is generation {number} of {slot}, which waits for its owner");
-            return found.reason(false, Some(slot.to_string()), summary);
+    let slots = match &name {
+        Some(name) => host.slots_for(&Wanted::file(path), name),
+        None => Vec::new(),
+    };
+    // What has it already is told, and the rest is about the first slot that does not.
+    let (mut has, mut lacks) = (Vec::new(), Vec::new());
+    for slot in slots {
+        match host.has(&slot, &source.hash) {
+            Some(has_it) => has.push((slot, has_it)),
+            None => lacks.push(slot),
         }
-        let summary = format!("{shown} serves: it is generation {number} of {slot}");
-        return found.reason(true, Some(slot.to_string()), summary);
     }
+    if let ([(slot, _), ..], []) = (&has[..], &lacks[..]) {
+        let mut summaries = Vec::new();
+        for (slot, has_it) in &has {
+            summaries.push(match has_it {
+                Has::Serves(number) => format!("{shown} serves: it is generation {number} of {slot}"),
+                Has::Waits(number) => {
+                    if let Some((_, finding, remedy)) = host.slot_named(slot).as_deref().and_then(waiting) {
+                        found.add(finding, remedy);
+                    }
+                    format!("{shown} is generation {number} of {slot}, which waits for its owner")
+                }
+            });
+        }
+        let serves = has.iter().all(|(_, has_it)| matches!(has_it, Has::Serves(_)));
+        return found.reason(serves, Some(slot.to_string()), summaries.join("; "));
+    }
+    let slot = lacks.into_iter().next();
+    let record = slot.as_deref().and_then(|slot| host.slot_named(slot));
     for finding in &inspection.findings {
         found.add(finding.to_string(), finding.remedy());
     }
     let refused_bytes = !inspection.findings.is_empty();
     if let Some(manifest) = inspection.manifest.as_ref().filter(|_| !refused_bytes) {
-        of_manifest(host, manifest, record.as_deref(), &source.hash, &mut found);
+        let slot = slot.as_deref().unwrap_or(&manifest.name);
+        of_manifest(host, manifest, slot, record.as_deref(), &source.hash, &mut found);
     }
-    match host.was_refused(&source.hash) {
+    match host.was_refused(&source.hash, slot.as_deref()) {
         Some(refusal) if !refused_bytes => {
             found.refusal(&refusal);
             found.add(
@@ -199,6 +220,7 @@ fn of_file(shared: &Shared, host: &Inner, path: &Path) -> Reason {
         _ => {}
     }
     of_place(shared.folder.as_deref(), path, &mut found);
+    let name = slot.map(|slot| slot.to_string()).or(name);
     let summary = match (&name, found.findings.is_empty()) {
         (_, true) => {
             found.add(
@@ -214,7 +236,20 @@ fn of_file(shared: &Shared, host: &Inner, path: &Path) -> Reason {
 }
 
 /// What an artifact says of itself, against what is there.
-fn of_manifest(host: &Inner, manifest: &Manifest, record: Option<&SlotRecord>, hash: &ContentHash, found: &mut Found) {
+fn of_manifest(
+    host: &Inner,
+    manifest: &Manifest,
+    slot: &str,
+    record: Option<&SlotRecord>,
+    hash: &ContentHash,
+    found: &mut Found,
+) {
+    let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.clone()));
+    if let Some(serving) = serving
+        && let Err(cause) = check_plugin(&serving.instance().image().manifest, manifest)
+    {
+        found.add(cause.to_string(), cause.remedy());
+    }
     if let Some(Err(differences)) = record.map(|record| record.lock().check(&manifest.interface)) {
         let remedy = "rebuild the plugin against the host's interface crate";
         differences
@@ -225,7 +260,7 @@ fn of_manifest(host: &Inner, manifest: &Manifest, record: Option<&SlotRecord>, h
         let finding = format!("it calls slot {slot:?}, in which nothing serves");
         found.add(finding, "publish that plugin; this one is then taken up by itself");
     }
-    if let Some(why) = host.history.condemned(&manifest.name, hash) {
+    if let Some(why) = host.history.condemned(slot, hash) {
         let finding = format!("the history has it down as bad: {why}");
         found.add(
             finding,

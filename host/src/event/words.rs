@@ -33,6 +33,18 @@ impl Event {
                 "{slot}: {} holds what serves already; generation {generation} serves on",
                 name(path)
             ),
+            Self::AlreadyStaged { slot, path, generation } => write!(
+                f,
+                "{slot}: {} holds what is staged already; generation {generation} waits for its owner's `sync`",
+                name(path)
+            ),
+            Self::SameSlot { slot, path, other } => write!(
+                f,
+                "{slot}: {} was taken, and {} lies beside it with the same plugin: they are one slot, and the one that is published \
+                 last is taken\n  what to do: remove one of them; or give each a slot of its own with `instances`",
+                name(path),
+                name(other)
+            ),
             Self::StillRefused { path, .. } => {
                 write!(
                     f,

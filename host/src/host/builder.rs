@@ -14,6 +14,7 @@ use crate::{
     history::History,
     hooks::Hooks,
     image::stage::{HISTORY, PrivateCopies, StageLimits, StagingFolder, sweep},
+    instances::{self, Instances},
     logs::{LogLevel, LogLevels},
     metrics::Meter,
     policy::Policy,
@@ -60,6 +61,7 @@ pub struct HostBuilder {
     injections: Injections,
     log_level: Option<LogLevel>,
     control: Option<PathBuf>,
+    instances: instances::Said,
 }
 
 impl HostBuilder {
@@ -85,6 +87,7 @@ impl HostBuilder {
             injections: Injections::default(),
             log_level: None,
             control: None,
+            instances: instances::Said::new(),
         }
     }
 
@@ -135,6 +138,19 @@ impl HostBuilder {
     #[must_use]
     pub fn watch(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
+        self
+    }
+
+    /// Has artifacts of a plugin loaded into each of these slots, instead of the one that has the plugin's name: one strategy for five
+    /// instruments, say. Each slot has an instance of its own, with its own state, configuration (`plugins.SLOT`), history, log level and
+    /// probation, on a private copy of the image, so that not even statics are shared. A new build reloads all of them, each for
+    /// itself: one that refuses it keeps what it has.
+    ///
+    /// In place of the plugin's name this may be a file's (`"canary.so"`): that file is then loaded into these slots, whatever is said of
+    /// its plugin. So two files with the same plugin can be two slots. Said twice of the same, the later counts.
+    #[must_use]
+    pub fn instances<S: Into<String>>(mut self, of: impl Into<String>, slots: impl IntoIterator<Item = S>) -> Self {
+        self.instances.insert(of.into(), slots.into_iter().map(Into::into).collect());
         self
     }
 
@@ -301,6 +317,7 @@ impl HostBuilder {
         set(&mut self.policy.probation, settings.probation_ms);
         set(&mut self.policy.health_every, settings.health_every_ms);
         self.quarantine_cap = settings.quarantine_cap.unwrap_or(self.quarantine_cap);
+        self.instances.extend(settings.instances);
         self.policy.probation_calls = settings.probation_calls.unwrap_or(self.policy.probation_calls);
         self.policy.max_panics = settings.max_panics.unwrap_or(self.policy.max_panics);
         self.policy.health_failures = settings.health_failures.unwrap_or(self.policy.health_failures);
@@ -310,6 +327,7 @@ impl HostBuilder {
 
     /// Starts the host with the options as they are; `attach` is given what its parts share before anything is loaded.
     fn started(self, attach: impl Fn(&Arc<Inner>)) -> Result<Host, BuildError> {
+        let instances = Instances::checked(&self.instances)?;
         // A leftover that cannot be removed is no reason not to start.
         if let Err(error) = sweep(&self.private) {
             tracing::warn!(%error, "leftovers of earlier hosts could not be looked for");
@@ -363,6 +381,7 @@ impl HostBuilder {
             private,
             hooks: Hooks::new(),
             aftermath: Aftermath::default(),
+            instances,
             given: Given::new(self.resources, &self.watch, Arc::new(notices)),
             injections: self.injections,
             log_levels: Arc::new(LogLevels::new(self.log_level)),
@@ -431,8 +450,9 @@ impl HostBuilder {
                 // The host is going; nothing is noticed any more.
                 let _ = reload_sender.send(ReloadMessage::Noticed(notice));
             })?);
-            for path in callers_last(scan(&folder)) {
-                refusals.extend(host.inner.ask_for(path, false).err());
+            for path in callers_last(&host.inner, scan(&folder)) {
+                let outcomes = host.inner.ask_for(instances::Wanted::file(path), false);
+                refusals.extend(outcomes.into_iter().filter_map(Result::err));
             }
         }
         // Those that waited for another one have had their turn.
@@ -444,15 +464,23 @@ impl HostBuilder {
 }
 
 /// Those that others call are loaded before them.
-fn callers_last(paths: Vec<PathBuf>) -> Vec<PathBuf> {
-    let told = paths.into_iter().map(|path| {
+fn callers_last(host: &Inner, paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    // Once for each slot that a file is for.
+    let told = paths.into_iter().flat_map(|path| {
         // What cannot be read is refused in its turn, with words.
         let manifest = std::fs::read(&path).ok().and_then(|bytes| inspect(&bytes).manifest);
         let (name, uses) = manifest.map_or_else(Default::default, |manifest| (manifest.name, manifest.uses));
-        (path, name, uses)
+        let slots = host.instances.of(&name, &path).into_iter();
+        slots.map(move |slot| (path.clone(), slot, uses.clone())).collect::<Vec<_>>()
     });
-    let sorted = sort_by_uses(told.collect(), |(_, name, _)| name, |(.., uses)| uses);
-    sorted.into_iter().map(|(path, ..)| path).collect()
+    let sorted = sort_by_uses(told.collect(), |(_, slot, _)| slot, |(.., uses)| uses);
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for (path, ..) in sorted {
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    paths
 }
 
 fn spawn(kind: Kind, name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BuildError> {

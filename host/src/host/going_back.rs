@@ -276,6 +276,8 @@ impl Inner {
             })
         };
         let mut slots: Vec<_> = self.history.slots().into_iter().map(Arc::<str>::from).collect();
+        // Other slots are named for its plugin by now.
+        slots.retain(|slot| !self.instances.leaves_out(slot));
         slots.retain(|slot| reverted.contains(slot) || refused(slot));
         for slot in slots {
             let record = self.slot_record(&slot);

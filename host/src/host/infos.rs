@@ -4,7 +4,8 @@ use super::{Inner, SlotInfo};
 use crate::{
     error::{Cause, Refusal, SlotError},
     image::safe_point,
-    reload::{LoadOutcome, ReloadMessage},
+    instances::Wanted,
+    reload::{LoadOutcome, Outcomes, ReloadMessage},
     slot::{Mode, SlotRecord},
 };
 use std::{
@@ -22,10 +23,21 @@ use std::{
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl Inner {
-    /// Has the reload thread load a file, and waits for what becomes of it.
-    pub(crate) fn ask_for(&self, path: PathBuf, by_name: bool) -> Result<LoadOutcome, Refusal> {
-        let asked = path.clone();
-        self.ask_reload_thread(asked, |answer| ReloadMessage::Load { path, by_name, answer })
+    /// Has the reload thread load a file, and waits for what becomes of it in each slot that it is for.
+    pub(crate) fn ask_for(&self, wanted: Wanted, by_name: bool) -> Outcomes {
+        let asked = wanted.path.clone();
+        let outcomes = self.ask_reload_thread(asked, |answer| ReloadMessage::Load { wanted, by_name, answer });
+        outcomes.unwrap_or_else(|refusal| vec![Err(refusal)])
+    }
+
+    /// As [`Host::load`](crate::Host::load).
+    pub(crate) fn load(&self, wanted: Wanted) -> Result<LoadOutcome, Refusal> {
+        let mut outcomes = self.ask_for(wanted, true);
+        if outcomes.len() == 1 {
+            return outcomes.remove(0);
+        }
+        let outcomes: Result<Vec<_>, _> = outcomes.into_iter().collect();
+        outcomes.map(LoadOutcome::Instances)
     }
 
     /// Asks the reload thread, and waits; `about` is what a refusal names that comes from no file.

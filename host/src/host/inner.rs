@@ -9,10 +9,11 @@ use crate::{
     history::{History, HistoryError},
     hooks::Hooks,
     image::stage::{StageLimits, StagingFolder},
+    instances::{Instances, Wanted},
     logs::{LogLevel, LogLevels},
     policy::Policy,
     reload::{Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally, Uses},
-    slot::{Generation, HoldRecord, Mode, SlotRecord, View},
+    slot::{Generation, Has, HoldRecord, Mode, SlotRecord, View},
     testing::Injections,
 };
 use arc_swap::ArcSwap;
@@ -75,6 +76,8 @@ pub(crate) struct Inner {
     pub(super) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     pub(crate) policy: Policy,
     pub(crate) hooks: Hooks,
+    /// Which artifact is loaded into which slots.
+    pub(crate) instances: Instances,
     /// What plugins are given beside their state.
     pub(crate) given: Given,
     /// Failures of hooks that a test asks for.
@@ -82,7 +85,7 @@ pub(crate) struct Inner {
     /// How much which slot is to log.
     pub(crate) log_levels: Arc<LogLevels>,
     /// Slots that have nothing yet, each with a file that was refused because of that.
-    pub(super) waiting: Mutex<Vec<(String, PathBuf)>>,
+    pub(super) waiting: Mutex<Vec<(String, Wanted)>>,
     /// By slot, how large its state was last.
     pub(super) snapshot_sizes: Mutex<BTreeMap<Arc<str>, usize>>,
     pub(super) supervisor: Sender<SupervisorMessage>,
@@ -138,37 +141,49 @@ impl Inner {
         self.look_number.fetch_add(1, Ordering::Release);
     }
 
-    /// The slot that serves this content already.
-    pub(crate) fn serving(&self, hash: &ContentHash) -> Option<(Arc<str>, u64)> {
-        let slots = self.slots.read().clone();
-        slots.iter().find_map(|record| {
-            let state = record.lock();
-            let staged = state.staged.as_ref().map(|staged| (staged.hash, staged.generation.number()));
-            // A staged candidate is what will serve, so what serves now is no longer the answer.
-            let (known, number) = match staged {
-                Some(staged) => staged,
-                None => state
-                    .current
-                    .as_ref()
-                    .map(|current| (current.hash, current.generation.number()))?,
-            };
-            (known == *hash).then(|| (record.name.clone(), number))
-        })
+    /// Whether this content serves in a slot, or waits there for the owner.
+    pub(crate) fn has(&self, slot: &str, hash: &ContentHash) -> Option<Has> {
+        let record = self.slot_named(slot)?;
+        let state = record.lock();
+        state.has(record.id, hash)
     }
 
-    /// The slot that a file serves.
-    pub(crate) fn slot_from(&self, path: &Path) -> Option<Arc<SlotRecord>> {
+    /// The name of the plugin with this content, if it serves or waits in some slot.
+    pub(crate) fn plugin_with(&self, hash: &ContentHash) -> Option<String> {
         let slots = self.slots.read().clone();
-        let serves = |record: &SlotRecord| record.lock().current.as_ref().is_some_and(|current| current.path == path);
-        slots.iter().find(|record| serves(record)).cloned()
+        slots.iter().find_map(|record| record.lock().plugin_with(hash))
     }
 
-    pub(crate) fn was_refused(&self, hash: &ContentHash) -> Option<Refusal> {
+    /// The slots into which a file with this plugin is loaded: the one that was asked for; or those that are named for the plugin or the
+    /// file, and those that were loaded from this file by [`Host::load_as`](crate::Host::load_as).
+    pub(crate) fn slots_for(&self, wanted: &Wanted, plugin: &str) -> Vec<Arc<str>> {
+        if let Some(slot) = &wanted.slot {
+            return vec![slot.clone()];
+        }
+        let mut names = self.instances.of(plugin, &wanted.path);
+        for record in self.slots().iter() {
+            if !names.contains(&record.name) && record.lock().follows(&wanted.path, plugin) {
+                names.push(record.name.clone());
+            }
+        }
+        names
+    }
+
+    /// The slots that serve from a file.
+    pub(crate) fn slots_from(&self, path: &Path) -> Vec<Arc<SlotRecord>> {
+        let slots = self.slots.read().clone();
+        let serves = |record: &&Arc<SlotRecord>| record.lock().current.as_ref().is_some_and(|current| current.path == path);
+        slots.iter().filter(serves).cloned().collect()
+    }
+
+    /// Why a content was refused in a slot before, or, without a slot, wherever it was to go.
+    pub(crate) fn was_refused(&self, hash: &ContentHash, slot: Option<&str>) -> Option<Refusal> {
         let refused = self.refused.lock();
-        refused
-            .iter()
-            .find(|(known, _)| known == hash)
-            .map(|(_, refusal)| refusal.clone())
+        let of = |(known, refusal): &&(ContentHash, Refusal)| {
+            let there = slot.is_some_and(|slot| refusal.slot.as_deref() == Some(slot));
+            known == hash && (there || refusal.cause.is_of_the_artifact_alone())
+        };
+        refused.iter().find(of).map(|(_, refusal)| refusal.clone())
     }
 
     /// What a hook of a candidate refused may fit the generation that serves from now on, so it is worth a new try.
@@ -178,14 +193,17 @@ impl Inner {
             .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || !refusal.cause.is_of_what_serves());
     }
 
-    /// What serves is no longer refused, whatever was found wrong with it before.
-    pub(crate) fn forget_refused(&self, hash: &ContentHash) {
-        self.refused.lock().retain(|(known, _)| known != hash);
+    /// What serves in a slot is no longer refused there, whatever was found wrong with it before.
+    pub(crate) fn forget_refused(&self, slot: &str, hash: &ContentHash) {
+        self.refused.lock().retain(|(known, refusal)| {
+            let there = refusal.slot.as_deref().is_none_or(|of| of == slot);
+            known != hash || !(there || refusal.cause.is_of_the_artifact_alone())
+        });
     }
 
     pub(crate) fn remember_refused(&self, hash: ContentHash, refusal: Refusal) {
         let mut refused = self.refused.lock();
-        refused.retain(|(known, _)| *known != hash);
+        refused.retain(|(known, before)| *known != hash || before.slot != refusal.slot);
         if refused.len() == REFUSED_KEPT {
             refused.pop_front();
         }
@@ -256,10 +274,10 @@ impl Inner {
     }
 
     /// A file that was refused may do when this slot has something.
-    pub(crate) fn wait_for_slot(&self, name: &str, path: &Path) {
+    pub(crate) fn wait_for_slot(&self, name: &str, wanted: Wanted) {
         let mut waiting = self.waiting.lock();
-        waiting.retain(|(known, waits)| known != name || waits != path);
-        waiting.push((name.to_owned(), path.to_owned()));
+        waiting.retain(|(known, waits)| known != name || *waits != wanted);
+        waiting.push((name.to_owned(), wanted));
     }
 
     /// A slot has something for the first time: those who waited for that are tried again, in their turn.
@@ -270,17 +288,20 @@ impl Inner {
             .partition(|(known, _)| known == name);
         *waiting = others;
         drop(waiting);
-        let arrived: Vec<(String, PathBuf)> = arrived;
-        for (_, path) in arrived {
+        let arrived: Vec<(String, Wanted)> = arrived;
+        for (_, wanted) in arrived {
             let reload = self.reload.clone();
             // Without a reload thread the host is gone.
-            later(move || drop(reload.send(ReloadMessage::Again(path))));
+            later(move || drop(reload.send(ReloadMessage::Again(wanted))));
         }
     }
 
     /// Something that its refusal was about is another now.
-    pub(crate) fn forget_refused_from(&self, path: &Path) {
-        self.refused.lock().retain(|(_, refusal)| refusal.path != path);
+    pub(crate) fn forget_refused_from(&self, wanted: &Wanted) {
+        self.refused.lock().retain(|(_, refusal)| {
+            let there = wanted.slot.is_none() || refusal.slot.is_none() || refusal.slot == wanted.slot;
+            refusal.path != wanted.path || !there
+        });
     }
 
     /// Tells of what went wrong with what is kept.
@@ -390,7 +411,7 @@ impl Inner {
                 .filter(|refusal| match refusal.slot.as_deref() {
                     Some(slot) => slot == name,
                     // A file that never said its name may have been this one, unless something good came from it since.
-                    None => self.slot_from(&refusal.path).is_none(),
+                    None => self.slots_from(&refusal.path).is_empty(),
                 })
                 .cloned()
                 .collect(),

@@ -44,7 +44,7 @@ pub(super) fn event(known: Known<'_>, event: &Event, to: &dyn Recorder) {
     let known = |slot: &Arc<str>| if known(slot) { of(slot) } else { none() };
     match event {
         Event::Swapped(report) => swapped(report, to),
-        Event::Unchanged { slot, .. } => reload(to, of(slot), words::UNCHANGED),
+        Event::Unchanged { slot, .. } | Event::AlreadyStaged { slot, .. } => reload(to, of(slot), words::UNCHANGED),
         Event::Superseded { slot, .. } => reload(to, of(slot), words::SUPERSEDED),
         Event::Refused(refusal) => refused(refusal.slot.as_ref().map_or_else(none, known), refusal, to),
         Event::RolledBack(report) => {

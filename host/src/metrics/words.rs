@@ -89,7 +89,8 @@ pub(super) fn cause(cause: &Cause) -> &'static str {
         Cause::Twice(_) => "twice",
         Cause::History(_) => "history",
         Cause::Busy(_) => "busy",
-        Cause::OtherSlot(_) => "other_slot",
+        Cause::OtherPlugin { .. } => "other_plugin",
+        Cause::SlotName(_) => "slot_name",
         Cause::FromWithin => "from_within",
         Cause::HostEnded => "host_ended",
     }

@@ -2,7 +2,7 @@
 //! are looked at, and where an instance was given something else than there is now, another one is made of the same artifact and
 //! comes to serve as any candidate does. So it does not matter in which order things change, nor how often.
 
-use super::{Clock, FIRST_WAIT, LONGEST_WAIT, ReloadMessage, pipeline, pipeline::Coming, place};
+use super::{Clock, FIRST_WAIT, LONGEST_WAIT, ReloadMessage, go_back, pipeline::Coming, place};
 use crate::{
     content::ContentHash,
     error::{Cause, Hook, Refusal},
@@ -80,9 +80,9 @@ pub(super) fn settle(host: &Arc<Inner>) {
             renew(host, record, &serving);
         }
     }
-    for path in host.given.to_try_again() {
+    for wanted in host.given.to_try_again() {
         // Without a reload thread the host is gone.
-        let _ = host.reload.send(ReloadMessage::Again(path));
+        let _ = host.reload.send(ReloadMessage::Again(wanted));
     }
 }
 
@@ -145,7 +145,8 @@ fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
         together: false,
         again: Some(serving.generation.number()),
     };
-    let outcome = pipeline::candidate(host, coming, source, clock).and_then(|(candidate, _)| place::place(host, candidate));
+    let outcome =
+        go_back::made(host, record, coming, source, clock).and_then(|(candidate, _)| place::place(host, candidate));
     if let Err(refusal) = outcome {
         tell_refused(host, refusal);
     }

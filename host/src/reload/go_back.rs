@@ -2,7 +2,13 @@
 //! from the history instead of the folder, whose candidate starts from the state of what it replaces or, if that cannot be
 //! had, from the one that was handed over to that.
 
-use super::{Clock, LoadOutcome, ToKeep, pipeline, pipeline::Coming, place, probation::RollbackReason, rollback::GoingBack};
+use super::{
+    Clock, LoadOutcome, ToKeep, pipeline,
+    pipeline::{Candidate, Coming},
+    place,
+    probation::RollbackReason,
+    rollback::GoingBack,
+};
 use crate::{
     content::ContentHash,
     error::{Cause, Refusal},
@@ -10,6 +16,7 @@ use crate::{
     history::Artifact,
     host::Inner,
     image::stage::{Bytes, Source},
+    instances::Wanted,
     slot::SlotRecord,
 };
 use std::{sync::Arc, time::Instant};
@@ -66,7 +73,7 @@ pub(super) fn go_back(
         bytes: Bytes::of(bytes),
         hash,
     };
-    let outcome = pipeline::candidate(host, coming, source, Clock::begin()).and_then(|(candidate, to_keep)| {
+    let outcome = made(host, record, coming, source, Clock::begin()).and_then(|(candidate, to_keep)| {
         let placed = place::place(host, candidate)?;
         keep_later(to_keep);
         Ok(placed)
@@ -76,6 +83,21 @@ pub(super) fn go_back(
         host.log.push(Event::Refused(refusal.clone()));
     }
     outcome
+}
+
+/// A candidate for this slot, of bytes that were an artifact before.
+pub(super) fn made(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    coming: Coming<'_>,
+    source: Source,
+    clock: Clock,
+) -> Result<(Candidate, ToKeep), Refusal> {
+    let wanted = Wanted::of_slot(coming.path, &record.name);
+    match pipeline::examine(source) {
+        Ok(examined) => pipeline::candidate(host, record, coming, examined, clock),
+        Err(unfit) => Err(pipeline::refusals_of(host, &wanted, unfit).remove(0)),
+    }
 }
 
 fn refuse(host: &Inner, record: &SlotRecord, cause: Cause) -> Refusal {

@@ -307,7 +307,7 @@ impl Ready<'_> {
         };
         host.forget_refused_by_hooks(&self.record.name);
         // Somebody asked for it by name, or it fits now.
-        host.forget_refused(&self.hash);
+        host.forget_refused(&self.record.name, &self.hash);
         host.log.push(Event::Swapped(report.clone()));
         if let Some(back) = self.back.filter(|_| gone.replaced.is_some()) {
             let told = RollbackReport {

@@ -1,7 +1,12 @@
 //! From a file to a candidate: stage, lint, open, verify, create. Nothing here touches what serves; whatever fails, the
 //! candidate's image goes back to the reaper and the slot never knew.
 
-use super::{Clock, GoingBack, Phase, ReaperMessage, prepare::check_schemas, try_out::try_out, uses};
+use super::{
+    Clock, GoingBack, Phase, ReaperMessage,
+    prepare::{check_plugin, check_schemas},
+    try_out::try_out,
+    uses,
+};
 use crate::{
     content::ContentHash,
     error::{Cause, Hook, Refusal},
@@ -15,6 +20,7 @@ use crate::{
         stage::{Bytes, PrivateCopies, Source, StagedFile, read_source},
     },
     instance::{HookError, Instance},
+    instances::Wanted,
     lifecycle::Lifecycle,
     slot::{Beside, Generation, SlotRecord, Staged, Watching},
 };
@@ -83,18 +89,97 @@ pub(super) struct Coming<'a> {
 }
 
 /// Reads and hashes the file.
-pub(super) fn read(host: &Inner, path: &Path, clock: &mut Clock) -> Result<Source, Refusal> {
-    let source = read_source(path, &host.limits)
-        .map_err(|error| refusal(host.slot_from(path).as_deref(), None, path, Step::Stage, error))?;
+pub(super) fn read(host: &Inner, wanted: &Wanted, clock: &mut Clock) -> Result<Source, Refusal> {
+    let path = &wanted.path;
+    let source = read_source(path, &host.limits).map_err(|error| {
+        let record = match &wanted.slot {
+            Some(slot) => host.slot_named(slot),
+            None => host.slots_from(path).into_iter().next(),
+        };
+        let refusal = refusal(record.as_deref(), None, path, Step::Stage, error);
+        Refusal {
+            slot: refusal.slot.or_else(|| wanted.slot.clone()),
+            ..refusal
+        }
+    })?;
     clock.lap(Step::Stage);
     Ok(source)
 }
 
-/// Makes a candidate of the bytes.
+/// An artifact whose bytes have passed the lint.
+pub(super) struct Examined {
+    pub(super) source: Source,
+    linted: Linted,
+}
+
+impl Examined {
+    /// The name that its plugin has.
+    pub(super) fn plugin(&self) -> &str {
+        &self.linted.manifest.name
+    }
+
+    /// The same artifact for another slot.
+    pub(super) fn again(&self) -> Self {
+        let source = Source {
+            path: self.source.path.clone(),
+            bytes: self.source.bytes.again(),
+            hash: self.source.hash,
+            len: self.source.len,
+        };
+        let linted = self.linted.clone();
+        Self { source, linted }
+    }
+}
+
+/// An artifact whose bytes have not passed the lint.
+pub(super) struct Unfit {
+    source: Source,
+    error: LintError,
+}
+
+/// Looks at the bytes.
+pub(super) fn examine(mut source: Source) -> Result<Examined, Unfit> {
+    match lint(&mut source.bytes, &Expectations::of_this_build()) {
+        Ok(linted) => Ok(Examined { source, linted }),
+        Err(error) => Err(Unfit { source, error }),
+    }
+}
+
+/// A refusal for each of the slots for which a file was: those that its manifest names, if it can be read, or those that the file served
+/// until now. What a file says that is not taken makes no slot: there are as many names as there are files.
+pub(super) fn refusals_of(host: &Inner, wanted: &Wanted, unfit: Unfit) -> Vec<Refusal> {
+    let path = &wanted.path;
+    let manifest = inspect(&unfit.source.bytes, &Expectations::of_this_build()).manifest;
+    let slots = match (&wanted.slot, manifest) {
+        (Some(slot), _) => vec![slot.clone()],
+        (None, Some(manifest)) => host.slots_for(wanted, &manifest.name),
+        (None, None) => host.slots_from(path).iter().map(|record| record.name.clone()).collect(),
+    };
+    let cause = Arc::new(Cause::from(unfit.error));
+    let of = |slot: Option<Arc<str>>| {
+        let record = slot.as_deref().and_then(|slot| host.slot_named(slot));
+        let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.number()));
+        Refusal {
+            slot,
+            candidate: None,
+            serving,
+            path: path.clone(),
+            step: Step::Lint,
+            cause: cause.clone(),
+        }
+    };
+    match slots.is_empty() {
+        true => vec![of(None)],
+        false => slots.into_iter().map(Some).map(of).collect(),
+    }
+}
+
+/// Makes a candidate for a slot of an artifact's bytes.
 pub(super) fn candidate(
     host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
     coming: Coming<'_>,
-    source: Source,
+    examined: Examined,
     mut clock: Clock,
 ) -> Result<(Candidate, ToKeep), Refusal> {
     let Coming {
@@ -105,21 +190,17 @@ pub(super) fn candidate(
         again: made_of,
     } = coming;
     let again = made_of.is_some();
-    let (mut bytes, hash) = (source.bytes, source.hash);
-    let mut linted = lint(&mut bytes, &Expectations::of_this_build()).map_err(|error| {
-        let (name, record) = slot_of_refused(host, path, &bytes);
-        let refusal = refusal(record.as_deref(), None, path, Step::Lint, error);
-        Refusal {
-            slot: refusal.slot.or(name),
-            ..refusal
-        }
-    })?;
-    let record = host.slot_record(&linted.manifest.name);
-    let refuse = |number, step, cause: Cause| refusal(Some(&record), number, path, step, cause);
+    let Examined { source, mut linted } = examined;
+    let (bytes, hash) = (source.bytes, source.hash);
+    let refuse = |number, step, cause: Cause| refusal(Some(record), number, path, step, cause);
     // Looked at again before it comes to serve: a caller may ask for another interface meanwhile.
     let satisfied = record.lock().check(&linted.manifest.interface);
     satisfied.map_err(|differences| refuse(None, Step::Lint, LintError::Interface(differences).into()))?;
     let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
+    if let Some(serving) = &serving {
+        check_plugin(&serving.instance().image().manifest, &linted.manifest)
+            .map_err(|cause| refuse(None, Step::Lint, cause))?;
+    }
     // One that the slot goes back to has another state besides, and has been through a preflight.
     if let Some(serving) = serving.filter(|_| back.is_none()) {
         let fits = check_schemas(&serving.instance().image().manifest, &linted.manifest);
@@ -153,7 +234,7 @@ pub(super) fn candidate(
     if !again {
         host.take_deferred(&record.name);
     }
-    tell_of_resources(host, &record, &linted.manifest.resources);
+    tell_of_resources(host, record, &linted.manifest.resources);
     clock.lap(Step::Lint);
     host.log.push(Event::Linted {
         slot: record.name.clone(),
@@ -200,10 +281,10 @@ pub(super) fn candidate(
         refusal
     };
     if host.policy.preflight.is_some() && back.is_none() && !again {
-        try_out(host, &record, number, staged.path(), &linted.manifest, path).map_err(refused)?;
+        try_out(host, record, number, staged.path(), &linted.manifest, path).map_err(refused)?;
         clock.lap(Step::Preflight);
     }
-    let generation = make(host, &record, number, staged, linted, path, &mut clock).map_err(refused)?;
+    let generation = make(host, record, number, staged, linted, path, &mut clock).map_err(refused)?;
     let staged = Staged {
         generation,
         hash,
@@ -215,6 +296,7 @@ pub(super) fn candidate(
         back,
         again: made_of,
     };
+    let record = record.clone();
     Ok((Candidate { record, staged }, to_keep))
 }
 
@@ -296,15 +378,6 @@ pub(super) fn make(
     let generation = created.map_err(|error| refuse(Step::Create, Cause::Hook(Hook::Create, error)))?;
     clock.lap(Step::Create);
     Ok(generation)
-}
-
-/// The slot that a refused file was for: the one that its manifest names, if it can be read, or the one that the file served
-/// until now. What a file says that is not taken makes no slot: there are as many names as there are files.
-fn slot_of_refused(host: &Inner, path: &Path, bytes: &[u8]) -> (Option<Arc<str>>, Option<Arc<SlotRecord>>) {
-    match inspect(bytes, &Expectations::of_this_build()).manifest {
-        Some(manifest) => (Some(manifest.name.as_str().into()), host.slot_named(&manifest.name)),
-        None => (None, host.slot_from(path)),
-    }
 }
 
 fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {

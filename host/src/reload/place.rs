@@ -18,6 +18,7 @@ use crate::{
     event::{Event, Step, hold_back},
     host::{Inner, after},
     image::lint::LintError,
+    instances::Wanted,
     slot::{Access, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
 };
 use std::sync::Arc;
@@ -269,7 +270,8 @@ pub(super) fn tell_refused(host: &Inner, hash: ContentHash, again: bool, refusal
         host.history.forget(slot, &hash);
         if given::falls_back(host, slot, &hash, &refusal) {
             // Without a reload thread the host is gone.
-            let _ = host.reload.send(ReloadMessage::Again(refusal.path.clone()));
+            let wanted = Wanted::of_slot(&refusal.path, slot);
+            let _ = host.reload.send(ReloadMessage::Again(wanted));
             return;
         }
         given::veto(host, slot, &refusal);

@@ -26,6 +26,17 @@ pub(crate) struct Snapshot {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// Refuses another plugin than the one that serves: it must not be given that one's state.
+pub(crate) fn check_plugin(serving: &Manifest, candidate: &Manifest) -> Result<(), Cause> {
+    match serving.name == candidate.name {
+        true => Ok(()),
+        false => Err(Cause::OtherPlugin {
+            serving: serving.name.clone(),
+            candidate: candidate.name.clone(),
+        }),
+    }
+}
+
 /// Refuses, before anything of a candidate has run, what no chain of migrations can bridge.
 pub(crate) fn check_schemas(serving: &Manifest, candidate: &Manifest) -> Result<(), Cause> {
     let (Some(old), Some(new)) = (serving.state, candidate.state) else {

@@ -4,7 +4,7 @@
 use super::{
     Clock,
     pipeline::{self, refusal},
-    prepare::{Origin, check_schemas, prepare, snapshot},
+    prepare::{Origin, check_plugin, check_schemas, prepare, snapshot},
     tally::Phase,
     try_out::{Serving, try_out_with},
 };
@@ -18,6 +18,7 @@ use crate::{
         lint::{Expectations, LintError, lint},
         stage::{Bytes, Source},
     },
+    instances::Wanted,
     slot::{Generation, SUFFIX, SlotRecord},
 };
 use std::{path::PathBuf, sync::Arc, time::Instant};
@@ -93,7 +94,7 @@ impl Walk {
 
     fn read(&self, of: ShadowOf, path: &std::path::Path) -> Result<Source, Refusal> {
         match of {
-            ShadowOf::File(path) => super::read_patiently(&self.host, &path, &mut Clock::begin()),
+            ShadowOf::File(path) => super::read_patiently(&self.host, &Wanted::file(path), &mut Clock::begin()),
             ShadowOf::Kept(hash) => match self.host.history.read(&self.record.name, &hash) {
                 Ok(Artifact { bytes, file, .. }) => Ok(Source {
                     path: file,
@@ -115,9 +116,9 @@ impl Walk {
         let linted = lint(&mut bytes, &Expectations::of_this_build());
         let linted = linted.map_err(|error| refuse(None, Step::Lint, error.into()))?;
         let manifest = &linted.manifest;
-        if *manifest.name != *record.name {
-            let cause = Cause::OtherSlot(manifest.name.clone());
-            return Err(refuse(None, Step::Lint, cause));
+        let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
+        if let Some(serving) = serving {
+            check_plugin(&serving.instance().image().manifest, manifest).map_err(|cause| refuse(None, Step::Lint, cause))?;
         }
         let satisfied = record.lock().check(&manifest.interface);
         satisfied.map_err(|differences| refuse(None, Step::Lint, LintError::Interface(differences).into()))?;

@@ -16,10 +16,11 @@ use crate::{
     error::{Cause, Refusal},
     event::{Event, Step, hold_back},
     host::{Inner, after},
-    slot::{Access, Generation, Mode, OwnersTurn, SlotRecord},
+    instances::Wanted,
+    slot::{Access, Generation, Has, Mode, OwnersTurn, SlotRecord},
 };
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Slots that wait for the owners of some of them.
 pub(crate) struct Together(Mutex<Vec<Candidate>>);
@@ -31,6 +32,13 @@ impl Together {
         let mut records: Vec<_> = self.0.lock().iter().map(|member| member.record.clone()).collect();
         records.retain(|record| record.lock().mode == Mode::Claimed);
         records
+    }
+
+    /// The content of the candidate for a slot, and its number.
+    pub(crate) fn content_for(&self, slot: u64) -> Option<(ContentHash, u64)> {
+        let members = self.0.lock();
+        let member = members.iter().find(|member| member.record.id == slot)?;
+        Some((member.staged.hash, member.staged.generation.number()))
     }
 
     /// The candidate for a slot, and how many bytes it has allocated.
@@ -48,14 +56,12 @@ impl Together {
 }
 
 /// Loads all of the files, or none.
-pub(super) fn load(host: &Arc<Inner>, paths: Vec<PathBuf>) -> Result<Vec<LoadOutcome>, Refusal> {
+pub(super) fn load(host: &Arc<Inner>, wanted: Vec<Wanted>) -> Result<Vec<LoadOutcome>, Refusal> {
     let mut outcomes = Vec::new();
     let mut members: Vec<Candidate> = Vec::new();
-    for path in paths {
-        match make(host, path, &members) {
-            Ok(Made::Candidate(candidate)) => members.push(*candidate),
-            Ok(Made::Unchanged(outcome)) => outcomes.push(outcome),
-            Err(refusal) => return Err(give_up(host, members, refusal)),
+    for wanted in wanted {
+        if let Err(refusal) = make(host, &wanted, &mut members, &mut outcomes) {
+            return Err(give_up(host, members, refusal));
         }
     }
     let members = in_order(host, members)?;
@@ -68,46 +74,50 @@ pub(super) fn load(host: &Arc<Inner>, paths: Vec<PathBuf>) -> Result<Vec<LoadOut
     Ok(outcomes)
 }
 
-enum Made {
-    Candidate(Box<Candidate>),
-    Unchanged(LoadOutcome),
-}
-
-fn make(host: &Arc<Inner>, path: PathBuf, members: &[Candidate]) -> Result<Made, Refusal> {
+/// Makes a candidate for each slot that a file is for, unless that has the content already.
+fn make(
+    host: &Arc<Inner>,
+    wanted: &Wanted,
+    members: &mut Vec<Candidate>,
+    outcomes: &mut Vec<LoadOutcome>,
+) -> Result<(), Refusal> {
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
-    let source = super::read_patiently(host, &path, &mut clock)?;
-    if let Some((slot, generation)) = host.serving(&source.hash) {
-        host.log.push(Event::Unchanged {
-            slot: slot.clone(),
-            path,
-            generation,
-        });
-        return Ok(Made::Unchanged(LoadOutcome::Unchanged { slot, generation }));
-    }
+    let source = super::read_patiently(host, wanted, &mut clock)?;
     let hash = source.hash;
-    if let Some(same) = members.iter().find(|member| member.staged.hash == hash) {
-        let cause = Cause::Twice(same.staged.path.clone());
-        return Err(refusal(Some(&same.record), None, &path, Step::Stage, cause));
-    }
-    let coming = Coming {
-        path: &path,
-        by_name: true,
-        back: None,
-        together: true,
-        again: None,
+    let examined = match pipeline::examine(source) {
+        Ok(examined) => examined,
+        Err(unfit) => return Err(pipeline::refusals_of(host, wanted, unfit).remove(0)),
     };
-    let (candidate, to_keep) = pipeline::candidate(host, coming, source, clock)?;
-    drop(to_keep);
-    match members.iter().find(|member| Arc::ptr_eq(&member.record, &candidate.record)) {
-        None => Ok(Made::Candidate(Box::new(candidate))),
-        Some(other) => {
-            let (record, number) = (&candidate.record, candidate.staged.generation.number());
-            let cause = Cause::Twice(other.staged.path.clone());
-            host.history.forget(&record.name, &hash);
-            Err(refusal(Some(record), Some(number), &path, Step::Create, cause))
+    let steps = clock.steps.clone();
+    for slot in host.slots_for(wanted, examined.plugin()) {
+        if let Some(Has::Serves(generation)) = host.has(&slot, &hash) {
+            host.log.push(Event::Unchanged {
+                slot: slot.clone(),
+                path: wanted.path.clone(),
+                generation,
+            });
+            outcomes.push(LoadOutcome::Unchanged { slot, generation });
+            continue;
         }
+        let record = host.slot_record(&slot);
+        if let Some(same) = members.iter().find(|member| Arc::ptr_eq(&member.record, &record)) {
+            let cause = Cause::Twice(same.staged.path.clone());
+            return Err(refusal(Some(&record), None, &wanted.path, Step::Lint, cause));
+        }
+        let coming = Coming {
+            path: &wanted.path,
+            by_name: true,
+            back: None,
+            together: true,
+            again: None,
+        };
+        let clock = Clock::resume(clock.noticed, steps.clone());
+        let (candidate, to_keep) = pipeline::candidate(host, &record, coming, examined.again(), clock)?;
+        drop(to_keep);
+        members.push(candidate);
     }
+    Ok(())
 }
 
 /// Those that are called come first.

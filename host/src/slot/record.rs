@@ -14,7 +14,7 @@ use crate::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use reslot_plugin_api::{__private::Connection, Health};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -137,6 +137,15 @@ pub(crate) struct Staged {
     pub(crate) back: Option<GoingBack>,
     /// It is the artifact of this generation once more, for the sake of what instances are given: of use only while that serves.
     pub(crate) again: Option<u64>,
+}
+
+/// Where a content is in a slot that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Has {
+    /// It serves, as this generation.
+    Serves(u64),
+    /// It waits for the owner, as this generation.
+    Waits(u64),
 }
 
 impl SlotRecord {
@@ -299,6 +308,41 @@ impl SlotState {
             .cloned()
             .chain(peers)
             .try_for_each(|contract| compat::compare(&contract, offered))
+    }
+
+    /// Whether this content serves, or waits for the owner. What waits is newer than what serves, so the content of that is news again.
+    pub(crate) fn has(&self, slot: u64, hash: &ContentHash) -> Option<Has> {
+        let waits = match (&self.staged, &self.together) {
+            // Another instance of what serves.
+            (Some(staged), _) if staged.again.is_some() => None,
+            (Some(staged), _) => Some((staged.hash, staged.generation.number())),
+            (None, Some(set)) => set.content_for(slot),
+            (None, None) => None,
+        };
+        if let Some((waiting, number)) = waits {
+            return (waiting == *hash).then_some(Has::Waits(number));
+        }
+        let current = self.current.as_ref().filter(|current| current.hash == *hash)?;
+        Some(Has::Serves(current.generation.number()))
+    }
+
+    /// The name of the plugin with this content, if it serves or waits here.
+    pub(crate) fn plugin_with(&self, hash: &ContentHash) -> Option<String> {
+        let serves = self.current.as_ref().filter(|current| current.hash == *hash);
+        let waits = self.staged.as_ref().filter(|staged| staged.hash == *hash);
+        let manifest = match (serves, waits) {
+            (Some(current), _) => &current.generation.instance().image().manifest,
+            (None, Some(staged)) => &staged.generation.instance().image().manifest,
+            (None, None) => return None,
+        };
+        Some(manifest.name.clone())
+    }
+
+    /// Whether what serves was loaded from this file, and a build of this plugin there is for the slot.
+    pub(crate) fn follows(&self, path: &Path, plugin: &str) -> bool {
+        let from_it = |current: &&Current| current.path == path;
+        let current = self.current.as_ref().filter(from_it);
+        current.is_some_and(|current| current.generation.instance().image().manifest.name == plugin)
     }
 
     /// What is known of the health of what serves.

@@ -24,6 +24,11 @@ impl Bytes {
         Self(bytes)
     }
 
+    /// The same once more, for another copy.
+    pub(crate) fn again(&self) -> Self {
+        Self(self.0.clone())
+    }
+
     pub(super) fn as_mut_vec(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }

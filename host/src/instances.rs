@@ -1,0 +1,182 @@
+//! Which slots an artifact is loaded into. Without a word it is one: the slot that has its plugin's name. An embedder, or his settings,
+//! may name several for a plugin, or other ones for a file. This is data: who loads is `reload`.
+
+use crate::image::manifest::is_name;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What was said of instances is not good.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstancesError {
+    /// A slot's name has characters that names do not have, or is too long.
+    #[error(
+        "instances of {of:?}: {slot:?} is no name of a slot\n  what to do: use 1 to 64 of the characters A-Z a-z 0-9 _ -"
+    )]
+    Name {
+        /// The plugin, or the file, whose instances are named.
+        of: String,
+        /// The name.
+        slot: String,
+    },
+    /// The instances are of something that is neither a plugin's name nor a file's.
+    #[error(
+        "instances of {of:?}: that is neither a plugin's name nor the name of a file\n  what to do: name the plugin, such as \
+         \"momentum\", or a file without its folder, such as \"libmomentum.so\""
+    )]
+    Of {
+        /// What was named.
+        of: String,
+    },
+    /// No slot is named.
+    #[error("instances of {of:?}: no slot is named, so it would never be loaded\n  what to do: name at least one slot")]
+    None {
+        /// The plugin, or the file.
+        of: String,
+    },
+    /// Two artifacts would be loaded into one slot.
+    #[error(
+        "the slot {slot:?} is named for {first:?} and for {second:?}, and a slot has one plugin\n  what to do: give each of them slots \
+         of its own"
+    )]
+    Twice {
+        /// The slot.
+        slot: String,
+        /// One of the two.
+        first: String,
+        /// The other one; the same if the slot is named twice for one.
+        second: String,
+    },
+}
+
+/// The slots into which artifacts are loaded whose plugins, or files, were named.
+#[derive(Debug, Default)]
+pub(crate) struct Instances(BTreeMap<String, Vec<Arc<str>>>);
+
+/// As they are said: by plugin or file, the slots.
+pub(crate) type Said = BTreeMap<String, Vec<String>>;
+
+impl Instances {
+    /// # Errors
+    /// If a name is not one, or a slot would have two artifacts.
+    pub(crate) fn checked(said: &Said) -> Result<Self, InstancesError> {
+        let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+        for (of, slots) in said {
+            let is_file = of.ends_with(".so") && !of.contains('/') && !of.starts_with('.');
+            if !is_name(of) && !is_file {
+                return Err(InstancesError::Of { of: of.clone() });
+            }
+            if slots.is_empty() {
+                return Err(InstancesError::None { of: of.clone() });
+            }
+            for slot in slots {
+                if !is_name(slot) {
+                    let (of, slot) = (of.clone(), slot.clone());
+                    return Err(InstancesError::Name { of, slot });
+                }
+                if let Some(first) = taken.insert(slot, of) {
+                    return Err(InstancesError::Twice {
+                        slot: slot.clone(),
+                        first: first.to_owned(),
+                        second: of.clone(),
+                    });
+                }
+            }
+        }
+        let named = |(of, slots): (&String, &Vec<String>)| {
+            let slots = slots.iter().map(|slot| slot.as_str().into());
+            (of.clone(), slots.collect())
+        };
+        Ok(Self(said.iter().map(named).collect()))
+    }
+
+    /// The slots that are named for an artifact; what is said of its file comes before what is said of its plugin.
+    pub(crate) fn of(&self, plugin: &str, path: &Path) -> Vec<Arc<str>> {
+        let file = path.file_name().and_then(|name| self.0.get(name.to_str()?));
+        let named = file.or_else(|| self.0.get(plugin));
+        named.cloned().unwrap_or_else(|| vec![plugin.into()])
+    }
+
+    /// Whether no artifact is loaded by itself into the slot that has a plugin's name, because others are named for that plugin.
+    pub(crate) fn leaves_out(&self, slot: &str) -> bool {
+        let named = self.0.values().flatten().any(|named| **named == *slot);
+        !named && self.0.contains_key(slot)
+    }
+}
+
+/// A file that is to be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wanted {
+    pub(crate) path: PathBuf,
+    /// The slot that it is for; none: each for which its plugin, or its file, is meant.
+    pub(crate) slot: Option<Arc<str>>,
+}
+
+impl Wanted {
+    /// For all slots for which it is meant.
+    pub(crate) fn file(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            slot: None,
+        }
+    }
+
+    /// For this one.
+    pub(crate) fn of_slot(path: impl Into<PathBuf>, slot: &Arc<str>) -> Self {
+        Self {
+            path: path.into(),
+            slot: Some(slot.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Instances, InstancesError, Said};
+    use std::path::Path;
+
+    fn said(all: &[(&str, &[&str])]) -> Said {
+        let named = |slots: &[&str]| slots.iter().map(|slot| (*slot).to_owned()).collect();
+        all.iter().map(|(of, slots)| ((*of).to_owned(), named(slots))).collect()
+    }
+
+    #[test]
+    fn file_comes_before_its_plugin_and_what_is_not_named_is_its_own_slot() {
+        let instances = Instances::checked(&said(&[("momentum", &["eur", "gbp"]), ("canary.so", &["canary"])])).unwrap();
+        let of = |plugin, path: &str| -> Vec<String> {
+            let slots = instances.of(plugin, Path::new(path));
+            slots.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(of("momentum", "/plugins/libmomentum.so"), ["eur", "gbp"]);
+        assert_eq!(of("momentum", "/plugins/canary.so"), ["canary"]);
+        assert_eq!(of("pricer", "/plugins/libpricer.so"), ["pricer"]);
+        assert!(instances.leaves_out("momentum") && !instances.leaves_out("eur") && !instances.leaves_out("pricer"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let refused = |all: &[(&str, &[&str])]| Instances::checked(&said(all)).unwrap_err();
+        let of = || "momentum".to_owned();
+        assert_eq!(refused(&[("momentum", &[])]), InstancesError::None { of: of() });
+        let slot = "eur usd".to_owned();
+        assert_eq!(
+            refused(&[("momentum", &["eur usd"])]),
+            InstancesError::Name { of: of(), slot }
+        );
+        for of in ["a/b.so", ".hidden.so", "a b", ""] {
+            assert_eq!(refused(&[(of, &["eur"])]), InstancesError::Of { of: of.to_owned() });
+        }
+        let twice = refused(&[("momentum", &["eur"]), ("pricer", &["eur"])]);
+        assert!(
+            matches!(&twice, InstancesError::Twice { slot, .. } if slot == "eur"),
+            "{twice}"
+        );
+        assert!(matches!(
+            refused(&[("momentum", &["eur", "eur"])]),
+            InstancesError::Twice { .. }
+        ));
+    }
+}
