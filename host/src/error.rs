@@ -90,6 +90,9 @@ pub enum Cause {
         /// What was to come after it.
         candidate: String,
     },
+    /// It was to start from a state that was saved, and cannot.
+    #[error(transparent)]
+    SavedState(#[from] SavedStateError),
     /// A slot cannot have the name that was asked for.
     #[error("{0:?} is no name of a slot")]
     SlotName(String),
@@ -187,6 +190,58 @@ impl fmt::Display for SchemaGap {
     }
 }
 
+/// Why a plugin cannot start from a state that was saved when a slot was unloaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SavedStateError {
+    /// Something serves in the slot, whose own state would be lost.
+    #[error("generation {generation} serves in the slot, and its own state would be lost")]
+    Serves {
+        /// The generation.
+        generation: u64,
+    },
+    /// It is another plugin's state.
+    #[error("the saved state is of the plugin {saved:?}, and this is the plugin {candidate:?}")]
+    OtherPlugin {
+        /// The plugin whose state it is.
+        saved: String,
+        /// The plugin that was to start from it.
+        candidate: String,
+    },
+    /// This version takes no state with such a schema.
+    #[error("the saved state has schema {saved}, and this version takes {}", Schemas(.takes))]
+    Schema {
+        /// The state's.
+        saved: u32,
+        /// What this version takes; none if it has no state.
+        takes: Option<StateSchema>,
+    },
+}
+
+impl SavedStateError {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Serves { .. } => {
+                "unload the slot first; or load it without a state, and it takes over that of what serves"
+            }
+            Self::OtherPlugin { .. } => "load a build of the plugin whose state it is",
+            Self::Schema { .. } => "load a version that takes this schema (`schema` and `migrates_from` of export_plugin!)",
+        }
+    }
+}
+
+struct Schemas<'a>(&'a Option<StateSchema>);
+
+impl fmt::Display for Schemas<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => write!(f, "none"),
+            Some(takes) if takes.oldest == takes.schema => write!(f, "schema {}", takes.schema),
+            Some(takes) => write!(f, "schemas {} to {}", takes.oldest, takes.schema),
+        }
+    }
+}
+
 struct QuarantineWords<'a>(&'a [(u64, QuarantineReason)], usize);
 
 impl fmt::Display for QuarantineWords<'_> {
@@ -266,6 +321,7 @@ impl Cause {
             Self::OtherPlugin { .. } => {
                 "name a build of the plugin that serves; or load it into a slot of its own (`Host::load_as`, `reslot reload FILE --as SLOT`)"
             }
+            Self::SavedState(error) => error.remedy(),
             Self::SlotName(_) => "use 1 to 64 of the characters A-Z a-z 0-9 _ -",
             Self::Twice(_) => "name one artifact for each slot",
             Self::NothingToGoBackTo(_) => "mend the plugin and publish it again; what serves goes on",
@@ -318,6 +374,7 @@ impl Cause {
                 | Self::Together(_)
                 | Self::Twice(_)
                 | Self::OtherPlugin { .. }
+                | Self::SavedState(_)
                 | Self::SlotName(_)
                 | Self::History(_)
                 | Self::IllegalMove(_)
@@ -387,6 +444,17 @@ pub enum SlotError {
         known: Vec<String>,
         /// What was refused for a slot of this name, or before it had said its name.
         refusals: Vec<Refusal>,
+    },
+    /// It was unloaded, and nothing has come to serve in it since.
+    #[error(
+        "slot {name:?} was unloaded, and nothing serves in it\n  what to do: publish a build anew, or load one by name; it was loaded from {}",
+        .path.display()
+    )]
+    Unloaded {
+        /// The slot.
+        name: String,
+        /// The file that it was loaded from.
+        path: PathBuf,
     },
     /// The plugin was built for another interface than the caller's.
     #[error(

@@ -14,7 +14,7 @@ use crate::{
     instance::HookError,
     lifecycle::Lifecycle,
     metrics::Meter,
-    reload::{RollbackReason, RollbackReport},
+    reload::{RollbackReason, RollbackReport, UnloadError, UnloadReason},
 };
 pub(crate) use held_back::{HeldBack, hold_back};
 use parking_lot::{Condvar, Mutex};
@@ -226,7 +226,7 @@ pub enum Event {
         /// Its number among the slot's shadows. Everything else that is told of it is told of a slot `NAME~shadow`.
         shadow: u64,
     },
-    /// A newer candidate took the place of one that still waited.
+    /// A candidate that still waited will not serve: a newer one took its place, or the slot goes back or is unloaded.
     Superseded {
         /// The slot.
         slot: Arc<str>,
@@ -286,6 +286,51 @@ pub enum Event {
         /// The slot.
         slot: Arc<str>,
         /// The generation that cannot be called any more.
+        generation: u64,
+    },
+    /// A slot was unloaded: nothing serves in it any more. That the image is gone is told by [`Event::Retired`].
+    Unloaded {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation that served.
+        generation: u64,
+        /// How large its state was, encoded; none if it has none, or the state could not be had and is lost.
+        state_bytes: Option<usize>,
+        /// Why.
+        reason: UnloadReason,
+    },
+    /// A claimed slot is to be unloaded, which waits for its owner's `sync`.
+    UnloadStaged {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation that serves until then.
+        generation: u64,
+    },
+    /// A slot was to be unloaded because its file was deleted, or by its owner, and was not. It serves on. (Whoever asks for it by
+    /// [`Host::unload`](crate::Host::unload) and waits is answered instead.)
+    UnloadRefused {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation that serves on.
+        generation: u64,
+        /// Why, and what to do.
+        error: UnloadError,
+    },
+    /// A slot was unloaded, and a file for it was looked at that lay there already: it is loaded when it is published anew, or by name.
+    StillUnloaded {
+        /// The slot.
+        slot: Arc<str>,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file from which a slot was loaded is gone from the watched folder. What serves, serves on: the policy says so
+    /// ([`Policy::on_deleted_file`](crate::Policy::on_deleted_file)).
+    FileDeleted {
+        /// The slot.
+        slot: Arc<str>,
+        /// The file.
+        path: PathBuf,
+        /// The generation that serves on.
         generation: u64,
     },
     /// A version that had not proved itself when the host ended last is not taken again; the last good one is loaded instead.
@@ -621,11 +666,13 @@ fn trace(event: &Event) {
         ),
         Event::Refused(refusal) => tracing::error!("{refusal}"),
         Event::RolledBack(report) => tracing::warn!("{report}"),
-        Event::SameSlot { .. } => tracing::warn!("{event}"),
+        Event::SameSlot { .. } | Event::FileDeleted { .. } => tracing::warn!("{event}"),
+        Event::Unloaded { .. } | Event::UnloadStaged { .. } | Event::StillUnloaded { .. } => tracing::info!("{event}"),
         Event::NoWayBack { .. }
         | Event::StopFailed { .. }
         | Event::RestartFailed { .. }
         | Event::Vacated { .. }
+        | Event::UnloadRefused { .. }
         | Event::HistoryFailed { .. }
         | Event::Reverted { .. }
         | Event::ConfigRefused { .. } => tracing::error!("{event}"),

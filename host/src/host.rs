@@ -24,7 +24,7 @@ use crate::{
     instances::Wanted,
     logs::LogLevel,
     policy::Policy,
-    reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SupervisorMessage},
+    reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SavedState, SupervisorMessage, UnloadError, UnloadOutcome},
     slot::{self, Claim, Generation, Mode, Owned, Reader, Slot, SlotState, Synced, Taken},
     watch::{Watch, scan},
 };
@@ -158,6 +158,16 @@ impl Host {
         self.inner.load(named(slot, path.into())?)
     }
 
+    /// Loads an artifact from a file into a slot in which nothing serves, as [`load_as`](Self::load_as), with the state of a plugin that was
+    /// [unloaded](Self::unload): it goes on from there. The state is migrated if need be, as in a reload.
+    ///
+    /// # Errors
+    /// If it is refused: also because something serves in the slot, or because the state is another plugin's or has a schema that this
+    /// version does not take ([`Cause::SavedState`]).
+    pub fn load_from(&self, slot: &str, path: impl Into<PathBuf>, state: SavedState) -> Result<LoadOutcome, Refusal> {
+        self.inner.load_from(named(slot, path.into())?, state)
+    }
+
     /// Looks at the watched folder again, as at the start, and waits for what becomes of each file: for a signal, or where a file system
     /// tells of nothing. What was refused or gone back from is not tried again. Nothing without a watched folder.
     pub fn look_again(&self) -> Vec<Result<LoadOutcome, Refusal>> {
@@ -200,6 +210,50 @@ impl Host {
     /// [loaded together](Self::load_together) for them is adopted for all of them at once, or for none. Answers what each did.
     pub fn sync_together(&self, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
         slot::sync_together(&self.inner, claims)
+    }
+
+    /// Unloads what serves in a slot, without a successor, in order with loads, and answers its state.
+    ///
+    /// Calls in flight come to their end first, if the plugin has state or is exclusive; then its state is taken, and no call's effect
+    /// is lost. From then on calls answer [`Fault::Unloaded`](crate::Fault::Unloaded); a view that is older still reaches a plugin
+    /// without state. What stands by, and what waits for `sync`, goes with it. The image goes as every retired one does, when the last
+    /// holder lets go: [`wait_until_unmapped`](Self::wait_until_unmapped).
+    ///
+    /// A claimed slot is unloaded by its owner's next [`Claim::sync`], which answers [`Synced::Unloaded`]; until then this answers
+    /// [`UnloadOutcome::Staged`]. The owner himself has [`Claim::unload`].
+    ///
+    /// Nothing is loaded into the slot by itself until a build is published anew: not the file that still lies in the watched folder, nor
+    /// by [`look_again`](Self::look_again). [`load`](Self::load) loads it by name. Either starts from nothing, [`load_from`](Self::load_from)
+    /// from the state. The next host that watches the folder loads what lies there.
+    ///
+    /// # Errors
+    /// If nothing serves there, if what serves in another slot says that it calls this one (`uses`), or if its state cannot be had: then
+    /// it serves on.
+    pub fn unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
+        self.inner.unload(slot, false)
+    }
+
+    /// As [`unload`](Self::unload), also if other plugins call this one, whose calls then answer an error, and if its state cannot be had,
+    /// which is then lost. A call that is still inside comes to its end, and keeps the image until then.
+    ///
+    /// # Errors
+    /// If nothing serves there.
+    pub fn force_unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
+        self.inner.unload(slot, true)
+    }
+
+    /// The state that an unloaded plugin left, as long as nothing has come to serve in its slot again: for whoever was not there when it
+    /// was unloaded, because its owner did it, or because its file was deleted.
+    pub fn left_state(&self, slot: &str) -> Option<SavedState> {
+        let record = self.inner.slot_named(slot)?;
+        let state = record.lock();
+        state.unloaded()?.state.clone()
+    }
+
+    /// Waits until the image of a generation is proven unmapped. False if that takes longer than `timeout`, or if it is quarantined; true
+    /// also if there is no such generation. The calling thread is at a [safe point](crate::safe_point) meanwhile.
+    pub fn wait_until_unmapped(&self, slot: &str, generation: u64, timeout: Duration) -> bool {
+        self.inner.tally.wait_until_gone(slot, generation, after(timeout))
     }
 
     /// Waits until everything is done that was asked for before.
@@ -389,10 +443,14 @@ impl std::fmt::Debug for Host {
 pub struct SlotInfo {
     /// Its name.
     pub name: String,
+    /// The name of the plugin that serves, which may serve in other slots as well.
+    pub plugin: Option<String>,
     /// The generation that serves.
     pub generation: Option<u64>,
     /// The file that it came from.
     pub path: Option<PathBuf>,
+    /// Whether nothing serves because the slot was unloaded.
+    pub unloaded: bool,
     /// A candidate that waits for the owner's `sync`.
     pub staged: Option<u64>,
     /// The generation that served before, and stands by until this one has proved itself.

@@ -44,7 +44,7 @@ pub mod testing;
 mod testing;
 mod watch;
 
-pub use error::{BuildError, Cause, EndpointError, Hook, Refusal, SchemaGap, SlotError};
+pub use error::{BuildError, Cause, EndpointError, Hook, Refusal, SavedStateError, SchemaGap, SlotError};
 pub use event::{Event, Events, Outcome, Record, ReloadReport, RetireReport, Step};
 pub use history::{HistoryError, Kept, KeptCondition};
 pub use host::{Condition, Held, Holder, Host, HostBuilder, RollbackError, SlotInfo, To};
@@ -54,9 +54,12 @@ pub use instance::HookError;
 pub use instances::InstancesError;
 pub use lifecycle::{IllegalMove, Lifecycle};
 pub use logs::{LogLevel, NoLogLevel};
-pub use policy::{Policy, RollbackState};
+pub use policy::{DeletedFile, Policy, RollbackState};
 pub use preflight::{Preflight, PreflightError, PreflightReport, PreflightStep, preflight};
-pub use reload::{Counts, LoadOutcome, RollbackReason, RollbackReport, StateBack};
+pub use reload::{
+    Counts, LoadOutcome, RollbackReason, RollbackReport, SavedState, StateBack, UnloadError, UnloadOutcome, UnloadReason,
+    Unloaded,
+};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, Origin};
 pub use slot::{Claim, Loaded, Owned, Reader, Shadow, Slot, Synced, View};
 pub use watch::WatchError;

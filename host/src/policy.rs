@@ -52,6 +52,22 @@ pub struct Policy {
     /// that costs is in the reload's report, and shown by `cargo xtask bench reload`.
     /// The child has neither configuration nor resources: `init` and `health` run there with what `Default` and the state give.
     pub preflight: Option<Preflight>,
+    /// What becomes of a slot whose file is deleted from the watched folder.
+    pub on_deleted_file: DeletedFile,
+}
+
+/// What becomes of a slot whose file is deleted from the watched folder, or renamed out of it. A file that is replaced (deleted and made
+/// again within a second, or renamed over) is not deleted; and a folder that goes, or is another one by now, deletes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "config", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum DeletedFile {
+    /// What serves, serves on; [`Event::FileDeleted`](crate::Event::FileDeleted) tells of it.
+    #[default]
+    Keep,
+    /// The slot is unloaded, as by [`Host::unload`](crate::Host::unload). Its state can be had from
+    /// [`Host::left_state`](crate::Host::left_state) until something else comes to serve there. Slots that others use wait for those to go.
+    Unload,
 }
 
 /// From what state a slot goes on when it goes back to an earlier version.
@@ -84,6 +100,7 @@ impl Policy {
             rollback_state: RollbackState::Carry,
             history: 2,
             preflight: None,
+            on_deleted_file: DeletedFile::Keep,
         }
     }
 

@@ -19,6 +19,7 @@ mod supervisor;
 mod tally;
 mod together;
 mod try_out;
+mod unload;
 mod uses;
 
 pub(crate) use place::hand_over_to_claim;
@@ -34,13 +35,15 @@ pub use tally::Counts;
 pub(crate) use tally::{Phase, Tally};
 pub(crate) use together::{Together, adopt as adopt_together};
 pub(crate) use try_out::{Serving, answer_for_claim, state_of_open};
+pub(crate) use unload::{LeftEmpty, UnloadRequest, of_claim as unload_claim, of_claim_if_asked as unload_claim_if_asked};
+pub use unload::{SavedState, UnloadError, UnloadOutcome, UnloadReason, Unloaded};
 pub(crate) use uses::{Uses, sort as sort_by_uses};
 
 use pipeline::{Coming, Examined, ToKeep};
 
 use crate::{
     content::ContentHash,
-    error::{Cause, Refusal},
+    error::{Cause, Refusal, SavedStateError},
     event::{Event, ReloadReport, Step},
     host::Inner,
     image::{safe_point, stage::Source},
@@ -68,6 +71,8 @@ pub(crate) enum ReloadMessage {
         wanted: Wanted,
         /// Whether it is asked for by its name, and not only found when the host starts.
         by_name: bool,
+        /// What it is to start from.
+        state: Option<SavedState>,
         answer: Sender<Result<Outcomes, Refusal>>,
     },
     /// The embedder asks for several files at once.
@@ -90,7 +95,13 @@ pub(crate) enum ReloadMessage {
         reason: RollbackReason,
         answer: Option<Sender<Result<LoadOutcome, Refusal>>>,
     },
-    /// A claim was dropped while a candidate waited for it.
+    /// A slot is to be unloaded.
+    Unload {
+        record: Arc<SlotRecord>,
+        request: UnloadRequest,
+        answer: Sender<Result<UnloadOutcome, UnloadError>>,
+    },
+    /// A claim was dropped while something waited for it.
     Settle(Arc<SlotRecord>),
     /// What plugins are given may be something else than what those that serve were given.
     Given,
@@ -124,6 +135,12 @@ pub enum LoadOutcome {
         /// The generation that serves.
         generation: u64,
     },
+    /// The slot was unloaded, and the file is as it was then: it is loaded when it is published anew, or by name. Only
+    /// [`Host::look_again`](crate::Host::look_again) answers this.
+    StillUnloaded {
+        /// The slot.
+        slot: Arc<str>,
+    },
     /// The file is for several slots ([`HostBuilder::instances`](crate::HostBuilder::instances)), and each of them took it: what became
     /// of it in each, in their order.
     Instances(Vec<LoadOutcome>),
@@ -155,6 +172,7 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
     // Of the last candidate. When the next message comes, it is put away.
     let mut to_keep: Option<(Instant, ToKeep)> = None;
     let mut unread = given::Unread::default();
+    let mut deleted = unload::Deleted::default();
     loop {
         let next = again
             .values()
@@ -176,19 +194,30 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 let wanted = Wanted::file(path);
                 survive(|| take(host, &mut again, wanted, at, FIRST_WAIT, &mut keep_later));
             }
+            Ok(ReloadMessage::Noticed(Notice::Deleted { path, .. })) => {
+                again.retain(|waiting, _| waiting.path != path);
+                survive(|| deleted.file(host, &path));
+            }
             Ok(ReloadMessage::Noticed(Notice::FolderGone { folder, .. })) => {
                 host.log.push(Event::FolderMissing { path: folder });
             }
             Ok(ReloadMessage::Noticed(Notice::FolderBack { folder, .. })) => {
                 host.log.push(Event::FolderBack { path: folder });
             }
-            Ok(ReloadMessage::Load { wanted, by_name, answer }) => {
+            Ok(ReloadMessage::Load {
+                wanted,
+                by_name,
+                state,
+                answer,
+            }) => {
                 again.retain(|waiting, _| {
                     waiting.path != wanted.path || (wanted.slot.is_some() && waiting.slot != wanted.slot)
                 });
+                let state = state.as_ref();
+                let how = How { by_name, state };
                 // If nobody waits any more, the file was loaded all the same, and the events say so. If the load panics, the
                 // sender is dropped, and `Host::load` says that.
-                survive(|| drop(answer.send(Ok(load(host, &wanted, by_name, &mut keep_later)))));
+                survive(|| drop(answer.send(Ok(load(host, &wanted, how, &mut keep_later)))));
             }
             Ok(ReloadMessage::Together { wanted, answer }) => {
                 survive(|| drop(answer.send(together::load(host, wanted))));
@@ -219,7 +248,14 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                     drop(answer.send(outcome));
                 }
             }),
-            Ok(ReloadMessage::Settle(slot)) => survive(|| place::settle(host, &slot)),
+            Ok(ReloadMessage::Unload { record, request, answer }) => survive(|| {
+                drop(answer.send(unload::unload(host, &record, request)));
+                deleted.look_again(host);
+            }),
+            Ok(ReloadMessage::Settle(slot)) => survive(|| {
+                unload::settle(host, &slot);
+                place::settle(host, &slot);
+            }),
             Ok(ReloadMessage::Given) => survive(|| given::settle(host)),
             Ok(ReloadMessage::Resource(name)) => survive(|| unread.read(host, name, FIRST_WAIT)),
             // `create`, `migrate` and `start` run here.
@@ -263,7 +299,7 @@ fn take(
     wait: Duration,
     keep_later: &mut dyn FnMut(ToKeep),
 ) {
-    for tried in reload(host, &wanted, noticed, false, keep_later) {
+    for tried in reload(host, &wanted, noticed, How::default(), keep_later) {
         match tried {
             Tried::Refused(refusal) if is_transient(&refusal) => {
                 if wait == FIRST_WAIT {
@@ -282,11 +318,11 @@ fn take(
 }
 
 /// Loads a file that the embedder named. A content that was refused before is tried again: it was asked for by name.
-fn load(host: &Arc<Inner>, wanted: &Wanted, by_name: bool, keep_later: &mut dyn FnMut(ToKeep)) -> Outcomes {
+fn load(host: &Arc<Inner>, wanted: &Wanted, how: How<'_>, keep_later: &mut dyn FnMut(ToKeep)) -> Outcomes {
     let begun = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
-        let all = reload(host, wanted, begun, by_name, keep_later);
+        let all = reload(host, wanted, begun, how, keep_later);
         let waits = |tried: &Tried| matches!(tried, Tried::Refused(refusal) if is_transient(refusal));
         if all.iter().any(waits) && begun.elapsed() < LOAD_PATIENCE {
             std::thread::sleep(wait);
@@ -324,6 +360,15 @@ fn is_transient(refusal: &Refusal) -> bool {
     matches!(&*refusal.cause, Cause::Stage(error) if error.is_transient())
 }
 
+/// How a file is to be loaded.
+#[derive(Clone, Copy, Default)]
+struct How<'a> {
+    /// Somebody asked for it by its name.
+    by_name: bool,
+    /// What it is to start from, in a slot in which nothing serves.
+    state: Option<&'a SavedState>,
+}
+
 /// What became of a file in one slot.
 enum Tried {
     Done(LoadOutcome),
@@ -337,7 +382,7 @@ fn reload(
     host: &Arc<Inner>,
     wanted: &Wanted,
     noticed: Instant,
-    by_name: bool,
+    how: How<'_>,
     keep_later: &mut dyn FnMut(ToKeep),
 ) -> Vec<Tried> {
     let mut clock = Clock::new(noticed);
@@ -353,12 +398,12 @@ fn reload(
         None => host.plugin_with(&source.hash).map(|plugin| host.slots_for(wanted, &plugin)),
     };
     if let Some(slots) = &mut slots {
-        slots.retain(|slot| is_new(host, wanted, slot, &source.hash, by_name, &mut all));
+        slots.retain(|slot| is_new(host, wanted, slot, &source.hash, how, &mut all));
         if slots.is_empty() {
             return all;
         }
     }
-    if let Some(refusal) = host.was_refused(&source.hash, None).filter(|_| !by_name) {
+    if let Some(refusal) = host.was_refused(&source.hash, None).filter(|_| !how.by_name) {
         all.push(still_refused(host, wanted, refusal));
         return all;
     }
@@ -377,7 +422,7 @@ fn reload(
     };
     let slots = slots.unwrap_or_else(|| {
         let mut slots = host.slots_for(wanted, examined.plugin());
-        slots.retain(|slot| is_new(host, wanted, slot, &hash, by_name, &mut all));
+        slots.retain(|slot| is_new(host, wanted, slot, &hash, how, &mut all));
         slots
     });
     // The steps up to here are common to all of them; for what happens to the others, none has to answer.
@@ -387,23 +432,30 @@ fn reload(
             0 => std::mem::replace(&mut clock, Clock::begin()),
             _ => Clock::resume(noticed, steps.clone()),
         };
-        let tried = one_slot(host, wanted, slot, examined.again(), clock, by_name, keep_later);
+        let tried = one_slot(host, wanted, slot, examined.again(), clock, how, keep_later);
         all.push(tried);
     }
     all
 }
 
 /// Whether a slot does not know this content yet. If it does, what that comes to is added.
-fn is_new(host: &Inner, wanted: &Wanted, slot: &Arc<str>, hash: &ContentHash, by_name: bool, all: &mut Vec<Tried>) -> bool {
-    let before = as_before(host, wanted, slot, hash, by_name);
+fn is_new(host: &Inner, wanted: &Wanted, slot: &Arc<str>, hash: &ContentHash, how: How<'_>, all: &mut Vec<Tried>) -> bool {
+    let before = as_before(host, wanted, slot, hash, how);
     let is_new = before.is_none();
     all.extend(before);
     is_new
 }
 
 /// What is known of a content in one slot, so that nothing has to be done: it serves or waits there already, or was refused there.
-fn as_before(host: &Inner, wanted: &Wanted, slot: &Arc<str>, hash: &ContentHash, by_name: bool) -> Option<Tried> {
-    let path = wanted.path.clone();
+fn as_before(host: &Inner, wanted: &Wanted, slot: &Arc<str>, hash: &ContentHash, how: How<'_>) -> Option<Tried> {
+    let (path, by_name) = (wanted.path.clone(), how.by_name);
+    if how.state.is_some() {
+        let record = host.slot_named(slot)?;
+        let serving = record.lock().current.as_ref().map(|current| current.generation.number())?;
+        let cause = SavedStateError::Serves { generation: serving };
+        let refusal = pipeline::refusal(Some(&record), None, &path, Step::Stage, cause);
+        return Some(Tried::Refused(refusal));
+    }
     match host.has(slot, hash) {
         Some(Has::Serves(generation)) => {
             let slot = slot.clone();
@@ -425,6 +477,14 @@ fn as_before(host: &Inner, wanted: &Wanted, slot: &Arc<str>, hash: &ContentHash,
         }
         None => {}
     }
+    if !by_name && host.still_unloaded(slot, &wanted.path) {
+        let slot = slot.clone();
+        host.log.push(Event::StillUnloaded {
+            slot: slot.clone(),
+            path,
+        });
+        return Some(Tried::Done(LoadOutcome::StillUnloaded { slot }));
+    }
     let refused = host.was_refused(hash, Some(slot)).filter(|_| !by_name);
     refused.map(|refusal| still_refused(host, wanted, refusal))
 }
@@ -444,7 +504,7 @@ fn one_slot(
     slot: &Arc<str>,
     examined: Examined,
     clock: Clock,
-    by_name: bool,
+    how: How<'_>,
     keep_later: &mut dyn FnMut(ToKeep),
 ) -> Tried {
     let path = &wanted.path;
@@ -453,7 +513,8 @@ fn one_slot(
     let from_before = record.lock().current.as_ref().map(|current| current.path.clone());
     let coming = Coming {
         path,
-        by_name,
+        by_name: how.by_name,
+        state: how.state,
         back: None,
         together: false,
         again: None,
@@ -467,7 +528,7 @@ fn one_slot(
     });
     match outcome {
         Ok(outcome) => {
-            if let Some(other) = from_before.filter(|_| !by_name) {
+            if let Some(other) = from_before.filter(|_| !how.by_name) {
                 tell_of_other_file(host, slot, path, other);
             }
             Tried::Done(outcome)
@@ -476,12 +537,15 @@ fn one_slot(
             host.history.forget(slot, &hash);
             if given::falls_back(host, slot, &hash, &refusal) {
                 let only = Wanted::of_slot(path, slot);
-                let again = reload(host, &only, noticed, by_name, keep_later).pop();
+                let again = reload(host, &only, noticed, how, keep_later).pop();
                 return again.unwrap_or(Tried::Refused(refusal));
             }
-            given::veto(host, slot, &refusal);
-            for name in &missing {
-                host.wait_for_slot(name, Wanted::of_slot(path, slot));
+            // By itself it would be tried again without the state.
+            if how.state.is_none() {
+                given::veto(host, slot, &refusal);
+                for name in &missing {
+                    host.wait_for_slot(name, Wanted::of_slot(path, slot));
+                }
             }
             if refusal.cause.is_of_the_bytes() {
                 host.remember_refused(hash, refusal.clone());

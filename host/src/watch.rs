@@ -12,7 +12,7 @@ mod native;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::background::{self, Kind};
+use fingerprint::Fingerprint;
 pub(crate) use fingerprint::is_artifact;
 use parking_lot::RwLock;
 
@@ -37,6 +38,13 @@ pub enum Notice {
         /// It arrived by rename, so whoever made it had finished with it before.
         complete: bool,
         /// When the last sign of the change came in; the debounce is counted from here.
+        at: Instant,
+    },
+    /// A file that could be an artifact is gone, and has been for a while; its folder is there.
+    Deleted {
+        /// The file.
+        path: PathBuf,
+        /// When this was found.
         at: Instant,
     },
     /// The folder is missing; also told once if it is missing when the watch starts.
@@ -88,6 +96,8 @@ pub struct WatchOptions {
     /// How often everything is checked in spite of events: a path component that was swapped, an event that was missed.
     /// Default: 500 ms.
     pub heartbeat: Duration,
+    /// How long a file must be gone before it counts as deleted: what replaces files may delete them first. Default: 1 s.
+    pub gone_after: Duration,
     /// Which of its files. Default: those that could be artifacts.
     pub files: Files,
 }
@@ -98,6 +108,7 @@ impl Default for WatchOptions {
             debounce: Duration::from_millis(4),
             polling: None,
             heartbeat: Duration::from_millis(500),
+            gone_after: Duration::from_secs(1),
             files: Files::Artifacts,
         }
     }
@@ -147,6 +158,22 @@ pub enum WatchError {
 #[must_use]
 pub fn scan(folder: &Path) -> Vec<PathBuf> {
     fingerprint::list(folder, &Files::Artifacts).into_keys().collect()
+}
+
+/// The artifacts of a folder at one moment, by what their files look like: to tell whether one was published since.
+#[derive(Default)]
+pub(crate) struct Listing(BTreeMap<PathBuf, Fingerprint>);
+
+impl Listing {
+    /// Of this folder now.
+    pub(crate) fn of(folder: &Path) -> Self {
+        Self(fingerprint::list(folder, &Files::Artifacts))
+    }
+
+    /// Whether this file was there, and still looks so.
+    pub(crate) fn still_has(&self, path: &Path) -> bool {
+        self.0.get(path).is_some_and(|seen| Fingerprint::of(path) == Some(*seen))
+    }
 }
 
 /// A watched folder; dropping it ends the watch and everything that it started.

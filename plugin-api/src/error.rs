@@ -32,6 +32,8 @@ pub enum Fault {
     /// The view was taken before the slot existed, or belongs to another host: take a new one. To a plugin that calls another: nothing
     /// serves there yet.
     Vacant,
+    /// The slot was unloaded, and nothing serves in it until a build is loaded there again.
+    Unloaded,
     /// The host was dropped. Views and claims that were taken before go on working.
     HostEnded,
     /// A plugin called another whose slot is claimed: its owner alone may call it.
@@ -104,6 +106,10 @@ impl fmt::Display for CallError {
                     false => Ok(()),
                 }
             }
+            Fault::Unloaded => write!(
+                f,
+                "slot {slot:?}: `{method}` was called, but the slot was unloaded; publish a build, or load one, and take a new view"
+            ),
             Fault::HostEnded => write!(f, "slot {slot:?}: `{method}` was called, but the slot's host was dropped"),
             Fault::Claimed => write!(
                 f,

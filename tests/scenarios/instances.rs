@@ -2,7 +2,7 @@
 //! all of them. Also two files with one plugin, as two slots or as one.
 
 use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_staged};
-use fixture_interfaces::{Counter, SharedCounter};
+use fixture_interfaces::{Counter, Moody, SharedCounter};
 use reslot::{BuildError, Cause, Event, Events, Host, HostBuilder, InstancesError, LoadOutcome, Policy, Slot, Synced, To};
 use reslot_tests::{Fixture, Folder};
 use std::{fs, time::Duration};
@@ -399,4 +399,18 @@ fn file_is_loaded_before_those_that_call_one_of_its_slots() {
         }
     }
     assert_eq!(swapped, ["another", "shared-counter", "caller"]);
+}
+
+#[test]
+fn each_slot_has_an_image_of_its_own_so_that_statics_are_not_shared() {
+    let (folder, host) = (Folder::new(), builder().build().unwrap());
+    let path = folder.publish("libmoody.so", &Fixture::build("fx-moody").bytes().to_vec());
+    for name in [EUR, GBP] {
+        host.load_as(name, &path).unwrap();
+    }
+    assert_eq!(host.images().mapped, 2);
+    let of = |name| host.slot::<dyn Moody>(name).unwrap();
+    assert_eq!(of(EUR).load().calls().unwrap(), 1);
+    assert_eq!(of(EUR).load().calls().unwrap(), 2);
+    assert_eq!(of(GBP).load().calls().unwrap(), 1);
 }

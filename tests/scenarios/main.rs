@@ -32,4 +32,5 @@ mod shadow;
 mod support;
 mod threads;
 mod together;
+mod unload;
 mod workers;

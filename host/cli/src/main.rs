@@ -35,6 +35,8 @@ enum Verb {
     List(look::List),
     /// Load a file, or the file again from which a slot serves
     Reload(steer::Reload),
+    /// Unload what serves in a slot, without a successor
+    Unload(steer::Unload),
     /// Have a slot go back to an earlier version
     Rollback(steer::Rollback),
     /// End the probation of what serves in a slot: it is good
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Top(verb) => return verb.run(socket),
         Verb::List(verb) => verb.run(socket),
         Verb::Reload(verb) => verb.run(socket),
+        Verb::Unload(verb) => verb.run(socket),
         Verb::Rollback(verb) => verb.run(socket),
         Verb::Confirm(verb) => verb.run(socket),
         Verb::History(verb) => verb.run(socket),

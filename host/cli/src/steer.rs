@@ -1,4 +1,4 @@
-//! The verbs that change something: `reload`, `rollback`, `confirm`, `log-level`.
+//! The verbs that change something: `reload`, `unload`, `rollback`, `confirm`, `log-level`.
 
 use crate::{
     exit::{Exit, Failure},
@@ -15,6 +15,22 @@ pub struct Reload {
     /// Load the file into the slot of this name, whatever its plugin is called
     #[arg(long = "as", value_name = "SLOT")]
     slot: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Nothing is loaded into the slot by itself until a build is published anew; `reslot reload SLOT` loads its file again, without \
+                  the state. A claimed slot is unloaded by its owner's next `sync`."
+)]
+pub struct Unload {
+    /// The slot
+    slot: String,
+    /// Also if other plugins call it, and if its state cannot be had
+    #[arg(long)]
+    force: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -65,6 +81,13 @@ impl Reload {
             }
         };
         have_done(socket, request, self.json)
+    }
+}
+
+impl Unload {
+    pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
+        let (slot, force) = (self.slot, self.force);
+        have_done(socket, Request::Unload { slot, force }, self.json)
     }
 }
 

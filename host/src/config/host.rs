@@ -4,7 +4,8 @@
 
 use super::{ConfigError, Layers, Watched};
 use crate::{
-    event::Event, given::Tables, hooks::TookTooLong, host::Inner, instance::HookError, logs::LogLevel, watch::WatchOptions,
+    event::Event, given::Tables, hooks::TookTooLong, host::Inner, instance::HookError, logs::LogLevel, policy::DeletedFile,
+    watch::WatchOptions,
 };
 use parking_lot::Mutex;
 use reslot_plugin_api::ConfigValue;
@@ -46,6 +47,8 @@ pub struct HostSettings {
     pub health_every_ms: Option<u64>,
     /// [`Policy::history`](crate::Policy::history).
     pub history: Option<usize>,
+    /// [`Policy::on_deleted_file`](crate::Policy::on_deleted_file): `keep` or `unload`.
+    pub on_deleted_file: Option<DeletedFile>,
     /// [`HostBuilder::instances`](crate::HostBuilder::instances): by plugin or file, the slots. What the program says of others stays.
     pub instances: BTreeMap<String, Vec<String>>,
 }
@@ -67,6 +70,7 @@ impl HostSettings {
             ("health_failures", self.health_failures != new.health_failures),
             ("health_every_ms", self.health_every_ms != new.health_every_ms),
             ("history", self.history != new.history),
+            ("on_deleted_file", self.on_deleted_file != new.on_deleted_file),
             ("instances", self.instances != new.instances),
         ];
         let differ = keys.into_iter().filter(|(_, differs)| *differs);

@@ -10,11 +10,11 @@ use super::{
 use crate::{
     error::{Cause, SlotError},
     history::{Kept, KeptCondition},
-    host::{Condition, Held, Inner, RollbackError, SlotInfo, To},
+    host::{Condition, Held, Inner, RollbackError, SlotInfo, To, after},
     image::manifest::is_name,
     instances::Wanted,
     logs::LogLevel,
-    reload::{LoadOutcome, Phase},
+    reload::{LoadOutcome, Phase, UnloadError, UnloadOutcome, Unloaded},
     slot::SlotRecord,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -26,6 +26,7 @@ pub(super) fn answer(shared: &Shared, host: &Arc<Inner>, request: Request) -> Re
         Request::LoadAs { file, slot } => load_as(host, &file, &slot),
         Request::Rollback { slot, to } => rollback(host, &slot, to),
         Request::Confirm { slot } => confirm(host, &slot),
+        Request::Unload { slot, force } => unload(host, &slot, force),
         Request::History { slot } => history(host, &slot),
         Request::WhoHolds { slot } => {
             let record = record(host, &slot)?;
@@ -61,8 +62,13 @@ fn reload(host: &Inner, target: &str) -> Result<Answer, Refused> {
         path if path.is_absolute() => Wanted::file(path),
         _ if target.contains('/') => return Err(no_absolute_path(target)),
         _ => {
-            let record = host.known(target).map_err(|error| unknown(&error))?;
-            let path = record.lock().current.as_ref().map(|current| current.path.clone());
+            let record = record(host, target)?;
+            let path = {
+                let state = record.lock();
+                let serves = state.current.as_ref().map(|current| current.path.clone());
+                // Of one that was unloaded, the file that it was loaded from.
+                serves.or_else(|| state.unloaded().map(|left| left.path.clone()))
+            };
             let path = path.ok_or_else(|| unknown(&host.unknown(target)))?;
             Wanted::of_slot(path, &record.name)
         }
@@ -130,6 +136,7 @@ fn in_words(outcome: LoadOutcome) -> (String, Option<u64>) {
         LoadOutcome::Unchanged { slot, generation } => {
             (format!("{slot}: generation {generation} serves already"), Some(generation))
         }
+        LoadOutcome::StillUnloaded { slot } => (format!("{slot}: it was unloaded, and nothing was loaded"), None),
         LoadOutcome::Instances(all) => {
             let words: Vec<_> = all.into_iter().map(|outcome| in_words(outcome).0).collect();
             (words.join("\n"), None)
@@ -153,6 +160,33 @@ fn confirm(host: &Arc<Inner>, slot: &str) -> Result<Answer, Refused> {
         Ok(true) => done(format!("{slot}: what serves counts as good from now on"), None),
         Ok(false) => done(format!("{slot}: nothing was on probation"), None),
         Err(error) => Err(unknown(&error)),
+    }
+}
+
+/// How long an answer waits for the proof that an image is gone.
+const PROOF: Duration = Duration::from_secs(1);
+
+fn unload(host: &Arc<Inner>, slot: &str, force: bool) -> Result<Answer, Refused> {
+    match host.unload(slot, force) {
+        Ok(UnloadOutcome::Unloaded(Unloaded {
+            slot, generation, state, ..
+        })) => {
+            let state = match state {
+                Some(state) => format!(", with {} bytes of state", state.bytes().len()),
+                None => String::new(),
+            };
+            let image = match host.tally.wait_until_gone(&slot, generation, after(PROOF)) {
+                true => "its image is proven unmapped".to_owned(),
+                false => format!("its image is still mapped: `reslot who-holds {slot}` says who keeps it"),
+            };
+            done(format!("{slot}: generation {generation} is unloaded{state}; {image}"), None)
+        }
+        Ok(UnloadOutcome::Staged { slot, generation }) => done(
+            format!("{slot}: generation {generation} is unloaded when the slot's owner comes to his next `sync`"),
+            None,
+        ),
+        Err(UnloadError::Slot(error)) => Err(unknown(&error)),
+        Err(error) => Err(refused(ErrorKind::NotDone, error)),
     }
 }
 
@@ -241,6 +275,8 @@ fn program() -> String {
 fn status(shared: &Shared, host: &Inner, record: &Arc<SlotRecord>) -> SlotStatus {
     let SlotInfo {
         name,
+        plugin,
+        unloaded,
         generation,
         path,
         staged,
@@ -274,12 +310,14 @@ fn status(shared: &Shared, host: &Inner, record: &Arc<SlotRecord>) -> SlotStatus
     let remembered = shared.tally.of_slot(&name);
     let state = match (generation, staged) {
         (_, Some(_)) => "staged",
+        (None, None) if unloaded => "unloaded",
         (None, None) => "empty",
         (Some(_), None) if on_probation => "probation",
         (Some(_), None) => "serving",
     };
     SlotStatus {
         interface: interface.map(|name| name.to_string()),
+        plugin,
         generation,
         version: version.map(|version| version.to_string()),
         hash,

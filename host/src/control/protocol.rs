@@ -54,6 +54,14 @@ pub enum Request {
         /// The slot.
         slot: String,
     },
+    /// Unload a slot: [`Answer::Done`].
+    Unload {
+        /// The slot.
+        slot: String,
+        /// Also if other plugins call it, and if its state cannot be had.
+        #[serde(default)]
+        force: bool,
+    },
     /// The versions that are remembered: [`Answer::History`].
     History {
         /// The slot.
@@ -205,6 +213,9 @@ pub struct SlotStatus {
     pub name: String,
     /// The interface's name, if anything has served.
     pub interface: Option<String>,
+    /// The plugin's name, which may serve in other slots as well.
+    #[serde(default)]
+    pub plugin: Option<String>,
     /// The generation that serves.
     pub generation: Option<u64>,
     /// The plugin's version.
@@ -214,7 +225,7 @@ pub struct SlotStatus {
     /// The file that it came from.
     #[serde(serialize_with = "lossy_option")]
     pub path: Option<PathBuf>,
-    /// In one word: `serving`, `probation`, `staged`, `empty`.
+    /// In one word: `serving`, `probation`, `staged`, `unloaded`, `empty`.
     pub state: String,
     /// A candidate that waits for its owner.
     pub staged: Option<u64>,

@@ -45,6 +45,11 @@ fn kind(event: &Event) -> &'static str {
         Event::StopFailed { .. } => "stop-failed",
         Event::RestartFailed { .. } => "restart-failed",
         Event::Vacated { .. } => "vacated",
+        Event::Unloaded { .. } => "unloaded",
+        Event::UnloadStaged { .. } => "unload-staged",
+        Event::UnloadRefused { .. } => "unload-refused",
+        Event::StillUnloaded { .. } => "still-unloaded",
+        Event::FileDeleted { .. } => "file-deleted",
         Event::Reverted { .. } => "reverted",
         Event::HistoryFailed { .. } => "history-failed",
         Event::Configured { .. } => "configured",
@@ -80,7 +85,10 @@ fn whose(event: &Event) -> (Option<String>, Option<u64>) {
             return (slot.as_deref().map(str::to_owned), None);
         }
         Event::Shadowed { slot, shadow } => (slot, Some(*shadow)),
-        Event::Linted { slot, .. } | Event::SameSlot { slot, .. } | Event::Reverted { slot, .. } => (slot, None),
+        Event::Linted { slot, .. }
+        | Event::SameSlot { slot, .. }
+        | Event::StillUnloaded { slot, .. }
+        | Event::Reverted { slot, .. } => (slot, None),
         Event::Swapped(report) => (&report.slot, Some(report.generation)),
         Event::RolledBack(report) => (&report.slot, Some(report.to)),
         Event::Retired(report) => (&report.slot, Some(report.generation)),
@@ -96,6 +104,10 @@ fn whose(event: &Event) -> (Option<String>, Option<u64>) {
         | Event::StopFailed { slot, generation, .. }
         | Event::RestartFailed { slot, generation, .. }
         | Event::Vacated { slot, generation }
+        | Event::Unloaded { slot, generation, .. }
+        | Event::UnloadStaged { slot, generation }
+        | Event::UnloadRefused { slot, generation, .. }
+        | Event::FileDeleted { slot, generation, .. }
         | Event::Straggling { slot, generation, .. }
         | Event::Released { slot, generation, .. }
         | Event::CallFailed { slot, generation, .. }

@@ -83,6 +83,17 @@ fn of_slot(shared: &Shared, host: &Inner, slot: &str) -> Result<Reason, Refused>
         Some((number, path, _)) => format!("generation {number} of {slot} serves, from {}", path.display()),
         None => format!("nothing serves in {slot}"),
     };
+    let left = record.lock().unloaded().map(|left| left.path.clone());
+    if let Some(path) = left {
+        summary = format!("nothing serves in {slot}: it was unloaded");
+        found.add(
+            format!(
+                "it was unloaded, and nothing is loaded there by itself until a build is published; it was loaded from {}",
+                path.display()
+            ),
+            format!("publish a build anew; or `reslot reload {slot}` loads that file"),
+        );
+    }
     if let Some((number, finding, remedy)) = waiting(&record) {
         summary = format!("generation {number} of {slot} is ready, and waits for its owner");
         found.add(finding, remedy);

@@ -4,7 +4,7 @@ use super::{Event, Outcome, ReloadReport, RetireReport};
 use crate::{
     host::Holder,
     image::UnloadReport,
-    reload::{RollbackReport, StateBack},
+    reload::{RollbackReport, StateBack, UnloadReason},
 };
 use std::{
     fmt::{self, Display, Formatter},
@@ -77,7 +77,7 @@ impl Event {
             } => write!(f, "{slot}: generation {generation} is asked for its health: {health}"),
             Self::StopFailed { slot, generation, error } => write!(
                 f,
-                "{slot}: the `stop` of generation {generation} ended badly, and the update goes on: {error}"
+                "{slot}: the `stop` of generation {generation} ended badly, and the slot moves on all the same: {error}"
             ),
             Self::RestartFailed { slot, generation, error } => write!(
                 f,
@@ -87,6 +87,40 @@ impl Event {
                 f,
                 "{slot}: nothing serves any more: the `stop` of generation {generation} has not come back, and its successor failed"
             ),
+            Self::Unloaded {
+                slot,
+                generation,
+                state_bytes,
+                reason,
+            } => {
+                write!(f, "{slot}: generation {generation} is unloaded, and nothing serves any more")?;
+                if let Some(bytes) = state_bytes {
+                    write!(f, "; its state ({bytes} bytes) can be had until something does")?;
+                }
+                match reason {
+                    UnloadReason::Requested => Ok(()),
+                    UnloadReason::FileDeleted { path } => write!(f, "\n  because: its file {} was deleted", path.display()),
+                }
+            }
+            Self::UnloadStaged { slot, generation } => {
+                write!(
+                    f,
+                    "{slot}: generation {generation} is to be unloaded; that waits for its owner's `sync`"
+                )
+            }
+            Self::UnloadRefused { error, .. } => error.fmt(f),
+            Self::StillUnloaded { slot, path } => write!(
+                f,
+                "{slot}: {} lay there when the slot was unloaded, and is not loaded by itself; publish it anew, or load it by name",
+                name(path)
+            ),
+            Self::FileDeleted { slot, path, generation } => {
+                write!(
+                    f,
+                    "{slot}: its file {} was deleted; generation {generation} serves on",
+                    name(path)
+                )
+            }
             Self::Reverted { slot, from, to } => {
                 write!(f, "{slot}: version {from:.12} had not proved itself when the host ended; ")?;
                 match to {
@@ -132,7 +166,7 @@ impl Event {
             Self::Superseded { slot, generation } => {
                 write!(
                     f,
-                    "{slot}: generation {generation} was replaced by a newer build before it served"
+                    "{slot}: generation {generation} will not serve: while it waited, a newer build, a rollback or an unload took its place"
                 )
             }
             Self::Swapped(report) => report.fmt(f),

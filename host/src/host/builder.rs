@@ -322,12 +322,17 @@ impl HostBuilder {
         self.policy.max_panics = settings.max_panics.unwrap_or(self.policy.max_panics);
         self.policy.health_failures = settings.health_failures.unwrap_or(self.policy.health_failures);
         self.policy.history = settings.history.unwrap_or(self.policy.history);
+        self.policy.on_deleted_file = settings.on_deleted_file.unwrap_or(self.policy.on_deleted_file);
         Ok((self, Some(config)))
     }
 
     /// Starts the host with the options as they are; `attach` is given what its parts share before anything is loaded.
     fn started(self, attach: impl Fn(&Arc<Inner>)) -> Result<Host, BuildError> {
         let instances = Instances::checked(&self.instances)?;
+        let folder = self
+            .folder
+            .as_ref()
+            .map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()));
         // A leftover that cannot be removed is no reason not to start.
         if let Err(error) = sweep(&self.private) {
             tracing::warn!(%error, "leftovers of earlier hosts could not be looked for");
@@ -382,6 +387,7 @@ impl HostBuilder {
             hooks: Hooks::new(),
             aftermath: Aftermath::default(),
             instances,
+            folder: folder.clone(),
             given: Given::new(self.resources, &self.watch, Arc::new(notices)),
             injections: self.injections,
             log_levels: Arc::new(LogLevels::new(self.log_level)),
@@ -432,10 +438,6 @@ impl HostBuilder {
             let name = "reslot-metrics";
             host.prometheus = Some(started.map_err(|source| BuildError::Thread { name, source })?);
         }
-        let folder = self
-            .folder
-            .as_ref()
-            .map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()));
         host.folder.clone_from(&folder);
         if let Some((listening, tally)) = listening.zip(tally) {
             host.control = Some(Server::start(listening, &host.inner, tally, folder)?);

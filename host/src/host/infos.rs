@@ -5,7 +5,7 @@ use crate::{
     error::{Cause, Refusal, SlotError},
     image::safe_point,
     instances::Wanted,
-    reload::{LoadOutcome, Outcomes, ReloadMessage},
+    reload::{LoadOutcome, Outcomes, ReloadMessage, SavedState},
     slot::{Mode, SlotRecord},
 };
 use std::{
@@ -26,8 +26,26 @@ impl Inner {
     /// Has the reload thread load a file, and waits for what becomes of it in each slot that it is for.
     pub(crate) fn ask_for(&self, wanted: Wanted, by_name: bool) -> Outcomes {
         let asked = wanted.path.clone();
-        let outcomes = self.ask_reload_thread(asked, |answer| ReloadMessage::Load { wanted, by_name, answer });
+        let outcomes = self.ask_reload_thread(asked, |answer| ReloadMessage::Load {
+            wanted,
+            by_name,
+            state: None,
+            answer,
+        });
         outcomes.unwrap_or_else(|refusal| vec![Err(refusal)])
+    }
+
+    /// As [`Host::load_from`](crate::Host::load_from).
+    pub(crate) fn load_from(&self, wanted: Wanted, state: SavedState) -> Result<LoadOutcome, Refusal> {
+        let asked = wanted.path.clone();
+        let mut outcomes = self.ask_reload_thread(asked, |answer| ReloadMessage::Load {
+            wanted,
+            by_name: true,
+            state: Some(state),
+            answer,
+        })?;
+        // A slot was named, so there is one.
+        outcomes.remove(0)
     }
 
     /// As [`Host::load`](crate::Host::load).
@@ -104,6 +122,11 @@ impl Inner {
         let live_bytes = current.and_then(|current| current.generation.instance().live_bytes());
         SlotInfo {
             name: record.name.to_string(),
+            plugin: state
+                .current
+                .as_ref()
+                .map(|current| current.generation.instance().image().manifest.name.clone()),
+            unloaded: state.unloaded().is_some(),
             generation: state.current.as_ref().map(|current| current.generation.number()),
             path: state.current.as_ref().map(|current| current.path.clone()),
             staged: state.waiting(record.id).map(|(number, _)| number),

@@ -8,11 +8,17 @@ use crate::{
     given::Given,
     history::{History, HistoryError},
     hooks::Hooks,
-    image::stage::{StageLimits, StagingFolder},
+    image::{
+        safe_point,
+        stage::{StageLimits, StagingFolder},
+    },
     instances::{Instances, Wanted},
     logs::{LogLevel, LogLevels},
     policy::Policy,
-    reload::{Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally, Uses},
+    reload::{
+        Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally, UnloadError, UnloadOutcome,
+        UnloadReason, UnloadRequest, Uses,
+    },
     slot::{Generation, Has, HoldRecord, Mode, SlotRecord, View},
     testing::Injections,
 };
@@ -76,6 +82,8 @@ pub(crate) struct Inner {
     pub(super) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     pub(crate) policy: Policy,
     pub(crate) hooks: Hooks,
+    /// The folder that is watched.
+    pub(crate) folder: Option<PathBuf>,
     /// Which artifact is loaded into which slots.
     pub(crate) instances: Instances,
     /// What plugins are given beside their state.
@@ -174,6 +182,34 @@ impl Inner {
         let slots = self.slots.read().clone();
         let serves = |record: &&Arc<SlotRecord>| record.lock().current.as_ref().is_some_and(|current| current.path == path);
         slots.iter().filter(serves).cloned().collect()
+    }
+
+    /// Whether a slot was unloaded, and this file lies in the watched folder as it did then.
+    pub(crate) fn still_unloaded(&self, slot: &str, path: &Path) -> bool {
+        let Some(record) = self.slot_named(slot) else { return false };
+        let state = record.lock();
+        // What its owner is yet to unload has no list; whatever comes now is newer.
+        let waits = state.staged.is_some() || state.together.is_some();
+        state.unloaded().is_some_and(|left| !waits && left.files.still_has(path))
+    }
+
+    /// Nothing that was refused for a slot is tried again there by itself.
+    pub(crate) fn forget_retries(&self, slot: &str) {
+        self.given.forget_vetoed(slot);
+        self.take_deferred(slot);
+        self.waiting.lock().retain(|(_, wanted)| wanted.slot.as_deref() != Some(slot));
+    }
+
+    /// As [`Host::unload`](crate::Host::unload).
+    pub(crate) fn unload(&self, slot: &str, force: bool) -> Result<UnloadOutcome, UnloadError> {
+        safe_point();
+        let record = self.known(slot)?;
+        let request = UnloadRequest {
+            reason: UnloadReason::Requested,
+            force,
+        };
+        let message = |answer| ReloadMessage::Unload { record, request, answer };
+        self.ask_reload_thread(PathBuf::new(), message)
     }
 
     /// Why a content was refused in a slot before, or, without a slot, wherever it was to go.
@@ -282,6 +318,11 @@ impl Inner {
 
     /// A slot has something for the first time: those who waited for that are tried again, in their turn.
     pub(crate) fn has_arrived(&self, name: &str) {
+        if let Some(record) = self.slot_named(name) {
+            // The state that was left there may be large.
+            let left = record.lock().left_empty.take();
+            later(move || drop(left));
+        }
         let mut waiting = self.waiting.lock();
         let (arrived, others) = std::mem::take(&mut *waiting)
             .into_iter()
@@ -328,6 +369,9 @@ impl Inner {
         let mut state = record.lock();
         let current = state.current.take();
         let probation = state.probation.take();
+        // The reason is another one than before, if it was unloaded once.
+        state.left_empty = None;
+        record.vacant.is_unloaded(false);
         self.publish(vec![(record.index, record.id, None)]);
         drop(state);
         self.log.push(Event::Vacated {
@@ -399,6 +443,12 @@ impl Inner {
     }
 
     pub(crate) fn unknown(&self, name: &str) -> SlotError {
+        let record = self.slot_named(name);
+        let left = record.and_then(|record| record.lock().unloaded().map(|left| left.path.clone()));
+        if let Some(path) = left {
+            let name = name.to_owned();
+            return SlotError::Unloaded { name, path };
+        }
         let slots = self.slots.read().clone();
         let known = slots.iter().filter(|record| record.lock().current.is_some());
         let refused = self.refused.lock();

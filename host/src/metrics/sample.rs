@@ -32,6 +32,7 @@ pub(super) fn concerned(host: &Inner, event: &Event, late: &Mutex<Late>, to: &dy
         Event::Confirmed { slot, .. }
         | Event::Health { slot, .. }
         | Event::Vacated { slot, .. }
+        | Event::Unloaded { slot, .. }
         | Event::NoWayBack { slot, .. }
         | Event::Staged { slot, .. }
         | Event::Straggling { slot, .. }

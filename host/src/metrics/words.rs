@@ -90,6 +90,7 @@ pub(super) fn cause(cause: &Cause) -> &'static str {
         Cause::History(_) => "history",
         Cause::Busy(_) => "busy",
         Cause::OtherPlugin { .. } => "other_plugin",
+        Cause::SavedState(_) => "saved_state",
         Cause::SlotName(_) => "slot_name",
         Cause::FromWithin => "from_within",
         Cause::HostEnded => "host_ended",

@@ -141,6 +141,7 @@ fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
     let coming = Coming {
         path: &serving.path,
         by_name: true,
+        state: None,
         back: None,
         together: false,
         again: Some(serving.generation.number()),

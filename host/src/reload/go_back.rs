@@ -63,6 +63,7 @@ pub(super) fn go_back(
     let coming = Coming {
         path: &file,
         by_name: true,
+        state: None,
         back: Some(GoingBack { reason, snapshot, since }),
         together: false,
         again: None,

@@ -117,6 +117,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
         path,
         noticed,
         steps,
+        state,
         back,
         again,
     } = staged;
@@ -133,6 +134,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
     }
     let origin = Origin {
         artifact: Some(hash),
+        state: origin.state.or(state.filter(|_| old.is_none())),
         ..origin
     };
     let inherited = origin.state.clone().or_else(|| origin.fallback.clone());

@@ -2,8 +2,8 @@
 //! candidate's image goes back to the reaper and the slot never knew.
 
 use super::{
-    Clock, GoingBack, Phase, ReaperMessage,
-    prepare::{check_plugin, check_schemas},
+    Clock, GoingBack, Phase, ReaperMessage, SavedState,
+    prepare::{check_plugin, check_saved, check_schemas},
     try_out::try_out,
     uses,
 };
@@ -80,6 +80,8 @@ pub(super) struct Coming<'a> {
     pub(super) path: &'a Path,
     /// Somebody asked for this very content.
     pub(super) by_name: bool,
+    /// What it is to start from, in a slot in which nothing serves.
+    pub(super) state: Option<&'a SavedState>,
     /// The slot goes back to it.
     pub(super) back: Option<GoingBack>,
     /// It comes with others. Who calls whom is then looked at when all of them are known: what serves may go with it.
@@ -185,6 +187,7 @@ pub(super) fn candidate(
     let Coming {
         path,
         by_name,
+        state,
         back,
         together,
         again: made_of,
@@ -205,6 +208,9 @@ pub(super) fn candidate(
     if let Some(serving) = serving.filter(|_| back.is_none()) {
         let fits = check_schemas(&serving.instance().image().manifest, &linted.manifest);
         fits.map_err(|cause| refuse(None, Step::Lint, cause))?;
+    }
+    if let Some(state) = state {
+        check_saved(state, &linted.manifest).map_err(|error| refuse(None, Step::Lint, error.into()))?;
     }
     // Whoever calls nobody is in no circle; to know who calls whom takes a look at every slot.
     let calls = !linted.manifest.uses.is_empty();
@@ -281,7 +287,8 @@ pub(super) fn candidate(
         refusal
     };
     if host.policy.preflight.is_some() && back.is_none() && !again {
-        try_out(host, record, number, staged.path(), &linted.manifest, path).map_err(refused)?;
+        let state = state.map(|state| state.snapshot.clone());
+        try_out(host, record, number, staged.path(), &linted.manifest, path, state).map_err(refused)?;
         clock.lap(Step::Preflight);
     }
     let generation = make(host, record, number, staged, linted, path, &mut clock).map_err(refused)?;
@@ -293,6 +300,7 @@ pub(super) fn candidate(
         steps: clock.steps,
         fits: None,
         prepared: false,
+        state: state.map(|state| state.snapshot.clone()),
         back,
         again: made_of,
     };

@@ -149,15 +149,14 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
     let moving = record.moving(&mut state);
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
-    let hash = staged.hash;
-    let again = staged.again.is_some();
+    let (hash, again, saved) = (staged.hash, staged.again.is_some(), staged.state.is_some());
     let outcome = match fits {
         Ok(()) => move_on(host, record, old.as_ref(), staged).map(drop),
         Err(cause) => Err(no_longer_fits(record, &staged, cause)),
     };
     drop(moving);
     if let Err(refusal) = outcome {
-        tell_refused(host, hash, again, refusal);
+        tell_refused(host, hash, again, saved, refusal);
     }
 }
 
@@ -191,7 +190,7 @@ pub(crate) fn hand_over_to_claim(
     turn: OwnersTurn<'_>,
     staged: Staged,
 ) -> Option<Arc<Generation>> {
-    let (hash, again) = (staged.hash, staged.again.is_some());
+    let (hash, again, saved) = (staged.hash, staged.again.is_some(), staged.state.is_some());
     let (outdated, fits) = {
         let state = record.lock();
         // It may have been staged for an earlier owner, who called it by another interface.
@@ -214,7 +213,7 @@ pub(crate) fn hand_over_to_claim(
     match outcome {
         Ok(moved) => Some(moved.generation),
         Err(refusal) => {
-            tell_refused(host, hash, again, refusal);
+            tell_refused(host, hash, again, saved, refusal);
             None
         }
     }
@@ -260,21 +259,24 @@ pub(super) fn no_longer_fits(record: &SlotRecord, staged: &Staged, cause: Cause)
     refusal(Some(record), Some(number), &staged.path, Step::Swap, cause)
 }
 
-/// A candidate that had been staged was refused.
-pub(super) fn tell_refused(host: &Inner, hash: ContentHash, again: bool, refusal: Refusal) {
+/// A candidate that had been staged was refused. One that was to start from a `saved` state is not tried again by itself: it would start
+/// from nothing.
+fn tell_refused(host: &Inner, hash: ContentHash, again: bool, saved: bool, refusal: Refusal) {
     if again {
         given::tell_refused(host, refusal);
         return;
     }
     if let Some(slot) = &refusal.slot {
         host.history.forget(slot, &hash);
-        if given::falls_back(host, slot, &hash, &refusal) {
+        if !saved && given::falls_back(host, slot, &hash, &refusal) {
             // Without a reload thread the host is gone.
             let wanted = Wanted::of_slot(&refusal.path, slot);
             let _ = host.reload.send(ReloadMessage::Again(wanted));
             return;
         }
-        given::veto(host, slot, &refusal);
+        if !saved {
+            given::veto(host, slot, &refusal);
+        }
     }
     host.look_at_given();
     if refusal.cause.is_of_the_bytes() {

@@ -2,10 +2,10 @@
 //! (start), and is asked for its health once. All of it is plugin code, so all of it runs on a thread for hooks and has the
 //! policy's deadline. Nothing here moves a pointer.
 
-use super::{Clock, Tally, rollback::StateBack};
+use super::{Clock, SavedState, Tally, rollback::StateBack};
 use crate::{
     content::ContentHash,
-    error::{Cause, Hook, SchemaGap},
+    error::{Cause, Hook, SavedStateError, SchemaGap},
     event::Step,
     given::Package,
     hooks::TookTooLong,
@@ -34,6 +34,21 @@ pub(crate) fn check_plugin(serving: &Manifest, candidate: &Manifest) -> Result<(
             serving: serving.name.clone(),
             candidate: candidate.name.clone(),
         }),
+    }
+}
+
+/// Refuses what cannot start from a state that was saved.
+pub(crate) fn check_saved(state: &SavedState, candidate: &Manifest) -> Result<(), SavedStateError> {
+    if *candidate.name != *state.plugin() {
+        return Err(SavedStateError::OtherPlugin {
+            saved: state.plugin().to_owned(),
+            candidate: candidate.name.clone(),
+        });
+    }
+    let (saved, takes) = (state.schema(), candidate.state);
+    match takes {
+        Some(takes) if (takes.oldest..=takes.schema).contains(&saved) => Ok(()),
+        _ => Err(SavedStateError::Schema { saved, takes }),
     }
 }
 

@@ -213,6 +213,23 @@ impl Tally {
         }
     }
 
+    /// Waits until an image is proven gone; not for one that is quarantined. The caller is at safe points, as above.
+    pub(crate) fn wait_until_gone(&self, slot: &str, number: u64, deadline: Instant) -> bool {
+        loop {
+            let epoch = ended_epoch();
+            safe_point();
+            let mut images = self.images.lock();
+            match images.iter().find(|image| image.is(slot, number)) {
+                None => return true,
+                Some(image) if matches!(image.phase, Phase::Quarantined(_)) => return false,
+                Some(_) => {}
+            }
+            if ended_epoch() == epoch && self.changed.wait_until(&mut images, deadline).timed_out() {
+                return !images.iter().any(|image| image.is(slot, number));
+            }
+        }
+    }
+
     /// Has those who wait look again whether there is something for them to do.
     pub(crate) fn wake(&self) {
         drop(self.images.lock());

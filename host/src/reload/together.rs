@@ -108,6 +108,7 @@ fn make(
         let coming = Coming {
             path: &wanted.path,
             by_name: true,
+            state: None,
             back: None,
             together: true,
             again: None,

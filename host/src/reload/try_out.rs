@@ -33,11 +33,17 @@ pub(super) fn try_out(
     copy: &Path,
     manifest: &Manifest,
     path: &Path,
+    saved: Option<Arc<Snapshot>>,
 ) -> Result<(), Refusal> {
     let Some(how) = &host.policy.preflight else { return Ok(()) };
     let refuse = |cause| refusal(Some(record), Some(number), path, Step::Preflight, cause);
-    let state = current_state(host, record, how).map_err(refuse)?;
-    try_out_with(host, record, number, copy, manifest, how, state).map_err(refuse)
+    let state = match saved {
+        Some(saved) => Some(saved),
+        None => current_state(host, record, how)
+            .and_then(|state| in_schema(host, manifest, state))
+            .map_err(refuse)?,
+    };
+    run(record, number, copy, manifest, how, state).map_err(refuse)
 }
 
 /// Tries it out with this state.
@@ -51,6 +57,17 @@ pub(super) fn try_out_with(
     state: Option<Serving>,
 ) -> Result<(), Cause> {
     let state = in_schema(host, manifest, state)?;
+    run(record, number, copy, manifest, how, state)
+}
+
+fn run(
+    record: &SlotRecord,
+    number: u64,
+    copy: &Path,
+    manifest: &Manifest,
+    how: &Preflight,
+    state: Option<Arc<Snapshot>>,
+) -> Result<(), Cause> {
     let candidate = Candidate {
         slot: &record.name,
         generation: number,

@@ -10,7 +10,7 @@ use crate::{
     aftermath::later,
     host::Inner,
     image,
-    reload::{self, SupervisorMessage, Together},
+    reload::{self, SupervisorMessage, Together, UnloadError, Unloaded},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
@@ -35,6 +35,12 @@ pub enum Synced {
         /// The number of the generation that was left.
         from: u64,
         /// The number of the generation that serves from now on.
+        generation: u64,
+    },
+    /// What was called until now was unloaded, because somebody asked for that ([`Host::unload`](crate::Host::unload)), or its file was
+    /// deleted and the policy says so: calls answer [`Fault::Unloaded`](crate::Fault::Unloaded) until a later `sync` adopts something.
+    Unloaded {
+        /// The number of the generation that was unloaded.
         generation: u64,
     },
     /// The staged generation was refused (its state did not fit, or its `start` failed): the old one serves on. The reason
@@ -102,7 +108,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         // Cleared first: what comes from here on is seen by the next `sync`.
         self.record.attention.swap(false, Ordering::AcqRel);
         image::safe_point();
-        let synced = match self.go_back() {
+        let synced = match self.unload_if_asked().unwrap_or_else(|| self.go_back()) {
             Synced::Unchanged => self.adopt_set().unwrap_or_else(|| self.adopt()),
             // Whoever called it is to be answered by the version before. What waits is adopted by the next `sync`.
             went_back => {
@@ -116,6 +122,48 @@ impl<I: ?Sized + Interface> Claim<I> {
             self.connection = generation.connection();
         }
         synced
+    }
+
+    /// Unloads what it calls, if somebody asked for that.
+    fn unload_if_asked(&mut self) -> Option<Synced> {
+        let serving = self.generation.as_ref()?;
+        // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
+        // through it before this is back.
+        let turn = unsafe { OwnersTurn::new(serving) };
+        let generation = serving.number();
+        if !reload::unload_claim_if_asked(&self.host, &self.record, serving, turn) {
+            return None;
+        }
+        self.calls_nothing();
+        Some(Synced::Unloaded { generation })
+    }
+
+    /// Unloads the slot here and now, as [`Host::unload`](crate::Host::unload) and [`sync`](Self::sync) after it, and answers the state.
+    /// The slot stays claimed, and calls answer [`Fault::Unloaded`](crate::Fault::Unloaded) until a later `sync` adopts something. A
+    /// build that waits for `sync` will not serve; one that is being prepared at this moment comes after the unloading. (Not a method, as
+    /// with `Arc`: it must not hide one of the interface's.)
+    ///
+    /// # Errors
+    /// As for [`Host::unload`](crate::Host::unload): what serves, serves on.
+    pub fn unload(this: &mut Self) -> Result<Unloaded, UnloadError> {
+        let Some(serving) = &this.generation else {
+            return Err(this.host.unknown(&this.record.name).into());
+        };
+        let _collecting = this.host.aftermath.collect(&this.host.hooks);
+        image::safe_point();
+        // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
+        // through it before this is back.
+        let turn = unsafe { OwnersTurn::new(serving) };
+        let unloaded = reload::unload_claim(&this.host, &this.record, serving, turn)?;
+        this.calls_nothing();
+        Ok(unloaded)
+    }
+
+    /// Nothing serves any more.
+    fn calls_nothing(&mut self) {
+        self.connection = self.record.vacant.connect();
+        let before = self.generation.take();
+        later(move || drop(before));
     }
 
     /// Judges what it calls, and leaves it if it is faulty.
@@ -354,7 +402,7 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         state.owner = None;
         // Whoever wants the state need not ask an owner for it any more.
         state.wanted = None;
-        let staged = state.staged.is_some() || state.together.is_some();
+        let staged = state.staged.is_some() || state.together.is_some() || state.unload.is_some();
         if !state.gone {
             let generation = state.current.as_ref().map(|current| current.generation.clone());
             self.host.publish(vec![(self.record.index, self.record.id, generation)]);

@@ -435,7 +435,7 @@ impl Callee for Core {
                 Some(successor) => core = &successor.core,
                 None if core.standing.is_dead() => {
                     core.standing.counts().failed();
-                    return Err(CallError::new(&core.slot, core.number, method, Fault::Vacant));
+                    return Err(CallError::new(&core.slot, core.number, method, core.standing.why_dead()));
                 }
                 None => {
                     let _inside = Inside::enter();
@@ -452,17 +452,28 @@ impl Callee for Core {
 pub(crate) struct Vacant {
     pub(crate) slot: Arc<str>,
     pub(crate) host_ended: AtomicBool,
+    /// Nothing serves because it was unloaded.
+    pub(crate) unloaded: AtomicBool,
     pub(super) counts: Arc<CallCounts>,
+}
+
+impl Vacant {
+    /// Why a call finds nothing.
+    pub(super) fn why(&self) -> Fault {
+        if self.host_ended.load(Ordering::Relaxed) {
+            Fault::HostEnded
+        } else if self.unloaded.load(Ordering::Relaxed) {
+            Fault::Unloaded
+        } else {
+            Fault::Vacant
+        }
+    }
 }
 
 impl Callee for Vacant {
     fn fault(&self, method: &'static str, _: Status) -> CallError {
-        let fault = match self.host_ended.load(Ordering::Relaxed) {
-            true => Fault::HostEnded,
-            false => Fault::Vacant,
-        };
         self.counts.failed();
-        CallError::new(&self.slot, 0, method, fault)
+        CallError::new(&self.slot, 0, method, self.why())
     }
 
     fn through_gate(

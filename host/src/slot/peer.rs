@@ -207,10 +207,10 @@ impl Neighbours for Beside {
     unsafe fn absent(&self, handle: *const ()) -> CallError {
         // SAFETY: as in `load`.
         let Neighbour { record, .. } = unsafe { &*handle.cast::<Neighbour>() };
-        let fault = match record.vacant.has_host_ended() {
-            true => Fault::HostEnded,
-            false if record.lock().mode == Mode::Claimed => Fault::Claimed,
-            false => Fault::Vacant,
+        let fault = match record.vacant.fault() {
+            Fault::HostEnded => Fault::HostEnded,
+            _ if record.lock().mode == Mode::Claimed => Fault::Claimed,
+            why => why,
         };
         CallError::new(&record.name, 0, "", fault)
     }

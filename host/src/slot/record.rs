@@ -9,10 +9,10 @@ use crate::{
     content::ContentHash,
     image::{compat, manifest},
     policy::Policy,
-    reload::{Checkup, GoingBack, Probation, Snapshot, Standby, Together, Verdict},
+    reload::{Checkup, GoingBack, LeftEmpty, Probation, Snapshot, Standby, Together, UnloadRequest, Verdict},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use reslot_plugin_api::{__private::Connection, Health};
+use reslot_plugin_api::{__private::Connection, Fault, Health};
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -56,12 +56,19 @@ impl VacantEntry {
         unsafe { Connection::new(std::ptr::null_mut(), std::ptr::null(), pointer, true) }
     }
 
-    pub(crate) fn host_ended(&self) {
-        self.callee.host_ended.store(true, Ordering::Relaxed);
+    /// Whether views that hold nothing of the slot do so because it was unloaded. It stays so when something serves again: who still has
+    /// such a view is to take a new one.
+    pub(crate) fn is_unloaded(&self, unloaded: bool) {
+        self.callee.unloaded.store(unloaded, Ordering::Relaxed);
     }
 
-    pub(crate) fn has_host_ended(&self) -> bool {
-        self.callee.host_ended.load(Ordering::Relaxed)
+    /// Why a call finds nothing.
+    pub(crate) fn fault(&self) -> Fault {
+        self.callee.why()
+    }
+
+    pub(crate) fn host_ended(&self) {
+        self.callee.host_ended.store(true, Ordering::Relaxed);
     }
 }
 
@@ -85,6 +92,10 @@ pub(crate) struct SlotState {
     pub(crate) staged: Option<Staged>,
     /// A set that it is to move on with.
     pub(crate) together: Option<Arc<Together>>,
+    /// Its owner is to unload it.
+    pub(crate) unload: Option<UnloadRequest>,
+    /// What was unloaded. Of meaning only while nothing serves.
+    pub(crate) left_empty: Option<LeftEmpty>,
     pub(crate) last_number: u64,
     last_shadow: u64,
     /// While what serves has yet to prove itself.
@@ -133,6 +144,8 @@ pub(crate) struct Staged {
     pub(crate) prepared: bool,
     /// It was compared with the slot's contracts when their number was this.
     pub(crate) fits: Option<u64>,
+    /// It starts from this, if nothing serves.
+    pub(crate) state: Option<Arc<Snapshot>>,
     /// The slot goes back to it.
     pub(crate) back: Option<GoingBack>,
     /// It is the artifact of this generation once more, for the sake of what instances are given: of use only while that serves.
@@ -155,6 +168,7 @@ impl SlotRecord {
         let callee = Box::new(Vacant {
             slot: name.clone(),
             host_ended: AtomicBool::new(false),
+            unloaded: AtomicBool::new(false),
             counts: counts.clone(),
         });
         let pointer: *const Vacant = &raw const *callee;
@@ -177,6 +191,8 @@ impl SlotRecord {
                 current: None,
                 staged: None,
                 together: None,
+                unload: None,
+                left_empty: None,
                 last_number: 0,
                 last_shadow: 0,
                 probation: None,
@@ -322,7 +338,9 @@ impl SlotState {
         if let Some((waiting, number)) = waits {
             return (waiting == *hash).then_some(Has::Waits(number));
         }
-        let current = self.current.as_ref().filter(|current| current.hash == *hash)?;
+        // What is about to be unloaded is no reason not to load it.
+        let stays = self.unload.is_none();
+        let current = self.current.as_ref().filter(|current| stays && current.hash == *hash)?;
         Some(Has::Serves(current.generation.number()))
     }
 
@@ -340,9 +358,16 @@ impl SlotState {
 
     /// Whether what serves was loaded from this file, and a build of this plugin there is for the slot.
     pub(crate) fn follows(&self, path: &Path, plugin: &str) -> bool {
-        let from_it = |current: &&Current| current.path == path;
-        let current = self.current.as_ref().filter(from_it);
-        current.is_some_and(|current| current.generation.instance().image().manifest.name == plugin)
+        match (&self.current, self.unloaded()) {
+            (Some(current), _) => current.path == path && current.generation.instance().image().manifest.name == plugin,
+            (None, Some(left)) => left.path == path && *left.plugin == *plugin,
+            (None, None) => false,
+        }
+    }
+
+    /// What was unloaded, if that is why nothing serves.
+    pub(crate) fn unloaded(&self) -> Option<&LeftEmpty> {
+        self.left_empty.as_ref().filter(|_| self.current.is_none())
     }
 
     /// What is known of the health of what serves.

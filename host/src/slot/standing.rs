@@ -5,7 +5,7 @@
 use super::{counts::CallCounts, record::SlotRecord};
 use crate::reload::SupervisorMessage;
 use parking_lot::Mutex;
-use reslot_plugin_api::CallError;
+use reslot_plugin_api::{CallError, Fault};
 use std::{
     sync::{
         Arc, Weak,
@@ -35,6 +35,8 @@ pub(crate) struct Standing {
     on_probation: AtomicBool,
     /// A hook that changes it still runs, and nobody waits for that any more: it may not be called.
     dead: AtomicBool,
+    /// It may not be called because it was unloaded.
+    unloaded: AtomicBool,
     /// How many checks of its health are under way, each of which holds it.
     checks: AtomicU32,
     panics: AtomicU32,
@@ -69,6 +71,7 @@ impl Standing {
             watching,
             on_probation: AtomicBool::new(false),
             dead: AtomicBool::new(false),
+            unloaded: AtomicBool::new(false),
             checks: AtomicU32::new(0),
             panics: AtomicU32::new(0),
             calls: AtomicU64::new(0),
@@ -110,6 +113,20 @@ impl Standing {
     /// From here on nothing may be called in it. Set while its gate is closed.
     pub(crate) fn die(&self) {
         self.dead.store(true, Ordering::Release);
+    }
+
+    /// It is being unloaded: from here on nothing may be called in it. Set while its gate is closed, unless somebody is inside for good.
+    pub(crate) fn unload(&self) {
+        self.unloaded.store(true, Ordering::Release);
+        self.die();
+    }
+
+    /// Why it may not be called.
+    pub(super) fn why_dead(&self) -> Fault {
+        match self.unloaded.load(Ordering::Acquire) {
+            true => Fault::Unloaded,
+            false => Fault::Vacant,
+        }
     }
 
     pub(super) fn is_dead(&self) -> bool {

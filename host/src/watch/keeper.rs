@@ -56,6 +56,8 @@ pub(super) struct Keeper {
     known: HashMap<PathBuf, Fingerprint>,
     /// Sorted, so that files that become due together are delivered in the order of their names.
     pending: BTreeMap<PathBuf, Pending>,
+    /// Files that are gone, and when each counts as deleted.
+    gone: BTreeMap<PathBuf, Instant>,
     next_check: Instant,
     /// An early look, because a neighbour changed.
     next_look: Option<Instant>,
@@ -71,6 +73,7 @@ impl Keeper {
             present: None,
             known: HashMap::new(),
             pending: BTreeMap::new(),
+            gone: BTreeMap::new(),
             next_check: Instant::now(),
             next_look: None,
         }
@@ -136,7 +139,8 @@ impl Keeper {
 
     fn next_due(&self) -> Instant {
         let pending = self.pending.values().map(|waiting| waiting.due);
-        pending.chain(self.next_look).fold(self.next_check, Instant::min)
+        let gone = self.gone.values().copied();
+        pending.chain(gone).chain(self.next_look).fold(self.next_check, Instant::min)
     }
 
     fn take(&mut self, signal: Signal) {
@@ -144,11 +148,15 @@ impl Keeper {
             Signal::Delivered { path, seen } => {
                 self.pending.remove(&path);
                 match seen {
-                    Some(seen) => drop(self.known.insert(path, seen)),
-                    None => drop(self.known.remove(&path)),
+                    Some(seen) => {
+                        self.gone.remove(&path);
+                        self.known.insert(path, seen);
+                    }
+                    None => self.goes(path),
                 }
             }
             Signal::Touched { path, at } => {
+                self.gone.remove(&path);
                 self.pending.insert(
                     path,
                     Pending {
@@ -160,7 +168,7 @@ impl Keeper {
             }
             Signal::Removed { path } => {
                 self.pending.remove(&path);
-                self.known.remove(&path);
+                self.goes(path);
             }
             Signal::Way { path } => {
                 if let Some(native) = &mut self.native {
@@ -181,6 +189,39 @@ impl Keeper {
         }
     }
 
+    /// A file is gone, for now.
+    fn goes(&mut self, path: PathBuf) {
+        self.known.remove(&path);
+        // A look may come too early to see what replaces it.
+        let patience = self.options.polling.map_or(Duration::ZERO, |interval| interval * 2);
+        let due = Instant::now() + self.options.gone_after.max(patience);
+        self.gone.entry(path).or_insert(due);
+    }
+
+    /// Tells of those that have been gone for long enough, if their folder is still the same.
+    fn deliver_gone(&mut self, now: Instant) {
+        if self.gone.values().all(|due| *due > now) {
+            return;
+        }
+        if Identity::of_folder(&self.folder) != self.present {
+            // That is told of the folder, and of no file.
+            self.check_folder();
+            return;
+        }
+        let due: Vec<PathBuf> = self
+            .gone
+            .iter()
+            .filter(|(_, due)| **due <= now)
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in due {
+            self.gone.remove(&path);
+            if Fingerprint::of(&path).is_none() {
+                (self.deliver)(Notice::Deleted { path, at: now });
+            }
+        }
+    }
+
     fn deliver_due(&mut self, now: Instant) {
         if self.next_check <= now {
             self.check_folder();
@@ -191,6 +232,7 @@ impl Keeper {
             self.next_look = None;
             self.look(self.options.debounce);
         }
+        self.deliver_gone(now);
         let due: Vec<PathBuf> = self
             .pending
             .iter()
@@ -221,20 +263,21 @@ impl Keeper {
     fn hand_over(&mut self, path: PathBuf, at: Instant) {
         match Fingerprint::of(&path) {
             Some(seen) => {
+                self.gone.remove(&path);
                 self.known.insert(path.clone(), seen);
                 let complete = false;
                 (self.deliver)(Notice::Artifact { path, complete, at });
             }
-            None => {
-                self.known.remove(&path);
-            }
+            None => self.goes(path),
         }
     }
 
     /// Compares all files with what was delivered; what differs must stay as it is for `settle`.
     fn look(&mut self, settle: Duration) {
         let found = fingerprint::list(&self.folder, &self.options.files);
-        self.known.retain(|path, _| found.contains_key(path));
+        let missing: Vec<PathBuf> = self.known.keys().filter(|path| !found.contains_key(*path)).cloned().collect();
+        missing.into_iter().for_each(|path| self.goes(path));
+        self.gone.retain(|path, _| !found.contains_key(path));
         let at = Instant::now();
         for (path, seen) in found {
             if self.known.get(&path) == Some(&seen) {
@@ -268,13 +311,23 @@ impl Keeper {
             (Some(_), None) => {
                 self.known.clear();
                 self.pending.clear();
+                self.gone.clear();
                 (self.deliver)(Notice::FolderGone { folder, at });
             }
             (was, Some(_)) => {
                 if was.is_none() {
                     (self.deliver)(Notice::FolderBack { folder, at });
                 }
+                if was != present {
+                    // What was in the other folder was not deleted from this one.
+                    self.gone.clear();
+                    self.known.clear();
+                }
                 if was != present || rearmed {
+                    let found = fingerprint::list(&self.folder, &self.options.files);
+                    let missing: Vec<PathBuf> =
+                        self.known.keys().filter(|path| !found.contains_key(*path)).cloned().collect();
+                    missing.into_iter().for_each(|path| self.goes(path));
                     self.known.clear();
                     self.look(self.options.polling.unwrap_or(self.options.debounce));
                 }

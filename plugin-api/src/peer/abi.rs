@@ -50,6 +50,7 @@ const VACANT: u32 = 1;
 const HOST_ENDED: u32 = 2;
 const CLAIMED: u32 = 3;
 const HANDING_OVER: u32 = 4;
+const UNLOADED: u32 = 5;
 
 impl From<&CallError> for FaultAbi {
     /// On the host's side.
@@ -60,6 +61,7 @@ impl From<&CallError> for FaultAbi {
             Fault::HostEnded => (HOST_ENDED, "", None),
             Fault::Claimed => (CLAIMED, "", None),
             Fault::HandingOver => (HANDING_OVER, "", None),
+            Fault::Unloaded => (UNLOADED, "", None),
         };
         Self {
             kind,
@@ -84,6 +86,7 @@ impl FaultAbi {
             HOST_ENDED => Fault::HostEnded,
             CLAIMED => Fault::Claimed,
             HANDING_OVER => Fault::HandingOver,
+            UNLOADED => Fault::Unloaded,
             _ => Fault::Panicked {
                 message: self.message.to_string(),
                 location,

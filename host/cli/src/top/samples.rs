@@ -11,6 +11,7 @@ pub(super) fn bare(name: &str) -> SlotStatus {
         version: None,
         hash: None,
         path: None,
+        plugin: None,
         state: "empty".to_owned(),
         staged: None,
         standby: None,

@@ -1,0 +1,564 @@
+//! Unloading what serves in a slot, without a successor: its state is taken with nobody inside, calls answer an error from then on, and the
+//! image goes the way of every retired one. An open slot is unloaded on the reload thread, in order with loads; a claimed one in its
+//! owner's `sync`, because nothing may be taken from under an owner.
+
+use super::{
+    exclusive::Stopped,
+    place::tell_superseded,
+    prepare::{Snapshot, snapshot},
+    together,
+};
+use crate::{
+    aftermath::later,
+    background::Ordinary,
+    error::{Cause, Refusal, SlotError},
+    event::{Event, hold_back},
+    host::{Inner, after},
+    policy::DeletedFile,
+    slot::{Access, Current, Generation, Mode, OwnersTurn, SlotRecord, SlotState},
+    watch::Listing,
+};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
+
+/// What [`Host::unload`](crate::Host::unload) did.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum UnloadOutcome {
+    /// Nothing serves in the slot any more.
+    Unloaded(Unloaded),
+    /// The slot is claimed: its owner's next [`sync`](crate::Claim::sync) unloads it.
+    Staged {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation that will be unloaded.
+        generation: u64,
+    },
+}
+
+/// A slot was unloaded.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Unloaded {
+    /// The slot.
+    pub slot: Arc<str>,
+    /// The generation that served. That its image is gone is told by [`Event::Retired`](crate::Event::Retired), and waited for by
+    /// [`Host::wait_until_unmapped`](crate::Host::wait_until_unmapped).
+    pub generation: u64,
+    /// The state that it had; none if its plugin has none, or if it could not be had and the slot was unloaded by force.
+    pub state: Option<SavedState>,
+}
+
+/// The state of an unloaded plugin, encoded as a successor would have got it: MessagePack, with the names of the fields.
+#[derive(Clone)]
+pub struct SavedState {
+    pub(super) plugin: Arc<str>,
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+impl SavedState {
+    /// The name of the plugin whose state it is.
+    pub fn plugin(&self) -> &str {
+        &self.plugin
+    }
+
+    /// The number of its schema.
+    pub fn schema(&self) -> u32 {
+        self.snapshot.schema
+    }
+
+    /// The encoded state.
+    pub fn bytes(&self) -> &[u8] {
+        &self.snapshot.bytes
+    }
+}
+
+impl fmt::Debug for SavedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the bytes, which may be many.
+        f.debug_struct("SavedState")
+            .field("plugin", &self.plugin)
+            .field("schema", &self.schema())
+            .field("bytes", &self.bytes().len())
+            .finish()
+    }
+}
+
+/// Why a slot was not unloaded. It serves on.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnloadError {
+    /// There is no such slot, or nothing serves in it.
+    #[error(transparent)]
+    Slot(Arc<SlotError>),
+    /// Plugins that serve in other slots say that they call this one.
+    #[error(
+        "slot {slot:?} was not unloaded: what serves in {} says that it calls it (`uses` in export_plugin!)\n  what to do: unload \
+         that first; or unload by force (`Host::force_unload`, `reslot unload {slot} --force`), and its calls to {slot} answer an error",
+        .by.join(", ")
+    )]
+    Used {
+        /// The slot.
+        slot: String,
+        /// The slots whose plugins call it.
+        by: Vec<String>,
+    },
+    /// Its state could not be had, and would be lost.
+    #[error(
+        "slot {slot:?}: generation {generation} was not unloaded, because its state would be lost: {cause}\n  what to do: {}; or unload \
+         by force (`Host::force_unload`, `reslot unload {slot} --force`), without the state", state_remedy(.cause)
+    )]
+    State {
+        /// The slot.
+        slot: String,
+        /// The generation that serves on.
+        generation: u64,
+        /// Why the state could not be had.
+        cause: Arc<Cause>,
+    },
+    /// A subscriber or a recorder asked for it on the host's own reload thread, which would have to do it.
+    #[error(
+        "the slot was not unloaded: a subscriber or a recorder asked for it on the host's own thread, which would have to do it and \
+         waits for them\n  what to do: ask from a thread of the program's"
+    )]
+    FromWithin,
+    /// The host was dropped meanwhile, and unloads everything.
+    #[error("the slot was not unloaded by itself: the host is going, and unloads everything")]
+    HostEnded,
+    /// The host itself failed.
+    #[error(
+        "the host panicked while it unloaded the slot\n  what to do: this is a bug in Reslot: please report it, with the panic's message"
+    )]
+    Bug,
+}
+
+fn state_remedy(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::Busy(_) => "let calls return, or raise the host's drain_deadline, and ask again",
+        _ => "reload a build whose `Serialize` does not fail",
+    }
+}
+
+impl From<SlotError> for UnloadError {
+    fn from(error: SlotError) -> Self {
+        Self::Slot(Arc::new(error))
+    }
+}
+
+impl From<Refusal> for UnloadError {
+    /// Of a request that did not come to be looked at.
+    fn from(refusal: Refusal) -> Self {
+        match &*refusal.cause {
+            Cause::FromWithin => Self::FromWithin,
+            Cause::HostEnded => Self::HostEnded,
+            _ => Self::Bug,
+        }
+    }
+}
+
+/// Why a slot is unloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnloadReason {
+    /// [`Host::unload`](crate::Host::unload) or [`Claim::unload`](crate::Claim::unload) was called, or a verb.
+    Requested,
+    /// Its file was deleted, and the policy says that it goes then ([`DeletedFile::Unload`](crate::DeletedFile::Unload)).
+    FileDeleted {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct UnloadRequest {
+    pub(crate) reason: UnloadReason,
+    /// Also if others use it, and if its state cannot be had.
+    pub(crate) force: bool,
+}
+
+/// What is known of a slot that was unloaded, as long as nothing serves in it again.
+pub(crate) struct LeftEmpty {
+    /// The name of the plugin.
+    pub(crate) plugin: Arc<str>,
+    /// The file that it was loaded from.
+    pub(crate) path: PathBuf,
+    pub(crate) state: Option<SavedState>,
+    /// What lay in the watched folder then. What is still there as it was is not loaded by itself.
+    pub(crate) files: Listing,
+}
+
+/// Unloads a slot on the reload thread, or has its owner do so.
+pub(super) fn unload(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    request: UnloadRequest,
+) -> Result<UnloadOutcome, UnloadError> {
+    let _told_later = hold_back();
+    if !request.force {
+        check_users(host, record)?;
+    }
+    let mut state = record.lock_settled();
+    if state.gone {
+        return Err(UnloadError::HostEnded);
+    }
+    let Some(old) = state.current.as_ref().map(|current| current.generation.clone()) else {
+        drop(state);
+        return Err(host.unknown(&record.name).into());
+    };
+    if state.mode == Mode::Claimed {
+        return Ok(stage(host, record, state, &old, request));
+    }
+    let moving = record.moving(&mut state);
+    drop(state);
+    // Callers may wait, from here on.
+    let _ordinary = Ordinary::this_thread();
+    host.hooks.rouse();
+    let access = match old.is_gated().then(|| old.close_gate(after(host.drain_deadline))) {
+        Some(Some(closed)) => Access::Closed(closed),
+        Some(None) if !request.force => {
+            return Err(no_state(record, &old, Cause::Busy(host.drain_deadline)));
+        }
+        Some(None) | None => Access::Open,
+    };
+    let unloaded = take_down(host, record, &old, access, request, true);
+    drop(moving);
+    unloaded.map(UnloadOutcome::Unloaded)
+}
+
+/// Has the owner unload the slot. What waited for him will not serve; what is staged from now on comes after the unloading.
+fn stage(
+    host: &Inner,
+    record: &SlotRecord,
+    mut state: parking_lot::MutexGuard<'_, SlotState>,
+    old: &Generation,
+    request: UnloadRequest,
+) -> UnloadOutcome {
+    let superseded = (state.staged.take(), state.together.take());
+    state.unload = Some(request);
+    record.stage(false);
+    record.attention.store(true, Ordering::Release);
+    let (slot, generation) = (record.name.clone(), old.number());
+    let event = Event::UnloadStaged {
+        slot: slot.clone(),
+        generation,
+    };
+    // Under the lock, which the owner needs for unloading: nobody hears of that before this.
+    host.log.append(event.clone());
+    drop(state);
+    host.log.trace(&event);
+    tell_superseded(host, record, superseded.0);
+    together::supersede(host, superseded.1);
+    UnloadOutcome::Staged { slot, generation }
+}
+
+/// Unloads what its owner calls, on his thread, if somebody asked for that. Answers whether it was.
+pub(crate) fn of_claim_if_asked(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: &Arc<Generation>,
+    turn: OwnersTurn<'_>,
+) -> bool {
+    let request = {
+        let mut state = record.lock();
+        match state.gone {
+            true => None,
+            false => state.unload.take(),
+        }
+    };
+    let Some(request) = request else { return false };
+    match of_owner(host, record, old, turn, request, false) {
+        Ok(_) => true,
+        Err(error) => {
+            tell_refused(host, record, old.number(), &error);
+            false
+        }
+    }
+}
+
+/// Unloads what its owner calls, because he wants it.
+pub(crate) fn of_claim(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: &Arc<Generation>,
+    turn: OwnersTurn<'_>,
+) -> Result<Unloaded, UnloadError> {
+    check_users(host, record)?;
+    {
+        let mut state = record.lock();
+        if state.gone {
+            return Err(UnloadError::HostEnded);
+        }
+        state.unload = None;
+    }
+    let request = UnloadRequest {
+        reason: UnloadReason::Requested,
+        force: false,
+    };
+    of_owner(host, record, old, turn, request, true)
+}
+
+fn of_owner(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: &Arc<Generation>,
+    turn: OwnersTurn<'_>,
+    request: UnloadRequest,
+    discards: bool,
+) -> Result<Unloaded, UnloadError> {
+    host.hooks.rouse();
+    let access = Access::of_owner(turn, after(host.drain_deadline));
+    if !access.keeps_callers_away() && !request.force {
+        return Err(no_state(record, old, Cause::Busy(host.drain_deadline)));
+    }
+    take_down(host, record, old, access, request, discards)
+}
+
+/// A claim was dropped: what its owner was asked to unload is the reload thread's to unload.
+pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+    let (request, old) = {
+        let mut state = record.lock_settled();
+        if state.mode == Mode::Claimed || state.gone {
+            return;
+        }
+        let number = state.current.as_ref().map(|current| current.generation.number());
+        (state.unload.take(), number)
+    };
+    let (Some(request), Some(number)) = (request, old) else {
+        return;
+    };
+    // What was staged meanwhile came after the request, and has to find an empty slot.
+    let (staged, set) = {
+        let mut state = record.lock();
+        (state.staged.take(), state.together.take())
+    };
+    let outcome = unload(host, record, request);
+    {
+        let mut state = record.lock();
+        (state.staged, state.together) = (staged, set);
+        record.note_staged(&state);
+    }
+    if let Err(error) = outcome {
+        tell_refused(host, record, number, &error);
+    }
+}
+
+fn tell_refused(host: &Inner, record: &SlotRecord, generation: u64, error: &UnloadError) {
+    host.log.push(Event::UnloadRefused {
+        slot: record.name.clone(),
+        generation,
+        error: error.clone(),
+    });
+}
+
+/// Refuses to take a slot from plugins that call it.
+fn check_users(host: &Inner, record: &SlotRecord) -> Result<(), UnloadError> {
+    let all = host.uses_of_serving();
+    let calls_it =
+        |(slot, uses): &(&Arc<str>, &Vec<String>)| **slot != record.name && uses.iter().any(|used| **used == *record.name);
+    let by: Vec<String> = all.iter().filter(calls_it).map(|(slot, _)| slot.to_string()).collect();
+    match by.is_empty() {
+        true => Ok(()),
+        false => Err(UnloadError::Used {
+            slot: record.name.to_string(),
+            by,
+        }),
+    }
+}
+
+fn no_state(record: &SlotRecord, old: &Generation, cause: Cause) -> UnloadError {
+    UnloadError::State {
+        slot: record.name.to_string(),
+        generation: old.number(),
+        cause: Arc::new(cause),
+    }
+}
+
+/// Takes what serves out of its slot. Until its state is there nothing has changed; from then on nothing can fail.
+fn take_down(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: &Arc<Generation>,
+    mut access: Access<'_>,
+    request: UnloadRequest,
+    discards: bool,
+) -> Result<Unloaded, UnloadError> {
+    let quiet = access.keeps_callers_away() || !old.is_gated();
+    let snapshot = match quiet.then(|| snapshot(host, old, access.is_owners())) {
+        Some(Ok(snapshot)) => snapshot,
+        Some(Err(cause)) if !request.force => return Err(no_state(record, old, cause)),
+        // By force, and somebody is inside who may still change it, or it cannot be encoded.
+        Some(Err(_)) | None => None,
+    };
+    let plugin: Arc<str> = old.instance().image().manifest.name.as_str().into();
+    let state = snapshot.map(|snapshot| SavedState {
+        plugin: plugin.clone(),
+        snapshot,
+    });
+    // What there can be only one of is free when this is done, whoever still holds a view.
+    Stopped::stop(host, old, &mut access);
+    if old.is_gated() {
+        // Before the gate opens: who waits there, or comes through an old view, must not change a state that was taken.
+        old.standing().unload();
+    }
+    let files = host.folder.as_deref().map(Listing::of).unwrap_or_default();
+    let (number, mut gone) = (old.number(), Gone::default());
+    {
+        let mut slot = record.lock();
+        if let Some(current) = slot.current.take() {
+            slot.left_empty = Some(LeftEmpty {
+                plugin,
+                path: current.path.clone(),
+                state: state.clone(),
+                files,
+            });
+            gone.current = Some(current);
+        }
+        if let Some(probation) = slot.probation.take() {
+            gone.on_probation = true;
+            gone.standby = probation.standby.map(|standby| standby.current);
+        }
+        if discards {
+            (gone.staged, gone.set) = (slot.staged.take(), slot.together.take());
+        }
+        if slot.mode == (Mode::Open { handles: 0 }) {
+            // Nobody is left who would call it by its interfaces: the next plugin may have others.
+            slot.contracts.clear();
+        }
+        // Whoever waits for the state asks again, and finds nothing.
+        slot.wanted = None;
+        slot.unload = None;
+        record.note_staged(&slot);
+        record.vacant.is_unloaded(true);
+        host.publish(vec![(record.index, record.id, None)]);
+    }
+    // The gate opens.
+    drop(access);
+    gone.tell(host, record, number, state.as_ref(), request.reason);
+    Ok(Unloaded {
+        slot: record.name.clone(),
+        generation: number,
+        state,
+    })
+}
+
+/// What went when a slot was unloaded.
+#[derive(Default)]
+struct Gone {
+    current: Option<Current>,
+    standby: Option<Current>,
+    on_probation: bool,
+    staged: Option<crate::slot::Staged>,
+    set: Option<Arc<together::Together>>,
+}
+
+impl Gone {
+    /// Tells of it, with no lock held and no gate closed.
+    fn tell(
+        self,
+        host: &Arc<Inner>,
+        record: &Arc<SlotRecord>,
+        number: u64,
+        state: Option<&SavedState>,
+        reason: UnloadReason,
+    ) {
+        let slot = &record.name;
+        if let Some(current) = self.current.as_ref().filter(|_| self.on_probation) {
+            // It did not fail, so the next process may try it again.
+            let (host, record, hash) = (host.clone(), record.clone(), current.hash);
+            later(move || {
+                // The same content may have come again meanwhile.
+                let again = record.lock().has(record.id, &hash).is_some();
+                if !again {
+                    host.history.forget(&record.name, &hash);
+                }
+            });
+        }
+        // What would be tried again for the slot is older than the wish that nothing serves there.
+        host.forget_retries(slot);
+        host.log.push(Event::Unloaded {
+            slot: slot.clone(),
+            generation: number,
+            state_bytes: state.map(|state| state.bytes().len()),
+            reason,
+        });
+        tell_superseded(host, record, self.staged);
+        together::supersede(host, self.set);
+        let retired: Vec<_> = self.current.into_iter().chain(self.standby).collect();
+        for one in &retired {
+            host.retire(record, &one.generation);
+        }
+        // The last to hold a generation has it ended.
+        later(move || drop(retired));
+    }
+}
+
+/// Files that were deleted, whose slots could not be unloaded yet because others use them.
+#[derive(Default)]
+pub(super) struct Deleted(BTreeSet<PathBuf>);
+
+impl Deleted {
+    /// A file is gone from the watched folder.
+    pub(super) fn file(&mut self, host: &Arc<Inner>, path: &Path) {
+        if self.0.contains(path) || path.is_file() {
+            return;
+        }
+        if host.policy.on_deleted_file == DeletedFile::Keep {
+            for record in host.slots_from(path) {
+                let Some(generation) = record.lock().current.as_ref().map(|current| current.generation.number()) else {
+                    continue;
+                };
+                host.log.push(Event::FileDeleted {
+                    slot: record.name.clone(),
+                    path: path.to_owned(),
+                    generation,
+                });
+            }
+            return;
+        }
+        if !unload_all_from(host, path, true) {
+            self.0.insert(path.to_owned());
+        }
+        self.look_again(host);
+    }
+
+    /// A slot was unloaded, so what it used may be free.
+    pub(super) fn look_again(&mut self, host: &Arc<Inner>) {
+        loop {
+            let before = self.0.len();
+            self.0.retain(|path| !path.is_file() && !unload_all_from(host, path, false));
+            if self.0.len() == before {
+                return;
+            }
+        }
+    }
+}
+
+/// Unloads the slots that serve from a deleted file. Answers whether none is left that others use.
+fn unload_all_from(host: &Arc<Inner>, path: &Path, tells: bool) -> bool {
+    let mut all = true;
+    for record in host.slots_from(path) {
+        let (number, is_asked) = {
+            let state = record.lock();
+            let number = state.current.as_ref().map(|current| current.generation.number());
+            (number.unwrap_or(0), state.unload.is_some())
+        };
+        if is_asked {
+            continue;
+        }
+        let reason = UnloadReason::FileDeleted { path: path.to_owned() };
+        let outcome = unload(host, &record, UnloadRequest { reason, force: false });
+        if let Err(error) = outcome {
+            let used = matches!(error, UnloadError::Used { .. });
+            all &= !used;
+            if tells || !used {
+                tell_refused(host, &record, number, &error);
+            }
+        }
+    }
+    all
+}
