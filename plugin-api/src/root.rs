@@ -259,7 +259,12 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     unsafe extern "C" fn initialise(host: HostTableRef, token: *const ()) -> usize {
-        crate::inside::install(host, token)
+        let early = crate::inside::install(host, token);
+        if T::ALLOCATOR != Allocator::Own {
+            // The standard output's buffer, 1 KiB, is never freed. Made here it lies in the image, whether the plugin ever prints or not.
+            memory::in_the_image(|| drop(std::io::stdout()));
+        }
+        early
     }
 
     extern "C" fn table() -> *const () {
@@ -332,17 +337,15 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
 
     extern "C" fn shutdown() {
         let _ = guarded(|| {
-            // What was printed without a newline would be lost with the image's own buffer. In a plugin that never printed, this
-            // makes the buffer: that is not the plugin's doing.
-            memory::not_the_plugins(|| drop(std::io::stdout().flush()));
-            Ok(())
+            // What was printed without a newline would be lost with the image's own buffer. If the plugin has an allocator of its own
+            // and never printed, this makes the buffer: nobody can ask the standard library whether there is one.
+            Ok(std::io::stdout().flush()?)
         });
     }
 
     extern "C" fn live_bytes() -> ROption<u64> {
         match T::ALLOCATOR {
-            Allocator::Counting => ROption::RSome(memory::live_bytes_of_plugin()),
-            Allocator::Freeing => ROption::RSome(memory::live_bytes()),
+            Allocator::Counting | Allocator::Freeing => ROption::RSome(memory::live_bytes()),
             Allocator::Own => ROption::RNone,
         }
     }

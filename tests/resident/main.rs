@@ -1,11 +1,16 @@
-//! Several hundred builds of a plugin that never frees its 64 KB, each of which is gone, and the memory with them. It is a test
-//! binary of its own, with one test, because it looks at what the whole process holds.
+//! What a process holds after many reloads and many panics. It is a test binary of its own, whose tests run one after the other,
+//! because each looks at what the whole process holds.
 #![forbid(unsafe_code)]
+
+mod flat;
 
 use fixture_interfaces::{Keeper, Leaving};
 use reslot::{Event, Host, Outcome};
 use reslot_tests::{Fixture, Folder, Footprint};
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// Before the first look: the allocator's own beginnings.
 const WARM_UP: u64 = 50;
@@ -18,8 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Far less than the 26 MB and more that would stay otherwise, and more than the host's history of events takes.
 const SLACK_KIB: usize = 6 << 10;
 
+/// Held by the test that looks at the process just now.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A plugin that never frees its 64 KB: each build is gone, and its memory with it.
 #[test]
 fn what_five_hundred_builds_leave_is_freed() {
+    let _alone = alone();
     let (folder, fixture) = (Folder::new(), Fixture::build("fx-keeps-freeing"));
     let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
     let mut events = host.events();

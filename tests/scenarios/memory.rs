@@ -191,6 +191,22 @@ fn what_a_plugin_leaves_is_freed_if_it_asks_for_that() {
 }
 
 #[test]
+fn plugin_that_prints_leaves_no_more_than_one_that_does_not() {
+    let folder = Folder::new();
+    let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
+    let mut events = host.events();
+    for (build, deed) in [(1, Deed::Print), (2, Deed::PrintLine), (3, Deed::HashMap), (4, Deed::HashMap)] {
+        host.load(folder.publish("a.so", &Fixture::build("fx-probe").stamped(build)))
+            .unwrap();
+        host.slot::<dyn Probe>("probe").unwrap().load().act(deed).unwrap();
+        if build > 1 {
+            let left = left(wait_for_unmapped(&mut events, "probe", build - 1));
+            assert_eq!((left.live_bytes_left, left.blocks_freed), (Some(0), 0), "{left:?}");
+        }
+    }
+}
+
+#[test]
 fn static_destructors_that_free_and_allocate_while_the_image_is_closed_are_heard() {
     let folder = Folder::new();
     let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();

@@ -36,16 +36,11 @@ static LOG: AtomicBool = AtomicBool::new(false);
 /// Lets events up to this level cross from now on. Two threads that do this at once leave one of the two levels; who calls
 /// looks again at which one it is to be.
 pub(crate) fn set_level(level: u8) {
-    static BEGUN: AtomicBool = AtomicBool::new(false);
     static INSTALLED: Once = Once::new();
     LEVEL.store(level, SeqCst);
-    let is_first = !BEGUN.swap(true, SeqCst);
     if level > 0 && can_tell() {
-        INSTALLED.call_once(|| match is_first {
-            // Nothing else of the image has run yet.
-            true => memory::not_the_plugins(install),
-            false => install(),
-        });
+        // What `tracing` keeps of its subscriber, it keeps for good.
+        INSTALLED.call_once(|| memory::in_the_image(install));
     }
     if TRACING.load(SeqCst) {
         callsite::rebuild_interest_cache();

@@ -1,5 +1,6 @@
 //! The image's allocator: the system's, with an account of what is allocated. The account is kept here; what the `freeing`
-//! mode keeps beside it, to name each block that is left, is in `freeing`. When anything is freed is the host's affair.
+//! mode keeps beside it, to name each block that is left, is in `freeing`. When anything is freed is the host's affair. What the SDK
+//! has the standard library keep for good is not allocated at all: it lies in the `room`.
 //!
 //! # The account
 //! Allocating adds the layout's size, freeing subtracts it, each on whatever thread it happens; the sum over all threads is
@@ -22,10 +23,12 @@
 //! a lock or a channel, the sum is exact: that is so when the host closes the image.
 
 mod freeing;
+mod room;
 
 pub use freeing::{Freeing, Registry, give_back};
 
 use freeing::Chunk;
+use room::ROOM;
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     ptr::null_mut,
@@ -59,20 +62,11 @@ pub(crate) fn live_bytes() -> u64 {
     ACCOUNT.live_bytes()
 }
 
-/// What the SDK itself has allocated, of which the plugin knows nothing.
-static OURS: AtomicUsize = AtomicUsize::new(0);
-
-/// Runs something of the SDK's, and does not count what it allocates for the plugin's. Nothing else of the image runs meanwhile.
-pub(crate) fn not_the_plugins(body: impl FnOnce()) {
-    let before = ACCOUNT.live_bytes();
-    body();
-    let more = ACCOUNT.live_bytes().saturating_sub(before);
-    OURS.fetch_add(more as usize, Relaxed);
-}
-
-/// What is allocated in this image just now, but for what the SDK has allocated.
-pub(crate) fn live_bytes_of_plugin() -> u64 {
-    live_bytes().saturating_sub(OURS.load(Relaxed) as u64)
+/// Runs something of the SDK's that makes the standard library or `tracing` keep memory for good: that memory is taken from the
+/// image itself, so that it goes with the image and is not counted as the plugin's. A plugin with an allocator of its own allocates
+/// as always.
+pub(crate) fn in_the_image(body: impl FnOnce()) {
+    ROOM.let_to(body);
 }
 
 /// The table of what is allocated in this image, which outlives it; none if memory for its head was refused.
@@ -83,30 +77,26 @@ pub(crate) fn registry() -> *const Registry {
 /// The system's allocator, counted.
 pub struct Counting;
 
-// SAFETY: every block comes from `System` and goes back to it with its own layout; counting touches neither.
+// SAFETY: every block comes from `System`, and goes back to it with its own layout, or is one of the room's, which lives as long as the
+// image; counting touches neither.
 unsafe impl GlobalAlloc for Counting {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's own promises.
-        let block = unsafe { System.alloc(layout) };
-        if !block.is_null() {
-            ACCOUNT.add(layout.size());
-        }
-        block
+        unsafe { counted(layout, |layout| System.alloc(layout)) }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's own promises.
-        let block = unsafe { System.alloc_zeroed(layout) };
-        if !block.is_null() {
-            ACCOUNT.add(layout.size());
-        }
-        block
+        unsafe { counted(layout, |layout| System.alloc_zeroed(layout)) }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if ROOM.holds(block) {
+            return;
+        }
         ACCOUNT.add(layout.size().wrapping_neg());
         // SAFETY: the caller's own promises, and `System` made the block.
         unsafe { System.dealloc(block, layout) };
@@ -114,12 +104,53 @@ unsafe impl GlobalAlloc for Counting {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if ROOM.holds(block) {
+            // SAFETY: the caller's own promises.
+            return unsafe { move_out(self, block, layout, size) };
+        }
         // SAFETY: the caller's own promises, and `System` made the block.
         let block = unsafe { System.realloc(block, layout, size) };
         if !block.is_null() {
             ACCOUNT.add(size.wrapping_sub(layout.size()));
         }
         block
+    }
+}
+
+/// A block of the room's, if it is let to this thread; otherwise one of the system's, counted.
+///
+/// # Safety
+/// As `GlobalAlloc::alloc`; `system` must give a block of the layout that it is asked for, or null.
+#[inline(always)]
+unsafe fn counted(layout: Layout, system: impl FnOnce(Layout) -> *mut u8) -> *mut u8 {
+    if ROOM.is_let() {
+        let block = ROOM.take(layout);
+        if !block.is_null() {
+            return block;
+        }
+    }
+    let block = system(layout);
+    if !block.is_null() {
+        ACCOUNT.add(layout.size());
+    }
+    block
+}
+
+/// Resizes a block of the room's, which stays where it is: its content moves to a new block.
+///
+/// # Safety
+/// As `GlobalAlloc::realloc`, for a block of the room's.
+#[cold]
+#[inline(never)]
+unsafe fn move_out(allocator: &impl GlobalAlloc, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise: a size that makes a layout with this alignment. The two blocks do not overlap, and have as many
+    // bytes each.
+    unsafe {
+        let moved = allocator.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+        if !moved.is_null() {
+            block.copy_to_nonoverlapping(moved, layout.size().min(size));
+        }
+        moved
     }
 }
 

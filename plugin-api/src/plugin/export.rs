@@ -30,7 +30,8 @@
 ///   threads that live on) is freed after its image is proven gone. Each block is larger by 16 bytes (by its alignment, if that is
 ///   more) and by its entry in a table of 16 bytes. Do not choose it if something that outlives the plugin keeps a pointer into its
 ///   memory: a C library that was given a buffer, say.
-/// - `allocator = own`: the plugin has a `#[global_allocator]` of its own, or wants the plain one. Nothing is counted.
+/// - `allocator = own`: the plugin has a `#[global_allocator]` of its own, or wants the plain one. Nothing is counted. The buffer of the
+///   standard output, 1 KiB, comes from that allocator in each generation, and stays. (With the others it lies in the image.)
 ///
 /// The macro also places, in the plugin's own crate, hidden replacements for the libc functions by which a Rust library
 /// would tie itself to the process (`facts`: thread-local destructors, pthread keys, threads, mappings): without them an

@@ -15,7 +15,7 @@
 //! the next does, by `LEFT` itself or by whatever handed the block from thread to thread. Slots change hands as `memory` says.
 //! Threads without a slot make entries in the shared one, under its lock, and put them back by `LEFT` alone.
 
-use super::{ACCOUNT, Account, Slot, thread_pointer};
+use super::{ACCOUNT, Account, ROOM, Slot, move_out, thread_pointer};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     ffi::c_void,
@@ -88,31 +88,54 @@ struct Header {
 /// The system's allocator, counted, with a table of what is allocated.
 pub struct Freeing;
 
-// SAFETY: a block is a part of one that `System` gave, behind a header, aligned as asked, and goes back as the whole.
+// SAFETY: a block is a part of one that `System` gave, behind a header, aligned as asked, and goes back as the whole; or it is one of the
+// room's, which lives as long as the image.
 unsafe impl GlobalAlloc for Freeing {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's own promises.
-        unsafe { ACCOUNT.allocate(layout, |outer| System.alloc(outer)) }
+        unsafe { registered(layout, |outer| System.alloc(outer)) }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's own promises.
-        unsafe { ACCOUNT.allocate(layout, |outer| System.alloc_zeroed(outer)) }
+        unsafe { registered(layout, |outer| System.alloc_zeroed(outer)) }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's own promises: it is one of ours, of this layout.
-        unsafe { ACCOUNT.free(block, layout) };
+        if !ROOM.holds(block) {
+            // SAFETY: the caller's own promises: it is one of ours, of this layout.
+            unsafe { ACCOUNT.free(block, layout) };
+        }
     }
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's own promises: it is one of ours, of this layout.
-        unsafe { ACCOUNT.resize(block, layout, size) }
+        match ROOM.holds(block) {
+            // SAFETY: the caller's own promises.
+            true => unsafe { move_out(self, block, layout, size) },
+            // SAFETY: the caller's own promises: it is one of ours, of this layout.
+            false => unsafe { ACCOUNT.resize(block, layout, size) },
+        }
     }
+}
+
+/// A block of the room's, if it is let to this thread; otherwise one of the system's, counted and in the table.
+///
+/// # Safety
+/// As `GlobalAlloc::alloc`; `system` must give a block of the layout that it is asked for, or null.
+#[inline(always)]
+unsafe fn registered(layout: Layout, system: impl FnOnce(Layout) -> *mut u8) -> *mut u8 {
+    if ROOM.is_let() {
+        let block = ROOM.take(layout);
+        if !block.is_null() {
+            return block;
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { ACCOUNT.allocate(layout, system) }
 }
 
 /// The layout with room for the header, and where the block begins in it.

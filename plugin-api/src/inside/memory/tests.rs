@@ -206,3 +206,39 @@ fn threads_that_free_each_others_blocks_lose_none() {
 fn table_that_was_never_used_is_given_back() {
     assert_eq!(remains(&Account::<4>::new()), (0, 0));
 }
+
+#[test]
+fn room_is_one_threads_at_a_time_and_its_blocks_are_like_others() {
+    let (small, large) = (layout(40, 8), layout(4_000, 8));
+    for allocator in [&Counting as &(dyn GlobalAlloc + Sync), &Freeing] {
+        // SAFETY: each block is freed once, by the allocator that gave it, with its layout; no more bytes are used than it has.
+        unsafe {
+            let mut taken = null_mut();
+            ROOM.let_to(|| {
+                taken = allocator.alloc(small);
+                assert!(ROOM.holds(taken) && taken.addr().is_multiple_of(16));
+                let zeros = allocator.alloc_zeroed(small);
+                assert!(ROOM.holds(zeros) && zeros != taken);
+                assert!(std::slice::from_raw_parts(zeros, 40).iter().all(|byte| *byte == 0));
+                let elsewhere = [allocator.alloc(large), allocator.alloc(layout(64, 64))];
+                assert!(elsewhere.iter().all(|block| !ROOM.holds(*block)), "there is no room for it");
+                allocator.dealloc(elsewhere[0], large);
+                allocator.dealloc(elsewhere[1], layout(64, 64));
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let other = ROOM.let_to(|| allocator.alloc(small));
+                        assert!(!ROOM.holds(other), "another thread has it");
+                        allocator.dealloc(other, small);
+                    });
+                });
+                allocator.dealloc(zeros, small);
+                assert_ne!(allocator.alloc(small), zeros, "its bytes are not used again");
+            });
+            taken.write_bytes(0xA5, 40);
+            let moved = allocator.realloc(taken, small, 60);
+            assert!(!ROOM.holds(moved), "it is let to nobody");
+            assert!(std::slice::from_raw_parts(moved, 40).iter().all(|byte| *byte == 0xA5));
+            allocator.dealloc(moved, layout(60, 8));
+        }
+    }
+}
