@@ -3,6 +3,7 @@
 
 mod held_back;
 mod panics;
+mod weight;
 mod words;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 };
 pub(crate) use held_back::{HeldBack, hold_back};
 use parking_lot::{Condvar, Mutex};
-use reslot_plugin_api::{Backtrace, Health};
+use reslot_plugin_api::{Backtrace, CallError, Health};
 use std::{
     collections::VecDeque,
     fmt,
@@ -27,6 +28,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
+use weight::weight;
 
 /// A step of a reload, in the order in which they happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -403,8 +405,8 @@ pub enum Event {
         generation: u64,
         /// The method.
         method: &'static str,
-        /// The error, in words.
-        error: String,
+        /// The error, which shares its message with what the caller got.
+        error: CallError,
         /// Where the plugin panicked.
         backtrace: Backtrace,
     },
@@ -414,8 +416,8 @@ pub enum Event {
         slot: Arc<str>,
         /// The generation.
         generation: u64,
-        /// The panic, in words.
-        message: String,
+        /// The panic, in words. Longer ones than 16 KiB are cut there, and end with how many bytes are missing.
+        message: Arc<str>,
         /// `file:line:column` in the plugin's source.
         location: Option<String>,
         /// Where it came from.
@@ -452,9 +454,6 @@ pub struct Record {
     pub event: Event,
 }
 
-/// How many events are kept for those who read late.
-const KEPT: usize = 4096;
-
 /// The host's history, written from any thread. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<Shared>);
@@ -472,7 +471,10 @@ type Listener = Box<dyn Fn(&Record) + Send + Sync>;
 struct History {
     /// The sequence number of the oldest record kept.
     first: u64,
-    records: VecDeque<Arc<Record>>,
+    /// Each with its weight.
+    records: VecDeque<(Arc<Record>, usize)>,
+    /// The sum of all weights.
+    bytes: usize,
     closed: bool,
 }
 
@@ -482,6 +484,7 @@ impl Log {
             history: Mutex::new(History {
                 first: 0,
                 records: VecDeque::new(),
+                bytes: 0,
                 closed: false,
             }),
             grown: Condvar::new(),
@@ -514,12 +517,10 @@ impl Log {
 
     /// Tells the streams. May be called with a slot's lock held, so that what follows from the event is told after it.
     pub(crate) fn append(&self, event: Event) {
+        let weight = weight(&event);
         let mut history = self.0.history.lock();
-        if history.records.len() == KEPT {
-            history.records.pop_front();
-            history.first += 1;
-        }
-        let sequence = history.first + history.records.len() as u64;
+        history.make_room(weight);
+        let sequence = history.next();
         let record = Arc::new(Record {
             sequence,
             at: SystemTime::now(),
@@ -528,7 +529,8 @@ impl Log {
         if let Some(listener) = self.0.listener.get() {
             listener(&record);
         }
-        history.records.push_back(record);
+        history.records.push_back((record, weight));
+        history.bytes += weight;
         drop(history);
         let log = self.clone();
         later(move || {
@@ -555,8 +557,7 @@ impl Log {
 
     /// The number that the next record will have.
     pub(crate) fn next(&self) -> u64 {
-        let history = self.0.history.lock();
-        history.first + history.records.len() as u64
+        self.0.history.lock().next()
     }
 
     pub(crate) fn stream(&self) -> Events {
@@ -571,14 +572,22 @@ impl Log {
 
 /// A stream of the host's events, from the oldest that is still kept. Made by [`Host::events`](crate::Host::events).
 ///
-/// Each stream sees every event once, in order. The host keeps the last 4,096; a stream that falls further behind gets one
-/// [`Event::Lagged`] in place of those it missed.
+/// Each stream sees every event once, in order. The host keeps the last [`MOST_KEPT`](Self::MOST_KEPT), or fewer if they hold more than
+/// [`MOST_BYTES_KEPT`](Self::MOST_BYTES_KEPT); the oldest go first. A stream that falls further behind gets one [`Event::Lagged`] in place of
+/// those it missed.
 pub struct Events {
     log: Log,
     next: u64,
 }
 
 impl Events {
+    /// How many events a host keeps at most for those who read late.
+    pub const MOST_KEPT: usize = 4096;
+
+    /// How many bytes of memory they hold at most, about: with their texts and the stacks of panics, without the names in backtraces that
+    /// somebody looked up. The newest event is kept whatever it holds; no text of a plugin's in it is longer than 16 KiB.
+    pub const MOST_BYTES_KEPT: usize = 8 << 20;
+
     /// Waits for the next event. `None` when everything was read and nothing can come any more: the host was dropped and the
     /// last claim or view that outlived it, too.
     pub fn recv(&mut self) -> Option<Arc<Record>> {
@@ -598,7 +607,7 @@ impl Events {
     /// Everything was read, and nothing can come any more.
     pub(crate) fn is_over(&self) -> bool {
         let history = self.log.0.history.lock();
-        history.closed && self.next >= history.first + history.records.len() as u64
+        history.closed && self.next >= history.next()
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Option<Arc<Record>> {
@@ -629,6 +638,20 @@ impl Events {
 }
 
 impl History {
+    /// The sequence number that the next record will have.
+    fn next(&self) -> u64 {
+        self.first + self.records.len() as u64
+    }
+
+    /// Drops the oldest records until one more of this weight may be kept.
+    fn make_room(&mut self, weight: usize) {
+        while self.records.len() >= Events::MOST_KEPT || self.bytes + weight > Events::MOST_BYTES_KEPT {
+            let Some((_, oldest)) = self.records.pop_front() else { break };
+            self.bytes -= oldest;
+            self.first += 1;
+        }
+    }
+
     /// The record with this number, or what stands for those that are gone.
     fn after(&self, next: &mut u64) -> Option<Arc<Record>> {
         if *next < self.first {
@@ -640,7 +663,7 @@ impl History {
                 event: Event::Lagged { missed },
             }));
         }
-        let record = self.records.get((*next - self.first) as usize)?;
+        let (record, _) = self.records.get((*next - self.first) as usize)?;
         *next += 1;
         Some(record.clone())
     }
@@ -699,7 +722,12 @@ fn trace(event: &Event) {
             generation,
             message,
             ..
-        } => tracing::error!(slot = &**slot, generation, message, "a thread of the plugin panicked"),
+        } => tracing::error!(
+            slot = &**slot,
+            generation,
+            message = &**message,
+            "a thread of the plugin panicked"
+        ),
         other => tracing::debug!(event = ?other),
     }
 }

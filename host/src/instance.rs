@@ -11,7 +11,7 @@ use crate::{
 };
 use parking_lot::{RwLock, RwLockWriteGuard};
 use reslot_plugin_api::{
-    __private::{Buffer, ContextAbi, RResult, RString},
+    __private::{Buffer, ContextAbi, RResult, RString, cut},
     Backtrace, Health,
 };
 use std::{
@@ -27,12 +27,12 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HookError {
-    /// It answered `Err`.
+    /// It answered `Err`, with these words. Longer ones than 16 KiB are cut there, and end with how many bytes are missing.
     Refused(String),
     /// It panicked; the panic was contained.
     Panicked {
-        /// The panic's message.
-        message: String,
+        /// The panic's message. One that is longer than 16 KiB is cut there, and ends with how many bytes are missing.
+        message: Arc<str>,
         /// `file:line:column` in the plugin's source.
         location: Option<String>,
         /// Where it came from.
@@ -344,14 +344,14 @@ fn hook<T>(image: &Image, answer: RResult<T, RString>) -> Result<T, HookError> {
     match answer {
         RResult::ROk(value) => Ok(value),
         RResult::RErr(text) if text.is_empty() => Err(panicked(take_panic(image.id()))),
-        RResult::RErr(text) => Err(HookError::Refused(text.to_string())),
+        RResult::RErr(text) => Err(HookError::Refused(cut(&text).into_owned())),
     }
 }
 
 fn panicked(report: Option<PanicReport>) -> HookError {
     let (message, location, backtrace) = match report {
         Some(report) => (report.message, report.location, report.backtrace),
-        None => ("no message was left".to_owned(), None, Backtrace::default()),
+        None => ("no message was left".into(), None, Backtrace::default()),
     };
     HookError::Panicked {
         message,

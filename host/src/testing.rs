@@ -108,7 +108,7 @@ mod on_demand {
             match state.armed[at].how {
                 How::Fail => Err(HookError::Refused("injected by a test".to_owned())),
                 How::Panic => Err(HookError::Panicked {
-                    message: "injected by a test".to_owned(),
+                    message: "injected by a test".into(),
                     location: None,
                     backtrace: Backtrace::default(),
                 }),

@@ -1,13 +1,16 @@
 //! The error of a call into a plugin. Refusals of artifacts are the host's own errors and do not live here.
 
 use crate::Backtrace;
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// A call that did not come back with a value: the plugin's code failed, the host and the caller did not.
 ///
-/// One pointer in size, so that `Result<(), CallError>` travels in a register and a call that succeeds pays nothing for it.
+/// One pointer in size, so that `Result<(), CallError>` travels in a register and a call that succeeds pays nothing for it. Cheap to
+/// clone: copies share the panic's message and its backtrace.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CallError(Box<Content>);
 
+#[derive(Clone, PartialEq, Eq)]
 struct Content {
     slot: String,
     generation: u64,
@@ -22,8 +25,9 @@ pub enum Fault {
     /// The plugin panicked. The panic was contained at the boundary; the instance goes on living with whatever it had
     /// changed by then, as a value behind a lock does after a panic elsewhere in Rust.
     Panicked {
-        /// The panic's message.
-        message: String,
+        /// The panic's message. One that is longer than 16 KiB is cut there, and ends with how many bytes are missing. If what the plugin
+        /// panicked with is no text, this says so.
+        message: Arc<str>,
         /// `file:line:column` in the plugin's source.
         location: Option<String>,
         /// Where it came from. Nothing is looked up until it is asked for its frames.

@@ -5,7 +5,7 @@
 //! The boundary has two rules. No panic crosses it: each table function contains panics and answers with a [`Status`]; a number
 //! comes back beside that, in an [`Answer`], everything else goes through an out pointer. And nothing crosses it that is not borrowed for the call or copied out inside it.
 
-use crate::{crossing::Returned, description, error::CallError};
+use crate::{crossing::Returned, description, error::CallError, inside};
 use std::{
     any::Any,
     cell::Cell,
@@ -135,6 +135,7 @@ fn contained(payload: Box<dyn Any + Send>) -> Status {
     if let Some(ForeignPanic(status)) = payload.downcast_ref() {
         return *status;
     }
+    inside::contained(&*payload, false);
     discard(payload);
     Status::PANICKED
 }
@@ -142,7 +143,7 @@ fn contained(payload: Box<dyn Any + Send>) -> Status {
 /// Drops a panic's payload. That runs the code of whoever panicked, which may panic again: that one is leaked, there is
 /// nobody left to ask.
 #[cold]
-fn discard(payload: Box<dyn Any + Send>) {
+pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     if let Err(bomb) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(bomb);
     }

@@ -39,6 +39,7 @@ mod plugin;
 mod root;
 mod settings;
 mod state;
+mod text;
 mod workers;
 
 pub use backtrace::{Backtrace, Frame, Origin};
@@ -71,6 +72,7 @@ pub mod __private {
         NO_PARENT, PanicRecord, ROOT_SYMBOL, RemainsAbi, Root, RootRef, SpanDeed, VIRTUAL_KEYS, ValueKind, Writer,
     };
     pub use crate::settings::names_resources;
+    pub use crate::text::{LONGEST_TEXT, cut, cut_words};
 
     pub use abi_stable::StableAbi;
     pub use abi_stable::prefix_type::WithMetadata;

@@ -9,6 +9,7 @@ use crate::{
     peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi},
     plugin::{HealthAbi, Loadable, migrate_all},
     settings::ConfigValue,
+    text::cut_words,
     workers,
 };
 use abi_stable::{
@@ -149,7 +150,7 @@ pub struct ContextAbi<'a> {
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct PanicRecord<'a> {
-    /// The message.
+    /// The message, cut.
     pub message: RStr<'a>,
     /// `file:line:column`
     pub location: RStr<'a>,
@@ -221,6 +222,11 @@ pub struct HostTable {
     #[sabi(missing_field(option))]
     pub log_span:
         unsafe extern "C" fn(token: *const (), span: u64, deed: u8, other: u64, values: RSlice<'_, LogValue<'_>>) -> bool,
+    /// Tells with which words a panic ended that was contained on this thread just now: of one that has met the hook of
+    /// `panicked`, the same words; of any other (`resume_unwind`, another hook), all that is known. `own_thread` is set at the end of a
+    /// thread of `Context::spawn`, which has no caller who is told.
+    #[sabi(missing_field(option))]
+    pub contained: unsafe extern "C" fn(token: *const (), message: RStr<'_>, own_thread: bool),
 }
 
 /// Makes the root of the plugin `T` for the interface `I`.
@@ -398,7 +404,7 @@ fn guarded<R>(body: impl FnOnce() -> Result<R, crate::PluginError>) -> RResult<R
         result = match body() {
             Ok(value) => RResult::ROk(value),
             // An empty text is the sign of a panic, whose words the hook has told already.
-            Err(error) => RResult::RErr(match error.to_string() {
+            Err(error) => RResult::RErr(match cut_words(error) {
                 text if text.is_empty() => "the plugin gave no reason".into(),
                 text => text.into(),
             }),

@@ -2,8 +2,14 @@
 //! own, and an image has one instance. The host waits for them, without blocking anything else. Threads that a plugin makes by other ways are not known here; the host
 //! finds those through the replaced `pthread_create`.
 
-use crate::plugin::{Context, PluginError};
+use crate::{
+    inside,
+    interface::discard,
+    plugin::{Context, PluginError},
+    text::cut,
+};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -112,7 +118,11 @@ impl Context<'_> {
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
             // Dropped at the end, also by a panic, and also if the thread was never made.
             let _running = running;
-            body(&Stopping { start });
+            // Its panic may have passed the hook by, and then nobody else tells of it.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(&Stopping { start }))) {
+                inside::contained(&*payload, true);
+                discard(payload);
+            }
         });
         spawned.map_err(|error| format!("the thread {name:?} could not be started: {error}"))?;
         Ok(())
@@ -157,5 +167,5 @@ pub(crate) fn ask_to_end() -> String {
     state.stopping = true;
     WORKERS.changed.notify_all();
     let names: Vec<_> = state.running.iter().map(|(_, name)| format!("{name:?}")).collect();
-    names.join(", ")
+    cut(&names.join(", ")).into_owned()
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod flat;
+mod panics;
 
 use fixture_interfaces::{Keeper, Leaving};
 use reslot::{Event, Host, Outcome};

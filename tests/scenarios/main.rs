@@ -33,4 +33,5 @@ mod support;
 mod threads;
 mod together;
 mod unload;
+mod words;
 mod workers;

@@ -94,7 +94,7 @@ fn so_many_panics_are_allowed() {
     slot.load().fail("for the last time").unwrap_err();
     let report = place.wait_for_rollback();
     assert!(
-        matches!(&report.reason, RollbackReason::Panicked { panics: 3, limit: 2, last } if last.contains("for the last time")),
+        matches!(&report.reason, RollbackReason::Panicked { panics: 3, limit: 2, last } if last.to_string().contains("for the last time")),
         "{report:#?}"
     );
 }

@@ -29,7 +29,7 @@ fn panic_takes_a_shared_plugin_back_with_its_state() {
     let report = place.wait_for_rollback();
     assert_eq!((report.from, report.to), (2, 1));
     assert!(
-        matches!(&report.reason, RollbackReason::Panicked { panics: 1, limit: 0, last } if last.contains("it slipped")),
+        matches!(&report.reason, RollbackReason::Panicked { panics: 1, limit: 0, last } if last.to_string().contains("it slipped")),
         "{report:#?}"
     );
     assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");

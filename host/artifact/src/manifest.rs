@@ -4,6 +4,7 @@
 mod described;
 
 use crate::ContentHash;
+use reslot_plugin_api::__private::cut_words;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -322,7 +323,8 @@ impl Interface {
 
 impl From<serde_json::Error> for ManifestError {
     fn from(error: serde_json::Error) -> Self {
-        let reason = error.to_string();
+        // It may repeat what the file says.
+        let reason = cut_words(&error);
         match error.classify() {
             serde_json::error::Category::Data => ManifestError::WrongForm { reason },
             _ => ManifestError::NotJson { reason },

@@ -8,7 +8,7 @@ use crate::{
     watch::WatchOptions,
 };
 use parking_lot::Mutex;
-use reslot_plugin_api::ConfigValue;
+use reslot_plugin_api::{__private::cut_words, ConfigValue};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -147,7 +147,8 @@ pub(crate) fn start(layers: Layers, options: WatchOptions, programs_cap: usize) 
             let Some(host) = failing.host() else { return };
             let slot = failing.refused_by.lock().take();
             let file = error.file().map(ToOwned::to_owned).or_else(|| files.first().cloned());
-            let reason = error.to_string();
+            // It may repeat a line of the file.
+            let reason = cut_words(error);
             host.log.push(Event::ConfigRefused { file, slot, reason });
         })
         .start()?;

@@ -314,6 +314,15 @@ impl Ledger {
         }
     }
 
+    /// A panic with these words was contained on the calling thread. At the end of a thread of `Context::spawn` nobody asks for it, so it
+    /// is told, unless the hook has done so.
+    pub(super) fn contained(&self, message: &str, own_thread: bool) {
+        let news = super::panics::contained(self.id, message);
+        if let Some(report) = news.filter(|_| own_thread) {
+            (self.on_thread_panic)(report);
+        }
+    }
+
     /// Runs the calling thread's destructors of this image: at the thread's end, or at a safe point once the image is ending.
     fn run_destructors(&self, thread: u64) {
         let mut state = self.state.lock();

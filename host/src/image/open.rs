@@ -14,7 +14,7 @@ use super::{
 use crate::content::ContentHash;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use parking_lot::Mutex;
-use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, SOURCES, StableAbi};
+use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, SOURCES, StableAbi, cut_words};
 use std::{
     collections::BTreeSet,
     ffi::{CString, OsStr},
@@ -196,13 +196,14 @@ fn check_layout(header: &Header) -> Result<(), OpenError> {
     use abi_stable::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
     let ours = <RootRef as StableAbi>::LAYOUT;
     check_layout_compatibility_with_globals(ours, header.layout, &CheckingGlobals::new())
-        .map_err(|error| OpenError::Layout(error.to_string()))
+        .map_err(|error| OpenError::Layout(cut_words(error)))
 }
 
 fn loader_words(error: libloading::Error) -> String {
     match error {
-        libloading::Error::DlOpen { source } => source.to_string(),
-        error => error.to_string(),
+        // It names what the file asks for, however long that is.
+        libloading::Error::DlOpen { source } => cut_words(source),
+        error => cut_words(error),
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     ledger::{Destructor, Ledger, begin_own_thread},
     panics::PanicReport,
 };
-use reslot_plugin_api::__private::{HostTable, HostTableRef, PanicRecord, WithMetadata};
+use reslot_plugin_api::__private::{HostTable, HostTableRef, PanicRecord, RStr, WithMetadata};
 use std::{ffi::c_void, mem::transmute, sync::Arc};
 
 const META: &WithMetadata<HostTable> = &WithMetadata::new(HostTable {
@@ -33,6 +33,7 @@ const META: &WithMetadata<HostTable> = &WithMetadata::new(HostTable {
     peer_absent: peers::absent,
     log_record: logs::record,
     log_span: logs::span,
+    contained,
 });
 
 /// The table that an image gets.
@@ -173,4 +174,9 @@ unsafe extern "C" fn panicked(token: *const (), record: &PanicRecord<'_>) {
     // SAFETY: called from the image.
     let ledger = unsafe { ledger(token) };
     ledger.panicked(PanicReport::new(ledger.id(), record));
+}
+
+unsafe extern "C" fn contained(token: *const (), message: RStr<'_>, own_thread: bool) {
+    // SAFETY: called from the image.
+    unsafe { ledger(token) }.contained(&message, own_thread);
 }

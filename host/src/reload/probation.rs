@@ -6,7 +6,7 @@ use crate::{
     policy::Policy,
     slot::{Current, Generation, Overdue, SlotRecord},
 };
-use reslot_plugin_api::Health;
+use reslot_plugin_api::{CallError, Health};
 use std::{
     fmt,
     sync::{Arc, Weak},
@@ -23,8 +23,8 @@ pub enum RollbackReason {
         panics: u32,
         /// How often it may.
         limit: u32,
-        /// The last one, in words.
-        last: String,
+        /// The last one.
+        last: CallError,
     },
     /// Its checks failed, one after the other.
     Unhealthy {
@@ -179,12 +179,9 @@ impl Probation {
         if let Some(reason) = &self.called {
             return Verdict::Faulty(reason.clone());
         }
-        if standing.panics() > policy.max_panics {
-            return Verdict::Faulty(RollbackReason::Panicked {
-                panics: standing.panics(),
-                limit: policy.max_panics,
-                last: standing.last_panic().unwrap_or_default(),
-            });
+        let (panics, limit) = (standing.panics(), policy.max_panics);
+        if let (true, Some(last)) = (panics > limit, standing.last_panic()) {
+            return Verdict::Faulty(RollbackReason::Panicked { panics, limit, last });
         }
         if let (Some(Overdue { method, running }), Some(limit)) = (standing.overdue(), policy.call_deadline) {
             return Verdict::Faulty(RollbackReason::Overdue { method, running, limit });

@@ -380,7 +380,12 @@ impl Drop for Inside {
 
 impl Callee for Core {
     fn fault(&self, method: &'static str, status: Status) -> CallError {
-        let fault = match take_panic(self.image) {
+        let panic = match status {
+            // It was the caller's, or has been told already.
+            Status::CALLBACK => None,
+            _ => take_panic(self.image),
+        };
+        let fault = match panic {
             Some(report) => Fault::Panicked {
                 message: report.message,
                 location: report.location,
@@ -388,8 +393,8 @@ impl Callee for Core {
             },
             None => Fault::Panicked {
                 message: match status {
-                    Status::CALLBACK => "an object that it was lent panicked".to_owned(),
-                    _ => "no message was left".to_owned(),
+                    Status::CALLBACK => "an object that it was lent panicked".into(),
+                    _ => "no message was left".into(),
                 },
                 location: None,
                 backtrace: Backtrace::default(),
@@ -406,7 +411,7 @@ impl Callee for Core {
             slot: self.slot.clone(),
             generation: self.number,
             method,
-            error: error.to_string(),
+            error: error.clone(),
             backtrace: error.backtrace().cloned().unwrap_or_default(),
         });
         error

@@ -41,7 +41,7 @@ pub(crate) struct Standing {
     checks: AtomicU32,
     panics: AtomicU32,
     calls: AtomicU64,
-    last_panic: Mutex<Option<String>>,
+    last_panic: Mutex<Option<CallError>>,
     running: Mutex<Running>,
 }
 
@@ -152,7 +152,7 @@ impl Standing {
         self.panics.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn last_panic(&self) -> Option<String> {
+    pub(crate) fn last_panic(&self) -> Option<CallError> {
         self.last_panic.lock().clone()
     }
 
@@ -166,7 +166,7 @@ impl Standing {
         if !self.on_probation.load(Ordering::Acquire) {
             return;
         }
-        *self.last_panic.lock() = Some(error.to_string());
+        *self.last_panic.lock() = Some(error.clone());
         self.panics.fetch_add(1, Ordering::Release);
         self.tell();
     }

@@ -8,7 +8,10 @@
 mod values;
 
 use super::memory;
-use crate::root::{HostTableRef, LogKind, LogRecord, LogValue, NO_PARENT, SpanDeed};
+use crate::{
+    root::{HostTableRef, LogKind, LogRecord, LogValue, NO_PARENT, SpanDeed},
+    text::cut,
+};
 use abi_stable::std_types::RStr;
 use std::sync::{
     Once,
@@ -149,7 +152,8 @@ impl log::Log for ToHost {
         if !log::Log::enabled(self, record.metadata()) {
             return;
         }
-        let mut values = Values::default();
+        // A target may be made up at run time.
+        let (target, mut values) = (cut(record.target()), Values::default());
         values.message(record.args());
         let told = |values: &[LogValue<'_>]| {
             cross(&LogRecord {
@@ -157,7 +161,7 @@ impl log::Log for ToHost {
                 kind: LogKind::Log,
                 level: record.level() as u8,
                 name: "log".into(),
-                target: record.target().into(),
+                target: (&*target).into(),
                 module: record.module_path().unwrap_or_default().into(),
                 file: record.file().unwrap_or_default().into(),
                 line: record.line().unwrap_or_default(),

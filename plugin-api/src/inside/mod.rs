@@ -6,10 +6,14 @@ pub(crate) mod logs;
 pub mod memory;
 mod panic_hook;
 
-use crate::root::HostTableRef;
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicUsize, Ordering},
+use crate::{root::HostTableRef, text::cut};
+use std::{
+    any::Any,
+    borrow::Cow,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 #[derive(Clone, Copy)]
@@ -43,6 +47,26 @@ pub(crate) fn install(table: HostTableRef, token: *const ()) -> usize {
         panic_hook::install();
     }
     EARLY.load(Ordering::Relaxed)
+}
+
+/// Tells the host how a panic ended that was contained just now: before its payload is dropped, which may panic again.
+#[cold]
+pub(crate) fn contained(payload: &(dyn Any + Send), own_thread: bool) {
+    let Some((table, token)) = host() else { return };
+    // An older host has no function for it.
+    let Some(function) = table.contained() else { return };
+    let message = cut(words_of(payload));
+    // SAFETY: table and token are the host's own, valid while this image is mapped; the message lives for the call.
+    unsafe { function(token, (&*message).into(), own_thread) };
+}
+
+/// The words that a panic was raised with. They may be very long.
+fn words_of(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .or_else(|| payload.downcast_ref::<Box<str>>().map(|text| &**text))
+        .or_else(|| payload.downcast_ref::<Cow<'static, str>>().map(|text| &**text))
+        .unwrap_or("a panic whose payload is no text, but a value of a type that is not known here")
 }
 
 pub(crate) fn host() -> Option<(HostTableRef, *const ())> {

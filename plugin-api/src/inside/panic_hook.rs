@@ -1,7 +1,7 @@
 //! The image's panic hook. A panic is told to the host as words and raw addresses, and symbolised there: one symbolised
 //! backtrace taken inside an image leaves 31 to 36 MB behind, the private symbol cache of its copy of std.
 
-use crate::root::PanicRecord;
+use crate::{root::PanicRecord, text::cut};
 use std::{
     ffi::{c_int, c_void},
     panic::PanicHookInfo,
@@ -15,7 +15,7 @@ pub(super) fn install() {
 
 fn tell_host(info: &PanicHookInfo<'_>) {
     let Some((table, token)) = super::host() else { return };
-    let message = info.payload_as_str().unwrap_or("a panic whose payload is not text");
+    let message = cut(super::words_of(info.payload()));
     let location = info.location().map(ToString::to_string).unwrap_or_default();
     let mut frames = Frames {
         addresses: [0; MOST_FRAMES],
@@ -24,7 +24,7 @@ fn tell_host(info: &PanicHookInfo<'_>) {
     // SAFETY: the unwinder calls back synchronously with the pointer given to it, on this stack.
     unsafe { _Unwind_Backtrace(push_frame, (&raw mut frames).cast()) };
     let record = PanicRecord {
-        message: message.into(),
+        message: (&*message).into(),
         location: location.as_str().into(),
         addresses: frames.addresses[..frames.len].into(),
     };

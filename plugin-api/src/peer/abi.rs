@@ -56,7 +56,7 @@ impl From<&CallError> for FaultAbi {
     /// On the host's side.
     fn from(error: &CallError) -> Self {
         let (kind, message, location) = match error.fault() {
-            Fault::Panicked { message, location, .. } => (PANICKED, message.as_str(), location.as_deref()),
+            Fault::Panicked { message, location, .. } => (PANICKED, &**message, location.as_deref()),
             Fault::Vacant => (VACANT, "", None),
             Fault::HostEnded => (HOST_ENDED, "", None),
             Fault::Claimed => (CLAIMED, "", None),
@@ -88,7 +88,7 @@ impl FaultAbi {
             HANDING_OVER => Fault::HandingOver,
             UNLOADED => Fault::Unloaded,
             _ => Fault::Panicked {
-                message: self.message.to_string(),
+                message: self.message.as_str().into(),
                 location,
                 // The host's event has it. Here it would be the host's memory.
                 backtrace: crate::Backtrace::default(),

@@ -1,5 +1,6 @@
 //! How a plugin says that it is well, or what is wrong with it.
 
+use crate::text::cut;
 use abi_stable::{StableAbi, std_types::RString};
 use std::fmt;
 
@@ -54,7 +55,7 @@ impl From<Health> for HealthAbi {
         };
         Self {
             result,
-            message: message.into(),
+            message: cut(&message).into_owned().into(),
         }
     }
 }
@@ -62,7 +63,7 @@ impl From<Health> for HealthAbi {
 impl From<HealthAbi> for Health {
     /// Copies the words: they are memory of the image.
     fn from(abi: HealthAbi) -> Self {
-        let message = abi.message.as_str().to_owned();
+        let message = cut(&abi.message).into_owned();
         match abi.result {
             0 => Self::Ok,
             1 => Self::Warn(message),

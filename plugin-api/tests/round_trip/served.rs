@@ -16,7 +16,7 @@ pub(crate) struct Told;
 impl Callee for Told {
     fn fault(&self, method: &'static str, status: Status) -> CallError {
         let fault = Fault::Panicked {
-            message: format!("{status:?}"),
+            message: format!("{status:?}").into(),
             location: None,
             backtrace: Backtrace::default(),
         };
@@ -120,7 +120,7 @@ pub(crate) fn status_of<T: std::fmt::Debug>(result: Result<T, CallError>) -> Str
     match result {
         Ok(value) => panic!("expected an error, got {value:?}"),
         Err(error) => match error.fault() {
-            Fault::Panicked { message, .. } => message.clone(),
+            Fault::Panicked { message, .. } => message.to_string(),
             other => format!("{other:?}"),
         },
     }

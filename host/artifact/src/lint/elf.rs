@@ -5,6 +5,7 @@ use object::NativeEndian;
 use object::elf::{self, FileHeader64, ProgramHeader64, Sym64};
 use object::read::StringTable;
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable, SymbolTable};
+use reslot_plugin_api::__private::cut_words;
 
 use super::LintError;
 
@@ -174,8 +175,9 @@ impl<'data> Elf<'data> {
 }
 
 /// Text from a file as it may be shown: a control character in a name must not reach a terminal.
+/// One that is longer than any symbol's is cut.
 pub(super) fn shown(name: &[u8]) -> String {
-    name.escape_ascii().to_string()
+    cut_words(name.escape_ascii())
 }
 
 fn damaged(what: impl ToString) -> LintError {
