@@ -23,6 +23,9 @@ use std::time::Duration;
 pub struct Policy {
     /// How long the generation that was replaced stays alive, quiet and complete, so that the slot can go back to it in
     /// microseconds. With zero it is retired at once, no fault leads back, and every version counts as good that was started.
+    ///
+    /// It lasts longer while something is being found out: a check is under way or has failed, memory grew too fast at the last
+    /// measurement, the first check is still to come, or a call is inside whose `call_deadline` is not over.
     pub probation: Duration,
     /// How many calls the new generation must have answered as well before its probation ends. That no calls come is no fault;
     /// the probation goes on. Other than zero it has every call of a probation take the way through the gate, which counts.
@@ -38,8 +41,9 @@ pub struct Policy {
     pub health_timeout: Duration,
     /// After how many failed checks, one after the other, a generation on probation is faulty.
     pub health_failures: u32,
-    /// By how many bytes a second the plugin's live memory may grow on probation, from one check to the next, as often in a row as
-    /// `health_failures` says. None: by as many as it likes.
+    /// By how many bytes a second the plugin's live memory may grow on probation, from one measurement to the next, as often in a row as
+    /// `health_failures` says. It is measured at the swap and after each check, and without one if none has come for two `health_every`.
+    /// None: by as many as it likes.
     pub max_live_bytes_growth: Option<u64>,
     /// How long a hook may take: `Default`, `migrate`, the state's decoding, `init`, `start` and `stop`. A candidate whose hook
     /// takes longer is refused; its image stays mapped until the hook comes back.
@@ -113,7 +117,8 @@ impl Policy {
         }
     }
 
-    /// What was replaced goes at once: for tests of unloading, and where memory for two generations is not to be had.
+    /// What was replaced goes at once: for tests of unloading, and where memory for two generations is not to be had. No fault leads
+    /// back, so limits of calls, panics, health and memory do not apply.
     pub fn without_probation() -> Self {
         Self {
             probation: Duration::ZERO,

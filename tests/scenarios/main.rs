@@ -32,6 +32,7 @@ mod shadow;
 mod support;
 mod threads;
 mod together;
+mod triggers;
 mod unload;
 mod words;
 mod workers;

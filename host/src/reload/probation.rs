@@ -33,9 +33,9 @@ pub enum RollbackReason {
         /// The last one.
         last: Health,
     },
-    /// Its live memory grew too fast, from each check to the next.
+    /// Its live memory grew too fast, from each measurement to the next.
     Growing {
-        /// Bytes a second, at the last check.
+        /// Bytes a second, at the last measurement.
         bytes_a_second: u64,
         /// How many it may.
         limit: u64,
@@ -120,12 +120,26 @@ pub(crate) struct Checkup {
     pub(crate) last: Option<Health>,
     /// How many have failed, one after the other.
     failures: u32,
+    /// How many have come back.
+    looks: u32,
     /// How often in a row memory grew too fast, and by how much at last.
     growing: (u32, u64),
+    /// What it had allocated when that was measured last, the first time when it began to serve.
     bytes: Option<(Instant, u64)>,
+    /// It was measured again since.
+    measured: bool,
     last_look: Option<Instant>,
     /// Since when a check is under way, and how many times it was counted as failed because of that.
     pub(crate) under_way: Option<(Instant, u32)>,
+}
+
+/// What came of a check.
+pub(crate) struct CheckResult {
+    pub(crate) health: Health,
+    /// How long the plugin took to say it.
+    pub(crate) took: Duration,
+    /// What it has allocated after it.
+    pub(crate) bytes: Option<u64>,
 }
 
 /// What is to become of a generation on probation.
@@ -174,6 +188,11 @@ impl Probation {
         self.set.as_ref().is_some_and(|own| Arc::ptr_eq(own, set))
     }
 
+    /// When its time is over.
+    pub(crate) fn end(&self, policy: &Policy) -> Instant {
+        self.begun + policy.probation
+    }
+
     pub(crate) fn judge(&self, policy: &Policy, generation: &Generation, checkup: &Checkup) -> Verdict {
         let standing = generation.standing();
         if let Some(reason) = &self.called {
@@ -191,11 +210,13 @@ impl Probation {
             return Verdict::Faulty(faulty);
         }
         let now = Instant::now();
-        let end = self.begun + policy.probation;
-        let healthy = checkup.is_none_or(|checkup| matches!(checkup.last, None | Some(Health::Ok | Health::Warn(_))));
+        let end = self.end(policy);
+        let clear = checkup.is_none_or(|checkup| checkup.is_clear() && !checkup.waits_for_a_look(policy, end, now));
         let enough_calls = standing.calls() >= policy.probation_calls;
         match now >= end {
-            true if healthy && enough_calls => Verdict::Passed,
+            // A call that went in before the end, and may yet take too long.
+            true if standing.is_undecided(end) => Verdict::Open(now + overdue_interval(policy)),
+            true if clear && enough_calls => Verdict::Passed,
             true => Verdict::Open(now + LOOK_AGAIN),
             false if policy.call_deadline.is_some() => Verdict::Open(end.min(now + overdue_interval(policy))),
             false => Verdict::Open(end),
@@ -204,32 +225,62 @@ impl Probation {
 }
 
 impl Checkup {
-    /// Begins anew if another generation serves.
-    pub(crate) fn of(&mut self, number: u64) -> &mut Self {
+    /// Begins anew if another generation serves, whose memory is then measured for the first time.
+    pub(crate) fn of(&mut self, number: u64, bytes: impl FnOnce() -> Option<u64>) -> &mut Self {
         if self.of != number {
+            let now = Instant::now();
             *self = Self {
                 of: number,
-                last_look: Some(Instant::now()),
+                bytes: bytes().map(|bytes| (now, bytes)),
+                last_look: Some(now),
                 ..Self::default()
             };
         }
         self
     }
 
-    /// When the next check is due.
-    pub(crate) fn due(&self, policy: &Policy) -> Option<Instant> {
+    /// When the next check is due. `end` is that of the probation, if it is on probation: none ends without a check.
+    pub(crate) fn due(&self, policy: &Policy, end: Option<Instant>) -> Option<Instant> {
         let every = policy.health_every;
         let last = self.last_look?;
-        match self.under_way {
+        match (self.under_way, end) {
             // One that hangs is not joined by more of them, but counts as failed again each time one would have been made.
-            Some((since, counted)) => Some(since + policy.health_timeout + every * counted),
-            None => (!every.is_zero()).then(|| last + every),
+            (Some((since, counted)), _) => Some(since + policy.health_timeout + every * counted),
+            _ if every.is_zero() => None,
+            (None, Some(end)) if self.looks == 0 => Some(end.min(last + every)),
+            (None, _) => Some(last + every),
+        }
+    }
+
+    /// When memory is measured without a check: one is late, or hangs, or waits for an owner who does not come. `end` as for
+    /// [`due`](Self::due).
+    pub(crate) fn measurement_due(&self, policy: &Policy, end: Option<Instant>) -> Option<Instant> {
+        let (Some(end), Some((at, _)), Some(_)) = (end, self.bytes, policy.max_live_bytes_growth) else {
+            return None;
+        };
+        let every = policy.health_every;
+        match (every.is_zero(), self.measured) {
+            (true, _) => None,
+            (false, false) => Some(end.min(at + every * 2)),
+            (false, true) => Some(at + every * 2),
         }
     }
 
     /// This time it is not asked.
     pub(crate) fn passes_over(&mut self) {
         self.last_look = Some(Instant::now());
+        self.looks += 1;
+    }
+
+    /// Whether nothing speaks against it, and nothing is being found out.
+    fn is_clear(&self) -> bool {
+        let well = matches!(self.last, None | Some(Health::Ok | Health::Warn(_)));
+        well && self.growing.0 == 0 && self.under_way.is_none()
+    }
+
+    /// Whether it has not been asked yet. An owner who does not come to ask is not waited for longer than as long again.
+    fn waits_for_a_look(&self, policy: &Policy, end: Instant, now: Instant) -> bool {
+        self.looks == 0 && !policy.health_every.is_zero() && now < end + policy.probation
     }
 
     pub(crate) fn begins(&mut self) {
@@ -247,19 +298,23 @@ impl Checkup {
     }
 
     /// A check came back: with what it is taken for, and whether that is another result than before.
-    pub(crate) fn comes_back(&mut self, policy: &Policy, health: Health, bytes: Option<u64>) -> (Health, bool) {
-        let now = Instant::now();
-        let took = self
-            .under_way
-            .take()
-            .map_or(Duration::ZERO, |(since, _)| now.saturating_duration_since(since));
+    pub(crate) fn comes_back(&mut self, policy: &Policy, result: CheckResult) -> (Health, bool) {
+        let CheckResult { health, took, bytes } = result;
         let health = match took > policy.health_timeout {
             true => Health::CheckFailed(format!("it took {took:.1?}, where {:?} are allowed", policy.health_timeout)),
             false => health,
         };
+        let counted = self.under_way.take().map_or(0, |(_, counted)| counted);
+        let now = Instant::now();
         self.last_look = Some(now);
-        self.grown(policy, now, bytes);
-        (health.clone(), self.count(&health))
+        self.looks += 1;
+        self.measure(policy, now, bytes);
+        // What hung, and was counted because of that, is one failure still.
+        let is_news = match counted > 0 && is_failure(&health) {
+            true => self.last.replace(health.clone()).as_ref() != Some(&health),
+            false => self.count(&health),
+        };
+        (health, is_news)
     }
 
     fn count(&mut self, health: &Health) -> bool {
@@ -272,11 +327,13 @@ impl Checkup {
         self.last.replace(health.clone()).as_ref() != Some(health)
     }
 
-    fn grown(&mut self, policy: &Policy, now: Instant, bytes: Option<u64>) {
+    /// Compares what it has allocated now with what it had.
+    pub(crate) fn measure(&mut self, policy: &Policy, now: Instant, bytes: Option<u64>) {
         let (Some(bytes), Some(limit)) = (bytes, policy.max_live_bytes_growth) else {
             return;
         };
         if let Some((at, before)) = self.bytes.replace((now, bytes)) {
+            self.measured = true;
             let seconds = now.saturating_duration_since(at).as_secs_f64().max(1e-3);
             let rate = (bytes.saturating_sub(before) as f64 / seconds) as u64;
             self.growing = match rate > limit {

@@ -4,7 +4,7 @@
 
 use super::{
     prepare::check,
-    probation::{Probation, RollbackReason, Set, Verdict},
+    probation::{CheckResult, Probation, RollbackReason, Set, Verdict},
     rollback, survive,
 };
 use crate::{
@@ -34,8 +34,7 @@ pub(crate) enum SupervisorMessage {
     Checked {
         record: Arc<SlotRecord>,
         number: u64,
-        health: Health,
-        bytes: Option<u64>,
+        result: CheckResult,
     },
     /// This content has proved itself.
     Good { slot: Arc<str>, hash: ContentHash },
@@ -63,12 +62,7 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
             }
             // First what cannot wait.
             Ok(SupervisorMessage::Fault { record, number }) => survive(|| fault(host, &record, number)),
-            Ok(SupervisorMessage::Checked {
-                record,
-                number,
-                health,
-                bytes,
-            }) => survive(|| checked(host, &record, number, health, bytes)),
+            Ok(SupervisorMessage::Checked { record, number, result }) => survive(|| checked(host, &record, number, result)),
             Ok(message @ (SupervisorMessage::Good { .. } | SupervisorMessage::Bad { .. })) => {
                 survive(|| note(host, message))
             }
@@ -106,8 +100,8 @@ fn fault(host: &Arc<Inner>, record: &Arc<SlotRecord>, number: u64) {
     }
 }
 
-fn checked(host: &Arc<Inner>, record: &Arc<SlotRecord>, number: u64, health: Health, bytes: Option<u64>) {
-    note_check(host, record, number, health, bytes);
+fn checked(host: &Arc<Inner>, record: &Arc<SlotRecord>, number: u64, result: CheckResult) {
+    note_check(host, record, number, result);
     // It may have been the last thing that a verdict waited for.
     look_at(host, record);
 }
@@ -126,10 +120,14 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
         return Some(now + LOOK_AGAIN);
     }
     let claimed = state.mode == Mode::Claimed;
+    measure(host, &mut state, now);
     let check = due_check(host, record, &mut state, now);
     let verdict = state.verdict(&host.policy);
+    let end = state.probation_end(&host.policy);
+    let checkup = state.checkup();
     let next = [
-        state.checkup().due(&host.policy),
+        checkup.due(&host.policy, end),
+        checkup.measurement_due(&host.policy, end),
         verdict.as_ref().and_then(Verdict::look_again),
     ];
     // An owner who does not come to look is not asked more often because of that.
@@ -166,6 +164,18 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
     next
 }
 
+/// Measures what serves, on probation, if no check has done so for long.
+fn measure(host: &Inner, state: &mut SlotState, now: Instant) {
+    let end = state.probation_end(&host.policy);
+    let due = state.checkup().measurement_due(&host.policy, end);
+    if due.is_some_and(|due| due <= now)
+        && let Some(current) = &state.current
+    {
+        let bytes = current.generation.instance().live_bytes();
+        state.checkup().measure(&host.policy, now, bytes);
+    }
+}
+
 /// What is to be done about a slot's health.
 #[allow(clippy::large_enum_variant, reason = "it lives for a moment, on the stack")]
 enum Check {
@@ -179,8 +189,9 @@ fn due_check(host: &Inner, record: &SlotRecord, state: &mut SlotState, now: Inst
         return Check::Nothing;
     };
     let claimed = state.mode == Mode::Claimed;
+    let end = state.probation_end(&host.policy);
     let checkup = state.checkup();
-    if checkup.due(&host.policy).is_none_or(|due| due > now) {
+    if checkup.due(&host.policy, end).is_none_or(|due| due > now) {
         return Check::Nothing;
     }
     if checkup.under_way.is_some() {
@@ -213,17 +224,12 @@ impl Check {
                 let standing = generation.standing().clone();
                 standing.check_begins();
                 host.hooks.start(move || {
-                    let (health, bytes) = (check(&generation), generation.instance().live_bytes());
+                    let result = checked_now(&generation);
                     let number = generation.number();
                     drop(generation);
                     standing.check_ends();
                     // Without a supervisor the host is gone.
-                    let _ = supervisor.send(SupervisorMessage::Checked {
-                        record,
-                        number,
-                        health,
-                        bytes,
-                    });
+                    let _ = supervisor.send(SupervisorMessage::Checked { record, number, result });
                 });
             }
         }
@@ -234,18 +240,29 @@ impl Check {
 pub(crate) fn check_of_claim(host: &Inner, record: &SlotRecord, generation: &Generation) {
     {
         let mut state = record.lock();
+        let end = state.probation_end(&host.policy);
         let checkup = state.checkup();
-        let due = checkup.due(&host.policy).is_some_and(|due| due <= Instant::now());
+        let due = checkup.due(&host.policy, end).is_some_and(|due| due <= Instant::now());
         if !due || checkup.under_way.is_some() {
             return;
         }
         checkup.begins();
     }
-    let (health, bytes) = (check(generation), generation.instance().live_bytes());
-    note_check(host, record, generation.number(), health, bytes);
+    note_check(host, record, generation.number(), checked_now(generation));
 }
 
-fn note_check(host: &Inner, record: &SlotRecord, number: u64, health: Health, bytes: Option<u64>) {
+/// Asks it, on this thread.
+fn checked_now(generation: &Generation) -> CheckResult {
+    let begun = Instant::now();
+    let health = check(generation);
+    CheckResult {
+        health,
+        took: begun.elapsed(),
+        bytes: generation.instance().live_bytes(),
+    }
+}
+
+fn note_check(host: &Inner, record: &SlotRecord, number: u64, result: CheckResult) {
     let mut state = record.lock();
     if state
         .current
@@ -254,7 +271,7 @@ fn note_check(host: &Inner, record: &SlotRecord, number: u64, health: Health, by
     {
         return;
     }
-    let (health, is_news) = state.checkup().comes_back(&host.policy, health, bytes);
+    let (health, is_news) = state.checkup().comes_back(&host.policy, result);
     drop(state);
     if is_news {
         host.log.push(health_event(record, number, health));

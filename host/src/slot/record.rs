@@ -372,8 +372,15 @@ impl SlotState {
 
     /// What is known of the health of what serves.
     pub(crate) fn checkup(&mut self) -> &mut Checkup {
-        let serving = self.current.as_ref().map_or(0, |current| current.generation.number());
-        self.checkup.of(serving)
+        let serving = self.current.as_ref().map(|current| &current.generation);
+        let number = serving.map_or(0, |generation| generation.number());
+        // The SDK's own function, which runs nothing of the plugin.
+        self.checkup.of(number, || serving?.instance().live_bytes())
+    }
+
+    /// When the time of what is on probation is over.
+    pub(crate) fn probation_end(&self, policy: &Policy) -> Option<Instant> {
+        self.probation.as_ref().map(|probation| probation.end(policy))
     }
 
     /// What it answered when it was last asked.

@@ -207,6 +207,16 @@ impl Standing {
         running.overdue
     }
 
+    /// Whether a call is inside that went in by this time, and has not taken too long yet.
+    pub(crate) fn is_undecided(&self, by: Instant) -> bool {
+        let Some(deadline) = self.watching.call_deadline else {
+            return false;
+        };
+        let running = self.running.lock();
+        let mut calls = running.calls.iter();
+        calls.any(|(.., since)| Some(*since) >= running.since && *since <= by && since.elapsed() <= deadline)
+    }
+
     fn tell(&self) {
         let Some(record) = self.record.upgrade() else { return };
         // A claim's owner looks for himself, at his next `sync`.
