@@ -96,7 +96,7 @@ pub struct WatchOptions {
     /// How often everything is checked in spite of events: a path component that was swapped, an event that was missed.
     /// Default: 500 ms.
     pub heartbeat: Duration,
-    /// How long a file must be gone before it counts as deleted: what replaces files may delete them first. Default: 1 s.
+    /// How long a file must be gone before it counts as deleted: what replaces files may delete them first. Default: 2 s.
     pub gone_after: Duration,
     /// Which of its files. Default: those that could be artifacts.
     pub files: Files,
@@ -108,7 +108,7 @@ impl Default for WatchOptions {
             debounce: Duration::from_millis(4),
             polling: None,
             heartbeat: Duration::from_millis(500),
-            gone_after: Duration::from_secs(1),
+            gone_after: Duration::from_secs(2),
             files: Files::Artifacts,
         }
     }

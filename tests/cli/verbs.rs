@@ -1,6 +1,9 @@
 //! Each verb on a host that does what it is asked.
 
 use super::{Ended, Place, reslot};
+use fixture_interfaces::Probe;
+use reslot::Synced;
+use reslot_tests::Fixture;
 use serde_json::Value;
 use std::fs;
 
@@ -55,6 +58,88 @@ fn slots_are_listed_steered_and_explained() {
             .reslot(&["rollback", "probe", &hash[..6]])
             .failed(1)
             .contains("begin with")
+    );
+}
+
+#[test]
+fn slot_is_unloaded_told_why_it_is_empty_and_loaded_again() {
+    let place = Place::new();
+    let said = place.reslot(&["unload", "probe"]).done();
+    assert!(
+        said.contains("generation 1 is unloaded; its image is proven unmapped"),
+        "{said}"
+    );
+    assert!(place.reslot(&["unload", "probe"]).failed(4).contains("was unloaded"));
+    assert!(place.reslot(&["unload", "nobody"]).failed(4).contains("no slot"));
+    let listed = json(&place.reslot(&["list", "--json"]).done());
+    assert_eq!(listed["slots"][0]["state"], "unloaded");
+    assert_eq!(listed["mapped"], 0);
+    let why = place.reslot(&["why-not", "probe"]).done();
+    assert!(
+        why.contains("it was unloaded") && why.contains("reslot reload probe"),
+        "{why}"
+    );
+    let events = place.reslot(&["events"]).done();
+    assert!(
+        events.contains("generation 1 is unloaded, and nothing serves any more"),
+        "{events}"
+    );
+    assert!(place.reslot(&["reload", "probe"]).done().contains("generation 2 is loaded"));
+    let unloaded = json(&place.reslot(&["unload", "probe", "--json"]).done());
+    assert!(
+        unloaded["message"].as_str().unwrap().contains("generation 2 is unloaded"),
+        "{unloaded}"
+    );
+}
+
+#[test]
+fn slot_of_an_owner_or_of_others_is_not_taken_from_them() {
+    let place = Place::new();
+    let counter = Fixture::build("fx-shared-counter").stamped(1);
+    let path = place.folder.publish("counter.so", &counter);
+    place.host.load(&path).unwrap();
+    place
+        .host
+        .load(place.folder.publish("caller.so", &Fixture::build("fx-caller").stamped(1)))
+        .unwrap();
+    let used = place.reslot(&["unload", "shared-counter"]).failed(1);
+    assert!(
+        used.contains("caller says that it calls it") && used.contains("--force"),
+        "{used}"
+    );
+    let forced = place.reslot(&["unload", "shared-counter", "--force"]).done();
+    assert!(forced.contains("bytes of state"), "{forced}");
+    let mut claim = place.host.claim::<dyn Probe>("probe").unwrap();
+    let staged = place.reslot(&["unload", "probe", "--force"]).done();
+    assert!(staged.contains("when the slot's owner comes to his next `sync`"), "{staged}");
+    assert_eq!(claim.sync(), Synced::Unloaded { generation: 1 });
+}
+
+#[test]
+fn file_is_loaded_into_a_slot_of_any_name() {
+    let place = Place::new();
+    let path = place.publish(5);
+    let path = path.to_str().unwrap();
+    let said = place.reslot(&["reload", path, "--as", "probe-two"]).done();
+    assert!(said.contains("probe-two: generation 1 is loaded"), "{said}");
+    let listed = json(&place.reslot(&["list", "--json"]).done());
+    assert_eq!(listed["slots"][1]["name"], "probe-two");
+    assert_eq!(listed["slots"][1]["plugin"], "probe");
+    assert_eq!(listed["slots"][0]["generation"], 1, "the other slot is left alone");
+    // Again by its own name.
+    place.publish(6);
+    assert!(place.reslot(&["reload", "probe-two"]).done().contains("took over from 1"));
+    assert!(
+        place
+            .reslot(&["reload", "probe", "--as", "x"])
+            .failed(2)
+            .contains("--as is for a file")
+    );
+    assert!(
+        place
+            .reslot(&["reload", path, "--as", "no name"])
+            .failed(1)
+            .contains("is no name of a slot")
     );
 }
 

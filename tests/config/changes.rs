@@ -6,7 +6,7 @@ use crate::{
     threshold, wait_for_config_refused, wait_for_given, wait_for_threshold,
 };
 use fixture_interfaces::Tuned;
-use reslot::{Event, Host, Policy, Synced, To, config::Layers};
+use reslot::{DeletedFile, Event, Host, Policy, Synced, To, config::Layers};
 use std::time::Duration;
 
 #[test]
@@ -232,4 +232,52 @@ fn hosts_own_table_is_taken_now_or_told_of() {
     });
     assert_eq!(later, ["host.drain_deadline_ms"]);
     assert_eq!(host.settings().unwrap().log_level, Some(reslot::LogLevel::Debug));
+}
+
+#[test]
+fn slots_of_one_artifact_have_each_their_own_table_and_refuse_each_for_themselves() {
+    let of = |one: &str, two: &str| {
+        format!(
+            "[host]\non_deleted_file = \"unload\"\n[host.instances]\ntuned = [\"one\", \"two\"]\n[plugins.one]\nthreshold = {one}\n\
+             [plugins.two]\nthreshold = {two}\n"
+        )
+    };
+    let desk = Desk::new(&of("0.5", "0.25"));
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    assert_eq!((threshold(&host, "one"), threshold(&host, "two")), (0.5, 0.25));
+    let mut events = host.events();
+    desk.set(&of("0.5", "0.75"));
+    assert_eq!(wait_for_given(&mut events, "two"), 2);
+    assert_eq!((threshold(&host, "one"), threshold(&host, "two")), (0.5, 0.75));
+    let generations = || host.slots().into_iter().map(|slot| slot.generation).collect::<Vec<_>>();
+    assert_eq!(generations(), [Some(1), Some(2)], "the other one was left alone");
+    // The second build does not take what one of them is given.
+    desk.set(&of("0.5", "0.75\nmood = \"not-2\""));
+    assert_eq!(wait_for_given(&mut events, "two"), 3);
+    desk.publish("tuned", 2);
+    let refusal = wait_for_refused(&mut events);
+    assert_eq!(
+        (refusal.slot.as_deref(), refusal.serving),
+        (Some("two"), Some(3)),
+        "{refusal}"
+    );
+    let stamp = |slot: &str| host.slot::<dyn Tuned>(slot).unwrap().load().stamp().unwrap();
+    assert_eq!((stamp("one"), stamp("two")), (2, 1));
+    // When it is another, the build is tried again there, and nowhere else.
+    desk.set(&of("0.5", "0.75"));
+    wait_until(|| stamp("two") == 2, "the build that was refused");
+    let settings = host.settings().unwrap();
+    assert_eq!(settings.on_deleted_file, Some(DeletedFile::Unload));
+    assert_eq!(settings.instances["tuned"], ["one", "two"]);
+    // And the settings of the host hold.
+    std::fs::remove_file(desk.artifacts.path().join("libtuned.so")).unwrap();
+    for slot in ["one", "two"] {
+        wait_for(&mut events, |event| match event {
+            Event::Unloaded { slot: of, .. } => (&**of == slot).then_some(()),
+            _ => None,
+        });
+    }
+    assert_gone(&host);
+    assert_eq!(host.images().mapped, 0);
 }

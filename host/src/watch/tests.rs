@@ -36,11 +36,19 @@ fn made(base: &Path) {
     fs::create_dir(base.join("in")).unwrap();
 }
 
+/// Nothing counts as deleted, however slow the machine is.
+fn never_gone() -> WatchOptions {
+    WatchOptions {
+        gone_after: Duration::from_secs(3600),
+        ..WatchOptions::default()
+    }
+}
+
 /// Events only: no heartbeat comes to the rescue.
 fn events_only() -> WatchOptions {
     WatchOptions {
         heartbeat: Duration::from_secs(3600),
-        ..WatchOptions::default()
+        ..never_gone()
     }
 }
 
@@ -188,7 +196,7 @@ fn what_was_there_is_known_and_scanned() {
         "in",
         WatchOptions {
             heartbeat: Duration::from_millis(5),
-            ..WatchOptions::default()
+            ..never_gone()
         },
         |base| {
             made(base);
@@ -307,7 +315,7 @@ fn a_swapped_link_inside_the_folder_changes_what_goes_through_it() {
 fn the_heartbeat_finds_what_no_event_told() {
     let options = WatchOptions {
         heartbeat: Duration::from_millis(20),
-        ..WatchOptions::default()
+        ..never_gone()
     };
     let watched = watched("in", options, |base| {
         made(base);
@@ -329,7 +337,7 @@ fn the_heartbeat_finds_what_no_event_told() {
 fn polling_sees_the_same_without_events() {
     let options = WatchOptions {
         polling: Some(Duration::from_millis(10)),
-        ..WatchOptions::default()
+        ..never_gone()
     };
     let watched = watched("in", options, |_| {});
     assert!(matches!(watched.next(), Notice::FolderGone { .. }));
@@ -364,13 +372,93 @@ fn lost_events_deliver_everything() {
     }
 }
 
+/// What is gone counts as deleted at once, or when it has been looked for twice.
+fn soon_gone(polling: Option<Duration>) -> WatchOptions {
+    WatchOptions {
+        gone_after: Duration::from_millis(20),
+        polling,
+        ..events_only()
+    }
+}
+
+impl Watched {
+    /// The next file that was deleted.
+    fn deleted(&self) -> PathBuf {
+        loop {
+            match self.next() {
+                Notice::Deleted { path, .. } => return path,
+                Notice::Artifact { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_for_a_while_is_told_however_it_went() {
+    for polling in [None, Some(Duration::from_millis(5))] {
+        let watched = watched("in", soon_gone(polling), made);
+        let file = watched.folder.join("a.so");
+        let away = watched.base.path().join("away");
+        for round in 0..3_u8 {
+            watched.rename_in("a.so", &[round]);
+            watched.until("a.so");
+            match round {
+                0 => fs::remove_file(&file).unwrap(),
+                1 => fs::rename(&file, &away).unwrap(),
+                // Within the folder: the old name is gone, and a name that is none of an artifact's has come.
+                _ => fs::rename(&file, watched.folder.join("a.so.old")).unwrap(),
+            }
+            assert_eq!(watched.deleted(), file, "round {round}, {polling:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_by_way_of_its_deletion_is_not_told_as_deleted() {
+    // Only what is gone for good is gone for so long.
+    let options = WatchOptions {
+        gone_after: LIMIT / 10,
+        ..events_only()
+    };
+    let watched = watched("in", options, made);
+    let file = watched.folder.join("a.so");
+    for round in 0..20_u8 {
+        let made = watched.base.path().join("made");
+        fs::write(&made, [round]).unwrap();
+        let _ = fs::remove_file(&file);
+        fs::hard_link(&made, &file).unwrap();
+        fs::remove_file(&made).unwrap();
+    }
+    watched.rename_in("b.so", b"b");
+    watched.until("b.so");
+    fs::remove_file(watched.folder.join("b.so")).unwrap();
+    assert_eq!(watched.deleted(), watched.folder.join("b.so"), "and nothing before it");
+}
+
+#[test]
+fn a_folder_that_goes_deletes_none_of_its_files() {
+    let watched = watched("in", soon_gone(None), made);
+    watched.rename_in("a.so", b"a");
+    watched.until("a.so");
+    // All at once: nobody sees the file gone and the folder there.
+    fs::rename(&watched.folder, watched.base.path().join("away")).unwrap();
+    assert!(matches!(watched.next(), Notice::FolderGone { .. }));
+    made(watched.base.path());
+    assert!(matches!(watched.folder(), Notice::FolderBack { .. }));
+    watched.rename_in("b.so", b"b");
+    watched.until("b.so");
+    fs::remove_file(watched.folder.join("b.so")).unwrap();
+    assert_eq!(watched.deleted(), watched.folder.join("b.so"), "and nothing before it");
+}
+
 #[test]
 fn dropping_ends_its_threads() {
     let base = tempfile::tempdir().unwrap();
     let (send, notices) = mpsc::channel::<Notice>();
     for _ in 0..20 {
         let send = send.clone();
-        drop(Watch::start(base.path().into(), WatchOptions::default(), move |notice| {
+        drop(Watch::start(base.path().into(), never_gone(), move |notice| {
             send.send(notice).unwrap()
         }));
     }
@@ -380,7 +468,7 @@ fn dropping_ends_its_threads() {
     let file = base.path().join("file");
     fs::write(&file, b"").unwrap();
     assert!(matches!(
-        Watch::start(file, WatchOptions::default(), drop),
+        Watch::start(file, never_gone(), drop),
         Err(WatchError::NotAFolder { .. })
     ));
 }

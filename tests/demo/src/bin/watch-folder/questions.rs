@@ -1,6 +1,6 @@
 //! What a person types into the running host's terminal, and what it answers.
 
-use reslot::{Host, KeptCondition, LoadOutcome, SlotInfo, To};
+use reslot::{Host, KeptCondition, LoadOutcome, SlotInfo, To, UnloadOutcome};
 use reslot_demo::words::{bad, dim, heading};
 use std::{
     io::BufRead,
@@ -38,12 +38,16 @@ fn answer(host: &Host, line: &str) -> bool {
         "history" => history(host, rest.trim()),
         "rollback" => rollback(host, rest.trim()),
         "confirm" => confirm(host, rest.trim()),
+        "unload" => unload(host, rest.trim()),
+        "load" => load(host, rest.trim()),
         _ => anstream::println!(
             "{}\n  \
              who-holds [SLOT]       who keeps which generation, and for how long\n  \
              history [SLOT]         the versions that can be gone back to, and those that were gone back from\n  \
              rollback SLOT [HASH]   goes back to the version before, or to the one whose hash begins so\n  \
              confirm SLOT           what serves has proved itself, as far as you are concerned\n  \
+             unload SLOT            unloads what serves; its file is loaded again when it is published, or by `load`\n  \
+             load FILE [SLOT]       loads a file, into the slot of its plugin's name or into this one\n  \
              quit                   ends the host, as Ctrl-C does",
             heading("What can be typed here")
         ),
@@ -109,6 +113,29 @@ fn confirm(host: &Host, slot: &str) {
         Ok(true) => {}
         Ok(false) => anstream::println!("{slot} is not on probation."),
         Err(error) => anstream::println!("{} {error}", bad("not confirmed:")),
+    }
+}
+
+fn unload(host: &Host, slot: &str) {
+    match host.unload(slot) {
+        Ok(UnloadOutcome::Staged { generation, .. }) => {
+            anstream::println!("{slot}: generation {generation} is unloaded when its owner comes by.");
+        }
+        // How is told by the events.
+        Ok(_) => {}
+        Err(error) => anstream::println!("{} {error}", bad("not unloaded:")),
+    }
+}
+
+fn load(host: &Host, words: &str) {
+    let (file, slot) = words.split_once(' ').unwrap_or((words, ""));
+    let outcome = match slot.trim() {
+        "" => host.load(file),
+        slot => host.load_as(slot, file),
+    };
+    // What is refused is told by an event as well, and what is loaded, too.
+    if let Ok(LoadOutcome::Unchanged { slot, generation }) = outcome {
+        anstream::println!("{slot}: generation {generation} is made of this file already.");
     }
 }
 
