@@ -433,6 +433,15 @@ pub enum Event {
         /// The folder.
         path: PathBuf,
     },
+    /// Somebody has removed or replaced the folder of the host's private copies, or its lock. The host has made it again, and nothing that
+    /// serves was touched. Names in the backtraces of what was loaded before are missing from now on, and versions that were kept in that
+    /// folder for going back are gone, each told as [`Event::HistoryFailed`].
+    PrivateFolderRestored {
+        /// Where the folder was.
+        was: PathBuf,
+        /// Where it is; the same if only its lock was gone.
+        now: PathBuf,
+    },
     /// The host lets go of everything; what still comes are the ends of generations, and of calls into those that outlive it.
     ShutDown,
     /// This stream was read too slowly, and the oldest events were dropped from it.
@@ -699,6 +708,7 @@ fn trace(event: &Event) {
         | Event::HistoryFailed { .. }
         | Event::Reverted { .. }
         | Event::ConfigRefused { .. } => tracing::error!("{event}"),
+        Event::PrivateFolderRestored { .. } => tracing::warn!("{event}"),
         Event::Retired(report) => match &report.outcome {
             Outcome::Unmapped(_) => {
                 tracing::info!(

@@ -10,7 +10,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use crate::{content::ContentHash, image::stage::Spares};
+use crate::{content::ContentHash, image::stage::StagingFolder};
 use book::{Book, Entry};
 pub use error::HistoryError;
 use parking_lot::{Condvar, Mutex};
@@ -103,6 +103,8 @@ struct State {
     on_the_way: BTreeSet<(String, ContentHash)>,
     /// Files that nobody needs, but that an index names which could not be replaced.
     superfluous: BTreeSet<(String, ContentHash)>,
+    /// What went with a private folder, and was told as gone.
+    lost: BTreeSet<(String, ContentHash)>,
 }
 
 impl State {
@@ -125,10 +127,36 @@ impl History {
         Ok((Self::new(store, book, keep), problems))
     }
 
-    /// A history that ends with this value, and with it `folder`, which is made when first something is kept.
-    /// Files that are not needed any more go to `spares`.
-    pub(crate) fn of_process(folder: &Path, keep: usize, spares: Spares) -> Self {
-        Self::new(Store::of_process(folder, spares), Book::default(), keep)
+    /// A history that ends with this value, in a folder in `private` that is made when first something is kept.
+    /// Files that are not needed any more go to the spares of `private`.
+    pub(crate) fn of_process(private: StagingFolder, keep: usize) -> Self {
+        Self::new(Store::of_process(private), Book::default(), keep)
+    }
+
+    /// The private folder in which this history lay was lost. What was kept there is no longer listed; answers what that is, with its
+    /// slot.
+    pub(crate) fn was_lost(&self, private: &Path) -> Vec<(String, HistoryError)> {
+        if !self.store.is_of_process() {
+            return Vec::new();
+        }
+        let mut state = self.state.lock();
+        let mut lost = Vec::new();
+        for (slot, entries) in state.book.slots() {
+            for entry in entries.iter().filter(|entry| entry.is_kept()) {
+                // What is on its way will be put into the new folder, or is there already.
+                let on_the_way = state.on_the_way.contains(&(slot.clone(), entry.hash));
+                if !on_the_way && !self.store.path(slot, &entry.copy).exists() {
+                    lost.push((slot.clone(), entry.hash, Store::path_in_lost(private, slot, &entry.copy)));
+                }
+            }
+        }
+        let mut errors = Vec::new();
+        for (slot, hash, file) in lost {
+            state.book.drop_entry(&slot, &hash);
+            state.lost.insert((slot.clone(), hash));
+            errors.push((slot.clone(), HistoryError::Missing { slot, file }));
+        }
+        errors
     }
 
     fn new(store: Store, book: Book, keep: usize) -> Self {
@@ -136,6 +164,7 @@ impl History {
             book,
             on_the_way: BTreeSet::new(),
             superfluous: BTreeSet::new(),
+            lost: BTreeSet::new(),
         };
         Self {
             keep,
@@ -251,7 +280,11 @@ impl History {
         if known || self.keep == 0 {
             return Ok(());
         }
-        Err(unknown(&self.state.lock().book, slot, hash))
+        let mut state = self.state.lock();
+        match state.lost.remove(&(slot.to_owned(), *hash)) {
+            true => Ok(()),
+            false => Err(unknown(&state.book, slot, hash)),
+        }
     }
 
     /// It was rolled back: its bytes go, and that it is bad is remembered, also of one that is not kept.
@@ -337,6 +370,7 @@ impl History {
                 why,
             });
         }
+        self.store.see_that_it_is_ours()?;
         let file = self.store.path(slot, &entry.copy);
         let lost = match store::read_file(&file) {
             Ok(bytes) => {

@@ -304,7 +304,8 @@ impl Host {
         self.prometheus.as_ref().map(crate::metrics::endpoint::Endpoint::at)
     }
 
-    /// The folder of the host's private copies.
+    /// The folder of the host's private copies. If somebody removes it, the next reload makes another one, which is told by
+    /// [`Event::PrivateFolderRestored`](crate::Event::PrivateFolderRestored).
     pub fn private_folder(&self) -> &Path {
         self.inner.private.path()
     }

@@ -37,6 +37,7 @@ mod metrics;
 mod policy;
 mod preflight;
 mod reload;
+mod remedies;
 mod slot;
 #[cfg(feature = "testing")]
 pub mod testing;

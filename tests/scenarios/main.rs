@@ -22,6 +22,7 @@ mod peers;
 mod preflight;
 mod preflight_in_host;
 mod private_copies;
+mod private_folder;
 mod probation;
 mod quarantine;
 mod races;

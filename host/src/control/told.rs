@@ -63,6 +63,7 @@ fn kind(event: &Event) -> &'static str {
         Event::ThreadPanicked { .. } => "thread-panicked",
         Event::FolderMissing { .. } => "folder-missing",
         Event::FolderBack { .. } => "folder-back",
+        Event::PrivateFolderRestored { .. } => "private-folder-restored",
         Event::ShutDown => "shut-down",
         Event::Lagged { .. } => "lagged",
     }
@@ -75,6 +76,7 @@ fn whose(event: &Event) -> (Option<String>, Option<u64>) {
         | Event::Waiting { .. }
         | Event::FolderMissing { .. }
         | Event::FolderBack { .. }
+        | Event::PrivateFolderRestored { .. }
         | Event::Configured { .. }
         | Event::ShutDown
         | Event::Lagged { .. } => return (None, None),

@@ -203,6 +203,17 @@ impl Event {
                 path.display()
             ),
             Self::FolderBack { path } => write!(f, "the folder {} is there; its plugins are taken up", path.display()),
+            Self::PrivateFolderRestored { was, now } => {
+                let (was_there, is_there) = (was.display(), now.display());
+                match was == now {
+                    true => write!(f, "the lock of the private folder {was_there} was gone, and is made again")?,
+                    false => write!(f, "the private folder {was_there} was gone, and is made again as {is_there}")?,
+                }
+                write!(
+                    f,
+                    "\n  what to do: keep cleaners of temporary files away from it, or let `private_base` name a folder that nobody cleans"
+                )
+            }
             Self::ShutDown => write!(f, "the host lets go of everything"),
             Self::Lagged { missed } => write!(f, "({missed} events came too fast to be told)"),
         }

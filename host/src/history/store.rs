@@ -6,7 +6,10 @@ use super::{
     book::Book,
     index::{self, Unread},
 };
-use crate::{content::ContentHash, image::stage::Spares};
+use crate::{
+    content::ContentHash,
+    image::stage::{HISTORY, StageError, StagingFolder},
+};
 use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
@@ -32,17 +35,12 @@ const LONGEST_NAME: usize = 200;
 
 /// Where the files are.
 #[derive(Debug)]
-pub(super) struct Store {
-    folder: PathBuf,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
+pub(super) enum Store {
     /// Survives the process, and a power cut. Locked for as long as this lives.
-    Persistent { lock: File, process: u32 },
-    /// Goes with this; but not with a copy of it in a forked child.
-    OfProcess { process: u32, spares: Spares },
+    Persistent { folder: PathBuf, lock: File, process: u32 },
+    /// Goes with this; but not with a copy of it in a forked child. It lies in the host's private folder, and goes with that to another
+    /// place if somebody removes it.
+    OfProcess { process: u32, private: StagingFolder },
 }
 
 impl Store {
@@ -66,12 +64,10 @@ impl Store {
             }
             Err(TryLockError::Error(source)) => return Err(HistoryError::io(&path, "lock")(source)),
         }
-        let store = Self {
+        let store = Self::Persistent {
             folder: folder.to_path_buf(),
-            kind: Kind::Persistent {
-                lock,
-                process: std::process::id(),
-            },
+            lock,
+            process: std::process::id(),
         };
         let mut problems = Vec::new();
         let mut book = store.read_index(&mut problems)?;
@@ -84,32 +80,57 @@ impl Store {
     }
 
     /// Touches nothing before the first [`put`](Self::put).
-    pub(super) fn of_process(folder: &Path, spares: Spares) -> Self {
-        Self {
-            folder: folder.to_path_buf(),
-            kind: Kind::OfProcess {
-                process: std::process::id(),
-                spares,
-            },
+    pub(super) fn of_process(private: StagingFolder) -> Self {
+        Self::OfProcess {
+            process: std::process::id(),
+            private,
         }
     }
 
     pub(super) fn is_of_process(&self) -> bool {
-        matches!(self.kind, Kind::OfProcess { .. })
+        matches!(self, Self::OfProcess { .. })
+    }
+
+    /// Where the files are now.
+    fn folder(&self) -> PathBuf {
+        match self {
+            Self::Persistent { folder, .. } => folder.clone(),
+            Self::OfProcess { private, .. } => private.path().join(HISTORY),
+        }
     }
 
     pub(super) fn path(&self, slot: &str, copy: &ContentHash) -> PathBuf {
-        let name = format!("{}{SUFFIX}", copy);
-        self.folder.join(encoded(slot)).join(name)
+        Self::path_in(&self.folder(), slot, copy)
+    }
+
+    /// Where a file was when the private folder was this one.
+    pub(super) fn path_in_lost(private: &Path, slot: &str, copy: &ContentHash) -> PathBuf {
+        Self::path_in(&private.join(HISTORY), slot, copy)
+    }
+
+    fn path_in(folder: &Path, slot: &str, copy: &ContentHash) -> PathBuf {
+        folder.join(encoded(slot)).join(format!("{copy}{SUFFIX}"))
+    }
+
+    /// Before anything is read or written: has a private folder made again that somebody has removed or replaced.
+    pub(super) fn see_that_it_is_ours(&self) -> Result<(), HistoryError> {
+        let Self::OfProcess { private, .. } = self else {
+            return Ok(());
+        };
+        private.renew().map_err(|refused| match refused {
+            StageError::PrivateFolder { base, source, .. } => HistoryError::io(&base, "make a private folder in")(source),
+            other => HistoryError::io(private.path(), "make")(io::Error::other(other)),
+        })
     }
 
     /// Puts `content` where it belongs, unless it is there. If that fails, nothing is left.
     pub(super) fn put(&self, slot: &str, content: Content<'_>) -> Result<(), HistoryError> {
+        self.see_that_it_is_ours()?;
         let path = self.path(slot, &content.hash);
         if read_file(&path).is_ok_and(|found| found == content.bytes) {
             return Ok(());
         }
-        let folder = self.folder.join(encoded(slot));
+        let folder = self.folder().join(encoded(slot));
         let put = self.put_new(&folder, &path, content);
         if put.is_err() {
             // Goes only if it is empty.
@@ -122,7 +143,7 @@ impl Store {
         let link = || {
             // A link to a private copy in memory would lead nowhere once that is closed. What is another file system, or a
             // file that is there with other bytes, is for the copy below.
-            let (Kind::OfProcess { .. }, Some(from)) = (&self.kind, content.file) else {
+            let (Self::OfProcess { .. }, Some(from)) = (self, content.file) else {
                 return false;
             };
             let is_file = fs::symlink_metadata(from).is_ok_and(|found| found.is_file());
@@ -132,13 +153,13 @@ impl Store {
         if link() {
             return Ok(());
         }
-        if let Kind::OfProcess { .. } = self.kind {
-            private_folder().recursive(true).create(&self.folder)?;
+        let all = self.folder();
+        if self.is_of_process() {
+            // Not what is above it: a private folder has a lock, and is made by whoever takes that.
+            make_if_missing(&all)?;
         }
-        match private_folder().create(folder) {
-            Ok(()) => self.sync(&self.folder)?,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+        if make_if_missing(folder)? {
+            self.sync(&all)?;
         }
         if link() {
             return Ok(());
@@ -148,10 +169,12 @@ impl Store {
 
     /// Writes the index. The process's own kind has none.
     pub(super) fn write_index(&self, book: &Book) -> Result<(), HistoryError> {
-        let Kind::Persistent { .. } = self.kind else { return Ok(()) };
-        let path = self.folder.join(INDEX);
+        let Self::Persistent { folder, .. } = self else {
+            return Ok(());
+        };
+        let path = folder.join(INDEX);
         let written = index::write(book).map_err(io::Error::from);
-        let written = written.and_then(|bytes| self.replace(&self.folder, &path, &bytes));
+        let written = written.and_then(|bytes| self.replace(folder, &path, &bytes));
         written.map_err(HistoryError::io(&path, "write"))
     }
 
@@ -164,7 +187,7 @@ impl Store {
             .permissions(Permissions::from_mode(0o600));
         let mut file: NamedTempFile = named.tempfile_in(folder)?;
         file.as_file_mut().write_all(bytes)?;
-        if let Kind::Persistent { .. } = self.kind {
+        if let Self::Persistent { .. } = self {
             file.as_file().sync_all()?;
         }
         file.persist(path).map_err(|kept| kept.error)?;
@@ -172,28 +195,30 @@ impl Store {
     }
 
     fn sync(&self, folder: &Path) -> io::Result<()> {
-        match self.kind {
-            Kind::Persistent { .. } => File::open(folder)?.sync_all(),
-            Kind::OfProcess { .. } => Ok(()),
+        match self {
+            Self::Persistent { .. } => File::open(folder)?.sync_all(),
+            Self::OfProcess { .. } => Ok(()),
         }
     }
 
     pub(super) fn remove(&self, slot: &str, copy: &ContentHash) -> Result<(), HistoryError> {
         let path = self.path(slot, copy);
-        let removed = match &self.kind {
-            Kind::OfProcess { spares, .. } => spares.give_up(&path),
-            Kind::Persistent { .. } => fs::remove_file(&path),
+        let removed = match self {
+            Self::OfProcess { private, .. } if private.is_there() => private.spares().give_up(&path),
+            Self::OfProcess { .. } => return Ok(()),
+            Self::Persistent { .. } => fs::remove_file(&path),
         };
         match removed {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(HistoryError::io(&path, "remove")(error)),
             _ => {}
         }
-        let _ = fs::remove_dir(self.folder.join(encoded(slot)));
+        let _ = fs::remove_dir(self.folder().join(encoded(slot)));
         Ok(())
     }
 
     fn read_index(&self, problems: &mut Vec<HistoryError>) -> Result<Book, HistoryError> {
-        let path = self.folder.join(INDEX);
+        let folder = self.folder();
+        let path = folder.join(INDEX);
         let bytes = match read_file(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Book::default()),
@@ -212,8 +237,8 @@ impl Store {
                 newest: index::VERSION,
             }),
             Err(Unread::Broken(why)) => {
-                let aside = self.folder.join(ASIDE);
-                let moved = fs::rename(&path, &aside).and_then(|()| self.sync(&self.folder));
+                let aside = folder.join(ASIDE);
+                let moved = fs::rename(&path, &aside).and_then(|()| self.sync(&folder));
                 moved.map_err(HistoryError::io(&path, "put aside"))?;
                 problems.push(HistoryError::Index { path, why, aside });
                 Ok(Book::default())
@@ -247,7 +272,7 @@ impl Store {
     fn sweep(&self, needed: Option<&BTreeSet<(String, ContentHash)>>) -> io::Result<()> {
         let path = |(slot, copy): &(String, ContentHash)| self.path(slot, copy);
         let needed: Option<BTreeSet<PathBuf>> = needed.map(|needed| needed.iter().map(path).collect());
-        for inside in fs::read_dir(&self.folder)? {
+        for inside in fs::read_dir(self.folder())? {
             let inside = inside?;
             let name = inside.file_name();
             if inside.file_type()?.is_file() && name.as_bytes().starts_with(UNFINISHED.as_bytes()) {
@@ -276,13 +301,13 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         // What a forked child drops is still the parent's.
-        match &self.kind {
-            Kind::OfProcess { process, .. } if *process == std::process::id() => {
-                let _ = fs::remove_dir_all(&self.folder);
+        match self {
+            Self::OfProcess { process, private } if *process == std::process::id() && private.is_there() => {
+                let _ = fs::remove_dir_all(private.path().join(HISTORY));
             }
             // A child that is just being started has the descriptor, too, until it executes its program, and closing ours
             // would leave the lock to it.
-            Kind::Persistent { lock, process } if *process == std::process::id() => {
+            Self::Persistent { lock, process, .. } if *process == std::process::id() => {
                 let _ = lock.unlock();
             }
             _ => {}
@@ -309,6 +334,15 @@ fn private_folder() -> DirBuilder {
     let mut folder = DirBuilder::new();
     folder.mode(0o700);
     folder
+}
+
+/// Answers whether it was missing.
+fn make_if_missing(folder: &Path) -> io::Result<bool> {
+    match private_folder().create(folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes a folder and those above it, so that they are there after a power cut, too.

@@ -8,7 +8,10 @@ use super::{
     KeptCondition::{self, Condemned, Confirmed, Unconfirmed},
     NewEntry,
 };
-use crate::{content::ContentHash, image::stage::Spares};
+use crate::{
+    content::ContentHash,
+    image::stage::{HISTORY, StagingFolder},
+};
 use std::{
     collections::BTreeMap,
     fs,
@@ -358,8 +361,9 @@ fn a_copy_with_bytes_of_its_own_is_what_is_kept() {
 #[test]
 fn bytes_that_are_put_away_later_are_kept_as_long_as_the_entry_is() {
     let base = tempfile::tempdir().unwrap();
-    let folder = base.path().join("history");
-    let history = History::of_process(&folder, 1, Spares::new(base.path()));
+    let private = StagingFolder::create(base.path(), None).unwrap();
+    let folder = private.path().join(HISTORY);
+    let history = History::of_process(private, 1);
     assert!(history.keeps_later());
     let begins_later = |bytes: &[u8]| {
         let (slot, hash, file) = (SLOT, ContentHash::of(bytes), Path::new("plugin.so"));

@@ -13,7 +13,7 @@ use crate::{
     given::Given,
     history::History,
     hooks::Hooks,
-    image::stage::{HISTORY, PrivateCopies, StageLimits, StagingFolder, sweep},
+    image::stage::{PrivateCopies, StageLimits, StagingFolder, sweep},
     instances::{self, Instances},
     logs::{LogLevel, LogLevels},
     metrics::Meter,
@@ -345,10 +345,7 @@ impl HostBuilder {
         let private = StagingFolder::create(&self.private, self.copies)?;
         let (history, troubles) = match &self.history {
             Some(folder) => History::persistent(folder, self.policy.history)?,
-            None => (
-                History::of_process(&private.path().join(HISTORY), self.policy.history, private.spares()),
-                Vec::new(),
-            ),
+            None => (History::of_process(private.clone(), self.policy.history), Vec::new()),
         };
         #[cfg(feature = "prometheus")]
         let (bound, meter) = match self.prometheus.map(endpoint::bind).transpose()? {

@@ -10,7 +10,7 @@ use crate::{
     hooks::Hooks,
     image::{
         safe_point,
-        stage::{StageLimits, StagingFolder},
+        stage::{Restored, StageError, StageLimits, StagedFile, StagingFolder},
     },
     instances::{Instances, Wanted},
     logs::{LogLevel, LogLevels},
@@ -345,8 +345,36 @@ impl Inner {
         });
     }
 
+    /// Writes a private copy, into a new private folder if somebody has removed or replaced the one that there was.
+    ///
+    /// # Errors
+    /// If there is no folder and none can be made, or the copy cannot be written.
+    pub(crate) fn write_private_copy(&self, slot: &str, bytes: &[u8]) -> Result<StagedFile, StageError> {
+        let written = self.private.write(slot, bytes);
+        self.tell_of_private_folder();
+        written
+    }
+
+    /// Tells, once, that the private folder was made again, and what was kept in the one that is gone.
+    fn tell_of_private_folder(&self) {
+        for Restored { was, now } in self.private.take_restored() {
+            let moved = was != now;
+            self.log.push(Event::PrivateFolderRestored { was: was.clone(), now });
+            if !moved {
+                continue;
+            }
+            for (slot, error) in self.history.was_lost(&was) {
+                self.log.push(Event::HistoryFailed {
+                    slot: Some(slot.into()),
+                    error,
+                });
+            }
+        }
+    }
+
     /// Tells of what went wrong with what is kept.
     pub(crate) fn told_of_history(&self, slot: &Arc<str>, outcome: Result<(), HistoryError>) {
+        self.tell_of_private_folder();
         if let Err(error) = outcome {
             let slot = Some(slot.clone());
             self.log.push(Event::HistoryFailed { slot, error });

@@ -14,7 +14,10 @@
 mod debug_info;
 mod stack;
 
-use super::loaded;
+use super::{
+    loaded,
+    stage::{Identity, identity},
+};
 use debug_info::DebugInfo;
 use parking_lot::{Mutex, RwLock};
 use reslot_plugin_api::Backtrace;
@@ -40,7 +43,11 @@ static PROGRAM: LazyLock<Option<Symbols>> = LazyLock::new(|| {
     let name = std::env::current_exe().ok();
     let name = name.as_deref().and_then(Path::file_name);
     let name = name.map_or_else(|| "the host program".into(), |name| name.to_string_lossy().into());
-    Some(Symbols::new(0, name, loaded::program()?, Path::new("/proc/self/exe")))
+    let file = CopyFile {
+        path: "/proc/self/exe".into(),
+        identity: None,
+    };
+    Some(Symbols::new(0, name, loaded::program()?, file))
 });
 
 /// What one function at an address is called, and where it stands in the source.
@@ -78,7 +85,7 @@ struct Stacks {
 /// What was looked up.
 struct Known {
     /// None once the module is gone.
-    file: Option<PathBuf>,
+    file: Option<CopyFile>,
     /// Where the module's last segment ends: a file in which it ends elsewhere is not the module's.
     len: usize,
     places: HashMap<usize, Places>,
@@ -86,8 +93,17 @@ struct Known {
     remark: Option<String>,
 }
 
+/// The file that tells of a module.
+#[derive(Debug)]
+struct CopyFile {
+    path: PathBuf,
+    /// Which file it was when it was mapped: what lies there later may be somebody else's. None for the program's own, which the kernel
+    /// knows.
+    identity: Option<Identity>,
+}
+
 impl Symbols {
-    fn new(image: u64, name: Arc<str>, mapped: loaded::Mapped, file: &Path) -> Self {
+    fn new(image: u64, name: Arc<str>, mapped: loaded::Mapped, file: CopyFile) -> Self {
         let len = mapped.range.end - mapped.base;
         Self {
             image,
@@ -95,7 +111,7 @@ impl Symbols {
             mapped,
             stacks: Mutex::default(),
             known: Mutex::new(Known {
-                file: Some(file.to_owned()),
+                file: Some(file),
                 len,
                 places: HashMap::new(),
                 remark: None,
@@ -192,6 +208,12 @@ pub(super) struct Registered(Arc<Symbols>);
 impl Registered {
     /// To be called while the image is mapped, before its code can panic.
     pub(super) fn new(image: u64, name: &str, mapped: loaded::Mapped, file: &Path) -> Self {
+        // Of one that is gone already no names are read. No file has this number of an inode.
+        let found = std::fs::metadata(file).map_or((0, 0), |found| identity(&found));
+        let file = CopyFile {
+            path: file.to_owned(),
+            identity: Some(found),
+        };
         let symbols = Arc::new(Symbols::new(image, name.into(), mapped, file));
         IMAGES.write().push(symbols.clone());
         Self(symbols)

@@ -248,8 +248,7 @@ pub(super) fn candidate(
     });
 
     let staged = host
-        .private
-        .write(&record.name, &bytes)
+        .write_private_copy(&record.name, &bytes)
         .map_err(|error| refuse(None, Step::Open, error.into()))?;
     let new = NewEntry {
         slot: &record.name,

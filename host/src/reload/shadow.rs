@@ -130,7 +130,7 @@ impl Walk {
             return Err(refuse(None, Step::Open, full));
         }
         pipeline::tell_of_resources(host, record, &manifest.resources);
-        let staged = host.private.write(&apart.name, &bytes);
+        let staged = host.write_private_copy(&apart.name, &bytes);
         let staged = staged.map_err(|error| refuse(None, Step::Open, error.into()))?;
         let numbered = record.lock().next_shadow();
         let number = Some(numbered);

@@ -1,7 +1,7 @@
 //! What stands in the folder, and what a next process makes of it: after an ordinary end, after damage, on a full disk.
 
 use super::*;
-use crate::{content::ContentHash, image::stage::Spares};
+use crate::content::ContentHash;
 use std::env;
 
 #[test]
@@ -186,11 +186,9 @@ fn odd_slot_names_stay_in_the_folder_and_apart() {
 fn nothing_is_kept_where_nothing_is_to_be() {
     let base = tempfile::tempdir().unwrap();
     let persistent = base.path().join("persistent");
-    let of_process = base.path().join("of_process");
-    for history in [
-        opened(&persistent, 0),
-        History::of_process(&of_process, 0, Spares::new(base.path())),
-    ] {
+    let private = StagingFolder::create(base.path(), None).unwrap();
+    let of_process = private.path().join(HISTORY);
+    for history in [opened(&persistent, 0), History::of_process(private, 0)] {
         let hash = good(&history, b"fine");
         history.forget(SLOT, &hash);
         assert!(history.entries(SLOT).is_empty() && history.good_before(SLOT, None, false).0.is_none());
@@ -205,8 +203,9 @@ fn nothing_is_kept_where_nothing_is_to_be() {
 #[test]
 fn the_process_kind_leaves_files_only_and_then_nothing() {
     let base = tempfile::tempdir().unwrap();
-    let folder = base.path().join("history");
-    let history = History::of_process(&folder, 1, Spares::new(base.path()));
+    let private = StagingFolder::create(base.path(), None).unwrap();
+    let folder = private.path().join(HISTORY);
+    let history = History::of_process(private, 1);
     assert!(!folder.exists());
     let entry = |bytes: &[u8], content: &Path| {
         let entry = NewEntry {

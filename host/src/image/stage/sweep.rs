@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{HISTORY, LOCK, PREFIX, StageError, lock_file};
+use super::folder::{LOCK, lock_file};
+use super::{HISTORY, PREFIX, StageError};
 
 /// A folder without a lock file belongs to a host that is just being born, unless it is as old as this.
 const BIRTH: Duration = Duration::from_secs(60);

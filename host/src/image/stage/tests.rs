@@ -1,12 +1,13 @@
 //! Reading and copying with real files, real writers and real locks.
 
 use crate::content::ContentHash;
-use std::fs;
-use std::io::Read;
-use std::os::unix::fs::symlink;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::folder::LOCK;
 use super::*;
 
 fn base() -> tempfile::TempDir {

@@ -1,7 +1,8 @@
 //! Reading names out of a library's or an executable's file: from its debug information, or where that says nothing, from its
 //! symbol table. The file is mapped for the length of one look, so only the parts of it that are needed are read.
 
-use super::{HashMap, HashSet, Place, Places};
+use super::{CopyFile, HashMap, HashSet, Place, Places};
+use crate::image::stage::identity;
 use addr2line::{
     Context, Frame, LookupResult,
     gimli::{Dwarf, EndianSlice, NativeEndian, SectionId},
@@ -11,12 +12,11 @@ use object::{
     read::elf::{ElfFile64, ElfSection64},
 };
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io,
     ops::Deref,
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
     ptr::NonNull,
     sync::Arc,
 };
@@ -32,9 +32,13 @@ pub(super) struct DebugInfo {
 
 /// Looks up the functions of return addresses, sorted and relative to where the file is mapped. The file's last segment must end
 /// at `len`: a program that was started through the loader's own executable is not what the kernel says that it is.
-pub(super) fn look_up(path: &Path, len: usize, offsets: &[usize]) -> Result<DebugInfo, String> {
+pub(super) fn look_up(copy: &CopyFile, len: usize, offsets: &[usize]) -> Result<DebugInfo, String> {
+    let path = &copy.path;
     let read = || {
-        let file = MappedFile::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let file = MappedFile::open(copy).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => format!("its private copy {} is gone, somebody has removed it", path.display()),
+            _ => format!("{}: {error}", path.display()),
+        })?;
         let elf = ElfFile64::parse(&*file).map_err(|error| error.to_string())?;
         let ends = elf.segments().map(|segment| segment.address() + segment.size());
         if ends.max() != Some(len as u64) {
@@ -166,9 +170,17 @@ struct MappedFile {
 }
 
 impl MappedFile {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    fn open(copy: &CopyFile) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            // Opening a pipe that somebody has put there must not wait for its writer.
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&copy.path)?;
+        let found = file.metadata()?;
+        if copy.identity.is_some_and(|mapped| mapped != identity(&found)) {
+            return Err(io::Error::other("it is not the file that is mapped"));
+        }
+        let len = usize::try_from(found.len()).map_err(io::Error::other)?;
         // SAFETY: a new mapping, which overlaps no memory of this process; the kernel checks the arguments.
         let start = unsafe {
             libc::mmap(
@@ -193,7 +205,8 @@ impl Deref for MappedFile {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: mapped for reading, in this length, until the drop. Nobody writes the file meanwhile: an image's private copy
-        // is written once, before it is opened, under a name and in a folder that only this process has; the kernel lets
+        // is written once, before it is opened, under a name and in a folder that only this process has, and `open` has seen that it
+        // is that copy and not what somebody has put in its place; the kernel lets
         // nobody write the executable that runs. Either is mapped as code as well, so a change would be the end of it anyway.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }

@@ -1,0 +1,224 @@
+//! What a person can do when the system refuses something: one place for all floors, because the reason decides and not who asked. A
+//! process without descriptors needs a higher limit, whatever it was about to open. What the files are for, and so what could be named
+//! in their place, is said by the floor that asks.
+
+use std::io::{self, ErrorKind};
+
+/// What the system was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The folder for private copies, when a host is built.
+    PrivateFolder,
+    /// A private copy, or the folder for them, when a host runs.
+    PrivateCopy,
+    /// An artifact is read where it was published.
+    Artifact,
+    /// What is kept for going back.
+    History,
+    /// The control socket of a host.
+    ControlSocket,
+    /// A folder is watched.
+    Watch,
+    /// The address of the endpoint for Prometheus.
+    Endpoint,
+    /// A child process tries an artifact out.
+    Preflight,
+    /// A thread of the host.
+    Thread,
+    /// A library is mapped by the loader.
+    Mapping,
+}
+
+/// Why the system refused, as far as that decides what can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    DescriptorsOfProcess,
+    DescriptorsOfMachine,
+    Memory,
+    Threads,
+    Space,
+    ReadOnly,
+    Denied,
+    Missing,
+    NoFolder,
+    InUse,
+    NoSuchAddress,
+    Other,
+}
+
+/// What a person can do.
+pub(crate) fn of(error: &io::Error, purpose: Purpose) -> &'static str {
+    by_reason(reason(error, purpose), purpose)
+}
+
+/// The same for words that end with the system's, as those of the loader do. None if they say no reason that is known here.
+pub(crate) fn of_words(words: &str, purpose: Purpose) -> Option<&'static str> {
+    const KNOWN: [i32; 10] = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOMEM,
+        libc::ENOSPC,
+        libc::EROFS,
+        libc::EACCES,
+        libc::EPERM,
+        libc::ENOENT,
+        libc::ENOTDIR,
+        libc::EIO,
+    ];
+    let known = KNOWN.into_iter().map(io::Error::from_raw_os_error);
+    let mut said = known.filter(|error| words.ends_with(&text_of(error)));
+    said.next().map(|error| of(&error, purpose))
+}
+
+/// Whether it was for want of something that the process, or the machine, may have again in a moment: the file that was to be opened is
+/// not to blame.
+pub(crate) fn is_for_want(words: &str) -> bool {
+    let wants = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN];
+    let wants = wants.into_iter().map(io::Error::from_raw_os_error);
+    wants.into_iter().any(|error| words.ends_with(&text_of(&error)))
+}
+
+/// The words of libc, which the loader uses as well.
+fn text_of(error: &io::Error) -> String {
+    let words = error.to_string();
+    // std adds the number.
+    match words.rsplit_once(" (os error ") {
+        Some((text, _)) => text.to_owned(),
+        None => words,
+    }
+}
+
+fn reason(error: &io::Error, purpose: Purpose) -> Reason {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => return Reason::DescriptorsOfProcess,
+        Some(libc::ENFILE) => return Reason::DescriptorsOfMachine,
+        Some(libc::EAGAIN) if matches!(purpose, Purpose::Thread | Purpose::Preflight) => return Reason::Threads,
+        _ => {}
+    }
+    match error.kind() {
+        ErrorKind::OutOfMemory => Reason::Memory,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Reason::Space,
+        ErrorKind::ReadOnlyFilesystem => Reason::ReadOnly,
+        ErrorKind::PermissionDenied => Reason::Denied,
+        ErrorKind::NotFound => Reason::Missing,
+        ErrorKind::NotADirectory => Reason::NoFolder,
+        ErrorKind::AddrInUse => Reason::InUse,
+        ErrorKind::AddrNotAvailable => Reason::NoSuchAddress,
+        _ => Reason::Other,
+    }
+}
+
+fn by_reason(reason: Reason, purpose: Purpose) -> &'static str {
+    match reason {
+        Reason::DescriptorsOfProcess => {
+            "the process has as many open files as it may have: raise its limit (`ulimit -n`, or LimitNOFILE= of its systemd unit), or \
+             close what it left open (`ls -l /proc/PID/fd` lists it), and try again"
+        }
+        Reason::DescriptorsOfMachine => {
+            "the machine has as many open files as it may have: raise fs.file-max, or end what keeps so many open, and try again"
+        }
+        Reason::Memory => {
+            "the process gets no more memory: raise its limits (`ulimit -v`, MemoryMax= of its systemd unit, vm.max_map_count), or let it \
+             hold less, and try again"
+        }
+        Reason::Threads => {
+            "the process gets no more threads or processes: raise the limits (`ulimit -u`, TasksMax= of its systemd unit, \
+             kernel.threads-max), or end what is not needed, and try again"
+        }
+        reason => by_purpose(reason, purpose),
+    }
+}
+
+fn by_purpose(reason: Reason, purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::PrivateFolder => match reason {
+            Reason::Missing => {
+                "make that folder, or name another one with `HostBuilder::private_base`; if none was named, it is that of TMPDIR"
+            }
+            Reason::NoFolder => "name a folder with `HostBuilder::private_base`: part of this path is none",
+            Reason::Denied => {
+                "let the user of this process write to that folder, or name another one with `HostBuilder::private_base`"
+            }
+            Reason::ReadOnly => {
+                "mount that file system writable, or name a folder on another one with `HostBuilder::private_base`"
+            }
+            Reason::Space => "free some space or inodes there, or name another folder with `HostBuilder::private_base`",
+            _ => "name another folder with `HostBuilder::private_base`, on a local disk",
+        },
+        Purpose::PrivateCopy => match reason {
+            Reason::Missing => {
+                "make the folder again in which the host keeps its private copies, and load it again; and keep cleaners of temporary files \
+                 away from there, or let `private_base` name a folder that nobody cleans"
+            }
+            Reason::NoFolder => {
+                "put the folder back in which the host keeps its private copies, and load it again; or let `private_base` name another one"
+            }
+            Reason::Denied => {
+                "let the user as whom the process runs now write there, and load it again; a program that changes its user builds its host \
+                 afterwards"
+            }
+            Reason::ReadOnly => {
+                "mount that file system writable, and load it again; or let `private_base` name a folder on another one"
+            }
+            Reason::Space => "free some space, and load it again; or give the host another `private_base`",
+            _ => {
+                "look after the disk that the private folder is on, and load it again; or let `private_base` name another folder"
+            }
+        },
+        Purpose::Artifact => match reason {
+            Reason::Missing => "name a file that exists, or publish it again: nothing is there any more",
+            Reason::NoFolder => "name a file in a folder: part of this path is none",
+            Reason::Denied => "let the host's user read the file and enter its folder, and publish it again",
+            _ => "look after the file and the disk that it is on, and publish it again",
+        },
+        Purpose::History => match reason {
+            Reason::Space => {
+                "free some space, let the history keep fewer artifacts, or give the host another history folder"
+            }
+            Reason::ReadOnly => "mount that file system writable, or give the host another history folder",
+            Reason::Denied => {
+                "let the user as whom the process runs now write there, or give the host another history folder; a program that changes its \
+                 user builds its host afterwards"
+            }
+            Reason::Missing => "make the folder again, or give the host another history folder",
+            Reason::NoFolder => "give the host another history folder: part of this path is no folder",
+            _ => "check the folder and the disk that it is on, or give the host another history folder",
+        },
+        Purpose::ControlSocket => match reason {
+            Reason::Denied => "name a path in a folder that belongs to the host's user",
+            Reason::ReadOnly => "name a path on a file system that is mounted writable, in a folder of the host's user",
+            Reason::Space => "free some space there, or name a path on another file system",
+            Reason::Missing => "name a path whose folder exists or can be made",
+            Reason::NoFolder => "name another path: part of this one is no folder",
+            _ => "name another path, on a local file system, in a folder of the host's user",
+        },
+        Purpose::Watch => match reason {
+            Reason::Space => "raise fs.inotify.max_user_watches, or have the host look in intervals (`HostBuilder::poll`)",
+            Reason::Denied => "let the host's user read that folder and those above it",
+            _ => "have the host look in intervals (`HostBuilder::poll`), or name another folder",
+        },
+        Purpose::Endpoint => match reason {
+            Reason::InUse => {
+                "end what uses the port, or name another one; with port 0 a free one is taken, and `Host::prometheus_addr` tells which"
+            }
+            Reason::Denied => "name a port above 1023, or let the program bind lower ones (CAP_NET_BIND_SERVICE)",
+            Reason::NoSuchAddress => "name an address of this machine, as 127.0.0.1",
+            _ => "name another address of this machine",
+        },
+        Purpose::Preflight => match reason {
+            Reason::Denied => "let the host's user run the preflight's program, and start processes",
+            Reason::Space => "free some space in the folder for temporary files, and load it again",
+            Reason::Missing => "put back what is missing, and load it again",
+            _ => "load it again; if that does not help, look at what the system says of it",
+        },
+        Purpose::Thread => "let the process have more threads and more memory, and try again",
+        Purpose::Mapping => match reason {
+            Reason::Denied => {
+                "let `private_base` name a folder on a file system that allows execution (not noexec), or `private_copies` be memory; where the \
+                 system forbids memory that becomes executable (MemoryDenyWriteExecute=, SELinux), allow that"
+            }
+            Reason::Missing => "install what the loader misses, or link the plugin against what is there",
+            _ => "look after the disk that the private folder is on, and load it again",
+        },
+    }
+}
