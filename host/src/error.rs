@@ -9,6 +9,7 @@ use crate::{
     lifecycle::IllegalMove,
     preflight::PreflightError,
     reload::RollbackReason,
+    remedies::{self, Purpose},
 };
 use reslot_plugin_api::{Backtrace, Health};
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -23,7 +24,7 @@ pub struct Refusal {
     pub candidate: Option<u64>,
     /// The generation that serves on.
     pub serving: Option<u64>,
-    /// The file.
+    /// The file; empty if what was asked for names none, as to go back.
     pub path: PathBuf,
     /// The step that refused it.
     pub step: Step,
@@ -286,14 +287,13 @@ impl Cause {
         match self {
             Self::Stage(error) => error.remedy(),
             Self::Lint(error) => return error.remedy().to_string(),
-            Self::Open(OpenError::Loader(words)) if words.contains("failed to map segment") => {
-                "let `private_base` name a folder that allows execution, or `private_copies` be memory"
+            Self::Open(error) => error.remedy(),
+            Self::Hook(Hook::Snapshot, HookError::TookTooLong(_)) => {
+                "let the state be smaller, or raise `Policy::hook_deadline`; then publish it again"
             }
-            Self::Open(OpenError::Loader(_)) => "install what the loader misses, or link the plugin against what is there",
-            Self::Open(OpenError::EarlyRegistrations(_)) => {
-                "make thread-locals, keys and threads in `start` or later, not in static constructors"
+            Self::Hook(_, HookError::TookTooLong(_)) => {
+                "let the hook come back sooner, or raise `Policy::hook_deadline`; then publish it again"
             }
-            Self::Open(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
             Self::Hook(Hook::OnConfig, _) => {
                 "change the slot's table in the configuration, and it is tried again; or mend the plugin"
             }
@@ -313,8 +313,12 @@ impl Cause {
                 "publish a version in between first, or let `migrates_from` and `Plugin::migrate` begin earlier"
             }
             Self::Schema(_) => "go back to a version with a schema that the one that serves can migrate down to",
+            Self::RolledBack(RollbackReason::Asked) => "publish another version; or load this very file by name, if it is wanted again",
+            Self::RolledBack(RollbackReason::Together { .. }) => {
+                "load it together with a better version of the other one; or load this very file by name"
+            }
             Self::RolledBack(_) => "mend the plugin and publish it again; or load this very file by name, if it was not its fault",
-            Self::Condemned(_) => "publish a better version; or load this very file by name, if it was not its fault",
+            Self::Condemned(_) => "publish another version; or load this very file by name, if it is wanted all the same",
             Self::Preflight(error) => return error.remedy(),
             Self::Circle(_) => "let one of them do without another: `uses` says who calls whom",
             Self::Together(_) => "see what is said of that one",
@@ -324,12 +328,17 @@ impl Cause {
             Self::SavedState(error) => error.remedy(),
             Self::SlotName(_) => "use 1 to 64 of the characters A-Z a-z 0-9 _ -",
             Self::Twice(_) => "name one artifact for each slot",
+            Self::NothingToGoBackTo(RollbackReason::Asked) => "publish the version that is wanted; what serves goes on",
+            Self::NothingToGoBackTo(RollbackReason::Restarted) => "publish a version that can be taken; nothing serves until then",
+            Self::NothingToGoBackTo(RollbackReason::Together { .. }) => {
+                "publish a version that goes with what the other slot has now; what serves goes on"
+            }
             Self::NothingToGoBackTo(_) => "mend the plugin and publish it again; what serves goes on",
             Self::History(error) => error.remedy(),
             Self::IllegalMove(_) => "this is a bug in Reslot: please report it",
             Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",
             Self::QuarantineFull { .. } => {
-                "end what keeps them, and this file is taken up by itself; those whose static constructors keep them go with the process \
+                "end what keeps them, and a file that was published is then taken up by itself; those whose static constructors keep them go with the process \
                  only; or raise the host's quarantine_cap"
             }
             Self::FromWithin => "ask from a thread of the program's; `Host::events` tells the same to such a thread",
@@ -358,8 +367,10 @@ impl Cause {
 
     /// Whether the same bytes would fail again, whatever else changes.
     pub(crate) fn is_of_the_bytes(&self) -> bool {
-        if let Self::Preflight(error) = self {
-            return error.blames_the_artifact();
+        match self {
+            Self::Preflight(error) => return error.blames_the_artifact(),
+            Self::Open(error) => return error.blames_the_artifact(),
+            _ => {}
         }
         !matches!(
             self,
@@ -411,13 +422,18 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let comes_from_a_file = !self.path.as_os_str().is_empty();
         match (&self.slot, self.candidate) {
             (Some(slot), Some(number)) => write!(f, "slot {slot:?}: generation {number}")?,
-            (Some(slot), None) => write!(f, "slot {slot:?}: an artifact")?,
-            (None, _) => write!(f, "a file")?,
+            (Some(slot), None) if comes_from_a_file => write!(f, "slot {slot:?}: an artifact")?,
+            (Some(slot), None) => write!(f, "slot {slot:?}: what was asked for")?,
+            (None, _) if comes_from_a_file => write!(f, "a file")?,
+            (None, _) => write!(f, "what was asked for")?,
         }
         write!(f, " was refused at {}: {}", self.step, self.cause)?;
-        write!(f, "\n  file: {}", self.path.display())?;
+        if comes_from_a_file {
+            write!(f, "\n  file: {}", self.path.display())?;
+        }
         write!(f, "\n  what to do: {}", self.cause.remedy())?;
         if let Some(number) = self.serving {
             write!(f, "\n  generation {number} serves on")?;
@@ -455,6 +471,23 @@ pub enum SlotError {
         name: String,
         /// The file that it was loaded from.
         path: PathBuf,
+    },
+    /// What served in the slot could not be stopped in time for its successor, which then failed as well: nothing serves.
+    #[error(
+        "nothing serves in slot {name:?} any more: the `stop` of generation {generation} did not come back in time, and its successor was \
+         refused\n  what to do: publish a build that can start"
+    )]
+    Vacant {
+        /// The slot.
+        name: String,
+        /// The generation that cannot be called any more.
+        generation: u64,
+    },
+    /// The host was dropped: nothing serves any more.
+    #[error("slot {name:?} cannot be had: its host was dropped")]
+    HostEnded {
+        /// The name that was asked for.
+        name: String,
     },
     /// The plugin was built for another interface than the caller's.
     #[error(
@@ -516,13 +549,13 @@ impl fmt::Display for Differences<'_> {
 #[non_exhaustive]
 pub enum BuildError {
     /// Its private folder could not be made.
-    #[error("the host's private folder cannot be made: {0}\n  what to do: {remedy}", remedy = .0.remedy())]
+    #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Private(#[from] StageError),
     /// The folder of kept artifacts cannot be used.
     #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     History(#[from] HistoryError),
     /// The folder cannot be watched.
-    #[error(transparent)]
+    #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Watch(#[from] crate::watch::WatchError),
     /// The control socket cannot be opened.
     #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
@@ -535,7 +568,10 @@ pub enum BuildError {
     #[error("the settings cannot be used: {0}")]
     Config(#[from] crate::config::ConfigError),
     /// A thread could not be started.
-    #[error("the host's thread {name:?} could not be started: {source}")]
+    #[error(
+        "the host's thread {name:?} could not be started: {source}\n  what to do: {remedy}",
+        remedy = remedies::of(source, Purpose::Thread)
+    )]
     Thread {
         /// Its name.
         name: &'static str,
@@ -575,10 +611,7 @@ impl EndpointError {
                 "name an address of loopback, as 127.0.0.1; or use `prometheus_beyond_loopback`, if everybody who reaches it may know \
                  these numbers"
             }
-            Self::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
-                "end what uses the port, or name another one; with port 0 a free one is taken, and `Host::prometheus_addr` tells which"
-            }
-            Self::Bind { .. } => "name an address of this machine, and a port that this program may use",
+            Self::Bind { source, .. } => remedies::of(source, Purpose::Endpoint),
         }
     }
 }

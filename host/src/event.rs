@@ -246,13 +246,14 @@ pub enum Event {
     },
     /// The slot went back to an earlier generation or artifact.
     RolledBack(RollbackReport),
-    /// A generation is faulty, and there is no good version to go back to: it serves on. Told once.
+    /// A slot was to go back, because a generation is faulty or because somebody asked for it, and there is no good version to go back to:
+    /// what serves goes on. Told once for each fault, and each time that somebody asks.
     NoWayBack {
         /// The slot.
         slot: Arc<str>,
-        /// The generation.
+        /// The generation that serves; 0 if nothing does.
         generation: u64,
-        /// What is wrong with it.
+        /// Why the slot was to go back.
         reason: RollbackReason,
     },
     /// What a plugin answers when it is asked for its health is another thing than before.

@@ -79,7 +79,7 @@ impl Host {
     /// Makes the caller the one owner of a slot's instance.
     ///
     /// # Errors
-    /// If there is no slot of this name, it has another interface, or it is claimed or shared already.
+    /// If there is no slot of this name, nothing serves in it, it has another interface, or it is claimed or shared already.
     #[track_caller]
     pub fn claim<I: ?Sized + Interface>(&self, name: &str) -> Result<Claim<I>, SlotError> {
         safe_point();
@@ -107,7 +107,7 @@ impl Host {
     /// A handle to a slot that many threads call.
     ///
     /// # Errors
-    /// If there is no slot of this name, it has another interface, or it is claimed.
+    /// If there is no slot of this name, nothing serves in it, it has another interface, or it is claimed.
     pub fn slot<I: ?Sized + Shared>(&self, name: &str) -> Result<Slot<I>, SlotError> {
         safe_point();
         let record = self.inner.known(name)?;
@@ -329,14 +329,14 @@ impl Host {
         self.inner.tally.wait_for(serving, after(timeout))
     }
 
-    /// The current generation, if it has the interface. The slot is known to have one, unless the host is just going.
+    /// The current generation, if there is one and it has the interface.
     fn bind<I: ?Sized + Interface>(&self, name: &str, state: &mut SlotState) -> Result<Arc<Generation>, SlotError> {
         let Some(current) = state.current.as_ref().map(|current| current.generation.clone()) else {
-            return Err(SlotError::Unknown {
+            return Err(state.why_empty(name).unwrap_or_else(|| SlotError::Unknown {
                 name: name.to_owned(),
                 known: Vec::new(),
                 refusals: Vec::new(),
-            });
+            }));
         };
         state
             .bind(Described::from(I::DESCRIPTION))

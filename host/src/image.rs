@@ -19,7 +19,7 @@ pub(crate) use ledger::{Holding, Ledger, ended_epoch};
 pub use loaded::mapped_copies;
 pub(crate) use logs::Voice;
 pub use open::OpenError;
-pub(crate) use open::{Image, Opened};
+pub(crate) use open::{Image, Opened, remedy_of_loader};
 pub use panics::PanicReport;
 pub(crate) use panics::take_panic;
 pub(crate) use reslot_artifact::{compat, lint, manifest};

@@ -124,6 +124,7 @@ pub(crate) fn run(
     let child = Sacrifice::start(&program, input).map_err(|error| PreflightError::Program {
         why: format!("it could not be started: {error}"),
         tried: vec![program.clone()],
+        source: Some(error),
     })?;
     let conversation = Conversation {
         program,
@@ -216,6 +217,7 @@ impl Conversation {
             return PreflightError::Program {
                 why: format!("it ended ({status}) before it had said who it is{words}"),
                 tried: vec![self.program.clone()],
+                source: None,
             };
         };
         match status.signal() {
@@ -258,6 +260,7 @@ fn find_program(given: Option<&Path>) -> Result<PathBuf, PreflightError> {
         None => Err(PreflightError::Program {
             tried,
             why: "there is no such file".to_owned(),
+            source: None,
         }),
     }
 }

@@ -66,30 +66,35 @@ pub(crate) fn of_words(words: &str, purpose: Purpose) -> Option<&'static str> {
         libc::EIO,
     ];
     let known = KNOWN.into_iter().map(io::Error::from_raw_os_error);
-    let mut said = known.filter(|error| words.ends_with(&text_of(error)));
+    let words = without_number(words);
+    let mut said = known.filter(|error| words.ends_with(without_number(&error.to_string())));
     said.next().map(|error| of(&error, purpose))
 }
 
-/// Whether it was for want of something that the process, or the machine, may have again in a moment: the file that was to be opened is
-/// not to blame.
-pub(crate) fn is_for_want(words: &str) -> bool {
-    let wants = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN];
-    let wants = wants.into_iter().map(io::Error::from_raw_os_error);
-    wants.into_iter().any(|error| words.ends_with(&text_of(&error)))
+/// Whether another file, or another path, would have done: it was not for want of anything that the process or the machine has.
+pub(crate) fn is_about_the_file(error: &io::Error) -> bool {
+    matches!(
+        reason(error, Purpose::Preflight),
+        Reason::Missing | Reason::NoFolder | Reason::Other
+    )
 }
 
-/// The words of libc, which the loader uses as well.
-fn text_of(error: &io::Error) -> String {
-    let words = error.to_string();
-    // std adds the number.
-    match words.rsplit_once(" (os error ") {
-        Some((text, _)) => text.to_owned(),
-        None => words,
-    }
+/// The words of libc, which the loader uses as well. std adds the number.
+fn without_number(words: &str) -> &str {
+    words.rsplit_once(" (os error ").map_or(words, |(text, _)| text)
+}
+
+/// The system's number, also of an error that somebody has wrapped with a path and of which only words are left.
+fn number(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().or_else(|| {
+        let words = error.to_string();
+        let (_, rest) = words.split_once("(os error ")?;
+        rest.split_once(')')?.0.parse().ok()
+    })
 }
 
 fn reason(error: &io::Error, purpose: Purpose) -> Reason {
-    match error.raw_os_error() {
+    match number(error) {
         Some(libc::EMFILE) => return Reason::DescriptorsOfProcess,
         Some(libc::ENFILE) => return Reason::DescriptorsOfMachine,
         Some(libc::EAGAIN) if matches!(purpose, Purpose::Thread | Purpose::Preflight) => return Reason::Threads,
@@ -101,7 +106,8 @@ fn reason(error: &io::Error, purpose: Purpose) -> Reason {
         ErrorKind::ReadOnlyFilesystem => Reason::ReadOnly,
         ErrorKind::PermissionDenied => Reason::Denied,
         ErrorKind::NotFound => Reason::Missing,
-        ErrorKind::NotADirectory => Reason::NoFolder,
+        // A file lies where a folder was to be made.
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => Reason::NoFolder,
         ErrorKind::AddrInUse => Reason::InUse,
         ErrorKind::AddrNotAvailable => Reason::NoSuchAddress,
         _ => Reason::Other,
@@ -220,5 +226,66 @@ fn by_purpose(reason: Reason, purpose: Purpose) -> &'static str {
             Reason::Missing => "install what the loader misses, or link the plugin against what is there",
             _ => "look after the disk that the private folder is on, and load it again",
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PURPOSES: [Purpose; 10] = [
+        Purpose::PrivateFolder,
+        Purpose::PrivateCopy,
+        Purpose::Artifact,
+        Purpose::History,
+        Purpose::ControlSocket,
+        Purpose::Watch,
+        Purpose::Endpoint,
+        Purpose::Preflight,
+        Purpose::Thread,
+        Purpose::Mapping,
+    ];
+
+    fn remedy(number: i32, purpose: Purpose) -> &'static str {
+        of(&io::Error::from_raw_os_error(number), purpose)
+    }
+
+    #[test]
+    fn what_the_process_lacks_is_said_whatever_it_was_for() {
+        for purpose in PURPOSES {
+            for (number, words) in [
+                (libc::EMFILE, "`ulimit -n`"),
+                (libc::ENFILE, "fs.file-max"),
+                (libc::ENOMEM, "`ulimit -v`"),
+            ] {
+                assert!(remedy(number, purpose).contains(words), "{purpose:?}");
+            }
+            assert!(!remedy(libc::EIO, purpose).is_empty());
+        }
+        assert!(remedy(libc::EAGAIN, Purpose::Thread).contains("`ulimit -u`"));
+    }
+
+    #[test]
+    fn system_that_takes_nothing_is_not_to_be_published_to() {
+        for purpose in [
+            Purpose::PrivateFolder,
+            Purpose::PrivateCopy,
+            Purpose::History,
+            Purpose::ControlSocket,
+        ] {
+            let words = remedy(libc::EROFS, purpose);
+            assert!(words.contains("writable") && !words.contains("publish"), "{words}");
+        }
+    }
+
+    #[test]
+    fn number_is_found_in_words_and_behind_a_path() {
+        let wrapped = io::Error::other("Too many open files (os error 24) at path \"/x\"");
+        assert!(of(&wrapped, Purpose::History).contains("`ulimit -n`"));
+        let loader = "libx.so: cannot open shared object file: No such file or directory";
+        assert!(of_words(loader, Purpose::Mapping).is_some_and(|words| words.starts_with("install")));
+        let told = "the loader refused it: a.so: Cannot allocate memory (os error 12)";
+        assert!(of_words(told, Purpose::Mapping).is_some_and(|words| words.contains("`ulimit -v`")));
+        assert_eq!(of_words("nobody knows", Purpose::Mapping), None);
     }
 }

@@ -21,9 +21,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::background::{self, Kind};
+use crate::remedies::{self, Purpose};
 use fingerprint::Fingerprint;
 pub(crate) use fingerprint::is_artifact;
 use parking_lot::RwLock;
+use rustix::fs::inotify;
 
 use keeper::{Keeper, Signal};
 use native::Native;
@@ -119,7 +121,7 @@ impl Default for WatchOptions {
 #[non_exhaustive]
 pub enum WatchError {
     /// The path cannot be made absolute.
-    #[error("cannot watch {folder:?}: its absolute path is unknown; give an absolute path")]
+    #[error("cannot watch {folder:?}: its absolute path cannot be found: {source}")]
     Path {
         /// The folder as it was given.
         folder: PathBuf,
@@ -127,29 +129,70 @@ pub enum WatchError {
         source: std::io::Error,
     },
     /// There is something else than a folder.
-    #[error("cannot watch {folder:?}: it is not a folder; name the folder that artifacts are put into")]
+    #[error("cannot watch {folder:?}: it is not a folder")]
     NotAFolder {
         /// What was to be watched.
         folder: PathBuf,
     },
     /// The system gives no events for it.
-    #[error(
-        "cannot get events for {folder:?}; raise fs.inotify.max_user_watches or max_user_instances, or watch by polling"
-    )]
+    #[error("cannot get events for {folder:?}: {source}")]
     Native {
         /// What was to be watched.
         folder: PathBuf,
         /// notify's reason.
         source: notify::Error,
     },
+    /// The user has as many places for events (inotify instances) as he may have.
+    #[error("cannot get events for {folder:?}: this user has too many inotify instances")]
+    Instances {
+        /// What was to be watched.
+        folder: PathBuf,
+    },
     /// The system gives no thread.
-    #[error("cannot watch {folder:?}: no thread could be started")]
+    #[error("cannot watch {folder:?}: no thread could be started: {source}")]
     Thread {
         /// What was to be watched.
         folder: PathBuf,
         /// The system's reason.
         source: std::io::Error,
     },
+}
+
+impl WatchError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Path { .. } => "give an absolute path",
+            Self::NotAFolder { .. } => "name the folder that artifacts are put into",
+            Self::Native { source, .. } => match &source.kind {
+                notify::ErrorKind::Io(source) => remedies::of(source, Purpose::Watch),
+                notify::ErrorKind::MaxFilesWatch => remedies::of(&std::io::ErrorKind::StorageFull.into(), Purpose::Watch),
+                _ => remedies::of(&std::io::ErrorKind::Other.into(), Purpose::Watch),
+            },
+            Self::Instances { .. } => {
+                "raise fs.inotify.max_user_instances, end other programs of this user that watch folders, or have the host look in \
+                 intervals (`HostBuilder::poll`)"
+            }
+            Self::Thread { source, .. } => remedies::of(source, Purpose::Thread),
+        }
+    }
+
+    fn native(folder: &Path, source: notify::Error) -> Self {
+        let folder = folder.to_path_buf();
+        let is_full = |source: &std::io::Error| source.raw_os_error() == Some(libc::EMFILE);
+        match &source.kind {
+            // The kernel says the same of descriptors and of instances: it means the latter if it refuses one while there are descriptors.
+            notify::ErrorKind::Io(reason)
+                if is_full(reason)
+                    && inotify::init(inotify::CreateFlags::CLOEXEC).is_err()
+                    && std::fs::File::open("/dev/null").is_ok() =>
+            {
+                Self::Instances { folder }
+            }
+            _ => Self::Native { folder, source },
+        }
+    }
 }
 
 /// The files in `folder` that could be artifacts, sorted; none if the folder is missing.

@@ -492,7 +492,7 @@ fn file_that_does_not_exist_is_refused() {
     let text = refusal.to_string();
     assert_eq!(refusal.step, Step::Stage);
     assert!(
-        text.contains("nothing.so") && text.contains("check that it exists") && text.contains("what to do: "),
+        text.contains("nothing.so") && text.contains("name a file that exists") && text.contains("what to do: "),
         "{text}"
     );
 }

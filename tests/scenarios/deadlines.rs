@@ -31,6 +31,7 @@ fn assert_took_too_long(cause: &Cause, hook: Hook) {
         matches!(cause, Cause::Hook(of, HookError::TookTooLong(after)) if *of == hook && *after == LATE),
         "{cause}"
     );
+    assert!(cause.remedy().contains("raise `Policy::hook_deadline`"), "{}", cause.remedy());
 }
 
 #[test]

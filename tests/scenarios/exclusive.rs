@@ -5,8 +5,8 @@ use crate::{
     moody::{LATE, Place, on_probation},
     support::{assert_nothing_left, wait_for_unmapped},
 };
-use fixture_interfaces::{Hook, How};
-use reslot::{Cause, Event, HookError, Lifecycle, Policy, Synced};
+use fixture_interfaces::{Hook, How, Moody};
+use reslot::{Cause, Event, HookError, Lifecycle, Policy, RollbackError, SlotError, Synced, To};
 use std::thread;
 
 /// The moves of all generations that have to do with what is held.
@@ -180,6 +180,20 @@ fn stop_that_hangs_does_not_keep_the_new_one_from_trying() {
     );
     place.wait(|event| matches!(event, Event::Vacated { generation: 1, .. }).then_some(()));
     slot.load().add(1).unwrap_err();
+    // The slot is there, and it is not among those that could be meant instead.
+    let error = place.host.slot::<dyn Moody>("moody").map(drop).unwrap_err();
+    assert!(matches!(error, SlotError::Vacant { .. }), "{error}");
+    let words = error.to_string();
+    assert!(
+        words.starts_with("nothing serves in slot \"moody\" any more: the `stop` of generation 1"),
+        "{words}"
+    );
+    assert!(
+        !words.contains("there are") && !words.contains("nothing is loaded"),
+        "{words}"
+    );
+    let error = place.host.rollback("moody", To::Previous).unwrap_err();
+    assert!(matches!(error, RollbackError::Slot(SlotError::Vacant { .. })), "{error}");
     gate.open();
     drop(gate);
     let report = wait_for_unmapped(&mut place.events, "moody", 1);

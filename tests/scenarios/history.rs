@@ -230,14 +230,15 @@ fn versions_that_cannot_be_told_apart_or_are_not_there_are_named() {
     assert!(matches!(host.confirm("nobody"), Err(SlotError::Unknown { .. })));
     assert!(host.history("nobody").is_empty());
     let (first, second) = (place.good(&host, 1), place.good(&host, 2));
-    for (prefix, many) in [("", 2), ("none of these", 0)] {
+    let none = "no kept version begins with \"none of these\"";
+    for (prefix, many, words) in [("", 2, "2 kept versions begin with \"\""), ("none of these", 0, none)] {
         let error = host.rollback(SHARED, To::Hash(prefix.to_owned())).unwrap_err();
         let RollbackError::Version { found, known, .. } = &error else {
             panic!("{error}")
         };
         assert_eq!((*found, &known[..]), (many, &[second.clone(), first.clone()][..]));
         assert!(
-            error.to_string().contains(&first) && error.to_string().contains(&format!("{many} kept")),
+            error.to_string().contains(&first) && error.to_string().contains(words),
             "{error}"
         );
     }

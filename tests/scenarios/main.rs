@@ -26,6 +26,7 @@ mod private_folder;
 mod probation;
 mod quarantine;
 mod races;
+mod remedies;
 mod rollback;
 mod safe_points;
 mod schemas;

@@ -1,6 +1,10 @@
 //! What may be wrong with settings, in words that name the file, the line or the key, and what was expected.
 
-use crate::{image::stage::StageError, watch::WatchError};
+use crate::{
+    image::stage::StageError,
+    remedies::{self, Purpose},
+    watch::WatchError,
+};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -83,10 +87,13 @@ pub enum ConfigError {
         reason: String,
     },
     /// A file cannot be watched.
-    #[error(transparent)]
+    #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Watch(#[from] WatchError),
     /// The system gives no thread.
-    #[error("the settings cannot be watched: no thread could be started: {0}")]
+    #[error(
+        "the settings cannot be watched: no thread could be started: {0}\n  what to do: {remedy}",
+        remedy = remedies::of(.0, Purpose::Thread)
+    )]
     Thread(std::io::Error),
 }
 

@@ -50,7 +50,12 @@ pub(super) fn record(host: &Inner, slot: &str) -> Result<Arc<SlotRecord>, Refuse
 }
 
 pub(super) fn unknown(error: &SlotError) -> Refused {
-    refused(ErrorKind::UnknownSlot, error)
+    let kind = match error {
+        SlotError::Unknown { .. } => ErrorKind::UnknownSlot,
+        SlotError::HostEnded { .. } => ErrorKind::Unavailable,
+        _ => ErrorKind::NotDone,
+    };
+    refused(kind, error)
 }
 
 fn done(message: String, generation: Option<u64>) -> Result<Answer, Refused> {

@@ -135,8 +135,8 @@ impl Server {
             busy: Mutex::new(0),
             idle: Condvar::new(),
         });
+        let (wake, woken) = UnixStream::pair().map_err(|source| listening.failed("make a pair of sockets", source))?;
         let failed = |source| BuildError::Thread { name: NAME, source };
-        let (wake, woken) = UnixStream::pair().map_err(failed)?;
         let taking = shared.clone();
         let taking = background::spawn(Kind::Background, NAME, move || take(&taking, &listening, &woken)).map_err(failed)?;
         Ok(Self {

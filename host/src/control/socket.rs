@@ -9,6 +9,7 @@ use super::{
     path::{connect_to, through},
     peer::{self, Peer},
 };
+use crate::remedies::{self, Purpose};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, ErrorKind},
@@ -73,7 +74,7 @@ impl ControlError {
             Self::Taken { .. } => "end that host first, or give each host a socket of its own",
             Self::NotASocket { .. } => "name another path, or move away what lies there",
             Self::Locked { .. } => "look whether that process is stopped, and try again",
-            Self::Io { .. } => "name a path in a folder that belongs to the host's user",
+            Self::Io { source, .. } => remedies::of(source, Purpose::ControlSocket),
         }
     }
 }
@@ -121,6 +122,13 @@ impl Listening {
             path: path.clone(),
             identity: (found.dev(), found.ino()),
         })
+    }
+}
+
+impl Listening {
+    pub(super) fn failed(&self, doing: &'static str, source: io::Error) -> ControlError {
+        let path = self.path.clone();
+        ControlError::Io { path, doing, source }
     }
 }
 

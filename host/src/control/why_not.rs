@@ -106,7 +106,7 @@ fn of_slot(shared: &Shared, host: &Inner, slot: &str) -> Result<Reason, Refused>
         summary = format!("{summary}; it is there because the slot went back to it");
         found.add(
             why.clone(),
-            "mend the plugin and publish it again, or load that very file by name: `reslot reload FILE`",
+            "publish another version, or load that very file by name: `reslot reload FILE`",
         );
     }
     // Of what was condemned in an earlier process nothing was told in this one.
@@ -275,7 +275,7 @@ fn of_manifest(
         let finding = format!("the history has it down as bad: {why}");
         found.add(
             finding,
-            "mend the plugin and publish it again; or `reslot reload FILE`, if it was not its fault",
+            "publish another version; or `reslot reload FILE`, if it is wanted all the same",
         );
     }
 }

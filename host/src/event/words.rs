@@ -4,7 +4,7 @@ use super::{Event, Outcome, ReloadReport, RetireReport};
 use crate::{
     host::Holder,
     image::UnloadReport,
-    reload::{RollbackReport, StateBack, UnloadReason},
+    reload::{RollbackReason, RollbackReport, StateBack, UnloadReason},
 };
 use std::{
     fmt::{self, Display, Formatter},
@@ -62,6 +62,18 @@ impl Event {
             } => write!(f, "{slot}: generation {generation} went from {from} to {to}"),
             Self::Confirmed { slot, generation } => write!(f, "{slot}: generation {generation} has proved itself"),
             Self::RolledBack(report) => report.fmt(f),
+            Self::NoWayBack { slot, generation: 0, .. } => write!(
+                f,
+                "{slot}: nothing serves: what is published cannot be taken, and no good version is kept"
+            ),
+            Self::NoWayBack {
+                slot,
+                generation,
+                reason: reason @ (RollbackReason::Asked | RollbackReason::Restarted | RollbackReason::Together { .. }),
+            } => write!(
+                f,
+                "{slot}: generation {generation} serves on, because no good version before it is kept; the slot was to go back: {reason}"
+            ),
             Self::NoWayBack {
                 slot,
                 generation,

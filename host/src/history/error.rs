@@ -1,5 +1,6 @@
 //! What can go wrong with the kept artifacts, in words for the person who runs the host.
 
+use crate::remedies::{self, Purpose};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -119,15 +120,7 @@ impl HistoryError {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free some space, let the history keep fewer artifacts, or give the host another history folder"
-                }
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                    "let the host's user write there, or give the host another history folder"
-                }
-                _ => "check the folder and the disk that it is on, or give the host another history folder",
-            },
+            Self::Io { source, .. } => remedies::of(source, Purpose::History),
             Self::InUse { .. } => "end the other host, or give each host a history folder of its own",
             Self::Changed { .. } => {
                 "publish that version again if it is wanted; and find out who writes into the history folder, or check its disk"

@@ -11,7 +11,11 @@ use crate::{
     slot::{Claim, Mode, SlotRecord, Synced},
 };
 use reslot_plugin_api::Interface;
-use std::sync::{Arc, atomic::Ordering, mpsc};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering, mpsc},
+};
 
 /// Which version a slot is to go back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +35,7 @@ pub enum RollbackError {
     #[error(transparent)]
     Slot(#[from] SlotError),
     /// No version that is kept begins with these digits, or several do.
-    #[error("slot {slot:?}: {} kept version(s) begin with {hash:?}; there are: {}", .found, .known.join(", "))]
+    #[error("slot {slot:?}: {}", NoVersion(.hash, *.found, .known))]
     Version {
         /// The slot.
         slot: String,
@@ -48,6 +52,23 @@ pub enum RollbackError {
     /// What is kept of the version could not be read.
     #[error(transparent)]
     History(#[from] HistoryError),
+}
+
+struct NoVersion<'a>(&'a str, usize, &'a [String]);
+
+impl fmt::Display for NoVersion<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(hash, found, known) = self;
+        match (*found, *hash) {
+            (0, "") => write!(f, "no version before what serves is kept")?,
+            (0, hash) => write!(f, "no kept version begins with {hash:?}")?,
+            (many, hash) => write!(f, "{many} kept versions begin with {hash:?}; say more digits")?,
+        }
+        match known {
+            [] => write!(f, "; none is kept for this slot"),
+            known => write!(f, "; kept are: {}", known.join(", ")),
+        }
+    }
 }
 
 impl Host {
@@ -150,7 +171,7 @@ impl Inner {
             reason: RollbackReason::Asked,
             answer: Some(answer),
         };
-        let outcome: Result<_, Refusal> = self.ask_reload_thread_and(self.private.path().to_owned(), message, meanwhile);
+        let outcome: Result<_, Refusal> = self.ask_reload_thread_and(PathBuf::new(), message, meanwhile);
         Ok(outcome?)
     }
 

@@ -400,6 +400,7 @@ impl Inner {
         // The reason is another one than before, if it was unloaded once.
         state.left_empty = None;
         record.vacant.is_unloaded(false);
+        state.vacated = Some(generation.number());
         self.publish(vec![(record.index, record.id, None)]);
         drop(state);
         self.log.push(Event::Vacated {
@@ -470,12 +471,14 @@ impl Inner {
         self.slots.read().iter().find(|record| &*record.name == name).cloned()
     }
 
+    /// Why there is nothing to be had under this name. Not to be called with the slot's lock held.
     pub(crate) fn unknown(&self, name: &str) -> SlotError {
-        let record = self.slot_named(name);
-        let left = record.and_then(|record| record.lock().unloaded().map(|left| left.path.clone()));
-        if let Some(path) = left {
-            let name = name.to_owned();
-            return SlotError::Unloaded { name, path };
+        let empty = self.slot_named(name).and_then(|record| record.lock().why_empty(name));
+        if let Some(why) = empty {
+            return why;
+        }
+        if self.ending.load(Ordering::Acquire) {
+            return SlotError::HostEnded { name: name.to_owned() };
         }
         let slots = self.slots.read().clone();
         let known = slots.iter().filter(|record| record.lock().current.is_some());

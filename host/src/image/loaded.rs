@@ -4,7 +4,7 @@
 use std::{
     ffi::{CStr, CString, OsStr, c_int, c_void},
     ops::Range,
-    os::unix::ffi::OsStrExt,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -183,6 +183,26 @@ pub(crate) fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {
     let mut visit = visit;
     // SAFETY: the callback matches and is called synchronously. It allocates nothing that could call the loader again.
     unsafe { libc::dl_iterate_phdr(Some(step), (&raw mut visit).cast()) };
+}
+
+/// Why the kernel does not map a file as code, if it does not: the loader does not tell that.
+pub(super) fn why_not_mapped(path: &Path) -> Option<std::io::Error> {
+    let mapped = || {
+        let file = std::fs::File::open(path)?;
+        let len = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+        // SAFETY: a new mapping, which overlaps no memory of this process and which nobody looks into; it is unmapped at once, in the
+        // same length.
+        unsafe {
+            let (kind, code) = (libc::MAP_PRIVATE, libc::PROT_READ | libc::PROT_EXEC);
+            let start = libc::mmap(std::ptr::null_mut(), len, code, kind, file.as_raw_fd(), 0);
+            if start == libc::MAP_FAILED {
+                return Err(std::io::Error::last_os_error());
+            }
+            libc::munmap(start, len);
+        }
+        Ok(())
+    };
+    mapped().err()
 }
 
 /// Whether there is any *executable* mapping of what the kernel's map calls `path`: the second witness. (Something else may have been mapped at

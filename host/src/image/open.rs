@@ -11,13 +11,17 @@ use super::{
     symbols::Registered,
     unload::UnloadReport,
 };
-use crate::content::ContentHash;
+use crate::{
+    content::ContentHash,
+    remedies::{self, Purpose},
+};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use parking_lot::Mutex;
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, SOURCES, StableAbi, cut_words};
 use std::{
     collections::BTreeSet,
     ffi::{CString, OsStr},
+    io,
     mem::ManuallyDrop,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
@@ -32,6 +36,14 @@ pub enum OpenError {
     /// The loader's own words.
     #[error("the loader refused it: {0}")]
     Loader(String),
+    /// The system does not have the copy mapped as code.
+    #[error("the loader refused it: {words}: {source}")]
+    Mapping {
+        /// The loader's own words, which do not say why.
+        words: String,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The loader answered with something that was mapped before.
     #[error("the loader answered with an image that was already mapped from {0}")]
     AlreadyMapped(PathBuf),
@@ -51,6 +63,54 @@ pub enum OpenError {
     /// The image is not the artifact that was linted.
     #[error("the mapped manifest is not the one that was linted")]
     OtherManifest,
+    /// Somebody has removed the private copy before the loader had opened it.
+    #[error("its private copy {0:?} is gone, somebody has removed it")]
+    CopyGone(PathBuf),
+}
+
+impl OpenError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Loader(words) => remedy_of_loader(words),
+            Self::Mapping { source, .. } => remedies::of(source, Purpose::Mapping),
+            Self::AlreadyMapped(_) => "this is a bug in Reslot: please report it",
+            Self::EarlyRegistrations(_) => {
+                "make thread-locals, keys and threads in `start` or later, not in static constructors"
+            }
+            Self::Root(_) | Self::Layout(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
+            Self::OtherManifest => "build the plugin again; if a tool rewrote the library after linking, leave it out",
+            Self::CopyGone(_) => {
+                "load it again; and keep cleaners of temporary files away from the private folder, or let `private_base` name a folder that \
+                 nobody cleans"
+            }
+        }
+    }
+
+    /// Whether the same bytes would fail again, whatever else changes. What the loader misses may be there the next time.
+    pub(crate) fn blames_the_artifact(&self) -> bool {
+        !matches!(
+            self,
+            Self::Loader(_) | Self::Mapping { .. } | Self::CopyGone(_) | Self::AlreadyMapped(_)
+        )
+    }
+}
+
+/// The same for the loader's own words, which are all that it gives.
+pub(crate) fn remedy_of_loader(words: &str) -> &'static str {
+    let says = |part: &str| words.contains(part);
+    if says("static TLS block") {
+        return "build C and C++ parts with -ftls-model=global-dynamic; or raise glibc.rtld.optional_static_tls in GLIBC_TUNABLES";
+    }
+    if says("executable stack") {
+        return "link the plugin with -z noexecstack, and mark its assembler files so";
+    }
+    if says("undefined symbol") || says("version `") {
+        return "install what the loader misses, or link the plugin against what is there";
+    }
+    remedies::of_words(words, Purpose::Mapping)
+        .unwrap_or("see what the loader says; if that is not the reason, build the plugin again")
 }
 
 /// An artifact mapped into this process from its own private copy.
@@ -98,8 +158,16 @@ impl Opened {
         }
         // SAFETY: static constructors of the artifact run here. That it was built with our SDK, for this target and
         // toolchain, was linted; what its constructors do is its author's responsibility, as with any dependency.
-        let library = unsafe { Library::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }
-            .map_err(|error| OpenError::Loader(loader_words(error)))?;
+        let library = unsafe { Library::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
+            let words = loader_words(error);
+            match staged.path().try_exists() {
+                Ok(false) => OpenError::CopyGone(staged.path().to_owned()),
+                _ => match loaded::why_not_mapped(staged.path()).filter(|_| words.contains("failed to map segment")) {
+                    Some(source) => OpenError::Mapping { words, source },
+                    None => OpenError::Loader(words),
+                },
+            }
+        })?;
         let (library, staged) = (ManuallyDrop::new(library), ManuallyDrop::new(staged));
         let found = loaded::find_with_needs(staged.path());
         let (mapped, needs) = found.ok_or(OpenError::Root("the loader does not list the new image"))?;

@@ -53,6 +53,8 @@ pub(crate) struct Bound {
     listener: TcpListener,
     at: SocketAddr,
     handle: PrometheusHandle,
+    /// A byte to one, or its end, wakes whoever waits at the other.
+    ends: (UnixStream, UnixStream),
 }
 
 /// A running endpoint; it ends when this is dropped.
@@ -77,13 +79,24 @@ pub(crate) fn bind(wanted: Wanted) -> Result<(Bound, Meter), EndpointError> {
     // It is an error to name no bounds.
     let recorder = buckets.unwrap_or_default().build_recorder();
     let handle = recorder.handle();
-    Ok((Bound { listener, at, handle }, Meter::with_own(recorder)))
+    let ends = UnixStream::pair().map_err(failed)?;
+    let bound = Bound {
+        listener,
+        at,
+        handle,
+        ends,
+    };
+    Ok((bound, Meter::with_own(recorder)))
 }
 
 impl Endpoint {
     pub(crate) fn start(bound: Bound, log: Log) -> io::Result<Self> {
-        let Bound { listener, at, handle } = bound;
-        let (end, ended) = UnixStream::pair()?;
+        let Bound {
+            listener,
+            at,
+            handle,
+            ends: (end, ended),
+        } = bound;
         let serving = Serving {
             listener,
             ended,

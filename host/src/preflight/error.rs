@@ -1,7 +1,10 @@
 //! What an artifact, or the child in which it was tried out, can do wrong.
 
 use super::PreflightStep;
-use crate::image::{lint::LintError, stage::StageError};
+use crate::{
+    image::{lint::LintError, remedy_of_loader, stage::StageError},
+    remedies::{self, Purpose},
+};
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 /// Why an artifact has not gone through its preflight.
@@ -15,6 +18,8 @@ pub enum PreflightError {
         tried: Vec<PathBuf>,
         /// What is wrong there.
         why: String,
+        /// The system's reason, if it refused to start the program.
+        source: Option<io::Error>,
     },
     /// The program is of another build of Reslot than this host.
     #[error("the preflight's program {program:?} is of another build than this host\n  host: {ours}\n  program: {theirs}")]
@@ -99,13 +104,35 @@ impl PreflightError {
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
+            Self::Program {
+                source: Some(source), ..
+            } if !remedies::is_about_the_file(source) => remedies::of(source, Purpose::Preflight),
             Self::Program { .. } => {
                 "build it with `cargo build -p reslot --bin reslot-preflight`, or install it with `cargo install --path host`, and name it in \
                  `Preflight::program` or RESLOT_PREFLIGHT, or put it beside the host's program"
             }
             Self::OtherBuild { .. } => "build it again from the same sources and with the same compiler as the host",
+            Self::Crashed { signal: libc::SIGKILL, .. } => {
+                "nobody but the system or another process sends this signal: look whether memory ran out (`dmesg`, MemoryMax= of a systemd \
+                 unit), and load it again"
+            }
+            Self::Crashed {
+                signal: libc::SIGTERM | libc::SIGHUP | libc::SIGINT | libc::SIGQUIT,
+                ..
+            } => "look who ended the child process, and load it again: this signal comes from outside, unless the plugin sends it itself",
+            Self::Crashed { signal: libc::SIGSYS, .. } => {
+                "a sandbox of the host forbids a system call that the plugin makes: allow it, or let the plugin do without"
+            }
+            Self::Crashed {
+                signal: libc::SIGXCPU | libc::SIGXFSZ,
+                ..
+            } => "raise the limit that the process has (`ulimit -t`, `ulimit -f`), or let the plugin do less",
             Self::Crashed { .. } => "mend the plugin: it would have crashed the host; its last words, or a debugger on `reslot-preflight FILE`, say where",
             Self::Exited { .. } => "let the plugin return an error where it ends the process: it would have ended the host",
+            Self::Hung {
+                step: PreflightStep::Begin,
+                ..
+            } => "raise `Preflight::timeout`, or let the machine have less to do: nothing of the plugin had run yet",
             Self::Hung { .. } => {
                 "let static constructors, `default` and `drop` do no work that can wait, and begin that in `start`; or raise `Preflight::timeout`"
             }
@@ -115,8 +142,8 @@ impl PreflightError {
             } => "give new fields of the state #[serde(default)], and keep the names and types of those that stay",
             Self::Refused {
                 step: PreflightStep::Open,
-                ..
-            } => "install what the loader misses, or link the plugin against what is there",
+                reason,
+            } => remedy_of_loader(reason),
             Self::Refused {
                 step: PreflightStep::Verify,
                 ..
@@ -129,7 +156,7 @@ impl PreflightError {
                 "let `Preflight::program` and RESLOT_PREFLIGHT name reslot-preflight itself; if they do, a plugin has written to a descriptor that is \
                  not its own"
             }
-            Self::Io { .. } => "give the host's user the processes, descriptors and memory that this needs",
+            Self::Io { source, .. } => remedies::of(source, Purpose::Preflight),
             Self::Stage(error) => error.remedy(),
             Self::Lint(error) => return error.remedy().to_string(),
         }
@@ -141,6 +168,16 @@ impl PreflightError {
     pub fn blames_the_artifact(&self) -> bool {
         match self {
             Self::Hung { step, .. } => *step != PreflightStep::Begin,
+            // Sent from outside.
+            Self::Crashed {
+                signal: libc::SIGKILL | libc::SIGTERM | libc::SIGHUP | libc::SIGINT | libc::SIGQUIT,
+                ..
+            } => false,
+            // What the loader misses may be there the next time.
+            Self::Refused {
+                step: PreflightStep::Open,
+                ..
+            } => false,
             Self::Crashed { .. } | Self::Exited { .. } | Self::Refused { .. } | Self::Unhealthy { .. } | Self::Lint(_) => {
                 true
             }

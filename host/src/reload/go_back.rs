@@ -19,7 +19,7 @@ use crate::{
     instances::Wanted,
     slot::SlotRecord,
 };
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 /// Has a slot go back to the artifact with this hash, or to the newest good one before what serves.
 pub(super) fn go_back(
@@ -56,9 +56,9 @@ pub(super) fn go_back(
                 generation,
                 reason: reason.clone(),
             });
-            return Err(refuse(host, record, Cause::NothingToGoBackTo(reason)));
+            return Err(refuse(record, Cause::NothingToGoBackTo(reason)));
         }
-        Err(error) => return Err(refuse(host, record, error.into())),
+        Err(error) => return Err(refuse(record, error.into())),
     };
     let coming = Coming {
         path: &file,
@@ -101,7 +101,7 @@ pub(super) fn made(
     }
 }
 
-fn refuse(host: &Inner, record: &SlotRecord, cause: Cause) -> Refusal {
-    let path = host.private.path();
-    pipeline::refusal(Some(record), None, path, Step::Stage, cause)
+fn refuse(record: &SlotRecord, cause: Cause) -> Refusal {
+    // What is asked for names no file.
+    pipeline::refusal(Some(record), None, Path::new(""), Step::Stage, cause)
 }

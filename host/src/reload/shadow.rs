@@ -47,7 +47,7 @@ pub(crate) fn shadow(
     let apart = Arc::new(SlotRecord::new(&format!("{}{SUFFIX}", record.name), usize::MAX));
     let path = match &of {
         ShadowOf::File(path) => path.clone(),
-        ShadowOf::Kept(_) => host.private.path().to_owned(),
+        ShadowOf::Kept(_) => PathBuf::new(),
     };
     let walk = Walk {
         host: host.clone(),
@@ -63,7 +63,7 @@ pub(crate) fn shadow(
     });
     match made {
         Ok(made) => made.map(|generation| (apart, generation)),
-        Err(_) => Err(Refusal::of_a_bug(host.private.path().to_owned())),
+        Err(_) => Err(Refusal::of_a_bug(PathBuf::new())),
     }
 }
 

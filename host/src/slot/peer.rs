@@ -67,7 +67,14 @@ impl Beside {
 
     /// Binds the contract to the slot, and answers how it is called from here.
     fn bind(&self, host: &Arc<Inner>, name: &str, contract: Interface) -> Result<Neighbour, (PeerErrorKind, String)> {
-        let unknown = || (PeerErrorKind::Unknown, host.unknown(name).to_string());
+        let unknown = || {
+            let error = host.unknown(name);
+            let kind = match error {
+                SlotError::HostEnded { .. } => PeerErrorKind::NoHost,
+                _ => PeerErrorKind::Unknown,
+            };
+            (kind, error.to_string())
+        };
         let record = host.slot_named(name).ok_or_else(unknown)?;
         let contract = Arc::new(contract);
         let differs = |differences| {

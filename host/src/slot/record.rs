@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     content::ContentHash,
+    error::SlotError,
     image::{compat, manifest},
     policy::Policy,
     reload::{Checkup, GoingBack, LeftEmpty, Probation, Snapshot, Standby, Together, UnloadRequest, Verdict},
@@ -109,6 +110,8 @@ pub(crate) struct SlotState {
     pub(crate) moving: bool,
     /// The host has let go of the slot: nothing comes to serve in it any more but what its owner adopts for himself.
     pub(crate) gone: bool,
+    /// The generation that cannot be called any more, if nothing serves because of that.
+    pub(crate) vacated: Option<u64>,
 }
 
 /// Who may call the slot's current generation.
@@ -161,6 +164,24 @@ pub(crate) enum Has {
     Waits(u64),
 }
 
+impl SlotState {
+    /// Why nothing serves, though the slot was there for somebody; none if nothing ever has.
+    pub(crate) fn why_empty(&self, name: &str) -> Option<SlotError> {
+        let name = name.to_owned();
+        if self.gone {
+            return Some(SlotError::HostEnded { name });
+        }
+        if let Some(left) = self.unloaded() {
+            let path = left.path.clone();
+            return Some(SlotError::Unloaded { name, path });
+        }
+        match (&self.current, self.vacated) {
+            (None, Some(generation)) => Some(SlotError::Vacant { name, generation }),
+            _ => None,
+        }
+    }
+}
+
 impl SlotRecord {
     pub(crate) fn new(name: &str, index: usize) -> Self {
         let name: Arc<str> = name.into();
@@ -201,6 +222,7 @@ impl SlotRecord {
                 adopting: false,
                 moving: false,
                 gone: false,
+                vacated: None,
             }),
             settled: Condvar::new(),
         }

@@ -84,10 +84,7 @@ impl Keeper {
         if let Some(native) = &mut self.native {
             native.settle(&self.folder);
             if let Some(source) = native.refused.take() {
-                return Err(WatchError::Native {
-                    folder: self.folder.clone(),
-                    source,
-                });
+                return Err(WatchError::native(&self.folder, source));
             }
         }
         self.present = Identity::of_folder(&self.folder);

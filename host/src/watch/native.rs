@@ -50,10 +50,7 @@ impl Native {
             // Nobody listens any more: the watch is being dropped.
             let _ = signals.send(signal);
         })
-        .map_err(|source| WatchError::Native {
-            folder: folder.to_path_buf(),
-            source,
-        })?;
+        .map_err(|source| WatchError::native(folder, source))?;
         Ok(Self {
             watcher,
             armed: HashMap::new(),
