@@ -299,6 +299,7 @@ impl Cause {
             }
             Self::Hook(Hook::OnResource, _) => "change the file, and it is tried again; or mend the plugin",
             Self::Hook(Hook::Create | Hook::Init | Hook::Start | Hook::Health | Hook::Stop, _) | Self::Unhealthy(_) => "mend the plugin and publish it again",
+            Self::Hook(_, error) if error.remedy_for_state().is_some() => error.remedy_for_state().unwrap_or_default(),
             Self::Hook(Hook::Snapshot, _) => {
                 "no build of this plugin can take the state over; restart the host with a plugin whose Serialize does not fail"
             }
@@ -370,6 +371,7 @@ impl Cause {
         match self {
             Self::Preflight(error) => return error.blames_the_artifact(),
             Self::Open(error) => return error.blames_the_artifact(),
+            Self::Hook(_, HookError::TooDeep { .. } | HookError::StackTooSmall { .. }) => return false,
             _ => {}
         }
         !matches!(

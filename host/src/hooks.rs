@@ -8,7 +8,8 @@ use crate::{
 };
 use parking_lot::Mutex;
 use std::{
-    hint,
+    cell::Cell,
+    hint, io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -180,6 +181,57 @@ impl Hooks {
             let _ = thread.join();
         }
     }
+}
+
+/// A number that no other living thread has, and that is not 0.
+pub(crate) fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+thread_local! {
+    /// The thread that waits for what this one does.
+    static ON_BEHALF_OF: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs `body` for `thread`, which waits for it: what comes back to a gate that `thread` has closed does not wait for it.
+pub(crate) fn on_behalf_of<R>(thread: usize, body: impl FnOnce() -> R) -> R {
+    /// Puts back what was there before, however the body ends.
+    struct Restore(usize);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ON_BEHALF_OF.set(self.0);
+        }
+    }
+    let _restore = Restore(ON_BEHALF_OF.replace(thread));
+    body()
+}
+
+/// The thread that waits for what this one does; 0 if none does.
+pub(crate) fn waiting_thread() -> usize {
+    ON_BEHALF_OF.get()
+}
+
+/// Runs `body` on a thread of its own with so much stack, and waits for it as long as it takes. The memory of the stack is taken from
+/// the system only as far as it is used, and is given back afterwards.
+///
+/// # Errors
+/// If the system gives no such thread. `body` was not run then.
+pub(crate) fn with_stack<R: Send>(bytes: usize, body: impl FnOnce() -> R + Send) -> io::Result<R> {
+    let waiting = match waiting_thread() {
+        0 => this_thread(),
+        waiting => waiting,
+    };
+    thread::scope(|scope| {
+        let builder = thread::Builder::new().name("reslot-deep".to_owned()).stack_size(bytes);
+        let thread = builder.spawn_scoped(scope, move || on_behalf_of(waiting, body))?;
+        match thread.join() {
+            Ok(answer) => Ok(answer),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// A state may have to be encoded before the job comes. Longer, a thread that is awake for nothing takes more from others than it gives.

@@ -2,7 +2,7 @@
 //! typed error. An instance owns its image; it does not know whether anybody calls it.
 
 use crate::{
-    hooks::{Hooks, TookTooLong},
+    hooks::{Hooks, TookTooLong, with_stack},
     image::{
         Image, PanicReport,
         manifest::{Receiver, Shape, StateSchema},
@@ -11,8 +11,8 @@ use crate::{
 };
 use parking_lot::{RwLock, RwLockWriteGuard};
 use reslot_plugin_api::{
-    __private::{Buffer, ContextAbi, RResult, RString, cut},
-    Backtrace, Health,
+    __private::{BoundsAbi, Buffer, ContextAbi, RResult, RString, StateAnswer, StateOutcome, cut, stack_left},
+    Backtrace, Health, MAX_STATE_LEVELS,
 };
 use std::{
     fmt,
@@ -40,13 +40,39 @@ pub enum HookError {
     },
     /// It did not come back in this time. It still runs, and its image stays mapped until it comes back.
     TookTooLong(Duration),
+    /// The state is nested deeper than a state may be.
+    TooDeep {
+        /// How many levels it may have.
+        most: u32,
+    },
+    /// To encode or decode the state takes more stack than there is.
+    StackTooSmall {
+        /// How many bytes of stack there are for it.
+        bytes: usize,
+        /// Why the system did not even give those, if that is so.
+        system: Option<String>,
+    },
+    /// serde does not carry a value of the state from one build to the next; the words name it.
+    NotCarried(String),
 }
 
 impl fmt::Display for HookError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (message, location, backtrace) = match self {
             Self::Refused(reason) => return f.write_str(reason),
+            Self::NotCarried(reason) => return f.write_str(reason),
             Self::TookTooLong(most) => return write!(f, "it did not come back within {most:?}"),
+            Self::TooDeep { most } => return write!(f, "it is nested deeper than the {most} levels that a state may have"),
+            Self::StackTooSmall { bytes, system } => {
+                let mib = bytes >> 20;
+                return match system {
+                    None => write!(f, "that takes more than the {mib} MiB of stack that there are for a state"),
+                    Some(system) => write!(
+                        f,
+                        "it is nested deeply, and a thread with {mib} MiB of stack for it could not be had: {system}"
+                    ),
+                };
+            }
             Self::Panicked {
                 message,
                 location,
@@ -67,6 +93,29 @@ impl fmt::Display for HookError {
 impl std::error::Error for HookError {}
 
 impl HookError {
+    /// What can be done where the state itself is the reason, and neither the code of the hook nor the form of the state.
+    pub(crate) fn remedy_for_state(&self) -> Option<&'static str> {
+        match self {
+            Self::TooDeep { most } if *most < MAX_STATE_LEVELS => Some(
+                "build the plugin with the host's version of reslot-plugin-api, which takes more levels; or make the state less deep",
+            ),
+            Self::TooDeep { .. } => Some(
+                "make the state less deep: keep what is nested side by side in a `Vec`, and let one name the other by its index",
+            ),
+            Self::StackTooSmall { system: None, .. } => {
+                Some("make the state less deep, or its structs smaller: put large arrays into a `Box` or a `Vec`")
+            }
+            Self::StackTooSmall { system: Some(_), .. } => Some(
+                "allow the process more addresses (`ulimit -v`), more memory to be promised (`vm.overcommit_memory`) or more threads; or make \
+                 the state less deep",
+            ),
+            Self::NotCarried(_) => Some(
+                "change the type of what is named, or give it `#[serde(with = …)]`, which can write it as a text or as bytes",
+            ),
+            Self::Refused(_) | Self::Panicked { .. } | Self::TookTooLong(_) => None,
+        }
+    }
+
     /// The same with what it is about.
     pub(crate) fn about(self, what: &str) -> Self {
         match self {
@@ -79,7 +128,7 @@ impl HookError {
     pub fn backtrace(&self) -> Option<&Backtrace> {
         match self {
             Self::Panicked { backtrace, .. } => Some(backtrace),
-            Self::Refused(_) | Self::TookTooLong(_) => None,
+            _ => None,
         }
     }
 }
@@ -94,12 +143,46 @@ pub(crate) struct Instance {
     /// Held by those who only look, `snapshot` and `health`, and closed by whoever has the right to change it: a look that nobody
     /// waits for any more may still be under way.
     looks: RwLock<()>,
+    /// To encode or decode its state took more stack than threads have, so its drop may, too.
+    deep: AtomicBool,
 }
+
+/// A state with more levels of nesting than this is not encoded or decoded on the stack of the thread that asks for it. Most states have
+/// fewer than ten.
+const LEVELS_HERE: u32 = 32;
+/// A thread with less stack left than this encodes and decodes nothing on it.
+const LEAST_STACK: usize = 96 << 10;
+/// How much stack there is for other states. Without optimisation serde's code takes 1.5 KiB of it for a level of a small struct, and
+/// 20 times the size of a large one.
+const DEEP_STACK: usize = 256 << 20;
+
+/// What came of an attempt to encode or decode a state.
+enum Attempt<T> {
+    Done(Result<T, HookError>),
+    /// It goes beyond the bounds.
+    Beyond(StateOutcome),
+}
+
+/// An object of a plugin's type, on its way to another thread of the host's. Whoever makes one says that it is live, and for whom.
+#[derive(Clone, Copy)]
+struct Data(*mut ());
+
+impl Data {
+    fn get(self) -> *mut () {
+        self.0
+    }
+}
+
+// SAFETY: every plugin's type is `Send`, and only the one whose object it is does something with it, or has another do it and waits.
+unsafe impl Send for Data {}
+// SAFETY: as above.
+unsafe impl Sync for Data {}
 
 // SAFETY: every plugin's type is `Send` (asked by `Implements`), and the hooks that take it mutably are those of `Quiet`.
 unsafe impl Send for Instance {}
 // SAFETY: through `&self` only `snapshot` and `health` reach the object. They keep off whoever changes it by `looks`. Beside calls they
-// are made only if the type is `Sync` (`is_shared`); otherwise on the thread of the one owner, or while nobody can become that.
+// are made only if the type is `Sync` (`is_shared`); otherwise on the thread of the one owner, or on another while that one waits for
+// it (`within_bounds`), or while nobody can become the owner.
 unsafe impl Sync for Instance {}
 
 impl Instance {
@@ -114,6 +197,7 @@ impl Instance {
                 generation,
                 started: AtomicBool::new(false),
                 looks: RwLock::new(()),
+                deep: AtomicBool::new(false),
             }),
             Err(error) => Err((image, error)),
         }
@@ -147,22 +231,142 @@ impl Instance {
     }
 
     /// The state, encoded into the host's memory. With room for `capacity` bytes to begin with, it need not grow so often.
+    ///
+    /// The thread that calls this may not have enough stack for it. Then it is done on one that has, while this one waits.
     pub(crate) fn snapshot(&self, capacity: usize) -> Result<Option<Vec<u8>>, HookError> {
-        let mut state = Buffer::with_capacity(capacity);
         let _look = self.looks.read_recursive();
-        // SAFETY: the instance is live; nobody changes it meanwhile, see `Sync` above.
-        let answer = unsafe { self.image.root().snapshot()(self.data, state.as_abi()) };
-        let has_state = hook(&self.image, answer)?;
-        Ok(has_state.then(|| state.into_vec()))
+        self.within_bounds(|bounds| {
+            let mut state = Buffer::with_capacity(capacity);
+            let root = self.image.root();
+            let attempt = match root.snapshot_within() {
+                // SAFETY: the instance is live; nobody changes it meanwhile, see `Sync` above.
+                Some(snapshot) => self.attempt(unsafe { snapshot(self.data, state.as_abi(), bounds) }),
+                // SAFETY: as above.
+                None => self.unbounded(unsafe { root.snapshot()(self.data, state.as_abi()) }.map(
+                    |has_state| match has_state {
+                        true => StateOutcome::Done,
+                        false => StateOutcome::NoState,
+                    },
+                )),
+            };
+            attempt.map(|outcome| (outcome == StateOutcome::Done).then(|| state.into_vec()))
+        })
     }
 
     /// Brings an encoded state from one schema to another, by the steps that this instance's plugin knows. The object is left alone.
     pub(crate) fn migrate(&self, from: u32, to: u32, state: &[u8]) -> Result<Vec<u8>, HookError> {
-        let mut migrated = Buffer::with_capacity(state.len());
-        // SAFETY: the image is verified and has the host's functions; state and buffer live for the call.
-        let answer = unsafe { self.image.root().migrate()(from, to, state.into(), migrated.as_abi()) };
-        hook(&self.image, answer)?;
-        Ok(migrated.into_vec())
+        self.within_bounds(|bounds| {
+            let mut migrated = Buffer::with_capacity(state.len());
+            let root = self.image.root();
+            let attempt = match root.migrate_within() {
+                // SAFETY: the image is verified and has the host's functions; state and buffer live for the call.
+                Some(migrate) => self.attempt(unsafe { migrate(from, to, state.into(), migrated.as_abi(), bounds) }),
+                // SAFETY: as above.
+                None => self.unbounded(
+                    unsafe { root.migrate()(from, to, state.into(), migrated.as_abi()) }.map(|()| StateOutcome::Done),
+                ),
+            };
+            attempt.map(|_| migrated.into_vec())
+        })
+    }
+
+    /// Why its plugin cannot read what it has written as its state, if that is so. Another object is made for the question.
+    pub(crate) fn cannot_read(&self, state: &[u8]) -> Option<String> {
+        let root = self.image.root();
+        // SAFETY: the image is verified and has the host's functions.
+        let data = hook(&self.image, unsafe { root.create()() }).ok()?;
+        let answer = self.restore_into(Data(data), state);
+        let _ = self.drop_object(Data(data));
+        match answer {
+            Err(HookError::Refused(words) | HookError::NotCarried(words)) => Some(words),
+            _ => None,
+        }
+    }
+
+    /// Decodes a state into an object of its plugin's, which must be nobody else's.
+    fn restore_into(&self, data: Data, state: &[u8]) -> Result<(), HookError> {
+        let root = self.image.root();
+        self.within_bounds(|bounds| {
+            let attempt = match root.restore_within() {
+                // SAFETY: the object is live and nobody else's.
+                Some(restore) => self.attempt(unsafe { restore(data.get(), state.into(), bounds) }),
+                // SAFETY: as above.
+                None => self.unbounded(unsafe { root.restore()(data.get(), state.into()) }.map(|()| StateOutcome::Done)),
+            };
+            attempt.map(|_| ())
+        })
+    }
+
+    /// Drops an object of its plugin's, which must be nobody else's and is not used again.
+    fn drop_object(&self, data: Data) -> Result<(), HookError> {
+        // SAFETY: the object is live, and this is the last that is done with it: of the two calls below one runs, once.
+        let drop = move || hook(&self.image, unsafe { self.image.root().destroy()(data.get()) });
+        match self.deep.load(Ordering::Relaxed) {
+            // Where no such thread can be had, a smaller stack is better than to keep it for ever: a drop takes little of it.
+            true => with_stack(DEEP_STACK, drop).unwrap_or_else(|_| drop()),
+            false => drop(),
+        }
+    }
+
+    /// Has a state encoded or decoded: on this thread, if its stack is large enough, otherwise on one with more.
+    fn within_bounds<T: Send>(&self, attempt: impl Fn(BoundsAbi) -> Attempt<T> + Sync) -> Result<T, HookError> {
+        let here = || {
+            // A plugin that was built before there were bounds does not keep to any.
+            self.image.root().snapshot_within()?;
+            let left = stack_left();
+            let bounds = BoundsAbi {
+                levels: LEVELS_HERE,
+                // What is below the code that looks at the bounds needs the rest.
+                stack: if left < LEAST_STACK { 0 } else { left / 2 },
+            };
+            match attempt(bounds) {
+                Attempt::Done(answer) => Some(answer),
+                Attempt::Beyond(_) => None,
+            }
+        };
+        if !self.deep.load(Ordering::Relaxed)
+            && let Some(answer) = here()
+        {
+            return answer;
+        }
+        self.deep.store(true, Ordering::Relaxed);
+        let bounds = BoundsAbi {
+            levels: MAX_STATE_LEVELS,
+            stack: DEEP_STACK / 2,
+        };
+        let no_stack = |system| HookError::StackTooSmall {
+            bytes: DEEP_STACK,
+            system,
+        };
+        match with_stack(DEEP_STACK, || attempt(bounds)) {
+            Ok(Attempt::Done(answer)) => answer,
+            Ok(Attempt::Beyond(StateOutcome::TooDeep)) => Err(HookError::TooDeep { most: MAX_STATE_LEVELS }),
+            Ok(Attempt::Beyond(_)) => Err(no_stack(None)),
+            // It was deep once, and need not be any more.
+            Err(error) => here().unwrap_or_else(|| Err(no_stack(Some(error.to_string())))),
+        }
+    }
+
+    /// Copies the answer out of the image, on the thread on which it was given.
+    fn attempt(&self, answer: StateAnswer) -> Attempt<StateOutcome> {
+        let outcome = StateOutcome::of(answer.outcome);
+        match outcome {
+            StateOutcome::TooDeep | StateOutcome::StackUsed => return Attempt::Beyond(outcome),
+            StateOutcome::Done | StateOutcome::NoState => return Attempt::Done(Ok(outcome)),
+            StateOutcome::NotCarried => return Attempt::Done(Err(HookError::NotCarried(answer.words.to_string()))),
+            StateOutcome::Refused => {}
+        }
+        self.unbounded(RResult::RErr(answer.words))
+    }
+
+    /// The same for a plugin that was built before there were bounds. It has others of its own.
+    fn unbounded(&self, answer: RResult<StateOutcome, RString>) -> Attempt<StateOutcome> {
+        const WORDS: &str = "depth limit exceeded";
+        const LEVELS: u32 = 1023;
+        Attempt::Done(hook(&self.image, answer).map_err(|error| match error {
+            HookError::Refused(words) if words == WORDS => HookError::TooDeep { most: LEVELS },
+            other => other,
+        }))
     }
 
     /// How it says that it is.
@@ -225,8 +429,7 @@ impl Instance {
 
     /// Drops it. What is left is the image.
     pub(crate) fn destroy(self) -> (Box<Image>, Result<(), HookError>) {
-        // SAFETY: the instance is live; this takes it by value, so nothing is called on it again.
-        let destroyed = hook(&self.image, unsafe { self.image.root().destroy()(self.data) });
+        let destroyed = self.drop_object(Data(self.data));
         self.image.root().shutdown()();
         (self.image, destroyed)
     }
@@ -246,9 +449,8 @@ pub(crate) struct Quiet<'a>(&'a Instance, Option<RwLockWriteGuard<'a, ()>>);
 impl Quiet<'_> {
     /// Replaces its value by a state that was encoded by a predecessor.
     pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), HookError> {
-        let Instance { image, data, .. } = self.0;
-        // SAFETY: the instance is live and, by this right, nobody else's.
-        hook(image, unsafe { image.root().restore()(*data, state.into()) })
+        // It is live and, by this right, nobody else's.
+        self.0.restore_into(Data(self.0.data), state)
     }
 
     /// Gives it its configuration. One that was built before there was such a hook has none.
@@ -335,6 +537,15 @@ impl Quiet<'_> {
             drop(keeps);
             answer
         })
+    }
+}
+
+impl<T> Attempt<T> {
+    fn map<R>(self, with: impl FnOnce(T) -> R) -> Attempt<R> {
+        match self {
+            Self::Done(answer) => Attempt::Done(answer.map(with)),
+            Self::Beyond(outcome) => Attempt::Beyond(outcome),
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub use reload::{
     Counts, LoadOutcome, RollbackReason, RollbackReport, SavedState, StateBack, UnloadError, UnloadOutcome, UnloadReason,
     Unloaded,
 };
-pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, Origin};
+pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
 pub use slot::{Claim, Loaded, Owned, Reader, Shadow, Slot, Synced, View};
 pub use watch::WatchError;
 

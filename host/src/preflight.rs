@@ -12,10 +12,13 @@ pub use child::child_main;
 pub use error::PreflightError;
 pub use report::{PreflightReport, PreflightStep};
 
-use crate::image::{
-    lint::{Expectations, lint},
-    manifest::Manifest,
-    stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently},
+use crate::{
+    image::{
+        lint::{Expectations, lint},
+        manifest::Manifest,
+        stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently},
+    },
+    instance::HookError,
 };
 use process::{Heard, Sacrifice};
 use protocol::{Task, Word, build};
@@ -200,6 +203,11 @@ impl Conversation {
             Word::Begins { step } => self.step = Some(step),
             Word::Ends { step, took } => self.steps.push((step, took)),
             Word::Refused { reason } => return Err(PreflightError::Refused { step, reason }),
+            Word::TooDeep { most } => return Err(of_the_state(step, HookError::TooDeep { most })),
+            Word::StackTooSmall { bytes, system } => {
+                return Err(of_the_state(step, HookError::StackTooSmall { bytes, system }));
+            }
+            Word::NotCarried { reason } => return Err(of_the_state(step, HookError::NotCarried(reason))),
             Word::Unhealthy { message } => return Err(PreflightError::Unhealthy { message }),
             Word::Done { stays_mapped } => return Ok(Some(stays_mapped)),
         }
@@ -240,6 +248,10 @@ impl Conversation {
             heard: heard.chars().take(200).collect(),
         }
     }
+}
+
+fn of_the_state(step: PreflightStep, error: HookError) -> PreflightError {
+    PreflightError::State { step, error }
 }
 
 /// Looks for the program.

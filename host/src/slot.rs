@@ -15,7 +15,7 @@ mod view;
 
 pub(crate) use claim::sync_together;
 pub use claim::{Claim, Owned, Synced};
-pub(crate) use generation::{Access, Generation, Live, OwnersTurn, Parts, on_behalf_of, this_thread};
+pub(crate) use generation::{Access, Generation, Live, OwnersTurn, Parts};
 pub use handle::{Loaded, Slot};
 pub(crate) use holds::{HoldBy, HoldRecord, Taken};
 pub(crate) use peer::Beside;

@@ -51,7 +51,7 @@ pub use peer::{LoadedPeer, Peer, PeerError, PeerErrorKind};
 pub use plugin::{Context, Health, Plugin, PluginError};
 pub use reslot_plugin_macros::{Crossing, interface};
 pub use settings::ConfigValue;
-pub use state::StateValue;
+pub use state::{MAX_STATE_LEVELS, StateValue};
 pub use workers::Stopping;
 
 /// What the macros expand to and what the host links against. Not for people: no stability is promised here.
@@ -60,6 +60,7 @@ pub mod __private {
     pub use crate::backtrace::Stack;
     pub use crate::inside::libc_symbols as replaced;
     pub use crate::inside::memory::{Allocator, Counting, Freeing, Registry, give_back};
+    pub use crate::inside::stack::left as stack_left;
     pub use crate::interface::{
         Access, Answer, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain,
         foreign_panic, table_has,
@@ -68,8 +69,9 @@ pub mod __private {
     pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
     pub use crate::plugin::{HealthAbi, Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{
-        Buffer, BufferAbi, ContextAbi, Glue, Header, HostTable, HostTableRef, LogKind, LogRecord, LogValue, MAGIC,
-        NO_PARENT, PanicRecord, ROOT_SYMBOL, RemainsAbi, Root, RootRef, SpanDeed, VIRTUAL_KEYS, ValueKind, Writer,
+        BoundsAbi, Buffer, BufferAbi, ContextAbi, Glue, Header, HostTable, HostTableRef, LogKind, LogRecord, LogValue,
+        MAGIC, NO_PARENT, PanicRecord, ROOT_SYMBOL, RemainsAbi, Root, RootRef, SpanDeed, StateAnswer, StateOutcome,
+        VIRTUAL_KEYS, ValueKind, Writer,
     };
     pub use crate::settings::names_resources;
     pub use crate::text::{LONGEST_TEXT, cut, cut_words};

@@ -19,6 +19,10 @@ pub type PluginError = Box<dyn std::error::Error + Send + Sync>;
 /// schema, if that is another), its configuration and its resources if the host has such, is initialised, started, called, stopped and dropped. (What `Default` has made is replaced by
 /// the state, and so dropped, if there is one: acquire things in `start`, not there.) A panic in a hook counts as an `Err` of
 /// that hook.
+///
+/// The state is the value itself, as serde writes it. It may be nested [`MAX_STATE_LEVELS`](crate::MAX_STATE_LEVELS) deep, and arrives as it
+/// was, options in options and numbers of 128 bits included; what cannot arrive so is refused, and the predecessor serves on. serde's code
+/// and [`migrate`](Self::migrate) run on a thread of the host's with more stack if the state is nested deeply, and may then run twice.
 pub trait Plugin: Default + Send + 'static {
     /// Builds what is derived from the state: caches, indexes. Called once, after the state was handed over and before
     /// [`start`](Self::start). It acquires nothing outside of the plugin, and starts no thread: when an artifact is tried in a

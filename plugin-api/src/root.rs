@@ -9,6 +9,7 @@ use crate::{
     peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi},
     plugin::{HealthAbi, Loadable, migrate_all},
     settings::ConfigValue,
+    state::{self, Met},
     text::cut_words,
     workers,
 };
@@ -124,6 +125,67 @@ pub struct Root {
         name: RStr<'_>,
         bytes: RSlice<'_, u8>,
     ) -> RResult<(), RString>,
+    /// `snapshot` within bounds.
+    #[sabi(missing_field(option))]
+    pub snapshot_within: unsafe extern "C" fn(instance: *const (), into: &mut BufferAbi, bounds: BoundsAbi) -> StateAnswer,
+    /// `restore` within bounds.
+    #[sabi(missing_field(option))]
+    pub restore_within: unsafe extern "C" fn(instance: *mut (), state: RSlice<'_, u8>, bounds: BoundsAbi) -> StateAnswer,
+    /// `migrate` within bounds.
+    #[sabi(missing_field(option))]
+    pub migrate_within: unsafe extern "C" fn(
+        from: u32,
+        to: u32,
+        state: RSlice<'_, u8>,
+        into: &mut BufferAbi,
+        bounds: BoundsAbi,
+    ) -> StateAnswer,
+}
+
+/// How far a plugin may go while it encodes or decodes a state.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct BoundsAbi {
+    /// So many levels of nesting.
+    pub levels: u32,
+    /// So many bytes of the stack of the thread on which it is called.
+    pub stack: usize,
+}
+
+/// What a plugin answers when it has encoded or decoded a state.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct StateAnswer {
+    /// One of [`StateOutcome`]'s numbers.
+    pub outcome: u8,
+    /// Why it refused; empty if it has not, or if it panicked.
+    pub words: RString,
+}
+
+/// What has come of the encoding or decoding of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StateOutcome {
+    /// It is done.
+    Done,
+    /// It is done, and there is no state: the plugin has declared that.
+    NoState,
+    /// The plugin refuses, or has panicked.
+    Refused,
+    /// The plugin refuses because serde does not carry a value from one side to the other.
+    NotCarried,
+    /// There are more levels than the bounds allow.
+    TooDeep,
+    /// More stack is needed than the bounds allow.
+    StackUsed,
+}
+
+impl StateOutcome {
+    /// The outcome with this number. One that a later build of this crate has added counts as a refusal.
+    pub fn of(number: u8) -> Self {
+        let all = [Self::Done, Self::NoState, Self::NotCarried, Self::TooDeep, Self::StackUsed];
+        all.into_iter().find(|one| *one as u8 == number).unwrap_or(Self::Refused)
+    }
 }
 
 /// Where the table of an image's blocks stands: outside of the image, so that it can be read once that is gone.
@@ -254,6 +316,9 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         configure: Self::configure,
         check_config: Self::check_config,
         resource: Self::resource,
+        snapshot_within: Self::snapshot_within,
+        restore_within: Self::restore_within,
+        migrate_within: Self::migrate_within,
     });
 
     /// The root.
@@ -318,12 +383,37 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     unsafe extern "C" fn migrate(from: u32, to: u32, state: RSlice<'_, u8>, into: &mut BufferAbi) -> RResult<(), RString> {
-        guarded(|| {
-            let mut into = Writer::new(into);
-            match from == to {
-                true => Ok(into.write_all(state.as_slice())?),
-                false => migrate_all::<T>(from, to, state.as_slice(), &mut into),
+        guarded(|| migrate_all::<T>(from, to, state.as_slice(), &mut Writer::new(into)))
+    }
+
+    unsafe extern "C" fn snapshot_within(instance: *const (), into: &mut BufferAbi, bounds: BoundsAbi) -> StateAnswer {
+        within(bounds, || {
+            // SAFETY: as with `snapshot`.
+            match unsafe { &*instance.cast::<T>() }.snapshot(&mut Writer::new(into))? {
+                true => Ok(StateOutcome::Done),
+                false => Ok(StateOutcome::NoState),
             }
+        })
+    }
+
+    unsafe extern "C" fn restore_within(instance: *mut (), state: RSlice<'_, u8>, bounds: BoundsAbi) -> StateAnswer {
+        within(bounds, || {
+            // SAFETY: as with `restore`.
+            unsafe { &mut *instance.cast::<T>() }.restore(state.as_slice())?;
+            Ok(StateOutcome::Done)
+        })
+    }
+
+    unsafe extern "C" fn migrate_within(
+        from: u32,
+        to: u32,
+        state: RSlice<'_, u8>,
+        into: &mut BufferAbi,
+        bounds: BoundsAbi,
+    ) -> StateAnswer {
+        within(bounds, || {
+            migrate_all::<T>(from, to, state.as_slice(), &mut Writer::new(into))?;
+            Ok(StateOutcome::Done)
         })
     }
 
@@ -396,6 +486,21 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
         guarded(|| unsafe { &mut *instance.cast::<T>() }.on_resource(&context.into(), name.as_str(), bytes.as_slice()))
     }
+}
+
+/// [`guarded`], for what encodes or decodes a state.
+fn within(bounds: BoundsAbi, body: impl FnOnce() -> Result<StateOutcome, crate::PluginError>) -> StateAnswer {
+    let (answer, met) = state::within(bounds.levels, bounds.stack, || guarded(body));
+    let (outcome, words) = match (answer, met) {
+        // Even if the plugin has gone on: what it could not read, or not write, is lost in what it has made of the rest.
+        (_, Some(Met::TooDeep)) => (StateOutcome::TooDeep, RString::new()),
+        (_, Some(Met::StackUsed)) => (StateOutcome::StackUsed, RString::new()),
+        (RResult::ROk(outcome), _) => (outcome, RString::new()),
+        (RResult::RErr(words), Some(Met::NotCarried)) if !words.is_empty() => (StateOutcome::NotCarried, words),
+        (RResult::RErr(words), _) => (StateOutcome::Refused, words),
+    };
+    let outcome = outcome as u8;
+    StateAnswer { outcome, words }
 }
 
 fn guarded<R>(body: impl FnOnce() -> Result<R, crate::PluginError>) -> RResult<R, RString> {

@@ -1,8 +1,10 @@
 //! What a plugin is given beside its state, from its side: its configuration as a value of no type, and which names resources may
 //! have. Where both come from, and when they are handed over, is the host's affair.
 
-use crate::plugin::PluginError;
-use rmpv::Value;
+use crate::{
+    plugin::PluginError,
+    state::{self, Value},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The configuration of a plugin as [`Plugin::on_config`](crate::Plugin::on_config) gets it: the table of its slot, merged from all
@@ -37,7 +39,7 @@ impl ConfigValue {
     /// # Errors
     /// If it cannot be encoded.
     pub fn of(value: impl Serialize) -> Result<Self, PluginError> {
-        Self::read(&rmp_serde::to_vec_named(&value)?)
+        Self::read(&state::to_bytes(&value)?)
     }
 
     /// The whole, as a value of the type `T`. Give the type `#[serde(default)]` for what may be left out, and
@@ -46,18 +48,9 @@ impl ConfigValue {
     /// # Errors
     /// If it does not fit that type; names the key, and what was expected there.
     pub fn get<T: DeserializeOwned>(&self) -> Result<T, PluginError> {
-        let mut bytes = Vec::new();
-        rmpv::encode::write_value(&mut bytes, &self.0)?;
-        let mut reader = rmp_serde::Deserializer::from_read_ref(&bytes);
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            // It speaks of markers in the encoding; the value itself says what there is and what was expected.
-            let words = serde_path_to_error::deserialize::<_, T>(self.0.clone())
-                .err()
-                .map_or_else(|| error.inner().to_string(), |better| better.inner().to_string());
-            match error.path().to_string().as_str() {
-                "." | "" => words.into(),
-                key => format!("the key `{key}`: {words}").into(),
-            }
+        state::fit(&self.0).map_err(|error| match error.path() {
+            Some(key) => format!("the key `{key}`: {}", error.words()).into(),
+            None => error.into(),
         })
     }
 
@@ -69,13 +62,11 @@ impl ConfigValue {
     /// As it crosses.
     #[doc(hidden)]
     pub fn to_bytes(&self) -> Result<Vec<u8>, PluginError> {
-        let mut bytes = Vec::new();
-        rmpv::encode::write_value(&mut bytes, &self.0)?;
-        Ok(bytes)
+        Ok(state::to_bytes(&self.0)?)
     }
 
-    pub(crate) fn read(mut bytes: &[u8]) -> Result<Self, PluginError> {
-        Ok(Self(rmpv::decode::read_value(&mut bytes)?))
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, PluginError> {
+        Ok(Self(state::decode(bytes)?))
     }
 }
 

@@ -1,9 +1,24 @@
 //! A plugin's state between two schemas: decoded, but of no type. What a step of `Plugin::migrate` works on.
 
-use crate::plugin::PluginError;
-use rmpv::Value;
+mod bounds;
+mod decode;
+mod encode;
+mod error;
+mod format;
+mod value;
+
+use crate::{
+    plugin::PluginError,
+    root::{Buffer, Writer},
+};
+pub use bounds::MAX_STATE_LEVELS;
+pub(crate) use bounds::{Met, within};
+pub(crate) use decode::decode;
+pub(crate) use encode::encode;
+pub(crate) use error::Error;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{fmt, io};
+use std::{fmt, marker::PhantomData};
+pub(crate) use value::Value;
 
 /// The state of a plugin as [`Plugin::migrate`](crate::Plugin::migrate) gets it: the value that one schema's type was encoded
 /// to, on its way to the next one's.
@@ -55,7 +70,7 @@ impl StateValue {
     /// If it cannot be encoded.
     pub fn of(value: impl Serialize) -> Result<Self, PluginError> {
         // By way of the bytes: this is the one place that says how a struct or an enum is encoded.
-        Self::read(&rmp_serde::to_vec_named(&value)?)
+        Self::read(&to_bytes(&value)?)
     }
 
     /// The whole, as a value of the type `T`.
@@ -63,8 +78,7 @@ impl StateValue {
     /// # Errors
     /// If it does not fit that type; names what there is instead.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PluginError> {
-        decode(&self.0)
-            .map_err(|error| format!("the state does not fit {}: {error}; {}", wanted::<T>(), There(&self.0)).into())
+        fit(&self.0).map_err(|error| format!("the state does not fit {}: {error}; {}", wanted::<T>(), There(&self.0)).into())
     }
 
     /// Puts what `value` is encoded to in the place of the whole.
@@ -79,7 +93,7 @@ impl StateValue {
     /// The names of the fields, in their order. None if the state is something else than a struct or a map by names.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         let entries = self.0.as_map().map_or(&[][..], Vec::as_slice);
-        entries.iter().filter_map(|(key, _)| key.as_str())
+        entries.iter().filter_map(|(key, _)| key.as_text())
     }
 
     /// Whether there is a field of this name.
@@ -93,7 +107,7 @@ impl StateValue {
     /// If there is no such field, or it does not fit the type `T`; names the field, and what there is.
     pub fn get<T: DeserializeOwned>(&self, field: &str) -> Result<T, PluginError> {
         let value = self.find(field).ok_or_else(|| self.no_field(field))?;
-        decode(value).map_err(|error| {
+        fit(value).map_err(|error| {
             format!(
                 "the field `{field}` of the state does not fit {}: {error}; {}",
                 wanted::<T>(),
@@ -114,9 +128,9 @@ impl StateValue {
         let Value::Map(entries) = &mut self.0 else {
             return Err(format!("the field `{field}` cannot be set: {there}").into());
         };
-        match entries.iter_mut().find(|(key, _)| key.as_str() == Some(field)) {
+        match entries.iter_mut().find(|(key, _)| key.as_text() == Some(field)) {
             Some((_, old)) => *old = value,
-            None => entries.push((field.into(), value)),
+            None => entries.push((Value::Text(field.to_owned()), value)),
         }
         Ok(())
     }
@@ -129,7 +143,7 @@ impl StateValue {
     /// Removes a field and answers what it was.
     pub fn take(&mut self, field: &str) -> Option<StateValue> {
         let Value::Map(entries) = &mut self.0 else { return None };
-        let at = entries.iter().position(|(key, _)| key.as_str() == Some(field))?;
+        let at = entries.iter().position(|(key, _)| key.as_text() == Some(field))?;
         Some(Self(entries.remove(at).1))
     }
 
@@ -145,9 +159,9 @@ impl StateValue {
             return Err(format!("the field `{from}` cannot be called `{to}`: there is a field of that name").into());
         }
         if let Value::Map(entries) = &mut self.0 {
-            let entry = entries.iter_mut().find(|(key, _)| key.as_str() == Some(from));
+            let entry = entries.iter_mut().find(|(key, _)| key.as_text() == Some(from));
             if let Some((key, _)) = entry {
-                *key = to.into();
+                *key = Value::Text(to.to_owned());
             }
         }
         Ok(())
@@ -180,33 +194,33 @@ impl StateValue {
             Value::Map(entries) => entries.as_mut_slice(),
             _ => &mut [],
         };
-        let place = entries.iter_mut().find(|(key, _)| key.as_str() == Some(field));
+        let place = entries.iter_mut().find(|(key, _)| key.as_text() == Some(field));
         let Some((_, value)) = place else { return Err(missing) };
-        let mut inner = Self(std::mem::replace(value, Value::Nil));
+        let mut inner = Self(std::mem::replace(value, Value::Nil(0)));
         let result = change(&mut inner);
         *value = inner.0;
         result.map_err(|error| format!("in the field `{field}`: {error}").into())
     }
 
     /// Reads an encoded state.
-    pub(crate) fn read(mut bytes: &[u8]) -> Result<Self, PluginError> {
-        let value = rmpv::decode::read_value(&mut bytes)?;
-        match bytes.is_empty() {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, PluginError> {
+        let (value, following) = decode::decode_first(bytes, PhantomData)?;
+        match following.is_empty() {
             true => Ok(Self(value)),
-            false => Err(format!("{} bytes follow the state", bytes.len()).into()),
+            false => Err(format!("{} bytes follow the state", following.len()).into()),
         }
     }
 
     /// Encodes it, so that it can be read as it was.
-    pub(crate) fn write(&self, mut into: impl io::Write) -> Result<(), PluginError> {
-        Ok(rmpv::encode::write_value(&mut into, &self.0)?)
+    pub(crate) fn write(&self, into: &mut Writer<'_>) -> Result<(), PluginError> {
+        Ok(encode(&self.0, into)?)
     }
 
     fn find(&self, field: &str) -> Option<&Value> {
         let entries = self.0.as_map()?;
         entries
             .iter()
-            .find(|(key, _)| key.as_str() == Some(field))
+            .find(|(key, _)| key.as_text() == Some(field))
             .map(|(_, value)| value)
     }
 
@@ -215,10 +229,16 @@ impl StateValue {
     }
 }
 
-fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, PluginError> {
-    let mut bytes = Vec::new();
-    rmpv::encode::write_value(&mut bytes, value)?;
-    Ok(rmp_serde::from_slice(&bytes)?)
+/// What a value is encoded to.
+pub(crate) fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
+    let mut buffer = Buffer::with_capacity(0);
+    encode(value, &mut Writer::new(buffer.as_abi()))?;
+    Ok(buffer.into_vec())
+}
+
+/// The value, as one of the type `T`.
+pub(crate) fn fit<T: DeserializeOwned>(value: &Value) -> Result<T, Error> {
+    decode(&to_bytes(value)?)
 }
 
 /// A type's name without its paths.
@@ -244,21 +264,21 @@ impl fmt::Display for There<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("there is ")?;
         match self.0 {
-            Value::Nil => f.write_str("nothing (nil)"),
-            Value::Boolean(value) => write!(f, "the bool {value}"),
-            Value::Integer(value) => write!(f, "the number {value}"),
-            Value::F32(value) => write!(f, "the number {value:?}"),
-            Value::F64(value) => write!(f, "the number {value:?}"),
-            Value::String(text) => match text.as_str() {
-                Some(text) if text.chars().count() <= 40 => write!(f, "the text {text:?}"),
-                _ => write!(f, "a text of {} bytes", text.as_bytes().len()),
-            },
-            Value::Binary(bytes) => write!(f, "a string of {} bytes", bytes.len()),
-            Value::Array(values) => write!(f, "a list of {}", values.len()),
-            Value::Ext(kind, _) => write!(f, "a MessagePack extension {kind}"),
+            Value::Nil(0) => f.write_str("nothing (nil)"),
+            Value::Nil(count) => write!(f, "nothing (nil) within {count} `Some`"),
+            Value::Bool(value) => write!(f, "the bool {value}"),
+            Value::Number(value) => write!(f, "the number {value}"),
+            Value::Negative(value) => write!(f, "the number {value}"),
+            Value::Single(value) => write!(f, "the number {value:?}"),
+            Value::Double(value) => write!(f, "the number {value:?}"),
+            Value::Text(text) if text.chars().count() <= 40 => write!(f, "the text {text:?}"),
+            Value::Text(text) => write!(f, "a text of {} bytes", text.len()),
+            Value::Bytes(bytes) => write!(f, "a string of {} bytes", bytes.len()),
+            Value::List(values) => write!(f, "a list of {}", values.len()),
+            Value::Extension(kind, _) => write!(f, "a MessagePack extension {kind}"),
             Value::Map(entries) if entries.is_empty() => f.write_str("no field at all"),
             Value::Map(entries) => {
-                let names: Vec<_> = entries.iter().filter_map(|(key, _)| key.as_str()).collect();
+                let names: Vec<_> = entries.iter().filter_map(|(key, _)| key.as_text()).collect();
                 match names.len() == entries.len() {
                     true => write!(f, "`{}`", names.join("`, `")),
                     false => write!(f, "a map with {} entries", entries.len()),

@@ -118,3 +118,34 @@ fn host_does_not_start_with_settings_that_are_wrong() {
         assert!(words.contains(wanted), "{words}");
     }
 }
+
+/// `a.a.a…`, of so many parts.
+fn key_of(parts: usize, separator: &str) -> String {
+    vec!["a"; parts].join(separator)
+}
+
+#[test]
+fn key_with_too_many_parts_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deep.json");
+    for parts in [100_000, 65] {
+        fs::write(&file, format!(r#"{{ "port": 2, "{}": 1 }}"#, key_of(parts, "."))).unwrap();
+        let error = Layers::new().file(&file).read::<serde_json::Value>().unwrap_err();
+        assert_eq!(error.file(), Some(&*file), "{error}");
+        assert!(
+            error.to_string().contains("more than 64 parts") && error.to_string().len() < 300,
+            "{error}"
+        );
+        let variable = format!("DESK__{}", key_of(parts, "__"));
+        let error = Layers::new()
+            .variables("DESK", [(variable, "1")])
+            .read::<serde_json::Value>()
+            .unwrap_err();
+        assert!(error.to_string().contains("more than 64 parts"), "{error}");
+    }
+    fs::write(&file, format!(r#"{{ "{}": 1 }}"#, key_of(64, "."))).unwrap();
+    let layers = Layers::new()
+        .file(&file)
+        .variables("DESK", [(format!("DESK__{}", key_of(64, "__")), "1")]);
+    assert!(layers.read::<serde_json::Value>().is_ok());
+}

@@ -17,6 +17,7 @@ mod instances;
 mod main_job;
 mod memory;
 mod moody;
+mod nested;
 mod pauses;
 mod peers;
 mod preflight;

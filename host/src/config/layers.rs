@@ -3,7 +3,7 @@
 
 use super::{ConfigError, Origin};
 use crate::image::stage::{StageError, read_other};
-use config::{Config, Environment, FileFormat, Format, Map, Value};
+use config::{Config, Environment, FileFormat, Format, Map, Source, Value};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs,
@@ -13,6 +13,8 @@ use std::{
 
 /// How large a file of settings may be.
 const MOST: u64 = 16 << 20;
+/// How many parts a key may have. Each is a table inside of another, and what merges them calls itself for each.
+const MOST_PARTS: usize = 64;
 /// What stands between the parts of a variable's name.
 const SEPARATOR: &str = "__";
 const DEFAULTS: &str = "the defaults";
@@ -128,6 +130,7 @@ impl Layers {
         for Layer { path, required } in &self.files {
             match parse(path) {
                 Ok(Some(map)) => {
+                    check_keys(&map, || Origin::File(path.clone()))?;
                     there.push(path.clone());
                     builder = builder.add_source(Parsed(map));
                 }
@@ -142,7 +145,9 @@ impl Layers {
                 .separator(SEPARATOR)
                 .try_parsing(true)
                 .source(variables.clone());
-            builder = builder.add_source(environment);
+            let map = environment.collect().map_err(|error| self.wrong(error))?;
+            check_keys(&map, || Origin::Environment)?;
+            builder = builder.add_source(Parsed(map));
         }
         let config = builder.build().map_err(|error| self.wrong(error))?;
         let tree = config.clone().try_deserialize().map_err(|error| self.wrong(error))?;
@@ -187,6 +192,23 @@ impl Layers {
             line,
             reason: with_nearest(reason),
         }
+    }
+}
+
+/// Refuses a key with too many parts. Only keys of the outermost table are taken apart.
+fn check_keys(map: &Map<String, Value>, origin: impl Fn() -> Origin) -> Result<(), ConfigError> {
+    let parts = |key: &String| 1 + key.matches(['.', '[']).count();
+    match map.keys().find(|key| parts(key) > MOST_PARTS) {
+        None => Ok(()),
+        Some(key) => Err(ConfigError::Wrong {
+            origin: Some(origin()),
+            key: None,
+            line: None,
+            reason: format!(
+                "the key that begins with `{}` has more than {MOST_PARTS} parts",
+                key.chars().take(40).collect::<String>()
+            ),
+        }),
     }
 }
 
@@ -311,8 +333,8 @@ fn parse(path: &Path) -> Result<Option<Map<String, Value>>, ConfigError> {
 #[derive(Debug, Clone)]
 struct Parsed(Map<String, Value>);
 
-impl config::Source for Parsed {
-    fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
+impl Source for Parsed {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())
     }
 

@@ -15,7 +15,6 @@ use reslot_plugin_api::Health;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 use std::{
     ffi::OsString,
-    fmt::Display,
     fs::File,
     io::{self, IsTerminal, Read, Write},
     os::fd::AsFd,
@@ -201,15 +200,11 @@ impl Teller {
     }
 
     /// Takes a step, and tells of it before and after.
-    fn step<T, E: Display>(&mut self, step: PreflightStep, work: impl FnOnce() -> Result<T, E>) -> Result<T, Last> {
+    fn step<T, E: Into<Word>>(&mut self, step: PreflightStep, work: impl FnOnce() -> Result<T, E>) -> Result<T, Last> {
         // A host that cannot be told has ended, and this process with it.
         let _ = self.say(&Word::Begins { step });
         let begun = Instant::now();
-        let done = work().map_err(|error| {
-            Last(Word::Refused {
-                reason: error.to_string(),
-            })
-        })?;
+        let done = work().map_err(|error| Last(error.into()))?;
         let took = begun.elapsed();
         let _ = self.say(&Word::Ends { step, took });
         Ok(done)

@@ -3,6 +3,7 @@
 use super::PreflightStep;
 use crate::{
     image::{lint::LintError, remedy_of_loader, stage::StageError},
+    instance::HookError,
     remedies::{self, Purpose},
 };
 use std::{fmt, io, path::PathBuf, time::Duration};
@@ -68,6 +69,14 @@ pub enum PreflightError {
         step: PreflightStep,
         /// The words of who refused.
         reason: String,
+    },
+    /// The state that serves cannot be handed over to it, because of what the state is.
+    #[error("it was refused in a child process at {step}, because of the state: {error}")]
+    State {
+        /// What was being done.
+        step: PreflightStep,
+        /// What is the matter with the state.
+        error: HookError,
     },
     /// It says of itself that it is not well.
     #[error("in a child process it was not healthy: {message}")]
@@ -136,6 +145,7 @@ impl PreflightError {
             Self::Hung { .. } => {
                 "let static constructors, `default` and `drop` do no work that can wait, and begin that in `start`; or raise `Preflight::timeout`"
             }
+            Self::State { error, .. } => error.remedy_for_state().unwrap_or("mend the plugin and publish it again"),
             Self::Refused {
                 step: PreflightStep::Restore | PreflightStep::Migrate,
                 ..
@@ -178,6 +188,7 @@ impl PreflightError {
                 step: PreflightStep::Open,
                 ..
             } => false,
+            Self::State { error, .. } => matches!(error, HookError::NotCarried(_)),
             Self::Crashed { .. } | Self::Exited { .. } | Self::Refused { .. } | Self::Unhealthy { .. } | Self::Lint(_) => {
                 true
             }

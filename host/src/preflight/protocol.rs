@@ -3,12 +3,13 @@
 //! where it was when it died.
 
 use super::PreflightStep;
+use crate::instance::HookError;
 use reslot_plugin_api::{__private::SOURCES, API_VERSION, TARGET, TOOLCHAIN};
 use serde::{Deserialize, Serialize};
 use std::{ffi::OsString, time::Duration};
 
 /// Raised with each change of what is said here.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// What both sides must have in common.
 pub(super) fn build() -> String {
@@ -66,10 +67,33 @@ pub(super) enum Word {
     Ends { step: PreflightStep, took: Duration },
     /// The last that was begun did not. Nothing follows.
     Refused { reason: String },
+    /// The same because the state is nested deeper than this. Nothing follows.
+    TooDeep { most: u32 },
+    /// The same because the state takes more stack than this. Nothing follows.
+    StackTooSmall { bytes: usize, system: Option<String> },
+    /// The same because serde does not carry something in the state. Nothing follows.
+    NotCarried { reason: String },
     /// It answered that it is not well. Nothing follows.
     Unhealthy { message: String },
     /// All went well. Nothing follows.
     Done { stays_mapped: Option<String> },
+}
+
+impl From<String> for Word {
+    fn from(reason: String) -> Self {
+        Self::Refused { reason }
+    }
+}
+
+impl From<HookError> for Word {
+    fn from(error: HookError) -> Self {
+        match error {
+            HookError::TooDeep { most } => Self::TooDeep { most },
+            HookError::StackTooSmall { bytes, system } => Self::StackTooSmall { bytes, system },
+            HookError::NotCarried(reason) => Self::NotCarried { reason },
+            other => other.to_string().into(),
+        }
+    }
 }
 
 #[cfg(test)]

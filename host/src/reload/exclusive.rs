@@ -4,11 +4,11 @@
 use crate::{
     error::Hook,
     event::Event,
-    hooks::TookTooLong,
+    hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
     instance::{HookError, Quiet},
     lifecycle::Lifecycle,
-    slot::{Access, Generation, SlotRecord, on_behalf_of, this_thread},
+    slot::{Access, Generation, SlotRecord},
 };
 use std::{sync::Arc, time::Instant};
 

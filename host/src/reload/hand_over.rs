@@ -9,7 +9,7 @@ use super::{
     exclusive::Stopped,
     given,
     pipeline::refusal,
-    prepare::{Origin, Prepared, Snapshot, prepare, snapshot, stop},
+    prepare::{Origin, Prepared, Snapshot, prepare, snapshot, stop, whose_fault},
     probation::{Probation, Set, Standby},
     rollback::{GoingBack, RollbackReport, StateBack, forget_faulty},
     tally::Phase,
@@ -137,7 +137,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
         state: origin.state.or(state.filter(|_| old.is_none())),
         ..origin
     };
-    let inherited = origin.state.clone().or_else(|| origin.fallback.clone());
+    let (state, inherited) = (origin.state.clone(), origin.state.clone().or_else(|| origin.fallback.clone()));
     let stopped = old.and_then(|old| Stopped::stop(host, old, &mut access));
     let prepared = match prepared {
         true => Ok(Prepared {
@@ -166,6 +166,10 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
             if let (Some(stopped), Some(old)) = (stopped, old) {
                 stopped.start_again(host, &record, old, &mut access);
             }
+            let cause = match (old, &state) {
+                (Some(old), Some(state)) => whose_fault(host, old, state, cause),
+                _ => cause,
+            };
             Err(refuse(step, cause))
         }
     }

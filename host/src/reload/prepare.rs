@@ -8,12 +8,12 @@ use crate::{
     error::{Cause, Hook, SavedStateError, SchemaGap},
     event::Step,
     given::Package,
-    hooks::TookTooLong,
+    hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
     image::manifest::Manifest,
     instance::{HookError, Quiet},
     lifecycle::Lifecycle,
-    slot::{Generation, on_behalf_of, this_thread, with_overlay, without_suffix},
+    slot::{Generation, with_overlay, without_suffix},
     testing::Injections,
 };
 use parking_lot::Mutex;
@@ -101,6 +101,30 @@ pub(crate) fn snapshot(host: &Inner, old: &Arc<Generation>, owner: bool) -> Resu
         let schema = schema.schema;
         Arc::new(Snapshot { schema, bytes })
     }))
+}
+
+/// Why a candidate refuses the state of what serves. If that cannot read it itself, it is not the candidate that has to be mended.
+pub(super) fn whose_fault(host: &Inner, serving: &Arc<Generation>, state: &Arc<Snapshot>, cause: Cause) -> Cause {
+    let (hook, words) = match &cause {
+        Cause::Hook(hook @ (Hook::Restore | Hook::Migrate), HookError::Refused(_) | HookError::NotCarried(_)) => {
+            (*hook, cannot_read(host, serving, state))
+        }
+        _ => return cause,
+    };
+    match words {
+        Some(words) => Cause::Hook(hook, HookError::NotCarried(words)),
+        None => cause,
+    }
+}
+
+/// Why what has written a state cannot read it, if that is so.
+pub(super) fn cannot_read(host: &Inner, serving: &Arc<Generation>, state: &Arc<Snapshot>) -> Option<String> {
+    let (serving, state, waiting) = (serving.clone(), state.clone(), this_thread());
+    let read = move || on_behalf_of(waiting, || serving.instance().cannot_read(&state.bytes));
+    let words = host.hooks.run(host.policy.hook_deadline, read).ok().flatten()?;
+    Some(format!(
+        "{words}; the version that serves has written it and cannot read it either, so no build can take it over as it is"
+    ))
 }
 
 /// What a candidate starts from.

@@ -3,7 +3,7 @@
 
 use super::{
     pipeline::refusal,
-    prepare::{Snapshot, snapshot},
+    prepare::{Snapshot, cannot_read, snapshot},
 };
 use crate::{
     error::{Cause, Hook, Refusal},
@@ -11,7 +11,7 @@ use crate::{
     host::{Inner, after},
     image::manifest::Manifest,
     instance::HookError,
-    preflight::{self, Candidate, Preflight},
+    preflight::{self, Candidate, Preflight, PreflightError, PreflightStep},
     slot::{Generation, Mode, SlotRecord, SlotState},
 };
 use parking_lot::MutexGuard;
@@ -37,13 +37,15 @@ pub(super) fn try_out(
 ) -> Result<(), Refusal> {
     let Some(how) = &host.policy.preflight else { return Ok(()) };
     let refuse = |cause| refusal(Some(record), Some(number), path, Step::Preflight, cause);
-    let state = match saved {
-        Some(saved) => Some(saved),
-        None => current_state(host, record, how)
-            .and_then(|state| in_schema(host, manifest, state))
-            .map_err(refuse)?,
+    let tried = match saved {
+        Some(saved) => {
+            run(record, number, copy, manifest, how, Some(saved)).map_err(|error| Cause::Preflight(Arc::new(error)))
+        }
+        None => {
+            current_state(host, record, how).and_then(|state| try_out_with(host, record, number, copy, manifest, how, state))
+        }
     };
-    run(record, number, copy, manifest, how, state).map_err(refuse)
+    tried.map_err(refuse)
 }
 
 /// Tries it out with this state.
@@ -56,8 +58,15 @@ pub(super) fn try_out_with(
     how: &Preflight,
     state: Option<Serving>,
 ) -> Result<(), Cause> {
+    let serving = state.clone();
     let state = in_schema(host, manifest, state)?;
-    run(record, number, copy, manifest, how, state)
+    run(record, number, copy, manifest, how, state).map_err(|error| {
+        let error = match &serving {
+            Some((serving, state)) => whose_fault(host, serving, state, error),
+            None => error,
+        };
+        Cause::Preflight(Arc::new(error))
+    })
 }
 
 fn run(
@@ -67,7 +76,7 @@ fn run(
     manifest: &Manifest,
     how: &Preflight,
     state: Option<Arc<Snapshot>>,
-) -> Result<(), Cause> {
+) -> Result<(), PreflightError> {
     let candidate = Candidate {
         slot: &record.name,
         generation: number,
@@ -75,9 +84,31 @@ fn run(
         manifest,
     };
     let state = state.as_ref().map(|state| (state.schema, &state.bytes[..]));
-    let report = preflight::run(how, &candidate, state).map_err(|error| Cause::Preflight(Arc::new(error)))?;
+    let report = preflight::run(how, &candidate, state)?;
     tracing::info!(slot = &*record.name, generation = number, %report, "preflight");
     Ok(())
+}
+
+/// Why a candidate refuses the state of what serves in its preflight; see the same of `prepare`.
+fn whose_fault(host: &Inner, serving: &Arc<Generation>, state: &Arc<Snapshot>, error: PreflightError) -> PreflightError {
+    let step = match &error {
+        PreflightError::State {
+            step,
+            error: HookError::NotCarried(_),
+        } => *step,
+        PreflightError::Refused {
+            step: step @ (PreflightStep::Restore | PreflightStep::Migrate),
+            ..
+        } => *step,
+        _ => return error,
+    };
+    match cannot_read(host, serving, state) {
+        Some(words) => PreflightError::State {
+            step,
+            error: HookError::NotCarried(words),
+        },
+        None => error,
+    }
 }
 
 /// The state, in a schema from which the candidate goes on by itself.

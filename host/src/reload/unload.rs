@@ -139,6 +139,7 @@ pub enum UnloadError {
 fn state_remedy(cause: &Cause) -> &'static str {
     match cause {
         Cause::Busy(_) => "let calls return, or raise the host's drain_deadline, and ask again",
+        Cause::Hook(_, error) if error.remedy_for_state().is_some() => error.remedy_for_state().unwrap_or_default(),
         _ => "reload a build whose `Serialize` does not fail",
     }
 }

@@ -31,6 +31,7 @@ use super::{
 use crate::{
     event::{Event, Log, hold_back},
     given::Package,
+    hooks::{this_thread, waiting_thread},
     image::take_panic,
     instance::{Instance, Quiet},
     reload::ReaperMessage,
@@ -320,32 +321,6 @@ thread_local! {
     static INSIDE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A number that no other living thread has, and that is not 0.
-pub(crate) fn this_thread() -> usize {
-    thread_local! {
-        static HERE: u8 = const { 0 };
-    }
-    HERE.with(|here| std::ptr::from_ref(here).addr())
-}
-
-thread_local! {
-    /// The thread that waits for what this one does.
-    static ON_BEHALF_OF: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Runs `body` for `thread`, which waits for it: what comes back to a gate that `thread` has closed does not wait for it.
-pub(crate) fn on_behalf_of<R>(thread: usize, body: impl FnOnce() -> R) -> R {
-    /// Puts back what was there before, however the body ends.
-    struct Restore(usize);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            ON_BEHALF_OF.set(self.0);
-        }
-    }
-    let _restore = Restore(ON_BEHALF_OF.replace(thread));
-    body()
-}
-
 /// A gate is closed by this thread, until dropped. A hook that runs behind it must not wait for it.
 struct ClosedHere<'a>(&'a AtomicUsize);
 
@@ -428,7 +403,7 @@ impl Callee for Core {
         loop {
             // Whether another thread has closed it is seen by the lock; of its own doing a thread needs no lock to know.
             let closed_by = core.closed_by.load(Ordering::Relaxed);
-            if closed_by != 0 && (closed_by == this_thread() || closed_by == ON_BEHALF_OF.get()) {
+            if closed_by != 0 && (closed_by == this_thread() || closed_by == waiting_thread()) {
                 core.standing.counts().failed();
                 return Err(CallError::new(&core.slot, core.number, method, Fault::HandingOver));
             }

@@ -5,6 +5,7 @@ pub mod libc_symbols;
 pub(crate) mod logs;
 pub mod memory;
 mod panic_hook;
+pub mod stack;
 
 use crate::{root::HostTableRef, text::cut};
 use std::{

@@ -3,7 +3,7 @@
 /// Makes the crate a plugin: `export_plugin!(Momentum: dyn Strategy);`, once, in a crate with `crate-type = ["cdylib"]`.
 ///
 /// The type must be `Default`, implement the interface's trait, and derive serde's `Serialize` and `Deserialize`: its value
-/// is what the next generation starts from. Lifecycle hooks are picked up if the type implements [`Plugin`](crate::Plugin).
+/// is what the next generation starts from, nested up to [`MAX_STATE_LEVELS`](crate::MAX_STATE_LEVELS) deep. Lifecycle hooks are picked up if the type implements [`Plugin`](crate::Plugin).
 /// Options follow the interface, in any order:
 ///
 /// ```text

@@ -2,7 +2,12 @@
 //! has, whether it implements `Plugin` or not.
 
 use super::{Context, Health, Plugin, PluginError};
-use crate::{inside::memory::Allocator, root::Writer, settings::ConfigValue, state::StateValue};
+use crate::{
+    inside::memory::Allocator,
+    root::Writer,
+    settings::ConfigValue,
+    state::{self, StateValue},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
 
@@ -30,6 +35,10 @@ pub trait Loadable: Default + Send + 'static {
 
 /// The whole way of an encoded state from one schema to another, step by step.
 pub(crate) fn migrate_all<T: Loadable>(from: u32, to: u32, state: &[u8], into: &mut Writer<'_>) -> Result<(), PluginError> {
+    if from == to {
+        into.put(state);
+        return Ok(());
+    }
     let mut value = StateValue::read(state)?;
     let mut at = from;
     while at != to {
@@ -65,11 +74,11 @@ pub enum WithSerde {}
 
 impl<T: Serialize + DeserializeOwned> State<WithSerde> for T {
     fn encode(&self, into: &mut Writer<'_>) -> Result<(), PluginError> {
-        Ok(rmp_serde::encode::write_named(into, self)?)
+        Ok(state::encode(self, into)?)
     }
 
     fn decode(state: &[u8]) -> Result<Self, PluginError> {
-        Ok(rmp_serde::from_slice(state)?)
+        Ok(state::decode(state)?)
     }
 }
 

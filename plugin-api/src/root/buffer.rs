@@ -120,8 +120,38 @@ impl<'a> Writer<'a> {
         self.buffer.len = self.next.addr() - self.buffer.data.addr();
     }
 
+    /// How many bytes the buffer holds.
     #[inline]
-    fn put(&mut self, bytes: &[u8]) {
+    pub(crate) fn len(&self) -> usize {
+        self.next.addr() - self.buffer.data.addr()
+    }
+
+    /// What the buffer holds from there on.
+    pub(crate) fn written_from(&self, at: usize) -> &[u8] {
+        let len = self.len() - at;
+        // SAFETY: all bytes before `next` were written, and nobody else has the buffer as long as this is borrowed.
+        unsafe { std::slice::from_raw_parts(self.buffer.data.add(at), len) }
+    }
+
+    /// Replaces what the buffer holds from there on, up to `to`, by these bytes. What follows `to` is kept and moved.
+    pub(crate) fn replace(&mut self, at: usize, to: usize, bytes: &[u8]) {
+        assert!(at <= to && to <= self.len(), "within what was written");
+        let following = self.len() - to;
+        if bytes.len() > to - at && bytes.len() - (to - at) > self.end.addr() - self.next.addr() {
+            self.grow(bytes.len() - (to - at));
+        }
+        // SAFETY: the range lies within what was written, there is room for what is added, and nobody else has the buffer
+        // meanwhile, so that `bytes` are not in it. Where the moved bytes overlap their old place, `copy` allows it.
+        unsafe {
+            let place = self.buffer.data.add(at);
+            std::ptr::copy(self.buffer.data.add(to), place.add(bytes.len()), following);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len());
+            self.next = place.add(bytes.len() + following);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
         if bytes.len() > self.end.addr() - self.next.addr() {
             self.grow(bytes.len());
         }
@@ -212,6 +242,19 @@ mod tests {
             (bytes.len(), &bytes[..4], bytes.last()),
             (large.len() + 4, &b"abc\x07"[..], Some(&b'd'))
         );
+    }
+
+    #[test]
+    fn a_part_is_replaced_by_a_longer_and_by_a_shorter_one() {
+        let mut buffer = Buffer::from(b"head ".to_vec());
+        let mut writer = Writer::new(buffer.as_abi());
+        writer.write_all(b"?tail").expect("writing to memory does not fail");
+        writer.replace(5, 6, b"a longer one and its ");
+        assert_eq!(writer.written_from(5), b"a longer one and its tail");
+        writer.replace(0, 14, b"the ");
+        writer.write_all(b"!").expect("writing to memory does not fail");
+        drop(writer);
+        assert_eq!(buffer.into_vec(), b"the one and its tail!");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
     error::{Cause, Hook},
     event::{Event, Step},
     given::Package,
-    hooks::TookTooLong,
+    hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
     instance::{HookError, Quiet},
     lifecycle::Lifecycle,
@@ -17,7 +17,7 @@ use crate::{
         prepare::{Watch, snapshot},
         probation::RollbackReason,
     },
-    slot::{Access, Generation, on_behalf_of, this_thread},
+    slot::{Access, Generation},
     testing::Injections,
 };
 use std::{sync::Arc, time::Instant};
