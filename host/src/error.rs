@@ -4,6 +4,7 @@
 use crate::{
     event::Step,
     history::HistoryError,
+    host::Holder,
     image::{OpenError, QuarantineReason, compat::Difference, lint::LintError, manifest::StateSchema, stage::StageError},
     instance::HookError,
     lifecycle::IllegalMove,
@@ -52,10 +53,12 @@ pub enum Cause {
     #[error("the host panicked while it loaded the file")]
     Bug,
     /// The slot has as many images that cannot go as it may have.
-    #[error("{}", QuarantineWords(.quarantined, *.cap))]
+    #[error("{}", QuarantineWords(.quarantined, .held, *.cap))]
     QuarantineFull {
-        /// The generations, each with what keeps it.
+        /// The generations that are quarantined, each with what keeps it.
         quarantined: Vec<(u64, QuarantineReason)>,
+        /// The generations that were replaced for longer than the drain deadline, each with those who still hold it.
+        held: Vec<(u64, Vec<Holder>)>,
         /// How many there may be.
         cap: usize,
     },
@@ -243,18 +246,28 @@ impl fmt::Display for Schemas<'_> {
     }
 }
 
-struct QuarantineWords<'a>(&'a [(u64, QuarantineReason)], usize);
+struct QuarantineWords<'a>(&'a [(u64, QuarantineReason)], &'a [(u64, Vec<Holder>)], usize);
 
 impl fmt::Display for QuarantineWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (quarantined, cap) = (self.0, self.1);
+        let (quarantined, held, cap) = (self.0, self.1, self.2);
         write!(
             f,
             "{} image(s) of this slot cannot be unmapped, and no more than {cap} may pile up:",
-            quarantined.len()
+            quarantined.len() + held.len()
         )?;
-        let mut each = quarantined.iter();
-        each.try_for_each(|(number, reason)| write!(f, "\n  generation {number}: {reason}"))
+        for (number, reason) in quarantined {
+            write!(f, "\n  generation {number}: {reason}")?;
+        }
+        for (number, holders) in held {
+            for holder in holders {
+                write!(f, "\n  generation {number} is held by {holder}")?;
+            }
+            if holders.is_empty() {
+                write!(f, "\n  generation {number} was held until just now")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -338,6 +351,15 @@ impl Cause {
             Self::History(error) => error.remedy(),
             Self::IllegalMove(_) => "this is a bug in Reslot: please report it",
             Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",
+            Self::QuarantineFull { quarantined, .. } if quarantined.is_empty() => {
+                "have the holders let go, and this file is taken up by itself: a reader looks again or calls `release`, what `load` answered is \
+                 dropped, a call comes back; or raise the host's quarantine_cap"
+            }
+            Self::QuarantineFull { held, .. } if !held.is_empty() => {
+                "end what keeps them, or have the holders let go (a reader looks again or calls `release`, what `load` answered is dropped), \
+                 and this file is taken up by itself; those whose static constructors keep them go with the process only; or raise the \
+                 host's quarantine_cap"
+            }
             Self::QuarantineFull { .. } => {
                 "end what keeps them, and a file that was published is then taken up by itself; those whose static constructors keep them go with the process \
                  only; or raise the host's quarantine_cap"

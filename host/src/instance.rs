@@ -5,7 +5,7 @@ use crate::{
     hooks::{Hooks, TookTooLong, with_stack},
     image::{
         Image, PanicReport,
-        manifest::{Receiver, Shape, StateSchema},
+        manifest::{Method, Receiver, Shape, StateSchema},
         take_panic,
     },
 };
@@ -16,9 +16,10 @@ use reslot_plugin_api::{
 };
 use std::{
     fmt,
+    ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -133,10 +134,45 @@ impl HookError {
     }
 }
 
+/// An image as its instances own it. There is one instance, except after a rollback that found somebody who might hold a borrow from it: then
+/// there is a second one, until the first one's holders let go.
+pub(crate) struct SharedImage(Arc<Owned>);
+
+struct Owned {
+    image: Image,
+    /// Instances that were made and not dropped.
+    made: AtomicUsize,
+    /// Instances that nobody has begun to end.
+    in_use: AtomicUsize,
+}
+
+impl SharedImage {
+    fn new(image: Image) -> Self {
+        Self(Arc::new(Owned {
+            image,
+            made: AtomicUsize::new(0),
+            in_use: AtomicUsize::new(0),
+        }))
+    }
+
+    /// The image itself, if no other instance owns it any more.
+    pub(crate) fn alone(self) -> Result<Box<Image>, Self> {
+        Arc::try_unwrap(self.0).map(|owned| Box::new(owned.image)).map_err(Self)
+    }
+}
+
+impl Deref for SharedImage {
+    type Target = Image;
+
+    fn deref(&self) -> &Image {
+        &self.0.image
+    }
+}
+
 /// A live object. Dropping one leaks it: the reaper destroys it, on its own thread.
 pub(crate) struct Instance {
     data: *mut (),
-    image: Box<Image>,
+    image: SharedImage,
     slot: Arc<str>,
     generation: u64,
     started: AtomicBool,
@@ -190,17 +226,41 @@ impl Instance {
     pub(crate) fn create(image: Box<Image>, slot: Arc<str>, generation: u64) -> Result<Self, (Box<Image>, HookError)> {
         // SAFETY: the image is verified and has the host's functions.
         match hook(&image, unsafe { image.root().create()() }) {
-            Ok(data) => Ok(Self {
-                data,
-                image,
-                slot,
-                generation,
-                started: AtomicBool::new(false),
-                looks: RwLock::new(()),
-                deep: AtomicBool::new(false),
-            }),
+            Ok(data) => Ok(Self::of(data, SharedImage::new(*image), slot, generation)),
             Err(error) => Err((image, error)),
         }
+    }
+
+    /// Makes a second object in the same image.
+    pub(crate) fn second(&self) -> Result<Self, HookError> {
+        // SAFETY: the image is verified and has the host's functions.
+        let data = hook(&self.image, unsafe { self.image.root().create()() })?;
+        let image = SharedImage(self.image.0.clone());
+        Ok(Self::of(data, image, self.slot.clone(), self.generation))
+    }
+
+    fn of(data: *mut (), image: SharedImage, slot: Arc<str>, generation: u64) -> Self {
+        image.0.made.fetch_add(1, Ordering::Relaxed);
+        image.0.in_use.fetch_add(1, Ordering::Relaxed);
+        Self {
+            data,
+            image,
+            slot,
+            generation,
+            started: AtomicBool::new(false),
+            looks: RwLock::new(()),
+            deep: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether its plugin tells the threads of one of its objects from those of another, so that there may be a second one.
+    pub(crate) fn may_have_second(&self) -> bool {
+        self.image.root().end_workers_of().is_some()
+    }
+
+    /// Its end begins. Answers whether it is the last one of its image.
+    pub(crate) fn begins_to_end(&self) -> bool {
+        self.image.0.in_use.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     pub(crate) fn data(&self) -> *mut () {
@@ -389,14 +449,21 @@ impl Instance {
 
     /// Whether many threads may call it at once: no method takes it mutably, so it is `Sync`.
     pub(crate) fn is_shared(&self) -> bool {
-        let mut methods = self.image.manifest.interface.methods.iter();
-        methods.all(|method| method.receiver == Receiver::Ref)
+        self.methods().all(|method| method.receiver == Receiver::Ref)
     }
 
     /// Whether a caller may hold a reference into it after a call has come back.
     pub(crate) fn answers_references(&self) -> bool {
-        let mut methods = self.image.manifest.interface.methods.iter();
-        methods.any(|method| matches!(method.returns, Shape::Str | Shape::Ref(_) | Shape::Slice(_)))
+        self.methods().any(is_lending)
+    }
+
+    /// The same of one of its methods.
+    pub(crate) fn lends(&self, method: &str) -> bool {
+        self.methods().any(|known| known.name == method && is_lending(known))
+    }
+
+    fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.image.manifest.interface.methods.iter()
     }
 
     /// The right to change it, of whoever has it for himself.
@@ -422,15 +489,21 @@ impl Instance {
         }
     }
 
-    /// The names of its threads of `Context::spawn` that have not ended, after they were asked to; empty if none is left.
-    pub(crate) fn workers(&self) -> String {
-        self.image.root().end_workers()().into()
+    /// The names of its image's threads of `Context::spawn` that have not ended, after they were asked to; empty if none is left. With
+    /// `own` of those alone that this object has started: another one of the image goes on.
+    pub(crate) fn workers(&self, own: bool) -> String {
+        match self.image.root().end_workers_of().filter(|_| own) {
+            Some(end) => end(self.data).into(),
+            None => self.image.root().end_workers()().into(),
+        }
     }
 
-    /// Drops it. What is left is the image.
-    pub(crate) fn destroy(self) -> (Box<Image>, Result<(), HookError>) {
+    /// Drops it. What is left is the image, once the others that own it have given it back as well.
+    pub(crate) fn destroy(self) -> (SharedImage, Result<(), HookError>) {
         let destroyed = self.drop_object(Data(self.data));
-        self.image.root().shutdown()();
+        if self.image.0.made.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.image.root().shutdown()();
+        }
         (self.image, destroyed)
     }
 
@@ -547,6 +620,11 @@ impl<T> Attempt<T> {
             Self::Beyond(outcome) => Attempt::Beyond(outcome),
         }
     }
+}
+
+/// Whether a method answers a borrow.
+fn is_lending(method: &Method) -> bool {
+    matches!(method.returns, Shape::Str | Shape::Ref(_) | Shape::Slice(_))
 }
 
 /// Copies a hook's answer out of the image. An empty text is the sign of a contained panic, whose words the image's panic

@@ -24,5 +24,5 @@ pub use reader::Reader;
 pub(crate) use record::{Current, Has, Mode, Moving, SlotRecord, SlotState, Staged};
 pub use shadow::Shadow;
 pub(crate) use shadow::{SUFFIX, without_suffix};
-pub(crate) use standing::{Overdue, Watching};
+pub(crate) use standing::{Overdue, Standing, Watching};
 pub use view::View;

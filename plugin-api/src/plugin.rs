@@ -39,7 +39,8 @@ pub trait Plugin: Default + Send + 'static {
     /// `Ok`, the predecessor serves on, unless the plugin is `exclusive`: then the predecessor was stopped before.
     ///
     /// An instance of an `exclusive` plugin may be stopped and started again. That is the way back when its successor cannot
-    /// start.
+    /// start. After a rollback a second instance may be started in the same image, beside one that callers still hold: keep what is
+    /// acquired here in the plugin's value, not in a `static`.
     ///
     /// # Errors
     /// Refuses the candidate; the slot keeps its current generation.
@@ -125,6 +126,10 @@ pub trait Plugin: Default + Send + 'static {
 pub struct Context<'a> {
     slot: &'a str,
     generation: u64,
+    /// The address of the instance; 0 if there is none.
+    instance: usize,
+    /// It is being stopped.
+    stopping: bool,
 }
 
 impl<'a> Context<'a> {
@@ -137,13 +142,30 @@ impl<'a> Context<'a> {
     pub fn generation(&self) -> u64 {
         self.generation
     }
-}
 
-impl<'a> From<ContextAbi<'a>> for Context<'a> {
-    fn from(abi: ContextAbi<'a>) -> Self {
+    pub(crate) fn of(abi: ContextAbi<'a>, instance: *const ()) -> Self {
         Self {
             slot: abi.slot.as_str(),
             generation: abi.generation,
+            instance: instance.addr(),
+            stopping: false,
         }
+    }
+
+    /// Of an instance that is being stopped.
+    pub(crate) fn of_stopping(abi: ContextAbi<'a>, instance: *const ()) -> Self {
+        Self {
+            stopping: true,
+            ..Self::of(abi, instance)
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// By which the threads of one instance are told from those of another.
+    pub(crate) fn instance(&self) -> usize {
+        self.instance
     }
 }

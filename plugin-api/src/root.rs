@@ -7,7 +7,7 @@ use crate::{
     interface::Implements,
     manifest::SOURCES,
     peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi},
-    plugin::{HealthAbi, Loadable, migrate_all},
+    plugin::{Context, HealthAbi, Loadable, migrate_all},
     settings::ConfigValue,
     state::{self, Met},
     text::cut_words,
@@ -140,6 +140,9 @@ pub struct Root {
         into: &mut BufferAbi,
         bounds: BoundsAbi,
     ) -> StateAnswer,
+    /// As `end_workers`, of the threads that one instance has started. An image that has this may have several instances.
+    #[sabi(missing_field(option))]
+    pub end_workers_of: extern "C" fn(instance: *const ()) -> RString,
 }
 
 /// How far a plugin may go while it encodes or decodes a state.
@@ -319,6 +322,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         snapshot_within: Self::snapshot_within,
         restore_within: Self::restore_within,
         migrate_within: Self::migrate_within,
+        end_workers_of: Self::end_workers_of,
     });
 
     /// The root.
@@ -348,28 +352,29 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
 
     unsafe extern "C" fn init(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
         // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-        guarded(|| unsafe { &mut *instance.cast::<T>() }.init(&context.into()))
+        guarded(|| unsafe { &mut *instance.cast::<T>() }.init(&Context::of(context, instance)))
     }
 
     unsafe extern "C" fn start(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
-        guarded(|| {
-            workers::begin();
-            // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-            unsafe { &mut *instance.cast::<T>() }.start(&context.into())
-        })
+        // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
+        guarded(|| unsafe { &mut *instance.cast::<T>() }.start(&Context::of(context, instance)))
     }
 
     unsafe extern "C" fn stop(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
         guarded(|| {
-            workers::ask_to_end();
+            workers::ask_to_end_of(instance.addr());
             // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-            unsafe { &mut *instance.cast::<T>() }.stop(&context.into())
+            unsafe { &mut *instance.cast::<T>() }.stop(&Context::of_stopping(context, instance))
         })
     }
 
     unsafe extern "C" fn health(instance: *const (), context: ContextAbi<'_>) -> RResult<HealthAbi, RString> {
         // SAFETY: the host passes what `create` answered; it calls this beside calls only if the type is `Sync`.
-        guarded(|| Ok(unsafe { &*instance.cast::<T>() }.health(&context.into()).into()))
+        guarded(|| {
+            Ok(unsafe { &*instance.cast::<T>() }
+                .health(&Context::of(context, instance))
+                .into())
+        })
     }
 
     unsafe extern "C" fn snapshot(instance: *const (), into: &mut BufferAbi) -> RResult<bool, RString> {
@@ -431,6 +436,12 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         names
     }
 
+    extern "C" fn end_workers_of(instance: *const ()) -> RString {
+        let mut names = RString::new();
+        crate::interface::contain(|| names = workers::ask_to_end_of(instance.addr()).into());
+        names
+    }
+
     extern "C" fn shutdown() {
         let _ = guarded(|| {
             // What was printed without a newline would be lost with the image's own buffer. If the plugin has an allocator of its own
@@ -469,12 +480,17 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         guarded(|| {
             let config = ConfigValue::read(config.as_slice())?;
             // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
-            unsafe { &mut *instance.cast::<T>() }.on_config(&context.into(), &config)
+            unsafe { &mut *instance.cast::<T>() }.on_config(&Context::of(context, instance), &config)
         })
     }
 
     extern "C" fn check_config(context: ContextAbi<'_>, config: RSlice<'_, u8>) -> RResult<(), RString> {
-        guarded(|| T::check_config(&context.into(), &ConfigValue::read(config.as_slice())?))
+        guarded(|| {
+            T::check_config(
+                &Context::of(context, std::ptr::null()),
+                &ConfigValue::read(config.as_slice())?,
+            )
+        })
     }
 
     unsafe extern "C" fn resource(
@@ -484,7 +500,13 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         bytes: RSlice<'_, u8>,
     ) -> RResult<(), RString> {
         // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
-        guarded(|| unsafe { &mut *instance.cast::<T>() }.on_resource(&context.into(), name.as_str(), bytes.as_slice()))
+        guarded(|| {
+            unsafe { &mut *instance.cast::<T>() }.on_resource(
+                &Context::of(context, instance),
+                name.as_str(),
+                bytes.as_slice(),
+            )
+        })
     }
 }
 

@@ -1,5 +1,6 @@
-//! Threads that a plugin starts with `Context::spawn`: asked to end when the plugin is stopped. The statics here are the image's
-//! own, and an image has one instance. The host waits for them, without blocking anything else. Threads that a plugin makes by other ways are not known here; the host
+//! Threads that a plugin starts with `Context::spawn`: asked to end when the instance that started them is stopped. The statics here are
+//! the image's own, and an image may have two instances for a while after a rollback: each thread is its instance's. The host waits for
+//! them, without blocking anything else. Threads that a plugin makes by other ways are not known here; the host
 //! finds those through the replaced `pthread_create`.
 
 use crate::{
@@ -17,8 +18,6 @@ use std::{
 
 static WORKERS: Workers = Workers {
     state: Mutex::new(State {
-        stopping: false,
-        starts: 0,
         running: Vec::new(),
         last: 0,
     }),
@@ -31,24 +30,30 @@ struct Workers {
 }
 
 struct State {
-    stopping: bool,
-    /// How often the plugin was started again after a stop.
-    starts: u64,
-    running: Vec<(u64, String)>,
+    running: Vec<Worker>,
     last: u64,
+}
+
+struct Worker {
+    number: u64,
+    name: String,
+    /// Which instance has started it.
+    instance: usize,
+    /// It was asked to end. One that overlooks this is not to live on when its instance is started again.
+    asked: bool,
 }
 
 /// What a thread that was started with [`Context::spawn`] asks whether it is to end.
 #[derive(Debug)]
 pub struct Stopping {
-    /// The start that the thread belongs to. One that overlooks a stop is not to live on when the plugin is started again.
-    start: u64,
+    /// The thread's.
+    number: u64,
 }
 
 impl Stopping {
     /// Whether the plugin is being stopped.
     pub fn is_set(&self) -> bool {
-        WORKERS.lock().stops(self.start)
+        WORKERS.lock().is_asked(self.number)
     }
 
     /// Waits until the plugin is being stopped, at most so long; answers whether it is. A thread that does something every so
@@ -64,20 +69,21 @@ impl Stopping {
     pub fn wait(&self, most: Duration) -> bool {
         let deadline = Instant::now().checked_add(most);
         let mut state = WORKERS.lock();
-        while !state.stops(self.start) {
+        while !state.is_asked(self.number) {
             let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 break;
             }
             state = WORKERS.wait(state, left);
         }
-        state.stops(self.start)
+        state.is_asked(self.number)
     }
 }
 
 impl State {
-    fn stops(&self, start: u64) -> bool {
-        self.stopping || self.starts != start
+    fn is_asked(&self, number: u64) -> bool {
+        let worker = self.running.iter().find(|worker| worker.number == number);
+        worker.is_none_or(|worker| worker.asked)
     }
 }
 
@@ -106,20 +112,25 @@ impl Context<'_> {
         if name.contains('\0') {
             return Err(format!("the thread name {name:?} has a zero byte in it").into());
         }
-        let mut state = WORKERS.lock();
-        if state.stopping {
+        if self.is_stopping() {
             return Err(format!("the plugin is being stopped, so the thread {name:?} is not started").into());
         }
+        let mut state = WORKERS.lock();
         state.last += 1;
-        let (number, start) = (state.last, state.starts);
-        state.running.push((number, name.to_owned()));
+        let number = state.last;
+        state.running.push(Worker {
+            number,
+            name: name.to_owned(),
+            instance: self.instance(),
+            asked: false,
+        });
         drop(state);
         let running = Running(number);
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
             // Dropped at the end, also by a panic, and also if the thread was never made.
             let _running = running;
             // Its panic may have passed the hook by, and then nobody else tells of it.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(&Stopping { start }))) {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(&Stopping { number }))) {
                 inside::contained(&*payload, true);
                 discard(payload);
             }
@@ -134,7 +145,13 @@ struct Running(u64);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        WORKERS.lock().running.retain(|(number, _)| *number != self.0);
+        let mut state = WORKERS.lock();
+        state.running.retain(|worker| worker.number != self.0);
+        if state.running.is_empty() {
+            // Nothing frees what a static holds when the image goes.
+            state.running = Vec::new();
+        }
+        drop(state);
         WORKERS.changed.notify_all();
     }
 }
@@ -152,20 +169,23 @@ impl Workers {
     }
 }
 
-/// Lets threads be started again, should the plugin have been stopped before.
-pub(crate) fn begin() {
-    let mut state = WORKERS.lock();
-    if state.stopping {
-        state.stopping = false;
-        state.starts += 1;
-    }
+/// Asks the workers of an instance to end, and answers the names of those that have not.
+pub(crate) fn ask_to_end_of(instance: usize) -> String {
+    ask(|worker| worker.instance == instance)
 }
 
-/// Asks the workers to end, and answers the names of those that have not.
+/// Asks all of the image's workers to end, and answers the names of those that have not.
 pub(crate) fn ask_to_end() -> String {
+    ask(|_| true)
+}
+
+fn ask(meant: impl Fn(&Worker) -> bool) -> String {
     let mut state = WORKERS.lock();
-    state.stopping = true;
+    let mut names = Vec::new();
+    for worker in state.running.iter_mut().filter(|worker| meant(worker)) {
+        worker.asked = true;
+        names.push(format!("{:?}", worker.name));
+    }
     WORKERS.changed.notify_all();
-    let names: Vec<_> = state.running.iter().map(|(_, name)| format!("{name:?}")).collect();
     cut(&names.join(", ")).into_owned()
 }

@@ -5,7 +5,7 @@ use crate::{
     support::{Gate, wait_for, wait_for_staged, wait_for_swapped, wait_until},
     wait_for_config_refused, wait_for_given,
 };
-use fixture_interfaces::Tuned;
+use fixture_interfaces::{Lending, Tuned};
 use reslot::{Claim, Event, Host, LoadOutcome, Policy, RollbackState, StateBack, Synced, To};
 use std::time::Duration;
 
@@ -67,6 +67,46 @@ fn what_a_state_is_carried_back_to_has_what_changed_meanwhile_at_once() {
     // The host knows that it has: there is nothing to be renewed. The next change is the next instance.
     desk.set(&settings(0.75));
     assert_eq!(wait_for_given(&mut events, "tuned"), 4);
+}
+
+#[test]
+fn second_object_beside_one_that_is_borrowed_from_has_what_there_is() {
+    let desk = Desk::new("[plugins.lending]\nthreshold = 5\n");
+    desk.publish("lending", 1);
+    let host = host(&desk, RollbackState::Carry);
+    let mut events = host.events();
+    let slot = host.slot::<dyn Lending>("lending").unwrap();
+    let kept = slot.load();
+    let lent = kept.label().unwrap();
+    assert_eq!(kept.threshold().unwrap(), 5);
+    desk.publish("lending", 2);
+    wait_for_swapped(&mut events, "lending", 2);
+    slot.load().add(3).unwrap();
+    desk.set("[plugins.lending]\nthreshold = 7\n");
+    wait_for_given(&mut events, "lending");
+    let outcome = host.rollback("lending", To::Previous).unwrap();
+    assert!(
+        matches!(&outcome, LoadOutcome::RolledBack(report) if matches!(report.state, StateBack::Carried { .. })),
+        "{outcome:#?}"
+    );
+    let serving = slot.load();
+    assert_eq!(
+        (
+            serving.stamp().unwrap(),
+            serving.total().unwrap(),
+            serving.threshold().unwrap()
+        ),
+        (1, 3, 7)
+    );
+    assert_eq!(
+        (lent, serving.label().unwrap()),
+        ("object 1 of generation 1", "object 2 of generation 1")
+    );
+    drop((kept, serving));
+    // The next change is the next instance.
+    desk.set("[plugins.lending]\nthreshold = 9\n");
+    assert_eq!(wait_for_given(&mut events, "lending"), 4);
+    assert_eq!((slot.load().total().unwrap(), slot.load().threshold().unwrap()), (3, 9));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod history;
 mod holders;
 mod hosts;
 mod instances;
+mod lending;
 mod main_job;
 mod memory;
 mod moody;

@@ -1,7 +1,7 @@
 //! A place for the moody counters: a host with a policy, builds of a test's own, and what is asked of them again and again.
 
 use crate::support::{Gate, wait_for};
-use fixture_interfaces::{Hook, How, Mood, Moody, MoodyOwned};
+use fixture_interfaces::{Hook, How, Lending, Mood, Moody, MoodyOwned};
 use reslot::{Claim, Event, Events, Host, Lifecycle, LoadOutcome, Policy, Refusal, RollbackReport, Slot};
 use reslot_tests::{Fixture, Folder};
 use std::{
@@ -91,6 +91,10 @@ impl Place {
 
     pub fn slot(&self) -> Slot<dyn Moody> {
         self.host.slot("moody").expect("it serves")
+    }
+
+    pub fn lending(&self) -> Slot<dyn Lending> {
+        self.host.slot("lending").expect("it serves")
     }
 
     pub fn claim(&self) -> Claim<dyn MoodyOwned> {

@@ -50,7 +50,7 @@ fn over_the_cap_reloads_are_refused_and_the_last_is_taken_up_when_there_is_room(
     });
     assert_eq!((refusal.step, refusal.serving), (Step::Open, Some(3)));
     assert!(
-        matches!(&*refusal.cause, Cause::QuarantineFull { quarantined, cap: 2 } if quarantined.len() == 2),
+        matches!(&*refusal.cause, Cause::QuarantineFull { quarantined, cap: 2, .. } if quarantined.len() == 2),
         "{refusal:#?}"
     );
     let words = refusal.to_string();

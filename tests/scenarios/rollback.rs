@@ -1,10 +1,10 @@
 //! Going back: to what stands by, further than that, and by hand; with the state that was promised.
 
 use crate::{
-    moody::{Place, on_probation},
+    moody::{Place, SHORT, on_probation},
     support::assert_nothing_left,
 };
-use fixture_interfaces::{Hook, How};
+use fixture_interfaces::{Feeling, Hook, How};
 use reslot::{Cause, Event, LoadOutcome, Policy, RollbackReason, RollbackState, StateBack, Synced, To};
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -130,6 +130,29 @@ fn claim_goes_back_once_however_often_it_is_looked_at() {
             .any(|event| matches!(event, Event::NoWayBack { .. } | Event::Staged { generation: 60.., .. }))
     );
     drop(claim);
+    assert_nothing_left(&place.host, 1);
+}
+
+#[test]
+fn check_of_what_stands_by_that_hangs_is_not_waited_for() {
+    let mut policy = on_probation();
+    policy.health_every = SHORT;
+    let mut place = Place::new(policy);
+    place.load("fx-moody", 1);
+    let slot = place.slot();
+    slot.load().add(5).unwrap();
+    let gate = place.gate(1, Hook::Health);
+    slot.load().feel(Feeling::Hangs).unwrap();
+    gate.wait_until_reached();
+    place.load("fx-moody", 2);
+    slot.load().add(2).unwrap();
+    slot.load().fail("it slipped").unwrap_err();
+    // The check still runs in the object that served before.
+    let report = place.wait_for_rollback();
+    assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
+    assert_eq!((place.build(), slot.load().total().unwrap()), (1, 8));
+    gate.open();
+    drop(slot);
     assert_nothing_left(&place.host, 1);
 }
 

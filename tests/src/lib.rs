@@ -1,6 +1,7 @@
 //! What the scenario tests, the stress runs and the benchmarks share: fixture plugins built by cargo, stamped so that each
 //! copy is another build, published as a user would, and the process looked at before and after.
 
+mod chaos;
 mod fixture;
 pub mod http;
 pub mod matrix;
@@ -9,6 +10,7 @@ pub mod pty;
 mod storm;
 mod subscriber;
 
+pub use chaos::{ChaosReport, chaos};
 pub use fixture::{Fixture, Folder, Profile, preflight_program, reslot_program};
 pub use process::{Footprint, allocated_bytes};
 pub use storm::{StormReport, storm};

@@ -1,4 +1,5 @@
 //! `cargo xtask stress [SECONDS | --reloads N]`: reloads under load for as long as asked, and a count of what was left behind.
+//! `cargo xtask stress chaos [SECONDS] [--seed N]`: slots that are called and moved at random, and a count of what was lost.
 //! `cargo xtask stress unload`: what becomes of a plugin's code, tried for each cell of the table in docs/unloading.md.
 
 use std::ffi::OsString;
@@ -23,6 +24,14 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum What {
+    /// Reload, roll back, confirm, configure and load sets at random under callers, and look whether a call was lost
+    Chaos {
+        /// How long; 180 if nothing is said
+        seconds: Option<u64>,
+        /// Do the same as a run that told this number, as far as threads can
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+    },
     /// Try what docs/unloading.md promises, each cell of its table in a process of its own
     Unload {
         /// Try plugins of this build only, instead of all three
@@ -40,6 +49,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => command
             .args(arguments.seconds.map(|seconds| seconds.to_string()))
             .args(arguments.reloads.map(|reloads| format!("--reloads={reloads}"))),
+        Some(What::Chaos { seconds, seed }) => command
+            .arg("chaos")
+            .args(seconds.map(|seconds| seconds.to_string()))
+            .args(seed.map(|seed| format!("--seed={seed}"))),
         Some(What::Unload { profile, words }) => command
             .arg("unload")
             .args(profile.iter().flat_map(|profile| ["--profile", profile]))

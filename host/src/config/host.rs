@@ -204,16 +204,7 @@ impl Link {
                 continue;
             }
             let most = host.policy.hook_deadline;
-            // Whoever wants it quiet, or to know what keeps it, is to know of this.
-            let standing = serving.standing().clone();
-            standing.check_begins();
-            let check = move || {
-                let answer = serving.instance().check_config(&table);
-                let standing = serving.standing().clone();
-                drop(serving);
-                standing.check_ends();
-                answer
-            };
+            let check = move || serving.instance().check_config(&table);
             let answer = host
                 .hooks
                 .run(most, check)

@@ -204,7 +204,8 @@ impl HostBuilder {
         self
     }
 
-    /// How many quarantined images a slot may have. A slot that has so many serves on, and its reloads are refused until one
+    /// How many quarantined images a slot may have, those included that were replaced and are held for longer than the
+    /// [drain deadline](Self::drain_deadline). A slot that has so many serves on, and its reloads are refused until one
     /// of them is gone; the file that was refused last is then taken up by itself. Default: 8.
     #[must_use]
     pub fn quarantine_cap(mut self, images: usize) -> Self {

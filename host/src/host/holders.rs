@@ -5,7 +5,7 @@ use super::Inner;
 use crate::{
     image::{Ledger, QuarantineReason},
     reload::Phase,
-    slot::{HoldBy, HoldRecord, Live, Mode, SlotRecord, Taken},
+    slot::{HoldBy, HoldRecord, Mode, SlotRecord, Taken},
 };
 use std::{
     collections::BTreeMap,
@@ -86,7 +86,8 @@ pub enum Holder {
         /// Where it was loaded.
         at: &'static Location<'static>,
     },
-    /// An older generation, whose state has gone to this one: calls through old views go on to it.
+    /// An older generation that somebody holds: he has borrowed from this one through it, because its state has gone to this one; or the
+    /// host has ended, and calls through it go to this one.
     Predecessor {
         /// Its number.
         generation: u64,
@@ -101,6 +102,11 @@ pub enum Holder {
     ThreadLocals {
         /// Its name, as the kernel knows it.
         thread: String,
+    },
+    /// A hook that has not come back: of another instance in the same image, which was to serve in this one's stead after a rollback.
+    Hook {
+        /// The hook, as its author calls it.
+        hook: &'static str,
     },
     /// Somebody who is not written down: what `Slot::load` answered is, if the host is built with
     /// [`track_guards`](crate::HostBuilder::track_guards); another plugin that calls it is not.
@@ -123,7 +129,10 @@ impl fmt::Display for Holder {
                     "what thread {thread:?} got from `slot.load()` ({since:.1?} ago at {at}) and keeps"
                 )
             }
-            Self::Predecessor { generation } => write!(f, "generation {generation}, whose state it has"),
+            Self::Predecessor { generation } => {
+                write!(f, "generation {generation}, whose state it has, and which somebody holds")
+            }
+            Self::Hook { hook } => write!(f, "the {hook} of another instance in its image, which has not come back"),
             Self::PluginThread { thread } => write!(f, "the plugin's own thread {thread}"),
             Self::ThreadLocals { thread } => {
                 write!(
@@ -189,6 +198,7 @@ impl Inner {
         };
         let held = images.into_iter().map(|image| {
             let number = image.number;
+            let (is_held, kept_by_hook) = (image.is_held(), image.kept_by_hook());
             let condition = match image.phase {
                 Phase::Live if current == Some(number) => Condition::Serving,
                 Phase::Live if staged == Some(number) => Condition::Staged,
@@ -200,9 +210,10 @@ impl Inner {
                 Phase::Quarantined(reason) => Condition::Quarantined(reason),
             };
             let mut holders = holders.get(&number).cloned().unwrap_or_default();
+            holders.extend(kept_by_hook.map(|hook| Holder::Hook { hook: hook.name() }));
             match condition {
                 // Still held, and by nobody who is written down.
-                Condition::Retired if holders.is_empty() && is_held(&image.instance) => holders.push(Holder::Untold),
+                Condition::Retired if holders.is_empty() && is_held => holders.push(Holder::Untold),
                 _ => {}
             }
             // Also of one that serves: they will have to be waited for.
@@ -234,7 +245,7 @@ impl Inner {
         let now = Instant::now();
         let since = |taken: &Taken| now.saturating_duration_since(taken.since);
         let mut holders: BTreeMap<u64, Vec<Holder>> = BTreeMap::new();
-        let mut retired = Vec::new();
+        let mut holding = Vec::new();
         {
             let state = record.lock();
             if let Some(current) = &state.current {
@@ -268,25 +279,19 @@ impl Inner {
                 HoldBy::Load => Holder::Load { thread, since, at },
             };
             holders.entry(generation.number()).or_default().push(holder);
-            retired.push((generation.number(), generation.successors()));
+            holding.push((generation.number(), generation.keeps()));
         }
-        for (number, successors) in retired {
-            let mut before = number;
-            for successor in successors {
-                let predecessor = Holder::Predecessor { generation: before };
-                let of = holders.entry(successor).or_default();
+        for (generation, held) in holding {
+            let predecessor = Holder::Predecessor { generation };
+            for number in held {
+                let of = holders.entry(number).or_default();
                 if !of.contains(&predecessor) {
-                    of.push(predecessor);
+                    of.push(predecessor.clone());
                 }
-                before = successor;
             }
         }
         holders
     }
-}
-
-fn is_held(instance: &Weak<Live>) -> bool {
-    instance.strong_count() > 0
 }
 
 fn of_ledger(ledger: &Ledger) -> Vec<Holder> {

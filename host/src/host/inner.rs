@@ -395,7 +395,7 @@ impl Inner {
     pub(crate) fn vacate(&self, record: &SlotRecord, generation: &Arc<Generation>) {
         generation.standing().die();
         let mut state = record.lock();
-        let current = state.current.take();
+        let current = state.serve(None);
         let probation = state.probation.take();
         // The reason is another one than before, if it was unloaded once.
         state.left_empty = None;
@@ -516,7 +516,7 @@ impl Inner {
         for record in self.slots().iter() {
             let mut state = record.lock();
             state.gone = true;
-            let (current, staged) = (state.current.take(), state.staged.take());
+            let (current, staged) = (state.let_go_of_current(), state.staged.take());
             let set = state.together.take();
             let standby = state.probation.take().and_then(|probation| probation.standby);
             let claimed = state.mode == Mode::Claimed;

@@ -147,7 +147,8 @@ fn fly(teller: &mut Teller, task: &Task, state: Option<Vec<u8>>) -> Result<Optio
         let (image, dropped) = instance.destroy();
         // A thread-local of this thread may be the image's: its destructor is part of the drop.
         image.ledger().end();
-        dropped.map(|()| image)
+        let image = image.alone().map_err(|_| "another object of it is there".to_owned())?;
+        dropped.map(|()| image).map_err(|error| error.to_string())
     })?;
     teller.step(PreflightStep::Unload, || Ok::<_, String>(unload(image, &told, patience)))
 }

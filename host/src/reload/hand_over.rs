@@ -244,7 +244,7 @@ impl Ready<'_> {
                 _ => self.inherited.clone().filter(|_| on_probation),
             },
         };
-        let replaced = state.current.replace(current);
+        let replaced = state.serve(Some(current));
         host.tally.serves(&self.generation);
         if self.again {
             if on_probation {
@@ -396,7 +396,7 @@ fn swap(host: &Arc<Inner>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
         // At once, before anything else can go wrong: from here on the state is there, also for calls through old views.
         let handed_over = !matches!(one.access, Access::Open);
         if let Some(old) = one.old.filter(|old| handed_over && old.is_gated()) {
-            old.succeed(one.generation.clone());
+            old.moves_to(&one.generation);
         }
         one.clock.lap(Step::Swap);
     }

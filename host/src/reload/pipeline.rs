@@ -13,7 +13,7 @@ use crate::{
     event::{Event, Step},
     history::{Content, NewEntry},
     hooks::TookTooLong,
-    host::Inner,
+    host::{Holder, Inner},
     image::{
         Image, Ledger, OpenError, Opened, QuarantineReason, Voice,
         lint::{Expectations, LintError, Linted, inspect, lint},
@@ -310,7 +310,16 @@ pub(super) fn candidate(
 /// Why there is no room for another image of this name, if there is none.
 pub(super) fn quarantine_full(host: &Inner, name: &str) -> Option<Cause> {
     let (quarantined, cap) = (host.tally.kept(name), host.quarantine_cap.load(Ordering::Relaxed));
-    (!quarantined.is_empty() && quarantined.len() >= cap).then_some(Cause::QuarantineFull { quarantined, cap })
+    let straggling = host.tally.straggling(name);
+    let all = quarantined.len() + straggling.len();
+    if all == 0 || all < cap {
+        return None;
+    }
+    // Its own threads and thread-locals go when it ends, and so are not what keeps it.
+    let keeps = |holder: &Holder| !matches!(holder, Holder::PluginThread { .. } | Holder::ThreadLocals { .. });
+    let holders = |number| host.holders_of(name, number).into_iter().filter(keeps).collect();
+    let held = straggling.into_iter().map(|number| (number, holders(number))).collect();
+    Some(Cause::QuarantineFull { quarantined, held, cap })
 }
 
 /// Reads what the plugin will be given of its resources, here, where nobody waits, and not on an owner's thread.

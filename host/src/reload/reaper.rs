@@ -11,7 +11,7 @@ use crate::{
     hooks::Hooks,
     host::{Holder, Inner, call_attention},
     image::{self, Holding, Image, QuarantineReason, Unloading},
-    instance::{HookError, Instance},
+    instance::{HookError, Instance, SharedImage},
     lifecycle::Lifecycle,
     slot::Parts,
 };
@@ -37,7 +37,7 @@ pub(crate) enum ReaperMessage {
     /// Its instance is dropped.
     Destroyed {
         ending: Box<Ending>,
-        image: Box<Image>,
+        image: SharedImage,
         begun: Instant,
     },
     /// An image whose instance was never made.
@@ -65,6 +65,9 @@ pub(crate) struct Reaper {
     away: Vec<Away>,
     retired: Vec<Retired>,
     stopping: Vec<Stopping>,
+    /// Ends of instances after which another one of the same image was there.
+    earlier: Vec<Ending>,
+    shared: Vec<StillShared>,
     passing: Vec<Passing>,
 }
 
@@ -112,6 +115,13 @@ struct Stopping {
     begun: Instant,
 }
 
+/// An image whose last instance is gone, while the drop of an earlier one has not come back.
+struct StillShared {
+    ending: Ending,
+    image: SharedImage,
+    begun: Instant,
+}
+
 /// An image whose instance is gone.
 struct Passing {
     ending: Ending,
@@ -137,6 +147,8 @@ impl Reaper {
             limits,
             retired: Vec::new(),
             stopping: Vec::new(),
+            earlier: Vec::new(),
+            shared: Vec::new(),
             passing: Vec::new(),
         }
     }
@@ -169,6 +181,9 @@ impl Reaper {
         for passing in self.passing {
             std::mem::forget(passing.image);
         }
+        for shared in self.shared {
+            std::mem::forget(shared.image);
+        }
     }
 
     fn take(&mut self, message: ReaperMessage) {
@@ -181,13 +196,17 @@ impl Reaper {
                     Lifecycle::Stopped
                 };
                 let ending = self.comes_back(*ending);
-                let _ = self.tally.advance(&ending.slot, ending.number, to);
+                self.advance(&ending, to);
                 let instance = *instance;
                 self.stopping.push(Stopping { ending, instance, begun });
             }
             ReaperMessage::Destroyed { ending, image, begun } => {
                 let ending = self.comes_back(*ending);
-                self.let_pass(ending, image, begun);
+                if ending.is_last {
+                    self.shared.push(StillShared { ending, image, begun });
+                } else if let Some(told) = self.earlier.iter_mut().find(|earlier| earlier.is(&ending)) {
+                    told.destroy_error = told.destroy_error.take().or(ending.destroy_error);
+                }
             }
             ReaperMessage::Unload { slot, number, image } => {
                 self.tally.enters(&slot, number, Phase::Ending);
@@ -224,7 +243,8 @@ impl Reaper {
         }
     }
 
-    /// Stops an instance, whose last holder has let go. From here on its end takes its own time, and blocks no other's.
+    /// Stops an instance, whose last holder has let go. From here on its end takes its own time, and blocks no other's. If there is
+    /// another one of its image, its end is told as part of that one's.
     fn stop(&mut self, parts: Parts) {
         let Parts {
             slot,
@@ -232,27 +252,30 @@ impl Reaper {
             mut instance,
             retired,
         } = parts;
-        let waited = self.retired.iter().position(|waiting| waiting.is(&slot, number));
-        let late_holders = waited.map_or_else(Vec::new, |at| self.retired.swap_remove(at).named);
-        self.tally.enters(&slot, number, Phase::Ending);
-        instance.image().ledger().watch();
         let begun = Instant::now();
         let mut ending = Ending {
-            slot,
-            number,
-            served: retired.is_some(),
-            held: retired.map_or(Duration::ZERO, |at| begun.saturating_duration_since(at)),
-            late_holders,
-            stop_error: None,
-            destroy_error: None,
-            took: Duration::ZERO,
-            quarantined: None,
+            retired,
+            is_last: instance.begins_to_end(),
+            ..Ending::of_image(slot, number)
         };
+        if ending.is_last {
+            let earlier = self.earlier.iter().filter(|earlier| earlier.is(&ending));
+            ending.retired = earlier.map(|earlier| earlier.retired).fold(ending.retired, Option::max);
+            let waited = self.retired.iter().position(|waiting| waiting.is(&ending.slot, number));
+            ending.late_holders = waited.map_or_else(Vec::new, |at| self.retired.swap_remove(at).named);
+            self.tally.enters(&ending.slot, number, Phase::Ending);
+            instance.image().ledger().watch();
+        } else {
+            self.earlier.push(ending.clone());
+        }
+        ending.held = ending
+            .retired
+            .map_or(Duration::ZERO, |at| begun.saturating_duration_since(at));
         if !instance.is_started() {
             self.stopping.push(Stopping { ending, instance, begun });
             return;
         }
-        let _ = self.tally.advance(&ending.slot, number, Lifecycle::Stopping);
+        self.advance(&ending, Lifecycle::Stopping);
         self.goes_away(&ending, "`stop`");
         let own = self.own.clone();
         self.hooks.start(move || {
@@ -261,6 +284,13 @@ impl Reaper {
             let (ending, instance) = (Box::new(ending), Box::new(instance));
             give_back(&own, ReaperMessage::Stopped { ending, instance, begun });
         });
+    }
+
+    /// Moves a generation on in its life. It ends with its last instance.
+    fn advance(&self, ending: &Ending, to: Lifecycle) {
+        if ending.is_last {
+            let _ = self.tally.advance(&ending.slot, ending.number, to);
+        }
     }
 
     fn goes_away(&mut self, ending: &Ending, hook: &'static str) {
@@ -273,7 +303,10 @@ impl Reaper {
 
     /// A hook has come back, with what it worked on.
     fn comes_back(&mut self, mut ending: Ending) -> Ending {
-        let at = self.away.iter().position(|away| away.ending.is(&ending));
+        let at = self
+            .away
+            .iter()
+            .position(|away| away.ending.is(&ending) && away.ending.is_last == ending.is_last);
         let quarantined = at.and_then(|at| self.away.swap_remove(at).ending.quarantined);
         if quarantined.is_some() {
             self.tally.enters(&ending.slot, ending.number, Phase::Ending);
@@ -292,6 +325,16 @@ impl Reaper {
             away.deadline = None;
             let reason = QuarantineReason::HookRunning(away.hook);
             let (slot, number) = (&away.ending.slot, away.ending.number);
+            if !away.ending.is_last {
+                // Another instance of its image is there: what is to be told of the image is told when that one ends.
+                tracing::warn!(
+                    slot = &**slot,
+                    generation = number,
+                    hook = away.hook,
+                    "an instance that was replaced by another one does not end"
+                );
+                continue;
+            }
             self.tally.enters(slot, number, Phase::Quarantined(reason.clone()));
             let told = away.ending.quarantined.replace(reason.clone()).is_some();
             if !told {
@@ -301,20 +344,58 @@ impl Reaper {
         }
     }
 
+    /// Its last instance is gone. If the end of an earlier one takes longer, that is waited for.
+    fn look_at_shared(&mut self, shared: StillShared) {
+        let StillShared {
+            mut ending,
+            image,
+            begun,
+        } = shared;
+        match image.alone() {
+            Ok(image) => {
+                if ending.quarantined.is_some() {
+                    self.tally.enters(&ending.slot, ending.number, Phase::Ending);
+                }
+                let of_it: Vec<_> = self.earlier.extract_if(.., |earlier| earlier.is(&ending)).collect();
+                let errors = of_it.into_iter().map(|earlier| earlier.destroy_error);
+                ending.destroy_error = errors.fold(ending.destroy_error, Option::or);
+                self.let_pass(ending, image, begun);
+            }
+            Err(image) => {
+                let hangs = self
+                    .away
+                    .iter()
+                    .find(|away| away.ending.is(&ending) && away.deadline.is_none());
+                if let (Some(hangs), None) = (hangs, &ending.quarantined) {
+                    let reason = QuarantineReason::HookRunning(hangs.hook);
+                    self.tally
+                        .enters(&ending.slot, ending.number, Phase::Quarantined(reason.clone()));
+                    ending.quarantined = Some(reason.clone());
+                    let report = ending.clone().report(Outcome::Quarantined(reason));
+                    self.log.push(Event::Retired(report));
+                }
+                self.shared.push(StillShared { ending, image, begun });
+            }
+        }
+    }
+
     fn look_at_all(&mut self) {
         for stopping in std::mem::take(&mut self.stopping) {
             self.look_at_workers(stopping);
         }
+        self.name_hanging();
+        for shared in std::mem::take(&mut self.shared) {
+            self.look_at_shared(shared);
+        }
         for passing in std::mem::take(&mut self.passing) {
             self.look_at(passing);
         }
-        self.name_hanging();
         self.name_stragglers();
     }
 
     /// Drops a stopped instance, once its threads have ended or were waited for long enough.
     fn look_at_workers(&mut self, stopping: Stopping) {
-        let workers = stopping.instance.workers();
+        let workers = stopping.instance.workers(!stopping.ending.is_last);
         if !workers.is_empty() && Instant::now() < stopping.begun + self.limits.threads {
             self.stopping.push(stopping);
             return;
@@ -329,8 +410,14 @@ impl Reaper {
             let words = format!("its thread(s) {workers} did not end within {patience:?} after they were asked to");
             ending.stop_error = Some(HookError::Refused(words));
         }
-        let (slot, number) = (ending.slot.clone(), ending.number);
-        let _ = self.tally.advance(&slot, number, Lifecycle::Destroying);
+        self.advance(&ending, Lifecycle::Destroying);
+        if let (false, Some(error)) = (ending.is_last, &ending.stop_error) {
+            self.log.push(Event::StopFailed {
+                slot: ending.slot.clone(),
+                generation: ending.number,
+                error: error.clone(),
+            });
+        }
         self.goes_away(&ending, "drop");
         let own = self.own.clone();
         self.hooks.start(move || {
@@ -433,6 +520,7 @@ impl Reaper {
                 late.deadline = now + self.limits.drain;
                 continue;
             }
+            self.tally.straggles(&late.slot, late.number);
             self.log.push(Event::Straggling {
                 slot: late.slot.clone(),
                 generation: late.number,

@@ -20,7 +20,7 @@ use crate::{
     host::Inner,
     slot::{Access, Current, Generation, Mode, Moving, OwnersTurn, SlotRecord, SlotState},
 };
-use state::{carry, revive};
+use state::{Revived, carry, revive};
 use std::{
     path::Path,
     sync::{Arc, Weak, atomic::Ordering},
@@ -306,14 +306,14 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
                 continue;
             }
             let current = &one.standby.current;
-            left.push(state.current.replace(Current {
+            left.push(state.serve(Some(Current {
                 generation: generation.clone(),
                 hash: current.hash,
                 path: current.path.clone(),
                 // Should it have to be left as well, then for something that starts from what it started from; or, if that is not
                 // known because it had proved itself, from what it starts from now.
                 inherited: current.inherited.clone().or_else(|| one.back.snapshot.clone()),
-            }));
+            })));
             state.probation = Some(Probation::new(None, None));
             // The same as what is left is not to come after it; nor, if somebody wants the version before, what is newer.
             let asked = matches!(one.back.reason, RollbackReason::Asked);
@@ -328,9 +328,9 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
         host.publish(published);
     }
     for (one, generation, _) in &ready {
-        one.faulty.leads_to(generation);
-        // It may have been replaced with its gate open: who comes through an old view must not get by the new one's.
-        one.standby.current.generation.leads_to(generation);
+        one.faulty.moves_to(generation);
+        // It may have been replaced without a hand-over, and so not be noted as moved.
+        one.standby.current.generation.moves_to(generation);
     }
     let told = ready.into_iter().zip(left);
     let reports: Vec<_> = told
@@ -355,10 +355,7 @@ fn make_ready<'a>(host: &Arc<Inner>, mut one: Leaving<'a>) -> Option<(Leaving<'a
         false => None,
     };
     match revive(host, &mut one, carried, why) {
-        Ok(state) => {
-            let generation = Arc::new(one.standby.current.generation.again());
-            Some((one, generation, state))
-        }
+        Ok(Revived { generation, state }) => Some((one, Arc::new(generation), state)),
         Err(TookTooLong) => {
             if let Some(stopped) = faulty_stopped {
                 stopped.start_again(host, one.record, one.faulty, &mut one.access);
@@ -387,11 +384,13 @@ impl Leaving<'_> {
             faulty,
             access,
             back,
-            ..
+            standby,
         } = self;
         let total = back.since.elapsed();
         let is_owners = access.is_owners();
         drop(access);
+        // If another instance serves in its stead, this may be the last to hold it.
+        later(move || drop(standby));
         let report = RollbackReport {
             slot: record.name.clone(),
             from: faulty.number(),

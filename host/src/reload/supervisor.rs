@@ -11,7 +11,7 @@ use crate::{
     content::ContentHash,
     event::Event,
     host::Inner,
-    slot::{Generation, Mode, SlotRecord, SlotState},
+    slot::{Generation, Mode, SlotRecord, SlotState, Standing},
 };
 use parking_lot::MutexGuard;
 use reslot_plugin_api::Health;
@@ -33,7 +33,8 @@ pub(crate) enum SupervisorMessage {
     /// A check came back.
     Checked {
         record: Arc<SlotRecord>,
-        number: u64,
+        /// Of the instance that was asked: another one may have the same number.
+        standing: Arc<Standing>,
         result: CheckResult,
     },
     /// This content has proved itself.
@@ -62,7 +63,11 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
             }
             // First what cannot wait.
             Ok(SupervisorMessage::Fault { record, number }) => survive(|| fault(host, &record, number)),
-            Ok(SupervisorMessage::Checked { record, number, result }) => survive(|| checked(host, &record, number, result)),
+            Ok(SupervisorMessage::Checked {
+                record,
+                standing,
+                result,
+            }) => survive(|| checked(host, &record, &standing, result)),
             Ok(message @ (SupervisorMessage::Good { .. } | SupervisorMessage::Bad { .. })) => {
                 survive(|| note(host, message))
             }
@@ -100,8 +105,8 @@ fn fault(host: &Arc<Inner>, record: &Arc<SlotRecord>, number: u64) {
     }
 }
 
-fn checked(host: &Arc<Inner>, record: &Arc<SlotRecord>, number: u64, result: CheckResult) {
-    note_check(host, record, number, result);
+fn checked(host: &Arc<Inner>, record: &Arc<SlotRecord>, standing: &Arc<Standing>, result: CheckResult) {
+    note_check(host, record, standing, result);
     // It may have been the last thing that a verdict waited for.
     look_at(host, record);
 }
@@ -221,15 +226,16 @@ impl Check {
             Self::Tell(event) => host.log.push(event),
             Self::Begin(generation) => {
                 let (record, supervisor) = (record.clone(), host.supervisor());
-                let standing = generation.standing().clone();
-                standing.check_begins();
                 host.hooks.start(move || {
                     let result = checked_now(&generation);
-                    let number = generation.number();
+                    let standing = generation.standing().clone();
                     drop(generation);
-                    standing.check_ends();
                     // Without a supervisor the host is gone.
-                    let _ = supervisor.send(SupervisorMessage::Checked { record, number, result });
+                    let _ = supervisor.send(SupervisorMessage::Checked {
+                        record,
+                        standing,
+                        result,
+                    });
                 });
             }
         }
@@ -248,7 +254,7 @@ pub(crate) fn check_of_claim(host: &Inner, record: &SlotRecord, generation: &Gen
         }
         checkup.begins();
     }
-    note_check(host, record, generation.number(), checked_now(generation));
+    note_check(host, record, generation.standing(), checked_now(generation));
 }
 
 /// Asks it, on this thread.
@@ -262,15 +268,13 @@ fn checked_now(generation: &Generation) -> CheckResult {
     }
 }
 
-fn note_check(host: &Inner, record: &SlotRecord, number: u64, result: CheckResult) {
+fn note_check(host: &Inner, record: &SlotRecord, standing: &Arc<Standing>, result: CheckResult) {
     let mut state = record.lock();
-    if state
-        .current
-        .as_ref()
-        .is_none_or(|current| current.generation.number() != number)
-    {
+    let current = state.current.as_ref().map(|current| &current.generation);
+    let Some(current) = current.filter(|current| Arc::ptr_eq(current.standing(), standing)) else {
         return;
-    }
+    };
+    let number = current.number();
     let (health, is_news) = state.checkup().comes_back(&host.policy, result);
     drop(state);
     if is_news {

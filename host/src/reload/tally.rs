@@ -27,8 +27,13 @@ pub(crate) struct Mapped {
     pub(crate) slot: Arc<str>,
     pub(crate) number: u64,
     pub(crate) ledger: Arc<Ledger>,
-    /// Its instance, once it served.
-    pub(crate) instance: Weak<Live>,
+    /// Its instance, once it served; two of them after some rollbacks.
+    instances: Vec<Weak<Live>>,
+    /// The hook that has not come back of an instance that was to serve beside another one, and by what one can tell that it is
+    /// still running.
+    second: Option<(Hook, Weak<()>)>,
+    /// It was replaced, and is held for longer than the drain deadline.
+    straggling: bool,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) phase: Phase,
     /// When it came into its phase.
@@ -64,6 +69,10 @@ pub struct Counts {
     pub shadows: usize,
     /// Of these, quarantined.
     pub quarantined: usize,
+    /// Of these, replaced for longer than the host's drain deadline, and still held by somebody: a reader that does not look again, what
+    /// [`Slot::load`](crate::Slot::load) answered, another plugin's call. [`Host::who_holds`](crate::Host::who_holds) names the holders. They
+    /// count against the [quarantine cap](crate::HostBuilder::quarantine_cap).
+    pub straggling: usize,
 }
 
 impl Tally {
@@ -95,7 +104,9 @@ impl Tally {
             slot: slot.clone(),
             number,
             ledger,
-            instance: Weak::new(),
+            instances: Vec::new(),
+            second: None,
+            straggling: false,
             lifecycle: Lifecycle::Loading,
             phase: Phase::Live,
             since: Instant::now(),
@@ -134,9 +145,29 @@ impl Tally {
         self.enters(slot, number, Phase::Quarantined(QuarantineReason::HookRunning(hook.name())));
     }
 
+    /// A hook of an instance that was to serve beside another one did not come back in time. As long as `running` is there it keeps the other one.
+    pub(crate) fn second_hangs(&self, slot: &Arc<str>, number: u64, hook: Hook, running: Weak<()>) {
+        self.change(slot, number, |image| image.second = Some((hook, running)));
+    }
+
+    /// It was replaced, and is held for longer than it should be.
+    pub(crate) fn straggles(&self, slot: &Arc<str>, number: u64) {
+        self.change(slot, number, |image| image.straggling = matches!(image.phase, Phase::Retired));
+    }
+
+    /// The numbers of those of a slot's generations that were replaced and are held for longer than they should be.
+    pub(crate) fn straggling(&self, slot: &str) -> Vec<u64> {
+        let images = self.of_slot(slot).into_iter();
+        images.filter(|image| image.straggling).map(|image| image.number).collect()
+    }
+
     pub(crate) fn serves(&self, generation: &Arc<Generation>) {
         self.change(generation.slot(), generation.number(), |image| {
-            image.instance = generation.hold();
+            let instance = generation.hold();
+            image
+                .instances
+                .retain(|known| known.strong_count() > 0 && !known.ptr_eq(&instance));
+            image.instances.push(instance);
         });
     }
 
@@ -150,6 +181,7 @@ impl Tally {
                 return;
             }
             image.phase = phase;
+            image.straggling = false;
             image.since = Instant::now();
         });
     }
@@ -248,6 +280,17 @@ impl Tally {
 }
 
 impl Mapped {
+    /// Whether anybody holds an instance of it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.instances.iter().any(|instance| instance.strong_count() > 0)
+    }
+
+    /// The hook that keeps it, of an instance that was to serve beside another one.
+    pub(crate) fn kept_by_hook(&self) -> Option<Hook> {
+        let (hook, running) = self.second.as_ref()?;
+        (running.strong_count() > 0).then_some(*hook)
+    }
+
     fn is(&self, slot: &str, number: u64) -> bool {
         self.number == number && &*self.slot == slot
     }
@@ -262,5 +305,6 @@ fn counts(images: &[Mapped]) -> Counts {
         shadows: shadows.count(),
         standby: standby.count(),
         quarantined: quarantined.count(),
+        straggling: images.iter().filter(|image| image.straggling).count(),
     }
 }

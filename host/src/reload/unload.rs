@@ -410,7 +410,7 @@ fn take_down(
     let (number, mut gone) = (old.number(), Gone::default());
     {
         let mut slot = record.lock();
-        if let Some(current) = slot.current.take() {
+        if let Some(current) = slot.unload_current() {
             slot.left_empty = Some(LeftEmpty {
                 plugin,
                 path: current.path.clone(),

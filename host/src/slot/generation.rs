@@ -1,27 +1,40 @@
 //! A generation: an instance with its number, and the host's side of every call to it.
 //!
 //! # Why a call never meets an unmapped image
-//! Whoever can call holds the generation: a view holds it for its readers, a claim for its owner. The last holder's drop
-//! sends the instance to the reaper, which alone unloads. So there is no count on the way of a call and no unloading on a
-//! caller's thread: the holder's `Arc` is the proof that the image is mapped.
+//! Every caller holds the generation: a view holds it for its readers, a claim for its owner. The last holder's drop
+//! sends the instance to the reaper, and only the reaper unloads. So a call counts nothing, and no caller's thread unloads
+//! anything: the holder's `Arc` is the proof that the image is mapped.
 //!
 //! # The gate
-//! A shared instance whose state is handed over is called through a gate, a readers-writer lock. The hand-over closes it,
-//! waits for the calls inside, takes the snapshot, starts the successor and notes it here before it opens. A call that waited
-//! goes to the successor, as does every later call through an old view: the state has moved, and answering from the old
-//! instance would lose what the call changes. The old generation holds its successor, so a view that holds the former holds
-//! whatever a call through it may borrow from. For the same reason nothing may take the old instance mutably while a caller
-//! may still hold what a call has answered by reference; see `access`.
+//! A shared instance whose state is handed over is called through its gate, a readers-writer lock. The hand-over closes the gate,
+//! waits for the calls inside, takes the snapshot, starts the successor, makes that one the slot's current generation, and notes that the
+//! state has *moved* before the gate opens. A call that waited at the gate, and every later call through an old view, goes to
+//! the current generation: answering from the old instance would lose what the call changes. The gate belongs to the instance,
+//! so a closed gate means that no call is inside of the instance, whichever generation it came through.
+//!
+//! # Old views hold what they saw, and no more
+//! A generation whose state has moved does not hold its successor. It asks the slot's [`Forward`] for the current generation, and holds
+//! that one for the length of the call. There is one exception: a method that answers a borrow. The caller's borrow lives as long
+//! as the view through which he called, so the generation of that view keeps the lender's instance, in `Core::lenders`, until the view lets it go.
+//! `Core::lenders` holds instances (`Live`), which hold no generation, so there is no cycle of `Arc`s.
+//!
+//! When the host ends nobody keeps the current generation for the old views any more. Then each old generation that somebody still holds
+//! gets a strong link to it (`Core::final_generation`). Such a link leads from a generation to one that was made later, and so is
+//! never part of a cycle either.
 //!
 //! # Going back
-//! After a rollback calls through views of the faulty generation go on to the instance that served before it. That one's first
-//! generation has noted the faulty one as its successor, so noting the way back there would make a ring that nothing ever
-//! frees, and taking that note away could free what somebody borrows from. So the way back leads to a generation of its own,
-//! with the same number and the same instance ([`Generation::again`]): what follows what is always a line.
+//! After a rollback calls through views of the faulty generation go on to the instance that served before it, as a generation
+//! with the same number that is made anew ([`Generation::again`]): the one that handed its state over has been noted as moved, and stays so. If a
+//! caller may hold a borrow from that instance, nothing may change it. Then the rollback leaves it alone, and
+//! makes a second instance in the same image ([`Generation::second`]), which gets the state and the callers. The first one goes when its
+//! last holder lets go. For the same reason nothing takes an instance mutably while a caller may hold what a call has answered by reference; see
+//! `access`.
 
 mod access;
+mod forward;
 
 pub(crate) use access::{Access, Closed, OwnersTurn};
+pub(crate) use forward::Forward;
 
 use super::{
     counts::CallCounts,
@@ -33,7 +46,7 @@ use crate::{
     given::Package,
     hooks::{this_thread, waiting_thread},
     image::take_panic,
-    instance::{Instance, Quiet},
+    instance::{HookError, Instance, Quiet},
     reload::ReaperMessage,
 };
 use parking_lot::{Mutex, RwLock};
@@ -51,18 +64,20 @@ use std::{
     time::Instant,
 };
 
-/// An instance that can be called, and where calls through it go on to once its state has moved.
+/// An instance that can be called, for as long as its state is there: a slot that comes back to an instance makes another generation of it.
 pub(crate) struct Generation {
     core: Arc<Core>,
-    live: Arc<Live>,
 }
 
-/// The instance of one generation, or of several if the slot went back to it. Dropping the last of them ends it.
+/// The instance of a generation, or of several if the slot went back to it. Dropping the last of them ends it.
 pub(crate) struct Live {
     slot: Arc<str>,
     number: u64,
     /// Gone only in `drop`.
     instance: Option<Instance>,
+    gate: RwLock<()>,
+    /// The thread that has closed the gate, see [`this_thread`]; 0 while it is open.
+    closed_by: AtomicUsize,
     standing: Arc<Standing>,
     reaper: Sender<ReaperMessage>,
     /// What it was given last beside its state.
@@ -73,16 +88,21 @@ pub(crate) struct Live {
 
 /// What a call needs of a generation, at an address that stays.
 pub(crate) struct Core {
+    live: Arc<Live>,
     slot: Arc<str>,
     number: u64,
     image: u64,
     data: *mut (),
     table: *const (),
-    gate: RwLock<()>,
-    /// The thread that has closed the gate, see [`this_thread`]; 0 while it is open.
-    closed_by: AtomicUsize,
-    successor: OnceLock<Arc<Generation>>,
     standing: Arc<Standing>,
+    /// The state is no longer here: calls go to what `forward` names. Set while the gate is closed, or when the effects of
+    /// the calls inside are given up.
+    moved: AtomicBool,
+    forward: Arc<Forward>,
+    /// Where calls go once the host has let go of the slot.
+    final_generation: OnceLock<Arc<Generation>>,
+    /// Instances of later generations from which somebody has borrowed through this one.
+    lenders: Mutex<Vec<Arc<Live>>>,
     log: Log,
 }
 
@@ -109,20 +129,21 @@ impl Generation {
         reaper: Sender<ReaperMessage>,
         log: Log,
     ) -> Self {
-        let standing = Arc::new(Standing::new(record, number, watching));
         let live = Live {
             slot: record.name.clone(),
             number,
             instance: Some(instance),
-            standing,
+            gate: RwLock::new(()),
+            closed_by: AtomicUsize::new(0),
+            standing: Arc::new(Standing::new(record, number, watching)),
             reaper,
             given: Mutex::default(),
             retired: Mutex::new(None),
         };
-        Self::of(Arc::new(live), log)
+        Self::of(Arc::new(live), record.forward.clone(), log)
     }
 
-    fn of(live: Arc<Live>, log: Log) -> Self {
+    fn of(live: Arc<Live>, forward: Arc<Forward>, log: Log) -> Self {
         let instance = live.instance();
         let core = Core {
             slot: live.slot.clone(),
@@ -130,22 +151,46 @@ impl Generation {
             image: instance.image().id(),
             data: instance.data(),
             table: instance.table(),
-            gate: RwLock::new(()),
-            closed_by: AtomicUsize::new(0),
-            successor: OnceLock::new(),
             standing: live.standing.clone(),
+            moved: AtomicBool::new(false),
+            forward,
+            final_generation: OnceLock::new(),
+            lenders: Mutex::default(),
             log,
-        };
-        Self {
-            core: Arc::new(core),
             live,
-        }
+        };
+        Self { core: Arc::new(core) }
     }
 
     /// The same instance, for a slot that goes back to it; see the module.
     pub(crate) fn again(&self) -> Self {
-        *self.live.retired.lock() = None;
-        Self::of(self.live.clone(), self.core.log.clone())
+        *self.live().retired.lock() = None;
+        Self::of(self.core.live.clone(), self.core.forward.clone(), self.core.log.clone())
+    }
+
+    /// A second instance in the same image, with the same number, for a slot that goes back while somebody may hold a borrow from the
+    /// first one; see the module. It has no state yet.
+    ///
+    /// # Errors
+    /// If its constructor fails.
+    pub(crate) fn second(&self) -> Result<Self, HookError> {
+        let former = self.live();
+        let live = Live {
+            slot: former.slot.clone(),
+            number: former.number,
+            instance: Some(former.instance().second()?),
+            gate: RwLock::new(()),
+            closed_by: AtomicUsize::new(0),
+            standing: Arc::new(former.standing.anew()),
+            reaper: former.reaper.clone(),
+            given: Mutex::default(),
+            retired: Mutex::new(None),
+        };
+        Ok(Self::of(Arc::new(live), self.core.forward.clone(), self.core.log.clone()))
+    }
+
+    fn live(&self) -> &Live {
+        &self.core.live
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -157,32 +202,33 @@ impl Generation {
     }
 
     pub(crate) fn instance(&self) -> &Instance {
-        self.live.instance()
+        self.live().instance()
     }
 
     /// What it was given beside its state.
     pub(crate) fn given(&self) -> Package {
-        self.live.given.lock().clone()
+        self.live().given.lock().clone()
     }
 
     /// It was given this.
     pub(crate) fn was_given(&self, package: Package) {
-        *self.live.given.lock() = package;
+        *self.live().given.lock() = package;
     }
 
     /// How it has stood since it serves.
     pub(crate) fn standing(&self) -> &Arc<Standing> {
-        &self.live.standing
+        &self.core.standing
     }
 
     /// By which one can tell whether anybody holds its instance.
     pub(crate) fn hold(&self) -> Weak<Live> {
-        Arc::downgrade(&self.live)
+        Arc::downgrade(&self.core.live)
     }
 
     /// The right to change the instance of a candidate, which nobody else holds.
     pub(crate) fn quiet(&mut self) -> Quiet<'_> {
-        match Arc::get_mut(&mut self.live).and_then(|live| live.instance.as_mut()) {
+        let live = Arc::get_mut(&mut self.core).and_then(|core| Arc::get_mut(&mut core.live));
+        match live.and_then(|live| live.instance.as_mut()) {
             Some(instance) => instance.quiet(),
             None => unreachable!("a candidate's instance is its own"),
         }
@@ -190,12 +236,12 @@ impl Generation {
 
     /// What a claim calls through. It may be used as long as `self` is held.
     pub(crate) fn connection(&self) -> Connection {
-        self.connect(self.live.standing.is_watched())
+        self.connect(self.standing().is_watched())
     }
 
     /// What a view calls through. It may be used as long as `self` is held.
     pub(crate) fn shared_connection(&self) -> Connection {
-        self.connect(self.is_gated() || self.live.standing.is_watched())
+        self.connect(self.is_gated() || self.standing().is_watched())
     }
 
     /// Whether callers of views have to wait while it is replaced.
@@ -213,7 +259,7 @@ impl Generation {
             core,
             data: self.core.data,
             table: self.core.table,
-            gated: self.is_gated() || self.live.standing.is_watched(),
+            gated: self.is_gated() || self.standing().is_watched(),
         }
     }
 
@@ -224,69 +270,46 @@ impl Generation {
         unsafe { Connection::new(self.core.data, self.core.table, core, gated) }
     }
 
-    /// Closes the gate, if the calls inside come back before `deadline`. Where calls go from then on is what was noted with
-    /// [`succeed`](Self::succeed) before it opens again, or still here.
+    /// Closes the gate, if the calls inside come back before `deadline`. Callers wait from then on. When it opens they go in, or
+    /// on to the current generation if the state has [moved](Self::moves_to).
     pub(crate) fn close_gate(&self, deadline: Instant) -> Option<Closed<'_>> {
-        // Who comes from here on waits, behind whoever is inside.
+        // From here on callers wait, behind those that are inside.
         let since = Instant::now();
-        let gate = self.core.gate.try_write_until(deadline)?;
+        let gate = self.live().gate.try_write_until(deadline)?;
         Some(Closed {
             since,
-            _by: ClosedHere::note(&self.core.closed_by),
+            _by: ClosedHere::note(&self.live().closed_by),
             _gate: gate,
             generation: self,
         })
     }
 
-    /// Notes where the state went. Nobody is inside: the gate is closed, or the caller is the one owner; or what calls inside
-    /// still change is given up.
-    pub(crate) fn succeed(&self, successor: Arc<Self>) {
-        if self.core.successor.set(successor).is_err() {
-            unreachable!("a generation hands its state over once");
-        }
-    }
-
-    /// Notes where calls through old views go on to, unless that is known; those that come through a gate look there.
-    pub(crate) fn leads_to(&self, successor: &Arc<Self>) {
-        let _ = self.core.successor.set(successor.clone());
+    /// The state is `current`'s from here on, which is the slot's current generation already: calls through this one go there, if
+    /// they come through the gate. Nobody is inside: the gate is closed, or the caller is the one owner; or what calls inside still
+    /// change is given up.
+    pub(crate) fn moves_to(&self, current: &Arc<Self>) {
+        self.core.forward.note_moved(&self.core, current);
     }
 
     /// It neither serves nor stands by any more.
     pub(crate) fn retire(&self) {
-        self.live.retired.lock().get_or_insert_with(Instant::now);
+        self.live().retired.lock().get_or_insert_with(Instant::now);
     }
 
-    /// The numbers of those that this one holds, because its state has gone to the first of them, and so on.
-    pub(crate) fn successors(&self) -> Vec<u64> {
-        let mut numbers = Vec::new();
+    /// The numbers of the generations whose instances this one holds besides its own: somebody has borrowed from them through
+    /// this one, or calls through it go there because the host has ended.
+    pub(crate) fn keeps(&self) -> Vec<u64> {
+        let mut numbers: Vec<_> = self.core.lenders.lock().iter().map(|live| live.number).collect();
         let mut core = &self.core;
-        while let Some(successor) = core.successor.get() {
-            numbers.push(successor.number());
-            core = &successor.core;
+        while let Some(last) = core.final_generation.get() {
+            core = &last.core;
+            numbers.push(core.number);
+            numbers.extend(core.lenders.lock().iter().map(|live| live.number));
         }
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.retain(|number| *number != self.core.number);
         numbers
-    }
-
-    /// An old view may hold a long chain of successors. It is taken apart one after the other: dropped as it hangs, each in
-    /// the drop of the one before, it would go as deep into the stack as the chain is long.
-    fn let_successors_go(&mut self) {
-        let mut next = self.take_successor();
-        while let Some(successor) = next {
-            let Ok(mut last_holder) = Arc::try_unwrap(successor) else {
-                break;
-            };
-            next = last_holder.take_successor();
-        }
-    }
-
-    fn take_successor(&mut self) -> Option<Arc<Self>> {
-        Arc::get_mut(&mut self.core)?.successor.take()
-    }
-}
-
-impl Drop for Generation {
-    fn drop(&mut self) {
-        self.let_successors_go();
     }
 }
 
@@ -311,6 +334,25 @@ impl Drop for Live {
         // Without a reaper (the process is ending) the instance is leaked: nothing is unloaded on a caller's thread.
         if let Err(unsent) = self.reaper.send(ReaperMessage::Reap(Box::new(parts))) {
             std::mem::forget(unsent);
+        }
+    }
+}
+
+impl Core {
+    /// Keeps the instance of `lender` for as long as this generation is held, if what the method answers may be borrowed from it.
+    fn keep_lender(&self, lender: &Generation, method: &str) {
+        // Another plugin's call has no name here. What it borrows lives as long as its hold, which is this generation's.
+        let lends = match method {
+            "" => lender.instance().answers_references(),
+            method => lender.instance().lends(method),
+        };
+        let live = &lender.core.live;
+        if !lends || Arc::ptr_eq(live, &self.live) {
+            return;
+        }
+        let mut lenders = self.lenders.lock();
+        if !lenders.iter().any(|known| Arc::ptr_eq(known, live)) {
+            lenders.push(live.clone());
         }
     }
 }
@@ -399,31 +441,42 @@ impl Callee for Core {
     ) -> Result<(), CallError> {
         // A subscriber that is told of a panic may wait for whoever waits for this gate.
         let _later = hold_back();
-        let mut core = self;
+        // What the call goes on to, if the state is no longer here: held until the call is back.
+        let mut current: Option<Arc<Generation>> = None;
         loop {
+            let core = current.as_ref().map_or(self, |current| &current.core);
             // Whether another thread has closed it is seen by the lock; of its own doing a thread needs no lock to know.
-            let closed_by = core.closed_by.load(Ordering::Relaxed);
+            let closed_by = core.live.closed_by.load(Ordering::Relaxed);
             if closed_by != 0 && (closed_by == this_thread() || closed_by == waiting_thread()) {
                 core.standing.counts().failed();
                 return Err(CallError::new(&core.slot, core.number, method, Fault::HandingOver));
             }
-            let _entered = match INSIDE.get() {
-                0 => core.gate.read(),
-                _ => core.gate.read_recursive(),
+            let entered = match INSIDE.get() {
+                0 => core.live.gate.read(),
+                _ => core.live.gate.read_recursive(),
             };
-            match core.successor.get() {
-                Some(successor) => core = &successor.core,
-                None if core.standing.is_dead() => {
-                    core.standing.counts().failed();
-                    return Err(CallError::new(&core.slot, core.number, method, core.standing.why_dead()));
+            if core.moved.load(Ordering::Acquire) {
+                drop(entered);
+                match core.forward.current_for(core) {
+                    Ok(next) => current = Some(next),
+                    Err(fault) => {
+                        core.standing.counts().failed();
+                        return Err(CallError::new(&core.slot, core.number, method, fault));
+                    }
                 }
-                None => {
-                    let _inside = Inside::enter();
-                    let _counted = core.standing.enters(method);
-                    body(core.data, core.table, core);
-                    return Ok(());
-                }
+                continue;
             }
+            if core.standing.is_dead() {
+                core.standing.counts().failed();
+                return Err(CallError::new(&core.slot, core.number, method, core.standing.why_dead()));
+            }
+            if let Some(current) = &current {
+                self.keep_lender(current, method);
+            }
+            let _inside = Inside::enter();
+            let _counted = core.standing.enters(method);
+            body(core.data, core.table, core);
+            return Ok(());
         }
     }
 }

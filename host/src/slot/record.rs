@@ -2,7 +2,7 @@
 
 use super::{
     counts::CallCounts,
-    generation::{Generation, Vacant},
+    generation::{Forward, Generation, Vacant},
     holds::Taken,
 };
 use crate::{
@@ -39,6 +39,8 @@ pub(crate) struct SlotRecord {
     pub(crate) attention: AtomicBool,
     pub(crate) vacant: Box<VacantEntry>,
     pub(crate) counts: Arc<CallCounts>,
+    /// How its old generations find the current one.
+    pub(crate) forward: Arc<Forward>,
     state: Mutex<SlotState>,
     settled: Condvar,
 }
@@ -89,7 +91,9 @@ pub(crate) struct SlotState {
     peer_contracts: Vec<Weak<manifest::Interface>>,
     /// How often one was added.
     contracts_number: u64,
+    /// Replaced by [`serve`](Self::serve) alone.
     pub(crate) current: Option<Current>,
+    forward: Arc<Forward>,
     pub(crate) staged: Option<Staged>,
     /// A set that it is to move on with.
     pub(crate) together: Option<Arc<Together>>,
@@ -192,6 +196,7 @@ impl SlotRecord {
             unloaded: AtomicBool::new(false),
             counts: counts.clone(),
         });
+        let forward = Arc::<Forward>::default();
         let pointer: *const Vacant = &raw const *callee;
         // SAFETY: gated, so data and table are never used; the callee lives beside it in the same box.
         let connection = unsafe { Connection::new(std::ptr::null_mut(), std::ptr::null(), pointer, true) };
@@ -203,6 +208,7 @@ impl SlotRecord {
             attention: AtomicBool::new(false),
             vacant: Box::new(VacantEntry { connection, callee }),
             counts,
+            forward: forward.clone(),
             state: Mutex::new(SlotState {
                 mode: Mode::Open { handles: 0 },
                 owner: None,
@@ -210,6 +216,7 @@ impl SlotRecord {
                 peer_contracts: Vec::new(),
                 contracts_number: 0,
                 current: None,
+                forward,
                 staged: None,
                 together: None,
                 unload: None,
@@ -308,6 +315,26 @@ impl Drop for Moving {
 }
 
 impl SlotState {
+    /// The slot serves this from now on, or nothing. Calls through its old generations find it. Answers what it served before, which the
+    /// caller notes as moved afterwards, if its state has gone over.
+    pub(crate) fn serve(&mut self, current: Option<Current>) -> Option<Current> {
+        self.forward.set_current(current.as_ref().map(|current| &current.generation));
+        std::mem::replace(&mut self.current, current)
+    }
+
+    /// Empties the slot because it is unloaded: calls through old views answer that. Answers what it served; the caller holds that as for
+    /// [`serve`](Self::serve).
+    pub(crate) fn unload_current(&mut self) -> Option<Current> {
+        self.forward.set_unloaded();
+        self.current.take()
+    }
+
+    /// The host lets go of what serves, which only those who hold an older generation keep from now on. Answers it.
+    pub(crate) fn let_go_of_current(&mut self) -> Option<Current> {
+        self.forward.end(self.current.as_ref().map(|current| &current.generation));
+        self.current.take()
+    }
+
     /// Adds the contract of a caller, if the current generation satisfies it. What is staged or on its way is compared with
     /// all contracts again before it comes to serve.
     pub(crate) fn bind(&mut self, wanted: manifest::Interface) -> Result<(), Vec<compat::Difference>> {

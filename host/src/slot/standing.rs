@@ -16,6 +16,7 @@ use std::{
 };
 
 /// What is watched of the calls into a generation, and who is told.
+#[derive(Clone)]
 pub(crate) struct Watching {
     pub(crate) supervisor: Sender<SupervisorMessage>,
     /// Whether calls have to be counted one by one while it is on probation.
@@ -37,8 +38,6 @@ pub(crate) struct Standing {
     dead: AtomicBool,
     /// It may not be called because it was unloaded.
     unloaded: AtomicBool,
-    /// How many checks of its health are under way, each of which holds it.
-    checks: AtomicU32,
     panics: AtomicU32,
     calls: AtomicU64,
     last_panic: Mutex<Option<CallError>>,
@@ -64,15 +63,23 @@ pub(crate) struct Overdue {
 
 impl Standing {
     pub(crate) fn new(record: &Arc<SlotRecord>, number: u64, watching: Watching) -> Self {
+        Self::of(Arc::downgrade(record), number, record.counts.clone(), watching)
+    }
+
+    /// For another instance of the same generation, of which nothing is known yet.
+    pub(super) fn anew(&self) -> Self {
+        Self::of(self.record.clone(), self.number, self.counts.clone(), self.watching.clone())
+    }
+
+    fn of(record: Weak<SlotRecord>, number: u64, counts: Arc<CallCounts>, watching: Watching) -> Self {
         Self {
-            record: Arc::downgrade(record),
+            record,
             number,
-            counts: record.counts.clone(),
+            counts,
             watching,
             on_probation: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             unloaded: AtomicBool::new(false),
-            checks: AtomicU32::new(0),
             panics: AtomicU32::new(0),
             calls: AtomicU64::new(0),
             last_panic: Mutex::default(),
@@ -94,20 +101,6 @@ impl Standing {
 
     pub(crate) fn end_probation(&self) {
         self.on_probation.store(false, Ordering::Release);
-    }
-
-    /// Somebody asks for its health, and holds it for that.
-    pub(crate) fn check_begins(&self) {
-        self.checks.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// He holds it no more.
-    pub(crate) fn check_ends(&self) {
-        self.checks.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    pub(super) fn is_checked(&self) -> bool {
-        self.checks.load(Ordering::Acquire) > 0
     }
 
     /// From here on nothing may be called in it. Set while its gate is closed.

@@ -6,14 +6,20 @@ use crate::{
     image::QuarantineReason,
     instance::HookError,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// What is known of an ending generation before its image is closed.
 #[derive(Clone)]
 pub(crate) struct Ending {
     pub(crate) slot: Arc<str>,
     pub(crate) number: u64,
-    pub(crate) served: bool,
+    /// It is the last instance of its image, whose end is told.
+    pub(crate) is_last: bool,
+    /// When it ceased to be of use, if it ever served.
+    pub(crate) retired: Option<Instant>,
     pub(crate) held: Duration,
     pub(crate) late_holders: Vec<Holder>,
     pub(crate) stop_error: Option<HookError>,
@@ -28,7 +34,8 @@ impl Ending {
         Self {
             slot,
             number,
-            served: false,
+            is_last: true,
+            retired: None,
             held: Duration::ZERO,
             late_holders: Vec::new(),
             stop_error: None,
@@ -46,7 +53,7 @@ impl Ending {
         RetireReport {
             slot: self.slot,
             generation: self.number,
-            served: self.served,
+            served: self.retired.is_some(),
             outcome,
             held: self.held,
             late_holders: self.late_holders,

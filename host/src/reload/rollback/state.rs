@@ -80,18 +80,26 @@ fn translate(
     }
 }
 
+/// What serves after the rollback, and what its state is.
+pub(super) struct Revived {
+    pub(super) generation: Generation,
+    pub(super) state: StateBack,
+}
+
 /// Has what stands by ready to serve: with the state that it is given, if there is one, and started. If it refuses that state, it has
-/// again what it had when it was replaced. Answers what its state is.
+/// again what it had when it was replaced.
 ///
-/// What it acquired lies in fields that a state replaces, so it is stopped before it gets one, and started after it. If it cannot be
-/// started it serves without, and an event says so: there is nothing else left. What it was given lies in such fields, too, so with a
-/// state it is given what there is now, or, if it does not take that, what it had.
+/// There are two ways. If nobody can hold a borrow from the standby instance, its value is replaced. What it acquired lies in fields that a state
+/// replaces, so it is stopped before it gets one, and started after it. If it cannot be started it serves without, and an event says so: there is
+/// nothing else left. Otherwise the standby instance is left as it is, and a second instance in the same image gets the state and is started. If
+/// the second one refuses any of it, the first one serves as it was when it was replaced. What an instance was given lies in such fields,
+/// too, so with a state it is given what there is now, or, if it does not take that, what it had.
 pub(super) fn revive(
     host: &Arc<Inner>,
     leaving: &mut Leaving<'_>,
     state: Option<Arc<Snapshot>>,
     why: Option<String>,
-) -> Result<StateBack, TookTooLong> {
+) -> Result<Revived, TookTooLong> {
     let Leaving {
         standby, access, back, ..
     } = leaving;
@@ -105,10 +113,10 @@ pub(super) fn revive(
         _ => StateBack::None,
     };
     if state.is_none() && !stopped {
-        return Ok(had(why));
+        let (generation, state) = (standby.again(), had(why));
+        return Ok(Revived { generation, state });
     }
     let most = host.policy.hook_deadline;
-    let deadline = Instant::now() + most;
     let has = standby.given();
     let names = &standby.instance().image().manifest.resources;
     let now = host.given.package(standby.slot(), names, Some(&artifact));
@@ -116,44 +124,64 @@ pub(super) fn revive(
         true => vec![has],
         false => vec![now, has],
     };
-    let (before, given, waiting) = (back.snapshot.clone(), state.clone(), this_thread());
-    let at = Watch::new(Injections::default());
-    let (hooks, revival) = (
-        &host.hooks,
-        Revival {
-            tally: host.tally.clone(),
-            slot: standby.slot().clone(),
-            number: standby.number(),
-            packages,
-            at: at.clone(),
-        },
-    );
-    let revived = access.with_quiet_standby(standby, deadline, move |quiet| {
-        // Not held before: whether anybody else holds it is being asked.
-        quiet.elsewhere(hooks, most, standby.clone(), move |quiet| {
-            on_behalf_of(waiting, || revival.run(quiet, given.as_deref(), before.as_deref()))
+    let revival = Revival {
+        tally: host.tally.clone(),
+        slot: standby.slot().clone(),
+        number: standby.number(),
+        packages,
+        at: Watch::new(Injections::default()),
+    };
+    // Two instances of an exclusive plugin cannot both have what it holds.
+    let may_have_second = !standby.instance().is_exclusive() && standby.instance().may_have_second();
+    let patience = (!may_have_second).then(|| Instant::now() + most);
+    let (at, waiting) = (revival.at.clone(), this_thread());
+    let replaced = {
+        let (before, given, revival) = (back.snapshot.clone(), state.clone(), revival.clone());
+        access.with_quiet_standby(standby, patience, |quiet| {
+            // Not held before: whether anybody else holds it is being asked.
+            quiet.elsewhere(&host.hooks, most, standby.clone(), move |quiet| {
+                on_behalf_of(waiting, || revival.run(quiet, given.as_deref(), before.as_deref()))
+            })
         })
-    });
-    let Revived {
-        given,
-        stop_failed,
-        start_failed,
-        package,
-    } = match revived {
-        Some(Ok(revived)) => revived,
-        Some(Err(TookTooLong)) => {
+    };
+    let replaced = match (replaced, &state) {
+        (Some(Ok(replaced)), _) => replaced,
+        (Some(Err(TookTooLong)), _) => {
             standby.standing().die();
             let (_, hook) = at.give_up(most);
             host.tally.hangs(standby.slot(), standby.number(), hook);
             return Err(TookTooLong);
         }
-        None => Revived {
-            given: Err("callers may still hold what its methods have answered by reference".to_owned()),
+        (None, Some(state)) if may_have_second => {
+            let (generation, state) = match make_second(host, standby, revival, state) {
+                Ok(second) => {
+                    // It is of no use any more, and goes when its last holder lets go.
+                    standby.retire();
+                    let bytes = state.bytes.len();
+                    (second, StateBack::Carried { bytes })
+                }
+                Err(why) => (standby.again(), had(Some(why))),
+            };
+            return Ok(Revived { generation, state });
+        }
+        (None, _) => Replaced {
+            given: Err(match standby.instance().answers_references() {
+                true => "callers may hold a borrow from it, and it was built with a version of reslot-plugin-api that allows no second \
+                         instance"
+                    .to_owned(),
+                false => format!("a call or a check was inside of it for longer than {most:?}"),
+            }),
             stop_failed: None,
             start_failed: stopped.then(|| HookError::Refused("it could not be reached".to_owned())),
             package: None,
         },
     };
+    let Replaced {
+        given,
+        stop_failed,
+        start_failed,
+        package,
+    } = replaced;
     if let Some(package) = package {
         standby.was_given(package);
     }
@@ -166,27 +194,61 @@ pub(super) fn revive(
         let slot = slot.clone();
         host.log.push(Event::RestartFailed { slot, generation, error });
     }
-    Ok(match (state, given) {
+    let state = match (state, given) {
         (Some(state), Ok(())) => StateBack::Carried {
             bytes: state.bytes.len(),
         },
         (Some(_), Err(why)) => had(Some(why)),
         (None, _) => had(why),
-    })
+    };
+    let generation = standby.again();
+    Ok(Revived { generation, state })
 }
 
-/// What is done to what stands by, on a thread for hooks.
+/// Makes a second instance in the standby's image, with the state, and starts it. The standby's own instance is not touched.
+///
+/// # Errors
+/// Why it cannot serve, in words. The reaper ends it, as every instance, when its hook comes back.
+fn make_second(
+    host: &Inner,
+    standby: &Arc<Generation>,
+    revival: Revival,
+    state: &Arc<Snapshot>,
+) -> Result<Generation, String> {
+    let most = host.policy.hook_deadline;
+    let (at, waiting, given) = (revival.at.clone(), this_thread(), state.clone());
+    // As long as a hook of the second one runs, it keeps the first one, and with it their image.
+    let (former, running) = (standby.clone(), Arc::new(()));
+    let hook = Arc::downgrade(&running);
+    let job = move || {
+        let _running = running;
+        let made = on_behalf_of(waiting, || revival.make(&former, &given));
+        drop(former);
+        made
+    };
+    match host.hooks.run(most, job) {
+        Ok(made) => made.map_err(|(_, cause)| cause.to_string()),
+        Err(TookTooLong) => {
+            let (_, at) = at.give_up(most);
+            host.tally.second_hangs(standby.slot(), standby.number(), at, hook);
+            Err(Cause::Hook(at, HookError::TookTooLong(most)).to_string())
+        }
+    }
+}
+
+/// What is done to the standby's instance, or to a second one in its stead, on a thread for hooks.
+#[derive(Clone)]
 struct Revival {
     tally: Arc<Tally>,
     slot: Arc<str>,
     number: u64,
-    /// What it is given with a state: the first of these that it takes.
+    /// What is given with a state: the first of these that is taken.
     packages: Vec<Package>,
     /// At which hook it is.
     at: Watch,
 }
 
-struct Revived {
+struct Replaced {
     /// Whether it has the state that it was given.
     given: Result<(), String>,
     stop_failed: Option<HookError>,
@@ -196,8 +258,8 @@ struct Revived {
 }
 
 impl Revival {
-    fn run(self, quiet: &mut Quiet<'_>, state: Option<&Snapshot>, before: Option<&Snapshot>) -> Revived {
-        let mut revived = Revived {
+    fn run(self, quiet: &mut Quiet<'_>, state: Option<&Snapshot>, before: Option<&Snapshot>) -> Replaced {
+        let mut revived = Replaced {
             given: Ok(()),
             stop_failed: None,
             start_failed: None,
@@ -213,7 +275,7 @@ impl Revival {
         quiet: &mut Quiet<'_>,
         state: Option<&Snapshot>,
         before: Option<&Snapshot>,
-        revived: &mut Revived,
+        revived: &mut Replaced,
     ) -> Result<(), (Step, Cause)> {
         if let Some(state) = state {
             if quiet.is_started() {
@@ -222,7 +284,8 @@ impl Revival {
                 revived.stop_failed = quiet.stop().err();
                 self.advance(Lifecycle::Stopped);
             }
-            revived.given = self.restore(quiet, &state.bytes, &mut revived.package)?;
+            let restored = self.restore(quiet, &state.bytes, &mut revived.package)?;
+            revived.given = restored.map_err(|(_, cause)| cause.to_string());
             if let (Err(_), Some(before)) = (&revived.given, before) {
                 let _ = self.restore(quiet, &before.bytes, &mut revived.package)?;
             }
@@ -245,12 +308,12 @@ impl Revival {
         quiet: &mut Quiet<'_>,
         state: &[u8],
         given: &mut Option<Package>,
-    ) -> Result<Result<(), String>, (Step, Cause)> {
+    ) -> Result<Result<(), (Step, Cause)>, (Step, Cause)> {
         let mut taken = Ok(());
         for package in &self.packages {
             self.at.at(Step::Migrate, Hook::Restore)?;
             if let Err(error) = quiet.restore(state) {
-                return Ok(Err(Cause::Hook(Hook::Restore, error).to_string()));
+                return Ok(Err((Step::Migrate, Cause::Hook(Hook::Restore, error))));
             }
             *given = Some(package.clone());
             taken = self.at.give(quiet, package).and_then(|()| {
@@ -261,7 +324,23 @@ impl Revival {
                 break;
             }
         }
-        Ok(taken.map_err(|(_, cause)| cause.to_string()))
+        Ok(taken)
+    }
+
+    /// Makes a second instance, which has this state and is started.
+    fn make(&self, former: &Generation, state: &Snapshot) -> Result<Generation, (Step, Cause)> {
+        let failed = |step, hook| move |error| (step, Cause::Hook(hook, error));
+        self.at.at(Step::Create, Hook::Create)?;
+        let mut second = former.second().map_err(failed(Step::Create, Hook::Create))?;
+        // If it refuses, or nobody waits any more, it is dropped: it goes to the reaper, and is stopped there if it was started.
+        let mut package = None;
+        self.restore(&mut second.quiet(), &state.bytes, &mut package)??;
+        if let Some(package) = package {
+            second.was_given(package);
+        }
+        self.at.at(Step::Start, Hook::Start)?;
+        second.quiet().start().map_err(failed(Step::Start, Hook::Start))?;
+        Ok(second)
     }
 
     fn advance(&self, to: Lifecycle) {

@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a rollback waits, with the gate closed, for those who look at what stands by: a check, a question who holds what. A looker
-/// may be kept from its core for long; to lose what was done since the swap is worse than to wait.
-const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a rollback waits for callers of old views to see, inside of the standby's gate, that the state is elsewhere. They do no more
+/// than that there, so only one that has lost its processor takes longer.
+const A_LOOK: Duration = Duration::from_millis(1);
 
 /// Who keeps callers away from a generation while it is replaced.
 pub(crate) enum Access<'a> {
@@ -57,39 +57,35 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// The same for the generation that stands by while this one serves, for the length of `change`. None if somebody may hold
-    /// what its methods have answered by reference, or its gate is not free by `deadline`.
+    /// The same for the generation that stands by while this one serves, for the length of `change`. None if that right cannot be had at
+    /// once: somebody may hold what its methods have answered by reference, or looks at it. With `patience` it is waited for until
+    /// then.
     pub(crate) fn with_quiet_standby<R>(
         &mut self,
         standby: &Arc<Generation>,
-        deadline: Instant,
+        patience: Option<Instant>,
         change: impl FnOnce(Quiet<'_>) -> R,
     ) -> Option<R> {
-        if let Self::Owner(..) = self
-            && !standby.instance().is_shared()
-        {
-            // SAFETY: the promise of whoever made the owner's turn is for the slot; nobody but its owner calls anything in it.
+        let deadline = patience.unwrap_or_else(|| Instant::now() + A_LOOK);
+        if !standby.instance().is_shared() {
+            // SAFETY: only a claim's owner calls what is not shared, through his claim. Either this is his turn, by the promise of the
+            // one who made it, or the slot is open, and the rollback keeps claims out of it (`SlotRecord::moving`).
             return Some(change(unsafe { standby.instance().assume_quiet(deadline)? }));
         }
-        // Whoever comes through an old view goes on to the successor, and is no longer than that inside of this gate.
+        // A caller of an old view is inside of this gate only until he sees that the state is elsewhere.
         let mut closed = standby.close_gate(deadline)?;
         if let Some(quiet) = closed.quiet(deadline) {
             return Some(change(quiet));
         }
-        // Who looked at it while it served (a check of its health, a scrape) holds it for a moment.
-        let patience = deadline.min(Instant::now() + CHECK_PATIENCE);
-        let is_sole = || Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.live) == 1;
-        while (standby.live.standing.is_checked() || !is_sole()) && Instant::now() < patience {
-            std::thread::yield_now();
-        }
-        let sole = is_sole();
+        let is_sole = Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.core.live) == 1;
         // What the last other holder did with it has been done.
         std::sync::atomic::fence(Ordering::Acquire);
-        if !sole || !standby.is_gated() {
+        if !is_sole || !standby.is_gated() {
             return None;
         }
-        // SAFETY: it is in no view that is published, and nobody holds it but the slot, so nobody comes to hold it: what else has been
-        // given a `Weak` of it (the tally) only asks whether it is held, and never for it.
+        // SAFETY: no call is inside. It is in no view that is published, and nobody holds it or its instance but the rollback, so
+        // nobody comes to hold it: what else has a `Weak` of it (the tally, the slot's `Forward`, which leads elsewhere) makes no
+        // holder of that. A borrow lives no longer than a holder.
         Some(change(unsafe { standby.instance().assume_quiet(deadline)? }))
     }
 
@@ -154,9 +150,8 @@ impl Closed<'_> {
         if !self.generation.is_gated() || instance.answers_references() {
             return None;
         }
-        // SAFETY: all calls of views and of other plugins go through a gate (`is_gated`): through this one, which is closed, or
-        // through that of an earlier generation of the same instance, which leads to this one (`leads_to`). No method answers a
-        // reference, and this is borrowed mutably.
+        // SAFETY: all calls of views and of other plugins go through the gate (`is_gated`), which is the instance's only one, and
+        // closed. No method answers a reference, and this is borrowed mutably.
         unsafe { instance.assume_quiet(deadline) }
     }
 }

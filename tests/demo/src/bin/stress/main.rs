@@ -1,14 +1,16 @@
-//! `cargo xtask stress [SECONDS | --reloads N]` and `cargo xtask stress unload [--profile PROFILE] [WORDS]`: the storm of reloads, and the matrix
+//! `cargo xtask stress [SECONDS | --reloads N]`, `cargo xtask stress chaos [SECONDS] [--seed N]` and
+//! `cargo xtask stress unload [--profile PROFILE] [WORDS]`: the storm of reloads, slots that move at random, and the matrix
 //! of what is unloaded. Each has a file of its own; this one only dispatches.
 #![forbid(unsafe_code)]
 
+mod chaos;
 mod storm;
 mod unload;
 
 use std::process::ExitCode;
 use storm::Length;
 
-const USAGE: &str = "usage: cargo xtask stress [SECONDS | --reloads N]\n       cargo xtask stress unload [--profile debug|release|shipped] [WORDS]";
+const USAGE: &str = "usage: cargo xtask stress [SECONDS | --reloads N]\n       cargo xtask stress chaos [SECONDS] [--seed N]\n       cargo xtask stress unload [--profile debug|release|shipped] [WORDS]";
 
 fn main() -> ExitCode {
     // The matrix starts this program again for each of its cells.
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match &arguments[..] {
         [] => Some(storm::run(Length::Seconds(30))),
+        ["chaos", rest @ ..] => chaos::run(rest),
         ["unload", rest @ ..] => unload::run(rest),
         [length] => match length.strip_prefix("--reloads=") {
             Some(reloads) => reloads.parse().ok().map(Length::Reloads).map(storm::run),
