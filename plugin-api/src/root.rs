@@ -369,11 +369,10 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     unsafe extern "C" fn health(instance: *const (), context: ContextAbi<'_>) -> RResult<HealthAbi, RString> {
-        // SAFETY: the host passes what `create` answered; it calls this beside calls only if the type is `Sync`.
         guarded(|| {
-            Ok(unsafe { &*instance.cast::<T>() }
-                .health(&Context::of(context, instance))
-                .into())
+            // SAFETY: the host passes what `create` answered; it calls this beside calls only if the type is `Sync`.
+            let plugin = unsafe { &*instance.cast::<T>() };
+            Ok(plugin.health(&Context::of(context, instance)).into())
         })
     }
 
@@ -499,13 +498,10 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         name: RStr<'_>,
         bytes: RSlice<'_, u8>,
     ) -> RResult<(), RString> {
-        // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
         guarded(|| {
-            unsafe { &mut *instance.cast::<T>() }.on_resource(
-                &Context::of(context, instance),
-                name.as_str(),
-                bytes.as_slice(),
-            )
+            // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
+            let plugin = unsafe { &mut *instance.cast::<T>() };
+            plugin.on_resource(&Context::of(context, instance), name.as_str(), bytes.as_slice())
         })
     }
 }
