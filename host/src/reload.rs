@@ -411,7 +411,7 @@ fn reload(
     let examined = match pipeline::examine(source) {
         Ok(examined) => examined,
         Err(unfit) => {
-            for refusal in pipeline::refusals_of(host, wanted, unfit) {
+            for refusal in pipeline::refusals_of(host, wanted, *unfit) {
                 if refusal.cause.is_of_the_bytes() {
                     host.remember_refused(hash, refusal.clone());
                 }

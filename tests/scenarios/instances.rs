@@ -404,7 +404,7 @@ fn file_is_loaded_before_those_that_call_one_of_its_slots() {
 #[test]
 fn each_slot_has_an_image_of_its_own_so_that_statics_are_not_shared() {
     let (folder, host) = (Folder::new(), builder().build().unwrap());
-    let path = folder.publish("libmoody.so", &Fixture::build("fx-moody").bytes().to_vec());
+    let path = folder.publish("libmoody.so", Fixture::build("fx-moody").bytes());
     for name in [EUR, GBP] {
         host.load_as(name, &path).unwrap();
     }

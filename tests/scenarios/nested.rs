@@ -296,7 +296,7 @@ fn state_that_does_not_fit_is_the_candidates_fault() {
         .unwrap();
     let mut events = host.events();
     let mut claim = host.claim::<dyn fixture_interfaces::Counter>("counter").unwrap();
-    host.load(folder.publish("counter.so", &Fixture::build("fx-other-state").bytes().to_owned()))
+    host.load(folder.publish("counter.so", Fixture::build("fx-other-state").bytes()))
         .unwrap();
     assert_eq!(claim.sync(), Synced::Refused { serving: 1 });
     let text = wait_for_refused(&mut events).to_string();

@@ -77,7 +77,7 @@ impl Losing {
     }
 
     /// The next reload makes the folder again, in another place, and tells it once.
-    fn is_made_again(mut self, lost: &Path) -> PathBuf {
+    fn expect_made_again(mut self, lost: &Path) -> PathBuf {
         told(&mut self.events);
         self.reload(2);
         let now = self.host.private_folder().to_owned();
@@ -107,7 +107,7 @@ fn folder_that_is_removed_is_made_again() {
         let losing = Losing::with(|builder| builder.private_copies(kind));
         let lost = losing.host.private_folder().to_owned();
         fs::remove_dir_all(&lost).unwrap();
-        losing.is_made_again(&lost);
+        losing.expect_made_again(&lost);
         assert!(!lost.exists());
     }
 }
@@ -119,7 +119,7 @@ fn what_lies_in_the_folders_place_is_not_touched() {
     let lost = losing.host.private_folder().to_owned();
     fs::remove_dir_all(&lost).unwrap();
     fs::write(&lost, "somebody's").unwrap();
-    losing.is_made_again(&lost);
+    losing.expect_made_again(&lost);
 
     // A link to a folder in which there is something of the same name as what the host would remove at its end.
     let elsewhere = tempfile::tempdir().unwrap();
@@ -128,7 +128,7 @@ fn what_lies_in_the_folders_place_is_not_touched() {
     let lost = losing.host.private_folder().to_owned();
     fs::remove_dir_all(&lost).unwrap();
     symlink(elsewhere.path(), &lost).unwrap();
-    losing.is_made_again(&lost);
+    losing.expect_made_again(&lost);
     assert_eq!(fs::read_to_string(elsewhere.path().join(".lock")).unwrap(), "somebody's");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
 

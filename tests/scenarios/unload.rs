@@ -335,7 +335,10 @@ fn claim_dropped_with_both_before_it_ends_with_the_newer_build() {
     drop(claim);
     wait_for_unloaded(&mut place.events, "counter");
     wait_for(&mut place.events, |event| match event {
-        Event::Swapped(report) => Some(assert_eq!(report.generation, 2)),
+        Event::Swapped(report) => {
+            assert_eq!(report.generation, 2);
+            Some(())
+        }
         _ => None,
     });
     let claim = place.host.claim::<dyn Counter>("counter").unwrap();

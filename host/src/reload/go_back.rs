@@ -97,7 +97,7 @@ pub(super) fn made(
     let wanted = Wanted::of_slot(coming.path, &record.name);
     match pipeline::examine(source) {
         Ok(examined) => pipeline::candidate(host, record, coming, examined, clock),
-        Err(unfit) => Err(pipeline::refusals_of(host, &wanted, unfit).remove(0)),
+        Err(unfit) => Err(pipeline::refusals_of(host, &wanted, *unfit).remove(0)),
     }
 }
 

@@ -140,10 +140,10 @@ pub(super) struct Unfit {
 }
 
 /// Looks at the bytes.
-pub(super) fn examine(mut source: Source) -> Result<Examined, Unfit> {
+pub(super) fn examine(mut source: Source) -> Result<Examined, Box<Unfit>> {
     match lint(&mut source.bytes, &Expectations::of_this_build()) {
         Ok(linted) => Ok(Examined { source, linted }),
-        Err(error) => Err(Unfit { source, error }),
+        Err(error) => Err(Box::new(Unfit { source, error })),
     }
 }
 

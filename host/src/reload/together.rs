@@ -87,7 +87,7 @@ fn make(
     let hash = source.hash;
     let examined = match pipeline::examine(source) {
         Ok(examined) => examined,
-        Err(unfit) => return Err(pipeline::refusals_of(host, wanted, unfit).remove(0)),
+        Err(unfit) => return Err(pipeline::refusals_of(host, wanted, *unfit).remove(0)),
     };
     let steps = clock.steps.clone();
     for slot in host.slots_for(wanted, examined.plugin()) {
