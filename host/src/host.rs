@@ -95,7 +95,7 @@ impl Host {
                 });
             }
         }
-        let generation = self.bind::<I>(name, &mut state)?;
+        let (generation, _) = self.bind::<I>(name, &mut state)?;
         state.mode = Mode::Claimed;
         state.owner = Some(Taken::here(Location::caller()));
         // A claimed instance is its owner's alone: it leaves the view.
@@ -115,12 +115,12 @@ impl Host {
         if state.mode == Mode::Claimed {
             return Err(SlotError::Claimed { name: name.to_owned() });
         }
-        self.bind::<I>(name, &mut state)?;
+        let (_, since) = self.bind::<I>(name, &mut state)?;
         if let Mode::Open { handles } = &mut state.mode {
             *handles += 1;
         }
         drop(state);
-        Ok(Slot::new(record, self.inner.clone()))
+        Ok(Slot::new(record, self.inner.clone(), since))
     }
 
     /// A reader; one a thread.
@@ -330,7 +330,8 @@ impl Host {
     }
 
     /// The current generation, if there is one and it has the interface.
-    fn bind<I: ?Sized + Interface>(&self, name: &str, state: &mut SlotState) -> Result<Arc<Generation>, SlotError> {
+    /// With it the number of the view from which on the slot's generations have the interface.
+    fn bind<I: ?Sized + Interface>(&self, name: &str, state: &mut SlotState) -> Result<(Arc<Generation>, u64), SlotError> {
         let Some(current) = state.current.as_ref().map(|current| current.generation.clone()) else {
             return Err(state.why_empty(name).unwrap_or_else(|| SlotError::Unknown {
                 name: name.to_owned(),
@@ -338,13 +339,14 @@ impl Host {
                 refusals: Vec::new(),
             }));
         };
-        state
-            .bind(Described::from(I::DESCRIPTION))
+        let view = self.inner.view.load().number();
+        let since = state
+            .bind(Described::from(I::DESCRIPTION), view)
             .map_err(|differences| SlotError::Interface {
                 name: name.to_owned(),
                 differences,
             })?;
-        Ok(current)
+        Ok((current, since))
     }
 }
 

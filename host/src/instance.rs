@@ -403,7 +403,14 @@ impl Instance {
             Ok(Attempt::Beyond(StateOutcome::TooDeep)) => Err(HookError::TooDeep { most: MAX_STATE_LEVELS }),
             Ok(Attempt::Beyond(_)) => Err(no_stack(None)),
             // It was deep once, and need not be any more.
-            Err(error) => here().unwrap_or_else(|| Err(no_stack(Some(error.to_string())))),
+            Err(error) => here().unwrap_or_else(|| match self.image.root().snapshot_within() {
+                Some(_) => Err(no_stack(Some(error.to_string()))),
+                // A plugin that was built before there were bounds has a limit of its own, for which any thread's stack suffices.
+                None => match attempt(bounds) {
+                    Attempt::Done(answer) => answer,
+                    Attempt::Beyond(_) => Err(no_stack(None)),
+                },
+            }),
         }
     }
 
@@ -459,7 +466,11 @@ impl Instance {
 
     /// The same of one of its methods.
     pub(crate) fn lends(&self, method: &str) -> bool {
-        self.methods().any(|known| known.name == method && is_lending(known))
+        match self.methods().find(|known| known.name == method) {
+            Some(known) => is_lending(known),
+            // The plugin is older than the method: a default body runs, which may answer what any of its methods lends.
+            None => self.answers_references(),
+        }
     }
 
     fn methods(&self) -> impl Iterator<Item = &Method> {

@@ -111,12 +111,19 @@ fn open_slot_goes_with_proof_and_calls_say_why() {
     assert_eq!(reader.view().get(&slot).stamp().unwrap(), 2);
     let info = place.host.slots().remove(0);
     assert_eq!((info.unloaded, info.plugin.as_deref()), (false, Some("probe")));
-    drop((reader, slot));
+    drop(slot);
     // With nobody left who calls it, another plugin may come.
+    let view = reader.view();
     place.unload("probe");
     let path = place.publish("fx-shared-counter", 1);
     place.host.load_as("probe", path).unwrap();
     assert_eq!(place.host.slots()[0].plugin.as_deref(), Some("shared-counter"));
+    // An old view still has the probe there, which a counter's handle must not call.
+    let counter = place.host.slot::<dyn SharedCounter>("probe").unwrap();
+    let error = view.get(&counter).total().unwrap_err();
+    assert!(matches!(error.fault(), Fault::Vacant), "{error}");
+    assert_eq!(reader.view().get(&counter).total().unwrap(), 0);
+    drop((reader, counter));
     assert_nothing_left(&place.host, 1);
 }
 

@@ -123,7 +123,10 @@ fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
     let copy = serving.generation.instance().image().copy();
-    let bytes = match std::fs::read(copy) {
+    // A cleaner of temporary folders may have removed the copy; the history has the same artifact.
+    let kept = |_: &std::io::Error| host.history.read(&record.name, &serving.hash).ok();
+    let bytes = std::fs::read(copy).or_else(|error| kept(&error).map(|artifact| artifact.bytes).ok_or(error));
+    let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(error) => {
             let reason = format!("the host's copy of what serves cannot be read: {error}");

@@ -240,7 +240,9 @@ fn stage(
     request: UnloadRequest,
 ) -> UnloadOutcome {
     let superseded = (state.staged.take(), state.together.take());
-    state.unload = Some(request);
+    // A second request takes no force away from the first one.
+    let force = request.force || state.unload.as_ref().is_some_and(|before| before.force);
+    state.unload = Some(UnloadRequest { force, ..request });
     record.stage(false);
     record.attention.store(true, Ordering::Release);
     let (slot, generation) = (record.name.clone(), old.number());
@@ -290,11 +292,11 @@ pub(crate) fn of_claim(
 ) -> Result<Unloaded, UnloadError> {
     check_users(host, record)?;
     {
-        let mut state = record.lock();
+        // A request that waits stays: should this fail, it is still to be carried out.
+        let state = record.lock();
         if state.gone {
             return Err(UnloadError::HostEnded);
         }
-        state.unload = None;
     }
     let request = UnloadRequest {
         reason: UnloadReason::Requested,

@@ -17,6 +17,9 @@ pub struct Slot<I: ?Sized + Shared> {
     /// The record's, here as well: each call through a view asks for them, and does not have to wait for another load.
     index: usize,
     id: u64,
+    /// The number of the host's view when the slot was found to have the interface. An older view may hold a generation with another one,
+    /// whose table must not be called by this handle's types.
+    since: u64,
     /// The host's, for the same reason.
     view: Arc<ArcSwap<View>>,
     track_guards: bool,
@@ -26,11 +29,12 @@ pub struct Slot<I: ?Sized + Shared> {
 }
 
 impl<I: ?Sized + Shared> Slot<I> {
-    /// The caller has counted the handle and bound the interface.
-    pub(crate) fn new(record: Arc<SlotRecord>, host: Arc<Inner>) -> Self {
+    /// The caller has counted the handle and bound the interface, under the slot's lock, when the host's view had the number `since`.
+    pub(crate) fn new(record: Arc<SlotRecord>, host: Arc<Inner>, since: u64) -> Self {
         Self {
             index: record.index,
             id: record.id,
+            since,
             view: host.view.clone(),
             track_guards: host.track_guards,
             record,
@@ -82,6 +86,11 @@ impl<I: ?Sized + Shared> Slot<I> {
         self.id
     }
 
+    #[inline(always)]
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+
     pub(crate) fn vacant(&self) -> &Connection {
         &self.record.vacant.connection
     }
@@ -92,7 +101,7 @@ impl<I: ?Sized + Shared> Clone for Slot<I> {
         if let Mode::Open { handles } = &mut self.record.lock().mode {
             *handles += 1;
         }
-        Self::new(self.record.clone(), self.host.clone())
+        Self::new(self.record.clone(), self.host.clone(), self.since)
     }
 }
 

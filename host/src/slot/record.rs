@@ -86,7 +86,7 @@ pub(crate) struct SlotState {
     /// Who claimed it, if it is claimed.
     pub(crate) owner: Option<Taken>,
     /// The interfaces as which it was claimed or asked for; every artifact must satisfy all of them.
-    pub(crate) contracts: Vec<Arc<manifest::Interface>>,
+    pub(crate) contracts: Vec<Contract>,
     /// Those by which other plugins call it, as long as they are mapped.
     peer_contracts: Vec<Weak<manifest::Interface>>,
     /// How often one was added.
@@ -116,6 +116,13 @@ pub(crate) struct SlotState {
     pub(crate) gone: bool,
     /// The generation that cannot be called any more, if nothing serves because of that.
     pub(crate) vacated: Option<u64>,
+}
+
+/// An interface by which a slot is called.
+pub(crate) struct Contract {
+    interface: Arc<manifest::Interface>,
+    /// The number of the host's view when it was added: that view's generation of the slot satisfies it, and so do all later ones.
+    since: u64,
 }
 
 /// Who may call the slot's current generation.
@@ -337,15 +344,21 @@ impl SlotState {
 
     /// Adds the contract of a caller, if the current generation satisfies it. What is staged or on its way is compared with
     /// all contracts again before it comes to serve.
-    pub(crate) fn bind(&mut self, wanted: manifest::Interface) -> Result<(), Vec<compat::Difference>> {
+    ///
+    /// Answers from which view on the slot's generations satisfy it; `view` is the number of the host's view now.
+    pub(crate) fn bind(&mut self, wanted: manifest::Interface, view: u64) -> Result<u64, Vec<compat::Difference>> {
         if let Some(current) = &self.current {
             compat::compare(&wanted, &current.generation.instance().image().manifest.interface)?;
         }
-        if !self.contracts.iter().any(|known| **known == wanted) {
-            self.contracts.push(Arc::new(wanted));
-            self.contracts_number += 1;
+        if let Some(known) = self.contracts.iter().find(|known| *known.interface == wanted) {
+            return Ok(known.since);
         }
-        Ok(())
+        self.contracts.push(Contract {
+            interface: Arc::new(wanted),
+            since: view,
+        });
+        self.contracts_number += 1;
+        Ok(view)
     }
 
     /// Adds the contract of a plugin that calls this one, if the current generation satisfies it. It ends with its `Arc`, which
@@ -370,7 +383,7 @@ impl SlotState {
         let peers = self.peer_contracts.iter().filter_map(Weak::upgrade);
         self.contracts
             .iter()
-            .cloned()
+            .map(|contract| contract.interface.clone())
             .chain(peers)
             .try_for_each(|contract| compat::compare(&contract, offered))
     }

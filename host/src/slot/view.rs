@@ -58,12 +58,13 @@ impl View {
 
     /// The client of a slot's generation in this view.
     ///
-    /// If the view is older than the slot, or the slot is another host's, every call through the client answers
+    /// If the view is older than the handle, or the slot is another host's, every call through the client answers
     /// [`Fault::Vacant`](reslot_plugin_api::Fault::Vacant).
     #[inline(always)]
     pub fn get<'a, I: ?Sized + Shared>(&'a self, slot: &'a Slot<I>) -> &'a I::Client {
         match self.entries.get(slot.index()) {
-            Some(Some(entry)) if entry.slot == slot.id() => I::client(&entry.connection),
+            // Views from the handle's beginning on hold only generations with its interface: they were compared with it.
+            Some(Some(entry)) if entry.slot == slot.id() && self.number >= slot.since() => I::client(&entry.connection),
             _ => I::client(slot.vacant()),
         }
     }

@@ -200,6 +200,11 @@ impl Keeper {
         if self.gone.values().all(|due| *due > now) {
             return;
         }
+        if self.present.is_none() {
+            // The folder went, which deletes none of its files.
+            self.gone.clear();
+            return;
+        }
         if Identity::of_folder(&self.folder) != self.present {
             // That is told of the folder, and of no file.
             self.check_folder();

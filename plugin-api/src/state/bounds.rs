@@ -125,10 +125,14 @@ impl Depth {
     }
 }
 
-/// Remembers what was met, for whoever runs this `within`.
+/// Remembers what was met, for `within`: the first of its kind, and a bound that was reached before a value that is not carried, because
+/// with more room all of it is tried again.
 pub(super) fn note(met: Met) {
-    if MET.get().is_none() {
-        MET.set(Some(met));
+    let is_bound = matches!(met, Met::TooDeep | Met::StackUsed);
+    match MET.get() {
+        None => MET.set(Some(met)),
+        Some(Met::NotCarried) if is_bound => MET.set(Some(met)),
+        Some(_) => {}
     }
 }
 

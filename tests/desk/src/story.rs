@@ -150,6 +150,9 @@ fn note(desk: &mut Desk<'_>, name: &str) {
     }
 }
 
+/// So many rows are kept for what follows, however long a slow machine prepares its builds.
+const RESERVE: usize = 4 * ROWS;
+
 /// Has the host prepare a build on its threads while the desk trades on; it is adopted at the first row after that.
 fn load_beside(show: &mut Show, desk: &mut Desk<'_>, build: &Path) -> anyhow::Result<()> {
     let host = desk.host;
@@ -157,7 +160,10 @@ fn load_beside(show: &mut Show, desk: &mut Desk<'_>, build: &Path) -> anyhow::Re
         desk.preparing = true;
         let loader = scope.spawn(|| host.load(build));
         while !loader.is_finished() {
-            show.play(desk, 1)?;
+            let (at, all) = desk.progress();
+            if all - at > RESERVE {
+                show.play(desk, 1)?;
+            }
             // The market takes its time too: the input is to last.
             let next = Instant::now() + Duration::from_micros(50);
             while Instant::now() < next {

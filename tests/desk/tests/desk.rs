@@ -601,5 +601,7 @@ fn screen_shows_what_happens_and_does_not_stand_still() {
     let mut small = Terminal::new(TestBackend::new(80, 24)).unwrap();
     small.draw(|frame| draw(frame, &desk, &caption)).unwrap();
     let refused = small.backend().to_string();
-    assert!(refused.contains("missing field `entry_price`"), "{refused}");
+    for words in ["missing field", "`entry_price`"] {
+        assert!(refused.contains(words), "{words:?} is missing:\n{refused}");
+    }
 }

@@ -237,9 +237,19 @@ impl StagingFolder {
                 written => written,
             };
             attempts.next();
-            // It may have gone between the look and the writing.
-            if folder.look() == Look::Whole || attempts.is_empty() {
-                return written;
+            // It may have gone between the look and the writing. A file that was written then is not to be opened.
+            match folder.look() {
+                Look::Whole => return written,
+                _ if !attempts.is_empty() => {}
+                look => {
+                    let gone = io::Error::from(io::ErrorKind::NotFound);
+                    let lost = look == Look::Gone && written.is_ok();
+                    return if lost {
+                        Err(StageError::io(&folder.path, "keep a copy in", gone))
+                    } else {
+                        written
+                    };
+                }
             }
         }
     }
