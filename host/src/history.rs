@@ -80,6 +80,8 @@ pub(crate) struct Content<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Artifact {
     pub bytes: Vec<u8>,
+    /// The hash of these bytes: where they were changed before they were kept, not the hash by which the artifact is known.
+    pub copy: ContentHash,
     /// The path that it was published under.
     pub file: PathBuf,
     pub version: String,
@@ -378,6 +380,7 @@ impl History {
                 if found == entry.copy {
                     return Ok(Artifact {
                         bytes,
+                        copy: found,
                         file: entry.file,
                         version: entry.version,
                         schema: entry.schema,

@@ -516,6 +516,7 @@ fn one_slot(
         by_name: how.by_name,
         state: how.state,
         back: None,
+        kept_as: None,
         together: false,
         again: None,
     };

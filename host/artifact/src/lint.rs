@@ -5,6 +5,7 @@ mod elf;
 mod error;
 mod foreign;
 mod imports;
+mod own_symbols;
 
 use crate::ContentHash;
 use object::elf as format;
@@ -70,8 +71,26 @@ pub struct Linted {
     pub manifest_text: ContentHash,
     /// Whether DF_1_NODELETE was set, and has been cleared in the bytes.
     pub cleared_nodelete: bool,
+    /// Whether it exports more than its root, and the bytes have been changed so that it finds its own symbols before those of the
+    /// host program.
+    pub own_symbols_first: bool,
     /// What is worth knowing but no reason to refuse.
     pub warnings: Vec<String>,
+}
+
+impl Linted {
+    /// Whether the bytes are others now than those that were published.
+    pub fn changed(&self) -> bool {
+        self.cleared_nodelete || self.own_symbols_first
+    }
+}
+
+/// What the lint changes in the bytes of an artifact that may be loaded.
+#[derive(Default)]
+struct Changes {
+    /// Where the words stand in which DF_1_NODELETE is set.
+    nodelete: Vec<u64>,
+    own_symbols: Option<own_symbols::Place>,
 }
 
 /// Everything that can be said about an artifact, for a person who asks.
@@ -90,9 +109,10 @@ pub struct Inspection {
 }
 
 /// Refuses an artifact that must not be loaded, with the first reason. In one that may, DF_1_NODELETE is cleared: with it the
-/// loader would never unload the image. Refused bytes are left as they are.
+/// loader would never unload the image. One that exports more than its root is marked DF_SYMBOLIC: without that the loader would take
+/// the host program's symbols of the same names. Refused bytes are left as they are.
 pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintError> {
-    let (inspection, flags, manifest_text) = examine(bytes, expect, false);
+    let (inspection, changes, manifest_text) = examine(bytes, expect, false);
     let Inspection {
         manifest,
         findings,
@@ -104,11 +124,15 @@ pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintE
         return Err(finding);
     }
     let (manifest, manifest_text) = manifest.zip(manifest_text).ok_or(LintError::NoManifest)?;
-    clear_nodelete(bytes, &flags);
+    clear_nodelete(bytes, &changes.nodelete);
+    if let Some(place) = changes.own_symbols {
+        place.change(bytes);
+    }
     Ok(Linted {
         manifest,
         manifest_text,
         cleared_nodelete: nodelete,
+        own_symbols_first: changes.own_symbols.is_some(),
         warnings,
     })
 }
@@ -116,12 +140,17 @@ pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintE
 /// Clears DF_1_NODELETE in the words that stand there.
 fn clear_nodelete(bytes: &mut [u8], flags: &[u64]) {
     for offset in flags {
-        let word = usize::try_from(*offset)
-            .ok()
-            .and_then(|offset| bytes.get_mut(offset..)?.first_chunk_mut());
-        if let Some(word) = word {
-            *word = (u64::from_ne_bytes(*word) & !format::DF_1_NODELETE.0).to_ne_bytes();
-        }
+        change_word(bytes, *offset, |word| word & !format::DF_1_NODELETE.0);
+    }
+}
+
+/// Changes the word that stands there in the file.
+fn change_word(bytes: &mut [u8], offset: u64, change: impl FnOnce(u64) -> u64) {
+    let word = usize::try_from(offset)
+        .ok()
+        .and_then(|offset| bytes.get_mut(offset..)?.first_chunk_mut());
+    if let Some(word) = word {
+        *word = change(u64::from_ne_bytes(*word)).to_ne_bytes();
     }
 }
 
@@ -130,8 +159,8 @@ pub fn inspect(bytes: &[u8], expect: &Expectations<'_>) -> Inspection {
     examine(bytes, expect, true).0
 }
 
-/// The inspection (with the names of all imports if it is for people: no reload needs them), where in the file the words stand in which DF_1_NODELETE is set, and the hash of the manifest's text.
-fn examine(bytes: &[u8], expect: &Expectations<'_>, for_people: bool) -> (Inspection, Vec<u64>, Option<ContentHash>) {
+/// The inspection (with the names of all imports if it is for people: no reload needs them), what is to be changed, and the hash of the manifest's text.
+fn examine(bytes: &[u8], expect: &Expectations<'_>, for_people: bool) -> (Inspection, Changes, Option<ContentHash>) {
     let mut words = Vec::new();
     let data = aligned(bytes, &mut words);
     let mut inspection = Inspection::default();
@@ -139,7 +168,7 @@ fn examine(bytes: &[u8], expect: &Expectations<'_>, for_people: bool) -> (Inspec
         Ok(elf) => elf,
         Err(error) => {
             inspection.findings.push(error);
-            return (inspection, Vec::new(), None);
+            return (inspection, Changes::default(), None);
         }
     };
 
@@ -156,9 +185,16 @@ fn examine(bytes: &[u8], expect: &Expectations<'_>, for_people: bool) -> (Inspec
     check_symbols(&elf, &mut inspection, for_people);
     check_dynamic(&elf, &mut inspection);
 
-    let flags = nodelete_words(&elf);
-    inspection.nodelete = !flags.is_empty();
-    (inspection, flags, section.map(Manifest::text_hash))
+    let mut changes = Changes {
+        nodelete: nodelete_words(&elf),
+        own_symbols: None,
+    };
+    inspection.nodelete = !changes.nodelete.is_empty();
+    match own_symbols::place(&elf) {
+        Ok(place) => changes.own_symbols = place,
+        Err(warning) => inspection.warnings.push(warning),
+    }
+    (inspection, changes, section.map(Manifest::text_hash))
 }
 
 /// The parser reads in place, and so wants its words aligned. A Vec always is in practice; part of a larger one may not be.

@@ -126,6 +126,7 @@ fn the_confirmed_one_and_as_many_earlier_ones_stay() {
     assert_eq!((kept.version.as_str(), kept.schema, kept.bytes), ("1.2.3", Some(7), 4));
     let artifact = Artifact {
         bytes: b"two".to_vec(),
+        copy: two,
         file: "/plugins/libcounter.so".into(),
         version: "1.2.3".into(),
         schema: Some(7),

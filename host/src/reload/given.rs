@@ -146,6 +146,7 @@ fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
         by_name: true,
         state: None,
         back: None,
+        kept_as: None,
         together: false,
         again: Some(serving.generation.number()),
     };

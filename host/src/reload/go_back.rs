@@ -47,7 +47,7 @@ pub(super) fn go_back(
             Ok(found)
         }
     };
-    let (hash, Artifact { bytes, file, .. }) = match found {
+    let (hash, Artifact { bytes, copy, file, .. }) = match found {
         Ok(Some(found)) => found,
         Ok(None) => {
             let generation = serving.map_or(0, |(number, _)| number);
@@ -65,6 +65,7 @@ pub(super) fn go_back(
         by_name: true,
         state: None,
         back: Some(GoingBack { reason, snapshot, since }),
+        kept_as: Some(copy),
         together: false,
         again: None,
     };

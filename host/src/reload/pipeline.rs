@@ -84,6 +84,8 @@ pub(super) struct Coming<'a> {
     pub(super) state: Option<&'a SavedState>,
     /// The slot goes back to it.
     pub(super) back: Option<GoingBack>,
+    /// The hash of its bytes, if they come from the history: they may have been changed before they were kept.
+    pub(super) kept_as: Option<ContentHash>,
     /// It comes with others. Who calls whom is then looked at when all of them are known: what serves may go with it.
     pub(super) together: bool,
     /// It is what serves already, once more, made of this generation: it has been through all that is about artifacts.
@@ -189,6 +191,7 @@ pub(super) fn candidate(
         by_name,
         state,
         back,
+        kept_as,
         together,
         again: made_of,
     } = coming;
@@ -266,9 +269,9 @@ pub(super) fn candidate(
         host: host.clone(),
         slot: record.name.clone(),
         hash,
-        copy: match linted.cleared_nodelete {
+        copy: match linted.changed() {
             true => ContentHash::of(&bytes),
-            false => hash,
+            false => kept_as.unwrap_or(hash),
         },
         bytes,
         file,

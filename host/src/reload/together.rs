@@ -110,6 +110,7 @@ fn make(
             by_name: true,
             state: None,
             back: None,
+            kept_as: None,
             together: true,
             again: None,
         };

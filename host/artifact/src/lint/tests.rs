@@ -31,12 +31,19 @@ const UNIQUE: u8 = 0xa1;
 const HERE: u16 = 4;
 const UNDEFINED: u16 = 0;
 
+/// Tags of dynamic entries that have to do with the order in which the loader searches.
+const DT_FLAGS: i64 = 30;
+const DT_RELACOUNT: i64 = 0x6fff_fff9;
+const DT_SYMBOLIC: i64 = 16;
+
 /// What goes into a library made for a test.
 struct Library {
     kind: u16,
     manifest: Option<String>,
     symbols: Vec<Symbol>,
     needed: &'static str,
+    /// The tag of the entry that `flags` is the value of.
+    tag: i64,
     flags: u64,
     flags_1: u64,
 }
@@ -49,6 +56,7 @@ impl Default for Library {
             manifest: Some(manifest()),
             symbols,
             needed: "libc.so.6",
+            tag: DT_FLAGS,
             flags: 0,
             flags_1: 1,
         }
@@ -78,7 +86,7 @@ impl Library {
         }
         let symbols = append(&symbols);
         let names = append(names.as_bytes());
-        let dynamic: [i64; 5] = [1, 5, 10, 30, 0x6fff_fffb];
+        let dynamic: [i64; 5] = [1, 5, 10, self.tag, 0x6fff_fffb];
         let values = [1, names.0, names.1, self.flags, self.flags_1];
         let mut entries: Vec<u64> = dynamic
             .iter()
@@ -164,6 +172,79 @@ fn accepts_a_sound_library_and_clears_nodelete() {
         assert!(lint(&mut copy[start..], &EXPECT).unwrap().cleared_nodelete);
         assert_eq!(copy[start..], bytes);
     }
+}
+
+/// A library that exports this beside its root, and has this entry.
+fn exporting(symbol: Symbol, tag: i64, flags: u64) -> Library {
+    let mut library = Library {
+        tag,
+        flags,
+        ..Library::default()
+    };
+    library.symbols.push(symbol);
+    library
+}
+
+#[test]
+fn what_exports_more_than_its_root_is_to_find_its_own_first() {
+    const HELPER: Symbol = ("helper", FUNCTION, HERE);
+    const WEAK: Symbol = ("helper", 0x22, HERE);
+    const BIND_NOW: u64 = 8;
+    const SYMBOLIC: u64 = 2;
+    // As it is, and as it is to be.
+    let rows = [
+        (
+            exporting(HELPER, DT_FLAGS, BIND_NOW),
+            exporting(HELPER, DT_FLAGS, BIND_NOW | SYMBOLIC),
+        ),
+        (exporting(WEAK, DT_FLAGS, 0), exporting(WEAK, DT_FLAGS, SYMBOLIC)),
+        (exporting(HELPER, DT_RELACOUNT, 7), exporting(HELPER, DT_SYMBOLIC, 7)),
+    ];
+    for (library, expected) in rows {
+        let mut bytes = library.build();
+        let linted = lint(&mut bytes, &EXPECT).unwrap();
+        assert!(linted.own_symbols_first && linted.changed() && !linted.cleared_nodelete);
+        assert_eq!(linted.warnings, [""; 0]);
+        assert_eq!(bytes, expected.build());
+        // Nothing remains to be done.
+        assert!(!lint(&mut bytes, &EXPECT).unwrap().changed());
+        assert_eq!(bytes, expected.build());
+    }
+
+    // A symbol that it takes from others, one that nobody else can see, and the root.
+    let unchanged = [
+        ("helper", FUNCTION, UNDEFINED),
+        ("helper", 0x02, HERE),
+        (ROOT, FUNCTION, HERE),
+    ];
+    for symbol in unchanged {
+        let library = exporting(symbol, DT_FLAGS, BIND_NOW);
+        let mut bytes = library.build();
+        let linted = lint(&mut bytes, &EXPECT).unwrap();
+        assert!(!linted.changed() && linted.warnings.is_empty(), "{symbol:?}: {linted:?}");
+        assert_eq!(bytes, library.build());
+    }
+}
+
+#[test]
+fn names_what_the_host_may_have_too_if_the_loader_cannot_be_told() {
+    // DT_BIND_NOW, which can be spared no more than any other entry.
+    let mut library = exporting(("helper", FUNCTION, HERE), 24, 0);
+    let said = |library: &Library| {
+        let mut bytes = library.build();
+        let linted = lint(&mut bytes, &EXPECT).unwrap();
+        assert!(!linted.changed());
+        assert_eq!(bytes, library.build());
+        assert_eq!(inspect(&bytes, &EXPECT).warnings, linted.warnings);
+        let [warning] = &*linted.warnings else { panic!("{linted:?}") };
+        warning.clone()
+    };
+    let warning = said(&library);
+    assert!(warning.starts_with("exports helper: if the host"), "{warning}");
+    let more = ["b", "c", "d", "e"].map(|name| (name, FUNCTION, HERE));
+    library.symbols.extend(more);
+    let warning = said(&library);
+    assert!(warning.starts_with("exports helper, b, c and 2 more: if"), "{warning}");
 }
 
 #[test]
