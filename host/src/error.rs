@@ -10,6 +10,7 @@ use crate::{
     lifecycle::IllegalMove,
     preflight::PreflightError,
     reload::RollbackReason,
+    process,
     remedies::{self, Purpose},
 };
 use reslot_plugin_api::{Backtrace, Health};
@@ -120,6 +121,9 @@ pub enum Cause {
     /// The host was dropped meanwhile.
     #[error("the host is going")]
     HostEnded,
+    /// This is a forked child of the process in which the host was built. The host's threads are not in it.
+    #[error("this process is a forked child of the one in which the host was built, and has none of the host's threads")]
+    ForkedProcess,
 }
 
 /// A hook of a plugin.
@@ -366,6 +370,7 @@ impl Cause {
             }
             Self::FromWithin => "ask from a thread of the program's; `Host::events` tells the same to such a thread",
             Self::HostEnded => "load it in the next host",
+            Self::ForkedProcess => process::REMEDY,
             Self::Busy(_) => "let calls return, or raise the host's drain_deadline; the artifact can be published again",
         }
         .to_owned()
@@ -403,6 +408,7 @@ impl Cause {
                 | Self::Busy(_)
                 | Self::FromWithin
                 | Self::HostEnded
+                | Self::ForkedProcess
                 | Self::QuarantineFull { .. }
                 | Self::NothingToGoBackTo(_)
                 | Self::Circle(_)
@@ -510,6 +516,15 @@ pub enum SlotError {
     /// The host was dropped: nothing serves any more.
     #[error("slot {name:?} cannot be had: its host was dropped")]
     HostEnded {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// This is a forked child of the process in which the host was built.
+    #[error(
+        "slot {name:?} cannot be had: this process is a forked child of the one in which the host was built\n  what to do: {}",
+        process::REMEDY
+    )]
+    ForkedProcess {
         /// The name that was asked for.
         name: String,
     },

@@ -18,6 +18,7 @@ use crate::{
     reload::{RollbackReason, RollbackReport, UnloadError, UnloadReason},
 };
 pub(crate) use held_back::{HeldBack, hold_back};
+use crate::process::{Process, never_dropped};
 use parking_lot::{Condvar, Mutex};
 use reslot_plugin_api::{Backtrace, CallError, Health};
 use std::{
@@ -469,6 +470,7 @@ pub struct Record {
 pub(crate) struct Log(Arc<Shared>);
 
 struct Shared {
+    process: Process,
     history: Mutex<History>,
     grown: Condvar,
     meter: Meter,
@@ -491,6 +493,7 @@ struct History {
 impl Log {
     pub(crate) fn new(meter: Meter) -> Self {
         Self(Arc::new(Shared {
+            process: Process::this(),
             history: Mutex::new(History {
                 first: 0,
                 records: VecDeque::new(),
@@ -504,6 +507,9 @@ impl Log {
     }
 
     pub(crate) fn push(&self, event: Event) {
+        if self.0.process.is_another() {
+            return;
+        }
         self.trace(&event);
         self.append(event);
     }
@@ -599,7 +605,7 @@ impl Events {
     pub const MOST_BYTES_KEPT: usize = 8 << 20;
 
     /// Waits for the next event. `None` when everything was read and nothing can come any more: the host was dropped and the
-    /// last claim or view that outlived it, too.
+    /// last claim or view that outlived it, too. `None` at once in a forked child: events are told in the process of the host.
     pub fn recv(&mut self) -> Option<Arc<Record>> {
         self.wait(None)
     }
@@ -621,6 +627,9 @@ impl Events {
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Option<Arc<Record>> {
+        if self.log.0.process.is_another() {
+            return None;
+        }
         loop {
             // Thread-locals of the calling thread may be what keeps the image whose end it waits to hear of.
             let epoch = ended_epoch();
@@ -643,6 +652,14 @@ impl Events {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        if self.log.0.process.is_another() {
+            never_dropped(&self.log.0);
         }
     }
 }

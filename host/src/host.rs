@@ -24,12 +24,14 @@ use crate::{
     instances::Wanted,
     logs::LogLevel,
     policy::Policy,
+    process::never_dropped,
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SavedState, SupervisorMessage, UnloadError, UnloadOutcome},
     slot::{self, Claim, Generation, Mode, Owned, Reader, Slot, SlotState, Synced, Taken},
     watch::{Watch, scan},
 };
 use reslot_plugin_api::{Health, Interface, Shared};
 use std::{
+    mem::forget,
     panic::Location,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering, mpsc},
@@ -54,6 +56,11 @@ use std::{
 /// that a view still holds it waits as long as the drain deadline, names the holders in [`Event::Straggling`], and leaves them: they
 /// go when their holders do. So drop a thread's [`Reader`] and what [`Slot::load`] answered before the host. Claims are not waited
 /// for: they go on working, and their images go with them.
+///
+/// # In a forked child
+/// A child of `fork` has a copy of the host, but none of its threads. There, dropping the host or anything that came from it does nothing;
+/// what can answer an error answers one ([`Cause::ForkedProcess`], [`SlotError::ForkedProcess`]), and what cannot answers that there is
+/// nothing. So fork before [`HostBuilder::build`].
 ///
 /// [`Event::Straggling`]: crate::Event::Straggling
 pub struct Host {
@@ -82,8 +89,8 @@ impl Host {
     /// If there is no slot of this name, nothing serves in it, it has another interface, or it is claimed or shared already.
     #[track_caller]
     pub fn claim<I: ?Sized + Interface>(&self, name: &str) -> Result<Claim<I>, SlotError> {
-        safe_point();
         let record = self.inner.known(name)?;
+        safe_point();
         let mut state = record.lock_settled();
         match state.mode {
             Mode::Claimed => return Err(SlotError::Claimed { name: name.to_owned() }),
@@ -109,8 +116,8 @@ impl Host {
     /// # Errors
     /// If there is no slot of this name, nothing serves in it, it has another interface, or it is claimed.
     pub fn slot<I: ?Sized + Shared>(&self, name: &str) -> Result<Slot<I>, SlotError> {
-        safe_point();
         let record = self.inner.known(name)?;
+        safe_point();
         let mut state = record.lock_settled();
         if state.mode == Mode::Claimed {
             return Err(SlotError::Claimed { name: name.to_owned() });
@@ -245,6 +252,9 @@ impl Host {
     /// The state that an unloaded plugin left, as long as nothing has come to serve in its slot again: for whoever was not there when it
     /// was unloaded, because its owner did it, or because its file was deleted.
     pub fn left_state(&self, slot: &str) -> Option<SavedState> {
+        if self.inner.process.is_another() {
+            return None;
+        }
         let record = self.inner.slot_named(slot)?;
         let state = record.lock();
         state.unloaded()?.state.clone()
@@ -253,6 +263,9 @@ impl Host {
     /// Waits until the image of a generation is proven unmapped. False if that takes longer than `timeout`, or if it is quarantined; true
     /// also if there is no such generation. The calling thread is at a [safe point](crate::safe_point) meanwhile.
     pub fn wait_until_unmapped(&self, slot: &str, generation: u64, timeout: Duration) -> bool {
+        if self.inner.process.is_another() {
+            return false;
+        }
         self.inner.tally.wait_until_gone(slot, generation, after(timeout))
     }
 
@@ -265,11 +278,17 @@ impl Host {
 
     /// How many images are mapped, and how many of them quarantined.
     pub fn images(&self) -> Counts {
+        if self.inner.process.is_another() {
+            return Counts::default();
+        }
         self.inner.tally.counts()
     }
 
     /// Every slot, with what serves in it.
     pub fn slots(&self) -> Vec<SlotInfo> {
+        if self.inner.process.is_another() {
+            return Vec::new();
+        }
         self.inner.infos()
     }
 
@@ -279,6 +298,9 @@ impl Host {
     ///
     /// What crosses is still the subscriber's to filter, by the plugin's own targets.
     pub fn set_log_level(&self, slot: &str, level: Option<LogLevel>) -> LogLevel {
+        if self.inner.process.is_another() {
+            return LogLevel::Off;
+        }
         self.inner.set_log_level(slot, level)
     }
 
@@ -286,6 +308,9 @@ impl Host {
     /// threads of the plugin, thread-locals. What [`Slot::load`] answered is among them if the host was built with
     /// [`HostBuilder::track_guards`]. Empty if there is no such slot.
     pub fn who_holds(&self, slot: &str) -> Vec<Held> {
+        if self.inner.process.is_another() {
+            return Vec::new();
+        }
         let record = self.inner.slot_named(slot);
         record.map(|record| self.inner.who_holds(&record)).unwrap_or_default()
     }
@@ -295,6 +320,9 @@ impl Host {
     /// the like by itself.
     #[cfg(feature = "metrics")]
     pub fn record_metrics(&self) {
+        if self.inner.process.is_another() {
+            return;
+        }
         self.inner.log.meter().sample(&self.inner);
     }
 
@@ -318,6 +346,9 @@ impl Host {
     /// Waits until nothing but what serves (or waits for its owner, or stands by) is mapped, quarantined images aside; false if that takes
     /// longer than `timeout`. The calling thread is at a [safe point](crate::safe_point) meanwhile.
     pub fn wait_until_retired(&self, timeout: Duration) -> bool {
+        if self.inner.process.is_another() {
+            return false;
+        }
         let records = self.inner.slots.read().clone();
         let serving = records.iter().map(|record| {
             let state = record.lock();
@@ -381,7 +412,9 @@ impl Host {
 
     /// Has the settings read again: for a changed environment, which tells nobody.
     pub fn read_settings(&self) {
-        if let Some(config) = &self.config {
+        if let Some(config) = &self.config
+            && !self.inner.process.is_another()
+        {
             config.look();
         }
     }
@@ -389,6 +422,17 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        // A forked child: everything is the parent's, who goes on with it.
+        if self.inner.process.is_another() {
+            never_dropped(&self.inner);
+            forget((self.watch.take(), self.control.take()));
+            forget((self.reload.take(), self.reaper.take(), self.supervisor.take()));
+            #[cfg(feature = "prometheus")]
+            forget(self.prometheus.take());
+            #[cfg(feature = "config")]
+            forget(self.config.take());
+            return;
+        }
         self.inner.ending.store(true, Ordering::Release);
         self.watch = None;
         if let Some(control) = &self.control {

@@ -36,6 +36,7 @@ mod logs;
 mod metrics;
 mod policy;
 mod preflight;
+mod process;
 mod reload;
 mod remedies;
 mod slot;

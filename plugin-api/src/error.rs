@@ -40,6 +40,9 @@ pub enum Fault {
     Unloaded,
     /// The host was dropped. Views and claims that were taken before go on working.
     HostEnded,
+    /// The call is made in a forked child of the process in which the host was built, and would have to wait for a lock of the host's,
+    /// which may never be free there. Fork before the host is built.
+    ForkedProcess,
     /// A plugin called another whose slot is claimed: its owner alone may call it.
     Claimed,
     /// A hook of a candidate called, by way of other plugins or directly, the generation whose state it is taking over.
@@ -115,6 +118,11 @@ impl fmt::Display for CallError {
                 "slot {slot:?}: `{method}` was called, but the slot was unloaded; publish a build, or load one, and take a new view"
             ),
             Fault::HostEnded => write!(f, "slot {slot:?}: `{method}` was called, but the slot's host was dropped"),
+            Fault::ForkedProcess => write!(
+                f,
+                "slot {slot:?}: `{method}` was called in a forked child of the process in which the host was built; fork before the host is \
+                 built, or build a host of its own in this process"
+            ),
             Fault::Claimed => write!(
                 f,
                 "slot {slot:?}: `{method}` was called by another plugin, but the slot is claimed, and only its owner calls it"

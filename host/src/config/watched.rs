@@ -8,6 +8,7 @@ use crate::{
     watch::{Files, Notice, Watch, WatchOptions},
 };
 use arc_swap::{ArcSwap, Guard};
+use crate::process::Process;
 use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use std::{
@@ -70,6 +71,7 @@ pub struct Watched<T> {
     signals: Sender<Signal>,
     watches: Vec<Watch>,
     thread: Option<JoinHandle<()>>,
+    process: Process,
 }
 
 struct Shared<T> {
@@ -103,13 +105,21 @@ impl<T> Watched<T> {
         self.shared.value.load()
     }
 
-    /// Why the files as they are now are not what [`load`](Self::load) answers; none if they are.
+    /// Why the files as they are now are not what [`load`](Self::load) answers; none if they are, or in a forked child.
     pub fn last_error(&self) -> Option<Arc<ConfigError>> {
-        self.shared.error.lock().clone()
+        match self.process.is_another() {
+            // The lock may never be free in a forked child.
+            true => None,
+            false => self.shared.error.lock().clone(),
+        }
     }
 
     /// Has the layers read again: for a changed environment, or where a file's change is not to be waited for.
     pub fn look(&self) {
+        // The thread that reads them is the parent's.
+        if self.process.is_another() {
+            return;
+        }
         let _ = self.signals.send(Signal::Look);
     }
 }
@@ -201,6 +211,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
             signals,
             watches,
             thread: Some(thread),
+            process: Process::this(),
         })
     }
 }
@@ -344,6 +355,11 @@ enum Again {
 
 impl<T> Drop for Watched<T> {
     fn drop(&mut self) {
+        // The threads are the parent's.
+        if self.process.is_another() {
+            std::mem::forget((std::mem::take(&mut self.watches), self.thread.take(), self.signals.clone()));
+            return;
+        }
         self.watches.clear();
         let _ = self.signals.send(Signal::Stop);
         if let Some(thread) = self.thread.take()

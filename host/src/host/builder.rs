@@ -24,6 +24,7 @@ use crate::{
     watch::{Watch, WatchOptions, scan},
 };
 use arc_swap::ArcSwap;
+use crate::process::Process;
 use parking_lot::{Mutex, RwLock};
 #[cfg(feature = "prometheus")]
 use std::net::SocketAddr;
@@ -366,6 +367,7 @@ impl HostBuilder {
             let _ = resource_sender.send(ReloadMessage::Resource(name));
         };
         let inner = Arc::new(Inner {
+            process: Process::this(),
             view: Arc::new(ArcSwap::from_pointee(View::empty())),
             look_number: AtomicU64::new(1),
             no_view: Arc::new(View::empty()),

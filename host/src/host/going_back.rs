@@ -95,8 +95,11 @@ impl Host {
         self.inner.confirm(slot)
     }
 
-    /// The versions of a slot that are known, newest first: what can be gone back to, and what was gone back from.
+    /// The versions of a slot that are known, newest first: what can be gone back to, and what was gone back from. In a forked child: none.
     pub fn history(&self, slot: &str) -> Vec<Kept> {
+        if self.inner.process.is_another() {
+            return Vec::new();
+        }
         self.inner.history.entries(slot)
     }
 

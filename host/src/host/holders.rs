@@ -173,6 +173,9 @@ impl fmt::Display for Held {
 impl Inner {
     /// Counts a reader or a tracked guard among those who may hold something.
     pub(crate) fn enlist_hold(&self, record: &Arc<HoldRecord>) {
+        if self.process.is_another() {
+            return;
+        }
         let mut holds = self.holds.lock();
         // Looked through only when it has doubled since: a tracked guard must not cost as much as there are others.
         if holds.len() == holds.capacity() {

@@ -75,6 +75,9 @@ impl Inner {
         message: impl FnOnce(mpsc::Sender<Result<T, E>>) -> ReloadMessage,
         meanwhile: Option<&dyn Fn()>,
     ) -> Result<T, E> {
+        if self.process.is_another() {
+            return Err(Refusal::before_it_was_read(about, Cause::ForkedProcess).into());
+        }
         safe_point();
         if self.reload_thread.get() == Some(&thread::current().id()) {
             return Err(Refusal::before_it_was_read(about, Cause::FromWithin).into());
@@ -104,6 +107,9 @@ impl Inner {
 
     /// The slot of this name, if something serves in it.
     pub(crate) fn known(&self, name: &str) -> Result<Arc<SlotRecord>, SlotError> {
+        if self.process.is_another() {
+            return Err(self.unknown(name));
+        }
         self.slot_named(name)
             .filter(|record| record.lock().current.is_some())
             .ok_or_else(|| self.unknown(name))

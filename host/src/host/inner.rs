@@ -23,6 +23,7 @@ use crate::{
     testing::Injections,
 };
 use arc_swap::ArcSwap;
+use crate::process::{PerProcess, Process};
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -40,17 +41,19 @@ use std::{
 const REFUSED_KEPT: usize = 64;
 
 /// The hosts of this process. A thread may have thread-locals of one's plugins, and come to safe points by another only.
-static HOSTS: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+static HOSTS: PerProcess<Mutex<Vec<Weak<Inner>>>> = PerProcess::new(Mutex::default);
 
 /// Asks the threads that any host knows to come to a safe point.
 pub(crate) fn call_attention() {
     // Not under the lock: whoever drops the last `Arc` of a host ends generations.
-    let hosts: Vec<_> = HOSTS.lock().iter().filter_map(Weak::upgrade).collect();
+    let hosts: Vec<_> = HOSTS.get().lock().iter().filter_map(Weak::upgrade).collect();
     hosts.iter().for_each(|host| host.call_attention());
 }
 
 /// What the host's parts share.
 pub(crate) struct Inner {
+    /// Where it was built. In a forked child of it nothing here may be locked, waited for or dropped.
+    pub(crate) process: Process,
     pub(crate) view: Arc<ArcSwap<View>>,
     /// Raised after a view was stored, and when readers are to look again for another reason.
     pub(crate) look_number: AtomicU64,
@@ -202,8 +205,8 @@ impl Inner {
 
     /// As [`Host::unload`](crate::Host::unload).
     pub(crate) fn unload(&self, slot: &str, force: bool) -> Result<UnloadOutcome, UnloadError> {
-        safe_point();
         let record = self.known(slot)?;
+        safe_point();
         let request = UnloadRequest {
             reason: UnloadReason::Requested,
             force,
@@ -248,7 +251,7 @@ impl Inner {
 
     /// Counts this host among those that threads are called by.
     pub(super) fn enlist(self: &Arc<Self>) {
-        let mut hosts = HOSTS.lock();
+        let mut hosts = HOSTS.get().lock();
         hosts.retain(|known| known.strong_count() > 0);
         hosts.push(Arc::downgrade(self));
     }
@@ -473,6 +476,9 @@ impl Inner {
 
     /// Why there is nothing to be had under this name. Not to be called with the slot's lock held.
     pub(crate) fn unknown(&self, name: &str) -> SlotError {
+        if self.process.is_another() {
+            return SlotError::ForkedProcess { name: name.to_owned() };
+        }
         let empty = self.slot_named(name).and_then(|record| record.lock().why_empty(name));
         if let Some(why) = empty {
             return why;

@@ -2,7 +2,7 @@
 
 use super::{Host, Inner, RollbackError, To};
 use crate::{
-    error::{Refusal, SlotError},
+    error::{Cause, Refusal, SlotError},
     image::safe_point,
     reload::{self, ShadowOf},
     slot::{Claim, Generation, Mode, Shadow, SlotRecord},
@@ -52,6 +52,9 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// As for [`shadow`](Self::shadow), and if there is no such version.
     pub fn shadow_kept(this: &Self, version: To) -> Result<Shadow<I>, RollbackError> {
         let (host, record, serving) = this.parts();
+        if host.process.is_another() {
+            return Err(host.unknown(&record.name).into());
+        }
         let version = match version {
             To::Previous => host.version_before(record)?,
             To::Hash(hash) => host.version(record, hash)?,
@@ -66,6 +69,13 @@ fn shadow_of_claim<I: ?Sized + Interface>(
     serving: Option<&Arc<Generation>>,
     of: ShadowOf,
 ) -> Result<Shadow<I>, Refusal> {
+    if host.process.is_another() {
+        let path = match of {
+            ShadowOf::File(path) => path,
+            ShadowOf::Kept(_) => PathBuf::new(),
+        };
+        return Err(Refusal::before_it_was_read(path, Cause::ForkedProcess));
+    }
     safe_point();
     let state = reload::state_for_owner(host, serving);
     make(host, record, of, state)
@@ -75,7 +85,7 @@ fn make<I: ?Sized + Interface>(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
     of: ShadowOf,
-    state: Result<Option<reload::Serving>, crate::error::Cause>,
+    state: Result<Option<reload::Serving>, Cause>,
 ) -> Result<Shadow<I>, Refusal> {
     let (apart, generation) = reload::shadow(host, record, of, state)?;
     Ok(Shadow::new(apart, generation, host.clone()))

@@ -25,7 +25,8 @@ pub(crate) use thread::ended_epoch;
 pub use thread::safe_point;
 
 use super::{logs::Voice, neighbours::Neighbours};
-use parking_lot::Mutex;
+use crate::process::Process;
+use parking_lot::{Mutex, MutexGuard};
 use reslot_plugin_api::__private::ROption;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -48,6 +49,7 @@ const KEY_ROUNDS: usize = 4;
 /// The account of one image.
 pub(crate) struct Ledger {
     id: u64,
+    process: Process,
     /// What a person calls the image.
     name: String,
     state: Mutex<State>,
@@ -171,6 +173,7 @@ impl Ledger {
     ) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT_LEDGER.fetch_add(1, Ordering::Relaxed),
+            process: Process::this(),
             name,
             state: Mutex::default(),
             neighbours: OnceLock::new(),
@@ -196,10 +199,18 @@ impl Ledger {
         self.id
     }
 
+    /// The account. None in a forked child if another thread held it during `fork`: there it stays locked for ever.
+    fn account(&self) -> Option<MutexGuard<'_, State>> {
+        match self.process.is_another() {
+            false => Some(self.state.lock()),
+            true => self.state.try_lock(),
+        }
+    }
+
     /// Registers a thread-local destructor of the calling thread.
     pub(super) fn add_destructor(self: &Arc<Self>, destructor: Destructor, object: *mut c_void) {
         let thread = ThisThread::enlist(self);
-        let mut state = self.state.lock();
+        let Some(mut state) = self.account() else { return };
         match thread {
             Some(thread) => state.entries_of(thread).destructors.push((destructor, Pointer(object))),
             // The thread is past its end: what it makes now stays.
@@ -209,12 +220,14 @@ impl Ledger {
 
     pub(super) fn create_key(&self, destructor: Option<Destructor>) -> u32 {
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
-        self.state.lock().keys.insert(key, destructor);
+        if let Some(mut state) = self.account() {
+            state.keys.insert(key, destructor);
+        }
         key
     }
 
     pub(super) fn delete_key(&self, key: u32) -> bool {
-        let mut state = self.state.lock();
+        let Some(mut state) = self.account() else { return false };
         for entries in state.entries.values_mut() {
             entries.values.remove(&key);
         }
@@ -226,7 +239,7 @@ impl Ledger {
         let Some(thread) = ThisThread::enlist(self) else {
             return false;
         };
-        let mut state = self.state.lock();
+        let Some(mut state) = self.account() else { return false };
         if !state.keys.contains_key(&key) {
             return false;
         }
@@ -242,14 +255,16 @@ impl Ledger {
 
     pub(super) fn value(&self, key: u32) -> *mut c_void {
         let thread = ThisThread::number();
-        let state = self.state.lock();
+        let Some(state) = self.account() else {
+            return std::ptr::null_mut();
+        };
         let value = state.entries.get(&thread).and_then(|entries| entries.values.get(&key));
         value.map_or(std::ptr::null_mut(), |value| value.0)
     }
 
     /// A thread of the image is about to be started: from here on the image stays. `None` if the image is being closed.
     pub(super) fn thread_starts(&self) -> Option<u64> {
-        let mut state = self.state.lock();
+        let mut state = self.account()?;
         if state.closed {
             return None;
         }
@@ -260,7 +275,7 @@ impl Ledger {
     }
 
     pub(super) fn thread_runs(&self, thread: u64) {
-        if let Some(own) = self.state.lock().threads.get_mut(&thread) {
+        if let Some(own) = self.account().as_mut().and_then(|state| state.threads.get_mut(&thread)) {
             own.tid = Some(kernel_number());
             own.number = Some(ThisThread::number());
         }
@@ -268,21 +283,24 @@ impl Ledger {
 
     pub(super) fn thread_ended(&self, thread: u64) {
         let watched = {
-            let mut state = self.state.lock();
+            let Some(mut state) = self.account() else { return };
             state.threads.remove(&thread);
             state.watched
         };
-        if watched {
+        // The reaper's thread is the parent's.
+        if watched && !self.process.is_another() {
             (self.when_less)();
         }
     }
 
     pub(super) fn mapped(&self, address: usize, len: usize) {
-        self.state.lock().mappings.insert(address, len);
+        if let Some(mut state) = self.account() {
+            state.mappings.insert(address, len);
+        }
     }
 
     pub(super) fn unmapped(&self, address: usize, len: usize) {
-        let mut state = self.state.lock();
+        let Some(mut state) = self.account() else { return };
         let end = address.saturating_add(len);
         // A part of a mapping may go, or several at once; what is left of each is kept in the account.
         let overlapping: Vec<_> = state
@@ -308,6 +326,10 @@ impl Ledger {
         }
         super::panics::remember(self.id, report.clone());
         let here = ThisThread::number();
+        // Nobody hears of it in a forked child.
+        if self.process.is_another() {
+            return;
+        }
         let own = self.state.lock().threads.values().any(|thread| thread.number == Some(here));
         if own {
             (self.on_thread_panic)(report);
@@ -318,13 +340,17 @@ impl Ledger {
     /// is told, unless the hook has done so.
     pub(super) fn contained(&self, message: &str, own_thread: bool) {
         let news = super::panics::contained(self.id, message);
-        if let Some(report) = news.filter(|_| own_thread) {
+        if let Some(report) = news.filter(|_| own_thread && !self.process.is_another()) {
             (self.on_thread_panic)(report);
         }
     }
 
     /// Runs the calling thread's destructors of this image: at the thread's end, or at a safe point once the image is ending.
     fn run_destructors(&self, thread: u64) {
+        // In a forked child what a plugin left on this thread is never dropped: the image stays mapped as long as the child lives.
+        if self.process.is_another() {
+            return;
+        }
         let mut state = self.state.lock();
         if state.closed {
             return;
@@ -390,7 +416,7 @@ impl Ledger {
     }
 
     fn is_ending(&self) -> bool {
-        self.state.lock().ending
+        !self.process.is_another() && self.state.lock().ending
     }
 
     /// What keeps the image, leaving callers aside.

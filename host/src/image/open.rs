@@ -16,6 +16,7 @@ use crate::{
     remedies::{self, Purpose},
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use crate::process::PerProcess;
 use parking_lot::Mutex;
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, SOURCES, StableAbi, cut_words};
 use std::{
@@ -244,16 +245,16 @@ impl Opened {
 /// Exactly those, not whatever the loader's list has gained meanwhile: another thread may be opening something of its own.
 fn keep_dependencies(needs: Vec<CString>) {
     /// Those that stay already. Each build of a plugin needs the same few.
-    static KEPT: Mutex<BTreeSet<CString>> = Mutex::new(BTreeSet::new());
+    static KEPT: PerProcess<Mutex<BTreeSet<CString>>> = PerProcess::new(Mutex::default);
     for name in needs {
-        if KEPT.lock().contains(&name) {
+        if KEPT.get().lock().contains(&name) {
             continue;
         }
         let flags = RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
         // SAFETY: it is loaded already, so no constructor runs; the flag only keeps it, and with it what it needs itself.
         if let Ok(kept) = unsafe { Library::open(Some(OsStr::from_bytes(name.as_bytes())), flags) } {
             std::mem::forget(kept);
-            KEPT.lock().insert(name);
+            KEPT.get().lock().insert(name);
         }
     }
 }

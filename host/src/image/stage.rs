@@ -93,6 +93,16 @@ pub enum StageError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The process has changed its user since the host was built, and its private folder belongs to the user that it had then.
+    #[error("the private folder {path:?} belongs to user {was}, as which the host was built, and the process is user {now} now")]
+    UserChanged {
+        /// The folder.
+        path: PathBuf,
+        /// The number of the user as which the host was built.
+        was: u32,
+        /// The number of the user that the process has now.
+        now: u32,
+    },
     /// The private copy could not be written, for another reason than space.
     #[error("could not write the private copy {path:?}: {source}")]
     Copy {
@@ -127,6 +137,9 @@ impl StageError {
             Self::NoSpace { source, .. } => remedies::of(source, Purpose::PrivateCopy),
             Self::PrivateFolder { source, lost: None, .. } => remedies::of(source, Purpose::PrivateFolder),
             Self::PrivateFolder { source, .. } | Self::Copy { source, .. } => remedies::of(source, Purpose::PrivateCopy),
+            Self::UserChanged { .. } => {
+                "change the user before the host is built (`HostBuilder::build`); or drop this host and build another one as this user"
+            }
             Self::Io { source, .. } => remedies::of(source, Purpose::Artifact),
         }
     }

@@ -19,6 +19,7 @@ use super::{
     stage::{Identity, identity},
 };
 use debug_info::DebugInfo;
+use crate::process::PerProcess;
 use parking_lot::{Mutex, RwLock};
 use reslot_plugin_api::Backtrace;
 use stack::CapturedStack;
@@ -36,7 +37,7 @@ const MOST_PLACES: usize = 4_096;
 const FEW_STACKS: usize = 64;
 
 /// The images whose panics can be told apart, of all hosts in this process.
-static IMAGES: RwLock<Vec<Arc<Symbols>>> = RwLock::new(Vec::new());
+static IMAGES: PerProcess<RwLock<Vec<Arc<Symbols>>>> = PerProcess::new(RwLock::default);
 
 /// The host program's own executable. It is never unmapped, so it is read when somebody looks.
 static PROGRAM: LazyLock<Option<Symbols>> = LazyLock::new(|| {
@@ -215,14 +216,14 @@ impl Registered {
             identity: Some(found),
         };
         let symbols = Arc::new(Symbols::new(image, name.into(), mapped, file));
-        IMAGES.write().push(symbols.clone());
+        IMAGES.get().write().push(symbols.clone());
         Self(symbols)
     }
 
     /// Notes the names of the backtraces that are still held. To be called when no code of the image runs any more, and before
     /// its copy is deleted; nothing is read afterwards.
     pub(super) fn close(&self) {
-        IMAGES.write().retain(|symbols| !Arc::ptr_eq(symbols, &self.0));
+        IMAGES.get().write().retain(|symbols| !Arc::ptr_eq(symbols, &self.0));
         self.0.close();
     }
 }
@@ -236,7 +237,7 @@ impl Drop for Registered {
 
 /// Notes where a panic of the image is. Nothing is read; what is new is one stack of addresses.
 pub(super) fn capture(image: u64, addresses: &[usize]) -> Backtrace {
-    let images = IMAGES.read();
+    let images = IMAGES.get().read();
     let own = images.iter().find(|symbols| symbols.image == image).cloned();
     let on_it = |symbols: &&Arc<Symbols>| symbols.image != image && addresses.iter().any(|at| symbols.covers(*at));
     let others: Vec<Arc<Symbols>> = images.iter().filter(on_it).cloned().collect();

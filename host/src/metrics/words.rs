@@ -94,6 +94,7 @@ pub(super) fn cause(cause: &Cause) -> &'static str {
         Cause::SlotName(_) => "slot_name",
         Cause::FromWithin => "from_within",
         Cause::HostEnded => "host_ended",
+        Cause::ForkedProcess => "forked_process",
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     prepare::{Snapshot, snapshot},
     together,
 };
+use crate::process;
 use crate::{
     aftermath::later,
     background::Ordinary,
@@ -129,6 +130,12 @@ pub enum UnloadError {
     /// The host was dropped meanwhile, and unloads everything.
     #[error("the slot was not unloaded by itself: the host is going, and unloads everything")]
     HostEnded,
+    /// This is a forked child of the process in which the host was built.
+    #[error(
+        "the slot was not unloaded: this process is a forked child of the one in which the host was built\n  what to do: {}",
+        process::REMEDY
+    )]
+    ForkedProcess,
     /// The host itself failed.
     #[error(
         "the host panicked while it unloaded the slot\n  what to do: this is a bug in Reslot: please report it, with the panic's message"
@@ -156,6 +163,7 @@ impl From<Refusal> for UnloadError {
         match &*refusal.cause {
             Cause::FromWithin => Self::FromWithin,
             Cause::HostEnded => Self::HostEnded,
+            Cause::ForkedProcess => Self::ForkedProcess,
             _ => Self::Bug,
         }
     }

@@ -10,11 +10,13 @@ use crate::{
     aftermath::later,
     host::Inner,
     image,
+    process::never_dropped,
     reload::{self, SupervisorMessage, Together, UnloadError, Unloaded},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
     marker::PhantomData,
+    mem::forget,
     ops::{Deref, DerefMut},
     sync::{Arc, atomic::Ordering},
 };
@@ -22,7 +24,7 @@ use std::{
 /// What [`Claim::sync`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Synced {
-    /// Nothing was staged.
+    /// Nothing was staged; or this is a forked child of the process in which the host was built, where nothing is ever adopted.
     Unchanged,
     /// The staged generation was adopted; the next call runs its code.
     Adopted {
@@ -101,6 +103,10 @@ impl<I: ?Sized + Interface> Claim<I> {
     #[cold]
     #[inline(never)]
     fn attend(&mut self) -> Synced {
+        // Nothing is adopted in a forked child, and the locks may never be free there.
+        if self.host.process.is_another() {
+            return Synced::Unchanged;
+        }
         if self.record.has_staged.load(Ordering::Relaxed) {
             self.host.hooks.rouse();
         }
@@ -146,6 +152,9 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// # Errors
     /// As for [`Host::unload`](crate::Host::unload): what serves, serves on.
     pub fn unload(this: &mut Self) -> Result<Unloaded, UnloadError> {
+        if this.host.process.is_another() {
+            return Err(UnloadError::ForkedProcess);
+        }
         let Some(serving) = &this.generation else {
             return Err(this.host.unknown(&this.record.name).into());
         };
@@ -322,6 +331,9 @@ mod sealed {
 
 /// See [`Host::sync_together`](crate::Host::sync_together).
 pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
+    if host.process.is_another() {
+        return vec![Synced::Unchanged; claims.len()];
+    }
     let mut synced: Vec<_> = claims.iter_mut().map(|claim| claim.sync_alone()).collect();
     for at in 0..claims.len() {
         if !claims[at].record().has_staged.load(Ordering::Relaxed) {
@@ -395,6 +407,11 @@ impl<I: ?Sized + Interface> DerefMut for Claim<I> {
 
 impl<I: ?Sized + Interface> Drop for Claim<I> {
     fn drop(&mut self) {
+        if self.host.process.is_another() {
+            forget(self.generation.take());
+            never_dropped(&self.record);
+            return never_dropped(&self.host);
+        }
         // The owner's hold goes before the slot is free: the next owner must be the only one.
         self.generation = None;
         let mut state = self.record.lock();

@@ -49,6 +49,7 @@ use crate::{
     instance::{HookError, Instance, Quiet},
     reload::ReaperMessage,
 };
+use crate::process::Process;
 use parking_lot::{Mutex, RwLock};
 use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},
@@ -71,6 +72,7 @@ pub(crate) struct Generation {
 
 /// The instance of a generation, or of several if the slot went back to it. Dropping the last of them ends it.
 pub(crate) struct Live {
+    process: Process,
     slot: Arc<str>,
     number: u64,
     /// Gone only in `drop`.
@@ -130,6 +132,7 @@ impl Generation {
         log: Log,
     ) -> Self {
         let live = Live {
+            process: Process::this(),
             slot: record.name.clone(),
             number,
             instance: Some(instance),
@@ -176,6 +179,7 @@ impl Generation {
     pub(crate) fn second(&self) -> Result<Self, HookError> {
         let former = self.live();
         let live = Live {
+            process: Process::this(),
             slot: former.slot.clone(),
             number: former.number,
             instance: Some(former.instance().second()?),
@@ -325,6 +329,10 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         let Some(instance) = self.instance.take() else { return };
+        // The reaper's thread is the parent's. Its image stays mapped as long as this child lives.
+        if self.process.is_another() {
+            return std::mem::forget(instance);
+        }
         let parts = Parts {
             slot: self.slot.clone(),
             number: self.number,
@@ -418,8 +426,9 @@ impl Callee for Core {
             },
         };
         let error = CallError::new(&self.slot, self.number, method, fault);
-        // A panic of what the caller lent is the caller's own, and goes on as that: no fault of the plugin's.
-        if status == Status::CALLBACK {
+        // A panic of what the caller lent is the caller's own, and goes on as that: no fault of the plugin's. In a forked child nobody
+        // judges the plugin, and the locks may never be free.
+        if status == Status::CALLBACK || self.live.process.is_another() {
             return error;
         }
         self.standing.counts().failed();
@@ -439,6 +448,10 @@ impl Callee for Core {
         method: &'static str,
         body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
     ) -> Result<(), CallError> {
+        // The gate may have been closed during `fork`, and never opens here then.
+        if self.live.process.is_another() {
+            return Err(CallError::new(&self.slot, self.number, method, Fault::ForkedProcess));
+        }
         // A subscriber that is told of a panic may wait for whoever waits for this gate.
         let _later = hold_back();
         // What the call goes on to, if the state is no longer here: held until the call is back.

@@ -5,7 +5,7 @@ use super::{
     record::{Mode, SlotRecord},
     view::View,
 };
-use crate::{host::Inner, image};
+use crate::{host::Inner, image, process::never_dropped};
 use arc_swap::{ArcSwap, Guard};
 use reslot_plugin_api::{__private::Connection, Shared};
 use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
@@ -98,7 +98,9 @@ impl<I: ?Sized + Shared> Slot<I> {
 
 impl<I: ?Sized + Shared> Clone for Slot<I> {
     fn clone(&self) -> Self {
-        if let Mode::Open { handles } = &mut self.record.lock().mode {
+        if self.host.process.is_another() {
+            // Not counted, as its drop does not count it either.
+        } else if let Mode::Open { handles } = &mut self.record.lock().mode {
             *handles += 1;
         }
         Self::new(self.record.clone(), self.host.clone(), self.since)
@@ -107,6 +109,10 @@ impl<I: ?Sized + Shared> Clone for Slot<I> {
 
 impl<I: ?Sized + Shared> Drop for Slot<I> {
     fn drop(&mut self) {
+        if self.host.process.is_another() {
+            never_dropped(&self.record);
+            return never_dropped(&self.host);
+        }
         if let Mode::Open { handles } = &mut self.record.lock().mode {
             *handles -= 1;
         }

@@ -23,6 +23,7 @@ use crate::{
     },
 };
 use arc_swap::ArcSwap;
+use crate::process::{PerProcess, Process, REMEDY};
 use parking_lot::Mutex;
 use reslot_plugin_api::{
     __private::{Callee, LoadedAbi, PassAbi, Status},
@@ -38,6 +39,7 @@ use std::{
 /// The plugins beside one image, and those of them that it has asked for.
 pub(crate) struct Beside {
     host: Weak<Inner>,
+    process: Process,
     /// The slot that the image is for.
     own: Arc<str>,
     /// Those that its plugin says it calls.
@@ -59,6 +61,7 @@ impl Beside {
     pub(crate) fn new(host: &Arc<Inner>, own: Arc<str>, manifest: &Manifest) -> Self {
         Self {
             host: Arc::downgrade(host),
+            process: host.process,
             own,
             uses: manifest.uses.clone(),
             found: Mutex::default(),
@@ -148,6 +151,10 @@ impl Neighbours for Beside {
             );
             return Err((PeerErrorKind::Undeclared, words));
         }
+        if self.process.is_another() {
+            let words = format!("the host was built in another process, of which this one is a forked child: {REMEDY}");
+            return Err((PeerErrorKind::NoHost, words));
+        }
         let Some(host) = self.host.upgrade() else {
             return Err((PeerErrorKind::NoHost, "the host was dropped".to_owned()));
         };
@@ -216,6 +223,8 @@ impl Neighbours for Beside {
         let Neighbour { record, .. } = unsafe { &*handle.cast::<Neighbour>() };
         let fault = match record.vacant.fault() {
             Fault::HostEnded => Fault::HostEnded,
+            // The lock may never be free here.
+            _ if self.process.is_another() => Fault::ForkedProcess,
             _ if record.lock().mode == Mode::Claimed => Fault::Claimed,
             why => why,
         };
@@ -227,8 +236,8 @@ impl Neighbours for Beside {
 /// process, and only of methods that failed.
 #[cold]
 fn of_the_host(method: &str) -> &'static str {
-    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut names = NAMES.lock();
+    static NAMES: PerProcess<Mutex<BTreeSet<&'static str>>> = PerProcess::new(Mutex::default);
+    let mut names = NAMES.get().lock();
     if let Some(known) = names.get(method) {
         return known;
     }

@@ -5,7 +5,7 @@ use super::{
     holds::{HoldBy, HoldRecord, Taken},
     view::View,
 };
-use crate::{host::Inner, image};
+use crate::{host::Inner, image, process::never_dropped};
 use std::{
     marker::PhantomData,
     panic::Location,
@@ -53,6 +53,11 @@ impl Reader {
 
     /// Lets go of the view of the last look.
     pub fn release(&mut self) {
+        if self.host.process.is_another() {
+            never_dropped(&self.view);
+            self.view = self.host.no_view.clone();
+            return;
+        }
         self.record.lets_go();
         self.view = self.host.no_view.clone();
         self.seen = 0;
@@ -62,6 +67,9 @@ impl Reader {
     #[cold]
     #[inline(never)]
     fn look(&mut self, at: &'static Location<'static>) {
+        if self.host.process.is_another() {
+            return;
+        }
         // Read before the view is, so it is never of a newer one.
         self.seen = self.host.look_number.load(Ordering::Acquire);
         let view = self.host.view.load_full();
@@ -70,6 +78,15 @@ impl Reader {
             self.view = view;
         }
         image::safe_point();
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if self.host.process.is_another() {
+            never_dropped(&self.view);
+            never_dropped(&self.host);
+        }
     }
 }
 

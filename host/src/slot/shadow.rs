@@ -1,7 +1,7 @@
 //! A shadow as its owner calls it: like a claim, but of something that serves nobody. How one is made is `reload/shadow.rs`.
 
 use super::{generation::Generation, record::SlotRecord};
-use crate::{host::Inner, reload};
+use crate::{host::Inner, process::never_dropped, reload};
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
     marker::PhantomData,
@@ -82,6 +82,11 @@ impl<I: ?Sized + Interface> DerefMut for Shadow<I> {
 
 impl<I: ?Sized + Interface> Drop for Shadow<I> {
     fn drop(&mut self) {
+        if self.host.process.is_another() {
+            never_dropped(&self.generation);
+            never_dropped(&self.record);
+            return never_dropped(&self.host);
+        }
         reload::end_shadow(&self.host, &self.generation);
     }
 }

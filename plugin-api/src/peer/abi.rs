@@ -51,6 +51,7 @@ const HOST_ENDED: u32 = 2;
 const CLAIMED: u32 = 3;
 const HANDING_OVER: u32 = 4;
 const UNLOADED: u32 = 5;
+const FORKED_PROCESS: u32 = 6;
 
 impl From<&CallError> for FaultAbi {
     /// On the host's side.
@@ -62,6 +63,7 @@ impl From<&CallError> for FaultAbi {
             Fault::Claimed => (CLAIMED, "", None),
             Fault::HandingOver => (HANDING_OVER, "", None),
             Fault::Unloaded => (UNLOADED, "", None),
+            Fault::ForkedProcess => (FORKED_PROCESS, "", None),
         };
         Self {
             kind,
@@ -87,6 +89,7 @@ impl FaultAbi {
             CLAIMED => Fault::Claimed,
             HANDING_OVER => Fault::HandingOver,
             UNLOADED => Fault::Unloaded,
+            FORKED_PROCESS => Fault::ForkedProcess,
             _ => Fault::Panicked {
                 message: self.message.as_str().into(),
                 location,

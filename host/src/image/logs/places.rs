@@ -2,11 +2,12 @@
 //! good for ever, so they are made once for each content, and stay. The next image that speaks from the same line finds them, and
 //! there is room for so many; whatever comes later shares one place for each level, which tells the rest as fields.
 
+use crate::process::PerProcess;
 use parking_lot::Mutex;
 use reslot_plugin_api::__private::{LogKind, LogRecord};
 use std::{
     collections::HashMap,
-    sync::{LazyLock, OnceLock},
+    sync::OnceLock,
 };
 use tracing::{
     Callsite, Level, Metadata,
@@ -68,7 +69,7 @@ struct Places {
     of_log: usize,
 }
 
-static PLACES: LazyLock<Mutex<Places>> = LazyLock::new(Mutex::default);
+static PLACES: PerProcess<Mutex<Places>> = PerProcess::new(Mutex::default);
 
 /// The place that a record comes from.
 pub(super) fn of(record: &LogRecord<'_>) -> &'static Place {
@@ -82,7 +83,7 @@ pub(super) fn of(record: &LogRecord<'_>) -> &'static Place {
         line: record.line,
         fields: record.fields.iter().map(|name| name.as_str()).collect(),
     };
-    let mut places = PLACES.lock();
+    let mut places = PLACES.get().lock();
     places.of(&content)
 }
 

@@ -1,13 +1,14 @@
 //! The bytes of one artifact, in memory that is used again for the next one: a fresh half megabyte for each reload is page
 //! faults to pay for, and leaves the allocator's heap in pieces that grow over thousands of them.
 
+use crate::process::PerProcess;
 use parking_lot::Mutex;
 use std::ops::{Deref, DerefMut};
 
 /// What is larger goes back to the system at once.
 const MOST_KEPT: usize = 64 << 20;
 
-static SPARE: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+static SPARE: PerProcess<Mutex<Option<Vec<u8>>>> = PerProcess::new(Mutex::default);
 
 /// An artifact's bytes.
 #[derive(PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct Bytes(Vec<u8>);
 impl Bytes {
     /// Empty, with what room there is from the last one.
     pub(super) fn take() -> Self {
-        Self(SPARE.lock().take().unwrap_or_default())
+        Self(SPARE.get().lock().take().unwrap_or_default())
     }
 
     /// Those of an artifact that was not read from where it was published.
@@ -39,7 +40,7 @@ impl Drop for Bytes {
         let mut bytes = std::mem::take(&mut self.0);
         if (1..=MOST_KEPT).contains(&bytes.capacity()) {
             bytes.clear();
-            let displaced = SPARE.lock().replace(bytes);
+            let displaced = SPARE.get().lock().replace(bytes);
             drop(displaced);
         }
     }

@@ -71,6 +71,8 @@ struct Folder {
     /// Another folder is at its path, or none.
     lost: AtomicBool,
     process: u32,
+    /// The effective user that made it.
+    user: u32,
     spares: Spares,
 }
 
@@ -177,11 +179,12 @@ impl StagingFolder {
     /// Makes the folder, or its lock, again if somebody has removed or replaced it.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be made, or if the process has changed its user and may not look into the folder any more.
     pub(crate) fn renew(&self) -> Result<(), StageError> {
         if self.folder().look() == Look::Whole {
             return Ok(());
         }
+        self.folder().check_user()?;
         let _one_at_a_time = self.0.renewing.lock();
         let last = self.last();
         let was = &last.folder;
@@ -236,6 +239,10 @@ impl StagingFolder {
                 }
                 written => written,
             };
+            // A lookup may be allowed to a user who may write nothing.
+            if written.is_err() {
+                folder.check_user()?;
+            }
             attempts.next();
             // It may have gone between the look and the writing. A file that was written then is not to be opened.
             match folder.look() {
@@ -340,6 +347,7 @@ impl Folder {
                 lock: Mutex::new(Some(lock)),
                 lost: AtomicBool::new(false),
                 process,
+                user: effective_user(),
             });
         }
         Err(io::Error::other("each new folder was swept at once"))
@@ -354,6 +362,19 @@ impl Folder {
         match named.is_ok_and(|named| Some(identity(&named)) == held) {
             true => Look::Whole,
             false => Look::WithoutLock,
+        }
+    }
+
+    /// What another user may not look at is not gone.
+    fn check_user(&self) -> Result<(), StageError> {
+        let (was, now) = (self.user, effective_user());
+        match was == now {
+            true => Ok(()),
+            false => Err(StageError::UserChanged {
+                path: self.path.clone(),
+                was,
+                now,
+            }),
         }
     }
 
@@ -456,6 +477,10 @@ impl Drop for Folder {
             let _ = std::fs::remove_dir(&self.path);
         }
     }
+}
+
+fn effective_user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Takes the lock; `None` if somebody else has it, or if the file at `path` is no longer the one that was locked, which is
