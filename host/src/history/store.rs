@@ -121,7 +121,7 @@ impl Store {
             StageError::PrivateFolder { base, source, .. } => HistoryError::io(&base, "make a private folder in")(source),
             // Its remedy names the user.
             other @ StageError::UserChanged { .. } => {
-                HistoryError::io(private.path(), "use")(io::Error::new(io::ErrorKind::PermissionDenied, other))
+                HistoryError::io(private.path(), "use")(io::Error::new(ErrorKind::PermissionDenied, other))
             }
             other => HistoryError::io(private.path(), "make")(io::Error::other(other)),
         })
