@@ -9,8 +9,8 @@ use crate::{
     instance::HookError,
     lifecycle::IllegalMove,
     preflight::PreflightError,
-    reload::RollbackReason,
     process,
+    reload::RollbackReason,
     remedies::{self, Purpose},
 };
 use reslot_plugin_api::{Backtrace, Health};

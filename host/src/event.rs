@@ -6,6 +6,7 @@ mod panics;
 mod weight;
 mod words;
 
+use crate::process::{Process, never_dropped};
 use crate::{
     aftermath::later,
     error::Refusal,
@@ -18,7 +19,6 @@ use crate::{
     reload::{RollbackReason, RollbackReport, UnloadError, UnloadReason},
 };
 pub(crate) use held_back::{HeldBack, hold_back};
-use crate::process::{Process, never_dropped};
 use parking_lot::{Condvar, Mutex};
 use reslot_plugin_api::{Backtrace, CallError, Health};
 use std::{

@@ -12,8 +12,6 @@ use std::{
     },
 };
 
-
-
 /// The process in which something was made. A forked child is another one, also if its number is the same in a namespace of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(u64);

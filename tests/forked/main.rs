@@ -3,7 +3,8 @@
 
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{
-    Cause, Claim, Fault, Host, Policy, RollbackError, SlotError, Synced, To, UnloadError, artifact::StageError, control::Client,
+    Cause, Claim, Fault, Host, Policy, RollbackError, SlotError, Synced, To, UnloadError, artifact::StageError,
+    control::Client,
 };
 use reslot_tests::{Fixture, Folder};
 use std::{
@@ -217,6 +218,8 @@ fn fork_while_busy() {
                     assert!(matches!(refused, RollbackError::Slot(SlotError::ForkedProcess { .. })));
                     // The child has a copy of the instance, and no lock is on the way to it.
                     assert_eq!(step!(p, claim.add(1)).unwrap(), 6);
+                    let error = step!(p, claim.fail("in a child")).unwrap_err();
+                    assert!(matches!(error.fault(), Fault::Panicked { .. }), "{error}");
                     // On the way to this one there is a lock.
                     let error = step!(p, guard.add(1)).unwrap_err();
                     assert!(matches!(error.fault(), Fault::ForkedProcess), "{error}");
@@ -252,8 +255,13 @@ fn fork_while_busy() {
     assert!(Client::connect(&socket).is_ok());
     let folders = fs::read_dir(&base).unwrap().count();
     assert_eq!(folders, 1, "no other folder was made");
-    assert_eq!(slot.load().total().unwrap(), calls, "no call was lost, and none of a child's came");
-    host.load(published.publish("shared.so", &plugins.shared.stamped(1_000_000))).unwrap();
+    assert_eq!(
+        slot.load().total().unwrap(),
+        calls,
+        "no call was lost, and none of a child's came"
+    );
+    host.load(published.publish("shared.so", &plugins.shared.stamped(1_000_000)))
+        .unwrap();
     assert_eq!(slot.load().stamp().unwrap(), 1_000_000);
     assert!(!host.history(SHARED).is_empty());
     assert!(host.rollback(SHARED, To::Previous).is_ok());
@@ -337,6 +345,7 @@ fn change_user(place: &Path) {
         .build()
         .unwrap();
     host.load(file(1)).unwrap();
+    host.load(file(2)).unwrap();
     let slot = host.slot::<dyn SharedCounter>(SHARED).unwrap();
     slot.load().add(7).unwrap();
     // SAFETY: takes three numbers; glibc changes all threads.
@@ -347,12 +356,12 @@ fn change_user(place: &Path) {
     if !changed {
         // Only root may change its user. Nothing has changed then, and a load succeeds.
         assert_ne!(user, 0, "root can change its user");
-        host.load(file(2)).unwrap();
+        host.load(file(3)).unwrap();
         return;
     }
     let mut events = host.events();
     for _ in 0..2 {
-        let refused = host.load(file(2)).unwrap_err();
+        let refused = host.load(file(3)).unwrap_err();
         let Cause::Stage(StageError::UserChanged { path, was, now }) = &*refused.cause else {
             panic!("{refused}");
         };
@@ -370,7 +379,12 @@ fn change_user(place: &Path) {
     }
     // What needs the files of the first user answers an error, too.
     let refused = host.rollback(SHARED, To::Previous).unwrap_err();
-    assert!(!refused.to_string().is_empty());
+    assert!(
+        refused
+            .to_string()
+            .contains("a program that changes its user builds its host afterwards"),
+        "{refused}"
+    );
     drop((slot, host));
     // The remedy is true: a host of this user.
     let host = Host::builder().private_base(place.join("others")).build().unwrap();

@@ -3,12 +3,12 @@
 //! deleted and made again, or reached through a link that is swapped.
 
 use super::{ConfigError, Layers, layers::Merged};
+use crate::process::Process;
 use crate::{
     background::{self, Kind},
     watch::{Files, Notice, Watch, WatchOptions},
 };
 use arc_swap::{ArcSwap, Guard};
-use crate::process::Process;
 use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use std::{

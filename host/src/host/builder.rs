@@ -3,6 +3,7 @@
 use super::{Host, Inner, LONGEST};
 #[cfg(feature = "prometheus")]
 use crate::metrics::endpoint::{self, Endpoint, Wanted};
+use crate::process::Process;
 use crate::{
     aftermath::Aftermath,
     artifact::inspect,
@@ -24,7 +25,6 @@ use crate::{
     watch::{Watch, WatchOptions, scan},
 };
 use arc_swap::ArcSwap;
-use crate::process::Process;
 use parking_lot::{Mutex, RwLock};
 #[cfg(feature = "prometheus")]
 use std::net::SocketAddr;

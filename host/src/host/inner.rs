@@ -1,5 +1,6 @@
 //! What the host's parts share: the view, the slots, the readers, what was refused, and the ways to the two threads.
 
+use crate::process::{PerProcess, Process};
 use crate::{
     aftermath::{Aftermath, later},
     content::ContentHash,
@@ -23,7 +24,6 @@ use crate::{
     testing::Injections,
 };
 use arc_swap::ArcSwap;
-use crate::process::{PerProcess, Process};
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -11,12 +11,12 @@ use super::{
     symbols::Registered,
     unload::UnloadReport,
 };
+use crate::process::PerProcess;
 use crate::{
     content::ContentHash,
     remedies::{self, Purpose},
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use crate::process::PerProcess;
 use parking_lot::Mutex;
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, SOURCES, StableAbi, cut_words};
 use std::{

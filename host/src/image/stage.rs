@@ -94,7 +94,9 @@ pub enum StageError {
         source: io::Error,
     },
     /// The process has changed its user since the host was built, and its private folder belongs to the user that it had then.
-    #[error("the private folder {path:?} belongs to user {was}, as which the host was built, and the process is user {now} now")]
+    #[error(
+        "the private folder {path:?} belongs to user {was}, as which the host was built, and the process is user {now} now"
+    )]
     UserChanged {
         /// The folder.
         path: PathBuf,

@@ -18,8 +18,8 @@ use super::{
     loaded,
     stage::{Identity, identity},
 };
-use debug_info::DebugInfo;
 use crate::process::PerProcess;
+use debug_info::DebugInfo;
 use parking_lot::{Mutex, RwLock};
 use reslot_plugin_api::Backtrace;
 use stack::CapturedStack;

@@ -13,7 +13,7 @@ use crate::{
     content::ContentHash,
     error::{Cause, Refusal},
     event::{Event, Step},
-    history::Artifact,
+    history::{Artifact, HistoryError},
     host::Inner,
     image::stage::{Bytes, Source},
     instances::Wanted,
@@ -36,12 +36,17 @@ pub(super) fn go_back(
         let serving = current.map(|current| (current.generation.number(), current.hash));
         (serving, current.and_then(|current| current.inherited.clone()))
     };
+    // Kept, but the system refuses to have it read: that is another matter than that nothing is kept.
+    let mut unreadable = None;
     let found = match to {
         Some(hash) => host.history.read(&record.name, &hash).map(|artifact| Some((hash, artifact))),
         None => {
             let before = serving.map(|(_, hash)| hash);
             let (found, passed_over) = host.history.good_before(&record.name, before.as_ref(), true);
             for error in passed_over {
+                if matches!(error, HistoryError::Io { .. }) {
+                    unreadable.get_or_insert_with(|| error.clone());
+                }
                 host.told_of_history(&record.name, Err(error));
             }
             Ok(found)
@@ -56,7 +61,8 @@ pub(super) fn go_back(
                 generation,
                 reason: reason.clone(),
             });
-            return Err(refuse(record, Cause::NothingToGoBackTo(reason)));
+            let cause = unreadable.map_or(Cause::NothingToGoBackTo(reason), Cause::History);
+            return Err(refuse(record, cause));
         }
         Err(error) => return Err(refuse(record, error.into())),
     };

@@ -41,6 +41,7 @@ use super::{
     record::SlotRecord,
     standing::{Standing, Watching},
 };
+use crate::process::Process;
 use crate::{
     event::{Event, Log, hold_back},
     given::Package,
@@ -49,7 +50,6 @@ use crate::{
     instance::{HookError, Instance, Quiet},
     reload::ReaperMessage,
 };
-use crate::process::Process;
 use parking_lot::{Mutex, RwLock};
 use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},

@@ -13,6 +13,7 @@ use super::{
     record::{Mode, SlotRecord},
     view::View,
 };
+use crate::process::{PerProcess, Process, REMEDY};
 use crate::{
     error::SlotError,
     host::{Inner, after},
@@ -23,7 +24,6 @@ use crate::{
     },
 };
 use arc_swap::ArcSwap;
-use crate::process::{PerProcess, Process, REMEDY};
 use parking_lot::Mutex;
 use reslot_plugin_api::{
     __private::{Callee, LoadedAbi, PassAbi, Status},

@@ -5,10 +5,7 @@
 use crate::process::PerProcess;
 use parking_lot::Mutex;
 use reslot_plugin_api::__private::{LogKind, LogRecord};
-use std::{
-    collections::HashMap,
-    sync::OnceLock,
-};
+use std::{collections::HashMap, sync::OnceLock};
 use tracing::{
     Callsite, Level, Metadata,
     callsite::{DefaultCallsite, Identifier},
