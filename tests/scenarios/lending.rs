@@ -338,6 +338,46 @@ fn borrow_through_an_old_view_keeps_its_lender_and_no_other() {
     assert_nothing_left(&place.host, 1);
 }
 
+/// The interface as a newer host knows it: the fixture was built before `title`.
+mod newer {
+    use reslot_plugin_api::interface;
+
+    #[interface(version = "1.1")]
+    pub trait Lending {
+        fn add(&self, n: u64) -> u64;
+        fn total(&self) -> u64;
+        fn stamp(&self) -> u64;
+        fn fail(&self, words: &str);
+        fn hang(&self);
+        fn label(&self) -> &str;
+        fn beats(&self) -> u64;
+        fn threshold(&self) -> u64;
+        #[since("1.1")]
+        fn title(&self) -> &str {
+            self.label()
+        }
+    }
+}
+
+#[test]
+fn borrow_through_a_default_body_keeps_its_lender() {
+    let place = Place::new(Policy::without_probation());
+    place.load("fx-lending", 1);
+    let slot = place.host.slot::<dyn newer::Lending>("lending").unwrap();
+    let mut idle = place.host.reader();
+    let view = idle.view();
+    place.load("fx-lending", 2);
+    let lent = view.get(&slot).title().unwrap();
+    for n in 3..6 {
+        place.load("fx-lending", n);
+    }
+    wait_until(|| place.host.images().mapped == 3, "the end of those that nobody holds");
+    assert_eq!(lent, "object 1 of generation 2");
+    idle.release();
+    drop(slot);
+    assert_nothing_left(&place.host, 1);
+}
+
 #[test]
 fn old_view_goes_on_after_its_host() {
     let place = Place::with(
