@@ -57,7 +57,7 @@ fn slots_are_listed_steered_and_explained() {
         place
             .reslot(&["rollback", "probe", &hash[..6]])
             .failed(1)
-            .contains("begin with")
+            .contains("no kept version begins with")
     );
 }
 

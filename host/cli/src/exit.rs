@@ -33,7 +33,7 @@ const ALL: [(Exit, &str); 8] = [
         Exit::NoHost,
         "no host answers there: no socket, a dead process, or one that is going or too busy",
     ),
-    (Exit::UnknownSlot, "the host has no such slot"),
+    (Exit::UnknownSlot, "the host has no such slot, or nothing serves in it"),
     (
         Exit::OtherVersion,
         "the host speaks another version of the protocol, or answered nonsense",

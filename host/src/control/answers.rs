@@ -51,7 +51,7 @@ pub(super) fn record(host: &Inner, slot: &str) -> Result<Arc<SlotRecord>, Refuse
 
 pub(super) fn unknown(error: &SlotError) -> Refused {
     let kind = match error {
-        SlotError::Unknown { .. } => ErrorKind::UnknownSlot,
+        SlotError::Unknown { .. } | SlotError::Unloaded { .. } | SlotError::Vacant { .. } => ErrorKind::UnknownSlot,
         SlotError::HostEnded { .. } | SlotError::ForkedProcess { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::NotDone,
     };
