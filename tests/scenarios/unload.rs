@@ -121,7 +121,7 @@ fn open_slot_goes_with_proof_and_calls_say_why() {
     // An old view still has the probe there, which a counter's handle must not call.
     let counter = place.host.slot::<dyn SharedCounter>("probe").unwrap();
     let error = view.get(&counter).total().unwrap_err();
-    assert!(matches!(error.fault(), Fault::Vacant), "{error}");
+    assert!(matches!(error.fault(), Fault::Unloaded), "{error}");
     assert_eq!(reader.view().get(&counter).total().unwrap(), 0);
     drop((reader, counter));
     assert_nothing_left(&place.host, 1);
