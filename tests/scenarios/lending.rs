@@ -35,8 +35,12 @@ fn build(slot: &Slot<dyn Lending>) -> u64 {
 /// Has the slot go back, by a fault or by hand.
 fn go_back(host: &Host, events: &mut Events, slot: &Slot<dyn Lending>, by_hand: bool) -> RollbackReport {
     match by_hand {
+        // The supervisor may be quicker than this thread to do what was asked; the event tells how it went either way.
         true => match host.rollback("lending", To::Previous).unwrap() {
-            LoadOutcome::RolledBack(report) => report,
+            LoadOutcome::RolledBack(_) | LoadOutcome::Staged { .. } => wait_for(events, |event| match event {
+                Event::RolledBack(report) if report.reason == RollbackReason::Asked => Some(report.clone()),
+                _ => None,
+            }),
             other => panic!("{other:#?}"),
         },
         false => {

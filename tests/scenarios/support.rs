@@ -150,6 +150,8 @@ impl Gate {
         let gate = std::env::temp_dir().join(format!("reslot-gate-{process}-{name}"));
         let reached = gate.with_extension("reached");
         for path in [&reached, &gate] {
+            // A process that was killed may have left one, and had the same number.
+            let _ = fs::remove_file(path);
             let text = CString::new(path.as_os_str().as_encoded_bytes()).expect("a path");
             // SAFETY: a C string.
             assert_eq!(unsafe { libc::mkfifo(text.as_ptr(), 0o600) }, 0, "{path:?}");
