@@ -43,7 +43,7 @@ impl Program<'_> {
             .args(["--package", self.package, "--bin", self.name]);
         command.args(self.release.then_some("--release"));
         let mut found = None;
-        let status = run(&mut command, |line| {
+        let status = run(&mut command, Progress::IfSlow, |line| {
             let message: Option<Message> = serde_json::from_str(line).ok();
             let of_this = message.filter(|message| message.target.as_ref().is_some_and(|target| target.name == self.name));
             found = of_this.and_then(|message| message.executable).or(found.take());
@@ -69,17 +69,27 @@ struct MessageTarget {
     name: String,
 }
 
-/// Runs cargo, hands each line of its standard output to `line`, and shows its progress only if it takes long. What is no progress
-/// (warnings, errors) is shown at once.
-pub(crate) fn run(command: &mut Command, mut line: impl FnMut(&str)) -> Result<ExitStatus, Error> {
+/// How much of what cargo says about its progress is shown. What is no progress (warnings, errors) is always shown at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// All of it, with cargo's own bar on a terminal.
+    All,
+    /// Only what comes after cargo has worked for a second.
+    IfSlow,
+}
+
+/// Runs cargo and hands each line of its standard output to `line`.
+pub(crate) fn run(command: &mut Command, progress: Progress, mut line: impl FnMut(&str)) -> Result<ExitStatus, Error> {
     let program = PathBuf::from(command.get_program());
-    if io::stderr().is_terminal() {
-        command.env("CARGO_TERM_COLOR", "always");
+    if progress == Progress::IfSlow {
+        command.stderr(Stdio::piped());
+        if io::stderr().is_terminal() {
+            command.env("CARGO_TERM_COLOR", "always");
+        }
     }
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .spawn()
         .map_err(Error::io("start", &program))?;
     let shown = child.stderr.take().map(|stderr| show(stderr, io::stderr(), FAST));
@@ -213,7 +223,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; echo two; echo '   Compiling x v1' >&2; exit 3"]);
         let mut lines = Vec::new();
-        let status = run(&mut command, |line| lines.push(line.to_owned())).expect("sh is there");
+        let status = run(&mut command, Progress::IfSlow, |line| lines.push(line.to_owned())).expect("sh is there");
         assert_eq!(lines, ["one", "two"]);
         assert_eq!(status.code(), Some(3));
     }

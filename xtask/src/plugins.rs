@@ -9,14 +9,18 @@
 //! skip it anyway.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{self, Stdio};
+use std::process;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 
-use crate::{Error, Package, Workspace, cargo_output, workspace::cargo};
+use crate::{
+    Error, Package, Workspace,
+    cargo_output::{self, Progress},
+    workspace::cargo,
+};
 
 /// Which of cargo's profiles a plugin is built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -150,7 +154,7 @@ impl PluginBuild {
         let mut finished = Some(finished);
         let mut outcome = None;
         let mut by_compiler = false;
-        let mut hear = |line: &str| match heard(line, &self.id) {
+        let hear = |line: &str| match heard(line, &self.id) {
             Heard::Library { library, was_fresh } => {
                 outcome = finished.take().map(|finished| {
                     finished(Built {
@@ -163,21 +167,8 @@ impl PluginBuild {
             Heard::CompileError => by_compiler = true,
             Heard::Nothing => {}
         };
-        let status = match self.quiet {
-            true => cargo_output::run(&mut command, hear)?,
-            false => {
-                let program = PathBuf::from(command.get_program());
-                let mut child = command
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::piped())
-                    .spawn()
-                    .map_err(Error::io("start", &program))?;
-                let output = child.stdout.take().into_iter();
-                let lines = output.flat_map(|stdout| BufReader::new(stdout).lines());
-                lines.map_while(Result::ok).for_each(|line| hear(&line));
-                child.wait().map_err(Error::io("wait for", &program))?
-            }
-        };
+        let progress = if self.quiet { Progress::IfSlow } else { Progress::All };
+        let status = cargo_output::run(&mut command, progress, hear)?;
         match outcome {
             _ if !status.success() => Err(Error::Compile {
                 plugin: self.name.clone(),
