@@ -13,7 +13,7 @@ pub(crate) enum Kind {
     /// When it wakes up it waits for a processor to be free, or for its turn, and does not preempt whoever runs.
     Background = libc::SCHED_BATCH as isize,
     /// Somebody waits for its work.
-    Ordinary = libc::SCHED_OTHER as isize,
+    Foreground = libc::SCHED_OTHER as isize,
 }
 
 /// Starts a thread of this kind, whatever kind and priority the caller's has.
@@ -42,23 +42,23 @@ impl Kind {
 }
 
 /// As long as this lives, its thread is an ordinary one: it has closed a gate, say, before which callers wait.
-pub(crate) struct Ordinary {
+pub(crate) struct ForegroundPriority {
     was_in_background: bool,
 }
 
-impl Ordinary {
+impl ForegroundPriority {
     /// From now on this thread is one, if it is one of the background's.
     pub(crate) fn this_thread() -> Self {
         // SAFETY: 0 is this thread.
         let was_in_background = unsafe { libc::sched_getscheduler(0) } == Kind::Background as libc::c_int;
         if was_in_background {
-            Kind::Ordinary.take();
+            Kind::Foreground.take();
         }
         Self { was_in_background }
     }
 }
 
-impl Drop for Ordinary {
+impl Drop for ForegroundPriority {
     fn drop(&mut self) {
         if self.was_in_background {
             Kind::Background.take();

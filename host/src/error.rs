@@ -74,7 +74,7 @@ pub enum Cause {
     RolledBack(RollbackReason),
     /// A slot went back from it in an earlier process, or it had not proved itself when that one ended.
     #[error("the history has it down as bad: {0}")]
-    Condemned(String),
+    KnownBad(String),
     /// What serves is faulty, or somebody asked for something older, and nothing older that is good was kept.
     #[error("the slot was to go back ({0}), and no good version before this one is kept")]
     NothingToGoBackTo(RollbackReason),
@@ -83,10 +83,10 @@ pub enum Cause {
     Preflight(Arc<PreflightError>),
     /// Plugins would call each other in a circle.
     #[error("it would call itself through others: {}", .0.join(" → "))]
-    Circle(Vec<String>),
+    DependencyCycle(Vec<String>),
     /// Another one of those that were to be loaded together was refused.
     #[error("it was to be loaded together with others, of which {0:?} was refused")]
-    Together(String),
+    GroupMember(String),
     /// The slot has another plugin, whose state this one must not be given.
     #[error("it is the plugin {candidate:?}, and what serves in the slot is the plugin {serving:?}")]
     OtherPlugin {
@@ -103,7 +103,7 @@ pub enum Cause {
     SlotName(String),
     /// Two of those that were to be loaded together are for the same slot.
     #[error("two of those that were to be loaded together are for this slot; the other is {}", .0.display())]
-    Twice(PathBuf),
+    DuplicateSlot(PathBuf),
     /// It could not be written down, or not be read, for going back.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -117,7 +117,7 @@ pub enum Cause {
     #[error(
         "it was asked for by a subscriber or a recorder, on the host's own thread, which would have to do it and waits for them"
     )]
-    FromWithin,
+    Reentrant,
     /// The host was dropped meanwhile.
     #[error("the host is going")]
     HostEnded,
@@ -331,24 +331,24 @@ impl Cause {
                 "publish a version in between first, or let `migrates_from` and `Plugin::migrate` begin earlier"
             }
             Self::Schema(_) => "go back to a version with a schema that the one that serves can migrate down to",
-            Self::RolledBack(RollbackReason::Asked) => "publish another version; or load this very file by name, if it is wanted again",
-            Self::RolledBack(RollbackReason::Together { .. }) => {
+            Self::RolledBack(RollbackReason::Manual) => "publish another version; or load this very file by name, if it is wanted again",
+            Self::RolledBack(RollbackReason::GroupMember { .. }) => {
                 "load it together with a better version of the other one; or load this very file by name"
             }
             Self::RolledBack(_) => "mend the plugin and publish it again; or load this very file by name, if it was not its fault",
-            Self::Condemned(_) => "publish another version; or load this very file by name, if it is wanted all the same",
+            Self::KnownBad(_) => "publish another version; or load this very file by name, if it is wanted all the same",
             Self::Preflight(error) => return error.remedy(),
-            Self::Circle(_) => "let one of them do without another: `uses` says who calls whom",
-            Self::Together(_) => "see what is said of that one",
+            Self::DependencyCycle(_) => "let one of them do without another: `uses` says who calls whom",
+            Self::GroupMember(_) => "see what is said of that one",
             Self::OtherPlugin { .. } => {
                 "name a build of the plugin that serves; or load it into a slot of its own (`Host::load_as`, `reslot reload FILE --as SLOT`)"
             }
             Self::SavedState(error) => error.remedy(),
             Self::SlotName(_) => "use 1 to 64 of the characters A-Z a-z 0-9 _ -",
-            Self::Twice(_) => "name one artifact for each slot",
-            Self::NothingToGoBackTo(RollbackReason::Asked) => "publish the version that is wanted; what serves goes on",
+            Self::DuplicateSlot(_) => "name one artifact for each slot",
+            Self::NothingToGoBackTo(RollbackReason::Manual) => "publish the version that is wanted; what serves goes on",
             Self::NothingToGoBackTo(RollbackReason::Restarted) => "publish a version that can be taken; nothing serves until then",
-            Self::NothingToGoBackTo(RollbackReason::Together { .. }) => {
+            Self::NothingToGoBackTo(RollbackReason::GroupMember { .. }) => {
                 "publish a version that goes with what the other slot has now; what serves goes on"
             }
             Self::NothingToGoBackTo(_) => "mend the plugin and publish it again; what serves goes on",
@@ -368,7 +368,7 @@ impl Cause {
                 "end what keeps them, and a file that was published is then taken up by itself; those whose static constructors keep them go with the process \
                  only; or raise the host's quarantine_cap"
             }
-            Self::FromWithin => "ask from a thread of the program's; `Host::events` tells the same to such a thread",
+            Self::Reentrant => "ask from a thread of the program's; `Host::events` tells the same to such a thread",
             Self::HostEnded => "load it in the next host",
             Self::ForkedProcess => process::REMEDY,
             Self::Busy(_) => "let calls return, or raise the host's drain_deadline; the artifact can be published again",
@@ -406,14 +406,14 @@ impl Cause {
             Self::Stage(_)
                 | Self::Bug
                 | Self::Busy(_)
-                | Self::FromWithin
+                | Self::Reentrant
                 | Self::HostEnded
                 | Self::ForkedProcess
                 | Self::QuarantineFull { .. }
                 | Self::NothingToGoBackTo(_)
-                | Self::Circle(_)
-                | Self::Together(_)
-                | Self::Twice(_)
+                | Self::DependencyCycle(_)
+                | Self::GroupMember(_)
+                | Self::DuplicateSlot(_)
                 | Self::OtherPlugin { .. }
                 | Self::SavedState(_)
                 | Self::SlotName(_)

@@ -1,24 +1,24 @@
 //! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
 //! line, tests) is derived from it.
 
-mod held_back;
+mod deferred_notifications;
 mod panics;
 mod weight;
 mod words;
 
 use crate::process::{Process, never_dropped};
 use crate::{
-    aftermath::later,
+    deferred_work::defer,
     error::Refusal,
     history::HistoryError,
     host::Holder,
     image::{QuarantineReason, UnloadReport, ended_epoch, safe_point},
     instance::HookError,
     lifecycle::Lifecycle,
-    metrics::Meter,
+    metrics::MetricsRecorder,
     reload::{RollbackReason, RollbackReport, UnloadError, UnloadReason},
 };
-pub(crate) use held_back::{HeldBack, hold_back};
+pub(crate) use deferred_notifications::{DeferredNotifications, defer_notifications};
 use parking_lot::{Condvar, Mutex};
 use reslot_plugin_api::{Backtrace, CallError, Health};
 use std::{
@@ -38,7 +38,7 @@ pub enum Step {
     /// From the file system's event to the reload thread's taking it up.
     Notice,
     /// The file is read and hashed.
-    Stage,
+    Read,
     /// The bytes are checked; nothing is executed.
     Lint,
     /// It is tried out in a child process, if the policy asks for that.
@@ -69,7 +69,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Notice => "notice",
-            Self::Stage => "stage",
+            Self::Read => "stage",
             Self::Lint => "lint",
             Self::Preflight => "preflight",
             Self::Open => "open",
@@ -249,7 +249,7 @@ pub enum Event {
     RolledBack(RollbackReport),
     /// A slot was to go back, because a generation is faulty or because somebody asked for it, and there is no good version to go back to:
     /// what serves goes on. Told once for each fault, and each time that somebody asks.
-    NoWayBack {
+    NoFallback {
         /// The slot.
         slot: Arc<str>,
         /// The generation that serves; 0 if nothing does.
@@ -286,7 +286,7 @@ pub enum Event {
         error: HookError,
     },
     /// Nothing serves in the slot any more: what did could not be stopped in time for its successor, which then failed as well.
-    Vacated {
+    SlotEmptied {
         /// The slot.
         slot: Arc<str>,
         /// The generation that cannot be called any more.
@@ -354,15 +354,15 @@ pub enum Event {
         error: HistoryError,
     },
     /// A configuration was read and is good: plugins whose tables have changed are given theirs, each of which is told as
-    /// [`Event::Given`].
+    /// [`Event::ConfigApplied`].
     Configured {
         /// The files that it was read from.
         files: Vec<PathBuf>,
         /// The keys of the table `host` that are other than when the host started, and that only the next start takes.
-        at_next_start: Vec<String>,
+        requires_restart: Vec<String>,
     },
     /// A plugin serves with the configuration and the resources of now, in a new generation of the same artifact.
-    Given {
+    ConfigApplied {
         /// The slot.
         slot: Arc<str>,
         /// The new generation.
@@ -380,7 +380,7 @@ pub enum Event {
     /// An artifact was refused; the slot keeps what it has.
     Refused(Refusal),
     /// A retired generation is still held after the drain deadline. The host serves on; nothing is forced.
-    Straggling {
+    DrainTimeout {
         /// The slot.
         slot: Arc<str>,
         /// The generation.
@@ -473,7 +473,7 @@ struct Shared {
     process: Process,
     history: Mutex<History>,
     grown: Condvar,
-    meter: Meter,
+    metrics_recorder: MetricsRecorder,
     /// Called for each record, in order. Not set in a host that nobody can ask from outside.
     listener: OnceLock<Listener>,
 }
@@ -491,7 +491,7 @@ struct History {
 }
 
 impl Log {
-    pub(crate) fn new(meter: Meter) -> Self {
+    pub(crate) fn new(metrics_recorder: MetricsRecorder) -> Self {
         Self(Arc::new(Shared {
             process: Process::this(),
             history: Mutex::new(History {
@@ -501,7 +501,7 @@ impl Log {
                 closed: false,
             }),
             grown: Condvar::new(),
-            meter,
+            metrics_recorder,
             listener: OnceLock::new(),
         }))
     }
@@ -515,20 +515,20 @@ impl Log {
     }
 
     /// Tells the embedder's subscriber, and his recorder of metrics. They run here, on the host's own threads: their panics are not
-    /// to end them, and they may call the host, so no lock is held: see `held_back`.
+    /// to end them, and they may call the host, so no lock is held: see `deferred_notifications`.
     pub(crate) fn trace(&self, event: &Event) {
-        if !held_back::keep(self, event) {
+        if !deferred_notifications::keep(self, event) {
             self.trace_now(event);
         }
     }
 
     fn trace_now(&self, event: &Event) {
         let _ = catch_unwind(AssertUnwindSafe(|| trace(event)));
-        self.meter().tell(event);
+        self.metrics_recorder().tell(event);
     }
 
-    pub(crate) fn meter(&self) -> &Meter {
-        &self.0.meter
+    pub(crate) fn metrics_recorder(&self) -> &MetricsRecorder {
+        &self.0.metrics_recorder
     }
 
     /// Tells the streams. May be called with a slot's lock held, so that what follows from the event is told after it.
@@ -549,7 +549,7 @@ impl Log {
         history.bytes += weight;
         drop(history);
         let log = self.clone();
-        later(move || {
+        defer(move || {
             log.0.grown.notify_all();
         });
     }
@@ -718,10 +718,10 @@ fn trace(event: &Event) {
         Event::RolledBack(report) => tracing::warn!("{report}"),
         Event::SameSlot { .. } | Event::FileDeleted { .. } => tracing::warn!("{event}"),
         Event::Unloaded { .. } | Event::UnloadStaged { .. } | Event::StillUnloaded { .. } => tracing::info!("{event}"),
-        Event::NoWayBack { .. }
+        Event::NoFallback { .. }
         | Event::StopFailed { .. }
         | Event::RestartFailed { .. }
-        | Event::Vacated { .. }
+        | Event::SlotEmptied { .. }
         | Event::UnloadRefused { .. }
         | Event::HistoryFailed { .. }
         | Event::Reverted { .. }
@@ -739,7 +739,7 @@ fn trace(event: &Event) {
                 tracing::warn!(slot = &*report.slot, generation = report.generation, %reason, "retired; image quarantined");
             }
         },
-        Event::Straggling {
+        Event::DrainTimeout {
             slot,
             generation,
             holders,

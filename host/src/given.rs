@@ -9,8 +9,8 @@
 mod later;
 mod resources;
 
-use crate::{content::ContentHash, instances::Wanted, watch::WatchOptions};
-use later::PutOff;
+use crate::{content::ContentHash, instances::LoadRequest, watch::WatchOptions};
+use later::DelayedRetry;
 use parking_lot::Mutex;
 use resources::Resources;
 use std::{
@@ -36,26 +36,26 @@ pub(crate) struct Content {
 
 /// What one instance is given.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Package {
+pub(crate) struct PluginInputs {
     /// None of a host without a configuration.
     pub(crate) config: Option<Arc<[u8]>>,
     /// Those that exist, in the order of the manifest.
     pub(crate) resources: Vec<(String, Arc<Content>)>,
 }
 
-impl PartialEq for Package {
+impl PartialEq for PluginInputs {
     fn eq(&self, other: &Self) -> bool {
         let names =
-            |package: &Self| -> Vec<_> { package.resources.iter().map(|(name, of)| (name.clone(), of.hash)).collect() };
+            |inputs: &Self| -> Vec<_> { inputs.resources.iter().map(|(name, of)| (name.clone(), of.hash)).collect() };
         self.config == other.config && names(self) == names(other)
     }
 }
 
 /// What a slot's plugin has refused.
 struct Refused {
-    what: Package,
+    what: PluginInputs,
     /// What serves has this instead.
-    instead: Package,
+    instead: PluginInputs,
     /// The artifacts that have refused it: another one may take it.
     by: Vec<ContentHash>,
 }
@@ -70,7 +70,7 @@ struct Vetoed {
 }
 
 /// A host's.
-pub(crate) struct Given {
+pub(crate) struct InputStore {
     /// Whether anybody is given anything: most hosts give nothing, and are not to pay for it.
     asked: AtomicBool,
     tables: Mutex<Option<Tables>>,
@@ -78,9 +78,9 @@ pub(crate) struct Given {
     /// By slot.
     refused: Mutex<BTreeMap<Arc<str>, Refused>>,
     /// By slot, another instance that could not be had for a reason that may pass.
-    put_off: Mutex<BTreeMap<Arc<str>, PutOff>>,
+    put_off: Mutex<BTreeMap<Arc<str>, DelayedRetry>>,
     /// By slot, what there was when a candidate was given something last.
-    tried: Mutex<BTreeMap<Arc<str>, Package>>,
+    tried: Mutex<BTreeMap<Arc<str>, PluginInputs>>,
     /// How often a resource has changed.
     changes: AtomicU64,
     vetoed: Mutex<Vec<Vetoed>>,
@@ -95,7 +95,7 @@ pub(crate) fn empty() -> Arc<[u8]> {
     Arc::from([0x80].as_slice())
 }
 
-impl Given {
+impl InputStore {
     pub(crate) fn new(resources: Option<PathBuf>, options: &WatchOptions, notices: Notices) -> Self {
         Self {
             asked: AtomicBool::new(resources.is_some()),
@@ -166,8 +166,8 @@ impl Given {
     }
 
     /// What there is for a plugin with these resources in a slot.
-    fn there(&self, slot: &str, names: &[String]) -> Package {
-        Package {
+    fn there(&self, slot: &str, names: &[String]) -> PluginInputs {
+        PluginInputs {
             config: self.table(slot),
             resources: self
                 .resources
@@ -177,9 +177,9 @@ impl Given {
     }
 
     /// What an artifact with these resources is given in a slot, as of now: what there is, unless it has refused that.
-    pub(crate) fn package(&self, slot: &str, names: &[String], artifact: Option<&ContentHash>) -> Package {
+    pub(crate) fn inputs(&self, slot: &str, names: &[String], artifact: Option<&ContentHash>) -> PluginInputs {
         if !self.is_asked() {
-            return Package::default();
+            return PluginInputs::default();
         }
         let there = self.there(slot, names);
         match self.refused.lock().get(slot) {
@@ -191,12 +191,12 @@ impl Given {
     }
 
     /// What a candidate is given.
-    pub(crate) fn try_on(&self, slot: &Arc<str>, names: &[String], artifact: Option<&ContentHash>) -> Package {
-        let package = self.package(slot, names, artifact);
+    pub(crate) fn try_on(&self, slot: &Arc<str>, names: &[String], artifact: Option<&ContentHash>) -> PluginInputs {
+        let inputs = self.inputs(slot, names, artifact);
         if self.is_asked() {
             self.tried.lock().insert(slot.clone(), self.there(slot, names));
         }
-        package
+        inputs
     }
 
     /// A candidate comes that was given nothing yet.
@@ -205,7 +205,7 @@ impl Given {
     }
 
     /// The slot's plugin does not take what its candidate was given, and goes on with what it has.
-    pub(crate) fn refuse(&self, slot: &Arc<str>, names: &[String], artifact: ContentHash, has: Package) {
+    pub(crate) fn refuse(&self, slot: &Arc<str>, names: &[String], artifact: ContentHash, has: PluginInputs) {
         let tried = self.tried.lock().remove(slot);
         let refused = Refused {
             what: tried.unwrap_or_else(|| self.there(slot, names)),
@@ -231,13 +231,13 @@ impl Given {
     }
 
     /// Something serves in the slot with this: what was refused, and is not what it had instead, is tried again when it comes back.
-    pub(crate) fn serves_with(&self, slot: &str, package: &Package) {
+    pub(crate) fn serves_with(&self, slot: &str, inputs: &PluginInputs) {
         if !self.is_asked() {
             return;
         }
         self.put_off.lock().remove(slot);
         let mut refused = self.refused.lock();
-        if refused.get(slot).is_some_and(|refused| refused.instead != *package) {
+        if refused.get(slot).is_some_and(|refused| refused.instead != *inputs) {
             refused.remove(slot);
         }
     }
@@ -248,7 +248,7 @@ impl Given {
     }
 
     /// An artifact does not take what is there: it is tried again when that is something else.
-    pub(crate) fn veto(&self, slot: &Arc<str>, path: PathBuf, of_resource: bool) {
+    pub(crate) fn refuse_inputs(&self, slot: &Arc<str>, path: PathBuf, of_resource: bool) {
         // What there was, also if it got something else instead: with that it would be tried without end.
         let tried = self.tried.lock().get(slot).cloned();
         let table = tried.map_or_else(|| self.table(slot), |tried| tried.config);
@@ -264,7 +264,7 @@ impl Given {
     }
 
     /// The artifacts for which it is something else by now.
-    pub(crate) fn to_try_again(&self) -> Vec<Wanted> {
+    pub(crate) fn to_try_again(&self) -> Vec<LoadRequest> {
         let all = std::mem::take(&mut *self.vetoed.lock());
         let changed = |one: &Vetoed| {
             let changes = self.changes.load(Ordering::Relaxed);
@@ -272,7 +272,7 @@ impl Given {
         };
         let (again, still): (Vec<_>, Vec<_>) = all.into_iter().partition(changed);
         self.vetoed.lock().extend(still);
-        let wanted = |one: Vetoed| Wanted::of_slot(one.path, &one.slot);
+        let wanted = |one: Vetoed| LoadRequest::of_slot(one.path, &one.slot);
         again.into_iter().map(wanted).collect()
     }
 }

@@ -25,33 +25,33 @@ use store::Store;
 /// A version of a plugin that is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Kept {
+pub struct HistoryEntry {
     /// The hash of the artifact's content, 32 hexadecimal digits.
     pub hash: String,
-    /// The plugin's version. Empty if the artifact was condemned before it was known here.
+    /// The plugin's version. Empty if the artifact was marked as bad before it was known here.
     pub version: String,
     /// The schema number of its state, if it has any.
     pub schema: Option<u32>,
     /// The path that the artifact was published under. There may be another file by now.
     pub file: PathBuf,
     /// What is thought of it.
-    pub condition: KeptCondition,
+    pub condition: VersionStatus,
     /// When it came into this condition.
     pub since: SystemTime,
-    /// How many bytes are kept. None if it is condemned.
+    /// How many bytes are kept. None if it is marked as bad.
     pub bytes: u64,
 }
 
 /// What is thought of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum KeptCondition {
+pub enum VersionStatus {
     /// It served, and passed its probation.
     Confirmed,
     /// It was tried, or is being tried, and has not passed its probation.
     Unconfirmed,
     /// It was rolled back, for this reason. Its bytes are not kept.
-    Condemned(String),
+    KnownBad(String),
 }
 
 /// An artifact that is to be tried.
@@ -178,11 +178,11 @@ impl History {
 
     /// Whether the bytes of what begins may be put away ([`keep`](Self::keep)) after it has come to serve: what ends with the process
     /// is not missed by the next one.
-    pub(crate) fn keeps_later(&self) -> bool {
+    pub(crate) fn archives_in_background(&self) -> bool {
         self.keep > 0 && self.store.is_of_process()
     }
 
-    /// Puts the bytes away of what has begun, unless it was forgotten or condemned meanwhile. Whoever has it begin `later` has to call this,
+    /// Puts the bytes away of what has begun, unless it was forgotten or marked as bad meanwhile. Whoever has it begin `later` has to call this,
     /// whatever happens.
     ///
     /// # Errors
@@ -207,7 +207,7 @@ impl History {
     }
 
     /// Before the swap: writes the candidate down as unconfirmed, at the newest place. The same content that was confirmed before
-    /// stays confirmed; if it was condemned, it is no more. If nothing is to be kept, nothing is written. With `later` its bytes are
+    /// stays confirmed; if it was marked as bad, it is no more. If nothing is to be kept, nothing is written. With `later` its bytes are
     /// not put away yet.
     ///
     /// # Errors
@@ -219,13 +219,13 @@ impl History {
             version: new.version.to_owned(),
             schema: new.schema,
             file: new.file.to_path_buf(),
-            condition: KeptCondition::Unconfirmed,
+            condition: VersionStatus::Unconfirmed,
             since: now(),
             bytes: content.bytes.len() as u64,
             serial: 0,
         };
         if self.keep == 0 {
-            self.state.lock().book.begin_unkept(new.slot, entry);
+            self.state.lock().book.begin_without_archive(new.slot, entry);
             return Ok(());
         }
         let file = (new.slot.to_owned(), entry.copy);
@@ -293,20 +293,20 @@ impl History {
     ///
     /// # Errors
     /// If the index cannot be written, or the bytes not removed: then it is bad for this process, and perhaps not for the next.
-    pub(crate) fn condemn(&self, slot: &str, hash: &ContentHash, why: &str) -> Result<(), HistoryError> {
+    pub(crate) fn mark_bad(&self, slot: &str, hash: &ContentHash, why: &str) -> Result<(), HistoryError> {
         self.change(slot, |book| {
-            book.condemn(slot, hash, why, now());
+            book.mark_bad(slot, hash, why, now());
             true
         })
     }
 
     /// The same for this process, at once and without touching a file: for threads that must not wait for a disk. Whoever calls
-    /// this has [`condemn`](Self::condemn) called soon.
-    pub(crate) fn condemn_in_memory(&self, slot: &str, hash: &ContentHash, why: &str) {
+    /// this has [`mark_bad`](Self::mark_bad) called soon.
+    pub(crate) fn mark_bad_in_memory(&self, slot: &str, hash: &ContentHash, why: &str) {
         let mut state = self.state.lock();
         // What is superfluous now goes when the index no longer names it.
         let before = state.book.files_of(slot);
-        state.book.condemn(slot, hash, why, now());
+        state.book.mark_bad(slot, hash, why, now());
         state.needs_no_more(slot, before);
     }
 
@@ -319,9 +319,9 @@ impl History {
     }
 
     /// Why it was rolled back, if it was.
-    pub(crate) fn condemned(&self, slot: &str, hash: &ContentHash) -> Option<String> {
+    pub(crate) fn known_bad(&self, slot: &str, hash: &ContentHash) -> Option<String> {
         match &self.state.lock().book.find(slot, hash)?.condition {
-            KeptCondition::Condemned(why) => Some(why.clone()),
+            VersionStatus::KnownBad(why) => Some(why.clone()),
             _ => None,
         }
     }
@@ -330,19 +330,19 @@ impl History {
     ///
     /// # Errors
     /// If the index cannot be written: then it is pardoned for this process, and perhaps not for the next.
-    pub(crate) fn pardon(&self, slot: &str, hash: &ContentHash) -> Result<(), HistoryError> {
-        self.change(slot, |book| book.pardon(slot, hash))
+    pub(crate) fn unblock(&self, slot: &str, hash: &ContentHash) -> Result<(), HistoryError> {
+        self.change(slot, |book| book.unblock(slot, hash))
     }
 
-    /// The newest one that was not condemned, if it never was confirmed: after a start, what an ended process was trying.
+    /// The newest one that was not marked as bad, if it never was confirmed: after a start, what an ended process was trying.
     pub(crate) fn unconfirmed(&self, slot: &str) -> Option<ContentHash> {
         let state = self.state.lock();
         let newest = state.book.of(slot).iter().rev().find(|entry| entry.is_kept())?;
-        (newest.condition == KeptCondition::Unconfirmed).then_some(newest.hash)
+        (newest.condition == VersionStatus::Unconfirmed).then_some(newest.hash)
     }
 
     /// What is known of a slot's versions, newest first.
-    pub(crate) fn entries(&self, slot: &str) -> Vec<Kept> {
+    pub(crate) fn entries(&self, slot: &str) -> Vec<HistoryEntry> {
         self.state.lock().book.of(slot).iter().rev().map(Entry::told).collect()
     }
 
@@ -365,8 +365,8 @@ impl History {
             None => return Err(unknown(&state.book, slot, hash)),
             Some(entry) => entry.clone(),
         };
-        if let KeptCondition::Condemned(why) = entry.condition {
-            return Err(HistoryError::Condemned {
+        if let VersionStatus::KnownBad(why) = entry.condition {
+            return Err(HistoryError::KnownBad {
                 slot: slot.to_owned(),
                 hash: hash.to_string(),
                 why,
@@ -418,9 +418,9 @@ impl History {
             let entries = state.book.of(slot);
             let end = than.and_then(|than| entries.iter().position(|entry| entry.hash == *than));
             let older = || entries[..end.unwrap_or(entries.len())].iter().rev();
-            let of = |condition: KeptCondition| older().filter(move |entry| entry.condition == condition);
-            let untried = of(KeptCondition::Unconfirmed).filter(|_| any);
-            let good = of(KeptCondition::Confirmed).chain(untried);
+            let of = |condition: VersionStatus| older().filter(move |entry| entry.condition == condition);
+            let untried = of(VersionStatus::Unconfirmed).filter(|_| any);
+            let good = of(VersionStatus::Confirmed).chain(untried);
             good.map(|entry| entry.hash).collect()
         };
         let mut passed_over = Vec::new();

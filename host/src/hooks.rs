@@ -41,7 +41,7 @@ struct Worker {
 enum Job {
     Run(Body, Resting),
     /// An image waits for thread-locals that its hooks have left on this thread.
-    Attention,
+    SafePoint,
     /// A job is about to come, and is to find this thread awake.
     Rouse,
 }
@@ -133,7 +133,7 @@ impl Hooks {
         let begun = mpsc::channel::<(Body, Resting)>();
         // An owner who starts it may be pinned to a processor of his own.
         let processors = self.processors;
-        let spawned = background::spawn(Kind::Ordinary, "reslot-hooks", move || {
+        let spawned = background::spawn(Kind::Foreground, "reslot-hooks", move || {
             processors.take();
             if let Ok((body, resting)) = begun.1.recv() {
                 body(resting);
@@ -156,16 +156,16 @@ impl Hooks {
     }
 
     /// Has a thread be awake for a moment, for a job that is about to come: to wake one then would take longer than most hooks.
-    pub(crate) fn rouse(&self) {
+    pub(crate) fn wake_all(&self) {
         if let Some(worker) = self.threads.lock().idle.last() {
             let _ = worker.jobs.send(Job::Rouse);
         }
     }
 
     /// Has the idle threads come to a safe point.
-    pub(crate) fn call_attention(&self) {
+    pub(crate) fn request_safe_points(&self) {
         for worker in &self.threads.lock().idle {
-            let _ = worker.jobs.send(Job::Attention);
+            let _ = worker.jobs.send(Job::SafePoint);
         }
     }
 
@@ -261,7 +261,7 @@ fn serve(queue: &mpsc::Receiver<Job>) {
                 body(resting);
                 SOON
             }
-            Job::Attention => SOON,
+            Job::SafePoint => SOON,
             Job::Rouse => ROUSED,
         };
         safe_point();

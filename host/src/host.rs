@@ -8,9 +8,9 @@ mod inner;
 mod shadow;
 
 pub use builder::HostBuilder;
-pub use going_back::{RollbackError, To};
-pub use holders::{Condition, Held, Holder};
-pub(crate) use inner::{Inner, call_attention};
+pub use going_back::{RollbackError, RollbackTarget};
+pub use holders::{GenerationHolders, GenerationStatus, Holder};
+pub(crate) use inner::{Inner, request_safe_points};
 
 use crate::{
     control::Server,
@@ -21,12 +21,12 @@ use crate::{
         safe_point,
         stage::PrivateCopies,
     },
-    instances::Wanted,
+    instances::LoadRequest,
     logs::LogLevel,
     policy::Policy,
     process::never_dropped,
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SavedState, SupervisorMessage, UnloadError, UnloadOutcome},
-    slot::{self, Claim, Generation, Mode, Owned, Reader, Slot, SlotState, Synced, Taken},
+    slot::{self, AnyClaim, Claim, Generation, Mode, Reader, Slot, SlotState, SyncOutcome, Taken},
     watch::{Watch, scan},
 };
 use reslot_plugin_api::{Health, Interface, Shared};
@@ -53,7 +53,7 @@ use std::{
 /// ```
 ///
 /// Dropping it ends the watch, waits for a reload that is under way, and unloads every generation that nobody holds. For those
-/// that a view still holds it waits as long as the drain deadline, names the holders in [`Event::Straggling`], and leaves them: they
+/// that a view still holds it waits as long as the drain deadline, names the holders in [`Event::DrainTimeout`], and leaves them: they
 /// go when their holders do. So drop a thread's [`Reader`] and what [`Slot::load`] answered before the host. Claims are not waited
 /// for: they go on working, and their images go with them.
 ///
@@ -62,7 +62,7 @@ use std::{
 /// what can answer an error answers one ([`Cause::ForkedProcess`], [`SlotError::ForkedProcess`]), and what cannot answers that there is
 /// nothing. So fork before [`HostBuilder::build`].
 ///
-/// [`Event::Straggling`]: crate::Event::Straggling
+/// [`Event::DrainTimeout`]: crate::Event::Straggling
 pub struct Host {
     inner: Arc<Inner>,
     watch: Option<Watch>,
@@ -149,7 +149,7 @@ impl Host {
     /// If it is refused; the slot keeps what it has. If it is for several slots and some of them refuse it, this is the first refusal;
     /// the others move on all the same, and events tell of each.
     pub fn load(&self, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
-        self.inner.load(Wanted::file(path))
+        self.inner.load(LoadRequest::file(path))
     }
 
     /// Loads an artifact from a file into the slot of this name, whatever its plugin is called: so one plugin can serve in several slots,
@@ -177,9 +177,11 @@ impl Host {
 
     /// Looks at the watched folder again, as at the start, and waits for what becomes of each file: for a signal, or where a file system
     /// tells of nothing. What was refused or gone back from is not tried again. Nothing without a watched folder.
-    pub fn look_again(&self) -> Vec<Result<LoadOutcome, Refusal>> {
+    pub fn rescan(&self) -> Vec<Result<LoadOutcome, Refusal>> {
         let files = self.folder.iter().flat_map(|folder| scan(folder));
-        files.flat_map(|path| self.inner.ask_for(Wanted::file(path), false)).collect()
+        files
+            .flat_map(|path| self.inner.ask_for(LoadRequest::file(path), false))
+            .collect()
     }
 
     /// Loads several artifacts, each for another slot, as one: all of them come to serve, or none. Those that others of them call
@@ -192,7 +194,7 @@ impl Host {
     /// # Errors
     /// If one of them is refused; all slots keep what they have.
     pub fn load_together<P: Into<PathBuf>>(&self, paths: impl IntoIterator<Item = P>) -> Result<Vec<LoadOutcome>, Refusal> {
-        self.together(paths.into_iter().map(Wanted::file).collect())
+        self.together(paths.into_iter().map(LoadRequest::file).collect())
     }
 
     /// The same with the slot of each artifact, as for [`load_as`](Self::load_as): one artifact may be there for several slots.
@@ -203,19 +205,19 @@ impl Host {
         &self,
         artifacts: impl IntoIterator<Item = (impl AsRef<str>, P)>,
     ) -> Result<Vec<LoadOutcome>, Refusal> {
-        let wanted = artifacts.into_iter().map(|(slot, path)| named(slot.as_ref(), path.into()));
-        self.together(wanted.collect::<Result<_, _>>()?)
+        let request = artifacts.into_iter().map(|(slot, path)| named(slot.as_ref(), path.into()));
+        self.together(request.collect::<Result<_, _>>()?)
     }
 
-    fn together(&self, wanted: Vec<Wanted>) -> Result<Vec<LoadOutcome>, Refusal> {
-        let first = wanted.first().map(|wanted| wanted.path.clone()).unwrap_or_default();
+    fn together(&self, request: Vec<LoadRequest>) -> Result<Vec<LoadOutcome>, Refusal> {
+        let first = request.first().map(|request| request.path.clone()).unwrap_or_default();
         self.inner
-            .ask_reload_thread(first, |answer| ReloadMessage::Together { wanted, answer })
+            .ask_reload_thread(first, |answer| ReloadMessage::LoadTogether { request, answer })
     }
 
     /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a set that was
     /// [loaded together](Self::load_together) for them is adopted for all of them at once, or for none. Answers what each did.
-    pub fn sync_together(&self, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
+    pub fn sync_together(&self, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
         slot::sync_together(&self.inner, claims)
     }
 
@@ -226,11 +228,11 @@ impl Host {
     /// without state. What stands by, and what waits for `sync`, goes with it. The image goes as every retired one does, when the last
     /// holder lets go: [`wait_until_unmapped`](Self::wait_until_unmapped).
     ///
-    /// A claimed slot is unloaded by its owner's next [`Claim::sync`], which answers [`Synced::Unloaded`]; until then this answers
+    /// A claimed slot is unloaded by its owner's next [`Claim::sync`], which answers [`SyncOutcome::Unloaded`]; until then this answers
     /// [`UnloadOutcome::Staged`]. The owner himself has [`Claim::unload`].
     ///
     /// Nothing is loaded into the slot by itself until a build is published anew: not the file that still lies in the watched folder, nor
-    /// by [`look_again`](Self::look_again). [`load`](Self::load) loads it by name. Either starts from nothing, [`load_from`](Self::load_from)
+    /// by [`rescan`](Self::look_again). [`load`](Self::load) loads it by name. Either starts from nothing, [`load_from`](Self::load_from)
     /// from the state. The next host that watches the folder loads what lies there.
     ///
     /// # Errors
@@ -307,7 +309,7 @@ impl Host {
     /// Every mapped generation of a slot, oldest first, and who keeps it for how long: the slot itself, claims, readers,
     /// threads of the plugin, thread-locals. What [`Slot::load`] answered is among them if the host was built with
     /// [`HostBuilder::track_guards`]. Empty if there is no such slot.
-    pub fn who_holds(&self, slot: &str) -> Vec<Held> {
+    pub fn who_holds(&self, slot: &str) -> Vec<GenerationHolders> {
         if self.inner.process.is_another() {
             return Vec::new();
         }
@@ -323,7 +325,7 @@ impl Host {
         if self.inner.process.is_another() {
             return;
         }
-        self.inner.log.meter().sample(&self.inner);
+        self.inner.log.metrics_recorder().sample(&self.inner);
     }
 
     /// Where the endpoint for Prometheus is; none if the host has none.
@@ -382,9 +384,9 @@ impl Host {
 }
 
 /// A file for the slot of this name.
-fn named(slot: &str, path: PathBuf) -> Result<Wanted, Refusal> {
+fn named(slot: &str, path: PathBuf) -> Result<LoadRequest, Refusal> {
     match is_name(slot) {
-        true => Ok(Wanted::of_slot(path, &slot.into())),
+        true => Ok(LoadRequest::of_slot(path, &slot.into())),
         false => Err(Refusal::before_it_was_read(path, Cause::SlotName(slot.to_owned()))),
     }
 }
@@ -452,7 +454,7 @@ impl Drop for Host {
             control.finish(after_all_hooks(&self.inner.policy));
         }
         // What owners have left to be done is the supervisor's, too.
-        self.inner.aftermath.wait(after(after_all_hooks(&self.inner.policy)));
+        self.inner.deferred_work.wait(after(after_all_hooks(&self.inner.policy)));
         let _ = self.inner.supervisor().send(SupervisorMessage::End);
         if let Some(supervisor) = self.supervisor.take() {
             let _ = supervisor.join();

@@ -3,25 +3,25 @@
 
 pub mod stage;
 
-mod ledger;
 pub(crate) mod loaded;
 mod logs;
 pub(crate) mod neighbours;
 mod open;
 mod panics;
 mod remains;
+mod resources;
 mod services;
 mod symbols;
 mod unload;
 
-pub use ledger::safe_point;
-pub(crate) use ledger::{Holding, Ledger, ended_epoch};
 pub use loaded::mapped_copies;
-pub(crate) use logs::Voice;
+pub(crate) use logs::LogForwarder;
 pub use open::OpenError;
 pub(crate) use open::{Image, Opened, remedy_of_loader};
 pub use panics::PanicReport;
 pub(crate) use panics::take_panic;
 pub(crate) use reslot_artifact::{compat, lint, manifest};
+pub use resources::safe_point;
+pub(crate) use resources::{Holding, ImageResources, ended_epoch};
 pub use unload::{QuarantineReason, UnloadReport};
 pub(crate) use unload::{Unloading, close, holding};

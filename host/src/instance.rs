@@ -214,7 +214,7 @@ unsafe impl Send for Data {}
 // SAFETY: as above.
 unsafe impl Sync for Data {}
 
-// SAFETY: every plugin's type is `Send` (asked by `Implements`), and the hooks that take it mutably are those of `Quiet`.
+// SAFETY: every plugin's type is `Send` (asked by `Implements`), and the hooks that take it mutably are those of `ExclusiveInstance`.
 unsafe impl Send for Instance {}
 // SAFETY: through `&self` only `snapshot` and `health` reach the object. They keep off whoever changes it by `looks`. Beside calls they
 // are made only if the type is `Sync` (`is_shared`); otherwise on the thread of the one owner, or on another while that one waits for
@@ -259,7 +259,7 @@ impl Instance {
     }
 
     /// Its end begins. Answers whether it is the last one of its image.
-    pub(crate) fn begins_to_end(&self) -> bool {
+    pub(crate) fn begin_ending(&self) -> bool {
         self.image.0.in_use.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
@@ -478,17 +478,17 @@ impl Instance {
     }
 
     /// The right to change it, of whoever has it for himself.
-    pub(crate) fn quiet(&mut self) -> Quiet<'_> {
-        Quiet(self, None)
+    pub(crate) fn exclusive_instance(&mut self) -> ExclusiveInstance<'_> {
+        ExclusiveInstance(self, None)
     }
 
     /// The right to change it; none if somebody still looks at it by `deadline`.
     ///
     /// # Safety
     /// As long as it is used no call is inside, and nobody holds what a call has answered by reference.
-    pub(crate) unsafe fn assume_quiet(&self, deadline: Instant) -> Option<Quiet<'_>> {
+    pub(crate) unsafe fn assume_exclusive(&self, deadline: Instant) -> Option<ExclusiveInstance<'_>> {
         let alone = self.looks.try_write_until(deadline)?;
-        Some(Quiet(self, Some(alone)))
+        Some(ExclusiveInstance(self, Some(alone)))
     }
 
     /// Whether its plugin would take this configuration. The object is left alone.
@@ -528,9 +528,9 @@ impl Instance {
 
 /// The right to change an instance: nobody is inside, nobody holds anything of it by reference, and nobody else has this right.
 /// Given by whoever keeps callers away; see `slot/generation.rs`.
-pub(crate) struct Quiet<'a>(&'a Instance, Option<RwLockWriteGuard<'a, ()>>);
+pub(crate) struct ExclusiveInstance<'a>(&'a Instance, Option<RwLockWriteGuard<'a, ()>>);
 
-impl Quiet<'_> {
+impl ExclusiveInstance<'_> {
     /// Replaces its value by a state that was encoded by a predecessor.
     pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), HookError> {
         // It is live and, by this right, nobody else's.
@@ -600,7 +600,7 @@ impl Quiet<'_> {
         hooks: &Hooks,
         most: Duration,
         keeps: impl Send + 'static,
-        work: impl FnOnce(&mut Quiet<'_>) -> T + Send + 'static,
+        work: impl FnOnce(&mut ExclusiveInstance<'_>) -> T + Send + 'static,
     ) -> Result<T, TookTooLong> {
         /// An instance as it goes to the other thread.
         struct There<K>(*const Instance, K);
@@ -617,7 +617,7 @@ impl Quiet<'_> {
             let (instance, keeps) = there.take();
             // SAFETY: `keeps` keeps it alive, and the right is the other thread's, which waits; if it does not wait any more,
             // nobody calls anything in it, by the contract of this function.
-            let answer = work(&mut Quiet(unsafe { &*instance }, None));
+            let answer = work(&mut ExclusiveInstance(unsafe { &*instance }, None));
             drop(keeps);
             answer
         })

@@ -109,13 +109,13 @@ impl Instances {
 
 /// A file that is to be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Wanted {
+pub(crate) struct LoadRequest {
     pub(crate) path: PathBuf,
     /// The slot that it is for; none: each for which its plugin, or its file, is meant.
     pub(crate) slot: Option<Arc<str>>,
 }
 
-impl Wanted {
+impl LoadRequest {
     /// For all slots for which it is meant.
     pub(crate) fn file(path: impl Into<PathBuf>) -> Self {
         Self {

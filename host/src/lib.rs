@@ -12,11 +12,11 @@
 //!
 //! Linux with glibc. What is proven there and how is written in the repository's README and ARCHITECTURE.md.
 
-mod aftermath;
 mod background;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod control;
+mod deferred_work;
 /// The hash of an artifact's bytes.
 mod content {
     pub(crate) use reslot_artifact::ContentHash;
@@ -48,8 +48,8 @@ mod watch;
 
 pub use error::{BuildError, Cause, EndpointError, Hook, Refusal, SavedStateError, SchemaGap, SlotError};
 pub use event::{Event, Events, Outcome, Record, ReloadReport, RetireReport, Step};
-pub use history::{HistoryError, Kept, KeptCondition};
-pub use host::{Condition, Held, Holder, Host, HostBuilder, RollbackError, SlotInfo, To};
+pub use history::{HistoryEntry, HistoryError, VersionStatus};
+pub use host::{GenerationHolders, GenerationStatus, Holder, Host, HostBuilder, RollbackError, RollbackTarget, SlotInfo};
 pub use image::stage::PrivateCopies;
 pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_point};
 pub use instance::HookError;
@@ -59,11 +59,11 @@ pub use logs::{LogLevel, NoLogLevel};
 pub use policy::{DeletedFile, Policy, RollbackState};
 pub use preflight::{Preflight, PreflightError, PreflightReport, PreflightStep, preflight};
 pub use reload::{
-    Counts, LoadOutcome, RollbackReason, RollbackReport, SavedState, StateBack, UnloadError, UnloadOutcome, UnloadReason,
-    Unloaded,
+    Counts, LoadOutcome, RestoredState, RollbackReason, RollbackReport, SavedState, UnloadError, UnloadOutcome,
+    UnloadReason, Unloaded,
 };
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
-pub use slot::{Claim, Loaded, Owned, Reader, Shadow, Slot, Synced, View};
+pub use slot::{AnyClaim, Claim, Reader, Shadow, Slot, SlotGuard, SyncOutcome, View};
 pub use watch::WatchError;
 
 /// What an artifact says about itself, and how two interfaces differ: for tools that look into files.

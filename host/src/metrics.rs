@@ -18,9 +18,9 @@ mod tell;
 mod words;
 
 #[cfg(feature = "metrics")]
-pub(crate) use with::Meter;
+pub(crate) use with::MetricsRecorder;
 #[cfg(not(feature = "metrics"))]
-pub(crate) use without::Meter;
+pub(crate) use without::MetricsRecorder;
 
 #[cfg(not(feature = "metrics"))]
 mod without {
@@ -29,9 +29,9 @@ mod without {
 
     /// Nobody measures.
     #[derive(Default)]
-    pub(crate) struct Meter(());
+    pub(crate) struct MetricsRecorder(());
 
-    impl Meter {
+    impl MetricsRecorder {
         #[inline(always)]
         pub(crate) fn attach(&self, _: &Arc<Inner>) {}
 
@@ -63,7 +63,7 @@ mod with {
 
     /// Those who measure one host.
     #[derive(Default)]
-    pub(crate) struct Meter {
+    pub(crate) struct MetricsRecorder {
         host: OnceLock<Weak<Inner>>,
         /// The host's own, beside the one that the embedder has installed.
         own: Option<Own>,
@@ -78,7 +78,7 @@ mod with {
     /// By slot, the retired generations that are held for too long, each with the number of its known holders.
     pub(super) type Late = BTreeMap<Arc<str>, BTreeMap<u64, usize>>;
 
-    impl Meter {
+    impl MetricsRecorder {
         #[cfg(feature = "prometheus")]
         pub(crate) fn with_own(own: impl Recorder + Send + Sync + 'static) -> Self {
             Self {
@@ -166,7 +166,7 @@ mod with {
         /// Keeps the account of those that are held for too long.
         fn note(&self, event: &Event) {
             match event {
-                Event::Straggling {
+                Event::DrainTimeout {
                     slot,
                     generation,
                     holders,

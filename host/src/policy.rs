@@ -83,7 +83,7 @@ pub enum RollbackState {
     ///
     /// A call that panicked may have left the state half changed. Where that is worse than losing what was done since the swap,
     /// choose [`Snapshot`](Self::Snapshot).
-    Carry,
+    KeepCurrent,
     /// From the one that was handed over at the swap: what was done since is lost.
     Snapshot,
 }
@@ -101,7 +101,7 @@ impl Policy {
             health_failures: 3,
             max_live_bytes_growth: Some(10_000_000),
             hook_deadline: Duration::from_secs(5),
-            rollback_state: RollbackState::Carry,
+            rollback_state: RollbackState::KeepCurrent,
             history: 2,
             preflight: None,
             on_deleted_file: DeletedFile::Keep,

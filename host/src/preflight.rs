@@ -20,7 +20,7 @@ use crate::{
     },
     instance::HookError,
 };
-use process::{Heard, Sacrifice};
+use process::{Heard, PreflightChild};
 use protocol::{Task, Word, build};
 use std::{
     os::unix::process::ExitStatusExt,
@@ -124,7 +124,7 @@ pub(crate) fn run(
     // In memory, so that nobody waits for a child that has stopped to read.
     let input = memory_holding(c"reslot-preflight", &parts)
         .map_err(|error| PreflightError::io("hold the state in memory", error))?;
-    let child = Sacrifice::start(&program, input).map_err(|error| PreflightError::Program {
+    let child = PreflightChild::start(&program, input).map_err(|error| PreflightError::Program {
         why: format!("it could not be started: {error}"),
         tried: vec![program.clone()],
         source: Some(error),
@@ -144,7 +144,7 @@ pub(crate) fn run(
 /// What the host hears of its child.
 struct Conversation {
     program: PathBuf,
-    child: Sacrifice,
+    child: PreflightChild,
     begun: Instant,
     deadline: Option<Instant>,
     /// The last step that was begun; none until the child has said who it is.

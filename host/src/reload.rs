@@ -25,21 +25,21 @@ mod uses;
 pub(crate) use place::hand_over_to_claim;
 pub(crate) use prepare::{Snapshot, check_plugin};
 pub use probation::RollbackReason;
-pub(crate) use probation::{Checkup, Probation, Standby, Verdict};
+pub(crate) use probation::{HealthTracker, Probation, Standby, Verdict};
 pub(crate) use reaper::{Deadlines, Reaper, ReaperMessage};
-pub(crate) use rollback::{GoingBack, of_claim as roll_back_claim, of_open_slot as roll_back_open};
-pub use rollback::{RollbackReport, StateBack};
+pub use rollback::{RestoredState, RollbackReport};
+pub(crate) use rollback::{RollbackPlan, of_claim as roll_back_claim, of_open_slot as roll_back_open};
 pub(crate) use shadow::{ShadowOf, end_shadow, shadow, state_for_owner};
 pub(crate) use supervisor::{SupervisorMessage, check_of_claim, confirm, run as supervise};
 pub use tally::Counts;
 pub(crate) use tally::{Phase, Tally};
-pub(crate) use together::{Together, adopt as adopt_together};
+pub(crate) use together::{CandidateSet, adopt as adopt_together};
 pub(crate) use try_out::{Serving, answer_for_claim, state_of_open};
-pub(crate) use unload::{LeftEmpty, UnloadRequest, of_claim as unload_claim, of_claim_if_asked as unload_claim_if_asked};
+pub(crate) use unload::{EmptiedSlot, UnloadRequest, of_claim as unload_claim, of_claim_if_asked as unload_claim_if_asked};
 pub use unload::{SavedState, UnloadError, UnloadOutcome, UnloadReason, Unloaded};
-pub(crate) use uses::{Uses, sort as sort_by_uses};
+pub(crate) use uses::{UseGraph, sort as sort_by_uses};
 
-use pipeline::{Coming, Examined, ToKeep};
+use pipeline::{CandidateSpec, LintedArtifact, PendingArchive};
 
 use crate::{
     content::ContentHash,
@@ -47,8 +47,8 @@ use crate::{
     event::{Event, ReloadReport, Step},
     host::Inner,
     image::{safe_point, stage::Source},
-    instances::Wanted,
-    slot::{Has, SlotRecord},
+    instances::LoadRequest,
+    slot::{ContentPlace, SlotRecord},
     watch::Notice,
 };
 use std::{
@@ -68,7 +68,7 @@ pub(crate) enum ReloadMessage {
     Noticed(Notice),
     /// The embedder asks for a file.
     Load {
-        wanted: Wanted,
+        request: LoadRequest,
         /// Whether it is asked for by its name, and not only found when the host starts.
         by_name: bool,
         /// What it is to start from.
@@ -76,12 +76,12 @@ pub(crate) enum ReloadMessage {
         answer: Sender<Result<Outcomes, Refusal>>,
     },
     /// The embedder asks for several files at once.
-    Together {
-        wanted: Vec<Wanted>,
+    LoadTogether {
+        request: Vec<LoadRequest>,
         answer: Sender<Result<Vec<LoadOutcome>, Refusal>>,
     },
     /// What a file was refused for is another now: it is tried again.
-    Again(Wanted),
+    Retry(LoadRequest),
     /// Everything that was asked for before has been done.
     Flush(Sender<()>),
     /// What was refused last for want of room in this slot may be tried again, if nothing has come since.
@@ -104,11 +104,11 @@ pub(crate) enum ReloadMessage {
     /// A claim was dropped while something waited for it.
     Settle(Arc<SlotRecord>),
     /// What plugins are given may be something else than what those that serve were given.
-    Given,
+    InputsChanged,
     /// Something has happened to the file of a resource.
     Resource(String),
     /// An image waits for thread-locals that its code has left on this thread.
-    Attention,
+    SafePoint,
     /// The host goes.
     End,
 }
@@ -136,7 +136,7 @@ pub enum LoadOutcome {
         generation: u64,
     },
     /// The slot was unloaded, and the file is as it was then: it is loaded when it is published anew, or by name. Only
-    /// [`Host::look_again`](crate::Host::look_again) answers this.
+    /// [`Host::rescan`](crate::Host::look_again) answers this.
     StillUnloaded {
         /// The slot.
         slot: Arc<str>,
@@ -156,7 +156,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 const LOAD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A file that is looked at again.
-struct Again {
+struct Retry {
     at: Instant,
     wait: Duration,
     noticed: Instant,
@@ -164,38 +164,38 @@ struct Again {
 
 /// How long what was staged is left alone before its bytes are put away: its owner mostly comes at once, and what he needs is to find a
 /// processor that has nothing else to do.
-const LEFT_ALONE: Duration = Duration::from_millis(10);
+const ARCHIVE_DELAY: Duration = Duration::from_millis(10);
 
 /// The reload thread.
 pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
-    let mut again: BTreeMap<Wanted, Again> = BTreeMap::new();
+    let mut retries: BTreeMap<LoadRequest, Retry> = BTreeMap::new();
     // Of the last candidate. When the next message comes, it is put away.
-    let mut to_keep: Option<(Instant, ToKeep)> = None;
-    let mut unread = given::Unread::default();
+    let mut pending_archive: Option<(Instant, PendingArchive)> = None;
+    let mut unread = given::UnreadResources::default();
     let mut deleted = unload::Deleted::default();
     loop {
-        let next = again
+        let next = retries
             .values()
-            .map(|again| again.at)
+            .map(|retries| retries.at)
             .chain(unread.next())
             .chain(host.given.next())
-            .chain(to_keep.as_ref().map(|(at, _)| *at))
+            .chain(pending_archive.as_ref().map(|(at, _)| *at))
             .min();
         let message = match next {
             None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
-        survive(|| drop(to_keep.take()));
-        let mut keep_later = |kept: ToKeep| to_keep = Some((Instant::now() + LEFT_ALONE, kept));
+        survive(|| drop(pending_archive.take()));
+        let mut archive_later = |kept: PendingArchive| pending_archive = Some((Instant::now() + ARCHIVE_DELAY, kept));
         match message {
             Ok(ReloadMessage::Noticed(Notice::Artifact { path, at, .. })) => {
                 host.log.push(Event::Noticed { path: path.clone() });
-                again.retain(|waiting, _| waiting.path != path);
-                let wanted = Wanted::file(path);
-                survive(|| take(host, &mut again, wanted, at, FIRST_WAIT, &mut keep_later));
+                retries.retain(|waiting, _| waiting.path != path);
+                let request = LoadRequest::file(path);
+                survive(|| take(host, &mut retries, request, at, FIRST_WAIT, &mut archive_later));
             }
             Ok(ReloadMessage::Noticed(Notice::Deleted { path, .. })) => {
-                again.retain(|waiting, _| waiting.path != path);
+                retries.retain(|waiting, _| waiting.path != path);
                 survive(|| deleted.file(host, &path));
             }
             Ok(ReloadMessage::Noticed(Notice::FolderGone { folder, .. })) => {
@@ -205,32 +205,32 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 host.log.push(Event::FolderBack { path: folder });
             }
             Ok(ReloadMessage::Load {
-                wanted,
+                request,
                 by_name,
                 state,
                 answer,
             }) => {
-                again.retain(|waiting, _| {
-                    waiting.path != wanted.path || (wanted.slot.is_some() && waiting.slot != wanted.slot)
+                retries.retain(|waiting, _| {
+                    waiting.path != request.path || (request.slot.is_some() && waiting.slot != request.slot)
                 });
                 let state = state.as_ref();
-                let how = How { by_name, state };
+                let how = LoadOptions { by_name, state };
                 // If nobody waits any more, the file was loaded all the same, and the events say so. If the load panics, the
                 // sender is dropped, and `Host::load` says that.
-                survive(|| drop(answer.send(Ok(load(host, &wanted, how, &mut keep_later)))));
+                survive(|| drop(answer.send(Ok(load(host, &request, how, &mut archive_later)))));
             }
-            Ok(ReloadMessage::Together { wanted, answer }) => {
-                survive(|| drop(answer.send(together::load(host, wanted))));
+            Ok(ReloadMessage::LoadTogether { request, answer }) => {
+                survive(|| drop(answer.send(together::load(host, request))));
             }
-            Ok(ReloadMessage::Again(wanted)) => {
-                host.forget_refused_from(&wanted);
-                survive(|| take(host, &mut again, wanted, Instant::now(), FIRST_WAIT, &mut keep_later));
+            Ok(ReloadMessage::Retry(request)) => {
+                host.forget_refused_from(&request);
+                survive(|| take(host, &mut retries, request, Instant::now(), FIRST_WAIT, &mut archive_later));
             }
             Ok(ReloadMessage::Flush(done)) => drop(done.send(())),
             Ok(ReloadMessage::Deferred(slot)) => {
                 if let Some(path) = host.take_deferred(&slot) {
-                    let wanted = Wanted::of_slot(path, &slot);
-                    survive(|| take(host, &mut again, wanted, Instant::now(), FIRST_WAIT, &mut keep_later));
+                    let request = LoadRequest::of_slot(path, &slot);
+                    survive(|| take(host, &mut retries, request, Instant::now(), FIRST_WAIT, &mut archive_later));
                 }
             }
             Ok(ReloadMessage::GoBack {
@@ -243,37 +243,37 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 if from.is_some() && from != record.serving_and_nothing_newer() {
                     return;
                 }
-                let outcome = go_back::go_back(host, &record, to, reason, &mut keep_later);
+                let outcome = go_back::go_back(host, &record, to, reason, &mut archive_later);
                 if let Some(answer) = answer {
                     drop(answer.send(outcome));
                 }
             }),
             Ok(ReloadMessage::Unload { record, request, answer }) => survive(|| {
                 drop(answer.send(unload::unload(host, &record, request)));
-                deleted.look_again(host);
+                deleted.recheck(host);
             }),
             Ok(ReloadMessage::Settle(slot)) => survive(|| {
                 unload::settle(host, &slot);
                 place::settle(host, &slot);
             }),
-            Ok(ReloadMessage::Given) => survive(|| given::settle(host)),
+            Ok(ReloadMessage::InputsChanged) => survive(|| given::settle(host)),
             Ok(ReloadMessage::Resource(name)) => survive(|| unread.read(host, name, FIRST_WAIT)),
             // `create`, `migrate` and `start` run here.
-            Ok(ReloadMessage::Attention) => safe_point(),
+            Ok(ReloadMessage::SafePoint) => safe_point(),
             Ok(ReloadMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 survive(|| unread.read_due(host));
                 survive(|| given::settle_due(host));
                 let now = Instant::now();
-                let due: Vec<Wanted> = again
+                let due: Vec<LoadRequest> = retries
                     .iter()
-                    .filter(|(_, again)| again.at <= now)
-                    .map(|(wanted, _)| wanted.clone())
+                    .filter(|(_, retries)| retries.at <= now)
+                    .map(|(request, _)| request.clone())
                     .collect();
-                for wanted in due {
-                    if let Some(Again { wait, noticed, .. }) = again.remove(&wanted) {
+                for request in due {
+                    if let Some(Retry { wait, noticed, .. }) = retries.remove(&request) {
                         let wait = (wait * 2).min(LONGEST_WAIT);
-                        survive(|| take(host, &mut again, wanted, noticed, wait, &mut keep_later));
+                        survive(|| take(host, &mut retries, request, noticed, wait, &mut archive_later));
                     }
                 }
             }
@@ -293,60 +293,65 @@ fn survive(body: impl FnOnce()) {
 /// Reloads from a file that was noticed; one that somebody is writing is put back.
 fn take(
     host: &Arc<Inner>,
-    again: &mut BTreeMap<Wanted, Again>,
-    wanted: Wanted,
+    retries: &mut BTreeMap<LoadRequest, Retry>,
+    request: LoadRequest,
     noticed: Instant,
     wait: Duration,
-    keep_later: &mut dyn FnMut(ToKeep),
+    archive_later: &mut dyn FnMut(PendingArchive),
 ) {
-    for tried in reload(host, &wanted, noticed, How::default(), keep_later) {
+    for tried in reload(host, &request, noticed, LoadOptions::default(), archive_later) {
         match tried {
-            Tried::Refused(refusal) if is_transient(&refusal) => {
+            SlotLoad::Refused(refusal) if is_transient(&refusal) => {
                 if wait == FIRST_WAIT {
                     host.log.push(Event::Waiting {
-                        path: wanted.path.clone(),
+                        path: request.path.clone(),
                         why: refusal.cause.to_string(),
                     });
                 }
                 let at = Instant::now() + wait;
-                again.insert(wanted.clone(), Again { at, wait, noticed });
+                retries.insert(request.clone(), Retry { at, wait, noticed });
             }
-            Tried::Refused(refusal) => host.log.push(Event::Refused(refusal)),
-            Tried::Known(_) | Tried::Done(_) => {}
+            SlotLoad::Refused(refusal) => host.log.push(Event::Refused(refusal)),
+            SlotLoad::Known(_) | SlotLoad::Done(_) => {}
         }
     }
 }
 
 /// Loads a file that the embedder named. A content that was refused before is tried again: it was asked for by name.
-fn load(host: &Arc<Inner>, wanted: &Wanted, how: How<'_>, keep_later: &mut dyn FnMut(ToKeep)) -> Outcomes {
+fn load(
+    host: &Arc<Inner>,
+    request: &LoadRequest,
+    how: LoadOptions<'_>,
+    archive_later: &mut dyn FnMut(PendingArchive),
+) -> Outcomes {
     let begun = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
-        let all = reload(host, wanted, begun, how, keep_later);
-        let waits = |tried: &Tried| matches!(tried, Tried::Refused(refusal) if is_transient(refusal));
+        let all = reload(host, request, begun, how, archive_later);
+        let waits = |tried: &SlotLoad| matches!(tried, SlotLoad::Refused(refusal) if is_transient(refusal));
         if all.iter().any(waits) && begun.elapsed() < LOAD_PATIENCE {
             std::thread::sleep(wait);
             wait = (wait * 2).min(LONGEST_WAIT);
             continue;
         }
         let outcome = |tried| match tried {
-            Tried::Refused(refusal) => {
+            SlotLoad::Refused(refusal) => {
                 host.log.push(Event::Refused(refusal.clone()));
                 Err(refusal)
             }
-            Tried::Known(refusal) => Err(refusal),
-            Tried::Done(outcome) => Ok(outcome),
+            SlotLoad::Known(refusal) => Err(refusal),
+            SlotLoad::Done(outcome) => Ok(outcome),
         };
         return all.into_iter().map(outcome).collect();
     }
 }
 
 /// Reads a file, and waits for whoever is writing it.
-fn read_patiently(host: &Inner, wanted: &Wanted, clock: &mut Clock) -> Result<Source, Refusal> {
+fn read_patiently(host: &Inner, request: &LoadRequest, clock: &mut Clock) -> Result<Source, Refusal> {
     let begun = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
-        match pipeline::read(host, wanted, clock) {
+        match pipeline::read(host, request, clock) {
             Err(refusal) if is_transient(&refusal) && begun.elapsed() < LOAD_PATIENCE => {
                 std::thread::sleep(wait);
                 wait = (wait * 2).min(LONGEST_WAIT);
@@ -362,7 +367,7 @@ fn is_transient(refusal: &Refusal) -> bool {
 
 /// How a file is to be loaded.
 #[derive(Clone, Copy, Default)]
-struct How<'a> {
+struct LoadOptions<'a> {
     /// Somebody asked for it by its name.
     by_name: bool,
     /// What it is to start from, in a slot in which nothing serves.
@@ -370,7 +375,7 @@ struct How<'a> {
 }
 
 /// What became of a file in one slot.
-enum Tried {
+enum SlotLoad {
     Done(LoadOutcome),
     Refused(Refusal),
     /// It was refused before, which was told, and is not tried again.
@@ -380,49 +385,49 @@ enum Tried {
 /// One reload, from the file to the swap (or to the owner, who swaps), of each slot that the file is for.
 fn reload(
     host: &Arc<Inner>,
-    wanted: &Wanted,
+    request: &LoadRequest,
     noticed: Instant,
-    how: How<'_>,
-    keep_later: &mut dyn FnMut(ToKeep),
-) -> Vec<Tried> {
+    how: LoadOptions<'_>,
+    archive_later: &mut dyn FnMut(PendingArchive),
+) -> Vec<SlotLoad> {
     let mut clock = Clock::new(noticed);
     clock.lap(Step::Notice);
-    let source = match pipeline::read(host, wanted, &mut clock) {
+    let source = match pipeline::read(host, request, &mut clock) {
         Ok(source) => source,
-        Err(refusal) => return vec![Tried::Refused(refusal)],
+        Err(refusal) => return vec![SlotLoad::Refused(refusal)],
     };
     let mut all = Vec::new();
     // Where it is not known for which slots it is, its bytes have to say it.
-    let mut slots = match &wanted.slot {
+    let mut slots = match &request.slot {
         Some(slot) => Some(vec![slot.clone()]),
-        None => host.plugin_with(&source.hash).map(|plugin| host.slots_for(wanted, &plugin)),
+        None => host.plugin_with(&source.hash).map(|plugin| host.slots_for(request, &plugin)),
     };
     if let Some(slots) = &mut slots {
-        slots.retain(|slot| is_new(host, wanted, slot, &source.hash, how, &mut all));
+        slots.retain(|slot| is_new(host, request, slot, &source.hash, how, &mut all));
         if slots.is_empty() {
             return all;
         }
     }
     if let Some(refusal) = host.was_refused(&source.hash, None).filter(|_| !how.by_name) {
-        all.push(still_refused(host, wanted, refusal));
+        all.push(still_refused(host, request, refusal));
         return all;
     }
     let hash = source.hash;
     let examined = match pipeline::examine(source) {
         Ok(examined) => examined,
         Err(unfit) => {
-            for refusal in pipeline::refusals_of(host, wanted, *unfit) {
+            for refusal in pipeline::refusals_of(host, request, *unfit) {
                 if refusal.cause.is_of_the_bytes() {
                     host.remember_refused(hash, refusal.clone());
                 }
-                all.push(Tried::Refused(refusal));
+                all.push(SlotLoad::Refused(refusal));
             }
             return all;
         }
     };
     let slots = slots.unwrap_or_else(|| {
-        let mut slots = host.slots_for(wanted, examined.plugin());
-        slots.retain(|slot| is_new(host, wanted, slot, &hash, how, &mut all));
+        let mut slots = host.slots_for(request, examined.plugin());
+        slots.retain(|slot| is_new(host, request, slot, &hash, how, &mut all));
         slots
     });
     // The steps up to here are common to all of them; for what happens to the others, none has to answer.
@@ -432,132 +437,145 @@ fn reload(
             0 => std::mem::replace(&mut clock, Clock::begin()),
             _ => Clock::resume(noticed, steps.clone()),
         };
-        let tried = one_slot(host, wanted, slot, examined.again(), clock, how, keep_later);
+        let tried = one_slot(host, request, slot, examined.duplicate(), clock, how, archive_later);
         all.push(tried);
     }
     all
 }
 
 /// Whether a slot does not know this content yet. If it does, what that comes to is added.
-fn is_new(host: &Inner, wanted: &Wanted, slot: &Arc<str>, hash: &ContentHash, how: How<'_>, all: &mut Vec<Tried>) -> bool {
-    let before = as_before(host, wanted, slot, hash, how);
+fn is_new(
+    host: &Inner,
+    request: &LoadRequest,
+    slot: &Arc<str>,
+    hash: &ContentHash,
+    how: LoadOptions<'_>,
+    all: &mut Vec<SlotLoad>,
+) -> bool {
+    let before = as_before(host, request, slot, hash, how);
     let is_new = before.is_none();
     all.extend(before);
     is_new
 }
 
 /// What is known of a content in one slot, so that nothing has to be done: it serves or waits there already, or was refused there.
-fn as_before(host: &Inner, wanted: &Wanted, slot: &Arc<str>, hash: &ContentHash, how: How<'_>) -> Option<Tried> {
-    let (path, by_name) = (wanted.path.clone(), how.by_name);
+fn as_before(
+    host: &Inner,
+    request: &LoadRequest,
+    slot: &Arc<str>,
+    hash: &ContentHash,
+    how: LoadOptions<'_>,
+) -> Option<SlotLoad> {
+    let (path, by_name) = (request.path.clone(), how.by_name);
     if how.state.is_some() {
         let record = host.slot_named(slot)?;
         let serving = record.lock().current.as_ref().map(|current| current.generation.number())?;
         let cause = SavedStateError::Serves { generation: serving };
-        let refusal = pipeline::refusal(Some(&record), None, &path, Step::Stage, cause);
-        return Some(Tried::Refused(refusal));
+        let refusal = pipeline::refusal(Some(&record), None, &path, Step::Read, cause);
+        return Some(SlotLoad::Refused(refusal));
     }
     match host.has(slot, hash) {
-        Some(Has::Serves(generation)) => {
+        Some(ContentPlace::Serves(generation)) => {
             let slot = slot.clone();
             host.log.push(Event::Unchanged {
                 slot: slot.clone(),
                 path,
                 generation,
             });
-            return Some(Tried::Done(LoadOutcome::Unchanged { slot, generation }));
+            return Some(SlotLoad::Done(LoadOutcome::Unchanged { slot, generation }));
         }
-        Some(Has::Waits(generation)) => {
+        Some(ContentPlace::Waits(generation)) => {
             let slot = slot.clone();
             host.log.push(Event::AlreadyStaged {
                 slot: slot.clone(),
                 path,
                 generation,
             });
-            return Some(Tried::Done(LoadOutcome::Staged { slot, generation }));
+            return Some(SlotLoad::Done(LoadOutcome::Staged { slot, generation }));
         }
         None => {}
     }
-    if !by_name && host.still_unloaded(slot, &wanted.path) {
+    if !by_name && host.still_unloaded(slot, &request.path) {
         let slot = slot.clone();
         host.log.push(Event::StillUnloaded {
             slot: slot.clone(),
             path,
         });
-        return Some(Tried::Done(LoadOutcome::StillUnloaded { slot }));
+        return Some(SlotLoad::Done(LoadOutcome::StillUnloaded { slot }));
     }
     let refused = host.was_refused(hash, Some(slot)).filter(|_| !by_name);
-    refused.map(|refusal| still_refused(host, wanted, refusal))
+    refused.map(|refusal| still_refused(host, request, refusal))
 }
 
-fn still_refused(host: &Inner, wanted: &Wanted, refusal: Refusal) -> Tried {
+fn still_refused(host: &Inner, request: &LoadRequest, refusal: Refusal) -> SlotLoad {
     host.log.push(Event::StillRefused {
-        path: wanted.path.clone(),
+        path: request.path.clone(),
         refusal: refusal.clone(),
     });
-    Tried::Known(refusal)
+    SlotLoad::Known(refusal)
 }
 
 /// One slot's part of a reload.
 fn one_slot(
     host: &Arc<Inner>,
-    wanted: &Wanted,
+    request: &LoadRequest,
     slot: &Arc<str>,
-    examined: Examined,
+    examined: LintedArtifact,
     clock: Clock,
-    how: How<'_>,
-    keep_later: &mut dyn FnMut(ToKeep),
-) -> Tried {
-    let path = &wanted.path;
+    how: LoadOptions<'_>,
+    archive_later: &mut dyn FnMut(PendingArchive),
+) -> SlotLoad {
+    let path = &request.path;
     let (hash, noticed) = (examined.source.hash, clock.noticed);
     let record = host.slot_record(slot);
     let from_before = record.lock().current.as_ref().map(|current| current.path.clone());
-    let coming = Coming {
+    let coming = CandidateSpec {
         path,
         by_name: how.by_name,
         state: how.state,
         back: None,
         kept_as: None,
         together: false,
-        again: None,
+        reinstance_of: None,
     };
     let mut missing = Vec::new();
-    let outcome = pipeline::candidate(host, &record, coming, examined, clock).and_then(|(candidate, to_keep)| {
+    let outcome = pipeline::candidate(host, &record, coming, examined, clock).and_then(|(candidate, pending_archive)| {
         missing = host.missing(candidate.uses());
         let placed = place::place(host, candidate)?;
-        keep_later(to_keep);
+        archive_later(pending_archive);
         Ok(placed)
     });
     match outcome {
         Ok(outcome) => {
             if let Some(other) = from_before.filter(|_| !how.by_name) {
-                tell_of_other_file(host, slot, path, other);
+                report_other_file(host, slot, path, other);
             }
-            Tried::Done(outcome)
+            SlotLoad::Done(outcome)
         }
         Err(refusal) => {
             host.history.forget(slot, &hash);
             if given::falls_back(host, slot, &hash, &refusal) {
-                let only = Wanted::of_slot(path, slot);
-                let again = reload(host, &only, noticed, how, keep_later).pop();
-                return again.unwrap_or(Tried::Refused(refusal));
+                let only = LoadRequest::of_slot(path, slot);
+                let retries = reload(host, &only, noticed, how, archive_later).pop();
+                return retries.unwrap_or(SlotLoad::Refused(refusal));
             }
             // By itself it would be tried again without the state.
             if how.state.is_none() {
-                given::veto(host, slot, &refusal);
+                given::refuse_inputs(host, slot, &refusal);
                 for name in &missing {
-                    host.wait_for_slot(name, Wanted::of_slot(path, slot));
+                    host.wait_for_slot(name, LoadRequest::of_slot(path, slot));
                 }
             }
             if refusal.cause.is_of_the_bytes() {
                 host.remember_refused(hash, refusal.clone());
             }
-            Tried::Refused(refusal)
+            SlotLoad::Refused(refusal)
         }
     }
 }
 
 /// Two files of one folder with the same plugin are for the same slot, and each that is published takes the place of the other's.
-fn tell_of_other_file(host: &Inner, slot: &Arc<str>, path: &Path, other: PathBuf) {
+fn report_other_file(host: &Inner, slot: &Arc<str>, path: &Path, other: PathBuf) {
     if other != path && other.parent() == path.parent() && other.is_file() {
         host.log.push(Event::SameSlot {
             slot: slot.clone(),

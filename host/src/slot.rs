@@ -1,6 +1,7 @@
 //! Floor 3: where callers meet instances. A generation is what is called, a view is a consistent set of them, a slot, a
 //! reader and a claim are the three ways to get there. How a slot moves on is `reload`'s affair.
 
+mod call_stats;
 mod claim;
 mod counts;
 mod generation;
@@ -10,19 +11,18 @@ mod peer;
 mod reader;
 mod record;
 mod shadow;
-mod standing;
 mod view;
 
+pub(crate) use call_stats::{CallStats, Overdue, Watching};
 pub(crate) use claim::sync_together;
-pub use claim::{Claim, Owned, Synced};
+pub use claim::{AnyClaim, Claim, SyncOutcome};
 pub(crate) use generation::{Access, Generation, Live, OwnersTurn, Parts};
-pub use handle::{Loaded, Slot};
+pub use handle::{Slot, SlotGuard};
 pub(crate) use holds::{HoldBy, HoldRecord, Taken};
-pub(crate) use peer::Beside;
+pub(crate) use peer::PeerTable;
 pub(crate) use peer::with_overlay;
 pub use reader::Reader;
-pub(crate) use record::{Current, Has, Mode, Moving, SlotRecord, SlotState, Staged};
+pub(crate) use record::{ContentPlace, Current, Mode, Moving, SlotRecord, SlotState, Staged};
 pub use shadow::Shadow;
 pub(crate) use shadow::{SUFFIX, without_suffix};
-pub(crate) use standing::{Overdue, Standing, Watching};
 pub use view::View;

@@ -17,7 +17,7 @@ mod without {
 
     impl Injections {
         #[inline(always)]
-        pub(crate) fn strike(&self, _: Hook) -> Result<(), HookError> {
+        pub(crate) fn trigger(&self, _: Hook) -> Result<(), HookError> {
             Ok(())
         }
     }
@@ -98,7 +98,7 @@ mod on_demand {
         }
 
         /// What happens in place of this hook, if anything does.
-        pub(crate) fn strike(&self, hook: Hook) -> Result<(), HookError> {
+        pub(crate) fn trigger(&self, hook: Hook) -> Result<(), HookError> {
             let mut state = self.0.state.lock();
             let Some(at) = state.armed.iter().position(|one| one.hook == hook && one.times > 0) else {
                 return Ok(());

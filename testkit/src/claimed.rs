@@ -8,7 +8,7 @@ use crate::{
     report::Report,
     script,
 };
-use reslot::{CallError, Claim, Host, Synced};
+use reslot::{CallError, Claim, Host, SyncOutcome};
 use reslot_plugin_api::Interface;
 use std::{fmt::Debug, thread, time::Instant};
 
@@ -97,7 +97,7 @@ impl<'a, I: ?Sized + Interface> Claimed<'a, I> {
                 let before = Self::look(same, claim);
                 let begun = Instant::now();
                 let synced = claim.sync();
-                if synced != Synced::Unchanged {
+                if synced != SyncOutcome::Unchanged {
                     played.pause = played.pause.max(begun.elapsed());
                     match (before, Self::look(same, claim)) {
                         (Ok(before), Ok(after)) => (played.before, played.after) = (before, after),

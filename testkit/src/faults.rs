@@ -44,7 +44,7 @@ fn of_the_file(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &
         for (name, bytes) in damaged(&builds.new_bytes) {
             leg.at(&name);
             let path = leg.file(&bytes)?;
-            refused(leg, name, pace, &path, &[Step::Stage, Step::Lint])?;
+            refused(leg, name, pace, &path, &[Step::Read, Step::Lint])?;
         }
         still_moves(leg, pace, builds)
     })
@@ -204,7 +204,7 @@ fn of_a_call(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mu
         });
         return Ok(());
     }
-    let host = builds.host_on_probation(RollbackState::Carry, 0);
+    let host = builds.host_on_probation(RollbackState::KeepCurrent, 0);
     Leg::run(name, host, &builds.first(), actor, report, |leg| {
         leg.load("up", pace, &builds.new)?;
         leg.at("after the panic");

@@ -7,8 +7,8 @@ use crate::{
     report::{Moved, Report},
 };
 use reslot::{
-    Event, Events, Host, HostBuilder, Outcome, QuarantineReason, Refusal, ReloadReport, RollbackReport, To, UnloadReport,
-    mapped_copies,
+    Event, Events, Host, HostBuilder, Outcome, QuarantineReason, Refusal, ReloadReport, RollbackReport, RollbackTarget,
+    UnloadReport, mapped_copies,
 };
 use std::{
     collections::BTreeSet,
@@ -191,7 +191,7 @@ impl<'a> Leg<'a> {
         self.at("rollback");
         let slot = self.slot.clone();
         let back = |host: &Host| {
-            host.rollback(&slot, To::Previous)
+            host.rollback(&slot, RollbackTarget::Previous)
                 .map(drop)
                 .map_err(|error| error.to_string())
         };
@@ -200,7 +200,7 @@ impl<'a> Leg<'a> {
             Some(Came::RolledBack(report)) => {
                 let (from, to) = (report.from, report.to);
                 let bytes = match &report.state {
-                    reslot::StateBack::Carried { bytes } | reslot::StateBack::Snapshot { bytes, .. } => Some(*bytes),
+                    reslot::RestoredState::Carried { bytes } | reslot::RestoredState::Snapshot { bytes, .. } => Some(*bytes),
                     _ => None,
                 };
                 let played = self.moved("rollback", pace, played, Some(from), to, bytes);

@@ -11,7 +11,7 @@ use crate::{
     report::Report,
 };
 use reslot::{
-    Host, HostBuilder, Policy, RollbackState, StateBack,
+    Host, HostBuilder, Policy, RestoredState, RollbackState,
     artifact::{Inspection, Manifest, inspect},
 };
 use std::{
@@ -191,18 +191,18 @@ fn moves(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mut Re
 
 /// Back to what stands by, with the state of what is left: nothing is lost.
 fn ways_back(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mut Report) -> Result<(), Failure> {
-    let host = builds.host_on_probation(RollbackState::Carry, u32::MAX);
+    let host = builds.host_on_probation(RollbackState::KeepCurrent, u32::MAX);
     Leg::run("rollback, carried", host, &builds.first(), actor, report, |leg| {
         for what in ["up", "up again"] {
             leg.load(what, pace, &builds.new)?;
             let (_, report) = leg.rollback(pace, true)?;
             match report.state {
-                StateBack::Snapshot { why: Some(why), .. } => {
+                RestoredState::Snapshot { why: Some(why), .. } => {
                     return Err(Broken::NotMoved(format!(
                         "the slot went back, but the newer state could not be carried, so that what was done since the swap is lost: {why}"
                     )));
                 }
-                StateBack::None if builds.has_state() => {
+                RestoredState::None if builds.has_state() => {
                     return Err(Broken::NotMoved("the slot went back without the state".to_owned()));
                 }
                 _ => {}

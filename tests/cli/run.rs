@@ -123,7 +123,7 @@ fn hup_does_not_take_again_what_was_gone_back_from() {
         "{events:#?}"
     );
     let history = ask(&["history", "probe"]);
-    assert!(history.contains("condemned"), "{history}");
+    assert!(history.contains("known_bad"), "{history}");
     signal(&child, "HUP");
     signal(&child, "TERM");
     let rest: Vec<_> = lines.map(Result::unwrap).collect();

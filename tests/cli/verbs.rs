@@ -2,7 +2,7 @@
 
 use super::{Ended, Place, reslot};
 use fixture_interfaces::Probe;
-use reslot::Synced;
+use reslot::SyncOutcome;
 use reslot_tests::Fixture;
 use serde_json::Value;
 use std::fs;
@@ -49,9 +49,9 @@ fn slots_are_listed_steered_and_explained() {
     assert_eq!(json(&place.reslot(&["why-not", "probe", "--json"]).done())["serves"], true);
 
     let history = place.reslot(&["history", "probe"]).done();
-    assert!(history.contains("condemned") && history.contains("confirmed"), "{history}");
+    assert!(history.contains("known_bad") && history.contains("confirmed"), "{history}");
     let history = json(&place.reslot(&["history", "probe", "--json"]).done());
-    assert_eq!(history[0]["condition"], "condemned");
+    assert_eq!(history[0]["condition"], "known_bad");
     let hash = history[0]["hash"].as_str().unwrap();
     assert!(
         place
@@ -112,7 +112,7 @@ fn slot_of_an_owner_or_of_others_is_not_taken_from_them() {
     let mut claim = place.host.claim::<dyn Probe>("probe").unwrap();
     let staged = place.reslot(&["unload", "probe", "--force"]).done();
     assert!(staged.contains("when the slot's owner comes to his next `sync`"), "{staged}");
-    assert_eq!(claim.sync(), Synced::Unloaded { generation: 1 });
+    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
 }
 
 #[test]

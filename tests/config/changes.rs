@@ -6,7 +6,7 @@ use crate::{
     threshold, wait_for_config_refused, wait_for_given, wait_for_threshold,
 };
 use fixture_interfaces::Tuned;
-use reslot::{DeletedFile, Event, Host, Policy, Synced, To, config::Layers};
+use reslot::{DeletedFile, Event, Host, Policy, RollbackTarget, SyncOutcome, config::Layers};
 use std::time::Duration;
 
 #[test]
@@ -51,7 +51,7 @@ fn claimed_plugin_has_it_from_its_owners_sync_on() {
     desk.set(&settings(0.25));
     wait_for_staged(&mut events, "tuned", 2);
     assert_eq!(claim.threshold().unwrap(), 0.5, "not before");
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((claim.threshold().unwrap(), claim.add(1).unwrap()), (0.25, 4));
 }
 
@@ -162,7 +162,7 @@ fn candidate_that_was_staged_before_has_the_configuration_of_now() {
     wait_for_staged(&mut events, "tuned", 2);
     desk.set(&settings(0.25));
     wait_for(&mut events, |event| matches!(event, Event::Configured { .. }).then_some(()));
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((claim.stamp().unwrap(), claim.threshold().unwrap()), (2, 0.25));
 }
 
@@ -199,7 +199,7 @@ fn what_a_slot_goes_back_to_has_the_configuration_of_now() {
     wait_for_swapped(&mut events, "tuned", 2);
     desk.set(&settings(0.25));
     assert_eq!(wait_for_given(&mut events, "tuned"), 3);
-    host.rollback("tuned", To::Previous).unwrap();
+    host.rollback("tuned", RollbackTarget::Previous).unwrap();
     wait_for_threshold(&host, "tuned", 0.25);
     let slot = host.slot::<dyn Tuned>("tuned").unwrap();
     assert_eq!((slot.load().stamp().unwrap(), slot.load().add(0).unwrap()), (1, 5));
@@ -227,7 +227,7 @@ fn hosts_own_table_is_taken_now_or_told_of() {
     assert_eq!(host.settings().unwrap().quarantine_cap, Some(3));
     desk.set("[host]\nquarantine_cap = 4\ndrain_deadline_ms = 2000\nlog_level = \"debug\"\n");
     let later = wait_for(&mut events, |event| match event {
-        Event::Configured { at_next_start, .. } => Some(at_next_start.clone()),
+        Event::Configured { requires_restart, .. } => Some(requires_restart.clone()),
         _ => None,
     });
     assert_eq!(later, ["host.drain_deadline_ms"]);

@@ -6,7 +6,7 @@ use crate::{
     wait_for_config_refused, wait_for_given,
 };
 use fixture_interfaces::{Lending, Tuned};
-use reslot::{Claim, Event, Host, LoadOutcome, Policy, RollbackState, StateBack, Synced, To};
+use reslot::{Claim, Event, Host, LoadOutcome, Policy, RestoredState, RollbackState, RollbackTarget, SyncOutcome};
 use std::time::Duration;
 
 /// With a probation that does not end by itself.
@@ -29,8 +29,8 @@ fn add(host: &Host, n: u64) {
     host.slot::<dyn Tuned>("tuned").unwrap().load().add(n).unwrap();
 }
 
-fn go_back(host: &Host) -> StateBack {
-    match host.rollback("tuned", To::Previous).unwrap() {
+fn go_back(host: &Host) -> RestoredState {
+    match host.rollback("tuned", RollbackTarget::Previous).unwrap() {
         LoadOutcome::RolledBack(report) => report.state,
         other => panic!("{other:?}"),
     }
@@ -41,12 +41,12 @@ fn what_a_state_is_carried_back_to_has_its_configuration_and_resources() {
     let desk = Desk::new(&settings(0.5));
     desk.resource("levels/one.txt", "easy");
     desk.publish("tuned", 1);
-    let host = host(&desk, RollbackState::Carry);
+    let host = host(&desk, RollbackState::KeepCurrent);
     let mut events = host.events();
     desk.publish("tuned", 2);
     wait_for_swapped(&mut events, "tuned", 2);
     add(&host, 5);
-    assert!(matches!(go_back(&host), StateBack::Carried { .. }));
+    assert!(matches!(go_back(&host), RestoredState::Carried { .. }));
     assert_eq!(of_slot(&host), (1, 5, 0.5, "easy".to_owned()));
     let told = host.slot::<dyn Tuned>("tuned").unwrap().load().told().unwrap();
     assert_eq!(told, "config levels/one.txt init", "in the order of every instance");
@@ -56,13 +56,13 @@ fn what_a_state_is_carried_back_to_has_its_configuration_and_resources() {
 fn what_a_state_is_carried_back_to_has_what_changed_meanwhile_at_once() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
-    let host = host(&desk, RollbackState::Carry);
+    let host = host(&desk, RollbackState::KeepCurrent);
     let mut events = host.events();
     desk.publish("tuned", 2);
     wait_for_swapped(&mut events, "tuned", 2);
     desk.set(&settings(0.25));
     wait_for_given(&mut events, "tuned");
-    assert!(matches!(go_back(&host), StateBack::Carried { .. }));
+    assert!(matches!(go_back(&host), RestoredState::Carried { .. }));
     assert_eq!(of_slot(&host), (1, 0, 0.25, String::new()));
     // The host knows that it has: there is nothing to be renewed. The next change is the next instance.
     desk.set(&settings(0.75));
@@ -73,7 +73,7 @@ fn what_a_state_is_carried_back_to_has_what_changed_meanwhile_at_once() {
 fn second_object_beside_one_that_is_borrowed_from_has_what_there_is() {
     let desk = Desk::new("[plugins.lending]\nthreshold = 5\n");
     desk.publish("lending", 1);
-    let host = host(&desk, RollbackState::Carry);
+    let host = host(&desk, RollbackState::KeepCurrent);
     let mut events = host.events();
     let slot = host.slot::<dyn Lending>("lending").unwrap();
     let kept = slot.load();
@@ -84,9 +84,9 @@ fn second_object_beside_one_that_is_borrowed_from_has_what_there_is() {
     slot.load().add(3).unwrap();
     desk.set("[plugins.lending]\nthreshold = 7\n");
     wait_for_given(&mut events, "lending");
-    let outcome = host.rollback("lending", To::Previous).unwrap();
+    let outcome = host.rollback("lending", RollbackTarget::Previous).unwrap();
     assert!(
-        matches!(&outcome, LoadOutcome::RolledBack(report) if matches!(report.state, StateBack::Carried { .. })),
+        matches!(&outcome, LoadOutcome::RolledBack(report) if matches!(report.state, RestoredState::Carried { .. })),
         "{outcome:#?}"
     );
     let serving = slot.load();
@@ -113,14 +113,14 @@ fn second_object_beside_one_that_is_borrowed_from_has_what_there_is() {
 fn what_comes_back_and_does_not_take_what_there_is_has_what_it_had() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
-    let host = host(&desk, RollbackState::Carry);
+    let host = host(&desk, RollbackState::KeepCurrent);
     let mut events = host.events();
     desk.publish("tuned", 2);
     wait_for_swapped(&mut events, "tuned", 2);
     desk.set("[plugins.tuned]\nthreshold = 0.25\nmood = \"late-from-2\"\n");
     wait_for_given(&mut events, "tuned");
     add(&host, 5);
-    assert!(matches!(go_back(&host), StateBack::Carried { .. }));
+    assert!(matches!(go_back(&host), RestoredState::Carried { .. }));
     assert_eq!(of_slot(&host), (1, 5, 0.5, String::new()));
     let (_, slot, words) = wait_for_config_refused(&mut events);
     assert!(slot.as_deref() == Some("tuned") && words.contains("newer builds"), "{words}");
@@ -144,22 +144,22 @@ fn what_comes_back_with_its_own_state_has_its_configuration() {
 fn renewal_that_waits_does_not_undo_a_rollback() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
-    let host = host(&desk, RollbackState::Carry);
+    let host = host(&desk, RollbackState::KeepCurrent);
     let mut events = host.events();
     let mut claim = host.claim::<dyn Tuned>("tuned").unwrap();
     desk.publish("tuned", 2);
     wait_for_staged(&mut events, "tuned", 2);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     desk.set(&settings(0.25));
     wait_for_staged(&mut events, "tuned", 3);
-    host.rollback("tuned", To::Previous).unwrap();
-    assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+    host.rollback("tuned", RollbackTarget::Previous).unwrap();
+    assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
     assert_eq!((claim.stamp().unwrap(), claim.threshold().unwrap()), (1, 0.25));
     assert!(!Claim::has_staged(&claim));
     wait_for(&mut events, |event| {
         matches!(event, Event::Superseded { generation: 3, .. }).then_some(())
     });
-    assert_eq!(claim.sync(), Synced::Unchanged);
+    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
     assert_eq!(claim.threshold().unwrap(), 0.25);
 }
 
@@ -168,14 +168,14 @@ fn renewal_that_is_under_way_does_not_undo_a_rollback() {
     let table = |threshold: f64, mood| format!("[plugins.tuned-open]\nthreshold = {threshold:?}\nmood = {mood:?}\n");
     let desk = Desk::new(&table(0.5, ""));
     desk.publish("tuned-open", 1);
-    let host = host(&desk, RollbackState::Carry);
+    let host = host(&desk, RollbackState::KeepCurrent);
     let mut events = host.events();
     desk.publish("tuned-open", 2);
     wait_for_swapped(&mut events, "tuned-open", 2);
     let gate = Gate::new("given");
     desk.set(&table(0.25, "late-wait"));
     gate.wait_until_reached();
-    host.rollback("tuned-open", To::Previous).unwrap();
+    host.rollback("tuned-open", RollbackTarget::Previous).unwrap();
     gate.open();
     drop(gate);
     wait_for(&mut events, |event| {

@@ -106,7 +106,7 @@ fn wait_for_config_refused(events: &mut Events) -> (Option<PathBuf>, Option<Stri
 /// Waits until a slot has a generation with what there is now, and answers which.
 fn wait_for_given(events: &mut Events, wanted: &str) -> u64 {
     support::wait_for(events, |event| match event {
-        Event::Given { slot, generation } if &**slot == wanted => Some(*generation),
+        Event::ConfigApplied { slot, generation } if &**slot == wanted => Some(*generation),
         _ => None,
     })
 }

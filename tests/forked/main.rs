@@ -3,8 +3,8 @@
 
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{
-    Cause, Claim, Fault, Host, Policy, RollbackError, SlotError, Synced, To, UnloadError, artifact::StageError,
-    control::Client,
+    Cause, Claim, Fault, Host, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome, UnloadError,
+    artifact::StageError, control::Client,
 };
 use reslot_tests::{Fixture, Folder};
 use std::{
@@ -150,7 +150,7 @@ fn fork_while_busy() {
                 let file = published.publish("shared.so", &plugins.shared.stamped(stamp));
                 host.load(file).unwrap();
                 if stamp % 8 == 0 {
-                    let _ = host.rollback(SHARED, To::Previous);
+                    let _ = host.rollback(SHARED, RollbackTarget::Previous);
                 }
             }
             stamp
@@ -177,13 +177,13 @@ fn fork_while_busy() {
                     assert!(refused.to_string().contains("fork before the host is built"), "{refused}");
                     let refused = step!(p, host.load_together([&file])).unwrap_err();
                     assert!(matches!(*refused.cause, Cause::ForkedProcess));
-                    let refused = step!(p, host.look_again()).pop().unwrap().unwrap_err();
+                    let refused = step!(p, host.rescan()).pop().unwrap().unwrap_err();
                     assert!(matches!(*refused.cause, Cause::ForkedProcess));
                     let refused = step!(p, host.claim::<dyn Counter>(OWNED)).unwrap_err();
                     assert!(matches!(refused, SlotError::ForkedProcess { .. }));
                     let refused = step!(p, host.slot::<dyn SharedCounter>(SHARED)).unwrap_err();
                     assert!(matches!(refused, SlotError::ForkedProcess { .. }));
-                    let refused = step!(p, host.rollback(SHARED, To::Previous)).unwrap_err();
+                    let refused = step!(p, host.rollback(SHARED, RollbackTarget::Previous)).unwrap_err();
                     assert!(matches!(refused, RollbackError::Slot(SlotError::ForkedProcess { .. })));
                     let refused = step!(p, host.confirm(SHARED)).unwrap_err();
                     assert!(matches!(refused, SlotError::ForkedProcess { .. }));
@@ -206,15 +206,15 @@ fn fork_while_busy() {
                     assert!(step!(p, events.recv()).is_none());
                     assert!(step!(p, host.events().recv()).is_none());
 
-                    assert_eq!(step!(p, claim.sync()), Synced::Unchanged);
-                    assert_eq!(step!(p, host.sync_together(&mut [&mut claim])), [Synced::Unchanged]);
+                    assert_eq!(step!(p, claim.sync()), SyncOutcome::Unchanged);
+                    assert_eq!(step!(p, host.sync_together(&mut [&mut claim])), [SyncOutcome::Unchanged]);
                     let refused = step!(p, Claim::unload(&mut claim)).unwrap_err();
                     assert!(matches!(refused, UnloadError::ForkedProcess), "{refused}");
-                    let refused = step!(p, Claim::roll_back(&mut claim, To::Previous)).unwrap_err();
+                    let refused = step!(p, Claim::rollback(&mut claim, RollbackTarget::Previous)).unwrap_err();
                     assert!(matches!(refused, RollbackError::Slot(SlotError::ForkedProcess { .. })));
                     let refused = step!(p, Claim::shadow(&claim, &file)).unwrap_err();
                     assert!(matches!(*refused.cause, Cause::ForkedProcess), "{refused}");
-                    let refused = step!(p, Claim::shadow_kept(&claim, To::Previous)).unwrap_err();
+                    let refused = step!(p, Claim::shadow_kept(&claim, RollbackTarget::Previous)).unwrap_err();
                     assert!(matches!(refused, RollbackError::Slot(SlotError::ForkedProcess { .. })));
                     // The child has a copy of the instance, and no lock is on the way to it.
                     assert_eq!(step!(p, claim.add(1)).unwrap(), 6);
@@ -264,8 +264,8 @@ fn fork_while_busy() {
         .unwrap();
     assert_eq!(slot.load().stamp().unwrap(), 1_000_000);
     assert!(!host.history(SHARED).is_empty());
-    assert!(host.rollback(SHARED, To::Previous).is_ok());
-    assert!(matches!(claim.sync(), Synced::Adopted { .. }));
+    assert!(host.rollback(SHARED, RollbackTarget::Previous).is_ok());
+    assert!(matches!(claim.sync(), SyncOutcome::Adopted { .. }));
     assert_eq!(claim.report().unwrap().total, 5);
     drop((shadow, reader, slot, claim, host));
     assert!(!socket.exists());
@@ -378,7 +378,7 @@ fn change_user(place: &Path) {
         );
     }
     // What needs the files of the first user answers an error, too.
-    let refused = host.rollback(SHARED, To::Previous).unwrap_err();
+    let refused = host.rollback(SHARED, RollbackTarget::Previous).unwrap_err();
     assert!(
         refused
             .to_string()

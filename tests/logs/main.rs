@@ -6,7 +6,7 @@ mod listener;
 
 use fixture_interfaces::Speaker;
 use listener::{Listener, not_again};
-use reslot::{Host, LogLevel, Outcome, Policy, Slot, To, mapped_copies};
+use reslot::{Host, LogLevel, Outcome, Policy, RollbackTarget, Slot, mapped_copies};
 use reslot_tests::{Fixture, Folder, allocated_bytes};
 use std::{
     collections::BTreeSet,
@@ -192,7 +192,7 @@ fn level_outlives_reload_and_rollback() {
     assert_eq!(count(listener), (4, "u64 2".to_owned()));
     // What stands by is told, too.
     host.set_log_level(A, Some(LogLevel::Error));
-    host.rollback(A, To::Previous).unwrap();
+    host.rollback(A, RollbackTarget::Previous).unwrap();
     assert_eq!(speaker(&host, A).load().stamp().unwrap(), 1);
     assert_eq!(count(listener).0, 2);
 }

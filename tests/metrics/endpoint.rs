@@ -1,7 +1,7 @@
 //! The endpoint: who may ask, what is answered, and what those who ask badly do to the others.
 
 use fixture_interfaces::Probe;
-use reslot::{BuildError, EndpointError, Host, HostBuilder, Policy, To};
+use reslot::{BuildError, EndpointError, Host, HostBuilder, Policy, RollbackTarget};
 use reslot_tests::{Fixture, Folder, http};
 use std::{
     io::{Read, Write},
@@ -252,7 +252,7 @@ fn counters_begin_with_0_when_a_slot_comes_to_be() {
     assert!(says(r#"reslot_plugin_panics_total{slot="moody",where="call"} 1"#));
     assert!(says(r#"reslot_reload_total{slot="moody",outcome="swapped"} 2"#));
     // Somebody has asked for it.
-    host.rollback("moody", To::Previous).unwrap();
+    host.rollback("moody", RollbackTarget::Previous).unwrap();
     for line in [
         r#"reslot_reload_total{slot="moody",outcome="went_back"} 1"#,
         r#"reslot_reload_total{slot="moody",outcome="rolled_back"} 0"#,

@@ -213,7 +213,7 @@ impl Desk {
         self.held = Some(reader);
         self.load("fx-lingering");
         self.host.confirm("probe").unwrap();
-        self.wait_for(|event| matches!(event, Event::Straggling { .. }).then_some(()));
+        self.wait_for(|event| matches!(event, Event::DrainTimeout { .. }).then_some(()));
         // A refusal of what has no slot, and of what says one.
         self.host.load(self.folder.publish("bad.so", b"no library")).unwrap_err();
         let other = Fixture::build("fx-other-state");

@@ -7,7 +7,7 @@ mod support;
 
 use crate::support::{assert_nothing_left, wait_for_unmapped};
 use fixture_interfaces::{Deed, Probe};
-use reslot::{Event, Host, LoadOutcome, Policy, To};
+use reslot::{Event, Host, LoadOutcome, Policy, RollbackTarget};
 use reslot_tests::{Fixture, Folder};
 use std::ffi::CStr;
 
@@ -109,7 +109,7 @@ fn goes_back_again_and_again(fixture: &Fixture, answer: u64) {
     let first = load(1);
     for stamp in 2..5 {
         load(stamp);
-        host.rollback("probe", To::Hash(first.clone())).unwrap();
+        host.rollback("probe", RollbackTarget::Hash(first.clone())).unwrap();
         assert_eq!(host.slot::<dyn Probe>("probe").unwrap().load().stamp().unwrap(), 1);
         assert_eq!(called(&host), answer);
         host.artifact("probe", &first).unwrap();

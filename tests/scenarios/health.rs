@@ -5,7 +5,7 @@ use crate::{
     support::{assert_nothing_left, wait_for_unmapped},
 };
 use fixture_interfaces::{Feeling, Hook, How};
-use reslot::{Cause, Event, Health, HookError, Policy, RollbackReason, Step, Synced};
+use reslot::{Cause, Event, Health, HookError, Policy, RollbackReason, Step, SyncOutcome};
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_millis(10);
@@ -84,15 +84,15 @@ fn claim_is_asked_in_its_sync_and_taken_back() {
     let mut claim = place.claim();
     claim.add(5).unwrap();
     place.load("fx-moody-owned", 2);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     claim.feel(Feeling::Critical).unwrap();
     let synced = loop {
         match claim.sync() {
-            Synced::Unchanged => std::thread::yield_now(),
+            SyncOutcome::Unchanged => std::thread::yield_now(),
             synced => break synced,
         }
     };
-    assert_eq!(synced, Synced::RolledBack { from: 2, generation: 1 });
+    assert_eq!(synced, SyncOutcome::RolledBack { from: 2, generation: 1 });
     assert_eq!((claim.stamp().unwrap() % 1000, claim.total().unwrap()), (1, 5));
     let report = place.wait_for_rollback();
     assert!(

@@ -10,8 +10,8 @@ mod restart;
 use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_unmapped, wait_until};
 use fixture_interfaces::SharedCounter;
 use reslot::{
-    Cause, Event, Events, Host, HostBuilder, KeptCondition, LoadOutcome, Policy, RollbackError, RollbackReason,
-    RollbackState, SlotError, StateBack, To,
+    Cause, Event, Events, Host, HostBuilder, LoadOutcome, Policy, RestoredState, RollbackError, RollbackReason,
+    RollbackState, RollbackTarget, SlotError, VersionStatus,
 };
 use reslot_tests::{Fixture, Folder};
 use std::{path::PathBuf, time::Duration};
@@ -78,7 +78,7 @@ impl Place {
 }
 
 /// What is thought of each version, newest first.
-fn told(host: &Host, slot: &str) -> Vec<(String, KeptCondition)> {
+fn told(host: &Host, slot: &str) -> Vec<(String, VersionStatus)> {
     let kept = host.history(slot);
     kept.into_iter().map(|kept| (kept.hash, kept.condition)).collect()
 }
@@ -91,12 +91,12 @@ fn add(host: &Host, n: u64) -> u64 {
     host.slot::<dyn SharedCounter>(SHARED).unwrap().load().add(n).unwrap()
 }
 
-fn asked() -> KeptCondition {
-    KeptCondition::Condemned(RollbackReason::Asked.to_string())
+fn asked() -> VersionStatus {
+    VersionStatus::KnownBad(RollbackReason::Manual.to_string())
 }
 
 /// That a version is bad is written down by another thread than the one that went back.
-fn wait_for_told(host: &Host, slot: &str, expected: &[(&String, KeptCondition)]) {
+fn wait_for_told(host: &Host, slot: &str, expected: &[(&String, VersionStatus)]) {
     let expected: Vec<_> = expected
         .iter()
         .map(|(hash, thought)| ((*hash).clone(), thought.clone()))
@@ -123,18 +123,18 @@ fn open_slot_goes_back_to_its_standby_with_the_state() {
             panic!("it is open")
         };
         assert_eq!((host.slots()[0].standby, host.slots()[0].on_probation), (Some(1), true));
-        assert_eq!(told(&host, SHARED)[0], (second.hash.clone(), KeptCondition::Unconfirmed));
+        assert_eq!(told(&host, SHARED)[0], (second.hash.clone(), VersionStatus::Unconfirmed));
         assert_eq!(add(&host, 2), 7);
 
         let slot = host.slot::<dyn SharedCounter>(SHARED).unwrap();
         let mut reader = host.reader();
         let view = reader.view();
-        let LoadOutcome::RolledBack(report) = host.rollback(SHARED, To::Previous).unwrap() else {
+        let LoadOutcome::RolledBack(report) = host.rollback(SHARED, RollbackTarget::Previous).unwrap() else {
             panic!("it stood by")
         };
-        assert_eq!((report.from, report.to, &report.reason), (2, 1, &RollbackReason::Asked));
+        assert_eq!((report.from, report.to, &report.reason), (2, 1, &RollbackReason::Manual));
         assert!(
-            matches!(report.state, StateBack::Carried { bytes } if bytes > 0),
+            matches!(report.state, RestoredState::Carried { bytes } if bytes > 0),
             "{report:?}"
         );
         assert_eq!(wait_for_rolled_back(&mut events).from, 2, "and it is told");
@@ -144,7 +144,7 @@ fn open_slot_goes_back_to_its_standby_with_the_state() {
         wait_for_unmapped(&mut events, SHARED, 2);
         assert_nothing_left(&host, 1);
         assert_eq!(host.slots()[0].standby, None);
-        wait_for_told(&host, SHARED, &[(&second.hash, asked()), (&first, KeptCondition::Confirmed)]);
+        wait_for_told(&host, SHARED, &[(&second.hash, asked()), (&first, VersionStatus::Confirmed)]);
     }
 }
 
@@ -158,10 +158,13 @@ fn snapshot_is_what_it_goes_back_to_where_the_policy_says_so() {
     assert_eq!(add(&host, 5), 5);
     place.load(&host, &shared(2));
     assert_eq!(add(&host, 2), 7);
-    let LoadOutcome::RolledBack(report) = host.rollback(SHARED, To::Previous).unwrap() else {
+    let LoadOutcome::RolledBack(report) = host.rollback(SHARED, RollbackTarget::Previous).unwrap() else {
         panic!("it stood by")
     };
-    assert!(matches!(report.state, StateBack::Snapshot { why: None, .. }), "{report:?}");
+    assert!(
+        matches!(report.state, RestoredState::Snapshot { why: None, .. }),
+        "{report:?}"
+    );
     assert_eq!(add(&host, 0), 5);
     assert_nothing_left(&host, 1);
 }
@@ -177,14 +180,14 @@ fn open_slot_goes_back_two_versions_with_the_state() {
         assert_eq!(add(&host, 5), 5);
         assert_nothing_left(&host, 1);
 
-        host.rollback(SHARED, To::Hash(first[..12].to_owned())).unwrap();
+        host.rollback(SHARED, RollbackTarget::Hash(first[..12].to_owned())).unwrap();
         let report = wait_for_rolled_back(&mut events);
-        assert_eq!((report.from, report.to, &report.reason), (3, 4, &RollbackReason::Asked));
-        assert!(matches!(report.state, StateBack::Carried { .. }), "{report:?}");
+        assert_eq!((report.from, report.to, &report.reason), (3, 4, &RollbackReason::Manual));
+        assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:?}");
         assert_eq!((stamp(&host), add(&host, 1)), (1, 6));
         wait_for_unmapped(&mut events, SHARED, 3);
         assert_nothing_left(&host, 1);
-        let good = KeptCondition::Confirmed;
+        let good = VersionStatus::Confirmed;
         wait_for_told(&host, SHARED, &[(&first, good.clone()), (&third, asked()), (&second, good)]);
     }
 }
@@ -197,24 +200,24 @@ fn previous_again_and_again_walks_through_all_that_are_kept() {
         place.good(&host, n);
     }
     for n in [2, 1] {
-        host.rollback(SHARED, To::Previous).unwrap();
+        host.rollback(SHARED, RollbackTarget::Previous).unwrap();
         assert_eq!(stamp(&host), n);
         assert_eq!(add(&host, 1), 3 - n, "the state goes with it");
     }
     let mut events = host.events();
-    let error = host.rollback(SHARED, To::Previous).unwrap_err();
+    let error = host.rollback(SHARED, RollbackTarget::Previous).unwrap_err();
     let RollbackError::Refused(refusal) = &error else {
         panic!("{error}")
     };
     assert!(
-        matches!(&*refusal.cause, Cause::NothingToGoBackTo(RollbackReason::Asked)),
+        matches!(&*refusal.cause, Cause::NothingToGoBackTo(RollbackReason::Manual)),
         "{error}"
     );
     assert!(
         error.to_string().contains("no good version before this one is kept"),
         "{error}"
     );
-    wait_for(&mut events, |event| matches!(event, Event::NoWayBack { .. }).then_some(()));
+    wait_for(&mut events, |event| matches!(event, Event::NoFallback { .. }).then_some(()));
     assert_eq!(stamp(&host), 1, "it serves on");
     assert_nothing_left(&host, 1);
 }
@@ -224,7 +227,7 @@ fn versions_that_cannot_be_told_apart_or_are_not_there_are_named() {
     let place = Place::new();
     let host = place.host();
     assert!(matches!(
-        host.rollback("nobody", To::Previous),
+        host.rollback("nobody", RollbackTarget::Previous),
         Err(RollbackError::Slot(SlotError::Unknown { .. }))
     ));
     assert!(matches!(host.confirm("nobody"), Err(SlotError::Unknown { .. })));
@@ -232,7 +235,7 @@ fn versions_that_cannot_be_told_apart_or_are_not_there_are_named() {
     let (first, second) = (place.good(&host, 1), place.good(&host, 2));
     let none = "no kept version begins with \"none of these\"";
     for (prefix, many, words) in [("", 2, "2 kept versions begin with \"\""), ("none of these", 0, none)] {
-        let error = host.rollback(SHARED, To::Hash(prefix.to_owned())).unwrap_err();
+        let error = host.rollback(SHARED, RollbackTarget::Hash(prefix.to_owned())).unwrap_err();
         let RollbackError::Version { found, known, .. } = &error else {
             panic!("{error}")
         };
@@ -250,9 +253,9 @@ fn version_that_serves_already_is_nothing_to_go_back_to() {
     let place = Place::new();
     let host = place.host();
     let (first, second) = (place.good(&host, 1), place.good(&host, 2));
-    let outcome = host.rollback(SHARED, To::Hash(second.clone())).unwrap();
+    let outcome = host.rollback(SHARED, RollbackTarget::Hash(second.clone())).unwrap();
     assert!(matches!(outcome, LoadOutcome::Unchanged { generation: 2, .. }), "{outcome:?}");
-    let good = KeptCondition::Confirmed;
+    let good = VersionStatus::Confirmed;
     assert_eq!(told(&host, SHARED), [(second, good.clone()), (first, good)]);
     assert_nothing_left(&host, 1);
 }
@@ -267,7 +270,7 @@ fn what_was_left_is_refused_by_every_watch_until_it_is_loaded_by_name() {
     let path = place.artifacts.publish("libcounter.so", &shared(2));
     crate::support::wait_for_swapped(&mut events, SHARED, 2);
     let left = told(&host, SHARED)[0].0.clone();
-    host.rollback(SHARED, To::Previous).unwrap();
+    host.rollback(SHARED, RollbackTarget::Previous).unwrap();
     wait_for_unmapped(&mut events, SHARED, 2);
     // As a build server would that publishes the same once more.
     place.artifacts.publish("libcounter.so", &shared(2));
@@ -275,19 +278,19 @@ fn what_was_left_is_refused_by_every_watch_until_it_is_loaded_by_name() {
         Event::StillRefused { refusal, .. } => Some(refusal.clone()),
         _ => None,
     });
-    assert!(matches!(&*again.cause, Cause::RolledBack(RollbackReason::Asked)), "{again}");
+    assert!(matches!(&*again.cause, Cause::RolledBack(RollbackReason::Manual)), "{again}");
     drop(host);
 
     for _ in 0..2 {
         let host = place.watching();
         let refusal = wait_for_refused(&mut host.events());
         assert!(
-            matches!(&*refusal.cause, Cause::Condemned(why) if why.contains("asked")),
+            matches!(&*refusal.cause, Cause::KnownBad(why) if why.contains("asked")),
             "{refusal}"
         );
         assert_eq!(stamp(&host), 1, "the last good one is there instead");
         assert!(matches!(
-            host.rollback(SHARED, To::Hash(left.clone())),
+            host.rollback(SHARED, RollbackTarget::Hash(left.clone())),
             Err(RollbackError::Version { found: 0, .. })
         ));
         assert_nothing_left(&host, 1);
@@ -316,7 +319,7 @@ fn as_many_good_versions_are_kept_as_the_policy_says() {
         let expected: Vec<_> = hashes
             .into_iter()
             .take(most)
-            .map(|hash| (hash, KeptCondition::Confirmed))
+            .map(|hash| (hash, VersionStatus::Confirmed))
             .collect();
         assert_eq!(told(&host, SHARED), expected);
         assert_eq!(disk::kept_files(&place).len(), most);
@@ -324,9 +327,9 @@ fn as_many_good_versions_are_kept_as_the_policy_says() {
         assert!(sizes.into_iter().all(|bytes| bytes > 10_000));
         // Without any, the standby is all that there is.
         place.load(&host, &shared(6));
-        host.rollback(SHARED, To::Previous).unwrap();
+        host.rollback(SHARED, RollbackTarget::Previous).unwrap();
         assert_eq!(stamp(&host), 5);
-        let further = host.rollback(SHARED, To::Previous);
+        let further = host.rollback(SHARED, RollbackTarget::Previous);
         assert_eq!(further.is_ok(), keep > 0, "{further:?}");
         assert_nothing_left(&host, 1);
     }

@@ -2,7 +2,7 @@
 
 use crate::support::{assert_nothing_left, start_lingering, wait_for, wait_for_retired, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Deed, Probe, SharedCounter};
-use reslot::{Condition, Event, Held, Holder, Host, QuarantineReason};
+use reslot::{Event, GenerationHolders, GenerationStatus, Holder, Host, QuarantineReason};
 use reslot_tests::{Fixture, Folder};
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -11,7 +11,7 @@ fn load(host: &Host, folder: &Folder, package: &str, stamp: u64) {
     host.load(folder.publish("plugin.so", &bytes)).unwrap();
 }
 
-fn conditions(held: &[Held]) -> Vec<(u64, Condition)> {
+fn conditions(held: &[GenerationHolders]) -> Vec<(u64, GenerationStatus)> {
     held.iter().map(|held| (held.generation, held.condition.clone())).collect()
 }
 
@@ -28,7 +28,7 @@ fn everybody_who_holds_a_generation_is_named() {
     assert!(host.who_holds("probe").is_empty());
     load(&host, &folder, "fx-probe", 1);
     let held = host.who_holds("probe");
-    assert_eq!(conditions(&held), [(1, Condition::Serving)]);
+    assert_eq!(conditions(&held), [(1, GenerationStatus::Serving)]);
     assert_eq!(held[0].holders, [Holder::Slot]);
 
     let slot = host.slot::<dyn Probe>("probe").unwrap();
@@ -40,7 +40,7 @@ fn everybody_who_holds_a_generation_is_named() {
     let held = host.who_holds("probe");
     assert_eq!(
         conditions(&held),
-        [(1, Condition::Retired), (2, Condition::Serving)],
+        [(1, GenerationStatus::Retired), (2, GenerationStatus::Serving)],
         "{held:#?}"
     );
     let here = thread::current().name().unwrap().to_owned();
@@ -59,7 +59,7 @@ fn everybody_who_holds_a_generation_is_named() {
     assert!(matches!(&host.who_holds("probe")[0].holders[..], [Holder::Reader { .. }]));
     reader.release();
     wait_for_unmapped(&mut host.events(), "probe", 1);
-    assert_eq!(conditions(&host.who_holds("probe")), [(2, Condition::Serving)]);
+    assert_eq!(conditions(&host.who_holds("probe")), [(2, GenerationStatus::Serving)]);
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn guard_that_is_not_tracked_is_told_as_that() {
     let slot = host.slot::<dyn Probe>("probe").unwrap();
     let loaded = slot.load();
     load(&host, &folder, "fx-probe", 2);
-    assert_eq!(host.who_holds("probe")[0].holders, [Holder::Untold]);
-    assert!(Holder::Untold.to_string().contains("track_guards"));
+    assert_eq!(host.who_holds("probe")[0].holders, [Holder::Unknown]);
+    assert!(Holder::Unknown.to_string().contains("track_guards"));
     drop(loaded);
     wait_for_unmapped(&mut host.events(), "probe", 1);
 }
@@ -89,7 +89,10 @@ fn owner_and_what_waits_for_it_are_named() {
     let mut claim = host.claim::<dyn Probe>("probe").unwrap();
     load(&host, &folder, "fx-probe", 2);
     let held = host.who_holds("probe");
-    assert_eq!(conditions(&held), [(1, Condition::Serving), (2, Condition::Staged)]);
+    assert_eq!(
+        conditions(&held),
+        [(1, GenerationStatus::Serving), (2, GenerationStatus::Staged)]
+    );
     assert!(
         matches!(&held[0].holders[..], [Holder::Slot, Holder::Owner { at, .. }] if at.line() == line),
         "{held:#?}"
@@ -149,7 +152,7 @@ fn threads_and_thread_locals_of_an_ended_plugin_are_named() {
     assert!(
         matches!(
             &held[0].condition,
-            Condition::Quarantined(QuarantineReason::ThreadsRunning(_))
+            GenerationStatus::Quarantined(QuarantineReason::ThreadsRunning(_))
         ),
         "{held:#?}"
     );
@@ -172,7 +175,7 @@ fn threads_and_thread_locals_of_an_ended_plugin_are_named() {
     let ending = || {
         let held = host.who_holds("probe");
         held.into_iter()
-            .find(|held| held.generation == 2 && held.condition == Condition::Ending)
+            .find(|held| held.generation == 2 && held.condition == GenerationStatus::Ending)
     };
     wait_until(|| ending().is_some(), "the end of generation 2");
     let held = ending().unwrap();

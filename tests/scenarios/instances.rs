@@ -3,7 +3,10 @@
 
 use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_staged};
 use fixture_interfaces::{Counter, Moody, SharedCounter};
-use reslot::{BuildError, Cause, Event, Events, Host, HostBuilder, InstancesError, LoadOutcome, Policy, Slot, Synced, To};
+use reslot::{
+    BuildError, Cause, Event, Events, Host, HostBuilder, InstancesError, LoadOutcome, Policy, RollbackTarget, Slot,
+    SyncOutcome,
+};
 use reslot_tests::{Fixture, Folder};
 use std::{fs, time::Duration};
 
@@ -217,7 +220,7 @@ fn one_of_the_slots_goes_back_alone_and_only_it_remembers_that() {
     folder.publish("libcounter.so", &counter(2));
     wait_for_all(&mut events, &[EUR, GBP], 2);
     slot(&host, EUR).load().add(4).unwrap();
-    let outcome = host.rollback(EUR, To::Previous).unwrap();
+    let outcome = host.rollback(EUR, RollbackTarget::Previous).unwrap();
     assert!(matches!(outcome, LoadOutcome::RolledBack(_)), "{outcome:?}");
     assert_eq!((stamp(&host, EUR), total(&host, EUR), stamp(&host, GBP)), (1, 4, 2));
     // Published once more: the one refuses it, the other has it.
@@ -269,7 +272,7 @@ fn owner_of_one_slot_and_callers_of_the_other_move_on_each_in_their_way() {
     wait_for_staged(&mut events, EUR, 2);
     wait_for_all(&mut events, &[GBP], 2);
     assert_eq!(claim.report().unwrap().stamp, 1, "an owner decides when");
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((claim.report().unwrap().stamp, claim.report().unwrap().total), (2, 2));
     drop(claim);
     assert_nothing_left(&host, 2);
@@ -302,7 +305,7 @@ fn what_is_staged_already_is_told_as_that() {
     assert_eq!((&*told.0, told.1), ("counter", 2));
     assert!(told.2.contains("waits for its owner's `sync`"), "{}", told.2);
     assert_eq!(host.images().mapped, 2);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     let served = host.load(&new).unwrap();
     assert!(matches!(served, LoadOutcome::Unchanged { generation: 2, .. }), "{served:?}");
 }
@@ -316,7 +319,7 @@ fn one_artifact_is_in_a_set_for_two_slots_if_they_are_named() {
     assert_eq!((stamp(&host, EUR), stamp(&host, GBP)), (1, 1));
     let newer = folder.publish("newer.so", &counter(2));
     let twice = host.load_together_as([(EUR, &newer), (EUR, &newer)]).unwrap_err();
-    assert!(matches!(&*twice.cause, Cause::Twice(_)), "{twice}");
+    assert!(matches!(&*twice.cause, Cause::DuplicateSlot(_)), "{twice}");
     assert_eq!(stamp(&host, EUR), 1);
     drop(host);
     // If they are named for its plugin, the file alone says it.

@@ -7,8 +7,8 @@ use crate::{
 };
 use fixture_interfaces::{Hook, How, Lending};
 use reslot::{
-    Cause, Event, Events, Held, Holder, Host, LoadOutcome, Policy, RollbackReason, RollbackReport, Slot, StateBack, Synced,
-    To, mapped_copies,
+    Cause, Event, Events, GenerationHolders, Holder, Host, LoadOutcome, Policy, RestoredState, RollbackReason,
+    RollbackReport, RollbackTarget, Slot, SyncOutcome, mapped_copies,
 };
 use reslot_tests::{Fixture, Folder};
 use std::{
@@ -36,9 +36,9 @@ fn build(slot: &Slot<dyn Lending>) -> u64 {
 fn go_back(host: &Host, events: &mut Events, slot: &Slot<dyn Lending>, by_hand: bool) -> RollbackReport {
     match by_hand {
         // The supervisor may be quicker than this thread to do what was asked; the event tells how it went either way.
-        true => match host.rollback("lending", To::Previous).unwrap() {
+        true => match host.rollback("lending", RollbackTarget::Previous).unwrap() {
             LoadOutcome::RolledBack(_) | LoadOutcome::Staged { .. } => wait_for(events, |event| match event {
-                Event::RolledBack(report) if report.reason == RollbackReason::Asked => Some(report.clone()),
+                Event::RolledBack(report) if report.reason == RollbackReason::Manual => Some(report.clone()),
                 _ => None,
             }),
             other => panic!("{other:#?}"),
@@ -46,7 +46,7 @@ fn go_back(host: &Host, events: &mut Events, slot: &Slot<dyn Lending>, by_hand: 
         false => {
             slot.load().fail("it slipped").unwrap_err();
             wait_for(events, |event| match event {
-                Event::RolledBack(report) if report.reason != RollbackReason::Asked => Some(report.clone()),
+                Event::RolledBack(report) if report.reason != RollbackReason::Manual => Some(report.clone()),
                 _ => None,
             })
         }
@@ -69,7 +69,7 @@ fn rollback_waits_for_nobody_who_borrows_and_carries_the_state() {
         let report = go_back(&place.host, &mut place.events, &slot, by_hand);
         let sum = if by_hand { 7 } else { 8 };
         assert_eq!((report.from, report.to), (2, 1));
-        assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
+        assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
         assert_eq!((build(&slot), slot.load().total().unwrap()), (1, sum));
         assert_eq!(slot.load().label().unwrap(), "object 2 of generation 1");
         // Calls through the old view go to where the state is.
@@ -93,7 +93,7 @@ fn rollback_waits_for_nobody_who_borrows_and_carries_the_state() {
         // It is as any other: it is replaced, and can be gone back to.
         place.load("fx-lending", 3);
         let report = go_back(&place.host, &mut place.events, &slot, by_hand);
-        assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
+        assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
         drop(slot);
         assert_nothing_left(&place.host, 1);
     }
@@ -107,10 +107,10 @@ fn claim_with_an_idle_reader_beside_it_goes_back_with_its_state() {
     let mut claim = place.host.claim::<dyn Lending>("lending").unwrap();
     claim.add(5).unwrap();
     place.load("fx-lending", 2);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     claim.add(2).unwrap();
     claim.fail("it slipped").unwrap_err();
-    assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+    assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
     assert_eq!((claim.stamp().unwrap() % 1000, claim.total().unwrap()), (1, 8));
     drop(claim);
     idle.release();
@@ -159,7 +159,7 @@ fn a_hundred_rollbacks_under_callers_lose_nothing() {
                 let by_hand = round % 2 == 0;
                 let report = go_back(&place.host, &mut place.events, &slot, by_hand);
                 added.fetch_add(u64::from(!by_hand), Ordering::Relaxed);
-                assert!(matches!(report.state, StateBack::Carried { .. }), "{round}: {report:#?}");
+                assert!(matches!(report.state, RestoredState::Carried { .. }), "{round}: {report:#?}");
                 took.push(report.total);
             }
         });
@@ -232,7 +232,7 @@ fn standby_serves_as_it_was_if_a_second_object_cannot() {
         let gate = (how == How::Hangs).then(|| place.gate(1, hook));
         let report = go_back(&place.host, &mut place.events, &slot, true);
         assert_eq!((report.from, report.to), (2, 1));
-        let StateBack::Snapshot { why: Some(why), .. } = &report.state else {
+        let RestoredState::Snapshot { why: Some(why), .. } = &report.state else {
             panic!("{hook:?} {how:?}: {report:#?}")
         };
         let words = match how {
@@ -276,7 +276,7 @@ fn goes_back_again_and_again_while_each_object_is_borrowed_from() {
     for round in 0..5 {
         place.load("fx-lending", 2 + round);
         let report = go_back(&place.host, &mut place.events, &slot, false);
-        assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
+        assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
         held.push(slot.load());
     }
     let lent: Vec<_> = held.iter().map(|held| held.label().unwrap()).collect();
@@ -316,7 +316,7 @@ fn borrow_through_an_old_view_keeps_its_lender_and_no_other() {
     }
     wait_until(|| place.host.images().mapped == 3, "the end of those that nobody holds");
     let held = place.host.who_holds("lending");
-    let kept_by = |held: &Held| {
+    let kept_by = |held: &GenerationHolders| {
         let holders = held.holders.iter().filter(|holder| !is_own(holder)).cloned();
         (held.generation, holders.collect::<Vec<_>>())
     };
@@ -437,7 +437,7 @@ fn what_is_held_for_too_long_counts_as_quarantined() {
         folder.publish("liblending.so", &lending.stamped(n));
         wait_for_swapped(&mut events, "lending", n);
         wait_for(&mut events, |event| {
-            matches!(event, Event::Straggling { generation, .. } if *generation == n - 1).then_some(())
+            matches!(event, Event::DrainTimeout { generation, .. } if *generation == n - 1).then_some(())
         });
     }
     assert_eq!((host.images().mapped, host.images().straggling), (3, 2));

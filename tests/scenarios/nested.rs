@@ -4,7 +4,7 @@ use crate::support::{PATIENCE, assert_nothing_left, wait_for, wait_for_refused, 
 use fixture_interfaces::BenchState;
 use reslot::{
     Cause, Claim, Event, Events, Hook, HookError, Host, LoadOutcome, MAX_STATE_LEVELS, Policy, Preflight, Refusal,
-    RollbackReport, Slot, StateBack, Synced, To,
+    RestoredState, RollbackReport, RollbackTarget, Slot, SyncOutcome,
 };
 use reslot_tests::{Fixture, Folder, preflight_program};
 use std::{env, fs, process::Command, thread};
@@ -56,12 +56,12 @@ impl Place {
     }
 
     /// Loads the next build while the owner looks at his claim again and again, as owners do. Answers what came of it.
-    fn load_and_sync(&mut self, package: &str, claim: &mut Claim<dyn BenchState>) -> Synced {
+    fn load_and_sync(&mut self, package: &str, claim: &mut Claim<dyn BenchState>) -> SyncOutcome {
         thread::scope(|scope| {
             let loads = scope.spawn(|| self.load(package).unwrap_or_else(|refusal| panic!("{refusal}")));
             loop {
                 let synced = claim.sync();
-                if synced != Synced::Unchanged {
+                if synced != SyncOutcome::Unchanged {
                     loads.join().unwrap();
                     return synced;
                 }
@@ -116,9 +116,9 @@ fn deep_state_of_a_shared_slot_goes_up_and_back() {
             place.load(NEWER).unwrap();
             assert_eq!(build_and_count(&slot), (2, depth));
             slot.load().fill(depth - 1).unwrap();
-            place.host.rollback(NAME, To::Previous).unwrap();
+            place.host.rollback(NAME, RollbackTarget::Previous).unwrap();
             let report = place.wait_for_rollback();
-            assert!(matches!(report.state, StateBack::Carried { .. }), "{report:?}");
+            assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:?}");
             assert_eq!(build_and_count(&slot), (1, depth - 1));
             drop(slot);
             assert_nothing_left(&place.host, 1);
@@ -133,12 +133,12 @@ fn deep_state_of_a_claimed_slot_goes_up_and_back() {
             let mut place = Place::new(policy.clone());
             let mut claim = place.claim();
             claim.fill(depth).unwrap();
-            assert_eq!(place.load_and_sync(NEWER, &mut claim), Synced::Adopted { generation: 2 });
+            assert_eq!(place.load_and_sync(NEWER, &mut claim), SyncOutcome::Adopted { generation: 2 });
             assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (2, depth));
             claim.fill(depth - 1).unwrap();
-            Claim::roll_back(&mut claim, To::Previous).unwrap();
+            Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
             let report = place.wait_for_rollback();
-            assert!(matches!(report.state, StateBack::Carried { .. }), "{report:?}");
+            assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:?}");
             assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (1, depth - 1));
             drop(claim);
             assert_nothing_left(&place.host, 1);
@@ -170,9 +170,9 @@ fn state_that_is_too_deep_is_refused_and_the_old_one_serves_on() {
 
         // On the way back what cannot be carried is what it was before.
         slot.load().fill(DEEPEST + 1).unwrap();
-        place.host.rollback(NAME, To::Previous).unwrap();
+        place.host.rollback(NAME, RollbackTarget::Previous).unwrap();
         let report = place.wait_for_rollback();
-        let StateBack::Snapshot { why: Some(why), .. } = &report.state else {
+        let RestoredState::Snapshot { why: Some(why), .. } = &report.state else {
             panic!("{report:?}")
         };
         assert!(why.contains("4096 levels"), "{why}");
@@ -188,12 +188,12 @@ fn state_of_a_claim_that_is_too_deep_is_refused_and_the_old_one_serves_on() {
         let mut place = Place::new(policy);
         let mut claim = place.claim();
         claim.fill(DEEPEST + 1).unwrap();
-        assert_eq!(place.load_and_sync(NEWER, &mut claim), Synced::Refused { serving: 1 });
+        assert_eq!(place.load_and_sync(NEWER, &mut claim), SyncOutcome::Refused { serving: 1 });
         let refusal = wait_for_refused(&mut place.events);
         assert!(is_too_deep(&refusal.cause), "{refusal}");
         assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (1, DEEPEST + 1));
         claim.fill(1).unwrap();
-        assert_eq!(place.load_and_sync(NEWER, &mut claim), Synced::Adopted { generation: 3 });
+        assert_eq!(place.load_and_sync(NEWER, &mut claim), SyncOutcome::Adopted { generation: 3 });
         assert_eq!(claim.count().unwrap(), 1);
         place.host.confirm(NAME).unwrap();
         drop(claim);
@@ -208,7 +208,7 @@ fn state_that_is_far_too_deep_is_refused_and_dropped_in_the_end() {
     let mut claim = place.claim();
     claim.fill(FAR).unwrap();
     place.load(NEWER).unwrap();
-    assert_eq!(claim.sync(), Synced::Refused { serving: 1 });
+    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
     let refusal = wait_for_refused(&mut place.events);
     assert!(is_too_deep(&refusal.cause), "{refusal}");
     assert_eq!(claim.count().unwrap(), FAR);
@@ -232,9 +232,9 @@ fn owner_with_a_small_stack_hands_a_deep_state_over() {
         let mut claim = place.claim();
         claim.fill(DEEPEST).unwrap();
         place.load(NEWER).unwrap();
-        assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
         assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (2, DEEPEST));
-        Claim::roll_back(&mut claim, To::Previous).unwrap();
+        Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
         assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (1, DEEPEST));
     });
     assert_nothing_left(&place.host, 1);
@@ -298,7 +298,7 @@ fn state_that_does_not_fit_is_the_candidates_fault() {
     let mut claim = host.claim::<dyn fixture_interfaces::Counter>("counter").unwrap();
     host.load(folder.publish("counter.so", Fixture::build("fx-other-state").bytes()))
         .unwrap();
-    assert_eq!(claim.sync(), Synced::Refused { serving: 1 });
+    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
     let text = wait_for_refused(&mut events).to_string();
     assert!(
         text.contains("missing field `currency`") && text.contains("#[serde(default)]"),

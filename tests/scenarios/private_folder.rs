@@ -3,7 +3,7 @@
 
 use crate::support::{PATIENCE, copies, wait_for_unmapped};
 use fixture_interfaces::{Counter, Probe};
-use reslot::{Event, Events, Host, HostBuilder, LoadOutcome, Policy, PrivateCopies, Synced, To};
+use reslot::{Event, Events, Host, HostBuilder, LoadOutcome, Policy, PrivateCopies, RollbackTarget, SyncOutcome};
 use reslot_tests::{Fixture, Folder};
 use std::{
     fs::{self, File, TryLockError},
@@ -71,7 +71,7 @@ impl Losing {
             .host
             .load(self.folder.publish("libcounter.so", &self.counter.stamped(stamp)));
         assert!(matches!(loaded, Ok(LoadOutcome::Staged { .. })), "{loaded:?}");
-        assert_eq!(claim.sync(), Synced::Adopted { generation: stamp });
+        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: stamp });
         assert_eq!((claim.report().unwrap().total, claim.report().unwrap().stamp), (total, stamp));
         wait_for_unmapped(&mut self.host.events(), "counter", stamp - 1);
     }
@@ -247,7 +247,7 @@ fn versions_that_were_kept_in_the_folder_are_told_as_gone_and_new_ones_are_kept(
     kept(1);
     load(4);
     assert!(!lost.exists(), "nothing was made where the folder was");
-    host.rollback("probe", To::Previous).unwrap();
+    host.rollback("probe", RollbackTarget::Previous).unwrap();
     assert_eq!(slot.load().stamp().unwrap(), 3);
     while let Some(record) = events.try_recv() {
         assert!(!matches!(record.event, Event::HistoryFailed { .. }), "{}", record.event);

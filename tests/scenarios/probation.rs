@@ -5,7 +5,7 @@ use crate::{
     support::{assert_nothing_left, wait_for_unmapped},
 };
 use fixture_interfaces::Hook;
-use reslot::{Event, Policy, RollbackReason, StateBack, Synced};
+use reslot::{Event, Policy, RestoredState, RollbackReason, SyncOutcome};
 use std::thread;
 
 fn short() -> Policy {
@@ -34,7 +34,7 @@ fn passes_by_time_and_what_stood_by_goes() {
             !place
                 .told()
                 .iter()
-                .any(|event| matches!(event, Event::RolledBack(_) | Event::NoWayBack { .. }))
+                .any(|event| matches!(event, Event::RolledBack(_) | Event::NoFallback { .. }))
         );
     }
 }
@@ -117,7 +117,7 @@ fn others_are_led_back_while_a_call_hangs() {
             assert!(
                 matches!(
                     report.reason,
-                    RollbackReason::Overdue {
+                    RollbackReason::CallTimeout {
                         method: "hang",
                         limit: LATE,
                         ..
@@ -126,7 +126,7 @@ fn others_are_led_back_while_a_call_hangs() {
                 "{report:#?}"
             );
             if package == "fx-moody" {
-                assert!(matches!(report.state, StateBack::Snapshot { .. }), "{report:#?}");
+                assert!(matches!(report.state, RestoredState::Snapshot { .. }), "{report:#?}");
             }
             assert_eq!(place.build(), 1);
             assert_eq!(slot.load().add(1).unwrap(), 6);
@@ -149,7 +149,7 @@ fn call_of_a_claim_that_took_too_long_takes_it_back() {
     let mut claim = place.claim();
     claim.add(5).unwrap();
     place.load("fx-moody-owned", 2);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     let gate = place.gate(2, Hook::Call);
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -160,14 +160,14 @@ fn call_of_a_claim_that_took_too_long_takes_it_back() {
         });
         claim.hang().unwrap();
     });
-    assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+    assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
     assert_eq!((claim.stamp().unwrap() % 1000, claim.total().unwrap()), (1, 5));
     let report = place.wait_for_rollback();
     assert!(
-        matches!(report.reason, RollbackReason::Overdue { method: "hang", .. }),
+        matches!(report.reason, RollbackReason::CallTimeout { method: "hang", .. }),
         "{report:#?}"
     );
-    assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
+    assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn fault_that_an_owner_left_is_the_hosts_to_act_on() {
     place.load("fx-moody-owned", 1);
     let mut claim = place.claim();
     place.load("fx-moody-owned", 2);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     claim.fail("it slipped").unwrap_err();
     drop(claim);
     let report = place.wait_for_rollback();

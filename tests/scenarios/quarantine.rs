@@ -2,7 +2,7 @@
 
 use crate::support::{Gate, assert_nothing_left, start_lingering, wait_for, wait_for_retired, wait_for_swapped, wait_until};
 use fixture_interfaces::Probe;
-use reslot::{Cause, Condition, Event, Host, Outcome, QuarantineReason, Step, mapped_copies};
+use reslot::{Cause, Event, GenerationStatus, Host, Outcome, QuarantineReason, Step, mapped_copies};
 use reslot_tests::{Fixture, Folder};
 use std::{os::unix::net::UnixStream, sync::mpsc, thread, time::Duration};
 
@@ -89,7 +89,7 @@ fn cap_counts_those_that_are_still_waited_for() {
     let ending = || {
         host.who_holds("probe")
             .iter()
-            .filter(|held| held.condition == Condition::Ending)
+            .filter(|held| held.condition == GenerationStatus::Ending)
             .count()
     };
     wait_until(|| ending() == 2, "the ends of two generations");

@@ -3,7 +3,7 @@
 
 use crate::support::{Gate, PATIENCE, assert_nothing_left, wait_for, wait_for_staged};
 use fixture_interfaces::{Counter, Listener, Probe};
-use reslot::{Event, Host, Lifecycle, LoadOutcome, Step, Synced};
+use reslot::{Event, Host, Lifecycle, LoadOutcome, Step, SyncOutcome};
 use reslot_tests::{Fixture, Folder};
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -34,7 +34,7 @@ fn contract_that_is_bound_while_a_candidate_is_past_the_lint_is_kept() {
         let refusal = loading.join().unwrap().unwrap_err();
         assert_eq!(refusal.step, Step::Swap);
         assert!(refusal.to_string().contains("`add`"), "{refusal}");
-        assert_eq!(claim.sync(), Synced::Unchanged);
+        assert_eq!(claim.sync(), SyncOutcome::Unchanged);
         assert_eq!(claim.add(1).unwrap(), 1);
     });
 }
@@ -104,7 +104,7 @@ fn host_that_goes_waits_no_longer_than_its_deadline_for_a_reader() {
     drop(host);
     dropping.join().unwrap();
     let holders = wait_for(&mut events, |event| match event {
-        Event::Straggling { slot, holders, .. } if &**slot == "probe" => Some(holders.clone()),
+        Event::DrainTimeout { slot, holders, .. } if &**slot == "probe" => Some(holders.clone()),
         _ => None,
     });
     assert!(holders[0].to_string().contains("host_that_goes"), "{holders:?}");
@@ -131,7 +131,7 @@ fn host_may_go_while_an_owner_adopts() {
     // Its claim is out, so this waits for nothing; and the owner goes on with what he was adopting.
     drop(host);
     gate.open();
-    assert_eq!(owner.join().unwrap(), (Synced::Adopted { generation: 2 }, 8));
+    assert_eq!(owner.join().unwrap(), (SyncOutcome::Adopted { generation: 2 }, 8));
     let mut ends: Vec<u64> = events
         .filter_map(|record| match &record.event {
             Event::Retired(report) => Some(report.generation),
@@ -166,7 +166,7 @@ fn plugin_may_ask_for_its_own_reload_from_inside_a_call() {
     for generation in 2..10 {
         claim.add(1).unwrap();
         assert_eq!(claim.tell(&mut listener).unwrap(), generation - 1);
-        assert_eq!(claim.sync(), Synced::Adopted { generation });
+        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation });
     }
     drop(claim);
     assert_nothing_left(&host, 1);

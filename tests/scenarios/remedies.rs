@@ -4,8 +4,8 @@
 use crate::support::{PATIENCE, assert_nothing_left, wait_for};
 use fixture_interfaces::Probe;
 use reslot::{
-    BuildError, Claim, Event, Host, HostBuilder, Policy, Preflight, PrivateCopies, RollbackError, SlotError, To, WatchError,
-    preflight,
+    BuildError, Claim, Event, Host, HostBuilder, Policy, Preflight, PrivateCopies, RollbackError, RollbackTarget, SlotError,
+    WatchError, preflight,
 };
 use reslot_tests::{Fixture, Folder};
 use std::{
@@ -440,7 +440,7 @@ fn rollback_by_hand_with_nothing_to_go_back_to_blames_nobody() {
     let mut events = host.events();
     let untrue = ["faulty", "mend", "file:"];
     assert_says(
-        host.rollback("probe", To::Previous).unwrap_err(),
+        host.rollback("probe", RollbackTarget::Previous).unwrap_err(),
         &[
             "no good version before this one is kept",
             "publish the version that is wanted",
@@ -449,20 +449,20 @@ fn rollback_by_hand_with_nothing_to_go_back_to_blames_nobody() {
         &untrue,
     );
     let told = wait_for(&mut events, |event| {
-        matches!(event, Event::NoWayBack { .. }).then(|| event.to_string())
+        matches!(event, Event::NoFallback { .. }).then(|| event.to_string())
     });
     assert_says(told, &["generation 1 serves on", "somebody asked for it"], &untrue);
     assert_says(
-        host.rollback("probe", To::Hash("ffff".to_owned())).unwrap_err(),
+        host.rollback("probe", RollbackTarget::Hash("ffff".to_owned())).unwrap_err(),
         &["no kept version begins with \"ffff\"", "kept are: "],
         &["0 kept"],
     );
     // What was left by hand is not to be mended.
     let left = folder.publish("libprobe.so", &probe.stamped(2));
     host.load(&left).unwrap();
-    host.rollback("probe", To::Previous).unwrap();
+    host.rollback("probe", RollbackTarget::Previous).unwrap();
     let bad =
-        |why: &reslot::KeptCondition| matches!(why, reslot::KeptCondition::Condemned(why) if why.contains("somebody asked"));
+        |why: &reslot::VersionStatus| matches!(why, reslot::VersionStatus::KnownBad(why) if why.contains("somebody asked"));
     let known = host.history("probe");
     assert!(known.iter().any(|kept| bad(&kept.condition)), "{known:?}");
     assert_nothing_left(&host, 1);
@@ -480,7 +480,7 @@ fn slot_of_a_host_that_has_ended_is_not_said_to_be_missing() {
     drop(slot);
     let mut claim = host.claim::<dyn Probe>("probe").unwrap();
     drop(host);
-    let error = Claim::roll_back(&mut claim, To::Previous).unwrap_err();
+    let error = Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap_err();
     assert!(matches!(error, RollbackError::Slot(SlotError::HostEnded { .. })), "{error}");
     assert_says(
         &error,

@@ -5,7 +5,7 @@ use crate::{
     support::assert_nothing_left,
 };
 use fixture_interfaces::{Feeling, Hook, How};
-use reslot::{Cause, Event, LoadOutcome, Policy, RollbackReason, RollbackState, StateBack, Synced, To};
+use reslot::{Cause, Event, LoadOutcome, Policy, RestoredState, RollbackReason, RollbackState, RollbackTarget, SyncOutcome};
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -32,7 +32,7 @@ fn panic_takes_a_shared_plugin_back_with_its_state() {
         matches!(&report.reason, RollbackReason::Panicked { panics: 1, limit: 0, last } if last.to_string().contains("it slipped")),
         "{report:#?}"
     );
-    assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
+    assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
     assert_eq!(place.build(), 1);
     // What the call that panicked had done until then is part of the state.
     assert_eq!(slot.load().total().unwrap(), 8);
@@ -55,7 +55,10 @@ fn panic_takes_a_shared_plugin_back_to_its_snapshot() {
     slot.load().add(2).unwrap();
     slot.load().fail("it slipped").unwrap_err();
     let report = place.wait_for_rollback();
-    assert!(matches!(report.state, StateBack::Snapshot { why: None, .. }), "{report:#?}");
+    assert!(
+        matches!(report.state, RestoredState::Snapshot { why: None, .. }),
+        "{report:#?}"
+    );
     assert_eq!((place.build(), slot.load().total().unwrap()), (1, 5));
     assert_eq!(slot.load().past().unwrap().starts, 1);
     drop(slot);
@@ -72,7 +75,7 @@ fn panic_takes_a_stateless_plugin_back() {
     assert_eq!(slot.load().add(1).unwrap(), 1);
     slot.load().fail("it slipped").unwrap_err();
     let report = place.wait_for_rollback();
-    assert_eq!((report.from, report.to, &report.state), (2, 1, &StateBack::None));
+    assert_eq!((report.from, report.to, &report.state), (2, 1, &RestoredState::None));
     assert_eq!((place.build(), slot.load().total().unwrap()), (1, 5), "it was never gone");
     drop(slot);
     assert_nothing_left(&place.host, 1);
@@ -86,18 +89,18 @@ fn panic_takes_a_claim_back_in_its_next_sync() {
         let mut claim = place.claim();
         claim.add(5).unwrap();
         place.load("fx-moody-owned", 2);
-        assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
         claim.add(2).unwrap();
         claim.fail("it slipped").unwrap_err();
         assert_eq!(claim.stamp().unwrap() % 1000, 2, "until the owner says so");
-        assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+        assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
         assert_eq!((claim.stamp().unwrap() % 1000, claim.total().unwrap()), (1, total));
         assert!(claim.past().unwrap().starts >= 1);
-        assert_eq!(claim.sync(), Synced::Unchanged);
+        assert_eq!(claim.sync(), SyncOutcome::Unchanged);
         let report = place.wait_for_rollback();
         assert_eq!((report.from, report.to), (2, 1));
         // Nothing was left for anybody else to do.
-        assert!(!place.told().iter().any(|event| matches!(event, Event::NoWayBack { .. })));
+        assert!(!place.told().iter().any(|event| matches!(event, Event::NoFallback { .. })));
         assert_nothing_left(&place.host, 1);
     }
 }
@@ -110,11 +113,11 @@ fn claim_goes_back_once_however_often_it_is_looked_at() {
     let mut claim = place.claim();
     for build in 2..60 {
         place.load("fx-moody-owned", build);
-        assert_eq!(claim.sync(), Synced::Adopted { generation: build });
+        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: build });
         claim.fail("it slipped").unwrap_err();
         assert_eq!(
             claim.sync(),
-            Synced::RolledBack {
+            SyncOutcome::RolledBack {
                 from: build,
                 generation: 1
             }
@@ -127,7 +130,7 @@ fn claim_goes_back_once_however_often_it_is_looked_at() {
         !place
             .told()
             .iter()
-            .any(|event| matches!(event, Event::NoWayBack { .. } | Event::Staged { generation: 60.., .. }))
+            .any(|event| matches!(event, Event::NoFallback { .. } | Event::Staged { generation: 60.., .. }))
     );
     drop(claim);
     assert_nothing_left(&place.host, 1);
@@ -149,7 +152,7 @@ fn check_of_what_stands_by_that_hangs_is_not_waited_for() {
     slot.load().fail("it slipped").unwrap_err();
     // The check still runs in the object that served before.
     let report = place.wait_for_rollback();
-    assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
+    assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
     assert_eq!((place.build(), slot.load().total().unwrap()), (1, 8));
     gate.open();
     drop(slot);
@@ -167,7 +170,7 @@ fn state_goes_down_again_to_an_older_schema() {
     slot.load().add(2).unwrap();
     slot.load().fail("it slipped").unwrap_err();
     let report = place.wait_for_rollback();
-    assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
+    assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
     let past = slot.load().past().unwrap();
     assert_eq!((past.ups, past.downs, slot.load().total().unwrap()), (1, 1, 8));
 }
@@ -185,7 +188,7 @@ fn state_that_cannot_go_down_is_the_snapshot() {
         slot.load().fail("it slipped").unwrap_err();
         let report = place.wait_for_rollback();
         assert!(
-            matches!(&report.state, StateBack::Snapshot { why: Some(why), .. } if why.contains("could not be encoded")),
+            matches!(&report.state, RestoredState::Snapshot { why: Some(why), .. } if why.contains("could not be encoded")),
             "{report:#?}"
         );
         assert_eq!((place.build(), slot.load().total().unwrap()), (1, 5));
@@ -229,7 +232,7 @@ fn snapshot_policy_never_forgets_everything() {
     place.host.confirm("moody").unwrap();
     let slot = place.slot();
     slot.load().add(9).unwrap();
-    place.host.rollback("moody", To::Previous).unwrap();
+    place.host.rollback("moody", RollbackTarget::Previous).unwrap();
     assert_eq!((place.build(), slot.load().total().unwrap()), (1, 9));
 }
 
@@ -273,12 +276,12 @@ fn by_hand_to_what_stands_by_and_further() {
     place.load("fx-moody", 4);
     let slot = place.slot();
     slot.load().add(4).unwrap();
-    let outcome = place.host.rollback("moody", To::Previous).unwrap();
+    let outcome = place.host.rollback("moody", RollbackTarget::Previous).unwrap();
     assert!(
-        matches!(&outcome, LoadOutcome::RolledBack(report) if (report.from, report.to) == (4, 3) && report.reason == RollbackReason::Asked),
+        matches!(&outcome, LoadOutcome::RolledBack(report) if (report.from, report.to) == (4, 3) && report.reason == RollbackReason::Manual),
         "{outcome:#?}"
     );
-    let outcome = place.host.rollback("moody", To::Previous).unwrap();
+    let outcome = place.host.rollback("moody", RollbackTarget::Previous).unwrap();
     assert!(
         matches!(&outcome, LoadOutcome::Swapped(report) if report.replaced == Some(3)),
         "{outcome:#?}"
@@ -367,7 +370,7 @@ fn nothing_is_lost_in_two_hundred_reloads_and_fifty_rollbacks() {
                     Event::RolledBack(report) => Some(report.clone()),
                     _ => None,
                 });
-                assert!(matches!(report.state, StateBack::Carried { .. }), "{report:#?}");
+                assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
             }
         }
     });

@@ -2,7 +2,7 @@
 
 use crate::support::{assert_nothing_left, wait_for_swapped, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Deed, Probe};
-use reslot::{Condition, Host, Outcome, Slot, Synced, UnloadReport};
+use reslot::{GenerationStatus, Host, Outcome, Slot, SyncOutcome, UnloadReport};
 use reslot_tests::{Fixture, Folder};
 use std::{
     os::unix::net::UnixListener,
@@ -70,7 +70,7 @@ fn assert_dropped(left: &UnloadReport, how_many: u64) {
         (how_many, 0),
         "{left:?}"
     );
-    assert!(left.skipped_of.is_empty());
+    assert!(left.skipped_threads.is_empty());
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn reader_drops_its_own_also_when_a_thread_of_the_plugin_ends_later() {
         let is_ending = || {
             let held = scene.host.who_holds("probe").into_iter();
             held.filter(|held| held.generation == 2)
-                .any(|held| held.condition == Condition::Ending)
+                .any(|held| held.condition == GenerationStatus::Ending)
         };
         wait_until(is_ending, "the end of the instance");
         drop(socket);
@@ -195,7 +195,7 @@ fn owner_drops_its_own_when_it_syncs() {
     scene.reload(2);
     let mut events = scene.host.events();
     let owner = thread::current().id();
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     let gone = thread::scope(|scope| {
         // Another thread waits for the end; this one does nothing but sync.
         let waiting = scope.spawn(move || {
@@ -203,7 +203,7 @@ fn owner_drops_its_own_when_it_syncs() {
             wait_for_unmapped(&mut events, "probe", 1)
         });
         while !waiting.is_finished() {
-            assert_eq!(claim.sync(), Synced::Unchanged);
+            assert_eq!(claim.sync(), SyncOutcome::Unchanged);
         }
         waiting.join().unwrap()
     });
@@ -278,7 +278,7 @@ fn thread_that_comes_to_none_is_named_and_skipped() {
     scene.reload(2);
     let left = scene.left();
     assert_eq!((left.thread_locals_run, left.thread_locals_skipped), (0, 1), "{left:?}");
-    assert!(left.skipped_of[0].contains("sleeper"), "{left:?}");
+    assert!(left.skipped_threads[0].contains("sleeper"), "{left:?}");
     assert!(left.to_string().contains("sleeper"), "{left}");
     assert!(left.settle >= Duration::from_millis(20), "{left:?}");
     drop(end);

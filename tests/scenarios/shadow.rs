@@ -2,7 +2,9 @@
 
 use crate::support::{assert_nothing_left, host, wait_for_refused, wait_for_staged, wait_for_unmapped};
 use fixture_interfaces::{Counter, SharedCounter};
-use reslot::{Claim, Event, Events, Host, LoadOutcome, Policy, RollbackError, Shadow, SlotError, Synced, To};
+use reslot::{
+    Claim, Event, Events, Host, LoadOutcome, Policy, RollbackError, RollbackTarget, Shadow, SlotError, SyncOutcome,
+};
 use reslot_tests::{Fixture, Folder};
 
 fn begin(folder: &Folder, package: &str) -> (Host, Events) {
@@ -38,7 +40,7 @@ fn shadow_has_a_copy_of_the_state_and_leaves_the_original_alone() {
     assert_eq!(shadow.add(100).unwrap(), 105);
     assert_eq!(claim.add(1).unwrap(), 6);
     assert_eq!(shadow.report().unwrap().total, 105);
-    assert_eq!((claim.sync(), Claim::generation(&claim)), (Synced::Unchanged, 1));
+    assert_eq!((claim.sync(), Claim::generation(&claim)), (SyncOutcome::Unchanged, 1));
     assert_eq!((host.images().mapped, host.images().shadows), (2, 1));
     assert_eq!(host.slots().len(), 1, "a shadow is no slot");
     let none = host.claim::<dyn Counter>("counter~shadow").unwrap_err();
@@ -61,11 +63,11 @@ fn promotion_is_an_ordinary_reload_with_the_state_of_what_serves() {
     assert_eq!((shadow.add(1_000).unwrap(), claim.add(3).unwrap()), (1_000, 3));
     let outcome = host.load(&path).unwrap();
     assert!(matches!(outcome, LoadOutcome::Staged { generation: 2, .. }), "{outcome:?}");
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     let report = claim.report().unwrap();
     assert_eq!((report.total, report.stamp), (3, 2));
     assert_eq!(shadow.add(1).unwrap(), 1_001, "it is still its owner's");
-    let rest = Claim::shadow_kept(&claim, To::Previous).unwrap();
+    let rest = Claim::shadow_kept(&claim, RollbackTarget::Previous).unwrap();
     let report = rest.report().unwrap();
     assert_eq!((report.total, report.stamp), (3, 1), "the old rules, with the state of today");
     assert_eq!(Shadow::number(&rest), 2);
@@ -91,7 +93,7 @@ fn panic_in_a_shadow_is_its_owners_error_and_nobody_elses() {
     let error = shadow.fail("not so").unwrap_err().to_string();
     assert!(error.contains("counter~shadow") && error.contains("not so"), "{error}");
     assert_eq!(shadow.report().unwrap().total, 5, "it can be called again");
-    assert_eq!((claim.sync(), claim.report().unwrap().total), (Synced::Unchanged, 4));
+    assert_eq!((claim.sync(), claim.report().unwrap().total), (SyncOutcome::Unchanged, 4));
     drop(shadow);
     wait_for_unmapped(&mut events, "counter~shadow", 1);
 }
@@ -156,7 +158,7 @@ fn what_a_reload_would_refuse_is_refused_and_nothing_stays() {
     // Refused as a shadow is not refused for good.
     folder.publish("libcounter.so", &Fixture::build("fx-counter-schema-3").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
 }
 
 #[test]
@@ -196,7 +198,7 @@ fn version_that_is_not_kept_cannot_be_shadowed() {
     let folder = Folder::new();
     let (host, mut events) = begin(&folder, "fx-counter");
     let claim = host.claim::<dyn Counter>("counter").unwrap();
-    let none = Claim::shadow_kept(&claim, To::Previous).unwrap_err();
+    let none = Claim::shadow_kept(&claim, RollbackTarget::Previous).unwrap_err();
     assert!(matches!(none, RollbackError::Version { found: 0, .. }), "{none}");
     let (_elsewhere, path) = put("fx-counter", 2);
     drop(Claim::shadow(&claim, &path).unwrap());

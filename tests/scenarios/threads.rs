@@ -139,7 +139,7 @@ fn host_threads_that_ran_plugin_code_may_end_after_it_is_gone() {
         unreachable!()
     };
     // They came to no safe point.
-    assert!(left.thread_locals_skipped > 0 && left.skipped_of.len() == 4, "{left:?}");
+    assert!(left.thread_locals_skipped > 0 && left.skipped_threads.len() == 4, "{left:?}");
     for (thread, end) in threads {
         drop(end);
         assert_eq!(thread.join().unwrap(), 1, "each image has its own thread-locals");
@@ -171,7 +171,7 @@ fn reader_that_holds_an_old_view_is_named_and_not_forced() {
         sees.recv().unwrap();
         folder.publish("libprobe.so", &probe(2));
         let holders = wait_for(&mut events, |event| match event {
-            Event::Straggling {
+            Event::DrainTimeout {
                 slot,
                 generation: 1,
                 holders,

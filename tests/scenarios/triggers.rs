@@ -6,7 +6,7 @@ use crate::{
     support::{PATIENCE, wait_for_unmapped},
 };
 use fixture_interfaces::{Feeling, Hook, MoodyOwned};
-use reslot::{Claim, Event, Health, Policy, Preflight, RollbackReason, RollbackReport, Synced};
+use reslot::{Claim, Event, Health, Policy, Preflight, RollbackReason, RollbackReport, SyncOutcome};
 use reslot_tests::preflight_program;
 use std::{
     thread,
@@ -46,7 +46,7 @@ fn claimed(policy: Policy) -> (Place, Claim<dyn MoodyOwned>) {
     place.load(OWNED, 1);
     let mut claim = place.claim();
     place.load(OWNED, 2);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     (place, claim)
 }
 
@@ -66,7 +66,7 @@ fn wait_for_rollback(place: &mut Place) -> RollbackReport {
 /// The owner syncs until he is taken back.
 fn syncs_until_it_goes_back(place: &mut Place, claim: &mut Claim<dyn MoodyOwned>) -> RollbackReport {
     let begun = Instant::now();
-    while claim.sync() != (Synced::RolledBack { from: 2, generation: 1 }) {
+    while claim.sync() != (SyncOutcome::RolledBack { from: 2, generation: 1 }) {
         assert!(begun.elapsed() < PATIENCE, "{:#?}", place.told());
         thread::sleep(FRAME);
     }
@@ -84,7 +84,7 @@ fn panic() {
 
         let (mut place, mut claim) = claimed(policy());
         claim.fail("it slipped").unwrap_err();
-        assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+        assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
         let report = wait_for_rollback(&mut place);
         assert!(matches!(report.reason, RollbackReason::Panicked { .. }), "{report:#?}");
     }
@@ -145,8 +145,8 @@ fn checks_that_hang() {
         claim.feel(Feeling::Hangs).unwrap();
         let begun = Instant::now();
         // Each round is one check that hangs on the owner's own thread, for as long as it takes to have failed three times.
-        let mut synced = Synced::Unchanged;
-        while synced == Synced::Unchanged {
+        let mut synced = SyncOutcome::Unchanged;
+        while synced == SyncOutcome::Unchanged {
             assert!(begun.elapsed() < PATIENCE, "{:#?}", place.told());
             let gate = place.gate(2, Hook::Health);
             thread::scope(|scope| {
@@ -155,13 +155,13 @@ fn checks_that_hang() {
                     thread::sleep(LATE * 3);
                     gate.open();
                 });
-                while synced == Synced::Unchanged && !holds.is_finished() {
+                while synced == SyncOutcome::Unchanged && !holds.is_finished() {
                     thread::sleep(FRAME);
                     synced = claim.sync();
                 }
             });
         }
-        assert_eq!(synced, Synced::RolledBack { from: 2, generation: 1 });
+        assert_eq!(synced, SyncOutcome::RolledBack { from: 2, generation: 1 });
         hung(&wait_for_rollback(&mut place));
     }
 }
@@ -191,9 +191,9 @@ fn memory_that_grows_while_the_owner_calls_and_does_not_sync() {
     for policy in BOTH {
         let (mut place, mut claim) = claimed(policy());
         claim.feel(Feeling::Leaks).unwrap();
-        let mut synced = Synced::Unchanged;
+        let mut synced = SyncOutcome::Unchanged;
         let mut rounds = 0;
-        while synced == Synced::Unchanged {
+        while synced == SyncOutcome::Unchanged {
             rounds += 1;
             assert!(rounds < 6, "{:#?}", place.told());
             // Longer than three measurements take, and than the probation of `development`.
@@ -204,14 +204,14 @@ fn memory_that_grows_while_the_owner_calls_and_does_not_sync() {
             }
             synced = claim.sync();
         }
-        assert_eq!(synced, Synced::RolledBack { from: 2, generation: 1 });
+        assert_eq!(synced, SyncOutcome::RolledBack { from: 2, generation: 1 });
         grows(&wait_for_rollback(&mut place));
     }
 }
 
 fn overdue(report: &RollbackReport) {
     assert!(
-        matches!(report.reason, RollbackReason::Overdue { method: "hang", .. }),
+        matches!(report.reason, RollbackReason::CallTimeout { method: "hang", .. }),
         "{report:#?}"
     );
 }
@@ -248,7 +248,7 @@ fn call_that_takes_too_long() {
             });
             claim.hang().unwrap();
         });
-        assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+        assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
         overdue(&wait_for_rollback(&mut place));
     }
 }
@@ -300,7 +300,7 @@ fn plugin_that_grows_once_passes() {
     let begun = Instant::now();
     while place.host.slots()[0].on_probation {
         assert!(begun.elapsed() < PATIENCE);
-        assert_eq!(claim.sync(), Synced::Unchanged);
+        assert_eq!(claim.sync(), SyncOutcome::Unchanged);
         thread::sleep(FRAME);
     }
     place.wait_for_confirmed(2);

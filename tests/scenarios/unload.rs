@@ -9,8 +9,8 @@ use crate::{
 };
 use fixture_interfaces::{Caller, Counter, Hook, How, Probe, SharedCounter};
 use reslot::{
-    Cause, Claim, Event, Events, Fault, Host, KeptCondition, LoadOutcome, Policy, SavedStateError, SlotError, Synced, To,
-    UnloadError, UnloadOutcome, UnloadReason, Unloaded,
+    Cause, Claim, Event, Events, Fault, Host, LoadOutcome, Policy, RollbackTarget, SavedStateError, SlotError, SyncOutcome,
+    UnloadError, UnloadOutcome, UnloadReason, Unloaded, VersionStatus,
 };
 use reslot_tests::{Fixture, Folder};
 use std::{
@@ -256,19 +256,19 @@ fn claimed_slot_is_unloaded_by_its_owner_and_by_nobody_else() {
         matches!(event, Event::UnloadStaged { generation: 1, .. }).then_some(())
     });
     assert_eq!(claim.add(1).unwrap(), 4, "until then it serves");
-    assert_eq!(claim.sync(), Synced::Unloaded { generation: 1 });
+    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
     assert!(was_unloaded(claim.add(1)));
     assert_eq!(Claim::generation(&claim), 0);
     assert_eq!(wait_for_unloaded(&mut place.events, "counter").0, 1);
     wait_for_unmapped(&mut place.events, "counter", 1);
     assert_nothing_left(&place.host, 0);
-    assert_eq!(claim.sync(), Synced::Unchanged);
+    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
     // What is loaded now waits for the same owner, with the state if that is asked for.
     let state = place.host.left_state("counter").unwrap();
     let path = place.folder.path().join("libfx-counter.so");
     let staged = place.host.load_from("counter", path, state).unwrap();
     assert!(matches!(staged, LoadOutcome::Staged { generation: 2, .. }), "{staged:?}");
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     assert_eq!(claim.add(1).unwrap(), 5);
     drop(claim);
     assert_nothing_left(&place.host, 1);
@@ -286,7 +286,7 @@ fn owner_unloads_what_he_calls_and_has_its_state() {
     assert_eq!(unloaded.generation, 1);
     assert!(unloaded.state.is_some());
     assert!(was_unloaded(claim.report()));
-    assert_eq!(claim.sync(), Synced::Unchanged, "what waited goes as well");
+    assert_eq!(claim.sync(), SyncOutcome::Unchanged, "what waited goes as well");
     let again = Claim::unload(&mut claim).unwrap_err();
     assert!(matches!(&again, UnloadError::Slot(_)), "{again}");
     assert_nothing_left(&place.host, 0);
@@ -323,8 +323,8 @@ fn what_was_published_before_goes_and_what_comes_after_serves_anew() {
     // Also the very content that is going to be unloaded.
     let outcome = place.load("fx-counter", 1);
     assert!(matches!(outcome, LoadOutcome::Staged { generation: 3, .. }), "{outcome:?}");
-    assert_eq!(claim.sync(), Synced::Unloaded { generation: 1 });
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 3 });
+    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
     let report = claim.report().unwrap();
     assert_eq!((report.stamp, report.total), (1, 0));
     drop(claim);
@@ -377,11 +377,11 @@ fn version_on_probation_goes_with_its_standby_and_is_not_bad_for_that() {
         first
             .history("shared-counter")
             .iter()
-            .all(|kept| !matches!(kept.condition, KeptCondition::Condemned(_))),
+            .all(|kept| !matches!(kept.condition, VersionStatus::KnownBad(_))),
         "{:#?}",
         first.history("shared-counter")
     );
-    let none = first.rollback("shared-counter", To::Previous).unwrap_err();
+    let none = first.rollback("shared-counter", RollbackTarget::Previous).unwrap_err();
     assert!(none.to_string().contains("was unloaded"), "{none}");
     drop(first);
     // What lies in the folder is loaded by the next host.
@@ -488,7 +488,7 @@ fn owner_is_told_if_the_state_cannot_be_had_and_goes_on() {
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
     claim.add(2).unwrap();
     place.host.unload("counter").unwrap();
-    assert_eq!(claim.sync(), Synced::Unchanged);
+    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
     let error = wait_for(&mut place.events, |event| match event {
         Event::UnloadRefused {
             error, generation: 1, ..
@@ -499,7 +499,7 @@ fn owner_is_told_if_the_state_cannot_be_had_and_goes_on() {
     assert_eq!(claim.add(1).unwrap(), 3);
     assert!(matches!(Claim::unload(&mut claim), Err(UnloadError::State { .. })));
     place.host.force_unload("counter").unwrap();
-    assert_eq!(claim.sync(), Synced::Unloaded { generation: 1 });
+    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
     drop(claim);
     assert_nothing_left(&place.host, 0);
 }
@@ -516,7 +516,7 @@ fn file_that_lies_there_still_is_loaded_only_when_it_is_published_anew_or_by_nam
         .unwrap();
     let mut events = host.events();
     done(host.unload("probe"));
-    let looked = host.look_again();
+    let looked = host.rescan();
     assert!(
         matches!(&looked[..], [Ok(LoadOutcome::StillUnloaded { slot })] if &**slot == "probe"),
         "{looked:?}"
@@ -545,7 +545,7 @@ fn one_of_a_set_goes_and_the_others_are_judged_without_it() {
     place.unload("probe");
     let counter = place.host.slot::<dyn SharedCounter>("shared-counter").unwrap();
     assert_eq!(counter.load().stamp().unwrap(), 2);
-    place.host.rollback("shared-counter", To::Previous).unwrap();
+    place.host.rollback("shared-counter", RollbackTarget::Previous).unwrap();
     assert_eq!(counter.load().stamp().unwrap(), 1);
     assert!(matches!(
         place.host.slot::<dyn Probe>("probe"),
@@ -564,8 +564,8 @@ fn set_that_waits_for_an_owner_goes_with_the_slot() {
     let set = [place.publish("fx-counter", 2), place.publish("fx-probe", 2)];
     place.host.load_together(set).unwrap();
     place.host.unload("counter").unwrap();
-    assert_eq!(claim.sync(), Synced::Unloaded { generation: 1 });
-    assert_eq!(claim.sync(), Synced::Unchanged);
+    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
+    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
     let probe = place.host.slot::<dyn Probe>("probe").unwrap();
     assert_eq!(probe.load().stamp().unwrap(), 1);
     drop((claim, probe));
@@ -620,7 +620,7 @@ fn loading_rolling_back_and_unloading_at_random_leave_nothing_and_lose_nobody() 
                     for round in 0..60_usize {
                         match (round + mover) % 4 {
                             0 => drop(host.unload("shared-counter")),
-                            1 => drop(host.rollback("shared-counter", To::Previous)),
+                            1 => drop(host.rollback("shared-counter", RollbackTarget::Previous)),
                             2 => drop(host.confirm("shared-counter")),
                             _ => drop(host.load(&paths[(round / 4 + mover) % 3])),
                         }
@@ -649,7 +649,7 @@ fn staged_build_of_an_empty_slot_is_adopted_by_its_owner() {
     // Before it serves it may be unwanted again.
     let none = place.host.unload("counter").unwrap_err();
     assert!(matches!(none, UnloadError::Slot(_)), "{none}");
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     assert_eq!(claim.report().unwrap().stamp, 2);
     drop(claim);
     assert_nothing_left(&place.host, 1);

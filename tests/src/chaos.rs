@@ -5,8 +5,8 @@
 use crate::{Fixture, Folder};
 use fixture_interfaces::{Counter, Lending, Moody};
 use reslot::{
-    CallError, Cause, Claim, Event, Fault, Host, Outcome, Policy, Reader, RollbackError, Slot, StateBack, To,
-    config::Layers, mapped_copies,
+    CallError, Cause, Claim, Event, Fault, Host, Outcome, Policy, Reader, RestoredState, RollbackError, RollbackTarget,
+    Slot, config::Layers, mapped_copies,
 };
 use std::{
     collections::BTreeMap,
@@ -334,7 +334,7 @@ fn own(claim: &mut Claim<dyn Counter>, tally: &Tally) {
     while tally.going() {
         claim.sync();
         match random.below(2_000) {
-            0 => match Claim::roll_back(claim, To::Previous) {
+            0 => match Claim::rollback(claim, RollbackTarget::Previous) {
                 Ok(_) => tally.moved("an owner's rollback"),
                 Err(error) => answer(tally, "an owner's rollback", &error),
             },
@@ -379,7 +379,7 @@ fn do_something(
             Ok(_) => tally.moved("a reload"),
             Err(refusal) => tally.fault(refusal.to_string()),
         },
-        6..10 => match host.rollback(SLOTS[slot], To::Previous) {
+        6..10 => match host.rollback(SLOTS[slot], RollbackTarget::Previous) {
             Ok(_) => tally.moved("a rollback"),
             Err(error) => answer(tally, "a rollback", &error),
         },
@@ -430,7 +430,7 @@ fn watch(host: &Host, tally: &Tally) -> (u64, Vec<(String, String)>) {
         while let Some(record) = events.try_recv() {
             match &record.event {
                 Event::RolledBack(report) => match &report.state {
-                    StateBack::Snapshot { why, .. } => {
+                    RestoredState::Snapshot { why, .. } => {
                         let why = why.clone().unwrap_or_else(|| "no reason is given".to_owned());
                         snapshots.push((report.slot.to_string(), format!("{} to {}: {why}", report.from, report.to)));
                     }
@@ -441,7 +441,7 @@ fn watch(host: &Host, tally: &Tally) -> (u64, Vec<(String, String)>) {
                 }
                 Event::StopFailed { .. }
                 | Event::RestartFailed { .. }
-                | Event::Vacated { .. }
+                | Event::SlotEmptied { .. }
                 | Event::ThreadPanicked { .. }
                 | Event::ConfigRefused { .. }
                 | Event::Lagged { .. } => tally.fault(record.event.to_string()),

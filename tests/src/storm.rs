@@ -257,7 +257,9 @@ fn note(event: &Event, tally: &Tally) {
             tally.fault(format!("not unmapped: {report:?}"));
         }
         Event::Refused(refusal) => tally.fault(refusal.to_string()),
-        Event::Straggling { .. } | Event::ThreadPanicked { .. } | Event::Lagged { .. } => tally.fault(format!("{event:?}")),
+        Event::DrainTimeout { .. } | Event::ThreadPanicked { .. } | Event::Lagged { .. } => {
+            tally.fault(format!("{event:?}"))
+        }
         _ => {}
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     support::{Gate, PATIENCE, wait_for},
 };
 use fixture_interfaces::{Counter, Hook, How, Mood, Moody, MoodyOwned, Tuned};
-use reslot::{Cause, Event, Events, Host, LoadOutcome, Policy, Refusal, Synced, To, config::Layers};
+use reslot::{Cause, Event, Events, Host, LoadOutcome, Policy, Refusal, RollbackTarget, SyncOutcome, config::Layers};
 use reslot_tests::{Fixture, Folder, at_each_event};
 use std::{
     panic::resume_unwind,
@@ -167,7 +167,7 @@ fn host_is_asked_at_every_event_of_a_gated_slot() {
             }
             load(&folder, "fx-moody", 3);
             // By what stands by, or by what was kept, which the reload thread does.
-            let back = host().rollback("moody", To::Previous).unwrap();
+            let back = host().rollback("moody", RollbackTarget::Previous).unwrap();
             assert!(
                 matches!(back, LoadOutcome::RolledBack(_) | LoadOutcome::Swapped(_)),
                 "{back:?}"
@@ -200,9 +200,9 @@ fn host_is_asked_at_every_event_of_a_claim() {
         let mut claim = host().claim::<dyn MoodyOwned>("moody").unwrap();
         load(&folder, "fx-moody-owned", 2);
         load(&folder, "fx-moody-owned", 3);
-        assert_eq!(claim.sync(), Synced::Adopted { generation: 3 });
+        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
         claim.fail("it slipped").unwrap_err();
-        assert_eq!(claim.sync(), Synced::RolledBack { from: 3, generation: 1 });
+        assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 3, generation: 1 });
         load(&folder, "fx-moody-owned", 4);
         // Adopted by whoever lets go of it.
         drop(claim);
@@ -235,7 +235,7 @@ fn subscriber_waits_for_whoever_waits_for_an_event_of_the_same_sync() {
         });
         let owner = thread::Builder::new().name("owner".to_owned());
         let owner = owner.spawn(move || claim.sync()).unwrap();
-        assert_eq!(owner.join().unwrap(), Synced::Adopted { generation: 2 });
+        assert_eq!(owner.join().unwrap(), SyncOutcome::Adopted { generation: 2 });
         waits.join().unwrap();
         drop(host);
     });
@@ -254,7 +254,9 @@ fn host_is_asked_while_a_slot_is_given_its_configuration() {
         let slot = host().slot::<dyn Tuned>("tuned").unwrap();
         for threshold in [0.25, 0.75] {
             set(threshold);
-            wait_for(&mut events, |event| matches!(event, Event::Given { .. }).then_some(()));
+            wait_for(&mut events, |event| {
+                matches!(event, Event::ConfigApplied { .. }).then_some(())
+            });
             assert_eq!(slot.load().threshold().unwrap().to_bits(), threshold.to_bits());
         }
         drop(slot);
@@ -275,7 +277,7 @@ fn what_the_reload_thread_is_asked_for_on_itself_is_refused() {
         let within = std::mem::take(&mut *held(&WITHIN));
         assert!(!within.is_empty());
         for refusal in &within {
-            assert!(matches!(*refusal.cause, Cause::FromWithin), "{refusal}");
+            assert!(matches!(*refusal.cause, Cause::Reentrant), "{refusal}");
             assert_eq!(refusal.path, Path::new("nothing.so"));
             assert!(
                 refusal.to_string().contains("what to do: ask from a thread of the program's"),
@@ -313,7 +315,7 @@ fn subscriber_may_wait_for_one_who_waits_for_the_gate() {
             loading.join().unwrap().unwrap_or_else(|refusal| panic!("{refusal}"));
             caller.join().unwrap();
             if back {
-                host().rollback("moody", To::Previous).unwrap();
+                host().rollback("moody", RollbackTarget::Previous).unwrap();
             }
             TAKES_LOCK.store(false, Ordering::Release);
         }

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use fixture_interfaces::Probe;
-use reslot::{Condition, Event, Host, Outcome};
+use reslot::{Event, GenerationStatus, Host, Outcome};
 use reslot_tests::{Fixture, Folder, at_each_event};
 use std::{
     io::Write,
@@ -42,7 +42,7 @@ fn thread_of_an_ended_plugin_keeps_its_thread_locals_until_its_end() {
     let mut socket = listener.accept().unwrap().0;
     host.load(folder.publish("a.so", &Fixture::build("fx-probe").stamped(1)))
         .unwrap();
-    while host.who_holds("probe")[0].condition != Condition::Ending {
+    while host.who_holds("probe")[0].condition != GenerationStatus::Ending {
         std::thread::yield_now();
     }
     // The thread panics, and uses its thread-local while it unwinds.

@@ -1,4 +1,4 @@
-//! What tells two artifacts apart: a hash of all their bytes. It decides whether a file is new, which refusals and condemnations
+//! What tells two artifacts apart: a hash of all their bytes. It decides whether a file is new, which refusals and bad marks
 //! are about it, and what a kept version is called.
 //!
 //! XXH3 with 128 bits, because every reload waits for it: half a megabyte takes 20 µs, a seventh of what blake3 takes and less than

@@ -6,7 +6,7 @@ use crate::{
     output::{clean, dim, json_line, line, time},
     socket::connect,
 };
-use reslot::control::protocol::Told;
+use reslot::control::protocol::EventMessage;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::{path::PathBuf, thread};
 
@@ -41,13 +41,13 @@ impl Events {
         Ok(Exit::Done)
     }
 
-    fn show(&self, told: &Told) -> Result<(), Failure> {
+    fn show(&self, told: &EventMessage) -> Result<(), Failure> {
         show(told, self.json, self.all)
     }
 }
 
 /// Prints an event.
-pub fn show(told: &Told, as_json: bool, all: bool) -> Result<(), Failure> {
+pub fn show(told: &EventMessage, as_json: bool, all: bool) -> Result<(), Failure> {
     match as_json {
         true => json_line(told),
         false if told.event == "lifecycle" && !all => Ok(()),

@@ -68,7 +68,7 @@ impl Run {
         for signal in signals.forever() {
             match signal {
                 // What was gone back from stays gone; how each file ends is told by events.
-                SIGHUP => drop(host.look_again()),
+                SIGHUP => drop(host.rescan()),
                 _ => break,
             }
         }

@@ -55,7 +55,7 @@ pub struct HostSettings {
 
 impl HostSettings {
     /// The keys whose values differ and that only the next start takes.
-    fn at_next_start(&self, new: &Self) -> Vec<String> {
+    fn requires_restart(&self, new: &Self) -> Vec<String> {
         let keys = [
             ("drain_deadline_ms", self.drain_deadline_ms != new.drain_deadline_ms),
             (
@@ -230,9 +230,9 @@ impl Link {
         self.set_cap(&host, new.host.quarantine_cap);
         drop(attached);
         host.set_log_level_of_all(new.host.log_level);
-        let at_next_start = self.at_start.lock().at_next_start(&new.host);
+        let requires_restart = self.at_start.lock().requires_restart(&new.host);
         let files = files.to_vec();
-        host.log.push(Event::Configured { files, at_next_start });
+        host.log.push(Event::Configured { files, requires_restart });
         host.look_at_given();
     }
 }

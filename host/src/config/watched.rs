@@ -283,22 +283,22 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
                 }
             }
             once_more = match self.look() {
-                Again::UntilGood => true,
-                Again::Once => !by_itself,
-                Again::No => false,
+                ReadRetry::UntilGood => true,
+                ReadRetry::Once => !by_itself,
+                ReadRetry::No => false,
             };
         }
     }
 
     /// Reads what is there now. Answers whether to look again.
-    fn look(&mut self) -> Again {
+    fn look(&mut self) -> ReadRetry {
         let merged = match self.builder.layers.merge(&self.there) {
             Ok(merged) => merged,
             Err(error) if error.is_being_written() => {
                 if !std::mem::replace(&mut self.waits, true) {
                     let _ = catch_unwind(AssertUnwindSafe(|| (self.builder.on_waiting)(&error)));
                 }
-                return Again::UntilGood;
+                return ReadRetry::UntilGood;
             }
             other => {
                 self.waits = false;
@@ -311,7 +311,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
         self.there.clone_from(&merged.there);
         let failed_before = self.shared.error.lock().is_some();
         if merged.tree == self.tree && !failed_before {
-            return Again::No;
+            return ReadRetry::No;
         }
         match fit(&self.builder.layers, &merged, &self.builder.validate) {
             Ok(new) => {
@@ -324,13 +324,13 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
                     // The program's own panic is not to end the watch.
                     let _ = catch_unwind(AssertUnwindSafe(|| (self.builder.on_change)(&old, &new)));
                 }
-                Again::No
+                ReadRetry::No
             }
             Err(error) => self.refuse(error),
         }
     }
 
-    fn refuse(&self, error: ConfigError) -> Again {
+    fn refuse(&self, error: ConfigError) -> ReadRetry {
         let (may_pass, error) = (error.may_pass(), Arc::new(error));
         let before = self.shared.error.lock().replace(error.clone());
         // The same thing is told once.
@@ -338,14 +338,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
             let _ = catch_unwind(AssertUnwindSafe(|| (self.builder.on_error)(&error)));
         }
         match may_pass {
-            true => Again::Once,
-            false => Again::No,
+            true => ReadRetry::Once,
+            false => ReadRetry::No,
         }
     }
 }
 
 /// Whether to look again without another sign of a change.
-enum Again {
+enum ReadRetry {
     No,
     /// It may be half written.
     Once,

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     error::{Cause, SlotError},
-    history::{Kept, KeptCondition},
-    host::{Condition, Held, Inner, RollbackError, SlotInfo, To, after},
+    history::{HistoryEntry, VersionStatus},
+    host::{GenerationHolders, GenerationStatus, Inner, RollbackError, RollbackTarget, SlotInfo, after},
     image::manifest::is_name,
-    instances::Wanted,
+    instances::LoadRequest,
     logs::LogLevel,
     reload::{LoadOutcome, Phase, UnloadError, UnloadOutcome, Unloaded},
     slot::SlotRecord,
@@ -63,8 +63,8 @@ fn done(message: String, generation: Option<u64>) -> Result<Answer, Refused> {
 }
 
 fn reload(host: &Inner, target: &str) -> Result<Answer, Refused> {
-    let wanted = match PathBuf::from(target) {
-        path if path.is_absolute() => Wanted::file(path),
+    let request = match PathBuf::from(target) {
+        path if path.is_absolute() => LoadRequest::file(path),
         _ if target.contains('/') => return Err(no_absolute_path(target)),
         _ => {
             let record = record(host, target)?;
@@ -75,10 +75,10 @@ fn reload(host: &Inner, target: &str) -> Result<Answer, Refused> {
                 serves.or_else(|| state.unloaded().map(|left| left.path.clone()))
             };
             let path = path.ok_or_else(|| unknown(&host.unknown(target)))?;
-            Wanted::of_slot(path, &record.name)
+            LoadRequest::of_slot(path, &record.name)
         }
     };
-    load(host, wanted)
+    load(host, request)
 }
 
 fn no_absolute_path(target: &str) -> Refused {
@@ -96,14 +96,14 @@ fn load_as(host: &Inner, file: &str, slot: &str) -> Result<Answer, Refused> {
         let message = format!("{cause}\n  what to do: {}", cause.remedy());
         return Err(refused(ErrorKind::NotDone, message));
     }
-    load(host, Wanted::of_slot(path, &slot.into()))
+    load(host, LoadRequest::of_slot(path, &slot.into()))
 }
 
 /// Loads a file into each slot that it is for, and tells what became of it in each.
-fn load(host: &Inner, wanted: Wanted) -> Result<Answer, Refused> {
-    let path = wanted.path.clone();
+fn load(host: &Inner, request: LoadRequest) -> Result<Answer, Refused> {
+    let path = request.path.clone();
     let (mut messages, mut generations, mut failed) = (Vec::new(), Vec::new(), false);
-    for outcome in host.ask_for(wanted, true) {
+    for outcome in host.ask_for(request, true) {
         let (message, generation) = match outcome {
             Ok(LoadOutcome::Unchanged { slot, generation }) => (
                 format!(
@@ -150,7 +150,7 @@ fn in_words(outcome: LoadOutcome) -> (String, Option<u64>) {
 }
 
 fn rollback(host: &Arc<Inner>, slot: &str, to: Option<String>) -> Result<Answer, Refused> {
-    match host.rollback(slot, to.map_or(To::Previous, To::Hash), None) {
+    match host.rollback(slot, to.map_or(RollbackTarget::Previous, RollbackTarget::Hash), None) {
         Ok(outcome) => {
             let (message, generation) = in_words(outcome);
             done(message, generation)
@@ -206,11 +206,11 @@ fn history(host: &Inner, slot: &str) -> Result<Answer, Refused> {
     Ok(Answer::History { versions })
 }
 
-fn version(kept: Kept, serves: Option<&str>) -> Version {
+fn version(kept: HistoryEntry, serves: Option<&str>) -> Version {
     let (condition, reason) = match kept.condition {
-        KeptCondition::Confirmed => ("confirmed", None),
-        KeptCondition::Unconfirmed => ("unconfirmed", None),
-        KeptCondition::Condemned(why) => ("condemned", Some(why)),
+        VersionStatus::Confirmed => ("confirmed", None),
+        VersionStatus::Unconfirmed => ("unconfirmed", None),
+        VersionStatus::KnownBad(why) => ("known_bad", Some(why)),
     };
     Version {
         serves: serves == Some(&*kept.hash),
@@ -238,15 +238,15 @@ fn log_level(host: &Inner, slot: &str, level: Option<&str>) -> Result<Answer, Re
     done(format!("{slot}: its plugin logs at the level {now}{why}"), None)
 }
 
-fn held(held: &Held) -> HeldGeneration {
+fn held(held: &GenerationHolders) -> HeldGeneration {
     let condition = match &held.condition {
-        Condition::Candidate => "is a candidate".to_owned(),
-        Condition::Staged => "waits for its owner's `sync`".to_owned(),
-        Condition::Serving => "serves".to_owned(),
-        Condition::Standby => "stands by until its successor has proved itself".to_owned(),
-        Condition::Retired => "serves no more".to_owned(),
-        Condition::Ending => "has ended, and its image goes as soon as it can".to_owned(),
-        Condition::Quarantined(reason) => format!("is quarantined: {reason}"),
+        GenerationStatus::Candidate => "is a candidate".to_owned(),
+        GenerationStatus::Staged => "waits for its owner's `sync`".to_owned(),
+        GenerationStatus::Serving => "serves".to_owned(),
+        GenerationStatus::Standby => "stands by until its successor has proved itself".to_owned(),
+        GenerationStatus::Retired => "serves no more".to_owned(),
+        GenerationStatus::Ending => "has ended, and its image goes as soon as it can".to_owned(),
+        GenerationStatus::Quarantined(reason) => format!("is quarantined: {reason}"),
     };
     HeldGeneration {
         generation: held.generation,
@@ -311,7 +311,7 @@ fn status(shared: &Shared, host: &Inner, record: &Arc<SlotRecord>) -> SlotStatus
         true => host.who_holds(record),
         false => Vec::new(),
     };
-    let late = held.iter().filter(|held| held.condition == Condition::Retired);
+    let late = held.iter().filter(|held| held.condition == GenerationStatus::Retired);
     let remembered = shared.tally.of_slot(&name);
     let state = match (generation, staged) {
         (_, Some(_)) => "staged",

@@ -3,7 +3,7 @@
 use super::{
     path::connect_to,
     peer::Peer,
-    protocol::{Answer, Answered, Asked, ErrorKind, Refused, Request, Told, VERSION},
+    protocol::{Answer, Answered, ErrorKind, EventMessage, Refused, Request, RequestMessage, VERSION},
 };
 use rustix::{io::Errno, net::SendFlags};
 use std::{
@@ -177,7 +177,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`ask`](Self::ask).
-    pub fn events(&mut self, since: u64) -> Result<Vec<Told>, ClientError> {
+    pub fn events(&mut self, since: u64) -> Result<Vec<EventMessage>, ClientError> {
         self.send(Request::Events {
             since: Some(since),
             follow: false,
@@ -193,7 +193,7 @@ impl Client {
 
     fn send(&mut self, request: Request) -> Result<(), ClientError> {
         self.last += 1;
-        let asked = Asked {
+        let asked = RequestMessage {
             v: VERSION,
             id: self.last,
             request,
@@ -309,7 +309,7 @@ fn is_socket(path: &Path) -> bool {
 pub struct Following(Option<Client>);
 
 impl Iterator for Following {
-    type Item = Result<Told, ClientError>;
+    type Item = Result<EventMessage, ClientError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.0.as_mut()?.receive() {

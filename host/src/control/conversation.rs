@@ -3,7 +3,7 @@
 
 use super::{
     answers,
-    protocol::{Answer, Answered, Asked, ErrorKind, LONGEST_REQUEST, Refused, Request, VERSION},
+    protocol::{Answer, Answered, ErrorKind, LONGEST_REQUEST, Refused, Request, RequestMessage, VERSION},
     server::Shared,
 };
 use rustix::{
@@ -93,7 +93,7 @@ impl<'a> Conversation<'a> {
             );
             return self.refuse(id, ErrorKind::Version, message);
         }
-        let asked: Asked = match serde_json::from_slice(line) {
+        let asked: RequestMessage = match serde_json::from_slice(line) {
             Ok(asked) => asked,
             Err(error) => return malformed(id, error),
         };

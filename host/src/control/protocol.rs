@@ -12,7 +12,7 @@ pub const LONGEST_REQUEST: usize = 64 << 10;
 
 /// A line from a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct RequestMessage {
     /// [`VERSION`].
     pub v: u32,
     /// Repeated in the answers.
@@ -153,7 +153,7 @@ pub enum Answer {
     /// To [`Request::WhyNot`].
     WhyNot(Box<Reason>),
     /// To [`Request::Events`].
-    Event(Box<Told>),
+    Event(Box<EventMessage>),
 }
 
 /// Why there is no answer.
@@ -296,9 +296,9 @@ pub struct Version {
     /// The file that it was published as.
     #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
-    /// `confirmed`, `unconfirmed` or `condemned`.
+    /// `confirmed`, `unconfirmed` or `known_bad`.
     pub condition: String,
-    /// Why it was condemned.
+    /// Why it was marked as bad.
     pub reason: Option<String>,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
@@ -340,7 +340,7 @@ pub struct Reason {
 
 /// An event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct EventMessage {
     /// Its number in the host's history.
     pub sequence: u64,
     /// When, in milliseconds since 1970.

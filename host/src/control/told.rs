@@ -1,10 +1,10 @@
 //! Events as they go over the socket: a word for programs, whose it is, and a sentence for people.
 
-use super::protocol::Told;
+use super::protocol::EventMessage;
 use crate::event::{Event, Record};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-impl From<&Record> for Told {
+impl From<&Record> for EventMessage {
     fn from(record: &Record) -> Self {
         let (slot, generation) = whose(&record.event);
         Self {
@@ -40,11 +40,11 @@ fn kind(event: &Event) -> &'static str {
         Event::Swapped(_) => "swapped",
         Event::Confirmed { .. } => "confirmed",
         Event::RolledBack(_) => "rolled-back",
-        Event::NoWayBack { .. } => "no-way-back",
+        Event::NoFallback { .. } => "no-way-back",
         Event::Health { .. } => "health",
         Event::StopFailed { .. } => "stop-failed",
         Event::RestartFailed { .. } => "restart-failed",
-        Event::Vacated { .. } => "vacated",
+        Event::SlotEmptied { .. } => "vacated",
         Event::Unloaded { .. } => "unloaded",
         Event::UnloadStaged { .. } => "unload-staged",
         Event::UnloadRefused { .. } => "unload-refused",
@@ -53,10 +53,10 @@ fn kind(event: &Event) -> &'static str {
         Event::Reverted { .. } => "reverted",
         Event::HistoryFailed { .. } => "history-failed",
         Event::Configured { .. } => "configured",
-        Event::Given { .. } => "given",
+        Event::ConfigApplied { .. } => "given",
         Event::ConfigRefused { .. } => "config-refused",
         Event::Refused(_) => "refused",
-        Event::Straggling { .. } => "straggling",
+        Event::DrainTimeout { .. } => "straggling",
         Event::Retired(_) => "retired",
         Event::Released { .. } => "released",
         Event::CallFailed { .. } => "call-failed",
@@ -100,17 +100,17 @@ fn whose(event: &Event) -> (Option<String>, Option<u64>) {
         | Event::Staged { slot, generation }
         | Event::Superseded { slot, generation }
         | Event::Confirmed { slot, generation }
-        | Event::Given { slot, generation }
-        | Event::NoWayBack { slot, generation, .. }
+        | Event::ConfigApplied { slot, generation }
+        | Event::NoFallback { slot, generation, .. }
         | Event::Health { slot, generation, .. }
         | Event::StopFailed { slot, generation, .. }
         | Event::RestartFailed { slot, generation, .. }
-        | Event::Vacated { slot, generation }
+        | Event::SlotEmptied { slot, generation }
         | Event::Unloaded { slot, generation, .. }
         | Event::UnloadStaged { slot, generation }
         | Event::UnloadRefused { slot, generation, .. }
         | Event::FileDeleted { slot, generation, .. }
-        | Event::Straggling { slot, generation, .. }
+        | Event::DrainTimeout { slot, generation, .. }
         | Event::Released { slot, generation, .. }
         | Event::CallFailed { slot, generation, .. }
         | Event::ThreadPanicked { slot, generation, .. } => (slot, Some(*generation)),

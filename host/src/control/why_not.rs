@@ -11,12 +11,12 @@ use crate::{
     artifact::inspect,
     content::ContentHash,
     error::Refusal,
-    history::KeptCondition,
+    history::VersionStatus,
     host::Inner,
     image::{manifest::Manifest, stage::read_source},
-    instances::Wanted,
+    instances::LoadRequest,
     reload::check_plugin,
-    slot::{Has, Mode, SlotRecord},
+    slot::{ContentPlace, Mode, SlotRecord},
     watch::is_artifact,
 };
 use std::path::{Path, PathBuf};
@@ -109,16 +109,16 @@ fn of_slot(shared: &Shared, host: &Inner, slot: &str) -> Result<Reason, Refused>
             "publish another version, or load that very file by name: `reslot reload FILE`",
         );
     }
-    // Of what was condemned in an earlier process nothing was told in this one.
-    let condemned = host
+    // Of what was marked as bad in an earlier process nothing was told in this one.
+    let known_bad = host
         .history
         .entries(slot)
         .into_iter()
         .filter_map(|kept| match kept.condition {
-            KeptCondition::Condemned(why) => Some((kept.hash, why)),
+            VersionStatus::KnownBad(why) => Some((kept.hash, why)),
             _ => None,
         });
-    for (hash, why) in condemned {
+    for (hash, why) in known_bad {
         let finding = format!("the version {hash:.12} is not taken by itself any more: {why}");
         found.add(finding, "`reslot reload FILE` takes it all the same");
     }
@@ -175,7 +175,7 @@ fn of_file(shared: &Shared, host: &Inner, path: &Path) -> Reason {
     let inspection = inspect(bytes);
     let name = inspection.manifest.as_ref().map(|manifest| manifest.name.to_string());
     let slots = match &name {
-        Some(name) => host.slots_for(&Wanted::file(path), name),
+        Some(name) => host.slots_for(&LoadRequest::file(path), name),
         None => Vec::new(),
     };
     // What has it already is told, and the rest is about the first slot that does not.
@@ -190,8 +190,8 @@ fn of_file(shared: &Shared, host: &Inner, path: &Path) -> Reason {
         let mut summaries = Vec::new();
         for (slot, has_it) in &has {
             summaries.push(match has_it {
-                Has::Serves(number) => format!("{shown} serves: it is generation {number} of {slot}"),
-                Has::Waits(number) => {
+                ContentPlace::Serves(number) => format!("{shown} serves: it is generation {number} of {slot}"),
+                ContentPlace::Waits(number) => {
                     if let Some((_, finding, remedy)) = host.slot_named(slot).as_deref().and_then(waiting) {
                         found.add(finding, remedy);
                     }
@@ -199,7 +199,7 @@ fn of_file(shared: &Shared, host: &Inner, path: &Path) -> Reason {
                 }
             });
         }
-        let serves = has.iter().all(|(_, has_it)| matches!(has_it, Has::Serves(_)));
+        let serves = has.iter().all(|(_, has_it)| matches!(has_it, ContentPlace::Serves(_)));
         return found.reason(serves, Some(slot.to_string()), summaries.join("; "));
     }
     let slot = lacks.into_iter().next();
@@ -271,7 +271,7 @@ fn of_manifest(
         let finding = format!("it calls slot {slot:?}, in which nothing serves");
         found.add(finding, "publish that plugin; this one is then taken up by itself");
     }
-    if let Some(why) = host.history.condemned(slot, hash) {
+    if let Some(why) = host.history.known_bad(slot, hash) {
         let finding = format!("the history has it down as bad: {why}");
         found.add(
             finding,

@@ -20,8 +20,8 @@ pub(super) fn weight(event: &Event) -> usize {
         | Event::Superseded { .. }
         | Event::Swapped(_)
         | Event::Confirmed { .. }
-        | Event::Given { .. }
-        | Event::Vacated { .. }
+        | Event::ConfigApplied { .. }
+        | Event::SlotEmptied { .. }
         | Event::Lagged { .. }
         | Event::ShutDown => 0,
         // Its sentence leaves the refusal out.

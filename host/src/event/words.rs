@@ -4,7 +4,7 @@ use super::{Event, Outcome, ReloadReport, RetireReport};
 use crate::{
     host::Holder,
     image::UnloadReport,
-    reload::{RollbackReason, RollbackReport, StateBack, UnloadReason},
+    reload::{RestoredState, RollbackReason, RollbackReport, UnloadReason},
 };
 use std::{
     fmt::{self, Display, Formatter},
@@ -62,19 +62,19 @@ impl Event {
             } => write!(f, "{slot}: generation {generation} went from {from} to {to}"),
             Self::Confirmed { slot, generation } => write!(f, "{slot}: generation {generation} has proved itself"),
             Self::RolledBack(report) => report.fmt(f),
-            Self::NoWayBack { slot, generation: 0, .. } => write!(
+            Self::NoFallback { slot, generation: 0, .. } => write!(
                 f,
                 "{slot}: nothing serves: what is published cannot be taken, and no good version is kept"
             ),
-            Self::NoWayBack {
+            Self::NoFallback {
                 slot,
                 generation,
-                reason: reason @ (RollbackReason::Asked | RollbackReason::Restarted | RollbackReason::Together { .. }),
+                reason: reason @ (RollbackReason::Manual | RollbackReason::Restarted | RollbackReason::GroupMember { .. }),
             } => write!(
                 f,
                 "{slot}: generation {generation} serves on, because no good version before it is kept; the slot was to go back: {reason}"
             ),
-            Self::NoWayBack {
+            Self::NoFallback {
                 slot,
                 generation,
                 reason,
@@ -95,7 +95,7 @@ impl Event {
                 f,
                 "{slot}: generation {generation} could not be started again, and serves without what its `start` acquires: {error}"
             ),
-            Self::Vacated { slot, generation } => write!(
+            Self::SlotEmptied { slot, generation } => write!(
                 f,
                 "{slot}: nothing serves any more: the `stop` of generation {generation} has not come back, and its successor failed"
             ),
@@ -141,17 +141,17 @@ impl Event {
                 }
             }
             Self::HistoryFailed { error, .. } => write!(f, "history: {error}\n  what to do: {}", error.remedy()),
-            Self::Configured { files, at_next_start } => {
+            Self::Configured { files, requires_restart } => {
                 if let Some(file) = files.first() {
                     write!(f, "{}: ", file.display())?;
                 }
                 write!(f, "the configuration is good")?;
-                match at_next_start.is_empty() {
+                match requires_restart.is_empty() {
                     true => Ok(()),
-                    false => write!(f, "; takes effect at the next start: {}", at_next_start.join(", ")),
+                    false => write!(f, "; takes effect at the next start: {}", requires_restart.join(", ")),
                 }
             }
-            Self::Given { slot, generation } => {
+            Self::ConfigApplied { slot, generation } => {
                 write!(
                     f,
                     "{slot}: generation {generation} has the configuration and the resources of now"
@@ -184,7 +184,7 @@ impl Event {
             Self::Swapped(report) => report.fmt(f),
             Self::Refused(refusal) if f.alternate() => write!(f, "refused: {refusal:#}"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
-            Self::Straggling {
+            Self::DrainTimeout {
                 slot,
                 generation,
                 holders,
@@ -269,10 +269,10 @@ impl Display for RollbackReport {
             Readable(self.total)
         )?;
         match &self.state {
-            StateBack::None => {}
-            StateBack::Carried { bytes } => write!(f, ", with its state ({bytes} bytes)")?,
-            StateBack::Snapshot { why: None, .. } => write!(f, ", to the state of the swap")?,
-            StateBack::Snapshot { why: Some(why), .. } => {
+            RestoredState::None => {}
+            RestoredState::Carried { bytes } => write!(f, ", with its state ({bytes} bytes)")?,
+            RestoredState::Snapshot { why: None, .. } => write!(f, ", to the state of the swap")?,
+            RestoredState::Snapshot { why: Some(why), .. } => {
                 write!(f, ", to the state of the swap, because the newer one could not be had: {why}")?;
             }
         }
@@ -319,7 +319,7 @@ impl Display for UnloadReport {
                 f,
                 "; left: {} thread-local value(s) of threads that live on ({})",
                 self.thread_locals_skipped,
-                self.skipped_of.join(", ")
+                self.skipped_threads.join(", ")
             )?;
         }
         if self.file_bytes_left > 0 {

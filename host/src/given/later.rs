@@ -1,7 +1,7 @@
 //! Another instance of what serves could not be had for a reason that may pass: a full disk, a port that was taken, calls that did not
 //! come back. It is tried again, less and less often, and whatever ran of the plugin is not run for ever.
 
-use super::{Given, Package};
+use super::{InputStore, PluginInputs};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -10,16 +10,16 @@ use std::{
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-pub(super) struct PutOff {
+pub(super) struct DelayedRetry {
     /// What there was to be given.
-    what: Package,
+    what: PluginInputs,
     /// None once it is time.
     at: Option<Instant>,
     wait: Duration,
     tries: u32,
 }
 
-impl Given {
+impl InputStore {
     /// Has it tried again later. Answers how often it has been tried.
     pub(crate) fn put_off(&self, slot: &Arc<str>, names: &[String]) -> u32 {
         let tried = self.tried.lock().remove(slot);
@@ -30,7 +30,7 @@ impl Given {
             ((before.wait * 2).min(LONGEST_WAIT), before.tries.saturating_add(1))
         });
         let at = Some(Instant::now() + wait);
-        all.insert(slot.clone(), PutOff { what, at, wait, tries });
+        all.insert(slot.clone(), DelayedRetry { what, at, wait, tries });
         tries
     }
 
@@ -63,7 +63,7 @@ impl Given {
     }
 
     /// The slot has more room: it is time at once. Answers whether that is of use to anybody.
-    pub(crate) fn hasten(&self, slot: &str) -> bool {
+    pub(crate) fn expedite(&self, slot: &str) -> bool {
         let mut all = self.put_off.lock();
         all.get_mut(slot).is_some_and(|one| one.at.take().is_some())
     }

@@ -1,7 +1,7 @@
 //! What is kept, as a value: the entries of each slot in their order, and how they come, go and change. No file is touched here;
 //! which files a change makes superfluous follows from comparing the value before and after.
 
-use super::{Kept, KeptCondition};
+use super::{HistoryEntry, VersionStatus};
 use crate::content::ContentHash;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use std::{
 };
 
 /// How many rolled back artifacts of a slot are remembered.
-pub(super) const MOST_CONDEMNED: usize = 64;
+pub(super) const MOST_KNOWN_BAD: usize = 64;
 
 /// A reason may hold a backtrace, and there may be many of them.
 const LONGEST_REASON: usize = 2048;
@@ -25,7 +25,7 @@ pub(super) struct Entry {
     pub version: String,
     pub schema: Option<u32>,
     pub file: PathBuf,
-    pub condition: KeptCondition,
+    pub condition: VersionStatus,
     /// Milliseconds since 1970.
     pub since: u64,
     pub bytes: u64,
@@ -37,7 +37,7 @@ pub(super) struct Entry {
 /// its version stays listed as unconfirmed until the next one is confirmed.
 const MOST_BEGUN: usize = 8;
 
-/// What was begun for a slot, and is neither forgotten, confirmed, condemned nor overtaken by one that was confirmed.
+/// What was begun for a slot, and is neither forgotten, confirmed, marked as bad nor overtaken by one that was confirmed.
 #[derive(Debug, Clone)]
 struct Begun {
     entry: Entry,
@@ -57,11 +57,11 @@ pub(super) struct Book {
 
 impl Entry {
     pub(super) fn is_kept(&self) -> bool {
-        !matches!(self.condition, KeptCondition::Condemned(_))
+        !matches!(self.condition, VersionStatus::KnownBad(_))
     }
 
-    pub(super) fn told(&self) -> Kept {
-        Kept {
+    pub(super) fn told(&self) -> HistoryEntry {
+        HistoryEntry {
             hash: self.hash.to_string(),
             version: self.version.clone(),
             schema: self.schema,
@@ -121,8 +121,8 @@ impl Book {
         // Whoever publishes faster than any probation lasts must not fill the disk.
         let (mut unconfirmed, most) = (0, keep.saturating_add(2));
         self.retain_newest(slot, |entry| {
-            unconfirmed += usize::from(entry.condition == KeptCondition::Unconfirmed);
-            entry.condition != KeptCondition::Unconfirmed || unconfirmed <= most
+            unconfirmed += usize::from(entry.condition == VersionStatus::Unconfirmed);
+            entry.condition != VersionStatus::Unconfirmed || unconfirmed <= most
         });
         let listed: BTreeSet<ContentHash> = self.of(slot).iter().map(|entry| entry.hash).collect();
         if let Some(begun) = self.begun.get_mut(slot) {
@@ -130,8 +130,8 @@ impl Book {
         }
     }
 
-    /// Nothing is kept; should it be condemned, then its version is known all the same.
-    pub(super) fn begin_unkept(&mut self, slot: &str, entry: Entry) {
+    /// Nothing is kept; should it be marked as bad, then its version is known all the same.
+    pub(super) fn begin_without_archive(&mut self, slot: &str, entry: Entry) {
         self.note_begun(slot, Begun { entry, former: None });
     }
 
@@ -165,8 +165,8 @@ impl Book {
             self.settle(slot, hash);
             return false;
         };
-        if entry.condition != KeptCondition::Confirmed {
-            (entry.condition, entry.since) = (KeptCondition::Confirmed, now);
+        if entry.condition != VersionStatus::Confirmed {
+            (entry.condition, entry.since) = (VersionStatus::Confirmed, now);
         }
         let serving = entry.serial;
         self.settle(slot, hash);
@@ -176,17 +176,17 @@ impl Book {
         let mut earlier = 0;
         self.retain_newest(slot, |entry| {
             let superseded = entry.serial < serving;
-            earlier += usize::from(superseded && entry.condition == KeptCondition::Confirmed);
+            earlier += usize::from(superseded && entry.condition == VersionStatus::Confirmed);
             match entry.condition {
-                KeptCondition::Unconfirmed => !superseded,
-                KeptCondition::Confirmed => !superseded || earlier <= keep,
-                KeptCondition::Condemned(_) => true,
+                VersionStatus::Unconfirmed => !superseded,
+                VersionStatus::Confirmed => !superseded || earlier <= keep,
+                VersionStatus::KnownBad(_) => true,
             }
         });
         true
     }
 
-    pub(super) fn condemn(&mut self, slot: &str, hash: &ContentHash, why: &str, now: u64) {
+    pub(super) fn mark_bad(&mut self, slot: &str, hash: &ContentHash, why: &str, now: u64) {
         let begun = self.settle(slot, hash);
         if self.find(slot, hash).is_none() {
             let unknown = || Entry {
@@ -195,7 +195,7 @@ impl Book {
                 version: String::new(),
                 schema: None,
                 file: PathBuf::new(),
-                condition: KeptCondition::Unconfirmed,
+                condition: VersionStatus::Unconfirmed,
                 since: now,
                 bytes: 0,
                 serial: 0,
@@ -206,19 +206,19 @@ impl Book {
         let entries = self.slots.get_mut(slot).into_iter().flatten();
         // It stays at its place: what is older than it is still that.
         for entry in entries.filter(|entry| entry.hash == *hash) {
-            (entry.condition, entry.since, entry.bytes) = (KeptCondition::Condemned(why.to_owned()), now, 0);
+            (entry.condition, entry.since, entry.bytes) = (VersionStatus::KnownBad(why.to_owned()), now, 0);
         }
         let mut others = 0;
         self.retain_newest(slot, |entry| {
             let other = !entry.is_kept() && entry.hash != *hash;
             others += usize::from(other);
-            !other || others < MOST_CONDEMNED
+            !other || others < MOST_KNOWN_BAD
         });
     }
 
-    pub(super) fn pardon(&mut self, slot: &str, hash: &ContentHash) -> bool {
-        let condemned = self.find(slot, hash).is_some_and(|entry| !entry.is_kept());
-        condemned && self.drop_entry(slot, hash)
+    pub(super) fn unblock(&mut self, slot: &str, hash: &ContentHash) -> bool {
+        let known_bad = self.find(slot, hash).is_some_and(|entry| !entry.is_kept());
+        known_bad && self.drop_entry(slot, hash)
     }
 
     /// Answers whether there was one.

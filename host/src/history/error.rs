@@ -59,7 +59,7 @@ pub enum HistoryError {
     },
     /// It was rolled back, so its bytes were not kept.
     #[error("slot {slot:?}: artifact {hash} was rolled back, and its bytes are not kept: {why}")]
-    Condemned {
+    KnownBad {
         /// The slot.
         slot: String,
         /// Its hash, in hexadecimal digits.
@@ -129,7 +129,7 @@ impl HistoryError {
                 "publish that version again if it is wanted; and let nobody but the host delete what is in the history folder"
             }
             Self::Unknown { .. } => "ask for one that is kept, or publish the wanted version again",
-            Self::Condemned { .. } => "publish that version again if it is wanted all the same, and load it by name",
+            Self::KnownBad { .. } => "publish that version again if it is wanted all the same, and load it by name",
             Self::Index { .. } => {
                 "publish the versions that are to be kept again; when the index that was put aside has been looked at, delete it, and the \
                  artifacts that it named are removed at the host's next start"

@@ -1,7 +1,7 @@
 //! The list of what is kept, as JSON with a version. What it says of files is checked by whoever opens them.
 
 use super::{
-    KeptCondition,
+    VersionStatus,
     book::{Book, Entry},
 };
 use crate::content::ContentHash;
@@ -18,7 +18,7 @@ pub(super) const VERSION: u64 = 2;
 
 /// Why an index was not understood.
 #[derive(Debug)]
-pub(super) enum Unread {
+pub(super) enum UnreadResources {
     Newer(u64),
     Older(u64),
     Broken(String),
@@ -44,17 +44,19 @@ struct Written {
     version: String,
     schema: Option<u32>,
     file: PathWords,
-    condition: Condition,
+    condition: StoredStatus,
     since_ms: u64,
     bytes: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Condition {
+enum StoredStatus {
     Confirmed,
     Unconfirmed,
-    Condemned(String),
+    // Hosts before 0.2 wrote `condemned`.
+    #[serde(alias = "condemned")]
+    KnownBad(String),
 }
 
 /// A path need not be UTF-8, and a string in JSON must be.
@@ -73,13 +75,13 @@ pub(super) fn write(book: &Book) -> Result<Vec<u8>, serde_json::Error> {
     })
 }
 
-pub(super) fn read(bytes: &[u8]) -> Result<Book, Unread> {
-    let broken = |error: serde_json::Error| Unread::Broken(error.to_string());
+pub(super) fn read(bytes: &[u8]) -> Result<Book, UnreadResources> {
+    let broken = |error: serde_json::Error| UnreadResources::Broken(error.to_string());
     match serde_json::from_slice(bytes).map_err(broken)? {
         Header { version: VERSION } => {}
-        Header { version } if version > VERSION => return Err(Unread::Newer(version)),
-        Header { version: 0 } => return Err(Unread::Broken("there never was a version 0".to_owned())),
-        Header { version } => return Err(Unread::Older(version)),
+        Header { version } if version > VERSION => return Err(UnreadResources::Newer(version)),
+        Header { version: 0 } => return Err(UnreadResources::Broken("there never was a version 0".to_owned())),
+        Header { version } => return Err(UnreadResources::Older(version)),
     }
     let index: Index = serde_json::from_slice(bytes).map_err(broken)?;
     let mut book = Book::default();
@@ -87,7 +89,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Book, Unread> {
         for written in entries {
             let entry = written
                 .entry()
-                .map_err(|why| Unread::Broken(format!("slot {slot:?}: {why}")))?;
+                .map_err(|why| UnreadResources::Broken(format!("slot {slot:?}: {why}")))?;
             book.put(&slot, entry);
         }
     }
@@ -103,9 +105,9 @@ impl Written {
             schema: entry.schema,
             file: PathWords::of(&entry.file),
             condition: match &entry.condition {
-                KeptCondition::Confirmed => Condition::Confirmed,
-                KeptCondition::Unconfirmed => Condition::Unconfirmed,
-                KeptCondition::Condemned(why) => Condition::Condemned(why.clone()),
+                VersionStatus::Confirmed => StoredStatus::Confirmed,
+                VersionStatus::Unconfirmed => StoredStatus::Unconfirmed,
+                VersionStatus::KnownBad(why) => StoredStatus::KnownBad(why.clone()),
             },
             since_ms: entry.since,
             bytes: entry.bytes,
@@ -124,9 +126,9 @@ impl Written {
             schema: self.schema,
             file: self.file.path(),
             condition: match self.condition {
-                Condition::Confirmed => KeptCondition::Confirmed,
-                Condition::Unconfirmed => KeptCondition::Unconfirmed,
-                Condition::Condemned(why) => KeptCondition::Condemned(why),
+                StoredStatus::Confirmed => VersionStatus::Confirmed,
+                StoredStatus::Unconfirmed => VersionStatus::Unconfirmed,
+                StoredStatus::KnownBad(why) => VersionStatus::KnownBad(why),
             },
             since: self.since_ms,
             bytes: self.bytes,

@@ -4,7 +4,7 @@
 use super::{
     Content, HistoryError,
     book::Book,
-    index::{self, Unread},
+    index::{self, UnreadResources},
 };
 use crate::{
     content::ContentHash,
@@ -230,17 +230,17 @@ impl Store {
         };
         match index::read(&bytes) {
             Ok(book) => Ok(book),
-            Err(Unread::Older(version)) => Err(HistoryError::Older {
+            Err(UnreadResources::Older(version)) => Err(HistoryError::Older {
                 path,
                 version,
                 oldest: index::VERSION,
             }),
-            Err(Unread::Newer(version)) => Err(HistoryError::Newer {
+            Err(UnreadResources::Newer(version)) => Err(HistoryError::Newer {
                 path,
                 version,
                 newest: index::VERSION,
             }),
-            Err(Unread::Broken(why)) => {
+            Err(UnreadResources::Broken(why)) => {
                 let aside = folder.join(ASIDE);
                 let moved = fs::rename(&path, &aside).and_then(|()| self.sync(&folder));
                 moved.map_err(HistoryError::io(&path, "put aside"))?;

@@ -4,9 +4,8 @@
 mod folder;
 
 use super::{
-    Artifact, Content, History, HistoryError,
-    KeptCondition::{self, Condemned, Confirmed, Unconfirmed},
-    NewEntry,
+    Artifact, Content, History, HistoryError, NewEntry,
+    VersionStatus::{self, Confirmed, KnownBad, Unconfirmed},
 };
 use crate::{
     content::ContentHash,
@@ -59,7 +58,7 @@ fn opened(folder: &Path, keep: usize) -> History {
 }
 
 /// Newest first.
-fn told(history: &History) -> Vec<(String, KeptCondition)> {
+fn told(history: &History) -> Vec<(String, VersionStatus)> {
     let entries = history.entries(SLOT).into_iter();
     entries.map(|kept| (kept.hash, kept.condition)).collect()
 }
@@ -157,7 +156,7 @@ fn what_is_forgotten_was_never_there() {
     let history = opened(folder.path(), 2);
     let [one, two] = [b"one", b"two"].map(|bytes| good(&history, bytes));
     let bad = begun(&history, b"bad");
-    history.condemn(SLOT, &bad, "it panicked").unwrap();
+    history.mark_bad(SLOT, &bad, "it panicked").unwrap();
     let before = (history.entries(SLOT), files(folder.path()));
 
     for candidate in [b"new", b"one", b"two", b"bad"] {
@@ -202,10 +201,10 @@ fn what_is_bad_is_so_at_once_and_its_file_goes_when_that_is_written() {
     let history = opened(folder.path(), 2);
     good(&history, b"one");
     let two = good(&history, b"two");
-    history.condemn_in_memory(SLOT, &two, "it panicked");
-    assert_eq!(history.condemned(SLOT, &two).as_deref(), Some("it panicked"));
+    history.mark_bad_in_memory(SLOT, &two, "it panicked");
+    assert_eq!(history.known_bad(SLOT, &two).as_deref(), Some("it panicked"));
     assert_eq!(artifacts(folder.path()).len(), 2, "no file was touched");
-    history.condemn(SLOT, &two, "it panicked").unwrap();
+    history.mark_bad(SLOT, &two, "it panicked").unwrap();
     assert_eq!(artifacts(folder.path()), [b"one"]);
 }
 
@@ -215,10 +214,10 @@ fn what_was_rolled_back_is_remembered_until_it_is_asked_for() {
     let history = opened(folder.path(), 2);
     let fine = good(&history, b"fine");
     let bad = begun(&history, b"bad");
-    history.condemn(SLOT, &bad, "it panicked").unwrap();
-    assert_eq!(history.condemned(SLOT, &bad).as_deref(), Some("it panicked"));
+    history.mark_bad(SLOT, &bad, "it panicked").unwrap();
+    assert_eq!(history.known_bad(SLOT, &bad).as_deref(), Some("it panicked"));
     assert_eq!(
-        (history.condemned(SLOT, &fine), history.condemned("other", &bad)),
+        (history.known_bad(SLOT, &fine), history.known_bad("other", &bad)),
         (None, None)
     );
     assert_eq!(artifacts(folder.path()), [b"fine"]);
@@ -227,38 +226,38 @@ fn what_was_rolled_back_is_remembered_until_it_is_asked_for() {
     assert_eq!((found.unwrap().0, passed_over.len()), (fine, 0));
     let error = history.read(SLOT, &bad).unwrap_err();
     assert!(
-        matches!(&error, HistoryError::Condemned { why, .. } if why == "it panicked"),
+        matches!(&error, HistoryError::KnownBad { why, .. } if why == "it panicked"),
         "{error}"
     );
     let kept = &history.entries(SLOT)[0];
     assert_eq!(
         (&kept.condition, kept.bytes, kept.version.as_str()),
-        (&Condemned("it panicked".into()), 0, "1.2.3")
+        (&KnownBad("it panicked".into()), 0, "1.2.3")
     );
 
     drop(history);
     let history = opened(folder.path(), 2);
-    assert_eq!(history.condemned(SLOT, &bad).as_deref(), Some("it panicked"));
-    history.pardon(SLOT, &bad).unwrap();
-    history.pardon(SLOT, &fine).unwrap();
+    assert_eq!(history.known_bad(SLOT, &bad).as_deref(), Some("it panicked"));
+    history.unblock(SLOT, &bad).unwrap();
+    history.unblock(SLOT, &fine).unwrap();
     assert_eq!(told(&history), [(fine.to_string(), Confirmed)]);
-    assert_eq!(history.condemned(SLOT, &bad), None);
+    assert_eq!(history.known_bad(SLOT, &bad), None);
 }
 
 #[test]
-fn the_condemned_are_remembered_in_numbers_and_words_that_have_an_end() {
+fn bad_ones_are_remembered_in_numbers_and_words_that_have_an_end() {
     let folder = tempfile::tempdir().unwrap();
     let history = opened(folder.path(), 1);
     let first = begun(&history, b"the oldest place");
     let others: Vec<_> = (0..70_u8).map(|number| ContentHash::of(&[number])).collect();
     for hash in &others {
-        history.condemn(SLOT, hash, &"é".repeat(5000)).unwrap();
+        history.mark_bad(SLOT, hash, &"é".repeat(5000)).unwrap();
     }
-    history.condemn(SLOT, &first, "late").unwrap();
-    assert_eq!(history.condemned(SLOT, &first).as_deref(), Some("late"));
+    history.mark_bad(SLOT, &first, "late").unwrap();
+    assert_eq!(history.known_bad(SLOT, &first).as_deref(), Some("late"));
     assert_eq!(history.entries(SLOT).len(), 64);
-    assert_eq!(history.condemned(SLOT, &others[6]), None);
-    assert_eq!(history.condemned(SLOT, &others[7]).unwrap(), "é".repeat(1024));
+    assert_eq!(history.known_bad(SLOT, &others[6]), None);
+    assert_eq!(history.known_bad(SLOT, &others[7]).unwrap(), "é".repeat(1024));
 }
 
 #[test]
@@ -355,7 +354,7 @@ fn a_copy_with_bytes_of_its_own_is_what_is_kept() {
     assert_eq!(artifacts(folder.path()), [b"otherwise"]);
     // Two artifacts that differ in what the lint clears share a file.
     let same = begun(&history, b"otherwise");
-    history.condemn(SLOT, &same, "").unwrap();
+    history.mark_bad(SLOT, &same, "").unwrap();
     assert_eq!(history.read(SLOT, &hash).unwrap().bytes, b"otherwise");
 }
 
@@ -365,7 +364,7 @@ fn bytes_that_are_put_away_later_are_kept_as_long_as_the_entry_is() {
     let private = StagingFolder::create(base.path(), None).unwrap();
     let folder = private.path().join(HISTORY);
     let history = History::of_process(private, 1);
-    assert!(history.keeps_later());
+    assert!(history.archives_in_background());
     let begins_later = |bytes: &[u8]| {
         let (slot, hash, file) = (SLOT, ContentHash::of(bytes), Path::new("plugin.so"));
         let entry = NewEntry {
@@ -386,7 +385,7 @@ fn bytes_that_are_put_away_later_are_kept_as_long_as_the_entry_is() {
     // Overtaken by what became of them: nothing is put away for nobody.
     for end in [
         (|history: &History, hash: &ContentHash| history.forget(SLOT, hash)) as fn(&History, &ContentHash),
-        |history, hash| history.condemn(SLOT, hash, "bad").unwrap(),
+        |history, hash| history.mark_bad(SLOT, hash, "bad").unwrap(),
     ] {
         let bad = begins_later(b"bad");
         end(&history, &bad);

@@ -2,22 +2,22 @@
 
 use super::{Host, Inner, LONGEST};
 #[cfg(feature = "prometheus")]
-use crate::metrics::endpoint::{self, Endpoint, Wanted};
+use crate::metrics::endpoint::{self, Endpoint, LoadRequest};
 use crate::process::Process;
 use crate::{
-    aftermath::Aftermath,
     artifact::inspect,
     background::{self, Kind},
     control::{ControlTally, Listening, Server},
+    deferred_work::DeferredWork,
     error::BuildError,
     event::{Event, Log},
-    given::Given,
+    given::InputStore,
     history::History,
     hooks::Hooks,
     image::stage::{PrivateCopies, StageLimits, StagingFolder, sweep},
     instances::{self, Instances},
     logs::{LogLevel, LogLevels},
-    metrics::Meter,
+    metrics::MetricsRecorder,
     policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, Tally, sort_by_uses},
     slot::View,
@@ -55,7 +55,7 @@ pub struct HostBuilder {
     policy: Policy,
     history: Option<PathBuf>,
     #[cfg(feature = "prometheus")]
-    prometheus: Option<Wanted>,
+    prometheus: Option<LoadRequest>,
     resources: Option<PathBuf>,
     #[cfg(feature = "config")]
     config: Option<crate::config::Layers>,
@@ -238,7 +238,7 @@ impl HostBuilder {
     #[cfg(feature = "prometheus")]
     #[must_use]
     pub fn prometheus(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.prometheus = Some(Wanted {
+        self.prometheus = Some(LoadRequest {
             at: address.into(),
             beyond_loopback: false,
         });
@@ -250,7 +250,7 @@ impl HostBuilder {
     #[cfg(feature = "prometheus")]
     #[must_use]
     pub fn prometheus_beyond_loopback(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.prometheus = Some(Wanted {
+        self.prometheus = Some(LoadRequest {
             at: address.into(),
             beyond_loopback: true,
         });
@@ -350,13 +350,13 @@ impl HostBuilder {
             None => (History::of_process(private.clone(), self.policy.history), Vec::new()),
         };
         #[cfg(feature = "prometheus")]
-        let (bound, meter) = match self.prometheus.map(endpoint::bind).transpose()? {
-            Some((bound, meter)) => (Some(bound), meter),
-            None => (None, Meter::default()),
+        let (bound, metrics_recorder) = match self.prometheus.map(endpoint::bind).transpose()? {
+            Some((bound, metrics_recorder)) => (Some(bound), metrics_recorder),
+            None => (None, MetricsRecorder::default()),
         };
         #[cfg(not(feature = "prometheus"))]
-        let meter = Meter::default();
-        let log = Log::new(meter);
+        let metrics_recorder = MetricsRecorder::default();
+        let log = Log::new(metrics_recorder);
         let tally = listening.as_ref().map(|_| ControlTally::listen(&log));
         for error in troubles {
             log.push(Event::HistoryFailed { slot: None, error });
@@ -385,10 +385,10 @@ impl HostBuilder {
             log,
             private,
             hooks: Hooks::new(),
-            aftermath: Aftermath::default(),
+            deferred_work: DeferredWork::default(),
             instances,
             folder: folder.clone(),
-            given: Given::new(self.resources, &self.watch, Arc::new(notices)),
+            given: InputStore::new(self.resources, &self.watch, Arc::new(notices)),
             injections: self.injections,
             log_levels: Arc::new(LogLevels::new(self.log_level)),
             history,
@@ -402,8 +402,8 @@ impl HostBuilder {
             reaper: reaper_sender,
         });
         attach(&inner);
-        inner.enlist();
-        inner.log.meter().attach(&inner);
+        inner.register();
+        inner.log.metrics_recorder().attach(&inner);
         let deadlines = Deadlines {
             drain: self.drain_deadline,
             threads: self.drain_deadline,
@@ -418,7 +418,7 @@ impl HostBuilder {
         let _ = inner.reload_thread.set(reload.thread().id());
         let judging = inner.clone();
         let supervise = move || reload::supervise(&judging, &supervisor_receiver);
-        let supervisor = spawn(Kind::Ordinary, "reslot-supervisor", supervise)?;
+        let supervisor = spawn(Kind::Foreground, "reslot-supervisor", supervise)?;
         let mut host = Host {
             inner,
             watch: None,
@@ -453,7 +453,7 @@ impl HostBuilder {
                 let _ = reload_sender.send(ReloadMessage::Noticed(notice));
             })?);
             for path in callers_last(&host.inner, scan(&folder)) {
-                let outcomes = host.inner.ask_for(instances::Wanted::file(path), false);
+                let outcomes = host.inner.ask_for(instances::LoadRequest::file(path), false);
                 refusals.extend(outcomes.into_iter().filter_map(Result::err));
             }
         }

@@ -5,10 +5,10 @@ use crate::{
     content::ContentHash,
     error::{Refusal, SlotError},
     event::Event,
-    history::{HistoryError, Kept, KeptCondition},
+    history::{HistoryEntry, HistoryError, VersionStatus},
     image::safe_point,
     reload::{self, LoadOutcome, ReloadMessage, RollbackReason},
-    slot::{Claim, Mode, SlotRecord, Synced},
+    slot::{Claim, Mode, SlotRecord, SyncOutcome},
 };
 use reslot_plugin_api::Interface;
 use std::{
@@ -20,7 +20,7 @@ use std::{
 /// Which version a slot is to go back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum To {
+pub enum RollbackTarget {
     /// The one before what serves.
     Previous,
     /// The one whose hash begins with these hexadecimal digits; see [`Host::history`].
@@ -74,7 +74,7 @@ impl fmt::Display for NoVersion<'_> {
 impl Host {
     /// Has a slot go back to an earlier version, with the state that [`Policy::rollback_state`](crate::Policy::rollback_state) says.
     /// Waits for what becomes of it; a claimed slot's owner goes back at his next `sync`, which is answered with
-    /// [`LoadOutcome::Staged`]. The owner himself asks with [`Claim::roll_back`], which does both.
+    /// [`LoadOutcome::Staged`]. The owner himself asks with [`Claim::rollback`], which does both.
     ///
     /// Asked to go back to what serves already, it does nothing, and answers [`LoadOutcome::Unchanged`].
     ///
@@ -82,7 +82,7 @@ impl Host {
     ///
     /// # Errors
     /// If there is no such slot or version, or the version cannot be loaded any more; the slot keeps what it has.
-    pub fn rollback(&self, slot: &str, to: To) -> Result<LoadOutcome, RollbackError> {
+    pub fn rollback(&self, slot: &str, to: RollbackTarget) -> Result<LoadOutcome, RollbackError> {
         self.inner.rollback(slot, to, None)
     }
 
@@ -96,7 +96,7 @@ impl Host {
     }
 
     /// The versions of a slot that are known, newest first: what can be gone back to, and what was gone back from. In a forked child: none.
-    pub fn history(&self, slot: &str) -> Vec<Kept> {
+    pub fn history(&self, slot: &str) -> Vec<HistoryEntry> {
         if self.inner.process.is_another() {
             return Vec::new();
         }
@@ -122,13 +122,13 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// build that is being prepared at this moment comes first, and what its preflight wants of the owner (the state) it is given
     /// meanwhile.
     ///
-    /// A newer build that waits for [`sync`](Self::sync) is not adopted any more. Answers [`Synced::Unchanged`] if that version serves already, and
-    /// [`Synced::Refused`] if it could not be had or did not start: then what served serves on, and a later `sync` goes back if something
+    /// A newer build that waits for [`sync`](Self::sync) is not adopted any more. Answers [`SyncOutcome::Unchanged`] if that version serves already, and
+    /// [`SyncOutcome::Refused`] if it could not be had or did not start: then what served serves on, and a later `sync` goes back if something
     /// else is kept.
     ///
     /// # Errors
     /// As for [`Host::rollback`]; the slot keeps what it has.
-    pub fn roll_back(this: &mut Self, to: To) -> Result<Synced, RollbackError> {
+    pub fn rollback(this: &mut Self, to: RollbackTarget) -> Result<SyncOutcome, RollbackError> {
         let (host, record, serving) = this.parts();
         let answer = || {
             if let Some(serving) = serving {
@@ -139,7 +139,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         Ok(match (asked, this.sync()) {
             (LoadOutcome::Unchanged { .. }, synced) => synced,
             // What stood by could not be had any more. The host looks for what is kept, and a later `sync` may go back to that.
-            (_, Synced::Unchanged) => Synced::Refused {
+            (_, SyncOutcome::Unchanged) => SyncOutcome::Refused {
                 serving: Self::generation(this),
             },
             (_, synced) => synced,
@@ -152,26 +152,26 @@ impl Inner {
     pub(crate) fn rollback(
         self: &Arc<Self>,
         slot: &str,
-        to: To,
+        to: RollbackTarget,
         meanwhile: Option<&dyn Fn()>,
     ) -> Result<LoadOutcome, RollbackError> {
         safe_point();
         let record = self.known(slot)?;
-        let wanted = match to {
-            To::Previous => None,
-            To::Hash(hash) => Some(self.version(&record, hash)?),
+        let request = match to {
+            RollbackTarget::Previous => None,
+            RollbackTarget::Hash(hash) => Some(self.version(&record, hash)?),
         };
-        if let Some(outcome) = self.served_already(&record, wanted.as_ref()) {
+        if let Some(outcome) = self.served_already(&record, request.as_ref()) {
             return Ok(outcome);
         }
-        if let Some(outcome) = self.go_back_to_standby(&record, wanted.as_ref()) {
+        if let Some(outcome) = self.go_back_to_standby(&record, request.as_ref()) {
             return Ok(outcome);
         }
         let message = |answer| ReloadMessage::GoBack {
             record,
             from: None,
-            to: wanted,
-            reason: RollbackReason::Asked,
+            to: request,
+            reason: RollbackReason::Manual,
             answer: Some(answer),
         };
         let outcome: Result<_, Refusal> = self.ask_reload_thread_and(PathBuf::new(), message, meanwhile);
@@ -225,13 +225,13 @@ impl Inner {
     /// The hashes of those that can be gone back to, newest first.
     fn good_versions(&self, record: &SlotRecord) -> Vec<String> {
         let entries = self.history.entries(&record.name).into_iter();
-        let good = entries.filter(|kept| !matches!(kept.condition, KeptCondition::Condemned(_)));
+        let good = entries.filter(|kept| !matches!(kept.condition, VersionStatus::KnownBad(_)));
         good.map(|kept| kept.hash).collect()
     }
 
-    fn served_already(&self, record: &SlotRecord, wanted: Option<&ContentHash>) -> Option<LoadOutcome> {
+    fn served_already(&self, record: &SlotRecord, request: Option<&ContentHash>) -> Option<LoadOutcome> {
         let state = record.lock();
-        let current = state.current.as_ref().filter(|current| wanted == Some(&current.hash))?;
+        let current = state.current.as_ref().filter(|current| request == Some(&current.hash))?;
         Some(LoadOutcome::Unchanged {
             slot: record.name.clone(),
             generation: current.generation.number(),
@@ -239,16 +239,16 @@ impl Inner {
     }
 
     /// If that is where it goes. An open slot goes at once, a claimed one in its owner's `sync`.
-    fn go_back_to_standby(self: &Arc<Self>, record: &Arc<SlotRecord>, wanted: Option<&ContentHash>) -> Option<LoadOutcome> {
+    fn go_back_to_standby(self: &Arc<Self>, record: &Arc<SlotRecord>, request: Option<&ContentHash>) -> Option<LoadOutcome> {
         let mut state = record.lock_settled();
         let standby = state.standby()?;
-        if wanted.is_some_and(|wanted| standby.current.hash != *wanted) {
+        if request.is_some_and(|request| standby.current.hash != *request) {
             return None;
         }
         let generation = standby.current.generation.number();
-        state.probation.as_mut()?.called = Some(RollbackReason::Asked);
+        state.probation.as_mut()?.called = Some(RollbackReason::Manual);
         if state.mode == Mode::Claimed {
-            record.attention.store(true, Ordering::Release);
+            record.safe_point_requested.store(true, Ordering::Release);
             let slot = record.name.clone();
             return Some(LoadOutcome::Staged { slot, generation });
         }
@@ -274,11 +274,11 @@ impl Inner {
             let slot: Arc<str> = slot.into();
             let (good, passed_over) = self.history.good_before(&slot, Some(&hash), false);
             for error in passed_over {
-                self.told_of_history(&slot, Err(error));
+                self.report_history_error(&slot, Err(error));
             }
             if good.is_some() {
                 let why = "it had not proved itself when the host ended";
-                self.told_of_history(&slot, self.history.condemn(&slot, &hash, why));
+                self.report_history_error(&slot, self.history.mark_bad(&slot, &hash, why));
                 reverted.push(slot.clone());
             }
             self.log.push(Event::Reverted {

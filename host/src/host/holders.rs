@@ -3,7 +3,7 @@
 
 use super::Inner;
 use crate::{
-    image::{Ledger, QuarantineReason},
+    image::{ImageResources, QuarantineReason},
     reload::Phase,
     slot::{HoldBy, HoldRecord, Mode, SlotRecord, Taken},
 };
@@ -18,11 +18,11 @@ use std::{
 /// A mapped generation, and what keeps it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Held {
+pub struct GenerationHolders {
     /// Its number.
     pub generation: u64,
     /// How far it has come.
-    pub condition: Condition,
+    pub condition: GenerationStatus,
     /// For how long it has been in this condition.
     pub since: Duration,
     /// Bytes that it has allocated just now. None if its plugin does not count them (`allocator = own`), or before and after its
@@ -35,7 +35,7 @@ pub struct Held {
 /// How far a mapped generation has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Condition {
+pub enum GenerationStatus {
     /// On its way to serving.
     Candidate,
     /// It waits for its owner's `sync`.
@@ -110,7 +110,7 @@ pub enum Holder {
     },
     /// Somebody who is not written down: what `Slot::load` answered is, if the host is built with
     /// [`track_guards`](crate::HostBuilder::track_guards); another plugin that calls it is not.
-    Untold,
+    Unknown,
 }
 
 impl fmt::Display for Holder {
@@ -140,7 +140,7 @@ impl fmt::Display for Holder {
                     "thread-locals of thread {thread}, dropped at its first safe point after the plugin's end"
                 )
             }
-            Self::Untold => write!(
+            Self::Unknown => write!(
                 f,
                 "what `slot.load()` answered, or a borrow of it, kept by somebody (`HostBuilder::track_guards` tells where), or \
                  what another plugin got from `peer.load()`"
@@ -149,17 +149,17 @@ impl fmt::Display for Holder {
     }
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for GenerationHolders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "generation {} ", self.generation)?;
         match &self.condition {
-            Condition::Candidate => write!(f, "is a candidate")?,
-            Condition::Staged => write!(f, "waits for its owner's `sync`")?,
-            Condition::Serving => write!(f, "serves")?,
-            Condition::Standby => write!(f, "stands by until its successor has proved itself")?,
-            Condition::Retired => write!(f, "serves no more")?,
-            Condition::Ending => write!(f, "has ended, and its image goes as soon as it can")?,
-            Condition::Quarantined(reason) => write!(f, "is quarantined: {reason}")?,
+            GenerationStatus::Candidate => write!(f, "is a candidate")?,
+            GenerationStatus::Staged => write!(f, "waits for its owner's `sync`")?,
+            GenerationStatus::Serving => write!(f, "serves")?,
+            GenerationStatus::Standby => write!(f, "stands by until its successor has proved itself")?,
+            GenerationStatus::Retired => write!(f, "serves no more")?,
+            GenerationStatus::Ending => write!(f, "has ended, and its image goes as soon as it can")?,
+            GenerationStatus::Quarantined(reason) => write!(f, "is quarantined: {reason}")?,
         }
         write!(f, " (for {:.1?}", self.since)?;
         if let Some(bytes) = self.live_bytes {
@@ -172,7 +172,7 @@ impl fmt::Display for Held {
 
 impl Inner {
     /// Counts a reader or a tracked guard among those who may hold something.
-    pub(crate) fn enlist_hold(&self, record: &Arc<HoldRecord>) {
+    pub(crate) fn register_hold(&self, record: &Arc<HoldRecord>) {
         if self.process.is_another() {
             return;
         }
@@ -187,7 +187,7 @@ impl Inner {
     }
 
     /// Every mapped generation of a slot, oldest first.
-    pub(crate) fn who_holds(&self, record: &SlotRecord) -> Vec<Held> {
+    pub(crate) fn who_holds(&self, record: &SlotRecord) -> Vec<GenerationHolders> {
         let images = self.tally.of_slot(&record.name);
         let holders = self.holders_by_generation(record);
         let (current, staged, staged_bytes) = {
@@ -203,29 +203,29 @@ impl Inner {
             let number = image.number;
             let (is_held, kept_by_hook) = (image.is_held(), image.kept_by_hook());
             let condition = match image.phase {
-                Phase::Live if current == Some(number) => Condition::Serving,
-                Phase::Live if staged == Some(number) => Condition::Staged,
+                Phase::Live if current == Some(number) => GenerationStatus::Serving,
+                Phase::Live if staged == Some(number) => GenerationStatus::Staged,
                 // One of another name; never asked for here.
-                Phase::Live | Phase::Shadow => Condition::Candidate,
-                Phase::Standby => Condition::Standby,
-                Phase::Retired => Condition::Retired,
-                Phase::Ending => Condition::Ending,
-                Phase::Quarantined(reason) => Condition::Quarantined(reason),
+                Phase::Live | Phase::Shadow => GenerationStatus::Candidate,
+                Phase::Standby => GenerationStatus::Standby,
+                Phase::Retired => GenerationStatus::Retired,
+                Phase::Ending => GenerationStatus::Ending,
+                Phase::Quarantined(reason) => GenerationStatus::Quarantined(reason),
             };
             let mut holders = holders.get(&number).cloned().unwrap_or_default();
             holders.extend(kept_by_hook.map(|hook| Holder::Hook { hook: hook.name() }));
             match condition {
                 // Still held, and by nobody who is written down.
-                Condition::Retired if holders.is_empty() && is_held => holders.push(Holder::Untold),
+                GenerationStatus::Retired if holders.is_empty() && is_held => holders.push(Holder::Unknown),
                 _ => {}
             }
             // Also of one that serves: they will have to be waited for.
-            holders.extend(of_ledger(&image.ledger));
+            holders.extend(of_ledger(&image.resources));
             let live_bytes = match condition {
-                Condition::Staged => staged_bytes,
-                _ => image.ledger.live_bytes(),
+                GenerationStatus::Staged => staged_bytes,
+                _ => image.resources.live_bytes(),
             };
-            Held {
+            GenerationHolders {
                 generation: number,
                 live_bytes,
                 condition,
@@ -297,9 +297,9 @@ impl Inner {
     }
 }
 
-fn of_ledger(ledger: &Ledger) -> Vec<Holder> {
-    let threads = ledger.running_threads().into_iter();
-    let values = ledger.threads_with_values().into_iter();
+fn of_ledger(resources: &ImageResources) -> Vec<Holder> {
+    let threads = resources.running_threads().into_iter();
+    let values = resources.threads_with_values().into_iter();
     threads
         .map(|thread| Holder::PluginThread { thread })
         .chain(values.map(|thread| Holder::ThreadLocals { thread }))

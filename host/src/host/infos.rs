@@ -4,7 +4,7 @@ use super::{Inner, SlotInfo};
 use crate::{
     error::{Cause, Refusal, SlotError},
     image::safe_point,
-    instances::Wanted,
+    instances::LoadRequest,
     reload::{LoadOutcome, Outcomes, ReloadMessage, SavedState},
     slot::{Mode, SlotRecord},
 };
@@ -24,10 +24,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl Inner {
     /// Has the reload thread load a file, and waits for what becomes of it in each slot that it is for.
-    pub(crate) fn ask_for(&self, wanted: Wanted, by_name: bool) -> Outcomes {
-        let asked = wanted.path.clone();
+    pub(crate) fn ask_for(&self, request: LoadRequest, by_name: bool) -> Outcomes {
+        let asked = request.path.clone();
         let outcomes = self.ask_reload_thread(asked, |answer| ReloadMessage::Load {
-            wanted,
+            request,
             by_name,
             state: None,
             answer,
@@ -36,10 +36,10 @@ impl Inner {
     }
 
     /// As [`Host::load_from`](crate::Host::load_from).
-    pub(crate) fn load_from(&self, wanted: Wanted, state: SavedState) -> Result<LoadOutcome, Refusal> {
-        let asked = wanted.path.clone();
+    pub(crate) fn load_from(&self, request: LoadRequest, state: SavedState) -> Result<LoadOutcome, Refusal> {
+        let asked = request.path.clone();
         let mut outcomes = self.ask_reload_thread(asked, |answer| ReloadMessage::Load {
-            wanted,
+            request,
             by_name: true,
             state: Some(state),
             answer,
@@ -49,8 +49,8 @@ impl Inner {
     }
 
     /// As [`Host::load`](crate::Host::load).
-    pub(crate) fn load(&self, wanted: Wanted) -> Result<LoadOutcome, Refusal> {
-        let mut outcomes = self.ask_for(wanted, true);
+    pub(crate) fn load(&self, request: LoadRequest) -> Result<LoadOutcome, Refusal> {
+        let mut outcomes = self.ask_for(request, true);
         if outcomes.len() == 1 {
             return outcomes.remove(0);
         }
@@ -80,7 +80,7 @@ impl Inner {
         }
         safe_point();
         if self.reload_thread.get() == Some(&thread::current().id()) {
-            return Err(Refusal::before_it_was_read(about, Cause::FromWithin).into());
+            return Err(Refusal::before_it_was_read(about, Cause::Reentrant).into());
         }
         let (answer, outcome) = mpsc::channel();
         let sent = self.reload.send(message(answer));

@@ -2,25 +2,25 @@
 
 use crate::process::{PerProcess, Process};
 use crate::{
-    aftermath::{Aftermath, later},
     content::ContentHash,
+    deferred_work::{DeferredWork, defer},
     error::{Refusal, SlotError},
     event::{Event, Log},
-    given::Given,
+    given::InputStore,
     history::{History, HistoryError},
     hooks::Hooks,
     image::{
         safe_point,
         stage::{Restored, StageError, StageLimits, StagedFile, StagingFolder},
     },
-    instances::{Instances, Wanted},
+    instances::{Instances, LoadRequest},
     logs::{LogLevel, LogLevels},
     policy::Policy,
     reload::{
         Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally, UnloadError, UnloadOutcome,
-        UnloadReason, UnloadRequest, Uses,
+        UnloadReason, UnloadRequest, UseGraph,
     },
-    slot::{Generation, Has, HoldRecord, Mode, SlotRecord, View},
+    slot::{ContentPlace, Generation, HoldRecord, Mode, SlotRecord, View},
     testing::Injections,
 };
 use arc_swap::ArcSwap;
@@ -44,10 +44,10 @@ const REFUSED_KEPT: usize = 64;
 static HOSTS: PerProcess<Mutex<Vec<Weak<Inner>>>> = PerProcess::new(Mutex::default);
 
 /// Asks the threads that any host knows to come to a safe point.
-pub(crate) fn call_attention() {
+pub(crate) fn request_safe_points() {
     // Not under the lock: whoever drops the last `Arc` of a host ends generations.
     let hosts: Vec<_> = HOSTS.get().lock().iter().filter_map(Weak::upgrade).collect();
-    hosts.iter().for_each(|host| host.call_attention());
+    hosts.iter().for_each(|host| host.request_safe_points());
 }
 
 /// What the host's parts share.
@@ -90,19 +90,19 @@ pub(crate) struct Inner {
     /// Which artifact is loaded into which slots.
     pub(crate) instances: Instances,
     /// What plugins are given beside their state.
-    pub(crate) given: Given,
+    pub(crate) given: InputStore,
     /// Failures of hooks that a test asks for.
     pub(crate) injections: Injections,
     /// How much which slot is to log.
     pub(crate) log_levels: Arc<LogLevels>,
     /// Slots that have nothing yet, each with a file that was refused because of that.
-    pub(super) waiting: Mutex<Vec<(String, Wanted)>>,
+    pub(super) waiting: Mutex<Vec<(String, LoadRequest)>>,
     /// By slot, how large its state was last.
     pub(super) snapshot_sizes: Mutex<BTreeMap<Arc<str>, usize>>,
     pub(super) supervisor: Sender<SupervisorMessage>,
     pub(crate) reload: Sender<ReloadMessage>,
     pub(super) reaper: Sender<ReaperMessage>,
-    pub(crate) aftermath: Aftermath,
+    pub(crate) deferred_work: DeferredWork,
 }
 
 impl Inner {
@@ -126,7 +126,7 @@ impl Inner {
         self.log_levels.set(slot, level);
         // No lock is held: a subscriber of the plugin's own may be asked what it wants.
         for image in self.tally.with_shadows(Some(slot)) {
-            image.ledger.tell_log_level();
+            image.resources.set_image_log_level();
         }
         self.log_levels.of(slot)
     }
@@ -136,7 +136,7 @@ impl Inner {
     pub(crate) fn set_log_level_of_all(&self, level: Option<LogLevel>) {
         self.log_levels.set_for_all(level);
         for image in self.tally.with_shadows(None) {
-            image.ledger.tell_log_level();
+            image.resources.set_image_log_level();
         }
     }
 
@@ -153,7 +153,7 @@ impl Inner {
     }
 
     /// Whether this content serves in a slot, or waits there for the owner.
-    pub(crate) fn has(&self, slot: &str, hash: &ContentHash) -> Option<Has> {
+    pub(crate) fn has(&self, slot: &str, hash: &ContentHash) -> Option<ContentPlace> {
         let record = self.slot_named(slot)?;
         let state = record.lock();
         state.has(record.id, hash)
@@ -167,13 +167,13 @@ impl Inner {
 
     /// The slots into which a file with this plugin is loaded: the one that was asked for; or those that are named for the plugin or the
     /// file, and those that were loaded from this file by [`Host::load_as`](crate::Host::load_as).
-    pub(crate) fn slots_for(&self, wanted: &Wanted, plugin: &str) -> Vec<Arc<str>> {
-        if let Some(slot) = &wanted.slot {
+    pub(crate) fn slots_for(&self, request: &LoadRequest, plugin: &str) -> Vec<Arc<str>> {
+        if let Some(slot) = &request.slot {
             return vec![slot.clone()];
         }
-        let mut names = self.instances.of(plugin, &wanted.path);
+        let mut names = self.instances.of(plugin, &request.path);
         for record in self.slots().iter() {
-            if !names.contains(&record.name) && record.lock().follows(&wanted.path, plugin) {
+            if !names.contains(&record.name) && record.lock().follows(&request.path, plugin) {
                 names.push(record.name.clone());
             }
         }
@@ -200,7 +200,9 @@ impl Inner {
     pub(crate) fn forget_retries(&self, slot: &str) {
         self.given.forget_vetoed(slot);
         self.take_deferred(slot);
-        self.waiting.lock().retain(|(_, wanted)| wanted.slot.as_deref() != Some(slot));
+        self.waiting
+            .lock()
+            .retain(|(_, request)| request.slot.as_deref() != Some(slot));
     }
 
     /// As [`Host::unload`](crate::Host::unload).
@@ -250,21 +252,21 @@ impl Inner {
     }
 
     /// Counts this host among those that threads are called by.
-    pub(super) fn enlist(self: &Arc<Self>) {
+    pub(super) fn register(self: &Arc<Self>) {
         let mut hosts = HOSTS.get().lock();
         hosts.retain(|known| known.strong_count() > 0);
         hosts.push(Arc::downgrade(self));
     }
 
     /// Asks every thread that has a reader or a claim, or waits for something of this host, to come to a safe point.
-    fn call_attention(&self) {
+    fn request_safe_points(&self) {
         self.look_number.fetch_add(1, Ordering::Release);
         for record in self.slots.read().iter() {
-            record.attention.store(true, Ordering::Release);
+            record.safe_point_requested.store(true, Ordering::Release);
         }
         // Without a reload thread the host is going.
-        let _ = self.reload.send(ReloadMessage::Attention);
-        self.hooks.call_attention();
+        let _ = self.reload.send(ReloadMessage::SafePoint);
+        self.hooks.request_safe_points();
         self.log.wake();
         self.tally.wake();
     }
@@ -276,7 +278,7 @@ impl Inner {
     /// Tells the supervisor. Without one the host is going.
     pub(crate) fn supervise(&self, message: SupervisorMessage) {
         let supervisor = self.supervisor.clone();
-        later(move || drop(supervisor.send(message)));
+        defer(move || drop(supervisor.send(message)));
     }
 
     pub(crate) fn slots(&self) -> Arc<Vec<Arc<SlotRecord>>> {
@@ -296,7 +298,7 @@ impl Inner {
     }
 
     /// By slot, those that what serves in it calls.
-    pub(crate) fn uses_of_serving(&self) -> Uses {
+    pub(crate) fn uses_of_serving(&self) -> UseGraph {
         let records = self.slots();
         let uses = records.iter().filter_map(|record| {
             let state = record.lock();
@@ -313,18 +315,18 @@ impl Inner {
     }
 
     /// A file that was refused may do when this slot has something.
-    pub(crate) fn wait_for_slot(&self, name: &str, wanted: Wanted) {
+    pub(crate) fn wait_for_slot(&self, name: &str, request: LoadRequest) {
         let mut waiting = self.waiting.lock();
-        waiting.retain(|(known, waits)| known != name || *waits != wanted);
-        waiting.push((name.to_owned(), wanted));
+        waiting.retain(|(known, waits)| known != name || *waits != request);
+        waiting.push((name.to_owned(), request));
     }
 
     /// A slot has something for the first time: those who waited for that are tried again, in their turn.
-    pub(crate) fn has_arrived(&self, name: &str) {
+    pub(crate) fn notify_slot_filled(&self, name: &str) {
         if let Some(record) = self.slot_named(name) {
             // The state that was left there may be large.
-            let left = record.lock().left_empty.take();
-            later(move || drop(left));
+            let left = record.lock().emptied.take();
+            defer(move || drop(left));
         }
         let mut waiting = self.waiting.lock();
         let (arrived, others) = std::mem::take(&mut *waiting)
@@ -332,19 +334,19 @@ impl Inner {
             .partition(|(known, _)| known == name);
         *waiting = others;
         drop(waiting);
-        let arrived: Vec<(String, Wanted)> = arrived;
-        for (_, wanted) in arrived {
+        let arrived: Vec<(String, LoadRequest)> = arrived;
+        for (_, request) in arrived {
             let reload = self.reload.clone();
             // Without a reload thread the host is gone.
-            later(move || drop(reload.send(ReloadMessage::Again(wanted))));
+            defer(move || drop(reload.send(ReloadMessage::Retry(request))));
         }
     }
 
     /// Something that its refusal was about is another now.
-    pub(crate) fn forget_refused_from(&self, wanted: &Wanted) {
+    pub(crate) fn forget_refused_from(&self, request: &LoadRequest) {
         self.refused.lock().retain(|(_, refusal)| {
-            let there = wanted.slot.is_none() || refusal.slot.is_none() || refusal.slot == wanted.slot;
-            refusal.path != wanted.path || !there
+            let there = request.slot.is_none() || refusal.slot.is_none() || refusal.slot == request.slot;
+            refusal.path != request.path || !there
         });
     }
 
@@ -354,12 +356,12 @@ impl Inner {
     /// If there is no folder and none can be made, or the copy cannot be written.
     pub(crate) fn write_private_copy(&self, slot: &str, bytes: &[u8]) -> Result<StagedFile, StageError> {
         let written = self.private.write(slot, bytes);
-        self.tell_of_private_folder();
+        self.report_private_folder();
         written
     }
 
     /// Tells, once, that the private folder was made again, and what was kept in the one that is gone.
-    fn tell_of_private_folder(&self) {
+    fn report_private_folder(&self) {
         for Restored { was, now } in self.private.take_restored() {
             let moved = was != now;
             self.log.push(Event::PrivateFolderRestored { was: was.clone(), now });
@@ -376,8 +378,8 @@ impl Inner {
     }
 
     /// Tells of what went wrong with what is kept.
-    pub(crate) fn told_of_history(&self, slot: &Arc<str>, outcome: Result<(), HistoryError>) {
-        self.tell_of_private_folder();
+    pub(crate) fn report_history_error(&self, slot: &Arc<str>, outcome: Result<(), HistoryError>) {
+        self.report_private_folder();
         if let Err(error) = outcome {
             let slot = Some(slot.clone());
             self.log.push(Event::HistoryFailed { slot, error });
@@ -396,17 +398,17 @@ impl Inner {
 
     /// What can no longer be called, and has nothing to go back to: calls into the slot answer an error.
     pub(crate) fn vacate(&self, record: &SlotRecord, generation: &Arc<Generation>) {
-        generation.standing().die();
+        generation.call_stats().die();
         let mut state = record.lock();
         let current = state.serve(None);
         let probation = state.probation.take();
         // The reason is another one than before, if it was unloaded once.
-        state.left_empty = None;
+        state.emptied = None;
         record.vacant.is_unloaded(false);
         state.vacated = Some(generation.number());
         self.publish(vec![(record.index, record.id, None)]);
         drop(state);
-        self.log.push(Event::Vacated {
+        self.log.push(Event::SlotEmptied {
             slot: record.name.clone(),
             generation: generation.number(),
         });
@@ -424,7 +426,7 @@ impl Inner {
         if self.given.is_asked() {
             let reload = self.reload.clone();
             // Without a reload thread the host is gone.
-            later(move || drop(reload.send(ReloadMessage::Given)));
+            defer(move || drop(reload.send(ReloadMessage::InputsChanged)));
         }
     }
 
@@ -439,7 +441,7 @@ impl Inner {
     fn watch_retired(&self, record: &SlotRecord, generation: &Arc<Generation>) {
         let (reaper, slot, number) = (self.reaper.clone(), record.name.clone(), generation.number());
         // Without a reaper the process is ending.
-        later(move || drop(reaper.send(ReaperMessage::Retired { slot, number })));
+        defer(move || drop(reaper.send(ReaperMessage::Retired { slot, number })));
     }
 
     /// Keeps a file in mind that cannot be loaded as long as the slot has so many quarantined images.
@@ -449,7 +451,7 @@ impl Inner {
 
     /// The slot has one image less: what was refused for that reason is tried again, in its turn.
     pub(crate) fn retry_deferred(&self, slot: &Arc<str>) {
-        if self.given.hasten(slot) {
+        if self.given.expedite(slot) {
             self.look_at_given();
         }
         if self.deferred.lock().contains_key(slot) {
@@ -552,7 +554,7 @@ impl Inner {
     /// Names who still holds what the host has let go of.
     pub(super) fn name_holders(&self, let_go: &[Weak<Generation>]) {
         for generation in let_go.iter().filter_map(Weak::upgrade) {
-            self.log.push(Event::Straggling {
+            self.log.push(Event::DrainTimeout {
                 slot: generation.slot().clone(),
                 generation: generation.number(),
                 holders: self.holders_of(generation.slot(), generation.number()),

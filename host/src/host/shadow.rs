@@ -1,6 +1,6 @@
 //! Shadows, the embedder's side of `reload/shadow.rs`: of what he owns, and of what is open.
 
-use super::{Host, Inner, RollbackError, To};
+use super::{Host, Inner, RollbackError, RollbackTarget};
 use crate::{
     error::{Cause, Refusal, SlotError},
     image::safe_point,
@@ -50,16 +50,16 @@ impl<I: ?Sized + Interface> Claim<I> {
     ///
     /// # Errors
     /// As for [`shadow`](Self::shadow), and if there is no such version.
-    pub fn shadow_kept(this: &Self, version: To) -> Result<Shadow<I>, RollbackError> {
+    pub fn shadow_kept(this: &Self, version: RollbackTarget) -> Result<Shadow<I>, RollbackError> {
         let (host, record, serving) = this.parts();
         if host.process.is_another() {
             return Err(host.unknown(&record.name).into());
         }
         let version = match version {
-            To::Previous => host.version_before(record)?,
-            To::Hash(hash) => host.version(record, hash)?,
+            RollbackTarget::Previous => host.version_before(record)?,
+            RollbackTarget::Hash(hash) => host.version(record, hash)?,
         };
-        Ok(shadow_of_claim(host, record, serving, ShadowOf::Kept(version))?)
+        Ok(shadow_of_claim(host, record, serving, ShadowOf::Archived(version))?)
     }
 }
 
@@ -72,7 +72,7 @@ fn shadow_of_claim<I: ?Sized + Interface>(
     if host.process.is_another() {
         let path = match of {
             ShadowOf::File(path) => path,
-            ShadowOf::Kept(_) => PathBuf::new(),
+            ShadowOf::Archived(_) => PathBuf::new(),
         };
         return Err(Refusal::before_it_was_read(path, Cause::ForkedProcess));
     }

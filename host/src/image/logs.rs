@@ -23,7 +23,7 @@ use std::{
 use tracing::{Event, Span, dispatcher::get_default, span};
 
 /// How an image's events and spans are told.
-pub(crate) struct Voice {
+pub(crate) struct LogForwarder {
     slot: Arc<str>,
     generation: u64,
     wanted: Box<dyn Fn() -> LogLevel + Send + Sync>,
@@ -53,7 +53,7 @@ enum Parent {
     Given(Option<span::Id>),
 }
 
-impl Voice {
+impl LogForwarder {
     /// `wanted` answers at any time how much the image is to log.
     pub(crate) fn new(slot: Arc<str>, generation: u64, wanted: impl Fn() -> LogLevel + Send + Sync + 'static) -> Self {
         Self {

@@ -2,10 +2,10 @@
 //! here; everything that can be known before that is `lint`'s affair.
 
 use super::{
-    ledger::Ledger,
     loaded::{self, Mapped},
     manifest::Manifest,
     remains::Remains,
+    resources::ImageResources,
     services,
     stage::StagedFile,
     symbols::Registered,
@@ -119,7 +119,7 @@ pub(crate) struct Image {
     pub(super) library: Option<Library>,
     pub(super) staged: StagedFile,
     pub(super) mapped: Mapped,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) resources: Arc<ImageResources>,
     pub(super) symbols: Registered,
     /// Taken just before it is closed.
     pub(super) remains: Remains,
@@ -181,7 +181,7 @@ impl Opened {
         self,
         manifest: Manifest,
         written: Option<ContentHash>,
-        ledger: Arc<Ledger>,
+        resources: Arc<ImageResources>,
     ) -> Result<Image, OpenError> {
         // SAFETY: only the address is taken; it is checked to lie in the image before it is read.
         let header = unsafe { self.library.get::<*const Header>(ROOT_SYMBOL) }
@@ -211,25 +211,25 @@ impl Opened {
         if !is_linted {
             return Err(OpenError::OtherManifest);
         }
-        let symbols = Registered::new(ledger.id(), &manifest.name, self.mapped.clone(), self.staged.path());
+        let symbols = Registered::new(resources.id(), &manifest.name, self.mapped.clone(), self.staged.path());
         // SAFETY: the layout was checked; nothing of the image has run but its static constructors. The token stays valid as
         // long as the image is mapped: `Image` keeps the ledger, and what could not be unmapped keeps the `Image`.
-        let early = unsafe { root.initialise()(services::TABLE, services::token(&ledger)) };
+        let early = unsafe { root.initialise()(services::TABLE, services::token(&resources)) };
         if early > 0 {
             // The image stays and has the token, so the ledger stays, too. What panics in it can still be looked up.
-            std::mem::forget(ledger);
+            std::mem::forget(resources);
             std::mem::forget(symbols);
             return Err(OpenError::EarlyRegistrations(early));
         }
-        ledger.counts_with(root.live_bytes());
+        resources.counts_with(root.live_bytes());
         if let Some(hears) = root.set_log_level() {
-            ledger.hears_with(hears);
+            resources.hears_with(hears);
         }
         Ok(Image {
             library: Some(ManuallyDrop::into_inner(self.library)),
             staged: ManuallyDrop::into_inner(self.staged),
             mapped: self.mapped,
-            ledger,
+            resources,
             symbols,
             remains: Remains::default(),
             report: UnloadReport::default(),
@@ -283,8 +283,8 @@ impl Image {
     }
 
     /// What it owns in this process.
-    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    pub(crate) fn resources(&self) -> &Arc<ImageResources> {
+        &self.resources
     }
 
     /// How many bytes it has allocated just now; none if its plugin counts none. None of the plugin's own code runs for that.
@@ -294,7 +294,7 @@ impl Image {
 
     /// The number of its ledger, unique in this process.
     pub(crate) fn id(&self) -> u64 {
-        self.ledger.id()
+        self.resources.id()
     }
 }
 
@@ -305,7 +305,7 @@ impl Drop for Image {
         if let Some(library) = self.library.take() {
             tracing::error!(image = %self.staged.path().display(), "an image was dropped without being unloaded; it stays mapped");
             std::mem::forget(library);
-            std::mem::forget(self.ledger.clone());
+            std::mem::forget(self.resources.clone());
         }
     }
 }

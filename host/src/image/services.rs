@@ -9,8 +9,8 @@ mod logs;
 mod peers;
 
 use super::{
-    ledger::{Destructor, Ledger, begin_own_thread},
     panics::PanicReport,
+    resources::{Destructor, ImageResources, begin_own_thread},
 };
 use reslot_plugin_api::__private::{HostTable, HostTableRef, PanicRecord, RStr, WithMetadata};
 use std::{ffi::c_void, mem::transmute, sync::Arc};
@@ -40,39 +40,39 @@ const META: &WithMetadata<HostTable> = &WithMetadata::new(HostTable {
 pub(super) const TABLE: HostTableRef = HostTableRef(META.static_as_prefix());
 
 /// An image's name for its ledger.
-pub(super) fn token(ledger: &Arc<Ledger>) -> *const () {
-    Arc::as_ptr(ledger).cast()
+pub(super) fn token(resources: &Arc<ImageResources>) -> *const () {
+    Arc::as_ptr(resources).cast()
 }
 
 /// # Safety
 /// `token` must be a token of a living ledger, see the module.
-unsafe fn ledger(token: *const ()) -> Arc<Ledger> {
-    let ledger = token.cast::<Ledger>();
+unsafe fn resources(token: *const ()) -> Arc<ImageResources> {
+    let resources = token.cast::<ImageResources>();
     // SAFETY: the caller's promise; the count is raised first, so the image's owner keeps its own.
     unsafe {
-        Arc::increment_strong_count(ledger);
-        Arc::from_raw(ledger)
+        Arc::increment_strong_count(resources);
+        Arc::from_raw(resources)
     }
 }
 
 unsafe extern "C" fn thread_atexit(token: *const (), destructor: *const (), object: *mut ()) -> i32 {
     // SAFETY: called from the image; std and the C++ runtime pass a destructor of this signature.
-    let (ledger, destructor) = unsafe { (ledger(token), transmute::<*const (), Destructor>(destructor)) };
-    ledger.add_destructor(destructor, object.cast());
+    let (resources, destructor) = unsafe { (resources(token), transmute::<*const (), Destructor>(destructor)) };
+    resources.add_destructor(destructor, object.cast());
     0
 }
 
 unsafe extern "C" fn key_create(token: *const (), key: *mut u32, destructor: *const ()) -> i32 {
     // SAFETY: called from the image; a null destructor is none, any other has this signature.
-    let (ledger, destructor) = unsafe { (ledger(token), transmute::<*const (), Option<Destructor>>(destructor)) };
+    let (resources, destructor) = unsafe { (resources(token), transmute::<*const (), Option<Destructor>>(destructor)) };
     // SAFETY: pthread_key_create's caller passes room for a key.
-    unsafe { key.write(ledger.create_key(destructor)) };
+    unsafe { key.write(resources.create_key(destructor)) };
     0
 }
 
 unsafe extern "C" fn key_delete(token: *const (), key: u32) -> i32 {
     // SAFETY: called from the image.
-    match unsafe { ledger(token) }.delete_key(key) {
+    match unsafe { resources(token) }.delete_key(key) {
         true => 0,
         false => libc::EINVAL,
     }
@@ -80,7 +80,7 @@ unsafe extern "C" fn key_delete(token: *const (), key: u32) -> i32 {
 
 unsafe extern "C" fn set_specific(token: *const (), key: u32, value: *const ()) -> i32 {
     // SAFETY: called from the image.
-    match unsafe { ledger(token) }.set_value(key, value.cast_mut().cast()) {
+    match unsafe { resources(token) }.set_value(key, value.cast_mut().cast()) {
         true => 0,
         false => libc::EINVAL,
     }
@@ -88,14 +88,14 @@ unsafe extern "C" fn set_specific(token: *const (), key: u32, value: *const ()) 
 
 unsafe extern "C" fn get_specific(token: *const (), key: u32) -> *mut () {
     // SAFETY: called from the image.
-    unsafe { ledger(token) }.value(key).cast()
+    unsafe { resources(token) }.value(key).cast()
 }
 
 type Body = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 /// What a thread of an image begins with.
 struct Start {
-    ledger: Arc<Ledger>,
+    resources: Arc<ImageResources>,
     thread: u64,
     body: Body,
     argument: *mut c_void,
@@ -109,13 +109,13 @@ unsafe extern "C" fn thread_create(
     argument: *mut (),
 ) -> i32 {
     // SAFETY: called from the image; pthread_create's caller passes a start routine of this signature.
-    let (ledger, body) = unsafe { (ledger(token), transmute::<*const (), Body>(start)) };
+    let (resources, body) = unsafe { (resources(token), transmute::<*const (), Body>(start)) };
     // Counted before it exists: between here and its first instruction the image must not go.
-    let Some(number) = ledger.thread_starts() else {
+    let Some(number) = resources.thread_starts() else {
         return libc::EAGAIN;
     };
     let start = Box::into_raw(Box::new(Start {
-        ledger: ledger.clone(),
+        resources: resources.clone(),
         thread: number,
         body,
         argument: argument.cast(),
@@ -127,7 +127,7 @@ unsafe extern "C" fn thread_create(
     if error != 0 {
         // SAFETY: no thread was made, so the box is still ours.
         drop(unsafe { Box::from_raw(start) });
-        ledger.thread_ended(number);
+        resources.thread_ended(number);
     }
     error
 }
@@ -138,7 +138,7 @@ extern "C-unwind" fn trampoline(start: *mut c_void) -> *mut c_void {
     let (body, argument) = {
         // SAFETY: made by `thread_create` for this thread.
         let start = *unsafe { Box::from_raw(start.cast::<Start>()) };
-        begin_own_thread(start.ledger, start.thread);
+        begin_own_thread(start.resources, start.thread);
         (start.body, start.argument)
     };
     body(argument)
@@ -158,25 +158,25 @@ unsafe extern "C" fn map(
     // Anonymous memory is the plugin's heap by another name; only mappings of files look like libraries that stayed.
     if mapped != libc::MAP_FAILED && file >= 0 {
         // SAFETY: called from the image.
-        unsafe { ledger(token) }.mapped(mapped.addr(), len);
+        unsafe { resources(token) }.mapped(mapped.addr(), len);
     }
     mapped.cast()
 }
 
 unsafe extern "C" fn unmap(token: *const (), address: *mut (), len: usize) -> i32 {
     // SAFETY: called from the image.
-    unsafe { ledger(token) }.unmapped(address.addr(), len);
+    unsafe { resources(token) }.unmapped(address.addr(), len);
     // SAFETY: the image's arguments, unchanged.
     unsafe { libc::munmap(address.cast(), len) }
 }
 
 unsafe extern "C" fn panicked(token: *const (), record: &PanicRecord<'_>) {
     // SAFETY: called from the image.
-    let ledger = unsafe { ledger(token) };
-    ledger.panicked(PanicReport::new(ledger.id(), record));
+    let resources = unsafe { resources(token) };
+    resources.panicked(PanicReport::new(resources.id(), record));
 }
 
 unsafe extern "C" fn contained(token: *const (), message: RStr<'_>, own_thread: bool) {
     // SAFETY: called from the image.
-    unsafe { ledger(token) }.contained(&message, own_thread);
+    unsafe { resources(token) }.contained(&message, own_thread);
 }

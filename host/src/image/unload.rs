@@ -1,6 +1,6 @@
 //! Closing an image and proving that it is gone. Only the reaper calls this, after the last call and the last hook.
 
-use super::{ledger::Holding, loaded, open::Image, remains::Remains};
+use super::{loaded, open::Image, remains::Remains, resources::Holding};
 use std::time::{Duration, Instant};
 
 /// Why an image could not be unmapped safely.
@@ -59,7 +59,7 @@ pub struct UnloadReport {
     /// have freed stays allocated.
     pub thread_locals_skipped: u64,
     /// The names of those threads.
-    pub skipped_of: Vec<String>,
+    pub skipped_threads: Vec<String>,
     /// Bytes of files that the image had mapped and left so. They stay: the account cannot know whether `mremap` moved one
     /// of them meanwhile, and unmapping what is somebody else's by now would be worse than the leak.
     pub file_bytes_left: usize,
@@ -92,7 +92,7 @@ pub(crate) enum Unloading {
 /// What keeps an image whose instance is gone, looked at without doing anything.
 pub(crate) fn holding(image: &Image) -> Holding {
     match image.library {
-        Some(_) => image.ledger.holding(),
+        Some(_) => image.resources.holding(),
         None => Holding::Nothing,
     }
 }
@@ -105,11 +105,11 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
         if !signals.is_empty() {
             return Unloading::Stays(image, QuarantineReason::SignalHandlers(signals));
         }
-        let Some(closed) = image.ledger.close() else {
+        let Some(closed) = image.resources.close() else {
             return Unloading::Busy(image);
         };
-        if let Some(voice) = image.ledger.voice() {
-            voice.close_spans();
+        if let Some(log_forwarder) = image.resources.log_forwarder() {
+            log_forwarder.close_spans();
         }
         // While its copy is there: the names of backtraces that somebody still holds.
         let naming = Instant::now();
@@ -120,7 +120,7 @@ pub(crate) fn close(mut image: Box<Image>) -> Unloading {
         image.report = UnloadReport {
             thread_locals_run: closed.destructors_run,
             thread_locals_skipped: closed.destructors_skipped,
-            skipped_of: closed.skipped_of,
+            skipped_threads: closed.skipped_threads,
             file_bytes_left: closed.file_bytes_left,
             names,
             close: begun.elapsed().saturating_sub(names),

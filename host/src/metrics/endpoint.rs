@@ -4,7 +4,7 @@
 
 mod connection;
 
-use super::Meter;
+use super::MetricsRecorder;
 use crate::{
     background::{self, Kind},
     error::EndpointError,
@@ -42,7 +42,7 @@ const BUCKETS: [f64; 20] = [
 
 /// Where an endpoint is to be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted {
+pub(crate) struct LoadRequest {
     pub(crate) at: SocketAddr,
     /// Whether others than this machine may ask.
     pub(crate) beyond_loopback: bool,
@@ -66,7 +66,7 @@ pub(crate) struct Endpoint {
 }
 
 /// Binds the socket, and makes the recorder whose numbers are answered there.
-pub(crate) fn bind(wanted: Wanted) -> Result<(Bound, Meter), EndpointError> {
+pub(crate) fn bind(wanted: LoadRequest) -> Result<(Bound, MetricsRecorder), EndpointError> {
     let at = wanted.at;
     if !wanted.beyond_loopback && !at.ip().to_canonical().is_loopback() {
         return Err(EndpointError::NotLoopback { at });
@@ -86,7 +86,7 @@ pub(crate) fn bind(wanted: Wanted) -> Result<(Bound, Meter), EndpointError> {
         handle,
         ends,
     };
-    Ok((bound, Meter::with_own(recorder)))
+    Ok((bound, MetricsRecorder::with_own(recorder)))
 }
 
 impl Endpoint {
@@ -218,7 +218,7 @@ impl Serving {
 /// The metrics, as Prometheus reads them.
 fn page(handle: &PrometheusHandle, log: &Log) -> Option<String> {
     catch_unwind(AssertUnwindSafe(|| {
-        log.meter().sample_own();
+        log.metrics_recorder().sample_own();
         handle.render()
     }))
     .ok()

@@ -31,11 +31,11 @@ pub(super) fn concerned(host: &Inner, event: &Event, late: &Mutex<Late>, to: &dy
         Event::Retired(report) => &report.slot,
         Event::Confirmed { slot, .. }
         | Event::Health { slot, .. }
-        | Event::Vacated { slot, .. }
+        | Event::SlotEmptied { slot, .. }
         | Event::Unloaded { slot, .. }
-        | Event::NoWayBack { slot, .. }
+        | Event::NoFallback { slot, .. }
         | Event::Staged { slot, .. }
-        | Event::Straggling { slot, .. }
+        | Event::DrainTimeout { slot, .. }
         | Event::Released { slot, .. }
         | Event::CallFailed { slot, .. } => slot,
         Event::Refused(_) => return images(host, to),
@@ -47,7 +47,7 @@ pub(super) fn concerned(host: &Inner, event: &Event, late: &Mutex<Late>, to: &dy
     }
     let Some(record) = host.slot_named(name) else { return };
     slot(host, &record, to);
-    if matches!(event, Event::Straggling { .. } | Event::Retired(_)) {
+    if matches!(event, Event::DrainTimeout { .. } | Event::Retired(_)) {
         late_holders(&record, late, to);
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn quarantine(reason: &QuarantineReason) -> &'static str {
 /// asked for it.
 pub(super) fn went_back(reason: &RollbackReason) -> &'static str {
     match reason {
-        RollbackReason::Asked | RollbackReason::Together { .. } => WENT_BACK,
+        RollbackReason::Manual | RollbackReason::GroupMember { .. } => WENT_BACK,
         _ => ROLLED_BACK,
     }
 }
@@ -63,9 +63,9 @@ pub(super) fn rollback(reason: &RollbackReason) -> &'static str {
         RollbackReason::Panicked { .. } => "panicked",
         RollbackReason::Unhealthy { .. } => "unhealthy",
         RollbackReason::Growing { .. } => "growing",
-        RollbackReason::Overdue { .. } => "overdue",
-        RollbackReason::Asked => "asked",
-        RollbackReason::Together { .. } => "together",
+        RollbackReason::CallTimeout { .. } => "overdue",
+        RollbackReason::Manual => "asked",
+        RollbackReason::GroupMember { .. } => "together",
         RollbackReason::Restarted => "restarted",
     }
 }
@@ -81,18 +81,18 @@ pub(super) fn cause(cause: &Cause) -> &'static str {
         Cause::Schema(_) => "schema",
         Cause::Unhealthy(_) => "unhealthy",
         Cause::RolledBack(_) => "rolled_back",
-        Cause::Condemned(_) => "condemned",
+        Cause::KnownBad(_) => "known_bad",
         Cause::NothingToGoBackTo(_) => "nothing_to_go_back_to",
         Cause::Preflight(_) => "preflight",
-        Cause::Circle(_) => "circle",
-        Cause::Together(_) => "together",
-        Cause::Twice(_) => "twice",
+        Cause::DependencyCycle(_) => "circle",
+        Cause::GroupMember(_) => "together",
+        Cause::DuplicateSlot(_) => "twice",
         Cause::History(_) => "history",
         Cause::Busy(_) => "busy",
         Cause::OtherPlugin { .. } => "other_plugin",
         Cause::SavedState(_) => "saved_state",
         Cause::SlotName(_) => "slot_name",
-        Cause::FromWithin => "from_within",
+        Cause::Reentrant => "from_within",
         Cause::HostEnded => "host_ended",
         Cause::ForkedProcess => "forked_process",
     }
@@ -116,7 +116,7 @@ fn hook(hook: Hook) -> &'static str {
 pub(super) fn step(step: Step) -> &'static str {
     match step {
         Step::Notice => "notice",
-        Step::Stage => "stage",
+        Step::Read => "stage",
         Step::Lint => "lint",
         Step::Preflight => "preflight",
         Step::Open => "open",

@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     image::{
-        Holding, Image, Ledger, Opened, QuarantineReason, Unloading, close, holding, manifest::Manifest, stage::StagedFile,
+        Holding, Image, ImageResources, Opened, QuarantineReason, Unloading, close, holding, manifest::Manifest,
+        stage::StagedFile,
     },
     instance::Instance,
 };
@@ -84,12 +85,12 @@ fn serve() -> ExitCode {
 fn prepare() -> io::Result<(Teller, Task, Option<Vec<u8>>)> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let limit = getrlimit(Resource::Core);
-    let quiet = Rlimit {
+    let exclusive_instance = Rlimit {
         // With 0 the kernel writes no file but still starts the collector of core dumps, if there is one; with 1 it does neither.
         current: Some(limit.maximum.map_or(1, |most| most.min(1))),
         ..limit
     };
-    setrlimit(Resource::Core, quiet)?;
+    setrlimit(Resource::Core, exclusive_instance)?;
     let mut teller = Teller(File::from(io::stdout().as_fd().try_clone_to_owned()?));
     rustix::stdio::dup2_stdout(io::stderr())?;
     teller.say(&Word::Hello { build: build() })?;
@@ -118,7 +119,7 @@ fn fly(teller: &mut Teller, task: &Task, state: Option<Vec<u8>>) -> Result<Optio
     let image = teller.step(PreflightStep::Verify, || {
         let manifest = manifest.map_err(|error| error.to_string())?;
         opened
-            .verify(manifest, None, ledger(task, less))
+            .verify(manifest, None, resources(task, less))
             .map_err(|error| error.to_string())
     })?;
     let mut instance = teller.step(PreflightStep::Create, || {
@@ -135,9 +136,9 @@ fn fly(teller: &mut Teller, task: &Task, state: Option<Vec<u8>>) -> Result<Optio
             let migrate = || instance.migrate(from, schema.schema, &state);
             state = teller.step(PreflightStep::Migrate, migrate)?;
         }
-        teller.step(PreflightStep::Restore, || instance.quiet().restore(&state))?;
+        teller.step(PreflightStep::Restore, || instance.exclusive_instance().restore(&state))?;
     }
-    teller.step(PreflightStep::Init, || instance.quiet().init())?;
+    teller.step(PreflightStep::Init, || instance.exclusive_instance().init())?;
     let health = teller.step(PreflightStep::Health, || instance.health())?;
     if let Health::Critical(_) | Health::CheckFailed(_) = &health {
         let message = health.to_string();
@@ -146,19 +147,19 @@ fn fly(teller: &mut Teller, task: &Task, state: Option<Vec<u8>>) -> Result<Optio
     let image = teller.step(PreflightStep::Drop, || {
         let (image, dropped) = instance.destroy();
         // A thread-local of this thread may be the image's: its destructor is part of the drop.
-        image.ledger().end();
+        image.resources().end();
         let image = image.alone().map_err(|_| "another object of it is there".to_owned())?;
         dropped.map(|()| image).map_err(|error| error.to_string())
     })?;
     teller.step(PreflightStep::Unload, || Ok::<_, String>(unload(image, &told, patience)))
 }
 
-fn ledger(task: &Task, less: mpsc::Sender<()>) -> Arc<Ledger> {
+fn resources(task: &Task, less: mpsc::Sender<()>) -> Arc<ImageResources> {
     let name = format!("plugin {:?}, generation {}, in its preflight,", task.slot, task.generation);
     let when_less = move || {
         let _ = less.send(());
     };
-    Ledger::new(name, when_less, |report| {
+    ImageResources::new(name, when_less, |report| {
         eprintln!("reslot: a thread of the plugin panicked: {}", report.message);
     })
 }
@@ -170,7 +171,7 @@ fn unload(mut image: Box<Image>, less: &Receiver<()>, patience: Duration) -> Opt
         if holding(&image) == Holding::Threads {
             let left = patience.saturating_sub(begun.elapsed());
             if left.is_zero() || less.recv_timeout(left).is_err() {
-                let names = image.ledger().running_threads();
+                let names = image.resources().running_threads();
                 std::mem::forget(image);
                 return Some(QuarantineReason::ThreadsRunning(names).to_string());
             }

@@ -40,7 +40,7 @@ pub(super) enum Heard {
 }
 
 /// The process, its group, and the pipes to it. Dropping it kills the group and reaps the process.
-pub(super) struct Sacrifice {
+pub(super) struct PreflightChild {
     child: Child,
     group: Option<Pid>,
     /// Readable once the process has ended.
@@ -53,7 +53,7 @@ pub(super) struct Sacrifice {
     over: bool,
 }
 
-impl Sacrifice {
+impl PreflightChild {
     /// Starts the program, in a process group of its own, with this input.
     pub(super) fn start(program: &Path, input: File) -> io::Result<Self> {
         let mut child = Command::new(program)
@@ -195,7 +195,7 @@ impl Sacrifice {
     }
 }
 
-impl Drop for Sacrifice {
+impl Drop for PreflightChild {
     fn drop(&mut self) {
         let _ = self.end();
     }

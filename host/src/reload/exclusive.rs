@@ -6,7 +6,7 @@ use crate::{
     event::Event,
     hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
-    instance::{HookError, Quiet},
+    instance::{ExclusiveInstance, HookError},
     lifecycle::Lifecycle,
     slot::{Access, Generation, SlotRecord},
 };
@@ -25,13 +25,13 @@ impl Stopped {
         if !old.instance().is_exclusive() {
             return None;
         }
-        let quiet = access.quiet(Instant::now() + host.policy.hook_deadline)?;
+        let exclusive_instance = access.exclusive_instance(Instant::now() + host.policy.hook_deadline)?;
         let (slot, number) = (old.slot(), old.number());
         let _ = host.tally.advance(slot, number, Lifecycle::Stopping);
         let most = host.policy.hook_deadline;
         let waiting = this_thread();
-        let stop = move |quiet: &mut Quiet<'_>| on_behalf_of(waiting, || quiet.stop());
-        let failed = match quiet.elsewhere(&host.hooks, most, old.clone(), stop) {
+        let stop = move |exclusive_instance: &mut ExclusiveInstance<'_>| on_behalf_of(waiting, || exclusive_instance.stop());
+        let failed = match exclusive_instance.elsewhere(&host.hooks, most, old.clone(), stop) {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error),
             Err(TookTooLong) => Some(HookError::TookTooLong(most)),
@@ -49,7 +49,7 @@ impl Stopped {
         }
         if lost {
             // Before its gate opens: whoever waits there must not come in.
-            old.standing().die();
+            old.call_stats().die();
             host.tally.hangs(slot, number, Hook::Stop);
         }
         Some(Self { lost })
@@ -68,12 +68,15 @@ impl Stopped {
             return;
         }
         let deadline = Instant::now() + host.policy.hook_deadline;
-        let Some(quiet) = access.quiet(deadline) else { return };
+        let Some(exclusive_instance) = access.exclusive_instance(deadline) else {
+            return;
+        };
         let (slot, number) = (old.slot(), old.number());
         let _ = host.tally.advance(slot, number, Lifecycle::Starting);
         let (most, waiting) = (host.policy.hook_deadline, this_thread());
-        let start = move |quiet: &mut Quiet<'_>| on_behalf_of(waiting, || quiet.start());
-        let started = quiet.elsewhere(&host.hooks, most, old.clone(), start);
+        let start =
+            move |exclusive_instance: &mut ExclusiveInstance<'_>| on_behalf_of(waiting, || exclusive_instance.start());
+        let started = exclusive_instance.elsewhere(&host.hooks, most, old.clone(), start);
         match started.unwrap_or(Err(HookError::TookTooLong(most))) {
             Ok(()) => {
                 let _ = host.tally.advance(slot, number, Lifecycle::Started);
@@ -87,7 +90,7 @@ impl Stopped {
                     error,
                 });
                 if lost {
-                    old.standing().die();
+                    old.call_stats().die();
                     host.vacate(record, old);
                     host.tally.hangs(slot, number, Hook::Start);
                 }

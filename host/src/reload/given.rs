@@ -2,7 +2,7 @@
 //! are looked at, and where an instance was given something else than there is now, another one is made of the same artifact and
 //! comes to serve as any candidate does. So it does not matter in which order things change, nor how often.
 
-use super::{Clock, FIRST_WAIT, LONGEST_WAIT, ReloadMessage, go_back, pipeline::Coming, place};
+use super::{Clock, FIRST_WAIT, LONGEST_WAIT, ReloadMessage, go_back, pipeline::CandidateSpec, place};
 use crate::{
     content::ContentHash,
     error::{Cause, Hook, Refusal},
@@ -21,9 +21,9 @@ use std::{
 
 /// Resources that somebody was writing when they were to be read.
 #[derive(Default)]
-pub(super) struct Unread(Vec<(Instant, Duration, String)>);
+pub(super) struct UnreadResources(Vec<(Instant, Duration, String)>);
 
-impl Unread {
+impl UnreadResources {
     /// When the next one is to be tried again.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.iter().map(|(at, ..)| *at).min()
@@ -42,7 +42,7 @@ impl Unread {
                 }
                 self.0.push((Instant::now() + wait, wait, name));
             }
-            Some(trouble) => tell_of_trouble(host, None, trouble),
+            Some(trouble) => report_input_problem(host, None, trouble),
         }
     }
 
@@ -58,7 +58,7 @@ impl Unread {
 }
 
 /// A resource cannot be had.
-pub(super) fn tell_of_trouble(host: &Inner, slot: Option<&Arc<str>>, trouble: Read) {
+pub(super) fn report_input_problem(host: &Inner, slot: Option<&Arc<str>>, trouble: Read) {
     match trouble {
         Read::Changed => {}
         Read::BeingWritten { name, .. } => {
@@ -80,9 +80,9 @@ pub(super) fn settle(host: &Arc<Inner>) {
             renew(host, record, &serving);
         }
     }
-    for wanted in host.given.to_try_again() {
+    for request in host.given.to_try_again() {
         // Without a reload thread the host is gone.
-        let _ = host.reload.send(ReloadMessage::Again(wanted));
+        let _ = host.reload.send(ReloadMessage::Retry(request));
     }
 }
 
@@ -102,12 +102,14 @@ fn behind(host: &Inner, record: &SlotRecord) -> Option<Behind> {
     let current = state.current.as_ref()?;
     let is_behind = |generation: &Generation| {
         let names = &generation.instance().image().manifest.resources;
-        host.given.package(&record.name, names, Some(&current.hash)) != generation.given()
+        host.given.inputs(&record.name, names, Some(&current.hash)) != generation.given()
             && !host.given.is_put_off(&record.name, names)
     };
     match &state.staged {
         // It gets what there is when it is prepared, and the slot is looked at after that.
-        Some(staged) if !(staged.again.is_some() && staged.prepared && is_behind(&staged.generation)) => return None,
+        Some(staged) if !(staged.reinstance_of.is_some() && staged.prepared && is_behind(&staged.generation)) => {
+            return None;
+        }
         _ => {}
     }
     is_behind(&current.generation).then(|| Behind {
@@ -134,26 +136,26 @@ fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
             return;
         }
     };
-    clock.lap(Step::Stage);
+    clock.lap(Step::Read);
     let source = Source {
         path: serving.path.clone(),
         len: bytes.len() as u64,
         bytes: Bytes::of(bytes),
         hash: serving.hash,
     };
-    let coming = Coming {
+    let coming = CandidateSpec {
         path: &serving.path,
         by_name: true,
         state: None,
         back: None,
         kept_as: None,
         together: false,
-        again: Some(serving.generation.number()),
+        reinstance_of: Some(serving.generation.number()),
     };
     let outcome =
         go_back::made(host, record, coming, source, clock).and_then(|(candidate, _)| place::place(host, candidate));
     if let Err(refusal) = outcome {
-        tell_refused(host, refusal);
+        report_refused(host, refusal);
     }
 }
 
@@ -179,7 +181,7 @@ impl Failure {
 }
 
 /// Another instance of what serves did not come to serve.
-pub(super) fn tell_refused(host: &Inner, refusal: Refusal) {
+pub(super) fn report_refused(host: &Inner, refusal: Refusal) {
     let Some(slot) = &refusal.slot else { return };
     keep(host, slot, Failure::of(&refusal.cause), refusal.cause.to_string());
 }
@@ -252,11 +254,11 @@ pub(super) fn falls_back(host: &Inner, slot: &Arc<str>, hash: &ContentHash, refu
 }
 
 /// An artifact that was refused because of what it was given is tried again when that is something else.
-pub(super) fn veto(host: &Inner, slot: &Arc<str>, refusal: &Refusal) {
+pub(super) fn refuse_inputs(host: &Inner, slot: &Arc<str>, refusal: &Refusal) {
     let of_resource = match &*refusal.cause {
         Cause::Hook(Hook::OnConfig, _) => false,
         Cause::Hook(Hook::OnResource, _) => true,
         _ => return,
     };
-    host.given.veto(slot, refusal.path.clone(), of_resource);
+    host.given.refuse_inputs(slot, refusal.path.clone(), of_resource);
 }

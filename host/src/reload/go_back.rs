@@ -3,11 +3,11 @@
 //! had, from the one that was handed over to that.
 
 use super::{
-    Clock, LoadOutcome, ToKeep, pipeline,
-    pipeline::{Candidate, Coming},
+    Clock, LoadOutcome, PendingArchive, pipeline,
+    pipeline::{Candidate, CandidateSpec},
     place,
     probation::RollbackReason,
-    rollback::GoingBack,
+    rollback::RollbackPlan,
 };
 use crate::{
     content::ContentHash,
@@ -16,7 +16,7 @@ use crate::{
     history::{Artifact, HistoryError},
     host::Inner,
     image::stage::{Bytes, Source},
-    instances::Wanted,
+    instances::LoadRequest,
     slot::SlotRecord,
 };
 use std::{path::Path, sync::Arc, time::Instant};
@@ -27,7 +27,7 @@ pub(super) fn go_back(
     record: &Arc<SlotRecord>,
     to: Option<ContentHash>,
     reason: RollbackReason,
-    keep_later: &mut dyn FnMut(ToKeep),
+    archive_later: &mut dyn FnMut(PendingArchive),
 ) -> Result<LoadOutcome, Refusal> {
     let since = Instant::now();
     let (serving, snapshot) = {
@@ -47,7 +47,7 @@ pub(super) fn go_back(
                 if matches!(error, HistoryError::Io { .. }) {
                     unreadable.get_or_insert_with(|| error.clone());
                 }
-                host.told_of_history(&record.name, Err(error));
+                host.report_history_error(&record.name, Err(error));
             }
             Ok(found)
         }
@@ -56,7 +56,7 @@ pub(super) fn go_back(
         Ok(Some(found)) => found,
         Ok(None) => {
             let generation = serving.map_or(0, |(number, _)| number);
-            host.log.push(Event::NoWayBack {
+            host.log.push(Event::NoFallback {
                 slot: record.name.clone(),
                 generation,
                 reason: reason.clone(),
@@ -66,14 +66,14 @@ pub(super) fn go_back(
         }
         Err(error) => return Err(refuse(record, error.into())),
     };
-    let coming = Coming {
+    let coming = CandidateSpec {
         path: &file,
         by_name: true,
         state: None,
-        back: Some(GoingBack { reason, snapshot, since }),
+        back: Some(RollbackPlan { reason, snapshot, since }),
         kept_as: Some(copy),
         together: false,
-        again: None,
+        reinstance_of: None,
     };
     let source = Source {
         path: file.clone(),
@@ -81,9 +81,9 @@ pub(super) fn go_back(
         bytes: Bytes::of(bytes),
         hash,
     };
-    let outcome = made(host, record, coming, source, Clock::begin()).and_then(|(candidate, to_keep)| {
+    let outcome = made(host, record, coming, source, Clock::begin()).and_then(|(candidate, pending_archive)| {
         let placed = place::place(host, candidate)?;
-        keep_later(to_keep);
+        archive_later(pending_archive);
         Ok(placed)
     });
     if let Err(refusal) = &outcome {
@@ -97,18 +97,18 @@ pub(super) fn go_back(
 pub(super) fn made(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
-    coming: Coming<'_>,
+    coming: CandidateSpec<'_>,
     source: Source,
     clock: Clock,
-) -> Result<(Candidate, ToKeep), Refusal> {
-    let wanted = Wanted::of_slot(coming.path, &record.name);
+) -> Result<(Candidate, PendingArchive), Refusal> {
+    let request = LoadRequest::of_slot(coming.path, &record.name);
     match pipeline::examine(source) {
         Ok(examined) => pipeline::candidate(host, record, coming, examined, clock),
-        Err(unfit) => Err(pipeline::refusals_of(host, &wanted, *unfit).remove(0)),
+        Err(unfit) => Err(pipeline::refusals_of(host, &request, *unfit).remove(0)),
     }
 }
 
 fn refuse(record: &SlotRecord, cause: Cause) -> Refusal {
     // What is asked for names no file.
-    pipeline::refusal(Some(record), None, Path::new(""), Step::Stage, cause)
+    pipeline::refusal(Some(record), None, Path::new(""), Step::Read, cause)
 }

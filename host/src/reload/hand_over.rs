@@ -11,12 +11,12 @@ use super::{
     pipeline::refusal,
     prepare::{Origin, Prepared, Snapshot, prepare, snapshot, stop, whose_fault},
     probation::{Probation, Set, Standby},
-    rollback::{GoingBack, RollbackReport, StateBack, forget_faulty},
+    rollback::{RestoredState, RollbackPlan, RollbackReport, forget_faulty},
     tally::Phase,
 };
 use crate::{
-    aftermath::later,
     content::ContentHash,
+    deferred_work::defer,
     error::{Cause, Refusal},
     event::{Event, ReloadReport, Step},
     host::{Inner, after},
@@ -48,7 +48,7 @@ struct Ready<'a> {
     old: Option<&'a Arc<Generation>>,
     access: Access<'a>,
     generation: Arc<Generation>,
-    state: StateBack,
+    state: RestoredState,
     /// What it started from.
     inherited: Option<Arc<Snapshot>>,
     stopped: Option<Stopped>,
@@ -57,9 +57,9 @@ struct Ready<'a> {
     clock: Clock,
     /// How long calls could not be made.
     pause: Duration,
-    back: Option<GoingBack>,
+    back: Option<RollbackPlan>,
     /// The artifact that served, once more.
-    again: bool,
+    is_reinstance: bool,
 }
 
 /// Closes the gate before what serves, if there is something to be handed over.
@@ -119,7 +119,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
         steps,
         state,
         back,
-        again,
+        reinstance_of,
     } = staged;
     let number = candidate.number();
     let refuse = |step, cause| refusal(Some(&record), Some(number), &path, step, cause);
@@ -142,7 +142,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
     let prepared = match prepared {
         true => Ok(Prepared {
             generation: candidate,
-            state: StateBack::None,
+            state: RestoredState::None,
         }),
         false => prepare(host, candidate, origin, beside, &mut clock),
     };
@@ -160,7 +160,7 @@ fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generat
             clock,
             pause: Duration::ZERO,
             back,
-            again: again.is_some(),
+            is_reinstance: reinstance_of.is_some(),
         }),
         Err((step, cause)) => {
             if let (Some(stopped), Some(old)) = (stopped, old) {
@@ -181,11 +181,11 @@ fn origin(
     old: Option<&Arc<Generation>>,
     candidate: &Generation,
     access: &Access<'_>,
-    back: Option<&GoingBack>,
+    back: Option<&RollbackPlan>,
 ) -> Result<Origin, Cause> {
     let fallback = back.and_then(|back| back.snapshot.clone());
     // No snapshot is kept of what has proved itself. To forget everything instead is nobody's wish.
-    let carries = fallback.is_none() || host.policy.rollback_state == RollbackState::Carry;
+    let carries = fallback.is_none() || host.policy.rollback_state == RollbackState::KeepCurrent;
     let Some(old) = old.filter(|_| carries) else {
         return Ok(Origin {
             fallback,
@@ -229,7 +229,7 @@ impl Ready<'_> {
     /// Comes to be what serves, under the slot's lock. Answers what went because of that.
     fn arrive(&mut self, host: &Inner, state: &mut SlotState, set: Option<&Arc<Set>>) -> Gone {
         // A version is on probation, however often there is an instance of it.
-        let on_probation = match self.again {
+        let on_probation = match self.is_reinstance {
             true => state.probation.is_some(),
             false => !host.policy.probation.is_zero(),
         };
@@ -238,7 +238,7 @@ impl Ready<'_> {
             hash: self.hash,
             path: self.path.clone(),
             // It may be as large as the state itself, and is of use only to a slot that may go back.
-            inherited: match (self.again, &state.current) {
+            inherited: match (self.is_reinstance, &state.current) {
                 // Of the version's own schema; what it would go back with is what it came with.
                 (true, Some(before)) => before.inherited.clone(),
                 _ => self.inherited.clone().filter(|_| on_probation),
@@ -246,12 +246,12 @@ impl Ready<'_> {
         };
         let replaced = state.serve(Some(current));
         host.tally.serves(&self.generation);
-        if self.again {
+        if self.is_reinstance {
             if on_probation {
-                self.generation.standing().begin_probation();
+                self.generation.call_stats().begin_probation();
             }
             if let Some(replaced) = &replaced {
-                replaced.generation.standing().end_probation();
+                replaced.generation.call_stats().end_probation();
             }
             return Gone {
                 replaced: replaced.as_ref().map(|old| old.generation.number()),
@@ -266,10 +266,10 @@ impl Ready<'_> {
             retired: before.map(|standby| standby.current).into_iter().collect(),
         };
         if on_probation {
-            self.generation.standing().begin_probation();
+            self.generation.call_stats().begin_probation();
         }
         if let Some(replaced) = &replaced {
-            replaced.generation.standing().end_probation();
+            replaced.generation.call_stats().end_probation();
         }
         let standby = match replaced {
             // A slot that went back does not keep what it went back from.
@@ -329,9 +329,9 @@ impl Ready<'_> {
             }
             host.log.push(Event::RolledBack(told));
         }
-        if self.again {
+        if self.is_reinstance {
             let (slot, generation) = (report.slot.clone(), report.generation);
-            host.log.push(Event::Given { slot, generation });
+            host.log.push(Event::ConfigApplied { slot, generation });
         } else if host.policy.probation.is_zero() {
             host.supervise(SupervisorMessage::Good {
                 slot: report.slot.clone(),
@@ -341,16 +341,16 @@ impl Ready<'_> {
             host.supervise(SupervisorMessage::Look);
         }
         if gone.replaced.is_none() {
-            host.has_arrived(&self.record.name);
+            host.notify_slot_filled(&self.record.name);
         }
         for retired in &gone.retired {
             host.retire(&self.record, &retired.generation);
         }
         // The last to hold a generation has it ended, and a large state takes long to be freed.
         let inherited = self.inherited;
-        later(move || drop((gone.retired, inherited)));
+        defer(move || drop((gone.retired, inherited)));
         // What there is may have changed since this one was prepared.
-        given::has_come(host, &self.generation, !self.again);
+        given::has_come(host, &self.generation, !self.is_reinstance);
         Moved {
             generation: self.generation,
             report,

@@ -2,7 +2,7 @@
 //! candidate's image goes back to the reaper and the slot never knew.
 
 use super::{
-    Clock, GoingBack, Phase, ReaperMessage, SavedState,
+    Clock, Phase, ReaperMessage, RollbackPlan, SavedState,
     prepare::{check_plugin, check_saved, check_schemas},
     try_out::try_out,
     uses,
@@ -15,14 +15,14 @@ use crate::{
     hooks::TookTooLong,
     host::{Holder, Inner},
     image::{
-        Image, Ledger, OpenError, Opened, QuarantineReason, Voice,
+        Image, ImageResources, LogForwarder, OpenError, Opened, QuarantineReason,
         lint::{Expectations, LintError, Linted, inspect, lint},
         stage::{Bytes, PrivateCopies, Source, StagedFile, read_source},
     },
     instance::{HookError, Instance},
-    instances::Wanted,
+    instances::LoadRequest,
     lifecycle::Lifecycle,
-    slot::{Beside, Generation, SlotRecord, Staged, Watching},
+    slot::{Generation, PeerTable, SlotRecord, Staged, Watching},
 };
 use std::{
     path::{Path, PathBuf},
@@ -44,7 +44,7 @@ impl Candidate {
 
 /// The bytes of a candidate, which the history puts away when this is dropped: by then it has its place, and its owner has had a moment to
 /// come.
-pub(super) struct ToKeep {
+pub(super) struct PendingArchive {
     host: Arc<Inner>,
     slot: Arc<str>,
     hash: ContentHash,
@@ -56,7 +56,7 @@ pub(super) struct ToKeep {
     later: bool,
 }
 
-impl ToKeep {
+impl PendingArchive {
     fn content(&self) -> Content<'_> {
         Content {
             bytes: &self.bytes,
@@ -66,67 +66,67 @@ impl ToKeep {
     }
 }
 
-impl Drop for ToKeep {
+impl Drop for PendingArchive {
     fn drop(&mut self) {
         if self.later {
             let kept = self.host.history.keep(&self.slot, &self.hash, self.content());
-            self.host.told_of_history(&self.slot, kept);
+            self.host.report_history_error(&self.slot, kept);
         }
     }
 }
 
 /// Where a candidate comes from, and what for.
-pub(super) struct Coming<'a> {
+pub(super) struct CandidateSpec<'a> {
     pub(super) path: &'a Path,
     /// Somebody asked for this very content.
     pub(super) by_name: bool,
     /// What it is to start from, in a slot in which nothing serves.
     pub(super) state: Option<&'a SavedState>,
     /// The slot goes back to it.
-    pub(super) back: Option<GoingBack>,
+    pub(super) back: Option<RollbackPlan>,
     /// The hash of its bytes, if they come from the history: they may have been changed before they were kept.
     pub(super) kept_as: Option<ContentHash>,
     /// It comes with others. Who calls whom is then looked at when all of them are known: what serves may go with it.
     pub(super) together: bool,
     /// It is what serves already, once more, made of this generation: it has been through all that is about artifacts.
-    pub(super) again: Option<u64>,
+    pub(super) reinstance_of: Option<u64>,
 }
 
 /// Reads and hashes the file.
-pub(super) fn read(host: &Inner, wanted: &Wanted, clock: &mut Clock) -> Result<Source, Refusal> {
-    let path = &wanted.path;
+pub(super) fn read(host: &Inner, request: &LoadRequest, clock: &mut Clock) -> Result<Source, Refusal> {
+    let path = &request.path;
     let source = read_source(path, &host.limits).map_err(|error| {
-        let record = match &wanted.slot {
+        let record = match &request.slot {
             Some(slot) => host.slot_named(slot),
             None => host.slots_from(path).into_iter().next(),
         };
-        let refusal = refusal(record.as_deref(), None, path, Step::Stage, error);
+        let refusal = refusal(record.as_deref(), None, path, Step::Read, error);
         Refusal {
-            slot: refusal.slot.or_else(|| wanted.slot.clone()),
+            slot: refusal.slot.or_else(|| request.slot.clone()),
             ..refusal
         }
     })?;
-    clock.lap(Step::Stage);
+    clock.lap(Step::Read);
     Ok(source)
 }
 
 /// An artifact whose bytes have passed the lint.
-pub(super) struct Examined {
+pub(super) struct LintedArtifact {
     pub(super) source: Source,
     linted: Linted,
 }
 
-impl Examined {
+impl LintedArtifact {
     /// The name that its plugin has.
     pub(super) fn plugin(&self) -> &str {
         &self.linted.manifest.name
     }
 
     /// The same artifact for another slot.
-    pub(super) fn again(&self) -> Self {
+    pub(super) fn duplicate(&self) -> Self {
         let source = Source {
             path: self.source.path.clone(),
-            bytes: self.source.bytes.again(),
+            bytes: self.source.bytes.duplicate(),
             hash: self.source.hash,
             len: self.source.len,
         };
@@ -136,27 +136,27 @@ impl Examined {
 }
 
 /// An artifact whose bytes have not passed the lint.
-pub(super) struct Unfit {
+pub(super) struct FailedLint {
     source: Source,
     error: LintError,
 }
 
 /// Looks at the bytes.
-pub(super) fn examine(mut source: Source) -> Result<Examined, Box<Unfit>> {
+pub(super) fn examine(mut source: Source) -> Result<LintedArtifact, Box<FailedLint>> {
     match lint(&mut source.bytes, &Expectations::of_this_build()) {
-        Ok(linted) => Ok(Examined { source, linted }),
-        Err(error) => Err(Box::new(Unfit { source, error })),
+        Ok(linted) => Ok(LintedArtifact { source, linted }),
+        Err(error) => Err(Box::new(FailedLint { source, error })),
     }
 }
 
 /// A refusal for each of the slots for which a file was: those that its manifest names, if it can be read, or those that the file served
 /// until now. What a file says that is not taken makes no slot: there are as many names as there are files.
-pub(super) fn refusals_of(host: &Inner, wanted: &Wanted, unfit: Unfit) -> Vec<Refusal> {
-    let path = &wanted.path;
+pub(super) fn refusals_of(host: &Inner, request: &LoadRequest, unfit: FailedLint) -> Vec<Refusal> {
+    let path = &request.path;
     let manifest = inspect(&unfit.source.bytes, &Expectations::of_this_build()).manifest;
-    let slots = match (&wanted.slot, manifest) {
+    let slots = match (&request.slot, manifest) {
         (Some(slot), _) => vec![slot.clone()],
-        (None, Some(manifest)) => host.slots_for(wanted, &manifest.name),
+        (None, Some(manifest)) => host.slots_for(request, &manifest.name),
         (None, None) => host.slots_from(path).iter().map(|record| record.name.clone()).collect(),
     };
     let cause = Arc::new(Cause::from(unfit.error));
@@ -182,21 +182,21 @@ pub(super) fn refusals_of(host: &Inner, wanted: &Wanted, unfit: Unfit) -> Vec<Re
 pub(super) fn candidate(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
-    coming: Coming<'_>,
-    examined: Examined,
+    coming: CandidateSpec<'_>,
+    examined: LintedArtifact,
     mut clock: Clock,
-) -> Result<(Candidate, ToKeep), Refusal> {
-    let Coming {
+) -> Result<(Candidate, PendingArchive), Refusal> {
+    let CandidateSpec {
         path,
         by_name,
         state,
         back,
         kept_as,
         together,
-        again: made_of,
+        reinstance_of: made_of,
     } = coming;
-    let again = made_of.is_some();
-    let Examined { source, mut linted } = examined;
+    let is_reinstance = made_of.is_some();
+    let LintedArtifact { source, mut linted } = examined;
     let (bytes, hash) = (source.bytes, source.hash);
     let refuse = |number, step, cause: Cause| refusal(Some(record), number, path, step, cause);
     // Looked at again before it comes to serve: a caller may ask for another interface meanwhile.
@@ -219,18 +219,18 @@ pub(super) fn candidate(
     let calls = !linted.manifest.uses.is_empty();
     if !together
         && calls
-        && let Some(circle) = uses::circle(&host.uses_of_serving(), &record.name, &linted.manifest.uses)
+        && let Some(cycle) = uses::cycle(&host.uses_of_serving(), &record.name, &linted.manifest.uses)
     {
-        return Err(refuse(None, Step::Lint, Cause::Circle(circle)));
+        return Err(refuse(None, Step::Lint, Cause::DependencyCycle(cycle)));
     }
-    match host.history.condemned(&record.name, &hash) {
-        _ if again => {}
-        Some(why) if !by_name => return Err(refuse(None, Step::Lint, Cause::Condemned(why))),
-        Some(_) => host.told_of_history(&record.name, host.history.pardon(&record.name, &hash)),
+    match host.history.known_bad(&record.name, &hash) {
+        _ if is_reinstance => {}
+        Some(why) if !by_name => return Err(refuse(None, Step::Lint, Cause::KnownBad(why))),
+        Some(_) => host.report_history_error(&record.name, host.history.unblock(&record.name, &hash)),
         None => {}
     }
     if let Some(full) = quarantine_full(host, &record.name) {
-        if !again {
+        if !is_reinstance {
             host.defer(&record.name, path);
         }
         // One of them may have gone before it could know that somebody waits for that.
@@ -240,10 +240,10 @@ pub(super) fn candidate(
         return Err(refuse(None, Step::Open, full));
     }
     // What waited for room is older than this.
-    if !again {
+    if !is_reinstance {
         host.take_deferred(&record.name);
     }
-    tell_of_resources(host, record, &linted.manifest.resources);
+    report_resource_problems(host, record, &linted.manifest.resources);
     clock.lap(Step::Lint);
     host.log.push(Event::Linted {
         slot: record.name.clone(),
@@ -262,10 +262,10 @@ pub(super) fn candidate(
     };
     // What stands in the folder is otherwise a link to memory.
     let file = (host.private.copies() == PrivateCopies::Files).then(|| staged.path().to_owned());
-    let to_keep = ToKeep {
+    let pending_archive = PendingArchive {
         // Another name for the copy takes no space, and so will hardly fail when nobody can be refused any more.
         // Who is asked for his state by a preflight must not be the one who waits for them.
-        later: file.is_some() && host.history.keeps_later() && host.policy.preflight.is_none() && !again,
+        later: file.is_some() && host.history.archives_in_background() && host.policy.preflight.is_none() && !is_reinstance,
         host: host.clone(),
         slot: record.name.clone(),
         hash,
@@ -277,18 +277,18 @@ pub(super) fn candidate(
         file,
     };
     // Written down before it can serve: what cannot be undone after the host has ended is not begun.
-    if !again {
-        let begun = host.history.begins(&new, to_keep.content(), to_keep.later);
+    if !is_reinstance {
+        let begun = host.history.begins(&new, pending_archive.content(), pending_archive.later);
         begun.map_err(|error| refuse(None, Step::Open, error.into()))?;
     }
     let number = record.lock().next_number();
     let refused = |refusal| {
-        if !again {
+        if !is_reinstance {
             host.history.forget(&record.name, &hash);
         }
         refusal
     };
-    if host.policy.preflight.is_some() && back.is_none() && !again {
+    if host.policy.preflight.is_some() && back.is_none() && !is_reinstance {
         let state = state.map(|state| state.snapshot.clone());
         try_out(host, record, number, staged.path(), &linted.manifest, path, state).map_err(refused)?;
         clock.lap(Step::Preflight);
@@ -304,10 +304,10 @@ pub(super) fn candidate(
         prepared: false,
         state: state.map(|state| state.snapshot.clone()),
         back,
-        again: made_of,
+        reinstance_of: made_of,
     };
     let record = record.clone();
-    Ok((Candidate { record, staged }, to_keep))
+    Ok((Candidate { record, staged }, pending_archive))
 }
 
 /// Why there is no room for another image of this name, if there is none.
@@ -326,9 +326,9 @@ pub(super) fn quarantine_full(host: &Inner, name: &str) -> Option<Cause> {
 }
 
 /// Reads what the plugin will be given of its resources, here, where nobody waits, and not on an owner's thread.
-pub(super) fn tell_of_resources(host: &Inner, record: &SlotRecord, names: &[String]) {
+pub(super) fn report_resource_problems(host: &Inner, record: &SlotRecord, names: &[String]) {
     for trouble in host.given.learn(names) {
-        super::given::tell_of_trouble(host, Some(&record.name), trouble);
+        super::given::report_input_problem(host, Some(&record.name), trouble);
     }
 }
 
@@ -349,12 +349,12 @@ pub(super) fn make(
     let Linted {
         manifest, manifest_text, ..
     } = linted;
-    let ledger = ledger(host, &record.name, number);
-    host.tally.opened(&record.name, number, ledger.clone());
+    let resources = resources(host, &record.name, number);
+    host.tally.opened(&record.name, number, resources.clone());
     let (levels, slot) = (host.log_levels.clone(), record.name.clone());
-    ledger.speaks_with(Voice::new(record.name.clone(), number, move || levels.of(&slot)));
-    ledger.lives_beside(Box::new(Beside::new(host, record.name.clone(), &manifest)));
-    let image = opened.verify(manifest, Some(manifest_text), ledger).map_err(|error| {
+    resources.set_log_forwarder(LogForwarder::new(record.name.clone(), number, move || levels.of(&slot)));
+    resources.set_peers(Box::new(PeerTable::new(host, record.name.clone(), &manifest)));
+    let image = opened.verify(manifest, Some(manifest_text), resources).map_err(|error| {
         // Its static constructors have run, so it stays mapped.
         let reason = match error {
             OpenError::EarlyRegistrations(count) => QuarantineReason::StaticConstructors(count),
@@ -376,7 +376,7 @@ pub(super) fn make(
     };
     let (slot, reaper, log, tally) = (record.clone(), host.reaper(), host.log.clone(), host.tally.clone());
     let injections = host.injections.clone();
-    let instance = move |image, name| match injections.strike(Hook::Create) {
+    let instance = move |image, name| match injections.trigger(Hook::Create) {
         Ok(()) => Instance::create(image, name, number),
         Err(error) => Err((image, error)),
     };
@@ -399,13 +399,13 @@ pub(super) fn make(
     Ok(generation)
 }
 
-fn ledger(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<Ledger> {
+fn resources(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<ImageResources> {
     let (reaper, log, slot) = (host.reaper(), host.log.clone(), slot.clone());
-    Ledger::new(
+    ImageResources::new(
         format!("plugin {slot:?}, generation {generation},"),
         move || {
             // Without a reaper the process is ending.
-            let _ = reaper.send(ReaperMessage::Less);
+            let _ = reaper.send(ReaperMessage::Recheck);
         },
         move |report| {
             report.backtrace.keep();

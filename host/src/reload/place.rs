@@ -12,13 +12,13 @@ use super::{
     together,
 };
 use crate::{
-    background::Ordinary,
+    background::ForegroundPriority,
     content::ContentHash,
     error::{Cause, Refusal},
-    event::{Event, Step, hold_back},
+    event::{Event, Step, defer_notifications},
     host::{Inner, after},
     image::lint::LintError,
-    instances::Wanted,
+    instances::LoadRequest,
     slot::{Access, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
 };
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// Puts a candidate in its place, or before its owner.
 pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutcome, Refusal> {
     // Also by whoever is called behind a gate: no subscriber runs while the slot moves on.
-    let _told_later = hold_back();
+    let _told_later = defer_notifications();
     let Candidate { record, staged } = candidate;
     let staged = prepare_early(host, &record, staged)?;
     let mut state = record.lock_settled();
@@ -47,7 +47,7 @@ pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutco
             fits: Some(state.contracts_number()),
             ..staged
         };
-        if staged.again.is_none() {
+        if staged.reinstance_of.is_none() {
             host.given.forget_vetoed(&record.name);
         }
         let superseded = state.staged.replace(staged);
@@ -61,10 +61,10 @@ pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutco
         host.log.append(event.clone());
         drop(state);
         host.log.trace(&event);
-        tell_superseded(host, &record, superseded);
+        report_superseded(host, &record, superseded);
         together::supersede(host, set);
         // Mostly the owner comes at once.
-        host.hooks.rouse();
+        host.hooks.wake_all();
         return Ok(LoadOutcome::Staged {
             slot: record.name.clone(),
             generation,
@@ -77,7 +77,7 @@ pub(super) fn place(host: &Arc<Inner>, candidate: Candidate) -> Result<LoadOutco
     record.stage(false);
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
-    tell_superseded(host, &record, superseded);
+    report_superseded(host, &record, superseded);
     together::supersede(host, set);
     // Plugin code runs here, so no lock is held; `moving` keeps claims out.
     let moved = move_on(host, &record, old.as_ref(), staged);
@@ -114,9 +114,9 @@ fn prepare_early(host: &Inner, record: &SlotRecord, staged: Staged) -> Result<St
     })
 }
 
-pub(super) fn tell_superseded(host: &Inner, record: &SlotRecord, superseded: Option<Staged>) {
+pub(super) fn report_superseded(host: &Inner, record: &SlotRecord, superseded: Option<Staged>) {
     if let Some(superseded) = superseded {
-        if superseded.again.is_none() {
+        if superseded.reinstance_of.is_none() {
             host.history.forget(&record.name, &superseded.hash);
         }
         host.log.push(Event::Superseded {
@@ -128,7 +128,7 @@ pub(super) fn tell_superseded(host: &Inner, record: &SlotRecord, superseded: Opt
 
 /// Adopts what was staged for a claim that was dropped.
 pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
-    let _told_later = hold_back();
+    let _told_later = defer_notifications();
     let mut state = record.lock_settled();
     if state.mode == Mode::Claimed {
         return;
@@ -149,14 +149,14 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
     let moving = record.moving(&mut state);
     let old = state.current.as_ref().map(|current| current.generation.clone());
     drop(state);
-    let (hash, again, saved) = (staged.hash, staged.again.is_some(), staged.state.is_some());
+    let (hash, is_reinstance, saved) = (staged.hash, staged.reinstance_of.is_some(), staged.state.is_some());
     let outcome = match fits {
         Ok(()) => move_on(host, record, old.as_ref(), staged).map(drop),
         Err(cause) => Err(no_longer_fits(record, &staged, cause)),
     };
     drop(moving);
     if let Err(refusal) = outcome {
-        tell_refused(host, hash, again, saved, refusal);
+        report_refused(host, hash, is_reinstance, saved, refusal);
     }
 }
 
@@ -169,8 +169,8 @@ fn move_on(
 ) -> Result<Moved, Refusal> {
     let number = staged.generation.number();
     // Callers wait, from here on.
-    let _ordinary = Ordinary::this_thread();
-    host.hooks.rouse();
+    let _ordinary = ForegroundPriority::this_thread();
+    host.hooks.wake_all();
     let access = close(host, old, &staged.generation)
         .map_err(|cause| refusal(Some(record), Some(number), &staged.path, Step::Migrate, cause))?;
     let member = Member {
@@ -190,7 +190,7 @@ pub(crate) fn hand_over_to_claim(
     turn: OwnersTurn<'_>,
     staged: Staged,
 ) -> Option<Arc<Generation>> {
-    let (hash, again, saved) = (staged.hash, staged.again.is_some(), staged.state.is_some());
+    let (hash, is_reinstance, saved) = (staged.hash, staged.reinstance_of.is_some(), staged.state.is_some());
     let (outdated, fits) = {
         let state = record.lock();
         // It may have been staged for an earlier owner, who called it by another interface.
@@ -213,7 +213,7 @@ pub(crate) fn hand_over_to_claim(
     match outcome {
         Ok(moved) => Some(moved.generation),
         Err(refusal) => {
-            tell_refused(host, hash, again, saved, refusal);
+            report_refused(host, hash, is_reinstance, saved, refusal);
             None
         }
     }
@@ -230,12 +230,12 @@ fn one(moved: Result<Vec<Moved>, Refusal>) -> Result<Moved, Refusal> {
 /// Whether it is once more what served, and something else serves by now: the slot may have gone back from it.
 fn is_outdated(state: &SlotState, staged: &Staged) -> bool {
     let serving = state.current.as_ref().map(|current| current.generation.number());
-    staged.again.is_some_and(|of| serving != Some(of))
+    staged.reinstance_of.is_some_and(|of| serving != Some(of))
 }
 
 /// Nobody wants what served once more. What serves by now is looked at for itself.
 fn pass_over(host: &Inner, record: &SlotRecord, staged: Staged) {
-    tell_superseded(host, record, Some(staged));
+    report_superseded(host, record, Some(staged));
     host.look_at_given();
 }
 
@@ -261,21 +261,21 @@ pub(super) fn no_longer_fits(record: &SlotRecord, staged: &Staged, cause: Cause)
 
 /// A candidate that had been staged was refused. One that was to start from a `saved` state is not tried again by itself: it would start
 /// from nothing.
-fn tell_refused(host: &Inner, hash: ContentHash, again: bool, saved: bool, refusal: Refusal) {
-    if again {
-        given::tell_refused(host, refusal);
+fn report_refused(host: &Inner, hash: ContentHash, is_reinstance: bool, saved: bool, refusal: Refusal) {
+    if is_reinstance {
+        given::report_refused(host, refusal);
         return;
     }
     if let Some(slot) = &refusal.slot {
         host.history.forget(slot, &hash);
         if !saved && given::falls_back(host, slot, &hash, &refusal) {
             // Without a reload thread the host is gone.
-            let wanted = Wanted::of_slot(&refusal.path, slot);
-            let _ = host.reload.send(ReloadMessage::Again(wanted));
+            let request = LoadRequest::of_slot(&refusal.path, slot);
+            let _ = host.reload.send(ReloadMessage::Retry(request));
             return;
         }
         if !saved {
-            given::veto(host, slot, &refusal);
+            given::refuse_inputs(host, slot, &refusal);
         }
     }
     host.look_at_given();

@@ -2,16 +2,16 @@
 //! (start), and is asked for its health once. All of it is plugin code, so all of it runs on a thread for hooks and has the
 //! policy's deadline. Nothing here moves a pointer.
 
-use super::{Clock, SavedState, Tally, rollback::StateBack};
+use super::{Clock, SavedState, Tally, rollback::RestoredState};
 use crate::{
     content::ContentHash,
     error::{Cause, Hook, SavedStateError, SchemaGap},
     event::Step,
-    given::Package,
+    given::PluginInputs,
     hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
     image::manifest::Manifest,
-    instance::{HookError, Quiet},
+    instance::{ExclusiveInstance, HookError},
     lifecycle::Lifecycle,
     slot::{Generation, with_overlay, without_suffix},
     testing::Injections,
@@ -80,7 +80,7 @@ pub(crate) fn snapshot(host: &Inner, old: &Arc<Generation>, owner: bool) -> Resu
     // A snapshot that is not waited for any more must not run beside calls, unless the type is `Sync`.
     let here = owner || !old.instance().is_shared();
     let failed = |error| Cause::Hook(Hook::Snapshot, error);
-    host.injections.strike(Hook::Snapshot).map_err(failed)?;
+    host.injections.trigger(Hook::Snapshot).map_err(failed)?;
     let room = host.snapshot_size(old.slot());
     let bytes = match here {
         true => old.instance().snapshot(room),
@@ -156,7 +156,7 @@ impl Origin {
 /// A candidate that may serve.
 pub(super) struct Prepared {
     pub(super) generation: Generation,
-    pub(super) state: StateBack,
+    pub(super) state: RestoredState,
 }
 
 /// Takes a candidate through everything before the swap. Plugins that it calls are found among `beside` first: those that will
@@ -176,9 +176,9 @@ pub(super) fn prepare(
         origin.old = None;
     }
     let resources = &candidate.instance().image().manifest.resources;
-    let package = match origin.shadow {
+    let inputs = match origin.shadow {
         // What its slot's plugin would be given; what becomes of that is not the slot's affair.
-        true => host.given.package(without_suffix(&slot), resources, origin.artifact.as_ref()),
+        true => host.given.inputs(without_suffix(&slot), resources, origin.artifact.as_ref()),
         false => host.given.try_on(&slot, resources, origin.artifact.as_ref()),
     };
     let tally = host.tally.clone();
@@ -188,7 +188,7 @@ pub(super) fn prepare(
         let mut candidate = candidate;
         let mut clock = Clock::begin();
         let walked = on_behalf_of(waiting, || {
-            with_overlay(&beside, || walk(&mut candidate, &origin, package, &tally, &at, &mut clock))
+            with_overlay(&beside, || walk(&mut candidate, &origin, inputs, &tally, &at, &mut clock))
         });
         drop(beside);
         match walked {
@@ -224,7 +224,7 @@ pub(super) fn prepare(
 pub(super) fn stop(candidate: &mut Generation, tally: &Tally) {
     if candidate.instance().is_started() {
         let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Stopping);
-        let _ = candidate.quiet().stop();
+        let _ = candidate.exclusive_instance().stop();
         let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Stopped);
     }
 }
@@ -267,22 +267,28 @@ impl Watch {
             }
             watched.at = (step, hook);
         }
-        self.injections.strike(hook).map_err(failed)
+        self.injections.trigger(hook).map_err(failed)
     }
 
     /// Gives an instance its configuration and its resources.
     ///
     /// # Errors
     /// If it refuses one of them, or nobody waits any more.
-    pub(super) fn give(&self, quiet: &mut Quiet<'_>, package: &Package) -> Result<(), (Step, Cause)> {
+    pub(super) fn give(
+        &self,
+        exclusive_instance: &mut ExclusiveInstance<'_>,
+        inputs: &PluginInputs,
+    ) -> Result<(), (Step, Cause)> {
         let refused = |hook, error| (Step::Init, Cause::Hook(hook, error));
-        if let Some(config) = &package.config {
+        if let Some(config) = &inputs.config {
             self.at(Step::Init, Hook::OnConfig)?;
-            quiet.configure(config).map_err(|error| refused(Hook::OnConfig, error))?;
+            exclusive_instance
+                .configure(config)
+                .map_err(|error| refused(Hook::OnConfig, error))?;
         }
-        for (name, content) in &package.resources {
+        for (name, content) in &inputs.resources {
             self.at(Step::Init, Hook::OnResource)?;
-            let answer = quiet.resource(name, &content.bytes);
+            let answer = exclusive_instance.resource(name, &content.bytes);
             answer.map_err(|error| refused(Hook::OnResource, error.about(name)))?;
         }
         Ok(())
@@ -299,11 +305,11 @@ impl Watch {
 fn walk(
     candidate: &mut Generation,
     origin: &Origin,
-    package: Package,
+    inputs: PluginInputs,
     tally: &Tally,
     watch: &Watch,
     clock: &mut Clock,
-) -> Result<StateBack, (Step, Cause)> {
+) -> Result<RestoredState, (Step, Cause)> {
     let (slot, number) = (candidate.slot().clone(), candidate.number());
     let hook = |step, hook, answer: Result<(), HookError>| answer.map_err(|error| (step, Cause::Hook(hook, error)));
     let advance = |step, to| {
@@ -311,13 +317,13 @@ fn walk(
         moved.map_err(|illegal| (step, Cause::IllegalMove(illegal)))
     };
     let given = give(candidate, origin, watch).map_err(|cause| (Step::Migrate, cause))?;
-    if given != StateBack::None {
+    if given != RestoredState::None {
         clock.lap(Step::Migrate);
     }
-    watch.give(&mut candidate.quiet(), &package)?;
-    candidate.was_given(package);
+    watch.give(&mut candidate.exclusive_instance(), &inputs)?;
+    candidate.set_inputs(inputs);
     watch.at(Step::Init, Hook::Init)?;
-    hook(Step::Init, Hook::Init, candidate.quiet().init())?;
+    hook(Step::Init, Hook::Init, candidate.exclusive_instance().init())?;
     advance(Step::Init, Lifecycle::Initialized)?;
     clock.lap(Step::Init);
     if origin.shadow {
@@ -325,7 +331,7 @@ fn walk(
     }
     watch.at(Step::Start, Hook::Start)?;
     advance(Step::Start, Lifecycle::Starting)?;
-    hook(Step::Start, Hook::Start, candidate.quiet().start())?;
+    hook(Step::Start, Hook::Start, candidate.exclusive_instance().start())?;
     advance(Step::Start, Lifecycle::Started)?;
     clock.lap(Step::Start);
     let health = match watch.at(Step::Health, Hook::Health) {
@@ -340,25 +346,25 @@ fn walk(
 }
 
 /// Gives a candidate the first of its origins that fits.
-fn give(candidate: &mut Generation, origin: &Origin, watch: &Watch) -> Result<StateBack, Cause> {
+fn give(candidate: &mut Generation, origin: &Origin, watch: &Watch) -> Result<RestoredState, Cause> {
     let mut why = origin.why_fallback.clone();
     let old = origin.old.as_deref();
     if let Some(state) = &origin.state {
         match give_state(candidate, state, old, watch) {
             Ok(()) => {
                 let bytes = state.bytes.len();
-                return Ok(StateBack::Carried { bytes });
+                return Ok(RestoredState::Carried { bytes });
             }
             Err(cause) if origin.fallback.is_none() => return Err(cause),
             Err(cause) => why = Some(cause.to_string()),
         }
     }
     let Some(fallback) = &origin.fallback else {
-        return Ok(StateBack::None);
+        return Ok(RestoredState::None);
     };
     give_state(candidate, fallback, old, watch)?;
     let bytes = fallback.bytes.len();
-    Ok(StateBack::Snapshot { bytes, why })
+    Ok(RestoredState::Snapshot { bytes, why })
 }
 
 fn give_state(
@@ -387,7 +393,7 @@ fn give_state(
         }
     };
     watch.at(Step::Migrate, Hook::Restore).map_err(|(_, cause)| cause)?;
-    let restored = candidate.quiet().restore(bytes);
+    let restored = candidate.exclusive_instance().restore(bytes);
     restored.map_err(|error| Cause::Hook(Hook::Restore, error))
 }
 

@@ -41,7 +41,7 @@ pub enum RollbackReason {
         limit: u64,
     },
     /// A call took too long, or is still inside.
-    Overdue {
+    CallTimeout {
         /// The method.
         method: &'static str,
         /// For how long it has run when that was noticed.
@@ -50,9 +50,9 @@ pub enum RollbackReason {
         limit: Duration,
     },
     /// [`Host::rollback`](crate::Host::rollback) asked for it.
-    Asked,
+    Manual,
     /// Another slot went back, with which it had come to serve together.
-    Together {
+    GroupMember {
         /// The other one.
         slot: Arc<str>,
     },
@@ -78,11 +78,11 @@ impl fmt::Display for RollbackReason {
                 *bytes_a_second as f64 / 1e6,
                 *limit as f64 / 1e6
             ),
-            Self::Overdue { method, running, limit } => {
+            Self::CallTimeout { method, running, limit } => {
                 write!(f, "a call of `{method}` took {running:.1?}, where {limit:.1?} are allowed")
             }
-            Self::Asked => write!(f, "somebody asked for it"),
-            Self::Together { slot } => write!(f, "it came to serve together with {slot}, which went back"),
+            Self::Manual => write!(f, "somebody asked for it"),
+            Self::GroupMember { slot } => write!(f, "it came to serve together with {slot}, which went back"),
             Self::Restarted => write!(f, "what is published cannot be taken since the host was started"),
         }
     }
@@ -113,7 +113,7 @@ pub(crate) type Set = Vec<Weak<SlotRecord>>;
 
 /// What is known of the health of what serves in a slot.
 #[derive(Default)]
-pub(crate) struct Checkup {
+pub(crate) struct HealthTracker {
     /// The generation that this is of.
     of: u64,
     /// Of the last check.
@@ -155,7 +155,7 @@ pub(crate) enum Verdict {
 
 impl Verdict {
     /// When to look again, if nobody tells of anything before.
-    pub(crate) fn look_again(&self) -> Option<Instant> {
+    pub(crate) fn next_check(&self) -> Option<Instant> {
         match self {
             Self::Open(at) => Some(*at),
             Self::Passed | Self::Faulty(_) => None,
@@ -193,29 +193,30 @@ impl Probation {
         self.begun + policy.probation
     }
 
-    pub(crate) fn judge(&self, policy: &Policy, generation: &Generation, checkup: &Checkup) -> Verdict {
-        let standing = generation.standing();
+    pub(crate) fn judge(&self, policy: &Policy, generation: &Generation, health_tracker: &HealthTracker) -> Verdict {
+        let call_stats = generation.call_stats();
         if let Some(reason) = &self.called {
             return Verdict::Faulty(reason.clone());
         }
-        let (panics, limit) = (standing.panics(), policy.max_panics);
-        if let (true, Some(last)) = (panics > limit, standing.last_panic()) {
+        let (panics, limit) = (call_stats.panics(), policy.max_panics);
+        if let (true, Some(last)) = (panics > limit, call_stats.last_panic()) {
             return Verdict::Faulty(RollbackReason::Panicked { panics, limit, last });
         }
-        if let (Some(Overdue { method, running }), Some(limit)) = (standing.overdue(), policy.call_deadline) {
-            return Verdict::Faulty(RollbackReason::Overdue { method, running, limit });
+        if let (Some(Overdue { method, running }), Some(limit)) = (call_stats.overdue(), policy.call_deadline) {
+            return Verdict::Faulty(RollbackReason::CallTimeout { method, running, limit });
         }
-        let checkup = (checkup.of == generation.number()).then_some(checkup);
-        if let Some(faulty) = checkup.and_then(|checkup| checkup.faulty(policy)) {
+        let health_tracker = (health_tracker.of == generation.number()).then_some(health_tracker);
+        if let Some(faulty) = health_tracker.and_then(|health_tracker| health_tracker.faulty(policy)) {
             return Verdict::Faulty(faulty);
         }
         let now = Instant::now();
         let end = self.end(policy);
-        let clear = checkup.is_none_or(|checkup| checkup.is_clear() && !checkup.waits_for_a_look(policy, end, now));
-        let enough_calls = standing.calls() >= policy.probation_calls;
+        let clear = health_tracker
+            .is_none_or(|health_tracker| health_tracker.is_clear() && !health_tracker.waits_for_a_look(policy, end, now));
+        let enough_calls = call_stats.calls() >= policy.probation_calls;
         match now >= end {
             // A call that went in before the end, and may yet take too long.
-            true if standing.is_undecided(end) => Verdict::Open(now + overdue_interval(policy)),
+            true if call_stats.is_undecided(end) => Verdict::Open(now + overdue_interval(policy)),
             true if clear && enough_calls => Verdict::Passed,
             true => Verdict::Open(now + LOOK_AGAIN),
             false if policy.call_deadline.is_some() => Verdict::Open(end.min(now + overdue_interval(policy))),
@@ -224,7 +225,7 @@ impl Probation {
     }
 }
 
-impl Checkup {
+impl HealthTracker {
     /// Begins anew if another generation serves, whose memory is then measured for the first time.
     pub(crate) fn of(&mut self, number: u64, bytes: impl FnOnce() -> Option<u64>) -> &mut Self {
         if self.of != number {

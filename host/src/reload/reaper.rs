@@ -9,7 +9,7 @@ use super::{survive, tally::Phase};
 use crate::{
     event::{Event, Log, Outcome},
     hooks::Hooks,
-    host::{Holder, Inner, call_attention},
+    host::{Holder, Inner, request_safe_points},
     image::{self, Holding, Image, QuarantineReason, Unloading},
     instance::{HookError, Instance, SharedImage},
     lifecycle::Lifecycle,
@@ -45,7 +45,7 @@ pub(crate) enum ReaperMessage {
     /// A generation was replaced; if it is still held after the deadline, its holders are named.
     Retired { slot: Arc<str>, number: u64 },
     /// There is less that keeps an ending image.
-    Less,
+    Recheck,
     /// Come to an end as soon as nothing is held any more.
     End,
 }
@@ -62,13 +62,13 @@ pub(crate) struct Reaper {
     hooks: Hooks,
     /// By which what a hook works on comes back here.
     own: Sender<ReaperMessage>,
-    away: Vec<Away>,
+    away: Vec<RunningHook>,
     retired: Vec<Retired>,
     stopping: Vec<Stopping>,
     /// Ends of instances after which another one of the same image was there.
     earlier: Vec<Ending>,
     shared: Vec<StillShared>,
-    passing: Vec<Passing>,
+    pending: Vec<PendingUnload>,
 }
 
 /// Closes the streams of events when the reaper ends.
@@ -102,7 +102,7 @@ struct Retired {
 }
 
 /// An instance that is being stopped or dropped, on a thread for hooks.
-struct Away {
+struct RunningHook {
     ending: Ending,
     hook: &'static str,
     deadline: Option<Instant>,
@@ -123,7 +123,7 @@ struct StillShared {
 }
 
 /// An image whose instance is gone.
-struct Passing {
+struct PendingUnload {
     ending: Ending,
     image: Box<Image>,
     /// Since when its threads are waited for.
@@ -149,7 +149,7 @@ impl Reaper {
             stopping: Vec::new(),
             earlier: Vec::new(),
             shared: Vec::new(),
-            passing: Vec::new(),
+            pending: Vec::new(),
         }
     }
 
@@ -178,8 +178,8 @@ impl Reaper {
             }
         }
         // A quarantined image is never forced: it outlives the host.
-        for passing in self.passing {
-            std::mem::forget(passing.image);
+        for pending in self.pending {
+            std::mem::forget(pending.image);
         }
         for shared in self.shared {
             std::mem::forget(shared.image);
@@ -219,7 +219,7 @@ impl Reaper {
                 named: Vec::new(),
             }),
             // Everything is looked at after each message.
-            ReaperMessage::Less | ReaperMessage::End => {}
+            ReaperMessage::Recheck | ReaperMessage::End => {}
         }
     }
 
@@ -228,15 +228,15 @@ impl Reaper {
         let unnamed = self.retired.iter().filter(|retired| retired.named.is_empty());
         let stragglers = unnamed.map(|retired| retired.deadline);
         let stopping = self.stopping.iter().map(|stopping| stopping.begun + self.limits.threads);
-        let passing = self.passing.iter().filter_map(|passing| self.due(passing));
+        let pending = self.pending.iter().filter_map(|pending| self.due(pending));
         let away = self.away.iter().filter_map(|away| away.deadline);
-        stragglers.chain(stopping).chain(passing).chain(away).min()
+        stragglers.chain(stopping).chain(pending).chain(away).min()
     }
 
-    fn due(&self, passing: &Passing) -> Option<Instant> {
-        match (passing.kept_by, &passing.quarantined) {
-            (Holding::Values, _) => passing.values_since.map(|since| since + self.limits.thread_locals),
-            (Holding::Threads, None) => Some(passing.begun + self.limits.threads),
+    fn due(&self, pending: &PendingUnload) -> Option<Instant> {
+        match (pending.kept_by, &pending.quarantined) {
+            (Holding::Values, _) => pending.values_since.map(|since| since + self.limits.thread_locals),
+            (Holding::Threads, None) => Some(pending.begun + self.limits.threads),
             // The end of a thread is told.
             (Holding::Threads, Some(_)) => None,
             (Holding::Nothing, _) => Some(Instant::now() + LOOK_AGAIN),
@@ -255,7 +255,7 @@ impl Reaper {
         let begun = Instant::now();
         let mut ending = Ending {
             retired,
-            is_last: instance.begins_to_end(),
+            is_last: instance.begin_ending(),
             ..Ending::of_image(slot, number)
         };
         if ending.is_last {
@@ -264,7 +264,7 @@ impl Reaper {
             let waited = self.retired.iter().position(|waiting| waiting.is(&ending.slot, number));
             ending.late_holders = waited.map_or_else(Vec::new, |at| self.retired.swap_remove(at).named);
             self.tally.enters(&ending.slot, number, Phase::Ending);
-            instance.image().ledger().watch();
+            instance.image().resources().watch();
         } else {
             self.earlier.push(ending.clone());
         }
@@ -279,7 +279,7 @@ impl Reaper {
         self.goes_away(&ending, "`stop`");
         let own = self.own.clone();
         self.hooks.start(move || {
-            ending.stop_error = instance.quiet().stop().err();
+            ending.stop_error = instance.exclusive_instance().stop().err();
             ending.took += begun.elapsed();
             let (ending, instance) = (Box::new(ending), Box::new(instance));
             give_back(&own, ReaperMessage::Stopped { ending, instance, begun });
@@ -294,7 +294,7 @@ impl Reaper {
     }
 
     fn goes_away(&mut self, ending: &Ending, hook: &'static str) {
-        self.away.push(Away {
+        self.away.push(RunningHook {
             ending: ending.clone(),
             hook,
             deadline: Some(Instant::now() + self.limits.hooks),
@@ -387,8 +387,8 @@ impl Reaper {
         for shared in std::mem::take(&mut self.shared) {
             self.look_at_shared(shared);
         }
-        for passing in std::mem::take(&mut self.passing) {
-            self.look_at(passing);
+        for pending in std::mem::take(&mut self.pending) {
+            self.look_at(pending);
         }
         self.name_stragglers();
     }
@@ -432,8 +432,8 @@ impl Reaper {
 
     /// The instance is gone, if there was one: from here on only the image's own threads and thread-locals are waited for.
     fn let_pass(&mut self, ending: Ending, image: Box<Image>, begun: Instant) {
-        image.ledger().end();
-        let passing = Passing {
+        image.resources().end();
+        let pending = PendingUnload {
             quarantined: ending.quarantined.clone(),
             ending,
             image,
@@ -441,41 +441,41 @@ impl Reaper {
             kept_by: Holding::Nothing,
             values_since: None,
         };
-        self.look_at(passing);
+        self.look_at(pending);
     }
 
-    fn look_at(&mut self, mut passing: Passing) {
+    fn look_at(&mut self, mut pending: PendingUnload) {
         let now = Instant::now();
-        let before = std::mem::replace(&mut passing.kept_by, image::holding(&passing.image));
-        if passing.kept_by != before && passing.kept_by != Holding::Nothing {
+        let before = std::mem::replace(&mut pending.kept_by, image::holding(&pending.image));
+        if pending.kept_by != before && pending.kept_by != Holding::Nothing {
             // Threads that live on are asked to come to a safe point, also while the image's own threads still run.
-            call_attention();
+            request_safe_points();
             // Streams and the host's drop may wait for this host although nothing of it is left to be called.
             self.log.wake();
             self.tally.wake();
         }
-        match passing.kept_by {
-            Holding::Threads if passing.quarantined.is_none() && now >= passing.begun + self.limits.threads => {
-                let names = passing.image.ledger().running_threads();
-                self.quarantine(passing, QuarantineReason::ThreadsRunning(names));
+        match pending.kept_by {
+            Holding::Threads if pending.quarantined.is_none() && now >= pending.begun + self.limits.threads => {
+                let names = pending.image.resources().running_threads();
+                self.quarantine(pending, QuarantineReason::ThreadsRunning(names));
             }
-            Holding::Threads => self.passing.push(passing),
-            Holding::Values if now < *passing.values_since.get_or_insert(now) + self.limits.thread_locals => {
-                self.passing.push(passing);
+            Holding::Threads => self.pending.push(pending),
+            Holding::Values if now < *pending.values_since.get_or_insert(now) + self.limits.thread_locals => {
+                self.pending.push(pending);
             }
-            Holding::Values | Holding::Nothing => self.close(passing),
+            Holding::Values | Holding::Nothing => self.close(pending),
         }
     }
 
-    fn close(&mut self, passing: Passing) {
-        let settled = passing.begun.elapsed();
-        match image::close(passing.image) {
+    fn close(&mut self, pending: PendingUnload) {
+        let settled = pending.begun.elapsed();
+        match image::close(pending.image) {
             Unloading::Unmapped(mut report) => {
                 report.settle = settled;
-                let (slot, number) = (passing.ending.slot.clone(), passing.ending.number);
+                let (slot, number) = (pending.ending.slot.clone(), pending.ending.number);
                 self.tally.gone(&slot, number);
-                self.log.push(match passing.quarantined {
-                    None => Event::Retired(passing.ending.report(Outcome::Unmapped(report))),
+                self.log.push(match pending.quarantined {
+                    None => Event::Retired(pending.ending.report(Outcome::Unmapped(report))),
                     Some(_) => Event::Released {
                         slot: slot.clone(),
                         generation: number,
@@ -486,25 +486,25 @@ impl Reaper {
                     host.retry_deferred(&slot);
                 }
             }
-            Unloading::Stays(image, reason) => self.quarantine(Passing { image, ..passing }, reason),
-            Unloading::Busy(image) => self.passing.push(Passing {
+            Unloading::Stays(image, reason) => self.quarantine(PendingUnload { image, ..pending }, reason),
+            Unloading::Busy(image) => self.pending.push(PendingUnload {
                 image,
                 kept_by: Holding::Threads,
-                ..passing
+                ..pending
             }),
         }
     }
 
-    fn quarantine(&mut self, mut passing: Passing, reason: QuarantineReason) {
-        let (slot, number) = (&passing.ending.slot, passing.ending.number);
-        if passing.quarantined.as_ref() != Some(&reason) {
+    fn quarantine(&mut self, mut pending: PendingUnload, reason: QuarantineReason) {
+        let (slot, number) = (&pending.ending.slot, pending.ending.number);
+        if pending.quarantined.as_ref() != Some(&reason) {
             self.tally.enters(slot, number, Phase::Quarantined(reason.clone()));
         }
-        if passing.quarantined.replace(reason.clone()).is_none() {
-            let report = passing.ending.clone().report(Outcome::Quarantined(reason));
+        if pending.quarantined.replace(reason.clone()).is_none() {
+            let report = pending.ending.clone().report(Outcome::Quarantined(reason));
             self.log.push(Event::Retired(report));
         }
-        self.passing.push(passing);
+        self.pending.push(pending);
     }
 
     fn name_stragglers(&mut self) {
@@ -513,7 +513,7 @@ impl Reaper {
         for late in self.retired.iter_mut().filter(late) {
             late.named = match self.host.upgrade() {
                 Some(host) => host.holders_of(&late.slot, late.number),
-                None => vec![Holder::Untold],
+                None => vec![Holder::Unknown],
             };
             if late.named.is_empty() {
                 // Its last holder has let go just now; the message is on its way.
@@ -521,7 +521,7 @@ impl Reaper {
                 continue;
             }
             self.tally.straggles(&late.slot, late.number);
-            self.log.push(Event::Straggling {
+            self.log.push(Event::DrainTimeout {
                 slot: late.slot.clone(),
                 generation: late.number,
                 holders: late.named.clone(),

@@ -12,10 +12,10 @@ use super::{
     tally::Phase,
 };
 use crate::{
-    aftermath::later,
     content::ContentHash,
+    deferred_work::defer,
     error::{Cause, Refusal},
-    event::{Event, Step, hold_back},
+    event::{Event, Step, defer_notifications},
     hooks::TookTooLong,
     host::Inner,
     slot::{Access, Current, Generation, Mode, Moving, OwnersTurn, SlotRecord, SlotState},
@@ -40,7 +40,7 @@ pub struct RollbackReport {
     /// Why.
     pub reason: RollbackReason,
     /// What it started from.
-    pub state: StateBack,
+    pub state: RestoredState,
     /// From the decision to the swap.
     pub total: Duration,
 }
@@ -48,7 +48,7 @@ pub struct RollbackReport {
 /// What a generation that a slot went back to has for a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum StateBack {
+pub enum RestoredState {
     /// There is none to be handed over.
     None,
     /// The newer one's, migrated if need be: nothing was lost.
@@ -65,7 +65,7 @@ pub enum StateBack {
     },
 }
 
-impl StateBack {
+impl RestoredState {
     pub(crate) fn bytes(&self) -> Option<usize> {
         match self {
             Self::None => None,
@@ -76,7 +76,7 @@ impl StateBack {
 
 /// Why a candidate comes that has been there before.
 #[derive(Clone)]
-pub(crate) struct GoingBack {
+pub(crate) struct RollbackPlan {
     pub(crate) reason: RollbackReason,
     /// The state from before what it replaces.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
@@ -88,7 +88,7 @@ struct Taken {
     record: Arc<SlotRecord>,
     faulty: Arc<Generation>,
     standby: Standby,
-    back: GoingBack,
+    back: RollbackPlan,
     _moving: Moving,
 }
 
@@ -98,13 +98,13 @@ struct Leaving<'a> {
     faulty: &'a Arc<Generation>,
     standby: Standby,
     access: Access<'a>,
-    back: GoingBack,
+    back: RollbackPlan,
 }
 
 /// An open slot goes back, if it (still) has to and can, and with it those with which it came to serve. On the supervisor's thread,
 /// or that of whoever asked for it.
 pub(crate) fn of_open_slot(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<RollbackReport> {
-    let _told_later = hold_back();
+    let _told_later = defer_notifications();
     let since = Instant::now();
     let (number, reason, set) = {
         let mut state = record.lock_settled();
@@ -118,14 +118,14 @@ pub(crate) fn of_open_slot(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Optio
         let set = state.probation.as_ref().and_then(|probation| probation.set.clone());
         (number, reason, set)
     };
-    host.hooks.rouse();
+    host.hooks.wake_all();
     let members = members(record, set.as_ref());
     // In the order of their places, as everybody who takes more than one.
     let mut by_place: Vec<_> = members.iter().collect();
     by_place.sort_by_key(|member| member.index);
     let why = |member: &SlotRecord| match member.id == record.id {
         true => reason.clone(),
-        false => RollbackReason::Together {
+        false => RollbackReason::GroupMember {
             slot: record.name.clone(),
         },
     };
@@ -189,7 +189,7 @@ fn take_open(
     }
     if claimed {
         probation.called.get_or_insert(reason);
-        record.attention.store(true, Ordering::Release);
+        record.safe_point_requested.store(true, Ordering::Release);
         return None;
     }
     let standby = fitting_standby(host, record, &mut state)?;
@@ -199,7 +199,7 @@ fn take_open(
         record: record.clone(),
         faulty,
         standby,
-        back: GoingBack { reason, snapshot, since },
+        back: RollbackPlan { reason, snapshot, since },
         _moving: record.moving(&mut state),
     })
 }
@@ -212,7 +212,7 @@ fn fitting_standby(host: &Inner, record: &SlotRecord, state: &mut SlotState) -> 
         Err(_) => {
             host.retire(record, &standby.current.generation);
             // After the reaper was told that it is retired.
-            later(move || drop(standby));
+            defer(move || drop(standby));
             host.supervise(SupervisorMessage::Look);
             None
         }
@@ -221,7 +221,7 @@ fn fitting_standby(host: &Inner, record: &SlotRecord, state: &mut SlotState) -> 
 
 /// Closes the gate before what is left, unless it is left because calls do not come back: their effects are lost in any case.
 fn close<'a>(host: &Inner, faulty: &'a Arc<Generation>, reason: &RollbackReason) -> Access<'a> {
-    let overdue = matches!(reason, RollbackReason::Overdue { .. });
+    let overdue = matches!(reason, RollbackReason::CallTimeout { .. });
     if overdue || !faulty.is_gated() {
         return Access::Open;
     }
@@ -247,7 +247,7 @@ pub(crate) fn of_claim(
     let Verdict::Faulty(reason) = state.verdict(&host.policy)? else {
         return None;
     };
-    host.hooks.rouse();
+    host.hooks.wake_all();
     let set = state.probation.as_ref()?.set.clone();
     let snapshot = state.current.as_ref()?.inherited.clone();
     let standby = fitting_standby(host, record, &mut state)?;
@@ -259,7 +259,7 @@ pub(crate) fn of_claim(
         faulty,
         standby,
         access: Access::of_owner(turn, Instant::now() + host.policy.hook_deadline),
-        back: GoingBack { reason, snapshot, since },
+        back: RollbackPlan { reason, snapshot, since },
     };
     let back = go_back(host, vec![leaving]).pop();
     drop(moving);
@@ -278,10 +278,10 @@ fn call_others(record: &Arc<SlotRecord>, set: &Arc<Set>) {
         let Some(probation) = state.probation.as_mut().filter(|probation| probation.is_of(set)) else {
             continue;
         };
-        probation.called.get_or_insert_with(|| RollbackReason::Together {
+        probation.called.get_or_insert_with(|| RollbackReason::GroupMember {
             slot: record.name.clone(),
         });
-        member.attention.store(true, Ordering::Release);
+        member.safe_point_requested.store(true, Ordering::Release);
     }
 }
 
@@ -296,8 +296,8 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
         let mut states: Vec<_> = ready.iter().map(|(one, ..)| one.record.lock()).collect();
         let mut published = Vec::with_capacity(ready.len());
         for ((one, generation, _), state) in ready.iter().zip(&mut states) {
-            generation.standing().begin_probation();
-            one.faulty.standing().end_probation();
+            generation.call_stats().begin_probation();
+            one.faulty.call_stats().end_probation();
             host.tally.serves(generation);
             host.tally.enters(&one.record.name, generation.number(), Phase::Live);
             if state.gone {
@@ -316,8 +316,8 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
             })));
             state.probation = Some(Probation::new(None, None));
             // The same as what is left is not to come after it; nor, if somebody wants the version before, what is newer.
-            let asked = matches!(one.back.reason, RollbackReason::Asked);
-            if let Some(staged) = state.staged.take_if(|staged| asked || staged.again.is_some()) {
+            let asked = matches!(one.back.reason, RollbackReason::Manual);
+            if let Some(staged) = state.staged.take_if(|staged| asked || staged.reinstance_of.is_some()) {
                 one.record.note_staged(state);
                 outdated.push((one.record.clone(), staged));
             }
@@ -337,14 +337,14 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
         .map(|((one, generation, state), left)| one.tell(host, generation, state, left))
         .collect();
     for (record, staged) in outdated {
-        super::place::tell_superseded(host, &record, Some(staged));
+        super::place::report_superseded(host, &record, Some(staged));
     }
     host.supervise(SupervisorMessage::Look);
     reports
 }
 
 /// Has what stands by ready to serve.
-fn make_ready<'a>(host: &Arc<Inner>, mut one: Leaving<'a>) -> Option<(Leaving<'a>, Arc<Generation>, StateBack)> {
+fn make_ready<'a>(host: &Arc<Inner>, mut one: Leaving<'a>) -> Option<(Leaving<'a>, Arc<Generation>, RestoredState)> {
     let (carried, why) = match carry(host, &one) {
         Ok(carried) => (carried, None),
         Err(why) => (None, Some(why)),
@@ -376,7 +376,7 @@ impl Leaving<'_> {
         self,
         host: &Inner,
         generation: Arc<Generation>,
-        state: StateBack,
+        state: RestoredState,
         left: Option<Current>,
     ) -> (Arc<Generation>, RollbackReport) {
         let Self {
@@ -390,7 +390,7 @@ impl Leaving<'_> {
         let is_owners = access.is_owners();
         drop(access);
         // If another instance serves in its stead, this may be the last to hold it.
-        later(move || drop(standby));
+        defer(move || drop(standby));
         let report = RollbackReport {
             slot: record.name.clone(),
             from: faulty.number(),
@@ -427,7 +427,7 @@ pub(super) fn forget_faulty(host: &Inner, record: &SlotRecord, hash: ContentHash
     host.remember_refused(hash, refusal);
     let why = report.reason.to_string();
     // At once for whoever asks; on the disk when the supervisor comes to it, because this may be an owner's thread.
-    host.history.condemn_in_memory(&record.name, &hash, &why);
+    host.history.mark_bad_in_memory(&record.name, &hash, &why);
     host.supervise(SupervisorMessage::Bad {
         slot: record.name.clone(),
         hash,

@@ -18,7 +18,7 @@ use crate::{
         lint::{Expectations, LintError, lint},
         stage::{Bytes, Source},
     },
-    instances::Wanted,
+    instances::LoadRequest,
     slot::{Generation, SUFFIX, SlotRecord},
 };
 use std::{path::PathBuf, sync::Arc, time::Instant};
@@ -28,7 +28,7 @@ pub(crate) enum ShadowOf {
     /// A build, wherever it stands.
     File(PathBuf),
     /// A version that the history keeps.
-    Kept(ContentHash),
+    Archived(ContentHash),
 }
 
 /// What serves, for its owner, who is on this thread and calls nothing meanwhile.
@@ -47,7 +47,7 @@ pub(crate) fn shadow(
     let apart = Arc::new(SlotRecord::new(&format!("{}{SUFFIX}", record.name), usize::MAX));
     let path = match &of {
         ShadowOf::File(path) => path.clone(),
-        ShadowOf::Kept(_) => PathBuf::new(),
+        ShadowOf::Archived(_) => PathBuf::new(),
     };
     let walk = Walk {
         host: host.clone(),
@@ -94,15 +94,15 @@ impl Walk {
 
     fn read(&self, of: ShadowOf, path: &std::path::Path) -> Result<Source, Refusal> {
         match of {
-            ShadowOf::File(path) => super::read_patiently(&self.host, &Wanted::file(path), &mut Clock::begin()),
-            ShadowOf::Kept(hash) => match self.host.history.read(&self.record.name, &hash) {
+            ShadowOf::File(path) => super::read_patiently(&self.host, &LoadRequest::file(path), &mut Clock::begin()),
+            ShadowOf::Archived(hash) => match self.host.history.read(&self.record.name, &hash) {
                 Ok(Artifact { bytes, file, .. }) => Ok(Source {
                     path: file,
                     len: bytes.len() as u64,
                     bytes: Bytes::of(bytes),
                     hash,
                 }),
-                Err(error) => Err(refusal(None, None, path, Step::Stage, error)),
+                Err(error) => Err(refusal(None, None, path, Step::Read, error)),
             },
         }
     }
@@ -129,7 +129,7 @@ impl Walk {
         if let Some(full) = pipeline::quarantine_full(host, &apart.name) {
             return Err(refuse(None, Step::Open, full));
         }
-        pipeline::tell_of_resources(host, record, &manifest.resources);
+        pipeline::report_resource_problems(host, record, &manifest.resources);
         let staged = host.write_private_copy(&apart.name, &bytes);
         let staged = staged.map_err(|error| refuse(None, Step::Open, error.into()))?;
         let numbered = record.lock().next_shadow();

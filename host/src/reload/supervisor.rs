@@ -11,7 +11,7 @@ use crate::{
     content::ContentHash,
     event::Event,
     host::Inner,
-    slot::{Generation, Mode, SlotRecord, SlotState, Standing},
+    slot::{CallStats, Generation, Mode, SlotRecord, SlotState},
 };
 use parking_lot::MutexGuard;
 use reslot_plugin_api::Health;
@@ -34,7 +34,7 @@ pub(crate) enum SupervisorMessage {
     Checked {
         record: Arc<SlotRecord>,
         /// Of the instance that was asked: another one may have the same number.
-        standing: Arc<Standing>,
+        call_stats: Arc<CallStats>,
         result: CheckResult,
     },
     /// This content has proved itself.
@@ -65,9 +65,9 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
             Ok(SupervisorMessage::Fault { record, number }) => survive(|| fault(host, &record, number)),
             Ok(SupervisorMessage::Checked {
                 record,
-                standing,
+                call_stats,
                 result,
-            }) => survive(|| checked(host, &record, &standing, result)),
+            }) => survive(|| checked(host, &record, &call_stats, result)),
             Ok(message @ (SupervisorMessage::Good { .. } | SupervisorMessage::Bad { .. })) => {
                 survive(|| note(host, message))
             }
@@ -80,10 +80,10 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
 /// Has the history know what is thought of a version.
 fn note(host: &Inner, message: SupervisorMessage) {
     match message {
-        SupervisorMessage::Good { slot, hash } => host.told_of_history(&slot, host.history.confirm(&slot, &hash)),
+        SupervisorMessage::Good { slot, hash } => host.report_history_error(&slot, host.history.confirm(&slot, &hash)),
         // Somebody may have asked for it by name since.
-        SupervisorMessage::Bad { slot, hash, why } if host.history.condemned(&slot, &hash).is_some() => {
-            host.told_of_history(&slot, host.history.condemn(&slot, &hash, &why));
+        SupervisorMessage::Bad { slot, hash, why } if host.history.known_bad(&slot, &hash).is_some() => {
+            host.report_history_error(&slot, host.history.mark_bad(&slot, &hash, &why));
         }
         _ => {}
     }
@@ -105,8 +105,8 @@ fn fault(host: &Arc<Inner>, record: &Arc<SlotRecord>, number: u64) {
     }
 }
 
-fn checked(host: &Arc<Inner>, record: &Arc<SlotRecord>, standing: &Arc<Standing>, result: CheckResult) {
-    note_check(host, record, standing, result);
+fn checked(host: &Arc<Inner>, record: &Arc<SlotRecord>, call_stats: &Arc<CallStats>, result: CheckResult) {
+    note_check(host, record, call_stats, result);
     // It may have been the last thing that a verdict waited for.
     look_at(host, record);
 }
@@ -129,11 +129,11 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
     let check = due_check(host, record, &mut state, now);
     let verdict = state.verdict(&host.policy);
     let end = state.probation_end(&host.policy);
-    let checkup = state.checkup();
+    let health_tracker = state.health_tracker();
     let next = [
-        checkup.due(&host.policy, end),
-        checkup.measurement_due(&host.policy, end),
-        verdict.as_ref().and_then(Verdict::look_again),
+        health_tracker.due(&host.policy, end),
+        health_tracker.measurement_due(&host.policy, end),
+        verdict.as_ref().and_then(Verdict::next_check),
     ];
     // An owner who does not come to look is not asked more often because of that.
     let least = if claimed {
@@ -157,7 +157,7 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
                 }
             }
         }
-        Some(Verdict::Faulty(_)) if stands_by && claimed => record.attention.store(true, Ordering::Release),
+        Some(Verdict::Faulty(_)) if stands_by && claimed => record.safe_point_requested.store(true, Ordering::Release),
         Some(Verdict::Faulty(_)) if stands_by => {
             drop(state);
             rollback::of_open_slot(host, record);
@@ -172,12 +172,12 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
 /// Measures what serves, on probation, if no check has done so for long.
 fn measure(host: &Inner, state: &mut SlotState, now: Instant) {
     let end = state.probation_end(&host.policy);
-    let due = state.checkup().measurement_due(&host.policy, end);
+    let due = state.health_tracker().measurement_due(&host.policy, end);
     if due.is_some_and(|due| due <= now)
         && let Some(current) = &state.current
     {
         let bytes = current.generation.instance().live_bytes();
-        state.checkup().measure(&host.policy, now, bytes);
+        state.health_tracker().measure(&host.policy, now, bytes);
     }
 }
 
@@ -195,27 +195,27 @@ fn due_check(host: &Inner, record: &SlotRecord, state: &mut SlotState, now: Inst
     };
     let claimed = state.mode == Mode::Claimed;
     let end = state.probation_end(&host.policy);
-    let checkup = state.checkup();
-    if checkup.due(&host.policy, end).is_none_or(|due| due > now) {
+    let health_tracker = state.health_tracker();
+    if health_tracker.due(&host.policy, end).is_none_or(|due| due > now) {
         return Check::Nothing;
     }
-    if checkup.under_way.is_some() {
-        let (health, is_news) = checkup.hangs(&host.policy);
+    if health_tracker.under_way.is_some() {
+        let (health, is_news) = health_tracker.hangs(&host.policy);
         return match is_news {
             true => Check::Tell(health_event(record, generation.number(), health)),
             false => Check::Nothing,
         };
     }
     if claimed {
-        record.attention.store(true, Ordering::Release);
+        record.safe_point_requested.store(true, Ordering::Release);
         return Check::Nothing;
     }
     if !generation.instance().is_shared() {
         // Nobody calls it, and an owner may come at any moment, beside whom nothing may run in it.
-        checkup.passes_over();
+        health_tracker.passes_over();
         return Check::Nothing;
     }
-    checkup.begins();
+    health_tracker.begins();
     Check::Begin(generation)
 }
 
@@ -228,12 +228,12 @@ impl Check {
                 let (record, supervisor) = (record.clone(), host.supervisor());
                 host.hooks.start(move || {
                     let result = checked_now(&generation);
-                    let standing = generation.standing().clone();
+                    let call_stats = generation.call_stats().clone();
                     drop(generation);
                     // Without a supervisor the host is gone.
                     let _ = supervisor.send(SupervisorMessage::Checked {
                         record,
-                        standing,
+                        call_stats,
                         result,
                     });
                 });
@@ -247,14 +247,14 @@ pub(crate) fn check_of_claim(host: &Inner, record: &SlotRecord, generation: &Gen
     {
         let mut state = record.lock();
         let end = state.probation_end(&host.policy);
-        let checkup = state.checkup();
-        let due = checkup.due(&host.policy, end).is_some_and(|due| due <= Instant::now());
-        if !due || checkup.under_way.is_some() {
+        let health_tracker = state.health_tracker();
+        let due = health_tracker.due(&host.policy, end).is_some_and(|due| due <= Instant::now());
+        if !due || health_tracker.under_way.is_some() {
             return;
         }
-        checkup.begins();
+        health_tracker.begins();
     }
-    note_check(host, record, generation.standing(), checked_now(generation));
+    note_check(host, record, generation.call_stats(), checked_now(generation));
 }
 
 /// Asks it, on this thread.
@@ -268,14 +268,14 @@ fn checked_now(generation: &Generation) -> CheckResult {
     }
 }
 
-fn note_check(host: &Inner, record: &SlotRecord, standing: &Arc<Standing>, result: CheckResult) {
+fn note_check(host: &Inner, record: &SlotRecord, call_stats: &Arc<CallStats>, result: CheckResult) {
     let mut state = record.lock();
     let current = state.current.as_ref().map(|current| &current.generation);
-    let Some(current) = current.filter(|current| Arc::ptr_eq(current.standing(), standing)) else {
+    let Some(current) = current.filter(|current| Arc::ptr_eq(current.call_stats(), call_stats)) else {
         return;
     };
     let number = current.number();
-    let (health, is_news) = state.checkup().comes_back(&host.policy, result);
+    let (health, is_news) = state.health_tracker().comes_back(&host.policy, result);
     drop(state);
     if is_news {
         host.log.push(health_event(record, number, health));
@@ -325,18 +325,18 @@ fn confirm_one(host: &Arc<Inner>, record: &SlotRecord, set: Option<&Arc<Set>>) {
     let Some(current) = state.current.as_mut() else { return };
     current.inherited = None;
     let (generation, hash) = (current.generation.clone(), current.hash);
-    let was_watched = generation.standing().is_watched();
-    generation.standing().end_probation();
-    let was_watched = was_watched && !generation.standing().is_watched();
+    let was_watched = generation.call_stats().is_watched();
+    generation.call_stats().end_probation();
+    let was_watched = was_watched && !generation.call_stats().is_watched();
     match claimed {
         // Its calls need no longer be counted.
         _ if !was_watched => {}
-        true => record.attention.store(true, Ordering::Release),
+        true => record.safe_point_requested.store(true, Ordering::Release),
         false => host.publish(vec![(record.index, record.id, Some(generation.clone()))]),
     }
     drop(state);
     // Before it is told: whoever hears of it may take it for written.
-    host.told_of_history(&record.name, host.history.confirm(&record.name, &hash));
+    host.report_history_error(&record.name, host.history.confirm(&record.name, &hash));
     host.log.push(Event::Confirmed {
         slot: record.name.clone(),
         generation: generation.number(),
@@ -357,6 +357,6 @@ fn no_standby(host: &Inner, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, 
     };
     drop(state);
     // What it does from here on changes nothing any more.
-    generation.standing().end_probation();
+    generation.call_stats().end_probation();
     host.go_back(record.clone(), generation.number(), reason);
 }

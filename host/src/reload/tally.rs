@@ -4,7 +4,7 @@
 use crate::{
     error::Hook,
     event::{Event, Log},
-    image::{Holding, Ledger, QuarantineReason, ended_epoch, safe_point},
+    image::{Holding, ImageResources, QuarantineReason, ended_epoch, safe_point},
     lifecycle::{IllegalMove, Lifecycle},
     slot::{Generation, Live, without_suffix},
 };
@@ -26,7 +26,7 @@ pub(crate) struct Tally {
 pub(crate) struct Mapped {
     pub(crate) slot: Arc<str>,
     pub(crate) number: u64,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) resources: Arc<ImageResources>,
     /// Its instance, once it served; two of them after some rollbacks.
     instances: Vec<Weak<Live>>,
     /// The hook that has not come back of an instance that was to serve beside another one, and by what one can tell that it is
@@ -99,11 +99,11 @@ impl Tally {
         reasons.collect()
     }
 
-    pub(crate) fn opened(&self, slot: &Arc<str>, number: u64, ledger: Arc<Ledger>) {
+    pub(crate) fn opened(&self, slot: &Arc<str>, number: u64, resources: Arc<ImageResources>) {
         self.images.lock().push(Mapped {
             slot: slot.clone(),
             number,
-            ledger,
+            resources,
             instances: Vec::new(),
             second: None,
             straggling: false,
@@ -215,8 +215,8 @@ impl Tally {
         let reasons = images.filter_map(|image| {
             let reason = match image.phase {
                 Phase::Quarantined(reason) => reason,
-                Phase::Ending if image.ledger.holding() == Holding::Threads => {
-                    QuarantineReason::ThreadsRunning(image.ledger.running_threads())
+                Phase::Ending if image.resources.holding() == Holding::Threads => {
+                    QuarantineReason::ThreadsRunning(image.resources.running_threads())
                 }
                 _ => return None,
             };

@@ -6,26 +6,26 @@
 use super::{
     Clock, LoadOutcome,
     hand_over::{Member, Moved, close, hand_over},
-    pipeline::{self, Candidate, Coming, refusal},
+    pipeline::{self, Candidate, CandidateSpec, refusal},
     place::{no_longer_fits, still_fits},
     uses,
 };
 use crate::{
-    background::Ordinary,
+    background::ForegroundPriority,
     content::ContentHash,
     error::{Cause, Refusal},
-    event::{Event, Step, hold_back},
+    event::{Event, Step, defer_notifications},
     host::{Inner, after},
-    instances::Wanted,
-    slot::{Access, Generation, Has, Mode, OwnersTurn, SlotRecord},
+    instances::LoadRequest,
+    slot::{Access, ContentPlace, Generation, Mode, OwnersTurn, SlotRecord},
 };
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Slots that wait for the owners of some of them.
-pub(crate) struct Together(Mutex<Vec<Candidate>>);
+pub(crate) struct CandidateSet(Mutex<Vec<Candidate>>);
 
-impl Together {
+impl CandidateSet {
     /// The claimed slots among them.
     pub(crate) fn claimed(&self) -> Vec<Arc<SlotRecord>> {
         // Not under this lock, which may be taken while a slot's is held.
@@ -56,11 +56,11 @@ impl Together {
 }
 
 /// Loads all of the files, or none.
-pub(super) fn load(host: &Arc<Inner>, wanted: Vec<Wanted>) -> Result<Vec<LoadOutcome>, Refusal> {
+pub(super) fn load(host: &Arc<Inner>, request: Vec<LoadRequest>) -> Result<Vec<LoadOutcome>, Refusal> {
     let mut outcomes = Vec::new();
     let mut members: Vec<Candidate> = Vec::new();
-    for wanted in wanted {
-        if let Err(refusal) = make(host, &wanted, &mut members, &mut outcomes) {
+    for request in request {
+        if let Err(refusal) = make(host, &request, &mut members, &mut outcomes) {
             return Err(give_up(host, members, refusal));
         }
     }
@@ -77,24 +77,24 @@ pub(super) fn load(host: &Arc<Inner>, wanted: Vec<Wanted>) -> Result<Vec<LoadOut
 /// Makes a candidate for each slot that a file is for, unless that has the content already.
 fn make(
     host: &Arc<Inner>,
-    wanted: &Wanted,
+    request: &LoadRequest,
     members: &mut Vec<Candidate>,
     outcomes: &mut Vec<LoadOutcome>,
 ) -> Result<(), Refusal> {
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
-    let source = super::read_patiently(host, wanted, &mut clock)?;
+    let source = super::read_patiently(host, request, &mut clock)?;
     let hash = source.hash;
     let examined = match pipeline::examine(source) {
         Ok(examined) => examined,
-        Err(unfit) => return Err(pipeline::refusals_of(host, wanted, *unfit).remove(0)),
+        Err(unfit) => return Err(pipeline::refusals_of(host, request, *unfit).remove(0)),
     };
     let steps = clock.steps.clone();
-    for slot in host.slots_for(wanted, examined.plugin()) {
-        if let Some(Has::Serves(generation)) = host.has(&slot, &hash) {
+    for slot in host.slots_for(request, examined.plugin()) {
+        if let Some(ContentPlace::Serves(generation)) = host.has(&slot, &hash) {
             host.log.push(Event::Unchanged {
                 slot: slot.clone(),
-                path: wanted.path.clone(),
+                path: request.path.clone(),
                 generation,
             });
             outcomes.push(LoadOutcome::Unchanged { slot, generation });
@@ -102,21 +102,21 @@ fn make(
         }
         let record = host.slot_record(&slot);
         if let Some(same) = members.iter().find(|member| Arc::ptr_eq(&member.record, &record)) {
-            let cause = Cause::Twice(same.staged.path.clone());
-            return Err(refusal(Some(&record), None, &wanted.path, Step::Lint, cause));
+            let cause = Cause::DuplicateSlot(same.staged.path.clone());
+            return Err(refusal(Some(&record), None, &request.path, Step::Lint, cause));
         }
-        let coming = Coming {
-            path: &wanted.path,
+        let coming = CandidateSpec {
+            path: &request.path,
             by_name: true,
             state: None,
             back: None,
             kept_as: None,
             together: true,
-            again: None,
+            reinstance_of: None,
         };
         let clock = Clock::resume(clock.noticed, steps.clone());
-        let (candidate, to_keep) = pipeline::candidate(host, &record, coming, examined.again(), clock)?;
-        drop(to_keep);
+        let (candidate, pending_archive) = pipeline::candidate(host, &record, coming, examined.duplicate(), clock)?;
+        drop(pending_archive);
         members.push(candidate);
     }
     Ok(())
@@ -130,10 +130,10 @@ fn in_order(host: &Arc<Inner>, members: Vec<Candidate>) -> Result<Vec<Candidate>
     }
     let in_circle = members
         .iter()
-        .find_map(|member| Some((member, uses::circle(&all, &member.record.name, member.uses())?)));
-    if let Some((member, circle)) = in_circle {
+        .find_map(|member| Some((member, uses::cycle(&all, &member.record.name, member.uses())?)));
+    if let Some((member, cycle)) = in_circle {
         let number = member.staged.generation.number();
-        let cause = Cause::Circle(circle);
+        let cause = Cause::DependencyCycle(cycle);
         let refusal = refusal(Some(&member.record), Some(number), &member.staged.path, Step::Create, cause);
         return Err(give_up(host, members, refusal));
     }
@@ -154,12 +154,12 @@ fn give_up(host: &Inner, members: Vec<Candidate>, refusal: Refusal) -> Refusal {
 
 /// Has a set wait for its owners.
 fn stage(host: &Inner, members: Vec<Candidate>) -> Vec<LoadOutcome> {
-    let _told_later = hold_back();
+    let _told_later = defer_notifications();
     let told: Vec<_> = members
         .iter()
         .map(|member| (member.record.clone(), member.staged.generation.number()))
         .collect();
-    let set = Arc::new(Together(Mutex::new(members)));
+    let set = Arc::new(CandidateSet(Mutex::new(members)));
     let mut outcomes = Vec::new();
     for (record, generation) in told {
         let slot = record.name.clone();
@@ -175,14 +175,14 @@ fn stage(host: &Inner, members: Vec<Candidate>) -> Vec<LoadOutcome> {
         drop(state);
         host.log.trace(&event);
         supersede(host, superseded.0);
-        super::place::tell_superseded(host, &record, superseded.1);
+        super::place::report_superseded(host, &record, superseded.1);
         outcomes.push(LoadOutcome::Staged { slot, generation });
     }
     outcomes
 }
 
 /// A set that will not be adopted any more.
-pub(super) fn supersede(host: &Inner, set: Option<Arc<Together>>) {
+pub(super) fn supersede(host: &Inner, set: Option<Arc<CandidateSet>>) {
     let Some(set) = set else { return };
     for Candidate { record, staged } in set.take() {
         let mut state = record.lock();
@@ -190,7 +190,7 @@ pub(super) fn supersede(host: &Inner, set: Option<Arc<Together>>) {
         state.together.take_if(|waiting| Arc::ptr_eq(waiting, &set));
         record.note_staged(&state);
         drop(state);
-        super::place::tell_superseded(host, &record, Some(staged));
+        super::place::report_superseded(host, &record, Some(staged));
     }
 }
 
@@ -198,7 +198,7 @@ pub(super) fn supersede(host: &Inner, set: Option<Arc<Together>>) {
 /// meanwhile, with none moved.
 pub(crate) fn adopt(
     host: &Arc<Inner>,
-    set: &Arc<Together>,
+    set: &Arc<CandidateSet>,
     turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Option<Vec<(u64, Arc<Generation>)>> {
     let members = set.take();
@@ -220,7 +220,7 @@ pub(crate) fn adopt(
 }
 
 /// A claim was dropped: the set may have nobody to wait for any more.
-pub(super) fn settle(host: &Arc<Inner>, set: &Arc<Together>) {
+pub(super) fn settle(host: &Arc<Inner>, set: &Arc<CandidateSet>) {
     if set.claimed().is_empty() {
         // What became of it is told by events.
         let _ = adopt(host, set, BTreeMap::new());
@@ -232,9 +232,9 @@ fn move_on(
     members: Vec<Candidate>,
     mut turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Result<Vec<Moved>, Refusal> {
-    let _told_later = hold_back();
+    let _told_later = defer_notifications();
     // Callers may wait, from here on.
-    let _ordinary = Ordinary::this_thread();
+    let _ordinary = ForegroundPriority::this_thread();
     // In the order of their places, as everybody who takes more than one.
     let mut by_place: Vec<_> = members.iter().map(|member| member.record.clone()).collect();
     by_place.sort_by_key(|record| record.index);

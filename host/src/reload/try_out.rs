@@ -135,32 +135,32 @@ fn current_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, how: &Preflight) -
     let deadline = after(how.timeout);
     loop {
         match ask_for_state(host, record, deadline) {
-            Ok(Asked::Again) => {}
-            Ok(Asked::Answered(state)) => return Ok(state),
+            Ok(OwnerAnswer::Retry) => {}
+            Ok(OwnerAnswer::Answered(state)) => return Ok(state),
             Err(cause) => return Err(cause),
         }
     }
 }
 
-enum Asked {
+enum OwnerAnswer {
     Answered(Option<Serving>),
     /// The owner is gone, and with him what he was asked for.
-    Again,
+    Retry,
 }
 
-fn ask_for_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, deadline: Instant) -> Result<Asked, Cause> {
+fn ask_for_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, deadline: Instant) -> Result<OwnerAnswer, Cause> {
     let mut state = record.lock_settled();
     let Some(old) = state.current.as_ref().map(|current| current.generation.clone()) else {
-        return Ok(Asked::Answered(None));
+        return Ok(OwnerAnswer::Answered(None));
     };
     if !old.instance().has_state() {
-        return Ok(Asked::Answered(None));
+        return Ok(OwnerAnswer::Answered(None));
     }
     let taken = match state.mode {
         Mode::Claimed => {
             let (answer, answered) = mpsc::channel();
             state.wanted = Some(answer);
-            record.attention.store(true, Ordering::Release);
+            record.safe_point_requested.store(true, Ordering::Release);
             drop(state);
             // An owner who does not come cannot be made to: then it is tried out without a state.
             let answer = answered.recv_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -168,14 +168,14 @@ fn ask_for_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, deadline: Instant)
             match answer {
                 Ok(taken) => taken,
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Ok(Asked::Again),
+                Err(RecvTimeoutError::Disconnected) => return Ok(OwnerAnswer::Retry),
             }
         }
         // Calls go on meanwhile, if it is one that many threads call: the state is good enough for a trial. If not, nobody
         // calls it, and `moving` keeps it so.
         Mode::Open { .. } => take_of_open(host, record, state, &old)?,
     };
-    Ok(Asked::Answered(taken.map(|taken| (old, taken))))
+    Ok(OwnerAnswer::Answered(taken.map(|taken| (old, taken))))
 }
 
 fn take_of_open(
@@ -203,9 +203,9 @@ pub(crate) fn state_of_open(host: &Inner, record: &Arc<SlotRecord>) -> Result<Op
 
 /// What a claim's owner does at his safe point, if the state of what he owns is wanted.
 pub(crate) fn answer_for_claim(host: &Inner, record: &SlotRecord, serving: &Arc<Generation>) {
-    let wanted = record.lock().wanted.take();
-    if let Some(wanted) = wanted {
+    let request = record.lock().wanted.take();
+    if let Some(request) = request {
         // Whoever asked may have given up.
-        let _ = wanted.send(snapshot(host, serving, true).ok().flatten());
+        let _ = request.send(snapshot(host, serving, true).ok().flatten());
     }
 }

@@ -4,16 +4,16 @@
 
 use super::{
     exclusive::Stopped,
-    place::tell_superseded,
+    place::report_superseded,
     prepare::{Snapshot, snapshot},
     together,
 };
 use crate::process;
 use crate::{
-    aftermath::later,
-    background::Ordinary,
+    background::ForegroundPriority,
+    deferred_work::defer,
     error::{Cause, Refusal, SlotError},
-    event::{Event, hold_back},
+    event::{Event, defer_notifications},
     host::{Inner, after},
     policy::DeletedFile,
     slot::{Access, Current, Generation, Mode, OwnersTurn, SlotRecord, SlotState},
@@ -126,7 +126,7 @@ pub enum UnloadError {
         "the slot was not unloaded: a subscriber or a recorder asked for it on the host's own thread, which would have to do it and \
          waits for them\n  what to do: ask from a thread of the program's"
     )]
-    FromWithin,
+    Reentrant,
     /// The host was dropped meanwhile, and unloads everything.
     #[error("the slot was not unloaded by itself: the host is going, and unloads everything")]
     HostEnded,
@@ -161,7 +161,7 @@ impl From<Refusal> for UnloadError {
     /// Of a request that did not come to be looked at.
     fn from(refusal: Refusal) -> Self {
         match &*refusal.cause {
-            Cause::FromWithin => Self::FromWithin,
+            Cause::Reentrant => Self::Reentrant,
             Cause::HostEnded => Self::HostEnded,
             Cause::ForkedProcess => Self::ForkedProcess,
             _ => Self::Bug,
@@ -191,7 +191,7 @@ pub(crate) struct UnloadRequest {
 }
 
 /// What is known of a slot that was unloaded, as long as nothing serves in it again.
-pub(crate) struct LeftEmpty {
+pub(crate) struct EmptiedSlot {
     /// The name of the plugin.
     pub(crate) plugin: Arc<str>,
     /// The file that it was loaded from.
@@ -207,7 +207,7 @@ pub(super) fn unload(
     record: &Arc<SlotRecord>,
     request: UnloadRequest,
 ) -> Result<UnloadOutcome, UnloadError> {
-    let _told_later = hold_back();
+    let _told_later = defer_notifications();
     if !request.force {
         check_users(host, record)?;
     }
@@ -225,8 +225,8 @@ pub(super) fn unload(
     let moving = record.moving(&mut state);
     drop(state);
     // Callers may wait, from here on.
-    let _ordinary = Ordinary::this_thread();
-    host.hooks.rouse();
+    let _ordinary = ForegroundPriority::this_thread();
+    host.hooks.wake_all();
     let access = match old.is_gated().then(|| old.close_gate(after(host.drain_deadline))) {
         Some(Some(closed)) => Access::Closed(closed),
         Some(None) if !request.force => {
@@ -252,7 +252,7 @@ fn stage(
     let force = request.force || state.unload.as_ref().is_some_and(|before| before.force);
     state.unload = Some(UnloadRequest { force, ..request });
     record.stage(false);
-    record.attention.store(true, Ordering::Release);
+    record.safe_point_requested.store(true, Ordering::Release);
     let (slot, generation) = (record.name.clone(), old.number());
     let event = Event::UnloadStaged {
         slot: slot.clone(),
@@ -262,7 +262,7 @@ fn stage(
     host.log.append(event.clone());
     drop(state);
     host.log.trace(&event);
-    tell_superseded(host, record, superseded.0);
+    report_superseded(host, record, superseded.0);
     together::supersede(host, superseded.1);
     UnloadOutcome::Staged { slot, generation }
 }
@@ -285,7 +285,7 @@ pub(crate) fn of_claim_if_asked(
     match of_owner(host, record, old, turn, request, false) {
         Ok(_) => true,
         Err(error) => {
-            tell_refused(host, record, old.number(), &error);
+            report_refused(host, record, old.number(), &error);
             false
         }
     }
@@ -321,7 +321,7 @@ fn of_owner(
     request: UnloadRequest,
     discards: bool,
 ) -> Result<Unloaded, UnloadError> {
-    host.hooks.rouse();
+    host.hooks.wake_all();
     let access = Access::of_owner(turn, after(host.drain_deadline));
     if !access.keeps_callers_away() && !request.force {
         return Err(no_state(record, old, Cause::Busy(host.drain_deadline)));
@@ -354,11 +354,11 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
         record.note_staged(&state);
     }
     if let Err(error) = outcome {
-        tell_refused(host, record, number, &error);
+        report_refused(host, record, number, &error);
     }
 }
 
-fn tell_refused(host: &Inner, record: &SlotRecord, generation: u64, error: &UnloadError) {
+fn report_refused(host: &Inner, record: &SlotRecord, generation: u64, error: &UnloadError) {
     host.log.push(Event::UnloadRefused {
         slot: record.name.clone(),
         generation,
@@ -414,14 +414,14 @@ fn take_down(
     Stopped::stop(host, old, &mut access);
     if old.is_gated() {
         // Before the gate opens: who waits there, or comes through an old view, must not change a state that was taken.
-        old.standing().unload();
+        old.call_stats().unload();
     }
     let files = host.folder.as_deref().map(Listing::of).unwrap_or_default();
     let (number, mut gone) = (old.number(), Gone::default());
     {
         let mut slot = record.lock();
         if let Some(current) = slot.unload_current() {
-            slot.left_empty = Some(LeftEmpty {
+            slot.emptied = Some(EmptiedSlot {
                 plugin,
                 path: current.path.clone(),
                 state: state.clone(),
@@ -464,7 +464,7 @@ struct Gone {
     standby: Option<Current>,
     on_probation: bool,
     staged: Option<crate::slot::Staged>,
-    set: Option<Arc<together::Together>>,
+    set: Option<Arc<together::CandidateSet>>,
 }
 
 impl Gone {
@@ -481,7 +481,7 @@ impl Gone {
         if let Some(current) = self.current.as_ref().filter(|_| self.on_probation) {
             // It did not fail, so the next process may try it again.
             let (host, record, hash) = (host.clone(), record.clone(), current.hash);
-            later(move || {
+            defer(move || {
                 // The same content may have come again meanwhile.
                 let again = record.lock().has(record.id, &hash).is_some();
                 if !again {
@@ -497,14 +497,14 @@ impl Gone {
             state_bytes: state.map(|state| state.bytes().len()),
             reason,
         });
-        tell_superseded(host, record, self.staged);
+        report_superseded(host, record, self.staged);
         together::supersede(host, self.set);
         let retired: Vec<_> = self.current.into_iter().chain(self.standby).collect();
         for one in &retired {
             host.retire(record, &one.generation);
         }
         // The last to hold a generation has it ended.
-        later(move || drop(retired));
+        defer(move || drop(retired));
     }
 }
 
@@ -534,11 +534,11 @@ impl Deleted {
         if !unload_all_from(host, path, true) {
             self.0.insert(path.to_owned());
         }
-        self.look_again(host);
+        self.recheck(host);
     }
 
     /// A slot was unloaded, so what it used may be free.
-    pub(super) fn look_again(&mut self, host: &Arc<Inner>) {
+    pub(super) fn recheck(&mut self, host: &Arc<Inner>) {
         loop {
             let before = self.0.len();
             self.0.retain(|path| !path.is_file() && !unload_all_from(host, path, false));
@@ -567,7 +567,7 @@ fn unload_all_from(host: &Arc<Inner>, path: &Path, tells: bool) -> bool {
             let used = matches!(error, UnloadError::Used { .. });
             all &= !used;
             if tells || !used {
-                tell_refused(host, &record, number, &error);
+                report_refused(host, &record, number, &error);
             }
         }
     }

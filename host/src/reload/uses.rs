@@ -3,16 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 /// By slot, those that its plugin calls.
-pub(crate) type Uses = BTreeMap<Arc<str>, Vec<String>>;
+pub(crate) type UseGraph = BTreeMap<Arc<str>, Vec<String>>;
 
 /// The way from a slot over those that it would call back to itself, if there is one.
-pub(super) fn circle(known: &Uses, slot: &str, uses: &[String]) -> Option<Vec<String>> {
+pub(super) fn cycle(known: &UseGraph, slot: &str, uses: &[String]) -> Option<Vec<String>> {
     let mut way = vec![slot.to_owned()];
     let mut seen = Vec::new();
     leads_to(known, slot, uses, &mut seen, &mut way).then_some(way)
 }
 
-fn leads_to(known: &Uses, slot: &str, uses: &[String], seen: &mut Vec<String>, way: &mut Vec<String>) -> bool {
+fn leads_to(known: &UseGraph, slot: &str, uses: &[String], seen: &mut Vec<String>, way: &mut Vec<String>) -> bool {
     for used in uses {
         way.push(used.clone());
         if used == slot {
@@ -47,7 +47,7 @@ pub(crate) fn sort<T>(mut members: Vec<T>, name: impl Fn(&T) -> &str, uses: impl
 
 #[cfg(test)]
 mod tests {
-    use super::{Uses, circle, sort};
+    use super::{UseGraph, cycle, sort};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -55,19 +55,19 @@ mod tests {
 
     #[test]
     fn circle_is_found_over_any_number_of_others_and_told_by_its_names() {
-        let known: Uses = [
+        let known: UseGraph = [
             ("b".into(), names(&["x", "c"])),
             ("c".into(), names(&["d"])),
             ("d".into(), names(&["a", "b"])),
         ]
         .into();
-        assert_eq!(circle(&known, "a", &names(&["b"])).unwrap(), ["a", "b", "c", "d", "a"]);
+        assert_eq!(cycle(&known, "a", &names(&["b"])).unwrap(), ["a", "b", "c", "d", "a"]);
         assert_eq!(
-            circle(&known, "e", &names(&["b"])),
+            cycle(&known, "e", &names(&["b"])),
             None,
             "a circle among others is none of its own"
         );
-        assert_eq!(circle(&known, "a", &names(&["a"])).unwrap(), ["a", "a"]);
+        assert_eq!(cycle(&known, "a", &names(&["a"])).unwrap(), ["a", "a"]);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use super::{
     record::{Mode, SlotRecord},
 };
 use crate::{
-    aftermath::later,
+    deferred_work::defer,
     host::Inner,
     image,
     process::never_dropped,
-    reload::{self, SupervisorMessage, Together, UnloadError, Unloaded},
+    reload::{self, CandidateSet, SupervisorMessage, UnloadError, Unloaded},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
@@ -23,7 +23,7 @@ use std::{
 
 /// What [`Claim::sync`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Synced {
+pub enum SyncOutcome {
     /// Nothing was staged; or this is a forked child of the process in which the host was built, where nothing is ever adopted.
     Unchanged,
     /// The staged generation was adopted; the next call runs its code.
@@ -92,34 +92,34 @@ impl<I: ?Sized + Interface> Claim<I> {
     ///
     /// While what it calls is on probation it is also asked for its health here, and left here if it is faulty.
     #[inline(always)]
-    pub fn sync(&mut self) -> Synced {
-        if self.record.attention.load(Ordering::Relaxed) {
+    pub fn sync(&mut self) -> SyncOutcome {
+        if self.record.safe_point_requested.load(Ordering::Relaxed) {
             self.attend()
         } else {
-            Synced::Unchanged
+            SyncOutcome::Unchanged
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn attend(&mut self) -> Synced {
+    fn attend(&mut self) -> SyncOutcome {
         // Nothing is adopted in a forked child, and the locks may never be free there.
         if self.host.process.is_another() {
-            return Synced::Unchanged;
+            return SyncOutcome::Unchanged;
         }
         if self.record.has_staged.load(Ordering::Relaxed) {
-            self.host.hooks.rouse();
+            self.host.hooks.wake_all();
         }
-        let _collecting = self.host.aftermath.collect(&self.host.hooks);
+        let _collecting = self.host.deferred_work.collect(&self.host.hooks);
         // Cleared first: what comes from here on is seen by the next `sync`.
-        self.record.attention.swap(false, Ordering::AcqRel);
+        self.record.safe_point_requested.swap(false, Ordering::AcqRel);
         image::safe_point();
         let synced = match self.unload_if_asked().unwrap_or_else(|| self.go_back()) {
-            Synced::Unchanged => self.adopt_set().unwrap_or_else(|| self.adopt()),
+            SyncOutcome::Unchanged => self.adopt_set().unwrap_or_else(|| self.adopt()),
             // Whoever called it is to be answered by the version before. What waits is adopted by the next `sync`.
             went_back => {
                 let waits = self.record.has_staged.load(Ordering::Relaxed);
-                self.record.attention.fetch_or(waits, Ordering::AcqRel);
+                self.record.safe_point_requested.fetch_or(waits, Ordering::AcqRel);
                 went_back
             }
         };
@@ -131,7 +131,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 
     /// Unloads what it calls, if somebody asked for that.
-    fn unload_if_asked(&mut self) -> Option<Synced> {
+    fn unload_if_asked(&mut self) -> Option<SyncOutcome> {
         let serving = self.generation.as_ref()?;
         // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
         // through it before this is back.
@@ -141,7 +141,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             return None;
         }
         self.calls_nothing();
-        Some(Synced::Unloaded { generation })
+        Some(SyncOutcome::Unloaded { generation })
     }
 
     /// Unloads the slot here and now, as [`Host::unload`](crate::Host::unload) and [`sync`](Self::sync) after it, and answers the state.
@@ -158,7 +158,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         let Some(serving) = &this.generation else {
             return Err(this.host.unknown(&this.record.name).into());
         };
-        let _collecting = this.host.aftermath.collect(&this.host.hooks);
+        let _collecting = this.host.deferred_work.collect(&this.host.hooks);
         image::safe_point();
         // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
         // through it before this is back.
@@ -172,13 +172,13 @@ impl<I: ?Sized + Interface> Claim<I> {
     fn calls_nothing(&mut self) {
         self.connection = self.record.vacant.connect();
         let before = self.generation.take();
-        later(move || drop(before));
+        defer(move || drop(before));
     }
 
     /// Judges what it calls, and leaves it if it is faulty.
-    fn go_back(&mut self) -> Synced {
+    fn go_back(&mut self) -> SyncOutcome {
         let Some(serving) = &self.generation else {
-            return Synced::Unchanged;
+            return SyncOutcome::Unchanged;
         };
         reload::check_of_claim(&self.host, &self.record, serving);
         reload::answer_for_claim(&self.host, &self.record, serving);
@@ -186,15 +186,15 @@ impl<I: ?Sized + Interface> Claim<I> {
         // through it before this is back.
         let turn = unsafe { OwnersTurn::new(serving) };
         let Some(back) = reload::roll_back_claim(&self.host, &self.record, serving, turn) else {
-            return Synced::Unchanged;
+            return SyncOutcome::Unchanged;
         };
         let (from, generation) = (serving.number(), back.number());
         self.moves_on_to(back);
-        Synced::RolledBack { from, generation }
+        SyncOutcome::RolledBack { from, generation }
     }
 
     /// Adopts a set in which this is the only claim. None if there is no set.
-    fn adopt_set(&mut self) -> Option<Synced> {
+    fn adopt_set(&mut self) -> Option<SyncOutcome> {
         let set = self.record.lock().together.clone()?;
         let claimed = set.claimed();
         let alone = claimed.iter().all(|record| Arc::ptr_eq(record, &self.record));
@@ -204,11 +204,11 @@ impl<I: ?Sized + Interface> Claim<I> {
         Some(
             adopt_together(&self.host.clone(), &set, &mut [self])
                 .pop()
-                .unwrap_or(Synced::Unchanged),
+                .unwrap_or(SyncOutcome::Unchanged),
         )
     }
 
-    fn adopt(&mut self) -> Synced {
+    fn adopt(&mut self) -> SyncOutcome {
         let (staged, adopting) = {
             let mut state = self.record.lock();
             // A set stays until all of its owners come.
@@ -220,7 +220,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             });
             (state.staged.take(), self.record.adopting(&mut state))
         };
-        let Some(staged) = staged else { return Synced::Unchanged };
+        let Some(staged) = staged else { return SyncOutcome::Unchanged };
         let old = self.generation.as_ref();
         let goes_back = staged.back.is_some();
         let turn = match old {
@@ -235,8 +235,8 @@ impl<I: ?Sized + Interface> Claim<I> {
                 let (from, generation) = (old.map_or(0, |old| old.number()), new.number());
                 self.moves_on_to(new);
                 match goes_back {
-                    true => Synced::RolledBack { from, generation },
-                    false => Synced::Adopted { generation },
+                    true => SyncOutcome::RolledBack { from, generation },
+                    false => SyncOutcome::Adopted { generation },
                 }
             }
             None => {
@@ -250,7 +250,7 @@ impl<I: ?Sized + Interface> Claim<I> {
                     self.connection = self.record.vacant.connect();
                     self.generation = None;
                 }
-                Synced::Refused { serving }
+                SyncOutcome::Refused { serving }
             }
         }
     }
@@ -258,7 +258,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// Whoever is the last to let go of what was called until now has it ended.
     fn moves_on_to(&mut self, generation: Arc<Generation>) {
         let before = self.generation.replace(generation);
-        later(move || drop(before));
+        defer(move || drop(before));
     }
 
     /// What the host's rooms need for doing something for the owner.
@@ -284,17 +284,17 @@ impl<I: ?Sized + Interface> Claim<I> {
 }
 
 /// A claim, whatever its interface: for [`Host::sync_together`](crate::Host::sync_together). Nothing else implements it.
-pub trait Owned: sealed::Sealed {}
+pub trait AnyClaim: sealed::Sealed {}
 
-impl<I: ?Sized + Interface> Owned for Claim<I> {}
+impl<I: ?Sized + Interface> AnyClaim for Claim<I> {}
 
 mod sealed {
-    use super::{Arc, Claim, Generation, Interface, SlotRecord, Synced};
+    use super::{Arc, Claim, Generation, Interface, SlotRecord, SyncOutcome};
 
     /// What is needed of a claim when several of them move at once.
     pub trait Sealed {
         #[doc(hidden)]
-        fn sync_alone(&mut self) -> Synced;
+        fn sync_alone(&mut self) -> SyncOutcome;
         #[doc(hidden)]
         #[allow(private_interfaces)]
         fn record(&self) -> &Arc<SlotRecord>;
@@ -307,7 +307,7 @@ mod sealed {
     }
 
     impl<I: ?Sized + Interface> Sealed for Claim<I> {
-        fn sync_alone(&mut self) -> Synced {
+        fn sync_alone(&mut self) -> SyncOutcome {
             self.sync()
         }
 
@@ -330,9 +330,9 @@ mod sealed {
 }
 
 /// See [`Host::sync_together`](crate::Host::sync_together).
-pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
+pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
     if host.process.is_another() {
-        return vec![Synced::Unchanged; claims.len()];
+        return vec![SyncOutcome::Unchanged; claims.len()];
     }
     let mut synced: Vec<_> = claims.iter_mut().map(|claim| claim.sync_alone()).collect();
     for at in 0..claims.len() {
@@ -348,7 +348,10 @@ pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn Owned]) ->
             continue;
         };
         let mut members: Vec<_> = claims.iter_mut().enumerate().filter(|(at, _)| places.contains(at)).collect();
-        let mut owned: Vec<&mut dyn Owned> = members.iter_mut().map(|(_, claim)| &mut ***claim as &mut dyn Owned).collect();
+        let mut owned: Vec<&mut dyn AnyClaim> = members
+            .iter_mut()
+            .map(|(_, claim)| &mut ***claim as &mut dyn AnyClaim)
+            .collect();
         let adopted = adopt_together(host, &set, &mut owned);
         drop(owned);
         for ((at, _), adopted) in members.into_iter().zip(adopted) {
@@ -359,8 +362,8 @@ pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn Owned]) ->
 }
 
 /// Adopts a set for the claims in it, which are all that there are. Answers what each did.
-fn adopt_together(host: &Arc<Inner>, set: &Arc<Together>, claims: &mut [&mut dyn Owned]) -> Vec<Synced> {
-    let _collecting = host.aftermath.collect(&host.hooks);
+fn adopt_together(host: &Arc<Inner>, set: &Arc<CandidateSet>, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
+    let _collecting = host.deferred_work.collect(&host.hooks);
     let serving: Vec<_> = claims.iter().map(|claim| claim.serving().cloned()).collect();
     let ids: Vec<_> = claims.iter().map(|claim| claim.record().id).collect();
     let turns = ids.iter().zip(&serving).filter_map(|(id, serving)| {
@@ -370,22 +373,22 @@ fn adopt_together(host: &Arc<Inner>, set: &Arc<Together>, claims: &mut [&mut dyn
     });
     let moved = reload::adopt_together(host, set, turns.collect());
     let Some(moved) = moved else {
-        let refused = serving.iter().map(|serving| Synced::Refused {
+        let refused = serving.iter().map(|serving| SyncOutcome::Refused {
             serving: serving.as_ref().map_or(0, |serving| serving.number()),
         });
         return refused.collect();
     };
-    let adopt = |(claim, id): (&mut &mut dyn Owned, &u64)| {
+    let adopt = |(claim, id): (&mut &mut dyn AnyClaim, &u64)| {
         let Some((_, generation)) = moved.iter().find(|(of, _)| of == id) else {
-            return Synced::Unchanged;
+            return SyncOutcome::Unchanged;
         };
         claim.adopts(generation.clone());
-        Synced::Adopted {
+        SyncOutcome::Adopted {
             generation: generation.number(),
         }
     };
     let synced = claims.iter_mut().zip(&ids).map(adopt).collect();
-    later(move || drop((serving, moved)));
+    defer(move || drop((serving, moved)));
     synced
 }
 

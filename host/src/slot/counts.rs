@@ -1,6 +1,6 @@
 //! What is counted of the calls into a slot for as long as the host lives, whichever generation serves: how many ended in an error,
 //! always, for those are rare and slow; and how many there were, if the host was built to count them. What a probation counts is
-//! `standing.rs`'s and begins anew with each generation.
+//! `call_stats.rs`'s and begins anew with each generation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

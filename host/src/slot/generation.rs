@@ -37,17 +37,17 @@ pub(crate) use access::{Access, Closed, OwnersTurn};
 pub(crate) use forward::Forward;
 
 use super::{
+    call_stats::{CallStats, Watching},
     counts::CallCounts,
     record::SlotRecord,
-    standing::{Standing, Watching},
 };
 use crate::process::Process;
 use crate::{
-    event::{Event, Log, hold_back},
-    given::Package,
+    event::{Event, Log, defer_notifications},
+    given::PluginInputs,
     hooks::{this_thread, waiting_thread},
     image::take_panic,
-    instance::{HookError, Instance, Quiet},
+    instance::{ExclusiveInstance, HookError, Instance},
     reload::ReaperMessage,
 };
 use parking_lot::{Mutex, RwLock};
@@ -80,10 +80,10 @@ pub(crate) struct Live {
     gate: RwLock<()>,
     /// The thread that has closed the gate, see [`this_thread`]; 0 while it is open.
     closed_by: AtomicUsize,
-    standing: Arc<Standing>,
+    call_stats: Arc<CallStats>,
     reaper: Sender<ReaperMessage>,
     /// What it was given last beside its state.
-    given: Mutex<Package>,
+    given: Mutex<PluginInputs>,
     /// When it ceased to be of use: it neither serves nor stands by.
     retired: Mutex<Option<Instant>>,
 }
@@ -96,7 +96,7 @@ pub(crate) struct Core {
     image: u64,
     data: *mut (),
     table: *const (),
-    standing: Arc<Standing>,
+    call_stats: Arc<CallStats>,
     /// The state is no longer here: calls go to what `forward` names. Set while the gate is closed, or when the effects of
     /// the calls inside are given up.
     moved: AtomicBool,
@@ -138,7 +138,7 @@ impl Generation {
             instance: Some(instance),
             gate: RwLock::new(()),
             closed_by: AtomicUsize::new(0),
-            standing: Arc::new(Standing::new(record, number, watching)),
+            call_stats: Arc::new(CallStats::new(record, number, watching)),
             reaper,
             given: Mutex::default(),
             retired: Mutex::new(None),
@@ -154,7 +154,7 @@ impl Generation {
             image: instance.image().id(),
             data: instance.data(),
             table: instance.table(),
-            standing: live.standing.clone(),
+            call_stats: live.call_stats.clone(),
             moved: AtomicBool::new(false),
             forward,
             final_generation: OnceLock::new(),
@@ -166,7 +166,7 @@ impl Generation {
     }
 
     /// The same instance, for a slot that goes back to it; see the module.
-    pub(crate) fn again(&self) -> Self {
+    pub(crate) fn duplicate(&self) -> Self {
         *self.live().retired.lock() = None;
         Self::of(self.core.live.clone(), self.core.forward.clone(), self.core.log.clone())
     }
@@ -185,7 +185,7 @@ impl Generation {
             instance: Some(former.instance().second()?),
             gate: RwLock::new(()),
             closed_by: AtomicUsize::new(0),
-            standing: Arc::new(former.standing.anew()),
+            call_stats: Arc::new(former.call_stats.anew()),
             reaper: former.reaper.clone(),
             given: Mutex::default(),
             retired: Mutex::new(None),
@@ -210,18 +210,18 @@ impl Generation {
     }
 
     /// What it was given beside its state.
-    pub(crate) fn given(&self) -> Package {
+    pub(crate) fn given(&self) -> PluginInputs {
         self.live().given.lock().clone()
     }
 
     /// It was given this.
-    pub(crate) fn was_given(&self, package: Package) {
-        *self.live().given.lock() = package;
+    pub(crate) fn set_inputs(&self, inputs: PluginInputs) {
+        *self.live().given.lock() = inputs;
     }
 
     /// How it has stood since it serves.
-    pub(crate) fn standing(&self) -> &Arc<Standing> {
-        &self.core.standing
+    pub(crate) fn call_stats(&self) -> &Arc<CallStats> {
+        &self.core.call_stats
     }
 
     /// By which one can tell whether anybody holds its instance.
@@ -230,22 +230,22 @@ impl Generation {
     }
 
     /// The right to change the instance of a candidate, which nobody else holds.
-    pub(crate) fn quiet(&mut self) -> Quiet<'_> {
+    pub(crate) fn exclusive_instance(&mut self) -> ExclusiveInstance<'_> {
         let live = Arc::get_mut(&mut self.core).and_then(|core| Arc::get_mut(&mut core.live));
         match live.and_then(|live| live.instance.as_mut()) {
-            Some(instance) => instance.quiet(),
+            Some(instance) => instance.exclusive_instance(),
             None => unreachable!("a candidate's instance is its own"),
         }
     }
 
     /// What a claim calls through. It may be used as long as `self` is held.
     pub(crate) fn connection(&self) -> Connection {
-        self.connect(self.standing().is_watched())
+        self.connect(self.call_stats().is_watched())
     }
 
     /// What a view calls through. It may be used as long as `self` is held.
     pub(crate) fn shared_connection(&self) -> Connection {
-        self.connect(self.is_gated() || self.standing().is_watched())
+        self.connect(self.is_gated() || self.call_stats().is_watched())
     }
 
     /// Whether callers of views have to wait while it is replaced.
@@ -263,7 +263,7 @@ impl Generation {
             core,
             data: self.core.data,
             table: self.core.table,
-            gated: self.is_gated() || self.standing().is_watched(),
+            gated: self.is_gated() || self.call_stats().is_watched(),
         }
     }
 
@@ -282,7 +282,7 @@ impl Generation {
         let gate = self.live().gate.try_write_until(deadline)?;
         Some(Closed {
             since,
-            _by: ClosedHere::note(&self.live().closed_by),
+            _by: GatesClosedByThread::note(&self.live().closed_by),
             _gate: gate,
             generation: self,
         })
@@ -372,16 +372,16 @@ thread_local! {
 }
 
 /// A gate is closed by this thread, until dropped. A hook that runs behind it must not wait for it.
-struct ClosedHere<'a>(&'a AtomicUsize);
+struct GatesClosedByThread<'a>(&'a AtomicUsize);
 
-impl<'a> ClosedHere<'a> {
+impl<'a> GatesClosedByThread<'a> {
     fn note(by: &'a AtomicUsize) -> Self {
         by.store(this_thread(), Ordering::Relaxed);
         Self(by)
     }
 }
 
-impl Drop for ClosedHere<'_> {
+impl Drop for GatesClosedByThread<'_> {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Relaxed);
     }
@@ -431,8 +431,8 @@ impl Callee for Core {
         if status == Status::CALLBACK || self.live.process.is_another() {
             return error;
         }
-        self.standing.counts().failed();
-        self.standing.panicked(&error);
+        self.call_stats.counts().failed();
+        self.call_stats.panicked(&error);
         self.log.push(Event::CallFailed {
             slot: self.slot.clone(),
             generation: self.number,
@@ -453,7 +453,7 @@ impl Callee for Core {
             return Err(CallError::new(&self.slot, self.number, method, Fault::ForkedProcess));
         }
         // A subscriber that is told of a panic may wait for whoever waits for this gate.
-        let _later = hold_back();
+        let _later = defer_notifications();
         // What the call goes on to, if the state is no longer here: held until the call is back.
         let mut current: Option<Arc<Generation>> = None;
         loop {
@@ -461,7 +461,7 @@ impl Callee for Core {
             // Whether another thread has closed it is seen by the lock; of its own doing a thread needs no lock to know.
             let closed_by = core.live.closed_by.load(Ordering::Relaxed);
             if closed_by != 0 && (closed_by == this_thread() || closed_by == waiting_thread()) {
-                core.standing.counts().failed();
+                core.call_stats.counts().failed();
                 return Err(CallError::new(&core.slot, core.number, method, Fault::HandingOver));
             }
             let entered = match INSIDE.get() {
@@ -473,21 +473,21 @@ impl Callee for Core {
                 match core.forward.current_for(core) {
                     Ok(next) => current = Some(next),
                     Err(fault) => {
-                        core.standing.counts().failed();
+                        core.call_stats.counts().failed();
                         return Err(CallError::new(&core.slot, core.number, method, fault));
                     }
                 }
                 continue;
             }
-            if core.standing.is_dead() {
-                core.standing.counts().failed();
-                return Err(CallError::new(&core.slot, core.number, method, core.standing.why_dead()));
+            if core.call_stats.is_dead() {
+                core.call_stats.counts().failed();
+                return Err(CallError::new(&core.slot, core.number, method, core.call_stats.why_dead()));
             }
             if let Some(current) = &current {
                 self.keep_lender(current, method);
             }
             let _inside = Inside::enter();
-            let _counted = core.standing.enters(method);
+            let _counted = core.call_stats.enters(method);
             body(core.data, core.table, core);
             return Ok(());
         }

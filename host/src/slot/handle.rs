@@ -54,14 +54,14 @@ impl<I: ?Sized + Shared> Slot<I> {
     /// [`HostBuilder::track_guards`](crate::HostBuilder::track_guards).
     #[inline]
     #[track_caller]
-    pub fn load(&self) -> Loaded<'_, I> {
+    pub fn load(&self) -> SlotGuard<'_, I> {
         image::safe_point();
         let view = self.view.load();
         let record = match self.track_guards {
             false => None,
             true => Some(self.note(&view, Location::caller())),
         };
-        Loaded {
+        SlotGuard {
             view,
             slot: self,
             _record: record,
@@ -72,7 +72,7 @@ impl<I: ?Sized + Shared> Slot<I> {
     fn note(&self, view: &Arc<View>, at: &'static Location<'static>) -> Arc<HoldRecord> {
         let record = HoldRecord::new(HoldBy::Load);
         record.takes(view, Taken::here(at));
-        self.host.enlist_hold(&record);
+        self.host.register_hold(&record);
         record
     }
 
@@ -128,14 +128,14 @@ impl<I: ?Sized + Shared> std::fmt::Debug for Slot<I> {
 }
 
 /// The current generation of a slot at the moment of [`Slot::load`]. Dereferences to the interface's client.
-pub struct Loaded<'a, I: ?Sized + Shared> {
+pub struct SlotGuard<'a, I: ?Sized + Shared> {
     view: Guard<Arc<View>>,
     slot: &'a Slot<I>,
     /// Kept as long as the guard is: that is its whole use.
     _record: Option<Arc<HoldRecord>>,
 }
 
-impl<I: ?Sized + Shared> Deref for Loaded<'_, I> {
+impl<I: ?Sized + Shared> Deref for SlotGuard<'_, I> {
     type Target = I::Client;
 
     fn deref(&self) -> &I::Client {

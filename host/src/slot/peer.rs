@@ -37,7 +37,7 @@ use std::{
 };
 
 /// The plugins beside one image, and those of them that it has asked for.
-pub(crate) struct Beside {
+pub(crate) struct PeerTable {
     host: Weak<Inner>,
     process: Process,
     /// The slot that the image is for.
@@ -57,7 +57,7 @@ struct Neighbour {
     contract: Arc<Interface>,
 }
 
-impl Beside {
+impl PeerTable {
     pub(crate) fn new(host: &Arc<Inner>, own: Arc<str>, manifest: &Manifest) -> Self {
         Self {
             host: Arc::downgrade(host),
@@ -138,7 +138,7 @@ fn interface_of(generation: &Generation) -> &Interface {
     &generation.instance().image().manifest.interface
 }
 
-impl Neighbours for Beside {
+impl Neighbours for PeerTable {
     fn find(&self, name: &str, interface: Interface) -> Result<*const (), (PeerErrorKind, String)> {
         if *name == *self.own {
             let words = "it is this plugin itself: call its own methods instead".to_owned();

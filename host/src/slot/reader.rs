@@ -16,7 +16,7 @@ use std::{
 ///
 /// A reader holds the view of its last look, and with it those generations, until its next look. A thread that is going to
 /// wait for long calls [`release`](Self::release) first; one that does not is named in
-/// [`Event::Straggling`](crate::Event::Straggling) and by [`Host::who_holds`](crate::Host::who_holds).
+/// [`Event::DrainTimeout`](crate::Event::Straggling) and by [`Host::who_holds`](crate::Host::who_holds).
 pub struct Reader {
     view: Arc<View>,
     seen: u64,
@@ -28,7 +28,7 @@ pub struct Reader {
 impl Reader {
     pub(crate) fn new(host: Arc<Inner>) -> Self {
         let record = HoldRecord::new(HoldBy::Reader);
-        host.enlist_hold(&record);
+        host.register_hold(&record);
         Self {
             view: host.no_view.clone(),
             seen: 0,

@@ -10,7 +10,7 @@ use crate::{
     error::SlotError,
     image::{compat, manifest},
     policy::Policy,
-    reload::{Checkup, GoingBack, LeftEmpty, Probation, Snapshot, Standby, Together, UnloadRequest, Verdict},
+    reload::{CandidateSet, EmptiedSlot, HealthTracker, Probation, RollbackPlan, Snapshot, Standby, UnloadRequest, Verdict},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use reslot_plugin_api::{__private::Connection, Fault, Health};
@@ -36,7 +36,7 @@ pub(crate) struct SlotRecord {
     /// Set while a candidate waits for the owner's `sync`. A hint: the truth is under the lock.
     pub(crate) has_staged: AtomicBool,
     /// Set when there may be something for the owner to do in `sync`: a candidate, or the end of another.
-    pub(crate) attention: AtomicBool,
+    pub(crate) safe_point_requested: AtomicBool,
     pub(crate) vacant: Box<VacantEntry>,
     pub(crate) counts: Arc<CallCounts>,
     /// How its old generations find the current one.
@@ -96,16 +96,16 @@ pub(crate) struct SlotState {
     forward: Arc<Forward>,
     pub(crate) staged: Option<Staged>,
     /// A set that it is to move on with.
-    pub(crate) together: Option<Arc<Together>>,
+    pub(crate) together: Option<Arc<CandidateSet>>,
     /// Its owner is to unload it.
     pub(crate) unload: Option<UnloadRequest>,
     /// What was unloaded. Of meaning only while nothing serves.
-    pub(crate) left_empty: Option<LeftEmpty>,
+    pub(crate) emptied: Option<EmptiedSlot>,
     pub(crate) last_number: u64,
     last_shadow: u64,
     /// While what serves has yet to prove itself.
     pub(crate) probation: Option<Probation>,
-    checkup: Checkup,
+    health_tracker: HealthTracker,
     /// Whoever wants the state of what is claimed: its owner encodes it at his next safe point.
     pub(crate) wanted: Option<Sender<Option<Arc<Snapshot>>>>,
     /// Its owner is adopting a candidate just now, or goes back to what stood by, which is in nobody else's hand.
@@ -161,14 +161,14 @@ pub(crate) struct Staged {
     /// It starts from this, if nothing serves.
     pub(crate) state: Option<Arc<Snapshot>>,
     /// The slot goes back to it.
-    pub(crate) back: Option<GoingBack>,
+    pub(crate) back: Option<RollbackPlan>,
     /// It is the artifact of this generation once more, for the sake of what instances are given: of use only while that serves.
-    pub(crate) again: Option<u64>,
+    pub(crate) reinstance_of: Option<u64>,
 }
 
 /// Where a content is in a slot that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Has {
+pub(crate) enum ContentPlace {
     /// It serves, as this generation.
     Serves(u64),
     /// It waits for the owner, as this generation.
@@ -212,7 +212,7 @@ impl SlotRecord {
             index,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             has_staged: AtomicBool::new(false),
-            attention: AtomicBool::new(false),
+            safe_point_requested: AtomicBool::new(false),
             vacant: Box::new(VacantEntry { connection, callee }),
             counts,
             forward: forward.clone(),
@@ -227,11 +227,11 @@ impl SlotRecord {
                 staged: None,
                 together: None,
                 unload: None,
-                left_empty: None,
+                emptied: None,
                 last_number: 0,
                 last_shadow: 0,
                 probation: None,
-                checkup: Checkup::default(),
+                health_tracker: HealthTracker::default(),
                 wanted: None,
                 adopting: false,
                 moving: false,
@@ -270,7 +270,7 @@ impl SlotRecord {
     pub(crate) fn serving_and_nothing_newer(&self) -> Option<u64> {
         let state = self.lock_settled();
         // The same once more is nothing newer.
-        let waits = state.staged.as_ref().is_some_and(|staged| staged.again.is_none()) || state.together.is_some();
+        let waits = state.staged.as_ref().is_some_and(|staged| staged.reinstance_of.is_none()) || state.together.is_some();
         let current = state.current.as_ref().filter(|_| !waits)?;
         Some(current.generation.number())
     }
@@ -279,7 +279,7 @@ impl SlotRecord {
     pub(crate) fn stage(&self, waits: bool) {
         self.has_staged.store(waits, Ordering::Relaxed);
         if waits {
-            self.attention.store(true, Ordering::Release);
+            self.safe_point_requested.store(true, Ordering::Release);
         }
     }
 
@@ -389,21 +389,21 @@ impl SlotState {
     }
 
     /// Whether this content serves, or waits for the owner. What waits is newer than what serves, so the content of that is news again.
-    pub(crate) fn has(&self, slot: u64, hash: &ContentHash) -> Option<Has> {
+    pub(crate) fn has(&self, slot: u64, hash: &ContentHash) -> Option<ContentPlace> {
         let waits = match (&self.staged, &self.together) {
             // Another instance of what serves.
-            (Some(staged), _) if staged.again.is_some() => None,
+            (Some(staged), _) if staged.reinstance_of.is_some() => None,
             (Some(staged), _) => Some((staged.hash, staged.generation.number())),
             (None, Some(set)) => set.content_for(slot),
             (None, None) => None,
         };
         if let Some((waiting, number)) = waits {
-            return (waiting == *hash).then_some(Has::Waits(number));
+            return (waiting == *hash).then_some(ContentPlace::Waits(number));
         }
         // What is about to be unloaded is no reason not to load it.
         let stays = self.unload.is_none();
         let current = self.current.as_ref().filter(|current| stays && current.hash == *hash)?;
-        Some(Has::Serves(current.generation.number()))
+        Some(ContentPlace::Serves(current.generation.number()))
     }
 
     /// The name of the plugin with this content, if it serves or waits here.
@@ -428,16 +428,16 @@ impl SlotState {
     }
 
     /// What was unloaded, if that is why nothing serves.
-    pub(crate) fn unloaded(&self) -> Option<&LeftEmpty> {
-        self.left_empty.as_ref().filter(|_| self.current.is_none())
+    pub(crate) fn unloaded(&self) -> Option<&EmptiedSlot> {
+        self.emptied.as_ref().filter(|_| self.current.is_none())
     }
 
     /// What is known of the health of what serves.
-    pub(crate) fn checkup(&mut self) -> &mut Checkup {
+    pub(crate) fn health_tracker(&mut self) -> &mut HealthTracker {
         let serving = self.current.as_ref().map(|current| &current.generation);
         let number = serving.map_or(0, |generation| generation.number());
         // The SDK's own function, which runs nothing of the plugin.
-        self.checkup.of(number, || serving?.instance().live_bytes())
+        self.health_tracker.of(number, || serving?.instance().live_bytes())
     }
 
     /// When the time of what is on probation is over.
@@ -447,7 +447,7 @@ impl SlotState {
 
     /// What it answered when it was last asked.
     pub(crate) fn health(&mut self) -> Option<Health> {
-        self.checkup().last.clone()
+        self.health_tracker().last.clone()
     }
 
     /// The candidate that waits for the owner, alone or in a set, and how many bytes it has allocated.
@@ -466,9 +466,9 @@ impl SlotState {
 
     /// What is to become of what serves, while it is on probation.
     pub(crate) fn verdict(&mut self, policy: &Policy) -> Option<Verdict> {
-        self.checkup();
+        self.health_tracker();
         let generation = &self.current.as_ref()?.generation;
-        Some(self.probation.as_ref()?.judge(policy, generation, &self.checkup))
+        Some(self.probation.as_ref()?.judge(policy, generation, &self.health_tracker))
     }
 
     /// Shadows count apart: they leave no gaps among what serves.

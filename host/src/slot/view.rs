@@ -39,7 +39,11 @@ impl View {
     pub(crate) fn with(&self, changes: Vec<(usize, u64, Option<Arc<Generation>>)>) -> Self {
         let changed = changes.iter().map(|(index, ..)| index + 1).max().unwrap_or(0);
         let len = self.entries.len().max(changed);
-        let mut entries: Vec<_> = self.entries.iter().map(|entry| entry.as_ref().map(Entry::again)).collect();
+        let mut entries: Vec<_> = self
+            .entries
+            .iter()
+            .map(|entry| entry.as_ref().map(Entry::duplicate))
+            .collect();
         entries.resize_with(len, || None);
         for (index, slot, generation) in changes {
             entries[index] = generation.map(|generation| Entry::new(slot, generation));
@@ -93,7 +97,7 @@ impl Entry {
         }
     }
 
-    fn again(&self) -> Self {
+    fn duplicate(&self) -> Self {
         Self::new(self.slot, self.generation.clone())
     }
 }

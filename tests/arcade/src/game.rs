@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::Context;
 use arcade_interfaces::{Input, Rules, World};
-use reslot::{Claim, Events, Host, Policy, Synced, To};
+use reslot::{Claim, Events, Host, Policy, RollbackTarget, SyncOutcome};
 use std::{mem, path::Path, sync::Arc, time::Duration};
 
 /// How many ticks there are in a second.
@@ -112,7 +112,7 @@ impl Game {
             return false;
         }
         // Why not, if they are not left, is told by an event.
-        let synced = Claim::roll_back(&mut self.rules, To::Previous).unwrap_or(Synced::Unchanged);
+        let synced = Claim::rollback(&mut self.rules, RollbackTarget::Previous).unwrap_or(SyncOutcome::Unchanged);
         let has_left = self.has_moved(synced);
         if !has_left {
             self.last = Some(generation);
@@ -126,9 +126,9 @@ impl Game {
         self.has_moved(synced)
     }
 
-    fn has_moved(&mut self, synced: Synced) -> bool {
-        let is_rollback = matches!(synced, Synced::RolledBack { .. });
-        let has_moved = is_rollback || matches!(synced, Synced::Adopted { .. });
+    fn has_moved(&mut self, synced: SyncOutcome) -> bool {
+        let is_rollback = matches!(synced, SyncOutcome::RolledBack { .. });
+        let has_moved = is_rollback || matches!(synced, SyncOutcome::Adopted { .. });
         if has_moved {
             self.strip.swap = Some(Swap {
                 tick: self.world.ticks(),

@@ -1,7 +1,7 @@
 //! What the strip under the game tells: which rules serve, since which tick, what the swap cost, what became of the old code, and
 //! what went wrong. All of it comes from the host's events, and most of it in the host's words.
 
-use reslot::{Event, Outcome, RollbackReason, StateBack};
+use reslot::{Event, Outcome, RestoredState, RollbackReason};
 use std::time::Duration;
 
 /// The strip.
@@ -54,12 +54,12 @@ impl Strip {
             Event::RolledBack(report) => {
                 self.old = Some(format!("generation {} is being ended", report.from));
                 // If it was asked for, what it was asked for stands there already.
-                if !matches!(report.reason, RollbackReason::Asked) {
+                if !matches!(report.reason, RollbackReason::Manual) {
                     self.trouble = Some(format!("generation {} was left: {}", report.from, report.reason));
                 }
                 let Some(swap) = &mut self.swap else { return };
                 swap.pause = report.total;
-                if let StateBack::Carried { bytes } | StateBack::Snapshot { bytes, .. } = &report.state {
+                if let RestoredState::Carried { bytes } | RestoredState::Snapshot { bytes, .. } = &report.state {
                     swap.state_bytes = *bytes;
                 }
             }
@@ -71,7 +71,7 @@ impl Strip {
             Event::Released { generation, .. } => self.old = Some(format!("generation {generation} proven gone")),
             Event::Refused(_)
             | Event::CallFailed { .. }
-            | Event::NoWayBack { .. }
+            | Event::NoFallback { .. }
             | Event::StillRefused { .. }
             | Event::HistoryFailed { .. } => self.trouble = Some(event.to_string()),
             _ => {}

@@ -147,7 +147,7 @@ fn rules_with_nobody_before_them_are_called_again_when_they_fail() {
     let mut game = Game::open(folder.path(), "arcade", Table::default(), Policy::without_probation()).unwrap();
     assert!(play(&mut game, 20).iter().all(|ticked| !ticked.done && !ticked.redone));
     assert_eq!(game.world.ticks(), 0);
-    let asked = |event: &Event| matches!(event, Event::NoWayBack { .. });
+    let asked = |event: &Event| matches!(event, Event::NoFallback { .. });
     let mut events = game.host.events();
     let answers = std::iter::from_fn(|| events.try_recv()).filter(|record| asked(&record.event));
     assert_eq!(answers.count(), 1, "it is asked once");

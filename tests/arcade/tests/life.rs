@@ -2,7 +2,7 @@
 //! the same patterns.
 
 use arcade_interfaces::{Cell, Input, Rules};
-use reslot::{Host, Policy, Synced};
+use reslot::{Host, Policy, SyncOutcome};
 use reslot_arcade::{rle, world::Table};
 use reslot_tests::{Fixture, Folder};
 use std::{collections::HashSet, fs, path::Path, process::Command, time::Duration};
@@ -39,7 +39,7 @@ fn play(rules: &Fixture, patterns: &[Vec<Cell>], generations: usize) -> (Vec<Tab
         // Behind what the loader reads: another content, of the same code.
         bytes[stamped..].copy_from_slice(&tick.to_le_bytes());
         host.load(folder.publish("life.so", &bytes)).unwrap();
-        let adopted = Synced::Adopted {
+        let adopted = SyncOutcome::Adopted {
             generation: tick as u64 + 1,
         };
         assert_eq!(claim.sync(), adopted);

@@ -3,7 +3,7 @@
 //! interleaved, and what is timed is the thread's own processor time, so that whatever else runs on the machine strikes few.
 
 use fixture_interfaces::Speaker;
-use reslot::{Host, Loaded, LogLevel};
+use reslot::{Host, LogLevel, SlotGuard};
 use reslot_bench::{Report, Row, Samples, only_a_test};
 use reslot_tests::{Fixture, Folder};
 use std::hint::black_box;
@@ -59,7 +59,7 @@ fn time(calls: u64, mut call: impl FnMut(u64) -> u64) -> f64 {
     (processor_time() - begun) / calls as f64
 }
 
-type Body = fn(&Loaded<dyn Speaker>, u64) -> f64;
+type Body = fn(&SlotGuard<dyn Speaker>, u64) -> f64;
 
 const BODIES: [(&str, Body); 3] = [
     ("a call", |plugin, calls| {
@@ -73,7 +73,7 @@ const BODIES: [(&str, Body); 3] = [
     }),
 ];
 
-fn measure(plugin: &Loaded<dyn Speaker>, rounds: usize, calls: u64) -> [Samples; 3] {
+fn measure(plugin: &SlotGuard<dyn Speaker>, rounds: usize, calls: u64) -> [Samples; 3] {
     let mut samples: [Samples; 3] = Default::default();
     for round in 0..rounds {
         // Each goes first as often as the others.

@@ -106,13 +106,18 @@ fn main() -> anyhow::Result<()> {
         Caller::OpenWithState(slot, reader)
     };
     let mut rows = [
-        Way::new("claimed, state carried over", "fx-counter", RollbackState::Carry, claimed),
+        Way::new(
+            "claimed, state carried over",
+            "fx-counter",
+            RollbackState::KeepCurrent,
+            claimed,
+        ),
         Way::new("claimed, snapshot", "fx-counter", RollbackState::Snapshot, claimed),
-        Way::new("shared, no state", "fx-probe", RollbackState::Carry, open),
+        Way::new("shared, no state", "fx-probe", RollbackState::KeepCurrent, open),
         Way::new(
             "shared, state carried over",
             "fx-bench-state",
-            RollbackState::Carry,
+            RollbackState::KeepCurrent,
             open_with_state,
         ),
         Way::new("shared, snapshot", "fx-bench-state", RollbackState::Snapshot, open_with_state),

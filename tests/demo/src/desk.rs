@@ -2,7 +2,7 @@
 //! sides of each swap.
 
 use crate::ticks::Feed;
-use reslot::{CallError, Claim, Host, SlotError, Synced};
+use reslot::{CallError, Claim, Host, SlotError, SyncOutcome};
 use sample_interfaces::{OrderSink, Side, Strategy, Summary};
 use std::time::Instant;
 
@@ -102,7 +102,7 @@ impl Desk {
     /// then, and what it says of the state.
     pub fn round_with_a_way_back(&mut self) -> Option<(u64, Option<Summary>)> {
         let went_back = match self.strategy.sync() {
-            Synced::RolledBack { generation, .. } => Some(generation),
+            SyncOutcome::RolledBack { generation, .. } => Some(generation),
             _ => None,
         };
         let said = went_back.map(|generation| (generation, self.summary()));
@@ -123,7 +123,7 @@ impl Desk {
             return None;
         }
         let before = self.summary();
-        let Synced::Adopted { generation } = self.strategy.sync() else {
+        let SyncOutcome::Adopted { generation } = self.strategy.sync() else {
             return None;
         };
         let adopted = Instant::now();

@@ -12,7 +12,7 @@ use crate::{
     trial::Trial,
 };
 use desk_interfaces::{MarketEvent, Proposal, RiskModel, Side, Summary, Trader, What};
-use reslot::{Claim, Event, Events, Host, Outcome, ReloadReport, Step, Synced, To};
+use reslot::{Claim, Event, Events, Host, Outcome, ReloadReport, RollbackTarget, Step, SyncOutcome};
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -161,13 +161,13 @@ impl<'a> Desk<'a> {
         let synced = self
             .host
             .sync_together(&mut [&mut maker.claim, &mut momentum.claim, &mut self.risk]);
-        let moved = synced.iter().filter(|synced| **synced != Synced::Unchanged).count();
+        let moved = synced.iter().filter(|synced| **synced != SyncOutcome::Unchanged).count();
         if moved == 0 {
             return false;
         }
         for (name, synced) in [maker.name, momentum.name, RISK].into_iter().zip(synced) {
             // Of all else the host tells.
-            if let Synced::RolledBack { from, generation } = synced {
+            if let SyncOutcome::RolledBack { from, generation } = synced {
                 self.timeline
                     .push(format!("{name}: {from} was left, {generation} decides again"));
             }
@@ -261,7 +261,7 @@ impl<'a> Desk<'a> {
 
     /// Has a strategy go back to the version before, if there is one.
     fn leave(&mut self, of: usize) {
-        if let Err(error) = self.host.rollback(self.strategies[of].name, To::Previous) {
+        if let Err(error) = self.host.rollback(self.strategies[of].name, RollbackTarget::Previous) {
             self.timeline.push(error.to_string());
         }
         self.sync();

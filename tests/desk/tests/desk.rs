@@ -357,7 +357,7 @@ fn orders_without_limit_are_not_promoted_and_if_forced_stopped_and_left() {
 
 #[test]
 fn strategy_quotes_both_sides_again_after_it_went_back_whatever_state_it_has() {
-    for state in [RollbackState::Carry, RollbackState::Snapshot] {
+    for state in [RollbackState::KeepCurrent, RollbackState::Snapshot] {
         for build in ["maker-forgets-its-orders", "maker-panics-after-two"] {
             let mut policy = on_probation();
             policy.rollback_state = state;

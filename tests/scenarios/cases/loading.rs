@@ -7,7 +7,9 @@ use crate::{
     },
 };
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Cause, Claim, Host, KeptCondition, LoadOutcome, Policy, SlotError, Step, Synced, To, mapped_copies};
+use reslot::{
+    Cause, Claim, Host, LoadOutcome, Policy, RollbackTarget, SlotError, Step, SyncOutcome, VersionStatus, mapped_copies,
+};
 use reslot_tests::{Fixture, Folder};
 
 fn without_probation() -> Host {
@@ -50,7 +52,7 @@ fn broken_update_keeps_active() {
     let good = || {
         host.history("counter")
             .iter()
-            .all(|kept| kept.condition == KeptCondition::Confirmed)
+            .all(|kept| kept.condition == VersionStatus::Confirmed)
     };
     wait_until(good, "the first version's place in the history");
     let version = host.history("counter");
@@ -69,7 +71,7 @@ fn broken_update_keeps_active() {
             // Those that get so far are refused in `sync`.
             let synced = claim.sync();
             assert!(
-                matches!(synced, Synced::Unchanged | Synced::Refused { serving: 1 }),
+                matches!(synced, SyncOutcome::Unchanged | SyncOutcome::Refused { serving: 1 }),
                 "{synced:?}"
             );
             let told = std::iter::from_fn(|| events.try_recv()).find_map(|record| match &record.event {
@@ -175,7 +177,7 @@ fn unload_without_load_is_refused() {
     assert!(matches!(host.claim::<dyn Counter>("counter"), Err(SlotError::Unknown { .. })));
     assert!(matches!(host.slot::<dyn Probe>("probe"), Err(SlotError::Unknown { .. })));
     assert!(matches!(host.confirm("counter"), Err(SlotError::Unknown { .. })));
-    let error = host.rollback("counter", To::Previous).unwrap_err();
+    let error = host.rollback("counter", RollbackTarget::Previous).unwrap_err();
     assert!(
         error.to_string().starts_with("no slot \"counter\": nothing is loaded"),
         "{error}"
@@ -219,6 +221,6 @@ fn load_after_unload_works() {
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
     host.load(&second).unwrap();
     wait_for_staged(&mut events, "counter", 3);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 3 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
     assert_nothing_left(&host, 1);
 }

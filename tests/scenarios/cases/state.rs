@@ -5,7 +5,7 @@ use crate::{
     support::{assert_nothing_left, wait_for_unmapped},
 };
 use fixture_interfaces::{Hook, How};
-use reslot::{Cause, Event, RollbackState, StateBack, Step, Synced};
+use reslot::{Cause, Event, RestoredState, RollbackState, Step, SyncOutcome};
 
 #[test]
 fn upgrade_downgrade_upgrade() {
@@ -56,7 +56,7 @@ fn crash_in_load() {
         claim.add(5).unwrap();
         let loaded = place.load_moody("fx-moody-owned-newer", 2, at, how);
         if loaded.is_ok() {
-            assert_eq!(claim.sync(), Synced::Refused { serving: 1 });
+            assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
         }
         assert_eq!((claim.stamp().unwrap() % 1000, claim.add(1).unwrap()), (1, 6), "{at:?}");
         wait_for_unmapped(&mut place.events, "moody", 2);
@@ -67,7 +67,7 @@ fn crash_in_load() {
 
 #[test]
 fn crash_in_call() {
-    for (choice, total) in [(RollbackState::Snapshot, 5), (RollbackState::Carry, 8)] {
+    for (choice, total) in [(RollbackState::Snapshot, 5), (RollbackState::KeepCurrent, 8)] {
         let mut policy = on_probation();
         policy.rollback_state = choice;
         let mut place = Place::new(policy);
@@ -80,8 +80,8 @@ fn crash_in_call() {
         let report = place.wait_for_rollback();
         assert_eq!((report.from, report.to), (2, 1));
         match choice {
-            RollbackState::Snapshot => assert!(matches!(report.state, StateBack::Snapshot { why: None, .. })),
-            _ => assert!(matches!(report.state, StateBack::Carried { .. })),
+            RollbackState::Snapshot => assert!(matches!(report.state, RestoredState::Snapshot { why: None, .. })),
+            _ => assert!(matches!(report.state, RestoredState::Carried { .. })),
         }
         assert_eq!((place.build(), slot.load().total().unwrap()), (1, total));
         drop(slot);
@@ -112,7 +112,7 @@ fn first_version_fails() {
         for _ in 0..3 {
             slot.load().fail("from the beginning").unwrap_err();
         }
-        place.wait(|event| matches!(event, Event::NoWayBack { generation: 1, .. }).then_some(()));
+        place.wait(|event| matches!(event, Event::NoFallback { generation: 1, .. }).then_some(()));
         for _ in 0..3 {
             slot.load().fail("and again").unwrap_err();
         }
@@ -123,7 +123,7 @@ fn first_version_fails() {
         let times = place
             .told()
             .iter()
-            .filter(|event| matches!(event, Event::NoWayBack { .. }))
+            .filter(|event| matches!(event, Event::NoFallback { .. }))
             .count();
         assert_eq!(times, 1);
     }

@@ -2,7 +2,7 @@
 
 use crate::support::{PATIENCE, assert_nothing_left, wait_for, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Deed, Probe, SharedCounter};
-use reslot::{Condition, Event, Fault, Host, Outcome, Policy, Slot, SlotError, mapped_copies, safe_point};
+use reslot::{Event, Fault, GenerationStatus, Host, Outcome, Policy, Slot, SlotError, mapped_copies, safe_point};
 use reslot_tests::{Fixture, Folder};
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -171,7 +171,7 @@ fn strong_reference_blocks_then_releases() {
     let guard = slot.load();
     place.load(2);
     let (generation, holders) = wait_for(&mut events, |event| match event {
-        Event::Straggling { generation, holders, .. } => Some((*generation, holders.len())),
+        Event::DrainTimeout { generation, holders, .. } => Some((*generation, holders.len())),
         _ => None,
     });
     assert_eq!((generation, holders > 0), (1, true));
@@ -214,7 +214,7 @@ fn statics_and_thread_locals_freed() {
             .host
             .who_holds("probe")
             .iter()
-            .any(|held| held.condition == Condition::Ending)
+            .any(|held| held.condition == GenerationStatus::Ending)
     };
     wait_until(ending, "the end of the first generation");
     drop(end);

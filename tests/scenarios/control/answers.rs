@@ -140,7 +140,7 @@ fn rollback_confirm_and_history_do_what_the_host_does() {
         .iter()
         .map(|version| (version.condition.as_str(), version.serves))
         .collect();
-    assert_eq!(conditions, [("condemned", false), ("confirmed", true)], "{versions:#?}");
+    assert_eq!(conditions, [("known_bad", false), ("confirmed", true)], "{versions:#?}");
 
     let to = Some("ffff".to_owned());
     let (kind, message) = refused(place.ask(Request::Rollback { slot: slot(), to }));

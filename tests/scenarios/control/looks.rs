@@ -3,7 +3,7 @@
 use super::{Place, overview};
 use crate::moody::on_probation;
 use fixture_interfaces::SharedCounter;
-use reslot::{Event, RollbackState, StateBack, To};
+use reslot::{Event, RestoredState, RollbackState, RollbackTarget};
 use reslot_tests::Fixture;
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,7 +16,7 @@ const ROLLBACKS: u64 = 200;
 #[test]
 fn looks_keep_no_rollback_from_carrying_the_state() {
     let mut policy = on_probation();
-    policy.rollback_state = RollbackState::Carry;
+    policy.rollback_state = RollbackState::KeepCurrent;
     let place = Place::with(policy);
     let counter = Fixture::build("fx-shared-counter");
     // Loaded by name: what the watch thinks of these files is not the question.
@@ -58,14 +58,14 @@ fn looks_keep_no_rollback_from_carrying_the_state() {
             add();
             assert_eq!(slot.load().label().unwrap(), "unnamed");
             // The supervisor may be quicker, to the same end; so the event is asked.
-            place.host.rollback("shared-counter", To::Previous).unwrap();
+            place.host.rollback("shared-counter", RollbackTarget::Previous).unwrap();
             let report =
                 std::iter::from_fn(|| events.recv_timeout(Duration::from_secs(30))).find_map(|told| match &told.event {
                     Event::RolledBack(report) => Some(report.clone()),
                     _ => None,
                 });
             let report = report.expect("it went back");
-            assert!(matches!(report.state, StateBack::Carried { .. }), "{stamp}: {report:#?}");
+            assert!(matches!(report.state, RestoredState::Carried { .. }), "{stamp}: {report:#?}");
         }
     });
     assert!(looked.load(Ordering::Relaxed) > ROLLBACKS);

@@ -2,7 +2,7 @@
 
 use super::{Place, SHARED, disk::kept_files, shared, stamp};
 use crate::support::assert_nothing_left;
-use reslot::{HistoryError, Host, LoadOutcome, RollbackError, To};
+use reslot::{HistoryError, Host, LoadOutcome, RollbackError, RollbackTarget};
 use std::fs;
 
 #[test]
@@ -58,12 +58,12 @@ fn what_is_not_kept_is_refused_with_what_there_is() {
         panic!("it is open")
     };
     host.artifact(SHARED, &third.hash).unwrap();
-    host.rollback(SHARED, To::Previous).unwrap();
+    host.rollback(SHARED, RollbackTarget::Previous).unwrap();
     let error = host.artifact(SHARED, &third.hash).unwrap_err();
     assert!(
         matches!(
             &error,
-            RollbackError::Version { .. } | RollbackError::History(HistoryError::Condemned { .. })
+            RollbackError::Version { .. } | RollbackError::History(HistoryError::KnownBad { .. })
         ),
         "{error:?}"
     );
@@ -114,7 +114,7 @@ fn bytes_of_a_version_can_be_had_as_soon_as_it_is_told_of() {
         };
         assert!(host.artifact(SHARED, &report.hash).unwrap() == shared(n), "version {n}");
     }
-    host.rollback(SHARED, To::Previous).unwrap();
+    host.rollback(SHARED, RollbackTarget::Previous).unwrap();
     assert_eq!(stamp(&host), 18);
     drop(host);
 }

@@ -3,7 +3,7 @@
 use super::{Place, asked, long_probation, told, wait_for_rolled_back};
 use crate::support::{assert_nothing_left, copies, wait_for_staged, wait_for_unmapped, wait_until};
 use fixture_interfaces::Counter;
-use reslot::{Claim, Event, Host, KeptCondition, LoadOutcome, Preflight, StateBack, Synced, To};
+use reslot::{Claim, Event, Host, LoadOutcome, Preflight, RestoredState, RollbackTarget, SyncOutcome, VersionStatus};
 use reslot_tests::{Fixture, Folder, preflight_program};
 use std::{
     path::PathBuf,
@@ -21,7 +21,7 @@ fn claimed(place: &Place, host: &Host, confirmed: bool) -> Claim<dyn Counter> {
     assert_eq!(claim.add(5).unwrap(), 5);
     place.load(host, &Fixture::build("fx-counter-schema-3").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
     assert_eq!(claim.add(2).unwrap(), 7);
     if confirmed {
         assert!(host.confirm("counter").unwrap());
@@ -36,13 +36,13 @@ fn claimed_slot_goes_back_in_sync_across_schemas() {
         let place = Place::new();
         let host = place.host();
         let mut claim = claimed(&place, &host, confirmed);
-        let outcome = host.rollback("counter", To::Previous).unwrap();
+        let outcome = host.rollback("counter", RollbackTarget::Previous).unwrap();
         assert!(
             matches!(outcome, LoadOutcome::Staged { generation, .. } if generation == back),
             "{outcome:?}"
         );
         assert_eq!(claim.report().unwrap().stamp, 2, "until the owner says so");
-        let expected = Synced::RolledBack {
+        let expected = SyncOutcome::RolledBack {
             from: 2,
             generation: back,
         };
@@ -50,9 +50,9 @@ fn claimed_slot_goes_back_in_sync_across_schemas() {
         let report = claim.report().unwrap();
         assert_eq!((report.total, report.stamp), (7, 1));
         assert_eq!(claim.add(1).unwrap(), 8);
-        assert_eq!((claim.sync(), Claim::generation(&claim)), (Synced::Unchanged, back));
+        assert_eq!((claim.sync(), Claim::generation(&claim)), (SyncOutcome::Unchanged, back));
         let told = wait_for_rolled_back(&mut host.events());
-        assert!(matches!(told.state, StateBack::Carried { .. }), "{told:?}");
+        assert!(matches!(told.state, RestoredState::Carried { .. }), "{told:?}");
         wait_for_unmapped(&mut host.events(), "counter", 2);
         assert_nothing_left(&host, 1);
         let thought = || told_conditions(&host);
@@ -60,7 +60,7 @@ fn claimed_slot_goes_back_in_sync_across_schemas() {
     }
 }
 
-fn told_conditions(host: &Host) -> Vec<KeptCondition> {
+fn told_conditions(host: &Host) -> Vec<VersionStatus> {
     told(host, "counter").into_iter().map(|(_, thought)| thought).collect()
 }
 
@@ -73,7 +73,7 @@ fn owner_that_goes_instead_of_syncing_leaves_a_slot_that_goes_back() {
         policy.health_every = Duration::ZERO;
         let host = Host::builder().policy(policy).build().unwrap();
         let claim = claimed(&place, &host, confirmed);
-        host.rollback("counter", To::Previous).unwrap();
+        host.rollback("counter", RollbackTarget::Previous).unwrap();
         drop(claim);
         assert_eq!(wait_for_rolled_back(&mut host.events()).from, 2);
         let claim = host.claim::<dyn Counter>("counter").unwrap();
@@ -106,10 +106,10 @@ fn owner_who_goes_back_does_so_once_whoever_looks_meanwhile() {
         });
         for n in 2..=60 {
             place.load(&host, &Fixture::build("fx-counter").stamped(n));
-            assert!(matches!(claim.sync(), Synced::Adopted { .. }));
+            assert!(matches!(claim.sync(), SyncOutcome::Adopted { .. }));
             assert_eq!(claim.add(1).unwrap(), n - 1);
-            host.rollback("counter", To::Previous).unwrap();
-            assert!(matches!(claim.sync(), Synced::RolledBack { generation: 1, .. }));
+            host.rollback("counter", RollbackTarget::Previous).unwrap();
+            assert!(matches!(claim.sync(), SyncOutcome::RolledBack { generation: 1, .. }));
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -121,10 +121,10 @@ fn owner_who_goes_back_does_so_once_whoever_looks_meanwhile() {
     let mut events = host.events();
     let told = std::iter::from_fn(|| events.try_recv());
     let hopeless: Vec<_> = told
-        .filter(|record| matches!(record.event, Event::NoWayBack { .. }))
+        .filter(|record| matches!(record.event, Event::NoFallback { .. }))
         .collect();
     assert!(hopeless.is_empty(), "{hopeless:#?}");
-    assert_eq!((claim.sync(), claim.report().unwrap().total), (Synced::Unchanged, 59));
+    assert_eq!((claim.sync(), claim.report().unwrap().total), (SyncOutcome::Unchanged, 59));
     let slots = host.slots();
     assert!(slots.iter().all(|slot| slot.staged.is_none()), "{slots:?}");
 }
@@ -135,15 +135,15 @@ fn owner_goes_back_at_once_to_what_stands_by_or_is_kept() {
         let place = Place::new();
         let host = place.host();
         let mut claim = claimed(&place, &host, confirmed);
-        let expected = Synced::RolledBack {
+        let expected = SyncOutcome::RolledBack {
             from: 2,
             generation: back,
         };
-        assert_eq!(Claim::roll_back(&mut claim, To::Previous).unwrap(), expected);
+        assert_eq!(Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap(), expected);
         let report = claim.report().unwrap();
         assert_eq!((report.total, report.stamp), (7, 1));
         wait_for_unmapped(&mut host.events(), "counter", 2);
-        let nothing = Claim::roll_back(&mut claim, To::Previous).unwrap_err();
+        let nothing = Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap_err();
         assert!(nothing.to_string().contains("counter"), "{nothing}");
         assert_eq!(claim.add(1).unwrap(), 8);
         assert_nothing_left(&host, 1);
@@ -176,10 +176,10 @@ fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
             if back.is_none() {
                 // What is tried out has been copied just before.
                 wait_until(|| copies(host.private_folder()).len() > 1, "the third");
-                back = Some(Claim::roll_back(claim, To::Hash(first.clone())).unwrap());
+                back = Some(Claim::rollback(claim, RollbackTarget::Hash(first.clone())).unwrap());
             }
         });
-        assert!(matches!(back, Some(Synced::RolledBack { .. })), "{back:?}");
+        assert!(matches!(back, Some(SyncOutcome::RolledBack { .. })), "{back:?}");
         assert!([1, 2 * round + 3].contains(&claim.report().unwrap().stamp));
         assert_eq!(claim.report().unwrap().total, 7);
         host.confirm("counter").unwrap();
@@ -211,10 +211,10 @@ fn owner_who_goes_back_does_not_come_to_what_is_newer() {
         let mut claim = claimed(&place, &host, confirmed);
         place.load(&host, &Fixture::build("fx-counter").stamped(3));
         assert!(Claim::has_staged(&claim));
-        let back = Claim::roll_back(&mut claim, To::Previous).unwrap();
-        assert!(matches!(back, Synced::RolledBack { from: 2, .. }), "{back:?}");
+        let back = Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
+        assert!(matches!(back, SyncOutcome::RolledBack { from: 2, .. }), "{back:?}");
         assert_eq!(claim.report().unwrap().stamp, 1);
-        assert_eq!(claim.sync(), Synced::Unchanged, "nothing comes after it");
+        assert_eq!(claim.sync(), SyncOutcome::Unchanged, "nothing comes after it");
         let superseded = |event: &Event| matches!(event, Event::Superseded { generation: 3, .. }).then_some(());
         crate::support::wait_for(&mut events, superseded);
         drop(claim);
@@ -229,12 +229,12 @@ fn fault_leads_to_the_version_before_and_what_waits_comes_after_that() {
     let mut claim = claimed(&place, &host, false);
     place.load(&host, &Fixture::build("fx-counter").stamped(3));
     claim.fail("it slipped").unwrap_err();
-    assert_eq!(claim.sync(), Synced::RolledBack { from: 2, generation: 1 });
+    assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
     assert_eq!(
         claim.report().unwrap().stamp,
         1,
         "who called is answered by the version before"
     );
-    assert_eq!(claim.sync(), Synced::Adopted { generation: 3 });
+    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
     assert_eq!(claim.report().unwrap().stamp, 3);
 }

@@ -2,7 +2,7 @@
 
 use super::{Place, SHARED, add, long_probation, shared, stamp};
 use crate::support::{assert_nothing_left, wait_for};
-use reslot::{BuildError, Cause, Event, Events, HistoryError, Host, LoadOutcome, RollbackError, To};
+use reslot::{BuildError, Cause, Event, Events, HistoryError, Host, LoadOutcome, RollbackError, RollbackTarget};
 use reslot_tests::Folder;
 use std::{
     env,
@@ -58,7 +58,7 @@ fn kept_file_that_was_changed_is_passed_over_for_the_next_older_one() {
             }
         }
         assert_eq!(add(&host, 4), 4);
-        host.rollback(SHARED, To::Previous).unwrap();
+        host.rollback(SHARED, RollbackTarget::Previous).unwrap();
         let error = wait_for_history_failed(&mut events);
         match &error {
             HistoryError::Missing { slot, file } => assert!(gone && slot == SHARED && *file == path),
@@ -66,7 +66,7 @@ fn kept_file_that_was_changed_is_passed_over_for_the_next_older_one() {
             _ => panic!("{error}"),
         }
         assert_eq!((stamp(&host), add(&host, 1)), (1, 5));
-        let named = host.rollback(SHARED, To::Hash(hashes[1].clone()));
+        let named = host.rollback(SHARED, RollbackTarget::Hash(hashes[1].clone()));
         assert!(
             matches!(named, Err(RollbackError::Version { found: 0, .. })),
             "it is no longer listed"
@@ -81,7 +81,7 @@ fn bad_checksum() {
     let host = place.host();
     let hashes: Vec<_> = (1..=3).map(|n| place.good(&host, n)).collect();
     fs::write(kept_file(&place, 1), b"something else").unwrap();
-    let error = host.rollback(SHARED, To::Hash(hashes[0].clone())).unwrap_err();
+    let error = host.rollback(SHARED, RollbackTarget::Hash(hashes[0].clone())).unwrap_err();
     let RollbackError::Refused(refusal) = &error else {
         panic!("{error}")
     };
@@ -198,7 +198,7 @@ fn on_a_small_disk(base: &Path) {
     fs::remove_file(&filler).unwrap();
     assert!(matches!(host.load(build(2)), Ok(LoadOutcome::Swapped(_))));
     assert_eq!((stamp(&host), add(&host, 0)), (2, 7));
-    host.rollback(SHARED, To::Previous).unwrap();
+    host.rollback(SHARED, RollbackTarget::Previous).unwrap();
     assert_eq!((stamp(&host), add(&host, 0)), (1, 7));
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Place, SHARED, long_probation, shared, stamp, told};
 use crate::support::{assert_nothing_left, copies, wait_for};
-use reslot::{Cause, Event, Host, KeptCondition, LoadOutcome};
+use reslot::{Cause, Event, Host, LoadOutcome, VersionStatus};
 use reslot_tests::{Fixture, Folder};
 use std::{
     env, fs,
@@ -27,7 +27,7 @@ fn confirmed_version_stays_over_a_restart() {
     place.artifacts.publish("libcounter.so", &shared(1));
     let host = place.watching();
     assert_eq!((stamp(&host), reverted(&host)), (1, None));
-    assert_eq!(told(&host, SHARED), [(hash, KeptCondition::Confirmed)]);
+    assert_eq!(told(&host, SHARED), [(hash, VersionStatus::Confirmed)]);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn unconfirmed_version_reverts_when_the_host_is_built_again() {
     );
     assert_eq!(stamp(&host), 1);
     let words = "it had not proved itself when the host ended".to_owned();
-    assert!(told(&host, SHARED).contains(&(second.clone(), KeptCondition::Condemned(words))));
+    assert!(told(&host, SHARED).contains(&(second.clone(), VersionStatus::KnownBad(words))));
     assert_nothing_left(&host, 1);
     drop(host);
 
@@ -80,7 +80,7 @@ fn first_version_ever_is_tried_again_and_told() {
         let host = place.watching();
         assert_eq!(reverted(&host), Some((SHARED.to_owned(), first.clone(), None)));
         assert_eq!(stamp(&host), 1);
-        assert_eq!(told(&host, SHARED), [(first.clone(), KeptCondition::Unconfirmed)]);
+        assert_eq!(told(&host, SHARED), [(first.clone(), VersionStatus::Unconfirmed)]);
     }
     let host = place.watching();
     host.confirm(SHARED).unwrap();
@@ -207,7 +207,7 @@ fn unconfirmed_version_reverts_on_restart() {
         Event::Refused(refusal) => Some(refusal.clone()),
         _ => None,
     });
-    assert!(matches!(&*refusal.cause, Cause::Condemned(_)), "{refusal}");
+    assert!(matches!(&*refusal.cause, Cause::KnownBad(_)), "{refusal}");
     // Its own author may insist.
     let path = place.artifacts.path().join("libcounter.so");
     assert!(matches!(host.load(path), Ok(LoadOutcome::Swapped(report)) if report.hash == second));

@@ -137,7 +137,7 @@ fn file_that_is_not_there_at_stage() {
     let mut paths = place.publish(&["fx-probe"], 2);
     paths.push(place.folder.path().join("nowhere.so"));
     let refusal = place.host.load_together(paths).unwrap_err();
-    assert_eq!(refusal.step, Step::Stage, "{refusal}");
+    assert_eq!(refusal.step, Step::Read, "{refusal}");
     assert_untouched(&place);
 }
 
@@ -148,7 +148,7 @@ fn two_for_one_slot() {
     paths.extend(place.publish(&["fx-probe"], 3));
     let refusal = place.host.load_together(paths.clone()).unwrap_err();
     assert!(
-        matches!(&*refusal.cause, Cause::Twice(other) if *other == paths[0]),
+        matches!(&*refusal.cause, Cause::DuplicateSlot(other) if *other == paths[0]),
         "{refusal}"
     );
     assert!(
@@ -161,7 +161,7 @@ fn two_for_one_slot() {
     // The same file twice is no set of two, either.
     let twice = [paths[0].clone(), paths[0].clone()];
     let refusal = place.host.load_together(twice).unwrap_err();
-    assert!(matches!(&*refusal.cause, Cause::Twice(_)), "{refusal}");
+    assert!(matches!(&*refusal.cause, Cause::DuplicateSlot(_)), "{refusal}");
     assert_untouched(&place);
 }
 
@@ -187,7 +187,7 @@ fn circle_is_refused_by_name() {
         .host
         .load_together([half(&place, "circle-a", 1), half(&place, "circle-b", 1)])
         .unwrap_err();
-    let Cause::Circle(way) = &*refusal.cause else {
+    let Cause::DependencyCycle(way) = &*refusal.cause else {
         panic!("{refusal}")
     };
     assert!(way.len() == 3 && way.first() == way.last(), "{way:?}");
@@ -217,7 +217,7 @@ fn set_may_turn_around_who_calls_whom() {
     let turned = [half(&place, "circle-b", 2), alone(&place, "circle-a")];
     // Neither may come without the other.
     let refusal = place.host.load(&turned[0]).unwrap_err();
-    assert!(matches!(&*refusal.cause, Cause::Circle(_)), "{refusal}");
+    assert!(matches!(&*refusal.cause, Cause::DependencyCycle(_)), "{refusal}");
     let outcomes = place.host.load_together(turned).unwrap();
     assert_eq!(swapped(&outcomes).len(), 2);
     assert_nothing_left(&place.host, 2);

@@ -3,7 +3,7 @@
 use super::{Place, serving};
 use crate::support::{assert_nothing_left, wait_for, wait_for_refused};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Claim, Condition, Event, Events, LoadOutcome, Synced};
+use reslot::{Claim, Event, Events, GenerationStatus, LoadOutcome, SyncOutcome};
 use reslot_tests::Fixture;
 
 const SET: [&str; 2] = ["fx-counter", "fx-shared-counter"];
@@ -27,7 +27,7 @@ impl Owner {
         Self { place, a, b, events }
     }
 
-    fn sync(&mut self) -> Vec<Synced> {
+    fn sync(&mut self) -> Vec<SyncOutcome> {
         self.place.host.sync_together(&mut [&mut self.a, &mut self.b])
     }
 
@@ -79,21 +79,24 @@ fn two_claims_adopt_together_and_none_alone() {
     let held = owner.place.host.who_holds("counter");
     assert_eq!(
         held.iter().map(|held| held.condition.clone()).collect::<Vec<_>>(),
-        [Condition::Serving, Condition::Staged]
+        [GenerationStatus::Serving, GenerationStatus::Staged]
     );
     assert!(
         owner.place.host.wait_until_retired(std::time::Duration::ZERO),
         "what waits for its owner is not on its way out"
     );
     for _ in 0..3 {
-        assert_eq!((owner.a.sync(), owner.b.sync()), (Synced::Unchanged, Synced::Unchanged));
+        assert_eq!(
+            (owner.a.sync(), owner.b.sync()),
+            (SyncOutcome::Unchanged, SyncOutcome::Unchanged)
+        );
         assert_eq!(owner.holds(), [(5, 1), (7, 1)]);
     }
     // One of them is not all of them.
-    assert_eq!(owner.place.host.sync_together(&mut [&mut owner.b]), [Synced::Unchanged]);
-    assert_eq!(owner.sync(), [Synced::Adopted { generation: 2 }; 2]);
+    assert_eq!(owner.place.host.sync_together(&mut [&mut owner.b]), [SyncOutcome::Unchanged]);
+    assert_eq!(owner.sync(), [SyncOutcome::Adopted { generation: 2 }; 2]);
     assert_eq!(owner.holds(), [(5, 2), (7, 2)]);
-    assert_eq!(owner.sync(), [Synced::Unchanged; 2]);
+    assert_eq!(owner.sync(), [SyncOutcome::Unchanged; 2]);
     assert_eq!(owner.has_staged(), (false, false));
     assert_eq!((owner.a.add(1).unwrap(), owner.b.add(1).unwrap()), (6, 8));
     assert_nothing_left(&owner.place.host, 3);
@@ -104,7 +107,7 @@ fn hundred_sets_one_after_the_other_keep_both_states() {
     let mut owner = Owner::new();
     for n in 2..=101 {
         owner.place.load(&SET, n).unwrap();
-        assert_eq!(owner.sync(), [Synced::Adopted { generation: n }; 2]);
+        assert_eq!(owner.sync(), [SyncOutcome::Adopted { generation: n }; 2]);
         owner.a.add(1).unwrap();
         assert_eq!(owner.holds(), [(5 + n - 1, n), (7, n)]);
     }
@@ -118,11 +121,11 @@ fn one_claimed_and_one_open_slot_are_adopted_by_sync() {
     let probe = place.probe();
     assert_staged(&place.load(&["fx-probe", "fx-counter"], 2).unwrap(), 2);
     assert_eq!(probe.load().stamp().unwrap(), 1, "the open one waits with the other");
-    assert_eq!(a.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(a.sync(), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((probe.load().stamp().unwrap(), a.report().unwrap().stamp), (2, 2));
     // One with state as well.
     place.load(&["fx-shared-counter", "fx-counter"], 3).unwrap();
-    assert_eq!(a.sync(), Synced::Adopted { generation: 3 });
+    assert_eq!(a.sync(), SyncOutcome::Adopted { generation: 3 });
     let counter = place.counter();
     assert_eq!((counter.load().total().unwrap(), counter.load().stamp().unwrap()), (7, 3));
     assert_eq!(a.add(1).unwrap(), 6);
@@ -141,7 +144,7 @@ fn claim_that_is_dropped_while_the_set_waits_leaves_it_to_the_other() {
     place.load(&SET, 2).unwrap();
     drop(b);
     // Whether the reload thread has looked at the slot that is free now or not: the set is for the one owner who is left.
-    assert_eq!(a.sync(), Synced::Adopted { generation: 2 });
+    assert_eq!(a.sync(), SyncOutcome::Adopted { generation: 2 });
     let counter = place.counter();
     assert_eq!((counter.load().total().unwrap(), counter.load().stamp().unwrap()), (7, 2));
     // When there is no owner left, nobody is waited for.
@@ -164,9 +167,9 @@ fn open_member_that_is_claimed_meanwhile_is_waited_for_as_well() {
     drop(b);
     place.load(&SET, 2).unwrap();
     let mut b = place.host.claim::<dyn SharedCounter>("shared-counter").unwrap();
-    assert_eq!((a.sync(), b.sync()), (Synced::Unchanged, Synced::Unchanged));
+    assert_eq!((a.sync(), b.sync()), (SyncOutcome::Unchanged, SyncOutcome::Unchanged));
     let adopted = place.host.sync_together(&mut [&mut b, &mut a]);
-    assert_eq!(adopted, [Synced::Adopted { generation: 2 }; 2]);
+    assert_eq!(adopted, [SyncOutcome::Adopted { generation: 2 }; 2]);
     assert_eq!((b.total().unwrap(), a.report().unwrap().total), (7, 5));
     drop((a, b));
     assert_nothing_left(&place.host, 3);
@@ -183,8 +186,8 @@ fn newer_artifact_for_one_slot_takes_the_place_of_the_set() {
     ));
     assert_eq!((owner.superseded("counter"), owner.superseded("shared-counter")), (2, 2));
     assert_eq!(owner.has_staged(), (true, false), "nothing waits for the other one any more");
-    assert_eq!(owner.b.sync(), Synced::Unchanged);
-    assert_eq!(owner.sync(), [Synced::Adopted { generation: 3 }, Synced::Unchanged]);
+    assert_eq!(owner.b.sync(), SyncOutcome::Unchanged);
+    assert_eq!(owner.sync(), [SyncOutcome::Adopted { generation: 3 }, SyncOutcome::Unchanged]);
     assert_eq!(owner.holds(), [(5, 3), (7, 1)]);
     assert_nothing_left(&owner.place.host, 3);
     let known = owner.place.host.history("shared-counter");
@@ -199,16 +202,16 @@ fn set_takes_the_place_of_an_older_artifact_for_one_slot() {
     owner.place.load(&SET, 3).unwrap();
     assert_eq!(owner.superseded("counter"), 2);
     // Alone, he adopts neither the set nor what is older than it.
-    assert_eq!(owner.a.sync(), Synced::Unchanged);
+    assert_eq!(owner.a.sync(), SyncOutcome::Unchanged);
     assert_eq!(
         owner.sync(),
-        [Synced::Adopted { generation: 3 }, Synced::Adopted { generation: 2 }]
+        [SyncOutcome::Adopted { generation: 3 }, SyncOutcome::Adopted { generation: 2 }]
     );
     for _ in 0..3 {
         // Everything that has an owner look again.
         owner.place.load(&["fx-probe"], 10).unwrap();
         owner.place.host.confirm("counter").unwrap();
-        assert_eq!(owner.sync(), [Synced::Unchanged; 2]);
+        assert_eq!(owner.sync(), [SyncOutcome::Unchanged; 2]);
     }
     assert_eq!(owner.holds(), [(5, 3), (7, 3)]);
     assert_nothing_left(&owner.place.host, 3);
@@ -220,7 +223,7 @@ fn newer_set_takes_the_place_of_an_older_one_also_where_they_overlap_in_part() {
     owner.place.load(&SET, 2).unwrap();
     assert_staged(&owner.place.load(&["fx-counter", "fx-probe"], 3).unwrap(), 2);
     assert_eq!((owner.superseded("counter"), owner.superseded("shared-counter")), (2, 2));
-    assert_eq!(owner.sync(), [Synced::Adopted { generation: 3 }, Synced::Unchanged]);
+    assert_eq!(owner.sync(), [SyncOutcome::Adopted { generation: 3 }, SyncOutcome::Unchanged]);
     let probe = owner.place.host.slot::<dyn Probe>("probe").unwrap();
     assert_eq!(probe.load().stamp().unwrap(), 3);
     assert_eq!(owner.holds(), [(5, 3), (7, 1)]);
@@ -245,19 +248,19 @@ fn refused_set_leaves_both_claims_as_they_were() {
         .enumerate()
     {
         assert_staged(&owner.place.host.load_together(set).unwrap(), 2);
-        assert_eq!(owner.sync(), [Synced::Refused { serving: 1 }; 2]);
+        assert_eq!(owner.sync(), [SyncOutcome::Refused { serving: 1 }; 2]);
         let refusal = wait_for_refused(&mut owner.events);
         assert_eq!(refusal.serving, Some(1), "{refusal}");
         assert_eq!((owner.generations(), owner.has_staged()), ((1, 1), (false, false)));
         assert_eq!(owner.holds(), [(5, 1), (7, 1)]);
         assert_eq!((owner.a.add(0).unwrap(), owner.a.report().unwrap().calls), (5, n as u32 + 2));
-        assert_eq!(owner.sync(), [Synced::Unchanged; 2]);
+        assert_eq!(owner.sync(), [SyncOutcome::Unchanged; 2]);
         assert_nothing_left(&owner.place.host, 3);
     }
     owner.place.host.load_together(good).unwrap();
     let adopted = owner.sync();
     assert!(
-        adopted.iter().all(|synced| matches!(synced, Synced::Adopted { .. })),
+        adopted.iter().all(|synced| matches!(synced, SyncOutcome::Adopted { .. })),
         "{adopted:?}"
     );
     assert_eq!(owner.holds(), [(5, 2), (7, 2)]);
@@ -292,7 +295,7 @@ fn set_of_which_the_owner_has_one_claim_twice_in_a_row_is_adopted_once() {
     let mut foreign = other.host.claim::<dyn Probe>("probe").unwrap();
     // Claims that have no part in it are synced as always.
     let synced = place.host.sync_together(&mut [&mut a, &mut foreign, &mut b]);
-    let adopted = Synced::Adopted { generation: 2 };
-    assert_eq!(synced, [adopted, Synced::Unchanged, adopted]);
+    let adopted = SyncOutcome::Adopted { generation: 2 };
+    assert_eq!(synced, [adopted, SyncOutcome::Unchanged, adopted]);
     assert_eq!(serving(&place.host)["counter"], Some(2));
 }

@@ -163,7 +163,7 @@ fn gone(word: &str, left: &UnloadReport) -> String {
     }
     if left.thread_locals_skipped > 0 {
         word += ", skipped";
-        if !left.skipped_of.iter().any(|thread| thread.contains("elsewhere")) {
+        if !left.skipped_threads.iter().any(|thread| thread.contains("elsewhere")) {
             word += " of another thread";
         }
     }

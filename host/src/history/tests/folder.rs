@@ -193,8 +193,8 @@ fn nothing_is_kept_where_nothing_is_to_be() {
         history.forget(SLOT, &hash);
         assert!(history.entries(SLOT).is_empty() && history.good_before(SLOT, None, false).0.is_none());
         let bad = begun(&history, b"bad");
-        history.condemn(SLOT, &bad, "it panicked").unwrap();
-        assert_eq!(history.condemned(SLOT, &bad).as_deref(), Some("it panicked"));
+        history.mark_bad(SLOT, &bad, "it panicked").unwrap();
+        assert_eq!(history.known_bad(SLOT, &bad).as_deref(), Some("it panicked"));
         assert_eq!(history.entries(SLOT)[0].version, "1.2.3");
         assert!(artifacts(base.path()).is_empty() && !of_process.exists());
     }
@@ -334,11 +334,11 @@ fn on_a_small_disk(disk: &Path) {
     // What happened has happened, also if it cannot be written down; its bytes go when it can.
     let tried = ContentHash::of(&candidate);
     fs::write(&filler, vec![0; 256 << 10]).unwrap_err();
-    assert!(full(&history.condemn(SLOT, &tried, "it panicked").unwrap_err()));
-    assert_eq!(history.condemned(SLOT, &tried).as_deref(), Some("it panicked"));
+    assert!(full(&history.mark_bad(SLOT, &tried, "it panicked").unwrap_err()));
+    assert_eq!(history.known_bad(SLOT, &tried).as_deref(), Some("it panicked"));
     assert_eq!(artifacts(&folder).len(), 2);
     fs::remove_file(&filler).unwrap();
-    history.pardon(SLOT, &tried).unwrap();
+    history.unblock(SLOT, &tried).unwrap();
     assert_eq!(
         (artifacts(&folder), told(&history)),
         (vec![b"fine".to_vec()], vec![(fine.to_string(), Confirmed)])

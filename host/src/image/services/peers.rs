@@ -2,7 +2,7 @@
 //!
 //! Nothing of the image's memory is kept: names are copied and descriptions parsed before the functions return.
 
-use super::super::{ledger::Ledger, manifest::Interface, neighbours::Neighbours};
+use super::super::{manifest::Interface, neighbours::Neighbours, resources::ImageResources};
 use reslot_plugin_api::{
     __private::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi, ROption, RResult, RSlice, RStr, Status},
     CallError, Fault, PeerErrorKind,
@@ -16,7 +16,7 @@ use std::{
 /// `token` must be a token of a living ledger for `'a`: code of its image is on the stack, see the module above.
 unsafe fn neighbours<'a>(token: *const ()) -> Option<&'a dyn Neighbours> {
     // SAFETY: the caller's promise. No count is raised: the image's owner keeps the ledger while the image is mapped.
-    unsafe { &*token.cast::<Ledger>() }.neighbours()
+    unsafe { &*token.cast::<ImageResources>() }.neighbours()
 }
 
 pub(super) unsafe extern "C" fn find(

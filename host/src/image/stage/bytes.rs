@@ -26,7 +26,7 @@ impl Bytes {
     }
 
     /// The same once more, for another copy.
-    pub(crate) fn again(&self) -> Self {
+    pub(crate) fn duplicate(&self) -> Self {
         Self(self.0.clone())
     }
 

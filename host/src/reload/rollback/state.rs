@@ -2,14 +2,14 @@
 //! and started after it. All of it is plugin code, and runs on threads for hooks with their deadline, but for the snapshot of what
 //! an owner leaves.
 
-use super::{Leaving, StateBack};
+use super::{Leaving, RestoredState};
 use crate::{
     error::{Cause, Hook},
     event::{Event, Step},
-    given::Package,
+    given::PluginInputs,
     hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
-    instance::{HookError, Quiet},
+    instance::{ExclusiveInstance, HookError},
     lifecycle::Lifecycle,
     policy::RollbackState,
     reload::{
@@ -51,7 +51,7 @@ fn take(
 ) -> Result<Arc<Snapshot>, String> {
     if !access.keeps_callers_away() {
         return Err(match reason {
-            RollbackReason::Overdue { .. } => "a call is still inside of it".to_owned(),
+            RollbackReason::CallTimeout { .. } => "a call is still inside of it".to_owned(),
             _ => format!("calls did not come back within {:?}", host.policy.hook_deadline),
         });
     }
@@ -83,7 +83,7 @@ fn translate(
 /// What serves after the rollback, and what its state is.
 pub(super) struct Revived {
     pub(super) generation: Generation,
-    pub(super) state: StateBack,
+    pub(super) state: RestoredState,
 }
 
 /// Has what stands by ready to serve: with the state that it is given, if there is one, and started. If it refuses that state, it has
@@ -106,61 +106,63 @@ pub(super) fn revive(
     let (artifact, stopped) = (standby.current.hash, standby.stopped);
     let standby = &standby.current.generation;
     let had = |why| match (standby.instance().has_state(), &back.snapshot) {
-        (true, Some(before)) => StateBack::Snapshot {
+        (true, Some(before)) => RestoredState::Snapshot {
             bytes: before.bytes.len(),
             why,
         },
-        _ => StateBack::None,
+        _ => RestoredState::None,
     };
     if state.is_none() && !stopped {
-        let (generation, state) = (standby.again(), had(why));
+        let (generation, state) = (standby.duplicate(), had(why));
         return Ok(Revived { generation, state });
     }
     let most = host.policy.hook_deadline;
     let has = standby.given();
     let names = &standby.instance().image().manifest.resources;
-    let now = host.given.package(standby.slot(), names, Some(&artifact));
-    let packages = match now == has {
+    let now = host.given.inputs(standby.slot(), names, Some(&artifact));
+    let inputs = match now == has {
         true => vec![has],
         false => vec![now, has],
     };
-    let revival = Revival {
+    let restored = RestoredInstance {
         tally: host.tally.clone(),
         slot: standby.slot().clone(),
         number: standby.number(),
-        packages,
+        inputs,
         at: Watch::new(Injections::default()),
     };
     // Two instances of an exclusive plugin cannot both have what it holds.
     let may_have_second = !standby.instance().is_exclusive() && standby.instance().may_have_second();
     let patience = (!may_have_second).then(|| Instant::now() + most);
-    let (at, waiting) = (revival.at.clone(), this_thread());
+    let (at, waiting) = (restored.at.clone(), this_thread());
     let replaced = {
-        let (before, given, revival) = (back.snapshot.clone(), state.clone(), revival.clone());
-        access.with_quiet_standby(standby, patience, |quiet| {
+        let (before, given, restored) = (back.snapshot.clone(), state.clone(), restored.clone());
+        access.with_exclusive_standby(standby, patience, |exclusive_instance| {
             // Not held before: whether anybody else holds it is being asked.
-            quiet.elsewhere(&host.hooks, most, standby.clone(), move |quiet| {
-                on_behalf_of(waiting, || revival.run(quiet, given.as_deref(), before.as_deref()))
+            exclusive_instance.elsewhere(&host.hooks, most, standby.clone(), move |exclusive_instance| {
+                on_behalf_of(waiting, || {
+                    restored.run(exclusive_instance, given.as_deref(), before.as_deref())
+                })
             })
         })
     };
     let replaced = match (replaced, &state) {
         (Some(Ok(replaced)), _) => replaced,
         (Some(Err(TookTooLong)), _) => {
-            standby.standing().die();
+            standby.call_stats().die();
             let (_, hook) = at.give_up(most);
             host.tally.hangs(standby.slot(), standby.number(), hook);
             return Err(TookTooLong);
         }
         (None, Some(state)) if may_have_second => {
-            let (generation, state) = match make_second(host, standby, revival, state) {
+            let (generation, state) = match make_second(host, standby, restored, state) {
                 Ok(second) => {
                     // It is of no use any more, and goes when its last holder lets go.
                     standby.retire();
                     let bytes = state.bytes.len();
-                    (second, StateBack::Carried { bytes })
+                    (second, RestoredState::Carried { bytes })
                 }
-                Err(why) => (standby.again(), had(Some(why))),
+                Err(why) => (standby.duplicate(), had(Some(why))),
             };
             return Ok(Revived { generation, state });
         }
@@ -173,17 +175,17 @@ pub(super) fn revive(
             }),
             stop_failed: None,
             start_failed: stopped.then(|| HookError::Refused("it could not be reached".to_owned())),
-            package: None,
+            inputs: None,
         },
     };
     let Replaced {
         given,
         stop_failed,
         start_failed,
-        package,
+        inputs,
     } = replaced;
-    if let Some(package) = package {
-        standby.was_given(package);
+    if let Some(inputs) = inputs {
+        standby.set_inputs(inputs);
     }
     let (slot, generation) = (standby.slot(), standby.number());
     if let Some(error) = stop_failed {
@@ -195,13 +197,13 @@ pub(super) fn revive(
         host.log.push(Event::RestartFailed { slot, generation, error });
     }
     let state = match (state, given) {
-        (Some(state), Ok(())) => StateBack::Carried {
+        (Some(state), Ok(())) => RestoredState::Carried {
             bytes: state.bytes.len(),
         },
         (Some(_), Err(why)) => had(Some(why)),
         (None, _) => had(why),
     };
-    let generation = standby.again();
+    let generation = standby.duplicate();
     Ok(Revived { generation, state })
 }
 
@@ -212,17 +214,17 @@ pub(super) fn revive(
 fn make_second(
     host: &Inner,
     standby: &Arc<Generation>,
-    revival: Revival,
+    restored: RestoredInstance,
     state: &Arc<Snapshot>,
 ) -> Result<Generation, String> {
     let most = host.policy.hook_deadline;
-    let (at, waiting, given) = (revival.at.clone(), this_thread(), state.clone());
+    let (at, waiting, given) = (restored.at.clone(), this_thread(), state.clone());
     // As long as a hook of the second one runs, it keeps the first one, and with it their image.
     let (former, running) = (standby.clone(), Arc::new(()));
     let hook = Arc::downgrade(&running);
     let job = move || {
         let _running = running;
-        let made = on_behalf_of(waiting, || revival.make(&former, &given));
+        let made = on_behalf_of(waiting, || restored.make(&former, &given));
         drop(former);
         made
     };
@@ -238,12 +240,12 @@ fn make_second(
 
 /// What is done to the standby's instance, or to a second one in its stead, on a thread for hooks.
 #[derive(Clone)]
-struct Revival {
+struct RestoredInstance {
     tally: Arc<Tally>,
     slot: Arc<str>,
     number: u64,
     /// What is given with a state: the first of these that is taken.
-    packages: Vec<Package>,
+    inputs: Vec<PluginInputs>,
     /// At which hook it is.
     at: Watch,
 }
@@ -254,46 +256,51 @@ struct Replaced {
     stop_failed: Option<HookError>,
     start_failed: Option<HookError>,
     /// What it has been given, if that was anything.
-    package: Option<Package>,
+    inputs: Option<PluginInputs>,
 }
 
-impl Revival {
-    fn run(self, quiet: &mut Quiet<'_>, state: Option<&Snapshot>, before: Option<&Snapshot>) -> Replaced {
+impl RestoredInstance {
+    fn run(
+        self,
+        exclusive_instance: &mut ExclusiveInstance<'_>,
+        state: Option<&Snapshot>,
+        before: Option<&Snapshot>,
+    ) -> Replaced {
         let mut revived = Replaced {
             given: Ok(()),
             stop_failed: None,
             start_failed: None,
-            package: None,
+            inputs: None,
         };
         // What ends it early is that nobody waits for it any more, nor for what it answers.
-        let _ = self.walk(quiet, state, before, &mut revived);
+        let _ = self.walk(exclusive_instance, state, before, &mut revived);
         revived
     }
 
     fn walk(
         &self,
-        quiet: &mut Quiet<'_>,
+        exclusive_instance: &mut ExclusiveInstance<'_>,
         state: Option<&Snapshot>,
         before: Option<&Snapshot>,
         revived: &mut Replaced,
     ) -> Result<(), (Step, Cause)> {
         if let Some(state) = state {
-            if quiet.is_started() {
+            if exclusive_instance.is_started() {
                 self.at.at(Step::Migrate, Hook::Stop)?;
                 self.advance(Lifecycle::Stopping);
-                revived.stop_failed = quiet.stop().err();
+                revived.stop_failed = exclusive_instance.stop().err();
                 self.advance(Lifecycle::Stopped);
             }
-            let restored = self.restore(quiet, &state.bytes, &mut revived.package)?;
+            let restored = self.restore(exclusive_instance, &state.bytes, &mut revived.inputs)?;
             revived.given = restored.map_err(|(_, cause)| cause.to_string());
             if let (Err(_), Some(before)) = (&revived.given, before) {
-                let _ = self.restore(quiet, &before.bytes, &mut revived.package)?;
+                let _ = self.restore(exclusive_instance, &before.bytes, &mut revived.inputs)?;
             }
         }
-        if !quiet.is_started() {
+        if !exclusive_instance.is_started() {
             self.at.at(Step::Start, Hook::Start)?;
             self.advance(Lifecycle::Starting);
-            revived.start_failed = quiet.start().err();
+            revived.start_failed = exclusive_instance.start().err();
             self.advance(match revived.start_failed {
                 None => Lifecycle::Started,
                 Some(_) => Lifecycle::Failed,
@@ -305,20 +312,22 @@ impl Revival {
     /// Answers whether it took the state, with the first of what there is to be given that it takes as well.
     fn restore(
         &self,
-        quiet: &mut Quiet<'_>,
+        exclusive_instance: &mut ExclusiveInstance<'_>,
         state: &[u8],
-        given: &mut Option<Package>,
+        given: &mut Option<PluginInputs>,
     ) -> Result<Result<(), (Step, Cause)>, (Step, Cause)> {
         let mut taken = Ok(());
-        for package in &self.packages {
+        for inputs in &self.inputs {
             self.at.at(Step::Migrate, Hook::Restore)?;
-            if let Err(error) = quiet.restore(state) {
+            if let Err(error) = exclusive_instance.restore(state) {
                 return Ok(Err((Step::Migrate, Cause::Hook(Hook::Restore, error))));
             }
-            *given = Some(package.clone());
-            taken = self.at.give(quiet, package).and_then(|()| {
+            *given = Some(inputs.clone());
+            taken = self.at.give(exclusive_instance, inputs).and_then(|()| {
                 self.at.at(Step::Init, Hook::Init)?;
-                quiet.init().map_err(|error| (Step::Init, Cause::Hook(Hook::Init, error)))
+                exclusive_instance
+                    .init()
+                    .map_err(|error| (Step::Init, Cause::Hook(Hook::Init, error)))
             });
             if taken.is_ok() {
                 break;
@@ -333,13 +342,16 @@ impl Revival {
         self.at.at(Step::Create, Hook::Create)?;
         let mut second = former.second().map_err(failed(Step::Create, Hook::Create))?;
         // If it refuses, or nobody waits any more, it is dropped: it goes to the reaper, and is stopped there if it was started.
-        let mut package = None;
-        self.restore(&mut second.quiet(), &state.bytes, &mut package)??;
-        if let Some(package) = package {
-            second.was_given(package);
+        let mut inputs = None;
+        self.restore(&mut second.exclusive_instance(), &state.bytes, &mut inputs)??;
+        if let Some(inputs) = inputs {
+            second.set_inputs(inputs);
         }
         self.at.at(Step::Start, Hook::Start)?;
-        second.quiet().start().map_err(failed(Step::Start, Hook::Start))?;
+        second
+            .exclusive_instance()
+            .start()
+            .map_err(failed(Step::Start, Hook::Start))?;
         Ok(second)
     }
 

@@ -1,8 +1,8 @@
 //! Who keeps callers away from a generation while it is replaced, and the right to change its instance that follows from that. Each
 //! way to that right stands here, with what makes it sound.
 
-use super::{ClosedHere, Generation};
-use crate::instance::Quiet;
+use super::{GatesClosedByThread, Generation};
+use crate::instance::ExclusiveInstance;
 use parking_lot::RwLockWriteGuard;
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -48,11 +48,11 @@ impl<'a> Access<'a> {
 
     /// The right to change the instance; none if somebody may be inside, or look at it, or may hold what its methods have answered by
     /// reference.
-    pub(crate) fn quiet(&mut self, deadline: Instant) -> Option<Quiet<'_>> {
+    pub(crate) fn exclusive_instance(&mut self, deadline: Instant) -> Option<ExclusiveInstance<'_>> {
         match self {
             // SAFETY: the promise of whoever made it; nobody else can call it, and this is borrowed mutably.
-            Self::Owner(turn, Gate::NotNeeded) => unsafe { turn.of?.instance().assume_quiet(deadline) },
-            Self::Owner(_, Gate::Closed(closed)) | Self::Closed(closed) => closed.quiet(deadline),
+            Self::Owner(turn, Gate::NotNeeded) => unsafe { turn.of?.instance().assume_exclusive(deadline) },
+            Self::Owner(_, Gate::Closed(closed)) | Self::Closed(closed) => closed.exclusive_instance(deadline),
             Self::Owner(_, Gate::Busy) | Self::Open => None,
         }
     }
@@ -60,22 +60,22 @@ impl<'a> Access<'a> {
     /// The same for the generation that stands by while this one serves, for the length of `change`. None if that right cannot be had at
     /// once: somebody may hold what its methods have answered by reference, or looks at it. With `patience` it is waited for until
     /// then.
-    pub(crate) fn with_quiet_standby<R>(
+    pub(crate) fn with_exclusive_standby<R>(
         &mut self,
         standby: &Arc<Generation>,
         patience: Option<Instant>,
-        change: impl FnOnce(Quiet<'_>) -> R,
+        change: impl FnOnce(ExclusiveInstance<'_>) -> R,
     ) -> Option<R> {
         let deadline = patience.unwrap_or_else(|| Instant::now() + A_LOOK);
         if !standby.instance().is_shared() {
             // SAFETY: only a claim's owner calls what is not shared, through his claim. Either this is his turn, by the promise of the
             // one who made it, or the slot is open, and the rollback keeps claims out of it (`SlotRecord::moving`).
-            return Some(change(unsafe { standby.instance().assume_quiet(deadline)? }));
+            return Some(change(unsafe { standby.instance().assume_exclusive(deadline)? }));
         }
         // A caller of an old view is inside of this gate only until he sees that the state is elsewhere.
         let mut closed = standby.close_gate(deadline)?;
-        if let Some(quiet) = closed.quiet(deadline) {
-            return Some(change(quiet));
+        if let Some(exclusive_instance) = closed.exclusive_instance(deadline) {
+            return Some(change(exclusive_instance));
         }
         let is_sole = Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.core.live) == 1;
         // What the last other holder did with it has been done.
@@ -86,7 +86,7 @@ impl<'a> Access<'a> {
         // SAFETY: no call is inside. It is in no view that is published, and nobody holds it or its instance but the rollback, so
         // nobody comes to hold it: what else has a `Weak` of it (the tally, the slot's `Forward`, which leads elsewhere) makes no
         // holder of that. A borrow lives no longer than a holder.
-        Some(change(unsafe { standby.instance().assume_quiet(deadline)? }))
+        Some(change(unsafe { standby.instance().assume_exclusive(deadline)? }))
     }
 
     /// Since when somebody waits for the end of this; none if nobody does.
@@ -138,20 +138,20 @@ impl<'a> OwnersTurn<'a> {
 /// A closed gate: no call is inside, and none comes in until this is dropped.
 pub(crate) struct Closed<'a> {
     pub(super) since: Instant,
-    pub(super) _by: ClosedHere<'a>,
+    pub(super) _by: GatesClosedByThread<'a>,
     pub(super) _gate: RwLockWriteGuard<'a, ()>,
     pub(super) generation: &'a Generation,
 }
 
 impl Closed<'_> {
     /// The right to change the instance behind the gate; none if callers may hold what its methods have answered by reference.
-    pub(crate) fn quiet(&mut self, deadline: Instant) -> Option<Quiet<'_>> {
+    pub(crate) fn exclusive_instance(&mut self, deadline: Instant) -> Option<ExclusiveInstance<'_>> {
         let instance = self.generation.instance();
         if !self.generation.is_gated() || instance.answers_references() {
             return None;
         }
         // SAFETY: all calls of views and of other plugins go through the gate (`is_gated`), which is the instance's only one, and
         // closed. No method answers a reference, and this is borrowed mutably.
-        unsafe { instance.assume_quiet(deadline) }
+        unsafe { instance.assume_exclusive(deadline) }
     }
 }

@@ -196,7 +196,7 @@ struct Loaded<'a>(&'a Slot<dyn BenchShared>, Ear);
 
 impl Loaded<'_> {
     #[inline(always)]
-    fn client(&mut self) -> (reslot::Loaded<'_, dyn BenchShared>, &mut Ear) {
+    fn client(&mut self) -> (reslot::SlotGuard<'_, dyn BenchShared>, &mut Ear) {
         (self.0.load(), &mut self.1)
     }
 }

@@ -308,7 +308,7 @@ fn everything_about_a_slot_can_be_reached() {
         version: "1.4.1".to_owned(),
         schema: Some(3),
         file: "libmomentum.so".into(),
-        condition: "condemned".to_owned(),
+        condition: "known_bad".to_owned(),
         reason: Some("it panicked".to_owned()),
         since_ms: 0,
         bytes: 4096,
@@ -335,7 +335,7 @@ fn everything_about_a_slot_can_be_reached() {
         "from-the-…",
         "generation 11: stands by for 5 s, 2.0 KiB",
         "a view of thread 7",
-        "* fedcba987654 1.4.1 condemned",
+        "* fedcba987654 1.4.1 known_bad",
         "it panicked",
     ];
     let tall = lines(&mut model, (80, 60));

@@ -2,7 +2,7 @@
 
 use crate::course::PACE;
 use anyhow::{Context, bail};
-use reslot::{Event, Host, RollbackReport, StateBack, mapped_copies};
+use reslot::{Event, Host, RestoredState, RollbackReport, mapped_copies};
 use reslot_demo::{
     desk::Desk,
     ticks::Feed,
@@ -100,6 +100,6 @@ pub fn show(workshop: &Workshop, good: &Build) -> anyhow::Result<Mistake> {
 impl Mistake {
     /// Whether the state came back as it was left: the one price that was not dealt with is the only one that is missing.
     pub fn kept_the_state(&self) -> bool {
-        matches!(self.report.state, StateBack::Carried { .. }) && self.after.is_some_and(|after| after.ticks > 150)
+        matches!(self.report.state, RestoredState::Carried { .. }) && self.after.is_some_and(|after| after.ticks > 150)
     }
 }

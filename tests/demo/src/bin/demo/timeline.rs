@@ -99,7 +99,7 @@ fn at(all: &mut [Duration], share: f64) -> Duration {
 fn name(step: Step) -> &'static str {
     match step {
         Step::Notice => "notice",
-        Step::Stage => "stage",
+        Step::Read => "stage",
         Step::Lint => "lint",
         Step::Open => "open",
         Step::Verify => "verify",

@@ -1,6 +1,6 @@
 //! What a person types into the running host's terminal, and what it answers.
 
-use reslot::{Host, KeptCondition, LoadOutcome, SlotInfo, To, UnloadOutcome};
+use reslot::{Host, LoadOutcome, RollbackTarget, SlotInfo, UnloadOutcome, VersionStatus};
 use reslot_demo::words::{bad, dim, heading};
 use std::{
     io::BufRead,
@@ -82,9 +82,9 @@ fn history(host: &Host, slot: &str) {
         anstream::println!("{}", heading(&slot.name));
         for kept in host.history(&slot.name) {
             let condition = match &kept.condition {
-                KeptCondition::Confirmed => "good".to_owned(),
-                KeptCondition::Unconfirmed => "has not proved itself yet".to_owned(),
-                KeptCondition::Condemned(why) => format!("was gone back from: {why}"),
+                VersionStatus::Confirmed => "good".to_owned(),
+                VersionStatus::Unconfirmed => "has not proved itself yet".to_owned(),
+                VersionStatus::KnownBad(why) => format!("was gone back from: {why}"),
                 _ => String::new(),
             };
             anstream::println!("  {:.12}  version {}, {condition}", kept.hash, kept.version);
@@ -95,8 +95,8 @@ fn history(host: &Host, slot: &str) {
 fn rollback(host: &Host, words: &str) {
     let (slot, hash) = words.split_once(' ').unwrap_or((words, ""));
     let to = match hash.trim() {
-        "" => To::Previous,
-        hash => To::Hash(hash.to_owned()),
+        "" => RollbackTarget::Previous,
+        hash => RollbackTarget::Hash(hash.to_owned()),
     };
     match host.rollback(slot, to) {
         Ok(LoadOutcome::Staged { generation, .. }) => {

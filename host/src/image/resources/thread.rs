@@ -1,7 +1,7 @@
 //! The calling thread as ledgers know it: its number, the accounts that it stands in, and the moments at which it runs what
 //! images have left on it: its own end, and, once an image is ending, its next safe point.
 
-use super::Ledger;
+use super::ImageResources;
 use std::{
     cell::{Cell, RefCell},
     sync::{
@@ -18,9 +18,9 @@ static ENDED: AtomicU64 = AtomicU64::new(0);
 /// The calling thread, for ledgers. Its drop is the thread's end; the host's code is never unmapped, so libc may keep it.
 #[derive(Default)]
 pub(super) struct ThisThread {
-    ledgers: RefCell<Vec<Weak<Ledger>>>,
+    ledgers: RefCell<Vec<Weak<ImageResources>>>,
     /// Set on a thread that an image started: the image, and the number by which it counts the thread.
-    own: RefCell<Option<(Arc<Ledger>, u64)>>,
+    own: RefCell<Option<(Arc<ImageResources>, u64)>>,
 }
 
 thread_local! {
@@ -62,12 +62,15 @@ impl ThisThread {
     }
 
     /// Makes sure that this thread's end is told to the ledger. `None` when the thread is past its end.
-    pub(super) fn enlist(ledger: &Arc<Ledger>) -> Option<u64> {
+    pub(super) fn enlist(resources: &Arc<ImageResources>) -> Option<u64> {
         let enlisted = THIS.try_with(|this| {
             let mut ledgers = this.ledgers.borrow_mut();
-            if !ledgers.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ledger))) {
+            if !ledgers
+                .iter()
+                .any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(resources)))
+            {
                 ledgers.retain(|known| known.strong_count() > 0);
-                ledgers.push(Arc::downgrade(ledger));
+                ledgers.push(Arc::downgrade(resources));
             }
         });
         // While its destructors run, the ledger whose turn it is looks again until nothing is left.
@@ -113,18 +116,22 @@ fn run_ended(ended: u64) {
     // is dropped at the thread's end. (A subscriber that is told of a panic of such a thread may call the host from there.)
     let ended = THIS.try_with(|this| {
         let known: Vec<_> = this.ledgers.borrow().iter().filter_map(Weak::upgrade).collect();
-        let own = this.own.borrow().as_ref().map(|(ledger, _)| ledger.id());
+        let own = this.own.borrow().as_ref().map(|(resources, _)| resources.id());
         let ended = known
             .into_iter()
-            .filter(|ledger| Some(ledger.id()) != own && ledger.is_ending());
+            .filter(|resources| Some(resources.id()) != own && resources.is_ending());
         let ended: Vec<_> = ended.collect();
-        let is_ended = |known: &Weak<Ledger>| ended.iter().any(|ledger| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ledger)));
+        let is_ended = |known: &Weak<ImageResources>| {
+            ended
+                .iter()
+                .any(|resources| std::ptr::eq(known.as_ptr(), Arc::as_ptr(resources)))
+        };
         this.ledgers.borrow_mut().retain(|known| !is_ended(known));
         ended
     });
     // A thread that is past its end runs its destructors there.
-    for ledger in ended.unwrap_or_default() {
-        ledger.run_destructors(ThisThread::number());
+    for resources in ended.unwrap_or_default() {
+        resources.run_destructors(ThisThread::number());
     }
     IN_SAFE_POINT.set(false);
 }
@@ -132,23 +139,23 @@ fn run_ended(ended: u64) {
 impl Drop for ThisThread {
     fn drop(&mut self) {
         ENDING.set(true);
-        for ledger in self.ledgers.take() {
-            if let Some(ledger) = ledger.upgrade() {
-                ledger.run_destructors(Self::number());
+        for resources in self.ledgers.take() {
+            if let Some(resources) = resources.upgrade() {
+                resources.run_destructors(Self::number());
             }
         }
         ENDING.set(false);
-        if let Some((ledger, thread)) = self.own.take() {
-            ledger.run_destructors(Self::number());
-            ledger.thread_ended(thread);
+        if let Some((resources, thread)) = self.own.take() {
+            resources.run_destructors(Self::number());
+            resources.thread_ended(thread);
         }
     }
 }
 
 /// Has the end of the calling thread, however it comes (`pthread_exit` passes by the frames), told to the image that started
 /// it. After that no code of the image runs on it any more.
-pub(in crate::image) fn begin_own_thread(ledger: Arc<Ledger>, thread: u64) {
-    ledger.thread_runs(thread);
-    let told = THIS.try_with(|this| *this.own.borrow_mut() = Some((ledger, thread)));
+pub(in crate::image) fn begin_own_thread(resources: Arc<ImageResources>, thread: u64) {
+    resources.thread_runs(thread);
+    let told = THIS.try_with(|this| *this.own.borrow_mut() = Some((resources, thread)));
     debug_assert!(told.is_ok(), "a thread that begins has its thread-locals");
 }

@@ -5,7 +5,7 @@
 //! caller may look for when `sync` is back belongs here.
 
 use crate::{
-    event::{HeldBack, hold_back},
+    event::{DeferredNotifications, defer_notifications},
     hooks::Hooks,
 };
 use parking_lot::{Condvar, Mutex};
@@ -23,7 +23,7 @@ thread_local! {
 }
 
 /// Does something: later and on another thread, if this one is an owner's in his `sync`.
-pub(crate) fn later(job: impl FnOnce() + Send + 'static) {
+pub(crate) fn defer(job: impl FnOnce() + Send + 'static) {
     if !COLLECTS.get() {
         return job();
     }
@@ -37,7 +37,7 @@ pub(crate) fn later(job: impl FnOnce() + Send + 'static) {
 
 /// What owners have left to be done and is not done yet: the end of the host waits for it.
 #[derive(Clone, Default)]
-pub(crate) struct Aftermath(Arc<Pending>);
+pub(crate) struct DeferredWork(Arc<Pending>);
 
 #[derive(Default)]
 struct Pending {
@@ -47,22 +47,22 @@ struct Pending {
 
 /// As long as this lives, its thread collects, and what happens on it is not told to subscribers and recorders.
 pub(crate) struct Collecting {
-    aftermath: Aftermath,
+    deferred_work: DeferredWork,
     hooks: Hooks,
     /// Something around it collects already.
     within: bool,
     /// Dropped after what is below: the embedder's own code runs when nobody waits any more for what was collected.
-    _told_later: HeldBack,
+    _told_later: DeferredNotifications,
 }
 
-impl Aftermath {
+impl DeferredWork {
     /// From now on this thread collects.
     pub(crate) fn collect(&self, hooks: &Hooks) -> Collecting {
         Collecting {
-            aftermath: self.clone(),
+            deferred_work: self.clone(),
             hooks: hooks.clone(),
             within: COLLECTS.replace(true),
-            _told_later: hold_back(),
+            _told_later: defer_notifications(),
         }
     }
 
@@ -83,8 +83,8 @@ impl Drop for Collecting {
         if jobs.is_empty() {
             return;
         }
-        *self.aftermath.0.under_way.lock() += 1;
-        let done = Done(self.aftermath.0.clone());
+        *self.deferred_work.0.under_way.lock() += 1;
+        let done = Done(self.deferred_work.0.clone());
         self.hooks.start(move || {
             let _done = done;
             for job in jobs {

@@ -1,28 +1,28 @@
 //! What an image is told and asked by threads that hold nothing of it, and only while it is mapped: how much it is to log, and how much it has
 //! allocated.
 
-use super::{Ledger, Voice};
+use super::{ImageResources, LogForwarder};
 use reslot_plugin_api::__private::ROption;
 
-impl Ledger {
+impl ImageResources {
     /// Tells how what the image logs is told of; once, before any of its hooks is called.
-    pub(crate) fn speaks_with(&self, voice: Voice) {
-        let _ = self.voice.set(voice);
+    pub(crate) fn set_log_forwarder(&self, log_forwarder: LogForwarder) {
+        let _ = self.log_forwarder.set(log_forwarder);
     }
 
-    pub(in crate::image) fn voice(&self) -> Option<&Voice> {
-        self.voice.get()
+    pub(in crate::image) fn log_forwarder(&self) -> Option<&LogForwarder> {
+        self.log_forwarder.get()
     }
 
     /// The image is mapped and has the host's functions: from here on it can be told how much it is to log, and is.
     pub(in crate::image) fn hears_with(&self, hears: extern "C" fn(u8)) {
         let _ = self.hears.set(hears);
-        self.tell_log_level();
+        self.set_image_log_level();
     }
 
     /// Tells the image how much it is to log, if it can be told and is still there.
-    pub(crate) fn tell_log_level(&self) {
-        let (Some(voice), Some(hears)) = (self.voice.get(), self.hears.get()) else {
+    pub(crate) fn set_image_log_level(&self) {
+        let (Some(log_forwarder), Some(hears)) = (self.log_forwarder.get(), self.hears.get()) else {
             return;
         };
         // No code of the plugin's comes again once it is ending, and a subscriber of its own would be.
@@ -31,10 +31,10 @@ impl Ledger {
         }
         self.while_mapped(|| {
             loop {
-                let level = voice.wanted_level();
+                let level = log_forwarder.wanted_level();
                 hears(level as u8);
                 // Another thread may have told an older one last.
-                if voice.wanted_level() == level {
+                if log_forwarder.wanted_level() == level {
                     break;
                 }
             }

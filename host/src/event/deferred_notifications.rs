@@ -13,12 +13,12 @@ thread_local! {
 
 /// Until the outermost of these is dropped, what happens on this thread is not told to subscribers and recorders.
 #[must_use]
-pub(crate) struct HeldBack(());
+pub(crate) struct DeferredNotifications(());
 
 /// Made before what must not be held meanwhile, so that it is dropped after it.
-pub(crate) fn hold_back() -> HeldBack {
+pub(crate) fn defer_notifications() -> DeferredNotifications {
     DEPTH.set(DEPTH.get() + 1);
-    HeldBack(())
+    DeferredNotifications(())
 }
 
 /// Keeps an event for later, if this thread holds back.
@@ -33,7 +33,7 @@ pub(super) fn keep(log: &Log, event: &Event) -> bool {
             .is_ok()
 }
 
-impl Drop for HeldBack {
+impl Drop for DeferredNotifications {
     fn drop(&mut self) {
         let depth = DEPTH.get() - 1;
         DEPTH.set(depth);

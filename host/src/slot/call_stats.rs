@@ -28,7 +28,7 @@ pub(crate) struct Watching {
 }
 
 /// How a generation has stood since it serves.
-pub(crate) struct Standing {
+pub(crate) struct CallStats {
     record: Weak<SlotRecord>,
     number: u64,
     counts: Arc<CallCounts>,
@@ -61,7 +61,7 @@ pub(crate) struct Overdue {
     pub(crate) running: Duration,
 }
 
-impl Standing {
+impl CallStats {
     pub(crate) fn new(record: &Arc<SlotRecord>, number: u64, watching: Watching) -> Self {
         Self::of(Arc::downgrade(record), number, record.counts.clone(), watching)
     }
@@ -180,7 +180,7 @@ impl Standing {
         let number = running.last;
         running.calls.push((number, method, Instant::now()));
         Some(Counted {
-            standing: self,
+            call_stats: self,
             number,
             deadline,
         })
@@ -213,7 +213,7 @@ impl Standing {
     fn tell(&self) {
         let Some(record) = self.record.upgrade() else { return };
         // A claim's owner looks for himself, at his next `sync`.
-        record.attention.store(true, Ordering::Release);
+        record.safe_point_requested.store(true, Ordering::Release);
         // Without a supervisor the host is gone.
         let _ = self.watching.supervisor.send(SupervisorMessage::Fault {
             record,
@@ -224,14 +224,14 @@ impl Standing {
 
 /// A call that is inside.
 pub(super) struct Counted<'a> {
-    standing: &'a Standing,
+    call_stats: &'a CallStats,
     number: u64,
     deadline: Duration,
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        let mut running = self.standing.running.lock();
+        let mut running = self.call_stats.running.lock();
         let Some(at) = running.calls.iter().position(|(number, ..)| *number == self.number) else {
             return;
         };
@@ -240,7 +240,7 @@ impl Drop for Counted<'_> {
         if took > self.deadline && Some(since) >= running.since {
             running.overdue.get_or_insert(Overdue { method, running: took });
             drop(running);
-            self.standing.tell();
+            self.call_stats.tell();
         }
     }
 }

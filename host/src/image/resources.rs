@@ -24,7 +24,7 @@ pub(super) use thread::begin_own_thread;
 pub(crate) use thread::ended_epoch;
 pub use thread::safe_point;
 
-use super::{logs::Voice, neighbours::Neighbours};
+use super::{logs::LogForwarder, neighbours::Neighbours};
 use crate::process::Process;
 use parking_lot::{Mutex, MutexGuard};
 use reslot_plugin_api::__private::ROption;
@@ -47,7 +47,7 @@ static NEXT_KEY: AtomicU32 = AtomicU32::new(reslot_plugin_api::__private::VIRTUA
 const KEY_ROUNDS: usize = 4;
 
 /// The account of one image.
-pub(crate) struct Ledger {
+pub(crate) struct ImageResources {
     id: u64,
     process: Process,
     /// What a person calls the image.
@@ -56,7 +56,7 @@ pub(crate) struct Ledger {
     /// The way to the plugins beside it; none before it was told.
     neighbours: OnceLock<Box<dyn Neighbours>>,
     /// What it logs; none before it was told.
-    voice: OnceLock<Voice>,
+    log_forwarder: OnceLock<LogForwarder>,
     /// The image's function that is told how much it is to log; none before it was verified.
     hears: OnceLock<extern "C" fn(u8)>,
     counts: OnceLock<extern "C" fn() -> ROption<u64>>,
@@ -158,12 +158,12 @@ pub(crate) struct Closed {
     pub(crate) destructors_run: u64,
     pub(crate) destructors_skipped: u64,
     /// The threads that the skipped ones belong to.
-    pub(crate) skipped_of: Vec<String>,
+    pub(crate) skipped_threads: Vec<String>,
     /// Bytes of file mappings that the image made and left.
     pub(crate) file_bytes_left: usize,
 }
 
-impl Ledger {
+impl ImageResources {
     /// `when_less` is told whenever there is less that keeps an ending image; `on_thread_panic` of panics on threads that the image
     /// started, which no caller sees.
     pub(crate) fn new(
@@ -177,7 +177,7 @@ impl Ledger {
             name,
             state: Mutex::default(),
             neighbours: OnceLock::new(),
-            voice: OnceLock::new(),
+            log_forwarder: OnceLock::new(),
             hears: OnceLock::new(),
             counts: OnceLock::new(),
             when_less: Box::new(when_less),
@@ -186,7 +186,7 @@ impl Ledger {
     }
 
     /// Tells the image's way to the plugins beside it; once, before any of its hooks is called.
-    pub(crate) fn lives_beside(&self, neighbours: Box<dyn Neighbours>) {
+    pub(crate) fn set_peers(&self, neighbours: Box<dyn Neighbours>) {
         let _ = self.neighbours.set(neighbours);
     }
 
@@ -470,13 +470,16 @@ impl Ledger {
         let closed = Closed {
             destructors_run: state.destructors_run,
             destructors_skipped: state.destructors_skipped + skipped as u64,
-            skipped_of: Vec::new(),
+            skipped_threads: Vec::new(),
             file_bytes_left: state.mappings.values().sum(),
         };
         drop(state);
         let those = left.iter().filter(|(_, pending)| *pending > 0);
-        let skipped_of = those.map(|(tid, _)| thread_name(Some(*tid))).collect();
-        Some(Closed { skipped_of, ..closed })
+        let skipped_threads = those.map(|(tid, _)| thread_name(Some(*tid))).collect();
+        Some(Closed {
+            skipped_threads,
+            ..closed
+        })
     }
 }
 
