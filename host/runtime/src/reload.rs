@@ -136,7 +136,7 @@ pub enum LoadOutcome {
         generation: u64,
     },
     /// The slot was unloaded, and the file is as it was then: it is loaded when it is published anew, or by name. Only
-    /// [`Host::rescan`](crate::Host::look_again) answers this.
+    /// [`Host::rescan`](crate::Host::rescan) answers this.
     StillUnloaded {
         /// The slot.
         slot: Arc<str>,

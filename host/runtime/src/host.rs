@@ -62,7 +62,7 @@ use std::{
 /// what can answer an error answers one ([`Cause::ForkedProcess`], [`SlotError::ForkedProcess`]), and what cannot answers that there is
 /// nothing. So fork before [`HostBuilder::build`].
 ///
-/// [`Event::DrainTimeout`]: crate::Event::Straggling
+/// [`Event::DrainTimeout`]: crate::Event::DrainTimeout
 pub struct Host {
     inner: Arc<Inner>,
     watch: Option<Watch>,
@@ -232,7 +232,7 @@ impl Host {
     /// [`UnloadOutcome::Staged`]. The owner himself has [`Claim::unload`].
     ///
     /// Nothing is loaded into the slot by itself until a build is published anew: not the file that still lies in the watched folder, nor
-    /// by [`rescan`](Self::look_again). [`load`](Self::load) loads it by name. Either starts from nothing, [`load_from`](Self::load_from)
+    /// by [`rescan`](Self::rescan). [`load`](Self::load) loads it by name. Either starts from nothing, [`load_from`](Self::load_from)
     /// from the state. The next host that watches the folder loads what lies there.
     ///
     /// # Errors

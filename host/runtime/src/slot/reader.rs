@@ -16,7 +16,7 @@ use std::{
 ///
 /// A reader holds the view of its last look, and with it those generations, until its next look. A thread that is going to
 /// wait for long calls [`release`](Self::release) first; one that does not is named in
-/// [`Event::DrainTimeout`](crate::Event::Straggling) and by [`Host::who_holds`](crate::Host::who_holds).
+/// [`Event::DrainTimeout`](crate::Event::DrainTimeout) and by [`Host::who_holds`](crate::Host::who_holds).
 pub struct Reader {
     view: Arc<View>,
     seen: u64,

@@ -1,0 +1,86 @@
+//! Reslot swaps native code under a running program, and proves that the old code is gone.
+//!
+//! A program embeds a [`Host`]. A plugin is an ordinary Rust library behind a Rust trait; when a new build of it appears in the
+//! watched folder, the running code is replaced, with its state, without a lost call. Whoever calls a plugin does so in one of
+//! three ways:
+//!
+//! - a [`Claim`]: one owner, `&mut self` methods, and a new generation is adopted in [`Claim::sync`] and nowhere else;
+//! - a [`View`] from a [`Reader`]: many threads, `&self` methods, one consistent set of generations;
+//! - [`Slot::load`]: the convenient form, without a reader.
+//!
+//! Every reload ends in an [`Event::Retired`] that says whether the old image was proven unmapped, or what keeps it.
+//!
+//! Linux with glibc. What is proven there and how is written in the repository's README and ARCHITECTURE.md.
+
+mod background;
+#[cfg(feature = "config")]
+pub mod config;
+pub mod control;
+mod deferred_work;
+/// The hash of an artifact's bytes.
+mod content {
+    pub(crate) use reslot_artifact::ContentHash;
+}
+mod error;
+mod event;
+pub mod foreign;
+mod given;
+mod history;
+mod hooks;
+mod host;
+mod image;
+mod instance;
+mod instances;
+mod lifecycle;
+mod logs;
+mod metrics;
+mod policy;
+mod preflight;
+mod process;
+mod reload;
+mod remedies;
+mod slot;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(not(feature = "testing"))]
+mod testing;
+mod watch;
+
+pub use error::{BuildError, Cause, EndpointError, Hook, Refusal, SavedStateError, SchemaGap, SlotError};
+pub use event::{Event, Events, Outcome, Record, ReloadReport, RetireReport, Step};
+pub use history::{HistoryEntry, HistoryError, VersionStatus};
+pub use host::{GenerationHolders, GenerationStatus, Holder, Host, HostBuilder, RollbackError, RollbackTarget, SlotInfo};
+pub use image::stage::PrivateCopies;
+pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_point};
+pub use instance::HookError;
+pub use instances::InstancesError;
+pub use lifecycle::{IllegalMove, Lifecycle};
+pub use logs::{LogLevel, NoLogLevel};
+pub use policy::{DeletedFile, Policy, RollbackState};
+pub use preflight::{Preflight, PreflightError, PreflightReport, PreflightStep, preflight};
+pub use reload::{
+    Counts, LoadOutcome, RestoredState, RollbackReason, RollbackReport, SavedState, UnloadError, UnloadOutcome,
+    UnloadReason, Unloaded,
+};
+pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
+pub use slot::{AnyClaim, Claim, Reader, Shadow, Slot, SlotGuard, SyncOutcome, View};
+pub use watch::WatchError;
+
+/// What an artifact says about itself, and how two interfaces differ: for tools that look into files.
+pub mod artifact {
+    pub use crate::image::stage::StageError;
+    pub use reslot_artifact::{
+        compat::{Difference, compare},
+        inspect,
+        lint::{Inspection, LintError},
+        manifest::{
+            Argument, Field, Interface, Kind, Manifest, ManifestError, Method, Receiver, Shape, StateSchema, Type, Variant,
+        },
+    };
+}
+
+/// For the program `reslot-preflight` and the tests, and for nobody else.
+#[doc(hidden)]
+pub mod __preflight {
+    pub use crate::preflight::{child_main, preflight_as_hosts_do};
+}
