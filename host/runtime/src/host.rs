@@ -9,12 +9,10 @@ mod shadow;
 
 pub use builder::HostBuilder;
 pub use going_back::{RollbackError, RollbackTarget};
-pub use holders::{GenerationHolders, GenerationStatus, Holder};
 pub(crate) use inner::{Inner, request_safe_points};
 
 use crate::{
     control::Server,
-    error::{Cause, Refusal, SlotError},
     event::Events,
     image::{
         manifest::{Interface as Described, is_name},
@@ -25,11 +23,13 @@ use crate::{
     logs::LogLevel,
     policy::Policy,
     process::never_dropped,
-    reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SavedState, SupervisorMessage, UnloadError, UnloadOutcome},
+    reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SavedState, SupervisorMessage, UnloadOutcome},
     slot::{self, AnyClaim, Claim, Generation, Mode, Reader, Slot, SlotState, SyncOutcome, Taken},
     watch::{Watch, scan},
 };
 use reslot_plugin_api::{Health, Interface, Shared};
+pub use reslot_report::GenerationHolders;
+use reslot_report::{Cause, Refusal, SlotError, UnloadError};
 use std::{
     mem::forget,
     panic::Location,

@@ -24,10 +24,8 @@ mod uses;
 
 pub(crate) use place::hand_over_to_claim;
 pub(crate) use prepare::{Snapshot, check_plugin};
-pub use probation::RollbackReason;
 pub(crate) use probation::{HealthTracker, Probation, Standby, Verdict};
 pub(crate) use reaper::{Deadlines, Reaper, ReaperMessage};
-pub use rollback::{RestoredState, RollbackReport};
 pub(crate) use rollback::{RollbackPlan, of_claim as roll_back_claim, of_open_slot as roll_back_open};
 pub(crate) use shadow::{ShadowOf, end_shadow, shadow, state_for_owner};
 pub(crate) use supervisor::{SupervisorMessage, check_of_claim, confirm, run as supervise};
@@ -36,21 +34,21 @@ pub(crate) use tally::{Phase, Tally};
 pub(crate) use together::{CandidateSet, adopt as adopt_together};
 pub(crate) use try_out::{Serving, answer_for_claim, state_of_open};
 pub(crate) use unload::{EmptiedSlot, UnloadRequest, of_claim as unload_claim, of_claim_if_asked as unload_claim_if_asked};
-pub use unload::{SavedState, UnloadError, UnloadOutcome, UnloadReason, Unloaded};
+pub use unload::{SavedState, UnloadOutcome, Unloaded};
 pub(crate) use uses::{UseGraph, sort as sort_by_uses};
 
 use pipeline::{CandidateSpec, LintedArtifact, PendingArchive};
 
 use crate::{
     content::ContentHash,
-    error::{Cause, Refusal, SavedStateError},
-    event::{Event, ReloadReport, Step},
     host::Inner,
     image::{safe_point, stage::Source},
     instances::LoadRequest,
     slot::{ContentPlace, SlotRecord},
     watch::Notice,
 };
+use reslot_report::{Cause, Event, Refusal, ReloadReport, SavedStateError, Step};
+pub use reslot_report::{RollbackReason, RollbackReport, UnloadError};
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},

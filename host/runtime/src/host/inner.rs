@@ -4,27 +4,24 @@ use crate::process::{PerProcess, Process};
 use crate::{
     content::ContentHash,
     deferred_work::{DeferredWork, defer},
-    error::{Refusal, SlotError},
-    event::{Event, Log},
+    event::Log,
     given::InputStore,
-    history::{History, HistoryError},
+    history::History,
     hooks::Hooks,
     image::{
         safe_point,
-        stage::{Restored, StageError, StageLimits, StagedFile, StagingFolder},
+        stage::{Restored, StageLimits, StagedFile, StagingFolder},
     },
     instances::{Instances, LoadRequest},
     logs::{LogLevel, LogLevels},
     policy::Policy,
-    reload::{
-        Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally, UnloadError, UnloadOutcome,
-        UnloadReason, UnloadRequest, UseGraph,
-    },
+    reload::{Phase, ReaperMessage, ReloadMessage, SupervisorMessage, Tally, UnloadOutcome, UnloadRequest, UseGraph},
     slot::{ContentPlace, Generation, HoldRecord, Mode, SlotRecord, View},
     testing::Injections,
 };
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use reslot_report::{Event, HistoryError, Refusal, RollbackReason, SlotError, StageError, UnloadError, UnloadReason};
 use std::{
     collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},

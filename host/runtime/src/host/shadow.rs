@@ -2,12 +2,12 @@
 
 use super::{Host, Inner, RollbackError, RollbackTarget};
 use crate::{
-    error::{Cause, Refusal, SlotError},
     image::safe_point,
     reload::{self, ShadowOf},
     slot::{Claim, Generation, Mode, Shadow, SlotRecord},
 };
 use reslot_plugin_api::Interface;
+use reslot_report::{Cause, Refusal, SlotError};
 use std::{path::PathBuf, sync::Arc};
 
 impl Host {

@@ -5,14 +5,12 @@
 use super::{Clock, FIRST_WAIT, LONGEST_WAIT, ReloadMessage, go_back, pipeline::CandidateSpec, place};
 use crate::{
     content::ContentHash,
-    error::{Cause, Hook, Refusal},
-    event::{Event, Step},
     given::Read,
     host::Inner,
     image::stage::{Bytes, Source},
-    instance::HookError,
     slot::{Generation, SlotRecord},
 };
+use reslot_report::{Cause, Event, Hook, HookError, Refusal, Step};
 use std::{
     path::PathBuf,
     sync::Arc,

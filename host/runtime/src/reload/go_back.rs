@@ -3,22 +3,20 @@
 //! had, from the one that was handed over to that.
 
 use super::{
-    Clock, LoadOutcome, PendingArchive, pipeline,
-    pipeline::{Candidate, CandidateSpec},
+    Clock, LoadOutcome, PendingArchive,
+    pipeline::{self, Candidate, CandidateSpec},
     place,
-    probation::RollbackReason,
     rollback::RollbackPlan,
 };
 use crate::{
     content::ContentHash,
-    error::{Cause, Refusal},
-    event::{Event, Step},
-    history::{Artifact, HistoryError},
+    history::Artifact,
     host::Inner,
     image::stage::{Bytes, Source},
     instances::LoadRequest,
     slot::SlotRecord,
 };
+use reslot_report::{Cause, Event, HistoryError, Refusal, RollbackReason, Step};
 use std::{path::Path, sync::Arc, time::Instant};
 
 /// Has a slot go back to the artifact with this hash, or to the newest good one before what serves.

@@ -11,19 +11,18 @@ use super::{
     pipeline::refusal,
     prepare::{Origin, Prepared, Snapshot, prepare, snapshot, stop, whose_fault},
     probation::{Probation, Set, Standby},
-    rollback::{RestoredState, RollbackPlan, RollbackReport, forget_faulty},
+    rollback::{RollbackPlan, forget_faulty},
     tally::Phase,
 };
 use crate::{
     content::ContentHash,
     deferred_work::defer,
-    error::{Cause, Refusal},
-    event::{Event, ReloadReport, Step},
     host::{Inner, after},
     policy::RollbackState,
     slot::{Access, Current, Generation, SlotRecord, SlotState, Staged},
 };
 use parking_lot::MutexGuard;
+use reslot_report::{Cause, Event, Refusal, ReloadReport, RestoredState, RollbackReport, Step};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// A slot that is to move on.
@@ -300,30 +299,21 @@ impl Ready<'_> {
 
     /// Tells of it, with no lock held.
     fn tell(self, host: &Arc<Inner>, gone: Gone) -> Moved {
-        let report = ReloadReport {
-            slot: self.record.name.clone(),
-            generation: self.generation.number(),
-            replaced: gone.replaced,
-            path: self.path,
-            hash: self.hash.to_string(),
-            state_bytes: self.state.bytes(),
-            total: self.clock.noticed.elapsed(),
-            pause: self.pause,
-            steps: self.clock.steps,
-        };
+        let (slot, hash) = (self.record.name.clone(), self.hash.to_string());
+        let mut report = ReloadReport::new(slot, self.generation.number(), self.path, hash);
+        report.replaced = gone.replaced;
+        report.state_bytes = self.state.bytes();
+        report.total = self.clock.noticed.elapsed();
+        report.pause = self.pause;
+        report.steps = self.clock.steps;
         host.forget_refused_by_hooks(&self.record.name);
         // Somebody asked for it by name, or it fits now.
         host.forget_refused(&self.record.name, &self.hash);
         host.log.push(Event::Swapped(report.clone()));
         if let Some(back) = self.back.filter(|_| gone.replaced.is_some()) {
-            let told = RollbackReport {
-                slot: report.slot.clone(),
-                from: gone.replaced.unwrap_or_default(),
-                to: report.generation,
-                reason: back.reason,
-                state: self.state,
-                total: back.since.elapsed(),
-            };
+            let from = gone.replaced.unwrap_or_default();
+            let (slot, total) = (report.slot.clone(), back.since.elapsed());
+            let told = RollbackReport::new(slot, from, report.generation, back.reason, self.state, total);
             if let Some(hash) = gone.faulty {
                 forget_faulty(host, &self.record, hash, &report.path, &told);
             }

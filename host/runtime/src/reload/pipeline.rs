@@ -9,21 +9,19 @@ use super::{
 };
 use crate::{
     content::ContentHash,
-    error::{Cause, Hook, Refusal},
-    event::{Event, Step},
     history::{Content, NewEntry},
     hooks::TookTooLong,
-    host::{Holder, Inner},
+    host::Inner,
     image::{
-        Image, ImageResources, LogForwarder, OpenError, Opened, QuarantineReason,
+        Image, ImageResources, LogForwarder, Opened,
         lint::{Expectations, LintError, Linted, inspect, lint},
         stage::{Bytes, PrivateCopies, Source, StagedFile, read_source},
     },
-    instance::{HookError, Instance},
+    instance::Instance,
     instances::LoadRequest,
-    lifecycle::Lifecycle,
     slot::{Generation, PeerTable, SlotRecord, Staged, Watching},
 };
+use reslot_report::{Cause, Event, Holder, Hook, HookError, Lifecycle, OpenError, QuarantineReason, Refusal, Step};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering, mpsc::Sender},
@@ -100,11 +98,9 @@ pub(super) fn read(host: &Inner, request: &LoadRequest, clock: &mut Clock) -> Re
             Some(slot) => host.slot_named(slot),
             None => host.slots_from(path).into_iter().next(),
         };
-        let refusal = refusal(record.as_deref(), None, path, Step::Read, error);
-        Refusal {
-            slot: refusal.slot.or_else(|| request.slot.clone()),
-            ..refusal
-        }
+        let mut refusal = refusal(record.as_deref(), None, path, Step::Read, error);
+        refusal.slot = refusal.slot.or_else(|| request.slot.clone());
+        refusal
     })?;
     clock.lap(Step::Read);
     Ok(source)
@@ -163,14 +159,9 @@ pub(super) fn refusals_of(host: &Inner, request: &LoadRequest, unfit: FailedLint
     let of = |slot: Option<Arc<str>>| {
         let record = slot.as_deref().and_then(|slot| host.slot_named(slot));
         let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.number()));
-        Refusal {
-            slot,
-            candidate: None,
-            serving,
-            path: path.clone(),
-            step: Step::Lint,
-            cause: cause.clone(),
-        }
+        let mut refusal = Refusal::new(path.clone(), Step::Lint, cause.clone());
+        (refusal.slot, refusal.serving) = (slot, serving);
+        refusal
     };
     match slots.is_empty() {
         true => vec![of(None)],
@@ -436,12 +427,8 @@ pub(super) fn refusal(
     cause: impl Into<Cause>,
 ) -> Refusal {
     let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.number()));
-    Refusal {
-        slot: record.map(|record| record.name.clone()),
-        candidate,
-        serving,
-        path: path.to_owned(),
-        step,
-        cause: Arc::new(cause.into()),
-    }
+    let mut refusal = Refusal::new(path.to_owned(), step, Arc::new(cause.into()));
+    refusal.slot = record.map(|record| record.name.clone());
+    (refusal.candidate, refusal.serving) = (candidate, serving);
+    refusal
 }

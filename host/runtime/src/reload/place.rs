@@ -14,13 +14,13 @@ use super::{
 use crate::{
     background::ForegroundPriority,
     content::ContentHash,
-    error::{Cause, Refusal},
-    event::{Event, Step, defer_notifications},
+    event::defer_notifications,
     host::{Inner, after},
     image::lint::LintError,
     instances::LoadRequest,
     slot::{Access, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
 };
+use reslot_report::{Cause, Event, Refusal, Step};
 use std::sync::Arc;
 
 /// Puts a candidate in its place, or before its owner.

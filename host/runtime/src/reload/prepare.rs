@@ -2,22 +2,20 @@
 //! (start), and is asked for its health once. All of it is plugin code, so all of it runs on a thread for hooks and has the
 //! policy's deadline. Nothing here moves a pointer.
 
-use super::{Clock, SavedState, Tally, rollback::RestoredState};
+use super::{Clock, SavedState, Tally};
 use crate::{
     content::ContentHash,
-    error::{Cause, Hook, SavedStateError, SchemaGap},
-    event::Step,
     given::PluginInputs,
     hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
     image::manifest::Manifest,
-    instance::{ExclusiveInstance, HookError},
-    lifecycle::Lifecycle,
+    instance::ExclusiveInstance,
     slot::{Generation, with_overlay, without_suffix},
     testing::Injections,
 };
 use parking_lot::Mutex;
 use reslot_plugin_api::Health;
+use reslot_report::{Cause, Hook, HookError, Lifecycle, RestoredState, SavedStateError, SchemaGap, Step};
 use std::{sync::Arc, time::Duration};
 
 /// A state as it was handed over at a swap.
@@ -64,10 +62,7 @@ pub(crate) fn check_schemas(serving: &Manifest, candidate: &Manifest) -> Result<
     };
     match reaches {
         true => Ok(()),
-        false => Err(Cause::Schema(SchemaGap {
-            serving: old,
-            candidate: new,
-        })),
+        false => Err(Cause::Schema(SchemaGap::new(old, new))),
     }
 }
 

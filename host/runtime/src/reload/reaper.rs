@@ -7,15 +7,15 @@ mod ending;
 
 use super::{survive, tally::Phase};
 use crate::{
-    event::{Event, Log, Outcome},
+    event::Log,
     hooks::Hooks,
-    host::{Holder, Inner, request_safe_points},
-    image::{self, Holding, Image, QuarantineReason, Unloading},
-    instance::{HookError, Instance, SharedImage},
-    lifecycle::Lifecycle,
+    host::{Inner, request_safe_points},
+    image::{self, Holding, Image, Unloading},
+    instance::{Instance, SharedImage},
     slot::Parts,
 };
 pub(crate) use ending::Ending;
+use reslot_report::{Event, Holder, HookError, Lifecycle, Outcome, QuarantineReason};
 use std::{
     sync::{
         Arc, Weak,

@@ -10,8 +10,6 @@ use super::{
 };
 use crate::{
     content::ContentHash,
-    error::{Cause, Refusal},
-    event::{Event, Step},
     history::Artifact,
     host::{Inner, LONGEST},
     image::{
@@ -21,6 +19,7 @@ use crate::{
     instances::LoadRequest,
     slot::{Generation, SUFFIX, SlotRecord},
 };
+use reslot_report::{Cause, Event, Refusal, Step};
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 /// What is to be shadowed.
@@ -81,13 +80,9 @@ struct Walk {
 
 impl Walk {
     /// The refusal with what is the same in each of them, once it was told of.
-    fn told(&self, refused: Refusal) -> Refusal {
-        let serving = self.record.lock().current.as_ref().map(|current| current.generation.number());
-        let refused = Refusal {
-            slot: Some(self.apart.name.clone()),
-            serving,
-            ..refused
-        };
+    fn told(&self, mut refused: Refusal) -> Refusal {
+        refused.serving = self.record.lock().current.as_ref().map(|current| current.generation.number());
+        refused.slot = Some(self.apart.name.clone());
         self.host.log.push(Event::Refused(refused.clone()));
         refused
     }

@@ -4,17 +4,17 @@
 
 use super::{
     prepare::check,
-    probation::{CheckResult, Probation, RollbackReason, Set, Verdict},
+    probation::{CheckResult, Probation, Set, Verdict},
     rollback, survive,
 };
 use crate::{
     content::ContentHash,
-    event::Event,
     host::Inner,
     slot::{CallStats, Generation, Mode, SlotRecord, SlotState},
 };
 use parking_lot::MutexGuard;
 use reslot_plugin_api::Health;
+use reslot_report::{Event, RollbackReason};
 use std::{
     sync::{
         Arc, Weak,

@@ -2,13 +2,12 @@
 //! reaper as one ends, read by those who count, wait, or ask who holds what.
 
 use crate::{
-    error::Hook,
-    event::{Event, Log},
-    image::{Holding, ImageResources, QuarantineReason, ended_epoch, safe_point},
-    lifecycle::{IllegalMove, Lifecycle},
+    event::Log,
+    image::{Holding, ImageResources, ended_epoch, safe_point},
     slot::{Generation, Live, without_suffix},
 };
 use parking_lot::{Condvar, Mutex};
+use reslot_report::{Event, Hook, IllegalMove, Lifecycle, QuarantineReason};
 use std::{
     sync::{Arc, Weak},
     time::Instant,

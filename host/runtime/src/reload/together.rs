@@ -13,13 +13,13 @@ use super::{
 use crate::{
     background::ForegroundPriority,
     content::ContentHash,
-    error::{Cause, Refusal},
-    event::{Event, Step, defer_notifications},
+    event::defer_notifications,
     host::{Inner, after},
     instances::LoadRequest,
     slot::{Access, ContentPlace, Generation, Mode, OwnersTurn, SlotRecord},
 };
 use parking_lot::Mutex;
+use reslot_report::{Cause, Event, Refusal, Step};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Slots that wait for the owners of some of them.

@@ -6,15 +6,13 @@ use super::{
     prepare::{Snapshot, cannot_read, snapshot},
 };
 use crate::{
-    error::{Cause, Hook, Refusal},
-    event::Step,
     host::{Inner, after},
     image::manifest::Manifest,
-    instance::HookError,
-    preflight::{self, Candidate, Preflight, PreflightError, PreflightStep},
+    preflight::{self, Candidate, Preflight},
     slot::{Generation, Mode, SlotRecord, SlotState},
 };
 use parking_lot::MutexGuard;
+use reslot_report::{Cause, Hook, HookError, PreflightError, PreflightStep, Refusal, Step};
 use std::{
     path::Path,
     sync::{

@@ -11,9 +11,10 @@ use crate::{
     host::Inner,
     image,
     process::never_dropped,
-    reload::{self, CandidateSet, SupervisorMessage, UnloadError, Unloaded},
+    reload::{self, CandidateSet, SupervisorMessage, Unloaded},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
+use reslot_report::UnloadError;
 use std::{
     marker::PhantomData,
     mem::forget,

@@ -13,9 +13,8 @@ use super::{
     record::{Mode, SlotRecord},
     view::View,
 };
-use crate::process::{PerProcess, Process, REMEDY};
+use crate::process::{PerProcess, Process};
 use crate::{
-    error::SlotError,
     host::{Inner, after},
     image::{
         self, compat,
@@ -29,6 +28,7 @@ use reslot_plugin_api::{
     __private::{Callee, LoadedAbi, PassAbi, Status},
     CallError, Fault, PeerErrorKind,
 };
+use reslot_report::{FORK_REMEDY, SlotError};
 use std::{
     cell::RefCell,
     collections::BTreeSet,
@@ -152,7 +152,7 @@ impl Neighbours for PeerTable {
             return Err((PeerErrorKind::Undeclared, words));
         }
         if self.process.is_another() {
-            let words = format!("the host was built in another process, of which this one is a forked child: {REMEDY}");
+            let words = format!("the host was built in another process, of which this one is a forked child: {FORK_REMEDY}");
             return Err((PeerErrorKind::NoHost, words));
         }
         let Some(host) = self.host.upgrade() else {

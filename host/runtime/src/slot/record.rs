@@ -7,13 +7,13 @@ use super::{
 };
 use crate::{
     content::ContentHash,
-    error::SlotError,
     image::{compat, manifest},
     policy::Policy,
     reload::{CandidateSet, EmptiedSlot, HealthTracker, Probation, RollbackPlan, Snapshot, Standby, UnloadRequest, Verdict},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use reslot_plugin_api::{__private::Connection, Fault, Health};
+use reslot_report::SlotError;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -153,7 +153,7 @@ pub(crate) struct Staged {
     pub(crate) hash: ContentHash,
     pub(crate) path: PathBuf,
     pub(crate) noticed: Instant,
-    pub(crate) steps: Vec<(crate::event::Step, Duration)>,
+    pub(crate) steps: Vec<(reslot_report::Step, Duration)>,
     /// It needed nothing of what serves, and has been started already.
     pub(crate) prepared: bool,
     /// It was compared with the slot's contracts when their number was this.

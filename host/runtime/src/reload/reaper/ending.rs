@@ -1,11 +1,6 @@
 //! What is known of an ending generation before its image is closed, and the report that comes of it.
 
-use crate::{
-    event::{Outcome, RetireReport},
-    host::Holder,
-    image::QuarantineReason,
-    instance::HookError,
-};
+use reslot_report::{Holder, HookError, Outcome, QuarantineReason, RetireReport};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -50,16 +45,13 @@ impl Ending {
     }
 
     pub(crate) fn report(self, outcome: Outcome) -> RetireReport {
-        RetireReport {
-            slot: self.slot,
-            generation: self.number,
-            served: self.retired.is_some(),
-            outcome,
-            held: self.held,
-            late_holders: self.late_holders,
-            stop_error: self.stop_error,
-            destroy_error: self.destroy_error,
-            ending: self.took,
-        }
+        let mut report = RetireReport::new(self.slot, self.number, outcome);
+        report.served = self.retired.is_some();
+        report.held = self.held;
+        report.late_holders = self.late_holders;
+        report.stop_error = self.stop_error;
+        report.destroy_error = self.destroy_error;
+        report.ending = self.took;
+        report
     }
 }
