@@ -20,12 +20,15 @@ const NEAR: usize = 6;
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 4] = ["utils", "util", "helpers", "helper"];
 /// Folders in which each Rust file opens with a paragraph.
-const OPENING: [&str; 10] = [
+const OPENING: [&str; 13] = [
     "host/src",
-    "host/report/src",
-    "host/runtime/src",
     "host/artifact/src",
     "host/cli/src",
+    "host/native/src",
+    "host/process/src",
+    "host/report/src",
+    "host/runtime/src",
+    "host/stage/src",
     "plugin-api",
     "plugins",
     "testkit",
@@ -42,12 +45,34 @@ const REGISTRIES: [(&str, &str); 5] = [
 ];
 
 /// The crates that users depend on, from the lowest floor up, each with the crates of this repository that it may depend on.
-const FLOORS: [(&str, &[&str]); 8] = [
+const FLOORS: [(&str, &[&str]); 11] = [
     ("plugin-api/macros", &[]),
     ("plugin-api", &["reslot-plugin-macros"]),
+    ("host/process", &[]),
     ("host/artifact", &["reslot-plugin-api"]),
     ("host/report", &["reslot-artifact", "reslot-plugin-api"]),
-    ("host/runtime", &["reslot-artifact", "reslot-plugin-api", "reslot-report"]),
+    ("host/stage", &["reslot-artifact", "reslot-process", "reslot-report"]),
+    (
+        "host/native",
+        &[
+            "reslot-artifact",
+            "reslot-plugin-api",
+            "reslot-process",
+            "reslot-report",
+            "reslot-stage",
+        ],
+    ),
+    (
+        "host/runtime",
+        &[
+            "reslot-artifact",
+            "reslot-native",
+            "reslot-plugin-api",
+            "reslot-process",
+            "reslot-report",
+            "reslot-stage",
+        ],
+    ),
     ("host", &["reslot-runtime"]),
     ("host/cli", &["reslot"]),
     ("testkit", &["reslot", "reslot-plugin-api"]),

@@ -3,14 +3,11 @@
 
 mod deferred_notifications;
 
-use crate::process::{Process, never_dropped};
-use crate::{
-    deferred_work::defer,
-    image::{ended_epoch, safe_point},
-    metrics::MetricsRecorder,
-};
+use crate::{deferred_work::defer, metrics::MetricsRecorder};
 pub(crate) use deferred_notifications::{DeferredNotifications, defer_notifications};
 use parking_lot::{Condvar, Mutex};
+use reslot_process::{Process, never_dropped};
+use reslot_process::{ended_epoch, safe_point};
 use reslot_report::{Event, Outcome, Record, weight};
 use std::{
     collections::VecDeque,

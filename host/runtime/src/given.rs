@@ -9,9 +9,10 @@
 mod later;
 mod resources;
 
-use crate::{content::ContentHash, instances::LoadRequest, watch::WatchOptions};
+use crate::{instances::LoadRequest, watch::WatchOptions};
 use later::DelayedRetry;
 use parking_lot::Mutex;
+use reslot_artifact::ContentHash;
 use resources::Resources;
 use std::{
     collections::BTreeMap,

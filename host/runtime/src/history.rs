@@ -9,10 +9,11 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use crate::{content::ContentHash, image::stage::StagingFolder};
 use book::{Book, Entry};
 use parking_lot::{Condvar, Mutex};
+use reslot_artifact::ContentHash;
 pub use reslot_report::HistoryError;
+use reslot_stage::StagingFolder;
 use std::{
     collections::BTreeSet,
     io::ErrorKind,

@@ -14,22 +14,19 @@ pub(crate) use inner::{Inner, request_safe_points};
 use crate::{
     control::Server,
     event::Events,
-    image::{
-        manifest::{Interface as Described, is_name},
-        safe_point,
-        stage::PrivateCopies,
-    },
     instances::LoadRequest,
-    logs::LogLevel,
     policy::Policy,
-    process::never_dropped,
     reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SavedState, SupervisorMessage, UnloadOutcome},
     slot::{self, AnyClaim, Claim, Generation, Mode, Reader, Slot, SlotState, SyncOutcome, Taken},
     watch::{Watch, scan},
 };
+use reslot_artifact::manifest::{Interface as Described, is_name};
+use reslot_native::level::LogLevel;
 use reslot_plugin_api::{Health, Interface, Shared};
+use reslot_process::{never_dropped, safe_point};
 pub use reslot_report::GenerationHolders;
 use reslot_report::{Cause, Refusal, SlotError, UnloadError};
+use reslot_stage::PrivateCopies;
 use std::{
     mem::forget,
     panic::Location,

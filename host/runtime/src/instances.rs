@@ -1,7 +1,7 @@
 //! Which slots an artifact is loaded into. Without a word it is one: the slot that has its plugin's name. An embedder, or his settings,
 //! may name several for a plugin, or other ones for a file. This is data: who loads is `reload`.
 
-use crate::image::manifest::is_name;
+use reslot_artifact::manifest::is_name;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

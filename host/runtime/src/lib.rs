@@ -12,30 +12,19 @@
 //!
 //! Linux with glibc. What is proven there and how is written in the repository's README and ARCHITECTURE.md.
 
-mod background;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod control;
 mod deferred_work;
-/// The hash of an artifact's bytes.
-mod content {
-    pub(crate) use reslot_artifact::ContentHash;
-}
 mod error;
 mod event;
-pub mod foreign;
 mod given;
 mod history;
-mod hooks;
 mod host;
-mod image;
-mod instance;
 mod instances;
 mod logs;
 mod metrics;
 mod policy;
-mod preflight;
-mod process;
 mod reload;
 mod slot;
 #[cfg(feature = "testing")]
@@ -48,20 +37,24 @@ pub use error::{BuildError, EndpointError};
 pub use event::Events;
 pub use history::{HistoryEntry, VersionStatus};
 pub use host::{Host, HostBuilder, RollbackError, RollbackTarget, SlotInfo};
-pub use image::stage::PrivateCopies;
-pub use image::{mapped_copies, safe_point};
 pub use instances::InstancesError;
-pub use logs::{LogLevel, NoLogLevel};
 pub use policy::{DeletedFile, Policy, RollbackState};
-pub use preflight::{Preflight, preflight};
 pub use reload::{Counts, LoadOutcome, SavedState, UnloadOutcome, Unloaded};
+pub use reslot_native::{
+    foreign,
+    level::{LogLevel, NoLogLevel},
+    loaded::mapped_copies,
+    preflight::{Preflight, preflight},
+};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
+pub use reslot_process::safe_point;
 pub use reslot_report::{
     Cause, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook, HookError, IllegalMove, Lifecycle,
     OpenError, Outcome, PreflightError, PreflightReport, PreflightStep, QuarantineReason, Record, Refusal, ReloadReport,
     RestoredState, RetireReport, RollbackReason, RollbackReport, SavedStateError, SchemaGap, SlotError, Step, UnloadError,
     UnloadReason, UnloadReport,
 };
+pub use reslot_stage::PrivateCopies;
 pub use slot::{AnyClaim, Claim, Reader, Shadow, Slot, SlotGuard, SyncOutcome, View};
 pub use watch::WatchError;
 
@@ -81,5 +74,5 @@ pub mod artifact {
 /// For the program `reslot-preflight` and the tests, and for nobody else.
 #[doc(hidden)]
 pub mod __preflight {
-    pub use crate::preflight::{child_main, preflight_as_hosts_do};
+    pub use reslot_native::preflight::{child_main, preflight_as_hosts_do};
 }

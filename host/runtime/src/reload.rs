@@ -40,15 +40,16 @@ pub(crate) use uses::{UseGraph, sort as sort_by_uses};
 use pipeline::{CandidateSpec, LintedArtifact, PendingArchive};
 
 use crate::{
-    content::ContentHash,
     host::Inner,
-    image::{safe_point, stage::Source},
     instances::LoadRequest,
     slot::{ContentPlace, SlotRecord},
     watch::Notice,
 };
+use reslot_artifact::ContentHash;
+use reslot_process::safe_point;
 use reslot_report::{Cause, Event, Refusal, ReloadReport, SavedStateError, Step};
 pub use reslot_report::{RollbackReason, RollbackReport, UnloadError};
+use reslot_stage::Source;
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},

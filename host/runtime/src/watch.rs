@@ -20,10 +20,10 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::background::{self, Kind};
 use fingerprint::Fingerprint;
 pub(crate) use fingerprint::is_artifact;
 use parking_lot::RwLock;
+use reslot_process::background::{self, Kind};
 use reslot_report::remedies::{self, Purpose};
 use rustix::fs::inotify;
 

@@ -3,9 +3,11 @@
 //! and then the reload thread brings the slots up with it.
 
 use super::{ConfigError, Layers, Watched};
-use crate::{given::Tables, hooks::TookTooLong, host::Inner, logs::LogLevel, policy::DeletedFile, watch::WatchOptions};
+use crate::{given::Tables, host::Inner, policy::DeletedFile, watch::WatchOptions};
 use parking_lot::Mutex;
+use reslot_native::level::LogLevel;
 use reslot_plugin_api::{__private::cut_words, ConfigValue};
+use reslot_process::hooks::TookTooLong;
 use reslot_report::{Event, HookError};
 use serde::Deserialize;
 use std::{

@@ -3,13 +3,11 @@
 //! deleted and made again, or reached through a link that is swapped.
 
 use super::{ConfigError, Layers, layers::Merged};
-use crate::process::Process;
-use crate::{
-    background::{self, Kind},
-    watch::{Files, Notice, Watch, WatchOptions},
-};
+use crate::watch::{Files, Notice, Watch, WatchOptions};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::{Mutex, RwLock};
+use reslot_process::Process;
+use reslot_process::background::{self, Kind};
 use serde::de::DeserializeOwned;
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -10,12 +10,12 @@ use super::{
 use crate::{
     history::{HistoryEntry, VersionStatus},
     host::{Inner, RollbackError, RollbackTarget, SlotInfo, after},
-    image::manifest::is_name,
     instances::LoadRequest,
-    logs::LogLevel,
     reload::{LoadOutcome, Phase, UnloadOutcome, Unloaded},
     slot::SlotRecord,
 };
+use reslot_artifact::manifest::is_name;
+use reslot_native::level::LogLevel;
 use reslot_report::{Cause, GenerationHolders, GenerationStatus, SlotError, UnloadError};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -9,13 +9,9 @@ use super::{
     peer::Peer,
     protocol::{Answered, ErrorKind, Refused},
 };
-use crate::{
-    background::{self, Kind},
-    error::BuildError,
-    event::Log,
-    host::Inner,
-};
+use crate::{error::BuildError, event::Log, host::Inner};
 use parking_lot::{Condvar, Mutex};
+use reslot_process::background::{self, Kind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     io,

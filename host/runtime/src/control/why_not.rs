@@ -9,16 +9,16 @@ use super::{
 };
 use crate::{
     artifact::inspect,
-    content::ContentHash,
     history::VersionStatus,
     host::Inner,
-    image::{manifest::Manifest, stage::read_source},
     instances::LoadRequest,
     reload::check_plugin,
     slot::{ContentPlace, Mode, SlotRecord},
     watch::is_artifact,
 };
+use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_report::Refusal;
+use reslot_stage::read_source;
 use std::path::{Path, PathBuf};
 
 pub(super) fn why_not(shared: &Shared, host: &Inner, target: &str) -> Result<Reason, Refused> {

@@ -2,13 +2,11 @@
 //! Each folder that one of them is in has a watch of its own, from the moment at which somebody names one.
 
 use super::Content;
-use crate::{
-    content::ContentHash,
-    image::stage::read_other,
-    watch::{Files, Notice, Watch, WatchError, WatchOptions},
-};
+use crate::watch::{Files, Notice, Watch, WatchError, WatchOptions};
 use parking_lot::{Mutex, RwLock};
+use reslot_artifact::ContentHash;
 use reslot_report::StageError;
+use reslot_stage::read_other;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,

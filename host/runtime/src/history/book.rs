@@ -2,7 +2,7 @@
 //! which files a change makes superfluous follows from comparing the value before and after.
 
 use super::{HistoryEntry, VersionStatus};
-use crate::content::ContentHash;
+use reslot_artifact::ContentHash;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,

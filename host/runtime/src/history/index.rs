@@ -4,7 +4,7 @@ use super::{
     VersionStatus,
     book::{Book, Entry},
 };
-use crate::content::ContentHash;
+use reslot_artifact::ContentHash;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,

@@ -6,11 +6,9 @@ use super::{
     book::Book,
     index::{self, UnreadResources},
 };
-use crate::{
-    content::ContentHash,
-    image::stage::{HISTORY, StagingFolder},
-};
+use reslot_artifact::ContentHash;
 use reslot_report::{HistoryError, StageError};
+use reslot_stage::{HISTORY, StagingFolder};
 use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},

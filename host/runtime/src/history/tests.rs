@@ -7,11 +7,9 @@ use super::{
     Artifact, Content, History, NewEntry,
     VersionStatus::{self, Confirmed, KnownBad, Unconfirmed},
 };
-use crate::{
-    content::ContentHash,
-    image::stage::{HISTORY, StagingFolder},
-};
+use reslot_artifact::ContentHash;
 use reslot_report::HistoryError;
+use reslot_stage::{HISTORY, StagingFolder};
 use std::{
     collections::BTreeMap,
     fs,

@@ -3,20 +3,16 @@
 use super::{Host, Inner, LONGEST};
 #[cfg(feature = "prometheus")]
 use crate::metrics::endpoint::{self, Endpoint, LoadRequest};
-use crate::process::Process;
 use crate::{
     artifact::inspect,
-    background::{self, Kind},
     control::{ControlTally, Listening, Server},
     deferred_work::DeferredWork,
     error::BuildError,
     event::Log,
     given::InputStore,
     history::History,
-    hooks::Hooks,
-    image::stage::{PrivateCopies, StageLimits, StagingFolder, sweep},
     instances::{self, Instances},
-    logs::{LogLevel, LogLevels},
+    logs::LogLevels,
     metrics::MetricsRecorder,
     policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, Tally, sort_by_uses},
@@ -26,7 +22,14 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use reslot_native::level::LogLevel;
+use reslot_process::Process;
+use reslot_process::{
+    background::{self, Kind},
+    hooks::Hooks,
+};
 use reslot_report::Event;
+use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, sweep};
 use std::{
     path::PathBuf,
     sync::{

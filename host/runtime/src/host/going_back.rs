@@ -2,13 +2,13 @@
 
 use super::{Host, Inner};
 use crate::{
-    content::ContentHash,
     history::{HistoryEntry, VersionStatus},
-    image::safe_point,
     reload::{self, LoadOutcome, ReloadMessage},
     slot::{Claim, Mode, SlotRecord, SyncOutcome},
 };
+use reslot_artifact::ContentHash;
 use reslot_plugin_api::Interface;
+use reslot_process::safe_point;
 use reslot_report::{Event, HistoryError, Refusal, RollbackReason, SlotError};
 use std::{
     fmt,

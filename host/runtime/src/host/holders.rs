@@ -3,10 +3,10 @@
 
 use super::Inner;
 use crate::{
-    image::ImageResources,
     reload::Phase,
     slot::{HoldBy, HoldRecord, Mode, SlotRecord, Taken},
 };
+use reslot_native::resources::ImageResources;
 use reslot_report::{GenerationHolders, GenerationStatus, Holder};
 use std::{
     collections::BTreeMap,

@@ -2,11 +2,11 @@
 
 use super::{Inner, SlotInfo};
 use crate::{
-    image::safe_point,
     instances::LoadRequest,
     reload::{LoadOutcome, Outcomes, ReloadMessage, SavedState},
     slot::{Mode, SlotRecord},
 };
+use reslot_process::safe_point;
 use reslot_report::{Cause, Refusal, SlotError};
 use std::{
     path::PathBuf,

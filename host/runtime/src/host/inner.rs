@@ -1,19 +1,12 @@
 //! What the host's parts share: the view, the slots, the readers, what was refused, and the ways to the two threads.
 
-use crate::process::{PerProcess, Process};
 use crate::{
-    content::ContentHash,
     deferred_work::{DeferredWork, defer},
     event::Log,
     given::InputStore,
     history::History,
-    hooks::Hooks,
-    image::{
-        safe_point,
-        stage::{Restored, StageLimits, StagedFile, StagingFolder},
-    },
     instances::{Instances, LoadRequest},
-    logs::{LogLevel, LogLevels},
+    logs::LogLevels,
     policy::Policy,
     reload::{Phase, ReaperMessage, ReloadMessage, SupervisorMessage, Tally, UnloadOutcome, UnloadRequest, UseGraph},
     slot::{ContentPlace, Generation, HoldRecord, Mode, SlotRecord, View},
@@ -21,7 +14,12 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use reslot_artifact::ContentHash;
+use reslot_native::level::LogLevel;
+use reslot_process::{PerProcess, Process};
+use reslot_process::{hooks::Hooks, safe_point};
 use reslot_report::{Event, HistoryError, Refusal, RollbackReason, SlotError, StageError, UnloadError, UnloadReason};
+use reslot_stage::{Restored, StageLimits, StagedFile, StagingFolder};
 use std::{
     collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},

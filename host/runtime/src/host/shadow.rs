@@ -2,11 +2,11 @@
 
 use super::{Host, Inner, RollbackError, RollbackTarget};
 use crate::{
-    image::safe_point,
     reload::{self, ShadowOf},
     slot::{Claim, Generation, Mode, Shadow, SlotRecord},
 };
 use reslot_plugin_api::Interface;
+use reslot_process::safe_point;
 use reslot_report::{Cause, Refusal, SlotError};
 use std::{path::PathBuf, sync::Arc};
 

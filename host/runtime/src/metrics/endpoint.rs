@@ -5,13 +5,10 @@
 mod connection;
 
 use super::MetricsRecorder;
-use crate::{
-    background::{self, Kind},
-    error::EndpointError,
-    event::Log,
-};
+use crate::{error::EndpointError, event::Log};
 use connection::Connection;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use reslot_process::background::{self, Kind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     io,

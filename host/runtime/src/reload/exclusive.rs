@@ -2,11 +2,11 @@
 //! fails. Both happen while nobody calls it.
 
 use crate::{
-    hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
-    instance::ExclusiveInstance,
     slot::{Access, Generation, SlotRecord},
 };
+use reslot_native::instance::ExclusiveInstance;
+use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Event, Hook, HookError, Lifecycle};
 use std::{sync::Arc, time::Instant};
 

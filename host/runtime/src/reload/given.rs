@@ -4,13 +4,13 @@
 
 use super::{Clock, FIRST_WAIT, LONGEST_WAIT, ReloadMessage, go_back, pipeline::CandidateSpec, place};
 use crate::{
-    content::ContentHash,
     given::Read,
     host::Inner,
-    image::stage::{Bytes, Source},
     slot::{Generation, SlotRecord},
 };
+use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, Hook, HookError, Refusal, Step};
+use reslot_stage::{Bytes, Source};
 use std::{
     path::PathBuf,
     sync::Arc,

@@ -8,15 +8,10 @@ use super::{
     place,
     rollback::RollbackPlan,
 };
-use crate::{
-    content::ContentHash,
-    history::Artifact,
-    host::Inner,
-    image::stage::{Bytes, Source},
-    instances::LoadRequest,
-    slot::SlotRecord,
-};
+use crate::{history::Artifact, host::Inner, instances::LoadRequest, slot::SlotRecord};
+use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, HistoryError, Refusal, RollbackReason, Step};
+use reslot_stage::{Bytes, Source};
 use std::{path::Path, sync::Arc, time::Instant};
 
 /// Has a slot go back to the artifact with this hash, or to the newest good one before what serves.

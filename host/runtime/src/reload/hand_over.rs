@@ -15,13 +15,13 @@ use super::{
     tally::Phase,
 };
 use crate::{
-    content::ContentHash,
     deferred_work::defer,
     host::{Inner, after},
     policy::RollbackState,
     slot::{Access, Current, Generation, SlotRecord, SlotState, Staged},
 };
 use parking_lot::MutexGuard;
+use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, Refusal, ReloadReport, RestoredState, RollbackReport, Step};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -8,20 +8,24 @@ use super::{
     uses,
 };
 use crate::{
-    content::ContentHash,
     history::{Content, NewEntry},
-    hooks::TookTooLong,
     host::Inner,
-    image::{
-        Image, ImageResources, LogForwarder, Opened,
-        lint::{Expectations, LintError, Linted, inspect, lint},
-        stage::{Bytes, PrivateCopies, Source, StagedFile, read_source},
-    },
-    instance::Instance,
     instances::LoadRequest,
     slot::{Generation, PeerTable, SlotRecord, Staged, Watching},
 };
+use reslot_artifact::{
+    ContentHash,
+    lint::{Expectations, LintError, Linted, inspect, lint},
+};
+use reslot_native::{
+    instance::Instance,
+    logs::LogForwarder,
+    open::{Image, Opened},
+    resources::ImageResources,
+};
+use reslot_process::hooks::TookTooLong;
 use reslot_report::{Cause, Event, Holder, Hook, HookError, Lifecycle, OpenError, QuarantineReason, Refusal, Step};
+use reslot_stage::{Bytes, PrivateCopies, Source, StagedFile, read_source};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering, mpsc::Sender},

@@ -12,14 +12,13 @@ use super::{
     together,
 };
 use crate::{
-    background::ForegroundPriority,
-    content::ContentHash,
     event::defer_notifications,
     host::{Inner, after},
-    image::lint::LintError,
     instances::LoadRequest,
     slot::{Access, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
 };
+use reslot_artifact::{ContentHash, lint::LintError};
+use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, Refusal, Step};
 use std::sync::Arc;
 

@@ -4,17 +4,16 @@
 
 use super::{Clock, SavedState, Tally};
 use crate::{
-    content::ContentHash,
     given::PluginInputs,
-    hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
-    image::manifest::Manifest,
-    instance::ExclusiveInstance,
     slot::{Generation, with_overlay, without_suffix},
     testing::Injections,
 };
 use parking_lot::Mutex;
+use reslot_artifact::{ContentHash, manifest::Manifest};
+use reslot_native::instance::ExclusiveInstance;
 use reslot_plugin_api::Health;
+use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Cause, Hook, HookError, Lifecycle, RestoredState, SavedStateError, SchemaGap, Step};
 use std::{sync::Arc, time::Duration};
 

@@ -8,13 +8,17 @@ mod ending;
 use super::{survive, tally::Phase};
 use crate::{
     event::Log,
-    hooks::Hooks,
     host::{Inner, request_safe_points},
-    image::{self, Holding, Image, Unloading},
-    instance::{Instance, SharedImage},
     slot::Parts,
 };
 pub(crate) use ending::Ending;
+use reslot_native::{
+    instance::{Instance, SharedImage},
+    open::Image,
+    resources::Holding,
+    unload::Unloading,
+};
+use reslot_process::hooks::Hooks;
 use reslot_report::{Event, Holder, HookError, Lifecycle, Outcome, QuarantineReason};
 use std::{
     sync::{
@@ -446,7 +450,7 @@ impl Reaper {
 
     fn look_at(&mut self, mut pending: PendingUnload) {
         let now = Instant::now();
-        let before = std::mem::replace(&mut pending.kept_by, image::holding(&pending.image));
+        let before = std::mem::replace(&mut pending.kept_by, reslot_native::unload::holding(&pending.image));
         if pending.kept_by != before && pending.kept_by != Holding::Nothing {
             // Threads that live on are asked to come to a safe point, also while the image's own threads still run.
             request_safe_points();
@@ -469,7 +473,7 @@ impl Reaper {
 
     fn close(&mut self, pending: PendingUnload) {
         let settled = pending.begun.elapsed();
-        match image::close(pending.image) {
+        match reslot_native::unload::close(pending.image) {
             Unloading::Unmapped(mut report) => {
                 report.settle = settled;
                 let (slot, number) = (pending.ending.slot.clone(), pending.ending.number);

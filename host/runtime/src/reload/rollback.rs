@@ -12,13 +12,13 @@ use super::{
     tally::Phase,
 };
 use crate::{
-    content::ContentHash,
     deferred_work::defer,
     event::defer_notifications,
-    hooks::TookTooLong,
     host::Inner,
     slot::{Access, Current, Generation, Mode, Moving, OwnersTurn, SlotRecord, SlotState},
 };
+use reslot_artifact::ContentHash;
+use reslot_process::hooks::TookTooLong;
 use reslot_report::{Cause, Event, Refusal, RestoredState, RollbackReason, RollbackReport, Step};
 use state::{Revived, carry, revive};
 use std::{

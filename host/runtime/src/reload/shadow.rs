@@ -9,17 +9,17 @@ use super::{
     try_out::{Serving, try_out_with},
 };
 use crate::{
-    content::ContentHash,
     history::Artifact,
     host::{Inner, LONGEST},
-    image::{
-        lint::{Expectations, LintError, lint},
-        stage::{Bytes, Source},
-    },
     instances::LoadRequest,
     slot::{Generation, SUFFIX, SlotRecord},
 };
+use reslot_artifact::{
+    ContentHash,
+    lint::{Expectations, LintError, lint},
+};
 use reslot_report::{Cause, Event, Refusal, Step};
+use reslot_stage::{Bytes, Source};
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 /// What is to be shadowed.

@@ -8,11 +8,11 @@ use super::{
     rollback, survive,
 };
 use crate::{
-    content::ContentHash,
     host::Inner,
     slot::{CallStats, Generation, Mode, SlotRecord, SlotState},
 };
 use parking_lot::MutexGuard;
+use reslot_artifact::ContentHash;
 use reslot_plugin_api::Health;
 use reslot_report::{Event, RollbackReason};
 use std::{

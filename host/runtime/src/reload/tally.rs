@@ -3,10 +3,11 @@
 
 use crate::{
     event::Log,
-    image::{Holding, ImageResources, ended_epoch, safe_point},
     slot::{Generation, Live, without_suffix},
 };
 use parking_lot::{Condvar, Mutex};
+use reslot_native::resources::{Holding, ImageResources};
+use reslot_process::{ended_epoch, safe_point};
 use reslot_report::{Event, Hook, IllegalMove, Lifecycle, QuarantineReason};
 use std::{
     sync::{Arc, Weak},

@@ -11,14 +11,14 @@ use super::{
     uses,
 };
 use crate::{
-    background::ForegroundPriority,
-    content::ContentHash,
     event::defer_notifications,
     host::{Inner, after},
     instances::LoadRequest,
     slot::{Access, ContentPlace, Generation, Mode, OwnersTurn, SlotRecord},
 };
 use parking_lot::Mutex;
+use reslot_artifact::ContentHash;
+use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, Refusal, Step};
 use std::{collections::BTreeMap, sync::Arc};
 

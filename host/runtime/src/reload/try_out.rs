@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     host::{Inner, after},
-    image::manifest::Manifest,
-    preflight::{self, Candidate, Preflight},
     slot::{Generation, Mode, SlotRecord, SlotState},
 };
 use parking_lot::MutexGuard;
+use reslot_artifact::manifest::Manifest;
+use reslot_native::preflight::{self, Candidate, Preflight};
 use reslot_report::{Cause, Hook, HookError, PreflightError, PreflightStep, Refusal, Step};
 use std::{
     path::Path,

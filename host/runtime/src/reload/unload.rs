@@ -9,7 +9,6 @@ use super::{
     together,
 };
 use crate::{
-    background::ForegroundPriority,
     deferred_work::defer,
     event::defer_notifications,
     host::{Inner, after},
@@ -17,6 +16,7 @@ use crate::{
     slot::{Access, Current, Generation, Mode, OwnersTurn, SlotRecord, SlotState},
     watch::Listing,
 };
+use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, UnloadError, UnloadReason};
 use std::{
     collections::BTreeSet,

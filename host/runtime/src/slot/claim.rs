@@ -9,11 +9,10 @@ use super::{
 use crate::{
     deferred_work::defer,
     host::Inner,
-    image,
-    process::never_dropped,
     reload::{self, CandidateSet, SupervisorMessage, Unloaded},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
+use reslot_process::never_dropped;
 use reslot_report::UnloadError;
 use std::{
     marker::PhantomData,
@@ -114,7 +113,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         let _collecting = self.host.deferred_work.collect(&self.host.hooks);
         // Cleared first: what comes from here on is seen by the next `sync`.
         self.record.safe_point_requested.swap(false, Ordering::AcqRel);
-        image::safe_point();
+        reslot_process::safe_point();
         let synced = match self.unload_if_asked().unwrap_or_else(|| self.go_back()) {
             SyncOutcome::Unchanged => self.adopt_set().unwrap_or_else(|| self.adopt()),
             // Whoever called it is to be answered by the version before. What waits is adopted by the next `sync`.
@@ -160,7 +159,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             return Err(this.host.unknown(&this.record.name).into());
         };
         let _collecting = this.host.deferred_work.collect(&this.host.hooks);
-        image::safe_point();
+        reslot_process::safe_point();
         // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
         // through it before this is back.
         let turn = unsafe { OwnersTurn::new(serving) };

@@ -41,20 +41,22 @@ use super::{
     counts::CallCounts,
     record::SlotRecord,
 };
-use crate::process::Process;
 use crate::{
     event::{Log, defer_notifications},
     given::PluginInputs,
-    hooks::{this_thread, waiting_thread},
-    image::take_panic,
-    instance::{ExclusiveInstance, Instance},
     reload::ReaperMessage,
 };
 use parking_lot::{Mutex, RwLock};
+use reslot_native::{
+    instance::{ExclusiveInstance, Instance},
+    panics::take_panic,
+};
 use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},
     Backtrace, CallError, Fault,
 };
+use reslot_process::Process;
+use reslot_process::hooks::{this_thread, waiting_thread};
 use reslot_report::{Event, HookError};
 use std::{
     cell::Cell,

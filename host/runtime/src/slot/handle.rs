@@ -5,9 +5,10 @@ use super::{
     record::{Mode, SlotRecord},
     view::View,
 };
-use crate::{host::Inner, image, process::never_dropped};
+use crate::host::Inner;
 use arc_swap::{ArcSwap, Guard};
 use reslot_plugin_api::{__private::Connection, Shared};
+use reslot_process::never_dropped;
 use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
 
 /// A slot that many threads call. Made by [`Host::slot`](crate::Host::slot); clone it freely.
@@ -55,7 +56,7 @@ impl<I: ?Sized + Shared> Slot<I> {
     #[inline]
     #[track_caller]
     pub fn load(&self) -> SlotGuard<'_, I> {
-        image::safe_point();
+        reslot_process::safe_point();
         let view = self.view.load();
         let record = match self.track_guards {
             false => None,

@@ -13,21 +13,19 @@ use super::{
     record::{Mode, SlotRecord},
     view::View,
 };
-use crate::process::{PerProcess, Process};
-use crate::{
-    host::{Inner, after},
-    image::{
-        self, compat,
-        manifest::{Interface, Manifest},
-        neighbours::Neighbours,
-    },
-};
+use crate::host::{Inner, after};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use reslot_artifact::{
+    compat,
+    manifest::{Interface, Manifest},
+};
+use reslot_native::neighbours::Neighbours;
 use reslot_plugin_api::{
     __private::{Callee, LoadedAbi, PassAbi, Status},
     CallError, Fault, PeerErrorKind,
 };
+use reslot_process::{PerProcess, Process};
 use reslot_report::{FORK_REMEDY, SlotError};
 use std::{
     cell::RefCell,
@@ -174,7 +172,7 @@ impl Neighbours for PeerTable {
 
     unsafe fn load(&self, handle: *const ()) -> LoadedAbi {
         // A thread of a plugin that calls others comes by here and perhaps nowhere else.
-        image::safe_point();
+        reslot_process::safe_point();
         // SAFETY: by the caller's promise it is the address of one of `found`, which are kept as long as `self`.
         let neighbour = unsafe { &*handle.cast::<Neighbour>() };
         match neighbour.serving() {

@@ -5,7 +5,8 @@ use super::{
     holds::{HoldBy, HoldRecord, Taken},
     view::View,
 };
-use crate::{host::Inner, image, process::never_dropped};
+use crate::host::Inner;
+use reslot_process::never_dropped;
 use std::{
     marker::PhantomData,
     panic::Location,
@@ -61,7 +62,7 @@ impl Reader {
         self.record.lets_go();
         self.view = self.host.no_view.clone();
         self.seen = 0;
-        image::safe_point();
+        reslot_process::safe_point();
     }
 
     #[cold]
@@ -77,7 +78,7 @@ impl Reader {
             self.record.takes(&view, Taken::here(at));
             self.view = view;
         }
-        image::safe_point();
+        reslot_process::safe_point();
     }
 }
 

@@ -6,12 +6,11 @@ use super::{
     holds::Taken,
 };
 use crate::{
-    content::ContentHash,
-    image::{compat, manifest},
     policy::Policy,
     reload::{CandidateSet, EmptiedSlot, HealthTracker, Probation, RollbackPlan, Snapshot, Standby, UnloadRequest, Verdict},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use reslot_artifact::{ContentHash, compat, manifest};
 use reslot_plugin_api::{__private::Connection, Fault, Health};
 use reslot_report::SlotError;
 use std::{

@@ -1,8 +1,9 @@
 //! A shadow as its owner calls it: like a claim, but of something that serves nobody. How one is made is `reload/shadow.rs`.
 
 use super::{generation::Generation, record::SlotRecord};
-use crate::{host::Inner, process::never_dropped, reload};
+use crate::{host::Inner, reload};
 use reslot_plugin_api::{__private::Connection, Interface};
+use reslot_process::never_dropped;
 use std::{
     marker::PhantomData,
     ops::{Deref, DerefMut},

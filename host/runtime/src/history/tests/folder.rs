@@ -1,7 +1,7 @@
 //! What stands in the folder, and what a next process makes of it: after an ordinary end, after damage, on a full disk.
 
 use super::*;
-use crate::content::ContentHash;
+use reslot_artifact::ContentHash;
 use std::env;
 
 #[test]

@@ -5,9 +5,7 @@
 use super::Leaving;
 use crate::{
     given::PluginInputs,
-    hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
-    instance::ExclusiveInstance,
     policy::RollbackState,
     reload::{
         Snapshot, Tally,
@@ -16,6 +14,8 @@ use crate::{
     slot::{Access, Generation},
     testing::Injections,
 };
+use reslot_native::instance::ExclusiveInstance;
+use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, RestoredState, RollbackReason, Step};
 use std::{sync::Arc, time::Instant};
 

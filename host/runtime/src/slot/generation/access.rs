@@ -2,8 +2,8 @@
 //! way to that right stands here, with what makes it sound.
 
 use super::{GatesClosedByThread, Generation};
-use crate::instance::ExclusiveInstance;
 use parking_lot::RwLockWriteGuard;
+use reslot_native::instance::ExclusiveInstance;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},

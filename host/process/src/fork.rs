@@ -1,0 +1,171 @@
+//! Tells a forked child from the process in which a host was built. The child has a copy of the host, but not its threads, and a lock
+//! that another thread held during `fork` stays locked for ever. So each public function asks here first, before it takes a lock, waits
+//! for a thread or removes a file.
+//!
+//! The kernel clears one page in each forked child. To look at that page costs two loads, where `getpid` would be a system call.
+
+use std::{
+    mem::forget,
+    sync::{
+        Arc,
+        atomic::{AtomicPtr, AtomicU64, Ordering},
+    },
+};
+
+/// The process in which something was made. A forked child is another one, also if its number is the same in a namespace of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process(u64);
+
+/// Where the kernel does not clear a page (before Linux 4.14), processes are told apart by their numbers, which are below this.
+const BY_NUMBER: u64 = 1 << 63;
+
+/// How many processes of this line have had a mark. A child has its parent's count, and takes the next.
+static MARKS: AtomicU64 = AtomicU64::new(0);
+
+/// The page in which this process has its mark; null if none was made yet.
+static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
+
+/// What [`PAGE`] points to if there is no such page.
+static NO_PAGE: AtomicU64 = AtomicU64::new(0);
+
+impl Process {
+    /// The one that runs this.
+    #[inline]
+    pub fn this() -> Self {
+        let page = PAGE.load(Ordering::Acquire);
+        if !page.is_null() && !std::ptr::eq(page, &raw const NO_PAGE) {
+            // SAFETY: a page that was mapped for this, and that nobody unmaps.
+            let mark = unsafe { &*page }.load(Ordering::Relaxed);
+            if mark != 0 {
+                return Self(mark);
+            }
+        }
+        Self::marked()
+    }
+
+    /// Whether the caller runs in a forked child of that process.
+    #[inline]
+    pub fn is_another(self) -> bool {
+        self != Self::this()
+    }
+
+    #[cold]
+    fn marked() -> Self {
+        let mut page = PAGE.load(Ordering::Acquire);
+        if page.is_null() {
+            let made = cleared_in_children().unwrap_or((&raw const NO_PAGE).cast_mut());
+            // Of two threads that come here at once, one leaves a page behind.
+            page = match PAGE.compare_exchange(page, made, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => made,
+                Err(other) => other,
+            };
+        }
+        if std::ptr::eq(page, &raw const NO_PAGE) {
+            return Self(BY_NUMBER | u64::from(std::process::id()));
+        }
+        // SAFETY: as above.
+        let page = unsafe { &*page };
+        let next = MARKS.fetch_add(1, Ordering::Relaxed) + 1;
+        match page.compare_exchange(0, next, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Self(next),
+            Err(marked) => Self(marked),
+        }
+    }
+}
+
+fn cleared_in_children() -> Option<*mut AtomicU64> {
+    /// `MADV_WIPEONFORK`, from `asm-generic/mman-common.h`.
+    const CLEARED_IN_CHILDREN: libc::c_int = 18;
+    const LENGTH: usize = 4096;
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, which overlaps no memory of this process; it is unmapped again only if nobody knows it yet.
+    unsafe {
+        let page = libc::mmap(std::ptr::null_mut(), LENGTH, access, kind, -1, 0);
+        if page == libc::MAP_FAILED {
+            return None;
+        }
+        if libc::madvise(page, LENGTH, CLEARED_IN_CHILDREN) != 0 {
+            libc::munmap(page, LENGTH);
+            return None;
+        }
+        Some(page.cast())
+    }
+}
+
+/// In a forked child: the value is never dropped, because its drop would wait for threads, or remove files, of the parent.
+pub fn never_dropped<T>(shared: &Arc<T>) {
+    forget(shared.clone());
+}
+
+/// What each process has for itself: a child begins with a new one, because the lock in the parent's may be held by a thread that the
+/// child does not have.
+pub struct PerProcess<T: 'static> {
+    made: AtomicPtr<Made<T>>,
+    make: fn() -> T,
+}
+
+struct Made<T> {
+    by: Process,
+    value: T,
+}
+
+impl<T: Send + Sync> PerProcess<T> {
+    /// A value for each process, which `make` makes the first time that it is asked for there.
+    pub const fn new(make: fn() -> T) -> Self {
+        Self {
+            made: AtomicPtr::new(std::ptr::null_mut()),
+            make,
+        }
+    }
+
+    /// This process's value.
+    pub fn get(&'static self) -> &'static T {
+        let this = Process::this();
+        let mut made = self.made.load(Ordering::Acquire);
+        loop {
+            // SAFETY: null, or what was made below and is never freed.
+            if let Some(made) = unsafe { made.as_ref() }.filter(|made| made.by == this) {
+                return &made.value;
+            }
+            let value = (self.make)();
+            let new = Box::into_raw(Box::new(Made { by: this, value }));
+            match self.made.compare_exchange(made, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => made = new,
+                Err(other) => {
+                    // SAFETY: made here, and known to nobody else.
+                    drop(unsafe { Box::from_raw(new) });
+                    made = other;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+
+    static OWN: PerProcess<Mutex<u32>> = PerProcess::new(Mutex::default);
+
+    #[test]
+    fn child_is_another_process_and_begins_anew() {
+        let here = Process::this();
+        assert!(!here.is_another());
+        // Held as by a thread that the child does not have.
+        let held = OWN.get().lock();
+        // SAFETY: the child calls nothing but what is looked at here, and ends at once.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let anew = here.is_another() && Process::this() == Process::this() && OWN.get().try_lock().is_some();
+            // SAFETY: ends the child without running anything of the test's.
+            unsafe { libc::_exit(if anew { 0 } else { 1 }) };
+        }
+        drop(held);
+        let mut status = 0;
+        // SAFETY: waits for the child that was made above.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert!(!here.is_another());
+    }
+}

@@ -1,0 +1,229 @@
+//! Private copies that nobody needs any more, kept to be written over by the next ones: a file whose pages are there takes a
+//! sixth of the time that a new one takes, and is most of what a reload waits for otherwise.
+//!
+//! # Why nobody ever sees the new bytes in the place of the old ones
+//! A file comes here when its last name would be removed, so after its image was proven gone, and it leaves under a name that no
+//! loader has seen. Whoever else may still have it mapped (a forked child that never executed anything, a debugger) is found by
+//! asking the kernel for a write lease, which it grants only if no other open file, and so no mapping, leads to it. Then, and if the
+//! kernel cannot tell, the file is removed, and the next copy is a new one. It can tell on file systems whose mappings are of the
+//! files that were opened; on overlayfs they are of the files below, and a lease is granted although they are mapped.
+
+use parking_lot::Mutex;
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// How many files are kept, whatever their size. As long as reloads come one after another, each needs one and leaves one.
+const MOST: usize = 2;
+
+/// The spare files of one staging folder, in which they lie hidden.
+#[derive(Debug, Clone)]
+pub struct Spares(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    process: u32,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    files: Vec<PathBuf>,
+    /// How many have come, for their names.
+    count: u64,
+    /// The folder goes.
+    closed: bool,
+}
+
+impl Spares {
+    /// The spare files of this private folder; there are none yet.
+    pub fn new(folder: &Path) -> Self {
+        Self(Arc::new(Inner {
+            folder: folder.to_path_buf(),
+            process: std::process::id(),
+            kept: Mutex::default(),
+        }))
+    }
+
+    /// Removes this name of a file; the file is kept if it was its last one and there is room.
+    ///
+    /// # Errors
+    /// If the name cannot be removed.
+    pub fn give_up(&self, path: &Path) -> io::Result<()> {
+        // A forked child has a copy of this value, and none of the rights.
+        if self.0.process != std::process::id() {
+            return Ok(());
+        }
+        let is_last = fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.nlink() == 1);
+        let mut kept = self.0.kept.lock();
+        if !is_last || kept.closed || kept.files.len() >= MOST {
+            drop(kept);
+            return fs::remove_file(path);
+        }
+        kept.count += 1;
+        let spare = self.0.folder.join(format!(".spare-{}", kept.count));
+        match fs::rename(path, &spare) {
+            Ok(()) => {
+                kept.files.push(spare);
+                Ok(())
+            }
+            Err(_) => fs::remove_file(path),
+        }
+    }
+
+    /// Moves a spare file to `path`, which must not be there. None if there is none that nobody else can see.
+    pub(super) fn take(&self, path: &Path) -> Option<File> {
+        let spare = self.0.kept.lock().files.pop()?;
+        match move_if_unseen(&spare, path) {
+            Ok(file) => Some(file),
+            Err(reason) => {
+                tracing::debug!(?spare, %reason, "a spare file is not used again");
+                let _ = fs::remove_file(&spare);
+                None
+            }
+        }
+    }
+
+    /// Gives the space back that the spare files take. Answers whether there were any.
+    pub(super) fn clear(&self) -> bool {
+        let files = std::mem::take(&mut self.0.kept.lock().files);
+        for file in &files {
+            let _ = fs::remove_file(file);
+        }
+        !files.is_empty()
+    }
+
+    /// The folder goes: nothing is kept from here on.
+    pub(super) fn close(&self) {
+        self.0.kept.lock().closed = true;
+        self.clear();
+    }
+}
+
+fn move_if_unseen(spare: &Path, path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(spare)?;
+    if file.metadata()?.nlink() != 1 {
+        return Err(io::Error::other("it has another name"));
+    }
+    if !leases_tell_of_mappings(&file)? {
+        return Err(io::Error::other("its file system does not tell who has it mapped"));
+    }
+    // SAFETY: fcntl on an open descriptor with these commands takes an integer and touches no memory of ours. Whoever opens the file
+    // meanwhile waits, and the kernel sends us a signal: SIGURG, which is ignored by default, in place of SIGIO.
+    unsafe {
+        let descriptor = file.as_raw_fd();
+        if libc::fcntl(descriptor, super::source::F_SETSIG, libc::SIGURG) != 0
+            || libc::fcntl(descriptor, libc::F_SETLEASE, libc::F_WRLCK) != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+        libc::fcntl(descriptor, libc::F_SETLEASE, libc::F_UNLCK);
+    }
+    // Nobody else makes names in this folder, and ours are random: what would be replaced here is not there.
+    fs::rename(spare, path)?;
+    Ok(file)
+}
+
+/// Whether the file lies on one of the file systems of which this was tried or read: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs.
+fn leases_tell_of_mappings(file: &File) -> io::Result<bool> {
+    const KNOWN: [libc::c_long; 5] = [
+        libc::EXT4_SUPER_MAGIC as libc::c_long,
+        libc::XFS_SUPER_MAGIC as libc::c_long,
+        libc::BTRFS_SUPER_MAGIC as libc::c_long,
+        libc::F2FS_SUPER_MAGIC as libc::c_long,
+        libc::TMPFS_MAGIC as libc::c_long,
+    ];
+    // SAFETY: all-zero is a valid statfs to be overwritten.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor, and room for the answer.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut found) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(KNOWN.contains(&(found.f_type as libc::c_long)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    fn given_up(folder: &Path, spares: &Spares) -> u64 {
+        let path = folder.join("old.so");
+        fs::write(&path, b"old").unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        spares.give_up(&path).unwrap();
+        assert!(!path.exists());
+        inode
+    }
+
+    #[test]
+    fn what_nobody_sees_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spares, new) = (Spares::new(folder.path()), folder.path().join("new.so"));
+        assert!(spares.take(&new).is_none(), "there is none yet");
+        let inode = given_up(folder.path(), &spares);
+        let file = spares.take(&new).expect("nobody else sees it");
+        assert_eq!(
+            (file.metadata().unwrap().ino(), fs::metadata(&new).unwrap().ino()),
+            (inode, inode)
+        );
+        assert!(spares.take(&new).is_none(), "there was one");
+    }
+
+    #[test]
+    fn what_somebody_has_open_or_by_another_name_is_left_to_him() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spares, new) = (Spares::new(folder.path()), folder.path().join("new.so"));
+        given_up(folder.path(), &spares);
+        let seen = File::open(folder.path().join(".spare-1")).unwrap();
+        assert!(spares.take(&new).is_none() && !new.exists());
+        let mut bytes = [0; 3];
+        seen.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"old");
+
+        given_up(folder.path(), &spares);
+        // As a debugger, or a forked child, has it: mapped, and no descriptor any more.
+        let opened = File::open(folder.path().join(".spare-2")).unwrap();
+        // SAFETY: a new mapping, which nobody else knows; it is unmapped below.
+        let mapped = unsafe {
+            let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE);
+            libc::mmap(std::ptr::null_mut(), 3, read, private, opened.as_raw_fd(), 0)
+        };
+        assert_ne!(mapped, libc::MAP_FAILED);
+        drop(opened);
+        assert!(spares.take(&new).is_none() && !new.exists());
+        // SAFETY: mapped above, and used no more.
+        unsafe { libc::munmap(mapped, 3) };
+
+        let (path, other) = (folder.path().join("two.so"), folder.path().join("kept.so"));
+        fs::write(&path, b"two").unwrap();
+        fs::hard_link(&path, &other).unwrap();
+        spares.give_up(&path).unwrap();
+        assert!(spares.take(&new).is_none() && other.exists(), "its other name keeps it");
+    }
+
+    #[test]
+    fn few_are_kept_and_none_after_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let spares = Spares::new(folder.path());
+        for _ in 0..MOST + 2 {
+            given_up(folder.path(), &spares);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), MOST);
+        spares.close();
+        given_up(folder.path(), &spares);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
