@@ -11,7 +11,6 @@ mod hand_over;
 mod pipeline;
 mod place;
 mod prepare;
-mod probation;
 mod reaper;
 mod rollback;
 mod shadow;
@@ -22,21 +21,20 @@ mod try_out;
 mod unload;
 mod uses;
 
+pub use crate::slot::{RollbackReason, SavedState};
 pub(crate) use place::hand_over_to_claim;
-pub(crate) use prepare::{Snapshot, check_plugin};
-pub use probation::RollbackReason;
-pub(crate) use probation::{HealthTracker, Probation, Standby, Verdict};
+pub(crate) use prepare::check_plugin;
 pub(crate) use reaper::{Deadlines, Reaper, ReaperMessage};
 pub use rollback::{RestoredState, RollbackReport};
-pub(crate) use rollback::{RollbackPlan, of_claim as roll_back_claim, of_open_slot as roll_back_open};
+pub(crate) use rollback::{of_claim as roll_back_claim, of_open_slot as roll_back_open};
 pub(crate) use shadow::{ShadowOf, end_shadow, shadow, state_for_owner};
 pub(crate) use supervisor::{SupervisorMessage, check_of_claim, confirm, run as supervise};
 pub use tally::Counts;
 pub(crate) use tally::{Phase, Tally};
-pub(crate) use together::{CandidateSet, adopt as adopt_together};
+pub(crate) use together::adopt as adopt_together;
 pub(crate) use try_out::{Serving, answer_for_claim, state_of_open};
-pub(crate) use unload::{EmptiedSlot, UnloadRequest, of_claim as unload_claim, of_claim_if_asked as unload_claim_if_asked};
-pub use unload::{SavedState, UnloadError, UnloadOutcome, UnloadReason, Unloaded};
+pub use unload::{UnloadError, UnloadOutcome, UnloadReason, Unloaded};
+pub(crate) use unload::{of_claim as unload_claim, of_claim_if_asked as unload_claim_if_asked};
 pub(crate) use uses::{UseGraph, sort as sort_by_uses};
 
 use pipeline::{CandidateSpec, LintedArtifact, PendingArchive};
@@ -48,7 +46,7 @@ use crate::{
     host::Inner,
     image::{safe_point, stage::Source},
     instances::LoadRequest,
-    slot::{ContentPlace, SlotRecord},
+    slot::{ContentPlace, SlotRecord, UnloadRequest},
     watch::Notice,
 };
 use std::{

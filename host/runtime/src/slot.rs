@@ -2,18 +2,23 @@
 //! reader and a claim are the three ways to get there. How a slot moves on is `reload`'s affair.
 
 mod call_stats;
+mod candidate;
 mod claim;
 mod counts;
 mod generation;
 mod handle;
 mod holds;
 mod peer;
+mod probation;
 mod reader;
 mod record;
+mod saved_state;
 mod shadow;
+mod unloading;
 mod view;
 
-pub(crate) use call_stats::{CallStats, Overdue, Watching};
+pub(crate) use call_stats::{CallStats, Watching};
+pub(crate) use candidate::{Candidate, CandidateSet, RollbackPlan, Staged};
 pub(crate) use claim::sync_together;
 pub use claim::{AnyClaim, Claim, SyncOutcome};
 pub(crate) use generation::{Access, Generation, Live, OwnersTurn, Parts};
@@ -21,8 +26,13 @@ pub use handle::{Slot, SlotGuard};
 pub(crate) use holds::{HoldBy, HoldRecord, Taken};
 pub(crate) use peer::PeerTable;
 pub(crate) use peer::with_overlay;
+pub use probation::RollbackReason;
+pub(crate) use probation::{CheckResult, Probation, Set, Standby, Verdict, is_failure};
 pub use reader::Reader;
-pub(crate) use record::{ContentPlace, Current, Mode, Moving, SlotRecord, SlotState, Staged};
+pub(crate) use record::{ContentPlace, Current, Mode, Moving, SlotRecord, SlotState};
+pub use saved_state::SavedState;
+pub(crate) use saved_state::Snapshot;
 pub use shadow::Shadow;
 pub(crate) use shadow::{SUFFIX, without_suffix};
+pub(crate) use unloading::{EmptiedSlot, UnloadRequest};
 pub use view::View;

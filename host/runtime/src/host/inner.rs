@@ -18,9 +18,9 @@ use crate::{
     policy::Policy,
     reload::{
         Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally, UnloadError, UnloadOutcome,
-        UnloadReason, UnloadRequest, UseGraph,
+        UnloadReason, UseGraph,
     },
-    slot::{ContentPlace, Generation, HoldRecord, Mode, SlotRecord, View},
+    slot::{ContentPlace, Generation, HoldRecord, Mode, SlotRecord, UnloadRequest, View},
     testing::Injections,
 };
 use arc_swap::ArcSwap;

@@ -2,13 +2,7 @@
 //! from the history instead of the folder, whose candidate starts from the state of what it replaces or, if that cannot be
 //! had, from the one that was handed over to that.
 
-use super::{
-    Clock, LoadOutcome, PendingArchive, pipeline,
-    pipeline::{Candidate, CandidateSpec},
-    place,
-    probation::RollbackReason,
-    rollback::RollbackPlan,
-};
+use super::{Clock, LoadOutcome, PendingArchive, pipeline, pipeline::CandidateSpec, place};
 use crate::{
     content::ContentHash,
     error::{Cause, Refusal},
@@ -17,7 +11,7 @@ use crate::{
     host::Inner,
     image::stage::{Bytes, Source},
     instances::LoadRequest,
-    slot::SlotRecord,
+    slot::{Candidate, RollbackPlan, RollbackReason, SlotRecord},
 };
 use std::{path::Path, sync::Arc, time::Instant};
 

@@ -9,9 +9,8 @@ use super::{
     exclusive::Stopped,
     given,
     pipeline::refusal,
-    prepare::{Origin, Prepared, Snapshot, prepare, snapshot, stop, whose_fault},
-    probation::{Probation, Set, Standby},
-    rollback::{RestoredState, RollbackPlan, RollbackReport, forget_faulty},
+    prepare::{Origin, Prepared, prepare, snapshot, stop, whose_fault},
+    rollback::{RestoredState, RollbackReport, forget_faulty},
     tally::Phase,
 };
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
     event::{Event, ReloadReport, Step},
     host::{Inner, after},
     policy::RollbackState,
-    slot::{Access, Current, Generation, SlotRecord, SlotState, Staged},
+    slot::{Access, Current, Generation, Probation, RollbackPlan, Set, SlotRecord, SlotState, Snapshot, Staged, Standby},
 };
 use parking_lot::MutexGuard;
 use std::{path::PathBuf, sync::Arc, time::Duration};

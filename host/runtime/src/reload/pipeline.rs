@@ -2,7 +2,7 @@
 //! candidate's image goes back to the reaper and the slot never knew.
 
 use super::{
-    Clock, Phase, ReaperMessage, RollbackPlan, SavedState,
+    Clock, Phase, ReaperMessage, SavedState,
     prepare::{check_plugin, check_saved, check_schemas},
     try_out::try_out,
     uses,
@@ -22,25 +22,12 @@ use crate::{
     instance::{HookError, Instance},
     instances::LoadRequest,
     lifecycle::Lifecycle,
-    slot::{Generation, PeerTable, SlotRecord, Staged, Watching},
+    slot::{Candidate, Generation, PeerTable, RollbackPlan, SlotRecord, Staged, Watching},
 };
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering, mpsc::Sender},
 };
-
-/// A candidate and the slot that it is for.
-pub(super) struct Candidate {
-    pub(super) record: Arc<SlotRecord>,
-    pub(super) staged: Staged,
-}
-
-impl Candidate {
-    /// The slots that its plugin calls.
-    pub(super) fn uses(&self) -> &[String] {
-        &self.staged.generation.instance().image().manifest.uses
-    }
-}
 
 /// The bytes of a candidate, which the history puts away when this is dropped: by then it has its place, and its owner has had a moment to
 /// come.

@@ -7,7 +7,7 @@
 use super::{
     Clock, LoadOutcome, ReloadMessage, given,
     hand_over::{Member, Moved, close, hand_over},
-    pipeline::{Candidate, refusal},
+    pipeline::refusal,
     prepare::{Origin, check_schemas, prepare},
     together,
 };
@@ -19,7 +19,7 @@ use crate::{
     host::{Inner, after},
     image::lint::LintError,
     instances::LoadRequest,
-    slot::{Access, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
+    slot::{Access, Candidate, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
 };
 use std::sync::Arc;
 

@@ -13,18 +13,12 @@ use crate::{
     image::manifest::Manifest,
     instance::{ExclusiveInstance, HookError},
     lifecycle::Lifecycle,
-    slot::{Generation, with_overlay, without_suffix},
+    slot::{Generation, Snapshot, is_failure, with_overlay, without_suffix},
     testing::Injections,
 };
 use parking_lot::Mutex;
 use reslot_plugin_api::Health;
 use std::{sync::Arc, time::Duration};
-
-/// A state as it was handed over at a swap.
-pub(crate) struct Snapshot {
-    pub(crate) schema: u32,
-    pub(crate) bytes: Vec<u8>,
-}
 
 /// Refuses another plugin than the one that serves: it must not be given that one's state.
 pub(crate) fn check_plugin(serving: &Manifest, candidate: &Manifest) -> Result<(), Cause> {
@@ -403,9 +397,4 @@ pub(crate) fn check(generation: &Generation) -> Health {
         Ok(health) => health,
         Err(error) => Health::CheckFailed(error.to_string()),
     }
-}
-
-/// Whether this is one of the results that count as failures.
-pub(crate) fn is_failure(health: &Health) -> bool {
-    matches!(health, Health::Critical(_) | Health::CheckFailed(_))
 }

@@ -4,13 +4,7 @@
 
 mod state;
 
-use super::{
-    SupervisorMessage,
-    exclusive::Stopped,
-    prepare::Snapshot,
-    probation::{Probation, RollbackReason, Set, Standby, Verdict},
-    tally::Phase,
-};
+use super::{SupervisorMessage, exclusive::Stopped, tally::Phase};
 use crate::{
     content::ContentHash,
     deferred_work::defer,
@@ -18,7 +12,10 @@ use crate::{
     event::{Event, Step, defer_notifications},
     hooks::TookTooLong,
     host::Inner,
-    slot::{Access, Current, Generation, Mode, Moving, OwnersTurn, SlotRecord, SlotState},
+    slot::{
+        Access, Current, Generation, Mode, Moving, OwnersTurn, Probation, RollbackPlan, RollbackReason, Set, SlotRecord,
+        SlotState, Standby, Verdict,
+    },
 };
 use state::{Revived, carry, revive};
 use std::{
@@ -72,15 +69,6 @@ impl RestoredState {
             Self::Carried { bytes } | Self::Snapshot { bytes, .. } => Some(*bytes),
         }
     }
-}
-
-/// Why a candidate comes that has been there before.
-#[derive(Clone)]
-pub(crate) struct RollbackPlan {
-    pub(crate) reason: RollbackReason,
-    /// The state from before what it replaces.
-    pub(crate) snapshot: Option<Arc<Snapshot>>,
-    pub(crate) since: Instant,
 }
 
 /// An open slot that was taken for going back: from here on nobody else moves it.

@@ -2,16 +2,12 @@
 //! plugins itself but that of a rollback (checks run on threads for hooks), and waits for none. What is claimed it only
 //! reminds: its owner is asked, judges and goes back in his own `sync`.
 
-use super::{
-    prepare::check,
-    probation::{CheckResult, Probation, RollbackReason, Set, Verdict},
-    rollback, survive,
-};
+use super::{prepare::check, rollback, survive};
 use crate::{
     content::ContentHash,
     event::Event,
     host::Inner,
-    slot::{CallStats, Generation, Mode, SlotRecord, SlotState},
+    slot::{CallStats, CheckResult, Generation, Mode, Probation, RollbackReason, Set, SlotRecord, SlotState, Verdict},
 };
 use parking_lot::MutexGuard;
 use reslot_plugin_api::Health;

@@ -6,7 +6,7 @@
 use super::{
     Clock, LoadOutcome,
     hand_over::{Member, Moved, close, hand_over},
-    pipeline::{self, Candidate, CandidateSpec, refusal},
+    pipeline::{self, CandidateSpec, refusal},
     place::{no_longer_fits, still_fits},
     uses,
 };
@@ -17,43 +17,9 @@ use crate::{
     event::{Event, Step, defer_notifications},
     host::{Inner, after},
     instances::LoadRequest,
-    slot::{Access, ContentPlace, Generation, Mode, OwnersTurn, SlotRecord},
+    slot::{Access, Candidate, CandidateSet, ContentPlace, Generation, Mode, OwnersTurn, SlotRecord},
 };
-use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
-
-/// Slots that wait for the owners of some of them.
-pub(crate) struct CandidateSet(Mutex<Vec<Candidate>>);
-
-impl CandidateSet {
-    /// The claimed slots among them.
-    pub(crate) fn claimed(&self) -> Vec<Arc<SlotRecord>> {
-        // Not under this lock, which may be taken while a slot's is held.
-        let mut records: Vec<_> = self.0.lock().iter().map(|member| member.record.clone()).collect();
-        records.retain(|record| record.lock().mode == Mode::Claimed);
-        records
-    }
-
-    /// The content of the candidate for a slot, and its number.
-    pub(crate) fn content_for(&self, slot: u64) -> Option<(ContentHash, u64)> {
-        let members = self.0.lock();
-        let member = members.iter().find(|member| member.record.id == slot)?;
-        Some((member.staged.hash, member.staged.generation.number()))
-    }
-
-    /// The candidate for a slot, and how many bytes it has allocated.
-    pub(crate) fn waiting_for(&self, slot: u64) -> Option<(u64, Option<u64>)> {
-        let members = self.0.lock();
-        let member = members.iter().find(|member| member.record.id == slot)?;
-        let generation = &member.staged.generation;
-        Some((generation.number(), generation.instance().live_bytes()))
-    }
-
-    /// Taken once: by whoever adopts it, or by what supersedes it.
-    fn take(&self) -> Vec<Candidate> {
-        std::mem::take(&mut self.0.lock())
-    }
-}
 
 /// Loads all of the files, or none.
 pub(super) fn load(host: &Arc<Inner>, request: Vec<LoadRequest>) -> Result<Vec<LoadOutcome>, Refusal> {
@@ -159,7 +125,7 @@ fn stage(host: &Inner, members: Vec<Candidate>) -> Vec<LoadOutcome> {
         .iter()
         .map(|member| (member.record.clone(), member.staged.generation.number()))
         .collect();
-    let set = Arc::new(CandidateSet(Mutex::new(members)));
+    let set = Arc::new(CandidateSet::new(members));
     let mut outcomes = Vec::new();
     for (record, generation) in told {
         let slot = record.name.clone();

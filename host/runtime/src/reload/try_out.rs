@@ -3,7 +3,7 @@
 
 use super::{
     pipeline::refusal,
-    prepare::{Snapshot, cannot_read, snapshot},
+    prepare::{cannot_read, snapshot},
 };
 use crate::{
     error::{Cause, Hook, Refusal},
@@ -12,7 +12,7 @@ use crate::{
     image::manifest::Manifest,
     instance::HookError,
     preflight::{self, Candidate, Preflight, PreflightError, PreflightStep},
-    slot::{Generation, Mode, SlotRecord, SlotState},
+    slot::{Generation, Mode, SlotRecord, SlotState, Snapshot},
 };
 use parking_lot::MutexGuard;
 use std::{

@@ -2,12 +2,7 @@
 //! image goes the way of every retired one. An open slot is unloaded on the reload thread, in order with loads; a claimed one in its
 //! owner's `sync`, because nothing may be taken from under an owner.
 
-use super::{
-    exclusive::Stopped,
-    place::report_superseded,
-    prepare::{Snapshot, snapshot},
-    together,
-};
+use super::{exclusive::Stopped, place::report_superseded, prepare::snapshot, together};
 use crate::process;
 use crate::{
     background::ForegroundPriority,
@@ -16,12 +11,14 @@ use crate::{
     event::{Event, defer_notifications},
     host::{Inner, after},
     policy::DeletedFile,
-    slot::{Access, Current, Generation, Mode, OwnersTurn, SlotRecord, SlotState},
+    slot::{
+        Access, CandidateSet, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord, SlotState,
+        UnloadRequest,
+    },
     watch::Listing,
 };
 use std::{
     collections::BTreeSet,
-    fmt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
 };
@@ -52,41 +49,6 @@ pub struct Unloaded {
     pub generation: u64,
     /// The state that it had; none if its plugin has none, or if it could not be had and the slot was unloaded by force.
     pub state: Option<SavedState>,
-}
-
-/// The state of an unloaded plugin, encoded as a successor would have got it: MessagePack, with the names of the fields.
-#[derive(Clone)]
-pub struct SavedState {
-    pub(super) plugin: Arc<str>,
-    pub(super) snapshot: Arc<Snapshot>,
-}
-
-impl SavedState {
-    /// The name of the plugin whose state it is.
-    pub fn plugin(&self) -> &str {
-        &self.plugin
-    }
-
-    /// The number of its schema.
-    pub fn schema(&self) -> u32 {
-        self.snapshot.schema
-    }
-
-    /// The encoded state.
-    pub fn bytes(&self) -> &[u8] {
-        &self.snapshot.bytes
-    }
-}
-
-impl fmt::Debug for SavedState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the bytes, which may be many.
-        f.debug_struct("SavedState")
-            .field("plugin", &self.plugin)
-            .field("schema", &self.schema())
-            .field("bytes", &self.bytes().len())
-            .finish()
-    }
 }
 
 /// Why a slot was not unloaded. It serves on.
@@ -180,25 +142,6 @@ pub enum UnloadReason {
         /// The file.
         path: PathBuf,
     },
-}
-
-/// What is asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct UnloadRequest {
-    pub(crate) reason: UnloadReason,
-    /// Also if others use it, and if its state cannot be had.
-    pub(crate) force: bool,
-}
-
-/// What is known of a slot that was unloaded, as long as nothing serves in it again.
-pub(crate) struct EmptiedSlot {
-    /// The name of the plugin.
-    pub(crate) plugin: Arc<str>,
-    /// The file that it was loaded from.
-    pub(crate) path: PathBuf,
-    pub(crate) state: Option<SavedState>,
-    /// What lay in the watched folder then. What is still there as it was is not loaded by itself.
-    pub(crate) files: Listing,
 }
 
 /// Unloads a slot on the reload thread, or has its owner do so.
@@ -464,7 +407,7 @@ struct Gone {
     standby: Option<Current>,
     on_probation: bool,
     staged: Option<crate::slot::Staged>,
-    set: Option<Arc<together::CandidateSet>>,
+    set: Option<Arc<CandidateSet>>,
 }
 
 impl Gone {

@@ -2,6 +2,7 @@
 //! owner's thread, inside `sync`, where the old instance is quiet by construction.
 
 use super::{
+    candidate::CandidateSet,
     generation::{Generation, OwnersTurn},
     holds::Taken,
     record::{Mode, SlotRecord},
@@ -11,7 +12,7 @@ use crate::{
     host::Inner,
     image,
     process::never_dropped,
-    reload::{self, CandidateSet, SupervisorMessage, UnloadError, Unloaded},
+    reload::{self, SupervisorMessage, UnloadError, Unloaded},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{

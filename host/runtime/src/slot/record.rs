@@ -1,16 +1,19 @@
 //! What the host keeps of one slot: its contracts, who calls it and how, its current generation and a staged candidate.
 
 use super::{
+    candidate::{CandidateSet, Staged},
     counts::CallCounts,
     generation::{Forward, Generation, Vacant},
     holds::Taken,
+    probation::{HealthTracker, Probation, Standby, Verdict},
+    saved_state::Snapshot,
+    unloading::{EmptiedSlot, UnloadRequest},
 };
 use crate::{
     content::ContentHash,
     error::SlotError,
     image::{compat, manifest},
     policy::Policy,
-    reload::{CandidateSet, EmptiedSlot, HealthTracker, Probation, RollbackPlan, Snapshot, Standby, UnloadRequest, Verdict},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use reslot_plugin_api::{__private::Connection, Fault, Health};
@@ -21,7 +24,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::Sender,
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -145,25 +148,6 @@ pub(crate) struct Current {
     pub(crate) path: PathBuf,
     /// The state that it started from, as long as it is on probation.
     pub(crate) inherited: Option<Arc<Snapshot>>,
-}
-
-/// A candidate that waits for its owner.
-pub(crate) struct Staged {
-    pub(crate) generation: Generation,
-    pub(crate) hash: ContentHash,
-    pub(crate) path: PathBuf,
-    pub(crate) noticed: Instant,
-    pub(crate) steps: Vec<(crate::event::Step, Duration)>,
-    /// It needed nothing of what serves, and has been started already.
-    pub(crate) prepared: bool,
-    /// It was compared with the slot's contracts when their number was this.
-    pub(crate) fits: Option<u64>,
-    /// It starts from this, if nothing serves.
-    pub(crate) state: Option<Arc<Snapshot>>,
-    /// The slot goes back to it.
-    pub(crate) back: Option<RollbackPlan>,
-    /// It is the artifact of this generation once more, for the sake of what instances are given: of use only while that serves.
-    pub(crate) reinstance_of: Option<u64>,
 }
 
 /// Where a content is in a slot that has it.

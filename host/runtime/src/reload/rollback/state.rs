@@ -13,11 +13,10 @@ use crate::{
     lifecycle::Lifecycle,
     policy::RollbackState,
     reload::{
-        Snapshot, Tally,
+        Tally,
         prepare::{Watch, snapshot},
-        probation::RollbackReason,
     },
-    slot::{Access, Generation},
+    slot::{Access, Generation, RollbackReason, Snapshot},
     testing::Injections,
 };
 use std::{sync::Arc, time::Instant};

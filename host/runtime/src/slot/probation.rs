@@ -1,11 +1,12 @@
 //! Whether a generation has proved itself: what it is judged by, and what stands by meanwhile. Pure bookkeeping, under the slot's
-//! lock; who acts on a verdict is `supervisor` and `rollback`.
+//! lock; the `supervisor` and `rollback` of `reload` act on a verdict.
 
-use super::prepare::is_failure;
-use crate::{
-    policy::Policy,
-    slot::{Current, Generation, Overdue, SlotRecord},
+use super::{
+    call_stats::Overdue,
+    generation::Generation,
+    record::{Current, SlotRecord},
 };
+use crate::policy::Policy;
 use reslot_plugin_api::{CallError, Health};
 use std::{
     fmt,
@@ -357,4 +358,9 @@ impl HealthTracker {
             limit,
         })
     }
+}
+
+/// Whether this is one of the results that count as failures.
+pub(crate) fn is_failure(health: &Health) -> bool {
+    matches!(health, Health::Critical(_) | Health::CheckFailed(_))
 }
