@@ -25,8 +25,11 @@ use crate::{
     logs::LogLevel,
     policy::Policy,
     process::never_dropped,
-    reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SavedState, SupervisorMessage, UnloadError, UnloadOutcome},
-    slot::{self, AnyClaim, Claim, Generation, Mode, Reader, Slot, SlotState, SyncOutcome, Taken},
+    reload::{Counts, LoadOutcome, ReloadMessage, SavedState, UnloadError, UnloadOutcome},
+    slot::{
+        self, AnyClaim, Claim, Generation, Mode, Reader, ReaperMessage, Slot, SlotState, SupervisorMessage, SyncOutcome,
+        Taken,
+    },
     watch::{Watch, scan},
 };
 use reslot_plugin_api::{Health, Interface, Shared};

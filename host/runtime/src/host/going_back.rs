@@ -14,7 +14,7 @@ use reslot_plugin_api::Interface;
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering, mpsc},
+    sync::{Arc, mpsc},
 };
 
 /// Which version a slot is to go back to.
@@ -248,7 +248,7 @@ impl Inner {
         let generation = standby.current.generation.number();
         state.probation.as_mut()?.called = Some(RollbackReason::Manual);
         if state.mode == Mode::Claimed {
-            record.safe_point_requested.store(true, Ordering::Release);
+            record.signals.request_safe_point();
             let slot = record.name.clone();
             return Some(LoadOutcome::Staged { slot, generation });
         }

@@ -16,11 +16,8 @@ use crate::{
     instances::{Instances, LoadRequest},
     logs::{LogLevel, LogLevels},
     policy::Policy,
-    reload::{
-        Phase, ReaperMessage, ReloadMessage, RollbackReason, SupervisorMessage, Tally, UnloadError, UnloadOutcome,
-        UnloadReason, UseGraph,
-    },
-    slot::{ContentPlace, Generation, HoldRecord, Mode, SlotRecord, UnloadRequest, View},
+    reload::{Phase, ReloadMessage, RollbackReason, Tally, UnloadError, UnloadOutcome, UnloadReason, UseGraph},
+    slot::{ContentPlace, Generation, HoldRecord, Mode, ReaperMessage, SlotRecord, SupervisorMessage, UnloadRequest, View},
     testing::Injections,
 };
 use arc_swap::ArcSwap;
@@ -262,7 +259,7 @@ impl Inner {
     fn request_safe_points(&self) {
         self.look_number.fetch_add(1, Ordering::Release);
         for record in self.slots.read().iter() {
-            record.safe_point_requested.store(true, Ordering::Release);
+            record.signals.request_safe_point();
         }
         // Without a reload thread the host is going.
         let _ = self.reload.send(ReloadMessage::SafePoint);

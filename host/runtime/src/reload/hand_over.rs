@@ -5,7 +5,7 @@
 //! Who calls this, on which thread, and who keeps callers away meanwhile, is `place`.
 
 use super::{
-    Clock, SupervisorMessage,
+    Clock,
     exclusive::Stopped,
     given,
     pipeline::refusal,
@@ -20,7 +20,10 @@ use crate::{
     event::{Event, ReloadReport, Step},
     host::{Inner, after},
     policy::RollbackState,
-    slot::{Access, Current, Generation, Probation, RollbackPlan, Set, SlotRecord, SlotState, Snapshot, Staged, Standby},
+    slot::{
+        Access, Current, Generation, Probation, RollbackPlan, Set, SlotRecord, SlotState, Snapshot, Staged, Standby,
+        SupervisorMessage,
+    },
 };
 use parking_lot::MutexGuard;
 use std::{path::PathBuf, sync::Arc, time::Duration};

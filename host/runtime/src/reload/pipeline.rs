@@ -2,7 +2,7 @@
 //! candidate's image goes back to the reaper and the slot never knew.
 
 use super::{
-    Clock, Phase, ReaperMessage, SavedState,
+    Clock, Phase, SavedState,
     prepare::{check_plugin, check_saved, check_schemas},
     try_out::try_out,
     uses,
@@ -22,7 +22,7 @@ use crate::{
     instance::{HookError, Instance},
     instances::LoadRequest,
     lifecycle::Lifecycle,
-    slot::{Candidate, Generation, PeerTable, RollbackPlan, SlotRecord, Staged, Watching},
+    slot::{Candidate, Generation, PeerTable, ReaperMessage, RollbackPlan, SlotRecord, Staged, Watching},
 };
 use std::{
     path::{Path, PathBuf},
@@ -361,18 +361,18 @@ pub(super) fn make(
         count_all: host.count_calls,
         call_deadline: host.policy.call_deadline,
     };
-    let (slot, reaper, log, tally) = (record.clone(), host.reaper(), host.log.clone(), host.tally.clone());
+    let (links, reaper, log, tally) = (record.links(), host.reaper(), host.log.clone(), host.tally.clone());
     let injections = host.injections.clone();
     let instance = move |image, name| match injections.trigger(Hook::Create) {
         Ok(()) => Instance::create(image, name, number),
         Err(error) => Err((image, error)),
     };
-    let create = move || match instance(Box::new(image), slot.name.clone()) {
-        Ok(instance) => Ok(Generation::new(&slot, number, instance, watching, reaper, log)),
+    let create = move || match instance(Box::new(image), links.name.clone()) {
+        Ok(instance) => Ok(Generation::new(links, number, instance, watching, reaper, log)),
         Err((image, error)) => {
             // Before the reaper has it, who may be done with it before anybody here goes on.
-            let _ = tally.advance(&slot.name, number, Lifecycle::Failed);
-            give_back(&reaper, &slot.name, number, image);
+            let _ = tally.advance(&links.name, number, Lifecycle::Failed);
+            give_back(&reaper, &links.name, number, image);
             Err(error)
         }
     };

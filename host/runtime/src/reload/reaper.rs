@@ -3,8 +3,6 @@
 //! their threads' safe points, is looked at again when there is less that keeps it. What cannot be closed safely is quarantined
 //! and tried again when its reason goes away.
 
-mod ending;
-
 use super::{survive, tally::Phase};
 use crate::{
     event::{Event, Log, Outcome},
@@ -13,9 +11,8 @@ use crate::{
     image::{self, Holding, Image, QuarantineReason, Unloading},
     instance::{HookError, Instance, SharedImage},
     lifecycle::Lifecycle,
-    slot::Parts,
+    slot::{Ending, Parts, ReaperMessage},
 };
-pub(crate) use ending::Ending;
 use std::{
     sync::{
         Arc, Weak,
@@ -23,32 +20,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-
-/// What the reaper is told.
-pub(crate) enum ReaperMessage {
-    /// The last holder of a generation let go.
-    Reap(Box<Parts>),
-    /// Its `stop` has come back.
-    Stopped {
-        ending: Box<Ending>,
-        instance: Box<Instance>,
-        begun: Instant,
-    },
-    /// Its instance is dropped.
-    Destroyed {
-        ending: Box<Ending>,
-        image: SharedImage,
-        begun: Instant,
-    },
-    /// An image whose instance was never made.
-    Unload { slot: Arc<str>, number: u64, image: Box<Image> },
-    /// A generation was replaced; if it is still held after the deadline, its holders are named.
-    Retired { slot: Arc<str>, number: u64 },
-    /// There is less that keeps an ending image.
-    Recheck,
-    /// Come to an end as soon as nothing is held any more.
-    End,
-}
 
 /// Reasons that nobody tells the end of are looked at again in this interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

@@ -4,7 +4,7 @@
 
 mod state;
 
-use super::{SupervisorMessage, exclusive::Stopped, tally::Phase};
+use super::{exclusive::Stopped, tally::Phase};
 use crate::{
     content::ContentHash,
     deferred_work::defer,
@@ -14,13 +14,13 @@ use crate::{
     host::Inner,
     slot::{
         Access, Current, Generation, Mode, Moving, OwnersTurn, Probation, RollbackPlan, RollbackReason, Set, SlotRecord,
-        SlotState, Standby, Verdict,
+        SlotState, Standby, SupervisorMessage, Verdict,
     },
 };
 use state::{Revived, carry, revive};
 use std::{
     path::Path,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -177,7 +177,7 @@ fn take_open(
     }
     if claimed {
         probation.called.get_or_insert(reason);
-        record.safe_point_requested.store(true, Ordering::Release);
+        record.signals.request_safe_point();
         return None;
     }
     let standby = fitting_standby(host, record, &mut state)?;
@@ -269,7 +269,7 @@ fn call_others(record: &Arc<SlotRecord>, set: &Arc<Set>) {
         probation.called.get_or_insert_with(|| RollbackReason::GroupMember {
             slot: record.name.clone(),
         });
-        member.safe_point_requested.store(true, Ordering::Release);
+        member.signals.request_safe_point();
     }
 }
 

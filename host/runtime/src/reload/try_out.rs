@@ -19,7 +19,6 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{self, RecvTimeoutError},
     },
     time::Instant,
@@ -160,7 +159,7 @@ fn ask_for_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, deadline: Instant)
         Mode::Claimed => {
             let (answer, answered) = mpsc::channel();
             state.wanted = Some(answer);
-            record.safe_point_requested.store(true, Ordering::Release);
+            record.signals.request_safe_point();
             drop(state);
             // An owner who does not come cannot be made to: then it is tried out without a state.
             let answer = answered.recv_timeout(deadline.saturating_duration_since(Instant::now()));

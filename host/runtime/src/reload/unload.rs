@@ -20,7 +20,7 @@ use crate::{
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 /// What [`Host::unload`](crate::Host::unload) did.
@@ -195,7 +195,7 @@ fn stage(
     let force = request.force || state.unload.as_ref().is_some_and(|before| before.force);
     state.unload = Some(UnloadRequest { force, ..request });
     record.stage(false);
-    record.safe_point_requested.store(true, Ordering::Release);
+    record.signals.request_safe_point();
     let (slot, generation) = (record.name.clone(), old.number());
     let event = Event::UnloadStaged {
         slot: slot.clone(),

@@ -5,21 +5,23 @@ use super::{
     candidate::CandidateSet,
     generation::{Generation, OwnersTurn},
     holds::Taken,
+    messages::SupervisorMessage,
     record::{Mode, SlotRecord},
+    signals::OwnerSignals,
 };
 use crate::{
     deferred_work::defer,
     host::Inner,
     image,
     process::never_dropped,
-    reload::{self, SupervisorMessage, UnloadError, Unloaded},
+    reload::{self, UnloadError, Unloaded},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
     marker::PhantomData,
     mem::forget,
     ops::{Deref, DerefMut},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 /// What [`Claim::sync`] did.
@@ -64,6 +66,8 @@ pub struct Claim<I: ?Sized + Interface> {
     connection: Connection,
     generation: Option<Arc<Generation>>,
     record: Arc<SlotRecord>,
+    /// The record's, here as well: `sync` asks for them each time, and does not have to wait for another load.
+    signals: Arc<OwnerSignals>,
     host: Arc<Inner>,
     interface: PhantomData<Box<I>>,
 }
@@ -77,6 +81,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         Self {
             connection: generation.connection(),
             generation: Some(generation),
+            signals: record.signals.clone(),
             record,
             host,
             interface: PhantomData,
@@ -94,7 +99,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// While what it calls is on probation it is also asked for its health here, and left here if it is faulty.
     #[inline(always)]
     pub fn sync(&mut self) -> SyncOutcome {
-        if self.record.safe_point_requested.load(Ordering::Relaxed) {
+        if self.signals.is_safe_point_requested() {
             self.attend()
         } else {
             SyncOutcome::Unchanged
@@ -108,19 +113,18 @@ impl<I: ?Sized + Interface> Claim<I> {
         if self.host.process.is_another() {
             return SyncOutcome::Unchanged;
         }
-        if self.record.has_staged.load(Ordering::Relaxed) {
+        if self.signals.has_staged() {
             self.host.hooks.wake_all();
         }
         let _collecting = self.host.deferred_work.collect(&self.host.hooks);
         // Cleared first: what comes from here on is seen by the next `sync`.
-        self.record.safe_point_requested.swap(false, Ordering::AcqRel);
+        self.signals.begin_safe_point();
         image::safe_point();
         let synced = match self.unload_if_asked().unwrap_or_else(|| self.go_back()) {
             SyncOutcome::Unchanged => self.adopt_set().unwrap_or_else(|| self.adopt()),
             // Whoever called it is to be answered by the version before. What waits is adopted by the next `sync`.
             went_back => {
-                let waits = self.record.has_staged.load(Ordering::Relaxed);
-                self.record.safe_point_requested.fetch_or(waits, Ordering::AcqRel);
+                self.signals.request_again_if_staged();
                 went_back
             }
         };
@@ -213,7 +217,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         let (staged, adopting) = {
             let mut state = self.record.lock();
             // A set stays until all of its owners come.
-            self.record.has_staged.store(state.together.is_some(), Ordering::Relaxed);
+            self.signals.set_staged(state.together.is_some());
             // It may have moved to another thread since.
             state.owner = state.owner.take().map(|taken| Taken {
                 since: taken.since,
@@ -280,7 +284,7 @@ impl<I: ?Sized + Interface> Claim<I> {
 
     /// Whether a generation waits for [`sync`](Self::sync).
     pub fn has_staged(this: &Self) -> bool {
-        this.record.has_staged.load(Ordering::Relaxed)
+        this.signals.has_staged()
     }
 }
 
@@ -337,7 +341,7 @@ pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn AnyClaim])
     }
     let mut synced: Vec<_> = claims.iter_mut().map(|claim| claim.sync_alone()).collect();
     for at in 0..claims.len() {
-        if !claims[at].record().has_staged.load(Ordering::Relaxed) {
+        if !claims[at].record().signals.has_staged() {
             continue;
         }
         let Some(set) = claims[at].record().lock().together.clone() else {

@@ -4,6 +4,7 @@
 use super::{
     call_stats::Overdue,
     generation::Generation,
+    messages::CheckResult,
     record::{Current, SlotRecord},
 };
 use crate::policy::Policy;
@@ -132,15 +133,6 @@ pub(crate) struct HealthTracker {
     last_look: Option<Instant>,
     /// Since when a check is under way, and how many times it was counted as failed because of that.
     pub(crate) under_way: Option<(Instant, u32)>,
-}
-
-/// What came of a check.
-pub(crate) struct CheckResult {
-    pub(crate) health: Health,
-    /// How long the plugin took to say it.
-    pub(crate) took: Duration,
-    /// What it has allocated after it.
-    pub(crate) bytes: Option<u64>,
 }
 
 /// What is to become of a generation on probation.

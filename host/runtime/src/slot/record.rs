@@ -3,10 +3,11 @@
 use super::{
     candidate::{CandidateSet, Staged},
     counts::CallCounts,
-    generation::{Forward, Generation, Vacant},
+    generation::{Forward, Generation, SlotLinks, Vacant},
     holds::Taken,
     probation::{HealthTracker, Probation, Standby, Verdict},
     saved_state::Snapshot,
+    signals::OwnerSignals,
     unloading::{EmptiedSlot, UnloadRequest},
 };
 use crate::{
@@ -36,10 +37,7 @@ pub(crate) struct SlotRecord {
     pub(crate) index: usize,
     /// Unique among all slots of all hosts in this process.
     pub(crate) id: u64,
-    /// Set while a candidate waits for the owner's `sync`. A hint: the truth is under the lock.
-    pub(crate) has_staged: AtomicBool,
-    /// Set when there may be something for the owner to do in `sync`: a candidate, or the end of another.
-    pub(crate) safe_point_requested: AtomicBool,
+    pub(crate) signals: Arc<OwnerSignals>,
     pub(crate) vacant: Box<VacantEntry>,
     pub(crate) counts: Arc<CallCounts>,
     /// How its old generations find the current one.
@@ -195,8 +193,7 @@ impl SlotRecord {
             name,
             index,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            has_staged: AtomicBool::new(false),
-            safe_point_requested: AtomicBool::new(false),
+            signals: Arc::default(),
             vacant: Box::new(VacantEntry { connection, callee }),
             counts,
             forward: forward.clone(),
@@ -223,6 +220,16 @@ impl SlotRecord {
                 vacated: None,
             }),
             settled: Condvar::new(),
+        }
+    }
+
+    /// What its generations share.
+    pub(crate) fn links(&self) -> SlotLinks {
+        SlotLinks {
+            name: self.name.clone(),
+            signals: self.signals.clone(),
+            counts: self.counts.clone(),
+            forward: self.forward.clone(),
         }
     }
 
@@ -261,9 +268,9 @@ impl SlotRecord {
 
     /// A candidate waits for the owner, or no longer does.
     pub(crate) fn stage(&self, waits: bool) {
-        self.has_staged.store(waits, Ordering::Relaxed);
+        self.signals.set_staged(waits);
         if waits {
-            self.safe_point_requested.store(true, Ordering::Release);
+            self.signals.request_safe_point();
         }
     }
 
@@ -276,7 +283,7 @@ impl SlotRecord {
     /// The hint says again what is so.
     pub(crate) fn note_staged(&self, state: &SlotState) {
         let waits = state.staged.is_some() || state.together.is_some();
-        self.has_staged.store(waits, Ordering::Relaxed);
+        self.signals.set_staged(waits);
     }
 
     /// Keeps claims out until what this answers is dropped.

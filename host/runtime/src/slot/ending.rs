@@ -1,15 +1,23 @@
-//! What is known of an ending generation before its image is closed, and the report that comes of it.
+//! The end of a generation as data: what its last holder hands over, and what is known before its image is closed.
 
 use crate::{
     event::{Outcome, RetireReport},
     host::Holder,
     image::QuarantineReason,
-    instance::HookError,
+    instance::{HookError, Instance},
 };
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+/// A generation taken apart for the reaper.
+pub(crate) struct Parts {
+    pub(crate) slot: Arc<str>,
+    pub(crate) number: u64,
+    pub(crate) instance: Instance,
+    pub(crate) retired: Option<Instant>,
+}
 
 /// What is known of an ending generation before its image is closed.
 #[derive(Clone)]
