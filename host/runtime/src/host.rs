@@ -1,6 +1,7 @@
 //! Floor 5: the host and its builder. What an embedder holds; the work is done on the floors below.
 
 mod builder;
+mod claim;
 mod going_back;
 mod holders;
 mod infos;
@@ -8,9 +9,11 @@ mod inner;
 mod shadow;
 
 pub use builder::HostBuilder;
+pub use claim::{AnyClaim, Claim, SyncOutcome};
 pub use going_back::{RollbackError, RollbackTarget};
 pub use holders::{GenerationHolders, GenerationStatus, Holder};
 pub(crate) use inner::{Inner, request_safe_points};
+pub use shadow::Shadow;
 
 use crate::{
     control::Server,
@@ -26,10 +29,7 @@ use crate::{
     policy::Policy,
     process::never_dropped,
     reload::{Counts, LoadOutcome, ReloadMessage, SavedState, UnloadError, UnloadOutcome},
-    slot::{
-        self, AnyClaim, Claim, Generation, Mode, Reader, ReaperMessage, Slot, SlotState, SupervisorMessage, SyncOutcome,
-        Taken,
-    },
+    slot::{Generation, Mode, Reader, ReaperMessage, Slot, SlotState, SupervisorMessage, Taken},
     watch::{Watch, scan},
 };
 use reslot_plugin_api::{Health, Interface, Shared};
@@ -221,7 +221,7 @@ impl Host {
     /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a set that was
     /// [loaded together](Self::load_together) for them is adopted for all of them at once, or for none. Answers what each did.
     pub fn sync_together(&self, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
-        slot::sync_together(&self.inner, claims)
+        claim::sync_together(&self.inner, claims)
     }
 
     /// Unloads what serves in a slot, without a successor, in order with loads, and answers its state.

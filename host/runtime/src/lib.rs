@@ -39,6 +39,7 @@ mod preflight;
 mod process;
 mod reload;
 mod remedies;
+mod shadow_name;
 mod slot;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -49,7 +50,10 @@ mod watch;
 pub use error::{BuildError, Cause, EndpointError, Hook, Refusal, SavedStateError, SchemaGap, SlotError};
 pub use event::{Event, Events, Outcome, Record, ReloadReport, RetireReport, Step};
 pub use history::{HistoryEntry, HistoryError, VersionStatus};
-pub use host::{GenerationHolders, GenerationStatus, Holder, Host, HostBuilder, RollbackError, RollbackTarget, SlotInfo};
+pub use host::{
+    AnyClaim, Claim, GenerationHolders, GenerationStatus, Holder, Host, HostBuilder, RollbackError, RollbackTarget, Shadow,
+    SlotInfo, SyncOutcome,
+};
 pub use image::stage::PrivateCopies;
 pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_point};
 pub use instance::HookError;
@@ -63,7 +67,7 @@ pub use reload::{
     UnloadReason, Unloaded,
 };
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
-pub use slot::{AnyClaim, Claim, Reader, Shadow, Slot, SlotGuard, SyncOutcome, View};
+pub use slot::{Reader, Slot, SlotGuard, View};
 pub use watch::WatchError;
 
 /// What an artifact says about itself, and how two interfaces differ: for tools that look into files.

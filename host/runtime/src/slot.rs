@@ -3,7 +3,6 @@
 
 mod call_stats;
 mod candidate;
-mod claim;
 mod counts;
 mod ending;
 mod generation;
@@ -15,15 +14,12 @@ mod probation;
 mod reader;
 mod record;
 mod saved_state;
-mod shadow;
 mod signals;
 mod unloading;
 mod view;
 
 pub(crate) use call_stats::Watching;
 pub(crate) use candidate::{Candidate, CandidateSet, RollbackPlan, Staged};
-pub(crate) use claim::sync_together;
-pub use claim::{AnyClaim, Claim, SyncOutcome};
 pub(crate) use ending::{Ending, Parts};
 pub(crate) use generation::{Access, Generation, Live, OwnersTurn};
 pub use handle::{Slot, SlotGuard};
@@ -37,7 +33,6 @@ pub use reader::Reader;
 pub(crate) use record::{ContentPlace, Current, Mode, Moving, SlotRecord, SlotState};
 pub use saved_state::SavedState;
 pub(crate) use saved_state::Snapshot;
-pub use shadow::Shadow;
-pub(crate) use shadow::{SUFFIX, without_suffix};
+pub(crate) use signals::OwnerSignals;
 pub(crate) use unloading::{EmptiedSlot, UnloadRequest};
 pub use view::View;

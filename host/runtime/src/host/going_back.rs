@@ -1,6 +1,6 @@
 //! Going back by hand, and what is kept for it: the embedder's side of `reload/rollback.rs`, `reload/go_back.rs` and the history.
 
-use super::{Host, Inner};
+use super::{Claim, Host, Inner, SyncOutcome};
 use crate::{
     content::ContentHash,
     error::{Refusal, SlotError},
@@ -8,7 +8,7 @@ use crate::{
     history::{HistoryEntry, HistoryError, VersionStatus},
     image::safe_point,
     reload::{self, LoadOutcome, ReloadMessage, RollbackReason},
-    slot::{Claim, Mode, SlotRecord, SyncOutcome},
+    slot::{Mode, SlotRecord},
 };
 use reslot_plugin_api::Interface;
 use std::{

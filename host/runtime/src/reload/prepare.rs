@@ -13,7 +13,8 @@ use crate::{
     image::manifest::Manifest,
     instance::{ExclusiveInstance, HookError},
     lifecycle::Lifecycle,
-    slot::{Generation, Snapshot, is_failure, with_overlay, without_suffix},
+    shadow_name,
+    slot::{Generation, Snapshot, is_failure, with_overlay},
     testing::Injections,
 };
 use parking_lot::Mutex;
@@ -172,7 +173,9 @@ pub(super) fn prepare(
     let resources = &candidate.instance().image().manifest.resources;
     let inputs = match origin.shadow {
         // What its slot's plugin would be given; what becomes of that is not the slot's affair.
-        true => host.given.inputs(without_suffix(&slot), resources, origin.artifact.as_ref()),
+        true => host
+            .given
+            .inputs(shadow_name::slot_of(&slot), resources, origin.artifact.as_ref()),
         false => host.given.try_on(&slot, resources, origin.artifact.as_ref()),
     };
     let tally = host.tally.clone();

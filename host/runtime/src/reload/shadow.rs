@@ -19,7 +19,8 @@ use crate::{
         stage::{Bytes, Source},
     },
     instances::LoadRequest,
-    slot::{Generation, SUFFIX, SlotRecord},
+    shadow_name,
+    slot::{Generation, SlotRecord},
 };
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -44,7 +45,7 @@ pub(crate) fn shadow(
     of: ShadowOf,
     state: Result<Option<Serving>, Cause>,
 ) -> Result<(Arc<SlotRecord>, Arc<Generation>), Refusal> {
-    let apart = Arc::new(SlotRecord::new(&format!("{}{SUFFIX}", record.name), usize::MAX));
+    let apart = Arc::new(SlotRecord::new(&shadow_name::of_slot(&record.name), usize::MAX));
     let path = match &of {
         ShadowOf::File(path) => path.clone(),
         ShadowOf::Archived(_) => PathBuf::new(),

@@ -6,7 +6,8 @@ use crate::{
     event::{Event, Log},
     image::{Holding, ImageResources, QuarantineReason, ended_epoch, safe_point},
     lifecycle::{IllegalMove, Lifecycle},
-    slot::{Generation, Live, without_suffix},
+    shadow_name,
+    slot::{Generation, Live},
 };
 use parking_lot::{Condvar, Mutex};
 use std::{
@@ -204,7 +205,7 @@ impl Tally {
     /// All of them, shadows too: of one slot, or of every one.
     pub(crate) fn with_shadows(&self, slot: Option<&str>) -> Vec<Mapped> {
         let images = self.images.lock();
-        let meant = |image: &&Mapped| slot.is_none_or(|slot| without_suffix(&image.slot) == slot);
+        let meant = |image: &&Mapped| slot.is_none_or(|slot| shadow_name::slot_of(&image.slot) == slot);
         images.iter().filter(meant).cloned().collect()
     }
 

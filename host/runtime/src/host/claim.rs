@@ -1,20 +1,13 @@
 //! A claim: one owner of a slot's instance, who alone calls it and alone decides when it is replaced. The hand-over runs on the
 //! owner's thread, inside `sync`, where the old instance is quiet by construction.
 
-use super::{
-    candidate::CandidateSet,
-    generation::{Generation, OwnersTurn},
-    holds::Taken,
-    messages::SupervisorMessage,
-    record::{Mode, SlotRecord},
-    signals::OwnerSignals,
-};
+use super::Inner;
 use crate::{
     deferred_work::defer,
-    host::Inner,
     image,
     process::never_dropped,
     reload::{self, UnloadError, Unloaded},
+    slot::{CandidateSet, Generation, Mode, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage, Taken},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
