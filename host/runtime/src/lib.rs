@@ -16,6 +16,7 @@ mod background;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod control;
+mod deadline;
 mod deferred_work;
 /// The hash of an artifact's bytes.
 mod content {
@@ -39,6 +40,7 @@ mod preflight;
 mod process;
 mod reload;
 mod remedies;
+mod safe_points;
 mod shadow_name;
 mod slot;
 #[cfg(feature = "testing")]

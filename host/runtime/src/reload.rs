@@ -15,13 +15,12 @@ mod reaper;
 mod rollback;
 mod shadow;
 mod supervisor;
-mod tally;
 mod together;
 mod try_out;
 mod unload;
 mod uses;
 
-pub use crate::slot::{RollbackReason, SavedState};
+pub use crate::slot::{Counts, RollbackReason, SavedState};
 pub(crate) use place::hand_over_to_claim;
 pub(crate) use prepare::check_plugin;
 pub(crate) use reaper::{Deadlines, Reaper};
@@ -29,13 +28,11 @@ pub use rollback::{RestoredState, RollbackReport};
 pub(crate) use rollback::{of_claim as roll_back_claim, of_open_slot as roll_back_open};
 pub(crate) use shadow::{ShadowOf, end_shadow, shadow, state_for_owner};
 pub(crate) use supervisor::{check_of_claim, confirm, run as supervise};
-pub use tally::Counts;
-pub(crate) use tally::{Phase, Tally};
 pub(crate) use together::adopt as adopt_together;
 pub(crate) use try_out::{Serving, answer_for_claim, state_of_open};
 pub use unload::{UnloadError, UnloadOutcome, UnloadReason, Unloaded};
 pub(crate) use unload::{of_claim as unload_claim, of_claim_if_asked as unload_claim_if_asked};
-pub(crate) use uses::{UseGraph, sort as sort_by_uses};
+pub(crate) use uses::sort as sort_by_uses;
 
 use pipeline::{CandidateSpec, LintedArtifact, PendingArchive};
 
@@ -221,7 +218,7 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
                 survive(|| drop(answer.send(together::load(host, request))));
             }
             Ok(ReloadMessage::Retry(request)) => {
-                host.forget_refused_from(&request);
+                host.slots.refusals.forget_file(&request);
                 survive(|| take(host, &mut retries, request, Instant::now(), FIRST_WAIT, &mut archive_later));
             }
             Ok(ReloadMessage::Flush(done)) => drop(done.send(())),
@@ -398,7 +395,10 @@ fn reload(
     // Where it is not known for which slots it is, its bytes have to say it.
     let mut slots = match &request.slot {
         Some(slot) => Some(vec![slot.clone()]),
-        None => host.plugin_with(&source.hash).map(|plugin| host.slots_for(request, &plugin)),
+        None => host
+            .slots
+            .plugin_with(&source.hash)
+            .map(|plugin| host.slots.meant_by(request, &plugin, &host.instances)),
     };
     if let Some(slots) = &mut slots {
         slots.retain(|slot| is_new(host, request, slot, &source.hash, how, &mut all));
@@ -406,7 +406,7 @@ fn reload(
             return all;
         }
     }
-    if let Some(refusal) = host.was_refused(&source.hash, None).filter(|_| !how.by_name) {
+    if let Some(refusal) = host.slots.refusals.of(&source.hash, None).filter(|_| !how.by_name) {
         all.push(still_refused(host, request, refusal));
         return all;
     }
@@ -416,7 +416,7 @@ fn reload(
         Err(unfit) => {
             for refusal in pipeline::refusals_of(host, request, *unfit) {
                 if refusal.cause.is_of_the_bytes() {
-                    host.remember_refused(hash, refusal.clone());
+                    host.slots.refusals.remember(hash, refusal.clone());
                 }
                 all.push(SlotLoad::Refused(refusal));
             }
@@ -424,7 +424,7 @@ fn reload(
         }
     };
     let slots = slots.unwrap_or_else(|| {
-        let mut slots = host.slots_for(request, examined.plugin());
+        let mut slots = host.slots.meant_by(request, examined.plugin(), &host.instances);
         slots.retain(|slot| is_new(host, request, slot, &hash, how, &mut all));
         slots
     });
@@ -466,13 +466,13 @@ fn as_before(
 ) -> Option<SlotLoad> {
     let (path, by_name) = (request.path.clone(), how.by_name);
     if how.state.is_some() {
-        let record = host.slot_named(slot)?;
+        let record = host.slots.named(slot)?;
         let serving = record.lock().current.as_ref().map(|current| current.generation.number())?;
         let cause = SavedStateError::Serves { generation: serving };
         let refusal = pipeline::refusal(Some(&record), None, &path, Step::Read, cause);
         return Some(SlotLoad::Refused(refusal));
     }
-    match host.has(slot, hash) {
+    match host.slots.content_place(slot, hash) {
         Some(ContentPlace::Serves(generation)) => {
             let slot = slot.clone();
             host.log.push(Event::Unchanged {
@@ -493,7 +493,7 @@ fn as_before(
         }
         None => {}
     }
-    if !by_name && host.still_unloaded(slot, &request.path) {
+    if !by_name && host.slots.is_still_unloaded(slot, &request.path) {
         let slot = slot.clone();
         host.log.push(Event::StillUnloaded {
             slot: slot.clone(),
@@ -501,7 +501,7 @@ fn as_before(
         });
         return Some(SlotLoad::Done(LoadOutcome::StillUnloaded { slot }));
     }
-    let refused = host.was_refused(hash, Some(slot)).filter(|_| !by_name);
+    let refused = host.slots.refusals.of(hash, Some(slot)).filter(|_| !by_name);
     refused.map(|refusal| still_refused(host, request, refusal))
 }
 
@@ -525,7 +525,7 @@ fn one_slot(
 ) -> SlotLoad {
     let path = &request.path;
     let (hash, noticed) = (examined.source.hash, clock.noticed);
-    let record = host.slot_record(slot);
+    let record = host.slots.named_or_new(slot);
     let from_before = record.lock().current.as_ref().map(|current| current.path.clone());
     let coming = CandidateSpec {
         path,
@@ -538,7 +538,7 @@ fn one_slot(
     };
     let mut missing = Vec::new();
     let outcome = pipeline::candidate(host, &record, coming, examined, clock).and_then(|(candidate, pending_archive)| {
-        missing = host.missing(candidate.uses());
+        missing = host.slots.empty_among(candidate.uses());
         let placed = place::place(host, candidate)?;
         archive_later(pending_archive);
         Ok(placed)
@@ -565,7 +565,7 @@ fn one_slot(
                 }
             }
             if refusal.cause.is_of_the_bytes() {
-                host.remember_refused(hash, refusal.clone());
+                host.slots.refusals.remember(hash, refusal.clone());
             }
             SlotLoad::Refused(refusal)
         }

@@ -154,7 +154,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             return Err(UnloadError::ForkedProcess);
         }
         let Some(serving) = &this.generation else {
-            return Err(this.host.unknown(&this.record.name).into());
+            return Err(this.host.slots.why_not(&this.record.name).into());
         };
         let _collecting = this.host.deferred_work.collect(&this.host.hooks);
         image::safe_point();
@@ -423,7 +423,7 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         let staged = state.staged.is_some() || state.together.is_some() || state.unload.is_some();
         if !state.gone {
             let generation = state.current.as_ref().map(|current| current.generation.clone());
-            self.host.publish(vec![(self.record.index, self.record.id, generation)]);
+            self.host.slots.publish(vec![(self.record.index, self.record.id, generation)]);
         }
         drop(state);
         if staged {

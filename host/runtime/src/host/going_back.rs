@@ -108,7 +108,7 @@ impl Host {
     /// # Errors
     /// If there is no such slot or version, or its file is not what was kept. Versions that were left as faulty are not kept.
     pub fn artifact(&self, slot: &str, hash: &str) -> Result<Vec<u8>, RollbackError> {
-        let record = self.inner.known(slot)?;
+        let record = self.inner.slots.serving(slot)?;
         let hash = self.inner.version(&record, hash.to_owned())?;
         Ok(self.inner.history.read(slot, &hash)?.bytes)
     }
@@ -156,7 +156,7 @@ impl Inner {
         meanwhile: Option<&dyn Fn()>,
     ) -> Result<LoadOutcome, RollbackError> {
         safe_point();
-        let record = self.known(slot)?;
+        let record = self.slots.serving(slot)?;
         let request = match to {
             RollbackTarget::Previous => None,
             RollbackTarget::Hash(hash) => Some(self.version(&record, hash)?),
@@ -181,7 +181,7 @@ impl Inner {
     /// As [`Host::confirm`].
     pub(crate) fn confirm(self: &Arc<Self>, slot: &str) -> Result<bool, SlotError> {
         safe_point();
-        let record = self.known(slot)?;
+        let record = self.slots.serving(slot)?;
         let state = record.lock_settled();
         if state.probation.is_none() {
             return Ok(false);
@@ -304,7 +304,7 @@ impl Inner {
         slots.retain(|slot| !self.instances.leaves_out(slot));
         slots.retain(|slot| reverted.contains(slot) || refused(slot));
         for slot in slots {
-            let record = self.slot_record(&slot);
+            let record = self.slots.named_or_new(&slot);
             if record.lock().current.is_some() {
                 continue;
             }

@@ -109,7 +109,7 @@ impl Host {
     /// If there is no such slot, it has another interface, or it is claimed; or if the build is refused, as a reload would refuse it.
     pub fn shadow<I: ?Sized + Interface>(&self, slot: &str, path: impl Into<PathBuf>) -> Result<Shadow<I>, RollbackError> {
         safe_point();
-        let record = self.inner.known(slot)?;
+        let record = self.inner.slots.serving(slot)?;
         let mut state = record.lock_settled();
         if state.mode == Mode::Claimed {
             return Err(SlotError::Claimed { name: slot.to_owned() }.into());
@@ -142,7 +142,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     pub fn shadow_kept(this: &Self, version: RollbackTarget) -> Result<Shadow<I>, RollbackError> {
         let (host, record, serving) = this.parts();
         if host.process.is_another() {
-            return Err(host.unknown(&record.name).into());
+            return Err(host.slots.why_not(&record.name).into());
         }
         let version = match version {
             RollbackTarget::Previous => host.version_before(record)?,

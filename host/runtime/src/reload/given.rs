@@ -75,7 +75,7 @@ pub(super) fn report_input_problem(host: &Inner, slot: Option<&Arc<str>>, troubl
 
 /// Brings all slots up with what there is.
 pub(super) fn settle(host: &Arc<Inner>) {
-    for record in host.slots().iter() {
+    for record in host.slots.all().iter() {
         if let Some(serving) = behind(host, record) {
             renew(host, record, &serving);
         }
@@ -188,7 +188,7 @@ pub(super) fn report_refused(host: &Inner, refusal: Refusal) {
 
 /// What serves in a slot goes on with what it has, until there is something else again, or it is time to try once more.
 fn keep(host: &Inner, slot: &Arc<str>, failure: Failure, reason: String) {
-    let serving = host.slot_named(slot).and_then(|record| {
+    let serving = host.slots.named(slot).and_then(|record| {
         let state = record.lock();
         let current = state.current.as_ref()?;
         Some((current.generation.clone(), current.hash))

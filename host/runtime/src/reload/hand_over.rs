@@ -11,17 +11,17 @@ use super::{
     pipeline::refusal,
     prepare::{Origin, Prepared, prepare, snapshot, stop, whose_fault},
     rollback::{RestoredState, RollbackReport, forget_faulty},
-    tally::Phase,
 };
 use crate::{
     content::ContentHash,
+    deadline::after,
     deferred_work::defer,
     error::{Cause, Refusal},
     event::{Event, ReloadReport, Step},
-    host::{Inner, after},
+    host::Inner,
     policy::RollbackState,
     slot::{
-        Access, Current, Generation, Probation, RollbackPlan, Set, SlotRecord, SlotState, Snapshot, Staged, Standby,
+        Access, Current, Generation, Phase, Probation, RollbackPlan, Set, SlotRecord, SlotState, Snapshot, Staged, Standby,
         SupervisorMessage,
     },
 };
@@ -215,10 +215,10 @@ fn origin(
 impl Ready<'_> {
     /// Another one of the set failed: this one's predecessor goes on as if nothing had been.
     fn give_up(mut self, host: &Arc<Inner>) {
-        let (mut candidate, tally) = (self.generation, host.tally.clone());
+        let (mut candidate, images) = (self.generation, host.images.clone());
         let give_back = move || {
             if let Some(candidate) = Arc::get_mut(&mut candidate) {
-                stop(candidate, &tally);
+                stop(candidate, &images);
             }
         };
         // If it does not come back in time, what serves will see for itself whether it gets what it needs.
@@ -247,7 +247,7 @@ impl Ready<'_> {
             },
         };
         let replaced = state.serve(Some(current));
-        host.tally.serves(&self.generation);
+        host.images.serves(&self.generation);
         if self.is_reinstance {
             if on_probation {
                 self.generation.call_stats().begin_probation();
@@ -286,7 +286,7 @@ impl Ready<'_> {
                 None
             }
             Some(old) if on_probation => {
-                host.tally.enters(&self.record.name, old.generation.number(), Phase::Standby);
+                host.images.enters(&self.record.name, old.generation.number(), Phase::Standby);
                 let stopped = self.stopped.is_some();
                 Some(Standby { current: old, stopped })
             }
@@ -313,9 +313,9 @@ impl Ready<'_> {
             pause: self.pause,
             steps: self.clock.steps,
         };
-        host.forget_refused_by_hooks(&self.record.name);
+        host.slots.refusals.forget_those_of_what_served(&self.record.name);
         // Somebody asked for it by name, or it fits now.
-        host.forget_refused(&self.record.name, &self.hash);
+        host.slots.refusals.forget_content(&self.record.name, &self.hash);
         host.log.push(Event::Swapped(report.clone()));
         if let Some(back) = self.back.filter(|_| gone.replaced.is_some()) {
             let told = RollbackReport {
@@ -392,7 +392,7 @@ fn swap(host: &Arc<Inner>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
                 published.push((one.record.index, one.record.id, Some(one.generation.clone())));
             }
         }
-        host.publish(published);
+        host.slots.publish(published);
     }
     for one in &mut ready {
         // At once, before anything else can go wrong: from here on the state is there, also for calls through old views.

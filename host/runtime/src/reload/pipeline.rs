@@ -2,7 +2,7 @@
 //! candidate's image goes back to the reaper and the slot never knew.
 
 use super::{
-    Clock, Phase, SavedState,
+    Clock,
     prepare::{check_plugin, check_saved, check_schemas},
     try_out::try_out,
     uses,
@@ -13,7 +13,7 @@ use crate::{
     event::{Event, Step},
     history::{Content, NewEntry},
     hooks::TookTooLong,
-    host::{Holder, Inner},
+    host::Inner,
     image::{
         Image, ImageResources, LogForwarder, OpenError, Opened, QuarantineReason,
         lint::{Expectations, LintError, Linted, inspect, lint},
@@ -22,7 +22,10 @@ use crate::{
     instance::{HookError, Instance},
     instances::LoadRequest,
     lifecycle::Lifecycle,
-    slot::{Candidate, Generation, PeerTable, ReaperMessage, RollbackPlan, SlotRecord, Staged, Watching},
+    slot::{
+        Candidate, Generation, Holder, PeerTable, Phase, ReaperMessage, RollbackPlan, SavedState, SlotRecord, Staged,
+        Watching, holders_of,
+    },
 };
 use std::{
     path::{Path, PathBuf},
@@ -84,8 +87,8 @@ pub(super) fn read(host: &Inner, request: &LoadRequest, clock: &mut Clock) -> Re
     let path = &request.path;
     let source = read_source(path, &host.limits).map_err(|error| {
         let record = match &request.slot {
-            Some(slot) => host.slot_named(slot),
-            None => host.slots_from(path).into_iter().next(),
+            Some(slot) => host.slots.named(slot),
+            None => host.slots.served_from(path).into_iter().next(),
         };
         let refusal = refusal(record.as_deref(), None, path, Step::Read, error);
         Refusal {
@@ -143,12 +146,17 @@ pub(super) fn refusals_of(host: &Inner, request: &LoadRequest, unfit: FailedLint
     let manifest = inspect(&unfit.source.bytes, &Expectations::of_this_build()).manifest;
     let slots = match (&request.slot, manifest) {
         (Some(slot), _) => vec![slot.clone()],
-        (None, Some(manifest)) => host.slots_for(request, &manifest.name),
-        (None, None) => host.slots_from(path).iter().map(|record| record.name.clone()).collect(),
+        (None, Some(manifest)) => host.slots.meant_by(request, &manifest.name, &host.instances),
+        (None, None) => host
+            .slots
+            .served_from(path)
+            .iter()
+            .map(|record| record.name.clone())
+            .collect(),
     };
     let cause = Arc::new(Cause::from(unfit.error));
     let of = |slot: Option<Arc<str>>| {
-        let record = slot.as_deref().and_then(|slot| host.slot_named(slot));
+        let record = slot.as_deref().and_then(|slot| host.slots.named(slot));
         let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.number()));
         Refusal {
             slot,
@@ -206,7 +214,7 @@ pub(super) fn candidate(
     let calls = !linted.manifest.uses.is_empty();
     if !together
         && calls
-        && let Some(cycle) = uses::cycle(&host.uses_of_serving(), &record.name, &linted.manifest.uses)
+        && let Some(cycle) = uses::cycle(&host.slots.uses_of_serving(), &record.name, &linted.manifest.uses)
     {
         return Err(refuse(None, Step::Lint, Cause::DependencyCycle(cycle)));
     }
@@ -299,15 +307,20 @@ pub(super) fn candidate(
 
 /// Why there is no room for another image of this name, if there is none.
 pub(super) fn quarantine_full(host: &Inner, name: &str) -> Option<Cause> {
-    let (quarantined, cap) = (host.tally.kept(name), host.quarantine_cap.load(Ordering::Relaxed));
-    let straggling = host.tally.straggling(name);
+    let (quarantined, cap) = (host.images.kept(name), host.quarantine_cap.load(Ordering::Relaxed));
+    let straggling = host.images.straggling(name);
     let all = quarantined.len() + straggling.len();
     if all == 0 || all < cap {
         return None;
     }
     // Its own threads and thread-locals go when it ends, and so are not what keeps it.
     let keeps = |holder: &Holder| !matches!(holder, Holder::PluginThread { .. } | Holder::ThreadLocals { .. });
-    let holders = |number| host.holders_of(name, number).into_iter().filter(keeps).collect();
+    let holders = |number| {
+        holders_of(&host.slots, &host.images, name, number)
+            .into_iter()
+            .filter(keeps)
+            .collect()
+    };
     let held = straggling.into_iter().map(|number| (number, holders(number))).collect();
     Some(Cause::QuarantineFull { quarantined, held, cap })
 }
@@ -337,23 +350,28 @@ pub(super) fn make(
         manifest, manifest_text, ..
     } = linted;
     let resources = resources(host, &record.name, number);
-    host.tally.opened(&record.name, number, resources.clone());
+    host.images.opened(&record.name, number, resources.clone());
     let (levels, slot) = (host.log_levels.clone(), record.name.clone());
     resources.set_log_forwarder(LogForwarder::new(record.name.clone(), number, move || levels.of(&slot)));
-    resources.set_peers(Box::new(PeerTable::new(host, record.name.clone(), &manifest)));
+    resources.set_peers(Box::new(PeerTable::new(
+        &host.slots,
+        record.name.clone(),
+        &manifest,
+        host.drain_deadline,
+    )));
     let image = opened.verify(manifest, Some(manifest_text), resources).map_err(|error| {
         // Its static constructors have run, so it stays mapped.
         let reason = match error {
             OpenError::EarlyRegistrations(count) => QuarantineReason::StaticConstructors(count),
             _ => QuarantineReason::NotVerified,
         };
-        let _ = host.tally.advance(&record.name, number, Lifecycle::Failed);
-        host.tally.enters(&record.name, number, Phase::Quarantined(reason));
+        let _ = host.images.advance(&record.name, number, Lifecycle::Failed);
+        host.images.enters(&record.name, number, Phase::Quarantined(reason));
         refuse(Step::Verify, error.into())
     })?;
     clock.lap(Step::Verify);
-    let _ = host.tally.advance(&record.name, number, Lifecycle::Loaded);
-    let _ = host.tally.advance(&record.name, number, Lifecycle::Initializing);
+    let _ = host.images.advance(&record.name, number, Lifecycle::Loaded);
+    let _ = host.images.advance(&record.name, number, Lifecycle::Initializing);
 
     let watching = Watching {
         supervisor: host.supervisor(),
@@ -361,7 +379,7 @@ pub(super) fn make(
         count_all: host.count_calls,
         call_deadline: host.policy.call_deadline,
     };
-    let (links, reaper, log, tally) = (record.links(), host.reaper(), host.log.clone(), host.tally.clone());
+    let (links, reaper, log, images) = (record.links(), host.reaper(), host.log.clone(), host.images.clone());
     let injections = host.injections.clone();
     let instance = move |image, name| match injections.trigger(Hook::Create) {
         Ok(()) => Instance::create(image, name, number),
@@ -371,14 +389,14 @@ pub(super) fn make(
         Ok(instance) => Ok(Generation::new(links, number, instance, watching, reaper, log)),
         Err((image, error)) => {
             // Before the reaper has it, who may be done with it before anybody here goes on.
-            let _ = tally.advance(&links.name, number, Lifecycle::Failed);
+            let _ = images.advance(&links.name, number, Lifecycle::Failed);
             give_back(&reaper, &links.name, number, image);
             Err(error)
         }
     };
     let most = host.policy.hook_deadline;
     let created = host.hooks.run(most, create).unwrap_or_else(|TookTooLong| {
-        host.tally.hangs(&record.name, number, Hook::Create);
+        host.images.hangs(&record.name, number, Hook::Create);
         Err(HookError::TookTooLong(most))
     });
     let generation = created.map_err(|error| refuse(Step::Create, Cause::Hook(Hook::Create, error)))?;

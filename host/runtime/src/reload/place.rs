@@ -14,9 +14,10 @@ use super::{
 use crate::{
     background::ForegroundPriority,
     content::ContentHash,
+    deadline::after,
     error::{Cause, Refusal},
     event::{Event, Step, defer_notifications},
-    host::{Inner, after},
+    host::Inner,
     image::lint::LintError,
     instances::LoadRequest,
     slot::{Access, Candidate, Generation, Mode, OwnersTurn, SlotRecord, SlotState, Staged},
@@ -280,7 +281,7 @@ fn report_refused(host: &Inner, hash: ContentHash, is_reinstance: bool, saved: b
     }
     host.look_at_given();
     if refusal.cause.is_of_the_bytes() {
-        host.remember_refused(hash, refusal.clone());
+        host.slots.refusals.remember(hash, refusal.clone());
     }
     host.log.push(Event::Refused(refusal));
 }

@@ -2,7 +2,7 @@
 //! (start), and is asked for its health once. All of it is plugin code, so all of it runs on a thread for hooks and has the
 //! policy's deadline. Nothing here moves a pointer.
 
-use super::{Clock, SavedState, Tally, rollback::RestoredState};
+use super::{Clock, rollback::RestoredState};
 use crate::{
     content::ContentHash,
     error::{Cause, Hook, SavedStateError, SchemaGap},
@@ -14,7 +14,7 @@ use crate::{
     instance::{ExclusiveInstance, HookError},
     lifecycle::Lifecycle,
     shadow_name,
-    slot::{Generation, Snapshot, is_failure, with_overlay},
+    slot::{Generation, MappedImages, SavedState, Snapshot, is_failure, with_overlay},
     testing::Injections,
 };
 use parking_lot::Mutex;
@@ -178,14 +178,14 @@ pub(super) fn prepare(
             .inputs(shadow_name::slot_of(&slot), resources, origin.artifact.as_ref()),
         false => host.given.try_on(&slot, resources, origin.artifact.as_ref()),
     };
-    let tally = host.tally.clone();
+    let images = host.images.clone();
     let watch = Watch::new(host.injections.clone());
     let (at, waiting) = (watch.clone(), this_thread());
     let job = move || {
         let mut candidate = candidate;
         let mut clock = Clock::begin();
         let walked = on_behalf_of(waiting, || {
-            with_overlay(&beside, || walk(&mut candidate, &origin, inputs, &tally, &at, &mut clock))
+            with_overlay(&beside, || walk(&mut candidate, &origin, inputs, &images, &at, &mut clock))
         });
         drop(beside);
         match walked {
@@ -197,8 +197,8 @@ pub(super) fn prepare(
                 clock.steps,
             )),
             Err(failed) => {
-                let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Failed);
-                stop(&mut candidate, &tally);
+                let _ = images.advance(candidate.slot(), candidate.number(), Lifecycle::Failed);
+                stop(&mut candidate, &images);
                 Err(failed)
             }
         }
@@ -211,18 +211,18 @@ pub(super) fn prepare(
         Ok(Err(failed)) => Err(failed),
         Err(TookTooLong) => {
             let (step, hook) = watch.give_up(most);
-            host.tally.hangs(&slot, number, hook);
+            host.images.hangs(&slot, number, hook);
             Err((step, Cause::Hook(hook, HookError::TookTooLong(most))))
         }
     }
 }
 
 /// A candidate that does not come to serve gives back what it has acquired, before what serves acquires it again.
-pub(super) fn stop(candidate: &mut Generation, tally: &Tally) {
+pub(super) fn stop(candidate: &mut Generation, images: &MappedImages) {
     if candidate.instance().is_started() {
-        let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Stopping);
+        let _ = images.advance(candidate.slot(), candidate.number(), Lifecycle::Stopping);
         let _ = candidate.exclusive_instance().stop();
-        let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Stopped);
+        let _ = images.advance(candidate.slot(), candidate.number(), Lifecycle::Stopped);
     }
 }
 
@@ -303,14 +303,14 @@ fn walk(
     candidate: &mut Generation,
     origin: &Origin,
     inputs: PluginInputs,
-    tally: &Tally,
+    images: &MappedImages,
     watch: &Watch,
     clock: &mut Clock,
 ) -> Result<RestoredState, (Step, Cause)> {
     let (slot, number) = (candidate.slot().clone(), candidate.number());
     let hook = |step, hook, answer: Result<(), HookError>| answer.map_err(|error| (step, Cause::Hook(hook, error)));
     let advance = |step, to| {
-        let moved = tally.advance(&slot, number, to);
+        let moved = images.advance(&slot, number, to);
         moved.map_err(|illegal| (step, Cause::IllegalMove(illegal)))
     };
     let given = give(candidate, origin, watch).map_err(|cause| (Step::Migrate, cause))?;

@@ -4,7 +4,7 @@
 
 mod state;
 
-use super::{exclusive::Stopped, tally::Phase};
+use super::exclusive::Stopped;
 use crate::{
     content::ContentHash,
     deferred_work::defer,
@@ -13,8 +13,8 @@ use crate::{
     hooks::TookTooLong,
     host::Inner,
     slot::{
-        Access, Current, Generation, Mode, Moving, OwnersTurn, Probation, RollbackPlan, RollbackReason, Set, SlotRecord,
-        SlotState, Standby, SupervisorMessage, Verdict,
+        Access, Current, Generation, Mode, Moving, OwnersTurn, Phase, Probation, RollbackPlan, RollbackReason, Set,
+        SlotRecord, SlotState, Standby, SupervisorMessage, Verdict,
     },
 };
 use state::{Revived, carry, revive};
@@ -286,8 +286,8 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
         for ((one, generation, _), state) in ready.iter().zip(&mut states) {
             generation.call_stats().begin_probation();
             one.faulty.call_stats().end_probation();
-            host.tally.serves(generation);
-            host.tally.enters(&one.record.name, generation.number(), Phase::Live);
+            host.images.serves(generation);
+            host.images.enters(&one.record.name, generation.number(), Phase::Live);
             if state.gone {
                 // The host let go meanwhile: the owner has it for himself.
                 left.push(None);
@@ -313,7 +313,7 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
                 published.push((one.record.index, one.record.id, Some(generation.clone())));
             }
         }
-        host.publish(published);
+        host.slots.publish(published);
     }
     for (one, generation, _) in &ready {
         one.faulty.moves_to(generation);
@@ -412,7 +412,7 @@ pub(super) fn forget_faulty(host: &Inner, record: &SlotRecord, hash: ContentHash
         step: Step::Probation,
         cause: Arc::new(Cause::RolledBack(report.reason.clone())),
     };
-    host.remember_refused(hash, refusal);
+    host.slots.refusals.remember(hash, refusal);
     let why = report.reason.to_string();
     // At once for whoever asks; on the disk when the supervisor comes to it, because this may be an owner's thread.
     host.history.mark_bad_in_memory(&record.name, &hash, &why);

@@ -5,22 +5,22 @@ use super::{
     Clock,
     pipeline::{self, refusal},
     prepare::{Origin, check_plugin, check_schemas, prepare, snapshot},
-    tally::Phase,
     try_out::{Serving, try_out_with},
 };
 use crate::{
     content::ContentHash,
+    deadline::LONGEST,
     error::{Cause, Refusal},
     event::{Event, Step},
     history::Artifact,
-    host::{Inner, LONGEST},
+    host::Inner,
     image::{
         lint::{Expectations, LintError, lint},
         stage::{Bytes, Source},
     },
     instances::LoadRequest,
     shadow_name,
-    slot::{Generation, SlotRecord},
+    slot::{Generation, Phase, SlotRecord},
 };
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -70,7 +70,7 @@ pub(crate) fn shadow(
 
 /// The owner of a shadow lets go.
 pub(crate) fn end_shadow(host: &Inner, generation: &Generation) {
-    host.tally.enters(generation.slot(), generation.number(), Phase::Retired);
+    host.images.enters(generation.slot(), generation.number(), Phase::Retired);
 }
 
 struct Walk {
@@ -152,8 +152,8 @@ impl Walk {
         let prepared = prepare(host, generation, origin, Vec::new(), &mut clock);
         let prepared = prepared.map_err(|(step, cause)| refuse(number, step, cause))?;
         let generation = Arc::new(prepared.generation);
-        host.tally.serves(&generation);
-        host.tally.enters(&apart.name, numbered, Phase::Shadow);
+        host.images.serves(&generation);
+        host.images.enters(&apart.name, numbered, Phase::Shadow);
         host.log.push(Event::Shadowed {
             slot: record.name.clone(),
             shadow: numbered,

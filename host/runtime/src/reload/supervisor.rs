@@ -64,12 +64,12 @@ fn note(host: &Inner, message: SupervisorMessage) {
 }
 
 fn look_at_all(host: &Arc<Inner>) -> Option<Instant> {
-    let records = host.slots();
+    let records = host.slots.all();
     records.iter().filter_map(|record| look_at(host, record)).min()
 }
 
 fn fault(host: &Arc<Inner>, slot: &str, number: u64) {
-    let Some(record) = host.slot_named(slot) else { return };
+    let Some(record) = host.slots.named(slot) else { return };
     let concerned = record
         .lock()
         .current
@@ -81,7 +81,7 @@ fn fault(host: &Arc<Inner>, slot: &str, number: u64) {
 }
 
 fn checked(host: &Arc<Inner>, slot: &str, instance: InstanceId, result: CheckResult) {
-    let Some(record) = host.slot_named(slot) else { return };
+    let Some(record) = host.slots.named(slot) else { return };
     note_check(host, &record, instance, result);
     // It may have been the last thing that a verdict waited for.
     look_at(host, &record);
@@ -304,7 +304,7 @@ fn confirm_one(host: &Arc<Inner>, record: &SlotRecord, set: Option<&Arc<Set>>) {
         // Its calls need no longer be counted.
         _ if !was_watched => {}
         true => record.signals.request_safe_point(),
-        false => host.publish(vec![(record.index, record.id, Some(generation.clone()))]),
+        false => host.slots.publish(vec![(record.index, record.id, Some(generation.clone()))]),
     }
     drop(state);
     // Before it is told: whoever hears of it may take it for written.

@@ -13,9 +13,10 @@ use super::{
 use crate::{
     background::ForegroundPriority,
     content::ContentHash,
+    deadline::after,
     error::{Cause, Refusal},
     event::{Event, Step, defer_notifications},
-    host::{Inner, after},
+    host::Inner,
     instances::LoadRequest,
     slot::{Access, Candidate, CandidateSet, ContentPlace, Generation, Mode, OwnersTurn, SlotRecord},
 };
@@ -56,8 +57,8 @@ fn make(
         Err(unfit) => return Err(pipeline::refusals_of(host, request, *unfit).remove(0)),
     };
     let steps = clock.steps.clone();
-    for slot in host.slots_for(request, examined.plugin()) {
-        if let Some(ContentPlace::Serves(generation)) = host.has(&slot, &hash) {
+    for slot in host.slots.meant_by(request, examined.plugin(), &host.instances) {
+        if let Some(ContentPlace::Serves(generation)) = host.slots.content_place(&slot, &hash) {
             host.log.push(Event::Unchanged {
                 slot: slot.clone(),
                 path: request.path.clone(),
@@ -66,7 +67,7 @@ fn make(
             outcomes.push(LoadOutcome::Unchanged { slot, generation });
             continue;
         }
-        let record = host.slot_record(&slot);
+        let record = host.slots.named_or_new(&slot);
         if let Some(same) = members.iter().find(|member| Arc::ptr_eq(&member.record, &record)) {
             let cause = Cause::DuplicateSlot(same.staged.path.clone());
             return Err(refusal(Some(&record), None, &request.path, Step::Lint, cause));
@@ -90,7 +91,7 @@ fn make(
 
 /// Those that are called come first.
 fn in_order(host: &Arc<Inner>, members: Vec<Candidate>) -> Result<Vec<Candidate>, Refusal> {
-    let mut all = host.uses_of_serving();
+    let mut all = host.slots.uses_of_serving();
     for member in &members {
         all.insert(member.record.name.clone(), member.uses().to_owned());
     }

@@ -6,9 +6,10 @@ use super::{
     prepare::{cannot_read, snapshot},
 };
 use crate::{
+    deadline::after,
     error::{Cause, Hook, Refusal},
     event::Step,
-    host::{Inner, after},
+    host::Inner,
     image::manifest::Manifest,
     instance::HookError,
     preflight::{self, Candidate, Preflight, PreflightError, PreflightStep},

@@ -6,10 +6,11 @@ use super::{exclusive::Stopped, place::report_superseded, prepare::snapshot, tog
 use crate::process;
 use crate::{
     background::ForegroundPriority,
+    deadline::after,
     deferred_work::defer,
     error::{Cause, Refusal, SlotError},
     event::{Event, defer_notifications},
-    host::{Inner, after},
+    host::Inner,
     policy::DeletedFile,
     slot::{
         Access, CandidateSet, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord, SlotState,
@@ -160,7 +161,7 @@ pub(super) fn unload(
     }
     let Some(old) = state.current.as_ref().map(|current| current.generation.clone()) else {
         drop(state);
-        return Err(host.unknown(&record.name).into());
+        return Err(host.slots.why_not(&record.name).into());
     };
     if state.mode == Mode::Claimed {
         return Ok(stage(host, record, state, &old, request));
@@ -311,7 +312,7 @@ fn report_refused(host: &Inner, record: &SlotRecord, generation: u64, error: &Un
 
 /// Refuses to take a slot from plugins that call it.
 fn check_users(host: &Inner, record: &SlotRecord) -> Result<(), UnloadError> {
-    let all = host.uses_of_serving();
+    let all = host.slots.uses_of_serving();
     let calls_it =
         |(slot, uses): &(&Arc<str>, &Vec<String>)| **slot != record.name && uses.iter().any(|used| **used == *record.name);
     let by: Vec<String> = all.iter().filter(calls_it).map(|(slot, _)| slot.to_string()).collect();
@@ -388,7 +389,7 @@ fn take_down(
         slot.unload = None;
         record.note_staged(&slot);
         record.vacant.is_unloaded(true);
-        host.publish(vec![(record.index, record.id, None)]);
+        host.slots.publish(vec![(record.index, record.id, None)]);
     }
     // The gate opens.
     drop(access);
@@ -462,7 +463,7 @@ impl Deleted {
             return;
         }
         if host.policy.on_deleted_file == DeletedFile::Keep {
-            for record in host.slots_from(path) {
+            for record in host.slots.served_from(path) {
                 let Some(generation) = record.lock().current.as_ref().map(|current| current.generation.number()) else {
                     continue;
                 };
@@ -495,7 +496,7 @@ impl Deleted {
 /// Unloads the slots that serve from a deleted file. Answers whether none is left that others use.
 fn unload_all_from(host: &Arc<Inner>, path: &Path, tells: bool) -> bool {
     let mut all = true;
-    for record in host.slots_from(path) {
+    for record in host.slots.served_from(path) {
         let (number, is_asked) = {
             let state = record.lock();
             let number = state.current.as_ref().map(|current| current.generation.number());

@@ -1,8 +1,8 @@
 //! The end of a generation as data: what its last holder hands over, and what is known before its image is closed.
 
+use super::holders::Holder;
 use crate::{
     event::{Outcome, RetireReport},
-    host::Holder,
     image::QuarantineReason,
     instance::{HookError, Instance},
 };

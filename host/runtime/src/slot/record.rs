@@ -4,10 +4,10 @@ use super::{
     candidate::{CandidateSet, Staged},
     counts::CallCounts,
     generation::{Forward, Generation, SlotLinks, Vacant},
-    holds::Taken,
     probation::{HealthTracker, Probation, Standby, Verdict},
     saved_state::Snapshot,
     signals::OwnerSignals,
+    taken::Taken,
     unloading::{EmptiedSlot, UnloadRequest},
 };
 use crate::{

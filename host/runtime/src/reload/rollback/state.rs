@@ -12,11 +12,8 @@ use crate::{
     instance::{ExclusiveInstance, HookError},
     lifecycle::Lifecycle,
     policy::RollbackState,
-    reload::{
-        Tally,
-        prepare::{Watch, snapshot},
-    },
-    slot::{Access, Generation, RollbackReason, Snapshot},
+    reload::prepare::{Watch, snapshot},
+    slot::{Access, Generation, MappedImages, RollbackReason, Snapshot},
     testing::Injections,
 };
 use std::{sync::Arc, time::Instant};
@@ -124,7 +121,7 @@ pub(super) fn revive(
         false => vec![now, has],
     };
     let restored = RestoredInstance {
-        tally: host.tally.clone(),
+        images: host.images.clone(),
         slot: standby.slot().clone(),
         number: standby.number(),
         inputs,
@@ -150,7 +147,7 @@ pub(super) fn revive(
         (Some(Err(TookTooLong)), _) => {
             standby.call_stats().die();
             let (_, hook) = at.give_up(most);
-            host.tally.hangs(standby.slot(), standby.number(), hook);
+            host.images.hangs(standby.slot(), standby.number(), hook);
             return Err(TookTooLong);
         }
         (None, Some(state)) if may_have_second => {
@@ -231,7 +228,7 @@ fn make_second(
         Ok(made) => made.map_err(|(_, cause)| cause.to_string()),
         Err(TookTooLong) => {
             let (_, at) = at.give_up(most);
-            host.tally.second_hangs(standby.slot(), standby.number(), at, hook);
+            host.images.second_hangs(standby.slot(), standby.number(), at, hook);
             Err(Cause::Hook(at, HookError::TookTooLong(most)).to_string())
         }
     }
@@ -240,7 +237,7 @@ fn make_second(
 /// What is done to the standby's instance, or to a second one in its stead, on a thread for hooks.
 #[derive(Clone)]
 struct RestoredInstance {
-    tally: Arc<Tally>,
+    images: Arc<MappedImages>,
     slot: Arc<str>,
     number: u64,
     /// What is given with a state: the first of these that is taken.
@@ -355,6 +352,6 @@ impl RestoredInstance {
     }
 
     fn advance(&self, to: Lifecycle) {
-        let _ = self.tally.advance(&self.slot, self.number, to);
+        let _ = self.images.advance(&self.slot, self.number, to);
     }
 }

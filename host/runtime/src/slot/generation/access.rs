@@ -84,7 +84,7 @@ impl<'a> Access<'a> {
             return None;
         }
         // SAFETY: no call is inside. It is in no view that is published, and nobody holds it or its instance but the rollback, so
-        // nobody comes to hold it: what else has a `Weak` of it (the tally, the slot's `Forward`, which leads elsewhere) makes no
+        // nobody comes to hold it: what else has a `Weak` of it (the list of mapped images, the slot's `Forward`, which leads elsewhere) makes no
         // holder of that. A borrow lives no longer than a holder.
         Some(change(unsafe { standby.instance().assume_exclusive(deadline)? }))
     }

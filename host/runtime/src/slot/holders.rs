@@ -1,17 +1,18 @@
 //! Who holds what: every mapped generation of a slot, its condition, and by name everybody who keeps it. Answers
 //! `Host::who_holds`, and names stragglers for the reaper.
 
-use super::Inner;
-use crate::{
-    image::{ImageResources, QuarantineReason},
-    reload::Phase,
-    slot::{HoldBy, HoldRecord, Mode, SlotRecord, Taken},
+use super::{
+    holds::HoldBy,
+    images::{MappedImages, Phase},
+    record::{Mode, SlotRecord},
+    slots::Slots,
+    taken::Taken,
 };
+use crate::image::{ImageResources, QuarantineReason};
 use std::{
     collections::BTreeMap,
     fmt,
     panic::Location,
-    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -170,134 +171,115 @@ impl fmt::Display for GenerationHolders {
     }
 }
 
-impl Inner {
-    /// Counts a reader or a tracked guard among those who may hold something.
-    pub(crate) fn register_hold(&self, record: &Arc<HoldRecord>) {
-        if self.process.is_another() {
-            return;
-        }
-        let mut holds = self.holds.lock();
-        // Looked through only when it has doubled since: a tracked guard must not cost as much as there are others.
-        if holds.len() == holds.capacity() {
-            holds.retain(|known| known.strong_count() > 0);
-            let room = holds.len().max(16);
-            holds.reserve(room);
-        }
-        holds.push(Arc::downgrade(record));
-    }
-
-    /// Every mapped generation of a slot, oldest first.
-    pub(crate) fn who_holds(&self, record: &SlotRecord) -> Vec<GenerationHolders> {
-        let images = self.tally.of_slot(&record.name);
-        let holders = self.holders_by_generation(record);
-        let (current, staged, staged_bytes) = {
-            let state = record.lock();
-            let waiting = state.waiting(record.id);
-            (
-                state.current.as_ref().map(|current| current.generation.number()),
-                waiting.map(|(number, _)| number),
-                waiting.and_then(|(_, bytes)| bytes),
-            )
+/// Every mapped generation of a slot, oldest first.
+pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecord) -> Vec<GenerationHolders> {
+    let holders = holders_by_generation(slots, record);
+    let (current, staged, staged_bytes) = {
+        let state = record.lock();
+        let waiting = state.waiting(record.id);
+        (
+            state.current.as_ref().map(|current| current.generation.number()),
+            waiting.map(|(number, _)| number),
+            waiting.and_then(|(_, bytes)| bytes),
+        )
+    };
+    let held = images.of_slot(&record.name).into_iter().map(|image| {
+        let number = image.number;
+        let (is_held, kept_by_hook) = (image.is_held(), image.kept_by_hook());
+        let condition = match image.phase {
+            Phase::Live if current == Some(number) => GenerationStatus::Serving,
+            Phase::Live if staged == Some(number) => GenerationStatus::Staged,
+            // One of another name; never asked for here.
+            Phase::Live | Phase::Shadow => GenerationStatus::Candidate,
+            Phase::Standby => GenerationStatus::Standby,
+            Phase::Retired => GenerationStatus::Retired,
+            Phase::Ending => GenerationStatus::Ending,
+            Phase::Quarantined(reason) => GenerationStatus::Quarantined(reason),
         };
-        let held = images.into_iter().map(|image| {
-            let number = image.number;
-            let (is_held, kept_by_hook) = (image.is_held(), image.kept_by_hook());
-            let condition = match image.phase {
-                Phase::Live if current == Some(number) => GenerationStatus::Serving,
-                Phase::Live if staged == Some(number) => GenerationStatus::Staged,
-                // One of another name; never asked for here.
-                Phase::Live | Phase::Shadow => GenerationStatus::Candidate,
-                Phase::Standby => GenerationStatus::Standby,
-                Phase::Retired => GenerationStatus::Retired,
-                Phase::Ending => GenerationStatus::Ending,
-                Phase::Quarantined(reason) => GenerationStatus::Quarantined(reason),
-            };
-            let mut holders = holders.get(&number).cloned().unwrap_or_default();
-            holders.extend(kept_by_hook.map(|hook| Holder::Hook { hook: hook.name() }));
-            match condition {
-                // Still held, and by nobody who is written down.
-                GenerationStatus::Retired if holders.is_empty() && is_held => holders.push(Holder::Unknown),
-                _ => {}
-            }
-            // Also of one that serves: they will have to be waited for.
-            holders.extend(of_ledger(&image.resources));
-            let live_bytes = match condition {
-                GenerationStatus::Staged => staged_bytes,
-                _ => image.resources.live_bytes(),
-            };
-            GenerationHolders {
-                generation: number,
-                live_bytes,
-                condition,
-                since: image.since.elapsed(),
-                holders,
-            }
-        });
-        held.collect()
-    }
-
-    /// Who holds one generation.
-    pub(crate) fn holders_of(&self, slot: &str, number: u64) -> Vec<Holder> {
-        let record = self.slots.read().iter().find(|record| &*record.name == slot).cloned();
-        let held = record.map(|record| self.who_holds(&record)).unwrap_or_default();
-        let held = held.into_iter().find(|held| held.generation == number);
-        held.map(|held| held.holders).unwrap_or_default()
-    }
-
-    fn holders_by_generation(&self, record: &SlotRecord) -> BTreeMap<u64, Vec<Holder>> {
-        let now = Instant::now();
-        let since = |taken: &Taken| now.saturating_duration_since(taken.since);
-        let mut holders: BTreeMap<u64, Vec<Holder>> = BTreeMap::new();
-        let mut holding = Vec::new();
-        {
-            let state = record.lock();
-            if let Some(current) = &state.current {
-                let of = holders.entry(current.generation.number()).or_default();
-                of.push(Holder::Slot);
-                if let (Mode::Claimed, Some(taken)) = (state.mode, &state.owner) {
-                    of.push(Holder::Owner {
-                        thread: taken.thread.clone(),
-                        since: since(taken),
-                        at: taken.at,
-                    });
-                }
-            }
-            if let Some(standby) = state.probation.as_ref().and_then(|probation| probation.standby.as_ref()) {
-                let number = standby.current.generation.number();
-                holders.entry(number).or_default().push(Holder::Slot);
-            }
-            if let Some((staged, _)) = state.waiting(record.id) {
-                holders.entry(staged).or_default().push(Holder::Slot);
-            }
+        let mut holders = holders.get(&number).cloned().unwrap_or_default();
+        holders.extend(kept_by_hook.map(|hook| Holder::Hook { hook: hook.name() }));
+        match condition {
+            // Still held, and by nobody who is written down.
+            GenerationStatus::Retired if holders.is_empty() && is_held => holders.push(Holder::Unknown),
+            _ => {}
         }
-        let records: Vec<_> = self.holds.lock().iter().filter_map(Weak::upgrade).collect();
-        for hold in records {
-            let Some((view, taken)) = hold.held() else { continue };
-            let Some(generation) = view.held(record.index, record.id) else {
-                continue;
-            };
-            let (thread, since, at) = (taken.thread.clone(), since(&taken), taken.at);
-            let holder = match hold.by {
-                HoldBy::Reader => Holder::Reader { thread, since, at },
-                HoldBy::Load => Holder::Load { thread, since, at },
-            };
-            holders.entry(generation.number()).or_default().push(holder);
-            holding.push((generation.number(), generation.keeps()));
+        // Also of one that serves: they will have to be waited for.
+        holders.extend(own_threads(&image.resources));
+        let live_bytes = match condition {
+            GenerationStatus::Staged => staged_bytes,
+            _ => image.resources.live_bytes(),
+        };
+        GenerationHolders {
+            generation: number,
+            live_bytes,
+            condition,
+            since: image.since.elapsed(),
+            holders,
         }
-        for (generation, held) in holding {
-            let predecessor = Holder::Predecessor { generation };
-            for number in held {
-                let of = holders.entry(number).or_default();
-                if !of.contains(&predecessor) {
-                    of.push(predecessor.clone());
-                }
-            }
-        }
-        holders
-    }
+    });
+    held.collect()
 }
 
-fn of_ledger(resources: &ImageResources) -> Vec<Holder> {
+/// Who holds one generation.
+pub(crate) fn holders_of(slots: &Slots, images: &MappedImages, slot: &str, number: u64) -> Vec<Holder> {
+    let record = slots.named(slot);
+    let held = record.map(|record| who_holds(slots, images, &record)).unwrap_or_default();
+    let held = held.into_iter().find(|held| held.generation == number);
+    held.map(|held| held.holders).unwrap_or_default()
+}
+
+fn holders_by_generation(slots: &Slots, record: &SlotRecord) -> BTreeMap<u64, Vec<Holder>> {
+    let now = Instant::now();
+    let since = |taken: &Taken| now.saturating_duration_since(taken.since);
+    let mut holders: BTreeMap<u64, Vec<Holder>> = BTreeMap::new();
+    let mut holding = Vec::new();
+    {
+        let state = record.lock();
+        if let Some(current) = &state.current {
+            let of = holders.entry(current.generation.number()).or_default();
+            of.push(Holder::Slot);
+            if let (Mode::Claimed, Some(taken)) = (state.mode, &state.owner) {
+                of.push(Holder::Owner {
+                    thread: taken.thread.clone(),
+                    since: since(taken),
+                    at: taken.at,
+                });
+            }
+        }
+        if let Some(standby) = state.probation.as_ref().and_then(|probation| probation.standby.as_ref()) {
+            let number = standby.current.generation.number();
+            holders.entry(number).or_default().push(Holder::Slot);
+        }
+        if let Some((staged, _)) = state.waiting(record.id) {
+            holders.entry(staged).or_default().push(Holder::Slot);
+        }
+    }
+    for hold in slots.holds.living() {
+        let Some((view, taken)) = hold.held() else { continue };
+        let Some(generation) = view.held(record.index, record.id) else {
+            continue;
+        };
+        let (thread, since, at) = (taken.thread.clone(), since(&taken), taken.at);
+        let holder = match hold.by {
+            HoldBy::Reader => Holder::Reader { thread, since, at },
+            HoldBy::Load => Holder::Load { thread, since, at },
+        };
+        holders.entry(generation.number()).or_default().push(holder);
+        holding.push((generation.number(), generation.keeps()));
+    }
+    for (generation, held) in holding {
+        let predecessor = Holder::Predecessor { generation };
+        for number in held {
+            let of = holders.entry(number).or_default();
+            if !of.contains(&predecessor) {
+                of.push(predecessor.clone());
+            }
+        }
+    }
+    holders
+}
+
+fn own_threads(resources: &ImageResources) -> Vec<Holder> {
     let threads = resources.running_threads().into_iter();
     let values = resources.threads_with_values().into_iter();
     threads
