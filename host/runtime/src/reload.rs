@@ -415,7 +415,7 @@ fn reload(
         Ok(examined) => examined,
         Err(unfit) => {
             for refusal in pipeline::refusals_of(host, request, *unfit) {
-                if refusal.cause.is_of_the_bytes() {
+                if refusal.cause.scope().is_remembered() {
                     host.slots.refusals.remember(hash, refusal.clone());
                 }
                 all.push(SlotLoad::Refused(refusal));
@@ -564,7 +564,7 @@ fn one_slot(
                     host.wait_for_slot(name, LoadRequest::of_slot(path, slot));
                 }
             }
-            if refusal.cause.is_of_the_bytes() {
+            if refusal.cause.scope().is_remembered() {
                 host.slots.refusals.remember(hash, refusal.clone());
             }
             SlotLoad::Refused(refusal)

@@ -280,7 +280,7 @@ fn report_refused(host: &Inner, hash: ContentHash, is_reinstance: bool, saved: b
         }
     }
     host.look_at_given();
-    if refusal.cause.is_of_the_bytes() {
+    if refusal.cause.scope().is_remembered() {
         host.slots.refusals.remember(hash, refusal.clone());
     }
     host.log.push(Event::Refused(refusal));

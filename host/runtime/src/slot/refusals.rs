@@ -1,7 +1,11 @@
 //! What was refused, by its content: so that the same bytes are not tried again by themselves, and whoever asks for a slot that is
 //! empty is told why.
 
-use crate::{content::ContentHash, error::Refusal, instances::LoadRequest};
+use crate::{
+    content::ContentHash,
+    error::{Refusal, Scope},
+    instances::LoadRequest,
+};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 
@@ -18,7 +22,7 @@ impl Refusals {
         let refused = self.0.lock();
         let applies = |(known, refusal): &&(ContentHash, Refusal)| {
             let there = slot.is_some_and(|slot| refusal.slot.as_deref() == Some(slot));
-            known == hash && (there || refusal.cause.is_of_the_artifact_alone())
+            known == hash && (there || refusal.cause.scope() == Scope::Artifact)
         };
         refused.iter().find(applies).map(|(_, refusal)| refusal.clone())
     }
@@ -36,14 +40,14 @@ impl Refusals {
     pub(crate) fn forget_those_of_what_served(&self, slot: &str) {
         self.0
             .lock()
-            .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || !refusal.cause.is_of_what_serves());
+            .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || refusal.cause.scope() != Scope::Serving);
     }
 
     /// This content serves in the slot: it is no longer refused there, whatever was found wrong with it before.
     pub(crate) fn forget_content(&self, slot: &str, hash: &ContentHash) {
         self.0.lock().retain(|(known, refusal)| {
             let there = refusal.slot.as_deref().is_none_or(|of| of == slot);
-            known != hash || !(there || refusal.cause.is_of_the_artifact_alone())
+            known != hash || !(there || refusal.cause.scope() == Scope::Artifact)
         });
     }
 
