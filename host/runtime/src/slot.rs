@@ -24,7 +24,7 @@ mod unloading;
 mod view;
 
 pub(crate) use call_stats::Watching;
-pub(crate) use candidate::{Candidate, CandidateSet, RollbackPlan, Staged};
+pub(crate) use candidate::{Candidate, CandidateKind, CandidateSet, RollbackPlan, SlotCandidate, TakenState};
 pub(crate) use ending::{Ending, Parts};
 pub(crate) use generation::{Access, Generation, OwnersTurn};
 pub use handle::{Slot, SlotGuard};

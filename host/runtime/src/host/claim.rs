@@ -220,13 +220,13 @@ impl<I: ?Sized + Interface> Claim<I> {
         };
         let Some(staged) = staged else { return SyncOutcome::Unchanged };
         let old = self.generation.as_ref();
-        let goes_back = staged.back.is_some();
+        let goes_back = staged.is_rollback();
         let turn = match old {
             // SAFETY: as above.
             Some(old) => unsafe { OwnersTurn::new(old) },
             None => OwnersTurn::of_nothing(),
         };
-        let adopted = reload::hand_over_to_claim(&self.host, &self.record, old, turn, staged);
+        let adopted = reload::adopt(&self.host, &self.record, old, turn, staged);
         drop(adopting);
         match adopted {
             Some(new) => {

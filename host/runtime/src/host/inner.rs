@@ -140,6 +140,16 @@ impl Inner {
         });
     }
 
+    /// Has the reload thread try a file again. Without a reload thread the host is gone.
+    pub(crate) fn retry(&self, request: LoadRequest) {
+        let _ = self.reload.send(ReloadMessage::Retry(request));
+    }
+
+    /// Has the reload thread read a resource. Without a reload thread the host is gone.
+    pub(crate) fn read_resource(&self, name: String) {
+        let _ = self.reload.send(ReloadMessage::Resource(name));
+    }
+
     /// A file that was refused may do when this slot has something.
     pub(crate) fn wait_for_slot(&self, name: &str, request: LoadRequest) {
         let mut waiting = self.waiting.lock();

@@ -6,7 +6,7 @@ use crate::{
     image::safe_point,
     process::never_dropped,
     reload::{self, ShadowOf},
-    slot::{Generation, Mode, SlotRecord},
+    slot::{Generation, Mode, SlotRecord, TakenState},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use std::{
@@ -174,7 +174,7 @@ fn make<I: ?Sized + Interface>(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
     of: ShadowOf,
-    state: Result<Option<reload::Serving>, Cause>,
+    state: Result<Option<TakenState>, Cause>,
 ) -> Result<Shadow<I>, Refusal> {
     let (apart, generation) = reload::shadow(host, record, of, state)?;
     Ok(Shadow::new(apart, generation, host.clone()))

@@ -3,7 +3,7 @@
 //! their threads' safe points, is looked at again when there is less that keeps it. What cannot be closed safely is quarantined
 //! and tried again when its reason goes away.
 
-use super::survive;
+use super::survive::survive;
 use crate::{
     event::{Event, Log, Outcome},
     hooks::Hooks,

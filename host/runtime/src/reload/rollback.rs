@@ -4,7 +4,7 @@
 
 mod state;
 
-use super::exclusive::Stopped;
+use super::{exclusive::Stopped, supersede::report_superseded};
 use crate::{
     content::ContentHash,
     deferred_work::defer,
@@ -182,12 +182,12 @@ fn take_open(
     }
     let standby = fitting_standby(host, record, &mut state)?;
     let current = state.current.as_ref()?;
-    let (faulty, snapshot) = (current.generation.clone(), current.inherited.clone());
+    let (faulty, earlier) = (current.generation.clone(), current.inherited.clone());
     Some(Taken {
         record: record.clone(),
         faulty,
         standby,
-        back: RollbackPlan { reason, snapshot, since },
+        back: RollbackPlan { reason, earlier, since },
         _moving: record.moving(&mut state),
     })
 }
@@ -237,7 +237,7 @@ pub(crate) fn of_claim(
     };
     host.hooks.wake_all();
     let set = state.probation.as_ref()?.set.clone();
-    let snapshot = state.current.as_ref()?.inherited.clone();
+    let earlier = state.current.as_ref()?.inherited.clone();
     let standby = fitting_standby(host, record, &mut state)?;
     // Whoever looks meanwhile would find a faulty generation and nothing to go back to.
     let moving = record.moving(&mut state);
@@ -247,7 +247,7 @@ pub(crate) fn of_claim(
         faulty,
         standby,
         access: Access::of_owner(turn, Instant::now() + host.policy.hook_deadline),
-        back: RollbackPlan { reason, snapshot, since },
+        back: RollbackPlan { reason, earlier, since },
     };
     let back = go_back(host, vec![leaving]).pop();
     drop(moving);
@@ -300,12 +300,12 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
                 path: current.path.clone(),
                 // Should it have to be left as well, then for something that starts from what it started from; or, if that is not
                 // known because it had proved itself, from what it starts from now.
-                inherited: current.inherited.clone().or_else(|| one.back.snapshot.clone()),
+                inherited: current.inherited.clone().or_else(|| one.back.earlier.clone()),
             })));
             state.probation = Some(Probation::new(None, None));
             // The same as what is left is not to come after it; nor, if somebody wants the version before, what is newer.
             let asked = matches!(one.back.reason, RollbackReason::Manual);
-            if let Some(staged) = state.staged.take_if(|staged| asked || staged.reinstance_of.is_some()) {
+            if let Some(staged) = state.staged.take_if(|staged| asked || staged.is_reinstance()) {
                 one.record.note_staged(state);
                 outdated.push((one.record.clone(), staged));
             }
@@ -325,7 +325,7 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
         .map(|((one, generation, state), left)| one.tell(host, generation, state, left))
         .collect();
     for (record, staged) in outdated {
-        super::place::report_superseded(host, &record, Some(staged));
+        report_superseded(host, &record, Some(staged));
     }
     host.supervise(SupervisorMessage::Look);
     reports

@@ -2,7 +2,7 @@
 //! plugins itself but that of a rollback (checks run on threads for hooks), and waits for none. What is claimed it only
 //! reminds: its owner is asked, judges and goes back in his own `sync`.
 
-use super::{prepare::check, rollback, survive};
+use super::{prepare::check, rollback, survive::survive};
 use crate::{
     event::Event,
     host::Inner,

@@ -2,7 +2,11 @@
 //! image goes the way of every retired one. An open slot is unloaded on the reload thread, in order with loads; a claimed one in its
 //! owner's `sync`, because nothing may be taken from under an owner.
 
-use super::{exclusive::Stopped, place::report_superseded, prepare::snapshot, together};
+use super::{
+    exclusive::Stopped,
+    snapshot::snapshot,
+    supersede::{report_superseded, supersede_set},
+};
 use crate::process;
 use crate::{
     background::ForegroundPriority,
@@ -13,8 +17,8 @@ use crate::{
     host::Inner,
     policy::DeletedFile,
     slot::{
-        Access, CandidateSet, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord, SlotState,
-        UnloadRequest,
+        Access, Candidate, CandidateSet, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord,
+        SlotState, UnloadRequest,
     },
     watch::Listing,
 };
@@ -207,7 +211,7 @@ fn stage(
     drop(state);
     host.log.trace(&event);
     report_superseded(host, record, superseded.0);
-    together::supersede(host, superseded.1);
+    supersede_set(host, superseded.1);
     UnloadOutcome::Staged { slot, generation }
 }
 
@@ -407,7 +411,7 @@ struct Gone {
     current: Option<Current>,
     standby: Option<Current>,
     on_probation: bool,
-    staged: Option<crate::slot::Staged>,
+    staged: Option<Candidate>,
     set: Option<Arc<CandidateSet>>,
 }
 
@@ -442,7 +446,7 @@ impl Gone {
             reason,
         });
         report_superseded(host, record, self.staged);
-        together::supersede(host, self.set);
+        supersede_set(host, self.set);
         let retired: Vec<_> = self.current.into_iter().chain(self.standby).collect();
         for one in &retired {
             host.retire(record, &one.generation);
@@ -454,9 +458,9 @@ impl Gone {
 
 /// Files that were deleted, whose slots could not be unloaded yet because others use them.
 #[derive(Default)]
-pub(super) struct Deleted(BTreeSet<PathBuf>);
+pub(super) struct DeletedFiles(BTreeSet<PathBuf>);
 
-impl Deleted {
+impl DeletedFiles {
     /// A file is gone from the watched folder.
     pub(super) fn file(&mut self, host: &Arc<Inner>, path: &Path) {
         if self.0.contains(path) || path.is_file() {

@@ -1,7 +1,7 @@
 //! What the host keeps of one slot: its contracts, who calls it and how, its current generation and a staged candidate.
 
 use super::{
-    candidate::{CandidateSet, Staged},
+    candidate::{Candidate, CandidateSet},
     counts::CallCounts,
     generation::{Forward, Generation, SlotLinks, Vacant},
     probation::{HealthTracker, Probation, Standby, Verdict},
@@ -95,7 +95,7 @@ pub(crate) struct SlotState {
     /// Replaced by [`serve`](Self::serve) alone.
     pub(crate) current: Option<Current>,
     forward: Arc<Forward>,
-    pub(crate) staged: Option<Staged>,
+    pub(crate) staged: Option<Candidate>,
     /// A set that it is to move on with.
     pub(crate) together: Option<Arc<CandidateSet>>,
     /// Its owner is to unload it.
@@ -261,7 +261,7 @@ impl SlotRecord {
     pub(crate) fn serving_and_nothing_newer(&self) -> Option<u64> {
         let state = self.lock_settled();
         // The same once more is nothing newer.
-        let waits = state.staged.as_ref().is_some_and(|staged| staged.reinstance_of.is_none()) || state.together.is_some();
+        let waits = state.staged.as_ref().is_some_and(|staged| !staged.is_reinstance()) || state.together.is_some();
         let current = state.current.as_ref().filter(|_| !waits)?;
         Some(current.generation.number())
     }
@@ -383,7 +383,7 @@ impl SlotState {
     pub(crate) fn has(&self, slot: u64, hash: &ContentHash) -> Option<ContentPlace> {
         let waits = match (&self.staged, &self.together) {
             // Another instance of what serves.
-            (Some(staged), _) if staged.reinstance_of.is_some() => None,
+            (Some(staged), _) if staged.is_reinstance() => None,
             (Some(staged), _) => Some((staged.hash, staged.generation.number())),
             (None, Some(set)) => set.content_for(slot),
             (None, None) => None,

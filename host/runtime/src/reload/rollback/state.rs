@@ -11,8 +11,11 @@ use crate::{
     host::Inner,
     instance::{ExclusiveInstance, HookError},
     lifecycle::Lifecycle,
-    policy::RollbackState,
-    reload::prepare::{Watch, snapshot},
+    reload::{
+        prepare::Watch,
+        snapshot::snapshot,
+        starting_state::{EarlierState, StateSource},
+    },
     slot::{Access, Generation, MappedImages, RollbackReason, Snapshot},
     testing::Injections,
 };
@@ -28,14 +31,20 @@ pub(super) fn carry(host: &Inner, leaving: &Leaving<'_>) -> Result<Option<Arc<Sn
         ..
     } = leaving;
     let standby = &standby.current.generation;
-    let (Some(schema), Some(_)) = (standby.instance().schema(), faulty.instance().schema()) else {
-        return Ok(None);
-    };
-    if host.policy.rollback_state == RollbackState::Snapshot {
-        return Ok(None);
+    let has_state = |generation: &Generation| generation.instance().has_state();
+    let source = StateSource::decide(
+        host.policy.rollback_state,
+        has_state(faulty),
+        has_state(standby),
+        EarlierState::InStandby,
+    );
+    match (source, standby.instance().schema()) {
+        (StateSource::Current { .. }, Some(schema)) => {
+            let state = take(host, faulty, access, &back.reason)?;
+            translate(host, faulty, standby, state, schema.schema).map(Some)
+        }
+        (StateSource::Current { .. } | StateSource::Nothing | StateSource::Earlier, _) => Ok(None),
     }
-    let state = take(host, faulty, access, &back.reason)?;
-    translate(host, faulty, standby, state, schema.schema).map(Some)
 }
 
 /// The state of what is left.
@@ -101,7 +110,7 @@ pub(super) fn revive(
     } = leaving;
     let (artifact, stopped) = (standby.current.hash, standby.stopped);
     let standby = &standby.current.generation;
-    let had = |why| match (standby.instance().has_state(), &back.snapshot) {
+    let had = |why| match (standby.instance().has_state(), &back.earlier) {
         (true, Some(before)) => RestoredState::Snapshot {
             bytes: before.bytes.len(),
             why,
@@ -132,7 +141,7 @@ pub(super) fn revive(
     let patience = (!may_have_second).then(|| Instant::now() + most);
     let (at, waiting) = (restored.at.clone(), this_thread());
     let replaced = {
-        let (before, given, restored) = (back.snapshot.clone(), state.clone(), restored.clone());
+        let (before, given, restored) = (back.earlier.clone(), state.clone(), restored.clone());
         access.with_exclusive_standby(standby, patience, |exclusive_instance| {
             // Not held before: whether anybody else holds it is being asked.
             exclusive_instance.elsewhere(&host.hooks, most, standby.clone(), move |exclusive_instance| {
