@@ -232,7 +232,7 @@ fn counters_begin_with_0_when_a_slot_comes_to_be() {
         ("superseded", 0),
         ("refused", 0),
         ("rolled_back", 0),
-        ("went_back", 0),
+        ("rolled_back_on_request", 0),
     ] {
         let line = format!("reslot_reload_total{{slot=\"moody\",outcome={outcome:?}}} {number}");
         assert!(says(&line), "{line}\n{}", page(at));
@@ -254,9 +254,9 @@ fn counters_begin_with_0_when_a_slot_comes_to_be() {
     // Somebody has asked for it.
     host.rollback("moody", RollbackTarget::Previous).unwrap();
     for line in [
-        r#"reslot_reload_total{slot="moody",outcome="went_back"} 1"#,
+        r#"reslot_reload_total{slot="moody",outcome="rolled_back_on_request"} 1"#,
         r#"reslot_reload_total{slot="moody",outcome="rolled_back"} 0"#,
-        r#"reslot_rollbacks_total{slot="moody",reason="asked"} 1"#,
+        r#"reslot_rollbacks_total{slot="moody",reason="manual"} 1"#,
     ] {
         assert!(says(line), "{line}\n{}", page(at));
     }

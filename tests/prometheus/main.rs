@@ -264,7 +264,7 @@ impl Desk {
         same(r#"reslot_refusals_total{slot="none",cause="lint"}"#, &|| 1.0);
         same(r#"reslot_rollbacks_total{slot="moody",reason="panicked"}"#, &|| 1.0);
         same(r#"sum(reslot_reload_total{outcome="rolled_back"})"#, &|| 1.0);
-        same(r#"sum(reslot_reload_total{outcome="went_back"})"#, &|| 0.0);
+        same(r#"sum(reslot_reload_total{outcome="rolled_back_on_request"})"#, &|| 0.0);
         same(r#"reslot_plugin_panics_total{slot="moody",where="call"}"#, &|| 1.0);
         let left = || {
             let mut events = self.host.events();

@@ -20,8 +20,9 @@ const NEAR: usize = 6;
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 4] = ["utils", "util", "helpers", "helper"];
 /// Folders in which each Rust file opens with a paragraph.
-const OPENING: [&str; 9] = [
+const OPENING: [&str; 10] = [
     "host/src",
+    "host/report/src",
     "host/runtime/src",
     "host/artifact/src",
     "host/cli/src",
@@ -41,11 +42,12 @@ const REGISTRIES: [(&str, &str); 5] = [
 ];
 
 /// The crates that users depend on, from the lowest floor up, each with the crates of this repository that it may depend on.
-const FLOORS: [(&str, &[&str]); 7] = [
+const FLOORS: [(&str, &[&str]); 8] = [
     ("plugin-api/macros", &[]),
     ("plugin-api", &["reslot-plugin-macros"]),
     ("host/artifact", &["reslot-plugin-api"]),
-    ("host/runtime", &["reslot-artifact", "reslot-plugin-api"]),
+    ("host/report", &["reslot-artifact", "reslot-plugin-api"]),
+    ("host/runtime", &["reslot-artifact", "reslot-plugin-api", "reslot-report"]),
     ("host", &["reslot-runtime"]),
     ("host/cli", &["reslot"]),
     ("testkit", &["reslot", "reslot-plugin-api"]),

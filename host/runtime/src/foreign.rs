@@ -20,12 +20,13 @@ pub use pins::Pin;
 use crate::image::{
     lint::{Foreign, LintError, examine_foreign},
     loaded::{self, Mapped},
-    stage::{StageError, StageLimits, StagedFile, StagingFolder, is_private_copy, read_patiently, sweep},
+    stage::{StageLimits, StagedFile, StagingFolder, is_private_copy, read_patiently, sweep},
 };
 use held::Held;
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use notifies::Timers;
 use objects::Objects;
+use reslot_report::StageError;
 use std::{
     marker::PhantomData,
     ops::Deref,

@@ -4,7 +4,6 @@
 //! There are two kinds: one in a folder that survives the process, and a power cut at any moment; and one for this process only.
 
 mod book;
-mod error;
 mod index;
 mod store;
 #[cfg(test)]
@@ -12,8 +11,8 @@ mod tests;
 
 use crate::{content::ContentHash, image::stage::StagingFolder};
 use book::{Book, Entry};
-pub use error::HistoryError;
 use parking_lot::{Condvar, Mutex};
+pub use reslot_report::HistoryError;
 use std::{
     collections::BTreeSet,
     io::ErrorKind,

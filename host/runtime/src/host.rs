@@ -8,7 +8,6 @@ mod inner;
 mod shadow;
 
 pub(crate) use crate::deadline::{LONGEST, after};
-pub use crate::slot::{GenerationHolders, GenerationStatus, Holder};
 pub use builder::HostBuilder;
 pub use claim::{AnyClaim, Claim, SyncOutcome};
 pub use going_back::{RollbackError, RollbackTarget};
@@ -17,7 +16,6 @@ pub use shadow::Shadow;
 
 use crate::{
     control::Server,
-    error::{Cause, Refusal, SlotError},
     event::Events,
     image::{
         manifest::{Interface as Described, is_name},
@@ -28,11 +26,13 @@ use crate::{
     logs::LogLevel,
     policy::Policy,
     process::never_dropped,
-    reload::{Counts, LoadOutcome, ReloadMessage, SavedState, UnloadError, UnloadOutcome},
+    reload::{Counts, LoadOutcome, ReloadMessage, SavedState, UnloadOutcome},
     slot::{Generation, Mode, Reader, ReaperMessage, Slot, SlotState, SupervisorMessage, Taken, who_holds},
     watch::{Watch, scan},
 };
 use reslot_plugin_api::{Health, Interface, Shared};
+pub use reslot_report::GenerationHolders;
+use reslot_report::{Cause, Refusal, SlotError, UnloadError};
 use std::{
     mem::forget,
     panic::Location,

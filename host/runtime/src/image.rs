@@ -16,12 +16,10 @@ mod unload;
 
 pub use loaded::mapped_copies;
 pub(crate) use logs::LogForwarder;
-pub use open::OpenError;
-pub(crate) use open::{Image, Opened, remedy_of_loader};
+pub(crate) use open::{Image, Opened};
 pub use panics::PanicReport;
 pub(crate) use panics::take_panic;
 pub(crate) use reslot_artifact::{compat, lint, manifest};
 pub use resources::safe_point;
 pub(crate) use resources::{Holding, ImageResources, ended_epoch};
-pub use unload::{QuarantineReason, UnloadReport};
 pub(crate) use unload::{Unloading, close, holding};

@@ -32,14 +32,12 @@ mod host;
 mod image;
 mod instance;
 mod instances;
-mod lifecycle;
 mod logs;
 mod metrics;
 mod policy;
 mod preflight;
 mod process;
 mod reload;
-mod remedies;
 mod safe_points;
 mod shadow_name;
 mod slot;
@@ -49,32 +47,29 @@ pub mod testing;
 mod testing;
 mod watch;
 
-pub use error::{BuildError, Cause, EndpointError, Hook, Refusal, SavedStateError, SchemaGap, SlotError};
-pub use event::{Event, Events, Outcome, Record, ReloadReport, RetireReport, Step};
-pub use history::{HistoryEntry, HistoryError, VersionStatus};
-pub use host::{
-    AnyClaim, Claim, GenerationHolders, GenerationStatus, Holder, Host, HostBuilder, RollbackError, RollbackTarget, Shadow,
-    SlotInfo, SyncOutcome,
-};
+pub use error::{BuildError, EndpointError};
+pub use event::Events;
+pub use history::{HistoryEntry, VersionStatus};
+pub use host::{AnyClaim, Claim, Host, HostBuilder, RollbackError, RollbackTarget, Shadow, SlotInfo, SyncOutcome};
 pub use image::stage::PrivateCopies;
-pub use image::{OpenError, QuarantineReason, UnloadReport, mapped_copies, safe_point};
-pub use instance::HookError;
+pub use image::{mapped_copies, safe_point};
 pub use instances::InstancesError;
-pub use lifecycle::{IllegalMove, Lifecycle};
 pub use logs::{LogLevel, NoLogLevel};
 pub use policy::{DeletedFile, Policy, RollbackState};
-pub use preflight::{Preflight, PreflightError, PreflightReport, PreflightStep, preflight};
-pub use reload::{
-    Counts, LoadOutcome, RestoredState, RollbackReason, RollbackReport, SavedState, UnloadError, UnloadOutcome,
-    UnloadReason, Unloaded,
-};
+pub use preflight::{Preflight, preflight};
+pub use reload::{Counts, LoadOutcome, SavedState, UnloadOutcome, Unloaded};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
+pub use reslot_report::{
+    Cause, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook, HookError, IllegalMove, Lifecycle,
+    OpenError, Outcome, PreflightError, PreflightReport, PreflightStep, QuarantineReason, Record, Refusal, ReloadReport,
+    RestoredState, RetireReport, RollbackReason, RollbackReport, SavedStateError, SchemaGap, SlotError, Step, UnloadError,
+    UnloadReason, UnloadReport,
+};
 pub use slot::{Reader, Slot, SlotGuard, View};
 pub use watch::WatchError;
 
 /// What an artifact says about itself, and how two interfaces differ: for tools that look into files.
 pub mod artifact {
-    pub use crate::image::stage::StageError;
     pub use reslot_artifact::{
         compat::{Difference, compare},
         inspect,
@@ -83,6 +78,7 @@ pub mod artifact {
             Argument, Field, Interface, Kind, Manifest, ManifestError, Method, Receiver, Shape, StateSchema, Type, Variant,
         },
     };
+    pub use reslot_report::StageError;
 }
 
 /// For the program `reslot-preflight` and the tests, and for nobody else.

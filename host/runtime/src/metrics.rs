@@ -24,7 +24,8 @@ pub(crate) use without::MetricsRecorder;
 
 #[cfg(not(feature = "metrics"))]
 mod without {
-    use crate::{event::Event, host::Inner};
+    use crate::host::Inner;
+    use reslot_report::Event;
     use std::sync::Arc;
 
     /// Nobody measures.
@@ -43,9 +44,10 @@ mod without {
 #[cfg(feature = "metrics")]
 mod with {
     use super::{names, sample, tell};
-    use crate::{event::Event, host::Inner, shadow_name};
+    use crate::{host::Inner, shadow_name};
     use metrics::{Recorder, with_recorder};
     use parking_lot::Mutex;
+    use reslot_report::Event;
     use std::{
         collections::{BTreeMap, BTreeSet},
         panic::{AssertUnwindSafe, catch_unwind},

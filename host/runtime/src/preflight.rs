@@ -3,25 +3,20 @@
 //! keeping of a process that may do anything is `process`'s.
 
 mod child;
-mod error;
 mod process;
 mod protocol;
-mod report;
 
 pub use child::child_main;
-pub use error::PreflightError;
-pub use report::{PreflightReport, PreflightStep};
 
-use crate::{
-    image::{
-        lint::{Expectations, lint},
-        manifest::Manifest,
-        stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently},
-    },
-    instance::HookError,
+use crate::image::{
+    lint::{Expectations, lint},
+    manifest::Manifest,
+    stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently},
 };
 use process::{Heard, PreflightChild};
 use protocol::{Task, Word, build};
+use reslot_report::HookError;
+pub use reslot_report::{PreflightError, PreflightReport, PreflightStep};
 use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
@@ -175,11 +170,7 @@ impl Conversation {
             if let Some(stays_mapped) = self.take(word)? {
                 // Whatever it still does is not waited for.
                 let _ = self.child.end();
-                return Ok(PreflightReport {
-                    steps: self.steps,
-                    total: self.begun.elapsed(),
-                    stays_mapped,
-                });
+                return Ok(PreflightReport::new(self.steps, self.begun.elapsed(), stays_mapped));
             }
         }
     }

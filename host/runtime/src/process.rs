@@ -92,10 +92,6 @@ fn cleared_in_children() -> Option<*mut AtomicU64> {
     }
 }
 
-/// What a process must do that has a copy of a host and needs one.
-pub(crate) const REMEDY: &str =
-    "fork before the host is built (`HostBuilder::build`), or build a host of its own in this process";
-
 /// In a forked child: the value is never dropped, because its drop would wait for threads, or remove files, of the parent.
 pub(crate) fn never_dropped<T>(shared: &Arc<T>) {
     forget(shared.clone());

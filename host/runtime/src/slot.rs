@@ -28,14 +28,12 @@ pub(crate) use candidate::{Candidate, CandidateKind, CandidateSet, RollbackPlan,
 pub(crate) use ending::{Ending, Parts};
 pub(crate) use generation::{Access, Generation, OwnersTurn};
 pub use handle::{Slot, SlotGuard};
-pub use holders::{GenerationHolders, GenerationStatus, Holder};
 pub(crate) use holders::{holders_of, who_holds};
 pub use images::Counts;
 pub(crate) use images::{MappedImages, Phase};
 pub(crate) use messages::{CheckResult, InstanceId, ReaperMessage, SupervisorMessage};
 pub(crate) use peer::PeerTable;
 pub(crate) use peer::with_overlay;
-pub use probation::RollbackReason;
 pub(crate) use probation::{Probation, Set, Standby, Verdict, is_failure};
 pub use reader::Reader;
 pub(crate) use record::{ContentPlace, Current, Mode, Moving, SlotRecord, SlotState};

@@ -9,7 +9,7 @@ pub(crate) use without::Injections;
 
 #[cfg(not(feature = "testing"))]
 mod without {
-    use crate::{error::Hook, instance::HookError};
+    use reslot_report::{Hook, HookError};
 
     /// There are none.
     #[derive(Debug, Clone, Default)]
@@ -25,9 +25,9 @@ mod without {
 
 #[cfg(feature = "testing")]
 mod on_demand {
-    use crate::{error::Hook, instance::HookError};
     use parking_lot::{Condvar, Mutex};
     use reslot_plugin_api::Backtrace;
+    use reslot_report::{Hook, HookError};
     use std::sync::Arc;
 
     /// How a hook fails.

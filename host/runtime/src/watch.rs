@@ -21,10 +21,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::background::{self, Kind};
-use crate::remedies::{self, Purpose};
 use fingerprint::Fingerprint;
 pub(crate) use fingerprint::is_artifact;
 use parking_lot::RwLock;
+use reslot_report::remedies::{self, Purpose};
 use rustix::fs::inotify;
 
 use keeper::{Keeper, Signal};

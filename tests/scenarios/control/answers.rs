@@ -67,7 +67,7 @@ fn overview_tells_what_serves_and_how_it_came_to() {
         overview.slots[0]
             .last_refusal
             .as_ref()
-            .is_some_and(|why| why.contains("lint") || why.contains("stage"))
+            .is_some_and(|why| why.contains("lint") || why.contains("read"))
     );
     place.folder.publish("probe.so", &probe(2));
     wait_for(&mut events, |event| {

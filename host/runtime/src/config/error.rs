@@ -1,10 +1,8 @@
 //! What may be wrong with settings, in words that name the file, the line or the key, and what was expected.
 
-use crate::{
-    image::stage::StageError,
-    remedies::{self, Purpose},
-    watch::WatchError,
-};
+use crate::watch::WatchError;
+use reslot_report::StageError;
+use reslot_report::remedies::{self, Purpose};
 use std::{
     fmt,
     path::{Path, PathBuf},

@@ -3,12 +3,10 @@
 //! and then the reload thread brings the slots up with it.
 
 use super::{ConfigError, Layers, Watched};
-use crate::{
-    event::Event, given::Tables, hooks::TookTooLong, host::Inner, instance::HookError, logs::LogLevel, policy::DeletedFile,
-    watch::WatchOptions,
-};
+use crate::{given::Tables, hooks::TookTooLong, host::Inner, logs::LogLevel, policy::DeletedFile, watch::WatchOptions};
 use parking_lot::Mutex;
 use reslot_plugin_api::{__private::cut_words, ConfigValue};
+use reslot_report::{Event, HookError};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,

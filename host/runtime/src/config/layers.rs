@@ -2,8 +2,9 @@
 //! wins, key by key. Reading a file is as careful as reading an artifact: the whole file or nothing.
 
 use super::{ConfigError, Origin};
-use crate::image::stage::{StageError, read_other};
+use crate::image::stage::read_other;
 use config::{Config, Environment, FileFormat, Format, Map, Source, Value};
+use reslot_report::StageError;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs,

@@ -8,15 +8,15 @@ use super::{
     why_not,
 };
 use crate::{
-    error::{Cause, SlotError},
     history::{HistoryEntry, VersionStatus},
-    host::{GenerationHolders, GenerationStatus, Inner, RollbackError, RollbackTarget, SlotInfo, after},
+    host::{Inner, RollbackError, RollbackTarget, SlotInfo, after},
     image::manifest::is_name,
     instances::LoadRequest,
     logs::LogLevel,
-    reload::{LoadOutcome, UnloadError, UnloadOutcome, Unloaded},
+    reload::{LoadOutcome, UnloadOutcome, Unloaded},
     slot::{Phase, SlotRecord, who_holds},
 };
+use reslot_report::{Cause, GenerationHolders, GenerationStatus, SlotError, UnloadError};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub(super) fn answer(shared: &Shared, host: &Arc<Inner>, request: Request) -> Result<Answer, Refused> {
@@ -239,18 +239,9 @@ fn log_level(host: &Inner, slot: &str, level: Option<&str>) -> Result<Answer, Re
 }
 
 fn held(held: &GenerationHolders) -> HeldGeneration {
-    let condition = match &held.condition {
-        GenerationStatus::Candidate => "is a candidate".to_owned(),
-        GenerationStatus::Staged => "waits for its owner's `sync`".to_owned(),
-        GenerationStatus::Serving => "serves".to_owned(),
-        GenerationStatus::Standby => "stands by until its successor has proved itself".to_owned(),
-        GenerationStatus::Retired => "serves no more".to_owned(),
-        GenerationStatus::Ending => "has ended, and its image goes as soon as it can".to_owned(),
-        GenerationStatus::Quarantined(reason) => format!("is quarantined: {reason}"),
-    };
     HeldGeneration {
         generation: held.generation,
-        condition,
+        condition: held.condition.to_string(),
         since_ms: whole(held.since),
         live_bytes: held.live_bytes,
         holders: held.holders.iter().map(ToString::to_string).collect(),

@@ -9,7 +9,7 @@ use super::{
     path::{connect_to, through},
     peer::{self, Peer},
 };
-use crate::remedies::{self, Purpose};
+use reslot_report::remedies::{self, Purpose};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, ErrorKind},

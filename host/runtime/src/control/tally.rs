@@ -5,11 +5,9 @@ use super::{
     protocol::{Reload, StepTook},
     told::milliseconds,
 };
-use crate::{
-    error::Refusal,
-    event::{Event, Log, Record},
-};
+use crate::event::Log;
 use parking_lot::Mutex;
+use reslot_report::{Event, Record, Refusal};
 use std::{
     collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},

@@ -10,7 +10,6 @@ use super::{
 use crate::{
     artifact::inspect,
     content::ContentHash,
-    error::Refusal,
     history::VersionStatus,
     host::Inner,
     image::{manifest::Manifest, stage::read_source},
@@ -19,6 +18,7 @@ use crate::{
     slot::{ContentPlace, Mode, SlotRecord},
     watch::is_artifact,
 };
+use reslot_report::Refusal;
 use std::path::{Path, PathBuf};
 
 pub(super) fn why_not(shared: &Shared, host: &Inner, target: &str) -> Result<Reason, Refused> {

@@ -2,7 +2,8 @@
 //! closed gate, a call inside of one), because they may call the host, and may wait for whoever waits for that. The streams are told at
 //! once, these afterwards, in the same order.
 
-use super::{Event, Log};
+use super::Log;
+use reslot_report::Event;
 use std::cell::{Cell, RefCell};
 
 thread_local! {

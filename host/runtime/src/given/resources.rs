@@ -4,10 +4,11 @@
 use super::Content;
 use crate::{
     content::ContentHash,
-    image::stage::{StageError, read_other},
+    image::stage::read_other,
     watch::{Files, Notice, Watch, WatchError, WatchOptions},
 };
 use parking_lot::{Mutex, RwLock};
+use reslot_report::StageError;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,

@@ -2,14 +2,15 @@
 //! file once written is never written again. Which of them have to be there is the book's affair.
 
 use super::{
-    Content, HistoryError,
+    Content,
     book::Book,
     index::{self, UnreadResources},
 };
 use crate::{
     content::ContentHash,
-    image::stage::{HISTORY, StageError, StagingFolder},
+    image::stage::{HISTORY, StagingFolder},
 };
+use reslot_report::{HistoryError, StageError};
 use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},

@@ -4,13 +4,14 @@
 mod folder;
 
 use super::{
-    Artifact, Content, History, HistoryError, NewEntry,
+    Artifact, Content, History, NewEntry,
     VersionStatus::{self, Confirmed, KnownBad, Unconfirmed},
 };
 use crate::{
     content::ContentHash,
     image::stage::{HISTORY, StagingFolder},
 };
+use reslot_report::HistoryError;
 use std::{
     collections::BTreeMap,
     fs,

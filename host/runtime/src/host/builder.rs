@@ -10,7 +10,7 @@ use crate::{
     control::{ControlTally, Listening, Server},
     deferred_work::DeferredWork,
     error::BuildError,
-    event::{Event, Log},
+    event::Log,
     given::InputStore,
     history::History,
     hooks::Hooks,
@@ -26,8 +26,7 @@ use crate::{
     watch::{Watch, WatchOptions, scan},
 };
 use parking_lot::Mutex;
-#[cfg(feature = "prometheus")]
-use std::net::SocketAddr;
+use reslot_report::Event;
 use std::{
     path::PathBuf,
     sync::{Arc, OnceLock, atomic::AtomicUsize, mpsc},
@@ -233,7 +232,7 @@ impl HostBuilder {
     /// Nobody is asked for a password: whoever can connect to this machine's loopback can read the numbers, and the slots' names.
     #[cfg(feature = "prometheus")]
     #[must_use]
-    pub fn prometheus(mut self, address: impl Into<SocketAddr>) -> Self {
+    pub fn prometheus(mut self, address: impl Into<std::net::SocketAddr>) -> Self {
         self.prometheus = Some(LoadRequest {
             at: address.into(),
             beyond_loopback: false,
@@ -245,7 +244,7 @@ impl HostBuilder {
     /// without encryption. Only with the feature `prometheus`.
     #[cfg(feature = "prometheus")]
     #[must_use]
-    pub fn prometheus_beyond_loopback(mut self, address: impl Into<SocketAddr>) -> Self {
+    pub fn prometheus_beyond_loopback(mut self, address: impl Into<std::net::SocketAddr>) -> Self {
         self.prometheus = Some(LoadRequest {
             at: address.into(),
             beyond_loopback: true,

@@ -6,10 +6,11 @@ use crate::{
     deferred_work::defer,
     image,
     process::never_dropped,
-    reload::{self, UnloadError, Unloaded},
+    reload::{self, Unloaded},
     slot::{CandidateSet, Generation, Mode, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage, Taken},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
+use reslot_report::UnloadError;
 use std::{
     marker::PhantomData,
     mem::forget,

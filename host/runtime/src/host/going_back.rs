@@ -3,14 +3,13 @@
 use super::{Claim, Host, Inner, SyncOutcome};
 use crate::{
     content::ContentHash,
-    error::{Refusal, SlotError},
-    event::Event,
-    history::{HistoryEntry, HistoryError, VersionStatus},
+    history::{HistoryEntry, VersionStatus},
     image::safe_point,
-    reload::{self, LoadOutcome, ReloadMessage, RollbackReason},
+    reload::{self, LoadOutcome, ReloadMessage},
     slot::{Mode, SlotRecord},
 };
 use reslot_plugin_api::Interface;
+use reslot_report::{Event, HistoryError, Refusal, RollbackReason, SlotError};
 use std::{
     fmt,
     path::PathBuf,

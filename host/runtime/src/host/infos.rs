@@ -2,12 +2,12 @@
 
 use super::{Inner, SlotInfo};
 use crate::{
-    error::{Cause, Refusal},
     image::safe_point,
     instances::LoadRequest,
     reload::{LoadOutcome, Outcomes, ReloadMessage, SavedState},
     slot::{Mode, SlotRecord},
 };
+use reslot_report::{Cause, Refusal};
 use std::{
     path::PathBuf,
     sync::mpsc::{self, RecvTimeoutError},

@@ -2,19 +2,19 @@
 
 use crate::{
     deferred_work::{DeferredWork, defer},
-    event::{Event, Log},
+    event::Log,
     given::InputStore,
-    history::{History, HistoryError},
+    history::History,
     hooks::Hooks,
     image::{
         safe_point,
-        stage::{Restored, StageError, StageLimits, StagedFile, StagingFolder},
+        stage::{Restored, StageLimits, StagedFile, StagingFolder},
     },
     instances::{Instances, LoadRequest},
     logs::{LogLevel, LogLevels},
     policy::Policy,
     process::Process,
-    reload::{ReloadMessage, RollbackReason, UnloadError, UnloadOutcome, UnloadReason},
+    reload::{ReloadMessage, UnloadOutcome},
     safe_points::AskedForSafePoints,
     slot::{
         Generation, MappedImages, Mode, Phase, ReaperMessage, SlotRecord, Slots, SupervisorMessage, UnloadRequest,
@@ -23,6 +23,7 @@ use crate::{
     testing::Injections,
 };
 use parking_lot::Mutex;
+use reslot_report::{Event, HistoryError, RollbackReason, StageError, UnloadError, UnloadReason};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -2,13 +2,13 @@
 
 use super::{Claim, Host, Inner, RollbackError, RollbackTarget};
 use crate::{
-    error::{Cause, Refusal, SlotError},
     image::safe_point,
     process::never_dropped,
     reload::{self, ShadowOf},
     slot::{Generation, Mode, SlotRecord, TakenState},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
+use reslot_report::{Cause, Refusal, SlotError};
 use std::{
     marker::PhantomData,
     ops::{Deref, DerefMut},

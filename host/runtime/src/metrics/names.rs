@@ -35,7 +35,7 @@ pub(super) fn describe(recorder: &dyn Recorder) {
             counter,
             RELOADS,
             Unit::Count,
-            "Artifacts that were taken up, by what became of them: swapped, unchanged, superseded, refused; and those that were gone back from: rolled_back because of a fault, went_back because somebody asked.",
+            "Artifacts that were taken up, by what became of them: swapped, unchanged, superseded, refused; and those that were gone back from: rolled_back because of a fault, rolled_back_on_request because somebody asked.",
         ),
         (
             histogram,

@@ -10,9 +10,10 @@ use super::{
     with::Late,
     words,
 };
-use crate::{event::Event, host::Inner, slot::SlotRecord};
+use crate::{host::Inner, slot::SlotRecord};
 use metrics::{Label, Recorder};
 use parking_lot::Mutex;
+use reslot_report::{Event, QuarantineReason};
 
 /// All of them.
 pub(super) fn whole(host: &Inner, late: &Mutex<Late>, to: &dyn Recorder) {
@@ -56,9 +57,9 @@ fn images(host: &Inner, to: &dyn Recorder) {
     let counts = host.images.counts();
     gauge(to, IMAGES_MAPPED, []).set(counts.mapped as f64);
     gauge(to, IMAGES_STANDBY, []).set(counts.standby as f64);
-    let quarantined: Vec<_> = host.images.quarantined().iter().map(words::quarantine).collect();
+    let quarantined: Vec<_> = host.images.quarantined().iter().map(QuarantineReason::kind).collect();
     // Each, also those that are none: a gauge that is not set again stays what it was.
-    for reason in words::QUARANTINE {
+    for reason in QuarantineReason::KINDS {
         let images = quarantined.iter().filter(|of| **of == reason).count();
         gauge(to, IMAGES_QUARANTINED, [Label::from_static_parts("reason", reason)]).set(images as f64);
     }

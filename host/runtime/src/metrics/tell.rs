@@ -7,13 +7,8 @@ use super::{
     },
     words,
 };
-use crate::{
-    error::{Cause, Refusal},
-    event::{Event, Outcome, ReloadReport, RetireReport},
-    image::UnloadReport,
-    instance::HookError,
-};
 use metrics::{Label, Recorder};
+use reslot_report::{Cause, Event, HookError, Outcome, Refusal, ReloadReport, RetireReport, UnloadReport};
 use std::sync::Arc;
 
 /// Counters whose growth is watched begin before anything is counted: `increase` does not see the first count of a series.
@@ -48,7 +43,7 @@ pub(super) fn event(known: Known<'_>, event: &Event, to: &dyn Recorder) {
         Event::Superseded { slot, .. } => reload(to, of(slot), words::SUPERSEDED),
         Event::Refused(refusal) => refused(refusal.slot.as_ref().map_or_else(none, known), refusal, to),
         Event::RolledBack(report) => {
-            let reason = Label::from_static_parts("reason", words::rollback(&report.reason));
+            let reason = Label::from_static_parts("reason", report.reason.kind());
             reload(to, of(&report.slot), words::went_back(&report.reason));
             count(to, ROLLBACKS, [of(&report.slot), reason]);
             seconds(to, ROLLBACK_SECONDS, [], report.total.as_secs_f64());
@@ -89,7 +84,7 @@ fn swapped(report: &ReloadReport, to: &dyn Recorder) {
     reload(to, of(&report.slot), words::SWAPPED);
     let label = |step| [Label::from_static_parts("step", step)];
     for (step, took) in &report.steps {
-        seconds(to, RELOAD_SECONDS, label(words::step(*step)), took.as_secs_f64());
+        seconds(to, RELOAD_SECONDS, label(step.name()), took.as_secs_f64());
     }
     seconds(to, RELOAD_SECONDS, label("total"), report.total.as_secs_f64());
     seconds(to, RELOAD_SECONDS, label("pause"), report.pause.as_secs_f64());
@@ -97,7 +92,7 @@ fn swapped(report: &ReloadReport, to: &dyn Recorder) {
 
 fn refused(slot: Label, refusal: &Refusal, to: &dyn Recorder) {
     reload(to, slot.clone(), words::REFUSED);
-    let cause = Label::from_static_parts("cause", words::cause(&refusal.cause));
+    let cause = Label::from_static_parts("cause", refusal.cause.kind());
     count(to, REFUSALS, [slot.clone(), cause]);
     if let Cause::Hook(_, error) = &*refusal.cause {
         hook(to, slot, error);

@@ -2,17 +2,15 @@
 //! thing that this process does. What the artifact prints goes to the standard error stream.
 
 use super::{
-    Preflight, PreflightStep, preflight,
+    Preflight, preflight,
     protocol::{Task, Word, build},
 };
 use crate::{
-    image::{
-        Holding, Image, ImageResources, Opened, QuarantineReason, Unloading, close, holding, manifest::Manifest,
-        stage::StagedFile,
-    },
+    image::{Holding, Image, ImageResources, Opened, Unloading, close, holding, manifest::Manifest, stage::StagedFile},
     instance::Instance,
 };
 use reslot_plugin_api::Health;
+use reslot_report::{PreflightStep, QuarantineReason};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 use std::{
     ffi::OsString,

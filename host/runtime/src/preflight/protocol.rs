@@ -2,9 +2,8 @@
 //! memory that is the child's standard input. The child tells a line for each thing that it begins or ends, so that the host knows
 //! where it was when it died.
 
-use super::PreflightStep;
-use crate::instance::HookError;
 use reslot_plugin_api::{__private::SOURCES, API_VERSION, TARGET, TOOLCHAIN};
+use reslot_report::{HookError, PreflightStep};
 use serde::{Deserialize, Serialize};
 use std::{ffi::OsString, time::Duration};
 

@@ -12,13 +12,12 @@ use super::{
 };
 use crate::{
     content::ContentHash,
-    error::{Cause, Refusal, SavedStateError, SchemaGap},
-    event::{Event, Step},
     host::Inner,
     image::{lint::LintError, manifest::Manifest},
     instances::LoadRequest,
-    slot::{CandidateKind, ContentPlace, Holder, SavedState, SlotState, holders_of},
+    slot::{CandidateKind, ContentPlace, SavedState, SlotState, holders_of},
 };
+use reslot_report::{Cause, Event, Holder, Refusal, SavedStateError, SchemaGap, Step};
 use std::sync::{Arc, atomic::Ordering};
 
 /// What an artifact comes to in one slot, by its hash alone; none if the slot does not know it, and a candidate is to be made.
@@ -294,10 +293,7 @@ fn check_schemas(serving: &Manifest, candidate: &Manifest) -> Result<(), Cause> 
     };
     match reaches {
         true => Ok(()),
-        false => Err(Cause::Schema(SchemaGap {
-            serving: old,
-            candidate: new,
-        })),
+        false => Err(Cause::Schema(SchemaGap::new(old, new))),
     }
 }
 

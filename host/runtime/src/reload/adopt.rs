@@ -11,12 +11,12 @@ use super::{
 use crate::{
     content::ContentHash,
     deadline::after,
-    error::Refusal,
-    event::{Event, defer_notifications},
+    event::defer_notifications,
     host::Inner,
     instances::LoadRequest,
     slot::{Access, Candidate, Generation, Mode, OwnersTurn, SlotRecord},
 };
+use reslot_report::{Event, Refusal};
 use std::sync::Arc;
 
 /// A claimed slot moves on, on its owner's thread. `None` if the candidate was refused.

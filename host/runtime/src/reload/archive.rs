@@ -3,13 +3,14 @@
 use super::attempt::Attempt;
 use crate::{
     content::ContentHash,
-    history::{Content, HistoryError, NewEntry},
+    history::{Content, NewEntry},
     host::Inner,
     image::{
         manifest::Manifest,
         stage::{Bytes, PrivateCopies, StagedFile},
     },
 };
+use reslot_report::HistoryError;
 use std::{path::PathBuf, sync::Arc};
 
 /// The bytes of a candidate, which the history puts away when this is dropped: by then it has its place, and its owner has had a moment to

@@ -3,8 +3,6 @@
 use super::{attempt::refusal, clock::Clock};
 use crate::{
     content::ContentHash,
-    error::{Cause, Refusal},
-    event::Step,
     history::Artifact,
     host::Inner,
     image::{
@@ -14,6 +12,7 @@ use crate::{
     },
     instances::LoadRequest,
 };
+use reslot_report::{Cause, Refusal, Step};
 use std::{
     sync::Arc,
     thread,
@@ -34,11 +33,9 @@ pub(super) fn read(host: &Inner, request: &LoadRequest, clock: &mut Clock) -> Re
             Some(slot) => host.slots.named(slot),
             None => host.slots.served_from(path).into_iter().next(),
         };
-        let refusal = refusal(record.as_deref(), None, path, Step::Read, error);
-        Refusal {
-            slot: refusal.slot.or_else(|| request.slot.clone()),
-            ..refusal
-        }
+        let mut refusal = refusal(record.as_deref(), None, path, Step::Read, error);
+        refusal.slot = refusal.slot.or_else(|| request.slot.clone());
+        refusal
     })?;
     clock.lap(Step::Read);
     Ok(source)
@@ -156,14 +153,9 @@ pub(super) fn refusals_of(host: &Inner, request: &LoadRequest, unfit: FailedLint
     let of = |slot: Option<Arc<str>>| {
         let record = slot.as_deref().and_then(|slot| host.slots.named(slot));
         let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.number()));
-        Refusal {
-            slot,
-            candidate: None,
-            serving,
-            path: path.clone(),
-            step: Step::Lint,
-            cause: cause.clone(),
-        }
+        let mut refusal = Refusal::new(path.clone(), Step::Lint, cause.clone());
+        (refusal.slot, refusal.serving) = (slot, serving);
+        refusal
     };
     match slots.is_empty() {
         true => vec![of(None)],

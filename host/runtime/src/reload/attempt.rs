@@ -1,13 +1,8 @@
 //! One attempt to make a candidate for one slot: what all of its steps need, and how its refusals are told.
 
 use super::clock::Clock;
-use crate::{
-    content::ContentHash,
-    error::{Cause, Refusal},
-    event::Step,
-    host::Inner,
-    slot::SlotRecord,
-};
+use crate::{content::ContentHash, host::Inner, slot::SlotRecord};
+use reslot_report::{Cause, Refusal, Step};
 use std::{path::Path, sync::Arc};
 
 /// The slot that a candidate is for, and the record that it stands in.
@@ -32,10 +27,9 @@ impl<'a> Target<'a> {
     }
 
     pub(super) fn refusal(&self, path: &Path, candidate: Option<u64>, step: Step, cause: impl Into<Cause>) -> Refusal {
-        Refusal {
-            slot: Some(self.name().clone()),
-            ..refusal(Some(self.slot), candidate, path, step, cause)
-        }
+        let mut refusal = refusal(Some(self.slot), candidate, path, step, cause);
+        refusal.slot = Some(self.name().clone());
+        refusal
     }
 }
 
@@ -97,12 +91,8 @@ pub(super) fn refusal(
     cause: impl Into<Cause>,
 ) -> Refusal {
     let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.number()));
-    Refusal {
-        slot: record.map(|record| record.name.clone()),
-        candidate,
-        serving,
-        path: path.to_owned(),
-        step,
-        cause: Arc::new(cause.into()),
-    }
+    let mut refusal = Refusal::new(path.to_owned(), step, Arc::new(cause.into()));
+    refusal.slot = record.map(|record| record.name.clone());
+    (refusal.candidate, refusal.serving) = (candidate, serving);
+    refusal
 }

@@ -1,6 +1,6 @@
 //! How long each step of a reload took.
 
-use crate::event::Step;
+use reslot_report::Step;
 use std::time::{Duration, Instant};
 
 /// Measures the steps.

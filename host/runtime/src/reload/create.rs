@@ -4,17 +4,13 @@
 use super::attempt::Attempt;
 use crate::{
     content::ContentHash,
-    error::{Cause, Hook},
-    event::Event,
     hooks::TookTooLong,
     host::Inner,
-    image::{
-        Image, ImageResources, LogForwarder, OpenError, Opened, QuarantineReason, manifest::Manifest, stage::StagedFile,
-    },
-    instance::{HookError, Instance},
-    lifecycle::Lifecycle,
+    image::{Image, ImageResources, LogForwarder, Opened, manifest::Manifest, stage::StagedFile},
+    instance::Instance,
     slot::{Generation, PeerTable, Phase, ReaperMessage, Watching},
 };
+use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, OpenError, QuarantineReason};
 use std::sync::{Arc, mpsc::Sender};
 
 /// An image that is mapped, and not verified yet.

@@ -2,14 +2,12 @@
 //! fails. Both happen while nobody calls it.
 
 use crate::{
-    error::Hook,
-    event::Event,
     hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
-    instance::{ExclusiveInstance, HookError},
-    lifecycle::Lifecycle,
+    instance::ExclusiveInstance,
     slot::{Access, Generation, SlotRecord},
 };
+use reslot_report::{Event, Hook, HookError, Lifecycle};
 use std::{sync::Arc, time::Instant};
 
 /// A serving generation that has been stopped for the sake of its successor.

@@ -3,13 +3,11 @@
 
 use crate::{
     content::ContentHash,
-    error::{Cause, Hook, Refusal},
-    event::Event,
     given::{PluginInputs, Read},
     host::Inner,
-    instance::HookError,
     slot::{Generation, SlotRecord},
 };
+use reslot_report::{Cause, Event, Hook, HookError, Refusal};
 use std::sync::Arc;
 
 /// What a candidate is given.

@@ -12,13 +12,11 @@ use super::{
 };
 use crate::{
     content::ContentHash,
-    error::{Cause, Refusal},
-    event::{Event, Step},
-    history::HistoryError,
     host::Inner,
     instances::LoadRequest,
-    slot::{CandidateKind, RollbackPlan, RollbackReason, SlotRecord},
+    slot::{CandidateKind, RollbackPlan, SlotRecord},
 };
+use reslot_report::{Cause, Event, HistoryError, Refusal, RollbackReason, Step};
 use std::{path::Path, sync::Arc, time::Instant};
 
 /// Has a slot go back to the artifact with this hash, or to the newest good one before what serves.

@@ -1,14 +1,13 @@
 //! What the reload thread is asked to do, and what it answers.
 
-use super::{RollbackReport, UnloadError, UnloadOutcome};
+use super::UnloadOutcome;
 use crate::{
     content::ContentHash,
-    error::Refusal,
-    event::ReloadReport,
     instances::LoadRequest,
-    slot::{RollbackReason, SavedState, SlotRecord, UnloadRequest},
+    slot::{SavedState, SlotRecord, UnloadRequest},
     watch::Notice,
 };
+use reslot_report::{Refusal, ReloadReport, RollbackReason, RollbackReport, UnloadError};
 use std::sync::{Arc, mpsc::Sender};
 
 /// What the reload thread is asked to do.

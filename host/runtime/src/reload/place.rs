@@ -10,11 +10,10 @@ use super::{
     supersede::{report_superseded, supersede_set},
 };
 use crate::{
-    error::{Cause, Refusal},
-    event::{Event, Step},
     host::Inner,
     slot::{Candidate, Generation, Mode, Moving, SlotRecord, SlotState},
 };
+use reslot_report::{Cause, Event, Refusal, Step};
 use std::sync::Arc;
 
 /// Where a candidate has gone.

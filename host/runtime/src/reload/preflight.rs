@@ -7,14 +7,13 @@ use super::{
 };
 use crate::{
     deadline::after,
-    error::{Cause, Hook},
     host::Inner,
     image::manifest::Manifest,
-    instance::HookError,
-    preflight::{self, Preflight, PreflightError, PreflightStep},
+    preflight::{self, Preflight},
     slot::{CandidateKind, Generation, Mode, SlotRecord, SlotState, Snapshot, TakenState},
 };
 use parking_lot::MutexGuard;
+use reslot_report::{Cause, Hook, HookError, PreflightError, PreflightStep};
 use std::{
     path::Path,
     sync::{

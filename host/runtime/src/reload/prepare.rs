@@ -2,20 +2,18 @@
 //! (**start**), and is asked for its **health** once. All of it is plugin code, so all of it runs on a thread for hooks and has the
 //! policy's deadline. Nothing here moves a pointer. Which of the steps are taken, and in which order, is said in `steps`.
 
-use super::{clock::Clock, rollback::RestoredState, starting_state::StartingState};
+use super::{clock::Clock, starting_state::StartingState};
 use crate::{
-    error::{Cause, Hook},
-    event::Step,
     given::PluginInputs,
     hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
-    instance::{ExclusiveInstance, HookError},
-    lifecycle::Lifecycle,
+    instance::ExclusiveInstance,
     slot::{Generation, MappedImages, Snapshot, is_failure, with_overlay},
     testing::Injections,
 };
 use parking_lot::Mutex;
 use reslot_plugin_api::Health;
+use reslot_report::{Cause, Hook, HookError, Lifecycle, RestoredState, Step};
 use std::{sync::Arc, time::Duration};
 
 /// A step that failed, and why.

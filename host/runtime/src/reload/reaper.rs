@@ -5,15 +5,15 @@
 
 use super::survive::survive;
 use crate::{
-    event::{Event, Log, Outcome},
+    event::Log,
     hooks::Hooks,
     host::Inner,
-    image::{self, Holding, Image, QuarantineReason, Unloading},
-    instance::{HookError, Instance, SharedImage},
-    lifecycle::Lifecycle,
+    image::{self, Holding, Image, Unloading},
+    instance::{Instance, SharedImage},
     safe_points,
-    slot::{Ending, Holder, MappedImages, Parts, Phase, ReaperMessage, Slots, holders_of},
+    slot::{Ending, MappedImages, Parts, Phase, ReaperMessage, Slots, holders_of},
 };
+use reslot_report::{Event, Holder, HookError, Lifecycle, Outcome, QuarantineReason};
 use std::{
     sync::{
         Arc, Weak,

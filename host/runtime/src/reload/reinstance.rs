@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     content::ContentHash,
-    event::{Event, Step},
     given::Read,
     host::Inner,
     image::stage::{Bytes, Source},
     instances::LoadRequest,
     slot::{CandidateKind, Generation, SlotRecord},
 };
+use reslot_report::{Event, Step};
 use std::{
     path::PathBuf,
     sync::Arc,

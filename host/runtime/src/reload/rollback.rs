@@ -8,68 +8,21 @@ use super::{exclusive::Stopped, supersede::report_superseded};
 use crate::{
     content::ContentHash,
     deferred_work::defer,
-    error::{Cause, Refusal},
-    event::{Event, Step, defer_notifications},
+    event::defer_notifications,
     hooks::TookTooLong,
     host::Inner,
     slot::{
-        Access, Current, Generation, Mode, Moving, OwnersTurn, Phase, Probation, RollbackPlan, RollbackReason, Set,
-        SlotRecord, SlotState, Standby, SupervisorMessage, Verdict,
+        Access, Current, Generation, Mode, Moving, OwnersTurn, Phase, Probation, RollbackPlan, Set, SlotRecord, SlotState,
+        Standby, SupervisorMessage, Verdict,
     },
 };
+use reslot_report::{Cause, Event, Refusal, RestoredState, RollbackReason, RollbackReport, Step};
 use state::{Revived, carry, revive};
 use std::{
     path::Path,
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Instant,
 };
-
-/// A slot went back.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RollbackReport {
-    /// The slot.
-    pub slot: Arc<str>,
-    /// The generation that it went back from.
-    pub from: u64,
-    /// The generation that serves from now on.
-    pub to: u64,
-    /// Why.
-    pub reason: RollbackReason,
-    /// What it started from.
-    pub state: RestoredState,
-    /// From the decision to the swap.
-    pub total: Duration,
-}
-
-/// What a generation that a slot went back to has for a state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RestoredState {
-    /// There is none to be handed over.
-    None,
-    /// The newer one's, migrated if need be: nothing was lost.
-    Carried {
-        /// How large it was, encoded.
-        bytes: usize,
-    },
-    /// What it was when the newer one took over: what was done since is lost.
-    Snapshot {
-        /// How large it was, encoded.
-        bytes: usize,
-        /// Why the newer one's could not be had, if the policy wanted that.
-        why: Option<String>,
-    },
-}
-
-impl RestoredState {
-    pub(crate) fn bytes(&self) -> Option<usize> {
-        match self {
-            Self::None => None,
-            Self::Carried { bytes } | Self::Snapshot { bytes, .. } => Some(*bytes),
-        }
-    }
-}
 
 /// An open slot that was taken for going back: from here on nobody else moves it.
 struct Taken {
@@ -379,14 +332,8 @@ impl Leaving<'_> {
         drop(access);
         // If another instance serves in its stead, this may be the last to hold it.
         defer(move || drop(standby));
-        let report = RollbackReport {
-            slot: record.name.clone(),
-            from: faulty.number(),
-            to: generation.number(),
-            reason: back.reason,
-            state,
-            total,
-        };
+        let (slot, from, to) = (record.name.clone(), faulty.number(), generation.number());
+        let report = RollbackReport::new(slot, from, to, back.reason, state, total);
         if left.is_none() && !is_owners {
             // The host let go meanwhile, and nobody else will say that it serves no more.
             generation.retire();
@@ -404,14 +351,11 @@ impl Leaving<'_> {
 
 /// What was left is not taken again by itself, in this process or a later one.
 pub(super) fn forget_faulty(host: &Inner, record: &SlotRecord, hash: ContentHash, path: &Path, report: &RollbackReport) {
-    let refusal = Refusal {
-        slot: Some(record.name.clone()),
-        candidate: Some(report.from),
-        serving: Some(report.to),
-        path: path.to_owned(),
-        step: Step::Probation,
-        cause: Arc::new(Cause::RolledBack(report.reason.clone())),
-    };
+    let cause = Arc::new(Cause::RolledBack(report.reason.clone()));
+    let mut refusal = Refusal::new(path.to_owned(), Step::Probation, cause);
+    refusal.slot = Some(record.name.clone());
+    refusal.candidate = Some(report.from);
+    refusal.serving = Some(report.to);
     host.slots.refusals.remember(hash, refusal);
     let why = report.reason.to_string();
     // At once for whoever asks; on the disk when the supervisor comes to it, because this may be an owner's thread.

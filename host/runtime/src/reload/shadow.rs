@@ -11,13 +11,12 @@ use super::{
 use crate::{
     content::ContentHash,
     deadline::LONGEST,
-    error::{Cause, Refusal},
-    event::{Event, Step},
     host::Inner,
     instances::LoadRequest,
     shadow_name,
     slot::{CandidateKind, Generation, Phase, SlotRecord, TakenState},
 };
+use reslot_report::{Cause, Event, Refusal, Step};
 use std::{path::PathBuf, sync::Arc};
 
 /// What is to be shadowed.
@@ -99,11 +98,8 @@ fn make(
 }
 
 /// A refusal before it was known that it is of a shadow.
-fn of_target(target: Target<'_>, refused: Refusal) -> Refusal {
+fn of_target(target: Target<'_>, mut refused: Refusal) -> Refusal {
     let serving = target.slot.lock().current.as_ref().map(|current| current.generation.number());
-    Refusal {
-        slot: Some(target.name().clone()),
-        serving,
-        ..refused
-    }
+    (refused.slot, refused.serving) = (Some(target.name().clone()), serving);
+    refused
 }

@@ -1,12 +1,11 @@
 //! The step **snapshot**: what serves encodes its state. And whose fault it is when that state cannot be read.
 
 use crate::{
-    error::{Cause, Hook},
     hooks::{on_behalf_of, this_thread},
     host::Inner,
-    instance::HookError,
     slot::{Generation, Snapshot},
 };
+use reslot_report::{Cause, Hook, HookError};
 use std::sync::Arc;
 
 /// **snapshot**: the state of what serves, if it has one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread

@@ -3,11 +3,11 @@
 
 use super::snapshot::snapshot;
 use crate::{
-    error::Cause,
     host::Inner,
     policy::RollbackState,
     slot::{Access, Generation, Snapshot},
 };
+use reslot_report::Cause;
 use std::sync::Arc;
 
 /// What there is of the state from before the generation that is left.

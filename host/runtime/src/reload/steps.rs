@@ -34,7 +34,6 @@ use super::{
     place::{Place, place},
     preflight::preflight,
     prepare::{Failed, Preparation, Prepared, prepare},
-    rollback::RestoredState,
     snapshot::whose_fault,
     starting_state::StartingState,
     swap::{Member, Moved, Ready, close, swap},
@@ -42,14 +41,14 @@ use super::{
 use crate::{
     background::ForegroundPriority,
     content::ContentHash,
-    error::{Cause, Refusal},
-    event::{Event, Step, defer_notifications},
+    event::defer_notifications,
     host::Inner,
     image::{lint::Linted, stage::StagedFile},
     instances::LoadRequest,
     shadow_name,
     slot::{Candidate, CandidateKind, Generation, SlotRecord},
 };
+use reslot_report::{Cause, Event, Refusal, RestoredState, Step};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

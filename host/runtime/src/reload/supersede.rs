@@ -1,10 +1,10 @@
 //! What waited for an owner, and will not be adopted any more.
 
 use crate::{
-    event::Event,
     host::Inner,
     slot::{Candidate, CandidateSet, SlotCandidate, SlotRecord},
 };
+use reslot_report::Event;
 use std::sync::Arc;
 
 /// Tells of a candidate that will not come to serve, and lets it go.

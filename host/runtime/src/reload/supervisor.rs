@@ -4,15 +4,12 @@
 
 use super::{prepare::check, rollback, survive::survive};
 use crate::{
-    event::Event,
     host::Inner,
-    slot::{
-        CheckResult, Generation, InstanceId, Mode, Probation, RollbackReason, Set, SlotRecord, SlotState, SupervisorMessage,
-        Verdict,
-    },
+    slot::{CheckResult, Generation, InstanceId, Mode, Probation, Set, SlotRecord, SlotState, SupervisorMessage, Verdict},
 };
 use parking_lot::MutexGuard;
 use reslot_plugin_api::Health;
+use reslot_report::{Event, RollbackReason};
 use std::{
     sync::{
         Arc, Weak,

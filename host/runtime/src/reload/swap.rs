@@ -1,19 +1,11 @@
 //! The step **swap**: one pointer moves. For one slot or for several, which move all or not at all. Until then the old generations are
 //! complete and serve. And what follows from it at once: what was replaced stands by, or is retired.
 
-use super::{
-    clock::Clock,
-    exclusive::Stopped,
-    given,
-    prepare::stop,
-    rollback::{RestoredState, RollbackReport, forget_faulty},
-};
+use super::{clock::Clock, exclusive::Stopped, given, prepare::stop, rollback::forget_faulty};
 use crate::{
     content::ContentHash,
     deadline::after,
     deferred_work::defer,
-    error::Cause,
-    event::{Event, ReloadReport, Step},
     host::Inner,
     slot::{
         Access, Candidate, CandidateKind, Current, Generation, Phase, Probation, Set, SlotRecord, SlotState, Snapshot,
@@ -21,6 +13,7 @@ use crate::{
     },
 };
 use parking_lot::MutexGuard;
+use reslot_report::{Cause, Event, ReloadReport, RestoredState, RollbackReport, Step};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// A slot that is to move on.
@@ -174,30 +167,21 @@ impl Ready<'_> {
     /// Tells of it, with no lock held.
     fn tell(self, host: &Arc<Inner>, gone: Gone) -> Moved {
         let is_reinstance = self.is_reinstance();
-        let report = ReloadReport {
-            slot: self.record.name.clone(),
-            generation: self.generation.number(),
-            replaced: gone.replaced,
-            path: self.path,
-            hash: self.hash.to_string(),
-            state_bytes: self.state.bytes(),
-            total: self.clock.noticed.elapsed(),
-            pause: self.pause,
-            steps: self.clock.steps,
-        };
+        let (slot, hash) = (self.record.name.clone(), self.hash.to_string());
+        let mut report = ReloadReport::new(slot, self.generation.number(), self.path, hash);
+        report.replaced = gone.replaced;
+        report.state_bytes = self.state.bytes();
+        report.total = self.clock.noticed.elapsed();
+        report.pause = self.pause;
+        report.steps = self.clock.steps;
         host.slots.refusals.forget_those_of_what_served(&self.record.name);
         // Somebody asked for it by name, or it fits now.
         host.slots.refusals.forget_content(&self.record.name, &self.hash);
         host.log.push(Event::Swapped(report.clone()));
         if let Some(plan) = self.kind.rollback_plan().filter(|_| gone.replaced.is_some()) {
-            let told = RollbackReport {
-                slot: report.slot.clone(),
-                from: gone.replaced.unwrap_or_default(),
-                to: report.generation,
-                reason: plan.reason.clone(),
-                state: self.state,
-                total: plan.since.elapsed(),
-            };
+            let from = gone.replaced.unwrap_or_default();
+            let (slot, total) = (report.slot.clone(), plan.since.elapsed());
+            let told = RollbackReport::new(slot, from, report.generation, plan.reason.clone(), self.state, total);
             if let Some(hash) = gone.faulty {
                 forget_faulty(host, &self.record, hash, &report.path, &told);
             }

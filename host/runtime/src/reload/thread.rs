@@ -12,7 +12,8 @@ use super::{
     together,
     unload::{self, DeletedFiles},
 };
-use crate::{event::Event, host::Inner, image::safe_point, instances::LoadRequest, watch::Notice};
+use crate::{host::Inner, image::safe_point, instances::LoadRequest, watch::Notice};
+use reslot_report::Event;
 use std::{
     collections::BTreeMap,
     sync::{

@@ -19,12 +19,12 @@ use crate::{
     background::ForegroundPriority,
     content::ContentHash,
     deadline::after,
-    error::{Cause, Refusal},
-    event::{Event, Step, defer_notifications},
+    event::defer_notifications,
     host::Inner,
     instances::LoadRequest,
     slot::{Access, CandidateKind, CandidateSet, ContentPlace, Generation, Mode, OwnersTurn, SlotCandidate, SlotRecord},
 };
+use reslot_report::{Cause, Event, Refusal, Step};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Loads all of the files, or none.

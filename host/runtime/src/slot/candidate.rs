@@ -2,12 +2,12 @@
 
 use super::{
     generation::Generation,
-    probation::RollbackReason,
     record::{Mode, SlotRecord},
     saved_state::{SavedState, Snapshot},
 };
-use crate::{content::ContentHash, event::Step};
+use crate::content::ContentHash;
 use parking_lot::Mutex;
+use reslot_report::{RollbackReason, Step};
 use std::{
     path::PathBuf,
     sync::Arc,

@@ -1,11 +1,7 @@
 //! The end of a generation as data: what its last holder hands over, and what is known before its image is closed.
 
-use super::holders::Holder;
-use crate::{
-    event::{Outcome, RetireReport},
-    image::QuarantineReason,
-    instance::{HookError, Instance},
-};
+use crate::instance::Instance;
+use reslot_report::{Holder, HookError, Outcome, QuarantineReason, RetireReport};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -58,16 +54,13 @@ impl Ending {
     }
 
     pub(crate) fn report(self, outcome: Outcome) -> RetireReport {
-        RetireReport {
-            slot: self.slot,
-            generation: self.number,
-            served: self.retired.is_some(),
-            outcome,
-            held: self.held,
-            late_holders: self.late_holders,
-            stop_error: self.stop_error,
-            destroy_error: self.destroy_error,
-            ending: self.took,
-        }
+        let mut report = RetireReport::new(self.slot, self.number, outcome);
+        report.served = self.retired.is_some();
+        report.held = self.held;
+        report.late_holders = self.late_holders;
+        report.stop_error = self.stop_error;
+        report.destroy_error = self.destroy_error;
+        report.ending = self.took;
+        report
     }
 }

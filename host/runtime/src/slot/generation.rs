@@ -45,17 +45,18 @@ use super::{
 };
 use crate::process::Process;
 use crate::{
-    event::{Event, Log, defer_notifications},
+    event::{Log, defer_notifications},
     given::PluginInputs,
     hooks::{this_thread, waiting_thread},
     image::take_panic,
-    instance::{ExclusiveInstance, HookError, Instance},
+    instance::{ExclusiveInstance, Instance},
 };
 use parking_lot::{Mutex, RwLock};
 use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},
     Backtrace, CallError, Fault,
 };
+use reslot_report::{Event, HookError};
 use std::{
     cell::Cell,
     sync::{

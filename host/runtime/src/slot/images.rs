@@ -3,13 +3,12 @@
 
 use super::generation::{Generation, Live};
 use crate::{
-    error::Hook,
-    event::{Event, Log},
-    image::{Holding, ImageResources, QuarantineReason, ended_epoch, safe_point},
-    lifecycle::{IllegalMove, Lifecycle},
+    event::Log,
+    image::{Holding, ImageResources, ended_epoch, safe_point},
     shadow_name,
 };
 use parking_lot::{Condvar, Mutex};
+use reslot_report::{Event, Hook, IllegalMove, Lifecycle, QuarantineReason};
 use std::{
     sync::{Arc, Weak},
     time::Instant,

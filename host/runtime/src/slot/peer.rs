@@ -14,10 +14,9 @@ use super::{
     slots::Slots,
     view::View,
 };
-use crate::process::{PerProcess, Process, REMEDY};
+use crate::process::{PerProcess, Process};
 use crate::{
     deadline::after,
-    error::SlotError,
     image::{
         self, compat,
         manifest::{Interface, Manifest},
@@ -30,6 +29,7 @@ use reslot_plugin_api::{
     __private::{Callee, LoadedAbi, PassAbi, Status},
     CallError, Fault, PeerErrorKind,
 };
+use reslot_report::{FORK_REMEDY, SlotError};
 use std::{
     cell::RefCell,
     collections::BTreeSet,
@@ -157,7 +157,7 @@ impl Neighbours for PeerTable {
             return Err((PeerErrorKind::Undeclared, words));
         }
         if self.process.is_another() {
-            let words = format!("the host was built in another process, of which this one is a forked child: {REMEDY}");
+            let words = format!("the host was built in another process, of which this one is a forked child: {FORK_REMEDY}");
             return Err((PeerErrorKind::NoHost, words));
         }
         let Some(slots) = self.slots.upgrade() else {

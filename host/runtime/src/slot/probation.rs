@@ -8,87 +8,12 @@ use super::{
     record::{Current, SlotRecord},
 };
 use crate::policy::Policy;
-use reslot_plugin_api::{CallError, Health};
+use reslot_plugin_api::Health;
+use reslot_report::RollbackReason;
 use std::{
-    fmt,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
-
-/// Why a slot went back.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum RollbackReason {
-    /// Its calls panicked more often than the policy allows.
-    Panicked {
-        /// How often, on probation.
-        panics: u32,
-        /// How often it may.
-        limit: u32,
-        /// The last one.
-        last: CallError,
-    },
-    /// Its checks failed, one after the other.
-    Unhealthy {
-        /// How many.
-        failures: u32,
-        /// The last one.
-        last: Health,
-    },
-    /// Its live memory grew too fast, from each measurement to the next.
-    Growing {
-        /// Bytes a second, at the last measurement.
-        bytes_a_second: u64,
-        /// How many it may.
-        limit: u64,
-    },
-    /// A call took too long, or is still inside.
-    CallTimeout {
-        /// The method.
-        method: &'static str,
-        /// For how long it has run when that was noticed.
-        running: Duration,
-        /// How long it may.
-        limit: Duration,
-    },
-    /// [`Host::rollback`](crate::Host::rollback) asked for it.
-    Manual,
-    /// Another slot went back, with which it had come to serve together.
-    GroupMember {
-        /// The other one.
-        slot: Arc<str>,
-    },
-    /// The host was started anew, and what is published was refused or had not proved itself.
-    Restarted,
-}
-
-impl fmt::Display for RollbackReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Panicked { panics, limit, last } => {
-                write!(
-                    f,
-                    "{panics} panic(s) on probation, where {limit} are allowed; the last: {last}"
-                )
-            }
-            Self::Unhealthy { failures, last } => {
-                write!(f, "{failures} failed check(s) one after the other; the last: {last}")
-            }
-            Self::Growing { bytes_a_second, limit } => write!(
-                f,
-                "its live memory grew by {:.1} MB/s, where {:.1} are allowed",
-                *bytes_a_second as f64 / 1e6,
-                *limit as f64 / 1e6
-            ),
-            Self::CallTimeout { method, running, limit } => {
-                write!(f, "a call of `{method}` took {running:.1?}, where {limit:.1?} are allowed")
-            }
-            Self::Manual => write!(f, "somebody asked for it"),
-            Self::GroupMember { slot } => write!(f, "it came to serve together with {slot}, which went back"),
-            Self::Restarted => write!(f, "what is published cannot be taken since the host was started"),
-        }
-    }
-}
 
 /// A generation that could serve again at once.
 pub(crate) struct Standby {

@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     content::ContentHash,
-    error::SlotError,
     image::{compat, manifest},
     policy::Policy,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use reslot_plugin_api::{__private::Connection, Fault, Health};
+use reslot_report::SlotError;
 use std::{
     path::{Path, PathBuf},
     sync::{

@@ -1,12 +1,9 @@
 //! What was refused, by its content: so that the same bytes are not tried again by themselves, and whoever asks for a slot that is
 //! empty is told why.
 
-use crate::{
-    content::ContentHash,
-    error::{Refusal, Scope},
-    instances::LoadRequest,
-};
+use crate::{content::ContentHash, instances::LoadRequest};
 use parking_lot::Mutex;
+use reslot_report::{Refusal, Scope};
 use std::collections::VecDeque;
 
 /// How many refused contents are remembered.

@@ -10,13 +10,13 @@ use super::{
 };
 use crate::{
     content::ContentHash,
-    error::SlotError,
     instances::{Instances, LoadRequest},
     process::Process,
     safe_points::AskedForSafePoints,
 };
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use reslot_report::SlotError;
 use std::{
     collections::BTreeMap,
     path::Path,

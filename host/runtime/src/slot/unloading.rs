@@ -1,7 +1,8 @@
 //! Unloading as data: what a slot was asked for, and what it keeps after it was emptied.
 
 use super::saved_state::SavedState;
-use crate::{reload::UnloadReason, watch::Listing};
+use crate::watch::Listing;
+use reslot_report::UnloadReason;
 use std::{path::PathBuf, sync::Arc};
 
 /// What is asked for.

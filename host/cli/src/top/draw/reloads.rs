@@ -19,7 +19,7 @@ const LONGEST: usize = 48;
 /// The steps in their order: letter, name, colour.
 const STEPS: [(char, &str, Color); 14] = [
     ('n', "notice", Color::Gray),
-    ('s', "stage", Color::Blue),
+    ('r', "read", Color::Blue),
     ('l', "lint", Color::Cyan),
     ('p', "preflight", Color::Magenta),
     ('o', "open", Color::Yellow),

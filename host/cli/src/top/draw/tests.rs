@@ -61,7 +61,7 @@ fn found<'a>(lines: &'a [String], what: &str) -> &'a str {
 fn reloaded() -> Overview {
     let steps = [
         ("notice", 100.0),
-        ("stage", 200.0),
+        ("read", 200.0),
         ("open", 500.0),
         ("swap", 1.0),
         ("from-the-future", 199.0),
@@ -107,12 +107,12 @@ fn everything_stands_on_the_usual_screen() {
     );
     let row = found(&lines, "swapped");
     assert!(
-        row.starts_with("01:01:01 momentum          12 swapped      1.00 ms nnnsssssso"),
+        row.starts_with("01:01:01 momentum          12 swapped      1.00 ms nnnrrrrrro"),
         "{row}"
     );
     assert!(row.ends_with("??????") && row.len() > 75, "{row}");
     assert!(found(&lines, "refused").contains("libpricer.so does no"));
-    assert_eq!(found(&lines, "n=notice"), "n=notice s=stage o=open w=swap ?=other");
+    assert_eq!(found(&lines, "n=notice"), "n=notice r=read o=open w=swap ?=other");
     assert!(
         lines[23].contains("r reload") && lines[23].ends_with("q quit"),
         "{}",
@@ -145,7 +145,7 @@ fn colours_say_nothing_that_characters_do_not() {
     assert!(coloured.iter().zip(plain).all(|(one, other)| one.symbol() == other.symbol()));
     assert!(plain.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
     let steps: Vec<_> = coloured.iter().filter(|cell| cell.bg != Color::Reset).collect();
-    for letter in ["n", "s", "o", "?"] {
+    for letter in ["n", "r", "o", "?"] {
         let mut colours: Vec<_> = steps
             .iter()
             .filter(|cell| cell.symbol() == letter)

@@ -3,6 +3,7 @@
 //! is not the folder that was made here, another one is made, and nothing is written to, read from or removed where the first one was.
 
 use parking_lot::Mutex;
+use reslot_report::StageError;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::{PREFIX, PrivateCopies, Spares, StageError, memory};
+use super::{PREFIX, PrivateCopies, Spares, memory};
 
 pub(super) const LOCK: &str = ".lock";
 

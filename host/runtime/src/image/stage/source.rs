@@ -1,6 +1,7 @@
 //! Reading an artifact while others may write it: the whole file or nothing. What is in the bytes is not judged here.
 
 use crate::content::ContentHash;
+use reslot_report::StageError;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Bytes, StageError};
+use super::Bytes;
 
 /// From this size on a file's first bytes are looked at before the rest is read. A smaller one is read in any case, so that
 /// its hash is known and the same wrong file is not tried twice.

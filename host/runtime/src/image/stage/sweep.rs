@@ -1,5 +1,6 @@
 //! Removing the staging folders that dead processes left. Whose host lives is told by the lock, which the folder's own code holds.
 
+use reslot_report::StageError;
 use std::ffi::OsStr;
 use std::fs::DirEntry;
 use std::io;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::folder::{LOCK, lock_file};
-use super::{HISTORY, PREFIX, StageError};
+use super::{HISTORY, PREFIX};
 
 /// A folder without a lock file belongs to a host that is just being born, unless it is as old as this.
 const BIRTH: Duration = Duration::from_secs(60);

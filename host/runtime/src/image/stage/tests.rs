@@ -1,7 +1,9 @@
 //! Reading and copying with real files, real writers and real locks.
 
 use crate::content::ContentHash;
+use reslot_report::StageError;
 use std::fs::{self, File};
+use std::io;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};

@@ -2,23 +2,21 @@
 //! and started after it. All of it is plugin code, and runs on threads for hooks with their deadline, but for the snapshot of what
 //! an owner leaves.
 
-use super::{Leaving, RestoredState};
+use super::Leaving;
 use crate::{
-    error::{Cause, Hook},
-    event::{Event, Step},
     given::PluginInputs,
     hooks::{TookTooLong, on_behalf_of, this_thread},
     host::Inner,
-    instance::{ExclusiveInstance, HookError},
-    lifecycle::Lifecycle,
+    instance::ExclusiveInstance,
     reload::{
         prepare::Watch,
         snapshot::snapshot,
         starting_state::{EarlierState, StateSource},
     },
-    slot::{Access, Generation, MappedImages, RollbackReason, Snapshot},
+    slot::{Access, Generation, MappedImages, Snapshot},
     testing::Injections,
 };
+use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, RestoredState, RollbackReason, Step};
 use std::{sync::Arc, time::Instant};
 
 /// The state for what stands by, if the policy wants that of what is left.

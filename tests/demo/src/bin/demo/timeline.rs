@@ -22,7 +22,7 @@ impl Timeline {
             if *step == Step::Snapshot {
                 parts.push(("wait", report.total.saturating_sub(steps)));
             }
-            parts.push((name(*step), *took));
+            parts.push((step.name(), *took));
         }
         parts.push(("call", adoption.answered.saturating_duration_since(adoption.adopted)));
         Self(parts)
@@ -96,30 +96,11 @@ fn at(all: &mut [Duration], share: f64) -> Duration {
     all.get(index).copied().unwrap_or_default()
 }
 
-fn name(step: Step) -> &'static str {
-    match step {
-        Step::Notice => "notice",
-        Step::Read => "stage",
-        Step::Lint => "lint",
-        Step::Open => "open",
-        Step::Verify => "verify",
-        Step::Create => "create",
-        Step::Preflight => "preflight",
-        Step::Snapshot => "snapshot",
-        Step::Migrate => "migrate",
-        Step::Init => "init",
-        Step::Health => "health",
-        Step::Start => "start",
-        Step::Swap => "swap",
-        _ => "other",
-    }
-}
-
 fn meaning(name: &str) -> &'static str {
     match name {
         "event" => "the kernel wakes the host's watch",
         "notice" => "the reload thread takes the file up",
-        "stage" => "the file is read and hashed",
+        "read" => "the file is read and hashed",
         "lint" => "its bytes are checked, nothing runs",
         "open" => "a private copy of it is mapped",
         "verify" => "the mapped code is checked",

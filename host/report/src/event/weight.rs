@@ -9,7 +9,7 @@ const ITSELF: usize = size_of::<Record>() + 256;
 /// About how many bytes are held because of this event. What it shares with others (a panic's message with the error of the call, a
 /// refusal with what is remembered of the file) counts for each of them, so this is no less than what is really held; but for the names of
 /// functions in backtraces, which are looked up later.
-pub(super) fn weight(event: &Event) -> usize {
+pub fn weight(event: &Event) -> usize {
     let words = match event {
         // Many, and without words of a plugin's or a file's.
         Event::Noticed { .. }

@@ -1,7 +1,7 @@
 //! Which events tell of a plugin's panic, and where to find its backtrace in them.
 
 use super::{Event, RetireReport};
-use crate::instance::HookError;
+use crate::HookError;
 use reslot_plugin_api::Backtrace;
 
 impl Event {

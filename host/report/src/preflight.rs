@@ -1,11 +1,11 @@
 //! What an artifact, or the child in which it was tried out, can do wrong.
 
-use super::PreflightStep;
 use crate::{
-    image::{lint::LintError, remedy_of_loader, stage::StageError},
-    instance::HookError,
+    HookError, PreflightStep, StageError,
     remedies::{self, Purpose},
+    remedy_of_loader,
 };
+use reslot_artifact::lint::LintError;
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 /// Why an artifact has not gone through its preflight.
@@ -198,7 +198,8 @@ impl PreflightError {
         }
     }
 
-    pub(super) fn io(doing: &'static str, source: io::Error) -> Self {
+    /// The system refused something that the preflight itself needs.
+    pub fn io(doing: &'static str, source: io::Error) -> Self {
         Self::Io { doing, source }
     }
 }

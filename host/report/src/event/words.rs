@@ -1,11 +1,7 @@
 //! Every event as a sentence for a person, by `Display`. A program matches on the event itself.
 
 use super::{Event, Outcome, ReloadReport, RetireReport};
-use crate::{
-    host::Holder,
-    image::UnloadReport,
-    reload::{RestoredState, RollbackReason, RollbackReport, UnloadReason},
-};
+use crate::{Holder, RestoredState, RollbackReason, RollbackReport, UnloadReason, UnloadReport};
 use std::{
     fmt::{self, Display, Formatter},
     path::Path,

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 
 /// What the system was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// The folder for private copies, when a host is built.
     PrivateFolder,
     /// A private copy, or the folder for them, when a host runs.
@@ -47,12 +47,12 @@ enum Reason {
 }
 
 /// What a person can do.
-pub(crate) fn of(error: &io::Error, purpose: Purpose) -> &'static str {
+pub fn of(error: &io::Error, purpose: Purpose) -> &'static str {
     by_reason(reason(error, purpose), purpose)
 }
 
 /// The same for words that end with the system's, as those of the loader do. None if they say no reason that is known here.
-pub(crate) fn of_words(words: &str, purpose: Purpose) -> Option<&'static str> {
+pub fn of_words(words: &str, purpose: Purpose) -> Option<&'static str> {
     const KNOWN: [i32; 10] = [
         libc::EMFILE,
         libc::ENFILE,
@@ -72,7 +72,7 @@ pub(crate) fn of_words(words: &str, purpose: Purpose) -> Option<&'static str> {
 }
 
 /// Whether another file, or another path, would have done: it was not for want of anything that the process or the machine has.
-pub(crate) fn is_about_the_file(error: &io::Error) -> bool {
+pub fn is_about_the_file(error: &io::Error) -> bool {
     matches!(
         reason(error, Purpose::Preflight),
         Reason::Missing | Reason::NoFolder | Reason::Other

@@ -60,6 +60,17 @@ pub struct PreflightReport {
     pub stays_mapped: Option<String>,
 }
 
+impl PreflightReport {
+    /// A report of these steps. `stays_mapped` says why the child could not unmap the artifact, if so.
+    pub fn new(steps: Vec<(PreflightStep, Duration)>, total: Duration, stays_mapped: Option<String>) -> Self {
+        Self {
+            steps,
+            total,
+            stays_mapped,
+        }
+    }
+}
+
 impl fmt::Display for PreflightReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "preflight in {}", Time(self.total))?;
