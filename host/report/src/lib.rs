@@ -32,7 +32,7 @@ pub use lifecycle::{IllegalMove, Lifecycle};
 pub use open::{OpenError, remedy_of_loader};
 pub use preflight::PreflightError;
 pub use preflight_report::{PreflightReport, PreflightStep};
-pub use refusal::{Cause, Refusal, SavedStateError, SchemaGap};
+pub use refusal::{Cause, Refusal, SavedStateError, SchemaGap, Scope};
 pub use rollback::{RestoredState, RollbackReason, RollbackReport};
 pub use slot::SlotError;
 pub use stage::StageError;

@@ -1,5 +1,5 @@
-//! The lifecycle of a generation: its states, and which may follow which. Where each one stands is kept in the tally
-//! (`reload/tally.rs`); whoever moves one on asks there, and every move becomes an event.
+//! The lifecycle of a generation: its states, and which may follow which. Where each one stands is kept in the list of mapped images
+//! (`slot/images.rs`); whoever moves one on asks there, and every move becomes an event.
 
 use std::fmt;
 

@@ -360,51 +360,73 @@ impl Cause {
         .to_owned()
     }
 
-    /// Whether every slot would refuse the artifact, whatever serves there and whoever calls it.
-    pub fn is_of_the_artifact_alone(&self) -> bool {
+    /// What would have to change before the same bytes may be taken. Without a catch-all, so that a new cause is not remembered as a
+    /// refusal for good unless somebody has said so here.
+    pub fn scope(&self) -> Scope {
         match self {
-            Self::Lint(error) => !matches!(error, LintError::Interface(_)),
-            Self::Open(_) => true,
-            _ => false,
-        }
-    }
-
-    /// Whether it may fit when something else serves.
-    pub fn is_of_what_serves(&self) -> bool {
-        matches!(
-            self,
-            Self::Hook(..) | Self::Schema(_) | Self::Unhealthy(_) | Self::Preflight(_)
-        )
-    }
-
-    /// Whether the same bytes would fail again, whatever else changes.
-    pub fn is_of_the_bytes(&self) -> bool {
-        match self {
-            Self::Preflight(error) => return error.blames_the_artifact(),
-            Self::Open(error) => return error.blames_the_artifact(),
-            Self::Hook(_, HookError::TooDeep { .. } | HookError::StackTooSmall { .. }) => return false,
-            _ => {}
-        }
-        !matches!(
-            self,
+            Self::Lint(LintError::Interface(_)) | Self::RolledBack(_) | Self::KnownBad(_) => Scope::Slot,
+            Self::Lint(_) => Scope::Artifact,
+            Self::Open(error) if error.blames_the_artifact() => Scope::Artifact,
+            Self::Open(_) => Scope::Circumstances,
+            Self::Preflight(error) if error.blames_the_artifact() => Scope::Serving,
+            Self::Preflight(_) => Scope::Circumstances,
+            Self::Hook(hook, error) => hook_scope(*hook, error),
+            Self::Schema(_) | Self::Unhealthy(_) => Scope::Serving,
             Self::Stage(_)
-                | Self::Bug
-                | Self::Busy(_)
-                | Self::Reentrant
-                | Self::HostEnded
-                | Self::ForkedProcess
-                | Self::QuarantineFull { .. }
-                | Self::NothingToGoBackTo(_)
-                | Self::DependencyCycle(_)
-                | Self::GroupMember(_)
-                | Self::DuplicateSlot(_)
-                | Self::OtherPlugin { .. }
-                | Self::SavedState(_)
-                | Self::SlotName(_)
-                | Self::History(_)
-                | Self::IllegalMove(_)
-                | Self::Hook(Hook::Snapshot | Hook::Stop | Hook::OnConfig | Hook::OnResource, _)
-        )
+            | Self::Bug
+            | Self::QuarantineFull { .. }
+            | Self::NothingToGoBackTo(_)
+            | Self::DependencyCycle(_)
+            | Self::GroupMember(_)
+            | Self::OtherPlugin { .. }
+            | Self::SavedState(_)
+            | Self::SlotName(_)
+            | Self::DuplicateSlot(_)
+            | Self::History(_)
+            | Self::IllegalMove(_)
+            | Self::Busy(_)
+            | Self::Reentrant
+            | Self::HostEnded
+            | Self::ForkedProcess => Scope::Circumstances,
+        }
+    }
+}
+
+/// What would have to change before bytes that were refused may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The artifact itself: every slot would refuse it, whatever serves there and by whichever interface it is called.
+    Artifact,
+    /// The artifact, in this slot.
+    Slot,
+    /// The artifact, or the generation that serves in this slot.
+    Serving,
+    /// Neither: the same bytes may be taken the next time.
+    Circumstances,
+}
+
+impl Scope {
+    /// Whether the same bytes are not tried again by themselves.
+    pub fn is_remembered(self) -> bool {
+        match self {
+            Self::Artifact | Self::Slot | Self::Serving => true,
+            Self::Circumstances => false,
+        }
+    }
+}
+
+fn hook_scope(hook: Hook, error: &HookError) -> Scope {
+    match error {
+        // It is the state that is too deep, and that is another one the next time.
+        HookError::TooDeep { .. } | HookError::StackTooSmall { .. } => return Scope::Circumstances,
+        HookError::Refused(_) | HookError::Panicked { .. } | HookError::TookTooLong(_) | HookError::NotCarried(_) => {}
+    }
+    match hook {
+        Hook::Create | Hook::Restore | Hook::Migrate | Hook::Init | Hook::Start | Hook::Health => Scope::Serving,
+        // Hooks of what serves.
+        Hook::Snapshot | Hook::Stop => Scope::Circumstances,
+        // Tried again when there is something else to be given.
+        Hook::OnConfig | Hook::OnResource => Scope::Circumstances,
     }
 }
 

@@ -1,23 +1,26 @@
 //! Floor 5: the host and its builder. What an embedder holds; the work is done on the floors below.
 
 mod builder;
+mod claim;
 mod going_back;
-mod holders;
 mod infos;
 mod inner;
 mod shadow;
 
+pub(crate) use crate::deadline::{LONGEST, after};
 pub use builder::HostBuilder;
+pub use claim::{AnyClaim, Claim, SyncOutcome};
 pub use going_back::{RollbackError, RollbackTarget};
-pub(crate) use inner::{Inner, request_safe_points};
+pub(crate) use inner::Inner;
+pub use shadow::Shadow;
 
 use crate::{
     control::Server,
     event::Events,
     instances::LoadRequest,
     policy::Policy,
-    reload::{Counts, LoadOutcome, ReaperMessage, ReloadMessage, SavedState, SupervisorMessage, UnloadOutcome},
-    slot::{self, AnyClaim, Claim, Generation, Mode, Reader, Slot, SlotState, SyncOutcome, Taken},
+    reload::{Counts, LoadOutcome, ReloadMessage, SavedState, UnloadOutcome},
+    slot::{Generation, Mode, Reader, ReaperMessage, Slot, SlotState, SupervisorMessage, Taken, who_holds},
     watch::{Watch, scan},
 };
 use reslot_artifact::manifest::{Interface as Described, is_name};
@@ -31,9 +34,9 @@ use std::{
     mem::forget,
     panic::Location,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering, mpsc},
+    sync::{Arc, mpsc},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// A host: embedded in a program, it swaps native plugins under it.
@@ -86,7 +89,7 @@ impl Host {
     /// If there is no slot of this name, nothing serves in it, it has another interface, or it is claimed or shared already.
     #[track_caller]
     pub fn claim<I: ?Sized + Interface>(&self, name: &str) -> Result<Claim<I>, SlotError> {
-        let record = self.inner.known(name)?;
+        let record = self.inner.slots.serving(name)?;
         safe_point();
         let mut state = record.lock_settled();
         match state.mode {
@@ -103,7 +106,7 @@ impl Host {
         state.mode = Mode::Claimed;
         state.owner = Some(Taken::here(Location::caller()));
         // A claimed instance is its owner's alone: it leaves the view.
-        self.inner.publish(vec![(record.index, record.id, None)]);
+        self.inner.slots.publish(vec![(record.index, record.id, None)]);
         drop(state);
         Ok(Claim::new(generation, record, self.inner.clone()))
     }
@@ -113,7 +116,7 @@ impl Host {
     /// # Errors
     /// If there is no slot of this name, nothing serves in it, it has another interface, or it is claimed.
     pub fn slot<I: ?Sized + Shared>(&self, name: &str) -> Result<Slot<I>, SlotError> {
-        let record = self.inner.known(name)?;
+        let record = self.inner.slots.serving(name)?;
         safe_point();
         let mut state = record.lock_settled();
         if state.mode == Mode::Claimed {
@@ -124,12 +127,12 @@ impl Host {
             *handles += 1;
         }
         drop(state);
-        Ok(Slot::new(record, self.inner.clone(), since))
+        Ok(Slot::new(record, self.inner.slots.clone(), since))
     }
 
     /// A reader; one a thread.
     pub fn reader(&self) -> Reader {
-        Reader::new(self.inner.clone())
+        Reader::new(self.inner.slots.clone())
     }
 
     /// The host's events, from the oldest that is still kept.
@@ -215,7 +218,7 @@ impl Host {
     /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a set that was
     /// [loaded together](Self::load_together) for them is adopted for all of them at once, or for none. Answers what each did.
     pub fn sync_together(&self, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
-        slot::sync_together(&self.inner, claims)
+        claim::sync_together(&self.inner, claims)
     }
 
     /// Unloads what serves in a slot, without a successor, in order with loads, and answers its state.
@@ -254,7 +257,7 @@ impl Host {
         if self.inner.process.is_another() {
             return None;
         }
-        let record = self.inner.slot_named(slot)?;
+        let record = self.inner.slots.named(slot)?;
         let state = record.lock();
         state.unloaded()?.state.clone()
     }
@@ -265,7 +268,7 @@ impl Host {
         if self.inner.process.is_another() {
             return false;
         }
-        self.inner.tally.wait_until_gone(slot, generation, after(timeout))
+        self.inner.images.wait_until_gone(slot, generation, after(timeout))
     }
 
     /// Waits until everything is done that was asked for before.
@@ -280,7 +283,7 @@ impl Host {
         if self.inner.process.is_another() {
             return Counts::default();
         }
-        self.inner.tally.counts()
+        self.inner.images.counts()
     }
 
     /// Every slot, with what serves in it.
@@ -310,8 +313,10 @@ impl Host {
         if self.inner.process.is_another() {
             return Vec::new();
         }
-        let record = self.inner.slot_named(slot);
-        record.map(|record| self.inner.who_holds(&record)).unwrap_or_default()
+        let record = self.inner.slots.named(slot);
+        record
+            .map(|record| who_holds(&self.inner.slots, &self.inner.images, &record))
+            .unwrap_or_default()
     }
 
     /// Looks up all gauges, for the recorder that is installed: how much memory a plugin has allocated and how often it was called
@@ -348,7 +353,7 @@ impl Host {
         if self.inner.process.is_another() {
             return false;
         }
-        let records = self.inner.slots.read().clone();
+        let records = self.inner.slots.all();
         let serving = records.iter().map(|record| {
             let state = record.lock();
             usize::from(state.current.is_some())
@@ -356,7 +361,7 @@ impl Host {
                 + usize::from(state.together.is_some())
         });
         let serving = serving.sum();
-        self.inner.tally.wait_for(serving, after(timeout))
+        self.inner.images.wait_for(serving, after(timeout))
     }
 
     /// The current generation, if there is one and it has the interface.
@@ -369,7 +374,7 @@ impl Host {
                 refusals: Vec::new(),
             }));
         };
-        let view = self.inner.view.load().number();
+        let view = self.inner.slots.view().load().number();
         let since = state
             .bind(Described::from(I::DESCRIPTION), view)
             .map_err(|differences| SlotError::Interface {
@@ -388,19 +393,10 @@ fn named(slot: &str, path: PathBuf) -> Result<LoadRequest, Refusal> {
     }
 }
 
-/// The moment so long after now. What is longer than a century is a century: "for ever" is a usual thing to ask for, and no
-/// moment.
-pub(crate) fn after(duration: Duration) -> Instant {
-    Instant::now() + duration.min(LONGEST)
-}
-
 /// Going back runs a handful of hooks, one after the other.
 fn after_all_hooks(policy: &Policy) -> Duration {
     policy.hook_deadline.min(LONGEST / 8) * 6
 }
-
-/// See [`after`].
-pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 #[cfg(feature = "config")]
 impl Host {
@@ -432,7 +428,7 @@ impl Drop for Host {
             forget(self.config.take());
             return;
         }
-        self.inner.ending.store(true, Ordering::Release);
+        self.inner.slots.end();
         self.watch = None;
         if let Some(control) = &self.control {
             control.close();
@@ -458,11 +454,11 @@ impl Drop for Host {
         }
         let let_go = self.inner.let_go();
         let deadline = after(self.inner.drain_deadline);
-        self.inner.tally.wait_for(self.inner.claimed(), deadline);
+        self.inner.images.wait_for(self.inner.slots.claimed(), deadline);
         self.inner.name_holders(&let_go);
         let _ = self.inner.reaper.send(ReaperMessage::End);
         // With claims or views out, the reaper goes on by itself until the last of them has let go.
-        let counts = self.inner.tally.counts();
+        let counts = self.inner.images.counts();
         if let Some(reaper) = self.reaper.take()
             && counts.mapped == counts.quarantined
         {

@@ -15,6 +15,7 @@
 #[cfg(feature = "config")]
 pub mod config;
 pub mod control;
+mod deadline;
 mod deferred_work;
 mod error;
 mod event;
@@ -26,6 +27,8 @@ mod logs;
 mod metrics;
 mod policy;
 mod reload;
+mod safe_points;
+mod shadow_name;
 mod slot;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -36,7 +39,7 @@ mod watch;
 pub use error::{BuildError, EndpointError};
 pub use event::Events;
 pub use history::{HistoryEntry, VersionStatus};
-pub use host::{Host, HostBuilder, RollbackError, RollbackTarget, SlotInfo};
+pub use host::{AnyClaim, Claim, Host, HostBuilder, RollbackError, RollbackTarget, Shadow, SlotInfo, SyncOutcome};
 pub use instances::InstancesError;
 pub use policy::{DeletedFile, Policy, RollbackState};
 pub use reload::{Counts, LoadOutcome, SavedState, UnloadOutcome, Unloaded};
@@ -55,7 +58,7 @@ pub use reslot_report::{
     UnloadReason, UnloadReport,
 };
 pub use reslot_stage::PrivateCopies;
-pub use slot::{AnyClaim, Claim, Reader, Shadow, Slot, SlotGuard, SyncOutcome, View};
+pub use slot::{Reader, Slot, SlotGuard, View};
 pub use watch::WatchError;
 
 /// What an artifact says about itself, and how two interfaces differ: for tools that look into files.

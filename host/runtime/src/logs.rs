@@ -1,7 +1,7 @@
 //! How much plugins log: the levels, and which slot has which. How what they log gets to the program's subscriber is told in
 //! `image/logs.rs`.
 
-use crate::slot::without_suffix;
+use crate::shadow_name;
 use parking_lot::Mutex;
 use reslot_native::level::LogLevel;
 
@@ -40,7 +40,7 @@ impl LogLevels {
 
     /// The slot's own, which is its shadows', too.
     pub(crate) fn own(&self, slot: &str) -> Option<LogLevel> {
-        self.slots.lock().get(without_suffix(slot)).copied()
+        self.slots.lock().get(shadow_name::slot_of(slot)).copied()
     }
 
     /// What that comes to: nothing where nobody listens.

@@ -44,7 +44,7 @@ mod without {
 #[cfg(feature = "metrics")]
 mod with {
     use super::{names, sample, tell};
-    use crate::{host::Inner, slot::SUFFIX};
+    use crate::{host::Inner, shadow_name};
     use metrics::{Recorder, with_recorder};
     use parking_lot::Mutex;
     use reslot_report::Event;
@@ -159,7 +159,7 @@ mod with {
         fn introduce(&self, event: &Event) -> Option<Arc<str>> {
             let slot = match event {
                 Event::Swapped(report) => report.slot.clone(),
-                Event::Shadowed { slot, .. } => format!("{slot}{SUFFIX}").into(),
+                Event::Shadowed { slot, .. } => shadow_name::of_slot(slot).into(),
                 _ => return None,
             };
             self.slots.lock().insert(slot.clone()).then_some(slot)

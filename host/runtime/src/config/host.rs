@@ -196,7 +196,7 @@ impl Link {
         *self.refused_by.lock() = None;
         let tables = new.tables()?;
         let Some(host) = self.host() else { return Ok(()) };
-        for record in host.slots().iter() {
+        for record in host.slots.all().iter() {
             let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
             let Some(serving) = serving else { continue };
             let table = tables.get(&*record.name).cloned().unwrap_or_else(crate::given::empty);

@@ -11,8 +11,8 @@ use crate::{
     history::{HistoryEntry, VersionStatus},
     host::{Inner, RollbackError, RollbackTarget, SlotInfo, after},
     instances::LoadRequest,
-    reload::{LoadOutcome, Phase, UnloadOutcome, Unloaded},
-    slot::SlotRecord,
+    reload::{LoadOutcome, UnloadOutcome, Unloaded},
+    slot::{Phase, SlotRecord, who_holds},
 };
 use reslot_artifact::manifest::is_name;
 use reslot_native::level::LogLevel;
@@ -30,7 +30,7 @@ pub(super) fn answer(shared: &Shared, host: &Arc<Inner>, request: Request) -> Re
         Request::History { slot } => history(host, &slot),
         Request::WhoHolds { slot } => {
             let record = record(host, &slot)?;
-            let generations = host.who_holds(&record).iter().map(held).collect();
+            let generations = who_holds(&host.slots, &host.images, &record).iter().map(held).collect();
             Ok(Answer::Holders { generations })
         }
         Request::WhyNot { target } => Ok(Answer::WhyNot(Box::new(why_not::why_not(shared, host, &target)?))),
@@ -46,7 +46,7 @@ pub(super) fn refused(kind: ErrorKind, message: impl ToString) -> Refused {
 
 /// A slot that has been there, whether something serves in it or not.
 pub(super) fn record(host: &Inner, slot: &str) -> Result<Arc<SlotRecord>, Refused> {
-    host.slot_named(slot).ok_or_else(|| unknown(&host.unknown(slot)))
+    host.slots.named(slot).ok_or_else(|| unknown(&host.slots.why_not(slot)))
 }
 
 pub(super) fn unknown(error: &SlotError) -> Refused {
@@ -74,7 +74,7 @@ fn reload(host: &Inner, target: &str) -> Result<Answer, Refused> {
                 // Of one that was unloaded, the file that it was loaded from.
                 serves.or_else(|| state.unloaded().map(|left| left.path.clone()))
             };
-            let path = path.ok_or_else(|| unknown(&host.unknown(target)))?;
+            let path = path.ok_or_else(|| unknown(&host.slots.why_not(target)))?;
             LoadRequest::of_slot(path, &record.name)
         }
     };
@@ -180,7 +180,7 @@ fn unload(host: &Arc<Inner>, slot: &str, force: bool) -> Result<Answer, Refused>
                 Some(state) => format!(", with {} bytes of state", state.bytes().len()),
                 None => String::new(),
             };
-            let image = match host.tally.wait_until_gone(&slot, generation, after(PROOF)) {
+            let image = match host.images.wait_until_gone(&slot, generation, after(PROOF)) {
                 true => "its image is proven unmapped".to_owned(),
                 false => format!("its image is still mapped: `reslot who-holds {slot}` says who keeps it"),
             };
@@ -197,9 +197,9 @@ fn unload(host: &Arc<Inner>, slot: &str, force: bool) -> Result<Answer, Refused>
 
 fn history(host: &Inner, slot: &str) -> Result<Answer, Refused> {
     let entries = host.history.entries(slot);
-    let record = host.slot_named(slot);
+    let record = host.slots.named(slot);
     if entries.is_empty() && record.is_none() {
-        return Err(unknown(&host.unknown(slot)));
+        return Err(unknown(&host.slots.why_not(slot)));
     }
     let serves = record.and_then(|record| record.lock().current.as_ref().map(|current| current.hash.to_string()));
     let versions = entries.into_iter().map(|kept| version(kept, serves.as_deref())).collect();
@@ -249,7 +249,7 @@ fn held(held: &GenerationHolders) -> HeldGeneration {
 }
 
 fn overview(shared: &Shared, host: &Inner) -> Overview {
-    let counts = host.tally.counts();
+    let counts = host.images.counts();
     Overview {
         process: std::process::id(),
         program: program(),
@@ -258,7 +258,7 @@ fn overview(shared: &Shared, host: &Inner) -> Overview {
         mapped: counts.mapped as u64,
         quarantined: counts.quarantined as u64,
         next_event: host.log.next(),
-        slots: host.slots().iter().map(|record| status(shared, host, record)).collect(),
+        slots: host.slots.all().iter().map(|record| status(shared, host, record)).collect(),
         reloads: shared.tally.reloads(),
     }
 }
@@ -295,11 +295,11 @@ fn status(shared: &Shared, host: &Inner, record: &Arc<SlotRecord>) -> SlotStatus
         (manifest, current.map(|current| current.hash.to_string()))
     };
     let (interface, version) = manifest.unzip();
-    let images = host.tally.of_slot(&name);
+    let images = host.images.of_slot(&name);
     let quarantined = images.iter().filter(|image| matches!(image.phase, Phase::Quarantined(_)));
     // To find out who holds what takes a look at every reader; mostly there is nothing to be held.
     let held = match images.iter().any(|image| matches!(image.phase, Phase::Retired)) {
-        true => host.who_holds(record),
+        true => who_holds(&host.slots, &host.images, record),
         false => Vec::new(),
     };
     let late = held.iter().filter(|held| held.condition == GenerationStatus::Retired);

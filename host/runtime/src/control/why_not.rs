@@ -69,10 +69,10 @@ impl Found {
 fn of_slot(shared: &Shared, host: &Inner, slot: &str) -> Result<Reason, Refused> {
     let mut found = Found::default();
     let remembered = shared.tally.of_slot(slot);
-    let Some(record) = host.slot_named(slot) else {
+    let Some(record) = host.slots.named(slot) else {
         // Nothing ever served. Perhaps something was to.
         let Some(refusal) = &remembered.refusal else {
-            return Err(unknown(&host.unknown(slot)));
+            return Err(unknown(&host.slots.why_not(slot)));
         };
         found.refusal(refusal);
         let summary = format!("nothing has ever served in {slot}: what was to was refused");
@@ -175,13 +175,13 @@ fn of_file(shared: &Shared, host: &Inner, path: &Path) -> Reason {
     let inspection = inspect(bytes);
     let name = inspection.manifest.as_ref().map(|manifest| manifest.name.to_string());
     let slots = match &name {
-        Some(name) => host.slots_for(&LoadRequest::file(path), name),
+        Some(name) => host.slots.meant_by(&LoadRequest::file(path), name, &host.instances),
         None => Vec::new(),
     };
     // What has it already is told, and the rest is about the first slot that does not.
     let (mut has, mut lacks) = (Vec::new(), Vec::new());
     for slot in slots {
-        match host.has(&slot, &source.hash) {
+        match host.slots.content_place(&slot, &source.hash) {
             Some(has_it) => has.push((slot, has_it)),
             None => lacks.push(slot),
         }
@@ -192,7 +192,7 @@ fn of_file(shared: &Shared, host: &Inner, path: &Path) -> Reason {
             summaries.push(match has_it {
                 ContentPlace::Serves(number) => format!("{shown} serves: it is generation {number} of {slot}"),
                 ContentPlace::Waits(number) => {
-                    if let Some((_, finding, remedy)) = host.slot_named(slot).as_deref().and_then(waiting) {
+                    if let Some((_, finding, remedy)) = host.slots.named(slot).as_deref().and_then(waiting) {
                         found.add(finding, remedy);
                     }
                     format!("{shown} is generation {number} of {slot}, which waits for its owner")
@@ -203,7 +203,7 @@ fn of_file(shared: &Shared, host: &Inner, path: &Path) -> Reason {
         return found.reason(serves, Some(slot.to_string()), summaries.join("; "));
     }
     let slot = lacks.into_iter().next();
-    let record = slot.as_deref().and_then(|slot| host.slot_named(slot));
+    let record = slot.as_deref().and_then(|slot| host.slots.named(slot));
     for finding in &inspection.findings {
         found.add(finding.to_string(), finding.remedy());
     }
@@ -212,7 +212,7 @@ fn of_file(shared: &Shared, host: &Inner, path: &Path) -> Reason {
         let slot = slot.as_deref().unwrap_or(&manifest.name);
         of_manifest(host, manifest, slot, record.as_deref(), &source.hash, &mut found);
     }
-    match host.was_refused(&source.hash, slot.as_deref()) {
+    match host.slots.refusals.of(&source.hash, slot.as_deref()) {
         Some(refusal) if !refused_bytes => {
             found.refusal(&refusal);
             found.add(
@@ -267,7 +267,7 @@ fn of_manifest(
             .iter()
             .for_each(|difference| found.add(format!("its callers need another interface: {difference}"), remedy));
     }
-    for slot in host.missing(&manifest.uses) {
+    for slot in host.slots.empty_among(&manifest.uses) {
         let finding = format!("it calls slot {slot:?}, in which nothing serves");
         found.add(finding, "publish that plugin; this one is then taken up by itself");
     }

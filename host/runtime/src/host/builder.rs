@@ -15,13 +15,13 @@ use crate::{
     logs::LogLevels,
     metrics::MetricsRecorder,
     policy::Policy,
-    reload::{self, Deadlines, Reaper, ReloadMessage, Tally, sort_by_uses},
-    slot::View,
+    reload::{self, Deadlines, Reaper, ReloadMessage, sort_by_uses},
+    safe_points,
+    slot::{MappedImages, Slots},
     testing::Injections,
     watch::{Watch, WatchOptions, scan},
 };
-use arc_swap::ArcSwap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use reslot_native::level::LogLevel;
 use reslot_process::Process;
 use reslot_process::{
@@ -32,11 +32,7 @@ use reslot_report::Event;
 use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, sweep};
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize},
-        mpsc,
-    },
+    sync::{Arc, OnceLock, atomic::AtomicUsize, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -368,22 +364,15 @@ impl HostBuilder {
             // The host is going; nothing is noticed any more.
             let _ = resource_sender.send(ReloadMessage::Resource(name));
         };
+        let process = Process::this();
         let inner = Arc::new(Inner {
-            process: Process::this(),
-            view: Arc::new(ArcSwap::from_pointee(View::empty())),
-            look_number: AtomicU64::new(1),
-            no_view: Arc::new(View::empty()),
-            publishing: Mutex::new(()),
-            slots: RwLock::default(),
-            holds: Mutex::default(),
-            track_guards: self.track_guards,
+            process,
+            slots: Slots::new(process, self.track_guards),
             count_calls: self.count_calls,
             reload_thread: OnceLock::new(),
-            ending: AtomicBool::new(false),
             quarantine_cap: AtomicUsize::new(self.quarantine_cap),
             deferred: Mutex::default(),
-            refused: Mutex::default(),
-            tally: Tally::new(log.clone()),
+            images: MappedImages::new(log.clone()),
             log,
             private,
             hooks: Hooks::new(),
@@ -404,7 +393,8 @@ impl HostBuilder {
             reaper: reaper_sender,
         });
         attach(&inner);
-        inner.register();
+        safe_points::register(&inner.slots);
+        safe_points::register(&inner);
         inner.log.metrics_recorder().attach(&inner);
         let deadlines = Deadlines {
             drain: self.drain_deadline,

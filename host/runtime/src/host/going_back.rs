@@ -1,10 +1,10 @@
 //! Going back by hand, and what is kept for it: the embedder's side of `reload/rollback.rs`, `reload/go_back.rs` and the history.
 
-use super::{Host, Inner};
+use super::{Claim, Host, Inner, SyncOutcome};
 use crate::{
     history::{HistoryEntry, VersionStatus},
     reload::{self, LoadOutcome, ReloadMessage},
-    slot::{Claim, Mode, SlotRecord, SyncOutcome},
+    slot::{Mode, SlotRecord},
 };
 use reslot_artifact::ContentHash;
 use reslot_plugin_api::Interface;
@@ -13,7 +13,7 @@ use reslot_report::{Event, HistoryError, Refusal, RollbackReason, SlotError};
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering, mpsc},
+    sync::{Arc, mpsc},
 };
 
 /// Which version a slot is to go back to.
@@ -107,7 +107,7 @@ impl Host {
     /// # Errors
     /// If there is no such slot or version, or its file is not what was kept. Versions that were left as faulty are not kept.
     pub fn artifact(&self, slot: &str, hash: &str) -> Result<Vec<u8>, RollbackError> {
-        let record = self.inner.known(slot)?;
+        let record = self.inner.slots.serving(slot)?;
         let hash = self.inner.version(&record, hash.to_owned())?;
         Ok(self.inner.history.read(slot, &hash)?.bytes)
     }
@@ -155,7 +155,7 @@ impl Inner {
         meanwhile: Option<&dyn Fn()>,
     ) -> Result<LoadOutcome, RollbackError> {
         safe_point();
-        let record = self.known(slot)?;
+        let record = self.slots.serving(slot)?;
         let request = match to {
             RollbackTarget::Previous => None,
             RollbackTarget::Hash(hash) => Some(self.version(&record, hash)?),
@@ -180,7 +180,7 @@ impl Inner {
     /// As [`Host::confirm`].
     pub(crate) fn confirm(self: &Arc<Self>, slot: &str) -> Result<bool, SlotError> {
         safe_point();
-        let record = self.known(slot)?;
+        let record = self.slots.serving(slot)?;
         let state = record.lock_settled();
         if state.probation.is_none() {
             return Ok(false);
@@ -247,7 +247,7 @@ impl Inner {
         let generation = standby.current.generation.number();
         state.probation.as_mut()?.called = Some(RollbackReason::Manual);
         if state.mode == Mode::Claimed {
-            record.safe_point_requested.store(true, Ordering::Release);
+            record.signals.request_safe_point();
             let slot = record.name.clone();
             return Some(LoadOutcome::Staged { slot, generation });
         }
@@ -303,7 +303,7 @@ impl Inner {
         slots.retain(|slot| !self.instances.leaves_out(slot));
         slots.retain(|slot| reverted.contains(slot) || refused(slot));
         for slot in slots {
-            let record = self.slot_record(&slot);
+            let record = self.slots.named_or_new(&slot);
             if record.lock().current.is_some() {
                 continue;
             }

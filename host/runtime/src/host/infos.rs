@@ -7,14 +7,10 @@ use crate::{
     slot::{Mode, SlotRecord},
 };
 use reslot_process::safe_point;
-use reslot_report::{Cause, Refusal, SlotError};
+use reslot_report::{Cause, Refusal};
 use std::{
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{self, RecvTimeoutError},
-    },
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
 };
@@ -96,7 +92,7 @@ impl Inner {
         };
         let outcome = sent.ok().and_then(|()| wait());
         outcome.unwrap_or_else(|| {
-            let cause = if self.ending.load(Ordering::Acquire) {
+            let cause = if self.slots.is_ending() {
                 Cause::HostEnded
             } else {
                 Cause::Bug
@@ -105,19 +101,9 @@ impl Inner {
         })
     }
 
-    /// The slot of this name, if something serves in it.
-    pub(crate) fn known(&self, name: &str) -> Result<Arc<SlotRecord>, SlotError> {
-        if self.process.is_another() {
-            return Err(self.unknown(name));
-        }
-        self.slot_named(name)
-            .filter(|record| record.lock().current.is_some())
-            .ok_or_else(|| self.unknown(name))
-    }
-
     /// Every slot, with what serves in it.
     pub(crate) fn infos(&self) -> Vec<SlotInfo> {
-        self.slots().iter().map(|record| self.info(record)).collect()
+        self.slots.all().iter().map(|record| self.info(record)).collect()
     }
 
     /// A slot at this moment.

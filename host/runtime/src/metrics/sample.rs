@@ -18,7 +18,7 @@ use reslot_report::{Event, QuarantineReason};
 /// All of them.
 pub(super) fn whole(host: &Inner, late: &Mutex<Late>, to: &dyn Recorder) {
     images(host, to);
-    for record in host.slots().iter() {
+    for record in host.slots.all().iter() {
         slot(host, record, to);
         late_holders(record, late, to);
     }
@@ -46,7 +46,7 @@ pub(super) fn concerned(host: &Inner, event: &Event, late: &Mutex<Late>, to: &dy
     if !matches!(event, Event::CallFailed { .. }) {
         images(host, to);
     }
-    let Some(record) = host.slot_named(name) else { return };
+    let Some(record) = host.slots.named(name) else { return };
     slot(host, &record, to);
     if matches!(event, Event::DrainTimeout { .. } | Event::Retired(_)) {
         late_holders(&record, late, to);
@@ -54,10 +54,10 @@ pub(super) fn concerned(host: &Inner, event: &Event, late: &Mutex<Late>, to: &dy
 }
 
 fn images(host: &Inner, to: &dyn Recorder) {
-    let counts = host.tally.counts();
+    let counts = host.images.counts();
     gauge(to, IMAGES_MAPPED, []).set(counts.mapped as f64);
     gauge(to, IMAGES_STANDBY, []).set(counts.standby as f64);
-    let quarantined: Vec<_> = host.tally.quarantined().iter().map(QuarantineReason::kind).collect();
+    let quarantined: Vec<_> = host.images.quarantined().iter().map(QuarantineReason::kind).collect();
     // Each, also those that are none: a gauge that is not set again stays what it was.
     for reason in QuarantineReason::KINDS {
         let images = quarantined.iter().filter(|of| **of == reason).count();

@@ -25,7 +25,7 @@ impl Stopped {
         }
         let exclusive_instance = access.exclusive_instance(Instant::now() + host.policy.hook_deadline)?;
         let (slot, number) = (old.slot(), old.number());
-        let _ = host.tally.advance(slot, number, Lifecycle::Stopping);
+        let _ = host.images.advance(slot, number, Lifecycle::Stopping);
         let most = host.policy.hook_deadline;
         let waiting = this_thread();
         let stop = move |exclusive_instance: &mut ExclusiveInstance<'_>| on_behalf_of(waiting, || exclusive_instance.stop());
@@ -36,7 +36,7 @@ impl Stopped {
         };
         let lost = matches!(failed, Some(HookError::TookTooLong(_)));
         let _ = host
-            .tally
+            .images
             .advance(slot, number, if lost { Lifecycle::Failed } else { Lifecycle::Stopped });
         if let Some(error) = failed {
             host.log.push(Event::StopFailed {
@@ -48,7 +48,7 @@ impl Stopped {
         if lost {
             // Before its gate opens: whoever waits there must not come in.
             old.call_stats().die();
-            host.tally.hangs(slot, number, Hook::Stop);
+            host.images.hangs(slot, number, Hook::Stop);
         }
         Some(Self { lost })
     }
@@ -70,18 +70,18 @@ impl Stopped {
             return;
         };
         let (slot, number) = (old.slot(), old.number());
-        let _ = host.tally.advance(slot, number, Lifecycle::Starting);
+        let _ = host.images.advance(slot, number, Lifecycle::Starting);
         let (most, waiting) = (host.policy.hook_deadline, this_thread());
         let start =
             move |exclusive_instance: &mut ExclusiveInstance<'_>| on_behalf_of(waiting, || exclusive_instance.start());
         let started = exclusive_instance.elsewhere(&host.hooks, most, old.clone(), start);
         match started.unwrap_or(Err(HookError::TookTooLong(most))) {
             Ok(()) => {
-                let _ = host.tally.advance(slot, number, Lifecycle::Started);
+                let _ = host.images.advance(slot, number, Lifecycle::Started);
             }
             Err(error) => {
                 let lost = matches!(error, HookError::TookTooLong(_));
-                let _ = host.tally.advance(slot, number, Lifecycle::Failed);
+                let _ = host.images.advance(slot, number, Lifecycle::Failed);
                 host.log.push(Event::RestartFailed {
                     slot: slot.clone(),
                     generation: number,
@@ -90,7 +90,7 @@ impl Stopped {
                 if lost {
                     old.call_stats().die();
                     host.vacate(record, old);
-                    host.tally.hangs(slot, number, Hook::Start);
+                    host.images.hangs(slot, number, Hook::Start);
                 }
             }
         }

@@ -1,57 +1,25 @@
-//! Keeping what serves up with what there is to be given: whenever a configuration, a resource or what serves has changed, all slots
-//! are looked at, and where an instance was given something else than there is now, another one is made of the same artifact and
-//! comes to serve as any candidate does. So it does not matter in which order things change, nor how often.
+//! What becomes of what plugins are given beside their state: it is taken or refused by a candidate, and what follows from that. How what
+//! serves is kept up with it is `reinstance`.
 
-use super::{Clock, FIRST_WAIT, LONGEST_WAIT, ReloadMessage, go_back, pipeline::CandidateSpec, place};
 use crate::{
-    given::Read,
+    given::{PluginInputs, Read},
     host::Inner,
     slot::{Generation, SlotRecord},
 };
 use reslot_artifact::ContentHash;
-use reslot_report::{Cause, Event, Hook, HookError, Refusal, Step};
-use reslot_stage::{Bytes, Source};
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use reslot_report::{Cause, Event, Hook, HookError, Refusal};
+use std::sync::Arc;
 
-/// Resources that somebody was writing when they were to be read.
-#[derive(Default)]
-pub(super) struct UnreadResources(Vec<(Instant, Duration, String)>);
+/// What a candidate is given.
+pub(super) fn inputs_for(host: &Inner, candidate: &Generation, artifact: &ContentHash) -> PluginInputs {
+    let names = &candidate.instance().image().manifest.resources;
+    host.given.try_on(candidate.slot(), names, Some(artifact))
+}
 
-impl UnreadResources {
-    /// When the next one is to be tried again.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.0.iter().map(|(at, ..)| *at).min()
-    }
-
-    /// Reads a resource to which something has happened.
-    pub(super) fn read(&mut self, host: &Arc<Inner>, name: String, wait: Duration) {
-        let waits_already = self.0.iter().any(|(.., known)| *known == name) || wait > FIRST_WAIT;
-        self.0.retain(|(.., known)| *known != name);
-        match host.given.read_again(&name) {
-            None => {}
-            Some(Read::Changed) => settle(host),
-            Some(Read::BeingWritten { name, file, why }) => {
-                if !waits_already {
-                    host.log.push(Event::Waiting { path: file, why });
-                }
-                self.0.push((Instant::now() + wait, wait, name));
-            }
-            Some(trouble) => report_input_problem(host, None, trouble),
-        }
-    }
-
-    /// Tries those again whose time has come.
-    pub(super) fn read_due(&mut self, host: &Arc<Inner>) {
-        let now = Instant::now();
-        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|(at, ..)| *at <= now);
-        self.0 = later;
-        for (_, wait, name) in due {
-            self.read(host, name, (wait * 2).min(LONGEST_WAIT));
-        }
+/// Reads what a plugin will be given of its resources, here, where nobody waits, and not on an owner's thread.
+pub(super) fn learn_resources(host: &Inner, record: &SlotRecord, names: &[String]) {
+    for trouble in host.given.learn(names) {
+        report_input_problem(host, Some(&record.name), trouble);
     }
 }
 
@@ -61,99 +29,13 @@ pub(super) fn report_input_problem(host: &Inner, slot: Option<&Arc<str>>, troubl
         Read::Changed => {}
         Read::BeingWritten { name, .. } => {
             // It is looked at again, in its turn.
-            let _ = host.reload.send(ReloadMessage::Resource(name));
+            host.read_resource(name);
         }
         Read::Failed { file, error } => host.log.push(Event::ConfigRefused {
             file: Some(file),
             slot: slot.cloned(),
             reason: error,
         }),
-    }
-}
-
-/// Brings all slots up with what there is.
-pub(super) fn settle(host: &Arc<Inner>) {
-    for record in host.slots().iter() {
-        if let Some(serving) = behind(host, record) {
-            renew(host, record, &serving);
-        }
-    }
-    for request in host.given.to_try_again() {
-        // Without a reload thread the host is gone.
-        let _ = host.reload.send(ReloadMessage::Retry(request));
-    }
-}
-
-/// An artifact that serves, and was given something else than there is.
-struct Behind {
-    generation: Arc<Generation>,
-    hash: ContentHash,
-    path: PathBuf,
-}
-
-fn behind(host: &Inner, record: &SlotRecord) -> Option<Behind> {
-    let state = record.lock_settled();
-    if state.gone || state.together.is_some() {
-        // A set is prepared when it is adopted, with what there is then; the slot is looked at again after that.
-        return None;
-    }
-    let current = state.current.as_ref()?;
-    let is_behind = |generation: &Generation| {
-        let names = &generation.instance().image().manifest.resources;
-        host.given.inputs(&record.name, names, Some(&current.hash)) != generation.given()
-            && !host.given.is_put_off(&record.name, names)
-    };
-    match &state.staged {
-        // It gets what there is when it is prepared, and the slot is looked at after that.
-        Some(staged) if !(staged.reinstance_of.is_some() && staged.prepared && is_behind(&staged.generation)) => {
-            return None;
-        }
-        _ => {}
-    }
-    is_behind(&current.generation).then(|| Behind {
-        generation: current.generation.clone(),
-        hash: current.hash,
-        path: current.path.clone(),
-    })
-}
-
-/// Makes another instance of what serves.
-fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
-    host.given.begin_trial(&record.name);
-    let mut clock = Clock::begin();
-    clock.lap(Step::Notice);
-    let copy = serving.generation.instance().image().copy();
-    // A cleaner of temporary folders may have removed the copy; the history has the same artifact.
-    let kept = |_: &std::io::Error| host.history.read(&record.name, &serving.hash).ok();
-    let bytes = std::fs::read(copy).or_else(|error| kept(&error).map(|artifact| artifact.bytes).ok_or(error));
-    let bytes = match bytes {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let reason = format!("the host's copy of what serves cannot be read: {error}");
-            keep(host, &record.name, Failure::MayPass(u32::MAX), reason);
-            return;
-        }
-    };
-    clock.lap(Step::Read);
-    let source = Source {
-        path: serving.path.clone(),
-        len: bytes.len() as u64,
-        bytes: Bytes::of(bytes),
-        hash: serving.hash,
-    };
-    let coming = CandidateSpec {
-        path: &serving.path,
-        by_name: true,
-        state: None,
-        back: None,
-        kept_as: None,
-        together: false,
-        reinstance_of: Some(serving.generation.number()),
-    };
-    let outcome =
-        go_back::made(host, record, coming, source, clock).and_then(|(candidate, _)| place::place(host, candidate));
-    if let Err(refusal) = outcome {
-        report_refused(host, refusal);
     }
 }
 
@@ -184,9 +66,14 @@ pub(super) fn report_refused(host: &Inner, refusal: Refusal) {
     keep(host, slot, Failure::of(&refusal.cause), refusal.cause.to_string());
 }
 
+/// Another instance of what serves cannot be made, because its artifact cannot be read.
+pub(super) fn report_unreadable(host: &Inner, slot: &Arc<str>, reason: String) {
+    keep(host, slot, Failure::MayPass(u32::MAX), reason);
+}
+
 /// What serves in a slot goes on with what it has, until there is something else again, or it is time to try once more.
 fn keep(host: &Inner, slot: &Arc<str>, failure: Failure, reason: String) {
-    let serving = host.slot_named(slot).and_then(|record| {
+    let serving = host.slots.named(slot).and_then(|record| {
         let state = record.lock();
         let current = state.current.as_ref()?;
         Some((current.generation.clone(), current.hash))
@@ -214,13 +101,6 @@ fn keep(host: &Inner, slot: &Arc<str>, failure: Failure, reason: String) {
             slot: Some(slot.clone()),
             reason,
         });
-    }
-}
-
-/// Tries those again whose time has come.
-pub(super) fn settle_due(host: &Arc<Inner>) {
-    if host.given.is_due() {
-        settle(host);
     }
 }
 

@@ -3,15 +3,20 @@
 //! had, from the one that was handed over to that.
 
 use super::{
-    Clock, LoadOutcome, PendingArchive,
-    pipeline::{self, Candidate, CandidateSpec},
-    place,
-    rollback::RollbackPlan,
+    archive::PendingArchive,
+    artifact::{lint_archived, refusal_of},
+    attempt::{Target, refusal},
+    clock::Clock,
+    messages::LoadOutcome,
+    steps::{bring_into_service, make_candidate},
 };
-use crate::{history::Artifact, host::Inner, instances::LoadRequest, slot::SlotRecord};
+use crate::{
+    host::Inner,
+    instances::LoadRequest,
+    slot::{CandidateKind, RollbackPlan, SlotRecord},
+};
 use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, HistoryError, Refusal, RollbackReason, Step};
-use reslot_stage::{Bytes, Source};
 use std::{path::Path, sync::Arc, time::Instant};
 
 /// Has a slot go back to the artifact with this hash, or to the newest good one before what serves.
@@ -23,7 +28,7 @@ pub(super) fn go_back(
     archive_later: &mut dyn FnMut(PendingArchive),
 ) -> Result<LoadOutcome, Refusal> {
     let since = Instant::now();
-    let (serving, snapshot) = {
+    let (serving, earlier) = {
         let state = record.lock_settled();
         let current = state.current.as_ref();
         let serving = current.map(|current| (current.generation.number(), current.hash));
@@ -45,7 +50,7 @@ pub(super) fn go_back(
             Ok(found)
         }
     };
-    let (hash, Artifact { bytes, copy, file, .. }) = match found {
+    let (hash, archived) = match found {
         Ok(Some(found)) => found,
         Ok(None) => {
             let generation = serving.map_or(0, |(number, _)| number);
@@ -59,26 +64,18 @@ pub(super) fn go_back(
         }
         Err(error) => return Err(refuse(record, error.into())),
     };
-    let coming = CandidateSpec {
-        path: &file,
-        by_name: true,
-        state: None,
-        back: Some(RollbackPlan { reason, snapshot, since }),
-        kept_as: Some(copy),
-        together: false,
-        reinstance_of: None,
-    };
-    let source = Source {
-        path: file.clone(),
-        len: bytes.len() as u64,
-        bytes: Bytes::of(bytes),
-        hash,
-    };
-    let outcome = made(host, record, coming, source, Clock::begin()).and_then(|(candidate, pending_archive)| {
-        let placed = place::place(host, candidate)?;
-        archive_later(pending_archive);
-        Ok(placed)
-    });
+    let file = archived.file.clone();
+    let kind = CandidateKind::Rollback(RollbackPlan { reason, earlier, since });
+    let outcome = lint_archived(hash, archived)
+        .map_err(|unfit| refusal_of(host, &LoadRequest::of_slot(&file, &record.name), *unfit))
+        .and_then(|artifact| make_candidate(host, Target::of(record), kind, &file, artifact, Clock::begin()))
+        .and_then(|(candidate, archive)| {
+            let outcome = bring_into_service(host, record, candidate)?;
+            if let Some(archive) = archive {
+                archive_later(archive);
+            }
+            Ok(outcome)
+        });
     if let Err(refusal) = &outcome {
         host.history.forget(&record.name, &hash);
         host.log.push(Event::Refused(refusal.clone()));
@@ -86,22 +83,7 @@ pub(super) fn go_back(
     outcome
 }
 
-/// A candidate for this slot, of bytes that were an artifact before.
-pub(super) fn made(
-    host: &Arc<Inner>,
-    record: &Arc<SlotRecord>,
-    coming: CandidateSpec<'_>,
-    source: Source,
-    clock: Clock,
-) -> Result<(Candidate, PendingArchive), Refusal> {
-    let request = LoadRequest::of_slot(coming.path, &record.name);
-    match pipeline::examine(source) {
-        Ok(examined) => pipeline::candidate(host, record, coming, examined, clock),
-        Err(unfit) => Err(pipeline::refusals_of(host, &request, *unfit).remove(0)),
-    }
-}
-
 fn refuse(record: &SlotRecord, cause: Cause) -> Refusal {
     // What is asked for names no file.
-    pipeline::refusal(Some(record), None, Path::new(""), Step::Read, cause)
+    refusal(Some(record), None, Path::new(""), Step::Read, cause)
 }

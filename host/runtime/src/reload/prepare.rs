@@ -1,151 +1,23 @@
-//! What a candidate goes through before it may serve: it gets the state (migrate), builds on it (init), acquires what it needs
-//! (start), and is asked for its health once. All of it is plugin code, so all of it runs on a thread for hooks and has the
-//! policy's deadline. Nothing here moves a pointer.
+//! What a candidate goes through before it may serve: it gets the state (**migrate**), builds on it (**init**), acquires what it needs
+//! (**start**), and is asked for its **health** once. All of it is plugin code, so all of it runs on a thread for hooks and has the
+//! policy's deadline. Nothing here moves a pointer. Which of the steps are taken, and in which order, is said in `steps`.
 
-use super::{Clock, SavedState, Tally};
+use super::{clock::Clock, starting_state::StartingState};
 use crate::{
     given::PluginInputs,
     host::Inner,
-    slot::{Generation, with_overlay, without_suffix},
+    slot::{Generation, MappedImages, Snapshot, is_failure, with_overlay},
     testing::Injections,
 };
 use parking_lot::Mutex;
-use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_native::instance::ExclusiveInstance;
 use reslot_plugin_api::Health;
 use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
-use reslot_report::{Cause, Hook, HookError, Lifecycle, RestoredState, SavedStateError, SchemaGap, Step};
+use reslot_report::{Cause, Hook, HookError, Lifecycle, RestoredState, Step};
 use std::{sync::Arc, time::Duration};
 
-/// A state as it was handed over at a swap.
-pub(crate) struct Snapshot {
-    pub(crate) schema: u32,
-    pub(crate) bytes: Vec<u8>,
-}
-
-/// Refuses another plugin than the one that serves: it must not be given that one's state.
-pub(crate) fn check_plugin(serving: &Manifest, candidate: &Manifest) -> Result<(), Cause> {
-    match serving.name == candidate.name {
-        true => Ok(()),
-        false => Err(Cause::OtherPlugin {
-            serving: serving.name.clone(),
-            candidate: candidate.name.clone(),
-        }),
-    }
-}
-
-/// Refuses what cannot start from a state that was saved.
-pub(crate) fn check_saved(state: &SavedState, candidate: &Manifest) -> Result<(), SavedStateError> {
-    if *candidate.name != *state.plugin() {
-        return Err(SavedStateError::OtherPlugin {
-            saved: state.plugin().to_owned(),
-            candidate: candidate.name.clone(),
-        });
-    }
-    let (saved, takes) = (state.schema(), candidate.state);
-    match takes {
-        Some(takes) if (takes.oldest..=takes.schema).contains(&saved) => Ok(()),
-        _ => Err(SavedStateError::Schema { saved, takes }),
-    }
-}
-
-/// Refuses, before anything of a candidate has run, what no chain of migrations can bridge.
-pub(crate) fn check_schemas(serving: &Manifest, candidate: &Manifest) -> Result<(), Cause> {
-    let (Some(old), Some(new)) = (serving.state, candidate.state) else {
-        return Ok(());
-    };
-    let reaches = match old.schema <= new.schema {
-        true => old.schema >= new.oldest,
-        // The newer one knows the way down, and that is the one that serves.
-        false => new.schema >= old.oldest,
-    };
-    match reaches {
-        true => Ok(()),
-        false => Err(Cause::Schema(SchemaGap::new(old, new))),
-    }
-}
-
-/// The state of what serves, if it has one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread
-/// (`owner`), which no deadline can guard: it runs code of what serves, as each of the owner's calls does.
-pub(crate) fn snapshot(host: &Inner, old: &Arc<Generation>, owner: bool) -> Result<Option<Arc<Snapshot>>, Cause> {
-    let Some(schema) = old.instance().schema() else {
-        return Ok(None);
-    };
-    // A snapshot that is not waited for any more must not run beside calls, unless the type is `Sync`.
-    let here = owner || !old.instance().is_shared();
-    let failed = |error| Cause::Hook(Hook::Snapshot, error);
-    host.injections.trigger(Hook::Snapshot).map_err(failed)?;
-    let room = host.snapshot_size(old.slot());
-    let bytes = match here {
-        true => old.instance().snapshot(room),
-        false => {
-            let old = old.clone();
-            let (most, waiting) = (host.policy.hook_deadline, this_thread());
-            // What it logs, say, may come back to the gate that this thread has closed.
-            let encode = move || on_behalf_of(waiting, || old.instance().snapshot(room));
-            match host.hooks.run(most, encode) {
-                Ok(answer) => answer,
-                Err(_) => Err(HookError::TookTooLong(most)),
-            }
-        }
-    };
-    let bytes = bytes.map_err(failed)?;
-    Ok(bytes.map(|bytes| {
-        host.note_snapshot_size(old.slot(), bytes.len());
-        let schema = schema.schema;
-        Arc::new(Snapshot { schema, bytes })
-    }))
-}
-
-/// Why a candidate refuses the state of what serves. If that cannot read it itself, it is not the candidate that has to be mended.
-pub(super) fn whose_fault(host: &Inner, serving: &Arc<Generation>, state: &Arc<Snapshot>, cause: Cause) -> Cause {
-    let (hook, words) = match &cause {
-        Cause::Hook(hook @ (Hook::Restore | Hook::Migrate), HookError::Refused(_) | HookError::NotCarried(_)) => {
-            (*hook, cannot_read(host, serving, state))
-        }
-        _ => return cause,
-    };
-    match words {
-        Some(words) => Cause::Hook(hook, HookError::NotCarried(words)),
-        None => cause,
-    }
-}
-
-/// Why what has written a state cannot read it, if that is so.
-pub(super) fn cannot_read(host: &Inner, serving: &Arc<Generation>, state: &Arc<Snapshot>) -> Option<String> {
-    let (serving, state, waiting) = (serving.clone(), state.clone(), this_thread());
-    let read = move || on_behalf_of(waiting, || serving.instance().cannot_read(&state.bytes));
-    let words = host.hooks.run(host.policy.hook_deadline, read).ok().flatten()?;
-    Some(format!(
-        "{words}; the version that serves has written it and cannot read it either, so no build can take it over as it is"
-    ))
-}
-
-/// What a candidate starts from.
-#[derive(Clone, Default)]
-pub(super) struct Origin {
-    /// The state of what serves.
-    pub(super) state: Option<Arc<Snapshot>>,
-    /// A slot that goes back has an older one besides, in case that one cannot be had or does not fit.
-    pub(super) fallback: Option<Arc<Snapshot>>,
-    /// Why `state` cannot be had, if that is so.
-    pub(super) why_fallback: Option<String>,
-    /// Whose code leads down from a newer schema.
-    pub(super) old: Option<Arc<Generation>>,
-    /// The candidate's artifact.
-    pub(super) artifact: Option<ContentHash>,
-    /// It is not going to serve, and so is not started.
-    pub(super) shadow: bool,
-}
-
-impl Origin {
-    /// Whether one of the states has a newer schema than the candidate.
-    fn leads_down(&self, candidate: &Generation) -> bool {
-        let own = candidate.instance().schema().map(|known| known.schema);
-        let states = [&self.state, &self.fallback];
-        states.into_iter().flatten().any(|state| own < Some(state.schema))
-    }
-}
+/// A step that failed, and why.
+pub(super) type Failed = (Step, Cause);
 
 /// A candidate that may serve.
 pub(super) struct Prepared {
@@ -153,49 +25,54 @@ pub(super) struct Prepared {
     pub(super) state: RestoredState,
 }
 
-/// Takes a candidate through everything before the swap. Plugins that it calls are found among `beside` first: those that will
-/// come to serve together with it, and have been prepared before. If it fails the candidate goes to the reaper, from wherever it is.
+/// Takes a candidate through `steps`, on a thread for hooks. Plugins that it calls are found among `beside` first: those that will come to
+/// serve together with it, and have been prepared before. If it fails the candidate goes to the reaper, from wherever it is.
 pub(super) fn prepare(
     host: &Inner,
     candidate: Generation,
-    origin: Origin,
+    mut from: StartingState,
+    inputs: PluginInputs,
     beside: Vec<Arc<Generation>>,
     clock: &mut Clock,
-) -> Result<Prepared, (Step, Cause)> {
+    steps: fn(&mut Preparation) -> Result<(), Failed>,
+) -> Result<Prepared, Failed> {
     let most = host.policy.hook_deadline;
     let (slot, number) = (candidate.slot().clone(), candidate.number());
-    let mut origin = origin;
     // What serves is only kept along if its code is needed: a candidate that hangs is not to hold it.
-    if !origin.leads_down(&candidate) {
-        origin.old = None;
+    if !from.leads_down(&candidate) {
+        from.old = None;
     }
-    let resources = &candidate.instance().image().manifest.resources;
-    let inputs = match origin.shadow {
-        // What its slot's plugin would be given; what becomes of that is not the slot's affair.
-        true => host.given.inputs(without_suffix(&slot), resources, origin.artifact.as_ref()),
-        false => host.given.try_on(&slot, resources, origin.artifact.as_ref()),
-    };
-    let tally = host.tally.clone();
     let watch = Watch::new(host.injections.clone());
-    let (at, waiting) = (watch.clone(), this_thread());
+    let mut preparation = Preparation {
+        candidate,
+        from,
+        inputs: Some(inputs),
+        images: host.images.clone(),
+        watch: watch.clone(),
+        clock: Clock::begin(),
+        state: RestoredState::None,
+    };
+    let waiting = this_thread();
     let job = move || {
-        let mut candidate = candidate;
-        let mut clock = Clock::begin();
-        let walked = on_behalf_of(waiting, || {
-            with_overlay(&beside, || walk(&mut candidate, &origin, inputs, &tally, &at, &mut clock))
-        });
+        // For what is measured on this thread.
+        preparation.clock = Clock::begin();
+        let done = on_behalf_of(waiting, || with_overlay(&beside, || steps(&mut preparation)));
         drop(beside);
-        match walked {
-            Ok(state) => Ok((
-                Prepared {
-                    generation: candidate,
-                    state,
-                },
-                clock.steps,
-            )),
+        let Preparation {
+            mut candidate,
+            images,
+            clock,
+            state,
+            ..
+        } = preparation;
+        match done {
+            Ok(()) => {
+                let generation = candidate;
+                Ok((Prepared { generation, state }, clock.steps))
+            }
             Err(failed) => {
-                let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Failed);
-                stop(&mut candidate, &tally);
+                let _ = images.advance(candidate.slot(), candidate.number(), Lifecycle::Failed);
+                stop(&mut candidate, &images);
                 Err(failed)
             }
         }
@@ -208,18 +85,85 @@ pub(super) fn prepare(
         Ok(Err(failed)) => Err(failed),
         Err(TookTooLong) => {
             let (step, hook) = watch.give_up(most);
-            host.tally.hangs(&slot, number, hook);
+            host.images.hangs(&slot, number, hook);
             Err((step, Cause::Hook(hook, HookError::TookTooLong(most))))
         }
     }
 }
 
+/// A candidate that is being prepared, on a thread for hooks.
+pub(super) struct Preparation {
+    candidate: Generation,
+    from: StartingState,
+    /// None once it was given.
+    inputs: Option<PluginInputs>,
+    images: Arc<MappedImages>,
+    watch: Watch,
+    clock: Clock,
+    state: RestoredState,
+}
+
+impl Preparation {
+    /// **migrate**: it gets the first of the states that fits, brought to its schema.
+    pub(super) fn migrate(&mut self) -> Result<(), Failed> {
+        let restored = restore_first_that_fits(&mut self.candidate, &self.from, &self.watch);
+        self.state = restored.map_err(|cause| (Step::Migrate, cause))?;
+        if self.state != RestoredState::None {
+            self.clock.lap(Step::Migrate);
+        }
+        Ok(())
+    }
+
+    /// **init**: it is given its configuration and resources, and builds what follows from those and its state.
+    pub(super) fn init(&mut self) -> Result<(), Failed> {
+        if let Some(inputs) = self.inputs.take() {
+            self.watch.give(&mut self.candidate.exclusive_instance(), &inputs)?;
+            self.candidate.set_inputs(inputs);
+        }
+        self.watch.at(Step::Init, Hook::Init)?;
+        let answer = self.candidate.exclusive_instance().init();
+        answer.map_err(|error| (Step::Init, Cause::Hook(Hook::Init, error)))?;
+        self.advance(Step::Init, Lifecycle::Initialized)?;
+        self.clock.lap(Step::Init);
+        Ok(())
+    }
+
+    /// **start**: it acquires what it needs.
+    pub(super) fn start(&mut self) -> Result<(), Failed> {
+        self.watch.at(Step::Start, Hook::Start)?;
+        self.advance(Step::Start, Lifecycle::Starting)?;
+        let answer = self.candidate.exclusive_instance().start();
+        answer.map_err(|error| (Step::Start, Cause::Hook(Hook::Start, error)))?;
+        self.advance(Step::Start, Lifecycle::Started)?;
+        self.clock.lap(Step::Start);
+        Ok(())
+    }
+
+    /// **health**: it is asked for its health before anybody depends on it.
+    pub(super) fn health(&mut self) -> Result<(), Failed> {
+        let health = match self.watch.at(Step::Health, Hook::Health) {
+            Ok(()) => check(&self.candidate),
+            Err((_, cause)) => Health::CheckFailed(cause.to_string()),
+        };
+        self.clock.lap(Step::Health);
+        match is_failure(&health) {
+            true => Err((Step::Health, Cause::Unhealthy(health))),
+            false => Ok(()),
+        }
+    }
+
+    fn advance(&self, step: Step, to: Lifecycle) -> Result<(), Failed> {
+        let moved = self.images.advance(self.candidate.slot(), self.candidate.number(), to);
+        moved.map_err(|illegal| (step, Cause::IllegalMove(illegal)))
+    }
+}
+
 /// A candidate that does not come to serve gives back what it has acquired, before what serves acquires it again.
-pub(super) fn stop(candidate: &mut Generation, tally: &Tally) {
+pub(super) fn stop(candidate: &mut Generation, images: &MappedImages) {
     if candidate.instance().is_started() {
-        let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Stopping);
+        let _ = images.advance(candidate.slot(), candidate.number(), Lifecycle::Stopping);
         let _ = candidate.exclusive_instance().stop();
-        let _ = tally.advance(candidate.slot(), candidate.number(), Lifecycle::Stopped);
+        let _ = images.advance(candidate.slot(), candidate.number(), Lifecycle::Stopped);
     }
 }
 
@@ -296,77 +240,29 @@ impl Watch {
     }
 }
 
-fn walk(
-    candidate: &mut Generation,
-    origin: &Origin,
-    inputs: PluginInputs,
-    tally: &Tally,
-    watch: &Watch,
-    clock: &mut Clock,
-) -> Result<RestoredState, (Step, Cause)> {
-    let (slot, number) = (candidate.slot().clone(), candidate.number());
-    let hook = |step, hook, answer: Result<(), HookError>| answer.map_err(|error| (step, Cause::Hook(hook, error)));
-    let advance = |step, to| {
-        let moved = tally.advance(&slot, number, to);
-        moved.map_err(|illegal| (step, Cause::IllegalMove(illegal)))
-    };
-    let given = give(candidate, origin, watch).map_err(|cause| (Step::Migrate, cause))?;
-    if given != RestoredState::None {
-        clock.lap(Step::Migrate);
-    }
-    watch.give(&mut candidate.exclusive_instance(), &inputs)?;
-    candidate.set_inputs(inputs);
-    watch.at(Step::Init, Hook::Init)?;
-    hook(Step::Init, Hook::Init, candidate.exclusive_instance().init())?;
-    advance(Step::Init, Lifecycle::Initialized)?;
-    clock.lap(Step::Init);
-    if origin.shadow {
-        return Ok(given);
-    }
-    watch.at(Step::Start, Hook::Start)?;
-    advance(Step::Start, Lifecycle::Starting)?;
-    hook(Step::Start, Hook::Start, candidate.exclusive_instance().start())?;
-    advance(Step::Start, Lifecycle::Started)?;
-    clock.lap(Step::Start);
-    let health = match watch.at(Step::Health, Hook::Health) {
-        Ok(()) => check(candidate),
-        Err((_, cause)) => Health::CheckFailed(cause.to_string()),
-    };
-    clock.lap(Step::Health);
-    if is_failure(&health) {
-        return Err((Step::Health, Cause::Unhealthy(health)));
-    }
-    Ok(given)
-}
-
-/// Gives a candidate the first of its origins that fits.
-fn give(candidate: &mut Generation, origin: &Origin, watch: &Watch) -> Result<RestoredState, Cause> {
-    let mut why = origin.why_fallback.clone();
-    let old = origin.old.as_deref();
-    if let Some(state) = &origin.state {
-        match give_state(candidate, state, old, watch) {
+/// Gives a candidate the first of its states that fits.
+fn restore_first_that_fits(candidate: &mut Generation, from: &StartingState, watch: &Watch) -> Result<RestoredState, Cause> {
+    let mut why = from.why_earlier.clone();
+    let old = from.old.as_deref();
+    if let Some(state) = &from.current {
+        match restore(candidate, state, old, watch) {
             Ok(()) => {
                 let bytes = state.bytes.len();
                 return Ok(RestoredState::Carried { bytes });
             }
-            Err(cause) if origin.fallback.is_none() => return Err(cause),
+            Err(cause) if from.earlier.is_none() => return Err(cause),
             Err(cause) => why = Some(cause.to_string()),
         }
     }
-    let Some(fallback) = &origin.fallback else {
+    let Some(earlier) = &from.earlier else {
         return Ok(RestoredState::None);
     };
-    give_state(candidate, fallback, old, watch)?;
-    let bytes = fallback.bytes.len();
+    restore(candidate, earlier, old, watch)?;
+    let bytes = earlier.bytes.len();
     Ok(RestoredState::Snapshot { bytes, why })
 }
 
-fn give_state(
-    candidate: &mut Generation,
-    snapshot: &Snapshot,
-    old: Option<&Generation>,
-    watch: &Watch,
-) -> Result<(), Cause> {
+fn restore(candidate: &mut Generation, snapshot: &Snapshot, old: Option<&Generation>, watch: &Watch) -> Result<(), Cause> {
     let Some(schema) = candidate.instance().schema() else {
         return Ok(());
     };
@@ -397,9 +293,4 @@ pub(crate) fn check(generation: &Generation) -> Health {
         Ok(health) => health,
         Err(error) => Health::CheckFailed(error.to_string()),
     }
-}
-
-/// Whether this is one of the results that count as failures.
-pub(crate) fn is_failure(health: &Health) -> bool {
-    matches!(health, Health::Critical(_) | Health::CheckFailed(_))
 }

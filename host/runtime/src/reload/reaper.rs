@@ -3,15 +3,13 @@
 //! their threads' safe points, is looked at again when there is less that keeps it. What cannot be closed safely is quarantined
 //! and tried again when its reason goes away.
 
-mod ending;
-
-use super::{survive, tally::Phase};
+use super::survive::survive;
 use crate::{
     event::Log,
-    host::{Inner, request_safe_points},
-    slot::Parts,
+    host::Inner,
+    safe_points,
+    slot::{Ending, MappedImages, Parts, Phase, ReaperMessage, Slots, holders_of},
 };
-pub(crate) use ending::Ending;
 use reslot_native::{
     instance::{Instance, SharedImage},
     open::Image,
@@ -28,40 +26,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What the reaper is told.
-pub(crate) enum ReaperMessage {
-    /// The last holder of a generation let go.
-    Reap(Box<Parts>),
-    /// Its `stop` has come back.
-    Stopped {
-        ending: Box<Ending>,
-        instance: Box<Instance>,
-        begun: Instant,
-    },
-    /// Its instance is dropped.
-    Destroyed {
-        ending: Box<Ending>,
-        image: SharedImage,
-        begun: Instant,
-    },
-    /// An image whose instance was never made.
-    Unload { slot: Arc<str>, number: u64, image: Box<Image> },
-    /// A generation was replaced; if it is still held after the deadline, its holders are named.
-    Retired { slot: Arc<str>, number: u64 },
-    /// There is less that keeps an ending image.
-    Recheck,
-    /// Come to an end as soon as nothing is held any more.
-    End,
-}
-
 /// Reasons that nobody tells the end of are looked at again in this interval.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The reaper's thread.
 pub(crate) struct Reaper {
     host: Weak<Inner>,
+    slots: Weak<Slots>,
     log: Log,
-    tally: Arc<super::Tally>,
+    images: Arc<MappedImages>,
     limits: Deadlines,
     hooks: Hooks,
     /// By which what a hook works on comes back here.
@@ -146,8 +119,9 @@ impl Reaper {
             own: host.reaper(),
             away: Vec::new(),
             host: Arc::downgrade(host),
+            slots: Arc::downgrade(&host.slots),
             log: host.log.clone(),
-            tally: host.tally.clone(),
+            images: host.images.clone(),
             limits,
             retired: Vec::new(),
             stopping: Vec::new(),
@@ -176,7 +150,7 @@ impl Reaper {
                     self.look_at_all();
                 }),
             }
-            let counts = self.tally.counts();
+            let counts = self.images.counts();
             if ending && counts.mapped == counts.quarantined {
                 break;
             }
@@ -213,7 +187,7 @@ impl Reaper {
                 }
             }
             ReaperMessage::Unload { slot, number, image } => {
-                self.tally.enters(&slot, number, Phase::Ending);
+                self.images.enters(&slot, number, Phase::Ending);
                 self.let_pass(Ending::of_image(slot, number), image, Instant::now());
             }
             ReaperMessage::Retired { slot, number } => self.retired.push(Retired {
@@ -267,7 +241,7 @@ impl Reaper {
             ending.retired = earlier.map(|earlier| earlier.retired).fold(ending.retired, Option::max);
             let waited = self.retired.iter().position(|waiting| waiting.is(&ending.slot, number));
             ending.late_holders = waited.map_or_else(Vec::new, |at| self.retired.swap_remove(at).named);
-            self.tally.enters(&ending.slot, number, Phase::Ending);
+            self.images.enters(&ending.slot, number, Phase::Ending);
             instance.image().resources().watch();
         } else {
             self.earlier.push(ending.clone());
@@ -293,7 +267,7 @@ impl Reaper {
     /// Moves a generation on in its life. It ends with its last instance.
     fn advance(&self, ending: &Ending, to: Lifecycle) {
         if ending.is_last {
-            let _ = self.tally.advance(&ending.slot, ending.number, to);
+            let _ = self.images.advance(&ending.slot, ending.number, to);
         }
     }
 
@@ -313,7 +287,7 @@ impl Reaper {
             .position(|away| away.ending.is(&ending) && away.ending.is_last == ending.is_last);
         let quarantined = at.and_then(|at| self.away.swap_remove(at).ending.quarantined);
         if quarantined.is_some() {
-            self.tally.enters(&ending.slot, ending.number, Phase::Ending);
+            self.images.enters(&ending.slot, ending.number, Phase::Ending);
         }
         ending.quarantined = ending.quarantined.or(quarantined);
         ending
@@ -339,7 +313,7 @@ impl Reaper {
                 );
                 continue;
             }
-            self.tally.enters(slot, number, Phase::Quarantined(reason.clone()));
+            self.images.enters(slot, number, Phase::Quarantined(reason.clone()));
             let told = away.ending.quarantined.replace(reason.clone()).is_some();
             if !told {
                 let report = away.ending.clone().report(Outcome::Quarantined(reason));
@@ -358,7 +332,7 @@ impl Reaper {
         match image.alone() {
             Ok(image) => {
                 if ending.quarantined.is_some() {
-                    self.tally.enters(&ending.slot, ending.number, Phase::Ending);
+                    self.images.enters(&ending.slot, ending.number, Phase::Ending);
                 }
                 let of_it: Vec<_> = self.earlier.extract_if(.., |earlier| earlier.is(&ending)).collect();
                 let errors = of_it.into_iter().map(|earlier| earlier.destroy_error);
@@ -372,7 +346,7 @@ impl Reaper {
                     .find(|away| away.ending.is(&ending) && away.deadline.is_none());
                 if let (Some(hangs), None) = (hangs, &ending.quarantined) {
                     let reason = QuarantineReason::HookRunning(hangs.hook);
-                    self.tally
+                    self.images
                         .enters(&ending.slot, ending.number, Phase::Quarantined(reason.clone()));
                     ending.quarantined = Some(reason.clone());
                     let report = ending.clone().report(Outcome::Quarantined(reason));
@@ -453,10 +427,10 @@ impl Reaper {
         let before = std::mem::replace(&mut pending.kept_by, reslot_native::unload::holding(&pending.image));
         if pending.kept_by != before && pending.kept_by != Holding::Nothing {
             // Threads that live on are asked to come to a safe point, also while the image's own threads still run.
-            request_safe_points();
+            safe_points::request();
             // Streams and the host's drop may wait for this host although nothing of it is left to be called.
             self.log.wake();
-            self.tally.wake();
+            self.images.wake();
         }
         match pending.kept_by {
             Holding::Threads if pending.quarantined.is_none() && now >= pending.begun + self.limits.threads => {
@@ -477,7 +451,7 @@ impl Reaper {
             Unloading::Unmapped(mut report) => {
                 report.settle = settled;
                 let (slot, number) = (pending.ending.slot.clone(), pending.ending.number);
-                self.tally.gone(&slot, number);
+                self.images.gone(&slot, number);
                 self.log.push(match pending.quarantined {
                     None => Event::Retired(pending.ending.report(Outcome::Unmapped(report))),
                     Some(_) => Event::Released {
@@ -502,7 +476,7 @@ impl Reaper {
     fn quarantine(&mut self, mut pending: PendingUnload, reason: QuarantineReason) {
         let (slot, number) = (&pending.ending.slot, pending.ending.number);
         if pending.quarantined.as_ref() != Some(&reason) {
-            self.tally.enters(slot, number, Phase::Quarantined(reason.clone()));
+            self.images.enters(slot, number, Phase::Quarantined(reason.clone()));
         }
         if pending.quarantined.replace(reason.clone()).is_none() {
             let report = pending.ending.clone().report(Outcome::Quarantined(reason));
@@ -515,8 +489,8 @@ impl Reaper {
         let now = Instant::now();
         let late = |retired: &&mut Retired| retired.named.is_empty() && retired.deadline <= now;
         for late in self.retired.iter_mut().filter(late) {
-            late.named = match self.host.upgrade() {
-                Some(host) => host.holders_of(&late.slot, late.number),
+            late.named = match self.slots.upgrade() {
+                Some(slots) => holders_of(&slots, &self.images, &late.slot, late.number),
                 None => vec![Holder::Unknown],
             };
             if late.named.is_empty() {
@@ -524,7 +498,7 @@ impl Reaper {
                 late.deadline = now + self.limits.drain;
                 continue;
             }
-            self.tally.straggles(&late.slot, late.number);
+            self.images.straggles(&late.slot, late.number);
             self.log.push(Event::DrainTimeout {
                 slot: late.slot.clone(),
                 generation: late.number,

@@ -4,18 +4,15 @@
 
 mod state;
 
-use super::{
-    SupervisorMessage,
-    exclusive::Stopped,
-    prepare::Snapshot,
-    probation::{Probation, Set, Standby, Verdict},
-    tally::Phase,
-};
+use super::{exclusive::Stopped, supersede::report_superseded};
 use crate::{
     deferred_work::defer,
     event::defer_notifications,
     host::Inner,
-    slot::{Access, Current, Generation, Mode, Moving, OwnersTurn, SlotRecord, SlotState},
+    slot::{
+        Access, Current, Generation, Mode, Moving, OwnersTurn, Phase, Probation, RollbackPlan, Set, SlotRecord, SlotState,
+        Standby, SupervisorMessage, Verdict,
+    },
 };
 use reslot_artifact::ContentHash;
 use reslot_process::hooks::TookTooLong;
@@ -23,18 +20,9 @@ use reslot_report::{Cause, Event, Refusal, RestoredState, RollbackReason, Rollba
 use state::{Revived, carry, revive};
 use std::{
     path::Path,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, Weak},
     time::Instant,
 };
-
-/// Why a candidate comes that has been there before.
-#[derive(Clone)]
-pub(crate) struct RollbackPlan {
-    pub(crate) reason: RollbackReason,
-    /// The state from before what it replaces.
-    pub(crate) snapshot: Option<Arc<Snapshot>>,
-    pub(crate) since: Instant,
-}
 
 /// An open slot that was taken for going back: from here on nobody else moves it.
 struct Taken {
@@ -142,17 +130,17 @@ fn take_open(
     }
     if claimed {
         probation.called.get_or_insert(reason);
-        record.safe_point_requested.store(true, Ordering::Release);
+        record.signals.request_safe_point();
         return None;
     }
     let standby = fitting_standby(host, record, &mut state)?;
     let current = state.current.as_ref()?;
-    let (faulty, snapshot) = (current.generation.clone(), current.inherited.clone());
+    let (faulty, earlier) = (current.generation.clone(), current.inherited.clone());
     Some(Taken {
         record: record.clone(),
         faulty,
         standby,
-        back: RollbackPlan { reason, snapshot, since },
+        back: RollbackPlan { reason, earlier, since },
         _moving: record.moving(&mut state),
     })
 }
@@ -202,7 +190,7 @@ pub(crate) fn of_claim(
     };
     host.hooks.wake_all();
     let set = state.probation.as_ref()?.set.clone();
-    let snapshot = state.current.as_ref()?.inherited.clone();
+    let earlier = state.current.as_ref()?.inherited.clone();
     let standby = fitting_standby(host, record, &mut state)?;
     // Whoever looks meanwhile would find a faulty generation and nothing to go back to.
     let moving = record.moving(&mut state);
@@ -212,7 +200,7 @@ pub(crate) fn of_claim(
         faulty,
         standby,
         access: Access::of_owner(turn, Instant::now() + host.policy.hook_deadline),
-        back: RollbackPlan { reason, snapshot, since },
+        back: RollbackPlan { reason, earlier, since },
     };
     let back = go_back(host, vec![leaving]).pop();
     drop(moving);
@@ -234,7 +222,7 @@ fn call_others(record: &Arc<SlotRecord>, set: &Arc<Set>) {
         probation.called.get_or_insert_with(|| RollbackReason::GroupMember {
             slot: record.name.clone(),
         });
-        member.safe_point_requested.store(true, Ordering::Release);
+        member.signals.request_safe_point();
     }
 }
 
@@ -251,8 +239,8 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
         for ((one, generation, _), state) in ready.iter().zip(&mut states) {
             generation.call_stats().begin_probation();
             one.faulty.call_stats().end_probation();
-            host.tally.serves(generation);
-            host.tally.enters(&one.record.name, generation.number(), Phase::Live);
+            host.images.serves(generation);
+            host.images.enters(&one.record.name, generation.number(), Phase::Live);
             if state.gone {
                 // The host let go meanwhile: the owner has it for himself.
                 left.push(None);
@@ -265,12 +253,12 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
                 path: current.path.clone(),
                 // Should it have to be left as well, then for something that starts from what it started from; or, if that is not
                 // known because it had proved itself, from what it starts from now.
-                inherited: current.inherited.clone().or_else(|| one.back.snapshot.clone()),
+                inherited: current.inherited.clone().or_else(|| one.back.earlier.clone()),
             })));
             state.probation = Some(Probation::new(None, None));
             // The same as what is left is not to come after it; nor, if somebody wants the version before, what is newer.
             let asked = matches!(one.back.reason, RollbackReason::Manual);
-            if let Some(staged) = state.staged.take_if(|staged| asked || staged.reinstance_of.is_some()) {
+            if let Some(staged) = state.staged.take_if(|staged| asked || staged.is_reinstance()) {
                 one.record.note_staged(state);
                 outdated.push((one.record.clone(), staged));
             }
@@ -278,7 +266,7 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
                 published.push((one.record.index, one.record.id, Some(generation.clone())));
             }
         }
-        host.publish(published);
+        host.slots.publish(published);
     }
     for (one, generation, _) in &ready {
         one.faulty.moves_to(generation);
@@ -290,7 +278,7 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
         .map(|((one, generation, state), left)| one.tell(host, generation, state, left))
         .collect();
     for (record, staged) in outdated {
-        super::place::report_superseded(host, &record, Some(staged));
+        report_superseded(host, &record, Some(staged));
     }
     host.supervise(SupervisorMessage::Look);
     reports
@@ -368,7 +356,7 @@ pub(super) fn forget_faulty(host: &Inner, record: &SlotRecord, hash: ContentHash
     refusal.slot = Some(record.name.clone());
     refusal.candidate = Some(report.from);
     refusal.serving = Some(report.to);
-    host.remember_refused(hash, refusal);
+    host.slots.refusals.remember(hash, refusal);
     let why = report.reason.to_string();
     // At once for whoever asks; on the disk when the supervisor comes to it, because this may be an owner's thread.
     host.history.mark_bad_in_memory(&record.name, &hash, &why);

@@ -2,25 +2,22 @@
 //! every candidate up to `init`, and no step further: what `start` acquires is acquired by what serves.
 
 use super::{
-    Clock,
-    pipeline::{self, refusal},
-    prepare::{Origin, check_plugin, check_schemas, prepare, snapshot},
-    tally::Phase,
-    try_out::{Serving, try_out_with},
+    artifact::{lint, lint_archived, read_patiently, refusal_of},
+    attempt::Target,
+    clock::Clock,
+    snapshot::snapshot,
+    steps::{make_candidate, prepare_shadow},
 };
 use crate::{
-    history::Artifact,
-    host::{Inner, LONGEST},
+    deadline::LONGEST,
+    host::Inner,
     instances::LoadRequest,
-    slot::{Generation, SUFFIX, SlotRecord},
+    shadow_name,
+    slot::{CandidateKind, Generation, Phase, SlotRecord, TakenState},
 };
-use reslot_artifact::{
-    ContentHash,
-    lint::{Expectations, LintError, lint},
-};
+use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, Refusal, Step};
-use reslot_stage::{Bytes, Source};
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc};
 
 /// What is to be shadowed.
 pub(crate) enum ShadowOf {
@@ -30,10 +27,11 @@ pub(crate) enum ShadowOf {
     Archived(ContentHash),
 }
 
-/// What serves, for its owner, who is on this thread and calls nothing meanwhile.
-pub(crate) fn state_for_owner(host: &Inner, serving: Option<&Arc<Generation>>) -> Result<Option<Serving>, Cause> {
-    let Some(serving) = serving else { return Ok(None) };
-    Ok(snapshot(host, serving, true)?.map(|state| (serving.clone(), state)))
+/// The state of what serves, for its owner, who is on this thread and calls nothing meanwhile.
+pub(crate) fn state_for_owner(host: &Inner, serving: Option<&Arc<Generation>>) -> Result<Option<TakenState>, Cause> {
+    let Some(of) = serving.cloned() else { return Ok(None) };
+    let taken = snapshot(host, &of, true)?;
+    Ok(taken.map(|snapshot| TakenState { of, snapshot }))
 }
 
 /// Makes a shadow for a slot, and the record that it stands in, which no host lists.
@@ -41,24 +39,18 @@ pub(crate) fn shadow(
     host: &Arc<Inner>,
     record: &Arc<SlotRecord>,
     of: ShadowOf,
-    state: Result<Option<Serving>, Cause>,
+    state: Result<Option<TakenState>, Cause>,
 ) -> Result<(Arc<SlotRecord>, Arc<Generation>), Refusal> {
-    let apart = Arc::new(SlotRecord::new(&format!("{}{SUFFIX}", record.name), usize::MAX));
-    let path = match &of {
-        ShadowOf::File(path) => path.clone(),
-        ShadowOf::Archived(_) => PathBuf::new(),
-    };
-    let walk = Walk {
-        host: host.clone(),
-        record: record.clone(),
-        apart: apart.clone(),
-    };
+    let apart = Arc::new(SlotRecord::new(&shadow_name::of_slot(&record.name), usize::MAX));
+    let (on_thread, slot, stands_in) = (host.clone(), record.clone(), apart.clone());
     // Its static constructors are not to run on a thread that is somebody else's.
     let made = host.hooks.run(LONGEST, move || {
-        let made = state
-            .map_err(|cause| refusal(None, None, &path, Step::Snapshot, cause))
-            .and_then(|state| walk.read(of, &path).and_then(|source| walk.make(source, state)));
-        made.map_err(|refusal| walk.told(refusal))
+        let target = Target {
+            slot: &slot,
+            stands_in: &stands_in,
+        };
+        let made = make(&on_thread, target, of, state);
+        made.inspect_err(|refusal| on_thread.log.push(Event::Refused(refusal.clone())))
     });
     match made {
         Ok(made) => made.map(|generation| (apart, generation)),
@@ -68,90 +60,46 @@ pub(crate) fn shadow(
 
 /// The owner of a shadow lets go.
 pub(crate) fn end_shadow(host: &Inner, generation: &Generation) {
-    host.tally.enters(generation.slot(), generation.number(), Phase::Retired);
+    host.images.enters(generation.slot(), generation.number(), Phase::Retired);
 }
 
-struct Walk {
-    host: Arc<Inner>,
-    /// The slot whose state it has.
-    record: Arc<SlotRecord>,
-    apart: Arc<SlotRecord>,
+fn make(
+    host: &Arc<Inner>,
+    target: Target<'_>,
+    of: ShadowOf,
+    state: Result<Option<TakenState>, Cause>,
+) -> Result<Arc<Generation>, Refusal> {
+    let path = match &of {
+        ShadowOf::File(path) => path.clone(),
+        ShadowOf::Archived(_) => PathBuf::new(),
+    };
+    let state = state.map_err(|cause| target.refusal(&path, None, Step::Snapshot, cause))?;
+    let (path, artifact) = match of {
+        ShadowOf::File(path) => {
+            let source = read_patiently(host, &LoadRequest::file(&path), &mut Clock::begin());
+            (path, lint(source.map_err(|refusal| of_target(target, refusal))?))
+        }
+        ShadowOf::Archived(hash) => {
+            let archived = host.history.read(&target.slot.name, &hash);
+            let archived = archived.map_err(|error| target.refusal(&path, None, Step::Read, error))?;
+            (archived.file.clone(), lint_archived(hash, archived))
+        }
+    };
+    let artifact = artifact.map_err(|unfit| of_target(target, refusal_of(host, &LoadRequest::file(&path), *unfit)))?;
+    let (candidate, _) = make_candidate(host, target, CandidateKind::Shadow { state }, &path, artifact, Clock::begin())?;
+    let generation = Arc::new(prepare_shadow(host, target, candidate)?);
+    host.images.serves(&generation);
+    host.images.enters(target.name(), generation.number(), Phase::Shadow);
+    host.log.push(Event::Shadowed {
+        slot: target.slot.name.clone(),
+        shadow: generation.number(),
+    });
+    Ok(generation)
 }
 
-impl Walk {
-    /// The refusal with what is the same in each of them, once it was told of.
-    fn told(&self, mut refused: Refusal) -> Refusal {
-        refused.serving = self.record.lock().current.as_ref().map(|current| current.generation.number());
-        refused.slot = Some(self.apart.name.clone());
-        self.host.log.push(Event::Refused(refused.clone()));
-        refused
-    }
-
-    fn read(&self, of: ShadowOf, path: &std::path::Path) -> Result<Source, Refusal> {
-        match of {
-            ShadowOf::File(path) => super::read_patiently(&self.host, &LoadRequest::file(path), &mut Clock::begin()),
-            ShadowOf::Archived(hash) => match self.host.history.read(&self.record.name, &hash) {
-                Ok(Artifact { bytes, file, .. }) => Ok(Source {
-                    path: file,
-                    len: bytes.len() as u64,
-                    bytes: Bytes::of(bytes),
-                    hash,
-                }),
-                Err(error) => Err(refusal(None, None, path, Step::Read, error)),
-            },
-        }
-    }
-
-    fn make(&self, source: Source, state: Option<Serving>) -> Result<Arc<Generation>, Refusal> {
-        let Self { host, record, apart } = self;
-        let Source {
-            path, mut bytes, hash, ..
-        } = source;
-        let refuse = |number, step, cause: Cause| refusal(None, number, &path, step, cause);
-        let linted = lint(&mut bytes, &Expectations::of_this_build());
-        let linted = linted.map_err(|error| refuse(None, Step::Lint, error.into()))?;
-        let manifest = &linted.manifest;
-        let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
-        if let Some(serving) = serving {
-            check_plugin(&serving.instance().image().manifest, manifest).map_err(|cause| refuse(None, Step::Lint, cause))?;
-        }
-        let satisfied = record.lock().check(&manifest.interface);
-        satisfied.map_err(|differences| refuse(None, Step::Lint, LintError::Interface(differences).into()))?;
-        if let Some((old, _)) = &state {
-            let fits = check_schemas(&old.instance().image().manifest, manifest);
-            fits.map_err(|cause| refuse(None, Step::Lint, cause))?;
-        }
-        if let Some(full) = pipeline::quarantine_full(host, &apart.name) {
-            return Err(refuse(None, Step::Open, full));
-        }
-        pipeline::report_resource_problems(host, record, &manifest.resources);
-        let staged = host.write_private_copy(&apart.name, &bytes);
-        let staged = staged.map_err(|error| refuse(None, Step::Open, error.into()))?;
-        let numbered = record.lock().next_shadow();
-        let number = Some(numbered);
-        if let Some(how) = &host.policy.preflight {
-            let tried = try_out_with(host, apart, numbered, staged.path(), manifest, how, state.clone());
-            tried.map_err(|cause| refuse(number, Step::Preflight, cause))?;
-        }
-        let mut clock = Clock::resume(Instant::now(), Vec::new());
-        let generation = pipeline::make(host, apart, numbered, staged, linted, &path, &mut clock)?;
-        let (old, state) = state.unzip();
-        let origin = Origin {
-            state,
-            old,
-            artifact: Some(hash),
-            shadow: true,
-            ..Origin::default()
-        };
-        let prepared = prepare(host, generation, origin, Vec::new(), &mut clock);
-        let prepared = prepared.map_err(|(step, cause)| refuse(number, step, cause))?;
-        let generation = Arc::new(prepared.generation);
-        host.tally.serves(&generation);
-        host.tally.enters(&apart.name, numbered, Phase::Shadow);
-        host.log.push(Event::Shadowed {
-            slot: record.name.clone(),
-            shadow: numbered,
-        });
-        Ok(generation)
-    }
+/// A refusal before it was known that it is of a shadow.
+fn of_target(target: Target<'_>, mut refused: Refusal) -> Refusal {
+    let serving = target.slot.lock().current.as_ref().map(|current| current.generation.number());
+    (refused.slot, refused.serving) = (Some(target.name().clone()), serving);
+    refused
 }

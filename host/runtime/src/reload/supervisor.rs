@@ -2,48 +2,21 @@
 //! plugins itself but that of a rollback (checks run on threads for hooks), and waits for none. What is claimed it only
 //! reminds: its owner is asked, judges and goes back in his own `sync`.
 
-use super::{
-    prepare::check,
-    probation::{CheckResult, Probation, Set, Verdict},
-    rollback, survive,
-};
+use super::{prepare::check, rollback, survive::survive};
 use crate::{
     host::Inner,
-    slot::{CallStats, Generation, Mode, SlotRecord, SlotState},
+    slot::{CheckResult, Generation, InstanceId, Mode, Probation, Set, SlotRecord, SlotState, SupervisorMessage, Verdict},
 };
 use parking_lot::MutexGuard;
-use reslot_artifact::ContentHash;
 use reslot_plugin_api::Health;
 use reslot_report::{Event, RollbackReason};
 use std::{
     sync::{
         Arc, Weak,
-        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
-
-/// What the supervisor is told.
-pub(crate) enum SupervisorMessage {
-    /// Something has come to serve, or somebody asks for something: look at all slots.
-    Look,
-    /// A call panicked, or took too long, in this generation.
-    Fault { record: Arc<SlotRecord>, number: u64 },
-    /// A check came back.
-    Checked {
-        record: Arc<SlotRecord>,
-        /// Of the instance that was asked: another one may have the same number.
-        call_stats: Arc<CallStats>,
-        result: CheckResult,
-    },
-    /// This content has proved itself.
-    Good { slot: Arc<str>, hash: ContentHash },
-    /// This content is not to be taken again.
-    Bad { slot: Arc<str>, hash: ContentHash, why: String },
-    /// The host goes.
-    End,
-}
 
 /// The supervisor's thread.
 pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
@@ -62,12 +35,10 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
                 return;
             }
             // First what cannot wait.
-            Ok(SupervisorMessage::Fault { record, number }) => survive(|| fault(host, &record, number)),
-            Ok(SupervisorMessage::Checked {
-                record,
-                call_stats,
-                result,
-            }) => survive(|| checked(host, &record, &call_stats, result)),
+            Ok(SupervisorMessage::Fault { slot, number }) => survive(|| fault(host, &slot, number)),
+            Ok(SupervisorMessage::Checked { slot, instance, result }) => {
+                survive(|| checked(host, &slot, instance, result));
+            }
             Ok(message @ (SupervisorMessage::Good { .. } | SupervisorMessage::Bad { .. })) => {
                 survive(|| note(host, message))
             }
@@ -90,25 +61,27 @@ fn note(host: &Inner, message: SupervisorMessage) {
 }
 
 fn look_at_all(host: &Arc<Inner>) -> Option<Instant> {
-    let records = host.slots();
+    let records = host.slots.all();
     records.iter().filter_map(|record| look_at(host, record)).min()
 }
 
-fn fault(host: &Arc<Inner>, record: &Arc<SlotRecord>, number: u64) {
+fn fault(host: &Arc<Inner>, slot: &str, number: u64) {
+    let Some(record) = host.slots.named(slot) else { return };
     let concerned = record
         .lock()
         .current
         .as_ref()
         .is_some_and(|current| current.generation.number() == number);
     if concerned {
-        look_at(host, record);
+        look_at(host, &record);
     }
 }
 
-fn checked(host: &Arc<Inner>, record: &Arc<SlotRecord>, call_stats: &Arc<CallStats>, result: CheckResult) {
-    note_check(host, record, call_stats, result);
+fn checked(host: &Arc<Inner>, slot: &str, instance: InstanceId, result: CheckResult) {
+    let Some(record) = host.slots.named(slot) else { return };
+    note_check(host, &record, instance, result);
     // It may have been the last thing that a verdict waited for.
-    look_at(host, record);
+    look_at(host, &record);
 }
 
 /// When to look again at a slot that is just being moved on by somebody else.
@@ -157,7 +130,7 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
                 }
             }
         }
-        Some(Verdict::Faulty(_)) if stands_by && claimed => record.safe_point_requested.store(true, Ordering::Release),
+        Some(Verdict::Faulty(_)) if stands_by && claimed => record.signals.request_safe_point(),
         Some(Verdict::Faulty(_)) if stands_by => {
             drop(state);
             rollback::of_open_slot(host, record);
@@ -207,7 +180,7 @@ fn due_check(host: &Inner, record: &SlotRecord, state: &mut SlotState, now: Inst
         };
     }
     if claimed {
-        record.safe_point_requested.store(true, Ordering::Release);
+        record.signals.request_safe_point();
         return Check::Nothing;
     }
     if !generation.instance().is_shared() {
@@ -225,17 +198,13 @@ impl Check {
             Self::Nothing => {}
             Self::Tell(event) => host.log.push(event),
             Self::Begin(generation) => {
-                let (record, supervisor) = (record.clone(), host.supervisor());
+                let (slot, supervisor) = (record.name.clone(), host.supervisor());
                 host.hooks.start(move || {
                     let result = checked_now(&generation);
-                    let call_stats = generation.call_stats().clone();
+                    let instance = generation.call_stats().id();
                     drop(generation);
                     // Without a supervisor the host is gone.
-                    let _ = supervisor.send(SupervisorMessage::Checked {
-                        record,
-                        call_stats,
-                        result,
-                    });
+                    let _ = supervisor.send(SupervisorMessage::Checked { slot, instance, result });
                 });
             }
         }
@@ -254,7 +223,7 @@ pub(crate) fn check_of_claim(host: &Inner, record: &SlotRecord, generation: &Gen
         }
         health_tracker.begins();
     }
-    note_check(host, record, generation.call_stats(), checked_now(generation));
+    note_check(host, record, generation.call_stats().id(), checked_now(generation));
 }
 
 /// Asks it, on this thread.
@@ -268,10 +237,10 @@ fn checked_now(generation: &Generation) -> CheckResult {
     }
 }
 
-fn note_check(host: &Inner, record: &SlotRecord, call_stats: &Arc<CallStats>, result: CheckResult) {
+fn note_check(host: &Inner, record: &SlotRecord, instance: InstanceId, result: CheckResult) {
     let mut state = record.lock();
     let current = state.current.as_ref().map(|current| &current.generation);
-    let Some(current) = current.filter(|current| Arc::ptr_eq(current.call_stats(), call_stats)) else {
+    let Some(current) = current.filter(|current| current.call_stats().id() == instance) else {
         return;
     };
     let number = current.number();
@@ -331,8 +300,8 @@ fn confirm_one(host: &Arc<Inner>, record: &SlotRecord, set: Option<&Arc<Set>>) {
     match claimed {
         // Its calls need no longer be counted.
         _ if !was_watched => {}
-        true => record.safe_point_requested.store(true, Ordering::Release),
-        false => host.publish(vec![(record.index, record.id, Some(generation.clone()))]),
+        true => record.signals.request_safe_point(),
+        false => host.slots.publish(vec![(record.index, record.id, Some(generation.clone()))]),
     }
     drop(state);
     // Before it is told: whoever hears of it may take it for written.

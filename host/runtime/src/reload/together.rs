@@ -4,61 +4,33 @@
 //! A set with claimed slots waits for their owner, who adopts it for all of them at once.
 
 use super::{
-    Clock, LoadOutcome,
-    hand_over::{Member, Moved, close, hand_over},
-    pipeline::{self, Candidate, CandidateSpec, refusal},
+    archive::PendingArchive,
+    artifact::{lint, read_patiently, refusal_of},
+    attempt::{Target, refusal},
+    clock::Clock,
+    messages::LoadOutcome,
     place::{no_longer_fits, still_fits},
+    steps::{hand_over, make_candidate},
+    supersede::{report_superseded, supersede_set},
+    swap::{Member, Moved, close},
     uses,
 };
 use crate::{
+    deadline::after,
     event::defer_notifications,
-    host::{Inner, after},
+    host::Inner,
     instances::LoadRequest,
-    slot::{Access, ContentPlace, Generation, Mode, OwnersTurn, SlotRecord},
+    slot::{Access, CandidateKind, CandidateSet, ContentPlace, Generation, Mode, OwnersTurn, SlotCandidate, SlotRecord},
 };
-use parking_lot::Mutex;
 use reslot_artifact::ContentHash;
 use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, Refusal, Step};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Slots that wait for the owners of some of them.
-pub(crate) struct CandidateSet(Mutex<Vec<Candidate>>);
-
-impl CandidateSet {
-    /// The claimed slots among them.
-    pub(crate) fn claimed(&self) -> Vec<Arc<SlotRecord>> {
-        // Not under this lock, which may be taken while a slot's is held.
-        let mut records: Vec<_> = self.0.lock().iter().map(|member| member.record.clone()).collect();
-        records.retain(|record| record.lock().mode == Mode::Claimed);
-        records
-    }
-
-    /// The content of the candidate for a slot, and its number.
-    pub(crate) fn content_for(&self, slot: u64) -> Option<(ContentHash, u64)> {
-        let members = self.0.lock();
-        let member = members.iter().find(|member| member.record.id == slot)?;
-        Some((member.staged.hash, member.staged.generation.number()))
-    }
-
-    /// The candidate for a slot, and how many bytes it has allocated.
-    pub(crate) fn waiting_for(&self, slot: u64) -> Option<(u64, Option<u64>)> {
-        let members = self.0.lock();
-        let member = members.iter().find(|member| member.record.id == slot)?;
-        let generation = &member.staged.generation;
-        Some((generation.number(), generation.instance().live_bytes()))
-    }
-
-    /// Taken once: by whoever adopts it, or by what supersedes it.
-    fn take(&self) -> Vec<Candidate> {
-        std::mem::take(&mut self.0.lock())
-    }
-}
-
 /// Loads all of the files, or none.
 pub(super) fn load(host: &Arc<Inner>, request: Vec<LoadRequest>) -> Result<Vec<LoadOutcome>, Refusal> {
     let mut outcomes = Vec::new();
-    let mut members: Vec<Candidate> = Vec::new();
+    let mut members: Vec<SlotCandidate> = Vec::new();
     for request in request {
         if let Err(refusal) = make(host, &request, &mut members, &mut outcomes) {
             return Err(give_up(host, members, refusal));
@@ -78,20 +50,17 @@ pub(super) fn load(host: &Arc<Inner>, request: Vec<LoadRequest>) -> Result<Vec<L
 fn make(
     host: &Arc<Inner>,
     request: &LoadRequest,
-    members: &mut Vec<Candidate>,
+    members: &mut Vec<SlotCandidate>,
     outcomes: &mut Vec<LoadOutcome>,
 ) -> Result<(), Refusal> {
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
-    let source = super::read_patiently(host, request, &mut clock)?;
+    let source = read_patiently(host, request, &mut clock)?;
     let hash = source.hash;
-    let examined = match pipeline::examine(source) {
-        Ok(examined) => examined,
-        Err(unfit) => return Err(pipeline::refusals_of(host, request, *unfit).remove(0)),
-    };
+    let artifact = lint(source).map_err(|unfit| refusal_of(host, request, *unfit))?;
     let steps = clock.steps.clone();
-    for slot in host.slots_for(request, examined.plugin()) {
-        if let Some(ContentPlace::Serves(generation)) = host.has(&slot, &hash) {
+    for slot in host.slots.meant_by(request, &artifact.manifest().name, &host.instances) {
+        if let Some(ContentPlace::Serves(generation)) = host.slots.content_place(&slot, &hash) {
             host.log.push(Event::Unchanged {
                 slot: slot.clone(),
                 path: request.path.clone(),
@@ -100,31 +69,25 @@ fn make(
             outcomes.push(LoadOutcome::Unchanged { slot, generation });
             continue;
         }
-        let record = host.slot_record(&slot);
+        let record = host.slots.named_or_new(&slot);
         if let Some(same) = members.iter().find(|member| Arc::ptr_eq(&member.record, &record)) {
-            let cause = Cause::DuplicateSlot(same.staged.path.clone());
+            let cause = Cause::DuplicateSlot(same.candidate.path.clone());
             return Err(refusal(Some(&record), None, &request.path, Step::Lint, cause));
         }
-        let coming = CandidateSpec {
-            path: &request.path,
-            by_name: true,
-            state: None,
-            back: None,
-            kept_as: None,
-            together: true,
-            reinstance_of: None,
-        };
         let clock = Clock::resume(clock.noticed, steps.clone());
-        let (candidate, pending_archive) = pipeline::candidate(host, &record, coming, examined.duplicate(), clock)?;
-        drop(pending_archive);
-        members.push(candidate);
+        let (target, kind) = (Target::of(&record), CandidateKind::SetMember);
+        let made = make_candidate(host, target, kind, &request.path, artifact.duplicate(), clock)?;
+        let (candidate, archive): (_, Option<PendingArchive>) = made;
+        // Put away at once: there is no one moment at which the owner of all of them comes.
+        drop(archive);
+        members.push(SlotCandidate { record, candidate });
     }
     Ok(())
 }
 
 /// Those that are called come first.
-fn in_order(host: &Arc<Inner>, members: Vec<Candidate>) -> Result<Vec<Candidate>, Refusal> {
-    let mut all = host.uses_of_serving();
+fn in_order(host: &Arc<Inner>, members: Vec<SlotCandidate>) -> Result<Vec<SlotCandidate>, Refusal> {
+    let mut all = host.slots.uses_of_serving();
     for member in &members {
         all.insert(member.record.name.clone(), member.uses().to_owned());
     }
@@ -132,18 +95,24 @@ fn in_order(host: &Arc<Inner>, members: Vec<Candidate>) -> Result<Vec<Candidate>
         .iter()
         .find_map(|member| Some((member, uses::cycle(&all, &member.record.name, member.uses())?)));
     if let Some((member, cycle)) = in_circle {
-        let number = member.staged.generation.number();
+        let number = member.candidate.generation.number();
         let cause = Cause::DependencyCycle(cycle);
-        let refusal = refusal(Some(&member.record), Some(number), &member.staged.path, Step::Create, cause);
+        let refusal = refusal(
+            Some(&member.record),
+            Some(number),
+            &member.candidate.path,
+            Step::Create,
+            cause,
+        );
         return Err(give_up(host, members, refusal));
     }
-    Ok(uses::sort(members, |member| &member.record.name, Candidate::uses))
+    Ok(uses::sort(members, |member| &member.record.name, SlotCandidate::uses))
 }
 
 /// None of them comes to serve.
-fn give_up(host: &Inner, members: Vec<Candidate>, refusal: Refusal) -> Refusal {
+fn give_up(host: &Inner, members: Vec<SlotCandidate>, refusal: Refusal) -> Refusal {
     for member in &members {
-        host.history.forget(&member.record.name, &member.staged.hash);
+        host.history.forget(&member.record.name, &member.candidate.hash);
     }
     host.log.push(Event::Refused(refusal.clone()));
     drop(members);
@@ -153,13 +122,13 @@ fn give_up(host: &Inner, members: Vec<Candidate>, refusal: Refusal) -> Refusal {
 }
 
 /// Has a set wait for its owners.
-fn stage(host: &Inner, members: Vec<Candidate>) -> Vec<LoadOutcome> {
+fn stage(host: &Inner, members: Vec<SlotCandidate>) -> Vec<LoadOutcome> {
     let _told_later = defer_notifications();
     let told: Vec<_> = members
         .iter()
-        .map(|member| (member.record.clone(), member.staged.generation.number()))
+        .map(|member| (member.record.clone(), member.candidate.generation.number()))
         .collect();
-    let set = Arc::new(CandidateSet(Mutex::new(members)));
+    let set = Arc::new(CandidateSet::new(members));
     let mut outcomes = Vec::new();
     for (record, generation) in told {
         let slot = record.name.clone();
@@ -174,24 +143,11 @@ fn stage(host: &Inner, members: Vec<Candidate>) -> Vec<LoadOutcome> {
         host.log.append(event.clone());
         drop(state);
         host.log.trace(&event);
-        supersede(host, superseded.0);
-        super::place::report_superseded(host, &record, superseded.1);
+        supersede_set(host, superseded.0);
+        report_superseded(host, &record, superseded.1);
         outcomes.push(LoadOutcome::Staged { slot, generation });
     }
     outcomes
-}
-
-/// A set that will not be adopted any more.
-pub(super) fn supersede(host: &Inner, set: Option<Arc<CandidateSet>>) {
-    let Some(set) = set else { return };
-    for Candidate { record, staged } in set.take() {
-        let mut state = record.lock();
-        // What has taken its place in this slot may be a set as well.
-        state.together.take_if(|waiting| Arc::ptr_eq(waiting, &set));
-        record.note_staged(&state);
-        drop(state);
-        super::place::report_superseded(host, &record, Some(staged));
-    }
 }
 
 /// Adopts a set on its owner's thread, with the turns of all claimed slots in it, by slot. `None` if it was refused; if it was superseded
@@ -229,7 +185,7 @@ pub(super) fn settle(host: &Arc<Inner>, set: &Arc<CandidateSet>) {
 
 fn move_on(
     host: &Arc<Inner>,
-    members: Vec<Candidate>,
+    members: Vec<SlotCandidate>,
     mut turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Result<Vec<Moved>, Refusal> {
     let _told_later = defer_notifications();
@@ -243,16 +199,16 @@ fn move_on(
         let mut state = record.lock_settled();
         moving.push(record.moving(&mut state));
     }
-    let unfit = members.iter().find_map(|Candidate { record, staged }| {
+    let unfit = members.iter().find_map(|SlotCandidate { record, candidate }| {
         let state = record.lock();
         let claimed_meanwhile = state.mode == Mode::Claimed && !turns.contains_key(&record.id);
         match claimed_meanwhile {
-            true => Some((record, staged, Cause::Busy(host.drain_deadline))),
-            false => still_fits(&state, staged).err().map(|cause| (record, staged, cause)),
+            true => Some((record, candidate, Cause::Busy(host.drain_deadline))),
+            false => still_fits(&state, candidate).err().map(|cause| (record, candidate, cause)),
         }
     });
-    if let Some((record, staged, cause)) = unfit {
-        let refusal = no_longer_fits(record, staged, cause);
+    if let Some((record, candidate, cause)) = unfit {
+        let refusal = no_longer_fits(record, candidate, cause);
         return Err(give_up(host, members, refusal));
     }
     let olds: Vec<_> = members
@@ -268,25 +224,25 @@ fn move_on(
         .collect();
     let known: Vec<_> = members
         .iter()
-        .map(|member| (member.record.clone(), member.staged.hash))
+        .map(|member| (member.record.clone(), member.candidate.hash))
         .collect();
     let mut ready = Vec::new();
     // Those that call first: what is inside of them may still have to go through the others.
-    for (Candidate { record, staged }, old) in members.into_iter().zip(&olds).rev() {
+    for (SlotCandidate { record, candidate }, old) in members.into_iter().zip(&olds).rev() {
         let access = match turns.remove(&record.id) {
             Some(turn) => Ok(Access::of_owner(turn, after(host.drain_deadline))),
-            None => close(host, old.as_ref(), &staged.generation),
+            None => close(host, old.as_ref(), &candidate.generation),
         };
         match access {
             Ok(access) => ready.push(Member {
                 record,
                 old: old.as_ref(),
                 access,
-                staged,
+                candidate,
             }),
             Err(cause) => {
-                let number = staged.generation.number();
-                let refusal = refusal(Some(&record), Some(number), &staged.path, Step::Migrate, cause);
+                let number = candidate.generation.number();
+                let refusal = refusal(Some(&record), Some(number), &candidate.path, Step::Migrate, cause);
                 drop(ready);
                 return Err(tell(host, &known, refusal));
             }

@@ -4,25 +4,27 @@
 
 use super::{
     exclusive::Stopped,
-    place::report_superseded,
-    prepare::{Snapshot, snapshot},
-    together,
+    snapshot::snapshot,
+    supersede::{report_superseded, supersede_set},
 };
 use crate::{
+    deadline::after,
     deferred_work::defer,
     event::defer_notifications,
-    host::{Inner, after},
+    host::Inner,
     policy::DeletedFile,
-    slot::{Access, Current, Generation, Mode, OwnersTurn, SlotRecord, SlotState},
+    slot::{
+        Access, Candidate, CandidateSet, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord,
+        SlotState, UnloadRequest,
+    },
     watch::Listing,
 };
 use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, UnloadError, UnloadReason};
 use std::{
     collections::BTreeSet,
-    fmt,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 /// What [`Host::unload`](crate::Host::unload) did.
@@ -53,60 +55,6 @@ pub struct Unloaded {
     pub state: Option<SavedState>,
 }
 
-/// The state of an unloaded plugin, encoded as a successor would have got it: MessagePack, with the names of the fields.
-#[derive(Clone)]
-pub struct SavedState {
-    pub(super) plugin: Arc<str>,
-    pub(super) snapshot: Arc<Snapshot>,
-}
-
-impl SavedState {
-    /// The name of the plugin whose state it is.
-    pub fn plugin(&self) -> &str {
-        &self.plugin
-    }
-
-    /// The number of its schema.
-    pub fn schema(&self) -> u32 {
-        self.snapshot.schema
-    }
-
-    /// The encoded state.
-    pub fn bytes(&self) -> &[u8] {
-        &self.snapshot.bytes
-    }
-}
-
-impl fmt::Debug for SavedState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the bytes, which may be many.
-        f.debug_struct("SavedState")
-            .field("plugin", &self.plugin)
-            .field("schema", &self.schema())
-            .field("bytes", &self.bytes().len())
-            .finish()
-    }
-}
-
-/// What is asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct UnloadRequest {
-    pub(crate) reason: UnloadReason,
-    /// Also if others use it, and if its state cannot be had.
-    pub(crate) force: bool,
-}
-
-/// What is known of a slot that was unloaded, as long as nothing serves in it again.
-pub(crate) struct EmptiedSlot {
-    /// The name of the plugin.
-    pub(crate) plugin: Arc<str>,
-    /// The file that it was loaded from.
-    pub(crate) path: PathBuf,
-    pub(crate) state: Option<SavedState>,
-    /// What lay in the watched folder then. What is still there as it was is not loaded by itself.
-    pub(crate) files: Listing,
-}
-
 /// Unloads a slot on the reload thread, or has its owner do so.
 pub(super) fn unload(
     host: &Arc<Inner>,
@@ -123,7 +71,7 @@ pub(super) fn unload(
     }
     let Some(old) = state.current.as_ref().map(|current| current.generation.clone()) else {
         drop(state);
-        return Err(host.unknown(&record.name).into());
+        return Err(host.slots.why_not(&record.name).into());
     };
     if state.mode == Mode::Claimed {
         return Ok(stage(host, record, state, &old, request));
@@ -158,7 +106,7 @@ fn stage(
     let force = request.force || state.unload.as_ref().is_some_and(|before| before.force);
     state.unload = Some(UnloadRequest { force, ..request });
     record.stage(false);
-    record.safe_point_requested.store(true, Ordering::Release);
+    record.signals.request_safe_point();
     let (slot, generation) = (record.name.clone(), old.number());
     let event = Event::UnloadStaged {
         slot: slot.clone(),
@@ -169,7 +117,7 @@ fn stage(
     drop(state);
     host.log.trace(&event);
     report_superseded(host, record, superseded.0);
-    together::supersede(host, superseded.1);
+    supersede_set(host, superseded.1);
     UnloadOutcome::Staged { slot, generation }
 }
 
@@ -274,7 +222,7 @@ fn report_refused(host: &Inner, record: &SlotRecord, generation: u64, error: &Un
 
 /// Refuses to take a slot from plugins that call it.
 fn check_users(host: &Inner, record: &SlotRecord) -> Result<(), UnloadError> {
-    let all = host.uses_of_serving();
+    let all = host.slots.uses_of_serving();
     let calls_it =
         |(slot, uses): &(&Arc<str>, &Vec<String>)| **slot != record.name && uses.iter().any(|used| **used == *record.name);
     let by: Vec<String> = all.iter().filter(calls_it).map(|(slot, _)| slot.to_string()).collect();
@@ -351,7 +299,7 @@ fn take_down(
         slot.unload = None;
         record.note_staged(&slot);
         record.vacant.is_unloaded(true);
-        host.publish(vec![(record.index, record.id, None)]);
+        host.slots.publish(vec![(record.index, record.id, None)]);
     }
     // The gate opens.
     drop(access);
@@ -369,8 +317,8 @@ struct Gone {
     current: Option<Current>,
     standby: Option<Current>,
     on_probation: bool,
-    staged: Option<crate::slot::Staged>,
-    set: Option<Arc<together::CandidateSet>>,
+    staged: Option<Candidate>,
+    set: Option<Arc<CandidateSet>>,
 }
 
 impl Gone {
@@ -404,7 +352,7 @@ impl Gone {
             reason,
         });
         report_superseded(host, record, self.staged);
-        together::supersede(host, self.set);
+        supersede_set(host, self.set);
         let retired: Vec<_> = self.current.into_iter().chain(self.standby).collect();
         for one in &retired {
             host.retire(record, &one.generation);
@@ -416,16 +364,16 @@ impl Gone {
 
 /// Files that were deleted, whose slots could not be unloaded yet because others use them.
 #[derive(Default)]
-pub(super) struct Deleted(BTreeSet<PathBuf>);
+pub(super) struct DeletedFiles(BTreeSet<PathBuf>);
 
-impl Deleted {
+impl DeletedFiles {
     /// A file is gone from the watched folder.
     pub(super) fn file(&mut self, host: &Arc<Inner>, path: &Path) {
         if self.0.contains(path) || path.is_file() {
             return;
         }
         if host.policy.on_deleted_file == DeletedFile::Keep {
-            for record in host.slots_from(path) {
+            for record in host.slots.served_from(path) {
                 let Some(generation) = record.lock().current.as_ref().map(|current| current.generation.number()) else {
                     continue;
                 };
@@ -458,7 +406,7 @@ impl Deleted {
 /// Unloads the slots that serve from a deleted file. Answers whether none is left that others use.
 fn unload_all_from(host: &Arc<Inner>, path: &Path, tells: bool) -> bool {
     let mut all = true;
-    for record in host.slots_from(path) {
+    for record in host.slots.served_from(path) {
         let (number, is_asked) = {
             let state = record.lock();
             let number = state.current.as_ref().map(|current| current.generation.number());

@@ -1,9 +1,6 @@
 //! Which plugin calls which, as they declare it: whether that goes in a circle, and in which order they come.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-/// By slot, those that its plugin calls.
-pub(crate) type UseGraph = BTreeMap<Arc<str>, Vec<String>>;
+use crate::slot::UseGraph;
 
 /// The way from a slot over those that it would call back to itself, if there is one.
 pub(super) fn cycle(known: &UseGraph, slot: &str, uses: &[String]) -> Option<Vec<String>> {

@@ -2,13 +2,16 @@
 //! for it, how many calls there were and how long they take. Written on the callers' threads, read by whoever judges it
 //! (`reload/probation.rs`).
 
-use super::{counts::CallCounts, record::SlotRecord};
-use crate::reload::SupervisorMessage;
+use super::{
+    counts::CallCounts,
+    messages::{InstanceId, SupervisorMessage},
+    signals::OwnerSignals,
+};
 use parking_lot::Mutex;
 use reslot_plugin_api::{CallError, Fault};
 use std::{
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
         mpsc::Sender,
     },
@@ -29,8 +32,10 @@ pub(crate) struct Watching {
 
 /// How a generation has stood since it serves.
 pub(crate) struct CallStats {
-    record: Weak<SlotRecord>,
+    id: InstanceId,
+    slot: Arc<str>,
     number: u64,
+    signals: Arc<OwnerSignals>,
     counts: Arc<CallCounts>,
     watching: Watching,
     on_probation: AtomicBool,
@@ -62,19 +67,18 @@ pub(crate) struct Overdue {
 }
 
 impl CallStats {
-    pub(crate) fn new(record: &Arc<SlotRecord>, number: u64, watching: Watching) -> Self {
-        Self::of(Arc::downgrade(record), number, record.counts.clone(), watching)
-    }
-
-    /// For another instance of the same generation, of which nothing is known yet.
-    pub(super) fn anew(&self) -> Self {
-        Self::of(self.record.clone(), self.number, self.counts.clone(), self.watching.clone())
-    }
-
-    fn of(record: Weak<SlotRecord>, number: u64, counts: Arc<CallCounts>, watching: Watching) -> Self {
+    pub(crate) fn new(
+        slot: Arc<str>,
+        number: u64,
+        signals: Arc<OwnerSignals>,
+        counts: Arc<CallCounts>,
+        watching: Watching,
+    ) -> Self {
         Self {
-            record,
+            id: InstanceId::new(),
+            slot,
             number,
+            signals,
             counts,
             watching,
             on_probation: AtomicBool::new(false),
@@ -85,6 +89,21 @@ impl CallStats {
             last_panic: Mutex::default(),
             running: Mutex::default(),
         }
+    }
+
+    /// For another instance of the same generation, of which nothing is known yet.
+    pub(super) fn for_second_instance(&self) -> Self {
+        Self::new(
+            self.slot.clone(),
+            self.number,
+            self.signals.clone(),
+            self.counts.clone(),
+            self.watching.clone(),
+        )
+    }
+
+    pub(crate) fn id(&self) -> InstanceId {
+        self.id
     }
 
     /// It serves from now on, and is judged by what comes.
@@ -211,12 +230,11 @@ impl CallStats {
     }
 
     fn tell(&self) {
-        let Some(record) = self.record.upgrade() else { return };
         // A claim's owner looks for himself, at his next `sync`.
-        record.safe_point_requested.store(true, Ordering::Release);
+        self.signals.request_safe_point();
         // Without a supervisor the host is gone.
         let _ = self.watching.supervisor.send(SupervisorMessage::Fault {
-            record,
+            slot: self.slot.clone(),
             number: self.number,
         });
     }

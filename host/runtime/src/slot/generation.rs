@@ -39,12 +39,13 @@ pub(crate) use forward::Forward;
 use super::{
     call_stats::{CallStats, Watching},
     counts::CallCounts,
-    record::SlotRecord,
+    ending::Parts,
+    messages::ReaperMessage,
+    signals::OwnerSignals,
 };
 use crate::{
     event::{Log, defer_notifications},
     given::PluginInputs,
-    reload::ReaperMessage,
 };
 use parking_lot::{Mutex, RwLock};
 use reslot_native::{
@@ -67,6 +68,16 @@ use std::{
     },
     time::Instant,
 };
+
+/// What the generations of one slot share.
+#[derive(Clone)]
+pub(crate) struct SlotLinks {
+    pub(crate) name: Arc<str>,
+    pub(crate) signals: Arc<OwnerSignals>,
+    pub(crate) counts: Arc<CallCounts>,
+    /// How old generations find the current one.
+    pub(crate) forward: Arc<Forward>,
+}
 
 /// An instance that can be called, for as long as its state is there: a slot that comes back to an instance makes another generation of it.
 pub(crate) struct Generation {
@@ -117,17 +128,9 @@ unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Sync for Core {}
 
-/// A generation taken apart for the reaper.
-pub(crate) struct Parts {
-    pub(crate) slot: Arc<str>,
-    pub(crate) number: u64,
-    pub(crate) instance: Instance,
-    pub(crate) retired: Option<Instant>,
-}
-
 impl Generation {
     pub(crate) fn new(
-        record: &Arc<SlotRecord>,
+        of: SlotLinks,
         number: u64,
         instance: Instance,
         watching: Watching,
@@ -136,17 +139,17 @@ impl Generation {
     ) -> Self {
         let live = Live {
             process: Process::this(),
-            slot: record.name.clone(),
+            slot: of.name.clone(),
             number,
             instance: Some(instance),
             gate: RwLock::new(()),
             closed_by: AtomicUsize::new(0),
-            call_stats: Arc::new(CallStats::new(record, number, watching)),
+            call_stats: Arc::new(CallStats::new(of.name, number, of.signals, of.counts, watching)),
             reaper,
             given: Mutex::default(),
             retired: Mutex::new(None),
         };
-        Self::of(Arc::new(live), record.forward.clone(), log)
+        Self::of(Arc::new(live), of.forward, log)
     }
 
     fn of(live: Arc<Live>, forward: Arc<Forward>, log: Log) -> Self {
@@ -188,7 +191,7 @@ impl Generation {
             instance: Some(former.instance().second()?),
             gate: RwLock::new(()),
             closed_by: AtomicUsize::new(0),
-            call_stats: Arc::new(former.call_stats.anew()),
+            call_stats: Arc::new(former.call_stats.for_second_instance()),
             reaper: former.reaper.clone(),
             given: Mutex::default(),
             retired: Mutex::new(None),

@@ -1,13 +1,14 @@
 //! A shared slot as its callers hold it: a typed name, good for any view of its host, from any thread.
 
 use super::{
-    holds::{HoldBy, HoldRecord, Taken},
+    holds::{HoldBy, HoldRecord},
     record::{Mode, SlotRecord},
+    slots::Slots,
+    taken::Taken,
     view::View,
 };
-use crate::host::Inner;
 use arc_swap::{ArcSwap, Guard};
-use reslot_plugin_api::{__private::Connection, Shared};
+use reslot_plugin_api::Shared;
 use reslot_process::never_dropped;
 use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
 
@@ -25,21 +26,21 @@ pub struct Slot<I: ?Sized + Shared> {
     view: Arc<ArcSwap<View>>,
     track_guards: bool,
     record: Arc<SlotRecord>,
-    host: Arc<Inner>,
+    slots: Arc<Slots>,
     interface: PhantomData<fn() -> Box<I>>,
 }
 
 impl<I: ?Sized + Shared> Slot<I> {
     /// The caller has counted the handle and bound the interface, under the slot's lock, when the host's view had the number `since`.
-    pub(crate) fn new(record: Arc<SlotRecord>, host: Arc<Inner>, since: u64) -> Self {
+    pub(crate) fn new(record: Arc<SlotRecord>, slots: Arc<Slots>, since: u64) -> Self {
         Self {
             index: record.index,
             id: record.id,
             since,
-            view: host.view.clone(),
-            track_guards: host.track_guards,
+            view: slots.view().clone(),
+            track_guards: slots.holds.track_guards,
             record,
-            host,
+            slots,
             interface: PhantomData,
         }
     }
@@ -73,46 +74,47 @@ impl<I: ?Sized + Shared> Slot<I> {
     fn note(&self, view: &Arc<View>, at: &'static Location<'static>) -> Arc<HoldRecord> {
         let record = HoldRecord::new(HoldBy::Load);
         record.takes(view, Taken::here(at));
-        self.host.register_hold(&record);
+        self.slots.holds.register(&record);
         record
     }
+}
 
+impl View {
+    /// The client of a slot's generation in this view.
+    ///
+    /// If the view is older than the handle, or the slot is another host's, every call through the client answers
+    /// [`Fault::Vacant`](reslot_plugin_api::Fault::Vacant).
     #[inline(always)]
-    pub(crate) fn index(&self) -> usize {
-        self.index
+    pub fn get<'a, I: ?Sized + Shared>(&'a self, slot: &'a Slot<I>) -> &'a I::Client {
+        match self.connection(slot.index, slot.id) {
+            // Views from the handle's beginning on hold only generations with its interface: they were compared with it.
+            Some(connection) if self.number() >= slot.since => I::client(connection),
+            _ => I::client(&slot.record.vacant.connection),
+        }
     }
 
-    #[inline(always)]
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
-    #[inline(always)]
-    pub(crate) fn since(&self) -> u64 {
-        self.since
-    }
-
-    pub(crate) fn vacant(&self) -> &Connection {
-        &self.record.vacant.connection
+    /// The number of the slot's generation in this view.
+    pub fn generation<I: ?Sized + Shared>(&self, slot: &Slot<I>) -> Option<u64> {
+        self.held(slot.index, slot.id).map(|generation| generation.number())
     }
 }
 
 impl<I: ?Sized + Shared> Clone for Slot<I> {
     fn clone(&self) -> Self {
-        if self.host.process.is_another() {
+        if self.slots.process.is_another() {
             // Not counted, as its drop does not count it either.
         } else if let Mode::Open { handles } = &mut self.record.lock().mode {
             *handles += 1;
         }
-        Self::new(self.record.clone(), self.host.clone(), self.since)
+        Self::new(self.record.clone(), self.slots.clone(), self.since)
     }
 }
 
 impl<I: ?Sized + Shared> Drop for Slot<I> {
     fn drop(&mut self) {
-        if self.host.process.is_another() {
+        if self.slots.process.is_another() {
             never_dropped(&self.record);
-            return never_dropped(&self.host);
+            return never_dropped(&self.slots);
         }
         if let Mode::Open { handles } = &mut self.record.lock().mode {
             *handles -= 1;

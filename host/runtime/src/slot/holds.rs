@@ -1,32 +1,46 @@
 //! Who holds what: a note that each reader (and, with the debug option, each `slot.load()`) keeps of the view that it holds, for
 //! `Host::who_holds`. Nothing here keeps anything alive, and nothing here is on the way of a call.
 
-use super::view::View;
+use super::{taken::Taken, view::View};
 use parking_lot::Mutex;
-use std::{
-    panic::Location,
-    sync::{Arc, Weak},
-    thread,
-    time::Instant,
-};
+use reslot_process::Process;
+use std::sync::{Arc, Weak};
 
-/// Who took hold of something, when and where.
-#[derive(Debug, Clone)]
-pub(crate) struct Taken {
-    pub(crate) thread: String,
-    pub(crate) since: Instant,
-    pub(crate) at: &'static Location<'static>,
+/// Those that may hold a view of a host: its readers, and tracked guards.
+pub(crate) struct Holds {
+    process: Process,
+    /// Whether what `slot.load()` answers is noted, too.
+    pub(super) track_guards: bool,
+    known: Mutex<Vec<Weak<HoldRecord>>>,
 }
 
-impl Taken {
-    pub(crate) fn here(at: &'static Location<'static>) -> Self {
-        let here = thread::current();
-        let thread = match here.name() {
-            Some(name) => name.to_owned(),
-            None => format!("{:?}", here.id()),
-        };
-        let since = Instant::now();
-        Self { thread, since, at }
+impl Holds {
+    pub(super) fn new(process: Process, track_guards: bool) -> Self {
+        Self {
+            process,
+            track_guards,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Counts a reader or a tracked guard among those that may hold something.
+    pub(super) fn register(&self, record: &Arc<HoldRecord>) {
+        if self.process.is_another() {
+            return;
+        }
+        let mut known = self.known.lock();
+        // Looked through only when it has doubled since: a tracked guard must not cost as much as there are others.
+        if known.len() == known.capacity() {
+            known.retain(|known| known.strong_count() > 0);
+            let room = known.len().max(16);
+            known.reserve(room);
+        }
+        known.push(Arc::downgrade(record));
+    }
+
+    /// Those that live.
+    pub(super) fn living(&self) -> Vec<Arc<HoldRecord>> {
+        self.known.lock().iter().filter_map(Weak::upgrade).collect()
     }
 }
 

@@ -11,9 +11,10 @@
 use super::{
     generation::{Core, Generation},
     record::{Mode, SlotRecord},
+    slots::Slots,
     view::View,
 };
-use crate::host::{Inner, after};
+use crate::deadline::after;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use reslot_artifact::{
@@ -32,12 +33,15 @@ use std::{
     collections::BTreeSet,
     ptr::{null, null_mut},
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 /// The plugins beside one image, and those of them that it has asked for.
 pub(crate) struct PeerTable {
-    host: Weak<Inner>,
+    slots: Weak<Slots>,
     process: Process,
+    /// How long a slot may be on its way from one generation to the next.
+    patience: Duration,
     /// The slot that the image is for.
     own: Arc<str>,
     /// Those that its plugin says it calls.
@@ -56,10 +60,11 @@ struct Neighbour {
 }
 
 impl PeerTable {
-    pub(crate) fn new(host: &Arc<Inner>, own: Arc<str>, manifest: &Manifest) -> Self {
+    pub(crate) fn new(slots: &Arc<Slots>, own: Arc<str>, manifest: &Manifest, patience: Duration) -> Self {
         Self {
-            host: Arc::downgrade(host),
-            process: host.process,
+            slots: Arc::downgrade(slots),
+            process: slots.process,
+            patience,
             own,
             uses: manifest.uses.clone(),
             found: Mutex::default(),
@@ -67,16 +72,16 @@ impl PeerTable {
     }
 
     /// Binds the contract to the slot, and answers how it is called from here.
-    fn bind(&self, host: &Arc<Inner>, name: &str, contract: Interface) -> Result<Neighbour, (PeerErrorKind, String)> {
+    fn bind(&self, slots: &Slots, name: &str, contract: Interface) -> Result<Neighbour, (PeerErrorKind, String)> {
         let unknown = || {
-            let error = host.unknown(name);
+            let error = slots.why_not(name);
             let kind = match error {
                 SlotError::HostEnded { .. } => PeerErrorKind::NoHost,
                 _ => PeerErrorKind::Unknown,
             };
             (kind, error.to_string())
         };
-        let record = host.slot_named(name).ok_or_else(unknown)?;
+        let record = slots.named(name).ok_or_else(unknown)?;
         let contract = Arc::new(contract);
         let differs = |differences| {
             let differs = SlotError::Interface {
@@ -93,8 +98,8 @@ impl PeerTable {
         let mut state = match &member {
             // It is moved on by this very thread, whose transaction will compare it with all contracts before the swap.
             Some(_) => record.lock(),
-            None => record.lock_settled_until(after(host.drain_deadline)).ok_or_else(|| {
-                let words = format!("it was being replaced for longer than {:?}; try again", host.drain_deadline);
+            None => record.lock_settled_until(after(self.patience)).ok_or_else(|| {
+                let words = format!("it was being replaced for longer than {:?}; try again", self.patience);
                 (PeerErrorKind::Busy, words)
             })?,
         };
@@ -113,7 +118,7 @@ impl PeerTable {
         drop(state);
         Ok(Neighbour {
             record,
-            view: host.view.clone(),
+            view: slots.view().clone(),
             contract,
         })
     }
@@ -153,13 +158,13 @@ impl Neighbours for PeerTable {
             let words = format!("the host was built in another process, of which this one is a forked child: {FORK_REMEDY}");
             return Err((PeerErrorKind::NoHost, words));
         }
-        let Some(host) = self.host.upgrade() else {
+        let Some(slots) = self.slots.upgrade() else {
             return Err((PeerErrorKind::NoHost, "the host was dropped".to_owned()));
         };
         let known = |neighbour: &&Arc<Neighbour>| *neighbour.record.name == *name && *neighbour.contract == interface;
         // Asked for again, it is compared again: it may be claimed by now, or be another in a transaction.
         let again = self.found.lock().iter().find(known).cloned();
-        let neighbour = Arc::new(self.bind(&host, name, interface)?);
+        let neighbour = Arc::new(self.bind(&slots, name, interface)?);
         let neighbour = again.unwrap_or_else(|| {
             self.found.lock().push(neighbour.clone());
             neighbour

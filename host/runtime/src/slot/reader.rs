@@ -2,16 +2,13 @@
 //! that is still the current one. The price of the price: an idle reader holds what it saw last.
 
 use super::{
-    holds::{HoldBy, HoldRecord, Taken},
+    holds::{HoldBy, HoldRecord},
+    slots::Slots,
+    taken::Taken,
     view::View,
 };
-use crate::host::Inner;
 use reslot_process::never_dropped;
-use std::{
-    marker::PhantomData,
-    panic::Location,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{marker::PhantomData, panic::Location, sync::Arc};
 
 /// One thread's reader; made by [`Host::reader`](crate::Host::reader). It may move to another thread, but not be shared.
 ///
@@ -22,19 +19,19 @@ pub struct Reader {
     view: Arc<View>,
     seen: u64,
     record: Arc<HoldRecord>,
-    host: Arc<Inner>,
+    slots: Arc<Slots>,
     not_sync: PhantomData<std::cell::Cell<()>>,
 }
 
 impl Reader {
-    pub(crate) fn new(host: Arc<Inner>) -> Self {
+    pub(crate) fn new(slots: Arc<Slots>) -> Self {
         let record = HoldRecord::new(HoldBy::Reader);
-        host.register_hold(&record);
+        slots.holds.register(&record);
         Self {
-            view: host.no_view.clone(),
+            view: slots.no_view(),
             seen: 0,
             record,
-            host,
+            slots,
             not_sync: PhantomData,
         }
     }
@@ -46,7 +43,7 @@ impl Reader {
     #[track_caller]
     pub fn view(&mut self) -> &View {
         // The number is raised after the view was stored, so whoever sees it finds that view or a newer one.
-        if self.host.look_number.load(Ordering::Acquire) > self.seen {
+        if self.slots.look_number() > self.seen {
             self.look(Location::caller());
         }
         &self.view
@@ -54,13 +51,13 @@ impl Reader {
 
     /// Lets go of the view of the last look.
     pub fn release(&mut self) {
-        if self.host.process.is_another() {
+        if self.slots.process.is_another() {
             never_dropped(&self.view);
-            self.view = self.host.no_view.clone();
+            self.view = self.slots.no_view();
             return;
         }
         self.record.lets_go();
-        self.view = self.host.no_view.clone();
+        self.view = self.slots.no_view();
         self.seen = 0;
         reslot_process::safe_point();
     }
@@ -68,12 +65,12 @@ impl Reader {
     #[cold]
     #[inline(never)]
     fn look(&mut self, at: &'static Location<'static>) {
-        if self.host.process.is_another() {
+        if self.slots.process.is_another() {
             return;
         }
         // Read before the view is, so it is never of a newer one.
-        self.seen = self.host.look_number.load(Ordering::Acquire);
-        let view = self.host.view.load_full();
+        self.seen = self.slots.look_number();
+        let view = self.slots.view().load_full();
         if !Arc::ptr_eq(&view, &self.view) {
             self.record.takes(&view, Taken::here(at));
             self.view = view;
@@ -84,9 +81,9 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if self.host.process.is_another() {
+        if self.slots.process.is_another() {
             never_dropped(&self.view);
-            never_dropped(&self.host);
+            never_dropped(&self.slots);
         }
     }
 }

@@ -1,14 +1,16 @@
 //! What the host keeps of one slot: its contracts, who calls it and how, its current generation and a staged candidate.
 
 use super::{
+    candidate::{Candidate, CandidateSet},
     counts::CallCounts,
-    generation::{Forward, Generation, Vacant},
-    holds::Taken,
+    generation::{Forward, Generation, SlotLinks, Vacant},
+    probation::{HealthTracker, Probation, Standby, Verdict},
+    saved_state::Snapshot,
+    signals::OwnerSignals,
+    taken::Taken,
+    unloading::{EmptiedSlot, UnloadRequest},
 };
-use crate::{
-    policy::Policy,
-    reload::{CandidateSet, EmptiedSlot, HealthTracker, Probation, RollbackPlan, Snapshot, Standby, UnloadRequest, Verdict},
-};
+use crate::policy::Policy;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use reslot_artifact::{ContentHash, compat, manifest};
 use reslot_plugin_api::{__private::Connection, Fault, Health};
@@ -20,7 +22,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::Sender,
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -32,10 +34,7 @@ pub(crate) struct SlotRecord {
     pub(crate) index: usize,
     /// Unique among all slots of all hosts in this process.
     pub(crate) id: u64,
-    /// Set while a candidate waits for the owner's `sync`. A hint: the truth is under the lock.
-    pub(crate) has_staged: AtomicBool,
-    /// Set when there may be something for the owner to do in `sync`: a candidate, or the end of another.
-    pub(crate) safe_point_requested: AtomicBool,
+    pub(crate) signals: Arc<OwnerSignals>,
     pub(crate) vacant: Box<VacantEntry>,
     pub(crate) counts: Arc<CallCounts>,
     /// How its old generations find the current one.
@@ -93,7 +92,7 @@ pub(crate) struct SlotState {
     /// Replaced by [`serve`](Self::serve) alone.
     pub(crate) current: Option<Current>,
     forward: Arc<Forward>,
-    pub(crate) staged: Option<Staged>,
+    pub(crate) staged: Option<Candidate>,
     /// A set that it is to move on with.
     pub(crate) together: Option<Arc<CandidateSet>>,
     /// Its owner is to unload it.
@@ -146,25 +145,6 @@ pub(crate) struct Current {
     pub(crate) inherited: Option<Arc<Snapshot>>,
 }
 
-/// A candidate that waits for its owner.
-pub(crate) struct Staged {
-    pub(crate) generation: Generation,
-    pub(crate) hash: ContentHash,
-    pub(crate) path: PathBuf,
-    pub(crate) noticed: Instant,
-    pub(crate) steps: Vec<(reslot_report::Step, Duration)>,
-    /// It needed nothing of what serves, and has been started already.
-    pub(crate) prepared: bool,
-    /// It was compared with the slot's contracts when their number was this.
-    pub(crate) fits: Option<u64>,
-    /// It starts from this, if nothing serves.
-    pub(crate) state: Option<Arc<Snapshot>>,
-    /// The slot goes back to it.
-    pub(crate) back: Option<RollbackPlan>,
-    /// It is the artifact of this generation once more, for the sake of what instances are given: of use only while that serves.
-    pub(crate) reinstance_of: Option<u64>,
-}
-
 /// Where a content is in a slot that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ContentPlace {
@@ -210,8 +190,7 @@ impl SlotRecord {
             name,
             index,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            has_staged: AtomicBool::new(false),
-            safe_point_requested: AtomicBool::new(false),
+            signals: Arc::default(),
             vacant: Box::new(VacantEntry { connection, callee }),
             counts,
             forward: forward.clone(),
@@ -238,6 +217,16 @@ impl SlotRecord {
                 vacated: None,
             }),
             settled: Condvar::new(),
+        }
+    }
+
+    /// What its generations share.
+    pub(crate) fn links(&self) -> SlotLinks {
+        SlotLinks {
+            name: self.name.clone(),
+            signals: self.signals.clone(),
+            counts: self.counts.clone(),
+            forward: self.forward.clone(),
         }
     }
 
@@ -269,16 +258,16 @@ impl SlotRecord {
     pub(crate) fn serving_and_nothing_newer(&self) -> Option<u64> {
         let state = self.lock_settled();
         // The same once more is nothing newer.
-        let waits = state.staged.as_ref().is_some_and(|staged| staged.reinstance_of.is_none()) || state.together.is_some();
+        let waits = state.staged.as_ref().is_some_and(|staged| !staged.is_reinstance()) || state.together.is_some();
         let current = state.current.as_ref().filter(|_| !waits)?;
         Some(current.generation.number())
     }
 
     /// A candidate waits for the owner, or no longer does.
     pub(crate) fn stage(&self, waits: bool) {
-        self.has_staged.store(waits, Ordering::Relaxed);
+        self.signals.set_staged(waits);
         if waits {
-            self.safe_point_requested.store(true, Ordering::Release);
+            self.signals.request_safe_point();
         }
     }
 
@@ -291,7 +280,7 @@ impl SlotRecord {
     /// The hint says again what is so.
     pub(crate) fn note_staged(&self, state: &SlotState) {
         let waits = state.staged.is_some() || state.together.is_some();
-        self.has_staged.store(waits, Ordering::Relaxed);
+        self.signals.set_staged(waits);
     }
 
     /// Keeps claims out until what this answers is dropped.
@@ -391,7 +380,7 @@ impl SlotState {
     pub(crate) fn has(&self, slot: u64, hash: &ContentHash) -> Option<ContentPlace> {
         let waits = match (&self.staged, &self.together) {
             // Another instance of what serves.
-            (Some(staged), _) if staged.reinstance_of.is_some() => None,
+            (Some(staged), _) if staged.is_reinstance() => None,
             (Some(staged), _) => Some((staged.hash, staged.generation.number())),
             (None, Some(set)) => set.content_for(slot),
             (None, None) => None,

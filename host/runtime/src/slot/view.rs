@@ -1,8 +1,8 @@
 //! A view: the current generation of every open slot at one moment, immutable. All views of a host stand behind one `ArcSwap`;
 //! a swap replaces the whole view, so a reader sees either all of a change or nothing of it.
 
-use super::{generation::Generation, handle::Slot};
-use reslot_plugin_api::{__private::Connection, Shared};
+use super::generation::Generation;
+use reslot_plugin_api::__private::Connection;
 use std::sync::Arc;
 
 /// One consistent set of generations. Within a view nothing changes.
@@ -59,28 +59,18 @@ impl View {
     pub fn number(&self) -> u64 {
         self.number
     }
-
-    /// The client of a slot's generation in this view.
-    ///
-    /// If the view is older than the handle, or the slot is another host's, every call through the client answers
-    /// [`Fault::Vacant`](reslot_plugin_api::Fault::Vacant).
-    #[inline(always)]
-    pub fn get<'a, I: ?Sized + Shared>(&'a self, slot: &'a Slot<I>) -> &'a I::Client {
-        match self.entries.get(slot.index()) {
-            // Views from the handle's beginning on hold only generations with its interface: they were compared with it.
-            Some(Some(entry)) if entry.slot == slot.id() && self.number >= slot.since() => I::client(&entry.connection),
-            _ => I::client(slot.vacant()),
-        }
-    }
-
-    /// The number of the slot's generation in this view.
-    pub fn generation<I: ?Sized + Shared>(&self, slot: &Slot<I>) -> Option<u64> {
-        let entry = self.entries.get(slot.index())?.as_ref()?;
-        (entry.slot == slot.id()).then(|| entry.generation.number())
-    }
 }
 
 impl View {
+    /// The connection in a slot's place.
+    #[inline(always)]
+    pub(super) fn connection(&self, index: usize, slot: u64) -> Option<&Connection> {
+        match self.entries.get(index) {
+            Some(Some(entry)) if entry.slot == slot => Some(&entry.connection),
+            _ => None,
+        }
+    }
+
     /// The generation in a slot's place.
     pub(crate) fn held(&self, index: usize, slot: u64) -> Option<&Arc<Generation>> {
         let entry = self.entries.get(index)?.as_ref()?;

@@ -6,12 +6,12 @@ use super::Leaving;
 use crate::{
     given::PluginInputs,
     host::Inner,
-    policy::RollbackState,
     reload::{
-        Snapshot, Tally,
-        prepare::{Watch, snapshot},
+        prepare::Watch,
+        snapshot::snapshot,
+        starting_state::{EarlierState, StateSource},
     },
-    slot::{Access, Generation},
+    slot::{Access, Generation, MappedImages, Snapshot},
     testing::Injections,
 };
 use reslot_native::instance::ExclusiveInstance;
@@ -29,14 +29,20 @@ pub(super) fn carry(host: &Inner, leaving: &Leaving<'_>) -> Result<Option<Arc<Sn
         ..
     } = leaving;
     let standby = &standby.current.generation;
-    let (Some(schema), Some(_)) = (standby.instance().schema(), faulty.instance().schema()) else {
-        return Ok(None);
-    };
-    if host.policy.rollback_state == RollbackState::Snapshot {
-        return Ok(None);
+    let has_state = |generation: &Generation| generation.instance().has_state();
+    let source = StateSource::decide(
+        host.policy.rollback_state,
+        has_state(faulty),
+        has_state(standby),
+        EarlierState::InStandby,
+    );
+    match (source, standby.instance().schema()) {
+        (StateSource::Current { .. }, Some(schema)) => {
+            let state = take(host, faulty, access, &back.reason)?;
+            translate(host, faulty, standby, state, schema.schema).map(Some)
+        }
+        (StateSource::Current { .. } | StateSource::Nothing | StateSource::Earlier, _) => Ok(None),
     }
-    let state = take(host, faulty, access, &back.reason)?;
-    translate(host, faulty, standby, state, schema.schema).map(Some)
 }
 
 /// The state of what is left.
@@ -102,7 +108,7 @@ pub(super) fn revive(
     } = leaving;
     let (artifact, stopped) = (standby.current.hash, standby.stopped);
     let standby = &standby.current.generation;
-    let had = |why| match (standby.instance().has_state(), &back.snapshot) {
+    let had = |why| match (standby.instance().has_state(), &back.earlier) {
         (true, Some(before)) => RestoredState::Snapshot {
             bytes: before.bytes.len(),
             why,
@@ -122,7 +128,7 @@ pub(super) fn revive(
         false => vec![now, has],
     };
     let restored = RestoredInstance {
-        tally: host.tally.clone(),
+        images: host.images.clone(),
         slot: standby.slot().clone(),
         number: standby.number(),
         inputs,
@@ -133,7 +139,7 @@ pub(super) fn revive(
     let patience = (!may_have_second).then(|| Instant::now() + most);
     let (at, waiting) = (restored.at.clone(), this_thread());
     let replaced = {
-        let (before, given, restored) = (back.snapshot.clone(), state.clone(), restored.clone());
+        let (before, given, restored) = (back.earlier.clone(), state.clone(), restored.clone());
         access.with_exclusive_standby(standby, patience, |exclusive_instance| {
             // Not held before: whether anybody else holds it is being asked.
             exclusive_instance.elsewhere(&host.hooks, most, standby.clone(), move |exclusive_instance| {
@@ -148,7 +154,7 @@ pub(super) fn revive(
         (Some(Err(TookTooLong)), _) => {
             standby.call_stats().die();
             let (_, hook) = at.give_up(most);
-            host.tally.hangs(standby.slot(), standby.number(), hook);
+            host.images.hangs(standby.slot(), standby.number(), hook);
             return Err(TookTooLong);
         }
         (None, Some(state)) if may_have_second => {
@@ -229,7 +235,7 @@ fn make_second(
         Ok(made) => made.map_err(|(_, cause)| cause.to_string()),
         Err(TookTooLong) => {
             let (_, at) = at.give_up(most);
-            host.tally.second_hangs(standby.slot(), standby.number(), at, hook);
+            host.images.second_hangs(standby.slot(), standby.number(), at, hook);
             Err(Cause::Hook(at, HookError::TookTooLong(most)).to_string())
         }
     }
@@ -238,7 +244,7 @@ fn make_second(
 /// What is done to the standby's instance, or to a second one in its stead, on a thread for hooks.
 #[derive(Clone)]
 struct RestoredInstance {
-    tally: Arc<Tally>,
+    images: Arc<MappedImages>,
     slot: Arc<str>,
     number: u64,
     /// What is given with a state: the first of these that is taken.
@@ -353,6 +359,6 @@ impl RestoredInstance {
     }
 
     fn advance(&self, to: Lifecycle) {
-        let _ = self.tally.advance(&self.slot, self.number, to);
+        let _ = self.images.advance(&self.slot, self.number, to);
     }
 }

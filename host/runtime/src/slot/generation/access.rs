@@ -84,7 +84,7 @@ impl<'a> Access<'a> {
             return None;
         }
         // SAFETY: no call is inside. It is in no view that is published, and nobody holds it or its instance but the rollback, so
-        // nobody comes to hold it: what else has a `Weak` of it (the tally, the slot's `Forward`, which leads elsewhere) makes no
+        // nobody comes to hold it: what else has a `Weak` of it (the list of mapped images, the slot's `Forward`, which leads elsewhere) makes no
         // holder of that. A borrow lives no longer than a holder.
         Some(change(unsafe { standby.instance().assume_exclusive(deadline)? }))
     }
@@ -119,7 +119,7 @@ impl<'a> OwnersTurn<'a> {
     /// # Safety
     /// The caller owns the claim of this generation's slot, calls nothing through it and holds nothing that it has answered by
     /// reference, until what this answers is dropped; and makes one at a time.
-    pub(in crate::slot) unsafe fn new(generation: &'a Generation) -> Self {
+    pub(crate) unsafe fn new(generation: &'a Generation) -> Self {
         Self {
             of: Some(generation),
             since: Instant::now(),
@@ -127,7 +127,7 @@ impl<'a> OwnersTurn<'a> {
     }
 
     /// Of an owner to whom nothing is left.
-    pub(in crate::slot) fn of_nothing() -> Self {
+    pub(crate) fn of_nothing() -> Self {
         Self {
             of: None,
             since: Instant::now(),

@@ -1,10 +1,19 @@
-//! What is known of an ending generation before its image is closed, and the report that comes of it.
+//! The end of a generation as data: what its last holder hands over, and what is known before its image is closed.
 
+use reslot_native::instance::Instance;
 use reslot_report::{Holder, HookError, Outcome, QuarantineReason, RetireReport};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+/// A generation taken apart for the reaper.
+pub(crate) struct Parts {
+    pub(crate) slot: Arc<str>,
+    pub(crate) number: u64,
+    pub(crate) instance: Instance,
+    pub(crate) retired: Option<Instant>,
+}
 
 /// What is known of an ending generation before its image is closed.
 #[derive(Clone)]

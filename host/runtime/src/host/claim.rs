@@ -1,15 +1,11 @@
 //! A claim: one owner of a slot's instance, who alone calls it and alone decides when it is replaced. The hand-over runs on the
 //! owner's thread, inside `sync`, where the old instance is quiet by construction.
 
-use super::{
-    generation::{Generation, OwnersTurn},
-    holds::Taken,
-    record::{Mode, SlotRecord},
-};
+use super::Inner;
 use crate::{
     deferred_work::defer,
-    host::Inner,
-    reload::{self, CandidateSet, SupervisorMessage, Unloaded},
+    reload::{self, Unloaded},
+    slot::{CandidateSet, Generation, Mode, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage, Taken},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use reslot_process::never_dropped;
@@ -18,7 +14,7 @@ use std::{
     marker::PhantomData,
     mem::forget,
     ops::{Deref, DerefMut},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 /// What [`Claim::sync`] did.
@@ -63,6 +59,8 @@ pub struct Claim<I: ?Sized + Interface> {
     connection: Connection,
     generation: Option<Arc<Generation>>,
     record: Arc<SlotRecord>,
+    /// The record's, here as well: `sync` asks for them each time, and does not have to wait for another load.
+    signals: Arc<OwnerSignals>,
     host: Arc<Inner>,
     interface: PhantomData<Box<I>>,
 }
@@ -76,6 +74,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         Self {
             connection: generation.connection(),
             generation: Some(generation),
+            signals: record.signals.clone(),
             record,
             host,
             interface: PhantomData,
@@ -93,7 +92,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// While what it calls is on probation it is also asked for its health here, and left here if it is faulty.
     #[inline(always)]
     pub fn sync(&mut self) -> SyncOutcome {
-        if self.record.safe_point_requested.load(Ordering::Relaxed) {
+        if self.signals.is_safe_point_requested() {
             self.attend()
         } else {
             SyncOutcome::Unchanged
@@ -107,19 +106,18 @@ impl<I: ?Sized + Interface> Claim<I> {
         if self.host.process.is_another() {
             return SyncOutcome::Unchanged;
         }
-        if self.record.has_staged.load(Ordering::Relaxed) {
+        if self.signals.has_staged() {
             self.host.hooks.wake_all();
         }
         let _collecting = self.host.deferred_work.collect(&self.host.hooks);
         // Cleared first: what comes from here on is seen by the next `sync`.
-        self.record.safe_point_requested.swap(false, Ordering::AcqRel);
+        self.signals.begin_safe_point();
         reslot_process::safe_point();
         let synced = match self.unload_if_asked().unwrap_or_else(|| self.go_back()) {
             SyncOutcome::Unchanged => self.adopt_set().unwrap_or_else(|| self.adopt()),
             // Whoever called it is to be answered by the version before. What waits is adopted by the next `sync`.
             went_back => {
-                let waits = self.record.has_staged.load(Ordering::Relaxed);
-                self.record.safe_point_requested.fetch_or(waits, Ordering::AcqRel);
+                self.signals.request_again_if_staged();
                 went_back
             }
         };
@@ -156,7 +154,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             return Err(UnloadError::ForkedProcess);
         }
         let Some(serving) = &this.generation else {
-            return Err(this.host.unknown(&this.record.name).into());
+            return Err(this.host.slots.why_not(&this.record.name).into());
         };
         let _collecting = this.host.deferred_work.collect(&this.host.hooks);
         reslot_process::safe_point();
@@ -212,7 +210,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         let (staged, adopting) = {
             let mut state = self.record.lock();
             // A set stays until all of its owners come.
-            self.record.has_staged.store(state.together.is_some(), Ordering::Relaxed);
+            self.signals.set_staged(state.together.is_some());
             // It may have moved to another thread since.
             state.owner = state.owner.take().map(|taken| Taken {
                 since: taken.since,
@@ -222,13 +220,13 @@ impl<I: ?Sized + Interface> Claim<I> {
         };
         let Some(staged) = staged else { return SyncOutcome::Unchanged };
         let old = self.generation.as_ref();
-        let goes_back = staged.back.is_some();
+        let goes_back = staged.is_rollback();
         let turn = match old {
             // SAFETY: as above.
             Some(old) => unsafe { OwnersTurn::new(old) },
             None => OwnersTurn::of_nothing(),
         };
-        let adopted = reload::hand_over_to_claim(&self.host, &self.record, old, turn, staged);
+        let adopted = reload::adopt(&self.host, &self.record, old, turn, staged);
         drop(adopting);
         match adopted {
             Some(new) => {
@@ -279,7 +277,7 @@ impl<I: ?Sized + Interface> Claim<I> {
 
     /// Whether a generation waits for [`sync`](Self::sync).
     pub fn has_staged(this: &Self) -> bool {
-        this.record.has_staged.load(Ordering::Relaxed)
+        this.signals.has_staged()
     }
 }
 
@@ -336,7 +334,7 @@ pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn AnyClaim])
     }
     let mut synced: Vec<_> = claims.iter_mut().map(|claim| claim.sync_alone()).collect();
     for at in 0..claims.len() {
-        if !claims[at].record().has_staged.load(Ordering::Relaxed) {
+        if !claims[at].record().signals.has_staged() {
             continue;
         }
         let Some(set) = claims[at].record().lock().together.clone() else {
@@ -425,7 +423,7 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         let staged = state.staged.is_some() || state.together.is_some() || state.unload.is_some();
         if !state.gone {
             let generation = state.current.as_ref().map(|current| current.generation.clone());
-            self.host.publish(vec![(self.record.index, self.record.id, generation)]);
+            self.host.slots.publish(vec![(self.record.index, self.record.id, generation)]);
         }
         drop(state);
         if staged {

@@ -1,28 +1,19 @@
-//! From candidates to the generations that serve: what was there gives up its state and what there can be only one of, the
-//! candidates are prepared, and one pointer moves. For one slot or for several, which move all or not at all. Until the swap
-//! the old generations are complete and serve; a failure before it changes nothing.
-//!
-//! Who calls this, on which thread, and who keeps callers away meanwhile, is `place`.
+//! The step **swap**: one pointer moves. For one slot or for several, which move all or not at all. Until then the old generations are
+//! complete and serve. And what follows from it at once: what was replaced stands by, or is retired.
 
-use super::{
-    Clock, SupervisorMessage,
-    exclusive::Stopped,
-    given,
-    pipeline::refusal,
-    prepare::{Origin, Prepared, Snapshot, prepare, snapshot, stop, whose_fault},
-    probation::{Probation, Set, Standby},
-    rollback::{RollbackPlan, forget_faulty},
-    tally::Phase,
-};
+use super::{clock::Clock, exclusive::Stopped, given, prepare::stop, rollback::forget_faulty};
 use crate::{
+    deadline::after,
     deferred_work::defer,
-    host::{Inner, after},
-    policy::RollbackState,
-    slot::{Access, Current, Generation, SlotRecord, SlotState, Staged},
+    host::Inner,
+    slot::{
+        Access, Candidate, CandidateKind, Current, Generation, Phase, Probation, Set, SlotRecord, SlotState, Snapshot,
+        Standby, SupervisorMessage,
+    },
 };
 use parking_lot::MutexGuard;
 use reslot_artifact::ContentHash;
-use reslot_report::{Cause, Event, Refusal, ReloadReport, RestoredState, RollbackReport, Step};
+use reslot_report::{Cause, Event, ReloadReport, RestoredState, RollbackReport, Step};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// A slot that is to move on.
@@ -32,7 +23,7 @@ pub(super) struct Member<'a> {
     pub(super) old: Option<&'a Arc<Generation>>,
     /// Who keeps callers away from that.
     pub(super) access: Access<'a>,
-    pub(super) staged: Staged,
+    pub(super) candidate: Candidate,
 }
 
 /// A slot that has moved on.
@@ -42,23 +33,21 @@ pub(crate) struct Moved {
 }
 
 /// A member that only waits for the swap.
-struct Ready<'a> {
-    record: Arc<SlotRecord>,
-    old: Option<&'a Arc<Generation>>,
-    access: Access<'a>,
-    generation: Arc<Generation>,
-    state: RestoredState,
+pub(super) struct Ready<'a> {
+    pub(super) record: Arc<SlotRecord>,
+    pub(super) old: Option<&'a Arc<Generation>>,
+    pub(super) access: Access<'a>,
+    pub(super) generation: Arc<Generation>,
+    pub(super) kind: CandidateKind,
+    pub(super) state: RestoredState,
     /// What it started from.
-    inherited: Option<Arc<Snapshot>>,
-    stopped: Option<Stopped>,
-    hash: ContentHash,
-    path: PathBuf,
-    clock: Clock,
+    pub(super) inherited: Option<Arc<Snapshot>>,
+    pub(super) stopped: Option<Stopped>,
+    pub(super) hash: ContentHash,
+    pub(super) path: PathBuf,
+    pub(super) clock: Clock,
     /// How long calls could not be made.
-    pause: Duration,
-    back: Option<RollbackPlan>,
-    /// The artifact that served, once more.
-    is_reinstance: bool,
+    pub(super) pause: Duration,
 }
 
 /// Closes the gate before what serves, if there is something to be handed over.
@@ -82,140 +71,13 @@ pub(super) fn close<'a>(
     }
 }
 
-/// Moves all of them on, or none, in the order in which they are given.
-pub(super) fn hand_over(host: &Arc<Inner>, members: Vec<Member<'_>>) -> Result<Vec<Moved>, Refusal> {
-    let mut ready: Vec<Ready<'_>> = Vec::with_capacity(members.len());
-    for member in members {
-        let beside = ready.iter().map(|one| one.generation.clone()).collect();
-        match make_ready(host, member, beside) {
-            Ok(one) => ready.push(one),
-            Err(refusal) => {
-                // The last one first, as with everything that is undone. Their candidates go to the reaper.
-                while let Some(one) = ready.pop() {
-                    one.give_up(host);
-                }
-                return Err(refusal);
-            }
-        }
-    }
-    Ok(swap(host, ready))
-}
-
-fn make_ready<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generation>>) -> Result<Ready<'a>, Refusal> {
-    let Member {
-        record,
-        old,
-        mut access,
-        staged,
-    } = member;
-    let Staged {
-        generation: candidate,
-        prepared,
-        fits: _,
-        hash,
-        path,
-        noticed,
-        steps,
-        state,
-        back,
-        reinstance_of,
-    } = staged;
-    let number = candidate.number();
-    let refuse = |step, cause| refusal(Some(&record), Some(number), &path, step, cause);
-    let mut clock = Clock::resume(noticed, steps);
-    let hands_over = old.is_some_and(|old| old.is_gated());
-    if hands_over && access.is_owners() && !access.keeps_callers_away() {
-        return Err(refuse(Step::Migrate, Cause::Busy(host.drain_deadline)));
-    }
-    let origin = origin(host, old, &candidate, &access, back.as_ref()).map_err(|cause| refuse(Step::Migrate, cause))?;
-    if origin.state.is_some() {
-        clock.lap(Step::Snapshot);
-    }
-    let origin = Origin {
-        artifact: Some(hash),
-        state: origin.state.or(state.filter(|_| old.is_none())),
-        ..origin
-    };
-    let (state, inherited) = (origin.state.clone(), origin.state.clone().or_else(|| origin.fallback.clone()));
-    let stopped = old.and_then(|old| Stopped::stop(host, old, &mut access));
-    let prepared = match prepared {
-        true => Ok(Prepared {
-            generation: candidate,
-            state: RestoredState::None,
-        }),
-        false => prepare(host, candidate, origin, beside, &mut clock),
-    };
-    match prepared {
-        Ok(Prepared { generation, state }) => Ok(Ready {
-            record,
-            old,
-            access,
-            generation: Arc::new(generation),
-            state,
-            inherited,
-            stopped,
-            hash,
-            path,
-            clock,
-            pause: Duration::ZERO,
-            back,
-            is_reinstance: reinstance_of.is_some(),
-        }),
-        Err((step, cause)) => {
-            if let (Some(stopped), Some(old)) = (stopped, old) {
-                stopped.start_again(host, &record, old, &mut access);
-            }
-            let cause = match (old, &state) {
-                (Some(old), Some(state)) => whose_fault(host, old, state, cause),
-                _ => cause,
-            };
-            Err(refuse(step, cause))
-        }
-    }
-}
-
-/// What a candidate starts from.
-fn origin(
-    host: &Inner,
-    old: Option<&Arc<Generation>>,
-    candidate: &Generation,
-    access: &Access<'_>,
-    back: Option<&RollbackPlan>,
-) -> Result<Origin, Cause> {
-    let fallback = back.and_then(|back| back.snapshot.clone());
-    // No snapshot is kept of what has proved itself. To forget everything instead is nobody's wish.
-    let carries = fallback.is_none() || host.policy.rollback_state == RollbackState::KeepCurrent;
-    let Some(old) = old.filter(|_| carries) else {
-        return Ok(Origin {
-            fallback,
-            old: old.cloned(),
-            ..Origin::default()
-        });
-    };
-    if !candidate.instance().has_state() {
-        return Ok(Origin::default());
-    }
-    let (state, why_fallback) = match snapshot(host, old, access.is_owners()) {
-        Ok(state) => (state, None),
-        Err(cause) if fallback.is_some() => (None, Some(cause.to_string())),
-        Err(cause) => return Err(cause),
-    };
-    Ok(Origin {
-        state,
-        fallback,
-        why_fallback,
-        old: Some(old.clone()),
-        ..Origin::default()
-    })
-}
-
 impl Ready<'_> {
     /// Another one of the set failed: this one's predecessor goes on as if nothing had been.
-    fn give_up(mut self, host: &Arc<Inner>) {
-        let (mut candidate, tally) = (self.generation, host.tally.clone());
+    pub(super) fn give_up(mut self, host: &Arc<Inner>) {
+        let (mut candidate, images) = (self.generation, host.images.clone());
         let give_back = move || {
             if let Some(candidate) = Arc::get_mut(&mut candidate) {
-                stop(candidate, &tally);
+                stop(candidate, &images);
             }
         };
         // If it does not come back in time, what serves will see for itself whether it gets what it needs.
@@ -225,10 +87,15 @@ impl Ready<'_> {
         }
     }
 
+    /// Whether it is the artifact that served, once more.
+    fn is_reinstance(&self) -> bool {
+        self.kind.reinstance_of().is_some()
+    }
+
     /// Comes to be what serves, under the slot's lock. Answers what went because of that.
     fn arrive(&mut self, host: &Inner, state: &mut SlotState, set: Option<&Arc<Set>>) -> Gone {
         // A version is on probation, however often there is an instance of it.
-        let on_probation = match self.is_reinstance {
+        let on_probation = match self.is_reinstance() {
             true => state.probation.is_some(),
             false => !host.policy.probation.is_zero(),
         };
@@ -237,15 +104,15 @@ impl Ready<'_> {
             hash: self.hash,
             path: self.path.clone(),
             // It may be as large as the state itself, and is of use only to a slot that may go back.
-            inherited: match (self.is_reinstance, &state.current) {
+            inherited: match (self.is_reinstance(), &state.current) {
                 // Of the version's own schema; what it would go back with is what it came with.
                 (true, Some(before)) => before.inherited.clone(),
                 _ => self.inherited.clone().filter(|_| on_probation),
             },
         };
         let replaced = state.serve(Some(current));
-        host.tally.serves(&self.generation);
-        if self.is_reinstance {
+        host.images.serves(&self.generation);
+        if self.is_reinstance() {
             if on_probation {
                 self.generation.call_stats().begin_probation();
             }
@@ -272,7 +139,7 @@ impl Ready<'_> {
         }
         let standby = match replaced {
             // A slot that went back does not keep what it went back from.
-            Some(faulty) if self.back.is_some() => {
+            Some(faulty) if self.kind.rollback_plan().is_some() => {
                 gone.faulty = Some(faulty.hash);
                 gone.retired.push(faulty);
                 None
@@ -283,7 +150,7 @@ impl Ready<'_> {
                 None
             }
             Some(old) if on_probation => {
-                host.tally.enters(&self.record.name, old.generation.number(), Phase::Standby);
+                host.images.enters(&self.record.name, old.generation.number(), Phase::Standby);
                 let stopped = self.stopped.is_some();
                 Some(Standby { current: old, stopped })
             }
@@ -299,6 +166,7 @@ impl Ready<'_> {
 
     /// Tells of it, with no lock held.
     fn tell(self, host: &Arc<Inner>, gone: Gone) -> Moved {
+        let is_reinstance = self.is_reinstance();
         let (slot, hash) = (self.record.name.clone(), self.hash.to_string());
         let mut report = ReloadReport::new(slot, self.generation.number(), self.path, hash);
         report.replaced = gone.replaced;
@@ -306,20 +174,20 @@ impl Ready<'_> {
         report.total = self.clock.noticed.elapsed();
         report.pause = self.pause;
         report.steps = self.clock.steps;
-        host.forget_refused_by_hooks(&self.record.name);
+        host.slots.refusals.forget_those_of_what_served(&self.record.name);
         // Somebody asked for it by name, or it fits now.
-        host.forget_refused(&self.record.name, &self.hash);
+        host.slots.refusals.forget_content(&self.record.name, &self.hash);
         host.log.push(Event::Swapped(report.clone()));
-        if let Some(back) = self.back.filter(|_| gone.replaced.is_some()) {
+        if let Some(plan) = self.kind.rollback_plan().filter(|_| gone.replaced.is_some()) {
             let from = gone.replaced.unwrap_or_default();
-            let (slot, total) = (report.slot.clone(), back.since.elapsed());
-            let told = RollbackReport::new(slot, from, report.generation, back.reason, self.state, total);
+            let (slot, total) = (report.slot.clone(), plan.since.elapsed());
+            let told = RollbackReport::new(slot, from, report.generation, plan.reason.clone(), self.state, total);
             if let Some(hash) = gone.faulty {
                 forget_faulty(host, &self.record, hash, &report.path, &told);
             }
             host.log.push(Event::RolledBack(told));
         }
-        if self.is_reinstance {
+        if is_reinstance {
             let (slot, generation) = (report.slot.clone(), report.generation);
             host.log.push(Event::ConfigApplied { slot, generation });
         } else if host.policy.probation.is_zero() {
@@ -337,10 +205,10 @@ impl Ready<'_> {
             host.retire(&self.record, &retired.generation);
         }
         // The last to hold a generation has it ended, and a large state takes long to be freed.
-        let inherited = self.inherited;
-        defer(move || drop((gone.retired, inherited)));
+        let (inherited, kind) = (self.inherited, self.kind);
+        defer(move || drop((gone.retired, inherited, kind)));
         // What there is may have changed since this one was prepared.
-        given::has_come(host, &self.generation, !self.is_reinstance);
+        given::has_come(host, &self.generation, !is_reinstance);
         Moved {
             generation: self.generation,
             report,
@@ -355,8 +223,8 @@ struct Gone {
     retired: Vec<Current>,
 }
 
-/// Moves the pointer: the views', and, for what is claimed, the owner's when this returns.
-fn swap(host: &Arc<Inner>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
+/// **swap**: moves the pointer, the views', and, for what is claimed, the owner's when this returns.
+pub(super) fn swap(host: &Arc<Inner>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
     let set = (ready.len() > 1).then(|| Arc::new(ready.iter().map(|one| Arc::downgrade(&one.record)).collect::<Set>()));
     // In the order of their places, which is everybody's who locks more than one.
     ready.sort_by_key(|one| one.record.index);
@@ -380,7 +248,7 @@ fn swap(host: &Arc<Inner>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
                 published.push((one.record.index, one.record.id, Some(one.generation.clone())));
             }
         }
-        host.publish(published);
+        host.slots.publish(published);
     }
     for one in &mut ready {
         // At once, before anything else can go wrong: from here on the state is there, also for calls through old views.

@@ -1,66 +1,66 @@
-//! The preflight of a candidate: what `preflight` does for any artifact, with the state of what serves. Getting hold of that state
-//! without stopping anybody is what lives here.
+//! The step **preflight**: a candidate is tried out in a child process, with the state of what serves, before this process opens it. How
+//! that is done for any artifact is `crate::preflight`; here the state is taken without stopping anybody.
 
 use super::{
-    pipeline::refusal,
-    prepare::{Snapshot, cannot_read, snapshot},
+    attempt::Attempt,
+    snapshot::{cannot_read, snapshot},
 };
 use crate::{
-    host::{Inner, after},
-    slot::{Generation, Mode, SlotRecord, SlotState},
+    deadline::after,
+    host::Inner,
+    slot::{CandidateKind, Generation, Mode, SlotRecord, SlotState, Snapshot, TakenState},
 };
 use parking_lot::MutexGuard;
 use reslot_artifact::manifest::Manifest;
-use reslot_native::preflight::{self, Candidate, Preflight};
-use reslot_report::{Cause, Hook, HookError, PreflightError, PreflightStep, Refusal, Step};
+use reslot_native::preflight::{self, Preflight};
+use reslot_report::{Cause, Hook, HookError, PreflightError, PreflightStep};
 use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{self, RecvTimeoutError},
     },
     time::Instant,
 };
 
-/// Tries a linted copy out, if the policy asks for it.
-pub(super) fn try_out(
-    host: &Arc<Inner>,
-    record: &Arc<SlotRecord>,
-    number: u64,
+/// **preflight**: tries the private copy out, if the policy asks for it. Answers whether it was tried.
+pub(super) fn preflight(
+    attempt: &Attempt<'_>,
+    kind: &CandidateKind,
     copy: &Path,
     manifest: &Manifest,
-    path: &Path,
-    saved: Option<Arc<Snapshot>>,
-) -> Result<(), Refusal> {
-    let Some(how) = &host.policy.preflight else { return Ok(()) };
-    let refuse = |cause| refusal(Some(record), Some(number), path, Step::Preflight, cause);
-    let tried = match saved {
-        Some(saved) => {
-            run(record, number, copy, manifest, how, Some(saved)).map_err(|error| Cause::Preflight(Arc::new(error)))
+) -> Result<bool, Cause> {
+    let host = attempt.host;
+    let Some(how) = &host.policy.preflight else { return Ok(false) };
+    match kind {
+        CandidateKind::Fresh { saved: Some(saved), .. } => {
+            let tried = run(attempt, copy, manifest, how, Some(saved.snapshot.clone()));
+            tried.map_err(|error| Cause::Preflight(Arc::new(error)))?;
         }
-        None => {
-            current_state(host, record, how).and_then(|state| try_out_with(host, record, number, copy, manifest, how, state))
+        CandidateKind::Fresh { saved: None, .. } | CandidateKind::SetMember => {
+            let state = current_state(host, attempt.target.slot, how)?;
+            try_out(attempt, copy, manifest, how, state)?;
         }
-    };
-    tried.map_err(refuse)
+        CandidateKind::Shadow { state } => try_out(attempt, copy, manifest, how, state.clone())?,
+        // It has been through one before it served.
+        CandidateKind::Rollback(_) | CandidateKind::Reinstance { .. } => return Ok(false),
+    }
+    Ok(true)
 }
 
-/// Tries it out with this state.
-pub(super) fn try_out_with(
-    host: &Arc<Inner>,
-    record: &SlotRecord,
-    number: u64,
+/// Tries it out with the state of what serves.
+fn try_out(
+    attempt: &Attempt<'_>,
     copy: &Path,
     manifest: &Manifest,
     how: &Preflight,
-    state: Option<Serving>,
+    state: Option<TakenState>,
 ) -> Result<(), Cause> {
-    let serving = state.clone();
-    let state = in_schema(host, manifest, state)?;
-    run(record, number, copy, manifest, how, state).map_err(|error| {
-        let error = match &serving {
-            Some((serving, state)) => whose_fault(host, serving, state, error),
+    let host = attempt.host;
+    let snapshot = in_schema(host, manifest, state.as_ref())?;
+    run(attempt, copy, manifest, how, snapshot).map_err(|error| {
+        let error = match &state {
+            Some(state) => whose_fault(host, state, error),
             None => error,
         };
         Cause::Preflight(Arc::new(error))
@@ -68,27 +68,27 @@ pub(super) fn try_out_with(
 }
 
 fn run(
-    record: &SlotRecord,
-    number: u64,
+    attempt: &Attempt<'_>,
     copy: &Path,
     manifest: &Manifest,
     how: &Preflight,
     state: Option<Arc<Snapshot>>,
 ) -> Result<(), PreflightError> {
-    let candidate = Candidate {
-        slot: &record.name,
-        generation: number,
+    let (slot, generation) = (attempt.target.name(), attempt.number());
+    let candidate = preflight::Candidate {
+        slot,
+        generation,
         copy,
         manifest,
     };
     let state = state.as_ref().map(|state| (state.schema, &state.bytes[..]));
     let report = preflight::run(how, &candidate, state)?;
-    tracing::info!(slot = &*record.name, generation = number, %report, "preflight");
+    tracing::info!(slot = &**slot, generation, %report, "preflight");
     Ok(())
 }
 
-/// Why a candidate refuses the state of what serves in its preflight; see the same of `prepare`.
-fn whose_fault(host: &Inner, serving: &Arc<Generation>, state: &Arc<Snapshot>, error: PreflightError) -> PreflightError {
+/// Why a candidate refuses the state of what serves in its preflight; see the same of `snapshot`.
+fn whose_fault(host: &Inner, state: &TakenState, error: PreflightError) -> PreflightError {
     let step = match &error {
         PreflightError::State {
             step,
@@ -100,7 +100,7 @@ fn whose_fault(host: &Inner, serving: &Arc<Generation>, state: &Arc<Snapshot>, e
         } => *step,
         _ => return error,
     };
-    match cannot_read(host, serving, state) {
+    match cannot_read(host, &state.of, &state.snapshot) {
         Some(words) => PreflightError::State {
             step,
             error: HookError::NotCarried(words),
@@ -110,10 +110,11 @@ fn whose_fault(host: &Inner, serving: &Arc<Generation>, state: &Arc<Snapshot>, e
 }
 
 /// The state, in a schema from which the candidate goes on by itself.
-fn in_schema(host: &Inner, manifest: &Manifest, state: Option<Serving>) -> Result<Option<Arc<Snapshot>>, Cause> {
-    let (Some(to), Some((old, state))) = (manifest.state, state) else {
+fn in_schema(host: &Inner, manifest: &Manifest, state: Option<&TakenState>) -> Result<Option<Arc<Snapshot>>, Cause> {
+    let (Some(to), Some(state)) = (manifest.state, state) else {
         return Ok(None);
     };
+    let (old, state) = (state.of.clone(), state.snapshot.clone());
     if state.schema <= to.schema {
         return Ok(Some(state));
     }
@@ -126,10 +127,7 @@ fn in_schema(host: &Inner, manifest: &Manifest, state: Option<Serving>) -> Resul
     Ok(Some(Arc::new(Snapshot { schema, bytes })))
 }
 
-/// A state, and whose it is.
-pub(crate) type Serving = (Arc<Generation>, Arc<Snapshot>);
-
-fn current_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, how: &Preflight) -> Result<Option<Serving>, Cause> {
+fn current_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, how: &Preflight) -> Result<Option<TakenState>, Cause> {
     let deadline = after(how.timeout);
     loop {
         match ask_for_state(host, record, deadline) {
@@ -141,7 +139,7 @@ fn current_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, how: &Preflight) -
 }
 
 enum OwnerAnswer {
-    Answered(Option<Serving>),
+    Answered(Option<TakenState>),
     /// The owner is gone, and with him what he was asked for.
     Retry,
 }
@@ -158,7 +156,7 @@ fn ask_for_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, deadline: Instant)
         Mode::Claimed => {
             let (answer, answered) = mpsc::channel();
             state.wanted = Some(answer);
-            record.safe_point_requested.store(true, Ordering::Release);
+            record.signals.request_safe_point();
             drop(state);
             // An owner who does not come cannot be made to: then it is tried out without a state.
             let answer = answered.recv_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -173,7 +171,7 @@ fn ask_for_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, deadline: Instant)
         // calls it, and `moving` keeps it so.
         Mode::Open { .. } => take_of_open(host, record, state, &old)?,
     };
-    Ok(OwnerAnswer::Answered(taken.map(|taken| (old, taken))))
+    Ok(OwnerAnswer::Answered(taken.map(|snapshot| TakenState { of: old, snapshot })))
 }
 
 fn take_of_open(
@@ -190,11 +188,14 @@ fn take_of_open(
 }
 
 /// The state of what serves in a slot that nobody claims.
-pub(crate) fn state_of_open(host: &Inner, record: &Arc<SlotRecord>) -> Result<Option<Serving>, Cause> {
+pub(crate) fn state_of_open(host: &Inner, record: &Arc<SlotRecord>) -> Result<Option<TakenState>, Cause> {
     let state = record.lock_settled();
     let old = state.current.as_ref().map(|current| current.generation.clone());
     match old {
-        Some(old) if state.mode != Mode::Claimed => Ok(take_of_open(host, record, state, &old)?.map(|taken| (old, taken))),
+        Some(old) if state.mode != Mode::Claimed => {
+            let taken = take_of_open(host, record, state, &old)?;
+            Ok(taken.map(|snapshot| TakenState { of: old, snapshot }))
+        }
         _ => Ok(None),
     }
 }

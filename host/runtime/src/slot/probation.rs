@@ -1,11 +1,13 @@
 //! Whether a generation has proved itself: what it is judged by, and what stands by meanwhile. Pure bookkeeping, under the slot's
-//! lock; who acts on a verdict is `supervisor` and `rollback`.
+//! lock; the `supervisor` and `rollback` of `reload` act on a verdict.
 
-use super::prepare::is_failure;
-use crate::{
-    policy::Policy,
-    slot::{Current, Generation, Overdue, SlotRecord},
+use super::{
+    call_stats::Overdue,
+    generation::Generation,
+    messages::CheckResult,
+    record::{Current, SlotRecord},
 };
+use crate::policy::Policy;
 use reslot_plugin_api::Health;
 use reslot_report::RollbackReason;
 use std::{
@@ -56,15 +58,6 @@ pub(crate) struct HealthTracker {
     last_look: Option<Instant>,
     /// Since when a check is under way, and how many times it was counted as failed because of that.
     pub(crate) under_way: Option<(Instant, u32)>,
-}
-
-/// What came of a check.
-pub(crate) struct CheckResult {
-    pub(crate) health: Health,
-    /// How long the plugin took to say it.
-    pub(crate) took: Duration,
-    /// What it has allocated after it.
-    pub(crate) bytes: Option<u64>,
 }
 
 /// What is to become of a generation on probation.
@@ -282,4 +275,9 @@ impl HealthTracker {
             limit,
         })
     }
+}
+
+/// Whether this is one of the results that count as failures.
+pub(crate) fn is_failure(health: &Health) -> bool {
+    matches!(health, Health::Critical(_) | Health::CheckFailed(_))
 }

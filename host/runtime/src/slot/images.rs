@@ -1,10 +1,8 @@
 //! Every image that this host has mapped, and in which condition: written by the reload thread when one is opened and by the
 //! reaper as one ends, read by those who count, wait, or ask who holds what.
 
-use crate::{
-    event::Log,
-    slot::{Generation, Live, without_suffix},
-};
+use super::generation::{Generation, Live};
+use crate::{event::Log, shadow_name};
 use parking_lot::{Condvar, Mutex};
 use reslot_native::resources::{Holding, ImageResources};
 use reslot_process::{ended_epoch, safe_point};
@@ -14,16 +12,16 @@ use std::{
     time::Instant,
 };
 
-/// What the host's parts share about its images.
-pub(crate) struct Tally {
-    images: Mutex<Vec<Mapped>>,
+/// The images that one host has mapped.
+pub(crate) struct MappedImages {
+    images: Mutex<Vec<MappedImage>>,
     changed: Condvar,
     log: Log,
 }
 
 /// An image of this host.
 #[derive(Clone)]
-pub(crate) struct Mapped {
+pub(crate) struct MappedImage {
     pub(crate) slot: Arc<str>,
     pub(crate) number: u64,
     pub(crate) resources: Arc<ImageResources>,
@@ -75,7 +73,7 @@ pub struct Counts {
     pub straggling: usize,
 }
 
-impl Tally {
+impl MappedImages {
     pub(crate) fn new(log: Log) -> Arc<Self> {
         Arc::new(Self {
             images: Mutex::default(),
@@ -100,7 +98,7 @@ impl Tally {
     }
 
     pub(crate) fn opened(&self, slot: &Arc<str>, number: u64, resources: Arc<ImageResources>) {
-        self.images.lock().push(Mapped {
+        self.images.lock().push(MappedImage {
             slot: slot.clone(),
             number,
             resources,
@@ -194,7 +192,7 @@ impl Tally {
     }
 
     /// The images of a slot, oldest first.
-    pub(crate) fn of_slot(&self, slot: &str) -> Vec<Mapped> {
+    pub(crate) fn of_slot(&self, slot: &str) -> Vec<MappedImage> {
         let images = self.images.lock();
         let mut images: Vec<_> = images.iter().filter(|image| &*image.slot == slot).cloned().collect();
         images.sort_by_key(|image| image.number);
@@ -202,9 +200,9 @@ impl Tally {
     }
 
     /// All of them, shadows too: of one slot, or of every one.
-    pub(crate) fn with_shadows(&self, slot: Option<&str>) -> Vec<Mapped> {
+    pub(crate) fn with_shadows(&self, slot: Option<&str>) -> Vec<MappedImage> {
         let images = self.images.lock();
-        let meant = |image: &&Mapped| slot.is_none_or(|slot| without_suffix(&image.slot) == slot);
+        let meant = |image: &&MappedImage| slot.is_none_or(|slot| shadow_name::slot_of(&image.slot) == slot);
         images.iter().filter(meant).cloned().collect()
     }
 
@@ -232,7 +230,7 @@ impl Tally {
             let epoch = ended_epoch();
             safe_point();
             let mut images = self.images.lock();
-            let few = |images: &[Mapped]| {
+            let few = |images: &[MappedImage]| {
                 let counts = counts(images);
                 counts.mapped - counts.quarantined - counts.standby - counts.shadows <= mapped
             };
@@ -268,7 +266,7 @@ impl Tally {
         self.changed.notify_all();
     }
 
-    fn change(&self, slot: &str, number: u64, change: impl FnOnce(&mut Mapped)) {
+    fn change(&self, slot: &str, number: u64, change: impl FnOnce(&mut MappedImage)) {
         let mut images = self.images.lock();
         // Mostly it is one of the last, however many slots there are.
         if let Some(image) = images.iter_mut().rfind(|image| image.is(slot, number)) {
@@ -279,7 +277,7 @@ impl Tally {
     }
 }
 
-impl Mapped {
+impl MappedImage {
     /// Whether anybody holds an instance of it.
     pub(crate) fn is_held(&self) -> bool {
         self.instances.iter().any(|instance| instance.strong_count() > 0)
@@ -296,7 +294,7 @@ impl Mapped {
     }
 }
 
-fn counts(images: &[Mapped]) -> Counts {
+fn counts(images: &[MappedImage]) -> Counts {
     let quarantined = images.iter().filter(|image| matches!(image.phase, Phase::Quarantined(_)));
     let standby = images.iter().filter(|image| matches!(image.phase, Phase::Standby));
     let shadows = images.iter().filter(|image| matches!(image.phase, Phase::Shadow));

@@ -1,0 +1,12 @@
+//! Moments that lie ahead.
+
+use std::time::{Duration, Instant};
+
+/// The moment so long after now. What is longer than a century is a century: "for ever" is a usual thing to ask for, and no
+/// moment.
+pub(crate) fn after(duration: Duration) -> Instant {
+    Instant::now() + duration.min(LONGEST)
+}
+
+/// See [`after`].
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);

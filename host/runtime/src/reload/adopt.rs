@@ -1,0 +1,130 @@
+//! The rest of the path of a candidate that waited for its owner: on the owner's thread, in his `sync`; or, if the claim was dropped
+//! meanwhile, on the reload thread.
+
+use super::{
+    given,
+    place::{discard_outdated, is_outdated, no_longer_fits, still_fits},
+    steps::{hand_over_one, hand_over_open},
+    swap::Member,
+    together,
+};
+use crate::{
+    deadline::after,
+    event::defer_notifications,
+    host::Inner,
+    instances::LoadRequest,
+    slot::{Access, Candidate, Generation, Mode, OwnersTurn, SlotRecord},
+};
+use reslot_artifact::ContentHash;
+use reslot_report::{Event, Refusal};
+use std::sync::Arc;
+
+/// A claimed slot moves on, on its owner's thread. `None` if the candidate was refused.
+pub(crate) fn adopt(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: Option<&Arc<Generation>>,
+    turn: OwnersTurn<'_>,
+    candidate: Candidate,
+) -> Option<Arc<Generation>> {
+    let waited = Waited::of(&candidate);
+    let (outdated, fits) = {
+        let state = record.lock();
+        // It may have been staged for an earlier owner, who called it by another interface.
+        (is_outdated(&state, &candidate), still_fits(&state, &candidate))
+    };
+    if outdated {
+        discard_outdated(host, record, candidate);
+        return None;
+    }
+    let member = Member {
+        record: record.clone(),
+        old,
+        access: Access::of_owner(turn, after(host.drain_deadline)),
+        candidate,
+    };
+    let outcome = match fits {
+        Ok(()) => hand_over_one(host, member),
+        Err(cause) => Err(no_longer_fits(record, &member.candidate, cause)),
+    };
+    match outcome {
+        Ok(moved) => Some(moved.generation),
+        Err(refusal) => {
+            waited.report_refused(host, refusal);
+            None
+        }
+    }
+}
+
+/// Adopts, on the reload thread, what was staged for a claim that was dropped.
+pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+    let _told_later = defer_notifications();
+    let mut state = record.lock_settled();
+    if state.mode == Mode::Claimed {
+        return;
+    }
+    record.stage(false);
+    if let Some(set) = state.together.clone() {
+        drop(state);
+        together::settle(host, &set);
+        return;
+    }
+    let Some(candidate) = state.staged.take() else { return };
+    if is_outdated(&state, &candidate) {
+        drop(state);
+        discard_outdated(host, record, candidate);
+        return;
+    }
+    let fits = still_fits(&state, &candidate);
+    let moving = record.moving(&mut state);
+    let old = state.current.as_ref().map(|current| current.generation.clone());
+    drop(state);
+    let waited = Waited::of(&candidate);
+    let outcome = match fits {
+        Ok(()) => hand_over_open(host, record, old.as_ref(), candidate).map(drop),
+        Err(cause) => Err(no_longer_fits(record, &candidate, cause)),
+    };
+    drop(moving);
+    if let Err(refusal) = outcome {
+        waited.report_refused(host, refusal);
+    }
+}
+
+/// What is to be known of a candidate that waited, if it is refused.
+struct Waited {
+    hash: ContentHash,
+    is_reinstance: bool,
+    starts_from_saved: bool,
+}
+
+impl Waited {
+    fn of(candidate: &Candidate) -> Self {
+        Self {
+            hash: candidate.hash,
+            is_reinstance: candidate.is_reinstance(),
+            starts_from_saved: candidate.starts_from_saved(),
+        }
+    }
+
+    fn report_refused(self, host: &Inner, refusal: Refusal) {
+        if self.is_reinstance {
+            given::report_refused(host, refusal);
+            return;
+        }
+        if let Some(slot) = &refusal.slot {
+            host.history.forget(slot, &self.hash);
+            if !self.starts_from_saved && given::falls_back(host, slot, &self.hash, &refusal) {
+                host.retry(LoadRequest::of_slot(&refusal.path, slot));
+                return;
+            }
+            if !self.starts_from_saved {
+                given::refuse_inputs(host, slot, &refusal);
+            }
+        }
+        host.look_at_given();
+        if refusal.cause.scope().is_remembered() {
+            host.slots.refusals.remember(self.hash, refusal.clone());
+        }
+        host.log.push(Event::Refused(refusal));
+    }
+}

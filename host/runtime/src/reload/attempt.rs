@@ -1,0 +1,99 @@
+//! One attempt to make a candidate for one slot: what all of its steps need, and how its refusals are told.
+
+use super::clock::Clock;
+use crate::{host::Inner, slot::SlotRecord};
+use reslot_artifact::ContentHash;
+use reslot_report::{Cause, Refusal, Step};
+use std::{path::Path, sync::Arc};
+
+/// The slot that a candidate is for, and the record that it stands in.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// Whose callers and whose state it has to fit.
+    pub(super) slot: &'a Arc<SlotRecord>,
+    /// The same one; or a shadow's own, which no host lists.
+    pub(super) stands_in: &'a Arc<SlotRecord>,
+}
+
+impl<'a> Target<'a> {
+    /// A candidate that may come to serve.
+    pub(super) fn of(slot: &'a Arc<SlotRecord>) -> Self {
+        let stands_in = slot;
+        Self { slot, stands_in }
+    }
+
+    /// The name under which it is told of.
+    pub(super) fn name(&self) -> &'a Arc<str> {
+        &self.stands_in.name
+    }
+
+    pub(super) fn refusal(&self, path: &Path, candidate: Option<u64>, step: Step, cause: impl Into<Cause>) -> Refusal {
+        let mut refusal = refusal(Some(self.slot), candidate, path, step, cause);
+        refusal.slot = Some(self.name().clone());
+        refusal
+    }
+}
+
+/// One attempt to make a candidate for one slot.
+pub(super) struct Attempt<'a> {
+    pub(super) host: &'a Arc<Inner>,
+    pub(super) target: Target<'a>,
+    /// The file, as it is told of.
+    pub(super) path: &'a Path,
+    /// The hash of the published file, see [`LintedArtifact`](super::artifact::LintedArtifact).
+    pub(super) hash: ContentHash,
+    /// What the candidate will be called, from the moment at which its copy is there.
+    pub(super) number: Option<u64>,
+    pub(super) clock: Clock,
+}
+
+impl<'a> Attempt<'a> {
+    /// A step of it: measured if it comes to its end, and named in the refusal if not.
+    pub(super) fn step<T, E: Into<Cause>>(
+        &mut self,
+        step: Step,
+        body: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, Refusal> {
+        let done = body(self).map_err(|cause| self.refusal(step, cause))?;
+        self.clock.lap(step);
+        Ok(done)
+    }
+
+    /// A step that may be left out: `body` answers whether it was taken.
+    pub(super) fn step_if<E: Into<Cause>>(
+        &mut self,
+        step: Step,
+        body: impl FnOnce(&Self) -> Result<bool, E>,
+    ) -> Result<(), Refusal> {
+        match body(self) {
+            Ok(true) => self.clock.lap(step),
+            Ok(false) => {}
+            Err(cause) => return Err(self.refusal(step, cause)),
+        }
+        Ok(())
+    }
+
+    pub(super) fn refusal(&self, step: Step, cause: impl Into<Cause>) -> Refusal {
+        self.target.refusal(self.path, self.number, step, cause)
+    }
+
+    /// The number of the candidate that is being made.
+    pub(super) fn number(&self) -> u64 {
+        self.number.unwrap_or_default()
+    }
+}
+
+/// A refusal, with what serves on in the slot.
+pub(super) fn refusal(
+    record: Option<&SlotRecord>,
+    candidate: Option<u64>,
+    path: &Path,
+    step: Step,
+    cause: impl Into<Cause>,
+) -> Refusal {
+    let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.number()));
+    let mut refusal = Refusal::new(path.to_owned(), step, Arc::new(cause.into()));
+    refusal.slot = record.map(|record| record.name.clone());
+    (refusal.candidate, refusal.serving) = (candidate, serving);
+    refusal
+}

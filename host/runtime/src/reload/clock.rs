@@ -1,0 +1,52 @@
+//! How long each step of a reload took.
+
+use reslot_report::Step;
+use std::time::{Duration, Instant};
+
+/// Measures the steps.
+pub(crate) struct Clock {
+    pub(crate) noticed: Instant,
+    last: Instant,
+    pub(crate) steps: Vec<(Step, Duration)>,
+}
+
+impl Clock {
+    pub(super) fn new(noticed: Instant) -> Self {
+        Self {
+            noticed,
+            last: noticed,
+            steps: Vec::with_capacity(12),
+        }
+    }
+
+    /// Goes on with the steps of a candidate that waited.
+    pub(super) fn resume(noticed: Instant, steps: Vec<(Step, Duration)>) -> Self {
+        Self {
+            noticed,
+            last: Instant::now(),
+            steps,
+        }
+    }
+
+    /// For what is measured on another thread.
+    pub(super) fn begin() -> Self {
+        Self::new(Instant::now())
+    }
+
+    /// Adds what was measured on another thread. What it took to get there and back is in none of them.
+    pub(super) fn took(&mut self, steps: Vec<(Step, Duration)>) {
+        self.steps.extend(steps);
+        self.last = Instant::now();
+    }
+
+    /// A step has ended, or another part of the one that was measured last.
+    pub(super) fn lap(&mut self, step: Step) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.last);
+        match self.steps.last_mut() {
+            Some((last, before)) if *last == step => *before += took,
+            _ => self.steps.push((step, took)),
+        }
+        self.last = now;
+    }
+}

@@ -1,0 +1,151 @@
+//! Keeping what serves up with what there is to be given: whenever a configuration, a resource or what serves has changed, all slots
+//! are looked at, and where an instance was given something else than there is now, another one is made of the same artifact and
+//! comes to serve as any candidate does. So it does not matter in which order things change, nor how often.
+
+use super::{
+    artifact::{FIRST_WAIT, LONGEST_WAIT, lint, refusal_of},
+    attempt::Target,
+    clock::Clock,
+    given::{report_input_problem, report_refused, report_unreadable},
+    steps::{bring_into_service, make_candidate},
+};
+use crate::{
+    given::Read,
+    host::Inner,
+    instances::LoadRequest,
+    slot::{CandidateKind, Generation, SlotRecord},
+};
+use reslot_artifact::ContentHash;
+use reslot_report::{Event, Step};
+use reslot_stage::{Bytes, Source};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Resources that somebody was writing when they were to be read.
+#[derive(Default)]
+pub(super) struct UnreadResources(Vec<(Instant, Duration, String)>);
+
+impl UnreadResources {
+    /// When the next one is to be tried again.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.iter().map(|(at, ..)| *at).min()
+    }
+
+    /// Reads a resource to which something has happened.
+    pub(super) fn read(&mut self, host: &Arc<Inner>, name: String, wait: Duration) {
+        let waits_already = self.0.iter().any(|(.., known)| *known == name) || wait > FIRST_WAIT;
+        self.0.retain(|(.., known)| *known != name);
+        match host.given.read_again(&name) {
+            None => {}
+            Some(Read::Changed) => settle(host),
+            Some(Read::BeingWritten { name, file, why }) => {
+                if !waits_already {
+                    host.log.push(Event::Waiting { path: file, why });
+                }
+                self.0.push((Instant::now() + wait, wait, name));
+            }
+            Some(trouble) => report_input_problem(host, None, trouble),
+        }
+    }
+
+    /// Tries those again whose time has come.
+    pub(super) fn read_due(&mut self, host: &Arc<Inner>) {
+        let now = Instant::now();
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|(at, ..)| *at <= now);
+        self.0 = later;
+        for (_, wait, name) in due {
+            self.read(host, name, (wait * 2).min(LONGEST_WAIT));
+        }
+    }
+}
+
+/// Brings all slots up with what there is.
+pub(super) fn settle(host: &Arc<Inner>) {
+    for record in host.slots.all().iter() {
+        if let Some(serving) = behind(host, record) {
+            renew(host, record, &serving);
+        }
+    }
+    for request in host.given.to_try_again() {
+        host.retry(request);
+    }
+}
+
+/// An artifact that serves, and was given something else than there is.
+struct Behind {
+    generation: Arc<Generation>,
+    hash: ContentHash,
+    path: PathBuf,
+}
+
+fn behind(host: &Inner, record: &SlotRecord) -> Option<Behind> {
+    let state = record.lock_settled();
+    if state.gone || state.together.is_some() {
+        // A set is prepared when it is adopted, with what there is then; the slot is looked at again after that.
+        return None;
+    }
+    let current = state.current.as_ref()?;
+    let is_behind = |generation: &Generation| {
+        let names = &generation.instance().image().manifest.resources;
+        host.given.inputs(&record.name, names, Some(&current.hash)) != generation.given()
+            && !host.given.is_put_off(&record.name, names)
+    };
+    match &state.staged {
+        // It gets what there is when it is prepared, and the slot is looked at after that.
+        Some(staged) if !(staged.is_reinstance() && staged.is_started && is_behind(&staged.generation)) => {
+            return None;
+        }
+        _ => {}
+    }
+    is_behind(&current.generation).then(|| Behind {
+        generation: current.generation.clone(),
+        hash: current.hash,
+        path: current.path.clone(),
+    })
+}
+
+/// Makes another instance of what serves.
+fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
+    host.given.begin_trial(&record.name);
+    let mut clock = Clock::begin();
+    clock.lap(Step::Notice);
+    let copy = serving.generation.instance().image().copy();
+    // A cleaner of temporary folders may have removed the copy; the history has the same artifact.
+    let kept = |_: &std::io::Error| host.history.read(&record.name, &serving.hash).ok();
+    let bytes = std::fs::read(copy).or_else(|error| kept(&error).map(|artifact| artifact.bytes).ok_or(error));
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let reason = format!("the host's copy of what serves cannot be read: {error}");
+            report_unreadable(host, &record.name, reason);
+            return;
+        }
+    };
+    clock.lap(Step::Read);
+    let source = Source {
+        path: serving.path.clone(),
+        len: bytes.len() as u64,
+        bytes: Bytes::of(bytes),
+        hash: serving.hash,
+    };
+    let kind = CandidateKind::Reinstance {
+        of: serving.generation.number(),
+    };
+    let outcome = lint(source)
+        .map_err(|unfit| refusal_of(host, &LoadRequest::of_slot(&serving.path, &record.name), *unfit))
+        .and_then(|artifact| make_candidate(host, Target::of(record), kind, &serving.path, artifact, clock))
+        .and_then(|(candidate, _)| bring_into_service(host, record, candidate));
+    if let Err(refusal) = outcome {
+        report_refused(host, refusal);
+    }
+}
+
+/// Tries those again whose time has come.
+pub(super) fn settle_due(host: &Arc<Inner>) {
+    if host.given.is_due() {
+        settle(host);
+    }
+}

@@ -1,0 +1,163 @@
+//! From which state a generation goes on: one decision for every way to serving. A reload, a rollback to what stands by and a rollback to
+//! a version that was kept ask the same question, and differ only in what there is of an earlier state.
+
+use super::snapshot::snapshot;
+use crate::{
+    host::Inner,
+    policy::RollbackState,
+    slot::{Access, Generation, Snapshot},
+};
+use reslot_report::Cause;
+use std::sync::Arc;
+
+/// What there is of the state from before the generation that is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EarlierState {
+    /// The instance that stands by has it.
+    InStandby,
+    /// It was kept, encoded, when the generation that is left took it over.
+    Kept,
+    /// It is not known: the generation that is left had proved itself; or this is no rollback.
+    Unknown,
+}
+
+/// From which state a generation goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StateSource {
+    /// From none: there is none, or it takes none.
+    Nothing,
+    /// From that of the generation that is left.
+    Current {
+        /// If that cannot be had or does not fit, from the earlier one.
+        or_earlier: bool,
+    },
+    /// From the one from before the generation that is left.
+    Earlier,
+}
+
+impl StateSource {
+    /// The policy has a say only where there is a choice: without an earlier state the current one is carried over, because to forget both
+    /// would lose more than anybody has asked for.
+    pub(super) fn decide(policy: RollbackState, leaving_has_state: bool, takes_state: bool, earlier: EarlierState) -> Self {
+        if !takes_state {
+            return Self::Nothing;
+        }
+        match (earlier, leaving_has_state, policy) {
+            (EarlierState::Unknown, true, _) => Self::Current { or_earlier: false },
+            (EarlierState::Unknown, false, _) => Self::Nothing,
+            (EarlierState::InStandby | EarlierState::Kept, true, RollbackState::KeepCurrent) => {
+                Self::Current { or_earlier: true }
+            }
+            (EarlierState::InStandby | EarlierState::Kept, true, RollbackState::Snapshot)
+            | (EarlierState::InStandby | EarlierState::Kept, false, _) => Self::Earlier,
+        }
+    }
+}
+
+/// What a candidate starts from.
+#[derive(Clone, Default)]
+pub(super) struct StartingState {
+    /// The state of what serves; or one that was saved, if nothing does.
+    pub(super) current: Option<Arc<Snapshot>>,
+    /// The earlier one, in case the current one cannot be had or does not fit.
+    pub(super) earlier: Option<Arc<Snapshot>>,
+    /// Why the current one cannot be had, if that is so.
+    pub(super) why_earlier: Option<String>,
+    /// Whose code leads down from a newer schema.
+    pub(super) old: Option<Arc<Generation>>,
+}
+
+impl StartingState {
+    /// **snapshot**: what a candidate starts from that comes after `old`; `earlier` is the state from before that one, if the slot goes
+    /// back and that is known.
+    ///
+    /// # Errors
+    /// If the state of what serves cannot be had, and there is no other.
+    pub(super) fn take(
+        host: &Inner,
+        old: Option<&Arc<Generation>>,
+        candidate: &Generation,
+        access: &Access<'_>,
+        earlier: Option<Arc<Snapshot>>,
+    ) -> Result<Self, Cause> {
+        let known = match &earlier {
+            Some(_) => EarlierState::Kept,
+            None => EarlierState::Unknown,
+        };
+        let source = StateSource::decide(
+            host.policy.rollback_state,
+            old.is_some_and(|old| old.instance().has_state()),
+            candidate.instance().has_state(),
+            known,
+        );
+        match (source, old) {
+            (StateSource::Nothing, _) => Ok(Self::default()),
+            (StateSource::Current { or_earlier }, Some(leaving)) => match snapshot(host, leaving, access.is_owners()) {
+                Ok(current) => Ok(Self {
+                    current,
+                    earlier,
+                    why_earlier: None,
+                    old: old.cloned(),
+                }),
+                Err(cause) if or_earlier => Ok(Self {
+                    current: None,
+                    earlier,
+                    why_earlier: Some(cause.to_string()),
+                    old: old.cloned(),
+                }),
+                Err(cause) => Err(cause),
+            },
+            (StateSource::Current { .. } | StateSource::Earlier, _) => Ok(Self {
+                earlier,
+                old: old.cloned(),
+                ..Self::default()
+            }),
+        }
+    }
+
+    /// The one from which it is tried first.
+    pub(super) fn first(&self) -> Option<Arc<Snapshot>> {
+        self.current.clone().or_else(|| self.earlier.clone())
+    }
+
+    /// Whether one of the states has a newer schema than the candidate.
+    pub(super) fn leads_down(&self, candidate: &Generation) -> bool {
+        let own = candidate.instance().schema().map(|known| known.schema);
+        let states = [&self.current, &self.earlier];
+        states.into_iter().flatten().any(|state| own < Some(state.schema))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        EarlierState::{InStandby, Kept, Unknown},
+        StateSource::{self, Current, Earlier, Nothing},
+    };
+    use crate::policy::RollbackState::{KeepCurrent, Snapshot};
+
+    #[test]
+    fn what_takes_no_state_starts_from_none() {
+        for earlier in [InStandby, Kept, Unknown] {
+            for policy in [KeepCurrent, Snapshot] {
+                assert_eq!(StateSource::decide(policy, true, false, earlier), Nothing);
+            }
+        }
+    }
+
+    #[test]
+    fn policy_decides_where_there_is_an_earlier_state_and_only_there() {
+        for earlier in [InStandby, Kept] {
+            let source = |policy, leaving_has_state| StateSource::decide(policy, leaving_has_state, true, earlier);
+            assert_eq!(source(KeepCurrent, true), Current { or_earlier: true });
+            assert_eq!(source(Snapshot, true), Earlier);
+            assert_eq!(source(KeepCurrent, false), Earlier);
+            assert_eq!(source(Snapshot, false), Earlier);
+        }
+        for policy in [KeepCurrent, Snapshot] {
+            let source = |leaving_has_state| StateSource::decide(policy, leaving_has_state, true, Unknown);
+            assert_eq!(source(true), Current { or_earlier: false });
+            assert_eq!(source(false), Nothing);
+        }
+    }
+}

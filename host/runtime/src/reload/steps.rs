@@ -1,0 +1,539 @@
+//! The path of one reload, from the notice to the proof, in the order in which it happens. Each step is one call, by the name that reports,
+//! refusals and events give it ([`Step`]). What a step does is in the file that the table names; nothing else of a reload is there.
+//!
+//! | step | what happens | thread | file |
+//! |---|---|---|---|
+//! | notice | the watch sees a file, and waits until it is quiet | the watch's | `watch/` |
+//! | read | the file is read and hashed | reload | `artifact.rs` |
+//! | lint | the bytes are checked, and what they say is held against the slot | reload | `artifact.rs`, `admission.rs` |
+//! | preflight | a child process tries it out | reload | `preflight.rs` |
+//! | open | a private copy is written and mapped | reload | `archive.rs`, `create.rs` |
+//! | verify | the mapped image is checked | reload | `create.rs` |
+//! | create | the instance is made | hooks | `create.rs` |
+//! | | a claimed slot waits here for its owner's `sync`, and goes on there (`adopt.rs`) | | `place.rs` |
+//! | snapshot | what serves encodes its state | reload or hooks, or the owner's | `starting_state.rs` |
+//! | migrate, init, start, health | the instance gets its state and is made ready | hooks | `prepare.rs` |
+//! | swap | the pointer moves | reload, or the owner's | `swap.rs` |
+//! | probation | what serves is judged; what it replaced stands by | supervisor, or the owner's | `supervisor.rs`, `rollback.rs` |
+//! | retire | the last holder lets go of what was replaced; it is stopped and dropped | the last holder's, hooks | `reaper.rs` |
+//! | unload | its threads and thread-locals are waited for; the image is closed | reaper | `reaper.rs` |
+//! | prove | the loader's list and the kernel's map are looked through for it | reaper | `image/unload.rs` |
+//!
+//! Until the swap nothing has changed for anybody, and whatever fails costs the candidate alone.
+
+use super::{
+    admission::{self, admit},
+    archive::{self, PendingArchive},
+    artifact::{self, LintedArtifact},
+    attempt::{Attempt, Target, refusal},
+    clock::Clock,
+    create::{create, open, verify},
+    exclusive::Stopped,
+    given,
+    messages::{LoadOptions, LoadOutcome, SlotLoad},
+    place::{Place, place},
+    preflight::preflight,
+    prepare::{Failed, Preparation, Prepared, prepare},
+    snapshot::whose_fault,
+    starting_state::StartingState,
+    swap::{Member, Moved, Ready, close, swap},
+};
+use crate::{
+    event::defer_notifications,
+    host::Inner,
+    instances::LoadRequest,
+    shadow_name,
+    slot::{Candidate, CandidateKind, Generation, SlotRecord},
+};
+use reslot_artifact::{ContentHash, lint::Linted};
+use reslot_process::background::ForegroundPriority;
+use reslot_report::{Cause, Event, Refusal, RestoredState, Step};
+use reslot_stage::StagedFile;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+// --- From a file to the slots that it is for ------------------------------------------------------------------------------------
+
+/// One reload, from the file to the swap (or to the owner, who swaps), of each slot that the file is for.
+pub(super) fn reload(
+    host: &Arc<Inner>,
+    request: &LoadRequest,
+    noticed: Instant,
+    options: LoadOptions<'_>,
+    archive_later: &mut dyn FnMut(PendingArchive),
+) -> Vec<SlotLoad> {
+    let mut done = Vec::new();
+    let mut clock = Clock::new(noticed);
+    clock.lap(Step::Notice);
+
+    let source = match artifact::read(host, request, &mut clock) {
+        Ok(source) => source,
+        Err(refusal) => return vec![SlotLoad::Refused(refusal)],
+    };
+    let hash = source.hash;
+    let keep_new = |slots: &mut Vec<Arc<str>>, done: &mut Vec<SlotLoad>| {
+        slots.retain(|slot| {
+            let known = admission::known_outcome(host, request, slot, &hash, options);
+            let is_new = known.is_none();
+            done.extend(known);
+            is_new
+        });
+    };
+    let mut slots = slots_without_lint(host, request, &hash);
+    if let Some(slots) = &mut slots {
+        keep_new(slots, &mut done);
+        if slots.is_empty() {
+            return done;
+        }
+    }
+    if let Some(refused) = admission::refused_everywhere(host, request, &hash, options) {
+        done.push(refused);
+        return done;
+    }
+
+    let artifact = match artifact::lint(source) {
+        Ok(artifact) => artifact,
+        Err(unfit) => {
+            let refusals = artifact::refusals_of(host, request, *unfit);
+            done.extend(
+                refusals
+                    .into_iter()
+                    .map(|refusal| SlotLoad::Refused(remember(host, hash, refusal))),
+            );
+            return done;
+        }
+    };
+    let slots = slots.unwrap_or_else(|| {
+        let mut slots = host.slots.meant_by(request, &artifact.manifest().name, &host.instances);
+        keep_new(&mut slots, &mut done);
+        slots
+    });
+
+    // The steps up to here are common to all of them. Of what comes now each has its own.
+    let steps = clock.steps.clone();
+    let mut clock = Some(clock);
+    let mut artifact = Some(artifact);
+    for (at, slot) in slots.iter().enumerate() {
+        let clock = clock.take().unwrap_or_else(|| Clock::resume(noticed, steps.clone()));
+        let is_last = at + 1 == slots.len();
+        let own = match is_last {
+            true => artifact.take(),
+            false => artifact.as_ref().map(LintedArtifact::duplicate),
+        };
+        if let Some(own) = own {
+            done.push(reload_slot(host, request, slot, own, clock, options, archive_later));
+        }
+    }
+    done
+}
+
+/// The slots that a file is for, if that is known without looking into it: they were named, or it is known which plugin this content is.
+fn slots_without_lint(host: &Inner, request: &LoadRequest, hash: &ContentHash) -> Option<Vec<Arc<str>>> {
+    if let Some(slot) = &request.slot {
+        return Some(vec![slot.clone()]);
+    }
+    let plugin = host.slots.plugin_with(hash)?;
+    Some(host.slots.meant_by(request, &plugin, &host.instances))
+}
+
+/// One slot's part of a reload, and what is done if it is refused.
+fn reload_slot(
+    host: &Arc<Inner>,
+    request: &LoadRequest,
+    slot: &Arc<str>,
+    artifact: LintedArtifact,
+    clock: Clock,
+    options: LoadOptions<'_>,
+    archive_later: &mut dyn FnMut(PendingArchive),
+) -> SlotLoad {
+    let path = &request.path;
+    let (hash, noticed) = (artifact.source.hash, clock.noticed);
+    let record = host.slots.named_or_new(slot);
+    let file_before = record.lock().current.as_ref().map(|current| current.path.clone());
+    let kind = CandidateKind::Fresh {
+        by_name: options.by_name,
+        saved: options.saved.cloned(),
+    };
+    let mut missing = Vec::new();
+    let made = make_candidate(host, Target::of(&record), kind, path, artifact, clock);
+    let outcome = made.and_then(|(candidate, archive)| {
+        missing = host.slots.empty_among(&candidate.generation.instance().image().manifest.uses);
+        let outcome = bring_into_service(host, &record, candidate)?;
+        if let Some(archive) = archive {
+            archive_later(archive);
+        }
+        Ok(outcome)
+    });
+    let refusal = match outcome {
+        Ok(outcome) => {
+            if let Some(other) = file_before.filter(|_| !options.by_name) {
+                report_other_file(host, slot, path, other);
+            }
+            return SlotLoad::Done(outcome);
+        }
+        Err(refusal) => refusal,
+    };
+    host.history.forget(slot, &hash);
+    if given::falls_back(host, slot, &hash, &refusal) {
+        let only = LoadRequest::of_slot(path, slot);
+        let again = reload(host, &only, noticed, options, archive_later).pop();
+        return again.unwrap_or(SlotLoad::Refused(refusal));
+    }
+    // With a saved state it is not tried again by itself: it would start without.
+    if options.saved.is_none() {
+        given::refuse_inputs(host, slot, &refusal);
+        for name in &missing {
+            host.wait_for_slot(name, LoadRequest::of_slot(path, slot));
+        }
+    }
+    SlotLoad::Refused(remember(host, hash, refusal))
+}
+
+/// The same bytes are not tried again by themselves, if that is of no use.
+fn remember(host: &Inner, hash: ContentHash, refusal: Refusal) -> Refusal {
+    if refusal.cause.scope().is_remembered() {
+        host.slots.refusals.remember(hash, refusal.clone());
+    }
+    refusal
+}
+
+/// Two files of one folder with the same plugin are for the same slot, and each that is published takes the place of the other's.
+fn report_other_file(host: &Inner, slot: &Arc<str>, path: &Path, other: PathBuf) {
+    if other != path && other.parent() == path.parent() && other.is_file() {
+        host.log.push(Event::SameSlot {
+            slot: slot.clone(),
+            path: path.to_owned(),
+            other,
+        });
+    }
+}
+
+// --- From an artifact to a candidate --------------------------------------------------------------------------------------------
+
+/// Makes a candidate of an artifact that has passed the lint: of a file's, of a version that was kept, of what serves. On the reload
+/// thread; of a shadow on a thread for hooks.
+pub(super) fn make_candidate(
+    host: &Arc<Inner>,
+    target: Target<'_>,
+    kind: CandidateKind,
+    path: &Path,
+    artifact: LintedArtifact,
+    clock: Clock,
+) -> Result<(Candidate, Option<PendingArchive>), Refusal> {
+    let mut attempt = Attempt {
+        host,
+        target,
+        path,
+        hash: artifact.source.hash,
+        number: None,
+        clock,
+    };
+    admit(&attempt, &kind, artifact.manifest())?;
+    given::learn_resources(host, target.slot, &artifact.manifest().resources);
+    attempt.clock.lap(Step::Lint);
+
+    let keeps_version = match kind {
+        CandidateKind::Fresh { .. } | CandidateKind::SetMember | CandidateKind::Rollback(_) => true,
+        // It is kept already, or never comes to serve.
+        CandidateKind::Reinstance { .. } | CandidateKind::Shadow { .. } => false,
+    };
+    let hash_of_bytes = keeps_version.then(|| artifact.hash_of_bytes());
+    let LintedArtifact { source, mut linted, .. } = artifact;
+    report_lint(&attempt, &kind, std::mem::take(&mut linted.warnings));
+
+    let copy = host.write_private_copy(target.name(), &source.bytes);
+    let copy = copy.map_err(|error| attempt.refusal(Step::Open, error))?;
+    let archive = match hash_of_bytes {
+        Some(hash) => Some(archive::begin(&attempt, &linted.manifest, source.bytes, hash, &copy)),
+        None => None,
+    };
+    let archive = archive.transpose().map_err(|error| attempt.refusal(Step::Open, error))?;
+    attempt.number = Some(next_number(target, &kind));
+
+    let generation = try_and_create(&mut attempt, &kind, copy, linted).inspect_err(|_| {
+        if keeps_version {
+            host.history.forget(target.name(), &attempt.hash);
+        }
+    })?;
+    let candidate = Candidate {
+        generation,
+        kind,
+        hash: attempt.hash,
+        path: path.to_owned(),
+        noticed: attempt.clock.noticed,
+        steps: attempt.clock.steps,
+        is_started: false,
+        fits_contracts: None,
+    };
+    Ok((candidate, archive))
+}
+
+/// The steps in which code of the artifact runs for the first time.
+fn try_and_create(
+    attempt: &mut Attempt<'_>,
+    kind: &CandidateKind,
+    copy: StagedFile,
+    linted: Linted,
+) -> Result<Generation, Refusal> {
+    let Linted {
+        manifest, manifest_text, ..
+    } = linted;
+    attempt.step_if(Step::Preflight, |attempt| preflight(attempt, kind, copy.path(), &manifest))?;
+    let mapped = attempt.step(Step::Open, |attempt| open(attempt, copy, &manifest))?;
+    let image = attempt.step(Step::Verify, |attempt| verify(attempt, mapped, manifest, manifest_text))?;
+    attempt.step(Step::Create, |attempt| create(attempt, image))
+}
+
+fn report_lint(attempt: &Attempt<'_>, kind: &CandidateKind, warnings: Vec<String>) {
+    match kind {
+        CandidateKind::Fresh { .. }
+        | CandidateKind::SetMember
+        | CandidateKind::Rollback(_)
+        | CandidateKind::Reinstance { .. } => attempt.host.log.push(Event::Linted {
+            slot: attempt.target.name().clone(),
+            warnings,
+        }),
+        // Its owner asked for it, and is told by what he is answered.
+        CandidateKind::Shadow { .. } => {}
+    }
+}
+
+fn next_number(target: Target<'_>, kind: &CandidateKind) -> u64 {
+    let mut state = target.slot.lock();
+    match kind {
+        CandidateKind::Fresh { .. }
+        | CandidateKind::SetMember
+        | CandidateKind::Rollback(_)
+        | CandidateKind::Reinstance { .. } => state.next_number(),
+        // Counted apart: they leave no gaps among what serves.
+        CandidateKind::Shadow { .. } => state.next_shadow(),
+    }
+}
+
+// --- From a candidate to what serves --------------------------------------------------------------------------------------------
+
+/// Gives a candidate its place: before its owner, who goes on with it in his `sync`, or in its slot.
+pub(super) fn bring_into_service(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    candidate: Candidate,
+) -> Result<LoadOutcome, Refusal> {
+    // No subscriber is told while the slot moves on: it may call the host, or wait for somebody who waits for the slot.
+    let _told_later = defer_notifications();
+    let candidate = start_early(host, record, candidate)?;
+    let slot = record.name.clone();
+    match place(host, record, candidate)? {
+        Place::Staged { generation } => Ok(LoadOutcome::Staged { slot, generation }),
+        Place::Outdated { serving: generation } => Ok(LoadOutcome::Unchanged { slot, generation }),
+        Place::Open { candidate, old, moving } => {
+            // Plugin code runs here, so no lock is held; `moving` keeps claims out.
+            let moved = hand_over_open(host, record, old.as_ref(), candidate);
+            drop(moving);
+            moved.map(|moved| LoadOutcome::Swapped(moved.report))
+        }
+    }
+}
+
+/// A candidate that needs nothing of what serves is started before anybody waits for it.
+fn start_early(host: &Inner, record: &SlotRecord, candidate: Candidate) -> Result<Candidate, Refusal> {
+    let serving_is_exclusive = {
+        let state = record.lock();
+        let serving = state.current.as_ref();
+        serving.is_some_and(|current| current.generation.instance().is_exclusive())
+    };
+    if candidate.is_started || candidate.generation.instance().has_state() || serving_is_exclusive {
+        return Ok(candidate);
+    }
+    let Candidate { generation, steps, .. } = candidate;
+    let number = generation.number();
+    let mut clock = Clock::resume(candidate.noticed, steps);
+    let inputs = given::inputs_for(host, &generation, &candidate.hash);
+    let from = StartingState::default();
+    let prepared = prepare(host, generation, from, inputs, Vec::new(), &mut clock, make_ready)
+        .map_err(|(step, cause)| refusal(Some(record), Some(number), &candidate.path, step, cause))?;
+    Ok(Candidate {
+        generation: prepared.generation,
+        steps: clock.steps,
+        is_started: true,
+        ..candidate
+    })
+}
+
+/// An open slot moves on, on the reload thread.
+pub(super) fn hand_over_open(
+    host: &Arc<Inner>,
+    record: &Arc<SlotRecord>,
+    old: Option<&Arc<Generation>>,
+    candidate: Candidate,
+) -> Result<Moved, Refusal> {
+    let number = candidate.generation.number();
+    // Callers wait, from here on.
+    let _foreground = ForegroundPriority::this_thread();
+    host.hooks.wake_all();
+    let access = close(host, old, &candidate.generation)
+        .map_err(|cause| refusal(Some(record), Some(number), &candidate.path, Step::Migrate, cause))?;
+    let member = Member {
+        record: record.clone(),
+        old,
+        access,
+        candidate,
+    };
+    hand_over_one(host, member)
+}
+
+/// One slot moves on.
+pub(super) fn hand_over_one(host: &Arc<Inner>, member: Member<'_>) -> Result<Moved, Refusal> {
+    let mut moved = hand_over(host, vec![member])?;
+    match moved.pop() {
+        Some(moved) => Ok(moved),
+        None => unreachable!("as many have moved as were to"),
+    }
+}
+
+/// Moves all of them on, or none, in the order in which they are given. On the reload thread; if a claimed slot is among them, on its
+/// owner's.
+pub(super) fn hand_over(host: &Arc<Inner>, members: Vec<Member<'_>>) -> Result<Vec<Moved>, Refusal> {
+    let mut ready: Vec<Ready<'_>> = Vec::with_capacity(members.len());
+    for member in members {
+        let beside = ready.iter().map(|one| one.generation.clone()).collect();
+        match hand_over_state(host, member, beside) {
+            Ok(one) => ready.push(one),
+            Err(refusal) => {
+                // The last one first, as with everything that is undone. Their candidates go to the reaper.
+                while let Some(one) = ready.pop() {
+                    one.give_up(host);
+                }
+                return Err(refusal);
+            }
+        }
+    }
+    // From here on nothing can fail. What is replaced stands by on probation, which the supervisor's thread ends, or is retired; the
+    // reaper's thread unloads it when its last holder has let go, and proves that.
+    Ok(swap(host, ready))
+}
+
+/// What serves gives up its state and what there can be only one of, and the candidate is made ready with that. What serves goes on if any
+/// of it fails.
+fn hand_over_state<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generation>>) -> Result<Ready<'a>, Refusal> {
+    let Member {
+        record,
+        old,
+        mut access,
+        candidate,
+    } = member;
+    let Candidate {
+        generation,
+        kind,
+        hash,
+        path,
+        noticed,
+        steps,
+        is_started,
+        fits_contracts: _,
+    } = candidate;
+    let number = generation.number();
+    let refuse = |step, cause| refusal(Some(&record), Some(number), &path, step, cause);
+    let mut clock = Clock::resume(noticed, steps);
+    let hands_over = old.is_some_and(|old| old.is_gated());
+    if hands_over && access.is_owners() && !access.keeps_callers_away() {
+        return Err(refuse(Step::Migrate, Cause::Busy(host.drain_deadline)));
+    }
+
+    let earlier = kind.rollback_plan().and_then(|plan| plan.earlier.clone());
+    let mut from =
+        StartingState::take(host, old, &generation, &access, earlier).map_err(|cause| refuse(Step::Migrate, cause))?;
+    if from.current.is_some() {
+        clock.lap(Step::Snapshot);
+    }
+    if old.is_none() {
+        let saved = kind.saved().map(|saved| saved.snapshot.clone());
+        from.current = from.current.or(saved);
+    }
+    let (taken, inherited) = (from.current.clone(), from.first());
+    let stopped = old.and_then(|old| Stopped::stop(host, old, &mut access));
+    let prepared = match is_started {
+        true => Ok(Prepared {
+            generation,
+            state: RestoredState::None,
+        }),
+        false => {
+            let inputs = given::inputs_for(host, &generation, &hash);
+            prepare(host, generation, from, inputs, beside, &mut clock, make_ready)
+        }
+    };
+    match prepared {
+        Ok(Prepared { generation, state }) => Ok(Ready {
+            record,
+            old,
+            access,
+            generation: Arc::new(generation),
+            kind,
+            state,
+            inherited,
+            stopped,
+            hash,
+            path,
+            clock,
+            pause: Duration::ZERO,
+        }),
+        Err((step, cause)) => {
+            if let (Some(stopped), Some(old)) = (stopped, old) {
+                stopped.start_again(host, &record, old, &mut access);
+            }
+            let cause = match (old, &taken) {
+                (Some(old), Some(state)) => whose_fault(host, old, state, cause),
+                _ => cause,
+            };
+            Err(refuse(step, cause))
+        }
+    }
+}
+
+/// Makes a candidate ready to serve. On a thread for hooks.
+fn make_ready(candidate: &mut Preparation) -> Result<(), Failed> {
+    candidate.migrate()?;
+    candidate.init()?;
+    candidate.start()?;
+    candidate.health()
+}
+
+/// Makes a shadow ready to be called. On a thread for hooks. What `start` acquires is acquired by what serves.
+fn make_shadow_ready(candidate: &mut Preparation) -> Result<(), Failed> {
+    candidate.migrate()?;
+    candidate.init()
+}
+
+/// A shadow is made ready; it goes no further.
+pub(super) fn prepare_shadow(host: &Inner, target: Target<'_>, shadow: Candidate) -> Result<Generation, Refusal> {
+    let Candidate {
+        generation,
+        kind,
+        hash,
+        path,
+        ..
+    } = shadow;
+    let number = generation.number();
+    let state = match kind {
+        CandidateKind::Shadow { state } => state,
+        CandidateKind::Fresh { .. }
+        | CandidateKind::SetMember
+        | CandidateKind::Rollback(_)
+        | CandidateKind::Reinstance { .. } => None,
+    };
+    let (old, current) = state.map(|state| (state.of, state.snapshot)).unzip();
+    let from = StartingState {
+        current,
+        old,
+        ..StartingState::default()
+    };
+    // What its slot's plugin would be given; what becomes of that is not the slot's affair.
+    let names = &generation.instance().image().manifest.resources;
+    let inputs = host.given.inputs(shadow_name::slot_of(generation.slot()), names, Some(&hash));
+    let mut clock = Clock::begin();
+    let prepared = prepare(host, generation, from, inputs, Vec::new(), &mut clock, make_shadow_ready);
+    let prepared = prepared.map_err(|(step, cause)| target.refusal(&path, Some(number), step, cause))?;
+    Ok(prepared.generation)
+}

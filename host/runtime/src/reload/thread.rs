@@ -1,0 +1,207 @@
+//! The reload thread: it does everything up to the swap, one request at a time, in order.
+
+use super::{
+    adopt,
+    archive::PendingArchive,
+    artifact::{FIRST_WAIT, LOAD_PATIENCE, LONGEST_WAIT, is_transient},
+    go_back::go_back,
+    messages::{LoadOptions, Outcomes, ReloadMessage, SlotLoad},
+    reinstance::{self, UnreadResources},
+    steps::reload,
+    survive::survive,
+    together,
+    unload::{self, DeletedFiles},
+};
+use crate::{host::Inner, instances::LoadRequest, watch::Notice};
+use reslot_process::safe_point;
+use reslot_report::Event;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+/// A file that is looked at again.
+struct Retry {
+    at: Instant,
+    wait: Duration,
+    noticed: Instant,
+}
+
+/// How long what was staged is left alone before its bytes are put away: its owner mostly comes at once, and what he needs is to find a
+/// processor that has nothing else to do.
+const ARCHIVE_DELAY: Duration = Duration::from_millis(10);
+
+/// The reload thread.
+pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
+    let mut retries: BTreeMap<LoadRequest, Retry> = BTreeMap::new();
+    // Of the last candidate. When the next message comes, it is put away.
+    let mut pending_archive: Option<(Instant, PendingArchive)> = None;
+    let mut unread = UnreadResources::default();
+    let mut deleted = DeletedFiles::default();
+    loop {
+        let next = retries
+            .values()
+            .map(|retries| retries.at)
+            .chain(unread.next())
+            .chain(host.given.next())
+            .chain(pending_archive.as_ref().map(|(at, _)| *at))
+            .min();
+        let message = match next {
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        survive(|| drop(pending_archive.take()));
+        let mut archive_later = |kept: PendingArchive| pending_archive = Some((Instant::now() + ARCHIVE_DELAY, kept));
+        match message {
+            Ok(ReloadMessage::Noticed(Notice::Artifact { path, at, .. })) => {
+                host.log.push(Event::Noticed { path: path.clone() });
+                retries.retain(|waiting, _| waiting.path != path);
+                let request = LoadRequest::file(path);
+                survive(|| take(host, &mut retries, request, at, FIRST_WAIT, &mut archive_later));
+            }
+            Ok(ReloadMessage::Noticed(Notice::Deleted { path, .. })) => {
+                retries.retain(|waiting, _| waiting.path != path);
+                survive(|| deleted.file(host, &path));
+            }
+            Ok(ReloadMessage::Noticed(Notice::FolderGone { folder, .. })) => {
+                host.log.push(Event::FolderMissing { path: folder });
+            }
+            Ok(ReloadMessage::Noticed(Notice::FolderBack { folder, .. })) => {
+                host.log.push(Event::FolderBack { path: folder });
+            }
+            Ok(ReloadMessage::Load {
+                request,
+                by_name,
+                state,
+                answer,
+            }) => {
+                retries.retain(|waiting, _| {
+                    waiting.path != request.path || (request.slot.is_some() && waiting.slot != request.slot)
+                });
+                let saved = state.as_ref();
+                let options = LoadOptions { by_name, saved };
+                // If nobody waits any more, the file was loaded all the same, and the events say so. If the load panics, the
+                // sender is dropped, and `Host::load` says that.
+                survive(|| drop(answer.send(Ok(load(host, &request, options, &mut archive_later)))));
+            }
+            Ok(ReloadMessage::LoadTogether { request, answer }) => {
+                survive(|| drop(answer.send(together::load(host, request))));
+            }
+            Ok(ReloadMessage::Retry(request)) => {
+                host.slots.refusals.forget_file(&request);
+                survive(|| take(host, &mut retries, request, Instant::now(), FIRST_WAIT, &mut archive_later));
+            }
+            Ok(ReloadMessage::Flush(done)) => drop(done.send(())),
+            Ok(ReloadMessage::Deferred(slot)) => {
+                if let Some(path) = host.take_deferred(&slot) {
+                    let request = LoadRequest::of_slot(path, &slot);
+                    survive(|| take(host, &mut retries, request, Instant::now(), FIRST_WAIT, &mut archive_later));
+                }
+            }
+            Ok(ReloadMessage::GoBack {
+                record,
+                from,
+                to,
+                reason,
+                answer,
+            }) => survive(|| {
+                if from.is_some() && from != record.serving_and_nothing_newer() {
+                    return;
+                }
+                let outcome = go_back(host, &record, to, reason, &mut archive_later);
+                if let Some(answer) = answer {
+                    drop(answer.send(outcome));
+                }
+            }),
+            Ok(ReloadMessage::Unload { record, request, answer }) => survive(|| {
+                drop(answer.send(unload::unload(host, &record, request)));
+                deleted.recheck(host);
+            }),
+            Ok(ReloadMessage::Settle(slot)) => survive(|| {
+                unload::settle(host, &slot);
+                adopt::settle(host, &slot);
+            }),
+            Ok(ReloadMessage::InputsChanged) => survive(|| reinstance::settle(host)),
+            Ok(ReloadMessage::Resource(name)) => survive(|| unread.read(host, name, FIRST_WAIT)),
+            // `create`, `migrate` and `start` run here.
+            Ok(ReloadMessage::SafePoint) => safe_point(),
+            Ok(ReloadMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                survive(|| unread.read_due(host));
+                survive(|| reinstance::settle_due(host));
+                let now = Instant::now();
+                let due: Vec<LoadRequest> = retries
+                    .iter()
+                    .filter(|(_, retries)| retries.at <= now)
+                    .map(|(request, _)| request.clone())
+                    .collect();
+                for request in due {
+                    if let Some(Retry { wait, noticed, .. }) = retries.remove(&request) {
+                        let wait = (wait * 2).min(LONGEST_WAIT);
+                        survive(|| take(host, &mut retries, request, noticed, wait, &mut archive_later));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reloads from a file that was noticed; one that somebody is writing is put back.
+fn take(
+    host: &Arc<Inner>,
+    retries: &mut BTreeMap<LoadRequest, Retry>,
+    request: LoadRequest,
+    noticed: Instant,
+    wait: Duration,
+    archive_later: &mut dyn FnMut(PendingArchive),
+) {
+    for tried in reload(host, &request, noticed, LoadOptions::default(), archive_later) {
+        match tried {
+            SlotLoad::Refused(refusal) if is_transient(&refusal) => {
+                if wait == FIRST_WAIT {
+                    host.log.push(Event::Waiting {
+                        path: request.path.clone(),
+                        why: refusal.cause.to_string(),
+                    });
+                }
+                let at = Instant::now() + wait;
+                retries.insert(request.clone(), Retry { at, wait, noticed });
+            }
+            SlotLoad::Refused(refusal) => host.log.push(Event::Refused(refusal)),
+            SlotLoad::Known(_) | SlotLoad::Done(_) => {}
+        }
+    }
+}
+
+/// Loads a file that the embedder named. A content that was refused before is tried again: it was asked for by name.
+fn load(
+    host: &Arc<Inner>,
+    request: &LoadRequest,
+    options: LoadOptions<'_>,
+    archive_later: &mut dyn FnMut(PendingArchive),
+) -> Outcomes {
+    let begun = Instant::now();
+    let mut wait = FIRST_WAIT;
+    loop {
+        let all = reload(host, request, begun, options, archive_later);
+        let waits = |tried: &SlotLoad| matches!(tried, SlotLoad::Refused(refusal) if is_transient(refusal));
+        if all.iter().any(waits) && begun.elapsed() < LOAD_PATIENCE {
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(LONGEST_WAIT);
+            continue;
+        }
+        let outcome = |tried| match tried {
+            SlotLoad::Refused(refusal) => {
+                host.log.push(Event::Refused(refusal.clone()));
+                Err(refusal)
+            }
+            SlotLoad::Known(refusal) => Err(refusal),
+            SlotLoad::Done(outcome) => Ok(outcome),
+        };
+        return all.into_iter().map(outcome).collect();
+    }
+}

@@ -1,0 +1,126 @@
+//! Who holds what: every mapped generation of a slot, its condition, and by name everybody who keeps it. Answers
+//! `Host::who_holds`, and names stragglers for the reaper.
+
+use super::{
+    holds::HoldBy,
+    images::{MappedImages, Phase},
+    record::{Mode, SlotRecord},
+    slots::Slots,
+    taken::Taken,
+};
+use reslot_native::resources::ImageResources;
+use reslot_report::{GenerationHolders, GenerationStatus, Holder};
+use std::{collections::BTreeMap, time::Instant};
+
+/// Every mapped generation of a slot, oldest first.
+pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecord) -> Vec<GenerationHolders> {
+    let holders = holders_by_generation(slots, record);
+    let (current, staged, staged_bytes) = {
+        let state = record.lock();
+        let waiting = state.waiting(record.id);
+        (
+            state.current.as_ref().map(|current| current.generation.number()),
+            waiting.map(|(number, _)| number),
+            waiting.and_then(|(_, bytes)| bytes),
+        )
+    };
+    let held = images.of_slot(&record.name).into_iter().map(|image| {
+        let number = image.number;
+        let (is_held, kept_by_hook) = (image.is_held(), image.kept_by_hook());
+        let condition = match image.phase {
+            Phase::Live if current == Some(number) => GenerationStatus::Serving,
+            Phase::Live if staged == Some(number) => GenerationStatus::Staged,
+            // One of another name; never asked for here.
+            Phase::Live | Phase::Shadow => GenerationStatus::Candidate,
+            Phase::Standby => GenerationStatus::Standby,
+            Phase::Retired => GenerationStatus::Retired,
+            Phase::Ending => GenerationStatus::Ending,
+            Phase::Quarantined(reason) => GenerationStatus::Quarantined(reason),
+        };
+        let mut holders = holders.get(&number).cloned().unwrap_or_default();
+        holders.extend(kept_by_hook.map(|hook| Holder::Hook { hook: hook.name() }));
+        match condition {
+            // Still held, and by nobody who is written down.
+            GenerationStatus::Retired if holders.is_empty() && is_held => holders.push(Holder::Unknown),
+            _ => {}
+        }
+        // Also of one that serves: they will have to be waited for.
+        holders.extend(own_threads(&image.resources));
+        let live_bytes = match condition {
+            GenerationStatus::Staged => staged_bytes,
+            _ => image.resources.live_bytes(),
+        };
+        let mut generation = GenerationHolders::new(number, condition, image.since.elapsed());
+        (generation.live_bytes, generation.holders) = (live_bytes, holders);
+        generation
+    });
+    held.collect()
+}
+
+/// Who holds one generation.
+pub(crate) fn holders_of(slots: &Slots, images: &MappedImages, slot: &str, number: u64) -> Vec<Holder> {
+    let record = slots.named(slot);
+    let held = record.map(|record| who_holds(slots, images, &record)).unwrap_or_default();
+    let held = held.into_iter().find(|held| held.generation == number);
+    held.map(|held| held.holders).unwrap_or_default()
+}
+
+fn holders_by_generation(slots: &Slots, record: &SlotRecord) -> BTreeMap<u64, Vec<Holder>> {
+    let now = Instant::now();
+    let since = |taken: &Taken| now.saturating_duration_since(taken.since);
+    let mut holders: BTreeMap<u64, Vec<Holder>> = BTreeMap::new();
+    let mut holding = Vec::new();
+    {
+        let state = record.lock();
+        if let Some(current) = &state.current {
+            let of = holders.entry(current.generation.number()).or_default();
+            of.push(Holder::Slot);
+            if let (Mode::Claimed, Some(taken)) = (state.mode, &state.owner) {
+                of.push(Holder::Owner {
+                    thread: taken.thread.clone(),
+                    since: since(taken),
+                    at: taken.at,
+                });
+            }
+        }
+        if let Some(standby) = state.probation.as_ref().and_then(|probation| probation.standby.as_ref()) {
+            let number = standby.current.generation.number();
+            holders.entry(number).or_default().push(Holder::Slot);
+        }
+        if let Some((staged, _)) = state.waiting(record.id) {
+            holders.entry(staged).or_default().push(Holder::Slot);
+        }
+    }
+    for hold in slots.holds.living() {
+        let Some((view, taken)) = hold.held() else { continue };
+        let Some(generation) = view.held(record.index, record.id) else {
+            continue;
+        };
+        let (thread, since, at) = (taken.thread.clone(), since(&taken), taken.at);
+        let holder = match hold.by {
+            HoldBy::Reader => Holder::Reader { thread, since, at },
+            HoldBy::Load => Holder::Load { thread, since, at },
+        };
+        holders.entry(generation.number()).or_default().push(holder);
+        holding.push((generation.number(), generation.keeps()));
+    }
+    for (generation, held) in holding {
+        let predecessor = Holder::Predecessor { generation };
+        for number in held {
+            let of = holders.entry(number).or_default();
+            if !of.contains(&predecessor) {
+                of.push(predecessor.clone());
+            }
+        }
+    }
+    holders
+}
+
+fn own_threads(resources: &ImageResources) -> Vec<Holder> {
+    let threads = resources.running_threads().into_iter();
+    let values = resources.threads_with_values().into_iter();
+    threads
+        .map(|thread| Holder::PluginThread { thread })
+        .chain(values.map(|thread| Holder::ThreadLocals { thread }))
+        .collect()
+}

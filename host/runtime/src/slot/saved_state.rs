@@ -1,0 +1,44 @@
+//! States as data: what was encoded at a hand-over, and what an unloaded plugin left.
+
+use std::{fmt, sync::Arc};
+
+/// A state as it was handed over at a swap.
+pub(crate) struct Snapshot {
+    pub(crate) schema: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The state of an unloaded plugin, encoded as a successor would have got it: MessagePack, with the names of the fields.
+#[derive(Clone)]
+pub struct SavedState {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) snapshot: Arc<Snapshot>,
+}
+
+impl SavedState {
+    /// The name of the plugin whose state it is.
+    pub fn plugin(&self) -> &str {
+        &self.plugin
+    }
+
+    /// The number of its schema.
+    pub fn schema(&self) -> u32 {
+        self.snapshot.schema
+    }
+
+    /// The encoded state.
+    pub fn bytes(&self) -> &[u8] {
+        &self.snapshot.bytes
+    }
+}
+
+impl fmt::Debug for SavedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the bytes, which may be many.
+        f.debug_struct("SavedState")
+            .field("plugin", &self.plugin)
+            .field("schema", &self.schema())
+            .field("bytes", &self.bytes().len())
+            .finish()
+    }
+}

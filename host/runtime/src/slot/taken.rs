@@ -1,0 +1,23 @@
+//! Who took hold of something, when and where.
+
+use std::{panic::Location, thread, time::Instant};
+
+/// Who took hold of something, when and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Taken {
+    pub(crate) thread: String,
+    pub(crate) since: Instant,
+    pub(crate) at: &'static Location<'static>,
+}
+
+impl Taken {
+    pub(crate) fn here(at: &'static Location<'static>) -> Self {
+        let here = thread::current();
+        let thread = match here.name() {
+            Some(name) => name.to_owned(),
+            None => format!("{:?}", here.id()),
+        };
+        let since = Instant::now();
+        Self { thread, since, at }
+    }
+}
