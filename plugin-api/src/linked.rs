@@ -84,7 +84,9 @@ impl LinkedPlugin {
 
 impl fmt::Debug for LinkedPlugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LinkedPlugin").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("LinkedPlugin")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

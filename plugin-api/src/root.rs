@@ -419,12 +419,20 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
 
     unsafe extern "C" fn init(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
         // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-        unsafe { Self::on(instance, |host| P::get_mut(instance).init(&Context::of(context, instance, host))) }
+        unsafe {
+            Self::on(instance, |host| {
+                P::get_mut(instance).init(&Context::of(context, instance, host))
+            })
+        }
     }
 
     unsafe extern "C" fn start(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
         // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-        unsafe { Self::on(instance, |host| P::get_mut(instance).start(&Context::of(context, instance, host))) }
+        unsafe {
+            Self::on(instance, |host| {
+                P::get_mut(instance).start(&Context::of(context, instance, host))
+            })
+        }
     }
 
     unsafe extern "C" fn stop(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {

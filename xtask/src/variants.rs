@@ -105,7 +105,8 @@ fn write(workspace: &Workspace, place: &str, variant: &Variant, to: &Path) -> Re
 }
 
 fn table(file: &Path) -> Result<Table, Error> {
-    let broken = |error: toml::de::Error| Error::io("read", file)(io::Error::new(io::ErrorKind::InvalidData, error.to_string()));
+    let broken =
+        |error: toml::de::Error| Error::io("read", file)(io::Error::new(io::ErrorKind::InvalidData, error.to_string()));
     read(file)?.parse().map_err(broken)
 }
 

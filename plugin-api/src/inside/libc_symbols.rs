@@ -206,7 +206,9 @@ pub unsafe extern "C" fn mmap64(
 ) -> *mut c_void {
     match host() {
         // SAFETY: the host's table is valid while this image is mapped; the arguments are the caller's.
-        Some(Services { table, token }) => unsafe { table.map()(token, address.cast(), len, protection, flags, file, offset).cast() },
+        Some(Services { table, token }) => unsafe {
+            table.map()(token, address.cast(), len, protection, flags, file, offset).cast()
+        },
         None => forward_to_libc!(
             c"mmap64",
             fn(address: *mut c_void, len: usize, protection: c_int, flags: c_int, file: c_int, offset: i64) -> *mut c_void,

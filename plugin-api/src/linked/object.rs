@@ -70,9 +70,10 @@ unsafe impl<T> Place<T> for Linked<T> {
     }
 
     unsafe fn inside<R>(data: *const (), body: impl FnOnce(Option<&Attachment>) -> R) -> R {
-        // SAFETY: the caller's promise; the reference is to the attachment alone, which nobody changes. It is cloned because `body` may
-        // drop the object.
-        let attachment = unsafe { (&(*data.cast::<Object<T>>()).attachment).clone() };
+        // SAFETY: the caller's promise; the reference is to the attachment alone, which nobody changes.
+        let attachment = unsafe { &(*data.cast::<Object<T>>()).attachment };
+        // `body` may drop the object.
+        let attachment = attachment.clone();
         let _entered = attachment.as_ref().map(Attachment::enter);
         body(attachment.as_ref())
     }

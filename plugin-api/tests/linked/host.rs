@@ -3,8 +3,9 @@
 
 use reslot_plugin_api::{
     __private::{
-        Buffer, Callee, Connection, ContextAbi, FaultAbi, HostTable, HostTableRef, LinkedHost, LinkedImage, LoadedAbi, LogRecord,
-        LogValue, PanicRecord, PassAbi, PeerRefusalAbi, ROption, RResult, RSlice, RStr, RString, RootRef, Status, WithMetadata,
+        Buffer, Callee, Connection, ContextAbi, FaultAbi, HostTable, HostTableRef, LinkedHost, LinkedImage, LoadedAbi,
+        LogRecord, LogValue, PanicRecord, PassAbi, PeerRefusalAbi, ROption, RResult, RSlice, RStr, RString, RootRef, Status,
+        WithMetadata,
     },
     Backtrace, CallError, Fault, Interface, LinkedPlugin, PeerErrorKind,
 };
@@ -13,7 +14,7 @@ use std::{
     ops::{Deref, DerefMut},
     ptr::{null, null_mut},
     sync::{
-        Arc, Mutex, MutexGuard, Once, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, Once, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
 };
@@ -35,6 +36,7 @@ pub(crate) enum Told {
 #[derive(Default)]
 pub(crate) struct Host {
     told: Mutex<Vec<Told>>,
+    told_more: Condvar,
     neighbours: Mutex<HashMap<String, Neighbour>>,
     threads: AtomicU64,
     pub(crate) lets_no_thread_start: AtomicBool,
@@ -59,6 +61,17 @@ impl Host {
 
     fn tell(&self, what: Told) {
         lock(&self.told).push(what);
+        self.told_more.notify_all();
+    }
+
+    /// Waits until it was told this.
+    pub(crate) fn until(&self, what: &Told) {
+        let missing = |told: &mut Vec<Told>| !told.contains(what);
+        drop(
+            self.told_more
+                .wait_while(lock(&self.told), missing)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     /// What was told of panics, and no more.
@@ -123,46 +136,44 @@ unsafe impl LinkedHost for Host {
     }
 }
 
+/// A function that a linked plugin does not call: it has the program's own libc and logger. The test ends with these words, because
+/// nothing may unwind out of it.
+macro_rules! not_asked {
+    (fn($($argument:ty),*) -> $answer:ty) => {{
+        unsafe extern "C" fn not_asked($(_: $argument),*) -> $answer {
+            eprintln!("a linked plugin has asked its host for what it has itself");
+            std::process::abort()
+        }
+        not_asked
+    }};
+}
+
 const TABLE: &WithMetadata<HostTable> = &WithMetadata::new(HostTable {
-    thread_atexit: |_, _, _| unreachable_for_linked(),
-    key_create: |_, _, _| unreachable_for_linked(),
-    key_delete: |_, _| unreachable_for_linked(),
-    set_specific: |_, _, _| unreachable_for_linked(),
-    get_specific: |_, _| unreachable_for_linked(),
-    thread_create: |_, _, _, _, _| unreachable_for_linked(),
-    map: |_, _, _, _, _, _, _| unreachable_for_linked(),
-    unmap: |_, _, _| unreachable_for_linked(),
+    thread_atexit: not_asked!(fn(*const (), *const (), *mut ()) -> i32),
+    key_create: not_asked!(fn(*const (), *mut u32, *const ()) -> i32),
+    key_delete: not_asked!(fn(*const (), u32) -> i32),
+    set_specific: not_asked!(fn(*const (), u32, *const ()) -> i32),
+    get_specific: not_asked!(fn(*const (), u32) -> *mut ()),
+    thread_create: not_asked!(fn(*const (), *mut (), *const (), *const (), *mut ()) -> i32),
+    map: not_asked!(fn(*const (), *mut (), usize, i32, i32, i32, i64) -> *mut ()),
+    unmap: not_asked!(fn(*const (), *mut (), usize) -> i32),
     panicked,
     peer_find,
     peer_load,
-    peer_release: |_, _| {},
+    peer_release,
     peer_pass,
     peer_fault,
     peer_absent,
-    log_record,
-    log_span,
+    log_record: not_asked!(fn(*const (), &LogRecord<'_>) -> u64),
+    log_span: not_asked!(fn(*const (), u64, u8, u64, RSlice<'_, LogValue<'_>>) -> bool),
     contained,
 });
-
-/// A linked plugin has the program's own libc. What is told of it must not unwind, so that this ends the test with its words.
-fn unreachable_for_linked() -> ! {
-    eprintln!("a linked plugin has asked the host for a libc function");
-    std::process::abort()
-}
 
 /// # Safety
 /// `token` must be a host's.
 unsafe fn host<'a>(token: *const ()) -> &'a Host {
     // SAFETY: the caller's promise.
     unsafe { &*token.cast() }
-}
-
-unsafe extern "C" fn log_record(_: *const (), _: &LogRecord<'_>) -> u64 {
-    unreachable_for_linked()
-}
-
-unsafe extern "C" fn log_span(_: *const (), _: u64, _: u8, _: u64, _: RSlice<'_, LogValue<'_>>) -> bool {
-    unreachable_for_linked()
 }
 
 unsafe extern "C" fn panicked(token: *const (), record: &PanicRecord<'_>) {
@@ -177,11 +188,7 @@ unsafe extern "C" fn contained(token: *const (), message: RStr<'_>, own_thread: 
     unsafe { host(token) }.tell(Told::Contained(message.to_string(), own_thread));
 }
 
-unsafe extern "C" fn peer_find(
-    token: *const (),
-    name: RStr<'_>,
-    _: RSlice<'_, u8>,
-) -> RResult<*const (), PeerRefusalAbi> {
+unsafe extern "C" fn peer_find(token: *const (), name: RStr<'_>, _: RSlice<'_, u8>) -> RResult<*const (), PeerRefusalAbi> {
     // SAFETY: as above.
     match lock(&unsafe { host(token) }.neighbours).contains_key(name.as_str()) {
         // A handle is good for ever.
@@ -210,6 +217,8 @@ unsafe extern "C" fn peer_load(token: *const (), handle: *const ()) -> LoadedAbi
         },
     }
 }
+
+unsafe extern "C" fn peer_release(_: *const (), _: *const ()) {}
 
 unsafe extern "C" fn peer_pass(token: *const (), core: *const (), body: PassAbi) -> ROption<FaultAbi> {
     // SAFETY: as above.
@@ -399,7 +408,11 @@ impl Callee for Caller {
         CallError::new("main", 1, method, fault)
     }
 
-    fn through_gate(&self, method: &'static str, _: &mut dyn FnMut(*mut (), *const (), &dyn Callee)) -> Result<(), CallError> {
+    fn through_gate(
+        &self,
+        method: &'static str,
+        _: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
+    ) -> Result<(), CallError> {
         Err(CallError::new("main", 1, method, Fault::Vacant))
     }
 }

@@ -35,7 +35,11 @@ fn hooks_are_marked_and_calls_if_asked_for() -> Result<(), Box<dyn std::error::E
     let once = [Told::Enter, Told::Leave];
     assert_eq!(host.told(), once);
     object.init()?;
-    assert_eq!(host.told()[2..], once, "once, although the host says `within` for a hook of an object");
+    assert_eq!(
+        host.told()[2..],
+        once,
+        "once, although the host says `within` for a hook of an object"
+    );
 
     let client = object.client::<dyn Answers>(&host);
     let before = host.told().len();

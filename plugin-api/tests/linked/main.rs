@@ -5,5 +5,4 @@ mod host;
 mod logs;
 mod panics;
 mod peers;
-mod program;
 mod workers;

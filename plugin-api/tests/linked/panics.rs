@@ -114,11 +114,17 @@ fn each_host_hears_of_the_panics_of_its_own_plugin() {
         .zip(&hosts)
         .map(|(plugin, host)| Object::create(&attach(*plugin, host)).expect("it is made"))
         .collect();
+    let clients: Vec<_> = objects
+        .iter()
+        .zip(&hosts)
+        .map(|(object, host)| object.client::<dyn Breaks>(host))
+        .collect();
     std::thread::scope(|scope| {
-        for (object, host) in objects.iter().zip(&hosts) {
-            let client = object.client::<dyn Breaks>(host);
-            let client: &BreaksClient = &client;
-            let calls: Vec<_> = (0..3).map(|n| scope.spawn(move || client.fails(&format!("number {n}")))).collect();
+        for client in &clients {
+            let client: &BreaksClient = client;
+            let calls: Vec<_> = (0..3)
+                .map(|n| scope.spawn(move || client.fails(&format!("number {n}"))))
+                .collect();
             for call in calls {
                 call.join().expect("no panic comes out").expect_err("it panics");
             }
@@ -136,19 +142,30 @@ fn each_host_hears_of_the_panics_of_its_own_plugin() {
         told.sort();
         assert_eq!(told, [0, 1, 2].map(|n| format!("{name}: number {n}")));
     }
-    objects.into_iter().for_each(|object| object.destroy().expect("it is dropped"));
+    drop(clients);
+    objects
+        .into_iter()
+        .for_each(|object| object.destroy().expect("it is dropped"));
 }
 
 #[test]
 fn a_call_ends_with_the_words_and_the_place() {
     let host = Arc::new(Host::default());
     let object = Object::create(&attach(TWO, &host)).expect("it is made");
-    let error = object.client::<dyn Breaks>(&host).fails("out of range").expect_err("it panics");
+    let error = object
+        .client::<dyn Breaks>(&host)
+        .fails("out of range")
+        .expect_err("it panics");
     let Fault::Panicked { message, location, .. } = error.fault() else {
         panic!("{error}");
     };
     assert_eq!(&**message, "two: out of range");
-    assert!(location.as_ref().is_some_and(|place| place.contains("tests/linked/panics.rs:")), "{location:?}");
+    assert!(
+        location
+            .as_ref()
+            .is_some_and(|place| place.contains("tests/linked/panics.rs:")),
+        "{location:?}"
+    );
     assert!(program_saw("two: out of range"), "the program's own hook was told as well");
     object.destroy().expect("it is dropped");
 }
@@ -167,7 +184,10 @@ fn hooks_with_an_object_and_without_one_tell_the_same_host() {
     DROP_PANICS.set(true);
     assert_eq!(object.destroy(), Err(String::new()));
     DROP_PANICS.set(false);
-    assert_told(&host, &["one: in start", "one: in migrate", "two: in default", "one: in drop"]);
+    assert_told(
+        &host,
+        &["one: in start", "one: in migrate", "two: in default", "one: in drop"],
+    );
 }
 
 #[test]
@@ -208,14 +228,16 @@ fn an_object_without_a_host_panics_quietly() {
     // Made outside of `within`.
     let host = Arc::new(Host::default());
     let image = attach(ONE, &host);
-    let object = image.within(|root| std::thread::scope(|scope| {
-        let create = scope.spawn(|| {
-            // SAFETY: the root is this program's own, and the object is dropped below.
-            let made = unsafe { root.create()() };
-            made.into_result().expect("it is made").expose_provenance()
-        });
-        create.join().expect("it does not panic")
-    }));
+    let object = image.within(|root| {
+        std::thread::scope(|scope| {
+            let create = scope.spawn(|| {
+                // SAFETY: the root is this program's own, and the object is dropped below.
+                let made = unsafe { root.create()() };
+                made.into_result().expect("it is made").expose_provenance()
+            });
+            create.join().expect("it does not panic")
+        })
+    });
     let object: *mut () = std::ptr::with_exposed_provenance_mut(object);
     let context = reslot_plugin_api::__private::ContextAbi {
         slot: "main".into(),
@@ -233,5 +255,8 @@ fn an_object_without_a_host_panics_quietly() {
             }
         });
     });
-    assert_eq!(host.told().iter().filter(|told| matches!(told, Told::Panicked(..))).count(), 0);
+    assert_eq!(
+        host.told().iter().filter(|told| matches!(told, Told::Panicked(..))).count(),
+        0
+    );
 }

@@ -89,19 +89,19 @@ fn each_attachment_has_its_own_threads() -> Result<(), String> {
     assert_eq!(first.workers(), "\"works\"", "of this object alone");
     first.stop()?;
     first.client::<dyn Works>(&hosts[0]).runs().expect("it does not panic");
-    until(&hosts[0], |told| told.contains(&Told::ThreadEnded(0)));
+    hosts[0].until(&Told::ThreadEnded(0));
     assert_eq!(first.workers(), "", "it has ended, and the host was told after that");
     assert!(!hosts[0].told().contains(&Told::ThreadEnded(1)), "the other object's goes on");
 
     assert_eq!(all(0), "\"works\"", "of this attachment alone");
     beside.client::<dyn Works>(&hosts[0]).runs().expect("it does not panic");
-    until(&hosts[0], |told| told.contains(&Told::ThreadEnded(1)));
+    hosts[0].until(&Told::ThreadEnded(1));
     assert_eq!(all(0), "");
 
     assert!(!hosts[1].told().contains(&Told::ThreadEnded(0)));
     second.stop()?;
     second.client::<dyn Works>(&hosts[1]).runs().expect("it does not panic");
-    until(&hosts[1], |told| told.contains(&Told::ThreadEnded(0)));
+    hosts[1].until(&Told::ThreadEnded(0));
     let mut told = hosts[1].told();
     told.retain(|told| matches!(told, Told::ThreadStarts(_) | Told::ThreadRuns(_) | Told::ThreadEnded(_)));
     assert_eq!(told, [Told::ThreadStarts(0), Told::ThreadRuns(0), Told::ThreadEnded(0)]);
@@ -109,13 +109,6 @@ fn each_attachment_has_its_own_threads() -> Result<(), String> {
         object.destroy()?;
     }
     Ok(())
-}
-
-/// Waits for what another thread is about to tell.
-fn until(host: &Host, holds: impl Fn(&[Told]) -> bool) {
-    while !holds(&host.told()) {
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -126,7 +119,7 @@ fn a_thread_that_panics_is_told_as_its_own() -> Result<(), String> {
     *OVER.lock().expect("nobody panics with it") = Some(over);
     object.start()?;
     is_over.recv().expect_err("nothing is sent");
-    until(&host, |told| told.contains(&Told::ThreadEnded(0)));
+    host.until(&Told::ThreadEnded(0));
     let told = host.panics();
     assert!(
         matches!(&told[..], [Told::Panicked(words, place), Told::Contained(contained, true)]
