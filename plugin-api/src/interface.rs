@@ -57,7 +57,7 @@ pub unsafe trait Shared: Interface {}
 /// `dyn Trait: Implements<T>` where `T: Trait` may be a plugin.
 ///
 /// # Safety
-/// `TABLE` must point to the table of `T` for this interface.
+/// `TABLE` and `LINKED_TABLE` must point to the tables of `T` for this interface.
 #[diagnostic::on_unimplemented(
     message = "`{T}` cannot be a plugin for `{Self}`",
     note = "it must implement the trait, be `Send` and own what it holds; for an interface with only `&self` methods also `Sync`"
@@ -66,12 +66,17 @@ pub unsafe trait Implements<T>: Interface {
     /// The function table.
     #[doc(hidden)]
     const TABLE: *const ();
+    /// The same for objects of a linked plugin.
+    #[doc(hidden)]
+    const LINKED_TABLE: *const ();
 }
 
 /// A function table type that has a table for `T`.
 pub trait TableFor<T>: Sized + 'static {
     /// The table of functions that work on a `T`.
     const TABLE: &'static Self;
+    /// Of those that work on a `T` of a linked plugin.
+    const LINKED: &'static Self;
 }
 
 /// How a table function ended.

@@ -33,6 +33,7 @@ pub mod description;
 mod error;
 mod inside;
 mod interface;
+mod linked;
 mod manifest;
 mod peer;
 mod plugin;
@@ -46,6 +47,7 @@ pub use backtrace::{Backtrace, Frame, Origin};
 pub use crossing::{Crossing, Returned};
 pub use error::{CallError, Fault};
 pub use interface::{Implements, Interface, Shared};
+pub use linked::LinkedPlugin;
 pub use manifest::{API_VERSION, MANIFEST_FORMAT, MANIFEST_SECTION, TARGET, TOOLCHAIN};
 pub use peer::{LoadedPeer, Peer, PeerError, PeerErrorKind};
 pub use plugin::{Context, Health, Plugin, PluginError};
@@ -65,6 +67,7 @@ pub mod __private {
         Access, Answer, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain,
         foreign_panic, table_has,
     };
+    pub use crate::linked::{Linked, LinkedHost, LinkedImage};
     pub use crate::manifest::{Manifest, SOURCES, lends_while_shared, names_slots};
     pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
     pub use crate::plugin::{HealthAbi, Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
@@ -75,6 +78,8 @@ pub mod __private {
     };
     pub use crate::settings::names_resources;
     pub use crate::text::{LONGEST_TEXT, cut, cut_words};
+
+    pub use reslot_plugin_macros::by_form;
 
     pub use abi_stable::StableAbi;
     pub use abi_stable::prefix_type::WithMetadata;

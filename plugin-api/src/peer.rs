@@ -7,6 +7,9 @@
 //! and no more. A `LoadedPeer` borrows its peer and stays on its thread: it lives in a call of this plugin's or in one of its
 //! threads, so the code that lets go of it is mapped as well.
 //!
+//! Of a linked plugin a peer keeps the attachment, and so the host's side of it, for as long as it lives: such a plugin has no image that
+//! would end before its statics.
+//!
 //! What the host tells, errors above all, is copied into this image's memory, and the host's texts are dropped by the host's
 //! destructor, before a call returns. Of this image the host keeps nothing: the interface's description is parsed, and a method's
 //! name is copied, before the host's function returns.
@@ -17,6 +20,7 @@ use crate::{
     error::CallError,
     inside,
     interface::{Callee, Connection, Interface, Shared, Status},
+    linked::{Attachment, Services},
     manifest::interface_as_json,
     plugin::Context,
 };
@@ -80,6 +84,8 @@ use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
 pub struct Peer<I: ?Sized + Shared> {
     name: Arc<str>,
     handle: Handle,
+    /// Of a linked plugin.
+    attachment: Option<Attachment>,
     interface: PhantomData<fn() -> Box<I>>,
 }
 
@@ -156,16 +162,18 @@ impl Context<'_> {
             name: name.to_owned(),
             words,
         };
-        let Some((table, token)) = inside::host() else {
+        let services = self.attachment().map(Attachment::services).or_else(inside::host);
+        let Some(Services { table, token }) = services else {
             let words = "it does not run in a host".to_owned();
             return Err(refuse((PeerErrorKind::NoHost, words)));
         };
         let interface = interface_as_json(I::DESCRIPTION);
-        // SAFETY: table and token are the host's own, valid while this image is mapped; name and interface live for the call.
+        // SAFETY: table and token are the host's own, valid while this image is mapped or the attachment lives; name and interface live for the call.
         match unsafe { table.peer_find()(token, name.into(), interface.as_slice().into()) } {
             RResult::ROk(handle) => Ok(Peer {
                 name: name.into(),
                 handle: Handle(handle),
+                attachment: self.attachment().cloned(),
                 interface: PhantomData,
             }),
             RResult::RErr(refusal) => Err(refuse(refusal.copy_out())),
@@ -185,25 +193,45 @@ impl<I: ?Sized + Shared> Peer<I> {
     /// can be called there just now, each call through it answers [`CallError`], whose [fault](CallError::fault) says why.
     #[inline]
     pub fn load(&self) -> LoadedPeer<'_, I> {
-        // A peer is made with a host only, and the host's functions stay.
-        let Some((table, token)) = inside::host() else {
-            std::process::abort()
-        };
-        // SAFETY: table and token are the host's own; the handle came from it, for this image.
+        let services = self.services();
+        let Services { table, token } = services;
+        // SAFETY: table and token are the host's own; the handle came from it, for this plugin.
         let loaded = unsafe { table.peer_load()(token, self.handle.0) };
-        let (callee, gated): (*const dyn Callee, bool) = match loaded.hold.is_null() {
-            false => (loaded.core.cast::<Core>(), loaded.gated),
-            true => (self.handle.0.cast::<Absent>(), true),
+        let is_absent = loaded.hold.is_null();
+        let at = if is_absent { self.handle.0 } else { loaded.core };
+        let linked = self.attachment.is_some().then(|| {
+            let way = Way { services, at };
+            Box::into_raw(Box::new(LinkedCallee { way, is_absent })).cast_const()
+        });
+        let callee: *const dyn Callee = match linked {
+            Some(linked) => linked,
+            None if is_absent => at.cast::<Absent>(),
+            None => at.cast::<Core>(),
         };
         LoadedPeer {
             // SAFETY: data and table are of one instance, whose interface the host has compared with this one. They and the core
             // live as long as the hold, which is given back in `drop`. Without a hold data and table are not used at all, and
-            // the handle lives as long as this image is mapped.
-            connection: unsafe { Connection::new(loaded.data, loaded.table, callee, gated) },
+            // the handle lives as long as this image is mapped, or as the attachment. What `linked` points to is freed in `drop`.
+            connection: unsafe { Connection::new(loaded.data, loaded.table, callee, is_absent || loaded.gated) },
             hold: loaded.hold,
-            peer: PhantomData,
+            linked,
+            peer: self,
         }
     }
+
+    #[inline]
+    fn services(&self) -> Services {
+        match &self.attachment {
+            Some(attachment) => attachment.services(),
+            None => services_of_image(),
+        }
+    }
+}
+
+/// A loaded plugin has a peer only if it has a host, and keeps that as long as it is mapped.
+#[inline]
+fn services_of_image() -> Services {
+    inside::host().unwrap_or_else(|| std::process::abort())
 }
 
 impl<I: ?Sized + Shared> Clone for Peer<I> {
@@ -211,6 +239,7 @@ impl<I: ?Sized + Shared> Clone for Peer<I> {
         Self {
             name: self.name.clone(),
             handle: self.handle,
+            attachment: self.attachment.clone(),
             interface: PhantomData,
         }
     }
@@ -227,7 +256,9 @@ pub struct LoadedPeer<'a, I: ?Sized + Shared> {
     /// Valid as long as `hold`.
     connection: Connection,
     hold: *const (),
-    peer: PhantomData<&'a Peer<I>>,
+    /// Of a linked plugin: a box, to which the connection points.
+    linked: Option<*const LinkedCallee>,
+    peer: &'a Peer<I>,
 }
 
 impl<I: ?Sized + Shared> Deref for LoadedPeer<'_, I> {
@@ -242,9 +273,14 @@ impl<I: ?Sized + Shared> Deref for LoadedPeer<'_, I> {
 impl<I: ?Sized + Shared> Drop for LoadedPeer<'_, I> {
     #[inline]
     fn drop(&mut self) {
-        if let (false, Some((table, token))) = (self.hold.is_null(), inside::host()) {
+        if !self.hold.is_null() {
+            let Services { table, token } = self.peer.services();
             // SAFETY: the hold came from `peer_load`, and is given back once.
             unsafe { table.peer_release()(token, self.hold) };
+        }
+        if let Some(linked) = self.linked {
+            // SAFETY: made by `load` of a box; nobody uses the connection any more, which alone points there.
+            drop(unsafe { Box::from_raw(linked.cast_mut()) });
         }
     }
 }
@@ -255,42 +291,61 @@ impl<I: ?Sized + Shared> fmt::Debug for LoadedPeer<'_, I> {
     }
 }
 
-/// What stands behind a connection of a [`LoadedPeer`], at the address that the host knows it by. Nothing lies here for this
+/// What stands behind a connection of a loaded plugin's [`LoadedPeer`], at the address that the host knows it by. Nothing lies here for this
 /// side: only the address counts, so that a `LoadedPeer` may be moved although its connection points here.
 struct Core([u8; 0]);
 
 /// As [`Core`], where nothing serves: the address is the peer's handle.
 struct Absent([u8; 0]);
 
-fn address<T>(of: &T) -> *const () {
-    std::ptr::with_exposed_provenance(std::ptr::from_ref(of).addr())
+/// The same for a linked plugin: no static names its host, so that it stands here.
+struct LinkedCallee {
+    way: Way,
+    is_absent: bool,
 }
 
-impl Callee for Core {
-    fn fault(&self, method: &'static str, status: Status) -> CallError {
-        let Some((table, token)) = inside::host() else {
-            std::process::abort()
-        };
+/// How a call that is not simply made goes to the host.
+#[derive(Clone, Copy)]
+struct Way {
+    services: Services,
+    /// The host's name for what is called; or the peer's handle, where nothing serves.
+    at: *const (),
+}
+
+impl Way {
+    fn of_image<T>(at: &T) -> Self {
+        Self {
+            services: services_of_image(),
+            at: std::ptr::with_exposed_provenance(std::ptr::from_ref(at).addr()),
+        }
+    }
+
+    fn fault(self, method: &'static str, status: Status) -> CallError {
+        let Services { table, token } = self.services;
         // SAFETY: whoever has this core has the hold by which it lives; the name lives for the call.
-        let fault = unsafe { table.peer_fault()(token, address(self), method.into(), status.0) };
+        let fault = unsafe { table.peer_fault()(token, self.at, method.into(), status.0) };
         fault.copy_out(method)
     }
 
-    fn through_gate(
-        &self,
-        method: &'static str,
-        body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
-    ) -> Result<(), CallError> {
-        let Some((table, token)) = inside::host() else {
-            std::process::abort()
+    fn absent(self, method: &'static str) -> CallError {
+        let Services { table, token } = self.services;
+        // SAFETY: the address is a handle that the host gave this plugin, whose image is mapped, or which is attached.
+        let fault = unsafe { table.peer_absent()(token, self.at) };
+        fault.copy_out(method)
+    }
+
+    fn through_gate(self, method: &'static str, body: Body<'_>, linked: bool) -> Result<(), CallError> {
+        let Services { table, token } = self.services;
+        let mut passing = Passing {
+            body,
+            linked: linked.then_some(self.services),
         };
-        let mut body: Body<'_> = body;
         let pass = PassAbi {
             call: inside_gate,
-            context: (&raw mut body).cast(),
+            context: (&raw mut passing).cast(),
         };
         // SAFETY: whoever has this core has the hold by which it lives; the body is called before this returns, or never.
-        match unsafe { table.peer_pass()(token, address(self), pass) } {
+        match unsafe { table.peer_pass()(token, self.at, pass) } {
             ROption::RNone => Ok(()),
             ROption::RSome(fault) => Err(fault.copy_out(method)),
         }
@@ -299,30 +354,63 @@ impl Callee for Core {
 
 type Body<'a> = &'a mut dyn FnMut(*mut (), *const (), &dyn Callee);
 
+/// What is to be done inside the gate.
+struct Passing<'a> {
+    body: Body<'a>,
+    /// Of a linked plugin.
+    linked: Option<Services>,
+}
+
 /// Called by the host, inside the gate. Every function of a table contains its panics, and so does a default body.
 unsafe extern "C" fn inside_gate(context: *mut (), data: *mut (), table: *const (), core: *const ()) {
     // SAFETY: the context is what `through_gate` passed, alive and not otherwise borrowed during its call.
-    let body = unsafe { &mut *context.cast::<Body<'_>>() };
-    // SAFETY: nothing is read there, and any address but null is good for nothing at all.
-    let core: &Core = unsafe { &*core.cast() };
-    body(data, table, core);
+    let passing = unsafe { &mut *context.cast::<Passing<'_>>() };
+    match passing.linked {
+        Some(services) => {
+            let way = Way { services, at: core };
+            let is_absent = false;
+            (passing.body)(data, table, &LinkedCallee { way, is_absent });
+        }
+        None => {
+            // SAFETY: nothing is read there, and any address but null is good for nothing at all.
+            let core: &Core = unsafe { &*core.cast() };
+            (passing.body)(data, table, core);
+        }
+    }
+}
+
+impl Callee for Core {
+    fn fault(&self, method: &'static str, status: Status) -> CallError {
+        Way::of_image(self).fault(method, status)
+    }
+
+    fn through_gate(&self, method: &'static str, body: Body<'_>) -> Result<(), CallError> {
+        Way::of_image(self).through_gate(method, body, false)
+    }
 }
 
 impl Callee for Absent {
     fn fault(&self, method: &'static str, _: Status) -> CallError {
-        let Some((table, token)) = inside::host() else {
-            std::process::abort()
-        };
-        // SAFETY: the address is a handle that the host gave this image, which is mapped.
-        let fault = unsafe { table.peer_absent()(token, address(self)) };
-        fault.copy_out(method)
+        Way::of_image(self).absent(method)
     }
 
-    fn through_gate(
-        &self,
-        method: &'static str,
-        _: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
-    ) -> Result<(), CallError> {
-        Err(self.fault(method, Status::PANICKED))
+    fn through_gate(&self, method: &'static str, _: Body<'_>) -> Result<(), CallError> {
+        Err(Way::of_image(self).absent(method))
+    }
+}
+
+impl Callee for LinkedCallee {
+    fn fault(&self, method: &'static str, status: Status) -> CallError {
+        match self.is_absent {
+            true => self.way.absent(method),
+            false => self.way.fault(method, status),
+        }
+    }
+
+    fn through_gate(&self, method: &'static str, body: Body<'_>) -> Result<(), CallError> {
+        match self.is_absent {
+            true => Err(self.way.absent(method)),
+            false => self.way.through_gate(method, body, true),
+        }
     }
 }

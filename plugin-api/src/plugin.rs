@@ -5,7 +5,7 @@ mod export;
 mod glue;
 mod health;
 
-use crate::{root::ContextAbi, settings::ConfigValue, state::StateValue};
+use crate::{linked::Attachment, root::ContextAbi, settings::ConfigValue, state::StateValue};
 pub(crate) use glue::migrate_all;
 pub use glue::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
 pub use health::{Health, HealthAbi};
@@ -130,6 +130,8 @@ pub struct Context<'a> {
     instance: usize,
     /// It is being stopped.
     stopping: bool,
+    /// Of a linked plugin.
+    attachment: Option<&'a Attachment>,
 }
 
 impl<'a> Context<'a> {
@@ -143,20 +145,21 @@ impl<'a> Context<'a> {
         self.generation
     }
 
-    pub(crate) fn of(abi: ContextAbi<'a>, instance: *const ()) -> Self {
+    pub(crate) fn of(abi: ContextAbi<'a>, instance: *const (), attachment: Option<&'a Attachment>) -> Self {
         Self {
             slot: abi.slot.as_str(),
             generation: abi.generation,
             instance: instance.addr(),
             stopping: false,
+            attachment,
         }
     }
 
     /// Of an instance that is being stopped.
-    pub(crate) fn of_stopping(abi: ContextAbi<'a>, instance: *const ()) -> Self {
+    pub(crate) fn of_stopping(abi: ContextAbi<'a>, instance: *const (), attachment: Option<&'a Attachment>) -> Self {
         Self {
             stopping: true,
-            ..Self::of(abi, instance)
+            ..Self::of(abi, instance, attachment)
         }
     }
 
@@ -167,5 +170,10 @@ impl<'a> Context<'a> {
     /// By which the threads of one instance are told from those of another.
     pub(crate) fn instance(&self) -> usize {
         self.instance
+    }
+
+    /// The way to its host, if the plugin is linked. A loaded one has a static for that.
+    pub(crate) fn attachment(&self) -> Option<&'a Attachment> {
+        self.attachment
     }
 }

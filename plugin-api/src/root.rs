@@ -4,7 +4,8 @@
 
 use crate::{
     inside::memory::{self, Allocator},
-    interface::Implements,
+    interface::{Access, Implements, Owned},
+    linked::{Attachment, with_current},
     manifest::SOURCES,
     peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi},
     plugin::{Context, HealthAbi, Loadable, migrate_all},
@@ -294,10 +295,72 @@ pub struct HostTable {
     pub contained: unsafe extern "C" fn(token: *const (), message: RStr<'_>, own_thread: bool),
 }
 
-/// Makes the root of the plugin `T` for the interface `I`.
+/// Where the objects of a plugin's type are, and how its code is entered: `Owned` for loaded plugins, `Linked` for linked ones.
+///
+/// # Safety
+/// `create` must answer what the functions of `Access` and of this trait take, until `destroy`. The table must be one for these objects.
+pub(crate) unsafe trait Place<T>: Access<Target = T> {
+    /// Whether the plugin's code is a part of the program.
+    const IS_LINKED: bool;
+
+    /// The interface's function table.
+    fn table<I: ?Sized + Implements<T>>() -> *const ();
+
+    /// Makes an object.
+    fn create() -> *mut ()
+    where
+        T: Default;
+
+    /// Drops an object.
+    ///
+    /// # Safety
+    /// `data` must be an object that nobody uses any more.
+    unsafe fn destroy(data: *mut ());
+
+    /// Runs code of the plugin on behalf of an object, which the code may drop.
+    ///
+    /// # Safety
+    /// `data` must be an object.
+    unsafe fn inside<R>(data: *const (), body: impl FnOnce(Option<&Attachment>) -> R) -> R;
+}
+
+// SAFETY: an object is a `Box<T>`, which is what `Owned` takes.
+unsafe impl<T> Place<T> for Owned<T> {
+    const IS_LINKED: bool = false;
+
+    fn table<I: ?Sized + Implements<T>>() -> *const () {
+        I::TABLE
+    }
+
+    fn create() -> *mut ()
+    where
+        T: Default,
+    {
+        Box::into_raw(Box::<T>::default()).cast()
+    }
+
+    unsafe fn destroy(data: *mut ()) {
+        // SAFETY: the caller's promise.
+        drop(unsafe { Box::from_raw(data.cast::<T>()) });
+    }
+
+    unsafe fn inside<R>(_: *const (), body: impl FnOnce(Option<&Attachment>) -> R) -> R {
+        body(None)
+    }
+}
+
+/// Makes the root of the plugin `T` for the interface `I`, as an artifact exports it.
 pub struct Glue<T, I: ?Sized>(PhantomData<T>, PhantomData<I>);
 
 impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
+    /// The root.
+    pub const ROOT: RootRef = Functions::<T, I, Owned<T>>::ROOT;
+}
+
+/// The functions of a root, for objects in the place `P`.
+pub(crate) struct Functions<T, I: ?Sized, P>(PhantomData<T>, PhantomData<I>, PhantomData<P>);
+
+impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
     const META: *const WithMetadata<Root> = &WithMetadata::new(Root {
         manifest: Self::manifest,
         initialise: Self::initialise,
@@ -326,14 +389,18 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     });
 
     /// The root.
-    // SAFETY: META points to a constant, which lives as long as the image.
-    pub const ROOT: RootRef = RootRef(unsafe { StaticRef::from_raw(Self::META) }.as_prefix());
+    // SAFETY: META points to a constant, which lives as long as the image or the program.
+    pub(crate) const ROOT: RootRef = RootRef(unsafe { StaticRef::from_raw(Self::META) }.as_prefix());
 
     extern "C" fn manifest() -> RSlice<'static, u8> {
         RSlice::from_slice(T::MANIFEST)
     }
 
     unsafe extern "C" fn initialise(host: HostTableRef, token: *const ()) -> usize {
+        if P::IS_LINKED {
+            // Its host comes with each attachment.
+            return 0;
+        }
         let early = crate::inside::install(host, token);
         if T::ALLOCATOR != Allocator::Own {
             // The standard output's buffer, 1 KiB, is never freed. Made here it lies in the image, whether the plugin ever prints or not.
@@ -343,47 +410,59 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     extern "C" fn table() -> *const () {
-        <I as Implements<T>>::TABLE
+        P::table::<I>()
     }
 
     unsafe extern "C" fn create() -> RResult<*mut (), RString> {
-        guarded(|| Ok(Box::into_raw(Box::<T>::default()).cast()))
+        guarded(|| Ok(P::create()))
     }
 
     unsafe extern "C" fn init(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
         // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-        guarded(|| unsafe { &mut *instance.cast::<T>() }.init(&Context::of(context, instance)))
+        unsafe {
+            Self::on(instance, |host| {
+                P::get_mut(instance).init(&Context::of(context, instance, host))
+            })
+        }
     }
 
     unsafe extern "C" fn start(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
         // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-        guarded(|| unsafe { &mut *instance.cast::<T>() }.start(&Context::of(context, instance)))
+        unsafe {
+            Self::on(instance, |host| {
+                P::get_mut(instance).start(&Context::of(context, instance, host))
+            })
+        }
     }
 
     unsafe extern "C" fn stop(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString> {
-        guarded(|| {
+        let stop = |host: Option<&Attachment>| {
             workers::ask_to_end_of(instance.addr());
             // SAFETY: the host passes what `create` answered and calls nothing else on it meanwhile.
-            unsafe { &mut *instance.cast::<T>() }.stop(&Context::of_stopping(context, instance))
-        })
+            unsafe { P::get_mut(instance) }.stop(&Context::of_stopping(context, instance, host))
+        };
+        // SAFETY: as above.
+        unsafe { Self::on(instance, stop) }
     }
 
     unsafe extern "C" fn health(instance: *const (), context: ContextAbi<'_>) -> RResult<HealthAbi, RString> {
-        guarded(|| {
+        let health = |host: Option<&Attachment>| {
             // SAFETY: the host passes what `create` answered; it calls this beside calls only if the type is `Sync`.
-            let plugin = unsafe { &*instance.cast::<T>() };
-            Ok(plugin.health(&Context::of(context, instance)).into())
-        })
+            let plugin = unsafe { P::get(instance.cast_mut()) };
+            Ok(plugin.health(&Context::of(context, instance, host)).into())
+        };
+        // SAFETY: as above.
+        unsafe { Self::on(instance, health) }
     }
 
     unsafe extern "C" fn snapshot(instance: *const (), into: &mut BufferAbi) -> RResult<bool, RString> {
         // SAFETY: the host passes what `create` answered; nothing changes it while the gate is closed or its owner syncs.
-        guarded(|| unsafe { &*instance.cast::<T>() }.snapshot(&mut Writer::new(into)))
+        unsafe { Self::on(instance, |_| P::get(instance.cast_mut()).snapshot(&mut Writer::new(into))) }
     }
 
     unsafe extern "C" fn restore(instance: *mut (), state: RSlice<'_, u8>) -> RResult<(), RString> {
         // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
-        guarded(|| unsafe { &mut *instance.cast::<T>() }.restore(state.as_slice()))
+        unsafe { Self::on(instance, |_| P::get_mut(instance).restore(state.as_slice())) }
     }
 
     unsafe extern "C" fn migrate(from: u32, to: u32, state: RSlice<'_, u8>, into: &mut BufferAbi) -> RResult<(), RString> {
@@ -391,21 +470,23 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     unsafe extern "C" fn snapshot_within(instance: *const (), into: &mut BufferAbi, bounds: BoundsAbi) -> StateAnswer {
-        within(bounds, || {
-            // SAFETY: as with `snapshot`.
-            match unsafe { &*instance.cast::<T>() }.snapshot(&mut Writer::new(into))? {
-                true => Ok(StateOutcome::Done),
-                false => Ok(StateOutcome::NoState),
-            }
-        })
+        // SAFETY: as with `snapshot`.
+        let snapshot = || match unsafe { P::get(instance.cast_mut()) }.snapshot(&mut Writer::new(into))? {
+            true => Ok(StateOutcome::Done),
+            false => Ok(StateOutcome::NoState),
+        };
+        // SAFETY: as with `snapshot`.
+        unsafe { P::inside(instance, |_| within(bounds, snapshot)) }
     }
 
     unsafe extern "C" fn restore_within(instance: *mut (), state: RSlice<'_, u8>, bounds: BoundsAbi) -> StateAnswer {
-        within(bounds, || {
+        let restore = || {
             // SAFETY: as with `restore`.
-            unsafe { &mut *instance.cast::<T>() }.restore(state.as_slice())?;
+            unsafe { P::get_mut(instance) }.restore(state.as_slice())?;
             Ok(StateOutcome::Done)
-        })
+        };
+        // SAFETY: as with `restore`.
+        unsafe { P::inside(instance, |_| within(bounds, restore)) }
     }
 
     unsafe extern "C" fn migrate_within(
@@ -422,16 +503,18 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     unsafe extern "C" fn destroy(instance: *mut ()) -> RResult<(), RString> {
-        guarded(|| {
+        let destroy = |_: Option<&Attachment>| {
             // SAFETY: the host passes what `create` answered, once, after the last call.
-            drop(unsafe { Box::from_raw(instance.cast::<T>()) });
+            unsafe { P::destroy(instance) };
             Ok(())
-        })
+        };
+        // SAFETY: as above.
+        unsafe { Self::on(instance, destroy) }
     }
 
     extern "C" fn end_workers() -> RString {
         let mut names = RString::new();
-        crate::interface::contain(|| names = workers::ask_to_end().into());
+        crate::interface::contain(|| names = with_current(workers::ask_to_end).into());
         names
     }
 
@@ -442,6 +525,9 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
     }
 
     extern "C" fn shutdown() {
+        if P::IS_LINKED {
+            return;
+        }
         let _ = guarded(|| {
             // What was printed without a newline would be lost with the image's own buffer. If the plugin has an allocator of its own
             // and never printed, this makes the buffer: nobody can ask the standard library whether there is one.
@@ -451,22 +537,26 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
 
     extern "C" fn live_bytes() -> ROption<u64> {
         match T::ALLOCATOR {
-            Allocator::Counting | Allocator::Freeing => ROption::RSome(memory::live_bytes()),
-            Allocator::Own => ROption::RNone,
+            Allocator::Counting | Allocator::Freeing if !P::IS_LINKED => ROption::RSome(memory::live_bytes()),
+            _ => ROption::RNone,
         }
     }
 
     extern "C" fn remains() -> RemainsAbi {
         RemainsAbi {
             registry: match T::ALLOCATOR {
-                Allocator::Freeing => memory::registry().cast(),
-                Allocator::Counting | Allocator::Own => std::ptr::null(),
+                Allocator::Freeing if !P::IS_LINKED => memory::registry().cast(),
+                _ => std::ptr::null(),
             },
             free: libc::free as *const (),
         }
     }
 
     extern "C" fn set_log_level(level: u8) {
+        if P::IS_LINKED {
+            // It has no logger of its own: the program's filters.
+            return;
+        }
         // A subscriber of the plugin's own, set for a scope, is asked anew what it wants, and may panic.
         let _ = crate::interface::contain(|| crate::inside::logs::set_level(level));
     }
@@ -476,20 +566,21 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         context: ContextAbi<'_>,
         config: RSlice<'_, u8>,
     ) -> RResult<(), RString> {
-        guarded(|| {
+        let configure = |host: Option<&Attachment>| {
             let config = ConfigValue::read(config.as_slice())?;
             // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
-            unsafe { &mut *instance.cast::<T>() }.on_config(&Context::of(context, instance), &config)
-        })
+            unsafe { P::get_mut(instance) }.on_config(&Context::of(context, instance, host), &config)
+        };
+        // SAFETY: as above.
+        unsafe { Self::on(instance, configure) }
     }
 
     extern "C" fn check_config(context: ContextAbi<'_>, config: RSlice<'_, u8>) -> RResult<(), RString> {
-        guarded(|| {
-            T::check_config(
-                &Context::of(context, std::ptr::null()),
-                &ConfigValue::read(config.as_slice())?,
-            )
-        })
+        let check = |host: Option<&Attachment>| {
+            let config = ConfigValue::read(config.as_slice())?;
+            T::check_config(&Context::of(context, std::ptr::null(), host), &config)
+        };
+        with_current(|host| guarded(|| check(host)))
     }
 
     unsafe extern "C" fn resource(
@@ -498,11 +589,25 @@ impl<T: Loadable, I: ?Sized + Implements<T>> Glue<T, I> {
         name: RStr<'_>,
         bytes: RSlice<'_, u8>,
     ) -> RResult<(), RString> {
-        guarded(|| {
+        let take = |host: Option<&Attachment>| {
             // SAFETY: the host passes what `create` answered; a candidate has no callers yet.
-            let plugin = unsafe { &mut *instance.cast::<T>() };
-            plugin.on_resource(&Context::of(context, instance), name.as_str(), bytes.as_slice())
-        })
+            let plugin = unsafe { P::get_mut(instance) };
+            plugin.on_resource(&Context::of(context, instance, host), name.as_str(), bytes.as_slice())
+        };
+        // SAFETY: as above.
+        unsafe { Self::on(instance, take) }
+    }
+
+    /// Runs a hook of an object, contained.
+    ///
+    /// # Safety
+    /// `instance` must be an object.
+    unsafe fn on<R>(
+        instance: *const (),
+        body: impl FnOnce(Option<&Attachment>) -> Result<R, crate::PluginError>,
+    ) -> RResult<R, RString> {
+        // SAFETY: the caller's promise.
+        unsafe { P::inside(instance, |host| guarded(|| body(host))) }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Threads that a plugin starts with `Context::spawn`: asked to end when the instance that started them is stopped. The statics here are
-//! the image's own, and an image may have two instances for a while after a rollback: each thread is its instance's. The host waits for
+//! the image's own, and an image may have two instances for a while after a rollback: each thread is its instance's. In a program they are
+//! shared by all linked plugins, so that each thread is an attachment's as well. The host waits for
 //! them, without blocking anything else. Threads that a plugin makes by other ways are not known here; the host
-//! finds those through the replaced `pthread_create`.
+//! finds those of a loaded plugin through the replaced `pthread_create`, and does not know those of a linked one.
 
 use crate::{
     inside,
     interface::discard,
+    linked::{Attachment, Entered},
     plugin::{Context, PluginError},
     text::cut,
 };
@@ -39,6 +41,8 @@ struct Worker {
     name: String,
     /// Which instance has started it.
     instance: usize,
+    /// To which attachment it belongs; 0 in an image, where all are the same plugin's.
+    attachment: usize,
     /// It was asked to end. One that overlooks this is not to live on when its instance is started again.
     asked: bool,
 }
@@ -93,7 +97,7 @@ impl Context<'_> {
     /// bytes.
     ///
     /// A thread that does not end within the host's drain deadline is named in the report; the instance is dropped all the same,
-    /// and the image stays mapped until the thread has ended.
+    /// and the image stays mapped until the thread has ended. (A linked plugin has no image, and its code stays in any case.)
     ///
     /// # Errors
     /// If the system gives no thread, the name has a zero byte in it, or the plugin is being stopped.
@@ -115,6 +119,11 @@ impl Context<'_> {
         if self.is_stopping() {
             return Err(format!("the plugin is being stopped, so the thread {name:?} is not started").into());
         }
+        // Made first, so that it is dropped last: the host hears of the end when nobody is asked for this thread any more.
+        let counted = match self.attachment() {
+            Some(attachment) => Some(Counted::by_host_of(attachment, name)?),
+            None => None,
+        };
         let mut state = WORKERS.lock();
         state.last += 1;
         let number = state.last;
@@ -122,13 +131,16 @@ impl Context<'_> {
             number,
             name: name.to_owned(),
             instance: self.instance(),
+            attachment: self.attachment().map_or(0, Attachment::number),
             asked: false,
         });
         drop(state);
         let running = Running(number);
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
             // Dropped at the end, also by a panic, and also if the thread was never made.
+            let counted = counted;
             let _running = running;
+            let _entered = counted.as_ref().map(Counted::runs);
             // Its panic may have passed the hook by, and then nobody else tells of it.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(&Stopping { number }))) {
                 inside::contained(&*payload, true);
@@ -137,6 +149,33 @@ impl Context<'_> {
         });
         spawned.map_err(|error| format!("the thread {name:?} could not be started: {error}"))?;
         Ok(())
+    }
+}
+
+/// A linked plugin's thread is counted by its host until this is dropped. (Of a loaded plugin's thread the host hears from libc's functions.)
+struct Counted {
+    attachment: Attachment,
+    number: u64,
+}
+
+impl Counted {
+    fn by_host_of(attachment: &Attachment, name: &str) -> Result<Self, PluginError> {
+        let number = attachment.host().thread_starts();
+        let number = number.ok_or_else(|| format!("the host lets no thread start any more, so {name:?} is not started"))?;
+        let attachment = attachment.clone();
+        Ok(Self { attachment, number })
+    }
+
+    /// The thread goes into the plugin's code.
+    fn runs(&self) -> Entered<'_> {
+        self.attachment.host().thread_runs(self.number);
+        self.attachment.enter()
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.attachment.host().thread_ended(self.number);
     }
 }
 
@@ -174,9 +213,10 @@ pub(crate) fn ask_to_end_of(instance: usize) -> String {
     ask(|worker| worker.instance == instance)
 }
 
-/// Asks all of the image's workers to end, and answers the names of those that have not.
-pub(crate) fn ask_to_end() -> String {
-    ask(|_| true)
+/// Asks all workers of the image, or of the attachment, to end, and answers the names of those that have not.
+pub(crate) fn ask_to_end(attachment: Option<&Attachment>) -> String {
+    let attachment = attachment.map_or(0, Attachment::number);
+    ask(|worker| worker.attachment == attachment)
 }
 
 fn ask(meant: impl Fn(&Worker) -> bool) -> String {

@@ -56,7 +56,9 @@ impl Artifact {
         if let Some(folder) = env::var_os("CARGO_MANIFEST_DIR") {
             command.current_dir(folder);
         }
-        command.args(["build", "--quiet", "--package", package, "--profile", profile]);
+        // A plugin may be an rlib as well, for programs that link it; what is compiled as both is not what a host loads.
+        command.args(["rustc", "--quiet", "--package", package, "--lib", "--crate-type", "cdylib"]);
+        command.args(["--profile", profile]);
         command.args(["--message-format", "json-render-diagnostics"]);
         let output = command.output().map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {

@@ -140,9 +140,12 @@ impl PluginBuild {
     fn run<T>(&self, finished: impl FnOnce(Built) -> Result<T, Error>) -> Result<T, Error> {
         let started = Instant::now();
         let mut command = cargo();
+        // A plugin may be an rlib as well, for programs that link it; what is compiled as both is not what a host loads.
         command.current_dir(&self.root).args([
-            "build",
+            "rustc",
             "--lib",
+            "--crate-type",
+            "cdylib",
             "--message-format=json-render-diagnostics",
             "-p",
             &self.name,

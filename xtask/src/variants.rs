@@ -92,12 +92,22 @@ fn write(workspace: &Workspace, place: &str, variant: &Variant, to: &Path) -> Re
         }
         write_if_other(&to.join("src").join(&file), &text)?;
     }
-    let own = read(&of.folder.join("Cargo.toml"))?;
-    let (theirs, ours) = (
-        format!("name = {:?}", of.name),
-        format!("name = {:?}", package(place, variant.name)),
-    );
-    write_if_other(&to.join("Cargo.toml"), &own.replacen(&theirs, &ours, 1))
+    let file = of.folder.join("Cargo.toml");
+    let mut own = table(&file)?;
+    if let Some(Value::Table(package_of)) = own.get_mut("package") {
+        package_of.insert("name".to_owned(), package(place, variant.name).into());
+    }
+    if let Some(Value::Table(library)) = own.get_mut("lib") {
+        // A plugin may be an rlib as well, for programs that link it; what is compiled as both is not what a host loads.
+        library.insert("crate-type".to_owned(), vec![Value::from("cdylib")].into());
+    }
+    write_if_other(&to.join("Cargo.toml"), &own.to_string())
+}
+
+fn table(file: &Path) -> Result<Table, Error> {
+    let broken =
+        |error: toml::de::Error| Error::io("read", file)(io::Error::new(io::ErrorKind::InvalidData, error.to_string()));
+    read(file)?.parse().map_err(broken)
 }
 
 fn edited(mut text: String, variant: &Variant, file: &Path) -> Result<String, Error> {
@@ -120,9 +130,7 @@ fn edited(mut text: String, variant: &Variant, file: &Path) -> Result<String, Er
 fn manifest(workspace: &Workspace, variants: &[Variant]) -> Result<String, Error> {
     let file = workspace.root.join("Cargo.toml");
     let broken = |why: String| Error::io("read", &file)(io::Error::new(io::ErrorKind::InvalidData, why));
-    let mut manifest: Table = read(&file)?
-        .parse()
-        .map_err(|error: toml::de::Error| broken(error.to_string()))?;
+    let mut manifest = table(&file)?;
     let Some(Value::Table(shared)) = manifest.get_mut("workspace") else {
         return Err(broken("it has no [workspace]".to_owned()));
     };

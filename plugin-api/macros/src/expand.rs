@@ -79,9 +79,11 @@ pub(crate) fn interface(interface: &Interface) -> TokenStream {
             }
         }
 
-        // SAFETY: the table is made of the functions for `T`.
+        // SAFETY: both tables are made of the functions for `T`.
         unsafe impl<__T: #name + ::core::marker::Send #sync + 'static> ::reslot_plugin_api::Implements<__T> for dyn #name {
             const TABLE: *const () = (&raw const *<#table_name as ::reslot_plugin_api::__private::TableFor<__T>>::TABLE).cast();
+            const LINKED_TABLE: *const () =
+                (&raw const *<#table_name as ::reslot_plugin_api::__private::TableFor<__T>>::LINKED).cast();
         }
 
         #shared
@@ -178,6 +180,10 @@ fn table(interface: &Interface, names: &Names) -> TokenStream {
             const TABLE: &'static Self = &Self {
                 __functions: #count,
                 #(#idents: Self::#idents::<::reslot_plugin_api::__private::Owned<__T>>,)*
+            };
+            const LINKED: &'static Self = &Self {
+                __functions: #count,
+                #(#idents: Self::#idents::<::reslot_plugin_api::__private::Linked<__T>>,)*
             };
         }
 

@@ -3,6 +3,7 @@
 
 mod crossing;
 mod expand;
+mod form;
 mod read;
 
 use proc_macro::TokenStream;
@@ -53,4 +54,11 @@ pub fn interface(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn crossing(item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as syn::DeriveInput);
     crossing::derive(&item).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// For `export_plugin!`: from `loadable { … } linkable { … }` the tokens of the form in which the crate is compiled just now.
+#[doc(hidden)]
+#[proc_macro]
+pub fn by_form(forms: TokenStream) -> TokenStream {
+    form::choose(forms)
 }

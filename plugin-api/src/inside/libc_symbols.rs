@@ -10,7 +10,7 @@
 //! What the host does with a request lives in the host.
 
 use super::host;
-use crate::root::VIRTUAL_KEYS;
+use crate::{linked::Services, root::VIRTUAL_KEYS};
 use std::{
     ffi::{CStr, c_int, c_void},
     mem::transmute,
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn cxa_thread_atexit(
 ) -> c_int {
     match host() {
         // SAFETY: the host's table is valid while this image is mapped.
-        Some((table, token)) => unsafe { table.thread_atexit()(token, destructor as *const (), object.cast()) },
+        Some(Services { table, token }) => unsafe { table.thread_atexit()(token, destructor as *const (), object.cast()) },
         None => {
             type Destructor = unsafe extern "C" fn(*mut c_void);
             forward_to_libc!(
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn cxa_thread_atexit(
 pub unsafe extern "C" fn pthread_key_create(key: *mut u32, destructor: *const c_void) -> c_int {
     match host() {
         // SAFETY: the host's table is valid while this image is mapped; `key` is the caller's.
-        Some((table, token)) => unsafe { table.key_create()(token, key, destructor.cast()) },
+        Some(Services { table, token }) => unsafe { table.key_create()(token, key, destructor.cast()) },
         None => {
             if !destructor.is_null() {
                 super::EARLY.fetch_add(1, Ordering::Relaxed);
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn pthread_key_create(key: *mut u32, destructor: *const c_
 pub unsafe extern "C" fn pthread_key_delete(key: u32) -> c_int {
     match host() {
         // SAFETY: the host's table is valid while this image is mapped.
-        Some((table, token)) if key >= VIRTUAL_KEYS => unsafe { table.key_delete()(token, key) },
+        Some(Services { table, token }) if key >= VIRTUAL_KEYS => unsafe { table.key_delete()(token, key) },
         _ => forward_to_libc!(c"pthread_key_delete", fn(key: u32) -> c_int, missing = libc::EINVAL),
     }
 }
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn pthread_key_delete(key: u32) -> c_int {
 pub unsafe extern "C" fn pthread_setspecific(key: u32, value: *const c_void) -> c_int {
     match host() {
         // SAFETY: the host's table is valid while this image is mapped.
-        Some((table, token)) if key >= VIRTUAL_KEYS => unsafe { table.set_specific()(token, key, value.cast()) },
+        Some(Services { table, token }) if key >= VIRTUAL_KEYS => unsafe { table.set_specific()(token, key, value.cast()) },
         _ => forward_to_libc!(
             c"pthread_setspecific",
             fn(key: u32, value: *const c_void) -> c_int,
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn pthread_setspecific(key: u32, value: *const c_void) -> 
 pub unsafe extern "C" fn pthread_getspecific(key: u32) -> *mut c_void {
     match host() {
         // SAFETY: the host's table is valid while this image is mapped.
-        Some((table, token)) if key >= VIRTUAL_KEYS => unsafe { table.get_specific()(token, key).cast() },
+        Some(Services { table, token }) if key >= VIRTUAL_KEYS => unsafe { table.get_specific()(token, key).cast() },
         _ => forward_to_libc!(
             c"pthread_getspecific",
             fn(key: u32) -> *mut c_void,
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn pthread_create(
 ) -> c_int {
     match host() {
         // SAFETY: the host's table is valid while this image is mapped; the arguments are the caller's.
-        Some((table, token)) => unsafe {
+        Some(Services { table, token }) => unsafe {
             table.thread_create()(token, thread.cast(), attributes.cast(), start.cast(), argument.cast())
         },
         None => {
@@ -206,7 +206,9 @@ pub unsafe extern "C" fn mmap64(
 ) -> *mut c_void {
     match host() {
         // SAFETY: the host's table is valid while this image is mapped; the arguments are the caller's.
-        Some((table, token)) => unsafe { table.map()(token, address.cast(), len, protection, flags, file, offset).cast() },
+        Some(Services { table, token }) => unsafe {
+            table.map()(token, address.cast(), len, protection, flags, file, offset).cast()
+        },
         None => forward_to_libc!(
             c"mmap64",
             fn(address: *mut c_void, len: usize, protection: c_int, flags: c_int, file: c_int, offset: i64) -> *mut c_void,
@@ -220,7 +222,7 @@ pub unsafe extern "C" fn mmap64(
 pub unsafe extern "C" fn munmap(address: *mut c_void, len: usize) -> c_int {
     match host() {
         // SAFETY: the host's table is valid while this image is mapped; the arguments are the caller's.
-        Some((table, token)) => unsafe { table.unmap()(token, address.cast(), len) },
+        Some(Services { table, token }) => unsafe { table.unmap()(token, address.cast(), len) },
         None => forward_to_libc!(c"munmap", fn(address: *mut c_void, len: usize) -> c_int, missing = -1),
     }
 }

@@ -9,7 +9,8 @@ mod values;
 
 use super::memory;
 use crate::{
-    root::{HostTableRef, LogKind, LogRecord, LogValue, NO_PARENT, SpanDeed},
+    linked::Services,
+    root::{LogKind, LogRecord, LogValue, NO_PARENT, SpanDeed},
     text::cut,
 };
 use abi_stable::std_types::RStr;
@@ -62,7 +63,7 @@ pub(crate) fn set_level(level: u8) {
 
 /// An older host has no functions for it.
 fn can_tell() -> bool {
-    super::host().is_some_and(|(table, _)| table.log_record().is_some() && table.log_span().is_some())
+    super::host().is_some_and(|Services { table, .. }| table.log_record().is_some() && table.log_span().is_some())
 }
 
 fn install() {
@@ -221,7 +222,7 @@ fn tell(kind: LogKind, metadata: &'static Metadata<'static>, parent: u64, values
 }
 
 fn cross(record: &LogRecord<'_>) -> u64 {
-    match super::host().map(|(table, token): (HostTableRef, _)| (table.log_record(), token)) {
+    match super::host().map(|Services { table, token }| (table.log_record(), token)) {
         // SAFETY: table and token are the host's own, valid while this image is mapped; the record lives for the call.
         Some((Some(function), token)) => unsafe { function(token, record) },
         _ => 0,
@@ -233,7 +234,7 @@ fn span_deed(span: &Id, deed: SpanDeed, other: u64, values: &[LogValue<'_>]) -> 
     if span == UNWANTED {
         return false;
     }
-    match super::host().map(|(table, token)| (table.log_span(), token)) {
+    match super::host().map(|Services { table, token }| (table.log_span(), token)) {
         // SAFETY: table and token are the host's own, valid while this image is mapped; the values live for the call.
         Some((Some(function), token)) => unsafe { function(token, span, deed as u8, other, values.into()) },
         _ => false,

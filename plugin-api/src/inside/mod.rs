@@ -1,5 +1,6 @@
 //! What lives inside an image and ties it to the host instead of to the process: the replaced libc symbols, the panic hook,
-//! what is logged, and the allocator. In the host's own copy of this crate nothing here is ever installed.
+//! what is logged, and the allocator. In the host's own copy of this crate nothing of it is ever installed, but for the panic hook if a
+//! linked plugin is attached.
 
 pub mod libc_symbols;
 pub(crate) mod logs;
@@ -7,7 +8,13 @@ pub mod memory;
 mod panic_hook;
 pub mod stack;
 
-use crate::{root::HostTableRef, text::cut};
+pub(crate) use panic_hook::put_in_front as put_hook_in_front;
+
+use crate::{
+    linked::{self, Services},
+    root::HostTableRef,
+    text::cut,
+};
 use std::{
     any::Any,
     borrow::Cow,
@@ -17,34 +24,18 @@ use std::{
     },
 };
 
-#[derive(Clone, Copy)]
-struct Installed {
-    table: HostTableRef,
-    token: Token,
-}
-
-/// The host's name for this image; never dereferenced here.
-#[derive(Clone, Copy)]
-struct Token(*const ());
-
-// SAFETY: the token is a number to this side, and the host may be handed it from any thread.
-unsafe impl Send for Token {}
-// SAFETY: as above.
-unsafe impl Sync for Token {}
-
 /// Requests that went to libc because they came before the host's functions, and that libc would act upon after the image was
 /// unmapped: keys with a destructor, and threads.
 static EARLY: AtomicUsize = AtomicUsize::new(0);
 
 /// Each image has its own copy of this static, which is the point.
-static HOST: OnceLock<Installed> = OnceLock::new();
+static HOST: OnceLock<Services> = OnceLock::new();
 
 /// Takes the host's functions, before anything else in this image has run, and routes panics to the host.
 ///
 /// Answers how much libc was asked for before, by static constructors, that ties the image to it.
 pub(crate) fn install(table: HostTableRef, token: *const ()) -> usize {
-    let token = Token(token);
-    if HOST.set(Installed { table, token }).is_ok() {
+    if HOST.set(Services { table, token }).is_ok() {
         panic_hook::install();
     }
     EARLY.load(Ordering::Relaxed)
@@ -53,11 +44,13 @@ pub(crate) fn install(table: HostTableRef, token: *const ()) -> usize {
 /// Tells the host how a panic ended that was contained just now: before its payload is dropped, which may panic again.
 #[cold]
 pub(crate) fn contained(payload: &(dyn Any + Send), own_thread: bool) {
-    let Some((table, token)) = host() else { return };
+    let Some(Services { table, token }) = services() else {
+        return;
+    };
     // An older host has no function for it.
     let Some(function) = table.contained() else { return };
     let message = cut(words_of(payload));
-    // SAFETY: table and token are the host's own, valid while this image is mapped; the message lives for the call.
+    // SAFETY: table and token are the host's own, see `services`; the message lives for the call.
     unsafe { function(token, (&*message).into(), own_thread) };
 }
 
@@ -70,6 +63,14 @@ fn words_of(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("a panic whose payload is no text, but a value of a type that is not known here")
 }
 
-pub(crate) fn host() -> Option<(HostTableRef, *const ())> {
-    HOST.get().map(|installed| (installed.table, installed.token.0))
+/// The host of this image; none in a program.
+#[inline]
+pub(crate) fn host() -> Option<Services> {
+    HOST.get().copied()
+}
+
+/// The host of the plugin whose code the calling thread runs: that of this image, or of a linked plugin. Valid as long as the image is
+/// mapped, or until the thread leaves the plugin's code.
+pub(crate) fn services() -> Option<Services> {
+    host().or_else(linked::current_services)
 }

@@ -1,20 +1,37 @@
-//! The image's panic hook. A panic is told to the host as words and raw addresses, and symbolised there: one symbolised
+//! The image's panic hook, and the one for linked plugins, which stands in front of the program's own. A panic is told to the host as words and raw addresses, and symbolised there: one symbolised
 //! backtrace taken inside an image leaves 31 to 36 MB behind, the private symbol cache of its copy of std.
 
-use crate::{root::PanicRecord, text::cut};
+use crate::{linked::Services, root::PanicRecord, text::cut};
 use std::{
     ffi::{c_int, c_void},
     panic::PanicHookInfo,
+    sync::Once,
 };
 
 const MOST_FRAMES: usize = 128;
 
+/// In an image, of which nothing but a plugin is a part.
 pub(super) fn install() {
     std::panic::set_hook(Box::new(tell_host));
 }
 
+/// In a program with linked plugins: each panic still goes to the hook that stands there now.
+pub(crate) fn put_in_front() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        let programs_own = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            tell_host(info);
+            programs_own(info);
+        }));
+    });
+}
+
+/// Does nothing if the thread runs no plugin's code.
 fn tell_host(info: &PanicHookInfo<'_>) {
-    let Some((table, token)) = super::host() else { return };
+    let Some(Services { table, token }) = super::services() else {
+        return;
+    };
     let message = cut(super::words_of(info.payload()));
     let location = info.location().map(ToString::to_string).unwrap_or_default();
     let mut frames = Frames {
@@ -28,7 +45,7 @@ fn tell_host(info: &PanicHookInfo<'_>) {
         location: location.as_str().into(),
         addresses: frames.addresses[..frames.len].into(),
     };
-    // SAFETY: table and token are the host's own, valid while this image is mapped; the record lives for the call.
+    // SAFETY: table and token are the host's own, see `services`; the record lives for the call.
     unsafe { table.panicked()(token, &record) };
 }
 

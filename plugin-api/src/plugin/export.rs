@@ -1,6 +1,7 @@
 //! The macro that makes a crate a plugin: its options, and what is placed in the plugin's crate.
 
-/// Makes the crate a plugin: `export_plugin!(Momentum: dyn Strategy);`, once, in a crate with `crate-type = ["cdylib"]`.
+/// Makes the crate a plugin: `export_plugin!(Momentum: dyn Strategy);`, once, in a crate with `crate-type = ["cdylib"]`, or with
+/// `crate-type = ["cdylib", "rlib"]` if it is to be linked into programs as well.
 ///
 /// The type must be `Default`, implement the interface's trait, and derive serde's `Serialize` and `Deserialize`: its value
 /// is what the next generation starts from, nested up to [`MAX_STATE_LEVELS`](crate::MAX_STATE_LEVELS) deep. Lifecycle hooks are picked up if the type implements [`Plugin`](crate::Plugin).
@@ -36,6 +37,36 @@
 /// The macro also places, in the plugin's own crate, hidden replacements for the libc functions by which a Rust library
 /// would tie itself to the process (`facts`: thread-local destructors, pthread keys, threads, mappings): without them an
 /// image could not be unmapped. They and the allocator are left out of the crate's unit tests.
+///
+/// # Loaded or linked
+/// The same source makes a library that a host loads and replaces, and a part of a program, for a release in which nothing is to be
+/// replaced. Which of the two is made is decided by the crate types with which the crate is *compiled*:
+///
+/// | compiled as | by | the result |
+/// |---|---|---|
+/// | `cdylib` alone | `cargo xtask build-plugin momentum`, `Artifact::build("momentum")` of the testkit, or `cargo rustc -p momentum --lib --crate-type cdylib`; also `cargo build`, if `Cargo.toml` names no other type | a library that a host loads, with all that is described above |
+/// | `rlib`, or both | cargo, for a program that depends on the plugin | a part of that program: no allocator, no replaced libc functions, no exported symbol, so that any number of plugins can be linked together |
+///
+/// In the second case the macro defines, where it stands, the constant `PLUGIN` of the type [`LinkedPlugin`](crate::LinkedPlugin): write the
+/// macro at the root of the crate, and a program registers `momentum::PLUGIN` with its host. (A `cdylib` that cargo makes beside an `rlib`
+/// is of no use to a host, which says that it has no manifest.) A program with the feature
+///
+/// ```toml
+/// [features]
+/// linked = ["dep:momentum"]
+///
+/// [dependencies]
+/// momentum = { path = "../plugins/momentum", optional = true }
+/// ```
+///
+/// loads its plugins while it is developed, and is released with `--features linked`. What is different for the plugin's code then:
+/// - its statics and thread-locals are the program's. They are shared by all its slots and generations, and keep their values
+///   when another generation begins;
+/// - `allocator` has no effect. A `#[global_allocator]` of the plugin's own would be that of the whole program, which can have only one;
+/// - what it logs goes to the program's subscriber and logger directly, whose filters apply. A subscriber of its own is not for such a plugin;
+/// - the program's panic hook is told of its panics, as of all others;
+/// - a thread that it starts by other means than [`Context::spawn`](crate::Context::spawn) is a thread of the program, of which the host
+///   does not know.
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ty : $interface:ty $(, $($options:tt)*)?) => {
@@ -193,15 +224,23 @@ macro_rules! export_plugin {
             );
             const LEN: usize = MANIFEST.encoded_len();
 
-            #[used]
-            #[unsafe(link_section = ".reslot.manifest")]
-            static BYTES: [u8; LEN] = MANIFEST.encode();
+            $crate::__private::by_form! {
+                loadable {
+                    #[used]
+                    #[unsafe(link_section = ".reslot.manifest")]
+                    static BYTES: [u8; LEN] = MANIFEST.encode();
 
-            #[used]
-            #[cfg_attr(not(test), unsafe(export_name = "reslot_root"))]
-            pub static ROOT: $crate::__private::Header = $crate::__private::Header::new::<$plugin, $interface>();
+                    #[used]
+                    #[cfg_attr(not(test), unsafe(export_name = "reslot_root"))]
+                    pub static ROOT: $crate::__private::Header = $crate::__private::Header::new::<$plugin, $interface>();
+                }
+                linkable {
+                    static BYTES: [u8; LEN] = MANIFEST.encode();
+                }
+            }
 
             impl $crate::__private::Loadable for $plugin {
+                const NAME: &'static str = MANIFEST.name;
                 const MANIFEST: &'static [u8] = &BYTES;
                 const ALLOCATOR: $crate::__private::Allocator = $crate::export_plugin!(@kind $allocator);
 
@@ -282,9 +321,18 @@ macro_rules! export_plugin {
             }
         };
 
-        #[cfg(not(test))]
-        $crate::__replace_libc_symbols!();
+        $crate::__private::by_form! {
+            loadable {
+                #[cfg(not(test))]
+                $crate::__replace_libc_symbols!();
 
-        $crate::export_plugin! { @allocator $allocator }
+                $crate::export_plugin! { @allocator $allocator }
+            }
+            linkable {
+                /// This plugin, for the host of the program that it is linked into.
+                #[cfg(not(test))]
+                pub const PLUGIN: $crate::LinkedPlugin = $crate::LinkedPlugin::new::<$plugin, $interface>();
+            }
+        }
     };
 }

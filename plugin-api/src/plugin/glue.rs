@@ -18,6 +18,7 @@ use std::marker::PhantomData;
     note = "write `export_plugin!({Self}: dyn Interface);`"
 )]
 pub trait Loadable: Default + Send + 'static {
+    const NAME: &'static str;
     const MANIFEST: &'static [u8];
     const ALLOCATOR: Allocator;
     fn init(&mut self, context: &Context<'_>) -> Result<(), PluginError>;

@@ -1,0 +1,161 @@
+//! Plugins that are linked into the program instead of loaded from a file.
+//!
+//! A *loaded* plugin is an image of its own, with its own copies of this crate, of std and of everything else that it uses. Its code is
+//! mapped and unmapped while the program runs. So the image has an allocator, replaced libc functions, a panic hook and a logger that
+//! lead to the host, and one `static` in it names the host: the image serves one slot. Its functions are found through the exported
+//! symbol `reslot_root`, and everything that it has left in the process must be gone before its code is unmapped.
+//!
+//! A *linked* plugin is an ordinary part of the program, which is compiled and started as one. It shares all statics of the program, so
+//! it brings no allocator, no symbol, no panic hook and no logger; memory, thread-locals, threads and logs are the program's own. Its code
+//! is never unmapped, and there is only one build of it. Its functions are found through a value, [`LinkedPlugin`], and one program may
+//! serve it in several slots, by several hosts, in several generations. So no `static` can name its host: each object carries the
+//! [`Attachment`] with which it was made, and a thread that runs the plugin's code notes whose code it runs ([`Attachment::enter`]).
+
+mod attachment;
+mod object;
+
+pub(crate) use attachment::{Attachment, Entered, Services, current_services, with_current};
+pub use object::Linked;
+
+use crate::{
+    interface::Implements,
+    plugin::Loadable,
+    root::{Functions, HostTableRef, RootRef},
+};
+use std::{fmt, sync::Arc};
+
+/// A plugin that is linked into the program: what a program registers with its host instead of a library file.
+///
+/// [`export_plugin!`](crate::export_plugin) makes one with the name `PLUGIN` at the place where it stands, if the crate is built as an `rlib`:
+///
+/// ```toml
+/// [lib]
+/// crate-type = ["cdylib", "rlib"]
+/// ```
+///
+/// It is a constant: two pointers to data of the program, good as long as the program runs.
+#[derive(Clone, Copy)]
+pub struct LinkedPlugin {
+    root: RootRef,
+    name: &'static str,
+    manifest: &'static [u8],
+}
+
+// SAFETY: the root points to constant data of the program: functions, which say themselves from where they may be called.
+unsafe impl Send for LinkedPlugin {}
+// SAFETY: as above.
+unsafe impl Sync for LinkedPlugin {}
+
+impl LinkedPlugin {
+    /// The plugin `T` for the interface `I`.
+    #[doc(hidden)]
+    pub const fn new<T: Loadable, I: ?Sized + Implements<T>>() -> Self {
+        Self {
+            root: Functions::<T, I, Linked<T>>::ROOT,
+            name: T::NAME,
+            manifest: T::MANIFEST,
+        }
+    }
+
+    /// The plugin's name, which is the name of its slot unless the program chooses another one.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What the plugin says of itself: the JSON text that a library file has in its section `.reslot.manifest`.
+    pub fn manifest(&self) -> &'static [u8] {
+        self.manifest
+    }
+
+    /// Attaches the plugin to a host, which may attach it as often as it likes. Whatever is made through the result asks this host for its
+    /// services.
+    ///
+    /// The first call in a process puts a panic hook in front of the program's own: it tells the host where a linked plugin panicked, and
+    /// then calls the program's hook, as if it were not there.
+    #[doc(hidden)]
+    pub fn attach(self, host: Arc<dyn LinkedHost>) -> LinkedImage {
+        crate::inside::put_hook_in_front();
+        LinkedImage {
+            plugin: self,
+            attachment: Attachment::new(host),
+        }
+    }
+}
+
+impl fmt::Debug for LinkedPlugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkedPlugin")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A host, as one attached plugin sees it.
+///
+/// It lives as long as anything needs it: the [`LinkedImage`], objects that were made through that, threads of
+/// [`Context::spawn`](crate::Context::spawn), and every [`Peer`](crate::Peer), which a plugin may keep in a `static` for ever.
+///
+/// # Safety
+/// As long as the value lives, the functions of `table` may be called with `token`, from any thread. Both are always the same.
+pub unsafe trait LinkedHost: Send + Sync + 'static {
+    /// The host's functions. Of these a linked plugin calls `panicked`, `contained` and those for peers; it never calls those that stand in
+    /// for libc's, nor those for logs.
+    fn table(&self) -> HostTableRef;
+
+    /// The host's name for this attachment, to be handed to the functions of the table.
+    fn token(&self) -> *const ();
+
+    /// A thread of `Context::spawn` is about to be started. Answers the thread's number, or nothing if no thread may start any more.
+    fn thread_starts(&self) -> Option<u64> {
+        Some(0)
+    }
+
+    /// That thread runs. Called on it, before the plugin's code.
+    fn thread_runs(&self, number: u64) {
+        let _ = number;
+    }
+
+    /// That thread has left the plugin's code for good, or was never started; `end_workers` does not name it any more. Called once for each
+    /// number.
+    fn thread_ended(&self, number: u64) {
+        let _ = number;
+    }
+
+    /// The calling thread goes into the plugin's code: with each hook and each thread of `Context::spawn`, and with each call if
+    /// [`LinkedImage::mark_calls`] says so. A host enters the span here that gives the plugin's logs the name of its slot. A panic is
+    /// contained and ignored.
+    fn enter(&self) {}
+
+    /// The calling thread comes out again. Called on the same thread, in reverse order.
+    fn leave(&self) {}
+}
+
+/// A linked plugin that is attached to a host: what an image is of a loaded one. There is nothing to unmap when it is dropped.
+#[derive(Debug)]
+pub struct LinkedImage {
+    plugin: LinkedPlugin,
+    attachment: Attachment,
+}
+
+impl LinkedImage {
+    /// The plugin.
+    pub fn plugin(&self) -> LinkedPlugin {
+        self.plugin
+    }
+
+    /// Calls functions of the plugin's root, on behalf of this attachment.
+    ///
+    /// `create`, `migrate`, `check_config` and `end_workers` (with their younger variants) must be called in here: they get no object that
+    /// could tell to whom it is attached. All others may be. The rest is as with a loaded plugin, except that `initialise`, `set_log_level`
+    /// and `shutdown` do nothing, `live_bytes` answers none, and `remains` answers null.
+    pub fn within<R>(&self, body: impl FnOnce(RootRef) -> R) -> R {
+        let _entered = self.attachment.enter();
+        body(self.plugin.root)
+    }
+
+    /// Whether [`LinkedHost::enter`] and [`leave`](LinkedHost::leave) are called around each call of the interface as well. They are not
+    /// unless this says so, because a call takes about two nanoseconds and entering a span some twenty.
+    pub fn mark_calls(&self, marked: bool) {
+        self.attachment.mark_calls(marked);
+    }
+}
