@@ -4,14 +4,13 @@ mod builder;
 mod claim;
 mod going_back;
 mod infos;
-mod inner;
 mod shadow;
 
 pub(crate) use crate::deadline::{LONGEST, after};
+pub(crate) use crate::runtime::Runtime as Inner;
 pub use builder::HostBuilder;
 pub use claim::{AnyClaim, Claim, SyncOutcome};
 pub use going_back::{RollbackError, RollbackTarget};
-pub(crate) use inner::Inner;
 pub use shadow::Shadow;
 
 use crate::{

@@ -16,6 +16,7 @@
 pub mod config;
 pub mod control;
 mod deadline;
+mod deferred_notifications;
 mod deferred_work;
 mod error;
 mod event;
@@ -27,6 +28,7 @@ mod logs;
 mod metrics;
 mod policy;
 mod reload;
+mod runtime;
 mod safe_points;
 mod shadow_name;
 mod slot;
