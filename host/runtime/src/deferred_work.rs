@@ -4,7 +4,7 @@
 //! thread for hooks, which is awake because it has just started the new code. On every other thread it is done at once. Nothing that a
 //! caller may look for when `sync` is back belongs here.
 
-use crate::event::{DeferredNotifications, defer_notifications};
+use crate::deferred_notifications::{DeferredNotifications, defer_notifications};
 use parking_lot::{Condvar, Mutex};
 use reslot_process::hooks::Hooks;
 use std::{

@@ -1,10 +1,7 @@
 //! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
 //! line, tests) is derived from it.
 
-mod deferred_notifications;
-
-use crate::deferred_work::defer;
-pub(crate) use deferred_notifications::{DeferredNotifications, defer_notifications};
+use crate::{deferred_notifications, deferred_work::defer};
 use parking_lot::{Condvar, Mutex};
 use reslot_process::{Process, never_dropped};
 use reslot_process::{ended_epoch, safe_point};
@@ -74,9 +71,11 @@ impl Log {
     /// Calls the embedder's `tracing` subscriber and the observers of surfaces. They run on the host's own threads and may call the host,
     /// so their panics are caught and no lock is held: see `deferred_notifications`.
     pub(crate) fn trace(&self, event: &Event) {
-        if !deferred_notifications::keep(self, event) {
-            self.trace_now(event);
+        if !deferred_notifications::are_deferred() {
+            return self.trace_now(event);
         }
+        let (log, event) = (self.clone(), event.clone());
+        deferred_notifications::notify(move || log.trace_now(&event));
     }
 
     fn trace_now(&self, event: &Event) {

@@ -6,17 +6,16 @@ mod examine;
 mod going_back;
 mod handle;
 mod infos;
-mod inner;
 mod shadow;
 mod surface;
 
 pub(crate) use crate::deadline::{LONGEST, after};
+pub(crate) use crate::runtime::Runtime as Inner;
 pub use builder::HostBuilder;
 pub use claim::{AnyClaim, Claim, SyncOutcome};
 pub use examine::{Examination, Obstacle, Unnoticed};
 pub use going_back::{RollbackError, RollbackTarget};
 pub use handle::{Asking, HostEnded, HostHandle, Steering};
-pub(crate) use inner::Inner;
 pub use shadow::Shadow;
 pub use surface::{Setup, Surface, SurfaceError};
 

@@ -13,6 +13,7 @@
 //! Linux with glibc. What is proven there and how is written in the repository's README and ARCHITECTURE.md.
 
 mod deadline;
+mod deferred_notifications;
 mod deferred_work;
 mod error;
 mod event;
@@ -24,6 +25,7 @@ mod logs;
 mod outcome_words;
 mod policy;
 mod reload;
+mod runtime;
 mod safe_points;
 mod shadow_name;
 mod slot;

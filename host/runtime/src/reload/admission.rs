@@ -11,8 +11,8 @@ use super::{
     uses,
 };
 use crate::{
-    host::Inner,
     instances::LoadRequest,
+    runtime::Runtime,
     slot::{CandidateKind, ContentPlace, SavedState, SlotState, holders_of},
 };
 use reslot_artifact::{ContentHash, lint::LintError, manifest::Manifest};
@@ -21,7 +21,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 /// What an artifact comes to in one slot, by its hash alone; none if the slot does not know it, and a candidate is to be made.
 pub(super) fn known_outcome(
-    host: &Inner,
+    host: &Runtime,
     request: &LoadRequest,
     slot: &Arc<str>,
     hash: &ContentHash,
@@ -45,7 +45,7 @@ pub(super) fn known_outcome(
 
 /// The refusal of an artifact that every slot refused before.
 pub(super) fn refused_everywhere(
-    host: &Inner,
+    host: &Runtime,
     request: &LoadRequest,
     hash: &ContentHash,
     options: LoadOptions<'_>,
@@ -56,7 +56,7 @@ pub(super) fn refused_everywhere(
 
 /// An artifact in one slot, of which only the hash is known.
 struct Known<'a> {
-    host: &'a Inner,
+    host: &'a Runtime,
     request: &'a LoadRequest,
     slot: &'a Arc<str>,
     hash: &'a ContentHash,
@@ -122,7 +122,7 @@ impl Known<'_> {
     }
 }
 
-fn still_refused(host: &Inner, request: &LoadRequest, refusal: Refusal) -> SlotLoad {
+fn still_refused(host: &Runtime, request: &LoadRequest, refusal: Refusal) -> SlotLoad {
     host.log.push(Event::StillRefused {
         path: request.path.clone(),
         refusal: refusal.clone(),
@@ -312,7 +312,7 @@ fn check_saved(state: &SavedState, candidate: &Manifest) -> Result<(), SavedStat
 }
 
 /// Why there is no room for another image of this name, if there is none.
-fn quarantine_full(host: &Inner, name: &str) -> Option<Cause> {
+fn quarantine_full(host: &Runtime, name: &str) -> Option<Cause> {
     let (quarantined, cap) = (host.images.kept(name), host.quarantine_cap.load(Ordering::Relaxed));
     let straggling = host.images.straggling(name);
     let all = quarantined.len() + straggling.len();

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     deadline::after,
-    event::defer_notifications,
-    host::Inner,
+    deferred_notifications::defer_notifications,
     instances::LoadRequest,
+    runtime::Runtime,
     slot::{Access, Candidate, Generation, Mode, OwnersTurn, SlotRecord},
 };
 use reslot_artifact::ContentHash;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// A claimed slot moves on, on its owner's thread. `None` if the candidate was refused.
 pub(crate) fn adopt(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     old: Option<&Arc<Generation>>,
     turn: OwnersTurn<'_>,
@@ -57,7 +57,7 @@ pub(crate) fn adopt(
 }
 
 /// Adopts, on the reload thread, what was staged for a claim that was dropped.
-pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let _told_later = defer_notifications();
     let mut state = record.lock_settled();
     if state.mode == Mode::Claimed {
@@ -106,7 +106,7 @@ impl Waited {
         }
     }
 
-    fn report_refused(self, host: &Inner, refusal: Refusal) {
+    fn report_refused(self, host: &Runtime, refusal: Refusal) {
         if self.is_reinstance {
             given::report_refused(host, refusal);
             return;

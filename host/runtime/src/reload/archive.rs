@@ -3,7 +3,7 @@
 use super::attempt::Attempt;
 use crate::{
     history::{Content, NewEntry},
-    host::Inner,
+    runtime::Runtime,
 };
 use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_report::HistoryError;
@@ -13,7 +13,7 @@ use std::{path::PathBuf, sync::Arc};
 /// The bytes of a candidate, which the history puts away when this is dropped: by then it has its place, and its owner has had a moment to
 /// come.
 pub(super) struct PendingArchive {
-    host: Arc<Inner>,
+    host: Arc<Runtime>,
     slot: Arc<str>,
     hash: ContentHash,
     /// Of the bytes, which may have been changed since they were read.

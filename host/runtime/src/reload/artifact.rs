@@ -1,7 +1,7 @@
 //! The first steps: **read** a file's bytes, and **lint** them. Nothing of the artifact runs here.
 
 use super::{attempt::refusal, clock::Clock};
-use crate::{history::Artifact, host::Inner, instances::LoadRequest};
+use crate::{history::Artifact, instances::LoadRequest, runtime::Runtime};
 use reslot_artifact::{
     ContentHash,
     lint::{self, Expectations, LintError, Linted, inspect},
@@ -22,7 +22,7 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(250);
 pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// **read**: reads and hashes a file.
-pub(super) fn read(host: &Inner, request: &LoadRequest, clock: &mut Clock) -> Result<Source, Refusal> {
+pub(super) fn read(host: &Runtime, request: &LoadRequest, clock: &mut Clock) -> Result<Source, Refusal> {
     let path = &request.path;
     let source = read_source(path, &host.limits).map_err(|error| {
         let record = match &request.slot {
@@ -38,7 +38,7 @@ pub(super) fn read(host: &Inner, request: &LoadRequest, clock: &mut Clock) -> Re
 }
 
 /// As [`read`], and waits while somebody writes the file.
-pub(super) fn read_patiently(host: &Inner, request: &LoadRequest, clock: &mut Clock) -> Result<Source, Refusal> {
+pub(super) fn read_patiently(host: &Runtime, request: &LoadRequest, clock: &mut Clock) -> Result<Source, Refusal> {
     let begun = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
@@ -132,7 +132,7 @@ pub(super) fn lint_archived(hash: ContentHash, archived: Artifact) -> Result<Lin
 
 /// A refusal for each of the slots for which a file was: those that its manifest names, if it can be read, or those that the file served
 /// until now. What the manifest of a refused file says makes no new slot: there are as many names as there are files.
-pub(super) fn refusals_of(host: &Inner, request: &LoadRequest, unfit: FailedLint) -> Vec<Refusal> {
+pub(super) fn refusals_of(host: &Runtime, request: &LoadRequest, unfit: FailedLint) -> Vec<Refusal> {
     let path = &request.path;
     let manifest = inspect(&unfit.source.bytes, &Expectations::of_this_build()).manifest;
     let slots = match (&request.slot, manifest) {
@@ -160,6 +160,6 @@ pub(super) fn refusals_of(host: &Inner, request: &LoadRequest, unfit: FailedLint
 }
 
 /// The same for an artifact that is for one slot.
-pub(super) fn refusal_of(host: &Inner, request: &LoadRequest, unfit: FailedLint) -> Refusal {
+pub(super) fn refusal_of(host: &Runtime, request: &LoadRequest, unfit: FailedLint) -> Refusal {
     refusals_of(host, request, unfit).remove(0)
 }

@@ -1,7 +1,7 @@
 //! One attempt to make a candidate for one slot: what all of its steps need, and how its refusals are told.
 
 use super::clock::Clock;
-use crate::{host::Inner, slot::SlotRecord};
+use crate::{runtime::Runtime, slot::SlotRecord};
 use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Refusal, Step};
 use std::{path::Path, sync::Arc};
@@ -36,7 +36,7 @@ impl<'a> Target<'a> {
 
 /// One attempt to make a candidate for one slot.
 pub(super) struct Attempt<'a> {
-    pub(super) host: &'a Arc<Inner>,
+    pub(super) host: &'a Arc<Runtime>,
     pub(super) target: Target<'a>,
     /// The file, as it is told of.
     pub(super) path: &'a Path,

@@ -3,7 +3,7 @@
 
 use super::attempt::Attempt;
 use crate::{
-    host::Inner,
+    runtime::Runtime,
     slot::{Generation, PeerTable, Phase, ReaperMessage, Watching},
 };
 use reslot_artifact::{ContentHash, manifest::Manifest};
@@ -93,7 +93,7 @@ pub(super) fn create(attempt: &Attempt<'_>, image: Image) -> Result<Generation, 
     created.map_err(|error| Cause::Hook(Hook::Create, error))
 }
 
-fn resources(host: &Arc<Inner>, slot: &Arc<str>, generation: u64) -> Arc<ImageResources> {
+fn resources(host: &Arc<Runtime>, slot: &Arc<str>, generation: u64) -> Arc<ImageResources> {
     let (reaper, log, slot) = (host.reaper(), host.log.clone(), slot.clone());
     ImageResources::new(
         format!("plugin {slot:?}, generation {generation},"),

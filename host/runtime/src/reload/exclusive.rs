@@ -2,7 +2,7 @@
 //! fails. Both happen while nobody calls it.
 
 use crate::{
-    host::Inner,
+    runtime::Runtime,
     slot::{Access, Generation, SlotRecord},
 };
 use reslot_native::instance::ExclusiveInstance;
@@ -19,7 +19,7 @@ pub(super) struct Stopped {
 impl Stopped {
     /// Stops it, if it holds something exclusive. That its `stop` fails is recorded, and the update goes on: its successor will
     /// see for itself whether it gets what it needs.
-    pub(super) fn stop(host: &Arc<Inner>, old: &Arc<Generation>, access: &mut Access<'_>) -> Option<Self> {
+    pub(super) fn stop(host: &Arc<Runtime>, old: &Arc<Generation>, access: &mut Access<'_>) -> Option<Self> {
         if !old.instance().is_exclusive() {
             return None;
         }
@@ -60,7 +60,13 @@ impl Stopped {
 
     /// Its successor did not come to serve: it takes again what it gave up. If it cannot, it serves on without, and an event says
     /// so; if its `stop`, or its `start`, still runs, it may not be called any more, and nothing serves.
-    pub(super) fn start_again(self, host: &Arc<Inner>, record: &SlotRecord, old: &Arc<Generation>, access: &mut Access<'_>) {
+    pub(super) fn start_again(
+        self,
+        host: &Arc<Runtime>,
+        record: &SlotRecord,
+        old: &Arc<Generation>,
+        access: &mut Access<'_>,
+    ) {
         if self.lost {
             host.vacate(record, old);
             return;

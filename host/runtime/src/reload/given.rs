@@ -3,7 +3,7 @@
 
 use crate::{
     given::{PluginInputs, Read},
-    host::Inner,
+    runtime::Runtime,
     slot::{Generation, SlotRecord},
 };
 use reslot_artifact::ContentHash;
@@ -11,20 +11,20 @@ use reslot_report::{Cause, Event, Hook, HookError, Refusal};
 use std::sync::Arc;
 
 /// What a candidate is given.
-pub(super) fn inputs_for(host: &Inner, candidate: &Generation, artifact: &ContentHash) -> PluginInputs {
+pub(super) fn inputs_for(host: &Runtime, candidate: &Generation, artifact: &ContentHash) -> PluginInputs {
     let names = &candidate.instance().image().manifest.resources;
     host.given.try_on(candidate.slot(), names, Some(artifact))
 }
 
 /// Reads what a plugin will be given of its resources, here, where nobody waits, and not on an owner's thread.
-pub(super) fn learn_resources(host: &Inner, record: &SlotRecord, names: &[String]) {
+pub(super) fn learn_resources(host: &Runtime, record: &SlotRecord, names: &[String]) {
     for trouble in host.given.learn(names) {
         report_input_problem(host, Some(&record.name), trouble);
     }
 }
 
 /// A resource cannot be had.
-pub(super) fn report_input_problem(host: &Inner, slot: Option<&Arc<str>>, trouble: Read) {
+pub(super) fn report_input_problem(host: &Runtime, slot: Option<&Arc<str>>, trouble: Read) {
     match trouble {
         Read::Changed => {}
         Read::BeingWritten { name, .. } => {
@@ -61,18 +61,18 @@ impl Failure {
 }
 
 /// Another instance of what serves did not come to serve.
-pub(super) fn report_refused(host: &Inner, refusal: Refusal) {
+pub(super) fn report_refused(host: &Runtime, refusal: Refusal) {
     let Some(slot) = &refusal.slot else { return };
     keep(host, slot, Failure::of(&refusal.cause), refusal.cause.to_string());
 }
 
 /// Another instance of what serves cannot be made, because its artifact cannot be read.
-pub(super) fn report_unreadable(host: &Inner, slot: &Arc<str>, reason: String) {
+pub(super) fn report_unreadable(host: &Runtime, slot: &Arc<str>, reason: String) {
     keep(host, slot, Failure::MayPass(u32::MAX), reason);
 }
 
 /// What serves in a slot goes on with what it has, until there is something else again, or it is time to try once more.
-fn keep(host: &Inner, slot: &Arc<str>, failure: Failure, reason: String) {
+fn keep(host: &Runtime, slot: &Arc<str>, failure: Failure, reason: String) {
     let serving = host.slots.named(slot).and_then(|record| {
         let state = record.lock();
         let current = state.current.as_ref()?;
@@ -105,7 +105,7 @@ fn keep(host: &Inner, slot: &Arc<str>, failure: Failure, reason: String) {
 }
 
 /// Something has come to serve, with what it was given when it was prepared; what there is may be something else by now.
-pub(super) fn has_come(host: &Inner, generation: &Generation, other_artifact: bool) {
+pub(super) fn has_come(host: &Runtime, generation: &Generation, other_artifact: bool) {
     if !host.given.is_asked() {
         return;
     }
@@ -117,7 +117,7 @@ pub(super) fn has_come(host: &Inner, generation: &Generation, other_artifact: bo
 }
 
 /// Whether a new artifact that was refused is tried once more, with what the one that serves has instead of what both have refused.
-pub(super) fn falls_back(host: &Inner, slot: &Arc<str>, hash: &ContentHash, refusal: &Refusal) -> bool {
+pub(super) fn falls_back(host: &Runtime, slot: &Arc<str>, hash: &ContentHash, refusal: &Refusal) -> bool {
     let refused = matches!(Failure::of(&refusal.cause), Failure::Refused);
     let falls_back = refused && host.given.falls_back(slot, hash);
     if falls_back {
@@ -131,7 +131,7 @@ pub(super) fn falls_back(host: &Inner, slot: &Arc<str>, hash: &ContentHash, refu
 }
 
 /// An artifact that was refused because of what it was given is tried again when that is something else.
-pub(super) fn refuse_inputs(host: &Inner, slot: &Arc<str>, refusal: &Refusal) {
+pub(super) fn refuse_inputs(host: &Runtime, slot: &Arc<str>, refusal: &Refusal) {
     let of_resource = match &*refusal.cause {
         Cause::Hook(Hook::OnConfig, _) => false,
         Cause::Hook(Hook::OnResource, _) => true,

@@ -11,8 +11,8 @@ use super::{
     steps::{bring_into_service, make_candidate},
 };
 use crate::{
-    host::Inner,
     instances::LoadRequest,
+    runtime::Runtime,
     slot::{CandidateKind, RollbackPlan, SlotRecord},
 };
 use reslot_artifact::ContentHash;
@@ -21,7 +21,7 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 /// Has a slot go back to the artifact with this hash, or to the newest good one before what serves.
 pub(super) fn go_back(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     to: Option<ContentHash>,
     reason: RollbackReason,

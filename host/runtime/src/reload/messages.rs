@@ -1,6 +1,5 @@
 //! What the reload thread is asked to do, and what it answers.
 
-use super::UnloadOutcome;
 use crate::{
     instances::LoadRequest,
     slot::{SavedState, SlotRecord, UnloadRequest},
@@ -92,6 +91,34 @@ pub enum LoadOutcome {
     /// The file is for several slots ([`HostBuilder::instances`](crate::HostBuilder::instances)), and each of them took it: what became
     /// of it in each, in their order.
     Instances(Vec<LoadOutcome>),
+}
+
+/// What [`Host::unload`](crate::Host::unload) did.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum UnloadOutcome {
+    /// Nothing serves in the slot any more.
+    Unloaded(Unloaded),
+    /// The slot is claimed: its owner's next [`sync`](crate::Claim::sync) unloads it.
+    Staged {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation that will be unloaded.
+        generation: u64,
+    },
+}
+
+/// A slot was unloaded.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Unloaded {
+    /// The slot.
+    pub slot: Arc<str>,
+    /// The generation that served. That its image is gone is told by [`Event::Retired`](crate::Event::Retired), and waited for by
+    /// [`Host::wait_until_unmapped`](crate::Host::wait_until_unmapped).
+    pub generation: u64,
+    /// The state that it had; none if its plugin has none, or if it could not be had and the slot was unloaded by force.
+    pub state: Option<SavedState>,
 }
 
 /// What became of a file in each of the slots that it is for.

@@ -10,7 +10,7 @@ use super::{
     supersede::{report_superseded, supersede_set},
 };
 use crate::{
-    host::Inner,
+    runtime::Runtime,
     slot::{Candidate, Generation, Mode, Moving, SlotRecord, SlotState},
 };
 use reslot_report::{Cause, Event, Refusal, Step};
@@ -37,7 +37,7 @@ pub(super) enum Place {
 }
 
 /// Finds a candidate's place. What waited there is superseded.
-pub(super) fn place(host: &Arc<Inner>, record: &Arc<SlotRecord>, candidate: Candidate) -> Result<Place, Refusal> {
+pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Candidate) -> Result<Place, Refusal> {
     let mut state = record.lock_settled();
     if is_outdated(&state, &candidate) {
         let serving = state.current.as_ref().map_or(0, |current| current.generation.number());
@@ -94,7 +94,7 @@ pub(super) fn is_outdated(state: &SlotState, candidate: &Candidate) -> bool {
 }
 
 /// Discards an outdated re-instantiation. Whether the generation that serves by now needs another instance is asked separately.
-pub(super) fn discard_outdated(host: &Inner, record: &SlotRecord, candidate: Candidate) {
+pub(super) fn discard_outdated(host: &Runtime, record: &SlotRecord, candidate: Candidate) {
     report_superseded(host, record, Some(candidate));
     host.look_at_given();
 }

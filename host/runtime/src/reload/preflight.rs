@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     deadline::after,
-    host::Inner,
+    runtime::Runtime,
     slot::{CandidateKind, Generation, Mode, SlotRecord, SlotState, Snapshot, TakenState},
 };
 use parking_lot::MutexGuard;
@@ -88,7 +88,7 @@ fn run(
 }
 
 /// Why a candidate refuses the state of what serves in its preflight; see the same of `snapshot`.
-fn whose_fault(host: &Inner, state: &TakenState, error: PreflightError) -> PreflightError {
+fn whose_fault(host: &Runtime, state: &TakenState, error: PreflightError) -> PreflightError {
     let step = match &error {
         PreflightError::State {
             step,
@@ -110,7 +110,7 @@ fn whose_fault(host: &Inner, state: &TakenState, error: PreflightError) -> Prefl
 }
 
 /// The state, in a schema from which the candidate goes on by itself.
-fn in_schema(host: &Inner, manifest: &Manifest, state: Option<&TakenState>) -> Result<Option<Arc<Snapshot>>, Cause> {
+fn in_schema(host: &Runtime, manifest: &Manifest, state: Option<&TakenState>) -> Result<Option<Arc<Snapshot>>, Cause> {
     let (Some(to), Some(state)) = (manifest.state, state) else {
         return Ok(None);
     };
@@ -127,7 +127,7 @@ fn in_schema(host: &Inner, manifest: &Manifest, state: Option<&TakenState>) -> R
     Ok(Some(Arc::new(Snapshot { schema, bytes })))
 }
 
-fn current_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, how: &Preflight) -> Result<Option<TakenState>, Cause> {
+fn current_state(host: &Arc<Runtime>, record: &Arc<SlotRecord>, how: &Preflight) -> Result<Option<TakenState>, Cause> {
     let deadline = after(how.timeout);
     loop {
         match ask_for_state(host, record, deadline) {
@@ -144,7 +144,7 @@ enum OwnerAnswer {
     Retry,
 }
 
-fn ask_for_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, deadline: Instant) -> Result<OwnerAnswer, Cause> {
+fn ask_for_state(host: &Arc<Runtime>, record: &Arc<SlotRecord>, deadline: Instant) -> Result<OwnerAnswer, Cause> {
     let mut state = record.lock_settled();
     let Some(old) = state.current.as_ref().map(|current| current.generation.clone()) else {
         return Ok(OwnerAnswer::Answered(None));
@@ -175,7 +175,7 @@ fn ask_for_state(host: &Arc<Inner>, record: &Arc<SlotRecord>, deadline: Instant)
 }
 
 fn take_of_open(
-    host: &Inner,
+    host: &Runtime,
     record: &Arc<SlotRecord>,
     mut state: MutexGuard<'_, SlotState>,
     old: &Arc<Generation>,
@@ -188,7 +188,7 @@ fn take_of_open(
 }
 
 /// The state of what serves in a slot that nobody claims.
-pub(crate) fn state_of_open(host: &Inner, record: &Arc<SlotRecord>) -> Result<Option<TakenState>, Cause> {
+pub(crate) fn state_of_open(host: &Runtime, record: &Arc<SlotRecord>) -> Result<Option<TakenState>, Cause> {
     let state = record.lock_settled();
     let old = state.current.as_ref().map(|current| current.generation.clone());
     match old {
@@ -201,7 +201,7 @@ pub(crate) fn state_of_open(host: &Inner, record: &Arc<SlotRecord>) -> Result<Op
 }
 
 /// What a claim's owner does at his safe point, if the state of what he owns is wanted.
-pub(crate) fn answer_for_claim(host: &Inner, record: &SlotRecord, serving: &Arc<Generation>) {
+pub(crate) fn answer_for_claim(host: &Runtime, record: &SlotRecord, serving: &Arc<Generation>) {
     let request = record.lock().wanted.take();
     if let Some(request) = request {
         // Whoever asked may have given up.

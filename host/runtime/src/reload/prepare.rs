@@ -5,7 +5,7 @@
 use super::{clock::Clock, starting_state::StartingState};
 use crate::{
     given::PluginInputs,
-    host::Inner,
+    runtime::Runtime,
     slot::{Generation, MappedImages, Snapshot, is_failure, with_overlay},
     testing::Injections,
 };
@@ -28,7 +28,7 @@ pub(super) struct Prepared {
 /// Takes a candidate through `steps`, on a thread for hooks. Plugins that it calls are found among `beside` first: those that will come to
 /// serve together with it, and have been prepared before. If it fails the candidate goes to the reaper, from wherever it is.
 pub(super) fn prepare(
-    host: &Inner,
+    host: &Runtime,
     candidate: Generation,
     mut from: StartingState,
     inputs: PluginInputs,

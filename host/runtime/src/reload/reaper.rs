@@ -6,7 +6,7 @@
 use super::survive::survive;
 use crate::{
     event::Log,
-    host::Inner,
+    runtime::Runtime,
     safe_points,
     slot::{Ending, MappedImages, Parts, Phase, ReaperMessage, Slots, holders_of},
 };
@@ -31,7 +31,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The reaper's thread.
 pub(crate) struct Reaper {
-    host: Weak<Inner>,
+    host: Weak<Runtime>,
     slots: Weak<Slots>,
     log: Log,
     images: Arc<MappedImages>,
@@ -113,7 +113,7 @@ struct PendingUnload {
 }
 
 impl Reaper {
-    pub(crate) fn new(host: &Arc<Inner>, limits: Deadlines) -> Self {
+    pub(crate) fn new(host: &Arc<Runtime>, limits: Deadlines) -> Self {
         Self {
             hooks: host.hooks.clone(),
             own: host.reaper(),

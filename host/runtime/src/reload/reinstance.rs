@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     given::Read,
-    host::Inner,
     instances::LoadRequest,
+    runtime::Runtime,
     slot::{CandidateKind, Generation, SlotRecord},
 };
 use reslot_artifact::ContentHash;
@@ -35,7 +35,7 @@ impl UnreadResources {
     }
 
     /// Reads a resource to which something has happened.
-    pub(super) fn read(&mut self, host: &Arc<Inner>, name: String, wait: Duration) {
+    pub(super) fn read(&mut self, host: &Arc<Runtime>, name: String, wait: Duration) {
         let waits_already = self.0.iter().any(|(.., known)| *known == name) || wait > FIRST_WAIT;
         self.0.retain(|(.., known)| *known != name);
         match host.given.read_again(&name) {
@@ -52,7 +52,7 @@ impl UnreadResources {
     }
 
     /// Tries those again whose time has come.
-    pub(super) fn read_due(&mut self, host: &Arc<Inner>) {
+    pub(super) fn read_due(&mut self, host: &Arc<Runtime>) {
         let now = Instant::now();
         let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|(at, ..)| *at <= now);
         self.0 = later;
@@ -63,7 +63,7 @@ impl UnreadResources {
 }
 
 /// Brings all slots up with what there is.
-pub(super) fn settle(host: &Arc<Inner>) {
+pub(super) fn settle(host: &Arc<Runtime>) {
     for record in host.slots.all().iter() {
         if let Some(serving) = behind(host, record) {
             renew(host, record, &serving);
@@ -81,7 +81,7 @@ struct Behind {
     path: PathBuf,
 }
 
-fn behind(host: &Inner, record: &SlotRecord) -> Option<Behind> {
+fn behind(host: &Runtime, record: &SlotRecord) -> Option<Behind> {
     let state = record.lock_settled();
     if state.gone || state.together.is_some() {
         // A set is prepared when it is adopted, with what there is then; the slot is looked at again after that.
@@ -108,7 +108,7 @@ fn behind(host: &Inner, record: &SlotRecord) -> Option<Behind> {
 }
 
 /// Makes another instance of what serves.
-fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
+fn renew(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &Behind) {
     host.given.begin_trial(&record.name);
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
@@ -144,7 +144,7 @@ fn renew(host: &Arc<Inner>, record: &Arc<SlotRecord>, serving: &Behind) {
 }
 
 /// Tries those again whose time has come.
-pub(super) fn settle_due(host: &Arc<Inner>) {
+pub(super) fn settle_due(host: &Arc<Runtime>) {
     if host.given.is_due() {
         settle(host);
     }

@@ -6,9 +6,9 @@ mod state;
 
 use super::{exclusive::Stopped, supersede::report_superseded};
 use crate::{
+    deferred_notifications::defer_notifications,
     deferred_work::defer,
-    event::defer_notifications,
-    host::Inner,
+    runtime::Runtime,
     slot::{
         Access, Current, Generation, Mode, Moving, OwnersTurn, Phase, Probation, RollbackPlan, Set, SlotRecord, SlotState,
         Standby, SupervisorMessage, Verdict,
@@ -44,7 +44,7 @@ struct Leaving<'a> {
 
 /// An open slot goes back, if it (still) has to and can, and with it those with which it came to serve. On the supervisor's thread,
 /// or that of whoever asked for it.
-pub(crate) fn of_open_slot(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<RollbackReport> {
+pub(crate) fn of_open_slot(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<RollbackReport> {
     let _told_later = defer_notifications();
     let since = Instant::now();
     let (number, reason, set) = {
@@ -114,7 +114,7 @@ fn members(record: &Arc<SlotRecord>, set: Option<&Arc<Set>>) -> Vec<Arc<SlotReco
 
 /// Takes an open slot. A claimed one's owner is told to go back, too.
 fn take_open(
-    host: &Inner,
+    host: &Runtime,
     record: &Arc<SlotRecord>,
     judged: Option<u64>,
     set: Option<&Arc<Set>>,
@@ -146,7 +146,7 @@ fn take_open(
 }
 
 /// Takes what stands by, if it has the interfaces by which the slot is called by now. If not, it goes, and the way leads to the history.
-fn fitting_standby(host: &Inner, record: &SlotRecord, state: &mut SlotState) -> Option<Standby> {
+fn fitting_standby(host: &Runtime, record: &SlotRecord, state: &mut SlotState) -> Option<Standby> {
     let standby = state.probation.as_mut()?.standby.take()?;
     match state.check(&standby.current.generation.instance().image().manifest.interface) {
         Ok(()) => Some(standby),
@@ -161,7 +161,7 @@ fn fitting_standby(host: &Inner, record: &SlotRecord, state: &mut SlotState) -> 
 }
 
 /// Closes the gate before what is left, unless it is left because calls do not come back: their effects are lost in any case.
-fn close<'a>(host: &Inner, faulty: &'a Arc<Generation>, reason: &RollbackReason) -> Access<'a> {
+fn close<'a>(host: &Runtime, faulty: &'a Arc<Generation>, reason: &RollbackReason) -> Access<'a> {
     let overdue = matches!(reason, RollbackReason::CallTimeout { .. });
     if overdue || !faulty.is_gated() {
         return Access::Open;
@@ -175,7 +175,7 @@ fn close<'a>(host: &Inner, faulty: &'a Arc<Generation>, reason: &RollbackReason)
 /// A claimed slot goes back, if it has to and can, on its owner's thread; those with which it came to serve are told to. Answers what
 /// serves from now on.
 pub(crate) fn of_claim(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     faulty: &Arc<Generation>,
     turn: OwnersTurn<'_>,
@@ -228,7 +228,7 @@ fn call_others(record: &Arc<SlotRecord>, set: &Arc<Set>) {
 
 /// The way back, in the order in which they are given. At worst the state is the one that was handed over at the swap. What stands by
 /// and hangs in one of its hooks is lost: for that slot the reload thread looks for an artifact that was kept.
-fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>, RollbackReport)> {
+fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>, RollbackReport)> {
     let mut ready: Vec<_> = leaving.into_iter().filter_map(|one| make_ready(host, one)).collect();
     ready.sort_by_key(|(one, ..)| one.record.index);
     let mut left = Vec::with_capacity(ready.len());
@@ -285,7 +285,7 @@ fn go_back(host: &Arc<Inner>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>
 }
 
 /// Has what stands by ready to serve.
-fn make_ready<'a>(host: &Arc<Inner>, mut one: Leaving<'a>) -> Option<(Leaving<'a>, Arc<Generation>, RestoredState)> {
+fn make_ready<'a>(host: &Arc<Runtime>, mut one: Leaving<'a>) -> Option<(Leaving<'a>, Arc<Generation>, RestoredState)> {
     let (carried, why) = match carry(host, &one) {
         Ok(carried) => (carried, None),
         Err(why) => (None, Some(why)),
@@ -315,7 +315,7 @@ impl Leaving<'_> {
     /// Tells of it, with the gate open and no lock held.
     fn tell(
         self,
-        host: &Inner,
+        host: &Runtime,
         generation: Arc<Generation>,
         state: RestoredState,
         left: Option<Current>,
@@ -350,7 +350,7 @@ impl Leaving<'_> {
 }
 
 /// What was left is not taken again by itself, in this process or a later one.
-pub(super) fn forget_faulty(host: &Inner, record: &SlotRecord, hash: ContentHash, path: &Path, report: &RollbackReport) {
+pub(super) fn forget_faulty(host: &Runtime, record: &SlotRecord, hash: ContentHash, path: &Path, report: &RollbackReport) {
     let cause = Arc::new(Cause::RolledBack(report.reason.clone()));
     let mut refusal = Refusal::new(path.to_owned(), Step::Probation, cause);
     refusal.slot = Some(record.name.clone());

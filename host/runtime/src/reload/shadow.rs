@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     deadline::LONGEST,
-    host::Inner,
     instances::LoadRequest,
+    runtime::Runtime,
     shadow_name,
     slot::{CandidateKind, Generation, Phase, SlotRecord, TakenState},
 };
@@ -28,7 +28,7 @@ pub(crate) enum ShadowOf {
 }
 
 /// The state of what serves, for its owner, who is on this thread and calls nothing meanwhile.
-pub(crate) fn state_for_owner(host: &Inner, serving: Option<&Arc<Generation>>) -> Result<Option<TakenState>, Cause> {
+pub(crate) fn state_for_owner(host: &Runtime, serving: Option<&Arc<Generation>>) -> Result<Option<TakenState>, Cause> {
     let Some(of) = serving.cloned() else { return Ok(None) };
     let taken = snapshot(host, &of, true)?;
     Ok(taken.map(|snapshot| TakenState { of, snapshot }))
@@ -36,7 +36,7 @@ pub(crate) fn state_for_owner(host: &Inner, serving: Option<&Arc<Generation>>) -
 
 /// Makes a shadow for a slot, and the record that it stands in, which no host lists.
 pub(crate) fn shadow(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     of: ShadowOf,
     state: Result<Option<TakenState>, Cause>,
@@ -59,12 +59,12 @@ pub(crate) fn shadow(
 }
 
 /// The owner of a shadow lets go.
-pub(crate) fn end_shadow(host: &Inner, generation: &Generation) {
+pub(crate) fn end_shadow(host: &Runtime, generation: &Generation) {
     host.images.enters(generation.slot(), generation.number(), Phase::Retired);
 }
 
 fn make(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     target: Target<'_>,
     of: ShadowOf,
     state: Result<Option<TakenState>, Cause>,

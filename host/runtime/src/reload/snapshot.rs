@@ -1,7 +1,7 @@
 //! The step **snapshot**: what serves encodes its state. And whose fault it is when that state cannot be read.
 
 use crate::{
-    host::Inner,
+    runtime::Runtime,
     slot::{Generation, Snapshot},
 };
 use reslot_process::hooks::{on_behalf_of, this_thread};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// **snapshot**: the state of what serves, if it has one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread
 /// (`owner`), which no deadline can guard: it runs code of what serves, as each of the owner's calls does.
-pub(super) fn snapshot(host: &Inner, old: &Arc<Generation>, owner: bool) -> Result<Option<Arc<Snapshot>>, Cause> {
+pub(super) fn snapshot(host: &Runtime, old: &Arc<Generation>, owner: bool) -> Result<Option<Arc<Snapshot>>, Cause> {
     let Some(schema) = old.instance().schema() else {
         return Ok(None);
     };
@@ -41,7 +41,7 @@ pub(super) fn snapshot(host: &Inner, old: &Arc<Generation>, owner: bool) -> Resu
 }
 
 /// Why a candidate refuses the state of what serves. If that cannot read it itself, it is not the candidate that has to be mended.
-pub(super) fn whose_fault(host: &Inner, serving: &Arc<Generation>, state: &Arc<Snapshot>, cause: Cause) -> Cause {
+pub(super) fn whose_fault(host: &Runtime, serving: &Arc<Generation>, state: &Arc<Snapshot>, cause: Cause) -> Cause {
     let (hook, words) = match &cause {
         Cause::Hook(hook @ (Hook::Restore | Hook::Migrate), HookError::Refused(_) | HookError::NotCarried(_)) => {
             (*hook, cannot_read(host, serving, state))
@@ -55,7 +55,7 @@ pub(super) fn whose_fault(host: &Inner, serving: &Arc<Generation>, state: &Arc<S
 }
 
 /// Why what has written a state cannot read it, if that is so.
-pub(super) fn cannot_read(host: &Inner, serving: &Arc<Generation>, state: &Arc<Snapshot>) -> Option<String> {
+pub(super) fn cannot_read(host: &Runtime, serving: &Arc<Generation>, state: &Arc<Snapshot>) -> Option<String> {
     let (serving, state, waiting) = (serving.clone(), state.clone(), this_thread());
     let read = move || on_behalf_of(waiting, || serving.instance().cannot_read(&state.bytes));
     let words = host.hooks.run(host.policy.hook_deadline, read).ok().flatten()?;

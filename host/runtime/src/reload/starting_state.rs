@@ -3,8 +3,8 @@
 
 use super::snapshot::snapshot;
 use crate::{
-    host::Inner,
     policy::RollbackState,
+    runtime::Runtime,
     slot::{Access, Generation, Snapshot},
 };
 use reslot_report::Cause;
@@ -74,7 +74,7 @@ impl StartingState {
     /// # Errors
     /// If the state of what serves cannot be had, and there is no other.
     pub(super) fn take(
-        host: &Inner,
+        host: &Runtime,
         old: Option<&Arc<Generation>>,
         candidate: &Generation,
         access: &Access<'_>,

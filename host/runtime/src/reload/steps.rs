@@ -39,9 +39,9 @@ use super::{
     swap::{Member, Moved, Ready, close, swap},
 };
 use crate::{
-    event::defer_notifications,
-    host::Inner,
+    deferred_notifications::defer_notifications,
     instances::LoadRequest,
+    runtime::Runtime,
     shadow_name,
     slot::{Candidate, CandidateKind, Generation, SlotRecord},
 };
@@ -59,7 +59,7 @@ use std::{
 
 /// One reload, from the file to the swap (or to the owner, who swaps), of each slot that the file is for.
 pub(super) fn reload(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     request: &LoadRequest,
     noticed: Instant,
     options: LoadOptions<'_>,
@@ -131,7 +131,7 @@ pub(super) fn reload(
 }
 
 /// The slots that a file is for, if that is known without looking into it: they were named, or it is known which plugin this content is.
-fn slots_without_lint(host: &Inner, request: &LoadRequest, hash: &ContentHash) -> Option<Vec<Arc<str>>> {
+fn slots_without_lint(host: &Runtime, request: &LoadRequest, hash: &ContentHash) -> Option<Vec<Arc<str>>> {
     if let Some(slot) = &request.slot {
         return Some(vec![slot.clone()]);
     }
@@ -141,7 +141,7 @@ fn slots_without_lint(host: &Inner, request: &LoadRequest, hash: &ContentHash) -
 
 /// One slot's part of a reload, and what is done if it is refused.
 fn reload_slot(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     request: &LoadRequest,
     slot: &Arc<str>,
     artifact: LintedArtifact,
@@ -193,7 +193,7 @@ fn reload_slot(
 }
 
 /// The same bytes are not tried again by themselves, if that is of no use.
-fn remember(host: &Inner, hash: ContentHash, refusal: Refusal) -> Refusal {
+fn remember(host: &Runtime, hash: ContentHash, refusal: Refusal) -> Refusal {
     if refusal.cause.scope().is_remembered() {
         host.slots.refusals.remember(hash, refusal.clone());
     }
@@ -201,7 +201,7 @@ fn remember(host: &Inner, hash: ContentHash, refusal: Refusal) -> Refusal {
 }
 
 /// Two files of one folder with the same plugin are for the same slot, and each that is published takes the place of the other's.
-fn report_other_file(host: &Inner, slot: &Arc<str>, path: &Path, other: PathBuf) {
+fn report_other_file(host: &Runtime, slot: &Arc<str>, path: &Path, other: PathBuf) {
     if other != path && other.parent() == path.parent() && other.is_file() {
         host.log.push(Event::SameSlot {
             slot: slot.clone(),
@@ -216,7 +216,7 @@ fn report_other_file(host: &Inner, slot: &Arc<str>, path: &Path, other: PathBuf)
 /// Makes a candidate of an artifact that has passed the lint: of a file's, of a version that was kept, of what serves. On the reload
 /// thread; of a shadow on a thread for hooks.
 pub(super) fn make_candidate(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     target: Target<'_>,
     kind: CandidateKind,
     path: &Path,
@@ -317,7 +317,7 @@ fn next_number(target: Target<'_>, kind: &CandidateKind) -> u64 {
 
 /// Gives a candidate its place: before its owner, who goes on with it in his `sync`, or in its slot.
 pub(super) fn bring_into_service(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     candidate: Candidate,
 ) -> Result<LoadOutcome, Refusal> {
@@ -338,7 +338,7 @@ pub(super) fn bring_into_service(
 }
 
 /// A candidate that needs nothing of what serves is started before anybody waits for it.
-fn start_early(host: &Inner, record: &SlotRecord, candidate: Candidate) -> Result<Candidate, Refusal> {
+fn start_early(host: &Runtime, record: &SlotRecord, candidate: Candidate) -> Result<Candidate, Refusal> {
     let serving_is_exclusive = {
         let state = record.lock();
         let serving = state.current.as_ref();
@@ -364,7 +364,7 @@ fn start_early(host: &Inner, record: &SlotRecord, candidate: Candidate) -> Resul
 
 /// An open slot moves on, on the reload thread.
 pub(super) fn hand_over_open(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     old: Option<&Arc<Generation>>,
     candidate: Candidate,
@@ -385,7 +385,7 @@ pub(super) fn hand_over_open(
 }
 
 /// One slot moves on.
-pub(super) fn hand_over_one(host: &Arc<Inner>, member: Member<'_>) -> Result<Moved, Refusal> {
+pub(super) fn hand_over_one(host: &Arc<Runtime>, member: Member<'_>) -> Result<Moved, Refusal> {
     let mut moved = hand_over(host, vec![member])?;
     match moved.pop() {
         Some(moved) => Ok(moved),
@@ -395,7 +395,7 @@ pub(super) fn hand_over_one(host: &Arc<Inner>, member: Member<'_>) -> Result<Mov
 
 /// Moves all of them on, or none, in the order in which they are given. On the reload thread; if a claimed slot is among them, on its
 /// owner's.
-pub(super) fn hand_over(host: &Arc<Inner>, members: Vec<Member<'_>>) -> Result<Vec<Moved>, Refusal> {
+pub(super) fn hand_over(host: &Arc<Runtime>, members: Vec<Member<'_>>) -> Result<Vec<Moved>, Refusal> {
     let mut ready: Vec<Ready<'_>> = Vec::with_capacity(members.len());
     for member in members {
         let beside = ready.iter().map(|one| one.generation.clone()).collect();
@@ -417,7 +417,7 @@ pub(super) fn hand_over(host: &Arc<Inner>, members: Vec<Member<'_>>) -> Result<V
 
 /// What serves gives up its state and what there can be only one of, and the candidate is made ready with that. What serves goes on if any
 /// of it fails.
-fn hand_over_state<'a>(host: &Arc<Inner>, member: Member<'a>, beside: Vec<Arc<Generation>>) -> Result<Ready<'a>, Refusal> {
+fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<Generation>>) -> Result<Ready<'a>, Refusal> {
     let Member {
         record,
         old,
@@ -507,7 +507,7 @@ fn make_shadow_ready(candidate: &mut Preparation) -> Result<(), Failed> {
 }
 
 /// A shadow is made ready; it goes no further.
-pub(super) fn prepare_shadow(host: &Inner, target: Target<'_>, shadow: Candidate) -> Result<Generation, Refusal> {
+pub(super) fn prepare_shadow(host: &Runtime, target: Target<'_>, shadow: Candidate) -> Result<Generation, Refusal> {
     let Candidate {
         generation,
         kind,

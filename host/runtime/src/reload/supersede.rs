@@ -1,14 +1,14 @@
 //! What waited for an owner, and will not be adopted any more.
 
 use crate::{
-    host::Inner,
+    runtime::Runtime,
     slot::{Candidate, CandidateSet, SlotCandidate, SlotRecord},
 };
 use reslot_report::Event;
 use std::sync::Arc;
 
 /// Tells of a candidate that will not come to serve, and lets it go.
-pub(super) fn report_superseded(host: &Inner, record: &SlotRecord, superseded: Option<Candidate>) {
+pub(super) fn report_superseded(host: &Runtime, record: &SlotRecord, superseded: Option<Candidate>) {
     let Some(superseded) = superseded else { return };
     if !superseded.is_reinstance() {
         host.history.forget(&record.name, &superseded.hash);
@@ -20,7 +20,7 @@ pub(super) fn report_superseded(host: &Inner, record: &SlotRecord, superseded: O
 }
 
 /// A set that will not be adopted any more.
-pub(super) fn supersede_set(host: &Inner, set: Option<Arc<CandidateSet>>) {
+pub(super) fn supersede_set(host: &Runtime, set: Option<Arc<CandidateSet>>) {
     let Some(set) = set else { return };
     for SlotCandidate { record, candidate } in set.take() {
         let mut state = record.lock();

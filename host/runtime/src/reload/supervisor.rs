@@ -4,7 +4,7 @@
 
 use super::{prepare::check, rollback, survive::survive};
 use crate::{
-    host::Inner,
+    runtime::Runtime,
     slot::{CheckResult, Generation, InstanceId, Mode, Probation, Set, SlotRecord, SlotState, SupervisorMessage, Verdict},
 };
 use parking_lot::MutexGuard;
@@ -19,7 +19,7 @@ use std::{
 };
 
 /// The supervisor's thread.
-pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
+pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<SupervisorMessage>) {
     let mut next: Option<Instant> = None;
     loop {
         let message = match next {
@@ -49,7 +49,7 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<SupervisorMessage>) {
 }
 
 /// Has the history know what is thought of a version.
-fn note(host: &Inner, message: SupervisorMessage) {
+fn note(host: &Runtime, message: SupervisorMessage) {
     match message {
         SupervisorMessage::Good { slot, hash } => host.report_history_error(&slot, host.history.confirm(&slot, &hash)),
         // Somebody may have asked for it by name since.
@@ -60,12 +60,12 @@ fn note(host: &Inner, message: SupervisorMessage) {
     }
 }
 
-fn look_at_all(host: &Arc<Inner>) -> Option<Instant> {
+fn look_at_all(host: &Arc<Runtime>) -> Option<Instant> {
     let records = host.slots.all();
     records.iter().filter_map(|record| look_at(host, record)).min()
 }
 
-fn fault(host: &Arc<Inner>, slot: &str, number: u64) {
+fn fault(host: &Arc<Runtime>, slot: &str, number: u64) {
     let Some(record) = host.slots.named(slot) else { return };
     let concerned = record
         .lock()
@@ -77,7 +77,7 @@ fn fault(host: &Arc<Inner>, slot: &str, number: u64) {
     }
 }
 
-fn checked(host: &Arc<Inner>, slot: &str, instance: InstanceId, result: CheckResult) {
+fn checked(host: &Arc<Runtime>, slot: &str, instance: InstanceId, result: CheckResult) {
     let Some(record) = host.slots.named(slot) else { return };
     note_check(host, &record, instance, result);
     // It may have been the last thing that a verdict waited for.
@@ -88,7 +88,7 @@ fn checked(host: &Arc<Inner>, slot: &str, instance: InstanceId, result: CheckRes
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Does what is to be done now for a slot, and answers when to look at it again.
-fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
+fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     let now = Instant::now();
     let mut state = record.lock();
     if state.gone || state.current.is_none() {
@@ -143,7 +143,7 @@ fn look_at(host: &Arc<Inner>, record: &Arc<SlotRecord>) -> Option<Instant> {
 }
 
 /// Measures what serves, on probation, if no check has done so for long.
-fn measure(host: &Inner, state: &mut SlotState, now: Instant) {
+fn measure(host: &Runtime, state: &mut SlotState, now: Instant) {
     let end = state.probation_end(&host.policy);
     let due = state.health_tracker().measurement_due(&host.policy, end);
     if due.is_some_and(|due| due <= now)
@@ -162,7 +162,7 @@ enum Check {
     Tell(Event),
 }
 
-fn due_check(host: &Inner, record: &SlotRecord, state: &mut SlotState, now: Instant) -> Check {
+fn due_check(host: &Runtime, record: &SlotRecord, state: &mut SlotState, now: Instant) -> Check {
     let Some(generation) = state.current.as_ref().map(|current| current.generation.clone()) else {
         return Check::Nothing;
     };
@@ -193,7 +193,7 @@ fn due_check(host: &Inner, record: &SlotRecord, state: &mut SlotState, now: Inst
 }
 
 impl Check {
-    fn carry_out(self, host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+    fn carry_out(self, host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
         match self {
             Self::Nothing => {}
             Self::Tell(event) => host.log.push(event),
@@ -212,7 +212,7 @@ impl Check {
 }
 
 /// What a claim's owner does at his safe point, if he was reminded: asks for the health of what he owns, if that is due.
-pub(crate) fn check_of_claim(host: &Inner, record: &SlotRecord, generation: &Generation) {
+pub(crate) fn check_of_claim(host: &Runtime, record: &SlotRecord, generation: &Generation) {
     {
         let mut state = record.lock();
         let end = state.probation_end(&host.policy);
@@ -237,7 +237,7 @@ fn checked_now(generation: &Generation) -> CheckResult {
     }
 }
 
-fn note_check(host: &Inner, record: &SlotRecord, instance: InstanceId, result: CheckResult) {
+fn note_check(host: &Runtime, record: &SlotRecord, instance: InstanceId, result: CheckResult) {
     let mut state = record.lock();
     let current = state.current.as_ref().map(|current| &current.generation);
     let Some(current) = current.filter(|current| current.call_stats().id() == instance) else {
@@ -262,7 +262,7 @@ fn health_event(record: &SlotRecord, generation: u64, health: Health) -> Event {
 /// How often a member of a set that has proved itself looks for the others.
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(50);
 
-fn all_passed(host: &Inner, set: &Arc<Set>) -> bool {
+fn all_passed(host: &Runtime, set: &Arc<Set>) -> bool {
     set.iter().filter_map(Weak::upgrade).all(|record| {
         let mut state = record.lock();
         let on_probation = state.probation.as_ref().is_some_and(|probation| probation.is_of(set));
@@ -271,7 +271,7 @@ fn all_passed(host: &Inner, set: &Arc<Set>) -> bool {
 }
 
 /// What serves in a slot has proved itself, and with it those with which it came to serve: what stood by for them goes.
-pub(crate) fn confirm(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+pub(crate) fn confirm(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let set = record.lock().probation.as_ref().and_then(|probation| probation.set.clone());
     let Some(set) = set else {
         confirm_one(host, record, None);
@@ -282,7 +282,7 @@ pub(crate) fn confirm(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
     }
 }
 
-fn confirm_one(host: &Arc<Inner>, record: &SlotRecord, set: Option<&Arc<Set>>) {
+fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<Set>>) {
     let mut state = record.lock();
     // Whom somebody has called back in the meantime has not proved itself.
     let of_set = |probation: &Probation| probation.called.is_none() && set.is_none_or(|set| probation.is_of(set));
@@ -316,7 +316,7 @@ fn confirm_one(host: &Arc<Inner>, record: &SlotRecord, set: Option<&Arc<Set>>) {
 }
 
 /// It is faulty, and nothing stands by: the reload thread looks whether there is an older artifact. Once.
-fn no_standby(host: &Inner, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, SlotState>, reason: RollbackReason) {
+fn no_standby(host: &Runtime, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, SlotState>, reason: RollbackReason) {
     let Some(probation) = state.probation.as_mut() else { return };
     if std::mem::replace(&mut probation.hopeless, true) {
         return;

@@ -5,7 +5,7 @@ use super::{clock::Clock, exclusive::Stopped, given, prepare::stop, rollback::fo
 use crate::{
     deadline::after,
     deferred_work::defer,
-    host::Inner,
+    runtime::Runtime,
     slot::{
         Access, Candidate, CandidateKind, Current, Generation, Phase, Probation, Set, SlotRecord, SlotState, Snapshot,
         Standby, SupervisorMessage,
@@ -55,7 +55,7 @@ pub(super) struct Ready<'a> {
 /// # Errors
 /// If calls do not come back in time.
 pub(super) fn close<'a>(
-    host: &Inner,
+    host: &Runtime,
     old: Option<&'a Arc<Generation>>,
     candidate: &Generation,
 ) -> Result<Access<'a>, Cause> {
@@ -73,7 +73,7 @@ pub(super) fn close<'a>(
 
 impl Ready<'_> {
     /// Another one of the set failed: this one's predecessor goes on as if nothing had been.
-    pub(super) fn give_up(mut self, host: &Arc<Inner>) {
+    pub(super) fn give_up(mut self, host: &Arc<Runtime>) {
         let (mut candidate, images) = (self.generation, host.images.clone());
         let give_back = move || {
             if let Some(candidate) = Arc::get_mut(&mut candidate) {
@@ -93,7 +93,7 @@ impl Ready<'_> {
     }
 
     /// Comes to be what serves, under the slot's lock. Answers what went because of that.
-    fn arrive(&mut self, host: &Inner, state: &mut SlotState, set: Option<&Arc<Set>>) -> Gone {
+    fn arrive(&mut self, host: &Runtime, state: &mut SlotState, set: Option<&Arc<Set>>) -> Gone {
         // A version is on probation, however often there is an instance of it.
         let on_probation = match self.is_reinstance() {
             true => state.probation.is_some(),
@@ -165,7 +165,7 @@ impl Ready<'_> {
     }
 
     /// Tells of it, with no lock held.
-    fn tell(self, host: &Arc<Inner>, gone: Gone) -> Moved {
+    fn tell(self, host: &Arc<Runtime>, gone: Gone) -> Moved {
         let is_reinstance = self.is_reinstance();
         let (slot, hash) = (self.record.name.clone(), self.hash.to_string());
         let mut report = ReloadReport::new(slot, self.generation.number(), self.path, hash);
@@ -224,7 +224,7 @@ struct Gone {
 }
 
 /// **swap**: moves the pointer, the views', and, for what is claimed, the owner's when this returns.
-pub(super) fn swap(host: &Arc<Inner>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
+pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
     let set = (ready.len() > 1).then(|| Arc::new(ready.iter().map(|one| Arc::downgrade(&one.record)).collect::<Set>()));
     // In the order of their places, which is everybody's who locks more than one.
     ready.sort_by_key(|one| one.record.index);

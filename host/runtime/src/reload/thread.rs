@@ -12,7 +12,7 @@ use super::{
     together,
     unload::{self, DeletedFiles},
 };
-use crate::{host::Inner, instances::LoadRequest, watch::Notice};
+use crate::{instances::LoadRequest, runtime::Runtime, watch::Notice};
 use reslot_process::safe_point;
 use reslot_report::Event;
 use std::{
@@ -36,7 +36,7 @@ struct Retry {
 const ARCHIVE_DELAY: Duration = Duration::from_millis(10);
 
 /// The reload thread.
-pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
+pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
     let mut retries: BTreeMap<LoadRequest, Retry> = BTreeMap::new();
     // Of the last candidate. When the next message comes, it is put away.
     let mut pending_archive: Option<(Instant, PendingArchive)> = None;
@@ -152,7 +152,7 @@ pub(crate) fn run(host: &Arc<Inner>, messages: &Receiver<ReloadMessage>) {
 
 /// Reloads from a file that was noticed; one that somebody is writing is put back.
 fn take(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     retries: &mut BTreeMap<LoadRequest, Retry>,
     request: LoadRequest,
     noticed: Instant,
@@ -179,7 +179,7 @@ fn take(
 
 /// Loads a file that the embedder named. A content that was refused before is tried again: it was asked for by name.
 fn load(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     request: &LoadRequest,
     options: LoadOptions<'_>,
     archive_later: &mut dyn FnMut(PendingArchive),

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     deadline::after,
-    event::defer_notifications,
-    host::Inner,
+    deferred_notifications::defer_notifications,
     instances::LoadRequest,
+    runtime::Runtime,
     slot::{Access, CandidateKind, CandidateSet, ContentPlace, Generation, Mode, OwnersTurn, SlotCandidate, SlotRecord},
 };
 use reslot_artifact::ContentHash;
@@ -28,7 +28,7 @@ use reslot_report::{Cause, Event, Refusal, Step};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Loads all of the files, or none.
-pub(super) fn load(host: &Arc<Inner>, request: Vec<LoadRequest>) -> Result<Vec<LoadOutcome>, Refusal> {
+pub(super) fn load(host: &Arc<Runtime>, request: Vec<LoadRequest>) -> Result<Vec<LoadOutcome>, Refusal> {
     let mut outcomes = Vec::new();
     let mut members: Vec<SlotCandidate> = Vec::new();
     for request in request {
@@ -48,7 +48,7 @@ pub(super) fn load(host: &Arc<Inner>, request: Vec<LoadRequest>) -> Result<Vec<L
 
 /// Makes a candidate for each slot that a file is for, unless that has the content already.
 fn make(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     request: &LoadRequest,
     members: &mut Vec<SlotCandidate>,
     outcomes: &mut Vec<LoadOutcome>,
@@ -86,7 +86,7 @@ fn make(
 }
 
 /// Those that are called come first.
-fn in_order(host: &Arc<Inner>, members: Vec<SlotCandidate>) -> Result<Vec<SlotCandidate>, Refusal> {
+fn in_order(host: &Arc<Runtime>, members: Vec<SlotCandidate>) -> Result<Vec<SlotCandidate>, Refusal> {
     let mut all = host.slots.uses_of_serving();
     for member in &members {
         all.insert(member.record.name.clone(), member.uses().to_owned());
@@ -110,7 +110,7 @@ fn in_order(host: &Arc<Inner>, members: Vec<SlotCandidate>) -> Result<Vec<SlotCa
 }
 
 /// None of them comes to serve.
-fn give_up(host: &Inner, members: Vec<SlotCandidate>, refusal: Refusal) -> Refusal {
+fn give_up(host: &Runtime, members: Vec<SlotCandidate>, refusal: Refusal) -> Refusal {
     for member in &members {
         host.history.forget(&member.record.name, &member.candidate.hash);
     }
@@ -122,7 +122,7 @@ fn give_up(host: &Inner, members: Vec<SlotCandidate>, refusal: Refusal) -> Refus
 }
 
 /// Has a set wait for its owners.
-fn stage(host: &Inner, members: Vec<SlotCandidate>) -> Vec<LoadOutcome> {
+fn stage(host: &Runtime, members: Vec<SlotCandidate>) -> Vec<LoadOutcome> {
     let _told_later = defer_notifications();
     let told: Vec<_> = members
         .iter()
@@ -153,7 +153,7 @@ fn stage(host: &Inner, members: Vec<SlotCandidate>) -> Vec<LoadOutcome> {
 /// Adopts a set on its owner's thread, with the turns of all claimed slots in it, by slot. `None` if it was refused; if it was superseded
 /// meanwhile, with none moved.
 pub(crate) fn adopt(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     set: &Arc<CandidateSet>,
     turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Option<Vec<(u64, Arc<Generation>)>> {
@@ -176,7 +176,7 @@ pub(crate) fn adopt(
 }
 
 /// A claim was dropped: the set may have nobody to wait for any more.
-pub(super) fn settle(host: &Arc<Inner>, set: &Arc<CandidateSet>) {
+pub(super) fn settle(host: &Arc<Runtime>, set: &Arc<CandidateSet>) {
     if set.claimed().is_empty() {
         // What became of it is told by events.
         let _ = adopt(host, set, BTreeMap::new());
@@ -184,7 +184,7 @@ pub(super) fn settle(host: &Arc<Inner>, set: &Arc<CandidateSet>) {
 }
 
 fn move_on(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     members: Vec<SlotCandidate>,
     mut turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Result<Vec<Moved>, Refusal> {
@@ -252,7 +252,7 @@ fn move_on(
     hand_over(host, ready).map_err(|refusal| tell(host, &known, refusal))
 }
 
-fn tell(host: &Inner, members: &[(Arc<SlotRecord>, ContentHash)], refusal: Refusal) -> Refusal {
+fn tell(host: &Runtime, members: &[(Arc<SlotRecord>, ContentHash)], refusal: Refusal) -> Refusal {
     for (record, hash) in members {
         host.history.forget(&record.name, hash);
     }

@@ -4,15 +4,16 @@
 
 use super::{
     exclusive::Stopped,
+    messages::{UnloadOutcome, Unloaded},
     snapshot::snapshot,
     supersede::{report_superseded, supersede_set},
 };
 use crate::{
     deadline::after,
+    deferred_notifications::defer_notifications,
     deferred_work::defer,
-    event::defer_notifications,
-    host::Inner,
     policy::DeletedFile,
+    runtime::Runtime,
     slot::{
         Access, Candidate, CandidateSet, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord,
         SlotState, UnloadRequest,
@@ -27,37 +28,9 @@ use std::{
     sync::Arc,
 };
 
-/// What [`Host::unload`](crate::Host::unload) did.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum UnloadOutcome {
-    /// Nothing serves in the slot any more.
-    Unloaded(Unloaded),
-    /// The slot is claimed: its owner's next [`sync`](crate::Claim::sync) unloads it.
-    Staged {
-        /// The slot.
-        slot: Arc<str>,
-        /// The generation that will be unloaded.
-        generation: u64,
-    },
-}
-
-/// A slot was unloaded.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Unloaded {
-    /// The slot.
-    pub slot: Arc<str>,
-    /// The generation that served. That its image is gone is told by [`Event::Retired`](crate::Event::Retired), and waited for by
-    /// [`Host::wait_until_unmapped`](crate::Host::wait_until_unmapped).
-    pub generation: u64,
-    /// The state that it had; none if its plugin has none, or if it could not be had and the slot was unloaded by force.
-    pub state: Option<SavedState>,
-}
-
 /// Unloads a slot on the reload thread, or has its owner do so.
 pub(super) fn unload(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     request: UnloadRequest,
 ) -> Result<UnloadOutcome, UnloadError> {
@@ -95,7 +68,7 @@ pub(super) fn unload(
 
 /// Has the owner unload the slot. What waited for him will not serve; what is staged from now on comes after the unloading.
 fn stage(
-    host: &Inner,
+    host: &Runtime,
     record: &SlotRecord,
     mut state: parking_lot::MutexGuard<'_, SlotState>,
     old: &Generation,
@@ -123,7 +96,7 @@ fn stage(
 
 /// Unloads what its owner calls, on his thread, if somebody asked for that. Answers whether it was.
 pub(crate) fn of_claim_if_asked(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     old: &Arc<Generation>,
     turn: OwnersTurn<'_>,
@@ -147,7 +120,7 @@ pub(crate) fn of_claim_if_asked(
 
 /// Unloads what its owner calls, because he wants it.
 pub(crate) fn of_claim(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     old: &Arc<Generation>,
     turn: OwnersTurn<'_>,
@@ -168,7 +141,7 @@ pub(crate) fn of_claim(
 }
 
 fn of_owner(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     old: &Arc<Generation>,
     turn: OwnersTurn<'_>,
@@ -184,7 +157,7 @@ fn of_owner(
 }
 
 /// A claim was dropped: what its owner was asked to unload is the reload thread's to unload.
-pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
+pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let (request, old) = {
         let mut state = record.lock_settled();
         if state.mode == Mode::Claimed || state.gone {
@@ -212,7 +185,7 @@ pub(super) fn settle(host: &Arc<Inner>, record: &Arc<SlotRecord>) {
     }
 }
 
-fn report_refused(host: &Inner, record: &SlotRecord, generation: u64, error: &UnloadError) {
+fn report_refused(host: &Runtime, record: &SlotRecord, generation: u64, error: &UnloadError) {
     host.log.push(Event::UnloadRefused {
         slot: record.name.clone(),
         generation,
@@ -221,7 +194,7 @@ fn report_refused(host: &Inner, record: &SlotRecord, generation: u64, error: &Un
 }
 
 /// Refuses to take a slot from plugins that call it.
-fn check_users(host: &Inner, record: &SlotRecord) -> Result<(), UnloadError> {
+fn check_users(host: &Runtime, record: &SlotRecord) -> Result<(), UnloadError> {
     let all = host.slots.uses_of_serving();
     let calls_it =
         |(slot, uses): &(&Arc<str>, &Vec<String>)| **slot != record.name && uses.iter().any(|used| **used == *record.name);
@@ -245,7 +218,7 @@ fn no_state(record: &SlotRecord, old: &Generation, cause: Cause) -> UnloadError 
 
 /// Takes what serves out of its slot. Until its state is there nothing has changed; from then on nothing can fail.
 fn take_down(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     old: &Arc<Generation>,
     mut access: Access<'_>,
@@ -325,7 +298,7 @@ impl Gone {
     /// Tells of it, with no lock held and no gate closed.
     fn tell(
         self,
-        host: &Arc<Inner>,
+        host: &Arc<Runtime>,
         record: &Arc<SlotRecord>,
         number: u64,
         state: Option<&SavedState>,
@@ -368,7 +341,7 @@ pub(super) struct DeletedFiles(BTreeSet<PathBuf>);
 
 impl DeletedFiles {
     /// A file is gone from the watched folder.
-    pub(super) fn file(&mut self, host: &Arc<Inner>, path: &Path) {
+    pub(super) fn file(&mut self, host: &Arc<Runtime>, path: &Path) {
         if self.0.contains(path) || path.is_file() {
             return;
         }
@@ -392,7 +365,7 @@ impl DeletedFiles {
     }
 
     /// A slot was unloaded, so what it used may be free.
-    pub(super) fn recheck(&mut self, host: &Arc<Inner>) {
+    pub(super) fn recheck(&mut self, host: &Arc<Runtime>) {
         loop {
             let before = self.0.len();
             self.0.retain(|path| !path.is_file() && !unload_all_from(host, path, false));
@@ -404,7 +377,7 @@ impl DeletedFiles {
 }
 
 /// Unloads the slots that serve from a deleted file. Answers whether none is left that others use.
-fn unload_all_from(host: &Arc<Inner>, path: &Path, tells: bool) -> bool {
+fn unload_all_from(host: &Arc<Runtime>, path: &Path, tells: bool) -> bool {
     let mut all = true;
     for record in host.slots.served_from(path) {
         let (number, is_asked) = {

@@ -43,10 +43,7 @@ use super::{
     messages::ReaperMessage,
     signals::OwnerSignals,
 };
-use crate::{
-    event::{Log, defer_notifications},
-    given::PluginInputs,
-};
+use crate::{deferred_notifications::defer_notifications, event::Log, given::PluginInputs};
 use parking_lot::{Mutex, RwLock};
 use reslot_native::{
     instance::{ExclusiveInstance, Instance},

@@ -5,12 +5,12 @@
 use super::Leaving;
 use crate::{
     given::PluginInputs,
-    host::Inner,
     reload::{
         prepare::Watch,
         snapshot::snapshot,
         starting_state::{EarlierState, StateSource},
     },
+    runtime::Runtime,
     slot::{Access, Generation, MappedImages, Snapshot},
     testing::Injections,
 };
@@ -20,7 +20,7 @@ use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, RestoredState, Rol
 use std::{sync::Arc, time::Instant};
 
 /// The state for what stands by, if the policy wants that of what is left.
-pub(super) fn carry(host: &Inner, leaving: &Leaving<'_>) -> Result<Option<Arc<Snapshot>>, String> {
+pub(super) fn carry(host: &Runtime, leaving: &Leaving<'_>) -> Result<Option<Arc<Snapshot>>, String> {
     let Leaving {
         faulty,
         standby,
@@ -47,7 +47,7 @@ pub(super) fn carry(host: &Inner, leaving: &Leaving<'_>) -> Result<Option<Arc<Sn
 
 /// The state of what is left.
 fn take(
-    host: &Inner,
+    host: &Runtime,
     faulty: &Arc<Generation>,
     access: &Access<'_>,
     reason: &RollbackReason,
@@ -64,7 +64,7 @@ fn take(
 
 /// The state in the schema of what stands by. The one with the higher number knows both.
 fn translate(
-    host: &Inner,
+    host: &Runtime,
     faulty: &Arc<Generation>,
     standby: &Arc<Generation>,
     state: Arc<Snapshot>,
@@ -98,7 +98,7 @@ pub(super) struct Revived {
 /// the second one refuses any of it, the first one serves as it was when it was replaced. What an instance was given lies in such fields,
 /// too, so with a state it is given what there is now, or, if it does not take that, what it had.
 pub(super) fn revive(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     leaving: &mut Leaving<'_>,
     state: Option<Arc<Snapshot>>,
     why: Option<String>,
@@ -215,7 +215,7 @@ pub(super) fn revive(
 /// # Errors
 /// Why it cannot serve, in words. The reaper ends it, as every instance, when its hook comes back.
 fn make_second(
-    host: &Inner,
+    host: &Runtime,
     standby: &Arc<Generation>,
     restored: RestoredInstance,
     state: &Arc<Snapshot>,

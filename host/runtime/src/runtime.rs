@@ -1,4 +1,4 @@
-//! What the host's parts share: the view, the slots, the readers, what was refused, and the ways to the two threads.
+//! What the threads of one host share: its slots, its settings, and the ways to the threads.
 
 use crate::{
     deferred_work::{DeferredWork, defer},
@@ -29,15 +29,15 @@ use std::{
     time::Duration,
 };
 
-/// What the host's parts share.
-pub(crate) struct Inner {
+/// What the threads of one host share.
+pub(crate) struct Runtime {
     /// Where it was built. In a forked child of it nothing here may be locked, waited for or dropped.
     pub(crate) process: Process,
     pub(crate) slots: Arc<Slots>,
     /// Whether calls are counted, which has all of them take the way through the gate.
     pub(crate) count_calls: bool,
     /// The thread that must not wait for itself.
-    pub(super) reload_thread: OnceLock<ThreadId>,
+    pub(crate) reload_thread: OnceLock<ThreadId>,
     pub(crate) log: Log,
     pub(crate) images: Arc<MappedImages>,
     /// Before the folder that it may lie in, which is left alone if there is anything in it.
@@ -48,7 +48,7 @@ pub(crate) struct Inner {
     /// How many quarantined images a slot may have before its reloads are refused.
     pub(crate) quarantine_cap: AtomicUsize,
     /// By slot, the file that was refused last because of that.
-    pub(super) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
+    pub(crate) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     pub(crate) policy: Policy,
     pub(crate) hooks: Hooks,
     /// The folder that is watched.
@@ -62,16 +62,16 @@ pub(crate) struct Inner {
     /// How much which slot is to log.
     pub(crate) log_levels: Arc<LogLevels>,
     /// Slots that have nothing yet, each with a file that was refused because of that.
-    pub(super) waiting: Mutex<Vec<(String, LoadRequest)>>,
+    pub(crate) waiting: Mutex<Vec<(String, LoadRequest)>>,
     /// By slot, how large its state was last.
-    pub(super) snapshot_sizes: Mutex<BTreeMap<Arc<str>, usize>>,
-    pub(super) supervisor: Sender<SupervisorMessage>,
+    pub(crate) snapshot_sizes: Mutex<BTreeMap<Arc<str>, usize>>,
+    pub(crate) supervisor: Sender<SupervisorMessage>,
     pub(crate) reload: Sender<ReloadMessage>,
-    pub(super) reaper: Sender<ReaperMessage>,
+    pub(crate) reaper: Sender<ReaperMessage>,
     pub(crate) deferred_work: DeferredWork,
 }
 
-impl Inner {
+impl Runtime {
     pub(crate) fn reaper(&self) -> Sender<ReaperMessage> {
         self.reaper.clone()
     }
@@ -297,7 +297,7 @@ impl Inner {
     }
 
     /// The host goes: it holds nothing any more. Answers what it let go of.
-    pub(super) fn let_go(&self) -> Vec<Weak<Generation>> {
+    pub(crate) fn let_go(&self) -> Vec<Weak<Generation>> {
         self.log.push(Event::ShutDown);
         let mut let_go = Vec::new();
         for record in self.slots.all().iter() {
@@ -331,7 +331,7 @@ impl Inner {
     }
 
     /// Names who still holds what the host has let go of.
-    pub(super) fn name_holders(&self, let_go: &[Weak<Generation>]) {
+    pub(crate) fn name_holders(&self, let_go: &[Weak<Generation>]) {
         for generation in let_go.iter().filter_map(Weak::upgrade) {
             self.log.push(Event::DrainTimeout {
                 slot: generation.slot().clone(),
@@ -342,7 +342,7 @@ impl Inner {
     }
 }
 
-impl AskedForSafePoints for Inner {
+impl AskedForSafePoints for Runtime {
     fn request_safe_points(&self) {
         // Without a reload thread the host is going.
         let _ = self.reload.send(ReloadMessage::SafePoint);
