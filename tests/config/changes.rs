@@ -6,7 +6,7 @@ use crate::{
     threshold, wait_for_config_refused, wait_for_given, wait_for_threshold,
 };
 use fixture_interfaces::Tuned;
-use reslot::{DeletedFile, Event, Host, Policy, RollbackTarget, SyncOutcome, config::Layers};
+use reslot::{Claim, DeletedFile, Event, Host, Policy, RollbackTarget, SyncOutcome, config::Layers};
 use std::time::Duration;
 
 #[test]
@@ -51,7 +51,7 @@ fn claimed_plugin_has_it_from_its_owners_sync_on() {
     desk.set(&settings(0.25));
     wait_for_staged(&mut events, "tuned", 2);
     assert_eq!(claim.threshold().unwrap(), 0.5, "not before");
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((claim.threshold().unwrap(), claim.add(1).unwrap()), (0.25, 4));
 }
 
@@ -162,7 +162,7 @@ fn candidate_that_was_staged_before_has_the_configuration_of_now() {
     wait_for_staged(&mut events, "tuned", 2);
     desk.set(&settings(0.25));
     wait_for(&mut events, |event| matches!(event, Event::Configured { .. }).then_some(()));
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((claim.stamp().unwrap(), claim.threshold().unwrap()), (2, 0.25));
 }
 
@@ -178,7 +178,7 @@ fn stateless_candidate_that_was_staged_before_gets_there() {
     desk.set("[plugins.tuned-open]\nthreshold = 0.25\n");
     wait_until(
         || {
-            claim.sync();
+            Claim::sync(&mut claim);
             claim.threshold().unwrap() == 0.25
         },
         "the configuration",

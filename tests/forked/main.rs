@@ -206,7 +206,7 @@ fn fork_while_busy() {
                     assert!(step!(p, events.recv()).is_none());
                     assert!(step!(p, host.events().recv()).is_none());
 
-                    assert_eq!(step!(p, claim.sync()), SyncOutcome::Unchanged);
+                    assert_eq!(step!(p, Claim::sync(&mut claim)), SyncOutcome::Unchanged);
                     assert_eq!(step!(p, host.sync_together(&mut [&mut claim])), [SyncOutcome::Unchanged]);
                     let refused = step!(p, Claim::unload(&mut claim)).unwrap_err();
                     assert!(matches!(refused, UnloadError::ForkedProcess), "{refused}");
@@ -265,7 +265,7 @@ fn fork_while_busy() {
     assert_eq!(slot.load().stamp().unwrap(), 1_000_000);
     assert!(!host.history(SHARED).is_empty());
     assert!(host.rollback(SHARED, RollbackTarget::Previous).is_ok());
-    assert!(matches!(claim.sync(), SyncOutcome::Adopted { .. }));
+    assert!(matches!(Claim::sync(&mut claim), SyncOutcome::Adopted { .. }));
     assert_eq!(claim.report().unwrap().total, 5);
     drop((shadow, reader, slot, claim, host));
     assert!(!socket.exists());

@@ -80,11 +80,11 @@ impl Bad {
         if self.step >= Step::Migrate {
             // Its state is handed over where the owner says, and not before.
             wait_for_staged(&mut serving.events, "counter", 2);
-            assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+            assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
         }
         let refusal = wait_for_refused(&mut serving.events);
         self.assert_told(&refusal.to_string());
-        assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
         serving.assert_untouched(&refusal, &mut claim);
     }
 
@@ -213,7 +213,7 @@ fn garbage_and_truncated_file() {
     // The whole file is as good as ever.
     serving.folder.publish("libcounter.so", &whole);
     wait_for_staged(&mut serving.events, "counter", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((claim.report().unwrap().total, claim.report().unwrap().stamp), (5, 2));
 }
 
@@ -420,7 +420,7 @@ fn state_that_cannot_be_encoded_is_told_as_the_serving_generations_fault() {
     assert_eq!(claim.add(5).unwrap(), 5);
     folder.publish("libcounter.so", &good(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
     let text = wait_for_refused(&mut events).to_string();
     for words in [
         "the serving generation's state could not be encoded",
@@ -595,7 +595,7 @@ fn slot_is_either_claimed_or_shared() {
         Err(SlotError::Claimed { .. })
     ));
     assert_eq!(claim.add(2).unwrap(), 4);
-    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
 }
 
 #[test]
@@ -611,7 +611,7 @@ fn newer_candidate_supersedes_one_that_nobody_adopted() {
     wait_for_staged(&mut serving.events, "counter", 3);
     serving.folder.publish("libcounter.so", &good(4));
     wait_for_staged(&mut serving.events, "counter", 4);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 4 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 4 });
     assert_eq!((claim.report().unwrap().total, claim.report().unwrap().stamp), (5, 4));
     assert!(serving.host.wait_until_retired(PATIENCE));
     assert_nothing_left(&serving.host, 1);

@@ -122,7 +122,7 @@ impl Game {
 
     /// Between two ticks, or before a tick is done again. Answers whether other rules came.
     fn sync(&mut self) -> bool {
-        let synced = self.rules.sync();
+        let synced = Claim::sync(&mut self.rules);
         self.has_moved(synced)
     }
 

@@ -69,7 +69,7 @@ fn broken_update_keeps_active() {
         folder.publish("libcounter.so", Fixture::build(package).bytes());
         let refusal = loop {
             // Those that get so far are refused in `sync`.
-            let synced = claim.sync();
+            let synced = Claim::sync(&mut claim);
             assert!(
                 matches!(synced, SyncOutcome::Unchanged | SyncOutcome::Refused { serving: 1 }),
                 "{synced:?}"
@@ -221,6 +221,6 @@ fn load_after_unload_works() {
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
     host.load(&second).unwrap();
     wait_for_staged(&mut events, "counter", 3);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 3 });
     assert_nothing_left(&host, 1);
 }

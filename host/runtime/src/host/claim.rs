@@ -54,6 +54,9 @@ pub enum SyncOutcome {
 /// It may move to another thread, but not be shared. While it lives nobody else can call the instance, so `&mut self` methods
 /// are allowed, and a staged generation is adopted in [`sync`](Self::sync) and nowhere else. When it is dropped, the slot is
 /// free again, with the instance and its state.
+///
+/// A claim's own operations are functions and not methods, as those of `Arc` are: `Claim::sync(&mut claim)`. So an interface may
+/// have a method of the same name, and `claim.sync()` calls the plugin.
 pub struct Claim<I: ?Sized + Interface> {
     /// Valid as long as `generation` is held; both are replaced together.
     connection: Connection,
@@ -91,9 +94,9 @@ impl<I: ?Sized + Interface> Claim<I> {
     ///
     /// While what it calls is on probation it is also asked for its health here, and left here if it is faulty.
     #[inline(always)]
-    pub fn sync(&mut self) -> SyncOutcome {
-        if self.signals.is_safe_point_requested() {
-            self.attend()
+    pub fn sync(this: &mut Self) -> SyncOutcome {
+        if this.signals.is_safe_point_requested() {
+            this.attend()
         } else {
             SyncOutcome::Unchanged
         }
@@ -144,8 +147,7 @@ impl<I: ?Sized + Interface> Claim<I> {
 
     /// Unloads the slot here and now, as [`Host::unload`](crate::Host::unload) and [`sync`](Self::sync) after it, and answers the state.
     /// The slot stays claimed, and calls answer [`Fault::Unloaded`](crate::Fault::Unloaded) until a later `sync` adopts something. A
-    /// build that waits for `sync` will not serve; one that is being prepared at this moment comes after the unloading. (Not a method, as
-    /// with `Arc`: it must not hide one of the interface's.)
+    /// build that waits for `sync` will not serve; one that is being prepared at this moment comes after the unloading.
     ///
     /// # Errors
     /// As for [`Host::unload`](crate::Host::unload): what serves, serves on.
@@ -264,8 +266,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         (&self.host, &self.record, self.generation.as_ref())
     }
 
-    /// The number of the generation that this claim calls. (Not a method, as with `Arc`: it must not hide one of the
-    /// interface's.)
+    /// The number of the generation that this claim calls.
     pub fn generation(this: &Self) -> u64 {
         this.generation.as_ref().map_or(0, |generation| generation.number())
     }
@@ -306,7 +307,7 @@ mod sealed {
 
     impl<I: ?Sized + Interface> Sealed for Claim<I> {
         fn sync_alone(&mut self) -> SyncOutcome {
-            self.sync()
+            Self::sync(self)
         }
 
         #[allow(private_interfaces)]

@@ -114,8 +114,7 @@ impl Host {
 }
 
 impl<I: ?Sized + Interface> Claim<I> {
-    /// The owner goes back to an earlier version, here and now: as [`Host::rollback`] and [`sync`](Self::sync) after it. (Not a method, as with
-    /// `Arc`: it must not hide one of the interface's.)
+    /// The owner goes back to an earlier version, here and now: as [`Host::rollback`] and [`sync`](Self::sync) after it.
     ///
     /// If that version stands by, it takes microseconds. If not, it is loaded from what is kept, which takes as long as a reload does; a
     /// build that is being prepared at this moment comes first, and what its preflight wants of the owner (the state) it is given
@@ -135,7 +134,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             }
         };
         let asked = host.rollback(&record.name, to, Some(&answer))?;
-        Ok(match (asked, this.sync()) {
+        Ok(match (asked, Self::sync(this)) {
             (LoadOutcome::Unchanged { .. }, synced) => synced,
             // What stood by could not be had any more. The host looks for what is kept, and a later `sync` may go back to that.
             (_, SyncOutcome::Unchanged) => SyncOutcome::Refused {
