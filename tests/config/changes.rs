@@ -178,7 +178,7 @@ fn stateless_candidate_that_was_staged_before_gets_there() {
     desk.set("[plugins.tuned-open]\nthreshold = 0.25\n");
     wait_until(
         || {
-            Claim::sync(&mut claim);
+            let _ = Claim::sync(&mut claim);
             claim.threshold().unwrap() == 0.25
         },
         "the configuration",

@@ -145,7 +145,7 @@ fn change_is_not_lost_when_a_set_is_refused() {
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
     wait_until(
         || {
-            Claim::sync(&mut claim);
+            let _ = Claim::sync(&mut claim);
             claim.threshold().unwrap() == 0.25
         },
         "the configuration",

@@ -61,7 +61,7 @@ fn of_a_claim_are_counted_and_go_on_being_so_after_its_sync() {
     let mut claim = host.claim::<dyn Counter>(&name).unwrap();
     claim.add(1).unwrap();
     host.load(folder.publish("a.so", &counter.stamped(2))).unwrap();
-    Claim::sync(&mut claim);
+    let _ = Claim::sync(&mut claim);
     assert_eq!(claim.add(1).unwrap(), 2);
     assert_eq!(claim.report().unwrap().stamp, 2);
     claim.fail("a fault").unwrap_err();

@@ -136,7 +136,7 @@ fn deep_state_of_a_claimed_slot_goes_up_and_back() {
             assert_eq!(place.load_and_sync(NEWER, &mut claim), SyncOutcome::Adopted { generation: 2 });
             assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (2, depth));
             claim.fill(depth - 1).unwrap();
-            Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
+            let _ = Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
             let report = place.wait_for_rollback();
             assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:?}");
             assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (1, depth - 1));
@@ -234,7 +234,7 @@ fn owner_with_a_small_stack_hands_a_deep_state_over() {
         place.load(NEWER).unwrap();
         assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
         assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (2, DEEPEST));
-        Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
+        let _ = Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
         assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (1, DEEPEST));
     });
     assert_nothing_left(&place.host, 1);

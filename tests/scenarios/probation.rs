@@ -75,7 +75,7 @@ fn claims_calls_count_and_let_it_pass() {
         claim.add(1).unwrap();
     }
     place.wait_for_confirmed(1);
-    Claim::sync(&mut claim);
+    let _ = Claim::sync(&mut claim);
     assert_eq!(claim.add(1).unwrap(), 4);
 }
 

@@ -302,7 +302,7 @@ fn claim_that_is_dropped_leaves_the_unloading_to_the_host() {
     let mut place = Place::new();
     place.load("fx-counter", 1);
     let claim = place.host.claim::<dyn Counter>("counter").unwrap();
-    place.host.unload("counter").unwrap();
+    let _ = place.host.unload("counter").unwrap();
     drop(claim);
     wait_for_unloaded(&mut place.events, "counter");
     wait_for_unmapped(&mut place.events, "counter", 1);
@@ -316,7 +316,7 @@ fn what_was_published_before_goes_and_what_comes_after_serves_anew() {
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
     claim.add(3).unwrap();
     place.load("fx-counter", 2);
-    place.host.unload("counter").unwrap();
+    let _ = place.host.unload("counter").unwrap();
     wait_for(&mut place.events, |event| {
         matches!(event, Event::Superseded { generation: 2, .. }).then_some(())
     });
@@ -337,7 +337,7 @@ fn claim_dropped_with_both_before_it_ends_with_the_newer_build() {
     place.load("fx-counter", 1);
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
     claim.add(3).unwrap();
-    place.host.unload("counter").unwrap();
+    let _ = place.host.unload("counter").unwrap();
     place.load("fx-counter", 2);
     drop(claim);
     wait_for_unloaded(&mut place.events, "counter");
@@ -487,7 +487,7 @@ fn owner_is_told_if_the_state_cannot_be_had_and_goes_on() {
     place.load("fx-unsnapshotable", 1);
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
     claim.add(2).unwrap();
-    place.host.unload("counter").unwrap();
+    let _ = place.host.unload("counter").unwrap();
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
     let error = wait_for(&mut place.events, |event| match event {
         Event::UnloadRefused {
@@ -498,7 +498,7 @@ fn owner_is_told_if_the_state_cannot_be_had_and_goes_on() {
     assert!(matches!(error, UnloadError::State { .. }), "{error}");
     assert_eq!(claim.add(1).unwrap(), 3);
     assert!(matches!(Claim::unload(&mut claim), Err(UnloadError::State { .. })));
-    place.host.force_unload("counter").unwrap();
+    let _ = place.host.force_unload("counter").unwrap();
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unloaded { generation: 1 });
     drop(claim);
     assert_nothing_left(&place.host, 0);
@@ -563,7 +563,7 @@ fn set_that_waits_for_an_owner_goes_with_the_slot() {
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
     let set = [place.publish("fx-counter", 2), place.publish("fx-probe", 2)];
     place.host.load_together(set).unwrap();
-    place.host.unload("counter").unwrap();
+    let _ = place.host.unload("counter").unwrap();
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unloaded { generation: 1 });
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
     let probe = place.host.slot::<dyn Probe>("probe").unwrap();

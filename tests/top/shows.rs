@@ -44,7 +44,7 @@ fn slots_and_reloads_are_shown() {
             .lines()
             .any(|line| line.starts_with("  counter") && line.contains("staged"))
     });
-    Claim::sync(&mut owned);
+    let _ = Claim::sync(&mut owned);
     screen.wait("what was adopted", |contents| {
         !contents.contains("staged") && generation(contents, "counter") == serves(&place, "counter")
     });

@@ -217,6 +217,7 @@ impl Host {
 
     /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a set that was
     /// [loaded together](Self::load_together) for them is adopted for all of them at once, or for none. Answers what each did.
+    #[must_use = "each slot says whether its next calls run earlier code (`RolledBack`) or answer errors (`Unloaded`)"]
     pub fn sync_together(&self, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
         claim::sync_together(&self.inner, claims)
     }
@@ -264,6 +265,7 @@ impl Host {
 
     /// Waits until the image of a generation is proven unmapped. False if that takes longer than `timeout`, or if it is quarantined; true
     /// also if there is no such generation. The calling thread is at a [safe point](crate::safe_point) meanwhile.
+    #[must_use = "`false` says that the image is still mapped"]
     pub fn wait_until_unmapped(&self, slot: &str, generation: u64, timeout: Duration) -> bool {
         if self.inner.process.is_another() {
             return false;
@@ -349,6 +351,7 @@ impl Host {
 
     /// Waits until nothing but what serves (or waits for its owner, or stands by) is mapped, quarantined images aside; false if that takes
     /// longer than `timeout`. The calling thread is at a [safe point](crate::safe_point) meanwhile.
+    #[must_use = "`false` says that an old generation is still mapped"]
     pub fn wait_until_retired(&self, timeout: Duration) -> bool {
         if self.inner.process.is_another() {
             return false;

@@ -119,7 +119,7 @@ pub fn tell(show: &mut Show, desk: &mut Desk<'_>, builds: &Builds) -> anyhow::Re
         // What stands by for it, to go back to, goes as well.
         host.confirm(&slot.name)?;
     }
-    host.wait_until_retired(PATIENCE);
+    let _ = host.wait_until_retired(PATIENCE);
     let (slots, images) = (slots.len(), host.images());
     let (mapped, quarantined) = (images.mapped, images.quarantined);
     let words =

@@ -133,6 +133,6 @@ fn candidate_that_waits_names_its_owner() {
         );
         assert!(reason.remedies.iter().any(|remedy| remedy.contains("sync")), "{reason:#?}");
     }
-    Claim::sync(&mut claim);
+    let _ = Claim::sync(&mut claim);
     assert!(place.why_not(&path).serves);
 }

@@ -203,11 +203,11 @@ fn load_beside(host: &Host, path: PathBuf, claim: &mut Claim<dyn Counter>, owner
         let loading = scope.spawn(|| host.load(path));
         while !loading.is_finished() {
             owner(claim);
-            Claim::sync(claim);
+            let _ = Claim::sync(claim);
             thread::yield_now();
         }
         loading.join().unwrap().expect("it is good");
-        Claim::sync(claim);
+        let _ = Claim::sync(claim);
     });
 }
 

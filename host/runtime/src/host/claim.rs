@@ -18,6 +18,19 @@ use std::{
 };
 
 /// What [`Claim::sync`] did.
+///
+/// ```no_run
+/// # use reslot::{Claim, SyncOutcome};
+/// # fn tick(strategy: &mut Claim<dyn sample_interfaces::Strategy>) {
+/// match Claim::sync(strategy) {
+///     SyncOutcome::Unchanged | SyncOutcome::Adopted { .. } => {}
+///     SyncOutcome::RolledBack { from, generation } => eprintln!("generation {from} was faulty: back to {generation}"),
+///     SyncOutcome::Unloaded { .. } => eprintln!("nothing serves any more"),
+///     SyncOutcome::Refused { .. } => eprintln!("the new build was refused"),
+/// }
+/// # }
+/// ```
+#[must_use = "the next call may run earlier code (`RolledBack`) or answer an error (`Unloaded`): handle that, or write `let _ =`"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncOutcome {
     /// Nothing was staged; or this is a forked child of the process in which the host was built, where nothing is ever adopted.
