@@ -71,7 +71,7 @@ fn new_build_that_refuses_it_as_well_has_what_was_good_also_before_an_owner() {
     wait_for(&mut events, |event| {
         matches!(event, Event::Staged { generation: 2, .. }).then_some(())
     });
-    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     desk.publish("tuned", 2);
     let mut refused = 0;
     wait_until(
@@ -142,7 +142,7 @@ fn change_is_not_lost_when_a_set_is_refused() {
         how: How::Fail,
         times: 1,
     });
-    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     wait_until(
         || {
             let _ = Claim::sync(&mut claim);

@@ -80,7 +80,7 @@ impl Bad {
         if self.step >= Step::Migrate {
             // Its state is handed over where the owner says, and not before.
             wait_for_staged(&mut serving.events, "counter", 2);
-            assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
+            assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         }
         let refusal = wait_for_refused(&mut serving.events);
         self.assert_told(&refusal.to_string());
@@ -135,7 +135,7 @@ impl Serving {
         assert!(again.is_empty(), "{again:#?}");
         let report = claim.report().unwrap();
         assert_eq!((report.total, report.stamp, report.calls), (5, 1, 1));
-        assert_eq!((Claim::generation(claim), Claim::has_staged(claim)), (1, false));
+        assert_eq!((Claim::generation(claim), Claim::has_staged(claim)), (Some(1), false));
         assert_nothing_left(&self.host, 1);
     }
 }
@@ -208,7 +208,7 @@ fn garbage_and_truncated_file() {
         }
     }
     let mut claim = serving.host.claim::<dyn Counter>("counter").unwrap();
-    assert_eq!((claim.report().unwrap().total, Claim::generation(&claim)), (5, 1));
+    assert_eq!((claim.report().unwrap().total, Claim::generation(&claim)), (5, Some(1)));
     assert_nothing_left(&serving.host, 1);
     // The whole file is as good as ever.
     serving.folder.publish("libcounter.so", &whole);
@@ -420,7 +420,7 @@ fn state_that_cannot_be_encoded_is_told_as_the_serving_generations_fault() {
     assert_eq!(claim.add(5).unwrap(), 5);
     folder.publish("libcounter.so", &good(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     let text = wait_for_refused(&mut events).to_string();
     for words in [
         "the serving generation's state could not be encoded",
@@ -628,12 +628,12 @@ fn claim_that_is_dropped_lets_a_bad_candidate_be_refused_and_a_good_one_serve() 
     drop(claim);
     assert!(wait_for_refused(&mut serving.events).to_string().contains("port 4711"));
     let claim = serving.host.claim::<dyn Counter>("counter").unwrap();
-    assert_eq!((Claim::generation(&claim), claim.report().unwrap().total), (1, 5));
+    assert_eq!((Claim::generation(&claim), claim.report().unwrap().total), (Some(1), 5));
     serving.folder.publish("libcounter.so", &good(3));
     wait_for_staged(&mut serving.events, "counter", 3);
     drop(claim);
     wait_for_swapped(&mut serving.events, "counter", 3);
     let claim = serving.host.claim::<dyn Counter>("counter").unwrap();
-    assert_eq!((Claim::generation(&claim), claim.report().unwrap().total), (3, 5));
+    assert_eq!((Claim::generation(&claim), claim.report().unwrap().total), (Some(3), 5));
     assert_nothing_left(&serving.host, 1);
 }

@@ -76,7 +76,7 @@ fn hung_hook_of_a_claims_candidate_is_refused_in_time() {
         claim.add(5).unwrap();
         let gate = place.gate(2, at);
         place.load_moody(&package, 2, at, How::Hangs).unwrap();
-        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         let refusal = crate::support::wait_for_refused(&mut place.events);
         assert_took_too_long(&refusal.cause, hook);
         assert_eq!(claim.add(1).unwrap(), 6);

@@ -100,7 +100,7 @@ fn claim_gets_it_back_if_the_new_one_cannot() {
         let mut claim = place.claim();
         claim.add(5).unwrap();
         place.load_moody("fx-moody-owned-only", 2, Hook::Start, how).unwrap();
-        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         assert!(place.lock().exists());
         assert_eq!((claim.add(1).unwrap(), claim.past().unwrap().starts), (6, 2));
         wait_for_unmapped(&mut place.events, "moody", 2);
@@ -214,7 +214,7 @@ fn claim_whose_plugin_is_lost_gets_the_next_one() {
     let mut claim = place.claim();
     let gate = place.gate(1, Hook::Stop);
     place.load("fx-moody-owned-only", 2);
-    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     claim.add(1).unwrap_err();
     gate.open();
     drop(gate);

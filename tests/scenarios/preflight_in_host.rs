@@ -289,7 +289,7 @@ fn owner_who_never_syncs_has_it_tried_without_his_state() {
         };
         assert!(matches!(staged, LoadOutcome::Staged { generation: 2, .. }), "{staged:?}");
         // What the child could not see, the host refuses in its turn.
-        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         assert_eq!(claim.add(1).unwrap(), 14);
         return assert_nothing_left(&place.host, 1);
     }

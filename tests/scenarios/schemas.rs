@@ -41,7 +41,7 @@ fn step_that_fails_leaves_everything_as_it_was() {
     assert_eq!(claim.add(13).unwrap(), 13);
     folder.publish("libcounter.so", &Fixture::build("fx-counter-schema-3").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     let text = wait_for_refused(&mut events).to_string();
     for words in [
         "was refused at migrate",
@@ -63,7 +63,7 @@ fn panic_on_the_way_down_is_the_serving_generations() {
     claim.fail("now they differ").unwrap_err();
     folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     let refusal = wait_for_refused(&mut events);
     assert!(
         matches!(&*refusal.cause, Cause::Hook(Hook::Migrate, HookError::Panicked { message, .. }) if message.contains("both were kept")),

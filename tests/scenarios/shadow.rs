@@ -42,7 +42,7 @@ fn shadow_has_a_copy_of_the_state_and_leaves_the_original_alone() {
     assert_eq!(shadow.report().unwrap().total, 105);
     assert_eq!(
         (Claim::sync(&mut claim), Claim::generation(&claim)),
-        (SyncOutcome::Unchanged, 1)
+        (SyncOutcome::Unchanged, Some(1))
     );
     assert_eq!((host.images().mapped, host.images().shadows), (2, 1));
     assert_eq!(host.slots().len(), 1, "a shadow is no slot");

@@ -258,7 +258,7 @@ fn claimed_slot_is_unloaded_by_its_owner_and_by_nobody_else() {
     assert_eq!(claim.add(1).unwrap(), 4, "until then it serves");
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unloaded { generation: 1 });
     assert!(was_unloaded(claim.add(1)));
-    assert_eq!(Claim::generation(&claim), 0);
+    assert_eq!(Claim::generation(&claim), None);
     assert_eq!(wait_for_unloaded(&mut place.events, "counter").0, 1);
     wait_for_unmapped(&mut place.events, "counter", 1);
     assert_nothing_left(&place.host, 0);

@@ -217,8 +217,8 @@ pub enum Event {
     NoFallback {
         /// The slot.
         slot: Arc<str>,
-        /// The current generation; 0 if the slot is empty.
-        generation: u64,
+        /// The current generation; none if the slot is empty.
+        generation: Option<u64>,
         /// Why the rollback was due.
         reason: RollbackReason,
     },

@@ -112,8 +112,8 @@ impl Desk {
         said
     }
 
-    /// The generation that is called.
-    pub fn generation(&self) -> u64 {
+    /// The generation that is called; none if nothing serves.
+    pub fn generation(&self) -> Option<u64> {
         Claim::generation(&self.strategy)
     }
 

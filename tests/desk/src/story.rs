@@ -85,7 +85,7 @@ pub fn tell(show: &mut Show, desk: &mut Desk<'_>, builds: &Builds) -> anyhow::Re
     show.chapter("two strategies and the risk model, in one transaction");
     host.load_together(["maker-wider", "momentum-bolder", "risk-stricter"].map(|build| builds.path(build)))?;
     show.play(desk, ROWS)?;
-    let moved = desk.summary(MAKER)?.edition == 2 && desk.summary(1)?.edition == 2 && desk.risk_generation() > 1;
+    let moved = desk.summary(MAKER)?.edition == 2 && desk.summary(1)?.edition == 2 && desk.risk_generation() > Some(1);
     show.claim("two strategies and the risk model moved at once", moved);
 
     show.chapter("a candidate on trial, and promoted");

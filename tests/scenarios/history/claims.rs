@@ -52,7 +52,7 @@ fn claimed_slot_goes_back_in_sync_across_schemas() {
         assert_eq!(claim.add(1).unwrap(), 8);
         assert_eq!(
             (Claim::sync(&mut claim), Claim::generation(&claim)),
-            (SyncOutcome::Unchanged, back)
+            (SyncOutcome::Unchanged, Some(back))
         );
         let told = wait_for_rolled_back(&mut host.events());
         assert!(matches!(told.state, RestoredState::Carried { .. }), "{told:?}");

@@ -32,7 +32,8 @@ impl Owner {
     }
 
     fn generations(&self) -> (u64, u64) {
-        (Claim::generation(&self.a), Claim::generation(&self.b))
+        let (a, b) = (Claim::generation(&self.a), Claim::generation(&self.b));
+        (a.expect("a generation serves"), b.expect("a generation serves"))
     }
 
     fn has_staged(&self) -> (bool, bool) {
@@ -251,7 +252,7 @@ fn refused_set_leaves_both_claims_as_they_were() {
         .enumerate()
     {
         assert_staged(&owner.place.host.load_together(set).unwrap(), 2);
-        assert_eq!(owner.sync(), [SyncOutcome::Refused { serving: 1 }; 2]);
+        assert_eq!(owner.sync(), [SyncOutcome::Refused { serving: Some(1) }; 2]);
         let refusal = wait_for_refused(&mut owner.events);
         assert_eq!(refusal.serving, Some(1), "{refusal}");
         assert_eq!((owner.generations(), owner.has_staged()), ((1, 1), (false, false)));

@@ -57,8 +57,8 @@ pub enum SyncOutcome {
     /// The staged generation was refused (its state did not fit, or its `start` failed): the old one serves on. The reason
     /// is in [`Event::Refused`](crate::Event::Refused).
     Refused {
-        /// The number of the generation that serves on.
-        serving: u64,
+        /// The number of the generation that serves on; none if nothing serves.
+        serving: Option<u64>,
     },
 }
 
@@ -245,15 +245,16 @@ impl<I: ?Sized + Interface> Claim<I> {
         drop(adopting);
         match adopted {
             Some(new) => {
-                let (from, generation) = (old.map_or(0, |old| old.number()), new.number());
+                let (from, generation) = (old.map(|old| old.number()), new.number());
                 self.moves_on_to(new);
-                match goes_back {
-                    true => SyncOutcome::RolledBack { from, generation },
-                    false => SyncOutcome::Adopted { generation },
+                match from.filter(|_| goes_back) {
+                    Some(from) => SyncOutcome::RolledBack { from, generation },
+                    // Nothing served, so nothing was left, whichever version came.
+                    None => SyncOutcome::Adopted { generation },
                 }
             }
             None => {
-                let serving = old.map_or(0, |old| old.number());
+                let serving = old.map(|old| old.number());
                 let vacated = {
                     let state = self.record.lock();
                     state.current.is_none() && !state.gone
@@ -279,9 +280,9 @@ impl<I: ?Sized + Interface> Claim<I> {
         (&self.host, &self.record, self.generation.as_ref())
     }
 
-    /// The number of the generation that this claim calls.
-    pub fn generation(this: &Self) -> u64 {
-        this.generation.as_ref().map_or(0, |generation| generation.number())
+    /// The number of the generation that this claim calls; none if nothing serves, as after [`unload`](Self::unload).
+    pub fn generation(this: &Self) -> Option<u64> {
+        this.generation.as_ref().map(|generation| generation.number())
     }
 
     /// The slot's name.
@@ -386,7 +387,7 @@ fn adopt_together(host: &Arc<Inner>, set: &Arc<CandidateSet>, claims: &mut [&mut
     let moved = reload::adopt_together(host, set, turns.collect());
     let Some(moved) = moved else {
         let refused = serving.iter().map(|serving| SyncOutcome::Refused {
-            serving: serving.as_ref().map_or(0, |serving| serving.number()),
+            serving: serving.as_ref().map(|serving| serving.number()),
         });
         return refused.collect();
     };

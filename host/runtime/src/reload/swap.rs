@@ -178,8 +178,7 @@ impl Ready<'_> {
         // Somebody asked for it by name, or it fits now.
         host.slots.refusals.forget_content(&self.record.name, &self.hash);
         host.log.push(Event::Swapped(report.clone()));
-        if let Some(plan) = self.kind.rollback_plan().filter(|_| gone.replaced.is_some()) {
-            let from = gone.replaced.unwrap_or_default();
+        if let (Some(plan), Some(from)) = (self.kind.rollback_plan(), gone.replaced) {
             let (slot, total) = (report.slot.clone(), plan.since.elapsed());
             let told = RollbackReport::new(slot, from, report.generation, plan.reason.clone(), self.state, total);
             if let Some(hash) = gone.faulty {
