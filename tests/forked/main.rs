@@ -3,7 +3,7 @@
 
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{
-    Cause, Claim, Fault, Host, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome, UnloadError,
+    Cause, Claim, ContentHash, Fault, Host, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome, UnloadError,
     artifact::StageError, control::Client,
 };
 use reslot_tests::{Fixture, Folder};
@@ -187,7 +187,7 @@ fn fork_while_busy() {
                     assert!(matches!(refused, RollbackError::Slot(SlotError::ForkedProcess { .. })));
                     let refused = step!(p, host.confirm(SHARED)).unwrap_err();
                     assert!(matches!(refused, SlotError::ForkedProcess { .. }));
-                    let refused = step!(p, host.artifact(SHARED, "0")).unwrap_err();
+                    let refused = step!(p, host.artifact(SHARED, ContentHash::of(b"0"))).unwrap_err();
                     assert!(matches!(refused, RollbackError::Slot(SlotError::ForkedProcess { .. })));
                     let refused = step!(p, host.unload(SHARED)).unwrap_err();
                     let UnloadError::Slot(refused) = refused else { panic!() };

@@ -226,7 +226,7 @@ fn versions_that_were_kept_in_the_folder_are_told_as_gone_and_new_ones_are_kept(
     let kept = |count| {
         let kept = host.history("probe");
         assert_eq!(kept.len(), count, "{kept:?}");
-        kept.iter().for_each(|kept| drop(host.artifact("probe", &kept.hash).unwrap()));
+        kept.iter().for_each(|kept| drop(host.artifact("probe", kept.hash).unwrap()));
     };
     kept(2);
     let lost = host.private_folder().to_owned();

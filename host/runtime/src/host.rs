@@ -23,7 +23,10 @@ use crate::{
     slot::{Generation, Mode, Reader, ReaperMessage, Slot, SlotState, SupervisorMessage, Taken, who_holds},
     watch::{Watch, scan},
 };
-use reslot_artifact::manifest::{Interface as Described, is_name};
+use reslot_artifact::{
+    ContentHash,
+    manifest::{Interface as Described, is_name},
+};
 use reslot_native::level::LogLevel;
 use reslot_plugin_api::{Health, Interface, Shared};
 use reslot_process::{never_dropped, safe_point};
@@ -494,6 +497,8 @@ pub struct SlotInfo {
     pub generation: Option<u64>,
     /// The file that it came from.
     pub path: Option<PathBuf>,
+    /// The content of the artifact that serves: which of [`Host::history`]'s versions it is.
+    pub hash: Option<ContentHash>,
     /// Whether nothing serves because the slot was unloaded.
     pub unloaded: bool,
     /// A candidate that waits for the owner's `sync`.

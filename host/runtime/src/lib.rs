@@ -43,6 +43,7 @@ pub use host::{AnyClaim, Claim, Host, HostBuilder, RollbackError, RollbackTarget
 pub use instances::InstancesError;
 pub use policy::{DeletedFile, Policy, RollbackState};
 pub use reload::{Counts, LoadOutcome, SavedState, UnloadOutcome, Unloaded};
+pub use reslot_artifact::{ContentHash, HashPrefix, ParseHashError};
 pub use reslot_native::{
     foreign,
     level::{LogLevel, NoLogLevel},

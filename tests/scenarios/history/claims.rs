@@ -172,7 +172,7 @@ fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
     let counter = Fixture::build("fx-counter");
     place.load(&host, &counter.stamped(1));
     host.confirm("counter").unwrap();
-    let first = host.history("counter")[0].hash.clone();
+    let first = host.history("counter")[0].hash;
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
     assert_eq!(claim.add(7).unwrap(), 7);
     for round in 0..10 {
@@ -185,7 +185,7 @@ fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
             if back.is_none() {
                 // What is tried out has been copied just before.
                 wait_until(|| copies(host.private_folder()).len() > 1, "the third");
-                back = Some(Claim::rollback(claim, RollbackTarget::Hash(first.clone())).unwrap());
+                back = Some(Claim::rollback(claim, RollbackTarget::Hash(first)).unwrap());
             }
         });
         assert!(matches!(back, Some(SyncOutcome::RolledBack { .. })), "{back:?}");

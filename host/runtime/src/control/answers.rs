@@ -14,7 +14,7 @@ use crate::{
     reload::{LoadOutcome, UnloadOutcome, Unloaded},
     slot::{Phase, SlotRecord, who_holds},
 };
-use reslot_artifact::manifest::is_name;
+use reslot_artifact::{ContentHash, manifest::is_name};
 use reslot_native::level::LogLevel;
 use reslot_report::{Cause, GenerationHolders, GenerationStatus, SlotError, UnloadError};
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -150,7 +150,12 @@ fn in_words(outcome: LoadOutcome) -> (String, Option<u64>) {
 }
 
 fn rollback(host: &Arc<Inner>, slot: &str, to: Option<String>) -> Result<Answer, Refused> {
-    match host.rollback(slot, to.map_or(RollbackTarget::Previous, RollbackTarget::Hash), None) {
+    let to = match to.map(|typed| typed.parse()) {
+        None => RollbackTarget::Previous,
+        Some(Ok(prefix)) => RollbackTarget::Prefix(prefix),
+        Some(Err(error)) => return Err(refused(ErrorKind::NotDone, error)),
+    };
+    match host.rollback(slot, to, None) {
         Ok(outcome) => {
             let (message, generation) = in_words(outcome);
             done(message, generation)
@@ -201,20 +206,20 @@ fn history(host: &Inner, slot: &str) -> Result<Answer, Refused> {
     if entries.is_empty() && record.is_none() {
         return Err(unknown(&host.slots.why_not(slot)));
     }
-    let serves = record.and_then(|record| record.lock().current.as_ref().map(|current| current.hash.to_string()));
-    let versions = entries.into_iter().map(|kept| version(kept, serves.as_deref())).collect();
+    let serves = record.and_then(|record| record.lock().current.as_ref().map(|current| current.hash));
+    let versions = entries.into_iter().map(|kept| version(kept, serves)).collect();
     Ok(Answer::History { versions })
 }
 
-fn version(kept: HistoryEntry, serves: Option<&str>) -> Version {
+fn version(kept: HistoryEntry, serves: Option<ContentHash>) -> Version {
     let (condition, reason) = match kept.condition {
         VersionStatus::Confirmed => ("confirmed", None),
         VersionStatus::Unconfirmed => ("unconfirmed", None),
         VersionStatus::KnownBad(why) => ("known_bad", Some(why)),
     };
     Version {
-        serves: serves == Some(&*kept.hash),
-        hash: kept.hash,
+        serves: serves == Some(kept.hash),
+        hash: kept.hash.to_string(),
         version: kept.version,
         schema: kept.schema,
         file: kept.file,
@@ -275,6 +280,7 @@ fn status(shared: &Shared, host: &Inner, record: &Arc<SlotRecord>) -> SlotStatus
         unloaded,
         generation,
         path,
+        hash,
         staged,
         standby,
         on_probation,
@@ -285,14 +291,13 @@ fn status(shared: &Shared, host: &Inner, record: &Arc<SlotRecord>) -> SlotStatus
         faults,
         log_level,
     } = host.info(record);
-    let (manifest, hash) = {
+    let manifest = {
         let state = record.lock();
         let current = state.current.as_ref();
-        let manifest = current.map(|current| {
+        current.map(|current| {
             let manifest = &current.generation.instance().image().manifest;
             (manifest.interface.name.clone(), manifest.version.clone())
-        });
-        (manifest, current.map(|current| current.hash.to_string()))
+        })
     };
     let (interface, version) = manifest.unzip();
     let images = host.images.of_slot(&name);
@@ -316,7 +321,7 @@ fn status(shared: &Shared, host: &Inner, record: &Arc<SlotRecord>) -> SlotStatus
         plugin,
         generation,
         version: version.map(|version| version.to_string()),
-        hash,
+        hash: hash.map(|hash| hash.to_string()),
         path,
         state: state.to_owned(),
         staged,

@@ -121,6 +121,7 @@ impl Inner {
             unloaded: state.unloaded().is_some(),
             generation: state.current.as_ref().map(|current| current.generation.number()),
             path: state.current.as_ref().map(|current| current.path.clone()),
+            hash: state.current.as_ref().map(|current| current.hash),
             staged: state.waiting(record.id).map(|(number, _)| number),
             standby: state.standby().map(|standby| standby.current.generation.number()),
             on_probation: state.probation.is_some(),

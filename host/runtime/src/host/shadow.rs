@@ -146,7 +146,8 @@ impl<I: ?Sized + Interface> Claim<I> {
         }
         let version = match version {
             RollbackTarget::Previous => host.version_before(record)?,
-            RollbackTarget::Hash(hash) => host.version(record, hash)?,
+            RollbackTarget::Hash(hash) => host.version(record, hash.into())?,
+            RollbackTarget::Prefix(prefix) => host.version(record, prefix)?,
         };
         Ok(shadow_of_claim(host, record, serving, ShadowOf::Archived(version))?)
     }

@@ -167,8 +167,8 @@ impl Ready<'_> {
     /// Tells of it, with no lock held.
     fn tell(self, host: &Arc<Inner>, gone: Gone) -> Moved {
         let is_reinstance = self.is_reinstance();
-        let (slot, hash) = (self.record.name.clone(), self.hash.to_string());
-        let mut report = ReloadReport::new(slot, self.generation.number(), self.path, hash);
+        let slot = self.record.name.clone();
+        let mut report = ReloadReport::new(slot, self.generation.number(), self.path, self.hash);
         report.replaced = gone.replaced;
         report.state_bytes = self.state.bytes();
         report.total = self.clock.noticed.elapsed();
