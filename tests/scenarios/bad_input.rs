@@ -5,8 +5,9 @@ mod imports;
 
 use crate::support::{PATIENCE, assert_nothing_left, host, wait_for, wait_for_refused, wait_for_staged, wait_for_swapped};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Claim, Event, Events, Host, LoadOutcome, Refusal, SlotError, Step, SyncOutcome};
+use reslot::{Claim, Event, Events, Host, LoadOutcome, Refusal, SlotError, Step, SyncOutcome, WatchedFolder};
 use reslot_tests::{Fixture, Folder};
+use std::path::Path;
 
 /// A file that must not come to serve, and what is said about it.
 struct Bad {
@@ -56,7 +57,7 @@ impl Bad {
         let host = host(&folder);
         let mut events = host.events();
         let error = host.claim::<dyn Counter>("counter").expect_err("nothing good is there");
-        assert!(matches!(&error, SlotError::Unknown { name, known, refusals }
+        assert!(matches!(&error, SlotError::Unknown { name, known, refusals, .. }
             if name == "counter" && known.is_empty() && refusals.len() == 1));
         self.assert_told(&error.to_string());
         assert!(!error.to_string().contains("serves on"), "{error}");
@@ -535,9 +536,63 @@ fn name_that_no_slot_has_is_refused_with_those_there_are() {
     assert!(
         error
             .to_string()
-            .contains("nothing is loaded; build a plugin whose package has this name"),
+            .contains("nothing is loaded; load a plugin whose package has this name (`Host::load`)"),
         "{error}"
     );
+}
+
+#[test]
+fn missing_slot_is_told_with_where_the_host_looked_and_what_can_be_done_there() {
+    let folder = Folder::new();
+    let watching = |path: &Path| {
+        let builder = Host::builder().policy(reslot::Policy::without_probation());
+        builder.watch(path).build().unwrap()
+    };
+    let said = |host: &Host| host.claim::<dyn Counter>("conter").unwrap_err();
+    let absent = folder.path().join("absent");
+
+    let error = said(&Host::builder().build().unwrap());
+    assert!(
+        matches!(&error, SlotError::Unknown { folder: WatchedFolder::NotWatched, .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("watched folder: none"), "{error}");
+
+    let error = said(&watching(&absent));
+    assert!(
+        matches!(&error, SlotError::Unknown { folder: WatchedFolder::Missing { path }, .. } if *path == absent),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("absent does not exist"), "{error}");
+
+    let host = watching(folder.path());
+    let error = said(&host);
+    let place = folder.path().display();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "no slot \"conter\": nothing is loaded; build a plugin whose package has this name, and publish it in {place}\n  \
+             watched folder: {place} has no artifact"
+        )
+    );
+
+    let mut events = host.events();
+    let path = folder.publish("libcounter.so", &good(1));
+    wait_for_swapped(&mut events, "counter", 1);
+    let error = said(&host);
+    assert!(
+        matches!(&error, SlotError::Unknown { folder: WatchedFolder::Found { artifacts, .. }, .. } if *artifacts == [path]),
+        "{error:?}"
+    );
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "no slot \"conter\": there are counter; build a plugin whose package has this name, and publish it in {place}\n  \
+             similar name: counter\n  watched folder: {place} has libcounter.so"
+        )
+    );
+    let error = host.claim::<dyn Counter>("something-else").unwrap_err();
+    assert!(!error.to_string().contains("similar"), "{error}");
 }
 
 #[test]

@@ -378,6 +378,7 @@ impl Host {
                 name: name.to_owned(),
                 known: Vec::new(),
                 refusals: Vec::new(),
+                folder: self.inner.slots.watched_folder(),
             }));
         };
         let view = self.inner.slots.view().load().number();

@@ -56,7 +56,7 @@ pub use reslot_report::{
     Cause, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook, HookError, IllegalMove, Lifecycle,
     OpenError, Outcome, PreflightError, PreflightReport, PreflightStep, QuarantineReason, Record, Refusal, ReloadReport,
     RestoredState, RetireReport, RollbackReason, RollbackReport, SavedStateError, SchemaGap, SlotError, Step, UnloadError,
-    UnloadReason, UnloadReport,
+    UnloadReason, UnloadReport, WatchedFolder,
 };
 pub use reslot_stage::PrivateCopies;
 pub use slot::{Reader, Slot, SlotGuard, View};
