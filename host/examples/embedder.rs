@@ -2,7 +2,7 @@
 //! (`cargo xtask build-plugin`), then `cargo run -p reslot --example embedder`.
 #![forbid(unsafe_code)]
 
-use reslot::Host;
+use reslot::{Claim, Host, SyncOutcome};
 use sample_interfaces::{OrderSink, Pricer, Quote, Side, Strategy, Tick};
 
 /// The embedder's own object, lent to the strategy for each call.
@@ -34,7 +34,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let host = Host::builder().watch(folder).build()?;
     let mut strategy = host.claim::<dyn Strategy>("momentum")?; // one owner, `&mut self` methods
     for tick in feed() {
-        strategy.sync(); // the safe point: a staged generation is adopted here and nowhere else
+        // The safe point: a staged generation is adopted here and nowhere else.
+        if let SyncOutcome::RolledBack { from, generation } = Claim::sync(&mut strategy) {
+            println!("generation {from} was faulty: generation {generation} serves");
+        }
         strategy.on_tick(&tick, &mut book)?; // one indirect call
     }
     println!("{} orders, {:?}", book.orders.len(), strategy.summary()?);

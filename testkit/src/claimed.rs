@@ -96,7 +96,7 @@ impl<'a, I: ?Sized + Interface> Claimed<'a, I> {
                 played.load.unit(|| load(claim));
                 let before = Self::look(same, claim);
                 let begun = Instant::now();
-                let synced = claim.sync();
+                let synced = Claim::sync(claim);
                 if synced != SyncOutcome::Unchanged {
                     played.pause = played.pause.max(begun.elapsed());
                     match (before, Self::look(same, claim)) {

@@ -263,7 +263,7 @@ impl<'a> Leg<'a> {
                 Pace::Paused => "with the load paused",
             },
             what,
-            from: from.unwrap_or(0),
+            from,
             to,
             units: played.load.units,
             longest: played.load.longest,

@@ -30,8 +30,8 @@ pub struct Moved {
     pub part: &'static str,
     /// The move.
     pub what: &'static str,
-    /// The generation that served before.
-    pub from: u64,
+    /// The generation that served before; none if nothing did.
+    pub from: Option<u64>,
     /// The generation that served after it.
     pub to: u64,
     /// Units of load during it, and before and after it.
@@ -113,6 +113,7 @@ impl fmt::Display for Report {
             state_bytes,
         } in &self.moves
         {
+            let from = from.map_or_else(|| "-".to_owned(), |from| from.to_string());
             let state = state_bytes.map_or_else(|| "no state".to_owned(), |bytes| format!("{bytes} bytes of state"));
             writeln!(
                 f,

@@ -2,7 +2,7 @@
 
 use super::{Ended, Place, reslot};
 use fixture_interfaces::Probe;
-use reslot::SyncOutcome;
+use reslot::{Claim, SyncOutcome};
 use reslot_tests::Fixture;
 use serde_json::Value;
 use std::fs;
@@ -112,7 +112,7 @@ fn slot_of_an_owner_or_of_others_is_not_taken_from_them() {
     let mut claim = place.host.claim::<dyn Probe>("probe").unwrap();
     let staged = place.reslot(&["unload", "probe", "--force"]).done();
     assert!(staged.contains("when the slot's owner comes to his next `sync`"), "{staged}");
-    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unloaded { generation: 1 });
 }
 
 #[test]

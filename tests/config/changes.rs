@@ -7,7 +7,7 @@ use crate::{
 };
 use fixture_interfaces::Tuned;
 use reslot::{
-    DeletedFile, Event, Host, Policy, RollbackTarget, SyncOutcome,
+    Claim, DeletedFile, Event, Host, Policy, RollbackTarget, SyncOutcome,
     config::{Configuration, HostSettings, Layers, LiveConfiguration},
 };
 use std::time::Duration;
@@ -59,7 +59,7 @@ fn claimed_plugin_has_it_from_its_owners_sync_on() {
     desk.set(&settings(0.25));
     wait_for_staged(&mut events, "tuned", 2);
     assert_eq!(claim.threshold().unwrap(), 0.5, "not before");
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((claim.threshold().unwrap(), claim.add(1).unwrap()), (0.25, 4));
 }
 
@@ -174,7 +174,7 @@ fn candidate_that_was_staged_before_has_the_configuration_of_now() {
     wait_for_staged(&mut events, "tuned", 2);
     desk.set(&settings(0.25));
     wait_for(&mut events, |event| matches!(event, Event::Configured { .. }).then_some(()));
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((claim.stamp().unwrap(), claim.threshold().unwrap()), (2, 0.25));
 }
 
@@ -190,7 +190,7 @@ fn stateless_candidate_that_was_staged_before_gets_there() {
     desk.set("[plugins.tuned-open]\nthreshold = 0.25\n");
     wait_until(
         || {
-            claim.sync();
+            let _ = Claim::sync(&mut claim);
             claim.threshold().unwrap() == 0.25
         },
         "the configuration",

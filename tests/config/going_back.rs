@@ -149,17 +149,17 @@ fn renewal_that_waits_does_not_undo_a_rollback() {
     let mut claim = host.claim::<dyn Tuned>("tuned").unwrap();
     desk.publish("tuned", 2);
     wait_for_staged(&mut events, "tuned", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     desk.set(&settings(0.25));
     wait_for_staged(&mut events, "tuned", 3);
     host.rollback("tuned", RollbackTarget::Previous).unwrap();
-    assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::RolledBack { from: 2, generation: 1 });
     assert_eq!((claim.stamp().unwrap(), claim.threshold().unwrap()), (1, 0.25));
     assert!(!Claim::has_staged(&claim));
     wait_for(&mut events, |event| {
         matches!(event, Event::Superseded { generation: 3, .. }).then_some(())
     });
-    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
     assert_eq!(claim.threshold().unwrap(), 0.25);
 }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use fixture_interfaces::Tuned;
 use reslot::{
-    Event, Events, Hook, Host, SyncOutcome,
+    Claim, Event, Events, Hook, Host, SyncOutcome,
     testing::{How, Injection, Injections},
 };
 use reslot_tests::Folder;
@@ -71,12 +71,12 @@ fn new_build_that_refuses_it_as_well_has_what_was_good_also_before_an_owner() {
     wait_for(&mut events, |event| {
         matches!(event, Event::Staged { generation: 2, .. }).then_some(())
     });
-    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     desk.publish("tuned", 2);
     let mut refused = 0;
     wait_until(
         || {
-            refused += u32::from(matches!(claim.sync(), SyncOutcome::Refused { .. }));
+            refused += u32::from(matches!(Claim::sync(&mut claim), SyncOutcome::Refused { .. }));
             claim.stamp().unwrap() == 2
         },
         "the new build",
@@ -142,10 +142,10 @@ fn change_is_not_lost_when_a_set_is_refused() {
         how: How::Fail,
         times: 1,
     });
-    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     wait_until(
         || {
-            claim.sync();
+            let _ = Claim::sync(&mut claim);
             claim.threshold().unwrap() == 0.25
         },
         "the configuration",

@@ -3,7 +3,7 @@
 
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{
-    Cause, Claim, Fault, Host, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome, UnloadError,
+    Cause, Claim, ContentHash, Fault, Host, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome, UnloadError,
     artifact::StageError,
     control::{Client, ControlSocket},
 };
@@ -188,7 +188,7 @@ fn fork_while_busy() {
                     assert!(matches!(refused, RollbackError::Slot(SlotError::ForkedProcess { .. })));
                     let refused = step!(p, host.confirm(SHARED)).unwrap_err();
                     assert!(matches!(refused, SlotError::ForkedProcess { .. }));
-                    let refused = step!(p, host.artifact(SHARED, "0")).unwrap_err();
+                    let refused = step!(p, host.artifact(SHARED, ContentHash::of(b"0"))).unwrap_err();
                     assert!(matches!(refused, RollbackError::Slot(SlotError::ForkedProcess { .. })));
                     let refused = step!(p, host.unload(SHARED)).unwrap_err();
                     let UnloadError::Slot(refused) = refused else { panic!() };
@@ -207,7 +207,7 @@ fn fork_while_busy() {
                     assert!(step!(p, events.recv()).is_none());
                     assert!(step!(p, host.events().recv()).is_none());
 
-                    assert_eq!(step!(p, claim.sync()), SyncOutcome::Unchanged);
+                    assert_eq!(step!(p, Claim::sync(&mut claim)), SyncOutcome::Unchanged);
                     assert_eq!(step!(p, host.sync_together(&mut [&mut claim])), [SyncOutcome::Unchanged]);
                     let refused = step!(p, Claim::unload(&mut claim)).unwrap_err();
                     assert!(matches!(refused, UnloadError::ForkedProcess), "{refused}");
@@ -266,7 +266,7 @@ fn fork_while_busy() {
     assert_eq!(slot.load().stamp().unwrap(), 1_000_000);
     assert!(!host.history(SHARED).is_empty());
     assert!(host.rollback(SHARED, RollbackTarget::Previous).is_ok());
-    assert!(matches!(claim.sync(), SyncOutcome::Adopted { .. }));
+    assert!(matches!(Claim::sync(&mut claim), SyncOutcome::Adopted { .. }));
     assert_eq!(claim.report().unwrap().total, 5);
     drop((shadow, reader, slot, claim, host));
     assert!(!socket.exists());

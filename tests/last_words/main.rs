@@ -68,7 +68,7 @@ fn panic_in_a_thread_local_at_a_safe_point() {
             .unwrap();
         host.load(folder.publish("a.so", &Fixture::build("fx-probe").stamped(2)))
             .unwrap();
-        host.wait_until_retired(Duration::from_secs(30));
+        let _ = host.wait_until_retired(Duration::from_secs(30));
         return;
     }
     let expected = [

@@ -1,7 +1,7 @@
 //! Counted calls: all of them and no other, over generations, however they come; and nothing where they are not asked for.
 
 use fixture_interfaces::{Counter, Listener, Probe};
-use reslot::{Host, Policy, SlotInfo};
+use reslot::{Claim, Host, Policy, SlotInfo};
 use reslot_tests::{Fixture, Folder};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -61,7 +61,7 @@ fn of_a_claim_are_counted_and_go_on_being_so_after_its_sync() {
     let mut claim = host.claim::<dyn Counter>(&name).unwrap();
     claim.add(1).unwrap();
     host.load(folder.publish("a.so", &counter.stamped(2))).unwrap();
-    claim.sync();
+    let _ = Claim::sync(&mut claim);
     assert_eq!(claim.add(1).unwrap(), 2);
     assert_eq!(claim.report().unwrap().stamp, 2);
     claim.fail("a fault").unwrap_err();

@@ -150,7 +150,7 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
     let live = host.slots()[0].live_bytes.unwrap();
     assert_eq!(number("reslot_plugin_live_bytes{slot=moody}"), Some(live as f64));
     // Nothing serves there any more, and nothing has to happen for that to be seen.
-    host.unload("moody").unwrap();
+    let _ = host.unload("moody").unwrap();
     assert_eq!(number("reslot_slot_generation{slot=moody}"), Some(0.0));
     assert_eq!(number("reslot_plugin_live_bytes{slot=moody}"), Some(0.0));
     // Neither a path nor a hash, nor a name that a refused file gave itself.
@@ -196,6 +196,6 @@ fn set_that_waits_for_its_owners_is_told_with_no_lock_held() {
     let mut a = host.claim::<dyn fixture_interfaces::Counter>("counter").unwrap();
     let mut b = host.claim::<dyn fixture_interfaces::SharedCounter>("shared-counter").unwrap();
     host.load_together(publish(2)).unwrap();
-    host.sync_together(&mut [&mut a, &mut b]);
+    let _ = host.sync_together(&mut [&mut a, &mut b]);
     assert_eq!((a.report().unwrap().stamp, b.stamp().unwrap()), (2, 2));
 }

@@ -109,10 +109,10 @@ fn goes_back_again_and_again(fixture: &Fixture, answer: u64) {
     let first = load(1);
     for stamp in 2..5 {
         load(stamp);
-        host.rollback("probe", RollbackTarget::Hash(first.clone())).unwrap();
+        host.rollback("probe", RollbackTarget::Hash(first)).unwrap();
         assert_eq!(host.slot::<dyn Probe>("probe").unwrap().load().stamp().unwrap(), 1);
         assert_eq!(called(&host), answer);
-        host.artifact("probe", &first).unwrap();
+        host.artifact("probe", first).unwrap();
     }
     assert_nothing_left(&host, 1);
 }

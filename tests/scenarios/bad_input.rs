@@ -5,8 +5,9 @@ mod imports;
 
 use crate::support::{PATIENCE, assert_nothing_left, host, wait_for, wait_for_refused, wait_for_staged, wait_for_swapped};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Claim, Event, Events, Host, LoadOutcome, Refusal, SlotError, Step, SyncOutcome};
+use reslot::{Claim, Event, Events, Host, LoadOutcome, Refusal, SlotError, Step, SyncOutcome, WatchedFolder};
 use reslot_tests::{Fixture, Folder};
+use std::path::Path;
 
 /// A file that must not come to serve, and what is said about it.
 struct Bad {
@@ -56,7 +57,7 @@ impl Bad {
         let host = host(&folder);
         let mut events = host.events();
         let error = host.claim::<dyn Counter>("counter").expect_err("nothing good is there");
-        assert!(matches!(&error, SlotError::Unknown { name, known, refusals }
+        assert!(matches!(&error, SlotError::Unknown { name, known, refusals, .. }
             if name == "counter" && known.is_empty() && refusals.len() == 1));
         self.assert_told(&error.to_string());
         assert!(!error.to_string().contains("serves on"), "{error}");
@@ -80,11 +81,11 @@ impl Bad {
         if self.step >= Step::Migrate {
             // Its state is handed over where the owner says, and not before.
             wait_for_staged(&mut serving.events, "counter", 2);
-            assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+            assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         }
         let refusal = wait_for_refused(&mut serving.events);
         self.assert_told(&refusal.to_string());
-        assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
         serving.assert_untouched(&refusal, &mut claim);
     }
 
@@ -135,7 +136,7 @@ impl Serving {
         assert!(again.is_empty(), "{again:#?}");
         let report = claim.report().unwrap();
         assert_eq!((report.total, report.stamp, report.calls), (5, 1, 1));
-        assert_eq!((Claim::generation(claim), Claim::has_staged(claim)), (1, false));
+        assert_eq!((Claim::generation(claim), Claim::has_staged(claim)), (Some(1), false));
         assert_nothing_left(&self.host, 1);
     }
 }
@@ -208,12 +209,12 @@ fn garbage_and_truncated_file() {
         }
     }
     let mut claim = serving.host.claim::<dyn Counter>("counter").unwrap();
-    assert_eq!((claim.report().unwrap().total, Claim::generation(&claim)), (5, 1));
+    assert_eq!((claim.report().unwrap().total, Claim::generation(&claim)), (5, Some(1)));
     assert_nothing_left(&serving.host, 1);
     // The whole file is as good as ever.
     serving.folder.publish("libcounter.so", &whole);
     wait_for_staged(&mut serving.events, "counter", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((claim.report().unwrap().total, claim.report().unwrap().stamp), (5, 2));
 }
 
@@ -420,7 +421,7 @@ fn state_that_cannot_be_encoded_is_told_as_the_serving_generations_fault() {
     assert_eq!(claim.add(5).unwrap(), 5);
     folder.publish("libcounter.so", &good(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     let text = wait_for_refused(&mut events).to_string();
     for words in [
         "the serving generation's state could not be encoded",
@@ -535,9 +536,69 @@ fn name_that_no_slot_has_is_refused_with_those_there_are() {
     assert!(
         error
             .to_string()
-            .contains("nothing is loaded; build a plugin whose package has this name"),
+            .contains("nothing is loaded; load a plugin whose package has this name (`Host::load`)"),
         "{error}"
     );
+}
+
+#[test]
+fn missing_slot_is_told_with_where_the_host_looked_and_what_can_be_done_there() {
+    let folder = Folder::new();
+    let watching = |path: &Path| {
+        let builder = Host::builder().policy(reslot::Policy::without_probation());
+        builder.watch(path).build().unwrap()
+    };
+    let said = |host: &Host| host.claim::<dyn Counter>("conter").unwrap_err();
+    let absent = folder.path().join("absent");
+
+    let error = said(&Host::builder().build().unwrap());
+    assert!(
+        matches!(
+            &error,
+            SlotError::Unknown {
+                folder: WatchedFolder::NotWatched,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("watched folder: none"), "{error}");
+
+    let error = said(&watching(&absent));
+    assert!(
+        matches!(&error, SlotError::Unknown { folder: WatchedFolder::Missing { path }, .. } if *path == absent),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("absent does not exist"), "{error}");
+
+    let host = watching(folder.path());
+    let error = said(&host);
+    let place = folder.path().display();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "no slot \"conter\": nothing is loaded; build a plugin whose package has this name, and publish it in {place}\n  \
+             watched folder: {place} has no artifact"
+        )
+    );
+
+    let mut events = host.events();
+    let path = folder.publish("libcounter.so", &good(1));
+    wait_for_swapped(&mut events, "counter", 1);
+    let error = said(&host);
+    assert!(
+        matches!(&error, SlotError::Unknown { folder: WatchedFolder::Found { artifacts, .. }, .. } if *artifacts == [path]),
+        "{error:?}"
+    );
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "no slot \"conter\": there are counter; build a plugin whose package has this name, and publish it in {place}\n  \
+             similar name: counter\n  watched folder: {place} has libcounter.so"
+        )
+    );
+    let error = host.claim::<dyn Counter>("something-else").unwrap_err();
+    assert!(!error.to_string().contains("similar"), "{error}");
 }
 
 #[test]
@@ -595,7 +656,7 @@ fn slot_is_either_claimed_or_shared() {
         Err(SlotError::Claimed { .. })
     ));
     assert_eq!(claim.add(2).unwrap(), 4);
-    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
 }
 
 #[test]
@@ -611,7 +672,7 @@ fn newer_candidate_supersedes_one_that_nobody_adopted() {
     wait_for_staged(&mut serving.events, "counter", 3);
     serving.folder.publish("libcounter.so", &good(4));
     wait_for_staged(&mut serving.events, "counter", 4);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 4 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 4 });
     assert_eq!((claim.report().unwrap().total, claim.report().unwrap().stamp), (5, 4));
     assert!(serving.host.wait_until_retired(PATIENCE));
     assert_nothing_left(&serving.host, 1);
@@ -628,12 +689,12 @@ fn claim_that_is_dropped_lets_a_bad_candidate_be_refused_and_a_good_one_serve() 
     drop(claim);
     assert!(wait_for_refused(&mut serving.events).to_string().contains("port 4711"));
     let claim = serving.host.claim::<dyn Counter>("counter").unwrap();
-    assert_eq!((Claim::generation(&claim), claim.report().unwrap().total), (1, 5));
+    assert_eq!((Claim::generation(&claim), claim.report().unwrap().total), (Some(1), 5));
     serving.folder.publish("libcounter.so", &good(3));
     wait_for_staged(&mut serving.events, "counter", 3);
     drop(claim);
     wait_for_swapped(&mut serving.events, "counter", 3);
     let claim = serving.host.claim::<dyn Counter>("counter").unwrap();
-    assert_eq!((Claim::generation(&claim), claim.report().unwrap().total), (3, 5));
+    assert_eq!((Claim::generation(&claim), claim.report().unwrap().total), (Some(3), 5));
     assert_nothing_left(&serving.host, 1);
 }

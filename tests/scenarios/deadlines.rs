@@ -6,7 +6,7 @@ use crate::{
     support::{Gate, assert_nothing_left, wait_for_retired, wait_for_unmapped},
 };
 use fixture_interfaces::{Hook as Where, How};
-use reslot::{Cause, Event, Hook, HookError, Lifecycle, Outcome, Policy, QuarantineReason, SyncOutcome};
+use reslot::{Cause, Claim, Event, Hook, HookError, Lifecycle, Outcome, Policy, QuarantineReason, SyncOutcome};
 use std::{sync::mpsc, thread, time::Instant};
 
 fn impatient() -> Policy {
@@ -76,7 +76,7 @@ fn hung_hook_of_a_claims_candidate_is_refused_in_time() {
         claim.add(5).unwrap();
         let gate = place.gate(2, at);
         place.load_moody(&package, 2, at, How::Hangs).unwrap();
-        assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         let refusal = crate::support::wait_for_refused(&mut place.events);
         assert_took_too_long(&refusal.cause, hook);
         assert_eq!(claim.add(1).unwrap(), 6);
@@ -274,10 +274,10 @@ fn claim_that_outlives_its_host_is_left_alone_by_probation() {
     place.load("fx-moody-owned", 1);
     let mut claim = place.claim();
     place.load("fx-moody-owned", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     claim.fail("it slipped").unwrap_err();
     let mut events = drop_host(place);
-    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
     assert_eq!(claim.add(1).unwrap(), 2);
     drop(claim);
     wait_for_unmapped(&mut events, "moody", 2);

@@ -6,7 +6,7 @@ use crate::{
     support::{assert_nothing_left, wait_for_unmapped},
 };
 use fixture_interfaces::{Hook, How, Moody};
-use reslot::{Cause, Event, HookError, Lifecycle, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome};
+use reslot::{Cause, Claim, Event, HookError, Lifecycle, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome};
 use std::thread;
 
 /// The moves of all generations that have to do with what is held.
@@ -100,7 +100,7 @@ fn claim_gets_it_back_if_the_new_one_cannot() {
         let mut claim = place.claim();
         claim.add(5).unwrap();
         place.load_moody("fx-moody-owned-only", 2, Hook::Start, how).unwrap();
-        assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         assert!(place.lock().exists());
         assert_eq!((claim.add(1).unwrap(), claim.past().unwrap().starts), (6, 2));
         wait_for_unmapped(&mut place.events, "moody", 2);
@@ -136,9 +136,9 @@ fn it_comes_back_with_a_claims_rollback() {
     let mut claim = place.claim();
     claim.add(5).unwrap();
     place.load("fx-moody-owned-only", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     claim.fail("it slipped").unwrap_err();
-    assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::RolledBack { from: 2, generation: 1 });
     assert!(place.lock().exists());
     assert_eq!(claim.total().unwrap(), 6);
     assert!(!place.told().iter().any(|event| matches!(event, Event::RestartFailed { .. })));
@@ -214,13 +214,13 @@ fn claim_whose_plugin_is_lost_gets_the_next_one() {
     let mut claim = place.claim();
     let gate = place.gate(1, Hook::Stop);
     place.load("fx-moody-owned-only", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     claim.add(1).unwrap_err();
     gate.open();
     drop(gate);
     wait_for_unmapped(&mut place.events, "moody", 1);
     place.load("fx-moody-owned-only", 3);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 3 });
     assert_eq!(claim.add(1).unwrap(), 1);
 }
 

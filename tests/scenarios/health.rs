@@ -5,7 +5,7 @@ use crate::{
     support::{assert_nothing_left, wait_for_unmapped},
 };
 use fixture_interfaces::{Feeling, Hook, How};
-use reslot::{Cause, Event, Health, HookError, Policy, RollbackReason, Step, SyncOutcome};
+use reslot::{Cause, Claim, Event, Health, HookError, Policy, RollbackReason, Step, SyncOutcome};
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_millis(10);
@@ -84,10 +84,10 @@ fn claim_is_asked_in_its_sync_and_taken_back() {
     let mut claim = place.claim();
     claim.add(5).unwrap();
     place.load("fx-moody-owned", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     claim.feel(Feeling::Critical).unwrap();
     let synced = loop {
-        match claim.sync() {
+        match Claim::sync(&mut claim) {
             SyncOutcome::Unchanged => std::thread::yield_now(),
             synced => break synced,
         }

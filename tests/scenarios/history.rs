@@ -10,11 +10,11 @@ mod restart;
 use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_unmapped, wait_until};
 use fixture_interfaces::SharedCounter;
 use reslot::{
-    Cause, Event, Events, Host, HostBuilder, LoadOutcome, Policy, RestoredState, RollbackError, RollbackReason,
-    RollbackState, RollbackTarget, SlotError, VersionStatus,
+    Cause, ContentHash, Event, Events, HashPrefix, Host, HostBuilder, LoadOutcome, Policy, RestoredState, RollbackError,
+    RollbackReason, RollbackState, RollbackTarget, SlotError, VersionStatus,
 };
 use reslot_tests::{Fixture, Folder};
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 const SHARED: &str = "shared-counter";
 
@@ -68,7 +68,7 @@ impl Place {
     }
 
     /// Loads a counter that many threads call, and confirms it. Answers its hash.
-    fn good(&self, host: &Host, stamp: u64) -> String {
+    fn good(&self, host: &Host, stamp: u64) -> ContentHash {
         let LoadOutcome::Swapped(report) = self.load(host, &shared(stamp)) else {
             panic!("it is open")
         };
@@ -78,9 +78,23 @@ impl Place {
 }
 
 /// What is thought of each version, newest first.
-fn told(host: &Host, slot: &str) -> Vec<(String, VersionStatus)> {
+fn told(host: &Host, slot: &str) -> Vec<(ContentHash, VersionStatus)> {
     let kept = host.history(slot);
     kept.into_iter().map(|kept| (kept.hash, kept.condition)).collect()
+}
+
+/// Two builds whose hashes begin with the same digit, that digit, and one with which neither begins.
+fn two_that_begin_alike() -> ([u64; 2], HashPrefix, HashPrefix) {
+    let mut begun = BTreeMap::new();
+    // There are sixteen digits, so that two of seventeen hashes begin alike.
+    for stamp in 1..=17 {
+        let digit = ContentHash::of(&shared(stamp)).to_string()[..1].to_owned();
+        if let Some(before) = begun.insert(digit.clone(), stamp) {
+            let other = if digit == "0" { "1" } else { "0" };
+            return ([before, stamp], digit.parse().unwrap(), other.parse().unwrap());
+        }
+    }
+    unreachable!("two begin alike");
 }
 
 fn stamp(host: &Host) -> u64 {
@@ -96,11 +110,8 @@ fn asked() -> VersionStatus {
 }
 
 /// That a version is bad is written down by another thread than the one that went back.
-fn wait_for_told(host: &Host, slot: &str, expected: &[(&String, VersionStatus)]) {
-    let expected: Vec<_> = expected
-        .iter()
-        .map(|(hash, thought)| ((*hash).clone(), thought.clone()))
-        .collect();
+fn wait_for_told(host: &Host, slot: &str, expected: &[(&ContentHash, VersionStatus)]) {
+    let expected: Vec<_> = expected.iter().map(|(hash, thought)| (**hash, thought.clone())).collect();
     wait_until(|| told(host, slot) == expected, "what is told of the versions");
 }
 
@@ -123,7 +134,7 @@ fn open_slot_goes_back_to_its_standby_with_the_state() {
             panic!("it is open")
         };
         assert_eq!((host.slots()[0].standby, host.slots()[0].on_probation), (Some(1), true));
-        assert_eq!(told(&host, SHARED)[0], (second.hash.clone(), VersionStatus::Unconfirmed));
+        assert_eq!(told(&host, SHARED)[0], (second.hash, VersionStatus::Unconfirmed));
         assert_eq!(add(&host, 2), 7);
 
         let slot = host.slot::<dyn SharedCounter>(SHARED).unwrap();
@@ -180,7 +191,8 @@ fn open_slot_goes_back_two_versions_with_the_state() {
         assert_eq!(add(&host, 5), 5);
         assert_nothing_left(&host, 1);
 
-        host.rollback(SHARED, RollbackTarget::Hash(first[..12].to_owned())).unwrap();
+        let typed = first.to_string()[..12].parse().unwrap();
+        host.rollback(SHARED, RollbackTarget::Prefix(typed)).unwrap();
         let report = wait_for_rolled_back(&mut events);
         assert_eq!((report.from, report.to, &report.reason), (3, 4, &RollbackReason::Manual));
         assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:?}");
@@ -232,17 +244,22 @@ fn versions_that_cannot_be_told_apart_or_are_not_there_are_named() {
     ));
     assert!(matches!(host.confirm("nobody"), Err(SlotError::Unknown { .. })));
     assert!(host.history("nobody").is_empty());
-    let (first, second) = (place.good(&host, 1), place.good(&host, 2));
-    let none = "no kept version begins with \"none of these\"";
-    for (prefix, many, words) in [("", 2, "2 kept versions begin with \"\""), ("none of these", 0, none)] {
-        let error = host.rollback(SHARED, RollbackTarget::Hash(prefix.to_owned())).unwrap_err();
-        let RollbackError::Version { found, known, .. } = &error else {
+    let ([first, second], alike, other) = two_that_begin_alike();
+    let (first, second) = (place.good(&host, first), place.good(&host, second));
+    let (many, none) = ("2 kept versions begin with", "no kept version begins with");
+    for (asked, fits, words) in [(alike, 2, many), (other, 0, none)] {
+        let error = host.rollback(SHARED, RollbackTarget::Prefix(asked)).unwrap_err();
+        let RollbackError::Version {
+            prefix, found, known, ..
+        } = &error
+        else {
             panic!("{error}")
         };
-        assert_eq!((*found, &known[..]), (many, &[second.clone(), first.clone()][..]));
+        assert_eq!((*prefix, *found, &known[..]), (Some(asked), fits, &[second, first][..]));
+        let told = error.to_string();
         assert!(
-            error.to_string().contains(&first) && error.to_string().contains(words),
-            "{error}"
+            told.contains(&first.to_string()) && told.contains(&format!("{words} \"{asked}\"")),
+            "{told}"
         );
     }
     assert_eq!(host.slots()[0].generation, Some(2));
@@ -253,7 +270,7 @@ fn version_that_serves_already_is_nothing_to_go_back_to() {
     let place = Place::new();
     let host = place.host();
     let (first, second) = (place.good(&host, 1), place.good(&host, 2));
-    let outcome = host.rollback(SHARED, RollbackTarget::Hash(second.clone())).unwrap();
+    let outcome = host.rollback(SHARED, RollbackTarget::Hash(second)).unwrap();
     assert!(matches!(outcome, LoadOutcome::Unchanged { generation: 2, .. }), "{outcome:?}");
     let good = VersionStatus::Confirmed;
     assert_eq!(told(&host, SHARED), [(second, good.clone()), (first, good)]);
@@ -269,7 +286,7 @@ fn what_was_left_is_refused_by_every_watch_until_it_is_loaded_by_name() {
     host.confirm(SHARED).unwrap();
     let path = place.artifacts.publish("libcounter.so", &shared(2));
     crate::support::wait_for_swapped(&mut events, SHARED, 2);
-    let left = told(&host, SHARED)[0].0.clone();
+    let left = told(&host, SHARED)[0].0;
     host.rollback(SHARED, RollbackTarget::Previous).unwrap();
     wait_for_unmapped(&mut events, SHARED, 2);
     // As a build server would that publishes the same once more.
@@ -290,7 +307,7 @@ fn what_was_left_is_refused_by_every_watch_until_it_is_loaded_by_name() {
         );
         assert_eq!(stamp(&host), 1, "the last good one is there instead");
         assert!(matches!(
-            host.rollback(SHARED, RollbackTarget::Hash(left.clone())),
+            host.rollback(SHARED, RollbackTarget::Hash(left)),
             Err(RollbackError::Version { found: 0, .. })
         ));
         assert_nothing_left(&host, 1);

@@ -2,7 +2,7 @@
 
 use crate::support::{assert_nothing_left, start_lingering, wait_for, wait_for_retired, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Deed, Probe, SharedCounter};
-use reslot::{Event, GenerationHolders, GenerationStatus, Holder, Host, QuarantineReason};
+use reslot::{Claim, Event, GenerationHolders, GenerationStatus, Holder, Host, QuarantineReason};
 use reslot_tests::{Fixture, Folder};
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -100,7 +100,7 @@ fn owner_and_what_waits_for_it_are_named() {
     assert_eq!(held[1].holders, [Holder::Slot]);
     thread::scope(|scope| {
         let adopting = thread::Builder::new().name("adopts".to_owned());
-        adopting.spawn_scoped(scope, || claim.sync()).unwrap();
+        adopting.spawn_scoped(scope, || Claim::sync(&mut claim)).unwrap();
     });
     let held = host.who_holds("probe");
     let owner = held.iter().find(|held| held.generation == 2).unwrap();

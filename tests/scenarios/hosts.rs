@@ -4,7 +4,7 @@ use crate::support::{
     assert_nothing_left, copies, host, wait_for, wait_for_staged, wait_for_swapped, wait_for_unmapped, wait_until,
 };
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Event, Events, Fault, Host, SyncOutcome, mapped_copies};
+use reslot::{Claim, Event, Events, Fault, Host, SyncOutcome, mapped_copies};
 use reslot_tests::{Fixture, Folder};
 use std::{
     env, fs,
@@ -94,7 +94,7 @@ fn claim_outlives_its_host() {
     drop(host);
     wait_for_shut_down(&mut events);
     wait_for_unmapped(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
     assert_eq!(claim.add(1).unwrap(), 6);
     assert!(claim.fail("contained").is_err());
     assert_eq!((mapped_copies(&private), copies(&private).len()), (1, 1));

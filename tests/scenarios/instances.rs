@@ -4,7 +4,7 @@
 use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_staged};
 use fixture_interfaces::{Counter, Moody, SharedCounter};
 use reslot::{
-    BuildError, Cause, Event, Events, Host, HostBuilder, InstancesError, LoadOutcome, Policy, RollbackTarget, Slot,
+    BuildError, Cause, Claim, Event, Events, Host, HostBuilder, InstancesError, LoadOutcome, Policy, RollbackTarget, Slot,
     SyncOutcome,
 };
 use reslot_tests::{Fixture, Folder};
@@ -272,7 +272,7 @@ fn owner_of_one_slot_and_callers_of_the_other_move_on_each_in_their_way() {
     wait_for_staged(&mut events, EUR, 2);
     wait_for_all(&mut events, &[GBP], 2);
     assert_eq!(claim.report().unwrap().stamp, 1, "an owner decides when");
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((claim.report().unwrap().stamp, claim.report().unwrap().total), (2, 2));
     drop(claim);
     assert_nothing_left(&host, 2);
@@ -305,7 +305,7 @@ fn what_is_staged_already_is_told_as_that() {
     assert_eq!((&*told.0, told.1), ("counter", 2));
     assert!(told.2.contains("waits for its owner's `sync`"), "{}", told.2);
     assert_eq!(host.images().mapped, 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     let served = host.load(&new).unwrap();
     assert!(matches!(served, LoadOutcome::Unchanged { generation: 2, .. }), "{served:?}");
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use fixture_interfaces::{Hook, How, Lending};
 use reslot::{
-    Cause, Event, Events, GenerationHolders, Holder, Host, LoadOutcome, Policy, RestoredState, RollbackReason,
+    Cause, Claim, Event, Events, GenerationHolders, Holder, Host, LoadOutcome, Policy, RestoredState, RollbackReason,
     RollbackReport, RollbackTarget, Slot, SyncOutcome, mapped_copies,
 };
 use reslot_tests::{Fixture, Folder};
@@ -107,10 +107,10 @@ fn claim_with_an_idle_reader_beside_it_goes_back_with_its_state() {
     let mut claim = place.host.claim::<dyn Lending>("lending").unwrap();
     claim.add(5).unwrap();
     place.load("fx-lending", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     claim.add(2).unwrap();
     claim.fail("it slipped").unwrap_err();
-    assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::RolledBack { from: 2, generation: 1 });
     assert_eq!((claim.stamp().unwrap() % 1000, claim.total().unwrap()), (1, 8));
     drop(claim);
     idle.release();

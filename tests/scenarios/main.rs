@@ -31,6 +31,7 @@ mod races;
 mod remedies;
 mod rollback;
 mod safe_points;
+mod same_names;
 mod schemas;
 mod shadow;
 mod support;

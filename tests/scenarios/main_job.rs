@@ -2,7 +2,7 @@
 
 use crate::support::{host, wait_for_staged, wait_for_swapped, wait_for_unmapped};
 use fixture_interfaces::{Counter, Listener, Probe, SharedCounter};
-use reslot::{Host, LoadOutcome, SyncOutcome, mapped_copies};
+use reslot::{Claim, Host, LoadOutcome, SyncOutcome, mapped_copies};
 use reslot_tests::{Fixture, Folder};
 
 #[test]
@@ -13,14 +13,14 @@ fn claimed_plugin_is_adopted_in_sync_with_its_state() {
     let mut events = host.events();
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
     assert_eq!(claim.add(5).unwrap(), 5);
-    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
 
     folder.publish("libcounter.so", &counter.stamped(2));
     wait_for_staged(&mut events, "counter", 2);
     // Until the owner says so, the old code answers.
     assert_eq!(claim.report().unwrap().stamp, 1);
     assert_eq!(claim.add(1).unwrap(), 6);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     let report = claim.report().unwrap();
     assert_eq!((report.total, report.stamp, report.calls), (6, 2, 0));
     wait_for_unmapped(&mut events, "counter", 1);

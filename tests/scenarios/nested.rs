@@ -60,7 +60,7 @@ impl Place {
         thread::scope(|scope| {
             let loads = scope.spawn(|| self.load(package).unwrap_or_else(|refusal| panic!("{refusal}")));
             loop {
-                let synced = claim.sync();
+                let synced = Claim::sync(claim);
                 if synced != SyncOutcome::Unchanged {
                     loads.join().unwrap();
                     return synced;
@@ -136,7 +136,7 @@ fn deep_state_of_a_claimed_slot_goes_up_and_back() {
             assert_eq!(place.load_and_sync(NEWER, &mut claim), SyncOutcome::Adopted { generation: 2 });
             assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (2, depth));
             claim.fill(depth - 1).unwrap();
-            Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
+            let _ = Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
             let report = place.wait_for_rollback();
             assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:?}");
             assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (1, depth - 1));
@@ -188,7 +188,10 @@ fn state_of_a_claim_that_is_too_deep_is_refused_and_the_old_one_serves_on() {
         let mut place = Place::new(policy);
         let mut claim = place.claim();
         claim.fill(DEEPEST + 1).unwrap();
-        assert_eq!(place.load_and_sync(NEWER, &mut claim), SyncOutcome::Refused { serving: 1 });
+        assert_eq!(
+            place.load_and_sync(NEWER, &mut claim),
+            SyncOutcome::Refused { serving: Some(1) }
+        );
         let refusal = wait_for_refused(&mut place.events);
         assert!(is_too_deep(&refusal.cause), "{refusal}");
         assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (1, DEEPEST + 1));
@@ -208,7 +211,7 @@ fn state_that_is_far_too_deep_is_refused_and_dropped_in_the_end() {
     let mut claim = place.claim();
     claim.fill(FAR).unwrap();
     place.load(NEWER).unwrap();
-    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     let refusal = wait_for_refused(&mut place.events);
     assert!(is_too_deep(&refusal.cause), "{refusal}");
     assert_eq!(claim.count().unwrap(), FAR);
@@ -232,9 +235,9 @@ fn owner_with_a_small_stack_hands_a_deep_state_over() {
         let mut claim = place.claim();
         claim.fill(DEEPEST).unwrap();
         place.load(NEWER).unwrap();
-        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
         assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (2, DEEPEST));
-        Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
+        let _ = Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
         assert_eq!((claim.stamp().unwrap(), claim.count().unwrap()), (1, DEEPEST));
     });
     assert_nothing_left(&place.host, 1);
@@ -298,7 +301,7 @@ fn state_that_does_not_fit_is_the_candidates_fault() {
     let mut claim = host.claim::<dyn fixture_interfaces::Counter>("counter").unwrap();
     host.load(folder.publish("counter.so", Fixture::build("fx-other-state").bytes()))
         .unwrap();
-    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     let text = wait_for_refused(&mut events).to_string();
     assert!(
         text.contains("missing field `currency`") && text.contains("#[serde(default)]"),

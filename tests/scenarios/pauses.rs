@@ -3,7 +3,7 @@
 
 use crate::support::{wait_for, wait_until};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Event, Events, Host, Policy, ReloadReport, Step, SyncOutcome, VersionStatus, control::ControlSocket};
+use reslot::{Claim, Event, Events, Host, Policy, ReloadReport, Step, SyncOutcome, VersionStatus, control::ControlSocket};
 use reslot_tests::{Fixture, Folder};
 use std::{
     fs,
@@ -33,7 +33,7 @@ fn pause_is_all_of_what_the_owner_waited_for() {
     for generation in 2..50 {
         host.load(folder.publish("counter.so", &counter.stamped(generation))).unwrap();
         let begun = Instant::now();
-        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation });
         let waited = begun.elapsed();
         let report = report(&mut events, generation);
         assert!(handing_over(&report) > Duration::ZERO, "{report}");
@@ -78,7 +78,7 @@ fn what_an_owner_adopts_as_the_last_thing_is_not_forgotten() {
         let mut claim = host.claim::<dyn Counter>("counter").unwrap();
         host.load(folder.publish("counter.so", &counter.stamped(2 * stamp + 1)))
             .unwrap();
-        assert!(matches!(claim.sync(), SyncOutcome::Adopted { .. }));
+        assert!(matches!(Claim::sync(&mut claim), SyncOutcome::Adopted { .. }));
         drop(claim);
         drop(host);
         let known = build().build().unwrap().history("counter");

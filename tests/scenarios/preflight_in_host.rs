@@ -4,7 +4,7 @@
 use crate::support::{PATIENCE, assert_nothing_left, wait_for};
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{
-    Cause, Event, Host, LoadOutcome, Policy, Preflight, PreflightError, PreflightStep, Refusal, Step, SyncOutcome,
+    Cause, Claim, Event, Host, LoadOutcome, Policy, Preflight, PreflightError, PreflightStep, Refusal, Step, SyncOutcome,
 };
 use reslot_tests::{Fixture, Folder, preflight_program};
 use std::{
@@ -233,7 +233,7 @@ fn state_of_a_claimed_slot_goes_along_when_its_owner_syncs() {
     let mut claim = thread::scope(|scope| {
         let owner = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+                assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
             }
             claim
         });
@@ -264,7 +264,7 @@ fn state_of_a_claimed_slot_goes_along_when_its_owner_syncs() {
         );
         owner.join().unwrap()
     });
-    assert_eq!((claim.sync(), claim.add(1).unwrap()), (SyncOutcome::Unchanged, 14));
+    assert_eq!((Claim::sync(&mut claim), claim.add(1).unwrap()), (SyncOutcome::Unchanged, 14));
     assert_nothing_left(&place.host, 1);
 }
 
@@ -289,7 +289,7 @@ fn owner_who_never_syncs_has_it_tried_without_his_state() {
         };
         assert!(matches!(staged, LoadOutcome::Staged { generation: 2, .. }), "{staged:?}");
         // What the child could not see, the host refuses in its turn.
-        assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         assert_eq!(claim.add(1).unwrap(), 14);
         return assert_nothing_left(&place.host, 1);
     }

@@ -2,7 +2,7 @@
 
 use crate::support::{assert_nothing_left, wait_for, wait_for_staged, wait_for_swapped, wait_for_unmapped};
 use fixture_interfaces::{Counter, Deed, Probe};
-use reslot::{Event, Host, PrivateCopies, SyncOutcome, mapped_copies};
+use reslot::{Claim, Event, Host, PrivateCopies, SyncOutcome, mapped_copies};
 use reslot_tests::{Fixture, Folder, Footprint};
 use std::{
     env,
@@ -38,7 +38,7 @@ fn does_its_job(host: Host, folder: &Folder, builds: &[Vec<u8>; 2]) {
     folder.publish("libcounter.so", &builds[1]);
     wait_for_staged(&mut events, "counter", 2);
     assert_eq!(mapped_copies(&private), 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     let report = claim.report().unwrap();
     assert_eq!((report.total, report.stamp), (6, 2));
     wait_for_unmapped(&mut events, "counter", 1);

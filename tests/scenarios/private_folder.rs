@@ -3,7 +3,7 @@
 
 use crate::support::{PATIENCE, copies, wait_for_unmapped};
 use fixture_interfaces::{Counter, Probe};
-use reslot::{Event, Events, Host, HostBuilder, LoadOutcome, Policy, PrivateCopies, RollbackTarget, SyncOutcome};
+use reslot::{Claim, Event, Events, Host, HostBuilder, LoadOutcome, Policy, PrivateCopies, RollbackTarget, SyncOutcome};
 use reslot_tests::{Fixture, Folder};
 use std::{
     fs::{self, File, TryLockError},
@@ -71,7 +71,7 @@ impl Losing {
             .host
             .load(self.folder.publish("libcounter.so", &self.counter.stamped(stamp)));
         assert!(matches!(loaded, Ok(LoadOutcome::Staged { .. })), "{loaded:?}");
-        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: stamp });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: stamp });
         assert_eq!((claim.report().unwrap().total, claim.report().unwrap().stamp), (total, stamp));
         wait_for_unmapped(&mut self.host.events(), "counter", stamp - 1);
     }
@@ -226,7 +226,7 @@ fn versions_that_were_kept_in_the_folder_are_told_as_gone_and_new_ones_are_kept(
     let kept = |count| {
         let kept = host.history("probe");
         assert_eq!(kept.len(), count, "{kept:?}");
-        kept.iter().for_each(|kept| drop(host.artifact("probe", &kept.hash).unwrap()));
+        kept.iter().for_each(|kept| drop(host.artifact("probe", kept.hash).unwrap()));
     };
     kept(2);
     let lost = host.private_folder().to_owned();

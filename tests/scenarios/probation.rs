@@ -5,7 +5,7 @@ use crate::{
     support::{assert_nothing_left, wait_for_unmapped},
 };
 use fixture_interfaces::Hook;
-use reslot::{Event, Policy, RestoredState, RollbackReason, SyncOutcome};
+use reslot::{Claim, Event, Policy, RestoredState, RollbackReason, SyncOutcome};
 use std::thread;
 
 fn short() -> Policy {
@@ -75,7 +75,7 @@ fn claims_calls_count_and_let_it_pass() {
         claim.add(1).unwrap();
     }
     place.wait_for_confirmed(1);
-    claim.sync();
+    let _ = Claim::sync(&mut claim);
     assert_eq!(claim.add(1).unwrap(), 4);
 }
 
@@ -149,7 +149,7 @@ fn call_of_a_claim_that_took_too_long_takes_it_back() {
     let mut claim = place.claim();
     claim.add(5).unwrap();
     place.load("fx-moody-owned", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     let gate = place.gate(2, Hook::Call);
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -160,7 +160,7 @@ fn call_of_a_claim_that_took_too_long_takes_it_back() {
         });
         claim.hang().unwrap();
     });
-    assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::RolledBack { from: 2, generation: 1 });
     assert_eq!((claim.stamp().unwrap() % 1000, claim.total().unwrap()), (1, 5));
     let report = place.wait_for_rollback();
     assert!(
@@ -176,7 +176,7 @@ fn fault_that_an_owner_left_is_the_hosts_to_act_on() {
     place.load("fx-moody-owned", 1);
     let mut claim = place.claim();
     place.load("fx-moody-owned", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     claim.fail("it slipped").unwrap_err();
     drop(claim);
     let report = place.wait_for_rollback();

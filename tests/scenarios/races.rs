@@ -3,7 +3,7 @@
 
 use crate::support::{Gate, PATIENCE, assert_nothing_left, wait_for, wait_for_staged};
 use fixture_interfaces::{Counter, Listener, Probe};
-use reslot::{Event, Host, Lifecycle, LoadOutcome, Step, SyncOutcome};
+use reslot::{Claim, Event, Host, Lifecycle, LoadOutcome, Step, SyncOutcome};
 use reslot_tests::{Fixture, Folder};
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -34,7 +34,7 @@ fn contract_that_is_bound_while_a_candidate_is_past_the_lint_is_kept() {
         let refusal = loading.join().unwrap().unwrap_err();
         assert_eq!(refusal.step, Step::Swap);
         assert!(refusal.to_string().contains("`add`"), "{refusal}");
-        assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
         assert_eq!(claim.add(1).unwrap(), 1);
     });
 }
@@ -124,7 +124,7 @@ fn host_may_go_while_an_owner_adopts() {
     wait_for_staged(&mut events, "counter", 2);
     let gate = Gate::new("start-904");
     let owner = thread::spawn(move || {
-        let synced = claim.sync();
+        let synced = Claim::sync(&mut claim);
         (synced, claim.add(1).unwrap())
     });
     gate.wait_until_reached();
@@ -166,7 +166,7 @@ fn plugin_may_ask_for_its_own_reload_from_inside_a_call() {
     for generation in 2..10 {
         claim.add(1).unwrap();
         assert_eq!(claim.tell(&mut listener).unwrap(), generation - 1);
-        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation });
     }
     drop(claim);
     assert_nothing_left(&host, 1);

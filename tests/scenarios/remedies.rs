@@ -459,7 +459,8 @@ fn rollback_by_hand_with_nothing_to_go_back_to_blames_nobody() {
     });
     assert_says(told, &["generation 1 serves on", "somebody asked for it"], &untrue);
     assert_says(
-        host.rollback("probe", RollbackTarget::Hash("ffff".to_owned())).unwrap_err(),
+        host.rollback("probe", RollbackTarget::Prefix("ffff".parse().unwrap()))
+            .unwrap_err(),
         &["no kept version begins with \"ffff\"", "kept are: "],
         &["0 kept"],
     );

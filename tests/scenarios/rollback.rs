@@ -5,7 +5,9 @@ use crate::{
     support::assert_nothing_left,
 };
 use fixture_interfaces::{Feeling, Hook, How};
-use reslot::{Cause, Event, LoadOutcome, Policy, RestoredState, RollbackReason, RollbackState, RollbackTarget, SyncOutcome};
+use reslot::{
+    Cause, Claim, Event, LoadOutcome, Policy, RestoredState, RollbackReason, RollbackState, RollbackTarget, SyncOutcome,
+};
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -89,14 +91,14 @@ fn panic_takes_a_claim_back_in_its_next_sync() {
         let mut claim = place.claim();
         claim.add(5).unwrap();
         place.load("fx-moody-owned", 2);
-        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
         claim.add(2).unwrap();
         claim.fail("it slipped").unwrap_err();
         assert_eq!(claim.stamp().unwrap() % 1000, 2, "until the owner says so");
-        assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::RolledBack { from: 2, generation: 1 });
         assert_eq!((claim.stamp().unwrap() % 1000, claim.total().unwrap()), (1, total));
         assert!(claim.past().unwrap().starts >= 1);
-        assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
         let report = place.wait_for_rollback();
         assert_eq!((report.from, report.to), (2, 1));
         // Nothing was left for anybody else to do.
@@ -113,10 +115,10 @@ fn claim_goes_back_once_however_often_it_is_looked_at() {
     let mut claim = place.claim();
     for build in 2..60 {
         place.load("fx-moody-owned", build);
-        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: build });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: build });
         claim.fail("it slipped").unwrap_err();
         assert_eq!(
-            claim.sync(),
+            Claim::sync(&mut claim),
             SyncOutcome::RolledBack {
                 from: build,
                 generation: 1

@@ -2,7 +2,7 @@
 
 use crate::support::{assert_nothing_left, wait_for_swapped, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Deed, Probe};
-use reslot::{GenerationStatus, Host, Outcome, Slot, SyncOutcome, UnloadReport};
+use reslot::{Claim, GenerationStatus, Host, Outcome, Slot, SyncOutcome, UnloadReport};
 use reslot_tests::{Fixture, Folder};
 use std::{
     os::unix::net::UnixListener,
@@ -195,7 +195,7 @@ fn owner_drops_its_own_when_it_syncs() {
     scene.reload(2);
     let mut events = scene.host.events();
     let owner = thread::current().id();
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     let gone = thread::scope(|scope| {
         // Another thread waits for the end; this one does nothing but sync.
         let waiting = scope.spawn(move || {
@@ -203,7 +203,7 @@ fn owner_drops_its_own_when_it_syncs() {
             wait_for_unmapped(&mut events, "probe", 1)
         });
         while !waiting.is_finished() {
-            assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+            assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
         }
         waiting.join().unwrap()
     });

@@ -2,7 +2,7 @@
 
 use crate::support::{host, wait_for_refused, wait_for_staged};
 use fixture_interfaces::Counter;
-use reslot::{Cause, Events, Hook, HookError, Host, SyncOutcome};
+use reslot::{Cause, Claim, Events, Hook, HookError, Host, SyncOutcome};
 use reslot_tests::{Fixture, Folder};
 
 fn begin(folder: &Folder, package: &str) -> (Host, Events) {
@@ -21,7 +21,7 @@ fn newer_build_brings_the_state_up_and_down() {
 
     folder.publish("libcounter.so", &Fixture::build("fx-counter-schema-3").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     let report = claim.report().unwrap();
     assert_eq!((report.total, report.stamp), (5, 2));
     assert_eq!(report.calls, 50, "`init` comes after the state, and `start` after `init`");
@@ -29,7 +29,7 @@ fn newer_build_brings_the_state_up_and_down() {
 
     folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(3));
     wait_for_staged(&mut events, "counter", 3);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 3 });
     assert_eq!((claim.report().unwrap().total, claim.report().unwrap().stamp), (7, 3));
 }
 
@@ -41,7 +41,7 @@ fn step_that_fails_leaves_everything_as_it_was() {
     assert_eq!(claim.add(13).unwrap(), 13);
     folder.publish("libcounter.so", &Fixture::build("fx-counter-schema-3").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     let text = wait_for_refused(&mut events).to_string();
     for words in [
         "was refused at migrate",
@@ -63,7 +63,7 @@ fn panic_on_the_way_down_is_the_serving_generations() {
     claim.fail("now they differ").unwrap_err();
     folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     let refusal = wait_for_refused(&mut events);
     assert!(
         matches!(&*refusal.cause, Cause::Hook(Hook::Migrate, HookError::Panicked { message, .. }) if message.contains("both were kept")),

@@ -40,7 +40,10 @@ fn shadow_has_a_copy_of_the_state_and_leaves_the_original_alone() {
     assert_eq!(shadow.add(100).unwrap(), 105);
     assert_eq!(claim.add(1).unwrap(), 6);
     assert_eq!(shadow.report().unwrap().total, 105);
-    assert_eq!((claim.sync(), Claim::generation(&claim)), (SyncOutcome::Unchanged, 1));
+    assert_eq!(
+        (Claim::sync(&mut claim), Claim::generation(&claim)),
+        (SyncOutcome::Unchanged, Some(1))
+    );
     assert_eq!((host.images().mapped, host.images().shadows), (2, 1));
     assert_eq!(host.slots().len(), 1, "a shadow is no slot");
     let none = host.claim::<dyn Counter>("counter~shadow").unwrap_err();
@@ -63,7 +66,7 @@ fn promotion_is_an_ordinary_reload_with_the_state_of_what_serves() {
     assert_eq!((shadow.add(1_000).unwrap(), claim.add(3).unwrap()), (1_000, 3));
     let outcome = host.load(&path).unwrap();
     assert!(matches!(outcome, LoadOutcome::Staged { generation: 2, .. }), "{outcome:?}");
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     let report = claim.report().unwrap();
     assert_eq!((report.total, report.stamp), (3, 2));
     assert_eq!(shadow.add(1).unwrap(), 1_001, "it is still its owner's");
@@ -93,7 +96,10 @@ fn panic_in_a_shadow_is_its_owners_error_and_nobody_elses() {
     let error = shadow.fail("not so").unwrap_err().to_string();
     assert!(error.contains("counter~shadow") && error.contains("not so"), "{error}");
     assert_eq!(shadow.report().unwrap().total, 5, "it can be called again");
-    assert_eq!((claim.sync(), claim.report().unwrap().total), (SyncOutcome::Unchanged, 4));
+    assert_eq!(
+        (Claim::sync(&mut claim), claim.report().unwrap().total),
+        (SyncOutcome::Unchanged, 4)
+    );
     drop(shadow);
     wait_for_unmapped(&mut events, "counter~shadow", 1);
 }
@@ -158,7 +164,7 @@ fn what_a_reload_would_refuse_is_refused_and_nothing_stays() {
     // Refused as a shadow is not refused for good.
     folder.publish("libcounter.so", &Fixture::build("fx-counter-schema-3").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn claimed(policy: Policy) -> (Place, Claim<dyn MoodyOwned>) {
     place.load(OWNED, 1);
     let mut claim = place.claim();
     place.load(OWNED, 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     (place, claim)
 }
 
@@ -66,7 +66,7 @@ fn wait_for_rollback(place: &mut Place) -> RollbackReport {
 /// The owner syncs until he is taken back.
 fn syncs_until_it_goes_back(place: &mut Place, claim: &mut Claim<dyn MoodyOwned>) -> RollbackReport {
     let begun = Instant::now();
-    while claim.sync() != (SyncOutcome::RolledBack { from: 2, generation: 1 }) {
+    while Claim::sync(claim) != (SyncOutcome::RolledBack { from: 2, generation: 1 }) {
         assert!(begun.elapsed() < PATIENCE, "{:#?}", place.told());
         thread::sleep(FRAME);
     }
@@ -84,7 +84,7 @@ fn panic() {
 
         let (mut place, mut claim) = claimed(policy());
         claim.fail("it slipped").unwrap_err();
-        assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::RolledBack { from: 2, generation: 1 });
         let report = wait_for_rollback(&mut place);
         assert!(matches!(report.reason, RollbackReason::Panicked { .. }), "{report:#?}");
     }
@@ -157,7 +157,7 @@ fn checks_that_hang() {
                 });
                 while synced == SyncOutcome::Unchanged && !holds.is_finished() {
                     thread::sleep(FRAME);
-                    synced = claim.sync();
+                    synced = Claim::sync(&mut claim);
                 }
             });
         }
@@ -202,7 +202,7 @@ fn memory_that_grows_while_the_owner_calls_and_does_not_sync() {
                 claim.add(1).unwrap();
                 thread::sleep(FRAME * 10);
             }
-            synced = claim.sync();
+            synced = Claim::sync(&mut claim);
         }
         assert_eq!(synced, SyncOutcome::RolledBack { from: 2, generation: 1 });
         grows(&wait_for_rollback(&mut place));
@@ -248,7 +248,7 @@ fn call_that_takes_too_long() {
             });
             claim.hang().unwrap();
         });
-        assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::RolledBack { from: 2, generation: 1 });
         overdue(&wait_for_rollback(&mut place));
     }
 }
@@ -300,7 +300,7 @@ fn plugin_that_grows_once_passes() {
     let begun = Instant::now();
     while place.host.slots()[0].on_probation {
         assert!(begun.elapsed() < PATIENCE);
-        assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
         thread::sleep(FRAME);
     }
     place.wait_for_confirmed(2);

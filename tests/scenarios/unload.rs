@@ -256,19 +256,19 @@ fn claimed_slot_is_unloaded_by_its_owner_and_by_nobody_else() {
         matches!(event, Event::UnloadStaged { generation: 1, .. }).then_some(())
     });
     assert_eq!(claim.add(1).unwrap(), 4, "until then it serves");
-    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unloaded { generation: 1 });
     assert!(was_unloaded(claim.add(1)));
-    assert_eq!(Claim::generation(&claim), 0);
+    assert_eq!(Claim::generation(&claim), None);
     assert_eq!(wait_for_unloaded(&mut place.events, "counter").0, 1);
     wait_for_unmapped(&mut place.events, "counter", 1);
     assert_nothing_left(&place.host, 0);
-    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
     // What is loaded now waits for the same owner, with the state if that is asked for.
     let state = place.host.left_state("counter").unwrap();
     let path = place.folder.path().join("libfx-counter.so");
     let staged = place.host.load_from("counter", path, state).unwrap();
     assert!(matches!(staged, LoadOutcome::Staged { generation: 2, .. }), "{staged:?}");
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     assert_eq!(claim.add(1).unwrap(), 5);
     drop(claim);
     assert_nothing_left(&place.host, 1);
@@ -286,7 +286,7 @@ fn owner_unloads_what_he_calls_and_has_its_state() {
     assert_eq!(unloaded.generation, 1);
     assert!(unloaded.state.is_some());
     assert!(was_unloaded(claim.report()));
-    assert_eq!(claim.sync(), SyncOutcome::Unchanged, "what waited goes as well");
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged, "what waited goes as well");
     let again = Claim::unload(&mut claim).unwrap_err();
     assert!(matches!(&again, UnloadError::Slot(_)), "{again}");
     assert_nothing_left(&place.host, 0);
@@ -302,7 +302,7 @@ fn claim_that_is_dropped_leaves_the_unloading_to_the_host() {
     let mut place = Place::new();
     place.load("fx-counter", 1);
     let claim = place.host.claim::<dyn Counter>("counter").unwrap();
-    place.host.unload("counter").unwrap();
+    let _ = place.host.unload("counter").unwrap();
     drop(claim);
     wait_for_unloaded(&mut place.events, "counter");
     wait_for_unmapped(&mut place.events, "counter", 1);
@@ -316,15 +316,15 @@ fn what_was_published_before_goes_and_what_comes_after_serves_anew() {
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
     claim.add(3).unwrap();
     place.load("fx-counter", 2);
-    place.host.unload("counter").unwrap();
+    let _ = place.host.unload("counter").unwrap();
     wait_for(&mut place.events, |event| {
         matches!(event, Event::Superseded { generation: 2, .. }).then_some(())
     });
     // Also the very content that is going to be unloaded.
     let outcome = place.load("fx-counter", 1);
     assert!(matches!(outcome, LoadOutcome::Staged { generation: 3, .. }), "{outcome:?}");
-    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unloaded { generation: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 3 });
     let report = claim.report().unwrap();
     assert_eq!((report.stamp, report.total), (1, 0));
     drop(claim);
@@ -337,7 +337,7 @@ fn claim_dropped_with_both_before_it_ends_with_the_newer_build() {
     place.load("fx-counter", 1);
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
     claim.add(3).unwrap();
-    place.host.unload("counter").unwrap();
+    let _ = place.host.unload("counter").unwrap();
     place.load("fx-counter", 2);
     drop(claim);
     wait_for_unloaded(&mut place.events, "counter");
@@ -487,8 +487,8 @@ fn owner_is_told_if_the_state_cannot_be_had_and_goes_on() {
     place.load("fx-unsnapshotable", 1);
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
     claim.add(2).unwrap();
-    place.host.unload("counter").unwrap();
-    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+    let _ = place.host.unload("counter").unwrap();
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
     let error = wait_for(&mut place.events, |event| match event {
         Event::UnloadRefused {
             error, generation: 1, ..
@@ -498,8 +498,8 @@ fn owner_is_told_if_the_state_cannot_be_had_and_goes_on() {
     assert!(matches!(error, UnloadError::State { .. }), "{error}");
     assert_eq!(claim.add(1).unwrap(), 3);
     assert!(matches!(Claim::unload(&mut claim), Err(UnloadError::State { .. })));
-    place.host.force_unload("counter").unwrap();
-    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
+    let _ = place.host.force_unload("counter").unwrap();
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unloaded { generation: 1 });
     drop(claim);
     assert_nothing_left(&place.host, 0);
 }
@@ -563,9 +563,9 @@ fn set_that_waits_for_an_owner_goes_with_the_slot() {
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
     let set = [place.publish("fx-counter", 2), place.publish("fx-probe", 2)];
     place.host.load_together(set).unwrap();
-    place.host.unload("counter").unwrap();
-    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
-    assert_eq!(claim.sync(), SyncOutcome::Unchanged);
+    let _ = place.host.unload("counter").unwrap();
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unloaded { generation: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
     let probe = place.host.slot::<dyn Probe>("probe").unwrap();
     assert_eq!(probe.load().stamp().unwrap(), 1);
     drop((claim, probe));
@@ -649,7 +649,7 @@ fn staged_build_of_an_empty_slot_is_adopted_by_its_owner() {
     // Before it serves it may be unwanted again.
     let none = place.host.unload("counter").unwrap_err();
     assert!(matches!(none, UnloadError::Slot(_)), "{none}");
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     assert_eq!(claim.report().unwrap().stamp, 2);
     drop(claim);
     assert_nothing_left(&place.host, 1);

@@ -236,7 +236,7 @@ pub fn chaos(seed: u64, length: Duration) -> ChaosReport {
         tally.fault(format!("what was borrowed was {lent:?}, and is {lent_still:?}"));
     }
     drop(idle);
-    claim.sync();
+    let _ = Claim::sync(&mut claim);
     let totals = [
         lending.load().total().ok(),
         moody.load().total().ok(),
@@ -334,7 +334,7 @@ fn pause(random: &mut Random) {
 fn own(claim: &mut Claim<dyn Counter>, tally: &Tally) {
     let mut random = tally.random(CALLERS + MOVERS);
     while tally.going() {
-        claim.sync();
+        let _ = Claim::sync(claim);
         match random.below(2_000) {
             0 => match Claim::rollback(claim, RollbackTarget::Previous) {
                 Ok(_) => tally.moved("an owner's rollback"),

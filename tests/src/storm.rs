@@ -179,7 +179,7 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
 fn own(claim: &mut Claim<dyn Counter>, tally: &Tally) -> u64 {
     let mut sum = 0;
     while tally.going() {
-        claim.sync();
+        let _ = Claim::sync(claim);
         if let Some(answer) = tally.count(claim.add(1)) {
             sum += 1;
             if answer != sum {
@@ -187,7 +187,7 @@ fn own(claim: &mut Claim<dyn Counter>, tally: &Tally) -> u64 {
             }
         }
     }
-    claim.sync();
+    let _ = Claim::sync(claim);
     sum
 }
 

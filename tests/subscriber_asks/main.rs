@@ -15,7 +15,7 @@ use crate::{
 };
 use fixture_interfaces::{Counter, Hook, How, Mood, Moody, MoodyOwned, Tuned};
 use reslot::{
-    Cause, Event, Events, Host, LoadOutcome, Policy, Refusal, RollbackTarget, SyncOutcome,
+    Cause, Claim, Event, Events, Host, LoadOutcome, Policy, Refusal, RollbackTarget, SyncOutcome,
     config::{Configuration, Layers},
 };
 use reslot_tests::{Fixture, Folder, at_each_event};
@@ -203,9 +203,9 @@ fn host_is_asked_at_every_event_of_a_claim() {
         let mut claim = host().claim::<dyn MoodyOwned>("moody").unwrap();
         load(&folder, "fx-moody-owned", 2);
         load(&folder, "fx-moody-owned", 3);
-        assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 3 });
         claim.fail("it slipped").unwrap_err();
-        assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 3, generation: 1 });
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::RolledBack { from: 3, generation: 1 });
         load(&folder, "fx-moody-owned", 4);
         // Adopted by whoever lets go of it.
         drop(claim);
@@ -237,7 +237,7 @@ fn subscriber_waits_for_whoever_waits_for_an_event_of_the_same_sync() {
             SAID.notify_all();
         });
         let owner = thread::Builder::new().name("owner".to_owned());
-        let owner = owner.spawn(move || claim.sync()).unwrap();
+        let owner = owner.spawn(move || Claim::sync(&mut claim)).unwrap();
         assert_eq!(owner.join().unwrap(), SyncOutcome::Adopted { generation: 2 });
         waits.join().unwrap();
         drop(host);

@@ -1,7 +1,7 @@
 //! What stands on the screen, and what keys do to it and to the host.
 
 use crate::place::Place;
-use reslot::Policy;
+use reslot::{Claim, Policy};
 use reslot_tests::pty::Screen;
 use std::process::{self, Command};
 
@@ -44,7 +44,7 @@ fn slots_and_reloads_are_shown() {
             .lines()
             .any(|line| line.starts_with("  counter") && line.contains("staged"))
     });
-    owned.sync();
+    let _ = Claim::sync(&mut owned);
     screen.wait("what was adopted", |contents| {
         !contents.contains("staged") && generation(contents, "counter") == serves(&place, "counter")
     });

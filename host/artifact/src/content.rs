@@ -6,43 +6,175 @@
 //! nothing here: whoever may write artifacts runs code in the host as it is, and a second artifact with a known hash is not loaded.
 //! It is no signature, and nothing takes it for one.
 
-use std::fmt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::{fmt, str::FromStr};
 use xxhash_rust::xxh3::xxh3_128;
 
-/// The hash of an artifact's bytes, written as 32 hexadecimal digits.
+/// The hash of an artifact's bytes. It is written as 32 hexadecimal digits, by `Display`, by `serde` and in every message; `{:.12}` writes
+/// the first 12 of them.
+///
+/// ```
+/// # use reslot_artifact as reslot;
+/// use reslot::ContentHash;
+///
+/// let hash = ContentHash::of(b"the bytes of a file");
+/// assert_eq!(hash.to_string().parse(), Ok(hash));
+/// assert_eq!(format!("{hash:.12}").len(), 12);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash([u8; Self::LEN]);
+
+/// The first digits of a hash, as a person types them: at least one, at most 32. Upper case counts as lower case.
+///
+/// ```
+/// # use reslot_artifact as reslot;
+/// use reslot::{ContentHash, HashPrefix, ParseHashError};
+///
+/// let hash = ContentHash::of(b"the bytes of a file");
+/// let typed: HashPrefix = hash.to_string()[..8].parse()?;
+/// assert!(typed.is_prefix_of(&hash));
+/// assert!(HashPrefix::from(hash).is_prefix_of(&hash));
+/// assert_eq!("".parse::<HashPrefix>(), Err(ParseHashError::Empty));
+/// # Ok::<(), ParseHashError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HashPrefix {
+    /// The digits as a number, which alone do not tell how many zeros it begins with.
+    number: u128,
+    digits: usize,
+}
+
+/// Why a text is no hash, or no first digits of one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseHashError {
+    /// It has no digits.
+    #[error("a hash has hexadecimal digits, and this text is empty")]
+    Empty,
+    /// It has a character that is no hexadecimal digit.
+    #[error("{text:?} is no hash: {character:?} is not a hexadecimal digit")]
+    NotADigit {
+        /// The text.
+        text: String,
+        /// The first character that is none.
+        character: char,
+    },
+    /// It has too many digits, or too few for a whole hash.
+    #[error("{text:?} is no hash: it has {digits} digits, and a hash has 32")]
+    Length {
+        /// The text.
+        text: String,
+        /// How many digits it has.
+        digits: usize,
+    },
+}
 
 impl ContentHash {
     /// How many bytes it has.
     pub const LEN: usize = 16;
+
+    /// How many digits it is written with.
+    const DIGITS: usize = 2 * Self::LEN;
 
     /// Of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(xxh3_128(bytes).to_be_bytes())
     }
+}
 
-    /// The one that is written so; None for anything else.
-    pub fn from_hex(digits: &str) -> Option<Self> {
-        // `from_str_radix` takes a sign, too.
-        if digits.len() != 2 * Self::LEN || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
+impl HashPrefix {
+    /// Whether the hash begins with these digits.
+    #[must_use]
+    pub fn is_prefix_of(&self, hash: &ContentHash) -> bool {
+        let others = 4 * (ContentHash::DIGITS - self.digits);
+        u128::from_be_bytes(hash.0) >> others == self.number
+    }
+}
+
+impl FromStr for ContentHash {
+    type Err = ParseHashError;
+
+    fn from_str(text: &str) -> Result<Self, ParseHashError> {
+        match text.parse()? {
+            HashPrefix {
+                number,
+                digits: Self::DIGITS,
+            } => Ok(Self(number.to_be_bytes())),
+            HashPrefix { digits, .. } => Err(wrong_length(text, digits)),
         }
-        let number = u128::from_str_radix(digits, 16).ok()?;
-        Some(Self(number.to_be_bytes()))
+    }
+}
+
+impl FromStr for HashPrefix {
+    type Err = ParseHashError;
+
+    fn from_str(text: &str) -> Result<Self, ParseHashError> {
+        if let Some(character) = text.chars().find(|character| !character.is_ascii_hexdigit()) {
+            return Err(ParseHashError::NotADigit {
+                text: text.to_owned(),
+                character,
+            });
+        }
+        let digits = text.len();
+        match u128::from_str_radix(text, 16) {
+            _ if digits == 0 => Err(ParseHashError::Empty),
+            Ok(number) if digits <= ContentHash::DIGITS => Ok(Self { number, digits }),
+            _ => Err(wrong_length(text, digits)),
+        }
+    }
+}
+
+fn wrong_length(text: &str, digits: usize) -> ParseHashError {
+    ParseHashError::Length {
+        text: text.to_owned(),
+        digits,
+    }
+}
+
+impl From<ContentHash> for HashPrefix {
+    fn from(hash: ContentHash) -> Self {
+        Self {
+            number: u128::from_be_bytes(hash.0),
+            digits: ContentHash::DIGITS,
+        }
     }
 }
 
 impl fmt::Display for ContentHash {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{:032x}", u128::from_be_bytes(self.0))
+        HashPrefix::from(*self).fmt(to)
     }
 }
 
 impl fmt::Debug for ContentHash {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, to)
+    }
+}
+
+impl fmt::Display for HashPrefix {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.pad(&format!("{:0digits$x}", self.number, digits = self.digits))
+    }
+}
+
+impl fmt::Debug for HashPrefix {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, to)
+    }
+}
+
+impl Serialize for ContentHash {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ContentHash {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -54,7 +186,8 @@ mod tests {
     fn what_is_written_is_read_again() {
         let hash = ContentHash::of(b"an artifact");
         assert_eq!(hash.to_string().len(), 32);
-        assert_eq!(ContentHash::from_hex(&hash.to_string()), Some(hash));
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        assert_eq!(hash.to_string().to_uppercase().parse(), Ok(hash));
         assert_ne!(hash, ContentHash::of(b"an artifacT"));
         for wrong in [
             "",
@@ -63,7 +196,46 @@ mod tests {
             &format!("{hash}0"),
             &"g".repeat(32),
         ] {
-            assert_eq!(ContentHash::from_hex(wrong), None, "{wrong:?}");
+            assert!(wrong.parse::<ContentHash>().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_hash_is_said_with_the_reason() {
+        let said = |text: &str| text.parse::<ContentHash>().unwrap_err().to_string();
+        assert_eq!(said(""), "a hash has hexadecimal digits, and this text is empty");
+        assert_eq!(said("01x3"), "\"01x3\" is no hash: 'x' is not a hexadecimal digit");
+        assert_eq!(said("0123"), "\"0123\" is no hash: it has 4 digits, and a hash has 32");
+        let longer = "0".repeat(33);
+        assert_eq!(longer.parse::<HashPrefix>(), Err(wrong_length(&longer, 33)));
+    }
+
+    #[test]
+    fn every_beginning_of_a_hash_is_one_of_it_and_of_no_other() {
+        // Zeros at its beginning are digits, too.
+        let zeros: ContentHash = "000f00000000000000000000000000ab".parse().unwrap();
+        for hash in [ContentHash::of(b"an artifact"), zeros] {
+            let written = hash.to_string();
+            for digits in 1..=32 {
+                let prefix: HashPrefix = written[..digits].parse().unwrap();
+                assert_eq!(prefix.to_string(), written[..digits]);
+                assert!(prefix.is_prefix_of(&hash), "{prefix}");
+                let other = match &written[digits - 1..digits] {
+                    "0" => format!("{}1", &written[..digits - 1]),
+                    _ => format!("{}0", &written[..digits - 1]),
+                };
+                assert!(!other.parse::<HashPrefix>().unwrap().is_prefix_of(&hash), "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn serde_writes_the_same_text() {
+        let hash = ContentHash::of(b"an artifact");
+        let json = serde_json::to_string(&hash).unwrap();
+        assert_eq!(json, format!("\"{hash}\""));
+        assert_eq!(serde_json::from_str::<ContentHash>(&json).unwrap(), hash);
+        assert_eq!(serde_json::from_slice::<ContentHash>(json.as_bytes()).unwrap(), hash);
+        assert!(serde_json::from_str::<ContentHash>("\"0123\"").is_err());
     }
 }

@@ -38,7 +38,7 @@ const LONGEST_ANSWER: u64 = 64 << 20;
 pub struct Client {
     path: PathBuf,
     reader: BufReader<UnixStream>,
-    process: u32,
+    process: Option<u32>,
     last: u64,
     /// What has come of a line whose end had not come in time.
     begun: Vec<u8>,
@@ -146,8 +146,8 @@ impl Client {
         })
     }
 
-    /// The host's process; 0 if it cannot be seen from here, as from another container.
-    pub fn process(&self) -> u32 {
+    /// The host's process; none if it cannot be seen from here, as from another container.
+    pub fn process(&self) -> Option<u32> {
         self.process
     }
 

@@ -8,8 +8,8 @@ use std::{
 /// A process at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer {
-    /// 0 if it is not seen from here: it lives in another namespace.
-    pub(crate) process: u32,
+    /// None if it is not seen from here: it lives in another namespace.
+    pub(crate) process: Option<u32>,
     user: u32,
 }
 
@@ -31,7 +31,7 @@ impl Peer {
         };
         match status {
             0 => Ok(Self {
-                process: u32::try_from(found.pid).unwrap_or(0),
+                process: u32::try_from(found.pid).ok().filter(|process| *process != 0),
                 user: found.uid,
             }),
             _ => Err(io::Error::last_os_error()),
@@ -50,9 +50,11 @@ impl Peer {
 }
 
 /// A process in words: its number, and its name if it can be had.
-pub(crate) fn in_words(process: u32) -> String {
+pub(crate) fn in_words(process: Option<u32>) -> String {
+    let Some(process) = process else {
+        return "a process of another container".to_owned();
+    };
     match std::fs::read_to_string(format!("/proc/{process}/comm")) {
-        _ if process == 0 => "a process of another container".to_owned(),
         Ok(name) => format!("process {process} ({})", name.trim_end()),
         Err(_) => format!("process {process}"),
     }

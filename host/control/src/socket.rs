@@ -35,8 +35,8 @@ pub enum ControlError {
     Taken {
         /// The socket.
         path: PathBuf,
-        /// The process; 0 if it cannot be seen from here.
-        process: u32,
+        /// The process; none if it cannot be seen from here.
+        process: Option<u32>,
     },
     /// Something else than a socket lies there; it is left alone.
     #[error("the control socket {path:?} cannot be opened: {found} lies there")]
@@ -190,9 +190,9 @@ fn make_room(path: &Path) -> Result<(), ControlError> {
         process,
     };
     match connect_to(path) {
-        Ok(stream) => Err(taken(Peer::of(&stream).map_or(0, |peer| peer.process))),
+        Ok(stream) => Err(taken(Peer::of(&stream).ok().and_then(|peer| peer.process))),
         // It is stopped, or has more to do than it gets done. It is there.
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(taken(0)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(taken(None)),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(failed("remove what a dead process left"))
         }

@@ -184,6 +184,7 @@ impl<F> Deref for Function<'_, F> {
 }
 
 /// How closing ended.
+#[must_use = "`Stays` says that the library is still mapped, and what keeps it"]
 #[derive(Debug)]
 pub enum Closed {
     /// Neither the loader's list nor the kernel's map has it any more, and the private copy is deleted.
@@ -273,7 +274,6 @@ impl Staying {
     }
 
     /// Tries again: what pinned it may have gone.
-    #[must_use]
     pub fn try_again(mut self) -> Closed {
         match self.body.take() {
             Some(body) => close::close(body),

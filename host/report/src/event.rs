@@ -9,6 +9,7 @@ use crate::{
     HistoryError, Holder, HookError, Lifecycle, QuarantineReason, Refusal, RollbackReason, RollbackReport, Step,
     UnloadError, UnloadReason, UnloadReport,
 };
+use reslot_artifact::ContentHash;
 use reslot_plugin_api::{Backtrace, CallError, Health};
 use std::{
     path::PathBuf,
@@ -29,8 +30,8 @@ pub struct ReloadReport {
     pub replaced: Option<u64>,
     /// The artifact's file.
     pub path: PathBuf,
-    /// The hash of the artifact's content: 32 hexadecimal digits.
-    pub hash: String,
+    /// The hash of the artifact's content.
+    pub hash: ContentHash,
     /// The size of the encoded state that was handed over, in bytes. None if the plugin has no state or the slot was empty.
     pub state_bytes: Option<usize>,
     /// How long each step took. The time during which a claimed slot waited for its owner's `sync` is part of no step.
@@ -69,7 +70,7 @@ pub struct RetireReport {
 
 impl ReloadReport {
     /// A report with what is always known. The other fields are empty, and are set by the code that did the work.
-    pub fn new(slot: Arc<str>, generation: u64, path: PathBuf, hash: String) -> Self {
+    pub fn new(slot: Arc<str>, generation: u64, path: PathBuf, hash: ContentHash) -> Self {
         Self {
             slot,
             generation,
@@ -217,8 +218,8 @@ pub enum Event {
     NoFallback {
         /// The slot.
         slot: Arc<str>,
-        /// The current generation; 0 if the slot is empty.
-        generation: u64,
+        /// The current generation; none if the slot is empty.
+        generation: Option<u64>,
         /// Why the rollback was due.
         reason: RollbackReason,
     },
@@ -306,10 +307,10 @@ pub enum Event {
     Reverted {
         /// The slot.
         slot: Arc<str>,
-        /// The hash of the version that is not loaded: 32 hexadecimal digits.
-        from: String,
+        /// The hash of the version that is not loaded.
+        from: ContentHash,
         /// The hash of the version that is loaded; none if the history has no good one.
-        to: Option<String>,
+        to: Option<ContentHash>,
     },
     /// The history could not be read or written, or an artifact in it was changed.
     HistoryFailed {

@@ -1,6 +1,7 @@
 //! What can go wrong with the kept artifacts, in words for the person who runs the host.
 
 use crate::remedies::{self, Purpose};
+use reslot_artifact::ContentHash;
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -34,10 +35,10 @@ pub enum HistoryError {
         slot: String,
         /// The kept file.
         file: PathBuf,
-        /// The hash of what was kept, in hexadecimal digits.
-        expected: String,
+        /// The hash of what was kept.
+        expected: ContentHash,
         /// That of what is there now.
-        found: String,
+        found: ContentHash,
     },
     /// A kept file is gone. It is no longer listed.
     #[error("slot {slot:?}: the kept artifact {file:?} is gone")]
@@ -52,18 +53,18 @@ pub enum HistoryError {
     Unknown {
         /// The slot.
         slot: String,
-        /// The hash that was asked for, in hexadecimal digits.
-        hash: String,
+        /// The hash that was asked for.
+        hash: ContentHash,
         /// The hashes that can be had, newest first.
-        known: Vec<String>,
+        known: Vec<ContentHash>,
     },
     /// It was rolled back, so its bytes were not kept.
     #[error("slot {slot:?}: artifact {hash} was rolled back, and its bytes are not kept: {why}")]
     KnownBad {
         /// The slot.
         slot: String,
-        /// Its hash, in hexadecimal digits.
-        hash: String,
+        /// Its hash.
+        hash: ContentHash,
         /// Why it was rolled back.
         why: String,
     },
@@ -104,13 +105,16 @@ pub enum HistoryError {
     },
 }
 
-struct Known<'a>(&'a [String]);
+struct Known<'a>(&'a [ContentHash]);
 
 impl fmt::Display for Known<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [] => f.write_str("none is kept for this slot"),
-            known => write!(f, "there are {}", known.join(", ")),
+            known => {
+                let written: Vec<_> = known.iter().map(ContentHash::to_string).collect();
+                write!(f, "there are {}", written.join(", "))
+            }
         }
     }
 }

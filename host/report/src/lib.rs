@@ -34,7 +34,7 @@ pub use preflight::PreflightError;
 pub use preflight_report::{PreflightReport, PreflightStep};
 pub use refusal::{Cause, Refusal, SavedStateError, SchemaGap, Scope};
 pub use rollback::{RestoredState, RollbackReason, RollbackReport};
-pub use slot::SlotError;
+pub use slot::{SlotError, WatchedFolder};
 pub use stage::StageError;
 pub use step::Step;
 pub use unload::{UnloadError, UnloadReason};

@@ -8,8 +8,9 @@ use std::{fmt, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotError {
-    /// No artifact of this name was loaded.
-    #[error("no slot {name:?}: {}", NoSlot(.known, .refusals))]
+    /// No artifact of this name was loaded. The message says what is loaded, which name is similar, where the host looked, and what
+    /// can be done there.
+    #[error("no slot {name:?}: {}", NoSlot { name, known, refusals, folder })]
     Unknown {
         /// The name that was asked for.
         name: String,
@@ -17,6 +18,8 @@ pub enum SlotError {
         known: Vec<String>,
         /// What was refused for a slot of this name, or before it had said its name.
         refusals: Vec<Refusal>,
+        /// Where the host looked.
+        folder: WatchedFolder,
     },
     /// It was unloaded, and nothing has come to serve in it since.
     #[error(
@@ -83,23 +86,84 @@ pub enum SlotError {
     },
 }
 
-struct NoSlot<'a>(&'a [String], &'a [Refusal]);
+/// The folder in which a host finds plugins by itself, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WatchedFolder {
+    /// The host watches no folder: it has what the program loads, and nothing else.
+    NotWatched,
+    /// The folder does not exist.
+    Missing {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder exists.
+    Found {
+        /// The folder.
+        path: PathBuf,
+        /// The artifacts in it.
+        artifacts: Vec<PathBuf>,
+    },
+}
+
+struct NoSlot<'a> {
+    name: &'a str,
+    known: &'a [String],
+    refusals: &'a [Refusal],
+    folder: &'a WatchedFolder,
+}
 
 impl fmt::Display for NoSlot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        match self.known {
             [] => write!(f, "nothing is loaded")?,
             known => write!(f, "there are {}", known.join(", "))?,
         }
-        match self.1 {
-            [] => write!(f, "; build a plugin whose package has this name, and publish it"),
-            refusals => {
-                write!(f, ", and this was refused:")?;
-                let indented = |refusal: &Refusal| refusal.to_string().replace('\n', "\n  ");
-                refusals.iter().try_for_each(|refusal| write!(f, "\n  {}", indented(refusal)))
+        let Self { refusals, folder, .. } = self;
+        if refusals.is_empty() {
+            match folder {
+                WatchedFolder::NotWatched => write!(f, "; load a plugin whose package has this name (`Host::load`)")?,
+                WatchedFolder::Missing { path } | WatchedFolder::Found { path, .. } => write!(
+                    f,
+                    "; build a plugin whose package has this name, and publish it in {}",
+                    path.display()
+                )?,
+            }
+        } else {
+            write!(f, ", and this was refused:")?;
+            let indented = |refusal: &Refusal| refusal.to_string().replace('\n', "\n  ");
+            refusals
+                .iter()
+                .try_for_each(|refusal| write!(f, "\n  {}", indented(refusal)))?;
+        }
+        if let Some(similar) = similar(self.name, self.known) {
+            write!(f, "\n  similar name: {similar}")?;
+        }
+        match folder {
+            WatchedFolder::NotWatched => write!(f, "\n  watched folder: none (`HostBuilder::watch` names one)"),
+            WatchedFolder::Missing { path } => write!(f, "\n  watched folder: {} does not exist", path.display()),
+            WatchedFolder::Found { path, artifacts } if artifacts.is_empty() => {
+                write!(f, "\n  watched folder: {} has no artifact", path.display())
+            }
+            WatchedFolder::Found { path, artifacts } => {
+                let names = artifacts.iter().filter_map(|artifact| artifact.file_name());
+                let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+                write!(f, "\n  watched folder: {} has {}", path.display(), names.join(", "))
             }
         }
     }
+}
+
+/// The name that was probably meant. A file is called `my_plugin`, and its package and slot `my-plugin`.
+fn similar<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    let plain = |name: &str| name.to_lowercase().replace('_', "-");
+    let rated = known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(&plain(name), &plain(known)), known));
+    let best = rated
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|one, other| one.0.total_cmp(&other.0));
+    best.map(|(_, known)| known.as_str())
 }
 
 struct Differences<'a>(&'a [Difference]);

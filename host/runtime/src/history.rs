@@ -26,8 +26,8 @@ use store::Store;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryEntry {
-    /// The hash of the artifact's content, 32 hexadecimal digits.
-    pub hash: String,
+    /// The hash of the artifact's content.
+    pub hash: ContentHash,
     /// The plugin's version. Empty if the artifact was marked as bad before it was known here.
     pub version: String,
     /// The schema number of its state, if it has any.
@@ -368,7 +368,7 @@ impl History {
         if let VersionStatus::KnownBad(why) = entry.condition {
             return Err(HistoryError::KnownBad {
                 slot: slot.to_owned(),
-                hash: hash.to_string(),
+                hash: *hash,
                 why,
             });
         }
@@ -389,8 +389,8 @@ impl History {
                 HistoryError::Changed {
                     slot: slot.to_owned(),
                     file,
-                    expected: entry.copy.to_string(),
-                    found: found.to_string(),
+                    expected: entry.copy,
+                    found,
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => HistoryError::Missing {
@@ -479,8 +479,8 @@ fn unknown(book: &Book, slot: &str, hash: &ContentHash) -> HistoryError {
     let kept = book.of(slot).iter().rev().filter(|entry| entry.is_kept());
     HistoryError::Unknown {
         slot: slot.to_owned(),
-        hash: hash.to_string(),
-        known: kept.map(|entry| entry.hash.to_string()).collect(),
+        hash: *hash,
+        known: kept.map(|entry| entry.hash).collect(),
     }
 }
 

@@ -27,7 +27,10 @@ use crate::{
     slot::{Generation, Mode, Reader, ReaperMessage, Slot, SlotState, SupervisorMessage, Taken, who_holds},
     watch::{Watch, scan},
 };
-use reslot_artifact::manifest::{Interface as Described, is_name};
+use reslot_artifact::{
+    ContentHash,
+    manifest::{Interface as Described, is_name},
+};
 use reslot_native::level::LogLevel;
 use reslot_plugin_api::{Health, Interface, Shared};
 use reslot_process::{never_dropped, safe_point};
@@ -218,6 +221,7 @@ impl Host {
 
     /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a set that was
     /// [loaded together](Self::load_together) for them is adopted for all of them at once, or for none. Answers what each did.
+    #[must_use = "each slot says whether its next calls run earlier code (`RolledBack`) or answer errors (`Unloaded`)"]
     pub fn sync_together(&self, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
         claim::sync_together(&self.inner, claims)
     }
@@ -265,6 +269,7 @@ impl Host {
 
     /// Waits until the image of a generation is proven unmapped. False if that takes longer than `timeout`, or if it is quarantined; true
     /// also if there is no such generation. The calling thread is at a [safe point](crate::safe_point) meanwhile.
+    #[must_use = "`false` says that the image is still mapped"]
     pub fn wait_until_unmapped(&self, slot: &str, generation: u64, timeout: Duration) -> bool {
         if self.inner.process.is_another() {
             return false;
@@ -339,6 +344,7 @@ impl Host {
 
     /// Waits until nothing but what serves (or waits for its owner, or stands by) is mapped, quarantined images aside; false if that takes
     /// longer than `timeout`. The calling thread is at a [safe point](crate::safe_point) meanwhile.
+    #[must_use = "`false` says that an old generation is still mapped"]
     pub fn wait_until_retired(&self, timeout: Duration) -> bool {
         if self.inner.process.is_another() {
             return false;
@@ -362,6 +368,7 @@ impl Host {
                 name: name.to_owned(),
                 known: Vec::new(),
                 refusals: Vec::new(),
+                folder: self.inner.slots.watched_folder(),
             }));
         };
         let view = self.inner.slots.view().load().number();
@@ -450,8 +457,8 @@ pub struct SlotInfo {
     pub interface: Option<String>,
     /// The version of what serves, as its package has it.
     pub version: Option<String>,
-    /// The hash of the artifact that serves, 32 hexadecimal digits.
-    pub hash: Option<String>,
+    /// The content of the artifact that serves: which of [`Host::history`]'s versions it is.
+    pub hash: Option<ContentHash>,
     /// The file that it came from.
     pub path: Option<PathBuf>,
     /// The number of the newest generation that was made for the slot, whether it came to serve or not; 0 if there was none.

@@ -43,6 +43,7 @@ pub use host::{AnyClaim, Claim, Host, HostBuilder, RollbackError, RollbackTarget
 pub use instances::InstancesError;
 pub use policy::{DeletedFile, Policy, RollbackState};
 pub use reload::{Counts, LoadOutcome, SavedState, UnloadOutcome, Unloaded};
+pub use reslot_artifact::{ContentHash, HashPrefix, ParseHashError};
 pub use reslot_native::{
     foreign,
     level::{LogLevel, NoLogLevel},
@@ -55,7 +56,7 @@ pub use reslot_report::{
     Cause, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook, HookError, IllegalMove, Lifecycle,
     OpenError, Outcome, PreflightError, PreflightReport, PreflightStep, QuarantineReason, Record, Refusal, ReloadReport,
     RestoredState, RetireReport, RollbackReason, RollbackReport, SavedStateError, SchemaGap, SlotError, Step, UnloadError,
-    UnloadReason, UnloadReport,
+    UnloadReason, UnloadReport, WatchedFolder,
 };
 pub use reslot_stage::PrivateCopies;
 pub use slot::{Reader, Slot, SlotGuard, View};

@@ -177,12 +177,6 @@ pub(crate) fn interface(arguments: Arguments, mut item: ItemTrait) -> Result<Int
 fn method(own: &Ident, function: &mut syn::TraitItemFn) -> Result<(Method, Option<syn::TraitItemFn>)> {
     let signature = &function.sig;
     refuse_cfg(&function.attrs)?;
-    if signature.ident == "sync" {
-        return Err(Error::new_spanned(
-            &signature.ident,
-            "`sync` is the name of the safe point of a host's `Claim`, which would hide the method: give it another name",
-        ));
-    }
     for (word, text) in [
         (signature.asyncness.map(|word| word.span()), "async"),
         (signature.unsafety.map(|word| word.span()), "unsafe"),

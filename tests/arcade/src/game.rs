@@ -108,21 +108,21 @@ impl Game {
             return true;
         }
         let generation = Claim::generation(&self.rules);
-        if self.last == Some(generation) {
+        if self.last == generation {
             return false;
         }
         // Why not, if they are not left, is told by an event.
         let synced = Claim::rollback(&mut self.rules, RollbackTarget::Previous).unwrap_or(SyncOutcome::Unchanged);
         let has_left = self.has_moved(synced);
         if !has_left {
-            self.last = Some(generation);
+            self.last = generation;
         }
         has_left
     }
 
     /// Between two ticks, or before a tick is done again. Answers whether other rules came.
     fn sync(&mut self) -> bool {
-        let synced = self.rules.sync();
+        let synced = Claim::sync(&mut self.rules);
         self.has_moved(synced)
     }
 
@@ -147,7 +147,9 @@ impl Game {
             self.strip.hear(&record.event);
             self.replay.hear(&record.event, &self.host);
         }
-        self.strip.generation = Claim::generation(&self.rules);
+        if let Some(generation) = Claim::generation(&self.rules) {
+            self.strip.generation = generation;
+        }
         if let Ok(title) = self.rules.title() {
             self.strip.title = title;
         }

@@ -103,9 +103,9 @@ impl Replay {
                 let new = Artifact::default();
                 self.artifacts.swap(0, 1);
                 self.artifacts[1] = new.clone();
-                let (host, slot, hash) = (host.clone(), report.slot.clone(), report.hash.clone());
+                let (host, slot, hash) = (host.clone(), report.slot.clone(), report.hash);
                 // Reading is nothing for a frame. If it cannot be read, the host tells why.
-                thread::spawn(move || new.set(host.artifact(&slot, &hash).ok()));
+                thread::spawn(move || new.set(host.artifact(&slot, hash).ok()));
             }
             // To those who stood by, and not by another swap.
             Event::RolledBack(report) if report.to < report.from => self.artifacts.swap(0, 1),

@@ -2,7 +2,7 @@
 //! the same patterns.
 
 use arcade_interfaces::{Cell, Input, Rules};
-use reslot::{Host, Policy, SyncOutcome};
+use reslot::{Claim, Host, Policy, SyncOutcome};
 use reslot_arcade::{rle, world::Table};
 use reslot_tests::{Fixture, Folder};
 use std::{collections::HashSet, fs, path::Path, process::Command, time::Duration};
@@ -42,7 +42,7 @@ fn play(rules: &Fixture, patterns: &[Vec<Cell>], generations: usize) -> (Vec<Tab
         let adopted = SyncOutcome::Adopted {
             generation: tick as u64 + 1,
         };
-        assert_eq!(claim.sync(), adopted);
+        assert_eq!(Claim::sync(&mut claim), adopted);
         for world in &mut worlds {
             claim.tick(world, Input::default()).unwrap();
             world.advance();

@@ -154,7 +154,7 @@ fn main() -> anyhow::Result<()> {
                         thread::yield_now();
                     }
                     desk.gap();
-                    host.wait_until_retired(PATIENCE);
+                    let _ = host.wait_until_retired(PATIENCE);
                 }
             }
             for (count, samples) in counts.iter().zip(&mut samples) {

@@ -35,7 +35,7 @@ impl Caller {
     fn stamp(&mut self) -> Option<u64> {
         match self {
             Self::Claimed(claim) => {
-                claim.sync();
+                let _ = Claim::sync(claim);
                 claim.report().ok().map(|report| report.stamp)
             }
             Self::Open(slot, reader) => reader.view().get(slot).stamp().ok(),

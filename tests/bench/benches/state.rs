@@ -250,7 +250,7 @@ impl Way {
     fn hand_over(&mut self) -> Pause {
         let pause = match &mut self.claim {
             Some(claim) => self.setup.claimed(|| {
-                claim.sync();
+                let _ = Claim::sync(claim);
             }),
             None => {
                 let slot = self.setup.host.slot::<dyn BenchState>("bench-state").expect("it serves");
@@ -331,7 +331,7 @@ fn stateless(report: &mut Report, rounds: usize) {
     let (mut claimed, mut open) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         claimed.push(owned.claimed(|| {
-            claim.sync();
+            let _ = Claim::sync(&mut claim);
         }));
         let mut reader = shared.host.reader();
         open.push(shared.shared(|| {

@@ -101,7 +101,7 @@ impl Desk {
     /// As a program that is glad of the way back: what is called is left if it turns out faulty. Answers the generation that serves
     /// then, and what it says of the state.
     pub fn round_with_a_way_back(&mut self) -> Option<(u64, Option<Summary>)> {
-        let went_back = match self.strategy.sync() {
+        let went_back = match Claim::sync(&mut self.strategy) {
             SyncOutcome::RolledBack { generation, .. } => Some(generation),
             _ => None,
         };
@@ -112,18 +112,18 @@ impl Desk {
         said
     }
 
-    /// The generation that is called.
-    pub fn generation(&self) -> u64 {
+    /// The generation that is called; none if nothing serves.
+    pub fn generation(&self) -> Option<u64> {
         Claim::generation(&self.strategy)
     }
 
-    /// `strategy.sync()` is all that a program needs. This one also asks for the state before and after.
+    /// `Claim::sync(&mut strategy)` is all that a program needs. This one also asks for the state before and after.
     fn sync(&mut self) -> Option<Adoption> {
         if !Claim::has_staged(&self.strategy) {
             return None;
         }
         let before = self.summary();
-        let SyncOutcome::Adopted { generation } = self.strategy.sync() else {
+        let SyncOutcome::Adopted { generation } = Claim::sync(&mut self.strategy) else {
             return None;
         };
         let adopted = Instant::now();

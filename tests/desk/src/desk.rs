@@ -35,7 +35,7 @@ pub struct Strategy {
     pub(crate) claim: Claim<dyn Trader>,
     pub(crate) gate: Gate,
     /// The version that was gone back to, and up to which event orders of the one that was left may be what fills the gate's window.
-    excused: (u64, u64),
+    excused: (Option<u64>, u64),
     /// A candidate beside it.
     pub trial: Option<Trial>,
     /// It was stopped, because it did what it must not and there was nothing to go back to.
@@ -81,7 +81,7 @@ impl<'a> Desk<'a> {
                 instrument,
                 claim: host.claim::<dyn Trader>(name)?,
                 gate: Gate::default(),
-                excused: (0, 0),
+                excused: (None, 0),
                 trial: None,
                 halted: false,
             })
@@ -320,7 +320,10 @@ impl<'a> Desk<'a> {
                     self.journal.refused(event, name, &intent);
                     return self.tell(of, What::Refused, (0, side, price, quantity));
                 }
-                let id = self.record.open(of, self.generation(of), side, price, quantity);
+                let Some(generation) = self.generation(of) else {
+                    return;
+                };
+                let id = self.record.open(of, generation, side, price, quantity);
                 self.journal.order(event, id, name, side, price, quantity);
                 self.tell(of, What::Accepted, (id, side, price, quantity));
                 let fills = self.exchange.place(instrument, id, side, price, quantity);
@@ -365,13 +368,13 @@ impl<'a> Desk<'a> {
         Ok(self.strategies[of].claim.summary()?)
     }
 
-    /// The generation that decides for a strategy.
-    pub fn generation(&self, of: usize) -> u64 {
+    /// The generation that decides for a strategy; none if nothing serves.
+    pub fn generation(&self, of: usize) -> Option<u64> {
         Claim::generation(&self.strategies[of].claim)
     }
 
-    /// The generation of the risk model.
-    pub fn risk_generation(&self) -> u64 {
+    /// The generation of the risk model; none if nothing serves.
+    pub fn risk_generation(&self) -> Option<u64> {
         Claim::generation(&self.risk)
     }
 

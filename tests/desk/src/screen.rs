@@ -120,9 +120,10 @@ fn facts_of(desk: &Desk<'_>, of: usize, width: u16) -> Vec<Line<'static>> {
         (0, only) | (only, 0) => only as f64,
         _ => (bid + ask) as f64 / 2.0,
     };
-    let who = match strategy.halted {
-        true => "halted".to_owned(),
-        false => format!("generation {}", desk.generation(of)),
+    let who = match desk.generation(of) {
+        _ if strategy.halted => "halted".to_owned(),
+        Some(generation) => format!("generation {generation}"),
+        None => "unloaded".to_owned(),
     };
     let mut lines = vec![
         Line::from(who).cyan(),

@@ -85,7 +85,7 @@ pub fn tell(show: &mut Show, desk: &mut Desk<'_>, builds: &Builds) -> anyhow::Re
     show.chapter("two strategies and the risk model, in one transaction");
     host.load_together(["maker-wider", "momentum-bolder", "risk-stricter"].map(|build| builds.path(build)))?;
     show.play(desk, ROWS)?;
-    let moved = desk.summary(MAKER)?.edition == 2 && desk.summary(1)?.edition == 2 && desk.risk_generation() > 1;
+    let moved = desk.summary(MAKER)?.edition == 2 && desk.summary(1)?.edition == 2 && desk.risk_generation() > Some(1);
     show.claim("two strategies and the risk model moved at once", moved);
 
     show.chapter("a candidate on trial, and promoted");
@@ -119,7 +119,7 @@ pub fn tell(show: &mut Show, desk: &mut Desk<'_>, builds: &Builds) -> anyhow::Re
         // What stands by for it, to go back to, goes as well.
         host.confirm(&slot.name)?;
     }
-    host.wait_until_retired(PATIENCE);
+    let _ = host.wait_until_retired(PATIENCE);
     let (slots, images) = (slots.len(), host.images());
     let (mapped, quarantined) = (images.mapped, images.quarantined);
     let words =

@@ -49,6 +49,11 @@ fn on_probation() -> Policy {
     policy
 }
 
+/// The generation that decides for a strategy.
+fn serving(desk: &Desk<'_>, of: usize) -> u64 {
+    desk.generation(of).expect("a generation serves")
+}
+
 fn steps(desk: &mut Desk<'_>, rows: usize) {
     for _ in 0..rows {
         assert!(desk.step(), "the input is long enough");
@@ -130,7 +135,7 @@ fn thousand_swaps_of_the_same_build_leave_the_journal_as_it_is() {
         assert!(desk.record.resting().eq(&before), "orders rest whatever is loaded");
         steps(&mut desk, rows / 1_000);
         swaps += 1;
-        assert_eq!(desk.generation(MAKER), swaps + 1);
+        assert_eq!(serving(&desk, MAKER), swaps + 1);
     }
     to_the_end(&mut desk);
     assert_eq!((desk.swaps, desk.disturbed), (1_000, 0));
@@ -138,7 +143,7 @@ fn thousand_swaps_of_the_same_build_leave_the_journal_as_it_is() {
     assert!(count.orders > 400 && count.fills > 300, "{count:?}");
     assert_eq!(count.holdings.len(), 2, "both strategies have traded");
     assert!(desk.journal.text() == undisturbed(), "byte by byte");
-    assert!(desk.generation(MAKER) > 1_000 && desk.generation(MOMENTUM) == 1);
+    assert!(serving(&desk, MAKER) > 1_000 && serving(&desk, MOMENTUM) == 1);
     assert_eq!(desk.latency.counts()[2], 1_000);
 }
 
@@ -251,9 +256,9 @@ fn changed_parameter_is_live_at_the_next_event_with_position_and_average() {
     let before = desk.summary(MAKER).unwrap();
     assert!(before.events > 1_000 && before.average > 0.0);
     host.load(builds().path("maker-wider")).unwrap();
-    assert_eq!(desk.generation(MAKER), 1, "not before the next row");
+    assert_eq!(serving(&desk, MAKER), 1, "not before the next row");
     steps(&mut desk, 1);
-    assert_eq!(desk.generation(MAKER), 2);
+    assert_eq!(serving(&desk, MAKER), 2);
     let after = desk.summary(MAKER).unwrap();
     assert_eq!((before.edition, after.edition), (1, 2));
     assert!(after.events >= before.events, "nothing was forgotten");
@@ -319,7 +324,7 @@ fn promotion_of_what_agreed_is_a_reload() {
     let verdict = desk.promote(MAKER).unwrap();
     assert_eq!(verdict.agreed, verdict.events);
     to_the_end(&mut desk);
-    assert_eq!(desk.generation(MAKER), 2);
+    assert_eq!(serving(&desk, MAKER), 2);
     assert!(desk.journal.text() == undisturbed());
 }
 
@@ -334,7 +339,7 @@ fn orders_without_limit_are_not_promoted_and_if_forced_stopped_and_left() {
     let against = desk.promote(MAKER).unwrap_err().to_string();
     assert!(against.contains("where 150 are allowed"), "{against}");
     steps(&mut desk, 1);
-    assert_eq!(desk.generation(MAKER), 1);
+    assert_eq!(serving(&desk, MAKER), 1);
     assert!(undisturbed().starts_with(desk.journal.text()), "nothing has come of it");
 
     host.load(&faulty).unwrap();
@@ -345,7 +350,7 @@ fn orders_without_limit_are_not_promoted_and_if_forced_stopped_and_left() {
         told.contains("nothing passes the gate: ") && told.contains("1 decides again"),
         "{told}"
     );
-    assert_eq!((desk.generation(MAKER), desk.strategies[MAKER].halted), (1, false));
+    assert_eq!((serving(&desk, MAKER), desk.strategies[MAKER].halted), (1, false));
     let faulty_sent = desk.journal.text().lines().filter(|line| line.contains(" order ")).count() as u64 - sent;
     assert!(faulty_sent <= 3 * gate::OFTEN as u64, "{faulty_sent}");
     let last = desk.summary(MAKER).unwrap();
@@ -366,7 +371,7 @@ fn strategy_quotes_both_sides_again_after_it_went_back_whatever_state_it_has() {
             steps(&mut desk, 3_000);
             host.load(builds().path(build)).unwrap();
             steps(&mut desk, 8_000);
-            assert_eq!((desk.generation(MAKER), desk.strategies[MAKER].halted), (1, false));
+            assert_eq!((serving(&desk, MAKER), desk.strategies[MAKER].halted), (1, false));
             let sides = |desk: &Desk<'_>| {
                 let own = desk.record.resting().filter(|order| order.strategy == MAKER);
                 own.map(|order| (order.id, order.side)).collect::<Vec<_>>()
@@ -412,7 +417,7 @@ fn the_version_before_is_not_left_for_the_orders_of_the_one_that_was() {
         to_the_end(&mut desk);
         let left = desk.timeline.iter().filter(|line| line.contains("was left")).count();
         assert_eq!(
-            (left, desk.generation(MAKER)),
+            (left, serving(&desk, MAKER)),
             (1, 1),
             "from row {begin}: {:#?}",
             desk.timeline
@@ -468,7 +473,7 @@ fn position_of_another_layout_is_refused_with_the_field_named() {
     );
     host.load(&other).unwrap();
     steps(&mut desk, 1);
-    assert_eq!(desk.generation(MAKER), 1);
+    assert_eq!(serving(&desk, MAKER), 1);
     let last = desk.timeline.last().unwrap();
     assert!(
         last.contains("`entry_price`") && last.contains("generation 1 serves on"),
@@ -489,7 +494,7 @@ fn half_a_library_changes_nothing() {
     assert!(matches!(&*refusal.cause, Cause::Lint(_)), "{refusal}");
     assert!(desk.try_out(MAKER, &half).is_err());
     to_the_end(&mut desk);
-    assert_eq!(desk.generation(MAKER), 1);
+    assert_eq!(serving(&desk, MAKER), 1);
     assert!(desk.journal.text() == undisturbed());
 }
 
@@ -498,7 +503,13 @@ fn strategies_and_risk_model_move_in_one_transaction_or_not_at_all() {
     let host = host(Policy::without_probation());
     let mut desk = Desk::open(&host, rows()).unwrap();
     steps(&mut desk, 3_000);
-    let generations = |desk: &Desk<'_>| (desk.generation(MAKER), desk.generation(MOMENTUM), desk.risk_generation());
+    let generations = |desk: &Desk<'_>| {
+        (
+            serving(desk, MAKER),
+            serving(desk, MOMENTUM),
+            desk.risk_generation().expect("a generation serves"),
+        )
+    };
     let set = |maker| [maker, "momentum-bolder", "risk-stricter"].map(|build| builds().path(build));
     host.load_together(set("maker-other-position")).unwrap();
     steps(&mut desk, 1);

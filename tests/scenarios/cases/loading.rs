@@ -69,9 +69,9 @@ fn broken_update_keeps_active() {
         folder.publish("libcounter.so", Fixture::build(package).bytes());
         let refusal = loop {
             // Those that get so far are refused in `sync`.
-            let synced = claim.sync();
+            let synced = Claim::sync(&mut claim);
             assert!(
-                matches!(synced, SyncOutcome::Unchanged | SyncOutcome::Refused { serving: 1 }),
+                matches!(synced, SyncOutcome::Unchanged | SyncOutcome::Refused { serving: Some(1) }),
                 "{synced:?}"
             );
             let told = std::iter::from_fn(|| events.try_recv()).find_map(|record| match &record.event {
@@ -86,7 +86,7 @@ fn broken_update_keeps_active() {
         assert_eq!(refusal.serving, Some(1), "{refusal}");
         let report = claim.report().unwrap();
         assert_eq!((report.total, report.stamp, report.calls), (5, 1, 1), "{refusal}");
-        assert_eq!((Claim::generation(&claim), Claim::has_staged(&claim)), (1, false));
+        assert_eq!((Claim::generation(&claim), Claim::has_staged(&claim)), (Some(1), false));
         assert_eq!(host.history("counter"), version, "{refusal}");
         assert_nothing_left(&host, 1);
     }
@@ -221,6 +221,6 @@ fn load_after_unload_works() {
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
     host.load(&second).unwrap();
     wait_for_staged(&mut events, "counter", 3);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 3 });
     assert_nothing_left(&host, 1);
 }

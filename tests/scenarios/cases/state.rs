@@ -5,7 +5,7 @@ use crate::{
     support::{assert_nothing_left, wait_for_unmapped},
 };
 use fixture_interfaces::{Hook, How};
-use reslot::{Cause, Event, RestoredState, RollbackState, Step, SyncOutcome};
+use reslot::{Cause, Claim, Event, RestoredState, RollbackState, Step, SyncOutcome};
 
 #[test]
 fn upgrade_downgrade_upgrade() {
@@ -56,7 +56,7 @@ fn crash_in_load() {
         claim.add(5).unwrap();
         let loaded = place.load_moody("fx-moody-owned-newer", 2, at, how);
         if loaded.is_ok() {
-            assert_eq!(claim.sync(), SyncOutcome::Refused { serving: 1 });
+            assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         }
         assert_eq!((claim.stamp().unwrap() % 1000, claim.add(1).unwrap()), (1, 6), "{at:?}");
         wait_for_unmapped(&mut place.events, "moody", 2);
@@ -112,7 +112,7 @@ fn first_version_fails() {
         for _ in 0..3 {
             slot.load().fail("from the beginning").unwrap_err();
         }
-        place.wait(|event| matches!(event, Event::NoFallback { generation: 1, .. }).then_some(()));
+        place.wait(|event| matches!(event, Event::NoFallback { generation: Some(1), .. }).then_some(()));
         for _ in 0..3 {
             slot.load().fail("and again").unwrap_err();
         }

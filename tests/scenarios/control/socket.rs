@@ -60,7 +60,7 @@ fn socket_of_a_living_host_is_left_alone_and_its_process_is_named() {
     let error = refused(&socket);
     let ours = std::process::id();
     assert!(
-        matches!(error, ControlError::Taken { process, .. } if process == ours),
+        matches!(error, ControlError::Taken { process, .. } if process == Some(ours)),
         "{error:?}"
     );
     let words = builder(&socket).build().unwrap_err().to_string();

@@ -3,7 +3,7 @@
 use super::Place;
 use crate::support::{wait_for_refused, wait_for_staged};
 use fixture_interfaces::Probe;
-use reslot::{Policy, control::protocol::Request};
+use reslot::{Claim, Policy, control::protocol::Request};
 use reslot_tests::{Fixture, Folder};
 use std::{fs, path::Path, time::Duration};
 
@@ -133,6 +133,6 @@ fn candidate_that_waits_names_its_owner() {
         );
         assert!(reason.remedies.iter().any(|remedy| remedy.contains("sync")), "{reason:#?}");
     }
-    claim.sync();
+    let _ = Claim::sync(&mut claim);
     assert!(place.why_not(&path).serves);
 }

@@ -1,8 +1,8 @@
 //! A kept version's bytes, for whoever wants to run it beside what serves.
 
-use super::{Place, SHARED, disk::kept_files, shared, stamp};
+use super::{Place, SHARED, disk::kept_files, shared, stamp, two_that_begin_alike};
 use crate::support::assert_nothing_left;
-use reslot::{HistoryError, Host, LoadOutcome, RollbackError, RollbackTarget};
+use reslot::{ContentHash, HashPrefix, HistoryError, Host, LoadOutcome, RollbackError, RollbackTarget};
 use std::fs;
 
 #[test]
@@ -11,9 +11,11 @@ fn bytes_of_each_kept_version_are_those_that_were_loaded() {
     for host in [place.builder().build().unwrap(), place.host()] {
         let hashes = [1, 2, 3].map(|n| place.good(&host, n));
         for (hash, n) in hashes.iter().zip(1..) {
-            assert!(host.artifact(SHARED, hash).unwrap() == shared(n), "version {n}");
+            assert!(host.artifact(SHARED, *hash).unwrap() == shared(n), "version {n}");
             assert!(
-                host.artifact(SHARED, &hash[..12]).unwrap() == shared(n),
+                host.artifact(SHARED, hash.to_string()[..12].parse::<HashPrefix>().unwrap())
+                    .unwrap()
+                    == shared(n),
                 "its first digits do"
             );
         }
@@ -23,7 +25,7 @@ fn bytes_of_each_kept_version_are_those_that_were_loaded() {
 
         // In another host beside it.
         let beside = Host::builder().build().unwrap();
-        beside.load(place.aside(&host.artifact(SHARED, &hashes[0]).unwrap())).unwrap();
+        beside.load(place.aside(&host.artifact(SHARED, hashes[0]).unwrap())).unwrap();
         assert_eq!((stamp(&beside), stamp(&host)), (1, 3));
     }
 }
@@ -32,34 +34,35 @@ fn bytes_of_each_kept_version_are_those_that_were_loaded() {
 fn what_is_not_kept_is_refused_with_what_there_is() {
     let place = Place::new();
     let host = place.host();
-    let error = host.artifact(SHARED, "0123").unwrap_err();
+    let error = host.artifact(SHARED, ContentHash::of(b"nothing")).unwrap_err();
     assert!(matches!(&error, RollbackError::Slot(_)), "{error:?}");
     assert!(error.to_string().contains(SHARED), "{error}");
 
-    let hashes = [1, 2].map(|n| place.good(&host, n));
-    for (asked, fits) in [("not a hash", 0), ("", 2)] {
+    let (stamps, alike, other) = two_that_begin_alike();
+    let hashes = stamps.map(|n| place.good(&host, n));
+    for (asked, fits) in [(other, 0), (alike, 2)] {
         let error = host.artifact(SHARED, asked).unwrap_err();
         let RollbackError::Version {
             slot,
-            hash,
+            prefix,
             found,
             known,
         } = &error
         else {
             panic!("{error:?}")
         };
-        assert_eq!((slot.as_str(), hash.as_str(), *found), (SHARED, asked, fits));
-        assert_eq!(known, &[hashes[1].clone(), hashes[0].clone()]);
+        assert_eq!((slot.as_str(), *prefix, *found), (SHARED, Some(asked), fits));
+        assert_eq!(known, &[hashes[1], hashes[0]]);
     }
-    assert!(matches!(host.artifact("nobody", &hashes[0]), Err(RollbackError::Slot(_))));
+    assert!(matches!(host.artifact("nobody", hashes[0]), Err(RollbackError::Slot(_))));
 
     // What was left as faulty can be had no more.
-    let LoadOutcome::Swapped(third) = place.load(&host, &shared(3)) else {
+    let LoadOutcome::Swapped(third) = place.load(&host, &shared(18)) else {
         panic!("it is open")
     };
-    host.artifact(SHARED, &third.hash).unwrap();
+    host.artifact(SHARED, third.hash).unwrap();
     host.rollback(SHARED, RollbackTarget::Previous).unwrap();
-    let error = host.artifact(SHARED, &third.hash).unwrap_err();
+    let error = host.artifact(SHARED, third.hash).unwrap_err();
     assert!(
         matches!(
             &error,
@@ -67,7 +70,7 @@ fn what_is_not_kept_is_refused_with_what_there_is() {
         ),
         "{error:?}"
     );
-    assert_eq!(stamp(&host), 2);
+    assert_eq!(stamp(&host), stamps[1]);
 }
 
 #[test]
@@ -87,7 +90,7 @@ fn damaged_file_is_refused_once_and_no_longer_listed() {
                 fs::write(file, bytes).unwrap();
             }
         }
-        let error = host.artifact(SHARED, &hash).unwrap_err();
+        let error = host.artifact(SHARED, hash).unwrap_err();
         match &error {
             RollbackError::History(HistoryError::Missing { file: named, .. }) => assert!(gone && named == file),
             RollbackError::History(HistoryError::Changed { file: named, .. }) => assert!(!gone && named == file),
@@ -95,10 +98,10 @@ fn damaged_file_is_refused_once_and_no_longer_listed() {
         }
         assert!(error.to_string().contains(&file.display().to_string()), "{error}");
         assert!(matches!(
-            host.artifact(SHARED, &hash),
+            host.artifact(SHARED, hash),
             Err(RollbackError::Version { found: 0, .. })
         ));
-        assert!(host.artifact(SHARED, &later).unwrap() == shared(2));
+        assert!(host.artifact(SHARED, later).unwrap() == shared(2));
         assert_nothing_left(&host, 1);
     }
 }
@@ -112,7 +115,7 @@ fn bytes_of_a_version_can_be_had_as_soon_as_it_is_told_of() {
         let LoadOutcome::Swapped(report) = place.load(&host, &shared(n)) else {
             panic!("it is open")
         };
-        assert!(host.artifact(SHARED, &report.hash).unwrap() == shared(n), "version {n}");
+        assert!(host.artifact(SHARED, report.hash).unwrap() == shared(n), "version {n}");
     }
     host.rollback(SHARED, RollbackTarget::Previous).unwrap();
     assert_eq!(stamp(&host), 18);

@@ -21,7 +21,7 @@ fn claimed(place: &Place, host: &Host, confirmed: bool) -> Claim<dyn Counter> {
     assert_eq!(claim.add(5).unwrap(), 5);
     place.load(host, &Fixture::build("fx-counter-schema-3").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     assert_eq!(claim.add(2).unwrap(), 7);
     if confirmed {
         assert!(host.confirm("counter").unwrap());
@@ -46,11 +46,14 @@ fn claimed_slot_goes_back_in_sync_across_schemas() {
             from: 2,
             generation: back,
         };
-        assert_eq!(claim.sync(), expected);
+        assert_eq!(Claim::sync(&mut claim), expected);
         let report = claim.report().unwrap();
         assert_eq!((report.total, report.stamp), (7, 1));
         assert_eq!(claim.add(1).unwrap(), 8);
-        assert_eq!((claim.sync(), Claim::generation(&claim)), (SyncOutcome::Unchanged, back));
+        assert_eq!(
+            (Claim::sync(&mut claim), Claim::generation(&claim)),
+            (SyncOutcome::Unchanged, Some(back))
+        );
         let told = wait_for_rolled_back(&mut host.events());
         assert!(matches!(told.state, RestoredState::Carried { .. }), "{told:?}");
         wait_for_unmapped(&mut host.events(), "counter", 2);
@@ -106,10 +109,13 @@ fn owner_who_goes_back_does_so_once_whoever_looks_meanwhile() {
         });
         for n in 2..=60 {
             place.load(&host, &Fixture::build("fx-counter").stamped(n));
-            assert!(matches!(claim.sync(), SyncOutcome::Adopted { .. }));
+            assert!(matches!(Claim::sync(&mut claim), SyncOutcome::Adopted { .. }));
             assert_eq!(claim.add(1).unwrap(), n - 1);
             host.rollback("counter", RollbackTarget::Previous).unwrap();
-            assert!(matches!(claim.sync(), SyncOutcome::RolledBack { generation: 1, .. }));
+            assert!(matches!(
+                Claim::sync(&mut claim),
+                SyncOutcome::RolledBack { generation: 1, .. }
+            ));
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -124,7 +130,10 @@ fn owner_who_goes_back_does_so_once_whoever_looks_meanwhile() {
         .filter(|record| matches!(record.event, Event::NoFallback { .. }))
         .collect();
     assert!(hopeless.is_empty(), "{hopeless:#?}");
-    assert_eq!((claim.sync(), claim.report().unwrap().total), (SyncOutcome::Unchanged, 59));
+    assert_eq!(
+        (Claim::sync(&mut claim), claim.report().unwrap().total),
+        (SyncOutcome::Unchanged, 59)
+    );
     let slots = host.slots();
     assert!(slots.iter().all(|slot| slot.staged.is_none()), "{slots:?}");
 }
@@ -163,7 +172,7 @@ fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
     let counter = Fixture::build("fx-counter");
     place.load(&host, &counter.stamped(1));
     host.confirm("counter").unwrap();
-    let first = host.history("counter")[0].hash.clone();
+    let first = host.history("counter")[0].hash;
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
     assert_eq!(claim.add(7).unwrap(), 7);
     for round in 0..10 {
@@ -176,7 +185,7 @@ fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
             if back.is_none() {
                 // What is tried out has been copied just before.
                 wait_until(|| copies(host.private_folder()).len() > 1, "the third");
-                back = Some(Claim::rollback(claim, RollbackTarget::Hash(first.clone())).unwrap());
+                back = Some(Claim::rollback(claim, RollbackTarget::Hash(first)).unwrap());
             }
         });
         assert!(matches!(back, Some(SyncOutcome::RolledBack { .. })), "{back:?}");
@@ -194,11 +203,11 @@ fn load_beside(host: &Host, path: PathBuf, claim: &mut Claim<dyn Counter>, owner
         let loading = scope.spawn(|| host.load(path));
         while !loading.is_finished() {
             owner(claim);
-            claim.sync();
+            let _ = Claim::sync(claim);
             thread::yield_now();
         }
         loading.join().unwrap().expect("it is good");
-        claim.sync();
+        let _ = Claim::sync(claim);
     });
 }
 
@@ -214,7 +223,7 @@ fn owner_who_goes_back_does_not_come_to_what_is_newer() {
         let back = Claim::rollback(&mut claim, RollbackTarget::Previous).unwrap();
         assert!(matches!(back, SyncOutcome::RolledBack { from: 2, .. }), "{back:?}");
         assert_eq!(claim.report().unwrap().stamp, 1);
-        assert_eq!(claim.sync(), SyncOutcome::Unchanged, "nothing comes after it");
+        assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged, "nothing comes after it");
         let superseded = |event: &Event| matches!(event, Event::Superseded { generation: 3, .. }).then_some(());
         crate::support::wait_for(&mut events, superseded);
         drop(claim);
@@ -229,12 +238,12 @@ fn fault_leads_to_the_version_before_and_what_waits_comes_after_that() {
     let mut claim = claimed(&place, &host, false);
     place.load(&host, &Fixture::build("fx-counter").stamped(3));
     claim.fail("it slipped").unwrap_err();
-    assert_eq!(claim.sync(), SyncOutcome::RolledBack { from: 2, generation: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::RolledBack { from: 2, generation: 1 });
     assert_eq!(
         claim.report().unwrap().stamp,
         1,
         "who called is answered by the version before"
     );
-    assert_eq!(claim.sync(), SyncOutcome::Adopted { generation: 3 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 3 });
     assert_eq!(claim.report().unwrap().stamp, 3);
 }

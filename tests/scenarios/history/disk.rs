@@ -2,7 +2,9 @@
 
 use super::{Place, SHARED, add, long_probation, shared, stamp};
 use crate::support::{assert_nothing_left, wait_for};
-use reslot::{BuildError, Cause, Event, Events, HistoryError, Host, LoadOutcome, RollbackError, RollbackTarget};
+use reslot::{
+    BuildError, Cause, ContentHash, Event, Events, HistoryError, Host, LoadOutcome, RollbackError, RollbackTarget,
+};
 use reslot_tests::Folder;
 use std::{
     env,
@@ -66,7 +68,7 @@ fn kept_file_that_was_changed_is_passed_over_for_the_next_older_one() {
             _ => panic!("{error}"),
         }
         assert_eq!((stamp(&host), add(&host, 1)), (1, 5));
-        let named = host.rollback(SHARED, RollbackTarget::Hash(hashes[1].clone()));
+        let named = host.rollback(SHARED, RollbackTarget::Hash(hashes[1]));
         assert!(
             matches!(named, Err(RollbackError::Version { found: 0, .. })),
             "it is no longer listed"
@@ -81,14 +83,14 @@ fn bad_checksum() {
     let host = place.host();
     let hashes: Vec<_> = (1..=3).map(|n| place.good(&host, n)).collect();
     fs::write(kept_file(&place, 1), b"something else").unwrap();
-    let error = host.rollback(SHARED, RollbackTarget::Hash(hashes[0].clone())).unwrap_err();
+    let error = host.rollback(SHARED, RollbackTarget::Hash(hashes[0])).unwrap_err();
     let RollbackError::Refused(refusal) = &error else {
         panic!("{error}")
     };
     let Cause::History(HistoryError::Changed { expected, found, .. }) = &*refusal.cause else {
         panic!("{error}")
     };
-    assert!(expected != found && [expected, found].iter().all(|hash| hash.len() == 32));
+    assert!(expected != found && *found == ContentHash::of(b"something else"));
     let words = error.to_string();
     let told = format!("was changed: its hash should be {expected} and is {found}");
     assert!(words.contains(&told) && words.contains("what to do: "), "{words}");

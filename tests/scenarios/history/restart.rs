@@ -2,7 +2,7 @@
 
 use super::{Place, SHARED, long_probation, shared, stamp, told};
 use crate::support::{assert_nothing_left, copies, wait_for};
-use reslot::{Cause, Event, Host, LoadOutcome, VersionStatus};
+use reslot::{Cause, ContentHash, Event, Host, LoadOutcome, VersionStatus};
 use reslot_tests::{Fixture, Folder};
 use std::{
     env, fs,
@@ -12,10 +12,10 @@ use std::{
 };
 
 /// The slot, the version that is not taken, and the one that is instead.
-fn reverted(host: &Host) -> Option<(String, String, Option<String>)> {
+fn reverted(host: &Host) -> Option<(String, ContentHash, Option<ContentHash>)> {
     let mut events = host.events();
     std::iter::from_fn(|| events.try_recv()).find_map(|record| match &record.event {
-        Event::Reverted { slot, from, to } => Some((slot.to_string(), from.clone(), to.clone())),
+        Event::Reverted { slot, from, to } => Some((slot.to_string(), *from, *to)),
         _ => None,
     })
 }
@@ -43,13 +43,10 @@ fn unconfirmed_version_reverts_when_the_host_is_built_again() {
 
     let host = place.watching();
     let [second, first] = &hashes[..] else { panic!("{hashes:?}") };
-    assert_eq!(
-        reverted(&host),
-        Some((SHARED.to_owned(), second.clone(), Some(first.clone())))
-    );
+    assert_eq!(reverted(&host), Some((SHARED.to_owned(), *second, Some(*first))));
     assert_eq!(stamp(&host), 1);
     let words = "it had not proved itself when the host ended".to_owned();
-    assert!(told(&host, SHARED).contains(&(second.clone(), VersionStatus::KnownBad(words))));
+    assert!(told(&host, SHARED).contains(&(*second, VersionStatus::KnownBad(words))));
     assert_nothing_left(&host, 1);
     drop(host);
 
@@ -75,12 +72,12 @@ fn host_without_a_folder_to_watch_reverts_as_well() {
 fn first_version_ever_is_tried_again_and_told() {
     let place = Place::new();
     place.artifacts.publish("libcounter.so", &shared(1));
-    let first = told(&place.watching(), SHARED)[0].0.clone();
+    let first = told(&place.watching(), SHARED)[0].0;
     for _ in 0..2 {
         let host = place.watching();
-        assert_eq!(reverted(&host), Some((SHARED.to_owned(), first.clone(), None)));
+        assert_eq!(reverted(&host), Some((SHARED.to_owned(), first, None)));
         assert_eq!(stamp(&host), 1);
-        assert_eq!(told(&host, SHARED), [(first.clone(), VersionStatus::Unconfirmed)]);
+        assert_eq!(told(&host, SHARED), [(first, VersionStatus::Unconfirmed)]);
     }
     let host = place.watching();
     host.confirm(SHARED).unwrap();

@@ -32,7 +32,8 @@ impl Owner {
     }
 
     fn generations(&self) -> (u64, u64) {
-        (Claim::generation(&self.a), Claim::generation(&self.b))
+        let (a, b) = (Claim::generation(&self.a), Claim::generation(&self.b));
+        (a.expect("a generation serves"), b.expect("a generation serves"))
     }
 
     fn has_staged(&self) -> (bool, bool) {
@@ -87,7 +88,7 @@ fn two_claims_adopt_together_and_none_alone() {
     );
     for _ in 0..3 {
         assert_eq!(
-            (owner.a.sync(), owner.b.sync()),
+            (Claim::sync(&mut owner.a), Claim::sync(&mut owner.b)),
             (SyncOutcome::Unchanged, SyncOutcome::Unchanged)
         );
         assert_eq!(owner.holds(), [(5, 1), (7, 1)]);
@@ -121,11 +122,11 @@ fn one_claimed_and_one_open_slot_are_adopted_by_sync() {
     let probe = place.probe();
     assert_staged(&place.load(&["fx-probe", "fx-counter"], 2).unwrap(), 2);
     assert_eq!(probe.load().stamp().unwrap(), 1, "the open one waits with the other");
-    assert_eq!(a.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut a), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((probe.load().stamp().unwrap(), a.report().unwrap().stamp), (2, 2));
     // One with state as well.
     place.load(&["fx-shared-counter", "fx-counter"], 3).unwrap();
-    assert_eq!(a.sync(), SyncOutcome::Adopted { generation: 3 });
+    assert_eq!(Claim::sync(&mut a), SyncOutcome::Adopted { generation: 3 });
     let counter = place.counter();
     assert_eq!((counter.load().total().unwrap(), counter.load().stamp().unwrap()), (7, 3));
     assert_eq!(a.add(1).unwrap(), 6);
@@ -144,7 +145,7 @@ fn claim_that_is_dropped_while_the_set_waits_leaves_it_to_the_other() {
     place.load(&SET, 2).unwrap();
     drop(b);
     // Whether the reload thread has looked at the slot that is free now or not: the set is for the one owner who is left.
-    assert_eq!(a.sync(), SyncOutcome::Adopted { generation: 2 });
+    assert_eq!(Claim::sync(&mut a), SyncOutcome::Adopted { generation: 2 });
     let counter = place.counter();
     assert_eq!((counter.load().total().unwrap(), counter.load().stamp().unwrap()), (7, 2));
     // When there is no owner left, nobody is waited for.
@@ -167,7 +168,10 @@ fn open_member_that_is_claimed_meanwhile_is_waited_for_as_well() {
     drop(b);
     place.load(&SET, 2).unwrap();
     let mut b = place.host.claim::<dyn SharedCounter>("shared-counter").unwrap();
-    assert_eq!((a.sync(), b.sync()), (SyncOutcome::Unchanged, SyncOutcome::Unchanged));
+    assert_eq!(
+        (Claim::sync(&mut a), Claim::sync(&mut b)),
+        (SyncOutcome::Unchanged, SyncOutcome::Unchanged)
+    );
     let adopted = place.host.sync_together(&mut [&mut b, &mut a]);
     assert_eq!(adopted, [SyncOutcome::Adopted { generation: 2 }; 2]);
     assert_eq!((b.total().unwrap(), a.report().unwrap().total), (7, 5));
@@ -186,7 +190,7 @@ fn newer_artifact_for_one_slot_takes_the_place_of_the_set() {
     ));
     assert_eq!((owner.superseded("counter"), owner.superseded("shared-counter")), (2, 2));
     assert_eq!(owner.has_staged(), (true, false), "nothing waits for the other one any more");
-    assert_eq!(owner.b.sync(), SyncOutcome::Unchanged);
+    assert_eq!(Claim::sync(&mut owner.b), SyncOutcome::Unchanged);
     assert_eq!(owner.sync(), [SyncOutcome::Adopted { generation: 3 }, SyncOutcome::Unchanged]);
     assert_eq!(owner.holds(), [(5, 3), (7, 1)]);
     assert_nothing_left(&owner.place.host, 3);
@@ -202,7 +206,7 @@ fn set_takes_the_place_of_an_older_artifact_for_one_slot() {
     owner.place.load(&SET, 3).unwrap();
     assert_eq!(owner.superseded("counter"), 2);
     // Alone, he adopts neither the set nor what is older than it.
-    assert_eq!(owner.a.sync(), SyncOutcome::Unchanged);
+    assert_eq!(Claim::sync(&mut owner.a), SyncOutcome::Unchanged);
     assert_eq!(
         owner.sync(),
         [SyncOutcome::Adopted { generation: 3 }, SyncOutcome::Adopted { generation: 2 }]
@@ -248,7 +252,7 @@ fn refused_set_leaves_both_claims_as_they_were() {
         .enumerate()
     {
         assert_staged(&owner.place.host.load_together(set).unwrap(), 2);
-        assert_eq!(owner.sync(), [SyncOutcome::Refused { serving: 1 }; 2]);
+        assert_eq!(owner.sync(), [SyncOutcome::Refused { serving: Some(1) }; 2]);
         let refusal = wait_for_refused(&mut owner.events);
         assert_eq!(refusal.serving, Some(1), "{refusal}");
         assert_eq!((owner.generations(), owner.has_staged()), ((1, 1), (false, false)));

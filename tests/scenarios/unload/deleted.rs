@@ -4,7 +4,7 @@
 use super::{done, wait_for_unloaded, was_unloaded};
 use crate::support::{PATIENCE, assert_nothing_left, wait_for, wait_for_swapped};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{DeletedFile, Event, Events, Host, HostBuilder, Policy, SyncOutcome, UnloadError, UnloadReason};
+use reslot::{Claim, DeletedFile, Event, Events, Host, HostBuilder, Policy, SyncOutcome, UnloadError, UnloadReason};
 use reslot_tests::{Fixture, Folder};
 use std::{fs, path::Path, time::Duration};
 
@@ -166,7 +166,7 @@ fn owner_unloads_what_was_deleted() {
     fs::remove_file(&path).unwrap();
     wait_for(&mut events, |event| matches!(event, Event::UnloadStaged { .. }).then_some(()));
     assert_eq!(claim.add(1).unwrap(), 8);
-    assert_eq!(claim.sync(), SyncOutcome::Unloaded { generation: 1 });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unloaded { generation: 1 });
     let (_, _, reason) = wait_for_unloaded(&mut events, "counter");
     assert_eq!(reason, UnloadReason::FileDeleted { path });
     assert!(host.left_state("counter").is_some());

@@ -63,7 +63,7 @@ fn try_cell(row: &Row, column: Column, folder: &Path) -> (String, String) {
         .expect("the host starts");
     let libraries = libraries_beside(private.path());
     if let Err(refusal) = host.load(artifact(folder, row.fixture, 1)) {
-        host.wait_until_retired(PATIENCE);
+        let _ = host.wait_until_retired(PATIENCE);
         return match mapped_copies(host.private_folder()) {
             0 => ("refused".to_owned(), refusal.to_string()),
             _ => ("refused, stays".to_owned(), refusal.to_string()),

@@ -10,8 +10,8 @@ use crate::{
     protocol::{Answer, ErrorKind, HeldGeneration, Overview, Refused, Request, SlotStatus, Version},
 };
 use reslot_runtime::{
-    Cause, GenerationHolders, GenerationStatus, HistoryEntry, LoadOutcome, LogLevel, Refusal, RollbackError, RollbackTarget,
-    SlotInfo, UnloadError, UnloadOutcome, Unloaded, VersionStatus,
+    Cause, ContentHash, GenerationHolders, GenerationStatus, HistoryEntry, LoadOutcome, LogLevel, Refusal, RollbackError,
+    RollbackTarget, SlotInfo, UnloadError, UnloadOutcome, Unloaded, VersionStatus,
     surface::{Asking, Steering},
 };
 use std::{path::PathBuf, time::Duration};
@@ -105,7 +105,12 @@ fn loaded(path: PathBuf, outcomes: Vec<Result<LoadOutcome, Refusal>>) -> Result<
 }
 
 fn rollback(host: &Steering<'_>, slot: &str, to: Option<String>) -> Result<Answer, Refused> {
-    match host.rollback(slot, to.map_or(RollbackTarget::Previous, RollbackTarget::Hash)) {
+    let to = match to.map(|typed| typed.parse()) {
+        None => RollbackTarget::Previous,
+        Some(Ok(prefix)) => RollbackTarget::Prefix(prefix),
+        Some(Err(error)) => return Err(Refused::new(ErrorKind::NotDone, error)),
+    };
+    match host.rollback(slot, to) {
         Ok(outcome) => done(outcome.to_string(), outcome.generation()),
         Err(RollbackError::Slot(error)) => Err(unknown(error)),
         Err(error) => Err(Refused::new(ErrorKind::NotDone, error)),
@@ -161,19 +166,19 @@ fn history(host: &Asking<'_>, slot: &str) -> Result<Answer, Refused> {
         return Err(unknown(error));
     }
     let serves = info.ok().and_then(|slot| slot.hash);
-    let versions = entries.into_iter().map(|kept| version(kept, serves.as_deref())).collect();
+    let versions = entries.into_iter().map(|kept| version(kept, serves)).collect();
     Ok(Answer::History { versions })
 }
 
-fn version(kept: HistoryEntry, serves: Option<&str>) -> Version {
+fn version(kept: HistoryEntry, serves: Option<ContentHash>) -> Version {
     let condition = kept.condition.name().to_owned();
     let reason = match kept.condition {
         VersionStatus::KnownBad(why) => Some(why),
         _ => None,
     };
     Version {
-        serves: serves == Some(&*kept.hash),
-        hash: kept.hash,
+        serves: serves == Some(kept.hash),
+        hash: kept.hash.to_string(),
         version: kept.version,
         schema: kept.schema,
         file: kept.file,
@@ -248,7 +253,7 @@ fn status(shared: &Shared, host: &Asking<'_>, slot: SlotInfo) -> SlotStatus {
         plugin: slot.plugin,
         generation: slot.generation,
         version: slot.version,
-        hash: slot.hash,
+        hash: slot.hash.map(|hash| hash.to_string()),
         path: slot.path,
         state: state.to_owned(),
         staged: slot.staged,

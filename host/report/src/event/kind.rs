@@ -76,6 +76,7 @@ impl Event {
                 return (slot.as_deref(), None);
             }
             Self::Shadowed { slot, shadow } => (slot, Some(*shadow)),
+            Self::NoFallback { slot, generation, .. } => (slot, *generation),
             Self::Linted { slot, .. }
             | Self::SameSlot { slot, .. }
             | Self::StillUnloaded { slot, .. }
@@ -90,7 +91,6 @@ impl Event {
             | Self::Superseded { slot, generation }
             | Self::Confirmed { slot, generation }
             | Self::ConfigApplied { slot, generation }
-            | Self::NoFallback { slot, generation, .. }
             | Self::Health { slot, generation, .. }
             | Self::StopFailed { slot, generation, .. }
             | Self::RestartFailed { slot, generation, .. }

@@ -58,13 +58,15 @@ impl Event {
             } => write!(f, "{slot}: generation {generation} went from {from} to {to}"),
             Self::Confirmed { slot, generation } => write!(f, "{slot}: generation {generation} has proved itself"),
             Self::RolledBack(report) => report.fmt(f),
-            Self::NoFallback { slot, generation: 0, .. } => write!(
+            Self::NoFallback {
+                slot, generation: None, ..
+            } => write!(
                 f,
                 "{slot}: nothing serves: what is published cannot be taken, and no good version is kept"
             ),
             Self::NoFallback {
                 slot,
-                generation,
+                generation: Some(generation),
                 reason: reason @ (RollbackReason::Manual | RollbackReason::Restarted | RollbackReason::GroupMember { .. }),
             } => write!(
                 f,
@@ -72,7 +74,7 @@ impl Event {
             ),
             Self::NoFallback {
                 slot,
-                generation,
+                generation: Some(generation),
                 reason,
             } => write!(
                 f,

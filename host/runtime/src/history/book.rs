@@ -62,7 +62,7 @@ impl Entry {
 
     pub(super) fn told(&self) -> HistoryEntry {
         HistoryEntry {
-            hash: self.hash.to_string(),
+            hash: self.hash,
             version: self.version.clone(),
             schema: self.schema,
             file: self.file.clone(),

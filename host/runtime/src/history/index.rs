@@ -116,8 +116,8 @@ impl Written {
 
     fn entry(self) -> Result<Entry, String> {
         let hash = |digits: &str| {
-            let read = ContentHash::from_hex(digits);
-            read.ok_or_else(|| format!("{digits:?} is no hash of 32 hexadecimal digits"))
+            let read = digits.parse::<ContentHash>();
+            read.map_err(|error| error.to_string())
         };
         Ok(Entry {
             hash: hash(&self.hash)?,

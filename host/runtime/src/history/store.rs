@@ -289,7 +289,7 @@ impl Store {
                 let name = file.file_name();
                 let unfinished = name.as_bytes().starts_with(UNFINISHED.as_bytes());
                 let hash = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-                let superfluous = hash.is_some_and(|hash| ContentHash::from_hex(hash).is_some())
+                let superfluous = hash.is_some_and(|hash| hash.parse::<ContentHash>().is_ok())
                     && needed.as_ref().is_some_and(|needed| !needed.contains(&file.path()));
                 if file.file_type()?.is_file() && (unfinished || superfluous) {
                     fs::remove_file(file.path())?;

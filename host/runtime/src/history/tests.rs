@@ -57,7 +57,7 @@ fn opened(folder: &Path, keep: usize) -> History {
 }
 
 /// Newest first.
-fn told(history: &History) -> Vec<(String, VersionStatus)> {
+fn told(history: &History) -> Vec<(ContentHash, VersionStatus)> {
     let entries = history.entries(SLOT).into_iter();
     entries.map(|kept| (kept.hash, kept.condition)).collect()
 }
@@ -109,13 +109,13 @@ fn the_confirmed_one_and_as_many_earlier_ones_stay() {
     assert_eq!(history.unconfirmed(SLOT), Some(four));
     history.confirm(SLOT, &four).unwrap();
     assert_eq!(history.unconfirmed(SLOT), None);
-    let stay = [four, three, two].map(|hash| (hash.to_string(), Confirmed));
+    let stay = [four, three, two].map(|hash| (hash, Confirmed));
     assert_eq!(told(&history), stay);
     assert_eq!(artifacts(folder.path()), [&b"333"[..], b"four", b"two"]);
     for gone in [one, superseded] {
         let error = history.read(SLOT, &gone).unwrap_err();
         assert!(
-            matches!(&error, HistoryError::Unknown { known, .. } if *known == [four, three, two].map(|hash| hash.to_string())),
+            matches!(&error, HistoryError::Unknown { known, .. } if *known == [four, three, two]),
             "{error}"
         );
     }
@@ -132,7 +132,7 @@ fn the_confirmed_one_and_as_many_earlier_ones_stay() {
     assert_eq!(history.read(SLOT, &two).unwrap(), artifact);
     // Going back to one makes it the newest; it is good as before.
     begun(&history, b"two");
-    let order = [two, four, three].map(|hash| (hash.to_string(), Confirmed));
+    let order = [two, four, three].map(|hash| (hash, Confirmed));
     assert_eq!(told(&history), order);
     assert_eq!(history.unconfirmed(SLOT), None);
 }
@@ -160,7 +160,7 @@ fn what_is_forgotten_was_never_there() {
 
     for candidate in [b"new", b"one", b"two", b"bad"] {
         let candidate = begun(&history, candidate);
-        assert_eq!(told(&history)[0].0, candidate.to_string());
+        assert_eq!(told(&history)[0].0, candidate);
         history.forget(SLOT, &ContentHash::of(b"never seen"));
         history.forget(SLOT, &candidate);
         history.forget(SLOT, &candidate);
@@ -177,7 +177,7 @@ fn what_is_forgotten_was_never_there() {
     begun(&history, b"one");
     history.confirm(SLOT, &one).unwrap();
     history.forget(SLOT, &one);
-    assert_eq!(told(&history)[0].0, one.to_string());
+    assert_eq!(told(&history)[0].0, one);
     assert_eq!(history.read(SLOT, &two).unwrap().bytes, b"two");
 }
 
@@ -239,7 +239,7 @@ fn what_was_rolled_back_is_remembered_until_it_is_asked_for() {
     assert_eq!(history.known_bad(SLOT, &bad).as_deref(), Some("it panicked"));
     history.unblock(SLOT, &bad).unwrap();
     history.unblock(SLOT, &fine).unwrap();
-    assert_eq!(told(&history), [(fine.to_string(), Confirmed)]);
+    assert_eq!(told(&history), [(fine, Confirmed)]);
     assert_eq!(history.known_bad(SLOT, &bad), None);
 }
 
@@ -279,16 +279,16 @@ fn a_changed_file_is_passed_over_and_named() {
         panic!("{passed_over:?}")
     };
     assert_eq!(file, &file_of(folder.path(), &three));
-    assert_eq!((expected, found), (&three.to_string(), &ContentHash::of(b"233").to_string()));
+    assert_eq!((expected, found), (&three, &ContentHash::of(b"233")));
     assert_eq!(gone, &file_of(folder.path(), &two));
     let words = passed_over[0].to_string();
     assert!(
-        [SLOT, expected, found, file.to_str().unwrap()]
+        [SLOT, &expected.to_string(), &found.to_string(), file.to_str().unwrap()]
             .iter()
             .all(|word| words.contains(word)),
         "{words}"
     );
-    assert_eq!(told(&history), [four, one].map(|hash| (hash.to_string(), Confirmed)));
+    assert_eq!(told(&history), [four, one].map(|hash| (hash, Confirmed)));
     assert_eq!(artifacts(folder.path()), [b"444", b"one"]);
     assert!(history.good_before(SLOT, Some(&one), false).0.is_none());
     drop(history);

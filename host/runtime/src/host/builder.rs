@@ -284,7 +284,7 @@ impl HostBuilder {
         let process = Process::this();
         let inner = Arc::new(Inner {
             process,
-            slots: Slots::new(process, self.track_guards),
+            slots: Slots::new(process, folder.clone(), self.track_guards),
             count_calls: self.count_calls,
             reload_thread: OnceLock::new(),
             quarantine_cap: AtomicUsize::new(self.quarantine_cap),

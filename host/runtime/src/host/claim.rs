@@ -18,6 +18,19 @@ use std::{
 };
 
 /// What [`Claim::sync`] did.
+///
+/// ```no_run
+/// # use reslot::{Claim, SyncOutcome};
+/// # fn tick(strategy: &mut Claim<dyn sample_interfaces::Strategy>) {
+/// match Claim::sync(strategy) {
+///     SyncOutcome::Unchanged | SyncOutcome::Adopted { .. } => {}
+///     SyncOutcome::RolledBack { from, generation } => eprintln!("generation {from} was faulty: back to {generation}"),
+///     SyncOutcome::Unloaded { .. } => eprintln!("nothing serves any more"),
+///     SyncOutcome::Refused { .. } => eprintln!("the new build was refused"),
+/// }
+/// # }
+/// ```
+#[must_use = "the next call may run earlier code (`RolledBack`) or answer an error (`Unloaded`): handle that, or write `let _ =`"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncOutcome {
     /// Nothing was staged; or this is a forked child of the process in which the host was built, where nothing is ever adopted.
@@ -44,8 +57,8 @@ pub enum SyncOutcome {
     /// The staged generation was refused (its state did not fit, or its `start` failed): the old one serves on. The reason
     /// is in [`Event::Refused`](crate::Event::Refused).
     Refused {
-        /// The number of the generation that serves on.
-        serving: u64,
+        /// The number of the generation that serves on; none if nothing serves.
+        serving: Option<u64>,
     },
 }
 
@@ -54,6 +67,9 @@ pub enum SyncOutcome {
 /// It may move to another thread, but not be shared. While it lives nobody else can call the instance, so `&mut self` methods
 /// are allowed, and a staged generation is adopted in [`sync`](Self::sync) and nowhere else. When it is dropped, the slot is
 /// free again, with the instance and its state.
+///
+/// A claim's own operations are functions and not methods, as those of `Arc` are: `Claim::sync(&mut claim)`. So an interface may
+/// have a method of the same name, and `claim.sync()` calls the plugin.
 pub struct Claim<I: ?Sized + Interface> {
     /// Valid as long as `generation` is held; both are replaced together.
     connection: Connection,
@@ -91,9 +107,9 @@ impl<I: ?Sized + Interface> Claim<I> {
     ///
     /// While what it calls is on probation it is also asked for its health here, and left here if it is faulty.
     #[inline(always)]
-    pub fn sync(&mut self) -> SyncOutcome {
-        if self.signals.is_safe_point_requested() {
-            self.attend()
+    pub fn sync(this: &mut Self) -> SyncOutcome {
+        if this.signals.is_safe_point_requested() {
+            this.attend()
         } else {
             SyncOutcome::Unchanged
         }
@@ -144,8 +160,7 @@ impl<I: ?Sized + Interface> Claim<I> {
 
     /// Unloads the slot here and now, as [`Host::unload`](crate::Host::unload) and [`sync`](Self::sync) after it, and answers the state.
     /// The slot stays claimed, and calls answer [`Fault::Unloaded`](crate::Fault::Unloaded) until a later `sync` adopts something. A
-    /// build that waits for `sync` will not serve; one that is being prepared at this moment comes after the unloading. (Not a method, as
-    /// with `Arc`: it must not hide one of the interface's.)
+    /// build that waits for `sync` will not serve; one that is being prepared at this moment comes after the unloading.
     ///
     /// # Errors
     /// As for [`Host::unload`](crate::Host::unload): what serves, serves on.
@@ -230,15 +245,16 @@ impl<I: ?Sized + Interface> Claim<I> {
         drop(adopting);
         match adopted {
             Some(new) => {
-                let (from, generation) = (old.map_or(0, |old| old.number()), new.number());
+                let (from, generation) = (old.map(|old| old.number()), new.number());
                 self.moves_on_to(new);
-                match goes_back {
-                    true => SyncOutcome::RolledBack { from, generation },
-                    false => SyncOutcome::Adopted { generation },
+                match from.filter(|_| goes_back) {
+                    Some(from) => SyncOutcome::RolledBack { from, generation },
+                    // Nothing served, so nothing was left, whichever version came.
+                    None => SyncOutcome::Adopted { generation },
                 }
             }
             None => {
-                let serving = old.map_or(0, |old| old.number());
+                let serving = old.map(|old| old.number());
                 let vacated = {
                     let state = self.record.lock();
                     state.current.is_none() && !state.gone
@@ -264,10 +280,9 @@ impl<I: ?Sized + Interface> Claim<I> {
         (&self.host, &self.record, self.generation.as_ref())
     }
 
-    /// The number of the generation that this claim calls. (Not a method, as with `Arc`: it must not hide one of the
-    /// interface's.)
-    pub fn generation(this: &Self) -> u64 {
-        this.generation.as_ref().map_or(0, |generation| generation.number())
+    /// The number of the generation that this claim calls; none if nothing serves, as after [`unload`](Self::unload).
+    pub fn generation(this: &Self) -> Option<u64> {
+        this.generation.as_ref().map(|generation| generation.number())
     }
 
     /// The slot's name.
@@ -306,7 +321,7 @@ mod sealed {
 
     impl<I: ?Sized + Interface> Sealed for Claim<I> {
         fn sync_alone(&mut self) -> SyncOutcome {
-            self.sync()
+            Self::sync(self)
         }
 
         #[allow(private_interfaces)]
@@ -372,7 +387,7 @@ fn adopt_together(host: &Arc<Inner>, set: &Arc<CandidateSet>, claims: &mut [&mut
     let moved = reload::adopt_together(host, set, turns.collect());
     let Some(moved) = moved else {
         let refused = serving.iter().map(|serving| SyncOutcome::Refused {
-            serving: serving.as_ref().map_or(0, |serving| serving.number()),
+            serving: serving.as_ref().map(|serving| serving.number()),
         });
         return refused.collect();
     };

@@ -21,8 +21,8 @@ use std::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Examination {
-    /// The hash of its content, 32 hexadecimal digits.
-    pub hash: String,
+    /// The hash of its content.
+    pub hash: ContentHash,
     /// What its bytes say.
     pub inspection: Inspection,
     /// The slots that have this content already.
@@ -94,7 +94,7 @@ impl Inner {
             self.obstacles(manifest, slot, &source.hash)
         });
         Ok(Examination {
-            hash: source.hash.to_string(),
+            hash: source.hash,
             obstacles: obstacles.unwrap_or_default(),
             refused: self.slots.refusals.of(&source.hash, slot.as_deref()),
             unnoticed: self.why_unnoticed(path),

@@ -6,7 +6,7 @@ use crate::{
     reload::{self, LoadOutcome, ReloadMessage},
     slot::{Mode, SlotRecord},
 };
-use reslot_artifact::ContentHash;
+use reslot_artifact::{ContentHash, HashPrefix};
 use reslot_plugin_api::Interface;
 use reslot_process::safe_point;
 use reslot_report::{Event, HistoryError, Refusal, RollbackReason, SlotError};
@@ -22,8 +22,10 @@ use std::{
 pub enum RollbackTarget {
     /// The one before what serves.
     Previous,
-    /// The one whose hash begins with these hexadecimal digits; see [`Host::history`].
-    Hash(String),
+    /// This one, of those that [`Host::history`] lists.
+    Hash(ContentHash),
+    /// The one whose hash begins with these digits, which a person has typed: `RollbackTarget::Prefix(typed.parse()?)`.
+    Prefix(HashPrefix),
 }
 
 /// Why a slot did not go back. It serves on with what it has.
@@ -34,16 +36,16 @@ pub enum RollbackError {
     #[error(transparent)]
     Slot(#[from] SlotError),
     /// No version that is kept begins with these digits, or several do.
-    #[error("slot {slot:?}: {}", NoVersion(.hash, *.found, .known))]
+    #[error("slot {slot:?}: {}", NoVersion(*.prefix, *.found, .known))]
     Version {
         /// The slot.
         slot: String,
-        /// What was asked for.
-        hash: String,
+        /// What was asked for; none for the version before what serves.
+        prefix: Option<HashPrefix>,
         /// How many there are.
         found: usize,
         /// The hashes of those that can be gone back to, newest first.
-        known: Vec<String>,
+        known: Vec<ContentHash>,
     },
     /// The version could not be loaded, or there is none.
     #[error(transparent)]
@@ -53,19 +55,22 @@ pub enum RollbackError {
     History(#[from] HistoryError),
 }
 
-struct NoVersion<'a>(&'a str, usize, &'a [String]);
+struct NoVersion<'a>(Option<HashPrefix>, usize, &'a [ContentHash]);
 
 impl fmt::Display for NoVersion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(hash, found, known) = self;
-        match (*found, *hash) {
-            (0, "") => write!(f, "no version before what serves is kept")?,
-            (0, hash) => write!(f, "no kept version begins with {hash:?}")?,
-            (many, hash) => write!(f, "{many} kept versions begin with {hash:?}; say more digits")?,
+        let Self(prefix, found, known) = self;
+        match (*found, prefix) {
+            (_, None) => write!(f, "no version before what serves is kept")?,
+            (0, Some(prefix)) => write!(f, "no kept version begins with \"{prefix}\"")?,
+            (many, Some(prefix)) => write!(f, "{many} kept versions begin with \"{prefix}\"; say more digits")?,
         }
         match known {
             [] => write!(f, "; none is kept for this slot"),
-            known => write!(f, "; kept are: {}", known.join(", ")),
+            known => {
+                let written: Vec<_> = known.iter().map(ContentHash::to_string).collect();
+                write!(f, "; kept are: {}", written.join(", "))
+            }
         }
     }
 }
@@ -102,20 +107,19 @@ impl Host {
         self.inner.history.entries(slot)
     }
 
-    /// The bytes of a version that is kept, by the first digits of its hash: to run it beside what serves, in another host.
+    /// The bytes of a version that is kept, by its hash or the first digits of it: to run it beside what serves, in another host.
     ///
     /// # Errors
     /// If there is no such slot or version, or its file is not what was kept. Versions that were left as faulty are not kept.
-    pub fn artifact(&self, slot: &str, hash: &str) -> Result<Vec<u8>, RollbackError> {
+    pub fn artifact(&self, slot: &str, version: impl Into<HashPrefix>) -> Result<Vec<u8>, RollbackError> {
         let record = self.inner.slots.serving(slot)?;
-        let hash = self.inner.version(&record, hash.to_owned())?;
+        let hash = self.inner.version(&record, version.into())?;
         Ok(self.inner.history.read(slot, &hash)?.bytes)
     }
 }
 
 impl<I: ?Sized + Interface> Claim<I> {
-    /// The owner goes back to an earlier version, here and now: as [`Host::rollback`] and [`sync`](Self::sync) after it. (Not a method, as with
-    /// `Arc`: it must not hide one of the interface's.)
+    /// The owner goes back to an earlier version, here and now: as [`Host::rollback`] and [`sync`](Self::sync) after it.
     ///
     /// If that version stands by, it takes microseconds. If not, it is loaded from what is kept, which takes as long as a reload does; a
     /// build that is being prepared at this moment comes first, and what its preflight wants of the owner (the state) it is given
@@ -135,7 +139,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             }
         };
         let asked = host.rollback(&record.name, to, Some(&answer))?;
-        Ok(match (asked, this.sync()) {
+        Ok(match (asked, Self::sync(this)) {
             (LoadOutcome::Unchanged { .. }, synced) => synced,
             // What stood by could not be had any more. The host looks for what is kept, and a later `sync` may go back to that.
             (_, SyncOutcome::Unchanged) => SyncOutcome::Refused {
@@ -158,7 +162,8 @@ impl Inner {
         let record = self.slots.serving(slot)?;
         let request = match to {
             RollbackTarget::Previous => None,
-            RollbackTarget::Hash(hash) => Some(self.version(&record, hash)?),
+            RollbackTarget::Hash(hash) => Some(self.version(&record, hash.into())?),
+            RollbackTarget::Prefix(prefix) => Some(self.version(&record, prefix)?),
         };
         if let Some(outcome) = self.served_already(&record, request.as_ref()) {
             return Ok(outcome);
@@ -191,14 +196,14 @@ impl Inner {
     }
 
     /// The one good version that is kept whose hash begins so.
-    pub(super) fn version(&self, record: &SlotRecord, hash: String) -> Result<ContentHash, RollbackError> {
+    pub(super) fn version(&self, record: &SlotRecord, prefix: HashPrefix) -> Result<ContentHash, RollbackError> {
         let known = self.good_versions(record);
-        let found: Vec<_> = known.iter().filter(|known| known.starts_with(&hash)).collect();
+        let found: Vec<_> = known.iter().filter(|known| prefix.is_prefix_of(known)).collect();
         match &found[..] {
-            [one] => Ok(hash_of(one)),
+            [one] => Ok(**one),
             found => Err(RollbackError::Version {
                 slot: record.name.to_string(),
-                hash,
+                prefix: Some(prefix),
                 found: found.len(),
                 known: known.clone(),
             }),
@@ -207,14 +212,14 @@ impl Inner {
 
     /// The newest good version that is kept and older than what serves: a newer one is still coming.
     pub(super) fn version_before(&self, record: &SlotRecord) -> Result<ContentHash, RollbackError> {
-        let serving = record.lock().current.as_ref().map(|current| current.hash.to_string());
+        let serving = record.lock().current.as_ref().map(|current| current.hash);
         let known = self.good_versions(record);
-        let at = known.iter().position(|hash| Some(hash) == serving.as_ref());
+        let at = known.iter().position(|hash| Some(*hash) == serving);
         match known.get(at.map_or(0, |at| at + 1)) {
-            Some(before) => Ok(hash_of(before)),
+            Some(before) => Ok(*before),
             None => Err(RollbackError::Version {
                 slot: record.name.to_string(),
-                hash: String::new(),
+                prefix: None,
                 found: 0,
                 known,
             }),
@@ -222,7 +227,7 @@ impl Inner {
     }
 
     /// The hashes of those that can be gone back to, newest first.
-    fn good_versions(&self, record: &SlotRecord) -> Vec<String> {
+    fn good_versions(&self, record: &SlotRecord) -> Vec<ContentHash> {
         let entries = self.history.entries(&record.name).into_iter();
         let good = entries.filter(|kept| !matches!(kept.condition, VersionStatus::KnownBad(_)));
         good.map(|kept| kept.hash).collect()
@@ -282,8 +287,8 @@ impl Inner {
             }
             self.log.push(Event::Reverted {
                 slot,
-                from: hash.to_string(),
-                to: good.map(|(hash, _)| hash.to_string()),
+                from: hash,
+                to: good.map(|(hash, _)| hash),
             });
         }
         reverted
@@ -318,12 +323,5 @@ impl Inner {
             // What became of it is told by an event.
             let _ = outcome.recv();
         }
-    }
-}
-
-fn hash_of(kept: &str) -> ContentHash {
-    match ContentHash::from_hex(kept) {
-        Some(hash) => hash,
-        None => unreachable!("the history writes hashes as hexadecimal digits"),
     }
 }

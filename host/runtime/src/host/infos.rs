@@ -121,7 +121,7 @@ impl Inner {
             plugin: manifest.map(|manifest| manifest.name.clone()),
             interface: manifest.map(|manifest| manifest.interface.name.to_string()),
             version: manifest.map(|manifest| manifest.version.to_string()),
-            hash: current.map(|current| current.hash.to_string()),
+            hash: current.map(|current| current.hash),
             unloaded: state.unloaded().is_some(),
             unloaded_from: state.unloaded().map(|left| left.path.clone()),
             generation: current.map(|current| current.generation.number()),

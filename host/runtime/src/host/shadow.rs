@@ -18,7 +18,8 @@ use std::{
 /// A build that is run beside what serves in a slot, with a copy of its state, for nobody but its owner: to call it with the same
 /// events and compare what it answers, before it is let near anything, or afterwards ("what would the old rules have done?").
 ///
-/// Made by [`Claim::shadow`](crate::Claim::shadow) or [`Host::shadow`](crate::Host::shadow); dereferences to the interface's client.
+/// Made by [`Claim::shadow`](crate::Claim::shadow) or [`Host::shadow`](crate::Host::shadow); dereferences to the interface's client. Its own
+/// operations are functions and not methods, as a claim's are: `Shadow::number(&shadow)`.
 /// Its code can do what any code in the process can; it is kept from acting by what its owner lends it, and by nothing else: **a plugin that
 /// `uses` others calls the real ones**, which serve. Shadow it only if those do nothing but answer. Its state is a copy: neither's
 /// calls change the other's. It got the state as a reload would have given it (migrated, decoded), and its `init` has run. Its `start`
@@ -51,7 +52,7 @@ impl<I: ?Sized + Interface> Shadow<I> {
         }
     }
 
-    /// Its number among the shadows of its slot. (Not a method, as with `Arc`: it must not hide one of the interface's.)
+    /// Its number among the shadows of its slot.
     pub fn number(this: &Self) -> u64 {
         this.generation.number()
     }
@@ -122,7 +123,7 @@ impl Host {
 
 impl<I: ?Sized + Interface> Claim<I> {
     /// Runs a build beside what this claim calls, with a copy of its state as it is now; see [`Shadow`]. What serves, and what waits
-    /// for [`sync`](Self::sync), is not touched. (Not a method, as with `Arc`: it must not hide one of the interface's.)
+    /// for [`sync`](Self::sync), is not touched.
     ///
     /// Waits for as long as a reload takes up to `init`: between two events, not within a deadline.
     ///
@@ -145,7 +146,8 @@ impl<I: ?Sized + Interface> Claim<I> {
         }
         let version = match version {
             RollbackTarget::Previous => host.version_before(record)?,
-            RollbackTarget::Hash(hash) => host.version(record, hash)?,
+            RollbackTarget::Hash(hash) => host.version(record, hash.into())?,
+            RollbackTarget::Prefix(prefix) => host.version(record, prefix)?,
         };
         Ok(shadow_of_claim(host, record, serving, ShadowOf::Archived(version))?)
     }

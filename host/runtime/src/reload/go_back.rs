@@ -53,7 +53,7 @@ pub(super) fn go_back(
     let (hash, archived) = match found {
         Ok(Some(found)) => found,
         Ok(None) => {
-            let generation = serving.map_or(0, |(number, _)| number);
+            let generation = serving.map(|(number, _)| number);
             host.log.push(Event::NoFallback {
                 slot: record.name.clone(),
                 generation,

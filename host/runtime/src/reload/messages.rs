@@ -94,6 +94,7 @@ pub enum LoadOutcome {
 }
 
 /// What [`Host::unload`](crate::Host::unload) did.
+#[must_use = "with `Staged` the slot still serves, until its owner calls `Claim::sync`"]
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum UnloadOutcome {

@@ -167,8 +167,8 @@ impl Ready<'_> {
     /// Tells of it, with no lock held.
     fn tell(self, host: &Arc<Runtime>, gone: Gone) -> Moved {
         let is_reinstance = self.is_reinstance();
-        let (slot, hash) = (self.record.name.clone(), self.hash.to_string());
-        let mut report = ReloadReport::new(slot, self.generation.number(), self.path, hash);
+        let slot = self.record.name.clone();
+        let mut report = ReloadReport::new(slot, self.generation.number(), self.path, self.hash);
         report.replaced = gone.replaced;
         report.state_bytes = self.state.bytes();
         report.total = self.clock.noticed.elapsed();
@@ -178,8 +178,7 @@ impl Ready<'_> {
         // Somebody asked for it by name, or it fits now.
         host.slots.refusals.forget_content(&self.record.name, &self.hash);
         host.log.push(Event::Swapped(report.clone()));
-        if let Some(plan) = self.kind.rollback_plan().filter(|_| gone.replaced.is_some()) {
-            let from = gone.replaced.unwrap_or_default();
+        if let (Some(plan), Some(from)) = (self.kind.rollback_plan(), gone.replaced) {
             let (slot, total) = (report.slot.clone(), plan.since.elapsed());
             let told = RollbackReport::new(slot, from, report.generation, plan.reason.clone(), self.state, total);
             if let Some(hash) = gone.faulty {

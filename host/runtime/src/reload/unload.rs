@@ -380,14 +380,14 @@ impl DeletedFiles {
 fn unload_all_from(host: &Arc<Runtime>, path: &Path, tells: bool) -> bool {
     let mut all = true;
     for record in host.slots.served_from(path) {
-        let (number, is_asked) = {
+        let number = {
             let state = record.lock();
-            let number = state.current.as_ref().map(|current| current.generation.number());
-            (number.unwrap_or(0), state.unload.is_some())
+            match &state.current {
+                Some(current) if state.unload.is_none() => current.generation.number(),
+                // Nothing serves any more, or the unload is on its way.
+                _ => continue,
+            }
         };
-        if is_asked {
-            continue;
-        }
         let reason = UnloadReason::FileDeleted { path: path.to_owned() };
         let outcome = unload(host, &record, UnloadRequest { reason, force: false });
         if let Err(error) = outcome {

@@ -11,15 +11,16 @@ use super::{
 use crate::{
     instances::{Instances, LoadRequest},
     safe_points::AskedForSafePoints,
+    watch::scan,
 };
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use reslot_artifact::ContentHash;
 use reslot_process::Process;
-use reslot_report::SlotError;
+use reslot_report::{SlotError, WatchedFolder};
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -36,6 +37,8 @@ pub(crate) type ViewChange = (usize, u64, Option<Arc<Generation>>);
 pub(crate) struct Slots {
     /// Where the host was built. In a forked child of it nothing here may be locked, waited for or dropped.
     pub(crate) process: Process,
+    /// The folder that the host watches.
+    folder: Option<PathBuf>,
     view: Arc<ArcSwap<View>>,
     /// Raised after a view was stored, and when readers are to look again for another reason.
     look_number: AtomicU64,
@@ -52,9 +55,10 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(process: Process, track_guards: bool) -> Arc<Self> {
+    pub(crate) fn new(process: Process, folder: Option<PathBuf>, track_guards: bool) -> Arc<Self> {
         Arc::new(Self {
             process,
+            folder,
             view: Arc::new(ArcSwap::from_pointee(View::empty())),
             look_number: AtomicU64::new(1),
             no_view: Arc::new(View::empty()),
@@ -121,6 +125,19 @@ impl Slots {
                 // A file that never said its name may have been this one, unless something good came from it since.
                 None => self.served_from(&refusal.path).is_empty(),
             }),
+            folder: self.watched_folder(),
+        }
+    }
+
+    /// What is in the watched folder now, for somebody who misses a slot.
+    pub(crate) fn watched_folder(&self) -> WatchedFolder {
+        match self.folder.clone() {
+            None => WatchedFolder::NotWatched,
+            Some(path) if !path.is_dir() => WatchedFolder::Missing { path },
+            Some(path) => WatchedFolder::Found {
+                artifacts: scan(&path),
+                path,
+            },
         }
     }
 

@@ -168,7 +168,7 @@ impl<const SYNC: bool> Claimed<'_, SYNC> {
     #[inline(always)]
     fn client(&mut self) -> (&mut BenchOwnedClient, &mut Ear) {
         if SYNC {
-            self.0.sync();
+            let _ = Claim::sync(self.0);
         }
         (self.0, &mut self.1)
     }

@@ -72,17 +72,17 @@ impl Caller {
         match self {
             Self::Smallest(slot, reader) => reader.view().get(slot).stamp().ok(),
             Self::Megabyte(claim) => {
-                claim.sync();
+                let _ = Claim::sync(claim);
                 claim.stamp().ok()
             }
             Self::Open(slot, reader) => reader.view().get(slot).stamp().ok(),
             Self::OpenWithState(slot, reader) => reader.view().get(slot).stamp().ok(),
             Self::Claimed(claim) => {
-                claim.sync();
+                let _ = Claim::sync(claim);
                 claim.stamp().ok()
             }
             Self::ClaimedWithState(claim) => {
-                claim.sync();
+                let _ = Claim::sync(claim);
                 claim.report().ok().map(|report| report.stamp)
             }
         }

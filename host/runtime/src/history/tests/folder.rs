@@ -47,7 +47,7 @@ fn the_next_process_finds_what_was_tried_and_what_was_good() {
         matches!(&problems[..], [HistoryError::Missing { file, .. }] if *file == file_of(&folder, &fine)),
         "{problems:?}"
     );
-    assert_eq!(told(&history), [(tried.to_string(), Unconfirmed)]);
+    assert_eq!(told(&history), [(tried, Unconfirmed)]);
 }
 
 #[test]
@@ -341,6 +341,6 @@ fn on_a_small_disk(disk: &Path) {
     history.unblock(SLOT, &tried).unwrap();
     assert_eq!(
         (artifacts(&folder), told(&history)),
-        (vec![b"fine".to_vec()], vec![(fine.to_string(), Confirmed)])
+        (vec![b"fine".to_vec()], vec![(fine, Confirmed)])
     );
 }

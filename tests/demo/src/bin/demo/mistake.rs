@@ -47,7 +47,7 @@ pub fn show(workshop: &Workshop, good: &Build) -> anyhow::Result<Mistake> {
     }
     anstream::println!(
         "Generation {} has dealt with {} prices. The build is published.",
-        desk.generation(),
+        desk.generation().context("nothing serves")?,
         desk.fed()
     );
     bad.publish()?;

@@ -96,7 +96,10 @@ fn rollback(host: &Host, words: &str) {
     let (slot, hash) = words.split_once(' ').unwrap_or((words, ""));
     let to = match hash.trim() {
         "" => RollbackTarget::Previous,
-        hash => RollbackTarget::Hash(hash.to_owned()),
+        typed => match typed.parse() {
+            Ok(prefix) => RollbackTarget::Prefix(prefix),
+            Err(error) => return anstream::println!("{} {error}", bad("not gone back:")),
+        },
     };
     match host.rollback(slot, to) {
         Ok(LoadOutcome::Staged { generation, .. }) => {
