@@ -16,6 +16,16 @@
 
 pub use reslot_runtime::*;
 
+#[cfg(feature = "config")]
+#[doc(inline)]
+pub use reslot_config as config;
+#[cfg(feature = "control")]
+#[doc(inline)]
+pub use reslot_control as control;
+#[cfg(feature = "metrics")]
+#[doc(inline)]
+pub use reslot_metrics as metrics;
+
 /// For the program `reslot-preflight` and the tests, and for nobody else.
 #[doc(hidden)]
 pub use reslot_runtime::__preflight;

@@ -37,7 +37,10 @@ fn host_of_the_folder_is_found_from_below() {
     let below = run.path().join("a/b");
     fs::create_dir_all(&below).unwrap();
     let socket = run.path().join("target/reslot/control.sock");
-    let _host = reslot::Host::builder().control_socket(&socket).build().unwrap();
+    let _host = reslot::Host::builder()
+        .attach(reslot::control::ControlSocket::at(&socket))
+        .build()
+        .unwrap();
     assert!(
         Ended::of(reslot().arg("list").current_dir(&below))
             .done()

@@ -7,7 +7,7 @@ mod run;
 mod support;
 mod verbs;
 
-use reslot::{Host, Policy};
+use reslot::{Host, Policy, control::ControlSocket};
 use reslot_tests::{Fixture, Folder, reslot_program};
 use std::{
     path::PathBuf,
@@ -27,7 +27,9 @@ impl Place {
         let (folder, run) = (Folder::new(), tempfile::tempdir().unwrap());
         let mut policy = Policy::development();
         policy.probation = Duration::from_secs(3600);
-        let builder = Host::builder().policy(policy).control_socket(run.path().join("control.sock"));
+        let builder = Host::builder()
+            .policy(policy)
+            .attach(ControlSocket::at(run.path().join("control.sock")));
         let place = Self {
             host: builder.build().unwrap(),
             folder,

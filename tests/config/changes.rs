@@ -6,8 +6,16 @@ use crate::{
     threshold, wait_for_config_refused, wait_for_given, wait_for_threshold,
 };
 use fixture_interfaces::Tuned;
-use reslot::{DeletedFile, Event, Host, Policy, RollbackTarget, SyncOutcome, config::Layers};
+use reslot::{
+    DeletedFile, Event, Host, Policy, RollbackTarget, SyncOutcome,
+    config::{Configuration, HostSettings, Layers, LiveConfiguration},
+};
 use std::time::Duration;
+
+/// The table `host` as the host has it now.
+fn settings_of(host: &Host) -> HostSettings {
+    host.surface::<LiveConfiguration>().unwrap().settings()
+}
 
 #[test]
 fn plugin_has_its_table_before_init_and_the_next_one_with_its_state() {
@@ -37,7 +45,7 @@ fn plugin_without_a_table_is_given_the_empty_one_and_without_settings_none() {
     assert_eq!(told(&desk.host()), "nothing init");
     let without = Host::builder().watch(desk.artifacts.path()).build().unwrap();
     assert_eq!(told(&without), "init");
-    assert!(without.settings().is_none());
+    assert!(without.surface::<LiveConfiguration>().is_none());
 }
 
 #[test]
@@ -62,7 +70,11 @@ fn environment_wins_over_the_file() {
     let layers = Layers::new()
         .file(desk.file())
         .variables("RESLOT", [("RESLOT__PLUGINS__TUNED__THRESHOLD", "0.1")]);
-    let host = Host::builder().watch(desk.artifacts.path()).config(layers).build().unwrap();
+    let host = Host::builder()
+        .watch(desk.artifacts.path())
+        .attach(Configuration::of(layers))
+        .build()
+        .unwrap();
     assert_eq!(threshold(&host, "tuned"), 0.1);
 }
 
@@ -224,14 +236,14 @@ fn hosts_own_table_is_taken_now_or_told_of() {
     let desk = Desk::new("[host]\nquarantine_cap = 3\ndrain_deadline_ms = 1000\nlog_level = \"info\"\n");
     let host = desk.host();
     let mut events = host.events();
-    assert_eq!(host.settings().unwrap().quarantine_cap, Some(3));
+    assert_eq!(settings_of(&host).quarantine_cap, Some(3));
     desk.set("[host]\nquarantine_cap = 4\ndrain_deadline_ms = 2000\nlog_level = \"debug\"\n");
     let later = wait_for(&mut events, |event| match event {
         Event::Configured { requires_restart, .. } => Some(requires_restart.clone()),
         _ => None,
     });
     assert_eq!(later, ["host.drain_deadline_ms"]);
-    assert_eq!(host.settings().unwrap().log_level, Some(reslot::LogLevel::Debug));
+    assert_eq!(settings_of(&host).log_level, Some(reslot::LogLevel::Debug));
 }
 
 #[test]
@@ -267,7 +279,7 @@ fn slots_of_one_artifact_have_each_their_own_table_and_refuse_each_for_themselve
     // When it is another, the build is tried again there, and nowhere else.
     desk.set(&of("0.5", "0.75"));
     wait_until(|| stamp("two") == 2, "the build that was refused");
-    let settings = host.settings().unwrap();
+    let settings = settings_of(&host);
     assert_eq!(settings.on_deleted_file, Some(DeletedFile::Unload));
     assert_eq!(settings.instances["tuned"], ["one", "two"]);
     // And the settings of the host hold.

@@ -2,7 +2,7 @@
 
 use reslot::{
     Host,
-    config::{ConfigError, Layers},
+    config::{ConfigError, Configuration, Layers},
 };
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -111,7 +111,7 @@ fn host_does_not_start_with_settings_that_are_wrong() {
     ] {
         fs::write(&file, text).unwrap();
         let words = Host::builder()
-            .config(Layers::new().file(&file))
+            .attach(Configuration::of(Layers::new().file(&file)))
             .build()
             .unwrap_err()
             .to_string();

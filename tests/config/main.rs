@@ -14,7 +14,10 @@ mod watched;
 
 use crate::support::{PATIENCE, wait_until};
 use fixture_interfaces::Tuned;
-use reslot::{Event, Events, Host, HostBuilder, config::Layers};
+use reslot::{
+    Event, Events, Host, HostBuilder,
+    config::{Configuration, Layers},
+};
 use reslot_tests::{Fixture, Folder};
 use std::{
     fs,
@@ -60,7 +63,7 @@ impl Desk {
         Host::builder()
             .policy(reslot::Policy::without_probation())
             .watch(self.artifacts.path())
-            .config(Layers::new().file(self.file()))
+            .attach(Configuration::of(Layers::new().file(self.file())))
             .resources(self.settings.path().join("files"))
     }
 

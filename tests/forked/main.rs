@@ -4,7 +4,8 @@
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{
     Cause, Claim, Fault, Host, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome, UnloadError,
-    artifact::StageError, control::Client,
+    artifact::StageError,
+    control::{Client, ControlSocket},
 };
 use reslot_tests::{Fixture, Folder};
 use std::{
@@ -126,7 +127,7 @@ fn fork_while_busy() {
         .watch(published.path())
         .private_base(&base)
         .history(kept.path())
-        .control_socket(&socket)
+        .attach(ControlSocket::at(&socket))
         .policy(Policy::without_probation())
         .track_guards(true)
         .build()
@@ -340,7 +341,7 @@ fn change_user(place: &Path) {
     let host = Host::builder()
         .private_base(&base)
         .history(place.join("history"))
-        .control_socket(place.join("private/socket"))
+        .attach(ControlSocket::at(place.join("private/socket")))
         .policy(Policy::without_probation())
         .build()
         .unwrap();

@@ -1,7 +1,10 @@
 //! The endpoint: who may ask, what is answered, and what those who ask badly do to the others.
 
 use fixture_interfaces::Probe;
-use reslot::{BuildError, EndpointError, Host, HostBuilder, Policy, RollbackTarget};
+use reslot::{
+    BuildError, Host, HostBuilder, Policy, RollbackTarget,
+    metrics::{EndpointError, PrometheusEndpoint, PrometheusServer},
+};
 use reslot_tests::{Fixture, Folder, http};
 use std::{
     io::{Read, Write},
@@ -15,9 +18,21 @@ fn builder() -> HostBuilder {
     Host::builder().policy(Policy::without_probation())
 }
 
+/// Where a host's endpoint is, if it has one.
+fn address(host: &Host) -> Option<SocketAddr> {
+    host.surface::<PrometheusServer>().map(PrometheusServer::address)
+}
+
+fn endpoint_error(error: &BuildError) -> Option<&EndpointError> {
+    match error {
+        BuildError::Surface(error) => error.downcast_ref(),
+        _ => None,
+    }
+}
+
 fn host() -> (Host, SocketAddr) {
-    let host = builder().prometheus(LOOPBACK).build().unwrap();
-    let at = host.prometheus_addr().unwrap();
+    let host = builder().attach(PrometheusEndpoint::on(LOOPBACK)).build().unwrap();
+    let at = address(&host).unwrap();
     (host, at)
 }
 
@@ -29,7 +44,7 @@ fn page(at: SocketAddr) -> String {
 
 #[test]
 fn is_only_there_if_it_is_asked_for_and_ends_with_its_host() {
-    assert_eq!(builder().build().unwrap().prometheus_addr(), None);
+    assert_eq!(address(&builder().build().unwrap()), None);
     let (host, at) = host();
     assert!(at.ip().is_loopback() && at.port() != 0);
     assert!(page(at).contains("\nreslot_images_mapped 0\n"));
@@ -41,8 +56,8 @@ fn is_only_there_if_it_is_asked_for_and_ends_with_its_host() {
     let _ = half.set_read_timeout(Some(Duration::from_secs(30)));
     assert!(matches!(half.read(&mut [0; 1]), Ok(0) | Err(_)));
     // The port is free again.
-    let again = builder().prometheus(at).build().unwrap();
-    assert_eq!(again.prometheus_addr(), Some(at));
+    let again = builder().attach(PrometheusEndpoint::on(at)).build().unwrap();
+    assert_eq!(address(&again), Some(at));
 }
 
 #[test]
@@ -53,35 +68,35 @@ fn is_on_loopback_unless_that_is_said() {
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         SocketAddr::from(([192, 0, 2, 1], 9000)),
     ] {
-        let error = builder().prometheus(at).build().unwrap_err();
+        let error = builder().attach(PrometheusEndpoint::on(at)).build().unwrap_err();
         assert!(
-            matches!(&error, BuildError::Prometheus(EndpointError::NotLoopback { at: told }) if *told == at),
+            matches!(endpoint_error(&error), Some(EndpointError::NotLoopback { at: told }) if *told == at),
             "{error:?}"
         );
         let words = error.to_string();
-        assert!(
-            words.contains("127.0.0.1") && words.contains("prometheus_beyond_loopback"),
-            "{words}"
-        );
+        assert!(words.contains("127.0.0.1") && words.contains("beyond_loopback"), "{words}");
     }
-    let host = builder().prometheus_beyond_loopback(everywhere).build().unwrap();
-    page(SocketAddr::from(([127, 0, 0, 1], host.prometheus_addr().unwrap().port())));
-    // The last word counts.
     let host = builder()
-        .prometheus_beyond_loopback(everywhere)
-        .prometheus(LOOPBACK)
+        .attach(PrometheusEndpoint::beyond_loopback(everywhere))
         .build()
         .unwrap();
-    assert!(host.prometheus_addr().unwrap().ip().is_loopback());
+    page(SocketAddr::from(([127, 0, 0, 1], address(&host).unwrap().port())));
+    // The last word counts.
+    let host = builder()
+        .attach(PrometheusEndpoint::beyond_loopback(everywhere))
+        .attach(PrometheusEndpoint::on(LOOPBACK))
+        .build()
+        .unwrap();
+    assert!(address(&host).unwrap().ip().is_loopback());
 }
 
 #[test]
 fn port_in_use_is_an_error_with_words() {
     let other = TcpListener::bind(SocketAddr::from(LOOPBACK)).unwrap();
     let at = other.local_addr().unwrap();
-    let error = builder().prometheus(at).build().unwrap_err();
+    let error = builder().attach(PrometheusEndpoint::on(at)).build().unwrap_err();
     assert!(
-        matches!(error, BuildError::Prometheus(EndpointError::Bind { .. })),
+        matches!(endpoint_error(&error), Some(EndpointError::Bind { .. })),
         "{error:?}"
     );
     let words = error.to_string();

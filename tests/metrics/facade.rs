@@ -4,7 +4,10 @@ use fixture_interfaces::Probe;
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
-use reslot::{Event, Host, Policy};
+use reslot::{
+    Event, Host, HostBuilder, Policy,
+    metrics::{Metrics, MetricsRecorder},
+};
 use reslot_tests::{Fixture, Folder};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -106,6 +109,14 @@ impl Recorder for Installed {
     }
 }
 
+fn builder() -> HostBuilder {
+    Host::builder().policy(Policy::without_probation()).attach(Metrics::new())
+}
+
+fn record(host: &Host) {
+    host.surface::<MetricsRecorder>().unwrap().record();
+}
+
 fn number(name: &str) -> Option<f64> {
     NOTES.numbers.lock().unwrap().get(name).copied()
 }
@@ -116,7 +127,7 @@ fn number(name: &str) -> Option<f64> {
 fn installed_recorder_is_told_and_its_panics_end_nothing() {
     metrics::set_global_recorder(Installed).unwrap_or_else(|_| panic!("there is one already"));
     let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
-    let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    let host = builder().build().unwrap();
     let mut events = host.events();
     for stamp in 1..=3 {
         host.load(folder.publish("a.so", &moody.stamped(stamp))).unwrap();
@@ -135,7 +146,7 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
     assert_eq!(number("reslot_plugin_panics_total{slot=moody,where=call}"), Some(1.0));
     assert!(number("reslot_reload_seconds{step=swap}").unwrap() >= 3.0);
     // Memory changes without an event: it is looked up when somebody asks.
-    host.record_metrics();
+    record(&host);
     let live = host.slots()[0].live_bytes.unwrap();
     assert_eq!(number("reslot_plugin_live_bytes{slot=moody}"), Some(live as f64));
     // Nothing serves there any more, and nothing has to happen for that to be seen.
@@ -158,7 +169,7 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
     assert_eq!(slot.load().stamp().unwrap(), 4);
     slot.load().fail("again").unwrap_err();
     host.load(folder.publish("c.so", b"no library")).unwrap_err();
-    host.record_metrics();
+    record(&host);
     while !matches!(
         &events.recv_timeout(Duration::from_secs(30)).expect("the host goes on").event,
         Event::Retired(report) if report.generation == 3
@@ -166,7 +177,7 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
     drop(slot);
     drop(host);
     NOTES.panics.store(false, Ordering::Relaxed);
-    let other = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    let other = builder().build().unwrap();
     other
         .load(folder.publish("d.so", &Fixture::build("fx-probe").stamped(1)))
         .unwrap();
@@ -176,10 +187,7 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
 /// A set that waits for its owners was once told of under a slot's lock, by which gauges are looked up.
 #[test]
 fn set_that_waits_for_its_owners_is_told_with_no_lock_held() {
-    let (folder, host) = (
-        Folder::new(),
-        Host::builder().policy(Policy::without_probation()).build().unwrap(),
-    );
+    let (folder, host) = (Folder::new(), builder().build().unwrap());
     let publish = |stamp: u64| {
         ["fx-counter", "fx-shared-counter"]
             .map(|name| folder.publish(&format!("{name}.so"), &Fixture::build(name).stamped(stamp)))

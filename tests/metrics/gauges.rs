@@ -4,7 +4,10 @@ use fixture_interfaces::Moody;
 use metrics::{
     Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder,
 };
-use reslot::{Host, Policy};
+use reslot::{
+    Host, Policy,
+    metrics::{Metrics, MetricsRecorder},
+};
 use reslot_tests::{Fixture, Folder};
 use std::{
     collections::BTreeMap,
@@ -56,11 +59,16 @@ impl Recorder for Of {
     }
 }
 
+fn host() -> Host {
+    let builder = Host::builder().policy(Policy::without_probation());
+    builder.attach(Metrics::new()).build().unwrap()
+}
+
 /// Has one thread do `first` until it is about to set the generation to 1, lets generation 2 come to serve and another thread do
 /// `second`, which sets 2, and only then lets the first one go on.
 fn slow_one_is_overtaken(first: fn(&Host), second: fn(&Host)) {
     let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
-    let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    let host = host();
     host.load(folder.publish("a.so", &moody.stamped(1))).unwrap();
     let (has_come, come) = mpsc::channel();
     let (go, may_go) = mpsc::channel();
@@ -80,7 +88,7 @@ fn slow_one_is_overtaken(first: fn(&Host), second: fn(&Host)) {
 }
 
 fn asks(host: &Host) {
-    host.record_metrics();
+    host.surface::<MetricsRecorder>().unwrap().record();
 }
 
 fn fails(host: &Host) {
@@ -127,10 +135,10 @@ fn recorder_that_always_has_something_to_tell_is_left_in_peace() {
         }
     }
     let folder = Folder::new();
-    let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    let host = host();
     host.load(folder.publish("a.so", &Fixture::build("fx-moody").stamped(1)))
         .unwrap();
-    with_local_recorder(&Talks(&host), || host.record_metrics());
+    with_local_recorder(&Talks(&host), || asks(&host));
     let faults = host.slots()[0].faults;
     assert!((1..100).contains(&faults), "{faults}");
 }

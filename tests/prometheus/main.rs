@@ -7,7 +7,10 @@ mod server;
 
 use fixture_interfaces::{Moody, Probe};
 use queries::{alerts, dashboard};
-use reslot::{Event, Events, Host, Outcome, Policy, Reader, RollbackReason};
+use reslot::{
+    Event, Events, Host, Outcome, Policy, Reader, RollbackReason,
+    metrics::{PrometheusEndpoint, PrometheusServer},
+};
 use reslot_tests::{Fixture, Folder, http};
 use server::Server;
 use std::{
@@ -42,7 +45,7 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
     assert!(check.status.success(), "{check:?}");
 
     let mut desk = Desk::new();
-    let at = desk.host.prometheus_addr().unwrap();
+    let at = desk.host.surface::<PrometheusServer>().unwrap().address();
     let server = Server::start(&programs.server, at, &rules);
     // Before anything happens: what grows is seen to grow.
     until("Prometheus fetches from the host", || server.value("up") == Some(1.0));
@@ -141,7 +144,7 @@ impl Desk {
             .policy(policy)
             .drain_deadline(Duration::from_millis(10))
             .count_calls(true)
-            .prometheus(([127, 0, 0, 1], 0))
+            .attach(PrometheusEndpoint::on(([127, 0, 0, 1], 0)))
             .build()
             .unwrap();
         Self {

@@ -11,7 +11,7 @@ mod why_not;
 use reslot::{
     Host, HostBuilder, Policy,
     control::{
-        Client, ClientError,
+        Client, ClientError, ControlSocket,
         protocol::{Answer, ErrorKind, Overview, Reason, Request},
     },
 };
@@ -72,7 +72,7 @@ impl Place {
 }
 
 fn builder(socket: &Path) -> HostBuilder {
-    Host::builder().control_socket(socket)
+    Host::builder().attach(ControlSocket::at(socket))
 }
 
 fn overview(socket: &Path) -> Overview {

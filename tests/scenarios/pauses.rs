@@ -3,7 +3,7 @@
 
 use crate::support::{wait_for, wait_until};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Event, Events, Host, Policy, ReloadReport, Step, SyncOutcome, VersionStatus};
+use reslot::{Event, Events, Host, Policy, ReloadReport, Step, SyncOutcome, VersionStatus, control::ControlSocket};
 use reslot_tests::{Fixture, Folder};
 use std::{
     fs,
@@ -112,7 +112,7 @@ fn threads_that_nobody_waits_for_preempt_nobody() {
     let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
     let host = Host::builder()
         .watch(folder.path())
-        .control_socket(folder.path().join("socket"))
+        .attach(ControlSocket::at(folder.path().join("socket")))
         .build()
         .unwrap();
     host.load(folder.publish("counter.so", counter.bytes())).unwrap();

@@ -5,7 +5,10 @@ use crate::support::{PATIENCE, assert_nothing_left, wait_for};
 use fixture_interfaces::Probe;
 use reslot::{
     BuildError, Claim, Event, Host, HostBuilder, Policy, Preflight, PrivateCopies, RollbackError, RollbackTarget, SlotError,
-    WatchError, preflight,
+    WatchError,
+    control::{ControlError, ControlSocket},
+    metrics::{EndpointError, PrometheusEndpoint},
+    preflight,
 };
 use reslot_tests::{Fixture, Folder};
 use std::{
@@ -137,8 +140,8 @@ fn too_few_descriptors_are_called_that() {
         let built = plain(&folder)
             .watch(&folder)
             .history(folder.join("history"))
-            .control_socket(folder.join("control.sock"))
-            .prometheus(([127, 0, 0, 1], 0))
+            .attach(ControlSocket::at(folder.join("control.sock")))
+            .attach(PrometheusEndpoint::on(([127, 0, 0, 1], 0)))
             .build();
         let error = match built {
             Ok(_) => break,
@@ -149,8 +152,8 @@ fn too_few_descriptors_are_called_that() {
             BuildError::Private(_) => "private",
             BuildError::History(_) => "history",
             BuildError::Watch(_) => "watch",
-            BuildError::Control(_) => "control",
-            BuildError::Prometheus(_) => "prometheus",
+            BuildError::Surface(error) if error.downcast_ref::<ControlError>().is_some() => "control",
+            BuildError::Surface(error) if error.downcast_ref::<EndpointError>().is_some() => "prometheus",
             other => panic!("{other}"),
         });
     }
@@ -248,12 +251,12 @@ fn base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instea
     );
 
     let control = plain(&folder)
-        .control_socket(closed.join("control.sock"))
+        .attach(ControlSocket::at(closed.join("control.sock")))
         .build()
         .unwrap_err();
     assert_says(control, &["name a path in a folder that belongs to the host's user"], &untrue);
     let control = plain(&folder)
-        .control_socket(build_in(&folder, 1).join("control.sock"))
+        .attach(ControlSocket::at(build_in(&folder, 1).join("control.sock")))
         .build();
     assert_says(control.unwrap_err(), &["part of this one is no folder"], &untrue);
     let history = plain(&folder).history(closed.join("history")).build().unwrap_err();
@@ -264,7 +267,10 @@ fn base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instea
         .unwrap_err();
     assert_says(history, &["no folder", "another history folder"], &untrue);
 
-    let endpoint = |at: ([u8; 4], u16)| plain(&folder).prometheus_beyond_loopback(at).build().unwrap_err();
+    let endpoint = |at: ([u8; 4], u16)| {
+        let endpoint = PrometheusEndpoint::beyond_loopback(at);
+        plain(&folder).attach(endpoint).build().unwrap_err()
+    };
     let first_unprivileged = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
     if first_unprivileged.trim() != "0" {
         assert_says(endpoint(([127, 0, 0, 1], 1)), &["name a port above"], &["publish", "in use"]);
@@ -348,7 +354,7 @@ fn file_system_that_is_full_or_takes_nothing_is_called_that() {
     );
     assert_says(
         plain(&folder)
-            .control_socket(mounted.join("control.sock"))
+            .attach(ControlSocket::at(mounted.join("control.sock")))
             .build()
             .unwrap_err(),
         &["mounted writable"],

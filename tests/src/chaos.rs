@@ -6,7 +6,9 @@ use crate::{Fixture, Folder};
 use fixture_interfaces::{Counter, Lending, Moody};
 use reslot::{
     CallError, Cause, Claim, Event, Fault, Host, Outcome, Policy, Reader, RestoredState, RollbackError, RollbackTarget,
-    Slot, config::Layers, mapped_copies,
+    Slot,
+    config::{Configuration, Layers, LiveConfiguration},
+    mapped_copies,
 };
 use std::{
     collections::BTreeMap,
@@ -182,7 +184,7 @@ pub fn chaos(seed: u64, length: Duration) -> ChaosReport {
     let host = Host::builder()
         .policy(policy)
         .drain_deadline(PATIENCE)
-        .config(Layers::new().file(&settings))
+        .attach(Configuration::of(Layers::new().file(&settings)))
         .build()
         .expect("the host starts");
     for slot in [LENDING, MOODY, COUNTER] {
@@ -390,7 +392,7 @@ fn do_something(
         }
         12 => {
             configure(settings, random.below(4));
-            host.read_settings();
+            host.surface::<LiveConfiguration>().expect("it is attached").read_again();
             tally.moved("a configuration");
         }
         13 => {

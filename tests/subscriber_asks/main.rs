@@ -14,7 +14,10 @@ use crate::{
     support::{Gate, PATIENCE, wait_for},
 };
 use fixture_interfaces::{Counter, Hook, How, Mood, Moody, MoodyOwned, Tuned};
-use reslot::{Cause, Event, Events, Host, LoadOutcome, Policy, Refusal, RollbackTarget, SyncOutcome, config::Layers};
+use reslot::{
+    Cause, Event, Events, Host, LoadOutcome, Policy, Refusal, RollbackTarget, SyncOutcome,
+    config::{Configuration, Layers},
+};
 use reslot_tests::{Fixture, Folder, at_each_event};
 use std::{
     panic::resume_unwind,
@@ -250,7 +253,7 @@ fn host_is_asked_while_a_slot_is_given_its_configuration() {
         set(0.5);
         folder.publish("libtuned.so", &Fixture::build("fx-tuned").stamped(1));
         let builder = Host::builder().policy(Policy::without_probation()).watch(folder.path());
-        let mut events = ask(builder.config(Layers::new().file(&file)).build().unwrap());
+        let mut events = ask(builder.attach(Configuration::of(Layers::new().file(&file))).build().unwrap());
         let slot = host().slot::<dyn Tuned>("tuned").unwrap();
         for threshold in [0.25, 0.75] {
             set(threshold);

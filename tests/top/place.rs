@@ -1,7 +1,7 @@
 //! A host with a control socket, two plugins, and `reslot top` on it.
 
 use fixture_interfaces::{Counter, SharedCounter};
-use reslot::{Claim, Host, Policy, Slot};
+use reslot::{Claim, Host, Policy, Slot, control::ControlSocket};
 use reslot_tests::pty::Screen;
 use reslot_tests::{Fixture, Folder, reslot_program};
 use std::{path::PathBuf, process::Command, time::Duration};
@@ -38,7 +38,7 @@ impl Place {
         let host = Host::builder()
             .policy(policy)
             .watch(self.folder.path())
-            .control_socket(self.socket());
+            .attach(ControlSocket::at(self.socket()));
         self.host = Some(host.build().expect("the host starts"));
     }
 

@@ -22,10 +22,13 @@ const NEAR: usize = 6;
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 4] = ["utils", "util", "helpers", "helper"];
 /// Folders in which each Rust file opens with a paragraph.
-const OPENING: [&str; 13] = [
+const OPENING: [&str; 16] = [
     "host/src",
     "host/artifact/src",
     "host/cli/src",
+    "host/config/src",
+    "host/control/src",
+    "host/metrics/src",
     "host/native/src",
     "host/process/src",
     "host/report/src",
@@ -47,7 +50,7 @@ const REGISTRIES: [(&str, &str); 5] = [
 ];
 
 /// The crates that users depend on, from the lowest floor up, each with the crates of this repository that it may depend on.
-const FLOORS: [(&str, &[&str]); 11] = [
+const FLOORS: [(&str, &[&str]); 14] = [
     ("plugin-api/macros", &[]),
     ("plugin-api", &["reslot-plugin-macros"]),
     ("host/process", &[]),
@@ -75,8 +78,14 @@ const FLOORS: [(&str, &[&str]); 11] = [
             "reslot-stage",
         ],
     ),
-    ("host", &["reslot-runtime"]),
-    ("host/cli", &["reslot"]),
+    ("host/config", &["reslot-runtime"]),
+    ("host/control", &["reslot-runtime"]),
+    ("host/metrics", &["reslot-runtime"]),
+    (
+        "host",
+        &["reslot-config", "reslot-control", "reslot-metrics", "reslot-runtime"],
+    ),
+    ("host/cli", &["reslot", "reslot-control"]),
     ("testkit", &["reslot", "reslot-plugin-api"]),
 ];
 

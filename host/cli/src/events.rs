@@ -6,7 +6,7 @@ use crate::{
     output::{clean, dim, json_line, line, time},
     socket::connect,
 };
-use reslot::control::protocol::EventMessage;
+use reslot_control::protocol::EventMessage;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::{path::PathBuf, thread};
 

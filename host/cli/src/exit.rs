@@ -1,7 +1,7 @@
 //! How the program ends: a code for scripts, and words for people. Both are told by `--help` and the manual from the one list here.
 
 use crate::output::bad;
-use reslot::control::{ClientError, protocol::ErrorKind};
+use reslot_control::{ClientError, protocol::ErrorKind};
 use std::{fmt::Write as _, io, process::ExitCode};
 
 /// What the exit code says.

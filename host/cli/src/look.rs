@@ -5,7 +5,7 @@ use crate::{
     output::{ago, caution, clean, clipped, dim, duration, heading, json, line, size, table},
     socket::{connect, nonsense},
 };
-use reslot::control::{
+use reslot_control::{
     Client,
     protocol::{Answer, HeldGeneration, Overview, Request, SlotStatus, Version},
 };

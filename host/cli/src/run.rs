@@ -6,6 +6,7 @@ use crate::{
     exit::{Exit, Failure},
 };
 use reslot::{Host, Policy};
+use reslot_control::ControlSocket;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -52,7 +53,7 @@ impl Run {
             builder = builder.history(history);
         }
         if let Some(socket) = socket {
-            builder = builder.control_socket(socket);
+            builder = builder.attach(ControlSocket::at(socket));
         }
         let refused = |error: &dyn std::fmt::Display| Failure::Other(Exit::Refused, error.to_string());
         // Before the host is there: a signal in between must not leave its files.

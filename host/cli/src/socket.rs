@@ -1,7 +1,7 @@
 //! Which host is meant: the one that was named, or the one of the folder in which the program is called.
 
 use crate::exit::{Exit, Failure};
-use reslot::control::Client;
+use reslot_control::Client;
 use std::{env, path::PathBuf};
 
 /// Where `cargo xtask run` opens it, within the workspace; also if cargo's target folder is elsewhere.
@@ -22,7 +22,7 @@ pub fn find(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
     // Also one that cannot be connected to: then that is what is told.
     sockets.find(|socket| socket.symlink_metadata().is_ok()).ok_or_else(|| {
         let words = "no host was found: there is no target/reslot/control.sock in this folder or above it\n  what to do: name the host's \
-                     socket with --socket or RESLOT_SOCKET, or start a host that opens one (`HostBuilder::control_socket`, or \
+                     socket with --socket or RESLOT_SOCKET, or start a host that opens one (`reslot::control::ControlSocket`, or \
                      `reslot run FOLDER --socket PATH`)";
         Failure::Other(Exit::NoHost, words.to_owned())
     })

@@ -5,7 +5,7 @@ use crate::{
     output::{good, json, line, waiting},
     socket::{connect, nonsense, target},
 };
-use reslot::control::protocol::{Answer, Request};
+use reslot_control::protocol::{Answer, Request};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]

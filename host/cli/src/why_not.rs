@@ -5,7 +5,7 @@ use crate::{
     output::{bad, clean, dim, good, json, line},
     socket::{connect, nonsense, target},
 };
-use reslot::control::protocol::{Answer, Request};
+use reslot_control::protocol::{Answer, Request};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]

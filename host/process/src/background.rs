@@ -31,6 +31,17 @@ pub fn spawn<T: Send + 'static>(
     })
 }
 
+/// Starts a thread of a surface's own, scheduled as those of the host that nobody waits for: it does not preempt the program's threads.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn spawn_background<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    spawn(Kind::Background, name, body)
+}
+
 impl Kind {
     /// This thread is one from now on.
     fn take(self) {

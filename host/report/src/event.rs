@@ -17,33 +17,33 @@ use std::{
 };
 pub use weight::weight;
 
-/// A slot moved on.
+/// A reload ended with a swap: the slot has a new current generation.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReloadReport {
     /// The slot.
     pub slot: Arc<str>,
-    /// The generation that serves from now on.
+    /// The new current generation.
     pub generation: u64,
-    /// The one that served before.
+    /// The generation that it replaced; none if the slot was empty.
     pub replaced: Option<u64>,
     /// The artifact's file.
     pub path: PathBuf,
-    /// The artifact's content, 32 hexadecimal digits.
+    /// The hash of the artifact's content: 32 hexadecimal digits.
     pub hash: String,
-    /// How large the state was that was handed over, encoded; none if the plugin has none or nobody served before.
+    /// The size of the encoded state that was handed over, in bytes. None if the plugin has no state or the slot was empty.
     pub state_bytes: Option<usize>,
-    /// How long each step took. A claimed slot waits for its owner's `sync` between two of them; that wait is in none.
+    /// How long each step took. The time during which a claimed slot waited for its owner's `sync` is part of no step.
     pub steps: Vec<(Step, Duration)>,
-    /// From the notice to the swap, waiting included.
+    /// The time from the notice to the swap, including all waiting.
     pub total: Duration,
-    /// How long calls could not be made because of it: from when the owner took it up in `Claim::sync`, or the gate
-    /// began to close, with whatever that waited for, to the swap. What else a `sync` does (a health check that is due, the state for a
-    /// preflight, your own subscribers afterwards) is not in it. Zero if nobody had to wait.
+    /// How long the slot could not be called because of this reload. For a claimed slot the time begins when `Claim::sync` takes up the
+    /// candidate; otherwise it begins when the gate starts to close. It ends with the swap. Other work of `sync` (a health check that is due,
+    /// the state for a preflight, your subscribers) is not included. Zero if no caller had to wait.
     pub pause: Duration,
 }
 
-/// A generation is gone, or kept for a reason.
+/// A generation ended: its image is unmapped, or kept for a reason.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RetireReport {
@@ -51,19 +51,19 @@ pub struct RetireReport {
     pub slot: Arc<str>,
     /// The generation.
     pub generation: u64,
-    /// Whether it ever served; false for a candidate that was refused.
+    /// Whether it was ever current. False for a candidate that was refused.
     pub served: bool,
     /// How it ended.
     pub outcome: Outcome,
-    /// From the swap until its last holder let go.
+    /// The time from the swap until its last holder released it.
     pub held: Duration,
-    /// Who held it longer than the drain deadline.
+    /// The holders that kept it longer than the drain deadline.
     pub late_holders: Vec<Holder>,
-    /// How its `stop` ended, if badly.
+    /// The error of its `stop`, if it failed.
     pub stop_error: Option<HookError>,
-    /// How its destructor ended, if badly.
+    /// The error of its destructor, if it failed.
     pub destroy_error: Option<HookError>,
-    /// Stopping and dropping the instance.
+    /// How long it took to stop and drop the instance.
     pub ending: Duration,
 }
 
@@ -105,7 +105,7 @@ impl RetireReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Proven gone: neither the loader's list nor the kernel's knows its image any more.
+    /// Proven gone: its image is in neither the loader's list nor the kernel's map.
     Unmapped(UnloadReport),
     /// Kept mapped, because unmapping it would not be safe.
     Quarantined(QuarantineReason),
@@ -115,69 +115,69 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// A file was noticed.
+    /// The watch noticed a file.
     Noticed {
         /// The file.
         path: PathBuf,
     },
-    /// A file is not taken yet: somebody is still writing it. It is looked at again by itself.
+    /// A file is not loaded yet, because a process has it open for writing. The host tries again by itself.
     Waiting {
         /// The file.
         path: PathBuf,
-        /// What it waits for.
+        /// Why the host waits.
         why: String,
     },
-    /// The file's content is what serves already: nothing to do.
+    /// The current generation already has the file's content. Nothing is done.
     Unchanged {
         /// The slot.
         slot: Arc<str>,
         /// The file.
         path: PathBuf,
-        /// The generation that serves.
+        /// The current generation.
         generation: u64,
     },
-    /// The file's content is what waits for the owner's `sync` already: nothing to do. It serves when he comes.
+    /// The staged candidate already has the file's content. Nothing is done; the owner's next `sync` adopts it.
     AlreadyStaged {
         /// The slot.
         slot: Arc<str>,
         /// The file.
         path: PathBuf,
-        /// The generation that waits.
+        /// The staged candidate.
         generation: u64,
     },
-    /// A slot was loaded from another file than before, which still lies beside it: two files with the same plugin are for one slot, and
-    /// the one that is published last is taken. `HostBuilder::instances` gives each its own.
+    /// A slot was loaded from another file than before, and both files are in the watched folder. Both contain the same plugin, so both
+    /// are for one slot, and the one that was published last is loaded. `HostBuilder::instances` can give each of them a slot of its own.
     SameSlot {
         /// The slot.
         slot: Arc<str>,
-        /// The file that was taken.
+        /// The file that was loaded.
         path: PathBuf,
-        /// The one from which the slot was loaded before.
+        /// The file from which the slot was loaded before.
         other: PathBuf,
     },
-    /// A content that was refused before stands there again: not tried again.
+    /// A file has the same content as one that was refused before. It is not tried again.
     StillRefused {
         /// The file.
         path: PathBuf,
-        /// What was found wrong with it then.
+        /// The earlier refusal.
         refusal: Refusal,
     },
     /// The file was read and its bytes passed the lint.
     Linted {
         /// The slot that it is for.
         slot: Arc<str>,
-        /// What is unusual about it, if anything.
+        /// What the lint found unusual, if anything.
         warnings: Vec<String>,
     },
-    /// A generation moved on in its life. Told to streams, and not to the `tracing` subscriber.
+    /// A generation changed its lifecycle state. Event streams receive this; the `tracing` subscriber does not.
     Lifecycle {
         /// The slot.
         slot: Arc<str>,
         /// The generation.
         generation: u64,
-        /// Where it stood.
+        /// The state before.
         from: Lifecycle,
-        /// Where it stands now.
+        /// The state now.
         to: Lifecycle,
     },
     /// The candidate waits for the owner's `sync`.
@@ -187,42 +187,42 @@ pub enum Event {
         /// The candidate.
         generation: u64,
     },
-    /// A shadow is run beside what serves.
+    /// A shadow runs beside the current generation.
     Shadowed {
-        /// The slot whose state it has.
+        /// The slot whose state it received.
         slot: Arc<str>,
-        /// Its number among the slot's shadows. Everything else that is told of it is told of a slot `NAME~shadow`.
+        /// Its number among the slot's shadows. All other events about it name the slot `NAME~shadow`.
         shadow: u64,
     },
-    /// A candidate that still waited will not serve: a newer one took its place, or the slot goes back or is unloaded.
+    /// A staged candidate was discarded: a newer one took its place, or the slot is rolled back or unloaded.
     Superseded {
         /// The slot.
         slot: Arc<str>,
-        /// The candidate that will never serve.
+        /// The discarded candidate.
         generation: u64,
     },
-    /// The slot moved on.
+    /// The slot has a new current generation.
     Swapped(ReloadReport),
-    /// A generation has proved itself: what stood by for it goes, and its artifact is kept as a good one.
+    /// A generation passed its probation: its standby is retired, and its artifact is kept in the history as good.
     Confirmed {
         /// The slot.
         slot: Arc<str>,
         /// The generation.
         generation: u64,
     },
-    /// The slot went back to an earlier generation or artifact.
+    /// The slot was rolled back to an earlier generation or artifact.
     RolledBack(RollbackReport),
-    /// A slot was to go back, because a generation is faulty or because somebody asked for it, and there is no good version to go back to:
-    /// what serves goes on. Told once for each fault, and each time that somebody asks.
+    /// A rollback was due or asked for, and there is no good version to roll back to. The current generation goes on. Reported once for each
+    /// fault, and each time that a rollback is asked for.
     NoFallback {
         /// The slot.
         slot: Arc<str>,
-        /// The generation that serves; 0 if nothing does.
+        /// The current generation; 0 if the slot is empty.
         generation: u64,
-        /// Why the slot was to go back.
+        /// Why the rollback was due.
         reason: RollbackReason,
     },
-    /// What a plugin answers when it is asked for its health is another thing than before.
+    /// A plugin's health check has another result than before.
     Health {
         /// The slot.
         slot: Arc<str>,
@@ -231,7 +231,7 @@ pub enum Event {
         /// The result.
         health: Health,
     },
-    /// What served had to be stopped for the sake of its successor, and its `stop` ended badly. The update goes on.
+    /// An exclusive plugin had to be stopped before its successor could start, and its `stop` failed. The reload goes on.
     StopFailed {
         /// The slot.
         slot: Arc<str>,
@@ -240,8 +240,8 @@ pub enum Event {
         /// How.
         error: HookError,
     },
-    /// What was stopped for the sake of a successor that did not come to serve could not be started again. It serves on without
-    /// what its `start` acquires.
+    /// An exclusive plugin was stopped for a successor that then failed, and it could not be started again. It goes on without what its
+    /// `start` acquires.
     RestartFailed {
         /// The slot.
         slot: Arc<str>,
@@ -250,90 +250,89 @@ pub enum Event {
         /// Why.
         error: HookError,
     },
-    /// Nothing serves in the slot any more: what did could not be stopped in time for its successor, which then failed as well.
+    /// The slot is empty: its generation could not be stopped in time for its successor, and the successor failed, too.
     SlotEmptied {
         /// The slot.
         slot: Arc<str>,
         /// The generation that cannot be called any more.
         generation: u64,
     },
-    /// A slot was unloaded: nothing serves in it any more. That the image is gone is told by [`Event::Retired`].
+    /// A slot was unloaded and is empty. [`Event::Retired`] reports later that the image is gone.
     Unloaded {
         /// The slot.
         slot: Arc<str>,
-        /// The generation that served.
+        /// The generation that was unloaded.
         generation: u64,
-        /// How large its state was, encoded; none if it has none, or the state could not be had and is lost.
+        /// The size of its encoded state in bytes. None if it has no state, or if the state could not be encoded and is lost.
         state_bytes: Option<usize>,
         /// Why.
         reason: UnloadReason,
     },
-    /// A claimed slot is to be unloaded, which waits for its owner's `sync`.
+    /// A claimed slot will be unloaded by its owner's next `sync`.
     UnloadStaged {
         /// The slot.
         slot: Arc<str>,
-        /// The generation that serves until then.
+        /// The generation that goes on until then.
         generation: u64,
     },
-    /// A slot was to be unloaded because its file was deleted, or by its owner, and was not. It serves on. (Whoever asks for it by
-    /// `Host::unload` and waits is answered instead.)
+    /// An unload failed that a deleted file or the owner had asked for. The slot goes on. (`Host::unload` returns its error
+    /// instead.)
     UnloadRefused {
         /// The slot.
         slot: Arc<str>,
-        /// The generation that serves on.
+        /// The generation that goes on.
         generation: u64,
         /// Why, and what to do.
         error: UnloadError,
     },
-    /// A slot was unloaded, and a file for it was looked at that lay there already: it is loaded when it is published anew, or by name.
+    /// A slot was unloaded, and its file is unchanged since. It is loaded only if it is published again or named.
     StillUnloaded {
         /// The slot.
         slot: Arc<str>,
         /// The file.
         path: PathBuf,
     },
-    /// The file from which a slot was loaded is gone from the watched folder. What serves, serves on: the policy says so
+    /// The file from which a slot was loaded was deleted from the watched folder. The slot goes on, because the policy says so
     /// (`Policy::on_deleted_file`).
     FileDeleted {
         /// The slot.
         slot: Arc<str>,
         /// The file.
         path: PathBuf,
-        /// The generation that serves on.
+        /// The generation that goes on.
         generation: u64,
     },
-    /// A version that had not proved itself when the host ended last is not taken again; the last good one is loaded instead.
+    /// The version that was on probation when the last host ended is not loaded again. The last good version is loaded instead.
     Reverted {
         /// The slot.
         slot: Arc<str>,
-        /// The content that is not taken, 32 hexadecimal digits.
+        /// The hash of the version that is not loaded: 32 hexadecimal digits.
         from: String,
-        /// The content that is; none if no good one is kept.
+        /// The hash of the version that is loaded; none if the history has no good one.
         to: Option<String>,
     },
-    /// What is kept for going back is not what it should be, or could not be written.
+    /// The history could not be read or written, or an artifact in it was changed.
     HistoryFailed {
-        /// The slot, if it is one's.
+        /// The slot, if it is about one.
         slot: Option<Arc<str>>,
         /// What happened.
         error: HistoryError,
     },
-    /// A configuration was read and is good: plugins whose tables have changed are given theirs, each of which is told as
-    /// [`Event::ConfigApplied`].
+    /// A valid configuration was read. Each plugin whose table changed gets its new one, which [`Event::ConfigApplied`] reports.
     Configured {
         /// The files that it was read from.
         files: Vec<PathBuf>,
-        /// The keys of the table `host` that are other than when the host started, and that only the next start takes.
+        /// The changed keys of the table `host` that take effect only when the host is started again.
         requires_restart: Vec<String>,
     },
-    /// A plugin serves with the configuration and the resources of now, in a new generation of the same artifact.
+    /// A plugin has the current configuration and resources, in a new generation of the same artifact.
     ConfigApplied {
         /// The slot.
         slot: Arc<str>,
         /// The new generation.
         generation: u64,
     },
-    /// A configuration or a resource is not taken: what was good before goes on.
+    /// A configuration or a resource was refused. The last good one stays in use.
     ConfigRefused {
         /// The file, if it is about one.
         file: Option<PathBuf>,
@@ -344,7 +343,7 @@ pub enum Event {
     },
     /// An artifact was refused; the slot keeps what it has.
     Refused(Refusal),
-    /// A retired generation is still held after the drain deadline. The host serves on; nothing is forced.
+    /// A retired generation still has holders after the drain deadline. The host goes on and forces nothing.
     DrainTimeout {
         /// The slot.
         slot: Arc<str>,
@@ -355,13 +354,13 @@ pub enum Event {
     },
     /// A generation ended.
     Retired(RetireReport),
-    /// The reason of a quarantine went away, and the image with it.
+    /// The reason for a quarantine ended, and the image was unmapped.
     Released {
         /// The slot.
         slot: Arc<str>,
         /// The generation.
         generation: u64,
-        /// What it left.
+        /// What the image left behind.
         report: UnloadReport,
     },
     /// A call ended with an error.
@@ -372,7 +371,7 @@ pub enum Event {
         generation: u64,
         /// The method.
         method: &'static str,
-        /// The error, which shares its message with what the caller got.
+        /// The error. It shares its message with the one that the caller got.
         error: CallError,
         /// Where the plugin panicked.
         backtrace: Backtrace,
@@ -383,37 +382,37 @@ pub enum Event {
         slot: Arc<str>,
         /// The generation.
         generation: u64,
-        /// The panic, in words. Longer ones than 16 KiB are cut there, and end with how many bytes are missing.
+        /// The panic's message. A message longer than 16 KiB is cut there, and ends with the number of missing bytes.
         message: Arc<str>,
         /// `file:line:column` in the plugin's source.
         location: Option<String>,
         /// Where it came from.
         backtrace: Backtrace,
     },
-    /// The watched folder is not there (any more); it is taken up again when it comes back.
+    /// The watched folder does not exist. The host watches it again when it is created.
     FolderMissing {
         /// The folder.
         path: PathBuf,
     },
-    /// The watched folder is there (again).
+    /// The watched folder exists again.
     FolderBack {
         /// The folder.
         path: PathBuf,
     },
-    /// Somebody has removed or replaced the folder of the host's private copies, or its lock. The host has made it again, and nothing that
-    /// serves was touched. Names in the backtraces of what was loaded before are missing from now on, and versions that were kept in that
-    /// folder for going back are gone, each told as [`Event::HistoryFailed`].
+    /// The folder of the host's private copies, or its lock, was removed or replaced. The host has made it again; running generations are
+    /// not affected. Backtraces of generations that were loaded before have no function names from now on. Versions that the
+    /// history kept in that folder are lost, and [`Event::HistoryFailed`] reports each of them.
     PrivateFolderRestored {
-        /// Where the folder was.
+        /// The path of the folder before.
         was: PathBuf,
-        /// Where it is; the same if only its lock was gone.
+        /// The path of the folder now. The same if only its lock was gone.
         now: PathBuf,
     },
-    /// The host lets go of everything; what still comes are the ends of generations, and of calls into those that outlive it.
+    /// The host is shutting down. The only events after this are the ends of generations and of calls.
     ShutDown,
-    /// This stream was read too slowly, and the oldest events were dropped from it.
+    /// This stream was read too slowly, so it lost the oldest events.
     Lagged {
-        /// How many.
+        /// The number of lost events.
         missed: u64,
     },
 }

@@ -15,12 +15,8 @@ pub enum Purpose {
     Artifact,
     /// What is kept for going back.
     History,
-    /// The control socket of a host.
-    ControlSocket,
     /// A folder is watched.
     Watch,
-    /// The address of the endpoint for Prometheus.
-    Endpoint,
     /// A child process tries an artifact out.
     Preflight,
     /// A thread of the host.
@@ -29,26 +25,52 @@ pub enum Purpose {
     Mapping,
 }
 
-/// Why the system refused, as far as that decides what can be done.
+/// Why the system refused something, as far as that decides what a person can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
+#[non_exhaustive]
+pub enum Reason {
+    /// The process has as many open files as it may have.
     DescriptorsOfProcess,
+    /// The machine has as many open files as it may have.
     DescriptorsOfMachine,
+    /// The process gets no more memory.
     Memory,
+    /// The process gets no more threads or processes.
     Threads,
+    /// The file system has no space or inodes left.
     Space,
+    /// The file system is mounted read-only.
     ReadOnly,
+    /// The user of the process may not do that.
     Denied,
+    /// There is nothing of this name.
     Missing,
+    /// A part of the path is no folder.
     NoFolder,
+    /// Somebody else has the address.
     InUse,
+    /// The address is none of this machine.
     NoSuchAddress,
+    /// Anything else.
     Other,
 }
 
 /// What a person can do.
 pub fn of(error: &io::Error, purpose: Purpose) -> &'static str {
-    by_reason(reason(error, purpose), purpose)
+    let reason = reason(error, purpose);
+    of_process(reason).unwrap_or_else(|| by_purpose(reason, purpose))
+}
+
+/// What a person can do when the system has refused something to a surface: what holds for the process or the machine is said here, and for the
+/// rest `otherwise` says it, by the reason.
+pub fn remedy(error: &io::Error, otherwise: impl FnOnce(Reason) -> &'static str) -> &'static str {
+    let reason = reason(error, Purpose::Watch);
+    of_process(reason).unwrap_or_else(|| otherwise(reason))
+}
+
+/// The same for a thread that could not be started.
+pub fn thread_remedy(error: &io::Error) -> &'static str {
+    of(error, Purpose::Thread)
 }
 
 /// The same for words that end with the system's, as those of the loader do. None if they say no reason that is known here.
@@ -114,8 +136,9 @@ fn reason(error: &io::Error, purpose: Purpose) -> Reason {
     }
 }
 
-fn by_reason(reason: Reason, purpose: Purpose) -> &'static str {
-    match reason {
+/// What can be done for want of something that the process or the machine has too little of, whatever it was for.
+fn of_process(reason: Reason) -> Option<&'static str> {
+    let words = match reason {
         Reason::DescriptorsOfProcess => {
             "the process has as many open files as it may have: raise its limit (`ulimit -n`, or LimitNOFILE= of its systemd unit), or \
              close what it left open (`ls -l /proc/PID/fd` lists it), and try again"
@@ -131,8 +154,9 @@ fn by_reason(reason: Reason, purpose: Purpose) -> &'static str {
             "the process gets no more threads or processes: raise the limits (`ulimit -u`, TasksMax= of its systemd unit, \
              kernel.threads-max), or end what is not needed, and try again"
         }
-        reason => by_purpose(reason, purpose),
-    }
+        _ => return None,
+    };
+    Some(words)
 }
 
 fn by_purpose(reason: Reason, purpose: Purpose) -> &'static str {
@@ -190,26 +214,10 @@ fn by_purpose(reason: Reason, purpose: Purpose) -> &'static str {
             Reason::NoFolder => "give the host another history folder: part of this path is no folder",
             _ => "check the folder and the disk that it is on, or give the host another history folder",
         },
-        Purpose::ControlSocket => match reason {
-            Reason::Denied => "name a path in a folder that belongs to the host's user",
-            Reason::ReadOnly => "name a path on a file system that is mounted writable, in a folder of the host's user",
-            Reason::Space => "free some space there, or name a path on another file system",
-            Reason::Missing => "name a path whose folder exists or can be made",
-            Reason::NoFolder => "name another path: part of this one is no folder",
-            _ => "name another path, on a local file system, in a folder of the host's user",
-        },
         Purpose::Watch => match reason {
             Reason::Space => "raise fs.inotify.max_user_watches, or have the host look in intervals (`HostBuilder::poll`)",
             Reason::Denied => "let the host's user read that folder and those above it",
             _ => "have the host look in intervals (`HostBuilder::poll`), or name another folder",
-        },
-        Purpose::Endpoint => match reason {
-            Reason::InUse => {
-                "end what uses the port, or name another one; with port 0 a free one is taken, and `Host::prometheus_addr` tells which"
-            }
-            Reason::Denied => "name a port above 1023, or let the program bind lower ones (CAP_NET_BIND_SERVICE)",
-            Reason::NoSuchAddress => "name an address of this machine, as 127.0.0.1",
-            _ => "name another address of this machine",
         },
         Purpose::Preflight => match reason {
             Reason::Denied => "let the host's user run the preflight's program, and start processes",
@@ -233,14 +241,12 @@ fn by_purpose(reason: Reason, purpose: Purpose) -> &'static str {
 mod tests {
     use super::*;
 
-    const PURPOSES: [Purpose; 10] = [
+    const PURPOSES: [Purpose; 8] = [
         Purpose::PrivateFolder,
         Purpose::PrivateCopy,
         Purpose::Artifact,
         Purpose::History,
-        Purpose::ControlSocket,
         Purpose::Watch,
-        Purpose::Endpoint,
         Purpose::Preflight,
         Purpose::Thread,
         Purpose::Mapping,
@@ -267,12 +273,7 @@ mod tests {
 
     #[test]
     fn system_that_takes_nothing_is_not_to_be_published_to() {
-        for purpose in [
-            Purpose::PrivateFolder,
-            Purpose::PrivateCopy,
-            Purpose::History,
-            Purpose::ControlSocket,
-        ] {
+        for purpose in [Purpose::PrivateFolder, Purpose::PrivateCopy, Purpose::History] {
             let words = remedy(libc::EROFS, purpose);
             assert!(words.contains("writable") && !words.contains("publish"), "{words}");
         }

@@ -33,7 +33,7 @@ pub(crate) fn defer(job: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// What owners have left to be done and is not done yet: the end of the host waits for it.
+/// What the end of the host waits for: work that owners have deferred, and requests of surfaces that are under way.
 #[derive(Clone, Default)]
 pub(crate) struct DeferredWork(Arc<Pending>);
 
@@ -64,6 +64,12 @@ impl DeferredWork {
         }
     }
 
+    /// Counts a request, or a batch of deferred work, until the answer is dropped.
+    pub(crate) fn begin(&self) -> UnderWay {
+        *self.0.under_way.lock() += 1;
+        UnderWay(self.0.clone())
+    }
+
     /// Waits until all of it is done; not for ever, because a plugin's thread-local that does not come back may keep a thread for hooks.
     pub(crate) fn wait(&self, deadline: Instant) {
         let mut under_way = self.0.under_way.lock();
@@ -81,10 +87,9 @@ impl Drop for Collecting {
         if jobs.is_empty() {
             return;
         }
-        *self.deferred_work.0.under_way.lock() += 1;
-        let done = Done(self.deferred_work.0.clone());
+        let under_way = self.deferred_work.begin();
         self.hooks.start(move || {
-            let _done = done;
+            let _under_way = under_way;
             for job in jobs {
                 job();
             }
@@ -92,10 +97,10 @@ impl Drop for Collecting {
     }
 }
 
-/// Says so, however it ends.
-struct Done(Arc<Pending>);
+/// Work that is under way, until this is dropped.
+pub(crate) struct UnderWay(Arc<Pending>);
 
-impl Drop for Done {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut under_way = self.0.under_way.lock();
         *under_way -= 1;

@@ -1,7 +1,7 @@
 //! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
 //! line, tests) is derived from it.
 
-use crate::{deferred_notifications, deferred_work::defer, metrics::MetricsRecorder};
+use crate::{deferred_notifications, deferred_work::defer};
 use parking_lot::{Condvar, Mutex};
 use reslot_process::{Process, never_dropped};
 use reslot_process::{ended_epoch, safe_point};
@@ -9,7 +9,7 @@ use reslot_report::{Event, Outcome, Record, weight};
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,12 +21,19 @@ struct Shared {
     process: Process,
     history: Mutex<History>,
     grown: Condvar,
-    metrics_recorder: MetricsRecorder,
-    /// Called for each record, in order. Not set in a host that nobody can ask from outside.
-    listener: OnceLock<Listener>,
+    observers: Observers,
 }
 
-type Listener = Box<dyn Fn(&Record) + Send + Sync>;
+/// The functions of a host's surfaces that are called for each event. There are two kinds, which differ in when they are called.
+#[derive(Default)]
+pub(crate) struct Observers {
+    /// Called without any lock, and deferred as described in `deferred_notifications`.
+    pub(crate) on_event: Vec<Observer<Event>>,
+    /// Called in the order of the events, before any stream has the event. The log is locked, so they must not call the host.
+    pub(crate) on_record: Vec<Observer<Record>>,
+}
+
+type Observer<T> = Box<dyn Fn(&T) + Send + Sync>;
 
 struct History {
     /// The sequence number of the oldest record kept.
@@ -39,7 +46,7 @@ struct History {
 }
 
 impl Log {
-    pub(crate) fn new(metrics_recorder: MetricsRecorder) -> Self {
+    pub(crate) fn new(observers: Observers) -> Self {
         Self(Arc::new(Shared {
             process: Process::this(),
             history: Mutex::new(History {
@@ -49,8 +56,7 @@ impl Log {
                 closed: false,
             }),
             grown: Condvar::new(),
-            metrics_recorder,
-            listener: OnceLock::new(),
+            observers,
         }))
     }
 
@@ -62,8 +68,8 @@ impl Log {
         self.append(event);
     }
 
-    /// Tells the embedder's subscriber, and his recorder of metrics. They run here, on the host's own threads: their panics are not
-    /// to end them, and they may call the host, so no lock is held: see `deferred_notifications`.
+    /// Calls the embedder's `tracing` subscriber and the observers of surfaces. They run on the host's own threads and may call the host,
+    /// so their panics are caught and no lock is held: see `deferred_notifications`.
     pub(crate) fn trace(&self, event: &Event) {
         if !deferred_notifications::are_deferred() {
             return self.trace_now(event);
@@ -74,11 +80,9 @@ impl Log {
 
     fn trace_now(&self, event: &Event) {
         let _ = catch_unwind(AssertUnwindSafe(|| trace(event)));
-        self.metrics_recorder().tell(event);
-    }
-
-    pub(crate) fn metrics_recorder(&self) -> &MetricsRecorder {
-        &self.0.metrics_recorder
+        for observer in &self.0.observers.on_event {
+            let _ = catch_unwind(AssertUnwindSafe(|| observer(event)));
+        }
     }
 
     /// Tells the streams. May be called with a slot's lock held, so that what follows from the event is told after it.
@@ -88,8 +92,8 @@ impl Log {
         history.make_room(weight);
         let sequence = history.next();
         let record = Arc::new(Record::now(sequence, event));
-        if let Some(listener) = self.0.listener.get() {
-            listener(&record);
+        for observer in &self.0.observers.on_record {
+            let _ = catch_unwind(AssertUnwindSafe(|| observer(&record)));
         }
         history.records.push_back((record, weight));
         history.bytes += weight;
@@ -110,11 +114,6 @@ impl Log {
     pub(crate) fn close(&self) {
         self.0.history.lock().closed = true;
         self.0.grown.notify_all();
-    }
-
-    /// Has this called for each record from now on, under the log's lock: it must not call the host. Once a log.
-    pub(crate) fn listen(&self, listener: impl Fn(&Record) + Send + Sync + 'static) {
-        let _ = self.0.listener.set(Box::new(listener));
     }
 
     /// The number that the next record will have.
@@ -166,8 +165,8 @@ impl Events {
         self.wait(Some(Instant::now()))
     }
 
-    /// Everything was read, and nothing can come any more.
-    pub(crate) fn is_over(&self) -> bool {
+    /// Whether everything was read and no further event can come, as when [`recv`](Self::recv) answers `None`.
+    pub fn is_over(&self) -> bool {
         let history = self.log.0.history.lock();
         history.closed && self.next >= history.next()
     }

@@ -1,5 +1,5 @@
 //! What plugins are given beside their state: which configuration and which contents of resources are to be given to whom. What lives
-//! here is the answer as of now, and what was refused; where configurations come from is `config`, where resources come from is
+//! here is the answer as of now, and what was refused; where settings come from is not known here, where resources come from is
 //! `resources`, and how a plugin gets anything is `reload::given`.
 //!
 //! An instance is given what there is once, before it serves. What changes later comes with another instance of the same artifact, by
@@ -13,20 +13,64 @@ use crate::{instances::LoadRequest, watch::WatchOptions};
 use later::DelayedRetry;
 use parking_lot::Mutex;
 use reslot_artifact::ContentHash;
+use reslot_plugin_api::ConfigValue;
+use reslot_report::HookError;
 use resources::Resources;
+use serde::Serialize;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 pub(crate) use resources::{Notices, Read};
 
-/// By slot, a configuration as it crosses.
-pub(crate) type Tables = BTreeMap<String, Arc<[u8]>>;
+/// The settings of plugins, by slot. A plugin in a slot that is not named here is given an empty table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PluginSettings(BTreeMap<String, Arc<[u8]>>);
+
+/// Settings that cannot be encoded for a plugin.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotEncodable(String);
+
+/// A plugin does not take settings.
+#[derive(Debug, thiserror::Error)]
+#[error("the plugin in slot {slot:?} does not take `plugins.{slot}`: {error}")]
+#[non_exhaustive]
+pub struct SettingsRefused {
+    /// The slot.
+    pub slot: Arc<str>,
+    /// What the plugin said.
+    pub error: HookError,
+}
+
+impl PluginSettings {
+    /// None for any slot.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the settings of the plugin in a slot: something that is encoded as a table, such as a struct or a map.
+    ///
+    /// # Errors
+    /// If they cannot be encoded.
+    pub fn insert(&mut self, slot: impl Into<String>, settings: &impl Serialize) -> Result<(), NotEncodable> {
+        let bytes = ConfigValue::of(settings).and_then(|value| value.to_bytes());
+        let bytes = bytes.map_err(|error| NotEncodable(error.to_string()))?;
+        self.0.insert(slot.into(), bytes.into());
+        Ok(())
+    }
+
+    fn of(&self, slot: &str) -> Arc<[u8]> {
+        // An empty map in MessagePack.
+        self.0.get(slot).cloned().unwrap_or_else(|| Arc::from([0x80].as_slice()))
+    }
+}
 
 /// A resource's content.
 #[derive(Debug)]
@@ -74,7 +118,7 @@ struct Vetoed {
 pub(crate) struct InputStore {
     /// Whether anybody is given anything: most hosts give nothing, and are not to pay for it.
     asked: AtomicBool,
-    tables: Mutex<Option<Tables>>,
+    settings: Mutex<Option<PluginSettings>>,
     resources: Option<Resources>,
     /// By slot.
     refused: Mutex<BTreeMap<Arc<str>, Refused>>,
@@ -85,29 +129,24 @@ pub(crate) struct InputStore {
     /// How often a resource has changed.
     changes: AtomicU64,
     vetoed: Mutex<Vec<Vetoed>>,
-    /// Has settings that were refused looked at once more.
-    settings: OnceLock<Box<dyn Fn() + Send + Sync>>,
-}
-
-/// As a table that is not there crosses.
-#[cfg_attr(not(feature = "config"), allow(dead_code))]
-pub(crate) fn empty() -> Arc<[u8]> {
-    // An empty map in MessagePack.
-    Arc::from([0x80].as_slice())
 }
 
 impl InputStore {
-    pub(crate) fn new(resources: Option<PathBuf>, options: &WatchOptions, notices: Notices) -> Self {
+    pub(crate) fn new(
+        settings: Option<PluginSettings>,
+        resources: Option<PathBuf>,
+        options: &WatchOptions,
+        notices: Notices,
+    ) -> Self {
         Self {
-            asked: AtomicBool::new(resources.is_some()),
-            tables: Mutex::new(None),
+            asked: AtomicBool::new(settings.is_some() || resources.is_some()),
+            settings: Mutex::new(settings),
             resources: resources.map(|folder| Resources::new(folder, options.clone(), notices)),
             refused: Mutex::default(),
             put_off: Mutex::default(),
             tried: Mutex::default(),
             changes: AtomicU64::new(0),
             vetoed: Mutex::default(),
-            settings: OnceLock::new(),
         }
     }
 
@@ -116,31 +155,21 @@ impl InputStore {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// The configurations of now.
-    #[cfg_attr(not(feature = "config"), allow(dead_code))]
-    pub(crate) fn configure(&self, tables: Tables) {
-        *self.tables.lock() = Some(tables);
+    /// From now on these are the settings of plugins.
+    pub(crate) fn configure(&self, settings: PluginSettings) {
+        *self.settings.lock() = Some(settings);
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// What to do when something has come to serve that may take settings which were refused before.
-    #[cfg_attr(not(feature = "config"), allow(dead_code))]
-    pub(crate) fn has_settings(&self, look: impl Fn() + Send + Sync + 'static) {
-        let _ = self.settings.set(Box::new(look));
-    }
-
-    /// Another artifact has come to serve, which may take settings that were refused before.
-    pub(crate) fn look_at_settings(&self) {
-        if let Some(look) = self.settings.get() {
-            look();
-        }
-    }
-
-    /// What the slot's table is now.
-    #[cfg_attr(not(feature = "config"), allow(dead_code))]
+    /// What the slot's table is now; none if nobody gives settings.
     pub(crate) fn table(&self, slot: &str) -> Option<Arc<[u8]>> {
-        let tables = self.tables.lock();
-        Some(tables.as_ref()?.get(slot).cloned().unwrap_or_else(empty))
+        Some(self.settings.lock().as_ref()?.of(slot))
+    }
+
+    /// The table that these settings have for a slot, if that is another one than now.
+    pub(crate) fn changed_table(&self, slot: &str, settings: &PluginSettings) -> Option<Arc<[u8]>> {
+        let new = settings.of(slot);
+        (self.table(slot).as_ref() != Some(&new)).then_some(new)
     }
 
     /// Reads the resources of these names, unless they are known, and watches them from now on. Not on a caller's thread.

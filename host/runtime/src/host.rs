@@ -2,19 +2,24 @@
 
 mod builder;
 mod claim;
+mod examine;
 mod going_back;
+mod handle;
 mod infos;
 mod shadow;
+mod surface;
 
 pub(crate) use crate::deadline::{LONGEST, after};
 pub(crate) use crate::runtime::Runtime as Inner;
 pub use builder::HostBuilder;
 pub use claim::{AnyClaim, Claim, SyncOutcome};
+pub use examine::{Examination, Obstacle, Unnoticed};
 pub use going_back::{RollbackError, RollbackTarget};
+pub use handle::{Asking, HostEnded, HostHandle, Steering};
 pub use shadow::Shadow;
+pub use surface::{Setup, Surface, SurfaceError};
 
 use crate::{
-    control::Server,
     event::Events,
     instances::LoadRequest,
     policy::Policy,
@@ -37,6 +42,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+use surface::Surfaces;
 
 /// A host: embedded in a program, it swaps native plugins under it.
 ///
@@ -68,12 +74,8 @@ pub struct Host {
     reload: Option<JoinHandle<()>>,
     reaper: Option<JoinHandle<()>>,
     supervisor: Option<JoinHandle<()>>,
-    #[cfg(feature = "prometheus")]
-    prometheus: Option<crate::metrics::endpoint::Endpoint>,
-    control: Option<Server>,
+    surfaces: Surfaces,
     folder: Option<PathBuf>,
-    #[cfg(feature = "config")]
-    config: Option<crate::config::HostConfig>,
 }
 
 impl Host {
@@ -318,21 +320,10 @@ impl Host {
             .unwrap_or_default()
     }
 
-    /// Looks up all gauges, for the recorder that is installed: how much memory a plugin has allocated and how often it was called
-    /// changes without an event. For whoever is about to read them; the rest is told when it changes. An endpoint for Prometheus does
-    /// the like by itself.
-    #[cfg(feature = "metrics")]
-    pub fn record_metrics(&self) {
-        if self.inner.process.is_another() {
-            return;
-        }
-        self.inner.log.metrics_recorder().sample(&self.inner);
-    }
-
-    /// Where the endpoint for Prometheus is; none if the host has none.
-    #[cfg(feature = "prometheus")]
-    pub fn prometheus_addr(&self) -> Option<std::net::SocketAddr> {
-        self.prometheus.as_ref().map(crate::metrics::endpoint::Endpoint::at)
+    /// What runs of a [surface](crate::surface) that was attached to this host, by its type; none if there is none of that type. See
+    /// [`HostBuilder::attach`].
+    pub fn surface<R: 'static>(&self) -> Option<&R> {
+        self.surfaces.get()
     }
 
     /// The folder of the host's private copies. If somebody removes it, the next reload makes another one, which is told by
@@ -397,55 +388,25 @@ fn after_all_hooks(policy: &Policy) -> Duration {
     policy.hook_deadline.min(LONGEST / 8) * 6
 }
 
-#[cfg(feature = "config")]
-impl Host {
-    /// The table `host` of the settings as it is now; none if the host was built without.
-    pub fn settings(&self) -> Option<crate::config::HostSettings> {
-        self.config.as_ref().map(crate::config::HostConfig::settings)
-    }
-
-    /// Has the settings read again: for a changed environment, which tells nobody.
-    pub fn read_settings(&self) {
-        if let Some(config) = &self.config
-            && !self.inner.process.is_another()
-        {
-            config.look();
-        }
-    }
-}
-
 impl Drop for Host {
     fn drop(&mut self) {
         // A forked child: everything is the parent's, who goes on with it.
         if self.inner.process.is_another() {
             never_dropped(&self.inner);
-            forget((self.watch.take(), self.control.take()));
+            forget(self.watch.take());
             forget((self.reload.take(), self.reaper.take(), self.supervisor.take()));
-            #[cfg(feature = "prometheus")]
-            forget(self.prometheus.take());
-            #[cfg(feature = "config")]
-            forget(self.config.take());
+            self.surfaces.forget();
             return;
         }
+        // From here on surfaces cannot steer.
         self.inner.slots.end();
         self.watch = None;
-        if let Some(control) = &self.control {
-            control.close();
-        }
-        #[cfg(feature = "config")]
-        {
-            self.config = None;
-        }
         self.inner.given.end();
         let _ = self.inner.reload.send(ReloadMessage::End);
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();
         }
-        if let Some(control) = &self.control {
-            // What goes back to a standby does so on its own thread.
-            control.finish(after_all_hooks(&self.inner.policy));
-        }
-        // What owners have left to be done is the supervisor's, too.
+        // What owners have left to be done is the supervisor's, too. And a surface's rollback to a standby is on the surface's own thread.
         self.inner.deferred_work.wait(after(after_all_hooks(&self.inner.policy)));
         let _ = self.inner.supervisor().send(SupervisorMessage::End);
         if let Some(supervisor) = self.supervisor.take() {
@@ -464,11 +425,8 @@ impl Drop for Host {
             let _ = reaper.join();
         }
         self.inner.hooks.end();
-        // Last, so that the end can be seen; and here, so that no thread of ours has the host in its hand when it goes.
-        #[cfg(feature = "prometheus")]
-        drop(self.prometheus.take());
-        // After everything that its followers are to hear of.
-        self.control = None;
+        // Last, so that surfaces can tell of the end; and here, so that none of their threads has the host in its hand when it goes.
+        self.surfaces.end();
     }
 }
 
@@ -488,10 +446,20 @@ pub struct SlotInfo {
     pub plugin: Option<String>,
     /// The generation that serves.
     pub generation: Option<u64>,
+    /// The name of the interface of what serves.
+    pub interface: Option<String>,
+    /// The version of what serves, as its package has it.
+    pub version: Option<String>,
+    /// The hash of the artifact that serves, 32 hexadecimal digits.
+    pub hash: Option<String>,
     /// The file that it came from.
     pub path: Option<PathBuf>,
+    /// The number of the newest generation that was made for the slot, whether it came to serve or not; 0 if there was none.
+    pub newest: u64,
     /// Whether nothing serves because the slot was unloaded.
     pub unloaded: bool,
+    /// If the slot was unloaded, the file that it was loaded from.
+    pub unloaded_from: Option<PathBuf>,
     /// A candidate that waits for the owner's `sync`.
     pub staged: Option<u64>,
     /// The generation that served before, and stands by until this one has proved itself.
@@ -513,4 +481,10 @@ pub struct SlotInfo {
     pub faults: u64,
     /// How much its plugin logs, if that is the slot's own affair: [`Host::set_log_level`].
     pub log_level: Option<LogLevel>,
+    /// How many images of its generations are mapped.
+    pub mapped: usize,
+    /// Of them, those that were replaced and are still held by somebody: [`Host::who_holds`].
+    pub retired: usize,
+    /// Of them, those that cannot be unloaded.
+    pub quarantined: usize,
 }

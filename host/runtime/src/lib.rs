@@ -12,9 +12,6 @@
 //!
 //! Linux with glibc. What is proven there and how is written in the repository's README and ARCHITECTURE.md.
 
-#[cfg(feature = "config")]
-pub mod config;
-pub mod control;
 mod deadline;
 mod deferred_notifications;
 mod deferred_work;
@@ -25,20 +22,21 @@ mod history;
 mod host;
 mod instances;
 mod logs;
-mod metrics;
+mod outcome_words;
 mod policy;
 mod reload;
 mod runtime;
 mod safe_points;
 mod shadow_name;
 mod slot;
+pub mod surface;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(not(feature = "testing"))]
 mod testing;
 mod watch;
 
-pub use error::{BuildError, EndpointError};
+pub use error::BuildError;
 pub use event::Events;
 pub use history::{HistoryEntry, VersionStatus};
 pub use host::{AnyClaim, Claim, Host, HostBuilder, RollbackError, RollbackTarget, Shadow, SlotInfo, SyncOutcome};

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Which slot of a host has which level.
 pub(crate) struct LogLevels {
     default: Option<LogLevel>,
-    /// The host's settings, which come before what the program says.
+    /// What settings say, which comes before what the program says.
     settings: Mutex<Option<LogLevel>>,
     slots: Mutex<BTreeMap<String, LogLevel>>,
 }
@@ -32,8 +32,7 @@ impl LogLevels {
         };
     }
 
-    /// What the host's settings say for all slots that have none of their own.
-    #[cfg(feature = "config")]
+    /// What settings say for all slots that have no level of their own.
     pub(crate) fn set_for_all(&self, level: Option<LogLevel>) {
         *self.settings.lock() = level;
     }

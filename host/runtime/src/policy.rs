@@ -62,8 +62,8 @@ pub struct Policy {
 
 /// What becomes of a slot whose file is deleted from the watched folder, or renamed out of it. A file that is replaced (deleted and made
 /// again within two seconds, or renamed over) is not deleted; and a folder that goes, or is another one by now, deletes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "config", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum DeletedFile {
     /// What serves, serves on; [`Event::FileDeleted`](crate::Event::FileDeleted) tells of it.

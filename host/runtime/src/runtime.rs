@@ -87,7 +87,6 @@ impl Runtime {
     }
 
     /// Sets how much plugins log whose slots have no level of their own; none for what the program says.
-    #[cfg(feature = "config")]
     pub(crate) fn set_log_level_of_all(&self, level: Option<LogLevel>) {
         self.log_levels.set_for_all(level);
         for image in self.images.with_shadows(None) {

@@ -6,6 +6,7 @@
 //! `image::stage`, judging it is lint, and an equal hash is skipped by the receiver. So a notice too many is harmless, and a
 //! notice too few is a bug.
 
+mod file_watch;
 mod fingerprint;
 mod keeper;
 mod native;
@@ -20,6 +21,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use file_watch::FileWatch;
 use fingerprint::Fingerprint;
 pub(crate) use fingerprint::is_artifact;
 use parking_lot::RwLock;
@@ -89,6 +91,7 @@ impl Files {
 
 /// How a folder is watched.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct WatchOptions {
     /// How long a file that was not renamed into place must be quiet. Default: 4 ms, so that with the wake-up after it less than 5 are added.
     pub debounce: Duration,
@@ -101,7 +104,7 @@ pub struct WatchOptions {
     /// How long a file must be gone before it counts as deleted: what replaces files may delete them first. Default: 2 s.
     pub gone_after: Duration,
     /// Which of its files. Default: those that could be artifacts.
-    pub files: Files,
+    pub(crate) files: Files,
 }
 
 impl Default for WatchOptions {

@@ -23,7 +23,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 fn refused(socket: &Path) -> ControlError {
     match builder(socket).build() {
-        Err(BuildError::Control(error)) => error,
+        Err(BuildError::Surface(error)) => error.downcast().unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -63,7 +63,7 @@ fn socket_of_a_living_host_is_left_alone_and_its_process_is_named() {
         matches!(error, ControlError::Taken { process, .. } if process == ours),
         "{error:?}"
     );
-    let words = BuildError::from(error).to_string();
+    let words = builder(&socket).build().unwrap_err().to_string();
     assert!(words.contains(&ours.to_string()) && words.contains("what to do"), "{words}");
     overview(&socket);
 }

@@ -2,7 +2,7 @@
 //! be done, a [`Deed`], which is answered like everything else that is learned: by [`Model::learn`].
 
 use super::{keys::Key, source::Failure};
-use reslot::control::protocol::{Answer, HeldGeneration, Overview, Request, SlotStatus, Version};
+use reslot_control::protocol::{Answer, HeldGeneration, Overview, Request, SlotStatus, Version};
 use std::{
     collections::HashMap,
     time::{Duration, Instant},

@@ -1,6 +1,6 @@
 //! Overviews for the tests of this program, by hand: no host is asked.
 
-use reslot::control::protocol::{Overview, Reload, SlotStatus, StepTook};
+use reslot_control::protocol::{Overview, Reload, SlotStatus, StepTook};
 
 /// A slot of which nothing is known but its name.
 pub(super) fn bare(name: &str) -> SlotStatus {

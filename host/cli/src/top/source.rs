@@ -1,7 +1,7 @@
 //! Where the screen's data comes from: a host that can be connected to, more than once, and asked. `Socket` is a host's control
 //! socket; tests have sources of their own.
 
-use reslot::control::{
+use reslot_control::{
     Client, ClientError,
     protocol::{Answer, Refused, Request},
 };

@@ -5,7 +5,7 @@ use super::{
     model::{Detail, News},
     source::{Connection, Failure, Source},
 };
-use reslot::control::protocol::{Answer, Overview, Request};
+use reslot_control::protocol::{Answer, Overview, Request};
 use std::{
     io,
     sync::{
@@ -180,7 +180,7 @@ fn act_on(source: &dyn Source, screen: &Screen, deeds: &Receiver<Request>, looks
 mod tests {
     use super::*;
     use crate::top::samples::{bare, host};
-    use reslot::control::protocol::{ErrorKind, Refused};
+    use reslot_control::protocol::{ErrorKind, Refused};
     use std::sync::Mutex;
 
     /// A host that says one after the other of these, and knows which connection asked.

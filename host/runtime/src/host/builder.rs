@@ -1,19 +1,18 @@
 //! How a host is built and started: its options, its threads, the first look at the folder.
 
-use super::{Host, Inner, LONGEST};
-#[cfg(feature = "prometheus")]
-use crate::metrics::endpoint::{self, Endpoint, LoadRequest};
+use super::{
+    Host, HostHandle, Inner, LONGEST,
+    surface::{AnySurface, Setup, Surface, Surfaces},
+};
 use crate::{
     artifact::inspect,
-    control::{ControlTally, Listening, Server},
     deferred_work::DeferredWork,
     error::BuildError,
-    event::Log,
-    given::InputStore,
+    event::{Log, Observers},
+    given::{InputStore, PluginSettings},
     history::History,
     instances::{self, Instances},
     logs::LogLevels,
-    metrics::MetricsRecorder,
     policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, sort_by_uses},
     safe_points,
@@ -31,6 +30,7 @@ use reslot_process::{
 use reslot_report::Event;
 use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, sweep};
 use std::{
+    mem::take,
     path::PathBuf,
     sync::{Arc, OnceLock, atomic::AtomicUsize, mpsc},
     thread::JoinHandle,
@@ -38,29 +38,25 @@ use std::{
 };
 
 /// How a host is built.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct HostBuilder {
     folder: Option<PathBuf>,
-    watch: WatchOptions,
+    pub(super) watch: WatchOptions,
     private: PathBuf,
     copies: Option<PrivateCopies>,
     drain_deadline: Duration,
     thread_local_deadline: Duration,
-    quarantine_cap: usize,
+    pub(super) quarantine_cap: usize,
     track_guards: bool,
     count_calls: bool,
     limits: StageLimits,
-    policy: Policy,
+    pub(super) policy: Policy,
     history: Option<PathBuf>,
-    #[cfg(feature = "prometheus")]
-    prometheus: Option<LoadRequest>,
     resources: Option<PathBuf>,
-    #[cfg(feature = "config")]
-    config: Option<crate::config::Layers>,
     injections: Injections,
     log_level: Option<LogLevel>,
-    control: Option<PathBuf>,
     instances: instances::Said,
+    surfaces: Vec<Box<dyn AnySurface>>,
 }
 
 impl HostBuilder {
@@ -78,15 +74,11 @@ impl HostBuilder {
             limits: StageLimits::default(),
             policy: Policy::default(),
             history: None,
-            #[cfg(feature = "prometheus")]
-            prometheus: None,
             resources: None,
-            #[cfg(feature = "config")]
-            config: None,
             injections: Injections::default(),
             log_level: None,
-            control: None,
             instances: instances::Said::new(),
+            surfaces: Vec::new(),
         }
     }
 
@@ -111,17 +103,6 @@ impl HostBuilder {
     #[must_use]
     pub fn history(mut self, folder: impl Into<PathBuf>) -> Self {
         self.history = Some(folder.into());
-        self
-    }
-
-    /// Takes settings from these layers, and watches their files: the table `host` overrides what was said to this builder
-    /// ([`HostSettings`](crate::config::HostSettings)), each table `plugins.NAME` is given to the plugin in the slot NAME
-    /// (`Plugin::on_config`), and the table `program` is the embedder's own. Anything else is refused. The environment may say
-    /// `RESLOT__PLUGINS__MOMENTUM__THRESHOLD=0.1`, if the layers have `environment("RESLOT")`. Only with the feature `config`.
-    #[cfg(feature = "config")]
-    #[must_use]
-    pub fn config(mut self, layers: crate::config::Layers) -> Self {
-        self.config = Some(layers);
         self
     }
 
@@ -229,32 +210,6 @@ impl HostBuilder {
         self
     }
 
-    /// Serves the host's metrics at `http://ADDRESS/metrics`, for a Prometheus to fetch, as long as the host lives. The address must be
-    /// one of loopback; with port 0 a free port is taken, which [`Host::prometheus_addr`] tells. Only with the feature `prometheus`.
-    ///
-    /// Nobody is asked for a password: whoever can connect to this machine's loopback can read the numbers, and the slots' names.
-    #[cfg(feature = "prometheus")]
-    #[must_use]
-    pub fn prometheus(mut self, address: impl Into<std::net::SocketAddr>) -> Self {
-        self.prometheus = Some(LoadRequest {
-            at: address.into(),
-            beyond_loopback: false,
-        });
-        self
-    }
-
-    /// As [`prometheus`](Self::prometheus), and at any address: everybody who reaches it can read the numbers, without a password and
-    /// without encryption. Only with the feature `prometheus`.
-    #[cfg(feature = "prometheus")]
-    #[must_use]
-    pub fn prometheus_beyond_loopback(mut self, address: impl Into<std::net::SocketAddr>) -> Self {
-        self.prometheus = Some(LoadRequest {
-            at: address.into(),
-            beyond_loopback: true,
-        });
-        self
-    }
-
     /// How much plugins log, if it is not told otherwise for a slot ([`Host::set_log_level`]). What is above that never leaves the
     /// plugin, and costs it a load and a compare. Default: what the subscribers of this process let through at most
     /// ([`LevelFilter::current`](tracing::level_filters::LevelFilter::current)), looked at when an image is loaded. Without a subscriber nothing
@@ -265,13 +220,14 @@ impl HostBuilder {
         self
     }
 
-    /// Opens a Unix socket here, by which the program `reslot` and [`control::Client`](crate::control::Client) look at the running
-    /// host and steer it. Its file belongs to the process's user and has mode 0600 from the moment at which it appears, and who
-    /// connects must be that user or root. Missing parent folders are made with mode 0700; what a dead process left there is
-    /// replaced; the file is removed when the host goes. Default: none, and no thread for it.
+    /// Attaches a [surface](crate::surface): something that observes, asks or steers the host, such as a control socket, an endpoint for
+    /// metrics, or the settings of plugins. It lives as long as the host; [`Host::surface`] finds what runs of it. A host has one surface of
+    /// each type: of two, the later counts. Default: none, and no thread for any.
     #[must_use]
-    pub fn control_socket(mut self, path: impl Into<PathBuf>) -> Self {
-        self.control = Some(path.into());
+    pub fn attach(mut self, surface: impl Surface) -> Self {
+        let surface: Box<dyn AnySurface> = Box::new(surface);
+        self.surfaces.retain(|before| before.of_type() != surface.of_type());
+        self.surfaces.push(surface);
         self
     }
 
@@ -279,55 +235,26 @@ impl HostBuilder {
     /// by [`Host::events`] and by [`Host::claim`] and [`Host::slot`], and is no error here.
     ///
     /// # Errors
-    /// If the private folder cannot be made, the folder cannot be watched, a thread cannot be started, the address for Prometheus
-    /// cannot be had, or the control socket cannot be opened: another process listens there, or something else lies there.
-    pub fn build(self) -> Result<Host, BuildError> {
-        #[cfg(feature = "config")]
-        let (this, config) = self.configured()?;
-        #[cfg(feature = "config")]
-        let attach = |host: &Arc<Inner>| config.iter().for_each(|config| config.attach(host));
-        #[cfg(not(feature = "config"))]
-        let (this, attach) = (self, |_: &Arc<Inner>| {});
-        #[cfg_attr(not(feature = "config"), allow(unused_mut))]
-        let mut host = this.started(attach)?;
-        #[cfg(feature = "config")]
-        {
-            host.config = config;
+    /// If the private folder cannot be made, the folder cannot be watched, a thread cannot be started, or a surface cannot be had: its
+    /// address is taken, say.
+    pub fn build(mut self) -> Result<Host, BuildError> {
+        let mut surfaces = take(&mut self.surfaces);
+        // First of all, so that a second host at the same place does nothing before it is told that there is one; and because settings may
+        // change what was said to the builder.
+        let setup = Setup::of_all(self, &mut surfaces).map_err(BuildError::Surface)?;
+        let (configured, observers, settings) = setup.into_parts();
+        let watch = configured.watch.clone();
+        let mut host = configured.start(observers, settings)?;
+        for surface in surfaces {
+            let handle = HostHandle::of(&host.inner);
+            host.surfaces.start(surface, handle).map_err(BuildError::Surface)?;
         }
+        host.load_first(watch)?;
         Ok(host)
     }
 
-    /// Reads the settings, and takes from them what is the host's.
-    #[cfg(feature = "config")]
-    fn configured(mut self) -> Result<(Self, Option<crate::config::HostConfig>), BuildError> {
-        let Some(layers) = self.config.take() else {
-            return Ok((self, None));
-        };
-        let config = crate::config::start(layers, self.watch.clone(), self.quarantine_cap)?;
-        let settings = config.settings();
-        let set = |to: &mut Duration, from: Option<u64>| {
-            if let Some(from) = from {
-                *to = Duration::from_millis(from).min(LONGEST);
-            }
-        };
-        set(&mut self.drain_deadline, settings.drain_deadline_ms);
-        set(&mut self.thread_local_deadline, settings.thread_local_deadline_ms);
-        set(&mut self.watch.debounce, settings.debounce_ms);
-        set(&mut self.policy.hook_deadline, settings.hook_deadline_ms);
-        set(&mut self.policy.probation, settings.probation_ms);
-        set(&mut self.policy.health_every, settings.health_every_ms);
-        self.quarantine_cap = settings.quarantine_cap.unwrap_or(self.quarantine_cap);
-        self.instances.extend(settings.instances);
-        self.policy.probation_calls = settings.probation_calls.unwrap_or(self.policy.probation_calls);
-        self.policy.max_panics = settings.max_panics.unwrap_or(self.policy.max_panics);
-        self.policy.health_failures = settings.health_failures.unwrap_or(self.policy.health_failures);
-        self.policy.history = settings.history.unwrap_or(self.policy.history);
-        self.policy.on_deleted_file = settings.on_deleted_file.unwrap_or(self.policy.on_deleted_file);
-        Ok((self, Some(config)))
-    }
-
-    /// Starts the host with the options as they are; `attach` is given what its parts share before anything is loaded.
-    fn started(self, attach: impl Fn(&Arc<Inner>)) -> Result<Host, BuildError> {
+    /// Makes the host and starts its threads, with the options as they are by now. Nothing is loaded yet.
+    fn start(self, observers: Observers, settings: Option<PluginSettings>) -> Result<Host, BuildError> {
         let instances = Instances::checked(&self.instances)?;
         let folder = self
             .folder
@@ -337,8 +264,6 @@ impl HostBuilder {
         if let Err(error) = sweep(&self.private) {
             tracing::warn!(%error, "leftovers of earlier hosts could not be looked for");
         }
-        // First of all, so that a second host on the same socket does nothing before it is told that there is one.
-        let listening = self.control.as_deref().map(Listening::open).transpose()?;
         let (reload_sender, reload_receiver) = mpsc::channel();
         let (reaper_sender, reaper_receiver) = mpsc::channel();
         let (supervisor_sender, supervisor_receiver) = mpsc::channel();
@@ -347,15 +272,7 @@ impl HostBuilder {
             Some(folder) => History::persistent(folder, self.policy.history)?,
             None => (History::of_process(private.clone(), self.policy.history), Vec::new()),
         };
-        #[cfg(feature = "prometheus")]
-        let (bound, metrics_recorder) = match self.prometheus.map(endpoint::bind).transpose()? {
-            Some((bound, metrics_recorder)) => (Some(bound), metrics_recorder),
-            None => (None, MetricsRecorder::default()),
-        };
-        #[cfg(not(feature = "prometheus"))]
-        let metrics_recorder = MetricsRecorder::default();
-        let log = Log::new(metrics_recorder);
-        let tally = listening.as_ref().map(|_| ControlTally::listen(&log));
+        let log = Log::new(observers);
         for error in troubles {
             log.push(Event::HistoryFailed { slot: None, error });
         }
@@ -379,7 +296,7 @@ impl HostBuilder {
             deferred_work: DeferredWork::default(),
             instances,
             folder: folder.clone(),
-            given: InputStore::new(self.resources, &self.watch, Arc::new(notices)),
+            given: InputStore::new(settings, self.resources, &self.watch, Arc::new(notices)),
             injections: self.injections,
             log_levels: Arc::new(LogLevels::new(self.log_level)),
             history,
@@ -392,10 +309,8 @@ impl HostBuilder {
             reload: reload_sender.clone(),
             reaper: reaper_sender,
         });
-        attach(&inner);
         safe_points::register(&inner.slots);
         safe_points::register(&inner);
-        inner.log.metrics_recorder().attach(&inner);
         let deadlines = Deadlines {
             drain: self.drain_deadline,
             threads: self.drain_deadline,
@@ -411,49 +326,40 @@ impl HostBuilder {
         let judging = inner.clone();
         let supervise = move || reload::supervise(&judging, &supervisor_receiver);
         let supervisor = spawn(Kind::Foreground, "reslot-supervisor", supervise)?;
-        let mut host = Host {
+        Ok(Host {
             inner,
             watch: None,
             reload: Some(reload),
             reaper: Some(reaper),
             supervisor: Some(supervisor),
-            #[cfg(feature = "prometheus")]
-            prometheus: None,
-            control: None,
-            folder: None,
-            #[cfg(feature = "config")]
-            config: None,
-        };
-        #[cfg(feature = "prometheus")]
-        if let Some(bound) = bound {
-            let started = Endpoint::start(bound, host.inner.log.clone());
-            let name = "reslot-metrics";
-            host.prometheus = Some(started.map_err(|source| BuildError::Thread { name, source })?);
-        }
-        host.folder.clone_from(&folder);
-        if let Some((listening, tally)) = listening.zip(tally) {
-            host.control = Some(Server::start(listening, &host.inner, tally, folder)?);
-        }
-        let reverted = host.inner.revert_unconfirmed();
+            surfaces: Surfaces::default(),
+            folder,
+        })
+    }
+}
+
+impl Host {
+    /// Watches the folder, and loads what lies there.
+    fn load_first(&mut self, options: WatchOptions) -> Result<(), BuildError> {
+        let reverted = self.inner.revert_unconfirmed();
         let mut refusals = Vec::new();
-        if let Some(folder) = self.folder {
-            // What is told of a file must not depend on whether it was there first or came later.
-            let folder = std::path::absolute(&folder).unwrap_or(folder);
+        if let Some(folder) = &self.folder {
+            let reload = self.inner.reload.clone();
             // First the watch, then the look: what changes in between is seen by both and skipped once.
-            host.watch = Some(Watch::start(folder.clone(), self.watch, move |notice| {
+            self.watch = Some(Watch::start(folder.clone(), options, move |notice| {
                 // The host is going; nothing is noticed any more.
-                let _ = reload_sender.send(ReloadMessage::Noticed(notice));
+                let _ = reload.send(ReloadMessage::Noticed(notice));
             })?);
-            for path in callers_last(&host.inner, scan(&folder)) {
-                let outcomes = host.inner.ask_for(instances::LoadRequest::file(path), false);
+            for path in callers_last(&self.inner, scan(folder)) {
+                let outcomes = self.inner.ask_for(instances::LoadRequest::file(path), false);
                 refusals.extend(outcomes.into_iter().filter_map(Result::err));
             }
         }
         // Those that waited for another one have had their turn.
-        host.flush();
-        host.inner.load_instead(&reverted, &refusals);
-        host.flush();
-        Ok(host)
+        self.flush();
+        self.inner.load_instead(&reverted, &refusals);
+        self.flush();
+        Ok(())
     }
 }
 

@@ -1,13 +1,14 @@
-//! What the host tells of itself, and does when asked, that its embedder and its control socket have in common.
+//! What the host tells of itself, and does when asked, that its embedder and its surfaces have in common.
 
 use super::{Inner, SlotInfo};
 use crate::{
+    given::{PluginSettings, SettingsRefused},
     instances::LoadRequest,
     reload::{LoadOutcome, Outcomes, ReloadMessage, SavedState},
-    slot::{Mode, SlotRecord},
+    slot::{Mode, Phase, SlotRecord},
 };
-use reslot_process::safe_point;
-use reslot_report::{Cause, Refusal};
+use reslot_process::{hooks::TookTooLong, safe_point};
+use reslot_report::{Cause, HookError, Refusal};
 use std::{
     path::PathBuf,
     sync::mpsc::{self, RecvTimeoutError},
@@ -108,19 +109,27 @@ impl Inner {
 
     /// A slot at this moment.
     pub(crate) fn info(&self, record: &SlotRecord) -> SlotInfo {
+        let images = self.images.of_slot(&record.name);
+        let count = |is: fn(&Phase) -> bool| images.iter().filter(|image| is(&image.phase)).count();
         let mut state = record.lock();
         // The lock keeps the generation. It is the SDK that counts, in a loop over numbers: no plugin's code runs.
         let current = state.current.as_ref();
         let live_bytes = current.and_then(|current| current.generation.instance().live_bytes());
+        let manifest = current.map(|current| &current.generation.instance().image().manifest);
         SlotInfo {
             name: record.name.to_string(),
-            plugin: state
-                .current
-                .as_ref()
-                .map(|current| current.generation.instance().image().manifest.name.clone()),
+            plugin: manifest.map(|manifest| manifest.name.clone()),
+            interface: manifest.map(|manifest| manifest.interface.name.to_string()),
+            version: manifest.map(|manifest| manifest.version.to_string()),
+            hash: current.map(|current| current.hash.to_string()),
             unloaded: state.unloaded().is_some(),
-            generation: state.current.as_ref().map(|current| current.generation.number()),
-            path: state.current.as_ref().map(|current| current.path.clone()),
+            unloaded_from: state.unloaded().map(|left| left.path.clone()),
+            generation: current.map(|current| current.generation.number()),
+            newest: state.last_number,
+            path: current.map(|current| current.path.clone()),
+            mapped: images.len(),
+            retired: count(|phase| matches!(phase, Phase::Retired)),
+            quarantined: count(|phase| matches!(phase, Phase::Quarantined(_))),
             staged: state.waiting(record.id).map(|(number, _)| number),
             standby: state.standby().map(|standby| standby.current.generation.number()),
             on_probation: state.probation.is_some(),
@@ -131,5 +140,26 @@ impl Inner {
             faults: record.counts.faults(),
             log_level: self.log_levels.own(&record.name),
         }
+    }
+
+    /// As [`Steering::check_settings`](super::Steering::check_settings).
+    pub(super) fn check_settings(&self, settings: &PluginSettings) -> Result<(), SettingsRefused> {
+        for record in self.slots.all().iter() {
+            let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
+            let Some(serving) = serving else { continue };
+            let Some(table) = self.given.changed_table(&record.name, settings) else {
+                continue;
+            };
+            let most = self.policy.hook_deadline;
+            let check = move || serving.instance().check_config(&table);
+            let checked = self.hooks.run(most, check);
+            checked
+                .unwrap_or_else(|TookTooLong| Err(HookError::TookTooLong(most)))
+                .map_err(|error| SettingsRefused {
+                    slot: record.name.clone(),
+                    error,
+                })?;
+        }
+        Ok(())
     }
 }

@@ -112,7 +112,6 @@ pub(super) fn has_come(host: &Runtime, generation: &Generation, other_artifact: 
     host.given.serves_with(generation.slot(), &generation.given());
     if other_artifact {
         host.given.forget_vetoed(generation.slot());
-        host.given.look_at_settings();
     }
     host.look_at_given();
 }

@@ -87,7 +87,6 @@ impl MappedImages {
     }
 
     /// What keeps each of the quarantined ones.
-    #[cfg(feature = "metrics")]
     pub(crate) fn quarantined(&self) -> Vec<QuarantineReason> {
         let images = self.images.lock();
         let reasons = images.iter().filter_map(|image| match &image.phase {

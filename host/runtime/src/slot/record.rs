@@ -147,7 +147,7 @@ pub(crate) struct Current {
 
 /// Where a content is in a slot that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ContentPlace {
+pub enum ContentPlace {
     /// It serves, as this generation.
     Serves(u64),
     /// It waits for the owner, as this generation.

@@ -3,7 +3,7 @@
 use super::{Paint, reloads, slots, text};
 use crate::top::model::{Detail, Model, Page};
 use ratatui::{Frame, layout::Rect, text::Line};
-use reslot::control::protocol::{HeldGeneration, SlotStatus, Version};
+use reslot_control::protocol::{HeldGeneration, SlotStatus, Version};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Draws it, and answers how far one can scroll.

@@ -9,7 +9,7 @@ use ratatui::{
     style::{Color, Style},
     text::{Line, Span},
 };
-use reslot::control::protocol::{Reload, StepTook};
+use reslot_control::protocol::{Reload, StepTook};
 
 /// Lines above the first reload: the titles and two for the legend.
 pub(super) const ABOVE: u16 = 3;

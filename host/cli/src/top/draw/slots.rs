@@ -8,7 +8,7 @@ use ratatui::{
     style::{Modifier, Style},
     text::{Line, Span},
 };
-use reslot::control::protocol::SlotStatus;
+use reslot_control::protocol::SlotStatus;
 
 /// Beside the name: titles and columns.
 const COLUMNS: [(&str, usize); 8] = [

@@ -7,7 +7,7 @@ use crate::top::{
     samples::{bare, full, host, reload},
 };
 use ratatui::{Terminal, backend::TestBackend};
-use reslot::control::protocol::{HeldGeneration, Overview, SlotStatus, Version};
+use reslot_control::protocol::{HeldGeneration, Overview, SlotStatus, Version};
 use std::time::Duration;
 
 const PLAIN: Paint = Paint { colours: false };

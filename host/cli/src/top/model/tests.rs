@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::top::samples::{bare, full, host};
-use reslot::control::protocol::{ErrorKind, Refused};
+use reslot_control::protocol::{ErrorKind, Refused};
 
 fn model(slots: Vec<SlotStatus>) -> Model {
     let mut model = Model::new("desk.sock".to_owned());

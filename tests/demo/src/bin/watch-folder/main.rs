@@ -9,7 +9,7 @@ mod questions;
 use anyhow::Context;
 use caller::Callers;
 use questions::Questions;
-use reslot::{Event, Host, Outcome};
+use reslot::{Event, Host, Outcome, control::ControlSocket};
 use reslot_demo::{
     telling,
     words::{bad, dim, heading},
@@ -52,7 +52,7 @@ fn run(folder: &Path, socket: Option<PathBuf>) -> anyhow::Result<()> {
     // For people to look around in: guards are tracked, whatever that costs.
     let mut builder = Host::builder().watch(folder).track_guards(true);
     if let Some(socket) = socket {
-        builder = builder.control_socket(socket);
+        builder = builder.attach(ControlSocket::at(socket));
     }
     let host = builder.build()?;
     anstream::println!("{} {}", heading("Watching"), std::path::absolute(folder)?.display());

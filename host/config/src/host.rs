@@ -1,0 +1,321 @@
+//! What a host makes of its settings: the table `host` is its own, each table `plugins.NAME` is given to the plugin in that slot, the
+//! table `program` is the embedder's. A change is first shown to all plugins that it is about; only if none refuses is it published,
+//! and then the host gives it to the plugins in those slots.
+
+use crate::{error::ConfigError, layers::Layers, watched::Watched};
+use parking_lot::Mutex;
+use reslot_runtime::{
+    DeletedFile, Event, LogLevel,
+    surface::{HostHandle, PluginSettings, Setup, Steering, Surface, SurfaceError},
+};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+/// No time is longer: a century.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The table `host` of a host's settings: what is not given is as the program has it. `log_level` and `quarantine_cap` are taken at run
+/// time; a change of the others is told ([`Event::Configured`](reslot_runtime::Event::Configured)) and takes effect at the next start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct HostSettings {
+    /// How much plugins log, in slots that have no level of their own: `off`, `error`, `warn`, `info`, `debug` or `trace`. It comes before
+    /// what the program says ([`HostBuilder::log_level`](reslot_runtime::HostBuilder::log_level)).
+    pub log_level: Option<LogLevel>,
+    /// [`HostBuilder::quarantine_cap`](reslot_runtime::HostBuilder::quarantine_cap).
+    pub quarantine_cap: Option<usize>,
+    /// [`HostBuilder::drain_deadline`](reslot_runtime::HostBuilder::drain_deadline), in milliseconds.
+    pub drain_deadline_ms: Option<u64>,
+    /// [`HostBuilder::thread_local_deadline`](reslot_runtime::HostBuilder::thread_local_deadline), in milliseconds.
+    pub thread_local_deadline_ms: Option<u64>,
+    /// [`HostBuilder::debounce`](reslot_runtime::HostBuilder::debounce), in milliseconds.
+    pub debounce_ms: Option<u64>,
+    /// [`Policy::hook_deadline`](reslot_runtime::Policy::hook_deadline), in milliseconds.
+    pub hook_deadline_ms: Option<u64>,
+    /// [`Policy::probation`](reslot_runtime::Policy::probation), in milliseconds.
+    pub probation_ms: Option<u64>,
+    /// [`Policy::probation_calls`](reslot_runtime::Policy::probation_calls).
+    pub probation_calls: Option<u64>,
+    /// [`Policy::max_panics`](reslot_runtime::Policy::max_panics).
+    pub max_panics: Option<u32>,
+    /// [`Policy::health_failures`](reslot_runtime::Policy::health_failures).
+    pub health_failures: Option<u32>,
+    /// [`Policy::health_every`](reslot_runtime::Policy::health_every), in milliseconds.
+    pub health_every_ms: Option<u64>,
+    /// [`Policy::history`](reslot_runtime::Policy::history).
+    pub history: Option<usize>,
+    /// [`Policy::on_deleted_file`](reslot_runtime::Policy::on_deleted_file): `keep` or `unload`.
+    pub on_deleted_file: Option<DeletedFile>,
+    /// [`HostBuilder::instances`](reslot_runtime::HostBuilder::instances): by plugin or file, the slots. What the program says of others stays.
+    pub instances: BTreeMap<String, Vec<String>>,
+}
+
+impl HostSettings {
+    /// Changes what the program said to the builder where the settings say otherwise.
+    fn override_builder(&self, setup: &mut Setup) {
+        let time = |millis: u64| Duration::from_millis(millis).min(LONGEST);
+        let policy = setup.policy();
+        let set = |to: &mut Duration, from: Option<u64>| *to = from.map_or(*to, time);
+        set(&mut policy.hook_deadline, self.hook_deadline_ms);
+        set(&mut policy.probation, self.probation_ms);
+        set(&mut policy.health_every, self.health_every_ms);
+        policy.probation_calls = self.probation_calls.unwrap_or(policy.probation_calls);
+        policy.max_panics = self.max_panics.unwrap_or(policy.max_panics);
+        policy.health_failures = self.health_failures.unwrap_or(policy.health_failures);
+        policy.history = self.history.unwrap_or(policy.history);
+        policy.on_deleted_file = self.on_deleted_file.unwrap_or(policy.on_deleted_file);
+        if let Some(deadline) = self.drain_deadline_ms {
+            setup.change(|builder| builder.drain_deadline(time(deadline)));
+        }
+        if let Some(deadline) = self.thread_local_deadline_ms {
+            setup.change(|builder| builder.thread_local_deadline(time(deadline)));
+        }
+        if let Some(quiet) = self.debounce_ms {
+            setup.change(|builder| builder.debounce(time(quiet)));
+        }
+        if let Some(images) = self.quarantine_cap {
+            setup.change(|builder| builder.quarantine_cap(images));
+        }
+        for (of, slots) in &self.instances {
+            setup.change(|builder| builder.instances(of, slots.clone()));
+        }
+    }
+
+    /// The keys whose values differ and that only the next start takes.
+    fn requires_restart(&self, new: &Self) -> Vec<String> {
+        let keys = [
+            ("drain_deadline_ms", self.drain_deadline_ms != new.drain_deadline_ms),
+            (
+                "thread_local_deadline_ms",
+                self.thread_local_deadline_ms != new.thread_local_deadline_ms,
+            ),
+            ("debounce_ms", self.debounce_ms != new.debounce_ms),
+            ("hook_deadline_ms", self.hook_deadline_ms != new.hook_deadline_ms),
+            ("probation_ms", self.probation_ms != new.probation_ms),
+            ("probation_calls", self.probation_calls != new.probation_calls),
+            ("max_panics", self.max_panics != new.max_panics),
+            ("health_failures", self.health_failures != new.health_failures),
+            ("health_every_ms", self.health_every_ms != new.health_every_ms),
+            ("history", self.history != new.history),
+            ("on_deleted_file", self.on_deleted_file != new.on_deleted_file),
+            ("instances", self.instances != new.instances),
+        ];
+        let differ = keys.into_iter().filter(|(_, differs)| *differs);
+        differ.map(|(key, _)| format!("host.{key}")).collect()
+    }
+}
+
+/// All of a host's settings.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Whole {
+    host: HostSettings,
+    plugins: BTreeMap<String, serde_json::Value>,
+    /// The embedder's own.
+    #[allow(dead_code)]
+    program: serde_json::Value,
+}
+
+impl Whole {
+    /// As the host gives them to plugins.
+    fn for_plugins(&self) -> Result<PluginSettings, String> {
+        let mut settings = PluginSettings::new();
+        for (slot, value) in &self.plugins {
+            if !value.is_object() {
+                return Err(format!("`plugins.{slot}` is no table"));
+            }
+            let inserted = settings.insert(slot, value);
+            inserted.map_err(|error| format!("`plugins.{slot}` cannot be handed over: {error}"))?;
+        }
+        Ok(settings)
+    }
+}
+
+/// The settings of a host, for [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach). They are read before the host exists, and read again
+/// when a file changes:
+///
+/// - the table `host` overrides what was said to the builder ([`HostSettings`]);
+/// - each table `plugins.NAME` is given to the plugin in the slot NAME (`Plugin::on_config`);
+/// - the table `program` is the program's own. Anything else is refused.
+///
+/// The environment may say `RESLOT__PLUGINS__MOMENTUM__THRESHOLD=0.1`, if the layers have `environment("RESLOT")`.
+///
+/// ```
+/// use reslot::{Host, config::{Configuration, Layers, LiveConfiguration}};
+///
+/// let settings = Layers::new().file("desk.toml").environment("RESLOT");
+/// let host = Host::builder().attach(Configuration::of(settings)).build()?;
+/// let configuration = host.surface::<LiveConfiguration>().expect("it is attached");
+/// println!("{:?}", configuration.settings().quarantine_cap);
+/// # Ok::<(), reslot::BuildError>(())
+/// ```
+#[derive(Debug)]
+pub struct Configuration {
+    layers: Layers,
+    read: Option<Read>,
+}
+
+/// What was read before the host existed.
+#[derive(Debug)]
+struct Read {
+    watched: Watched<Whole>,
+    link: Arc<Link>,
+    first: Arc<Whole>,
+}
+
+/// The settings of a running host, watched: from [`Host::surface`](reslot_runtime::Host::surface).
+#[derive(Debug)]
+pub struct LiveConfiguration {
+    watched: Watched<Whole>,
+}
+
+/// The way from the thread that reads the settings to the host.
+#[derive(Debug)]
+struct Link {
+    host: OnceLock<HostHandle>,
+    /// Held by each thread that gives the host what was read, so that the newest comes last.
+    publishing: Mutex<()>,
+    files: Vec<PathBuf>,
+    /// The slot whose plugin has refused last.
+    refused_by: Mutex<Option<Arc<str>>>,
+    at_start: OnceLock<Arc<Whole>>,
+    /// What the program says, for as long as the settings say nothing.
+    programs_cap: usize,
+}
+
+impl Configuration {
+    /// From these layers.
+    #[must_use]
+    pub fn of(layers: Layers) -> Self {
+        Self { layers, read: None }
+    }
+
+    fn read(&self, setup: &Setup) -> Result<Read, ConfigError> {
+        let link = Arc::new(Link {
+            host: OnceLock::new(),
+            publishing: Mutex::default(),
+            files: self.layers.files().map(ToOwned::to_owned).collect(),
+            refused_by: Mutex::default(),
+            at_start: OnceLock::new(),
+            programs_cap: setup.quarantine_cap(),
+        });
+        let (validating, changing) = (link.clone(), link.clone());
+        let (failing, waiting) = (link.clone(), link.clone());
+        let watched = Watched::of(self.layers.clone())
+            .options(setup.watch_options())
+            .validate(move |new: &Whole| validating.validate(new))
+            .on_change(move |_, new| changing.changed(new))
+            .on_waiting(move |error| waiting.report_waiting(error))
+            .on_error(move |error| failing.report_refused(error))
+            .start()?;
+        let first = watched.load().clone();
+        let _ = link.at_start.set(first.clone());
+        Ok(Read { watched, link, first })
+    }
+}
+
+impl Surface for Configuration {
+    type Running = LiveConfiguration;
+
+    fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError> {
+        let cannot = |error| SurfaceError::from(error).context("the settings cannot be used");
+        let read = self.read(setup).map_err(cannot)?;
+        read.first.host.override_builder(setup);
+        if let Ok(settings) = read.first.for_plugins() {
+            setup.plugin_settings(settings);
+        }
+        // Another artifact may take settings that the one before has refused.
+        let look = read.watched.looks_if_refused();
+        setup.on_event(move |event| {
+            if let Event::Swapped(_) | Event::RolledBack(_) = event {
+                look();
+            }
+        });
+        self.read = Some(read);
+        Ok(())
+    }
+
+    fn start(self, host: HostHandle) -> Result<LiveConfiguration, SurfaceError> {
+        let Some(Read { watched, link, first }) = self.read else {
+            return Err("the settings were not read".into());
+        };
+        let publishing = link.publishing.lock();
+        let _ = link.host.set(host);
+        if let Some(host) = link.steer() {
+            let now = watched.load();
+            match Arc::ptr_eq(&now, &first) {
+                true => host.set_default_log_level(first.host.log_level),
+                // That they have changed meanwhile was told to nobody.
+                false => link.publish(&host, &now),
+            }
+        }
+        drop(publishing);
+        Ok(LiveConfiguration { watched })
+    }
+}
+
+impl LiveConfiguration {
+    /// The table `host` as it is now.
+    pub fn settings(&self) -> HostSettings {
+        self.watched.load().host.clone()
+    }
+
+    /// Has the settings read again: for a changed environment, of whose changes nobody tells.
+    pub fn read_again(&self) {
+        self.watched.look();
+    }
+}
+
+impl Link {
+    /// The host, if there is one already, and still.
+    fn steer(&self) -> Option<Steering<'_>> {
+        self.host.get()?.steer().ok()
+    }
+
+    /// Asks every plugin whose table is another one now.
+    fn validate(&self, new: &Whole) -> Result<(), String> {
+        *self.refused_by.lock() = None;
+        let settings = new.for_plugins()?;
+        // Before there is a host nobody is asked: what is loaded first says so itself.
+        let Some(host) = self.steer() else { return Ok(()) };
+        host.check_settings(&settings).map_err(|refused| {
+            *self.refused_by.lock() = Some(refused.slot.clone());
+            refused.to_string()
+        })
+    }
+
+    fn changed(&self, new: &Whole) {
+        let _publishing = self.publishing.lock();
+        if let Some(host) = self.steer() {
+            self.publish(&host, new);
+        }
+    }
+
+    fn publish(&self, host: &Steering<'_>, new: &Whole) {
+        let Ok(settings) = new.for_plugins() else { return };
+        host.set_quarantine_cap(new.host.quarantine_cap.unwrap_or(self.programs_cap));
+        host.set_default_log_level(new.host.log_level);
+        let at_start = self.at_start.get();
+        let requires_restart = at_start.map(|at_start| at_start.host.requires_restart(&new.host));
+        host.apply_settings(settings, self.files.clone(), requires_restart.unwrap_or_default());
+    }
+
+    fn report_waiting(&self, error: &ConfigError) {
+        if let (Some(host), Some(path)) = (self.steer(), error.file()) {
+            host.report_waiting(path.to_owned(), error);
+        }
+    }
+
+    fn report_refused(&self, error: &ConfigError) {
+        let Some(host) = self.steer() else { return };
+        let slot = self.refused_by.lock().take();
+        let file = error.file().map(ToOwned::to_owned).or_else(|| self.files.first().cloned());
+        host.report_refused_settings(file, slot, error);
+    }
+}

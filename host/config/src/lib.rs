@@ -1,0 +1,33 @@
+//! Settings from layers, validated before they are published, and published as an immutable snapshot.
+//!
+//! A program's own settings are read and watched with [`Layers`] and [`Watched`], with or without a host. [`Configuration`] is the
+//! [surface](reslot_runtime::surface) through which a host takes its settings and those of its plugins.
+//!
+//! ```
+//! use reslot::config::{ConfigError, Layers};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Settings {
+//!     port: u16,
+//! }
+//!
+//! let layers = Layers::new().defaults(&Settings { port: 80 })?.variables("DESK", [("DESK__PORT", "8080")]);
+//! assert_eq!(layers.read::<Settings>()?.port, 8080);
+//! # Ok::<(), ConfigError>(())
+//! ```
+//!
+//! # Where to change what
+//! `layers` reads and merges, `error` says what may be wrong and where, `watched` decides when to read again, and `host` is what a host makes of it.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod host;
+mod layers;
+mod watched;
+
+pub use error::{ConfigError, Origin};
+pub use host::{Configuration, HostSettings, LiveConfiguration};
+pub use layers::Layers;
+pub use watched::{Watched, WatchedBuilder};

@@ -1,0 +1,64 @@
+//! The surface that a host is given: it opens the socket before the host exists, and serves it as long as the host lives.
+
+use crate::{
+    server::{Recent, Server},
+    socket::Listening,
+};
+use reslot_runtime::surface::{HostHandle, Setup, Surface, SurfaceError};
+use std::{path::PathBuf, sync::Arc};
+
+/// A control socket, for [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach): the program `reslot` and [`Client`](crate::Client) look
+/// at the running host through it, and steer it.
+///
+/// The socket's file belongs to the process's user and has mode 0600 from the moment at which it appears; who connects must be that user or
+/// root. Missing parent folders are made with mode 0700, what a dead process left at the path is replaced, and the file is removed when the
+/// host ends. A host is not built if another process listens at the path, or something else lies there: [`ControlError`](crate::ControlError).
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    opened: Option<Opened>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    listening: Listening,
+    recent: Arc<Recent>,
+}
+
+impl ControlSocket {
+    /// At this path.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        let (path, opened) = (path.into(), None);
+        Self { path, opened }
+    }
+}
+
+/// A control socket that is served. It ends with its host.
+#[derive(Debug)]
+pub struct ControlServer {
+    _server: Server,
+}
+
+impl Surface for ControlSocket {
+    type Running = ControlServer;
+
+    fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError> {
+        let listening = Listening::open(&self.path).map_err(|error| {
+            let remedy = error.remedy();
+            SurfaceError::new(error, remedy)
+        })?;
+        let recent = Arc::new(Recent::default());
+        let told = recent.clone();
+        setup.on_record(move |record| told.note(record));
+        self.opened = Some(Opened { listening, recent });
+        Ok(())
+    }
+
+    fn start(self, host: HostHandle) -> Result<ControlServer, SurfaceError> {
+        let Some(Opened { listening, recent }) = self.opened else {
+            return Err("the control socket was not opened".into());
+        };
+        let server = Server::start(listening, host, recent)?;
+        Ok(ControlServer { _server: server })
+    }
+}

@@ -1,0 +1,202 @@
+//! What a host that can be asked from outside remembers besides: its last reloads, and of each slot the last refusal and the last rollback. It is
+//! called for each event as it is written down; a host without a control socket has none.
+
+use crate::{
+    event_message::milliseconds,
+    protocol::{Reload, StepTook},
+};
+use parking_lot::Mutex;
+use reslot_runtime::{Event, Record, Refusal};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// How many reloads are remembered.
+const RELOADS: usize = 32;
+/// Of how many files that never said for which slot they are, or wait for their writers.
+const FILES: usize = 32;
+/// Of how many slots in which nothing ever served: a refused file may say any name.
+const NAMES: usize = 256;
+
+/// What is remembered of recent events.
+#[derive(Debug, Default)]
+pub(crate) struct Recent(Mutex<Remembered>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    /// Newest first.
+    reloads: VecDeque<Reload>,
+    slots: BTreeMap<Arc<str>, OfSlot>,
+    /// Of them, those that came to be by a refusal; oldest first.
+    names: VecDeque<Arc<str>>,
+    /// Oldest first.
+    files: VecDeque<(PathBuf, News)>,
+}
+
+/// What is remembered of a slot.
+#[derive(Debug, Default, Clone)]
+pub(super) struct OfSlot {
+    /// Since something was swapped in.
+    pub(super) refusal: Option<Refusal>,
+    /// Why it went back last, if nothing was swapped in since.
+    pub(super) rolled_back: Option<String>,
+    /// The file that it serves from.
+    file: Option<PathBuf>,
+}
+
+/// What was last told of a file.
+#[derive(Debug, Clone)]
+pub(super) enum News {
+    /// It is not taken yet.
+    Waiting(String),
+    /// It was refused.
+    Refused(Refusal),
+}
+
+impl Recent {
+    /// Remembers an event, if it is of a kind that is asked about.
+    pub(crate) fn note(&self, record: &Record) {
+        self.0.lock().note(record);
+    }
+
+    /// Newest first.
+    pub(super) fn reloads(&self) -> Vec<Reload> {
+        self.0.lock().reloads.iter().cloned().collect()
+    }
+
+    pub(super) fn of_slot(&self, slot: &str) -> OfSlot {
+        self.0.lock().slots.get(slot).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn of_file(&self, path: &Path) -> Option<News> {
+        let remembered = self.0.lock();
+        let mut newest_first = remembered.files.iter().rev();
+        newest_first.find(|(known, _)| known == path).map(|(_, news)| news.clone())
+    }
+}
+
+impl Remembered {
+    fn note(&mut self, record: &Record) {
+        match &record.event {
+            Event::Swapped(report) => {
+                let of = self.slots.entry(report.slot.clone()).or_default();
+                (of.refusal, of.rolled_back) = (None, None);
+                of.file = Some(report.path.clone());
+                self.forget_file(&report.path);
+                let steps = report.steps.iter().map(|(step, took)| StepTook {
+                    step: step.to_string(),
+                    us: micros(*took),
+                });
+                self.ended(Reload {
+                    at_ms: milliseconds(record.at),
+                    slot: report.slot.to_string(),
+                    generation: Some(report.generation),
+                    outcome: "swapped".to_owned(),
+                    reason: None,
+                    steps: steps.collect(),
+                    total_us: micros(report.total),
+                    pause_us: Some(micros(report.pause)),
+                });
+            }
+            Event::RolledBack(report) => {
+                let of = self.slots.entry(report.slot.clone()).or_default();
+                let (from, reason) = (report.from, &report.reason);
+                of.rolled_back = Some(format!("the slot went back from generation {from}: {reason}"));
+                self.ended(Reload {
+                    at_ms: milliseconds(record.at),
+                    slot: report.slot.to_string(),
+                    generation: Some(report.to),
+                    outcome: "rolled-back".to_owned(),
+                    reason: Some(report.reason.to_string()),
+                    steps: Vec::new(),
+                    total_us: micros(report.total),
+                    pause_us: None,
+                });
+            }
+            Event::Refused(refusal) => {
+                let named = refusal.slot.clone().or_else(|| self.slot_from(&refusal.path));
+                let file = refusal.path.file_name().unwrap_or_default();
+                let slot = match &named {
+                    Some(slot) => slot.to_string(),
+                    None => file.to_string_lossy().into_owned(),
+                };
+                if let Some(slot) = named {
+                    self.make_room(&slot);
+                    self.slots.entry(slot).or_default().refusal = Some(refusal.clone());
+                }
+                self.file(&refusal.path, News::Refused(refusal.clone()));
+                self.ended(Reload {
+                    at_ms: milliseconds(record.at),
+                    slot,
+                    generation: None,
+                    outcome: "refused".to_owned(),
+                    reason: Some(in_a_sentence(refusal)),
+                    steps: Vec::new(),
+                    total_us: 0.0,
+                    pause_us: None,
+                });
+            }
+            Event::Waiting { path, why } => self.file(path, News::Waiting(why.clone())),
+            Event::Unchanged { path, .. } | Event::AlreadyStaged { path, .. } => self.forget_file(path),
+            _ => {}
+        }
+    }
+
+    /// Forgets the oldest name of those in which nothing ever served, if this is one more than are kept.
+    fn make_room(&mut self, slot: &Arc<str>) {
+        if self.slots.contains_key(slot) {
+            return;
+        }
+        if self.names.len() == NAMES
+            && let Some(oldest) = self.names.pop_front()
+            && self
+                .slots
+                .get(&oldest)
+                .is_some_and(|of| of.file.is_none() && of.rolled_back.is_none())
+        {
+            self.slots.remove(&oldest);
+        }
+        self.names.push_back(slot.clone());
+    }
+
+    fn ended(&mut self, reload: Reload) {
+        self.reloads.truncate(RELOADS - 1);
+        self.reloads.push_front(reload);
+    }
+
+    fn file(&mut self, path: &Path, news: News) {
+        self.forget_file(path);
+        if self.files.len() == FILES {
+            self.files.pop_front();
+        }
+        self.files.push_back((path.to_owned(), news));
+    }
+
+    fn forget_file(&mut self, path: &Path) {
+        self.files.retain(|(known, _)| known != path);
+    }
+
+    /// The slot that serves from a file.
+    fn slot_from(&self, path: &Path) -> Option<Arc<str>> {
+        let mut slots = self.slots.iter();
+        slots
+            .find(|(_, of)| of.file.as_deref() == Some(path))
+            .map(|(slot, _)| slot.clone())
+    }
+}
+
+/// A refusal without the file and what to do.
+pub(super) fn in_a_sentence(refusal: &Refusal) -> String {
+    let subject = match refusal.candidate {
+        Some(number) => format!("generation {number}"),
+        None => "an artifact".to_owned(),
+    };
+    format!("{subject} was refused at {}: {}", refusal.step, refusal.cause)
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}

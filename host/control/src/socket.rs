@@ -1,0 +1,293 @@
+//! The socket's file: opened so that nobody else can reach it at any moment, and removed so that nobody else's is.
+//!
+//! The umask belongs to the whole process, so it is left alone. The socket is bound in a new folder that only this user may enter, gets its
+//! mode there, and then its name: whoever finds it finds it as it stays. Looking for what lies there already, taking its place and
+//! removing it at the end happen under a lock on a file beside it. Whoever held that removes it, too, so whoever gets it looks whether
+//! it still has its name.
+
+use crate::{
+    path::{connect_to, through},
+    peer::{self, Peer},
+};
+use reslot_runtime::surface::{Reason, remedy};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{self, ErrorKind},
+    os::unix::{
+        fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+        net::UnixListener,
+    },
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Hosts hold the lock for a few system calls: whoever does not get it for so long will not.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Why a host could not open its control socket.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// Another process, or another host of this one, listens there.
+    #[error("the control socket {path:?} is in use: {} listens there", peer::in_words(*.process))]
+    Taken {
+        /// The socket.
+        path: PathBuf,
+        /// The process; 0 if it cannot be seen from here.
+        process: u32,
+    },
+    /// Something else than a socket lies there; it is left alone.
+    #[error("the control socket {path:?} cannot be opened: {found} lies there")]
+    NotASocket {
+        /// The socket.
+        path: PathBuf,
+        /// What lies there.
+        found: &'static str,
+    },
+    /// Another process is opening a socket there, and does not get done.
+    #[error("the control socket {path:?} cannot be opened: another process holds the lock {lock:?}")]
+    Locked {
+        /// The socket.
+        path: PathBuf,
+        /// The lock's file.
+        lock: PathBuf,
+    },
+    /// The system refused.
+    #[error("could not {doing} for the control socket {path:?}: {source}")]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl ControlError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Taken { .. } => "end that host first, or give each host a socket of its own",
+            Self::NotASocket { .. } => "name another path, or move away what lies there",
+            Self::Locked { .. } => "look whether that process is stopped, and try again",
+            Self::Io { source, .. } => remedy(source, |reason| match reason {
+                Reason::Denied => "name a path in a folder that belongs to the host's user",
+                Reason::ReadOnly => "name a path on a file system that is mounted writable, in a folder of the host's user",
+                Reason::Space => "free some space there, or name a path on another file system",
+                Reason::Missing => "name a path whose folder exists or can be made",
+                Reason::NoFolder => "name another path: part of this one is no folder",
+                _ => "name another path, on a local file system, in a folder of the host's user",
+            }),
+        }
+    }
+}
+
+/// A socket that is there. Dropping it removes its file, if that is still this one.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode, which no other file can have as long as the listener is open.
+    identity: (u64, u64),
+}
+
+impl Listening {
+    /// Opens it.
+    pub(crate) fn open(path: &Path) -> Result<Self, ControlError> {
+        let failed = |doing| {
+            move |source| ControlError::Io {
+                path: path.to_owned(),
+                doing,
+                source,
+            }
+        };
+        let path = &std::path::absolute(path).map_err(failed("find the absolute path"))?;
+        let (Some(folder), Some(_)) = (path.parent(), path.file_name()) else {
+            return Err(failed("find a file's name")(ErrorKind::InvalidFilename.into()));
+        };
+        let make = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        make.map_err(failed("make the folder"))?;
+        let _lock = Lock::take(path)?;
+        make_room(path)?;
+        let private = tempfile::Builder::new()
+            .prefix(".reslot-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(folder)
+            .map_err(failed("make a folder"))?;
+        let opened = File::open(private.path()).map_err(failed("open a folder"))?;
+        let short = through(&opened).join("s");
+        let bound = private.path().join("s");
+        let listener = UnixListener::bind(&short).map_err(failed("bind"))?;
+        fs::set_permissions(&bound, Permissions::from_mode(0o600)).map_err(failed("set the mode"))?;
+        let found = fs::symlink_metadata(&bound).map_err(failed("look at the file"))?;
+        give_name(&bound, path).map_err(failed("give the name"))?;
+        Ok(Self {
+            listener,
+            path: path.clone(),
+            identity: (found.dev(), found.ino()),
+        })
+    }
+}
+
+impl Listening {
+    pub(crate) fn failed(&self, doing: &'static str, source: io::Error) -> ControlError {
+        let path = self.path.clone();
+        ControlError::Io { path, doing, source }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // If the lock cannot be had, the file stays, as that of a process that was killed: the next host takes its place.
+        let Ok(_lock) = Lock::within(&self.path, PAUSE) else { return };
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Not over anything that came in between, where the file system can do that.
+fn give_name(bound: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(bound, path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => fs::rename(bound, path),
+        done => done,
+    }
+}
+
+/// Removes the socket of a process that is gone, and nothing else.
+fn make_room(path: &Path) -> Result<(), ControlError> {
+    let failed = |doing| {
+        move |source| ControlError::Io {
+            path: path.to_owned(),
+            doing,
+            source,
+        }
+    };
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found.file_type(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("look at what lies there")(error)),
+    };
+    if !found.is_socket() {
+        let found = match () {
+            () if found.is_symlink() => "a symbolic link",
+            () if found.is_dir() => "a folder",
+            () if found.is_file() => "an ordinary file",
+            () => "a pipe or a device",
+        };
+        return Err(ControlError::NotASocket {
+            path: path.to_owned(),
+            found,
+        });
+    }
+    let taken = |process| ControlError::Taken {
+        path: path.to_owned(),
+        process,
+    };
+    match connect_to(path) {
+        Ok(stream) => Err(taken(Peer::of(&stream).map_or(0, |peer| peer.process))),
+        // It is stopped, or has more to do than it gets done. It is there.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(taken(0)),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed("remove what a dead process left"))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("find out whether somebody listens")(error)),
+    }
+}
+
+/// Keeps other hosts from doing the same at the same path.
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    fn take(socket: &Path) -> Result<Self, ControlError> {
+        Self::within(socket, LOCK_PATIENCE)
+    }
+
+    fn within(socket: &Path, patience: Duration) -> Result<Self, ControlError> {
+        let mut name = socket.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let begun = Instant::now();
+        loop {
+            if let Some(file) = Self::attempt(&path).map_err(|source| ControlError::Io {
+                path: socket.to_owned(),
+                doing: "lock a file beside it",
+                source,
+            })? {
+                return Ok(Self { path, _file: file });
+            }
+            if begun.elapsed() > patience {
+                let path = socket.to_owned();
+                let mut lock = path.as_os_str().to_owned();
+                lock.push(".lock");
+                return Err(ControlError::Locked { path, lock: lock.into() });
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// None if another one has it, or has just removed it.
+    fn attempt(path: &Path) -> io::Result<Option<File>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let held = file.metadata()?;
+        let named = fs::symlink_metadata(path);
+        let same = named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino()));
+        Ok(same.then_some(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is held: whoever opened it before finds that it has lost its name.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ControlError;
+    use std::{io, path::PathBuf};
+
+    fn remedy(number: i32) -> &'static str {
+        let (path, doing) = (PathBuf::from("control.sock"), "bind");
+        let source = io::Error::from_raw_os_error(number);
+        ControlError::Io { path, doing, source }.remedy()
+    }
+
+    #[test]
+    fn what_the_process_lacks_is_said_and_so_is_a_system_that_takes_nothing() {
+        for (number, words) in [
+            (libc::EMFILE, "`ulimit -n`"),
+            (libc::ENFILE, "fs.file-max"),
+            (libc::ENOMEM, "`ulimit -v`"),
+            (libc::EROFS, "writable"),
+        ] {
+            assert!(
+                remedy(number).contains(words) && !remedy(number).contains("publish"),
+                "{words}"
+            );
+        }
+        assert!(!remedy(libc::EIO).is_empty());
+    }
+}

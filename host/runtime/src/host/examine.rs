@@ -1,0 +1,142 @@
+//! What a host knows of a file that somebody asks about: what its bytes say, which slots it is for, and what stands in its way there. It only
+//! looks: nothing is loaded, and nothing of the file is executed.
+
+use super::Inner;
+use crate::{
+    artifact::{Difference, Inspection, inspect},
+    instances::LoadRequest,
+    reload::check_plugin,
+    slot::ContentPlace,
+    watch::is_artifact,
+};
+use reslot_artifact::{ContentHash, manifest::Manifest};
+use reslot_report::{Cause, Refusal, StageError};
+use reslot_stage::read_source;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What a host knows of a file.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Examination {
+    /// The hash of its content, 32 hexadecimal digits.
+    pub hash: String,
+    /// What its bytes say.
+    pub inspection: Inspection,
+    /// The slots that have this content already.
+    pub places: Vec<(Arc<str>, ContentPlace)>,
+    /// The first slot that the file is for and that has another content, or none.
+    pub slot: Option<Arc<str>>,
+    /// What stands in its way in that slot. Not looked for if the lint has found something.
+    pub obstacles: Vec<Obstacle>,
+    /// Why the same content was refused before; it is not tried again by itself.
+    pub refused: Option<Refusal>,
+    /// Why the host does not notice it where it lies; none if it does.
+    pub unnoticed: Option<Unnoticed>,
+}
+
+/// What stands in an artifact's way.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// What serves in its slot is another plugin.
+    OtherPlugin(Arc<Cause>),
+    /// The slot's callers need another interface.
+    Interface(Difference),
+    /// It calls a slot in which nothing serves.
+    Missing {
+        /// That slot.
+        slot: String,
+    },
+    /// The history has it down as bad.
+    KnownBad {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Why a host does not notice a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unnoticed {
+    /// The host watches no folder.
+    NoFolder,
+    /// The file lies elsewhere.
+    OtherFolder {
+        /// The folder that the host watches.
+        watched: PathBuf,
+    },
+    /// It is not named as artifacts are.
+    Name,
+}
+
+impl Inner {
+    /// As [`Asking::examine`](super::Asking::examine).
+    pub(super) fn examine(&self, path: &Path) -> Result<Examination, StageError> {
+        let source = read_source(path, &self.limits)?;
+        let inspection = inspect(&source.bytes);
+        let slots = match &inspection.manifest {
+            Some(manifest) => self.slots.meant_by(&LoadRequest::file(path), &manifest.name, &self.instances),
+            None => Vec::new(),
+        };
+        let (mut places, mut slot) = (Vec::new(), None);
+        for name in slots {
+            match self.slots.content_place(&name, &source.hash) {
+                Some(place) => places.push((name, place)),
+                None => slot = slot.or(Some(name)),
+            }
+        }
+        let manifest = inspection.manifest.as_ref().filter(|_| inspection.findings.is_empty());
+        let obstacles = manifest.map(|manifest| {
+            let slot = slot.as_deref().unwrap_or(&manifest.name);
+            self.obstacles(manifest, slot, &source.hash)
+        });
+        Ok(Examination {
+            hash: source.hash.to_string(),
+            obstacles: obstacles.unwrap_or_default(),
+            refused: self.slots.refusals.of(&source.hash, slot.as_deref()),
+            unnoticed: self.why_unnoticed(path),
+            inspection,
+            places,
+            slot,
+        })
+    }
+
+    /// What an artifact says of itself, against what is there.
+    fn obstacles(&self, manifest: &Manifest, slot: &str, hash: &ContentHash) -> Vec<Obstacle> {
+        let mut found = Vec::new();
+        if let Some(record) = self.slots.named(slot) {
+            let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
+            if let Some(serving) = serving
+                && let Err(cause) = check_plugin(&serving.instance().image().manifest, manifest)
+            {
+                found.push(Obstacle::OtherPlugin(Arc::new(cause)));
+            }
+            if let Err(differences) = record.lock().check(&manifest.interface) {
+                found.extend(differences.into_iter().map(Obstacle::Interface));
+            }
+        }
+        let missing = self.slots.empty_among(&manifest.uses).into_iter();
+        found.extend(missing.map(|slot| Obstacle::Missing { slot }));
+        if let Some(why) = self.history.known_bad(slot, hash) {
+            let why = why.to_string();
+            found.push(Obstacle::KnownBad { why });
+        }
+        found
+    }
+
+    fn why_unnoticed(&self, path: &Path) -> Option<Unnoticed> {
+        let Some(folder) = self.folder.as_deref() else {
+            return Some(Unnoticed::NoFolder);
+        };
+        // By whatever way it was named.
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if path.parent() != Some(folder) && path.parent().map(real) != Some(real(folder)) {
+            let watched = folder.to_owned();
+            return Some(Unnoticed::OtherFolder { watched });
+        }
+        (!is_artifact(path)).then_some(Unnoticed::Name)
+    }
+}

@@ -1,0 +1,303 @@
+//! What a surface has of a running host: a handle that does not keep it alive, through which it observes, asks and steers.
+
+use super::{Examination, Inner, RollbackError, RollbackTarget, SlotInfo, after, named};
+use crate::{
+    deferred_work::UnderWay,
+    event::Events,
+    given::{PluginSettings, SettingsRefused},
+    history::HistoryEntry,
+    instances::LoadRequest,
+    reload::{Counts, LoadOutcome, UnloadOutcome},
+    slot::who_holds,
+};
+use reslot_native::level::LogLevel;
+use reslot_plugin_api::__private::cut_words;
+use reslot_report::{Event, GenerationHolders, QuarantineReason, Refusal, SlotError, StageError, UnloadError};
+use std::{
+    fmt,
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
+};
+
+/// A way to a running host that does not keep it alive, for a [`Surface`](super::Surface). Cheap to clone.
+#[derive(Clone)]
+pub struct HostHandle {
+    host: Weak<Inner>,
+}
+
+/// The host has ended, or is ending and is not steered any more; or this process is a forked child of the one in which it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the host has ended")]
+pub struct HostEnded;
+
+/// A host that is asked and observed, from [`HostHandle::ask`]. It is meant for one question or a few: as long as it lives, the memory of
+/// an ended host is not freed.
+///
+/// Nothing here waits for anything but short locks, and no code of a plugin runs.
+pub struct Asking<'h> {
+    host: Arc<Inner>,
+    of: std::marker::PhantomData<&'h HostHandle>,
+}
+
+/// A host that is steered, from [`HostHandle::steer`]. It is meant for one request: the end of the host waits until it is dropped (at most as
+/// long as all hooks of a rollback may take), so that what was begun comes to its end.
+///
+/// What needs the reload thread waits for its turn there, and for what becomes of it. Called on that thread, as by an observer of events, it is
+/// refused ([`Cause::Reentrant`](crate::Cause::Reentrant)).
+pub struct Steering<'h> {
+    asking: Asking<'h>,
+    _under_way: UnderWay,
+}
+
+impl HostHandle {
+    pub(super) fn of(host: &Arc<Inner>) -> Self {
+        let host = Arc::downgrade(host);
+        Self { host }
+    }
+
+    /// The host, to be asked and observed: also while it ends, until the last of it is gone.
+    ///
+    /// # Errors
+    /// If there is no host any more.
+    pub fn ask(&self) -> Result<Asking<'_>, HostEnded> {
+        let host = self.host.upgrade().ok_or(HostEnded)?;
+        if host.process.is_another() {
+            // It is the parent's, and must not be dropped here.
+            std::mem::forget(host);
+            return Err(HostEnded);
+        }
+        let of = std::marker::PhantomData;
+        Ok(Asking { host, of })
+    }
+
+    /// The host, to be steered, asked and observed.
+    ///
+    /// # Errors
+    /// If there is no host any more, or it has begun to end.
+    pub fn steer(&self) -> Result<Steering<'_>, HostEnded> {
+        let asking = self.ask()?;
+        // In this order: the host begins to end, and then waits for what is under way.
+        let under_way = asking.host.deferred_work.begin();
+        match asking.is_ending() {
+            true => Err(HostEnded),
+            false => Ok(Steering {
+                asking,
+                _under_way: under_way,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for HostHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostHandle").finish_non_exhaustive()
+    }
+}
+
+/// Observing.
+impl Asking<'_> {
+    /// The host's events, from the oldest that is still kept. The stream outlives the host, and ends after the host's last event.
+    pub fn events(&self) -> Events {
+        self.host.log.stream()
+    }
+
+    /// The host's events from this number on, or from the oldest that is still kept.
+    pub fn events_from(&self, sequence: u64) -> Events {
+        self.host.log.stream_from(sequence)
+    }
+
+    /// The number that the next event will have.
+    pub fn next_event(&self) -> u64 {
+        self.host.log.next()
+    }
+}
+
+/// Asking.
+impl Asking<'_> {
+    /// Whether the host has begun to end, and is not steered any more.
+    pub fn is_ending(&self) -> bool {
+        self.host.slots.is_ending()
+    }
+
+    /// As [`Host::slots`](crate::Host::slots).
+    pub fn slots(&self) -> Vec<SlotInfo> {
+        self.host.infos()
+    }
+
+    /// A slot at this moment, also if nothing serves in it.
+    ///
+    /// # Errors
+    /// If there is no slot of this name.
+    pub fn slot(&self, name: &str) -> Result<SlotInfo, SlotError> {
+        match self.host.slots.named(name) {
+            Some(record) => Ok(self.host.info(&record)),
+            None => Err(self.host.slots.why_not(name)),
+        }
+    }
+
+    /// Why nothing can be had of a slot.
+    pub fn why_empty(&self, name: &str) -> SlotError {
+        self.host.slots.why_not(name)
+    }
+
+    /// As [`Host::images`](crate::Host::images).
+    pub fn images(&self) -> Counts {
+        self.host.images.counts()
+    }
+
+    /// What keeps each of the quarantined images.
+    pub fn quarantined(&self) -> Vec<QuarantineReason> {
+        self.host.images.quarantined()
+    }
+
+    /// As [`Host::who_holds`](crate::Host::who_holds).
+    pub fn who_holds(&self, slot: &str) -> Vec<GenerationHolders> {
+        let record = self.host.slots.named(slot);
+        record
+            .map(|record| who_holds(&self.host.slots, &self.host.images, &record))
+            .unwrap_or_default()
+    }
+
+    /// As [`Host::history`](crate::Host::history).
+    pub fn history(&self, slot: &str) -> Vec<HistoryEntry> {
+        self.host.history.entries(slot)
+    }
+
+    /// What the host knows of a file, and what becomes of it if it is published: for whoever wants to know why it does not serve. Nothing is
+    /// loaded, and nothing of the file is executed.
+    ///
+    /// # Errors
+    /// If the file cannot be read as a whole.
+    pub fn examine(&self, path: &Path) -> Result<Examination, StageError> {
+        self.host.examine(path)
+    }
+
+    /// The folder that the host watches.
+    pub fn folder(&self) -> Option<&Path> {
+        self.host.folder.as_deref()
+    }
+
+    /// As [`Host::wait_until_unmapped`](crate::Host::wait_until_unmapped).
+    pub fn wait_until_unmapped(&self, slot: &str, generation: u64, timeout: Duration) -> bool {
+        self.host.images.wait_until_gone(slot, generation, after(timeout))
+    }
+}
+
+/// Versions.
+impl Steering<'_> {
+    /// As [`Host::load`](crate::Host::load), with what became of it in each slot that the file is for.
+    pub fn load(&self, path: impl Into<PathBuf>) -> Vec<Result<LoadOutcome, Refusal>> {
+        self.host.ask_for(LoadRequest::file(path), true)
+    }
+
+    /// As [`Host::load_as`](crate::Host::load_as).
+    ///
+    /// # Errors
+    /// If it is refused; the slot keeps what it has.
+    pub fn load_as(&self, slot: &str, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
+        self.host.load(named(slot, path.into())?)
+    }
+
+    /// As [`Host::rollback`](crate::Host::rollback).
+    ///
+    /// # Errors
+    /// If there is no such slot or version, or the version cannot be loaded any more; the slot keeps what it has.
+    pub fn rollback(&self, slot: &str, to: RollbackTarget) -> Result<LoadOutcome, RollbackError> {
+        self.host.rollback(slot, to, None)
+    }
+
+    /// As [`Host::confirm`](crate::Host::confirm).
+    ///
+    /// # Errors
+    /// If nothing serves in a slot of this name.
+    pub fn confirm(&self, slot: &str) -> Result<bool, SlotError> {
+        self.host.confirm(slot)
+    }
+
+    /// As [`Host::unload`](crate::Host::unload).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
+        self.host.unload(slot, false)
+    }
+
+    /// As [`Host::force_unload`](crate::Host::force_unload).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn force_unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
+        self.host.unload(slot, true)
+    }
+}
+
+/// Logs, limits, and the settings of plugins.
+impl Steering<'_> {
+    /// As [`Host::set_log_level`](crate::Host::set_log_level).
+    pub fn set_log_level(&self, slot: &str, level: Option<LogLevel>) -> LogLevel {
+        self.host.set_log_level(slot, level)
+    }
+
+    /// Sets how much plugins log in slots that have no level of their own; none for what the program says.
+    pub fn set_default_log_level(&self, level: Option<LogLevel>) {
+        self.host.set_log_level_of_all(level);
+    }
+
+    /// Sets the [quarantine cap](crate::HostBuilder::quarantine_cap).
+    pub fn set_quarantine_cap(&self, images: usize) {
+        self.host.quarantine_cap.store(images, Ordering::Relaxed);
+    }
+
+    /// Asks each plugin that serves, and whose settings would be others than now, whether it takes these: `Plugin::check_config`. Nothing is
+    /// changed. Waits for hooks, each at most as long as the policy lets one take.
+    ///
+    /// # Errors
+    /// If one of them does not take them.
+    pub fn check_settings(&self, settings: &PluginSettings) -> Result<(), SettingsRefused> {
+        self.host.check_settings(settings)
+    }
+
+    /// Gives plugins these settings: those of which they have changed get them in a new generation, which the reload thread makes. Told as
+    /// [`Event::Configured`], with the files that they come from and the keys that only the next start of the host takes.
+    pub fn apply_settings(&self, settings: PluginSettings, files: Vec<PathBuf>, requires_restart: Vec<String>) {
+        self.host.given.configure(settings);
+        self.host.log.push(Event::Configured { files, requires_restart });
+        self.host.look_at_given();
+    }
+
+    /// Tells that settings were not taken, as [`Event::ConfigRefused`]: the file and the slot, if it is about one. A long reason is cut.
+    pub fn report_refused_settings(&self, file: Option<PathBuf>, slot: Option<Arc<str>>, reason: impl fmt::Display) {
+        let reason = cut_words(reason);
+        self.host.log.push(Event::ConfigRefused { file, slot, reason });
+    }
+
+    /// Tells that a file is not read yet, because somebody writes it, as [`Event::Waiting`].
+    pub fn report_waiting(&self, path: PathBuf, why: impl fmt::Display) {
+        let why = why.to_string();
+        self.host.log.push(Event::Waiting { path, why });
+    }
+}
+
+impl<'h> Deref for Steering<'h> {
+    type Target = Asking<'h>;
+
+    fn deref(&self) -> &Asking<'h> {
+        &self.asking
+    }
+}
+
+impl fmt::Debug for Asking<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asking").field("slots", &self.slots()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Steering<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Steering")
+            .field("slots", &self.slots())
+            .finish_non_exhaustive()
+    }
+}

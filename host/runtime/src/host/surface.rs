@@ -1,0 +1,284 @@
+//! Where surfaces are attached to a host. A surface is what lets people or programs observe, ask or steer a host from outside of its
+//! core: a control socket, metrics, configuration. The host knows none of them; it knows this trait.
+
+use super::{HostBuilder, HostHandle};
+use crate::{event::Observers, given::PluginSettings, policy::Policy, watch::WatchOptions};
+use reslot_report::{Event, Record};
+use std::{
+    any::{Any, TypeId, type_name},
+    error::Error,
+    fmt,
+    mem::{forget, replace, take},
+};
+
+/// Something that observes, asks or steers a host, and is not part of it. It is attached with
+/// [`HostBuilder::attach`](crate::HostBuilder::attach), lives as long as the host, and needs nothing but what is public here: anybody can
+/// write one.
+///
+/// The host calls [`configure`](Self::configure) of all surfaces, in the order in which they were attached, then makes itself, then calls
+/// [`start`](Self::start) of all of them, and then loads what lies in the watched folder. When the host is dropped it first refuses to be
+/// steered any more, and waits for what was begun; it keeps telling its last events; and in the end it drops what `start` answered, the
+/// last attached first. A surface with threads of its own ends and joins them in that drop.
+///
+/// ```
+/// use reslot::{Event, Host, surface::{HostHandle, Setup, Surface, SurfaceError}};
+/// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+///
+/// /// Counts how often the host has swapped something.
+/// #[derive(Default)]
+/// struct SwapCount(Arc<AtomicU64>);
+///
+/// impl Surface for SwapCount {
+///     type Running = Self;
+///
+///     fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError> {
+///         let swaps = self.0.clone();
+///         setup.on_event(move |event| {
+///             if let Event::Swapped(_) = event {
+///                 swaps.fetch_add(1, Ordering::Relaxed);
+///             }
+///         });
+///         Ok(())
+///     }
+///
+///     fn start(self, _: HostHandle) -> Result<Self, SurfaceError> {
+///         Ok(self)
+///     }
+/// }
+///
+/// let host = Host::builder().attach(SwapCount::default()).build()?;
+/// let count = host.surface::<SwapCount>().expect("it is attached");
+/// assert_eq!(count.0.load(Ordering::Relaxed), 0);
+/// # Ok::<(), reslot::BuildError>(())
+/// ```
+pub trait Surface: Send + 'static {
+    /// What the host keeps as long as it lives, and drops when it ends. [`Host::surface`](crate::Host::surface) finds it by this type.
+    type Running: Send + Sync + 'static;
+
+    /// Prepares, before anything of the host exists: opens what may be taken by somebody else, reads files, changes what was said to the
+    /// builder, and names the functions that are to be called for events.
+    ///
+    /// # Errors
+    /// If the host is not to be built without this surface.
+    fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError> {
+        let _ = setup;
+        Ok(())
+    }
+
+    /// Starts, when the host's threads run and nothing is loaded yet.
+    ///
+    /// # Errors
+    /// If the host is not to be built without this surface.
+    fn start(self, host: HostHandle) -> Result<Self::Running, SurfaceError>;
+}
+
+/// What a [`Surface`] may change and ask for before the host exists.
+pub struct Setup {
+    builder: HostBuilder,
+    observers: Observers,
+    pub(super) settings: Option<PluginSettings>,
+}
+
+impl Setup {
+    pub(super) fn new(builder: HostBuilder) -> Self {
+        Self {
+            builder,
+            observers: Observers::default(),
+            settings: None,
+        }
+    }
+
+    /// Has every surface prepare itself, and answers them with what they have changed.
+    pub(super) fn of_all(builder: HostBuilder, surfaces: &mut [Box<dyn AnySurface>]) -> Result<Self, SurfaceError> {
+        let mut setup = Self::new(builder);
+        surfaces.iter_mut().try_for_each(|surface| surface.configure(&mut setup))?;
+        Ok(setup)
+    }
+
+    pub(super) fn into_parts(self) -> (HostBuilder, Observers, Option<PluginSettings>) {
+        (self.builder, self.observers, self.settings)
+    }
+
+    /// Calls this for every event, on the thread on which it happened. No lock is held, so it may [ask](HostHandle::ask) the host. While
+    /// that thread holds what others wait for (a closed gate, a slot that moves on), the call is deferred until it has let go; so events
+    /// of different threads may come in another order than in a stream, and later than there. It may not wait for the host to load
+    /// something: on the reload thread that is refused ([`Cause::Reentrant`](crate::Cause::Reentrant)). Its panics are caught.
+    pub fn on_event(&mut self, observer: impl Fn(&Event) + Send + Sync + 'static) {
+        self.observers.on_event.push(Box::new(observer));
+    }
+
+    /// Calls this for every event in the order of their numbers, before any stream has it: who reads an event in a stream finds that this
+    /// was called for it. The host's log is locked meanwhile, so it must be quick, and must not call the host. Its panics are caught.
+    pub fn on_record(&mut self, observer: impl Fn(&Record) + Send + Sync + 'static) {
+        self.observers.on_record.push(Box::new(observer));
+    }
+
+    /// Changes what the program said to the builder.
+    pub fn change(&mut self, change: impl FnOnce(HostBuilder) -> HostBuilder) {
+        let builder = replace(&mut self.builder, HostBuilder::new());
+        self.builder = change(builder);
+    }
+
+    /// The policy as it is said by now.
+    pub fn policy(&mut self) -> &mut Policy {
+        &mut self.builder.policy
+    }
+
+    /// The [quarantine cap](HostBuilder::quarantine_cap) as it is said by now.
+    pub fn quarantine_cap(&self) -> usize {
+        self.builder.quarantine_cap
+    }
+
+    /// How the host watches its folder, for a surface that watches files of its own in the same way.
+    pub fn watch_options(&self) -> WatchOptions {
+        self.builder.watch.clone()
+    }
+
+    /// Gives plugins these settings from the first one on. A surface changes them later with
+    /// [`apply_settings`](super::Steering::apply_settings).
+    pub fn plugin_settings(&mut self, settings: PluginSettings) {
+        self.settings = Some(settings);
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("builder", &self.builder)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a surface could not be had: its own error, and what a person can do about it.
+#[derive(Debug)]
+pub struct SurfaceError {
+    context: Option<String>,
+    error: Box<dyn Error + Send + Sync>,
+    remedy: Option<String>,
+}
+
+impl SurfaceError {
+    /// This error, with what a person can do about it.
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>, remedy: impl Into<String>) -> Self {
+        Self {
+            context: None,
+            error: error.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+
+    /// The same, with what could not be done because of it in front: `CONTEXT: ERROR`.
+    #[must_use]
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.context = Some(context.into());
+        self
+    }
+
+    /// The surface's own error, or all of it if that is of another type.
+    ///
+    /// # Errors
+    /// If it is of another type.
+    pub fn downcast<E: Error + 'static>(self) -> Result<E, Self> {
+        let Self { context, error, remedy } = self;
+        match error.downcast() {
+            Ok(error) => Ok(*error),
+            Err(error) => Err(Self { context, error, remedy }),
+        }
+    }
+
+    /// The surface's own error, if it is of this type.
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.error.downcast_ref()
+    }
+
+    /// What a person can do about it, if the surface says so.
+    pub fn remedy(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for SurfaceError {
+    fn from(error: E) -> Self {
+        Self {
+            context: None,
+            error: error.into(),
+            remedy: None,
+        }
+    }
+}
+
+impl fmt::Display for SurfaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(context) = &self.context {
+            write!(f, "{context}: ")?;
+        }
+        self.error.fmt(f)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "\n  what to do: {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What runs of a surface, of whatever type.
+pub(super) type Running = Box<dyn Any + Send + Sync>;
+
+/// A surface of whatever type: the host has a list of them.
+pub(super) trait AnySurface: Send {
+    fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError>;
+    fn start(self: Box<Self>, host: HostHandle) -> Result<Running, SurfaceError>;
+    fn name(&self) -> &'static str;
+    fn of_type(&self) -> TypeId;
+}
+
+impl<S: Surface> AnySurface for S {
+    fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError> {
+        Surface::configure(self, setup)
+    }
+
+    fn start(self: Box<Self>, host: HostHandle) -> Result<Running, SurfaceError> {
+        Ok(Box::new(Surface::start(*self, host)?))
+    }
+
+    fn name(&self) -> &'static str {
+        type_name::<S>()
+    }
+
+    fn of_type(&self) -> TypeId {
+        TypeId::of::<S>()
+    }
+}
+
+impl fmt::Debug for dyn AnySurface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The surfaces of a running host, in the order in which they were attached.
+#[derive(Default)]
+pub(super) struct Surfaces(Vec<Running>);
+
+impl Surfaces {
+    /// Starts one more.
+    pub(super) fn start(&mut self, surface: Box<dyn AnySurface>, host: HostHandle) -> Result<(), SurfaceError> {
+        self.0.push(surface.start(host)?);
+        Ok(())
+    }
+
+    pub(super) fn get<R: 'static>(&self) -> Option<&R> {
+        self.0.iter().find_map(|running| running.downcast_ref())
+    }
+
+    /// Ends them, the last attached first.
+    pub(super) fn end(&mut self) {
+        while let Some(running) = self.0.pop() {
+            drop(running);
+        }
+    }
+
+    /// For a forked child, whose parent they belong to.
+    pub(super) fn forget(&mut self) {
+        forget(take(&mut self.0));
+    }
+}
