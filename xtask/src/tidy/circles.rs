@@ -1,7 +1,8 @@
 //! Circles of imports inside a crate. A file that imports another cannot be understood without it; in a circle that is so both ways. Two or
 //! three files of one folder that describe one thing may do that. More of them, or files of several folders, are one large file in disguise.
 //!
-//! Tests are left out: what they need is not what the code needs.
+//! That a module uses the files of its own folder (`use child::Name`) is not counted: they are its parts. Tests are left out: what they need
+//! is not what the code needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -137,7 +138,7 @@ impl Source {
             Item::Use(one) => {
                 let passes_on = !matches!(one.vis, Visibility::Inherited);
                 for (path, name) in leaves(&one.tree) {
-                    let Some(path) = from_root(module, &path) else {
+                    let Some(path) = from_root(module, &path, passes_on) else {
                         continue;
                     };
                     if passes_on {
@@ -151,7 +152,7 @@ impl Source {
             other => {
                 let text = other.to_token_stream().to_string();
                 let paths = ["crate", "super"].into_iter().flat_map(|root| inline_paths(&text, root));
-                let paths: Vec<_> = paths.filter_map(|path| from_root(module, &path)).collect();
+                let paths: Vec<_> = paths.filter_map(|path| from_root(module, &path, false)).collect();
                 self.named.extend(paths);
             }
         }
@@ -200,8 +201,9 @@ fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
     }
 }
 
-/// A path from the root of the crate, as if it were one of the crate's own: that of another crate leads to no other module than this one.
-fn from_root(module: &Module, path: &[String]) -> Option<Vec<String>> {
+/// A path from the root of the crate. One without a root is taken for one of a module below if `passes_on` says so, as in
+/// `pub use child::Name`; else it is another crate's, or a part of this very module.
+fn from_root(module: &Module, path: &[String], passes_on: bool) -> Option<Vec<String>> {
     let mut base = module.clone();
     let mut rest = path;
     match path.first()?.as_str() {
@@ -216,7 +218,8 @@ fn from_root(module: &Module, path: &[String]) -> Option<Vec<String>> {
                 rest = &rest[1..];
             }
         }
-        _ => {}
+        _ if passes_on => {}
+        _ => return None,
     }
     base.extend(rest.iter().filter(|part| *part != "self").cloned());
     Some(base)

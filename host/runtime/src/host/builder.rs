@@ -2,12 +2,12 @@
 
 use super::{
     Host, HostHandle, Inner, LONGEST,
+    build_error::BuildError,
     surface::{AnySurface, Setup, Surface, Surfaces},
 };
 use crate::{
     artifact::inspect,
     deferred_work::DeferredWork,
-    error::BuildError,
     event::{Log, Observers},
     given::{InputStore, PluginSettings},
     history::History,
