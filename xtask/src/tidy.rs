@@ -3,6 +3,8 @@
 //! Each finding says where, what and what to do. The rules look at text, not at syntax: cheap to read, and wrong only in ways
 //! that a person sees at once.
 
+mod circles;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -120,6 +122,9 @@ pub fn passes(repository: &Path) -> anyhow::Result<bool> {
         };
         findings.extend(look_at(file, &text));
     }
+    for (of, _) in FLOORS.iter().filter(|(of, _)| Path::new(of).starts_with("host")) {
+        findings.extend(circles_in(repository, &Path::new(of).join("src"), &files));
+    }
     let (remarks, faults): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.is_remark);
     for remark in &remarks {
         anstream::println!("{} {remark}", paint::caution("remark:"));
@@ -190,6 +195,30 @@ fn floors(file: &Path, text: &str) -> Vec<Finding> {
             fault(file, 1, what)
         })
         .collect()
+}
+
+/// Files of a crate import each other only as far as `circles` says.
+fn circles_in(repository: &Path, sources: &Path, files: &BTreeSet<PathBuf>) -> Vec<Finding> {
+    let of_crate = files.iter().filter_map(|file| {
+        let below = file.strip_prefix(sources).ok()?;
+        let is_rust = below.extension().is_some_and(|extension| extension == "rs");
+        let text = fs::read_to_string(repository.join(file)).ok()?;
+        is_rust.then(|| (below.to_owned(), text))
+    });
+    let found = circles::too_large(&of_crate.collect::<Vec<_>>());
+    let told = found.into_iter().map(|circle| {
+        let names: Vec<_> = circle.files.iter().map(|file| file.display().to_string()).collect();
+        let why = match circle.crosses {
+            true => "across folders",
+            false => "more than three of them",
+        };
+        let what = format!(
+            "these files import each other, {why}: {}; move the data that they share down, into a file that imports none of them",
+            names.join(", ")
+        );
+        fault(&sources.join(&circle.files[0]), 1, what)
+    });
+    told.collect()
 }
 
 fn fault(file: &Path, line: usize, what: impl Into<String>) -> Finding {

@@ -1,5 +1,6 @@
 //! Floor 5: the host and its builder. What an embedder holds; the work is done on the floors below.
 
+mod build_error;
 mod builder;
 mod claim;
 mod examine;
@@ -11,6 +12,7 @@ mod surface;
 
 pub(crate) use crate::deadline::{LONGEST, after};
 pub(crate) use crate::runtime::Runtime as Inner;
+pub use build_error::BuildError;
 pub use builder::HostBuilder;
 pub use claim::{AnyClaim, Claim, SyncOutcome};
 pub use examine::{Examination, Obstacle, Unnoticed};

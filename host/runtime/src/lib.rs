@@ -15,7 +15,6 @@
 mod deadline;
 mod deferred_notifications;
 mod deferred_work;
-mod error;
 mod event;
 mod given;
 mod history;
@@ -36,10 +35,11 @@ pub mod testing;
 mod testing;
 mod watch;
 
-pub use error::BuildError;
 pub use event::Events;
 pub use history::{HistoryEntry, VersionStatus};
-pub use host::{AnyClaim, Claim, Host, HostBuilder, RollbackError, RollbackTarget, Shadow, SlotInfo, SyncOutcome};
+pub use host::{
+    AnyClaim, BuildError, Claim, Host, HostBuilder, RollbackError, RollbackTarget, Shadow, SlotInfo, SyncOutcome,
+};
 pub use instances::InstancesError;
 pub use policy::{DeletedFile, Policy, RollbackState};
 pub use reload::{Counts, LoadOutcome, SavedState, UnloadOutcome, Unloaded};

@@ -1,5 +1,8 @@
 //! What the threads of one host share: its slots, its settings, and the ways to the threads.
 
+mod retries;
+mod snapshot_sizes;
+
 use crate::{
     deferred_work::{DeferredWork, defer},
     event::Log,
@@ -16,14 +19,14 @@ use crate::{
     },
     testing::Injections,
 };
-use parking_lot::Mutex;
 use reslot_native::level::LogLevel;
 use reslot_process::{Process, hooks::Hooks, safe_point};
 use reslot_report::{Event, HistoryError, RollbackReason, StageError, UnloadError, UnloadReason};
 use reslot_stage::{Restored, StageLimits, StagedFile, StagingFolder};
+pub(crate) use retries::Retries;
+pub(crate) use snapshot_sizes::SnapshotSizes;
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, OnceLock, Weak, atomic::AtomicUsize, mpsc::Sender},
     thread::ThreadId,
     time::Duration,
@@ -47,8 +50,8 @@ pub(crate) struct Runtime {
     pub(crate) drain_deadline: Duration,
     /// How many quarantined images a slot may have before its reloads are refused.
     pub(crate) quarantine_cap: AtomicUsize,
-    /// By slot, the file that was refused last because of that.
-    pub(crate) deferred: Mutex<BTreeMap<Arc<str>, PathBuf>>,
+    /// Files that were refused for a reason which may pass.
+    pub(crate) retries: Retries,
     pub(crate) policy: Policy,
     pub(crate) hooks: Hooks,
     /// The folder that is watched.
@@ -61,10 +64,7 @@ pub(crate) struct Runtime {
     pub(crate) injections: Injections,
     /// How much which slot is to log.
     pub(crate) log_levels: Arc<LogLevels>,
-    /// Slots that have nothing yet, each with a file that was refused because of that.
-    pub(crate) waiting: Mutex<Vec<(String, LoadRequest)>>,
-    /// By slot, how large its state was last.
-    pub(crate) snapshot_sizes: Mutex<BTreeMap<Arc<str>, usize>>,
+    pub(crate) snapshot_sizes: SnapshotSizes,
     pub(crate) supervisor: Sender<SupervisorMessage>,
     pub(crate) reload: Sender<ReloadMessage>,
     pub(crate) reaper: Sender<ReaperMessage>,
@@ -97,10 +97,7 @@ impl Runtime {
     /// Nothing that was refused for a slot is tried again there by itself.
     pub(crate) fn forget_retries(&self, slot: &str) {
         self.given.forget_vetoed(slot);
-        self.take_deferred(slot);
-        self.waiting
-            .lock()
-            .retain(|(_, request)| request.slot.as_deref() != Some(slot));
+        self.retries.forget(slot);
     }
 
     /// As [`Host::unload`](crate::Host::unload).
@@ -147,13 +144,6 @@ impl Runtime {
         let _ = self.reload.send(ReloadMessage::Resource(name));
     }
 
-    /// A file that was refused may do when this slot has something.
-    pub(crate) fn wait_for_slot(&self, name: &str, request: LoadRequest) {
-        let mut waiting = self.waiting.lock();
-        waiting.retain(|(known, waits)| known != name || *waits != request);
-        waiting.push((name.to_owned(), request));
-    }
-
     /// A slot has something for the first time: those who waited for that are tried again, in their turn.
     pub(crate) fn notify_slot_filled(&self, name: &str) {
         if let Some(record) = self.slots.named(name) {
@@ -161,14 +151,7 @@ impl Runtime {
             let left = record.lock().emptied.take();
             defer(move || drop(left));
         }
-        let mut waiting = self.waiting.lock();
-        let (arrived, others) = std::mem::take(&mut *waiting)
-            .into_iter()
-            .partition(|(known, _)| known == name);
-        *waiting = others;
-        drop(waiting);
-        let arrived: Vec<(String, LoadRequest)> = arrived;
-        for (_, request) in arrived {
+        for request in self.retries.take_for_slot(name) {
             let reload = self.reload.clone();
             // Without a reload thread the host is gone.
             defer(move || drop(reload.send(ReloadMessage::Retry(request))));
@@ -209,16 +192,6 @@ impl Runtime {
             let slot = Some(slot.clone());
             self.log.push(Event::HistoryFailed { slot, error });
         }
-    }
-
-    /// How large the slot's state was last, so that the next one needs not grow.
-    pub(crate) fn snapshot_size(&self, slot: &str) -> usize {
-        self.snapshot_sizes.lock().get(slot).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn note_snapshot_size(&self, slot: &Arc<str>, bytes: usize) {
-        // With room for what it may have grown by until the next time.
-        self.snapshot_sizes.lock().insert(slot.clone(), bytes + bytes / 8);
     }
 
     /// What can no longer be called, and has nothing to go back to: calls into the slot answer an error.
@@ -269,25 +242,15 @@ impl Runtime {
         defer(move || drop(reaper.send(ReaperMessage::Retired { slot, number })));
     }
 
-    /// Keeps a file in mind that cannot be loaded as long as the slot has so many quarantined images.
-    pub(crate) fn defer(&self, slot: &Arc<str>, path: &Path) {
-        self.deferred.lock().insert(slot.clone(), path.to_owned());
-    }
-
     /// The slot has one image less: what was refused for that reason is tried again, in its turn.
     pub(crate) fn retry_deferred(&self, slot: &Arc<str>) {
         if self.given.expedite(slot) {
             self.look_at_given();
         }
-        if self.deferred.lock().contains_key(slot) {
+        if self.retries.waits_for_room(slot) {
             // Without a reload thread the host is gone.
             let _ = self.reload.send(ReloadMessage::Deferred(slot.clone()));
         }
-    }
-
-    /// The file that is to be tried again; none any more once something newer has come.
-    pub(crate) fn take_deferred(&self, slot: &str) -> Option<PathBuf> {
-        self.deferred.lock().remove(slot)
     }
 
     /// Has the reload thread place what was staged for a claim that is gone.

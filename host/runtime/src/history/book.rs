@@ -1,7 +1,7 @@
 //! What is kept, as a value: the entries of each slot in their order, and how they come, go and change. No file is touched here;
 //! which files a change makes superfluous follows from comparing the value before and after.
 
-use super::{HistoryEntry, VersionStatus};
+use super::entry::{HistoryEntry, VersionStatus};
 use reslot_artifact::ContentHash;
 use std::{
     collections::{BTreeMap, BTreeSet},

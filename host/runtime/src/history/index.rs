@@ -1,8 +1,8 @@
 //! The list of what is kept, as JSON with a version. What it says of files is checked by whoever opens them.
 
 use super::{
-    VersionStatus,
     book::{Book, Entry},
+    entry::VersionStatus,
 };
 use reslot_artifact::ContentHash;
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 //! file once written is never written again. Which of them have to be there is the book's affair.
 
 use super::{
-    Content,
     book::Book,
+    entry::Content,
     index::{self, UnreadResources},
 };
 use reslot_artifact::ContentHash;

@@ -2,12 +2,12 @@
 
 use super::{
     Host, HostHandle, Inner, LONGEST,
+    build_error::BuildError,
     surface::{AnySurface, Setup, Surface, Surfaces},
 };
 use crate::{
     artifact::inspect,
     deferred_work::DeferredWork,
-    error::BuildError,
     event::{Log, Observers},
     given::{InputStore, PluginSettings},
     history::History,
@@ -15,12 +15,12 @@ use crate::{
     logs::LogLevels,
     policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, sort_by_uses},
+    runtime::{Retries, SnapshotSizes},
     safe_points,
     slot::{MappedImages, Slots},
     testing::Injections,
     watch::{Watch, WatchOptions, scan},
 };
-use parking_lot::Mutex;
 use reslot_native::level::LogLevel;
 use reslot_process::Process;
 use reslot_process::{
@@ -288,7 +288,7 @@ impl HostBuilder {
             count_calls: self.count_calls,
             reload_thread: OnceLock::new(),
             quarantine_cap: AtomicUsize::new(self.quarantine_cap),
-            deferred: Mutex::default(),
+            retries: Retries::default(),
             images: MappedImages::new(log.clone()),
             log,
             private,
@@ -300,8 +300,7 @@ impl HostBuilder {
             injections: self.injections,
             log_levels: Arc::new(LogLevels::new(self.log_level)),
             history,
-            waiting: Mutex::default(),
-            snapshot_sizes: Mutex::default(),
+            snapshot_sizes: SnapshotSizes::default(),
             supervisor: supervisor_sender,
             limits: self.limits,
             policy: self.policy.clone(),

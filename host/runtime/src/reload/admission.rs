@@ -241,12 +241,12 @@ impl Applicant<'_> {
         let Some(full) = quarantine_full(host, self.name()) else {
             if waits_for_room {
                 // What waited for room is older than this.
-                host.take_deferred(self.name());
+                host.retries.take_for_room(self.name());
             }
             return Ok(());
         };
         if waits_for_room {
-            host.defer(self.name(), self.attempt.path);
+            host.retries.wait_for_room(self.name(), self.attempt.path);
         }
         // One of them may have gone before it could know that somebody waits for that.
         if may_retry && quarantine_full(host, self.name()).is_none() {

@@ -18,7 +18,7 @@ pub(super) fn snapshot(host: &Runtime, old: &Arc<Generation>, owner: bool) -> Re
     let here = owner || !old.instance().is_shared();
     let failed = |error| Cause::Hook(Hook::Snapshot, error);
     host.injections.trigger(Hook::Snapshot).map_err(failed)?;
-    let room = host.snapshot_size(old.slot());
+    let room = host.snapshot_sizes.of(old.slot());
     let bytes = match here {
         true => old.instance().snapshot(room),
         false => {
@@ -34,7 +34,7 @@ pub(super) fn snapshot(host: &Runtime, old: &Arc<Generation>, owner: bool) -> Re
     };
     let bytes = bytes.map_err(failed)?;
     Ok(bytes.map(|bytes| {
-        host.note_snapshot_size(old.slot(), bytes.len());
+        host.snapshot_sizes.note(old.slot(), bytes.len());
         let schema = schema.schema;
         Arc::new(Snapshot { schema, bytes })
     }))

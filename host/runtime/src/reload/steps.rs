@@ -186,7 +186,7 @@ fn reload_slot(
     if options.saved.is_none() {
         given::refuse_inputs(host, slot, &refusal);
         for name in &missing {
-            host.wait_for_slot(name, LoadRequest::of_slot(path, slot));
+            host.retries.wait_for_slot(name, LoadRequest::of_slot(path, slot));
         }
     }
     SlotLoad::Refused(remember(host, hash, refusal))

@@ -97,7 +97,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
             }
             Ok(ReloadMessage::Flush(done)) => drop(done.send(())),
             Ok(ReloadMessage::Deferred(slot)) => {
-                if let Some(path) = host.take_deferred(&slot) {
+                if let Some(path) = host.retries.take_for_room(&slot) {
                     let request = LoadRequest::of_slot(path, &slot);
                     survive(|| take(host, &mut retries, request, Instant::now(), FIRST_WAIT, &mut archive_later));
                 }

@@ -1,6 +1,6 @@
-//! What keeps a host from starting. Every other error is plain data of the crate `reslot-report`, which this module passes on.
+//! What keeps a host from starting.
 
-use crate::host::SurfaceError;
+use super::SurfaceError;
 use reslot_report::{
     HistoryError, StageError,
     remedies::{self, Purpose},
