@@ -25,8 +25,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let (folder, run) = (Folder::new(), tempfile::tempdir().unwrap());
-        let mut policy = Policy::development();
-        policy.probation = Duration::from_secs(3600);
+        let policy = Policy::development().probation(Duration::from_secs(3600));
         let builder = Host::builder()
             .policy(policy)
             .attach(ControlSocket::at(run.path().join("control.sock")));

@@ -146,8 +146,7 @@ fn refusal_that_comes_late_is_the_slots_own() {
 fn configuration_that_hangs_costs_its_deadline() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
-    let mut policy = Policy::without_probation();
-    policy.hook_deadline = Duration::from_millis(300);
+    let policy = Policy::without_probation().hook_deadline(Duration::from_millis(300));
     let host = desk.builder().policy(policy).build().unwrap();
     let mut events = host.events();
     for mood in ["hang", "late-hang"] {
@@ -202,8 +201,7 @@ fn stateless_candidate_that_was_staged_before_gets_there() {
 fn what_a_slot_goes_back_to_has_the_configuration_of_now() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
+    let policy = Policy::development().probation(Duration::from_secs(3600));
     let host = desk.builder().policy(policy).build().unwrap();
     let mut events = host.events();
     host.slot::<dyn Tuned>("tuned").unwrap().load().add(5).unwrap();

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 /// With a probation that does not end by itself.
 fn host(desk: &Desk, state: RollbackState) -> Host {
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
-    policy.rollback_state = state;
+    let policy = Policy::development()
+        .probation(Duration::from_secs(3600))
+        .rollback_state(state);
     desk.builder().policy(policy).build().unwrap()
 }
 

@@ -79,8 +79,7 @@ fn of_a_claim_are_counted_and_go_on_being_so_after_its_sync() {
 
 #[test]
 fn are_counted_from_probation_into_peace() {
-    let mut policy = Policy::development();
-    policy.probation_calls = 2;
+    let policy = Policy::development().probation_calls(2);
     let host = Host::builder().policy(policy).count_calls(true).build().unwrap();
     let folder = Folder::new();
     host.load(folder.publish("a.so", &Fixture::build("fx-probe").stamped(1)))

@@ -137,9 +137,9 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        let mut policy = Policy::development();
-        policy.probation = Duration::from_secs(3600);
-        policy.health_every = Duration::from_millis(20);
+        let policy = Policy::development()
+            .probation(Duration::from_secs(3600))
+            .health_every(Duration::from_millis(20));
         let host = Host::builder()
             .policy(policy)
             .drain_deadline(Duration::from_millis(10))

@@ -587,7 +587,7 @@ fn missing_slot_is_told_with_where_the_host_looked_and_what_can_be_done_there() 
     wait_for_swapped(&mut events, "counter", 1);
     let error = said(&host);
     assert!(
-        matches!(&error, SlotError::Unknown { folder: WatchedFolder::Found { artifacts, .. }, .. } if *artifacts == [path]),
+        matches!(&error, SlotError::Unknown { folder: WatchedFolder::Found { artifacts, .. }, .. } if **artifacts == [path]),
         "{error:?}"
     );
     assert_eq!(

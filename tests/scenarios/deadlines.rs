@@ -10,10 +10,9 @@ use reslot::{Cause, Claim, Event, Hook, HookError, Lifecycle, Outcome, Policy, Q
 use std::{sync::mpsc, thread, time::Instant};
 
 fn impatient() -> Policy {
-    let mut policy = Policy::without_probation();
-    policy.hook_deadline = LATE;
-    policy.health_every = crate::moody::FOR_EVER;
-    policy
+    Policy::without_probation()
+        .hook_deadline(LATE)
+        .health_every(crate::moody::FOR_EVER)
 }
 
 /// The hooks of a candidate of a shared plugin, with the package that has them and what the host calls them.
@@ -147,8 +146,7 @@ fn hung_end_of_a_retired_generation_holds_up_no_other() {
 fn hung_way_back_goes_on_to_what_was_kept() {
     // What stands by hangs when it is started again, so that it is lost: its artifact is loaded anew.
     for at in [Where::Restart, Where::Stop] {
-        let mut policy = on_probation();
-        policy.hook_deadline = LATE;
+        let policy = on_probation().hook_deadline(LATE);
         let mut place = Place::new(policy);
         place.load_moody("fx-moody", 1, at, How::Hangs).unwrap();
         place.host.confirm("moody").unwrap();
@@ -208,8 +206,7 @@ fn host_goes_while_a_candidates_hook_hangs() {
 
 #[test]
 fn host_goes_while_a_load_waits_for_a_hook() {
-    let mut policy = impatient();
-    policy.hook_deadline = crate::moody::FOR_EVER;
+    let policy = impatient().hook_deadline(crate::moody::FOR_EVER);
     let place = Place::new(policy);
     place.load("fx-moody", 1);
     let gate = place.gate(2, Where::Start);
@@ -244,8 +241,7 @@ fn host_goes_while_an_end_hangs() {
 
 #[test]
 fn host_goes_while_a_check_hangs() {
-    let mut policy = on_probation();
-    policy.health_every = SHORT;
+    let policy = on_probation().health_every(SHORT);
     let place = Place::new(policy);
     place.load("fx-moody", 1);
     let gate = place.gate(1, Where::Health);

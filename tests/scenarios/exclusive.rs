@@ -167,8 +167,7 @@ fn stop_that_fails_is_recorded_and_the_update_goes_on() {
 #[test]
 fn stop_that_hangs_does_not_keep_the_new_one_from_trying() {
     // The old one still holds the file, so the new one cannot start, and the old one cannot be called any more.
-    let mut policy = Policy::without_probation();
-    policy.hook_deadline = LATE;
+    let policy = Policy::without_probation().hook_deadline(LATE);
     let mut place = Place::new(policy);
     place.load_moody("fx-moody-only", 1, Hook::Stop, How::Hangs).unwrap();
     let slot = place.slot();
@@ -207,8 +206,7 @@ fn stop_that_hangs_does_not_keep_the_new_one_from_trying() {
 
 #[test]
 fn claim_whose_plugin_is_lost_gets_the_next_one() {
-    let mut policy = Policy::without_probation();
-    policy.hook_deadline = LATE;
+    let policy = Policy::without_probation().hook_deadline(LATE);
     let mut place = Place::new(policy);
     place.load_moody("fx-moody-owned-only", 1, Hook::Stop, How::Hangs).unwrap();
     let mut claim = place.claim();
@@ -238,8 +236,7 @@ fn start_again_that_fails_is_told_and_it_serves_on() {
 
 #[test]
 fn start_again_that_hangs_leaves_nothing_and_blocks_nobody() {
-    let mut policy = Policy::without_probation();
-    policy.hook_deadline = LATE;
+    let policy = Policy::without_probation().hook_deadline(LATE);
     let mut place = Place::new(policy);
     place.load_moody("fx-moody-only", 1, Hook::Restart, How::Hangs).unwrap();
     let slot = place.slot();
@@ -258,8 +255,7 @@ fn start_again_that_hangs_leaves_nothing_and_blocks_nobody() {
 #[test]
 fn host_goes_while_it_changes_hands() {
     for how in [How::Refuses, How::Panics, How::Hangs] {
-        let mut policy = on_probation();
-        policy.hook_deadline = LATE;
+        let policy = on_probation().hook_deadline(LATE);
         let place = Place::new(policy);
         place.load("fx-moody-only", 1);
         let gate = (how == How::Hangs).then(|| place.gate(2, Hook::Start));

@@ -11,9 +11,7 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_millis(10);
 
 fn attentive() -> Policy {
-    let mut policy = on_probation();
-    policy.health_every = EVERY;
-    policy
+    on_probation().health_every(EVERY)
 }
 
 fn wait_for_health(place: &mut Place, number: u64, wanted: impl Fn(&Health) -> bool) -> Health {
@@ -103,9 +101,7 @@ fn claim_is_asked_in_its_sync_and_taken_back() {
 
 #[test]
 fn warning_is_healthy_and_told() {
-    let mut policy = attentive();
-    policy.probation = EVERY;
-    policy.probation_calls = 2;
+    let policy = attentive().probation(EVERY).probation_calls(2);
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
     let slot = place.slot();
@@ -118,9 +114,7 @@ fn warning_is_healthy_and_told() {
 
 #[test]
 fn what_is_away_for_a_while_is_neither_good_nor_bad() {
-    let mut policy = attentive();
-    policy.probation = EVERY;
-    policy.probation_calls = 2;
+    let policy = attentive().probation(EVERY).probation_calls(2);
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
     place.host.confirm("moody").unwrap();
@@ -144,8 +138,7 @@ fn what_is_away_for_a_while_is_neither_good_nor_bad() {
 
 #[test]
 fn check_that_hangs_has_failed_each_time_again_and_its_image_goes_when_it_is_back() {
-    let mut policy = attentive();
-    policy.health_timeout = EVERY * 50;
+    let policy = attentive().health_timeout(EVERY * 50);
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
     place.load("fx-moody", 2);

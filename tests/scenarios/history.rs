@@ -20,9 +20,7 @@ const SHARED: &str = "shared-counter";
 
 /// Nothing passes its probation by itself: what is confirmed is confirmed by hand.
 fn long_probation() -> Policy {
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
-    policy
+    Policy::development().probation(Duration::from_secs(3600))
 }
 
 fn shared(stamp: u64) -> Vec<u8> {
@@ -162,8 +160,7 @@ fn open_slot_goes_back_to_its_standby_with_the_state() {
 #[test]
 fn snapshot_is_what_it_goes_back_to_where_the_policy_says_so() {
     let place = Place::new();
-    let mut policy = long_probation();
-    policy.rollback_state = RollbackState::Snapshot;
+    let policy = long_probation().rollback_state(RollbackState::Snapshot);
     let host = Host::builder().policy(policy).build().unwrap();
     place.good(&host, 1);
     assert_eq!(add(&host, 5), 5);
@@ -326,8 +323,7 @@ fn what_was_left_is_refused_by_every_watch_until_it_is_loaded_by_name() {
 fn as_many_good_versions_are_kept_as_the_policy_says() {
     for keep in [0, 1, 2] {
         let place = Place::new();
-        let mut policy = long_probation();
-        policy.history = keep;
+        let policy = long_probation().history(keep);
         let host = Host::builder().policy(policy).history(place.kept.path()).build().unwrap();
         let mut hashes: Vec<_> = (1..=5).map(|n| place.good(&host, n)).collect();
         hashes.reverse();

@@ -4,7 +4,10 @@ use crate::support::{
     assert_nothing_left, copies, host, wait_for, wait_for_staged, wait_for_swapped, wait_for_unmapped, wait_until,
 };
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Claim, Event, Events, Fault, Host, SyncOutcome, mapped_copies};
+use reslot::{
+    BuildError, Claim, DeletedFile, Event, Events, Fault, Host, Policy, PolicyError, RollbackState, SyncOutcome,
+    mapped_copies,
+};
 use reslot_tests::{Fixture, Folder};
 use std::{
     env, fs,
@@ -64,7 +67,7 @@ fn hosts_that_open_at_the_same_time_keep_nothing_of_each_other() {
             scope.spawn(|| {
                 let (folder, host) = (
                     Folder::new(),
-                    Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
+                    Host::builder().policy(Policy::without_probation()).build().unwrap(),
                 );
                 let mut events = host.events();
                 for n in 1..=50 {
@@ -111,7 +114,7 @@ fn view_and_slot_outlive_their_host() {
     let (folder, counter) = (Folder::new(), Fixture::build("fx-shared-counter"));
     folder.publish("libcounter.so", &counter.stamped(1));
     let host = Host::builder()
-        .policy(reslot::Policy::without_probation())
+        .policy(Policy::without_probation())
         .watch(folder.path())
         .drain_deadline(Duration::from_millis(20))
         .build()
@@ -182,7 +185,7 @@ fn host_in_a_child() {
         return;
     };
     let host = Host::builder()
-        .policy(reslot::Policy::without_probation())
+        .policy(Policy::without_probation())
         .watch(folder)
         .private_base(base)
         .build()
@@ -207,7 +210,7 @@ fn two_processes_on_one_folder() {
     let (folder, base) = (Folder::new(), Folder::new());
     folder.publish("libprobe.so", &probe(1));
     let host = Host::builder()
-        .policy(reslot::Policy::without_probation())
+        .policy(Policy::without_probation())
         .watch(folder.path())
         .private_base(base.path())
         .build()
@@ -224,7 +227,7 @@ fn two_processes_on_one_folder() {
     }
     // Neither takes the other's folder for a leftover.
     let third = Host::builder()
-        .policy(reslot::Policy::without_probation())
+        .policy(Policy::without_probation())
         .private_base(base.path())
         .build()
         .unwrap();
@@ -252,7 +255,7 @@ fn folder_of_a_killed_process_is_swept_by_the_next_host() {
     other.process.wait().unwrap();
     assert_eq!(copies(&private).len(), 1, "nobody has cleaned up after it");
     let host = Host::builder()
-        .policy(reslot::Policy::without_probation())
+        .policy(Policy::without_probation())
         .watch(folder.path())
         .private_base(base.path())
         .build()
@@ -265,4 +268,49 @@ fn folder_of_a_killed_process_is_swept_by_the_next_host() {
         .collect();
     assert_eq!(folders, [host.private_folder()]);
     assert_eq!(host.slot::<dyn Probe>("probe").unwrap().load().stamp().unwrap(), 1);
+}
+
+#[test]
+fn policy_with_which_nothing_could_work_is_refused_by_the_name_of_what_is_wrong() {
+    let none = Duration::ZERO;
+    for (policy, wrong) in [
+        (Policy::development().hook_deadline(none), "hook_deadline"),
+        (Policy::production().health_timeout(none), "health_timeout"),
+        (Policy::development().call_deadline(none), "call_deadline"),
+        (Policy::without_probation().health_failures(0), "health_failures"),
+    ] {
+        let error = Host::builder().policy(policy).build().unwrap_err();
+        let BuildError::Policy(why) = &error else {
+            panic!("{error:?}")
+        };
+        match why {
+            PolicyError::NoTime { field } => assert_eq!(*field, wrong),
+            why => assert_eq!((why, wrong), (&PolicyError::NoFailures, "health_failures")),
+        }
+        let told = error.to_string();
+        assert!(told.contains(wrong) && told.contains("what to do: "), "{told}");
+    }
+    // The methods set what the fields say, and what is unusual and may be meant is taken.
+    let policy = Policy::production()
+        .probation(none)
+        .probation_calls(2)
+        .max_panics(3)
+        .call_deadline(None)
+        .without_health_checks()
+        .max_live_bytes_growth(None)
+        .history(0)
+        .preflight(None)
+        .rollback_state(RollbackState::Snapshot)
+        .on_deleted_file(DeletedFile::Unload);
+    assert_eq!((policy.probation, policy.probation_calls, policy.max_panics), (none, 2, 3));
+    assert_eq!(
+        (policy.call_deadline, policy.max_live_bytes_growth, policy.history),
+        (None, None, 0)
+    );
+    assert_eq!((policy.health_every, policy.preflight.is_none()), (none, true));
+    assert_eq!(
+        (policy.rollback_state, policy.on_deleted_file),
+        (RollbackState::Snapshot, DeletedFile::Unload)
+    );
+    drop(Host::builder().policy(policy).build().unwrap());
 }

@@ -211,8 +211,7 @@ fn two_files_with_one_plugin_and_no_word_are_one_slot_and_that_is_told() {
 fn one_of_the_slots_goes_back_alone_and_only_it_remembers_that() {
     let folder = Folder::new();
     folder.publish("libcounter.so", &counter(1));
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
+    let policy = Policy::development().probation(Duration::from_secs(3600));
     let host = both().policy(policy).watch(folder.path()).build().unwrap();
     host.confirm(EUR).unwrap();
     host.confirm(GBP).unwrap();
@@ -334,8 +333,7 @@ fn one_artifact_is_in_a_set_for_two_slots_if_they_are_named() {
 fn versions_of_each_slot_are_known_to_the_next_host() {
     let (folder, kept) = (Folder::new(), Folder::new());
     let host = |folder: &Folder| {
-        let mut policy = Policy::development();
-        policy.probation = Duration::from_secs(3600);
+        let policy = Policy::development().probation(Duration::from_secs(3600));
         both()
             .policy(policy)
             .history(kept.path())

@@ -220,8 +220,7 @@ fn standby_serves_as_it_was_if_a_second_object_cannot() {
     for (hook, how) in
         all_ways(&[Hook::Restore, Hook::Restart]).chain([(Hook::Restore, How::Hangs), (Hook::Restart, How::Hangs)])
     {
-        let mut policy = on_probation();
-        policy.hook_deadline = LATE;
+        let policy = on_probation().hook_deadline(LATE);
         let mut place = place_with(policy, hook, how);
         let slot = place.lending();
         slot.load().add(5).unwrap();

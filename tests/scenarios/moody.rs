@@ -19,10 +19,7 @@ pub const LATE: Duration = Duration::from_secs(1);
 
 /// A probation that does not end by itself, without checks that the test did not ask for.
 pub fn on_probation() -> Policy {
-    let mut policy = Policy::development();
-    policy.probation = FOR_EVER;
-    policy.health_every = Duration::ZERO;
-    policy
+    Policy::development().probation(FOR_EVER).health_every(Duration::ZERO)
 }
 
 /// A host with nothing watched, a stream of its events, and a folder to load from.

@@ -213,8 +213,7 @@ fn copy_that_is_removed_costs_the_names_of_a_backtrace_and_nothing_else() {
 #[test]
 fn versions_that_were_kept_in_the_folder_are_told_as_gone_and_new_ones_are_kept() {
     let (base, folder, probe) = (tempfile::tempdir().unwrap(), Folder::new(), Fixture::build("fx-probe"));
-    let mut policy = Policy::without_probation();
-    policy.history = 3;
+    let policy = Policy::without_probation().history(3);
     let host = Host::builder().policy(policy).private_base(base.path()).build().unwrap();
     let mut events = host.events();
     let load = |stamp| host.load(folder.publish("libprobe.so", &probe.stamped(stamp))).unwrap();

@@ -9,9 +9,7 @@ use reslot::{Claim, Event, Policy, RestoredState, RollbackReason, SyncOutcome};
 use std::thread;
 
 fn short() -> Policy {
-    let mut policy = on_probation();
-    policy.probation = SHORT;
-    policy
+    on_probation().probation(SHORT)
 }
 
 #[test]
@@ -42,8 +40,7 @@ fn passes_by_time_and_what_stood_by_goes() {
 #[test]
 fn no_traffic_is_not_failure() {
     for package in ["fx-moody", "fx-moody-stateless"] {
-        let mut policy = short();
-        policy.probation_calls = 3;
+        let policy = short().probation_calls(3);
         let mut place = Place::new(policy);
         place.load(package, 1);
         let slot = place.slot();
@@ -66,8 +63,7 @@ fn no_traffic_is_not_failure() {
 
 #[test]
 fn claims_calls_count_and_let_it_pass() {
-    let mut policy = short();
-    policy.probation_calls = 3;
+    let policy = short().probation_calls(3);
     let mut place = Place::new(policy);
     place.load("fx-moody-owned", 1);
     let mut claim = place.claim();
@@ -81,8 +77,7 @@ fn claims_calls_count_and_let_it_pass() {
 
 #[test]
 fn so_many_panics_are_allowed() {
-    let mut policy = on_probation();
-    policy.max_panics = 2;
+    let policy = on_probation().max_panics(2);
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
     place.load("fx-moody", 2);
@@ -102,8 +97,7 @@ fn so_many_panics_are_allowed() {
 #[test]
 fn others_are_led_back_while_a_call_hangs() {
     for package in ["fx-moody", "fx-moody-stateless"] {
-        let mut policy = on_probation();
-        policy.call_deadline = Some(LATE);
+        let policy = on_probation().call_deadline(LATE);
         let mut place = Place::new(policy);
         place.load(package, 1);
         let slot = place.slot();
@@ -142,8 +136,7 @@ fn others_are_led_back_while_a_call_hangs() {
 
 #[test]
 fn call_of_a_claim_that_took_too_long_takes_it_back() {
-    let mut policy = on_probation();
-    policy.call_deadline = Some(LATE);
+    let policy = on_probation().call_deadline(LATE);
     let mut place = Place::new(policy);
     place.load("fx-moody-owned", 1);
     let mut claim = place.claim();

@@ -383,8 +383,7 @@ fn copy_that_is_gone_before_it_is_opened_is_no_library_that_is_missing() {
         "rm '{}'/reslot-*/*.so\necho '{{\"done\":{{\"stays_mapped\":null}}}}'",
         base.path().display()
     );
-    let mut policy = Policy::without_probation();
-    policy.preflight = Some(after_hello(&folder, "removing", &script));
+    let policy = Policy::without_probation().preflight(after_hello(&folder, "removing", &script));
     let host = plain(base.path()).policy(policy).watch(folder.path()).build().unwrap();
     let build = folder.publish("libprobe.so", &Fixture::build("fx-probe").stamped(1));
     let mut events = host.events();

@@ -14,9 +14,7 @@ use std::{
 };
 
 fn with_snapshot() -> Policy {
-    let mut policy = on_probation();
-    policy.rollback_state = RollbackState::Snapshot;
-    policy
+    on_probation().rollback_state(RollbackState::Snapshot)
 }
 
 #[test]
@@ -140,8 +138,7 @@ fn claim_goes_back_once_however_often_it_is_looked_at() {
 
 #[test]
 fn check_of_what_stands_by_that_hangs_is_not_waited_for() {
-    let mut policy = on_probation();
-    policy.health_every = SHORT;
+    let policy = on_probation().health_every(SHORT);
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
     let slot = place.slot();

@@ -224,8 +224,7 @@ fn call_that_takes_too_long() {
         (development, LATE * 3),
         (production, LATE / 2),
     ] {
-        let mut policy = policy();
-        policy.call_deadline = Some(deadline);
+        let policy = policy().call_deadline(deadline);
         let mut place = shared(policy.clone());
         let (slot, gate) = (place.slot(), place.gate(2, Hook::Call));
         thread::scope(|scope| {
@@ -261,9 +260,7 @@ fn checks_that_are_rarer_than_the_probation_is_long() {
         (Feeling::Leaks, false),
         (Feeling::Leaks, true),
     ] {
-        let mut policy = development();
-        policy.probation = LATE / 4;
-        policy.health_every = LATE / 2;
+        let policy = development().probation(LATE / 4).health_every(LATE / 2);
         let report = match is_owned {
             false => {
                 let mut place = shared(policy);
@@ -308,9 +305,7 @@ fn plugin_that_grows_once_passes() {
 
 #[test]
 fn owner_who_never_syncs_keeps_nobody_on_probation_for_ever() {
-    let mut policy = development();
-    policy.probation = LATE / 2;
-    policy.health_every = LATE / 4;
+    let policy = development().probation(LATE / 2).health_every(LATE / 4);
     let (mut place, mut claim) = claimed(policy);
     claim.add(1).unwrap();
     place.wait_for_confirmed(2);

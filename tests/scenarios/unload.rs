@@ -356,8 +356,7 @@ fn claim_dropped_with_both_before_it_ends_with_the_newer_build() {
 
 #[test]
 fn version_on_probation_goes_with_its_standby_and_is_not_bad_for_that() {
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
+    let policy = Policy::development().probation(Duration::from_secs(3600));
     let (folder, kept) = (Folder::new(), Folder::new());
     let host = || {
         let builder = Host::builder().policy(policy.clone()).history(kept.path());
@@ -535,8 +534,7 @@ fn file_that_lies_there_still_is_loaded_only_when_it_is_published_anew_or_by_nam
 
 #[test]
 fn one_of_a_set_goes_and_the_others_are_judged_without_it() {
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
+    let policy = Policy::development().probation(Duration::from_secs(3600));
     let place = Place::with(policy);
     let set = |stamp| ["fx-probe", "fx-shared-counter"].map(|package| place.publish(package, stamp));
     place.host.load_together(set(1)).unwrap();
@@ -588,8 +586,7 @@ fn shadow_is_its_owners_and_stays() {
 
 #[test]
 fn loading_rolling_back_and_unloading_at_random_leave_nothing_and_lose_nobody() {
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
+    let policy = Policy::development().probation(Duration::from_secs(3600));
     let place = Place::with(policy);
     let paths: Vec<_> = (1..=3)
         .map(|stamp| {

@@ -223,8 +223,7 @@ fn what_is_too_long_for_anybody_is_cut() {
 
 #[test]
 fn health_that_says_much_is_cut() {
-    let mut policy = Policy::without_probation();
-    policy.health_every = Duration::from_millis(10);
+    let policy = Policy::without_probation().health_every(Duration::from_millis(10));
     let mut place = Place::new(policy);
     place.load(HEALTH_SAYS_MUCH).unwrap();
     let health = wait_for(&mut place.events, |event| match event {
@@ -250,8 +249,7 @@ fn what_a_plugin_hears_of_another_one_is_cut_as_well() {
 
 #[test]
 fn rollback_shares_the_words_of_the_panic_that_led_to_it() {
-    let mut policy = Policy::development();
-    policy.probation = PATIENCE * 100;
+    let policy = Policy::development().probation(PATIENCE * 100);
     let mut place = Place::new(policy);
     place.load(1).unwrap();
     place.load(2).unwrap();

@@ -176,8 +176,7 @@ pub fn chaos(seed: u64, length: Duration) -> ChaosReport {
     let settings = tempfile::tempdir().expect("there is a folder for temporary files");
     let settings = settings.path().join("settings.toml");
     configure(&settings, 0);
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_millis(400);
+    let mut policy = Policy::development().probation(Duration::from_millis(400));
     // Whoever is slow here is so because of the others.
     policy.health_timeout = PATIENCE;
     policy.hook_deadline = PATIENCE;

@@ -22,8 +22,7 @@ use support::{publish, wait_until};
 
 /// A host on whose word alone a probation ends.
 fn builder() -> HostBuilder {
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
+    let policy = Policy::development().probation(Duration::from_secs(3600));
     Host::builder().policy(policy)
 }
 

@@ -16,9 +16,9 @@ pub struct Place {
 impl Place {
     /// A host whose generations stay on probation until they are confirmed.
     pub fn new() -> Self {
-        let mut policy = Policy::development();
-        policy.probation = Duration::from_secs(3600);
-        policy.health_every = Duration::ZERO;
+        let policy = Policy::development()
+            .probation(Duration::from_secs(3600))
+            .health_every(Duration::ZERO);
         Self::with(policy)
     }
 

@@ -39,9 +39,9 @@ pub struct ContentHash([u8; Self::LEN]);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HashPrefix {
-    /// The digits as a number, which alone do not tell how many zeros it begins with.
-    number: u128,
-    digits: usize,
+    /// The digits as a number, which alone do not tell how many zeros it begins with. As bytes, so that errors with a prefix stay small.
+    number: [u8; ContentHash::LEN],
+    digits: u8,
 }
 
 /// Why a text is no hash, or no first digits of one.
@@ -87,8 +87,8 @@ impl HashPrefix {
     /// Whether the hash begins with these digits.
     #[must_use]
     pub fn is_prefix_of(&self, hash: &ContentHash) -> bool {
-        let others = 4 * (ContentHash::DIGITS - self.digits);
-        u128::from_be_bytes(hash.0) >> others == self.number
+        let others = 4 * (ContentHash::DIGITS - usize::from(self.digits));
+        u128::from_be_bytes(hash.0) >> others == u128::from_be_bytes(self.number)
     }
 }
 
@@ -96,12 +96,10 @@ impl FromStr for ContentHash {
     type Err = ParseHashError;
 
     fn from_str(text: &str) -> Result<Self, ParseHashError> {
-        match text.parse()? {
-            HashPrefix {
-                number,
-                digits: Self::DIGITS,
-            } => Ok(Self(number.to_be_bytes())),
-            HashPrefix { digits, .. } => Err(wrong_length(text, digits)),
+        let HashPrefix { number, .. } = text.parse()?;
+        match text.len() {
+            Self::DIGITS => Ok(Self(number)),
+            digits => Err(wrong_length(text, digits)),
         }
     }
 }
@@ -119,7 +117,10 @@ impl FromStr for HashPrefix {
         let digits = text.len();
         match u128::from_str_radix(text, 16) {
             _ if digits == 0 => Err(ParseHashError::Empty),
-            Ok(number) if digits <= ContentHash::DIGITS => Ok(Self { number, digits }),
+            Ok(number) if digits <= ContentHash::DIGITS => Ok(Self {
+                number: number.to_be_bytes(),
+                digits: digits as u8,
+            }),
             _ => Err(wrong_length(text, digits)),
         }
     }
@@ -135,8 +136,8 @@ fn wrong_length(text: &str, digits: usize) -> ParseHashError {
 impl From<ContentHash> for HashPrefix {
     fn from(hash: ContentHash) -> Self {
         Self {
-            number: u128::from_be_bytes(hash.0),
-            digits: ContentHash::DIGITS,
+            number: hash.0,
+            digits: ContentHash::DIGITS as u8,
         }
     }
 }
@@ -155,7 +156,8 @@ impl fmt::Debug for ContentHash {
 
 impl fmt::Display for HashPrefix {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.pad(&format!("{:0digits$x}", self.number, digits = self.digits))
+        let (number, digits) = (u128::from_be_bytes(self.number), usize::from(self.digits));
+        to.pad(&format!("{number:0digits$x}"))
     }
 }
 

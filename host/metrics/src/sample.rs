@@ -67,7 +67,7 @@ fn images(host: &Asking<'_>, to: &dyn Recorder) {
 }
 
 fn slot(slot: &SlotInfo, to: &dyn Recorder) {
-    if slot.newest == 0 {
+    if slot.newest.is_none() {
         // Nothing has come to be mapped for it: a name that some refused file has said.
         return;
     }

@@ -102,7 +102,7 @@ pub enum WatchedFolder {
         /// The folder.
         path: PathBuf,
         /// The artifacts in it.
-        artifacts: Vec<PathBuf>,
+        artifacts: Box<[PathBuf]>,
     },
 }
 

@@ -459,12 +459,12 @@ pub struct SlotInfo {
     pub interface: Option<String>,
     /// The version of what serves, as its package has it.
     pub version: Option<String>,
-    /// The content of the artifact that serves: which of [`Host::history`]'s versions it is.
+    /// The hash of the artifact that serves: which of [`Host::history`]'s versions it is.
     pub hash: Option<ContentHash>,
     /// The file that it came from.
     pub path: Option<PathBuf>,
-    /// The number of the newest generation that was made for the slot, whether it came to serve or not; 0 if there was none.
-    pub newest: u64,
+    /// The number of the newest generation that was made for the slot, whether it came to serve or not; none if there was none.
+    pub newest: Option<u64>,
     /// Whether nothing serves because the slot was unloaded.
     pub unloaded: bool,
     /// If the slot was unloaded, the file that it was loaded from.

@@ -41,7 +41,7 @@ pub use host::{
     AnyClaim, BuildError, Claim, Host, HostBuilder, RollbackError, RollbackTarget, Shadow, SlotInfo, SyncOutcome,
 };
 pub use instances::InstancesError;
-pub use policy::{DeletedFile, Policy, RollbackState};
+pub use policy::{DeletedFile, Policy, PolicyError, RollbackState};
 pub use reload::{Counts, LoadOutcome, SavedState, UnloadOutcome, Unloaded};
 pub use reslot_artifact::{ContentHash, HashPrefix, ParseHashError};
 pub use reslot_native::{

@@ -5,19 +5,23 @@ use reslot_native::preflight::Preflight;
 use std::time::Duration;
 
 /// How a host treats new generations. Made by [`development`](Self::development) (a host's default), [`production`](Self::production)
-/// or [`without_probation`](Self::without_probation), and changed field by field:
+/// or [`without_probation`](Self::without_probation), and changed by methods that have the names of the fields:
 ///
 /// ```
 /// use reslot::{Host, Policy, RollbackState};
 /// use std::time::Duration;
 ///
-/// let mut policy = Policy::production();
-/// policy.probation = Duration::from_secs(60);
-/// policy.rollback_state = RollbackState::Snapshot;
-/// # policy.preflight = None;
+/// let policy = Policy::production()
+///     .probation(Duration::from_secs(60))
+///     .call_deadline(Duration::from_secs(1))
+///     .rollback_state(RollbackState::Snapshot);
+/// assert_eq!(policy.probation, Duration::from_secs(60));
+/// # let policy = policy.preflight(None);
 /// let host = Host::builder().policy(policy).build()?;
 /// # Ok::<(), reslot::BuildError>(())
 /// ```
+///
+/// [`HostBuilder::build`](crate::HostBuilder::build) refuses values with which nothing could work, such as a deadline of zero, with a [`PolicyError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
@@ -125,6 +129,141 @@ impl Policy {
             ..Self::development()
         }
     }
+}
+
+/// Each sets one field and returns the policy, so that they can be chained.
+impl Policy {
+    /// Sets [`probation`](Self#structfield.probation).
+    #[must_use]
+    pub fn probation(mut self, time: Duration) -> Self {
+        self.probation = time;
+        self
+    }
+
+    /// Sets [`probation_calls`](Self#structfield.probation_calls).
+    #[must_use]
+    pub fn probation_calls(mut self, calls: u64) -> Self {
+        self.probation_calls = calls;
+        self
+    }
+
+    /// Sets [`max_panics`](Self#structfield.max_panics).
+    #[must_use]
+    pub fn max_panics(mut self, panics: u32) -> Self {
+        self.max_panics = panics;
+        self
+    }
+
+    /// Sets [`call_deadline`](Self#structfield.call_deadline): a time, or `None`.
+    #[must_use]
+    pub fn call_deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.call_deadline = deadline.into();
+        self
+    }
+
+    /// Sets [`health_every`](Self#structfield.health_every). Zero is [`without_health_checks`](Self::without_health_checks).
+    #[must_use]
+    pub fn health_every(mut self, interval: Duration) -> Self {
+        self.health_every = interval;
+        self
+    }
+
+    /// A plugin's health is asked once before it serves, and then never again; its memory is not measured.
+    #[must_use]
+    pub fn without_health_checks(self) -> Self {
+        self.health_every(Duration::ZERO)
+    }
+
+    /// Sets [`health_timeout`](Self#structfield.health_timeout).
+    #[must_use]
+    pub fn health_timeout(mut self, timeout: Duration) -> Self {
+        self.health_timeout = timeout;
+        self
+    }
+
+    /// Sets [`health_failures`](Self#structfield.health_failures).
+    #[must_use]
+    pub fn health_failures(mut self, failures: u32) -> Self {
+        self.health_failures = failures;
+        self
+    }
+
+    /// Sets [`max_live_bytes_growth`](Self#structfield.max_live_bytes_growth): bytes a second, or `None`.
+    #[must_use]
+    pub fn max_live_bytes_growth(mut self, bytes_a_second: impl Into<Option<u64>>) -> Self {
+        self.max_live_bytes_growth = bytes_a_second.into();
+        self
+    }
+
+    /// Sets [`hook_deadline`](Self#structfield.hook_deadline).
+    #[must_use]
+    pub fn hook_deadline(mut self, deadline: Duration) -> Self {
+        self.hook_deadline = deadline;
+        self
+    }
+
+    /// Sets [`rollback_state`](Self#structfield.rollback_state).
+    #[must_use]
+    pub fn rollback_state(mut self, state: RollbackState) -> Self {
+        self.rollback_state = state;
+        self
+    }
+
+    /// Sets [`history`](Self#structfield.history).
+    #[must_use]
+    pub fn history(mut self, versions: usize) -> Self {
+        self.history = versions;
+        self
+    }
+
+    /// Sets [`preflight`](Self#structfield.preflight): how a candidate is tried in a child process, or `None`.
+    #[must_use]
+    pub fn preflight(mut self, preflight: impl Into<Option<Preflight>>) -> Self {
+        self.preflight = preflight.into();
+        self
+    }
+
+    /// Sets [`on_deleted_file`](Self#structfield.on_deleted_file).
+    #[must_use]
+    pub fn on_deleted_file(mut self, what: DeletedFile) -> Self {
+        self.on_deleted_file = what;
+        self
+    }
+
+    /// Refuses what cannot work.
+    pub(crate) fn check(&self) -> Result<(), PolicyError> {
+        let deadlines = [
+            ("hook_deadline", Some(self.hook_deadline)),
+            ("health_timeout", Some(self.health_timeout)),
+            ("call_deadline", self.call_deadline),
+        ];
+        match deadlines
+            .iter()
+            .find(|(_, deadline)| deadline.is_some_and(|deadline| deadline.is_zero()))
+        {
+            Some((field, _)) => Err(PolicyError::NoTime { field }),
+            None if self.health_failures == 0 => Err(PolicyError::NoFailures),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a host does not take a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A deadline is zero, so that everything would be late.
+    #[error("the policy's `{field}` is zero, so that nothing could be done in time\n  what to do: set a longer time")]
+    NoTime {
+        /// The field of [`Policy`].
+        field: &'static str,
+    },
+    /// `health_failures` is zero, so that a generation would be faulty without a failed check.
+    #[error(
+        "the policy's `health_failures` is zero, so that a generation would be faulty without a failed check\n  what to do: set 1 or more; \
+         `without_health_checks` turns checks off"
+    )]
+    NoFailures,
 }
 
 impl Default for Policy {

@@ -29,8 +29,7 @@ fn publish(folder: &Folder, fixture: &mut Fixture, stamp: u64) -> std::path::Pat
 
 /// With a probation that does not end, the replaced image stays complete beside the one that serves.
 fn mapped(report: &mut Report) {
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
+    let policy = Policy::development().probation(Duration::from_secs(3600));
     let (mut first, mut second) = (Samples::new(), Samples::new());
     for round in 0..ROUNDS as u64 {
         let host = Host::builder().policy(policy.clone()).build().expect("the host starts");

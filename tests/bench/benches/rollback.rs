@@ -55,9 +55,9 @@ struct Way {
 
 impl Way {
     fn new(name: &'static str, fixture: &str, state: RollbackState, caller: fn(&Host) -> Caller) -> Self {
-        let mut policy = Policy::development();
-        policy.probation = Duration::from_secs(3600);
-        policy.rollback_state = state;
+        let policy = Policy::development()
+            .probation(Duration::from_secs(3600))
+            .rollback_state(state);
         let host = Host::builder().policy(policy).build().expect("the host starts");
         let (folder, fixture) = (Folder::new(), Fixture::build(fixture));
         host.load(folder.publish(fixture.file(), &fixture.stamped(0)))

@@ -52,8 +52,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("The desk's builds are made first …");
     let builds = Builds::make()?;
     // As long as the story lasts, there is a way back.
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(600);
+    let policy = Policy::development().probation(Duration::from_secs(600));
     let mut host = Host::builder().policy(policy);
     if let Some(folder) = &arguments.folder {
         host = host.watch(folder);

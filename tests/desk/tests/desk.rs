@@ -44,9 +44,7 @@ fn host(policy: Policy) -> Host {
 
 /// A probation that does not end while a test is slow.
 fn on_probation() -> Policy {
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
-    policy
+    Policy::development().probation(Duration::from_secs(3600))
 }
 
 /// The generation that decides for a strategy.
@@ -364,8 +362,7 @@ fn orders_without_limit_are_not_promoted_and_if_forced_stopped_and_left() {
 fn strategy_quotes_both_sides_again_after_it_went_back_whatever_state_it_has() {
     for state in [RollbackState::KeepCurrent, RollbackState::Snapshot] {
         for build in ["maker-forgets-its-orders", "maker-panics-after-two"] {
-            let mut policy = on_probation();
-            policy.rollback_state = state;
+            let policy = on_probation().rollback_state(state);
             let host = host(policy);
             let mut desk = Desk::open(&host, rows()).unwrap();
             steps(&mut desk, 3_000);

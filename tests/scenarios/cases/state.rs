@@ -68,8 +68,7 @@ fn crash_in_load() {
 #[test]
 fn crash_in_call() {
     for (choice, total) in [(RollbackState::Snapshot, 5), (RollbackState::KeepCurrent, 8)] {
-        let mut policy = on_probation();
-        policy.rollback_state = choice;
+        let policy = on_probation().rollback_state(choice);
         let mut place = Place::new(policy);
         place.load("fx-moody", 1);
         let slot = place.slot();

@@ -21,9 +21,7 @@ fn reload(target: impl AsRef<Path>) -> Request {
 
 /// A probation that ends when somebody says so.
 fn on_probation() -> Policy {
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
-    policy
+    Policy::development().probation(Duration::from_secs(3600))
 }
 
 #[test]

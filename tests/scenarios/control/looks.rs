@@ -15,8 +15,7 @@ const ROLLBACKS: u64 = 200;
 
 #[test]
 fn looks_keep_no_rollback_from_carrying_the_state() {
-    let mut policy = on_probation();
-    policy.rollback_state = RollbackState::KeepCurrent;
+    let policy = on_probation().rollback_state(RollbackState::KeepCurrent);
     let place = Place::with(policy);
     let counter = Fixture::build("fx-shared-counter");
     // Loaded by name: what the watch thinks of these files is not the question.

@@ -66,8 +66,7 @@ fn file_that_somebody_writes_is_told() {
 
 #[test]
 fn refusal_and_the_way_back_are_told() {
-    let mut policy = Policy::development();
-    policy.probation = Duration::from_secs(3600);
+    let policy = Policy::development().probation(Duration::from_secs(3600));
     let place = Place::with(policy);
     let mut events = place.host.events();
     let path = place.folder.publish("probe.so", &probe(1));

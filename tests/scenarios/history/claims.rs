@@ -72,8 +72,7 @@ fn owner_that_goes_instead_of_syncing_leaves_a_slot_that_goes_back() {
     for confirmed in [false, true] {
         let place = Place::new();
         // Nobody looks by the way: what has to happen is told.
-        let mut policy = long_probation();
-        policy.health_every = Duration::ZERO;
+        let policy = long_probation().health_every(Duration::ZERO);
         let host = Host::builder().policy(policy).build().unwrap();
         let claim = claimed(&place, &host, confirmed);
         host.rollback("counter", RollbackTarget::Previous).unwrap();

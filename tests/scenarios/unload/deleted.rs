@@ -9,9 +9,7 @@ use reslot_tests::{Fixture, Folder};
 use std::{fs, path::Path, time::Duration};
 
 fn policy(on_deleted_file: DeletedFile) -> Policy {
-    let mut policy = Policy::without_probation();
-    policy.on_deleted_file = on_deleted_file;
-    policy
+    Policy::without_probation().on_deleted_file(on_deleted_file)
 }
 
 fn builder(folder: &Path, on_deleted_file: DeletedFile) -> HostBuilder {

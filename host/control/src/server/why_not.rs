@@ -127,7 +127,7 @@ fn of_slot(shared: &Shared, host: &Asking<'_>, name: &str) -> Result<Reason, Ref
     }
     if let Some(path) = &slot.path {
         match host.examine(path) {
-            Ok(file) if Some(&file.hash) == slot.hash.as_ref() => {}
+            Ok(file) if Some(file.hash) == slot.hash => {}
             // What lies there now is another file than the one that serves.
             file => {
                 let now = of_file(shared, host, path, file);

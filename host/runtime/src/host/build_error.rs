@@ -19,6 +19,9 @@ pub enum BuildError {
     /// The folder cannot be watched.
     #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Watch(#[from] crate::watch::WatchError),
+    /// The policy has a value with which nothing could work.
+    #[error(transparent)]
+    Policy(#[from] crate::policy::PolicyError),
     /// What was said of instances is not good.
     #[error(transparent)]
     Instances(#[from] crate::instances::InstancesError),

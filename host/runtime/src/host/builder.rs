@@ -255,6 +255,7 @@ impl HostBuilder {
 
     /// Makes the host and starts its threads, with the options as they are by now. Nothing is loaded yet.
     fn start(self, observers: Observers, settings: Option<PluginSettings>) -> Result<Host, BuildError> {
+        self.policy.check()?;
         let instances = Instances::checked(&self.instances)?;
         let folder = self
             .folder

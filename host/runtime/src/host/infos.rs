@@ -125,7 +125,7 @@ impl Inner {
             unloaded: state.unloaded().is_some(),
             unloaded_from: state.unloaded().map(|left| left.path.clone()),
             generation: current.map(|current| current.generation.number()),
-            newest: state.last_number,
+            newest: (state.last_number > 0).then_some(state.last_number),
             path: current.map(|current| current.path.clone()),
             mapped: images.len(),
             retired: count(|phase| matches!(phase, Phase::Retired)),

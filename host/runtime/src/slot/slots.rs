@@ -135,7 +135,7 @@ impl Slots {
             None => WatchedFolder::NotWatched,
             Some(path) if !path.is_dir() => WatchedFolder::Missing { path },
             Some(path) => WatchedFolder::Found {
-                artifacts: scan(&path),
+                artifacts: scan(&path).into(),
                 path,
             },
         }

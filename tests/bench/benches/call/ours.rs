@@ -60,8 +60,7 @@ fn host(policy: Policy) -> Host {
 
 impl Ours {
     pub fn load() -> Self {
-        let mut probation = Policy::development();
-        probation.probation = Duration::from_secs(3600);
+        let probation = Policy::development().probation(Duration::from_secs(3600));
         let (mut counting, mut timing) = (probation.clone(), probation.clone());
         counting.probation_calls = u64::MAX;
         timing.call_deadline = Some(Duration::from_secs(60));
