@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[test]
 fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
     let workspace = Workspace::read(env!("CARGO_MANIFEST_DIR").as_ref()).unwrap();
-    let programs = match debian::prometheus(&workspace.tool_cache()) {
+    let programs = match debian::prometheus(&debian::cache(&workspace)) {
         Ok(Some(programs)) => programs,
         Ok(None) => return eprintln!("LEFT OUT, because {} says so: nothing was tested", debian::PROMETHEUS_FOLDER),
         Err(error) => panic!("{error}"),

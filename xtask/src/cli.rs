@@ -25,7 +25,7 @@ pub fn socket(workspace: &Workspace) -> PathBuf {
 }
 
 pub fn run(verb: &str, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let workspace = Workspace::read(&crate::project()?)?;
+    let workspace = Workspace::read(&crate::caller().workspace()?)?;
     let mut command = reslot(verb)?;
     command.args(arguments.arguments);
     if env::var_os("RESLOT_SOCKET").is_none() {

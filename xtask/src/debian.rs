@@ -8,11 +8,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::Error;
+use crate::{Error, Workspace};
 
 /// The variable that names a folder with `prometheus` and `promtool` in it, for machines that have them elsewhere. `none` says that
 /// this machine is to do without, and what needs them is left out, aloud.
 pub const PROMETHEUS_FOLDER: &str = "RESLOT_PROMETHEUS";
+
+/// Where these programs are kept.
+pub fn cache(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("reslot").join("tools")
+}
 
 /// Prometheus's programs.
 #[derive(Debug, Clone)]

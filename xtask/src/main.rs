@@ -1,31 +1,26 @@
 //! `cargo xtask VERB`: everything that is done to this repository, one file a verb; this one only dispatches.
 
 mod bench;
-mod build_plugin;
 mod cli;
 mod compare;
 mod demo;
 mod example;
 mod foreign;
 mod imports;
-mod new_plugin;
-mod new_project;
-mod paint;
+mod package;
 mod prometheus;
+mod published;
 mod run;
-mod settings;
-mod sources;
 mod stress;
 mod test;
 mod tidy;
-mod watch;
 
-use std::path::{Path, PathBuf};
+use std::env;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, fs};
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
+use reslot_project::verbs::{Caller, Crates, build_plugin, new_plugin, new_project, paint};
 
 /// The verbs of the Reslot repository.
 #[derive(Parser)]
@@ -77,6 +72,8 @@ enum Verb {
     Prometheus,
     /// Run every check that a change must pass
     Test(test::Arguments),
+    /// Package the crates that users depend on, as a registry gets them
+    Package(package::Arguments),
     /// Check what rustfmt and clippy do not: how files open, what they are called, what they may not contain
     Tidy,
     /// Measure the cost of calls
@@ -89,9 +86,9 @@ enum Verb {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
-        Verb::NewProject(arguments) => new_project::run(arguments),
-        Verb::NewPlugin(arguments) => new_plugin::run(arguments),
-        Verb::BuildPlugin(arguments) => build_plugin::run(arguments),
+        Verb::NewProject(arguments) => new_project::run(&caller(), arguments),
+        Verb::NewPlugin(arguments) => new_plugin::run(&caller(), arguments),
+        Verb::BuildPlugin(arguments) => build_plugin::run(&caller(), arguments),
         Verb::Run(arguments) => run::run(arguments),
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Inspect(arguments) => cli::run("inspect", arguments),
@@ -109,6 +106,7 @@ fn main() -> ExitCode {
         Verb::Imports => imports::run(),
         Verb::Prometheus => prometheus::run(),
         Verb::Test(arguments) => test::run(arguments),
+        Verb::Package(arguments) => package::run(arguments),
         Verb::Tidy => tidy::run(),
         Verb::Bench(arguments) => bench::run(arguments),
         Verb::Stress(arguments) => stress::run(arguments),
@@ -120,19 +118,12 @@ fn main() -> ExitCode {
     })
 }
 
-/// The workspace that plugins are made and built in: the one around the current folder, or else this repository.
-///
-/// # Errors
-/// If the current folder cannot be told.
-fn project() -> anyhow::Result<PathBuf> {
-    let here = env::current_dir().context("cannot tell the current folder")?;
-    let is_root = |folder: &&Path| {
-        let manifest = fs::read_to_string(folder.join("Cargo.toml")).ok();
-        manifest
-            .and_then(|text| text.parse::<toml::Table>().ok())
-            .is_some_and(|table| table.contains_key("workspace"))
-    };
-    Ok(here.ancestors().find(is_root).map_or_else(repository, Path::to_owned))
+/// What the verbs of [`reslot_project`] are told of this program.
+fn caller() -> Caller {
+    Caller {
+        command: "cargo xtask",
+        crates: Crates::Clone(repository()),
+    }
 }
 
 /// The repository: as `cargo run` names it now, or else as it was when this program was built.

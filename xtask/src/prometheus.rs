@@ -23,7 +23,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
 pub fn fetch() -> anyhow::Result<()> {
     let workspace = Workspace::read(&crate::repository())?;
     let bar = paint::waiting("fetching Prometheus from Debian's packages, unless it is here");
-    let found = debian::prometheus(&workspace.tool_cache());
+    let found = debian::prometheus(&debian::cache(&workspace));
     drop(bar);
     match found? {
         Some(found) => anstream::println!("{}", found.server.display()),

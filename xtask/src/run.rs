@@ -18,7 +18,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let workspace = Workspace::read(&crate::project()?)?;
+    let workspace = Workspace::read(&crate::caller().workspace()?)?;
     let folder = match arguments.folder {
         Some(folder) => std::path::absolute(folder)?,
         None => workspace.plugin_folder(),

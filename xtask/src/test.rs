@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use xtask::cargo;
 
-use crate::{imports, paint, prometheus, tidy};
+use crate::{imports, package, paint, prometheus, tidy};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -36,6 +36,7 @@ enum Check {
     TimedCargo(&'static [&'static str]),
     Tidy,
     Imports,
+    Package,
     Prometheus,
 }
 
@@ -82,6 +83,12 @@ const IMPORTS: Step = Step {
     by_hand: "cargo xtask imports",
     check: Check::Imports,
 };
+/// Before the tests, one of which builds a project from the packaged crates.
+const PACKAGE: Step = Step {
+    name: "package",
+    by_hand: "cargo xtask package",
+    check: Check::Package,
+};
 /// Before the tests, one of which needs it: what is wrong with the download is told here, by itself.
 const PROMETHEUS: Step = Step {
     name: "prometheus",
@@ -112,7 +119,7 @@ struct Checked {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let steps = [FORMAT, LINTS, ALONE, DOCUMENTATION, TIDY, IMPORTS, PROMETHEUS, TESTS];
+    let steps = [FORMAT, LINTS, ALONE, DOCUMENTATION, TIDY, IMPORTS, PACKAGE, PROMETHEUS, TESTS];
     let steps: Vec<Step> = steps
         .into_iter()
         .filter(|step| !(arguments.quick && step.name == DOCUMENTATION.name))
@@ -194,6 +201,7 @@ impl Check {
             Check::TimedCargo(arguments) => return timed(arguments),
             Check::Tidy => tidy::passes(&crate::repository())?,
             Check::Imports => imports::passes()?,
+            Check::Package => package::passes()?,
             Check::Prometheus => prometheus::fetch().map(|()| true)?,
         };
         Ok(Checked::without_programs(passed))

@@ -8,12 +8,13 @@ mod circles;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, ensure};
 
 use crate::paint;
+use crate::published::Packages;
 
 /// A file longer than this gets a remark.
 const LONG: usize = 500;
@@ -22,7 +23,7 @@ const NEAR: usize = 6;
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 4] = ["utils", "util", "helpers", "helper"];
 /// Folders in which each Rust file opens with a paragraph.
-const OPENING: [&str; 16] = [
+const OPENING: &[&str] = &[
     "host/src",
     "host/artifact/src",
     "host/cli/src",
@@ -36,6 +37,7 @@ const OPENING: [&str; 16] = [
     "host/stage/src",
     "plugin-api",
     "plugins",
+    "project/src",
     "testkit",
     "tests",
     "xtask/src",
@@ -49,10 +51,14 @@ const REGISTRIES: [(&str, &str); 5] = [
     ("registry.", "npmjs.org"),
 ];
 
+/// How a source names another file that is compiled into it.
+const INCLUDES: [&str; 4] = ["include_str!(\"", "include_bytes!(\"", "include!(\"", "#[path = \""];
+
 /// The crates that users depend on, from the lowest floor up, each with the crates of this repository that it may depend on.
-const FLOORS: [(&str, &[&str]); 14] = [
+const FLOORS: &[(&str, &[&str])] = &[
     ("plugin-api/macros", &[]),
     ("plugin-api", &["reslot-plugin-macros"]),
+    ("project", &[]),
     ("host/process", &[]),
     ("host/artifact", &["reslot-plugin-api"]),
     ("host/report", &["reslot-artifact", "reslot-plugin-api"]),
@@ -85,7 +91,10 @@ const FLOORS: [(&str, &[&str]); 14] = [
         "host",
         &["reslot-config", "reslot-control", "reslot-metrics", "reslot-runtime"],
     ),
-    ("host/cli", &["reslot", "reslot-control"]),
+    (
+        "host/cli",
+        &["reslot", "reslot-control", "reslot-plugin-api", "reslot-project"],
+    ),
     ("testkit", &["reslot", "reslot-plugin-api"]),
 ];
 
@@ -125,6 +134,7 @@ pub fn passes(repository: &Path) -> anyhow::Result<bool> {
     for (of, _) in FLOORS.iter().filter(|(of, _)| Path::new(of).starts_with("host")) {
         findings.extend(circles_in(repository, &Path::new(of).join("src"), &files));
     }
+    findings.extend(unpublishable(repository)?);
     let (remarks, faults): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.is_remark);
     for remark in &remarks {
         anstream::println!("{} {remark}", paint::caution("remark:"));
@@ -161,6 +171,7 @@ fn look_at(file: &Path, text: &str) -> Vec<Finding> {
         found.extend(unsafe_impls(file, text));
         found.extend(unsafe_where_none_belongs(file, text));
         found.extend(length(file, text));
+        found.extend(files_of_other_crates(file, text));
     }
     found
 }
@@ -219,6 +230,60 @@ fn circles_in(repository: &Path, sources: &Path, files: &BTreeSet<PathBuf>) -> V
         fault(&sources.join(&circle.files[0]), 1, what)
     });
     told.collect()
+}
+
+/// A packaged crate has only the files of its own folder, and those of `tests` are left out.
+fn files_of_other_crates(file: &Path, text: &str) -> Vec<Finding> {
+    let crate_of = |file: &Path| {
+        let folders = FLOORS.iter().map(|(folder, _)| Path::new(*folder));
+        folders
+            .filter(|folder| file.starts_with(folder))
+            .max_by_key(|folder| folder.components().count())
+    };
+    let Some(own) = crate_of(file).filter(|own| !file.starts_with(own.join("tests"))) else {
+        return Vec::new();
+    };
+    let is_missing = |name: &str| {
+        let mut path = PathBuf::new();
+        for part in file.with_file_name(name).components() {
+            match part {
+                Component::ParentDir => drop(path.pop()),
+                part => path.push(part),
+            }
+        }
+        crate_of(&path) != Some(own) || path.starts_with(own.join("tests"))
+    };
+    let names = |line: &str| {
+        let after = INCLUDES.iter().filter_map(|begin| line.split_once(begin));
+        let names = after.filter_map(|(_, after)| after.split_once('"'));
+        names.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+    };
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(_, line)| names(line).iter().any(|name| is_missing(name)))
+        .map(|(at, _)| {
+            fault(
+                file,
+                at + 1,
+                "uses a file that the published crate does not have: move it into the crate's folder",
+            )
+        })
+        .collect()
+}
+
+/// What keeps crates that users depend on from being published.
+fn unpublishable(repository: &Path) -> anyhow::Result<Vec<Finding>> {
+    let packages = Packages::read(repository)?;
+    let below = |path: &Path| path.strip_prefix(repository).unwrap_or(path).to_owned();
+    let faults = packages.faults().into_iter();
+    let mut findings: Vec<_> = faults.map(|found| fault(&below(&found.manifest), 1, found.what)).collect();
+    let has_floor = |folder: &Path| FLOORS.iter().any(|(of, _)| Path::new(of) == folder);
+    let published = packages.published().into_iter().map(|package| below(package.folder()));
+    findings.extend(published.filter(|folder| !has_floor(folder)).map(|folder| {
+        let what = "this crate is published and has no floor: add it to FLOORS in xtask/src/tidy.rs";
+        fault(&folder.join("Cargo.toml"), 1, what)
+    }));
+    Ok(findings)
 }
 
 fn fault(file: &Path, line: usize, what: impl Into<String>) -> Finding {
@@ -357,6 +422,25 @@ mod tests {
             "a crate without a floor"
         );
         assert_eq!(lines_found("tests/Cargo.toml", &on("reslot-cli")), NOTHING);
+    }
+
+    #[test]
+    fn files_outside_of_a_published_crate_are_found() {
+        let with = |name: &str| format!("//! X.\nconst TEXT: &str = include_str!({name:?});\n");
+        assert_eq!(lines_found("project/src/verbs/a.rs", &with("../../data/new/b.in")), NOTHING);
+        assert_eq!(lines_found("project/src/verbs/a.rs", &with("../../../docs/b.md")), [2]);
+        assert_eq!(
+            lines_found("host/src/a.rs", &with("../artifact/src/b.rs")),
+            [2],
+            "a crate in a crate's folder"
+        );
+        assert_eq!(
+            lines_found("host/src/a.rs", &with("../tests/b.txt")),
+            [2],
+            "tests are not packaged"
+        );
+        assert_eq!(lines_found("testkit/tests/a.rs", &with("../../docs/b.md")), NOTHING);
+        assert_eq!(lines_found("tests/src/lib.rs", &with("../../docs/b.md")), NOTHING);
     }
 
     #[test]

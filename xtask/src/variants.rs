@@ -6,7 +6,7 @@ use std::{fs, io, path::Path, process::Stdio};
 
 use toml::{Table, Value};
 
-use crate::{Error, Profile, Workspace, keep_profiles_of, workspace::cargo};
+use crate::{Error, Profile, Workspace, cargo, keep_profiles_of};
 
 /// A plugin with lines changed, or as it is.
 ///
@@ -78,10 +78,12 @@ fn package(place: &str, name: &str) -> String {
 
 fn write(workspace: &Workspace, place: &str, variant: &Variant, to: &Path) -> Result<(), Error> {
     let plugins = || workspace.packages().filter(|package| package.is_library_for_loading);
-    let of = workspace.loadable(variant.of).ok_or_else(|| Error::UnknownPlugin {
-        name: variant.of.to_owned(),
-        known: plugins().map(|package| package.name.clone()).collect(),
-    })?;
+    let of = workspace
+        .loadable(variant.of)
+        .ok_or_else(|| reslot_project::Error::UnknownPlugin {
+            name: variant.of.to_owned(),
+            known: plugins().map(|package| package.name.clone()).collect(),
+        })?;
     let source = of.folder.join("src");
     fs::create_dir_all(to.join("src")).map_err(Error::io("create", to))?;
     for entry in fs::read_dir(&source).map_err(Error::io("list", &source))? {

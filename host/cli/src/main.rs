@@ -1,5 +1,5 @@
-//! `reslot`: running hosts, looked at and steered from a shell, artifacts looked into, and a host for whatever lies in a folder. This
-//! file only dispatches; one file a theme has the verbs, `exit` says how the program ends, `output` how it speaks.
+//! `reslot`: running hosts, looked at and steered from a shell, artifacts looked into, a host for whatever lies in a folder, and projects and
+//! plugins, made and built. This file only dispatches; one file a theme has the verbs, `exit` says how the program ends, `output` how it speaks.
 #![forbid(unsafe_code)]
 
 mod documents;
@@ -8,6 +8,7 @@ mod exit;
 mod inspect;
 mod look;
 mod output;
+mod project;
 mod run;
 mod socket;
 mod steer;
@@ -16,9 +17,10 @@ mod why_not;
 
 use clap::{Parser, Subcommand};
 use exit::{Exit, Failure};
+use reslot_project::verbs::{build_plugin, new_plugin, new_project};
 use std::{path::PathBuf, process::ExitCode};
 
-/// Look at running hosts, and steer them.
+/// Make plugins and build them, look at running hosts, and steer them.
 #[derive(Parser)]
 #[command(name = "reslot", version, after_help = exit::in_words())]
 pub struct Arguments {
@@ -57,6 +59,12 @@ enum Verb {
     Inspect(inspect::Inspect),
     /// Be a host for the plugins in a folder, whatever they are
     Run(run::Run),
+    /// Make a workspace of your own: an interface, a plugin, and a program that calls it
+    NewProject(new_project::Arguments),
+    /// Make a plugin that builds, with a test, in the workspace around the current folder
+    NewPlugin(new_plugin::Arguments),
+    /// Build the plugins of the workspace around the current folder, and publish them where a running host picks them up
+    BuildPlugin(build_plugin::Arguments),
     /// Print a shell's completions
     Completions(documents::Completions),
     /// Print the manual page, or write one for each verb into a folder
@@ -75,6 +83,9 @@ fn main() -> ExitCode {
     let socket = arguments.socket;
     let done = match arguments.verb {
         Verb::Top(verb) => return verb.run(socket),
+        Verb::NewProject(verb) => return project::run(|caller| new_project::run(caller, verb)),
+        Verb::NewPlugin(verb) => return project::run(|caller| new_plugin::run(caller, verb)),
+        Verb::BuildPlugin(verb) => return project::run(|caller| build_plugin::run(caller, verb)),
         Verb::List(verb) => verb.run(socket),
         Verb::Reload(verb) => verb.run(socket),
         Verb::Unload(verb) => verb.run(socket),

@@ -87,7 +87,7 @@ fn shape(cells: &[Cell]) -> HashSet<Cell> {
 #[test]
 fn reloaded_in_every_tick_it_is_what_golly_says() {
     let workspace = xtask::Workspace::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))).unwrap();
-    let root = xtask::debian::golly(&workspace.tool_cache()).expect("Debian's package golly, to compare with");
+    let root = xtask::debian::golly(&xtask::debian::cache(&workspace)).expect("Debian's package golly, to compare with");
     let folder = Folder::new();
     let files = PATTERNS.map(|pattern| root.join("usr/share/golly/Patterns/Life").join(pattern));
     let patterns = files

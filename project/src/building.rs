@@ -26,7 +26,7 @@ pub struct Building {
 }
 
 impl Building {
-    /// Starts it, for instance `cargo xtask build-plugin arcade --watch`.
+    /// Starts it, for instance `reslot build-plugin arcade --watch`.
     ///
     /// # Errors
     /// If it cannot be started.

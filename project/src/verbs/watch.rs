@@ -1,7 +1,7 @@
-//! `cargo xtask build-plugin --watch`: build and publish again at each save of a source that goes into a plugin.
+//! The verb `build-plugin --watch`: build and publish again at each save of a source that goes into a plugin.
 //!
 //! A save becomes several events within a few milliseconds; they are taken together, and then the content decides
-//! ([`sources`](crate::sources)). The last of them, by which the file is closed or renamed into place, says that it is complete:
+//! ([`sources`](super::sources)). The last of them, by which the file is closed or renamed into place, says that it is complete:
 //! then only a moment is waited for the files that are saved together with it. Saves made during a build wait in the channel and are looked at right after it, so that none is
 //! lost and no build runs twice for one save. A changed `Cargo.toml` of a package is taken up; for a new plugin, or a change of the
 //! workspace's own `Cargo.toml`, start again.
@@ -14,14 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
+use super::build_plugin::Job;
+use super::paint;
+use super::sources::{Sources, is_source};
+use crate::Workspace;
 use anyhow::Context;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use xtask::Workspace;
-
-use crate::build_plugin::Job;
-use crate::paint;
-use crate::sources::{Sources, is_source};
 
 /// Events of one save lie closer together than this.
 const QUIET: Duration = Duration::from_millis(4);
@@ -55,7 +54,7 @@ struct Watched {
     _watcher: RecommendedWatcher,
 }
 
-pub fn run(job: &Job, mut workspace: Workspace) -> anyhow::Result<ExitCode> {
+pub(super) fn run(job: &Job, mut workspace: Workspace) -> anyhow::Result<ExitCode> {
     let (sender, wakes) = mpsc::channel();
     let stopped = Arc::new(AtomicBool::new(false));
     on_interrupt(sender.clone(), Arc::clone(&stopped))?;
@@ -85,7 +84,7 @@ pub fn run(job: &Job, mut workspace: Workspace) -> anyhow::Result<ExitCode> {
             job.build(&workspace, name, true);
         }
     }
-    anstream::println!("{}", paint::dim("stopped watching; what is published stays"));
+    paint::line(format_args!("{}", paint::dim("stopped watching; what is published stays")));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,10 +106,10 @@ fn read_again(job: &Job, workspace: &Workspace, sender: &Sender<Wake>) -> anyhow
 
 fn announce(watched: &Watched) {
     let plugins = watched.plugins.join(", ");
-    anstream::println!(
+    paint::line(format_args!(
         "{}",
         paint::dim(format!("watching everything local that goes into {plugins}; Ctrl-C ends"))
-    );
+    ));
 }
 
 /// What a batch of events came to.

@@ -1,4 +1,4 @@
-//! `cargo xtask new-plugin NAME --interface TRAIT`: a new package under plugins/ that builds, is published by `build-plugin`, and has a
+//! The verb `new-plugin NAME --interface TRAIT`: a new package under plugins/ that builds, is published by `build-plugin`, and has a
 //! test that replaces it while it is called.
 
 mod interfaces;
@@ -10,12 +10,14 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use toml::Table;
-use xtask::Workspace;
 
-use crate::{paint, project};
+use super::caller::at;
+use super::{Caller, paint};
+use crate::Workspace;
 use interfaces::Interfaces;
 use template::Template;
 
+/// What stands on the command line.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// What the plugin, its package and its slot are called
@@ -33,9 +35,13 @@ struct Shelf {
     interfaces: Interfaces,
 }
 
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+/// Makes the plugin.
+///
+/// # Errors
+/// If the name or the interface does not fit, or the files cannot be written.
+pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { name, interface } = arguments;
-    let workspace = Workspace::read(&project()?)?;
+    let workspace = Workspace::read(&caller.workspace()?)?;
     check_name(&name)?;
     ensure!(
         !workspace.packages().any(|package| package.name == name),
@@ -57,7 +63,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
 
     let (library, test) = (folder.join("src/lib.rs"), folder.join("tests/reload.rs"));
-    let manifest = manifest(&workspace, &template, &shelf)?;
+    let manifest = manifest(caller, &workspace, &template, &shelf)?;
     let written = write(&folder.join("Cargo.toml"), &manifest)
         .and_then(|()| write(&library, &template.library()))
         .and_then(|()| write(&test, &template.test()));
@@ -74,14 +80,16 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             workspace.root.join("Cargo.toml").display()
         );
     }
-    anstream::println!(
+    paint::line(format_args!(
         "{} plugins/{name}, with the interface {interface} of {}",
         paint::good("made"),
         shelf.package
-    );
-    anstream::println!("  plugins/{name}/src/lib.rs         what it does");
-    anstream::println!("  plugins/{name}/tests/reload.rs    that it can be replaced: cargo test -p {name}");
-    anstream::println!("next: cargo xtask build-plugin {name}");
+    ));
+    paint::line(format_args!("  plugins/{name}/src/lib.rs         what it does"));
+    paint::line(format_args!(
+        "  plugins/{name}/tests/reload.rs    that it can be replaced: cargo test -p {name}"
+    ));
+    paint::line(format_args!("next: {} build-plugin {name}", caller.command));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -145,7 +153,7 @@ fn find(workspace: &Workspace, wanted: &str) -> anyhow::Result<Shelf> {
     }
 }
 
-fn manifest(workspace: &Workspace, template: &Template<'_>, shelf: &Shelf) -> anyhow::Result<String> {
+fn manifest(caller: &Caller, workspace: &Workspace, template: &Template<'_>, shelf: &Shelf) -> anyhow::Result<String> {
     let file = workspace.root.join("Cargo.toml");
     let root: Table = fs::read_to_string(&file)
         .with_context(|| format!("cannot read {}", file.display()))?
@@ -153,18 +161,18 @@ fn manifest(workspace: &Workspace, template: &Template<'_>, shelf: &Shelf) -> an
         .with_context(|| format!("cannot understand {}", file.display()))?;
     let shared = root.get("workspace").and_then(|workspace| workspace.get("dependencies"));
     let is_shared = |name: &str| shared.is_some_and(|shared| shared.get(name).is_some());
-    let reslot = crate::repository();
-    let dependency = |name: &str, otherwise: String| match is_shared(name) {
-        true => format!("{name}.workspace = true\n"),
-        false => format!("{name} = {otherwise}\n"),
+    let dependency = |name: &str, otherwise: &dyn Fn() -> anyhow::Result<String>| match is_shared(name) {
+        true => Ok(format!("{name}.workspace = true\n")),
+        false => otherwise().map(|otherwise| format!("{name} = {otherwise}\n")),
     };
-    let at = |path: &Path| format!("{{ path = {:?} }}", path.display().to_string());
+    let reslot = |name: &str| dependency(name, &|| caller.crates.dependency(name));
     let mut dependencies = vec![
-        dependency("reslot-plugin-api", at(&reslot.join("plugin-api"))),
-        dependency(&shelf.package, at(&shelf.folder)),
+        reslot("reslot-plugin-api")?,
+        dependency(&shelf.package, &|| Ok(at(&shelf.folder)))?,
     ];
     if template.has_owner() {
-        dependencies.push(dependency("serde", "{ version = \"1\", features = [\"derive\"] }".to_owned()));
+        let serde = || Ok("{ version = \"1\", features = [\"derive\"] }".to_owned());
+        dependencies.push(dependency("serde", &serde)?);
     }
     dependencies.sort();
     let package = root.get("workspace").and_then(|workspace| workspace.get("package"));
@@ -187,13 +195,13 @@ fn manifest(workspace: &Workspace, template: &Template<'_>, shelf: &Shelf) -> an
         template.interface,
         header.concat(),
         dependencies.concat(),
-        dependency("reslot-testkit", at(&reslot.join("testkit"))),
+        reslot("reslot-testkit")?,
         lints.map_or("", |_| "\n[lints]\nworkspace = true\n")
     ))
 }
 
 /// Writes a new file.
-pub fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }

@@ -119,7 +119,7 @@ impl Workspace {
             })
     }
 
-    /// The folder in which a host and `cargo xtask` meet: published plugins, and the host's control socket.
+    /// The folder in which a host and the verb `build-plugin` meet: published plugins, and the host's control socket.
     ///
     /// It is `target/reslot` in the workspace also if `CARGO_TARGET_DIR` or `[build] target-dir` names another target folder. A program
     /// cannot see these settings while it runs, and several workspaces may share one target folder.
@@ -130,11 +130,6 @@ impl Workspace {
     /// Where plugins are published unless the command line names another folder; hosts watch this folder.
     pub fn plugin_folder(&self) -> PathBuf {
         self.meeting_folder().join("plugins")
-    }
-
-    /// Where programs are kept that tests need and that are downloaded for them.
-    pub fn tool_cache(&self) -> PathBuf {
-        self.target.join("reslot").join("tools")
     }
 
     /// The folders of everything local that is compiled into `package`, itself included.

@@ -1,6 +1,7 @@
 //! The few colours that verbs use; anstream drops them for `NO_COLOR` and where nobody looks at a terminal.
 
 use std::fmt::{self, Display};
+use std::io::Write;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -52,9 +53,14 @@ pub fn waiting(what: &'static str) -> ProgressBar {
     bar
 }
 
+/// A line on standard output. If nobody reads it, the verb goes on without it: what it does is in files.
+pub fn line(text: impl Display) {
+    let _ = writeln!(anstream::stdout(), "{text}");
+}
+
 /// One failure, on standard error.
 pub fn failure(text: &str) {
-    anstream::eprintln!("{} {text}", bad("error:"));
+    let _ = writeln!(anstream::stderr(), "{} {text}", bad("error:"));
 }
 
 /// A duration with as many digits as a person reads.

@@ -1,13 +1,13 @@
-//! `cargo xtask build-plugin`: builds plugins and publishes them where a running host picks them up; with `--watch`, at each save.
+//! The verb `build-plugin`: builds plugins and publishes them where a running host picks them up; with `--watch`, at each save.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
-use xtask::{PluginBuild, Profile, Workspace};
+use super::{Caller, paint, settings, watch};
+use crate::{PluginBuild, Profile, Workspace};
 
-use crate::{paint, settings, watch};
-
+/// What stands on the command line.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The plugins' packages; all packages under plugins/ that build a loadable library if none is named
@@ -27,7 +27,7 @@ pub struct Arguments {
 }
 
 /// What was asked for, resolved against the workspace.
-pub struct Job {
+pub(super) struct Job {
     names: Vec<String>,
     profile: Profile,
     folder: Option<PathBuf>,
@@ -70,12 +70,12 @@ impl Job {
                     format!("{} {file}", paint::dim("unchanged, not published again:"))
                 };
                 let (size, took) = (paint::size(published.size), paint::seconds(published.built_in));
-                anstream::println!("{name:<16} {size:>8}  built in {took:>6}  {outcome}");
+                paint::line(format_args!("{name:<16} {size:>8}  built in {took:>6}  {outcome}"));
                 if self.times {
                     let started = published.started.duration_since(UNIX_EPOCH).unwrap_or_default();
                     let spans =
                         [started, published.built_in, published.published_in].map(|span| span.as_nanos().to_string());
-                    anstream::println!("times {}", spans.join(" "));
+                    paint::line(format_args!("times {}", spans.join(" ")));
                 }
                 true
             }
@@ -87,8 +87,12 @@ impl Job {
     }
 }
 
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let workspace = Workspace::read(&crate::project()?)?;
+/// Builds and publishes; with `--watch`, until it is interrupted.
+///
+/// # Errors
+/// If the workspace cannot be read or has no such plugin. A plugin that does not build is told on standard error, and by the exit code.
+pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::read(&caller.workspace()?)?;
     let profile = if arguments.release { Profile::Release } else { Profile::Debug };
     let folder = arguments.folder.map(std::path::absolute).transpose()?;
     let job = Job {

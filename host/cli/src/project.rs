@@ -1,0 +1,21 @@
+//! The verbs that know sources, from `reslot-project`: they make projects and plugins, and build plugins.
+
+use crate::exit::{Exit, Failure};
+use reslot_plugin_api::API_VERSION;
+use reslot_project::verbs::{Caller, Crates};
+use std::{fmt::Display, process::ExitCode};
+
+/// What `new-project`, `new-plugin` and `build-plugin` are told of this program. Packages that they write get Reslot by the versions that this
+/// program is made of.
+const CALLER: Caller = Caller {
+    command: "reslot",
+    crates: Crates::Registry {
+        reslot: env!("CARGO_PKG_VERSION"),
+        plugin_api: API_VERSION,
+    },
+};
+
+/// Runs one of them.
+pub fn run<E: Display>(verb: impl FnOnce(&Caller) -> Result<ExitCode, E>) -> ExitCode {
+    verb(&CALLER).unwrap_or_else(|error| Failure::Other(Exit::Refused, format!("{error:#}")).tell().into())
+}

@@ -1,0 +1,31 @@
+//! Reads a workspace with Reslot plugins in it, builds the plugins, and publishes them where a running host picks them up.
+//!
+//! The programs `reslot` and `cargo xtask` have this on their command lines; the feature `verbs` is that part. A program that builds a plugin
+//! while it runs needs [`Workspace::read`] and [`PluginBuild`]:
+//!
+//! ```no_run
+//! use reslot_project::{PluginBuild, Profile, Workspace};
+//!
+//! let workspace = Workspace::read("/path/to/the/workspace".as_ref())?;
+//! let momentum = workspace.plugin("momentum")?;
+//! let build = PluginBuild::new(&workspace, momentum, Profile::Release).quiet();
+//! let published = build.publish_to(&workspace.plugin_folder())?;
+//! println!("{} in {:?}", published.file.display(), published.built_in);
+//! # Ok::<(), reslot_project::Error>(())
+//! ```
+//!
+//! A program with a screen of its own runs the command that builds at each save beside it: [`Building`].
+
+mod building;
+mod cargo_output;
+mod error;
+mod plugins;
+#[cfg(feature = "verbs")]
+pub mod verbs;
+mod workspace;
+
+pub use building::Building;
+pub use cargo_output::Program;
+pub use error::Error;
+pub use plugins::{Built, PluginBuild, Profile, Published, publish};
+pub use workspace::{Package, Workspace, cargo};
