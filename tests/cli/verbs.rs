@@ -180,6 +180,32 @@ fn artifacts_are_looked_into_without_a_host() {
 }
 
 #[test]
+fn sources_are_made_and_built_without_a_host() {
+    let place = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| Ended::of(reslot().current_dir(place.path()).args(arguments));
+    assert!(
+        run(&["new-project", "my-game"])
+            .done()
+            .contains("reslot build-plugin --watch")
+    );
+    let manifest = fs::read_to_string(place.path().join("my-game/Cargo.toml")).unwrap();
+    assert!(!manifest.contains("path = \"/"), "it gets Reslot by version: {manifest}");
+    let again = run(&["new-project", "my-game"]).failed(1);
+    assert!(
+        again.contains("is there already") && again.contains("choose another folder"),
+        "{again}"
+    );
+    for verb in [&["build-plugin"][..], &["new-plugin", "x", "--interface", "Greeter"]] {
+        let nowhere = run(verb).failed(1);
+        assert!(
+            nowhere.contains("there is no workspace around") && nowhere.contains("reslot new-project DIR"),
+            "{nowhere}"
+        );
+    }
+    run(&["new-plugin", "x"]).failed(2);
+}
+
+#[test]
 fn documents_name_every_verb_and_every_exit_code() {
     let help = Ended::of(reslot().arg("--help")).done();
     let man = Ended::of(reslot().arg("man")).done();

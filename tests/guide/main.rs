@@ -1,11 +1,14 @@
 //! The guide's first chapter, done word for word: its commands are run, its edits are made, and what it says that the program prints must
-//! be printed. `chapter` reads the blocks, `terminals` runs what goes on beside the reader.
+//! be printed. `chapter` reads the blocks, `terminals` runs what goes on beside the reader. All of it is done without the clone, with packaged
+//! crates (`outside`), by `reslot`, which stands for `cargo xtask` there.
 #![forbid(unsafe_code)]
 
 mod chapter;
+mod outside;
 mod terminals;
 
 use chapter::{Block, Edit, blocks};
+use outside::Outside;
 use std::{
     env, fs,
     os::unix::fs::symlink,
@@ -19,13 +22,11 @@ const PLACE: &str = "../my-game";
 
 #[test]
 fn the_first_chapter_is_true() {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("it lies in the repository");
-    let text = fs::read_to_string(repository.join("docs/first-plugin.md")).expect("the chapter is there");
-    let scratch = tempfile::tempdir().expect("a scratch folder");
-    let place = scratch.path().join("my-game");
-    let mut here = repository.to_owned();
+    let text = fs::read_to_string(repository().join("docs/first-plugin.md")).expect("the chapter is there");
+    let text = text.replace("cargo xtask ", "reslot ");
+    let outside = Outside::new();
+    let place = outside.folder().join("my-game");
+    let mut here = outside.folder().to_owned();
     let mut terminals = Terminals::default();
     let mut last_edits = Vec::new();
     let all = blocks(&text);
@@ -38,29 +39,37 @@ fn the_first_chapter_is_true() {
                     match line.strip_prefix("cd ") {
                         Some(PLACE) => here = place.clone(),
                         Some(other) => panic!("the chapter goes to {other}, which nobody knows"),
-                        None => run(&line.replace(PLACE, &place.display().to_string()), &here),
+                        None => finish(outside.shell(&line.replace(PLACE, &place.display().to_string()), &here)),
                     }
                     if line.contains("new-project") {
                         share_compiled(&place.join("target"));
+                        // The versions of all other crates that are compiled already.
+                        fs::copy(repository().join("Cargo.lock"), place.join("Cargo.lock")).expect("it can be copied");
                     }
                 }
             }
-            Block::Background(line) => terminals.start(shell(line.trim(), &here)),
+            Block::Background(line) => terminals.start(outside.shell(line.trim(), &here)),
             Block::Output(lines) => lines.lines().for_each(|line| terminals.wait_for(line)),
             Block::Edit(edit) => edit_file(&here, &edit, &mut last_edits),
         }
+    }
+    let lock = fs::read_to_string(place.join("Cargo.lock")).expect("cargo wrote it");
+    for name in ["reslot", "reslot-plugin-api", "reslot-testkit"] {
+        let (_, package) = lock.split_once(&format!("name = \"{name}\"\n")).expect("it is used");
+        let source = package.lines().nth(1).expect("it has a version, and then a source");
+        assert!(
+            source.starts_with("source = \"sparse+"),
+            "{name} is no crate of a registry: {source}"
+        );
     }
 }
 
 /// A target folder of the user's own changes where cargo builds, and not where a program and `build-plugin` meet.
 #[test]
 fn the_program_finds_its_plugin_whatever_target_folder_cargo_uses() {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("it lies in the repository");
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let place = scratch.path().join("their-game");
-    run(&format!("cargo xtask new-project {}", place.display()), repository);
+    run(&format!("cargo xtask new-project {}", place.display()), repository());
     for (folder, by_environment) in [("by-environment", true), ("by-configuration", false)] {
         let target = scratch.path().join(folder);
         share_compiled(&target);
@@ -80,9 +89,18 @@ fn the_program_finds_its_plugin_whatever_target_folder_cargo_uses() {
         let mut terminals = Terminals::default();
         terminals.start(with_target(shell("cargo run -p their-game", &place)));
         terminals.wait_for("generation 1, greeting 1: Hello, you!");
+        // The verbs that ask the program are passed on by `cargo xtask`, and find its socket.
+        for verb in ["list", "history hello", "who-holds hello"] {
+            finish(with_target(shell(&format!("cargo xtask {verb}"), &place)));
+        }
         drop(terminals);
         fs::remove_dir_all(place.join("target")).expect("build-plugin published there");
     }
+}
+
+fn repository() -> &'static Path {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("they lie in the repository")
 }
 
 fn shell(line: &str, folder: &Path) -> Command {
@@ -112,13 +130,16 @@ fn finish(mut command: Command) {
     );
 }
 
-/// Makes a target folder that uses this workspace's debug builds. The new workspace has the same profiles, so cargo finds its dependencies
-/// compiled.
+/// Makes a target folder that uses what was compiled for this workspace's debug builds. A new workspace has the same profiles, so that cargo
+/// finds its dependencies compiled. Finished programs and libraries stay apart: those of this workspace have the same names.
 fn share_compiled(target: &Path) {
     let test = env::current_exe().expect("this test is a file");
     let debug = test.ancestors().nth(2).expect("…/debug/deps/guide-…");
-    fs::create_dir(target).expect("a new folder");
-    symlink(debug, target.join("debug")).expect("a link");
+    fs::create_dir_all(target.join("debug")).expect("a new folder");
+    // The lock is one of them: cargo works in the others only while it holds it.
+    for name in [".cargo-lock", ".fingerprint", "build", "deps", "incremental"] {
+        symlink(debug.join(name), target.join("debug").join(name)).expect("a link");
+    }
 }
 
 fn edit_file(here: &Path, edit: &Edit, last: &mut Vec<(PathBuf, String)>) {
