@@ -37,7 +37,7 @@ fn slots_and_reloads_are_shown() {
         let bar = |line: &str| line.contains("shared-counter") && line.contains("swapped") && line.contains("oo");
         generation(contents, "shared-counter") == serves(&place, "shared-counter") && contents.lines().any(bar)
     });
-    screen.wait_for(&["s=stage", "o=open", "probation"]);
+    screen.wait_for(&["r=read", "o=open", "probation"]);
     place.load("fx-counter", 2);
     screen.wait("what waits for its owner", |contents| {
         contents
