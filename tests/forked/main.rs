@@ -149,7 +149,11 @@ fn fork_while_busy() {
             while !ended.load(Ordering::Relaxed) {
                 stamp += 1;
                 let file = published.publish("shared.so", &plugins.shared.stamped(stamp));
-                host.load(file).unwrap();
+                // A child that was forked while the file was written keeps it open for writing until it ends.
+                while let Err(refusal) = host.load(&file) {
+                    let is_open = matches!(&*refusal.cause, Cause::Stage(StageError::BeingWritten { .. }));
+                    assert!(is_open, "{refusal}");
+                }
                 if stamp % 8 == 0 {
                     let _ = host.rollback(SHARED, RollbackTarget::Previous);
                 }

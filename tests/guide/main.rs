@@ -14,14 +14,19 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 use terminals::Terminals;
 
 /// What the chapter calls the new workspace, as seen from the clone.
 const PLACE: &str = "../my-game";
 
+/// Each of these tests compiles hosts, with time limits for what follows. They take turns, so that none waits for the other's compiler.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn the_first_chapter_is_true() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let text = fs::read_to_string(repository().join("docs/first-plugin.md")).expect("the chapter is there");
     let text = text.replace("cargo xtask ", "reslot ");
     let outside = Outside::new();
@@ -67,6 +72,7 @@ fn the_first_chapter_is_true() {
 /// A target folder of the user's own changes where cargo builds, and not where a program and `build-plugin` meet.
 #[test]
 fn the_program_finds_its_plugin_whatever_target_folder_cargo_uses() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let place = scratch.path().join("their-game");
     run(&format!("cargo xtask new-project {}", place.display()), repository());

@@ -149,7 +149,7 @@ fn watch_folder_tells_of_a_reload_and_shows_whose_code_answers() {
     watching.expect(&["No plugin is loaded yet"]);
 
     folder.publish(greeter.file(), greeter.bytes());
-    watching.expect(&["greeter: generation 1 is loaded in", "stage ", "lint "]);
+    watching.expect(&["greeter: generation 1 is loaded in", "read ", "lint "]);
     watching.expect(&["answers \"Good day, you.\""]);
 
     folder.publish(greeter.file(), &with_other_words(&greeter));
