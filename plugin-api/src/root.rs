@@ -514,7 +514,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
 
     extern "C" fn end_workers() -> RString {
         let mut names = RString::new();
-        crate::interface::contain(|| names = with_current(workers::ask_to_end).into());
+        crate::interface::contain(|| names = Self::without_object(workers::ask_to_end).into());
         names
     }
 
@@ -580,7 +580,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
             let config = ConfigValue::read(config.as_slice())?;
             T::check_config(&Context::of(context, std::ptr::null(), host), &config)
         };
-        with_current(|host| guarded(|| check(host)))
+        Self::without_object(|host| guarded(|| check(host)))
     }
 
     unsafe extern "C" fn resource(
@@ -596,6 +596,14 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
         };
         // SAFETY: as above.
         unsafe { Self::on(instance, take) }
+    }
+
+    /// Runs what needs no object, on behalf of the attachment whose host has called it.
+    fn without_object<R>(body: impl FnOnce(Option<&Attachment>) -> R) -> R {
+        match P::IS_LINKED {
+            true => with_current(body),
+            false => body(None),
+        }
     }
 
     /// Runs a hook of an object, contained.

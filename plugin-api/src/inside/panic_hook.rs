@@ -18,6 +18,10 @@ pub(super) fn install() {
 /// In a program with linked plugins: each panic still goes to the hook that stands there now.
 pub(crate) fn put_in_front() {
     static DONE: Once = Once::new();
+    // While this thread panics std lets nobody change the hook. The next attachment does it then.
+    if std::thread::panicking() {
+        return;
+    }
     DONE.call_once(|| {
         let programs_own = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
