@@ -4,7 +4,17 @@ use crate::support::{Gate, assert_nothing_left, wait_for, wait_for_retired, wait
 use fixture_interfaces::{Deed, Probe};
 use reslot::{Event, Host, Outcome, QuarantineReason, Step};
 use reslot_tests::{Fixture, Folder};
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// The fixture knows one gate by its name, and each test that puts one up takes away what stands there.
+fn gate() -> (MutexGuard<'static, ()>, Gate) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    (turn, Gate::new("workers"))
+}
 
 fn load(host: &Host, folder: &Folder, stamp: u64) -> Result<reslot::LoadOutcome, reslot::Refusal> {
     host.load(folder.publish("a.so", &Fixture::build("fx-workers").stamped(stamp)))
@@ -38,7 +48,7 @@ fn worker_that_does_not_end_in_time_is_named_and_keeps_its_image_until_it_does()
         .build()
         .unwrap();
     let mut events = host.events();
-    let gate = Gate::new("workers");
+    let (_turn, gate) = gate();
     load(&host, &folder, 100).unwrap();
     load(&host, &folder, 1).unwrap();
     let report = wait_for_retired(&mut events, "probe", 1);
@@ -63,7 +73,7 @@ fn worker_that_takes_its_time_delays_no_other_plugin() {
         Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
     );
     let mut events = host.events();
-    let gate = Gate::new("workers");
+    let (_turn, gate) = gate();
     load(&host, &folder, 100).unwrap();
     load(&host, &folder, 1).unwrap();
     gate.wait_until_reached();
