@@ -17,7 +17,10 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     ptr,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -38,6 +41,7 @@ fn main() {
     if env::args().any(|argument| argument == "--list") {
         return;
     }
+    fork_while_the_loader_is_busy();
     fork_while_busy();
     fork_and_build();
     user_that_changes_is_told_so();
@@ -278,6 +282,41 @@ fn fork_while_busy() {
 }
 
 /// The child of a host that is at rest builds one of its own.
+/// A plugin that panics in a child must not wait for the loader's lock, which a thread of the parent held.
+fn fork_while_the_loader_is_busy() {
+    /// Says that the loader's lock is held, and holds it until it is told to go on.
+    unsafe extern "C" fn hold(_: *mut libc::dl_phdr_info, _: usize, barrier: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the barrier that is passed below, which outlives the call.
+        let barrier = unsafe { &*barrier.cast::<Barrier>() };
+        barrier.wait();
+        barrier.wait();
+        1
+    }
+    let (published, plugins) = (Folder::new(), plugins());
+    let host = Host::builder().watch(published.path()).build().unwrap();
+    host.load(published.publish("owned.so", &plugins.owned.stamped(1))).unwrap();
+    let mut claim: Claim<dyn Counter> = host.claim(OWNED).unwrap();
+    let (progress, barrier) = (Progress::new(), Barrier::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let barrier = (&raw const barrier).cast_mut().cast();
+            // SAFETY: the function takes what it is given here.
+            unsafe { libc::dl_iterate_phdr(Some(hold), barrier) };
+        });
+        barrier.wait();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            in_child(&progress, || {
+                let p = &progress;
+                let error = step!(p, claim.fail("in a child")).unwrap_err();
+                assert!(matches!(error.fault(), Fault::Panicked { .. }), "{error}");
+                step!(p, drop(error.to_string()));
+            });
+        }));
+        barrier.wait();
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
 fn fork_and_build() {
     let plugins = plugins();
     let published = Folder::new();

@@ -38,7 +38,6 @@ use reslot_runtime::surface::{HostHandle, Setup, Surface, SurfaceError};
 use std::{fmt, sync::Arc};
 
 /// Tells the `metrics` recorder that the program has installed, for [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach).
-#[derive(Clone)]
 pub struct Metrics(Arc<Meter>);
 
 impl Metrics {

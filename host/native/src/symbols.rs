@@ -24,7 +24,10 @@ use stack::CapturedStack;
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// So many addresses of one module are known at a time, and so many are looked up before an image goes: more than any program
@@ -37,8 +40,14 @@ const FEW_STACKS: usize = 64;
 /// The images whose panics can be told apart, of all hosts in this process.
 static IMAGES: PerProcess<RwLock<Vec<Arc<Symbols>>>> = PerProcess::new(RwLock::default);
 
-/// The host program's own executable. It is never unmapped, so it is read when somebody looks.
-static PROGRAM: LazyLock<Option<Symbols>> = LazyLock::new(|| {
+/// Whether an image was opened in this process. In a forked child where none was, the loader's list must not be read: another thread of the
+/// parent may have held its lock during `fork`.
+static OPENED_HERE: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::default);
+
+/// The host program's own executable. It is never unmapped, so its file is read when somebody looks. Found when the first image is opened.
+static PROGRAM: OnceLock<Option<Symbols>> = OnceLock::new();
+
+fn find_program() -> Option<Symbols> {
     let name = std::env::current_exe().ok();
     let name = name.as_deref().and_then(Path::file_name);
     let name = name.map_or_else(|| "the host program".into(), |name| name.to_string_lossy().into());
@@ -47,7 +56,11 @@ static PROGRAM: LazyLock<Option<Symbols>> = LazyLock::new(|| {
         identity: None,
     };
     Some(Symbols::new(0, name, loaded::program()?, file))
-});
+}
+
+fn program() -> Option<&'static Symbols> {
+    PROGRAM.get()?.as_ref()
+}
 
 /// What one function at an address is called, and where it stands in the source.
 #[derive(Debug, Default)]
@@ -214,6 +227,8 @@ impl Registered {
             identity: Some(found),
         };
         let symbols = Arc::new(Symbols::new(image, name.into(), mapped, file));
+        PROGRAM.get_or_init(find_program);
+        OPENED_HERE.get().store(true, Ordering::Relaxed);
         IMAGES.get().write().push(symbols.clone());
         Self(symbols)
     }

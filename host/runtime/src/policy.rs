@@ -232,9 +232,10 @@ impl Policy {
 
     /// Refuses what cannot work.
     pub(crate) fn check(&self) -> Result<(), PolicyError> {
+        let checks_health = !self.health_every.is_zero();
         let deadlines = [
             ("hook_deadline", Some(self.hook_deadline)),
-            ("health_timeout", Some(self.health_timeout)),
+            ("health_timeout", Some(self.health_timeout).filter(|_| checks_health)),
             ("call_deadline", self.call_deadline),
         ];
         match deadlines
@@ -242,7 +243,7 @@ impl Policy {
             .find(|(_, deadline)| deadline.is_some_and(|deadline| deadline.is_zero()))
         {
             Some((field, _)) => Err(PolicyError::NoTime { field }),
-            None if self.health_failures == 0 => Err(PolicyError::NoFailures),
+            None if checks_health && self.health_failures == 0 => Err(PolicyError::NoFailures),
             None => Ok(()),
         }
     }

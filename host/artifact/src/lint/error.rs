@@ -153,7 +153,8 @@ impl LintError {
             | LintError::WrongTarget { .. } => "build the plugin with --target set to the host's target",
             LintError::NotSharedLibrary { .. } => "set crate-type = [\"cdylib\"] in the plugin's Cargo.toml",
             LintError::NoManifest => {
-                "call export_plugin! in the plugin's lib.rs, and keep the section if a tool strips the library"
+                "call export_plugin! in the plugin's lib.rs, and keep the section if a tool strips the library; a crate that is an rlib, too, is built \
+                 for a host by `build-plugin`, or by `cargo rustc --lib --crate-type cdylib`"
             }
             LintError::Manifest(ManifestError::WrongFormat { .. }) => {
                 "use the version of reslot-plugin-api that belongs to this host"

@@ -1,6 +1,6 @@
 //! One captured stack: its addresses, and which modules they belonged to at that moment.
 
-use super::{PROGRAM, Place, Places, Symbols};
+use super::{OPENED_HERE, Place, Places, Symbols, program};
 use crate::loaded;
 use reslot_plugin_api::{__private::Stack, Frame, Origin};
 use std::sync::{
@@ -42,7 +42,9 @@ impl CapturedStack {
         };
         let unknown = |address: &usize| matches!(stack.owner(*address), Owner::Unknown);
         let unknown: Vec<usize> = stack.addresses().iter().copied().filter(unknown).collect();
-        stack.libraries = loaded::modules_of(&unknown);
+        if OPENED_HERE.get().load(Ordering::Relaxed) {
+            stack.libraries = loaded::modules_of(&unknown);
+        }
         stack
     }
 
@@ -71,7 +73,7 @@ impl CapturedStack {
             let origin = if at == 0 { Origin::Plugin } else { Origin::OtherPlugin };
             return Owner::Image(origin, symbols);
         }
-        if let Some(program) = PROGRAM.as_ref().filter(|program| program.covers(address)) {
+        if let Some(program) = program().filter(|program| program.covers(address)) {
             return Owner::Image(Origin::Host, program);
         }
         let covers = |library: &&loaded::Module| library.mapped.covers(address);
@@ -90,7 +92,7 @@ impl Stack for CapturedStack {
 
     fn frames(&self) -> Vec<Frame> {
         // All of one module at once: its file is opened once.
-        for symbols in self.images.iter().map(|symbols| &**symbols).chain(PROGRAM.as_ref()) {
+        for symbols in self.images.iter().map(|symbols| &**symbols).chain(program()) {
             symbols.look_up(&self.addresses_in(symbols).collect::<Vec<_>>());
         }
         self.addresses().iter().flat_map(|address| self.frames_at(*address)).collect()

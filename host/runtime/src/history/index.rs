@@ -54,8 +54,8 @@ struct Written {
 enum StoredStatus {
     Confirmed,
     Unconfirmed,
-    // Hosts before 0.2 wrote `condemned`.
-    #[serde(alias = "condemned")]
+    // The word that earlier hosts wrote, so that they can read what this one writes.
+    #[serde(rename = "condemned", alias = "known_bad")]
     KnownBad(String),
 }
 

@@ -452,7 +452,11 @@ fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<
         let saved = kind.saved().map(|saved| saved.snapshot.clone());
         from.current = from.current.or(saved);
     }
-    let (taken, inherited) = (from.current.clone(), from.first());
+    let taken = from.current.clone();
+    // What has no state itself keeps the earlier one for whatever it may have to go back to.
+    let inherited = from
+        .first()
+        .or_else(|| kind.rollback_plan().and_then(|plan| plan.earlier.clone()));
     let stopped = old.and_then(|old| Stopped::stop(host, old, &mut access));
     let prepared = match is_started {
         true => Ok(Prepared {
