@@ -68,8 +68,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`: the same failure with what was being done, and to what.
-    pub(crate) fn io(doing: &'static str, at: &Path) -> impl FnOnce(io::Error) -> Error {
+    /// For `map_err`: the system's error with what was being done, and to which file, folder or program.
+    pub fn io(doing: &'static str, at: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io {
             doing,
             at: at.to_owned(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The workspace could not be read, or a plugin was not built.
+    /// The workspace could not be read, a plugin was not built, or the system refused something.
     #[error(transparent)]
     Project(#[from] reslot_project::Error),
 
@@ -47,26 +47,12 @@ pub enum Error {
         /// What was tried, and what came of it.
         why: String,
     },
-
-    /// The file system or the start of a process failed.
-    #[error("cannot {doing} {}: {source}", .at.display())]
-    Io {
-        /// What was being done, as a verb phrase.
-        doing: &'static str,
-        /// The file, folder or program.
-        at: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
 }
 
 impl Error {
-    /// For `map_err`: the same failure with what was being done, and to what.
+    /// For `map_err`: as [`reslot_project::Error::io`].
     pub(crate) fn io(doing: &'static str, at: &Path) -> impl FnOnce(io::Error) -> Error {
-        move |source| Error::Io {
-            doing,
-            at: at.to_owned(),
-            source,
-        }
+        let of_project = reslot_project::Error::io(doing, at);
+        move |source| of_project(source).into()
     }
 }

@@ -2,14 +2,9 @@
 //! as many digits as a person reads.
 
 use crate::exit::Failure;
-use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+pub use reslot_project::verbs::paint::{bad, caution, dim, good, heading, waiting};
 use serde::Serialize;
-use std::{
-    fmt::{self, Display},
-    io::Write,
-    time::Duration,
-};
+use std::{fmt::Display, io::Write, time::Duration};
 
 /// Prints a line. `println!` would panic where nobody reads.
 pub fn line(text: impl Display) -> Result<(), Failure> {
@@ -32,18 +27,6 @@ pub fn clean(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
-/// A line that moves while something takes long; on terminals only, and gone when this is dropped.
-pub fn waiting(what: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner()
-        .with_message(what)
-        .with_finish(ProgressFinish::AndClear);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
-}
-
 /// Prints a document for scripts.
 pub fn json(document: &impl Serialize) -> Result<(), Failure> {
     line(serde_json::to_string_pretty(document).map_err(unwritable)?)
@@ -56,40 +39,6 @@ pub fn json_line(document: &impl Serialize) -> Result<(), Failure> {
 
 fn unwritable(error: serde_json::Error) -> Failure {
     Failure::Output(error.into())
-}
-
-/// Text in a colour.
-pub struct Painted<T>(Style, T);
-
-impl<T: Display> Display for Painted<T> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{}{:#}", self.0, self.1, self.0)
-    }
-}
-
-/// What went well.
-pub fn good<T: Display>(text: T) -> Painted<T> {
-    Painted(AnsiColor::Green.on_default().bold(), text)
-}
-
-/// What failed.
-pub fn bad<T: Display>(text: T) -> Painted<T> {
-    Painted(AnsiColor::Red.on_default().bold(), text)
-}
-
-/// What deserves a look.
-pub fn caution<T: Display>(text: T) -> Painted<T> {
-    Painted(AnsiColor::Yellow.on_default().bold(), text)
-}
-
-/// What is of less interest.
-pub fn dim<T: Display>(text: T) -> Painted<T> {
-    Painted(Style::new().dimmed(), text)
-}
-
-/// What stands over other lines.
-pub fn heading<T: Display>(text: T) -> Painted<T> {
-    Painted(Style::new().bold(), text)
 }
 
 /// Rows under a heading, each column as wide as its widest word.

@@ -10,8 +10,7 @@ use super::{
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use parking_lot::Mutex;
-use reslot_artifact::ContentHash;
-use reslot_artifact::manifest::Manifest;
+use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, SOURCES, StableAbi, cut_words};
 use reslot_process::PerProcess;
 use reslot_report::{OpenError, UnloadReport};

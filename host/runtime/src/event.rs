@@ -3,8 +3,7 @@
 
 use crate::{deferred_notifications, deferred_work::defer};
 use parking_lot::{Condvar, Mutex};
-use reslot_process::{Process, never_dropped};
-use reslot_process::{ended_epoch, safe_point};
+use reslot_process::{Process, ended_epoch, never_dropped, safe_point};
 use reslot_report::{Event, Outcome, Record, weight};
 use std::{
     collections::VecDeque,

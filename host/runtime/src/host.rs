@@ -11,7 +11,6 @@ mod shadow;
 mod surface;
 
 pub(crate) use crate::deadline::{LONGEST, after};
-pub(crate) use crate::runtime::Runtime as Inner;
 pub use build_error::BuildError;
 pub use builder::HostBuilder;
 pub use claim::{AnyClaim, Claim, SyncOutcome};
@@ -26,6 +25,7 @@ use crate::{
     instances::LoadRequest,
     policy::Policy,
     reload::{Counts, LoadOutcome, ReloadMessage, SavedState, UnloadOutcome},
+    runtime::Runtime,
     slot::{Generation, Mode, Reader, ReaperMessage, Slot, SlotState, SupervisorMessage, Taken, who_holds},
     watch::{Watch, scan},
 };
@@ -74,7 +74,7 @@ use surface::Surfaces;
 ///
 /// [`Event::DrainTimeout`]: crate::Event::DrainTimeout
 pub struct Host {
-    inner: Arc<Inner>,
+    inner: Arc<Runtime>,
     watch: Option<Watch>,
     reload: Option<JoinHandle<()>>,
     reaper: Option<JoinHandle<()>>,

@@ -1,7 +1,7 @@
 //! How a host is built and started: its options, its threads, the first look at the folder.
 
 use super::{
-    Host, HostHandle, Inner, LONGEST,
+    Host, HostHandle, LONGEST,
     build_error::BuildError,
     surface::{AnySurface, Setup, Surface, Surfaces},
 };
@@ -15,15 +15,15 @@ use crate::{
     logs::LogLevels,
     policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, sort_by_uses},
-    runtime::{Retries, SnapshotSizes},
+    runtime::{Retries, Runtime, SnapshotSizes},
     safe_points,
     slot::{MappedImages, Slots},
     testing::Injections,
     watch::{Watch, WatchOptions, scan},
 };
 use reslot_native::level::LogLevel;
-use reslot_process::Process;
 use reslot_process::{
+    Process,
     background::{self, Kind},
     hooks::Hooks,
 };
@@ -283,7 +283,7 @@ impl HostBuilder {
             let _ = resource_sender.send(ReloadMessage::Resource(name));
         };
         let process = Process::this();
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(Runtime {
             process,
             slots: Slots::new(process, folder.clone(), self.track_guards),
             count_calls: self.count_calls,
@@ -364,7 +364,7 @@ impl Host {
 }
 
 /// Those that others call are loaded before them.
-fn callers_last(host: &Inner, paths: Vec<PathBuf>) -> Vec<PathBuf> {
+fn callers_last(host: &Runtime, paths: Vec<PathBuf>) -> Vec<PathBuf> {
     // Once for each slot that a file is for.
     let told = paths.into_iter().flat_map(|path| {
         // What cannot be read is refused in its turn, with words.

@@ -1,7 +1,7 @@
 //! A claim: one owner of a slot's instance, who alone calls it and alone decides when it is replaced. The hand-over runs on the
 //! owner's thread, inside `sync`, where the old instance is quiet by construction.
 
-use super::Inner;
+use crate::runtime::Runtime;
 use crate::{
     deferred_work::defer,
     reload::{self, Unloaded},
@@ -77,7 +77,7 @@ pub struct Claim<I: ?Sized + Interface> {
     record: Arc<SlotRecord>,
     /// The record's, here as well: `sync` asks for them each time, and does not have to wait for another load.
     signals: Arc<OwnerSignals>,
-    host: Arc<Inner>,
+    host: Arc<Runtime>,
     interface: PhantomData<Box<I>>,
 }
 
@@ -86,7 +86,7 @@ unsafe impl<I: ?Sized + Interface> Send for Claim<I> {}
 
 impl<I: ?Sized + Interface> Claim<I> {
     /// The caller has set the slot's mode to claimed.
-    pub(crate) fn new(generation: Arc<Generation>, record: Arc<SlotRecord>, host: Arc<Inner>) -> Self {
+    pub(crate) fn new(generation: Arc<Generation>, record: Arc<SlotRecord>, host: Arc<Runtime>) -> Self {
         Self {
             connection: generation.connection(),
             generation: Some(generation),
@@ -276,7 +276,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 
     /// What the host's rooms need for doing something for the owner.
-    pub(crate) fn parts(&self) -> (&Arc<Inner>, &Arc<SlotRecord>, Option<&Arc<Generation>>) {
+    pub(crate) fn parts(&self) -> (&Arc<Runtime>, &Arc<SlotRecord>, Option<&Arc<Generation>>) {
         (&self.host, &self.record, self.generation.as_ref())
     }
 
@@ -343,7 +343,7 @@ mod sealed {
 }
 
 /// See [`Host::sync_together`](crate::Host::sync_together).
-pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
+pub(crate) fn sync_together(host: &Arc<Runtime>, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
     if host.process.is_another() {
         return vec![SyncOutcome::Unchanged; claims.len()];
     }
@@ -375,7 +375,7 @@ pub(crate) fn sync_together(host: &Arc<Inner>, claims: &mut [&mut dyn AnyClaim])
 }
 
 /// Adopts a set for the claims in it, which are all that there are. Answers what each did.
-fn adopt_together(host: &Arc<Inner>, set: &Arc<CandidateSet>, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
+fn adopt_together(host: &Arc<Runtime>, set: &Arc<CandidateSet>, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
     let _collecting = host.deferred_work.collect(&host.hooks);
     let serving: Vec<_> = claims.iter().map(|claim| claim.serving().cloned()).collect();
     let ids: Vec<_> = claims.iter().map(|claim| claim.record().id).collect();

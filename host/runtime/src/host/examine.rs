@@ -1,7 +1,7 @@
 //! What a host knows of a file that somebody asks about: what its bytes say, which slots it is for, and what stands in its way there. It only
 //! looks: nothing is loaded, and nothing of the file is executed.
 
-use super::Inner;
+use crate::runtime::Runtime;
 use crate::{
     artifact::{Difference, Inspection, inspect},
     instances::LoadRequest,
@@ -72,7 +72,7 @@ pub enum Unnoticed {
     Name,
 }
 
-impl Inner {
+impl Runtime {
     /// As [`Asking::examine`](super::Asking::examine).
     pub(super) fn examine(&self, path: &Path) -> Result<Examination, StageError> {
         let source = read_source(path, &self.limits)?;

@@ -1,6 +1,7 @@
 //! Going back by hand, and what is kept for it: the embedder's side of `reload/rollback.rs`, `reload/go_back.rs` and the history.
 
-use super::{Claim, Host, Inner, SyncOutcome};
+use super::{Claim, Host, SyncOutcome};
+use crate::runtime::Runtime;
 use crate::{
     history::{HistoryEntry, VersionStatus},
     reload::{self, LoadOutcome, ReloadMessage},
@@ -150,7 +151,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 }
 
-impl Inner {
+impl Runtime {
     /// As [`Host::rollback`]; an owner does what is wanted of him `meanwhile`.
     pub(crate) fn rollback(
         self: &Arc<Self>,
@@ -266,7 +267,7 @@ impl Inner {
     }
 }
 
-impl Inner {
+impl Runtime {
     /// When the host starts: what an ended one had not confirmed is not taken again, if there is something better. Answers the slots
     /// of which that is so.
     pub(super) fn revert_unconfirmed(&self) -> Vec<Arc<str>> {

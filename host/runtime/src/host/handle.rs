@@ -1,6 +1,7 @@
 //! What a surface has of a running host: a handle that does not keep it alive, through which it observes, asks and steers.
 
-use super::{Examination, Inner, RollbackError, RollbackTarget, SlotInfo, after, named};
+use super::{Examination, RollbackError, RollbackTarget, SlotInfo, after, named};
+use crate::runtime::Runtime;
 use crate::{
     deferred_work::UnderWay,
     event::Events,
@@ -24,7 +25,7 @@ use std::{
 /// A way to a running host that does not keep it alive, for a [`Surface`](super::Surface). Cheap to clone.
 #[derive(Clone)]
 pub struct HostHandle {
-    host: Weak<Inner>,
+    host: Weak<Runtime>,
 }
 
 /// The host has ended, or is ending and is not steered any more; or this process is a forked child of the one in which it lives.
@@ -37,7 +38,7 @@ pub struct HostEnded;
 ///
 /// Nothing here waits for anything but short locks, and no code of a plugin runs.
 pub struct Asking<'h> {
-    host: Arc<Inner>,
+    host: Arc<Runtime>,
     of: std::marker::PhantomData<&'h HostHandle>,
 }
 
@@ -52,7 +53,7 @@ pub struct Steering<'h> {
 }
 
 impl HostHandle {
-    pub(super) fn of(host: &Arc<Inner>) -> Self {
+    pub(super) fn of(host: &Arc<Runtime>) -> Self {
         let host = Arc::downgrade(host);
         Self { host }
     }

@@ -1,6 +1,7 @@
 //! What the host tells of itself, and does when asked, that its embedder and its surfaces have in common.
 
-use super::{Inner, SlotInfo};
+use super::SlotInfo;
+use crate::runtime::Runtime;
 use crate::{
     given::{PluginSettings, SettingsRefused},
     instances::LoadRequest,
@@ -19,7 +20,7 @@ use std::{
 /// How often an owner who waits looks whether something is wanted of him.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-impl Inner {
+impl Runtime {
     /// Has the reload thread load a file, and waits for what becomes of it in each slot that it is for.
     pub(crate) fn ask_for(&self, request: LoadRequest, by_name: bool) -> Outcomes {
         let asked = request.path.clone();

@@ -1,6 +1,7 @@
 //! Shadows as their owner calls them: like a claim, but of something that serves nobody. How one is made is `reload/shadow.rs`.
 
-use super::{Claim, Host, Inner, RollbackError, RollbackTarget};
+use super::{Claim, Host, RollbackError, RollbackTarget};
+use crate::runtime::Runtime;
 use crate::{
     reload::{self, ShadowOf},
     slot::{Generation, Mode, SlotRecord, TakenState},
@@ -33,7 +34,7 @@ pub struct Shadow<I: ?Sized + Interface> {
     generation: Arc<Generation>,
     /// Kept for those who ask the generation for it.
     record: Arc<SlotRecord>,
-    host: Arc<Inner>,
+    host: Arc<Runtime>,
     interface: PhantomData<Box<I>>,
 }
 
@@ -42,7 +43,7 @@ unsafe impl<I: ?Sized + Interface> Send for Shadow<I> {}
 
 impl<I: ?Sized + Interface> Shadow<I> {
     /// The caller has compared the interface.
-    pub(crate) fn new(record: Arc<SlotRecord>, generation: Arc<Generation>, host: Arc<Inner>) -> Self {
+    pub(crate) fn new(record: Arc<SlotRecord>, generation: Arc<Generation>, host: Arc<Runtime>) -> Self {
         Self {
             connection: generation.connection(),
             generation,
@@ -154,7 +155,7 @@ impl<I: ?Sized + Interface> Claim<I> {
 }
 
 fn shadow_of_claim<I: ?Sized + Interface>(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     serving: Option<&Arc<Generation>>,
     of: ShadowOf,
@@ -172,7 +173,7 @@ fn shadow_of_claim<I: ?Sized + Interface>(
 }
 
 fn make<I: ?Sized + Interface>(
-    host: &Arc<Inner>,
+    host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     of: ShadowOf,
     state: Result<Option<TakenState>, Cause>,

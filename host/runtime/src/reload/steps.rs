@@ -443,8 +443,8 @@ fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<
     }
 
     let earlier = kind.rollback_plan().and_then(|plan| plan.earlier.clone());
-    let mut from =
-        StartingState::take(host, old, &generation, &access, earlier).map_err(|cause| refuse(Step::Migrate, cause))?;
+    let mut from = StartingState::take(host, old, &generation, &access, earlier.clone())
+        .map_err(|cause| refuse(Step::Migrate, cause))?;
     if from.current.is_some() {
         clock.lap(Step::Snapshot);
     }
@@ -453,10 +453,8 @@ fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<
         from.current = from.current.or(saved);
     }
     let taken = from.current.clone();
-    // What has no state itself keeps the earlier one for whatever it may have to go back to.
-    let inherited = from
-        .first()
-        .or_else(|| kind.rollback_plan().and_then(|plan| plan.earlier.clone()));
+    // A version without state keeps the earlier state, so that a second rollback can restore it.
+    let inherited = from.first().or(earlier);
     let stopped = old.and_then(|old| Stopped::stop(host, old, &mut access));
     let prepared = match is_started {
         true => Ok(Prepared {

@@ -53,8 +53,10 @@ use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},
     Backtrace, CallError, Fault,
 };
-use reslot_process::Process;
-use reslot_process::hooks::{this_thread, waiting_thread};
+use reslot_process::{
+    Process,
+    hooks::{this_thread, waiting_thread},
+};
 use reslot_report::{Event, HookError};
 use std::{
     cell::Cell,
