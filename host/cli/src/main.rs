@@ -1,5 +1,5 @@
-//! `reslot`: running hosts, looked at and steered from a shell, artifacts looked into, a host for whatever lies in a folder, and projects and
-//! plugins, made and built. This file only dispatches; one file a theme has the verbs, `exit` says how the program ends, `output` how it speaks.
+//! The program `reslot` inspects and steers running hosts, inspects artifacts, runs a host for a folder of plugins, and makes projects and plugins
+//! and builds them. This file only dispatches. Each other file has the verbs of one theme; `exit` defines the exit codes, `output` the format of lines.
 #![forbid(unsafe_code)]
 
 mod documents;

@@ -5,8 +5,8 @@ use reslot_plugin_api::API_VERSION;
 use reslot_project::verbs::{Caller, Crates};
 use std::{fmt::Display, process::ExitCode};
 
-/// What `new-project`, `new-plugin` and `build-plugin` are told of this program. Packages that they write get Reslot by the versions that this
-/// program is made of.
+/// Describes this program to the verbs `new-project`, `new-plugin` and `build-plugin`. The packages that they write depend on the same version of
+/// Reslot as this program.
 const CALLER: Caller = Caller {
     command: "reslot",
     crates: Crates::Registry {

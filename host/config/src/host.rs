@@ -19,8 +19,8 @@ use std::{
 /// No time is longer: a century.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// The table `host` of a host's settings: what is not given is as the program has it. `log_level` and `quarantine_cap` are taken at run
-/// time; a change of the others is told ([`Event::Configured`](reslot_runtime::Event::Configured)) and takes effect at the next start.
+/// The table `host` of a host's settings. A missing key keeps the program's value. A change of `log_level` or `quarantine_cap` takes effect at once. A
+/// change of another key takes effect at the next start, and [`Event::Configured`](reslot_runtime::Event::Configured) reports it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]

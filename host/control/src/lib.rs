@@ -14,7 +14,7 @@
 //!
 //! # Where to change what
 //! - [`protocol`] is a contract: fields may be added to answers, and what is there keeps its name and meaning within one version.
-//! - `socket` opens and removes the file so that nobody else ever reaches it, `peer` says who is at the other end.
+//! - `socket` opens and removes the file, and makes sure that no other user can connect; `peer` finds out which process connects.
 //! - `server` takes connections, `server/conversation` reads requests and writes answers; `server/answers` and `server/why_not` find out what to
 //!   answer, from the host's public face and from what `server/recent` has noted of past events.
 //!
