@@ -6,10 +6,14 @@ use crate::{
 };
 use fixture_interfaces::{Feeling, Hook, How};
 use reslot::{
-    Cause, Claim, Event, LoadOutcome, Policy, RestoredState, RollbackReason, RollbackState, RollbackTarget, SyncOutcome,
+    Cause, Claim, ContentHash, Event, LoadOutcome, Policy, RestoredState, RollbackReason, RollbackState, RollbackTarget,
+    SyncOutcome,
 };
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -386,4 +390,31 @@ impl Drop for Done<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// What is asked for at the same moment by two threads is done by one of them. The other one is not told to wait for an owner, because there is
+/// none.
+#[test]
+fn manual_rollback_of_an_open_slot_is_done_before_it_answers() {
+    let place = Place::new(on_probation());
+    place.load("fx-moody", 1);
+    let barrier = Barrier::new(2);
+    for round in 0..60 {
+        place.load("fx-moody", 2);
+        let to = ContentHash::of(&std::fs::read(place.publish("fx-moody", 1)).unwrap());
+        let ask = || {
+            barrier.wait();
+            place.host.rollback("moody", RollbackTarget::Hash(to)).unwrap()
+        };
+        let outcomes = thread::scope(|scope| {
+            let other = scope.spawn(ask);
+            [ask(), other.join().unwrap()]
+        });
+        let done = |outcome: &&LoadOutcome| matches!(outcome, LoadOutcome::RolledBack(_));
+        let unchanged = |outcome: &&LoadOutcome| matches!(outcome, LoadOutcome::Unchanged { .. });
+        assert_eq!(outcomes.iter().filter(done).count(), 1, "round {round}: {outcomes:?}");
+        assert_eq!(outcomes.iter().filter(unchanged).count(), 1, "round {round}: {outcomes:?}");
+        assert_eq!(place.build(), 1);
+    }
+    assert_nothing_left(&place.host, 1);
 }

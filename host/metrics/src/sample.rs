@@ -47,7 +47,7 @@ pub(crate) fn concerned(host: &Asking<'_>, event: &Event, late: &Mutex<LateHolde
     if !matches!(event, Event::CallFailed { .. }) {
         images(host, to);
     }
-    let Ok(info) = host.slot(name) else { return };
+    let Some(info) = host.find_slot(name) else { return };
     slot(&info, to);
     if matches!(event, Event::DrainTimeout { .. } | Event::Retired(_)) {
         late_holders(name, late, to);

@@ -30,18 +30,15 @@ pub(crate) fn are_deferred() -> bool {
     DEPTH.get() > 0
 }
 
-/// Tells somebody, as soon as this thread holds nothing any more.
-pub(crate) fn notify(notification: impl FnOnce() + 'static) {
+/// Calls this when the thread holds nothing any more. To be called where notifications [are deferred](are_deferred).
+pub(crate) fn defer(notification: impl FnOnce() + 'static) {
     let mut notification = Some(notification);
-    if are_deferred() {
-        // At the very end of a thread there is no later.
-        let _ = KEPT.try_with(|kept| {
-            if let Some(notification) = notification.take() {
-                kept.borrow_mut().push(Box::new(notification));
-                ANY.set(true);
-            }
-        });
-    }
+    // At the very end of a thread its thread-locals are gone, so it is called at once.
+    let _ = KEPT.try_with(|kept| {
+        kept.borrow_mut()
+            .extend(notification.take().map(|notification| Box::new(notification) as Notification));
+        ANY.set(true);
+    });
     if let Some(notification) = notification {
         notification();
     }

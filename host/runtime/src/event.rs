@@ -1,7 +1,11 @@
 //! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
 //! line, tests) is derived from it.
 
-use crate::{deferred_notifications, deferred_work::defer};
+use crate::{
+    deferred_notifications,
+    deferred_work::defer,
+    safe_points::{self, AskedForSafePoints},
+};
 use parking_lot::{Condvar, Mutex};
 use reslot_process::{Process, ended_epoch, never_dropped, safe_point};
 use reslot_report::{Event, Outcome, Record, weight};
@@ -74,7 +78,7 @@ impl Log {
             return self.trace_now(event);
         }
         let (log, event) = (self.clone(), event.clone());
-        deferred_notifications::notify(move || log.trace_now(&event));
+        deferred_notifications::defer(move || log.trace_now(&event));
     }
 
     fn trace_now(&self, event: &Event) {
@@ -103,10 +107,14 @@ impl Log {
         });
     }
 
-    /// Has those who wait look again whether there is something for them to do.
+    /// Has the threads that wait for events pass a safe point.
     pub(crate) fn wake(&self) {
-        drop(self.0.history.lock());
-        self.0.grown.notify_all();
+        self.0.request_safe_points();
+    }
+
+    /// From now on the threads that wait for events are asked to come to safe points, also after the host has ended.
+    pub(crate) fn register_for_safe_points(&self) {
+        safe_points::register(&self.0);
     }
 
     /// Streams end when they have read what is there.
@@ -197,6 +205,14 @@ impl Events {
                 }
             }
         }
+    }
+}
+
+impl AskedForSafePoints for Shared {
+    /// Wakes each thread that waits for an event. It passes a safe point before it waits again.
+    fn request_safe_points(&self) {
+        drop(self.history.lock());
+        self.grown.notify_all();
     }
 }
 

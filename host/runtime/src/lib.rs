@@ -1,16 +1,7 @@
-//! Reslot swaps native code under a running program, and proves that the old code is gone.
+//! The runtime of Reslot: slots, views and claims, and the path of a reload (`reload/steps.rs`). `ARCHITECTURE.md` beside this crate's
+//! `Cargo.toml` is its map.
 //!
-//! A program embeds a [`Host`]. A plugin is an ordinary Rust library behind a Rust trait; when a new build of it appears in the
-//! watched folder, the running code is replaced, with its state, without a lost call. Whoever calls a plugin does so in one of
-//! three ways:
-//!
-//! - a [`Claim`]: one owner, `&mut self` methods, and a new generation is adopted in [`Claim::sync`] and nowhere else;
-//! - a [`View`] from a [`Reader`]: many threads, `&self` methods, one consistent set of generations;
-//! - [`Slot::load`]: the convenient form, without a reader.
-//!
-//! Every reload ends in an [`Event::Retired`] that says whether the old image was proven unmapped, or what keeps it.
-//!
-//! Linux with glibc. What is proven there and how is written in the repository's README and ARCHITECTURE.md.
+//! Programs depend on the crate `reslot`, which passes this one on; its documentation says where to begin.
 
 mod deadline;
 mod deferred_notifications;

@@ -310,7 +310,6 @@ impl AskedForSafePoints for Runtime {
         // Without a reload thread the host is going.
         let _ = self.reload.send(ReloadMessage::SafePoint);
         self.hooks.request_safe_points();
-        self.log.wake();
         self.images.wake();
     }
 }

@@ -177,7 +177,7 @@ fn of_file(shared: &Shared, host: &Asking<'_>, path: &Path, file: Result<Examina
             summaries.push(match place {
                 ContentPlace::Serves(number) => format!("{shown} serves: it is generation {number} of {name}"),
                 ContentPlace::Waits(number) => {
-                    if let Ok(slot) = host.slot(name) {
+                    if let Some(slot) = host.find_slot(name) {
                         found.waiting(host, &slot, *number);
                     }
                     format!("{shown} is generation {number} of {name}, which waits for its owner")

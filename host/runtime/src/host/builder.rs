@@ -309,6 +309,7 @@ impl HostBuilder {
             reload: reload_sender.clone(),
             reaper: reaper_sender,
         });
+        inner.log.register_for_safe_points();
         safe_points::register(&inner.slots);
         safe_points::register(&inner);
         let deadlines = Deadlines {

@@ -1,10 +1,10 @@
 //! A claim: one owner of a slot's instance, who alone calls it and alone decides when it is replaced. The hand-over runs on the
 //! owner's thread, inside `sync`, where the old instance is quiet by construction.
 
-use crate::runtime::Runtime;
 use crate::{
     deferred_work::defer,
     reload::{self, Unloaded},
+    runtime::Runtime,
     slot::{CandidateSet, Generation, Mode, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage, Taken},
 };
 use reslot_plugin_api::{__private::Connection, Interface};

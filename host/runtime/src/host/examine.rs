@@ -1,11 +1,11 @@
 //! What a host knows of a file that somebody asks about: what its bytes say, which slots it is for, and what stands in its way there. It only
 //! looks: nothing is loaded, and nothing of the file is executed.
 
-use crate::runtime::Runtime;
 use crate::{
     artifact::{Difference, Inspection, inspect},
     instances::LoadRequest,
     reload::check_plugin,
+    runtime::Runtime,
     slot::ContentPlace,
     watch::is_artifact,
 };

@@ -1,10 +1,10 @@
 //! Going back by hand, and what is kept for it: the embedder's side of `reload/rollback.rs`, `reload/go_back.rs` and the history.
 
 use super::{Claim, Host, SyncOutcome};
-use crate::runtime::Runtime;
 use crate::{
     history::{HistoryEntry, VersionStatus},
     reload::{self, LoadOutcome, ReloadMessage},
+    runtime::Runtime,
     slot::{Mode, SlotRecord},
 };
 use reslot_artifact::{ContentHash, HashPrefix};
@@ -166,15 +166,13 @@ impl Runtime {
             RollbackTarget::Hash(hash) => Some(self.version(&record, hash.into())?),
             RollbackTarget::Prefix(prefix) => Some(self.version(&record, prefix)?),
         };
-        if let Some(outcome) = self.served_already(&record, request.as_ref()) {
-            return Ok(outcome);
-        }
-        if let Some(outcome) = self.go_back_to_standby(&record, request.as_ref()) {
-            return Ok(outcome);
-        }
+        let from = match self.go_back_to_standby(&record, request.as_ref()) {
+            WayBack::Done(outcome) => return Ok(outcome),
+            WayBack::History { from } => from,
+        };
         let message = |answer| ReloadMessage::GoBack {
             record,
-            from: None,
+            from,
             to: request,
             reason: RollbackReason::Manual,
             answer: Some(answer),
@@ -234,37 +232,53 @@ impl Runtime {
         good.map(|kept| kept.hash).collect()
     }
 
-    fn served_already(&self, record: &SlotRecord, request: Option<&ContentHash>) -> Option<LoadOutcome> {
-        let state = record.lock();
-        let current = state.current.as_ref().filter(|current| request == Some(&current.hash))?;
-        Some(LoadOutcome::Unchanged {
-            slot: record.name.clone(),
-            generation: current.generation.number(),
-        })
+    /// Goes back to the standby, if that is the version that was asked for. An open slot goes at once, a claimed one in its owner's `sync`.
+    fn go_back_to_standby(self: &Arc<Self>, record: &Arc<SlotRecord>, request: Option<&ContentHash>) -> WayBack {
+        // What was asked to be left, and the standby that was to come instead of it.
+        let mut asked: Option<(u64, u64)> = None;
+        loop {
+            let mut state = record.lock_settled();
+            let Some(current) = state.current.as_ref() else {
+                return WayBack::History { from: None };
+            };
+            let (serving, slot) = (current.generation.number(), record.name.clone());
+            // It serves already, perhaps because another thread was faster.
+            if request == Some(&current.hash) || asked.is_some_and(|(_, standby)| standby == serving) {
+                let generation = serving;
+                return WayBack::Done(LoadOutcome::Unchanged { slot, generation });
+            }
+            // The standby did not fit, or one of its hooks hangs. In the second case the reload thread was asked to go on already.
+            if asked.is_some_and(|(from, _)| from == serving) && state.standby().is_none() {
+                return WayBack::History { from: Some(serving) };
+            }
+            let standby = match state.standby() {
+                Some(standby) if request.is_none_or(|request| standby.current.hash == *request) => standby,
+                _ => return WayBack::History { from: None },
+            };
+            let generation = standby.current.generation.number();
+            if state.mode == Mode::Claimed {
+                if let Some(probation) = state.probation.as_mut() {
+                    probation.called = Some(RollbackReason::Manual);
+                }
+                record.signals.request_safe_point();
+                return WayBack::Done(LoadOutcome::Staged { slot, generation });
+            }
+            drop(state);
+            if let Some(report) = reload::roll_back_open(self, record, Some(RollbackReason::Manual)) {
+                return WayBack::Done(LoadOutcome::RolledBack(report));
+            }
+            // The supervisor was faster, or an owner has claimed the slot, or the standby is gone: see which.
+            asked = Some((serving, generation));
+        }
     }
+}
 
-    /// If that is where it goes. An open slot goes at once, a claimed one in its owner's `sync`.
-    fn go_back_to_standby(self: &Arc<Self>, record: &Arc<SlotRecord>, request: Option<&ContentHash>) -> Option<LoadOutcome> {
-        let mut state = record.lock_settled();
-        let standby = state.standby()?;
-        if request.is_some_and(|request| standby.current.hash != *request) {
-            return None;
-        }
-        let generation = standby.current.generation.number();
-        state.probation.as_mut()?.called = Some(RollbackReason::Manual);
-        if state.mode == Mode::Claimed {
-            record.signals.request_safe_point();
-            let slot = record.name.clone();
-            return Some(LoadOutcome::Staged { slot, generation });
-        }
-        drop(state);
-        let slot = record.name.clone();
-        Some(match reload::roll_back_open(self, record) {
-            Some(report) => LoadOutcome::RolledBack(report),
-            // Somebody else was quicker: the supervisor, to the same end, or an owner, who goes back in his next `sync`.
-            None => LoadOutcome::Staged { slot, generation },
-        })
-    }
+/// Where a requested rollback leads.
+enum WayBack {
+    /// To the standby; that was done.
+    Done(LoadOutcome),
+    /// To a version that the history keeps; if the standby was lost on the way, only while this generation still serves.
+    History { from: Option<u64> },
 }
 
 impl Runtime {

@@ -1,7 +1,6 @@
 //! What a surface has of a running host: a handle that does not keep it alive, through which it observes, asks and steers.
 
 use super::{Examination, RollbackError, RollbackTarget, SlotInfo, after, named};
-use crate::runtime::Runtime;
 use crate::{
     deferred_work::UnderWay,
     event::Events,
@@ -9,6 +8,7 @@ use crate::{
     history::HistoryEntry,
     instances::LoadRequest,
     reload::{Counts, LoadOutcome, UnloadOutcome},
+    runtime::Runtime,
     slot::who_holds,
 };
 use reslot_native::level::LogLevel;
@@ -132,10 +132,14 @@ impl Asking<'_> {
     /// # Errors
     /// If there is no slot of this name.
     pub fn slot(&self, name: &str) -> Result<SlotInfo, SlotError> {
-        match self.host.slots.named(name) {
-            Some(record) => Ok(self.host.info(&record)),
-            None => Err(self.host.slots.why_not(name)),
-        }
+        self.find_slot(name).ok_or_else(|| self.why_empty(name))
+    }
+
+    /// A slot at this moment, if there is one of this name. Unlike [`slot`](Self::slot), which explains a missing slot and lists the watched
+    /// folder for that, this reads no file: use it for each event.
+    pub fn find_slot(&self, name: &str) -> Option<SlotInfo> {
+        let record = self.host.slots.named(name)?;
+        Some(self.host.info(&record))
     }
 
     /// Why nothing can be had of a slot.

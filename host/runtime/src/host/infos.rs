@@ -1,11 +1,11 @@
 //! What the host tells of itself, and does when asked, that its embedder and its surfaces have in common.
 
 use super::SlotInfo;
-use crate::runtime::Runtime;
 use crate::{
     given::{PluginSettings, SettingsRefused},
     instances::LoadRequest,
     reload::{LoadOutcome, Outcomes, ReloadMessage, SavedState},
+    runtime::Runtime,
     slot::{Mode, Phase, SlotRecord},
 };
 use reslot_process::{hooks::TookTooLong, safe_point};

@@ -1,9 +1,9 @@
 //! Shadows as their owner calls them: like a claim, but of something that serves nobody. How one is made is `reload/shadow.rs`.
 
 use super::{Claim, Host, RollbackError, RollbackTarget};
-use crate::runtime::Runtime;
 use crate::{
     reload::{self, ShadowOf},
+    runtime::Runtime,
     slot::{Generation, Mode, SlotRecord, TakenState},
 };
 use reslot_plugin_api::{__private::Connection, Interface};

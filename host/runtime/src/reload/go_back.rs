@@ -34,6 +34,13 @@ pub(super) fn go_back(
         let serving = current.map(|current| (current.generation.number(), current.hash));
         (serving, current.and_then(|current| current.inherited.clone()))
     };
+    if let Some((generation, hash)) = serving
+        && to == Some(hash)
+    {
+        // Somebody else was faster, to the same end.
+        let slot = record.name.clone();
+        return Ok(LoadOutcome::Unchanged { slot, generation });
+    }
     // Kept, but the system refuses to have it read: that is another matter than that nothing is kept.
     let mut unreadable = None;
     let found = match to {

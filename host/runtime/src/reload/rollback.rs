@@ -42,9 +42,13 @@ struct Leaving<'a> {
     back: RollbackPlan,
 }
 
-/// An open slot goes back, if it (still) has to and can, and with it those with which it came to serve. On the supervisor's thread,
-/// or that of whoever asked for it.
-pub(crate) fn of_open_slot(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<RollbackReport> {
+/// Rolls back an open slot that has a standby, and with it the slots of the set with which its generation was published: because of what
+/// was `asked`, or, if nothing was, because it is faulty. Runs on the supervisor's thread, or on the thread that asks for the rollback.
+pub(crate) fn of_open_slot(
+    host: &Arc<Runtime>,
+    record: &Arc<SlotRecord>,
+    asked: Option<RollbackReason>,
+) -> Option<RollbackReport> {
     let _told_later = defer_notifications();
     let since = Instant::now();
     let (number, reason, set) = {
@@ -52,8 +56,12 @@ pub(crate) fn of_open_slot(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Opt
         if state.gone || state.mode == Mode::Claimed || state.standby().is_none() {
             return None;
         }
-        let Verdict::Faulty(reason) = state.verdict(&host.policy)? else {
-            return None;
+        let reason = match asked {
+            Some(reason) => reason,
+            None => match state.verdict(&host.policy)? {
+                Verdict::Faulty(reason) => reason,
+                Verdict::Open(_) | Verdict::Passed => return None,
+            },
         };
         let number = state.current.as_ref()?.generation.number();
         let set = state.probation.as_ref().and_then(|probation| probation.set.clone());

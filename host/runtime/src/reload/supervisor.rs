@@ -133,7 +133,7 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
         Some(Verdict::Faulty(_)) if stands_by && claimed => record.signals.request_safe_point(),
         Some(Verdict::Faulty(_)) if stands_by => {
             drop(state);
-            rollback::of_open_slot(host, record);
+            rollback::of_open_slot(host, record, None);
         }
         Some(Verdict::Faulty(reason)) => no_standby(host, record, state, reason),
         Some(Verdict::Open(_)) | None => drop(state),

@@ -5,14 +5,14 @@ use super::{
     archive::PendingArchive,
     artifact::{FIRST_WAIT, LOAD_PATIENCE, LONGEST_WAIT, is_transient},
     go_back::go_back,
-    messages::{LoadOptions, Outcomes, ReloadMessage, SlotLoad},
+    messages::{LoadOptions, LoadOutcome, Outcomes, ReloadMessage, SlotLoad},
     reinstance::{self, UnreadResources},
     steps::reload,
     survive::survive,
     together,
     unload::{self, DeletedFiles},
 };
-use crate::{instances::LoadRequest, runtime::Runtime, watch::Notice};
+use crate::{instances::LoadRequest, runtime::Runtime, slot::SlotRecord, watch::Notice};
 use reslot_process::safe_point;
 use reslot_report::Event;
 use std::{
@@ -109,7 +109,13 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
                 reason,
                 answer,
             }) => survive(|| {
-                if from.is_some() && from != record.serving_and_nothing_newer() {
+                if let Some(from) = from
+                    && record.serving_and_nothing_newer() != Some(from)
+                {
+                    // It was left already.
+                    if let Some(answer) = answer {
+                        drop(answer.send(Ok(left_already(&record, from))));
+                    }
                     return;
                 }
                 let outcome = go_back(host, &record, to, reason, &mut archive_later);
@@ -203,5 +209,15 @@ fn load(
             SlotLoad::Done(outcome) => Ok(outcome),
         };
         return all.into_iter().map(outcome).collect();
+    }
+}
+
+/// The answer to a rollback from a generation that does not serve any more.
+fn left_already(record: &SlotRecord, from: u64) -> LoadOutcome {
+    let state = record.lock();
+    let generation = state.current.as_ref().map_or(from, |current| current.generation.number());
+    LoadOutcome::Unchanged {
+        slot: record.name.clone(),
+        generation,
     }
 }
