@@ -3,7 +3,8 @@
 
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{
-    Cause, Claim, ContentHash, Fault, Host, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome, UnloadError,
+    Cause, Claim, ContentHash, Fault, Host, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome, Unfinished,
+    UnloadError,
     artifact::StageError,
     control::{Client, ControlSocket},
 };
@@ -44,6 +45,7 @@ fn main() {
     fork_while_the_loader_is_busy();
     fork_while_busy();
     fork_and_build();
+    fork_and_shut_down();
     user_that_changes_is_told_so();
     println!("a forked child, and a host whose user changes: ok");
 }
@@ -343,6 +345,24 @@ fn fork_and_build() {
         });
         assert_eq!(slot.load().add(0).unwrap(), 3);
     }
+}
+
+fn fork_and_shut_down() {
+    let (folder, plugins) = (Folder::new(), plugins());
+    folder.publish("shared.so", &plugins.shared.stamped(1));
+    let host = Host::builder().watch(folder.path()).build().unwrap();
+    let progress = Progress::new();
+    in_child(&progress, || {
+        let p = &progress;
+        // SAFETY: as in `drop_copy`.
+        let copy = unsafe { ptr::read(&raw const host) };
+        let report = step!(p, copy.shutdown(PATIENCE));
+        assert_eq!(report.unfinished, Some(Unfinished::ForkedProcess), "{report}");
+        assert!(report.unmapped.is_empty() && report.still_mapped.is_empty(), "{report}");
+        assert!(report.to_string().contains("fork before the host is built"), "{report}");
+    });
+    let report = host.shutdown(PATIENCE);
+    assert!(report.is_complete() && report.unmapped.len() == 1, "{report}");
 }
 
 fn user_that_changes_is_told_so() {

@@ -34,6 +34,7 @@ mod safe_points;
 mod same_names;
 mod schemas;
 mod shadow;
+mod shutdown;
 mod support;
 mod threads;
 mod together;

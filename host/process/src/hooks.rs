@@ -139,8 +139,10 @@ impl Hooks {
         let begun = mpsc::channel::<(Body, Resting)>();
         // An owner who starts it may be pinned to a processor of his own.
         let processors = self.processors;
+        let pool = self.address();
         let spawned = background::spawn(Kind::Foreground, "reslot-hooks", move || {
             processors.take();
+            POOL.set(pool);
             if let Ok((body, resting)) = begun.1.recv() {
                 body(resting);
                 safe_point();
@@ -175,6 +177,15 @@ impl Hooks {
         }
     }
 
+    /// Whether the calling thread is one of these.
+    pub fn is_own_thread(&self) -> bool {
+        POOL.get() == self.address()
+    }
+
+    fn address(&self) -> usize {
+        Arc::as_ptr(&self.threads).addr()
+    }
+
     /// Ends the idle threads, and each other when its hook comes back.
     pub fn end(&self) {
         let idle = {
@@ -187,6 +198,11 @@ impl Hooks {
             let _ = thread.join();
         }
     }
+}
+
+thread_local! {
+    /// On a thread for hooks, the address of what its host's threads share; 0 on others.
+    static POOL: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A number that no other living thread has, and that is not 0.

@@ -39,6 +39,8 @@ impl GenerationHolders {
 pub enum GenerationStatus {
     /// On its way to serving.
     Candidate,
+    /// Its owner runs it beside what serves, and it goes when he drops it.
+    Shadow,
     /// It waits for its owner's `sync`.
     Staged,
     /// It is the slot's current one.
@@ -57,6 +59,7 @@ impl fmt::Display for GenerationStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Candidate => write!(f, "is a candidate"),
+            Self::Shadow => write!(f, "is a shadow, which its owner keeps"),
             Self::Staged => write!(f, "waits for its owner's `sync`"),
             Self::Serving => write!(f, "serves"),
             Self::Standby => write!(f, "stands by until its successor has proved itself"),

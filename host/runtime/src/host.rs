@@ -8,6 +8,7 @@ mod going_back;
 mod handle;
 mod infos;
 mod shadow;
+mod shutdown;
 mod surface;
 
 pub(crate) use crate::deadline::{LONGEST, after};
@@ -18,6 +19,7 @@ pub use examine::{Examination, Obstacle, Unnoticed};
 pub use going_back::{RollbackError, RollbackTarget};
 pub use handle::{Asking, HostEnded, HostHandle, Steering};
 pub use shadow::Shadow;
+use shutdown::{Patience, Progress};
 pub use surface::{Setup, Surface, SurfaceError};
 
 use crate::{
@@ -26,7 +28,7 @@ use crate::{
     policy::Policy,
     reload::{Counts, LoadOutcome, ReloadMessage, SavedState, UnloadOutcome},
     runtime::Runtime,
-    slot::{Generation, Mode, Reader, ReaperMessage, Slot, SlotState, SupervisorMessage, Taken, who_holds},
+    slot::{Generation, Mode, Reader, Slot, SlotState, Taken, who_holds},
     watch::{Watch, scan},
 };
 use reslot_artifact::{
@@ -65,7 +67,8 @@ use surface::Surfaces;
 /// Dropping it ends the watch, waits for a reload that is under way, and unloads every generation that nobody holds. For those
 /// that a view still holds it waits as long as the drain deadline, names the holders in [`Event::DrainTimeout`], and leaves them: they
 /// go when their holders do. So drop a thread's [`Reader`] and what [`Slot::load`] answered before the host. Claims are not waited
-/// for: they go on working, and their images go with them.
+/// for: they go on working, and their images go with them. [`shutdown`](Self::shutdown) does the same within a time of your choice, and
+/// reports what became of each image.
 ///
 /// # In a forked child
 /// A child of `fork` has a copy of the host, but none of its threads. There, dropping the host or anything that came from it does nothing;
@@ -407,35 +410,7 @@ impl Drop for Host {
             self.surfaces.forget();
             return;
         }
-        // From here on surfaces cannot steer.
-        self.inner.slots.end();
-        self.watch = None;
-        self.inner.given.end();
-        let _ = self.inner.reload.send(ReloadMessage::End);
-        if let Some(reload) = self.reload.take() {
-            let _ = reload.join();
-        }
-        // What owners have left to be done is the supervisor's, too. And a surface's rollback to a standby is on the surface's own thread.
-        self.inner.deferred_work.wait(after(after_all_hooks(&self.inner.policy)));
-        let _ = self.inner.supervisor().send(SupervisorMessage::End);
-        if let Some(supervisor) = self.supervisor.take() {
-            let _ = supervisor.join();
-        }
-        let let_go = self.inner.let_go();
-        let deadline = after(self.inner.drain_deadline);
-        self.inner.images.wait_for(self.inner.slots.claimed(), deadline);
-        self.inner.name_holders(&let_go);
-        let _ = self.inner.reaper.send(ReaperMessage::End);
-        // With claims or views out, the reaper goes on by itself until the last of them has let go.
-        let counts = self.inner.images.counts();
-        if let Some(reaper) = self.reaper.take()
-            && counts.mapped == counts.quarantined
-        {
-            let _ = reaper.join();
-        }
-        self.inner.hooks.end();
-        // Last, so that surfaces can tell of the end; and here, so that none of their threads has the host in its hand when it goes.
-        self.surfaces.end();
+        self.end(Patience::DrainDeadline, &Progress::new(&self.inner.images));
     }
 }
 

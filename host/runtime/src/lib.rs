@@ -46,8 +46,8 @@ pub use reslot_process::safe_point;
 pub use reslot_report::{
     Cause, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook, HookError, IllegalMove, Lifecycle,
     OpenError, Outcome, PreflightError, PreflightReport, PreflightStep, QuarantineReason, Record, Refusal, ReloadReport,
-    RestoredState, RetireReport, RollbackReason, RollbackReport, SavedStateError, SchemaGap, SlotError, Step, UnloadError,
-    UnloadReason, UnloadReport, WatchedFolder,
+    RestoredState, RetireReport, RollbackReason, RollbackReport, SavedStateError, SchemaGap, ShutdownReport, SlotError,
+    Step, StillMapped, Unfinished, UnloadError, UnloadReason, UnloadReport, UnmappedImage, WatchedFolder,
 };
 pub use reslot_stage::PrivateCopies;
 pub use slot::{Reader, Slot, SlotGuard, View};

@@ -15,10 +15,13 @@ use std::{collections::BTreeMap, time::Instant};
 /// Every mapped generation of a slot, oldest first.
 pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecord) -> Vec<GenerationHolders> {
     let holders = holders_by_generation(slots, record);
-    let (current, staged, staged_bytes) = {
+    let (owner, current, staged, staged_bytes) = {
         let state = record.lock();
         let waiting = state.waiting(record.id);
+        // After the end of the host a claim still has what it calls, and the slot has it no more.
+        let owner = state.owner.as_ref().filter(|_| state.gone && state.mode == Mode::Claimed);
         (
+            owner.cloned(),
             state.current.as_ref().map(|current| current.generation.number()),
             waiting.map(|(number, _)| number),
             waiting.and_then(|(_, bytes)| bytes),
@@ -27,17 +30,24 @@ pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecor
     let held = images.of_slot(&record.name).into_iter().map(|image| {
         let number = image.number;
         let (is_held, kept_by_hook) = (image.is_held(), image.kept_by_hook());
+        let owner = owner.as_ref().filter(|_| is_held && matches!(image.phase, Phase::Live));
         let condition = match image.phase {
+            Phase::Live if owner.is_some() => GenerationStatus::Serving,
             Phase::Live if current == Some(number) => GenerationStatus::Serving,
             Phase::Live if staged == Some(number) => GenerationStatus::Staged,
-            // One of another name; never asked for here.
-            Phase::Live | Phase::Shadow => GenerationStatus::Candidate,
+            Phase::Live => GenerationStatus::Candidate,
+            Phase::Shadow => GenerationStatus::Shadow,
             Phase::Standby => GenerationStatus::Standby,
             Phase::Retired => GenerationStatus::Retired,
             Phase::Ending => GenerationStatus::Ending,
             Phase::Quarantined(reason) => GenerationStatus::Quarantined(reason),
         };
         let mut holders = holders.get(&number).cloned().unwrap_or_default();
+        holders.extend(owner.map(|taken| Holder::Owner {
+            thread: taken.thread.clone(),
+            since: taken.since.elapsed(),
+            at: taken.at,
+        }));
         holders.extend(kept_by_hook.map(|hook| Holder::Hook { hook: hook.name() }));
         match condition {
             // Still held, and by nobody who is written down.

@@ -222,22 +222,25 @@ impl MappedImages {
         reasons.collect()
     }
 
-    /// Waits until no more than `mapped` images are, quarantined ones, shadows and those that stand by aside. The caller's thread-locals may be what is waited
-    /// for, so it comes to a safe point whenever there is reason to.
+    /// Waits until no more than `mapped` images are, quarantined ones, shadows and those that stand by aside.
     pub(crate) fn wait_for(&self, mapped: usize, deadline: Instant) -> bool {
+        self.wait_until(deadline, |counts| {
+            counts.mapped - counts.quarantined - counts.standby - counts.shadows <= mapped
+        })
+    }
+
+    /// Waits until `enough` is true, which is asked at each change and when somebody [wakes](Self::wake) those who wait. False if that takes
+    /// too long. The caller's thread-locals may be what is waited for, so it comes to a safe point whenever there is reason to.
+    pub(crate) fn wait_until(&self, deadline: Instant, enough: impl Fn(Counts) -> bool) -> bool {
         loop {
             let epoch = ended_epoch();
             safe_point();
             let mut images = self.images.lock();
-            let few = |images: &[MappedImage]| {
-                let counts = counts(images);
-                counts.mapped - counts.quarantined - counts.standby - counts.shadows <= mapped
-            };
-            if few(&images) {
+            if enough(counts(&images)) {
                 return true;
             }
             if ended_epoch() == epoch && self.changed.wait_until(&mut images, deadline).timed_out() {
-                return few(&images);
+                return enough(counts(&images));
             }
         }
     }

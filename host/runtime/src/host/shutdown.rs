@@ -1,0 +1,241 @@
+//! The end of a host: its steps, for a host that is dropped as well as for one that is shut down with a report.
+
+use super::{Host, after, after_all_hooks};
+use crate::{
+    reload::ReloadMessage,
+    slot::{MappedImages, Phase, ReaperMessage, Slots, SupervisorMessage, who_holds},
+};
+use parking_lot::Mutex;
+use reslot_process::background::{self, Kind};
+use reslot_report::{GenerationHolders, GenerationStatus, ShutdownReport, StillMapped, Unfinished, UnmappedImage};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::forget,
+    sync::Arc,
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
+};
+
+/// This much of the timeout is kept for what comes after the last holder: ending threads and surfaces, and removing files. So a host of which
+/// something is still held has ended, too, when the call is back. A short timeout keeps an eighth.
+const KEPT_FOR_THE_REST: Duration = Duration::from_millis(100);
+
+impl Host {
+    /// Ends the host and reports what became of it: which images were proven unmapped, and what keeps the others.
+    ///
+    /// The steps are those of dropping the host, with two differences. The call comes back within `timeout`: what is not done by then goes on
+    /// in the background, and [`ShutdownReport::unfinished`] says what it is. And owners of [claims](crate::Claim) and
+    /// [shadows](crate::Shadow) are waited for as long as readers are, in place of the drain deadline; whoever still holds a generation when the time is
+    /// over is named in [`ShutdownReport::still_mapped`], keeps it, and can go on calling it. Quarantined images are not waited for. With a
+    /// timeout of zero the host begins to end, and the report says what is mapped at that moment.
+    ///
+    /// What happens later is told by the events: [`Event::Retired`](crate::Event::Retired) for each generation. The stream ends after the
+    /// last one.
+    ///
+    /// Called on one of the host's own threads, as by a subscriber's callback, it does not wait, because it would wait for itself
+    /// ([`Unfinished::Reentrant`]); the host ends after the callback has returned. In a forked child it does nothing ([`Unfinished::ForkedProcess`]).
+    /// The calling thread is at a [safe point](crate::safe_point) while it waits.
+    #[must_use = "the report names the images that are still mapped; without it, drop the host"]
+    pub fn shutdown(self, timeout: Duration) -> ShutdownReport {
+        let begun = Instant::now();
+        if self.inner.process.is_another() {
+            drop(self);
+            return ShutdownReport::new(Some(Unfinished::ForkedProcess), begun.elapsed());
+        }
+        let own_thread = self.is_own_thread();
+        let (images, slots) = (self.inner.images.clone(), self.inner.slots.clone());
+        let progress = Arc::new(Progress::new(&images));
+        let kept = (timeout / 8).min(KEPT_FOR_THE_REST);
+        let (deadline, holders_until) = (after(timeout), after(timeout - kept));
+        // Every step may have to wait for a plugin or for the embedder's own code, so none of them is this thread's.
+        let place = Arc::new(Mutex::new(Some(self)));
+        let ending = {
+            let (place, progress) = (place.clone(), progress.clone());
+            background::spawn(Kind::Background, "reslot-shutdown", move || {
+                let _over = Over(progress.clone());
+                let host = place.lock().take();
+                if let Some(mut host) = host {
+                    host.end(Patience::Until(holders_until), &progress);
+                }
+            })
+        };
+        if ending.is_err() {
+            forget(place.lock().take());
+            progress.comes_to(Some(Unfinished::NoThread));
+        } else if own_thread {
+            let thread = thread::current().name().unwrap_or_default().to_owned();
+            return progress.report(&slots, Some(Unfinished::Reentrant { thread }), begun);
+        } else {
+            images.wait_until(deadline, |_| progress.is_over());
+        }
+        progress.report(&slots, None, begun)
+    }
+
+    /// Whether the end of the host waits for the thread that asks.
+    fn is_own_thread(&self) -> bool {
+        let this = thread::current().id();
+        let is_this = |id: ThreadId| id == this;
+        let threads = [&self.reload, &self.reaper, &self.supervisor].into_iter().flatten();
+        threads.map(|thread| thread.thread().id()).any(is_this) || self.inner.hooks.is_own_thread()
+    }
+
+    /// Ends everything. It is called once more when the host is dropped after it, and does nothing then.
+    pub(super) fn end(&mut self, patience: Patience, progress: &Progress) {
+        if self.reload.is_none() {
+            return;
+        }
+        // From here on surfaces cannot steer.
+        self.inner.slots.end();
+        progress.comes_to(Some(Unfinished::Watch));
+        self.watch = None;
+        self.inner.given.end();
+        progress.comes_to(Some(Unfinished::Reload));
+        let _ = self.inner.reload.send(ReloadMessage::End);
+        if let Some(reload) = self.reload.take() {
+            let _ = reload.join();
+        }
+        // What owners have left to be done is the supervisor's, too. And a surface's rollback to a standby is on the surface's own thread.
+        progress.comes_to(Some(Unfinished::Rollback));
+        self.inner.deferred_work.wait(after(after_all_hooks(&self.inner.policy)));
+        let _ = self.inner.supervisor().send(SupervisorMessage::End);
+        if let Some(supervisor) = self.supervisor.take() {
+            let _ = supervisor.join();
+        }
+        progress.note_images();
+        progress.comes_to(Some(Unfinished::Generations));
+        let let_go = self.inner.let_go();
+        match patience {
+            Patience::DrainDeadline => {
+                let deadline = after(self.inner.drain_deadline);
+                self.inner.images.wait_for(self.inner.slots.claimed(), deadline);
+            }
+            Patience::Until(deadline) => {
+                self.inner
+                    .images
+                    .wait_until(deadline, |counts| counts.mapped == counts.quarantined);
+            }
+        }
+        self.inner.name_holders(&let_go);
+        let _ = self.inner.reaper.send(ReaperMessage::End);
+        // With claims or views out, the reaper goes on by itself until the last of them has let go.
+        let counts = self.inner.images.counts();
+        if let Some(reaper) = self.reaper.take()
+            && counts.mapped == counts.quarantined
+        {
+            let _ = reaper.join();
+        }
+        self.inner.hooks.end();
+        // Last, so that surfaces can tell of the end; and here, so that none of their threads has the host in its hand when it goes.
+        progress.comes_to(Some(Unfinished::Surfaces));
+        self.surfaces.end();
+    }
+}
+
+/// How long the end of a host waits for those who hold its generations.
+#[derive(Clone, Copy)]
+pub(super) enum Patience {
+    /// As long as the host's drain deadline, and not for claims and shadows.
+    DrainDeadline,
+    /// Until then, for all of them.
+    Until(Instant),
+}
+
+/// How far the end of a host has come.
+pub(super) struct Progress {
+    images: Arc<MappedImages>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// None once the host is gone.
+    step: Option<Unfinished>,
+    /// The images that there were.
+    known: BTreeSet<(Arc<str>, u64)>,
+}
+
+/// The host is gone when this is dropped, also if ending it panicked.
+struct Over(Arc<Progress>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.comes_to(None);
+    }
+}
+
+impl Progress {
+    pub(super) fn new(images: &Arc<MappedImages>) -> Self {
+        let state = State {
+            step: Some(Unfinished::Watch),
+            known: BTreeSet::new(),
+        };
+        let new = Self {
+            images: images.clone(),
+            state: Mutex::new(state),
+        };
+        new.note_images();
+        new
+    }
+
+    /// From now on images that are mapped at this moment are in the report, whatever becomes of them.
+    fn note_images(&self) {
+        let images = self.images.with_shadows(None).into_iter();
+        self.state.lock().known.extend(images.map(|image| (image.slot, image.number)));
+    }
+
+    fn comes_to(&self, step: Option<Unfinished>) {
+        self.state.lock().step = step;
+        self.images.wake();
+    }
+
+    fn is_over(&self) -> bool {
+        self.state.lock().step.is_none()
+    }
+
+    fn report(&self, slots: &Slots, instead: Option<Unfinished>, begun: Instant) -> ShutdownReport {
+        let still_mapped = still_mapped(slots, &self.images);
+        let mut report = ShutdownReport::new(None, begun.elapsed());
+        let state = self.state.lock();
+        let is_left = |slot: &str, generation| {
+            still_mapped
+                .iter()
+                .any(|image| &*image.slot == slot && image.held.generation == generation)
+        };
+        let gone = state.known.iter().filter(|(slot, number)| !is_left(slot, *number));
+        report.unmapped = gone.map(|(slot, number)| UnmappedImage::new(slot.clone(), *number)).collect();
+        // The threads may have ended while somebody still holds a generation: the reaper waits for him.
+        let is_held = still_mapped.iter().any(|image| !image.is_quarantined());
+        let step = match &state.step {
+            None | Some(Unfinished::Surfaces) if is_held => Some(Unfinished::Generations),
+            step => step.clone(),
+        };
+        report.unfinished = instead.or(step);
+        report.still_mapped = still_mapped;
+        report
+    }
+}
+
+/// Every image that is mapped, by slot and generation.
+fn still_mapped(slots: &Slots, images: &MappedImages) -> Vec<StillMapped> {
+    let mut by_slot: BTreeMap<Arc<str>, Vec<GenerationHolders>> = BTreeMap::new();
+    let mapped = images.with_shadows(None).into_iter().map(|image| {
+        let of_slot = by_slot.entry(image.slot.clone()).or_insert_with(|| {
+            let record = slots.named(&image.slot);
+            record.map(|record| who_holds(slots, images, &record)).unwrap_or_default()
+        });
+        let held = of_slot.iter().find(|held| held.generation == image.number).cloned();
+        let held = held.unwrap_or_else(|| {
+            let status = match &image.phase {
+                Phase::Shadow => GenerationStatus::Shadow,
+                Phase::Retired => GenerationStatus::Retired,
+                Phase::Quarantined(reason) => GenerationStatus::Quarantined(reason.clone()),
+                Phase::Ending => GenerationStatus::Ending,
+                Phase::Live | Phase::Standby => GenerationStatus::Candidate,
+            };
+            GenerationHolders::new(image.number, status, image.since.elapsed())
+        });
+        StillMapped::new(image.slot, image.lifecycle, held)
+    });
+    let mut mapped: Vec<_> = mapped.collect();
+    mapped.sort_by(|one, other| (&one.slot, one.held.generation).cmp(&(&other.slot, other.held.generation)));
+    mapped
+}
