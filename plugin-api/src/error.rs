@@ -1,7 +1,10 @@
-//! The error of a call into a plugin. Refusals of artifacts are the host's own errors and do not live here.
+//! The error of a call into a plugin, and that of a plugin's hook. Refusals of artifacts are the host's own errors and do not live here.
 
 use crate::Backtrace;
 use std::{fmt, sync::Arc};
+
+/// Why a hook refused. Anything that converts with `?` or `.into()`.
+pub type PluginError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A call that did not come back with a value: the plugin's code failed, the host and the caller did not.
 ///

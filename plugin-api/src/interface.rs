@@ -5,7 +5,7 @@
 //! The boundary has two rules. No panic crosses it: each table function contains panics and answers with a [`Status`]; a number
 //! comes back beside that, in an [`Answer`], everything else goes through an out pointer. And nothing crosses it that is not borrowed for the call or copied out inside it.
 
-use crate::{crossing::Returned, description, error::CallError, inside};
+use crate::{crossing::Returned, description, error::CallError, inside, panic_payload::discard};
 use std::{
     any::Any,
     cell::Cell,
@@ -143,15 +143,6 @@ fn contained(payload: Box<dyn Any + Send>) -> Status {
     inside::contained(&*payload, false);
     discard(payload);
     Status::PANICKED
-}
-
-/// Drops a panic's payload. That runs the code of whoever panicked, which may panic again: that one is leaked, there is
-/// nobody left to ask.
-#[cold]
-pub(crate) fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(bomb) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(bomb);
-    }
 }
 
 /// Whether a table has the function at `index`: tables grow at their end, and the other side's may be older.

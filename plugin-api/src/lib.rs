@@ -27,14 +27,17 @@ compile_error!(
     "Reslot proves unloading on Linux with glibc only: musl's dlclose does nothing, and macOS and Windows are not built yet"
 );
 
+mod attachment;
 mod backtrace;
 mod crossing;
 pub mod description;
 mod error;
+mod exports;
 mod inside;
 mod interface;
 mod linked;
 mod manifest;
+mod panic_payload;
 mod peer;
 mod plugin;
 mod root;
@@ -45,12 +48,12 @@ mod workers;
 
 pub use backtrace::{Backtrace, Frame, Origin};
 pub use crossing::{Crossing, Returned};
-pub use error::{CallError, Fault};
+pub use error::{CallError, Fault, PluginError};
 pub use interface::{Implements, Interface, Shared};
 pub use linked::LinkedPlugin;
 pub use manifest::{API_VERSION, MANIFEST_FORMAT, MANIFEST_SECTION, TARGET, TOOLCHAIN};
 pub use peer::{LoadedPeer, Peer, PeerError, PeerErrorKind};
-pub use plugin::{Context, Health, Plugin, PluginError};
+pub use plugin::{Context, Health, Plugin};
 pub use reslot_plugin_macros::{Crossing, interface};
 pub use settings::ConfigValue;
 pub use state::{MAX_STATE_LEVELS, StateValue};
@@ -59,7 +62,9 @@ pub use workers::Stopping;
 /// What the macros expand to and what the host links against. Not for people: no stability is promised here.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::attachment::LinkedHost;
     pub use crate::backtrace::Stack;
+    pub use crate::exports::{Glue, Header};
     pub use crate::inside::libc_symbols as replaced;
     pub use crate::inside::memory::{Allocator, Counting, Freeing, Registry, give_back};
     pub use crate::inside::stack::left as stack_left;
@@ -67,14 +72,13 @@ pub mod __private {
         Access, Answer, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain,
         foreign_panic, table_has,
     };
-    pub use crate::linked::{Linked, LinkedHost, LinkedImage};
+    pub use crate::linked::{Linked, LinkedImage};
     pub use crate::manifest::{Manifest, SOURCES, lends_while_shared, names_slots};
-    pub use crate::peer::abi::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
-    pub use crate::plugin::{HealthAbi, Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
+    pub use crate::plugin::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{
-        BoundsAbi, Buffer, BufferAbi, ContextAbi, Glue, Header, HostTable, HostTableRef, LogKind, LogRecord, LogValue,
-        MAGIC, NO_PARENT, PanicRecord, ROOT_SYMBOL, RemainsAbi, Root, RootRef, SpanDeed, StateAnswer, StateOutcome,
-        VIRTUAL_KEYS, ValueKind, Writer,
+        BoundsAbi, Buffer, BufferAbi, ContextAbi, FaultAbi, HealthAbi, HostTable, HostTableRef, LoadedAbi, LogKind,
+        LogRecord, LogValue, MAGIC, NO_PARENT, PanicRecord, PassAbi, PeerRefusalAbi, ROOT_SYMBOL, RemainsAbi, Root, RootRef,
+        SpanDeed, StateAnswer, StateOutcome, VIRTUAL_KEYS, ValueKind, Writer,
     };
     pub use crate::settings::names_resources;
     pub use crate::text::{LONGEST_TEXT, cut, cut_words};

@@ -11,16 +11,17 @@
 //! serve it in several slots, by several hosts, in several generations. So no `static` can name its host: each object carries the
 //! [`Attachment`] with which it was made, and a thread that runs the plugin's code notes whose code it runs ([`Attachment::enter`]).
 
-mod attachment;
 mod object;
 
-pub(crate) use attachment::{Attachment, Entered, Services, current_services, with_current};
 pub use object::Linked;
 
 use crate::{
+    attachment::{Attachment, LinkedHost},
+    exports::Functions,
+    inside,
     interface::Implements,
     plugin::Loadable,
-    root::{Functions, HostTableRef, RootRef},
+    root::RootRef,
 };
 use std::{fmt, sync::Arc};
 
@@ -74,7 +75,7 @@ impl LinkedPlugin {
     /// then calls the program's hook, as if it were not there.
     #[doc(hidden)]
     pub fn attach(self, host: Arc<dyn LinkedHost>) -> LinkedImage {
-        crate::inside::put_hook_in_front();
+        inside::put_hook_in_front();
         LinkedImage {
             plugin: self,
             attachment: Attachment::new(host),
@@ -88,46 +89,6 @@ impl fmt::Debug for LinkedPlugin {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
-}
-
-/// A host, as one attached plugin sees it.
-///
-/// It lives as long as anything needs it: the [`LinkedImage`], objects that were made through that, threads of
-/// [`Context::spawn`](crate::Context::spawn), and every [`Peer`](crate::Peer), which a plugin may keep in a `static` for ever.
-///
-/// # Safety
-/// As long as the value lives, the functions of `table` may be called with `token`, from any thread. Both are always the same.
-pub unsafe trait LinkedHost: Send + Sync + 'static {
-    /// The host's functions. Of these a linked plugin calls `panicked`, `contained` and those for peers; it never calls those that stand in
-    /// for libc's, nor those for logs.
-    fn table(&self) -> HostTableRef;
-
-    /// The host's name for this attachment, to be handed to the functions of the table.
-    fn token(&self) -> *const ();
-
-    /// A thread of `Context::spawn` is about to be started. Answers the thread's number, or nothing if no thread may start any more.
-    fn thread_starts(&self) -> Option<u64> {
-        Some(0)
-    }
-
-    /// That thread runs. Called on it, before the plugin's code.
-    fn thread_runs(&self, number: u64) {
-        let _ = number;
-    }
-
-    /// That thread has left the plugin's code for good, or was never started; `end_workers` does not name it any more. Called once for each
-    /// number.
-    fn thread_ended(&self, number: u64) {
-        let _ = number;
-    }
-
-    /// The calling thread goes into the plugin's code: with each hook and each thread of `Context::spawn`, and with each call if
-    /// [`LinkedImage::mark_calls`] says so. A host enters the span here that gives the plugin's logs the name of its slot. A panic is
-    /// contained and ignored.
-    fn enter(&self) {}
-
-    /// The calling thread comes out again. Called on the same thread, in reverse order.
-    fn leave(&self) {}
 }
 
 /// A linked plugin that is attached to a host: what an image is of a loaded one. There is nothing to unmap when it is dropped.

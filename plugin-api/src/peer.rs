@@ -14,17 +14,18 @@
 //! destructor, before a call returns. Of this image the host keeps nothing: the interface's description is parsed, and a method's
 //! name is copied, before the host's function returns.
 
-pub(crate) mod abi;
+mod refusal;
 
 use crate::{
+    attachment::{Attachment, Services},
     error::CallError,
     inside,
     interface::{Callee, Connection, Interface, Shared, Status},
-    linked::{Attachment, Services},
     manifest::interface_as_json,
     plugin::Context,
+    root::PassAbi,
 };
-use abi::PassAbi;
+
 use abi_stable::std_types::{ROption, RResult};
 use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
 

@@ -5,13 +5,10 @@ mod export;
 mod glue;
 mod health;
 
-use crate::{linked::Attachment, root::ContextAbi, settings::ConfigValue, state::StateValue};
+use crate::{attachment::Attachment, error::PluginError, root::ContextAbi, settings::ConfigValue, state::StateValue};
 pub(crate) use glue::migrate_all;
 pub use glue::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
-pub use health::{Health, HealthAbi};
-
-/// Why a hook refused. Anything that converts with `?` or `.into()`.
-pub type PluginError = Box<dyn std::error::Error + Send + Sync>;
+pub use health::Health;
 
 /// The lifecycle hooks of a plugin. Every one has a default: a plugin that needs none does not implement this trait at all.
 ///

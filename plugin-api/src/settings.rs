@@ -2,7 +2,7 @@
 //! have. Where both come from, and when they are handed over, is the host's affair.
 
 use crate::{
-    plugin::PluginError,
+    error::PluginError,
     state::{self, Value},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

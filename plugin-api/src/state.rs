@@ -8,7 +8,7 @@ mod format;
 mod value;
 
 use crate::{
-    plugin::PluginError,
+    error::PluginError,
     root::{Buffer, Writer},
 };
 pub use bounds::MAX_STATE_LEVELS;

@@ -5,10 +5,11 @@
 //! finds those of a loaded plugin through the replaced `pthread_create`, and does not know those of a linked one.
 
 use crate::{
+    attachment::{Attachment, Entered},
+    error::PluginError,
     inside,
-    interface::discard,
-    linked::{Attachment, Entered},
-    plugin::{Context, PluginError},
+    panic_payload::discard,
+    plugin::Context,
     text::cut,
 };
 use std::{

@@ -10,7 +10,7 @@
 //! What the host does with a request lives in the host.
 
 use super::host;
-use crate::{linked::Services, root::VIRTUAL_KEYS};
+use crate::{attachment::Services, root::VIRTUAL_KEYS};
 use std::{
     ffi::{CStr, c_int, c_void},
     mem::transmute,

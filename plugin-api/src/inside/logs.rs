@@ -9,7 +9,7 @@ mod values;
 
 use super::memory;
 use crate::{
-    linked::Services,
+    attachment::Services,
     root::{LogKind, LogRecord, LogValue, NO_PARENT, SpanDeed},
     text::cut,
 };

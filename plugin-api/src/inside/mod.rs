@@ -11,13 +11,13 @@ pub mod stack;
 pub(crate) use panic_hook::put_in_front as put_hook_in_front;
 
 use crate::{
-    linked::{self, Services},
+    attachment::{self, Services},
+    panic_payload,
     root::HostTableRef,
     text::cut,
 };
 use std::{
     any::Any,
-    borrow::Cow,
     sync::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -49,18 +49,9 @@ pub(crate) fn contained(payload: &(dyn Any + Send), own_thread: bool) {
     };
     // An older host has no function for it.
     let Some(function) = table.contained() else { return };
-    let message = cut(words_of(payload));
+    let message = cut(panic_payload::text_of(payload));
     // SAFETY: table and token are the host's own, see `services`; the message lives for the call.
     unsafe { function(token, (&*message).into(), own_thread) };
-}
-
-/// The words that a panic was raised with. They may be very long.
-fn words_of(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&'static str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .or_else(|| payload.downcast_ref::<Box<str>>().map(|text| &**text))
-        .or_else(|| payload.downcast_ref::<Cow<'static, str>>().map(|text| &**text))
-        .unwrap_or("a panic whose payload is no text, but a value of a type that is not known here")
 }
 
 /// The host of this image; none in a program.
@@ -72,5 +63,5 @@ pub(crate) fn host() -> Option<Services> {
 /// The host of the plugin whose code the calling thread runs: that of this image, or of a linked plugin. Valid as long as the image is
 /// mapped, or until the thread leaves the plugin's code.
 pub(crate) fn services() -> Option<Services> {
-    host().or_else(linked::current_services)
+    host().or_else(attachment::current_services)
 }

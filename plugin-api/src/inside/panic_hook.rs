@@ -1,7 +1,7 @@
 //! The image's panic hook, and the one for linked plugins, which stands in front of the program's own. A panic is told to the host as words and raw addresses, and symbolised there: one symbolised
 //! backtrace taken inside an image leaves 31 to 36 MB behind, the private symbol cache of its copy of std.
 
-use crate::{linked::Services, root::PanicRecord, text::cut};
+use crate::{attachment::Services, panic_payload, root::PanicRecord, text::cut};
 use std::{
     ffi::{c_int, c_void},
     panic::PanicHookInfo,
@@ -36,7 +36,7 @@ fn tell_host(info: &PanicHookInfo<'_>) {
     let Some(Services { table, token }) = super::services() else {
         return;
     };
-    let message = cut(super::words_of(info.payload()));
+    let message = cut(panic_payload::text_of(info.payload()));
     let location = info.location().map(ToString::to_string).unwrap_or_default();
     let mut frames = Frames {
         addresses: [0; MOST_FRAMES],

@@ -1,9 +1,9 @@
 //! An object of a linked plugin's type, with the attachment for which it was made.
 
-use super::attachment::{Attachment, with_current};
 use crate::{
+    attachment::{Attachment, with_current},
+    exports::Place,
     interface::{Access, Implements, Status, contain},
-    root::Place,
 };
 use std::marker::PhantomData;
 

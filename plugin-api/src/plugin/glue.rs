@@ -1,8 +1,9 @@
 //! What [`export_plugin!`](crate::export_plugin) expands to, as functions: how a type's state is encoded, and which hooks a type
 //! has, whether it implements `Plugin` or not.
 
-use super::{Context, Health, Plugin, PluginError};
+use super::{Context, Health, Plugin};
 use crate::{
+    error::PluginError,
     inside::memory::Allocator,
     root::Writer,
     settings::ConfigValue,

@@ -1,7 +1,6 @@
 //! How a plugin says that it is well, or what is wrong with it.
 
-use crate::text::cut;
-use abi_stable::{StableAbi, std_types::RString};
+use crate::{root::HealthAbi, text::cut};
 use std::fmt;
 
 /// How a plugin is: what [`Plugin::health`](crate::Plugin::health) answers.
@@ -32,16 +31,6 @@ impl fmt::Display for Health {
             Self::CheckFailed(words) => write!(f, "the health check failed: {words}"),
         }
     }
-}
-
-/// [`Health`] as it crosses.
-#[repr(C)]
-#[derive(StableAbi)]
-pub struct HealthAbi {
-    /// Which of them, counted from nought in their order.
-    pub result: u32,
-    /// Its words; empty for `Ok`.
-    pub message: RString,
 }
 
 impl From<Health> for HealthAbi {

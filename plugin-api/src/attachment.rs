@@ -5,8 +5,7 @@
 //! as long as the pointer stands there, and what stood there before comes back when that borrow ends. The guards stay on their thread and
 //! are dropped in reverse order, because they are locals of functions of this crate. So what stood there before is alive then, too.
 
-use super::LinkedHost;
-use crate::root::HostTableRef;
+use crate::{panic_payload::discard, root::HostTableRef};
 use std::{
     cell::Cell,
     fmt,
@@ -22,6 +21,46 @@ use std::{
 thread_local! {
     /// Without a destructor, so that it can be read until the thread's very end.
     static CURRENT: Cell<*const Attached> = const { Cell::new(ptr::null()) };
+}
+
+/// A host, as one attached plugin sees it.
+///
+/// It lives as long as anything needs it: the [`LinkedImage`](crate::linked::LinkedImage), objects that were made through that, threads of
+/// [`Context::spawn`](crate::Context::spawn), and every [`Peer`](crate::Peer), which a plugin may keep in a `static` for ever.
+///
+/// # Safety
+/// As long as the value lives, the functions of `table` may be called with `token`, from any thread. Both are always the same.
+pub unsafe trait LinkedHost: Send + Sync + 'static {
+    /// The host's functions. Of these a linked plugin calls `panicked`, `contained` and those for peers; it never calls those that stand in
+    /// for libc's, nor those for logs.
+    fn table(&self) -> HostTableRef;
+
+    /// The host's name for this attachment, to be handed to the functions of the table.
+    fn token(&self) -> *const ();
+
+    /// A thread of `Context::spawn` is about to be started. Answers the thread's number, or nothing if no thread may start any more.
+    fn thread_starts(&self) -> Option<u64> {
+        Some(0)
+    }
+
+    /// That thread runs. Called on it, before the plugin's code.
+    fn thread_runs(&self, number: u64) {
+        let _ = number;
+    }
+
+    /// That thread has left the plugin's code for good, or was never started; `end_workers` does not name it any more. Called once for each
+    /// number.
+    fn thread_ended(&self, number: u64) {
+        let _ = number;
+    }
+
+    /// The calling thread goes into the plugin's code: with each hook and each thread of `Context::spawn`, and with each call if
+    /// [`LinkedImage::mark_calls`](crate::linked::LinkedImage::mark_calls) says so. A host enters the span here that gives the plugin's logs the name of its slot. A panic is
+    /// contained and ignored.
+    fn enter(&self) {}
+
+    /// The calling thread comes out again. Called on the same thread, in reverse order.
+    fn leave(&self) {}
 }
 
 /// A plugin's way to the host that it is attached to. It keeps the host's side alive.
@@ -48,7 +87,7 @@ unsafe impl Send for Services {}
 unsafe impl Sync for Services {}
 
 impl Attachment {
-    pub(super) fn new(host: Arc<dyn LinkedHost>) -> Self {
+    pub(crate) fn new(host: Arc<dyn LinkedHost>) -> Self {
         let services = Services {
             table: host.table(),
             token: host.token(),
@@ -75,7 +114,7 @@ impl Attachment {
         Arc::as_ptr(&self.0).addr()
     }
 
-    pub(super) fn mark_calls(&self, marked: bool) {
+    pub(crate) fn mark_calls(&self, marked: bool) {
         self.0.marks_calls.store(marked, Relaxed);
     }
 
@@ -86,7 +125,7 @@ impl Attachment {
 
     /// The same for a call of the interface, where each nanosecond counts.
     #[inline(always)]
-    pub(super) fn enter_call(&self) -> Entered<'_> {
+    pub(crate) fn enter_call(&self) -> Entered<'_> {
         Entered::begin(self, |attached| attached.marks_calls.load(Relaxed))
     }
 }
@@ -140,7 +179,7 @@ impl Attached {
     #[cold]
     fn tell(&self, of: impl FnOnce(&dyn LinkedHost)) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| of(&*self.host))) {
-            crate::interface::discard(payload);
+            discard(payload);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! How a call from one plugin to another crosses to the host and back. Texts come as the host's `RString`s, which go back to
 //! the host's destructor; what is kept of them is copied first.
 
-use super::PeerErrorKind;
 use crate::error::{CallError, Fault};
 use abi_stable::{
     StableAbi,
@@ -78,7 +77,7 @@ impl From<&CallError> for FaultAbi {
 impl FaultAbi {
     /// On the caller's side: the same error in its own memory.
     #[cold]
-    pub(super) fn copy_out(&self, method: &'static str) -> CallError {
+    pub(crate) fn copy_out(&self, method: &'static str) -> CallError {
         let location = match &self.location {
             ROption::RSome(location) => Some(location.to_string()),
             ROption::RNone => None,
@@ -105,34 +104,8 @@ impl FaultAbi {
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct PeerRefusalAbi {
-    kind: u32,
-    words: RString,
-}
-
-/// In the order of their numbers.
-const KINDS: [PeerErrorKind; 7] = [
-    PeerErrorKind::Undeclared,
-    PeerErrorKind::Unknown,
-    PeerErrorKind::Claimed,
-    PeerErrorKind::Interface,
-    PeerErrorKind::Busy,
-    PeerErrorKind::NoHost,
-    PeerErrorKind::Itself,
-];
-
-impl PeerRefusalAbi {
-    /// On the host's side.
-    pub fn new(kind: PeerErrorKind, words: &str) -> Self {
-        let number = KINDS.iter().position(|known| *known == kind);
-        Self {
-            kind: number.unwrap_or(KINDS.len()) as u32,
-            words: words.into(),
-        }
-    }
-
-    /// On the caller's side: what happened, and the words in its own memory.
-    pub(super) fn copy_out(&self) -> (PeerErrorKind, String) {
-        let kind = KINDS.get(self.kind as usize).copied();
-        (kind.unwrap_or(PeerErrorKind::NoHost), self.words.to_string())
-    }
+    /// The number of the kind.
+    pub(crate) kind: u32,
+    /// The words.
+    pub(crate) words: RString,
 }
