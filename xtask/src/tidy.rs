@@ -4,6 +4,7 @@
 //! that a person sees at once.
 
 mod circles;
+mod references;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,10 +17,14 @@ use anyhow::{Context, ensure};
 use crate::paint;
 use crate::published::Packages;
 
+use references::RustFiles;
+
 /// A file longer than this gets a remark.
 const LONG: usize = 500;
 /// How far above an `unsafe impl` its SAFETY comment may stand.
 const NEAR: usize = 6;
+/// Texts that name files which are not in this repository.
+const EXEMPT_FROM_REFERENCES: [&str; 3] = ["CHANGELOG.md", "docs/first-plugin.md", "xtask/src/tidy/references.rs"];
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 4] = ["utils", "util", "helpers", "helper"];
 /// Folders in which each Rust file opens with a paragraph.
@@ -124,12 +129,14 @@ pub fn run() -> anyhow::Result<ExitCode> {
 pub fn passes(repository: &Path) -> anyhow::Result<bool> {
     let mut findings = Vec::new();
     let files = files(repository)?;
+    let rust_files = RustFiles::among(&files);
     for file in &files {
         // A tracked file that is deleted but not yet staged, or one that is no text.
         let Ok(text) = fs::read_to_string(repository.join(file)) else {
             continue;
         };
         findings.extend(look_at(file, &text));
+        findings.extend(references_to_nothing(&rust_files, file, &text));
     }
     for of in FLOORS.iter().map(|(of, _)| *of).chain(["xtask"]) {
         findings.extend(circles_in(repository, &Path::new(of).join("src"), &files));
@@ -206,6 +213,25 @@ fn floors(file: &Path, text: &str) -> Vec<Finding> {
             fault(file, 1, what)
         })
         .collect()
+}
+
+/// A comment or a page that names a Rust file leads to it. The changelog may name files that are gone, and the guide names those of the
+/// reader's own project.
+fn references_to_nothing(rust_files: &RustFiles<'_>, file: &Path, text: &str) -> Vec<Finding> {
+    let is_read = file
+        .extension()
+        .is_some_and(|extension| extension == "rs" || extension == "md");
+    if !is_read || EXEMPT_FROM_REFERENCES.iter().any(|exempt| file == Path::new(exempt)) {
+        return Vec::new();
+    }
+    let missing = rust_files.missing_in(file, text).into_iter();
+    let told = missing.map(|(line, named)| {
+        let what = format!(
+            "`{named}` is no file of this repository: name the file that is meant, with as much of its path as it needs"
+        );
+        fault(file, line, what)
+    });
+    told.collect()
 }
 
 /// Files of a crate import each other only as far as `circles` says.

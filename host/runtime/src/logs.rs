@@ -1,5 +1,4 @@
-//! How much plugins log: the levels, and which slot has which. How what they log gets to the program's subscriber is told in
-//! `image/logs.rs`.
+//! How much plugins log: the levels, and which slot has which. `native/src/logs.rs` forwards what they log to the program's subscriber.
 
 use crate::shadow_name;
 use parking_lot::Mutex;

@@ -1,7 +1,7 @@
 //! What a plugin may not take from libc, and what it may take with care: the symbols by which a pointer into the image, or a
 //! thread in it, comes into hands that do not let go of it at `dlclose`. Which symbols a file imports is lint's to find.
 //!
-//! Not here, because glibc 2.36 lets go by itself (`tests/scenarios/libc_lists.rs` holds it to that): `__cxa_atexit` and `atexit`
+//! Not here, because glibc 2.36 lets go by itself (`tests/foreign/libc_lists.rs` holds it to that): `__cxa_atexit` and `atexit`
 //! (run at `dlclose`), `__register_atfork` and `__cxa_at_quick_exit` (unregistered there). Nor what the host sees before it closes
 //! an image: `signal`, `sigaction` and their kin, and through them `setitimer` and `alarm`. Nor what every Rust library imports
 //! and uses well: `environ`, `sigaltstack`, `dlsym`, `syscall`. `qsort_r`, `glob`, `tsearch` and `dl_iterate_phdr` call back

@@ -17,7 +17,7 @@
 //! | probation | what serves is judged; what it replaced stands by | supervisor, or the owner's | `supervisor.rs`, `rollback.rs` |
 //! | retire | the last holder lets go of what was replaced; it is stopped and dropped | the last holder's, hooks | `reaper.rs` |
 //! | unload | its threads and thread-locals are waited for; the image is closed | reaper | `reaper.rs` |
-//! | prove | the loader's list and the kernel's map are looked through for it | reaper | `image/unload.rs` |
+//! | prove | the loader's list and the kernel's map are looked through for it | reaper | `native/src/unload.rs` |
 //!
 //! Until the swap nothing has changed for anybody, and whatever fails costs the candidate alone.
 

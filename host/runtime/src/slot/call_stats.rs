@@ -1,6 +1,5 @@
-//! How a generation has stood since it serves: what callers leave of a fault, and, while it is on probation and the policy asks
-//! for it, how many calls there were and how long they take. Written on the callers' threads, read by whoever judges it
-//! (`reload/probation.rs`).
+//! What the calls of a generation have shown since it was published: the panics that callers met and, while it is on probation and the
+//! policy asks for it, how many calls there were and how long each takes. Callers' threads write it; `slot/probation.rs` judges by it.
 
 use super::{
     counts::CallCounts,
