@@ -2,6 +2,7 @@
 //! anything of a test harness, and one case is this program, started again.
 
 use fixture_interfaces::{Counter, SharedCounter};
+use futures_core::Stream;
 use reslot::{
     Cause, Claim, ContentHash, Fault, Host, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome, Unfinished,
     UnloadError,
@@ -12,16 +13,19 @@ use reslot_tests::{Fixture, Folder};
 use std::{
     env,
     fs::{self, Permissions},
+    io::ErrorKind,
     mem::forget,
     os::unix::fs::PermissionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    pin::Pin,
     process::Command,
     ptr,
     sync::{
         Barrier,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -351,9 +355,22 @@ fn fork_and_shut_down() {
     let (folder, plugins) = (Folder::new(), plugins());
     folder.publish("shared.so", &plugins.shared.stamped(1));
     let host = Host::builder().watch(folder.path()).build().unwrap();
+    let (mut pollable, mut stream) = (host.events().pollable().unwrap(), host.events().into_stream());
+    let mut next = || {
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(&mut stream).poll_next(&mut context)
+    };
+    while let Poll::Ready(record) = next() {
+        assert!(record.is_some());
+    }
     let progress = Progress::new();
     in_child(&progress, || {
         let p = &progress;
+        assert!(step!(p, pollable.try_recv()).is_none() && step!(p, pollable.is_over()));
+        assert!(matches!(step!(p, next()), Poll::Ready(None)));
+        let refused = step!(p, host.events().pollable()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        step!(p, drop_copy(&pollable));
         // SAFETY: as in `drop_copy`.
         let copy = unsafe { ptr::read(&raw const host) };
         let report = step!(p, copy.shutdown(PATIENCE));
@@ -361,8 +378,14 @@ fn fork_and_shut_down() {
         assert!(report.unmapped.is_empty() && report.still_mapped.is_empty(), "{report}");
         assert!(report.to_string().contains("fork before the host is built"), "{report}");
     });
+    // The child has read nothing of it.
+    assert!(next().is_pending());
     let report = host.shutdown(PATIENCE);
     assert!(report.is_complete() && report.unmapped.len() == 1, "{report}");
+    while pollable.try_recv().is_some() {}
+    assert!(pollable.is_over());
+    while let Poll::Ready(Some(_)) = next() {}
+    assert!(matches!(next(), Poll::Ready(None)));
 }
 
 fn user_that_changes_is_told_so() {

@@ -7,6 +7,7 @@ mod cases;
 mod compat;
 mod control;
 mod deadlines;
+mod event_streams;
 mod exclusive;
 mod folder;
 mod health;

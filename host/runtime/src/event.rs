@@ -1,11 +1,21 @@
 //! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
 //! line, tests) is derived from it.
 
+mod listeners;
+mod pollable;
+#[cfg(feature = "stream")]
+mod stream;
+
+pub use pollable::PollableEvents;
+#[cfg(feature = "stream")]
+pub use stream::EventStream;
+
 use crate::{
     deferred_notifications,
     deferred_work::defer,
     safe_points::{self, AskedForSafePoints},
 };
+use listeners::Listeners;
 use parking_lot::{Condvar, Mutex};
 use reslot_process::{Process, ended_epoch, never_dropped, safe_point};
 use reslot_report::{Event, Outcome, Record, weight};
@@ -46,6 +56,10 @@ struct History {
     /// The sum of all weights.
     bytes: usize,
     closed: bool,
+    listeners: Listeners,
+    /// There is a thread that wakes the tasks among the listeners.
+    #[cfg(feature = "stream")]
+    wakes_tasks: bool,
 }
 
 impl Log {
@@ -57,6 +71,9 @@ impl Log {
                 records: VecDeque::new(),
                 bytes: 0,
                 closed: false,
+                listeners: Listeners::default(),
+                #[cfg(feature = "stream")]
+                wakes_tasks: false,
             }),
             grown: Condvar::new(),
             observers,
@@ -100,10 +117,16 @@ impl Log {
         }
         history.records.push_back((record, weight));
         history.bytes += weight;
+        let any_listens = !history.listeners.is_empty();
         drop(history);
         let log = self.clone();
         defer(move || {
             log.0.grown.notify_all();
+            if any_listens {
+                let mut history = log.0.history.lock();
+                let (newest, closed) = (history.next(), history.closed);
+                history.listeners.raise(newest, closed);
+            }
         });
     }
 
@@ -119,7 +142,11 @@ impl Log {
 
     /// Streams end when they have read what is there.
     pub(crate) fn close(&self) {
-        self.0.history.lock().closed = true;
+        let mut history = self.0.history.lock();
+        history.closed = true;
+        let newest = history.next();
+        history.listeners.raise(newest, true);
+        drop(history);
         self.0.grown.notify_all();
     }
 
@@ -134,7 +161,11 @@ impl Log {
 
     /// A stream that begins with the record of this number.
     pub(crate) fn stream_from(&self, next: u64) -> Events {
-        Events { log: self.clone(), next }
+        Events {
+            log: self.clone(),
+            next,
+            key: None,
+        }
     }
 }
 
@@ -143,9 +174,15 @@ impl Log {
 /// Each stream sees every event once, in order. The host keeps the last [`MOST_KEPT`](Self::MOST_KEPT), or fewer if they hold more than
 /// [`MOST_BYTES_KEPT`](Self::MOST_BYTES_KEPT); the oldest go first. A stream that falls further behind gets one [`Event::Lagged`] in place of
 /// those it missed.
+///
+/// There are three ways to read it. A thread of its own waits in [`recv`](Self::recv), or in a loop over the stream. A loop that waits for other things,
+/// too, uses [`try_recv`](Self::try_recv) once a turn, or a file descriptor ([`pollable`](Self::pollable)). An asynchronous
+/// program takes the feature `stream`, and `Events::into_stream`.
 pub struct Events {
     log: Log,
     next: u64,
+    /// Where it stands among the listeners, if it has a file descriptor or a task waits for it.
+    key: Option<u64>,
 }
 
 impl Events {
@@ -174,6 +211,9 @@ impl Events {
 
     /// Whether everything was read and no further event can come, as when [`recv`](Self::recv) answers `None`.
     pub fn is_over(&self) -> bool {
+        if self.log.0.process.is_another() {
+            return true;
+        }
         let history = self.log.0.history.lock();
         history.closed && self.next >= history.next()
     }
@@ -187,7 +227,7 @@ impl Events {
             let epoch = ended_epoch();
             safe_point();
             let mut history = self.log.0.history.lock();
-            if let Some(next) = history.after(&mut self.next) {
+            if let Some(next) = history.read(&mut self.next, self.key) {
                 return Some(next);
             }
             if history.closed {
@@ -200,7 +240,7 @@ impl Events {
                 None => self.log.0.grown.wait(&mut history),
                 Some(deadline) => {
                     if self.log.0.grown.wait_until(&mut history, deadline).timed_out() {
-                        return history.after(&mut self.next);
+                        return history.read(&mut self.next, self.key);
                     }
                 }
             }
@@ -211,7 +251,7 @@ impl Events {
 impl AskedForSafePoints for Shared {
     /// Wakes each thread that waits for an event. It passes a safe point before it waits again.
     fn request_safe_points(&self) {
-        drop(self.history.lock());
+        self.history.lock().listeners.request_safe_points();
         self.grown.notify_all();
     }
 }
@@ -219,7 +259,11 @@ impl AskedForSafePoints for Shared {
 impl Drop for Events {
     fn drop(&mut self) {
         if self.log.0.process.is_another() {
-            never_dropped(&self.log.0);
+            return never_dropped(&self.log.0);
+        }
+        if let Some(key) = self.key {
+            let removed = self.log.0.history.lock().listeners.remove(key);
+            drop(removed);
         }
     }
 }
@@ -237,6 +281,16 @@ impl History {
             self.bytes -= oldest;
             self.first += 1;
         }
+    }
+
+    /// Reads the record with this number, if there is one, for the stream of this key.
+    fn read(&mut self, next: &mut u64, key: Option<u64>) -> Option<Arc<Record>> {
+        let read = self.after(next);
+        if let Some(key) = key {
+            let (newest, closed) = (self.next(), self.closed);
+            self.listeners.has_read(key, *next, newest, closed);
+        }
+        read
     }
 
     /// The record with this number, or what stands for those that are gone.

@@ -26,7 +26,9 @@ pub mod testing;
 mod testing;
 mod watch;
 
-pub use event::Events;
+#[cfg(feature = "stream")]
+pub use event::EventStream;
+pub use event::{Events, PollableEvents};
 pub use history::{HistoryEntry, VersionStatus};
 pub use host::{
     AnyClaim, BuildError, Claim, Host, HostBuilder, RollbackError, RollbackTarget, Shadow, SlotInfo, SyncOutcome,

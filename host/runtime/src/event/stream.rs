@@ -1,0 +1,99 @@
+//! A stream of events for asynchronous programs. The tasks are woken by a thread of its own: events happen where the host holds locks, and an
+//! executor's code must not run there.
+
+use super::{Events, Log};
+use futures_core::Stream;
+use reslot_process::{
+    background::{self, Kind},
+    safe_point,
+};
+use reslot_report::Record;
+use std::{
+    fmt,
+    mem::replace,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+/// A host's events for an asynchronous program, on any executor. Made by [`Events::into_stream`], with the feature `stream`.
+///
+/// It ends when everything was read and nothing can come any more, and at once in a forked child. The first task that waits for events of a host
+/// starts a thread, which wakes this and all later ones.
+pub struct EventStream(Events);
+
+impl Events {
+    /// The same stream for an asynchronous program. It is a type of its own, because `Events` is an iterator, and both have a method `next`.
+    pub fn into_stream(self) -> EventStream {
+        EventStream(self)
+    }
+}
+
+impl EventStream {
+    /// The same stream for a thread that blocks, or a loop that looks.
+    pub fn into_inner(self) -> Events {
+        self.0
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Arc<Record>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Arc<Record>>> {
+        let this = &mut self.get_mut().0;
+        if this.log.0.process.is_another() {
+            return Poll::Ready(None);
+        }
+        // As in `recv`: the thread that polls may have what an image waits for.
+        safe_point();
+        let mut history = this.log.0.history.lock();
+        if let Some(record) = history.read(&mut this.next, this.key) {
+            return Poll::Ready(Some(record));
+        }
+        if history.closed {
+            return Poll::Ready(None);
+        }
+        let key = *this.key.get_or_insert_with(|| history.listeners.add(this.next));
+        let earlier = history.listeners.waits(key, context.waker());
+        let starts = !replace(&mut history.wakes_tasks, true);
+        drop(history);
+        drop(earlier);
+        if starts {
+            let log = this.log.clone();
+            let started = background::spawn(Kind::Background, "reslot-streams", move || wake_tasks(&log));
+            if started.is_err() {
+                // There is no thread that would wake it, so the task looks again at once.
+                this.log.0.history.lock().wakes_tasks = false;
+                context.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream").finish_non_exhaustive()
+    }
+}
+
+/// Wakes tasks whose streams have something to read, until nothing can come any more.
+fn wake_tasks(log: &Log) {
+    let mut history = log.0.history.lock();
+    loop {
+        let (newest, closed) = (history.next(), history.closed);
+        let wakers = history.listeners.take_wakers(newest, closed);
+        if !wakers.is_empty() {
+            drop(history);
+            for waker in wakers {
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
+            history = log.0.history.lock();
+        } else if closed {
+            return;
+        } else {
+            log.0.grown.wait(&mut history);
+        }
+    }
+}
