@@ -4,6 +4,7 @@
 //! that a person sees at once.
 
 mod circles;
+mod invariants;
 mod references;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use anyhow::{Context, ensure};
 use crate::paint;
 use crate::published::Packages;
 
+use invariants::Sources;
 use references::RustFiles;
 
 /// A file longer than this gets a remark.
@@ -141,6 +143,7 @@ pub fn passes(repository: &Path) -> anyhow::Result<bool> {
     for of in FLOORS.iter().map(|(of, _)| *of).chain(["xtask"]) {
         findings.extend(circles_in(repository, &Path::new(of).join("src"), &files));
     }
+    findings.extend(invariants_of_nothing(repository, &files));
     findings.extend(unpublishable(repository)?);
     let (remarks, faults): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.is_remark);
     for remark in &remarks {
@@ -232,6 +235,22 @@ fn references_to_nothing(rust_files: &RustFiles<'_>, file: &Path, text: &str) ->
         fault(file, line, what)
     });
     told.collect()
+}
+
+/// The table of invariants names places and tests that exist.
+fn invariants_of_nothing(repository: &Path, files: &BTreeSet<PathBuf>) -> Vec<Finding> {
+    let table = Path::new(invariants::TABLE);
+    let Ok(text) = fs::read_to_string(repository.join(table)) else {
+        return vec![fault(table, 1, "cannot be read: it lists what must always hold")];
+    };
+    let rust = files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    let sources: Vec<_> = rust
+        .filter_map(|file| Some((file.clone(), fs::read_to_string(repository.join(file)).ok()?)))
+        .collect();
+    let faults = Sources(&sources).faults_in(&text).into_iter();
+    faults.map(|(line, what)| fault(table, line, what)).collect()
 }
 
 /// Files of a crate import each other only as far as `circles` says.
