@@ -36,6 +36,7 @@ const OPENING: &[&str] = &[
     "host/cli/src",
     "host/config/src",
     "host/control/src",
+    "host/engine/src",
     "host/metrics/src",
     "host/native/src",
     "host/process/src",
@@ -71,9 +72,20 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("host/report", &["reslot-artifact", "reslot-plugin-api"]),
     ("host/stage", &["reslot-artifact", "reslot-process", "reslot-report"]),
     (
+        "host/engine",
+        &[
+            "reslot-artifact",
+            "reslot-plugin-api",
+            "reslot-process",
+            "reslot-report",
+            "reslot-stage",
+        ],
+    ),
+    (
         "host/native",
         &[
             "reslot-artifact",
+            "reslot-engine",
             "reslot-plugin-api",
             "reslot-process",
             "reslot-report",
@@ -84,6 +96,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "host/runtime",
         &[
             "reslot-artifact",
+            "reslot-engine",
             "reslot-native",
             "reslot-plugin-api",
             "reslot-process",

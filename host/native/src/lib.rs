@@ -3,17 +3,17 @@
 //!
 //! It knows nothing of slots or callers: an image does not know whether it serves.
 
+mod engine;
 pub mod foreign;
-pub mod instance;
-pub mod level;
 pub mod loaded;
-pub mod logs;
-pub mod neighbours;
-pub mod open;
-pub mod panics;
+mod logs;
+mod open;
+mod panics;
 pub mod preflight;
 mod remains;
-pub mod resources;
+mod resources;
 mod services;
 mod symbols;
-pub mod unload;
+mod unload;
+
+pub use engine::NativeEngine;

@@ -8,9 +8,9 @@
 mod places;
 mod values;
 
-use crate::level::LogLevel;
 use parking_lot::{Mutex, RwLock};
 use places::Place;
+use reslot_engine::LogLevel;
 use reslot_plugin_api::__private::{LogKind, LogRecord, LogValue, NO_PARENT, SpanDeed, contain};
 use std::{
     cell::Cell,

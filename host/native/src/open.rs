@@ -36,7 +36,7 @@ pub struct Image {
     pub(super) report: UnloadReport,
     root: RootRef,
     /// What the artifact says of itself.
-    pub manifest: Arc<Manifest>,
+    pub(super) manifest: Arc<Manifest>,
 }
 
 // SAFETY: the root is a pointer to constant data of the image, which is mapped as long as this value or its remains exist; the
@@ -51,13 +51,6 @@ pub struct Opened {
     library: ManuallyDrop<Library>,
     staged: ManuallyDrop<StagedFile>,
     mapped: Mapped,
-}
-
-impl Image {
-    /// The private copy that it was mapped from.
-    pub fn copy(&self) -> &std::path::Path {
-        self.staged.path()
-    }
 }
 
 impl Opened {
@@ -187,23 +180,8 @@ fn loader_words(error: libloading::Error) -> String {
 
 impl Image {
     /// The functions that every image has.
-    pub fn root(&self) -> RootRef {
+    pub(super) fn root(&self) -> RootRef {
         self.root
-    }
-
-    /// What it owns in this process.
-    pub fn resources(&self) -> &Arc<ImageResources> {
-        &self.resources
-    }
-
-    /// How many bytes it has allocated just now; none if its plugin counts none. None of the plugin's own code runs for that.
-    pub fn live_bytes(&self) -> Option<u64> {
-        self.root.live_bytes()().into_option()
-    }
-
-    /// The number of its ledger, unique in this process.
-    pub fn id(&self) -> u64 {
-        self.resources.id()
     }
 }
 

@@ -10,10 +10,8 @@ pub use child::child_main;
 
 use process::{Heard, PreflightChild};
 use protocol::{Task, Word, build};
-use reslot_artifact::{
-    lint::{Expectations, lint},
-    manifest::Manifest,
-};
+use reslot_artifact::lint::{Expectations, lint};
+use reslot_engine::{Preflight, PreflightCandidate};
 use reslot_report::HookError;
 pub use reslot_report::{PreflightError, PreflightReport, PreflightStep};
 use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently};
@@ -29,37 +27,6 @@ const VARIABLE: &str = "RESLOT_PREFLIGHT";
 const PROGRAM: &str = "reslot-preflight";
 /// The longest that the child waits for threads which the artifact has started.
 const SETTLE: Duration = Duration::from_millis(500);
-
-/// How artifacts are tried out before the host opens them: in a child process, `reslot-preflight`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Preflight {
-    /// The program. `None`: what the environment variable `RESLOT_PREFLIGHT` names, or else `reslot-preflight` beside the running
-    /// program or in the folder above, where cargo puts it. It must come of the same build of Reslot as the host.
-    pub program: Option<PathBuf>,
-    /// How long the whole of it may take, from the start of the child to its last word. Default: 5 s.
-    pub timeout: Duration,
-}
-
-impl Default for Preflight {
-    fn default() -> Self {
-        Self {
-            program: None,
-            timeout: Duration::from_secs(5),
-        }
-    }
-}
-
-/// What is to be tried out.
-pub struct Candidate<'a> {
-    /// The slot that it is for.
-    pub slot: &'a str,
-    /// The number that it will have as a generation; for messages.
-    pub generation: u64,
-    /// Its linted copy, or a link to one in memory. The child opens this very file, so it costs no second copy.
-    pub copy: &'a Path,
-    /// What the lint has read in it.
-    pub manifest: &'a Manifest,
-}
 
 /// Tries an artifact out in a child process: it is loaded, created, dropped and unloaded there. The file is read and linted first, and
 /// none of its code runs in this process. This function waits for the child, `timeout` at most.
@@ -88,7 +55,7 @@ pub fn preflight_as_hosts_do(
     let mut bytes = read_patiently(path, &StageLimits::default())?.bytes;
     let manifest = lint(&mut bytes, &Expectations::of_this_build())?.manifest;
     let copy = StagingFolder::create(&std::env::temp_dir(), copies)?.write(&manifest.name, &bytes)?;
-    let candidate = Candidate {
+    let candidate = PreflightCandidate {
         slot: &manifest.name,
         generation: 1,
         copy: copy.path(),
@@ -100,7 +67,7 @@ pub fn preflight_as_hosts_do(
 /// Tries a linted copy out. Whatever becomes of the child, when this comes back the child is reaped and its process group killed.
 pub fn run(
     how: &Preflight,
-    candidate: &Candidate<'_>,
+    candidate: &PreflightCandidate<'_>,
     state: Option<(u32, &[u8])>,
 ) -> Result<PreflightReport, PreflightError> {
     let begun = Instant::now();

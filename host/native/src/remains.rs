@@ -39,7 +39,7 @@ impl Remains {
             (told.registry.cast(), free)
         });
         Self {
-            live_bytes: image.live_bytes(),
+            live_bytes: image.root().live_bytes()().into_option(),
             table,
         }
     }

@@ -22,8 +22,13 @@ mod tests;
 
 pub(super) use thread::begin_own_thread;
 
-use super::{logs::LogForwarder, neighbours::Neighbours};
+use super::logs::LogForwarder;
 use parking_lot::{Mutex, MutexGuard};
+use reslot_engine::{
+    Holding, Neighbours, next_image_id,
+    panics::{self, PanicReport},
+    peers::HasNeighbours,
+};
 use reslot_plugin_api::__private::ROption;
 use reslot_process::Process;
 use std::{
@@ -31,14 +36,13 @@ use std::{
     ffi::c_void,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 use thread::ThisThread;
 
 pub(super) type Destructor = unsafe extern "C" fn(*mut c_void);
 
-static NEXT_LEDGER: AtomicU64 = AtomicU64::new(1);
 static NEXT_KEY: AtomicU32 = AtomicU32::new(reslot_plugin_api::__private::VIRTUAL_KEYS);
 
 /// POSIX lets a destructor set its key's value again; libc gives up after this many rounds, and so do we.
@@ -59,7 +63,7 @@ pub struct ImageResources {
     hears: OnceLock<extern "C" fn(u8)>,
     counts: OnceLock<extern "C" fn() -> ROption<u64>>,
     when_less: Box<dyn Fn() + Send + Sync>,
-    on_thread_panic: Box<dyn Fn(crate::panics::PanicReport) + Send + Sync>,
+    on_thread_panic: Box<dyn Fn(PanicReport) + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -139,17 +143,6 @@ pub(super) struct Pointer(pub(super) *mut c_void);
 // SAFETY: the pointer is only handed back, to the thread it came from or, when closing, to nobody.
 unsafe impl Send for Pointer {}
 
-/// What keeps an image whose instance is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holding {
-    /// Nothing: it can be closed.
-    Nothing,
-    /// Thread-local values of threads that live on, and no more. It can be closed, and they are skipped.
-    Values,
-    /// Threads run in it.
-    Threads,
-}
-
 /// How closing went.
 #[derive(Debug, Default)]
 pub struct Closed {
@@ -169,10 +162,10 @@ impl ImageResources {
     pub fn new(
         name: String,
         when_less: impl Fn() + Send + Sync + 'static,
-        on_thread_panic: impl Fn(crate::panics::PanicReport) + Send + Sync + 'static,
+        on_thread_panic: impl Fn(PanicReport) + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
-            id: NEXT_LEDGER.fetch_add(1, Ordering::Relaxed),
+            id: next_image_id(),
             process: Process::this(),
             name,
             state: Mutex::default(),
@@ -188,10 +181,6 @@ impl ImageResources {
     /// Tells the image's way to the plugins beside it; once, before any of its hooks is called.
     pub fn set_peers(&self, neighbours: Box<dyn Neighbours>) {
         let _ = self.neighbours.set(neighbours);
-    }
-
-    pub(super) fn neighbours(&self) -> Option<&dyn Neighbours> {
-        self.neighbours.get().map(|neighbours| &**neighbours)
     }
 
     /// Unique in this process.
@@ -320,11 +309,11 @@ impl ImageResources {
         }
     }
 
-    pub(super) fn panicked(&self, report: crate::panics::PanicReport) {
-        if thread::in_destructor() || super::panics::aborts(&report) {
-            super::panics::say_last_words(&self.name, self.id, &report);
+    pub(super) fn panicked(&self, report: PanicReport) {
+        if thread::in_destructor() || panics::aborts(&report) {
+            panics::say_last_words(&self.name, self.id, &report);
         }
-        super::panics::remember(self.id, report.clone());
+        panics::remember(self.id, report.clone());
         let here = ThisThread::number();
         // Nobody hears of it in a forked child.
         if self.process.is_another() {
@@ -339,7 +328,7 @@ impl ImageResources {
     /// A panic with these words was contained on the calling thread. At the end of a thread of `Context::spawn` nobody asks for it, so it
     /// is told, unless the hook has done so.
     pub(super) fn contained(&self, message: &str, own_thread: bool) {
-        let news = super::panics::contained(self.id, message);
+        let news = panics::contained(self.id, message);
         if let Some(report) = news.filter(|_| own_thread && !self.process.is_another()) {
             (self.on_thread_panic)(report);
         }
@@ -480,6 +469,12 @@ impl ImageResources {
             skipped_threads,
             ..closed
         })
+    }
+}
+
+impl HasNeighbours for ImageResources {
+    fn neighbours(&self) -> Option<&dyn Neighbours> {
+        self.neighbours.get().map(|neighbours| &**neighbours)
     }
 }
 

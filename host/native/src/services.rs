@@ -6,12 +6,12 @@
 //! for ever if it never is. So whoever can call in here with a token, code of that image, finds its ledger alive.
 
 mod logs;
-mod peers;
 
 use super::{
-    panics::PanicReport,
+    panics,
     resources::{Destructor, ImageResources, begin_own_thread},
 };
+use reslot_engine::peers;
 use reslot_plugin_api::__private::{HostTable, HostTableRef, PanicRecord, RStr, WithMetadata};
 use std::{ffi::c_void, mem::transmute, sync::Arc};
 
@@ -25,12 +25,12 @@ const META: &WithMetadata<HostTable> = &WithMetadata::new(HostTable {
     map,
     unmap,
     panicked,
-    peer_find: peers::find,
-    peer_load: peers::load,
-    peer_release: peers::release,
-    peer_pass: peers::pass,
-    peer_fault: peers::fault,
-    peer_absent: peers::absent,
+    peer_find: peers::find::<ImageResources>,
+    peer_load: peers::load::<ImageResources>,
+    peer_release: peers::release::<ImageResources>,
+    peer_pass: peers::pass::<ImageResources>,
+    peer_fault: peers::fault::<ImageResources>,
+    peer_absent: peers::absent::<ImageResources>,
     log_record: logs::record,
     log_span: logs::span,
     contained,
@@ -173,7 +173,7 @@ unsafe extern "C" fn unmap(token: *const (), address: *mut (), len: usize) -> i3
 unsafe extern "C" fn panicked(token: *const (), record: &PanicRecord<'_>) {
     // SAFETY: called from the image.
     let resources = unsafe { resources(token) };
-    resources.panicked(PanicReport::new(resources.id(), record));
+    resources.panicked(panics::report_of(resources.id(), record));
 }
 
 unsafe extern "C" fn contained(token: *const (), message: RStr<'_>, own_thread: bool) {

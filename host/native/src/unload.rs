@@ -1,21 +1,12 @@
 //! Closing an image and proving that it is gone. Only the reaper calls this, after the last call and the last hook.
 
-use super::{loaded, open::Image, remains::Remains, resources::Holding};
+use super::{loaded, open::Image, remains::Remains};
+use reslot_engine::{Holding, Unloading};
 use reslot_report::{QuarantineReason, UnloadReport};
 use std::time::Instant;
 
-/// How an unload ended.
-pub enum Unloading {
-    /// Neither the loader nor the kernel knows the image any more, and its private copy is deleted.
-    Unmapped(UnloadReport),
-    /// It stays, with the reason. It can be tried again.
-    Stays(Box<Image>, QuarantineReason),
-    /// A thread has just begun to run something in it: nothing was done.
-    Busy(Box<Image>),
-}
-
 /// What keeps an image whose instance is gone, looked at without doing anything.
-pub fn holding(image: &Image) -> Holding {
+pub(super) fn holding(image: &Image) -> Holding {
     match image.library {
         Some(_) => image.resources.holding(),
         None => Holding::Nothing,
@@ -23,7 +14,7 @@ pub fn holding(image: &Image) -> Holding {
 }
 
 /// Closes an image whose instance is gone and in which no thread runs.
-pub fn close(mut image: Box<Image>) -> Unloading {
+pub(super) fn close(mut image: Box<Image>) -> Unloading {
     let begun = Instant::now();
     if image.library.is_some() {
         let signals = loaded::signal_handlers_in(&image.mapped.range);

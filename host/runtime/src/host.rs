@@ -35,7 +35,7 @@ use reslot_artifact::{
     ContentHash,
     manifest::{Interface as Described, is_name},
 };
-use reslot_native::level::LogLevel;
+use reslot_engine::LogLevel;
 use reslot_plugin_api::{Health, Interface, Shared};
 use reslot_process::{never_dropped, safe_point};
 pub use reslot_report::GenerationHolders;

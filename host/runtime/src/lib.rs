@@ -37,12 +37,8 @@ pub use instances::InstancesError;
 pub use policy::{DeletedFile, Policy, PolicyError, RollbackState};
 pub use reload::{Counts, LoadOutcome, SavedState, UnloadOutcome, Unloaded};
 pub use reslot_artifact::{ContentHash, HashPrefix, ParseHashError};
-pub use reslot_native::{
-    foreign,
-    level::{LogLevel, NoLogLevel},
-    loaded::mapped_copies,
-    preflight::{Preflight, preflight},
-};
+pub use reslot_engine::{LogLevel, NoLogLevel, Preflight};
+pub use reslot_native::{foreign, loaded::mapped_copies, preflight::preflight};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
 pub use reslot_process::safe_point;
 pub use reslot_report::{

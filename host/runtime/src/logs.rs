@@ -2,7 +2,7 @@
 
 use crate::shadow_name;
 use parking_lot::Mutex;
-use reslot_native::level::LogLevel;
+use reslot_engine::LogLevel;
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! What a host does about versions that turn out badly, as plain data: how long a new generation is on probation, what counts as
 //! a fault, how long a plugin's hooks may take, what is kept to go back to. The rest of the host reads it; nothing here acts.
 
-use reslot_native::preflight::Preflight;
+use reslot_engine::Preflight;
 use std::time::Duration;
 
 /// How a host treats new generations. Made by [`development`](Self::development) (a host's default), [`production`](Self::production)

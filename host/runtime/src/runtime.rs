@@ -19,7 +19,7 @@ use crate::{
     },
     testing::Injections,
 };
-use reslot_native::level::LogLevel;
+use reslot_engine::{Engine, LogLevel};
 use reslot_process::{Process, hooks::Hooks, safe_point};
 use reslot_report::{Event, HistoryError, RollbackReason, StageError, UnloadError, UnloadReason};
 use reslot_stage::{Restored, StageLimits, StagedFile, StagingFolder};
@@ -53,6 +53,8 @@ pub(crate) struct Runtime {
     /// Files that were refused for a reason which may pass.
     pub(crate) retries: Retries,
     pub(crate) policy: Policy,
+    /// What makes the code of artifacts runnable.
+    pub(crate) engine: Box<dyn Engine>,
     pub(crate) hooks: Hooks,
     /// The folder that is watched.
     pub(crate) folder: Option<PathBuf>,
@@ -81,7 +83,7 @@ impl Runtime {
         self.log_levels.set(slot, level);
         // No lock is held: a subscriber of the plugin's own may be asked what it wants.
         for image in self.images.with_shadows(Some(slot)) {
-            image.resources.set_image_log_level();
+            image.resources.log_level_changed();
         }
         self.log_levels.of(slot)
     }
@@ -90,7 +92,7 @@ impl Runtime {
     pub(crate) fn set_log_level_of_all(&self, level: Option<LogLevel>) {
         self.log_levels.set_for_all(level);
         for image in self.images.with_shadows(None) {
-            image.resources.set_image_log_level();
+            image.resources.log_level_changed();
         }
     }
 

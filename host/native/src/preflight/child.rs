@@ -2,16 +2,12 @@
 //! thing that this process does. What the artifact prints goes to the standard error stream.
 
 use super::{
-    Preflight, preflight,
+    preflight,
     protocol::{Task, Word, build},
 };
-use crate::{
-    instance::Instance,
-    open::{Image, Opened},
-    resources::{Holding, ImageResources},
-    unload::{Unloading, close, holding},
-};
+use crate::{open::Opened, resources::ImageResources};
 use reslot_artifact::manifest::Manifest;
+use reslot_engine::{Holding, Image, Instance, Preflight, Unloading};
 use reslot_plugin_api::Health;
 use reslot_report::{PreflightStep, QuarantineReason};
 use reslot_stage::StagedFile;
@@ -125,7 +121,8 @@ fn fly(teller: &mut Teller, task: &Task, state: Option<Vec<u8>>) -> Result<Optio
             .map_err(|error| error.to_string())
     })?;
     let mut instance = teller.step(PreflightStep::Create, || {
-        let created = Instance::create(Box::new(image), task.slot.as_str().into(), task.generation);
+        // SAFETY: nobody calls a method of it. It stays in this function, which calls one hook after another.
+        let created = unsafe { Instance::create(Box::new(image), task.slot.as_str().into(), task.generation) };
         created.map_err(|(image, error)| {
             // Its instance was never made; the process ends with it.
             std::mem::forget(image);
@@ -167,10 +164,10 @@ fn resources(task: &Task, less: mpsc::Sender<()>) -> Arc<ImageResources> {
 }
 
 /// Closes the image once its threads have ended, if they do. The answer is why it stays, if it does.
-fn unload(mut image: Box<Image>, less: &Receiver<()>, patience: Duration) -> Option<String> {
+fn unload(mut image: Box<dyn Image>, less: &Receiver<()>, patience: Duration) -> Option<String> {
     let begun = Instant::now();
     loop {
-        if holding(&image) == Holding::Threads {
+        if image.holding() == Holding::Threads {
             let left = patience.saturating_sub(begun.elapsed());
             if left.is_zero() || less.recv_timeout(left).is_err() {
                 let names = image.resources().running_threads();
@@ -179,7 +176,7 @@ fn unload(mut image: Box<Image>, less: &Receiver<()>, patience: Duration) -> Opt
             }
             continue;
         }
-        match close(image) {
+        match image.close() {
             Unloading::Unmapped(_) => return None,
             Unloading::Stays(image, reason) => {
                 std::mem::forget(image);

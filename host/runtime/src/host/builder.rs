@@ -21,7 +21,8 @@ use crate::{
     testing::Injections,
     watch::{Watch, WatchOptions, scan},
 };
-use reslot_native::level::LogLevel;
+use reslot_engine::LogLevel;
+use reslot_native::NativeEngine;
 use reslot_process::{
     Process,
     background::{self, Kind},
@@ -305,6 +306,7 @@ impl HostBuilder {
             supervisor: supervisor_sender,
             limits: self.limits,
             policy: self.policy.clone(),
+            engine: Box::new(NativeEngine),
             drain_deadline: self.drain_deadline,
             reload: reload_sender.clone(),
             reaper: reaper_sender,

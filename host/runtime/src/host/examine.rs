@@ -110,7 +110,7 @@ impl Runtime {
         if let Some(record) = self.slots.named(slot) {
             let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
             if let Some(serving) = serving
-                && let Err(cause) = check_plugin(&serving.instance().image().manifest, manifest)
+                && let Err(cause) = check_plugin(serving.instance().manifest(), manifest)
             {
                 found.push(Obstacle::OtherPlugin(Arc::new(cause)));
             }

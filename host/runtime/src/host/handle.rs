@@ -11,7 +11,7 @@ use crate::{
     runtime::Runtime,
     slot::who_holds,
 };
-use reslot_native::level::LogLevel;
+use reslot_engine::LogLevel;
 use reslot_plugin_api::__private::cut_words;
 use reslot_report::{Event, GenerationHolders, QuarantineReason, Refusal, SlotError, StageError, UnloadError};
 use std::{

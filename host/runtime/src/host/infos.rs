@@ -116,7 +116,7 @@ impl Runtime {
         // The lock keeps the generation. It is the SDK that counts, in a loop over numbers: no plugin's code runs.
         let current = state.current.as_ref();
         let live_bytes = current.and_then(|current| current.generation.instance().live_bytes());
-        let manifest = current.map(|current| &current.generation.instance().image().manifest);
+        let manifest = current.map(|current| current.generation.instance().manifest());
         SlotInfo {
             name: record.name.to_string(),
             plugin: manifest.map(|manifest| manifest.name.clone()),

@@ -161,7 +161,7 @@ impl Applicant<'_> {
     fn is_of_the_same_plugin(&self) -> Result<(), Refusal> {
         let state = self.attempt.target.slot.lock();
         let fits = match &state.current {
-            Some(current) => check_plugin(&current.generation.instance().image().manifest, self.manifest),
+            Some(current) => check_plugin(current.generation.instance().manifest(), self.manifest),
             None => Ok(()),
         };
         drop(state);
@@ -186,7 +186,7 @@ impl Applicant<'_> {
             // If it cannot start from the state of what it replaces, there may be an earlier one for it.
             CandidateKind::Rollback(_) => Ok(()),
             CandidateKind::Shadow { state } => match state {
-                Some(state) => check_schemas(&state.of.instance().image().manifest, self.manifest),
+                Some(state) => check_schemas(state.of.instance().manifest(), self.manifest),
                 None => Ok(()),
             },
         };
@@ -276,7 +276,7 @@ pub(super) fn check_contracts(slot: &SlotState, candidate: &Manifest) -> Result<
 /// Refuses what no chain of migrations connects with the state of what serves.
 pub(super) fn check_state(slot: &SlotState, candidate: &Manifest) -> Result<(), Cause> {
     match &slot.current {
-        Some(current) => check_schemas(&current.generation.instance().image().manifest, candidate),
+        Some(current) => check_schemas(current.generation.instance().manifest(), candidate),
         None => Ok(()),
     }
 }

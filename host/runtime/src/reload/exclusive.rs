@@ -5,7 +5,7 @@ use crate::{
     runtime::Runtime,
     slot::{Access, Generation, SlotRecord},
 };
-use reslot_native::instance::ExclusiveInstance;
+use reslot_engine::ExclusiveInstance;
 use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Event, Hook, HookError, Lifecycle};
 use std::{sync::Arc, time::Instant};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// What a candidate is given.
 pub(super) fn inputs_for(host: &Runtime, candidate: &Generation, artifact: &ContentHash) -> PluginInputs {
-    let names = &candidate.instance().image().manifest.resources;
+    let names = &candidate.instance().manifest().resources;
     host.given.try_on(candidate.slot(), names, Some(artifact))
 }
 
@@ -80,7 +80,7 @@ fn keep(host: &Runtime, slot: &Arc<str>, failure: Failure, reason: String) {
     });
     let mut first = true;
     if let Some((serving, hash)) = serving {
-        let names = &serving.instance().image().manifest.resources;
+        let names = &serving.instance().manifest().resources;
         let tries = match failure {
             Failure::Refused => None,
             Failure::MayPass(most) => Some(host.given.put_off(slot, names)).filter(|tries| *tries < most),

@@ -101,7 +101,7 @@ pub(super) fn discard_outdated(host: &Runtime, record: &SlotRecord, candidate: C
 
 /// A caller may have asked for another interface since the candidate was admitted, and another version may have come to serve.
 pub(super) fn still_fits(state: &SlotState, candidate: &Candidate) -> Result<(), Cause> {
-    let manifest = &candidate.generation.instance().image().manifest;
+    let manifest = candidate.generation.instance().manifest();
     // To compare all of it takes longer than the rest of an adoption.
     if candidate.fits_contracts != Some(state.contracts_number()) {
         check_contracts(state, manifest)?;

@@ -12,7 +12,7 @@ use crate::{
 };
 use parking_lot::MutexGuard;
 use reslot_artifact::manifest::Manifest;
-use reslot_native::preflight::{self, Preflight};
+use reslot_engine::{Preflight, PreflightCandidate};
 use reslot_report::{Cause, Hook, HookError, PreflightError, PreflightStep};
 use std::{
     path::Path,
@@ -75,14 +75,14 @@ fn run(
     state: Option<Arc<Snapshot>>,
 ) -> Result<(), PreflightError> {
     let (slot, generation) = (attempt.target.name(), attempt.number());
-    let candidate = preflight::Candidate {
+    let candidate = PreflightCandidate {
         slot,
         generation,
         copy,
         manifest,
     };
     let state = state.as_ref().map(|state| (state.schema, &state.bytes[..]));
-    let report = preflight::run(how, &candidate, state)?;
+    let report = attempt.host.engine.preflight(how, &candidate, state)?;
     tracing::info!(slot = &**slot, generation, %report, "preflight");
     Ok(())
 }

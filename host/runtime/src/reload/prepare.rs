@@ -10,7 +10,7 @@ use crate::{
     testing::Injections,
 };
 use parking_lot::Mutex;
-use reslot_native::instance::ExclusiveInstance;
+use reslot_engine::ExclusiveInstance;
 use reslot_plugin_api::Health;
 use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Cause, Hook, HookError, Lifecycle, RestoredState, Step};

@@ -10,12 +10,7 @@ use crate::{
     safe_points,
     slot::{Ending, MappedImages, Parts, Phase, ReaperMessage, Slots, holders_of},
 };
-use reslot_native::{
-    instance::{Instance, SharedImage},
-    open::Image,
-    resources::Holding,
-    unload::Unloading,
-};
+use reslot_engine::{Holding, Image, Instance, SharedImage, Unloading};
 use reslot_process::hooks::Hooks;
 use reslot_report::{Event, Holder, HookError, Lifecycle, Outcome, QuarantineReason};
 use std::{
@@ -102,7 +97,7 @@ struct StillShared {
 /// An image whose instance is gone.
 struct PendingUnload {
     ending: Ending,
-    image: Box<Image>,
+    image: Box<dyn Image>,
     /// Since when its threads are waited for.
     begun: Instant,
     /// What kept it at the last look.
@@ -409,7 +404,7 @@ impl Reaper {
     }
 
     /// The instance is gone, if there was one: from here on only the image's own threads and thread-locals are waited for.
-    fn let_pass(&mut self, ending: Ending, image: Box<Image>, begun: Instant) {
+    fn let_pass(&mut self, ending: Ending, image: Box<dyn Image>, begun: Instant) {
         image.resources().end();
         let pending = PendingUnload {
             quarantined: ending.quarantined.clone(),
@@ -424,7 +419,7 @@ impl Reaper {
 
     fn look_at(&mut self, mut pending: PendingUnload) {
         let now = Instant::now();
-        let before = std::mem::replace(&mut pending.kept_by, reslot_native::unload::holding(&pending.image));
+        let before = std::mem::replace(&mut pending.kept_by, pending.image.holding());
         if pending.kept_by != before && pending.kept_by != Holding::Nothing {
             // Threads that live on are asked to come to a safe point, also while the image's own threads still run.
             safe_points::request();
@@ -447,7 +442,7 @@ impl Reaper {
 
     fn close(&mut self, pending: PendingUnload) {
         let settled = pending.begun.elapsed();
-        match reslot_native::unload::close(pending.image) {
+        match pending.image.close() {
             Unloading::Unmapped(mut report) => {
                 report.settle = settled;
                 let (slot, number) = (pending.ending.slot.clone(), pending.ending.number);

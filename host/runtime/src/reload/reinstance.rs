@@ -89,7 +89,7 @@ fn behind(host: &Runtime, record: &SlotRecord) -> Option<Behind> {
     }
     let current = state.current.as_ref()?;
     let is_behind = |generation: &Generation| {
-        let names = &generation.instance().image().manifest.resources;
+        let names = &generation.instance().manifest().resources;
         host.given.inputs(&record.name, names, Some(&current.hash)) != generation.given()
             && !host.given.is_put_off(&record.name, names)
     };
@@ -113,9 +113,12 @@ fn renew(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &Behind) {
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
     let copy = serving.generation.instance().image().copy();
+    let copy = copy.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound));
     // A cleaner of temporary folders may have removed the copy; the history has the same artifact.
     let kept = |_: &std::io::Error| host.history.read(&record.name, &serving.hash).ok();
-    let bytes = std::fs::read(copy).or_else(|error| kept(&error).map(|artifact| artifact.bytes).ok_or(error));
+    let bytes = copy
+        .and_then(std::fs::read)
+        .or_else(|error| kept(&error).map(|artifact| artifact.bytes).ok_or(error));
     let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(error) => {

@@ -156,7 +156,7 @@ fn take_open(
 /// Takes what stands by, if it has the interfaces by which the slot is called by now. If not, it goes, and the way leads to the history.
 fn fitting_standby(host: &Runtime, record: &SlotRecord, state: &mut SlotState) -> Option<Standby> {
     let standby = state.probation.as_mut()?.standby.take()?;
-    match state.check(&standby.current.generation.instance().image().manifest.interface) {
+    match state.check(&standby.current.generation.instance().manifest().interface) {
         Ok(()) => Some(standby),
         Err(_) => {
             host.retire(record, &standby.current.generation);

@@ -160,7 +160,7 @@ fn reload_slot(
     let mut missing = Vec::new();
     let made = make_candidate(host, Target::of(&record), kind, path, artifact, clock);
     let outcome = made.and_then(|(candidate, archive)| {
-        missing = host.slots.empty_among(&candidate.generation.instance().image().manifest.uses);
+        missing = host.slots.empty_among(&candidate.generation.instance().manifest().uses);
         let outcome = bring_into_service(host, &record, candidate)?;
         if let Some(archive) = archive {
             archive_later(archive);
@@ -532,7 +532,7 @@ pub(super) fn prepare_shadow(host: &Runtime, target: Target<'_>, shadow: Candida
         ..StartingState::default()
     };
     // What its slot's plugin would be given; what becomes of that is not the slot's affair.
-    let names = &generation.instance().image().manifest.resources;
+    let names = &generation.instance().manifest().resources;
     let inputs = host.given.inputs(shadow_name::slot_of(generation.slot()), names, Some(&hash));
     let mut clock = Clock::begin();
     let prepared = prepare(host, generation, from, inputs, Vec::new(), &mut clock, make_shadow_ready);

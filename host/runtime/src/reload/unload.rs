@@ -232,7 +232,7 @@ fn take_down(
         // By force, and somebody is inside who may still change it, or it cannot be encoded.
         Some(Err(_)) | None => None,
     };
-    let plugin: Arc<str> = old.instance().image().manifest.name.as_str().into();
+    let plugin: Arc<str> = old.instance().manifest().name.as_str().into();
     let state = snapshot.map(|snapshot| SavedState {
         plugin: plugin.clone(),
         snapshot,

@@ -124,7 +124,7 @@ pub(crate) struct SlotCandidate {
 impl SlotCandidate {
     /// The slots that its plugin calls.
     pub(crate) fn uses(&self) -> &[String] {
-        &self.candidate.generation.instance().image().manifest.uses
+        &self.candidate.generation.instance().manifest().uses
     }
 }
 

@@ -1,6 +1,6 @@
 //! The end of a generation as data: what its last holder hands over, and what is known before its image is closed.
 
-use reslot_native::instance::Instance;
+use reslot_engine::Instance;
 use reslot_report::{Holder, HookError, Outcome, QuarantineReason, RetireReport};
 use std::{
     sync::Arc,

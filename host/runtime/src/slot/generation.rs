@@ -45,10 +45,7 @@ use super::{
 };
 use crate::{deferred_notifications::defer_notifications, event::Log, given::PluginInputs};
 use parking_lot::{Mutex, RwLock};
-use reslot_native::{
-    instance::{ExclusiveInstance, Instance},
-    panics::take_panic,
-};
+use reslot_engine::{ExclusiveInstance, Image, Instance, panics::take_panic};
 use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},
     Backtrace, CallError, Fault,
@@ -128,14 +125,23 @@ unsafe impl Send for Core {}
 unsafe impl Sync for Core {}
 
 impl Generation {
-    pub(crate) fn new(
+    /// Makes an image's first instance.
+    ///
+    /// # Errors
+    /// If its constructor fails, with the image, which is still to be closed.
+    pub(crate) fn create(
+        image: Box<dyn Image>,
         of: SlotLinks,
         number: u64,
-        instance: Instance,
         watching: Watching,
         reaper: Sender<ReaperMessage>,
         log: Log,
-    ) -> Self {
+    ) -> Result<Self, (Box<dyn Image>, HookError)> {
+        // SAFETY: methods are called through a claim, a view or a peer, which hold the generation. What is not shared is called by its one
+        // owner alone, who asks for a snapshot or for its health on his own thread, or waits for it; while a slot is open nobody calls what
+        // is not shared. The right to change it is given to a candidate, which nobody calls, and in `access`, which says why. It is
+        // destroyed when the last holder has let go (`Live::drop`).
+        let instance = unsafe { Instance::create(image, of.name.clone(), number) }?;
         let live = Live {
             process: Process::this(),
             slot: of.name.clone(),
@@ -148,7 +154,7 @@ impl Generation {
             given: Mutex::default(),
             retired: Mutex::new(None),
         };
-        Self::of(Arc::new(live), of.forward, log)
+        Ok(Self::of(Arc::new(live), of.forward, log))
     }
 
     fn of(live: Arc<Live>, forward: Arc<Forward>, log: Log) -> Self {

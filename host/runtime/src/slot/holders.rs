@@ -8,7 +8,7 @@ use super::{
     slots::Slots,
     taken::Taken,
 };
-use reslot_native::resources::ImageResources;
+use reslot_engine::Resources;
 use reslot_report::{GenerationHolders, GenerationStatus, Holder};
 use std::{collections::BTreeMap, time::Instant};
 
@@ -55,7 +55,7 @@ pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecor
             _ => {}
         }
         // Also of one that serves: they will have to be waited for.
-        holders.extend(own_threads(&image.resources));
+        holders.extend(own_threads(&*image.resources));
         let live_bytes = match condition {
             GenerationStatus::Staged => staged_bytes,
             _ => image.resources.live_bytes(),
@@ -126,7 +126,7 @@ fn holders_by_generation(slots: &Slots, record: &SlotRecord) -> BTreeMap<u64, Ve
     holders
 }
 
-fn own_threads(resources: &ImageResources) -> Vec<Holder> {
+fn own_threads(resources: &dyn Resources) -> Vec<Holder> {
     let threads = resources.running_threads().into_iter();
     let values = resources.threads_with_values().into_iter();
     threads

@@ -4,7 +4,7 @@
 use super::generation::{Generation, Live};
 use crate::{event::Log, shadow_name};
 use parking_lot::{Condvar, Mutex};
-use reslot_native::resources::{Holding, ImageResources};
+use reslot_engine::{Holding, Resources};
 use reslot_process::{ended_epoch, safe_point};
 use reslot_report::{Event, Hook, IllegalMove, Lifecycle, QuarantineReason};
 use std::{
@@ -24,7 +24,7 @@ pub(crate) struct MappedImages {
 pub(crate) struct MappedImage {
     pub(crate) slot: Arc<str>,
     pub(crate) number: u64,
-    pub(crate) resources: Arc<ImageResources>,
+    pub(crate) resources: Arc<dyn Resources>,
     /// Its instance, once it served; two of them after some rollbacks.
     instances: Vec<Weak<Live>>,
     /// The hook that has not come back of an instance that was to serve beside another one, and by what one can tell that it is
@@ -96,7 +96,7 @@ impl MappedImages {
         reasons.collect()
     }
 
-    pub(crate) fn opened(&self, slot: &Arc<str>, number: u64, resources: Arc<ImageResources>) {
+    pub(crate) fn opened(&self, slot: &Arc<str>, number: u64, resources: Arc<dyn Resources>) {
         self.images.lock().push(MappedImage {
             slot: slot.clone(),
             number,

@@ -2,10 +2,7 @@
 
 use super::ending::{Ending, Parts};
 use reslot_artifact::ContentHash;
-use reslot_native::{
-    instance::{Instance, SharedImage},
-    open::Image,
-};
+use reslot_engine::{Image, Instance, SharedImage};
 use reslot_plugin_api::Health;
 use std::{
     sync::{
@@ -73,7 +70,11 @@ pub(crate) enum ReaperMessage {
         begun: Instant,
     },
     /// An image whose instance was never made.
-    Unload { slot: Arc<str>, number: u64, image: Box<Image> },
+    Unload {
+        slot: Arc<str>,
+        number: u64,
+        image: Box<dyn Image>,
+    },
     /// A generation was replaced; if it is still held after the deadline, its holders are named.
     Retired { slot: Arc<str>, number: u64 },
     /// There is less that keeps an ending image.

@@ -21,7 +21,7 @@ use reslot_artifact::{
     compat,
     manifest::{Interface, Manifest},
 };
-use reslot_native::neighbours::Neighbours;
+use reslot_engine::Neighbours;
 use reslot_plugin_api::{
     __private::{Callee, LoadedAbi, PassAbi, Status},
     CallError, Fault, PeerErrorKind,
@@ -138,7 +138,7 @@ impl Neighbour {
 }
 
 fn interface_of(generation: &Generation) -> &Interface {
-    &generation.instance().image().manifest.interface
+    &generation.instance().manifest().interface
 }
 
 impl Neighbours for PeerTable {

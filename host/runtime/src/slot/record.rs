@@ -336,7 +336,7 @@ impl SlotState {
     /// Answers from which view on the slot's generations satisfy it; `view` is the number of the host's view now.
     pub(crate) fn bind(&mut self, wanted: manifest::Interface, view: u64) -> Result<u64, Vec<compat::Difference>> {
         if let Some(current) = &self.current {
-            compat::compare(&wanted, &current.generation.instance().image().manifest.interface)?;
+            compat::compare(&wanted, &current.generation.instance().manifest().interface)?;
         }
         if let Some(known) = self.contracts.iter().find(|known| *known.interface == wanted) {
             return Ok(known.since);
@@ -353,7 +353,7 @@ impl SlotState {
     /// the calling image has.
     pub(crate) fn bind_peer(&mut self, wanted: &Arc<manifest::Interface>) -> Result<(), Vec<compat::Difference>> {
         if let Some(current) = &self.current {
-            compat::compare(wanted, &current.generation.instance().image().manifest.interface)?;
+            compat::compare(wanted, &current.generation.instance().manifest().interface)?;
         }
         self.peer_contracts.retain(|known| known.strong_count() > 0);
         self.peer_contracts.push(Arc::downgrade(wanted));
@@ -399,8 +399,8 @@ impl SlotState {
         let serves = self.current.as_ref().filter(|current| current.hash == *hash);
         let waits = self.staged.as_ref().filter(|staged| staged.hash == *hash);
         let manifest = match (serves, waits) {
-            (Some(current), _) => &current.generation.instance().image().manifest,
-            (None, Some(staged)) => &staged.generation.instance().image().manifest,
+            (Some(current), _) => current.generation.instance().manifest(),
+            (None, Some(staged)) => staged.generation.instance().manifest(),
             (None, None) => return None,
         };
         Some(manifest.name.clone())
@@ -409,7 +409,7 @@ impl SlotState {
     /// Whether what serves was loaded from this file, and a build of this plugin there is for the slot.
     pub(crate) fn follows(&self, path: &Path, plugin: &str) -> bool {
         match (&self.current, self.unloaded()) {
-            (Some(current), _) => current.path == path && current.generation.instance().image().manifest.name == plugin,
+            (Some(current), _) => current.path == path && current.generation.instance().manifest().name == plugin,
             (None, Some(left)) => left.path == path && *left.plugin == *plugin,
             (None, None) => false,
         }

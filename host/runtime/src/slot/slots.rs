@@ -223,7 +223,7 @@ impl Slots {
         let records = self.all();
         let uses = records.iter().filter_map(|record| {
             let state = record.lock();
-            let manifest = &state.current.as_ref()?.generation.instance().image().manifest;
+            let manifest = &state.current.as_ref()?.generation.instance().manifest();
             Some((record.name.clone(), manifest.uses.clone()))
         });
         uses.collect()

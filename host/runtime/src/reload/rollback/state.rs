@@ -14,7 +14,7 @@ use crate::{
     slot::{Access, Generation, MappedImages, Snapshot},
     testing::Injections,
 };
-use reslot_native::instance::ExclusiveInstance;
+use reslot_engine::ExclusiveInstance;
 use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, RestoredState, RollbackReason, Step};
 use std::{sync::Arc, time::Instant};
@@ -121,7 +121,7 @@ pub(super) fn revive(
     }
     let most = host.policy.hook_deadline;
     let has = standby.given();
-    let names = &standby.instance().image().manifest.resources;
+    let names = &standby.instance().manifest().resources;
     let now = host.given.inputs(standby.slot(), names, Some(&artifact));
     let inputs = match now == has {
         true => vec![has],

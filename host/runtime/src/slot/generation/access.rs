@@ -3,7 +3,7 @@
 
 use super::{GatesClosedByThread, Generation};
 use parking_lot::RwLockWriteGuard;
-use reslot_native::instance::ExclusiveInstance;
+use reslot_engine::ExclusiveInstance;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},

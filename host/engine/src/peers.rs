@@ -1,0 +1,142 @@
+//! The host's functions through which an image calls the plugins beside it, for engines that give a plugin a [`HostTable`]. Each finds the
+//! image's [`Neighbours`] by its token.
+//!
+//! [`HostTable`]: reslot_plugin_api::__private::HostTable
+//!
+//! Nothing of the image's memory is kept: names are copied and descriptions parsed before the functions return.
+
+use crate::neighbours::Neighbours;
+use reslot_artifact::manifest::Interface;
+use reslot_plugin_api::{
+    __private::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi, ROption, RResult, RSlice, RStr, Status},
+    CallError, Fault, PeerErrorKind,
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr::null,
+};
+
+/// What the token of an image points to.
+pub trait HasNeighbours {
+    /// The plugins beside it; none before the host was told.
+    fn neighbours(&self) -> Option<&dyn Neighbours>;
+}
+
+/// # Safety
+/// `token` must point to a `T` that lives for `'a`.
+unsafe fn neighbours<'a, T: HasNeighbours + 'a>(token: *const ()) -> Option<&'a dyn Neighbours> {
+    // SAFETY: the caller's promise. No count is raised: whoever has given the image its token keeps it alive while the image calls.
+    unsafe { &*token.cast::<T>() }.neighbours()
+}
+
+/// The function `peer_find` of the table.
+///
+/// # Safety
+/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
+/// what the functions of the table have answered it.
+pub unsafe extern "C" fn find<T: HasNeighbours>(
+    token: *const (),
+    name: RStr<'_>,
+    interface: RSlice<'_, u8>,
+) -> RResult<*const (), PeerRefusalAbi> {
+    // SAFETY: called from the image.
+    let Some(neighbours) = (unsafe { neighbours::<T>(token) }) else {
+        return RResult::RErr(PeerRefusalAbi::new(
+            PeerErrorKind::NoHost,
+            "the image has not been told its host",
+        ));
+    };
+    let found = Interface::parse(&interface)
+        .map_err(|error| {
+            let words = format!("the interface by which it is to be called was not understood: {error}");
+            (PeerErrorKind::Interface, words)
+        })
+        .and_then(|interface| neighbours.find(&name, interface));
+    match found {
+        Ok(handle) => RResult::ROk(handle),
+        Err((kind, words)) => RResult::RErr(PeerRefusalAbi::new(kind, &words)),
+    }
+}
+
+/// The function `peer_load` of the table.
+///
+/// # Safety
+/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
+/// what the functions of the table have answered it.
+pub unsafe extern "C" fn load<T: HasNeighbours>(token: *const (), handle: *const ()) -> LoadedAbi {
+    // SAFETY: called from the image, with a handle that `find` answered it.
+    match unsafe { neighbours::<T>(token) } {
+        // SAFETY: as above.
+        Some(neighbours) => unsafe { neighbours.load(handle) },
+        None => LoadedAbi {
+            hold: null(),
+            core: null(),
+            data: null::<()>().cast_mut(),
+            table: null(),
+            gated: true,
+        },
+    }
+}
+
+/// The function `peer_release` of the table.
+///
+/// # Safety
+/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
+/// what the functions of the table have answered it.
+pub unsafe extern "C" fn release<T: HasNeighbours>(token: *const (), hold: *const ()) {
+    // SAFETY: called from the image, with a hold that `load` answered it, once.
+    if let Some(neighbours) = unsafe { neighbours::<T>(token) } {
+        // SAFETY: as above.
+        unsafe { neighbours.release(hold) };
+    }
+}
+
+/// The function `peer_pass` of the table.
+///
+/// # Safety
+/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
+/// what the functions of the table have answered it.
+pub unsafe extern "C" fn pass<T: HasNeighbours>(token: *const (), core: *const (), body: PassAbi) -> ROption<FaultAbi> {
+    // SAFETY: called from the image, with a core whose hold it has.
+    match unsafe { neighbours::<T>(token).map(|neighbours| neighbours.pass(core, body)) } {
+        Some(Ok(())) => ROption::RNone,
+        Some(Err(error)) => ROption::RSome(FaultAbi::from(&error)),
+        None => ROption::RSome(FaultAbi::from(&untold())),
+    }
+}
+
+/// The function `peer_fault` of the table.
+///
+/// # Safety
+/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
+/// what the functions of the table have answered it.
+pub unsafe extern "C" fn fault<T: HasNeighbours>(
+    token: *const (),
+    core: *const (),
+    method: RStr<'_>,
+    status: u32,
+) -> FaultAbi {
+    // The event is told to the embedder's subscriber, whose panic must not reach the image.
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: called from the image, with a core whose hold it has.
+        unsafe { neighbours::<T>(token).map(|neighbours| neighbours.fault(core, &method, Status(status))) }
+    }));
+    FaultAbi::from(&told.ok().flatten().unwrap_or_else(untold))
+}
+
+/// The function `peer_absent` of the table.
+///
+/// # Safety
+/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
+/// what the functions of the table have answered it.
+pub unsafe extern "C" fn absent<T: HasNeighbours>(token: *const (), handle: *const ()) -> FaultAbi {
+    // SAFETY: called from the image, with a handle that `find` answered it.
+    let error = unsafe { neighbours::<T>(token).map(|neighbours| neighbours.absent(handle)) };
+    FaultAbi::from(&error.unwrap_or_else(untold))
+}
+
+/// For what cannot happen, or has panicked on its way: there is nothing to name.
+#[cold]
+fn untold() -> CallError {
+    CallError::new("", 0, "", Fault::Vacant)
+}

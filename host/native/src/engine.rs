@@ -1,0 +1,148 @@
+//! The engine as the runtime knows it: it opens private copies, and its images and their resources are asked through the traits of
+//! `reslot-engine`.
+
+use crate::{
+    logs::LogForwarder,
+    open::{Image, Opened},
+    preflight,
+    resources::ImageResources,
+    unload,
+};
+use reslot_artifact::{ContentHash, manifest::Manifest};
+use reslot_engine::{
+    Engine, Holding, ImageId, ImageOwner, Object, Preflight, PreflightCandidate, Resources, RootAccess, RootObject,
+    Unloading,
+};
+use reslot_plugin_api::__private::RootRef;
+use reslot_report::{HookError, OpenError, PreflightError, PreflightReport};
+use reslot_stage::StagedFile;
+use std::{path::Path, sync::Arc};
+
+/// Maps artifacts into this process.
+pub struct NativeEngine;
+
+impl Engine for NativeEngine {
+    fn open(&self, copy: StagedFile, owner: ImageOwner) -> Result<Box<dyn reslot_engine::Opened>, OpenError> {
+        let opened = Opened::open(copy)?;
+        let name = owner.image_name();
+        let resources = ImageResources::new(name, owner.when_less, owner.on_thread_panic);
+        resources.set_log_forwarder(LogForwarder::new(owner.slot, owner.generation, owner.log_level));
+        resources.set_peers(owner.neighbours);
+        Ok(Box::new(Mapped { opened, resources }))
+    }
+
+    fn preflight(
+        &self,
+        how: &Preflight,
+        candidate: &PreflightCandidate<'_>,
+        state: Option<(u32, &[u8])>,
+    ) -> Result<PreflightReport, PreflightError> {
+        preflight::run(how, candidate, state)
+    }
+}
+
+/// An image that is mapped, and not verified yet.
+struct Mapped {
+    opened: Opened,
+    resources: Arc<ImageResources>,
+}
+
+impl reslot_engine::Opened for Mapped {
+    fn resources(&self) -> Arc<dyn Resources> {
+        self.resources.clone()
+    }
+
+    fn verify(
+        self: Box<Self>,
+        manifest: Manifest,
+        written: ContentHash,
+    ) -> Result<Box<dyn reslot_engine::Image>, OpenError> {
+        let Self { opened, resources } = *self;
+        Ok(Box::new(opened.verify(manifest, Some(written), resources)?))
+    }
+}
+
+/// The root of a mapped image.
+#[derive(Clone)]
+struct MappedRoot(RootRef);
+
+// SAFETY: made from a verified image's root alone, which is good as long as the image is mapped.
+unsafe impl RootAccess for MappedRoot {
+    fn within<R>(&self, body: impl FnOnce(RootRef) -> R) -> R {
+        body(self.0)
+    }
+}
+
+// SAFETY: objects and tables lie in the image, which is mapped until `close`.
+unsafe impl reslot_engine::Image for Image {
+    fn id(&self) -> ImageId {
+        self.resources.id()
+    }
+
+    fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    fn resources(&self) -> Arc<dyn Resources> {
+        self.resources.clone()
+    }
+
+    fn copy(&self) -> Option<&Path> {
+        Some(self.staged.path())
+    }
+
+    unsafe fn create(&self) -> Result<Box<dyn Object>, HookError> {
+        let object = RootObject::create(&MappedRoot(self.root()), self.resources.id())?;
+        Ok(Box::new(object))
+    }
+
+    fn may_have_second(&self) -> bool {
+        self.root().end_workers_of().is_some()
+    }
+
+    fn shutdown(&self) {
+        self.root().shutdown()();
+    }
+
+    fn live_bytes(&self) -> Option<u64> {
+        self.root().live_bytes()().into_option()
+    }
+
+    fn holding(&self) -> Holding {
+        unload::holding(self)
+    }
+
+    fn close(self: Box<Self>) -> Unloading {
+        unload::close(self)
+    }
+}
+
+impl Resources for ImageResources {
+    fn live_bytes(&self) -> Option<u64> {
+        self.live_bytes()
+    }
+
+    fn log_level_changed(&self) {
+        self.set_image_log_level();
+    }
+
+    fn holding(&self) -> Holding {
+        self.holding()
+    }
+
+    fn running_threads(&self) -> Vec<String> {
+        self.running_threads()
+    }
+
+    fn threads_with_values(&self) -> Vec<String> {
+        self.threads_with_values()
+    }
+
+    fn watch(&self) {
+        self.watch();
+    }
+
+    fn end(&self) {
+        self.end();
+    }
+}
