@@ -1,5 +1,20 @@
 //! The step **swap**: one pointer moves. For one slot or for several, which move all or not at all. Until then the old generations are
 //! complete and serve. And what follows from it at once: what was replaced stands by, or is retired.
+//!
+//! # What may be touched here, and when
+//! From here on nothing can fail: `steps.rs` has done before what can. [`swap`] keeps these rules, in this order. They hold as well where a
+//! slot's current generation changes otherwise: in a rollback (`rollback.rs`), in an unload (`unload.rs`), when it is lost (`Runtime::vacate`).
+//!
+//! 1. All slots are locked first, in the order of their `index`, as in all code that locks several slots. Otherwise two threads could
+//!    wait for each other.
+//! 2. Under these locks each slot's record changes, and one view is published for all of them. So a caller who reads the view and a thread that
+//!    locks a record see the same generation, and no caller sees half of a set.
+//! 3. Under these locks nothing waits and nothing can fail, and no foreign code runs: no plugin, no subscriber, no recorder. No file is
+//!    touched. Short locks are taken inside, one after the other: of the view, of `Forward`, of the list of images, of the counters of calls.
+//!    What is replaced is only moved, into `Gone`: to drop the last `Arc` of a generation or of a state takes long.
+//! 4. An old generation whose state was handed over is noted as moved ([`Generation::moves_to`]) when the slot has the new one, and before
+//!    its gate opens. Earlier, a call would find no successor; later, it would change a state that nobody uses any more.
+//! 5. The gates open before anybody is told. Events, retiring and dropping come last, with no lock held and no gate closed.
 
 use super::{clock::Clock, exclusive::Stopped, given, prepare::stop, rollback::forget_faulty};
 use crate::{
