@@ -63,7 +63,7 @@ fn one_thread(staying: &Staying, whose: &str) {
         panic!("{:?}", staying.pins())
     };
     assert!(
-        names.len() == 1 && names[0].starts_with("helper-fx (") && names[0].contains(whose),
+        names.len() == 1 && names[0].starts_with("\"helper-fx\" (thread ") && names[0].contains(whose),
         "{names:?}"
     );
 }

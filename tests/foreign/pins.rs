@@ -168,7 +168,7 @@ fn thread_of_the_library_keeps_it_until_it_has_ended() {
         let [Pin::ThreadsInside(names)] = staying.pins() else {
             panic!("{:?}", staying.pins())
         };
-        assert!(names.len() == 1 && names[0].starts_with("waits-fx ("), "{names:?}");
+        assert!(names.len() == 1 && names[0].starts_with("\"waits-fx\" (thread "), "{names:?}");
         writer.write_all(b"!").unwrap();
         goes_at_last(staying);
     });
@@ -199,7 +199,7 @@ fn cxx_thread_begins_elsewhere_and_is_found_all_the_same() {
         }
         let staying = stays(library.close());
         assert!(
-            matches!(staying.pins(), [Pin::ThreadsInside(names)] if names.len() == 1 && names[0].starts_with("elsewhere-fx (")),
+            matches!(staying.pins(), [Pin::ThreadsInside(names)] if names.len() == 1 && names[0].starts_with("\"elsewhere-fx\" (thread ")),
             "{:?}",
             staying.pins()
         );

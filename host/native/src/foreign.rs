@@ -1,6 +1,7 @@
-//! Libraries that nobody here wrote: opened by explicit request only, called by C signature, closed with the same proofs as a
-//! plugin, and, where they stay, with what pins them. No SDK stands between such a library and libc, so nothing that it does there
-//! is undone: what could be called after it is gone is looked for, and nothing is ever forced.
+//! Foreign libraries: shared libraries that were not built with the plugin SDK. They are opened by explicit request only, called by
+//! C signature, and closed with the same proofs as a plugin. If one stays mapped, the caller learns what pins it. No SDK stands
+//! between such a library and libc, so nothing that it registered there can be undone: `close` looks for everything that could
+//! still call into the library, and leaves it mapped if it finds anything.
 //!
 //! Plugins do not come through here: a `Host` refuses a library without manifest.
 
@@ -33,12 +34,12 @@ use std::{
 };
 use threads::Threads;
 
-/// Whose code it is. That it has to be written out is the point: [`Library::open`] runs it.
+/// Whose code it is. The caller has to write this out because [`Library::open`] runs that code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trust {
-    /// Somebody else's. Its static constructors run in this process and may do there whatever they like; whoever writes this
-    /// answers for them, as for a dependency that is linked.
+    /// Foreign code. Its static constructors run in this process without restriction. The author of this line vouches for them, as
+    /// for a linked dependency.
     Foreign,
 }
 
@@ -52,15 +53,15 @@ pub enum ForeignError {
     /// It is damaged, or no library for this machine.
     #[error("{0}")]
     Lint(#[from] LintError),
-    /// The loader's own words.
+    /// The loader refused it; the text is that of `dlerror`.
     #[error("the loader refused it: {0}")]
     Loader(String),
     /// It has no such symbol.
     #[error("it has no function {name:?}: {why}")]
     NoFunction {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The loader's words.
+        /// The text of `dlerror`.
         why: String,
     },
 }
@@ -73,31 +74,31 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// In a private folder below the system's for temporary files, with NODELETE cleared.
+    /// The defaults: the private folder is made below the system's folder for temporary files, and the NODELETE mark is cleared.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Where the private folder is made.
+    /// Sets the folder in which the private folder is made.
     #[must_use]
     pub fn private_base(mut self, base: impl Into<PathBuf>) -> Self {
         self.private = Some(base.into());
         self
     }
 
-    /// Leaves a NODELETE mark as it is: the library then stays for good.
+    /// Leaves a NODELETE mark as it is: the library then stays mapped until the process ends.
     #[must_use]
     pub fn keep_nodelete(mut self) -> Self {
         self.keep_nodelete = true;
         self
     }
 
-    /// Opens a private copy of the library, for its own names only. It is looked through first, so that a truncated file is
-    /// refused here and does not end the process.
+    /// Opens a private copy of the library with `RTLD_LOCAL`, so other libraries do not see its symbols. The file is examined
+    /// first: a truncated one is refused here and does not crash the process.
     ///
-    /// What it needs is found as the loader finds it for any library, but for `$ORIGIN`, which is the private folder. Those
-    /// libraries stay mapped for good: nobody knows what they leave with libc.
+    /// The loader finds the library's dependencies as usual, except that `$ORIGIN` is the private folder. The dependencies stay
+    /// mapped until the process ends, because nobody knows what they register with libc.
     ///
     /// # Errors
     /// If it cannot be read, is damaged or is no library for this machine, or if the loader refuses it.
@@ -107,7 +108,7 @@ impl Opening {
         let mut bytes = read_patiently(path, &StageLimits::default())?.bytes;
         let facts = examine_foreign(&mut bytes, self.keep_nodelete)?;
         let base = self.private.clone().unwrap_or_else(std::env::temp_dir);
-        // What dead processes left whose libraries stayed. A leftover that cannot be removed is no reason not to open this one.
+        // Remove the copies that dead processes left. If one cannot be removed, this library can still be opened.
         static SWEPT: Once = Once::new();
         SWEPT.call_once(|| drop(sweep(&base)));
         let hint = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -117,15 +118,17 @@ impl Opening {
             objects: Objects::now(),
             timers: Timers::now().ok(),
         };
-        // SAFETY: the library's static constructors run here. Nothing can be known of them; the caller has answered for them with
-        // `Trust::Foreign`. That the loader reads nothing beyond the copy's end was looked into.
+        // SAFETY: the library's static constructors run here. Nothing is known about them; the caller has vouched for them with
+        // `Trust::Foreign`. `examine_foreign` has checked that the loader reads nothing beyond the end of the copy.
         let handle = unsafe { Handle::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|error| ForeignError::Loader(words(&error)))?;
         keep_dependencies(staged.path());
         let Some(mapped) = loaded::find(staged.path()) else {
-            // Never seen; without its range nothing could be proven later.
+            // This should not happen. Without the address range no proof is possible later, so the library stays open.
             std::mem::forget((handle, staged));
-            return Err(ForeignError::Loader("it does not list what it has just opened".to_owned()));
+            return Err(ForeignError::Loader(
+                "it does not list the library that it has just opened".to_owned(),
+            ));
         };
         let body = Body {
             path: path.to_owned(),
@@ -142,7 +145,7 @@ impl Opening {
     }
 }
 
-/// A library that nobody here wrote, mapped from a private copy. Dropping it leaves it mapped: see [`close`](Self::close).
+/// A foreign library, mapped from a private copy. Dropping this leaves the library mapped: see [`close`](Self::close).
 #[derive(Debug)]
 pub struct Library {
     body: Option<Box<Body>>,
@@ -151,7 +154,7 @@ pub struct Library {
 #[derive(Debug)]
 struct Body {
     path: PathBuf,
-    /// Ours, as long as we have one open.
+    /// Our handle. `None` after `dlclose`, also if the loader has kept the library.
     handle: Option<Handle>,
     staged: StagedFile,
     mapped: Mapped,
@@ -160,7 +163,8 @@ struct Body {
     before: Before,
 }
 
-/// What was there before a library was opened, and so cannot come from it; `None` where it could not be looked at.
+/// The threads, objects and timers that existed before a library was opened, and so cannot come from it. `None`: the list could not
+/// be read.
 #[derive(Debug)]
 struct Before {
     threads: Option<Threads>,
@@ -168,7 +172,7 @@ struct Before {
     timers: Option<Timers>,
 }
 
-/// A function of a library, for as long as that is borrowed.
+/// A function of a library. It borrows the library, so it cannot be called after `close`.
 #[derive(Debug)]
 pub struct Function<'library, F> {
     function: F,
@@ -184,16 +188,17 @@ impl<F> Deref for Function<'_, F> {
 }
 
 /// How closing ended.
-#[must_use = "`Stays` says that the library is still mapped, and what keeps it"]
+#[must_use = "`Stays` says that the library is still mapped, and why"]
 #[derive(Debug)]
 pub enum Closed {
-    /// Neither the loader's list nor the kernel's map has it any more, and the private copy is deleted.
+    /// Neither the loader's list nor the kernel's map contains it, and the private copy is deleted.
     Unmapped,
-    /// It stays, and can be tried again.
+    /// It is still mapped. Closing can be tried again.
     Stays(Staying),
 }
 
-/// A library that stays mapped, with what pins it. Its functions are out of reach. Dropping it leaves it mapped for good.
+/// A library that stays mapped, and its pins. Its functions cannot be called any more. Dropping this leaves the library mapped
+/// until the process ends.
 #[derive(Debug)]
 pub struct Staying {
     body: Option<Box<Body>>,
@@ -209,7 +214,8 @@ impl Library {
         Opening::new().open(path, trust)
     }
 
-    /// Whether its author marked it as never to be unloaded. The mark was cleared in the copy, unless it was to be kept.
+    /// Whether its file is marked NODELETE (never to be unloaded). The mark was cleared in the copy, unless
+    /// [`Opening::keep_nodelete`] was set.
     pub fn had_nodelete(&self) -> bool {
         self.body.as_ref().is_some_and(|body| body.facts.nodelete)
     }
@@ -231,9 +237,9 @@ impl Library {
     /// If the library has no such symbol.
     ///
     /// # Safety
-    /// `F` is the function pointer type with the symbol's true signature, and the symbol is a function. The caller keeps no copy of
-    /// the pointer, of another pointer into the library (statics, strings, callbacks), or of a thread inside it beyond the borrow
-    /// of `self`: the compiler sees the borrow, and not the copies.
+    /// `F` is the function pointer type with the symbol's true signature, and the symbol is a function. When the borrow of `self`
+    /// ends, the caller has no copy of the function pointer, no other pointer into the library (statics, strings, callbacks), and
+    /// no thread inside it. The compiler checks the borrow, but not these copies.
     pub unsafe fn function<F: Copy>(&self, name: &str) -> Result<Function<'_, F>, ForeignError> {
         const { assert!(size_of::<F>() == size_of::<*const ()>(), "F is a function pointer") };
         let missing = |why: String| ForeignError::NoFunction {
@@ -242,13 +248,13 @@ impl Library {
         };
         let body = self.body.as_ref().ok_or_else(|| missing("it is closed".to_owned()))?;
         let handle = body.handle.as_ref().ok_or_else(|| missing("it is closed".to_owned()))?;
-        // SAFETY: only the symbol's address is taken.
+        // SAFETY: only the symbol's address is read, and nothing is called or dereferenced.
         let symbol = unsafe { handle.get::<*const ()>(name) }.map_err(|error| missing(words(&error)))?;
         let address: *const () = *symbol;
         if address.is_null() {
             return Err(missing("its address is null".to_owned()));
         }
-        // SAFETY: `F` has the size of a pointer, and is, by the caller's promise, the type of the function that is there.
+        // SAFETY: `F` has the size of a pointer (asserted above). The caller promises that it is the type of this function.
         let function = unsafe { std::mem::transmute_copy::<*const (), F>(&address) };
         Ok(Function {
             function,
@@ -256,9 +262,9 @@ impl Library {
         })
     }
 
-    /// Closes it, and proves that it is gone, or says what pins it. Refuses while a signal handler or a pthread key points into it,
-    /// while a thread may be inside, and while libc may call it on a thread of libc's own: then it was not even asked to go. What
-    /// could not be looked for is a refusal as well.
+    /// Closes it and proves that it is unmapped, or answers what pins it. `dlclose` is not even called while a signal handler or a
+    /// pthread key points into it, while a thread may be inside, while libc may call it on one of libc's own threads, or if one of
+    /// these checks could not be made.
     pub fn close(mut self) -> Closed {
         match self.body.take() {
             Some(body) => close::close(body),
@@ -268,12 +274,12 @@ impl Library {
 }
 
 impl Staying {
-    /// What pins it, as far as can be told.
+    /// The reasons why it stays mapped, as far as they can be found out.
     pub fn pins(&self) -> &[Pin] {
         &self.pins
     }
 
-    /// Tries again: what pinned it may have gone.
+    /// Tries to close it again, after a pin may have ended.
     pub fn try_again(mut self) -> Closed {
         match self.body.take() {
             Some(body) => close::close(body),
@@ -294,7 +300,7 @@ impl Drop for Staying {
     }
 }
 
-/// Leaking a library is safe, and unmapping it here, wherever that is, is not.
+/// Leaks the library. That is safe; unmapping it on an arbitrary thread, wherever it happens to be dropped, is not.
 fn leave(body: Option<Box<Body>>) {
     if let Some(body) = body {
         tracing::debug!(library = %body.path.display(), "a foreign library was dropped without being closed; it stays mapped");
@@ -302,8 +308,8 @@ fn leave(body: Option<Box<Body>>) {
     }
 }
 
-/// What the library needs stays for good, as with plugins: whatever it has left with libc would be called after it was unmapped.
-/// A private copy of ours that happens to be needed is closed by whoever opened it, with every look that there is.
+/// Keeps the library's dependencies mapped until the process ends, as with plugins: libc could call the functions that they have
+/// registered there. Our own private copies are not pinned, even if the library needs one: their owner closes them with all checks.
 fn keep_dependencies(library: &Path) {
     let needs = loaded::find_with_needs(library).map_or_else(Vec::new, |(_, needs)| needs);
     for name in needs {

@@ -14,6 +14,7 @@ mod remains;
 mod resources;
 mod services;
 mod symbols;
+mod threads;
 mod unload;
 
 pub use engine::NativeEngine;

@@ -1,6 +1,7 @@
-//! Asking the dynamic loader what is mapped. Its list is the first witness for "the image is gone", `/proc/self/maps` is the
-//! second: the list cannot mistake a data mapping for an image, and the maps cannot be out of step with the kernel.
+//! The objects that are mapped into this process. There are two witnesses for "the image is unmapped": the loader's list, which
+//! cannot mistake a data mapping of a file for an image, and `/proc/self/maps`, which cannot disagree with the kernel.
 
+use reslot_stage::StagedFile;
 use std::{
     ffi::{CStr, CString, OsStr, c_int, c_void},
     ops::Range,
@@ -9,29 +10,29 @@ use std::{
     sync::Arc,
 };
 
-/// Where an object of the loader's list lies.
+/// The address range of an object of the loader's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapped {
     /// From the lowest to the highest loaded segment.
     pub range: Range<usize>,
-    /// What is added to the addresses in its file.
+    /// The difference between its addresses in memory and those in its file.
     pub(super) base: usize,
 }
 
 impl Mapped {
-    /// Whether the call before this return address lies in it. The address itself may already be beyond.
+    /// Whether the call before this return address lies in the object. The return address itself may already be beyond its end.
     pub(super) fn covers(&self, address: usize) -> bool {
         self.range.contains(&address.wrapping_sub(1))
     }
 }
 
-/// An object of the loader's list, with its file's name.
+/// An object of the loader's list, with the name of its file.
 pub(super) struct Module {
     pub(super) name: Arc<str>,
     pub(super) mapped: Mapped,
 }
 
-/// Finds the object that was opened under exactly this path.
+/// Finds the object that was opened by exactly this path.
 pub fn find(path: &Path) -> Option<Mapped> {
     let mut found = None;
     each(&mut |name, info| {
@@ -42,7 +43,7 @@ pub fn find(path: &Path) -> Option<Mapped> {
     found
 }
 
-/// The same, with the names in its `DT_NEEDED` entries, as its author's linker wrote them.
+/// The same, with the names in its `DT_NEEDED` entries, as the linker wrote them.
 pub fn find_with_needs(path: &Path) -> Option<(Mapped, Vec<CString>)> {
     let mut found = None;
     each(&mut |name, info| {
@@ -60,7 +61,7 @@ pub(super) fn program() -> Option<Mapped> {
     first
 }
 
-/// The objects that return addresses lie in.
+/// The objects in which these return addresses lie.
 pub(super) fn modules_of(addresses: &[usize]) -> Vec<Module> {
     let mut modules = Vec::new();
     if addresses.is_empty() {
@@ -77,32 +78,32 @@ pub(super) fn modules_of(addresses: &[usize]) -> Vec<Module> {
     modules
 }
 
-/// What the objects of the loader's list are called and need, in the order in which the loader looks through them.
-pub fn family() -> Vec<Relative> {
-    let mut family = Vec::new();
+/// The names and dependencies of the objects in the loader's list, in the order in which the loader searches it.
+pub(crate) fn loaded_objects() -> Vec<LoadedObject> {
+    let mut objects = Vec::new();
     each(&mut |name, info| {
-        family.push(Relative {
+        objects.push(LoadedObject {
             path: PathBuf::from(OsStr::from_bytes(name.to_bytes())),
             soname: dynamic_texts(info, DT_SONAME).pop(),
             needs: needed_names(info),
         });
     });
-    family
+    objects
 }
 
 /// An object of the loader's list, by its names.
-pub struct Relative {
-    /// Under which it was opened; empty for the program.
-    pub path: PathBuf,
-    /// What others may call it.
-    pub soname: Option<CString>,
-    /// What it calls those that it needs.
-    pub needs: Vec<CString>,
+pub(crate) struct LoadedObject {
+    /// The path by which it was opened; empty for the program.
+    pub(crate) path: PathBuf,
+    /// Its `DT_SONAME`: the name by which other objects may need it.
+    soname: Option<CString>,
+    /// Its `DT_NEEDED` names.
+    pub(crate) needs: Vec<CString>,
 }
 
-impl Relative {
+impl LoadedObject {
     /// Whether the loader finds it by this name.
-    pub fn answers_to(&self, name: &CStr) -> bool {
+    pub(crate) fn is_named(&self, name: &CStr) -> bool {
         self.soname.as_deref() == Some(name) || self.path.as_os_str().as_bytes() == name.to_bytes()
     }
 }
@@ -117,36 +118,63 @@ fn needed_names(info: &libc::dl_phdr_info) -> Vec<CString> {
 /// The texts of all dynamic entries with this tag.
 fn dynamic_texts(info: &libc::dl_phdr_info, wanted: u64) -> Vec<CString> {
     const DT_STRTAB: u64 = 5;
-    let base = info.dlpi_addr as usize;
-    // SAFETY: the loader gives the object's own program headers, valid during the callback.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-    let Some(dynamic) = headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC) else {
+    let dynamic = Dynamic::of(info);
+    let Some(strings) = dynamic.address(DT_STRTAB) else {
         return Vec::new();
     };
-    let entries: *const [u64; 2] = std::ptr::with_exposed_provenance(base + dynamic.p_vaddr as usize);
-    // SAFETY: a mapped object's dynamic section is an array of (tag, value) of this size, and the loader keeps the object mapped
-    // during the callback.
-    let entries = unsafe { std::slice::from_raw_parts(entries, dynamic.p_memsz as usize / size_of::<[u64; 2]>()) };
-    let entries: Vec<_> = entries.iter().take_while(|[tag, _]| *tag != 0).collect();
-    let Some([_, strings]) = entries.iter().find(|[tag, _]| *tag == DT_STRTAB) else {
-        return Vec::new();
-    };
-    // glibc turns it into an address when it maps the object, where the section may be written to.
-    let strings = match *strings as usize {
-        offset if offset < base => base + offset,
-        address => address,
-    };
-    let wanted = entries.iter().filter(|[tag, _]| *tag == wanted);
+    let wanted = dynamic.entries.iter().filter(|[tag, _]| *tag == wanted);
     wanted
         .map(|[_, offset]| {
             let name = std::ptr::with_exposed_provenance(strings + *offset as usize);
-            // SAFETY: the loader itself read this string of the mapped string table when it resolved the dependency.
+            // SAFETY: the loader itself has read this C string of the mapped string table, and keeps the object mapped during the
+            // callback that gave `info`.
             unsafe { CStr::from_ptr(name) }.to_owned()
         })
         .collect()
 }
 
-/// How many objects in the loader's list lie in this folder or below it: what tests and users count.
+/// The program headers of an object of the loader's list.
+pub(crate) fn headers(info: &libc::dl_phdr_info) -> &[libc::Elf64_Phdr] {
+    // SAFETY: `info` comes from the loader (`each` is the only source), and holds the address and number of the object's own program
+    // headers, which are valid as long as `info` is.
+    unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
+}
+
+/// The dynamic section of an object of the loader's list: (tag, value), without the end mark. Empty if the object has none.
+pub(crate) struct Dynamic {
+    base: usize,
+    entries: Vec<[u64; 2]>,
+}
+
+impl Dynamic {
+    pub(crate) fn of(info: &libc::dl_phdr_info) -> Self {
+        let base = info.dlpi_addr as usize;
+        let section = headers(info).iter().find(|header| header.p_type == libc::PT_DYNAMIC);
+        let entries = section.map_or(Vec::new(), |section| {
+            let entries: *const [u64; 2] = std::ptr::with_exposed_provenance(base + section.p_vaddr as usize);
+            // SAFETY: a mapped object's dynamic section is an array of (tag, value) of this size, and the loader keeps the object
+            // mapped as long as `info` is valid.
+            let entries = unsafe { std::slice::from_raw_parts(entries, section.p_memsz as usize / size_of::<[u64; 2]>()) };
+            entries.iter().take_while(|[tag, _]| *tag != 0).copied().collect()
+        });
+        Self { base, entries }
+    }
+
+    /// The value of the first entry with this tag.
+    pub(crate) fn value(&self, wanted: u64) -> Option<usize> {
+        let entry = self.entries.iter().find(|[tag, _]| *tag == wanted);
+        entry.map(|[_, value]| *value as usize)
+    }
+
+    /// The same for a value that is an address. glibc replaces the file's offset by the address when it maps an object whose section
+    /// is writable.
+    pub(crate) fn address(&self, wanted: u64) -> Option<usize> {
+        let value = self.value(wanted)?;
+        Some(if value < self.base { self.base + value } else { value })
+    }
+}
+
+/// How many objects in the loader's list lie in this folder or below it. Tests and users check the number of mapped copies by it.
 pub fn mapped_copies(folder: &Path) -> usize {
     let mut count = 0;
     each(&mut |name, _| {
@@ -157,22 +185,53 @@ pub fn mapped_copies(folder: &Path) -> usize {
 }
 
 fn mapped(info: &libc::dl_phdr_info) -> Mapped {
-    let base = info.dlpi_addr as usize;
-    // SAFETY: the loader gives the object's own program headers, valid during the callback.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-    let loads = headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
+    Mapped {
+        range: range_of(info),
+        base: info.dlpi_addr as usize,
+    }
+}
+
+/// The addresses of an object of the loader's list, from the lowest to the highest loaded segment.
+pub(crate) fn range_of(info: &libc::dl_phdr_info) -> Range<usize> {
+    let loads = headers(info).iter().filter(|header| header.p_type == libc::PT_LOAD);
     let segments = loads.map(|header| {
-        let start = base + header.p_vaddr as usize;
+        let start = (info.dlpi_addr + header.p_vaddr) as usize;
         (start, start + header.p_memsz as usize)
     });
     let (start, end) = segments.fold((usize::MAX, 0), |(low, high), (start, end)| (low.min(start), high.max(end)));
-    Mapped { range: start..end, base }
+    start..end
 }
 
-/// Visits each object of the loader's list, which stands still meanwhile.
+/// Whether a file that was closed is unmapped, by both witnesses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Neither the loader nor the kernel lists it.
+    Unmapped,
+    /// The loader still lists it.
+    ListedByLoader,
+    /// The loader does not list it, and the kernel does not confirm that. The text says why.
+    Missing(String),
+}
+
+impl Proof {
+    /// Asks the loader and then the kernel about a private copy.
+    pub(crate) fn of(staged: &StagedFile) -> Self {
+        if find(staged.path()).is_some() {
+            return Self::ListedByLoader;
+        }
+        match executable_mapping_of(&staged.name_in_map()) {
+            Ok(false) => Self::Unmapped,
+            Ok(true) => Self::Missing("the kernel still lists executable memory of it".to_owned()),
+            Err(error) => Self::Missing(format!("the kernel's map cannot be read, so nothing is proven: {error}")),
+        }
+    }
+}
+
+/// Visits each object of the loader's list. The loader's lock is held meanwhile, so the list does not change.
 pub fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {
     unsafe extern "C" fn step(info: *mut libc::dl_phdr_info, _: usize, visit: *mut c_void) -> c_int {
-        // SAFETY: `visit` is the pointer passed below, and `info` is the loader's, both valid during the call.
+        // SAFETY: `visit` is the pointer to the local variable that is passed below, and `info` is the loader's; both are valid during
+        // this call, and nobody else uses `visit` meanwhile.
         let (visit, info) = unsafe { (&mut *visit.cast::<&mut dyn FnMut(&CStr, &libc::dl_phdr_info)>(), &*info) };
         if !info.dlpi_name.is_null() {
             // SAFETY: a name in the loader's list is a C string.
@@ -181,17 +240,17 @@ pub fn each(visit: &mut dyn FnMut(&CStr, &libc::dl_phdr_info)) {
         0
     }
     let mut visit = visit;
-    // SAFETY: the callback matches and is called synchronously. It allocates nothing that could call the loader again.
+    // SAFETY: `step` has the callback's signature and is called only during this call. The callers' closures do not call the loader.
     unsafe { libc::dl_iterate_phdr(Some(step), (&raw mut visit).cast()) };
 }
 
-/// Why the kernel does not map a file as code, if it does not: the loader does not tell that.
+/// Tries to map a file as code, and returns the kernel's error, if there is one. The text of `dlerror` does not contain it.
 pub(super) fn why_not_mapped(path: &Path) -> Option<std::io::Error> {
     let mapped = || {
         let file = std::fs::File::open(path)?;
         let len = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
-        // SAFETY: a new mapping, which overlaps no memory of this process and which nobody looks into; it is unmapped at once, in the
-        // same length.
+        // SAFETY: the kernel chooses the address of the new mapping, so it overlaps no other memory. Nobody reads it, and it is
+        // unmapped at once with the same length.
         unsafe {
             let (kind, code) = (libc::MAP_PRIVATE, libc::PROT_READ | libc::PROT_EXEC);
             let start = libc::mmap(std::ptr::null_mut(), len, code, kind, file.as_raw_fd(), 0);
@@ -205,8 +264,8 @@ pub(super) fn why_not_mapped(path: &Path) -> Option<std::io::Error> {
     mapped().err()
 }
 
-/// Whether there is any *executable* mapping of what the kernel's map calls `path`: the second witness. (Something else may have been mapped at
-/// the old addresses since, so they alone prove nothing.)
+/// Whether the kernel's map lists an *executable* mapping of a file by this name. This is the second witness. (The old addresses would
+/// prove nothing: something else may be mapped there by now.)
 pub fn executable_mapping_of(path: &Path) -> std::io::Result<bool> {
     let maps = std::fs::read("/proc/self/maps")?;
     let found = maps.split(|byte| *byte == b'\n').any(|line| {
@@ -224,9 +283,9 @@ fn contains(line: &[u8], path: &[u8]) -> bool {
 /// The signals whose handlers lie in a range.
 pub fn signal_handlers_in(range: &Range<usize>) -> Vec<i32> {
     let in_range = |signal: &i32| {
-        // SAFETY: an all-zero sigaction is a valid value to be overwritten.
+        // SAFETY: an all-zero sigaction is a valid value.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: only asks; what the number does not name is answered with an error.
+        // SAFETY: with a null new action the call only reads the handler into `action`. For an unknown signal it returns an error.
         let known = unsafe { libc::sigaction(*signal, std::ptr::null(), &raw mut action) } == 0;
         known && range.contains(&action.sa_sigaction)
     };

@@ -1,4 +1,4 @@
-//! Closing a foreign library, proving that it is gone, and finding out by elimination what keeps it. Opening is not done here.
+//! Closes a foreign library and proves that it is unmapped; if the loader has kept it, finds out by elimination why.
 
 use super::{
     Before, Body, Closed, Pin, Staying,
@@ -9,43 +9,45 @@ use super::{
     threads::Threads,
     words,
 };
-use crate::loaded;
+use crate::loaded::{self, LoadedObject, Proof};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-/// Closes a library unless something would be called in it afterwards, and looks whether it is gone.
+/// Closes a library unless something could still call into it, and checks that it is unmapped.
 pub(super) fn close(mut body: Box<Body>) -> Closed {
     if loaded::find(body.staged.path()).is_some() {
-        let pins = what_would_be_called(&body);
+        let pins = possible_callers(&body);
         if !pins.is_empty() {
             return stays(body, pins);
         }
     }
-    // The second time there is none; then our own look below is the close on which the loader looks again.
+    // On a retry the handle is closed already. Then `counts_of` opens and closes the library once more, and on that close the loader
+    // checks again whether it may unmap the library.
     if let Some(handle) = body.handle.take()
         && let Err(error) = handle.close()
     {
         return stays(body, vec![Pin::Unexplained(words(&error))]);
     }
-    if let Some(gone) = proof(&body) {
-        return gone.map_or_else(|why| stays(body, vec![Pin::Unexplained(why)]), |()| Closed::Unmapped);
+    let mut counts = None;
+    let mut proof = Proof::of(&body.staged);
+    if proof == Proof::ListedByLoader {
+        counts = counts_of(&body);
+        proof = Proof::of(&body.staged);
     }
-    // Letting go of it again is also a close on which the loader looks whether it may go by now.
-    let counts = counts_of(&body);
-    match proof(&body) {
-        Some(Ok(())) => Closed::Unmapped,
-        Some(Err(why)) => stays(body, vec![Pin::Unexplained(why)]),
-        None => {
+    match proof {
+        Proof::Unmapped => Closed::Unmapped,
+        Proof::Missing(why) => stays(body, vec![Pin::Unexplained(why)]),
+        Proof::ListedByLoader => {
             let pins = by_elimination(&body, counts);
             stays(body, pins)
         }
     }
 }
 
-/// What would be called in it after it was gone, and what may be and could not be looked for.
-fn what_would_be_called(body: &Body) -> Vec<Pin> {
+/// Everything that could call into the library after it is unmapped, including checks that could not be made.
+fn possible_callers(body: &Body) -> Vec<Pin> {
     let range = &body.mapped.range;
     let mut pins = Vec::new();
     let signals = loaded::signal_handlers_in(range);
@@ -65,18 +67,18 @@ fn what_would_be_called(body: &Body) -> Vec<Pin> {
     let imports = Objects::imported_with(body.staged.path(), objects);
     pins.extend(notifies::pin(&imports, timers.as_ref()));
     pins.extend(pin_by_keys(keys::with_destructors_in(range), &imports));
-    // Once our own opening is taken back, a look at the counts is a close, on which the loader may unmap it.
+    // `counts_of` opens and closes the library. If our own handle is closed already, that close may unmap it.
     if body.handle.is_some() || pins.is_empty() {
         pins.extend(pin_by_thread_locals(counts_of(body), &imports));
     }
-    // Without this witness nothing could be proven afterwards.
+    // If the kernel's map cannot be read, nothing can be proven afterwards.
     if let Err(error) = loaded::executable_mapping_of(&body.staged.name_in_map()) {
-        pins.push(Pin::NotFoundOut(format!("what the kernel has mapped: {error}")));
+        pins.push(Pin::NotFoundOut(format!("whether the kernel has it mapped: {error}")));
     }
     pins
 }
 
-/// Keys that cannot be looked for matter only if there can be any.
+/// If the table of keys cannot be found, that is a pin only if the library can have made a key.
 fn pin_by_keys(found: Option<usize>, imports: &BTreeSet<&'static str>) -> Option<Pin> {
     match found {
         Some(0) => None,
@@ -85,7 +87,8 @@ fn pin_by_keys(found: Option<usize>, imports: &BTreeSet<&'static str>) -> Option
     }
 }
 
-/// With these, the loader would unmap it later, at anybody's next `dlclose`: at a moment that is not ours.
+/// With pending destructors the loader would keep the library for now and unmap it at an arbitrary later `dlclose`, outside our
+/// control.
 fn pin_by_thread_locals(counts: Option<Counts>, imports: &BTreeSet<&'static str>) -> Option<Pin> {
     match counts.map(Counts::thread_destructors) {
         Some(0) => None,
@@ -104,6 +107,7 @@ fn unknown(what: &str, by: &[&str], imports: &BTreeSet<&'static str>) -> Option<
     (!imported.is_empty()).then(|| Pin::NotFoundOut(format!("{what}, which it or what came with it can make with {by}")))
 }
 
+/// Reads the loader's counts. This opens and closes the library once, and the close may unmap it.
 fn counts_of(body: &Body) -> Option<Counts> {
     let ours = u32::from(body.handle.is_some());
     Held::open(body.staged.path()).and_then(|held| counts::read(&held, ours, &body.mapped.range))
@@ -114,19 +118,7 @@ fn stays(body: Box<Body>, pins: Vec<Pin>) -> Closed {
     Closed::Stays(Staying { body, pins })
 }
 
-/// The two witnesses: `None` if the loader still has it; an error if the loader has not and the kernel has, or does not say.
-fn proof(body: &Body) -> Option<Result<(), String>> {
-    if loaded::find(body.staged.path()).is_some() {
-        return None;
-    }
-    Some(match loaded::executable_mapping_of(&body.staged.name_in_map()) {
-        Ok(false) => Ok(()),
-        Ok(true) => Err("the kernel still lists executable memory of it".to_owned()),
-        Err(error) => Err(format!("the kernel's map cannot be read, so nothing is proven: {error}")),
-    })
-}
-
-/// What can be the reason, when the loader keeps what nobody here has open.
+/// Finds out by elimination why the loader keeps the library, although our handle is closed.
 fn by_elimination(body: &Body, counts: Option<Counts>) -> Vec<Pin> {
     let mut pins = Vec::new();
     if body.facts.nodelete && body.kept_nodelete {
@@ -160,24 +152,24 @@ fn by_elimination(body: &Body, counts: Option<Counts>) -> Vec<Pin> {
     if pins.is_empty() {
         pins.push(match counts {
             Some(Counts::Marked) => Pin::MarkedAtRunTime,
-            Some(_) => Pin::Unexplained("neither counts nor marks nor other objects say why".to_owned()),
+            Some(_) => Pin::Unexplained("neither its counts nor its marks nor other objects explain it".to_owned()),
             None => Pin::Unexplained("the loader's own counts could not be read".to_owned()),
         });
     }
     pins
 }
 
-/// The mapped objects that need the one at `path`. The loader gives each the first object of that name in its list.
+/// The mapped objects that need the one at `path`. For each needed name the loader takes the first object with that name in its list.
 fn needed_by_others(path: &Path) -> Vec<PathBuf> {
-    let family = loaded::family();
-    let Some(at) = family.iter().position(|object| object.path == path) else {
+    let objects = loaded::loaded_objects();
+    let Some(at) = objects.iter().position(|object| object.path == path) else {
         return Vec::new();
     };
-    let needs_us = |object: &&loaded::Relative| {
+    let needs_us = |object: &&LoadedObject| {
         let mut names = object.needs.iter();
-        names.any(|name| family[at].answers_to(name) && !family[..at].iter().any(|earlier| earlier.answers_to(name)))
+        names.any(|name| objects[at].is_named(name) && !objects[..at].iter().any(|earlier| earlier.is_named(name)))
     };
-    let later = family[at + 1..].iter().filter(needs_us);
+    let later = objects[at + 1..].iter().filter(needs_us);
     later.map(|object| object.path.clone()).collect()
 }
 
@@ -187,7 +179,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn what_could_not_be_found_out_pins_where_it_matters() {
+    fn a_check_that_failed_pins_only_a_library_with_the_imports_for_it() {
         let none = BTreeSet::new();
         let both = BTreeSet::from(["pthread_key_create", "__cxa_thread_atexit_impl"]);
         assert_eq!((pin_by_keys(None, &none), pin_by_thread_locals(None, &none)), (None, None));
@@ -200,7 +192,7 @@ mod tests {
         }
         assert_eq!(pin_by_keys(Some(0), &both), None);
         assert_eq!(pin_by_keys(Some(2), &none), Some(Pin::KeyDestructors(2)));
-        // It is never unmapped, so that nothing can be called too late.
+        // A marked library is never unmapped, so libc cannot call into unmapped memory.
         assert_eq!(pin_by_thread_locals(Some(Counts::Marked), &both), None);
     }
 }

@@ -1,7 +1,7 @@
-//! The loader's own counts of an object: how often it is open, and how many thread-local destructors libc holds of it. Nothing
-//! public tells them, and their place in the loader's record differs between releases of glibc. So the places are found by watching:
-//! the word that rises by one when the object is opened once more, and falls when that is closed, is the one; the same with a
-//! destructor of our own. Whatever is not found without doubt is not answered. Nothing is written.
+//! The loader's own counts of an object: how often it is open, and how many of its thread-local destructors libc has still to run.
+//! No public function returns them, and their offsets in the loader's record differ between releases of glibc. So this module finds
+//! the offsets by experiment: it opens the object, closes it, and looks for the one word that rose by one and fell again. It does
+//! the same with a thread-local destructor of its own. If the result is not unique, it answers nothing. It never writes to a record.
 
 use super::held::Held;
 use std::{
@@ -14,22 +14,22 @@ use std::{
     thread,
 };
 
-/// What the loader counts, without what this module adds for a moment.
+/// The loader's counts, without the openings and destructors that this module adds for the experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counts {
-    /// It does not count down any more: the object is marked as never to be unloaded, by its file or since.
+    /// The loader does not count down: the object is marked as never to be unloaded, by its file or at run time.
     Marked,
-    /// It may go when all of these are zero.
+    /// The loader unmaps the object when both are zero.
     Counted {
         /// Openings by somebody else.
         opened_by_others: u32,
-        /// Destructors of thread-locals that libc is to run on threads that live.
+        /// Destructors of thread-locals that libc has still to run when live threads end.
         thread_destructors: u32,
     },
 }
 
 impl Counts {
-    /// How many destructors of thread-locals libc is to run, as far as that is known.
+    /// The number of thread-local destructors that libc has still to run; 0 for a marked object, where it does not matter.
     pub(super) fn thread_destructors(self) -> u32 {
         match self {
             Self::Marked => 0,
@@ -38,10 +38,10 @@ impl Counts {
     }
 }
 
-/// A word has to move with the cause so many times to be believed.
+/// How many experiments a word has to follow.
 const ROUNDS: usize = 3;
 
-/// Reads the counts of the object that `held` holds, and that lies in `range`. `ours` is how often we have it open otherwise.
+/// Reads the counts of the object that `held` holds, and that lies in `range`. `ours` is how often we have it open besides `held`.
 pub(super) fn read(held: &Held, ours: u32, range: &Range<usize>) -> Option<Counts> {
     let record = Record::of(held)?;
     let path = held.path()?;
@@ -60,11 +60,11 @@ pub(super) fn read(held: &Held, ours: u32, range: &Range<usize>) -> Option<Count
     })
 }
 
-/// How a word moves with a cause.
+/// How a word of the record follows an experiment.
 enum Follows {
-    /// This one does.
+    /// This word rises with the cause and falls again.
     UpAndDown(usize),
-    /// One does, but for the way down.
+    /// A word rises with the cause and does not fall again.
     UpOnly,
 }
 
@@ -76,13 +76,14 @@ struct Record<'a> {
 impl<'a> Record<'a> {
     fn of(held: &'a Held) -> Option<Self> {
         let map = held.link_map()?;
-        // SAFETY: the loader allocates the record of an object that is opened at run time with malloc, once libc is there, and
-        // frees it no sooner than the object goes, which `held` prevents.
+        // SAFETY: the loader allocates the record of an object that is opened at run time with malloc, and frees it when it unmaps
+        // the object. `held` keeps the object open, so the record is alive.
         let size = unsafe { libc::malloc_usable_size(map.cast_mut().cast()) };
         if !(256..=8192).contains(&size) {
             return None;
         }
-        // SAFETY: so many bytes belong to the record. They are read as atomics, because the loader may write them meanwhile.
+        // SAFETY: the record has at least `size` bytes (malloc said so), and lives as long as `held`. The words are atomics, because
+        // the loader may write them on another thread.
         let words = unsafe { std::slice::from_raw_parts(map.cast::<AtomicU32>(), size / size_of::<u32>()) };
         Some(Self { words })
     }
@@ -91,7 +92,7 @@ impl<'a> Record<'a> {
         self.words.iter().map(|word| word.load(Ordering::Acquire)).collect()
     }
 
-    /// The one word that rises by one when what `cause` makes comes to exist, and how it moves when that is dropped.
+    /// Finds the word that is incremented by `cause`, and says whether it is decremented when the answer of `cause` is dropped.
     fn word_that_follows<T>(&self, mut cause: impl FnMut() -> Option<T>) -> Option<Follows> {
         let mut both: Vec<usize> = (0..self.words.len()).collect();
         let mut up_only = both.clone();
@@ -113,7 +114,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A thread that has told libc of a destructor on behalf of an object, and lives until this is dropped. The destructor is ours.
+/// A thread that has registered a thread-local destructor with libc in the name of an object. The destructor is our own. The thread
+/// ends when this is dropped.
 struct Registered {
     end: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -124,8 +126,8 @@ impl Registered {
         let (registered, is_registered) = mpsc::channel();
         let (end, ends) = mpsc::channel::<()>();
         let body = move || {
-            // SAFETY: the destructor lies in this library, ignores its argument, and runs when this thread ends. The last argument
-            // only names, by an address in it, the object that the loader is to count it for.
+            // SAFETY: the destructor is code of this crate, which stays mapped; it ignores its argument. The last argument is never
+            // dereferenced: it is an address inside the object for which the loader counts the destructor.
             let answer =
                 unsafe { __cxa_thread_atexit_impl(nothing, std::ptr::null_mut(), std::ptr::without_provenance_mut(object)) };
             let _ = registered.send(answer == 0);
@@ -144,7 +146,7 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.end = None;
         if let Some(thread) = self.thread.take() {
-            // Its destructors have run when this returns.
+            // The thread's destructors have run when `join` returns.
             let _ = thread.join();
         }
     }

@@ -1,56 +1,56 @@
-//! The pthread keys of this process that have a destructor in a library. libc tells nobody, and calls the destructor when a thread
-//! with a value ends, be the library there or not. Its table is found by watching: a key of our own, whose number and destructor are
-//! known, shows where the table begins. Nothing is written there but by libc.
+//! The pthread keys of this process that have a destructor in a library. libc calls such a destructor when a thread with a value
+//! ends, even if the library is unmapped by then, and has no function that lists them. So this module finds libc's table of keys: it
+//! makes a key of its own, whose number and destructor it knows, and searches for that entry. It only reads the table.
 
 use super::memory;
 use crate::loaded;
 use std::{ffi::c_void, ops::Range, sync::OnceLock};
 
-/// As `PTHREAD_KEYS_MAX` has been since there are threads in glibc.
+/// glibc's `PTHREAD_KEYS_MAX`, which has never changed.
 const KEYS: usize = 1024;
-/// A place in the table: the number of its uses so far, odd while it is in use, and the destructor, which is not cleared.
-const PLACE: usize = 2 * size_of::<usize>();
+/// The size of an entry of the table: a sequence number, odd while the key is in use, and the destructor, which libc does not clear.
+const ENTRY: usize = 2 * size_of::<usize>();
 
 /// How many keys have a destructor in the range; `None` if the table cannot be found.
 pub(super) fn with_destructors_in(range: &Range<usize>) -> Option<usize> {
     static TABLE: OnceLock<usize> = OnceLock::new();
-    // What was not found is looked for again the next time: perhaps no key was free.
+    // A failure is not cached: perhaps no key was free.
     let table = TABLE
         .get()
         .copied()
         .or_else(|| find_table().map(|table| *TABLE.get_or_init(|| table)))?;
-    let places = (0..KEYS).map(|key| table + key * PLACE);
-    let in_range = places.filter(|place| in_use(*place) && range.contains(&word(place + size_of::<usize>())));
+    let entries = (0..KEYS).map(|key| table + key * ENTRY);
+    let in_range = entries.filter(|entry| in_use(*entry) && range.contains(&word(entry + size_of::<usize>())));
     Some(in_range.count())
 }
 
-/// Answers only what was seen twice at the same place, with two keys.
+/// Finds the address of the table. Two searches, each with its own key, must find the same address.
 fn find_table() -> Option<usize> {
-    let found = [one_look()?, one_look()?];
+    let found = [search_table()?, search_table()?];
     (found[0] == found[1]).then_some(found[0])
 }
 
-fn one_look() -> Option<usize> {
+fn search_table() -> Option<usize> {
     let mut key = 0;
-    // SAFETY: room for a key. Its destructor does nothing, and no thread gets a value.
+    // SAFETY: `key` is writable. The destructor does nothing, and no thread gets a value.
     if unsafe { libc::pthread_key_create(&raw mut key, Some(nothing)) } != 0 {
         return None;
     }
-    let offset = key as usize * PLACE;
+    let offset = key as usize * ENTRY;
     let destructor = nothing as unsafe extern "C" fn(*mut c_void) as usize;
     let mut tables = Vec::new();
     for variables in libcs_variables() {
-        let Some(last) = variables.end.checked_sub(PLACE) else {
+        let Some(last) = variables.end.checked_sub(ENTRY) else {
             continue;
         };
-        for place in (variables.start..=last).step_by(size_of::<usize>()) {
-            let fits = place >= variables.start + offset && place - offset + KEYS * PLACE <= variables.end;
-            if fits && word(place + size_of::<usize>()) == destructor && in_use(place) {
-                tables.push(place - offset);
+        for entry in (variables.start..=last).step_by(size_of::<usize>()) {
+            let fits = entry >= variables.start + offset && entry - offset + KEYS * ENTRY <= variables.end;
+            if fits && word(entry + size_of::<usize>()) == destructor && in_use(entry) {
+                tables.push(entry - offset);
             }
         }
     }
-    // SAFETY: made above, and nobody else knows it.
+    // SAFETY: the key was made above, and no other code knows its number.
     unsafe { libc::pthread_key_delete(key) };
     match tables[..] {
         [only] => Some(only),
@@ -60,17 +60,17 @@ fn one_look() -> Option<usize> {
 
 unsafe extern "C" fn nothing(_: *mut c_void) {}
 
-fn in_use(place: usize) -> bool {
-    word(place) % 2 == 1
+fn in_use(entry: usize) -> bool {
+    word(entry) % 2 == 1
 }
 
 /// A word of libc's variables.
 fn word(address: usize) -> usize {
-    // SAFETY: the callers stay within what `libcs_variables` answered, writable segments of libc, which is never unmapped.
+    // SAFETY: the callers stay within the ranges of `libcs_variables`: writable segments of libc, which is never unmapped.
     unsafe { memory::word(address) }
 }
 
-/// The writable segments of libc (and of libpthread, where that is still apart).
+/// The writable segments of libc (and of libpthread, in releases where that is a file of its own).
 fn libcs_variables() -> Vec<Range<usize>> {
     let mut found = Vec::new();
     loaded::each(&mut |name, info| {

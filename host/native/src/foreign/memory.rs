@@ -1,6 +1,6 @@
-//! The memory of this process, looked at from outside, word by word: the variables of mapped objects, and what is mapped at all.
+//! Reads the memory of this process word by word: the writable segments of mapped objects, and the kernel's list of mappings.
 
-use crate::loaded;
+use crate::loaded::{self, headers, loaded_objects};
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
@@ -10,13 +10,11 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// The writable segments of an object of the loader's list, in whole words. What the loader has made read-only since is among them.
+/// The writable segments of an object of the loader's list, in whole words, including parts that the loader has made read-only since.
 pub(super) fn variables(info: &libc::dl_phdr_info) -> impl Iterator<Item = Range<usize>> {
     let base = info.dlpi_addr;
-    // SAFETY: the loader gives the object's own program headers, valid as long as `info` is.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     let writable = |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W != 0;
-    headers.iter().filter(writable).map(move |header| {
+    headers(info).iter().filter(writable).map(move |header| {
         let start = (base + header.p_vaddr) as usize;
         let end = start + header.p_memsz as usize;
         start.next_multiple_of(size_of::<usize>())..end & !(size_of::<usize>() - 1)
@@ -26,41 +24,42 @@ pub(super) fn variables(info: &libc::dl_phdr_info) -> impl Iterator<Item = Range
 /// Reads one word.
 ///
 /// # Safety
-/// It is an aligned word in memory that is mapped and readable now.
+/// `address` is aligned to a word, and the word is mapped and readable during this call.
 pub(super) unsafe fn word(address: usize) -> usize {
     let word: *const AtomicUsize = std::ptr::with_exposed_provenance(address);
-    // SAFETY: the caller's promise. Read as an atomic, because other threads may write there.
+    // SAFETY: the caller promises an aligned, readable word. The read is atomic, because other threads may write there.
     unsafe { (*word).load(Ordering::Relaxed) }
 }
 
-/// The paths of the objects that a mapped library needs, and that these need.
+/// The paths of the direct and indirect dependencies of a mapped library.
 pub(super) fn needed_for(library: &Path) -> Vec<PathBuf> {
-    let family = loaded::family();
-    let mut open: Vec<usize> = family.iter().position(|object| object.path == library).into_iter().collect();
+    let objects = loaded_objects();
+    let mut open: Vec<usize> = objects.iter().position(|object| object.path == library).into_iter().collect();
     let mut seen = BTreeSet::new();
     while let Some(at) = open.pop() {
-        for name in &family[at].needs {
-            let found = family.iter().position(|object| object.answers_to(name));
+        for name in &objects[at].needs {
+            let found = objects.iter().position(|object| object.is_named(name));
             open.extend(found.filter(|found| seen.insert(*found)));
         }
     }
-    seen.into_iter().map(|at| family[at].path.clone()).collect()
+    seen.into_iter().map(|at| objects[at].path.clone()).collect()
 }
 
-/// What of that has addresses in the library's range in its variables: the loader has bound symbols of it to the library, which it
-/// does for nobody else.
+/// The dependencies that have pointers into the library in their writable segments: the loader has bound symbols of them to the
+/// library. (It can do so only for dependencies: the library is opened with `RTLD_LOCAL`.)
 pub(super) fn bound_to(library: &Path, range: &Range<usize>) -> Vec<PathBuf> {
     let needed = needed_for(library);
     let mut found = Vec::new();
     loaded::each(&mut |name, info| {
         let name = Path::new(OsStr::from_bytes(name.to_bytes()));
-        // libc and the loader hold what they let go of by themselves.
+        // Skip libc and the loader: they have such pointers, too, and clear them themselves.
         let file = name.file_name().unwrap_or_default().as_bytes();
         if file.starts_with(b"libc.so.") || file.starts_with(b"ld-linux") || !needed.iter().any(|needed| needed == name) {
             return;
         }
         let mut words = variables(info).flat_map(|segment| segment.step_by(size_of::<usize>()));
-        // SAFETY: the loader keeps the object mapped during this call, and its writable segments readable.
+        // SAFETY: the loader keeps the object mapped during this callback, and writable segments are readable. `variables` answers
+        // aligned words.
         if words.any(|address| range.contains(&unsafe { word(address) })) {
             found.push(name.to_owned());
         }
@@ -71,9 +70,9 @@ pub(super) fn bound_to(library: &Path, range: &Range<usize>) -> Vec<PathBuf> {
 /// A line of the kernel's map.
 pub(super) struct Mapping {
     pub(super) range: Range<usize>,
-    /// By its looks: memory of nobody's file, above a guard.
+    /// Anonymous writable memory directly above a guard page, as the stack of a thread is.
     pub(super) is_stack: bool,
-    /// Memory of nobody's file, with a guard or without.
+    /// Anonymous writable memory, with a guard page below it or without.
     pub(super) is_anonymous: bool,
 }
 

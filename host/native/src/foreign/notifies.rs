@@ -1,6 +1,6 @@
-//! What libc calls on threads of its own: the functions of timers, of message queues, and of requests that it works off later. It
-//! keeps them on its heap, so that they cannot be found. What is asked instead is whether there are such threads at all, and
-//! such timers: the kernel lists the latter.
+//! Functions that libc calls on its own threads: those of timers, of message queues, and of asynchronous requests. libc keeps the
+//! function pointers on its heap, where they cannot be found. This module checks instead whether such threads exist at all, and
+//! whether such timers exist, which the kernel lists.
 
 use super::{
     Pin,
@@ -9,7 +9,7 @@ use super::{
 };
 use std::{collections::BTreeSet, fs, io};
 
-/// The timers of this process that notify by a thread, by number; the kernel gives none twice.
+/// The numbers of the timers of this process that notify by a thread. The kernel does not reuse a number.
 #[derive(Debug)]
 pub(super) struct Timers(BTreeSet<u64>);
 
@@ -27,7 +27,7 @@ impl Timers {
             } else if let Some(how) = line.strip_prefix("notify: ")
                 && (how.contains("/tid.") || how.starts_with("thread"))
             {
-                // libc has the kernel send a signal to its own thread, which calls the function.
+                // For SIGEV_THREAD libc lets the kernel send a signal to libc's own thread, which calls the function.
                 found.extend(number);
             }
         }
@@ -35,8 +35,8 @@ impl Timers {
     }
 }
 
-/// Whether libc may call a library that imports this, or something that came with it. `before` is what was there when the library
-/// was opened.
+/// The pin, if libc may call a library from its own threads. `imports` are the imports of the library and of the objects that came
+/// with it; `before` are the timers that existed when the library was opened.
 pub(super) fn pin(imports: &BTreeSet<&'static str>, before: Option<&Timers>) -> Option<Pin> {
     let imports: Vec<_> = NOTIFY
         .iter()
@@ -51,7 +51,8 @@ pub(super) fn pin(imports: &BTreeSet<&'static str>, before: Option<&Timers>) -> 
         Ok(threads) => threads,
         Err(error) => return Some(Pin::NotFoundOut(format!("libc's own threads: {error}"))),
     };
-    // The thread of the timers stays when they are gone. Functions of theirs that still run are found as threads.
+    // libc's timer thread stays after the last timer is deleted, so ask for timers. A timer function that is running is found by the
+    // thread check.
     let none = BTreeSet::new();
     let before = before.map_or(&none, |before| &before.0);
     if imports == [TIMERS] && Timers::now().is_ok_and(|now| now.0.is_subset(before)) {
@@ -66,7 +67,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn timers_that_notify_by_a_thread_are_told_from_others() {
+    fn only_timers_that_notify_by_a_thread_are_listed() {
         let list = "ID: 3\nsignal: 32/000055d0\nnotify: signal/tid.412\nClockID: 1\nID: 4\nsignal: 10/0\nnotify: signal/pid.400\n\
                     ClockID: 0\nID: 5\nsignal: 0/0\nnotify: none/pid.0\nClockID: 0\nID: 6\nsignal: 0/0\nnotify: thread/pid.0\n\
                     ClockID: 0\n";
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_of_a_library_that_imports_nothing_of_the_kind() {
+    fn a_library_without_such_imports_is_not_pinned() {
         assert_eq!(pin(&BTreeSet::from(["pthread_key_create"]), None), None);
     }
 }

@@ -1,8 +1,8 @@
-//! The objects of the loader's list: which of them were there before a library was opened, which came with it, and what those import.
-//! Imports are read where the loader reads them, from the relocations in memory: the file may be another one by now.
+//! The objects of the loader's list: those that existed before a library was opened, those that came with it, and the imports of the
+//! latter. Imports are read where the loader reads them, from the relocations in memory, because the file may have been replaced.
 
 use super::memory::{needed_for, word};
-use crate::loaded;
+use crate::loaded::{self, Dynamic, range_of};
 use reslot_stage::is_private_copy;
 use std::{
     collections::BTreeSet,
@@ -31,13 +31,13 @@ impl Objects {
         let mut found = Vec::new();
         loaded::each(&mut |name, info| {
             let path = PathBuf::from(OsStr::from_bytes(name.to_bytes()));
-            let range = range(info);
+            let range = range_of(info);
             found.push(Object { path, range });
         });
         Self(found)
     }
 
-    /// The object that an address lies in.
+    /// The object that contains an address.
     pub(super) fn around(&self, address: usize) -> Option<&Object> {
         self.0.iter().find(|object| object.range.contains(&address))
     }
@@ -50,8 +50,8 @@ impl Objects {
         self.0.contains(object)
     }
 
-    /// What of [`LOOKED_FOR`] is imported by the library, by what it needs, and by what was mapped after `before` and is not known
-    /// to have been opened by somebody else.
+    /// The functions of [`LOOKED_FOR`] that are imported by the library, by its dependencies, or by an object that was mapped since
+    /// `before` and is not one of our private copies.
     pub(super) fn imported_with(library: &Path, before: &Self) -> BTreeSet<&'static str> {
         let needed = needed_for(library);
         let mut found = BTreeSet::new();
@@ -59,7 +59,7 @@ impl Objects {
             let path = PathBuf::from(OsStr::from_bytes(name.to_bytes()));
             let related = path == library || needed.contains(&path);
             let object = Object {
-                range: range(info),
+                range: range_of(info),
                 path,
             };
             let came_along = related || !before.has(&object) && !is_private_copy(&object.path);
@@ -71,14 +71,14 @@ impl Objects {
     }
 }
 
-/// Whether it is a part of libc: one file by now, and several in earlier releases.
+/// Whether a file is a part of libc: one file since glibc 2.34, several before.
 pub(super) fn is_libcs(path: &Path) -> bool {
     let file = path.file_name().unwrap_or_default().as_bytes();
     let parts: [&[u8]; 5] = [b"libc.so.", b"ld-linux", b"libpthread.so.", b"librt.so.", b"libanl.so."];
     parts.iter().any(|part| file.starts_with(part))
 }
 
-/// With these libc calls, or writes to, what it was given on threads of its own.
+/// The functions that let libc call the caller's functions on libc's own threads, or write to the caller's buffers there.
 pub(super) const NOTIFY: &[&str] = &[
     TIMERS,
     "mq_notify",
@@ -93,57 +93,31 @@ pub(super) const NOTIFY: &[&str] = &[
     "lio_listio64",
 ];
 pub(super) const TIMERS: &str = "timer_create";
-/// With these libc gets a destructor of a key.
+/// The functions that register the destructor of a pthread key.
 pub(super) const KEYS: &[&str] = &["pthread_key_create", "__pthread_key_create", "tss_create"];
-/// With these it gets a destructor of a thread-local.
+/// The functions that register the destructor of a thread-local.
 pub(super) const THREAD_LOCALS: &[&str] = &["__cxa_thread_atexit", "__cxa_thread_atexit_impl"];
-/// The imports that are of interest at all.
+/// All imports that matter for closing.
 const LOOKED_FOR: [&[&str]; 3] = [NOTIFY, KEYS, THREAD_LOCALS];
 
-/// From the lowest to the highest loaded segment.
-fn range(info: &libc::dl_phdr_info) -> Range<usize> {
-    let loads = headers(info).iter().filter(|header| header.p_type == libc::PT_LOAD);
-    let segments = loads.map(|header| {
-        let start = (info.dlpi_addr + header.p_vaddr) as usize;
-        (start, start + header.p_memsz as usize)
-    });
-    let (start, end) = segments.fold((usize::MAX, 0), |(low, high), (start, end)| (low.min(start), high.max(end)));
-    start..end
-}
-
-fn headers(info: &libc::dl_phdr_info) -> &[libc::Elf64_Phdr] {
-    // SAFETY: the loader gives the object's own program headers, valid as long as `info` is.
-    unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) }
-}
-
-/// What of [`LOOKED_FOR`] an object's relocations name.
+/// The functions of [`LOOKED_FOR`] that an object's relocations name.
 fn imports(info: &libc::dl_phdr_info) -> BTreeSet<&'static str> {
-    const STRINGS: usize = 5;
-    const SYMBOLS: usize = 6;
-    // Where relocations stand, and how many bytes they are: of variables, and of the procedure linkage table.
-    const RELOCATIONS: [(usize, usize); 2] = [(7, 8), (23, 2)];
+    const STRINGS: u64 = 5;
+    const SYMBOLS: u64 = 6;
+    // The tags of the address and of the size of each relocation table: for variables, and for the procedure linkage table.
+    const RELOCATIONS: [(u64, u64); 2] = [(7, 8), (23, 2)];
     const RELOCATION: usize = 3 * WORD;
     const SYMBOL: usize = size_of::<libc::Elf64_Sym>();
-    let base = info.dlpi_addr as usize;
-    let dynamic = headers(info).iter().find(|header| header.p_type == libc::PT_DYNAMIC);
-    let entries = dynamic.map_or(0..0, |header| {
-        let start = base + header.p_vaddr as usize;
-        start..start + header.p_memsz as usize
-    });
-    // SAFETY: the callers below stay within the object's dynamic section and the tables that it names, which the loader itself
-    // reads, and keeps mapped as long as `info` is valid.
-    let word = |address: usize| unsafe { word(address) };
-    let entries = entries.step_by(2 * WORD).map(|at| (word(at), word(at + WORD)));
-    let entries: Vec<_> = entries.take_while(|(tag, _)| *tag != 0).collect();
-    let value = |wanted: usize| entries.iter().find(|(tag, _)| *tag == wanted).map(|(_, value)| *value);
-    // glibc turns these into addresses when it maps the object, where the section may be written to.
-    let address = |wanted: usize| value(wanted).map(|value| if value < base { base + value } else { value });
-    let (Some(strings), Some(symbols)) = (address(STRINGS), address(SYMBOLS)) else {
+    let dynamic = Dynamic::of(info);
+    let (Some(strings), Some(symbols)) = (dynamic.address(STRINGS), dynamic.address(SYMBOLS)) else {
         return BTreeSet::new();
     };
+    // SAFETY: the addresses below stay within the relocation tables that the dynamic section names. The loader itself reads these
+    // tables, and keeps them mapped as long as `info` is valid.
+    let word = |address: usize| unsafe { word(address) };
     let mut found = BTreeSet::new();
     for (table, bytes) in RELOCATIONS {
-        let (Some(table), Some(bytes)) = (address(table), value(bytes)) else {
+        let (Some(table), Some(bytes)) = (dynamic.address(table), dynamic.value(bytes)) else {
             continue;
         };
         for relocation in (table..table + bytes).step_by(RELOCATION) {
@@ -152,13 +126,13 @@ fn imports(info: &libc::dl_phdr_info) -> BTreeSet<&'static str> {
                 continue;
             }
             let symbol = std::ptr::with_exposed_provenance::<libc::Elf64_Sym>(symbols + index * SYMBOL);
-            // SAFETY: the loader reads this symbol for this relocation.
+            // SAFETY: the relocation refers to this symbol, so the loader itself has read it from the mapped symbol table.
             let (name, section) = unsafe { ((*symbol).st_name, (*symbol).st_shndx) };
             if section != 0 {
                 continue;
             }
             let name = std::ptr::with_exposed_provenance(strings + name as usize);
-            // SAFETY: and looks it up by this string.
+            // SAFETY: the loader looks the symbol up by this C string in the mapped string table.
             let name = unsafe { CStr::from_ptr(name) }.to_bytes();
             let known = LOOKED_FOR.into_iter().flatten().find(|known| known.as_bytes() == name);
             found.extend(known.copied());
@@ -173,12 +147,12 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn program_is_the_first_and_imports_what_the_standard_library_needs() {
+    fn program_is_the_first_and_has_the_imports_of_the_standard_library() {
         let objects = Objects::now();
-        let here = program_is_the_first_and_imports_what_the_standard_library_needs as fn() as usize;
+        let here = program_is_the_first_and_has_the_imports_of_the_standard_library as fn() as usize;
         let program = objects.around(here).unwrap();
         assert!(objects.is_program(program));
-        // The program is what came since nothing was there.
+        // With an empty list before, the program counts as new.
         let imports = Objects::imported_with(Path::new("none"), &Objects(Vec::new()));
         assert!(
             imports.contains("__cxa_thread_atexit_impl") && !imports.contains("mq_notify"),

@@ -1,16 +1,21 @@
-//! Threads that may be inside a library, told from outside: by where they began and what stands on their stacks. The look errs on
-//! the side of keeping the library.
+//! Finds the threads that may be inside a library, from their start functions and their stacks. In doubt a thread counts as inside.
 //!
-//! Outside is, for certain: a thread that the kernel is ending; and by the caller's promise, who keeps no thread inside: the main
-//! one, and those that began in the program. Those that began in what was mapped before the library was opened, or in a private
-//! copy of ours, which it cannot have opened, are outside if they wait and nothing on their stacks points into it. All the others
-//! may come in at any time: what was mapped since was perhaps opened by the library, and given a function of it.
+//! | thread | position |
+//! |---|---|
+//! | the kernel is ending it | outside: it runs no code any more |
+//! | the main thread, the calling thread, or it began in the program | outside: the caller of [`Library::function`] keeps no thread inside |
+//! | it began in an object that was mapped before the library, or in one of our private copies | outside if it waits and no word on its stack points into the library |
+//! | it existed before the library was opened | the same |
+//! | all others | inside: the library may have opened the object in which the thread began, and passed it a function of its own |
+//!
+//! [`Library::function`]: super::Library::function
 
 use super::{
     beginnings,
     memory::mappings,
     objects::{Objects, is_libcs},
 };
+use crate::threads::name;
 use reslot_stage::is_private_copy;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,23 +28,23 @@ use std::{
     time::Duration,
 };
 
-/// So often a thread that runs just now is looked at again, until it waits and can be looked into.
-const LOOKS: usize = 50;
-/// So often a record that is not there is looked for again. All stacks are read for that.
-const SEARCHES: usize = 5;
-/// Between two looks: on a busy machine a thread that could run waits for its turn.
+/// How often a running thread is checked again: only of a waiting thread the kernel shows the stack pointer.
+const STACK_CHECKS: usize = 50;
+/// How often the missing records of threads are searched again. Each search reads all stacks.
+const RECORD_SEARCHES: usize = 5;
+/// The pause between two checks: on a busy machine a thread that could run waits for its turn.
 const PAUSE: Duration = Duration::from_millis(1);
-/// So often all are looked at again, until nobody has come meanwhile.
+/// How often all threads are listed again, until two lists agree.
 const ROUNDS: usize = 20;
 
-/// The threads of this process at one moment, by number and time of birth, because numbers are used again.
+/// The threads of this process at one moment, by number and start time, because the kernel reuses numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Threads(BTreeSet<(u32, u64)>);
 
-/// Where a thread stands to a library.
-enum Place {
+/// Whether a thread may run code of a library.
+enum ThreadPosition {
     Outside,
-    /// It may come in or be in, with a word on why.
+    /// It may be inside, or may enter. The text says why.
     Inside(String),
 }
 
@@ -51,14 +56,14 @@ impl Threads {
             found.extend(number.and_then(|number| Some((number, Status::of(number)?.born))));
         }
         if found.is_empty() {
-            return Err(io::Error::other("/proc/self/task lists none"));
+            return Err(io::Error::other("/proc/self/task lists no thread"));
         }
         Ok(Self(found))
     }
 
-    /// Those that may call anything: but for the one that asks, the main one and those that are ending, with their beginnings.
+    /// The threads except the calling one, the main one and those that are ending, with their start functions (`None`: not found).
     fn with_beginnings(&self) -> BTreeMap<(u32, u64), Option<usize>> {
-        // SAFETY: these ask for numbers.
+        // SAFETY: both functions only return a number.
         let (own, main) = unsafe { (libc::gettid() as u32, libc::getpid() as u32) };
         let lives = |(number, born): &(u32, u64)| {
             let status = Status::of(*number);
@@ -67,14 +72,14 @@ impl Threads {
         let others = self.0.iter().filter(|(number, _)| *number != own && *number != main);
         let mut missing: BTreeSet<_> = others.copied().filter(lives).collect();
         let mut found = BTreeMap::new();
-        for _ in 0..SEARCHES {
+        for _ in 0..RECORD_SEARCHES {
             let begun = beginnings::of(&missing.iter().map(|(number, _)| *number).collect());
             found.extend(
                 missing
                     .iter()
                     .filter_map(|thread| Some((*thread, Some(*begun.get(&thread.0)?)))),
             );
-            // Whoever began to end meanwhile has no record any more.
+            // A thread that has begun to end meanwhile has no record any more.
             missing.retain(|thread| !begun.contains_key(&thread.0) && lives(thread));
             if missing.is_empty() {
                 break;
@@ -85,7 +90,8 @@ impl Threads {
         found
     }
 
-    /// The names of the threads that may be inside the library, which was opened when these threads and objects were there.
+    /// The names of the threads that may be inside the library. `before` and `objects_before` are the threads and objects that
+    /// existed when the library was opened.
     pub(super) fn inside(before: Option<&Self>, objects_before: &Objects, range: &Range<usize>) -> io::Result<Vec<String>> {
         let mut last = None;
         for _ in 0..ROUNDS {
@@ -94,31 +100,31 @@ impl Threads {
             let mut inside = Vec::new();
             for (thread, begun) in threads {
                 let around = begun.and_then(|begun| objects.around(begun));
-                // Whoever was there before it was opened, and began in the program, can be inside only by a call, and then the
-                // borrow of that call is still out.
+                // A thread that began in the program can be inside only during a call of a `Function`, which borrows the library.
+                // `close` takes the library by value, so no such borrow is alive now.
                 if around.is_some_and(|object| objects.is_program(object)) {
                     continue;
                 }
                 let was_there = before.is_some_and(|before| before.0.contains(&thread));
                 let may_only_call = around.is_some_and(|object| objects_before.has(object) || is_private_copy(&object.path));
-                let place = match begun {
-                    Some(begun) if range.contains(&begun) => Place::Inside(String::new()),
+                let position = match begun {
+                    Some(begun) if range.contains(&begun) => ThreadPosition::Inside(String::new()),
                     _ if was_there || may_only_call => by_stack(thread.0, range),
-                    None => Place::Inside(", of which it cannot be told where it began".to_owned()),
-                    Some(_) => Place::Inside(match around {
+                    None => ThreadPosition::Inside(", whose start function is not known".to_owned()),
+                    Some(_) => ThreadPosition::Inside(match around {
                         Some(object) => format!(", which began in {}", object.path.display()),
-                        None => ", which began in no library".to_owned(),
+                        None => ", which began outside all libraries".to_owned(),
                     }),
                 };
-                match place {
-                    Place::Outside => drop(outside.insert(thread)),
-                    Place::Inside(why) => inside.push(name(thread.0) + &why),
+                match position {
+                    ThreadPosition::Outside => drop(outside.insert(thread)),
+                    ThreadPosition::Inside(why) => inside.push(name(thread.0) + &why),
                 }
             }
             if !inside.is_empty() {
                 return Ok(inside);
             }
-            // Whom a thread has started before it was looked at is in the next list.
+            // Repeat until two lists agree: threads may have started threads meanwhile.
             if last.replace(outside.clone()) == Some(outside) {
                 return Ok(Vec::new());
             }
@@ -128,7 +134,7 @@ impl Threads {
         ))
     }
 
-    /// The names of the threads that libc has started for itself, and of those of which it cannot be told where they began.
+    /// The names of libc's own threads, and of the threads whose start function is not known.
     pub(super) fn of_libc() -> io::Result<Vec<String>> {
         let (objects, threads) = (Objects::now(), Self::now()?.with_beginnings());
         let libcs = threads.iter().filter(|(_, begun)| {
@@ -138,11 +144,11 @@ impl Threads {
     }
 }
 
-/// What the kernel says of a thread.
+/// The kernel's status of a thread.
 struct Status {
-    /// In clock ticks since the system's start.
+    /// The start time, in clock ticks since the system's start.
     born: u64,
-    /// It is on its way out, and executes nothing any more.
+    /// The thread is ending, and runs no code of the process any more.
     ends: bool,
 }
 
@@ -158,46 +164,41 @@ impl Status {
     }
 }
 
-fn name(thread: u32) -> String {
-    let name = fs::read_to_string(format!("/proc/self/task/{thread}/comm")).unwrap_or_default();
-    format!("{} ({thread})", name.trim_end())
-}
-
-/// Whether a thread may be in the library now. If that cannot be looked into, it may. Stacks are used again with what stood on
-/// them, so that what is found there may be nothing.
-fn by_stack(thread: u32, range: &Range<usize>) -> Place {
-    for _ in 0..LOOKS {
+/// Checks by its stack whether a thread may be in the library now. If the stack cannot be read, it may. False positives are possible:
+/// old stack contents are not erased.
+fn by_stack(thread: u32, range: &Range<usize>) -> ThreadPosition {
+    for _ in 0..STACK_CHECKS {
         let Ok(state) = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")) else {
             if Path::new(&format!("/proc/self/task/{thread}")).exists() {
-                return Place::Inside(", which cannot be looked into".to_owned());
+                return ThreadPosition::Inside(", whose stack cannot be read".to_owned());
             }
-            return Place::Outside;
+            return ThreadPosition::Outside;
         };
-        // Either `running`, or numbers of which the last two are the stack pointer and where it is.
+        // Either `running`, or numbers of which the last two are the stack pointer and the program counter.
         let mut numbers = state.split_whitespace().rev().map(|word| {
             let digits = word.strip_prefix("0x")?;
             usize::from_str_radix(digits, 16).ok()
         });
-        if let (Some(Some(at)), Some(Some(stack))) = (numbers.next(), numbers.next()) {
-            let inside = range.contains(&at) || stack_holds(stack, range);
+        if let (Some(Some(counter)), Some(Some(stack))) = (numbers.next(), numbers.next()) {
+            let inside = range.contains(&counter) || stack_holds(stack, range);
             return if inside {
-                Place::Inside(String::new())
+                ThreadPosition::Inside(String::new())
             } else {
-                Place::Outside
+                ThreadPosition::Outside
             };
         }
         if Status::of(thread).is_none_or(|status| status.ends) {
-            return Place::Outside;
+            return ThreadPosition::Outside;
         }
         thread::sleep(PAUSE);
     }
-    Place::Inside(", which runs on and does not say where".to_owned())
+    ThreadPosition::Inside(", which runs all the time, so that its stack cannot be read".to_owned())
 }
 
 /// Whether the stack above its pointer holds an address in the range.
 fn stack_holds(pointer: usize, range: &Range<usize>) -> bool {
     let mapping = mappings().into_iter().find(|mapping| mapping.range.contains(&pointer));
-    // Without one, the thread has ended meanwhile.
+    // Without a mapping the thread has ended meanwhile.
     mapping.is_some_and(|mapping| memory_holds(pointer..mapping.range.end, range))
 }
 
@@ -209,7 +210,7 @@ fn memory_holds(memory: Range<usize>, range: &Range<usize>) -> bool {
     let mut at = memory.start & !(size_of::<usize>() - 1);
     while at < memory.end {
         let len = page.len().min(memory.end - at);
-        // What cannot be read is not there any more: the thread has ended meanwhile.
+        // If the memory cannot be read, it is unmapped: the thread has ended meanwhile.
         let Ok(read) = ourselves.read_at(&mut page[..len], at as u64) else {
             return false;
         };
