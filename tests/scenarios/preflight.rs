@@ -306,7 +306,7 @@ fn another_program_is_not_taken_for_ours() {
     let (folder, path) = born(GOOD);
     let ended = preflight(&path, &with("/bin/true")).unwrap_err();
     assert!(
-        matches!(&ended, PreflightError::Program { why, .. } if why.contains("before it had said who it is")),
+        matches!(&ended, PreflightError::Program { why, .. } if why.contains("before its first message")),
         "{ended}"
     );
     let program = script(&folder, "echo for a person; exec sleep 1000");

@@ -1,15 +1,15 @@
-//! What an image logs, told to the program's subscriber as if it were the program's own: with the plugin's target, level, fields,
-//! file and line, and its slot and generation besides. A place in the plugin's code becomes one in the host (`places`), since a
-//! subscriber may keep a pointer to it for ever; what is told from there are copies (`values`).
+//! Forwards an image's log records to the program's subscriber, with the plugin's target, level, fields, file and line, and with its
+//! slot and generation. A callsite in the plugin's code gets a copy in the host (`callsites`), because a subscriber may keep a pointer
+//! to a callsite for ever. The values of a record are converted by `values`.
 //!
-//! Nothing is locked while the subscriber runs. Whatever a plugin logs from inside the subscriber is dropped, as by `tracing` itself:
-//! otherwise a subscriber that calls plugins would have no end.
+//! No lock is held while the subscriber runs. A record that a plugin logs from inside the subscriber is dropped, as `tracing` itself
+//! does it: otherwise a subscriber that calls plugins would recurse without end.
 
-mod places;
+mod callsites;
 mod values;
 
+use callsites::LogCallsite;
 use parking_lot::{Mutex, RwLock};
-use places::Place;
 use reslot_engine::LogLevel;
 use reslot_plugin_api::__private::{LogKind, LogRecord, LogValue, NO_PARENT, SpanDeed, contain};
 use std::{
@@ -20,47 +20,46 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use tracing::{Event, Span, dispatcher::get_default, span};
+use tracing::{Dispatch, Event, Span, dispatcher::get_default, span};
 
-/// How an image's events and spans are told.
+/// Forwards the events and spans of one image.
 pub struct LogForwarder {
     slot: Arc<str>,
     generation: u64,
     wanted: Box<dyn Fn() -> LogLevel + Send + Sync>,
-    /// The places in its code that have spoken, by their addresses, which are good as long as the image.
-    places: RwLock<HashMap<usize, &'static Place>>,
-    spans: Mutex<HashMap<u64, Kept>>,
+    /// The callsites seen so far, by their addresses in the image, which are unique while the image is mapped.
+    callsites: RwLock<HashMap<usize, &'static LogCallsite>>,
+    spans: Mutex<HashMap<u64, ImageSpan>>,
     last_span: AtomicU64,
 }
 
-/// A span of an image.
-struct Kept {
-    span: Arc<Open>,
-    /// How many handles the image has on it.
+/// A span of an image, and the number of handles that the image has on it.
+struct ImageSpan {
+    span: Arc<OpenSpan>,
     handles: u64,
 }
 
-struct Open {
+struct OpenSpan {
     span: Span,
-    place: &'static Place,
+    callsite: &'static LogCallsite,
 }
 
-/// Whose child something is.
+/// The parent of an event or a span.
 enum Parent {
-    /// That of the span which its thread is in.
+    /// The thread's current span.
     Current,
-    /// Of this one, or of none.
-    Given(Option<span::Id>),
+    /// This span, or none.
+    Explicit(Option<span::Id>),
 }
 
 impl LogForwarder {
-    /// `wanted` answers at any time how much the image is to log.
+    /// `wanted` returns the current log level of the image.
     pub fn new(slot: Arc<str>, generation: u64, wanted: impl Fn() -> LogLevel + Send + Sync + 'static) -> Self {
         Self {
             slot,
             generation,
             wanted: Box::new(wanted),
-            places: RwLock::default(),
+            callsites: RwLock::default(),
             spans: Mutex::default(),
             last_span: AtomicU64::new(0),
         }
@@ -70,142 +69,153 @@ impl LogForwarder {
         (self.wanted)()
     }
 
-    /// Tells of an event, or of a new span: then the answer is its number, or 0 if nobody wants it.
+    /// Forwards an event, or opens a span. For a span that the subscriber wants the answer is its number, otherwise 0.
     pub(super) fn record(&self, record: &LogRecord<'_>) -> u64 {
-        let Some(_telling) = Telling::begin() else { return 0 };
-        let place = self.place(record);
-        if !place.is_wanted() {
+        let Some(_in_subscriber) = InSubscriber::enter() else {
+            return 0;
+        };
+        let callsite = self.callsite(record);
+        if !callsite.is_wanted() {
             return 0;
         }
         match record.kind {
-            LogKind::Span => self.open(place, record),
+            LogKind::Span => self.open(callsite, record),
             LogKind::Event | LogKind::Log => {
-                self.event(place, record);
+                self.event(callsite, record);
                 0
             }
         }
     }
 
-    fn event(&self, place: &'static Place, record: &LogRecord<'_>) {
-        values::with(place, record.into(), Some(self.speaker()), |values| {
+    fn event(&self, callsite: &'static LogCallsite, record: &LogRecord<'_>) {
+        values::with(callsite, record.into(), Some(self.origin()), |values| {
             let event = match self.parent(record.parent) {
-                Parent::Current => Event::new(place.metadata, values),
-                Parent::Given(id) => Event::new_child_of(id, place.metadata, values),
+                Parent::Current => Event::new(callsite.metadata, values),
+                Parent::Explicit(id) => Event::new_child_of(id, callsite.metadata, values),
             };
             get_default(|dispatch| dispatch.event(&event));
         });
     }
 
-    fn open(&self, place: &'static Place, record: &LogRecord<'_>) -> u64 {
-        let span = values::with(place, record.into(), Some(self.speaker()), |values| {
+    fn open(&self, callsite: &'static LogCallsite, record: &LogRecord<'_>) -> u64 {
+        let span = values::with(callsite, record.into(), Some(self.origin()), |values| {
             match self.parent(record.parent) {
-                Parent::Current => Span::new(place.metadata, values),
-                Parent::Given(None) => Span::new_root(place.metadata, values),
-                Parent::Given(id) => Span::child_of(id, place.metadata, values),
+                Parent::Current => Span::new(callsite.metadata, values),
+                Parent::Explicit(None) => Span::new_root(callsite.metadata, values),
+                Parent::Explicit(id) => Span::child_of(id, callsite.metadata, values),
             }
         });
         let number = self.last_span.fetch_add(1, Ordering::Relaxed) + 1;
-        let span = Arc::new(Open { span, place });
-        self.spans.lock().insert(number, Kept { span, handles: 1 });
+        let span = Arc::new(OpenSpan { span, callsite });
+        self.spans.lock().insert(number, ImageSpan { span, handles: 1 });
         number
     }
 
-    /// Does something with a span. The answer counts for `Close` only: whether it was the last handle.
-    pub(super) fn span(&self, number: u64, deed: SpanDeed, other: u64, given: &[LogValue<'_>]) -> bool {
-        // Also inside the subscriber: what was begun is to come to its end. Only what is new is dropped there.
-        let _telling = Telling::begin();
+    /// Does `deed` with a span. Returns whether that has closed the span.
+    pub(super) fn span(&self, number: u64, deed: SpanDeed, other: u64, values: &[LogValue<'_>]) -> bool {
+        // Also inside the subscriber: a span that is open must be closed. Only new events and spans are dropped there.
+        let _in_subscriber = InSubscriber::enter();
         match deed {
-            SpanDeed::Clone => {
-                if let Some(kept) = self.spans.lock().get_mut(&number) {
-                    kept.handles += 1;
-                }
-                return false;
-            }
-            SpanDeed::Close => {
-                let mut spans = self.spans.lock();
-                let Some(kept) = spans.get_mut(&number) else { return false };
-                kept.handles = kept.handles.saturating_sub(1);
-                let closed = (kept.handles == 0).then(|| spans.remove(&number));
-                drop(spans);
-                return closed.is_some();
-            }
-            SpanDeed::Enter | SpanDeed::Exit | SpanDeed::Record | SpanDeed::Follows => {}
-        }
-        let Some(open) = self.open_span(number) else { return false };
-        open.span.with_subscriber(|(id, dispatch)| match deed {
-            SpanDeed::Enter => dispatch.enter(id),
-            SpanDeed::Exit => dispatch.exit(id),
-            SpanDeed::Record => values::with(open.place, given.into(), None, |values| {
-                dispatch.record(id, &span::Record::new(values));
+            SpanDeed::Close => return self.close_handle(number),
+            SpanDeed::Clone => self.clone_handle(number),
+            SpanDeed::Enter => self.with_span(number, |_, id, dispatch| dispatch.enter(id)),
+            SpanDeed::Exit => self.with_span(number, |_, id, dispatch| dispatch.exit(id)),
+            SpanDeed::Record => self.with_span(number, |callsite, id, dispatch| {
+                values::with(callsite, values.into(), None, |values| {
+                    dispatch.record(id, &span::Record::new(values));
+                });
             }),
-            SpanDeed::Follows => {
+            SpanDeed::Follows => self.with_span(number, |_, id, dispatch| {
                 if let Some(follows) = self.open_span(other).and_then(|other| other.span.id()) {
                     dispatch.record_follows_from(id, &follows);
                 }
-            }
-            SpanDeed::Clone | SpanDeed::Close => {}
-        });
+            }),
+        }
         false
     }
 
-    /// The image is closed: the spans that it has left open end here.
-    pub(super) fn close_spans(&self) {
-        let left: Vec<_> = self.spans.lock().drain().collect();
-        for (_, kept) in left {
-            // That is the subscriber's code, on the reaper's thread.
-            let _ = contain(|| drop(kept));
+    fn with_span(&self, number: u64, then: impl FnOnce(&'static LogCallsite, &span::Id, &Dispatch)) {
+        if let Some(open) = self.open_span(number) {
+            open.span.with_subscriber(|(id, dispatch)| then(open.callsite, id, dispatch));
         }
     }
 
-    fn open_span(&self, number: u64) -> Option<Arc<Open>> {
-        self.spans.lock().get(&number).map(|kept| kept.span.clone())
+    fn clone_handle(&self, number: u64) {
+        if let Some(span) = self.spans.lock().get_mut(&number) {
+            span.handles += 1;
+        }
+    }
+
+    /// Closes one handle, and the span with its last handle. Returns whether it was the last.
+    fn close_handle(&self, number: u64) -> bool {
+        let mut spans = self.spans.lock();
+        let Some(span) = spans.get_mut(&number) else { return false };
+        span.handles = span.handles.saturating_sub(1);
+        let closed = (span.handles == 0).then(|| spans.remove(&number));
+        // The subscriber runs when `closed` is dropped.
+        drop(spans);
+        closed.is_some()
+    }
+
+    /// Closes the spans that the image has left open. To be called when the image is closed.
+    pub(super) fn close_spans(&self) {
+        let left: Vec<_> = self.spans.lock().drain().collect();
+        for (_, span) in left {
+            // This runs the subscriber's code on the reaper's thread, which must survive a panic in it.
+            let _ = contain(|| drop(span));
+        }
+    }
+
+    fn open_span(&self, number: u64) -> Option<Arc<OpenSpan>> {
+        self.spans.lock().get(&number).map(|span| span.span.clone())
     }
 
     fn parent(&self, parent: u64) -> Parent {
         match parent {
             0 => Parent::Current,
-            NO_PARENT => Parent::Given(None),
+            NO_PARENT => Parent::Explicit(None),
             number => match self.open_span(number) {
-                Some(open) => Parent::Given(open.span.id()),
+                Some(open) => Parent::Explicit(open.span.id()),
                 None => Parent::Current,
             },
         }
     }
 
-    fn place(&self, record: &LogRecord<'_>) -> &'static Place {
+    fn callsite(&self, record: &LogRecord<'_>) -> &'static LogCallsite {
         if record.place == 0 {
-            return places::of(record);
+            return callsites::of(record);
         }
-        if let Some(place) = self.places.read().get(&record.place) {
-            return place;
+        if let Some(callsite) = self.callsites.read().get(&record.place) {
+            return callsite;
         }
-        let place = places::of(record);
-        self.places.write().insert(record.place, place);
-        place
+        let callsite = callsites::of(record);
+        self.callsites.write().insert(record.place, callsite);
+        callsite
     }
 
-    fn speaker(&self) -> (&str, u64) {
+    /// The slot and the generation, which are fields of each event and span.
+    fn origin(&self) -> (&str, u64) {
         (&self.slot, self.generation)
     }
 }
 
 thread_local! {
-    /// Without a destructor, so that it is there until the very end, also for plugin code that the thread's own end runs.
-    static TELLING: Cell<bool> = const { Cell::new(false) };
+    /// It has no destructor, so it can be used until the thread is gone, also by plugin code that runs at the thread's end.
+    static IN_SUBSCRIBER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The calling thread tells the subscriber of something, until dropped.
-struct Telling;
+/// Marks that the calling thread is inside the subscriber, until this is dropped.
+struct InSubscriber;
 
-impl Telling {
-    /// None if it does already.
-    fn begin() -> Option<Self> {
-        (!TELLING.replace(true)).then_some(Self)
+impl InSubscriber {
+    /// None if the thread is inside the subscriber already.
+    fn enter() -> Option<Self> {
+        (!IN_SUBSCRIBER.replace(true)).then_some(Self)
     }
 }
 
-impl Drop for Telling {
+impl Drop for InSubscriber {
     fn drop(&mut self) {
-        TELLING.set(false);
+        IN_SUBSCRIBER.set(false);
     }
 }

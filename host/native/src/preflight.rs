@@ -1,6 +1,6 @@
-//! Trying an artifact out before the host opens it: in a child process, which is lost if the artifact crashes it. What lives here
-//! is the host's side: whom to start, what to tell it, and what its words or its end mean. The steps themselves are `child`'s, the
-//! keeping of a process that may do anything is `process`'s.
+//! Tries an artifact out before the host opens it: in a child process, so that a crash of the artifact does not end the host. This
+//! file is the host's side: it finds the program, sends the task, and interprets the child's messages and its end. `child` runs the
+//! steps, `process` controls the child process.
 
 mod child;
 mod process;
@@ -8,8 +8,8 @@ mod protocol;
 
 pub use child::child_main;
 
-use process::{Heard, PreflightChild};
-use protocol::{Task, Word, build};
+use process::{ChildEvent, PreflightChild};
+use protocol::{Message, Task, build};
 use reslot_artifact::lint::{Expectations, lint};
 use reslot_engine::{Preflight, PreflightCandidate};
 use reslot_report::HookError;
@@ -22,11 +22,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Names the program, if nothing else does.
+/// The environment variable with the path of the program.
 const VARIABLE: &str = "RESLOT_PREFLIGHT";
 const PROGRAM: &str = "reslot-preflight";
-/// The longest that the child waits for threads which the artifact has started.
-const SETTLE: Duration = Duration::from_millis(500);
+/// How long the child waits for threads that the artifact has started, at most.
+const MAX_THREAD_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Tries an artifact out in a child process: it is loaded, created, dropped and unloaded there. The file is read and linted first, and
 /// none of its code runs in this process. This function waits for the child, `timeout` at most.
@@ -38,8 +38,8 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// ```
 ///
 /// # Errors
-/// If the file cannot be read or fails the lint; if the artifact crashes, ends, hangs or refuses; if the child cannot be had. The
-/// error says which, at which step, and what to do.
+/// If the file cannot be read or fails the lint; if the artifact crashes, exits, hangs or returns an error; if the child cannot be
+/// started. The error names the cause, the step, and a remedy.
 pub fn preflight(path: impl AsRef<Path>, how: &Preflight) -> Result<PreflightReport, PreflightError> {
     preflight_as_hosts_do(path.as_ref(), how, None, None)
 }
@@ -80,10 +80,10 @@ pub fn run(
         manifest: serde_json::to_string(candidate.manifest)
             .map_err(|error| PreflightError::io("write the task", error.into()))?,
         schema: state.map(|(schema, _)| schema),
-        settle: SETTLE.min(how.timeout / 4),
+        thread_timeout: MAX_THREAD_TIMEOUT.min(how.timeout / 4),
     };
     let parts = [&task.to_line()[..], state.map_or(&[], |(_, bytes)| bytes)];
-    // In memory, so that nobody waits for a child that has stopped to read.
+    // A memory file instead of a pipe: the host must not block on a child that does not read.
     let input = memory_holding(c"reslot-preflight", &parts)
         .map_err(|error| PreflightError::io("hold the state in memory", error))?;
     let child = PreflightChild::start(&program, input).map_err(|error| PreflightError::Program {
@@ -95,7 +95,7 @@ pub fn run(
         program,
         child,
         begun,
-        // One that lies beyond the end of the clock is none.
+        // No deadline if it is too far away for the clock.
         deadline: begun.checked_add(how.timeout),
         step: None,
         steps: Vec::new(),
@@ -103,13 +103,19 @@ pub fn run(
     conversation.listen(how.timeout)
 }
 
-/// What the host hears of its child.
+/// The result of one message.
+enum Next {
+    Continue,
+    Done { stays_mapped: Option<String> },
+}
+
+/// A running preflight.
 struct Conversation {
     program: PathBuf,
     child: PreflightChild,
     begun: Instant,
     deadline: Option<Instant>,
-    /// The last step that was begun; none until the child has said who it is.
+    /// The current step. None before the child's hello.
     step: Option<PreflightStep>,
     steps: Vec<(PreflightStep, Duration)>,
 }
@@ -117,36 +123,35 @@ struct Conversation {
 impl Conversation {
     fn listen(mut self, timeout: Duration) -> Result<PreflightReport, PreflightError> {
         loop {
-            let heard = self.child.next(self.deadline);
-            let heard = heard.map_err(|error| PreflightError::io("listen to the child", error))?;
-            let line = match heard {
-                Heard::Line(line) => line,
-                Heard::TooMuch => return Err(self.misspoken("a line without an end")),
-                Heard::Late => {
+            let event = self.child.next(self.deadline);
+            let event = event.map_err(|error| PreflightError::io("read from the child", error))?;
+            let line = match event {
+                ChildEvent::Line(line) => line,
+                ChildEvent::LineTooLong => return Err(self.protocol_error("a line without an end")),
+                ChildEvent::TimedOut => {
                     return Err(PreflightError::Hung {
                         step: self.step.unwrap_or(PreflightStep::Begin),
                         after: timeout,
                         last_words: self.child.last_words(),
                     });
                 }
-                Heard::Ended(status) => return Err(self.ended(status)),
+                ChildEvent::Ended(status) => return Err(self.ended(status)),
             };
-            let Ok(word) = serde_json::from_slice(&line) else {
-                return Err(self.misspoken(&String::from_utf8_lossy(&line)));
+            let Ok(message) = serde_json::from_slice(&line) else {
+                return Err(self.protocol_error(&String::from_utf8_lossy(&line)));
             };
-            if let Some(stays_mapped) = self.take(word)? {
-                // Whatever it still does is not waited for.
-                let _ = self.child.end();
+            if let Next::Done { stays_mapped } = self.receive(message)? {
+                // Do not wait for the child's own end.
+                let _ = self.child.kill_and_reap();
                 return Ok(PreflightReport::new(self.steps, self.begun.elapsed(), stays_mapped));
             }
         }
     }
 
-    /// The answer is `Some` if all is done: what keeps the artifact mapped, if anything.
-    fn take(&mut self, word: Word) -> Result<Option<Option<String>>, PreflightError> {
+    fn receive(&mut self, message: Message) -> Result<Next, PreflightError> {
         let Some(step) = self.step else {
-            let Word::Hello { build: theirs } = word else {
-                return Err(self.misspoken("its work before its name"));
+            let Message::Hello { build: theirs } = message else {
+                return Err(self.protocol_error("a message before its hello"));
             };
             let ours = build();
             if theirs != ours {
@@ -154,34 +159,34 @@ impl Conversation {
                 return Err(PreflightError::OtherBuild { program, ours, theirs });
             }
             self.step = Some(PreflightStep::Begin);
-            return Ok(None);
+            return Ok(Next::Continue);
         };
-        match word {
-            Word::Hello { .. } => return Err(self.misspoken("its name twice")),
-            Word::Begins { step } => self.step = Some(step),
-            Word::Ends { step, took } => self.steps.push((step, took)),
-            Word::Refused { reason } => return Err(PreflightError::Refused { step, reason }),
-            Word::TooDeep { most } => return Err(of_the_state(step, HookError::TooDeep { most })),
-            Word::StackTooSmall { bytes, system } => {
-                return Err(of_the_state(step, HookError::StackTooSmall { bytes, system }));
+        match message {
+            Message::Hello { .. } => return Err(self.protocol_error("a second hello")),
+            Message::Begins { step } => self.step = Some(step),
+            Message::Ends { step, took } => self.steps.push((step, took)),
+            Message::Refused { reason } => return Err(PreflightError::Refused { step, reason }),
+            Message::TooDeep { most } => return Err(state_error(step, HookError::TooDeep { most })),
+            Message::StackTooSmall { bytes, system } => {
+                return Err(state_error(step, HookError::StackTooSmall { bytes, system }));
             }
-            Word::NotCarried { reason } => return Err(of_the_state(step, HookError::NotCarried(reason))),
-            Word::Unhealthy { message } => return Err(PreflightError::Unhealthy { message }),
-            Word::Done { stays_mapped } => return Ok(Some(stays_mapped)),
+            Message::NotCarried { reason } => return Err(state_error(step, HookError::NotCarried(reason))),
+            Message::Unhealthy { message } => return Err(PreflightError::Unhealthy { message }),
+            Message::Done { stays_mapped } => return Ok(Next::Done { stays_mapped }),
         }
-        Ok(None)
+        Ok(Next::Continue)
     }
 
     fn ended(&mut self, status: ExitStatus) -> PreflightError {
         let last_words = self.child.last_words();
         let Some(step) = self.step else {
-            // The artifact's code has not run.
+            // Without a hello no code of the artifact has run.
             let words = match last_words.trim() {
                 "" => String::new(),
-                words => format!(", with the words {words:?}"),
+                words => format!("; it printed {words:?}"),
             };
             return PreflightError::Program {
-                why: format!("it ended ({status}) before it had said who it is{words}"),
+                why: format!("it ended ({status}) before its first message{words}"),
                 tried: vec![self.program.clone()],
                 source: None,
             };
@@ -200,7 +205,7 @@ impl Conversation {
         }
     }
 
-    fn misspoken(&self, heard: &str) -> PreflightError {
+    fn protocol_error(&self, heard: &str) -> PreflightError {
         PreflightError::Protocol {
             program: self.program.clone(),
             heard: heard.chars().take(200).collect(),
@@ -208,11 +213,11 @@ impl Conversation {
     }
 }
 
-fn of_the_state(step: PreflightStep, error: HookError) -> PreflightError {
+fn state_error(step: PreflightStep, error: HookError) -> PreflightError {
     PreflightError::State { step, error }
 }
 
-/// Looks for the program.
+/// Finds the program `reslot-preflight`.
 fn find_program(given: Option<&Path>) -> Result<PathBuf, PreflightError> {
     let named = given
         .map(Path::to_owned)
@@ -220,7 +225,7 @@ fn find_program(given: Option<&Path>) -> Result<PathBuf, PreflightError> {
     let tried = match named {
         Some(path) => vec![path],
         None => {
-            // A test lies in `deps`, one folder below what cargo builds for people.
+            // The program lies beside the running program, or one folder above: tests run in `deps`.
             let own = std::env::current_exe().map_err(|error| PreflightError::io("find the running program", error))?;
             own.ancestors().skip(1).take(2).map(|folder| folder.join(PROGRAM)).collect()
         }

@@ -1,15 +1,15 @@
-//! Names for the addresses of an image: where it lies, which file tells of it, and what was looked up so far. What lives here is
-//! the order of things: a panic notes addresses and no more, whoever looks at it gets them symbolised, and before the image's
-//! file is deleted the reaper does it for those that are still held. How a file is read is `debug_info`'s affair.
+//! Names for the addresses of an image: its address range, its file, and the names that were looked up so far. A panic records only
+//! addresses. They are symbolised when somebody reads the backtrace; for backtraces that are still held when the image is closed, the
+//! reaper symbolises them before the image's file is deleted. `debug_info` reads the file.
 //!
 //! # Why a backtrace never names another generation's functions
-//! An address is turned into an image when the panic happens, while that image is mapped, and not later. From then on the
-//! backtrace holds the image's `Symbols`, which read one file only: its private copy. What comes to lie at the same addresses
-//! has `Symbols` of its own. std's backtraces are not used: they keep one list of libraries for the process's whole life.
+//! An address is assigned to an image when the panic happens, while that image is mapped, and not later. From then on the backtrace
+//! holds the image's `Symbols`, which read one file only: its private copy. An image that is mapped later at the same addresses has
+//! `Symbols` of its own. std's backtraces are not used: they cache one list of libraries until the process ends.
 //!
-//! # What is kept
-//! Nothing but names, for the addresses that were looked up; the file is mapped for the length of one look. Backtraces of the
-//! same stack are one value, so a storm of panics from one place is one stack and a few names.
+//! # Memory
+//! Only the names of addresses that were looked up are kept; the file is mapped only during a look-up. Backtraces with the same stack
+//! share one value, so many panics at one place need one stack and a few names.
 
 mod debug_info;
 mod stack;
@@ -30,21 +30,22 @@ use std::{
     },
 };
 
-/// So many addresses of one module are known at a time, and so many are looked up before an image goes: more than any program
-/// has places to panic from, and not more than a few hundred kilobytes.
-const MOST_PLACES: usize = 4_096;
+/// How many addresses of one module are cached, and how many are looked up before an image is closed: more than the places in a program
+/// that can panic, and at most a few hundred kilobytes.
+const MAX_ADDRESSES: usize = 4_096;
 
-/// Below this, stacks that nobody holds any more are not looked for.
-const FEW_STACKS: usize = 64;
+/// With fewer entries, the table of stacks is not searched for stacks that nobody holds any more.
+const MIN_PRUNED_STACKS: usize = 64;
 
-/// The images whose panics can be told apart, of all hosts in this process.
+/// The open images of all hosts in this process.
 static IMAGES: PerProcess<RwLock<Vec<Arc<Symbols>>>> = PerProcess::new(RwLock::default);
 
-/// Whether an image was opened in this process. In a forked child where none was, the loader's list must not be read: another thread of the
-/// parent may have held its lock during `fork`.
+/// Whether an image was opened in this process. A forked child that has opened none must not read the loader's list: another thread
+/// of the parent may have held its lock during `fork`.
 static OPENED_HERE: PerProcess<AtomicBool> = PerProcess::new(AtomicBool::default);
 
-/// The host program's own executable. It is never unmapped, so its file is read when somebody looks. Found when the first image is opened.
+/// The host program's own executable. It is never unmapped, so its file is read when somebody reads a backtrace. It is looked up when
+/// the first image is opened.
 static PROGRAM: OnceLock<Option<Symbols>> = OnceLock::new();
 
 fn find_program() -> Option<Symbols> {
@@ -62,55 +63,55 @@ fn program() -> Option<&'static Symbols> {
     PROGRAM.get()?.as_ref()
 }
 
-/// What one function at an address is called, and where it stands in the source.
+/// The name of a function at an address, and the line in its source.
 #[derive(Debug, Default)]
-struct Place {
+struct SourceLocation {
     function: Option<Arc<str>>,
     file: Option<Arc<str>>,
     line: Option<u32>,
     column: Option<u32>,
 }
 
-/// The functions at one address, those that were inlined first.
-type Places = Arc<[Place]>;
+/// The functions at one address, the innermost inlined one first.
+type SourceLocations = Arc<[SourceLocation]>;
 
 /// The source of names for one module.
 pub(super) struct Symbols {
-    /// The number of the image's ledger.
+    /// The id of the image's ledger; 0 for the program.
     image: u64,
     name: Arc<str>,
     mapped: loaded::Mapped,
-    /// Locked for the length of a few look-ups in memory, because a panicking caller waits for it.
+    /// Locked only for a few look-ups in memory, because a panicking thread waits for it.
     stacks: Mutex<Stacks>,
-    /// Locked while the file is read. Only whoever asks for names waits for it.
-    known: Mutex<Known>,
+    /// Locked while the file is read. Only readers of backtraces wait for it.
+    names: Mutex<Names>,
 }
 
 /// The stacks that pass through a module and are still held by somebody.
 #[derive(Default)]
 struct Stacks {
     held: HashMap<Arc<[usize]>, Weak<CapturedStack>>,
-    /// How many there may be before those that nobody holds are removed.
+    /// At how many entries the stacks that nobody holds are removed.
     prune_at: usize,
 }
 
-/// What was looked up.
-struct Known {
-    /// None once the module is gone.
+/// The names that were looked up, by offset in the module.
+struct Names {
+    /// The file to read. None after the image was closed.
     file: Option<CopyFile>,
-    /// Where the module's last segment ends: a file in which it ends elsewhere is not the module's.
+    /// The end of the module's last segment. A file whose last segment ends elsewhere is not the module's.
     len: usize,
-    places: HashMap<usize, Places>,
+    found: HashMap<usize, SourceLocations>,
     /// Why names are missing.
     remark: Option<String>,
 }
 
-/// The file that tells of a module.
+/// The file with the names of a module.
 #[derive(Debug)]
 struct CopyFile {
     path: PathBuf,
-    /// Which file it was when it was mapped: what lies there later may be somebody else's. None for the program's own, which the kernel
-    /// knows.
+    /// The file's identity when it was mapped, because another file may have this path later. None for the program, whose path
+    /// `/proc/self/exe` always means the same file.
     identity: Option<Identity>,
 }
 
@@ -122,16 +123,16 @@ impl Symbols {
             name,
             mapped,
             stacks: Mutex::default(),
-            known: Mutex::new(Known {
+            names: Mutex::new(Names {
                 file: Some(file),
                 len,
-                places: HashMap::new(),
+                found: HashMap::new(),
                 remark: None,
             }),
         }
     }
 
-    /// Whether the call before this return address is the module's.
+    /// Whether the call before this return address lies in the module.
     fn covers(&self, address: usize) -> bool {
         self.mapped.covers(address)
     }
@@ -140,73 +141,73 @@ impl Symbols {
         address - self.mapped.base
     }
 
-    /// The functions at each of these return addresses, as far as they are known or can be found.
-    fn look_up(&self, addresses: &[usize]) -> Vec<Option<Places>> {
-        let mut known = self.known.lock();
+    /// The functions at each of these return addresses, where they are found.
+    fn look_up(&self, addresses: &[usize]) -> Vec<Option<SourceLocations>> {
+        let mut names = self.names.lock();
         let offsets = addresses.iter().map(|address| self.offset(*address));
-        known.learn(offsets.clone());
-        offsets.map(|offset| known.places.get(&offset).cloned()).collect()
+        names.read(offsets.clone());
+        offsets.map(|offset| names.found.get(&offset).cloned()).collect()
     }
 
     fn remark(&self) -> Option<String> {
-        self.known.lock().remark.clone()
+        self.names.lock().remark.clone()
     }
 
-    /// Finds the stack among those that are held, or notes a new one.
+    /// Finds the stack with this identity among the held ones, or registers a new one.
     fn intern(&self, identity: &[usize], make: impl FnOnce(Arc<[usize]>) -> CapturedStack) -> Arc<CapturedStack> {
-        let known = self.stacks.lock().held.get(identity).and_then(Weak::upgrade);
-        known.unwrap_or_else(|| self.note(Arc::new(make(identity.into()))))
+        let held = self.stacks.lock().held.get(identity).and_then(Weak::upgrade);
+        held.unwrap_or_else(|| self.register(Arc::new(make(identity.into()))))
     }
 
-    /// Has the stack looked up before this module goes. Answers the one that another thread has noted meanwhile, if it has: of
-    /// two with one identity, only one would be found.
-    fn note(&self, stack: Arc<CapturedStack>) -> Arc<CapturedStack> {
+    /// Registers the stack, so that `close` looks its names up, or returns an equal one that another thread has registered first.
+    fn register(&self, stack: Arc<CapturedStack>) -> Arc<CapturedStack> {
         let mut stacks = self.stacks.lock();
-        if let Some(noted) = stacks.held.get(stack.identity_words()).and_then(Weak::upgrade) {
-            return noted;
+        if let Some(registered) = stacks.held.get(stack.identity_words()).and_then(Weak::upgrade) {
+            return registered;
         }
         if stacks.held.len() >= stacks.prune_at {
             stacks.held.retain(|_, stack| stack.strong_count() > 0);
-            stacks.prune_at = (stacks.held.len() * 2).max(FEW_STACKS);
+            stacks.prune_at = (stacks.held.len() * 2).max(MIN_PRUNED_STACKS);
         }
         stacks.held.insert(stack.identity_shared(), Arc::downgrade(&stack));
         stack
     }
 
-    /// Looks up what somebody may still ask for, and reads nothing any more.
+    /// Looks up the names of the held stacks. After that the file is not read any more.
     fn close(&self) {
-        if self.known.lock().file.is_none() {
+        if self.names.lock().file.is_none() {
             return;
         }
         let stacks = std::mem::take(&mut *self.stacks.lock()).held;
         let mut wanted = HashSet::new();
         for stack in stacks.values().filter_map(Weak::upgrade).filter(|stack| stack.is_kept()) {
             let here = stack.addresses_in(self).map(|address| self.offset(address));
-            // Innermost first: if there are too many, those are the ones that tell most.
-            wanted.extend(here.take(MOST_PLACES.saturating_sub(wanted.len())));
+            // The innermost addresses come first: if there are too many, the others are left out.
+            wanted.extend(here.take(MAX_ADDRESSES.saturating_sub(wanted.len())));
         }
-        let mut known = self.known.lock();
-        known.places.retain(|offset, _| wanted.contains(offset));
-        known.learn(wanted.iter().copied());
-        known.file = None;
+        let mut names = self.names.lock();
+        names.found.retain(|offset, _| wanted.contains(offset));
+        names.read(wanted.iter().copied());
+        names.file = None;
     }
 }
 
-impl Known {
-    fn learn(&mut self, offsets: impl Iterator<Item = usize> + Clone) {
+impl Names {
+    /// Reads the missing names of these offsets from the file.
+    fn read(&mut self, offsets: impl Iterator<Item = usize> + Clone) {
         let Some(file) = &self.file else { return };
-        if offsets.clone().all(|offset| self.places.contains_key(&offset)) {
+        if offsets.clone().all(|offset| self.found.contains_key(&offset)) {
             return;
         }
         let wanted: HashSet<usize> = offsets.collect();
-        if self.places.len() + wanted.len() > MOST_PLACES {
-            self.places.retain(|offset, _| wanted.contains(offset));
+        if self.found.len() + wanted.len() > MAX_ADDRESSES {
+            self.found.retain(|offset, _| wanted.contains(offset));
         }
-        let mut missing: Vec<usize> = wanted.into_iter().filter(|at| !self.places.contains_key(at)).collect();
+        let mut missing: Vec<usize> = wanted.into_iter().filter(|at| !self.found.contains_key(at)).collect();
         missing.sort_unstable();
         match debug_info::look_up(file, self.len, &missing) {
-            Ok(DebugInfo { places, remark }) => {
-                self.places.extend(places);
+            Ok(DebugInfo { found, remark }) => {
+                self.found.extend(found);
                 self.remark = remark.map(str::to_owned);
             }
             Err(error) => self.remark = Some(format!("names are missing: {error}")),
@@ -214,13 +215,13 @@ impl Known {
     }
 }
 
-/// An image's symbols, in the list of those that panics are looked up in for as long as this is held.
+/// An image's symbols. While this is held, they are in the list of images in which the addresses of panics are looked up.
 pub(super) struct Registered(Arc<Symbols>);
 
 impl Registered {
     /// To be called while the image is mapped, before its code can panic.
     pub(super) fn new(image: u64, name: &str, mapped: loaded::Mapped, file: &Path) -> Self {
-        // Of one that is gone already no names are read. No file has this number of an inode.
+        // If the copy is gone already, use an identity that no file has (inode 0), so that no names are read.
         let found = std::fs::metadata(file).map_or((0, 0), |found| identity(&found));
         let file = CopyFile {
             path: file.to_owned(),
@@ -233,8 +234,8 @@ impl Registered {
         Self(symbols)
     }
 
-    /// Notes the names of the backtraces that are still held. To be called when no code of the image runs any more, and before
-    /// its copy is deleted; nothing is read afterwards.
+    /// Looks up the names of the backtraces that are still held. To be called when no code of the image runs any more, and before its
+    /// copy is deleted; the copy is not read afterwards.
     pub(super) fn close(&self) {
         IMAGES.get().write().retain(|symbols| !Arc::ptr_eq(symbols, &self.0));
         self.0.close();
@@ -243,12 +244,12 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        // One that was closed before stays as it is.
+        // A second `close` changes nothing.
         self.close();
     }
 }
 
-/// Notes where a panic of the image is. Nothing is read; what is new is one stack of addresses.
+/// Records the stack of a panic in the image. This reads no file.
 pub(super) fn capture(image: u64, addresses: &[usize]) -> Backtrace {
     let images = IMAGES.get().read();
     let own = images.iter().find(|symbols| symbols.image == image).cloned();
@@ -256,16 +257,16 @@ pub(super) fn capture(image: u64, addresses: &[usize]) -> Backtrace {
     let others: Vec<Arc<Symbols>> = images.iter().filter(on_it).cloned().collect();
     drop(images);
     let Some(own) = own else {
-        // Closed, and yet the loader kept it: nothing tells of it any more but the loader's list.
+        // The image was closed, but the loader has kept it: only the loader's list can name it.
         let stack = CapturedStack::new(Vec::new(), stack::identity(&[], addresses).into());
         return Backtrace::new(Arc::new(stack));
     };
     let touched: Vec<Arc<Symbols>> = std::iter::once(&own).chain(&others).cloned().collect();
     let identity = stack::identity(&touched, addresses);
     let stack = own.intern(&identity, |identity| CapturedStack::new(touched, identity));
-    // Also if the stack was known: that costs little, and most stacks have no others.
+    // Also if the stack was registered before: that is cheap, and most stacks pass through one image only.
     for other in others {
-        other.note(stack.clone());
+        other.register(stack.clone());
     }
     Backtrace::new(stack)
 }

@@ -1,6 +1,6 @@
-//! Values that came from an image, as `tracing` takes them.
+//! Converts the values of an image's log records to values of `tracing`.
 
-use super::places::Place;
+use super::callsites::LogCallsite;
 use reslot_plugin_api::__private::{LogRecord, LogValue, ValueKind};
 use std::fmt::Write;
 use tracing::{
@@ -8,17 +8,17 @@ use tracing::{
     field::{DisplayValue, Field, ValueSet, display},
 };
 
-/// How many fields a place may have: those of the plugin, the slot and the generation.
-const MOST: usize = 48;
+/// How many fields a callsite may have: those of the plugin, the slot and the generation.
+const MAX_FIELDS: usize = 48;
 
-/// Values, and whose they are.
-pub(super) struct Given<'a> {
+/// The values of a record, or of a later `record` on a span.
+pub(super) struct RecordValues<'a> {
     values: &'a [LogValue<'a>],
-    /// The record that they are part of.
+    /// None for values that are recorded later.
     record: Option<&'a LogRecord<'a>>,
 }
 
-impl<'a> From<&'a LogRecord<'a>> for Given<'a> {
+impl<'a> From<&'a LogRecord<'a>> for RecordValues<'a> {
     fn from(record: &'a LogRecord<'a>) -> Self {
         Self {
             values: record.values.as_slice(),
@@ -27,13 +27,14 @@ impl<'a> From<&'a LogRecord<'a>> for Given<'a> {
     }
 }
 
-impl<'a> From<&'a [LogValue<'a>]> for Given<'a> {
+impl<'a> From<&'a [LogValue<'a>]> for RecordValues<'a> {
     fn from(values: &'a [LogValue<'a>]) -> Self {
         Self { values, record: None }
     }
 }
 
-enum Ours<'a> {
+/// A value, with the type that `tracing` shows to the subscriber.
+enum HostValue<'a> {
     Small(i64),
     Large(u64),
     Signed(i128),
@@ -44,7 +45,7 @@ enum Ours<'a> {
     Shown(DisplayValue<&'a str>),
 }
 
-impl<'a> From<&'a LogValue<'a>> for Ours<'a> {
+impl<'a> From<&'a LogValue<'a>> for HostValue<'a> {
     fn from(value: &'a LogValue<'a>) -> Self {
         let bits = u128::from(value.high) << 64 | u128::from(value.low);
         match value.kind {
@@ -61,7 +62,7 @@ impl<'a> From<&'a LogValue<'a>> for Ours<'a> {
     }
 }
 
-impl Ours<'_> {
+impl HostValue<'_> {
     fn as_value(&self) -> &dyn Value {
         match self {
             Self::Small(number) => number,
@@ -89,35 +90,35 @@ impl Ours<'_> {
     }
 }
 
-/// Calls `then` with the values, and with who speaks, if that is to be told.
+/// Calls `then` with the values, and with the slot and the generation, if `origin` has them.
 pub(super) fn with<R>(
-    place: &'static Place,
-    given: Given<'_>,
-    speaker: Option<(&str, u64)>,
+    callsite: &'static LogCallsite,
+    record: RecordValues<'_>,
+    origin: Option<(&str, u64)>,
     then: impl FnOnce(&ValueSet<'_>) -> R,
 ) -> R {
-    if place.is_shared {
-        return with_shared(place, &given, speaker, then);
+    if callsite.is_shared {
+        return with_shared(callsite, &record, origin, then);
     }
-    // The last two are the host's own.
-    let plugins = place.fields.len() - 2;
-    let known = given.values.iter().filter(|value| (value.field as usize) < plugins);
-    let values: Vec<(usize, Ours<'_>)> = known.map(|value| (value.field as usize, value.into())).collect();
+    // The last two fields are the slot and the generation.
+    let plugins = callsite.fields.len() - 2;
+    let known = record.values.iter().filter(|value| (value.field as usize) < plugins);
+    let values: Vec<(usize, HostValue<'_>)> = known.map(|value| (value.field as usize, value.into())).collect();
     let values = values.iter().map(|(field, value)| (*field, value.as_value()));
-    lend(place, values, speaker, then)
+    lend(callsite, values, origin, then)
 }
 
-/// All that a shared place can tell is what its fields are called.
+/// A shared callsite has no fields for the plugin's values, so they are written as text, with their names.
 fn with_shared<R>(
-    place: &'static Place,
-    given: &Given<'_>,
-    speaker: Option<(&str, u64)>,
+    callsite: &'static LogCallsite,
+    record: &RecordValues<'_>,
+    origin: Option<(&str, u64)>,
     then: impl FnOnce(&ValueSet<'_>) -> R,
 ) -> R {
-    let names: &[_] = given.record.map_or(&[], |record| record.fields.as_slice());
+    let names: &[_] = record.record.map_or(&[], |record| record.fields.as_slice());
     let (mut message, mut fields) = (None, String::new());
-    for value in given.values {
-        let (name, value) = (names.get(value.field as usize), Ours::from(value));
+    for value in record.values {
+        let (name, value) = (names.get(value.field as usize), HostValue::from(value));
         match name.map(|name| name.as_str()) {
             Some("message") => message = Some(value),
             name => {
@@ -126,40 +127,40 @@ fn with_shared<R>(
             }
         }
     }
-    let (fields, target) = (display(fields), given.record.map(|record| record.target.as_str()));
+    let (fields, target) = (display(fields), record.record.map(|record| record.target.as_str()));
     let values = [
-        message.as_ref().map(Ours::as_value),
+        message.as_ref().map(HostValue::as_value),
         Some(&fields as &dyn Value),
         target.as_ref().map(|target| target as &dyn Value),
     ];
     let values = values.into_iter().enumerate();
     lend(
-        place,
+        callsite,
         values.filter_map(|(field, value)| Some((field, value?))),
-        speaker,
+        origin,
         then,
     )
 }
 
 fn lend<'a, R>(
-    place: &'static Place,
+    callsite: &'static LogCallsite,
     values: impl Iterator<Item = (usize, &'a dyn Value)>,
-    speaker: Option<(&'a str, u64)>,
+    origin: Option<(&'a str, u64)>,
     then: impl FnOnce(&ValueSet<'_>) -> R,
 ) -> R {
-    let begin = place.fields.len() - 2;
-    let own = speaker
+    let begin = callsite.fields.len() - 2;
+    let own = origin
         .as_ref()
         .map(|(slot, generation)| [slot as &dyn Value, generation as &dyn Value]);
-    // What has no value stands there, too: a place has two fields at least.
-    let mut all: [(&Field, Option<&dyn Value>); MOST] = [(&place.fields[begin], None); MOST];
-    let mut rooms = all.iter_mut();
-    // As many as there is room for: an image tells of 46 at most.
-    for (room, (field, value)) in rooms.by_ref().take(MOST - 2).zip(values) {
-        *room = (&place.fields[field], Some(value));
+    // Unused entries are filled with a field without a value; each callsite has at least two fields.
+    let mut all: [(&Field, Option<&dyn Value>); MAX_FIELDS] = [(&callsite.fields[begin], None); MAX_FIELDS];
+    let mut entries = all.iter_mut();
+    // An image sends at most 46 values; more would be cut off here.
+    for (entry, (field, value)) in entries.by_ref().take(MAX_FIELDS - 2).zip(values) {
+        *entry = (&callsite.fields[field], Some(value));
     }
-    for (at, (room, value)) in rooms.zip(own.into_iter().flatten()).enumerate() {
-        *room = (&place.fields[begin + at], Some(value));
+    for (at, (entry, value)) in entries.zip(own.into_iter().flatten()).enumerate() {
+        *entry = (&callsite.fields[begin + at], Some(value));
     }
-    then(&place.metadata.fields().value_set(&all))
+    then(&callsite.metadata.fields().value_set(&all))
 }

@@ -1,9 +1,9 @@
-//! The child's side: what is done with the artifact, step by step. Each step is told before it is begun, because it may be the last
-//! thing that this process does. What the artifact prints goes to the standard error stream.
+//! The child's side: the steps of a preflight. The child reports each step before it begins, because the artifact may crash this
+//! process in it. The artifact's output goes to the standard error stream.
 
 use super::{
     preflight,
-    protocol::{Task, Word, build},
+    protocol::{Message, Task, build},
 };
 use crate::{open::Opened, resources::ImageResources};
 use reslot_artifact::manifest::Manifest;
@@ -27,14 +27,14 @@ use std::{
 };
 
 const USAGE: &str = "usage: reslot-preflight FILE    loads, creates, drops and unloads a plugin in a child process, and says how that \
-                     went\n(a Reslot host starts it without a file, and tells it what to do)";
+                     went\n(a Reslot host starts it without a file, and sends it a task)";
 
-/// All of the program `reslot-preflight`.
+/// The `main` function of the program `reslot-preflight`.
 pub fn child_main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match &arguments[..] {
-        [] if !io::stdin().is_terminal() => serve(),
-        [file] => for_a_person(file),
+        [] if !io::stdin().is_terminal() => run_for_host(),
+        [file] => run_for_user(file),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -42,8 +42,8 @@ pub fn child_main() -> ExitCode {
     }
 }
 
-/// Tries a file out in a child of this very program.
-fn for_a_person(file: &OsString) -> ExitCode {
+/// Tries a file out in another process of this program.
+fn run_for_user(file: &OsString) -> ExitCode {
     let how = Preflight {
         program: std::env::current_exe().ok(),
         ..Preflight::default()
@@ -60,16 +60,16 @@ fn for_a_person(file: &OsString) -> ExitCode {
     }
 }
 
-/// Does what the host wants.
-fn serve() -> ExitCode {
+/// Runs the task of a host.
+fn run_for_host() -> ExitCode {
     match prepare() {
-        Ok((mut teller, task, state)) => {
-            let last = match fly(&mut teller, &task, state) {
-                Ok(stays_mapped) => Word::Done { stays_mapped },
-                Err(why) => why.0,
+        Ok((mut host, task, state)) => {
+            let last = match run_steps(&mut host, &task, state) {
+                Ok(stays_mapped) => Message::Done { stays_mapped },
+                Err(failure) => failure.0,
             };
-            // Without a host nobody is left to be told.
-            let _ = teller.say(&last);
+            // It fails only if the host is dead.
+            let _ = host.send(&last);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -79,97 +79,98 @@ fn serve() -> ExitCode {
     }
 }
 
-/// Before anything of the artifact: whose child this is, what is to be done, and that a crash is a quiet one.
-fn prepare() -> io::Result<(Teller, Task, Option<Vec<u8>>)> {
+/// Prepares this process before any code of the artifact runs: it dies with the host, dumps no core, and has read its task.
+fn prepare() -> io::Result<(HostPipe, Task, Option<Vec<u8>>)> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let limit = getrlimit(Resource::Core);
-    let exclusive_instance = Rlimit {
-        // With 0 the kernel writes no file but still starts the collector of core dumps, if there is one; with 1 it does neither.
+    let no_core_dump = Rlimit {
+        // With 0 the kernel writes no file, but still starts the collector of core dumps, if there is one; with 1 it does neither.
         current: Some(limit.maximum.map_or(1, |most| most.min(1))),
         ..limit
     };
-    setrlimit(Resource::Core, exclusive_instance)?;
-    let mut teller = Teller(File::from(io::stdout().as_fd().try_clone_to_owned()?));
+    setrlimit(Resource::Core, no_core_dump)?;
+    let mut host = HostPipe(File::from(io::stdout().as_fd().try_clone_to_owned()?));
     rustix::stdio::dup2_stdout(io::stderr())?;
-    teller.say(&Word::Hello { build: build() })?;
+    host.send(&Message::Hello { build: build() })?;
     let mut input = Vec::new();
     File::from(io::stdin().as_fd().try_clone_to_owned()?).read_to_end(&mut input)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     let (task, state) =
-        Task::from_input(input).ok_or_else(|| io::Error::other("there is no task in what the host tells"))?;
-    // It may have died before its death was to be told.
+        Task::from_input(input).ok_or_else(|| io::Error::other("the standard input holds no task of a host"))?;
+    // The host may have died before `set_parent_process_death_signal`.
     if std::os::unix::process::parent_id() != task.host {
-        return Err(io::Error::other("the host is gone"));
+        return Err(io::Error::other("the host has ended"));
     }
-    Ok((teller, task, state))
+    Ok((host, task, state))
 }
 
-/// The steps, in their order. The answer is what keeps the image mapped, if anything does.
-fn fly(teller: &mut Teller, task: &Task, state: Option<Vec<u8>>) -> Result<Option<String>, Last> {
-    let patience = task.settle;
-    let (less, told) = mpsc::channel();
+/// Runs all steps, in their order. Returns the reason why the image stays mapped, if it does.
+fn run_steps(host: &mut HostPipe, task: &Task, state: Option<Vec<u8>>) -> Result<Option<String>, Failure> {
+    let (on_release, releases) = mpsc::channel();
     let manifest = Manifest::parse(task.manifest.as_bytes());
 
-    let opened = teller.step(PreflightStep::Open, || {
+    let opened = host.step(PreflightStep::Open, || {
         let copy = StagedFile::lent(PathBuf::from(&task.copy)).map_err(|error| error.to_string())?;
         Opened::open(copy).map_err(|error| error.to_string())
     })?;
-    let image = teller.step(PreflightStep::Verify, || {
+    let image = host.step(PreflightStep::Verify, || {
         let manifest = manifest.map_err(|error| error.to_string())?;
         opened
-            .verify(manifest, None, resources(task, less))
+            .verify(manifest, None, resources(task, on_release))
             .map_err(|error| error.to_string())
     })?;
-    let mut instance = teller.step(PreflightStep::Create, || {
-        // SAFETY: nobody calls a method of it. It stays in this function, which calls one hook after another.
+    let mut instance = host.step(PreflightStep::Create, || {
+        // SAFETY: only this function has the instance, on one thread, and calls one hook after another; nobody calls a method of it.
         let created = unsafe { Instance::create(Box::new(image), task.slot.as_str().into(), task.generation) };
         created.map_err(|(image, error)| {
-            // Its instance was never made; the process ends with it.
+            // Leak the image: this process ends now.
             std::mem::forget(image);
             error
         })
     })?;
     if let (Some(mut state), Some(schema)) = (state, instance.schema()) {
-        // A state of a newer schema comes migrated: it is the plugin that serves that knows the way down.
+        // The host sends a state with a newer schema already migrated, because only the current generation can migrate it down.
         if let Some(from) = task.schema.filter(|from| *from != schema.schema) {
             let migrate = || instance.migrate(from, schema.schema, &state);
-            state = teller.step(PreflightStep::Migrate, migrate)?;
+            state = host.step(PreflightStep::Migrate, migrate)?;
         }
-        teller.step(PreflightStep::Restore, || instance.exclusive_instance().restore(&state))?;
+        host.step(PreflightStep::Restore, || instance.exclusive_instance().restore(&state))?;
     }
-    teller.step(PreflightStep::Init, || instance.exclusive_instance().init())?;
-    let health = teller.step(PreflightStep::Health, || instance.health())?;
+    host.step(PreflightStep::Init, || instance.exclusive_instance().init())?;
+    let health = host.step(PreflightStep::Health, || instance.health())?;
     if let Health::Critical(_) | Health::CheckFailed(_) = &health {
         let message = health.to_string();
-        return Err(Last(Word::Unhealthy { message }));
+        return Err(Failure(Message::Unhealthy { message }));
     }
-    let image = teller.step(PreflightStep::Drop, || {
+    let image = host.step(PreflightStep::Drop, || {
         let (image, dropped) = instance.destroy();
-        // A thread-local of this thread may be the image's: its destructor is part of the drop.
+        // This thread may have thread-locals of the image: their destructors are part of the drop.
         image.resources().end();
-        let image = image.alone().map_err(|_| "another object of it is there".to_owned())?;
+        let image = image.alone().map_err(|_| "it has another instance".to_owned())?;
         dropped.map(|()| image).map_err(|error| error.to_string())
     })?;
-    teller.step(PreflightStep::Unload, || Ok::<_, String>(unload(image, &told, patience)))
+    host.step(PreflightStep::Unload, || {
+        Ok::<_, String>(unload(image, &releases, task.thread_timeout))
+    })
 }
 
-fn resources(task: &Task, less: mpsc::Sender<()>) -> Arc<ImageResources> {
+fn resources(task: &Task, on_release: mpsc::Sender<()>) -> Arc<ImageResources> {
     let name = format!("plugin {:?}, generation {}, in its preflight,", task.slot, task.generation);
-    let when_less = move || {
-        let _ = less.send(());
+    let on_release = move || {
+        let _ = on_release.send(());
     };
-    ImageResources::new(name, when_less, |report| {
+    ImageResources::new(name, on_release, |report| {
         eprintln!("reslot: a thread of the plugin panicked: {}", report.message);
     })
 }
 
-/// Closes the image once its threads have ended, if they do. The answer is why it stays, if it does.
-fn unload(mut image: Box<dyn Image>, less: &Receiver<()>, patience: Duration) -> Option<String> {
+/// Closes the image after its threads have ended. Returns the reason why it stays mapped, if it does.
+fn unload(mut image: Box<dyn Image>, releases: &Receiver<()>, timeout: Duration) -> Option<String> {
     let begun = Instant::now();
     loop {
         if image.holding() == Holding::Threads {
-            let left = patience.saturating_sub(begun.elapsed());
-            if left.is_zero() || less.recv_timeout(left).is_err() {
+            let left = timeout.saturating_sub(begun.elapsed());
+            if left.is_zero() || releases.recv_timeout(left).is_err() {
                 let names = image.resources().running_threads();
                 std::mem::forget(image);
                 return Some(QuarantineReason::ThreadsRunning(names).to_string());
@@ -187,27 +188,27 @@ fn unload(mut image: Box<dyn Image>, less: &Receiver<()>, patience: Duration) ->
     }
 }
 
-/// The last word, if it is not that all is well.
-struct Last(Word);
+/// The last message, if a step has failed.
+struct Failure(Message);
 
-/// Tells the host. The artifact does not know this descriptor.
-struct Teller(File);
+/// The pipe to the host. The artifact does not know its descriptor.
+struct HostPipe(File);
 
-impl Teller {
-    fn say(&mut self, word: &Word) -> io::Result<()> {
-        let mut line = serde_json::to_vec(word)?;
+impl HostPipe {
+    fn send(&mut self, message: &Message) -> io::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
         self.0.write_all(&line)
     }
 
-    /// Takes a step, and tells of it before and after.
-    fn step<T, E: Into<Word>>(&mut self, step: PreflightStep, work: impl FnOnce() -> Result<T, E>) -> Result<T, Last> {
-        // A host that cannot be told has ended, and this process with it.
-        let _ = self.say(&Word::Begins { step });
+    /// Runs a step, and reports its begin and its end.
+    fn step<T, E: Into<Message>>(&mut self, step: PreflightStep, work: impl FnOnce() -> Result<T, E>) -> Result<T, Failure> {
+        // Sending fails only if the host is dead, and then the kernel kills this process.
+        let _ = self.send(&Message::Begins { step });
         let begun = Instant::now();
-        let done = work().map_err(|error| Last(error.into()))?;
+        let done = work().map_err(|error| Failure(error.into()))?;
         let took = begun.elapsed();
-        let _ = self.say(&Word::Ends { step, took });
+        let _ = self.send(&Message::Ends { step, took });
         Ok(done)
     }
 }

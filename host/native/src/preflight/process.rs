@@ -1,5 +1,5 @@
-//! A process that may do anything: crash, hang, print without end, close its descriptors, leave children. One thread of the host
-//! listens to it, and waits for nothing longer than until the deadline.
+//! The child process of a preflight, as the host sees it. The process may do anything: crash, hang, print without end, close its
+//! descriptors, leave children of its own. One thread of the host reads from it, and waits at most until the deadline.
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -18,39 +18,40 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// As much of what it prints is kept.
+/// How many bytes of the standard error stream are kept: the last ones.
 const LAST_WORDS: usize = 4 << 10;
-/// A line that is longer is none of ours.
-const LONGEST_LINE: usize = 1 << 20;
-/// Read from a pipe whose process has ended, at most: a child of it may go on to write there.
-const MOST_DRAINED: usize = 1 << 20;
-/// Where the kernel does not tell of the end of a process (before Linux 5.3), it is asked in this interval.
-const ASK_AGAIN: Duration = Duration::from_millis(5);
+/// The maximum length of a line of the protocol.
+const MAX_LINE: usize = 1 << 20;
+/// How many bytes are read after the end of the process, at most: a child of it may go on writing to the pipes.
+const MAX_DRAINED: usize = 1 << 20;
+/// How often the host asks whether the process has ended, on kernels without pidfds (before Linux 5.3).
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What was heard of it.
-pub(super) enum Heard {
+/// An event of the process.
+pub(super) enum ChildEvent {
     /// A line, without its end.
     Line(Vec<u8>),
-    /// More than any line has.
-    TooMuch,
-    /// It has ended.
+    /// A line that is longer than `MAX_LINE`.
+    LineTooLong,
+    /// The process has ended.
     Ended(ExitStatus),
-    /// The deadline is over.
-    Late,
+    /// The deadline has passed.
+    TimedOut,
 }
 
-/// The process, its group, and the pipes to it. Dropping it kills the group and reaps the process.
+/// The process, its group, and the pipes to it. Dropping this kills the group and reaps the process.
 pub(super) struct PreflightChild {
     child: Child,
     group: Option<Pid>,
-    /// Readable once the process has ended.
-    end: Option<OwnedFd>,
-    words: Option<ChildStdout>,
-    prints: Option<ChildStderr>,
-    /// Of the words, what has not been taken as a line.
-    heard: Vec<u8>,
-    printed: Vec<u8>,
-    over: bool,
+    /// Readable after the process has ended. None without pidfds.
+    pidfd: Option<OwnedFd>,
+    /// None after the other end was closed; the same for `stderr`.
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    /// The bytes of the standard output that `next` has not returned yet.
+    stdout_buffer: Vec<u8>,
+    stderr_buffer: Vec<u8>,
+    ended: bool,
 }
 
 impl PreflightChild {
@@ -63,55 +64,55 @@ impl PreflightChild {
             .process_group(0)
             .spawn()?;
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let end = group.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let (words, prints) = (child.stdout.take(), child.stderr.take());
+        let pidfd = group.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         Ok(Self {
             child,
             group,
-            end,
-            words,
-            prints,
-            heard: Vec::new(),
-            printed: Vec::new(),
-            over: false,
+            pidfd,
+            stdout,
+            stderr,
+            stdout_buffer: Vec::new(),
+            stderr_buffer: Vec::new(),
+            ended: false,
         })
     }
 
-    /// Waits for the next thing. Its lines come before its end, and its end before the deadline.
-    pub(super) fn next(&mut self, deadline: Option<Instant>) -> io::Result<Heard> {
+    /// Waits for the next event. The order is: pending lines, then the end of the process, then the deadline.
+    pub(super) fn next(&mut self, deadline: Option<Instant>) -> io::Result<ChildEvent> {
         loop {
-            if let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
-                let rest = self.heard.split_off(end + 1);
-                let mut line = std::mem::replace(&mut self.heard, rest);
+            if let Some(end) = self.stdout_buffer.iter().position(|byte| *byte == b'\n') {
+                let rest = self.stdout_buffer.split_off(end + 1);
+                let mut line = std::mem::replace(&mut self.stdout_buffer, rest);
                 line.pop();
-                return Ok(Heard::Line(line));
+                return Ok(ChildEvent::Line(line));
             }
-            if self.heard.len() > LONGEST_LINE {
-                return Ok(Heard::TooMuch);
+            if self.stdout_buffer.len() > MAX_LINE {
+                return Ok(ChildEvent::LineTooLong);
             }
-            if self.over {
-                return self.end().map(Heard::Ended);
+            if self.ended {
+                return self.kill_and_reap().map(ChildEvent::Ended);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let ended = self.listen(left)?;
             if ended {
                 self.drain()?;
-                self.over = true;
-            } else if left == Some(Duration::ZERO) && !self.heard.contains(&b'\n') {
-                // What it has printed last is still in the pipe. Only once it cannot print any more has that an end, and without a
-                // status nothing is lost: it is late in any case.
-                let _ = self.end();
+                self.ended = true;
+            } else if left == Some(Duration::ZERO) && !self.stdout_buffer.contains(&b'\n') {
+                // Kill the process first, and then read its last words from the pipe: otherwise it could go on printing. Its exit
+                // status is not needed.
+                let _ = self.kill_and_reap();
                 self.drain()?;
-                return Ok(Heard::Late);
+                return Ok(ChildEvent::TimedOut);
             }
         }
     }
 
-    /// The end of what it has printed.
+    /// The end of its standard error stream.
     pub(super) fn last_words(&self) -> String {
-        let mut words = &self.printed[self.printed.len().saturating_sub(LAST_WORDS)..];
-        // The cut may have gone through a letter.
-        if self.printed.len() > LAST_WORDS {
+        let mut words = &self.stderr_buffer[self.stderr_buffer.len().saturating_sub(LAST_WORDS)..];
+        // The cut may split a character.
+        if self.stderr_buffer.len() > LAST_WORDS {
             while let [0x80..0xc0, rest @ ..] = words {
                 words = rest;
             }
@@ -119,32 +120,32 @@ impl PreflightChild {
         String::from_utf8_lossy(words).into_owned()
     }
 
-    /// Kills what is left of its group and reaps it. In this order: as long as it is not reaped, nobody else can have its number.
-    pub(super) fn end(&mut self) -> io::Result<ExitStatus> {
+    /// Kills the process group, and then reaps the process. In this order: before it is reaped, no other process can have its number.
+    pub(super) fn kill_and_reap(&mut self) -> io::Result<ExitStatus> {
         if let Some(group) = self.group.take() {
-            // An error says that nobody is left.
+            // An error means that the group has no process any more.
             let _ = kill_process_group(group, Signal::KILL);
         }
         self.child.wait()
     }
 
-    /// Waits until there is something to read, reads it, and answers whether the process has ended.
+    /// Waits until there is something to read, reads it, and returns whether the process has ended.
     fn listen(&mut self, left: Option<Duration>) -> io::Result<bool> {
-        let wait = match &self.end {
+        let wait = match &self.pidfd {
             Some(_) => left,
-            None => Some(left.map_or(ASK_AGAIN, |left| left.min(ASK_AGAIN))),
+            None => Some(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL))),
         };
         let ready = self.wait(wait)?;
         if ready {
             self.read()?;
         }
-        match (&self.end, self.group) {
-            (Some(end), _) => Ok(is_ready(end, Some(Duration::ZERO))?),
+        match (&self.pidfd, self.group) {
+            (Some(pidfd), _) => Ok(is_ready(pidfd, Some(Duration::ZERO))?),
             (None, Some(pid)) => {
                 let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
                 match waitid(WaitId::Pid(pid), options) {
                     Ok(status) => Ok(status.is_some()),
-                    // The host's program lets its children be reaped by the kernel.
+                    // The host's program ignores SIGCHLD, so the kernel has reaped the child.
                     Err(Errno::CHILD) => Ok(true),
                     Err(error) => Err(error.into()),
                 }
@@ -153,21 +154,21 @@ impl PreflightChild {
         }
     }
 
-    /// Waits for anything to happen; the answer is whether there is something to read.
+    /// Waits for any event. Returns whether there is something to read.
     fn wait(&self, left: Option<Duration>) -> io::Result<bool> {
         let mut all = Vec::with_capacity(3);
-        all.extend(self.words.as_ref().map(|words| PollFd::new(words, PollFlags::IN)));
-        all.extend(self.prints.as_ref().map(|prints| PollFd::new(prints, PollFlags::IN)));
+        all.extend(self.stdout.as_ref().map(|stdout| PollFd::new(stdout, PollFlags::IN)));
+        all.extend(self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
         let pipes = all.len();
-        all.extend(self.end.as_ref().map(|end| PollFd::new(end, PollFlags::IN)));
+        all.extend(self.pidfd.as_ref().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
         wait_for(&mut all, left)?;
         Ok(all[..pipes].iter().any(|one| !one.revents().is_empty()))
     }
 
-    fn is_there_more(&self) -> io::Result<bool> {
-        let words = self.words.as_ref().map(AsFd::as_fd);
-        let prints = self.prints.as_ref().map(AsFd::as_fd);
-        for pipe in words.into_iter().chain(prints) {
+    fn has_more(&self) -> io::Result<bool> {
+        let stdout = self.stdout.as_ref().map(AsFd::as_fd);
+        let stderr = self.stderr.as_ref().map(AsFd::as_fd);
+        for pipe in stdout.into_iter().chain(stderr) {
             if is_ready(&pipe, Some(Duration::ZERO))? {
                 return Ok(true);
             }
@@ -175,29 +176,29 @@ impl PreflightChild {
         Ok(false)
     }
 
-    /// Reads what the pipes hold after the end of the process.
+    /// Reads the rest of the pipes after the end of the process.
     fn drain(&mut self) -> io::Result<()> {
         let mut drained = 0;
-        while drained < MOST_DRAINED && self.is_there_more()? {
+        while drained < MAX_DRAINED && self.has_more()? {
             drained += self.read()?;
         }
         Ok(())
     }
 
-    /// Reads once from each pipe that has something; one whose other end is closed is let go. The answer is how much it was.
+    /// Reads once from each pipe that has something, and closes a pipe whose other end is closed. Returns the number of bytes.
     fn read(&mut self) -> io::Result<usize> {
-        let words = read_from(&mut self.words, &mut self.heard)?;
-        let prints = read_from(&mut self.prints, &mut self.printed)?;
-        if self.printed.len() > 8 * LAST_WORDS {
-            self.printed.drain(..self.printed.len() - LAST_WORDS);
+        let from_stdout = read_from(&mut self.stdout, &mut self.stdout_buffer)?;
+        let from_stderr = read_from(&mut self.stderr, &mut self.stderr_buffer)?;
+        if self.stderr_buffer.len() > 8 * LAST_WORDS {
+            self.stderr_buffer.drain(..self.stderr_buffer.len() - LAST_WORDS);
         }
-        Ok(words + prints)
+        Ok(from_stdout + from_stderr)
     }
 }
 
 impl Drop for PreflightChild {
     fn drop(&mut self) {
-        let _ = self.end();
+        let _ = self.kill_and_reap();
     }
 }
 
@@ -209,7 +210,7 @@ fn read_from<Pipe: Read + AsFd>(from: &mut Option<Pipe>, into: &mut Vec<u8>) -> 
         return Ok(0);
     }
     let mut buffer = [0; 16 << 10];
-    // The pipe has something, so this does not wait.
+    // The pipe is ready, so this does not block.
     let read = pipe.read(&mut buffer)?;
     into.extend_from_slice(&buffer[..read]);
     if read == 0 {
@@ -225,10 +226,10 @@ fn is_ready(one: &impl AsFd, left: Option<Duration>) -> io::Result<bool> {
 }
 
 fn wait_for(all: &mut [PollFd<'_>], left: Option<Duration>) -> io::Result<()> {
-    // A time that the kernel cannot count is for ever.
+    // Without a limit if the time is too long for the kernel's type.
     let left = left.and_then(|left| Timespec::try_from(left).ok());
     match poll(all, left.as_ref()) {
-        // A signal of the host's: whoever waits looks at the clock again.
+        // After a signal the caller checks the clock and waits again.
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }

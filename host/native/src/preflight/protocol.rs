@@ -1,40 +1,40 @@
-//! What host and child tell each other. The host tells everything at once: a line with the task, then the bytes of the state, in
-//! memory that is the child's standard input. The child tells a line for each thing that it begins or ends, so that the host knows
-//! where it was when it died.
+//! The protocol between the host and the child. The child's standard input is a memory file that the host has filled: a line with the
+//! task, then the bytes of the state. The child writes a line before and after each step, so that the host knows in which step the
+//! child has died.
 
 use reslot_plugin_api::{__private::SOURCES, API_VERSION, TARGET, TOOLCHAIN};
 use reslot_report::{HookError, PreflightStep};
 use serde::{Deserialize, Serialize};
 use std::{ffi::OsString, time::Duration};
 
-/// Raised with each change of what is said here.
-const PROTOCOL: u32 = 2;
+/// The version of this protocol, raised with each change of it.
+const PROTOCOL: u32 = 3;
 
-/// What both sides must have in common.
+/// The identity of a build. It must be equal on both sides.
 pub(super) fn build() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    // A program that was built last week, from other sources of the same version, reads other manifests.
+    // The sources' hash is part of it: another build of the same version may expect another manifest.
     format!(
         "reslot {version} with reslot-plugin-api {API_VERSION} (sources {SOURCES:016x}), {TOOLCHAIN}, {TARGET}, preflight protocol \
          {PROTOCOL}"
     )
 }
 
-/// What the child is to do. The state follows its line.
+/// The child's task. The state follows after its line.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Task {
-    /// The host's process: the child of another one has lost its parent.
+    /// The host's process id. If the child's parent has another one, the host is dead.
     pub(super) host: u32,
     pub(super) slot: String,
     pub(super) generation: u64,
     /// The linted copy.
     pub(super) copy: OsString,
-    /// What the lint has read in it, as text: nested any deeper, the parser's limit would be another.
+    /// The artifact's manifest as text, so that JSON inside JSON does not reach the parser's recursion limit earlier than in the host.
     pub(super) manifest: String,
-    /// The schema of the state that follows; none if none does.
+    /// The schema of the state that follows. None without a state.
     pub(super) schema: Option<u32>,
-    /// How long threads of the artifact are waited for.
-    pub(super) settle: Duration,
+    /// How long the child waits for threads of the artifact.
+    pub(super) thread_timeout: Duration,
 }
 
 impl Task {
@@ -44,7 +44,7 @@ impl Task {
         line
     }
 
-    /// The task and the state, from all that there was to read.
+    /// The task and the state, from the whole input.
     pub(super) fn from_input(mut input: Vec<u8>) -> Option<(Self, Option<Vec<u8>>)> {
         let end = input.iter().position(|byte| *byte == b'\n')?;
         let task: Self = serde_json::from_slice(&input[..end]).ok()?;
@@ -54,37 +54,37 @@ impl Task {
     }
 }
 
-/// What the child says.
+/// A message from the child. `Refused` and those after it are the last message.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Word {
-    /// First of all. The form of this word never changes, so that each build understands the other's.
+pub(super) enum Message {
+    /// The first message. Its form never changes, so that each build understands that of another build.
     Hello { build: String },
-    /// A step is begun.
+    /// A step begins.
     Begins { step: PreflightStep },
-    /// It went well.
+    /// The step has succeeded.
     Ends { step: PreflightStep, took: Duration },
-    /// The last that was begun did not. Nothing follows.
+    /// The current step has failed.
     Refused { reason: String },
-    /// The same because the state is nested deeper than this. Nothing follows.
+    /// It has failed because the state is nested deeper than this.
     TooDeep { most: u32 },
-    /// The same because the state takes more stack than this. Nothing follows.
+    /// It has failed because the state needs more stack than this.
     StackTooSmall { bytes: usize, system: Option<String> },
-    /// The same because serde does not carry something in the state. Nothing follows.
+    /// It has failed because serde cannot transport something in the state.
     NotCarried { reason: String },
-    /// It answered that it is not well. Nothing follows.
+    /// The health check has returned a bad health.
     Unhealthy { message: String },
-    /// All went well. Nothing follows.
+    /// All steps have succeeded. `stays_mapped` says why the artifact is still mapped, if it is.
     Done { stays_mapped: Option<String> },
 }
 
-impl From<String> for Word {
+impl From<String> for Message {
     fn from(reason: String) -> Self {
         Self::Refused { reason }
     }
 }
 
-impl From<HookError> for Word {
+impl From<HookError> for Message {
     fn from(error: HookError) -> Self {
         match error {
             HookError::TooDeep { most } => Self::TooDeep { most },
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn task_and_state_arrive_as_they_were() {
+    fn task_and_state_are_read_as_they_were_written() {
         let task = |schema| Task {
             host: 7,
             slot: "momentum".to_owned(),
@@ -108,7 +108,7 @@ mod tests {
             copy: "/tmp/a\nb.so".into(),
             manifest: "{\n}".to_owned(),
             schema,
-            settle: Duration::from_millis(1500),
+            thread_timeout: Duration::from_millis(1500),
         };
         let with = [&task(Some(2)).to_line()[..], b"\n\0state\n"].concat();
         assert_eq!(Task::from_input(with), Some((task(Some(2)), Some(b"\n\0state\n".to_vec()))));

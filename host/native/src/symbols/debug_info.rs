@@ -1,7 +1,7 @@
-//! Reading names out of a library's or an executable's file: from its debug information, or where that says nothing, from its
-//! symbol table. The file is mapped for the length of one look, so only the parts of it that are needed are read.
+//! Reads names from the file of a library or an executable: from its debug information, or, where that has none, from its symbol
+//! table. The file is mapped during one look-up, so only the needed parts are read.
 
-use super::{CopyFile, HashMap, HashSet, Place, Places};
+use super::{CopyFile, HashMap, HashSet, SourceLocation, SourceLocations};
 use addr2line::{
     Context, Frame, LookupResult,
     gimli::{Dwarf, EndianSlice, NativeEndian, SectionId},
@@ -23,20 +23,20 @@ use std::{
 
 type Slice<'a> = EndianSlice<'a, NativeEndian>;
 
-/// What a file tells of some addresses.
+/// The names that a file has for some addresses.
 pub(super) struct DebugInfo {
-    pub(super) places: HashMap<usize, Places>,
+    pub(super) found: HashMap<usize, SourceLocations>,
     /// Why names are missing.
     pub(super) remark: Option<&'static str>,
 }
 
-/// Looks up the functions of return addresses, sorted and relative to where the file is mapped. The file's last segment must end
-/// at `len`: a program that was started through the loader's own executable is not what the kernel says that it is.
+/// Looks up the functions of return addresses. `offsets` are sorted, and relative to the module's base. The file's last segment must
+/// end at `len`; this guards against `ld.so ./program`, where `/proc/self/exe` is the loader.
 pub(super) fn look_up(copy: &CopyFile, len: usize, offsets: &[usize]) -> Result<DebugInfo, String> {
     let path = &copy.path;
     let read = || {
         let file = MappedFile::open(copy).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => format!("its private copy {} is gone, somebody has removed it", path.display()),
+            io::ErrorKind::NotFound => format!("its private copy {} has been removed", path.display()),
             _ => format!("{}: {error}", path.display()),
         })?;
         let elf = ElfFile64::parse(&*file).map_err(|error| error.to_string())?;
@@ -46,7 +46,7 @@ pub(super) fn look_up(copy: &CopyFile, len: usize, offsets: &[usize]) -> Result<
         }
         Ok(look_up_in(&elf, offsets))
     };
-    // The debug information is whatever a compiler wrote. A fault of its reader is not to end the host's thread.
+    // Debug information can be malformed in any way. A panic of its reader must not end the host's thread.
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("its debug information cannot be read".to_owned()))
 }
 
@@ -54,59 +54,59 @@ fn look_up_in(elf: &ElfFile64<'_>, offsets: &[usize]) -> DebugInfo {
     let mut words = Words::default();
     let symbols = symbols(elf, offsets);
     let context = Dwarf::load(|id| section(elf, id)).and_then(Context::from_dwarf).ok();
-    let mut places = HashMap::new();
+    let mut found = HashMap::new();
     for offset in offsets {
-        let mut found = context
+        let mut locations = context
             .as_ref()
             .map_or_else(Vec::new, |context| inlined(context, *offset, &mut words));
-        // A compiler that was asked for line numbers only writes names without their paths, or none.
+        // With line tables only, the compiler writes names without their paths, or none.
         if let Some(symbol) = symbols.get(offset) {
-            if found.is_empty() {
-                found.push((Place::default(), false));
+            if locations.is_empty() {
+                locations.push((SourceLocation::default(), false));
             }
-            if let Some((place, false)) = found.last_mut() {
-                place.function = Some(words.share(&demangled(symbol)));
+            if let Some((location, false)) = locations.last_mut() {
+                location.function = Some(words.share(&demangled(symbol)));
             }
         }
-        places.insert(*offset, found.into_iter().map(|(place, _)| place).collect());
+        found.insert(*offset, locations.into_iter().map(|(location, _)| location).collect());
     }
     let stripped = elf.symbol_table().is_none();
     let remark = stripped.then_some("the artifact's symbols were stripped: build it with `strip = false` to see names");
-    DebugInfo { places, remark }
+    DebugInfo { found, remark }
 }
 
-/// The functions at an address, those that were inlined first, and whether the name of each is complete.
-fn inlined(context: &Context<Slice<'_>>, offset: usize, words: &mut Words) -> Vec<(Place, bool)> {
+/// The functions at an address, the innermost inlined one first, and whether the name of each is complete.
+fn inlined(context: &Context<Slice<'_>>, offset: usize, words: &mut Words) -> Vec<(SourceLocation, bool)> {
     let mut found = Vec::new();
-    // The address before: a return address may already be another line's, or another function's.
+    // Look up the address before: a return address may belong to the next line, or to the next function.
     let frames = match context.find_frames(offset as u64 - 1) {
         LookupResult::Output(frames) => frames,
-        // Debug information in files beside the artifact. They are not copied with it, so they may be another build's.
+        // Skip debug information in separate files: they are not copied with the artifact, so they may be of another build.
         load @ LookupResult::Load { .. } => load.skip_all_loads(),
     };
     let Ok(mut frames) = frames else { return found };
     while let Ok(Some(frame)) = frames.next() {
-        found.push(place(&frame, words));
+        found.push(location(&frame, words));
     }
     found
 }
 
-fn place(frame: &Frame<'_, Slice<'_>>, words: &mut Words) -> (Place, bool) {
-    let mut place = Place::default();
+fn location(frame: &Frame<'_, Slice<'_>>, words: &mut Words) -> (SourceLocation, bool) {
+    let mut found = SourceLocation::default();
     let mut complete = false;
     if let Some(Ok(name)) = frame.function.as_ref().map(|function| function.raw_name()) {
         complete = is_mangled(&name);
-        place.function = Some(words.share(&demangled(&name)));
+        found.function = Some(words.share(&demangled(&name)));
     }
     if let Some(location) = &frame.location {
-        place.file = location.file.map(|file| words.share(file));
-        place.line = location.line;
-        place.column = location.column.filter(|column| *column > 0);
+        found.file = location.file.map(|file| words.share(file));
+        found.line = location.line;
+        found.column = location.column.filter(|column| *column > 0);
     }
-    (place, complete)
+    (found, complete)
 }
 
-/// The functions of the symbol table that cover an address: in one pass, there may be a hundred thousand.
+/// The functions of the symbol table that cover one of the addresses. One pass, because the table may have a hundred thousand symbols.
 fn symbols<'data>(elf: &ElfFile64<'data>, offsets: &[usize]) -> HashMap<usize, &'data str> {
     let mut found = HashMap::new();
     for symbol in elf
@@ -126,7 +126,7 @@ fn symbols<'data>(elf: &ElfFile64<'data>, offsets: &[usize]) -> HashMap<usize, &
 }
 
 fn section<'data>(elf: &ElfFile64<'data>, id: SectionId) -> Result<Slice<'data>, addr2line::gimli::Error> {
-    // A compressed one would have to be unpacked, whole, into memory: the symbol table has to do.
+    // Skip a compressed section: it would have to be unpacked as a whole. The symbol table is used instead.
     let plain = |section: &ElfSection64<'data, '_>| {
         let range = section.compressed_file_range();
         range.is_ok_and(|range| range.format == CompressionFormat::None)
@@ -140,7 +140,7 @@ fn is_mangled(name: &str) -> bool {
     rustc_demangle::try_demangle(name).is_ok()
 }
 
-/// Without the hash at its end.
+/// The demangled name without the hash at its end.
 fn demangled(name: &str) -> String {
     match rustc_demangle::try_demangle(name) {
         Ok(demangled) => format!("{demangled:#}"),
@@ -148,7 +148,7 @@ fn demangled(name: &str) -> String {
     }
 }
 
-/// Names and files that were seen, each kept once.
+/// The names of functions and files so far, each stored once.
 #[derive(Default)]
 struct Words(HashSet<Arc<str>>);
 
@@ -173,7 +173,7 @@ impl MappedFile {
     fn open(copy: &CopyFile) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
-            // Opening a pipe that somebody has put there must not wait for its writer.
+            // If somebody has replaced the copy by a pipe, `open` must not wait for a writer.
             .custom_flags(libc::O_NONBLOCK)
             .open(&copy.path)?;
         let found = file.metadata()?;
@@ -181,7 +181,7 @@ impl MappedFile {
             return Err(io::Error::other("it is not the file that is mapped"));
         }
         let len = usize::try_from(found.len()).map_err(io::Error::other)?;
-        // SAFETY: a new mapping, which overlaps no memory of this process; the kernel checks the arguments.
+        // SAFETY: the kernel chooses the address of the new mapping, so it overlaps no other memory.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -204,17 +204,17 @@ impl Deref for MappedFile {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: mapped for reading, in this length, until the drop. Nobody writes the file meanwhile: an image's private copy
-        // is written once, before it is opened, under a name and in a folder that only this process has, and `open` has seen that it
-        // is that copy and not what somebody has put in its place; the kernel lets
-        // nobody write the executable that runs. Either is mapped as code as well, so a change would be the end of it anyway.
+        // SAFETY: `open` has mapped `len` bytes for reading, and only `drop` unmaps them. Nobody changes the file meanwhile:
+        // (1) a private copy is written once, before it is opened, in a folder of this process, and `open` has checked by its
+        // identity that the file is that copy; (2) the kernel refuses writes to a running executable. Both files are mapped as code,
+        // too, so whoever could write to them could already change the code that runs.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
 impl Drop for MappedFile {
     fn drop(&mut self) {
-        // SAFETY: mapped in `open` in this length; the borrow by which it was read has ended.
+        // SAFETY: `open` has mapped this range, only this drop unmaps it, and every borrow of it ends before the drop.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }

@@ -1,6 +1,6 @@
-//! One captured stack: its addresses, and which modules they belonged to at that moment.
+//! One captured stack: its addresses, and the modules to which they belonged at that moment.
 
-use super::{OPENED_HERE, Place, Places, Symbols, program};
+use super::{OPENED_HERE, SourceLocation, SourceLocations, Symbols, program};
 use crate::loaded;
 use reslot_plugin_api::{__private::Stack, Frame, Origin};
 use std::sync::{
@@ -8,9 +8,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// The stack of a panic, shared by all panics that had the same.
+/// The stack of a panic, shared by all panics with the same stack.
 pub(super) struct CapturedStack {
-    /// The images on it, that of the panic first.
+    /// The images on the stack, the panicking one first.
     images: Vec<Arc<Symbols>>,
     /// Libraries that are neither images nor the host program.
     libraries: Vec<loaded::Module>,
@@ -18,14 +18,15 @@ pub(super) struct CapturedStack {
     kept: AtomicBool,
 }
 
-/// What tells stacks apart: how many images are on it and which, then the addresses. Addresses alone do not, they are used again.
+/// The identity of a stack: the number of images, their ids, and then the addresses. Addresses alone are not enough, because another
+/// image can be mapped there later.
 pub(super) fn identity(images: &[Arc<Symbols>], addresses: &[usize]) -> Vec<usize> {
     let numbers = images.iter().map(|symbols| symbols.image as usize);
     let head = std::iter::once(images.len()).chain(numbers);
     head.chain(addresses.iter().copied()).collect()
 }
 
-/// Whose code a return address is.
+/// The module to which a return address belongs.
 enum Owner<'a> {
     Image(Origin, &'a Symbols),
     Library(&'a loaded::Module),
@@ -48,9 +49,11 @@ impl CapturedStack {
         stack
     }
 
-    /// Whether it was told to anybody. A panic that the plugin caught itself is remembered until the next, and nobody asks.
+    /// Whether the host has reported this stack. The stack of a panic that the plugin caught itself is not reported, and nobody needs
+    /// its names.
     pub(super) fn is_kept(&self) -> bool {
-        // The call that was told of it ended before the image is closed, and the reaper heard of that through a lock.
+        // Relaxed is enough: the reaper closes the image after the call that set the flag has ended, and the two synchronise through
+        // a lock.
         self.kept.load(Ordering::Relaxed)
     }
 
@@ -62,7 +65,7 @@ impl CapturedStack {
         self.identity.clone()
     }
 
-    /// The addresses that are the module's, innermost first.
+    /// The addresses in the module, innermost first.
     pub(super) fn addresses_in(&self, module: &Symbols) -> impl Iterator<Item = usize> {
         self.addresses().iter().copied().filter(|address| module.covers(*address))
     }
@@ -91,7 +94,7 @@ impl Stack for CapturedStack {
     }
 
     fn frames(&self) -> Vec<Frame> {
-        // All of one module at once: its file is opened once.
+        // Look up all addresses of a module at once, so that its file is opened once.
         for symbols in self.images.iter().map(|symbols| &**symbols).chain(program()) {
             symbols.look_up(&self.addresses_in(symbols).collect::<Vec<_>>());
         }
@@ -118,18 +121,18 @@ impl CapturedStack {
             Owner::Unknown => return vec![Frame::new(Origin::Elsewhere, "".into(), address)],
         };
         let frame = || Frame::new(origin, symbols.name.clone(), symbols.offset(address));
-        let places: Option<Places> = symbols.look_up(&[address]).into_iter().next().flatten();
-        let Some(places) = places.filter(|places| !places.is_empty()) else {
+        let locations: Option<SourceLocations> = symbols.look_up(&[address]).into_iter().next().flatten();
+        let Some(locations) = locations.filter(|locations| !locations.is_empty()) else {
             return vec![frame()];
         };
-        let named = |(at, place): (usize, &Place)| {
+        let named = |(at, location): (usize, &SourceLocation)| {
             let mut frame = frame();
-            frame.function = place.function.clone();
-            frame.file = place.file.clone();
-            (frame.line, frame.column) = (place.line, place.column);
-            frame.inlined = at + 1 < places.len();
+            frame.function = location.function.clone();
+            frame.file = location.file.clone();
+            (frame.line, frame.column) = (location.line, location.column);
+            frame.inlined = at + 1 < locations.len();
             frame
         };
-        places.iter().enumerate().map(named).collect()
+        locations.iter().enumerate().map(named).collect()
     }
 }
