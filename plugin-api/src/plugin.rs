@@ -18,7 +18,7 @@ pub use health::Health;
 /// that hook.
 ///
 /// The state is the value itself, as serde writes it. It may be nested [`MAX_STATE_LEVELS`](crate::MAX_STATE_LEVELS) deep, and arrives as it
-/// was, options in options and numbers of 128 bits included; what cannot arrive so is refused, and the predecessor serves on. serde's code
+/// was, options in options and numbers of 128 bits included; what cannot arrive so is refused, and the predecessor keeps serving. serde's code
 /// and [`migrate`](Self::migrate) run on a thread of the host's with more stack if the state is nested deeply, and may then run twice.
 pub trait Plugin: Default + Send + 'static {
     /// Builds what is derived from the state: caches, indexes. Called once, after the state was handed over and before
@@ -33,7 +33,7 @@ pub trait Plugin: Default + Send + 'static {
     }
 
     /// Acquires what the instance needs to serve. Called after [`init`](Self::init) and before the first call; until it answers
-    /// `Ok`, the predecessor serves on, unless the plugin is `exclusive`: then the predecessor was stopped before.
+    /// `Ok`, the predecessor keeps serving, unless the plugin is `exclusive`: then the predecessor was stopped before.
     ///
     /// An instance of an `exclusive` plugin may be stopped and started again. That is the way back when its successor cannot
     /// start. After a rollback a second instance may be started in the same image, beside one that callers still hold: keep what is

@@ -26,12 +26,12 @@ const OF_HOOKS: [(&str, &str); 9] = [
     ("`Default::default` that fails", "refused at create"),
     (
         "`Deserialize` that panics",
-        "refused at migrate (the state of the serving generation does not fit it: it panicked",
+        "refused at migrate (the current generation's state does not fit it: it panicked",
     ),
     ("`Serialize` that fails", "refused at migrate"),
     (
         "`init` that hangs",
-        "refused at init (its `init` failed: it did not come back within",
+        "refused at init (its `init` failed: it did not return within",
     ),
     ("`start` that panics", "refused at start"),
     ("`start` that hangs", "refused at start"),

@@ -153,7 +153,7 @@ fn configuration_that_hangs_costs_its_deadline() {
         let gate = Gate::new("tuned");
         desk.set(&format!("[plugins.tuned]\nthreshold = 0.3\nmood = \"{mood}\"\n"));
         let (_, _, words) = wait_for_config_refused(&mut events);
-        assert!(words.contains("did not come back"), "{words}");
+        assert!(words.contains("did not return"), "{words}");
         assert_eq!(threshold(&host, "tuned"), 0.5);
         gate.open();
     }

@@ -469,7 +469,7 @@ fn change_user(place: &Path) {
     assert!(
         refused
             .to_string()
-            .contains("a program that changes its user builds its host afterwards"),
+            .contains("a program that changes its user must build its host afterwards"),
         "{refused}"
     );
     drop((slot, host));

@@ -60,7 +60,7 @@ impl Bad {
         assert!(matches!(&error, SlotError::Unknown { name, known, refusals, .. }
             if name == "counter" && known.is_empty() && refusals.len() == 1));
         self.assert_told(&error.to_string());
-        assert!(!error.to_string().contains("serves on"), "{error}");
+        assert!(!error.to_string().contains("keeps serving"), "{error}");
         self.assert_told(&wait_for_refused(&mut events).to_string());
         assert_nothing_left(&host, 0);
         folder.publish("libcounter.so", &good(1));
@@ -121,7 +121,7 @@ impl Serving {
     fn assert_untouched(&mut self, refusal: &Refusal, claim: &mut Claim<dyn Counter>) {
         assert_eq!(refusal.path, self.folder.path().join("libcounter.so"));
         assert_eq!((refusal.slot.as_deref(), refusal.serving), (Some("counter"), Some(1)));
-        assert!(refusal.to_string().ends_with("generation 1 serves on"), "{refusal}");
+        assert!(refusal.to_string().ends_with("generation 1 keeps serving"), "{refusal}");
         // Loading what serves already is a full turn of the reload thread: whatever was to be told has been told.
         let elsewhere = Folder::new();
         let same = elsewhere.publish("libcounter.so", &good(1));
@@ -374,7 +374,7 @@ fn panic_in_start_is_refused() {
 #[test]
 fn state_that_does_not_fit_is_refused() {
     let words = &[
-        "the state of the serving generation does not fit it",
+        "the current generation's state does not fit it",
         "missing field `currency`",
         "#[serde(default)]",
     ];
@@ -397,7 +397,7 @@ fn state_of_a_shared_slot_that_does_not_fit_is_refused() {
     for words in [
         "slot \"shared-counter\": generation 2 was refused at migrate",
         "does not fit it",
-        "generation 1 serves on",
+        "generation 1 keeps serving",
     ] {
         assert!(text.contains(words), "{text}");
     }
@@ -424,14 +424,14 @@ fn state_that_cannot_be_encoded_is_told_as_the_serving_generations_fault() {
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
     let text = wait_for_refused(&mut events).to_string();
     for words in [
-        "the serving generation's state could not be encoded",
+        "the current generation's state could not be encoded",
         "nobody's business",
-        "generation 1 serves on",
+        "generation 1 keeps serving",
     ] {
         assert!(text.contains(words), "{text}");
     }
     assert!(
-        text.contains("what to do: no build of this plugin can take the state over"),
+        text.contains("what to do: no build of this plugin can get the state"),
         "{text}"
     );
     assert_eq!(claim.add(1).unwrap(), 6);
@@ -453,7 +453,7 @@ fn stateless_shared_plugin_whose_start_fails_is_refused() {
     for words in [
         "slot \"probe\": generation 2 was refused at start",
         "no licence was found",
-        "generation 1 serves on",
+        "generation 1 keeps serving",
     ] {
         assert!(text.contains(words), "{text}");
     }
@@ -645,7 +645,7 @@ fn slot_is_either_claimed_or_shared() {
     let error = host.claim::<dyn SharedCounter>("shared-counter").unwrap_err();
     assert!(matches!(error, SlotError::Shared { handles: 1, .. }));
     assert!(
-        error.to_string().contains("1 `Slot` handle(s) are out, drop them first"),
+        error.to_string().contains("1 `Slot` handle(s) exist, drop them first"),
         "{error}"
     );
     assert_eq!(second.load().add(2).unwrap(), 2);

@@ -1,4 +1,4 @@
-//! Hooks that do not come back: what was to come is refused in time, what serves serves on, and when the hook comes back at last
+//! Hooks that do not come back: what was to come is refused in time, the current generation keeps serving, and when the hook comes back at last
 //! nothing of it stays.
 
 use crate::{

@@ -184,7 +184,7 @@ fn stop_that_hangs_does_not_keep_the_new_one_from_trying() {
     assert!(matches!(error, SlotError::Vacant { .. }), "{error}");
     let words = error.to_string();
     assert!(
-        words.starts_with("nothing serves in slot \"moody\" any more: the `stop` of generation 1"),
+        words.starts_with("slot \"moody\" is empty: the `stop` of generation 1 did not return in time"),
         "{words}"
     );
     assert!(

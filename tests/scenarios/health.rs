@@ -147,7 +147,7 @@ fn check_that_hangs_has_failed_each_time_again_and_its_image_goes_when_it_is_bac
     slot.load().feel(Feeling::Hangs).unwrap();
     let report = place.wait_for_rollback();
     assert!(
-        matches!(&report.reason, RollbackReason::Unhealthy { failures: 3, last: Health::CheckFailed(words) } if words.contains("did not come back")),
+        matches!(&report.reason, RollbackReason::Unhealthy { failures: 3, last: Health::CheckFailed(words) } if words.contains("did not return")),
         "{report:#?}"
     );
     assert_eq!((place.build(), place.host.images().mapped), (1, 2));

@@ -223,11 +223,11 @@ fn previous_again_and_again_walks_through_all_that_are_kept() {
         "{error}"
     );
     assert!(
-        error.to_string().contains("no good version before this one is kept"),
+        error.to_string().contains("the history has no earlier good version"),
         "{error}"
     );
     wait_for(&mut events, |event| matches!(event, Event::NoFallback { .. }).then_some(()));
-    assert_eq!(stamp(&host), 1, "it serves on");
+    assert_eq!(stamp(&host), 1, "it keeps serving");
     assert_nothing_left(&host, 1);
 }
 

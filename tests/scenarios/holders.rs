@@ -50,7 +50,7 @@ fn everybody_who_holds_a_generation_is_named() {
     assert_eq!((thread, loader, at.line()), (&here, &here, line));
     assert!(at.file().ends_with("holders.rs"));
     let words = held[0].to_string();
-    assert!(words.contains("serves no more") && words.contains("holders.rs") && words.contains("slot.load()"));
+    assert!(words.contains("is retired") && words.contains("holders.rs") && words.contains("slot.load()"));
 
     assert!(held.iter().all(|held| held.live_bytes.is_some()), "{held:#?}");
 

@@ -237,7 +237,7 @@ fn standby_serves_as_it_was_if_a_second_object_cannot() {
         let words = match how {
             How::Refuses => "it has no mind to",
             How::Panics => "it is nervous",
-            How::Hangs => "did not come back within",
+            How::Hangs => "did not return within",
         };
         assert!(why.contains(words), "{why}");
         // The object that was there, with what it had and acquired.
@@ -459,7 +459,7 @@ fn what_is_held_for_too_long_counts_as_quarantined() {
     );
     let words = refusal.to_string();
     assert!(
-        words.contains("generation 1 is held by the reader of thread") && words.contains("looks again"),
+        words.contains("generation 1 is held by the reader of thread") && words.contains("takes a new view"),
         "{words}"
     );
     let slot = host.slot::<dyn Lending>("lending").unwrap();

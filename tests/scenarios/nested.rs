@@ -1,4 +1,4 @@
-//! States that are nested deeply, and options in options: handed over as they are, up and back, or refused while the old one serves on.
+//! States that are nested deeply, and options in options: handed over as they are, up and back, or refused while the old one keeps serving.
 
 use crate::support::{PATIENCE, assert_nothing_left, wait_for, wait_for_refused, wait_for_unmapped};
 use fixture_interfaces::BenchState;
@@ -158,7 +158,7 @@ fn state_that_is_too_deep_is_refused_and_the_old_one_serves_on() {
         for words in [
             "4096 levels",
             "what to do: make the state less deep",
-            "generation 1 serves on",
+            "generation 1 keeps serving",
         ] {
             assert!(text.contains(words), "{words:?} is not in:\n{text}");
         }
@@ -275,8 +275,8 @@ fn what_serde_does_not_carry_is_named_and_is_not_the_candidates_fault() {
                 "`odd`",
                 "serde cannot read a u128 here",
                 "the version that serves has written it and cannot read it either",
-                "what to do: change the type of what is named",
-                "generation 1 serves on",
+                "what to do: change the type of the named value",
+                "generation 1 keeps serving",
             ] {
                 assert!(text.contains(words), "{words:?} is not in:\n{text}");
             }
@@ -351,7 +351,7 @@ fn without_addresses_for_a_large_stack_a_deep_state_is_refused() {
         "{refusal}"
     );
     assert!(refusal.to_string().contains("ulimit -v"), "{refusal}");
-    assert_eq!(slot.load().count().unwrap(), 300, "it serves on");
+    assert_eq!(slot.load().count().unwrap(), 300, "it keeps serving");
     slot.load().fill(3).unwrap();
     place.load(OLDER).unwrap();
     assert_eq!(build_and_count(&slot), (3, 3));

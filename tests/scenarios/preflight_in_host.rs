@@ -111,7 +111,12 @@ fn what_would_take_the_host_with_it_never_meets_it() {
         };
         assert!(fits, "{error:?}");
         let text = refusal.to_string();
-        for part in [words, "refused at preflight: ", "  what to do: ", "generation 1 serves on"] {
+        for part in [
+            words,
+            "refused at preflight: ",
+            "  what to do: ",
+            "generation 1 keeps serving",
+        ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }
         let told = wait_for(&mut events, |event| match event {
@@ -347,7 +352,7 @@ fn critical_in_the_child_is_refused_there() {
         panic!("{refusal}")
     };
     assert!(message.contains("in a bad mood"), "{message}");
-    assert!(refusal.to_string().contains("generation 1 serves on"), "{refusal}");
+    assert!(refusal.to_string().contains("generation 1 keeps serving"), "{refusal}");
     assert_nothing_left(&place.host, 1);
 }
 

@@ -178,7 +178,7 @@ fn on_a_noexec_mount(base: &Path) {
     let refusal = host.load(elsewhere.publish("a.so", &builds[0])).unwrap_err().to_string();
     assert!(refusal.contains("refused at open"), "{refusal}");
     assert!(
-        refusal.contains("failed to map segment") && refusal.contains("`private_copies` be memory"),
+        refusal.contains("failed to map segment") && refusal.contains("set `private_copies` to memory"),
         "{refusal}"
     );
     drop(host);

@@ -58,7 +58,7 @@ fn over_the_cap_reloads_are_refused_and_the_last_is_taken_up_when_there_is_room(
         words.contains("generation 1") && words.contains("lingers") && words.contains("quarantine_cap"),
         "{words}"
     );
-    // It serves on, and nothing was opened.
+    // It keeps serving, and nothing was opened.
     assert_eq!(slot.load().stamp().unwrap(), 3);
     assert_eq!(mapped_copies(host.private_folder()), 3);
 

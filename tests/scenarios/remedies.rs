@@ -108,7 +108,13 @@ fn too_few_descriptors_are_called_that() {
     let host = plain(&folder).private_copies(PrivateCopies::Memory).build().unwrap();
     host.load(build_in(&folder, 1)).unwrap();
     let true_words = ["Too many open files", "`ulimit -n`", "LimitNOFILE"];
-    let untrue = ["publish it again", "fs.inotify", "max_user", "private_base", "install what"];
+    let untrue = [
+        "publish it again",
+        "fs.inotify",
+        "max_user",
+        "private_base",
+        "install the library",
+    ];
     let next = next_descriptor();
     limit(libc::RLIMIT_NOFILE, next);
     assert_says(host.load(build_in(&folder, 2)).unwrap_err(), &true_words, &untrue);
@@ -217,7 +223,7 @@ fn too_little_memory_is_called_that() {
     assert_says(
         &refused,
         &["Cannot allocate memory", "`ulimit -v`", "MemoryMax"],
-        &["allows execution", "install what", "publish it again"],
+        &["allows execution", "install the library", "publish it again"],
     );
     assert_eq!(refused.step, reslot::Step::Open);
     host.load(build_in(&folder, 3)).unwrap();
@@ -238,17 +244,13 @@ fn base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instea
         error.to_string()
     };
     assert_says(refused(&folder.join("missing")), &["make that folder", "TMPDIR"], &[]);
-    assert_says(refused(&build_in(&folder, 1)), &["part of this path is none"], &[]);
+    assert_says(refused(&build_in(&folder, 1)), &["part of this path is not a folder"], &[]);
     let closed = folder.join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, Permissions::from_mode(0o555)).unwrap();
     // SAFETY: changes the user of this process, which is a child for this test alone; for root no folder is closed.
     assert!(unsafe { libc::geteuid() != 0 || libc::setuid(65_534) == 0 });
-    assert_says(
-        refused(&closed),
-        &["let the user of this process write"],
-        &["builds its host"],
-    );
+    assert_says(refused(&closed), &["let the user of this process write"], &["build its host"]);
 
     let control = plain(&folder)
         .attach(ControlSocket::at(closed.join("control.sock")))
@@ -258,7 +260,7 @@ fn base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instea
     let control = plain(&folder)
         .attach(ControlSocket::at(build_in(&folder, 1).join("control.sock")))
         .build();
-    assert_says(control.unwrap_err(), &["part of this one is no folder"], &untrue);
+    assert_says(control.unwrap_err(), &["part of this one is not a folder"], &untrue);
     let history = plain(&folder).history(closed.join("history")).build().unwrap_err();
     assert_says(history, &["write there", "another history folder"], &untrue);
     let history = plain(&folder)
@@ -288,7 +290,7 @@ fn base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instea
     let unreadable = folder.join("unreadable.so");
     fs::copy(build_in(&folder, 1), &unreadable).unwrap();
     fs::set_permissions(&unreadable, Permissions::from_mode(0o000)).unwrap();
-    let untrue = ["private_base", "builds its host"];
+    let untrue = ["private_base", "build its host"];
     assert_says(
         host.load(&unreadable).unwrap_err(),
         &["let the host's user read the file"],
@@ -296,12 +298,12 @@ fn base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instea
     );
     assert_says(
         host.load(folder.join("missing.so")).unwrap_err(),
-        &["nothing is there any more"],
+        &["the path does not exist"],
         &untrue,
     );
     assert_says(
         host.load(build_in(&folder, 1).join("a.so")).unwrap_err(),
-        &["part of this path is none"],
+        &["part of this path is not a folder"],
         &untrue,
     );
 }
@@ -394,7 +396,7 @@ fn copy_that_is_gone_before_it_is_opened_is_no_library_that_is_missing() {
             _ => None,
         })
     };
-    let untrue = ["install what", "rebuild"];
+    let untrue = ["install the library", "rebuild"];
     let words = ["private copy", "is gone", "load it again", "cleaners of temporary files"];
     assert_says(told(&mut events), &words, &untrue);
     // The same content is tried again.
@@ -408,7 +410,7 @@ fn child_that_was_killed_or_had_not_begun_says_nothing_against_the_artifact() {
     let path = folder.publish("libprobe.so", &Fixture::build("fx-probe").stamped(1));
     for (signal, words) in [
         ("KILL", "look whether memory ran out"),
-        ("TERM", "look who ended the child process"),
+        ("TERM", "find out which process ended the child process"),
         ("SYS", "a sandbox of the host forbids a system call"),
         ("XCPU", "`ulimit -t`"),
         ("SEGV", "mend the plugin"),
@@ -447,16 +449,16 @@ fn rollback_by_hand_with_nothing_to_go_back_to_blames_nobody() {
     assert_says(
         host.rollback("probe", RollbackTarget::Previous).unwrap_err(),
         &[
-            "no good version before this one is kept",
-            "publish the version that is wanted",
-            "generation 1 serves on",
+            "the history has no earlier good version",
+            "publish the version that you want",
+            "generation 1 keeps serving",
         ],
         &untrue,
     );
     let told = wait_for(&mut events, |event| {
         matches!(event, Event::NoFallback { .. }).then(|| event.to_string())
     });
-    assert_says(told, &["generation 1 serves on", "somebody asked for it"], &untrue);
+    assert_says(told, &["generation 1 keeps serving", "it was requested"], &untrue);
     assert_says(
         host.rollback("probe", RollbackTarget::Prefix("ffff".parse().unwrap()))
             .unwrap_err(),
@@ -467,8 +469,7 @@ fn rollback_by_hand_with_nothing_to_go_back_to_blames_nobody() {
     let left = folder.publish("libprobe.so", &probe.stamped(2));
     host.load(&left).unwrap();
     host.rollback("probe", RollbackTarget::Previous).unwrap();
-    let bad =
-        |why: &reslot::VersionStatus| matches!(why, reslot::VersionStatus::KnownBad(why) if why.contains("somebody asked"));
+    let bad = |why: &reslot::VersionStatus| matches!(why, reslot::VersionStatus::KnownBad(why) if why.contains("it was requested"));
     let known = host.history("probe");
     assert!(known.iter().any(|kept| bad(&kept.condition)), "{known:?}");
     assert_nothing_left(&host, 1);

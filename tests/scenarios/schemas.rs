@@ -47,7 +47,7 @@ fn step_that_fails_leaves_everything_as_it_was() {
         "was refused at migrate",
         "the step from schema 2 to 3: 13 brings bad luck",
         "`Plugin::migrate`",
-        "generation 1 serves on",
+        "generation 1 keeps serving",
     ] {
         assert!(text.contains(words), "{text}");
     }
@@ -69,5 +69,5 @@ fn panic_on_the_way_down_is_the_serving_generations() {
         matches!(&*refusal.cause, Cause::Hook(Hook::Migrate, HookError::Panicked { message, .. }) if message.contains("both were kept")),
         "{refusal}"
     );
-    assert_eq!(claim.add(1).unwrap(), 5, "it serves on, with its own state");
+    assert_eq!(claim.add(1).unwrap(), 5, "it keeps serving, with its own state");
 }

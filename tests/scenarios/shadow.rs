@@ -132,14 +132,14 @@ fn what_a_reload_would_refuse_is_refused_and_nothing_stays() {
         (
             "fx-counter-schema-3",
             Vec::new(),
-            &["at migrate", "13 brings bad luck", "generation 1 serves on"],
+            &["at migrate", "13 brings bad luck", "generation 1 keeps serving"],
         ),
         ("fx-other-state", Vec::new(), &["`currency`", "#[serde(default)]"]),
         ("fx-changed-method", Vec::new(), &["at lint", "add"]),
         (
             "fx-shared-counter",
             Vec::new(),
-            &["at lint", "\"shared-counter\"", "name a build of the plugin"],
+            &["at lint", "\"shared-counter\"", "name a build of the slot's plugin"],
         ),
         ("half of a library", whole[..whole.len() / 2].to_vec(), &["at lint"]),
     ];

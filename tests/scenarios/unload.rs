@@ -237,7 +237,7 @@ fn state_of_a_newer_schema_is_refused_by_an_older_version() {
         matches!(&*refusal.cause, Cause::SavedState(SavedStateError::Schema { saved: 3, .. })),
         "{refusal}"
     );
-    assert!(refusal.to_string().contains("takes this schema"), "{refusal}");
+    assert!(refusal.to_string().contains("accepts this schema"), "{refusal}");
     assert_nothing_left(&place.host, 0);
 }
 
@@ -451,7 +451,7 @@ fn call_that_does_not_come_back_keeps_the_slot_unless_by_force() {
             matches!(&busy, UnloadError::State { generation: 1, cause, .. } if matches!(&**cause, Cause::Busy(_))),
             "{busy}"
         );
-        assert_eq!(slot.load().add(1).unwrap(), 1, "it serves on");
+        assert_eq!(slot.load().add(1).unwrap(), 1, "it keeps serving");
         let unloaded = done(place.host.force_unload("moody"));
         assert!(unloaded.state.is_none(), "somebody is inside, who may change it");
         assert!(was_unloaded(slot.load().total()));

@@ -283,7 +283,9 @@ fn what_the_reload_thread_is_asked_for_on_itself_is_refused() {
             assert!(matches!(*refusal.cause, Cause::Reentrant), "{refusal}");
             assert_eq!(refusal.path, Path::new("nothing.so"));
             assert!(
-                refusal.to_string().contains("what to do: ask from a thread of the program's"),
+                refusal
+                    .to_string()
+                    .contains("what to do: request it from a thread of the program"),
                 "{refusal}"
             );
         }

@@ -60,7 +60,7 @@ fn keys_reload_roll_back_and_confirm() {
     screen.wait("the slot", |contents| generation(contents, "shared-counter") == Some(first));
     // No is no.
     screen.type_in("b");
-    screen.wait_for(&["Roll shared-counter back to the version before? y/n"]);
+    screen.wait_for(&["Roll shared-counter back to the previous version? y/n"]);
     screen.type_in("n");
     screen.wait_for(&["Nothing was rolled back."]);
     assert_eq!(shared.load().stamp().unwrap(), 2);
@@ -196,7 +196,7 @@ fn a_host_may_come_later() {
     screen.type_in("rbc\r");
     screen.wait_for(&["There is no slot yet"]);
     place.start(Policy::without_probation());
-    screen.wait_for(&["no slots yet", "The host is there."]);
+    screen.wait_for(&["no slots yet", "The host is running."]);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_slot_that_the_host_does_not_know_any_more_is_told() {
     place.host = None;
     screen.wait_for(&["NO HOST for"]);
     place.start(Policy::without_probation());
-    screen.wait_for(&["There is no such slot any more. Esc goes back."]);
+    screen.wait_for(&["This slot does not exist any more. Esc closes this page."]);
     screen.type_in("r");
     screen.wait("the host's answer", |contents| {
         contents

@@ -1,4 +1,4 @@
-//! What a package ships beside the program: completions and manual pages, made from the command line's own description.
+//! Completions and manual pages for packages, made from the description of the command line.
 
 use crate::{
     Arguments,
@@ -24,7 +24,7 @@ pub struct Man {
 
 impl Completions {
     pub fn run(self) -> Result<Exit, Failure> {
-        // It panics where it cannot write: so first into memory.
+        // `generate` panics if it cannot write, so it writes into memory first.
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "reslot", &mut text);
         print(&text)
@@ -43,10 +43,7 @@ impl Man {
         let written =
             std::fs::create_dir_all(&folder).and_then(|()| clap_mangen::generate_to(Arguments::command(), &folder));
         let failed = |error: io::Error| {
-            let words = format!(
-                "cannot write into {}: {error}; name a folder that can be written",
-                folder.display()
-            );
+            let words = format!("cannot write into {}: {error}; name a writable folder", folder.display());
             Failure::Other(Exit::Refused, words)
         };
         written.map_err(failed)?;

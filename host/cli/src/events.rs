@@ -1,5 +1,5 @@
-//! `reslot events`: what has happened in a host, and with `--follow` what is happening. Whoever follows may wait for days, so it is
-//! noticed at once when nobody reads any more, and not only at the next line.
+//! `reslot events`: past events of a host, and with `--follow` new ones. A follower may wait for days, so the program
+//! notices at once when its output is closed, and not only at the next line.
 
 use crate::{
     exit::{Exit, Failure},
@@ -12,16 +12,16 @@ use std::{path::PathBuf, thread};
 
 #[derive(clap::Args)]
 pub struct Events {
-    /// Go on with what is still to happen, until the host ends
+    /// Continue with new events, until the host ends
     #[arg(short, long)]
     follow: bool,
-    /// Begin with the event of this number [default: the oldest that is kept; with --follow, the next]
+    /// Begin with the event of this number [default: the oldest that the host keeps; with --follow, the next one]
     #[arg(long, value_name = "N")]
     since: Option<u64>,
-    /// Also show each generation's moves from one state of its life to the next
+    /// Also show each generation's moves through its lifecycle
     #[arg(long)]
     all: bool,
-    /// Print JSON, an object a line, of all events
+    /// Print all events as JSON, one object per line
     #[arg(long)]
     json: bool,
 }
@@ -58,7 +58,7 @@ pub fn show(told: &EventMessage, as_json: bool, all: bool) -> Result<(), Failure
     }
 }
 
-/// Ends the program when the reader of a pipe, or the terminal, is gone.
+/// Ends the program when its pipe or terminal is closed.
 fn watch_output() {
     let out = std::io::stdout();
     loop {

@@ -1,46 +1,46 @@
-//! How the program ends: a code for scripts, and words for people. Both are told by `--help` and the manual from the one list here.
+//! Exit codes for scripts, and errors for people. `--help` and the manual print the list from here.
 
 use crate::output::bad;
 use reslot_control::{ClientError, protocol::ErrorKind};
 use std::{fmt::Write as _, io, process::ExitCode};
 
-/// What the exit code says.
+/// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It was done.
+    /// The request was carried out.
     Done = 0,
-    /// The host does not do it.
+    /// The host refused the request.
     Refused = 1,
-    /// The command line asks for nothing that there is.
+    /// The command line is wrong.
     Usage = 2,
-    /// No host.
+    /// No host answers.
     NoHost = 3,
-    /// A host without that slot.
+    /// The host does not have the slot, or it is empty.
     UnknownSlot = 4,
-    /// A host that is not understood.
+    /// The host has another version of the protocol.
     OtherVersion = 5,
-    /// Nobody reads what is printed.
+    /// The output is closed or full.
     OutputGone = 6,
-    /// A host of another user.
+    /// The host belongs to another user.
     Permission = 7,
 }
 
 const ALL: [(Exit, &str); 8] = [
     (Exit::Done, "done"),
-    (Exit::Refused, "refused, or not done; the host goes on with what it has"),
+    (Exit::Refused, "refused, or not done; the host keeps what it has"),
     (Exit::Usage, "the command line is wrong, or names a file that cannot be read"),
     (
         Exit::NoHost,
-        "no host answers there: no socket, a dead process, or one that is going or too busy",
+        "no host answers: no socket, or the process is dead, shutting down, or too busy",
     ),
-    (Exit::UnknownSlot, "the host has no such slot, or nothing serves in it"),
+    (Exit::UnknownSlot, "the host has no such slot, or the slot is empty"),
     (
         Exit::OtherVersion,
-        "the host speaks another version of the protocol, or answered nonsense",
+        "the host speaks another version of the protocol, or its answer is invalid",
     ),
     (
         Exit::OutputGone,
-        "the output went away or is full: a closed pipe, a terminal that is gone",
+        "the output is closed or full: a closed pipe, a closed terminal",
     ),
     (Exit::Permission, "permission denied: the host is another user's"),
 ];
@@ -60,25 +60,25 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why the program ends otherwise than well.
+/// Why the program ends with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The host could not be asked, or refused.
+    /// The request failed, or the host refused it.
     #[error("{0}")]
     Client(#[from] ClientError),
-    /// What is printed goes nowhere.
+    /// The output is closed or full.
     #[error("the output cannot be written: {0}")]
     Output(io::Error),
-    /// Anything else, in words.
+    /// Anything else, as a message.
     #[error("{1}")]
     Other(Exit, String),
 }
 
 impl Failure {
-    /// Says why on standard error, and answers how to end.
+    /// Prints the error on standard error, and returns the exit code.
     pub fn tell(self) -> Exit {
         let exit = self.exit();
-        // Whoever closed a pipe knows; and if standard error is gone, there is nobody to tell.
+        // A closed pipe is not reported. If standard error is closed, the message is lost.
         if exit != Exit::OutputGone || !matches!(&self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             use io::Write;
             let _ = writeln!(anstream::stderr(), "{} {self}", bad("error:"));

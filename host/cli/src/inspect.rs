@@ -1,5 +1,5 @@
-//! `reslot inspect FILE…`: what built plugins say of themselves, and whether a host of this build would take them. Nothing in them is
-//! executed.
+//! `reslot inspect FILE…`: the manifests of built plugins, and whether a host of this build would load them. No code of the
+//! files runs.
 
 use crate::{
     exit::{Exit, Failure},
@@ -13,13 +13,13 @@ pub struct Inspect {
     /// Built plugins, such as target/reslot/plugins/libgreeter.so
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Print JSON, a document for each file
+    /// Print JSON, one document per file
     #[arg(long)]
     json: bool,
 }
 
 impl Inspect {
-    /// Ends with 0 if a host would take each file, 1 if it would refuse one, 2 if one cannot be read.
+    /// Ends with 0 if a host would load each file, 1 if it would refuse one, 2 if a file cannot be read.
     pub fn run(self) -> Result<Exit, Failure> {
         let mut worst = Exit::Done;
         for file in &self.files {
@@ -52,11 +52,11 @@ fn print(file: &Path, size: usize, inspection: &Inspection) -> Result<(), Failur
         line("\nnote: it is marked as never to be unloaded (NODELETE); the host clears that in its private copy")?;
     }
     if inspection.findings.is_empty() {
-        line(format!("\n{}: a host of this build takes it", good("accepted")))?;
+        line(format!("\n{}: a host of this build loads it", good("accepted")))?;
         return Ok(());
     }
     line(format!("\n{}: a host of this build refuses it, because", bad("refused")))?;
-    // What follows from one cause has one remedy, and it is said once.
+    // Findings with the same remedy are grouped, so that the remedy is printed once.
     for alike in inspection.findings.chunk_by(|one, next| one.remedy() == next.remedy()) {
         for finding in alike {
             line(format!("- {finding}"))?;
@@ -75,7 +75,7 @@ fn print_manifest(manifest: &Manifest) -> Result<(), Failure> {
         None => "none to hand over".to_owned(),
     };
     let exclusive = match manifest.exclusive {
-        true => "yes: its predecessor is stopped before it is started",
+        true => "yes: the host stops its predecessor before it starts it",
         false => "no",
     };
     let uses = match &manifest.uses[..] {
@@ -112,7 +112,7 @@ fn print_manifest(manifest: &Manifest) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is met on the way through an interface, each once: the interfaces, and the types whose layout is worth a look.
+/// The interfaces and types that an interface uses, each once.
 #[derive(Default)]
 struct Met<'a> {
     interfaces: Vec<&'a Interface>,

@@ -1,4 +1,4 @@
-//! The verbs that only look: `list`, `history`, `who-holds`.
+//! The verbs that only read: `list`, `history`, `who-holds`.
 
 use crate::{
     exit::{Exit, Failure},
@@ -11,12 +11,12 @@ use reslot_control::{
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// Of a sentence under a row, as much is shown as a terminal is wide.
+/// The width to which a sentence under a row is cut.
 const WIDE: usize = 76;
 
 #[derive(clap::Args)]
 pub struct List {
-    /// Print JSON: everything that the host tells of itself
+    /// Print JSON: the whole status of the host
     #[arg(long)]
     json: bool,
 }
@@ -34,7 +34,7 @@ pub struct History {
 pub struct WhoHolds {
     /// The slot [default: all]
     slot: Option<String>,
-    /// Print JSON: an object that has the generations of each slot
+    /// Print JSON: an object with the generations of each slot
     #[arg(long)]
     json: bool,
 }
@@ -82,7 +82,7 @@ fn row(slot: &SlotStatus) -> [String; 8] {
     ]
 }
 
-/// What deserves a look.
+/// Remarks about a slot that needs attention.
 fn remarks(slot: &SlotStatus) -> Vec<String> {
     let mut remarks = Vec::new();
     remarks.extend(
@@ -97,7 +97,7 @@ fn remarks(slot: &SlotStatus) -> Vec<String> {
     }));
     remarks.extend((slot.late_holders > 0).then(|| {
         let who = format!("reslot who-holds {}", slot.name);
-        format!("{} holder(s) of what serves no more: {who}", slot.late_holders)
+        format!("{} holder(s) of retired generations: {who}", slot.late_holders)
     }));
     remarks.extend(slot.last_refusal.as_ref().map(|_| {
         let why = format!("reslot why-not {}", slot.name);
@@ -117,7 +117,7 @@ impl History {
             return Ok(Exit::Done);
         }
         if versions.is_empty() {
-            line(format!("Nothing is remembered of {}.", self.slot))?;
+            line(format!("The history has no version of {}.", self.slot))?;
             return Ok(Exit::Done);
         }
         let rows: Vec<_> = versions.iter().map(version).collect();

@@ -1,5 +1,6 @@
-//! The program `reslot` inspects and steers running hosts, inspects artifacts, runs a host for a folder of plugins, and makes projects and plugins
-//! and builds them. This file only dispatches. Each other file has the verbs of one theme; `exit` defines the exit codes, `output` the format of lines.
+//! The program `reslot` inspects and steers running hosts, inspects artifacts, runs a host for a folder of plugins, makes
+//! projects and plugins, and builds plugins. This file only dispatches. Each other file has the verbs of one theme; `exit`
+//! defines the exit codes, `output` the format of lines.
 #![forbid(unsafe_code)]
 
 mod documents;
@@ -20,11 +21,11 @@ use exit::{Exit, Failure};
 use reslot_project::verbs::{build_plugin, new_plugin, new_project};
 use std::{path::PathBuf, process::ExitCode};
 
-/// Make plugins and build them, look at running hosts, and steer them.
+/// Make and build plugins, and inspect and steer running hosts.
 #[derive(Parser)]
 #[command(name = "reslot", version, after_help = exit::in_words())]
 pub struct Arguments {
-    /// The host's control socket [default: target/reslot/control.sock of this folder or of one above it]
+    /// The host's control socket [default: target/reslot/control.sock in this folder or a folder above it]
     #[arg(long, global = true, env = "RESLOT_SOCKET", value_name = "PATH")]
     socket: Option<PathBuf>,
     #[command(subcommand)]
@@ -33,39 +34,40 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// The slots of a host, and what serves in each
+    /// List the slots of a host and their current generations
     List(look::List),
-    /// Load a file, or the file again from which a slot serves
+    /// Load a file, or reload a slot from its file
     Reload(steer::Reload),
-    /// Unload what serves in a slot, without a successor
+    /// Unload a slot without a successor
     Unload(steer::Unload),
-    /// Have a slot go back to an earlier version
+    /// Roll a slot back to an earlier version
     Rollback(steer::Rollback),
-    /// End the probation of what serves in a slot: it is good
+    /// Confirm the current generation of a slot, which ends its probation
     Confirm(steer::Confirm),
-    /// The versions of a slot that can be gone back to, and those that were gone back from
+    /// List the versions that a slot can be rolled back to, and those that were rolled back
     History(look::History),
-    /// Why a slot does not have what it should have, or a file does not serve
+    /// Explain why a slot or a file is not current
     WhyNot(why_not::WhyNot),
-    /// A host on one screen, with keys to reload, roll back and inspect. By a signal it ends with 128 and the signal's number
+    /// Show a host on one screen, with keys to reload, roll back and inspect. When a signal ends it, the exit code is 128
+    /// plus the signal's number
     Top(top::Top),
-    /// Who keeps which generation, and for how long
+    /// List what holds each generation, and for how long
     WhoHolds(look::WhoHolds),
-    /// What has happened in a host, and what is happening
+    /// Print past and new events of a host
     Events(events::Events),
     /// Change how much a slot's plugin logs
     LogLevel(steer::LogLevel),
-    /// What a built plugin says of itself, and why a host would refuse it; nothing in it is executed
+    /// Print the manifest of a built plugin, and why a host would refuse it; no code of the plugin runs
     Inspect(inspect::Inspect),
-    /// Be a host for the plugins in a folder, whatever they are
+    /// Run a host for the plugins in a folder
     Run(run::Run),
-    /// Make a workspace of your own: an interface, a plugin, and a program that calls it
+    /// Make a workspace with an interface, a plugin, and a program that calls it
     NewProject(new_project::Arguments),
-    /// Make a plugin that builds, with a test, in the workspace around the current folder
+    /// Make a plugin with a test in the workspace around the current folder
     NewPlugin(new_plugin::Arguments),
-    /// Build the plugins of the workspace around the current folder, and publish them where a running host picks them up
+    /// Build the plugins of the workspace around the current folder, and publish them for a running host
     BuildPlugin(build_plugin::Arguments),
-    /// Print a shell's completions
+    /// Print completions for a shell
     Completions(documents::Completions),
     /// Print the manual page, or write one for each verb into a folder
     Man(documents::Man),
@@ -74,7 +76,7 @@ enum Verb {
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        // Help and the version come this way, too.
+        // Help and version arrive here, too.
         Err(error) => {
             let ended = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             return if error.print().is_err() { Exit::OutputGone } else { ended }.into();

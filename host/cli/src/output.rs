@@ -1,20 +1,20 @@
-//! How the program speaks: lines that say when nobody reads them, colours for terminals only, columns of equal width, quantities with
-//! as many digits as a person reads.
+//! The program's output: lines whose write errors are reported, colours for terminals only, columns of equal width, rounded
+//! quantities.
 
 use crate::exit::Failure;
 pub use reslot_project::verbs::paint::{bad, caution, dim, good, heading, waiting};
 use serde::Serialize;
 use std::{fmt::Display, io::Write, time::Duration};
 
-/// Prints a line. `println!` would panic where nobody reads.
+/// Prints a line. `println!` would panic if the output is closed.
 pub fn line(text: impl Display) -> Result<(), Failure> {
     let mut out = anstream::stdout();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     written.map_err(Failure::Output)
 }
 
-/// What comes from a host or a file, as it may stand on a terminal: no control characters but line feeds, and none that turns the
-/// direction of what follows.
+/// Makes a text from a host or a file safe for a terminal: without control characters except line feeds, and without
+/// characters that change the direction of text.
 pub fn clean(text: &str) -> String {
     let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     let harmless = |c: char| {
@@ -27,12 +27,12 @@ pub fn clean(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
-/// Prints a document for scripts.
+/// Prints a JSON document.
 pub fn json(document: &impl Serialize) -> Result<(), Failure> {
     line(serde_json::to_string_pretty(document).map_err(unwritable)?)
 }
 
-/// Prints a document in one line.
+/// Prints a JSON document in one line.
 pub fn json_line(document: &impl Serialize) -> Result<(), Failure> {
     line(serde_json::to_string(document).map_err(unwritable)?)
 }
@@ -57,7 +57,7 @@ pub fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> Result<
         .try_for_each(|words| line(row(words.each_ref().map(String::as_str))))
 }
 
-/// The first line of a text, as much as fits into so many columns.
+/// The first line of a text, cut to a number of columns.
 pub fn clipped(text: &str, columns: usize) -> String {
     let text = clean(text);
     let first = text.lines().next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The verbs that know sources, from `reslot-project`: they make projects and plugins, and build plugins.
+//! The verbs of `reslot-project`: they make projects and plugins, and build plugins.
 
 use crate::exit::{Exit, Failure};
 use reslot_plugin_api::API_VERSION;
@@ -15,7 +15,7 @@ const CALLER: Caller = Caller {
     },
 };
 
-/// Runs one of them.
+/// Runs one of these verbs.
 pub fn run<E: Display>(verb: impl FnOnce(&Caller) -> Result<ExitCode, E>) -> ExitCode {
     verb(&CALLER).unwrap_or_else(|error| Failure::Other(Exit::Refused, format!("{error:#}")).tell().into())
 }

@@ -1,5 +1,5 @@
-//! `reslot run FOLDER`: a host for whatever lies in a folder. It calls nothing, so it is for plugins that do their work from `start` on,
-//! and for trying the other verbs out.
+//! `reslot run FOLDER`: a host for the plugins in a folder. It calls none of their methods, so it is for plugins that work
+//! from `start` on, and for trying the other verbs.
 
 use crate::{
     events::show,
@@ -13,23 +13,24 @@ use signal_hook::{
 };
 use std::{path::PathBuf, sync::mpsc, thread, time::Duration};
 
-/// For printing what was told last, when everything has ended.
+/// How long to wait for the last events to be printed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Signals:\n  SIGHUP           look at the folder again; what was gone back from is not taken\n  SIGTERM, SIGINT  unload everything, and end with 0; a second one ends at once"
+    after_help = "Signals:\n  SIGHUP           scan the folder again; versions that were rolled back are not loaded\n  \
+         SIGTERM, SIGINT  unload everything, and end with 0; a second signal ends at once"
 )]
 pub struct Run {
-    /// The folder of built plugins; it may come later
+    /// The folder of built plugins; it may be created later
     folder: PathBuf,
-    /// Keep the last good versions in this folder, for going back also after a restart
+    /// Keep the last good versions in this folder, so that a rollback is possible after a restart
     #[arg(long, value_name = "DIR")]
     history: Option<PathBuf>,
-    /// How new versions are treated
+    /// The policy for new versions
     #[arg(long, value_enum, default_value_t = How::Development)]
     policy: How,
-    /// Print events as JSON, an object a line
+    /// Print events as JSON, one object per line
     #[arg(long)]
     json: bool,
 }
@@ -38,7 +39,7 @@ pub struct Run {
 enum How {
     /// Two seconds of probation
     Development,
-    /// Thirty seconds of probation, and each version is tried in a child process first
+    /// Thirty seconds of probation, and a preflight in a child process
     Production,
 }
 
@@ -56,31 +57,31 @@ impl Run {
             builder = builder.attach(ControlSocket::at(socket));
         }
         let refused = |error: &dyn std::fmt::Display| Failure::Other(Exit::Refused, error.to_string());
-        // Before the host is there: a signal in between must not leave its files.
+        // Signals are caught before the host exists, so that no signal can leave its files behind.
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(|error| refused(&error))?;
         let host = builder.build().map_err(|error| refused(&error))?;
         let (events, as_json) = (host.events(), self.json);
         let telling = thread::spawn(move || {
-            // A host does not end because nobody listens any more.
+            // The host does not end if its output is closed.
             for record in events {
                 let _ = show(&(&*record).into(), as_json, false);
             }
         });
         for signal in signals.forever() {
             match signal {
-                // What was gone back from stays gone; how each file ends is told by events.
+                // Versions that were rolled back are not loaded again. Events report the result for each file.
                 SIGHUP => drop(host.rescan()),
                 _ => break,
             }
         }
-        // Whoever asks twice does not wait.
+        // A second signal ends the program without waiting.
         thread::spawn(move || {
             if signals.forever().any(|signal| signal != SIGHUP) {
                 std::process::exit(Exit::Done as i32);
             }
         });
         drop(host);
-        // What it told last is printed, unless nobody reads it.
+        // The last events are printed, unless the output is blocked.
         let (told, is_told) = mpsc::channel();
         thread::spawn(move || told.send(telling.join()));
         let _ = is_told.recv_timeout(LAST_WORDS);

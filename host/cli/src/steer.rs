@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub struct Reload {
     /// A slot, or a file: a path with a slash in it, such as ./libgreeter.so
     target: String,
-    /// Load the file into the slot of this name, whatever its plugin is called
+    /// Load the file into the slot of this name, whatever the plugin's name is
     #[arg(long = "as", value_name = "SLOT")]
     slot: Option<String>,
     /// Print JSON
@@ -22,13 +22,13 @@ pub struct Reload {
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Nothing is loaded into the slot by itself until a build is published anew; `reslot reload SLOT` loads its file again, without \
-                  the state. A claimed slot is unloaded by its owner's next `sync`."
+    after_help = "The slot stays empty until a build is published again; `reslot reload SLOT` loads its file again, \
+         without the state. The owner of a claimed slot unloads it in its next `sync`."
 )]
 pub struct Unload {
     /// The slot
     slot: String,
-    /// Also if other plugins call it, and if its state cannot be had
+    /// Unload it even if other plugins call it or its state cannot be saved
     #[arg(long)]
     force: bool,
     /// Print JSON
@@ -40,7 +40,7 @@ pub struct Unload {
 pub struct Rollback {
     /// The slot
     slot: String,
-    /// The beginning of a version's hash, as `reslot history` shows it [default: the version before]
+    /// The first digits of a version's hash, as `reslot history` shows it [default: the previous version]
     hash: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -60,7 +60,7 @@ pub struct Confirm {
 pub struct LogLevel {
     /// The slot
     slot: String,
-    /// How much; `default` is what the host itself logs
+    /// The level; `default` is the host's level
     #[arg(value_parser = ["off", "error", "warn", "info", "debug", "trace", "default"])]
     level: String,
     /// Print JSON
@@ -76,7 +76,7 @@ impl Reload {
             Some(slot) if target.contains('/') => Request::LoadAs { file: target, slot },
             Some(_) => {
                 let words =
-                    format!("{target:?} is a slot, and --as is for a file: name it with a slash in it, such as ./{target}");
+                    format!("{target:?} is a slot, and --as needs a file: write its path with a slash, such as ./{target}");
                 return Err(Failure::Other(Exit::Usage, words));
             }
         };
@@ -113,8 +113,8 @@ impl LogLevel {
 
 fn have_done(socket: Option<PathBuf>, request: Request, as_json: bool) -> Result<Exit, Failure> {
     let mut client = connect(socket)?;
-    // A preflight, a hand-over of much state, an owner who is busy: some of it takes seconds.
-    let bar = waiting("the host is at it");
+    // A preflight, a large state or a busy owner may take seconds.
+    let bar = waiting("waiting for the host");
     let answer = client.ask(request);
     drop(bar);
     let answer = answer?;

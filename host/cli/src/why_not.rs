@@ -1,4 +1,4 @@
-//! `reslot why-not TARGET`: why a slot does not have what it should have, or a file does not serve.
+//! `reslot why-not TARGET`: why a slot or a file is not current.
 
 use crate::{
     exit::{Exit, Failure},
@@ -29,7 +29,7 @@ impl WhyNot {
         }
         match reason.serves {
             true => line(format!("{} {}", good("serves:"), clean(&reason.summary)))?,
-            false => line(format!("{} {}", bad("does not serve:"), clean(&reason.summary)))?,
+            false => line(format!("{} {}", bad("not current:"), clean(&reason.summary)))?,
         }
         for finding in &reason.findings {
             line(format!("- {}", clean(finding).replace('\n', "\n  ")))?;

@@ -1,4 +1,4 @@
-//! The asking side: a connection to a running host.
+//! The client side: a connection to a running host.
 
 use crate::{
     path::connect_to,
@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-/// How long an answer is waited for if nobody says otherwise. A reload takes as long as its hooks may.
+/// How long a client waits for an answer by default. A reload may take as long as its hooks.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// No host says so much at once.
+/// No host sends a longer line.
 const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// A connection to a running host's control socket (see [`ControlSocket`](crate::ControlSocket)).
@@ -40,21 +40,21 @@ pub struct Client {
     reader: BufReader<UnixStream>,
     process: Option<u32>,
     last: u64,
-    /// What has come of a line whose end had not come in time.
+    /// The beginning of a line whose end did not arrive in time.
     begun: Vec<u8>,
 }
 
-/// Why a host could not be asked.
+/// Why a request to a host failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// Nothing is there.
+    /// The socket does not exist.
     #[error("no host answers at {path:?}: there is no socket\n  what to do: start the host, or name its socket")]
     NoSocket {
         /// The socket.
         path: PathBuf,
     },
-    /// Something is there, and nobody listens: the process has ended, or it is no socket.
+    /// The path exists, but no process listens: the process has ended, or the path is not a socket.
     #[error(
         "no host answers at {path:?}: the process that opened the socket has ended\n  what to do: start the host again; it takes the socket over"
     )]
@@ -62,47 +62,45 @@ pub enum ClientError {
         /// The socket.
         path: PathBuf,
     },
-    /// The host has so many connections already, is going, or is stopped.
+    /// The host has too many connections, is shutting down, or is stopped.
     #[error("the host at {path:?} does not answer: {why}")]
     Unavailable {
         /// The socket.
         path: PathBuf,
-        /// In its words, or the system's.
+        /// The host's message, or the system's.
         why: String,
     },
-    /// The file's mode keeps this user off, or it belongs to somebody who is not to be believed.
+    /// The file's mode excludes this user, or the socket belongs to another user who is not root.
     #[error("the host at {path:?} is another user's: {why}\n  what to do: ask as the user who runs the host, or as root")]
     Permission {
         /// The socket.
         path: PathBuf,
-        /// The system's reason, or ours.
+        /// The reason.
         why: String,
     },
     /// The host speaks another version of the protocol.
     #[error("{message}")]
     Version {
-        /// In its words.
+        /// The host's message.
         message: String,
     },
-    /// What came back is no answer.
-    #[error(
-        "the host at {path:?} answered something else than was asked for: {why}\n  what to do: use the `reslot` of the host's release"
-    )]
+    /// The host did not send an answer to the request.
+    #[error("the host at {path:?} did not answer the request: {why}\n  what to do: use the `reslot` of the host's release")]
     Nonsense {
         /// The socket.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         why: String,
     },
-    /// The connection ended before the answer was there.
-    #[error("the host at {path:?} went away in the middle: {why}")]
+    /// The connection ended before the answer arrived.
+    #[error("the host at {path:?} closed the connection before it had answered: {why}")]
     Gone {
         /// The socket.
         path: PathBuf,
         /// The system's reason.
         why: String,
     },
-    /// The host answered that it does not do that.
+    /// The host refused the request.
     #[error("{}", .0.message)]
     Refused(Refused),
     /// Anything else that the system refused.
@@ -119,7 +117,7 @@ impl Client {
     /// Connects to the host at this socket.
     ///
     /// # Errors
-    /// If nobody listens there, or nobody who may be believed.
+    /// If no process listens there, or a process of a user who is neither root nor this one.
     pub fn connect(path: impl Into<PathBuf>) -> Result<Self, ClientError> {
         let path = path.into();
         let stream = match connect_to(&path) {
@@ -146,12 +144,12 @@ impl Client {
         })
     }
 
-    /// The host's process; none if it cannot be seen from here, as from another container.
+    /// The host's process id. None if it is not visible, for example from another container.
     pub fn process(&self) -> Option<u32> {
         self.process
     }
 
-    /// Asks, and waits for the answer, at most five minutes. Events are asked for with [`follow`](Self::follow) and
+    /// Sends a request and waits at most five minutes for the answer. To request events, use [`follow`](Self::follow) and
     /// [`events`](Self::events).
     ///
     /// # Errors
@@ -161,19 +159,19 @@ impl Client {
         self.receive()
     }
 
-    /// The events from this number on (none: from now on) and those that are still to happen, until the host ends.
+    /// The past events from this number on (none: no past events) and then all new events, until the host ends.
     ///
     /// # Errors
-    /// If the request cannot be sent. Items are errors once, when the connection ends in another way than with the host.
+    /// If the request cannot be sent. The last item is an error if the connection ends before the host does.
     pub fn follow(mut self, since: Option<u64>) -> Result<Following, ClientError> {
         self.send(Request::Events { since, follow: true })?;
-        // Nothing may happen for days.
+        // There may be no event for days.
         let unlimited = self.reader.get_ref().set_read_timeout(None);
         unlimited.map_err(|source| self.gone(&source.to_string()))?;
         Ok(Following(Some(self)))
     }
 
-    /// The events from this number on that have happened, as far as the host still keeps them.
+    /// The past events from this number on that the host still keeps.
     ///
     /// # Errors
     /// As [`ask`](Self::ask).
@@ -205,7 +203,7 @@ impl Client {
             match rustix::net::send(self.reader.get_ref(), rest, SendFlags::NOSIGNAL) {
                 Ok(sent) => rest = &rest[sent..],
                 Err(Errno::INTR) => {}
-                // It may have said why before it closed.
+                // The host may have sent its reason before it closed.
                 Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
                 Err(error) => return Err(self.gone(&error.to_string())),
             }
@@ -216,7 +214,7 @@ impl Client {
     fn receive(&mut self) -> Result<Answer, ClientError> {
         loop {
             let answered = self.line()?;
-            // It came too late for whoever had asked.
+            // A late answer to an earlier request.
             if answered.id != 0 && answered.id < self.last {
                 continue;
             }
@@ -245,7 +243,7 @@ impl Client {
             (Err(error), _) => return Err(self.gone(&error.to_string())),
         }
         let line = std::mem::take(&mut self.begun);
-        // Of an answer in another version nothing else may be understood.
+        // The other fields may have another meaning in another version.
         let answered: serde_json::Value =
             serde_json::from_slice(&line).map_err(|error| self.nonsense(&error.to_string()))?;
         if answered.get("v").and_then(serde_json::Value::as_u64) != Some(u64::from(VERSION)) {
@@ -292,7 +290,7 @@ fn not_connected(path: PathBuf, source: io::Error) -> ClientError {
             ClientError::Permission { path, why }
         }
         io::ErrorKind::WouldBlock => {
-            let why = "too many wait for it already; it may be stopped".to_owned();
+            let why = "too many clients wait for it already; it may be stopped".to_owned();
             ClientError::Unavailable { path, why }
         }
         _ => ClientError::Io { path, source },
@@ -304,7 +302,7 @@ fn is_socket(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
-/// Events as they happen. Ends when the host does.
+/// A stream of events as they happen. It ends with the host.
 #[derive(Debug)]
 pub struct Following(Option<Client>);
 

@@ -1,4 +1,4 @@
-//! The surface that a host is given: it opens the socket before the host exists, and serves it as long as the host lives.
+//! The surface: it opens the socket before the host exists, and serves it until the host ends.
 
 use crate::{
     server::{Recent, Server},
@@ -7,12 +7,13 @@ use crate::{
 use reslot_runtime::surface::{HostHandle, Setup, Surface, SurfaceError};
 use std::{path::PathBuf, sync::Arc};
 
-/// A control socket, for [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach): the program `reslot` and [`Client`](crate::Client) look
-/// at the running host through it, and steer it.
+/// A control socket, for [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach): the program `reslot` and
+/// [`Client`](crate::Client) observe and steer the running host through it.
 ///
-/// The socket's file belongs to the process's user and has mode 0600 from the moment at which it appears; who connects must be that user or
-/// root. Missing parent folders are made with mode 0700, what a dead process left at the path is replaced, and the file is removed when the
-/// host ends. A host is not built if another process listens at the path, or something else lies there: [`ControlError`](crate::ControlError).
+/// The socket's file belongs to the process's user and has mode 0600 from the start. Only that user and root may connect.
+/// Missing parent folders are made with mode 0700. A socket that a dead process left is replaced, and the file is removed
+/// when the host ends. Building the host fails if another process listens at the path, or if the path is not a socket:
+/// [`ControlError`](crate::ControlError).
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
@@ -26,14 +27,14 @@ struct Opened {
 }
 
 impl ControlSocket {
-    /// At this path.
+    /// A control socket at this path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         let (path, opened) = (path.into(), None);
         Self { path, opened }
     }
 }
 
-/// A control socket that is served. It ends with its host.
+/// A running control socket. It ends with its host.
 #[derive(Debug)]
 pub struct ControlServer {
     _server: Server,

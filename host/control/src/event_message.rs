@@ -1,4 +1,4 @@
-//! Events as they go over the socket: a word for programs, whose it is, and a sentence for people.
+//! Events on the socket: a word for programs, the slot and generation, and a sentence for people.
 
 use crate::protocol::EventMessage;
 use reslot_runtime::Record;
@@ -17,7 +17,7 @@ impl From<&Record> for EventMessage {
     }
 }
 
-/// Since 1970.
+/// Milliseconds since 1970.
 pub(crate) fn milliseconds(at: SystemTime) -> u64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -1,5 +1,5 @@
-//! The control socket of a Reslot host: a Unix socket through which the program `reslot`, and any other program of the same user, looks at
-//! a running host and steers it.
+//! The control socket of a Reslot host: a Unix socket through which the program `reslot`, and any other program of the same
+//! user, observes and steers a running host.
 //!
 //! A host gets one as a [surface](reslot_runtime::surface):
 //!
@@ -10,15 +10,16 @@
 //! # Ok::<(), reslot::BuildError>(())
 //! ```
 //!
-//! [`Client`] is the asking side, and [`protocol`] says what goes over the socket: requests and answers, one JSON object a line.
+//! [`Client`] is the client side. [`protocol`] defines the messages: requests and answers, one JSON object per line.
 //!
 //! # Where to change what
-//! - [`protocol`] is a contract: fields may be added to answers, and what is there keeps its name and meaning within one version.
+//! - [`protocol`] is a contract: within one version, fields may be added to answers, and existing fields keep their name and
+//!   meaning.
 //! - `socket` opens and removes the file, and makes sure that no other user can connect; `peer` finds out which process connects.
-//! - `server` takes connections, `server/conversation` reads requests and writes answers; `server/answers` and `server/why_not` find out what to
-//!   answer, from the host's public face and from what `server/recent` has noted of past events.
+//! - `server` takes connections, `server/conversation` reads requests and writes answers; `server/answers` and
+//!   `server/why_not` make the answers, from the host's public API and from the past events that `server/recent` keeps.
 //!
-//! Nothing here knows more of a host than a surface of somebody else's could.
+//! This crate uses only the public API of the runtime, as any other surface does.
 
 mod client;
 mod control_socket;

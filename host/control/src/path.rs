@@ -1,5 +1,5 @@
-//! Connecting to a path, however long it is: an address has room for 107 bytes, and folders in which tests and builds lie are
-//! often deeper. A longer one is reached through the descriptor of its folder.
+//! Connects to a path of any length. An address has room for 107 bytes, and the paths of tests and builds are often longer.
+//! A longer path is reached through the descriptor of its folder.
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::{
@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// So much goes into an address.
+/// The longest path that fits into an address.
 const LONGEST: usize = 107;
 
-/// A path that fits into an address, and what must be kept open as long as that is used.
+/// A path that fits into an address, and the descriptor that must stay open while it is used.
 pub(crate) fn short(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
     if path.as_os_str().len() <= LONGEST {
         return Ok((path.to_owned(), None));
@@ -25,12 +25,12 @@ pub(crate) fn short(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
     Ok((short, Some(folder)))
 }
 
-/// A folder that is open, by a short name.
+/// A short path to an open folder.
 pub(crate) fn through(folder: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
 }
 
-/// Connects without waiting for a process that is stopped: that has [`io::ErrorKind::WouldBlock`] once its queue is full.
+/// Connects without waiting. If the process is stopped and its queue is full, the error is [`io::ErrorKind::WouldBlock`].
 pub(crate) fn connect_to(path: &Path) -> io::Result<UnixStream> {
     let (short, _folder) = short(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -1,21 +1,21 @@
-//! Who is at the other end of a Unix socket, as the kernel noted when it was connected: nothing that the other end says of itself.
+//! The process at the other end of a Unix socket, as the kernel recorded it when the socket was connected.
 
 use std::{
     io,
     os::{fd::AsRawFd, unix::net::UnixStream},
 };
 
-/// A process at the other end.
+/// The process at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer {
-    /// None if it is not seen from here: it lives in another namespace.
+    /// None if it is not visible, because it is in another namespace.
     pub(crate) process: Option<u32>,
     user: u32,
 }
 
 impl Peer {
     pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
-        // Not through rustix: its type for this number cannot be 0, and the kernel's can.
+        // rustix cannot be used: its type for a process id cannot be 0, and the kernel's value can.
         let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
         let mut length = size_of::<libc::ucred>() as libc::socklen_t;
         // SAFETY: the descriptor is borrowed from `stream` and so open; the kernel writes at most `length` bytes into `found`, which has
@@ -38,18 +38,18 @@ impl Peer {
         }
     }
 
-    /// Whether it is this process's user, or root: nobody else may ask, or be believed.
+    /// Whether the other end is this process's user or root. Only these may send requests.
     pub(crate) fn may_ask(self) -> bool {
         self.user == 0 || self.user == rustix::process::geteuid().as_raw()
     }
 
-    /// Whether a client of this user may believe what it says: root looks at everybody's hosts.
+    /// Whether a client may trust the other end. Root may use the hosts of all users.
     pub(crate) fn may_answer(self) -> bool {
         self.may_ask() || rustix::process::geteuid().is_root()
     }
 }
 
-/// A process in words: its number, and its name if it can be had.
+/// The process id, and the process's name if it is known.
 pub(crate) fn in_words(process: Option<u32>) -> String {
     let Some(process) = process else {
         return "a process of another container".to_owned();

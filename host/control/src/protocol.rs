@@ -1,13 +1,13 @@
-//! What goes over a control socket: requests and answers, one JSON object a line. A request names the version of the protocol that it
-//! speaks, and a number that its answers repeat. Fields may be added to answers within one version; a reader passes over those that
-//! it does not know.
+//! The messages on a control socket: requests and answers, one JSON object per line. A request has the version of the
+//! protocol, and a number that its answers repeat. Fields may be added to answers within one version; a reader ignores
+//! unknown fields.
 
 use serde::{Deserialize, Serialize, Serializer};
 use std::path::{Path, PathBuf};
 
-/// The version of what is said here.
+/// The version of this protocol.
 pub const VERSION: u32 = 1;
-/// A request has at most so many bytes, its end of line included.
+/// The highest number of bytes of a request, including its line feed.
 pub const LONGEST_REQUEST: usize = 64 << 10;
 
 /// A line from a client.
@@ -15,41 +15,40 @@ pub const LONGEST_REQUEST: usize = 64 << 10;
 pub struct RequestMessage {
     /// [`VERSION`].
     pub v: u32,
-    /// Repeated in the answers.
+    /// A number that the answers repeat.
     pub id: u64,
-    /// What is asked for.
+    /// The request.
     #[serde(flatten)]
     pub request: Request,
 }
 
-/// What a client may ask a host for. Wherever a slot is named and there is none of that name, the answer is
-/// [`ErrorKind::UnknownSlot`].
+/// The requests of a client. If a request names a slot that does not exist, the answer is [`ErrorKind::UnknownSlot`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Request {
-    /// Everything at one glance: [`Answer::Overview`].
+    /// All slots and the last reloads: [`Answer::Overview`].
     Overview,
-    /// Have a file loaded, or, given a slot, the file again that it serves from: [`Answer::Done`].
+    /// Load a file, or reload a slot from its file: [`Answer::Done`].
     Reload {
         /// A slot's name, or a file's absolute path.
         target: String,
     },
-    /// Have a file loaded into the slot of this name, whatever its plugin is called: [`Answer::Done`].
+    /// Load a file into the slot of this name, whatever the plugin's name is: [`Answer::Done`].
     LoadAs {
         /// The file's absolute path.
         file: String,
-        /// The slot, which need not be there yet.
+        /// The slot. It need not exist yet.
         slot: String,
     },
-    /// Go back: [`Answer::Done`].
+    /// Roll a slot back: [`Answer::Done`].
     Rollback {
         /// The slot.
         slot: String,
-        /// The beginning of a content's hash; none for the version before.
+        /// The first digits of a version's hash; none for the previous version.
         to: Option<String>,
     },
-    /// What serves is good, without waiting for the end of its probation: [`Answer::Done`].
+    /// Confirm the current generation, which ends its probation: [`Answer::Done`].
     Confirm {
         /// The slot.
         slot: String,
@@ -58,38 +57,38 @@ pub enum Request {
     Unload {
         /// The slot.
         slot: String,
-        /// Also if other plugins call it, and if its state cannot be had.
+        /// Unload it even if other plugins call it or its state cannot be saved.
         #[serde(default)]
         force: bool,
     },
-    /// The versions that are remembered: [`Answer::History`].
+    /// The versions in the history: [`Answer::History`].
     History {
         /// The slot.
         slot: String,
     },
-    /// Who keeps which generation: [`Answer::Holders`].
+    /// The holders of each generation: [`Answer::Holders`].
     WhoHolds {
         /// The slot.
         slot: String,
     },
-    /// Why something does not serve: [`Answer::WhyNot`].
+    /// Why a slot or file is not current: [`Answer::WhyNot`].
     WhyNot {
         /// A slot's name, or an artifact's path.
         target: String,
     },
-    /// Events, from a sequence number on (none: from now on): lines of [`Answer::Event`], without end if `follow`, and
-    /// else up to what has happened by now, and then [`Answer::Done`].
+    /// Events from a sequence number on (none: only new ones), as lines of [`Answer::Event`]. With `follow` they continue
+    /// with new events; without it, [`Answer::Done`] follows the past events.
     Events {
-        /// The first one's number.
+        /// The number of the first event.
         since: Option<u64>,
-        /// Whether to go on with those that are still to happen.
+        /// Whether to continue with new events.
         follow: bool,
     },
     /// Change how much a slot's plugin logs: [`Answer::Done`].
     LogLevel {
         /// The slot.
         slot: String,
-        /// `off`, `error`, `warn`, `info`, `debug` or `trace`; none for the host's own.
+        /// `off`, `error`, `warn`, `info`, `debug` or `trace`; none for the host's level.
         level: Option<String>,
     },
 }
@@ -101,16 +100,16 @@ pub struct Answered {
     pub v: u32,
     /// The request's number; 0 if the request could not be read.
     pub id: u64,
-    /// The answer, …
+    /// The answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ok: Option<Answer>,
-    /// … or why there is none.
+    /// The refusal, if there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Refused>,
 }
 
 impl Answered {
-    /// What a host says to the request with this number.
+    /// The answer to the request with this number.
     #[must_use]
     pub fn new(id: u64, answer: Result<Answer, Refused>) -> Self {
         let (ok, error) = match answer {
@@ -126,18 +125,18 @@ impl Answered {
     }
 }
 
-/// What a host answers.
+/// The answers of a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Answer {
     /// To [`Request::Overview`].
     Overview(Box<Overview>),
-    /// It was done; in a sentence.
+    /// The request was carried out.
     Done {
-        /// What was done.
+        /// What the host did, in a sentence.
         message: String,
-        /// The generation that serves now, where that is the question.
+        /// The current generation, if the request was about it.
         generation: Option<u64>,
     },
     /// To [`Request::History`], newest first.
@@ -156,12 +155,12 @@ pub enum Answer {
     Event(Box<EventMessage>),
 }
 
-/// Why there is no answer.
+/// A refused request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// For programs.
+    /// The kind, for programs.
     pub kind: ErrorKind,
-    /// For people: what happened, and what to do.
+    /// The message for people: what happened, and what to do.
     pub message: String,
 }
 
@@ -173,117 +172,118 @@ impl Refused {
     }
 }
 
-/// What kind of refusal it is.
+/// The kinds of refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The request is no JSON, not a request, or too long.
+    /// The request is not JSON, not a known request, or too long.
     Malformed,
-    /// The request speaks another version.
+    /// The request has another version of the protocol.
     Version,
-    /// No such slot.
+    /// The slot does not exist.
     UnknownSlot,
     /// The artifact was refused, or the rollback is not possible; the slot keeps what it has.
     NotDone,
-    /// The host is going, or has too much to do.
+    /// The host is shutting down, or has too many clients.
     Unavailable,
 }
 
-/// A host at one glance.
+/// The status of a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
     /// The host's process.
     pub process: u32,
-    /// What the program is called.
+    /// The program's name.
     pub program: String,
-    /// For how long the host has been there, in milliseconds.
+    /// The time since the host was built, in milliseconds.
     pub uptime_ms: u64,
-    /// The folder that it watches.
+    /// The watched folder.
     #[serde(serialize_with = "lossy_option")]
     pub folder: Option<PathBuf>,
-    /// Images mapped, those that serve included.
+    /// The number of mapped images, including the current ones.
     pub mapped: u64,
-    /// Of them, those that cannot be unloaded.
+    /// The number of these that are quarantined.
     pub quarantined: u64,
     /// The number of the next event.
     pub next_event: u64,
-    /// In the order in which they came to be.
+    /// The slots, in the order in which they were created.
     pub slots: Vec<SlotStatus>,
     /// The last reloads, newest first, at most 32.
     pub reloads: Vec<Reload>,
 }
 
-/// A slot at one glance.
+/// The status of a slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlotStatus {
     /// Its name.
     pub name: String,
-    /// The interface's name, if anything has served.
+    /// The interface's name, if the slot ever had a generation.
     pub interface: Option<String>,
-    /// The plugin's name, which may serve in other slots as well.
+    /// The plugin's name. Other slots may have the same plugin.
     #[serde(default)]
     pub plugin: Option<String>,
-    /// The generation that serves.
+    /// The current generation.
     pub generation: Option<u64>,
     /// The plugin's version.
     pub version: Option<String>,
-    /// The artifact's content.
+    /// The hash of the artifact's content.
     pub hash: Option<String>,
     /// The file that it came from.
     #[serde(serialize_with = "lossy_option")]
     pub path: Option<PathBuf>,
-    /// In one word: `serving`, `probation`, `staged`, `unloaded`, `empty`.
+    /// The state: `serving`, `probation`, `staged`, `unloaded`, or `empty`.
     pub state: String,
-    /// A candidate that waits for its owner.
+    /// The candidate that waits for the slot's owner.
     pub staged: Option<u64>,
-    /// What stands by.
+    /// The standby.
     pub standby: Option<u64>,
-    /// Whether it has an owner.
+    /// Whether the slot has an owner.
     pub claimed: bool,
-    /// What it answered to the last question for its health, in words.
+    /// The result of the last health check, in words.
     pub health: Option<String>,
-    /// Bytes allocated by what serves.
+    /// The bytes that the current generation has allocated.
     pub live_bytes: Option<u64>,
-    /// Calls so far, if the host counts them.
+    /// The number of calls, if the host counts them.
     pub calls: Option<u64>,
-    /// Calls that ended with an error, so far.
+    /// The number of calls that ended with an error.
     pub faults: u64,
-    /// Generations of it that are mapped.
+    /// The number of mapped generations of the slot.
     pub mapped: u64,
-    /// Of them, those that cannot be unloaded.
+    /// The number of these that are quarantined.
     pub quarantined: u64,
-    /// Who holds a generation that does not serve any more.
+    /// The number of holders of retired generations.
     pub late_holders: u64,
-    /// How much its plugin logs, if that is the slot's own affair.
+    /// The plugin's log level, if it was set for this slot.
     pub log_level: Option<String>,
-    /// The last refusal since something was swapped in, in a sentence.
+    /// The last refusal since the last swap, in a sentence.
     pub last_refusal: Option<String>,
 }
 
-/// A reload that came to an end.
+/// A finished reload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reload {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The slot, or the file's name where no slot is known.
+    /// The slot, or the file's name if the slot is unknown.
     pub slot: String,
     /// The generation, if it was swapped in.
     pub generation: Option<u64>,
     /// `swapped`, `refused` or `rolled-back`.
     pub outcome: String,
-    /// What was wrong, or why it went back.
+    /// The cause of a refusal or a rollback.
     pub reason: Option<String>,
-    /// How long each step took, in microseconds, in their order.
+    /// The time of each step in microseconds, in the order of the steps.
     pub steps: Vec<StepTook>,
-    /// From the notice to the swap, in microseconds.
+    /// The time from the notice to the swap, in microseconds.
     pub total_us: f64,
-    /// How long calls could not be made because of it, in microseconds; none if it was not swapped in, or the host does not tell.
+    /// How long calls had to wait because of this reload, in microseconds. None if there was no swap, or if the host does
+    /// not report it.
     #[serde(default)]
     pub pause_us: Option<f64>,
 }
 
-/// How long a step took.
+/// The time of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepTook {
     /// The step.
@@ -292,57 +292,57 @@ pub struct StepTook {
     pub us: f64,
 }
 
-/// A version that is remembered.
+/// A version in the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// The content.
+    /// The hash of its content.
     pub hash: String,
     /// The plugin's version.
     pub version: String,
     /// The schema of its state.
     pub schema: Option<u32>,
-    /// The file that it was published as.
+    /// The file from which it was published.
     #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// `confirmed`, `unconfirmed` or `known_bad`.
     pub condition: String,
     /// Why it was marked as bad.
     pub reason: Option<String>,
-    /// Since when, in milliseconds since 1970.
+    /// When it got this condition, in milliseconds since 1970.
     pub since_ms: u64,
-    /// How many bytes are kept.
+    /// The number of bytes that are kept.
     pub bytes: u64,
-    /// Whether it serves now.
+    /// Whether it is the current version.
     pub serves: bool,
 }
 
-/// A generation and who keeps it.
+/// A generation and its holders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldGeneration {
     /// Its number.
     pub generation: u64,
-    /// In words.
+    /// Its status, in words.
     pub condition: String,
-    /// For how long it has been in this condition, in milliseconds.
+    /// How long it has had this status, in milliseconds.
     pub since_ms: u64,
-    /// Bytes allocated.
+    /// The bytes that it has allocated.
     pub live_bytes: Option<u64>,
-    /// Each in a sentence.
+    /// The holders, each in a sentence.
     pub holders: Vec<String>,
 }
 
-/// Why something does not serve.
+/// The answer to [`Request::WhyNot`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// Whether it serves, after all.
+    /// Whether the slot or file is current after all.
     pub serves: bool,
-    /// The slot that it is for, as far as is known.
+    /// The slot, if it is known.
     pub slot: Option<String>,
-    /// In one sentence.
+    /// The summary, in one sentence.
     pub summary: String,
-    /// What was found, each in a sentence: findings of the lint, a refusal, a rollback, a candidate that waits.
+    /// The findings, each in a sentence: findings of the lint, a refusal, a rollback, a candidate that waits.
     pub findings: Vec<String>,
-    /// What can be done.
+    /// What to do.
     pub remedies: Vec<String>,
 }
 
@@ -353,17 +353,17 @@ pub struct EventMessage {
     pub sequence: u64,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
-    /// What kind, for programs: `swapped`, `refused`, `retired`, …
+    /// The kind, for programs: `swapped`, `refused`, `retired`, …
     pub event: String,
-    /// The slot, if it is one's.
+    /// The slot, if the event is about one.
     pub slot: Option<String>,
-    /// The generation, if it is one's.
+    /// The generation, if the event is about one.
     pub generation: Option<u64>,
-    /// In a sentence.
+    /// The event in a sentence.
     pub text: String,
 }
 
-/// A path need not be UTF-8, and a string in JSON must be. One such file must not keep a host from answering.
+/// Writes a path lossily: a path need not be UTF-8, a JSON string must be, and one such file must not make the answer fail.
 fn lossy<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&path.to_string_lossy())
 }

@@ -1,7 +1,8 @@
-//! The host's side of its control socket: one thread that takes connections, one for each of them, and their end.
+//! The host's side of the control socket: one thread accepts connections, and each connection has a thread.
 //!
-//! The host waits for none of them while it lives. When it ends, it refuses to be steered first and waits for the requests that were begun; then
-//! this ends: the streams are shut, so that whoever reads or writes one comes back, and their threads are waited for, at most a second.
+//! While the host lives, it waits for none of these threads. When the host ends, it first refuses new requests and waits for
+//! the running ones. Then the server ends: it shuts the streams, so that blocked reads and writes return, and waits at most
+//! a second for the threads.
 
 mod answers;
 mod conversation;
@@ -31,25 +32,25 @@ use std::{
 };
 
 const NAME: &str = "reslot-control";
-/// Whoever says nothing for so long makes room.
+/// A silent connection is closed after this time.
 const SILENCE: Duration = Duration::from_secs(600);
-/// Whoever does not read for so long is left.
+/// A connection whose client does not read is closed after this time.
 const DEAF: Duration = Duration::from_secs(5);
-/// How long the end of conversations is waited for when the host goes.
+/// How long the end of a host waits for its connections.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// After the system refused a connection for want of something, in nanoseconds.
+/// The pause in nanoseconds after the system refused to accept a connection.
 const REST: i64 = 20_000_000;
 
-/// The control socket of a running host. Dropping it ends it.
+/// The control socket of a running host. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     connections: Arc<Connections>,
     taking: Option<JoinHandle<()>>,
-    /// Its end wakes the thread that takes connections.
+    /// Dropping it wakes the thread that accepts connections.
     wake: Option<UnixStream>,
 }
 
-/// The connections that are served.
+/// The open connections.
 #[derive(Debug)]
 struct Connections {
     shared: Shared,
@@ -90,7 +91,7 @@ impl Drop for Server {
         }
         let Connections { shared, streams, fewer } = &*self.connections;
         shared.over.store(true, Ordering::Release);
-        // Whoever waits for a request gets none; whoever is writing may finish, if he is quick.
+        // A connection that waits for a request ends now; one that writes an answer may finish it in time.
         let last = Instant::now() + GOODBYE;
         for (how, deadline) in [(Shutdown::Read, last - GOODBYE / 2), (Shutdown::Both, last)] {
             let mut streams = streams.lock();
@@ -102,7 +103,7 @@ impl Drop for Server {
     }
 }
 
-/// The thread that takes connections. The socket's file goes with it.
+/// The thread that accepts connections. It removes the socket's file at its end.
 fn take(connections: &Arc<Connections>, listening: &Listening, woken: &UnixStream) {
     let _ = listening.listener.set_nonblocking(true);
     for number in 0.. {
@@ -117,7 +118,8 @@ fn take(connections: &Arc<Connections>, listening: &Listening, woken: &UnixStrea
         match listening.listener.accept() {
             Ok((stream, _)) => admit(connections, stream, number),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // No descriptor is left, and the connection stays in the queue: without a rest this would be a busy loop.
+            // The process has no free descriptor, and the connection stays in the queue: without a pause this would be a
+            // busy loop.
             Err(_) => {
                 let rest = Timespec {
                     tv_sec: 0,
@@ -129,10 +131,10 @@ fn take(connections: &Arc<Connections>, listening: &Listening, woken: &UnixStrea
     }
 }
 
-/// Gives a connection its thread, if it may ask and there is room.
+/// Starts a thread for a connection, if its user is allowed and there is room.
 fn admit(connections: &Arc<Connections>, stream: UnixStream, number: u64) {
     if !Peer::of(&stream).is_ok_and(Peer::may_ask) {
-        // The file's mode keeps everybody else off; whoever was handed the descriptor learns nothing.
+        // The file's mode excludes other users. A process that inherited a descriptor gets no answer.
         return;
     }
     let limits = [stream.set_read_timeout(Some(SILENCE)), stream.set_write_timeout(Some(DEAF))];
@@ -140,10 +142,12 @@ fn admit(connections: &Arc<Connections>, stream: UnixStream, number: u64) {
     let mut streams = connections.streams.lock();
     if streams.len() >= MOST || limits.iter().any(Result::is_err) {
         drop(streams);
-        // Into the empty buffer of a new connection: this does not wait.
+        // The buffer of a new connection is empty, so this does not block.
         send(
             &stream,
-            &refused(&format!("{MOST} others are connected; try again when one of them has gone")),
+            &refused(&format!(
+                "{MOST} clients are connected already; try again when one of them has closed its connection"
+            )),
         );
         return;
     }
@@ -158,19 +162,19 @@ fn admit(connections: &Arc<Connections>, stream: UnixStream, number: u64) {
         Conversation::new(&seat.connections.shared, &spoken).hold();
         drop(seat);
     };
-    // Without a thread the closure is dropped, and its seat with it.
+    // If the thread cannot be started, the closure is dropped, and with it the seat.
     if spawn_background(NAME, talk).is_err() {
-        send(&stream, &refused("the system gives no thread; try again later"));
+        send(&stream, &refused("the system refused to start a thread; try again later"));
     }
 }
 
 fn refused(message: &str) -> Answered {
-    let message = format!("the host has too much to do: {message}");
+    let message = format!("the host is busy: {message}");
     let kind = ErrorKind::Unavailable;
     Answered::new(0, Err(Refused { kind, message }))
 }
 
-/// A place among those that are connected.
+/// A place in the list of connections.
 struct Seat {
     connections: Arc<Connections>,
     number: u64,
@@ -179,7 +183,7 @@ struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut streams = self.connections.streams.lock();
-        // With it goes what the list holds of the stream; shut, so that the other end hears of it now.
+        // Removes the stream from the list and shuts it, so that the other end notices at once.
         if let Some(at) = streams.iter().position(|(number, _)| *number == self.number) {
             let (_, stream) = streams.swap_remove(at);
             let _ = stream.shutdown(Shutdown::Both);

@@ -1,9 +1,9 @@
-//! The socket's file: opened so that nobody else can reach it at any moment, and removed so that nobody else's is.
+//! The socket's file. It is opened so that no other user can ever reach it, and removed so that no other socket is removed.
 //!
-//! The umask belongs to the whole process, so it is left alone. The socket is bound in a new folder that only this user may enter, gets its
-//! mode there, and then its name: whoever finds it finds it as it stays. Looking for what lies there already, taking its place and
-//! removing it at the end happen under a lock on a file beside it. Whoever held that removes it, too, so whoever gets it looks whether
-//! it still has its name.
+//! The umask belongs to the whole process, so it is not changed. The socket is bound in a new folder that only this user may
+//! enter, gets its mode there, and is then renamed: at its final path it always has its final mode. A lock on a file beside
+//! it protects looking at an existing socket, replacing it, and removing it. The holder of the lock removes the lock's file,
+//! so after locking the next holder checks that the file still has its name.
 
 use crate::{
     path::{connect_to, through},
@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Hosts hold the lock for a few system calls: whoever does not get it for so long will not.
+/// How long to wait for the lock. Hosts hold it only for a few system calls.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -30,23 +30,23 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// Another process, or another host of this one, listens there.
+    /// Another process, or another host of this process, listens there.
     #[error("the control socket {path:?} is in use: {} listens there", peer::in_words(*.process))]
     Taken {
         /// The socket.
         path: PathBuf,
-        /// The process; none if it cannot be seen from here.
+        /// The process id; none if it is not visible.
         process: Option<u32>,
     },
-    /// Something else than a socket lies there; it is left alone.
-    #[error("the control socket {path:?} cannot be opened: {found} lies there")]
+    /// The path exists and is not a socket. It is not changed.
+    #[error("the control socket {path:?} cannot be opened: the path is {found}")]
     NotASocket {
         /// The socket.
         path: PathBuf,
-        /// What lies there.
+        /// What the path is.
         found: &'static str,
     },
-    /// Another process is opening a socket there, and does not get done.
+    /// Another process holds the lock and does not release it.
     #[error("the control socket {path:?} cannot be opened: another process holds the lock {lock:?}")]
     Locked {
         /// The socket.
@@ -59,7 +59,7 @@ pub enum ControlError {
     Io {
         /// The socket.
         path: PathBuf,
-        /// What was being done.
+        /// The refused operation.
         doing: &'static str,
         /// The system's reason.
         source: io::Error,
@@ -67,36 +67,36 @@ pub enum ControlError {
 }
 
 impl ControlError {
-    /// What a person can do about it.
+    /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Taken { .. } => "end that host first, or give each host a socket of its own",
-            Self::NotASocket { .. } => "name another path, or move away what lies there",
-            Self::Locked { .. } => "look whether that process is stopped, and try again",
+            Self::NotASocket { .. } => "name another path, or move the file away",
+            Self::Locked { .. } => "check whether that process is stopped, and try again",
             Self::Io { source, .. } => remedy(source, |reason| match reason {
                 Reason::Denied => "name a path in a folder that belongs to the host's user",
                 Reason::ReadOnly => "name a path on a file system that is mounted writable, in a folder of the host's user",
                 Reason::Space => "free some space there, or name a path on another file system",
                 Reason::Missing => "name a path whose folder exists or can be made",
-                Reason::NoFolder => "name another path: part of this one is no folder",
+                Reason::NoFolder => "name another path: part of this one is not a folder",
                 _ => "name another path, on a local file system, in a folder of the host's user",
             }),
         }
     }
 }
 
-/// A socket that is there. Dropping it removes its file, if that is still this one.
+/// An open socket. Dropping it removes its file, if the path is still this socket.
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) listener: UnixListener,
     path: PathBuf,
-    /// Device and inode, which no other file can have as long as the listener is open.
+    /// Device and inode. No other file can have them while the listener is open.
     identity: (u64, u64),
 }
 
 impl Listening {
-    /// Opens it.
+    /// Opens the socket.
     pub(crate) fn open(path: &Path) -> Result<Self, ControlError> {
         let failed = |doing| {
             move |source| ControlError::Io {
@@ -142,7 +142,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // If the lock cannot be had, the file stays, as that of a process that was killed: the next host takes its place.
+        // Without the lock the file stays, as after a killed process, and the next host replaces it.
         let Ok(_lock) = Lock::within(&self.path, PAUSE) else { return };
         let found = fs::symlink_metadata(&self.path);
         if found.is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
@@ -151,7 +151,7 @@ impl Drop for Listening {
     }
 }
 
-/// Not over anything that came in between, where the file system can do that.
+/// Gives the socket its name. It does not replace a file that appeared meanwhile, if the file system supports that.
 fn give_name(bound: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(bound, path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => fs::rename(bound, path),
@@ -159,7 +159,7 @@ fn give_name(bound: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the socket of a process that is gone, and nothing else.
+/// Removes a socket of an ended process, and nothing else.
 fn make_room(path: &Path) -> Result<(), ControlError> {
     let failed = |doing| {
         move |source| ControlError::Io {
@@ -171,7 +171,7 @@ fn make_room(path: &Path) -> Result<(), ControlError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found.file_type(),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("look at what lies there")(error)),
+        Err(error) => return Err(failed("look at the path")(error)),
     };
     if !found.is_socket() {
         let found = match () {
@@ -191,17 +191,17 @@ fn make_room(path: &Path) -> Result<(), ControlError> {
     };
     match connect_to(path) {
         Ok(stream) => Err(taken(Peer::of(&stream).ok().and_then(|peer| peer.process))),
-        // It is stopped, or has more to do than it gets done. It is there.
+        // The process is stopped or busy, but it exists.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(taken(None)),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed("remove what a dead process left"))
+            fs::remove_file(path).map_err(failed("remove the socket of a dead process"))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed("find out whether somebody listens")(error)),
+        Err(error) => Err(failed("find out whether a process listens")(error)),
     }
 }
 
-/// Keeps other hosts from doing the same at the same path.
+/// A lock against other hosts that open a socket at the same path.
 struct Lock {
     path: PathBuf,
     _file: File,
@@ -235,7 +235,7 @@ impl Lock {
         }
     }
 
-    /// None if another one has it, or has just removed it.
+    /// None if another host holds the lock, or has just removed its file.
     fn attempt(path: &Path) -> io::Result<Option<File>> {
         let file = OpenOptions::new()
             .read(true)
@@ -259,7 +259,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is held: whoever opened it before finds that it has lost its name.
+        // The file is removed while it is locked, so a host that opened it before sees that it lost its name.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with the kept artifacts, in words for the person who runs the host.
+//! Errors of the history, which keeps artifacts for rollbacks.
 
 use crate::remedies::{self, Purpose};
 use reslot_artifact::ContentHash;
@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-/// Why an artifact could not be kept, or cannot be gone back to.
+/// Why an artifact could not be kept, or cannot be rolled back to.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum HistoryError {
@@ -28,16 +28,16 @@ pub enum HistoryError {
         /// The folder.
         folder: PathBuf,
     },
-    /// A kept file has other bytes than those that were kept. It is not used, and no longer listed.
+    /// A kept file was changed. It is not used, and no longer listed.
     #[error("slot {slot:?}: the kept artifact {file:?} was changed: its hash should be {expected} and is {found}")]
     Changed {
         /// The slot.
         slot: String,
         /// The kept file.
         file: PathBuf,
-        /// The hash of what was kept.
+        /// The hash that the file had when it was kept.
         expected: ContentHash,
-        /// That of what is there now.
+        /// The hash that the file has now.
         found: ContentHash,
     },
     /// A kept file is gone. It is no longer listed.
@@ -55,7 +55,7 @@ pub enum HistoryError {
         slot: String,
         /// The hash that was asked for.
         hash: ContentHash,
-        /// The hashes that can be had, newest first.
+        /// The hashes of the kept artifacts, newest first.
         known: Vec<ContentHash>,
     },
     /// It was rolled back, so its bytes were not kept.
@@ -68,7 +68,7 @@ pub enum HistoryError {
         /// Why it was rolled back.
         why: String,
     },
-    /// The list of what is kept cannot be read. It was put aside, and the history starts empty.
+    /// The history's index cannot be read. It was renamed, and the history starts empty.
     #[error(
         "the history's index {path:?} cannot be read: {why}; it was put aside as {aside:?}, and the history starts empty"
     )]
@@ -80,7 +80,7 @@ pub enum HistoryError {
         /// Where it is now.
         aside: PathBuf,
     },
-    /// The list of what is kept was written by a later version of Reslot. Nothing in the folder was touched.
+    /// The history's index was written by a later version of Reslot. Nothing in the folder was changed.
     #[error("the history's index {path:?} has version {version}, and this host reads none after {newest}")]
     Newer {
         /// The index.
@@ -90,8 +90,8 @@ pub enum HistoryError {
         /// The newest version that this host reads.
         newest: u64,
     },
-    /// The list of what is kept was written by an earlier version of Reslot, whose hashes are others: which versions were rolled back,
-    /// and which had not proved themselves, cannot be known from it. Nothing in the folder was touched.
+    /// The history's index was written by an earlier version of Reslot with other hashes. So this host cannot know which
+    /// versions were rolled back, and which had not passed their probation. Nothing in the folder was changed.
     #[error(
         "the history's index {path:?} has version {version}, whose hashes this host, which writes version {oldest}, does not know"
     )]
@@ -127,25 +127,27 @@ impl HistoryError {
             Self::Io { source, .. } => remedies::of(source, Purpose::History),
             Self::InUse { .. } => "end the other host, or give each host a history folder of its own",
             Self::Changed { .. } => {
-                "publish that version again if it is wanted; and find out who writes into the history folder, or check its disk"
+                "publish that version again if you need it; and find out which program writes into the history folder, or \
+                     check its disk"
             }
             Self::Missing { .. } => {
-                "publish that version again if it is wanted; and let nobody but the host delete what is in the history folder"
+                "publish that version again if you need it; and let only the host delete files in the history folder"
             }
-            Self::Unknown { .. } => "ask for one that is kept, or publish the wanted version again",
-            Self::KnownBad { .. } => "publish that version again if it is wanted all the same, and load it by name",
+            Self::Unknown { .. } => "choose a kept version, or publish the wanted version again",
+            Self::KnownBad { .. } => "if you need that version all the same, publish it again and load it by name",
             Self::Index { .. } => {
-                "publish the versions that are to be kept again; when the index that was put aside has been looked at, delete it, and the \
-                 artifacts that it named are removed at the host's next start"
+                "publish the versions that the history should keep again; then delete the renamed index, and the host \
+                     removes its artifacts at the next start"
             }
             Self::Older { .. } => {
-                "see that no version that was rolled back lies in the watched folder, then remove this folder, or give the host another one"
+                "make sure that no version that was rolled back is in the watched folder; then remove this folder, or give \
+                     the host another one"
             }
-            Self::Newer { .. } => "run the newer host again, or give this one another history folder",
+            Self::Newer { .. } => "run the newer host again, or give this host another history folder",
         }
     }
 
-    /// For `map_err`.
+    /// Makes a function for `map_err`.
     pub fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io {

@@ -1,4 +1,4 @@
-//! Every mapped generation of a slot, how far it has come, and by name what keeps it.
+//! The mapped generations of a slot, their status, and what keeps each of them.
 
 use crate::QuarantineReason;
 use std::{fmt, panic::Location, time::Duration};
@@ -9,19 +9,19 @@ use std::{fmt, panic::Location, time::Duration};
 pub struct GenerationHolders {
     /// Its number.
     pub generation: u64,
-    /// How far it has come.
+    /// Its status.
     pub condition: GenerationStatus,
-    /// For how long it has been in this condition.
+    /// How long it has had this status.
     pub since: Duration,
-    /// Bytes that it has allocated just now. None if its plugin does not count them (`allocator = own`), or before and after its
-    /// time.
+    /// The bytes that it has allocated now. None if its plugin does not count them (`allocator = own`), and before and after
+    /// its instance exists.
     pub live_bytes: Option<u64>,
     /// Who keeps it.
     pub holders: Vec<Holder>,
 }
 
 impl GenerationHolders {
-    /// A generation in this status, for so long, that nobody holds.
+    /// A generation with this status, without holders.
     pub fn new(generation: u64, condition: GenerationStatus, since: Duration) -> Self {
         Self {
             generation,
@@ -33,25 +33,25 @@ impl GenerationHolders {
     }
 }
 
-/// How far a mapped generation has come.
+/// The status of a mapped generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GenerationStatus {
-    /// On its way to serving.
+    /// A reload is preparing it.
     Candidate,
     /// Its owner runs it beside what serves, and it goes when he drops it.
     Shadow,
     /// It waits for its owner's `sync`.
     Staged,
-    /// It is the slot's current one.
+    /// It is the slot's current generation.
     Serving,
-    /// It was replaced, and is kept, quiet and complete, until its successor has proved itself.
+    /// It was replaced, and is kept complete until its successor has passed its probation.
     Standby,
-    /// It was replaced, and goes when its last holder lets go.
+    /// It was replaced, and is unloaded when its last holder releases it.
     Retired,
-    /// Nobody holds its instance, which is gone; its threads and thread-locals are waited for.
+    /// Its instance is dropped; the host waits for its threads and thread-locals.
     Ending,
-    /// Its image stays, for this reason.
+    /// Its image stays mapped for this reason.
     Quarantined(QuarantineReason),
 }
 
@@ -62,50 +62,49 @@ impl fmt::Display for GenerationStatus {
             Self::Shadow => write!(f, "is a shadow, which its owner keeps"),
             Self::Staged => write!(f, "waits for its owner's `sync`"),
             Self::Serving => write!(f, "serves"),
-            Self::Standby => write!(f, "stands by until its successor has proved itself"),
-            Self::Retired => write!(f, "serves no more"),
-            Self::Ending => write!(f, "has ended, and its image goes as soon as it can"),
+            Self::Standby => write!(f, "is the standby until its successor has passed its probation"),
+            Self::Retired => write!(f, "is retired"),
+            Self::Ending => write!(f, "has ended, and its image is unmapped as soon as possible"),
             Self::Quarantined(reason) => write!(f, "is quarantined: {reason}"),
         }
     }
 }
 
-/// Somebody who keeps a generation.
+/// What keeps a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Holder {
-    /// The slot itself: it serves, is staged, or stands by.
+    /// The slot itself: the generation is current, staged, or the standby.
     Slot,
     /// The owner of the slot's claim.
     Owner {
-        /// The thread that claimed the slot, or adopted a generation last.
+        /// The thread that claimed the slot, or that adopted the last generation.
         thread: String,
-        /// Since the claim.
+        /// The time since the claim.
         since: Duration,
         /// Where it was claimed.
         at: &'static Location<'static>,
     },
     /// A reader that holds an older view.
     Reader {
-        /// The thread that looked last.
+        /// The thread that called `Reader::view` last.
         thread: String,
-        /// Since that look.
+        /// The time since that call.
         since: Duration,
-        /// Where it looked.
+        /// Where it called.
         at: &'static Location<'static>,
     },
-    /// What `Slot::load` answered; known if the host was built with
-    /// `track_guards`.
+    /// A guard that `Slot::load` returned; known if the host was built with `track_guards`.
     Load {
         /// The thread that loaded it.
         thread: String,
-        /// Since then.
+        /// The time since then.
         since: Duration,
         /// Where it was loaded.
         at: &'static Location<'static>,
     },
-    /// An older generation that somebody holds: he has borrowed from this one through it, because its state has gone to this one; or the
-    /// host has ended, and calls through it go to this one.
+    /// An older generation that is still held. Either its holder has a borrow from this generation, because the state moved
+    /// here; or the host has ended, and calls through the older generation come here.
     Predecessor {
         /// Its number.
         generation: u64,
@@ -115,19 +114,20 @@ pub enum Holder {
         /// Its name, as the kernel knows it.
         thread: String,
     },
-    /// A thread of the host program that has thread-locals of the plugin; they are dropped at its first
-    /// safe point after the plugin's end.
+    /// A thread of the host program that has thread-locals of the plugin. They are dropped at its first safe point after the
+    /// plugin's end.
     ThreadLocals {
         /// Its name, as the kernel knows it.
         thread: String,
     },
-    /// A hook that has not come back: of another instance in the same image, which was to serve in this one's stead after a rollback.
+    /// A hook that has not returned. It is of another instance in the same image, which a rollback made in place of this
+    /// one.
     Hook {
         /// The hook, as its author calls it.
         hook: &'static str,
     },
-    /// Somebody who is not written down: what `Slot::load` answered is, if the host is built with
-    /// `track_guards`; another plugin that calls it is not.
+    /// An unrecorded holder. Guards of `Slot::load` are recorded if the host is built with `track_guards`; guards of other
+    /// plugins are not.
     Unknown,
 }
 
@@ -139,18 +139,15 @@ impl fmt::Display for Holder {
                 write!(f, "the claim of thread {thread:?} (made {since:.1?} ago at {at})")
             }
             Self::Reader { thread, since, at } => {
-                write!(f, "the reader of thread {thread:?} (it looked {since:.1?} ago at {at})")
+                write!(f, "the reader of thread {thread:?} (its last view: {since:.1?} ago at {at})")
             }
             Self::Load { thread, since, at } => {
-                write!(
-                    f,
-                    "what thread {thread:?} got from `slot.load()` ({since:.1?} ago at {at}) and keeps"
-                )
+                write!(f, "a guard of `slot.load()` of thread {thread:?} ({since:.1?} ago at {at})")
             }
             Self::Predecessor { generation } => {
-                write!(f, "generation {generation}, whose state it has, and which somebody holds")
+                write!(f, "generation {generation}, which is still held and whose state it has")
             }
-            Self::Hook { hook } => write!(f, "the {hook} of another instance in its image, which has not come back"),
+            Self::Hook { hook } => write!(f, "the {hook} of another instance in its image, which has not returned"),
             Self::PluginThread { thread } => write!(f, "the plugin's own thread {thread}"),
             Self::ThreadLocals { thread } => {
                 write!(
@@ -160,8 +157,8 @@ impl fmt::Display for Holder {
             }
             Self::Unknown => write!(
                 f,
-                "what `slot.load()` answered, or a borrow of it, kept by somebody (`HostBuilder::track_guards` tells where), or \
-                 what another plugin got from `peer.load()`"
+                "a guard of `slot.load()`, or a borrow from it (`HostBuilder::track_guards` records where), or a guard of \
+                     another plugin's `peer.load()`"
             ),
         }
     }

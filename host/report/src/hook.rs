@@ -25,12 +25,12 @@ pub enum Hook {
     Start,
     /// `Plugin::health`.
     Health,
-    /// `Plugin::stop`, of what serves, for the sake of its successor.
+    /// `Plugin::stop` of the current generation, so that its successor can start.
     Stop,
 }
 
 impl Hook {
-    /// A short word for a failure of this hook, such as `hook_start`, as it stands in the labels of metrics.
+    /// A short word for a failure of this hook, such as `hook_start`. Labels of metrics use it.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Create => "hook_create",
@@ -46,7 +46,7 @@ impl Hook {
         }
     }
 
-    /// What its author calls it.
+    /// The name that plugin authors know it by.
     pub fn name(self) -> &'static str {
         match self {
             Self::Create => "constructor",
@@ -63,36 +63,36 @@ impl Hook {
     }
 }
 
-/// Why a hook of a plugin refused.
+/// Why a hook of a plugin failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HookError {
-    /// It answered `Err`, with these words. Longer ones than 16 KiB are cut there, and end with how many bytes are missing.
+    /// It returned `Err` with this text. A text longer than 16 KiB is cut there, and ends with the number of missing bytes.
     Refused(String),
     /// It panicked; the panic was contained.
     Panicked {
-        /// The panic's message. One that is longer than 16 KiB is cut there, and ends with how many bytes are missing.
+        /// The panic's message. A message longer than 16 KiB is cut there, and ends with the number of missing bytes.
         message: Arc<str>,
         /// `file:line:column` in the plugin's source.
         location: Option<String>,
-        /// Where it came from.
+        /// The backtrace of the panic.
         backtrace: Backtrace,
     },
-    /// It did not come back in this time. It still runs, and its image stays mapped until it comes back.
+    /// It did not return within this time. It still runs, and its image stays mapped until it returns.
     TookTooLong(Duration),
     /// The state is nested deeper than a state may be.
     TooDeep {
-        /// How many levels it may have.
+        /// The highest number of levels.
         most: u32,
     },
-    /// To encode or decode the state takes more stack than there is.
+    /// Encoding or decoding the state needs more stack than the host provides.
     StackTooSmall {
-        /// How many bytes of stack there are for it.
+        /// The bytes of stack that the host provides.
         bytes: usize,
-        /// Why the system did not even give those, if that is so.
+        /// The system's reason, if it did not provide that stack.
         system: Option<String>,
     },
-    /// serde does not carry a value of the state from one build to the next; the words name it.
+    /// serde cannot carry a value of the state from one build to the next; the text names the value.
     NotCarried(String),
 }
 
@@ -101,15 +101,15 @@ impl fmt::Display for HookError {
         let (message, location, backtrace) = match self {
             Self::Refused(reason) => return f.write_str(reason),
             Self::NotCarried(reason) => return f.write_str(reason),
-            Self::TookTooLong(most) => return write!(f, "it did not come back within {most:?}"),
+            Self::TookTooLong(most) => return write!(f, "it did not return within {most:?}"),
             Self::TooDeep { most } => return write!(f, "it is nested deeper than the {most} levels that a state may have"),
             Self::StackTooSmall { bytes, system } => {
                 let mib = bytes >> 20;
                 return match system {
-                    None => write!(f, "that takes more than the {mib} MiB of stack that there are for a state"),
+                    None => write!(f, "that needs more than the {mib} MiB of stack that a state may use"),
                     Some(system) => write!(
                         f,
-                        "it is nested deeply, and a thread with {mib} MiB of stack for it could not be had: {system}"
+                        "it is nested deeply, and the system refused a thread with {mib} MiB of stack for it: {system}"
                     ),
                 };
             }
@@ -133,30 +133,30 @@ impl fmt::Display for HookError {
 impl std::error::Error for HookError {}
 
 impl HookError {
-    /// What can be done where the state itself is the reason, and neither the code of the hook nor the form of the state.
+    /// What to do if the cause is the state itself, and neither the code of the hook nor the type of the state.
     pub fn remedy_for_state(&self) -> Option<&'static str> {
         match self {
             Self::TooDeep { most } if *most < MAX_STATE_LEVELS => Some(
                 "build the plugin with the host's version of reslot-plugin-api, which takes more levels; or make the state less deep",
             ),
-            Self::TooDeep { .. } => Some(
-                "make the state less deep: keep what is nested side by side in a `Vec`, and let one name the other by its index",
-            ),
+            Self::TooDeep { .. } => {
+                Some("make the state less deep: keep nested values in one `Vec`, and refer to them by index")
+            }
             Self::StackTooSmall { system: None, .. } => {
                 Some("make the state less deep, or its structs smaller: put large arrays into a `Box` or a `Vec`")
             }
             Self::StackTooSmall { system: Some(_), .. } => Some(
-                "allow the process more addresses (`ulimit -v`), more memory to be promised (`vm.overcommit_memory`) or more threads; or make \
-                 the state less deep",
+                "raise the process's limits for addresses (`ulimit -v`), for reserved memory (`vm.overcommit_memory`) or \
+                     for threads; or make the state less deep",
             ),
-            Self::NotCarried(_) => Some(
-                "change the type of what is named, or give it `#[serde(with = …)]`, which can write it as a text or as bytes",
-            ),
+            Self::NotCarried(_) => {
+                Some("change the type of the named value, or give it `#[serde(with = …)]` that writes it as text or bytes")
+            }
             Self::Refused(_) | Self::Panicked { .. } | Self::TookTooLong(_) => None,
         }
     }
 
-    /// The same with what it is about.
+    /// The same error, with the name of the resource it is about.
     pub fn about(self, what: &str) -> Self {
         match self {
             Self::Refused(reason) => Self::Refused(format!("{what:?}: {reason}")),
@@ -164,7 +164,7 @@ impl HookError {
         }
     }
 
-    /// Where the plugin panicked, if that is what happened.
+    /// Where the plugin panicked, if it did.
     pub fn backtrace(&self) -> Option<&Backtrace> {
         match self {
             Self::Panicked { backtrace, .. } => Some(backtrace),

@@ -10,20 +10,20 @@ pub enum QuarantineReason {
     ThreadsRunning(Vec<String>),
     /// The process's handlers of these signals lie in the image.
     SignalHandlers(Vec<i32>),
-    /// Its static constructors made so many keys with a destructor, or threads, before they could be told from the process's own:
-    /// libc holds pointers into it for good. It was refused, and never served.
+    /// Its static constructors made this many pthread keys with a destructor, or threads, before the host could tell them
+    /// from the process's own. libc holds pointers into the image until the process ends. The artifact was refused.
     StaticConstructors(usize),
-    /// It was mapped, and then found not to be what its file had promised; what its static constructors have done is not known. It
-    /// was refused, and never served.
+    /// After it was mapped, it turned out to differ from its file. What its static constructors did is unknown. The artifact
+    /// was refused.
     NotVerified,
-    /// This hook of it has not come back: its code still runs. The image is unmapped once it does.
+    /// This hook has not returned, so code of the image still runs. The image is unmapped when the hook returns.
     HookRunning(&'static str),
-    /// The loader kept it although nothing that the host knows of holds it.
+    /// The loader kept it, although nothing known to the host holds it.
     LoaderKeepsIt(String),
 }
 
 impl QuarantineReason {
-    /// Every word that [`kind`](Self::kind) answers, for counters that begin with zero.
+    /// All values of [`kind`](Self::kind), for counters that must exist before the first event.
     pub const KINDS: [&str; 6] = [
         "threads_running",
         "signal_handlers",
@@ -33,7 +33,7 @@ impl QuarantineReason {
         "loader_keeps_it",
     ];
 
-    /// A short word for this kind of reason, as it stands in the labels of metrics.
+    /// A short word for this kind of reason. Labels of metrics use it.
     pub fn kind(&self) -> &'static str {
         let at = match self {
             Self::ThreadsRunning(_) => 0,
@@ -52,53 +52,53 @@ impl std::fmt::Display for QuarantineReason {
         match self {
             Self::ThreadsRunning(names) => write!(
                 f,
-                "threads of the plugin still run: {}; end them in `stop` and the image goes",
+                "threads of the plugin still run: {}; end them in `stop`, and the image is unmapped",
                 names.join(", ")
             ),
             Self::SignalHandlers(signals) => write!(
                 f,
-                "the handlers of signals {signals:?} point into it; put back the former ones in `stop` and the image goes"
+                "the handlers of signals {signals:?} point into it; restore the former handlers in `stop`, and the image \
+                     is unmapped"
             ),
             Self::StaticConstructors(count) => write!(
                 f,
-                "its static constructors gave libc {count} pointer(s) into it, for good; make keys and threads in `start` instead"
+                "its static constructors gave libc {count} pointer(s) into it, which libc keeps; make keys and threads in \
+                     `start` instead"
             ),
-            Self::NotVerified => write!(
-                f,
-                "it is not what its file promised, and nobody knows what its static constructors have done"
-            ),
-            Self::HookRunning(hook) => write!(f, "its {hook} has not come back; when it does, the image goes"),
+            Self::NotVerified => write!(f, "it differs from its file, and what its static constructors did is unknown"),
+            Self::HookRunning(hook) => write!(f, "its {hook} has not returned; the image is unmapped when it does"),
             Self::LoaderKeepsIt(why) => write!(f, "the loader keeps it: {why}"),
         }
     }
 }
 
-/// What an image left behind, and how long its end took.
+/// What an image left behind, and how long unloading took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnloadReport {
-    /// Thread-local destructors of the image that were run, on the threads they belonged to.
+    /// The number of thread-local destructors of the image that ran, on their own threads.
     pub thread_locals_run: u64,
-    /// Thread-local destructors skipped because their threads live on and did not come to a safe point in time: what they would
-    /// have freed stays allocated.
+    /// The number of thread-local destructors that were skipped, because their threads did not reach a safe point in time.
+    /// What they would have freed stays allocated.
     pub thread_locals_skipped: u64,
     /// The names of those threads.
     pub skipped_threads: Vec<String>,
-    /// Bytes of files that the image had mapped and left so. They stay: the account cannot know whether `mremap` moved one
-    /// of them meanwhile, and unmapping what is somebody else's by now would be worse than the leak.
+    /// Bytes of file mappings that the image made and did not unmap. They stay: `mremap` may have moved a mapping meanwhile,
+    /// and the host must not unmap an address that another owner may use now.
     pub file_bytes_left: usize,
-    /// Bytes that the image still had allocated when it was closed; none if its plugin counts none (`allocator = own`).
+    /// Bytes that the image had still allocated when it was closed. None if its plugin does not count them
+    /// (`allocator = own`).
     pub live_bytes_left: Option<u64>,
-    /// Bytes of these that were freed once the image was proven gone: if its plugin asked for it (`allocator = freeing`).
+    /// The part of these bytes that was freed after the image was proven gone. Only with `allocator = freeing`.
     pub bytes_freed: u64,
-    /// In how many blocks.
+    /// The number of freed blocks.
     pub blocks_freed: u64,
-    /// Waiting for the image's threads to end, and for threads that live on to run their thread-local destructors.
+    /// The time spent waiting for the image's threads to end, and for other threads to run their thread-local destructors.
     pub settle: Duration,
-    /// Looking up the names in backtraces of its panics that somebody still holds.
+    /// The time spent looking up the names in backtraces of its panics that are still held.
     pub names: Duration,
-    /// Closing it.
+    /// The time that closing took.
     pub close: Duration,
-    /// Looking for what is left of it.
+    /// The time that the proof took.
     pub prove: Duration,
 }

@@ -1,5 +1,5 @@
-//! What a host reports: events, refusals, errors and reports. All of it is plain data with words for a person: each error says what
-//! happened to which file or slot, and what can be done.
+//! What a host reports: events, refusals, errors and reports. All of it is plain data with text for a person: each error
+//! says what happened to which file or slot, and what to do.
 //!
 //! Nothing here acts, and nothing here knows the code that makes these values or reads them. That is why a host, the program
 //! `reslot`, and tools on other machines can share them. Users of Reslot find all of it in the crate `reslot`.
@@ -41,6 +41,6 @@ pub use stage::StageError;
 pub use step::Step;
 pub use unload::{UnloadError, UnloadReason};
 
-/// What a process must do that has a copy of a host, because it was forked, and needs one.
+/// What to do in a forked child that needs a host.
 pub const FORK_REMEDY: &str =
     "fork before the host is built (`HostBuilder::build`), or build a host of its own in this process";

@@ -1,52 +1,52 @@
-//! The lifecycle of a generation: its states, and which may follow which. Where each one stands is kept in the list of mapped images
-//! (`slot/images.rs`); whoever moves one on asks there, and every move becomes an event.
+//! The lifecycle of a generation: its states, and which may follow which. The list of mapped images (`slot/images.rs`) keeps
+//! the state of each generation; code that moves a generation on does it there, and every move becomes an event.
 
 use std::fmt;
 
-/// How far a generation has come in its life.
+/// The lifecycle state of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Lifecycle {
     /// Its image is being mapped and verified.
     Loading,
-    /// Its image is mapped and verified; nothing but static constructors has run.
+    /// Its image is mapped and verified; only static constructors have run.
     Loaded,
-    /// Its instance is made, gets its state, and its `init` runs.
+    /// Its instance is made and gets its state, and its `init` runs.
     Initializing,
-    /// The instance has its state, and nothing of the outside yet.
+    /// The instance has its state; `start` has not run yet.
     Initialized,
     /// Its `start` runs.
     Starting,
-    /// It serves, or is ready to; or it has served and stands by.
+    /// It is current, ready to become current, or the standby.
     Started,
     /// Its `stop` runs.
     Stopping,
-    /// It has given back what `start` acquired.
+    /// It has released what `start` acquired.
     Stopped,
-    /// The instance is dropped, and its threads and thread-locals are waited for.
+    /// The instance is dropped, and the host waits for its threads and thread-locals.
     Destroying,
     /// Its image is proven gone.
     Unloaded,
-    /// A hook refused, panicked, or did not come back in time.
+    /// A hook failed, panicked, or did not return in time.
     Failed,
 }
 
-/// A move that the lifecycle does not have.
+/// A move that the lifecycle does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a generation cannot go from {from} to {to}")]
 #[non_exhaustive]
 pub struct IllegalMove {
-    /// Where it stands.
+    /// The state before.
     pub from: Lifecycle,
-    /// Where it was to go.
+    /// The state that was requested.
     pub to: Lifecycle,
 }
 
 impl Lifecycle {
-    /// Whether `to` may follow.
+    /// Checks that `to` may follow this state.
     ///
     /// # Errors
-    /// If it may not, with both states.
+    /// If `to` may not follow.
     pub fn may_become(self, to: Self) -> Result<(), IllegalMove> {
         use Lifecycle::*;
         let legal = match (self, to) {
@@ -54,11 +54,11 @@ impl Lifecycle {
             (_, Failed) => true,
             (Loading, Loaded) | (Loaded, Initializing) | (Initializing, Initialized) | (Initialized, Starting) => true,
             (Starting, Started) | (Started, Stopping) | (Stopping, Stopped) | (Stopped, Destroying) => true,
-            // An exclusive plugin whose successor could not start takes its resource again.
+            // An exclusive plugin starts again if its successor could not start.
             (Stopped, Starting) => true,
-            // A candidate that was not needed was never started.
+            // A candidate that is not needed is dropped without a start.
             (Initialized, Destroying) => true,
-            // What has failed is ended like everything else: stopped if it was started, dropped if it was made.
+            // A failed generation is ended like any other: stopped if it was started, dropped if it was made.
             (Failed, Stopping | Starting | Destroying | Unloaded) => true,
             (Destroying, Unloaded) => true,
             _ => false,

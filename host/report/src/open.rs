@@ -3,26 +3,26 @@
 use crate::remedies::{self, Purpose};
 use std::{io, path::PathBuf};
 
-/// Why a linted copy could not become an image. What the loader has mapped stays mapped then, and is counted as quarantined: what
-/// its static constructors have done is not known.
+/// Why a linted copy could not become an image. What the loader has mapped stays mapped and counts as quarantined, because
+/// it is unknown what its static constructors did.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The loader's own words.
+    /// The loader's message.
     #[error("the loader refused it: {0}")]
     Loader(String),
-    /// The system does not have the copy mapped as code.
+    /// The system refused to map the copy as code.
     #[error("the loader refused it: {words}: {source}")]
     Mapping {
-        /// The loader's own words, which do not say why.
+        /// The loader's message, which does not give the reason.
         words: String,
         /// The system's reason.
         source: io::Error,
     },
-    /// The loader answered with something that was mapped before.
+    /// The loader returned an image that was already mapped.
     #[error("the loader answered with an image that was already mapped from {0}")]
     AlreadyMapped(PathBuf),
-    /// The root is missing or is not one.
+    /// The plugin's root is missing or invalid.
     #[error("its root is not usable: {0}")]
     Root(&'static str),
     /// The mapped root has another layout than the host's.
@@ -31,15 +31,15 @@ pub enum OpenError {
     /// A static constructor made pthread keys or threads. libc would call into the image when a thread ends, so it stays
     /// mapped.
     #[error(
-        "its static constructors made {0} pthread key(s) with a destructor or thread(s), before they could be told from the \
-         process's own; it stays mapped, because libc holds pointers into it"
+        "its static constructors made {0} pthread key(s) with a destructor or thread(s), before the host could tell them \
+             from the process's own; it stays mapped, because libc holds pointers into it"
     )]
     EarlyRegistrations(usize),
     /// The image is not the artifact that was linted.
     #[error("the mapped manifest is not the one that was linted")]
     OtherManifest,
-    /// Somebody has removed the private copy before the loader had opened it.
-    #[error("its private copy {0:?} is gone, somebody has removed it")]
+    /// The private copy was removed before the loader opened it.
+    #[error("its private copy {0:?} was removed by another program")]
     CopyGone(PathBuf),
 }
 
@@ -55,15 +55,19 @@ impl OpenError {
                 "make thread-locals, keys and threads in `start` or later, not in static constructors"
             }
             Self::Root(_) | Self::Layout(_) => "rebuild the plugin with the host's version of reslot-plugin-api",
-            Self::OtherManifest => "build the plugin again; if a tool rewrote the library after linking, leave it out",
+            Self::OtherManifest => {
+                "build the plugin again; if a tool rewrites the library after linking, do not use that \
+                 tool"
+            }
             Self::CopyGone(_) => {
-                "load it again; and keep cleaners of temporary files away from the private folder, or let `private_base` name a folder that \
-                 nobody cleans"
+                "load it again; and exclude the private folder from cleaners of temporary files, or set `private_base` to \
+                     a folder that is not cleaned"
             }
         }
     }
 
-    /// Whether the same bytes would fail again, whatever else changes. What the loader misses may be there the next time.
+    /// Whether the same bytes would fail again, whatever else changes. False if the loader misses a library, because that
+    /// may be installed later.
     pub fn blames_the_artifact(&self) -> bool {
         !matches!(
             self,
@@ -72,7 +76,7 @@ impl OpenError {
     }
 }
 
-/// The same for the loader's own words, which are all that it gives.
+/// What to do about a message of the loader, which gives only text.
 pub fn remedy_of_loader(words: &str) -> &'static str {
     let says = |part: &str| words.contains(part);
     if says("static TLS block") {
@@ -82,8 +86,8 @@ pub fn remedy_of_loader(words: &str) -> &'static str {
         return "link the plugin with -z noexecstack, and mark its assembler files so";
     }
     if says("undefined symbol") || says("version `") {
-        return "install what the loader misses, or link the plugin against what is there";
+        return "install the library that the loader misses, or link the plugin against an installed one";
     }
     remedies::of_words(words, Purpose::Mapping)
-        .unwrap_or("see what the loader says; if that is not the reason, build the plugin again")
+        .unwrap_or("follow the loader's message; if it does not help, build the plugin again")
 }

@@ -1,4 +1,4 @@
-//! What an artifact, or the child in which it was tried out, can do wrong.
+//! Errors of a preflight, which tries an artifact out in a child process.
 
 use crate::{
     HookError, PreflightStep, StageError,
@@ -8,16 +8,16 @@ use crate::{
 use reslot_artifact::lint::LintError;
 use std::{fmt, io, path::PathBuf, time::Duration};
 
-/// Why an artifact has not gone through its preflight.
+/// Why an artifact did not pass its preflight.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreflightError {
-    /// The program that runs preflights cannot be had.
+    /// The program that runs preflights is missing or cannot be run.
     #[error("the preflight's program {} cannot be run: {why}", Paths(.tried))]
     Program {
-        /// Where it was looked for.
+        /// The paths where the host looked for it.
         tried: Vec<PathBuf>,
-        /// What is wrong there.
+        /// What is wrong.
         why: String,
         /// The system's reason, if it refused to start the program.
         source: Option<io::Error>,
@@ -27,75 +27,75 @@ pub enum PreflightError {
     OtherBuild {
         /// The program.
         program: PathBuf,
-        /// What this host is.
+        /// The build of this host.
         ours: String,
-        /// What the program says that it is.
+        /// The build that the program reports.
         theirs: String,
     },
-    /// The artifact brought the child down.
+    /// The artifact crashed the child process.
     #[error("it crashed a child process at {step}, with {}{}", Signal(*.signal), LastWords(.last_words))]
     Crashed {
-        /// What was being done.
+        /// The step.
         step: PreflightStep,
         /// The signal's number.
         signal: i32,
         /// The end of what the child printed, from its last 4 KiB.
         last_words: String,
     },
-    /// The artifact ended the child, as it would have ended the host.
-    #[error("it ended a child process at {step}, by an exit with code {code}{}", LastWords(.last_words))]
+    /// The artifact ended the child process, as it would have ended the host.
+    #[error("it ended a child process at {step}, with exit code {code}{}", LastWords(.last_words))]
     Exited {
-        /// What was being done.
+        /// The step.
         step: PreflightStep,
         /// The exit code.
         code: i32,
         /// The end of what the child printed, from its last 4 KiB.
         last_words: String,
     },
-    /// The artifact did not come back in time, and the child was killed.
-    #[error("it had not come back from {step} when the {after:?} of its preflight were over{}", LastWords(.last_words))]
+    /// The artifact did not finish in time, and the child process was killed.
+    #[error("it was still at {step} when the {after:?} of its preflight were over{}", LastWords(.last_words))]
     Hung {
-        /// What was being done.
+        /// The step.
         step: PreflightStep,
-        /// How long the whole preflight was allowed to take.
+        /// The time limit of the whole preflight.
         after: Duration,
         /// The end of what the child printed, from its last 4 KiB.
         last_words: String,
     },
-    /// The loader, the host's checks or a hook of the plugin said no.
+    /// The loader, a check of the host, or a hook of the plugin refused it.
     #[error("it was refused in a child process at {step}: {reason}")]
     Refused {
-        /// What was being done.
+        /// The step.
         step: PreflightStep,
-        /// The words of who refused.
+        /// Their message.
         reason: String,
     },
-    /// The state that serves cannot be handed over to it, because of what the state is.
+    /// The current state cannot be handed over to it, because of the state's content.
     #[error("it was refused in a child process at {step}, because of the state: {error}")]
     State {
-        /// What was being done.
+        /// The step.
         step: PreflightStep,
-        /// What is the matter with the state.
+        /// What is wrong with the state.
         error: HookError,
     },
-    /// It says of itself that it is not well.
+    /// Its health check reported a failure.
     #[error("in a child process it was not healthy: {message}")]
     Unhealthy {
-        /// Its words.
+        /// Its message.
         message: String,
     },
-    /// The program said something else than a preflight does.
-    #[error("the preflight's program {program:?} said what no preflight says: {heard:?}")]
+    /// The program did not speak the protocol of preflights.
+    #[error("the preflight's program {program:?} did not answer as a preflight does: {heard:?}")]
     Protocol {
         /// The program.
         program: PathBuf,
-        /// The beginning of it.
+        /// The beginning of its answer.
         heard: String,
     },
     /// The system refused something that the preflight itself needs.
     #[error("the preflight could not {doing}: {source}")]
     Io {
-        /// What was being done.
+        /// The step.
         doing: &'static str,
         /// The system's reason.
         source: io::Error,
@@ -122,30 +122,34 @@ impl PreflightError {
             }
             Self::OtherBuild { .. } => "build it again from the same sources and with the same compiler as the host",
             Self::Crashed { signal: libc::SIGKILL, .. } => {
-                "nobody but the system or another process sends this signal: look whether memory ran out (`dmesg`, MemoryMax= of a systemd \
-                 unit), and load it again"
+                "only the system or another process sends this signal: look whether memory ran out (`dmesg`, MemoryMax= of \
+                     a systemd unit), and load it again"
             }
             Self::Crashed {
                 signal: libc::SIGTERM | libc::SIGHUP | libc::SIGINT | libc::SIGQUIT,
                 ..
-            } => "look who ended the child process, and load it again: this signal comes from outside, unless the plugin sends it itself",
+            } => "find out which process ended the child process, and load it again: this signal comes from outside, \
+                 unless the plugin sends it itself",
             Self::Crashed { signal: libc::SIGSYS, .. } => {
-                "a sandbox of the host forbids a system call that the plugin makes: allow it, or let the plugin do without"
+                "a sandbox of the host forbids a system call that the plugin makes: allow it, or change the plugin so that \
+                     it does not need it"
             }
             Self::Crashed {
                 signal: libc::SIGXCPU | libc::SIGXFSZ,
                 ..
             } => "raise the limit that the process has (`ulimit -t`, `ulimit -f`), or let the plugin do less",
-            Self::Crashed { .. } => "mend the plugin: it would have crashed the host; its last words, or a debugger on `reslot-preflight FILE`, say where",
-            Self::Exited { .. } => "let the plugin return an error where it ends the process: it would have ended the host",
+            Self::Crashed { .. } => "fix the plugin: it would have crashed the host; its last output, or a debugger on \
+                 `reslot-preflight FILE`, shows where",
+            Self::Exited { .. } => "change the plugin to return an error where it ends the process: it would have ended \
+                 the host",
             Self::Hung {
                 step: PreflightStep::Begin,
                 ..
-            } => "raise `Preflight::timeout`, or let the machine have less to do: nothing of the plugin had run yet",
+            } => "raise `Preflight::timeout`, or reduce the load of the machine: no code of the plugin had run yet",
             Self::Hung { .. } => {
-                "let static constructors, `default` and `drop` do no work that can wait, and begin that in `start`; or raise `Preflight::timeout`"
+                "move long work from static constructors, `default` and `drop` into `start`; or raise `Preflight::timeout`"
             }
-            Self::State { error, .. } => error.remedy_for_state().unwrap_or("mend the plugin and publish it again"),
+            Self::State { error, .. } => error.remedy_for_state().unwrap_or("fix the plugin and publish it again"),
             Self::Refused {
                 step: PreflightStep::Restore | PreflightStep::Migrate,
                 ..
@@ -161,10 +165,10 @@ impl PreflightError {
                 "rebuild the plugin with the host's version of reslot-plugin-api, and make thread-locals, keys and threads in `start` or later, not in \
                  static constructors"
             }
-            Self::Refused { .. } | Self::Unhealthy { .. } => "mend the plugin and publish it again",
+            Self::Refused { .. } | Self::Unhealthy { .. } => "fix the plugin and publish it again",
             Self::Protocol { .. } => {
-                "let `Preflight::program` and RESLOT_PREFLIGHT name reslot-preflight itself; if they do, a plugin has written to a descriptor that is \
-                 not its own"
+                "set `Preflight::program` and RESLOT_PREFLIGHT to reslot-preflight itself; if they are, a plugin has \
+                     written to a descriptor that it did not open"
             }
             Self::Io { source, .. } => remedies::of(source, Purpose::Preflight),
             Self::Stage(error) => error.remedy(),
@@ -173,17 +177,17 @@ impl PreflightError {
         .to_owned()
     }
 
-    /// Whether the artifact is at fault, so that the same bytes would fail again, and not the surroundings.
+    /// Whether the artifact is the cause, so that the same bytes would fail again.
     #[must_use]
     pub fn blames_the_artifact(&self) -> bool {
         match self {
             Self::Hung { step, .. } => *step != PreflightStep::Begin,
-            // Sent from outside.
+            // These signals come from outside.
             Self::Crashed {
                 signal: libc::SIGKILL | libc::SIGTERM | libc::SIGHUP | libc::SIGINT | libc::SIGQUIT,
                 ..
             } => false,
-            // What the loader misses may be there the next time.
+            // A library that the loader misses may be installed later.
             Self::Refused {
                 step: PreflightStep::Open,
                 ..
@@ -243,8 +247,8 @@ struct LastWords<'a>(&'a str);
 impl fmt::Display for LastWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.trim_end() {
-            "" => write!(f, "; it left no words"),
-            words => write!(f, "; its last words:\n    {}", words.replace('\n', "\n    ")),
+            "" => write!(f, "; it printed nothing"),
+            words => write!(f, "; its last output:\n    {}", words.replace('\n', "\n    ")),
         }
     }
 }

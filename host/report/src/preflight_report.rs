@@ -1,13 +1,13 @@
-//! What a preflight has found in an artifact with which all is well: the steps and their times.
+//! The report of a preflight that succeeded: the steps and their times.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
-/// A step of a preflight, in the order in which they come.
+/// The steps of a preflight, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PreflightStep {
-    /// The child is started and says of which build it is.
+    /// The child process is started and reports its build.
     Begin,
     /// The loader maps the artifact; its static constructors run.
     Open,
@@ -15,7 +15,7 @@ pub enum PreflightStep {
     Verify,
     /// `Default::default`.
     Create,
-    /// The state of another schema is turned into its own.
+    /// The state is migrated from another schema.
     Migrate,
     /// The state is decoded.
     Restore,
@@ -25,7 +25,7 @@ pub enum PreflightStep {
     Health,
     /// The instance is dropped.
     Drop,
-    /// The image is closed and looked for.
+    /// The image is closed and proven gone.
     Unload,
 }
 
@@ -46,22 +46,22 @@ impl fmt::Display for PreflightStep {
     }
 }
 
-/// An artifact went through its preflight.
+/// The report of an artifact that passed its preflight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PreflightReport {
-    /// Each step that was taken with the artifact, and how long it took by the child's clock. They follow one another, so their
-    /// sum is less than `total`; [`Begin`](PreflightStep::Begin) is not among them, because the host hears of its end only when the
-    /// child is at work already.
+    /// Each step, and how long it took by the child's clock. The steps follow one another, so their sum is less than
+    /// `total`. [`Begin`](PreflightStep::Begin) is not included, because the host learns of its end only when the child
+    /// already works.
     pub steps: Vec<(PreflightStep, Duration)>,
-    /// What the preflight has cost its caller: the steps, and the child's beginning and end.
+    /// The time of the whole preflight: the steps, and the start and the end of the child process.
     pub total: Duration,
-    /// Why the child could not unmap it, if it could not: the host will hardly be able to, either. None if it was proven unmapped.
+    /// Why the child process could not unmap the artifact; the host probably cannot, either. None if it was proven unmapped.
     pub stays_mapped: Option<String>,
 }
 
 impl PreflightReport {
-    /// A report of these steps. `stays_mapped` says why the child could not unmap the artifact, if so.
+    /// A report of these steps. `stays_mapped` gives the reason if the child process could not unmap the artifact.
     pub fn new(steps: Vec<(PreflightStep, Duration)>, total: Duration, stays_mapped: Option<String>) -> Self {
         Self {
             steps,

@@ -12,13 +12,13 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The slot it was for, if the file got so far as to say it.
+    /// The slot it was for. None if it was refused before its manifest was read.
     pub slot: Option<Arc<str>>,
-    /// The candidate's number, if it got so far as to have one.
+    /// The candidate's number. None if it was refused before it got one.
     pub candidate: Option<u64>,
-    /// The generation that serves on.
+    /// The generation that keeps serving.
     pub serving: Option<u64>,
-    /// The file; empty if what was asked for names none, as to go back.
+    /// The file. Empty if the request names none, as a rollback does.
     pub path: PathBuf,
     /// The step that refused it.
     pub step: Step,
@@ -39,79 +39,78 @@ pub enum Cause {
     /// It could not be mapped, or is not what was linted.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// A hook of the plugin refused.
+    /// A hook of the plugin failed.
     #[error("{}", HookWords(*.0, .1))]
     Hook(Hook, HookError),
     /// The host itself failed while it loaded the file.
     #[error("the host panicked while it loaded the file")]
     Bug,
-    /// The slot has as many images that cannot go as it may have.
+    /// The slot already has the highest allowed number of images that cannot be unmapped.
     #[error("{}", QuarantineWords(.quarantined, .held, *.cap))]
     QuarantineFull {
         /// The generations that are quarantined, each with what keeps it.
         quarantined: Vec<(u64, QuarantineReason)>,
-        /// The generations that were replaced for longer than the drain deadline, each with those who still hold it.
+        /// The generations that were replaced longer ago than the drain deadline, each with its holders.
         held: Vec<(u64, Vec<Holder>)>,
-        /// How many there may be.
+        /// The highest allowed number.
         cap: usize,
     },
-    /// No chain of migrations leads from the state that serves to its own.
+    /// No chain of migrations leads from the current state's schema to its own.
     #[error("{0}")]
     Schema(SchemaGap),
-    /// Its first check, before it came to serve, failed.
+    /// Its health check before the swap failed.
     #[error("its first health check failed: {0}")]
     Unhealthy(Health),
-    /// It served, and the slot went back from it.
-    #[error("the slot went back from it: {0}")]
+    /// The slot was rolled back from it.
+    #[error("the slot was rolled back from it: {0}")]
     RolledBack(RollbackReason),
-    /// A slot went back from it in an earlier process, or it had not proved itself when that one ended.
-    #[error("the history has it down as bad: {0}")]
+    /// The history has it as bad: a slot was rolled back from it in an earlier process, or that process ended during its
+    /// probation.
+    #[error("the history has it as bad: {0}")]
     KnownBad(String),
-    /// What serves is faulty, or somebody asked for something older, and nothing older that is good was kept.
-    #[error("the slot was to go back ({0}), and no good version before this one is kept")]
+    /// A rollback was due or requested, and the history has no earlier good version.
+    #[error("a rollback was due ({0}), and the history has no earlier good version")]
     NothingToGoBackTo(RollbackReason),
-    /// It did not pass its preflight: it crashed, hung or refused in a child process.
+    /// It did not pass its preflight: it crashed, hung or failed in a child process.
     #[error("{0}")]
     Preflight(Arc<PreflightError>),
-    /// Plugins would call each other in a circle.
-    #[error("it would call itself through others: {}", .0.join(" → "))]
+    /// Its `uses` would make plugins call each other in a cycle.
+    #[error("it would call itself through other plugins: {}", .0.join(" → "))]
     DependencyCycle(Vec<String>),
-    /// Another one of those that were to be loaded together was refused.
-    #[error("it was to be loaded together with others, of which {0:?} was refused")]
+    /// Another member of the set that was loaded together was refused.
+    #[error("it was part of a set that is loaded together, and {0:?} was refused")]
     GroupMember(String),
-    /// The slot has another plugin, whose state this one must not be given.
-    #[error("it is the plugin {candidate:?}, and what serves in the slot is the plugin {serving:?}")]
+    /// The slot has another plugin. This one must not get that plugin's state.
+    #[error("it is the plugin {candidate:?}, and the slot has the plugin {serving:?}")]
     OtherPlugin {
-        /// What serves.
+        /// The slot's plugin.
         serving: String,
-        /// What was to come after it.
+        /// The refused plugin.
         candidate: String,
     },
-    /// It was to start from a state that was saved, and cannot.
+    /// It cannot start from the given saved state.
     #[error(transparent)]
     SavedState(#[from] SavedStateError),
-    /// A slot cannot have the name that was asked for.
-    #[error("{0:?} is no name of a slot")]
+    /// The requested name is not valid for a slot.
+    #[error("{0:?} is not a valid name of a slot")]
     SlotName(String),
-    /// Two of those that were to be loaded together are for the same slot.
-    #[error("two of those that were to be loaded together are for this slot; the other is {}", .0.display())]
+    /// Two members of a set that is loaded together are for the same slot.
+    #[error("two members of the set are for this slot; the other is {}", .0.display())]
     DuplicateSlot(PathBuf),
-    /// It could not be written down, or not be read, for going back.
+    /// The history could not be written or read.
     #[error(transparent)]
     History(#[from] HistoryError),
-    /// The lifecycle does not have such a move: a bug of the host's.
+    /// The lifecycle does not allow such a move. This is a bug of the host.
     #[error(transparent)]
     IllegalMove(#[from] IllegalMove),
-    /// Calls into the old generation did not come back in time for the state to be handed over.
-    #[error("calls into the serving generation did not come back within {0:?}, so its state could not be handed over")]
+    /// Calls into the old generation did not return in time, so its state could not be handed over.
+    #[error("calls into the current generation did not return within {0:?}, so its state could not be handed over")]
     Busy(Duration),
-    /// It was asked for on the one thread that would have to do it, which is just telling of its own work.
-    #[error(
-        "it was asked for by a subscriber or a recorder, on the host's own thread, which would have to do it and waits for them"
-    )]
+    /// A callback on the reload thread requested it. The reload thread would have to wait for itself.
+    #[error("a subscriber or a recorder requested it on the host's reload thread, which would have to wait for itself")]
     Reentrant,
-    /// The host was dropped meanwhile.
-    #[error("the host is going")]
+    /// The host is shutting down.
+    #[error("the host is shutting down")]
     HostEnded,
     /// This is a forked child of the process in which the host was built. The host's threads are not in it.
     #[error("this process is a forked child of the one in which the host was built, and has none of the host's threads")]
@@ -122,14 +121,14 @@ pub enum Cause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SchemaGap {
-    /// What serves, and so whose state it is.
+    /// The schema of the current generation, and so of the state.
     pub serving: StateSchema,
-    /// What was to take it over.
+    /// The schema of the candidate.
     pub candidate: StateSchema,
 }
 
 impl SchemaGap {
-    /// The gap between what serves and a candidate.
+    /// The gap between the current generation and a candidate.
     pub fn new(serving: StateSchema, candidate: StateSchema) -> Self {
         Self { serving, candidate }
     }
@@ -141,12 +140,12 @@ impl fmt::Display for SchemaGap {
         match serving.schema < candidate.schema {
             true => write!(
                 f,
-                "the state that serves has schema {}, and this version migrates from {} at the earliest (to its own, {})",
+                "the current state has schema {}, and this version migrates from schema {} or later (to its own, {})",
                 serving.schema, candidate.oldest, candidate.schema
             ),
             false => write!(
                 f,
-                "the state that serves has schema {}, and the version that serves migrates down to {} at the lowest; this one has {}",
+                "the current state has schema {}, and the current version migrates down to schema {}; this version has {}",
                 serving.schema, serving.oldest, candidate.schema
             ),
         }
@@ -157,26 +156,26 @@ impl fmt::Display for SchemaGap {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SavedStateError {
-    /// Something serves in the slot, whose own state would be lost.
-    #[error("generation {generation} serves in the slot, and its own state would be lost")]
+    /// The slot is not empty, and the current generation's state would be lost.
+    #[error("the slot has generation {generation}, and its state would be lost")]
     Serves {
         /// The generation.
         generation: u64,
     },
-    /// It is another plugin's state.
+    /// The state is another plugin's.
     #[error("the saved state is of the plugin {saved:?}, and this is the plugin {candidate:?}")]
     OtherPlugin {
         /// The plugin whose state it is.
         saved: String,
-        /// The plugin that was to start from it.
+        /// The plugin that was loaded with it.
         candidate: String,
     },
-    /// This version takes no state with such a schema.
-    #[error("the saved state has schema {saved}, and this version takes {}", Schemas(.takes))]
+    /// This version does not accept a state of this schema.
+    #[error("the saved state has schema {saved}, and this version accepts {}", Schemas(.takes))]
     Schema {
-        /// The state's.
+        /// The state's schema.
         saved: u32,
-        /// What this version takes; none if it has no state.
+        /// The schemas that this version accepts; none if it has no state.
         takes: Option<StateSchema>,
     },
 }
@@ -185,10 +184,14 @@ impl SavedStateError {
     fn remedy(&self) -> &'static str {
         match self {
             Self::Serves { .. } => {
-                "unload the slot first; or load it without a state, and it takes over that of what serves"
+                "unload the slot first; or load the artifact without a saved state, and it gets the current generation's \
+                     state"
             }
-            Self::OtherPlugin { .. } => "load a build of the plugin whose state it is",
-            Self::Schema { .. } => "load a version that takes this schema (`schema` and `migrates_from` of export_plugin!)",
+            Self::OtherPlugin { .. } => "load a build of the plugin that saved the state",
+            Self::Schema { .. } => {
+                "load a version that accepts this schema (`schema` and `migrates_from` of \
+                 export_plugin!)"
+            }
         }
     }
 }
@@ -212,7 +215,7 @@ impl fmt::Display for QuarantineWords<'_> {
         let (quarantined, held, cap) = (self.0, self.1, self.2);
         write!(
             f,
-            "{} image(s) of this slot cannot be unmapped, and no more than {cap} may pile up:",
+            "{} image(s) of this slot cannot be unmapped, and {cap} is the limit:",
             quarantined.len() + held.len()
         )?;
         for (number, reason) in quarantined {
@@ -237,24 +240,24 @@ impl fmt::Display for HookWords<'_> {
         let (subject, error) = (self.0, self.1);
         match subject {
             Hook::Create => write!(f, "its constructor failed: {error}"),
-            Hook::Snapshot => write!(f, "the serving generation's state could not be encoded: {error}"),
-            Hook::Restore => write!(f, "the state of the serving generation does not fit it: {error}"),
+            Hook::Snapshot => write!(f, "the current generation's state could not be encoded: {error}"),
+            Hook::Restore => write!(f, "the current generation's state does not fit it: {error}"),
             Hook::Migrate => write!(
                 f,
-                "the state of the serving generation could not be brought to its schema: {error}"
+                "the current generation's state could not be migrated to its schema: {error}"
             ),
-            Hook::OnConfig => write!(f, "it does not take its configuration: {error}"),
-            Hook::OnResource => write!(f, "it does not take a resource: {error}"),
+            Hook::OnConfig => write!(f, "it refused its configuration: {error}"),
+            Hook::OnResource => write!(f, "it refused a resource: {error}"),
             Hook::Init => write!(f, "its `init` failed: {error}"),
             Hook::Start => write!(f, "its `start` failed: {error}"),
             Hook::Health => write!(f, "its first health check failed: {error}"),
-            Hook::Stop => write!(f, "the `stop` of what serves failed: {error}"),
+            Hook::Stop => write!(f, "the `stop` of the current generation failed: {error}"),
         }
     }
 }
 
 impl Cause {
-    /// A short word for this kind of cause, such as `quarantine_full`, as it stands in the labels of metrics.
+    /// A short word for this kind of cause, such as `quarantine_full`. Labels of metrics use it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Stage(_) => "read",
@@ -290,78 +293,96 @@ impl Cause {
             Self::Lint(error) => return error.remedy().to_string(),
             Self::Open(error) => error.remedy(),
             Self::Hook(Hook::Snapshot, HookError::TookTooLong(_)) => {
-                "let the state be smaller, or raise `Policy::hook_deadline`; then publish it again"
+                "make the state smaller, or raise `Policy::hook_deadline`; then publish it again"
             }
             Self::Hook(_, HookError::TookTooLong(_)) => {
-                "let the hook come back sooner, or raise `Policy::hook_deadline`; then publish it again"
+                "make the hook faster, or raise `Policy::hook_deadline`; then publish it again"
             }
             Self::Hook(Hook::OnConfig, _) => {
-                "change the slot's table in the configuration, and it is tried again; or mend the plugin"
+                "change the slot's table in the configuration, and the host tries it again; or fix the plugin"
             }
-            Self::Hook(Hook::OnResource, _) => "change the file, and it is tried again; or mend the plugin",
-            Self::Hook(Hook::Create | Hook::Init | Hook::Start | Hook::Health | Hook::Stop, _) | Self::Unhealthy(_) => "mend the plugin and publish it again",
+            Self::Hook(Hook::OnResource, _) => "change the file, and the host tries it again; or fix the plugin",
+            Self::Hook(Hook::Create | Hook::Init | Hook::Start | Hook::Health | Hook::Stop, _) | Self::Unhealthy(_) => {
+                "mend the plugin and publish it again"
+            }
             Self::Hook(_, error) if error.remedy_for_state().is_some() => error.remedy_for_state().unwrap_or_default(),
             Self::Hook(Hook::Snapshot, _) => {
-                "no build of this plugin can take the state over; restart the host with a plugin whose Serialize does not fail"
+                "no build of this plugin can get the state; restart the host with a plugin whose Serialize does not fail"
             }
             Self::Hook(Hook::Restore, _) => {
                 "give new fields of the state #[serde(default)], and keep the names and types of those that stay"
             }
             Self::Hook(Hook::Migrate, _) => {
-                "implement this step in `Plugin::migrate` of the build with the higher schema; `migrates_from` of export_plugin! says \
-                 which steps there are"
+                "implement this step in `Plugin::migrate` of the build with the higher schema; `migrates_from` of \
+                     export_plugin! declares the steps"
             }
             Self::Schema(gap) if gap.serving.schema < gap.candidate.schema => {
-                "publish a version in between first, or let `migrates_from` and `Plugin::migrate` begin earlier"
+                "publish a version in between first, or extend `migrates_from` and `Plugin::migrate` to earlier schemas"
             }
-            Self::Schema(_) => "go back to a version with a schema that the one that serves can migrate down to",
-            Self::RolledBack(RollbackReason::Manual) => "publish another version; or load this very file by name, if it is wanted again",
+            Self::Schema(_) => "roll back to a version with a schema that the current version can migrate down to",
+            Self::RolledBack(RollbackReason::Manual) => {
+                "publish another version; or load this file by name if you want it \
+                 again"
+            }
             Self::RolledBack(RollbackReason::GroupMember { .. }) => {
-                "load it together with a better version of the other one; or load this very file by name"
+                "load it together with a better version of the other plugin; or load this file by name"
             }
-            Self::RolledBack(_) => "mend the plugin and publish it again; or load this very file by name, if it was not its fault",
-            Self::KnownBad(_) => "publish another version; or load this very file by name, if it is wanted all the same",
+            Self::RolledBack(_) => {
+                "fix the plugin and publish it again; or load this file by name if the plugin was not \
+                 the cause"
+            }
+            Self::KnownBad(_) => "publish another version; or load this file by name if you want it all the same",
             Self::Preflight(error) => return error.remedy(),
-            Self::DependencyCycle(_) => "let one of them do without another: `uses` says who calls whom",
-            Self::GroupMember(_) => "see what is said of that one",
+            Self::DependencyCycle(_) => "remove one of these dependencies: `uses` declares which plugin calls which",
+            Self::GroupMember(_) => "read the refusal of that plugin",
             Self::OtherPlugin { .. } => {
-                "name a build of the plugin that serves; or load it into a slot of its own (`Host::load_as`, `reslot reload FILE --as SLOT`)"
+                "name a build of the slot's plugin; or load this one into a slot of its own (`Host::load_as`, `reslot \
+                     reload FILE --as SLOT`)"
             }
             Self::SavedState(error) => error.remedy(),
             Self::SlotName(_) => "use 1 to 64 of the characters A-Z a-z 0-9 _ -",
             Self::DuplicateSlot(_) => "name one artifact for each slot",
-            Self::NothingToGoBackTo(RollbackReason::Manual) => "publish the version that is wanted; what serves goes on",
-            Self::NothingToGoBackTo(RollbackReason::Restarted) => "publish a version that can be taken; nothing serves until then",
-            Self::NothingToGoBackTo(RollbackReason::GroupMember { .. }) => {
-                "publish a version that goes with what the other slot has now; what serves goes on"
+            Self::NothingToGoBackTo(RollbackReason::Manual) => {
+                "publish the version that you want; the current generation \
+                 keeps serving"
             }
-            Self::NothingToGoBackTo(_) => "mend the plugin and publish it again; what serves goes on",
+            Self::NothingToGoBackTo(RollbackReason::Restarted) => {
+                "publish a version that can be loaded; the slot is empty \
+                 until then"
+            }
+            Self::NothingToGoBackTo(RollbackReason::GroupMember { .. }) => {
+                "publish a version that fits the other slot's current version; the current generation keeps serving"
+            }
+            Self::NothingToGoBackTo(_) => "fix the plugin and publish it again; the current generation keeps serving",
             Self::History(error) => error.remedy(),
             Self::IllegalMove(_) => "this is a bug in Reslot: please report it",
             Self::Bug => "this is a bug in Reslot: please report it, with the panic's message",
             Self::QuarantineFull { quarantined, .. } if quarantined.is_empty() => {
-                "have the holders let go, and this file is taken up by itself: a reader looks again or calls `release`, what `load` answered is \
-                 dropped, a call comes back; or raise the host's quarantine_cap"
+                "make the holders release it, and the host loads this file by itself: a reader takes a new view or calls \
+                     `release`, a guard of `load` is dropped, a call returns; or raise the host's quarantine_cap"
             }
             Self::QuarantineFull { held, .. } if !held.is_empty() => {
-                "end what keeps them, or have the holders let go (a reader looks again or calls `release`, what `load` answered is dropped), \
-                 and this file is taken up by itself; those whose static constructors keep them go with the process only; or raise the \
-                 host's quarantine_cap"
+                "end what keeps them, or make the holders release them (a reader takes a new view or calls `release`, a \
+                     guard of `load` is dropped), and the host loads this file by itself; images that are kept by their \
+                     static constructors stay until the process ends; or raise the host's quarantine_cap"
             }
             Self::QuarantineFull { .. } => {
-                "end what keeps them, and a file that was published is then taken up by itself; those whose static constructors keep them go with the process \
-                 only; or raise the host's quarantine_cap"
+                "end what keeps them, and the host then loads a published file by itself; images that are kept by their \
+                     static constructors stay until the process ends; or raise the host's quarantine_cap"
             }
-            Self::Reentrant => "ask from a thread of the program's; `Host::events` tells the same to such a thread",
+            Self::Reentrant => {
+                "request it from a thread of the program; `Host::events` gives the same events to such a \
+                 thread"
+            }
             Self::HostEnded => "load it in the next host",
             Self::ForkedProcess => FORK_REMEDY,
-            Self::Busy(_) => "let calls return, or raise the host's drain_deadline; the artifact can be published again",
+            Self::Busy(_) => "let calls return, or raise the host's drain_deadline; then publish the artifact again",
         }
         .to_owned()
     }
 
-    /// What would have to change before the same bytes may be taken. Without a catch-all, so that a new cause is not remembered as a
-    /// refusal for good unless somebody has said so here.
+    /// What has to change before the same bytes are tried again. The match has no catch-all, so that the author of a new
+    /// cause has to decide.
     pub fn scope(&self) -> Scope {
         match self {
             Self::Lint(LintError::Interface(_)) | Self::RolledBack(_) | Self::KnownBad(_) => Scope::Slot,
@@ -392,21 +413,21 @@ impl Cause {
     }
 }
 
-/// What would have to change before bytes that were refused may be taken.
+/// What has to change before refused bytes are tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The artifact itself: every slot would refuse it, whatever serves there and by whichever interface it is called.
+    /// The artifact itself: every slot would refuse it, with any current generation and any interface.
     Artifact,
     /// The artifact, in this slot.
     Slot,
-    /// The artifact, or the generation that serves in this slot.
+    /// The artifact, or the current generation of this slot.
     Serving,
-    /// Neither: the same bytes may be taken the next time.
+    /// Neither: the same bytes may be accepted the next time.
     Circumstances,
 }
 
 impl Scope {
-    /// Whether the same bytes are not tried again by themselves.
+    /// Whether the host does not try the same bytes again by itself.
     pub fn is_remembered(self) -> bool {
         match self {
             Self::Artifact | Self::Slot | Self::Serving => true,
@@ -417,15 +438,15 @@ impl Scope {
 
 fn hook_scope(hook: Hook, error: &HookError) -> Scope {
     match error {
-        // It is the state that is too deep, and that is another one the next time.
+        // The state is too deep, and it is another state the next time.
         HookError::TooDeep { .. } | HookError::StackTooSmall { .. } => return Scope::Circumstances,
         HookError::Refused(_) | HookError::Panicked { .. } | HookError::TookTooLong(_) | HookError::NotCarried(_) => {}
     }
     match hook {
         Hook::Create | Hook::Restore | Hook::Migrate | Hook::Init | Hook::Start | Hook::Health => Scope::Serving,
-        // Hooks of what serves.
+        // Hooks of the current generation.
         Hook::Snapshot | Hook::Stop => Scope::Circumstances,
-        // Tried again when there is something else to be given.
+        // The host tries again when the configuration or the resource changes.
         Hook::OnConfig | Hook::OnResource => Scope::Circumstances,
     }
 }
@@ -443,7 +464,7 @@ impl Refusal {
         }
     }
 
-    /// Where the candidate panicked, if that is why it was refused. `{refusal:#}` prints it after the refusal's words.
+    /// Where the candidate panicked, if that is why it was refused. `{refusal:#}` prints it after the refusal.
     pub fn backtrace(&self) -> Option<&Backtrace> {
         match &*self.cause {
             Cause::Hook(_, error) => error.backtrace(),
@@ -456,7 +477,7 @@ impl Refusal {
         Self::before_it_was_read(path, Cause::Bug)
     }
 
-    /// Nothing was done for it.
+    /// A refusal before the file was read.
     pub fn before_it_was_read(path: PathBuf, cause: Cause) -> Self {
         Self {
             slot: None,
@@ -475,9 +496,9 @@ impl fmt::Display for Refusal {
         match (&self.slot, self.candidate) {
             (Some(slot), Some(number)) => write!(f, "slot {slot:?}: generation {number}")?,
             (Some(slot), None) if comes_from_a_file => write!(f, "slot {slot:?}: an artifact")?,
-            (Some(slot), None) => write!(f, "slot {slot:?}: what was asked for")?,
+            (Some(slot), None) => write!(f, "slot {slot:?}: the request")?,
             (None, _) if comes_from_a_file => write!(f, "a file")?,
-            (None, _) => write!(f, "what was asked for")?,
+            (None, _) => write!(f, "the request")?,
         }
         write!(f, " was refused at {}: {}", self.step, self.cause)?;
         if comes_from_a_file {
@@ -485,7 +506,7 @@ impl fmt::Display for Refusal {
         }
         write!(f, "\n  what to do: {}", self.cause.remedy())?;
         if let Some(number) = self.serving {
-            write!(f, "\n  generation {number} serves on")?;
+            write!(f, "\n  generation {number} keeps serving")?;
         }
         match self.backtrace() {
             Some(backtrace) if f.alternate() && !backtrace.is_empty() => write!(f, "\n{backtrace}"),

@@ -1,31 +1,31 @@
-//! What a person can do when the system refuses something: one place for all floors, because the reason decides and not who asked. A
-//! process without descriptors needs a higher limit, whatever it was about to open. What the files are for, and so what could be named
-//! in their place, is said by the floor that asks.
+//! What to do when the system refuses something. All crates share this table, because the remedy depends on the reason: a
+//! process without free descriptors needs a higher limit, whatever it was about to open. `Purpose` adds what the file is
+//! for, and so which setting can name another one.
 
 use std::io::{self, ErrorKind};
 
-/// What the system was asked for.
+/// What the host requested from the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// The folder for private copies, when a host is built.
     PrivateFolder,
     /// A private copy, or the folder for them, when a host runs.
     PrivateCopy,
-    /// An artifact is read where it was published.
+    /// Reading a published artifact.
     Artifact,
-    /// What is kept for going back.
+    /// The history's folder.
     History,
-    /// A folder is watched.
+    /// Watching a folder.
     Watch,
-    /// A child process tries an artifact out.
+    /// Starting a preflight.
     Preflight,
     /// A thread of the host.
     Thread,
-    /// A library is mapped by the loader.
+    /// Mapping a library.
     Mapping,
 }
 
-/// Why the system refused something, as far as that decides what a person can do.
+/// Why the system refused something, as far as the remedy depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -41,39 +41,39 @@ pub enum Reason {
     Space,
     /// The file system is mounted read-only.
     ReadOnly,
-    /// The user of the process may not do that.
+    /// The user of the process lacks a permission.
     Denied,
-    /// There is nothing of this name.
+    /// The path does not exist.
     Missing,
-    /// A part of the path is no folder.
+    /// A part of the path is not a folder.
     NoFolder,
-    /// Somebody else has the address.
+    /// The address is in use.
     InUse,
-    /// The address is none of this machine.
+    /// The address does not belong to this machine.
     NoSuchAddress,
     /// Anything else.
     Other,
 }
 
-/// What a person can do.
+/// What to do about an error.
 pub fn of(error: &io::Error, purpose: Purpose) -> &'static str {
     let reason = reason(error, purpose);
     of_process(reason).unwrap_or_else(|| by_purpose(reason, purpose))
 }
 
-/// What a person can do when the system has refused something to a surface: what holds for the process or the machine is said here, and for the
-/// rest `otherwise` says it, by the reason.
+/// What to do about an error of a surface. Limits of the process and the machine are answered here; `otherwise` answers the
+/// rest.
 pub fn remedy(error: &io::Error, otherwise: impl FnOnce(Reason) -> &'static str) -> &'static str {
     let reason = reason(error, Purpose::Watch);
     of_process(reason).unwrap_or_else(|| otherwise(reason))
 }
 
-/// The same for a thread that could not be started.
+/// What to do if a thread could not be started.
 pub fn thread_remedy(error: &io::Error) -> &'static str {
     of(error, Purpose::Thread)
 }
 
-/// The same for words that end with the system's, as those of the loader do. None if they say no reason that is known here.
+/// What to do about a message that ends with the system's text, as the loader's messages do. None if the text is unknown.
 pub fn of_words(words: &str, purpose: Purpose) -> Option<&'static str> {
     const KNOWN: [i32; 10] = [
         libc::EMFILE,
@@ -93,7 +93,7 @@ pub fn of_words(words: &str, purpose: Purpose) -> Option<&'static str> {
     said.next().map(|error| of(&error, purpose))
 }
 
-/// Whether another file, or another path, would have done: it was not for want of anything that the process or the machine has.
+/// Whether the error is about the file or its path, and not about a limit of the process or the machine.
 pub fn is_about_the_file(error: &io::Error) -> bool {
     matches!(
         reason(error, Purpose::Preflight),
@@ -101,12 +101,12 @@ pub fn is_about_the_file(error: &io::Error) -> bool {
     )
 }
 
-/// The words of libc, which the loader uses as well. std adds the number.
+/// The text of libc, which the loader uses as well. std appends the number.
 fn without_number(words: &str) -> &str {
     words.rsplit_once(" (os error ").map_or(words, |(text, _)| text)
 }
 
-/// The system's number, also of an error that somebody has wrapped with a path and of which only words are left.
+/// The system's error number. If the error was wrapped with a path, the number is read from its text.
 fn number(error: &io::Error) -> Option<i32> {
     error.raw_os_error().or_else(|| {
         let words = error.to_string();
@@ -128,7 +128,7 @@ fn reason(error: &io::Error, purpose: Purpose) -> Reason {
         ErrorKind::ReadOnlyFilesystem => Reason::ReadOnly,
         ErrorKind::PermissionDenied => Reason::Denied,
         ErrorKind::NotFound => Reason::Missing,
-        // A file lies where a folder was to be made.
+        // A file has the path of the folder.
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => Reason::NoFolder,
         ErrorKind::AddrInUse => Reason::InUse,
         ErrorKind::AddrNotAvailable => Reason::NoSuchAddress,
@@ -136,23 +136,24 @@ fn reason(error: &io::Error, purpose: Purpose) -> Reason {
     }
 }
 
-/// What can be done for want of something that the process or the machine has too little of, whatever it was for.
+/// What to do about a limit of the process or the machine, for any purpose.
 fn of_process(reason: Reason) -> Option<&'static str> {
     let words = match reason {
         Reason::DescriptorsOfProcess => {
-            "the process has as many open files as it may have: raise its limit (`ulimit -n`, or LimitNOFILE= of its systemd unit), or \
-             close what it left open (`ls -l /proc/PID/fd` lists it), and try again"
+            "the process has reached its limit of open files: raise it (`ulimit -n`, or LimitNOFILE= of its systemd unit), \
+                 or close unused files (`ls -l /proc/PID/fd` lists it), and try again"
         }
         Reason::DescriptorsOfMachine => {
-            "the machine has as many open files as it may have: raise fs.file-max, or end what keeps so many open, and try again"
+            "the machine has reached its limit of open files: raise fs.file-max, or end the process that has so many open, \
+                 and try again"
         }
         Reason::Memory => {
-            "the process gets no more memory: raise its limits (`ulimit -v`, MemoryMax= of its systemd unit, vm.max_map_count), or let it \
-             hold less, and try again"
+            "the process gets no more memory: raise its limits (`ulimit -v`, MemoryMax= of its systemd unit, \
+                 vm.max_map_count), or make it use less, and try again"
         }
         Reason::Threads => {
             "the process gets no more threads or processes: raise the limits (`ulimit -u`, TasksMax= of its systemd unit, \
-             kernel.threads-max), or end what is not needed, and try again"
+             kernel.threads-max), or end some of them, and try again"
         }
         _ => return None,
     };
@@ -163,9 +164,9 @@ fn by_purpose(reason: Reason, purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::PrivateFolder => match reason {
             Reason::Missing => {
-                "make that folder, or name another one with `HostBuilder::private_base`; if none was named, it is that of TMPDIR"
+                "make that folder, or name another one with `HostBuilder::private_base`; the default is the folder in TMPDIR"
             }
-            Reason::NoFolder => "name a folder with `HostBuilder::private_base`: part of this path is none",
+            Reason::NoFolder => "name a folder with `HostBuilder::private_base`: part of this path is not a folder",
             Reason::Denied => {
                 "let the user of this process write to that folder, or name another one with `HostBuilder::private_base`"
             }
@@ -177,29 +178,31 @@ fn by_purpose(reason: Reason, purpose: Purpose) -> &'static str {
         },
         Purpose::PrivateCopy => match reason {
             Reason::Missing => {
-                "make the folder again in which the host keeps its private copies, and load it again; and keep cleaners of temporary files \
-                 away from there, or let `private_base` name a folder that nobody cleans"
+                "make the folder for the host's private copies again, and load the artifact again; and exclude that folder \
+                     from cleaners of temporary files, or set `private_base` to a folder that is not cleaned"
             }
             Reason::NoFolder => {
-                "put the folder back in which the host keeps its private copies, and load it again; or let `private_base` name another one"
+                "restore the folder for the host's private copies, and load the artifact again; or set `private_base` to \
+                     another one"
             }
             Reason::Denied => {
-                "let the user as whom the process runs now write there, and load it again; a program that changes its user builds its host \
-                 afterwards"
+                "let the process's current user write there, and load the artifact again; a program that changes its user \
+                     must build its host afterwards"
             }
             Reason::ReadOnly => {
-                "mount that file system writable, and load it again; or let `private_base` name a folder on another one"
+                "mount that file system writable, and load the artifact again; or set `private_base` to a folder on \
+                     another one"
             }
-            Reason::Space => "free some space, and load it again; or give the host another `private_base`",
+            Reason::Space => "free some space, and load the artifact again; or give the host another `private_base`",
             _ => {
-                "look after the disk that the private folder is on, and load it again; or let `private_base` name another folder"
+                "check the disk of the private folder, and load the artifact again; or set `private_base` to another folder"
             }
         },
         Purpose::Artifact => match reason {
-            Reason::Missing => "name a file that exists, or publish it again: nothing is there any more",
-            Reason::NoFolder => "name a file in a folder: part of this path is none",
+            Reason::Missing => "name a file that exists, or publish it again: the path does not exist",
+            Reason::NoFolder => "name a file in a folder: part of this path is not a folder",
             Reason::Denied => "let the host's user read the file and enter its folder, and publish it again",
-            _ => "look after the file and the disk that it is on, and publish it again",
+            _ => "check the file and its disk, and publish it again",
         },
         Purpose::History => match reason {
             Reason::Space => {
@@ -207,32 +210,33 @@ fn by_purpose(reason: Reason, purpose: Purpose) -> &'static str {
             }
             Reason::ReadOnly => "mount that file system writable, or give the host another history folder",
             Reason::Denied => {
-                "let the user as whom the process runs now write there, or give the host another history folder; a program that changes its \
-                 user builds its host afterwards"
+                "let the process's current user write there, or give the host another history folder; a program that \
+                     changes its user must build its host afterwards"
             }
             Reason::Missing => "make the folder again, or give the host another history folder",
-            Reason::NoFolder => "give the host another history folder: part of this path is no folder",
+            Reason::NoFolder => "give the host another history folder: part of this path is not a folder",
             _ => "check the folder and the disk that it is on, or give the host another history folder",
         },
         Purpose::Watch => match reason {
-            Reason::Space => "raise fs.inotify.max_user_watches, or have the host look in intervals (`HostBuilder::poll`)",
+            Reason::Space => "raise fs.inotify.max_user_watches, or make the host poll the folder (`HostBuilder::poll`)",
             Reason::Denied => "let the host's user read that folder and those above it",
-            _ => "have the host look in intervals (`HostBuilder::poll`), or name another folder",
+            _ => "make the host poll the folder (`HostBuilder::poll`), or name another folder",
         },
         Purpose::Preflight => match reason {
             Reason::Denied => "let the host's user run the preflight's program, and start processes",
-            Reason::Space => "free some space in the folder for temporary files, and load it again",
-            Reason::Missing => "put back what is missing, and load it again",
-            _ => "load it again; if that does not help, look at what the system says of it",
+            Reason::Space => "free some space in the folder for temporary files, and load the artifact again",
+            Reason::Missing => "restore the missing file, and load the artifact again",
+            _ => "load the artifact again; if that does not help, follow the system's message",
         },
-        Purpose::Thread => "let the process have more threads and more memory, and try again",
+        Purpose::Thread => "raise the process's limits for threads and memory, and try again",
         Purpose::Mapping => match reason {
             Reason::Denied => {
-                "let `private_base` name a folder on a file system that allows execution (not noexec), or `private_copies` be memory; where the \
-                 system forbids memory that becomes executable (MemoryDenyWriteExecute=, SELinux), allow that"
+                "set `private_base` to a folder on a file system that allows execution (not noexec), or set \
+                     `private_copies` to memory; if the system forbids memory that becomes executable \
+                     (MemoryDenyWriteExecute=, SELinux), allow it"
             }
-            Reason::Missing => "install what the loader misses, or link the plugin against what is there",
-            _ => "look after the disk that the private folder is on, and load it again",
+            Reason::Missing => "install the library that the loader misses, or link the plugin against an installed one",
+            _ => "check the disk of the private folder, and load the artifact again",
         },
     }
 }

@@ -1,57 +1,57 @@
-//! Why a slot went back, and what the version before started from.
+//! Why a slot was rolled back, and which state the earlier version got.
 
 use reslot_plugin_api::{CallError, Health};
 use std::{fmt, sync::Arc, time::Duration};
 
-/// Why a slot went back.
+/// Why a slot was rolled back.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum RollbackReason {
     /// Its calls panicked more often than the policy allows.
     Panicked {
-        /// How often, on probation.
+        /// The number of panics on probation.
         panics: u32,
-        /// How often it may.
+        /// The number that the policy allows.
         limit: u32,
         /// The last one.
         last: CallError,
     },
-    /// Its checks failed, one after the other.
+    /// Consecutive health checks failed.
     Unhealthy {
-        /// How many.
+        /// The number of failed checks.
         failures: u32,
         /// The last one.
         last: Health,
     },
-    /// Its live memory grew too fast, from each measurement to the next.
+    /// Its live memory grew too fast in several consecutive measurements.
     Growing {
-        /// Bytes a second, at the last measurement.
+        /// The growth in bytes per second at the last measurement.
         bytes_a_second: u64,
-        /// How many it may.
+        /// The growth that the policy allows.
         limit: u64,
     },
     /// A call took too long, or is still inside.
     CallTimeout {
         /// The method.
         method: &'static str,
-        /// For how long it has run when that was noticed.
+        /// How long the call had run when the host noticed it.
         running: Duration,
-        /// How long it may.
+        /// The time that the policy allows.
         limit: Duration,
     },
-    /// `Host::rollback` asked for it.
+    /// `Host::rollback` requested it.
     Manual,
-    /// Another slot went back, with which it had come to serve together.
+    /// Another slot of the same set was rolled back.
     GroupMember {
-        /// The other one.
+        /// The other slot.
         slot: Arc<str>,
     },
-    /// The host was started anew, and what is published was refused or had not proved itself.
+    /// The host was restarted, and the published version was refused or had not passed its probation.
     Restarted,
 }
 
 impl RollbackReason {
-    /// A short word for this kind of reason, such as `call_timeout`, as it stands in the labels of metrics.
+    /// A short word for this kind of reason, such as `call_timeout`. Labels of metrics use it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Panicked { .. } => "panicked",
@@ -69,50 +69,47 @@ impl fmt::Display for RollbackReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked { panics, limit, last } => {
-                write!(
-                    f,
-                    "{panics} panic(s) on probation, where {limit} are allowed; the last: {last}"
-                )
+                write!(f, "{panics} panic(s) on probation, the limit is {limit}; the last: {last}")
             }
             Self::Unhealthy { failures, last } => {
-                write!(f, "{failures} failed check(s) one after the other; the last: {last}")
+                write!(f, "{failures} consecutive failed check(s); the last: {last}")
             }
             Self::Growing { bytes_a_second, limit } => write!(
                 f,
-                "its live memory grew by {:.1} MB/s, where {:.1} are allowed",
+                "its live memory grew by {:.1} MB/s, the limit is {:.1}",
                 *bytes_a_second as f64 / 1e6,
                 *limit as f64 / 1e6
             ),
             Self::CallTimeout { method, running, limit } => {
-                write!(f, "a call of `{method}` took {running:.1?}, where {limit:.1?} are allowed")
+                write!(f, "a call of `{method}` took {running:.1?}, the limit is {limit:.1?}")
             }
-            Self::Manual => write!(f, "somebody asked for it"),
-            Self::GroupMember { slot } => write!(f, "it came to serve together with {slot}, which went back"),
-            Self::Restarted => write!(f, "what is published cannot be taken since the host was started"),
+            Self::Manual => write!(f, "it was requested"),
+            Self::GroupMember { slot } => write!(f, "it was loaded together with {slot}, which was rolled back"),
+            Self::Restarted => write!(f, "the published version cannot be loaded since the host was started"),
         }
     }
 }
 
-/// A slot went back.
+/// A rollback of a slot.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RollbackReport {
     /// The slot.
     pub slot: Arc<str>,
-    /// The generation that it went back from.
+    /// The faulty or discarded generation.
     pub from: u64,
-    /// The generation that serves from now on.
+    /// The generation that is current now.
     pub to: u64,
     /// Why.
     pub reason: RollbackReason,
-    /// What it started from.
+    /// The state that it got.
     pub state: RestoredState,
-    /// From the decision to the swap.
+    /// The time from the decision to the swap.
     pub total: Duration,
 }
 
 impl RollbackReport {
-    /// A report of a rollback in a slot, from one generation to another, for a reason.
+    /// A report of a rollback of a slot.
     pub fn new(slot: Arc<str>, from: u64, to: u64, reason: RollbackReason, state: RestoredState, total: Duration) -> Self {
         Self {
             slot,
@@ -125,28 +122,28 @@ impl RollbackReport {
     }
 }
 
-/// What a generation that a slot went back to has for a state.
+/// The state of the generation that a slot was rolled back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoredState {
-    /// There is none to be handed over.
+    /// The plugin has no state.
     None,
-    /// The newer one's, migrated if need be: nothing was lost.
+    /// The newer generation's state, migrated if necessary. Nothing is lost.
     Carried {
-        /// How large it was, encoded.
+        /// The size of the encoded state in bytes.
         bytes: usize,
     },
-    /// What it was when the newer one took over: what was done since is lost.
+    /// The snapshot of the swap. Changes since the swap are lost.
     Snapshot {
-        /// How large it was, encoded.
+        /// The size of the encoded state in bytes.
         bytes: usize,
-        /// Why the newer one's could not be had, if the policy wanted that.
+        /// Why the newer generation's state could not be carried over, if the policy asks for that.
         why: Option<String>,
     },
 }
 
 impl RestoredState {
-    /// How large the state was, encoded; none if there was none.
+    /// The size of the encoded state in bytes; none without a state.
     pub fn bytes(&self) -> Option<usize> {
         match self {
             Self::None => None,

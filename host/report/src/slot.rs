@@ -1,29 +1,29 @@
-//! Why a slot could not be had.
+//! Errors of looking up a slot.
 
 use crate::{FORK_REMEDY, Refusal};
 use reslot_artifact::compat::Difference;
 use std::{fmt, path::PathBuf};
 
-/// Why a slot could not be had.
+/// Errors of looking up a slot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotError {
-    /// No artifact of this name was loaded. The message says what is loaded, which name is similar, where the host looked, and what
-    /// can be done there.
+    /// No slot has this name. The message lists the loaded slots, a similar name, the watched folder, and what to do.
     #[error("no slot {name:?}: {}", NoSlot { name, known, refusals, folder })]
     Unknown {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The names there are.
+        /// The names of all slots.
         known: Vec<String>,
-        /// What was refused for a slot of this name, or before it had said its name.
+        /// Refusals for a slot of this name, and refusals before the slot was known.
         refusals: Vec<Refusal>,
-        /// Where the host looked.
+        /// The watched folder.
         folder: WatchedFolder,
     },
-    /// It was unloaded, and nothing has come to serve in it since.
+    /// The slot was unloaded, and is still empty.
     #[error(
-        "slot {name:?} was unloaded, and nothing serves in it\n  what to do: publish a build anew, or load one by name; it was loaded from {}",
+        "slot {name:?} was unloaded and is empty\n  what to do: publish a build again, or load one by name; it was loaded \
+             from {}",
         .path.display()
     )]
     Unloaded {
@@ -32,10 +32,10 @@ pub enum SlotError {
         /// The file that it was loaded from.
         path: PathBuf,
     },
-    /// What served in the slot could not be stopped in time for its successor, which then failed as well: nothing serves.
+    /// The slot is empty: its generation could not be stopped in time for its successor, and the successor failed, too.
     #[error(
-        "nothing serves in slot {name:?} any more: the `stop` of generation {generation} did not come back in time, and its successor was \
-         refused\n  what to do: publish a build that can start"
+        "slot {name:?} is empty: the `stop` of generation {generation} did not return in time, and its successor was \
+             refused\n  what to do: publish a build that can start"
     )]
     Vacant {
         /// The slot.
@@ -43,25 +43,26 @@ pub enum SlotError {
         /// The generation that cannot be called any more.
         generation: u64,
     },
-    /// The host was dropped: nothing serves any more.
-    #[error("slot {name:?} cannot be had: its host was dropped")]
+    /// The host was dropped.
+    #[error("slot {name:?} is not available: its host was dropped")]
     HostEnded {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
     },
     /// This is a forked child of the process in which the host was built.
     #[error(
-        "slot {name:?} cannot be had: this process is a forked child of the one in which the host was built\n  what to do: {}",
+        "slot {name:?} is not available: this process is a forked child of the one in which the host was built\n  what to \
+             do: {}",
         FORK_REMEDY
     )]
     ForkedProcess {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
     },
-    /// The plugin was built for another interface than the caller's.
+    /// The plugin implements another interface than the requested one.
     #[error(
-        "slot {name:?} does not have the interface that was asked for:{}\n  what to do: rebuild the plugin against the host's \
-         interface crate, or ask for the interface that it has",
+        "slot {name:?} does not have the requested interface:{}\n  what to do: rebuild the plugin against the host's \
+         interface crate, or request the interface that it has",
         Differences(.differences)
     )]
     Interface {
@@ -70,27 +71,27 @@ pub enum SlotError {
         /// How they differ.
         differences: Vec<Difference>,
     },
-    /// Another claim owns it.
-    #[error("slot {name:?} is claimed; it has one owner at a time, drop that claim first")]
+    /// Another claim owns the slot.
+    #[error("slot {name:?} is already claimed; a slot has one owner at a time, so drop that claim first")]
     Claimed {
         /// The slot.
         name: String,
     },
-    /// `Slot` handles are out, so it cannot have one owner.
-    #[error("slot {name:?} is shared: {handles} `Slot` handle(s) are out, drop them first")]
+    /// `Slot` handles exist, so the slot cannot be claimed.
+    #[error("slot {name:?} is shared: {handles} `Slot` handle(s) exist, drop them first")]
     Shared {
         /// The slot.
         name: String,
-        /// How many.
+        /// The number of handles.
         handles: usize,
     },
 }
 
-/// The folder in which a host finds plugins by itself, at one moment.
+/// The state of the watched folder at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WatchedFolder {
-    /// The host watches no folder: it has what the program loads, and nothing else.
+    /// The host watches no folder. It has only what the program loads.
     NotWatched,
     /// The folder does not exist.
     Missing {
@@ -154,7 +155,8 @@ impl fmt::Display for NoSlot<'_> {
     }
 }
 
-/// The name that was probably meant. A file is called `my_plugin`, and its package and slot `my-plugin`.
+/// The name that the caller probably meant. A file may be named `my_plugin` while its package and slot are named
+/// `my-plugin`.
 fn similar<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let plain = |name: &str| name.to_lowercase().replace('_', "-");
     let rated = known

@@ -1,4 +1,4 @@
-//! Why an artifact could not be read, or its private copy not be written.
+//! Errors of reading an artifact and of writing its private copy.
 
 use crate::remedies::{self, Purpose};
 use std::{
@@ -10,25 +10,25 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StageError {
-    /// Somebody has it open for writing.
+    /// A process has it open for writing.
     #[error("{path:?} is still being written")]
     BeingWritten {
         /// The artifact.
         path: PathBuf,
     },
-    /// It was not the same before and after it was read.
+    /// It changed while it was read.
     #[error("{path:?} changed while it was read")]
     ChangedWhileRead {
         /// The artifact.
         path: PathBuf,
     },
-    /// A folder, a pipe, a device.
+    /// It is a folder, a pipe, or a device.
     #[error("{path:?} is not a regular file")]
     NotAFile {
-        /// What was to be read.
+        /// The path.
         path: PathBuf,
     },
-    /// Larger than is allowed.
+    /// It is larger than the host's limit.
     #[error("{path:?} has {len} bytes, and the limit is {max_bytes}")]
     TooLarge {
         /// The artifact.
@@ -38,8 +38,8 @@ pub enum StageError {
         /// The host's limit.
         max_bytes: u64,
     },
-    /// A large file that begins like no library.
-    #[error("{path:?} begins with {found:02x?}, which no ELF library does; it was not read further")]
+    /// A large file that does not begin like a library.
+    #[error("{path:?} begins with {found:02x?} and is not an ELF library; the rest was not read")]
     NotALibrary {
         /// The file.
         path: PathBuf,
@@ -51,34 +51,32 @@ pub enum StageError {
     NoSpace {
         /// The copy that could not be written.
         path: PathBuf,
-        /// How large it would have been.
+        /// Its size.
         needed: usize,
         /// The system's reason.
         source: io::Error,
     },
-    /// The folder for the private copies could not be made, or not be made again.
+    /// The folder for private copies could not be made.
     #[error("{}: {source}", NoFolder(.base, .lost.as_deref()))]
     PrivateFolder {
-        /// The folder in which it was to be made.
+        /// The parent folder.
         base: PathBuf,
-        /// The one that the host had before, if somebody has removed or replaced that.
+        /// The host's former private folder, if it was removed or replaced.
         lost: Option<PathBuf>,
         /// The system's reason.
         source: io::Error,
     },
-    /// The process has changed its user since the host was built, and its private folder belongs to the user that it had then.
-    #[error(
-        "the private folder {path:?} belongs to user {was}, as which the host was built, and the process is user {now} now"
-    )]
+    /// The process changed its user after the host was built, and the private folder belongs to the former user.
+    #[error("the private folder {path:?} belongs to user {was}, who built the host, and the process is now user {now} now")]
     UserChanged {
         /// The folder.
         path: PathBuf,
-        /// The number of the user as which the host was built.
+        /// The user id with which the host was built.
         was: u32,
-        /// The number of the user that the process has now.
+        /// The current user id of the process.
         now: u32,
     },
-    /// The private copy could not be written, for another reason than space.
+    /// The private copy could not be written, and the reason is not space.
     #[error("could not write the private copy {path:?}: {source}")]
     Copy {
         /// The copy.
@@ -86,12 +84,12 @@ pub enum StageError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The system refused to have the artifact read.
+    /// The system refused to read the artifact.
     #[error("could not {doing} {path:?}: {source}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was being done.
+        /// The refused operation.
         doing: &'static str,
         /// The system's reason.
         source: io::Error,
@@ -99,33 +97,34 @@ pub enum StageError {
 }
 
 impl StageError {
-    /// What a person can do about it.
+    /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::BeingWritten { .. } | Self::ChangedWhileRead { .. } => {
-                "nothing, it is tried again by itself; writing elsewhere and renaming into place avoids the wait"
+                "nothing, the host tries again by itself; write the file elsewhere and rename it into place to avoid the \
+                     wait"
             }
-            Self::NotAFile { .. } => "put the built library itself, or a link to it, there",
+            Self::NotAFile { .. } => "put the built library itself, or a link to it, at this path",
             Self::TooLarge { .. } => "strip the library, or raise the limit",
-            Self::NotALibrary { .. } => "publish the library that cargo built, a file named lib….so",
+            Self::NotALibrary { .. } => "publish the library that cargo built: a file named lib….so",
             Self::NoSpace { source, .. } => remedies::of(source, Purpose::PrivateCopy),
             Self::PrivateFolder { source, lost: None, .. } => remedies::of(source, Purpose::PrivateFolder),
             Self::PrivateFolder { source, .. } | Self::Copy { source, .. } => remedies::of(source, Purpose::PrivateCopy),
             Self::UserChanged { .. } => {
-                "change the user before the host is built (`HostBuilder::build`); or drop this host and build another one as this user"
+                "change the user before building the host (`HostBuilder::build`); or drop this host and build another one as this user"
             }
             Self::Io { source, .. } => remedies::of(source, Purpose::Artifact),
         }
     }
 
-    /// Whether trying again soon, without another notice, makes sense.
+    /// Whether the host should try again soon, without a new notice of the watch.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::BeingWritten { .. } | Self::ChangedWhileRead { .. })
     }
 
-    /// The system refused to do this with a file or folder.
+    /// The system refused an operation on a file or folder.
     pub fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
         Self::Io {
             path: path.to_path_buf(),
@@ -134,7 +133,7 @@ impl StageError {
         }
     }
 
-    /// A copy of this size could not be written: no space, or another reason.
+    /// A copy of this size could not be written, for lack of space or another reason.
     pub fn writing(path: &Path, needed: usize, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
@@ -152,7 +151,7 @@ impl fmt::Display for NoFolder<'_> {
         match lost {
             Some(lost) => write!(
                 f,
-                "the private folder {lost:?} cannot be used any more, and no new one can be made in {base:?}"
+                "the private folder {lost:?} is not usable any more, and a new one cannot be made in {base:?}"
             ),
             None => write!(f, "the private folder cannot be made in {base:?}"),
         }

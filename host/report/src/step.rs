@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// A step of a reload, in the order in which they happen.
+/// A step of a reload. The variants are in the order in which the steps happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// From the file system's event to the reload thread's taking it up.
+    /// From the file system's event until the reload thread starts to work on it.
     Notice,
     /// The file is read and hashed.
     Read,
     /// The bytes are checked; nothing is executed.
     Lint,
-    /// It is tried out in a child process, if the policy asks for that.
+    /// A child process tries the artifact out, if the policy asks for it.
     Preflight,
     /// The private copy is written and mapped.
     Open,
@@ -20,24 +20,24 @@ pub enum Step {
     Verify,
     /// The instance is made.
     Create,
-    /// What serves encodes its state; whoever calls it waits from here on.
+    /// The current generation encodes its state. From here on its callers wait.
     Snapshot,
-    /// The new instance gets the state: it is migrated if need be, and decoded.
+    /// The state is migrated if necessary, and the new instance decodes it.
     Migrate,
-    /// The instance builds what is derived from its state.
+    /// `Plugin::init` runs: the instance derives data from its state.
     Init,
-    /// The instance acquires what it needs.
+    /// `Plugin::start` runs: the instance acquires what it needs.
     Start,
-    /// It is asked for its health.
+    /// Its health is checked.
     Health,
-    /// The pointer moves.
+    /// The new view is published.
     Swap,
-    /// It serves, and has yet to prove itself.
+    /// It is current, and the host watches it for faults.
     Probation,
 }
 
 impl Step {
-    /// Its name, in lower case, as it stands in messages, on the control socket and in the labels of metrics.
+    /// Its name in lower case, as in messages, on the control socket and in labels of metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Notice => "notice",

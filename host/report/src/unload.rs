@@ -1,19 +1,18 @@
-//! Why a slot was unloaded, or was not.
+//! Why a slot was unloaded, and why an unload failed.
 
 use crate::{Cause, FORK_REMEDY, Refusal, SlotError};
 use std::{path::PathBuf, sync::Arc};
 
-/// Why a slot was not unloaded. It serves on.
+/// Why a slot was not unloaded. Its current generation keeps serving.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnloadError {
-    /// There is no such slot, or nothing serves in it.
+    /// The slot does not exist, or is empty.
     #[error(transparent)]
     Slot(Arc<SlotError>),
-    /// Plugins that serve in other slots say that they call this one.
+    /// Plugins in other slots declare that they call this one.
     #[error(
-        "slot {slot:?} was not unloaded: what serves in {} says that it calls it (`uses` in export_plugin!)\n  what to do: unload \
-         that first; or unload by force (`Host::force_unload`, `reslot unload {slot} --force`), and its calls to {slot} answer an error",
+        "slot {slot:?} was not unloaded, because {} calls it (`uses` in export_plugin!)\n  what to do: unload the callers first; or unload by force (`Host::force_unload`, `reslot unload {slot} --force`), and calls to {slot} return an error",
         .by.join(", ")
     )]
     Used {
@@ -22,7 +21,7 @@ pub enum UnloadError {
         /// The slots whose plugins call it.
         by: Vec<String>,
     },
-    /// Its state could not be had, and would be lost.
+    /// Its state could not be saved, and would be lost.
     #[error(
         "slot {slot:?}: generation {generation} was not unloaded, because its state would be lost: {cause}\n  what to do: {}; or unload \
          by force (`Host::force_unload`, `reslot unload {slot} --force`), without the state", state_remedy(.cause)
@@ -30,19 +29,19 @@ pub enum UnloadError {
     State {
         /// The slot.
         slot: String,
-        /// The generation that serves on.
+        /// The generation that keeps serving.
         generation: u64,
-        /// Why the state could not be had.
+        /// Why the state could not be saved.
         cause: Arc<Cause>,
     },
-    /// A subscriber or a recorder asked for it on the host's own reload thread, which would have to do it.
+    /// A subscriber or a recorder requested it on the host's reload thread, which would have to wait for itself.
     #[error(
-        "the slot was not unloaded: a subscriber or a recorder asked for it on the host's own thread, which would have to do it and \
-         waits for them\n  what to do: ask from a thread of the program's"
+        "the slot was not unloaded: a subscriber or a recorder requested it on the host's reload thread, which would have \
+             to wait for itself\n  what to do: request it from a thread of the program"
     )]
     Reentrant,
-    /// The host was dropped meanwhile, and unloads everything.
-    #[error("the slot was not unloaded by itself: the host is going, and unloads everything")]
+    /// The host is shutting down, and unloads everything.
+    #[error("the slot was not unloaded alone: the host is shutting down, and unloads everything")]
     HostEnded,
     /// This is a forked child of the process in which the host was built.
     #[error(
@@ -59,7 +58,7 @@ pub enum UnloadError {
 
 fn state_remedy(cause: &Cause) -> &'static str {
     match cause {
-        Cause::Busy(_) => "let calls return, or raise the host's drain_deadline, and ask again",
+        Cause::Busy(_) => "let calls return, or raise the host's drain_deadline, and try again",
         Cause::Hook(_, error) if error.remedy_for_state().is_some() => error.remedy_for_state().unwrap_or_default(),
         _ => "reload a build whose `Serialize` does not fail",
     }
@@ -72,7 +71,7 @@ impl From<SlotError> for UnloadError {
 }
 
 impl From<Refusal> for UnloadError {
-    /// Of a request that did not come to be looked at.
+    /// For a request that the reload thread did not process.
     fn from(refusal: Refusal) -> Self {
         match &*refusal.cause {
             Cause::Reentrant => Self::Reentrant,
@@ -87,9 +86,9 @@ impl From<Refusal> for UnloadError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnloadReason {
-    /// `Host::unload` or `Claim::unload` was called, or a verb.
+    /// `Host::unload` or `Claim::unload` was called, or the verb `reslot unload`.
     Requested,
-    /// Its file was deleted, and the policy says that it goes then (`DeletedFile::Unload`).
+    /// Its file was deleted, and the policy is `DeletedFile::Unload`.
     FileDeleted {
         /// The file.
         path: PathBuf,

@@ -14,7 +14,7 @@ use std::{
 pub enum InstancesError {
     /// A slot's name has characters that names do not have, or is too long.
     #[error(
-        "instances of {of:?}: {slot:?} is no name of a slot\n  what to do: use 1 to 64 of the characters A-Z a-z 0-9 _ -"
+        "instances of {of:?}: {slot:?} is not a valid name of a slot\n  what to do: use 1 to 64 of the characters A-Z a-z 0-9 _ -"
     )]
     Name {
         /// The plugin, or the file, whose instances are named.

@@ -70,7 +70,7 @@ pub struct Policy {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum DeletedFile {
-    /// What serves, serves on; [`Event::FileDeleted`](crate::Event::FileDeleted) tells of it.
+    /// The current generation keeps serving; [`Event::FileDeleted`](crate::Event::FileDeleted) tells of it.
     #[default]
     Keep,
     /// The slot is unloaded, as by [`Host::unload`](crate::Host::unload). Its state can be had from

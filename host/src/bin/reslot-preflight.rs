@@ -1,5 +1,5 @@
-//! `reslot-preflight`: the process in which a Reslot host tries an artifact out before it opens it itself. A host starts it and
-//! talks to it; a person may give it a file: `reslot-preflight FILE`.
+//! `reslot-preflight`: the process in which a Reslot host tries an artifact out before the host opens it. A host starts it
+//! and talks to it. You can also run it by hand: `reslot-preflight FILE`.
 
 #![forbid(unsafe_code)]
 

@@ -85,7 +85,7 @@ impl Way {
         }
         self.times.push(begun.elapsed());
         // That call may have waited in an old view, which the reader holds until its next look.
-        assert_eq!(self.caller.stamp(), Some(0), "the old build serves on");
+        assert_eq!(self.caller.stamp(), Some(0), "the old build keeps serving");
         assert!(
             self.host.wait_until_retired(PATIENCE),
             "{}: the faulty build stays",

@@ -36,7 +36,7 @@ fn inspect_shows_a_good_artifact_and_accepts_it() {
         "trait OrderSink 1.0 {",
         "struct Tick: size 24, align 8",
         "    at   8  bid: f64",
-        "accepted: a host of this build takes it",
+        "accepted: a host of this build loads it",
     ] {
         assert!(text.contains(expected), "{expected:?} is missing from:\n{text}");
     }
@@ -153,7 +153,7 @@ fn watch_folder_tells_of_a_reload_and_shows_whose_code_answers() {
     watching.expect(&["answers \"Good day, you.\""]);
 
     folder.publish(greeter.file(), &with_other_words(&greeter));
-    watching.expect(&["greeter: generation 2 took over from 1 in", "open "]);
+    watching.expect(&["greeter: generation 2 replaced 1 in", "open "]);
     watching.expect(&["answers \"Farewell, you.\""]);
     watching.expect(&["greeter: generation 1 is gone: image proven unmapped (its last holder let go after "]);
 
@@ -175,7 +175,7 @@ fn watch_folder_owns_a_strategy_and_hands_its_state_over() {
 
     // Bytes after the end of the library make it another build.
     folder.publish(momentum.file(), &[momentum.bytes(), b"2"].concat());
-    watching.expect(&["momentum: generation 2 took over from 1 in", "bytes of state", "migrate "]);
+    watching.expect(&["momentum: generation 2 replaced 1 in", "bytes of state", "migrate "]);
     let line = watching.expect(&["momentum: edition 1 answers: "]);
     assert!(!line.contains(" 0 ticks seen"), "{line}");
     watching.expect(&["momentum: generation 1 is gone: image proven unmapped"]);
@@ -214,9 +214,9 @@ fn watch_folder_waits_for_its_folder() {
     let parent = Folder::new();
     let folder = parent.path().join("later");
     let watching = Watching::start(&folder);
-    watching.expect(&["is not there; it is taken up as soon as it appears"]);
+    watching.expect(&["does not exist; the host watches it as soon as it is created"]);
     std::fs::create_dir(&folder).expect("writable");
-    watching.expect(&["is there; its plugins are taken up"]);
+    watching.expect(&["exists again; its plugins are loaded"]);
     watching.terminate();
 }
 

@@ -473,7 +473,7 @@ fn position_of_another_layout_is_refused_with_the_field_named() {
     assert_eq!(serving(&desk, MAKER), 1);
     let last = desk.timeline.last().unwrap();
     assert!(
-        last.contains("`entry_price`") && last.contains("generation 1 serves on"),
+        last.contains("`entry_price`") && last.contains("generation 1 keeps serving"),
         "{last}"
     );
     assert!(refusal(&host).to_string().contains("missing field `entry_price`"));

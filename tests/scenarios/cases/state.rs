@@ -115,7 +115,7 @@ fn first_version_fails() {
         for _ in 0..3 {
             slot.load().fail("and again").unwrap_err();
         }
-        assert_eq!(slot.load().stamp().unwrap() % 1000, 1, "it serves on");
+        assert_eq!(slot.load().stamp().unwrap() % 1000, 1, "it keeps serving");
         // Everything that was asked of the host until now has been done when this is.
         place.load(package, 2);
         assert_eq!(place.build(), 2);

@@ -36,7 +36,7 @@ fn kind(answered: Option<Answered>) -> ErrorKind {
     answered.and_then(|answered| answered.error).expect("a refusal").kind
 }
 
-/// More than anything else: the host serves on.
+/// More than anything else: the host keeps serving.
 fn assert_well(place: &Place) {
     wait_until(
         || Client::connect(&place.socket).is_ok_and(|mut client| client.ask(Request::Overview).is_ok()),

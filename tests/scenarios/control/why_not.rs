@@ -89,7 +89,7 @@ fn refusal_and_the_way_back_are_told() {
         reason
             .findings
             .iter()
-            .any(|finding| finding.contains("went back from generation 2")),
+            .any(|finding| finding.contains("rolled back from generation 2")),
         "{reason:#?}"
     );
     let reason = place.why_not(&path);

@@ -19,7 +19,7 @@ fn bytes_of_each_kept_version_are_those_that_were_loaded() {
                 "its first digits do"
             );
         }
-        // Nothing was loaded for it, and what serves serves on.
+        // Nothing was loaded for it, and the current generation keeps serving.
         assert_eq!(stamp(&host), 3);
         assert_nothing_left(&host, 1);
 

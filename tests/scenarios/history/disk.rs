@@ -94,7 +94,7 @@ fn bad_checksum() {
     let words = error.to_string();
     let told = format!("was changed: its hash should be {expected} and is {found}");
     assert!(words.contains(&told) && words.contains("what to do: "), "{words}");
-    assert_eq!(stamp(&host), 3, "it serves on");
+    assert_eq!(stamp(&host), 3, "it keeps serving");
     assert_nothing_left(&host, 1);
 }
 
@@ -189,7 +189,7 @@ fn on_a_small_disk(base: &Path) {
             "the history could not ",
             "No space left",
             "free some space",
-            "generation 1 serves on",
+            "generation 1 keeps serving",
         ] {
             assert!(words.contains(part), "{words}");
         }

@@ -152,9 +152,7 @@ fn two_for_one_slot() {
         "{refusal}"
     );
     assert!(
-        refusal
-            .to_string()
-            .contains("two of those that were to be loaded together are for this slot"),
+        refusal.to_string().contains("two members of the set are for this slot"),
         "{refusal}"
     );
     assert_untouched(&place);

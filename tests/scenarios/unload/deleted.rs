@@ -1,4 +1,4 @@
-//! A file that is deleted from the watched folder: by default what serves, serves on, and that is told; or its slot is unloaded. What
+//! A file that is deleted from the watched folder: by default what serves, keeps serving, and that is told; or its slot is unloaded. What
 //! replaces a file by way of deleting it, and a folder that goes, delete nothing.
 
 use super::{done, wait_for_unloaded, was_unloaded};

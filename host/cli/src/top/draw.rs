@@ -1,5 +1,5 @@
-//! From the model to a screen. Who is drawn where is decided here; `slots`, `reloads` and `inspect` draw the parts of it. Everything
-//! fits or is cut, at any size, and nothing is said by colour alone.
+//! Draws the model. This file makes the layout; `slots`, `reloads` and `inspect` draw the parts. All text is cut to the
+//! screen's size, and colour never carries information alone.
 
 mod inspect;
 mod reloads;
@@ -20,13 +20,13 @@ use ratatui::{
 };
 use std::time::{Duration, Instant};
 
-/// The smallest screen on which everything has its place.
+/// The smallest screen that has room for everything.
 const SMALLEST: (u16, u16) = (76, 12);
 
-/// So many lines of a message are shown.
+/// The highest number of lines of a message.
 const LONGEST_MESSAGE: usize = 3;
 
-/// So long a host may think about a look.
+/// A host that does not answer for this time is shown as silent.
 const SILENT: Duration = Duration::from_secs(2);
 
 /// How to draw.
@@ -37,23 +37,23 @@ pub(super) struct Paint {
 }
 
 impl Paint {
-    /// That colour for the text, if there are colours.
+    /// The style for this colour, if colours are used.
     fn text(self, colour: Color) -> Style {
         if self.colours { Style::new().fg(colour) } else { Style::new() }
     }
 
-    /// What asks for attention.
+    /// The style for problems.
     fn bad(self) -> Style {
         self.text(Color::Red).add_modifier(Modifier::BOLD)
     }
 
-    /// What stands above a column.
+    /// The style of column titles.
     fn title(self) -> Style {
         self.text(Color::Cyan).add_modifier(Modifier::BOLD)
     }
 }
 
-/// Draws all of it. `now` tells for how long a host has been gone.
+/// Draws the whole screen. `now` is used to show how long a host has been gone.
 pub(super) fn screen(frame: &mut Frame<'_>, model: &mut Model, paint: Paint, now: Instant) {
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
@@ -99,7 +99,7 @@ fn put(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'_>>) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// No table would be readable: better to say so.
+/// Draws a message on a screen that is too small for tables.
 fn too_small(frame: &mut Frame<'_>, area: Rect) {
     let (width, height) = SMALLEST;
     let said = format!(
@@ -113,7 +113,7 @@ fn too_small(frame: &mut Frame<'_>, area: Rect) {
 fn about_host<'a>(model: &Model, paint: Paint, now: Instant, width: usize) -> Vec<Line<'a>> {
     let gone = match &model.link {
         Link::Gone(since, why) => {
-            // What to do about it stands in the lines below, and is done here already.
+            // Only the first line is shown: `top` already does what the other lines advise.
             let why = why.lines().next().unwrap_or_default();
             Some(format!(
                 "NO HOST for {}, looking for it: {why}",
@@ -135,7 +135,7 @@ fn about_host<'a>(model: &Model, paint: Paint, now: Instant, width: usize) -> Ve
         ];
     };
     let quarantined = if host.quarantined > 0 { paint.bad() } else { Style::new() };
-    // The program's name is cut rather than what stands behind it.
+    // If the line is too long, the program's name is cut.
     let facts = format!("  pid {}  up {}  ", host.process, text::since(host.uptime_ms));
     let images = format!("images {} mapped, ", host.mapped);
     let kept = format!("{} quarantined", host.quarantined);
@@ -162,16 +162,16 @@ fn gone_line<'a>(gone: &str, paint: Paint, width: usize) -> Line<'a> {
     Line::styled(text::cut(gone, width), paint.bad())
 }
 
-/// The line of messages, or, for a long one, a few of them.
+/// The message in one or a few lines.
 fn said<'a>(model: &Model, paint: Paint, width: usize) -> Vec<Line<'a>> {
     if let Page::Asking { slot, .. } = &model.page {
-        // The slot's name may be long: the question's end is what says what to press.
+        // A long slot name is cut, so that the end of the question with the keys stays visible.
         let slot = text::cut(slot, width.saturating_sub(50));
-        let question = format!("Roll {slot} back to the version before? y/n");
+        let question = format!("Roll {slot} back to the previous version? y/n");
         return vec![Line::styled(question, Modifier::BOLD)];
     }
     let Some(message) = &model.message else { return Vec::new() };
-    // Not by colour alone.
+    // A mark shows errors without colour.
     let (mark, style) = if message.bad {
         ("! ", paint.bad())
     } else {
@@ -188,7 +188,7 @@ fn said<'a>(model: &Model, paint: Paint, width: usize) -> Vec<Line<'a>> {
 
 fn slots_and_reloads(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Paint) {
     let reloads = model.overview.as_ref().map_or(0, |overview| overview.reloads.len());
-    // What the slots do not need is the reloads', and both have a part of a small screen.
+    // The reloads get the lines that the slots do not need; on a small screen both get a part.
     let slots_need = area
         .height
         .min(u16::try_from(model.slots().len().max(1) + 2).unwrap_or(u16::MAX));
@@ -204,15 +204,15 @@ fn slots_and_reloads(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pa
 fn help<'a>(paint: Paint) -> Vec<Line<'a>> {
     let keys = [
         ("up down j k", "select a slot; also page up, page down, g, G"),
-        ("enter", "everything about the slot; esc goes back"),
-        ("r", "load the file again from which it serves"),
-        ("b", "roll back to the version before, after y"),
-        ("c", "confirm: what serves is good, its probation ends"),
+        ("enter", "everything about the slot; esc closes it"),
+        ("r", "reload the slot from its file"),
+        ("b", "roll back to the previous version, after y"),
+        ("c", "confirm the current generation, which ends its probation"),
         ("q", "quit"),
     ];
     let words = [
-        "gen      the generation that serves       holders  who still holds an older one",
-        "calls/s  - where the host does not count  owned    whether the slot has an owner",
+        "gen      the current generation          holders  holders of older generations",
+        "calls/s  - if the host does not count   owned    whether the slot has an owner",
         "The bar of a reload has each step's share of its time, by the step's letter.",
     ];
     let keys = keys.map(|(key, does)| Line::from(vec![Span::styled(text::left(key, 13), paint.title()), Span::raw(does)]));

@@ -1,7 +1,7 @@
-//! Keys, from the bytes of a terminal. They are not read through crossterm's events: its reader waits for the rest of half a sequence
-//! without looking at anything else, and at the end of a terminal that hung up it never comes back.
+//! Parses keys from the bytes of a terminal. crossterm's event reader is not used: it blocks on an incomplete sequence, and
+//! it never returns when the terminal hangs up.
 
-/// A key that means something here.
+/// The keys that the program uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     /// A printed character.
@@ -18,37 +18,37 @@ pub(super) enum Key {
     PageUp,
     /// A page down.
     PageDown,
-    /// To the beginning.
+    /// The Home key.
     Home,
-    /// To the end.
+    /// The End key.
     End,
-    /// What ends a program in a terminal that is not raw: Ctrl-C, Ctrl-D, Ctrl-\.
+    /// The keys that would end a program if the terminal were not raw: Ctrl-C, Ctrl-D, Ctrl-\.
     Interrupt,
 }
 
-/// The longest sequence that is kept: longer ones are no keys.
+/// The longest known sequence. Longer ones are ignored.
 const LONGEST: usize = 32;
 
-/// Makes keys of bytes, however they are cut.
+/// A parser that accepts the bytes in pieces of any size.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// The beginning of a sequence, its escape included.
+    /// The beginning of a sequence, including its escape.
     begun: Vec<u8>,
 }
 
 impl Keys {
-    /// Whether an escape waits for what follows it. If nothing follows within some milliseconds, call [`Keys::nothing_follows`].
+    /// Whether a sequence is incomplete. If no byte follows within some milliseconds, call [`Keys::nothing_follows`].
     pub(super) fn waits(&self) -> bool {
         !self.begun.is_empty()
     }
 
-    /// What was begun is all there was.
+    /// Ends an incomplete sequence.
     pub(super) fn nothing_follows(&mut self) -> Option<Key> {
         let begun = std::mem::take(&mut self.begun);
         (begun == [0x1b]).then_some(Key::Escape)
     }
 
-    /// The keys in these bytes.
+    /// Parses these bytes.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
         bytes.iter().flat_map(|&byte| self.take(byte)).flatten().collect()
     }
@@ -75,7 +75,7 @@ impl Keys {
                 self.begun.clear();
                 [key, None]
             }
-            // Broken off by another one.
+            // Another sequence begins before this one is complete.
             (_, 0x1b) => {
                 self.begun = vec![byte];
                 [None, None]

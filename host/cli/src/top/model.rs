@@ -1,5 +1,5 @@
-//! What is known of a host, and what was chosen with keys: nothing here draws, waits or asks. A key may lead to something that has to
-//! be done, a [`Deed`], which is answered like everything else that is learned: by [`Model::learn`].
+//! The data of the screen: what is known of the host, and what the user selected. It does no input or output. A key may
+//! result in a [`Deed`] for the main loop. All results come back through [`Model::learn`].
 
 use super::{keys::Key, source::Failure};
 use reslot_control::protocol::{Answer, HeldGeneration, Overview, Request, SlotStatus, Version};
@@ -12,102 +12,102 @@ mod page;
 
 pub(super) use page::Page;
 
-/// How far a page up or down goes.
+/// The lines of a page up or down.
 const PAGE: usize = 10;
 
-/// Something that was learned.
+/// A message from the watcher.
 #[derive(Debug)]
 pub(super) enum News {
-    /// The host is asked for a look.
+    /// A request for the status was sent.
     Asks,
-    /// The host, and the slot that is inspected, if one is.
+    /// The status of the host, and of the inspected slot.
     Seen(Box<Overview>, Option<Box<Detail>>),
-    /// The host cannot be asked: why.
+    /// The connection failed, with the reason.
     Lost(String),
-    /// A request was answered, or not.
+    /// The result of a request.
     Did(Request, Result<Answer, Failure>),
 }
 
-/// What is asked about a slot only while it is looked at.
+/// Details of a slot, which are requested only while it is inspected.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Detail {
     /// The slot's name.
     pub(super) slot: String,
-    /// Its history, or why it is not known.
+    /// Its history, or why it is unknown.
     pub(super) history: Result<Vec<Version>, String>,
-    /// Who holds its generations, or why that is not known.
+    /// The holders of its generations, or why they are unknown.
     pub(super) held: Result<Vec<HeldGeneration>, String>,
 }
 
-/// Something to be done outside of here.
+/// Work for the main loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Deed {
-    /// End.
+    /// Quit the program.
     Quit,
-    /// Ask the host for it.
+    /// Send this request to the host.
     Ask(Request),
-    /// From now on look at this slot more closely, or at none.
+    /// Inspect this slot from now on, or none.
     Inspect(Option<String>),
 }
 
-/// Whether the host can be asked.
+/// The state of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Link {
-    /// It was not yet answered.
+    /// The first answer has not arrived yet.
     New,
-    /// It answers.
+    /// The host answers.
     There,
-    /// It does not, since then, and why.
+    /// The host does not answer since this time, with the reason.
     Gone(Instant, String),
 }
 
-/// A line for the person.
+/// A message for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
     /// The sentence.
     pub(super) text: String,
-    /// Whether something is wrong.
+    /// Whether it is an error.
     pub(super) bad: bool,
 }
 
-/// Events a second.
+/// A rate per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Rate {
     /// The host does not count them.
     NotCounted,
-    /// There was one look only.
+    /// Unknown, because there is only one sample.
     Unknown,
-    /// So many.
+    /// The rate.
     Of(f64),
 }
 
-/// What a slot had counted at a look.
+/// The counters of a slot in one sample.
 #[derive(Debug, Clone, Copy)]
 struct Counted {
     calls: Option<u64>,
     faults: u64,
 }
 
-/// What is known, and what was chosen.
+/// The data of the screen.
 #[derive(Debug)]
 pub(super) struct Model {
-    /// What is looked for.
+    /// The name of the source, such as the socket's path.
     pub(super) source: String,
     pub(super) link: Link,
-    /// The last look, also when the host is gone.
+    /// The last status, also when the host is gone.
     pub(super) overview: Option<Overview>,
     pub(super) message: Option<Message>,
     pub(super) page: Page,
-    /// Since when a look is waited for.
+    /// When the pending request for the status was sent.
     asked: Option<Instant>,
-    /// Calls and faults a second.
+    /// Calls and faults per second.
     rates: HashMap<String, (Rate, Rate)>,
-    /// The place in the overview, and the name there.
+    /// The index and the name of the selected slot.
     selected: (usize, Option<String>),
 }
 
 impl Model {
-    /// Nothing is known yet of what `source` names.
+    /// An empty model for the host at `source`.
     pub(super) fn new(source: String) -> Self {
         let selected = (0, None);
         Self {
@@ -122,23 +122,23 @@ impl Model {
         }
     }
 
-    /// For how long a look is waited for.
+    /// How long the pending request for the status has taken.
     pub(super) fn waits_since(&self, now: Instant) -> Duration {
         self.asked
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// The slots of the last look.
+    /// The slots of the last status.
     pub(super) fn slots(&self) -> &[SlotStatus] {
         self.overview.as_ref().map_or(&[], |overview| &overview.slots)
     }
 
-    /// The place of the selected slot.
+    /// The index of the selected slot.
     pub(super) fn selected(&self) -> usize {
         self.selected.0
     }
 
-    /// The slot that keys are about: the one that is inspected, even if it is gone, or the selected one.
+    /// The slot that keys act on: the inspected one, even if it does not exist any more, or the selected one.
     pub(super) fn target(&self) -> Option<&str> {
         match &self.page {
             Page::Inspect { slot, .. } => Some(slot),
@@ -146,12 +146,12 @@ impl Model {
         }
     }
 
-    /// Calls and faults a second.
+    /// Calls and faults per second.
     pub(super) fn rates(&self, slot: &str) -> (Rate, Rate) {
         self.rates.get(slot).copied().unwrap_or((Rate::Unknown, Rate::Unknown))
     }
 
-    /// Takes in something that was learned.
+    /// Processes a message.
     pub(super) fn learn(&mut self, news: News, now: Instant) {
         match &news {
             News::Asks => self.asked = Some(now),
@@ -179,7 +179,7 @@ impl Model {
         let back = match &self.link {
             Link::Gone(..) if same => Some("The host answers again."),
             _ if before.is_some() && !same => Some("This is another host than before."),
-            Link::Gone(..) => Some("The host is there."),
+            Link::Gone(..) => Some("The host is running."),
             _ => None,
         };
         if let Some(text) = back {
@@ -199,7 +199,8 @@ impl Model {
         self.overview = Some(overview);
     }
 
-    /// The host's own clock says how much time lies between two looks: what lies between their arrivals is something else.
+    /// Computes rates. The time between two samples is measured by the host's clock, because the arrival of answers is
+    /// delayed.
     fn count(&mut self, before: Option<&Overview>, now: &Overview) {
         let elapsed = before.map_or(0, |before| now.uptime_ms - before.uptime_ms);
         if before.is_some() && elapsed == 0 {
@@ -225,7 +226,7 @@ impl Model {
         self.rates = rates.collect();
     }
 
-    /// What was selected stays selected where it is now; if it is gone, what stands in its place is.
+    /// Keeps the same slot selected if it moved; if it is gone, selects the slot at its index.
     fn select_again(&mut self, slots: &[SlotStatus]) {
         let (place, name) = &self.selected;
         let is_it = |slot: &SlotStatus| Some(&slot.name) == name.as_ref();
@@ -241,7 +242,7 @@ impl Model {
         self.selected = (place, slots.get(place).map(|slot| slot.name.clone()));
     }
 
-    /// Takes a key.
+    /// Processes a key.
     pub(super) fn press(&mut self, key: Key) -> Option<Deed> {
         if key == Key::Interrupt {
             return Some(Deed::Quit);
@@ -317,8 +318,7 @@ impl Model {
         }
     }
 
-    /// Whoever draws knows how far there is to scroll, and says so. Further is not remembered, but for the very end: whoever went there
-    /// stays there when more comes.
+    /// Limits the scroll position to what was drawn. A page that was scrolled to its end stays at the end when it grows.
     pub(super) fn scroll_ends_at(&mut self, last: usize) {
         if let Page::Inspect { scroll, end, .. } = &mut self.page {
             *end = last;
@@ -346,20 +346,20 @@ impl Model {
 
     fn no_slot(&mut self) {
         self.message = Some(Message {
-            text: "There is no slot yet: put an artifact into the folder.".to_owned(),
+            text: "There is no slot yet: publish an artifact into the folder.".to_owned(),
             bad: true,
         });
     }
 }
 
 fn rate(before: u64, now: u64, seconds: f64) -> Rate {
-    // A counter that began again tells nothing until the next look.
+    // A counter that was reset gives no rate until the next sample.
     #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
     now.checked_sub(before)
         .map_or(Rate::Unknown, |many| Rate::Of(many as f64 / seconds))
 }
 
-/// What is asked for, in words.
+/// The request in words.
 fn name(request: &Request) -> String {
     match request {
         Request::Reload { target } => format!("Reloading {target}"),
@@ -377,7 +377,7 @@ fn outcome(request: &Request, answer: Result<Answer, Failure>) -> Message {
             bad: false,
         },
         Ok(_) => Message {
-            text: format!("{name}: the host answered something else."),
+            text: format!("{name}: the host's answer does not fit the request."),
             bad: true,
         },
         Err(Failure::Refused(refused)) => Message {
@@ -385,7 +385,7 @@ fn outcome(request: &Request, answer: Result<Answer, Failure>) -> Message {
             bad: true,
         },
         Err(Failure::Gone(why)) => Message {
-            text: format!("{name}: not known whether it happened: {why}"),
+            text: format!("{name}: it is unknown whether it happened: {why}"),
             bad: true,
         },
     }

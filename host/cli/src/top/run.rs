@@ -1,4 +1,4 @@
-//! The loop: take in what was learned, draw, wait for a key or for news.
+//! The main loop: it processes messages, draws, and waits for a key or a message.
 
 use super::{
     draw::{self, Paint},
@@ -16,28 +16,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The exit code when the terminal went away, or when there was none.
+/// The exit code if there is no terminal.
 pub(super) const GONE: i32 = 6;
-/// What is drawn changes by itself: a host is gone for a second more.
+/// The longest time between two drawings, because the screen shows times.
 const LONGEST: Duration = Duration::from_secs(1);
-/// So long after an escape its sequence must have begun, over slow lines too.
+/// An escape without a following byte within this time is the Escape key.
 const ESCAPE: Duration = Duration::from_millis(50);
 
-/// How a screen ended.
+/// How the program ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// By a key.
+    /// A key ended it.
     Quit,
-    /// There is no terminal, or none any more: a sentence, unless nobody is there to read it.
+    /// There is no terminal; with a message, unless nobody can read it.
     NoTerminal(Option<String>),
-    /// By this signal.
+    /// This signal ended it.
     Signal(i32),
-    /// By something that should not happen, in a sentence.
+    /// An unexpected error, with a message.
     Broken(String),
 }
 
 impl Ended {
-    /// What the process answers: 0, 6 without a terminal, 128 and the signal's number, and 1 for the rest.
+    /// The exit code: 0, 6 without a terminal, 128 plus the signal's number, and 1 for the rest.
     pub(crate) fn code(&self) -> i32 {
         match self {
             Self::Quit => 0,
@@ -47,7 +47,7 @@ impl Ended {
         }
     }
 
-    /// What there is to say about it on standard error.
+    /// The message for standard error.
     pub(crate) fn message(&self) -> Option<&str> {
         match self {
             Self::NoTerminal(why) => why.as_deref(),
@@ -57,8 +57,8 @@ impl Ended {
     }
 }
 
-/// Shows what `source` tells, looking at it after each `interval`, until a key or the terminal ends it. Afterwards the terminal is as
-/// it was.
+/// Shows the host at `source`, with a new status after each `interval`, until a key, a signal or the terminal ends it.
+/// Afterwards the terminal is restored.
 pub(crate) fn run(source: Arc<dyn Source>, interval: Duration) -> Ended {
     let colours = std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let mut terminal = match Terminal::take() {
@@ -111,7 +111,7 @@ pub(crate) fn run(source: Arc<dyn Source>, interval: Duration) -> Ended {
 }
 
 fn too_much() -> Message {
-    let text = "Too much is waiting to be done already: this was not asked for.".to_owned();
+    let text = "Too many requests are waiting already: this one was not sent.".to_owned();
     Message { text, bad: true }
 }
 
@@ -120,7 +120,7 @@ fn take_in(news: &Receiver<News>, model: &mut Model) -> Result<(), Ended> {
         match news.try_recv() {
             Ok(news) => model.learn(news, Instant::now()),
             Err(TryRecvError::Empty) => return Ok(()),
-            Err(TryRecvError::Disconnected) => return Err(Ended::Broken("the thread that looks has ended".to_owned())),
+            Err(TryRecvError::Disconnected) => return Err(Ended::Broken("the watcher thread has ended".to_owned())),
         }
     }
 }

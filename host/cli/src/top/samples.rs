@@ -1,8 +1,8 @@
-//! Overviews for the tests of this program, by hand: no host is asked.
+//! Sample data for the tests of this program.
 
 use reslot_control::protocol::{Overview, Reload, SlotStatus, StepTook};
 
-/// A slot of which nothing is known but its name.
+/// A slot with only a name.
 pub(super) fn bare(name: &str) -> SlotStatus {
     SlotStatus {
         name: name.to_owned(),
@@ -28,7 +28,7 @@ pub(super) fn bare(name: &str) -> SlotStatus {
     }
 }
 
-/// A slot of which everything is known.
+/// A slot with all fields set.
 pub(super) fn full(name: &str) -> SlotStatus {
     SlotStatus {
         interface: Some("Strategy".to_owned()),

@@ -1,5 +1,4 @@
-//! Where the screen's data comes from: a host that can be connected to, more than once, and asked. `Socket` is a host's control
-//! socket; tests have sources of their own.
+//! The source of the screen's data. `Socket` is a host's control socket; tests have their own sources.
 
 use reslot_control::{
     Client, ClientError,
@@ -7,32 +6,32 @@ use reslot_control::{
 };
 use std::path::PathBuf;
 
-/// A host that may be there, or not now, or again.
+/// A host that may be running or not.
 pub(crate) trait Source: Send + Sync {
-    /// What is looked for, in a word: a socket's path.
+    /// The name of the source, such as a socket's path.
     fn name(&self) -> String;
-    /// Makes a connection.
+    /// Connects to the host.
     ///
     /// # Errors
-    /// Why there is none, in a sentence.
+    /// If the connection fails, with a message.
     fn connect(&self) -> Result<Box<dyn Connection>, String>;
 }
 
-/// A connection to a host. Several of them do not wait for each other.
+/// A connection to a host. Connections do not wait for each other.
 pub(crate) trait Connection {
-    /// Asks, and waits for the answer.
+    /// Sends a request, and waits for the answer.
     ///
     /// # Errors
     /// See [`Failure`].
     fn ask(&mut self, request: &Request) -> Result<Answer, Failure>;
 }
 
-/// Why there is no answer.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The host does not want to, and is there.
+    /// The host refused the request.
     Refused(Refused),
-    /// The connection is of no use any more: why, in a sentence.
+    /// The connection is broken, with a message.
     Gone(String),
 }
 

@@ -1,5 +1,4 @@
-//! The terminal, and the signals that are about it. Whatever ends the program, the terminal gets back what it had; and a terminal that
-//! is gone is noticed, not waited for.
+//! The terminal and its signals. However the program ends, the terminal is restored. A closed terminal is noticed at once.
 
 use ratatui::{
     DefaultTerminal, Frame,
@@ -25,17 +24,17 @@ use std::{
     time::Duration,
 };
 
-/// So long may a screen take to end after it was told to: it may be writing to a terminal that does not read.
+/// How long the screen may take to end after a signal. It may be blocked in a write to the terminal.
 const TO_END: Duration = Duration::from_secs(2);
 
-/// The terminal, taken over until this is dropped.
+/// The terminal in raw mode, until this is dropped.
 pub(super) struct Terminal(Option<DefaultTerminal>);
 
 impl Terminal {
-    /// Takes it over.
+    /// Takes the terminal over.
     ///
     /// # Errors
-    /// If there is none, in a sentence.
+    /// If there is no terminal.
     pub(super) fn take() -> Result<Self, String> {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Err("reslot top draws a screen, and needs a terminal to read from and write to; \
@@ -51,20 +50,21 @@ impl Terminal {
         }
     }
 
-    /// Draws, after looking how large the terminal is now.
+    /// Draws, after reading the terminal's size.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let Some(terminal) = &mut self.0 else { return Ok(()) };
         terminal.draw(draw).map(|_| ())
     }
 
-    /// A shell has had the terminal in between.
+    /// Takes the terminal over again after a shell has used it.
     pub(super) fn take_again(&mut self) -> io::Result<()> {
-        // Only what was given back can be taken: the modes that the shell has set are none of ours.
+        // First the saved modes are restored, because the shell has set other ones.
         disable_raw_mode()?;
         enable_raw_mode()?;
         execute!(io::stdout(), EnterAlternateScreen)?;
         let Some(terminal) = &mut self.0 else { return Ok(()) };
-        // It forgets what it has drawn. Its `clear` would ask the terminal where the cursor is, and wait for the answer.
+        // `resize` makes ratatui draw everything again. `clear` would ask the terminal for the cursor's position and wait
+        // for the answer.
         terminal.resize(terminal.size()?.into())
     }
 }
@@ -74,34 +74,34 @@ impl Drop for Terminal {
         if let Some(mut terminal) = self.0.take()
             && terminal.show_cursor().is_err()
         {
-            // It would complain on standard error, which is the same terminal, and panic over that.
+            // Dropping it would print an error to the closed terminal, and panic.
             std::mem::forget(terminal);
         }
         give_back();
     }
 }
 
-/// A terminal that is gone needs nothing.
+/// Restores the terminal. Errors are ignored, because a closed terminal needs nothing.
 fn give_back() {
     let _ = ratatui::try_restore();
 }
 
-/// What happened while nothing was drawn.
+/// Why waiting ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Waited {
-    /// Something is to be drawn again: there are news, another size, or it is time.
+    /// The screen must be drawn: there is a message, a new size, or the time is over.
     Something,
     /// These bytes were typed.
     Typed(Vec<u8>),
-    /// The program was stopped, and goes on.
+    /// The program was stopped and continues.
     Continued,
-    /// The terminal is gone.
+    /// The terminal was closed.
     Gone,
-    /// A signal says to end.
+    /// A signal asks the program to end.
     Told(i32),
 }
 
-/// Signals, and whoever else wakes the screen.
+/// Wakes the screen, on signals and from other threads.
 pub(super) struct Waker {
     told: Arc<AtomicI32>,
     continued: Arc<AtomicBool>,
@@ -110,7 +110,7 @@ pub(super) struct Waker {
 }
 
 impl Waker {
-    /// From now on signals are caught.
+    /// Begins to catch signals.
     pub(super) fn start() -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
@@ -135,7 +135,7 @@ impl Waker {
                         told.store(signal, Ordering::Release);
                         wake();
                         thread::sleep(TO_END);
-                        // The screen is busy with a terminal that does not read: its modes at least can be given back.
+                        // The screen is blocked by the terminal. At least the terminal's modes can be restored.
                         let _ = disable_raw_mode();
                         process::exit(if signal == SIGHUP { super::run::GONE } else { 128 + signal });
                     }
@@ -145,14 +145,14 @@ impl Waker {
         Ok(waker)
     }
 
-    /// What wakes the screen from another thread.
+    /// A function that wakes the screen from another thread.
     pub(super) fn waker(&self) -> io::Result<impl Fn() + Send + Sync + 'static> {
         let wake = self.wake.try_clone()?;
-        // If it is full, the screen is about to wake up.
+        // If the pipe is full, the screen will wake up anyway.
         Ok(move || drop((&wake).write(&[0])))
     }
 
-    /// Waits, at most so long.
+    /// Waits for at most this time.
     pub(super) fn wait(&self, longest: Duration) -> Waited {
         let stdin = rustix::stdio::stdin();
         let mut ready = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(&self.woken, PollFlags::IN)];
@@ -160,7 +160,7 @@ impl Waker {
             tv_sec: longest.as_secs().cast_signed(),
             tv_nsec: longest.subsec_nanos().into(),
         };
-        // Interrupted: somebody wrote to `wake`.
+        // An interrupted `poll` is not an error: the signal's handler wrote to `wake`.
         let _ = poll(&mut ready, Some(&longest));
         let (typed, woken) = (ready[0].revents(), ready[1].revents());
         if !woken.is_empty() {
@@ -169,7 +169,7 @@ impl Waker {
         }
         match self.told.load(Ordering::Acquire) {
             0 => {}
-            // It is a terminal that sends this, when it goes.
+            // The kernel sends this when the terminal is closed.
             SIGHUP => return Waited::Gone,
             signal => return Waited::Told(signal),
         }

@@ -1,19 +1,18 @@
-//! Words and numbers made to fit: names cut to a width in columns, text folded into lines, and numbers with as many digits as tell
-//! something. Nothing here knows of slots.
+//! Formats text and numbers for the screen: names cut to a width, text folded into lines, rounded numbers.
 
 use ratatui::text::Span;
 
-/// How many columns a text takes.
+/// The width of a text in columns.
 pub(super) fn width(text: &str) -> usize {
     Span::raw(text).width()
 }
 
-/// What may stand on a screen: no control characters, and none that turns the direction of what follows.
+/// The text without control characters and without characters that change the direction of text.
 pub(super) fn clean(text: &str) -> String {
     crate::output::clean(text).replace('\n', "\u{fffd}")
 }
 
-/// Cut to so many columns, with an ellipsis where something was cut away, and not filled up.
+/// The text, cut to a width, with an ellipsis if it was cut.
 pub(super) fn cut(text: &str, columns: usize) -> String {
     let text = clean(text);
     if width(&text) <= columns {
@@ -34,20 +33,20 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     kept
 }
 
-/// Exactly so many columns, at the left.
+/// The text in exactly this width, left-aligned.
 pub(super) fn left(text: &str, columns: usize) -> String {
     let cut = cut(text, columns);
     let room = columns.saturating_sub(width(&cut));
     cut + &" ".repeat(room)
 }
 
-/// Exactly so many columns, at the right.
+/// The text in exactly this width, right-aligned.
 pub(super) fn right(text: &str, columns: usize) -> String {
     let cut = cut(text, columns);
     " ".repeat(columns.saturating_sub(width(&cut))) + &cut
 }
 
-/// Folded into lines of at most so many columns, at spaces where there are any. Line breaks in it are kept.
+/// Folds a text into lines of at most this width, at spaces if possible. Existing line breaks are kept.
 pub(super) fn fold(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(2);
     let mut lines = Vec::new();
@@ -131,7 +130,7 @@ pub(super) fn took(us: f64) -> String {
     }
 }
 
-/// A time that went by, in milliseconds: `12 s`, `3 min 4 s`, `2 h 5 min`, `3 d 4 h`.
+/// A duration in milliseconds: `12 s`, `3 min 4 s`, `2 h 5 min`, `3 d 4 h`.
 pub(super) fn since(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {

@@ -1,5 +1,5 @@
-//! Two threads beside the screen: one looks at the host again and again, and connects again once it is gone; the other has done what
-//! was asked for, however long that takes. They tell what they learned over a channel, and wake the screen.
+//! Two threads beside the screen. One requests the host's status periodically, and reconnects if the connection breaks. The
+//! other one sends the user's requests, which may take long. Both send messages over a channel and wake the screen.
 
 use super::{
     model::{Detail, News},
@@ -16,26 +16,26 @@ use std::{
     time::Duration,
 };
 
-/// As much may wait for a screen that is busy: then the looks wait too.
+/// The highest number of messages that wait for the screen. If the channel is full, the watcher waits.
 const NEWS: usize = 16;
-/// As much may wait to be done.
+/// The highest number of waiting requests.
 const DEEDS: usize = 8;
 
-/// The two threads. They end once this and the news are dropped, and nobody waits for them.
+/// The two threads. They end after this and the channel are dropped; nothing waits for them.
 pub(super) struct Watcher {
     looks: Sender<Look>,
     deeds: SyncSender<Request>,
 }
 
-/// What changes how it is looked.
+/// A command for the first thread.
 enum Look {
-    /// At once.
+    /// Request the status at once.
     Now,
-    /// From now on at this slot more closely, or at none.
+    /// Request details of this slot from now on, or of none.
     Inspect(Option<String>),
 }
 
-/// Whom to tell, and how to wake him.
+/// The screen's channel, and the function that wakes it.
 #[derive(Clone)]
 struct Screen {
     news: SyncSender<News>,
@@ -43,7 +43,7 @@ struct Screen {
 }
 
 impl Screen {
-    /// Whether there is still a screen.
+    /// Sends a message. False if the screen has ended.
     fn tell(&self, news: News) -> bool {
         let told = self.news.send(news).is_ok();
         (self.wake)();
@@ -52,10 +52,10 @@ impl Screen {
 }
 
 impl Watcher {
-    /// Begins to look, at once and then after each interval.
+    /// Starts the threads. The first request is sent at once, then one after each interval.
     ///
     /// # Errors
-    /// If there are no threads to be had.
+    /// If the threads cannot be started.
     pub(super) fn start(
         source: Arc<dyn Source>,
         interval: Duration,
@@ -75,16 +75,16 @@ impl Watcher {
         Ok((Self { looks, deeds }, learned))
     }
 
-    /// Has the host asked for it. If too much waits already, the request comes back.
+    /// Sends a request. If too many wait already, it returns the request.
     pub(super) fn ask(&self, request: Request) -> Result<(), Request> {
         self.deeds.try_send(request).map_err(|full| match full {
             TrySendError::Full(request) | TrySendError::Disconnected(request) => request,
         })
     }
 
-    /// From now on looks at this slot more closely, or at none.
+    /// Requests details of this slot from now on, or of none.
     pub(super) fn inspect(&self, slot: Option<String>) {
-        // A thread that is gone is noticed by its news.
+        // An ended thread is noticed by its closed channel.
         let _ = self.looks.send(Look::Inspect(slot));
     }
 }
@@ -127,7 +127,7 @@ fn connected<'a>(
     Ok(&mut **connection)
 }
 
-/// Everything but a refusal ends the connection.
+/// The answer, or a refusal. All other errors end the connection.
 fn answer(host: &mut dyn Connection, request: &Request) -> Result<Result<Answer, String>, String> {
     match host.ask(request) {
         Ok(answer) => Ok(Ok(answer)),
@@ -139,12 +139,12 @@ fn answer(host: &mut dyn Connection, request: &Request) -> Result<Result<Answer,
 fn overview(host: &mut dyn Connection) -> Result<Overview, String> {
     match answer(host, &Request::Overview)?? {
         Answer::Overview(overview) => Ok(*overview),
-        _ => Err("the host answered something else than was asked for".to_owned()),
+        _ => Err("the host's answer does not fit the request".to_owned()),
     }
 }
 
 fn detail(host: &mut dyn Connection, slot: &str) -> Result<Detail, String> {
-    let other = || "the host answered something else than was asked for".to_owned();
+    let other = || "the host's answer does not fit the request".to_owned();
     let history = match answer(host, &Request::History { slot: slot.to_owned() })? {
         Ok(Answer::History { versions }) => Ok(versions),
         Ok(_) => Err(other()),
@@ -164,7 +164,8 @@ fn detail(host: &mut dyn Connection, slot: &str) -> Result<Detail, String> {
 
 fn act_on(source: &dyn Source, screen: &Screen, deeds: &Receiver<Request>, looks: &Sender<Look>) {
     while let Ok(request) = deeds.recv() {
-        // A connection for each: one that was kept may have died unnoticed, and then nobody knows what was done.
+        // Each request has its own connection. A kept one may have broken unnoticed, and then the result of the request
+        // would be unknown.
         let answer = source
             .connect()
             .map_err(Failure::Gone)
@@ -183,7 +184,7 @@ mod tests {
     use reslot_control::protocol::{ErrorKind, Refused};
     use std::sync::Mutex;
 
-    /// A host that says one after the other of these, and knows which connection asked.
+    /// A test host that returns these answers in order and counts connections.
     struct Script(Mutex<Vec<Result<Answer, Failure>>>, Mutex<usize>);
 
     struct Line(Arc<Script>);
@@ -261,7 +262,7 @@ mod tests {
     fn an_answer_to_something_else_is_no_look() {
         let (_, _watcher, news) = start(vec![Ok(Answer::History { versions: Vec::new() })]);
         assert!(matches!(news.recv(), Ok(News::Asks)));
-        assert!(matches!(news.recv(), Ok(News::Lost(why)) if why.contains("something else")));
+        assert!(matches!(news.recv(), Ok(News::Lost(why)) if why.contains("does not fit the request")));
     }
 
     #[test]

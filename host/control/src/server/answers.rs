@@ -1,4 +1,4 @@
-//! What a host answers: its own facts, in the words of the protocol.
+//! Makes the answers of a host from its state.
 
 use super::{
     recent::in_a_sentence,
@@ -32,7 +32,10 @@ pub(super) fn answer(shared: &Shared, host: &Steering<'_>, request: Request) -> 
         }
         Request::WhyNot { target } => Ok(Answer::WhyNot(Box::new(why_not::why_not(shared, host, &target)?))),
         Request::LogLevel { slot, level } => log_level(host, &slot, level.as_deref()),
-        Request::Events { .. } => Err(Refused::new(ErrorKind::Malformed, "events are told by the conversation")),
+        Request::Events { .. } => Err(Refused::new(
+            ErrorKind::Malformed,
+            "the conversation answers requests for events",
+        )),
     }
 }
 
@@ -74,14 +77,14 @@ fn load_as(host: &Steering<'_>, file: &str, slot: &str) -> Result<Answer, Refuse
     loaded(path, vec![outcome])
 }
 
-/// What became of a file in each slot that it is for.
+/// The answer for a file that was loaded into one or more slots.
 fn loaded(path: PathBuf, outcomes: Vec<Result<LoadOutcome, Refusal>>) -> Result<Answer, Refused> {
     let (mut messages, mut generations, mut failed) = (Vec::new(), Vec::new(), false);
     for outcome in outcomes {
         let (message, generation) = match outcome {
             Ok(LoadOutcome::Unchanged { slot, generation }) => (
                 format!(
-                    "{slot}: {} holds what generation {generation} is made of already; nothing was loaded",
+                    "{slot}: generation {generation} already has the content of {}; nothing was loaded",
                     path.display()
                 ),
                 Some(generation),
@@ -99,7 +102,7 @@ fn loaded(path: PathBuf, outcomes: Vec<Result<LoadOutcome, Refusal>>) -> Result<
     match (failed, &generations[..]) {
         (true, _) => Err(Refused::new(ErrorKind::NotDone, message)),
         (false, [generation]) => done(message, *generation),
-        // Each slot has its own.
+        // Each slot has its own generation.
         (false, _) => done(message, None),
     }
 }
@@ -119,7 +122,7 @@ fn rollback(host: &Steering<'_>, slot: &str, to: Option<String>) -> Result<Answe
 
 fn confirm(host: &Steering<'_>, slot: &str) -> Result<Answer, Refused> {
     match host.confirm(slot) {
-        Ok(true) => done(format!("{slot}: what serves counts as good from now on"), None),
+        Ok(true) => done(format!("{slot}: the current generation is confirmed"), None),
         Ok(false) => done(format!("{slot}: nothing was on probation"), None),
         Err(error) => Err(unknown(error)),
     }
@@ -143,15 +146,15 @@ fn unload(host: &Steering<'_>, slot: &str, force: bool) -> Result<Answer, Refuse
             };
             let image = match host.wait_until_unmapped(&slot, generation, PROOF) {
                 true => "its image is proven unmapped".to_owned(),
-                false => format!("its image is still mapped: `reslot who-holds {slot}` says who keeps it"),
+                false => format!("its image is still mapped: `reslot who-holds {slot}` shows what keeps it"),
             };
             done(format!("{slot}: generation {generation} is unloaded{state}; {image}"), None)
         }
         Ok(UnloadOutcome::Staged { slot, generation }) => done(
-            format!("{slot}: generation {generation} is unloaded when the slot's owner comes to his next `sync`"),
+            format!("{slot}: the slot's owner unloads generation {generation} in its next `sync`"),
             None,
         ),
-        Ok(_) => done(format!("{slot}: it is unloaded"), None),
+        Ok(_) => done(format!("{slot}: the slot is unloaded"), None),
         Err(UnloadError::Slot(error)) => Err(unknown(error)),
         Err(error) => Err(Refused::new(ErrorKind::NotDone, error)),
     }
@@ -189,14 +192,15 @@ fn version(kept: HistoryEntry, serves: Option<ContentHash>) -> Version {
     }
 }
 
-/// A host takes a level also for a slot that is still to come; but whoever types a name that there is not has mostly mistyped it.
+/// A host accepts a level for a slot that does not exist yet. This request does not, because such a name is mostly a typing
+/// error.
 fn log_level(host: &Steering<'_>, slot: &str, level: Option<&str>) -> Result<Answer, Refused> {
     let info = host.slot(slot).map_err(unknown)?;
     let level = level.map(str::parse::<LogLevel>).transpose();
     let level = level.map_err(|error| Refused::new(ErrorKind::NotDone, error))?;
     let now = host.set_log_level(&info.name, level);
     let why = match level {
-        Some(asked) if asked != now => ": the program has no subscriber that would hear more",
+        Some(asked) if asked != now => ": no subscriber of the program accepts more",
         _ => "",
     };
     done(format!("{slot}: its plugin logs at the level {now}{why}"), None)
@@ -233,7 +237,7 @@ fn program() -> String {
 }
 
 fn status(shared: &Shared, host: &Asking<'_>, slot: SlotInfo) -> SlotStatus {
-    // To find out who holds what takes a look at every reader; mostly there is nothing to be held.
+    // Looking for holders visits every reader, so it is skipped when no generation is retired.
     let held = match slot.retired {
         0 => Vec::new(),
         _ => host.who_holds(&slot.name),
@@ -271,7 +275,7 @@ fn status(shared: &Shared, host: &Asking<'_>, slot: SlotInfo) -> SlotStatus {
     }
 }
 
-/// In milliseconds.
+/// A duration in milliseconds.
 fn whole(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

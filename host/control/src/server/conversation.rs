@@ -1,5 +1,5 @@
-//! One connection: requests in, answers out, one after the other, until either side has enough. Nothing that comes in is trusted
-//! further than to be a line of at most 64 KiB; nothing that is said here waits for longer than the other end's patience allows.
+//! One connection: it reads requests and writes answers, one after the other, until one side closes. A request is an
+//! untrusted line of at most 64 KiB. No write waits longer than its time limit.
 
 use super::{answers, shared::Shared};
 use crate::protocol::{Answer, Answered, ErrorKind, LONGEST_REQUEST, Refused, Request, RequestMessage, VERSION};
@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// How often a follower to whom nothing happens is looked after: he may have gone.
+/// How often an idle follower is checked, because it may have closed its connection.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A conversation with one client.
@@ -27,12 +27,12 @@ pub(super) struct Conversation<'a> {
     stream: &'a UnixStream,
 }
 
-/// Events that somebody has asked for.
+/// A request for events.
 struct Following {
     events: Events,
-    /// Also those that are still to happen.
+    /// Whether new events are requested, too.
     follow: bool,
-    /// The number of the first of those.
+    /// The number of the first new event.
     now: u64,
 }
 
@@ -44,7 +44,7 @@ impl Following {
     }
 }
 
-/// What every version of a request has.
+/// The fields that every version of a request has.
 #[derive(Deserialize)]
 struct Header {
     v: u32,
@@ -57,7 +57,7 @@ impl<'a> Conversation<'a> {
         Self { shared, stream }
     }
 
-    /// Until one of the two has enough.
+    /// Serves the connection until one side closes it.
     pub(super) fn hold(&self) {
         let mut reader = BufReader::new(self.stream);
         let mut line = Vec::new();
@@ -71,7 +71,7 @@ impl<'a> Conversation<'a> {
                     self.refuse(
                         0,
                         ErrorKind::Malformed,
-                        format!("a request has at most {LONGEST_REQUEST} bytes"),
+                        format!("a request may have at most {LONGEST_REQUEST} bytes"),
                     );
                     false
                 }
@@ -90,10 +90,10 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Whether it goes on after that.
+    /// Answers one request. False if the connection ends with it.
     fn answer(&self, line: &[u8]) -> bool {
         let malformed = |id, error: serde_json::Error| {
-            let message = format!("this is no request: {error}");
+            let message = format!("this is not a request: {error}");
             self.refuse(id, ErrorKind::Malformed, message)
         };
         let header: Header = match serde_json::from_slice(line) {
@@ -104,7 +104,8 @@ impl<'a> Conversation<'a> {
         if header.v != VERSION {
             let asked = header.v;
             let message = format!(
-                "this host speaks version {VERSION} of the protocol, and was asked in version {asked}; use the `reslot` of the host's release"
+                "this host speaks version {VERSION} of the protocol, and the request has version {asked}; use the `reslot` \
+                     of the host's release"
             );
             return self.refuse(id, ErrorKind::Version, message);
         }
@@ -113,7 +114,7 @@ impl<'a> Conversation<'a> {
             Err(error) => return malformed(id, error),
         };
         let Ok(host) = self.shared.host.steer() else {
-            return self.refuse(id, ErrorKind::Unavailable, "the host is going".to_owned());
+            return self.refuse(id, ErrorKind::Unavailable, "the host is shutting down".to_owned());
         };
         match asked.request {
             Request::Events { since, follow } => {
@@ -122,7 +123,7 @@ impl<'a> Conversation<'a> {
                     Err(why) => return self.refuse(id, ErrorKind::Unavailable, why),
                 };
                 let stream = Following::new(&host, since, follow);
-                // Whoever follows must not keep the host.
+                // A follower must not keep the host alive.
                 drop(host);
                 self.events(id, stream)
             }
@@ -163,7 +164,7 @@ impl<'a> Conversation<'a> {
         let message = if follow {
             "the host has ended"
         } else {
-            "that is what has happened"
+            "these are all events so far"
         };
         let done = Answer::Done {
             message: message.to_owned(),
@@ -172,7 +173,7 @@ impl<'a> Conversation<'a> {
         send(self.stream, &Answered::new(id, Ok(done)))
     }
 
-    /// The other end has closed both ways. One that only says no more still listens.
+    /// Whether the other end has closed both directions. A client that closed only its writing direction still reads.
     fn is_alone(&self) -> bool {
         let mut one = [PollFd::new(self.stream, PollFlags::empty())];
         let none = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -181,7 +182,7 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// Writes a line. False if the other end is gone, or does not read.
+/// Writes a line. False if the other end is closed, or does not read.
 pub(super) fn send(stream: &UnixStream, answered: &Answered) -> bool {
     let Ok(mut line) = serde_json::to_vec(answered) else {
         return false;
@@ -189,7 +190,7 @@ pub(super) fn send(stream: &UnixStream, answered: &Answered) -> bool {
     line.push(b'\n');
     let mut rest = &line[..];
     while !rest.is_empty() {
-        // The embedder's program may not ignore SIGPIPE.
+        // The embedding program may have SIGPIPE enabled.
         match rustix::net::send(stream, rest, SendFlags::NOSIGNAL) {
             Ok(sent) => rest = &rest[sent..],
             Err(Errno::INTR) => {}

@@ -1,5 +1,5 @@
-//! What a host that can be asked from outside remembers besides: its last reloads, and of each slot the last refusal and the last rollback. It is
-//! called for each event as it is written down; a host without a control socket has none.
+//! The recent past that the control socket keeps: the last reloads, and for each slot the last refusal and the last
+//! rollback. The host calls it for each event.
 
 use crate::{
     event_message::milliseconds,
@@ -14,14 +14,14 @@ use std::{
     time::Duration,
 };
 
-/// How many reloads are remembered.
+/// The number of reloads that are kept.
 const RELOADS: usize = 32;
-/// Of how many files that never said for which slot they are, or wait for their writers.
+/// The number of files that are kept without a known slot, or because they wait for their writers.
 const FILES: usize = 32;
-/// Of how many slots in which nothing ever served: a refused file may say any name.
+/// The number of names that are kept of slots that never had a generation. A refused file may have any name.
 const NAMES: usize = 256;
 
-/// What is remembered of recent events.
+/// The recent past.
 #[derive(Debug, Default)]
 pub(crate) struct Recent(Mutex<Remembered>);
 
@@ -30,34 +30,34 @@ struct Remembered {
     /// Newest first.
     reloads: VecDeque<Reload>,
     slots: BTreeMap<Arc<str>, OfSlot>,
-    /// Of them, those that came to be by a refusal; oldest first.
+    /// The names that are known only from a refusal, oldest first.
     names: VecDeque<Arc<str>>,
     /// Oldest first.
     files: VecDeque<(PathBuf, News)>,
 }
 
-/// What is remembered of a slot.
+/// The recent past of a slot.
 #[derive(Debug, Default, Clone)]
 pub(super) struct OfSlot {
-    /// Since something was swapped in.
+    /// The last refusal since the last swap.
     pub(super) refusal: Option<Refusal>,
-    /// Why it went back last, if nothing was swapped in since.
+    /// The reason of the last rollback since the last swap.
     pub(super) rolled_back: Option<String>,
-    /// The file that it serves from.
+    /// The file of the current generation.
     file: Option<PathBuf>,
 }
 
-/// What was last told of a file.
+/// The last event about a file.
 #[derive(Debug, Clone)]
 pub(super) enum News {
-    /// It is not taken yet.
+    /// It is not loaded yet.
     Waiting(String),
     /// It was refused.
     Refused(Refusal),
 }
 
 impl Recent {
-    /// Remembers an event, if it is of a kind that is asked about.
+    /// Records an event, if requests ask for events of this kind.
     pub(crate) fn note(&self, record: &Record) {
         self.0.lock().note(record);
     }
@@ -104,7 +104,7 @@ impl Remembered {
             Event::RolledBack(report) => {
                 let of = self.slots.entry(report.slot.clone()).or_default();
                 let (from, reason) = (report.from, &report.reason);
-                of.rolled_back = Some(format!("the slot went back from generation {from}: {reason}"));
+                of.rolled_back = Some(format!("the slot was rolled back from generation {from}: {reason}"));
                 self.ended(Reload {
                     at_ms: milliseconds(record.at),
                     slot: report.slot.to_string(),
@@ -145,7 +145,7 @@ impl Remembered {
         }
     }
 
-    /// Forgets the oldest name of those in which nothing ever served, if this is one more than are kept.
+    /// Removes the oldest name that is known only from a refusal, if there are too many.
     fn make_room(&mut self, slot: &Arc<str>) {
         if self.slots.contains_key(slot) {
             return;
@@ -179,7 +179,7 @@ impl Remembered {
         self.files.retain(|(known, _)| known != path);
     }
 
-    /// The slot that serves from a file.
+    /// The slot whose current generation was loaded from a file.
     fn slot_from(&self, path: &Path) -> Option<Arc<str>> {
         let mut slots = self.slots.iter();
         slots
@@ -188,7 +188,7 @@ impl Remembered {
     }
 }
 
-/// A refusal without the file and what to do.
+/// A refusal in one sentence, without the file and the remedy.
 pub(super) fn in_a_sentence(refusal: &Refusal) -> String {
     let subject = match refusal.candidate {
         Some(number) => format!("generation {number}"),

@@ -1,4 +1,4 @@
-//! What the conversations of one socket share.
+//! The state that the conversations of one socket share.
 
 use super::recent::Recent;
 use parking_lot::Mutex;
@@ -8,23 +8,23 @@ use std::{
     time::Instant,
 };
 
-/// So many may be connected at once.
+/// The highest number of connections.
 pub(super) const MOST: usize = 16;
-/// So many connections may follow events: they stay for days, and there must be room for those who have something to ask.
+/// The highest number of connections that follow events. Followers stay for days, and there must be room for requests.
 const MOST_FOLLOWERS: usize = 12;
 
-/// What conversations share.
+/// The shared state.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) host: HostHandle,
     pub(super) recent: Arc<Recent>,
     pub(super) begun: Instant,
-    /// Everything ends.
+    /// The server is shutting down.
     pub(super) over: AtomicBool,
     followers: Mutex<usize>,
 }
 
-/// Events are followed, until this is dropped.
+/// A follower's place. It is free again when this is dropped.
 pub(super) struct Follower<'a>(&'a Shared);
 
 impl Shared {
@@ -38,13 +38,14 @@ impl Shared {
         }
     }
 
-    /// A place to follow from, or why there is none.
+    /// Takes a follower's place, or says why there is none.
     pub(super) fn follower(&self) -> Result<Follower<'_>, String> {
         let mut followers = self.followers.lock();
         if *followers >= MOST_FOLLOWERS {
             return Err(format!(
-                "the host has too much to do: {MOST_FOLLOWERS} others follow its events; the rest of its {MOST} places is for those who ask. \
-                 Try again when one of them has gone, or ask for the events without following"
+                "the host is busy: {MOST_FOLLOWERS} others follow its events, and the rest of its {MOST} connections is \
+                     for requests. Try again when a follower has closed its connection, or request the events without \
+                     following"
             ));
         }
         *followers += 1;

@@ -1,5 +1,5 @@
-//! Why something does not serve: what a slot's past says, and what the bytes of a file say, each finding with its remedy. It only
-//! looks: nothing is loaded, and nothing of the file is executed.
+//! Finds out why a slot or a file is not current, from the slot's past and from the file's bytes. Each finding has a remedy.
+//! Nothing is loaded, and no code of the file runs.
 
 use super::{
     recent::{News, in_a_sentence},
@@ -21,13 +21,13 @@ pub(super) fn why_not(shared: &Shared, host: &Asking<'_>, target: &str) -> Resul
     }
 }
 
-/// A target that the host cannot find.
+/// The refusal of a target that is neither a slot nor an absolute path.
 pub(super) fn no_absolute_path(target: &str) -> Refused {
     let message = format!("{target:?} is neither a slot nor an absolute path; the host has another working folder");
     Refused::new(ErrorKind::NotDone, message)
 }
 
-/// A slot that there is not, or in which nothing serves.
+/// The refusal for a slot that does not exist or is empty.
 pub(super) fn unknown(error: impl Borrow<SlotError>) -> Refused {
     let error = error.borrow();
     let kind = match error {
@@ -38,7 +38,7 @@ pub(super) fn unknown(error: impl Borrow<SlotError>) -> Refused {
     Refused::new(kind, error)
 }
 
-/// What was found, in the order in which it was.
+/// The findings, in order.
 #[derive(Default)]
 struct Found {
     findings: Vec<String>,
@@ -77,64 +77,64 @@ fn of_slot(shared: &Shared, host: &Asking<'_>, name: &str) -> Result<Reason, Ref
     let remembered = shared.recent.of_slot(name);
     let slot = match host.slot(name) {
         Ok(slot) => slot,
-        // Nothing ever served. Perhaps something was to.
+        // The slot does not exist. Perhaps an artifact for it was refused.
         Err(error) => {
             let Some(refusal) = &remembered.refusal else {
                 return Err(unknown(error));
             };
             found.refusal(refusal);
-            let summary = format!("nothing has ever served in {name}: what was to was refused");
+            let summary = format!("{name} was never loaded: its artifact was refused");
             return Ok(found.reason(false, Some(name.to_owned()), summary));
         }
     };
     let mut summary = match (slot.generation, &slot.path) {
         (Some(number), Some(path)) => format!("generation {number} of {name} serves, from {}", path.display()),
-        _ => format!("nothing serves in {name}"),
+        _ => format!("{name} is empty"),
     };
     if let Some(path) = &slot.unloaded_from {
-        summary = format!("nothing serves in {name}: it was unloaded");
+        summary = format!("{name} is empty: it was unloaded");
         found.add(
             format!(
-                "it was unloaded, and nothing is loaded there by itself until a build is published; it was loaded from {}",
+                "it was unloaded, and it stays empty until a build is published; it was loaded from {}",
                 path.display()
             ),
-            format!("publish a build anew; or `reslot reload {name}` loads that file"),
+            format!("publish a build again; or `reslot reload {name}` loads that file"),
         );
     }
     if let Some(number) = slot.staged {
-        summary = format!("generation {number} of {name} is ready, and waits for its owner");
+        summary = format!("generation {number} of {name} is staged, and waits for the slot's owner");
         found.waiting(host, &slot, number);
     }
     if let Some(refusal) = &remembered.refusal {
-        summary = format!("{summary}; what came after it was refused");
+        summary = format!("{summary}; a newer artifact was refused");
         found.refusal(refusal);
     }
     if let Some(why) = &remembered.rolled_back {
-        summary = format!("{summary}; it is there because the slot went back to it");
+        summary = format!("{summary}; the slot was rolled back to it");
         found.add(
             why.clone(),
-            "publish another version, or load that very file by name: `reslot reload FILE`",
+            "publish another version, or load that file by name: `reslot reload FILE`",
         );
     }
-    // Of what was marked as bad in an earlier process nothing was told in this one.
+    // Versions that an earlier process marked as bad have no event in this one.
     let known_bad = host.history(name).into_iter().filter_map(|kept| match kept.condition {
         VersionStatus::KnownBad(why) => Some((kept.hash, why)),
         _ => None,
     });
     for (hash, why) in known_bad {
-        let finding = format!("the version {hash:.12} is not taken by itself any more: {why}");
-        found.add(finding, "`reslot reload FILE` takes it all the same");
+        let finding = format!("the version {hash:.12} is not loaded by itself any more: {why}");
+        found.add(finding, "`reslot reload FILE` loads it all the same");
     }
     if let Some(path) = &slot.path {
         match host.examine(path) {
             Ok(file) if Some(file.hash) == slot.hash => {}
-            // What lies there now is another file than the one that serves.
+            // The file has changed since the current generation was loaded.
             file => {
                 let now = of_file(shared, host, path, file);
                 now.findings.into_iter().for_each(|finding| found.add(finding, ""));
                 now.remedies.into_iter().for_each(|remedy| found.add("", remedy));
                 found.findings.retain(|finding| !finding.is_empty());
-                summary = format!("{summary}; its file is another one by now: {}", now.summary);
+                summary = format!("{summary}; its file has changed: {}", now.summary);
             }
         }
     }
@@ -142,7 +142,7 @@ fn of_slot(shared: &Shared, host: &Asking<'_>, name: &str) -> Result<Reason, Ref
 }
 
 impl Found {
-    /// A candidate that waits: for whom, and what to do.
+    /// A staged candidate: whom it waits for, and what to do.
     fn waiting(&mut self, host: &Asking<'_>, slot: &SlotInfo, number: u64) {
         let held = host.who_holds(&slot.name);
         let mut holders = held.into_iter().flat_map(|held| held.holders);
@@ -156,7 +156,7 @@ impl Found {
             }
             None => format!("generation {number} waits for the other slots of its set"),
         };
-        self.add(finding, "have the owner call `Claim::sync` at its next safe point");
+        self.add(finding, "let the owner call `Claim::sync` at its next safe point");
     }
 }
 
@@ -170,12 +170,12 @@ fn of_file(shared: &Shared, host: &Asking<'_>, path: &Path, file: Result<Examina
             return found.reason(false, None, format!("{shown} cannot be read as an artifact"));
         }
     };
-    // What has it already is told, and the rest is about the first slot that does not.
+    // Slots that have the content already are listed; the findings are about the first slot that does not.
     if let ([(first, _), ..], None) = (&file.places[..], &file.slot) {
         let mut summaries = Vec::new();
         for (name, place) in &file.places {
             summaries.push(match place {
-                ContentPlace::Serves(number) => format!("{shown} serves: it is generation {number} of {name}"),
+                ContentPlace::Serves(number) => format!("{shown} is loaded: it is generation {number} of {name}"),
                 ContentPlace::Waits(number) => {
                     if let Some(slot) = host.find_slot(name) {
                         found.waiting(host, &slot, *number);
@@ -191,7 +191,7 @@ fn of_file(shared: &Shared, host: &Asking<'_>, path: &Path, file: Result<Examina
         found.add(finding.to_string(), finding.remedy());
     }
     file.obstacles.iter().for_each(|obstacle| found.obstacle(obstacle));
-    // What is wrong with the bytes says it all.
+    // If the bytes are refused, no other finding matters.
     let refused_bytes = !file.inspection.findings.is_empty();
     if let Some(refusal) = file.refused.as_ref().filter(|_| !refused_bytes) {
         found.refusal(refusal);
@@ -202,8 +202,8 @@ fn of_file(shared: &Shared, host: &Asking<'_>, path: &Path, file: Result<Examina
     }
     match shared.recent.of_file(path) {
         Some(News::Waiting(why)) => found.add(
-            format!("the host waits with it: {why}"),
-            "nothing, it is tried again by itself",
+            format!("the host waits before it loads it: {why}"),
+            "nothing, the host tries again by itself",
         ),
         Some(News::Refused(refusal)) if !refused_bytes => found.refusal(&refusal),
         _ => {}
@@ -217,19 +217,19 @@ fn of_file(shared: &Shared, host: &Asking<'_>, path: &Path, file: Result<Examina
     let summary = match (&name, found.findings.is_empty()) {
         (_, true) => {
             found.add(
-                "nothing speaks against it",
-                "`reslot reload FILE` loads it, and says what becomes of it",
+                "nothing is wrong with it",
+                "`reslot reload FILE` loads it, and reports the result",
             );
-            format!("{shown} could serve, and was not taken up")
+            format!("{shown} could be loaded, and was not")
         }
-        (Some(name), false) => format!("{shown} is for slot {name}, and does not serve"),
-        (None, false) => format!("{shown} does not serve, and does not say for which slot it is"),
+        (Some(name), false) => format!("{shown} is for slot {name}, and is not loaded"),
+        (None, false) => format!("{shown} is not loaded, and its slot is unknown"),
     };
     found.reason(false, name, summary)
 }
 
 impl Found {
-    /// What stands in its way in its slot.
+    /// What prevents the slot from loading it.
     fn obstacle(&mut self, obstacle: &Obstacle) {
         match obstacle {
             Obstacle::OtherPlugin(cause) => self.add(cause.to_string(), cause.remedy()),
@@ -238,28 +238,28 @@ impl Found {
                 "rebuild the plugin against the host's interface crate",
             ),
             Obstacle::Missing { slot } => self.add(
-                format!("it calls slot {slot:?}, in which nothing serves"),
-                "publish that plugin; this one is then taken up by itself",
+                format!("it calls slot {slot:?}, which is empty"),
+                "publish that plugin; the host then loads this one by itself",
             ),
             Obstacle::KnownBad { why } => self.add(
-                format!("the history has it down as bad: {why}"),
-                "publish another version; or `reslot reload FILE`, if it is wanted all the same",
+                format!("the history has it as bad: {why}"),
+                "publish another version; or use `reslot reload FILE` if you want this one all the same",
             ),
             _ => {}
         }
     }
 
-    /// The host does not notice it where it lies.
+    /// Why the host does not notice the file.
     fn unnoticed(&mut self, unnoticed: &Unnoticed) {
-        let by_name = "`reslot reload FILE` loads it from where it is";
+        let by_name = "`reslot reload FILE` loads it from its place";
         match unnoticed {
-            Unnoticed::NoFolder => self.add("the host watches no folder, and loads what it is told to", by_name),
+            Unnoticed::NoFolder => self.add("the host watches no folder, and loads only on request", by_name),
             Unnoticed::OtherFolder { watched } => self.add(
-                format!("it does not lie in the folder that the host watches, {}", watched.display()),
+                format!("it is not in the folder that the host watches, {}", watched.display()),
                 format!("publish it there; or {by_name}"),
             ),
             Unnoticed::Name => self.add(
-                "a host takes files up that are named *.so and do not begin with a dot",
+                "a host loads only files that are named *.so and do not begin with a dot",
                 format!("rename it; or {by_name}"),
             ),
             _ => {}

@@ -1,4 +1,4 @@
-//! Which kind of event it is, and what it is about: the one table of events, for whoever filters or counts them.
+//! The kind and the subject of each event: the one table of events, for code that filters or counts them.
 
 use super::Event;
 
@@ -49,12 +49,13 @@ impl Event {
         }
     }
 
-    /// The slot that it is about, if it is about one.
+    /// The slot that the event is about, if it is about one.
     pub fn slot(&self) -> Option<&str> {
         self.subject().0
     }
 
-    /// The generation that it is about, if it is about one. For a rollback that is the one that serves from now on.
+    /// The generation that the event is about, if it is about one. For a rollback this is the generation that is current
+    /// afterwards.
     pub fn generation(&self) -> Option<u64> {
         self.subject().1
     }

@@ -1,12 +1,12 @@
-//! Which events tell of a plugin's panic, and where to find its backtrace in them.
+//! Which events report a panic of a plugin, and where their backtrace is.
 
 use super::{Event, RetireReport};
 use crate::HookError;
 use reslot_plugin_api::Backtrace;
 
 impl Event {
-    /// Where the plugin panicked, if the event tells of a panic: in a call, on a thread of its own, in a hook that refused the
-    /// candidate, in the last hooks of a generation. The event's sentence leaves it out.
+    /// Where the plugin panicked, if the event reports a panic: in a call, on a thread of the plugin, in a hook of a
+    /// candidate, or in the `stop` or `drop` of a generation. `Display` does not print it.
     pub fn backtrace(&self) -> Option<&Backtrace> {
         let backtrace = match self {
             Self::CallFailed { backtrace, .. } | Self::ThreadPanicked { backtrace, .. } => Some(backtrace),
@@ -19,7 +19,7 @@ impl Event {
 }
 
 impl RetireReport {
-    /// Where its `stop` panicked, or else its destructor.
+    /// Where `stop` panicked, or else where the destructor panicked.
     pub fn backtrace(&self) -> Option<&Backtrace> {
         let mut errors = [&self.stop_error, &self.destroy_error].into_iter().flatten();
         errors.find_map(HookError::backtrace)

@@ -3,15 +3,15 @@
 use super::{Event, Record};
 use std::fmt::{self, Display, Write};
 
-/// About so much for what every event has: itself, its place, paths of usual length.
+/// An estimate for what every event has: the record itself and paths of usual length.
 const ITSELF: usize = size_of::<Record>() + 256;
 
-/// About how many bytes are held because of this event. What it shares with others (a panic's message with the error of the call, a
-/// refusal with what is remembered of the file) counts for each of them, so this is no less than what is really held; but for the names of
-/// functions in backtraces, which are looked up later.
+/// An estimate of the bytes that this event keeps allocated. Shared data (the message of a panic, which the caller's error
+/// has, too) counts for each event, so the estimate is never too low. The function names in backtraces are not included,
+/// because they are looked up later.
 pub fn weight(event: &Event) -> usize {
     let words = match event {
-        // Many, and without words of a plugin's or a file's.
+        // Frequent events, without text from a plugin or a file.
         Event::Noticed { .. }
         | Event::Unchanged { .. }
         | Event::Lifecycle { .. }
@@ -24,7 +24,7 @@ pub fn weight(event: &Event) -> usize {
         | Event::SlotEmptied { .. }
         | Event::Lagged { .. }
         | Event::ShutDown => 0,
-        // Its sentence leaves the refusal out.
+        // `Display` does not print the refusal.
         Event::StillRefused { refusal, .. } => length(refusal),
         Event::Retired(report) => {
             let errors = [&report.stop_error, &report.destroy_error].into_iter().flatten();
@@ -36,7 +36,7 @@ pub fn weight(event: &Event) -> usize {
     ITSELF + words + stack
 }
 
-/// How long something is as a text, of which nothing is kept.
+/// The length of a value's text, without building the text.
 fn length(of: &impl Display) -> usize {
     struct Counter(usize);
     impl Write for Counter {

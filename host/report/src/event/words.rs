@@ -23,30 +23,27 @@ impl Event {
     fn sentence(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Noticed { path } => write!(f, "{}: noticed", name(path)),
-            Self::Waiting { path, why } => write!(f, "{}: not taken yet: {why}", name(path)),
+            Self::Waiting { path, why } => write!(f, "{}: not loaded yet: {why}", name(path)),
             Self::Unchanged { slot, path, generation } => write!(
                 f,
-                "{slot}: {} holds what serves already; generation {generation} serves on",
+                "{slot}: {} has not changed; generation {generation} keeps serving",
                 name(path)
             ),
             Self::AlreadyStaged { slot, path, generation } => write!(
                 f,
-                "{slot}: {} holds what is staged already; generation {generation} waits for its owner's `sync`",
+                "{slot}: {} is already staged; generation {generation} waits for its owner's `sync`",
                 name(path)
             ),
             Self::SameSlot { slot, path, other } => write!(
                 f,
-                "{slot}: {} was taken, and {} lies beside it with the same plugin: they are one slot, and the one that is published \
-                 last is taken\n  what to do: remove one of them; or give each a slot of its own with `instances`",
+                "{slot}: {} was loaded, and {} in the same folder has the same plugin; both are for this slot, which loads \
+                     the one that was published last\n  what to do: remove one of the files; or give each a slot of its \
+                     own with `instances`",
                 name(path),
                 name(other)
             ),
             Self::StillRefused { path, .. } => {
-                write!(
-                    f,
-                    "{}: still the content that was refused before; not tried again",
-                    name(path)
-                )
+                write!(f, "{}: unchanged since it was refused; not tried again", name(path))
             }
             Self::Linted { slot, warnings } if warnings.is_empty() => write!(f, "{slot}: a new build passed the lint"),
             Self::Linted { slot, warnings } => write!(f, "{slot}: note: {}", warnings.join("; ")),
@@ -55,14 +52,14 @@ impl Event {
                 generation,
                 from,
                 to,
-            } => write!(f, "{slot}: generation {generation} went from {from} to {to}"),
-            Self::Confirmed { slot, generation } => write!(f, "{slot}: generation {generation} has proved itself"),
+            } => write!(f, "{slot}: generation {generation} moved from {from} to {to}"),
+            Self::Confirmed { slot, generation } => write!(f, "{slot}: generation {generation} has passed its probation"),
             Self::RolledBack(report) => report.fmt(f),
             Self::NoFallback {
                 slot, generation: None, ..
             } => write!(
                 f,
-                "{slot}: nothing serves: what is published cannot be taken, and no good version is kept"
+                "{slot}: the slot is empty: the published version cannot be loaded, and the history has no good one"
             ),
             Self::NoFallback {
                 slot,
@@ -70,7 +67,8 @@ impl Event {
                 reason: reason @ (RollbackReason::Manual | RollbackReason::Restarted | RollbackReason::GroupMember { .. }),
             } => write!(
                 f,
-                "{slot}: generation {generation} serves on, because no good version before it is kept; the slot was to go back: {reason}"
+                "{slot}: generation {generation} keeps serving, because the history has no earlier good version; a \
+                     rollback was due: {reason}"
             ),
             Self::NoFallback {
                 slot,
@@ -78,24 +76,26 @@ impl Event {
                 reason,
             } => write!(
                 f,
-                "{slot}: generation {generation} is faulty, and serves on, because no good version before it is kept: {reason}"
+                "{slot}: generation {generation} is faulty, and keeps serving, because the history has no earlier good \
+                     version: {reason}"
             ),
             Self::Health {
                 slot,
                 generation,
                 health,
-            } => write!(f, "{slot}: generation {generation} is asked for its health: {health}"),
+            } => write!(f, "{slot}: health of generation {generation}: {health}"),
             Self::StopFailed { slot, generation, error } => write!(
                 f,
-                "{slot}: the `stop` of generation {generation} ended badly, and the slot moves on all the same: {error}"
+                "{slot}: the `stop` of generation {generation} failed, and the reload continues: {error}"
             ),
             Self::RestartFailed { slot, generation, error } => write!(
                 f,
-                "{slot}: generation {generation} could not be started again, and serves without what its `start` acquires: {error}"
+                "{slot}: generation {generation} could not be started again, and keeps serving without what its `start` \
+                     acquires: {error}"
             ),
             Self::SlotEmptied { slot, generation } => write!(
                 f,
-                "{slot}: nothing serves any more: the `stop` of generation {generation} has not come back, and its successor failed"
+                "{slot}: the slot is empty: the `stop` of generation {generation} did not return, and its successor failed"
             ),
             Self::Unloaded {
                 slot,
@@ -103,9 +103,9 @@ impl Event {
                 state_bytes,
                 reason,
             } => {
-                write!(f, "{slot}: generation {generation} is unloaded, and nothing serves any more")?;
+                write!(f, "{slot}: generation {generation} is unloaded, and the slot is empty")?;
                 if let Some(bytes) = state_bytes {
-                    write!(f, "; its state ({bytes} bytes) can be had until something does")?;
+                    write!(f, "; its state ({bytes} bytes) is kept until the slot is loaded again")?;
                 }
                 match reason {
                     UnloadReason::Requested => Ok(()),
@@ -115,27 +115,31 @@ impl Event {
             Self::UnloadStaged { slot, generation } => {
                 write!(
                     f,
-                    "{slot}: generation {generation} is to be unloaded; that waits for its owner's `sync`"
+                    "{slot}: generation {generation} will be unloaded by its owner's next `sync`"
                 )
             }
             Self::UnloadRefused { error, .. } => error.fmt(f),
             Self::StillUnloaded { slot, path } => write!(
                 f,
-                "{slot}: {} lay there when the slot was unloaded, and is not loaded by itself; publish it anew, or load it by name",
+                "{slot}: {} is unchanged since the slot was unloaded, so it is not loaded by itself; publish it again, or \
+                     load it by name",
                 name(path)
             ),
             Self::FileDeleted { slot, path, generation } => {
                 write!(
                     f,
-                    "{slot}: its file {} was deleted; generation {generation} serves on",
+                    "{slot}: its file {} was deleted; generation {generation} keeps serving",
                     name(path)
                 )
             }
             Self::Reverted { slot, from, to } => {
-                write!(f, "{slot}: version {from:.12} had not proved itself when the host ended; ")?;
+                write!(
+                    f,
+                    "{slot}: version {from:.12} had not passed its probation when the host ended;  "
+                )?;
                 match to {
-                    Some(to) => write!(f, "the last good one, {to:.12}, is loaded instead"),
-                    None => write!(f, "no good one is kept, so it is tried again"),
+                    Some(to) => write!(f, "the last good version, {to:.12}, is loaded instead"),
+                    None => write!(f, "the history has no good version, so it is tried again"),
                 }
             }
             Self::HistoryFailed { error, .. } => write!(f, "history: {error}\n  what to do: {}", error.remedy()),
@@ -143,16 +147,20 @@ impl Event {
                 if let Some(file) = files.first() {
                     write!(f, "{}: ", file.display())?;
                 }
-                write!(f, "the configuration is good")?;
+                write!(f, "the configuration is valid")?;
                 match requires_restart.is_empty() {
                     true => Ok(()),
-                    false => write!(f, "; takes effect at the next start: {}", requires_restart.join(", ")),
+                    false => write!(
+                        f,
+                        "; these keys take effect at the next start: {}",
+                        requires_restart.join(", ")
+                    ),
                 }
             }
             Self::ConfigApplied { slot, generation } => {
                 write!(
                     f,
-                    "{slot}: generation {generation} has the configuration and the resources of now"
+                    "{slot}: generation {generation} has the current configuration and resources"
                 )
             }
             Self::ConfigRefused { file, slot, reason } => {
@@ -162,7 +170,7 @@ impl Event {
                 if let Some(file) = file {
                     write!(f, "{}: ", file.display())?;
                 }
-                write!(f, "not taken, what was good before goes on: {reason}")
+                write!(f, "refused, the last good one stays in use: {reason}")
             }
             Self::Staged { slot, generation } => {
                 write!(
@@ -171,12 +179,16 @@ impl Event {
                 )
             }
             Self::Shadowed { slot, shadow } => {
-                write!(f, "{slot}: shadow {shadow} runs beside what serves, with a copy of its state")
+                write!(
+                    f,
+                    "{slot}: shadow {shadow} runs beside the current generation, with a copy of its state"
+                )
             }
             Self::Superseded { slot, generation } => {
                 write!(
                     f,
-                    "{slot}: generation {generation} will not serve: while it waited, a newer build, a rollback or an unload took its place"
+                    "{slot}: staged generation {generation} was discarded: a newer build, a rollback or an unload took its \
+                         place"
                 )
             }
             Self::Swapped(report) => report.fmt(f),
@@ -188,7 +200,7 @@ impl Event {
                 holders,
             } => write!(
                 f,
-                "{slot}: generation {generation} serves no more, but is still held by {}; it goes when they let go",
+                "{slot}: generation {generation} is retired, but still held by {}; it is unloaded when they release it",
                 listed(holders)
             ),
             Self::Retired(report) => report.fmt(f),
@@ -198,7 +210,7 @@ impl Event {
                 report,
             } => write!(
                 f,
-                "{slot}: generation {generation} is gone after all: image proven unmapped ({report})"
+                "{slot}: generation {generation} has left quarantine: image proven unmapped ({report})"
             ),
             Self::CallFailed { error, .. } => write!(f, "call failed: {error}"),
             Self::ThreadPanicked {
@@ -209,23 +221,32 @@ impl Event {
             } => write!(f, "{slot}: a thread of generation {generation} panicked: {message}"),
             Self::FolderMissing { path } => write!(
                 f,
-                "the folder {} is not there; it is taken up as soon as it appears",
+                "the folder {} does not exist; the host watches it as soon as it is created",
                 path.display()
             ),
-            Self::FolderBack { path } => write!(f, "the folder {} is there; its plugins are taken up", path.display()),
+            Self::FolderBack { path } => write!(f, "the folder {} exists again; its plugins are loaded", path.display()),
             Self::PrivateFolderRestored { was, now } => {
                 let (was_there, is_there) = (was.display(), now.display());
                 match was == now {
-                    true => write!(f, "the lock of the private folder {was_there} was gone, and is made again")?,
-                    false => write!(f, "the private folder {was_there} was gone, and is made again as {is_there}")?,
+                    true => write!(
+                        f,
+                        "the lock of the private folder {was_there} was removed, and the host has made it \
+                         again"
+                    )?,
+                    false => write!(
+                        f,
+                        "the private folder {was_there} was removed, and the host has made it again as \
+                         {is_there}"
+                    )?,
                 }
                 write!(
                     f,
-                    "\n  what to do: keep cleaners of temporary files away from it, or let `private_base` name a folder that nobody cleans"
+                    "\n  what to do: exclude it from cleaners of temporary files, or set `private_base` to a folder that \
+                         is not cleaned"
                 )
             }
-            Self::ShutDown => write!(f, "the host lets go of everything"),
-            Self::Lagged { missed } => write!(f, "({missed} events came too fast to be told)"),
+            Self::ShutDown => write!(f, "the host is shutting down"),
+            Self::Lagged { missed } => write!(f, "({missed} events were lost, because this stream was read too slowly)"),
         }
     }
 }
@@ -234,7 +255,7 @@ impl Display for ReloadReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}: generation {} ", self.slot, self.generation)?;
         match self.replaced {
-            Some(old) => write!(f, "took over from {old}")?,
+            Some(old) => write!(f, "replaced {old}")?,
             None => write!(f, "is loaded")?,
         }
         write!(f, " in {}", Readable(self.total))?;
@@ -249,7 +270,8 @@ impl Display for ReloadReport {
             .iter()
             .map(|(step, took)| format!("{step} {}", took.as_micros()))
             .collect();
-        // What no step accounts for is the wait for a claimed slot's owner, or for the calls into a shared one with state.
+        // The rest of the total time is the wait for the owner of a claimed slot, or for the calls inside a shared plugin
+        // with state.
         let wait = self.total.saturating_sub(self.steps.iter().map(|(_, took)| *took).sum());
         if self.replaced.is_some() && wait > Duration::from_micros(20) {
             parts.push(format!("waiting {}", wait.as_micros()));
@@ -263,15 +285,19 @@ impl Display for RollbackReport {
         let (slot, from, to) = (&self.slot, self.from, self.to);
         write!(
             f,
-            "{slot}: went back from generation {from} to {to} in {}",
+            "{slot}: rolled back from generation {from} to {to} in {}",
             Readable(self.total)
         )?;
         match &self.state {
             RestoredState::None => {}
-            RestoredState::Carried { bytes } => write!(f, ", with its state ({bytes} bytes)")?,
-            RestoredState::Snapshot { why: None, .. } => write!(f, ", to the state of the swap")?,
+            RestoredState::Carried { bytes } => write!(f, "; state carried over ({bytes} bytes)")?,
+            RestoredState::Snapshot { why: None, .. } => write!(f, "; state restored from the snapshot of the swap")?,
             RestoredState::Snapshot { why: Some(why), .. } => {
-                write!(f, ", to the state of the swap, because the newer one could not be had: {why}")?;
+                write!(
+                    f,
+                    "; state restored from the snapshot of the swap, because the newer state could not be carried \
+                     over: {why}"
+                )?;
             }
         }
         write!(f, "\n  because: {}", self.reason)
@@ -288,18 +314,18 @@ impl Display for RetireReport {
             Outcome::Unmapped(report) => {
                 write!(f, " is gone: image proven unmapped (")?;
                 if self.served {
-                    write!(f, "its last holder let go after {}, ", Readable(self.held))?;
+                    write!(f, "its last holder released it after {},  ", Readable(self.held))?;
                 }
                 write!(f, "{report})")?;
             }
             Outcome::Quarantined(reason) => write!(f, " has ended, but its image stays mapped: {reason}")?,
         }
         if !self.late_holders.is_empty() {
-            write!(f, "\n  it was held too long by {}", listed(&self.late_holders))?;
+            write!(f, "\n  held after the drain deadline by {}", listed(&self.late_holders))?;
         }
         for (hook, error) in [("stop", &self.stop_error), ("drop", &self.destroy_error)] {
             if let Some(error) = error {
-                write!(f, "\n  its `{hook}` ended badly: {error}")?;
+                write!(f, "\n  its `{hook}` failed: {error}")?;
             }
         }
         Ok(())
@@ -315,7 +341,7 @@ impl Display for UnloadReport {
         if self.thread_locals_skipped > 0 {
             write!(
                 f,
-                "; left: {} thread-local value(s) of threads that live on ({})",
+                "; left: {} thread-local value(s) of running threads ({})",
                 self.thread_locals_skipped,
                 self.skipped_threads.join(", ")
             )?;
@@ -337,7 +363,7 @@ fn listed(holders: &[Holder]) -> String {
     words.join(", ")
 }
 
-/// With as many digits as a person reads.
+/// A duration with two significant digits or so.
 struct Readable(Duration);
 
 impl Display for Readable {
@@ -352,7 +378,7 @@ impl Display for Readable {
     }
 }
 
-/// Bytes, with as many digits as a person reads.
+/// A number of bytes, rounded for a person.
 struct Size(u64);
 
 impl Display for Size {

@@ -211,7 +211,7 @@ impl HealthTracker {
         if let Some((_, counted)) = &mut self.under_way {
             *counted += 1;
         }
-        let health = Health::CheckFailed(format!("it did not come back within {:?}", policy.health_timeout));
+        let health = Health::CheckFailed(format!("it did not return within {:?}", policy.health_timeout));
         let is_news = self.count(&health);
         (health, is_news)
     }
@@ -220,7 +220,7 @@ impl HealthTracker {
     pub(crate) fn comes_back(&mut self, policy: &Policy, result: CheckResult) -> (Health, bool) {
         let CheckResult { health, took, bytes } = result;
         let health = match took > policy.health_timeout {
-            true => Health::CheckFailed(format!("it took {took:.1?}, where {:?} are allowed", policy.health_timeout)),
+            true => Health::CheckFailed(format!("it took {took:.1?}, the limit is {:?}", policy.health_timeout)),
             false => health,
         };
         let counted = self.under_way.take().map_or(0, |(_, counted)| counted);

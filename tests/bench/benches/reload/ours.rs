@@ -152,7 +152,7 @@ impl Reloads for Ours {
             }
         }
         // The first answer may have come through an old view, which a reader holds until its next look.
-        assert_eq!(self.caller.stamp(), Some(n), "the new code serves on");
+        assert_eq!(self.caller.stamp(), Some(n), "the new code keeps serving");
         // Nor may the end of the one before the last be somebody else's disturbance; the last stands by, where there is probation.
         assert!(self.host.wait_until_retired(Duration::from_secs(30)), "old images stay");
     }

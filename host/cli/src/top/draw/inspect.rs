@@ -6,7 +6,7 @@ use ratatui::{Frame, layout::Rect, text::Line};
 use reslot_control::protocol::{HeldGeneration, SlotStatus, Version};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Draws it, and answers how far one can scroll.
+/// Draws the page, and returns how far it can scroll.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Paint) -> usize {
     let Page::Inspect {
         slot, detail, scroll, ..
@@ -52,7 +52,7 @@ fn lines(model: &Model, name: &str, detail: Option<&Detail>, width: usize) -> Ve
     };
     match model.slots().iter().find(|slot| slot.name == name) {
         Some(slot) => facts(model, slot, &mut add),
-        None => add("", "There is no such slot any more. Esc goes back."),
+        None => add("", "This slot does not exist any more. Esc closes this page."),
     }
     let title = |lines: &mut Vec<_>, title: &str| lines.push((true, title.to_owned()));
     let plain = |lines: &mut Vec<(bool, String)>, text: &str, indent: usize| {
@@ -82,7 +82,7 @@ fn lines(model: &Model, name: &str, detail: Option<&Detail>, width: usize) -> Ve
         lines.extend(reloads::steps(reload).map(|line| (false, text::cut(&line, width))));
     }
     let Some(detail) = detail else { return lines };
-    title(&mut lines, "who holds");
+    title(&mut lines, "holders");
     match &detail.held {
         Ok(held) => held.iter().for_each(|held| {
             plain(&mut lines, &generation(held), 2);
@@ -92,7 +92,7 @@ fn lines(model: &Model, name: &str, detail: Option<&Detail>, width: usize) -> Ve
     }
     title(&mut lines, "history");
     match &detail.history {
-        Ok(versions) if versions.is_empty() => plain(&mut lines, "nothing is remembered", 2),
+        Ok(versions) if versions.is_empty() => plain(&mut lines, "the history is empty", 2),
         Ok(versions) => versions.iter().for_each(|one| plain(&mut lines, &version(one), 2)),
         Err(why) => plain(&mut lines, why, 2),
     }
@@ -113,7 +113,7 @@ fn facts(model: &Model, slot: &SlotStatus, add: &mut impl FnMut(&str, &str)) {
         &slot.path.as_ref().map_or("-".to_owned(), |path| path.display().to_string()),
     );
     add("staged", &number(slot.staged));
-    add("stands by", &number(slot.standby));
+    add("standby", &number(slot.standby));
     add("owned", if slot.claimed { "yes" } else { "no" });
     add("health", &word(&slot.health));
     add(
@@ -137,7 +137,7 @@ fn generation(held: &HeldGeneration) -> String {
     let live = held
         .live_bytes
         .map_or(String::new(), |live| format!(", {}", text::bytes(live)));
-    let nobody = if held.holders.is_empty() { ", held by nobody" } else { "" };
+    let nobody = if held.holders.is_empty() { ", no holders" } else { "" };
     format!(
         "generation {}: {} for {}{live}{nobody}",
         held.generation,

@@ -1,5 +1,5 @@
-//! The last reloads, newest first, each with a bar: of the time that it took, each step has its share, and shows it by its letter, and
-//! by its colour where there are colours.
+//! The last reloads, newest first, each with a bar. In the bar each step has its share of the time, shown by a letter and a
+//! colour.
 
 use super::{Paint, text};
 use crate::top::model::Model;
@@ -13,7 +13,7 @@ use reslot_control::protocol::{Reload, StepTook};
 
 /// Lines above the first reload: the titles and two for the legend.
 pub(super) const ABOVE: u16 = 3;
-/// The longest bar: more would show nothing more.
+/// The longest bar.
 const LONGEST: usize = 48;
 
 /// The steps in their order: letter, name, colour.
@@ -33,7 +33,7 @@ const STEPS: [(char, &str, Color); 14] = [
     ('w', "swap", Color::White),
     ('P', "probation", Color::Red),
 ];
-/// Steps that are not known here.
+/// A step that this program does not know.
 const OTHER: (char, &str, Color) = ('?', "other", Color::DarkGray);
 
 fn known(step: &str) -> (char, &'static str, Color) {
@@ -62,9 +62,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
     super::put(frame, area, lines);
 }
 
-/// The row up to its bar, and how many columns the bar has.
+/// The row before the bar, and the number of columns of the bar.
 fn row(width: usize, [at, slot, generation, outcome, total]: [&str; 5]) -> (String, usize) {
-    // A wide screen has room for longer names, once the bar is as long as is good.
+    // A wide screen has room for longer names.
     let name = 14 + width.saturating_sub(80).min(20) / 2;
     let row = format!(
         "{} {} {} {} {} ",
@@ -101,7 +101,7 @@ fn line<'a>(reload: &Reload, width: usize, paint: Paint) -> Line<'a> {
     Line::from(spans)
 }
 
-/// How many columns of a bar each step gets: its share of the time, rounded so that together they fill it.
+/// The columns of each step in a bar: its share of the time, rounded so that the steps fill the bar.
 fn shares(steps: &[StepTook], columns: usize) -> Vec<usize> {
     let times: Vec<_> = steps
         .iter()
@@ -119,7 +119,7 @@ fn shares(steps: &[StepTook], columns: usize) -> Vec<usize> {
         reason = "at least 0, at most the columns"
     )]
     let mut given: Vec<_> = exact.iter().map(|share| share.floor() as usize).collect();
-    // What rounding down has left goes to those who lost most by it.
+    // The columns left by rounding go to the steps that lost most.
     let mut losers: Vec<_> = (0..steps.len()).collect();
     losers.sort_by(|&a, &b| exact[b].fract().total_cmp(&exact[a].fract()));
     let left = columns.saturating_sub(given.iter().sum());
@@ -129,7 +129,7 @@ fn shares(steps: &[StepTook], columns: usize) -> Vec<usize> {
     given
 }
 
-/// Two lines that say which letter is which step, for the steps that have a part in what is shown.
+/// Two lines that explain the letters of the shown steps.
 fn legend<'a>(shown: &[Reload], width: usize, paint: Paint) -> Vec<Line<'a>> {
     let there = |name: &str| {
         shown
@@ -152,7 +152,7 @@ fn legend<'a>(shown: &[Reload], width: usize, paint: Paint) -> Vec<Line<'a>> {
     lines.into_iter().map(Line::from).collect()
 }
 
-/// The steps of one reload, each in a line with its time and a bar of its own letter.
+/// The steps of one reload, each in a line with its time and a bar.
 pub(super) fn steps(reload: &Reload) -> impl Iterator<Item = String> {
     let bar = shares(&reload.steps, LONGEST);
     reload.steps.iter().zip(bar).map(|(step, columns)| {

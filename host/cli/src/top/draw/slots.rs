@@ -1,4 +1,4 @@
-//! The table of slots: as many as fit, the selected one always among them.
+//! The table of slots. It shows as many as fit, and always the selected one.
 
 use super::{Paint, text};
 use crate::top::model::{Model, Rate};
@@ -10,7 +10,7 @@ use ratatui::{
 };
 use reslot_control::protocol::SlotStatus;
 
-/// Beside the name: titles and columns.
+/// The columns after the name: titles and widths.
 const COLUMNS: [(&str, usize); 8] = [
     ("gen", 5),
     ("state", 9),
@@ -28,7 +28,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
     let slots = model.slots();
     let beside = MARK + COLUMNS.iter().map(|(_, columns)| columns + 1).sum::<usize>();
     let room = usize::from(area.width).saturating_sub(beside);
-    // Names that are short leave their room to the words on health.
+    // The health column gets the columns that short names do not need.
     let longest = slots
         .iter()
         .map(|slot| text::width(&text::clean(&slot.name)))
@@ -41,7 +41,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
     let rows = usize::from(area.height.saturating_sub(1));
     let place = model.selected();
     let first = place.saturating_sub(rows / 2).min(slots.len().saturating_sub(rows));
-    // Where one is in the list is worth more than the word.
+    // If both do not fit, the position in the list replaces the word.
     let title = match format!("slot {}/{}", place + 1, slots.len()) {
         _ if slots.len() <= rows => "slot".to_owned(),
         long if text::width(&long) <= name => long,
@@ -74,7 +74,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, paint: Pain
     super::put(frame, area, lines);
 }
 
-/// What is worth a colour, beside the words that say it.
+/// Whether the row is coloured because the slot has a problem.
 fn troubled(slot: &SlotStatus) -> bool {
     slot.quarantined > 0 || slot.health.as_deref().is_some_and(|health| health != "healthy")
 }

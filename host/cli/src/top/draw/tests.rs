@@ -298,7 +298,7 @@ fn everything_about_a_slot_can_be_reached() {
     model.press(Key::Enter);
     let held = HeldGeneration {
         generation: 11,
-        condition: "stands by".to_owned(),
+        condition: "is the standby".to_owned(),
         since_ms: 5000,
         live_bytes: Some(2048),
         holders: vec!["a view of thread 7".to_owned()],
@@ -327,13 +327,13 @@ fn everything_about_a_slot_can_be_reached() {
         "0123456789abcdef0123456789abcdef",
         "/srv/desk/plugins/libmomentum.so",
         "staged         13",
-        "stands by      11",
+        "standby        11",
         "healthy",
         "12.3 KiB (12600 bytes)",
         "2 mapped, 1 quarantined",
         "does not export a root",
         "from-the-…",
-        "generation 11: stands by for 5 s, 2.0 KiB",
+        "generation 11: is the standby for 5 s, 2.0 KiB",
         "a view of thread 7",
         "* fedcba987654 1.4.1 known_bad",
         "it panicked",
@@ -351,7 +351,7 @@ fn everything_about_a_slot_can_be_reached() {
     found(&lines(&mut model, (76, 12)), "it panicked");
     model.press(Key::Up);
     model.learn(News::Seen(Box::new(host(Vec::new())), None), Instant::now());
-    found(&lines(&mut model, (80, 24)), "There is no such slot any more.");
+    found(&lines(&mut model, (80, 24)), "This slot does not exist any more.");
 }
 
 #[test]

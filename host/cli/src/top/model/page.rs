@@ -12,26 +12,26 @@ pub(in super::super) enum Page {
     Inspect {
         /// Its name.
         slot: String,
-        /// What was asked for because of that, once it is known.
+        /// Its details, once they have arrived.
         detail: Option<Box<Detail>>,
-        /// Lines above what is shown.
+        /// The number of lines above the visible part.
         scroll: usize,
-        /// As far as there is to scroll, as it was drawn last.
+        /// The end of the scroll range, from the last drawing.
         end: usize,
     },
     /// What the keys do.
     Help,
-    /// Whether a slot is to go back; what was there before is shown on.
+    /// The question whether to roll a slot back, over the previous page.
     Asking {
         /// The slot's name.
         slot: String,
-        /// Where the answer leads.
+        /// The previous page.
         back: Box<Page>,
     },
 }
 
 impl Page {
-    /// What is drawn: a question stands in the line of messages, over what was there.
+    /// The page that is drawn. A question is drawn in the line of messages over the previous page.
     pub(in super::super) fn shown(&self) -> &Self {
         match self {
             Self::Asking { back, .. } => back.shown(),
