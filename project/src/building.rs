@@ -1,4 +1,5 @@
-//! The program that builds a plugin on each save, beside a program with a screen, and what of its words belongs on that.
+//! Runs `build-plugin --watch` beside a program that has a screen of its own, and extracts the compiler's errors for that
+//! screen.
 
 use crate::Error;
 use std::{
@@ -16,17 +17,17 @@ use std::{
 /// How many lines of an error are shown.
 const LINES: usize = 8;
 
-/// The builder; it ends with this value.
+/// The running builder. Dropping this ends it.
 pub struct Building {
     child: Arc<Mutex<Child>>,
     lines: Receiver<String>,
     error: Vec<String>,
-    /// The build that the error is of has ended: another error is another build's.
+    /// Whether the build of this error has ended. A later error belongs to another build.
     is_over: bool,
 }
 
 impl Building {
-    /// Starts it, for instance `reslot build-plugin arcade --watch`.
+    /// Starts the builder, for instance `reslot build-plugin arcade --watch`.
     ///
     /// # Errors
     /// If it cannot be started.
@@ -48,7 +49,7 @@ impl Building {
         })
     }
 
-    /// The same from a command line: a program and its arguments. None if there is none.
+    /// Starts the builder from a command line: a program and its arguments. None if the command line is empty.
     ///
     /// # Errors
     /// If it cannot be started, with the program's name.
@@ -61,18 +62,18 @@ impl Building {
         Self::start(command).map(Some).map_err(Error::io("start", Path::new(program)))
     }
 
-    /// Ends it, from any thread: for a program that may be ended before it drops this.
+    /// A function that ends the builder from any thread, for a program that may end before it drops this.
     pub fn ender(&self) -> impl FnOnce() + Send + use<> {
         let child = self.child.clone();
         move || end(&child)
     }
 
-    /// What stands in the compiler's way, in its own first words; none if nothing does.
+    /// The first lines of the compiler's error; none after a good build.
     pub fn error(&self) -> Option<String> {
         (!self.error.is_empty()).then(|| self.error.join("\n"))
     }
 
-    /// Reads what the builder has said since, and answers whether that has changed anything.
+    /// Reads the builder's new output. True if the error has changed.
     pub fn look(&mut self) -> bool {
         let mut changed = false;
         while let Ok(line) = self.lines.try_recv() {

@@ -1,5 +1,5 @@
-//! What cargo prints on standard error, held back while it is fast: a verb that only starts a program stays silent, and one that has
-//! to compile, or waits for the lock of another cargo, says so.
+//! Shows cargo's output on standard error only if cargo is slow. So a verb that only starts a program stays silent, and a
+//! verb that compiles, or waits for the lock of another cargo, shows the progress.
 
 use std::{
     io::{self, BufRead, BufReader, IsTerminal, Read, Write},
@@ -17,7 +17,7 @@ use crate::{Error, workspace::cargo};
 /// How long cargo may work before its progress is shown.
 const FAST: Duration = Duration::from_secs(1);
 
-/// A program of a workspace, built if need be.
+/// A program of a workspace, built if necessary.
 #[derive(Debug, Clone, Copy)]
 pub struct Program<'a> {
     /// The manifest of the workspace.
@@ -31,10 +31,10 @@ pub struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Builds it and answers where it is. Cargo's progress is shown if that takes longer than a second.
+    /// Builds the program and returns its path. Cargo's progress is shown if the build takes longer than a second.
     ///
     /// # Errors
-    /// If cargo cannot be started, or the program is not built; what cargo said stands on standard error.
+    /// If cargo cannot be started, or the build fails; cargo's messages are on standard error.
     pub fn build(self) -> Result<PathBuf, Error> {
         let mut command = cargo();
         command.args(["build", "--message-format=json-render-diagnostics", "--manifest-path"]);
@@ -69,12 +69,12 @@ struct MessageTarget {
     name: String,
 }
 
-/// How much of what cargo says about its progress is shown. What is no progress (warnings, errors) is always shown at once.
+/// How much of cargo's progress is shown. Warnings and errors are always shown at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// All of it, with cargo's own bar on a terminal.
     All,
-    /// Only what comes after cargo has worked for a second.
+    /// Only progress after the first second.
     IfSlow,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn run(command: &mut Command, progress: Progress, mut line: impl FnMu
     lines.map_while(Result::ok).for_each(|text| line(&text));
     let status = child.wait().map_err(Error::io("wait for", &program))?;
     if let Some(shown) = shown {
-        // The thread ends with the pipe, and has nothing to answer.
+        // The thread ends with the pipe, and returns nothing.
         let _ = shown.join();
     }
     Ok(status)
@@ -109,7 +109,7 @@ fn show(source: impl Read + Send + 'static, mut out: impl Write + Send + 'static
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         let read = BufReader::new(source).lines().map_while(Result::ok);
-        // Without a receiver nobody is left to show it to.
+        // If the receiver is dropped, the output is not needed any more.
         read.take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop);
     });
     thread::spawn(move || {
@@ -120,7 +120,7 @@ fn show(source: impl Read + Send + 'static, mut out: impl Write + Send + 'static
                 true => lines.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 false => lines.recv_timeout(shown_from.saturating_duration_since(Instant::now())),
             };
-            // A terminal that is gone is no reason to end a build.
+            // A closed terminal must not end the build.
             let mut print = |line: String| drop(writeln!(out, "{line}"));
             match next {
                 Ok(line) if is_progress(&line) && Instant::now() < shown_from => held.push(line),
@@ -135,7 +135,7 @@ fn show(source: impl Read + Send + 'static, mut out: impl Write + Send + 'static
     })
 }
 
-/// Whether a line is one of cargo's own about what it does: a capitalised word that ends in the twelfth column.
+/// Whether a line is cargo's progress: a capitalised word that ends in the twelfth column.
 fn is_progress(line: &str) -> bool {
     let plain = without_colours(line);
     let Some((word, rest)) = plain.split_at_checked(12) else {

@@ -1,32 +1,32 @@
-//! What can go wrong between a source file and a published plugin, each with its remedy.
+//! Errors between a source file and a published plugin, each with its remedy.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-/// A build or a publication that did not come about.
+/// Why a plugin was not built or published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// `cargo metadata` could not be run, refused, or answered with something unexpected.
+    /// `cargo metadata` could not be run, failed, or gave unexpected output.
     #[error("cannot read the workspace at {}: {why}", .at.display())]
     Workspace {
-        /// The folder that was asked about.
+        /// The folder.
         at: PathBuf,
-        /// What cargo said.
+        /// Cargo's message.
         why: String,
     },
 
     /// No workspace package under `plugins/` with a cdylib target has this name.
     #[error("no plugin is named `{name}`; {}", known_plugins(.known))]
     UnknownPlugin {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The names that would have been understood.
+        /// The names of all plugins.
         known: Vec<String>,
     },
 
-    /// The compiler refused the plugin, or cargo failed before or after it; what they said went to standard error.
+    /// The compiler or cargo failed. Their messages are on standard error.
     #[error("plugin `{plugin}` was not built ({status}): {}", build_remedy(*.status, *.by_compiler))]
     Compile {
         /// The plugin's package.
@@ -37,7 +37,7 @@ pub enum Error {
         by_compiler: bool,
     },
 
-    /// A program of the workspace was not built; what cargo said went to standard error.
+    /// A program of the workspace was not built. Cargo's messages are on standard error.
     #[error("the program `{program}` was not built ({status}): {}", build_remedy(*.status, false))]
     Program {
         /// The program.
@@ -46,7 +46,7 @@ pub enum Error {
         status: ExitStatus,
     },
 
-    /// Cargo succeeded and yet named no dynamic library for the plugin.
+    /// Cargo succeeded, but named no dynamic library for the plugin.
     #[error(
         "plugin `{plugin}` was built, but cargo named no dynamic library: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`"
     )]
@@ -58,17 +58,17 @@ pub enum Error {
     /// The file system or the start of a process failed.
     #[error("cannot {doing} {}: {source}", .at.display())]
     Io {
-        /// What was being done, as a verb phrase.
+        /// The failed operation, as a verb phrase.
         doing: &'static str,
         /// The file, folder or program.
         at: PathBuf,
-        /// The system's answer.
+        /// The system's reason.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// For `map_err`: the system's error with what was being done, and to which file, folder or program.
+    /// Makes a function for `map_err`, which adds the operation and the path to the system's error.
     pub fn io(doing: &'static str, at: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io {
             doing,
@@ -86,8 +86,8 @@ fn known_plugins(known: &[String]) -> String {
     }
 }
 
-/// Cargo that a signal ended says nothing about the source, and cargo itself fails for reasons that are in no source: a folder that
-/// cannot be written, a package that cannot be downloaded.
+/// The remedy depends on who failed: a signal may have ended cargo, and cargo itself fails for reasons that are not in a
+/// source file, such as a folder without write permission.
 fn build_remedy(status: ExitStatus, by_compiler: bool) -> &'static str {
     match (status.code(), by_compiler) {
         (Some(_), true) => "correct what the compiler names above and build again",

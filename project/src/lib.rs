@@ -1,6 +1,6 @@
-//! Reads a workspace with Reslot plugins in it, builds the plugins, and publishes them where a running host picks them up.
+//! Reads a workspace with Reslot plugins, builds the plugins, and publishes them for a running host.
 //!
-//! The programs `reslot` and `cargo xtask` have this on their command lines; the feature `verbs` is that part. A program that builds a plugin
+//! The feature `verbs` has the command lines of the programs `reslot` and `cargo xtask`. A program that builds a plugin
 //! while it runs needs [`Workspace::read`] and [`PluginBuild`]:
 //!
 //! ```no_run
@@ -14,7 +14,7 @@
 //! # Ok::<(), reslot_project::Error>(())
 //! ```
 //!
-//! A program with a screen of its own runs the command that builds at each save beside it: [`Building`].
+//! A program with a screen of its own can run `build-plugin --watch` with [`Building`].
 
 mod building;
 mod cargo_output;

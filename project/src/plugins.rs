@@ -1,12 +1,11 @@
-//! From a plugin's source to a file that a host may take: build with cargo, then publish by rename.
+//! From a plugin's source to a file that a host can load: it builds with cargo, then publishes by rename.
 //!
-//! Cargo names the finished library in its message stream, before it has written its own bookkeeping and ended; the library is
-//! published at that moment. That, and not asking `cargo metadata` again, is why publishing adds next to nothing to a build.
+//! Cargo names the finished library in its message stream before it writes its own files and ends. The library is published
+//! at that moment, and `cargo metadata` is not called again, so publishing adds almost no time to a build.
 //!
-//! A host must never see half a file, so that the library is copied under a hidden name in the *same folder* and renamed, which
-//! the file system does in one step. It is a copy and no hard link, though that would be quicker: a linker that writes into its old
-//! output, instead of replacing it, would write into what hosts see. A library equal to the published one is left alone: hosts would
-//! skip it anyway.
+//! A host must never see half a file. So the library is copied under a hidden name in the *same folder* and renamed, which
+//! is one atomic step. A hard link would be faster, but a linker that overwrites its old output would then change the
+//! published file. A library that equals the published one is not published again, because hosts would skip it anyway.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
@@ -33,12 +32,12 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// The one that the program that asks is built with.
+    /// The profile of the calling program.
     pub fn of_this_program() -> Self {
         if cfg!(debug_assertions) { Self::Debug } else { Self::Release }
     }
 
-    /// The arguments that ask cargo for it.
+    /// Cargo's arguments for this profile.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
             Profile::Debug => &[],
@@ -47,7 +46,7 @@ impl Profile {
     }
 }
 
-/// How one plugin is built; can be run any number of times.
+/// A build of one plugin. It can be run any number of times.
 #[derive(Debug, Clone)]
 pub struct PluginBuild {
     root: PathBuf,
@@ -69,10 +68,10 @@ pub struct Built {
     pub was_fresh: bool,
 }
 
-/// A library that stands in a host's folder.
+/// A published library.
 #[derive(Debug, Clone)]
 pub struct Published {
-    /// The library, where hosts see it.
+    /// The published file.
     pub file: PathBuf,
     /// Its size in bytes.
     pub size: u64,
@@ -80,9 +79,9 @@ pub struct Published {
     pub built_in: Duration,
     /// When cargo was started.
     pub started: SystemTime,
-    /// From the start of cargo to the library standing in the folder.
+    /// From the start of cargo to the published library.
     pub published_in: Duration,
-    /// It differs from what stood there before, and has replaced it. If not, nothing was touched.
+    /// Whether it differs from the file that was published before. If not, nothing was written.
     pub is_new: bool,
 }
 
@@ -99,13 +98,13 @@ impl PluginBuild {
         }
     }
 
-    /// The same with more of cargo's settings, each as `cargo --config` takes it.
+    /// Adds settings, each in the form of `cargo --config`.
     pub fn with_settings(mut self, settings: impl IntoIterator<Item = String>) -> PluginBuild {
         self.settings.extend(settings);
         self
     }
 
-    /// The same without cargo's progress; what the compiler has to say is still shown.
+    /// Hides cargo's progress. The compiler's messages are still shown.
     pub fn quiet(mut self) -> PluginBuild {
         self.quiet = true;
         self
@@ -116,12 +115,12 @@ impl PluginBuild {
         &self.name
     }
 
-    /// Builds, and publishes nothing.
+    /// Builds the plugin without publishing it.
     pub fn build(&self) -> Result<Built, Error> {
         self.run(Ok)
     }
 
-    /// Builds, and publishes the library in `folder` as soon as it is finished.
+    /// Builds the plugin, and publishes the library in `folder` as soon as it is finished.
     pub fn publish_to(&self, folder: &Path) -> Result<Published, Error> {
         let (started, begun) = (SystemTime::now(), Instant::now());
         self.run(|built| {
@@ -140,7 +139,8 @@ impl PluginBuild {
     fn run<T>(&self, finished: impl FnOnce(Built) -> Result<T, Error>) -> Result<T, Error> {
         let started = Instant::now();
         let mut command = cargo();
-        // A plugin may be an rlib as well, for programs that link it; what is compiled as both is not what a host loads.
+        // A plugin may also be an rlib, for programs that link it. A library that is compiled as both cannot be loaded, so
+        // only the cdylib is built.
         command.current_dir(&self.root).args([
             "rustc",
             "--lib",
@@ -186,8 +186,8 @@ impl PluginBuild {
     }
 }
 
-/// Puts a copy of `library` into `folder` in one step, unless an equal file stands there; answers with the published file, its
-/// size, and whether it is new.
+/// Puts a copy of `library` into `folder` in one step, unless an equal file is there. Returns the published file, its size,
+/// and whether it is new.
 pub fn publish(library: &Path, folder: &Path) -> Result<(PathBuf, u64, bool), Error> {
     let Some(file_name) = library.file_name() else {
         return Err(Error::io("publish", library)(io::ErrorKind::IsADirectory.into()));
@@ -207,19 +207,20 @@ pub fn publish(library: &Path, folder: &Path) -> Result<(PathBuf, u64, bool), Er
         .suffix(".tmp")
         .tempfile_in(folder)
         .map_err(Error::io("write into", folder))?;
-    // From file to file: the kernel does it, and shares the blocks where the file system can.
+    // The kernel copies from file to file, and shares the blocks if the file system can.
     io::copy(&mut content, copy.as_file_mut()).map_err(Error::io("write", copy.path()))?;
     copy.as_file()
         .set_permissions(metadata.permissions())
         .map_err(Error::io("write", copy.path()))?;
-    // Closed before it is renamed: a host does not take a file that somebody could still write to.
+    // The copy is closed before it is renamed, because a host does not load a file that is open for writing.
     copy.into_temp_path()
         .persist(&file)
         .map_err(|error| Error::io("publish", &file)(error.error))?;
     Ok((file, size, true))
 }
 
-/// Whether `file` exists with exactly this content. Two builds of a plugin differ early, so that mostly little of them is read.
+/// Whether `file` exists with exactly this content. Two builds differ near their beginning, so mostly only a small part is
+/// read.
 fn holds(file: &Path, content: &mut File, size: u64) -> bool {
     const AT_ONCE: usize = 64 * 1024;
     let Ok(mut file) = File::open(file) else { return false };
@@ -241,7 +242,7 @@ fn holds(file: &Path, content: &mut File, size: u64) -> bool {
     }
 }
 
-/// What one line of cargo's messages says about a plugin's build.
+/// The meaning of one line of cargo's messages for a plugin's build.
 #[derive(Debug, PartialEq)]
 enum Heard {
     /// The plugin's library is finished, or was up to date.

@@ -1,5 +1,5 @@
-//! The verbs that know sources: `new-project`, `new-plugin` and `build-plugin`. `reslot` and `cargo xtask` have them on their command lines, and
-//! say by a [`Caller`] who they are.
+//! The verbs `new-project`, `new-plugin` and `build-plugin`. `reslot` and `cargo xtask` have them on their command lines; a
+//! [`Caller`] describes which of the two runs them.
 
 pub mod build_plugin;
 mod caller;

@@ -1,7 +1,7 @@
-//! The workspace as `cargo metadata` tells it, read once: which packages are plugins, where their sources are, where output goes.
+//! The workspace, read once from `cargo metadata`: the plugins, their sources, and the target folder.
 //!
-//! `--no-deps` is enough: local path dependencies carry their folder, and it neither resolves nor downloads anything, so that
-//! it takes a few milliseconds and works without a network.
+//! `--no-deps` is enough, because path dependencies include their folder. It resolves and downloads nothing, so it takes a
+//! few milliseconds and works without a network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -13,12 +13,12 @@ use serde::Deserialize;
 
 use crate::Error;
 
-/// A cargo workspace with plugins in it.
+/// A cargo workspace with plugins.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     /// The folder of the workspace's `Cargo.toml`.
     pub root: PathBuf,
-    /// Cargo's target folder, as `CARGO_TARGET_DIR` and the configuration have it.
+    /// Cargo's target folder, according to `CARGO_TARGET_DIR` and the configuration.
     pub target: PathBuf,
     packages: BTreeMap<PathBuf, Package>,
 }
@@ -28,18 +28,18 @@ pub struct Workspace {
 pub struct Package {
     /// Its name, as in `cargo build -p NAME`.
     pub name: String,
-    /// Cargo's own, unambiguous name of it.
+    /// Cargo's unambiguous package id.
     pub id: String,
     /// The folder of its `Cargo.toml`.
     pub folder: PathBuf,
-    /// It has a cdylib target.
+    /// Whether it has a cdylib target.
     pub is_library_for_loading: bool,
-    /// The folders of the local packages that are compiled into it; development dependencies are not.
+    /// The folders of the local packages that are compiled into it, without development dependencies.
     pub local_dependencies: Vec<PathBuf>,
 }
 
 impl Workspace {
-    /// Asks cargo about the workspace that `folder` is in.
+    /// Reads the workspace around `folder`.
     pub fn read(folder: &Path) -> Result<Workspace, Error> {
         Ok(Workspace::of(metadata(folder, &["--no-deps"])?))
     }
@@ -84,7 +84,7 @@ impl Workspace {
             .filter(move |package| package.is_library_for_loading && package.folder.starts_with(&shelf))
     }
 
-    /// A package of this name that has a cdylib target, wherever it lies: a plugin, or a fixture of the tests.
+    /// A package of this name with a cdylib target in any folder: a plugin, or a fixture of the tests.
     pub fn loadable(&self, name: &str) -> Option<&Package> {
         let mut packages = self.packages.values();
         packages.find(|package| package.is_library_for_loading && package.name == name)
@@ -100,7 +100,7 @@ impl Workspace {
             })
     }
 
-    /// The folder of a package that this workspace depends on, wherever cargo keeps it; for data that lies beside its sources.
+    /// The folder of a dependency of this workspace, for data files beside its sources.
     ///
     /// Cargo resolves for this machine's target alone, because a build never downloads packages of other platforms. It uses the
     /// network only if a package of this platform is missing.
@@ -119,7 +119,7 @@ impl Workspace {
             })
     }
 
-    /// The folder in which a host and the verb `build-plugin` meet: published plugins, and the host's control socket.
+    /// The folder that a host and the verb `build-plugin` share: it has the published plugins and the host's control socket.
     ///
     /// It is `target/reslot` in the workspace also if `CARGO_TARGET_DIR` or `[build] target-dir` names another target folder. A program
     /// cannot see these settings while it runs, and several workspaces may share one target folder.
@@ -132,9 +132,9 @@ impl Workspace {
         self.meeting_folder().join("plugins")
     }
 
-    /// The folders of everything local that is compiled into `package`, itself included.
+    /// The folders of all local packages that are compiled into `package`, including its own.
     ///
-    /// A path dependency outside the workspace is listed, but what it depends on in turn is not known here.
+    /// A path dependency outside the workspace is listed, but its own dependencies are unknown.
     pub fn source_folders(&self, package: &Package) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();
         let mut open = vec![package.folder.clone()];
@@ -154,8 +154,8 @@ impl Workspace {
     }
 }
 
-/// Cargo, started as if from a shell: the same program that started this one, without what `cargo run` put into the environment
-/// about *this* package, because build scripts that look at such variables would see a change where there is none.
+/// Cargo, started as if from a shell. It is the cargo that started this program, without the variables that `cargo run` sets
+/// about *this* package, because build scripts that read such variables would be run again.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     for (name, _) in env::vars_os() {
@@ -183,7 +183,7 @@ fn metadata(folder: &Path, arguments: &[&str]) -> Result<Metadata, Error> {
     if !output.status.success() {
         return Err(refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| refused(format!("cargo's answer is not understood: {error}")))
+    serde_json::from_slice(&output.stdout).map_err(|error| refused(format!("cargo's output cannot be parsed: {error}")))
 }
 
 #[derive(Deserialize)]

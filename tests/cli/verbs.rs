@@ -20,7 +20,7 @@ fn slots_are_listed_steered_and_explained() {
         "{listed}"
     );
     assert!(listed.lines().all(|line| line.chars().count() <= 80), "{listed}");
-    assert!(place.reslot(&["confirm", "probe"]).done().contains("good"));
+    assert!(place.reslot(&["confirm", "probe"]).done().contains("is confirmed"));
 
     let path = place.publish(2);
     assert!(
@@ -101,7 +101,7 @@ fn slot_of_an_owner_or_of_others_is_not_taken_from_them() {
         .unwrap();
     let used = place.reslot(&["unload", "shared-counter"]).failed(1);
     assert!(
-        used.contains("caller says that it calls it") && used.contains("--force"),
+        used.contains("because caller calls it") && used.contains("--force"),
         "{used}"
     );
     let forced = place.reslot(&["unload", "shared-counter", "--force"]).done();
@@ -145,10 +145,10 @@ fn events_are_told_for_people_and_for_scripts() {
     let place = Place::new();
     let told = place.reslot(&["events"]).done();
     assert!(
-        told.contains("generation 1 is loaded") && !told.contains("went from loading"),
+        told.contains("generation 1 is loaded") && !told.contains("moved from loading"),
         "{told}"
     );
-    assert!(place.reslot(&["events", "--all"]).done().contains("went from loading"));
+    assert!(place.reslot(&["events", "--all"]).done().contains("moved from loading"));
     let told: Vec<Value> = place.reslot(&["events", "--json"]).done().lines().map(json).collect();
     let swapped = told.iter().find(|told| told["event"] == "swapped").unwrap();
     let since = (swapped["sequence"].as_u64().unwrap() + 1).to_string();
@@ -189,7 +189,7 @@ fn sources_are_made_and_built_without_a_host() {
     assert!(!manifest.contains("path = \"/"), "it gets Reslot by version: {manifest}");
     let again = run(&["new-project", "my-game"]).failed(1);
     assert!(
-        again.contains("is there already") && again.contains("choose another folder"),
+        again.contains("exists already") && again.contains("choose another folder"),
         "{again}"
     );
     for verb in [&["build-plugin"][..], &["new-plugin", "x", "--interface", "Greeter"]] {

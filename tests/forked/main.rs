@@ -189,7 +189,7 @@ fn fork_while_busy() {
                     let p = &progress;
                     let refused = step!(p, host.load(&file)).unwrap_err();
                     assert!(matches!(*refused.cause, Cause::ForkedProcess), "{refused}");
-                    assert!(refused.to_string().contains("fork before the host is built"), "{refused}");
+                    assert!(refused.to_string().contains("fork before building the host"), "{refused}");
                     let refused = step!(p, host.load_together([&file])).unwrap_err();
                     assert!(matches!(*refused.cause, Cause::ForkedProcess));
                     let refused = step!(p, host.rescan()).pop().unwrap().unwrap_err();
@@ -376,7 +376,7 @@ fn fork_and_shut_down() {
         let report = step!(p, copy.shutdown(PATIENCE));
         assert_eq!(report.unfinished, Some(Unfinished::ForkedProcess), "{report}");
         assert!(report.unmapped.is_empty() && report.still_mapped.is_empty(), "{report}");
-        assert!(report.to_string().contains("fork before the host is built"), "{report}");
+        assert!(report.to_string().contains("fork before building the host"), "{report}");
     });
     // The child has read nothing of it.
     assert!(next().is_pending());
@@ -453,7 +453,7 @@ fn change_user(place: &Path) {
             panic!("{refused}");
         };
         assert_eq!((&**path, *was, *now), (host.private_folder(), 0, NOBODY));
-        assert!(refused.to_string().contains("before the host is built"), "{refused}");
+        assert!(refused.to_string().contains("before building the host"), "{refused}");
     }
     // What serves goes on, and says nothing of a folder that is gone.
     assert_eq!(slot.load().add(0).unwrap(), 7);

@@ -299,7 +299,7 @@ fn what_was_left_is_refused_by_every_watch_until_it_is_loaded_by_name() {
         let host = place.watching();
         let refusal = wait_for_refused(&mut host.events());
         assert!(
-            matches!(&*refusal.cause, Cause::KnownBad(why) if why.contains("asked")),
+            matches!(&*refusal.cause, Cause::KnownBad(why) if why.contains("requested")),
             "{refusal}"
         );
         assert_eq!(stamp(&host), 1, "the last good one is there instead");

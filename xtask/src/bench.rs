@@ -9,20 +9,20 @@ use xtask::{BENCH_GROUPS, Workspace, cargo};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What to measure; everything if none is named: `call`, `reload` (rename to first new answer), `save` (saving an edit to first
-    /// new answer), `storm` (what callers notice of swaps), `growth` (a reload as there is more of everything), `memory` (resident bytes a
-    /// generation), `allocators` (the plugins' ones), `state` (the pause of a hand-over, by
-    /// the state's size), `rollback` (panic to first answer of the old code), `logs` (what logging costs in a plugin), `desk` (what a
-    /// trading desk notices of a thousand reloads)
+    /// What to measure; everything if none is named: `call`, `reload` (rename to first new answer), `save` (saving an edit
+    /// to first new answer), `storm` (how callers are affected by swaps), `growth` (a reload with more threads, slots and
+    /// generations), `memory` (resident bytes per generation), `allocators` (the plugins' allocators), `state` (the pause of
+    /// a hand-over, by the state's size), `rollback` (panic to first answer of the old code), `logs` (the cost of logging in
+    /// a plugin), `desk` (how a trading desk is affected by a thousand reloads)
     #[arg(value_parser = BENCH_GROUPS)]
     groups: Vec<String>,
-    /// Only Reslot: without the crates that it is compared with, which take minutes to build
+    /// Measure only Reslot, without the other systems, which take minutes to build
     #[arg(long)]
     without_peers: bool,
-    /// Afterwards, put the table of what is promised and quoted into docs/costs.md
+    /// Afterwards, write the table of promises into docs/costs.md
     #[arg(long)]
     readme: bool,
-    /// Handed to the benchmark
+    /// Arguments for the benchmark
     #[arg(last = true)]
     rest: Vec<OsString>,
 }
@@ -52,7 +52,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Between these lines of docs/costs.md stands the first table of the report.
+/// The first table of the report is between these lines of docs/costs.md.
 const BEGIN: &str = "<!-- cargo xtask bench --readme writes from here -->\n";
 const END: &str = "<!-- to here -->\n";
 
@@ -68,6 +68,6 @@ fn quote() -> anyhow::Result<()> {
         .split_once(END)
         .context("docs/costs.md has no end of the table's place")?;
     fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).context("cannot write docs/costs.md")?;
-    anstream::println!("docs/costs.md quotes it now");
+    anstream::println!("docs/costs.md has the new table");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The verbs of `reslot` that speak to a running host (`list`, `reload`, `who-holds`, …), and `inspect`: built here,
-//! and given everything that stands on the command line. Without `--socket` they ask the host that `cargo xtask run` started.
+//! The verbs of `reslot` for a running host (`list`, `reload`, `who-holds`, …), and `inspect`. This builds the program and
+//! passes the command line on. Without `--socket` the verbs use the host of `cargo xtask run`.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,16 +10,16 @@ use xtask::Workspace;
 
 use crate::example;
 
-/// What is passed on as it stands.
+/// The arguments that are passed on unchanged.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Arguments {
-    /// Those of `reslot`; --help lists them
+    /// Arguments of `reslot`; --help lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
 
-/// Where `cargo xtask run` opens its control socket.
+/// The control socket of `cargo xtask run`.
 pub fn socket(workspace: &Workspace) -> PathBuf {
     workspace.meeting_folder().join("control.sock")
 }
@@ -34,10 +34,10 @@ pub fn run(verb: &str, arguments: Arguments) -> anyhow::Result<ExitCode> {
     example::become_program(command)
 }
 
-/// A verb of `reslot`, built if need be.
+/// A verb of `reslot`. The program is built if necessary.
 ///
 /// # Errors
-/// If the program is not built.
+/// If the build fails.
 pub fn reslot(verb: &str) -> anyhow::Result<Command> {
     let manifest = crate::repository().join("Cargo.toml");
     let program = example::program("reslot-cli", "reslot", &manifest);

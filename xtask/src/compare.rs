@@ -1,4 +1,4 @@
-//! `cargo xtask compare go`: what Go's `plugin` package does with a replaced file, and what each version costs, measured here.
+//! `cargo xtask compare go`: measures what Go's `plugin` package does with a replaced file, and what each version costs.
 //!
 //! A Go host opens a plugin; the file at the same path is replaced by a build of changed source (by rename, as a careful
 //! publisher does); it opens the path again. Then a fresh host loads twenty versions, each a package of its own because Go
@@ -158,7 +158,8 @@ impl Go<'_> {
         Ok(())
     }
 
-    /// What answers at the same path after the file was replaced, and what opening the new build under another name says.
+    /// Which code runs after the file at the same path was replaced, and the result of opening the new build under another
+    /// name.
     fn same_path(&self) -> anyhow::Result<(String, String)> {
         let mut host = Command::new(self.folder.join("host.bin"))
             .args([
@@ -212,7 +213,8 @@ fn sample(line: &str) -> Option<(f64, f64)> {
     Some((mappings.parse().ok()?, resident.parse().ok()?))
 }
 
-/// Mean growth from the first sample to the last; the first version is left out, because it also brings in what all share.
+/// Mean growth from the first sample to the last; the first version is not counted, because it also loads what all versions
+/// share.
 fn growth(samples: &[(f64, f64)]) -> Option<(f64, f64)> {
     let (first, last) = (samples.first()?, samples.last()?);
     let steps = samples.len().checked_sub(1).filter(|steps| *steps > 0)? as f64;
@@ -227,7 +229,7 @@ fn today() -> String {
     date(days)
 }
 
-/// The Gregorian date so many days after 1970-01-01.
+/// The Gregorian date this many days after 1970-01-01.
 fn date(mut days: u64) -> String {
     let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;

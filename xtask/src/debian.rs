@@ -1,5 +1,6 @@
-//! Programs that a test needs and a machine seldom has, taken from Debian's packages without root, and without installing or
-//! starting anything: downloaded by apt into a cache folder and unpacked there by dpkg. Now these are Prometheus with its promtool, and Golly.
+//! Gets rare programs that tests need from Debian's packages, without root and without installing or starting anything: apt
+//! downloads a package into a cache folder, and dpkg unpacks it there. The programs are Prometheus with its promtool, and
+//! Golly.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,11 +11,11 @@ use std::process::{Command, Output};
 
 use crate::{Error, Workspace};
 
-/// The variable that names a folder with `prometheus` and `promtool` in it, for machines that have them elsewhere. `none` says that
-/// this machine is to do without, and what needs them is left out, aloud.
+/// The variable that names a folder with `prometheus` and `promtool`, for machines that have them elsewhere. With `none`,
+/// the tests that need them are skipped with a message.
 pub const PROMETHEUS_FOLDER: &str = "RESLOT_PROMETHEUS";
 
-/// Where these programs are kept.
+/// The cache folder for these programs.
 pub fn cache(workspace: &Workspace) -> PathBuf {
     workspace.target.join("reslot").join("tools")
 }
@@ -24,15 +25,15 @@ pub fn cache(workspace: &Workspace) -> PathBuf {
 pub struct Prometheus {
     /// The server.
     pub server: PathBuf,
-    /// What checks rules and metrics.
+    /// The checker for rules and metrics.
     pub promtool: PathBuf,
 }
 
-/// Finds Prometheus: in the folder that [`PROMETHEUS_FOLDER`] names, among the installed programs, in `cache`, or in Debian's package,
-/// which is unpacked into `cache`. None if the variable says that it is to be left out.
+/// Finds Prometheus: in the folder that [`PROMETHEUS_FOLDER`] names, among the installed programs, in `cache`, or in
+/// Debian's package, which is unpacked into `cache`. None if the variable is `none`.
 ///
 /// # Errors
-/// If it is nowhere and cannot be downloaded.
+/// If it is not found and cannot be downloaded.
 pub fn prometheus(cache: &Path) -> Result<Option<Prometheus>, Error> {
     if let Some(folder) = env::var_os(PROMETHEUS_FOLDER) {
         if folder == "none" {
@@ -42,7 +43,7 @@ pub fn prometheus(cache: &Path) -> Result<Option<Prometheus>, Error> {
         return in_folder(&folder).map(Some).ok_or_else(|| Error::Tool {
             program: "prometheus",
             why: format!(
-                "{PROMETHEUS_FOLDER} says that it is in {}, and `prometheus` and `promtool` are not both there",
+                "{PROMETHEUS_FOLDER} names {}, which does not have both `prometheus` and `promtool`",
                 folder.display()
             ),
         });
@@ -55,8 +56,8 @@ pub fn prometheus(cache: &Path) -> Result<Option<Prometheus>, Error> {
     Ok(in_folder(&unpacked.join("usr/bin")))
 }
 
-/// Golly's folder: `usr/bin/bgolly`, which plays Life for comparison, and the patterns in `usr/share/golly`. Unpacked into `cache`, unless it is
-/// there.
+/// Golly's folder: `usr/bin/bgolly`, which plays Life for comparison, and the patterns in `usr/share/golly`. It is unpacked
+/// into `cache` if necessary.
 ///
 /// # Errors
 /// If it cannot be downloaded.
@@ -64,7 +65,7 @@ pub fn golly(cache: &Path) -> Result<PathBuf, Error> {
     unpack("golly", cache, |folder| folder.join("usr/bin/bgolly").is_file())
 }
 
-/// What else can be done where a program cannot be downloaded.
+/// The remedy for a program that cannot be downloaded.
 pub(crate) fn without(program: &str) -> String {
     match program {
         "prometheus" => format!(
@@ -75,14 +76,15 @@ pub(crate) fn without(program: &str) -> String {
     }
 }
 
-/// The folder in `cache` that stands for `/`, with Debian's package unpacked in it.
+/// The folder in `cache` with the unpacked package; it corresponds to `/`.
 fn unpack(package: &'static str, cache: &Path, is_whole: impl Fn(&Path) -> bool) -> Result<PathBuf, Error> {
     let unpacked = cache.join(package);
     if is_whole(&unpacked) {
         return Ok(unpacked);
     }
     fs::create_dir_all(cache).map_err(Error::io("make", cache))?;
-    // One process after the other: nobody takes away what another one has just completed, and perhaps uses. Let go when it is dropped.
+    // The lock serialises processes, so that none removes a folder that another one has completed and may use. It is
+    // released when it is dropped.
     let lock = cache.join(format!("{package}.lock"));
     let file = fs::File::create(&lock).map_err(Error::io("make", &lock))?;
     file.lock().map_err(Error::io("lock", &lock))?;
@@ -117,8 +119,8 @@ fn in_folder(folder: &Path) -> Option<Prometheus> {
     (server.is_file() && promtool.is_file()).then_some(Prometheus { server, promtool })
 }
 
-/// Has apt download a package into a folder. If it knows of none (fresh containers have no lists), it gets lists of its own there,
-/// for the system's may be written by root only.
+/// Downloads a package with apt into a folder. If apt has no package lists (as in fresh containers), it downloads lists into
+/// the folder, because only root may write the system's lists.
 fn download(package: &'static str, folder: &Path) -> Result<PathBuf, Error> {
     let first = succeed(package, apt(folder, &[], &["download", package]));
     if let Err(first) = first {
@@ -128,7 +130,7 @@ fn download(package: &'static str, folder: &Path) -> Result<PathBuf, Error> {
             format!("Dir::State::lists={}", lists.display()),
             format!("Dir::Cache={}", folder.join("cache").display()),
         ];
-        // What the first try said is the better explanation.
+        // The error of the first attempt explains more.
         succeed(package, apt(folder, &options, &["update"]))
             .and_then(|()| succeed(package, apt(folder, &options, &["download", package])))
             .map_err(|_| first)?;
@@ -145,7 +147,7 @@ fn download(package: &'static str, folder: &Path) -> Result<PathBuf, Error> {
 
 fn apt(folder: &Path, options: &[String], arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
-    // As root, apt downloads by a user of its own, who may not write everywhere.
+    // As root, apt downloads as its own user, who may not have write permission here.
     command.current_dir(folder).args(["-q", "-o", "APT::Sandbox::User=root"]);
     command.args(options.iter().flat_map(|option| ["-o", option]));
     command.args(arguments);
@@ -163,7 +165,7 @@ fn succeed(program: &'static str, mut command: Command) -> Result<(), Error> {
             String::from_utf8_lossy(&output.stderr).trim()
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            failed(format!("there is no {name}: this is no Debian, nor one of its kind"))
+            failed(format!("there is no {name}: this system is not based on Debian"))
         }
         Err(error) => failed(format!("{name} cannot be started: {error}")),
     }

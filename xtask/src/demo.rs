@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: builds what the demo needs, so that its timeline shows reloads and not first compilations, then becomes it.
+//! `cargo xtask demo`: builds what the demo needs, so that its timeline shows reloads and not first compilations, and then
+//! starts the demo.
 
 mod arcade;
 
@@ -17,21 +18,21 @@ pub struct Arguments {
     /// Build host and plugin with optimisations; the first build takes three times as long
     #[arg(long)]
     release: bool,
-    /// Handed to the demo
+    /// Arguments for the demo
     #[arg(last = true)]
     rest: Vec<OsString>,
 }
 
 #[derive(clap::Subcommand)]
 enum Which {
-    /// A game at sixty frames a second, whose rules are built and swapped whenever you save them
+    /// Play a game at sixty frames a second, whose rules are built and reloaded whenever you save them
     Arcade(arcade::Arguments),
-    /// A trading desk whose strategies and risk model are exchanged while it trades
+    /// Run a trading desk whose strategies and risk model are reloaded while it trades
     Desk {
-        /// Tell the story as lines, without a screen
+        /// Print the story as lines, without a screen
         #[arg(long)]
         headless: bool,
-        /// Without the story: what you save is live at the next event
+        /// Without the story: your saved changes are live at the next event
         #[arg(long, conflicts_with = "headless")]
         live: bool,
     },
@@ -44,7 +45,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => {}
     }
     let workspace = Workspace::read(&crate::repository())?;
-    // Debug builds by default: this is the first thing that somebody runs.
+    // Debug builds are the default, because the demo is what new users run first.
     let (profile, release) = match arguments.release {
         true => (Profile::Release, Some("--release")),
         false => (Profile::Debug, None),

@@ -1,9 +1,9 @@
-//! What can go wrong with what tests and demos need besides a plugin's build, each with its remedy.
+//! Errors of what tests and demos need besides a plugin's build, each with its remedy.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Something that a test or a demo needs, and that did not come about.
+/// Why a need of a test or a demo could not be met.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,40 +11,41 @@ pub enum Error {
     #[error(transparent)]
     Project(#[from] reslot_project::Error),
 
-    /// A variant cannot be made: what it replaces does not stand in the plugin's source, or more than once.
+    /// A variant cannot be made: the text that it replaces does not occur exactly once in the plugin's source.
     #[error(
-        "{}: {edit:?}, which the variant `{variant}` replaces, stands there {found} times and not once; \
-         `git checkout` brings the source back that it was written for", .file.display()
+        "{}: {edit:?}, which the variant `{variant}` replaces, occurs {found} times and not once; \
+         `git checkout` restores the source for which it was written", .file.display()
     )]
     Edit {
         /// The variant.
         variant: &'static str,
         /// The source.
         file: PathBuf,
-        /// What is to be replaced.
+        /// The text to replace.
         edit: &'static str,
-        /// How often it stands there.
+        /// How often it occurs.
         found: usize,
     },
 
     /// The compiler refused a variant.
     #[error("the variants in {} were not built:\n{said}", .folder.display())]
     Variants {
-        /// The workspace that they are built in.
+        /// The workspace of the build.
         folder: PathBuf,
-        /// What cargo said.
+        /// Cargo's message.
         said: String,
     },
 
-    /// A program that a test needs is not there and could not be had.
+    /// A program that a test needs is missing and could not be downloaded.
     #[error(
-        "{program} is needed and could not be had: {why}\n  what to do: connect this machine, and let `apt-get update` run once{}",
+        "{program} is needed and is not available: {why}\n  what to do: connect this machine, and let `apt-get update` run \
+             once{}",
         crate::debian::without(.program)
     )]
     Tool {
         /// The program.
         program: &'static str,
-        /// What was tried, and what came of it.
+        /// What was tried, and the result.
         why: String,
     },
 }

@@ -1,5 +1,5 @@
-//! The programs in tests/demo, which most verbs only start: this process becomes cargo, so that signals, the terminal and the exit
-//! status are the program's own.
+//! Starts the programs in tests/demo. This process becomes cargo, so that signals, the terminal and the exit status belong
+//! to the program.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -26,7 +26,7 @@ pub fn program<'a>(package: &'a str, name: &'a str, manifest: &'a Path) -> Progr
     }
 }
 
-/// Becomes `command`; returns only when it cannot be started.
+/// Becomes `command`. It returns only if the command cannot be started.
 #[cfg(unix)]
 pub fn become_program(mut command: Command) -> anyhow::Result<ExitCode> {
     use std::os::unix::process::CommandExt;

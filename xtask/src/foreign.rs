@@ -1,5 +1,5 @@
-//! `cargo xtask foreign [FILE|FOLDER…]`: the loader's part of the host against libraries that nobody here wrote, each opened and
-//! closed in a child process of its own. The program behind it is the demo's.
+//! `cargo xtask foreign [FILE|FOLDER…]`: tests the host's loader with libraries that were not made for Reslot. Each is
+//! opened and closed in its own child process. The program is in tests/demo.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -10,14 +10,14 @@ use crate::example;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Libraries, or folders of them; without any, this machine's own
+    /// Libraries, or folders of them [default: this machine's libraries]
     files: Vec<PathBuf>,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut files = arguments.files;
     if files.is_empty() {
-        files.push(system_libraries().context("this machine's libraries are in none of the usual places: name a folder")?);
+        files.push(system_libraries().context("the usual folders have no libraries: name a folder")?);
     }
     let manifest = crate::repository().join("Cargo.toml");
     let mut command = Command::new(example::program("reslot-demo", "foreign", &manifest).build()?);
@@ -27,7 +27,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     example::become_program(command)
 }
 
-/// Debian's place, or the others'.
+/// The folder of the system's libraries on Debian, or on other systems.
 fn system_libraries() -> Option<PathBuf> {
     let triplet = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     [triplet.as_str(), "/usr/lib64", "/usr/lib"]

@@ -1,4 +1,4 @@
-//! What is known of Go's `plugin` package: the figures that `cargo xtask compare go` measured here, or else those recorded once.
+//! Figures about Go's `plugin` package: those that `cargo xtask compare go` measured on this machine, or else recorded ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What a Go host does with a plugin file that was replaced, and what each version costs it.
+/// What a Go host does with a replaced plugin file, and what each version costs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GoFigures {
-    /// Measured on this machine; otherwise recorded on the one that `source` names.
+    /// Whether it was measured on this machine. Otherwise it was recorded on the one that `source` names.
     pub measured: bool,
     /// The day of the measurement.
     pub date: String,
@@ -18,22 +18,22 @@ pub struct GoFigures {
     pub source: String,
     /// What `go version` says.
     pub go_version: String,
-    /// Which code answers after the file at the same path was replaced and opened again: `old code` or `new code`.
+    /// Which code runs after the file at the same path was replaced and opened again: `old code` or `new code`.
     pub same_path_answer: String,
-    /// What opening the new build under another name says: its answer, or Go's error.
+    /// The result of opening the new build under another name: its answer, or Go's error.
     pub other_path_answer: String,
     /// How many versions were loaded for the two figures below.
     pub versions: u32,
-    /// Lines of `/proc/self/maps` that each further version adds, for ever.
+    /// Lines of `/proc/self/maps` that each further version adds permanently.
     pub mappings_per_version: f64,
-    /// Resident memory that each further version adds, for ever.
+    /// Resident memory that each further version adds permanently.
     pub mib_per_version: f64,
     /// Whether there is any way to unload a plugin.
     pub unloadable: bool,
 }
 
 impl GoFigures {
-    /// Where the measured figures are kept.
+    /// The file with the measured figures.
     pub fn file(target: &Path) -> PathBuf {
         target.join("reslot").join("compare-go.json")
     }
@@ -62,7 +62,7 @@ impl GoFigures {
         Ok(file)
     }
 
-    /// The figures in words, a line each.
+    /// The figures as lines of text.
     pub fn in_words(&self) -> Vec<String> {
         vec![
             format!(
@@ -73,12 +73,13 @@ impl GoFigures {
                 self.source
             ),
             format!(
-                "file replaced at the same path, plugin.Open again: the {} answers, without an error",
+                "file replaced at the same path, plugin.Open again: the {} runs, without an error",
                 self.same_path_answer
             ),
             format!("the new build under another name: {}", self.other_path_answer),
             format!(
-                "each further version keeps {:+.0} mappings and {:+.2} MiB for ever (mean over {} versions, the first left out)",
+                "each further version keeps {:+.0} mappings and {:+.2} MiB permanently (mean over {} versions, without the \
+                     first one)",
                 self.mappings_per_version, self.mib_per_version, self.versions
             ),
             format!("a plugin {} be unloaded", if self.unloadable { "can" } else { "cannot" }),

@@ -1,9 +1,9 @@
-//! `cargo xtask imports`: whether our own plugins take from libc only what is known to be harmless.
+//! `cargo xtask imports`: checks that this repository's plugins import from libc only symbols that are known to be harmless.
 //!
-//! The SDK replaces, inside each plugin, the symbols by which std ties a library to the process. A new Rust release, or a
-//! dependency, may come to use others. So the plugins and the fixtures that stand for reasonable ones are built in both
-//! profiles, and each symbol that they import has to stand in `imports.txt`. What the file says of itself is read by the host's
-//! own lint, which `reslot inspect` prints as JSON.
+//! Inside each plugin the SDK replaces the symbols by which std ties a library to the process. A new Rust release or
+//! dependency may use other symbols. So this verb builds the plugins and some typical fixtures in both profiles, and each
+//! symbol that they import must be in `imports.txt`. The imports are read by the host's lint, which `reslot inspect` prints
+//! as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::{cli, paint};
 
 const LIST: &str = "xtask/imports.txt";
 
-/// Fixtures that do what reasonable plugins do; the others do on purpose what none should.
+/// Fixtures that behave like usual plugins. The others misbehave on purpose.
 const FIXTURES: [&str; 3] = ["fx-counter", "fx-probe", "fx-shared-counter"];
 
 pub fn run() -> anyhow::Result<ExitCode> {
@@ -49,7 +49,7 @@ pub fn passes() -> anyhow::Result<bool> {
             format!(" and {} more", more.len())
         };
         fault(format!(
-            "`{symbol}` is imported by {}{more} and does not stand in {LIST}",
+            "`{symbol}` is imported by {}{more} and is not in {LIST}",
             first.join(", ")
         ));
     }
@@ -60,7 +60,7 @@ pub fn passes() -> anyhow::Result<bool> {
     }
     for symbol in list.unused(&libraries) {
         anstream::println!(
-            "{} `{symbol}` stands in {LIST} and nobody imports it any more",
+            "{} `{symbol}` is in {LIST} and is not imported any more",
             paint::caution("remark:")
         );
     }
@@ -76,13 +76,13 @@ pub fn passes() -> anyhow::Result<bool> {
 }
 
 const ADVICE: &str = "\
-A new Rust release or a new dependency may have come to use something that bypasses the SDK's replacements. For each symbol, ask:
+A new Rust release or a new dependency may use something that bypasses the SDK's replacements. For each symbol, ask:
 - is it given a function, or the address of something static, that libc or the kernel keeps until after `dlclose`?
 - does it start a thread, or make a key, in another way than pthread_create and pthread_key_create?
 If so, replace it in plugin-api/src/inside/libc_symbols.rs, or judge it in host/artifact/src/lint/imports.rs.
 If not, add it to xtask/imports.txt, in its family and in order; one that only some processors have as `x86_64: NAME`.";
 
-/// Every library in both profiles, with the name under which it is spoken of.
+/// Every library in both profiles, with its name for messages.
 fn build() -> anyhow::Result<Vec<(String, PathBuf)>> {
     let workspace = Workspace::read(&crate::repository())?;
     let fixture = |name: &&str| {
@@ -102,7 +102,7 @@ fn build() -> anyhow::Result<Vec<(String, PathBuf)>> {
     Ok(built)
 }
 
-/// What the host's lint says of a library.
+/// The result of the host's lint for a library.
 #[derive(Debug, Deserialize)]
 struct Library {
     #[serde(skip)]
@@ -124,7 +124,7 @@ fn inspect(built: &[(String, PathBuf)]) -> anyhow::Result<Vec<Library>> {
         .args(built.iter().map(|(_, library)| library))
         .stderr(Stdio::inherit());
     let output = command.output().context("cannot start cargo to inspect the libraries")?;
-    // 1 says that one of them would be refused; that is told below.
+    // Exit code 1 means that a library would be refused; it is reported below.
     ensure!(
         matches!(output.status.code(), Some(0 | 1)),
         "`inspect` could not read the libraries: {}",
@@ -136,7 +136,7 @@ fn inspect(built: &[(String, PathBuf)]) -> anyhow::Result<Vec<Library>> {
         .context("`inspect` printed no JSON")?;
     ensure!(
         libraries.len() == built.len(),
-        "`inspect` told of {} libraries only",
+        "`inspect` reported only {} libraries",
         libraries.len()
     );
     for (library, (name, _)) in libraries.iter_mut().zip(built) {
@@ -149,7 +149,7 @@ fn inspect(built: &[(String, PathBuf)]) -> anyhow::Result<Vec<Library>> {
     Ok(libraries)
 }
 
-/// The symbols that are not on the list, each with who imports it.
+/// The symbols that are not on the list, each with its importers.
 fn unknown<'a>(libraries: &'a [Library], list: &List) -> BTreeMap<&'a str, Vec<&'a str>> {
     let mut unknown: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for library in libraries {
@@ -160,14 +160,15 @@ fn unknown<'a>(libraries: &'a [Library], list: &List) -> BTreeMap<&'a str, Vec<&
     unknown
 }
 
-/// What `imports.txt` accepts on this processor.
+/// The symbols that `imports.txt` allows on this processor.
 #[derive(Debug)]
 struct List {
     accepted: BTreeSet<String>,
 }
 
 impl List {
-    /// One symbol a line, `x86_64: NAME` for one that only this processor has; families divided by comments, sorted within.
+    /// One symbol per line, or `x86_64: NAME` for a symbol of one processor. Comments separate groups, and each group is
+    /// sorted.
     fn parse(text: &str, processor: &str) -> anyhow::Result<List> {
         let mut accepted = BTreeSet::new();
         let mut seen = BTreeSet::new();
@@ -184,7 +185,7 @@ impl List {
             if last.is_some_and(|last| last >= symbol) {
                 bail!("{LIST}:{at}: `{symbol}` is not in order");
             }
-            ensure!(seen.insert(line), "{LIST}:{at}: `{line}` stands there twice");
+            ensure!(seen.insert(line), "{LIST}:{at}: `{line}` occurs twice");
             last = Some(symbol);
             if only.is_none_or(|only| only == processor) {
                 accepted.insert(symbol.to_owned());
@@ -242,7 +243,7 @@ mod tests {
         for (text, words) in [
             ("malloc\nfree\n", "imports.txt:2: `free` is not in order"),
             ("free\nfree\n", "is not in order"),
-            ("free\n# Again.\nfree\n", "imports.txt:3: `free` stands there twice"),
+            ("free\n# Again.\nfree\n", "imports.txt:3: `free` occurs twice"),
         ] {
             let error = List::parse(text, "x86_64").expect_err(text).to_string();
             assert!(error.contains(words), "{error}");

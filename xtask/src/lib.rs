@@ -1,5 +1,5 @@
-//! What the verbs share with the demos, beside what every user has in [`reslot_project`]: builds of plugins as they would be after an edit, what
-//! is known of Go's plugin, and programs from Debian's packages that tests need.
+//! Code that the verbs share with the demos: variants of plugins, figures about Go's plugin package, and programs from
+//! Debian's packages for tests. Code for users is in [`reslot_project`].
 
 pub mod debian;
 mod error;
@@ -16,7 +16,7 @@ pub use reslot_project::{Building, Built, Package, PluginBuild, Profile, Program
 #[cfg(feature = "variants")]
 pub use variants::{Variant, build_variants};
 
-/// The groups of `cargo xtask bench`, each a bench target, in the order in which a reader asks.
+/// The groups of `cargo xtask bench` in the order of the report. Each is a bench target.
 pub const BENCH_GROUPS: [&str; 11] = [
     "call",
     "reload",

@@ -1,4 +1,4 @@
-//! `cargo xtask VERB`: everything that is done to this repository, one file a verb; this one only dispatches.
+//! `cargo xtask VERB`: the verbs of this repository, one file per verb. This file only dispatches.
 
 mod bench;
 mod cli;
@@ -32,53 +32,54 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Make a workspace of your own: an interface, a plugin, and a program that calls it
+    /// Make a workspace with an interface, a plugin, and a program that calls it
     NewProject(new_project::Arguments),
-    /// Make a plugin that builds, with a test
+    /// Make a plugin with a test
     NewPlugin(new_plugin::Arguments),
-    /// Build plugins and publish them where a running host picks them up
+    /// Build plugins and publish them for a running host
     BuildPlugin(build_plugin::Arguments),
     /// Start the example host on the plugin folder
     Run(run::Arguments),
-    /// Watch a running host move from one build of a plugin to the next, and print the timeline
+    /// Watch a host reload a plugin, and print the timeline
     Demo(demo::Arguments),
     /// Print the manifest of a built plugin, and why a host would refuse the file
     Inspect(cli::Arguments),
-    /// The slots of the running host, and what serves in each
+    /// List the slots of the running host and their current generations
     List(cli::Arguments),
-    /// Have the running host load a file, or the file again from which a slot serves
+    /// Load a file in the running host, or reload a slot from its file
     Reload(cli::Arguments),
-    /// Have a slot of the running host go back to an earlier version
+    /// Roll a slot of the running host back to an earlier version
     Rollback(cli::Arguments),
-    /// End the probation of what serves in a slot of the running host
+    /// Confirm the current generation of a slot, which ends its probation
     Confirm(cli::Arguments),
-    /// The versions that a slot of the running host can go back to
+    /// List the versions that a slot can be rolled back to
     History(cli::Arguments),
-    /// Why something does not serve in the running host
+    /// Explain why a slot or a file is not current
     WhyNot(cli::Arguments),
-    /// Who keeps which generation in the running host
+    /// List what holds each generation
     WhoHolds(cli::Arguments),
-    /// What has happened in the running host, and what is happening
+    /// Print past and new events of the running host
     Events(cli::Arguments),
-    /// Change how much a slot's plugin logs in the running host
+    /// Change how much a slot's plugin logs
     LogLevel(cli::Arguments),
-    /// The running host at a glance, again and again
+    /// Show the running host on one screen
     Top(cli::Arguments),
-    /// Open and close libraries that nobody here wrote, and tell what keeps those that stay
+    /// Open and close foreign libraries, and report what keeps those that stay mapped
     Foreign(foreign::Arguments),
-    /// Compare what our plugins import with the list of what is known to be harmless
+    /// Compare the imports of this repository's plugins with the list of harmless symbols
     Imports,
     /// Test metrics, dashboard and alerting rules with a real Prometheus
     Prometheus,
     /// Run every check that a change must pass
     Test(test::Arguments),
-    /// Package the crates that users depend on, as a registry gets them
+    /// Package the crates for users, as for a registry
     Package(package::Arguments),
-    /// Check what rustfmt and clippy do not: how files open, what they are called, what they may not contain
+    /// Check rules that rustfmt and clippy do not know: how files begin, their names, forbidden content
     Tidy,
     /// Measure the cost of calls
     Bench(bench::Arguments),
-    /// Reload thousands of times under load, and look for anything left behind; `stress unload` tries what is unloaded
+    /// Reload thousands of times under load, and look for leaks; `stress unload` tests which behaviours of plugins can be
+    /// unloaded
     Stress(stress::Arguments),
     /// Measure how another system behaves in the same situation
     Compare(compare::Arguments),
@@ -118,7 +119,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// What the verbs of [`reslot_project`] are told of this program.
+/// Describes this program to the verbs of [`reslot_project`].
 fn caller() -> Caller {
     Caller {
         command: "cargo xtask",
@@ -126,7 +127,7 @@ fn caller() -> Caller {
     }
 }
 
-/// The repository: as `cargo run` names it now, or else as it was when this program was built.
+/// The repository: the one that `cargo run` names, or else the one in which this program was built.
 fn repository() -> PathBuf {
     let package = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     package.parent().map_or_else(|| package.clone(), PathBuf::from)

@@ -1,8 +1,8 @@
-//! `cargo xtask package`: makes the published crates into `.crate` files, as a registry gets them, and can unpack them as a directory source of
-//! cargo's, from which a project outside of this clone gets them by version.
+//! `cargo xtask package`: makes `.crate` files of the published crates, as for a registry. It can unpack them into a
+//! directory source of cargo, from which a project outside of this clone gets them by version.
 //!
-//! Nothing is compiled here. That the packaged crates compile and are complete is tried by `tests/guide`, which does the guide's first
-//! chapter with them.
+//! Nothing is compiled here. `tests/guide` tests that the packaged crates are complete and compile: it runs the guide's
+//! first chapter with them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,15 +15,15 @@ use xtask::{Workspace, cargo};
 use crate::paint;
 use crate::published::{Package, Packages};
 
-/// The registry that a project's configuration names. Cargo never asks it, because the directory stands in for it: `.invalid` is an
-/// address that nobody can have.
+/// The registry in a project's configuration. Cargo never contacts it, because the directory replaces it; no host can have
+/// an address in `.invalid`.
 const REGISTRY: &str = "sparse+https://reslot.invalid/";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The crates; those that they depend on are packaged, too. All published crates if none is named
+    /// The crates to package, together with their dependencies [default: all published crates]
     names: Vec<String>,
-    /// Unpack them into this folder, as a directory source, and print the configuration by which cargo finds them there
+    /// Unpack the crates into this folder, as a directory source, and print the configuration for cargo
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
 }
@@ -69,7 +69,7 @@ pub fn passes() -> anyhow::Result<bool> {
     .map(|code| code == ExitCode::SUCCESS)
 }
 
-/// Has cargo package them, and answers where the files are.
+/// Packages the crates with cargo, and returns the files.
 fn package(root: &Path, packages: &Packages, wanted: &[&Package]) -> anyhow::Result<Vec<PathBuf>> {
     let faults = packages.faults();
     if !faults.is_empty() {
@@ -89,7 +89,8 @@ fn package(root: &Path, packages: &Packages, wanted: &[&Package]) -> anyhow::Res
             .stdin(Stdio::null());
         command.output().context("cannot start cargo package")
     };
-    // What is needed of the registry's index mostly lies on this machine. If it does not, or something else is wrong, the second run says so.
+    // The needed part of the registry's index is mostly on this machine, so the first run is offline. If it fails for any
+    // reason, the second run reports it.
     let is_good = |output: &Output| output.status.success();
     let output = run(&["--offline"])?;
     let output = if is_good(&output) { output } else { run(&[])? };
@@ -111,7 +112,7 @@ fn full_name(package: &Package) -> String {
     format!("{}-{}", package.name, package.version)
 }
 
-/// Unpacks a packaged crate into a directory source, in place of what stands there of the same version.
+/// Unpacks a packaged crate into a directory source, and replaces a folder of the same version.
 fn unpack(package: &Package, file: &Path, directory: &Path) -> anyhow::Result<()> {
     let folder = directory.join(full_name(package));
     if folder.exists() {
@@ -120,14 +121,14 @@ fn unpack(package: &Package, file: &Path, directory: &Path) -> anyhow::Result<()
     said_by(Command::new("tar").arg("-xzf").arg(file).arg("-C").arg(directory))?;
     let hash = said_by(Command::new("sha256sum").arg(file))?;
     let hash = hash.split_whitespace().next().unwrap_or_default();
-    // Cargo reads a crate's folder in a directory source only if this file says what the crate was unpacked from. No file is listed, so that
-    // cargo verifies none of them at each build.
+    // Cargo reads a crate's folder in a directory source only if this file has the checksum of the crate's file. It lists no
+    // files, so cargo does not verify them at each build.
     let sums = serde_json::json!({ "files": {}, "package": hash });
     let to = folder.join(".cargo-checksum.json");
     fs::write(&to, sums.to_string()).with_context(|| format!("cannot write {}", to.display()))
 }
 
-/// What a program prints.
+/// The output of a program.
 fn said_by(command: &mut Command) -> anyhow::Result<String> {
     let name = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("cannot start {name}"))?;
@@ -140,10 +141,10 @@ fn said_by(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The lines by which cargo takes these crates from the directory, and all others from where it takes them otherwise.
+/// The configuration that makes cargo use the directory for these crates only.
 fn configuration(packages: &[&Package], directory: &Path) -> String {
     let mut text = format!(
-        "# Reslot's crates come from a folder. Cargo never asks the registry `reslot`, because the folder stands in for it.\n\
+        "# Reslot's crates come from a folder. Cargo never contacts the registry `reslot`, because the folder replaces it.\n\
          [registries.reslot]\nindex = \"{REGISTRY}\"\n\n\
          [source.reslot]\nregistry = \"{REGISTRY}\"\nreplace-with = \"reslot-crates\"\n\n\
          [source.reslot-crates]\ndirectory = {:?}\n\n\

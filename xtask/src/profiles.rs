@@ -1,5 +1,5 @@
-//! The profile settings of a workspace, for another workspace that builds some of its packages: with the same settings cargo finds their
-//! dependencies compiled, and settings for packages that are not there would be warned about at each build.
+//! Copies profile settings into a workspace that builds some packages of another one. With the same settings cargo can reuse
+//! compiled dependencies. Settings for missing packages are removed, because cargo would warn about them at each build.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ pub fn keep_profiles_of(manifest: &mut Table, lock: &str, members: &[&str]) {
     }
 }
 
-/// The names of all packages that these ones depend on, directly or not, themselves not included.
+/// The names of all direct and indirect dependencies of these packages.
 fn dependencies(lock: &str, members: &[&str]) -> BTreeSet<String> {
     let lock: Table = lock.parse().unwrap_or_default();
     let packages = lock.get("package").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -28,7 +28,7 @@ fn dependencies(lock: &str, members: &[&str]) -> BTreeSet<String> {
             .filter(|package| package.get("name").and_then(Value::as_str) == Some(wanted));
         let lists = named.filter_map(|package| package.get("dependencies").and_then(Value::as_array));
         let names = lists.flatten().filter_map(Value::as_str);
-        // A version follows the name where there are several of it.
+        // If there are several versions of a package, the version follows the name.
         let names = names.map(|name| name.split(' ').next().unwrap_or(name).to_owned());
         names.collect::<Vec<_>>()
     };

@@ -19,17 +19,17 @@ pub fn run() -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Sees to it that it is there: the test itself is one of the workspace's.
+/// Downloads Prometheus if necessary. The test itself is part of the workspace's tests.
 pub fn fetch() -> anyhow::Result<()> {
     let workspace = Workspace::read(&crate::repository())?;
-    let bar = paint::waiting("fetching Prometheus from Debian's packages, unless it is here");
+    let bar = paint::waiting("fetching Prometheus from Debian's packages, if necessary");
     let found = debian::prometheus(&debian::cache(&workspace));
     drop(bar);
     match found? {
         Some(found) => anstream::println!("{}", found.server.display()),
         None => anstream::println!(
-            "{} no Prometheus, as {} asks: nothing is tested with it",
-            paint::caution("left out:"),
+            "{} Prometheus is switched off by {}, so nothing is tested with it",
+            paint::caution("skipped:"),
             debian::PROMETHEUS_FOLDER
         ),
     }

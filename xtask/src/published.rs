@@ -1,5 +1,5 @@
-//! Which crates of this repository are published, and what each of them must have for it. All of it is read from `cargo metadata`: a crate is
-//! published unless its manifest says `publish = false`.
+//! Checks the crates that are published. The data comes from `cargo metadata`: a crate is published unless its manifest says
+//! `publish = false`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use xtask::cargo;
 
-/// The texts of the licences, which have to come with every copy.
+/// The files with the licences, which must be part of every package.
 const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 
 /// The packages of a workspace.
@@ -20,7 +20,7 @@ pub struct Package {
     pub name: String,
     pub version: String,
     manifest_path: PathBuf,
-    /// The registries that it may be published to; any, if nothing is said.
+    /// The registries to which it may be published; any, if this is none.
     publish: Option<Vec<String>>,
     description: Option<String>,
     license: Option<String>,
@@ -46,7 +46,7 @@ struct Dependency {
     path: Option<PathBuf>,
 }
 
-/// What keeps a crate from being published.
+/// Why a crate cannot be published.
 #[derive(Debug, PartialEq)]
 pub struct Fault {
     /// The manifest to change.
@@ -56,7 +56,7 @@ pub struct Fault {
 }
 
 impl Packages {
-    /// Asks cargo about the workspace in `root`.
+    /// Reads the workspace in `root`.
     pub fn read(root: &Path) -> anyhow::Result<Self> {
         let mut command = cargo();
         command
@@ -78,7 +78,7 @@ impl Packages {
         Ok(Self(packages.map(|package| (package.folder().to_owned(), package)).collect()))
     }
 
-    /// The published ones, in the order of their names.
+    /// The published packages, in the order of their names.
     pub fn published(&self) -> Vec<&Package> {
         let mut published: Vec<_> = self.0.values().filter(|package| package.is_published()).collect();
         published.sort_by_key(|package| &package.name);
@@ -94,7 +94,7 @@ impl Packages {
             let Some(package) = published.iter().find(|package| package.name == *name) else {
                 let known: Vec<_> = published.iter().map(|package| package.name.as_str()).collect();
                 bail!(
-                    "no crate `{name}` is published; those that are published are: {}",
+                    "no crate `{name}` is published; the published crates are: {}",
                     known.join(", ")
                 );
             };
@@ -112,7 +112,7 @@ impl Packages {
             .collect())
     }
 
-    /// Everything that keeps published crates from being published.
+    /// All faults of the published crates.
     pub fn faults(&self) -> Vec<Fault> {
         let published = self.published().into_iter();
         published
@@ -148,8 +148,8 @@ impl Packages {
         }
         if !self.0.get(path).is_some_and(Package::is_published) {
             return Some(format!(
-                "this crate is published and depends on `{name}`, which is not: publish that, too (take `publish` out of its Cargo.toml), or \
-                 do without it"
+                "this crate is published and depends on `{name}`, which is not: publish that, too (remove `publish` from \
+                     its Cargo.toml), or remove the dependency"
             ));
         }
         (!has_version).then(|| {
@@ -180,15 +180,15 @@ impl Package {
         self.dependencies.iter().filter(move |dependency| !is_dev(dependency))
     }
 
-    /// What the registry wants, and this crate does not have.
+    /// What the registry requires and this crate does not have.
     fn missing(&self) -> Vec<String> {
         let says = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.trim().is_empty());
         let has_docs = self.metadata.pointer("/docs/rs/targets").is_some();
         let mut missing: Vec<_> = [
-            (says(&self.description), "no `description`: say in one line what it is"),
+            (says(&self.description), "no `description`: describe the crate in one line"),
             (says(&self.license), "no `license`: add `license.workspace = true`"),
             (says(&self.rust_version), "no `rust-version`: add `rust-version.workspace = true`"),
-            (says(&self.readme), "no README.md: say in it what the crate is, and for whom"),
+            (says(&self.readme), "no README.md: describe in it what the crate is, and for whom"),
             (
                 (1..=5).contains(&self.keywords.len()) && self.keywords.iter().all(|word| word.len() <= 20),
                 "one to five `keywords` of at most 20 letters are needed: add `keywords.workspace = true`",

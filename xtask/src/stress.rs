@@ -1,6 +1,6 @@
-//! `cargo xtask stress [SECONDS | --reloads N]`: reloads under load for as long as asked, and a count of what was left behind.
-//! `cargo xtask stress chaos [SECONDS] [--seed N]`: slots that are called and moved at random, and a count of what was lost.
-//! `cargo xtask stress unload`: what becomes of a plugin's code, tried for each cell of the table in docs/unloading.md.
+//! `cargo xtask stress [SECONDS | --reloads N]`: reloads under load and counts leaks.
+//! `cargo xtask stress chaos [SECONDS] [--seed N]`: calls and changes slots at random and counts lost calls.
+//! `cargo xtask stress unload`: tests each cell of the table in docs/unloading.md.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,12 +10,12 @@ use crate::example;
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
-    /// How long; 30 if nothing is said
+    /// The duration in seconds [default: 30]
     seconds: Option<u64>,
-    /// How many reloads, however long they take
+    /// The number of reloads, instead of a duration
     #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1_000..))]
     reloads: Option<u64>,
-    /// Handed to the program
+    /// Arguments for the program
     #[arg(last = true)]
     rest: Vec<OsString>,
     #[command(subcommand)]
@@ -24,20 +24,20 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Reload, roll back, confirm, configure and load sets at random under callers, and look whether a call was lost
+    /// Reload, roll back, confirm, configure and load sets at random under callers, and check that no call is lost
     Chaos {
-        /// How long; 180 if nothing is said
+        /// The duration in seconds [default: 180]
         seconds: Option<u64>,
-        /// Do the same as a run that told this number, as far as threads can
+        /// Repeat the run that printed this number, as far as the scheduler allows
         #[arg(long, value_name = "N")]
         seed: Option<u64>,
     },
-    /// Try what docs/unloading.md promises, each cell of its table in a process of its own
+    /// Test the promises of docs/unloading.md, each cell of its table in its own process
     Unload {
-        /// Try plugins of this build only, instead of all three
+        /// Test plugins of this profile only, instead of all three
         #[arg(long, value_parser = ["debug", "release", "shipped"])]
         profile: Option<String>,
-        /// Try the behaviours with these words in their names only
+        /// Test only behaviours whose names contain these words
         words: Option<String>,
     },
 }

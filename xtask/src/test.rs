@@ -1,7 +1,7 @@
-//! `cargo xtask test`: every check that a change must pass, in the order in which failures are cheapest to learn of.
+//! `cargo xtask test`: every check that a change must pass, with the fastest checks first.
 //!
-//! A check that fails does not hide the others: all of them run, unless `--fail-fast` is given. It ends with a table of what ran, how long
-//! the slowest test programs took, and for each failure the command that repeats it alone.
+//! All checks run even if one fails, unless `--fail-fast` is given. It ends with a table of what ran, how long the slowest
+//! test programs took, and for each failure the command that repeats it alone.
 
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::process::{Command, ExitCode, Stdio};
@@ -14,7 +14,7 @@ use crate::{imports, package, paint, prometheus, tidy};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Leave out the check of the documentation
+    /// Skip the check of the documentation
     #[arg(long)]
     quick: bool,
     /// Stop at the first check that fails
@@ -24,7 +24,7 @@ pub struct Arguments {
 
 struct Step {
     name: &'static str,
-    /// What repeats it by hand.
+    /// The command that repeats it.
     by_hand: &'static str,
     check: Check,
 }
@@ -32,7 +32,7 @@ struct Step {
 enum Check {
     /// Arguments to cargo, and variables for it.
     Cargo(&'static [&'static str], &'static [(&'static str, &'static str)]),
-    /// The same, with each program that cargo runs timed.
+    /// Like `Cargo`, but measures the time of each program that cargo runs.
     TimedCargo(&'static [&'static str]),
     Tidy,
     Imports,
@@ -83,13 +83,13 @@ const IMPORTS: Step = Step {
     by_hand: "cargo xtask imports",
     check: Check::Imports,
 };
-/// Before the tests, one of which builds a project from the packaged crates.
+/// This step is before the tests, because one of them builds a project from the packaged crates.
 const PACKAGE: Step = Step {
     name: "package",
     by_hand: "cargo xtask package",
     check: Check::Package,
 };
-/// Before the tests, one of which needs it: what is wrong with the download is told here, by itself.
+/// This step is before the tests, because one of them needs Prometheus. So errors of the download are reported separately.
 const PROMETHEUS: Step = Step {
     name: "prometheus",
     by_hand: "cargo xtask prometheus (that also runs its test)",
@@ -101,7 +101,7 @@ const TESTS: Step = Step {
     check: Check::TimedCargo(&["test", "--workspace", "--locked", "--no-fail-fast"]),
 };
 
-/// How many of the slowest test programs the summary names.
+/// The number of slow test programs in the summary.
 const SLOWEST: usize = 10;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -111,10 +111,10 @@ enum Outcome {
     NotRun,
 }
 
-/// How one check ended.
+/// The result of one check.
 struct Checked {
     passed: bool,
-    /// The programs that it ran, each with its time.
+    /// The programs that it ran, with their times.
     programs: Vec<(String, Duration)>,
 }
 
@@ -173,7 +173,7 @@ fn summarise(steps: &[Step], results: &[(Outcome, Duration)], mut programs: Vec<
     let failed: Vec<_> = steps.iter().zip(results).filter(has_failed).collect();
     for (step, _) in &failed {
         paint::failure(&format!(
-            "{} failed; the reason is printed above. Repeat it alone: {}",
+            "{} failed; the reason is printed above. To repeat it: {}",
             step.name, step.by_hand
         ));
     }
@@ -227,7 +227,7 @@ fn cannot_start(arguments: &[&str]) -> String {
     format!("cannot start cargo {}", arguments.join(" "))
 }
 
-/// Runs cargo, passes on what it prints, and measures from each line that announces a program to the next one.
+/// Runs cargo, prints its output, and measures the time between the lines that announce programs.
 fn timed(arguments: &[&str]) -> anyhow::Result<Checked> {
     let mut command = repository_cargo(arguments);
     if std::io::stderr().is_terminal() {
@@ -262,7 +262,8 @@ fn timed(arguments: &[&str]) -> anyhow::Result<Checked> {
     })
 }
 
-/// The program that a line of cargo announces: `Running tests/soak/main.rs (target/debug/deps/soak-0123456789abcdef)`, `Doc-tests reslot`.
+/// The program that a line of cargo's output announces:
+/// `Running tests/soak/main.rs (target/debug/deps/soak-0123456789abcdef)`, `Doc-tests reslot`.
 fn announced(line: &str) -> Option<String> {
     let line = line.trim_start();
     if let Some(package) = line.strip_prefix("Doc-tests ") {

@@ -1,7 +1,7 @@
-//! `cargo xtask tidy`: habits of this repository that rustfmt and clippy do not know.
+//! `cargo xtask tidy`: rules of this repository that rustfmt and clippy do not know.
 //!
-//! Each finding says where, what and what to do. The rules look at text, not at syntax: cheap to read, and wrong only in ways
-//! that a person sees at once.
+//! Each finding has the place, the fault and the remedy. Most rules check text, not syntax, so they are simple, and their
+//! mistakes are easy to see.
 
 mod circles;
 mod invariants;
@@ -27,9 +27,9 @@ const LONG: usize = 500;
 const NEAR: usize = 6;
 /// Texts that name files which are not in this repository.
 const EXEMPT_FROM_REFERENCES: [&str; 3] = ["CHANGELOG.md", "docs/first-plugin.md", "xtask/src/tidy/references.rs"];
-/// Names that say nothing about what is inside.
+/// Names that do not describe the content.
 const EMPTY_NAMES: [&str; 4] = ["utils", "util", "helpers", "helper"];
-/// Folders in which each Rust file opens with a paragraph.
+/// Folders in which each Rust file must begin with a paragraph.
 const OPENING: &[&str] = &[
     "host/src",
     "host/artifact/src",
@@ -50,7 +50,7 @@ const OPENING: &[&str] = &[
     "tests",
     "xtask/src",
 ];
-/// Registries: sources come through cargo's configuration, never by address. In two parts, so that this file passes itself.
+/// Addresses of registries, which no file may contain. They are in two parts, so that this file passes its own check.
 const REGISTRIES: [(&str, &str); 5] = [
     ("index.", "crates.io"),
     ("static.", "crates.io"),
@@ -59,10 +59,10 @@ const REGISTRIES: [(&str, &str); 5] = [
     ("registry.", "npmjs.org"),
 ];
 
-/// How a source names another file that is compiled into it.
+/// Texts by which a source includes another file.
 const INCLUDES: [&str; 4] = ["include_str!(\"", "include_bytes!(\"", "include!(\"", "#[path = \""];
 
-/// The crates that users depend on, from the lowest floor up, each with the crates of this repository that it may depend on.
+/// The crates for users, from the lowest floor up, each with its allowed dependencies in this repository.
 const FLOORS: &[(&str, &[&str])] = &[
     ("plugin-api/macros", &[]),
     ("plugin-api", &["reslot-plugin-macros"]),
@@ -140,13 +140,13 @@ pub fn run() -> anyhow::Result<ExitCode> {
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Checks every file that git tracks or would add, and prints what it finds.
+/// Checks every file that git tracks or would add, and prints the findings.
 pub fn passes(repository: &Path) -> anyhow::Result<bool> {
     let mut findings = Vec::new();
     let files = files(repository)?;
     let rust_files = RustFiles::among(&files);
     for file in &files {
-        // A tracked file that is deleted but not yet staged, or one that is no text.
+        // The file was deleted but is still tracked, or it is not text.
         let Ok(text) = fs::read_to_string(repository.join(file)) else {
             continue;
         };
@@ -224,7 +224,7 @@ fn floors(file: &Path, text: &str) -> Vec<Finding> {
     ours.filter(|name| !allowed.contains(&name.as_str()))
         .map(|name| {
             let what = format!(
-                "`{name}` is not below this crate: move what is needed of it down, or change FLOORS in xtask/src/tidy.rs"
+                "`{name}` is not below this crate: move the needed part down, or change FLOORS in xtask/src/tidy.rs"
             );
             fault(file, 1, what)
         })
@@ -266,7 +266,7 @@ fn invariants_of_nothing(repository: &Path, files: &BTreeSet<PathBuf>) -> Vec<Fi
     faults.map(|(line, what)| fault(table, line, what)).collect()
 }
 
-/// Files of a crate import each other only as far as `circles` says.
+/// Checks import cycles between the files of a crate.
 fn circles_in(repository: &Path, sources: &Path, files: &BTreeSet<PathBuf>) -> Vec<Finding> {
     let of_crate = files.iter().filter_map(|file| {
         let below = file.strip_prefix(sources).ok()?;
@@ -290,7 +290,7 @@ fn circles_in(repository: &Path, sources: &Path, files: &BTreeSet<PathBuf>) -> V
     told.collect()
 }
 
-/// A packaged crate has only the files of its own folder, and those of `tests` are left out.
+/// Checks that a packaged crate uses only files of its own folder. Files in `tests` are not packaged.
 fn files_of_other_crates(file: &Path, text: &str) -> Vec<Finding> {
     let crate_of = |file: &Path| {
         let folders = FLOORS.iter().map(|(folder, _)| Path::new(*folder));
@@ -329,7 +329,7 @@ fn files_of_other_crates(file: &Path, text: &str) -> Vec<Finding> {
         .collect()
 }
 
-/// What keeps crates that users depend on from being published.
+/// The faults of published crates.
 fn unpublishable(repository: &Path) -> anyhow::Result<Vec<Finding>> {
     let packages = Packages::read(repository)?;
     let below = |path: &Path| path.strip_prefix(repository).unwrap_or(path).to_owned();
@@ -361,7 +361,7 @@ fn opening(file: &Path, text: &str) -> Option<Finding> {
         fault(
             file,
             1,
-            "does not open with a `//!` paragraph: say in its first line what it is for",
+            "does not begin with a `//!` paragraph: describe its purpose in the first line",
         )
     })
 }
@@ -371,7 +371,7 @@ fn name(file: &Path) -> Option<Finding> {
     let stem = file.with_extension("");
     stem.components()
         .any(|part| empty(part.as_ref()))
-        .then(|| fault(file, 1, "its name says nothing: name it after what is inside"))
+        .then(|| fault(file, 1, "its name does not describe its content: choose another one"))
 }
 
 fn length(file: &Path, text: &str) -> Option<Finding> {
@@ -398,7 +398,7 @@ fn unsafe_where_none_belongs(file: &Path, text: &str) -> Vec<Finding> {
     if !shown_to_users {
         return Vec::new();
     }
-    let what = "`unsafe` in code that people copy from: what needs it belongs into host/ or plugin-api/";
+    let what = "`unsafe` in code that users copy: move it into host/ or plugin-api/";
     let lines = text.lines().enumerate();
     lines
         .filter(|(_, line)| code_words(line).any(|word| word == "unsafe"))
@@ -414,7 +414,7 @@ fn code_words(line: &str) -> impl Iterator<Item = &str> {
 
 fn registries(file: &Path, text: &str) -> Vec<Finding> {
     let names_one = |line: &str| REGISTRIES.iter().any(|(head, tail)| line.contains(&format!("{head}{tail}")));
-    let what = "names a package registry: leave that to each machine's cargo configuration";
+    let what = "contains the address of a package registry: this belongs into each machine's cargo configuration";
     let lines = text.lines().enumerate();
     lines
         .filter(|(_, line)| names_one(line))

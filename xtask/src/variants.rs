@@ -1,6 +1,6 @@
-//! Builds of plugins as they would be after an edit, for demos and tests: a plugin's package is copied with lines replaced and a name
-//! of its own, and all that are asked for are built by one call of cargo, in a workspace under the target folder. The plugins
-//! themselves are not touched, and cargo finds again what it has built before.
+//! Builds variants of plugins for demos and tests, as after an edit. A plugin's package is copied with some lines replaced
+//! and with its own name. One call of cargo builds all variants in a workspace under the target folder. The plugins
+//! themselves are not changed, and cargo reuses earlier builds.
 
 use std::{fs, io, path::Path, process::Stdio};
 
@@ -8,26 +8,26 @@ use toml::{Table, Value};
 
 use crate::{Error, Profile, Workspace, cargo, keep_profiles_of};
 
-/// A plugin with lines changed, or as it is.
+/// A plugin with some lines replaced, or unchanged.
 ///
-/// A plugin whose slot is named after its package ends up in a slot of another name: one that is to keep it says so,
-/// `export_plugin!(…, name = "momentum")`. Of its package, `Cargo.toml` and the files in `src` are copied, and no folders.
+/// If a plugin's slot is named after its package, the variant is for a slot of another name. To keep the slot, the plugin
+/// sets its name: `export_plugin!(…, name = "momentum")`. `Cargo.toml` and the files in `src` are copied, but no folders.
 #[derive(Debug, Clone, Copy)]
 pub struct Variant {
-    /// What it is called.
+    /// The variant's name.
     pub name: &'static str,
-    /// The package that it is made of.
+    /// The package that is copied.
     pub of: &'static str,
-    /// What is replaced by what in the package's `src/lib.rs`. Each text must stand there once, whatever was replaced before it.
+    /// The replacements in the package's `src/lib.rs`. Each text must occur exactly once, after the earlier replacements.
     pub edits: &'static [(&'static str, &'static str)],
 }
 
-/// Builds all of these, and copies each library to `lib<name>.so` in `into`, a folder that nobody else builds into.
+/// Builds all of these, and copies each library to `lib<name>.so` in `into`, a folder for these builds only.
 ///
-/// `place` names the workspace that they are built in; who comes second to it waits.
+/// `place` names the workspace of the build. A second build in it waits.
 ///
 /// # Errors
-/// If a package is not known, if what is to be replaced does not stand in its source once, or if the compiler refuses one of them.
+/// If a package is unknown, if a text to replace does not occur exactly once, or if the compiler refuses a variant.
 pub fn build_variants(
     workspace: &Workspace,
     place: &str,
@@ -71,7 +71,7 @@ pub fn build_variants(
     Ok(())
 }
 
-/// Cargo puts all libraries into one folder, so that each needs a name of its own.
+/// Cargo puts all libraries into one folder, so each needs its own name.
 fn package(place: &str, name: &str) -> String {
     format!("variant-{place}-{name}")
 }
@@ -100,7 +100,8 @@ fn write(workspace: &Workspace, place: &str, variant: &Variant, to: &Path) -> Re
         package_of.insert("name".to_owned(), package(place, variant.name).into());
     }
     if let Some(Value::Table(library)) = own.get_mut("lib") {
-        // A plugin may be an rlib as well, for programs that link it; what is compiled as both is not what a host loads.
+        // A plugin may also be an rlib, for programs that link it. A library that is compiled as both cannot be loaded, so
+        // only the cdylib is built.
         library.insert("crate-type".to_owned(), vec![Value::from("cdylib")].into());
     }
     write_if_other(&to.join("Cargo.toml"), &own.to_string())
@@ -128,7 +129,7 @@ fn edited(mut text: String, variant: &Variant, file: &Path) -> Result<String, Er
     Ok(text)
 }
 
-/// The repository's manifest with the variants as members, and every path in it made absolute.
+/// The repository's manifest with the variants as members and with absolute paths.
 fn manifest(workspace: &Workspace, variants: &[Variant]) -> Result<String, Error> {
     let file = workspace.root.join("Cargo.toml");
     let broken = |why: String| Error::io("read", &file)(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -160,7 +161,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     fs::copy(from, to).map(drop).map_err(Error::io("copy", from))
 }
 
-/// Cargo looks at the time of writing.
+/// An unchanged file is not written, because cargo compares modification times.
 fn write_if_other(file: &Path, text: &str) -> Result<(), Error> {
     match fs::read_to_string(file) {
         Ok(there) if there == text => Ok(()),

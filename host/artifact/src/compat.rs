@@ -1,15 +1,15 @@
-//! Whether a plugin's interface fits the host's, and if not, every place where it does not, in words that a person can act on.
-//! It compares two descriptions; where a description comes from, and what a refusal leads to, is decided elsewhere.
+//! Compares a plugin's interface with the host's, and reports every difference with a message for a person. The two
+//! descriptions come from other code, which also decides what a difference leads to.
 
 mod difference;
 
 pub use self::difference::{Difference, Place, Side, Step};
 use super::manifest::{Field, Interface, Kind, Method, Receiver, Shape, Type, Variant};
 
-/// Compares the interface that the host was compiled with to the one that the plugin was compiled with. The answer holds every
+/// Compares the interface that the host was compiled with to the one that the plugin was compiled with. The result has every
 /// difference, in the order of the host's methods.
 ///
-/// Methods with `since` may be more on either side: an old plugin fits a new host, and a new plugin an old host.
+/// Either side may have more methods with `since`: an old plugin fits a new host, and a new plugin fits an old host.
 pub fn compare(host: &Interface, plugin: &Interface) -> Result<(), Vec<Difference>> {
     let mut comparison = Comparison::default();
     comparison.interfaces(host, plugin);
@@ -20,7 +20,7 @@ pub fn compare(host: &Interface, plugin: &Interface) -> Result<(), Vec<Differenc
     }
 }
 
-/// The walk through both descriptions side by side. A manifest cannot be nested deeper than its parser allows, so recursion ends.
+/// The state of the comparison. The parser limits the nesting of a manifest, so the recursion ends.
 #[derive(Default)]
 struct Comparison {
     at: Place,
@@ -41,14 +41,14 @@ impl Comparison {
     fn interfaces(&mut self, host: &Interface, plugin: &Interface) {
         let at = self.at();
         if host.name != plugin.name {
-            // Nothing that follows would mean anything.
+            // Further differences would be meaningless.
             let (host, plugin) = (host.name.clone(), plugin.name.clone());
             return self.found.push(Difference::Name { at, host, plugin });
         }
         if host.major != plugin.major {
             let name = host.name.clone();
             let (host, plugin) = ((host.major, host.minor), (plugin.major, plugin.minor));
-            // Another major version is another contract: that its methods differ is no news.
+            // Another major version is another contract, so the differences of its methods are not listed.
             return self.found.push(Difference::Major { at, name, host, plugin });
         }
         if host.methods.iter().all(|method| method.receiver == Receiver::Ref) {
@@ -112,7 +112,7 @@ impl Comparison {
             });
         }
 
-        // What only one side has added is growth; where both have added something, it must be the same.
+        // Methods that only one side has added are compatible. Methods that both have added must be equal.
         for (i, (host, plugin)) in host_added.iter().zip(&plugin_added).enumerate() {
             if host.name != plugin.name {
                 let (host, plugin) = (host.to_string(), plugin.to_string());
@@ -148,7 +148,7 @@ impl Comparison {
         }
     }
 
-    /// Two methods of one name: the signature first, and only if that agrees what lies behind the names in it.
+    /// Compares two methods of one name: first the signature, and only if it agrees, the types and interfaces that it names.
     fn methods(&mut self, host: &Method, plugin: &Method) {
         let same = host.receiver == plugin.receiver
             && host.arguments.len() == plugin.arguments.len()
@@ -177,7 +177,7 @@ impl Comparison {
         });
     }
 
-    /// Two shapes that look alike.
+    /// Compares two shapes that look alike.
     fn shapes(&mut self, host: &Shape, plugin: &Shape) {
         use Shape::*;
         match (host, plugin) {
@@ -208,7 +208,7 @@ impl Comparison {
                 plugin,
             });
         }
-        // What is inside comes first: it is the cause of what can be said about the whole.
+        // The fields are compared first, because a difference in them causes the difference of the whole.
         self.within(Step::Type(host.name.clone()), |this| {
             match (&host.kind, &plugin.kind) {
                 (Kind::Scalar, Kind::Scalar) => {}
@@ -321,7 +321,8 @@ impl Comparison {
     }
 }
 
-/// Whether two shapes read the same in a signature. Compared by structure and not by their text, which a name could imitate.
+/// Whether two shapes look the same in a signature. The structure is compared and not the text, because a type's name could
+/// contain any text.
 fn look_alike(host: &Shape, plugin: &Shape) -> bool {
     use Shape::*;
     match (host, plugin) {
@@ -341,7 +342,7 @@ fn look_alike(host: &Shape, plugin: &Shape) -> bool {
     }
 }
 
-/// The methods that are there from the start, and those that were added later.
+/// Separates the original methods from those that were added later.
 fn by_age(methods: &[Method]) -> (Vec<&Method>, Vec<&Method>) {
     methods.iter().partition(|method| method.since.is_none())
 }
@@ -350,15 +351,15 @@ fn refs<T>(items: &[T]) -> Vec<&T> {
     items.iter().collect()
 }
 
-/// What stands on both sides under one name, or on one side only.
+/// Items with the same name on both sides, or an item on one side only.
 enum Pair<'a, T> {
     Both(&'a T, &'a T),
     Host(&'a T),
     Plugin(&'a T),
 }
 
-/// Pairs two lists by name: the host's items in order, then what only the plugin has. The flag says that the order alone differs.
-/// Lists whose names differ in any way answer at least one item without a partner, or the flag.
+/// Pairs two lists by name: the host's items in order, then the items that only the plugin has. The flag says that only the
+/// order differs. If the names differ in any way, the result has an item without a partner, or the flag is set.
 fn pair<'a, T>(host: &[&'a T], plugin: &[&'a T], name: impl Fn(&T) -> &str) -> (Vec<Pair<'a, T>>, bool) {
     if host.iter().map(|item| name(item)).eq(plugin.iter().map(|item| name(item))) {
         let pairs = host.iter().zip(plugin).map(|(&host, &plugin)| Pair::Both(host, plugin));

@@ -1,10 +1,10 @@
-//! What tells two artifacts apart: a hash of all their bytes. It decides whether a file is new, which refusals and bad marks
-//! are about it, and what a kept version is called.
+//! The identity of an artifact: a hash of all its bytes. It decides whether a file is new, which refusals and bad marks
+//! belong to it, and the name of a kept version.
 //!
-//! XXH3 with 128 bits, because every reload waits for it: half a megabyte takes 20 µs, a seventh of what blake3 takes and less than
-//! any copy. Two builds have the same hash by chance once in 10³⁸; somebody who means to can make two that have. That gains him
-//! nothing here: whoever may write artifacts runs code in the host as it is, and a second artifact with a known hash is not loaded.
-//! It is no signature, and nothing takes it for one.
+//! The hash is XXH3 with 128 bits, because every reload waits for it: half a megabyte takes 20 µs, a seventh of blake3's
+//! time. Two builds have the same hash by chance once in 10³⁸. An attacker can make two such files, but gains nothing: a
+//! person who may write artifacts can run code in the host anyway, and a second artifact with a known hash is not loaded.
+//! The hash is not used as a signature.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, str::FromStr};
@@ -24,7 +24,7 @@ use xxhash_rust::xxh3::xxh3_128;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash([u8; Self::LEN]);
 
-/// The first digits of a hash, as a person types them: at least one, at most 32. Upper case counts as lower case.
+/// The first digits of a hash, as a person types them: 1 to 32 digits in upper or lower case.
 ///
 /// ```
 /// # use reslot_artifact as reslot;
@@ -39,44 +39,45 @@ pub struct ContentHash([u8; Self::LEN]);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HashPrefix {
-    /// The digits as a number, which alone do not tell how many zeros it begins with. As bytes, so that errors with a prefix stay small.
+    /// The digits as a number, stored as bytes so that errors with a prefix stay small. The number of leading zeros is not
+    /// part of it.
     number: [u8; ContentHash::LEN],
     digits: u8,
 }
 
-/// Why a text is no hash, or no first digits of one.
+/// Why a text is not a hash or a prefix of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseHashError {
     /// It has no digits.
     #[error("a hash has hexadecimal digits, and this text is empty")]
     Empty,
-    /// It has a character that is no hexadecimal digit.
-    #[error("{text:?} is no hash: {character:?} is not a hexadecimal digit")]
+    /// It has a character that is not a hexadecimal digit.
+    #[error("{text:?} is not a hash: {character:?} is not a hexadecimal digit")]
     NotADigit {
         /// The text.
         text: String,
-        /// The first character that is none.
+        /// The first such character.
         character: char,
     },
     /// It has too many digits, or too few for a whole hash.
-    #[error("{text:?} is no hash: it has {digits} digits, and a hash has 32")]
+    #[error("{text:?} is not a hash: it has {digits} digits, and a hash has 32")]
     Length {
         /// The text.
         text: String,
-        /// How many digits it has.
+        /// The number of digits.
         digits: usize,
     },
 }
 
 impl ContentHash {
-    /// How many bytes it has.
+    /// The number of bytes.
     pub const LEN: usize = 16;
 
-    /// How many digits it is written with.
+    /// The number of digits in its text form.
     const DIGITS: usize = 2 * Self::LEN;
 
-    /// Of these bytes.
+    /// The hash of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(xxh3_128(bytes).to_be_bytes())
@@ -206,8 +207,8 @@ mod tests {
     fn what_is_no_hash_is_said_with_the_reason() {
         let said = |text: &str| text.parse::<ContentHash>().unwrap_err().to_string();
         assert_eq!(said(""), "a hash has hexadecimal digits, and this text is empty");
-        assert_eq!(said("01x3"), "\"01x3\" is no hash: 'x' is not a hexadecimal digit");
-        assert_eq!(said("0123"), "\"0123\" is no hash: it has 4 digits, and a hash has 32");
+        assert_eq!(said("01x3"), "\"01x3\" is not a hash: 'x' is not a hexadecimal digit");
+        assert_eq!(said("0123"), "\"0123\" is not a hash: it has 4 digits, and a hash has 32");
         let longer = "0".repeat(33);
         assert_eq!(longer.parse::<HashPrefix>(), Err(wrong_length(&longer, 33)));
     }

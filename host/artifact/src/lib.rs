@@ -1,12 +1,12 @@
-//! What can be known of an artifact from its bytes alone. Nothing here opens, maps or runs one, so that hosts, command lines and build
-//! servers can ask the same questions.
+//! Inspects artifacts by their bytes alone. Nothing here opens, maps or runs an artifact, so hosts, command lines and build
+//! servers can all use it.
 //!
-//! - [`ContentHash`] tells two artifacts apart; [`HashPrefix`] is its beginning, as a person types it.
-//! - [`manifest`] reads what an artifact says about itself: its interface with every layout, its compiler, its state's schemas.
+//! - [`ContentHash`] identifies an artifact; [`HashPrefix`] is the beginning of a hash, as a person types it.
+//! - [`manifest`] reads an artifact's manifest: its interface with every layout, its compiler, its state's schemas.
 //! - [`compat`] compares two interfaces and names each difference.
-//! - [`lint`] decides whether a host may load an artifact, and names every reason against it.
+//! - [`lint`] decides whether a host may load an artifact, and lists every reason for a refusal.
 //!
-//! This crate knows of no host: it depends on `reslot-plugin-api` and on parsers.
+//! This crate does not depend on a host, only on `reslot-plugin-api` and on parsers.
 #![forbid(unsafe_code)]
 
 pub mod compat;
@@ -16,7 +16,8 @@ pub mod manifest;
 
 pub use content::{ContentHash, HashPrefix, ParseHashError};
 
-/// Looks into an artifact's bytes, executing nothing, and lists every reason why a host of this build would refuse it.
+/// Inspects an artifact's bytes, and lists every reason why a host of this build would refuse it. It runs no code of the
+/// artifact.
 pub fn inspect(bytes: &[u8]) -> lint::Inspection {
     lint::inspect(bytes, &lint::Expectations::of_this_build())
 }

@@ -1,5 +1,5 @@
-//! Whether an artifact may be loaded, decided from its bytes alone: nothing of it is executed or mapped. What the findings say is
-//! in `error`, the structure of the file in `elf`, which imports are harmful in `imports`; copying the file and opening it are done elsewhere.
+//! Decides from the bytes alone whether an artifact may be loaded: it is neither executed nor mapped. `error` has the
+//! findings, `elf` the structure of the file, and `imports` the harmful imports. Other crates copy and open the file.
 
 mod elf;
 mod error;
@@ -23,10 +23,10 @@ use super::manifest::{Interface, Manifest, SECTION};
 /// The symbol through which the host enters an image.
 pub const ROOT: &str = "reslot_root";
 
-/// So much debug information makes the copying and hashing of each reload noticeable.
+/// From this size on, debug information makes the copying and hashing of each reload noticeably slower.
 const MUCH_DEBUG: u64 = 16 << 20;
 
-/// What this host demands of an artifact.
+/// What this host requires of an artifact.
 #[derive(Clone, Copy, Debug)]
 pub struct Expectations<'a> {
     /// The compiler that built this host, as `rustc --version` says it.
@@ -42,7 +42,7 @@ pub struct Expectations<'a> {
 }
 
 impl Expectations<'static> {
-    /// What a host that is built from these sources, by this compiler, demands of any artifact.
+    /// The requirements of a host that is built from these sources by this compiler.
     pub fn of_this_build() -> Self {
         Self {
             toolchain: TOOLCHAIN,
@@ -67,50 +67,51 @@ fn own_machine() -> u16 {
 pub struct Linted {
     /// What it says about itself.
     pub manifest: Manifest,
-    /// Of the text that says it.
+    /// The hash of the manifest's text.
     pub manifest_text: ContentHash,
     /// Whether DF_1_NODELETE was set, and has been cleared in the bytes.
     pub cleared_nodelete: bool,
-    /// Whether it exports more than its root, and the bytes have been changed so that it finds its own symbols before those of the
-    /// host program.
+    /// Whether it exports more than its root, and the bytes were changed so that it finds its own symbols before those of
+    /// the host program.
     pub own_symbols_first: bool,
-    /// What is worth knowing but no reason to refuse.
+    /// Remarks that are not a reason for a refusal.
     pub warnings: Vec<String>,
 }
 
 impl Linted {
-    /// Whether the bytes are others now than those that were published.
+    /// Whether the lint has changed the bytes.
     pub fn changed(&self) -> bool {
         self.cleared_nodelete || self.own_symbols_first
     }
 }
 
-/// What the lint changes in the bytes of an artifact that may be loaded.
+/// The changes that the lint makes to the bytes of an accepted artifact.
 #[derive(Default)]
 struct Changes {
-    /// Where the words stand in which DF_1_NODELETE is set.
+    /// The offsets of the words in which DF_1_NODELETE is set.
     nodelete: Vec<u64>,
     own_symbols: Option<own_symbols::Place>,
 }
 
-/// Everything that can be said about an artifact, for a person who asks.
+/// The result of an inspection, for a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
-    /// What it says about itself, if that can be read.
+    /// The manifest, if it can be read.
     pub manifest: Option<Manifest>,
     /// Every reason to refuse it, in the order of the checks.
     pub findings: Vec<LintError>,
     /// Whether DF_1_NODELETE is set; a host clears it in its private copy.
     pub nodelete: bool,
-    /// The symbols that it takes from other libraries, sorted.
+    /// The symbols that it imports, sorted.
     pub imports: Vec<String>,
-    /// What is worth knowing but no reason to refuse.
+    /// Remarks that are not a reason for a refusal.
     pub warnings: Vec<String>,
 }
 
-/// Refuses an artifact that must not be loaded, with the first reason. In one that may, DF_1_NODELETE is cleared: with it the
-/// loader would never unload the image. One that exports more than its root is marked DF_SYMBOLIC: without that the loader would take
-/// the host program's symbols of the same names. Refused bytes are left as they are.
+/// Refuses an artifact that must not be loaded, with the first reason. In an accepted artifact DF_1_NODELETE is cleared,
+/// because with it the loader would never unload the image. An artifact that exports more than its root is marked
+/// DF_SYMBOLIC, because without it the loader would use the host program's symbols of the same names. Refused bytes are not
+/// changed.
 pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintError> {
     let (inspection, changes, manifest_text) = examine(bytes, expect, false);
     let Inspection {
@@ -137,14 +138,14 @@ pub fn lint(bytes: &mut [u8], expect: &Expectations<'_>) -> Result<Linted, LintE
     })
 }
 
-/// Clears DF_1_NODELETE in the words that stand there.
+/// Clears DF_1_NODELETE in the words at these offsets.
 fn clear_nodelete(bytes: &mut [u8], flags: &[u64]) {
     for offset in flags {
         change_word(bytes, *offset, |word| word & !format::DF_1_NODELETE.0);
     }
 }
 
-/// Changes the word that stands there in the file.
+/// Changes the word at this offset of the file.
 fn change_word(bytes: &mut [u8], offset: u64, change: impl FnOnce(u64) -> u64) {
     let word = usize::try_from(offset)
         .ok()
@@ -154,12 +155,14 @@ fn change_word(bytes: &mut [u8], offset: u64, change: impl FnOnce(u64) -> u64) {
     }
 }
 
-/// Collects everything that [`lint`] could find, and changes nothing. A damaged file has one finding: the rest cannot be read.
+/// Collects all findings of [`lint`] without changing the bytes. A damaged file has one finding, because the rest cannot be
+/// read.
 pub fn inspect(bytes: &[u8], expect: &Expectations<'_>) -> Inspection {
     examine(bytes, expect, true).0
 }
 
-/// The inspection (with the names of all imports if it is for people: no reload needs them), what is to be changed, and the hash of the manifest's text.
+/// Returns the inspection, the changes to make, and the hash of the manifest's text. The names of all imports are collected
+/// only for people, because no reload needs them.
 fn examine(bytes: &[u8], expect: &Expectations<'_>, for_people: bool) -> (Inspection, Changes, Option<ContentHash>) {
     let mut words = Vec::new();
     let data = aligned(bytes, &mut words);
@@ -197,7 +200,7 @@ fn examine(bytes: &[u8], expect: &Expectations<'_>, for_people: bool) -> (Inspec
     (inspection, changes, section.map(Manifest::text_hash))
 }
 
-/// The parser reads in place, and so wants its words aligned. A Vec always is in practice; part of a larger one may not be.
+/// The parser reads in place, so it needs aligned words. A Vec is aligned in practice; a part of a larger one may not be.
 fn aligned<'a>(bytes: &'a [u8], words: &'a mut Vec<u64>) -> &'a [u8] {
     if bytes.as_ptr().align_offset(align_of::<u64>()) == 0 {
         return bytes;
@@ -208,13 +211,13 @@ fn aligned<'a>(bytes: &'a [u8], words: &'a mut Vec<u64>) -> &'a [u8] {
     copy
 }
 
-/// Where in the file the words stand in which DF_1_NODELETE is set.
+/// The offsets in the file of the words in which DF_1_NODELETE is set.
 fn nodelete_words(elf: &Elf<'_>) -> Vec<u64> {
     let set = |entry: &&elf::Entry| entry.tag == format::DT_FLAGS_1 && entry.value & format::DF_1_NODELETE.0 != 0;
     elf.dynamic.iter().filter(set).map(|entry| entry.offset).collect()
 }
 
-/// A shared library for this processor.
+/// Checks that the file is a shared library for this processor.
 fn check_kind(elf: &Elf<'_>, expect: &Expectations<'_>, inspection: &mut Inspection) {
     let findings = &mut inspection.findings;
     let machine = elf.header.e_machine(ENDIAN).0;
@@ -248,7 +251,7 @@ fn check_kind(elf: &Elf<'_>, expect: &Expectations<'_>, inspection: &mut Inspect
     }
 }
 
-/// What the artifact says about itself, against what this host demands.
+/// Checks the manifest against the host's requirements.
 fn check_manifest(manifest: &Manifest, expect: &Expectations<'_>, findings: &mut Vec<LintError>) {
     let differ = |found: &str, expected: &str| (found != expected).then(|| (found.to_owned(), expected.to_owned()));
     if let Some((found, expected)) = differ(&manifest.toolchain, expect.toolchain) {
@@ -268,7 +271,7 @@ fn check_manifest(manifest: &Manifest, expect: &Expectations<'_>, findings: &mut
     }
 }
 
-/// Whether two versions promise the same to each other: the same major one, and before 1.0 the same minor one.
+/// Whether two versions are compatible: they have the same major version, and before 1.0 the same minor version.
 fn same_api(found: &str, expected: &str) -> bool {
     let promise = |version: &str| {
         let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
@@ -278,7 +281,7 @@ fn same_api(found: &str, expected: &str) -> bool {
     found == expected || promise(found).is_some_and(|found| promise(expected) == Some(found))
 }
 
-/// What the library gives to and takes from the rest of the process.
+/// Checks the exported and imported symbols.
 fn check_symbols(elf: &Elf<'_>, inspection: &mut Inspection, for_people: bool) {
     let Inspection { findings, warnings, .. } = inspection;
     let exported = |symbol: &format::Sym64<_>| {
@@ -316,7 +319,7 @@ fn check_symbols(elf: &Elf<'_>, inspection: &mut Inspection, for_people: bool) {
     }
 }
 
-/// What the library asks of the loader.
+/// Checks the library's dynamic entries, which are requests to the loader.
 fn check_dynamic(elf: &Elf<'_>, inspection: &mut Inspection) {
     for entry in elf.dynamic.iter().filter(|entry| entry.tag == format::DT_NEEDED) {
         let library = elf.text(*entry).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What an artifact says about itself: the owned, parsed form of the JSON that stands in its section `.reslot.manifest`, and
-//! how a person reads it. Finding the section in the file is lint's work, and comparing two interfaces is compat's.
+//! The manifest of an artifact: the parsed form of the JSON in its section `.reslot.manifest`, and its text for a person.
+//! `lint` finds the section in the file, and `compat` compares two interfaces.
 
 mod described;
 
@@ -15,10 +15,10 @@ pub const SECTION: &str = ".reslot.manifest";
 /// The manifest format that this host reads.
 pub const FORMAT: u32 = 3;
 
-/// The longest text that a manifest may hold in one place: long enough for any type name, short enough for any message.
+/// The longest text in a manifest: enough for any type name, and short enough for any message.
 const LONGEST_TEXT: usize = 1024;
 
-/// What one artifact says about itself.
+/// The manifest of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The number of the manifest format: always 3.
@@ -40,29 +40,29 @@ pub struct Manifest {
     /// The cargo profile that it was built in.
     #[serde(deserialize_with = "text")]
     pub profile: String,
-    /// What its state is; `None` when it has no state to hand over.
+    /// The schema of its state; `None` if it has no state to hand over.
     pub state: Option<StateSchema>,
-    /// Whether it holds something of which there can be only one, so that its predecessor is stopped before it is started.
+    /// Whether it is exclusive, so that its predecessor must be stopped before it is started.
     pub exclusive: bool,
-    /// The slots whose plugins it calls through the host: names like `name`.
+    /// The slots whose plugins it calls through the host.
     pub uses: Vec<String>,
-    /// The files that it is given, below the host's folder of resources.
+    /// The resource files that it gets, below the host's folder of resources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<String>,
     /// The interface that it implements.
     pub interface: Interface,
 }
 
-/// The schemas that a plugin knows of its state.
+/// The schemas of a plugin's state that it can migrate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateSchema {
-    /// The one of its own type, from 1.
+    /// The schema of its own type, from 1.
     pub schema: u32,
-    /// The oldest one from which, and down to which, its `Plugin::migrate` goes; not above `schema`.
+    /// The oldest schema from which, and down to which, its `Plugin::migrate` can migrate; not above `schema`.
     pub oldest: u32,
 }
 
-/// An interface as it was when one side was compiled.
+/// An interface, as it was when one side was compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// The trait's name.
@@ -84,15 +84,15 @@ pub struct Method {
     pub name: String,
     /// Whether it takes `&self` or `&mut self`.
     pub receiver: Receiver,
-    /// What it takes besides the receiver.
+    /// Its arguments, without the receiver.
     pub arguments: Vec<Argument>,
-    /// What it answers.
+    /// Its result.
     pub returns: Shape,
     /// The interface version that added it; `None` when it was there from the start.
     pub since: Option<(u16, u16)>,
 }
 
-/// How a method takes its object.
+/// The receiver of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Receiver {
     /// `&self`
@@ -107,11 +107,11 @@ pub struct Argument {
     /// The argument's name, for people only.
     #[serde(deserialize_with = "text")]
     pub name: String,
-    /// What is passed.
+    /// The shape of the argument.
     pub passed: Shape,
 }
 
-/// The ways in which something crosses between host and plugin.
+/// The ways in which a value crosses between host and plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shape {
     /// `()`
@@ -122,7 +122,7 @@ pub enum Shape {
     String,
     /// `T`
     Value(Type),
-    /// A number or a `bool` that is answered, written by its own name: it comes back in registers
+    /// A number or a `bool` as a result, written by its own name; it is returned in registers
     Number(Type),
     /// `&T`
     Ref(Type),
@@ -154,11 +154,11 @@ pub struct Type {
     pub size: u64,
     /// Its alignment in bytes.
     pub align: u64,
-    /// What it is made of.
+    /// Its structure.
     pub kind: Kind,
 }
 
-/// What a plain type is made of.
+/// The structure of a plain type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A number, `bool` or `char`.
@@ -167,7 +167,7 @@ pub enum Kind {
     Struct(Vec<Field>),
     /// Variants without fields.
     Enum(Vec<Variant>),
-    /// So many elements of one type.
+    /// A number of elements of one type.
     Array(Box<Type>, u64),
 }
 
@@ -177,7 +177,7 @@ pub struct Field {
     /// The field's name.
     #[serde(deserialize_with = "text")]
     pub name: String,
-    /// Where it begins, in bytes from the start of the struct.
+    /// Its offset in bytes from the start of the struct.
     pub offset: u64,
     /// Its type.
     pub of: Type,
@@ -197,7 +197,7 @@ pub struct Variant {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// Nothing but NUL bytes.
+    /// Only NUL bytes.
     #[error("it is empty")]
     Empty,
     /// Not JSON, or nested deeper than any real interface.
@@ -206,13 +206,13 @@ pub enum ManifestError {
         /// What the JSON reader says, with line and column.
         reason: String,
     },
-    /// JSON, but something is missing from it or has another type.
+    /// JSON, but a field is missing or has another type.
     #[error("it does not have the form of a manifest: {reason}")]
     WrongForm {
         /// What the JSON reader says, with line and column.
         reason: String,
     },
-    /// Written in another format.
+    /// The manifest has another format.
     #[error("it is in manifest format {found}, this host reads format {expected}")]
     WrongFormat {
         /// The format number in the manifest.
@@ -220,32 +220,32 @@ pub enum ManifestError {
         /// The format number that this host reads.
         expected: u32,
     },
-    /// A name that could not be a file name, a metric label and a command line argument alike.
+    /// A name that is not valid as a file name, a metric label and a command line argument.
     #[error("the plugin's name is {name:?}, a name is 1 to 64 of the characters A-Z a-z 0-9 _ -")]
     BadName {
         /// The name, cut after 80 characters.
         name: String,
     },
-    /// The name of another slot, which could be no slot's name.
+    /// The name of a used slot that is not a valid slot name.
     #[error("it uses a slot named {name:?}, a name is 1 to 64 of the characters A-Z a-z 0-9 _ -")]
     BadUse {
         /// The name, cut after 80 characters.
         name: String,
     },
-    /// The name of a resource that could be a file outside of the host's folder.
+    /// The name of a resource that could lead out of the host's folder.
     #[error("it names a resource {name:?}, a resource is a relative path without `.` and `..`, of at most 255 bytes")]
     BadResource {
         /// The name, cut after 80 characters.
         name: String,
     },
-    /// Schemas of the state that cannot be: they count from 1, and the oldest that is migrated is not above the state's own.
+    /// Invalid schemas of the state: they count from 1, and the oldest one must not be above the state's own.
     #[error(
         "its state is of schema {schema}, and it says that it migrates from schema {oldest}: schemas are counted from 1 up to its own"
     )]
     BadSchema {
         /// The schema of its own state.
         schema: u32,
-        /// The oldest one that it migrates.
+        /// The oldest schema that it migrates.
         oldest: u32,
     },
 }
@@ -263,7 +263,7 @@ pub fn is_name(name: &str) -> bool {
 }
 
 impl Manifest {
-    /// Of the text in a manifest section: two that have the same one say the same.
+    /// The hash of the text in a manifest section.
     pub fn text_hash(section: &[u8]) -> ContentHash {
         ContentHash::of(json_of(section))
     }
@@ -274,10 +274,10 @@ impl Manifest {
         if json.is_empty() {
             return Err(ManifestError::Empty);
         }
-        // serde_json refuses more than 127 levels, so that no manifest can exhaust the stack: neither here nor in anything
-        // that walks the result later.
+        // serde_json refuses more than 127 levels, so no manifest can exhaust the stack, neither here nor in code that walks
+        // the result.
         let parsed: Result<Manifest, _> = serde_json::from_slice(json);
-        // Another format may have any other form, and then its number is what a person has to know.
+        // A manifest of another format may have any form, and the person needs to know its number.
         #[derive(Deserialize)]
         struct Header {
             reslot: u64,
@@ -314,7 +314,7 @@ impl Manifest {
 }
 
 impl Interface {
-    /// Reads an interface alone, as a plugin describes the one by which it calls another. The bytes lie in the plugin's memory;
+    /// Reads a single interface: the one by which a plugin calls another plugin. The bytes are in the plugin's memory;
     /// nothing of them is kept.
     pub fn parse(json: &[u8]) -> Result<Interface, ManifestError> {
         Ok(serde_json::from_slice(json)?)
@@ -323,7 +323,7 @@ impl Interface {
 
 impl From<serde_json::Error> for ManifestError {
     fn from(error: serde_json::Error) -> Self {
-        // It may repeat what the file says.
+        // The error may contain text of the file.
         let reason = cut_words(&error);
         match error.classify() {
             serde_json::error::Category::Data => ManifestError::WrongForm { reason },
@@ -332,8 +332,8 @@ impl From<serde_json::Error> for ManifestError {
     }
 }
 
-/// Takes a text only if it can be shown as it is: these texts reach logs and terminals, and an artifact must not be able to
-/// move the cursor of whoever inspects it.
+/// Accepts a text only if it can be shown unchanged. These texts reach logs and terminals, and an artifact must not be able
+/// to control a terminal.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() || text.len() > LONGEST_TEXT {
@@ -371,15 +371,15 @@ impl fmt::Display for Method {
         f.write_str(")")?;
         match &self.returns {
             Shape::Unit => Ok(()),
-            // Without that word it would look like one that comes back in registers.
+            // Without this remark it would look like a number that is returned in registers.
             Shape::Value(of) if comes_in_registers(&of.name) => write!(f, " -> {} /* by an alias */", of.name),
             returns => write!(f, " -> {returns}"),
         }
     }
 }
 
-/// Whether a number of this type comes back in registers, if a method's author has written it by this name. For the words of a
-/// difference only; what decides is `SCALARS` of the SDK's macros, from which nothing can be imported.
+/// Whether a number of this type is returned in registers, if the method's author wrote it by this name. It is used only for
+/// messages; `SCALARS` in the SDK's macros decides, but nothing can be imported from a macro crate.
 fn comes_in_registers(name: &str) -> bool {
     const NAMES: [&str; 12] = [
         "bool", "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "f32", "f64",
@@ -407,7 +407,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// A layout listing: the type, and under it everything in it at its offset.
+/// A layout listing: the type, and below it its contents with their offsets.
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if matches!(self.kind, Kind::Struct(_) | Kind::Enum(_)) {
@@ -433,7 +433,7 @@ impl Type {
             Kind::Enum(variants) => variants
                 .iter()
                 .try_for_each(|variant| write!(f, "\n{:indent$}{} = {}", "", variant.name, variant.value)),
-            // The array's name says what it holds; only an element with contents of its own says more.
+            // The array's name contains the type of its elements; only elements with contents are listed.
             Kind::Array(of, _) if matches!(of.kind, Kind::Scalar) => Ok(()),
             Kind::Array(of, length) => {
                 write!(
@@ -448,7 +448,7 @@ impl Type {
 }
 
 impl Kind {
-    /// What people call this kind of type.
+    /// The word for this kind of type.
     pub fn word(&self) -> &'static str {
         match self {
             Kind::Scalar => "scalar",

@@ -1,4 +1,4 @@
-//! What may be wrong with settings, in words that name the file, the line or the key, and what was expected.
+//! Errors of settings. They name the file, the line or the key, and what was expected.
 
 use reslot_runtime::{WatchError, artifact::StageError, surface::thread_remedy};
 use std::{
@@ -28,43 +28,43 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why settings were not taken. The last good ones stay.
+/// Why settings were refused. The last good ones stay in use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A file that must be there, or was there before, is not.
-    #[error("{}: the file is not there", .file.display())]
+    /// A file that must exist, or existed before, is missing.
+    #[error("{}: the file does not exist", .file.display())]
     Missing {
         /// The file.
         file: PathBuf,
     },
-    /// A file cannot be read as a whole.
+    /// A file cannot be read completely.
     #[error("{}: {reason}", .file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
         /// The system's reason.
         reason: String,
-        /// Whether it is worth another look soon: somebody writes it.
+        /// Whether to try again soon, because a process writes the file.
         transient: bool,
     },
-    /// A file's name says nothing of its format.
+    /// A file's name does not determine its format.
     #[error("{}: the name ends neither in .toml nor in .json", .file.display())]
     Format {
         /// The file.
         file: PathBuf,
     },
-    /// A file does not parse: it may be half written.
+    /// A file does not parse. It may be incomplete.
     #[error("{}{}: {reason}", .file.display(), Line(*.line))]
     Syntax {
         /// The file.
         file: PathBuf,
         /// The line, from 1, if it is known.
         line: Option<usize>,
-        /// What the parser says.
+        /// The parser's message.
         reason: String,
     },
-    /// A value is not what it should be, or a key is missing or unknown.
+    /// A value is wrong, or a key is missing or unknown.
     #[error("{}{}: {}{reason}", Place(.origin), Line(*.line), Key(.key))]
     Wrong {
         /// Where the value came from, if it is known.
@@ -73,10 +73,10 @@ pub enum ConfigError {
         key: Option<String>,
         /// The line in the file, from 1, if it is known.
         line: Option<usize>,
-        /// What is there and what was expected.
+        /// What was found and what was expected.
         reason: String,
     },
-    /// They are of the right form, and the program does not take them.
+    /// The settings have the right form, but the program refuses them.
     #[error("{reason}")]
     Invalid {
         /// The program's reason.
@@ -85,7 +85,7 @@ pub enum ConfigError {
     /// A file cannot be watched.
     #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Watch(#[from] WatchError),
-    /// The system gives no thread.
+    /// The system refused to start a thread.
     #[error(
         "the settings cannot be watched: no thread could be started: {0}\n  what to do: {remedy}",
         remedy = thread_remedy(.0)
@@ -94,7 +94,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// The file that it is about, if it is about one.
+    /// The file that the error is about, if there is one.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::Missing { file } | Self::Unreadable { file, .. } | Self::Format { file } | Self::Syntax { file, .. } => {
@@ -108,7 +108,7 @@ impl ConfigError {
         }
     }
 
-    /// The key that it is about, with dots, if it is about one.
+    /// The key that the error is about, with dots, if there is one.
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::Wrong { key, .. } => key.as_deref(),
@@ -116,12 +116,12 @@ impl ConfigError {
         }
     }
 
-    /// Whether another look soon may find it well: somebody is just writing or replacing a file.
+    /// Whether the error may pass by itself, because a process is writing or replacing a file.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::Syntax { .. })
     }
 
-    /// Whether somebody has the file open for writing.
+    /// Whether a process has the file open for writing.
     pub(crate) fn is_being_written(&self) -> bool {
         matches!(self, Self::Unreadable { transient: true, .. })
     }

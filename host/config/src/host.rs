@@ -1,6 +1,6 @@
-//! What a host makes of its settings: the table `host` is its own, each table `plugins.NAME` is given to the plugin in that slot, the
-//! table `program` is the embedder's. A change is first shown to all plugins that it is about; only if none refuses is it published,
-//! and then the host gives it to the plugins in those slots.
+//! How a host uses its settings: the table `host` is for the host, each table `plugins.NAME` for the plugin in that slot,
+//! and the table `program` for the embedder. The host first checks a change with all affected plugins. Only if none refuses
+//! it, the change is published, and the plugins get it.
 
 use crate::{error::ConfigError, layers::Layers, watched::Watched};
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-/// No time is longer: a century.
+/// The longest duration: a century.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The table `host` of a host's settings. A missing key keeps the program's value. A change of `log_level` or `quarantine_cap` takes effect at once. A
@@ -25,8 +25,8 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct HostSettings {
-    /// How much plugins log, in slots that have no level of their own: `off`, `error`, `warn`, `info`, `debug` or `trace`. It comes before
-    /// what the program says ([`HostBuilder::log_level`](reslot_runtime::HostBuilder::log_level)).
+    /// How much plugins log, in slots that have no level of their own: `off`, `error`, `warn`, `info`, `debug` or `trace`.
+    /// It overrides the program's value ([`HostBuilder::log_level`](reslot_runtime::HostBuilder::log_level)).
     pub log_level: Option<LogLevel>,
     /// [`HostBuilder::quarantine_cap`](reslot_runtime::HostBuilder::quarantine_cap).
     pub quarantine_cap: Option<usize>,
@@ -52,12 +52,13 @@ pub struct HostSettings {
     pub history: Option<usize>,
     /// [`Policy::on_deleted_file`](reslot_runtime::Policy::on_deleted_file): `keep` or `unload`.
     pub on_deleted_file: Option<DeletedFile>,
-    /// [`HostBuilder::instances`](reslot_runtime::HostBuilder::instances): by plugin or file, the slots. What the program says of others stays.
+    /// [`HostBuilder::instances`](reslot_runtime::HostBuilder::instances): the slots of each plugin or file. The program's
+    /// entries for other plugins and files stay.
     pub instances: BTreeMap<String, Vec<String>>,
 }
 
 impl HostSettings {
-    /// Changes what the program said to the builder where the settings say otherwise.
+    /// Overrides values of the builder with those of the settings.
     fn override_builder(&self, setup: &mut Setup) {
         let time = |millis: u64| Duration::from_millis(millis).min(LONGEST);
         let policy = setup.policy();
@@ -87,7 +88,7 @@ impl HostSettings {
         }
     }
 
-    /// The keys whose values differ and that only the next start takes.
+    /// The changed keys that take effect only at the next start.
     fn requires_restart(&self, new: &Self) -> Vec<String> {
         let keys = [
             ("drain_deadline_ms", self.drain_deadline_ms != new.drain_deadline_ms),
@@ -123,12 +124,12 @@ struct Whole {
 }
 
 impl Whole {
-    /// As the host gives them to plugins.
+    /// The settings of the plugins, in the host's form.
     fn for_plugins(&self) -> Result<PluginSettings, String> {
         let mut settings = PluginSettings::new();
         for (slot, value) in &self.plugins {
             if !value.is_object() {
-                return Err(format!("`plugins.{slot}` is no table"));
+                return Err(format!("`plugins.{slot}` is not a table"));
             }
             let inserted = settings.insert(slot, value);
             inserted.map_err(|error| format!("`plugins.{slot}` cannot be handed over: {error}"))?;
@@ -140,11 +141,11 @@ impl Whole {
 /// The settings of a host, for [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach). They are read before the host exists, and read again
 /// when a file changes:
 ///
-/// - the table `host` overrides what was said to the builder ([`HostSettings`]);
-/// - each table `plugins.NAME` is given to the plugin in the slot NAME (`Plugin::on_config`);
-/// - the table `program` is the program's own. Anything else is refused.
+/// - the table `host` overrides the builder's values ([`HostSettings`]);
+/// - each table `plugins.NAME` goes to the plugin in the slot NAME (`Plugin::on_config`);
+/// - the table `program` is for the program. Any other key is refused.
 ///
-/// The environment may say `RESLOT__PLUGINS__MOMENTUM__THRESHOLD=0.1`, if the layers have `environment("RESLOT")`.
+/// If the layers have `environment("RESLOT")`, a variable such as `RESLOT__PLUGINS__MOMENTUM__THRESHOLD=0.1` sets a key.
 ///
 /// ```
 /// use reslot::{Host, config::{Configuration, Layers, LiveConfiguration}};
@@ -161,7 +162,7 @@ pub struct Configuration {
     read: Option<Read>,
 }
 
-/// What was read before the host existed.
+/// The settings that were read before the host existed.
 #[derive(Debug)]
 struct Read {
     watched: Watched<Whole>,
@@ -169,28 +170,28 @@ struct Read {
     first: Arc<Whole>,
 }
 
-/// The settings of a running host, watched: from [`Host::surface`](reslot_runtime::Host::surface).
+/// The watched settings of a running host, from [`Host::surface`](reslot_runtime::Host::surface).
 #[derive(Debug)]
 pub struct LiveConfiguration {
     watched: Watched<Whole>,
 }
 
-/// The way from the thread that reads the settings to the host.
+/// The connection from the thread that reads the settings to the host.
 #[derive(Debug)]
 struct Link {
     host: OnceLock<HostHandle>,
-    /// Held by each thread that gives the host what was read, so that the newest comes last.
+    /// Each thread that publishes settings holds this lock, so that the newest settings are published last.
     publishing: Mutex<()>,
     files: Vec<PathBuf>,
-    /// The slot whose plugin has refused last.
+    /// The slot whose plugin refused last.
     refused_by: Mutex<Option<Arc<str>>>,
     at_start: OnceLock<Arc<Whole>>,
-    /// What the program says, for as long as the settings say nothing.
+    /// The program's value, which is used while the settings have none.
     programs_cap: usize,
 }
 
 impl Configuration {
-    /// From these layers.
+    /// A configuration from these layers.
     #[must_use]
     pub fn of(layers: Layers) -> Self {
         Self { layers, read: None }
@@ -230,7 +231,7 @@ impl Surface for Configuration {
         if let Ok(settings) = read.first.for_plugins() {
             setup.plugin_settings(settings);
         }
-        // Another artifact may take settings that the one before has refused.
+        // Another artifact may accept settings that the former one refused.
         let look = read.watched.looks_if_refused();
         setup.on_event(move |event| {
             if let Event::Swapped(_) | Event::RolledBack(_) = event {
@@ -251,7 +252,7 @@ impl Surface for Configuration {
             let now = watched.load();
             match Arc::ptr_eq(&now, &first) {
                 true => host.set_default_log_level(first.host.log_level),
-                // That they have changed meanwhile was told to nobody.
+                // Nobody was notified of a change before the host existed.
                 false => link.publish(&host, &now),
             }
         }
@@ -261,28 +262,28 @@ impl Surface for Configuration {
 }
 
 impl LiveConfiguration {
-    /// The table `host` as it is now.
+    /// The current table `host`.
     pub fn settings(&self) -> HostSettings {
         self.watched.load().host.clone()
     }
 
-    /// Has the settings read again: for a changed environment, of whose changes nobody tells.
+    /// Reads the settings again, for example after a change of the environment, which cannot be watched.
     pub fn read_again(&self) {
         self.watched.look();
     }
 }
 
 impl Link {
-    /// The host, if there is one already, and still.
+    /// The host, if it exists already and still exists.
     fn steer(&self) -> Option<Steering<'_>> {
         self.host.get()?.steer().ok()
     }
 
-    /// Asks every plugin whose table is another one now.
+    /// Checks the settings with every plugin whose table has changed.
     fn validate(&self, new: &Whole) -> Result<(), String> {
         *self.refused_by.lock() = None;
         let settings = new.for_plugins()?;
-        // Before there is a host nobody is asked: what is loaded first says so itself.
+        // Before the host exists there is no plugin to ask. A plugin that is loaded later checks its table itself.
         let Some(host) = self.steer() else { return Ok(()) };
         host.check_settings(&settings).map_err(|refused| {
             *self.refused_by.lock() = Some(refused.slot.clone());

@@ -1,5 +1,5 @@
-//! The layers and how they are merged, which is the `config` crate's work: defaults, then files, then the environment, the later one
-//! wins, key by key. Reading a file is as careful as reading an artifact: the whole file or nothing.
+//! Layers of settings, merged by the `config` crate: defaults, then files, then the environment. A later layer overrides an
+//! earlier one, key by key. A file is read like an artifact: completely or not at all.
 
 use crate::error::{ConfigError, Origin};
 use config::{Config, Environment, FileFormat, Format, Map, Source, Value};
@@ -11,20 +11,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How large a file of settings may be.
+/// The largest file of settings.
 const MOST: u64 = 16 << 20;
-/// How many parts a key may have. Each is a table inside of another, and what merges them calls itself for each.
+/// The highest number of parts of a key. Each part is a nested table, and the merging code is recursive.
 const MOST_PARTS: usize = 64;
-/// What stands between the parts of a variable's name.
+/// The separator between the parts of a variable's name.
 const SEPARATOR: &str = "__";
 const DEFAULTS: &str = "the defaults";
 const ENVIRONMENT: &str = "the environment";
 
-/// Where settings come from: defaults, any number of files, the environment. What comes later wins, key by key; lists are replaced as
-/// a whole.
+/// The sources of settings: defaults, any number of files, the environment. A later layer overrides an earlier one, key by
+/// key; lists are replaced as a whole.
 ///
-/// A variable `PREFIX__PLUGINS__MOMENTUM__THRESHOLD` is the key `plugins.momentum.threshold`: two underscores stand between the parts,
-/// and upper case is taken for lower case. `true`, `5` and `0.1` are taken for what they look like.
+/// A variable `PREFIX__PLUGINS__MOMENTUM__THRESHOLD` is the key `plugins.momentum.threshold`: two underscores separate the
+/// parts, and upper case becomes lower case. `true`, `5` and `0.1` become a boolean and numbers.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
     defaults: Vec<Map<String, Value>>,
@@ -38,26 +38,26 @@ struct Layer {
     required: bool,
 }
 
-/// What was read, merged, and what of it was there.
+/// The merged settings, and the files that existed.
 pub(crate) struct Merged {
     pub(crate) config: Config,
-    /// To tell whether something has changed.
+    /// Used to detect changes.
     pub(crate) tree: serde_json::Value,
-    /// The files that were there.
+    /// The files that existed.
     pub(crate) there: Vec<PathBuf>,
 }
 
 impl Layers {
-    /// None yet.
+    /// Layers without a source.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What holds where nothing else is said. More than one are merged, the later one wins.
+    /// Adds defaults. Several calls are merged, and a later one overrides an earlier one.
     ///
     /// # Errors
-    /// If it cannot be encoded, or is no struct or map.
+    /// If the values cannot be encoded, or are not a struct or map.
     pub fn defaults<T: Serialize>(mut self, values: &T) -> Result<Self, ConfigError> {
         let invalid = |reason: String| ConfigError::Invalid {
             reason: format!("the defaults cannot be used: {reason}"),
@@ -71,7 +71,7 @@ impl Layers {
         Ok(self)
     }
 
-    /// A file, `.toml` or `.json`, which may be missing.
+    /// Adds a file, `.toml` or `.json`, which may be missing.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         let (path, required) = (absolute(path.into()), false);
@@ -79,7 +79,7 @@ impl Layers {
         self
     }
 
-    /// A file that must be there.
+    /// Adds a file that must exist.
     #[must_use]
     pub fn required_file(mut self, path: impl Into<PathBuf>) -> Self {
         let (path, required) = (absolute(path.into()), true);
@@ -87,14 +87,14 @@ impl Layers {
         self
     }
 
-    /// The process's environment: the variables that begin with the prefix and two underscores.
+    /// Adds the process's environment: the variables that begin with the prefix and two underscores.
     #[must_use]
     pub fn environment(mut self, prefix: &str) -> Self {
         self.environment = Some((prefix.to_owned(), None));
         self
     }
 
-    /// These variables in place of the process's.
+    /// Adds these variables instead of the process's environment.
     #[must_use]
     pub fn variables<K: Into<String>, V: Into<String>>(
         mut self,
@@ -106,7 +106,7 @@ impl Layers {
         self
     }
 
-    /// The files, whether they are there or not.
+    /// All files, existing or not.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|layer| &*layer.path)
     }
@@ -114,13 +114,14 @@ impl Layers {
     /// Reads and merges all layers, once.
     ///
     /// # Errors
-    /// If a file cannot be read or parsed, or what comes of it does not fit the type.
+    /// If a file cannot be read or parsed, or the settings do not fit the type.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         let merged = self.merge(&[])?;
         self.fit(&merged)
     }
 
-    /// Merges all layers. Files of `before` must be there: one that is just being replaced is not to look like one that is not wanted.
+    /// Merges all layers. Files of `before` must exist, because a file that is just being replaced must not look like a
+    /// removed one.
     pub(crate) fn merge(&self, before: &[PathBuf]) -> Result<Merged, ConfigError> {
         let mut builder = Config::builder();
         for defaults in &self.defaults {
@@ -154,18 +155,18 @@ impl Layers {
         Ok(Merged { config, tree, there })
     }
 
-    /// What was read as a value of the type.
+    /// Converts the merged settings into the type.
     pub(crate) fn fit<T: DeserializeOwned>(&self, merged: &Merged) -> Result<T, ConfigError> {
         merged.config.clone().try_deserialize().map_err(|error| self.wrong(error))
     }
 
-    /// Says where something wrong stands.
+    /// Adds the place to an error.
     fn wrong(&self, error: config::ConfigError) -> ConfigError {
         let (mut origin, mut key, reason) = taken_apart(error);
         if key.as_deref().is_some_and(str::is_empty) {
             key = None;
         }
-        // The crate knows the origin of values, and not of tables with an unknown key in them.
+        // The crate knows the origin of values, but not of tables with an unknown key.
         let mut line = None;
         for layer in self.files.iter().rev() {
             if origin.as_deref().is_some_and(|origin| Path::new(origin) != layer.path) {
@@ -195,7 +196,7 @@ impl Layers {
     }
 }
 
-/// Refuses a key with too many parts. Only keys of the outermost table are taken apart.
+/// Refuses a key with too many parts. Only keys of the outermost table are split into parts.
 fn check_keys(map: &Map<String, Value>, origin: impl Fn() -> Origin) -> Result<(), ConfigError> {
     let parts = |key: &String| 1 + key.matches(['.', '[']).count();
     match map.keys().find(|key| parts(key) > MOST_PARTS) {
@@ -213,7 +214,7 @@ fn check_keys(map: &Map<String, Value>, origin: impl Fn() -> Origin) -> Result<(
 }
 
 fn absolute(path: PathBuf) -> PathBuf {
-    // The working directory may change; the file is the one of now.
+    // The path is made absolute, because the working directory may change.
     std::path::absolute(&path).unwrap_or(path)
 }
 
@@ -224,13 +225,13 @@ fn join(key: Option<&str>, name: &str) -> String {
     }
 }
 
-/// The key that serde has not expected.
+/// The key that serde did not expect.
 fn unknown(reason: &str) -> Option<String> {
     let (name, _) = reason.split_once("unknown field `")?.1.split_once('`')?;
     Some(name.to_owned())
 }
 
-/// Says which of the keys that are known is most like one that is not.
+/// Adds the known key that is most similar to an unknown one.
 fn with_nearest(reason: String) -> String {
     let Some(name) = unknown(&reason) else { return reason };
     let known = reason.split_once("expected").map_or("", |(_, known)| known);
@@ -242,7 +243,7 @@ fn with_nearest(reason: String) -> String {
     }
 }
 
-/// How many letters have to be put in, taken out or changed.
+/// The edit distance of two words.
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (i, a) in one.chars().enumerate() {
@@ -256,7 +257,7 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.chars().count()]
 }
 
-/// The innermost origin and key, and what is wrong there.
+/// The innermost origin and key, and the error there.
 fn taken_apart(error: config::ConfigError) -> (Option<String>, Option<String>, String) {
     match error {
         config::ConfigError::Type {
@@ -274,7 +275,7 @@ fn taken_apart(error: config::ConfigError) -> (Option<String>, Option<String>, S
     }
 }
 
-/// The line on which a key stands, if it can be found by reading along: the last of the parts, after all the ones before it.
+/// The line of a key, if a simple search finds it: the line of the last part, after the lines of all earlier parts.
 fn line_of(file: &Path, key: &str) -> Option<usize> {
     let text = fs::read_to_string(file).ok()?;
     let mut parts = key.split(['.', '[']).filter(|part| !part.is_empty() && !part.ends_with(']'));
@@ -295,7 +296,7 @@ fn line_of(file: &Path, key: &str) -> Option<usize> {
     None
 }
 
-/// Reads and parses a file; none if it is not there.
+/// Reads and parses a file; none if it does not exist.
 fn parse(path: &Path) -> Result<Option<Map<String, Value>>, ConfigError> {
     let format = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => FileFormat::Toml,
@@ -329,7 +330,7 @@ fn parse(path: &Path) -> Result<Option<Map<String, Value>>, ConfigError> {
     })
 }
 
-/// A layer that has been parsed.
+/// A parsed layer.
 #[derive(Debug, Clone)]
 struct Parsed(Map<String, Value>);
 

@@ -1,7 +1,7 @@
-//! Settings from layers, validated before they are published, and published as an immutable snapshot.
+//! Settings from layers. They are validated, and then published as an immutable snapshot.
 //!
-//! A program's own settings are read and watched with [`Layers`] and [`Watched`], with or without a host. [`Configuration`] is the
-//! [surface](reslot_runtime::surface) through which a host takes its settings and those of its plugins.
+//! A program can read and watch its own settings with [`Layers`] and [`Watched`], with or without a host. [`Configuration`]
+//! is the [surface](reslot_runtime::surface) that gives settings to a host and its plugins.
 //!
 //! ```
 //! use reslot::config::{ConfigError, Layers};
@@ -18,7 +18,8 @@
 //! ```
 //!
 //! # Where to change what
-//! `layers` reads and merges, `error` says what may be wrong and where, `watched` decides when to read again, and `host` is what a host makes of it.
+//! `layers` reads and merges, `error` has the errors, `watched` decides when to read again, and `host` connects settings and
+//! host.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! Settings that are read again when their files change: read, merged, validated, and only then published; otherwise the last good ones
-//! stay and the error is told. Folders are watched, not files, so that it does not matter whether a file is written in place, renamed,
-//! deleted and made again, or reached through a link that is swapped.
+//! Settings that are read again when their files change. They are read, merged and validated, and only then published; after
+//! an error the last good ones stay in use, and the error is reported. Folders are watched and not files, so a file may be
+//! written in place, renamed, deleted and made again, or reached through a link that is switched.
 
 use crate::{
     error::ConfigError,
@@ -22,9 +22,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// After how long a file that did not parse, or was not there, is looked at once more by itself.
+/// The time after which a file that did not parse or did not exist is read again.
 const ONCE_MORE: Duration = Duration::from_millis(100);
-/// How long the first look waits for a file that somebody is writing, and in which steps.
+/// How long the first read waits for a file that a process is writing, and the interval of the tries.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -32,7 +32,7 @@ type Validate<T> = Box<dyn Fn(&T) -> Result<(), String> + Send + Sync>;
 type OnChange<T> = Box<dyn Fn(&T, &T) + Send + Sync>;
 type OnError = Box<dyn Fn(&ConfigError) + Send + Sync>;
 
-/// How settings are watched. Made by [`Watched::of`].
+/// Options of watched settings, from [`Watched::of`].
 pub struct WatchedBuilder<T> {
     layers: Layers,
     options: WatchOptions,
@@ -42,7 +42,7 @@ pub struct WatchedBuilder<T> {
     on_waiting: OnError,
 }
 
-/// Settings as they are now. Dropping it ends the watch.
+/// The current settings. Dropping it ends the watch.
 ///
 /// ```no_run
 /// # use reslot::config::{ConfigError, Layers, Watched};
@@ -54,7 +54,7 @@ pub struct WatchedBuilder<T> {
 /// let layers = Layers::new().file("/etc/desk/desk.toml").environment("DESK");
 /// let settings = Watched::of(layers)
 ///     .validate(|new: &Settings| match new.port {
-///         0 => Err("`port` is 1 at least"),
+///         0 => Err("`port` must be at least 1"),
 ///         _ => Ok(()),
 ///     })
 ///     .on_change(|old, new| println!("{} → {}", old.port, new.port))
@@ -82,7 +82,7 @@ enum Signal {
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Watched<T> {
-    /// Of these layers.
+    /// Begins to describe watched settings from these layers.
     #[must_use]
     pub fn of(layers: Layers) -> WatchedBuilder<T> {
         WatchedBuilder {
@@ -97,23 +97,24 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Watched<T> {
 }
 
 impl<T> Watched<T> {
-    /// The last good settings: one atomic load, never a wait. What it answers stays what it is; load again for what has changed since.
+    /// The last good settings. This is one atomic load and never waits. The returned snapshot does not change; load again to
+    /// see later changes.
     pub fn load(&self) -> Guard<Arc<T>> {
         self.shared.value.load()
     }
 
-    /// Why the files as they are now are not what [`load`](Self::load) answers; none if they are, or in a forked child.
+    /// Why the present files were refused; none if [`load`](Self::load) returns them, and in a forked child.
     pub fn last_error(&self) -> Option<Arc<ConfigError>> {
         match self.process.is_another() {
-            // The lock may never be free in a forked child.
+            // In a forked child the lock may stay locked forever.
             true => None,
             false => self.shared.error.lock().clone(),
         }
     }
 
-    /// Has the layers read again: for a changed environment, or where a file's change is not to be waited for.
+    /// Reads the layers again: after a change of the environment, or to notice a changed file at once.
     pub fn look(&self) {
-        // The thread that reads them is the parent's.
+        // The thread that reads belongs to the parent.
         if self.process.is_another() {
             return;
         }
@@ -122,7 +123,7 @@ impl<T> Watched<T> {
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// Has the layers read again if they were refused: by something that does not keep them.
+    /// A function that reads the layers again if they were refused. It does not keep the settings alive.
     pub(crate) fn looks_if_refused(&self) -> impl Fn() + Send + Sync + 'static {
         let (shared, signals) = (self.shared.clone(), Mutex::new(self.signals.clone()));
         move || {
@@ -134,35 +135,36 @@ impl<T: Send + Sync + 'static> Watched<T> {
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
-    /// What the settings must be, beside their form. Called before anything is published, on the watch's thread.
+    /// Sets a validation. It runs before the settings are published, on the watch's thread.
     #[must_use]
     pub fn validate<E: fmt::Display>(mut self, validate: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static) -> Self {
         self.validate = Box::new(move |value| validate(value).map_err(|error| error.to_string()));
         self
     }
 
-    /// Told after new settings were published: the old ones and the new ones. On the watch's thread.
+    /// Sets a callback that gets the old and the new settings after they were published. It runs on the watch's thread.
     #[must_use]
     pub fn on_change(mut self, told: impl Fn(&T, &T) + Send + Sync + 'static) -> Self {
         self.on_change = Box::new(told);
         self
     }
 
-    /// Told why new settings were not taken. On the watch's thread.
+    /// Sets a callback that gets the error if new settings are refused. It runs on the watch's thread.
     #[must_use]
     pub fn on_error(mut self, told: impl Fn(&ConfigError) + Send + Sync + 'static) -> Self {
         self.on_error = Box::new(told);
         self
     }
 
-    /// Looks at the files in this interval in place of asking the system for events: for network mounts.
+    /// Polls the files in this interval instead of using the system's events. Use it for network mounts.
     #[must_use]
     pub fn poll(mut self, interval: Duration) -> Self {
         self.options.polling = Some(interval);
         self
     }
 
-    /// Told once, when a file cannot be read yet because somebody has it open for writing. On the watch's thread.
+    /// Sets a callback that is called once when a file cannot be read yet, because a process has it open for writing. It
+    /// runs on the watch's thread.
     #[must_use]
     pub fn on_waiting(mut self, told: impl Fn(&ConfigError) + Send + Sync + 'static) -> Self {
         self.on_waiting = Box::new(told);
@@ -177,10 +179,10 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
     /// Reads the settings, and watches their files from now on.
     ///
     /// # Errors
-    /// If what is there now is not good; if a folder cannot be watched, or the system gives no thread.
+    /// If the present settings are refused, a folder cannot be watched, or the system refuses to start a thread.
     pub fn start(self) -> Result<Watched<T>, ConfigError> {
         let (signals, inbox) = mpsc::channel();
-        // First the watch, then the look.
+        // The watch begins before the first read, so that no change is missed.
         let changed = signals.clone();
         let watch = FileWatch::start(self.layers.files(), &self.options, move |_| {
             let _ = changed.send(Signal::Look);
@@ -219,7 +221,7 @@ fn fit<T: DeserializeOwned>(layers: &Layers, merged: &Merged, validate: &Validat
     let panicked = |_| ConfigError::Invalid {
         reason: "reading them into the program's type panicked".to_owned(),
     };
-    // The program's own code, too.
+    // Decoding and validation run the program's code, which may panic.
     let value = catch_unwind(AssertUnwindSafe(|| layers.fit(merged))).map_err(panicked)??;
     let valid =
         catch_unwind(AssertUnwindSafe(|| validate(&value))).unwrap_or_else(|_| Err("the validation panicked".to_owned()));
@@ -231,10 +233,10 @@ fn fit<T: DeserializeOwned>(layers: &Layers, merged: &Merged, validate: &Validat
 struct Reader<T> {
     shared: Arc<Shared<T>>,
     builder: WatchedBuilder<T>,
-    /// What was read and good last.
+    /// The last good settings.
     tree: serde_json::Value,
     there: Vec<PathBuf>,
-    /// Somebody had a file open for writing at the last look.
+    /// At the last read, a process had a file open for writing.
     waits: bool,
 }
 
@@ -251,7 +253,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
                 Err(RecvTimeoutError::Timeout) => true,
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             };
-            // Many changes at once are one.
+            // Several changes at once cause one read.
             while let Ok(next) = inbox.try_recv() {
                 if matches!(next, Signal::Stop) {
                     return;
@@ -265,7 +267,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
         }
     }
 
-    /// Reads what is there now. Answers whether to look again.
+    /// Reads the present files. Returns whether to read again.
     fn look(&mut self) -> ReadRetry {
         let merged = match self.builder.layers.merge(&self.there) {
             Ok(merged) => merged,
@@ -296,7 +298,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
                 *self.shared.error.lock() = None;
                 if changed {
                     let old = self.shared.value.swap(new.clone());
-                    // The program's own panic is not to end the watch.
+                    // A panic of the program's callback must not end the watch.
                     let _ = catch_unwind(AssertUnwindSafe(|| (self.builder.on_change)(&old, &new)));
                 }
                 ReadRetry::No
@@ -308,7 +310,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
     fn refuse(&self, error: ConfigError) -> ReadRetry {
         let (may_pass, error) = (error.may_pass(), Arc::new(error));
         let before = self.shared.error.lock().replace(error.clone());
-        // The same thing is told once.
+        // The same error is reported only once.
         if before.is_none_or(|before| before.to_string() != error.to_string()) {
             let _ = catch_unwind(AssertUnwindSafe(|| (self.builder.on_error)(&error)));
         }
@@ -319,18 +321,18 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
     }
 }
 
-/// Whether to look again without another sign of a change.
+/// Whether to read again without an event.
 enum ReadRetry {
     No,
-    /// It may be half written.
+    /// The file may be incomplete.
     Once,
-    /// Somebody has it open for writing.
+    /// A process has it open for writing.
     UntilGood,
 }
 
 impl<T> Drop for Watched<T> {
     fn drop(&mut self) {
-        // The threads are the parent's.
+        // The threads belong to the parent.
         if self.process.is_another() {
             std::mem::forget((self.watch.take(), self.thread.take(), self.signals.clone()));
             return;
@@ -338,7 +340,7 @@ impl<T> Drop for Watched<T> {
         self.watch = None;
         let _ = self.signals.send(Signal::Stop);
         if let Some(thread) = self.thread.take()
-            // Dropped inside of a callback: the thread ends when that returns.
+            // It may be dropped inside a callback; then the thread ends when the callback returns.
             && thread.thread().id() != thread::current().id()
         {
             let _ = thread.join();

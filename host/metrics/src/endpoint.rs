@@ -1,6 +1,6 @@
-//! The endpoint that a Prometheus fetches a host's metrics from: one thread, one socket, plain HTTP, one answer a connection. What
-//! is asked is read by `httparse`; this file keeps whoever asks from doing harm: so many connections and no more, so many bytes,
-//! so much time for each, and nobody waits for anybody else.
+//! The endpoint from which Prometheus scrapes a host's metrics: one thread, one socket, plain HTTP, one answer per
+//! connection. `httparse` parses the requests. This file limits the number of connections, and the bytes and the time of
+//! each; no connection waits for another one.
 
 mod connection;
 
@@ -19,28 +19,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many connections there may be at once; with one more, the oldest is closed.
+/// The highest number of connections; for a new one, the oldest is closed.
 const CONNECTIONS: usize = 64;
 
-/// How long a connection may take from beginning to end.
+/// The longest duration of a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often what was recorded is put together, also if nobody asks: until then each time that was measured is kept.
+/// How often recorded values are aggregated, even without a request. Until then every measured time is kept in memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How long no new connection is taken when the system has no room for one.
+/// The pause before the next connection is accepted after the system refused one.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where the bounds of the times' buckets lie, in seconds: steps take microseconds, or wait for somebody's hook.
+/// The bounds of the histograms' buckets in seconds. Steps take microseconds, or wait for a hook.
 const BUCKETS: [f64; 20] = [
     5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0,
 ];
 
-/// Serves a host's metrics at `http://ADDRESS/metrics`, for a Prometheus to fetch, as long as the host lives: for
-/// [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach). With port 0 a free port is taken, which [`PrometheusServer::address`] tells.
+/// Serves a host's metrics at `http://ADDRESS/metrics`, for Prometheus, as long as the host lives: for
+/// [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach). With port 0 a free port is used;
+/// [`PrometheusServer::address`] returns it.
 ///
-/// Nobody is asked for a password, and nothing is encrypted.
+/// There is no password and no encryption.
 ///
 /// ```
 /// use reslot::{Host, metrics::{PrometheusEndpoint, PrometheusServer}};
@@ -56,24 +57,24 @@ pub struct PrometheusEndpoint {
     bound: Option<Bound>,
 }
 
-/// A socket that is bound, and what is answered there; nobody listens yet.
+/// A bound socket and its recorder, before the server starts.
 struct Bound {
     listener: TcpListener,
     at: SocketAddr,
     page: Page,
 }
 
-/// An endpoint that is served, from [`Host::surface`](reslot_runtime::Host::surface). It ends with its host.
+/// A running endpoint, from [`Host::surface`](reslot_runtime::Host::surface). It ends with its host.
 #[derive(Debug)]
 pub struct PrometheusServer {
     at: SocketAddr,
-    /// Its other end wakes the thread when this one closes.
+    /// Closing it wakes the thread.
     end: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl PrometheusEndpoint {
-    /// At this address, which must be one of loopback: whoever can connect to this machine's loopback can read the numbers and the slots' names.
+    /// An endpoint at this loopback address. Every process on this machine can read the numbers and the slots' names.
     pub fn on(address: impl Into<SocketAddr>) -> Self {
         Self {
             at: address.into(),
@@ -82,7 +83,7 @@ impl PrometheusEndpoint {
         }
     }
 
-    /// At any address: everybody who reaches it can read the numbers and the slots' names.
+    /// An endpoint at any address. Everyone who can reach it can read the numbers and the slots' names.
     pub fn beyond_loopback(address: impl Into<SocketAddr>) -> Self {
         Self {
             beyond_loopback: true,
@@ -100,7 +101,7 @@ impl PrometheusEndpoint {
         listener.set_nonblocking(true).map_err(failed)?;
         let at = listener.local_addr().map_err(failed)?;
         let buckets = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS);
-        // It is an error to name no bounds.
+        // It fails only for an empty list of bounds.
         let recorder = buckets.unwrap_or_default().build_recorder();
         let handle = recorder.handle();
         let meter = Arc::new(Meter::new(Target::Own(Box::new(recorder))));
@@ -138,7 +139,7 @@ impl Surface for PrometheusEndpoint {
         let Some(Bound { listener, at, page }) = self.bound else {
             return Err("the endpoint was not bound".into());
         };
-        // The end of one of them wakes the thread that waits at the other.
+        // Closing one socket wakes the thread that polls the other one.
         let pair = UnixStream::pair();
         let (end, ended) = pair.map_err(|source| failed(EndpointError::Bind { at, source }))?;
         page.meter.attach(host);
@@ -162,7 +163,7 @@ impl Surface for PrometheusEndpoint {
 }
 
 impl PrometheusServer {
-    /// Where it is.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.at
     }
@@ -177,17 +178,17 @@ impl Drop for PrometheusServer {
     }
 }
 
-/// Why the endpoint for Prometheus could not be had.
+/// Why the endpoint for Prometheus could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// Others than this machine could ask there, and that was not asked for.
-    #[error("metrics are not served at {at}: it is no loopback address, so others than this machine could read them")]
+    /// The address is reachable from other machines, and `beyond_loopback` was not used.
+    #[error("metrics are not served at {at}: it is not a loopback address, so other machines could read them")]
     NotLoopback {
         /// The address.
         at: SocketAddr,
     },
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error("metrics cannot be served at {at}: {source}")]
     Bind {
         /// The address.
@@ -198,19 +199,20 @@ pub enum EndpointError {
 }
 
 impl EndpointError {
-    /// What the person who runs the host can do.
+    /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::NotLoopback { .. } => {
-                "name an address of loopback, as 127.0.0.1; or use `PrometheusEndpoint::beyond_loopback`, if everybody who reaches it may know \
-                 these numbers"
+                "name a loopback address such as 127.0.0.1; or use `PrometheusEndpoint::beyond_loopback`, if everyone who \
+                     can reach it may read these numbers"
             }
             Self::Bind { source, .. } => remedy(source, |reason| match reason {
                 Reason::InUse => {
-                    "end what uses the port, or name another one; with port 0 a free one is taken, and `PrometheusServer::address` tells which"
+                    "end the process that uses the port, or name another one; with port 0 a free port is used, and \
+                         `PrometheusServer::address` returns it"
                 }
                 Reason::Denied => "name a port above 1023, or let the program bind lower ones (CAP_NET_BIND_SERVICE)",
-                Reason::NoSuchAddress => "name an address of this machine, as 127.0.0.1",
+                Reason::NoSuchAddress => "name an address of this machine, such as 127.0.0.1",
                 _ => "name another address of this machine",
             }),
         }
@@ -221,9 +223,9 @@ struct Serving {
     listener: TcpListener,
     ended: UnixStream,
     page: Page,
-    /// The oldest first.
+    /// The connections, oldest first.
     connections: Vec<Connection>,
-    /// When the next connection is taken, if the system had no room for one.
+    /// When the next connection is accepted, after the system refused one.
     not_before: Option<Instant>,
 }
 
@@ -249,7 +251,8 @@ impl Serving {
         }
     }
 
-    /// Waits for something to do: whether somebody new asks, and which connections can go on. None when it ends.
+    /// Waits for work. Returns whether there is a new connection, and which connections can continue. None at the end of the
+    /// server.
     fn wait(&self, upkeep: Instant) -> Option<(bool, Vec<bool>)> {
         let mut next = upkeep;
         if let Some(oldest) = self.connections.first() {
@@ -270,10 +273,10 @@ impl Serving {
             };
             PollFd::new(connection.stream(), wanted)
         }));
-        // A little more, so that what is due then is due.
+        // One millisecond more, so that the deadline has really passed.
         let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         let left = Timespec::try_from(left).ok();
-        // A signal of the host's, or no memory for a moment: it is looked again.
+        // After an error (a signal, or no memory) the loop polls again.
         let _ = poll(&mut all, left.as_ref());
         let ready: Vec<bool> = all.iter().map(|one| !one.revents().is_empty()).collect();
         match &ready[..] {
@@ -283,7 +286,7 @@ impl Serving {
     }
 
     fn take_connections(&mut self) {
-        // No more at once than there may be: others go on in between.
+        // The number is limited, so that other connections can continue in between.
         for _ in 0..CONNECTIONS {
             match self.listener.accept() {
                 Ok((stream, _)) => {
@@ -303,7 +306,7 @@ impl Serving {
     }
 }
 
-/// The metrics, as Prometheus reads them.
+/// The metrics in Prometheus's text format.
 struct Page {
     handle: PrometheusHandle,
     meter: Arc<Meter>,

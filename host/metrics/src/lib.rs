@@ -1,24 +1,25 @@
-//! What a Reslot host does, as metrics: counters and times from its events, gauges looked up when they change and when somebody reads them.
+//! Metrics of a Reslot host: counters and times from its events, and gauges that are updated when they change and when they
+//! are read.
 //!
-//! There are two [surfaces](reslot_runtime::surface). [`Metrics`] tells the `metrics` recorder that the program has installed.
-//! `PrometheusEndpoint` (feature `prometheus`) has a recorder of its own and serves it to a Prometheus.
+//! There are two [surfaces](reslot_runtime::surface). [`Metrics`] reports to the `metrics` recorder that the program has
+//! installed. `PrometheusEndpoint` (feature `prometheus`) has its own recorder and serves it to Prometheus.
 //!
 //! ```
 //! use reslot::{Host, metrics::{Metrics, MetricsRecorder}};
 //!
 //! let host = Host::builder().attach(Metrics::new()).build()?;
-//! // Memory and calls change without an event: before you read them, have them looked up.
+//! // Memory and calls change without an event: update them before you read them.
 //! host.surface::<MetricsRecorder>().expect("it is attached").record();
 //! # Ok::<(), reslot::BuildError>(())
 //! ```
 //!
 //! # Where to change what
-//! `names` has every metric with its unit and description, `words` every label's words: dashboards and alerts are written with them, so they stay.
-//! `tell` says which event counts where, `sample` which gauge is looked up when, `meter` keeps a slow thread from having the last word.
-//! `endpoint` is the server for Prometheus.
+//! `names` has every metric with its unit and description, and `words` the values of all labels: dashboards and alerts use
+//! them, so they must stay. `tell` maps events to counters, `sample` updates gauges, and `meter` makes sure that a slow
+//! thread does not set an old value last. `endpoint` is the server for Prometheus.
 //!
-//! Labels are slots and words of ours, never a path, a hash or a message: as many series as the host has slots, and no more. A recorder
-//! runs on whichever thread tells of an event, no lock is held while it does, and its panic ends nothing.
+//! Labels are slots and fixed words, never a path, a hash or a message, so the number of series depends only on the number
+//! of slots. A recorder runs on the thread that reports an event, without any lock, and its panics are caught.
 
 #![forbid(unsafe_code)]
 
@@ -37,11 +38,12 @@ use meter::{Meter, Target};
 use reslot_runtime::surface::{HostHandle, Setup, Surface, SurfaceError};
 use std::{fmt, sync::Arc};
 
-/// Tells the `metrics` recorder that the program has installed, for [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach).
+/// Reports to the `metrics` recorder that the program has installed, for
+/// [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach).
 pub struct Metrics(Arc<Meter>);
 
 impl Metrics {
-    /// For the recorder that is installed when something happens.
+    /// Uses the recorder that is installed at the time of each event.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Meter::new(Target::Installed)))
@@ -79,9 +81,9 @@ impl Surface for Metrics {
 pub struct MetricsRecorder(Arc<Meter>);
 
 impl MetricsRecorder {
-    /// Looks up all gauges, for the recorder that is installed: how much memory a plugin has allocated and how often it was called
-    /// changes without an event. For a program that is about to read them; the rest is told when it changes. An endpoint for Prometheus does
-    /// the like by itself.
+    /// Updates all gauges in the installed recorder. Call it before you read them, because a plugin's memory and calls
+    /// change without an event. All other metrics are updated when they change. An endpoint for Prometheus does this by
+    /// itself.
     pub fn record(&self) {
         self.0.sample();
     }

@@ -1,5 +1,5 @@
-//! From events to one recorder: what is counted, and which gauges are set to what. Gauges may be looked up on several threads at once; here
-//! it is kept that the last one that is set is so.
+//! Reports events to one recorder, and sets its gauges. Several threads may update gauges at once; this file makes sure that
+//! the last write to a gauge is the current value.
 
 use crate::{
     names,
@@ -18,31 +18,31 @@ use std::{
     },
 };
 
-/// How often gauges are looked up anew because something happened meanwhile. A recorder that has the host tell of something each
-/// time a gauge is set would have no end otherwise.
+/// The highest number of repeated updates because of events in between. Without it, a recorder that causes an event for each
+/// gauge would loop forever.
 const LOOKS: usize = 16;
 
-/// What a shadow's slot is called: the slot whose state it has, and this. See `Event::Shadowed`.
+/// The suffix of a shadow's slot name. See `Event::Shadowed`.
 const SHADOW: &str = "~shadow";
 
-/// Which recorder is told.
+/// The recorder.
 pub(crate) enum Target {
-    /// The one that the program has installed.
+    /// The recorder that the program has installed.
     Installed,
-    /// This one.
+    /// The surface's own recorder.
     #[cfg(feature = "prometheus")]
     Own(Box<dyn Recorder + Send + Sync>),
 }
 
-/// Measures one host for one recorder.
+/// The metrics of one host in one recorder.
 pub(crate) struct Meter {
     host: OnceLock<HostHandle>,
     target: Target,
     late: Mutex<LateHolders>,
-    /// Those whose names are labels.
+    /// The slots whose names are used as labels.
     slots: Mutex<BTreeSet<Arc<str>>>,
-    /// Taken by each who looks gauges up, after what he looks for has happened. Whoever finds it moved on once he has set them may
-    /// have set an older value than somebody else before him, and looks again.
+    /// A counter that each thread increments before it updates gauges. If it has changed after the update, another thread
+    /// may have set a newer value in between, so the thread updates again.
     ticket: AtomicU64,
 }
 
@@ -57,7 +57,7 @@ impl Meter {
         }
     }
 
-    /// From here on gauges can be looked up.
+    /// Connects the host, so that gauges can be read.
     pub(crate) fn attach(&self, host: HostHandle) {
         let _ = self.host.set(host);
         self.to_recorder(|recorder| {
@@ -67,11 +67,11 @@ impl Meter {
         self.sample();
     }
 
-    /// Something has happened. The caller holds no lock.
+    /// Records an event. The caller must not hold a lock.
     pub(crate) fn tell(&self, event: &Event) {
         self.note(event);
         let new = self.introduce(event);
-        // Last: what it has others look up again is noted.
+        // The counter is incremented last, when the event is recorded.
         self.ticket.fetch_add(1, Ordering::AcqRel);
         self.to_recorder(|recorder| {
             if let Some(slot) = &new {
@@ -84,7 +84,7 @@ impl Meter {
         });
     }
 
-    /// Looks all gauges up.
+    /// Updates all gauges.
     pub(crate) fn sample(&self) {
         self.ticket.fetch_add(1, Ordering::AcqRel);
         let Some(Ok(host)) = self.host.get().map(HostHandle::ask) else {
@@ -93,7 +93,7 @@ impl Meter {
         self.to_recorder(|recorder| self.until_it_is_so(|late| sample::whole(&host, late, recorder)));
     }
 
-    /// The program's recorder may panic: the panic hook tells of that, and nothing else comes of it.
+    /// Calls the recorder. A panic of the program's recorder is reported by the panic hook and otherwise ignored.
     fn to_recorder(&self, tell: impl Fn(&dyn Recorder)) {
         let _ = catch_unwind(AssertUnwindSafe(|| match &self.target {
             Target::Installed => with_recorder(&tell),
@@ -102,13 +102,13 @@ impl Meter {
         }));
     }
 
-    /// Looks gauges up and sets them, and again if somebody took a ticket meanwhile: he may have set what this one has set to an
-    /// older value since. He who took the last one sets them last, or is followed by one who looks again.
+    /// Updates gauges, and repeats it if another thread incremented the counter meanwhile, because that thread may have set
+    /// an older value afterwards. So the last thread, or a repetition after it, sets the current values.
     fn until_it_is_so(&self, look: impl Fn(&Mutex<LateHolders>)) {
         for _ in 0..LOOKS {
             let ticket = self.ticket.load(Ordering::Acquire);
             look(&self.late);
-            // Not a mere load, which might be made before the values have arrived: who comes after this sets them after them.
+            // A plain load could be reordered before the writes of the gauges, so this is a read-modify-write operation.
             let same = self
                 .ticket
                 .compare_exchange(ticket, ticket, Ordering::AcqRel, Ordering::Acquire);
@@ -118,7 +118,8 @@ impl Meter {
         }
     }
 
-    /// The slot that the event has come to be, if it has: its counters begin with 0, for what has no beginning is not seen to grow.
+    /// The slot, if the event created it. Its counters start with 0, because `increase` does not see the first value of a
+    /// series.
     fn introduce(&self, event: &Event) -> Option<Arc<str>> {
         let slot = match event {
             Event::Swapped(report) => report.slot.clone(),
@@ -128,7 +129,7 @@ impl Meter {
         self.slots.lock().insert(slot.clone()).then_some(slot)
     }
 
-    /// Keeps the account of those that are held for too long.
+    /// Records generations that are held too long.
     fn note(&self, event: &Event) {
         match event {
             Event::DrainTimeout {

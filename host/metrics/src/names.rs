@@ -1,4 +1,4 @@
-//! Every metric of the host: its name, its unit, and what it says, in the words that a person reads in Prometheus.
+//! All metrics of the host, with name, unit, and the description that Prometheus shows.
 
 use metrics::{Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 
@@ -32,51 +32,53 @@ pub(crate) fn describe(recorder: &dyn Recorder) {
             counter,
             RELOADS,
             Unit::Count,
-            "Artifacts that were taken up, by what became of them: swapped, unchanged, superseded, refused; and rollbacks: rolled_back because of a fault, rolled_back_on_request because somebody asked.",
+            "Reloads by outcome: swapped, unchanged, superseded, refused; and rollbacks: rolled_back because of a fault, \
+                 rolled_back_on_request if they were requested.",
         ),
         (
             histogram,
             RELOAD_SECONDS,
             Unit::Seconds,
-            "How long each step of a reload took; step total is from the notice to the swap, waiting included; step pause is how long calls could not be made because of it.",
+            "The time of each step of a reload; step total is from the notice to the swap, including waiting; step pause \
+                 is the time during which calls had to wait.",
         ),
         (counter, REFUSALS, Unit::Count, "Artifacts that were refused, by cause."),
         (
             counter,
             ROLLBACKS,
             Unit::Count,
-            "Times a slot went back to an earlier version, by reason.",
+            "Rollbacks of a slot to an earlier version, by reason.",
         ),
-        (histogram, ROLLBACK_SECONDS, Unit::Seconds, "How long going back took."),
+        (histogram, ROLLBACK_SECONDS, Unit::Seconds, "The time of a rollback."),
         (
             gauge,
             IMAGES_MAPPED,
             Unit::Count,
-            "Images of plugins that are mapped: serving, staged, standing by, retiring and quarantined.",
+            "Mapped images of plugins: current, staged, standby, retired and quarantined.",
         ),
         (
             gauge,
             IMAGES_STANDBY,
             Unit::Count,
-            "Of the mapped images, those that stand by until their successors have proved themselves.",
+            "Mapped images that are the standby until their successors have passed their probation.",
         ),
         (
             gauge,
             IMAGES_QUARANTINED,
             Unit::Count,
-            "Of the mapped images, those that cannot be unmapped, by what keeps them.",
+            "Mapped images that cannot be unmapped, by reason.",
         ),
         (
             gauge,
             LIVE_BYTES,
             Unit::Bytes,
-            "What the generation that serves has allocated; 0 if none does, or its plugin counts none.",
+            "Bytes that the current generation has allocated; 0 if the slot is empty, or if the plugin does not count them.",
         ),
         (
             gauge,
             LEFT_BYTES,
             Unit::Bytes,
-            "What generations that are gone have left allocated, since the host began.",
+            "Bytes that unloaded generations have left allocated, since the host started.",
         ),
         (
             counter,
@@ -84,32 +86,34 @@ pub(crate) fn describe(recorder: &dyn Recorder) {
             Unit::Count,
             "Panics of plugins, by where: in a call, on a thread, in a hook.",
         ),
-        (gauge, GENERATION, Unit::Count, "The generation that serves; 0 if none does."),
+        (gauge, GENERATION, Unit::Count, "The current generation; 0 if the slot is empty."),
         (
             gauge,
             ON_PROBATION,
             Unit::Count,
-            "1 while what serves has yet to prove itself.",
+            "1 while the current generation is on probation.",
         ),
         (
             gauge,
             HEALTH,
             Unit::Count,
-            "What it answered last when asked for its health: 3 healthy, 2 warning, 1 temporarily unavailable, 0 critical or check failed; -1 if it was not asked yet.",
+            "The result of the last health check: 3 healthy, 2 warning, 1 temporarily unavailable, 0 critical or check \
+                 failed; -1 before the first check.",
         ),
         (
             gauge,
             LATE_HOLDERS,
             Unit::Count,
-            "Who held retired generations when the drain deadline was over, until each is gone: the number is not looked up again as they let go.",
+            "Holders of retired generations at the drain deadline, until each generation is gone; the number is not \
+                 updated when holders release it.",
         ),
         (
             counter,
             CALLS,
             Unit::Count,
-            "Calls that came to a plugin, if the host counts them (count_calls).",
+            "Calls of a plugin, if the host counts them (count_calls).",
         ),
-        (counter, FAULTS, Unit::Count, "Calls that answered an error."),
+        (counter, FAULTS, Unit::Count, "Calls that returned an error."),
     ];
     for (how, name, unit, words) in all {
         how(recorder, KeyName::from_const_str(name), unit, words);
@@ -120,7 +124,7 @@ fn key<const N: usize>(name: &'static str, labels: [Label; N]) -> Key {
     Key::from_parts(name, labels.to_vec())
 }
 
-/// A counter that has counted nothing yet, or goes on from where it is.
+/// Creates a counter with 0; an existing one keeps its value.
 pub(crate) fn begin<const N: usize>(recorder: &dyn Recorder, name: &'static str, labels: [Label; N]) {
     recorder.register_counter(&key(name, labels), &METADATA).increment(0);
 }
@@ -129,7 +133,7 @@ pub(crate) fn count<const N: usize>(recorder: &dyn Recorder, name: &'static str,
     recorder.register_counter(&key(name, labels), &METADATA).increment(1);
 }
 
-/// What is counted elsewhere.
+/// Sets a counter whose value is kept elsewhere.
 pub(crate) fn counted<const N: usize>(recorder: &dyn Recorder, name: &'static str, labels: [Label; N], value: u64) {
     recorder.register_counter(&key(name, labels), &METADATA).absolute(value);
 }

@@ -1,5 +1,5 @@
-//! Gauges: what is so at one moment, looked up in the slots and among the images. Numbers are read under the locks, and told to the
-//! recorder without any.
+//! Updates gauges from the slots and images. The numbers are read under the locks, and the recorder is called without a
+//! lock.
 
 use crate::{
     names::{
@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 use reslot_runtime::{Event, QuarantineReason, SlotInfo, surface::Asking};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// By slot, the retired generations that are held for too long, each with the number of its known holders.
+/// The retired generations of each slot that are held too long, with the numbers of their known holders.
 pub(crate) type LateHolders = BTreeMap<Arc<str>, BTreeMap<u64, usize>>;
 
-/// All of them.
+/// Updates all gauges.
 pub(crate) fn whole(host: &Asking<'_>, late: &Mutex<LateHolders>, to: &dyn Recorder) {
     images(host, to);
     for info in host.slots() {
@@ -25,7 +25,7 @@ pub(crate) fn whole(host: &Asking<'_>, late: &Mutex<LateHolders>, to: &dyn Recor
     }
 }
 
-/// Those that the event may have changed.
+/// Updates the gauges that the event may have changed.
 pub(crate) fn concerned(host: &Asking<'_>, event: &Event, late: &Mutex<LateHolders>, to: &dyn Recorder) {
     let name = match event {
         Event::Swapped(report) => &report.slot,
@@ -59,7 +59,7 @@ fn images(host: &Asking<'_>, to: &dyn Recorder) {
     gauge(to, IMAGES_MAPPED, []).set(counts.mapped as f64);
     gauge(to, IMAGES_STANDBY, []).set(counts.standby as f64);
     let quarantined: Vec<_> = host.quarantined().iter().map(QuarantineReason::kind).collect();
-    // Each, also those that are none: a gauge that is not set again stays what it was.
+    // All reasons are set, also to 0, because a gauge keeps its last value.
     for reason in QuarantineReason::KINDS {
         let images = quarantined.iter().filter(|of| **of == reason).count();
         gauge(to, IMAGES_QUARANTINED, [Label::from_static_parts("reason", reason)]).set(images as f64);
@@ -68,7 +68,7 @@ fn images(host: &Asking<'_>, to: &dyn Recorder) {
 
 fn slot(slot: &SlotInfo, to: &dyn Recorder) {
     if slot.newest.is_none() {
-        // Nothing has come to be mapped for it: a name that some refused file has said.
+        // No image was ever mapped for this name: it is only the name in a refused file.
         return;
     }
     let of = || words::slot(slot.name.clone());

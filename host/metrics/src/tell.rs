@@ -1,4 +1,4 @@
-//! From an event to what it counts. Each event is told once, so each count is as exact as the stream.
+//! Maps events to counters. Each event is reported once, so the counts are exact.
 
 use crate::{
     names::{
@@ -10,12 +10,12 @@ use metrics::{Label, Recorder};
 use reslot_runtime::{Cause, Event, HookError, Outcome, Refusal, ReloadReport, RetireReport, UnloadReport};
 use std::sync::Arc;
 
-/// Counters whose growth is watched begin before anything is counted: `increase` does not see the first count of a series.
+/// Creates a slot's counters for alerts with 0, because `increase` does not see the first value of a series.
 pub(crate) fn from_zero(slot: &Arc<str>, to: &dyn Recorder) {
     beginnings(&of(slot.clone()), &words::OUTCOMES, &words::PLACES, to);
 }
 
-/// Those of what has no slot (yet).
+/// The same for files without a known slot.
 pub(crate) fn none_from_zero(to: &dyn Recorder) {
     beginnings(&none(), &[words::REFUSED], &[words::THREAD, words::HOOK], to);
 }
@@ -31,7 +31,7 @@ fn beginnings(slot: &Label, outcomes: &[&'static str], places: &[&'static str], 
     begin(to, REFUSALS, [slot.clone(), full]);
 }
 
-/// Whether a slot of this name has come to be. A file that never served may say any name of itself, which becomes no label.
+/// Whether a slot of this name exists. A refused file may have any name, which must not become a label.
 type Known<'a> = &'a dyn Fn(&str) -> bool;
 
 pub(crate) fn event(known: Known<'_>, event: &Event, to: &dyn Recorder) {

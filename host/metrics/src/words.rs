@@ -1,10 +1,10 @@
-//! The words that stand in labels: short, few, and the same from release to release, for dashboards and alerts are written with
-//! them. What a person is told in full is in the events.
+//! The values of labels. They are short, few, and stable from release to release, because dashboards and alerts use them.
+//! Events have the full text for people.
 
 use metrics::{Label, SharedString};
 use reslot_runtime::{Health, RollbackReason};
 
-/// In place of a slot's name, for what has not come to be one of the host's slots: nothing has served in it.
+/// The label for files whose slot does not exist.
 const NO_SLOT: &str = "none";
 
 /// The label that names a slot.
@@ -12,13 +12,13 @@ pub(crate) fn slot(name: impl Into<SharedString>) -> Label {
     Label::new("slot", name)
 }
 
-/// The label of what has no slot (yet).
+/// The label for files whose slot does not exist.
 pub(crate) fn no_slot() -> Label {
     Label::from_static_parts("slot", NO_SLOT)
 }
 
-/// What becomes of an artifact that is taken up, and of a version that was: it went back because something was wrong with it, or
-/// because somebody asked for that, here or of a slot that came to serve together with this one.
+/// The outcomes of reloads and rollbacks. A rollback is on request if it was requested for this slot or for another slot of
+/// the set.
 pub(crate) const OUTCOMES: [&str; 6] = [SWAPPED, UNCHANGED, SUPERSEDED, REFUSED, ROLLED_BACK, ROLLED_BACK_ON_REQUEST];
 pub(crate) const SWAPPED: &str = "swapped";
 pub(crate) const UNCHANGED: &str = "unchanged";
@@ -27,17 +27,17 @@ pub(crate) const REFUSED: &str = "refused";
 pub(crate) const ROLLED_BACK: &str = "rolled_back";
 pub(crate) const ROLLED_BACK_ON_REQUEST: &str = "rolled_back_on_request";
 
-/// Where a plugin panics.
+/// The places where a plugin can panic.
 pub(crate) const PLACES: [&str; 3] = [CALL, THREAD, HOOK];
 pub(crate) const CALL: &str = "call";
 pub(crate) const THREAD: &str = "thread";
 pub(crate) const HOOK: &str = "hook";
 
-/// A cause of a refusal with a rule of its own.
+/// A cause of refusals that has its own alert rule.
 pub(crate) const QUARANTINE_FULL: &str = "quarantine_full";
 
-/// What a rollback is among the [`OUTCOMES`]. If it is another slot's that this one goes with, that one's reason says whether somebody
-/// asked for it.
+/// The outcome of a rollback in [`OUTCOMES`]. For a rollback with another slot of the set, the reason does not say whether
+/// that one was requested.
 pub(crate) fn rollback_outcome(reason: &RollbackReason) -> &'static str {
     match reason {
         RollbackReason::Manual | RollbackReason::GroupMember { .. } => ROLLED_BACK_ON_REQUEST,
@@ -45,7 +45,7 @@ pub(crate) fn rollback_outcome(reason: &RollbackReason) -> &'static str {
     }
 }
 
-/// The better, the higher.
+/// The health as a number; higher is better.
 pub(crate) fn health(health: Option<&Health>) -> f64 {
     match health {
         Some(Health::Ok) => 3.0,

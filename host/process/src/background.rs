@@ -1,6 +1,6 @@
-//! The threads of the host's own, in two kinds. What prepares, watches, tells and ends must not take a processor away from a program that
-//! is in the middle of its frame or its order. What leaves a faulty version, and what an owner or a closed gate waits for (hooks), must
-//! not wait itself until everybody else has had his turn. What runs on them is not known here.
+//! The host's own threads, in two kinds. Background threads prepare, watch, report and unload; they must not preempt the
+//! program. Foreground threads run rollbacks and hooks, for which an owner or a closed gate waits; they must not wait for a
+//! free processor.
 
 use std::{
     io,
@@ -10,13 +10,13 @@ use std::{
 /// How a thread is scheduled; see sched(7).
 #[derive(Clone, Copy)]
 pub enum Kind {
-    /// When it wakes up it waits for a processor to be free, or for its turn, and does not preempt whoever runs.
+    /// After a wake-up it waits for a free processor or its turn, and does not preempt a running thread.
     Background = libc::SCHED_BATCH as isize,
-    /// Somebody waits for its work.
+    /// Another thread waits for its work.
     Foreground = libc::SCHED_OTHER as isize,
 }
 
-/// Starts a thread of this kind, whatever kind and priority the caller's has.
+/// Starts a thread of this kind. It does not inherit the caller's kind and priority.
 ///
 /// # Errors
 /// If the system gives no thread.
@@ -31,7 +31,7 @@ pub fn spawn<T: Send + 'static>(
     })
 }
 
-/// Starts a thread of a surface's own, scheduled as those of the host that nobody waits for: it does not preempt the program's threads.
+/// Starts a thread for a surface, scheduled like the host's background threads: it does not preempt the program's threads.
 ///
 /// # Errors
 /// If the system gives no thread.
@@ -43,22 +43,22 @@ pub fn spawn_background<T: Send + 'static>(
 }
 
 impl Kind {
-    /// This thread is one from now on.
+    /// Gives the calling thread this kind.
     fn take(self) {
         let none = libc::sched_param { sched_priority: 0 };
-        // Where a sandbox refuses it, it is a thread like others.
-        // SAFETY: 0 is this thread, and the parameter lives as long as the call.
+        // If a sandbox refuses it, the thread has the default scheduling. SAFETY: 0 is this thread, and the parameter lives
+        // as long as the call.
         let _ = unsafe { libc::sched_setscheduler(0, self as libc::c_int, &raw const none) };
     }
 }
 
-/// As long as this lives, its thread is an ordinary one: it has closed a gate, say, before which callers wait.
+/// While this value lives, its thread is a foreground thread, for example because callers wait at a gate that it has closed.
 pub struct ForegroundPriority {
     was_in_background: bool,
 }
 
 impl ForegroundPriority {
-    /// From now on this thread is one, if it is one of the background's.
+    /// Makes the calling thread a foreground thread, if it is a background thread.
     pub fn this_thread() -> Self {
         // SAFETY: 0 is this thread.
         let was_in_background = unsafe { libc::sched_getscheduler(0) } == Kind::Background as libc::c_int;
@@ -77,12 +77,12 @@ impl Drop for ForegroundPriority {
     }
 }
 
-/// On which processors a thread may run.
+/// The processors on which a thread may run.
 #[derive(Clone, Copy)]
 pub struct Processors(Option<libc::cpu_set_t>);
 
 impl Processors {
-    /// Those of this thread.
+    /// The processors of the calling thread.
     pub fn of_this_thread() -> Self {
         // SAFETY: a set of bits, for which zero is empty.
         let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -91,11 +91,10 @@ impl Processors {
         Self((known == 0).then_some(set))
     }
 
-    /// This thread runs there from now on.
+    /// Limits the calling thread to these processors.
     pub fn take(self) {
         if let Some(set) = self.0 {
-            // Where it is refused, the thread runs where whoever has started it does.
-            // SAFETY: as above.
+            // If the system refuses it, the thread keeps the processors of its parent. SAFETY: as above.
             let _ = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
         }
     }

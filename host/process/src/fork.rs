@@ -1,8 +1,8 @@
-//! Tells a forked child from the process in which a host was built. The child has a copy of the host, but not its threads, and a lock
-//! that another thread held during `fork` stays locked for ever. So each public function asks here first, before it takes a lock, waits
-//! for a thread or removes a file.
+//! Detects a forked child of the process in which a host was built. The child has a copy of the host, but not its threads,
+//! and a lock that another thread held during `fork` stays locked forever. So each public function checks this before it
+//! takes a lock, waits for a thread or removes a file.
 //!
-//! The kernel clears one page in each forked child. To look at that page costs two loads, where `getpid` would be a system call.
+//! The kernel clears one page in each forked child. Reading that page costs two loads; `getpid` would be a system call.
 
 use std::{
     mem::forget,
@@ -12,24 +12,25 @@ use std::{
     },
 };
 
-/// The process in which something was made. A forked child is another one, also if its number is the same in a namespace of its own.
+/// The process in which a value was made. A forked child is another process, even if it has the same number in its own
+/// namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process(u64);
 
-/// Where the kernel does not clear a page (before Linux 4.14), processes are told apart by their numbers, which are below this.
+/// If the kernel cannot clear a page (before Linux 4.14), processes are identified by their numbers, which are below this.
 const BY_NUMBER: u64 = 1 << 63;
 
-/// How many processes of this line have had a mark. A child has its parent's count, and takes the next.
+/// The number of marks in this line of processes. A child inherits its parent's count and takes the next number.
 static MARKS: AtomicU64 = AtomicU64::new(0);
 
-/// The page in which this process has its mark; null if none was made yet.
+/// The page with this process's mark; null before it is made.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
 
 /// What [`PAGE`] points to if there is no such page.
 static NO_PAGE: AtomicU64 = AtomicU64::new(0);
 
 impl Process {
-    /// The one that runs this.
+    /// The calling process.
     #[inline]
     pub fn this() -> Self {
         let page = PAGE.load(Ordering::Acquire);
@@ -54,7 +55,7 @@ impl Process {
         let mut page = PAGE.load(Ordering::Acquire);
         if page.is_null() {
             let made = cleared_in_children().unwrap_or((&raw const NO_PAGE).cast_mut());
-            // Of two threads that come here at once, one leaves a page behind.
+            // If two threads come here at once, one page is left unused.
             page = match PAGE.compare_exchange(page, made, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => made,
                 Err(other) => other,
@@ -92,12 +93,13 @@ fn cleared_in_children() -> Option<*mut AtomicU64> {
     }
 }
 
-/// In a forked child: the value is never dropped, because its drop would wait for threads, or remove files, of the parent.
+/// For a forked child: makes sure that the value is never dropped, because its drop would wait for threads or remove files
+/// of the parent.
 pub fn never_dropped<T>(shared: &Arc<T>) {
     forget(shared.clone());
 }
 
-/// What each process has for itself: a child begins with a new one, because the lock in the parent's may be held by a thread that the
+/// A value for each process. A child gets a new one, because a lock in the parent's value may be held by a thread that the
 /// child does not have.
 pub struct PerProcess<T: 'static> {
     made: AtomicPtr<Made<T>>,
@@ -110,7 +112,7 @@ struct Made<T> {
 }
 
 impl<T: Send + Sync> PerProcess<T> {
-    /// A value for each process, which `make` makes the first time that it is asked for there.
+    /// A value for each process. `make` makes it at the first use.
     pub const fn new(make: fn() -> T) -> Self {
         Self {
             made: AtomicPtr::new(std::ptr::null_mut()),

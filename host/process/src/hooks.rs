@@ -1,6 +1,6 @@
-//! Threads on which hooks of plugins run, so that one that never comes back costs its own image and nothing else. Whoever runs a
-//! hook waits for it as long as the policy allows and then goes on without it; what the hook works on goes to the reaper from
-//! here, whenever it comes back. Knows nothing of plugins: a job is any closure.
+//! Threads for hooks of plugins, so that a hook that never returns costs only its own image. The caller waits for a hook as
+//! long as the policy allows, and then continues without it. When the hook returns later, the thread drops the hook's data,
+//! which sends it to the reaper. A job is any closure.
 
 use crate::{
     background::{self, Kind, Processors},
@@ -29,7 +29,7 @@ pub struct Hooks {
 #[derive(Default)]
 struct Threads {
     idle: Vec<Worker>,
-    /// The host goes: whoever becomes idle ends.
+    /// The host is shutting down: a thread that becomes idle ends.
     ended: bool,
 }
 
@@ -40,16 +40,17 @@ struct Worker {
 
 enum Job {
     Run(Body, Resting),
-    /// An image waits for thread-locals that its hooks have left on this thread.
+    /// An image waits for thread-locals that its hooks left on this thread.
     SafePoint,
-    /// A job is about to come, and is to find this thread awake.
+    /// A job will come soon, so the thread wakes up now.
     Rouse,
 }
 
-/// What a thread runs. It lets go of its second half as soon as the thread is free for something else.
+/// A job. It drops its argument as soon as the thread is free for another job.
 type Body = Box<dyn FnOnce(Resting) + Send>;
 
-/// Puts a thread among the idle ones when it is dropped, unless there are enough: then its queue ends with this, and with it the thread.
+/// Returns the thread to the idle ones when it is dropped. If there are enough idle threads, the thread's queue is dropped,
+/// and the thread ends.
 struct Resting {
     threads: Arc<Mutex<Threads>>,
     worker: Option<Worker>,
@@ -57,7 +58,7 @@ struct Resting {
 
 impl Drop for Resting {
     fn drop(&mut self) {
-        // A panic takes the thread along.
+        // A panic ends the thread.
         let Some(worker) = self.worker.take().filter(|_| !thread::panicking()) else {
             return;
         };
@@ -68,11 +69,11 @@ impl Drop for Resting {
     }
 }
 
-/// A hook did not come back in time. It still runs, and keeps what it works on.
+/// A hook did not return in time. It still runs, and keeps its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TookTooLong;
 
-/// How many idle threads are kept. One does unless a hook hangs.
+/// The number of idle threads that are kept. One is enough unless a hook hangs.
 const KEPT_IDLE: usize = 2;
 
 impl Default for Hooks {
@@ -82,7 +83,7 @@ impl Default for Hooks {
 }
 
 impl Hooks {
-    /// Its threads run where the caller may.
+    /// The threads use the processors of the caller.
     pub fn new() -> Self {
         Self {
             threads: Arc::default(),
@@ -90,7 +91,8 @@ impl Hooks {
         }
     }
 
-    /// Runs a hook and waits for it, at most so long. A panic in `job` that is not contained is the host's own, and goes on here.
+    /// Runs a hook and waits for it, at most for this time. A panic of `job` is a bug of the host, and continues in the
+    /// caller.
     pub fn run<T: Send + 'static>(
         &self,
         most: Duration,
@@ -99,9 +101,10 @@ impl Hooks {
         let (done, answer) = mpsc::sync_channel(1);
         self.start_on(move |resting| {
             let outcome = catch_unwind(AssertUnwindSafe(job));
-            // First: whoever has waited often has something more to be done, and finds this thread awake.
+            // The thread becomes idle first, because the waiting thread often has another job, and then finds this thread
+            // awake.
             drop(resting);
-            // If nobody waits any more, what the hook worked on is dropped here, and so goes to the reaper.
+            // If the caller does not wait any more, the hook's data is dropped here, which sends it to the reaper.
             drop(done.send(outcome));
         });
         match soon(&answer, SOON, hint::spin_loop).map_or_else(|| answer.recv_timeout(most), Ok) {
@@ -111,7 +114,7 @@ impl Hooks {
         }
     }
 
-    /// Runs a job on one of the threads, or on a new one. If the system gives none, here.
+    /// Runs a job on an idle thread or a new one. If the system refuses a new thread, it runs here.
     pub fn start(&self, job: impl FnOnce() + Send + 'static) {
         self.start_on(move |resting| {
             job();
@@ -121,13 +124,13 @@ impl Hooks {
 
     fn start_on(&self, job: impl FnOnce(Resting) + Send + 'static) {
         let mut body: Body = Box::new(job);
-        // Not in the condition: the lock would be held as long as the worker.
+        // This is not in the condition, because then the lock would be held as long as the worker.
         let idle = self.threads.lock().idle.pop();
         if let Some(worker) = idle {
             let jobs = worker.jobs.clone();
             match jobs.send(Job::Run(body, self.resting(Some(worker)))) {
                 Ok(()) => return,
-                // The thread is gone.
+                // The thread has ended.
                 Err(mpsc::SendError(Job::Run(unsent, mut resting))) => {
                     resting.worker = None;
                     body = unsent;
@@ -137,7 +140,7 @@ impl Hooks {
         }
         let (jobs, queue) = mpsc::channel::<Job>();
         let begun = mpsc::channel::<(Body, Resting)>();
-        // An owner who starts it may be pinned to a processor of his own.
+        // The calling owner may be pinned to one processor, so the thread gets the processors of the host.
         let processors = self.processors;
         let pool = self.address();
         let spawned = background::spawn(Kind::Foreground, "reslot-hooks", move || {
@@ -163,21 +166,21 @@ impl Hooks {
         Resting { threads, worker }
     }
 
-    /// Has a thread be awake for a moment, for a job that is about to come: to wake one then would take longer than most hooks.
+    /// Wakes an idle thread for a job that will come soon. Waking it later would take longer than most hooks.
     pub fn wake_all(&self) {
         if let Some(worker) = self.threads.lock().idle.last() {
             let _ = worker.jobs.send(Job::Rouse);
         }
     }
 
-    /// Has the idle threads come to a safe point.
+    /// Asks the idle threads to run a safe point.
     pub fn request_safe_points(&self) {
         for worker in &self.threads.lock().idle {
             let _ = worker.jobs.send(Job::SafePoint);
         }
     }
 
-    /// Whether the calling thread is one of these.
+    /// Whether the calling thread is one of these threads.
     pub fn is_own_thread(&self) -> bool {
         POOL.get() == self.address()
     }
@@ -186,7 +189,7 @@ impl Hooks {
         Arc::as_ptr(&self.threads).addr()
     }
 
-    /// Ends the idle threads, and each other when its hook comes back.
+    /// Ends the idle threads. Busy threads end when their hooks return.
     pub fn end(&self) {
         let idle = {
             let mut threads = self.threads.lock();
@@ -201,7 +204,7 @@ impl Hooks {
 }
 
 thread_local! {
-    /// On a thread for hooks, the address of what its host's threads share; 0 on others.
+    /// On a hook thread, the address of the data that its host's threads share; 0 on other threads.
     static POOL: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -218,9 +221,9 @@ thread_local! {
     static ON_BEHALF_OF: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs `body` for `thread`, which waits for it: what comes back to a gate that `thread` has closed does not wait for it.
+/// Runs `body` for `thread`, which waits for it. A call in `body` does not wait at a gate that `thread` has closed.
 pub fn on_behalf_of<R>(thread: usize, body: impl FnOnce() -> R) -> R {
-    /// Puts back what was there before, however the body ends.
+    /// Restores the previous value, however the body ends.
     struct Restore(usize);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -231,16 +234,16 @@ pub fn on_behalf_of<R>(thread: usize, body: impl FnOnce() -> R) -> R {
     body()
 }
 
-/// The thread that waits for what this one does; 0 if none does.
+/// The thread that waits for this one; 0 if there is none.
 pub fn waiting_thread() -> usize {
     ON_BEHALF_OF.get()
 }
 
-/// Runs `body` on a thread of its own with so much stack, and waits for it as long as it takes. The memory of the stack is taken from
-/// the system only as far as it is used, and is given back afterwards.
+/// Runs `body` on a new thread with this stack size, and waits for it without a limit. Only the used part of the stack costs
+/// memory, and it is freed afterwards.
 ///
 /// # Errors
-/// If the system gives no such thread. `body` was not run then.
+/// If the system refuses such a thread. Then `body` was not run.
 pub fn with_stack<R: Send>(bytes: usize, body: impl FnOnce() -> R + Send) -> io::Result<R> {
     let waiting = match waiting_thread() {
         0 => this_thread(),
@@ -256,13 +259,15 @@ pub fn with_stack<R: Send>(bytes: usize, body: impl FnOnce() -> R + Send) -> io:
     })
 }
 
-/// A state may have to be encoded before the job comes. Longer, a thread that is awake for nothing takes more from others than it gives.
+/// How long a woken thread stays awake: enough for encoding a small state before the job comes. A longer time would waste
+/// processor time.
 const ROUSED: Duration = Duration::from_micros(100);
 
-/// Most hooks take less time than it takes to wake a thread, and one is often followed by the next.
+/// How long a thread polls for the next job. Most hooks take less time than waking a thread, and hooks often follow one
+/// another.
 const SOON: Duration = Duration::from_micros(25);
 
-/// What comes within a moment, looked for without going to sleep.
+/// Polls the queue for a moment without sleeping.
 fn soon<T>(queue: &mpsc::Receiver<T>, moment: Duration, between: fn()) -> Option<T> {
     let begun = Instant::now();
     while begun.elapsed() < moment {
@@ -276,7 +281,7 @@ fn soon<T>(queue: &mpsc::Receiver<T>, moment: Duration, between: fn()) -> Option
 
 fn serve(queue: &mpsc::Receiver<Job>) {
     let mut moment = SOON;
-    // Somebody else may want this processor, and it may be whoever the job is to come from.
+    // Another thread may need this processor, possibly the one that will send the job.
     while let Ok(job) = soon(queue, moment, thread::yield_now).map_or_else(|| queue.recv(), Ok) {
         moment = match job {
             Job::Run(body, resting) => {

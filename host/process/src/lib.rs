@@ -1,7 +1,7 @@
-//! What every floor of a host needs of its process: a way to tell a forked child from its parent, threads and their priorities, threads
-//! for hooks that may hang, and safe points, at which a thread runs what unloaded plugins have left on it.
+//! What all crates of a host need from the process: detection of forked children, threads and their priorities, threads for
+//! hooks that may hang, and safe points, at which a thread runs the destructors that unloaded plugins left on it.
 //!
-//! Nothing here knows what a plugin is. A change here is felt in every floor above.
+//! This crate does not know plugins. All crates of the host depend on it.
 
 pub mod background;
 mod fork;

@@ -1,7 +1,7 @@
 //! Safe points: moments at which a thread of the host program runs the thread-local destructors that ended plugins left on it.
 //!
-//! An engine that leaves such work on threads registers a function once ([`run_at_safe_points`]), and raises the epoch each time there
-//! may be something to do ([`one_more_ended`]).
+//! An engine that leaves such work on threads registers a function once ([`run_at_safe_points`]), and increments the epoch
+//! each time there may be work ([`one_more_ended`]).
 
 use std::{
     cell::Cell,
@@ -11,21 +11,21 @@ use std::{
     },
 };
 
-/// How many times something has been left on threads that live on.
+/// The epoch: how often work was left on running threads.
 static ENDED: AtomicU64 = AtomicU64::new(0);
 
-/// What engines run at safe points. No lock, because a forked child comes here, too.
+/// The functions of engines. There is no lock, because a forked child may come here, too.
 static RUNNERS: [OnceLock<fn()>; 4] = [const { OnceLock::new() }; 4];
 
 thread_local! {
     /// [`ENDED`] at the thread's last safe point.
     static SEEN: Cell<u64> = const { Cell::new(0) };
-    /// The thread is in a safe point: a destructor that comes to one in a roundabout way does nothing there.
+    /// Whether the thread is in a safe point. A safe point inside a destructor of another one does nothing.
     static IN_SAFE_POINT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has this function run at each safe point of each thread at which the epoch is another than at the thread's last one. A function that is
-/// registered already is not registered again.
+/// Registers a function that runs at each safe point of a thread if the epoch has changed since the thread's last one.
+/// Registering a function twice has no effect.
 ///
 /// # Panics
 /// If more than four different functions are registered.
@@ -36,23 +36,23 @@ pub fn run_at_safe_points(runner: fn()) {
     assert!(registered, "there is room for four engines");
 }
 
-/// Raises the epoch: there may be something to do at safe points.
+/// Increments the epoch, because there may be work at safe points.
 pub fn one_more_ended() {
     ENDED.fetch_add(1, Ordering::Release);
 }
 
-/// Differs from an earlier answer if there may be something to do at a safe point.
+/// The epoch. It differs from an earlier value if there may be work at a safe point.
 pub fn ended_epoch() -> u64 {
     ENDED.load(Ordering::Acquire)
 }
 
-/// Runs the thread-local destructors that unloaded plugins are waiting for, on the calling thread.
+/// Runs the thread-local destructors for which unloaded plugins wait, on the calling thread.
 ///
-/// `Claim::sync`, `Reader::view` when the view has changed, `Slot::load`, waiting for events and the host's other calls do this by
-/// themselves. A thread that called plugins and then does something else for long can do it here: otherwise what plugins have left in its
-/// thread-locals is not dropped, but skipped and counted in `UnloadReport`.
+/// `Claim::sync`, `Reader::view` when the view has changed, `Slot::load`, waiting for events and the host's other calls do
+/// this by themselves. A thread that called plugins and then does other work for long can call this. Otherwise the plugins'
+/// values in its thread-locals are not dropped, but skipped and counted in `UnloadReport`.
 ///
-/// With nothing to do it costs two loads.
+/// Without work it costs two loads.
 #[inline]
 pub fn safe_point() {
     let ended = ENDED.load(Ordering::Acquire);

@@ -67,7 +67,7 @@ pub enum StageError {
         source: io::Error,
     },
     /// The process changed its user after the host was built, and the private folder belongs to the former user.
-    #[error("the private folder {path:?} belongs to user {was}, who built the host, and the process is now user {now} now")]
+    #[error("the private folder {path:?} belongs to user {was}, who built the host, and the process is now user {now}")]
     UserChanged {
         /// The folder.
         path: PathBuf,

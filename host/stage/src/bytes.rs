@@ -1,11 +1,11 @@
-//! The bytes of one artifact, in memory that is used again for the next one: a fresh half megabyte for each reload is page
-//! faults to pay for, and leaves the allocator's heap in pieces that grow over thousands of them.
+//! The bytes of one artifact, in memory that is reused for the next one. Half a megabyte of new memory for each reload would
+//! cost page faults, and would fragment the heap over thousands of reloads.
 
 use parking_lot::Mutex;
 use reslot_process::PerProcess;
 use std::ops::{Deref, DerefMut};
 
-/// What is larger goes back to the system at once.
+/// Larger buffers are freed at once.
 const MOST_KEPT: usize = 64 << 20;
 
 static SPARE: PerProcess<Mutex<Option<Vec<u8>>>> = PerProcess::new(Mutex::default);
@@ -15,17 +15,17 @@ static SPARE: PerProcess<Mutex<Option<Vec<u8>>>> = PerProcess::new(Mutex::defaul
 pub struct Bytes(Vec<u8>);
 
 impl Bytes {
-    /// Empty, with what room there is from the last one.
+    /// An empty buffer, with the memory of the last one.
     pub(super) fn take() -> Self {
         Self(SPARE.get().lock().take().unwrap_or_default())
     }
 
-    /// Those of an artifact that was not read from where it was published.
+    /// The bytes of an artifact that was not read from its published file.
     pub fn of(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// The same once more, for another copy.
+    /// A copy of the bytes.
     pub fn duplicate(&self) -> Self {
         Self(self.0.clone())
     }

@@ -1,6 +1,6 @@
-//! The private folder of a host, from its lock to its end, and the copies in it. Cleaners of temporary folders may remove it under a
-//! running host, and anybody may then put something else in its place. So it is looked at before and after each copy is written: if it
-//! is not the folder that was made here, another one is made, and nothing is written to, read from or removed where the first one was.
+//! The private folder of a host, and the copies in it. Cleaners of temporary folders may remove it while the host runs, and
+//! other users may then make a folder at its path. So the folder is checked before and after each copy is written. If it is
+//! not the host's folder any more, the host makes another one, and does not touch the path of the first one.
 
 use parking_lot::Mutex;
 use reslot_report::StageError;
@@ -17,13 +17,13 @@ use super::{PREFIX, PrivateCopies, Spares, memory};
 
 pub(super) const LOCK: &str = ".lock";
 
-/// Only a sweeper that holds the new folder's lock makes a host try again, so a few attempts are plenty.
+/// The number of attempts. A retry is needed only if another host's sweep holds the new folder's lock, so a few are enough.
 const ATTEMPTS: usize = 16;
 
 /// The private folder of one host, for its copies of artifacts.
 ///
-/// It is removed when it and all its files are dropped. If files were kept, it stays, and stays locked until the process
-/// ends; a later host's [`sweep`](super::sweep) then removes it. Clones are the same folder.
+/// It is removed when it and all its files are dropped. If files are still mapped, the folder stays, locked until the
+/// process ends; a later host's [`sweep`](super::sweep) then removes it. Clones refer to the same folder.
 #[derive(Debug, Clone)]
 pub struct StagingFolder(Arc<Home>);
 
@@ -32,31 +32,31 @@ struct Home {
     base: PathBuf,
     copies: PrivateCopies,
     first: Link,
-    /// Held while a folder is made again.
+    /// Locked while a folder is made again.
     renewing: Mutex<()>,
     restored: Mutex<Vec<Restored>>,
 }
 
-/// The folders that this host has had, in their order. None is ever taken out, so that the last one's path can be borrowed.
+/// The folders that this host has had, in order. None is ever removed from the list, so the last one's path can be borrowed.
 #[derive(Debug)]
 struct Link {
     folder: Arc<Folder>,
     next: OnceLock<Box<Link>>,
 }
 
-/// The private folder was gone, or its lock was, and was made again.
+/// The private folder or its lock was removed, and the host has made it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// Where it was.
+    /// The former path.
     pub was: PathBuf,
-    /// Where it is; the same if only its lock was gone.
+    /// The present path. It is the same if only the lock was removed.
     pub now: PathBuf,
 }
 
-/// Device and inode: no other file has them as long as this one is open or mapped.
+/// Device and inode. No other file has them while this one is open or mapped.
 pub type Identity = (u64, u64);
 
-/// What tells a file from every other one: its device and its inode.
+/// The identity of a file.
 pub fn identity(found: &Metadata) -> Identity {
     (found.dev(), found.ino())
 }
@@ -64,13 +64,13 @@ pub fn identity(found: &Metadata) -> Identity {
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
-    /// The folder itself, held open. Locked as well where that works, because systemd-tmpfiles spares a folder that is: a host may
-    /// run for months.
+    /// The open folder. It is also locked if possible, because systemd-tmpfiles does not clean locked folders, and a host
+    /// may run for months.
     opened: Mutex<Option<File>>,
     identity: Identity,
-    /// Held open and locked: this is what says that the folder is in use.
+    /// The open and locked file, which marks the folder as in use.
     lock: Mutex<Option<Lock>>,
-    /// Another folder is at its path, or none.
+    /// Whether the folder is not at its path any more.
     lost: AtomicBool,
     process: u32,
     /// The effective user that made it.
@@ -84,17 +84,17 @@ struct Lock {
     _file: File,
 }
 
-/// What a folder is found to be.
+/// The result of checking a folder.
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
     Whole,
-    /// Its lock is not where it was.
+    /// Its lock was removed or replaced.
     WithoutLock,
-    /// It is not where it was.
+    /// It was removed or replaced.
     Gone,
 }
 
-/// A copy; it is deleted when this is dropped, unless it is lent.
+/// A private copy. It is deleted when this is dropped, unless another process owns it.
 #[derive(Debug)]
 pub struct StagedFile {
     path: PathBuf,
@@ -103,15 +103,15 @@ pub struct StagedFile {
 
 #[derive(Debug)]
 enum Kept {
-    /// In a folder of this process; behind a link, if there is memory.
+    /// In a folder of this process. With `memory`, the file is a link to that memory.
     Here { memory: Option<OwnedFd>, folder: Arc<Folder> },
-    /// By another process, with what the kernel's map calls it.
+    /// Owned by another process, with its name in the kernel's map.
     Lent { name_in_map: PathBuf },
 }
 
 impl StagingFolder {
-    /// Makes `reslot-<pid>-<random>` in `base`, which must exist and be local to this machine. `std::env::temp_dir()` is the usual
-    /// base. If nobody asks for a kind of copies, they are files, or memory where `base` is mounted noexec.
+    /// Makes `reslot-<pid>-<random>` in `base`, which must exist and be local to this machine. `std::env::temp_dir()` is the
+    /// usual base. By default copies are files, or memory if `base` is mounted noexec.
     ///
     /// # Errors
     /// If the folder or its lock cannot be made.
@@ -144,24 +144,24 @@ impl StagingFolder {
         })))
     }
 
-    /// Where it is now: it is made again, elsewhere, if it is removed.
+    /// Its present path. If the folder is removed, it is made again with another path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.folder().path
     }
 
-    /// Where its copies are.
+    /// The kind of its copies.
     #[must_use]
     pub fn copies(&self) -> PrivateCopies {
         self.0.copies
     }
 
-    /// Where this folder's copies go when nobody needs them any more.
+    /// The spare files of this folder.
     pub fn spares(&self) -> Spares {
         self.folder().spares.clone()
     }
 
-    /// Whether what is at its path is the folder that was made here.
+    /// Whether the folder is still at its path.
     pub fn is_there(&self) -> bool {
         self.folder().is_there()
     }
@@ -178,10 +178,10 @@ impl StagingFolder {
         last
     }
 
-    /// Makes the folder, or its lock, again if somebody has removed or replaced it.
+    /// Makes the folder or its lock again, if it was removed or replaced.
     ///
     /// # Errors
-    /// If it cannot be made, or if the process has changed its user and may not look into the folder any more.
+    /// If it cannot be made, or if the process has changed its user and may not read the folder any more.
     pub fn renew(&self) -> Result<(), StageError> {
         if self.folder().look() == Look::Whole {
             return Ok(());
@@ -199,7 +199,7 @@ impl StagingFolder {
                 });
                 return Ok(());
             }
-            // Somebody else has its lock.
+            // Another process holds its lock.
             Look::WithoutLock => {}
             Look::Gone => {}
         }
@@ -213,19 +213,19 @@ impl StagingFolder {
             was: was.path.clone(),
             now: made.path.clone(),
         });
-        // Nobody else adds one: see `renewing`.
+        // No other thread adds a folder: see `renewing`.
         let _ = last.next.set(Box::new(Link::new(made)));
         Ok(())
     }
 
-    /// What was made again since this was asked last, to be told.
+    /// The folders that were made again since the last call, for events.
     pub fn take_restored(&self) -> Vec<Restored> {
         std::mem::take(&mut *self.0.restored.lock())
     }
 
-    /// Writes `bytes` as `<name_hint>-<random>.so`: a real copy, whose inode is no mapped image's, because the loader hands out the
-    /// old image for anything that it recognises. Not synced: the copy need not outlive the process. If the folder is gone, it is made
-    /// again before.
+    /// Writes `bytes` as `<name_hint>-<random>.so`. It is a real copy with a new inode, because the loader returns the old
+    /// image for an inode that it knows. It is not synced, because the copy need not outlive the process. If the folder was
+    /// removed, it is made again first.
     ///
     /// # Errors
     /// If the file cannot be made or written; nothing of it then remains.
@@ -235,18 +235,18 @@ impl StagingFolder {
             self.renew()?;
             let folder = self.folder().clone();
             let written = match write_once(&folder, self.0.copies, name_hint, bytes) {
-                // What is only kept to be written over must not be what is missing.
+                // Spare files are deleted if the disk is full.
                 Err(StageError::NoSpace { .. }) if folder.spares.clear() => {
                     write_once(&folder, self.0.copies, name_hint, bytes)
                 }
                 written => written,
             };
-            // A lookup may be allowed to a user who may write nothing.
+            // The user may be allowed to read the folder but not to write.
             if written.is_err() {
                 folder.check_user()?;
             }
             attempts.next();
-            // It may have gone between the look and the writing. A file that was written then is not to be opened.
+            // The folder may have been removed between the check and the write. Then the written file must not be opened.
             match folder.look() {
                 Look::Whole => return written,
                 _ if !attempts.is_empty() => {}
@@ -289,7 +289,7 @@ fn write_once(folder: &Arc<Folder>, copies: PrivateCopies, name_hint: &str, byte
         })
         .map_err(failed)?;
     let len = bytes.len() as u64;
-    // A spare may have been longer.
+    // A spare file may be longer than the new content.
     let written = file
         .as_file_mut()
         .write_all(bytes)
@@ -323,7 +323,8 @@ impl Folder {
                 .permissions(Permissions::from_mode(0o700))
                 .tempdir_in(base)?;
             let locked = lock_file(&made.path().join(LOCK), true)?;
-            // Without a lock, a sweeper came between: it removes the folder, and so does dropping `made`.
+            // If the lock is taken, another host's sweep came in between. Both the sweep and dropping `made` remove the
+            // folder.
             let Some(locked) = locked else { continue };
             let opened = OpenOptions::new()
                 .read(true)
@@ -338,7 +339,7 @@ impl Folder {
             let path = made.keep();
             let spares = Spares::new(&path);
             if copies == PrivateCopies::Memory {
-                // Copies are no files there, so no file is ever written over.
+                // Copies are in memory, so no file is ever reused.
                 spares.close();
             }
             return Ok(Self {
@@ -367,7 +368,7 @@ impl Folder {
         }
     }
 
-    /// What another user may not look at is not gone.
+    /// A folder that another user may not read was not removed.
     fn check_user(&self) -> Result<(), StageError> {
         let (was, now) = (self.user, effective_user());
         match was == now {
@@ -380,13 +381,13 @@ impl Folder {
         }
     }
 
-    /// Whether what is at its path is this folder, and nothing that was put in its place.
+    /// Whether the path is still this folder.
     fn is_there(&self) -> bool {
         let found = || std::fs::symlink_metadata(&self.path);
         !self.lost.load(Ordering::Relaxed) && found().is_ok_and(|found| identity(&found) == self.identity)
     }
 
-    /// Answers whether it is locked again.
+    /// Takes the lock again. True if it succeeded.
     fn lock_again(&self) -> bool {
         let locked = lock_file(&self.path.join(LOCK), true).and_then(|locked| match locked {
             Some(file) => {
@@ -404,7 +405,7 @@ impl Folder {
         }
     }
 
-    /// Another folder takes its place. What is still in it goes when it is needed no more.
+    /// Marks the folder as replaced by another one. Its remaining files are deleted when they are not needed any more.
     fn leave(&self) {
         if self.is_there() {
             self.spares.close();
@@ -423,23 +424,23 @@ impl StagedFile {
         Self { path, kept }
     }
 
-    /// Another process's copy, or a link to its memory, which that process keeps as long as this one needs it.
+    /// A copy of another process, or a link to its memory. That process keeps it as long as this one needs it.
     ///
     /// # Errors
-    /// If it cannot be looked at.
+    /// If it cannot be read.
     pub fn lent(path: PathBuf) -> Result<Self, StageError> {
         let name_in_map = memory::name_of_lent(&path).map_err(|source| StageError::io(&path, "open", source))?;
         let kept = Kept::Lent { name_in_map };
         Ok(Self { path, kept })
     }
 
-    /// The copy's full path, under which the loader knows it.
+    /// The copy's full path, by which the loader knows it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the kernel's map of this process calls it.
+    /// Its name in the kernel's map of this process.
     #[must_use]
     pub fn name_in_map(&self) -> PathBuf {
         match &self.kept {
@@ -452,7 +453,7 @@ impl StagedFile {
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
-        // A forked child has a copy of this value, and none of the rights.
+        // A forked child has a copy of this value, but must not delete the parent's file.
         if let Kept::Here { folder, .. } = &self.kept
             && std::process::id() == folder.process
             && folder.is_there()
@@ -471,7 +472,7 @@ impl Drop for Folder {
         let files_remain = std::fs::read_dir(&self.path)
             .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != OsStr::new(LOCK)));
         if files_remain {
-            // Still mapped, so still in use: locked until the process ends.
+            // Files are still mapped, so the folder stays locked until the process ends.
             std::mem::forget(self.lock.lock().take());
             std::mem::forget(self.opened.lock().take());
         } else {
@@ -485,8 +486,8 @@ fn effective_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Takes the lock; `None` if somebody else has it, or if the file at `path` is no longer the one that was locked, which is
-/// what happens when a sweeper and a new host meet: exactly one of them goes on.
+/// Takes the lock. `None` if another process has it, or if the file at `path` is not the locked file any more. This happens
+/// when a sweep and a new host meet, and makes sure that exactly one of them continues.
 pub(super) fn lock_file(path: &Path, create: bool) -> io::Result<Option<File>> {
     let opened = OpenOptions::new()
         .read(true)
@@ -498,7 +499,7 @@ pub(super) fn lock_file(path: &Path, create: bool) -> io::Result<Option<File>> {
         .open(path);
     let file = match opened {
         Ok(file) => file,
-        // The folder itself went: only a sweeper does that.
+        // The folder was removed by a sweep.
         Err(gone) if create && gone.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(other) => return Err(other),
     };

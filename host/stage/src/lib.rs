@@ -1,8 +1,8 @@
-//! Making the private copy: reading an artifact only when it is whole, and writing it under a name that no loader has seen.
+//! Makes private copies: it reads an artifact only when it is complete, and writes it under a new name.
 //!
-//! What lives here is the safe way from a path that others write to a file that only this process knows, and the folder that
-//! these files stand in, from its lock to the sweeping of those that dead processes left. What does not live here: any look
-//! into the bytes beyond the first four (lint does that), and anything that opens a library.
+//! This crate reads paths that other processes write, manages the folder of private copies with its lock, and removes the
+//! folders of dead processes. It does not interpret the bytes beyond the first four (the lint does that), and it does not
+//! open libraries.
 
 mod bytes;
 mod folder;
@@ -27,10 +27,10 @@ use sweep::is_staging_name;
 pub use sweep::sweep;
 
 const PREFIX: &str = "reslot-";
-/// The one folder that a private folder may have in it.
+/// The name of the folder for the history inside a private folder.
 pub const HISTORY: &str = ".history";
 
-/// Whether a path is that of a private copy, of whichever folder in this process.
+/// Whether a path is that of a private copy, in any folder of this process.
 pub fn is_private_copy(path: &Path) -> bool {
     path.parent().and_then(Path::file_name).is_some_and(is_staging_name)
 }

@@ -1,4 +1,4 @@
-//! Reading an artifact while others may write it: the whole file or nothing. What is in the bytes is not judged here.
+//! Reads an artifact while other processes may write it: the complete file or nothing. It does not check the content.
 
 use reslot_artifact::ContentHash;
 use reslot_report::StageError;
@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 
 use super::Bytes;
 
-/// From this size on a file's first bytes are looked at before the rest is read. A smaller one is read in any case, so that
-/// its hash is known and the same wrong file is not tried twice.
+/// From this size on, a file's first bytes are checked before the rest is read. A smaller file is always read, so that its
+/// hash is known and a refused file is not tried twice.
 const LARGE: u64 = 8 << 20;
 
-/// How long [`read_patiently`] waits, and in which steps.
+/// How long [`read_patiently`] waits, and the interval of its tries.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// From `asm-generic/fcntl.h`; the libc crate does not have it for glibc.
 pub(super) const F_SETSIG: libc::c_int = 10;
 
-/// What is accepted for reading.
+/// Limits for reading.
 #[derive(Debug, Clone)]
 pub struct StageLimits {
     /// The largest artifact. Default: 1 GiB.
@@ -36,21 +36,21 @@ impl Default for StageLimits {
     }
 }
 
-/// An artifact's bytes, read while nobody wrote them.
+/// An artifact's bytes, read while no process wrote them.
 pub struct Source {
-    /// Where they were read.
+    /// The path that was read.
     pub path: PathBuf,
-    /// All of them.
+    /// The bytes.
     pub bytes: Bytes,
     /// Their hash.
     pub hash: ContentHash,
-    /// How many.
+    /// Their number.
     pub len: u64,
 }
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Not the bytes: nobody wants half a megabyte of numbers in a log.
+        // The bytes are not printed, because they would fill a log.
         to.debug_struct("Source")
             .field("path", &self.path)
             .field("len", &self.len)
@@ -59,8 +59,8 @@ impl std::fmt::Debug for Source {
     }
 }
 
-/// Reads `path`, following links, if nobody has it open for writing and it stays the same meanwhile. An empty file is fine
-/// here.
+/// Reads `path`, following links, if no process has it open for writing and it does not change meanwhile. An empty file is
+/// accepted.
 ///
 /// # Errors
 /// See [`StageError`]; if [`StageError::is_transient`], try again soon.
@@ -68,7 +68,7 @@ pub fn read_source(path: &Path, limits: &StageLimits) -> Result<Source, StageErr
     read_whole(path, limits.max_bytes, Is::Library)
 }
 
-/// The same for a file that is no artifact.
+/// The same for a file that is not an artifact.
 ///
 /// # Errors
 /// As [`read_source`].
@@ -76,7 +76,7 @@ pub fn read_other(path: &Path, max_bytes: u64) -> Result<Source, StageError> {
     read_whole(path, max_bytes, Is::Anything)
 }
 
-/// What a file is expected to be.
+/// The expected kind of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Is {
     Library,
@@ -100,7 +100,7 @@ fn read_whole(path: &Path, max_bytes: u64, is: Is) -> Result<Source, StageError>
             path: path.to_path_buf(),
         });
     }
-    // Only after the probe: a writer that closed just before it may still have changed the file.
+    // The metadata is read after the probe, because a writer that closed just before may have changed the file.
     let before = looked_at(path, file.metadata())?;
     if before.len() > max_bytes {
         let len = before.len();
@@ -128,8 +128,8 @@ fn read_whole(path: &Path, max_bytes: u64, is: Is) -> Result<Source, StageError>
     })
 }
 
-/// The same, waiting a little for a file that somebody has open for writing: a moment ago it may have been ours, in a process
-/// that is just being started and has not closed it yet.
+/// The same, but it waits a little for a file that is open for writing. The writer may be this process's own child, which is
+/// just starting and has not closed an inherited descriptor yet.
 ///
 /// # Errors
 /// As [`read_source`].
@@ -145,7 +145,7 @@ pub fn read_patiently(path: &Path, limits: &StageLimits) -> Result<Source, Stage
 
 fn read_all(path: &Path, mut file: &File, before: &Metadata, is: Is) -> Result<Bytes, StageError> {
     let failed = |source: io::Error| match source.kind() {
-        // Shorter than it was a moment ago.
+        // The file became shorter while it was read.
         ErrorKind::UnexpectedEof => StageError::ChangedWhileRead {
             path: path.to_path_buf(),
         },
@@ -184,9 +184,9 @@ fn appearance(found: &Metadata) -> [i128; 7] {
     [which[0], which[1], which[2], when[0], when[1], when[2], when[3]]
 }
 
-/// Whether anybody has the file open for writing, or mapped so. The kernel grants a read lease only if nobody has; it is
-/// given back at once. Where leases do not work (another owner's file, network mounts) the answer is no, and the comparison
-/// before and after reading has to do.
+/// Whether a process has the file open or mapped for writing. The kernel grants a read lease only if there is no writer; the
+/// lease is released at once. If leases do not work (a file of another owner, network mounts), the result is false, and only
+/// the comparison before and after reading protects.
 fn has_writer(file: BorrowedFd<'_>) -> bool {
     // SAFETY: fcntl on an open descriptor with these commands takes an integer and touches no memory of ours. A writer that
     // comes while we hold the lease waits for it, and the kernel sends us a signal: SIGURG, which is ignored by default, in

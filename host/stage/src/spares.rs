@@ -1,12 +1,12 @@
-//! Private copies that nobody needs any more, kept to be written over by the next ones: a file whose pages are there takes a
-//! sixth of the time that a new one takes, and is most of what a reload waits for otherwise.
+//! Unneeded private copies that are kept for reuse. Writing a file with existing pages takes a sixth of the time of a new
+//! file, which would otherwise be most of a reload's time.
 //!
-//! # Why nobody ever sees the new bytes in the place of the old ones
-//! A file comes here when its last name would be removed, so after its image was proven gone, and it leaves under a name that no
-//! loader has seen. Whoever else may still have it mapped (a forked child that never executed anything, a debugger) is found by
-//! asking the kernel for a write lease, which it grants only if no other open file, and so no mapping, leads to it. Then, and if the
-//! kernel cannot tell, the file is removed, and the next copy is a new one. It can tell on file systems whose mappings are of the
-//! files that were opened; on overlayfs they are of the files below, and a lease is granted although they are mapped.
+//! # Why no process sees new bytes in place of old ones
+//! A file is kept when its last name would be removed, which is after its image was proven gone, and it is reused under a
+//! new name. Another process may still have it mapped (a forked child without `exec`, a debugger). To detect this, a write
+//! lease is requested, which the kernel grants only if no other open file or mapping exists. If the lease is refused, or if
+//! the kernel cannot know, the file is removed, and the next copy is a new file. The kernel cannot know on overlayfs: there
+//! mappings belong to the underlying files, and a lease is granted although they are mapped.
 
 use parking_lot::Mutex;
 use std::{
@@ -20,10 +20,10 @@ use std::{
     sync::Arc,
 };
 
-/// How many files are kept, whatever their size. As long as reloads come one after another, each needs one and leaves one.
+/// The number of files that are kept. Each reload uses one and leaves one.
 const MOST: usize = 2;
 
-/// The spare files of one staging folder, in which they lie hidden.
+/// The hidden spare files of one staging folder.
 #[derive(Debug, Clone)]
 pub struct Spares(Arc<Inner>);
 
@@ -37,14 +37,14 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Kept {
     files: Vec<PathBuf>,
-    /// How many have come, for their names.
+    /// A counter for their names.
     count: u64,
-    /// The folder goes.
+    /// The folder is being removed.
     closed: bool,
 }
 
 impl Spares {
-    /// The spare files of this private folder; there are none yet.
+    /// An empty set for this private folder.
     pub fn new(folder: &Path) -> Self {
         Self(Arc::new(Inner {
             folder: folder.to_path_buf(),
@@ -53,12 +53,12 @@ impl Spares {
         }))
     }
 
-    /// Removes this name of a file; the file is kept if it was its last one and there is room.
+    /// Removes a file's name. If it was the last name and there is room, the file is kept as a spare.
     ///
     /// # Errors
     /// If the name cannot be removed.
     pub fn give_up(&self, path: &Path) -> io::Result<()> {
-        // A forked child has a copy of this value, and none of the rights.
+        // A forked child has a copy of this value, but must not change the parent's files.
         if self.0.process != std::process::id() {
             return Ok(());
         }
@@ -79,7 +79,7 @@ impl Spares {
         }
     }
 
-    /// Moves a spare file to `path`, which must not be there. None if there is none that nobody else can see.
+    /// Moves a spare file to `path`, which must not exist. None if there is no spare file that is unused by other processes.
     pub(super) fn take(&self, path: &Path) -> Option<File> {
         let spare = self.0.kept.lock().files.pop()?;
         match move_if_unseen(&spare, path) {
@@ -92,7 +92,7 @@ impl Spares {
         }
     }
 
-    /// Gives the space back that the spare files take. Answers whether there were any.
+    /// Deletes the spare files. True if there were any.
     pub(super) fn clear(&self) -> bool {
         let files = std::mem::take(&mut self.0.kept.lock().files);
         for file in &files {
@@ -101,7 +101,7 @@ impl Spares {
         !files.is_empty()
     }
 
-    /// The folder goes: nothing is kept from here on.
+    /// Ends the reuse, because the folder is being removed.
     pub(super) fn close(&self) {
         self.0.kept.lock().closed = true;
         self.clear();
@@ -131,12 +131,13 @@ fn move_if_unseen(spare: &Path, path: &Path) -> io::Result<File> {
         }
         libc::fcntl(descriptor, libc::F_SETLEASE, libc::F_UNLCK);
     }
-    // Nobody else makes names in this folder, and ours are random: what would be replaced here is not there.
+    // Only this process makes names in this folder, and they are random, so the target does not exist.
     fs::rename(spare, path)?;
     Ok(file)
 }
 
-/// Whether the file lies on one of the file systems of which this was tried or read: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs.
+/// Whether the file is on a file system for which this was tested or verified in the source: ext2 to ext4, XFS, Btrfs, F2FS,
+/// tmpfs.
 fn leases_tell_of_mappings(file: &File) -> io::Result<bool> {
     const KNOWN: [libc::c_long; 5] = [
         libc::EXT4_SUPER_MAGIC as libc::c_long,
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(&bytes, b"old");
 
         given_up(folder.path(), &spares);
-        // As a debugger, or a forked child, has it: mapped, and no descriptor any more.
+        // Like a debugger or a forked child: the file is mapped without an open descriptor.
         let opened = File::open(folder.path().join(".spare-2")).unwrap();
         // SAFETY: a new mapping, which nobody else knows; it is unmapped below.
         let mapped = unsafe {

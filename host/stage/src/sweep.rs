@@ -1,4 +1,4 @@
-//! Removing the staging folders that dead processes left. Whose host lives is told by the lock, which the folder's own code holds.
+//! Removes the staging folders of dead processes. A locked folder belongs to a living host.
 
 use reslot_report::StageError;
 use std::ffi::OsStr;
@@ -11,25 +11,26 @@ use std::time::{Duration, SystemTime};
 use super::folder::{LOCK, lock_file};
 use super::{HISTORY, PREFIX};
 
-/// A folder without a lock file belongs to a host that is just being born, unless it is as old as this.
+/// A folder without a lock file belongs to a host that is just starting, unless it is older than this.
 const BIRTH: Duration = Duration::from_secs(60);
 
-/// Removes the staging folders in `base` whose hosts are gone, and answers which. A live host's folder is never touched, be
-/// it in this process or in another pid namespace: what counts is whether its lock can be taken, not the pid in its name.
-/// Only folders of this user, no links to such, and of what is in them no folders but that of kept artifacts; links go, not what they lead to. What cannot be removed is left for the next time.
+/// Removes the staging folders in `base` whose hosts are dead, and returns their paths. The folder of a living host is never
+/// touched, even if the host is in another pid namespace: the lock decides, not the pid in the name. Only folders of this
+/// user are removed, no links to folders. Inside them, files, links and the history's folder are removed, but not the
+/// targets of links. A folder that cannot be removed is left for the next time.
 ///
 /// # Errors
 /// If `base` cannot be listed or written.
 pub fn sweep(base: &Path) -> Result<Vec<PathBuf>, StageError> {
     let entries = std::fs::read_dir(base).map_err(|source| StageError::io(base, "list", source))?;
-    // Whoever owns a file that is made here now is who we are, also where users are mapped.
+    // The owner of a new file is this process's user, even if user ids are mapped.
     let user = tempfile::tempfile_in(base)
         .and_then(|probe| probe.metadata())
         .map_err(|source| StageError::io(base, "make a file in", source))?
         .uid();
     let mut swept = Vec::new();
     for entry in entries.flatten().filter(|entry| is_staging_name(&entry.file_name())) {
-        // Of the entry itself, not of what a link points to.
+        // The metadata of the entry itself, not of a link's target.
         let ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == user);
         if !ours {
             continue;
@@ -53,7 +54,7 @@ fn sweep_folder(entry: &DirEntry) -> io::Result<bool> {
             let age = SystemTime::now()
                 .duration_since(entry.metadata()?.modified()?)
                 .unwrap_or_default();
-            // Removes it only if it is empty; a host that is as slow as that finds its folder gone and makes another.
+            // This removes only an empty folder. A very slow host finds its folder gone and makes another one.
             return if age > BIRTH {
                 std::fs::remove_dir(&folder).map(|()| true)
             } else {
@@ -72,14 +73,15 @@ fn sweep_folder(entry: &DirEntry) -> io::Result<bool> {
             std::fs::remove_file(inside.path())?;
         }
     }
-    // The lock goes last, and is held until the folder is gone: whoever opened it meanwhile finds that it is not the lock.
+    // The lock is removed last and held until the folder is gone. A process that opened it meanwhile finds that the path is
+    // not that file any more.
     std::fs::remove_file(&lock)?;
     let removed = std::fs::remove_dir(&folder);
     drop(held);
     removed.map(|()| true)
 }
 
-/// `reslot-<digits>-<random>`, so that `reslot-notes` of the same user is left alone.
+/// The pattern is `reslot-<digits>-<random>`, so that a folder such as `reslot-notes` of the same user is not removed.
 pub(super) fn is_staging_name(name: &OsStr) -> bool {
     let Some((process, random)) = name
         .to_str()

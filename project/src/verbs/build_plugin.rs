@@ -1,4 +1,4 @@
-//! The verb `build-plugin`: builds plugins and publishes them where a running host picks them up; with `--watch`, at each save.
+//! The verb `build-plugin`: builds plugins and publishes them for a running host; with `--watch`, at each save.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,12 +7,12 @@ use std::time::UNIX_EPOCH;
 use super::{Caller, paint, settings, watch};
 use crate::{PluginBuild, Profile, Workspace};
 
-/// What stands on the command line.
+/// The command line.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The plugins' packages; all packages under plugins/ that build a loadable library if none is named
     names: Vec<String>,
-    /// Go on, and build and publish again whenever a source file is saved
+    /// Build and publish again whenever a source file is saved
     #[arg(long)]
     watch: bool,
     /// Build with optimisations
@@ -21,12 +21,12 @@ pub struct Arguments {
     /// Publish here instead of in target/reslot/plugins
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Print also when cargo was started, and when the library was finished and published, for `cargo xtask bench save`
+    /// Also print when cargo was started, and when the library was finished and published, for `cargo xtask bench save`
     #[arg(long, hide = true)]
     times: bool,
 }
 
-/// What was asked for, resolved against the workspace.
+/// The request, resolved against the workspace.
 pub(super) struct Job {
     names: Vec<String>,
     profile: Profile,
@@ -35,7 +35,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// The names of the plugins to build: those asked for, or all.
+    /// The names of the plugins to build: the requested ones, or all.
     pub fn plugins(&self, workspace: &Workspace) -> anyhow::Result<Vec<String>> {
         let names = match self.names.as_slice() {
             [] => workspace.plugins().map(|plugin| plugin.name.clone()).collect(),
@@ -50,12 +50,12 @@ impl Job {
         Ok(names)
     }
 
-    /// Builds one plugin, publishes it and prints its line; answers whether that went well.
+    /// Builds one plugin, publishes it and prints its line. True if it succeeded.
     pub fn build(&self, workspace: &Workspace, name: &str, quiet: bool) -> bool {
         let folder = self.folder.clone().unwrap_or_else(|| workspace.plugin_folder());
         let published = workspace.plugin(name).and_then(|plugin| {
             let mut build = PluginBuild::new(workspace, plugin, self.profile);
-            // A release build is what is shipped: as its author has it, and nothing else.
+            // A release build is shipped, so it uses only its author's settings.
             if self.profile == Profile::Debug {
                 build = build.with_settings(settings::of_debug_build(&workspace.root, name));
             }
@@ -87,10 +87,10 @@ impl Job {
     }
 }
 
-/// Builds and publishes; with `--watch`, until it is interrupted.
+/// Builds and publishes plugins; with `--watch`, until it is interrupted.
 ///
 /// # Errors
-/// If the workspace cannot be read or has no such plugin. A plugin that does not build is told on standard error, and by the exit code.
+/// If the workspace cannot be read or has no such plugin. A failed build is reported on standard error and by the exit code.
 pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::read(&caller.workspace()?)?;
     let profile = if arguments.release { Profile::Release } else { Profile::Debug };
@@ -111,7 +111,7 @@ pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The path as seen from the current folder, where it lies below.
+/// The path relative to the current folder, if it is below it.
 fn from_here(file: &Path) -> String {
     let here = std::env::current_dir().ok();
     here.and_then(|here| file.strip_prefix(here).ok())

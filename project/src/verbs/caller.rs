@@ -1,4 +1,4 @@
-//! Who runs a verb: how its own command line begins, and from where the packages that it writes get Reslot's crates.
+//! The program that runs a verb: how its command line begins, and the source of Reslot's crates for new packages.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -12,18 +12,18 @@ use crate::Workspace;
 pub struct Caller {
     /// What its user types before a verb: `reslot`, or `cargo xtask`.
     pub command: &'static str,
-    /// From where new packages get Reslot's crates.
+    /// The source of Reslot's crates for new packages.
     pub crates: Crates,
 }
 
-/// From where new packages get Reslot's crates.
+/// The source of Reslot's crates for new packages.
 #[derive(Debug, Clone)]
 pub enum Crates {
     /// From a clone of Reslot's repository, by path.
     Clone(PathBuf),
     /// From the registry, by version.
     Registry {
-        /// The version of `reslot`, and of every other crate that has it.
+        /// The version of `reslot` and of all crates that share it.
         reslot: &'static str,
         /// The version of `reslot-plugin-api`, which is the version of the contract between host and plugins.
         plugin_api: &'static str,
@@ -31,7 +31,7 @@ pub enum Crates {
 }
 
 impl Crates {
-    /// What stands after `NAME = ` in a manifest.
+    /// The text after `NAME = ` in a manifest.
     ///
     /// # Errors
     /// If the clone cannot be read, or has no package of this name.
@@ -49,18 +49,18 @@ impl Crates {
     }
 }
 
-/// A dependency by path, as it stands in a manifest.
+/// A dependency by path, as text for a manifest.
 pub(super) fn at(folder: &Path) -> String {
     format!("{{ path = {:?} }}", folder.display().to_string())
 }
 
 impl Caller {
-    /// The workspace that plugins are made and built in: the one around the current folder, or else the clone.
+    /// The workspace for new plugins and builds: the one around the current folder, or else the clone.
     ///
     /// # Errors
-    /// If there is none, or the current folder cannot be told.
+    /// If there is none, or the current folder is unknown.
     pub fn workspace(&self) -> anyhow::Result<PathBuf> {
-        let here = env::current_dir().context("cannot tell the current folder")?;
+        let here = env::current_dir().context("cannot find the current folder")?;
         let is_root = |folder: &&Path| {
             let manifest = fs::read_to_string(folder.join("Cargo.toml")).ok();
             manifest
@@ -71,7 +71,7 @@ impl Caller {
             (Some(root), _) => Ok(root.to_owned()),
             (None, Crates::Clone(clone)) => Ok(clone.clone()),
             (None, Crates::Registry { .. }) => bail!(
-                "there is no workspace around {}: go into one, or make one by `{} new-project DIR`",
+                "there is no workspace around {}: change into one, or make one by `{} new-project DIR`",
                 here.display(),
                 self.command
             ),

@@ -1,5 +1,5 @@
-//! The verb `new-plugin NAME --interface TRAIT`: a new package under plugins/ that builds, is published by `build-plugin`, and has a
-//! test that replaces it while it is called.
+//! The verb `new-plugin NAME --interface TRAIT`: makes a package under plugins/ that builds, and a test that reloads it
+//! while it is called.
 
 mod interfaces;
 mod template;
@@ -17,18 +17,18 @@ use crate::Workspace;
 use interfaces::Interfaces;
 use template::Template;
 
-/// What stands on the command line.
+/// The command line.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What the plugin, its package and its slot are called
+    /// The name of the plugin, its package and its slot
     name: String,
-    /// The interface that it implements: a trait marked #[interface] of a package in this workspace, as `Greeter`, or as
-    /// `sample_interfaces::Greeter` where several have one of that name
+    /// The interface that it implements: a trait marked #[interface] of a package in this workspace, such as `Greeter`, or
+    /// `sample_interfaces::Greeter` if several packages have one of that name
     #[arg(long, value_name = "TRAIT")]
     interface: String,
 }
 
-/// A package with interfaces in it.
+/// A package with interfaces.
 struct Shelf {
     package: String,
     folder: PathBuf,
@@ -38,7 +38,7 @@ struct Shelf {
 /// Makes the plugin.
 ///
 /// # Errors
-/// If the name or the interface does not fit, or the files cannot be written.
+/// If the name or the interface is not valid, or the files cannot be written.
 pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { name, interface } = arguments;
     let workspace = Workspace::read(&caller.workspace()?)?;
@@ -50,7 +50,7 @@ pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folder = workspace.root.join("plugins").join(&name);
     ensure!(
         !folder.exists(),
-        "{} is there already: choose another name, or remove it",
+        "{} exists already: choose another name, or remove it",
         folder.display()
     );
     let shelf = find(&workspace, &interface)?;
@@ -68,14 +68,14 @@ pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
         .and_then(|()| write(&library, &template.library()))
         .and_then(|()| write(&test, &template.test()));
     if let Err(error) = written {
-        // Half a package would keep the whole workspace from building. The folder was not there before.
+        // An incomplete package would break the build of the whole workspace, so the new folder is removed.
         let _ = fs::remove_dir_all(&folder);
         return Err(error);
     }
     format(&[&library, &test]);
     if let Err(error) = Workspace::read(&workspace.root).and_then(|workspace| workspace.plugin(&name).map(drop)) {
         bail!(
-            "{} was written, but cargo does not take it for a member of the workspace: add \"plugins/*\" to `members` in {}\n{error}",
+            "{} was written, but it is not a member of the workspace: add \"plugins/*\" to `members` in {}\n{error}",
             folder.display(),
             workspace.root.join("Cargo.toml").display()
         );
@@ -101,7 +101,7 @@ fn check_name(name: &str) -> anyhow::Result<()> {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
     ensure!(
         fits,
-        "`{name}` cannot be a plugin's name: it begins with a letter, and has at most 64 of a-z 0-9 - _"
+        "`{name}` is not a valid name of a plugin: a name begins with a letter, and has at most 64 characters of a-z 0-9 - _"
     );
     Ok(())
 }
@@ -208,7 +208,7 @@ pub(super) fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// As the rest of the code. Without rustfmt it builds as well, and is less pleasant to read.
+/// Formats the new files. Without rustfmt they still build.
 fn format(files: &[&Path]) {
     let _ = Command::new("rustfmt")
         .args(["--edition", "2024"])

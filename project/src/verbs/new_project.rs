@@ -1,5 +1,5 @@
-//! The verb `new-project DIR`: a workspace of the user's own, with an interface, a plugin, its test, and a
-//! program that calls it. The verbs work there as they do here.
+//! The verb `new-project DIR`: makes a workspace with an interface, a plugin, its test, and a program that calls it. The
+//! verbs work in the new workspace, too.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,15 +10,15 @@ use anyhow::{Context, ensure};
 
 use super::{Caller, Crates, new_plugin::write, paint};
 
-/// What stands on the command line.
+/// The command line.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A new folder; its name is the program's
+    /// A new folder; its name becomes the program's name
     folder: PathBuf,
 }
 
-/// Where each file goes, and its text. `NAME` is the program's name, `CRATE` the same as it is written in a `use`, `COMMAND` what the caller's
-/// user types before a verb. `DEPENDENCY(…)` is where a crate of Reslot comes from.
+/// The path and the text of each file. `NAME` is the program's name, `CRATE` the same as in a `use`, `COMMAND` what the user
+/// types before a verb. `DEPENDENCY(…)` is the source of a crate of Reslot.
 const FILES: [(&str, &str); 8] = [
     ("Cargo.toml", include_str!("../../data/new/Cargo.toml.in")),
     ("interfaces/Cargo.toml", include_str!("../../data/new/interfaces.toml.in")),
@@ -30,13 +30,13 @@ const FILES: [(&str, &str); 8] = [
     ("program/src/main.rs", include_str!("../../data/new/program.rs.in")),
 ];
 
-/// By this, `cargo xtask` works in the new workspace as it does in the clone, `RESLOT`.
+/// This configuration makes `cargo xtask` work in the new workspace. `RESLOT` is the clone.
 const VERBS_OF_CLONE: &str = include_str!("../../data/new/config.toml.in");
 
 /// The crates of Reslot that a new workspace depends on.
 const RESLOT: [&str; 3] = ["reslot", "reslot-plugin-api", "reslot-testkit"];
 
-/// Names that packages of the new workspace have, or that cargo keeps for itself.
+/// Names of packages of the new workspace, and names that cargo reserves.
 const TAKEN: [&str; 8] = [
     "hello",
     "reslot",
@@ -51,7 +51,7 @@ const TAKEN: [&str; 8] = [
 /// Makes the project.
 ///
 /// # Errors
-/// If the folder's name does not fit or something is in it, or a file cannot be written.
+/// If the folder's name is not valid, the folder is not empty, or a file cannot be written.
 pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folder = std::path::absolute(&arguments.folder)?;
     let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default();
@@ -62,13 +62,13 @@ pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
         && !TAKEN.contains(&name);
     ensure!(
         fits,
-        "`{name}` cannot be a program's name: it begins with a letter, has none but a-z 0-9 - _, and is none of {}",
+        "`{name}` is not a valid name of a program: a name begins with a letter, has only a-z 0-9 - _, and is not one of {}",
         TAKEN.join(", ")
     );
     let is_empty = |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     ensure!(
         !folder.exists() || is_empty(&folder),
-        "{} is there already, and not empty: choose another folder",
+        "{} exists already and is not empty: choose another folder",
         folder.display()
     );
     for (file, text) in FILES {
@@ -85,7 +85,7 @@ pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
 
     paint::line(format_args!("{} {}", paint::good("made"), folder.display()));
     paint::line(format_args!(
-        "  interfaces/src/lib.rs       what the program and its plugins agree on"
+        "  interfaces/src/lib.rs       the interface between the program and its plugins"
     ));
     paint::line(format_args!("  plugins/hello/src/lib.rs    a plugin"));
     paint::line(format_args!("  program/src/main.rs         a program that calls it"));
@@ -94,7 +94,7 @@ pub fn run(caller: &Caller, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let build = format!("{} build-plugin --watch", caller.command);
     paint::line(format_args!("  {build:<35} # in one terminal: builds at each save"));
     paint::line(format_args!(
-        "  cargo run -p {name:<22} # in another, once that says `published`"
+        "  cargo run -p {name:<22} # in another terminal, after the first one prints `published`"
     ));
     Ok(ExitCode::SUCCESS)
 }
@@ -104,7 +104,7 @@ fn filled_in(caller: &Caller, name: &str, text: &str) -> anyhow::Result<String> 
         .replace("CRATE", &name.replace('-', "_"))
         .replace("NAME", name)
         .replace("COMMAND", caller.command);
-    // Last, because a path may have any of these words in it.
+    // These are replaced last, because a path may contain any of the other words.
     for package in RESLOT {
         let placeholder = format!("DEPENDENCY({package})");
         if text.contains(&placeholder) {

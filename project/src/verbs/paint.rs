@@ -1,4 +1,4 @@
-//! The few colours that verbs use; anstream drops them for `NO_COLOR` and where nobody looks at a terminal.
+//! The colours that verbs use. anstream drops them for `NO_COLOR` and if the output is not a terminal.
 
 use std::fmt::{self, Display};
 use std::io::Write;
@@ -16,32 +16,32 @@ impl<T: Display> Display for Painted<T> {
     }
 }
 
-/// What went well.
+/// The style of a success.
 pub fn good<T: Display>(text: T) -> Painted<T> {
     Painted(AnsiColor::Green.on_default().bold(), text)
 }
 
-/// What failed.
+/// The style of a failure.
 pub fn bad<T: Display>(text: T) -> Painted<T> {
     Painted(AnsiColor::Red.on_default().bold(), text)
 }
 
-/// What deserves a look.
+/// The style of a warning.
 pub fn caution<T: Display>(text: T) -> Painted<T> {
     Painted(AnsiColor::Yellow.on_default().bold(), text)
 }
 
-/// What is of less interest.
+/// The style of secondary text.
 pub fn dim<T: Display>(text: T) -> Painted<T> {
     Painted(Style::new().dimmed(), text)
 }
 
-/// What stands over other lines.
+/// The style of a heading.
 pub fn heading<T: Display>(text: T) -> Painted<T> {
     Painted(Style::new().bold(), text)
 }
 
-/// A line that moves while something takes long; on terminals only, and gone when this is dropped.
+/// A line with a spinner for slow work. It is shown on terminals only, and removed when this is dropped.
 pub fn waiting(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new_spinner()
         .with_message(what)
@@ -53,7 +53,7 @@ pub fn waiting(what: &'static str) -> ProgressBar {
     bar
 }
 
-/// A line on standard output. If nobody reads it, the verb goes on without it: what it does is in files.
+/// Prints a line on standard output. Errors are ignored, because the verb's results are files.
 pub fn line(text: impl Display) {
     let _ = writeln!(anstream::stdout(), "{text}");
 }
@@ -63,7 +63,7 @@ pub fn failure(text: &str) {
     let _ = writeln!(anstream::stderr(), "{} {text}", bad("error:"));
 }
 
-/// A duration with as many digits as a person reads.
+/// A rounded duration.
 pub fn seconds(took: Duration) -> String {
     match took.as_secs_f64() {
         long if long >= 10.0 => format!("{long:.0} s"),

@@ -1,8 +1,8 @@
-//! What `build-plugin` has cargo do in a debug build, so that nobody has to write it into a `Cargo.toml`: line tables instead of full
-//! debug information. Files and lines for backtraces remain, and the artifact, which is linked, published and hashed at each save,
-//! is half as large. What somebody has written, there, in cargo's configuration or in the environment, stays as it is.
+//! The settings that `build-plugin` adds to a debug build: line tables instead of full debug information. Backtraces still
+//! have files and lines, and the artifact, which is linked, published and hashed at each save, is half as large. Settings in
+//! a `Cargo.toml`, in cargo's configuration or in the environment have precedence.
 //!
-//! Nothing else that was tried saves more than the noise, or it takes something away; `cargo xtask bench save` has the figures.
+//! Other settings did not save measurable time or had drawbacks; `cargo xtask bench save` has the figures.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -21,7 +21,7 @@ pub fn of_debug_build(root: &Path, plugin: &str) -> Option<String> {
     (!by_hand).then(|| LINES_ONLY.to_owned())
 }
 
-/// Where cargo looks for profiles.
+/// The files in which cargo looks for profiles.
 fn written(root: &Path) -> impl Iterator<Item = PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
@@ -30,7 +30,7 @@ fn written(root: &Path) -> impl Iterator<Item = PathBuf> {
     [root.join("Cargo.toml")].into_iter().chain(configurations)
 }
 
-/// Whether `table`, a `Cargo.toml` or a configuration of cargo, says how much debug information a debug build of the plugin has.
+/// Whether `table`, a `Cargo.toml` or a configuration of cargo, sets the debug information of a debug build of the plugin.
 fn says(table: &Table, plugin: &str) -> bool {
     let profile = table.get("profile").and_then(|profiles| profiles.get("dev"));
     let packages = profile.and_then(|profile| profile.get("package"));

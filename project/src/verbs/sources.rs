@@ -1,8 +1,7 @@
-//! Which files under a folder are sources, and whether any of them has changed in content since it was last looked at.
+//! Finds the source files under a folder, and detects changes of their content.
 //!
-//! Editors write, rename and touch far more than a person saves; the compiler reads every file, and some systems report that too.
-//! So an event only says *where to look*. What decides is a fingerprint of the content, which also makes it harmless that the same
-//! event comes twice.
+//! Editors write, rename and touch more files than a person saves, and some systems report that the compiler reads files. So
+//! an event only says *where to look*. A fingerprint of the content decides, so that duplicate events are harmless.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -26,7 +25,7 @@ struct Seen {
 }
 
 impl Sources {
-    /// Looks at `folder` for the first time.
+    /// Scans `folder` for the first time.
     pub fn of(folder: &Path) -> Sources {
         let mut sources = Sources {
             folder: folder.to_owned(),
@@ -41,7 +40,7 @@ impl Sources {
         &self.folder
     }
 
-    /// Looks again; answers with the files that came, went or changed in content since the last look.
+    /// Scans again, and returns the files that were added, removed or changed since the last scan.
     pub fn look(&mut self) -> Vec<PathBuf> {
         let mut found = BTreeMap::new();
         let mut changed = Vec::new();

@@ -1,10 +1,10 @@
-//! The verb `build-plugin --watch`: build and publish again at each save of a source that goes into a plugin.
+//! The verb `build-plugin --watch`: builds and publishes again at each save of a plugin's source.
 //!
-//! A save becomes several events within a few milliseconds; they are taken together, and then the content decides
-//! ([`sources`](super::sources)). The last of them, by which the file is closed or renamed into place, says that it is complete:
-//! then only a moment is waited for the files that are saved together with it. Saves made during a build wait in the channel and are looked at right after it, so that none is
-//! lost and no build runs twice for one save. A changed `Cargo.toml` of a package is taken up; for a new plugin, or a change of the
-//! workspace's own `Cargo.toml`, start again.
+//! A save causes several events within a few milliseconds. The verb collects them, and then the content decides
+//! ([`sources`](super::sources)). The last event of a file, when it is closed or renamed into place, says that the file is
+//! complete; then the verb waits only a moment for other files of the same save. Saves during a build wait in the channel
+//! and are processed right after it, so no save is lost, and no save causes two builds. The verb notices a changed
+//! `Cargo.toml` of a package. For a new plugin, or a change of the workspace's `Cargo.toml`, it must be restarted.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,13 +24,13 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 /// Events of one save lie closer together than this.
 const QUIET: Duration = Duration::from_millis(4);
-/// Where every file that was begun is complete, only other files can follow, from an editor that saves all of them at once. If one
-/// of them comes later than this, it is built right after.
+/// After all begun files are complete, this is the time to wait for more files from an editor that saves several at once. A
+/// later file causes another build.
 const COMPLETE: Duration = Duration::from_millis(1);
-/// However busy the folder is, a build starts this long after the first event.
+/// A build starts at latest this long after the first event.
 const AT_MOST: Duration = Duration::from_millis(10);
 
-/// What wakes the loop.
+/// Messages that wake the loop.
 enum Wake {
     Changed(Vec<PathBuf>, Progress),
     /// Events were lost: look everywhere.
@@ -38,7 +38,7 @@ enum Wake {
     Stop,
 }
 
-/// How far a file's writer has come, as far as an event tells.
+/// The progress of a file's writer, according to an event.
 #[derive(Clone, Copy)]
 enum Progress {
     /// More will follow.
@@ -47,7 +47,7 @@ enum Progress {
     Complete,
 }
 
-/// The folders under watch, and which plugins each of them goes into.
+/// The watched folders, and the plugins that are built from each of them.
 struct Watched {
     packages: Vec<(Sources, BTreeSet<String>)>,
     plugins: Vec<String>,
@@ -59,7 +59,7 @@ pub(super) fn run(job: &Job, mut workspace: Workspace) -> anyhow::Result<ExitCod
     let stopped = Arc::new(AtomicBool::new(false));
     on_interrupt(sender.clone(), Arc::clone(&stopped))?;
 
-    // Watching begins before the first build: a save made meanwhile is not lost.
+    // Watching begins before the first build, so that no save during it is lost.
     let mut watched = Watched::begin(job, &workspace, &sender)?;
     for name in &watched.plugins {
         job.build(&workspace, name, false);
@@ -84,7 +84,7 @@ pub(super) fn run(job: &Job, mut workspace: Workspace) -> anyhow::Result<ExitCod
             job.build(&workspace, name, true);
         }
     }
-    paint::line(format_args!("{}", paint::dim("stopped watching; what is published stays")));
+    paint::line(format_args!("{}", paint::dim("stopped watching; published plugins stay")));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -95,7 +95,7 @@ fn on_interrupt(sender: Sender<Wake>, stopped: Arc<AtomicBool>) -> anyhow::Resul
         // Fails only when the loop is over already.
         let _ = sender.send(Wake::Stop);
     })
-    .context("cannot take Ctrl-C")
+    .context("cannot catch Ctrl-C")
 }
 
 fn read_again(job: &Job, workspace: &Workspace, sender: &Sender<Wake>) -> anyhow::Result<(Workspace, Watched)> {
@@ -108,11 +108,11 @@ fn announce(watched: &Watched) {
     let plugins = watched.plugins.join(", ");
     paint::line(format_args!(
         "{}",
-        paint::dim(format!("watching everything local that goes into {plugins}; Ctrl-C ends"))
+        paint::dim(format!("watching all local sources of {plugins}; Ctrl-C ends"))
     ));
 }
 
-/// What a batch of events came to.
+/// The result of a batch of events.
 #[derive(Default)]
 struct Changed {
     files: Vec<PathBuf>,
@@ -144,7 +144,7 @@ impl Watched {
         })
     }
 
-    /// Waits until the content of a source has changed; `None` when it is time to stop.
+    /// Waits until the content of a source has changed. `None` means stop.
     fn wait(&mut self, wakes: &Receiver<Wake>) -> Option<Changed> {
         loop {
             let place = batch(wakes)?;
@@ -183,7 +183,7 @@ impl Place {
     }
 }
 
-/// All events of one save, taken together; `None` when it is time to stop.
+/// Collects the events of one save. `None` means stop.
 fn batch(wakes: &Receiver<Wake>) -> Option<Place> {
     let mut place = Place::At(Vec::new());
     let mut begun = BTreeSet::new();
@@ -209,7 +209,7 @@ fn batch(wakes: &Receiver<Wake>) -> Option<Place> {
         let quiet = if begun.is_empty() { COMPLETE } else { QUIET };
         match wakes.recv_timeout(quiet.min(left)) {
             Ok(next) if !left.is_zero() || matches!(next, Wake::Stop) => wake = next,
-            // What came too late must still be looked at: it is looked at now, together with the rest.
+            // An event that arrives now must not be lost, so everything is scanned.
             Ok(_) => return Some(Place::Anywhere),
             Err(_) => return Some(place),
         }
@@ -220,7 +220,7 @@ fn concerns(path: &Path, folder: &Path) -> bool {
     path.strip_prefix(folder).is_ok_and(is_source)
 }
 
-/// The folders that lie in no other of them: one recursive watch covers the rest.
+/// The folders that are not inside another one of them; a recursive watch covers the rest.
 fn outermost<'a>(folders: impl Iterator<Item = &'a Path>) -> Vec<&'a Path> {
     let mut outermost: Vec<&Path> = Vec::new();
     for folder in folders.collect::<BTreeSet<_>>() {
@@ -232,7 +232,7 @@ fn outermost<'a>(folders: impl Iterator<Item = &'a Path>) -> Vec<&'a Path> {
     outermost
 }
 
-/// Passes on what may mean a change; reading (the compiler does a lot of it) does not.
+/// Forwards events that may mean a change. Reads, which the compiler causes, are ignored.
 fn report_to(sender: Sender<Wake>) -> impl Fn(notify::Result<notify::Event>) + Send + 'static {
     move |event| {
         let wake = match event {

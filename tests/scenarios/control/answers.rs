@@ -147,7 +147,7 @@ fn rollback_confirm_and_history_do_what_the_host_does() {
     let to = Some("fffg".to_owned());
     let (kind, message) = refused(place.ask(Request::Rollback { slot: slot(), to }));
     assert_eq!(kind, ErrorKind::NotDone);
-    assert_eq!(message, "\"fffg\" is no hash: 'g' is not a hexadecimal digit");
+    assert_eq!(message, "\"fffg\" is not a hash: 'g' is not a hexadecimal digit");
     let serves = place.host.slots()[0].hash;
     assert_eq!(serves.map(|hash| hash.to_string()), Some(versions[1].hash.clone()));
     for request in [

@@ -1,4 +1,4 @@
-//! `cargo xtask demo arcade`: builds the rules, then becomes the game, which has them built again at each save.
+//! `cargo xtask demo arcade`: builds the rules, then starts the game, which builds them again at each save.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use crate::example;
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Arguments {
-    /// Handed to the game, which tells of them: --help
+    /// Arguments for the game; --help lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     game: Vec<OsString>,
 }

@@ -1,8 +1,9 @@
-//! Circles of imports inside a crate. A file that imports another cannot be understood without it; in a circle that is so both ways. Two or
-//! three files of one folder that describe one thing may do that. More of them, or files of several folders, are one large file in disguise.
+//! Finds import cycles inside a crate. A file that imports another one cannot be understood without it, and in a cycle this
+//! holds both ways. A cycle of two or three files in one folder is allowed. A larger cycle, or one across folders, is
+//! effectively one large file.
 //!
-//! That a module uses the files of its own folder (`use child::Name`) is not counted: they are its parts. Tests are left out: what they need
-//! is not what the code needs.
+//! Imports of a module from its own folder (`use child::Name`) do not count, because these files are its parts. Tests are
+//! not checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,22 +11,22 @@ use std::path::{Path, PathBuf};
 use quote::ToTokens;
 use syn::{Item, UseTree, Visibility};
 
-/// So many files of one folder may import each other.
+/// The largest allowed cycle in one folder.
 const MOST: usize = 3;
 
 /// The path of a module in its crate; the crate's root has none.
 type Module = Vec<String>;
 
-/// A circle of files that import each other.
+/// A cycle of files that import each other.
 #[derive(Debug, PartialEq)]
 pub struct Circle {
     /// In the order of their names.
     pub files: Vec<PathBuf>,
-    /// Whether they lie in several folders.
+    /// Whether they are in several folders.
     pub crosses: bool,
 }
 
-/// The circles that are too large, or cross folders, among the files of a crate: their paths below its `src`, and their texts.
+/// The forbidden cycles among the files of a crate, which are given by their paths below `src` and their texts.
 pub fn too_large(files: &[(PathBuf, String)]) -> Vec<Circle> {
     let krate = Crate::read(files);
     let circles = krate.circles().into_iter().map(|modules| {
@@ -45,9 +46,9 @@ struct Crate {
 #[derive(Default)]
 struct Source {
     file: PathBuf,
-    /// What it names of its own crate, from the root.
+    /// The paths of its own crate that it uses, from the root.
     named: Vec<Vec<String>>,
-    /// What it passes on, by the name under which it does.
+    /// The paths that it re-exports, by name.
     passed_on: BTreeMap<String, Vec<String>>,
 }
 
@@ -59,7 +60,7 @@ impl Crate {
                 file: file.clone(),
                 ..Source::default()
             };
-            // What does not parse is rustc's to find.
+            // Files that do not parse are skipped; rustc reports them.
             for item in syn::parse_file(text).map_or_else(|_| Vec::new(), |parsed| parsed.items) {
                 source.read(&module, &item);
             }
@@ -70,7 +71,7 @@ impl Crate {
         }
     }
 
-    /// The module in which a path ends, by way of those that pass its name on.
+    /// The module to which a path leads, after following re-exports.
     fn target(&self, path: &[String]) -> Option<Module> {
         let mut path = path.to_vec();
         // Longer chains of re-exports do not occur.
@@ -89,11 +90,11 @@ impl Crate {
     fn imports(&self, module: &Module) -> BTreeSet<Module> {
         let named = self.modules[module].named.iter();
         let targets = named.filter_map(|path| self.target(path));
-        // A crate's root only says what there is.
+        // The root of a crate only declares modules.
         targets.filter(|target| target != module && !target.is_empty()).collect()
     }
 
-    /// Files that reach each other, each set once.
+    /// The sets of files that reach each other.
     fn circles(&self) -> Vec<Vec<Module>> {
         let reached: BTreeMap<&Module, BTreeSet<Module>> =
             self.modules.keys().map(|from| (from, self.reached(from))).collect();
@@ -119,7 +120,7 @@ impl Crate {
         reached
     }
 
-    /// The folder of a file; one that has a folder of its name belongs to that.
+    /// The folder of a file. A file with a folder of the same name belongs to that folder.
     fn folder(&self, module: &Module) -> Module {
         let has_own = self
             .modules
@@ -180,7 +181,7 @@ fn module_of(file: &Path) -> Option<Module> {
     Some(module)
 }
 
-/// Each path of a `use`, with the name that it gives.
+/// Each path of a `use`, with the name that it introduces.
 fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
     match tree {
         UseTree::Path(path) => {

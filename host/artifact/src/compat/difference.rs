@@ -1,4 +1,4 @@
-//! What can differ between two interfaces, and how it is said. Finding the differences is the parent's work.
+//! The differences between two interfaces, and their messages. `compat` finds them.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub enum Step {
 }
 
 impl fmt::Display for Place {
-    /// Ends with `": "` unless it is empty, so that what follows reads on.
+    /// Ends with `": "` unless it is empty, so that a message can follow.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, step) in self.0.iter().enumerate() {
             match step {
@@ -75,16 +75,16 @@ pub enum Difference {
         host: Version,
         plugin: Version,
     },
-    /// The host has a method from the start that the plugin has not.
+    /// The host has an original method that the plugin does not have.
     #[error("{at}method `{method}` is missing in the plugin, the host has `{host}`")]
     MethodMissing { at: Place, method: String, host: String },
-    /// The plugin has a method that the host has not, among those that are there from the start.
+    /// The plugin has an original method that the host does not have.
     #[error(
         "{at}method `{method}` is not in the host, the plugin has `{plugin}`: a method added later stands at the end, with \
          #[since]"
     )]
     MethodExtra { at: Place, method: String, plugin: String },
-    /// The same methods in another order, and so at other places in the function table.
+    /// The methods are in another order, so their positions in the function table differ.
     #[error(
         "{at}the methods stand in the order {} in the plugin, {} in the host",
         list(plugin),
@@ -95,16 +95,16 @@ pub enum Difference {
         host: Vec<String>,
         plugin: Vec<String>,
     },
-    /// A method that was added later takes `&mut self`, and the host shares the interface between threads.
+    /// An added method takes `&mut self`, but the host shares the interface between threads.
     #[error(
         "{at}method `{method}` takes `&mut self` in the plugin, while every method of the host takes `&self`: such a plugin need not \
          be safe to share between threads, so that is a new major version"
     )]
     NotShared { at: Place, method: String },
-    /// A method from the start stands after one that was added later.
+    /// An original method comes after an added one.
     #[error("{at}method `{method}` stands after a method with #[since] but has none itself, in the {side}: give it one")]
     NotAtEnd { at: Place, method: String, side: Side },
-    /// The same place among the methods added later holds different methods.
+    /// The added methods at one position differ.
     #[error(
         "{at}added method number {position} is `{plugin}` in the plugin, `{host}` in the host: methods are added at the end only"
     )]
@@ -114,7 +114,7 @@ pub enum Difference {
         host: String,
         plugin: String,
     },
-    /// A method was added by different versions.
+    /// The two sides give different versions for an added method.
     #[error(
         "{at}method `{method}` is there {} in the plugin, {} in the host",
         since(plugin),
@@ -126,7 +126,7 @@ pub enum Difference {
         host: Option<Version>,
         plugin: Option<Version>,
     },
-    /// A method takes or answers something else.
+    /// The signature of a method differs.
     #[error("{at}method `{method}` is `{plugin}` in the plugin, `{host}` in the host")]
     Signature {
         at: Place,
@@ -134,10 +134,10 @@ pub enum Difference {
         host: String,
         plugin: String,
     },
-    /// Another type stands in the same place.
+    /// The type differs.
     #[error("{at}is `{plugin}` in the plugin, `{host}` in the host")]
     TypeName { at: Place, host: String, plugin: String },
-    /// One name for a struct here and an enum there, or the like.
+    /// One name is, for example, a struct on one side and an enum on the other.
     #[error("{at}is {} {plugin} in the plugin, {} {host} in the host", article(plugin), article(host))]
     TypeKind {
         at: Place,
@@ -151,7 +151,7 @@ pub enum Difference {
         host: (u64, u64),
         plugin: (u64, u64),
     },
-    /// Each side as type and offset.
+    /// The type or the offset of a field differs. Each side is given as type and offset.
     #[error("{at}field `{field}` is {} at offset {} in the plugin, {} at offset {} in the host", plugin.0, plugin.1, host.0, host.1)]
     Field {
         at: Place,
@@ -159,10 +159,10 @@ pub enum Difference {
         host: (String, u64),
         plugin: (String, u64),
     },
-    /// The host has a field, as type and offset, that the plugin has not.
+    /// The host has a field (given as type and offset) that the plugin does not have.
     #[error("{at}field `{field}` is missing in the plugin, the host has {} at offset {}", host.0, host.1)]
     FieldMissing { at: Place, field: String, host: (String, u64) },
-    /// The plugin has a field, as type and offset, that the host has not.
+    /// The plugin has a field (given as type and offset) that the host does not have.
     #[error("{at}field `{field}` is not in the host, the plugin has {} at offset {}", plugin.0, plugin.1)]
     FieldExtra {
         at: Place,
@@ -188,10 +188,10 @@ pub enum Difference {
         host: i64,
         plugin: i64,
     },
-    /// The host has a variant that the plugin has not.
+    /// The host has a variant that the plugin does not have.
     #[error("{at}variant `{variant}` = {host} is missing in the plugin")]
     VariantMissing { at: Place, variant: String, host: i64 },
-    /// The plugin has a variant that the host has not.
+    /// The plugin has a variant that the host does not have.
     #[error("{at}variant `{variant}` = {plugin} is not in the host")]
     VariantExtra { at: Place, variant: String, plugin: i64 },
     /// The same variants in another order.

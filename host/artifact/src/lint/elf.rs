@@ -1,5 +1,5 @@
-//! The structure of an ELF file: every table and range lies within the file, so that neither lint nor the dynamic loader reads
-//! beyond it. What the contents mean for a plugin is lint's question.
+//! Parses the structure of an ELF file, and checks that every table and range is inside the file, so that neither the lint
+//! nor the dynamic loader reads beyond it. The lint decides what the contents mean for a plugin.
 
 use object::NativeEndian;
 use object::elf::{self, FileHeader64, ProgramHeader64, Sym64};
@@ -9,13 +9,13 @@ use reslot_plugin_api::__private::cut_words;
 
 use super::LintError;
 
-/// The one form that this host can load: 64 bits, in its own byte order.
+/// The only form that this host can load: 64 bits, in its own byte order.
 pub(super) type Header = FileHeader64<NativeEndian>;
 
 /// The byte order of this host, and of every file that got past [`Elf::parse`].
 pub(super) const ENDIAN: NativeEndian = NativeEndian;
 
-/// A file whose structure is sound.
+/// A file with a valid structure.
 pub(super) struct Elf<'data> {
     pub data: &'data [u8],
     pub header: &'data Header,
@@ -32,7 +32,7 @@ pub(super) struct Elf<'data> {
 pub(super) struct Entry {
     pub tag: elf::DynamicTag,
     pub value: u64,
-    /// Where the value stands in the file.
+    /// The value's offset in the file.
     pub offset: u64,
 }
 
@@ -55,7 +55,7 @@ impl<'data> Elf<'data> {
             within(data, || format!("segment {i}"), offset, size)?;
         }
 
-        // The first section header may hold the true number of them, so it is looked at before the whole table.
+        // The first section header may contain the real number of sections, so it is read before the whole table.
         let offset = header.e_shoff(ENDIAN);
         if offset != 0 {
             let size = |count| table_size::<elf::SectionHeader64<NativeEndian>>(count);
@@ -91,7 +91,7 @@ impl<'data> Elf<'data> {
         Ok(elf)
     }
 
-    /// Reads what the loader reads: the segment, and not the section of the same content.
+    /// Reads the dynamic segment as the loader does, not the section with the same content.
     fn read_dynamic(&mut self) -> Result<(), LintError> {
         let Some(segment) = self
             .segments
@@ -134,7 +134,7 @@ impl<'data> Elf<'data> {
         Ok(())
     }
 
-    /// Where the byte that is loaded at this address stands in the file.
+    /// The offset in the file of the byte that is loaded at this address.
     fn offset_of(&self, address: u64) -> Option<u64> {
         self.segments
             .iter()
@@ -174,8 +174,7 @@ impl<'data> Elf<'data> {
     }
 }
 
-/// Text from a file as it may be shown: a control character in a name must not reach a terminal.
-/// One that is longer than any symbol's is cut.
+/// Text from a file, safe for a terminal: without control characters, and cut if it is longer than any symbol's name.
 pub(super) fn shown(name: &[u8]) -> String {
     cut_words(name.escape_ascii())
 }
@@ -188,7 +187,7 @@ fn table_size<T>(count: u32) -> u64 {
     u64::from(count) * size_of::<T>() as u64
 }
 
-/// Checks that a range lies within the file. Nothing of no size is ever outside.
+/// Checks that a range is inside the file. An empty range always is.
 fn within(data: &[u8], what: impl Fn() -> String, offset: u64, size: u64) -> Result<(), LintError> {
     let has = data.len() as u64;
     match offset.checked_add(size) {
@@ -203,7 +202,7 @@ fn within(data: &[u8], what: impl Fn() -> String, offset: u64, size: u64) -> Res
     }
 }
 
-/// What the first bytes say: an ELF file of the form that this host can load.
+/// Checks by the first bytes that this is an ELF file in a form that this host can load.
 fn identify(data: &[u8]) -> Result<(), LintError> {
     const HEADER: usize = size_of::<Header>();
     if data.is_empty() {
@@ -217,7 +216,7 @@ fn identify(data: &[u8]) -> Result<(), LintError> {
             looks_like: looks_like(data),
         });
     }
-    // Class and byte order first: the header of another class has another size.
+    // Class and byte order are checked first, because the header of another class has another size.
     if let Some(class) = data.get(4).filter(|class| **class != elf::ELFCLASS64.0) {
         let found = if *class == elf::ELFCLASS32.0 {
             "32-bit"
@@ -244,7 +243,7 @@ fn identify(data: &[u8]) -> Result<(), LintError> {
     within(data, || "the ELF header".into(), 0, HEADER as u64)
 }
 
-/// What people put in the place of a library by mistake.
+/// Recognises files that people publish by mistake.
 fn looks_like(data: &[u8]) -> Option<&'static str> {
     let start = &data[..data.len().min(4096)];
     // An archive begins with its list of symbols, which may be long; the members come after it.

@@ -1,5 +1,4 @@
-//! What lint can find, in words: what was found and expected as the error's text, what to do about it as its remedy. Nothing
-//! here looks at a file.
+//! The findings of the lint. The text says what was found and expected, and the remedy says what to do.
 
 use crate::{compat::Difference, manifest::ManifestError};
 
@@ -10,12 +9,12 @@ pub enum LintError {
     /// No bytes at all.
     #[error("the file is empty")]
     Empty,
-    /// Something else than an ELF file.
+    /// The file is not an ELF file.
     #[error("not an ELF file: it begins with {}{}", hex(first), looks(looks_like))]
     NotElf {
         /// The first bytes, eight at most.
         first: Vec<u8>,
-        /// What it seems to be instead.
+        /// What it looks like.
         looks_like: Option<&'static str>,
     },
     /// Part of the file is missing.
@@ -64,7 +63,7 @@ pub enum LintError {
         /// What it is.
         found: &'static str,
     },
-    /// A library that is no plugin, or one whose sections were removed.
+    /// A library that is not a plugin, or whose sections were removed.
     #[error("no section `.reslot.manifest`: not a Reslot plugin")]
     NoManifest,
     /// A manifest that this host cannot read.
@@ -106,13 +105,13 @@ pub enum LintError {
         /// The name in DT_NEEDED.
         library: String,
     },
-    /// Symbols that glibc never lets go.
+    /// Unique symbols, which glibc never unloads.
     #[error("defines {count} unique symbol{} ({}{}): glibc never unloads such a library",
         if *count == 1 { "" } else { "s" }, names.join(", "), if *count > names.len() { ", …" } else { "" })]
     UniqueSymbols {
         /// The first three of them.
         names: Vec<String>,
-        /// How many there are.
+        /// The number of these symbols.
         count: usize,
     },
     /// An import that no plugin can use safely.
@@ -131,13 +130,13 @@ pub enum LintError {
         /// The imported symbol.
         symbol: String,
     },
-    /// Thread-local storage out of a small fixed pool.
+    /// Thread-local storage from a small fixed pool.
     #[error("uses static thread-local storage (DF_STATIC_TLS): the process has room for few such libraries")]
     StaticTls,
 }
 
 impl LintError {
-    /// What the plugin's author can do about it.
+    /// What the plugin's author can do.
     pub fn remedy(&self) -> &'static str {
         match self {
             LintError::Empty | LintError::Truncated { .. } => {
@@ -145,7 +144,7 @@ impl LintError {
             }
             LintError::NotElf { .. } => "point the host at the .so that cargo builds for crate-type = [\"cdylib\"]",
             LintError::Malformed { .. } => {
-                "build the plugin again; if a tool rewrote the library after linking, leave it out"
+                "build the plugin again; if a tool rewrites the library after linking, do not use that tool"
             }
             LintError::WrongClass { .. }
             | LintError::WrongEndianness { .. }

@@ -1,5 +1,5 @@
-//! What can be said of a library that nobody here wrote, from its bytes alone: whether the loader can map it without reading beyond
-//! the file's end, and what will keep it mapped. There is no manifest to judge it by.
+//! Inspects a foreign library, which has no manifest, by its bytes alone: whether the loader can map it without reading
+//! beyond the end of the file, and what will keep it mapped.
 
 use object::elf as format;
 use object::read::elf::Sym as _;
@@ -7,7 +7,7 @@ use object::read::elf::Sym as _;
 use super::elf::{ENDIAN, Elf, shown};
 use super::{Expectations, Inspection, LintError, aligned, check_kind, clear_nodelete, nodelete_words};
 
-/// What keeps a library mapped by its own declaration.
+/// Declarations of a library that keep it mapped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Foreign {
     /// Whether DF_1_NODELETE was set.
@@ -16,8 +16,8 @@ pub struct Foreign {
     pub unique: Vec<String>,
 }
 
-/// Refuses a file that is damaged or no library for this machine. In one that is, DF_1_NODELETE is cleared unless it is to be
-/// kept.
+/// Refuses a file that is damaged or not a library for this machine. In an accepted library DF_1_NODELETE is cleared, unless
+/// `keep_nodelete` is set.
 pub fn examine_foreign(bytes: &mut [u8], keep_nodelete: bool) -> Result<Foreign, LintError> {
     let mut words = Vec::new();
     let elf = Elf::parse(aligned(bytes, &mut words))?;

@@ -1,5 +1,5 @@
-//! What a plugin may not take from libc, and what it may take with care: the symbols by which a pointer into the image, or a
-//! thread in it, comes into hands that do not let go of it at `dlclose`. Which symbols a file imports is lint's to find.
+//! The imports from libc that a plugin must not have, and those that need care. Through these symbols other code gets a
+//! pointer into the image, or runs a thread in it, and does not release it at `dlclose`.
 //!
 //! Not here, because glibc 2.36 lets go by itself (`tests/foreign/libc_lists.rs` holds it to that): `__cxa_atexit` and `atexit`
 //! (run at `dlclose`), `__register_atfork` and `__cxa_at_quick_exit` (unregistered there). Nor what the host sees before it closes
@@ -10,10 +10,10 @@
 use super::LintError;
 use std::collections::BTreeMap;
 
-/// What the file says of an import: a weak one may be absent, and is often only asked for.
+/// The imports of a file. A weak import may be absent, and often the code only tests whether it exists.
 pub(super) type Imports<'data> = BTreeMap<&'data [u8], Binding>;
 
-/// How strongly an import is wanted.
+/// The binding of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Binding {
     Strong,
@@ -23,11 +23,11 @@ pub(super) enum Binding {
 /// An import that no plugin can use safely.
 pub(super) struct Never {
     pub(super) symbol: &'static str,
-    /// What it does.
+    /// The harm that it does.
     pub(super) why: &'static str,
     /// What to use in its place.
     pub(super) instead: &'static str,
-    /// C runtimes have a weak reference to it, which they compare with null and do not call.
+    /// Whether C runtimes have a weak reference that they only compare with null.
     is_a_probe_when_weak: bool,
 }
 
@@ -161,7 +161,7 @@ pub(super) const REPLACED: &[&str] = &[
     "munmap",
 ];
 
-/// What is wrong, and what is doubtful, with these imports.
+/// The errors and the warnings about these imports.
 pub(super) fn judge(imports: &Imports<'_>) -> (Vec<LintError>, Vec<String>) {
     let binding = |symbol: &str| imports.get(symbol.as_bytes()).copied();
     let harmful = |never: &&Never| match binding(never.symbol) {

@@ -1,5 +1,5 @@
-//! A symbol that an artifact exports may be one that the host program exports, too. By ELF's rules the loader then takes the host's for
-//! both, and says nothing. In its private copy a host has the loader look into the artifact first, as `-Bsymbolic` does.
+//! An artifact and the host program may export the same symbol. By ELF's rules the loader then silently uses the host's for
+//! both. So the host marks its private copy such that the loader searches the artifact first, as `-Bsymbolic` does.
 
 use object::elf as format;
 use object::read::elf::Sym as _;
@@ -7,16 +7,16 @@ use object::read::elf::Sym as _;
 use super::elf::{ENDIAN, Elf, shown};
 use super::{ROOT, change_word};
 
-/// The warning names so many symbols.
+/// The highest number of symbols in the warning.
 const MOST_NAMED: usize = 3;
 
-/// Where in the file the loader's order of search can be changed.
+/// The place in the file where the loader's search order can be changed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
-    /// There stands the value of DT_FLAGS, in which DF_SYMBOLIC is to be set.
+    /// The offset of the value of DT_FLAGS, in which DF_SYMBOLIC is set.
     Flags(u64),
-    /// There stands the tag of a DT_RELACOUNT, which is to become DT_SYMBOLIC. The count only saves the loader time: without
-    /// it, it treats the relative relocations as it does all others.
+    /// The offset of the tag of a DT_RELACOUNT, which becomes DT_SYMBOLIC. The count only saves the loader time: without it,
+    /// the loader processes relative relocations like all others.
     Tag(u64),
 }
 
@@ -29,8 +29,8 @@ impl Place {
     }
 }
 
-/// Where to have an artifact find its own symbols first: nowhere if it exports only its root, or finds them first already. If
-/// it would have to be done and cannot, the error is a warning with the names.
+/// The place to change, so that an artifact finds its own symbols first. None if it exports only its root, or finds them
+/// first already. If the change is needed and impossible, the error is a warning with the names.
 pub(super) fn place(elf: &Elf<'_>) -> Result<Option<Place>, String> {
     let mut own = elf.named_symbols().filter(|(name, symbol)| {
         let bind = symbol.st_bind();
@@ -44,7 +44,7 @@ pub(super) fn place(elf: &Elf<'_>) -> Result<Option<Place>, String> {
     if has(format::DT_SYMBOLIC) || elf.flags(format::DT_FLAGS) & format::DF_SYMBOLIC.0 != 0 {
         return Ok(None);
     }
-    // Of several entries with the same tag the loader heeds the last one.
+    // If there are several entries with the same tag, the loader uses the last one.
     let last = |tag| elf.dynamic.iter().rfind(|entry| entry.tag == tag);
     if let Some(flags) = last(format::DT_FLAGS) {
         return Ok(Some(Place::Flags(flags.offset)));

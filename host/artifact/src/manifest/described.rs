@@ -1,5 +1,5 @@
-//! The host's own interfaces, from the constants that `#[interface]` made, in the form in which manifests are read: so that
-//! one comparison serves both.
+//! Converts the host's own interfaces, which are constants of `#[interface]`, into the form of parsed manifests, so that
+//! they can be compared.
 
 use super::{Argument, Field, Interface, Kind, Method, Receiver, Shape, Type, Variant};
 use reslot_plugin_api::description as constant;

@@ -1,4 +1,4 @@
-//! One connection to the endpoint: a request that comes in pieces, an answer that goes in pieces, and neither is waited for.
+//! One connection to the endpoint. The request arrives and the answer leaves in pieces, without blocking.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -6,10 +6,10 @@ use std::{
     time::Instant,
 };
 
-/// How long a request may be, its headers included. Prometheus's has some hundred bytes.
+/// The longest request including headers. Prometheus's requests have some hundred bytes.
 const LONGEST: usize = 8 * 1024;
 
-/// How many headers it may have.
+/// The highest number of headers.
 const HEADERS: usize = 64;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -21,12 +21,12 @@ pub(super) struct Connection {
 }
 
 enum Stage {
-    /// What has come of the request.
+    /// The received part of the request.
     Asking(Vec<u8>),
-    /// The answer, and how much of it has gone.
+    /// The answer, and the number of bytes that were sent.
     Answering(Vec<u8>, usize),
-    /// All is said. What still comes is thrown away, until the other end has closed as well: closed before, with something unread,
-    /// the answer might be lost on its way.
+    /// The answer was sent. Further input is discarded until the other end closes, because closing a socket with unread
+    /// input could lose the answer.
     Leaving,
 }
 
@@ -48,14 +48,14 @@ impl Connection {
         self.since
     }
 
-    /// Whether it waits for bytes to come, and not for room for those that go.
+    /// Whether it waits for input, and not for space to write.
     pub(super) fn is_asking(&self) -> bool {
         !matches!(self.stage, Stage::Answering(..))
     }
 
-    /// Does what can be done at once; false when nothing is left to do. `page` makes what is asked for.
+    /// Does all work that does not block. False if the connection is finished. `page` makes the metrics.
     pub(super) fn goes_on(&mut self, page: impl FnOnce() -> Option<String>) -> bool {
-        // Whatever ends it early ends this connection and nothing else.
+        // An error ends only this connection.
         self.step(page).unwrap_or(false)
     }
 
@@ -63,7 +63,7 @@ impl Connection {
         if let Stage::Asking(request) = &mut self.stage {
             let mut piece = [0; 2048];
             match self.stream.read(&mut piece) {
-                // It has no more to say, and has asked nothing.
+                // The other end has closed without a complete request.
                 Ok(0) => return Ok(false),
                 Ok(bytes) => request.extend_from_slice(&piece[..bytes]),
                 Err(error) => return waits(error),
@@ -100,7 +100,7 @@ fn waits(error: io::Error) -> io::Result<bool> {
     }
 }
 
-/// The answer, once the request is there as a whole.
+/// The answer; none while the request is incomplete.
 fn answer(request: &[u8], page: impl FnOnce() -> Option<String>) -> Option<Vec<u8>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -110,7 +110,7 @@ fn answer(request: &[u8], page: impl FnOnce() -> Option<String>) -> Option<Vec<u
             return Some(refuse("431 Request Header Fields Too Large", "the request is too long\n"));
         }
         Ok(httparse::Status::Complete(_)) => parsed,
-        Err(_) => return Some(refuse("400 Bad Request", "this is no request of HTTP/1\n")),
+        Err(_) => return Some(refuse("400 Bad Request", "this is not an HTTP/1 request\n")),
     };
     let path = read.path.unwrap_or_default().split('?').next().unwrap_or_default();
     let is_head = read.method == Some("HEAD");
@@ -119,7 +119,7 @@ fn answer(request: &[u8], page: impl FnOnce() -> Option<String>) -> Option<Vec<u
             Some(page) => whole("200 OK", "text/plain; version=0.0.4; charset=utf-8", "", &page, is_head),
             None => refuse(
                 "500 Internal Server Error",
-                "the host panicked while it looked its metrics up\n",
+                "the host panicked while it collected its metrics\n",
             ),
         },
         (Some("GET" | "HEAD"), _) => whole("404 Not Found", PLAIN, "", "the metrics are at /metrics\n", is_head),
@@ -127,7 +127,7 @@ fn answer(request: &[u8], page: impl FnOnce() -> Option<String>) -> Option<Vec<u
             "405 Method Not Allowed",
             PLAIN,
             "Allow: GET, HEAD\r\n",
-            "there is nothing here but to GET\n",
+            "only GET and HEAD are supported\n",
             false,
         ),
     })

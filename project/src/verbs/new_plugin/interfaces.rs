@@ -1,5 +1,5 @@
-//! What the interface crates of a workspace say, read from their sources with `syn`: the traits marked `#[interface]`, and the plain
-//! data beside them, so that a template can answer with values of the right types. Nothing is compiled for that.
+//! The interfaces of a workspace, parsed from sources with `syn`: the traits marked `#[interface]`, and their plain data, so
+//! that a template can return values of the right types. Nothing is compiled.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,18 +18,18 @@ pub struct Interfaces {
     enums: BTreeMap<String, ItemEnum>,
 }
 
-/// A method of an interface, as far as a template needs it.
+/// A method of an interface.
 pub struct Method {
     pub name: String,
     pub signature: String,
-    /// Names and types, `self` left out.
+    /// Names and types, without `self`.
     pub arguments: Vec<(String, Type)>,
     pub output: ReturnType,
     pub takes_self_mutably: bool,
 }
 
 impl Interfaces {
-    /// Reads every source file under `folder`. What does not parse is passed over: the compiler will say it better.
+    /// Reads every source file under `folder`. Files that do not parse are skipped; the compiler reports them.
     pub fn read(folder: &Path) -> Interfaces {
         let mut found = Interfaces::default();
         found.look_into(folder);
@@ -62,7 +62,7 @@ impl Interfaces {
         }
     }
 
-    /// The methods that an implementation has to have: those that have no body of their own.
+    /// The methods that an implementation must have: those without a default body.
     pub fn methods(&self, interface: &str) -> Vec<Method> {
         let items = self.traits.get(interface).into_iter().flat_map(|item| &item.items);
         let methods = items.filter_map(|item| match item {
@@ -91,7 +91,7 @@ impl Interfaces {
         told.collect()
     }
 
-    /// The simplest value of a type, as source; none if there is none that could be written down.
+    /// The simplest value of a type, as source; none if there is no such value.
     pub fn simplest(&self, ty: &Type) -> Option<String> {
         match ty {
             Type::Tuple(tuple) if tuple.elems.is_empty() => Some("()".to_owned()),
@@ -153,7 +153,7 @@ impl Interfaces {
         matches!(variant.fields, Fields::Unit).then(|| format!("{name}::{}", variant.ident))
     }
 
-    /// Whether two answers of this type can be compared and printed.
+    /// Whether results of this type can be compared and printed.
     pub fn is_comparable(&self, ty: &Type) -> bool {
         let Type::Path(path) = ty else { return false };
         let Some(last) = path.path.segments.last() else { return false };
@@ -163,7 +163,7 @@ impl Interfaces {
         ) {
             (Some(own), _) => &own.attrs,
             (_, Some(own)) => &own.attrs,
-            // Of the language, or of somebody else who will have thought of it.
+            // A type of the language or of another crate, which is comparable as a rule.
             _ => return first_argument(&last.arguments).is_none_or(|inner| self.is_comparable(inner)),
         };
         let derives: String = attributes
@@ -173,7 +173,7 @@ impl Interfaces {
         derives.contains("PartialEq") && derives.contains("Debug")
     }
 
-    /// The names of this crate that stand in a piece of source.
+    /// The names of this crate that occur in a piece of source.
     pub fn named_in(&self, source: &str) -> Vec<String> {
         let words: Vec<_> = source.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
         let names = self.traits.keys().chain(self.structs.keys()).chain(self.enums.keys());
@@ -190,7 +190,7 @@ pub fn dyn_name(ty: &Type) -> Option<String> {
     })
 }
 
-/// What implements an interface in a test that only needs somebody there.
+/// The name of a struct that implements an interface in a test.
 pub fn implementor(interface: &str) -> String {
     format!("Silent{interface}")
 }

@@ -1,4 +1,4 @@
-//! The text of a new plugin: a crate that builds as it is, with a test that replaces it while it is called.
+//! The text of a new plugin: a crate that builds, with a test that reloads it while it is called.
 
 use std::collections::BTreeSet;
 
@@ -7,20 +7,20 @@ use syn::{ReturnType, Type};
 
 use super::interfaces::{Interfaces, Method, dyn_name, implementor};
 
-/// What a template is made of.
+/// The input of a template.
 pub struct Template<'a> {
-    /// The package's name, which is the slot's.
+    /// The name of the package and the slot.
     pub name: &'a str,
     /// The interface.
     pub interface: &'a str,
-    /// The interface crate, as it is written in a `use`.
+    /// The interface crate, as in a `use`.
     pub crate_name: &'a str,
-    /// What that crate says.
+    /// The items of that crate.
     pub interfaces: &'a Interfaces,
 }
 
 impl Template<'_> {
-    /// Whether it has one owner. One that is only called by `&self` is made for many, and has no state.
+    /// Whether the plugin has one owner. A plugin that is called only by `&self` is made for many threads, without state.
     pub fn has_owner(&self) -> bool {
         self.interfaces
             .methods(self.interface)
@@ -37,7 +37,7 @@ impl Template<'_> {
             ..
         } = self;
         let mut ty = type_name(name);
-        // A plugin may be called as its interface is.
+        // The plugin may have the same name as its interface.
         if !self.interfaces.named_in(&ty).is_empty() {
             ty += "Plugin";
         }
@@ -47,7 +47,7 @@ impl Template<'_> {
             (
                 "use serde::{Deserialize, Serialize};\n",
                 format!(
-                    "/// Its value is its state: the next build starts from it. A field that comes later needs `#[serde(default)]`.\n\
+                    "/// Its value is its state: the next build starts from it. A new field needs `#[serde(default)]`.\n\
                      #[derive(Default, Serialize, Deserialize)]\nstruct {ty} {{\n    calls: u64,\n}}"
                 ),
                 "",
@@ -56,13 +56,13 @@ impl Template<'_> {
             (
                 "",
                 format!(
-                    "/// Many threads call it at once. It has no state that the next build would need.\n#[derive(Default)]\nstruct {ty};"
+                    "/// Many threads call it at once. It has no state for the next build.\n#[derive(Default)]\nstruct {ty};"
                 ),
                 ", stateless",
             )
         };
         format!(
-            "//! The plugin `{name}`: say here in a sentence what it does.\n#![forbid(unsafe_code)]\n\n\
+            "//! The plugin `{name}`: describe here in a sentence what it does.\n#![forbid(unsafe_code)]\n\n\
              use reslot_plugin_api::export_plugin;\nuse {crate_name}::{uses};\n{state}\n{declaration}\n\n{body}\n\
              export_plugin!({ty}: dyn {interface}{options});\n"
         )
@@ -92,7 +92,9 @@ impl Template<'_> {
             .and_then(|method| self.call(method));
         let same = match sight {
             Some(call) => format!(".same(|plugin| Ok(plugin.{call}?))"),
-            None => ".same(|_| Ok(())) // better: what a method tells of the state, which must be equal before and after each move".to_owned(),
+            None => ".same(|_| Ok(())) // better: a value that depends on the state, which must be equal before and after \
+                 each move"
+                .to_owned(),
         };
         let form = if self.has_owner() {
             ".claimed(|plugin| {"
@@ -107,7 +109,7 @@ impl Template<'_> {
                 open.extend(self.interfaces.methods(&other).iter().flat_map(lent));
                 let ty = implementor(&other);
                 silent += &format!(
-                    "/// Somebody for the plugin to call.\nstruct {ty};\n\n{}\n",
+                    "/// An object that the plugin calls.\nstruct {ty};\n\n{}\n",
                     self.implementation(&other, &ty, false)
                 );
             }
@@ -119,7 +121,8 @@ impl Template<'_> {
         );
         let uses = self.uses(&body, Some(interface));
         format!(
-            "//! That this plugin can be replaced while it is called: up, down and up again, with a fault at each step of a reload.\n\n\
+            "//! Tests that this plugin can be reloaded while it is called: up, down and up again, with a fault at each \
+                 step of a reload.\n\n\
              use {crate_name}::{uses};\nuse reslot_testkit::{{Artifact, UpDownUp}};\n\n{body}"
         )
     }
@@ -156,7 +159,7 @@ impl Template<'_> {
         } else {
             ""
         };
-        // The `?` of the caller then comes after something that cannot fail.
+        // In this case the caller's `?` follows an expression that cannot fail.
         if !owned.is_empty() {
             return None;
         }
@@ -167,7 +170,7 @@ impl Template<'_> {
         ))
     }
 
-    /// Whether what it answers can be compared.
+    /// Whether its result can be compared.
     fn tells(&self, method: &Method) -> bool {
         matches!(&method.output, ReturnType::Type(_, ty) if self.interfaces.is_comparable(ty))
     }
@@ -184,7 +187,7 @@ impl Template<'_> {
     }
 }
 
-/// The interfaces that a method is lent.
+/// The interfaces that a method borrows as arguments.
 fn lent(method: &Method) -> Vec<String> {
     let lent = method.arguments.iter().filter_map(|(_, ty)| match ty {
         Type::Reference(reference) => dyn_name(&reference.elem),

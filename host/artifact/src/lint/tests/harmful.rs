@@ -1,4 +1,4 @@
-//! Imports that are refused or remarked, one by one.
+//! Imports that cause an error or a warning.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn harmful_imports_are_refused_and_doubtful_ones_remarked() {
         assert_eq!(found.imports, sorted([symbol, "write"]));
         assert_eq!(with(symbol, FUNCTION, HERE).findings, [], "what it defines itself is its own");
     }
-    // What libgcc asks for, to learn whether there are threads.
+    // libgcc tests for this symbol to detect threads.
     assert_eq!(with("__pthread_key_create", WEAK, UNDEFINED).findings, []);
     assert_eq!(with("on_exit", WEAK, UNDEFINED).findings.len(), 1);
     let doubtful = imports::DOUBTFUL.iter().map(|(symbol, _)| *symbol);
