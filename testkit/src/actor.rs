@@ -1,4 +1,4 @@
-//! Who calls the plugin while it is moved: the claimed form and the shared one, seen from the script that both play.
+//! The callers of the plugin during a run. The script uses this trait for the claimed and the shared form.
 
 use crate::{
     failure::{Broken, Problem},
@@ -10,25 +10,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Whether the load goes on during a move, where that and a look at the state exclude each other.
+/// Whether the load continues during a move. A check of the state may require a paused load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
     Running,
     Paused,
 }
 
-/// Has the host make a move, and waits for what becomes of it; answers why it did not, in words.
+/// Makes the host move, and waits for the result. The error says why it did not move.
 pub(crate) type Move<'a> = &'a (dyn Fn() -> Result<(), String> + Sync);
 
-/// Whoever calls.
+/// The caller or callers of the plugin.
 pub(crate) trait Actor {
-    /// In which paces the moves are to be made.
+    /// The paces in which each move is made.
     fn paces(&self) -> &'static [Pace];
-    /// Whether there is anything by which a lost state would be noticed.
+    /// Whether a check would detect a lost state.
     fn looks(&self) -> bool;
-    /// Whether a loss that was asked for would be noticed as well.
+    /// Whether a check would also detect an intended loss.
     fn sums(&self) -> bool;
-    /// Whether a call that panics is known.
+    /// Whether a panicking call was given.
     fn panics(&self) -> bool;
     /// Becomes the slot's caller, and brings the plugin into the caller's state.
     fn enter(&mut self, host: &Host, slot: &str) -> Result<(), Broken>;
@@ -36,7 +36,7 @@ pub(crate) trait Actor {
     fn play(&mut self, host: &Host, pace: Pace, make: Move<'_>) -> Played;
     /// Makes the call that panics.
     fn panic(&mut self, host: &Host) -> Result<(), Broken>;
-    /// Lets go of the slot.
+    /// Releases the slot.
     fn leave(&mut self);
 }
 
@@ -44,24 +44,24 @@ pub(crate) trait Actor {
 #[derive(Default)]
 pub(crate) struct Played {
     pub(crate) load: Load,
-    /// What the host answered.
+    /// The host's result.
     pub(crate) answer: Option<Result<(), String>>,
-    /// For how long callers waited because of the move.
+    /// How long callers waited because of the move.
     pub(crate) pause: Duration,
     pub(crate) before: Sight,
     pub(crate) after: Sight,
-    /// What else did not hold.
+    /// Another check that failed.
     pub(crate) broken: Option<Broken>,
 }
 
 impl Played {
-    /// Keeps the first of what did not hold.
+    /// Records a failed check, if it is the first one.
     pub(crate) fn broke(&mut self, broken: impl Into<Broken>) {
         self.broken.get_or_insert(broken.into());
     }
 }
 
-/// Load that was made.
+/// Statistics of the load.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     pub(crate) units: u64,
@@ -90,12 +90,12 @@ impl Load {
     }
 }
 
-/// What the call that is to panic must have come to.
+/// Checks that the panicking call has panicked.
 pub(crate) fn must_have_panicked<T: Debug>(answer: Result<T, CallError>) -> Result<(), Broken> {
     match answer {
         Err(error) if matches!(error.fault(), Fault::Panicked { .. }) => Ok(()),
         other => Err(Broken::Usage(format!(
-            "the call given to `panics` is to panic inside the plugin, and came back with {other:?}"
+            "the call given to `panics` must panic inside the plugin, and it returned {other:?}"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! Where the two builds come from: a file that is there, a package that cargo builds, or one file made into two.
+//! The two builds of a run: existing files, packages that cargo builds, or one file from which two are made.
 
 use crate::failure::ArtifactError;
 use std::{
@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-/// A built plugin, as the kit is given it.
+/// A built plugin for a run.
 ///
 /// ```no_run
 /// use reslot_testkit::Artifact;
@@ -20,7 +20,7 @@ use std::{
 pub struct Artifact(PathBuf);
 
 impl Artifact {
-    /// A library file that is there already: a release that was kept, or what another build step made.
+    /// An existing library file: an old release, or the output of another build step.
     ///
     /// # Errors
     /// If there is no such file.
@@ -30,7 +30,7 @@ impl Artifact {
             Ok(found) if found.is_file() => Ok(Self(path)),
             Ok(_) => Err(ArtifactError::Missing {
                 path,
-                why: "it is no file".to_owned(),
+                why: "it is not a file".to_owned(),
             }),
             Err(error) => Err(ArtifactError::Missing {
                 path,
@@ -39,24 +39,25 @@ impl Artifact {
         }
     }
 
-    /// Has cargo build a package of the caller's workspace, with the profile of the test that asks, and answers its library.
-    /// `CARGO_TARGET_DIR` and cargo's configuration count as they do on the command line: the path is what cargo says.
+    /// Builds a package of the caller's workspace with cargo, in the profile of the calling test, and returns its library.
+    /// `CARGO_TARGET_DIR` and cargo's configuration work as on the command line.
     ///
     /// # Errors
-    /// If it does not build, with cargo's own words, or is no `cdylib`.
+    /// If it does not build, with cargo's message, or is not a `cdylib`.
     pub fn build(package: &str) -> Result<Self, ArtifactError> {
         let failed = |why: String| ArtifactError::Build {
             package: package.to_owned(),
             why,
         };
-        // What runs a test sets both; a program that is started by hand has neither.
+        // cargo sets both variables for tests; a program that is started by hand has neither.
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
         let mut command = Command::new(cargo);
         if let Some(folder) = env::var_os("CARGO_MANIFEST_DIR") {
             command.current_dir(folder);
         }
-        // A plugin may be an rlib as well, for programs that link it; what is compiled as both is not what a host loads.
+        // A plugin may also be an rlib, for programs that link it. A library that is compiled as both cannot be loaded, so
+        // only the cdylib is built.
         command.args(["rustc", "--quiet", "--package", package, "--lib", "--crate-type", "cdylib"]);
         command.args(["--profile", profile]);
         command.args(["--message-format", "json-render-diagnostics"]);
@@ -66,7 +67,7 @@ impl Artifact {
         }
         let library = format!("/lib{}.so", package.replace('-', "_"));
         let messages = String::from_utf8_lossy(&output.stdout);
-        // The paths stand in cargo's messages as JSON texts; a quote cannot be in one of a library that cargo names.
+        // Cargo's messages have the paths as JSON strings. The path of a library has no quotes.
         let path = messages.split('"').find(|text| text.ends_with(&library));
         match path {
             Some(path) => Self::at(path),
@@ -76,7 +77,7 @@ impl Artifact {
         }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -89,15 +90,15 @@ impl Artifact {
     }
 }
 
-/// The same build under another hash: nothing of an ELF file that is loaded lies behind its last table, so bytes there change what it
-/// is called and not what it does.
+/// The same build with another hash. The loader ignores bytes after the last table of an ELF file, so added bytes change
+/// only the hash.
 pub(crate) fn twin(bytes: &[u8]) -> Vec<u8> {
     let mut twin = bytes.to_vec();
     twin.extend_from_slice(b"the second of two");
     twin
 }
 
-/// The file damaged in ways that happen: copies that broke off, and bytes that turned over. Each with its name.
+/// Damaged copies of the file, each with a name: truncated copies, and copies with flipped bytes.
 pub(crate) fn damaged(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let whole = bytes.len();
     let cut = [0, 1, 63, whole / 4, whole / 2, whole.saturating_sub(1_000)];
@@ -105,7 +106,7 @@ pub(crate) fn damaged(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
         let name = format!("the file, broken off at byte {at} of {whole}");
         (name, bytes[..at].to_vec())
     });
-    // What the header says of itself: the magic number, the class, the machine, where the section headers are.
+    // Bytes of the header: the magic number, the class, the machine, the offset of the section headers.
     let flips = [1, 4, 18, 40].into_iter().filter(|at| *at < whole).map(|at| {
         let mut flipped = bytes.to_vec();
         flipped[at] ^= 0xff;

@@ -1,4 +1,4 @@
-//! The claimed form: one owner, who calls, comes to the safe point, and looks, all on the thread that runs the test.
+//! The claimed form: one owner calls the plugin, reaches safe points and checks the state, all on the test's thread.
 
 use crate::{
     UpDownUp,
@@ -16,7 +16,7 @@ type Calls<'a, I> = Box<dyn FnMut(&mut <I as Interface>::Client) -> Result<(), P
 type Looks<'a, I> = Box<dyn FnMut(&mut <I as Interface>::Client) -> Result<Box<dyn Seen>, Problem> + 'a>;
 type Panics<'a, I> = Box<dyn FnMut(&mut <I as Interface>::Client) -> Result<(), CallError> + 'a>;
 
-/// A run with one owner. Made by [`UpDownUp::claimed`].
+/// A run with one owner, from [`UpDownUp::claimed`].
 #[must_use = "nothing happens before `run`"]
 pub struct Claimed<'a, I: ?Sized + Interface> {
     settings: UpDownUp<I>,
@@ -39,14 +39,14 @@ impl<'a, I: ?Sized + Interface> Claimed<'a, I> {
         }
     }
 
-    /// Calls that bring a new instance into a state in which something could be lost. Made once in each host that the run builds.
+    /// Calls that give a new instance a state that could be lost. They are made once in each host of the run.
     pub fn state(mut self, state: impl FnMut(&mut I::Client) -> Result<(), Problem> + 'a) -> Self {
         self.state = Some(Box::new(state));
         self
     }
 
-    /// What must be the same right before a move and right after it. May be given several times. A plugin that has state must
-    /// have one at least.
+    /// A value that must be the same right before and right after a move. It may be given several times. A plugin with state
+    /// needs at least one.
     pub fn same<T: PartialEq + Debug + 'static>(
         mut self,
         mut same: impl FnMut(&mut I::Client) -> Result<T, Problem> + 'a,
@@ -56,17 +56,17 @@ impl<'a, I: ?Sized + Interface> Claimed<'a, I> {
         self
     }
 
-    /// A call that panics inside the plugin. With it the run also tries a new build that panics while it is on probation: the host
-    /// must go back to the old one. Without it the report says that this was not tried.
+    /// A call that panics inside the plugin. With it the run also tests a new build that panics on probation: the host must
+    /// roll back to the old one. Without it the report says that this was skipped.
     pub fn panics(mut self, panics: impl FnMut(&mut I::Client) -> Result<(), CallError> + 'a) -> Self {
         self.panics = Some(Box::new(panics));
         self
     }
 
-    /// Does all of it. That takes some seconds.
+    /// Runs all moves and faults. This takes some seconds.
     ///
     /// # Errors
-    /// With the first thing that did not hold: at which move, what, and what the host had told until then.
+    /// The first failed check, with the move and the host's events until then.
     pub fn run(mut self) -> Result<Report, Failure> {
         let plan = self.settings.plan();
         script::run(&plan, &mut self)
@@ -91,7 +91,7 @@ impl<'a, I: ?Sized + Interface> Claimed<'a, I> {
         thread::scope(|scope| {
             let moving = scope.spawn(make);
             loop {
-                // Asked first: what the host has done by then is done in the `sync` that follows.
+                // This is read first, so that the following `sync` includes everything that the host has done by then.
                 let finished = moving.is_finished();
                 played.load.unit(|| load(claim));
                 let before = Self::look(same, claim);
@@ -118,7 +118,7 @@ impl<'a, I: ?Sized + Interface> Claimed<'a, I> {
 
 impl<I: ?Sized + Interface> Actor for Claimed<'_, I> {
     fn paces(&self) -> &'static [Pace] {
-        // One thread calls and looks, so the load need not be stopped for a look.
+        // One thread calls and checks, so the load need not be paused for a check.
         &[Pace::Running]
     }
 

@@ -1,18 +1,18 @@
-//! What can go wrong: with the artifacts, with how the kit is used, and with the plugin or the host that is tested.
+//! Errors: of the artifacts, of the use of the testkit, and of the tested plugin or host.
 
 use std::{fmt, path::PathBuf};
 
-/// What a closure of the caller's may fail with: `?` makes it of a [`CallError`](reslot::CallError), of a text and of most errors.
+/// The error of a caller's closure. `?` converts a [`CallError`](reslot::CallError), a text and most errors into it.
 pub type Problem = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why an artifact cannot be had.
+/// Why an artifact is not available.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ArtifactError {
     /// The file is not there.
     #[error("there is no artifact {}: {why}", .path.display())]
     Missing {
-        /// Where it should be.
+        /// The path.
         path: PathBuf,
         /// What was found.
         why: String,
@@ -22,12 +22,12 @@ pub enum ArtifactError {
     Build {
         /// The package.
         package: String,
-        /// Cargo's words.
+        /// Cargo's message.
         why: String,
     },
 }
 
-/// As `Display`: a test that ends with `?` prints this.
+/// Prints the `Display` text, because a test that ends with `?` prints `Debug`.
 impl fmt::Debug for ArtifactError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -38,14 +38,14 @@ impl fmt::Debug for ArtifactError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Broken {
-    /// The artifacts cannot be had.
+    /// The artifacts are not available.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// The kit was asked for what cannot be done with these artifacts.
+    /// The run is not possible with these artifacts.
     #[error("{0}")]
     Usage(String),
-    /// The host, a thread or a folder could not be had.
-    #[error("the test itself could not go on: {0}")]
+    /// A host, a thread or a folder could not be made.
+    #[error("the test itself failed: {0}")]
     Setup(String),
     /// The caller's `state` failed.
     #[error("`state` failed: {0}")]
@@ -58,49 +58,49 @@ pub enum Broken {
     Calls {
         /// How many.
         count: u64,
-        /// Of how many.
+        /// The number of all units.
         units: u64,
         /// The first of them, with its backtrace if the plugin panicked.
         first: String,
     },
-    /// What `same` saw after a move is another thing than before it.
+    /// A value of `same` differs after a move.
     #[error("state was lost: `same` number {which} answered\n    before: {before}\n    after:  {after}")]
     StateLost {
         /// Which `same`, counted from 1 in the order in which they were given.
         which: usize,
-        /// What it was.
+        /// The value before the move.
         before: String,
-        /// What it is.
+        /// The value after the move.
         after: String,
     },
-    /// What the caller says must add up does not.
+    /// The check of `adds_up` failed.
     #[error("it does not add up after {units} unit(s) of load: {why}")]
     DoesNotAddUp {
-        /// How many units of load have succeeded since `state`.
+        /// The number of successful units of load since `state`.
         units: u64,
-        /// The caller's words.
+        /// The caller's message.
         why: String,
     },
     /// The host did not make the move.
     #[error("the move was not made: {0}")]
     NotMoved(String),
-    /// A fault that was to be refused was not, or not as it should be.
+    /// A fault was not refused, or not as expected.
     #[error("{0}")]
     Fault(String),
     /// A generation was not proven unmapped.
     #[error("generation {generation} stays mapped: {why}")]
     StaysMapped {
-        /// Which.
+        /// The generation.
         generation: u64,
         /// What keeps it.
         why: String,
     },
-    /// Something is left when the host is gone.
+    /// Something is left after the host was dropped.
     #[error("something is left after the host was dropped: {0}")]
     Left(String),
 }
 
-/// A run that did not go well: what did not hold, at which move, and what the host had told until then.
+/// A failed run: the failed check, the move, and the host's events until then.
 pub struct Failure {
     at: String,
     broken: Broken,
@@ -121,7 +121,7 @@ impl Failure {
         self
     }
 
-    /// The move, in words.
+    /// The move, as text.
     pub fn at(&self) -> &str {
         &self.at
     }
@@ -136,7 +136,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.at, self.broken)?;
         if !self.told.is_empty() {
-            write!(f, "\n  what the host told:")?;
+            write!(f, "\n  events of the host:")?;
             for words in &self.told {
                 write!(f, "\n    {}", words.replace('\n', "\n    "))?;
             }
@@ -145,7 +145,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// As `Display`: a test that ends with `?` prints this.
+/// Prints the `Display` text, because a test that ends with `?` prints `Debug`.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

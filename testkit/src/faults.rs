@@ -1,5 +1,6 @@
-//! A fault at each step, while the old build serves: damaged files, hooks that fail, panic or hang, a preflight that breaks off, a
-//! new build that panics on probation. Each must be refused, or left again, at its step, and nothing of it may stay.
+//! A fault at each step, while the old build is current: damaged files, hooks that fail, panic or hang, a preflight that
+//! aborts, a new build that panics on probation. Each must be refused or rolled back at its step, and nothing of it may
+//! stay.
 
 use crate::{
     actor::{Actor, Pace},
@@ -21,16 +22,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Far more than it takes.
+/// Much longer than needed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(builds: &Builds<'_>, actor: &mut dyn Actor, report: &mut Report) -> Result<(), Failure> {
     let under_load = actor.paces()[0];
     of_the_file(builds, under_load, actor, report)?;
     of_the_hooks(builds, under_load, &[How::Fail, How::Panic], actor, report)?;
-    // In a part of its own, because of the deadline.
+    // Hanging hooks have their own part, because of the deadline.
     of_the_hooks(builds, under_load, &[How::Hang], actor, report)?;
-    // Where the state cannot be looked at under load, it is here, for that is what the hooks could have spoilt.
+    // If the state cannot be checked under load, it is checked here with the load paused, because the hooks could have
+    // damaged it.
     for paused in &actor.paces()[1..] {
         of_the_hooks(builds, *paused, &[How::Fail], actor, report)?;
     }
@@ -38,7 +40,7 @@ pub(crate) fn run(builds: &Builds<'_>, actor: &mut dyn Actor, report: &mut Repor
     of_a_call(builds, under_load, actor, report)
 }
 
-/// The file is damaged: refused before anything of it runs.
+/// A damaged file must be refused before any of its code runs.
 fn of_the_file(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mut Report) -> Result<(), Failure> {
     Leg::run("faults of the file", builds.host(), &builds.first(), actor, report, |leg| {
         for (name, bytes) in damaged(&builds.new_bytes) {
@@ -50,7 +52,7 @@ fn of_the_file(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &
     })
 }
 
-/// A hook fails: refused there, and what was mapped of it goes.
+/// A build with a failing hook must be refused at this hook, and its image must be unmapped.
 fn of_the_hooks(
     builds: &Builds<'_>,
     pace: Pace,
@@ -82,7 +84,7 @@ fn of_the_hooks(
                 injections.release();
                 let candidate = came?;
                 if injections.struck() == struck {
-                    return Err(Broken::Fault(format!("`{}` did not come up", name_of(hook))));
+                    return Err(Broken::Fault(format!("`{}` did not run", name_of(hook))));
                 }
                 if let Some(candidate) = candidate {
                     leg.gone(candidate)?;
@@ -96,7 +98,7 @@ fn of_the_hooks(
 fn hooks(builds: &Builds<'_>, how: How) -> Vec<(Hook, Step)> {
     let mut hooks = vec![(Hook::Create, Step::Create)];
     if builds.has_state() {
-        // The state is taken on its owner's thread, which no deadline can guard.
+        // The state is encoded on the owner's thread, which has no deadline.
         if how != How::Hang {
             hooks.push((Hook::Snapshot, Step::Migrate));
         }
@@ -135,9 +137,10 @@ fn words(how: How) -> &'static str {
     }
 }
 
-/// The child process breaks off: refused there. The program is had by way of a link, which leads elsewhere after the first load.
+/// The child process aborts, and the build must be refused at the preflight. The program is reached through a link, which is
+/// changed after the first load.
 fn of_the_preflight(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mut Report) -> Result<(), Failure> {
-    let name = "a preflight whose process breaks off";
+    let name = "a preflight whose process aborts";
     let program = match find_preflight(builds) {
         Ok(program) => program,
         Err(why) => {
@@ -170,11 +173,11 @@ fn of_the_preflight(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, repo
     })
 }
 
-/// Where the policy, the environment or cargo has put it.
+/// Finds the program: by the policy, the environment, or cargo's output.
 fn find_preflight(builds: &Builds<'_>) -> Result<PathBuf, String> {
     let how = builds.plan.policy.preflight.clone().unwrap_or_default();
     match preflight(&builds.old, &how) {
-        // Whatever it says of the artifact, the moves show that.
+        // The result for the artifact does not matter here; the moves test it.
         Ok(_) => {}
         Err(error @ PreflightError::Program { .. }) | Err(error @ PreflightError::OtherBuild { .. }) => {
             return Err(error.to_string());
@@ -192,7 +195,7 @@ fn find_preflight(builds: &Builds<'_>) -> Result<PathBuf, String> {
         .ok_or_else(|| "the program `reslot-preflight` was not found".to_owned())
 }
 
-/// The new build panics in a call, on probation: the slot goes back, with the state.
+/// The new build panics in a call on probation: the host must roll back, with the state.
 fn of_a_call(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mut Report) -> Result<(), Failure> {
     let name = "a call that panics on probation";
     if !actor.panics() {
@@ -217,10 +220,10 @@ fn of_a_call(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mu
                     return Ok(());
                 }
             }
-            Err(format!("the slot did not go back within {PATIENCE:?}"))
+            Err(format!("the slot was not rolled back within {PATIENCE:?}"))
         })?;
         compare(&played.before, &played.after)?;
-        // A shared slot may have gone back before the load began again.
+        // A shared slot may have been rolled back before the load continued.
         let from = match came {
             Some(Came::RolledBack(report)) => report,
             other => match leg.rolled_back() {
@@ -238,8 +241,8 @@ fn of_a_call(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mu
     })
 }
 
-/// The file must be refused at one of these steps, and the old build serve on with its state. Answers the candidate's number, if it
-/// had one.
+/// The file must be refused at one of these steps, and the old build must keep serving with its state. Returns the
+/// candidate's number, if it had one.
 fn refused(leg: &mut Leg<'_>, name: String, pace: Pace, path: &Path, steps: &[Step]) -> Result<Option<u64>, Broken> {
     let serving = leg.serving();
     let (played, came) = leg.play(pace, |host| host.load(path).map(drop).map_err(|refusal| refusal.to_string()))?;
@@ -248,7 +251,7 @@ fn refused(leg: &mut Leg<'_>, name: String, pace: Pace, path: &Path, steps: &[St
         Some(Came::Refused(refusal)) => refusal,
         Some(Came::Swapped(report)) => {
             return Err(Broken::Fault(format!(
-                "{name} was not refused: it serves as generation {}",
+                "{name} was not refused: it is generation {}",
                 report.generation
             )));
         }
@@ -257,14 +260,14 @@ fn refused(leg: &mut Leg<'_>, name: String, pace: Pace, path: &Path, steps: &[St
     if !steps.contains(&refusal.step) {
         let steps: Vec<_> = steps.iter().map(ToString::to_string).collect();
         return Err(Broken::Fault(format!(
-            "{name} was to be refused at {}, and: {refusal}",
+            "{name} should be refused at {}, but: {refusal}",
             steps.join(" or ")
         )));
     }
     let now = leg.serving();
     if now != serving {
         return Err(Broken::Fault(format!(
-            "generation {serving} was to serve on, and {now} serves"
+            "generation {serving} should keep serving, but {now} is current"
         )));
     }
     let cause = refusal.cause.to_string();
@@ -276,7 +279,7 @@ fn refused(leg: &mut Leg<'_>, name: String, pace: Pace, path: &Path, steps: &[St
     Ok(refusal.candidate)
 }
 
-/// After all of that the slot moves on as if nothing had been.
+/// After these faults the slot must still reload as before.
 fn still_moves(leg: &mut Leg<'_>, pace: Pace, builds: &Builds<'_>) -> Result<(), Broken> {
     let from = leg.serving();
     leg.load("up, after faults", pace, &builds.new)?;

@@ -1,4 +1,4 @@
-//! One part of a run: a host of its own, from its first load to the proof that nothing of it is left.
+//! One part of a run, with its own host: from the first load to the proof that nothing is left.
 
 use crate::{
     actor::{Actor, Move, Pace, Played},
@@ -19,18 +19,18 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Far more than any image takes that goes at all.
+/// Much longer than any unload takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How much of what the host told goes into a failure.
+/// The number of events in a failure.
 const TOLD: usize = 30;
 
-/// A host under test, and who calls.
+/// A host under test, and its callers.
 pub(crate) struct Leg<'a> {
     part: &'static str,
     at: String,
     pub(crate) host: Host,
     events: Events,
-    /// Everything that the host told, in order.
+    /// All events of the host, in order.
     told: Vec<Event>,
     pub(crate) actor: &'a mut dyn Actor,
     slot: String,
@@ -38,7 +38,7 @@ pub(crate) struct Leg<'a> {
     report: &'a mut Report,
 }
 
-/// What became of a move, as the host told it.
+/// The result of a move, according to the host's events.
 pub(crate) enum Came {
     Swapped(ReloadReport),
     RolledBack(RollbackReport),
@@ -46,7 +46,7 @@ pub(crate) enum Came {
 }
 
 impl<'a> Leg<'a> {
-    /// Builds the host, loads what comes first, and has the actor enter. What is given to `body` may fail with whatever did not hold.
+    /// Builds the host, loads the first artifacts, lets the actor enter, and runs `body`.
     pub(crate) fn run(
         part: &'static str,
         host: HostBuilder,
@@ -84,7 +84,7 @@ impl<'a> Leg<'a> {
         self.actor.enter(&self.host, &self.slot)
     }
 
-    /// Whatever happened, the host goes; what went wrong first is what is told.
+    /// Drops the host in any case, and returns the first error.
     fn end(self, so_far: Result<(), Broken>) -> Result<(), Failure> {
         let Self {
             part,
@@ -122,7 +122,7 @@ impl<'a> Leg<'a> {
                     None => {
                         return Err(Broken::StaysMapped {
                             generation: generation.1,
-                            why: "the host has not told of its end".to_owned(),
+                            why: "the host did not report its end".to_owned(),
                         });
                     }
                 }
@@ -151,7 +151,7 @@ impl<'a> Leg<'a> {
         })
     }
 
-    /// Writes a file that can be loaded.
+    /// Writes an artifact's file.
     pub(crate) fn file(&self, bytes: &[u8]) -> Result<PathBuf, Broken> {
         let path = self.folder.path().join("plugin.so");
         let new = self.folder.path().join(".plugin.so.new");
@@ -160,12 +160,12 @@ impl<'a> Leg<'a> {
         Ok(path)
     }
 
-    /// What follows is this, if it fails.
+    /// Names the current move for failures.
     pub(crate) fn at(&mut self, words: &str) {
         self.at = format!("{}, {words}", self.part);
     }
 
-    /// The generation that serves.
+    /// The current generation.
     pub(crate) fn serving(&self) -> u64 {
         let slots = self.host.slots();
         let slot = slots.iter().find(|slot| slot.name == self.slot);
@@ -186,7 +186,7 @@ impl<'a> Leg<'a> {
         }
     }
 
-    /// Goes back to what served before, and answers what was seen then: with `carried` that is to be what was seen before.
+    /// Rolls back, and returns the values of `same` afterwards. With `carried` they must equal the values before.
     pub(crate) fn rollback(&mut self, pace: Pace, carried: bool) -> Result<(Sight, RollbackReport), Broken> {
         self.at("rollback");
         let slot = self.slot.clone();
@@ -214,7 +214,7 @@ impl<'a> Leg<'a> {
         }
     }
 
-    /// Plays a move, and holds that no call failed in it.
+    /// Plays a move, and checks that no call failed.
     pub(crate) fn play(
         &mut self,
         pace: Pace,
@@ -287,7 +287,7 @@ impl<'a> Leg<'a> {
                 Some(record) => self.told.push(record.event.clone()),
                 None => {
                     let why = format!(
-                        "its end did not come within {PATIENCE:?}: {:?}",
+                        "it did not end within {PATIENCE:?}: {:?}",
                         self.host.who_holds(&self.slot)
                     );
                     return Err(Broken::StaysMapped { generation, why });
@@ -296,7 +296,7 @@ impl<'a> Leg<'a> {
         }
     }
 
-    /// The last way back that was told of.
+    /// The last reported rollback.
     pub(crate) fn rolled_back(&self) -> Option<RollbackReport> {
         self.told.iter().rev().find_map(|event| match event {
             Event::RolledBack(report) if *report.slot == *self.slot => Some(report.clone()),
@@ -319,18 +319,18 @@ impl<'a> Leg<'a> {
     }
 }
 
-/// Why there was no move, in the words of whoever has them.
+/// Why there was no move, from the first source that knows a reason.
 pub(crate) fn not_moved(came: Option<Came>, answer: Option<Result<(), String>>) -> Broken {
     Broken::NotMoved(match (came, answer) {
         (Some(Came::Refused(refusal)), _) => refusal.to_string(),
-        (Some(Came::RolledBack(report)), _) => format!("the slot went back by itself: {}", report.reason),
-        (Some(Came::Swapped(report)), _) => format!("generation {} came to serve instead", report.generation),
+        (Some(Came::RolledBack(report)), _) => format!("the slot was rolled back by itself: {}", report.reason),
+        (Some(Came::Swapped(report)), _) => format!("generation {} became current instead", report.generation),
         (None, Some(Err(words))) => words,
-        (None, _) => "the host told of no swap".to_owned(),
+        (None, _) => "the host reported no swap".to_owned(),
     })
 }
 
-/// Every generation that was told of.
+/// All generations in the events.
 fn generations(told: &[Event]) -> BTreeSet<(Arc<str>, u64)> {
     let generations = told.iter().filter_map(|event| match event {
         Event::Lifecycle { slot, generation, .. } => Some((slot.clone(), *generation)),
@@ -339,7 +339,7 @@ fn generations(told: &[Event]) -> BTreeSet<(Arc<str>, u64)> {
     generations.collect()
 }
 
-/// How a generation ended, if it did. One that is only kept by a hook which has not come back has not.
+/// How a generation ended, if it did. A generation that is kept only by a hook that has not returned has not ended.
 fn end_of(told: &[Event], wanted: &(Arc<str>, u64)) -> Option<Result<UnloadReport, String>> {
     let (of, number) = wanted;
     told.iter().rev().find_map(|event| match event {

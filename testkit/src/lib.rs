@@ -1,9 +1,9 @@
-//! Reload stress tests for users of Reslot, who have plugins of their own and want to know that replacing them is safe before they
-//! do it where it costs money.
+//! Reload stress tests for plugin authors, who want to know that a reload is safe before they use it in production.
 //!
-//! Given two builds of a plugin, calls that bring it into a state, and a load, a run moves up, down and up again under that load, goes
-//! back by rollback, has a fault strike at each step of a reload, and holds that no call failed, no state was lost, and nothing stayed
-//! mapped. What it runs on is the real host; only the hooks' failures are made by it, through the host's feature `testing`.
+//! You give a run two builds of a plugin, calls that give it a state, and a load. The run reloads up, down and up again
+//! under that load, rolls back, injects a fault at each step of a reload, and checks that no call failed, no state was lost,
+//! and nothing stayed mapped. It uses the real host; only the failures of hooks are injected, through the host's feature
+//! `testing`.
 //!
 //! ```no_run
 //! use reslot_testkit::{Artifact, UpDownUp};
@@ -22,7 +22,7 @@
 //! let (old, new) = (Artifact::at("releases/libmomentum.so")?, Artifact::build("momentum")?);
 //! let tick = Tick { ts: 1, bid: 1.0, ask: 1.1 };
 //! let report = UpDownUp::<dyn Strategy>::new(old, new)
-//!     .claimed(|strategy| Ok(strategy.on_tick(&tick, &mut Book)?)) // one unit of load, repeated all along
+//!     .claimed(|strategy| Ok(strategy.on_tick(&tick, &mut Book)?)) // one unit of load, repeated all the time
 //!     .same(|strategy| Ok(strategy.summary()?.position)) // equal before and after each move
 //!     .run()?;
 //! println!("{report}");
@@ -30,7 +30,7 @@
 //! # }
 //! ```
 //!
-//! A plugin that many threads call is tried in the [shared](UpDownUp::shared) form. With one build only,
+//! For a plugin that many threads call, use the [shared](UpDownUp::shared) form. If you have only one build,
 //! [`UpDownUp::same_build`] makes two of it.
 #![forbid(unsafe_code)]
 
@@ -57,8 +57,8 @@ use reslot_plugin_api::Interface;
 use script::Plan;
 use std::{marker::PhantomData, time::Duration};
 
-/// Two builds of a plugin with the interface `I`, and how they are tried. What is called, and by how many, is said by
-/// [`claimed`](Self::claimed) or [`shared`](Self::shared), and then there is a `run`.
+/// Two builds of a plugin with the interface `I`, and the options of a test. [`claimed`](Self::claimed) or
+/// [`shared`](Self::shared) sets the load; then call `run`.
 #[must_use = "nothing happens before `run`"]
 pub struct UpDownUp<I: ?Sized> {
     old: Artifact,
@@ -74,13 +74,13 @@ pub struct UpDownUp<I: ?Sized> {
 }
 
 impl<I: ?Sized + Interface> UpDownUp<I> {
-    /// From `old` to `new`, back down, and up again.
+    /// Tests reloads from `old` to `new`, back down, and up again.
     pub fn new(old: Artifact, new: Artifact) -> Self {
         Self::of(old, Some(new))
     }
 
-    /// From a build to its twin, which is the same but for bytes at the end of the file that nobody reads. It shows that a plugin
-    /// can be replaced at all: that its state goes over, and that its image goes.
+    /// Tests reloads from a build to a copy that differs only in unused bytes at the end of the file. This shows that the
+    /// plugin can be reloaded at all: that its state is handed over and its image is unmapped.
     pub fn same_build(build: Artifact) -> Self {
         Self::of(build, None)
     }
@@ -100,59 +100,61 @@ impl<I: ?Sized + Interface> UpDownUp<I> {
         }
     }
 
-    /// A plugin that this one calls. It is loaded first, and not moved. In the order in which they are given.
+    /// A plugin that this one calls. It is loaded first and not reloaded. Several plugins are loaded in the given order.
     pub fn beside(mut self, plugin: Artifact) -> Self {
         self.beside.push(plugin);
         self
     }
 
-    /// The policy of the hosts, to be that of production, say. Default: [`Policy::development`]. The run decides itself how long a
-    /// probation is, what ends it, and what state a rollback goes on from.
+    /// The policy of the hosts, for example that of production. Default: [`Policy::development`]. The run itself sets the
+    /// probation and the state of a rollback.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// [`HostBuilder::drain_deadline`](reslot::HostBuilder::drain_deadline) of the hosts: how long threads of a plugin may take to
-    /// end. Default: 5 s.
+    /// [`HostBuilder::drain_deadline`](reslot::HostBuilder::drain_deadline) of the hosts: how long threads of a plugin may
+    /// take to end. Default: 5 s.
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain = deadline;
         self
     }
 
-    /// How long a hook may take in the part of the run in which hooks hang. Each that hangs takes so long, and those that do not must
-    /// take less. Default: 500 ms.
+    /// The deadline of hooks in the part with hanging hooks. Each hanging hook takes this long, and all other hooks must be
+    /// faster. Default: 500 ms.
     pub fn hang_deadline(mut self, deadline: Duration) -> Self {
         self.hang = deadline;
         self
     }
 
-    /// How many units of load come before each move and after it at least, on each thread. Default: 50.
+    /// The lowest number of units of load before and after each move, on each thread. Default: 50.
     pub fn units(mut self, units: u64) -> Self {
         self.units = units;
         self
     }
 
-    /// Whether faults are tried as well, which takes most of the time. Default: yes.
+    /// Whether the run injects faults, which takes most of the time. Default: yes.
     pub fn faults(mut self, faults: bool) -> Self {
         self.faults = faults;
         self
     }
 
-    /// Holds the whole process to have as many threads and descriptors after the run as before it. For a test that is alone in its
-    /// process: other tests have threads of their own. Default: no; what is held to be gone are the images of the run's own hosts.
+    /// Checks that the process has the same number of threads and descriptors after the run as before. Use it only for a
+    /// test that is alone in its process, because other tests have their own threads. Default: no; the run always checks
+    /// that the images of its own hosts are gone.
     pub fn strict_process(mut self, strict: bool) -> Self {
         self.strict = strict;
         self
     }
 
-    /// With one owner, who calls `load` all along: one unit of load, which is one call or several. Its `Err` is a call that failed.
+    /// Uses one owner, who calls `load` all the time. `load` is one unit of load, with one or more calls. Its `Err` is a
+    /// failed call.
     pub fn claimed<'a>(self, load: impl FnMut(&mut I::Client) -> Result<(), Problem> + 'a) -> Claimed<'a, I> {
         Claimed::new(self, Box::new(load))
     }
 
-    /// With so many threads that call `load` all along: one unit of load, which is one call or several. Its `Err` is a call that
-    /// failed.
+    /// Uses this number of threads, which call `load` all the time. `load` is one unit of load, with one or more calls. Its
+    /// `Err` is a failed call.
     pub fn shared<'a>(self, threads: usize, load: impl Fn(&I::Client) -> Result<(), Problem> + Sync + 'a) -> Shared<'a, I>
     where
         I: reslot_plugin_api::Shared,

@@ -1,9 +1,9 @@
-//! What must be the same before and after a move, whatever its type.
+//! Values of any type that must be the same before and after a move.
 
 use crate::failure::Broken;
 use std::{any::Any, fmt::Debug};
 
-/// An answer of one of the caller's `same`.
+/// A value of one of the caller's `same`.
 pub(crate) trait Seen {
     fn equals(&self, other: &dyn Seen) -> bool;
     fn words(&self) -> String;
@@ -24,10 +24,10 @@ impl<T: PartialEq + Debug + 'static> Seen for T {
     }
 }
 
-/// What all of them answered at one moment.
+/// The values of all `same` at one moment.
 pub(crate) type Sight = Vec<Box<dyn Seen>>;
 
-/// What differs.
+/// Compares the values before and after a move.
 pub(crate) fn compare(before: &Sight, after: &Sight) -> Result<(), Broken> {
     let differs = before.iter().zip(after).position(|(before, after)| !before.equals(&**after));
     match differs {

@@ -1,4 +1,4 @@
-//! What the whole process has: only for a test that is alone in it.
+//! Counts threads and descriptors of the process, for a test that is alone in it.
 
 use crate::failure::Broken;
 use std::{
@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Far more than a thread takes that has been told to end.
+/// Much longer than a thread needs to end.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How many threads and descriptors there are.
+/// The numbers of threads and descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process {
     threads: usize,
@@ -28,7 +28,8 @@ impl Process {
         })
     }
 
-    /// Threads end a moment after they were joined, as the kernel counts.
+    /// Checks that the numbers are as before. It waits a little, because the kernel removes threads a moment after they were
+    /// joined.
     pub(crate) fn must_be_back(self) -> Result<(), Broken> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -38,7 +39,8 @@ impl Process {
             }
             if Instant::now() > deadline {
                 return Err(Broken::Left(format!(
-                    "the process has {} thread(s) where it had {}, and {} descriptor(s) where it had {}; `strict_process` is for a \
+                    "the process has {} thread(s), before the run it had {}, and {} descriptor(s), before it had {}; \
+                         `strict_process` is for a \
                      test that is alone in its process",
                     now.threads, self.threads, now.descriptors, self.descriptors
                 )));

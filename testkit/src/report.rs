@@ -1,28 +1,28 @@
-//! What a run did, for a person at a terminal.
+//! The report of a run, for a person.
 
 use std::{fmt, time::Duration};
 
-/// A run that went well, in figures. Its `Display` is the table that a test prints.
+/// The figures of a successful run. `Display` prints them as a table.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Report {
     /// The slot's name.
     pub slot: String,
-    /// The moves that were made, in order.
+    /// The moves, in order.
     pub moves: Vec<Moved>,
-    /// The faults that were tried, in order, and those that were not, with the reason.
+    /// The injected faults, in order, and the skipped ones with the reason.
     pub faults: Vec<Tried>,
-    /// Units of load that were called; none failed.
+    /// The number of units of load. None failed.
     pub units: u64,
-    /// The longest of them.
+    /// The longest unit of load.
     pub longest: Duration,
-    /// Images that were mapped, each proven unmapped.
+    /// The number of images that were mapped and proven unmapped.
     pub unmapped: u64,
-    /// Bytes that they left allocated, where their plugins count them and ask for no freeing.
+    /// The bytes that they left allocated, if their plugins count them and do not use `allocator = freeing`.
     pub left_bytes: u64,
 }
 
-/// A move that was made.
+/// A move.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Moved {
@@ -30,47 +30,48 @@ pub struct Moved {
     pub part: &'static str,
     /// The move.
     pub what: &'static str,
-    /// The generation that served before; none if nothing did.
+    /// The generation before the move; none if the slot was empty.
     pub from: Option<u64>,
-    /// The generation that served after it.
+    /// The generation after the move.
     pub to: u64,
-    /// Units of load during it, and before and after it.
+    /// The units of load before, during and after it.
     pub units: u64,
-    /// The longest of them.
+    /// The longest unit of load.
     pub longest: Duration,
-    /// For how long it kept its callers: `sync`, of a claimed plugin; the longest unit of load, of a shared one that was under load.
+    /// How long callers had to wait: the time of `sync` for a claimed plugin, or the longest unit of load for a shared one
+    /// under load.
     pub pause: Duration,
-    /// How large the state was that was handed over, encoded.
+    /// The size of the encoded state that was handed over.
     pub state_bytes: Option<usize>,
 }
 
-/// A fault that was tried, or not.
+/// An injected or skipped fault.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Tried {
     /// The fault.
     pub fault: String,
-    /// What became of it.
+    /// Its result.
     pub outcome: Survived,
 }
 
-/// What became of a fault.
+/// The result of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Survived {
-    /// The build was refused, and the old one served on with its state.
+    /// The build was refused, and the old one kept serving with its state.
     Refused {
-        /// At which step.
+        /// The step.
         step: String,
-        /// The first line of why.
+        /// The first line of the reason.
         why: String,
     },
-    /// The slot went back to the old build, with the state.
+    /// The slot was rolled back to the old build, with the state.
     RolledBack {
         /// Why.
         why: String,
     },
-    /// It was not tried.
+    /// It was skipped.
     Skipped {
         /// Why.
         why: String,
@@ -78,7 +79,7 @@ pub enum Survived {
 }
 
 impl Report {
-    /// The faults that were not tried.
+    /// The skipped faults.
     pub fn skipped(&self) -> impl Iterator<Item = &Tried> {
         self.faults
             .iter()

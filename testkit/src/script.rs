@@ -1,4 +1,4 @@
-//! The order of a run: the moves, the ways back, and then the faults.
+//! The order of a run: the moves, the rollbacks, and then the faults.
 
 use crate::{
     actor::{Actor, Pace},
@@ -20,13 +20,13 @@ use std::{
     time::Duration,
 };
 
-/// Longer than any run: nothing passes its probation by itself.
+/// A probation longer than any run, so that no build passes it by itself.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is to be done.
+/// The options of a run.
 pub(crate) struct Plan {
     pub(crate) old: Artifact,
-    /// None: the old one's twin.
+    /// If none, a copy of the old one with another hash is used.
     pub(crate) new: Option<Artifact>,
     pub(crate) beside: Vec<Artifact>,
     pub(crate) policy: Policy,
@@ -36,7 +36,7 @@ pub(crate) struct Plan {
     pub(crate) strict: bool,
 }
 
-/// The two builds as the legs use them.
+/// The two builds, in files for the legs.
 pub(crate) struct Builds<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) old: PathBuf,
@@ -46,20 +46,20 @@ pub(crate) struct Builds<'a> {
 }
 
 impl Builds<'_> {
-    /// What is loaded before the actor enters.
+    /// The artifacts that are loaded before the actor enters.
     pub(crate) fn first(&self) -> Vec<&Path> {
         let beside = self.plan.beside.iter().map(Artifact::path);
         beside.chain([&*self.old]).collect()
     }
 
-    /// A host that retires what was replaced at once.
+    /// A host that retires a replaced generation at once.
     pub(crate) fn host(&self) -> HostBuilder {
         let mut policy = self.plan.policy.clone();
         policy.probation = Duration::ZERO;
         self.host_with(policy)
     }
 
-    /// A host that has what was replaced stand by, and lets nothing but this run decide about it.
+    /// A host that keeps a replaced generation as the standby, and leaves all decisions to the run.
     pub(crate) fn host_on_probation(&self, state: RollbackState, max_panics: u32) -> HostBuilder {
         let mut policy = self.plan.policy.clone();
         policy.probation = LONG;
@@ -75,13 +75,13 @@ impl Builds<'_> {
         Host::builder().policy(policy).drain_deadline(self.plan.drain)
     }
 
-    /// Whether a state is handed over at a move.
+    /// Whether the plugin has state.
     pub(crate) fn has_state(&self) -> bool {
         self.manifests.0.state.is_some() && self.manifests.1.state.is_some()
     }
 }
 
-/// Does all of it.
+/// Runs everything.
 pub(crate) fn run(plan: &Plan, actor: &mut dyn Actor) -> Result<Report, Failure> {
     let at = "before the first move";
     let folder = tempfile::Builder::new().prefix("reslot-testkit-").tempdir();
@@ -90,8 +90,8 @@ pub(crate) fn run(plan: &Plan, actor: &mut dyn Actor) -> Result<Report, Failure>
     let name = builds.manifests.0.name.clone();
     if builds.has_state() && !actor.looks() {
         let words = format!(
-            "plugin {name:?} has state, and nothing was said by which its loss would be noticed: add `.same(…)`, with what must be \
-             equal before and after each move"
+            "plugin {name:?} has state, and no check would detect its loss: add `.same(…)` with a value that must be equal \
+                 before and after each move"
         );
         return Err(Failure::new(at, Broken::Usage(words)));
     }
@@ -135,7 +135,7 @@ fn prepare<'a>(plan: &'a Plan, folder: &Path) -> Result<Builds<'a>, Broken> {
         written.map_err(|error| Broken::Setup(format!("{} could not be written: {error}", path.display())))?;
         Ok::<_, Broken>(path)
     };
-    // Under names of the kit's own, so that what is refused is never a file that somebody watches.
+    // The files have new names, so that a refused file is never one that is being watched.
     let (old, new) = (write("old.so", &old_bytes)?, write("new.so", &new_bytes)?);
     let manifests = (
         manifest(&plan.old, &old_bytes)?,
@@ -169,7 +169,7 @@ fn manifest(of: &Artifact, bytes: &[u8]) -> Result<Manifest, Broken> {
                 .map(|finding| format!("{finding}; {}", finding.remedy()))
                 .collect();
             Err(Broken::Usage(format!(
-                "{} is no artifact for this host: {}",
+                "{} is not an artifact for this host: {}",
                 of.path().display(),
                 words.join("; ")
             )))
@@ -177,7 +177,7 @@ fn manifest(of: &Artifact, bytes: &[u8]) -> Result<Manifest, Broken> {
     }
 }
 
-/// Up, down, up: each generation is gone before the next one comes.
+/// Up, down, up: each generation is gone before the next one is loaded.
 fn moves(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mut Report) -> Result<(), Failure> {
     Leg::run("up, down, up", builds.host(), &builds.first(), actor, report, |leg| {
         for (what, path) in [("up", &builds.new), ("down", &builds.old), ("up again", &builds.new)] {
@@ -189,7 +189,7 @@ fn moves(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mut Re
     })
 }
 
-/// Back to what stands by, with the state of what is left: nothing is lost.
+/// Rolls back to the standby, with the newer generation's state: nothing is lost.
 fn ways_back(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mut Report) -> Result<(), Failure> {
     let host = builds.host_on_probation(RollbackState::KeepCurrent, u32::MAX);
     Leg::run("rollback, carried", host, &builds.first(), actor, report, |leg| {
@@ -199,11 +199,12 @@ fn ways_back(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mu
             match report.state {
                 RestoredState::Snapshot { why: Some(why), .. } => {
                     return Err(Broken::NotMoved(format!(
-                        "the slot went back, but the newer state could not be carried, so that what was done since the swap is lost: {why}"
+                        "the slot was rolled back, but the newer state could not be carried over, so changes since the \
+                             swap are lost: {why}"
                     )));
                 }
                 RestoredState::None if builds.has_state() => {
-                    return Err(Broken::NotMoved("the slot went back without the state".to_owned()));
+                    return Err(Broken::NotMoved("the slot was rolled back without the state".to_owned()));
                 }
                 _ => {}
             }
@@ -212,9 +213,9 @@ fn ways_back(builds: &Builds<'_>, pace: Pace, actor: &mut dyn Actor, report: &mu
     })
 }
 
-/// Back to the state that was handed over at the swap, which is what is to be found.
+/// Rolls back to the snapshot of the swap, and checks that the state equals it.
 fn snapshot_back(builds: &Builds<'_>, actor: &mut dyn Actor, report: &mut Report) -> Result<(), Failure> {
-    // What is lost on purpose does not add up, so this is for those alone who can look.
+    // An intended loss does not add up, so this needs an actor with `same` and without `adds_up`.
     let Some(pace) = actor.paces().last().filter(|_| builds.has_state() && !actor.sums()) else {
         return Ok(());
     };

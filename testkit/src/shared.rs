@@ -1,5 +1,6 @@
-//! The shared form: many threads call through views of their own. While they do, nothing can be compared, so that each move is made
-//! twice: under load, after which the caller's figures must add up, and with the load paused, across which the state must be the same.
+//! The shared form: many threads call through their own views. Under load the state cannot be compared, so each move is made
+//! twice: under load, after which `adds_up` must hold, and with the load paused, where `same` must be equal before and
+//! after.
 
 use crate::{
     UpDownUp,
@@ -27,7 +28,7 @@ type Looks<'a, I> = Box<dyn Fn(&Client<I>) -> Result<Box<dyn Seen>, Problem> + '
 type Sums<'a, I> = Box<dyn Fn(&Client<I>, u64) -> Result<(), Problem> + 'a>;
 type Panics<'a, I> = Box<dyn Fn(&Client<I>) -> Result<(), CallError> + 'a>;
 
-/// A run with many callers. Made by [`UpDownUp::shared`].
+/// A run with many callers, from [`UpDownUp::shared`].
 #[must_use = "nothing happens before `run`"]
 pub struct Shared<'a, I: ?Sized + Interface> {
     settings: UpDownUp<I>,
@@ -38,7 +39,7 @@ pub struct Shared<'a, I: ?Sized + Interface> {
     adds_up: Option<Sums<'a, I>>,
     panics: Option<Panics<'a, I>>,
     slot: Option<Slot<I>>,
-    /// Units that have succeeded since `state`.
+    /// The number of successful units since `state`.
     succeeded: u64,
 }
 
@@ -57,38 +58,38 @@ impl<'a, I: ?Sized + Interface> Shared<'a, I> {
         }
     }
 
-    /// Calls that bring a new instance into a state in which something could be lost. Made once in each host that the run builds.
+    /// Calls that give a new instance a state that could be lost. They are made once in each host of the run.
     pub fn state(mut self, state: impl Fn(&I::Client) -> Result<(), Problem> + Sync + 'a) -> Self {
         self.state = Some(Box::new(state));
         self
     }
 
-    /// What must be the same before and after a move that is made while the load is paused. May be given several times. A plugin
-    /// that has state must have one at least, or [`adds_up`](Self::adds_up).
+    /// A value that must be the same before and after a move with paused load. It may be given several times. A plugin with
+    /// state needs at least one, or [`adds_up`](Self::adds_up).
     pub fn same<T: PartialEq + Debug + 'static>(mut self, same: impl Fn(&I::Client) -> Result<T, Problem> + 'a) -> Self {
         self.same
             .push(Box::new(move |client| Ok(Box::new(same(client)?) as Box<dyn Seen>)));
         self
     }
 
-    /// What must hold after a move that was made under load, given how many units of load have succeeded since `state`: that a
-    /// counter has counted them all, say. An `Err`, from `?` or of your own words, says that it does not.
+    /// A check after a move under load. It gets the number of successful units of load since `state`, for example to compare
+    /// it with a counter of the plugin. `Err` means that the check failed.
     pub fn adds_up(mut self, adds_up: impl Fn(&I::Client, u64) -> Result<(), Problem> + 'a) -> Self {
         self.adds_up = Some(Box::new(adds_up));
         self
     }
 
-    /// A call that panics inside the plugin. With it the run also tries a new build that panics while it is on probation: the host
-    /// must go back to the old one. Without it the report says that this was not tried.
+    /// A call that panics inside the plugin. With it the run also tests a new build that panics on probation: the host must
+    /// roll back to the old one. Without it the report says that this was skipped.
     pub fn panics(mut self, panics: impl Fn(&I::Client) -> Result<(), CallError> + 'a) -> Self {
         self.panics = Some(Box::new(panics));
         self
     }
 
-    /// Does all of it. That takes some seconds.
+    /// Runs all moves and faults. This takes some seconds.
     ///
     /// # Errors
-    /// With the first thing that did not hold: at which move, what, and what the host had told until then.
+    /// The first failed check, with the move and the host's events until then.
     pub fn run(mut self) -> Result<Report, Failure> {
         let plan = self.settings.plan();
         script::run(&plan, &mut self)
@@ -134,7 +135,7 @@ impl<'a, I: ?Sized + Interface> Shared<'a, I> {
         Ok(())
     }
 
-    /// Has all threads call, makes the move once each of them has, and has them call some more.
+    /// Starts all threads, makes the move after each thread has called, and lets them call some more.
     fn under_load(&self, host: &Host, make: Move<'_>) -> Result<(Load, Result<(), String>), Broken> {
         let (slot, call, units) = (self.slot()?, &self.load, self.settings.units);
         let done = &AtomicBool::new(false);
@@ -157,7 +158,7 @@ impl<'a, I: ?Sized + Interface> Shared<'a, I> {
                 })
                 .collect();
             drop(warm);
-            // Ends when each of them has let go of its end, by a panic of the caller's code too.
+            // `recv` returns when all threads have dropped their senders, also after a panic of the caller's code.
             let _ = all_warm.recv();
             let answer = make();
             done.store(true, Ordering::Relaxed);

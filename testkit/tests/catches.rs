@@ -1,4 +1,4 @@
-//! What the kit is for: runs that must fail, each in words that say what is wrong.
+//! Runs that must fail, each with a message that says what is wrong.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn field_that_is_lost_on_the_way_down() {
             "up, down, up, down",
             "state was lost: `same` number 1 answered",
             "after:  0",
-            "what the host told",
+            "events of the host",
         ],
     );
 }
@@ -80,7 +80,7 @@ fn calls_that_fail() {
 fn thread_that_is_left_running() {
     let folder = Folder::new();
     let socket = folder.path().join("socket");
-    // Its connections stay open as long as it is there, and with them the threads.
+    // While the listener lives, its connections stay open, and the threads continue.
     let listener = UnixListener::bind(&socket).unwrap();
     let (old, new) = (artifact(&folder, "fx-lingering", 1), artifact(&folder, "fx-lingering", 2));
     let failure = UpDownUp::<dyn Probe>::new(old, new)
@@ -142,7 +142,7 @@ fn state_that_nobody_looks_at() {
     says(
         &failure,
         &[
-            "has state, and nothing was said by which its loss would be noticed",
+            "has state, and no check would detect its loss",
             "`.same(…)`",
         ],
     );
@@ -166,7 +166,7 @@ fn artifacts_that_cannot_be_compared() {
         &["old is of plugin \"counter\" and new of plugin \"shared-counter\""],
     );
     let none = Artifact::at(folder.publish("text.so", b"a text")).unwrap();
-    says(&run(one, none), &["is no artifact for this host"]);
+    says(&run(one, none), &["is not an artifact for this host"]);
     let missing = Artifact::at(folder.path().join("nowhere.so")).unwrap_err();
     assert!(missing.to_string().contains("there is no artifact"), "{missing}");
     let unknown = Artifact::build("no-such-package").unwrap_err();
@@ -192,7 +192,7 @@ fn call_that_was_to_panic_and_does_not() {
         &failure,
         &[
             "a call that panics on probation, after the panic",
-            "is to panic inside the plugin, and came back with Ok(())",
+            "must panic inside the plugin, and it returned Ok(())",
         ],
     );
 }

@@ -1,4 +1,4 @@
-//! Runs that go well, with everything that they try.
+//! Successful runs, with all moves and faults.
 
 mod common;
 
@@ -7,7 +7,7 @@ use fixture_interfaces::{Counter, SharedCounter};
 use reslot_testkit::{Report, Survived, UpDownUp};
 use reslot_tests::{Folder, preflight_program};
 
-/// Holds that these were tried and came out like this, and prints the report, which is to be read.
+/// Checks the results of these faults, and prints the report.
 fn tried(report: &Report, faults: &[(&str, &str)]) {
     println!("{report}");
     for (fault, outcome) in faults {
@@ -68,7 +68,7 @@ fn claimed_counter_goes_through_all_of_it() {
         &report,
         &[
             ("`migrate` that panics", "refused at migrate"),
-            ("preflight whose process breaks off", "refused at preflight"),
+            ("preflight whose process aborts", "refused at preflight"),
             ("a call that panics", "SKIPPED: no call that panics was given"),
         ],
     );
@@ -86,7 +86,7 @@ fn panic_on_probation_leads_back() {
     let folder = Folder::new();
     let (old, new) = (artifact(&folder, "fx-counter", 1), artifact(&folder, "fx-counter", 2));
     let mut policy = reslot::Policy::development();
-    // Asked all the same, once, before it serves.
+    // Without periodic checks, health is still checked once before the swap.
     policy.health_every = std::time::Duration::ZERO;
     let report = UpDownUp::<dyn Counter>::new(old, new)
         .policy(policy)

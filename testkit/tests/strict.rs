@@ -1,4 +1,4 @@
-//! Alone in its process: what is left in it is found, if that was asked for.
+//! This test is alone in its process: with `strict_process`, leaks are found.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::fs::File;
 #[test]
 fn descriptor_that_is_left_open() {
     let folder = Folder::new();
-    // Built first, because cargo is talked to through descriptors.
+    // The fixture is built first, because talking to cargo needs descriptors.
     Fixture::build("fx-counter");
     let (build, mut left) = (artifact(&folder, "fx-counter", 1), None);
     let failure = UpDownUp::<dyn Counter>::same_build(build)
@@ -30,7 +30,7 @@ fn descriptor_that_is_left_open() {
         &failure,
         &[
             "at the end: something is left after the host was dropped",
-            "descriptor(s) where it had",
+            "descriptor(s), before it had",
         ],
     );
 }

@@ -100,10 +100,7 @@ fn slot_of_an_owner_or_of_others_is_not_taken_from_them() {
         .load(place.folder.publish("caller.so", &Fixture::build("fx-caller").stamped(1)))
         .unwrap();
     let used = place.reslot(&["unload", "shared-counter"]).failed(1);
-    assert!(
-        used.contains("because caller calls it") && used.contains("--force"),
-        "{used}"
-    );
+    assert!(used.contains("because caller calls it") && used.contains("--force"), "{used}");
     let forced = place.reslot(&["unload", "shared-counter", "--force"]).done();
     assert!(forced.contains("bytes of state"), "{forced}");
     let mut claim = place.host.claim::<dyn Probe>("probe").unwrap();

@@ -284,7 +284,11 @@ fn base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instea
     );
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let at = taken.local_addr().unwrap().port();
-    assert_says(endpoint(([127, 0, 0, 1], at)), &["end the process that uses the port"], &["above"]);
+    assert_says(
+        endpoint(([127, 0, 0, 1], at)),
+        &["end the process that uses the port"],
+        &["above"],
+    );
 
     let host = plain(&folder).build().unwrap();
     let unreadable = folder.join("unreadable.so");

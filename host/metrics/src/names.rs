@@ -86,7 +86,12 @@ pub(crate) fn describe(recorder: &dyn Recorder) {
             Unit::Count,
             "Panics of plugins, by where: in a call, on a thread, in a hook.",
         ),
-        (gauge, GENERATION, Unit::Count, "The current generation; 0 if the slot is empty."),
+        (
+            gauge,
+            GENERATION,
+            Unit::Count,
+            "The current generation; 0 if the slot is empty.",
+        ),
         (
             gauge,
             ON_PROBATION,

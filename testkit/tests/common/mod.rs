@@ -9,7 +9,7 @@ pub fn artifact(folder: &Folder, package: &str, stamp: u64) -> Artifact {
     Artifact::at(folder.publish(&format!("{package}-{stamp}.so"), &bytes)).expect("it was just written")
 }
 
-/// Holds that a failure says all of this.
+/// Checks that a failure contains all of these texts.
 #[allow(dead_code, reason = "not every binary of the tests fails")]
 pub fn says(failure: &Failure, words: &[&str]) {
     let text = failure.to_string();
