@@ -1,9 +1,9 @@
-//! Which host serves the code of a linked plugin that the calling thread runs.
+//! The host of the linked plugin whose code the calling thread runs.
 //!
 //! # Why that is sound
-//! `CURRENT` is null, or points to an attachment that is alive: it is set by [`Attachment::enter`] alone, which borrows the attachment for
-//! as long as the pointer stands there, and what stood there before comes back when that borrow ends. The guards stay on their thread and
-//! are dropped in reverse order, because they are locals of functions of this crate. So what stood there before is alive then, too.
+//! `CURRENT` is null, or points to a living attachment. Only [`Attachment::enter`] sets it, and borrows the attachment until
+//! the former pointer is restored. The guards stay on their thread and are dropped in reverse order, because they are locals
+//! of functions of this crate. So the former attachment is still alive when its pointer is restored.
 
 use crate::{panic_payload::discard, root::HostTableRef};
 use std::{
@@ -19,26 +19,27 @@ use std::{
 };
 
 thread_local! {
-    /// Without a destructor, so that it can be read until the thread's very end.
+    /// It has no destructor, so it can be read until the end of the thread.
     static CURRENT: Cell<*const Attached> = const { Cell::new(ptr::null()) };
 }
 
 /// A host, as one attached plugin sees it.
 ///
-/// It lives as long as anything needs it: the [`LinkedImage`](crate::linked::LinkedImage), objects that were made through that, threads of
-/// [`Context::spawn`](crate::Context::spawn), and every [`Peer`](crate::Peer), which a plugin may keep in a `static` for ever.
+/// These values keep it alive: the [`LinkedImage`](crate::linked::LinkedImage), objects that were made through that, threads
+/// of [`Context::spawn`](crate::Context::spawn), and every [`Peer`](crate::Peer), which a plugin may keep in a `static`
+/// forever.
 ///
 /// # Safety
 /// As long as the value lives, the functions of `table` may be called with `token`, from any thread. Both are always the same.
 pub unsafe trait LinkedHost: Send + Sync + 'static {
-    /// The host's functions. Of these a linked plugin calls `panicked`, `contained` and those for peers; it never calls those that stand in
-    /// for libc's, nor those for logs.
+    /// The host's functions. A linked plugin calls only `panicked`, `contained` and the functions for peers, not those that
+    /// replace libc's functions, and not those for logs.
     fn table(&self) -> HostTableRef;
 
-    /// The host's name for this attachment, to be handed to the functions of the table.
+    /// The host's token for this attachment, which the functions of the table need.
     fn token(&self) -> *const ();
 
-    /// A thread of `Context::spawn` is about to be started. Answers the thread's number, or nothing if no thread may start any more.
+    /// A thread of `Context::spawn` will be started. Returns the thread's number, or none if no thread may start any more.
     fn thread_starts(&self) -> Option<u64> {
         Some(0)
     }
@@ -48,22 +49,22 @@ pub unsafe trait LinkedHost: Send + Sync + 'static {
         let _ = number;
     }
 
-    /// That thread has left the plugin's code for good, or was never started; `end_workers` does not name it any more. Called once for each
-    /// number.
+    /// That thread has left the plugin's code finally, or was never started; `end_workers` does not name it any more. It is
+    /// called once for each number.
     fn thread_ended(&self, number: u64) {
         let _ = number;
     }
 
-    /// The calling thread goes into the plugin's code: with each hook and each thread of `Context::spawn`, and with each call if
-    /// [`LinkedImage::mark_calls`](crate::linked::LinkedImage::mark_calls) says so. A host enters the span here that gives the plugin's logs the name of its slot. A panic is
-    /// contained and ignored.
+    /// The calling thread enters the plugin's code: for each hook and each thread of `Context::spawn`, and for each call if
+    /// [`LinkedImage::mark_calls`](crate::linked::LinkedImage::mark_calls) asks for it. A host can enter a span here that
+    /// gives the plugin's logs the slot's name. A panic is caught and ignored.
     fn enter(&self) {}
 
-    /// The calling thread comes out again. Called on the same thread, in reverse order.
+    /// The calling thread leaves the plugin's code. It is called on the same thread, in reverse order.
     fn leave(&self) {}
 }
 
-/// A plugin's way to the host that it is attached to. It keeps the host's side alive.
+/// A plugin's connection to its host. It keeps the host's side alive.
 #[derive(Clone)]
 pub(crate) struct Attachment(Arc<Attached>);
 
@@ -73,7 +74,7 @@ struct Attached {
     host: Arc<dyn LinkedHost>,
 }
 
-/// The host's functions, and the name under which they know who calls them.
+/// The host's functions, and the token that identifies the caller.
 #[derive(Clone, Copy)]
 pub(crate) struct Services {
     pub(crate) table: HostTableRef,
@@ -99,7 +100,7 @@ impl Attachment {
         }))
     }
 
-    /// Good as long as this attachment.
+    /// Valid as long as this attachment.
     #[inline(always)]
     pub(crate) fn services(&self) -> Services {
         self.0.services
@@ -109,7 +110,7 @@ impl Attachment {
         &*self.0.host
     }
 
-    /// By which the threads of one attachment are told from those of another.
+    /// A number that distinguishes the threads of different attachments.
     pub(crate) fn number(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
@@ -118,12 +119,12 @@ impl Attachment {
         self.0.marks_calls.store(marked, Relaxed);
     }
 
-    /// The calling thread runs code of this plugin until the guard is dropped. For everything but calls.
+    /// The calling thread runs code of this plugin until the guard is dropped. It is for everything except calls.
     pub(crate) fn enter(&self) -> Entered<'_> {
         Entered::begin(self, |_| true)
     }
 
-    /// The same for a call of the interface, where each nanosecond counts.
+    /// The same for a call of the interface, where speed matters.
     #[inline(always)]
     pub(crate) fn enter_call(&self) -> Entered<'_> {
         Entered::begin(self, |attached| attached.marks_calls.load(Relaxed))
@@ -139,7 +140,7 @@ impl fmt::Debug for Attachment {
 /// The calling thread runs code of a linked plugin, until this is dropped.
 pub(crate) struct Entered<'a> {
     before: *const Attached,
-    /// Whom to tell of the end.
+    /// The host to notify when this is dropped.
     told: Option<&'a Attached>,
     /// It stays on its thread.
     thread: PhantomData<*const ()>,
@@ -149,9 +150,9 @@ impl<'a> Entered<'a> {
     #[inline(always)]
     fn begin(attachment: &'a Attachment, is_told: impl FnOnce(&Attached) -> bool) -> Self {
         let attached = &*attachment.0;
-        // By the `Arc`, so that it may be counted once more through this pointer.
+        // The pointer comes from the `Arc`, so that the `Arc` can be cloned through it.
         let before = CURRENT.replace(Arc::as_ptr(&attachment.0));
-        // Who comes from the same plugin's code is not told twice.
+        // If the thread already runs the same plugin's code, the host is not notified again.
         let told = (is_told(attached) && !ptr::eq(before, attached)).then_some(attached);
         if let Some(attached) = told {
             attached.tell(|host| host.enter());
@@ -175,7 +176,8 @@ impl Drop for Entered<'_> {
 }
 
 impl Attached {
-    /// The host calls the program's subscriber, which may panic. That is no panic of the plugin's, and must not end the program.
+    /// The host may call the program's subscriber, which may panic. This must not count as a panic of the plugin, and must
+    /// not end the program.
     #[cold]
     fn tell(&self, of: impl FnOnce(&dyn LinkedHost)) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| of(&*self.host))) {
@@ -184,7 +186,8 @@ impl Attached {
     }
 }
 
-/// The host of the linked plugin whose code the calling thread runs; none if it runs no such code. Good until that code is left.
+/// The host of the linked plugin whose code the calling thread runs; none if it runs no such code. Valid until the thread
+/// leaves that code.
 pub(crate) fn current_services() -> Option<Services> {
     // SAFETY: see the module.
     unsafe { CURRENT.get().as_ref() }.map(|attached| attached.services)

@@ -1,5 +1,5 @@
-//! The backtrace of a panic inside a plugin, as people and programs read it. What lives here is the value and its words; how a
-//! stack is captured, kept and turned into names is the host's affair, behind [`Stack`].
+//! The backtrace of a panic inside a plugin. This file has the value and its text; the host captures stacks and looks up
+//! names, behind [`Stack`].
 
 mod machinery;
 
@@ -8,14 +8,14 @@ use std::{
     sync::Arc,
 };
 
-/// Where a plugin panicked: the functions that were being executed, innermost first.
+/// Where a plugin panicked: the active functions, innermost first.
 ///
-/// Cheap to clone, and cheap until it is looked at: only addresses were noted when the panic happened. Asking for the frames,
-/// or printing them, looks the names up, at the latest when the plugin's image is unloaded; whoever asks later, also after
-/// other builds lay at the same addresses, is answered from what was noted then.
+/// It is cheap to clone, and cheap until it is read: the panic records only addresses. Reading or printing the frames looks
+/// up the names. At the latest this happens when the plugin's image is unloaded, so the names are right even if other builds
+/// are mapped at the same addresses later.
 ///
-/// [`Display`] prints what a person wants to read: numbered frames like those of std's short backtrace, without the machinery of
-/// the panic and the glue between host and plugin. `{:#}` prints every frame, with its place in its file.
+/// [`Display`] prints numbered frames like std's short backtrace, without the frames of the panic itself and of the code
+/// between host and plugin. `{:#}` prints every frame, with its offset in its file.
 #[derive(Clone, Default)]
 pub struct Backtrace(Option<Arc<dyn Stack>>);
 
@@ -23,13 +23,13 @@ pub struct Backtrace(Option<Arc<dyn Stack>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Frame {
-    /// Whose code it is.
+    /// The owner of the code.
     pub origin: Origin,
-    /// The plugin's name, or the name of the program's or the library's file. Empty if nothing known lies at the address.
+    /// The plugin's name, or the name of the program's or the library's file. Empty if the address is unknown.
     pub module: Arc<str>,
-    /// The return address, relative to where the module's file is mapped: what tools like `addr2line` take.
+    /// The return address, relative to where the module's file is mapped: the form that tools like `addr2line` use.
     pub offset: usize,
-    /// The function, demangled. None if the file does not tell, because it was stripped.
+    /// The function, demangled. None if the file was stripped.
     pub function: Option<Arc<str>>,
     /// Its source file.
     pub file: Option<Arc<str>>,
@@ -41,7 +41,7 @@ pub struct Frame {
     pub inlined: bool,
 }
 
-/// Whose code a [`Frame`] is.
+/// The owner of a [`Frame`]'s code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {
@@ -51,7 +51,7 @@ pub enum Origin {
     OtherPlugin,
     /// The host program's own executable.
     Host,
-    /// Another library, such as libc, or nothing that is known.
+    /// Another library, such as libc, or unknown code.
     Elsewhere,
 }
 
@@ -73,13 +73,13 @@ impl Frame {
 
 /// A captured stack, on the side that can symbolise it.
 pub trait Stack: Send + Sync {
-    /// What tells two stacks apart: the images that were on it, and the return addresses.
+    /// The identity of the stack: its images and return addresses.
     fn identity(&self) -> &[usize];
     /// Return addresses, innermost first.
     fn addresses(&self) -> &[usize];
     /// Looks up the names.
     fn frames(&self) -> Vec<Frame>;
-    /// It was told to somebody, who may ask for its names whenever he likes.
+    /// Marks the stack as visible to users, who may ask for its names at any time.
     fn keep(&self);
     /// Why names are missing, if they are.
     fn remark(&self) -> Option<String>;
@@ -96,7 +96,7 @@ impl Backtrace {
         self.0.iter().for_each(|stack| stack.keep());
     }
 
-    /// Whether nothing was captured, because the panic was not one of the plugin's, or passed its hook by.
+    /// Whether it has no frames, because the panic was not in the plugin, or did not run the panic hook.
     pub fn is_empty(&self) -> bool {
         self.addresses().is_empty()
     }
@@ -106,7 +106,7 @@ impl Backtrace {
         self.0.as_ref().map_or(&[], |stack| stack.addresses())
     }
 
-    /// Every frame, innermost first, with the functions that were inlined. Looks up what is not known yet, on the calling thread:
+    /// Every frame, innermost first, with the functions that were inlined. It looks up unknown names on the calling thread:
     /// a few milliseconds for the first backtrace of an image, much less for those that pass through the same places.
     pub fn frames(&self) -> Vec<Frame> {
         self.0.as_ref().map_or_else(Vec::new, |stack| stack.frames())
@@ -118,8 +118,8 @@ impl Backtrace {
     }
 }
 
-/// Two backtraces are equal if they are of the same stack: the same places in the same images. Two generations never are, also
-/// where the second lies at the addresses of the first.
+/// Two backtraces are equal if they have the same places in the same images. Backtraces of two generations are never equal,
+/// even if their addresses are.
 impl PartialEq for Backtrace {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
@@ -181,7 +181,7 @@ impl Display for Backtrace {
     }
 }
 
-/// The function's name, or its place.
+/// The function's name, or its offset.
 struct Function<'a>(&'a Frame);
 
 impl Display for Function<'_> {

@@ -10,7 +10,7 @@ use abi_stable::std_types::{ROption, RResult, RString, RVec};
 /// with a fixed integer representation.
 ///
 /// # Safety
-/// `DESCRIPTION` must tell the exact layout, and a value must be meaningful as bytes alone in any image of this process.
+/// `DESCRIPTION` must have the exact layout, and the bytes of a value must be meaningful in any image of this process.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` may not cross between host and plugin",
     label = "not a `Crossing` type",
@@ -23,7 +23,7 @@ pub unsafe trait Crossing: Send + Sync + 'static {
     const DESCRIPTION: &'static Type;
 }
 
-// None of the implementations is recommended in error messages: the notes above say more than a list of some of them.
+// Error messages do not list these implementations, because the notes above are more helpful.
 
 macro_rules! scalars {
     ($($scalar:ty),* $(,)?) => { $(
@@ -71,10 +71,10 @@ pub unsafe trait Returned: Sized {
     type Wire;
     /// How it crosses, for people and for the check.
     const SHAPE: Shape;
-    /// On the side that made it.
+    /// Runs on the side that made the value.
     #[doc(hidden)]
     fn into_wire(self) -> Self::Wire;
-    /// On the side that receives it; the wire form is dropped afterwards, by its maker's destructor.
+    /// Runs on the side that receives the value. Afterwards the maker's destructor drops the wire form.
     ///
     /// # Safety
     /// The wire form must not be used as a value again, only dropped: a `Crossing` type need not be `Clone`.

@@ -1,5 +1,5 @@
-//! What an interface looks like, as constants: every method, every type, each field at its offset. The same description is
-//! compared when a host checks an artifact and printed when it refuses one. How it becomes bytes is `manifest`'s affair.
+//! The description of an interface, as constants: every method, every type, each field with its offset. A host compares it
+//! when it checks an artifact, and prints it when it refuses one. `manifest` encodes it.
 
 /// An interface: its name, version and methods in table order.
 #[derive(Debug)]
@@ -23,9 +23,9 @@ pub struct Method {
     pub receiver: Receiver,
     /// Its arguments without the receiver.
     pub arguments: &'static [Argument],
-    /// What it answers.
+    /// What it returns.
     pub returns: Shape,
-    /// The interface version that brought it, for methods that older plugins may lack.
+    /// The interface version that added it, for methods that older plugins may lack.
     pub since: Option<(u16, u16)>,
 }
 
@@ -56,7 +56,7 @@ pub enum Shape {
     String,
     /// A plain value
     Value(&'static Type),
-    /// A number or a `bool` that a method answers, written by its own name: it comes back in registers
+    /// A number or a `bool` as a result, written by its own name; it is returned in registers
     Number(&'static Type),
     /// `&T`
     Ref(&'static Type),

@@ -1,15 +1,15 @@
-//! The error of a call into a plugin, and that of a plugin's hook. Refusals of artifacts are the host's own errors and do not live here.
+//! The errors of calls into a plugin and of a plugin's hooks. Refusals of artifacts are errors of the host.
 
 use crate::Backtrace;
 use std::{fmt, sync::Arc};
 
-/// Why a hook refused. Anything that converts with `?` or `.into()`.
+/// The error of a hook. Many types convert into it with `?` or `.into()`.
 pub type PluginError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A call that did not come back with a value: the plugin's code failed, the host and the caller did not.
+/// The error of a failed call: the plugin's code failed, not the host or the caller.
 ///
-/// One pointer in size, so that `Result<(), CallError>` travels in a register and a call that succeeds pays nothing for it. Cheap to
-/// clone: copies share the panic's message and its backtrace.
+/// One pointer in size, so that `Result<(), CallError>` travels in a register and a call that succeeds pays nothing for it.
+/// It is cheap to clone, because clones share the panic's message and backtrace.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CallError(Box<Content>);
 
@@ -21,34 +21,34 @@ struct Content {
     fault: Fault,
 }
 
-/// Why a call did not come back with a value.
+/// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The plugin panicked. The panic was contained at the boundary; the instance goes on living with whatever it had
-    /// changed by then, as a value behind a lock does after a panic elsewhere in Rust.
+    /// The plugin panicked. The panic was caught at the boundary. The instance keeps all changes that it made before the
+    /// panic, like a value behind a lock after a panic in Rust.
     Panicked {
-        /// The panic's message. One that is longer than 16 KiB is cut there, and ends with how many bytes are missing. If what the plugin
-        /// panicked with is no text, this says so.
+        /// The panic's message. A message longer than 16 KiB is cut there, and ends with the number of missing bytes. If the
+        /// payload is not a text, the message says so.
         message: Arc<str>,
         /// `file:line:column` in the plugin's source.
         location: Option<String>,
-        /// Where it came from. Nothing is looked up until it is asked for its frames.
+        /// The backtrace of the panic. Names are looked up only when its frames are read.
         backtrace: Backtrace,
     },
-    /// The view was taken before the slot existed, or belongs to another host: take a new one. To a plugin that calls another: nothing
-    /// serves there yet.
+    /// The view was taken before the slot existed, or belongs to another host: take a new one. For a plugin that calls
+    /// another one: that slot is still empty.
     Vacant,
-    /// The slot was unloaded, and nothing serves in it until a build is loaded there again.
+    /// The slot was unloaded, and is empty until a build is loaded.
     Unloaded,
-    /// The host was dropped. Views and claims that were taken before go on working.
+    /// The host was dropped. Views and claims that were taken before still work.
     HostEnded,
-    /// The call is made in a forked child of the process in which the host was built, and would have to wait for a lock of the host's,
-    /// which may never be free there. Fork before the host is built.
+    /// The call was made in a forked child of the process in which the host was built, and needs a lock of the host, which
+    /// may stay locked there. Fork before the host is built.
     ForkedProcess,
-    /// A plugin called another whose slot is claimed: its owner alone may call it.
+    /// A plugin called another one whose slot is claimed, so only its owner may call it.
     Claimed,
-    /// A hook of a candidate called, by way of other plugins or directly, the generation whose state it is taking over.
+    /// A hook of a candidate called, directly or through other plugins, the generation whose state it gets.
     HandingOver,
 }
 
@@ -84,7 +84,7 @@ impl CallError {
         &self.0.fault
     }
 
-    /// Where the plugin panicked, if that is what happened. `{error:#}` prints it after the error's words.
+    /// Where the plugin panicked, if it did. `{error:#}` prints it after the message.
     pub fn backtrace(&self) -> Option<&Backtrace> {
         match &self.0.fault {
             Fault::Panicked { backtrace, .. } => Some(backtrace),

@@ -1,4 +1,5 @@
-//! The functions of a root, for a plugin's type: each hook of the plugin, contained, behind the signature that [`root`](crate::root) gives it.
+//! The functions of a root for a plugin's type: each hook of the plugin, with the signature from [`root`](crate::root), and
+//! with panics caught.
 
 use crate::{
     attachment::{Attachment, with_current},
@@ -37,7 +38,7 @@ pub struct Header {
     pub sources: u64,
     /// The layout of the root, for the check.
     pub layout: &'static TypeLayout,
-    /// The root itself, not to be used before the check.
+    /// The root itself. It must not be used before the check.
     pub root: RootRef,
 }
 
@@ -56,10 +57,12 @@ impl Header {
     }
 }
 
-/// Where the objects of a plugin's type are, and how its code is entered: `Owned` for loaded plugins, `Linked` for linked ones.
+/// How the objects of a plugin's type are stored, and how its code is entered: `Owned` for loaded plugins, `Linked` for
+/// linked ones.
 ///
 /// # Safety
-/// `create` must answer what the functions of `Access` and of this trait take, until `destroy`. The table must be one for these objects.
+/// `create` must return a pointer that the functions of `Access` and of this trait accept until `destroy`. The table must be
+/// one for these objects.
 pub(crate) unsafe trait Place<T>: Access<Target = T> {
     /// Whether the plugin's code is a part of the program.
     const IS_LINKED: bool;
@@ -75,7 +78,7 @@ pub(crate) unsafe trait Place<T>: Access<Target = T> {
     /// Drops an object.
     ///
     /// # Safety
-    /// `data` must be an object that nobody uses any more.
+    /// `data` must be an object that is not used any more.
     unsafe fn destroy(data: *mut ());
 
     /// Runs code of the plugin on behalf of an object, which the code may drop.
@@ -159,12 +162,13 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
 
     unsafe extern "C" fn initialise(host: HostTableRef, token: *const ()) -> usize {
         if P::IS_LINKED {
-            // Its host comes with each attachment.
+            // A linked plugin gets its host with each attachment.
             return 0;
         }
         let early = inside::install(host, token);
         if T::ALLOCATOR != Allocator::Own {
-            // The standard output's buffer, 1 KiB, is never freed. Made here it lies in the image, whether the plugin ever prints or not.
+            // The standard output's buffer of 1 KiB is never freed. It is made here, so that it is in the image, even if the
+            // plugin never prints.
             memory::in_the_image(|| drop(std::io::stdout()));
         }
         early
@@ -290,8 +294,8 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
             return;
         }
         let _ = guarded(|| {
-            // What was printed without a newline would be lost with the image's own buffer. If the plugin has an allocator of its own
-            // and never printed, this makes the buffer: nobody can ask the standard library whether there is one.
+            // Text without a final newline would be lost with the image's buffer. If the plugin has its own allocator and
+            // never printed, this makes the buffer, because the standard library does not tell whether it exists.
             Ok(std::io::stdout().flush()?)
         });
     }
@@ -315,10 +319,10 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
 
     extern "C" fn set_log_level(level: u8) {
         if P::IS_LINKED {
-            // It has no logger of its own: the program's filters.
+            // A linked plugin has no logger of its own; the program's logger filters.
             return;
         }
-        // A subscriber of the plugin's own, set for a scope, is asked anew what it wants, and may panic.
+        // A scoped subscriber of the plugin is asked again for its filters, and may panic.
         let _ = contain(|| logs::set_level(level));
     }
 
@@ -359,7 +363,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
         unsafe { Self::on(instance, take) }
     }
 
-    /// Runs what needs no object, on behalf of the attachment whose host has called it.
+    /// Runs code without an object, for the attachment whose host has called it.
     fn without_object<R>(body: impl FnOnce(Option<&Attachment>) -> R) -> R {
         match P::IS_LINKED {
             true => with_current(body),
@@ -367,7 +371,7 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
         }
     }
 
-    /// Runs a hook of an object, contained.
+    /// Runs a hook of an object, and catches panics.
     ///
     /// # Safety
     /// `instance` must be an object.
@@ -380,11 +384,11 @@ impl<T: Loadable, I: ?Sized + Implements<T>, P: Place<T>> Functions<T, I, P> {
     }
 }
 
-/// [`guarded`], for what encodes or decodes a state.
+/// [`guarded`], for code that encodes or decodes a state.
 fn within(bounds: BoundsAbi, body: impl FnOnce() -> Result<StateOutcome, PluginError>) -> StateAnswer {
     let (answer, met) = state::within(bounds.levels, bounds.stack, || guarded(body));
     let (outcome, words) = match (answer, met) {
-        // Even if the plugin has gone on: what it could not read, or not write, is lost in what it has made of the rest.
+        // This is an error even if the plugin has continued, because the part that it could not read or write is lost.
         (_, Some(Met::TooDeep)) => (StateOutcome::TooDeep, RString::new()),
         (_, Some(Met::StackUsed)) => (StateOutcome::StackUsed, RString::new()),
         (RResult::ROk(outcome), _) => (outcome, RString::new()),
@@ -400,7 +404,7 @@ fn guarded<R>(body: impl FnOnce() -> Result<R, PluginError>) -> RResult<R, RStri
     contain(|| {
         result = match body() {
             Ok(value) => RResult::ROk(value),
-            // An empty text is the sign of a panic, whose words the hook has told already.
+            // An empty text means a panic, whose message the panic hook has reported already.
             Err(error) => RResult::RErr(match cut_words(error) {
                 text if text.is_empty() => "the plugin gave no reason".into(),
                 text => text.into(),

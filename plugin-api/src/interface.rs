@@ -2,8 +2,9 @@
 //! code here is what `#[interface]` expands to and what every call passes through; it is generic and inlined, so that a call
 //! is one indirect call and a compare of the status.
 //!
-//! The boundary has two rules. No panic crosses it: each table function contains panics and answers with a [`Status`]; a number
-//! comes back beside that, in an [`Answer`], everything else goes through an out pointer. And nothing crosses it that is not borrowed for the call or copied out inside it.
+//! The boundary has two rules. No panic crosses it: each table function catches panics and returns a [`Status`]. A number is
+//! returned beside it in an [`Answer`]; all other results go through an out pointer. And only values cross that are borrowed
+//! for the call or copied out inside it.
 
 use crate::{crossing::Returned, description, error::CallError, inside, panic_payload::discard};
 use std::{
@@ -23,7 +24,7 @@ use std::{
     note = "mark the trait with `#[interface]` and write it as `dyn Trait`"
 )]
 pub unsafe trait Interface: 'static {
-    /// The methods as the embedder calls them: the trait's, each answering `Result<_, CallError>`.
+    /// The methods for the embedder: the trait's methods, each returning `Result<_, CallError>`.
     type Client: ?Sized;
     /// An object of the other side, behind the trait.
     #[doc(hidden)]
@@ -75,7 +76,7 @@ pub unsafe trait Implements<T>: Interface {
 pub trait TableFor<T>: Sized + 'static {
     /// The table of functions that work on a `T`.
     const TABLE: &'static Self;
-    /// Of those that work on a `T` of a linked plugin.
+    /// The table of functions that work on a `T` of a linked plugin.
     const LINKED: &'static Self;
 }
 
@@ -89,11 +90,11 @@ impl Status {
     pub const OK: Self = Self(0);
     /// The callee panicked.
     pub const PANICKED: Self = Self(1);
-    /// Something that the callee was lent panicked, on the caller's side.
+    /// An object that was lent to the callee panicked on the caller's side.
     pub const CALLBACK: Self = Self(2);
 }
 
-/// How a table function ended that answers with a number: two words, which come back in registers.
+/// The result of a table function that returns a number: two words, which are returned in registers.
 #[repr(C)]
 pub struct Answer<W> {
     /// How it ended.
@@ -103,7 +104,7 @@ pub struct Answer<W> {
 }
 
 impl<W> Answer<W> {
-    /// The value to where `out` points, and the status.
+    /// Writes the value to `out`, and returns the status.
     ///
     /// # Safety
     /// `out` must be valid for writing.
@@ -115,7 +116,7 @@ impl<W> Answer<W> {
     }
 }
 
-/// The payload that unwinds a side whose *counterpart* panicked, with the status that told of it. It never meets a panic hook.
+/// The payload that unwinds a side whose *counterpart* panicked, with the status of that panic. No panic hook runs for it.
 struct ForeignPanic(Status);
 
 /// Unwinds this side because an object of the other side panicked in a call from here.
@@ -124,7 +125,7 @@ pub fn foreign_panic(status: Status) -> ! {
     resume_unwind(Box::new(ForeignPanic(status)))
 }
 
-/// Runs the body of a table function. On the way of success this is free: the landing pad stands aside.
+/// Runs the body of a table function, and catches panics. Without a panic it costs nothing.
 #[inline(always)]
 pub fn contain(body: impl FnOnce()) -> Status {
     match catch_unwind(AssertUnwindSafe(body)) {
@@ -184,7 +185,7 @@ impl Passed {
     }
 }
 
-/// How a table function gets at its object.
+/// How a table function gets its object.
 ///
 /// # Safety
 /// `get` and `get_mut` must answer the object that `data` was made from.
@@ -251,7 +252,7 @@ unsafe impl<I: ?Sized> Access for Borrowed<I> {
             Err(payload) => {
                 // SAFETY: the caller's promise; `panic` is a Cell, so a shared borrow suffices.
                 let lent = unsafe { &*data.cast::<Lent<'static, I>>() };
-                // A callee that caught the first panic and called again: the last one is what the caller gets.
+                // The callee caught the first panic and called again. The caller gets the last panic.
                 if let Some(earlier) = lent.panic.replace(Some(payload)) {
                     discard(earlier);
                 }
@@ -261,8 +262,8 @@ unsafe impl<I: ?Sized> Access for Borrowed<I> {
     }
 }
 
-/// An object of the caller's, lent to the callee for one call. It also keeps the panic of the object's own code, which
-/// passes *under* the callee and comes back to the caller as what it was.
+/// An object of the caller's, lent to the callee for one call. It also keeps a panic of the object's own code, which
+/// continues in the caller with its original payload.
 pub struct Lent<'a, I: ?Sized> {
     object: *mut I,
     panic: Cell<Option<Box<dyn Any + Send>>>,
@@ -294,7 +295,7 @@ impl<I: ?Sized> Lent<'_, I> {
         }
     }
 
-    /// Goes on with the panic that the object raised while it was lent, if it did.
+    /// Continues the panic that the object raised while it was lent, if it did.
     #[cold]
     pub fn resume_panic(&self) {
         if let Some(payload) = self.panic.take() {
@@ -306,18 +307,18 @@ impl<I: ?Sized> Lent<'_, I> {
 impl<I: ?Sized> Drop for Lent<'_, I> {
     #[inline(always)]
     fn drop(&mut self) {
-        // A panic that the callee has caught and not passed on.
+        // The callee caught this panic and did not continue it.
         if let Some(payload) = self.panic.take() {
             discard(payload);
         }
     }
 }
 
-/// What stands behind a client: the host's side of a generation.
+/// The host's side of a generation, behind a client.
 pub trait Callee {
     /// The error for a call that ended with `status`.
     fn fault(&self, method: &'static str, status: Status) -> CallError;
-    /// Calls `body` with the data and the table that hold the state now, waiting while they change hands.
+    /// Calls `body` with the data and the table of the current state. It waits while the state is handed over.
     fn through_gate(
         &self,
         method: &'static str,
@@ -348,7 +349,7 @@ impl Connection {
     }
 }
 
-/// A connection that stays where it is, and that nobody but this module can reach into: a client is one of these behind a
+/// A connection that cannot be moved, and whose fields only this module can access. A client is such a connection behind a
 /// type with methods.
 ///
 /// It is unsized on purpose: what cannot be moved cannot be swapped out of the claim that keeps its image alive, not even in
@@ -399,7 +400,7 @@ impl Unmovable {
         Ok(unsafe { R::copy_out(&out.assume_init()) })
     }
 
-    /// One call that answers with a borrow from inside the instance.
+    /// One call that returns a borrow from inside the instance.
     ///
     /// # Safety
     /// As for `call`; and what the wire value borrows must live as long as the borrow of the connection.

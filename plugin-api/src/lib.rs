@@ -1,9 +1,9 @@
-//! What a Reslot host and its plugins share, and nothing of the host itself.
+//! The code that a Reslot host and its plugins share, without the host itself.
 //!
-//! Three kinds of people meet in this crate. The author of an *interface* writes a trait under [`interface`] and plain data
-//! under [`derive(Crossing)`](derive@Crossing). The author of a *plugin* implements that trait and exports the type with
-//! [`export_plugin!`]. The *embedder* gets the typed client that the interface generated, and its [`CallError`]. None of them
-//! writes `unsafe`.
+//! Three roles use this crate. The author of an *interface* writes a trait under [`interface`] and plain data under
+//! [`derive(Crossing)`](derive@Crossing). The author of a *plugin* implements that trait and exports the type with
+//! [`export_plugin!`]. The *embedder* gets the typed client that the interface generated, and its [`CallError`]. No role
+//! needs `unsafe`.
 //!
 //! ```
 //! use reslot_plugin_api::{Crossing, interface};
@@ -59,7 +59,7 @@ pub use settings::ConfigValue;
 pub use state::{MAX_STATE_LEVELS, StateValue};
 pub use workers::Stopping;
 
-/// What the macros expand to and what the host links against. Not for people: no stability is promised here.
+/// Code for the expansions of the macros and for the host. It is not for users and has no stability guarantee.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::attachment::LinkedHost;

@@ -1,5 +1,5 @@
-//! What is written into an artifact, made at compile time: a JSON text in a section of its own, readable by anybody without
-//! running a line of the plugin. Reading it is the host's affair.
+//! The manifest of an artifact, made at compile time: a JSON text in its own section, which can be read without running code
+//! of the plugin. The host reads it.
 
 use crate::description::{Interface, Kind, Method, Receiver, Shape, Type};
 
@@ -26,7 +26,7 @@ const PROFILE: &str = env!("RESLOT_PROFILE");
 pub struct Manifest {
     pub name: &'static str,
     pub version: &'static str,
-    /// The schema of its state, and the oldest one from which `migrate` goes.
+    /// The schema of its state, and the oldest schema that `migrate` knows.
     pub state: Option<(u32, u32)>,
     pub exclusive: bool,
     pub uses: &'static [&'static str],
@@ -34,8 +34,8 @@ pub struct Manifest {
     pub interface: &'static Interface,
 }
 
-/// Whether callers of several threads may hold what a method of this interface lends them: then nobody knows when an instance
-/// is free to be stopped.
+/// Whether callers on several threads may hold borrows that a method of this interface returned. Then it is unknown when an
+/// instance can be stopped.
 #[doc(hidden)]
 pub const fn lends_while_shared(interface: &Interface) -> bool {
     let (mut shared, mut lends, mut i) = (true, false, 0);
@@ -90,7 +90,7 @@ impl Manifest {
     }
 }
 
-/// An interface alone, as it stands in a manifest: made when a plugin asks for another one by it.
+/// A single interface in the form of the manifest. It is made when a plugin requests another one by it.
 pub(crate) fn interface_as_json(interface: &Interface) -> Vec<u8> {
     let mut json = Json { bytes: &mut [], at: 0 };
     json.interface(interface);
@@ -103,7 +103,7 @@ pub(crate) fn interface_as_json(interface: &Interface) -> Vec<u8> {
     bytes
 }
 
-/// Writes what fits into `bytes` and counts everything, so that the same walk measures and writes.
+/// Writes as much as fits into `bytes` and counts everything, so that the same code measures and writes.
 struct Json<'a> {
     bytes: &'a mut [u8],
     at: usize,
@@ -122,8 +122,8 @@ impl Json<'_> {
         }
     }
 
-    /// Names of Rust items and versions hold neither quotes nor backslashes nor control characters; a text that does is
-    /// refused here, at compile time, rather than written as broken JSON.
+    /// Names of Rust items and versions contain no quotes, backslashes or control characters. Another text is refused here
+    /// at compile time, so that no invalid JSON is written.
     const fn text(&mut self, text: &str) {
         let bytes = text.as_bytes();
         let mut i = 0;
@@ -206,7 +206,7 @@ impl Json<'_> {
             i += 1;
         }
         self.put("]");
-        // Only if there are any: the text of a plugin without is what it was before there were resources.
+        // This field is written only if there are resources, so that older hosts can read other manifests.
         if !manifest.resources.is_empty() {
             self.put(",\"resources\":[");
             let mut i = 0;
@@ -284,7 +284,7 @@ impl Json<'_> {
         match shape {
             Shape::Str => self.text("Str"),
             Shape::String => self.text("String"),
-            // A result of type `()` reads as "nothing".
+            // A result of type `()` means no result.
             Shape::Value(of) if matches!(of.name.as_bytes(), b"()") => self.text("Unit"),
             Shape::Value(of) => self.tagged_type("Value", of),
             Shape::Number(of) => self.tagged_type("Number", of),

@@ -1,4 +1,4 @@
-//! What a panic was raised with, once the panic was caught.
+//! The payload of a caught panic.
 
 use std::{
     any::Any,
@@ -14,7 +14,7 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     }
 }
 
-/// The text that a panic was raised with. It may be very long.
+/// The text of a payload. It may be very long.
 pub(crate) fn text_of(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&'static str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))

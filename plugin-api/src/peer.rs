@@ -1,18 +1,18 @@
-//! Another plugin, as a plugin calls it: by name, through the host, whichever generation serves there at that moment.
+//! Calls from one plugin to another: by name, through the host, to the current generation.
 //!
 //! # Why that is sound
-//! A [`Peer`] is a number of the host's, good as long as the image is mapped, and holds no generation. A [`LoadedPeer`] holds one,
-//! through the host, from its making to its drop; all that is called through it, and every wire value that is copied out and
-//! dropped, lies between the two, so the callee's image is mapped. Who never drops one keeps that image for ever, which is a leak
-//! and no more. A `LoadedPeer` borrows its peer and stays on its thread: it lives in a call of this plugin's or in one of its
-//! threads, so the code that lets go of it is mapped as well.
+//! A [`Peer`] is a number of the host's, good as long as the image is mapped, and holds no generation. A [`LoadedPeer`]
+//! holds one, through the host, from its making to its drop; all that is called through it, and every wire value that is
+//! copied out and dropped, lies between the two, so the callee's image is mapped. If it is never dropped, that image stays
+//! mapped, which is only a leak. A `LoadedPeer` borrows its peer and stays on its thread: it lives in a call of this plugin
+//! or in one of its threads, so the code that drops it is mapped as well.
 //!
-//! Of a linked plugin a peer keeps the attachment, and so the host's side of it, for as long as it lives: such a plugin has no image that
+//! A peer of a linked plugin keeps the attachment alive, and so the host's side, because such a plugin has no image that
 //! would end before its statics.
 //!
-//! What the host tells, errors above all, is copied into this image's memory, and the host's texts are dropped by the host's
-//! destructor, before a call returns. Of this image the host keeps nothing: the interface's description is parsed, and a method's
-//! name is copied, before the host's function returns.
+//! Errors and other texts of the host are copied into this image's memory, and the host's destructor drops the originals
+//! before a call returns. The host keeps nothing of this image: the interface's description is parsed, and a method's name
+//! is copied, before the host's function returns.
 
 mod refusal;
 
@@ -29,11 +29,11 @@ use crate::{
 use abi_stable::std_types::{ROption, RResult};
 use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
-/// Another plugin of the same host, to be called from this one. Made by [`Context::peer`]; clone it freely, send it to threads
-/// of [`Context::spawn`], keep it in the plugin's value.
+/// Another plugin of the same host that this one calls, from [`Context::peer`]. You can clone it, send it to threads of
+/// [`Context::spawn`], and keep it in the plugin's value.
 ///
-/// It is a name, not a hold: between calls it keeps nothing, so the other plugin is replaced and its old image unloaded as if
-/// there were no peer. What [`load`](Self::load) answers is the generation that serves at that moment, and is for a call or a few.
+/// It is only a name: between calls it holds nothing, so the other plugin can be reloaded and its old image unloaded as if
+/// there were no peer. [`load`](Self::load) returns the current generation, for one or a few calls.
 ///
 /// ```no_run
 /// use reslot_plugin_api::{CallError, Context, Peer, Plugin, PluginError, interface};
@@ -69,19 +69,21 @@ use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
 /// # fn main() {}
 /// ```
 ///
-/// # What may be asked of it when
+/// # Which calls are possible
 /// A plugin with state is called through its gate: while its state is handed over, calls wait, and then go to the successor.
-/// Plugins may call each other in circles, the gates let pass who is inside of one already. Two things cannot be: that the
-/// `start` of a candidate calls the plugin whose state it is taking over, directly or by way of others (that call answers
-/// [`Fault::HandingOver`](crate::Fault::HandingOver)), and that a `start` waits for another *thread* that makes such a call: that
-/// thread waits for the end of the hand-over, and so for the `start`.
+/// Calls may form a cycle, because the gates let calls pass that are already inside. Two things are not possible. The
+/// `start` of a candidate must not call the plugin whose state it gets, directly or through others (that call returns
+/// [`Fault::HandingOver`](crate::Fault::HandingOver)). And a `start` must not wait for another *thread* that makes such a
+/// call: that thread waits for the end of the hand-over, and so for the `start`.
 ///
 /// # What a call costs
-/// Beyond a call from the host program through a view: `load` and its end are two calls into the host, about a load of an `ArcSwap` and
-/// a count up and down of the generation's holders; nothing is allocated. Make several calls through one [`LoadedPeer`] where that
-/// matters: each of them is one indirect call and a compare. A plugin with state is called through its gate, in any case: one more
-/// call into the host and back, and a readers' lock. Measured with such a plugin, one `load` for each call: 60 to 90 ns, of which a
-/// call through a view, gate and all, is 16 to 20 ns. In a plugin that is linked into the program, `load` allocates a few words besides.
+///
+/// Beyond a call from the host program through a view: `load` and its end are two calls into the host, about a load of an
+/// `ArcSwap` and a count up and down of the generation's holders; nothing is allocated. Make several calls through one
+/// [`LoadedPeer`] where that matters: each of them is one indirect call and a compare. A plugin with state is called through
+/// its gate, in any case: one more call into the host and back, and a readers' lock. Measured with such a plugin, one `load`
+/// for each call: 60 to 90 ns, of which a call through a view, gate and all, is 16 to 20 ns. In a plugin that is linked into
+/// the program, `load` allocates a few words besides.
 pub struct Peer<I: ?Sized + Shared> {
     name: Arc<str>,
     handle: Handle,
@@ -90,7 +92,7 @@ pub struct Peer<I: ?Sized + Shared> {
     interface: PhantomData<fn() -> Box<I>>,
 }
 
-/// The host's name for the slot as this image calls it. Never dereferenced here.
+/// The host's handle for the slot. It is never dereferenced here.
 #[derive(Clone, Copy)]
 struct Handle(*const ());
 
@@ -99,7 +101,7 @@ unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
 
-/// Why another plugin cannot be had. What it prints says what to do.
+/// Why another plugin is not available. Its text says what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerError {
     kind: PeerErrorKind,
@@ -117,11 +119,11 @@ pub enum PeerErrorKind {
     Itself,
     /// Nothing of this name is loaded.
     Unknown,
-    /// The slot has an owner, who alone calls it.
+    /// The slot is claimed, so only its owner may call it.
     Claimed,
-    /// It has another interface than the one by which it is to be called.
+    /// It has another interface than the requested one.
     Interface,
-    /// It was being replaced, and that took longer than the host waits.
+    /// It was being reloaded, and that took longer than the host waits.
     Busy,
     /// The host was dropped, or this code does not run in one.
     NoHost,
@@ -133,7 +135,7 @@ impl PeerError {
         self.kind
     }
 
-    /// The name that was asked for.
+    /// The requested name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -148,15 +150,16 @@ impl fmt::Display for PeerError {
 impl std::error::Error for PeerError {}
 
 impl Context<'_> {
-    /// Another plugin of the same host, to be called by the interface `I`, which it must have now; builds of it that have another
-    /// one are refused from now on, as long as this plugin is loaded. Name it in the plugin's `uses = ["…"]`.
+    /// Another plugin of the same host, with the interface `I`. The plugin must have this interface now, and as long as this
+    /// plugin is loaded, builds with another interface are refused. Name it in the plugin's `uses = ["…"]`.
     ///
-    /// It may be claimed by an owner later. Then each call answers [`Fault::Claimed`](crate::Fault::Claimed) until the claim is
+    /// An owner may claim it later. Then each call returns [`Fault::Claimed`](crate::Fault::Claimed) until the claim is
     /// dropped.
     ///
     /// # Errors
-    /// If nothing of this name is loaded, it is claimed, or has another interface (the error lists the differences), and if the
-    /// name is the plugin's own or is not among those that it uses. `?` in `start` refuses the candidate with these words.
+    /// If no plugin of this name is loaded, if it is claimed, or if it has another interface (the error lists the
+    /// differences); also if the name is the plugin's own or is missing in `uses`. With `?` in `start`, the candidate is
+    /// refused with this message.
     pub fn peer<I: ?Sized + Shared>(&self, name: &str) -> Result<Peer<I>, PeerError> {
         let refuse = |(kind, words)| PeerError {
             kind,
@@ -183,15 +186,15 @@ impl Context<'_> {
 }
 
 impl<I: ?Sized + Shared> Peer<I> {
-    /// The name by which it was asked for.
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The generation that serves now, for a call or a few. It dereferences to the interface's client.
+    /// The current generation, for one or a few calls. It dereferences to the interface's client.
     ///
-    /// It keeps that generation, and its image, until it is dropped: do not keep it while waiting for something long. If nothing
-    /// can be called there just now, each call through it answers [`CallError`], whose [fault](CallError::fault) says why.
+    /// It keeps that generation and its image until it is dropped, so do not keep it while you wait for long. If the slot
+    /// cannot be called now, each call returns a [`CallError`], whose [fault](CallError::fault) says why.
     #[inline]
     pub fn load(&self) -> LoadedPeer<'_, I> {
         let services = self.services();
@@ -252,7 +255,7 @@ impl<I: ?Sized + Shared> fmt::Debug for Peer<I> {
     }
 }
 
-/// The generation of another plugin that served at the moment of [`Peer::load`]. Dereferences to the interface's client.
+/// The generation of another plugin that was current at the time of [`Peer::load`]. Dereferences to the interface's client.
 pub struct LoadedPeer<'a, I: ?Sized + Shared> {
     /// Valid as long as `hold`.
     connection: Connection,

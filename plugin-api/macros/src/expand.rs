@@ -194,7 +194,7 @@ fn table(interface: &Interface, names: &Names) -> TokenStream {
     }
 }
 
-/// An object of the other side, behind the trait. A panic over there unwinds this side up to its own boundary.
+/// An object of the other side, behind the trait. A panic of the other side unwinds this side up to its own boundary.
 fn proxy(interface: &Interface, names: &Names) -> TokenStream {
     let Names {
         interface: name,
@@ -264,7 +264,7 @@ fn proxy(interface: &Interface, names: &Names) -> TokenStream {
     }
 }
 
-/// The embedder's side: the trait's methods, each answering a `Result`.
+/// The embedder's side: the trait's methods, each returning a `Result`.
 fn client(interface: &Interface, names: &Names) -> TokenStream {
     let Names {
         interface: name,
@@ -324,7 +324,7 @@ fn client(interface: &Interface, names: &Names) -> TokenStream {
                 (quote!(call_borrowing::<#out>), quote!(__result.map(|__wire| #read)))
             }
         };
-        // Who lends wants to know how the call ended.
+        // The lender needs to know how the call ended.
         let (status, call) = match &resume {
             None => (None, call),
             Some(_) => (
@@ -398,7 +398,7 @@ fn description(interface: &Interface) -> TokenStream {
             quote!(::reslot_plugin_api::description::Argument { name: #name, passed: #shape })
         });
         let returns = match &method.returns {
-            // How it crosses follows from how it is written, so that stands in the description: one side may have an alias there.
+            // How it crosses depends on how it is written, so the description records it: one side may use an alias.
             Returns::Copied(of) if in_registers(&method.returns) => value_shape("Number", of),
             Returns::Copied(of) => quote_spanned!(of.span()=> <#of as ::reslot_plugin_api::Returned>::SHAPE),
             Returns::Str(_) => quote!(::reslot_plugin_api::description::Shape::Str),

@@ -1,21 +1,21 @@
-//! Whether the crate that is compiled just now is to be loaded from a file or to be linked into a program.
+//! Finds out whether the compiled crate will be loaded from a file or linked into a program.
 //!
-//! Nothing but its crate types says so: a cargo feature would be switched on for every use of the crate in one build, and an option of
-//! `export_plugin!` would have to be changed in the source. Cargo gives the crate types to the compiler on its command line, and to nobody
-//! else; a procedural macro runs inside the compiler, so that it can read them there.
+//! Only the crate types tell this. A cargo feature would apply to every use of the crate in one build, and an option of
+//! `export_plugin!` would need a change of the source. Cargo passes the crate types only on the compiler's command line. A
+//! procedural macro runs inside the compiler, so it can read them there.
 
 use proc_macro::{Delimiter, TokenStream, TokenTree};
 
-/// What a compiler's arguments make of a plugin's crate.
+/// The form of a plugin's crate, from the compiler's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// It becomes a library file with everything that a host looks for in one; or a program, or a test, of its own.
+    /// A library file for a host, or a program or test of its own.
     Loadable,
-    /// It becomes, also, an rlib, and that a part of a program.
+    /// The crate also becomes an rlib, which is linked into a program.
     Linkable,
 }
 
-/// Answers the tokens of the form that applies, from `loadable { … } linkable { … }`.
+/// Returns the tokens of the form that applies, from `loadable { … } linkable { … }`.
 pub(crate) fn choose(forms: TokenStream) -> TokenStream {
     let wanted = match form_by(std::env::args()) {
         Form::Loadable => "loadable",
@@ -33,7 +33,7 @@ pub(crate) fn choose(forms: TokenStream) -> TokenStream {
     chosen.unwrap_or_default()
 }
 
-/// An editor's language server compiles nothing and has no such arguments: it shows the form that other crates can refer to.
+/// An editor's language server compiles nothing and has no such arguments. It gets the form that other crates can refer to.
 fn form_by(arguments: impl Iterator<Item = String>) -> Form {
     let (mut types, mut is_test) = (Vec::new(), false);
     let mut arguments = arguments.flat_map(with_files);
@@ -52,7 +52,7 @@ fn form_by(arguments: impl Iterator<Item = String>) -> Form {
     }
 }
 
-/// Where a command line is too long for the system, `@FILE` stands for the lines of a file.
+/// If a command line is too long for the system, `@FILE` means the lines of a file.
 fn with_files(argument: String) -> Vec<String> {
     let read = argument.strip_prefix('@').and_then(|file| std::fs::read_to_string(file).ok());
     match read {

@@ -1,5 +1,5 @@
-//! The macros of `reslot-plugin-api`: `#[interface]` and `derive(Crossing)`. What they expand to is explained where it lives,
-//! in that crate's `interface` module; here is only the reading of the source and the refusal of what could outlive its image.
+//! The macros of `reslot-plugin-api`: `#[interface]` and `derive(Crossing)`. That crate's `interface` module explains what
+//! they expand to. This crate parses the source, and refuses types whose values could outlive their image.
 
 mod crossing;
 mod expand;
@@ -21,8 +21,8 @@ use syn::parse_macro_input;
 /// }
 /// ```
 ///
-/// For a trait `Strategy` it generates `StrategyClient`, whose methods are the trait's and answer `Result<_, CallError>`: that
-/// is what a host's `Claim<dyn Strategy>` or view dereferences to.
+/// For a trait `Strategy` it generates `StrategyClient`, which has the trait's methods, each returning
+/// `Result<_, CallError>`. A host's `Claim<dyn Strategy>` or view dereferences to it.
 ///
 /// Arguments may be `Crossing` values, `&T`, `&mut T`, `&[T]`, `&mut [T]` of them, `&str`, `&dyn Interface` and
 /// `&mut dyn Interface`. Results may be `Crossing` values, `String`, `Vec`, `Option` and `Result` of those, and `&T`, `&[T]`
@@ -38,25 +38,26 @@ pub fn interface(arguments: TokenStream, item: TokenStream) -> TokenStream {
     read::interface(arguments, item)
         .map(|interface| expand::interface(&interface))
         .unwrap_or_else(|error| {
-            // The trait itself stays, so that its implementations do not all complain as well.
+            // The trait itself is kept, so that its implementations do not cause more errors.
             let (error, written) = (error.into_compile_error(), read::without_since(written));
             quote::quote!(#error #written)
         })
         .into()
 }
 
-/// Lets a type cross between host and plugin as plain bytes.
+/// Makes a type cross between host and plugin as plain bytes.
 ///
 /// For `#[repr(C)]` structs of `Crossing` fields, and for enums without fields that have a fixed representation such as
 /// `#[repr(u8)]`. The layout, field by field, becomes part of the interface's description: a host refuses a plugin that was
-/// built with another.
+/// built with another layout.
 #[proc_macro_derive(Crossing)]
 pub fn crossing(item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as syn::DeriveInput);
     crossing::derive(&item).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// For `export_plugin!`: from `loadable { … } linkable { … }` the tokens of the form in which the crate is compiled just now.
+/// For `export_plugin!`: returns the tokens of `loadable { … }` or `linkable { … }`, depending on the form in which the
+/// crate is compiled.
 #[doc(hidden)]
 #[proc_macro]
 pub fn by_form(forms: TokenStream) -> TokenStream {

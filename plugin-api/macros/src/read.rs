@@ -1,4 +1,4 @@
-//! Reading a trait as an interface, and refusing, with the reason and the remedy, what may not stand in one.
+//! Parses a trait as an interface, and refuses what an interface must not contain, with the reason and the remedy.
 
 use proc_macro2::Span;
 use quote::{ToTokens, format_ident};
@@ -172,8 +172,8 @@ pub(crate) fn interface(arguments: Arguments, mut item: ItemTrait) -> Result<Int
     })
 }
 
-/// Reads one method. The body of a `#[since]` method moves into a hidden method of its own, which its default calls: so the
-/// host's side can run the default body for a plugin whose table lacks the method.
+/// Reads one method. The body of a `#[since]` method moves into a hidden method, which the default calls. So the host's side
+/// can run the default body for a plugin whose table lacks the method.
 fn method(own: &Ident, function: &mut syn::TraitItemFn) -> Result<(Method, Option<syn::TraitItemFn>)> {
     let signature = &function.sig;
     refuse_cfg(&function.attrs)?;
@@ -278,7 +278,7 @@ fn receiver(signature: &syn::Signature) -> Result<&Receiver> {
         ));
     };
     match &receiver.reference {
-        // A receiver that lives for ever would let safe code keep the instance beyond its end.
+        // A receiver with lifetime `'static` would let safe code keep the instance beyond its end.
         Some((_, Some(lifetime))) if lifetime.ident != "_" => Err(Error::new_spanned(
             lifetime,
             format!("`{name}` borrows `self` for `{lifetime}`: leave the lifetime out, the borrow is the call's"),
@@ -303,7 +303,7 @@ fn hidden_default(
 ) -> syn::TraitItemFn {
     let name = hidden_name(&signature.ident);
     let names = arguments.iter().map(|argument| &argument.name);
-    // The method's own `self`: one that is made here would be another, if the trait comes from a macro.
+    // The method's own `self` token is used, because a new one would have another hygiene if the trait comes from a macro.
     let this = match signature.inputs.first() {
         Some(FnArg::Receiver(receiver)) => receiver.self_token,
         _ => Default::default(),
@@ -326,7 +326,7 @@ pub(crate) fn hidden_name(method: &Ident) -> Ident {
     format_ident!("__default_{}", method)
 }
 
-/// What this macro generates would not follow the condition.
+/// The generated code would not follow the condition.
 fn refuse_cfg(attributes: &[Attribute]) -> Result<()> {
     match attributes
         .iter()
@@ -361,7 +361,7 @@ pub(crate) fn without_since(mut item: ItemTrait) -> ItemTrait {
     item
 }
 
-/// Source as a person writes it, as far as a line of an error message needs.
+/// Source text for an error message, formatted as a person would write it.
 fn text(source: &impl ToTokens) -> String {
     let mut text = source.to_token_stream().to_string();
     for (tokens, written) in [

@@ -1,9 +1,9 @@
-//! Which frames of a backtrace are nobody's doing: those by which a panic tells of itself, those that tie a call to its
-//! containment, those of the program's start. They are left out where a person reads; `frames` has them all.
+//! The technical frames of a backtrace: frames of the panic itself, of the code that catches panics, and of the program's
+//! start. The text for people leaves them out; `frames` has all.
 
 use super::{Frame, Origin};
 
-/// Innermost, from the panic to its hook.
+/// Functions between the panic and its hook. They are the innermost frames.
 const TELLING: [&str; 14] = [
     "reslot_plugin_api::inside::panic_hook::",
     "core::panicking::",
@@ -21,7 +21,7 @@ const TELLING: [&str; 14] = [
     "core::slice::index::slice_",
 ];
 
-/// Between a function and its caller, wherever a panic is contained or a closure is called.
+/// Functions between a function and its caller that catch panics or call closures.
 const GLUE: [&str; 11] = [
     "reslot_plugin_api::",
     "reslot::slot::",
@@ -53,7 +53,7 @@ const GLUE_FILES: [&str; 10] = [
 /// Calls through a pointer to a closure, of which the hook is one.
 const CALLS: [&str; 2] = ["alloc::boxed::Box", "core::ops::function::"];
 
-/// The frames that somebody wrote, with their numbers. All, if that would leave none: an artifact without names.
+/// The other frames, with their numbers. All frames if none would be left, as for an artifact without names.
 pub(super) fn without(frames: &[Frame]) -> impl Iterator<Item = (usize, &Frame)> {
     let (from, to) = (telling(frames), started(frames));
     let kept = move |at: usize| frames[at].origin != Origin::Elsewhere && !is_glue(&frames[at]) && !is_generated(frames, at);
@@ -77,7 +77,7 @@ fn is_generated(frames: &[Frame], at: usize) -> bool {
     named && (before.is_some_and(is_end) || frames.get(at + 1).is_some_and(is_end))
 }
 
-/// How many frames, from the innermost, tell of the panic.
+/// The number of innermost frames that belong to the panic.
 fn telling(frames: &[Frame]) -> usize {
     let mut until = 0;
     for (at, frame) in frames.iter().enumerate() {
@@ -90,7 +90,7 @@ fn telling(frames: &[Frame]) -> usize {
     until
 }
 
-/// Where the start of the thread, the program or the test begins, below everything that somebody wrote.
+/// The index of the first frame of the start of the thread, the program or the test.
 fn started(frames: &[Frame]) -> usize {
     let begins = |frame: &Frame| {
         let function = frame.function.as_deref().unwrap_or_default();

@@ -1,9 +1,9 @@
-//! What the plugin logs by `tracing` and by `log`: the image's global subscriber and logger, which hand it to the host. What is
-//! above the image's level is stopped by those crates' own check, a load and a compare, before anything of it is made up. How
-//! a value is put into words is told in `values`; what becomes of it, in the host.
+//! The image's global `tracing` subscriber and `log` logger, which forward the plugin's records to the host. Those crates'
+//! own check, a load and a compare, stops records above the image's level before they are built. `values` formats the
+//! values.
 //!
-//! They are installed when the host first wants to hear anything. So in an ordinary test program, and in a host without a
-//! subscriber, a plugin may have its own; and one that it has set before stays.
+//! They are installed when the host first sets a level. So in a test program, and in a host without a subscriber, a plugin
+//! may have its own; a subscriber that it has set before stays.
 
 mod values;
 
@@ -24,7 +24,7 @@ use tracing_core::{
 };
 use values::Values;
 
-/// How many fields of an event or a span cross at most; tracing's own macros took 32 for years.
+/// The highest number of fields of an event or a span that cross. tracing's own macros allowed 32 for years.
 const MOST_FIELDS: usize = 46;
 
 /// A span that the host does not want: nothing of it crosses.
@@ -32,18 +32,18 @@ const UNWANTED: u64 = u64::MAX - 1;
 
 /// 0 is none, 1 errors, 5 everything. Each image has its own copy of this static.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
-/// The image's `tracing` is ours.
+/// Whether our subscriber is the image's global one.
 static TRACING: AtomicBool = AtomicBool::new(false);
-/// The image's `log` is ours.
+/// Whether our logger is the image's global one.
 static LOG: AtomicBool = AtomicBool::new(false);
 
-/// Lets events up to this level cross from now on. Two threads that do this at once leave one of the two levels; who calls
-/// looks again at which one it is to be.
+/// Forwards records up to this level from now on. If two threads call this at once, one of the two levels remains, and the
+/// caller checks again which level it must be.
 pub(crate) fn set_level(level: u8) {
     static INSTALLED: Once = Once::new();
     LEVEL.store(level, SeqCst);
     if level > 0 && can_tell() {
-        // What `tracing` keeps of its subscriber, it keeps for good.
+        // `tracing` never frees its subscriber.
         INSTALLED.call_once(|| memory::in_the_image(install));
     }
     if TRACING.load(SeqCst) {
@@ -67,8 +67,8 @@ fn can_tell() -> bool {
 }
 
 fn install() {
-    // `Dispatch::new` would ask a subscriber of the plugin's own what it wants, and set the most that anybody wants, before it
-    // is known that ours cannot be installed; harmless, but for that it is asked.
+    // If the plugin has its own subscriber, `Dispatch::new` asks it for its filters before it is known that ours cannot be
+    // installed. This is harmless.
     let ours = dispatcher::set_global_default(Dispatch::new(ToHost)).is_ok();
     TRACING.store(ours, SeqCst);
     LOG.store(log::set_logger(&ToHost).is_ok(), SeqCst);
@@ -79,8 +79,8 @@ struct ToHost;
 
 impl Subscriber for ToHost {
     fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
-        // Not `never`: what is above the level does not come as far as here, and a place that was registered while the level
-        // changed would keep the wrong answer.
+        // It must not be `never`: records above the level do not get here, and a callsite that is registered during a change
+        // of the level would keep a wrong answer.
         Interest::sometimes()
     }
 
@@ -153,7 +153,7 @@ impl log::Log for ToHost {
         if !log::Log::enabled(self, record.metadata()) {
             return;
         }
-        // A target may be made up at run time.
+        // A target may be built at run time.
         let (target, mut values) = (cut(record.target()), Values::default());
         values.message(record.args());
         let told = |values: &[LogValue<'_>]| {

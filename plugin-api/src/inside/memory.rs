@@ -1,14 +1,14 @@
-//! The image's allocator: the system's, with an account of what is allocated. The account is kept here; what the `freeing`
-//! mode keeps beside it, to name each block that is left, is in `freeing`. When anything is freed is the host's affair. What the SDK
-//! has the standard library keep for good is not allocated at all: it lies in the `room`.
+//! The image's allocator: the system's, with an account of the allocated bytes. `freeing` has the table of blocks for the
+//! mode of that name; the host decides when to free them. Memory that the standard library keeps forever because of the SDK
+//! is in the `room` and is not allocated.
 //!
 //! # The account
 //! Allocating adds the layout's size, freeing subtracts it, each on whatever thread it happens; the sum over all threads is
-//! what is allocated. (A single thread's part wraps below zero if it frees what others allocate.)
+//! the number of allocated bytes. (A single thread's part wraps below zero if it frees what others allocate.)
 //!
-//! Nobody but a thread itself changes its part, so that it needs no locked instruction, only a load and a store. Which part is
-//! its own it finds by its thread pointer, a register: thread-locals of a library cost a call of `__tls_get_addr`, which is as
-//! dear as half of an allocation.
+//! Only the thread itself changes its part, so this needs no locked instruction, only a load and a store. A thread finds its
+//! part by its thread pointer, a register. A thread-local of a library would need a call of `__tls_get_addr`, which costs as
+//! much as half of an allocation.
 //!
 //! # Why that is sound
 //! A slot belongs to the thread whose pointer stands in `owner`, put there once, by an exchange from 0, and never taken out. Two
@@ -38,7 +38,7 @@ use std::{
     },
 };
 
-/// Slots of an image: more threads than that which allocate in it share one. A power of two.
+/// The number of slots of an image, a power of two. Further threads share one slot.
 const SLOTS: usize = 256;
 /// Slots that a thread looks at before it goes to the shared one.
 const PROBES: usize = 3;
@@ -50,26 +50,26 @@ pub enum Allocator {
     Counting,
     /// The system's, counted, with a table of what is allocated.
     Freeing,
-    /// One of its own, of which nothing is known here.
+    /// The plugin's own allocator, which is not counted.
     Own,
 }
 
 /// Each image has its own copy of this static, in its .bss, which is the point.
 static ACCOUNT: Account<SLOTS> = Account::new();
 
-/// What is allocated in this image just now, in bytes.
+/// The bytes that are allocated in this image now.
 pub(crate) fn live_bytes() -> u64 {
     ACCOUNT.live_bytes()
 }
 
-/// Runs something of the SDK's that makes the standard library or `tracing` keep memory for good: that memory is taken from the
-/// image itself, so that it goes with the image and is not counted as the plugin's. A plugin with an allocator of its own allocates
-/// as always.
+/// Runs code of the SDK that makes the standard library or `tracing` keep memory forever. That memory is taken from the
+/// image itself, so that it is unmapped with the image and does not count as the plugin's. A plugin with its own allocator
+/// allocates as usual.
 pub(crate) fn in_the_image(body: impl FnOnce()) {
     ROOM.let_to(body);
 }
 
-/// The table of what is allocated in this image, which outlives it; none if memory for its head was refused.
+/// The table of blocks that are allocated in this image. It outlives the image. Null if there was no memory for its head.
 pub(crate) fn registry() -> *const Registry {
     ACCOUNT.registry()
 }
@@ -187,7 +187,8 @@ impl Slot {
 /// The parts of all threads. `N` is a power of two.
 struct Account<const N: usize> {
     slots: [Slot; N],
-    /// Of those threads that found no slot. Its bytes are added to by locked instructions, the rest is under `sharing`.
+    /// The part of all threads that found no slot. Its bytes are changed by locked instructions; the rest is protected by
+    /// `sharing`.
     shared: Slot,
     /// The standard library's lock parks and allocates nothing.
     sharing: Mutex<()>,
@@ -224,7 +225,8 @@ impl<const N: usize> Account<N> {
         }
     }
 
-    /// Multiplied by the golden ratio, numbers at equal distances, as the stacks of threads are, spread evenly.
+    /// The thread pointer is multiplied by the golden ratio, which spreads numbers at equal distances (such as addresses of
+    /// stacks) evenly.
     #[inline(always)]
     fn first_place(me: usize) -> usize {
         ((me as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize & (N - 1)
@@ -245,7 +247,8 @@ impl<const N: usize> Account<N> {
     fn live_bytes(&self) -> u64 {
         let parts = self.slots.iter().map(|slot| &slot.bytes).chain([&self.shared.bytes]);
         let sum = parts.fold(0, |sum: usize, part| sum.wrapping_add(part.load(Relaxed)));
-        // Read beside running threads, a block's end may be seen without its beginning.
+        // While threads run, the reader may see that a block was freed and not that it was allocated, so the sum may be
+        // negative.
         (sum as isize).max(0) as u64
     }
 }

@@ -24,16 +24,16 @@ use std::{
     },
 };
 
-/// Requests that went to libc because they came before the host's functions, and that libc would act upon after the image was
-/// unmapped: keys with a destructor, and threads.
+/// The number of requests that went to libc because they came before the host's functions were installed, and that libc
+/// would execute after the image was unmapped: keys with a destructor, and threads.
 static EARLY: AtomicUsize = AtomicUsize::new(0);
 
 /// Each image has its own copy of this static, which is the point.
 static HOST: OnceLock<Services> = OnceLock::new();
 
-/// Takes the host's functions, before anything else in this image has run, and routes panics to the host.
+/// Installs the host's functions before other code of this image runs, and routes panics to the host.
 ///
-/// Answers how much libc was asked for before, by static constructors, that ties the image to it.
+/// Returns the number of earlier requests by static constructors that tie the image to libc.
 pub(crate) fn install(table: HostTableRef, token: *const ()) -> usize {
     if HOST.set(Services { table, token }).is_ok() {
         panic_hook::install();
@@ -41,7 +41,7 @@ pub(crate) fn install(table: HostTableRef, token: *const ()) -> usize {
     EARLY.load(Ordering::Relaxed)
 }
 
-/// Tells the host how a panic ended that was contained just now: before its payload is dropped, which may panic again.
+/// Reports to the host that a panic was caught. This happens before its payload is dropped, which may panic again.
 #[cold]
 pub(crate) fn contained(payload: &(dyn Any + Send), own_thread: bool) {
     let Some(Services { table, token }) = services() else {
@@ -60,8 +60,8 @@ pub(crate) fn host() -> Option<Services> {
     HOST.get().copied()
 }
 
-/// The host of the plugin whose code the calling thread runs: that of this image, or of a linked plugin. Valid as long as the image is
-/// mapped, or until the thread leaves the plugin's code.
+/// The host of the plugin whose code the calling thread runs: that of this image, or of a linked plugin. It is valid as long
+/// as the image is mapped, or until the thread leaves the plugin's code.
 pub(crate) fn services() -> Option<Services> {
     host().or_else(attachment::current_services)
 }

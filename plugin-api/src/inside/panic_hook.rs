@@ -1,5 +1,6 @@
-//! The image's panic hook, and the one for linked plugins, which stands in front of the program's own. A panic is told to the host as words and raw addresses, and symbolised there: one symbolised
-//! backtrace taken inside an image leaves 31 to 36 MB behind, the private symbol cache of its copy of std.
+//! The image's panic hook, and the one for linked plugins, which runs before the program's own. It passes the message and
+//! raw addresses of a panic to the host, which looks up the names: a backtrace with names that is taken inside an image
+//! leaves 31 to 36 MB behind, the symbol cache of its copy of std.
 
 use crate::{attachment::Services, panic_payload, root::PanicRecord, text::cut};
 use std::{
@@ -10,15 +11,15 @@ use std::{
 
 const MOST_FRAMES: usize = 128;
 
-/// In an image, of which nothing but a plugin is a part.
+/// Installs the hook in the image of a loaded plugin.
 pub(super) fn install() {
     std::panic::set_hook(Box::new(tell_host));
 }
 
-/// In a program with linked plugins: each panic still goes to the hook that stands there now.
+/// Installs the hook in a program with linked plugins. Each panic still goes to the former hook.
 pub(crate) fn put_in_front() {
     static DONE: Once = Once::new();
-    // While this thread panics std lets nobody change the hook. The next attachment does it then.
+    // std does not allow changing the hook while the thread panics. The next attachment will install it.
     if std::thread::panicking() {
         return;
     }

@@ -1,12 +1,12 @@
-//! How much of its stack the calling thread has left. What encodes and decodes a state asks for it, because a stack that is used up
+//! The unused stack of the calling thread. The code that encodes and decodes a state checks it, because a stack overflow
 //! ends the process.
 
 use std::{cell::Cell, mem::MaybeUninit};
 
-/// What is taken for the rest of the main thread's stack. That stack grows while it is used, and its limit can be changed at any
-/// time; the usual limit is 8 MiB.
+/// The assumed rest of the main thread's stack. That stack grows while it is used, and its limit can change at any time; the
+/// usual limit is 8 MiB.
 const MAIN: usize = 1 << 20;
-/// What is taken for the rest where the system does not answer.
+/// The assumed rest if the system does not report it.
 const UNKNOWN: usize = 64 << 10;
 
 /// An address in the caller's frame: the stack is used down to about here.
@@ -16,10 +16,10 @@ pub(crate) fn here() -> usize {
     mark.as_ptr().addr()
 }
 
-/// How many bytes of its stack the calling thread has left. Of the main thread that is 1 MiB at most.
+/// The bytes of stack that the calling thread has left. For the main thread it is at most 1 MiB.
 pub fn left() -> usize {
     thread_local! {
-        /// The lowest address of this thread's stack; 0 as long as nobody has asked.
+        /// The lowest address of this thread's stack; 0 before the first use.
         static END: Cell<usize> = const { Cell::new(0) };
     }
     let here = here();

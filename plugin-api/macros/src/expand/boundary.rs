@@ -1,5 +1,5 @@
-//! How one argument, and one result, goes over the boundary: as what it crosses, and what the caller's and the callee's side do
-//! with it before and after.
+//! How one argument and one result cross the boundary: the type in which they cross, and the conversions on the caller's and
+//! the callee's side.
 
 use crate::read::{Argument, Method, Passed, Returns};
 use proc_macro2::{Span, TokenStream};
@@ -56,9 +56,9 @@ pub(super) fn pass(argument: &Argument) -> TokenStream {
     }
 }
 
-/// The caller's side, after a call that failed: if that was because of a lent object, its panic goes on as what it was. If the
-/// callee itself panicked, it is the callee's failure, whatever the lent object had to do with it: it may have been unwound by
-/// an object that the callee lent it in turn.
+/// The caller's side after a failed call. If a lent object panicked, its panic continues. If the callee itself panicked, the
+/// call failed because of the callee, even if a lent object was involved: the callee may have lent it an object that
+/// panicked.
 pub(super) fn resume(method: &Method) -> Option<TokenStream> {
     let lent: Vec<_> = method
         .arguments
@@ -101,7 +101,7 @@ pub(super) fn received(argument: &Argument) -> TokenStream {
     }
 }
 
-/// As `receive`, where a default body runs on the caller's side and the argument is still a `Lent`.
+/// Like `receive`, for a default body that runs on the caller's side, where the argument is still a `Lent`.
 pub(super) fn receive_lent(argument: &Argument) -> TokenStream {
     let name = &argument.name;
     match &argument.passed {
@@ -114,7 +114,7 @@ pub(super) fn receive_lent(argument: &Argument) -> TokenStream {
     }
 }
 
-/// As `received`, where a default body runs on the caller's side and everything else never crossed.
+/// Like `received`, for a default body that runs on the caller's side, where the other arguments have not crossed.
 pub(super) fn received_lent(argument: &Argument) -> TokenStream {
     match &argument.passed {
         Passed::Interface { .. } => received(argument),
@@ -135,9 +135,9 @@ pub(super) fn out_wire(returns: &Returns) -> TokenStream {
     }
 }
 
-/// Whether the value comes back beside the status, in registers, and not through an out pointer: a number that goes through
-/// memory costs the caller who waits for it some nanoseconds. Told by how the type is written, and the
-/// description says which it is: a side that has an alias there does not fit one that has not.
+/// Whether the value is returned in registers beside the status, and not through an out pointer, which would cost some
+/// nanoseconds for a number. The written form of the type decides, and the description records it: a side with an alias does
+/// not fit a side without one.
 pub(super) fn in_registers(returns: &Returns) -> bool {
     let Returns::Copied(syn::Type::Path(of)) = returns else {
         return false;

@@ -1,12 +1,12 @@
-//! Which types may stand in an interface's methods, by the form in which they are written, and in which words the others are
-//! refused. What the form does not tell is left to the bounds on `Crossing` and `Returned`.
+//! Decides by their written form which types an interface's methods may use, and has the errors for all others. The bounds
+//! on `Crossing` and `Returned` check the rest.
 
 use super::text;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Error, GenericArgument, Ident, Lifetime, PathArguments, Result, Type, TypeParamBound};
 
-/// How an argument crosses, told by the form in which it is written.
+/// How an argument crosses, according to its written form.
 pub(crate) enum Passed {
     Value,
     Str,
@@ -25,9 +25,9 @@ pub(crate) enum Passed {
     },
 }
 
-/// What a method answers.
+/// What a method returns.
 pub(crate) enum Returns {
-    /// A `Returned` type; `()` where nothing is written.
+    /// A `Returned` type; `()` if there is no return type.
     Copied(Type),
     Str(Type),
     Slice(Type, Type),
@@ -98,12 +98,12 @@ pub(super) fn passed(own: &Ident, of: &Type) -> Result<Passed> {
     })
 }
 
-/// `'_` says nothing more than no lifetime at all.
+/// `'_` means the same as no lifetime.
 fn named(lifetime: &Option<Lifetime>) -> Option<&Lifetime> {
     lifetime.as_ref().filter(|lifetime| lifetime.ident != "_")
 }
 
-/// What to take instead of a pointer to a closure or to something that can be an interface.
+/// The remedy for a pointer to a closure or to a type that can be an interface.
 fn argument_instead(of: &Type) -> Option<String> {
     let instead = "declare an interface for it and take `&dyn Interface` or `&mut dyn Interface`";
     match of {
@@ -123,7 +123,7 @@ fn argument_instead(of: &Type) -> Option<String> {
     }
 }
 
-/// `String` and `Vec` can be answered, but not taken: the callee would free the caller's memory.
+/// `String` and `Vec` can be results but not arguments, because the callee would free the caller's memory.
 fn refuse_owner(of: &Type, written: &Type) -> Result<()> {
     refuse_text(of, written)?;
     if let Some(elem) = vec_of(of) {
@@ -184,7 +184,7 @@ fn interface_object(own: &Ident, written: &Type, object: &syn::TypeTraitObject) 
                 ));
             }
             let dyn_token = object.dyn_token.unwrap_or_default();
-            // Spelt with the author's own tokens: what is wrong with it is shown where it stands.
+            // It uses the author's own tokens, so that errors point to the source.
             Ok(Type::TraitObject(syn::TypeTraitObject {
                 dyn_token: Some(dyn_token),
                 bounds: std::iter::once(TypeParamBound::Trait(syn::TraitBound {
@@ -256,8 +256,8 @@ pub(super) fn returns(of: &Type) -> Result<Returns> {
     })
 }
 
-/// Names the well-known types that own or point to something of one image, also inside of `Option` and the like. What is not
-/// known here is caught by the bound on `Crossing` or `Returned`.
+/// Names the well-known types that own or point to something of one image, also inside of `Option` and the like. The bound
+/// on `Crossing` or `Returned` catches all others.
 fn refuse(of: &Type, instead: &str) -> Result<()> {
     let of = bare(of);
     let why = match of {

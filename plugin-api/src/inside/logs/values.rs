@@ -5,7 +5,7 @@ use abi_stable::std_types::RStr;
 use std::fmt::{self, Write};
 use tracing_core::field::{Field, Visit};
 
-/// The longest text of one value, in bytes. What is longer is cut, and ends with [`CUT`].
+/// The longest text of one value, in bytes. A longer text is cut, and ends with [`CUT`].
 const LONGEST: usize = 16 * 1024;
 const CUT: &str = " … (cut)";
 
@@ -21,7 +21,7 @@ struct Value {
     kind: ValueKind,
     low: u64,
     high: u64,
-    /// Where its text begins and ends among all texts.
+    /// The range of its text in the block of texts.
     text: (usize, usize),
 }
 
@@ -60,7 +60,7 @@ impl Values {
             end: begin + LONGEST,
             is_cut: false,
         };
-        // An error is the value's own, or says that there is no more room: what was written until then is the text.
+        // The error comes from the value's own formatting, or there is no more room. The text until then is used.
         let _ = write!(room, "{text}");
         if room.is_cut {
             self.texts.push_str(CUT);

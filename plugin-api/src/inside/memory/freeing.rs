@@ -1,5 +1,5 @@
-//! A table of the blocks that are allocated in an image, kept outside of it, so that somebody can free them once it is gone. It
-//! takes no lock and shares nothing between threads. Who reads the table, and when, is the host's affair.
+//! A table of the blocks that are allocated in an image. It is kept outside of the image, so that the host can free the
+//! blocks after the image is gone. It takes no lock and shares nothing between threads.
 //!
 //! # The table
 //! Each block has a [`Header`] before it, which names the block's [`Entry`]. Entries stand in [`Chunk`]s of the system's memory,
@@ -40,7 +40,7 @@ const FIRST_CHUNK: usize = (4096 - size_of::<Chunk>()) / size_of::<Entry>();
 /// One block, or room for one.
 #[repr(C)]
 struct Entry {
-    /// What the system gave for the block; or null, if never used; or one of the marks.
+    /// The system's pointer for the block; or null if the entry was never used; or one of the marks.
     base: AtomicPtr<()>,
     /// Its size, as its user knows it.
     size: AtomicUsize,
@@ -309,7 +309,7 @@ impl Slot {
         self.free.store((&raw const *entry).cast_mut().cast(), Relaxed);
     }
 
-    /// Takes back what others have left; makes more entries if that was little, so that the search pays.
+    /// Takes back entries that other threads have freed, and makes more entries if there were few.
     fn take_new_entry(&self, registry: *const Registry) -> Option<NonNull<Entry>> {
         let mut found = 0;
         let mut chunk = self.chunks.load(Relaxed);
@@ -370,8 +370,8 @@ impl Slot {
     }
 }
 
-/// Frees every block that an image has left, then the table itself. Answers how many bytes, as their users knew them, in how
-/// many blocks.
+/// Frees every block that an image has left, then the table itself. Returns the number of freed bytes, as their users
+/// requested them, and the number of blocks.
 ///
 /// # Safety
 /// `registry` must be the head of a table whose image is gone, given back once, and `free` the function by which the system's

@@ -1,8 +1,8 @@
-//! A piece of the image's own memory, for what the SDK has the standard library and `tracing` allocate once and never free: it goes
-//! with the image, so that no generation leaves anything on the heap that its plugin did not allocate.
+//! A part of the image's own memory for blocks that the standard library and `tracing` allocate once and never free because
+//! of the SDK. It is unmapped with the image, so a generation leaves only its plugin's own blocks on the heap.
 //!
-//! Blocks of the room are ordinary blocks to everybody who uses them: [`Room::holds`] tells them from the system's when they are
-//! freed or resized. Their bytes are not used a second time.
+//! Blocks of the room are ordinary blocks for their users. [`Room::holds`] recognises them when they are freed or resized.
+//! Their bytes are not reused.
 
 use super::thread_pointer;
 use std::{
@@ -15,8 +15,8 @@ use std::{
     },
 };
 
-/// Enough for the standard output's buffer (1 KiB) and for what `tracing` keeps of a subscriber (about 150 bytes). What does not fit
-/// comes from the system and is counted as the plugin's.
+/// Enough for the standard output's buffer (1 KiB) and for what `tracing` keeps of a subscriber (about 150 bytes). Larger
+/// needs come from the system and count as the plugin's.
 const BYTES: usize = 2048;
 /// As aligned as what malloc gives.
 const ALIGNMENT: usize = 16;
@@ -30,7 +30,7 @@ pub(super) struct Room {
     bytes: UnsafeCell<[u8; BYTES]>,
     /// The thread pointer of the one thread that allocates here just now, or 0.
     tenant: AtomicUsize,
-    /// How many bytes are given away. Only the tenant changes it.
+    /// The number of used bytes. Only the tenant changes it.
     used: AtomicUsize,
 }
 
@@ -46,7 +46,8 @@ impl Room {
         }
     }
 
-    /// Lets the calling thread allocate here while it runs `body`. If another thread does so already, `body` allocates as always.
+    /// The calling thread allocates here while it runs `body`. If another thread does this already, `body` allocates as
+    /// usual.
     pub(super) fn let_to<R>(&self, body: impl FnOnce() -> R) -> R {
         struct Lease<'a>(&'a AtomicUsize);
         impl Drop for Lease<'_> {
@@ -59,7 +60,7 @@ impl Room {
         body()
     }
 
-    /// Whether some thread allocates here just now: only then is [`take`](Self::take) worth a call.
+    /// Whether a thread allocates here now; only then [`take`](Self::take) can succeed.
     #[inline(always)]
     pub(super) fn is_let(&self) -> bool {
         self.tenant.load(Relaxed) != 0
@@ -82,7 +83,7 @@ impl Room {
         }
     }
 
-    /// Whether a block lies here.
+    /// Whether a block is in the room.
     #[inline(always)]
     pub(super) fn holds(&self, block: *mut u8) -> bool {
         block.addr().wrapping_sub(self.bytes.get().addr()) < BYTES
