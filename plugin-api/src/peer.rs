@@ -299,7 +299,7 @@ impl<I: ?Sized + Shared> fmt::Debug for LoadedPeer<'_, I> {
 /// side: only the address counts, so that a `LoadedPeer` may be moved although its connection points here.
 struct Core([u8; 0]);
 
-/// As [`Core`], where nothing serves: the address is the peer's handle.
+/// Like [`Core`], for an empty slot: the address is the peer's handle.
 struct Absent([u8; 0]);
 
 /// The same for a linked plugin: no static names its host, so that it stands here.
@@ -308,11 +308,11 @@ struct LinkedCallee {
     is_absent: bool,
 }
 
-/// How a call that is not simply made goes to the host.
+/// How a call that cannot be made directly goes to the host.
 #[derive(Clone, Copy)]
 struct Way {
     services: Services,
-    /// The host's name for what is called; or the peer's handle, where nothing serves.
+    /// The host's pointer for the called generation; or the peer's handle, if the slot is empty.
     at: *const (),
 }
 
@@ -358,14 +358,14 @@ impl Way {
 
 type Body<'a> = &'a mut dyn FnMut(*mut (), *const (), &dyn Callee);
 
-/// What is to be done inside the gate.
+/// The call to make inside the gate.
 struct Passing<'a> {
     body: Body<'a>,
     /// Of a linked plugin.
     linked: Option<Services>,
 }
 
-/// Called by the host, inside the gate. Every function of a table contains its panics, and so does a default body.
+/// The host calls this inside the gate. Every function of a table catches its panics, and so does a default body.
 unsafe extern "C" fn inside_gate(context: *mut (), data: *mut (), table: *const (), core: *const ()) {
     // SAFETY: the context is what `through_gate` passed, alive and not otherwise borrowed during its call.
     let passing = unsafe { &mut *context.cast::<Passing<'_>>() };

@@ -1,5 +1,5 @@
-//! What a plugin's type may do beside its interface: the lifecycle hooks. What makes it loadable is in the rooms below: `export`
-//! has the macro, `glue` what it expands to, `health` what a plugin answers when it is asked how it is.
+//! The lifecycle hooks of a plugin's type. `export` has the macro that makes it loadable, `glue` the code to which it
+//! expands, and `health` the result of a health check.
 
 mod export;
 mod glue;
@@ -10,20 +10,22 @@ pub(crate) use glue::migrate_all;
 pub use glue::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
 pub use health::Health;
 
-/// The lifecycle hooks of a plugin. Every one has a default: a plugin that needs none does not implement this trait at all.
+/// The lifecycle hooks of a plugin. Every hook has a default: a plugin that needs none does not implement this trait at all.
 ///
-/// An instance is made with [`Default`], gets its predecessor's state (which [`migrate`](Self::migrate) has brought to its
-/// schema, if that is another), its configuration and its resources if the host has such, is initialised, started, called, stopped and dropped. (What `Default` has made is replaced by
-/// the state, and so dropped, if there is one: acquire things in `start`, not there.) A panic in a hook counts as an `Err` of
-/// that hook.
+/// An instance is made with [`Default`]. It gets its predecessor's state ([`migrate`](Self::migrate) converts it if the
+/// schema differs), and its configuration and resources if the host has them. Then it is initialised, started, called,
+/// stopped and dropped. (If there is a state, it replaces the value of `Default`, which is dropped: acquire resources in
+/// `start`, not in `Default`.) A panic in a hook counts as an `Err` of that hook.
 ///
-/// The state is the value itself, as serde writes it. It may be nested [`MAX_STATE_LEVELS`](crate::MAX_STATE_LEVELS) deep, and arrives as it
-/// was, options in options and numbers of 128 bits included; what cannot arrive so is refused, and the predecessor keeps serving. serde's code
-/// and [`migrate`](Self::migrate) run on a thread of the host's with more stack if the state is nested deeply, and may then run twice.
+/// The state is the value itself, as serde writes it. It may be nested [`MAX_STATE_LEVELS`](crate::MAX_STATE_LEVELS) deep,
+/// and arrives unchanged, including nested options and numbers of 128 bits. A state that cannot arrive unchanged is refused,
+/// and the predecessor keeps serving. serde's code and [`migrate`](Self::migrate) run on a thread of the host's with more
+/// stack if the state is nested deeply, and may then run twice.
 pub trait Plugin: Default + Send + 'static {
-    /// Builds what is derived from the state: caches, indexes. Called once, after the state was handed over and before
-    /// [`start`](Self::start). It acquires nothing outside of the plugin, and starts no thread: when an artifact is tried in a
-    /// process of its own before it meets the host, `init` runs there as well, without configuration and resources, and `start` does not.
+    /// Builds data that is derived from the state: caches, indexes. It is called once, after the state was handed over and
+    /// before [`start`](Self::start). It must not acquire anything outside of the plugin or start a thread, because a
+    /// preflight runs `init` in a child process as well, without configuration and resources. A preflight does not run
+    /// `start`.
     ///
     /// # Errors
     /// Refuses the candidate; the slot keeps its current generation.
@@ -32,12 +34,13 @@ pub trait Plugin: Default + Send + 'static {
         Ok(())
     }
 
-    /// Acquires what the instance needs to serve. Called after [`init`](Self::init) and before the first call; until it answers
-    /// `Ok`, the predecessor keeps serving, unless the plugin is `exclusive`: then the predecessor was stopped before.
+    /// Acquires what the instance needs for its work. It is called after [`init`](Self::init) and before the first call.
+    /// Until it returns `Ok`, the predecessor keeps serving, unless the plugin is `exclusive`: then the predecessor was
+    /// stopped before.
     ///
-    /// An instance of an `exclusive` plugin may be stopped and started again. That is the way back when its successor cannot
-    /// start. After a rollback a second instance may be started in the same image, beside one that callers still hold: keep what is
-    /// acquired here in the plugin's value, not in a `static`.
+    /// An instance of an `exclusive` plugin may be stopped and started again. The host does this if its successor cannot
+    /// start. After a rollback a second instance may be started in the same image, beside one that callers still hold: keep
+    /// resources in the plugin's value, not in a `static`.
     ///
     /// # Errors
     /// Refuses the candidate; the slot keeps its current generation.
@@ -46,86 +49,85 @@ pub trait Plugin: Default + Send + 'static {
         Ok(())
     }
 
-    /// Gives back what `start` acquired. Called after the last call, on the host's reaper thread; of an `exclusive` plugin before
-    /// its successor is started, and then the instance may be started again. Threads that were started with [`Context::spawn`]
-    /// have been asked to end before, and are waited for after it.
+    /// Releases what `start` acquired. It is called after the last call, on the host's reaper thread. For an `exclusive`
+    /// plugin it is called before its successor is started, and the instance may be started again. The host asks threads of
+    /// [`Context::spawn`] to end before `stop`, and waits for them after it.
     ///
     /// # Errors
-    /// Recorded in the report; the instance is dropped all the same.
+    /// The error is recorded in the report; the instance is dropped in any case.
     fn stop(&mut self, context: &Context<'_>) -> Result<(), PluginError> {
         let _ = context;
         Ok(())
     }
 
-    /// Takes its configuration: the table of its slot, empty if there is none. Called once for an instance, after the state was
-    /// handed over and before [`init`](Self::init), by a host that has a configuration; otherwise the values of `Default` hold. The
-    /// state was decoded before, so what is kept of the configuration is best `#[serde(skip)]`.
+    /// Gets the configuration: the table of the slot, empty if there is none. A host with a configuration calls it once for
+    /// an instance, after the state was handed over and before [`init`](Self::init); without a configuration the values of
+    /// `Default` stay. The state was decoded before, so mark fields with configuration as `#[serde(skip)]`.
     ///
-    /// A configuration that has changed comes to a new instance: the host makes another generation of the same artifact, as with any
-    /// reload, and the one that serves is never changed under its callers. So a veto, a panic or a hang costs nothing.
+    /// For a changed configuration the host makes a new generation of the same artifact, as in any reload; the current
+    /// instance is never changed while it is called. So after an error, a panic or a hang the current generation keeps
+    /// serving.
     ///
     /// # Errors
-    /// A veto. A new artifact is refused, and the slot keeps its current generation; a change is refused, and what serves goes on
-    /// with the configuration that it has.
+    /// A new artifact is refused, and the slot keeps its current generation. A changed configuration is refused, and the
+    /// current generation keeps its configuration.
     fn on_config(&mut self, context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError> {
         let _ = (context, config);
         Ok(())
     }
 
-    /// Says whether it would take a configuration, before anybody is given it: the host asks all plugins whose tables a change is
-    /// about, and if one of them refuses, none is given anything. It may be asked at any time, while the plugin is called, so it
-    /// has no instance. Unless it is implemented, a value is made with [`Default`], asked by [`on_config`](Self::on_config), and
-    /// dropped.
+    /// Checks a configuration before any plugin gets it: the host calls it for all plugins whose tables have changed, and if
+    /// one refuses, no plugin gets the change. It may run at any time, while the plugin is called, so it has no instance.
+    /// The default makes a value with [`Default`], calls [`on_config`](Self::on_config) on it, and drops it.
     ///
     /// # Errors
-    /// A veto: the change is refused for all.
+    /// The change is refused for all plugins.
     fn check_config(context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError> {
         Self::default().on_config(context, config)
     }
 
-    /// Takes a resource that `resources = ["…"]` of [`export_plugin!`](crate::export_plugin) names. Called after
-    /// [`on_config`](Self::on_config) and before [`init`](Self::init), once for each that exists, in their order. As with a
-    /// configuration, content that has changed comes to a new instance.
+    /// Gets a resource that `resources = ["…"]` of [`export_plugin!`](crate::export_plugin) names. It is called after
+    /// [`on_config`](Self::on_config) and before [`init`](Self::init), once for each existing resource, in their order. As
+    /// with a configuration, changed content goes to a new instance.
     ///
     /// # Errors
-    /// A veto, as with `on_config`: a new artifact is refused; with a change, what serves goes on with what it has.
+    /// As with `on_config`: a new artifact is refused; after a change, the current generation keeps the former content.
     fn on_resource(&mut self, context: &Context<'_>, name: &str, bytes: &[u8]) -> Result<(), PluginError> {
         let _ = (context, name, bytes);
         Ok(())
     }
 
-    /// Says how the instance is, quickly: the host waits only so long. A shared plugin is asked on a thread of the host's, while
-    /// others call it; a claimed one on its owner's thread, inside of `Claim::sync`. A panic counts as
-    /// [`Health::CheckFailed`].
+    /// Reports the instance's health. It must be fast, because it has a time limit. For a shared plugin it runs on a thread
+    /// of the host, at the same time as calls; for a claimed one on the owner's thread, inside `Claim::sync`. A panic counts
+    /// as [`Health::CheckFailed`].
     fn health(&self, context: &Context<'_>) -> Health {
         let _ = context;
         Health::Ok
     }
 
-    /// One step of a state's way from one schema to another: `to` is `from + 1` on the way up, when a newer build takes over, and
-    /// `from - 1` on the way down, when an older one does. Both are done by the newer build, which alone knows both schemas;
-    /// `migrates_from` of [`export_plugin!`](crate::export_plugin) says how far down it does. What the last step leaves is
-    /// decoded as the state's type.
+    /// One step of a state's migration from one schema to another: `to` is `from + 1` on the way up to a newer build, and
+    /// `from - 1` on the way down to an older one. The newer build does both, because only it knows both schemas;
+    /// `migrates_from` of [`export_plugin!`](crate::export_plugin) is the oldest schema that it knows. The result of the
+    /// last step is decoded as the state's type.
     ///
     /// [`StateValue`] has an example.
     ///
     /// # Errors
-    /// Refuses the candidate; the slot keeps its current generation, and its state as it was. Unless it is implemented, every
-    /// step is an error.
+    /// Refuses the candidate; the slot keeps its current generation with its state. The default is an error for every step.
     fn migrate(from: u32, to: u32, state: &mut StateValue) -> Result<(), PluginError> {
         let _ = state;
         Err(glue::no_step(from, to))
     }
 }
 
-/// What a plugin is told about where it lives.
+/// Information about the instance, and access to its host.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     slot: &'a str,
     generation: u64,
     /// The address of the instance; 0 if there is none.
     instance: usize,
-    /// It is being stopped.
+    /// Whether the instance is being stopped.
     stopping: bool,
     /// Of a linked plugin.
     attachment: Option<&'a Attachment>,
@@ -164,12 +166,12 @@ impl<'a> Context<'a> {
         self.stopping
     }
 
-    /// By which the threads of one instance are told from those of another.
+    /// A number that distinguishes the threads of different instances.
     pub(crate) fn instance(&self) -> usize {
         self.instance
     }
 
-    /// The way to its host, if the plugin is linked. A loaded one has a static for that.
+    /// The connection to the host, if the plugin is linked. A loaded plugin has a static for that.
     pub(crate) fn attachment(&self) -> Option<&'a Attachment> {
         self.attachment
     }

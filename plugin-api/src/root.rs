@@ -1,6 +1,6 @@
-//! The fixed root that every artifact exports, and the table of host functions that it gets in return. Both are abi_stable
-//! prefix types: their layout is known to be the host's, or checked on the mapped image, before any of their functions is called. Interfaces have tables
-//! of their own, described by `description`.
+//! The fixed root that every artifact exports, and the table of host functions that it gets. Both are abi_stable prefix
+//! types: the host checks their layout on the mapped image before it calls any of their functions, unless it is known to be
+//! equal. Interfaces have tables of their own, described by `description`.
 
 use abi_stable::{
     StableAbi,
@@ -21,7 +21,7 @@ pub use peer::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi};
 pub const ROOT_SYMBOL: &str = "reslot_root";
 /// The first bytes of a [`Header`](crate::exports::Header).
 pub const MAGIC: [u8; 16] = *b"reslot header 2\0";
-/// Virtual pthread keys begin here: a key below it is libc's own, made before the host's table arrived.
+/// The first virtual pthread key. A key below it is libc's own, made before the host's table was installed.
 pub const VIRTUAL_KEYS: u32 = 0x4000_0000;
 
 /// The functions that the host calls in an image, beside those of its interface.
@@ -30,51 +30,52 @@ pub const VIRTUAL_KEYS: u32 = 0x4000_0000;
 #[sabi(kind(Prefix(prefix_ref = RootRef)))]
 #[sabi(missing_field(panic))]
 pub struct Root {
-    /// The manifest as mapped, to be compared with the one that was linted.
+    /// The manifest in the mapped image, for a comparison with the linted one.
     pub manifest: extern "C" fn() -> RSlice<'static, u8>,
-    /// Hands over the host's functions; called once, before anything else. Answers how many requests of static constructors
-    /// went to libc before, and tie the image to it.
+    /// Installs the host's functions. It is called once, before anything else. Returns the number of earlier requests of
+    /// static constructors that tie the image to libc.
     pub initialise: unsafe extern "C" fn(host: HostTableRef, token: *const ()) -> usize,
     /// The interface's function table.
     pub table: extern "C" fn() -> *const (),
     /// Makes an instance.
     pub create: unsafe extern "C" fn() -> RResult<*mut (), RString>,
-    /// Lets the instance build what is derived from its state.
+    /// Runs `init`.
     pub init: unsafe extern "C" fn(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString>,
-    /// Lets the instance acquire what it needs.
+    /// Runs `start`.
     pub start: unsafe extern "C" fn(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString>,
-    /// Lets the instance give back what it acquired.
+    /// Runs `stop`.
     pub stop: unsafe extern "C" fn(instance: *mut (), context: ContextAbi<'_>) -> RResult<(), RString>,
-    /// How the instance is.
+    /// Runs `health`.
     pub health: unsafe extern "C" fn(instance: *const (), context: ContextAbi<'_>) -> RResult<HealthAbi, RString>,
-    /// Encodes the instance's state at the end of a buffer of the host's; `false` if the plugin has declared that it has none.
+    /// Encodes the instance's state at the end of a buffer of the host; `false` if the plugin is stateless.
     pub snapshot: unsafe extern "C" fn(instance: *const (), into: &mut BufferAbi) -> RResult<bool, RString>,
     /// Replaces the instance's value by a decoded state.
     pub restore: unsafe extern "C" fn(instance: *mut (), state: RSlice<'_, u8>) -> RResult<(), RString>,
-    /// Brings an encoded state from one schema to another, step by step, and encodes what came of it at the end of a buffer of
-    /// the host's. It needs no instance.
+    /// Migrates an encoded state from one schema to another, step by step, and encodes the result at the end of a buffer of
+    /// the host. It needs no instance.
     pub migrate:
         unsafe extern "C" fn(from: u32, to: u32, state: RSlice<'_, u8>, into: &mut BufferAbi) -> RResult<(), RString>,
-    /// Asks the threads of `Context::spawn` to end, and answers the names of those that have not, with commas between them.
+    /// Asks the threads of `Context::spawn` to end, and returns the names of running ones, separated by commas.
     pub end_workers: extern "C" fn() -> RString,
     /// Drops the instance.
     pub destroy: unsafe extern "C" fn(instance: *mut ()) -> RResult<(), RString>,
-    /// Flushes what the image has buffered; the last call into the plugin's code.
+    /// Flushes the image's buffers. It is the last call into the plugin's code.
     pub shutdown: extern "C" fn(),
-    /// How many bytes the image has allocated just now; none if it does not count. From any thread, at any time.
+    /// The number of bytes that the image has allocated; none if it does not count. It may be called from any thread at any
+    /// time.
     pub live_bytes: extern "C" fn() -> ROption<u64>,
-    /// Where the table of what it has allocated stands; the last call into it before it is closed.
+    /// The address of the table of allocated blocks. It is the last call into the image before it is closed.
     #[sabi(last_prefix_field)]
     pub remains: extern "C" fn() -> RemainsAbi,
-    /// From now on events up to this level cross to the host: 0 is none, 1 errors, 5 everything. Called right after `initialise`,
-    /// and then from any thread, at any time.
+    /// Sets the highest level of records that cross to the host: 0 is none, 1 errors, 5 everything. It is called right after
+    /// `initialise`, and later from any thread at any time.
     #[sabi(missing_field(option))]
     pub set_log_level: extern "C" fn(level: u8),
     /// Gives the instance its configuration, as MessagePack.
     #[sabi(missing_field(option))]
     pub configure:
         unsafe extern "C" fn(instance: *mut (), context: ContextAbi<'_>, config: RSlice<'_, u8>) -> RResult<(), RString>,
-    /// Whether the plugin would take a configuration. It needs no instance.
+    /// Whether the plugin accepts a configuration. It needs no instance.
     #[sabi(missing_field(option))]
     pub check_config: extern "C" fn(context: ContextAbi<'_>, config: RSlice<'_, u8>) -> RResult<(), RString>,
     /// Gives the instance one of its resources.
@@ -100,7 +101,7 @@ pub struct Root {
         into: &mut BufferAbi,
         bounds: BoundsAbi,
     ) -> StateAnswer,
-    /// As `end_workers`, of the threads that one instance has started. An image that has this may have several instances.
+    /// Like `end_workers`, for the threads of one instance. An image with this function may have several instances.
     #[sabi(missing_field(option))]
     pub end_workers_of: extern "C" fn(instance: *const ()) -> RString,
 }
@@ -109,69 +110,69 @@ pub struct Root {
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct HealthAbi {
-    /// Which of them, counted from nought in their order.
+    /// The index of the variant, from 0.
     pub result: u32,
-    /// Its words; empty for `Ok`.
+    /// Its message; empty for `Ok`.
     pub message: RString,
 }
 
-/// How far a plugin may go while it encodes or decodes a state.
+/// The limits for encoding or decoding a state.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct BoundsAbi {
-    /// So many levels of nesting.
+    /// The highest number of nesting levels.
     pub levels: u32,
-    /// So many bytes of the stack of the thread on which it is called.
+    /// The highest number of bytes of the calling thread's stack.
     pub stack: usize,
 }
 
-/// What a plugin answers when it has encoded or decoded a state.
+/// The result of encoding or decoding a state.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct StateAnswer {
     /// One of [`StateOutcome`]'s numbers.
     pub outcome: u8,
-    /// Why it refused; empty if it has not, or if it panicked.
+    /// The error message; empty after a success or a panic.
     pub words: RString,
 }
 
-/// What has come of the encoding or decoding of a state.
+/// The outcome of encoding or decoding a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum StateOutcome {
     /// It is done.
     Done,
-    /// It is done, and there is no state: the plugin has declared that.
+    /// Success, but there is no state, because the plugin is stateless.
     NoState,
-    /// The plugin refuses, or has panicked.
+    /// The plugin returned an error, or panicked.
     Refused,
-    /// The plugin refuses because serde does not carry a value from one side to the other.
+    /// The plugin returned an error because serde cannot carry a value from one side to the other.
     NotCarried,
-    /// There are more levels than the bounds allow.
+    /// The state has more levels than the limit.
     TooDeep,
-    /// More stack is needed than the bounds allow.
+    /// The state needs more stack than the limit.
     StackUsed,
 }
 
 impl StateOutcome {
-    /// The outcome with this number. One that a later build of this crate has added counts as a refusal.
+    /// The outcome with this number. An unknown number of a later version counts as a refusal.
     pub fn of(number: u8) -> Self {
         let all = [Self::Done, Self::NoState, Self::NotCarried, Self::TooDeep, Self::StackUsed];
         all.into_iter().find(|one| *one as u8 == number).unwrap_or(Self::Refused)
     }
 }
 
-/// Where the table of an image's blocks stands: outside of the image, so that it can be read once that is gone.
+/// The table of an image's blocks. It is outside of the image, so that it can be read after the image is gone.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct RemainsAbi {
-    /// The `Registry`; null if the plugin did not ask that its blocks be freed.
+    /// The `Registry`; null if the plugin does not use `allocator = freeing`.
     pub registry: *const (),
-    /// libc's `free`, as the image knows it: by which the blocks and the table go back.
+    /// libc's `free`, as linked in the image. It frees the blocks and the table.
     pub free: *const (),
 }
 
-/// What a plugin is told about where it lives.
+/// Information about an instance, for its hooks.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct ContextAbi<'a> {
@@ -181,7 +182,7 @@ pub struct ContextAbi<'a> {
     pub generation: u64,
 }
 
-/// A panic inside an image, told by its hook while the stack still stands.
+/// A panic inside an image, reported by the panic hook before the stack is unwound.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct PanicRecord<'a> {
@@ -193,7 +194,7 @@ pub struct PanicRecord<'a> {
     pub addresses: RSlice<'a, usize>,
 }
 
-/// The host's functions that stand in for libc's inside an image. `token` is the host's name for the image.
+/// The host's functions for an image, some of which replace libc's. `token` identifies the image.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = HostTableRef)))]
@@ -229,37 +230,37 @@ pub struct HostTable {
     ) -> *mut (),
     /// `munmap`
     pub unmap: unsafe extern "C" fn(token: *const (), address: *mut (), len: usize) -> i32,
-    /// Tells of a panic.
+    /// Reports a panic.
     pub panicked: unsafe extern "C" fn(token: *const (), record: &PanicRecord<'_>),
-    /// Finds another plugin's slot, to be called by the interface described as in a manifest. The handle is good as long as
+    /// Finds another plugin's slot, to be called by the interface described as in a manifest. The handle is valid as long as
     /// the image is mapped.
     pub peer_find: unsafe extern "C" fn(
         token: *const (),
         name: RStr<'_>,
         interface: RSlice<'_, u8>,
     ) -> RResult<*const (), PeerRefusalAbi>,
-    /// Takes hold of the generation that serves there now.
+    /// Takes a hold on the current generation.
     pub peer_load: unsafe extern "C" fn(token: *const (), handle: *const ()) -> LoadedAbi,
-    /// Lets go of it.
+    /// Releases the hold.
     pub peer_release: unsafe extern "C" fn(token: *const (), hold: *const ()),
-    /// Calls `body` with the data and the table that hold the state now.
+    /// Calls `body` with the data and the table of the current state.
     pub peer_pass: unsafe extern "C" fn(token: *const (), core: *const (), body: PassAbi) -> ROption<FaultAbi>,
-    /// What is to be said of a call that ended with this status.
+    /// The error of a call that ended with this status.
     pub peer_fault: unsafe extern "C" fn(token: *const (), core: *const (), method: RStr<'_>, status: u32) -> FaultAbi,
-    /// Why nothing could be taken hold of.
+    /// Why there was no generation to hold.
     #[sabi(last_prefix_field)]
     pub peer_absent: unsafe extern "C" fn(token: *const (), handle: *const ()) -> FaultAbi,
-    /// Tells of an event, and answers 0; or of a new span, and answers the host's number for it, 0 if nobody wants it. Keeps
-    /// nothing of the record.
+    /// Reports an event and returns 0; or reports a new span and returns its number, 0 if no subscriber wants it. The host
+    /// keeps nothing of the record.
     #[sabi(missing_field(option))]
     pub log_record: unsafe extern "C" fn(token: *const (), record: &LogRecord<'_>) -> u64,
-    /// Does something with a span, see [`SpanDeed`]. Keeps nothing of the values.
+    /// Reports an operation on a span, see [`SpanDeed`]. The host keeps nothing of the values.
     #[sabi(missing_field(option))]
     pub log_span:
         unsafe extern "C" fn(token: *const (), span: u64, deed: u8, other: u64, values: RSlice<'_, LogValue<'_>>) -> bool,
-    /// Tells with which words a panic ended that was contained on this thread just now: of one that has met the hook of
-    /// `panicked`, the same words; of any other (`resume_unwind`, another hook), all that is known. `own_thread` is set at the end of a
-    /// thread of `Context::spawn`, which has no caller who is told.
+    /// Reports the message of a panic that was just caught on this thread. If the panic hook has reported it with
+    /// `panicked`, the message is the same; for any other panic (`resume_unwind`, another hook) this is the only report.
+    /// `own_thread` is set at the end of a thread of `Context::spawn`, which has no caller.
     #[sabi(missing_field(option))]
     pub contained: unsafe extern "C" fn(token: *const (), message: RStr<'_>, own_thread: bool),
 }

@@ -1,5 +1,4 @@
-//! What a plugin is given beside its state, from its side: its configuration as a value of no type, and which names resources may
-//! have. Where both come from, and when they are handed over, is the host's affair.
+//! A plugin's configuration as an untyped value, and the rules for names of resources. The host provides both.
 
 use crate::{
     error::PluginError,
@@ -34,7 +33,7 @@ impl Default for ConfigValue {
 }
 
 impl ConfigValue {
-    /// What `value` would be as a configuration: for tests of a plugin's own.
+    /// Makes a configuration from `value`, for tests of a plugin.
     ///
     /// # Errors
     /// If it cannot be encoded.
@@ -42,11 +41,11 @@ impl ConfigValue {
         Self::read(&state::to_bytes(&value)?)
     }
 
-    /// The whole, as a value of the type `T`. Give the type `#[serde(default)]` for what may be left out, and
-    /// `#[serde(deny_unknown_fields)]` to have misspelt keys refused.
+    /// Decodes the whole configuration as the type `T`. Give the type `#[serde(default)]` if keys may be left out, and
+    /// `#[serde(deny_unknown_fields)]` to refuse misspelt keys.
     ///
     /// # Errors
-    /// If it does not fit that type; names the key, and what was expected there.
+    /// If it does not fit that type. The error names the key, and what was expected.
     pub fn get<T: DeserializeOwned>(&self) -> Result<T, PluginError> {
         state::fit(&self.0).map_err(|error| match error.path() {
             Some(key) => format!("the key `{key}`: {}", error.words()).into(),
@@ -54,12 +53,12 @@ impl ConfigValue {
         })
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the configuration is empty.
     pub fn is_empty(&self) -> bool {
         self.0.as_map().is_some_and(Vec::is_empty)
     }
 
-    /// As it crosses.
+    /// Encodes it in the form that crosses.
     #[doc(hidden)]
     pub fn to_bytes(&self) -> Result<Vec<u8>, PluginError> {
         Ok(state::to_bytes(&self.0)?)

@@ -1,4 +1,4 @@
-//! A plugin's state between two schemas: decoded, but of no type. What a step of `Plugin::migrate` works on.
+//! A plugin's state between two schemas: an untyped value, which a step of `Plugin::migrate` changes.
 
 mod bounds;
 mod decode;
@@ -20,11 +20,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, marker::PhantomData};
 pub(crate) use value::Value;
 
-/// The state of a plugin as [`Plugin::migrate`](crate::Plugin::migrate) gets it: the value that one schema's type was encoded
-/// to, on its way to the next one's.
+/// The state of a plugin as [`Plugin::migrate`](crate::Plugin::migrate) gets it: an untyped value between two schemas.
 ///
-/// A struct is a set of fields by their names, as serde names them. Whatever a step does not touch stays as it is, to the bit:
-/// whole numbers, floats, texts and bytes, and maps with any keys.
+/// A struct is a set of fields with serde's names. Fields that a step does not change stay the same, to the bit: whole
+/// numbers, floats, texts and bytes, and maps with any keys.
 ///
 /// ```
 /// use reslot_plugin_api::{PluginError, StateValue};
@@ -57,19 +56,19 @@ pub(crate) use value::Value;
 /// # Ok::<(), PluginError>(())
 /// ```
 ///
-/// What is nested is reached with [`within`](Self::within), or taken out and put back as a `StateValue` of its own, which
-/// serde can read and write: a list of structs is `state.get::<Vec<StateValue>>("orders")`.
+/// To change nested values, use [`within`](Self::within), or take them out and put them back as `StateValue`s, which serde
+/// can read and write: a list of structs is `state.get::<Vec<StateValue>>("orders")`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StateValue(Value);
 
 impl StateValue {
-    /// What `value` would be encoded to as a state.
+    /// Makes a state from `value`.
     ///
     /// # Errors
     /// If it cannot be encoded.
     pub fn of(value: impl Serialize) -> Result<Self, PluginError> {
-        // By way of the bytes: this is the one place that says how a struct or an enum is encoded.
+        // It goes through the encoded bytes, so that only one place defines how a struct or an enum is encoded.
         Self::read(&to_bytes(&value)?)
     }
 
@@ -81,7 +80,7 @@ impl StateValue {
         fit(&self.0).map_err(|error| format!("the state does not fit {}: {error}; {}", wanted::<T>(), There(&self.0)).into())
     }
 
-    /// Puts what `value` is encoded to in the place of the whole.
+    /// Replaces the whole state by `value`.
     ///
     /// # Errors
     /// If it cannot be encoded; the state is then as it was.
@@ -117,7 +116,7 @@ impl StateValue {
         })
     }
 
-    /// Gives a field this value; the field is added, as the last one, if there is none of its name.
+    /// Sets a field. If it does not exist, it is added as the last one.
     ///
     /// # Errors
     /// If the value cannot be encoded, or the state has no fields because it is neither a struct nor a map. The state is then as
@@ -135,19 +134,19 @@ impl StateValue {
         Ok(())
     }
 
-    /// Removes a field; answers whether there was one.
+    /// Removes a field. True if it existed.
     pub fn remove(&mut self, field: &str) -> bool {
         self.take(field).is_some()
     }
 
-    /// Removes a field and answers what it was.
+    /// Removes a field and returns its value.
     pub fn take(&mut self, field: &str) -> Option<StateValue> {
         let Value::Map(entries) = &mut self.0 else { return None };
         let at = entries.iter().position(|(key, _)| key.as_text() == Some(field))?;
         Some(Self(entries.remove(at).1))
     }
 
-    /// Gives a field another name, and leaves it at its place.
+    /// Renames a field. It keeps its position.
     ///
     /// # Errors
     /// If there is no field `from`, or there is a field `to` already. The state is then as it was.
@@ -167,7 +166,7 @@ impl StateValue {
         Ok(())
     }
 
-    /// Works on what a field holds, in its place.
+    /// Changes a field's nested value in place.
     ///
     /// ```
     /// # use reslot_plugin_api::StateValue;
@@ -180,7 +179,7 @@ impl StateValue {
     /// ```
     ///
     /// # Errors
-    /// If there is no such field, and whatever `change` answers, with the field's name before it.
+    /// If there is no such field; and the error of `change`, prefixed by the field's name.
     ///
     /// # Panics
     /// If `change` does. The field is then empty.
@@ -211,7 +210,7 @@ impl StateValue {
         }
     }
 
-    /// Encodes it, so that it can be read as it was.
+    /// Encodes the value unchanged.
     pub(crate) fn write(&self, into: &mut Writer<'_>) -> Result<(), PluginError> {
         Ok(encode(&self.0, into)?)
     }
@@ -257,7 +256,7 @@ fn wanted<T>() -> String {
     format!("`{words}`")
 }
 
-/// Says what there is, shortly.
+/// A short description of a value.
 struct There<'a>(&'a Value);
 
 impl fmt::Display for There<'_> {

@@ -1,19 +1,19 @@
-//! Texts that a plugin makes up, cut to a length that the host can afford to keep. They are cut where they leave the plugin, so that a
-//! message of many megabytes is never copied as a whole; the host cuts what it takes over, too, because it does not trust an image.
+//! Cuts texts of a plugin to a length that the host can keep. They are cut inside the plugin, so that a message of many
+//! megabytes is never copied completely. The host cuts received texts, too, because it does not trust an image.
 
 use std::{
     borrow::Cow,
     fmt::{self, Display, Write},
 };
 
-/// The longest text of a plugin's that the host keeps, in bytes: a panic's message, what a hook refused with, a result of `health`.
-/// What is longer is cut there, and ends with how many bytes are missing.
+/// The longest text of a plugin that the host keeps, in bytes: a panic's message, a hook's error, a result of `health`. A
+/// longer text is cut there, and ends with the number of missing bytes.
 pub const LONGEST_TEXT: usize = 16 * 1024;
 
-/// How long a cut text is at most, with its mark.
+/// The greatest length of a cut text with its mark.
 const LONGEST_CUT: usize = LONGEST_TEXT + 48;
 
-/// The text, or its beginning and how much is missing. What was cut before is left as it is.
+/// The text, or its beginning and the number of missing bytes. A text that was cut before is not changed.
 pub fn cut(text: &str) -> Cow<'_, str> {
     if text.len() <= LONGEST_TEXT || is_cut(text) {
         return Cow::Borrowed(text);
@@ -22,13 +22,13 @@ pub fn cut(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}{}", Missing(text.len() - kept.len())))
 }
 
-/// What somebody displays as, cut while it is written: no more than so much of it is ever in memory a second time.
+/// The `Display` text of a value, cut while it is formatted, so that at most the cut length is copied.
 pub fn cut_words(words: impl Display) -> String {
     let mut room = Room {
         text: String::new(),
         missing: 0,
     };
-    // An error is the value's own; what was written until then is the text.
+    // The error comes from the value's own formatting. The text until then is used.
     let _ = write!(room, "{words}");
     let Room { mut text, missing } = room;
     if missing > 0 {
@@ -67,7 +67,7 @@ impl Write for Room {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = match self.missing {
             0 => LONGEST_TEXT - self.text.len(),
-            // Nothing follows what was left out.
+            // After an omission no more text follows.
             _ => 0,
         };
         let kept = text.floor_char_boundary(room);

@@ -1,8 +1,8 @@
-//! Threads that a plugin starts with `Context::spawn`: asked to end when the instance that started them is stopped. The statics here are
-//! the image's own, and an image may have two instances for a while after a rollback: each thread is its instance's. In a program they are
-//! shared by all linked plugins, so that each thread is an attachment's as well. The host waits for
-//! them, without blocking anything else. Threads that a plugin makes by other ways are not known here; the host
-//! finds those of a loaded plugin through the replaced `pthread_create`, and does not know those of a linked one.
+//! Threads that a plugin starts with `Context::spawn`. They are asked to end when their instance is stopped. The statics
+//! here belong to the image. An image may have two instances for a while after a rollback, so each thread has an instance.
+//! In a program all linked plugins share the statics, so each thread also has an attachment. The host waits for the threads
+//! without blocking anything else. Other threads of a plugin are unknown here; the host finds those of a loaded plugin
+//! through the replaced `pthread_create`, and does not know those of a linked one.
 
 use crate::{
     attachment::{Attachment, Entered},
@@ -40,15 +40,15 @@ struct State {
 struct Worker {
     number: u64,
     name: String,
-    /// Which instance has started it.
+    /// The instance that has started it.
     instance: usize,
-    /// To which attachment it belongs; 0 in an image, where all are the same plugin's.
+    /// The attachment; 0 in an image, where all threads belong to the same plugin.
     attachment: usize,
-    /// It was asked to end. One that overlooks this is not to live on when its instance is started again.
+    /// Whether it was asked to end. The request stays when the instance is started again.
     asked: bool,
 }
 
-/// What a thread that was started with [`Context::spawn`] asks whether it is to end.
+/// Tells a thread of [`Context::spawn`] when it must end.
 #[derive(Debug)]
 pub struct Stopping {
     /// The thread's.
@@ -61,13 +61,13 @@ impl Stopping {
         WORKERS.lock().is_asked(self.number)
     }
 
-    /// Waits until the plugin is being stopped, at most so long; answers whether it is. A thread that does something every so
-    /// often waits here in between, and ends at once when it is told to:
+    /// Waits until the plugin is being stopped, at most for this time. Returns whether it is being stopped. A thread with
+    /// periodic work can wait here, and then ends at once when it must:
     ///
     /// ```no_run
     /// # fn body(stopping: &reslot_plugin_api::Stopping) {
     /// while !stopping.wait(std::time::Duration::from_secs(1)) {
-    ///     // what is to be done each second
+    ///     // the work of each second
     /// }
     /// # }
     /// ```
@@ -93,15 +93,16 @@ impl State {
 }
 
 impl Context<'_> {
-    /// Starts a thread that lives no longer than the plugin: it is asked to end before the plugin's `stop` is called, and waited
-    /// for between `stop` and the drop of the instance, so it need not be kept or joined. `name` is what reports call it; the kernel keeps the first 15
-    /// bytes.
+    /// Starts a thread that lives no longer than the plugin. The host asks it to end before it calls the plugin's `stop`,
+    /// and waits for it between `stop` and the drop of the instance, so you need not join it. Reports use `name`; the kernel
+    /// keeps its first 15 bytes.
     ///
-    /// A thread that does not end within the host's drain deadline is named in the report; the instance is dropped all the same,
-    /// and the image stays mapped until the thread has ended. (A linked plugin has no image, and its code stays in any case.)
+    /// If a thread does not end within the host's drain deadline, the report names it. The instance is dropped in any case,
+    /// and the image stays mapped until the thread has ended. (A linked plugin has no image, and its code stays in any
+    /// case.)
     ///
     /// # Errors
-    /// If the system gives no thread, the name has a zero byte in it, or the plugin is being stopped.
+    /// If the system refuses a thread, the name contains a zero byte, or the plugin is being stopped.
     ///
     /// ```no_run
     /// # use reslot_plugin_api::{Context, Plugin, PluginError};
@@ -120,7 +121,8 @@ impl Context<'_> {
         if self.is_stopping() {
             return Err(format!("the plugin is being stopped, so the thread {name:?} is not started").into());
         }
-        // Made first, so that it is dropped last: the host hears of the end when nobody is asked for this thread any more.
+        // It is made first, so that it is dropped last: the host gets the end of the thread after it was removed from the
+        // list.
         let counted = match self.attachment() {
             Some(attachment) => Some(Counted::by_host_of(attachment, name)?),
             None => None,
@@ -138,11 +140,11 @@ impl Context<'_> {
         drop(state);
         let running = Running(number);
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // Dropped at the end, also by a panic, and also if the thread was never made.
+            // It is dropped at the end, also after a panic, and also if the thread was not started.
             let counted = counted;
             let _running = running;
             let _entered = counted.as_ref().map(Counted::runs);
-            // Its panic may have passed the hook by, and then nobody else tells of it.
+            // The panic may not have run the panic hook, so it is reported here.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(&Stopping { number }))) {
                 inside::contained(&*payload, true);
                 discard(payload);
@@ -153,7 +155,8 @@ impl Context<'_> {
     }
 }
 
-/// A linked plugin's thread is counted by its host until this is dropped. (Of a loaded plugin's thread the host hears from libc's functions.)
+/// The host counts a linked plugin's thread until this is dropped. (For a loaded plugin's thread the replaced libc functions
+/// do this.)
 struct Counted {
     attachment: Attachment,
     number: u64,
@@ -167,7 +170,7 @@ impl Counted {
         Ok(Self { attachment, number })
     }
 
-    /// The thread goes into the plugin's code.
+    /// The thread enters the plugin's code.
     fn runs(&self) -> Entered<'_> {
         self.attachment.host().thread_runs(self.number);
         self.attachment.enter()
@@ -188,7 +191,7 @@ impl Drop for Running {
         let mut state = WORKERS.lock();
         state.running.retain(|worker| worker.number != self.0);
         if state.running.is_empty() {
-            // Nothing frees what a static holds when the image goes.
+            // The static's memory would not be freed when the image is unmapped.
             state.running = Vec::new();
         }
         drop(state);
@@ -209,12 +212,12 @@ impl Workers {
     }
 }
 
-/// Asks the workers of an instance to end, and answers the names of those that have not.
+/// Asks the workers of an instance to end, and returns the names of running ones.
 pub(crate) fn ask_to_end_of(instance: usize) -> String {
     ask(|worker| worker.instance == instance)
 }
 
-/// Asks all workers of the image, or of the attachment, to end, and answers the names of those that have not.
+/// Asks all workers of the image or the attachment to end, and returns the names of running ones.
 pub(crate) fn ask_to_end(attachment: Option<&Attachment>) -> String {
     let attachment = attachment.map_or(0, Attachment::number);
     ask(|worker| worker.attachment == attachment)

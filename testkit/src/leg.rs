@@ -286,10 +286,7 @@ impl<'a> Leg<'a> {
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Some(record) => self.told.push(record.event.clone()),
                 None => {
-                    let why = format!(
-                        "it did not end within {PATIENCE:?}: {:?}",
-                        self.host.who_holds(&self.slot)
-                    );
+                    let why = format!("it did not end within {PATIENCE:?}: {:?}", self.host.who_holds(&self.slot));
                     return Err(Broken::StaysMapped { generation, why });
                 }
             }

@@ -139,13 +139,7 @@ fn state_that_nobody_looks_at() {
         })
         .run()
         .unwrap_err();
-    says(
-        &failure,
-        &[
-            "has state, and no check would detect its loss",
-            "`.same(…)`",
-        ],
-    );
+    says(&failure, &["has state, and no check would detect its loss", "`.same(…)`"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Why another plugin cannot be had, as it crosses from the host.
+//! Why another plugin is not available, in the form that crosses from the host.
 
 use super::PeerErrorKind;
 use crate::root::PeerRefusalAbi;
@@ -15,7 +15,7 @@ const KINDS: [PeerErrorKind; 7] = [
 ];
 
 impl PeerRefusalAbi {
-    /// On the host's side.
+    /// Makes it on the host's side.
     pub fn new(kind: PeerErrorKind, words: &str) -> Self {
         let number = KINDS.iter().position(|known| *known == kind);
         Self {
@@ -24,7 +24,7 @@ impl PeerRefusalAbi {
         }
     }
 
-    /// On the caller's side: what happened, and the words in its own memory.
+    /// Copies the kind and the text into the caller's memory.
     pub(super) fn copy_out(&self) -> (PeerErrorKind, String) {
         let kind = KINDS.get(self.kind as usize).copied();
         (kind.unwrap_or(PeerErrorKind::NoHost), self.words.to_string())

@@ -1,55 +1,58 @@
-//! The macro that makes a crate a plugin: its options, and what is placed in the plugin's crate.
+//! The macro that makes a crate a plugin: its options, and the code that it adds to the crate.
 
-/// Makes the crate a plugin: `export_plugin!(Momentum: dyn Strategy);`, once, in a crate with `crate-type = ["cdylib"]`, or with
-/// `crate-type = ["cdylib", "rlib"]` if it is to be linked into programs as well.
+/// Makes the crate a plugin: `export_plugin!(Momentum: dyn Strategy);`, once, in a crate with `crate-type = ["cdylib"]`, or
+/// with `crate-type = ["cdylib", "rlib"]` if programs link it as well.
 ///
-/// The type must be `Default`, implement the interface's trait, and derive serde's `Serialize` and `Deserialize`: its value
-/// is what the next generation starts from, nested up to [`MAX_STATE_LEVELS`](crate::MAX_STATE_LEVELS) deep. Lifecycle hooks are picked up if the type implements [`Plugin`](crate::Plugin).
-/// Options follow the interface, in any order:
+/// The type must be `Default`, implement the interface's trait, and derive serde's `Serialize` and `Deserialize`: the next
+/// generation starts from its value, which may be nested up to [`MAX_STATE_LEVELS`](crate::MAX_STATE_LEVELS) deep. If the
+/// type implements [`Plugin`](crate::Plugin), its lifecycle hooks are used. Options follow the interface, in any order:
 ///
 /// ```text
 /// export_plugin!(Greeter: dyn Greet, stateless, name = "polite", allocator = freeing);
 /// export_plugin!(Gateway: dyn Orders, schema = 3, migrates_from = 1, exclusive, uses = ["pricer", "risk"]);
 /// ```
 ///
-/// - `stateless`: the value may be forgotten. The type then needs no serde.
-/// - `name = "…"`: the slot's name; otherwise it is the package's.
-/// - `schema = 3`: the number of the state's schema, 1 if it is not given. Raise it with each change of the state after which an
-///   older build's state cannot be decoded as it is, and teach [`Plugin::migrate`](crate::Plugin::migrate) the step. (A new field
-///   with `#[serde(default)]` needs no new schema.)
-/// - `migrates_from = 1`: the oldest schema from which `migrate` knows the way up, and to which it knows the way down; if it is not
-///   given, that is `schema`, and a state of any other one is refused.
-/// - `exclusive`: the plugin holds something of which there can be only one, a port or a device. Its predecessor is then stopped
-///   before it is started, and started again should this one not start. An interface whose methods all take `&self` and of
-///   which one answers a borrow cannot have it: nobody could tell when the last caller has given the borrow back.
+/// - `stateless`: the value is not handed over. The type then needs no serde.
+/// - `name = "…"`: the slot's name. The default is the package's name.
+/// - `schema = 3`: the number of the state's schema, 1 if it is not given. Increase it with each change after which an older
+///   build's state cannot be decoded directly, and implement the step in [`Plugin::migrate`](crate::Plugin::migrate). (A new
+///   field with `#[serde(default)]` needs no new schema.)
+/// - `migrates_from = 1`: the oldest schema from which `migrate` can migrate up, and to which it can migrate down. The
+///   default is `schema`; then a state of any other schema is refused.
+/// - `exclusive`: the plugin holds something that exists only once, such as a port or a device. Then its predecessor is
+///   stopped before it is started, and started again if this one cannot start. It is not allowed for an interface whose
+///   methods all take `&self` and of which one returns a borrow, because the host could not know when the last caller has
+///   released the borrow.
 /// - `uses = ["pricer", "risk"]`: the slots whose plugins it calls through the host.
-/// - `resources = ["levels/one.txt"]`: files below the host's folder of resources that
-///   [`Plugin::on_resource`](crate::Plugin::on_resource) is given.
-/// - `allocator = counting`, the default: the plugin allocates from the system, and the host can say how much it has allocated,
-///   and how much was left when it was unloaded. That costs nothing that could be felt.
-/// - `allocator = freeing`: besides, what the plugin has left (`LazyLock`s and other statics, `Box::leak`, thread-locals of
-///   threads that live on) is freed after its image is proven gone. Each block is larger by 16 bytes (by its alignment, if that is
-///   more) and by its entry in a table of 16 bytes. Do not choose it if something that outlives the plugin keeps a pointer into its
-///   memory: a C library that was given a buffer, say.
-/// - `allocator = own`: the plugin has a `#[global_allocator]` of its own, or wants the plain one. Nothing is counted. The buffer of the
-///   standard output, 1 KiB, comes from that allocator in each generation, and stays. (With the others it lies in the image.)
+/// - `resources = ["levels/one.txt"]`: files below the host's folder of resources, for
+///   [`Plugin::on_resource`](crate::Plugin::on_resource).
+/// - `allocator = counting`, the default: the plugin allocates from the system, and the host knows how much it has
+///   allocated, and how much was left when it was unloaded. The cost is negligible.
+/// - `allocator = freeing`: in addition, the host frees the memory that the plugin has left (`LazyLock`s and other statics,
+///   `Box::leak`, thread-locals of running threads) after its image is proven gone. Each block needs 16 more bytes (or its
+///   alignment, if that is larger), and an entry of 16 bytes in a table. Do not use it if something that outlives the plugin
+///   keeps a pointer into its memory, for example a C library with a buffer of the plugin.
+/// - `allocator = own`: the plugin has its own `#[global_allocator]`, or uses the plain one. Nothing is counted. The
+///   standard output's buffer of 1 KiB comes from that allocator in each generation, and stays allocated. (With the other
+///   allocators it is in the image.)
 ///
-/// The macro also places, in the plugin's own crate, hidden replacements for the libc functions by which a Rust library
-/// would tie itself to the process (`facts`: thread-local destructors, pthread keys, threads, mappings): without them an
-/// image could not be unmapped. They and the allocator are left out of the crate's unit tests.
+/// The macro also adds hidden replacements for the libc functions by which a Rust library ties itself to the process
+/// (thread-local destructors, pthread keys, threads, mappings) to the plugin's crate. Without them an image could not be
+/// unmapped. The crate's unit tests do not have them or the allocator.
 ///
 /// # Loaded or linked
-/// The same source makes a library that a host loads and replaces, and a part of a program, for a release in which nothing is to be
-/// replaced. Which of the two is made is decided by the crate types with which the crate is *compiled*:
+///
+/// From the same source you can build a library that a host loads and reloads, or a part of a program, for a release without
+/// reloads. The crate types with which the crate is *compiled* decide between the two:
 ///
 /// | compiled as | by | the result |
 /// |---|---|---|
-/// | `cdylib` alone | `cargo xtask build-plugin momentum`, `Artifact::build("momentum")` of the testkit, or `cargo rustc -p momentum --lib --crate-type cdylib`; also `cargo build`, if `Cargo.toml` names no other type | a library that a host loads, with all that is described above |
+/// | `cdylib` alone | `cargo xtask build-plugin momentum`, `Artifact::build("momentum")` of the testkit, or `cargo rustc -p momentum --lib --crate-type cdylib`; also `cargo build`, if `Cargo.toml` names no other type | a library that a host loads, as described above |
 /// | `rlib`, or both | cargo, for a program that depends on the plugin | a part of that program: no allocator, no replaced libc functions, no exported symbol, so that any number of plugins can be linked together |
 ///
-/// In the second case the macro defines, where it stands, the constant `PLUGIN` of the type [`LinkedPlugin`](crate::LinkedPlugin): write the
-/// macro at the root of the crate, and a program registers `momentum::PLUGIN` with its host. (A `cdylib` that cargo makes beside an `rlib`
-/// is of no use to a host, which says that it has no manifest.) A program with the feature
+/// In the second case the macro defines the constant `PLUGIN` of the type [`LinkedPlugin`](crate::LinkedPlugin). Write the
+/// macro at the root of the crate, and a program can register `momentum::PLUGIN` with its host. (A host cannot load a
+/// `cdylib` that cargo makes beside an `rlib`; it reports that the manifest is missing.) A program with the feature
 ///
 /// ```toml
 /// [features]
@@ -59,21 +62,24 @@
 /// momentum = { path = "../plugins/momentum", optional = true }
 /// ```
 ///
-/// loads its plugins while it is developed, and is released with `--features linked`. What is different for the plugin's code then:
-/// - its statics and thread-locals are the program's. They are shared by all its slots and generations, and keep their values
-///   when another generation begins;
-/// - `allocator` has no effect. A `#[global_allocator]` of the plugin's own would be that of the whole program, which can have only one;
-/// - what it logs goes to the program's subscriber and logger directly, whose filters apply. A subscriber of its own is not for such a plugin;
-/// - the program's panic hook is told of its panics, as of all others;
-/// - a thread that it starts by other means than [`Context::spawn`](crate::Context::spawn) is a thread of the program, of which the host
-///   does not know.
+/// loads its plugins during development, and is released with `--features linked`. For the plugin's code these things are
+/// different then:
+/// - its statics and thread-locals are the program's. All its slots and generations share them, and they keep their values
+///   in the next generation;
+/// - `allocator` has no effect. A `#[global_allocator]` of the plugin would be that of the whole program, which can have
+///   only one;
+/// - its logs go directly to the program's subscriber and logger, with their filters. Such a plugin must not install its own
+///   subscriber;
+/// - the program's panic hook runs for its panics, as for all others;
+/// - a thread that it starts without [`Context::spawn`](crate::Context::spawn) is a thread of the program, and the host does
+///   not know it.
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ty : $interface:ty $(, $($options:tt)*)?) => {
         $crate::export_plugin! { @options $plugin, $interface, () () () () () () () (); $($($options)*)? }
     };
-    // The pairs of parentheses hold what was found so far: the state, the name, the allocator, the schema, the oldest one from
-    // which it migrates, whether it is exclusive, what it uses, its resources.
+    // The pairs of parentheses contain the options that were parsed so far: state, name, allocator, schema, migrates_from,
+    // exclusive, uses, resources.
     (@options $plugin:ty, $interface:ty, () $name:tt $alloc:tt $schema:tt $from:tt $only:tt $uses:tt $res:tt;
         stateless $(, $($rest:tt)*)?) => {
         $crate::export_plugin! { @options $plugin, $interface, (stateless) $name $alloc $schema $from $only $uses $res; $($($rest)*)? }
@@ -329,7 +335,7 @@ macro_rules! export_plugin {
                 $crate::export_plugin! { @allocator $allocator }
             }
             linkable {
-                /// This plugin, for the host of the program that it is linked into.
+                /// This plugin, for the host of the program into which it is linked.
                 #[cfg(not(test))]
                 pub const PLUGIN: $crate::LinkedPlugin = $crate::LinkedPlugin::new::<$plugin, $interface>();
             }

@@ -1,5 +1,5 @@
-//! What [`export_plugin!`](crate::export_plugin) expands to, as functions: how a type's state is encoded, and which hooks a type
-//! has, whether it implements `Plugin` or not.
+//! The functions to which [`export_plugin!`](crate::export_plugin) expands: they encode a type's state, and call its hooks
+//! if it implements `Plugin`.
 
 use super::{Context, Health, Plugin};
 use crate::{
@@ -29,13 +29,13 @@ pub trait Loadable: Default + Send + 'static {
     fn check_config(context: &Context<'_>, config: &ConfigValue) -> Result<(), PluginError>;
     fn on_resource(&mut self, context: &Context<'_>, name: &str, bytes: &[u8]) -> Result<(), PluginError>;
     fn health(&self, context: &Context<'_>) -> Health;
-    /// Answers whether there is a state.
+    /// Encodes the state. False if there is none.
     fn snapshot(&self, into: &mut Writer<'_>) -> Result<bool, PluginError>;
     fn restore(&mut self, state: &[u8]) -> Result<(), PluginError>;
     fn migrate(from: u32, to: u32, state: &mut StateValue) -> Result<(), PluginError>;
 }
 
-/// The whole way of an encoded state from one schema to another, step by step.
+/// Migrates an encoded state from one schema to another, step by step.
 pub(crate) fn migrate_all<T: Loadable>(from: u32, to: u32, state: &[u8], into: &mut Writer<'_>) -> Result<(), PluginError> {
     if from == to {
         into.put(state);
@@ -57,8 +57,8 @@ pub(super) fn no_step(from: u32, to: u32) -> PluginError {
 
 /// A value that can be handed to the next generation: any that serde can write and read.
 ///
-/// `How` is there for the sake of the error message: with two ways to implement this trait, of which one is never taken, the
-/// compiler names this trait, and its remedies, instead of the half of serde that it misses first.
+/// `How` improves the error message: because this trait has two implementations, of which one is never used, the compiler
+/// names this trait and its remedies instead of a missing serde trait.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "the value of `{Self}` cannot be handed to the next generation",
@@ -84,7 +84,7 @@ impl<T: Serialize + DeserializeOwned> State<WithSerde> for T {
     }
 }
 
-/// Nothing implements it.
+/// A trait that no type implements.
 #[doc(hidden)]
 pub trait Nothing {}
 
@@ -101,7 +101,7 @@ impl<T: Nothing> State<NotAtAll> for T {
     }
 }
 
-/// Encodes a state self-describing, with field names, so that a field with `#[serde(default)]` may come later.
+/// Encodes a state self-describing, with field names, so that a later build can add a field with `#[serde(default)]`.
 #[doc(hidden)]
 pub fn snapshot_state<T: State<How>, How>(value: &T, into: &mut Writer<'_>) -> Result<bool, PluginError> {
     value.encode(into).map(|()| true)

@@ -1,23 +1,23 @@
-//! How a plugin says that it is well, or what is wrong with it.
+//! The result of a plugin's health check.
 
 use crate::{root::HealthAbi, text::cut};
 use std::fmt;
 
-/// How a plugin is: what [`Plugin::health`](crate::Plugin::health) answers.
+/// The health of a plugin: the result of [`Plugin::health`](crate::Plugin::health).
 ///
 /// `Ok` and `Warn` are healthy. `TemporarilyUnavailable` is neither a pass nor a failure: a probation does not end while it
 /// lasts. `Critical` and `CheckFailed` are failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// It serves, and nothing is wrong.
+    /// The plugin works, and nothing is wrong.
     Ok,
-    /// It serves, and somebody should know this.
+    /// The plugin works, but the message needs attention.
     Warn(String),
-    /// It cannot serve for a while, for a reason that is not its own: it reconnects, say, or something that it needs is away.
+    /// The plugin cannot work for a while for an external reason, for example because it reconnects.
     TemporarilyUnavailable(String),
-    /// It does not serve as it should. Enough of these in a row, and its predecessor comes back.
+    /// The plugin does not work correctly. After several of these in a row the host rolls back.
     Critical(String),
-    /// It could not be found out. The host makes this itself when a check panics or takes too long; a plugin may answer it as well.
+    /// The check itself failed. The host reports this when a check panics or takes too long; a plugin may return it as well.
     CheckFailed(String),
 }
 

@@ -1,6 +1,6 @@
-//! A buffer of the host's that a plugin writes into: what a plugin encodes need not be copied out of its image's memory. The
-//! host makes a [`Buffer`] and lends it as a [`BufferAbi`]; the plugin writes through a [`Writer`], and asks the host for more
-//! room when it runs out.
+//! A buffer of the host into which a plugin writes, so that an encoded state need not be copied out of the image's memory.
+//! The host makes a [`Buffer`] and lends it as a [`BufferAbi`]; the plugin writes through a [`Writer`], and asks the host
+//! for more room when it runs out.
 
 use abi_stable::StableAbi;
 use std::{
@@ -8,7 +8,7 @@ use std::{
     mem::{self, ManuallyDrop},
 };
 
-/// A `Vec<u8>` of the side that made it, taken apart.
+/// The parts of a `Vec<u8>` of the side that made it.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct BufferAbi {
@@ -22,12 +22,12 @@ pub struct BufferAbi {
 pub struct Buffer(BufferAbi);
 
 impl Buffer {
-    /// An empty buffer with room for so many bytes.
+    /// An empty buffer with this capacity.
     pub fn with_capacity(capacity: usize) -> Self {
         Vec::with_capacity(capacity).into()
     }
 
-    /// What is lent to the plugin.
+    /// The form that is lent to the plugin.
     pub fn as_abi(&mut self) -> &mut BufferAbi {
         &mut self.0
     }
@@ -72,7 +72,7 @@ unsafe fn take(buffer: &mut BufferAbi) -> Vec<u8> {
     unsafe { Vec::from_raw_parts(data, len, capacity) }
 }
 
-/// Makes room, amortised as a vector's growth is. It runs on the side that owns the memory, whichever side calls it.
+/// Makes room, amortised like a vector. It runs on the side that owns the memory, also if the other side calls it.
 ///
 /// # Safety
 /// `buffer` must be of a [`Buffer`] of this copy of the crate.
@@ -88,8 +88,8 @@ unsafe extern "C" fn grow(buffer: &mut BufferAbi, additional: usize) {
 
 /// Writes at the end of a buffer of the other side, which holds what was written when this is dropped.
 ///
-/// serde writes a state in pieces of one to nine bytes. So where the next one goes is kept here: looked up in the buffer, behind
-/// one more reference and as an address and a length, it takes encoding twice as long.
+/// serde writes a state in pieces of one to nine bytes. So the writer keeps the position of the next piece. If it read the
+/// position from the buffer each time, encoding would take twice as long.
 pub struct Writer<'a> {
     buffer: &'a mut BufferAbi,
     next: *mut u8,
@@ -97,7 +97,7 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Begins after what the buffer holds already.
+    /// Begins after the present content of the buffer.
     pub fn new(buffer: &'a mut BufferAbi) -> Self {
         let mut writer = Self {
             next: buffer.data,
@@ -108,32 +108,32 @@ impl<'a> Writer<'a> {
         writer
     }
 
-    /// The room behind what the buffer holds.
+    /// Finds the unused part of the buffer.
     fn find_room(&mut self) {
         let BufferAbi { data, len, capacity, .. } = *self.buffer;
         // SAFETY: both lie within the buffer's memory, or at its end.
         (self.next, self.end) = unsafe { (data.add(len), data.add(capacity)) };
     }
 
-    /// Tells the buffer what it holds.
+    /// Updates the buffer's length.
     fn settle(&mut self) {
         self.buffer.len = self.next.addr() - self.buffer.data.addr();
     }
 
-    /// How many bytes the buffer holds.
+    /// The number of bytes in the buffer.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.next.addr() - self.buffer.data.addr()
     }
 
-    /// What the buffer holds from there on.
+    /// The content from this position on.
     pub(crate) fn written_from(&self, at: usize) -> &[u8] {
         let len = self.len() - at;
         // SAFETY: all bytes before `next` were written, and nobody else has the buffer as long as this is borrowed.
         unsafe { std::slice::from_raw_parts(self.buffer.data.add(at), len) }
     }
 
-    /// Replaces what the buffer holds from there on, up to `to`, by these bytes. What follows `to` is kept and moved.
+    /// Replaces the content from `at` to `to` by these bytes. The content after `to` is moved.
     pub(crate) fn replace(&mut self, at: usize, to: usize, bytes: &[u8]) {
         assert!(at <= to && to <= self.len(), "within what was written");
         let following = self.len() - to;

@@ -1,15 +1,15 @@
-//! What crosses when a plugin logs: numbers and borrowed texts, of which the host keeps copies and nothing else. How they come
-//! about is told in `inside::logs`.
+//! The data that crosses when a plugin logs: numbers and borrowed texts. The host keeps only copies. `inside::logs` makes
+//! them.
 
 use abi_stable::{
     StableAbi,
     std_types::{RSlice, RStr},
 };
 
-/// The `parent` of what has none, whatever span its thread is in. 0 stands for that span.
+/// The `parent` of a record without a parent. 0 means the current span of the thread.
 pub const NO_PARENT: u64 = u64::MAX;
 
-/// What a [`LogRecord`] tells of.
+/// The kind of a [`LogRecord`].
 #[repr(u8)]
 #[derive(StableAbi, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogKind {
@@ -25,16 +25,16 @@ pub enum LogKind {
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct LogRecord<'a> {
-    /// Tells one place in the plugin's code from another as long as its image is mapped; 0 if nobody can. A number: the host does not
-    /// look there.
+    /// Identifies a place in the plugin's code as long as its image is mapped; 0 if it is unknown. The host does not
+    /// dereference it.
     pub place: usize,
-    /// What it is.
+    /// The kind of the record.
     pub kind: LogKind,
     /// 1 is an error, 5 a trace.
     pub level: u8,
-    /// The span's, or what tracing made up for the event.
+    /// The name of the span, or tracing's generated name of the event.
     pub name: RStr<'a>,
-    /// What filters go by.
+    /// The target, which filters use.
     pub target: RStr<'a>,
     /// The module; may be empty.
     pub module: RStr<'a>,
@@ -42,11 +42,11 @@ pub struct LogRecord<'a> {
     pub file: RStr<'a>,
     /// The line there, or 0.
     pub line: u32,
-    /// The names of all fields that the place has.
+    /// The names of all fields of the place.
     pub fields: RSlice<'a, RStr<'a>>,
     /// The host's number of a span, 0, or [`NO_PARENT`].
     pub parent: u64,
-    /// Those fields that have a value.
+    /// The fields that have a value.
     pub values: RSlice<'a, LogValue<'a>>,
 }
 
@@ -62,9 +62,9 @@ pub enum ValueKind {
     Bool,
     /// `low` is the bits of an `f64`.
     Float,
-    /// `text`, which was a text.
+    /// `text`, from a text value.
     Text,
-    /// `text`, which was written by `Debug` or `Display`.
+    /// `text`, formatted by `Debug` or `Display`.
     Shown,
 }
 
@@ -72,9 +72,9 @@ pub enum ValueKind {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct LogValue<'a> {
-    /// Which of the place's fields.
+    /// The index of the field.
     pub field: u32,
-    /// Which of the following holds it.
+    /// Which of the following members has the value.
     pub kind: ValueKind,
     /// A number's lower half.
     pub low: u64,
@@ -84,26 +84,26 @@ pub struct LogValue<'a> {
     pub text: RStr<'a>,
 }
 
-/// What is done with a span.
+/// An operation on a span.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpanDeed {
-    /// The thread goes in.
+    /// The thread enters the span.
     Enter,
-    /// The thread comes out.
+    /// The thread leaves the span.
     Exit,
-    /// One more handle.
+    /// A handle was cloned.
     Clone,
-    /// One handle less; answers whether it was the last.
+    /// A handle was dropped; returns whether it was the last one.
     Close,
-    /// Values for fields that had none.
+    /// Fields got values.
     Record,
-    /// It follows from `other`.
+    /// The span follows from `other`.
     Follows,
 }
 
 impl SpanDeed {
-    /// The deed of this number.
+    /// The operation with this number.
     pub fn of(number: u8) -> Option<Self> {
         const ALL: [SpanDeed; 6] = [
             SpanDeed::Enter,

@@ -1,5 +1,5 @@
-//! How a call from one plugin to another crosses to the host and back. Texts come as the host's `RString`s, which go back to
-//! the host's destructor; what is kept of them is copied first.
+//! How a call from one plugin to another crosses to the host and back. Texts are the host's `RString`s, which the host's
+//! destructor drops; texts that are kept are copied first.
 
 use crate::error::{CallError, Fault};
 use abi_stable::{
@@ -7,13 +7,13 @@ use abi_stable::{
     std_types::{ROption, RString},
 };
 
-/// A generation that was taken hold of, as its caller needs it.
+/// A generation that is held for its caller.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct LoadedAbi {
-    /// The host's name for the hold, to be given back once; null if nothing serves there.
+    /// The host's pointer for the hold, which must be released once; null if the slot is empty.
     pub hold: *const (),
-    /// The host's name for what is called; good as long as the hold.
+    /// The host's pointer for the called generation; valid as long as the hold.
     pub core: *const (),
     /// The instance.
     pub data: *mut (),
@@ -23,17 +23,17 @@ pub struct LoadedAbi {
     pub gated: bool,
 }
 
-/// What is to be called once the gate was passed.
+/// The function to call inside the gate.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct PassAbi {
     /// Gets `context`, the instance, its table, and the host's name for what is called.
     pub call: unsafe extern "C" fn(context: *mut (), data: *mut (), table: *const (), core: *const ()),
-    /// The caller's own.
+    /// The caller's data.
     pub context: *mut (),
 }
 
-/// The error of a call, in the host's words.
+/// The error of a call, from the host.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct FaultAbi {
@@ -53,7 +53,7 @@ const UNLOADED: u32 = 5;
 const FORKED_PROCESS: u32 = 6;
 
 impl From<&CallError> for FaultAbi {
-    /// On the host's side.
+    /// Makes it on the host's side.
     fn from(error: &CallError) -> Self {
         let (kind, message, location) = match error.fault() {
             Fault::Panicked { message, location, .. } => (PANICKED, &**message, location.as_deref()),
@@ -75,7 +75,7 @@ impl From<&CallError> for FaultAbi {
 }
 
 impl FaultAbi {
-    /// On the caller's side: the same error in its own memory.
+    /// Copies the error into the caller's memory.
     #[cold]
     pub(crate) fn copy_out(&self, method: &'static str) -> CallError {
         let location = match &self.location {
@@ -92,7 +92,7 @@ impl FaultAbi {
             _ => Fault::Panicked {
                 message: self.message.as_str().into(),
                 location,
-                // The host's event has it. Here it would be the host's memory.
+                // The host's event has the backtrace. Here it would be memory of the host.
                 backtrace: crate::Backtrace::default(),
             },
         };
@@ -100,12 +100,12 @@ impl FaultAbi {
     }
 }
 
-/// Why another plugin cannot be had.
+/// Why another plugin is not available.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct PeerRefusalAbi {
     /// The number of the kind.
     pub(crate) kind: u32,
-    /// The words.
+    /// The message.
     pub(crate) words: RString,
 }

@@ -1,27 +1,28 @@
-//! How far the encoding and decoding of a state may go: so many levels of nesting, and so much of the thread's stack. Both recurse
-//! in code that serde has derived, so nobody else can stop them before the stack ends, and with it the process.
+//! Limits for the encoding and decoding of a state: nesting levels and stack. Both recurse in code that serde has derived,
+//! and without a limit a stack overflow would end the process.
 //!
-//! The host says the bounds with each call into the plugin. They are kept for the thread, so that they hold for what a step of
-//! `Plugin::migrate` reads and writes as well. Where nobody has said any, half of what the thread has left is used.
+//! The host passes the limits with each call into the plugin. They are kept in a thread-local, so that they also hold for
+//! values that a step of `Plugin::migrate` reads and writes. Without limits from the host, half of the thread's remaining
+//! stack is used.
 
 use super::error::Error;
 use crate::inside::stack;
 use std::cell::Cell;
 
-/// How deep the state of a plugin may be nested: so many lists, maps, structs, tuples, and enum variants with content inside of each
-/// other. A deeper one is refused, by a host and by [`StateValue`](crate::StateValue).
+/// How deep the state of a plugin may be nested. Each list, map, struct, tuple, and enum variant with content inside another
+/// one is a level. A host and [`StateValue`](crate::StateValue) refuse a deeper state.
 ///
-/// `struct Tree { value: u32, children: Vec<Tree> }` is a struct and a list with each of its levels, so 2,048 of those fit.
+/// `struct Tree { value: u32, children: Vec<Tree> }` has two levels, a struct and a list, so 2,048 trees can be nested.
 pub const MAX_STATE_LEVELS: u32 = 4096;
 
-/// What the encoding or decoding of a state has met.
+/// An obstacle in the encoding or decoding of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Met {
-    /// More levels than were allowed.
+    /// There are more levels than allowed.
     TooDeep,
     /// It would have used more of the stack than was allowed.
     StackUsed,
-    /// Something that serde does not carry from one side to the other.
+    /// serde cannot carry a value from one side to the other.
     NotCarried,
 }
 
@@ -34,14 +35,14 @@ struct Bounds {
 
 thread_local! {
     static GIVEN: Cell<Option<Bounds>> = const { Cell::new(None) };
-    /// The first thing that was met, since somebody began to ask.
+    /// The first obstacle since the recording began.
     static MET: Cell<Option<Met>> = const { Cell::new(None) };
 }
 
-/// Runs `body`, in which states may be nested so deep and no more than so many bytes of stack are used. Answers besides what was met:
-/// code of the plugin may have taken the error and gone on without what was lost.
+/// Runs `body` with these limits of levels and stack. It also returns the obstacle, because code of the plugin may have
+/// ignored the error and continued without the lost value.
 pub(crate) fn within<R>(levels: u32, stack: usize, body: impl FnOnce() -> R) -> (R, Option<Met>) {
-    /// Puts back what was there before, however the body ends.
+    /// Restores the previous values, however the body ends.
     struct Restore(Option<Bounds>, Option<Met>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -55,7 +56,7 @@ pub(crate) fn within<R>(levels: u32, stack: usize, body: impl FnOnce() -> R) -> 
     (answer, MET.get())
 }
 
-/// Runs `body` and answers what was met in it.
+/// Runs `body`, and also returns the obstacle.
 pub(super) fn watched<R>(body: impl FnOnce() -> R) -> (R, Option<Met>) {
     let before = MET.take();
     let answer = body();
@@ -66,7 +67,7 @@ pub(super) fn watched<R>(body: impl FnOnce() -> R) -> (R, Option<Met>) {
     (answer, met)
 }
 
-/// How much is left of the bounds, for whoever encodes or decodes.
+/// The remaining levels and stack for an encoder or decoder.
 pub(super) struct Depth {
     levels: u32,
     most: u32,
@@ -74,7 +75,7 @@ pub(super) struct Depth {
 }
 
 impl Depth {
-    /// From here on.
+    /// The limits at this point.
     pub(super) fn here() -> Self {
         let Bounds { levels, end } = GIVEN.get().unwrap_or_else(|| Bounds {
             levels: MAX_STATE_LEVELS,
@@ -87,7 +88,7 @@ impl Depth {
         }
     }
 
-    /// One level deeper.
+    /// Goes one level deeper.
     #[inline(always)]
     pub(super) fn enter(&mut self) -> Result<(), Error> {
         self.look()?;
@@ -98,13 +99,13 @@ impl Depth {
         Ok(())
     }
 
-    /// And out of it.
+    /// Goes one level up.
     #[inline(always)]
     pub(super) fn leave(&mut self) {
         self.levels += 1;
     }
 
-    /// Looks at the stack alone.
+    /// Checks only the stack.
     #[inline(always)]
     pub(super) fn look(&self) -> Result<(), Error> {
         match stack::here() < self.end {
@@ -113,7 +114,7 @@ impl Depth {
         }
     }
 
-    /// How many levels are left.
+    /// The number of remaining levels.
     pub(super) fn levels(&self) -> u32 {
         self.levels
     }
@@ -125,8 +126,8 @@ impl Depth {
     }
 }
 
-/// Remembers what was met, for `within`: the first of its kind, and a bound that was reached before a value that is not carried, because
-/// with more room all of it is tried again.
+/// Records an obstacle for `within`. The first one is kept, but a reached limit replaces a value that is not carried,
+/// because the work is repeated with higher limits.
 pub(super) fn note(met: Met) {
     let is_bound = matches!(met, Met::TooDeep | Met::StackUsed);
     match MET.get() {

@@ -1,4 +1,5 @@
-//! The bytes of a state as a value of any type that serde can read: of this build's encoding, and of that of every build before.
+//! Decodes the bytes of a state into any type that serde can read. It reads the encoding of this build and of all earlier
+//! ones.
 
 use super::{
     bounds::{self, Depth, Met},
@@ -19,7 +20,7 @@ use serde::{
 };
 use std::marker::PhantomData;
 
-/// Reads a value from the beginning of the bytes. Answers what follows it as well.
+/// Reads a value from the beginning of the bytes. Also returns the rest.
 pub(crate) fn decode_first<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<(S::Value, &'de [u8]), Error> {
     let mut decoder = Decoder {
         rest: bytes,
@@ -28,18 +29,18 @@ pub(crate) fn decode_first<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed:
     let (value, met) = bounds::watched(|| seed.deserialize(&mut decoder));
     match value {
         Ok(value) => Ok((value, decoder.rest)),
-        // An enum whose variants are tried one after the other keeps the reason for itself.
+        // serde hides the reason for an enum whose variants are tried one after the other.
         Err(error) if met == Some(Met::NotCarried) => Err(error.because_of_held_numbers()),
         Err(error) => Err(error),
     }
 }
 
-/// The same, and whatever follows is of no interest.
+/// The same, but it ignores the rest.
 pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Error> {
     decode_first(bytes, PhantomData).map(|(value, _)| value)
 }
 
-/// How many `Some` there are around a nil, if the bytes are nothing but that.
+/// The number of `Some` around a nil, if the bytes are only that.
 #[inline]
 pub(super) fn somes_in(bytes: &[u8]) -> Option<u32> {
     const KIND: u8 = SOMES.cast_unsigned();
@@ -59,7 +60,7 @@ pub(super) fn text_at(bytes: &[u8]) -> Option<&str> {
     }
 }
 
-/// The type and the length of an extension, if the bytes are nothing but a pair of a number and bytes.
+/// The type and the length of an extension, if the bytes are only a pair of a number and bytes.
 pub(super) fn extension_in(mut bytes: &[u8]) -> Option<(i8, usize)> {
     let Ok(Read::List(2)) = read(&mut bytes) else { return None };
     let kind = match read(&mut bytes) {
@@ -73,9 +74,9 @@ pub(super) fn extension_in(mut bytes: &[u8]) -> Option<(i8, usize)> {
     }
 }
 
-/// The next thing in the bytes; of a list and a map only that it begins.
+/// The next item in the bytes. Of a list or a map it is only the beginning.
 enum Read<'de> {
-    /// Nothing, with so many `Some` around it.
+    /// A nil with this number of `Some` around it.
     Nil(u32),
     Bool(bool),
     Number(u64),
@@ -246,7 +247,7 @@ impl<'de> Decoder<'de> {
         Ok(value)
     }
 
-    /// Goes past the next thing, however deep it is.
+    /// Skips the next item, however deep it is.
     fn skip(&mut self) -> Result<(), Error> {
         let mut left = 1u64;
         while left > 0 {
@@ -283,7 +284,7 @@ fn left_over(len: u32, left: u32) -> Error {
     Error::new(format!("there are {len} parts, and only {} are wanted", len - left))
 }
 
-/// What was read, in serde's words.
+/// The item in serde's form for errors.
 fn unexpected<'a>(read: &Read<'a>) -> Unexpected<'a> {
     match *read {
         Read::Nil(0) => Unexpected::Unit,
@@ -471,7 +472,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
 struct Entries<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     left: u32,
-    /// What begins with the last key.
+    /// The bytes from the last key on.
     key: &'de [u8],
 }
 
@@ -570,7 +571,7 @@ impl<'a, 'de> EnumAccess<'de> for WithContent<'a, 'de> {
 
 struct Content<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
-    /// What begins with the variant's name.
+    /// The bytes from the variant's name on.
     name: &'de [u8],
 }
 
@@ -610,7 +611,7 @@ impl<'de> VariantAccess<'de> for Content<'_, 'de> {
     }
 }
 
-/// A nil with so many `Some` around it.
+/// A nil with this number of `Some` around it.
 struct Somes<'a, 'de> {
     depth: &'a Depth,
     count: u32,
@@ -638,7 +639,7 @@ impl<'a, 'de> Somes<'a, 'de> {
         })
     }
 
-    /// For whoever does not ask for an option.
+    /// For a type that is not an option.
     fn visit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.count {
             0 => visitor.visit_unit(),

@@ -1,5 +1,5 @@
-//! A value of any type that serde can write, as the bytes of a state. What would come out as something else than it went in is an error,
-//! and so is what is nested too deeply.
+//! Encodes a value of any type that serde can write into the bytes of a state. A value that could not be read back unchanged
+//! is an error, and so is a value that is nested too deeply.
 
 use super::{
     bounds::{Depth, Met, note},
@@ -58,7 +58,7 @@ impl<'w, 'buffer> Encoder<'w, 'buffer> {
         }
     }
 
-    /// In one piece, because each piece asks for room.
+    /// It writes one piece, because each piece checks for room.
     #[inline]
     fn with_head<const N: usize>(&mut self, head: u8, bytes: [u8; N]) {
         let mut all = [head; 9];
@@ -73,7 +73,7 @@ impl<'w, 'buffer> Encoder<'w, 'buffer> {
         Ok(())
     }
 
-    /// Begins something with so many parts, so many levels deep.
+    /// Begins an item with this number of parts.
     #[inline]
     fn begin(&mut self, len: usize, head: fn(u32) -> Head) -> Result<Fields<'_, 'w, 'buffer>, Error> {
         let declared = length(len)?;
@@ -104,11 +104,11 @@ impl<'w, 'buffer> Encoder<'w, 'buffer> {
         })
     }
 
-    /// Begins something whose parts may not be counted yet.
+    /// Begins an item whose number of parts may be unknown.
     #[inline]
     fn begin_uncounted(&mut self, len: Option<usize>, head: fn(u32) -> Head) -> Result<Parts<'_, 'w, 'buffer>, Error> {
         let at = self.out.len();
-        // Most are short, and their head is as long as that of something empty.
+        // Most items are short, and then their head has the same length as that of an empty item.
         let fields = self.begin(len.unwrap_or(0), head)?;
         Ok(Parts {
             fields,
@@ -118,7 +118,7 @@ impl<'w, 'buffer> Encoder<'w, 'buffer> {
         })
     }
 
-    /// Turns what was written from there on, a pair of a number and bytes, into an extension.
+    /// Converts the bytes from this position on, a pair of a number and bytes, into an extension.
     fn turn_into_extension(&mut self, at: usize) -> Result<(), Error> {
         let Some((kind, len)) = decode::extension_in(self.out.written_from(at)) else {
             return Err(Error::new(format!("`{EXTENSION}` has no pair of an `i8` and bytes inside")));
@@ -162,7 +162,7 @@ fn too_long(len: usize) -> Error {
     ))
 }
 
-/// Something whose parts are being written.
+/// An item whose parts are being written.
 struct Fields<'a, 'w, 'buffer> {
     encoder: &'a mut Encoder<'w, 'buffer>,
     declared: u32,
@@ -207,13 +207,13 @@ fn miscounted(declared: u32, written: u32) -> Error {
     ))
 }
 
-/// The same for what need not say how many there are.
+/// The same for an item whose number of parts may be unknown.
 struct Parts<'a, 'w, 'buffer> {
     fields: Fields<'a, 'w, 'buffer>,
     head: fn(u32) -> Head,
-    /// Where the head stands, if it says later how many there are.
+    /// The position of the head, if the number of parts is written later.
     later: Option<usize>,
-    /// Where the last key stands.
+    /// The position of the last key.
     key: usize,
 }
 

@@ -4,14 +4,15 @@ use super::bounds::{Met, note};
 use serde::{de, ser};
 use std::fmt;
 
-/// Why, and where. One word large, because it is part of each answer while a state is encoded or decoded.
+/// The reason and the place. It has the size of one word, because it is part of each result while a state is encoded or
+/// decoded.
 #[derive(Debug)]
 pub(crate) struct Error(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     words: String,
-    /// The way to the place, the innermost part first.
+    /// The path to the place, the innermost part first.
     path: Vec<Part>,
 }
 
@@ -21,9 +22,9 @@ enum Part {
     Element(usize),
 }
 
-/// So many parts of a long path are shown at its beginning and at its end.
+/// The number of parts of a long path that are shown at its beginning and at its end.
 const SHOWN: usize = 5;
-/// serde's own words where it holds a value back before it gives it to a type. It holds no 128-bit numbers.
+/// serde's messages when it buffers a value before it passes it to a type. Its buffer has no 128-bit numbers.
 const NOT_HELD: [&str; 2] = ["i128 is not supported", "u128 is not supported"];
 
 impl Error {
@@ -47,7 +48,7 @@ impl Error {
         self
     }
 
-    /// It may have happened because of a number of 128 bits that serde held back, of which the words need not speak.
+    /// Adds that the reason may be a 128-bit number that serde buffered, because the message may not mention it.
     #[cold]
     pub(super) fn because_of_held_numbers(mut self) -> Self {
         if !self.0.words.contains("128") {
@@ -58,7 +59,7 @@ impl Error {
         self
     }
 
-    /// Where it happened; none if that is the whole.
+    /// The place; none if it is the whole value.
     pub(crate) fn path(&self) -> Option<String> {
         let path = &self.0.path;
         let mut words = String::new();
@@ -78,7 +79,7 @@ impl Error {
         (!words.is_empty()).then_some(words)
     }
 
-    /// What is wrong there.
+    /// The message.
     pub(crate) fn words(&self) -> &str {
         &self.0.words
     }

@@ -1,8 +1,9 @@
-//! How a state looks as bytes: MessagePack, in its shortest form, with structs as maps by the names of their fields and an enum's
-//! variant by its name. Since states are handed from one build of this crate to another, and lie on disks, none of this may change.
+//! The encoding of a state: MessagePack in its shortest form, with structs as maps with field names, and an enum's variant
+//! by its name. States are handed from one build of this crate to another, and may be stored, so the encoding must not
+//! change.
 //!
-//! One thing is not usual: serde gives `Some(x)` no form of its own, so that `Some(None)` and `Some(())` would be the nil that `None`
-//! is. Where a number of `Some` has nothing but a nil inside, that number is written as an extension.
+//! One thing is unusual: serde encodes `Some(x)` as `x`, so `Some(None)` and `Some(())` would be a nil like `None`. If only
+//! a nil is inside one or more `Some`, the number of `Some` is written as an extension.
 
 pub(super) const NIL: u8 = 0xc0;
 pub(super) const FALSE: u8 = 0xc2;
@@ -35,11 +36,11 @@ pub(super) const ARRAY16: u8 = 0xdc;
 pub(super) const ARRAY32: u8 = 0xdd;
 pub(super) const MAP16: u8 = 0xde;
 pub(super) const MAP32: u8 = 0xdf;
-/// With the value in its last seven bits; all below it are numbers themselves.
+/// The value is in the last seven bits; all bytes below are numbers themselves.
 pub(super) const FIXMAP: u8 = 0x80;
 pub(super) const FIXARRAY: u8 = 0x90;
 pub(super) const FIXSTR: u8 = 0xa0;
-/// From here on a byte is a negative number itself.
+/// From this value on, a byte is a negative number itself.
 pub(super) const NEGATIVE: u8 = 0xe0;
 
 /// The type of the extension that holds a number of `Some` around a nil: as one byte, or as four if it is larger than 255.
@@ -48,7 +49,7 @@ pub(super) const SOMES: i8 = 83;
 /// The newtype struct by whose name MessagePack extensions go through serde, with the extension's type and its bytes inside.
 pub(super) const EXTENSION: &str = "_ExtStruct";
 
-/// The first bytes of something, at most five.
+/// The first bytes of an item, at most five.
 pub(super) struct Head {
     bytes: [u8; 6],
     len: usize,
@@ -72,27 +73,27 @@ impl Head {
         head
     }
 
-    /// That of a list with so many elements.
+    /// The head of a list with this number of elements.
     pub(super) fn list(len: u32) -> Self {
         Self::sized(len, Some((FIXARRAY, 16)), None, ARRAY16, ARRAY32)
     }
 
-    /// That of a map with so many entries.
+    /// The head of a map with this number of entries.
     pub(super) fn map(len: u32) -> Self {
         Self::sized(len, Some((FIXMAP, 16)), None, MAP16, MAP32)
     }
 
-    /// That of a text of so many bytes.
+    /// The head of a text of this length.
     pub(super) fn text(len: u32) -> Self {
         Self::sized(len, Some((FIXSTR, 32)), Some(STR8), STR16, STR32)
     }
 
-    /// That of so many bytes.
+    /// The head of this number of bytes.
     pub(super) fn bytes(len: u32) -> Self {
         Self::sized(len, None, Some(BIN8), BIN16, BIN32)
     }
 
-    /// That of an extension of this type with so many bytes.
+    /// The head of an extension of this type and length.
     pub(super) fn extension(kind: i8, len: u32) -> Self {
         let kind = kind.cast_unsigned();
         match len {

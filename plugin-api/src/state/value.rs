@@ -1,4 +1,4 @@
-//! A decoded value of no type: what the bytes of a state say of themselves, and nothing besides.
+//! A decoded untyped value.
 
 use super::format::EXTENSION;
 use serde::{
@@ -10,11 +10,11 @@ use std::fmt;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
-    /// Nothing, with so many `Some` around it.
+    /// A nil with this number of `Some` around it.
     Nil(u32),
     Bool(bool),
     Number(u64),
-    /// One below zero.
+    /// A negative number.
     Negative(i64),
     Single(f32),
     Double(f64),
@@ -41,7 +41,7 @@ impl Value {
     }
 }
 
-/// A nil with so many `Some` around it.
+/// A nil with this number of `Some` around it.
 struct Somes(u32);
 
 impl Serialize for Somes {
@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for Anything {
     fn visit_some<D: Deserializer<'de>>(self, inside: D) -> Result<Value, D::Error> {
         Ok(match Value::deserialize(inside)? {
             Value::Nil(count) => Value::Nil(count + 1),
-            // It has a form of its own, which is that of `Some` around it as well.
+            // `Some` around a value other than nil has the form of the value itself.
             value => value,
         })
     }
