@@ -28,7 +28,7 @@ use crate::{
     policy::Policy,
     reload::{Counts, LoadOutcome, ReloadMessage, SavedState, UnloadOutcome},
     runtime::Runtime,
-    slot::{Generation, Mode, Reader, Slot, SlotState, Taken, who_holds},
+    slot::{Change, Generation, Mode, Reader, Slot, SlotState, Taken, who_holds},
     watch::{Watch, scan},
 };
 use reslot_artifact::{
@@ -101,7 +101,7 @@ impl Host {
         let record = self.inner.slots.serving(name)?;
         safe_point();
         let mut state = record.lock_settled();
-        match state.mode {
+        match state.mode() {
             Mode::Claimed => return Err(SlotError::Claimed { name: name.to_owned() }),
             Mode::Open { handles: 0 } => {}
             Mode::Open { handles } => {
@@ -112,10 +112,8 @@ impl Host {
             }
         }
         let (generation, _) = self.bind::<I>(name, &mut state)?;
-        state.mode = Mode::Claimed;
-        state.owner = Some(Taken::here(Location::caller()));
-        // A claimed instance is its owner's alone: it leaves the view.
-        self.inner.slots.publish(vec![(record.index, record.id, None)]);
+        let owner = Taken::here(Location::caller());
+        self.inner.slots.publish(&record, &mut state, Change::Claimed(owner));
         drop(state);
         Ok(Claim::new(generation, record, self.inner.clone()))
     }
@@ -128,13 +126,11 @@ impl Host {
         let record = self.inner.slots.serving(name)?;
         safe_point();
         let mut state = record.lock_settled();
-        if state.mode == Mode::Claimed {
+        if state.is_claimed() {
             return Err(SlotError::Claimed { name: name.to_owned() });
         }
         let (_, since) = self.bind::<I>(name, &mut state)?;
-        if let Mode::Open { handles } = &mut state.mode {
-            *handles += 1;
-        }
+        state.add_handle();
         drop(state);
         Ok(Slot::new(record, self.inner.slots.clone(), since))
     }
@@ -357,7 +353,7 @@ impl Host {
         let records = self.inner.slots.all();
         let serving = records.iter().map(|record| {
             let state = record.lock();
-            usize::from(state.current.is_some())
+            usize::from(state.current().is_some())
                 + usize::from(state.staged.is_some())
                 + usize::from(state.together.is_some())
         });
@@ -368,7 +364,7 @@ impl Host {
     /// The current generation, if there is one and it has the interface.
     /// With it the number of the view from which on the slot's generations have the interface.
     fn bind<I: ?Sized + Interface>(&self, name: &str, state: &mut SlotState) -> Result<(Arc<Generation>, u64), SlotError> {
-        let Some(current) = state.current.as_ref().map(|current| current.generation.clone()) else {
+        let Some(current) = state.serving().cloned() else {
             return Err(state.why_empty(name).unwrap_or_else(|| SlotError::Unknown {
                 name: name.to_owned(),
                 known: Vec::new(),

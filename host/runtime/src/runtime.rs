@@ -14,7 +14,7 @@ use crate::{
     reload::{ReloadMessage, UnloadOutcome},
     safe_points::AskedForSafePoints,
     slot::{
-        Generation, MappedImages, Mode, Phase, ReaperMessage, SlotRecord, Slots, SupervisorMessage, UnloadRequest,
+        Change, Generation, MappedImages, Phase, ReaperMessage, SlotRecord, Slots, SupervisorMessage, UnloadRequest,
         holders_of,
     },
     testing::Injections,
@@ -200,13 +200,8 @@ impl Runtime {
     pub(crate) fn vacate(&self, record: &SlotRecord, generation: &Arc<Generation>) {
         generation.call_stats().die();
         let mut state = record.lock();
-        let current = state.serve(None);
+        let current = self.slots.publish(record, &mut state, Change::Vacated(generation.number()));
         let probation = state.probation.take();
-        // The reason is another one than before, if it was unloaded once.
-        state.emptied = None;
-        record.vacant.is_unloaded(false);
-        state.vacated = Some(generation.number());
-        self.slots.publish(vec![(record.index, record.id, None)]);
         drop(state);
         self.log.push(Event::SlotEmptied {
             slot: record.name.clone(),
@@ -267,14 +262,11 @@ impl Runtime {
         let mut let_go = Vec::new();
         for record in self.slots.all().iter() {
             let mut state = record.lock();
-            state.gone = true;
-            let (current, staged) = (state.let_go_of_current(), state.staged.take());
-            let set = state.together.take();
+            let current = self.slots.publish(record, &mut state, Change::HostEnded);
+            let (staged, set) = (state.staged.take(), state.together.take());
             let standby = state.probation.take().and_then(|probation| probation.standby);
-            let claimed = state.mode == Mode::Claimed;
+            let claimed = state.is_claimed();
             record.stage(false);
-            record.vacant.host_ended();
-            self.slots.publish(vec![(record.index, record.id, None)]);
             drop(state);
             if let Some(current) = &current {
                 current.generation.retire();

@@ -13,6 +13,7 @@ mod images;
 mod messages;
 mod peer;
 mod probation;
+mod publish;
 mod reader;
 mod record;
 mod refusals;
@@ -35,6 +36,7 @@ pub(crate) use messages::{CheckResult, InstanceId, ReaperMessage, SupervisorMess
 pub(crate) use peer::PeerTable;
 pub(crate) use peer::with_overlay;
 pub(crate) use probation::{Probation, Set, Standby, Verdict, is_failure};
+pub(crate) use publish::Change;
 pub use reader::Reader;
 pub use record::ContentPlace;
 pub(crate) use record::{Current, Mode, Moving, SlotRecord, SlotState};

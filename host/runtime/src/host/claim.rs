@@ -5,7 +5,7 @@ use crate::{
     deferred_work::defer,
     reload::{self, Unloaded},
     runtime::Runtime,
-    slot::{CandidateSet, Generation, Mode, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage, Taken},
+    slot::{CandidateSet, Change, Generation, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage, Taken},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use reslot_process::never_dropped;
@@ -257,7 +257,7 @@ impl<I: ?Sized + Interface> Claim<I> {
                 let serving = old.map(|old| old.number());
                 let vacated = {
                     let state = self.record.lock();
-                    state.current.is_none() && !state.gone
+                    state.current().is_none() && !state.is_gone()
                 };
                 if vacated {
                     // One of its hooks still runs: nothing may be called in it any more.
@@ -431,15 +431,10 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         // The owner's hold goes before the slot is free: the next owner must be the only one.
         self.generation = None;
         let mut state = self.record.lock();
-        state.mode = Mode::Open { handles: 0 };
-        state.owner = None;
+        self.host.slots.publish(&self.record, &mut state, Change::Released);
         // Whoever wants the state need not ask an owner for it any more.
         state.wanted = None;
         let staged = state.staged.is_some() || state.together.is_some() || state.unload.is_some();
-        if !state.gone {
-            let generation = state.current.as_ref().map(|current| current.generation.clone());
-            self.host.slots.publish(vec![(self.record.index, self.record.id, generation)]);
-        }
         drop(state);
         if staged {
             self.host.settle(self.record.clone());

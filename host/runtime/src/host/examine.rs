@@ -108,7 +108,7 @@ impl Runtime {
     fn obstacles(&self, manifest: &Manifest, slot: &str, hash: &ContentHash) -> Vec<Obstacle> {
         let mut found = Vec::new();
         if let Some(record) = self.slots.named(slot) {
-            let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
+            let serving = record.lock().serving().cloned();
             if let Some(serving) = serving
                 && let Err(cause) = check_plugin(serving.instance().manifest(), manifest)
             {

@@ -5,7 +5,7 @@ use crate::{
     history::{HistoryEntry, VersionStatus},
     reload::{self, LoadOutcome, ReloadMessage},
     runtime::Runtime,
-    slot::{Mode, SlotRecord},
+    slot::SlotRecord,
 };
 use reslot_artifact::{ContentHash, HashPrefix};
 use reslot_plugin_api::Interface;
@@ -211,7 +211,7 @@ impl Runtime {
 
     /// The newest good version that is kept and older than what serves: a newer one is still coming.
     pub(super) fn version_before(&self, record: &SlotRecord) -> Result<ContentHash, RollbackError> {
-        let serving = record.lock().current.as_ref().map(|current| current.hash);
+        let serving = record.lock().current().map(|current| current.hash);
         let known = self.good_versions(record);
         let at = known.iter().position(|hash| Some(*hash) == serving);
         match known.get(at.map_or(0, |at| at + 1)) {
@@ -238,7 +238,7 @@ impl Runtime {
         let mut asked: Option<(u64, u64)> = None;
         loop {
             let mut state = record.lock_settled();
-            let Some(current) = state.current.as_ref() else {
+            let Some(current) = state.current() else {
                 return WayBack::History { from: None };
             };
             let (serving, slot) = (current.generation.number(), record.name.clone());
@@ -256,7 +256,7 @@ impl Runtime {
                 _ => return WayBack::History { from: None },
             };
             let generation = standby.current.generation.number();
-            if state.mode == Mode::Claimed {
+            if state.is_claimed() {
                 if let Some(probation) = state.probation.as_mut() {
                     probation.called = Some(RollbackReason::Manual);
                 }
@@ -324,7 +324,7 @@ impl Runtime {
         slots.retain(|slot| reverted.contains(slot) || refused(slot));
         for slot in slots {
             let record = self.slots.named_or_new(&slot);
-            if record.lock().current.is_some() {
+            if record.lock().current().is_some() {
                 continue;
             }
             let (answer, outcome) = mpsc::channel();

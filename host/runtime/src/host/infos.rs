@@ -6,7 +6,7 @@ use crate::{
     instances::LoadRequest,
     reload::{LoadOutcome, Outcomes, ReloadMessage, SavedState},
     runtime::Runtime,
-    slot::{Mode, Phase, SlotRecord},
+    slot::{Phase, SlotRecord},
 };
 use reslot_process::{hooks::TookTooLong, safe_point};
 use reslot_report::{Cause, HookError, Refusal};
@@ -114,7 +114,7 @@ impl Runtime {
         let count = |is: fn(&Phase) -> bool| images.iter().filter(|image| is(&image.phase)).count();
         let mut state = record.lock();
         // The lock keeps the generation. It is the SDK that counts, in a loop over numbers: no plugin's code runs.
-        let current = state.current.as_ref();
+        let current = state.current();
         let live_bytes = current.and_then(|current| current.generation.instance().live_bytes());
         let manifest = current.map(|current| current.generation.instance().manifest());
         SlotInfo {
@@ -135,7 +135,7 @@ impl Runtime {
             standby: state.standby().map(|standby| standby.current.generation.number()),
             on_probation: state.probation.is_some(),
             health: state.health(),
-            claimed: state.mode == Mode::Claimed,
+            claimed: state.is_claimed(),
             live_bytes,
             calls: self.count_calls.then(|| record.counts.calls()),
             faults: record.counts.faults(),
@@ -146,7 +146,7 @@ impl Runtime {
     /// As [`Steering::check_settings`](super::Steering::check_settings).
     pub(super) fn check_settings(&self, settings: &PluginSettings) -> Result<(), SettingsRefused> {
         for record in self.slots.all().iter() {
-            let serving = record.lock().current.as_ref().map(|current| current.generation.clone());
+            let serving = record.lock().serving().cloned();
             let Some(serving) = serving else { continue };
             let Some(table) = self.given.changed_table(&record.name, settings) else {
                 continue;

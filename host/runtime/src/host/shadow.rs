@@ -4,7 +4,7 @@ use super::{Claim, Host, RollbackError, RollbackTarget};
 use crate::{
     reload::{self, ShadowOf},
     runtime::Runtime,
-    slot::{Generation, Mode, SlotRecord, TakenState},
+    slot::{Generation, SlotRecord, TakenState},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use reslot_process::{never_dropped, safe_point};
@@ -112,7 +112,7 @@ impl Host {
         safe_point();
         let record = self.inner.slots.serving(slot)?;
         let mut state = record.lock_settled();
-        if state.mode == Mode::Claimed {
+        if state.is_claimed() {
             return Err(SlotError::Claimed { name: slot.to_owned() }.into());
         }
         self.bind::<I>(slot, &mut state)?;

@@ -67,7 +67,7 @@ impl Known<'_> {
     /// A saved state is for a slot in which nothing serves: what serves has a state of its own, which would be lost.
     fn needs_an_empty_slot(&self) -> Option<SlotLoad> {
         let record = self.host.slots.named(self.slot)?;
-        let generation = record.lock().current.as_ref().map(|current| current.generation.number())?;
+        let generation = record.lock().serving_number()?;
         let cause = SavedStateError::Serves { generation };
         Some(SlotLoad::Refused(refusal(
             Some(&record),
@@ -160,7 +160,7 @@ impl Applicant<'_> {
     /// A slot's state is not given to another plugin than the one that serves.
     fn is_of_the_same_plugin(&self) -> Result<(), Refusal> {
         let state = self.attempt.target.slot.lock();
-        let fits = match &state.current {
+        let fits = match state.current() {
             Some(current) => check_plugin(current.generation.instance().manifest(), self.manifest),
             None => Ok(()),
         };
@@ -275,7 +275,7 @@ pub(super) fn check_contracts(slot: &SlotState, candidate: &Manifest) -> Result<
 
 /// Refuses what no chain of migrations connects with the state of what serves.
 pub(super) fn check_state(slot: &SlotState, candidate: &Manifest) -> Result<(), Cause> {
-    match &slot.current {
+    match slot.current() {
         Some(current) => check_schemas(current.generation.instance().manifest(), candidate),
         None => Ok(()),
     }

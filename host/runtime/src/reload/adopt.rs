@@ -13,7 +13,7 @@ use crate::{
     deferred_notifications::defer_notifications,
     instances::LoadRequest,
     runtime::Runtime,
-    slot::{Access, Candidate, Generation, Mode, OwnersTurn, SlotRecord},
+    slot::{Access, Candidate, Generation, OwnersTurn, SlotRecord},
 };
 use reslot_artifact::ContentHash;
 use reslot_report::{Event, Refusal};
@@ -60,7 +60,7 @@ pub(crate) fn adopt(
 pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let _told_later = defer_notifications();
     let mut state = record.lock_settled();
-    if state.mode == Mode::Claimed {
+    if state.is_claimed() {
         return;
     }
     record.stage(false);
@@ -77,7 +77,7 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     }
     let fits = still_fits(&state, &candidate);
     let moving = record.moving(&mut state);
-    let old = state.current.as_ref().map(|current| current.generation.clone());
+    let old = state.serving().cloned();
     drop(state);
     let waited = Waited::of(&candidate);
     let outcome = match fits {

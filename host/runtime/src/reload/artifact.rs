@@ -148,7 +148,7 @@ pub(super) fn refusals_of(host: &Runtime, request: &LoadRequest, unfit: FailedLi
     let cause = Arc::new(Cause::from(unfit.error));
     let of = |slot: Option<Arc<str>>| {
         let record = slot.as_deref().and_then(|slot| host.slots.named(slot));
-        let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.number()));
+        let serving = record.and_then(|record| record.lock().serving_number());
         let mut refusal = Refusal::new(path.clone(), Step::Lint, cause.clone());
         (refusal.slot, refusal.serving) = (slot, serving);
         refusal

@@ -91,7 +91,7 @@ pub(super) fn refusal(
     step: Step,
     cause: impl Into<Cause>,
 ) -> Refusal {
-    let serving = record.and_then(|record| record.lock().current.as_ref().map(|current| current.generation.number()));
+    let serving = record.and_then(|record| record.lock().serving_number());
     let mut refusal = Refusal::new(path.to_owned(), step, Arc::new(cause.into()));
     refusal.slot = record.map(|record| record.name.clone());
     (refusal.candidate, refusal.serving) = (candidate, serving);

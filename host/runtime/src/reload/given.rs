@@ -75,7 +75,7 @@ pub(super) fn report_unreadable(host: &Runtime, slot: &Arc<str>, reason: String)
 fn keep(host: &Runtime, slot: &Arc<str>, failure: Failure, reason: String) {
     let serving = host.slots.named(slot).and_then(|record| {
         let state = record.lock();
-        let current = state.current.as_ref()?;
+        let current = state.current()?;
         Some((current.generation.clone(), current.hash))
     });
     let mut first = true;

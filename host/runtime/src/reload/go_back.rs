@@ -30,7 +30,7 @@ pub(super) fn go_back(
     let since = Instant::now();
     let (serving, earlier) = {
         let state = record.lock_settled();
-        let current = state.current.as_ref();
+        let current = state.current();
         let serving = current.map(|current| (current.generation.number(), current.hash));
         (serving, current.and_then(|current| current.inherited.clone()))
     };

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     runtime::Runtime,
-    slot::{Candidate, Generation, Mode, Moving, SlotRecord, SlotState},
+    slot::{Candidate, Generation, Moving, SlotRecord, SlotState},
 };
 use reslot_report::{Cause, Event, Refusal, Step};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(super) enum Place {
 pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Candidate) -> Result<Place, Refusal> {
     let mut state = record.lock_settled();
     if is_outdated(&state, &candidate) {
-        let serving = state.current.as_ref().map_or(0, |current| current.generation.number());
+        let serving = state.current().map_or(0, |current| current.generation.number());
         drop(state);
         discard_outdated(host, record, candidate);
         return Ok(Place::Outdated { serving });
@@ -49,7 +49,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
         drop(state);
         return Err(no_longer_fits(record, &candidate, cause));
     }
-    if state.mode == Mode::Claimed {
+    if state.is_claimed() {
         let generation = candidate.generation.number();
         let candidate = Candidate {
             fits_contracts: Some(state.contracts_number()),
@@ -80,7 +80,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
     let superseded = state.staged.take();
     let set = state.together.take();
     record.stage(false);
-    let old = state.current.as_ref().map(|current| current.generation.clone());
+    let old = state.serving().cloned();
     drop(state);
     report_superseded(host, record, superseded);
     supersede_set(host, set);
@@ -89,7 +89,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
 
 /// A re-instantiation is of use only while the generation serves whose artifact it is: the slot may have gone back from it.
 pub(super) fn is_outdated(state: &SlotState, candidate: &Candidate) -> bool {
-    let serving = state.current.as_ref().map(|current| current.generation.number());
+    let serving = state.serving_number();
     candidate.reinstance_of().is_some_and(|of| serving != Some(of))
 }
 

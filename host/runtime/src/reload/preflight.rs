@@ -146,13 +146,13 @@ enum OwnerAnswer {
 
 fn ask_for_state(host: &Arc<Runtime>, record: &Arc<SlotRecord>, deadline: Instant) -> Result<OwnerAnswer, Cause> {
     let mut state = record.lock_settled();
-    let Some(old) = state.current.as_ref().map(|current| current.generation.clone()) else {
+    let Some(old) = state.serving().cloned() else {
         return Ok(OwnerAnswer::Answered(None));
     };
     if !old.instance().has_state() {
         return Ok(OwnerAnswer::Answered(None));
     }
-    let taken = match state.mode {
+    let taken = match state.mode() {
         Mode::Claimed => {
             let (answer, answered) = mpsc::channel();
             state.wanted = Some(answer);
@@ -190,9 +190,9 @@ fn take_of_open(
 /// The state of what serves in a slot that nobody claims.
 pub(crate) fn state_of_open(host: &Runtime, record: &Arc<SlotRecord>) -> Result<Option<TakenState>, Cause> {
     let state = record.lock_settled();
-    let old = state.current.as_ref().map(|current| current.generation.clone());
+    let old = state.serving().cloned();
     match old {
-        Some(old) if state.mode != Mode::Claimed => {
+        Some(old) if !state.is_claimed() => {
             let taken = take_of_open(host, record, state, &old)?;
             Ok(taken.map(|snapshot| TakenState { of: old, snapshot }))
         }

@@ -83,11 +83,11 @@ struct Behind {
 
 fn behind(host: &Runtime, record: &SlotRecord) -> Option<Behind> {
     let state = record.lock_settled();
-    if state.gone || state.together.is_some() {
+    if state.is_gone() || state.together.is_some() {
         // A set is prepared when it is adopted, with what there is then; the slot is looked at again after that.
         return None;
     }
-    let current = state.current.as_ref()?;
+    let current = state.current()?;
     let is_behind = |generation: &Generation| {
         let names = &generation.instance().manifest().resources;
         host.given.inputs(&record.name, names, Some(&current.hash)) != generation.given()

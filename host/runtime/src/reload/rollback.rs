@@ -10,10 +10,11 @@ use crate::{
     deferred_work::defer,
     runtime::Runtime,
     slot::{
-        Access, Current, Generation, Mode, Moving, OwnersTurn, Phase, Probation, RollbackPlan, Set, SlotRecord, SlotState,
+        Access, Change, Current, Generation, Moving, OwnersTurn, Phase, Probation, RollbackPlan, Set, SlotRecord, SlotState,
         Standby, SupervisorMessage, Verdict,
     },
 };
+use parking_lot::MutexGuard;
 use reslot_artifact::ContentHash;
 use reslot_process::hooks::TookTooLong;
 use reslot_report::{Cause, Event, Refusal, RestoredState, RollbackReason, RollbackReport, Step};
@@ -53,7 +54,7 @@ pub(crate) fn of_open_slot(
     let since = Instant::now();
     let (number, reason, set) = {
         let mut state = record.lock_settled();
-        if state.gone || state.mode == Mode::Claimed || state.standby().is_none() {
+        if state.is_gone() || state.is_claimed() || state.standby().is_none() {
             return None;
         }
         let reason = match asked {
@@ -63,7 +64,7 @@ pub(crate) fn of_open_slot(
                 Verdict::Open(_) | Verdict::Passed => return None,
             },
         };
-        let number = state.current.as_ref()?.generation.number();
+        let number = state.current()?.generation.number();
         let set = state.probation.as_ref().and_then(|probation| probation.set.clone());
         (number, reason, set)
     };
@@ -130,8 +131,8 @@ fn take_open(
     since: Instant,
 ) -> Option<Taken> {
     let mut state = record.lock_settled();
-    let (claimed, gone) = (state.mode == Mode::Claimed, state.gone);
-    let number = state.current.as_ref().map(|current| current.generation.number());
+    let (claimed, gone) = (state.is_claimed(), state.is_gone());
+    let number = state.serving_number();
     let probation = state.probation.as_mut()?;
     if gone || set.is_some_and(|set| !probation.is_of(set)) || judged.is_some_and(|judged| number != Some(judged)) {
         return None;
@@ -142,7 +143,7 @@ fn take_open(
         return None;
     }
     let standby = fitting_standby(host, record, &mut state)?;
-    let current = state.current.as_ref()?;
+    let current = state.current()?;
     let (faulty, earlier) = (current.generation.clone(), current.inherited.clone());
     Some(Taken {
         record: record.clone(),
@@ -190,7 +191,7 @@ pub(crate) fn of_claim(
 ) -> Option<Arc<Generation>> {
     let since = Instant::now();
     let mut state = record.lock();
-    if state.gone {
+    if state.is_gone() {
         return None;
     }
     let Verdict::Faulty(reason) = state.verdict(&host.policy)? else {
@@ -198,7 +199,7 @@ pub(crate) fn of_claim(
     };
     host.hooks.wake_all();
     let set = state.probation.as_ref()?.set.clone();
-    let earlier = state.current.as_ref()?.inherited.clone();
+    let earlier = state.current()?.inherited.clone();
     let standby = fitting_standby(host, record, &mut state)?;
     // Whoever looks meanwhile would find a faulty generation and nothing to go back to.
     let moving = record.moving(&mut state);
@@ -239,30 +240,19 @@ fn call_others(record: &Arc<SlotRecord>, set: &Arc<Set>) {
 fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>, RollbackReport)> {
     let mut ready: Vec<_> = leaving.into_iter().filter_map(|one| make_ready(host, one)).collect();
     ready.sort_by_key(|(one, ..)| one.record.index);
-    let mut left = Vec::with_capacity(ready.len());
     let mut outdated = Vec::new();
-    {
+    let left: Vec<_> = {
         let mut states: Vec<_> = ready.iter().map(|(one, ..)| one.record.lock()).collect();
-        let mut published = Vec::with_capacity(ready.len());
-        for ((one, generation, _), state) in ready.iter().zip(&mut states) {
-            generation.call_stats().begin_probation();
-            one.faulty.call_stats().end_probation();
-            host.images.serves(generation);
-            host.images.enters(&one.record.name, generation.number(), Phase::Live);
-            if state.gone {
-                // The host let go meanwhile: the owner has it for himself.
-                left.push(None);
-                continue;
+        let changes = ready.iter().zip(&mut states).filter_map(|((one, generation, _), state)| {
+            let current = one.to_serve(host, generation);
+            // If the host let go meanwhile, the owner has it for himself.
+            (!state.is_gone()).then(|| (&**one.record, &mut **state, Change::Serves(current)))
+        });
+        let mut left = host.slots.publish_set(changes.collect()).into_iter();
+        let leave = |((one, ..), state): (&(Leaving<'_>, _, _), &mut MutexGuard<'_, SlotState>)| {
+            if state.is_gone() {
+                return None;
             }
-            let current = &one.standby.current;
-            left.push(state.serve(Some(Current {
-                generation: generation.clone(),
-                hash: current.hash,
-                path: current.path.clone(),
-                // Should it have to be left as well, then for something that starts from what it started from; or, if that is not
-                // known because it had proved itself, from what it starts from now.
-                inherited: current.inherited.clone().or_else(|| one.back.earlier.clone()),
-            })));
             state.probation = Some(Probation::new(None, None));
             // The same as what is left is not to come after it; nor, if somebody wants the version before, what is newer.
             let asked = matches!(one.back.reason, RollbackReason::Manual);
@@ -270,12 +260,10 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generatio
                 one.record.note_staged(state);
                 outdated.push((one.record.clone(), staged));
             }
-            if !one.access.is_owners() {
-                published.push((one.record.index, one.record.id, Some(generation.clone())));
-            }
-        }
-        host.slots.publish(published);
-    }
+            left.next().flatten()
+        };
+        ready.iter().zip(&mut states).map(leave).collect()
+    };
     for (one, generation, _) in &ready {
         one.faulty.moves_to(generation);
         // It may have been replaced without a hand-over, and so not be noted as moved.
@@ -320,6 +308,23 @@ fn make_ready<'a>(host: &Arc<Runtime>, mut one: Leaving<'a>) -> Option<(Leaving<
 }
 
 impl Leaving<'_> {
+    /// What the slot's record will say, under its lock.
+    fn to_serve(&self, host: &Runtime, generation: &Arc<Generation>) -> Current {
+        generation.call_stats().begin_probation();
+        self.faulty.call_stats().end_probation();
+        host.images.serves(generation);
+        host.images.enters(&self.record.name, generation.number(), Phase::Live);
+        let standby = &self.standby.current;
+        Current {
+            generation: generation.clone(),
+            hash: standby.hash,
+            path: standby.path.clone(),
+            // Should it have to be left as well, then for something that starts from what it started from; or, if that is not
+            // known because it had proved itself, from what it starts from now.
+            inherited: standby.inherited.clone().or_else(|| self.back.earlier.clone()),
+        }
+    }
+
     /// Tells of it, with the gate open and no lock held.
     fn tell(
         self,

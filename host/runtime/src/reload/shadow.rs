@@ -99,7 +99,7 @@ fn make(
 
 /// A refusal before it was known that it is of a shadow.
 fn of_target(target: Target<'_>, mut refused: Refusal) -> Refusal {
-    let serving = target.slot.lock().current.as_ref().map(|current| current.generation.number());
+    let serving = target.slot.lock().serving_number();
     (refused.slot, refused.serving) = (Some(target.name().clone()), serving);
     refused
 }

@@ -152,7 +152,7 @@ fn reload_slot(
     let path = &request.path;
     let (hash, noticed) = (artifact.source.hash, clock.noticed);
     let record = host.slots.named_or_new(slot);
-    let file_before = record.lock().current.as_ref().map(|current| current.path.clone());
+    let file_before = record.lock().current().map(|current| current.path.clone());
     let kind = CandidateKind::Fresh {
         by_name: options.by_name,
         saved: options.saved.cloned(),
@@ -341,7 +341,7 @@ pub(super) fn bring_into_service(
 fn start_early(host: &Runtime, record: &SlotRecord, candidate: Candidate) -> Result<Candidate, Refusal> {
     let serving_is_exclusive = {
         let state = record.lock();
-        let serving = state.current.as_ref();
+        let serving = state.current();
         serving.is_some_and(|current| current.generation.instance().is_exclusive())
     };
     if candidate.is_started || candidate.generation.instance().has_state() || serving_is_exclusive {

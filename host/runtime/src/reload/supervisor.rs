@@ -5,7 +5,7 @@
 use super::{prepare::check, rollback, survive::survive};
 use crate::{
     runtime::Runtime,
-    slot::{CheckResult, Generation, InstanceId, Mode, Probation, Set, SlotRecord, SlotState, SupervisorMessage, Verdict},
+    slot::{Change, CheckResult, Generation, InstanceId, Probation, Set, SlotRecord, SlotState, SupervisorMessage, Verdict},
 };
 use parking_lot::MutexGuard;
 use reslot_plugin_api::Health;
@@ -69,8 +69,7 @@ fn fault(host: &Arc<Runtime>, slot: &str, number: u64) {
     let Some(record) = host.slots.named(slot) else { return };
     let concerned = record
         .lock()
-        .current
-        .as_ref()
+        .current()
         .is_some_and(|current| current.generation.number() == number);
     if concerned {
         look_at(host, &record);
@@ -91,13 +90,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     let now = Instant::now();
     let mut state = record.lock();
-    if state.gone || state.current.is_none() {
+    if state.is_gone() || state.current().is_none() {
         return None;
     }
     if state.moving || state.adopting {
         return Some(now + LOOK_AGAIN);
     }
-    let claimed = state.mode == Mode::Claimed;
+    let claimed = state.is_claimed();
     measure(host, &mut state, now);
     let check = due_check(host, record, &mut state, now);
     let verdict = state.verdict(&host.policy);
@@ -147,7 +146,7 @@ fn measure(host: &Runtime, state: &mut SlotState, now: Instant) {
     let end = state.probation_end(&host.policy);
     let due = state.health_tracker().measurement_due(&host.policy, end);
     if due.is_some_and(|due| due <= now)
-        && let Some(current) = &state.current
+        && let Some(current) = state.current()
     {
         let bytes = current.generation.instance().live_bytes();
         state.health_tracker().measure(&host.policy, now, bytes);
@@ -163,10 +162,10 @@ enum Check {
 }
 
 fn due_check(host: &Runtime, record: &SlotRecord, state: &mut SlotState, now: Instant) -> Check {
-    let Some(generation) = state.current.as_ref().map(|current| current.generation.clone()) else {
+    let Some(generation) = state.serving().cloned() else {
         return Check::Nothing;
     };
-    let claimed = state.mode == Mode::Claimed;
+    let claimed = state.is_claimed();
     let end = state.probation_end(&host.policy);
     let health_tracker = state.health_tracker();
     if health_tracker.due(&host.policy, end).is_none_or(|due| due > now) {
@@ -239,7 +238,7 @@ fn checked_now(generation: &Generation) -> CheckResult {
 
 fn note_check(host: &Runtime, record: &SlotRecord, instance: InstanceId, result: CheckResult) {
     let mut state = record.lock();
-    let current = state.current.as_ref().map(|current| &current.generation);
+    let current = state.serving();
     let Some(current) = current.filter(|current| current.call_stats().id() == instance) else {
         return;
     };
@@ -289,19 +288,19 @@ fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<Set>>)
     if !state.probation.as_ref().is_some_and(of_set) {
         return;
     }
-    let claimed = state.mode == Mode::Claimed;
+    let claimed = state.is_claimed();
     let probation = state.probation.take();
-    let Some(current) = state.current.as_mut() else { return };
-    current.inherited = None;
+    state.forget_inherited();
+    let Some(current) = state.current() else { return };
     let (generation, hash) = (current.generation.clone(), current.hash);
     let was_watched = generation.call_stats().is_watched();
     generation.call_stats().end_probation();
-    let was_watched = was_watched && !generation.call_stats().is_watched();
-    match claimed {
+    if was_watched && !generation.call_stats().is_watched() {
         // Its calls need no longer be counted.
-        _ if !was_watched => {}
-        true => record.signals.request_safe_point(),
-        false => host.slots.publish(vec![(record.index, record.id, Some(generation.clone()))]),
+        match claimed {
+            true => record.signals.request_safe_point(),
+            false => drop(host.slots.publish(record, &mut state, Change::Rerouted)),
+        }
     }
     drop(state);
     // Before it is told: whoever hears of it may take it for written.
@@ -321,7 +320,7 @@ fn no_standby(host: &Runtime, record: &Arc<SlotRecord>, mut state: MutexGuard<'_
     if std::mem::replace(&mut probation.hopeless, true) {
         return;
     }
-    let Some(generation) = state.current.as_ref().map(|current| current.generation.clone()) else {
+    let Some(generation) = state.serving().cloned() else {
         return;
     };
     drop(state);

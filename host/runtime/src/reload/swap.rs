@@ -22,8 +22,8 @@ use crate::{
     deferred_work::defer,
     runtime::Runtime,
     slot::{
-        Access, Candidate, CandidateKind, Current, Generation, Phase, Probation, Set, SlotRecord, SlotState, Snapshot,
-        Standby, SupervisorMessage,
+        Access, Candidate, CandidateKind, Change, Current, Generation, Phase, Probation, Set, SlotRecord, SlotState,
+        Snapshot, Standby, SupervisorMessage,
     },
 };
 use parking_lot::MutexGuard;
@@ -107,33 +107,47 @@ impl Ready<'_> {
         self.kind.reinstance_of().is_some()
     }
 
-    /// Comes to be what serves, under the slot's lock. Answers what went because of that.
-    fn arrive(&mut self, host: &Runtime, state: &mut SlotState, set: Option<&Arc<Set>>) -> Gone {
-        // A version is on probation, however often there is an instance of it.
-        let on_probation = match self.is_reinstance() {
+    /// Whether it will be on probation. A version is, however often there is an instance of it.
+    fn on_probation(&self, host: &Runtime, state: &SlotState) -> bool {
+        match self.is_reinstance() {
             true => state.probation.is_some(),
             false => !host.policy.probation.is_zero(),
-        };
-        let current = Current {
+        }
+    }
+
+    /// What the slot's record will say, under its lock. Its calls are counted from the first one on, if they have to be.
+    fn to_serve(&self, host: &Runtime, state: &SlotState) -> Current {
+        let on_probation = self.on_probation(host, state);
+        host.images.serves(&self.generation);
+        if on_probation {
+            self.generation.call_stats().begin_probation();
+        }
+        Current {
             generation: self.generation.clone(),
             hash: self.hash,
             path: self.path.clone(),
             // It may be as large as the state itself, and is of use only to a slot that may go back.
-            inherited: match (self.is_reinstance(), &state.current) {
+            inherited: match (self.is_reinstance(), state.current()) {
                 // Of the version's own schema; what it would go back with is what it came with.
                 (true, Some(before)) => before.inherited.clone(),
                 _ => self.inherited.clone().filter(|_| on_probation),
             },
-        };
-        let replaced = state.serve(Some(current));
-        host.images.serves(&self.generation);
+        }
+    }
+
+    /// It serves, and the slot's lock is still held. Answers what went because of that.
+    fn has_replaced(
+        &self,
+        host: &Runtime,
+        state: &mut SlotState,
+        replaced: Option<Current>,
+        set: Option<&Arc<Set>>,
+    ) -> Gone {
+        let on_probation = self.on_probation(host, state);
+        if let Some(replaced) = &replaced {
+            replaced.generation.call_stats().end_probation();
+        }
         if self.is_reinstance() {
-            if on_probation {
-                self.generation.call_stats().begin_probation();
-            }
-            if let Some(replaced) = &replaced {
-                replaced.generation.call_stats().end_probation();
-            }
             return Gone {
                 replaced: replaced.as_ref().map(|old| old.generation.number()),
                 faulty: None,
@@ -146,12 +160,6 @@ impl Ready<'_> {
             faulty: None,
             retired: before.map(|standby| standby.current).into_iter().collect(),
         };
-        if on_probation {
-            self.generation.call_stats().begin_probation();
-        }
-        if let Some(replaced) = &replaced {
-            replaced.generation.call_stats().end_probation();
-        }
         let standby = match replaced {
             // A slot that went back does not keep what it went back from.
             Some(faulty) if self.kind.rollback_plan().is_some() => {
@@ -243,27 +251,10 @@ pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved>
     // In the order of their places, which is everybody's who locks more than one.
     ready.sort_by_key(|one| one.record.index);
     let records: Vec<_> = ready.iter().map(|one| one.record.clone()).collect();
-    let mut gone = Vec::with_capacity(ready.len());
-    let mut published = Vec::with_capacity(ready.len());
-    {
+    let gone = {
         let mut states: Vec<MutexGuard<'_, SlotState>> = records.iter().map(|record| record.lock()).collect();
-        for (one, state) in ready.iter_mut().zip(&mut states) {
-            if state.gone {
-                // The host let go while the owner was adopting: the owner has it for himself.
-                gone.push(Gone {
-                    replaced: one.old.map(|old| old.number()),
-                    faulty: None,
-                    retired: Vec::new(),
-                });
-                continue;
-            }
-            gone.push(one.arrive(host, state, set.as_ref()));
-            if !one.access.is_owners() {
-                published.push((one.record.index, one.record.id, Some(one.generation.clone())));
-            }
-        }
-        host.slots.publish(published);
-    }
+        move_pointer(host, &ready, &mut states, set.as_ref())
+    };
     for one in &mut ready {
         // At once, before anything else can go wrong: from here on the state is there, also for calls through old views.
         let handed_over = !matches!(one.access, Access::Open);
@@ -278,4 +269,29 @@ pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved>
         one.access = Access::Open;
     }
     ready.into_iter().zip(gone).map(|(one, gone)| one.tell(host, gone)).collect()
+}
+
+/// Publishes what is ready, in slots whose locks are held. Answers what went because of that, for each of them.
+fn move_pointer(
+    host: &Runtime,
+    ready: &[Ready<'_>],
+    states: &mut [MutexGuard<'_, SlotState>],
+    set: Option<&Arc<Set>>,
+) -> Vec<Gone> {
+    let changes = ready.iter().zip(&mut *states).filter(|(_, state)| !state.is_gone());
+    let changes = changes.map(|(one, state)| {
+        let current = one.to_serve(host, state);
+        (&*one.record, &mut **state, Change::Serves(current))
+    });
+    let mut replaced = host.slots.publish_set(changes.collect()).into_iter();
+    let replace = |(one, state): (&Ready<'_>, &mut MutexGuard<'_, SlotState>)| match state.is_gone() {
+        false => one.has_replaced(host, state, replaced.next().flatten(), set),
+        // The host let go while the owner was adopting: the owner has it for himself.
+        true => Gone {
+            replaced: one.old.map(|old| old.number()),
+            faulty: None,
+            retired: Vec::new(),
+        },
+    };
+    ready.iter().zip(states).map(replace).collect()
 }

@@ -215,7 +215,7 @@ fn load(
 /// The answer to a rollback from a generation that does not serve any more.
 fn left_already(record: &SlotRecord, from: u64) -> LoadOutcome {
     let state = record.lock();
-    let generation = state.current.as_ref().map_or(from, |current| current.generation.number());
+    let generation = state.current().map_or(from, |current| current.generation.number());
     LoadOutcome::Unchanged {
         slot: record.name.clone(),
         generation,

@@ -20,7 +20,7 @@ use crate::{
     deferred_notifications::defer_notifications,
     instances::LoadRequest,
     runtime::Runtime,
-    slot::{Access, CandidateKind, CandidateSet, ContentPlace, Generation, Mode, OwnersTurn, SlotCandidate, SlotRecord},
+    slot::{Access, CandidateKind, CandidateSet, ContentPlace, Generation, OwnersTurn, SlotCandidate, SlotRecord},
 };
 use reslot_artifact::ContentHash;
 use reslot_process::background::ForegroundPriority;
@@ -37,7 +37,7 @@ pub(super) fn load(host: &Arc<Runtime>, request: Vec<LoadRequest>) -> Result<Vec
         }
     }
     let members = in_order(host, members)?;
-    if members.iter().any(|member| member.record.lock().mode == Mode::Claimed) {
+    if members.iter().any(|member| member.record.lock().is_claimed()) {
         outcomes.extend(stage(host, members));
         return Ok(outcomes);
     }
@@ -201,7 +201,7 @@ fn move_on(
     }
     let unfit = members.iter().find_map(|SlotCandidate { record, candidate }| {
         let state = record.lock();
-        let claimed_meanwhile = state.mode == Mode::Claimed && !turns.contains_key(&record.id);
+        let claimed_meanwhile = state.is_claimed() && !turns.contains_key(&record.id);
         match claimed_meanwhile {
             true => Some((record, candidate, Cause::Busy(host.drain_deadline))),
             false => still_fits(&state, candidate).err().map(|cause| (record, candidate, cause)),
@@ -211,17 +211,7 @@ fn move_on(
         let refusal = no_longer_fits(record, candidate, cause);
         return Err(give_up(host, members, refusal));
     }
-    let olds: Vec<_> = members
-        .iter()
-        .map(|member| {
-            member
-                .record
-                .lock()
-                .current
-                .as_ref()
-                .map(|current| current.generation.clone())
-        })
-        .collect();
+    let olds: Vec<_> = members.iter().map(|member| member.record.lock().serving().cloned()).collect();
     let known: Vec<_> = members
         .iter()
         .map(|member| (member.record.clone(), member.candidate.hash))

@@ -15,7 +15,7 @@ use crate::{
     policy::DeletedFile,
     runtime::Runtime,
     slot::{
-        Access, Candidate, CandidateSet, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord,
+        Access, Candidate, CandidateSet, Change, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord,
         SlotState, UnloadRequest,
     },
     watch::Listing,
@@ -39,14 +39,14 @@ pub(super) fn unload(
         check_users(host, record)?;
     }
     let mut state = record.lock_settled();
-    if state.gone {
+    if state.is_gone() {
         return Err(UnloadError::HostEnded);
     }
-    let Some(old) = state.current.as_ref().map(|current| current.generation.clone()) else {
+    let Some(old) = state.serving().cloned() else {
         drop(state);
         return Err(host.slots.why_not(&record.name).into());
     };
-    if state.mode == Mode::Claimed {
+    if state.is_claimed() {
         return Ok(stage(host, record, state, &old, request));
     }
     let moving = record.moving(&mut state);
@@ -103,7 +103,7 @@ pub(crate) fn of_claim_if_asked(
 ) -> bool {
     let request = {
         let mut state = record.lock();
-        match state.gone {
+        match state.is_gone() {
             true => None,
             false => state.unload.take(),
         }
@@ -129,7 +129,7 @@ pub(crate) fn of_claim(
     {
         // A request that waits stays: should this fail, it is still to be carried out.
         let state = record.lock();
-        if state.gone {
+        if state.is_gone() {
             return Err(UnloadError::HostEnded);
         }
     }
@@ -160,10 +160,10 @@ fn of_owner(
 pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let (request, old) = {
         let mut state = record.lock_settled();
-        if state.mode == Mode::Claimed || state.gone {
+        if state.is_claimed() || state.is_gone() {
             return;
         }
-        let number = state.current.as_ref().map(|current| current.generation.number());
+        let number = state.serving_number();
         (state.unload.take(), number)
     };
     let (Some(request), Some(number)) = (request, old) else {
@@ -247,7 +247,7 @@ fn take_down(
     let (number, mut gone) = (old.number(), Gone::default());
     {
         let mut slot = record.lock();
-        if let Some(current) = slot.unload_current() {
+        if let Some(current) = host.slots.publish(record, &mut slot, Change::Unloaded) {
             slot.emptied = Some(EmptiedSlot {
                 plugin,
                 path: current.path.clone(),
@@ -263,7 +263,7 @@ fn take_down(
         if discards {
             (gone.staged, gone.set) = (slot.staged.take(), slot.together.take());
         }
-        if slot.mode == (Mode::Open { handles: 0 }) {
+        if slot.mode() == (Mode::Open { handles: 0 }) {
             // Nobody is left who would call it by its interfaces: the next plugin may have others.
             slot.contracts.clear();
         }
@@ -271,8 +271,6 @@ fn take_down(
         slot.wanted = None;
         slot.unload = None;
         record.note_staged(&slot);
-        record.vacant.is_unloaded(true);
-        host.slots.publish(vec![(record.index, record.id, None)]);
     }
     // The gate opens.
     drop(access);
@@ -347,7 +345,7 @@ impl DeletedFiles {
         }
         if host.policy.on_deleted_file == DeletedFile::Keep {
             for record in host.slots.served_from(path) {
-                let Some(generation) = record.lock().current.as_ref().map(|current| current.generation.number()) else {
+                let Some(generation) = record.lock().serving_number() else {
                     continue;
                 };
                 host.log.push(Event::FileDeleted {
@@ -382,7 +380,7 @@ fn unload_all_from(host: &Arc<Runtime>, path: &Path, tells: bool) -> bool {
     for record in host.slots.served_from(path) {
         let number = {
             let state = record.lock();
-            match &state.current {
+            match state.current() {
                 Some(current) if state.unload.is_none() => current.generation.number(),
                 // Nothing serves any more, or the unload is on its way.
                 _ => continue,

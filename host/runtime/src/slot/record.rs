@@ -38,7 +38,7 @@ pub(crate) struct SlotRecord {
     pub(crate) vacant: Box<VacantEntry>,
     pub(crate) counts: Arc<CallCounts>,
     /// How its old generations find the current one.
-    pub(crate) forward: Arc<Forward>,
+    pub(super) forward: Arc<Forward>,
     state: Mutex<SlotState>,
     settled: Condvar,
 }
@@ -59,7 +59,7 @@ impl VacantEntry {
 
     /// Whether views that hold nothing of the slot do so because it was unloaded. It stays so when something serves again: who still has
     /// such a view is to take a new one.
-    pub(crate) fn is_unloaded(&self, unloaded: bool) {
+    pub(super) fn is_unloaded(&self, unloaded: bool) {
         self.callee.unloaded.store(unloaded, Ordering::Relaxed);
     }
 
@@ -68,7 +68,7 @@ impl VacantEntry {
         self.callee.why()
     }
 
-    pub(crate) fn host_ended(&self) {
+    pub(super) fn host_ended(&self) {
         self.callee.host_ended.store(true, Ordering::Relaxed);
     }
 }
@@ -80,7 +80,7 @@ unsafe impl Sync for VacantEntry {}
 
 /// Under the slot's lock.
 pub(crate) struct SlotState {
-    pub(crate) mode: Mode,
+    pub(super) mode: Mode,
     /// Who claimed it, if it is claimed.
     pub(crate) owner: Option<Taken>,
     /// The interfaces as which it was claimed or asked for; every artifact must satisfy all of them.
@@ -89,9 +89,8 @@ pub(crate) struct SlotState {
     peer_contracts: Vec<Weak<manifest::Interface>>,
     /// How often one was added.
     contracts_number: u64,
-    /// Replaced by [`serve`](Self::serve) alone.
-    pub(crate) current: Option<Current>,
-    forward: Arc<Forward>,
+    /// Replaced by [`Slots::publish_set`](super::Slots::publish_set) alone, and the view with it.
+    pub(super) current: Option<Current>,
     pub(crate) staged: Option<Candidate>,
     /// A set that it is to move on with.
     pub(crate) together: Option<Arc<CandidateSet>>,
@@ -111,9 +110,9 @@ pub(crate) struct SlotState {
     /// The reload thread is moving the slot on just now.
     pub(crate) moving: bool,
     /// The host has let go of the slot: nothing comes to serve in it any more but what its owner adopts for himself.
-    pub(crate) gone: bool,
+    pub(super) gone: bool,
     /// The generation that cannot be called any more, if nothing serves because of that.
-    pub(crate) vacated: Option<u64>,
+    pub(super) vacated: Option<u64>,
 }
 
 /// An interface by which a slot is called.
@@ -182,7 +181,6 @@ impl SlotRecord {
             unloaded: AtomicBool::new(false),
             counts: counts.clone(),
         });
-        let forward = Arc::<Forward>::default();
         let pointer: *const Vacant = &raw const *callee;
         // SAFETY: gated, so data and table are never used; the callee lives beside it in the same box.
         let connection = unsafe { Connection::new(std::ptr::null_mut(), std::ptr::null(), pointer, true) };
@@ -193,7 +191,7 @@ impl SlotRecord {
             signals: Arc::default(),
             vacant: Box::new(VacantEntry { connection, callee }),
             counts,
-            forward: forward.clone(),
+            forward: Arc::default(),
             state: Mutex::new(SlotState {
                 mode: Mode::Open { handles: 0 },
                 owner: None,
@@ -201,7 +199,6 @@ impl SlotRecord {
                 peer_contracts: Vec::new(),
                 contracts_number: 0,
                 current: None,
-                forward,
                 staged: None,
                 together: None,
                 unload: None,
@@ -310,24 +307,52 @@ impl Drop for Moving {
 }
 
 impl SlotState {
-    /// The slot serves this from now on, or nothing. Calls through its old generations find it. Answers what it served before, which the
-    /// caller notes as moved afterwards, if its state has gone over.
-    pub(crate) fn serve(&mut self, current: Option<Current>) -> Option<Current> {
-        self.forward.set_current(current.as_ref().map(|current| &current.generation));
-        std::mem::replace(&mut self.current, current)
+    /// What serves; none if nothing does.
+    pub(crate) fn current(&self) -> Option<&Current> {
+        self.current.as_ref()
     }
 
-    /// Empties the slot because it is unloaded: calls through old views answer that. Answers what it served; the caller holds that as for
-    /// [`serve`](Self::serve).
-    pub(crate) fn unload_current(&mut self) -> Option<Current> {
-        self.forward.set_unloaded();
-        self.current.take()
+    /// The generation that serves.
+    pub(crate) fn serving(&self) -> Option<&Arc<Generation>> {
+        self.current.as_ref().map(|current| &current.generation)
     }
 
-    /// The host lets go of what serves, which only those who hold an older generation keep from now on. Answers it.
-    pub(crate) fn let_go_of_current(&mut self) -> Option<Current> {
-        self.forward.end(self.current.as_ref().map(|current| &current.generation));
-        self.current.take()
+    /// The number of the generation that serves.
+    pub(crate) fn serving_number(&self) -> Option<u64> {
+        self.serving().map(|generation| generation.number())
+    }
+
+    /// What views show of the slot: what serves, if it is for everybody.
+    pub(super) fn in_view(&self) -> Option<&Arc<Generation>> {
+        self.serving().filter(|_| !self.is_claimed())
+    }
+
+    /// Who may call it.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.mode == Mode::Claimed
+    }
+
+    /// Whether the host has let go of the slot.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Somebody has another handle to the slot, which is not claimed.
+    pub(crate) fn add_handle(&mut self) {
+        if let Mode::Open { handles } = &mut self.mode {
+            *handles += 1;
+        }
+    }
+
+    /// What serves has proved itself: the state that it started from is of no use any more.
+    pub(crate) fn forget_inherited(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.inherited = None;
+        }
     }
 
     /// Adds the contract of a caller, if the current generation satisfies it. What is staged or on its way is compared with

@@ -30,8 +30,8 @@ use std::{
 /// By slot, those that its plugin calls.
 pub(crate) type UseGraph = BTreeMap<Arc<str>, Vec<String>>;
 
-/// What changes in a view: the place, the slot, what serves there.
-pub(crate) type ViewChange = (usize, u64, Option<Arc<Generation>>);
+/// What a view shows of a slot: its place, the slot, what serves there.
+pub(super) type InView = (usize, u64, Option<Arc<Generation>>);
 
 /// The slots of one host.
 pub(crate) struct Slots {
@@ -150,15 +150,16 @@ impl Slots {
         self.ending.load(Ordering::Acquire)
     }
 
-    /// Replaces the view by one in which these slots have changed. The caller holds the slots' locks, so that what is published is in
-    /// the order of what was decided.
-    pub(crate) fn publish(&self, changes: Vec<ViewChange>) {
-        if changes.is_empty() {
+    /// Replaces the view by one that shows this. For [`publish_set`](Self::publish_set) alone, which holds the slots' locks.
+    pub(super) fn store_view(&self, mut shown: Vec<InView>) {
+        let _one_at_a_time = self.publishing.lock();
+        let view = self.view.load();
+        // A slot that was in no view and is in none now, such as a claimed one, needs no other view.
+        shown.retain(|(index, slot, generation)| generation.is_some() || view.held(*index, *slot).is_some());
+        if shown.is_empty() {
             return;
         }
-        let _one_at_a_time = self.publishing.lock();
-        let next = Arc::new(self.view.load().with(changes));
-        self.view.store(next);
+        self.view.store(Arc::new(view.with(shown)));
         self.look_number.fetch_add(1, Ordering::Release);
     }
 
