@@ -7,6 +7,7 @@ mod examine;
 mod going_back;
 mod handle;
 mod infos;
+mod requests;
 mod shadow;
 mod shutdown;
 mod surface;
@@ -154,7 +155,7 @@ impl Host {
     /// If it is refused; the slot keeps what it has. If it is for several slots and some of them refuse it, this is the first refusal;
     /// the others move on all the same, and events tell of each.
     pub fn load(&self, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
-        self.inner.load(LoadRequest::file(path))
+        requests::load(&self.inner.threads, LoadRequest::file(path))
     }
 
     /// Loads an artifact from a file into the slot of this name, whatever its plugin is called: so one plugin can serve in several slots,
@@ -167,7 +168,7 @@ impl Host {
     /// # Errors
     /// If it is refused; the slot keeps what it has. What serves in the slot may be another version of the same plugin only.
     pub fn load_as(&self, slot: &str, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
-        self.inner.load(named(slot, path.into())?)
+        requests::load(&self.inner.threads, named(slot, path.into())?)
     }
 
     /// Loads an artifact from a file into a slot in which nothing serves, as [`load_as`](Self::load_as), with the state of a plugin that was
@@ -177,7 +178,7 @@ impl Host {
     /// If it is refused: also because something serves in the slot, or because the state is another plugin's or has a schema that this
     /// version does not take ([`Cause::SavedState`]).
     pub fn load_from(&self, slot: &str, path: impl Into<PathBuf>, state: SavedState) -> Result<LoadOutcome, Refusal> {
-        self.inner.load_from(named(slot, path.into())?, state)
+        requests::load_from(&self.inner.threads, named(slot, path.into())?, state)
     }
 
     /// Looks at the watched folder again, as at the start, and waits for what becomes of each file: for a signal, or where a file system
@@ -185,7 +186,7 @@ impl Host {
     pub fn rescan(&self) -> Vec<Result<LoadOutcome, Refusal>> {
         let files = self.folder.iter().flat_map(|folder| scan(folder));
         files
-            .flat_map(|path| self.inner.ask_for(LoadRequest::file(path), false))
+            .flat_map(|path| requests::ask_for(&self.inner.threads, LoadRequest::file(path), false))
             .collect()
     }
 
@@ -199,7 +200,8 @@ impl Host {
     /// # Errors
     /// If one of them is refused; all slots keep what they have.
     pub fn load_together<P: Into<PathBuf>>(&self, paths: impl IntoIterator<Item = P>) -> Result<Vec<LoadOutcome>, Refusal> {
-        self.together(paths.into_iter().map(LoadRequest::file).collect())
+        let request = paths.into_iter().map(LoadRequest::file).collect();
+        requests::load_together(&self.inner.threads, request)
     }
 
     /// The same with the slot of each artifact, as for [`load_as`](Self::load_as): one artifact may be there for several slots.
@@ -211,13 +213,7 @@ impl Host {
         artifacts: impl IntoIterator<Item = (impl AsRef<str>, P)>,
     ) -> Result<Vec<LoadOutcome>, Refusal> {
         let request = artifacts.into_iter().map(|(slot, path)| named(slot.as_ref(), path.into()));
-        self.together(request.collect::<Result<_, _>>()?)
-    }
-
-    fn together(&self, request: Vec<LoadRequest>) -> Result<Vec<LoadOutcome>, Refusal> {
-        let first = request.first().map(|request| request.path.clone()).unwrap_or_default();
-        self.inner
-            .ask_reload_thread(first, |answer| ReloadMessage::LoadTogether { request, answer })
+        requests::load_together(&self.inner.threads, request.collect::<Result<_, _>>()?)
     }
 
     /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a set that was
@@ -245,7 +241,7 @@ impl Host {
     /// If nothing serves there, if what serves in another slot says that it calls this one (`uses`), or if its state cannot be had: then
     /// it serves on.
     pub fn unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
-        self.inner.unload(slot, false)
+        requests::unload(&self.inner.threads, &self.inner.slots, slot, false)
     }
 
     /// As [`unload`](Self::unload), also if other plugins call this one, whose calls then answer an error, and if its state cannot be had,
@@ -254,7 +250,7 @@ impl Host {
     /// # Errors
     /// If nothing serves there.
     pub fn force_unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
-        self.inner.unload(slot, true)
+        requests::unload(&self.inner.threads, &self.inner.slots, slot, true)
     }
 
     /// The state that an unloaded plugin left, as long as nothing has come to serve in its slot again: for whoever was not there when it
@@ -281,7 +277,7 @@ impl Host {
     /// Waits until everything is done that was asked for before.
     fn flush(&self) {
         let (done, is_done) = mpsc::channel();
-        let _ = self.inner.reload.send(ReloadMessage::Flush(done));
+        self.inner.threads.tell_reload(ReloadMessage::Flush(done));
         let _ = is_done.recv();
     }
 
@@ -298,7 +294,7 @@ impl Host {
         if self.inner.process.is_another() {
             return Vec::new();
         }
-        self.inner.infos()
+        infos::all(&self.inner)
     }
 
     /// Sets how much a slot's plugin logs: of every generation of it that is mapped, at once, and of all that follow. There need
@@ -310,7 +306,7 @@ impl Host {
         if self.inner.process.is_another() {
             return LogLevel::Off;
         }
-        self.inner.set_log_level(slot, level)
+        self.inner.log_levels.set(&self.inner.images, slot, level)
     }
 
     /// Every mapped generation of a slot, oldest first, and who keeps it for how long: the slot itself, claims, readers,
@@ -335,12 +331,12 @@ impl Host {
     /// The folder of the host's private copies. If somebody removes it, the next reload makes another one, which is told by
     /// [`Event::PrivateFolderRestored`](crate::Event::PrivateFolderRestored).
     pub fn private_folder(&self) -> &Path {
-        self.inner.private.path()
+        self.inner.storage.private().path()
     }
 
     /// What the private copies are: what was asked for, or what the mount of their folder allows.
     pub fn private_copies(&self) -> PrivateCopies {
-        self.inner.private.copies()
+        self.inner.storage.private().copies()
     }
 
     /// Waits until nothing but what serves (or waits for its owner, or stands by) is mapped, quarantined images aside; false if that takes

@@ -8,8 +8,8 @@
 //! folder, words for what the system refuses.
 
 pub use crate::{
-    given::{NotEncodable, PluginSettings, SettingsRefused},
     host::{Asking, Examination, HostEnded, HostHandle, Obstacle, Setup, Steering, Surface, SurfaceError, Unnoticed},
+    inputs::{NotEncodable, PluginSettings, SettingsRefused},
     slot::ContentPlace,
     watch::{FileWatch, WatchOptions},
 };

@@ -3,19 +3,21 @@
 use super::{
     Host, HostHandle, LONGEST,
     build_error::BuildError,
+    going_back::{load_instead, revert_unconfirmed},
+    requests::ask_for,
     surface::{AnySurface, Setup, Surface, Surfaces},
 };
 use crate::{
     artifact::inspect,
     deferred_work::DeferredWork,
     event::{Log, Observers},
-    given::{InputStore, PluginSettings},
     history::History,
+    inputs::{InputStore, PluginSettings},
     instances::{self, Instances},
     logs::LogLevels,
     policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, sort_by_uses},
-    runtime::{Retries, Runtime, SnapshotSizes},
+    runtime::{HookRunner, Options, Retries, Runtime, Storage, Threads},
     safe_points,
     slot::{MappedImages, Slots},
     testing::Injections,
@@ -26,14 +28,13 @@ use reslot_native::NativeEngine;
 use reslot_process::{
     Process,
     background::{self, Kind},
-    hooks::Hooks,
 };
 use reslot_report::Event;
 use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, sweep};
 use std::{
     mem::take,
     path::PathBuf,
-    sync::{Arc, OnceLock, atomic::AtomicUsize, mpsc},
+    sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -284,32 +285,29 @@ impl HostBuilder {
             let _ = resource_sender.send(ReloadMessage::Resource(name));
         };
         let process = Process::this();
+        let slots = Slots::new(process, folder.clone(), instances, self.track_guards);
+        let images = MappedImages::new(self.quarantine_cap, reaper_sender.clone(), log.clone());
+        let threads = Threads::new(slots.clone(), reload_sender, supervisor_sender, reaper_sender);
+        let inputs = InputStore::new(settings, self.resources, &self.watch, Arc::new(notices));
+        let options = Options {
+            policy: self.policy.clone(),
+            drain_deadline: self.drain_deadline,
+            count_calls: self.count_calls,
+        };
         let inner = Arc::new(Runtime {
             process,
-            slots: Slots::new(process, folder.clone(), self.track_guards),
-            count_calls: self.count_calls,
-            reload_thread: OnceLock::new(),
-            quarantine_cap: AtomicUsize::new(self.quarantine_cap),
-            retries: Retries::default(),
-            images: MappedImages::new(log.clone()),
-            log,
-            private,
-            hooks: Hooks::new(),
-            deferred_work: DeferredWork::default(),
-            instances,
-            folder: folder.clone(),
-            given: InputStore::new(settings, self.resources, &self.watch, Arc::new(notices)),
-            injections: self.injections,
-            log_levels: Arc::new(LogLevels::new(self.log_level)),
-            history,
-            snapshot_sizes: SnapshotSizes::default(),
-            supervisor: supervisor_sender,
-            limits: self.limits,
-            policy: self.policy.clone(),
+            slots,
+            images,
             engine: Box::new(NativeEngine),
-            drain_deadline: self.drain_deadline,
-            reload: reload_sender.clone(),
-            reaper: reaper_sender,
+            hooks: HookRunner::new(options.policy.hook_deadline, self.injections),
+            options,
+            retries: Retries::new(inputs.clone(), threads.clone()),
+            threads,
+            inputs,
+            storage: Storage::new(history, private, self.limits, log.clone()),
+            log,
+            log_levels: Arc::new(LogLevels::new(self.log_level)),
+            deferred_work: DeferredWork::default(),
         });
         inner.log.register_for_safe_points();
         safe_points::register(&inner.slots);
@@ -325,7 +323,7 @@ impl HostBuilder {
         let working = inner.clone();
         let reload = move || reload::run(&working, &reload_receiver);
         let reload = spawn(Kind::Background, "reslot-reload", reload)?;
-        let _ = inner.reload_thread.set(reload.thread().id());
+        inner.threads.set_reload_thread(reload.thread().id());
         let judging = inner.clone();
         let supervise = move || reload::supervise(&judging, &supervisor_receiver);
         let supervisor = spawn(Kind::Foreground, "reslot-supervisor", supervise)?;
@@ -344,23 +342,22 @@ impl HostBuilder {
 impl Host {
     /// Watches the folder, and loads what lies there.
     fn load_first(&mut self, options: WatchOptions) -> Result<(), BuildError> {
-        let reverted = self.inner.revert_unconfirmed();
+        let reverted = revert_unconfirmed(&self.inner.storage, &self.inner.log);
         let mut refusals = Vec::new();
         if let Some(folder) = &self.folder {
-            let reload = self.inner.reload.clone();
+            let threads = self.inner.threads.clone();
             // First the watch, then the look: what changes in between is seen by both and skipped once.
             self.watch = Some(Watch::start(folder.clone(), options, move |notice| {
-                // The host is going; nothing is noticed any more.
-                let _ = reload.send(ReloadMessage::Noticed(notice));
+                threads.tell_reload(ReloadMessage::Noticed(notice));
             })?);
             for path in callers_last(&self.inner, scan(folder)) {
-                let outcomes = self.inner.ask_for(instances::LoadRequest::file(path), false);
+                let outcomes = ask_for(&self.inner.threads, instances::LoadRequest::file(path), false);
                 refusals.extend(outcomes.into_iter().filter_map(Result::err));
             }
         }
         // Those that waited for another one have had their turn.
         self.flush();
-        self.inner.load_instead(&reverted, &refusals);
+        load_instead(&self.inner, &reverted, &refusals);
         self.flush();
         Ok(())
     }
@@ -373,7 +370,7 @@ fn callers_last(host: &Runtime, paths: Vec<PathBuf>) -> Vec<PathBuf> {
         // What cannot be read is refused in its turn, with words.
         let manifest = std::fs::read(&path).ok().and_then(|bytes| inspect(&bytes).manifest);
         let (name, uses) = manifest.map_or_else(Default::default, |manifest| (manifest.name, manifest.uses));
-        let slots = host.instances.of(&name, &path).into_iter();
+        let slots = host.slots.instances().of(&name, &path).into_iter();
         slots.map(move |slot| (path.clone(), slot, uses.clone())).collect::<Vec<_>>()
     });
     let sorted = sort_by_uses(told.collect(), |(_, slot, _)| slot, |(.., uses)| uses);

@@ -3,7 +3,7 @@
 
 use crate::{
     deferred_work::defer,
-    reload::{self, Unloaded},
+    reload::{self, ReloadMessage, Unloaded},
     runtime::Runtime,
     slot::{CandidateSet, Change, Generation, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage, Taken},
 };
@@ -125,7 +125,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         if self.signals.has_staged() {
             self.host.hooks.wake_all();
         }
-        let _collecting = self.host.deferred_work.collect(&self.host.hooks);
+        let _collecting = self.host.deferred_work.collect(self.host.hooks.pool());
         // Cleared first: what comes from here on is seen by the next `sync`.
         self.signals.begin_safe_point();
         reslot_process::safe_point();
@@ -171,7 +171,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         let Some(serving) = &this.generation else {
             return Err(this.host.slots.why_not(&this.record.name).into());
         };
-        let _collecting = this.host.deferred_work.collect(&this.host.hooks);
+        let _collecting = this.host.deferred_work.collect(this.host.hooks.pool());
         reslot_process::safe_point();
         // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
         // through it before this is back.
@@ -194,7 +194,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             return SyncOutcome::Unchanged;
         };
         reload::check_of_claim(&self.host, &self.record, serving);
-        reload::answer_for_claim(&self.host, &self.record, serving);
+        reload::answer_for_claim(&self.host.hooks, &self.record, serving);
         // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
         // through it before this is back.
         let turn = unsafe { OwnersTurn::new(serving) };
@@ -376,7 +376,7 @@ pub(crate) fn sync_together(host: &Arc<Runtime>, claims: &mut [&mut dyn AnyClaim
 
 /// Adopts a set for the claims in it, which are all that there are. Answers what each did.
 fn adopt_together(host: &Arc<Runtime>, set: &Arc<CandidateSet>, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
-    let _collecting = host.deferred_work.collect(&host.hooks);
+    let _collecting = host.deferred_work.collect(host.hooks.pool());
     let serving: Vec<_> = claims.iter().map(|claim| claim.serving().cloned()).collect();
     let ids: Vec<_> = claims.iter().map(|claim| claim.record().id).collect();
     let turns = ids.iter().zip(&serving).filter_map(|(id, serving)| {
@@ -437,10 +437,10 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         let staged = state.staged.is_some() || state.together.is_some() || state.unload.is_some();
         drop(state);
         if staged {
-            self.host.settle(self.record.clone());
+            self.host.threads.tell_reload(ReloadMessage::Settle(self.record.clone()));
         }
         // What was left to the owner is the host's again: a fault that he has not looked at, a check that is due.
-        self.host.supervise(SupervisorMessage::Look);
+        self.host.threads.tell_supervisor(SupervisorMessage::Look);
     }
 }
 

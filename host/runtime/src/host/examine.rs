@@ -6,12 +6,11 @@ use crate::{
     instances::LoadRequest,
     reload::check_plugin,
     runtime::Runtime,
-    slot::ContentPlace,
+    slot::{ContentPlace, Slots},
     watch::is_artifact,
 };
 use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_report::{Cause, Refusal, StageError};
-use reslot_stage::read_source;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -72,71 +71,69 @@ pub enum Unnoticed {
     Name,
 }
 
-impl Runtime {
-    /// As [`Asking::examine`](super::Asking::examine).
-    pub(super) fn examine(&self, path: &Path) -> Result<Examination, StageError> {
-        let source = read_source(path, &self.limits)?;
-        let inspection = inspect(&source.bytes);
-        let slots = match &inspection.manifest {
-            Some(manifest) => self.slots.meant_by(&LoadRequest::file(path), &manifest.name, &self.instances),
-            None => Vec::new(),
-        };
-        let (mut places, mut slot) = (Vec::new(), None);
-        for name in slots {
-            match self.slots.content_place(&name, &source.hash) {
-                Some(place) => places.push((name, place)),
-                None => slot = slot.or(Some(name)),
-            }
+/// As [`Asking::examine`](super::Asking::examine).
+pub(super) fn examine(host: &Runtime, path: &Path) -> Result<Examination, StageError> {
+    let source = host.storage.read(path)?;
+    let inspection = inspect(&source.bytes);
+    let slots = match &inspection.manifest {
+        Some(manifest) => host.slots.meant_by(&LoadRequest::file(path), &manifest.name),
+        None => Vec::new(),
+    };
+    let (mut places, mut slot) = (Vec::new(), None);
+    for name in slots {
+        match host.slots.content_place(&name, &source.hash) {
+            Some(place) => places.push((name, place)),
+            None => slot = slot.or(Some(name)),
         }
-        let manifest = inspection.manifest.as_ref().filter(|_| inspection.findings.is_empty());
-        let obstacles = manifest.map(|manifest| {
-            let slot = slot.as_deref().unwrap_or(&manifest.name);
-            self.obstacles(manifest, slot, &source.hash)
-        });
-        Ok(Examination {
-            hash: source.hash,
-            obstacles: obstacles.unwrap_or_default(),
-            refused: self.slots.refusals.of(&source.hash, slot.as_deref()),
-            unnoticed: self.why_unnoticed(path),
-            inspection,
-            places,
-            slot,
-        })
     }
+    let manifest = inspection.manifest.as_ref().filter(|_| inspection.findings.is_empty());
+    let obstacles = manifest.map(|manifest| {
+        let slot = slot.as_deref().unwrap_or(&manifest.name);
+        obstacles(host, manifest, slot, &source.hash)
+    });
+    Ok(Examination {
+        hash: source.hash,
+        obstacles: obstacles.unwrap_or_default(),
+        refused: host.slots.refusals.of(&source.hash, slot.as_deref()),
+        unnoticed: why_unnoticed(&host.slots, path),
+        inspection,
+        places,
+        slot,
+    })
+}
 
-    /// What an artifact says of itself, against what is there.
-    fn obstacles(&self, manifest: &Manifest, slot: &str, hash: &ContentHash) -> Vec<Obstacle> {
-        let mut found = Vec::new();
-        if let Some(record) = self.slots.named(slot) {
-            let serving = record.lock().serving().cloned();
-            if let Some(serving) = serving
-                && let Err(cause) = check_plugin(serving.instance().manifest(), manifest)
-            {
-                found.push(Obstacle::OtherPlugin(Arc::new(cause)));
-            }
-            if let Err(differences) = record.lock().check(&manifest.interface) {
-                found.extend(differences.into_iter().map(Obstacle::Interface));
-            }
+/// What an artifact says of itself, against what is there.
+fn obstacles(host: &Runtime, manifest: &Manifest, slot: &str, hash: &ContentHash) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    if let Some(record) = host.slots.named(slot) {
+        let serving = record.lock().serving().cloned();
+        if let Some(serving) = serving
+            && let Err(cause) = check_plugin(serving.instance().manifest(), manifest)
+        {
+            found.push(Obstacle::OtherPlugin(Arc::new(cause)));
         }
-        let missing = self.slots.empty_among(&manifest.uses).into_iter();
-        found.extend(missing.map(|slot| Obstacle::Missing { slot }));
-        if let Some(why) = self.history.known_bad(slot, hash) {
-            let why = why.to_string();
-            found.push(Obstacle::KnownBad { why });
+        if let Err(differences) = record.lock().check(&manifest.interface) {
+            found.extend(differences.into_iter().map(Obstacle::Interface));
         }
-        found
     }
+    let missing = host.slots.empty_among(&manifest.uses).into_iter();
+    found.extend(missing.map(|slot| Obstacle::Missing { slot }));
+    if let Some(why) = host.storage.history.known_bad(slot, hash) {
+        let why = why.to_string();
+        found.push(Obstacle::KnownBad { why });
+    }
+    found
+}
 
-    fn why_unnoticed(&self, path: &Path) -> Option<Unnoticed> {
-        let Some(folder) = self.folder.as_deref() else {
-            return Some(Unnoticed::NoFolder);
-        };
-        // By whatever way it was named.
-        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if path.parent() != Some(folder) && path.parent().map(real) != Some(real(folder)) {
-            let watched = folder.to_owned();
-            return Some(Unnoticed::OtherFolder { watched });
-        }
-        (!is_artifact(path)).then_some(Unnoticed::Name)
+fn why_unnoticed(slots: &Slots, path: &Path) -> Option<Unnoticed> {
+    let Some(folder) = slots.folder() else {
+        return Some(Unnoticed::NoFolder);
+    };
+    // By whatever way it was named.
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if path.parent() != Some(folder) && path.parent().map(real) != Some(real(folder)) {
+        let watched = folder.to_owned();
+        return Some(Unnoticed::OtherFolder { watched });
     }
+    (!is_artifact(path)).then_some(Unnoticed::Name)
 }

@@ -2,9 +2,10 @@
 
 use super::{Claim, Host, SyncOutcome};
 use crate::{
-    history::{HistoryEntry, VersionStatus},
+    event::Log,
+    history::{History, HistoryEntry, VersionStatus},
     reload::{self, LoadOutcome, ReloadMessage},
-    runtime::Runtime,
+    runtime::{Runtime, Storage},
     slot::SlotRecord,
 };
 use reslot_artifact::{ContentHash, HashPrefix};
@@ -88,7 +89,7 @@ impl Host {
     /// # Errors
     /// If there is no such slot or version, or the version cannot be loaded any more; the slot keeps what it has.
     pub fn rollback(&self, slot: &str, to: RollbackTarget) -> Result<LoadOutcome, RollbackError> {
-        self.inner.rollback(slot, to, None)
+        rollback(&self.inner, slot, to, None)
     }
 
     /// Ends the probation of what serves in a slot, as if it had proved itself: for whoever has other ways of knowing. Answers whether
@@ -97,7 +98,7 @@ impl Host {
     /// # Errors
     /// If there is no such slot.
     pub fn confirm(&self, slot: &str) -> Result<bool, SlotError> {
-        self.inner.confirm(slot)
+        confirm(&self.inner, slot)
     }
 
     /// The versions of a slot that are known, newest first: what can be gone back to, and what was gone back from. In a forked child: none.
@@ -105,7 +106,7 @@ impl Host {
         if self.inner.process.is_another() {
             return Vec::new();
         }
-        self.inner.history.entries(slot)
+        self.inner.storage.history.entries(slot)
     }
 
     /// The bytes of a version that is kept, by its hash or the first digits of it: to run it beside what serves, in another host.
@@ -114,8 +115,8 @@ impl Host {
     /// If there is no such slot or version, or its file is not what was kept. Versions that were left as faulty are not kept.
     pub fn artifact(&self, slot: &str, version: impl Into<HashPrefix>) -> Result<Vec<u8>, RollbackError> {
         let record = self.inner.slots.serving(slot)?;
-        let hash = self.inner.version(&record, version.into())?;
-        Ok(self.inner.history.read(slot, &hash)?.bytes)
+        let hash = kept_version(&self.inner.storage.history, &record, version.into())?;
+        Ok(self.inner.storage.history.read(slot, &hash)?.bytes)
     }
 }
 
@@ -136,10 +137,10 @@ impl<I: ?Sized + Interface> Claim<I> {
         let (host, record, serving) = this.parts();
         let answer = || {
             if let Some(serving) = serving {
-                reload::answer_for_claim(host, record, serving);
+                reload::answer_for_claim(&host.hooks, record, serving);
             }
         };
-        let asked = host.rollback(&record.name, to, Some(&answer))?;
+        let asked = rollback(host, &record.name, to, Some(&answer))?;
         Ok(match (asked, Self::sync(this)) {
             (LoadOutcome::Unchanged { .. }, synced) => synced,
             // What stood by could not be had any more. The host looks for what is kept, and a later `sync` may go back to that.
@@ -151,125 +152,127 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 }
 
-impl Runtime {
-    /// As [`Host::rollback`]; an owner does what is wanted of him `meanwhile`.
-    pub(crate) fn rollback(
-        self: &Arc<Self>,
-        slot: &str,
-        to: RollbackTarget,
-        meanwhile: Option<&dyn Fn()>,
-    ) -> Result<LoadOutcome, RollbackError> {
-        safe_point();
-        let record = self.slots.serving(slot)?;
-        let request = match to {
-            RollbackTarget::Previous => None,
-            RollbackTarget::Hash(hash) => Some(self.version(&record, hash.into())?),
-            RollbackTarget::Prefix(prefix) => Some(self.version(&record, prefix)?),
-        };
-        let from = match self.go_back_to_standby(&record, request.as_ref()) {
-            WayBack::Done(outcome) => return Ok(outcome),
-            WayBack::History { from } => from,
-        };
-        let message = |answer| ReloadMessage::GoBack {
-            record,
-            from,
-            to: request,
-            reason: RollbackReason::Manual,
-            answer: Some(answer),
-        };
-        let outcome: Result<_, Refusal> = self.ask_reload_thread_and(PathBuf::new(), message, meanwhile);
-        Ok(outcome?)
-    }
+/// As [`Host::rollback`]; an owner does what is wanted of him `meanwhile`.
+pub(super) fn rollback(
+    host: &Arc<Runtime>,
+    slot: &str,
+    to: RollbackTarget,
+    meanwhile: Option<&dyn Fn()>,
+) -> Result<LoadOutcome, RollbackError> {
+    safe_point();
+    let record = host.slots.serving(slot)?;
+    let request = match to {
+        RollbackTarget::Previous => None,
+        RollbackTarget::Hash(hash) => Some(kept_version(&host.storage.history, &record, hash.into())?),
+        RollbackTarget::Prefix(prefix) => Some(kept_version(&host.storage.history, &record, prefix)?),
+    };
+    let from = match go_back_to_standby(host, &record, request.as_ref()) {
+        WayBack::Done(outcome) => return Ok(outcome),
+        WayBack::History { from } => from,
+    };
+    let message = |answer| ReloadMessage::GoBack {
+        record,
+        from,
+        to: request,
+        reason: RollbackReason::Manual,
+        answer: Some(answer),
+    };
+    let outcome: Result<_, Refusal> = host.threads.ask_reload_and(PathBuf::new(), message, meanwhile);
+    Ok(outcome?)
+}
 
-    /// As [`Host::confirm`].
-    pub(crate) fn confirm(self: &Arc<Self>, slot: &str) -> Result<bool, SlotError> {
-        safe_point();
-        let record = self.slots.serving(slot)?;
-        let state = record.lock_settled();
-        if state.probation.is_none() {
-            return Ok(false);
+/// As [`Host::confirm`].
+pub(super) fn confirm(host: &Arc<Runtime>, slot: &str) -> Result<bool, SlotError> {
+    safe_point();
+    let record = host.slots.serving(slot)?;
+    let state = record.lock_settled();
+    if state.probation.is_none() {
+        return Ok(false);
+    }
+    drop(state);
+    reload::confirm(host, &record);
+    Ok(true)
+}
+
+/// The one good version that is kept whose hash begins so.
+pub(super) fn kept_version(
+    history: &History,
+    record: &SlotRecord,
+    prefix: HashPrefix,
+) -> Result<ContentHash, RollbackError> {
+    let known = good_versions(history, record);
+    let found: Vec<_> = known.iter().filter(|known| prefix.is_prefix_of(known)).collect();
+    match &found[..] {
+        [one] => Ok(**one),
+        found => Err(RollbackError::Version {
+            slot: record.name.to_string(),
+            prefix: Some(prefix),
+            found: found.len(),
+            known: known.clone(),
+        }),
+    }
+}
+
+/// The newest good version that is kept and older than what serves: a newer one is still coming.
+pub(super) fn version_before(history: &History, record: &SlotRecord) -> Result<ContentHash, RollbackError> {
+    let serving = record.lock().current().map(|current| current.hash);
+    let known = good_versions(history, record);
+    let at = known.iter().position(|hash| Some(*hash) == serving);
+    match known.get(at.map_or(0, |at| at + 1)) {
+        Some(before) => Ok(*before),
+        None => Err(RollbackError::Version {
+            slot: record.name.to_string(),
+            prefix: None,
+            found: 0,
+            known,
+        }),
+    }
+}
+
+/// The hashes of those that can be gone back to, newest first.
+fn good_versions(history: &History, record: &SlotRecord) -> Vec<ContentHash> {
+    let entries = history.entries(&record.name).into_iter();
+    let good = entries.filter(|kept| !matches!(kept.condition, VersionStatus::KnownBad(_)));
+    good.map(|kept| kept.hash).collect()
+}
+
+/// Goes back to the standby, if that is the version that was asked for. An open slot goes at once, a claimed one in its owner's `sync`.
+fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Option<&ContentHash>) -> WayBack {
+    // What was asked to be left, and the standby that was to come instead of it.
+    let mut asked: Option<(u64, u64)> = None;
+    loop {
+        let mut state = record.lock_settled();
+        let Some(current) = state.current() else {
+            return WayBack::History { from: None };
+        };
+        let (serving, slot) = (current.generation.number(), record.name.clone());
+        // It serves already, perhaps because another thread was faster.
+        if request == Some(&current.hash) || asked.is_some_and(|(_, standby)| standby == serving) {
+            let generation = serving;
+            return WayBack::Done(LoadOutcome::Unchanged { slot, generation });
+        }
+        // The standby did not fit, or one of its hooks hangs. In the second case the reload thread was asked to go on already.
+        if asked.is_some_and(|(from, _)| from == serving) && state.standby().is_none() {
+            return WayBack::History { from: Some(serving) };
+        }
+        let standby = match state.standby() {
+            Some(standby) if request.is_none_or(|request| standby.current.hash == *request) => standby,
+            _ => return WayBack::History { from: None },
+        };
+        let generation = standby.current.generation.number();
+        if state.is_claimed() {
+            if let Some(probation) = state.probation.as_mut() {
+                probation.called = Some(RollbackReason::Manual);
+            }
+            record.signals.request_safe_point();
+            return WayBack::Done(LoadOutcome::Staged { slot, generation });
         }
         drop(state);
-        reload::confirm(self, &record);
-        Ok(true)
-    }
-
-    /// The one good version that is kept whose hash begins so.
-    pub(super) fn version(&self, record: &SlotRecord, prefix: HashPrefix) -> Result<ContentHash, RollbackError> {
-        let known = self.good_versions(record);
-        let found: Vec<_> = known.iter().filter(|known| prefix.is_prefix_of(known)).collect();
-        match &found[..] {
-            [one] => Ok(**one),
-            found => Err(RollbackError::Version {
-                slot: record.name.to_string(),
-                prefix: Some(prefix),
-                found: found.len(),
-                known: known.clone(),
-            }),
+        if let Some(report) = reload::roll_back_open(host, record, Some(RollbackReason::Manual)) {
+            return WayBack::Done(LoadOutcome::RolledBack(report));
         }
-    }
-
-    /// The newest good version that is kept and older than what serves: a newer one is still coming.
-    pub(super) fn version_before(&self, record: &SlotRecord) -> Result<ContentHash, RollbackError> {
-        let serving = record.lock().current().map(|current| current.hash);
-        let known = self.good_versions(record);
-        let at = known.iter().position(|hash| Some(*hash) == serving);
-        match known.get(at.map_or(0, |at| at + 1)) {
-            Some(before) => Ok(*before),
-            None => Err(RollbackError::Version {
-                slot: record.name.to_string(),
-                prefix: None,
-                found: 0,
-                known,
-            }),
-        }
-    }
-
-    /// The hashes of those that can be gone back to, newest first.
-    fn good_versions(&self, record: &SlotRecord) -> Vec<ContentHash> {
-        let entries = self.history.entries(&record.name).into_iter();
-        let good = entries.filter(|kept| !matches!(kept.condition, VersionStatus::KnownBad(_)));
-        good.map(|kept| kept.hash).collect()
-    }
-
-    /// Goes back to the standby, if that is the version that was asked for. An open slot goes at once, a claimed one in its owner's `sync`.
-    fn go_back_to_standby(self: &Arc<Self>, record: &Arc<SlotRecord>, request: Option<&ContentHash>) -> WayBack {
-        // What was asked to be left, and the standby that was to come instead of it.
-        let mut asked: Option<(u64, u64)> = None;
-        loop {
-            let mut state = record.lock_settled();
-            let Some(current) = state.current() else {
-                return WayBack::History { from: None };
-            };
-            let (serving, slot) = (current.generation.number(), record.name.clone());
-            // It serves already, perhaps because another thread was faster.
-            if request == Some(&current.hash) || asked.is_some_and(|(_, standby)| standby == serving) {
-                let generation = serving;
-                return WayBack::Done(LoadOutcome::Unchanged { slot, generation });
-            }
-            // The standby did not fit, or one of its hooks hangs. In the second case the reload thread was asked to go on already.
-            if asked.is_some_and(|(from, _)| from == serving) && state.standby().is_none() {
-                return WayBack::History { from: Some(serving) };
-            }
-            let standby = match state.standby() {
-                Some(standby) if request.is_none_or(|request| standby.current.hash == *request) => standby,
-                _ => return WayBack::History { from: None },
-            };
-            let generation = standby.current.generation.number();
-            if state.is_claimed() {
-                if let Some(probation) = state.probation.as_mut() {
-                    probation.called = Some(RollbackReason::Manual);
-                }
-                record.signals.request_safe_point();
-                return WayBack::Done(LoadOutcome::Staged { slot, generation });
-            }
-            drop(state);
-            if let Some(report) = reload::roll_back_open(self, record, Some(RollbackReason::Manual)) {
-                return WayBack::Done(LoadOutcome::RolledBack(report));
-            }
-            // The supervisor was faster, or an owner has claimed the slot, or the standby is gone: see which.
-            asked = Some((serving, generation));
-        }
+        // The supervisor was faster, or an owner has claimed the slot, or the standby is gone: see which.
+        asked = Some((serving, generation));
     }
 }
 
@@ -281,62 +284,60 @@ enum WayBack {
     History { from: Option<u64> },
 }
 
-impl Runtime {
-    /// When the host starts: what an ended one had not confirmed is not taken again, if there is something better. Answers the slots
-    /// of which that is so.
-    pub(super) fn revert_unconfirmed(&self) -> Vec<Arc<str>> {
-        let mut reverted = Vec::new();
-        for slot in self.history.slots() {
-            let Some(hash) = self.history.unconfirmed(&slot) else {
-                continue;
-            };
-            let slot: Arc<str> = slot.into();
-            let (good, passed_over) = self.history.good_before(&slot, Some(&hash), false);
-            for error in passed_over {
-                self.report_history_error(&slot, Err(error));
-            }
-            if good.is_some() {
-                let why = "it had not proved itself when the host ended";
-                self.report_history_error(&slot, self.history.mark_bad(&slot, &hash, why));
-                reverted.push(slot.clone());
-            }
-            self.log.push(Event::Reverted {
-                slot,
-                from: hash,
-                to: good.map(|(hash, _)| hash),
-            });
-        }
-        reverted
-    }
-
-    /// When the host starts: a slot whose published artifact cannot be taken gets the last good one that was kept.
-    pub(super) fn load_instead(&self, reverted: &[Arc<str>], refusals: &[Refusal]) {
-        let refused = |slot: &Arc<str>| {
-            refusals.iter().any(|refusal| match &refusal.slot {
-                Some(of) => of == slot,
-                // It never said its name: then it is for the slot that was published under its name before.
-                None => self.history.slots_from(&refusal.path).iter().any(|of| **of == **slot),
-            })
+/// When the host starts: what an ended one had not confirmed is not taken again, if there is something better. Answers the slots
+/// of which that is so.
+pub(super) fn revert_unconfirmed(storage: &Storage, log: &Log) -> Vec<Arc<str>> {
+    let mut reverted = Vec::new();
+    for slot in storage.history.slots() {
+        let Some(hash) = storage.history.unconfirmed(&slot) else {
+            continue;
         };
-        let mut slots: Vec<_> = self.history.slots().into_iter().map(Arc::<str>::from).collect();
-        // Other slots are named for its plugin by now.
-        slots.retain(|slot| !self.instances.leaves_out(slot));
-        slots.retain(|slot| reverted.contains(slot) || refused(slot));
-        for slot in slots {
-            let record = self.slots.named_or_new(&slot);
-            if record.lock().current().is_some() {
-                continue;
-            }
-            let (answer, outcome) = mpsc::channel();
-            let _ = self.reload.send(ReloadMessage::GoBack {
-                record,
-                from: None,
-                to: None,
-                reason: RollbackReason::Restarted,
-                answer: Some(answer),
-            });
-            // What became of it is told by an event.
-            let _ = outcome.recv();
+        let slot: Arc<str> = slot.into();
+        let (good, passed_over) = storage.history.good_before(&slot, Some(&hash), false);
+        for error in passed_over {
+            storage.report_history_error(&slot, Err(error));
         }
+        if good.is_some() {
+            let why = "it had not proved itself when the host ended";
+            storage.report_history_error(&slot, storage.history.mark_bad(&slot, &hash, why));
+            reverted.push(slot.clone());
+        }
+        log.push(Event::Reverted {
+            slot,
+            from: hash,
+            to: good.map(|(hash, _)| hash),
+        });
+    }
+    reverted
+}
+
+/// When the host starts: a slot whose published artifact cannot be taken gets the last good one that was kept.
+pub(super) fn load_instead(host: &Runtime, reverted: &[Arc<str>], refusals: &[Refusal]) {
+    let refused = |slot: &Arc<str>| {
+        refusals.iter().any(|refusal| match &refusal.slot {
+            Some(of) => of == slot,
+            // It never said its name: then it is for the slot that was published under its name before.
+            None => host.storage.history.slots_from(&refusal.path).iter().any(|of| **of == **slot),
+        })
+    };
+    let mut slots: Vec<_> = host.storage.history.slots().into_iter().map(Arc::<str>::from).collect();
+    // Other slots are named for its plugin by now.
+    slots.retain(|slot| !host.slots.instances().leaves_out(slot));
+    slots.retain(|slot| reverted.contains(slot) || refused(slot));
+    for slot in slots {
+        let record = host.slots.named_or_new(&slot);
+        if record.lock().current().is_some() {
+            continue;
+        }
+        let (answer, outcome) = mpsc::channel();
+        host.threads.tell_reload(ReloadMessage::GoBack {
+            record,
+            from: None,
+            to: None,
+            reason: RollbackReason::Restarted,
+            answer: Some(answer),
+        });
+        // What became of it is told by an event.
+        let _ = outcome.recv();
     }
 }

@@ -1,11 +1,13 @@
 //! What a surface has of a running host: a handle that does not keep it alive, through which it observes, asks and steers.
 
-use super::{Examination, RollbackError, RollbackTarget, SlotInfo, after, named};
+use super::{
+    Examination, RollbackError, RollbackTarget, SlotInfo, after, examine::examine, going_back, infos, named, requests,
+};
 use crate::{
     deferred_work::UnderWay,
     event::Events,
-    given::{PluginSettings, SettingsRefused},
     history::HistoryEntry,
+    inputs::{PluginSettings, SettingsRefused},
     instances::LoadRequest,
     reload::{Counts, LoadOutcome, UnloadOutcome},
     runtime::Runtime,
@@ -18,7 +20,7 @@ use std::{
     fmt,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -124,7 +126,7 @@ impl Asking<'_> {
 
     /// As [`Host::slots`](crate::Host::slots).
     pub fn slots(&self) -> Vec<SlotInfo> {
-        self.host.infos()
+        infos::all(&self.host)
     }
 
     /// A slot at this moment, also if nothing serves in it.
@@ -139,7 +141,7 @@ impl Asking<'_> {
     /// folder for that, this reads no file: use it for each event.
     pub fn find_slot(&self, name: &str) -> Option<SlotInfo> {
         let record = self.host.slots.named(name)?;
-        Some(self.host.info(&record))
+        Some(infos::of(&self.host, &record))
     }
 
     /// Why nothing can be had of a slot.
@@ -167,7 +169,7 @@ impl Asking<'_> {
 
     /// As [`Host::history`](crate::Host::history).
     pub fn history(&self, slot: &str) -> Vec<HistoryEntry> {
-        self.host.history.entries(slot)
+        self.host.storage.history.entries(slot)
     }
 
     /// What the host knows of a file, and what becomes of it if it is published: for whoever wants to know why it does not serve. Nothing is
@@ -176,12 +178,12 @@ impl Asking<'_> {
     /// # Errors
     /// If the file cannot be read as a whole.
     pub fn examine(&self, path: &Path) -> Result<Examination, StageError> {
-        self.host.examine(path)
+        examine(&self.host, path)
     }
 
     /// The folder that the host watches.
     pub fn folder(&self) -> Option<&Path> {
-        self.host.folder.as_deref()
+        self.host.slots.folder()
     }
 
     /// As [`Host::wait_until_unmapped`](crate::Host::wait_until_unmapped).
@@ -194,7 +196,7 @@ impl Asking<'_> {
 impl Steering<'_> {
     /// As [`Host::load`](crate::Host::load), with what became of it in each slot that the file is for.
     pub fn load(&self, path: impl Into<PathBuf>) -> Vec<Result<LoadOutcome, Refusal>> {
-        self.host.ask_for(LoadRequest::file(path), true)
+        requests::ask_for(&self.host.threads, LoadRequest::file(path), true)
     }
 
     /// As [`Host::load_as`](crate::Host::load_as).
@@ -202,7 +204,7 @@ impl Steering<'_> {
     /// # Errors
     /// If it is refused; the slot keeps what it has.
     pub fn load_as(&self, slot: &str, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
-        self.host.load(named(slot, path.into())?)
+        requests::load(&self.host.threads, named(slot, path.into())?)
     }
 
     /// As [`Host::rollback`](crate::Host::rollback).
@@ -210,7 +212,7 @@ impl Steering<'_> {
     /// # Errors
     /// If there is no such slot or version, or the version cannot be loaded any more; the slot keeps what it has.
     pub fn rollback(&self, slot: &str, to: RollbackTarget) -> Result<LoadOutcome, RollbackError> {
-        self.host.rollback(slot, to, None)
+        going_back::rollback(&self.host, slot, to, None)
     }
 
     /// As [`Host::confirm`](crate::Host::confirm).
@@ -218,7 +220,7 @@ impl Steering<'_> {
     /// # Errors
     /// If nothing serves in a slot of this name.
     pub fn confirm(&self, slot: &str) -> Result<bool, SlotError> {
-        self.host.confirm(slot)
+        going_back::confirm(&self.host, slot)
     }
 
     /// As [`Host::unload`](crate::Host::unload).
@@ -226,7 +228,7 @@ impl Steering<'_> {
     /// # Errors
     /// As there.
     pub fn unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
-        self.host.unload(slot, false)
+        requests::unload(&self.host.threads, &self.host.slots, slot, false)
     }
 
     /// As [`Host::force_unload`](crate::Host::force_unload).
@@ -234,7 +236,7 @@ impl Steering<'_> {
     /// # Errors
     /// As there.
     pub fn force_unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
-        self.host.unload(slot, true)
+        requests::unload(&self.host.threads, &self.host.slots, slot, true)
     }
 }
 
@@ -242,17 +244,17 @@ impl Steering<'_> {
 impl Steering<'_> {
     /// As [`Host::set_log_level`](crate::Host::set_log_level).
     pub fn set_log_level(&self, slot: &str, level: Option<LogLevel>) -> LogLevel {
-        self.host.set_log_level(slot, level)
+        self.host.log_levels.set(&self.host.images, slot, level)
     }
 
     /// Sets how much plugins log in slots that have no level of their own; none for what the program says.
     pub fn set_default_log_level(&self, level: Option<LogLevel>) {
-        self.host.set_log_level_of_all(level);
+        self.host.log_levels.set_for_all(&self.host.images, level);
     }
 
     /// Sets the [quarantine cap](crate::HostBuilder::quarantine_cap).
     pub fn set_quarantine_cap(&self, images: usize) {
-        self.host.quarantine_cap.store(images, Ordering::Relaxed);
+        self.host.images.set_quarantine_cap(images);
     }
 
     /// Asks each plugin that serves, and whose settings would be others than now, whether it takes these: `Plugin::check_config`. Nothing is
@@ -261,15 +263,15 @@ impl Steering<'_> {
     /// # Errors
     /// If one of them does not take them.
     pub fn check_settings(&self, settings: &PluginSettings) -> Result<(), SettingsRefused> {
-        self.host.check_settings(settings)
+        requests::check_settings(&self.host, settings)
     }
 
     /// Gives plugins these settings: those of which they have changed get them in a new generation, which the reload thread makes. Told as
     /// [`Event::Configured`], with the files that they come from and the keys that only the next start of the host takes.
     pub fn apply_settings(&self, settings: PluginSettings, files: Vec<PathBuf>, requires_restart: Vec<String>) {
-        self.host.given.configure(settings);
+        self.host.inputs.configure(settings);
         self.host.log.push(Event::Configured { files, requires_restart });
-        self.host.look_at_given();
+        self.host.threads.recheck_inputs(&self.host.inputs);
     }
 
     /// Tells that settings were not taken, as [`Event::ConfigRefused`]: the file and the slot, if it is about one. A long reason is cut.

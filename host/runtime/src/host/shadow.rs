@@ -1,6 +1,9 @@
 //! Shadows as their owner calls them: like a claim, but of something that serves nobody. How one is made is `reload/shadow.rs`.
 
-use super::{Claim, Host, RollbackError, RollbackTarget};
+use super::{
+    Claim, Host, RollbackError, RollbackTarget,
+    going_back::{kept_version, version_before},
+};
 use crate::{
     reload::{self, ShadowOf},
     runtime::Runtime,
@@ -117,7 +120,7 @@ impl Host {
         }
         self.bind::<I>(slot, &mut state)?;
         drop(state);
-        let state = reload::state_of_open(&self.inner, &record);
+        let state = reload::state_of_open(&self.inner.hooks, &record);
         Ok(make(&self.inner, &record, ShadowOf::File(path.into()), state)?)
     }
 }
@@ -146,9 +149,9 @@ impl<I: ?Sized + Interface> Claim<I> {
             return Err(host.slots.why_not(&record.name).into());
         }
         let version = match version {
-            RollbackTarget::Previous => host.version_before(record)?,
-            RollbackTarget::Hash(hash) => host.version(record, hash.into())?,
-            RollbackTarget::Prefix(prefix) => host.version(record, prefix)?,
+            RollbackTarget::Previous => version_before(&host.storage.history, record)?,
+            RollbackTarget::Hash(hash) => kept_version(&host.storage.history, record, hash.into())?,
+            RollbackTarget::Prefix(prefix) => kept_version(&host.storage.history, record, prefix)?,
         };
         Ok(shadow_of_claim(host, record, serving, ShadowOf::Archived(version))?)
     }
@@ -168,7 +171,7 @@ fn shadow_of_claim<I: ?Sized + Interface>(
         return Err(Refusal::before_it_was_read(path, Cause::ForkedProcess));
     }
     safe_point();
-    let state = reload::state_for_owner(host, serving);
+    let state = reload::state_for_owner(&host.hooks, serving);
     make(host, record, of, state)
 }
 

@@ -3,15 +3,16 @@
 use super::{Host, after, after_all_hooks};
 use crate::{
     reload::ReloadMessage,
-    slot::{MappedImages, Phase, ReaperMessage, Slots, SupervisorMessage, who_holds},
+    runtime::Runtime,
+    slot::{Change, Generation, MappedImages, Phase, ReaperMessage, Slots, SupervisorMessage, holders_of, who_holds},
 };
 use parking_lot::Mutex;
 use reslot_process::background::{self, Kind};
-use reslot_report::{GenerationHolders, GenerationStatus, ShutdownReport, StillMapped, Unfinished, UnmappedImage};
+use reslot_report::{Event, GenerationHolders, GenerationStatus, ShutdownReport, StillMapped, Unfinished, UnmappedImage};
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem::forget,
-    sync::Arc,
+    sync::{Arc, Weak},
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
@@ -76,7 +77,7 @@ impl Host {
         let this = thread::current().id();
         let is_this = |id: ThreadId| id == this;
         let threads = [&self.reload, &self.reaper, &self.supervisor].into_iter().flatten();
-        threads.map(|thread| thread.thread().id()).any(is_this) || self.inner.hooks.is_own_thread()
+        threads.map(|thread| thread.thread().id()).any(is_this) || self.inner.hooks.pool().is_own_thread()
     }
 
     /// Ends everything. It is called once more when the host is dropped after it, and does nothing then.
@@ -88,25 +89,27 @@ impl Host {
         self.inner.slots.end();
         progress.comes_to(Some(Unfinished::Watch));
         self.watch = None;
-        self.inner.given.end();
+        self.inner.inputs.end();
         progress.comes_to(Some(Unfinished::Reload));
-        let _ = self.inner.reload.send(ReloadMessage::End);
+        self.inner.threads.tell_reload(ReloadMessage::End);
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();
         }
         // What owners have left to be done is the supervisor's, too. And a surface's rollback to a standby is on the surface's own thread.
         progress.comes_to(Some(Unfinished::Rollback));
-        self.inner.deferred_work.wait(after(after_all_hooks(&self.inner.policy)));
-        let _ = self.inner.supervisor().send(SupervisorMessage::End);
+        self.inner
+            .deferred_work
+            .wait(after(after_all_hooks(&self.inner.options.policy)));
+        let _ = self.inner.threads.supervisor().send(SupervisorMessage::End);
         if let Some(supervisor) = self.supervisor.take() {
             let _ = supervisor.join();
         }
         progress.note_images();
         progress.comes_to(Some(Unfinished::Generations));
-        let let_go = self.inner.let_go();
+        let let_go = let_go(&self.inner);
         match patience {
             Patience::DrainDeadline => {
-                let deadline = after(self.inner.drain_deadline);
+                let deadline = after(self.inner.options.drain_deadline);
                 self.inner.images.wait_for(self.inner.slots.claimed(), deadline);
             }
             Patience::Until(deadline) => {
@@ -115,8 +118,8 @@ impl Host {
                     .wait_until(deadline, |counts| counts.mapped == counts.quarantined);
             }
         }
-        self.inner.name_holders(&let_go);
-        let _ = self.inner.reaper.send(ReaperMessage::End);
+        name_holders(&self.inner, &let_go);
+        let _ = self.inner.threads.reaper().send(ReaperMessage::End);
         // With claims or views out, the reaper goes on by itself until the last of them has let go.
         let counts = self.inner.images.counts();
         if let Some(reaper) = self.reaper.take()
@@ -124,10 +127,50 @@ impl Host {
         {
             let _ = reaper.join();
         }
-        self.inner.hooks.end();
+        self.inner.hooks.pool().end();
         // Last, so that surfaces can tell of the end; and here, so that none of their threads has the host in its hand when it goes.
         progress.comes_to(Some(Unfinished::Surfaces));
         self.surfaces.end();
+    }
+}
+
+/// The host holds nothing any more. Answers what it let go of, claimed slots aside.
+fn let_go(host: &Runtime) -> Vec<Weak<Generation>> {
+    host.log.push(Event::ShutDown);
+    let mut let_go = Vec::new();
+    for record in host.slots.all().iter() {
+        let mut state = record.lock();
+        let claimed = state.is_claimed();
+        let current = host.slots.publish(record, &mut state, Change::HostEnded);
+        let (staged, set) = (state.staged.take(), state.together.take());
+        let standby = state.probation.take().and_then(|probation| probation.standby);
+        record.stage(false);
+        drop(state);
+        match &current {
+            // Its owner goes on with it.
+            Some(current) if claimed => current.generation.retire(),
+            Some(current) => {
+                host.images.retire_unwatched(&current.generation);
+                let_go.push(Arc::downgrade(&current.generation));
+            }
+            None => {}
+        }
+        if let Some(standby) = &standby {
+            host.images.retire_unwatched(&standby.current.generation);
+        }
+        drop((current, staged, standby, set));
+    }
+    let_go
+}
+
+/// Names who still holds what the host has let go of.
+fn name_holders(host: &Runtime, let_go: &[Weak<Generation>]) {
+    for generation in let_go.iter().filter_map(Weak::upgrade) {
+        host.log.push(Event::DrainTimeout {
+            slot: generation.slot().clone(),
+            generation: generation.number(),
+            holders: holders_of(&host.slots, &host.images, generation.slot(), generation.number()),
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 //! core: a control socket, metrics, configuration. The host knows none of them; it knows this trait.
 
 use super::{HostBuilder, HostHandle};
-use crate::{event::Observers, given::PluginSettings, policy::Policy, watch::WatchOptions};
+use crate::{event::Observers, inputs::PluginSettings, policy::Policy, watch::WatchOptions};
 use reslot_report::{Event, Record};
 use std::{
     any::{Any, TypeId, type_name},

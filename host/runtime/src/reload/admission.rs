@@ -17,7 +17,7 @@ use crate::{
 };
 use reslot_artifact::{ContentHash, lint::LintError, manifest::Manifest};
 use reslot_report::{Cause, Event, Holder, Refusal, SavedStateError, SchemaGap, Step};
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 /// What an artifact comes to in one slot, by its hash alone; none if the slot does not know it, and a candidate is to be made.
 pub(super) fn known_outcome(
@@ -221,9 +221,11 @@ impl Applicant<'_> {
             CandidateKind::Reinstance { .. } | CandidateKind::Shadow { .. } => return Ok(()),
         };
         let (host, hash) = (self.attempt.host, &self.attempt.hash);
-        match host.history.known_bad(self.name(), hash) {
+        match host.storage.history.known_bad(self.name(), hash) {
             Some(why) if !by_name => return Err(self.refuse(Cause::KnownBad(why))),
-            Some(_) => host.report_history_error(self.name(), host.history.unblock(self.name(), hash)),
+            Some(_) => host
+                .storage
+                .report_history_error(self.name(), host.storage.history.unblock(self.name(), hash)),
             None => {}
         }
         Ok(())
@@ -250,7 +252,7 @@ impl Applicant<'_> {
         }
         // One of them may have gone before it could know that somebody waits for that.
         if may_retry && quarantine_full(host, self.name()).is_none() {
-            host.retry_deferred(self.name());
+            host.retries.room_freed(self.name());
         }
         Err(self.attempt.refusal(Step::Open, full))
     }
@@ -313,7 +315,7 @@ fn check_saved(state: &SavedState, candidate: &Manifest) -> Result<(), SavedStat
 
 /// Why there is no room for another image of this name, if there is none.
 fn quarantine_full(host: &Runtime, name: &str) -> Option<Cause> {
-    let (quarantined, cap) = (host.images.kept(name), host.quarantine_cap.load(Ordering::Relaxed));
+    let (quarantined, cap) = (host.images.kept(name), host.images.quarantine_cap());
     let straggling = host.images.straggling(name);
     let all = quarantined.len() + straggling.len();
     if all == 0 || all < cap {

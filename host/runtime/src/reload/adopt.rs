@@ -2,7 +2,8 @@
 //! meanwhile, on the reload thread.
 
 use super::{
-    given,
+    inputs,
+    messages::ReloadMessage,
     place::{discard_outdated, is_outdated, no_longer_fits, still_fits},
     steps::{hand_over_one, hand_over_open},
     swap::Member,
@@ -40,7 +41,7 @@ pub(crate) fn adopt(
     let member = Member {
         record: record.clone(),
         old,
-        access: Access::of_owner(turn, after(host.drain_deadline)),
+        access: Access::of_owner(turn, after(host.options.drain_deadline)),
         candidate,
     };
     let outcome = match fits {
@@ -108,20 +109,21 @@ impl Waited {
 
     fn report_refused(self, host: &Runtime, refusal: Refusal) {
         if self.is_reinstance {
-            given::report_refused(host, refusal);
+            inputs::report_refused(host, refusal);
             return;
         }
         if let Some(slot) = &refusal.slot {
-            host.history.forget(slot, &self.hash);
-            if !self.starts_from_saved && given::falls_back(host, slot, &self.hash, &refusal) {
-                host.retry(LoadRequest::of_slot(&refusal.path, slot));
+            host.storage.history.forget(slot, &self.hash);
+            if !self.starts_from_saved && inputs::falls_back(host, slot, &self.hash, &refusal) {
+                host.threads
+                    .tell_reload(ReloadMessage::Retry(LoadRequest::of_slot(&refusal.path, slot)));
                 return;
             }
             if !self.starts_from_saved {
-                given::refuse_inputs(host, slot, &refusal);
+                inputs::refuse_inputs(host, slot, &refusal);
             }
         }
-        host.look_at_given();
+        host.threads.recheck_inputs(&host.inputs);
         if refusal.cause.scope().is_remembered() {
             host.slots.refusals.remember(self.hash, refusal.clone());
         }

@@ -37,8 +37,8 @@ impl PendingArchive {
 impl Drop for PendingArchive {
     fn drop(&mut self) {
         if self.later {
-            let kept = self.host.history.keep(&self.slot, &self.hash, self.content());
-            self.host.report_history_error(&self.slot, kept);
+            let kept = self.host.storage.history.keep(&self.slot, &self.hash, self.content());
+            self.host.storage.report_history_error(&self.slot, kept);
         }
     }
 }
@@ -63,11 +63,11 @@ pub(super) fn begin(
         file: attempt.path,
     };
     // What stands in the folder is otherwise a link to memory.
-    let file = (host.private.copies() == PrivateCopies::Files).then(|| copy.path().to_owned());
+    let file = (host.storage.private().copies() == PrivateCopies::Files).then(|| copy.path().to_owned());
     let archive = PendingArchive {
         // The history hard-links the private copy, so what is written later needs no disk space. But for a preflight the owner is asked
         // for his state, and he must not be kept waiting by that.
-        later: file.is_some() && host.history.archives_in_background() && host.policy.preflight.is_none(),
+        later: file.is_some() && host.storage.history.archives_in_background() && host.options.policy.preflight.is_none(),
         host: host.clone(),
         slot: slot.clone(),
         hash: attempt.hash,
@@ -75,6 +75,6 @@ pub(super) fn begin(
         bytes,
         file,
     };
-    host.history.begins(&new, archive.content(), archive.later)?;
+    host.storage.history.begins(&new, archive.content(), archive.later)?;
     Ok(archive)
 }

@@ -8,7 +8,7 @@ use reslot_artifact::{
     manifest::Manifest,
 };
 use reslot_report::{Cause, Refusal, Step};
-use reslot_stage::{Bytes, Source, read_source};
+use reslot_stage::{Bytes, Source};
 use std::{
     sync::Arc,
     thread,
@@ -24,7 +24,7 @@ pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(2);
 /// **read**: reads and hashes a file.
 pub(super) fn read(host: &Runtime, request: &LoadRequest, clock: &mut Clock) -> Result<Source, Refusal> {
     let path = &request.path;
-    let source = read_source(path, &host.limits).map_err(|error| {
+    let source = host.storage.read(path).map_err(|error| {
         let record = match &request.slot {
             Some(slot) => host.slots.named(slot),
             None => host.slots.served_from(path).into_iter().next(),
@@ -137,7 +137,7 @@ pub(super) fn refusals_of(host: &Runtime, request: &LoadRequest, unfit: FailedLi
     let manifest = inspect(&unfit.source.bytes, &Expectations::of_this_build()).manifest;
     let slots = match (&request.slot, manifest) {
         (Some(slot), _) => vec![slot.clone()],
-        (None, Some(manifest)) => host.slots.meant_by(request, &manifest.name, &host.instances),
+        (None, Some(manifest)) => host.slots.meant_by(request, &manifest.name),
         (None, None) => host
             .slots
             .served_from(path)

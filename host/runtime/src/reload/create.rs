@@ -9,7 +9,7 @@ use crate::{
 use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_engine::{Image, ImageOwner, Opened};
 use reslot_process::hooks::TookTooLong;
-use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, OpenError, QuarantineReason};
+use reslot_report::{Cause, Event, Hook, Lifecycle, OpenError, QuarantineReason};
 use reslot_stage::StagedFile;
 use std::sync::{Arc, mpsc::Sender};
 
@@ -47,14 +47,14 @@ pub(super) fn verify(
 pub(super) fn create(attempt: &Attempt<'_>, image: Box<dyn Image>) -> Result<Generation, Cause> {
     let (host, number) = (attempt.host, attempt.number());
     let watching = Watching {
-        supervisor: host.supervisor(),
-        count: host.policy.probation_calls > 0,
-        count_all: host.count_calls,
-        call_deadline: host.policy.call_deadline,
+        supervisor: host.threads.supervisor(),
+        count: host.options.policy.probation_calls > 0,
+        count_all: host.options.count_calls,
+        call_deadline: host.options.policy.call_deadline,
     };
     let links = attempt.target.stands_in.links();
-    let (reaper, log, images) = (host.reaper(), host.log.clone(), host.images.clone());
-    let injections = host.injections.clone();
+    let (reaper, log, images) = (host.threads.reaper(), host.log.clone(), host.images.clone());
+    let injections = host.hooks.injections().clone();
     let create = move || {
         let name = links.name.clone();
         let created = match injections.trigger(Hook::Create) {
@@ -68,10 +68,9 @@ pub(super) fn create(attempt: &Attempt<'_>, image: Box<dyn Image>) -> Result<Gen
             error
         })
     };
-    let most = host.policy.hook_deadline;
-    let created = host.hooks.run(most, create).unwrap_or_else(|TookTooLong| {
+    let created = host.hooks.run(create).unwrap_or_else(|TookTooLong| {
         host.images.hangs(attempt.target.name(), number, Hook::Create);
-        Err(HookError::TookTooLong(most))
+        Err(host.hooks.took_too_long())
     });
     created.map_err(|error| Cause::Hook(Hook::Create, error))
 }
@@ -79,11 +78,16 @@ pub(super) fn create(attempt: &Attempt<'_>, image: Box<dyn Image>) -> Result<Gen
 /// What the image of a generation tells the host and asks it.
 fn owner(host: &Arc<Runtime>, slot: &Arc<str>, generation: u64, manifest: &Manifest) -> ImageOwner {
     let (levels, own) = (host.log_levels.clone(), slot.clone());
-    let (reaper, log, name) = (host.reaper(), host.log.clone(), slot.clone());
+    let (reaper, log, name) = (host.threads.reaper(), host.log.clone(), slot.clone());
     ImageOwner {
         slot: slot.clone(),
         generation,
-        neighbours: Box::new(PeerTable::new(&host.slots, slot.clone(), manifest, host.drain_deadline)),
+        neighbours: Box::new(PeerTable::new(
+            &host.slots,
+            slot.clone(),
+            manifest,
+            host.options.drain_deadline,
+        )),
         log_level: Box::new(move || levels.of(&own)),
         when_less: Box::new(move || {
             // Without a reaper the process is ending.

@@ -3,7 +3,7 @@
 
 use crate::{
     runtime::Runtime,
-    slot::{Access, Generation, SlotRecord},
+    slot::{Access, Change, Generation, SlotRecord},
 };
 use reslot_engine::ExclusiveInstance;
 use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
@@ -23,13 +23,13 @@ impl Stopped {
         if !old.instance().is_exclusive() {
             return None;
         }
-        let exclusive_instance = access.exclusive_instance(Instant::now() + host.policy.hook_deadline)?;
+        let exclusive_instance = access.exclusive_instance(Instant::now() + host.hooks.deadline())?;
         let (slot, number) = (old.slot(), old.number());
         let _ = host.images.advance(slot, number, Lifecycle::Stopping);
-        let most = host.policy.hook_deadline;
+        let most = host.hooks.deadline();
         let waiting = this_thread();
         let stop = move |exclusive_instance: &mut ExclusiveInstance<'_>| on_behalf_of(waiting, || exclusive_instance.stop());
-        let failed = match exclusive_instance.elsewhere(&host.hooks, most, old.clone(), stop) {
+        let failed = match exclusive_instance.elsewhere(host.hooks.pool(), most, old.clone(), stop) {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error),
             Err(TookTooLong) => Some(HookError::TookTooLong(most)),
@@ -68,19 +68,19 @@ impl Stopped {
         access: &mut Access<'_>,
     ) {
         if self.lost {
-            host.vacate(record, old);
+            vacate(host, record, old);
             return;
         }
-        let deadline = Instant::now() + host.policy.hook_deadline;
+        let deadline = Instant::now() + host.hooks.deadline();
         let Some(exclusive_instance) = access.exclusive_instance(deadline) else {
             return;
         };
         let (slot, number) = (old.slot(), old.number());
         let _ = host.images.advance(slot, number, Lifecycle::Starting);
-        let (most, waiting) = (host.policy.hook_deadline, this_thread());
+        let (most, waiting) = (host.hooks.deadline(), this_thread());
         let start =
             move |exclusive_instance: &mut ExclusiveInstance<'_>| on_behalf_of(waiting, || exclusive_instance.start());
-        let started = exclusive_instance.elsewhere(&host.hooks, most, old.clone(), start);
+        let started = exclusive_instance.elsewhere(host.hooks.pool(), most, old.clone(), start);
         match started.unwrap_or(Err(HookError::TookTooLong(most))) {
             Ok(()) => {
                 let _ = host.images.advance(slot, number, Lifecycle::Started);
@@ -95,10 +95,27 @@ impl Stopped {
                 });
                 if lost {
                     old.call_stats().die();
-                    host.vacate(record, old);
+                    vacate(host, record, old);
                     host.images.hangs(slot, number, Hook::Start);
                 }
             }
         }
+    }
+}
+
+/// What can no longer be called, and has nothing to go back to: calls into the slot answer an error.
+fn vacate(host: &Runtime, record: &SlotRecord, generation: &Arc<Generation>) {
+    generation.call_stats().die();
+    let mut state = record.lock();
+    let change = Change::Vacated(generation.number());
+    let current = host.slots.publish(record, &mut state, change);
+    let standby = state.probation.take().and_then(|probation| probation.standby);
+    drop(state);
+    host.log.push(Event::SlotEmptied {
+        slot: record.name.clone(),
+        generation: generation.number(),
+    });
+    for gone in current.into_iter().chain(standby.map(|standby| standby.current)) {
+        host.images.retire(&gone.generation);
     }
 }

@@ -44,15 +44,19 @@ pub(super) fn go_back(
     // Kept, but the system refuses to have it read: that is another matter than that nothing is kept.
     let mut unreadable = None;
     let found = match to {
-        Some(hash) => host.history.read(&record.name, &hash).map(|artifact| Some((hash, artifact))),
+        Some(hash) => host
+            .storage
+            .history
+            .read(&record.name, &hash)
+            .map(|artifact| Some((hash, artifact))),
         None => {
             let before = serving.map(|(_, hash)| hash);
-            let (found, passed_over) = host.history.good_before(&record.name, before.as_ref(), true);
+            let (found, passed_over) = host.storage.history.good_before(&record.name, before.as_ref(), true);
             for error in passed_over {
                 if matches!(error, HistoryError::Io { .. }) {
                     unreadable.get_or_insert_with(|| error.clone());
                 }
-                host.report_history_error(&record.name, Err(error));
+                host.storage.report_history_error(&record.name, Err(error));
             }
             Ok(found)
         }
@@ -84,7 +88,7 @@ pub(super) fn go_back(
             Ok(outcome)
         });
     if let Err(refusal) = &outcome {
-        host.history.forget(&record.name, &hash);
+        host.storage.history.forget(&record.name, &hash);
         host.log.push(Event::Refused(refusal.clone()));
     }
     outcome

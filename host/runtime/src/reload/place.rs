@@ -56,7 +56,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
             ..candidate
         };
         if !candidate.is_reinstance() {
-            host.given.forget_vetoed(&record.name);
+            host.inputs.forget_vetoed(&record.name);
         }
         let superseded = state.staged.replace(candidate);
         let set = state.together.take();
@@ -96,7 +96,7 @@ pub(super) fn is_outdated(state: &SlotState, candidate: &Candidate) -> bool {
 /// Discards an outdated re-instantiation. Whether the generation that serves by now needs another instance is asked separately.
 pub(super) fn discard_outdated(host: &Runtime, record: &SlotRecord, candidate: Candidate) {
     report_superseded(host, record, Some(candidate));
-    host.look_at_given();
+    host.threads.recheck_inputs(&host.inputs);
 }
 
 /// A caller may have asked for another interface since the candidate was admitted, and another version may have come to serve.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     deadline::after,
-    runtime::Runtime,
+    runtime::HookRunner,
     slot::{CandidateKind, Generation, Mode, SlotRecord, SlotState, Snapshot, TakenState},
 };
 use parking_lot::MutexGuard;
@@ -31,14 +31,16 @@ pub(super) fn preflight(
     manifest: &Manifest,
 ) -> Result<bool, Cause> {
     let host = attempt.host;
-    let Some(how) = &host.policy.preflight else { return Ok(false) };
+    let Some(how) = &host.options.policy.preflight else {
+        return Ok(false);
+    };
     match kind {
         CandidateKind::Fresh { saved: Some(saved), .. } => {
             let tried = run(attempt, copy, manifest, how, Some(saved.snapshot.clone()));
             tried.map_err(|error| Cause::Preflight(Arc::new(error)))?;
         }
         CandidateKind::Fresh { saved: None, .. } | CandidateKind::SetMember => {
-            let state = current_state(host, attempt.target.slot, how)?;
+            let state = current_state(&host.hooks, attempt.target.slot, how)?;
             try_out(attempt, copy, manifest, how, state)?;
         }
         CandidateKind::Shadow { state } => try_out(attempt, copy, manifest, how, state.clone())?,
@@ -57,10 +59,10 @@ fn try_out(
     state: Option<TakenState>,
 ) -> Result<(), Cause> {
     let host = attempt.host;
-    let snapshot = in_schema(host, manifest, state.as_ref())?;
+    let snapshot = in_schema(&host.hooks, manifest, state.as_ref())?;
     run(attempt, copy, manifest, how, snapshot).map_err(|error| {
         let error = match &state {
-            Some(state) => whose_fault(host, state, error),
+            Some(state) => whose_fault(&host.hooks, state, error),
             None => error,
         };
         Cause::Preflight(Arc::new(error))
@@ -88,7 +90,7 @@ fn run(
 }
 
 /// Why a candidate refuses the state of what serves in its preflight; see the same of `snapshot`.
-fn whose_fault(host: &Runtime, state: &TakenState, error: PreflightError) -> PreflightError {
+fn whose_fault(hooks: &HookRunner, state: &TakenState, error: PreflightError) -> PreflightError {
     let step = match &error {
         PreflightError::State {
             step,
@@ -100,7 +102,7 @@ fn whose_fault(host: &Runtime, state: &TakenState, error: PreflightError) -> Pre
         } => *step,
         _ => return error,
     };
-    match cannot_read(host, &state.of, &state.snapshot) {
+    match cannot_read(hooks, &state.of, &state.snapshot) {
         Some(words) => PreflightError::State {
             step,
             error: HookError::NotCarried(words),
@@ -110,7 +112,7 @@ fn whose_fault(host: &Runtime, state: &TakenState, error: PreflightError) -> Pre
 }
 
 /// The state, in a schema from which the candidate goes on by itself.
-fn in_schema(host: &Runtime, manifest: &Manifest, state: Option<&TakenState>) -> Result<Option<Arc<Snapshot>>, Cause> {
+fn in_schema(hooks: &HookRunner, manifest: &Manifest, state: Option<&TakenState>) -> Result<Option<Arc<Snapshot>>, Cause> {
     let (Some(to), Some(state)) = (manifest.state, state) else {
         return Ok(None);
     };
@@ -119,18 +121,17 @@ fn in_schema(host: &Runtime, manifest: &Manifest, state: Option<&TakenState>) ->
         return Ok(Some(state));
     }
     // Only what serves knows the way down.
-    let most = host.policy.hook_deadline;
     let migrate = move || old.instance().migrate(state.schema, to.schema, &state.bytes);
-    let migrated = host.hooks.run(most, migrate).unwrap_or(Err(HookError::TookTooLong(most)));
+    let migrated = hooks.run_hook(migrate);
     let bytes = migrated.map_err(|error| Cause::Hook(Hook::Migrate, error))?;
     let schema = to.schema;
     Ok(Some(Arc::new(Snapshot { schema, bytes })))
 }
 
-fn current_state(host: &Arc<Runtime>, record: &Arc<SlotRecord>, how: &Preflight) -> Result<Option<TakenState>, Cause> {
+fn current_state(hooks: &HookRunner, record: &Arc<SlotRecord>, how: &Preflight) -> Result<Option<TakenState>, Cause> {
     let deadline = after(how.timeout);
     loop {
-        match ask_for_state(host, record, deadline) {
+        match ask_for_state(hooks, record, deadline) {
             Ok(OwnerAnswer::Retry) => {}
             Ok(OwnerAnswer::Answered(state)) => return Ok(state),
             Err(cause) => return Err(cause),
@@ -144,7 +145,7 @@ enum OwnerAnswer {
     Retry,
 }
 
-fn ask_for_state(host: &Arc<Runtime>, record: &Arc<SlotRecord>, deadline: Instant) -> Result<OwnerAnswer, Cause> {
+fn ask_for_state(hooks: &HookRunner, record: &Arc<SlotRecord>, deadline: Instant) -> Result<OwnerAnswer, Cause> {
     let mut state = record.lock_settled();
     let Some(old) = state.serving().cloned() else {
         return Ok(OwnerAnswer::Answered(None));
@@ -169,31 +170,31 @@ fn ask_for_state(host: &Arc<Runtime>, record: &Arc<SlotRecord>, deadline: Instan
         }
         // Calls go on meanwhile, if it is one that many threads call: the state is good enough for a trial. If not, nobody
         // calls it, and `moving` keeps it so.
-        Mode::Open { .. } => take_of_open(host, record, state, &old)?,
+        Mode::Open { .. } => take_of_open(hooks, record, state, &old)?,
     };
     Ok(OwnerAnswer::Answered(taken.map(|snapshot| TakenState { of: old, snapshot })))
 }
 
 fn take_of_open(
-    host: &Runtime,
+    hooks: &HookRunner,
     record: &Arc<SlotRecord>,
     mut state: MutexGuard<'_, SlotState>,
     old: &Arc<Generation>,
 ) -> Result<Option<Arc<Snapshot>>, Cause> {
     let moving = record.moving(&mut state);
     drop(state);
-    let taken = snapshot(host, old, false);
+    let taken = snapshot(hooks, old, false);
     drop(moving);
     taken
 }
 
 /// The state of what serves in a slot that nobody claims.
-pub(crate) fn state_of_open(host: &Runtime, record: &Arc<SlotRecord>) -> Result<Option<TakenState>, Cause> {
+pub(crate) fn state_of_open(hooks: &HookRunner, record: &Arc<SlotRecord>) -> Result<Option<TakenState>, Cause> {
     let state = record.lock_settled();
     let old = state.serving().cloned();
     match old {
         Some(old) if !state.is_claimed() => {
-            let taken = take_of_open(host, record, state, &old)?;
+            let taken = take_of_open(hooks, record, state, &old)?;
             Ok(taken.map(|snapshot| TakenState { of: old, snapshot }))
         }
         _ => Ok(None),
@@ -201,10 +202,10 @@ pub(crate) fn state_of_open(host: &Runtime, record: &Arc<SlotRecord>) -> Result<
 }
 
 /// What a claim's owner does at his safe point, if the state of what he owns is wanted.
-pub(crate) fn answer_for_claim(host: &Runtime, record: &SlotRecord, serving: &Arc<Generation>) {
+pub(crate) fn answer_for_claim(hooks: &HookRunner, record: &SlotRecord, serving: &Arc<Generation>) {
     let request = record.lock().wanted.take();
     if let Some(request) = request {
         // Whoever asked may have given up.
-        let _ = request.send(snapshot(host, serving, true).ok().flatten());
+        let _ = request.send(snapshot(hooks, serving, true).ok().flatten());
     }
 }

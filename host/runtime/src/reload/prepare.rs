@@ -4,7 +4,7 @@
 
 use super::{clock::Clock, starting_state::StartingState};
 use crate::{
-    given::PluginInputs,
+    inputs::PluginInputs,
     runtime::Runtime,
     slot::{Generation, MappedImages, Snapshot, is_failure, with_overlay},
     testing::Injections,
@@ -36,13 +36,13 @@ pub(super) fn prepare(
     clock: &mut Clock,
     steps: fn(&mut Preparation) -> Result<(), Failed>,
 ) -> Result<Prepared, Failed> {
-    let most = host.policy.hook_deadline;
+    let most = host.hooks.deadline();
     let (slot, number) = (candidate.slot().clone(), candidate.number());
     // What serves is only kept along if its code is needed: a candidate that hangs is not to hold it.
     if !from.leads_down(&candidate) {
         from.old = None;
     }
-    let watch = Watch::new(host.injections.clone());
+    let watch = Watch::new(host.hooks.injections().clone());
     let mut preparation = Preparation {
         candidate,
         from,
@@ -77,7 +77,7 @@ pub(super) fn prepare(
             }
         }
     };
-    match host.hooks.run(most, job) {
+    match host.hooks.run(job) {
         Ok(Ok((prepared, steps))) => {
             clock.took(steps);
             Ok(prepared)

@@ -6,7 +6,7 @@
 use super::survive::survive;
 use crate::{
     event::Log,
-    runtime::Runtime,
+    runtime::{Retries, Runtime},
     safe_points,
     slot::{Ending, MappedImages, Parts, Phase, ReaperMessage, Slots, holders_of},
 };
@@ -26,7 +26,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The reaper's thread.
 pub(crate) struct Reaper {
-    host: Weak<Runtime>,
+    retries: Weak<Retries>,
     slots: Weak<Slots>,
     log: Log,
     images: Arc<MappedImages>,
@@ -110,10 +110,10 @@ struct PendingUnload {
 impl Reaper {
     pub(crate) fn new(host: &Arc<Runtime>, limits: Deadlines) -> Self {
         Self {
-            hooks: host.hooks.clone(),
-            own: host.reaper(),
+            hooks: host.hooks.pool().clone(),
+            own: host.threads.reaper(),
             away: Vec::new(),
-            host: Arc::downgrade(host),
+            retries: Arc::downgrade(&host.retries),
             slots: Arc::downgrade(&host.slots),
             log: host.log.clone(),
             images: host.images.clone(),
@@ -455,8 +455,8 @@ impl Reaper {
                         report,
                     },
                 });
-                if let Some(host) = self.host.upgrade() {
-                    host.retry_deferred(&slot);
+                if let Some(retries) = self.retries.upgrade() {
+                    retries.room_freed(&slot);
                 }
             }
             Unloading::Stays(image, reason) => self.quarantine(PendingUnload { image, ..pending }, reason),

@@ -6,11 +6,12 @@ use super::{
     artifact::{FIRST_WAIT, LONGEST_WAIT, lint, refusal_of},
     attempt::Target,
     clock::Clock,
-    given::{report_input_problem, report_refused, report_unreadable},
+    inputs::{report_input_problem, report_refused, report_unreadable},
+    messages::ReloadMessage,
     steps::{bring_into_service, make_candidate},
 };
 use crate::{
-    given::Read,
+    inputs::Read,
     instances::LoadRequest,
     runtime::Runtime,
     slot::{CandidateKind, Generation, SlotRecord},
@@ -38,7 +39,7 @@ impl UnreadResources {
     pub(super) fn read(&mut self, host: &Arc<Runtime>, name: String, wait: Duration) {
         let waits_already = self.0.iter().any(|(.., known)| *known == name) || wait > FIRST_WAIT;
         self.0.retain(|(.., known)| *known != name);
-        match host.given.read_again(&name) {
+        match host.inputs.read_again(&name) {
             None => {}
             Some(Read::Changed) => settle(host),
             Some(Read::BeingWritten { name, file, why }) => {
@@ -69,8 +70,8 @@ pub(super) fn settle(host: &Arc<Runtime>) {
             renew(host, record, &serving);
         }
     }
-    for request in host.given.to_try_again() {
-        host.retry(request);
+    for request in host.inputs.to_try_again() {
+        host.threads.tell_reload(ReloadMessage::Retry(request));
     }
 }
 
@@ -90,8 +91,8 @@ fn behind(host: &Runtime, record: &SlotRecord) -> Option<Behind> {
     let current = state.current()?;
     let is_behind = |generation: &Generation| {
         let names = &generation.instance().manifest().resources;
-        host.given.inputs(&record.name, names, Some(&current.hash)) != generation.given()
-            && !host.given.is_put_off(&record.name, names)
+        host.inputs.inputs(&record.name, names, Some(&current.hash)) != generation.inputs()
+            && !host.inputs.is_put_off(&record.name, names)
     };
     match &state.staged {
         // It gets what there is when it is prepared, and the slot is looked at after that.
@@ -109,13 +110,13 @@ fn behind(host: &Runtime, record: &SlotRecord) -> Option<Behind> {
 
 /// Makes another instance of what serves.
 fn renew(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &Behind) {
-    host.given.begin_trial(&record.name);
+    host.inputs.begin_trial(&record.name);
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
     let copy = serving.generation.instance().image().copy();
     let copy = copy.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound));
     // A cleaner of temporary folders may have removed the copy; the history has the same artifact.
-    let kept = |_: &std::io::Error| host.history.read(&record.name, &serving.hash).ok();
+    let kept = |_: &std::io::Error| host.storage.history.read(&record.name, &serving.hash).ok();
     let bytes = copy
         .and_then(std::fs::read)
         .or_else(|error| kept(&error).map(|artifact| artifact.bytes).ok_or(error));
@@ -148,7 +149,7 @@ fn renew(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &Behind) {
 
 /// Tries those again whose time has come.
 pub(super) fn settle_due(host: &Arc<Runtime>) {
-    if host.given.is_due() {
+    if host.inputs.is_due() {
         settle(host);
     }
 }

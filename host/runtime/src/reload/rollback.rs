@@ -59,7 +59,7 @@ pub(crate) fn of_open_slot(
         }
         let reason = match asked {
             Some(reason) => reason,
-            None => match state.verdict(&host.policy)? {
+            None => match state.verdict(&host.options.policy)? {
                 Verdict::Faulty(reason) => reason,
                 Verdict::Open(_) | Verdict::Passed => return None,
             },
@@ -142,7 +142,7 @@ fn take_open(
         record.signals.request_safe_point();
         return None;
     }
-    let standby = fitting_standby(host, record, &mut state)?;
+    let standby = fitting_standby(host, &mut state)?;
     let current = state.current()?;
     let (faulty, earlier) = (current.generation.clone(), current.inherited.clone());
     Some(Taken {
@@ -155,15 +155,15 @@ fn take_open(
 }
 
 /// Takes what stands by, if it has the interfaces by which the slot is called by now. If not, it goes, and the way leads to the history.
-fn fitting_standby(host: &Runtime, record: &SlotRecord, state: &mut SlotState) -> Option<Standby> {
+fn fitting_standby(host: &Runtime, state: &mut SlotState) -> Option<Standby> {
     let standby = state.probation.as_mut()?.standby.take()?;
     match state.check(&standby.current.generation.instance().manifest().interface) {
         Ok(()) => Some(standby),
         Err(_) => {
-            host.retire(record, &standby.current.generation);
+            host.images.retire(&standby.current.generation);
             // After the reaper was told that it is retired.
             defer(move || drop(standby));
-            host.supervise(SupervisorMessage::Look);
+            host.threads.tell_supervisor(SupervisorMessage::Look);
             None
         }
     }
@@ -175,7 +175,7 @@ fn close<'a>(host: &Runtime, faulty: &'a Arc<Generation>, reason: &RollbackReaso
     if overdue || !faulty.is_gated() {
         return Access::Open;
     }
-    match faulty.close_gate(Instant::now() + host.policy.hook_deadline) {
+    match faulty.close_gate(Instant::now() + host.hooks.deadline()) {
         Some(closed) => Access::Closed(closed),
         None => Access::Open,
     }
@@ -194,13 +194,13 @@ pub(crate) fn of_claim(
     if state.is_gone() {
         return None;
     }
-    let Verdict::Faulty(reason) = state.verdict(&host.policy)? else {
+    let Verdict::Faulty(reason) = state.verdict(&host.options.policy)? else {
         return None;
     };
     host.hooks.wake_all();
     let set = state.probation.as_ref()?.set.clone();
     let earlier = state.current()?.inherited.clone();
-    let standby = fitting_standby(host, record, &mut state)?;
+    let standby = fitting_standby(host, &mut state)?;
     // Whoever looks meanwhile would find a faulty generation and nothing to go back to.
     let moving = record.moving(&mut state);
     drop(state);
@@ -208,7 +208,7 @@ pub(crate) fn of_claim(
         record,
         faulty,
         standby,
-        access: Access::of_owner(turn, Instant::now() + host.policy.hook_deadline),
+        access: Access::of_owner(turn, Instant::now() + host.hooks.deadline()),
         back: RollbackPlan { reason, earlier, since },
     };
     let back = go_back(host, vec![leaving]).pop();
@@ -216,7 +216,7 @@ pub(crate) fn of_claim(
     let (generation, _) = back?;
     if let Some(set) = set {
         call_others(record, &set);
-        host.supervise(SupervisorMessage::Look);
+        host.threads.tell_supervisor(SupervisorMessage::Look);
     }
     Some(generation)
 }
@@ -276,7 +276,7 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generatio
     for (record, staged) in outdated {
         report_superseded(host, &record, Some(staged));
     }
-    host.supervise(SupervisorMessage::Look);
+    host.threads.tell_supervisor(SupervisorMessage::Look);
     reports
 }
 
@@ -301,7 +301,7 @@ fn make_ready<'a>(host: &Arc<Runtime>, mut one: Leaving<'a>) -> Option<(Leaving<
                 probation.hopeless = true;
             }
             one.standby.current.generation.retire();
-            host.go_back(one.record.clone(), one.faulty.number(), one.back.reason);
+            host.threads.go_back(one.record.clone(), one.faulty.number(), one.back.reason);
             None
         }
     }
@@ -354,9 +354,9 @@ impl Leaving<'_> {
         if let Some(left) = left {
             forget_faulty(host, record, left.hash, &left.path, &report);
             host.log.push(Event::RolledBack(report.clone()));
-            host.retire(record, &left.generation);
+            host.images.retire(&left.generation);
             // It may have been given what there was then.
-            super::given::has_come(host, &generation, true);
+            super::inputs::has_come(host, &generation, true);
         }
         (generation, report)
     }
@@ -372,8 +372,8 @@ pub(super) fn forget_faulty(host: &Runtime, record: &SlotRecord, hash: ContentHa
     host.slots.refusals.remember(hash, refusal);
     let why = report.reason.to_string();
     // At once for whoever asks; on the disk when the supervisor comes to it, because this may be an owner's thread.
-    host.history.mark_bad_in_memory(&record.name, &hash, &why);
-    host.supervise(SupervisorMessage::Bad {
+    host.storage.history.mark_bad_in_memory(&record.name, &hash, &why);
+    host.threads.tell_supervisor(SupervisorMessage::Bad {
         slot: record.name.clone(),
         hash,
         why,

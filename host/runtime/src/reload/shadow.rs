@@ -11,7 +11,7 @@ use super::{
 use crate::{
     deadline::LONGEST,
     instances::LoadRequest,
-    runtime::Runtime,
+    runtime::{HookRunner, Runtime},
     shadow_name,
     slot::{CandidateKind, Generation, Phase, SlotRecord, TakenState},
 };
@@ -28,9 +28,9 @@ pub(crate) enum ShadowOf {
 }
 
 /// The state of what serves, for its owner, who is on this thread and calls nothing meanwhile.
-pub(crate) fn state_for_owner(host: &Runtime, serving: Option<&Arc<Generation>>) -> Result<Option<TakenState>, Cause> {
+pub(crate) fn state_for_owner(hooks: &HookRunner, serving: Option<&Arc<Generation>>) -> Result<Option<TakenState>, Cause> {
     let Some(of) = serving.cloned() else { return Ok(None) };
-    let taken = snapshot(host, &of, true)?;
+    let taken = snapshot(hooks, &of, true)?;
     Ok(taken.map(|snapshot| TakenState { of, snapshot }))
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn shadow(
     let apart = Arc::new(SlotRecord::new(&shadow_name::of_slot(&record.name), usize::MAX));
     let (on_thread, slot, stands_in) = (host.clone(), record.clone(), apart.clone());
     // Its static constructors are not to run on a thread that is somebody else's.
-    let made = host.hooks.run(LONGEST, move || {
+    let made = host.hooks.pool().run(LONGEST, move || {
         let target = Target {
             slot: &slot,
             stands_in: &stands_in,
@@ -80,7 +80,7 @@ fn make(
             (path, lint(source.map_err(|refusal| of_target(target, refusal))?))
         }
         ShadowOf::Archived(hash) => {
-            let archived = host.history.read(&target.slot.name, &hash);
+            let archived = host.storage.history.read(&target.slot.name, &hash);
             let archived = archived.map_err(|error| target.refusal(&path, None, Step::Read, error))?;
             (archived.file.clone(), lint_archived(hash, archived))
         }

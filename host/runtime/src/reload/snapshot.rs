@@ -1,7 +1,7 @@
 //! The step **snapshot**: what serves encodes its state. And whose fault it is when that state cannot be read.
 
 use crate::{
-    runtime::Runtime,
+    runtime::HookRunner,
     slot::{Generation, Snapshot},
 };
 use reslot_process::hooks::{on_behalf_of, this_thread};
@@ -10,41 +10,36 @@ use std::sync::Arc;
 
 /// **snapshot**: the state of what serves, if it has one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread
 /// (`owner`), which no deadline can guard: it runs code of what serves, as each of the owner's calls does.
-pub(super) fn snapshot(host: &Runtime, old: &Arc<Generation>, owner: bool) -> Result<Option<Arc<Snapshot>>, Cause> {
+pub(super) fn snapshot(hooks: &HookRunner, old: &Arc<Generation>, owner: bool) -> Result<Option<Arc<Snapshot>>, Cause> {
     let Some(schema) = old.instance().schema() else {
         return Ok(None);
     };
     // A snapshot that is not waited for any more must not run beside calls, unless the type is `Sync`.
     let here = owner || !old.instance().is_shared();
     let failed = |error| Cause::Hook(Hook::Snapshot, error);
-    host.injections.trigger(Hook::Snapshot).map_err(failed)?;
-    let room = host.snapshot_sizes.of(old.slot());
+    hooks.trigger(Hook::Snapshot).map_err(failed)?;
+    let room = old.expected_snapshot_size();
     let bytes = match here {
         true => old.instance().snapshot(room),
         false => {
-            let old = old.clone();
-            let (most, waiting) = (host.policy.hook_deadline, this_thread());
+            let (old, waiting) = (old.clone(), this_thread());
             // What it logs, say, may come back to the gate that this thread has closed.
-            let encode = move || on_behalf_of(waiting, || old.instance().snapshot(room));
-            match host.hooks.run(most, encode) {
-                Ok(answer) => answer,
-                Err(_) => Err(HookError::TookTooLong(most)),
-            }
+            hooks.run_hook(move || on_behalf_of(waiting, || old.instance().snapshot(room)))
         }
     };
     let bytes = bytes.map_err(failed)?;
     Ok(bytes.map(|bytes| {
-        host.snapshot_sizes.note(old.slot(), bytes.len());
+        old.note_snapshot_size(bytes.len());
         let schema = schema.schema;
         Arc::new(Snapshot { schema, bytes })
     }))
 }
 
 /// Why a candidate refuses the state of what serves. If that cannot read it itself, it is not the candidate that has to be mended.
-pub(super) fn whose_fault(host: &Runtime, serving: &Arc<Generation>, state: &Arc<Snapshot>, cause: Cause) -> Cause {
+pub(super) fn whose_fault(hooks: &HookRunner, serving: &Arc<Generation>, state: &Arc<Snapshot>, cause: Cause) -> Cause {
     let (hook, words) = match &cause {
         Cause::Hook(hook @ (Hook::Restore | Hook::Migrate), HookError::Refused(_) | HookError::NotCarried(_)) => {
-            (*hook, cannot_read(host, serving, state))
+            (*hook, cannot_read(hooks, serving, state))
         }
         _ => return cause,
     };
@@ -55,10 +50,10 @@ pub(super) fn whose_fault(host: &Runtime, serving: &Arc<Generation>, state: &Arc
 }
 
 /// Why what has written a state cannot read it, if that is so.
-pub(super) fn cannot_read(host: &Runtime, serving: &Arc<Generation>, state: &Arc<Snapshot>) -> Option<String> {
+pub(super) fn cannot_read(hooks: &HookRunner, serving: &Arc<Generation>, state: &Arc<Snapshot>) -> Option<String> {
     let (serving, state, waiting) = (serving.clone(), state.clone(), this_thread());
     let read = move || on_behalf_of(waiting, || serving.instance().cannot_read(&state.bytes));
-    let words = host.hooks.run(host.policy.hook_deadline, read).ok().flatten()?;
+    let words = hooks.run(read).ok().flatten()?;
     Some(format!(
         "{words}; the version that serves has written it and cannot read it either, so no build can take it over as it is"
     ))

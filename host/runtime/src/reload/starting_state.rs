@@ -85,14 +85,15 @@ impl StartingState {
             None => EarlierState::Unknown,
         };
         let source = StateSource::decide(
-            host.policy.rollback_state,
+            host.options.policy.rollback_state,
             old.is_some_and(|old| old.instance().has_state()),
             candidate.instance().has_state(),
             known,
         );
         match (source, old) {
             (StateSource::Nothing, _) => Ok(Self::default()),
-            (StateSource::Current { or_earlier }, Some(leaving)) => match snapshot(host, leaving, access.is_owners()) {
+            (StateSource::Current { or_earlier }, Some(leaving)) => match snapshot(&host.hooks, leaving, access.is_owners())
+            {
                 Ok(current) => Ok(Self {
                     current,
                     earlier,

@@ -29,7 +29,7 @@ use super::{
     clock::Clock,
     create::{create, open, verify},
     exclusive::Stopped,
-    given,
+    inputs,
     messages::{LoadOptions, LoadOutcome, SlotLoad},
     place::{Place, place},
     preflight::preflight,
@@ -107,7 +107,7 @@ pub(super) fn reload(
         }
     };
     let slots = slots.unwrap_or_else(|| {
-        let mut slots = host.slots.meant_by(request, &artifact.manifest().name, &host.instances);
+        let mut slots = host.slots.meant_by(request, &artifact.manifest().name);
         keep_new(&mut slots, &mut done);
         slots
     });
@@ -136,7 +136,7 @@ fn slots_without_lint(host: &Runtime, request: &LoadRequest, hash: &ContentHash)
         return Some(vec![slot.clone()]);
     }
     let plugin = host.slots.plugin_with(hash)?;
-    Some(host.slots.meant_by(request, &plugin, &host.instances))
+    Some(host.slots.meant_by(request, &plugin))
 }
 
 /// One slot's part of a reload, and what is done if it is refused.
@@ -176,15 +176,15 @@ fn reload_slot(
         }
         Err(refusal) => refusal,
     };
-    host.history.forget(slot, &hash);
-    if given::falls_back(host, slot, &hash, &refusal) {
+    host.storage.history.forget(slot, &hash);
+    if inputs::falls_back(host, slot, &hash, &refusal) {
         let only = LoadRequest::of_slot(path, slot);
         let again = reload(host, &only, noticed, options, archive_later).pop();
         return again.unwrap_or(SlotLoad::Refused(refusal));
     }
     // With a saved state it is not tried again by itself: it would start without.
     if options.saved.is_none() {
-        given::refuse_inputs(host, slot, &refusal);
+        inputs::refuse_inputs(host, slot, &refusal);
         for name in &missing {
             host.retries.wait_for_slot(name, LoadRequest::of_slot(path, slot));
         }
@@ -232,7 +232,7 @@ pub(super) fn make_candidate(
         clock,
     };
     admit(&attempt, &kind, artifact.manifest())?;
-    given::learn_resources(host, target.slot, &artifact.manifest().resources);
+    inputs::learn_resources(host, target.slot, &artifact.manifest().resources);
     attempt.clock.lap(Step::Lint);
 
     let keeps_version = match kind {
@@ -244,7 +244,7 @@ pub(super) fn make_candidate(
     let LintedArtifact { source, mut linted, .. } = artifact;
     report_lint(&attempt, &kind, std::mem::take(&mut linted.warnings));
 
-    let copy = host.write_private_copy(target.name(), &source.bytes);
+    let copy = host.storage.write_private_copy(target.name(), &source.bytes);
     let copy = copy.map_err(|error| attempt.refusal(Step::Open, error))?;
     let archive = match hash_of_bytes {
         Some(hash) => Some(archive::begin(&attempt, &linted.manifest, source.bytes, hash, &copy)),
@@ -255,7 +255,7 @@ pub(super) fn make_candidate(
 
     let generation = try_and_create(&mut attempt, &kind, copy, linted).inspect_err(|_| {
         if keeps_version {
-            host.history.forget(target.name(), &attempt.hash);
+            host.storage.history.forget(target.name(), &attempt.hash);
         }
     })?;
     let candidate = Candidate {
@@ -350,7 +350,7 @@ fn start_early(host: &Runtime, record: &SlotRecord, candidate: Candidate) -> Res
     let Candidate { generation, steps, .. } = candidate;
     let number = generation.number();
     let mut clock = Clock::resume(candidate.noticed, steps);
-    let inputs = given::inputs_for(host, &generation, &candidate.hash);
+    let inputs = inputs::inputs_for(host, &generation, &candidate.hash);
     let from = StartingState::default();
     let prepared = prepare(host, generation, from, inputs, Vec::new(), &mut clock, make_ready)
         .map_err(|(step, cause)| refusal(Some(record), Some(number), &candidate.path, step, cause))?;
@@ -439,7 +439,7 @@ fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<
     let mut clock = Clock::resume(noticed, steps);
     let hands_over = old.is_some_and(|old| old.is_gated());
     if hands_over && access.is_owners() && !access.keeps_callers_away() {
-        return Err(refuse(Step::Migrate, Cause::Busy(host.drain_deadline)));
+        return Err(refuse(Step::Migrate, Cause::Busy(host.options.drain_deadline)));
     }
 
     let earlier = kind.rollback_plan().and_then(|plan| plan.earlier.clone());
@@ -462,7 +462,7 @@ fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<
             state: RestoredState::None,
         }),
         false => {
-            let inputs = given::inputs_for(host, &generation, &hash);
+            let inputs = inputs::inputs_for(host, &generation, &hash);
             prepare(host, generation, from, inputs, beside, &mut clock, make_ready)
         }
     };
@@ -486,7 +486,7 @@ fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<
                 stopped.start_again(host, &record, old, &mut access);
             }
             let cause = match (old, &taken) {
-                (Some(old), Some(state)) => whose_fault(host, old, state, cause),
+                (Some(old), Some(state)) => whose_fault(&host.hooks, old, state, cause),
                 _ => cause,
             };
             Err(refuse(step, cause))
@@ -533,7 +533,9 @@ pub(super) fn prepare_shadow(host: &Runtime, target: Target<'_>, shadow: Candida
     };
     // What its slot's plugin would be given; what becomes of that is not the slot's affair.
     let names = &generation.instance().manifest().resources;
-    let inputs = host.given.inputs(shadow_name::slot_of(generation.slot()), names, Some(&hash));
+    let inputs = host
+        .inputs
+        .inputs(shadow_name::slot_of(generation.slot()), names, Some(&hash));
     let mut clock = Clock::begin();
     let prepared = prepare(host, generation, from, inputs, Vec::new(), &mut clock, make_shadow_ready);
     let prepared = prepared.map_err(|(step, cause)| target.refusal(&path, Some(number), step, cause))?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(super) fn report_superseded(host: &Runtime, record: &SlotRecord, superseded: Option<Candidate>) {
     let Some(superseded) = superseded else { return };
     if !superseded.is_reinstance() {
-        host.history.forget(&record.name, &superseded.hash);
+        host.storage.history.forget(&record.name, &superseded.hash);
     }
     host.log.push(Event::Superseded {
         slot: record.name.clone(),

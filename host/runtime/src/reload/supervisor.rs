@@ -51,10 +51,13 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<SupervisorMessage>) {
 /// Has the history know what is thought of a version.
 fn note(host: &Runtime, message: SupervisorMessage) {
     match message {
-        SupervisorMessage::Good { slot, hash } => host.report_history_error(&slot, host.history.confirm(&slot, &hash)),
+        SupervisorMessage::Good { slot, hash } => host
+            .storage
+            .report_history_error(&slot, host.storage.history.confirm(&slot, &hash)),
         // Somebody may have asked for it by name since.
-        SupervisorMessage::Bad { slot, hash, why } if host.history.known_bad(&slot, &hash).is_some() => {
-            host.report_history_error(&slot, host.history.mark_bad(&slot, &hash, &why));
+        SupervisorMessage::Bad { slot, hash, why } if host.storage.history.known_bad(&slot, &hash).is_some() => {
+            host.storage
+                .report_history_error(&slot, host.storage.history.mark_bad(&slot, &hash, &why));
         }
         _ => {}
     }
@@ -99,17 +102,17 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     let claimed = state.is_claimed();
     measure(host, &mut state, now);
     let check = due_check(host, record, &mut state, now);
-    let verdict = state.verdict(&host.policy);
-    let end = state.probation_end(&host.policy);
+    let verdict = state.verdict(&host.options.policy);
+    let end = state.probation_end(&host.options.policy);
     let health_tracker = state.health_tracker();
     let next = [
-        health_tracker.due(&host.policy, end),
-        health_tracker.measurement_due(&host.policy, end),
+        health_tracker.due(&host.options.policy, end),
+        health_tracker.measurement_due(&host.options.policy, end),
         verdict.as_ref().and_then(Verdict::next_check),
     ];
     // An owner who does not come to look is not asked more often because of that.
     let least = if claimed {
-        host.policy.health_every.max(LOOK_AGAIN)
+        host.options.policy.health_every.max(LOOK_AGAIN)
     } else {
         LOOK_AGAIN
     };
@@ -143,13 +146,13 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
 
 /// Measures what serves, on probation, if no check has done so for long.
 fn measure(host: &Runtime, state: &mut SlotState, now: Instant) {
-    let end = state.probation_end(&host.policy);
-    let due = state.health_tracker().measurement_due(&host.policy, end);
+    let end = state.probation_end(&host.options.policy);
+    let due = state.health_tracker().measurement_due(&host.options.policy, end);
     if due.is_some_and(|due| due <= now)
         && let Some(current) = state.current()
     {
         let bytes = current.generation.instance().live_bytes();
-        state.health_tracker().measure(&host.policy, now, bytes);
+        state.health_tracker().measure(&host.options.policy, now, bytes);
     }
 }
 
@@ -166,13 +169,13 @@ fn due_check(host: &Runtime, record: &SlotRecord, state: &mut SlotState, now: In
         return Check::Nothing;
     };
     let claimed = state.is_claimed();
-    let end = state.probation_end(&host.policy);
+    let end = state.probation_end(&host.options.policy);
     let health_tracker = state.health_tracker();
-    if health_tracker.due(&host.policy, end).is_none_or(|due| due > now) {
+    if health_tracker.due(&host.options.policy, end).is_none_or(|due| due > now) {
         return Check::Nothing;
     }
     if health_tracker.under_way.is_some() {
-        let (health, is_news) = health_tracker.hangs(&host.policy);
+        let (health, is_news) = health_tracker.hangs(&host.options.policy);
         return match is_news {
             true => Check::Tell(health_event(record, generation.number(), health)),
             false => Check::Nothing,
@@ -197,8 +200,8 @@ impl Check {
             Self::Nothing => {}
             Self::Tell(event) => host.log.push(event),
             Self::Begin(generation) => {
-                let (slot, supervisor) = (record.name.clone(), host.supervisor());
-                host.hooks.start(move || {
+                let (slot, supervisor) = (record.name.clone(), host.threads.supervisor());
+                host.hooks.pool().start(move || {
                     let result = checked_now(&generation);
                     let instance = generation.call_stats().id();
                     drop(generation);
@@ -214,9 +217,11 @@ impl Check {
 pub(crate) fn check_of_claim(host: &Runtime, record: &SlotRecord, generation: &Generation) {
     {
         let mut state = record.lock();
-        let end = state.probation_end(&host.policy);
+        let end = state.probation_end(&host.options.policy);
         let health_tracker = state.health_tracker();
-        let due = health_tracker.due(&host.policy, end).is_some_and(|due| due <= Instant::now());
+        let due = health_tracker
+            .due(&host.options.policy, end)
+            .is_some_and(|due| due <= Instant::now());
         if !due || health_tracker.under_way.is_some() {
             return;
         }
@@ -243,7 +248,7 @@ fn note_check(host: &Runtime, record: &SlotRecord, instance: InstanceId, result:
         return;
     };
     let number = current.number();
-    let (health, is_news) = state.health_tracker().comes_back(&host.policy, result);
+    let (health, is_news) = state.health_tracker().comes_back(&host.options.policy, result);
     drop(state);
     if is_news {
         host.log.push(health_event(record, number, health));
@@ -265,7 +270,7 @@ fn all_passed(host: &Runtime, set: &Arc<Set>) -> bool {
     set.iter().filter_map(Weak::upgrade).all(|record| {
         let mut state = record.lock();
         let on_probation = state.probation.as_ref().is_some_and(|probation| probation.is_of(set));
-        !on_probation || matches!(state.verdict(&host.policy), Some(Verdict::Passed))
+        !on_probation || matches!(state.verdict(&host.options.policy), Some(Verdict::Passed))
     })
 }
 
@@ -304,13 +309,14 @@ fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<Set>>)
     }
     drop(state);
     // Before it is told: whoever hears of it may take it for written.
-    host.report_history_error(&record.name, host.history.confirm(&record.name, &hash));
+    host.storage
+        .report_history_error(&record.name, host.storage.history.confirm(&record.name, &hash));
     host.log.push(Event::Confirmed {
         slot: record.name.clone(),
         generation: generation.number(),
     });
     if let Some(standby) = probation.and_then(|probation| probation.standby) {
-        host.retire(record, &standby.current.generation);
+        host.images.retire(&standby.current.generation);
     }
 }
 
@@ -326,5 +332,5 @@ fn no_standby(host: &Runtime, record: &Arc<SlotRecord>, mut state: MutexGuard<'_
     drop(state);
     // What it does from here on changes nothing any more.
     generation.call_stats().end_probation();
-    host.go_back(record.clone(), generation.number(), reason);
+    host.threads.go_back(record.clone(), generation.number(), reason);
 }

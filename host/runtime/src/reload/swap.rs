@@ -16,7 +16,7 @@
 //!    its gate opens. Earlier, a call would find no successor; later, it would change a state that nobody uses any more.
 //! 5. The gates open before anybody is told. Events, retiring and dropping come last, with no lock held and no gate closed.
 
-use super::{clock::Clock, exclusive::Stopped, given, prepare::stop, rollback::forget_faulty};
+use super::{clock::Clock, exclusive::Stopped, inputs, prepare::stop, rollback::forget_faulty};
 use crate::{
     deadline::after,
     deferred_work::defer,
@@ -80,9 +80,9 @@ pub(super) fn close<'a>(
     let Some(old) = old.filter(handed_over) else {
         return Ok(Access::Open);
     };
-    match old.close_gate(after(host.drain_deadline)) {
+    match old.close_gate(after(host.options.drain_deadline)) {
         Some(closed) => Ok(Access::Closed(closed)),
-        None => Err(Cause::Busy(host.drain_deadline)),
+        None => Err(Cause::Busy(host.options.drain_deadline)),
     }
 }
 
@@ -96,7 +96,7 @@ impl Ready<'_> {
             }
         };
         // If it does not come back in time, what serves will see for itself whether it gets what it needs.
-        let _ = host.hooks.run(host.policy.hook_deadline, give_back);
+        let _ = host.hooks.run(give_back);
         if let (Some(stopped), Some(old)) = (self.stopped, self.old) {
             stopped.start_again(host, &self.record, old, &mut self.access);
         }
@@ -111,7 +111,7 @@ impl Ready<'_> {
     fn on_probation(&self, host: &Runtime, state: &SlotState) -> bool {
         match self.is_reinstance() {
             true => state.probation.is_some(),
-            false => !host.policy.probation.is_zero(),
+            false => !host.options.policy.probation.is_zero(),
         }
     }
 
@@ -212,25 +212,28 @@ impl Ready<'_> {
         if is_reinstance {
             let (slot, generation) = (report.slot.clone(), report.generation);
             host.log.push(Event::ConfigApplied { slot, generation });
-        } else if host.policy.probation.is_zero() {
-            host.supervise(SupervisorMessage::Good {
+        } else if host.options.policy.probation.is_zero() {
+            host.threads.tell_supervisor(SupervisorMessage::Good {
                 slot: report.slot.clone(),
                 hash: self.hash,
             });
         } else {
-            host.supervise(SupervisorMessage::Look);
+            host.threads.tell_supervisor(SupervisorMessage::Look);
         }
         if gone.replaced.is_none() {
-            host.notify_slot_filled(&self.record.name);
+            // The state that was left there may be large.
+            let left = self.record.lock().emptied.take();
+            defer(move || drop(left));
+            host.retries.slot_filled(&self.record.name);
         }
         for retired in &gone.retired {
-            host.retire(&self.record, &retired.generation);
+            host.images.retire(&retired.generation);
         }
         // The last to hold a generation has it ended, and a large state takes long to be freed.
         let (inherited, kind) = (self.inherited, self.kind);
         defer(move || drop((gone.retired, inherited, kind)));
         // What there is may have changed since this one was prepared.
-        given::has_come(host, &self.generation, !is_reinstance);
+        inputs::has_come(host, &self.generation, !is_reinstance);
         Moved {
             generation: self.generation,
             report,

@@ -47,7 +47,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
             .values()
             .map(|retries| retries.at)
             .chain(unread.next())
-            .chain(host.given.next())
+            .chain(host.inputs.next())
             .chain(pending_archive.as_ref().map(|(at, _)| *at))
             .min();
         let message = match next {

@@ -59,7 +59,7 @@ fn make(
     let hash = source.hash;
     let artifact = lint(source).map_err(|unfit| refusal_of(host, request, *unfit))?;
     let steps = clock.steps.clone();
-    for slot in host.slots.meant_by(request, &artifact.manifest().name, &host.instances) {
+    for slot in host.slots.meant_by(request, &artifact.manifest().name) {
         if let Some(ContentPlace::Serves(generation)) = host.slots.content_place(&slot, &hash) {
             host.log.push(Event::Unchanged {
                 slot: slot.clone(),
@@ -112,12 +112,12 @@ fn in_order(host: &Arc<Runtime>, members: Vec<SlotCandidate>) -> Result<Vec<Slot
 /// None of them comes to serve.
 fn give_up(host: &Runtime, members: Vec<SlotCandidate>, refusal: Refusal) -> Refusal {
     for member in &members {
-        host.history.forget(&member.record.name, &member.candidate.hash);
+        host.storage.history.forget(&member.record.name, &member.candidate.hash);
     }
     host.log.push(Event::Refused(refusal.clone()));
     drop(members);
     // As long as they waited, their slots were not looked at.
-    host.look_at_given();
+    host.threads.recheck_inputs(&host.inputs);
     refusal
 }
 
@@ -203,7 +203,7 @@ fn move_on(
         let state = record.lock();
         let claimed_meanwhile = state.is_claimed() && !turns.contains_key(&record.id);
         match claimed_meanwhile {
-            true => Some((record, candidate, Cause::Busy(host.drain_deadline))),
+            true => Some((record, candidate, Cause::Busy(host.options.drain_deadline))),
             false => still_fits(&state, candidate).err().map(|cause| (record, candidate, cause)),
         }
     });
@@ -220,7 +220,7 @@ fn move_on(
     // Those that call first: what is inside of them may still have to go through the others.
     for (SlotCandidate { record, candidate }, old) in members.into_iter().zip(&olds).rev() {
         let access = match turns.remove(&record.id) {
-            Some(turn) => Ok(Access::of_owner(turn, after(host.drain_deadline))),
+            Some(turn) => Ok(Access::of_owner(turn, after(host.options.drain_deadline))),
             None => close(host, old.as_ref(), &candidate.generation),
         };
         match access {
@@ -244,10 +244,10 @@ fn move_on(
 
 fn tell(host: &Runtime, members: &[(Arc<SlotRecord>, ContentHash)], refusal: Refusal) -> Refusal {
     for (record, hash) in members {
-        host.history.forget(&record.name, hash);
+        host.storage.history.forget(&record.name, hash);
     }
     host.log.push(Event::Refused(refusal.clone()));
     // As long as they waited, their slots were not looked at.
-    host.look_at_given();
+    host.threads.recheck_inputs(&host.inputs);
     refusal
 }

@@ -54,10 +54,10 @@ pub(super) fn unload(
     // Callers may wait, from here on.
     let _ordinary = ForegroundPriority::this_thread();
     host.hooks.wake_all();
-    let access = match old.is_gated().then(|| old.close_gate(after(host.drain_deadline))) {
+    let access = match old.is_gated().then(|| old.close_gate(after(host.options.drain_deadline))) {
         Some(Some(closed)) => Access::Closed(closed),
         Some(None) if !request.force => {
-            return Err(no_state(record, &old, Cause::Busy(host.drain_deadline)));
+            return Err(no_state(record, &old, Cause::Busy(host.options.drain_deadline)));
         }
         Some(None) | None => Access::Open,
     };
@@ -149,9 +149,9 @@ fn of_owner(
     discards: bool,
 ) -> Result<Unloaded, UnloadError> {
     host.hooks.wake_all();
-    let access = Access::of_owner(turn, after(host.drain_deadline));
+    let access = Access::of_owner(turn, after(host.options.drain_deadline));
     if !access.keeps_callers_away() && !request.force {
-        return Err(no_state(record, old, Cause::Busy(host.drain_deadline)));
+        return Err(no_state(record, old, Cause::Busy(host.options.drain_deadline)));
     }
     take_down(host, record, old, access, request, discards)
 }
@@ -226,7 +226,7 @@ fn take_down(
     discards: bool,
 ) -> Result<Unloaded, UnloadError> {
     let quiet = access.keeps_callers_away() || !old.is_gated();
-    let snapshot = match quiet.then(|| snapshot(host, old, access.is_owners())) {
+    let snapshot = match quiet.then(|| snapshot(&host.hooks, old, access.is_owners())) {
         Some(Ok(snapshot)) => snapshot,
         Some(Err(cause)) if !request.force => return Err(no_state(record, old, cause)),
         // By force, and somebody is inside who may still change it, or it cannot be encoded.
@@ -243,7 +243,7 @@ fn take_down(
         // Before the gate opens: who waits there, or comes through an old view, must not change a state that was taken.
         old.call_stats().unload();
     }
-    let files = host.folder.as_deref().map(Listing::of).unwrap_or_default();
+    let files = host.slots.folder().map(Listing::of).unwrap_or_default();
     let (number, mut gone) = (old.number(), Gone::default());
     {
         let mut slot = record.lock();
@@ -310,12 +310,12 @@ impl Gone {
                 // The same content may have come again meanwhile.
                 let again = record.lock().has(record.id, &hash).is_some();
                 if !again {
-                    host.history.forget(&record.name, &hash);
+                    host.storage.history.forget(&record.name, &hash);
                 }
             });
         }
         // What would be tried again for the slot is older than the wish that nothing serves there.
-        host.forget_retries(slot);
+        host.retries.forget(slot);
         host.log.push(Event::Unloaded {
             slot: slot.clone(),
             generation: number,
@@ -326,7 +326,7 @@ impl Gone {
         supersede_set(host, self.set);
         let retired: Vec<_> = self.current.into_iter().chain(self.standby).collect();
         for one in &retired {
-            host.retire(record, &one.generation);
+            host.images.retire(&one.generation);
         }
         // The last to hold a generation has it ended.
         defer(move || drop(retired));
@@ -343,7 +343,7 @@ impl DeletedFiles {
         if self.0.contains(path) || path.is_file() {
             return;
         }
-        if host.policy.on_deleted_file == DeletedFile::Keep {
+        if host.options.policy.on_deleted_file == DeletedFile::Keep {
             for record in host.slots.served_from(path) {
                 let Some(generation) = record.lock().serving_number() else {
                     continue;

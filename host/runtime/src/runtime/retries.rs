@@ -1,6 +1,7 @@
-//! Files that were refused for a reason which may pass, and what each waits for.
+//! What is tried again by itself: files that were refused for a reason which may pass, and what each waits for.
 
-use crate::instances::LoadRequest;
+use super::Threads;
+use crate::{inputs::InputStore, instances::LoadRequest, reload::ReloadMessage};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -10,27 +11,43 @@ use std::{
 };
 
 /// Files that are tried again when something has happened.
-#[derive(Default)]
 pub(crate) struct Retries {
     /// By slot, the file that was refused last because the slot has too many images that cannot be unmapped.
     for_room: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     /// Slots in which nothing serves, each with a file that was refused because of that.
     for_slot: Mutex<Vec<(String, LoadRequest)>>,
+    inputs: Arc<InputStore>,
+    threads: Arc<Threads>,
 }
 
 impl Retries {
+    pub(crate) fn new(inputs: Arc<InputStore>, threads: Arc<Threads>) -> Arc<Self> {
+        Arc::new(Self {
+            for_room: Mutex::default(),
+            for_slot: Mutex::default(),
+            inputs,
+            threads,
+        })
+    }
+
     /// A file waits until the slot has fewer images that cannot be unmapped.
     pub(crate) fn wait_for_room(&self, slot: &Arc<str>, path: &Path) {
         self.for_room.lock().insert(slot.clone(), path.to_owned());
     }
 
-    pub(crate) fn waits_for_room(&self, slot: &str) -> bool {
-        self.for_room.lock().contains_key(slot)
-    }
-
     /// The file that waits for room; none any more once something newer has come.
     pub(crate) fn take_for_room(&self, slot: &str) -> Option<PathBuf> {
         self.for_room.lock().remove(slot)
+    }
+
+    /// The slot has one image less: what was refused for that reason is tried again, in its turn.
+    pub(crate) fn room_freed(&self, slot: &Arc<str>) {
+        if self.inputs.expedite(slot) {
+            self.threads.recheck_inputs(&self.inputs);
+        }
+        if self.for_room.lock().contains_key(slot) {
+            self.threads.tell_reload(ReloadMessage::Deferred(slot.clone()));
+        }
     }
 
     /// A file waits until something serves in the slot of this name.
@@ -40,16 +57,20 @@ impl Retries {
         waiting.push((name.to_owned(), request));
     }
 
-    /// The files that waited for this slot.
-    pub(crate) fn take_for_slot(&self, name: &str) -> Vec<LoadRequest> {
+    /// Something serves in a slot in which nothing did: the files that waited for that are tried again, in their turn.
+    pub(crate) fn slot_filled(&self, name: &str) {
         let mut waiting = self.for_slot.lock();
         let (arrived, others): (Vec<_>, Vec<_>) = take(&mut *waiting).into_iter().partition(|(known, _)| known == name);
         *waiting = others;
-        arrived.into_iter().map(|(_, request)| request).collect()
+        drop(waiting);
+        for (_, request) in arrived {
+            self.threads.tell_reload_later(ReloadMessage::Retry(request));
+        }
     }
 
-    /// Nothing is tried again by itself in this slot.
+    /// Nothing that was refused for this slot is tried again by itself.
     pub(crate) fn forget(&self, slot: &str) {
+        self.inputs.forget_vetoed(slot);
         self.take_for_room(slot);
         self.for_slot
             .lock()

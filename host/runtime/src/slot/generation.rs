@@ -43,7 +43,7 @@ use super::{
     messages::ReaperMessage,
     signals::OwnerSignals,
 };
-use crate::{deferred_notifications::defer_notifications, event::Log, given::PluginInputs};
+use crate::{deferred_notifications::defer_notifications, event::Log, inputs::PluginInputs};
 use parking_lot::{Mutex, RwLock};
 use reslot_engine::{ExclusiveInstance, Image, Instance, panics::take_panic};
 use reslot_plugin_api::{
@@ -71,6 +71,7 @@ pub(crate) struct SlotLinks {
     pub(crate) name: Arc<str>,
     pub(crate) signals: Arc<OwnerSignals>,
     pub(crate) counts: Arc<CallCounts>,
+    pub(crate) snapshot_size: Arc<AtomicUsize>,
     /// How old generations find the current one.
     pub(crate) forward: Arc<Forward>,
 }
@@ -93,7 +94,9 @@ pub(crate) struct Live {
     call_stats: Arc<CallStats>,
     reaper: Sender<ReaperMessage>,
     /// What it was given last beside its state.
-    given: Mutex<PluginInputs>,
+    inputs: Mutex<PluginInputs>,
+    /// How many bytes the slot's state had when it was encoded last, so that the next encoding need not grow its buffer.
+    snapshot_size: Arc<AtomicUsize>,
     /// When it ceased to be of use: it neither serves nor stands by.
     retired: Mutex<Option<Instant>>,
 }
@@ -151,7 +154,8 @@ impl Generation {
             closed_by: AtomicUsize::new(0),
             call_stats: Arc::new(CallStats::new(of.name, number, of.signals, of.counts, watching)),
             reaper,
-            given: Mutex::default(),
+            inputs: Mutex::default(),
+            snapshot_size: of.snapshot_size,
             retired: Mutex::new(None),
         };
         Ok(Self::of(Arc::new(live), of.forward, log))
@@ -198,7 +202,8 @@ impl Generation {
             closed_by: AtomicUsize::new(0),
             call_stats: Arc::new(former.call_stats.for_second_instance()),
             reaper: former.reaper.clone(),
-            given: Mutex::default(),
+            inputs: Mutex::default(),
+            snapshot_size: former.snapshot_size.clone(),
             retired: Mutex::new(None),
         };
         Ok(Self::of(Arc::new(live), self.core.forward.clone(), self.core.log.clone()))
@@ -221,13 +226,25 @@ impl Generation {
     }
 
     /// What it was given beside its state.
-    pub(crate) fn given(&self) -> PluginInputs {
-        self.live().given.lock().clone()
+    pub(crate) fn inputs(&self) -> PluginInputs {
+        self.live().inputs.lock().clone()
     }
 
     /// It was given this.
     pub(crate) fn set_inputs(&self, inputs: PluginInputs) {
-        *self.live().given.lock() = inputs;
+        *self.live().inputs.lock() = inputs;
+    }
+
+    /// How many bytes the slot's next state may have.
+    pub(crate) fn expected_snapshot_size(&self) -> usize {
+        let last = self.live().snapshot_size.load(Ordering::Relaxed);
+        // With room for what it may have grown by.
+        last + last / 8
+    }
+
+    /// The slot's state had so many bytes.
+    pub(crate) fn note_snapshot_size(&self, bytes: usize) {
+        self.live().snapshot_size.store(bytes, Ordering::Relaxed);
     }
 
     /// How it has stood since it serves.

@@ -1,14 +1,21 @@
 //! Every image that this host has mapped, and in which condition: written by the reload thread when one is opened and by the
 //! reaper as one ends, read by those who count, wait, or ask who holds what.
 
-use super::generation::{Generation, Live};
-use crate::{event::Log, shadow_name};
+use super::{
+    generation::{Generation, Live},
+    messages::ReaperMessage,
+};
+use crate::{deferred_work::defer, event::Log, shadow_name};
 use parking_lot::{Condvar, Mutex};
 use reslot_engine::{Holding, Resources};
 use reslot_process::{ended_epoch, safe_point};
 use reslot_report::{Event, Hook, IllegalMove, Lifecycle, QuarantineReason};
 use std::{
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::Sender,
+    },
     time::Instant,
 };
 
@@ -16,6 +23,9 @@ use std::{
 pub(crate) struct MappedImages {
     images: Mutex<Vec<MappedImage>>,
     changed: Condvar,
+    /// How many quarantined images a slot may have before its reloads are refused.
+    quarantine_cap: AtomicUsize,
+    reaper: Sender<ReaperMessage>,
     log: Log,
 }
 
@@ -74,12 +84,23 @@ pub struct Counts {
 }
 
 impl MappedImages {
-    pub(crate) fn new(log: Log) -> Arc<Self> {
+    pub(crate) fn new(quarantine_cap: usize, reaper: Sender<ReaperMessage>, log: Log) -> Arc<Self> {
         Arc::new(Self {
             images: Mutex::default(),
             changed: Condvar::new(),
+            quarantine_cap: AtomicUsize::new(quarantine_cap),
+            reaper,
             log,
         })
+    }
+
+    /// How many quarantined images a slot may have before its reloads are refused.
+    pub(crate) fn quarantine_cap(&self) -> usize {
+        self.quarantine_cap.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_quarantine_cap(&self, images: usize) {
+        self.quarantine_cap.store(images, Ordering::Relaxed);
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -181,6 +202,21 @@ impl MappedImages {
             image.straggling = false;
             image.since = Instant::now();
         });
+    }
+
+    /// A generation neither serves nor stands by any more: it goes when its last holder does. If it is held for too long, the reaper names its
+    /// holders.
+    pub(crate) fn retire(&self, generation: &Generation) {
+        self.retire_unwatched(generation);
+        let (reaper, slot, number) = (self.reaper.clone(), generation.slot().clone(), generation.number());
+        // Without a reaper the process is ending.
+        defer(move || drop(reaper.send(ReaperMessage::Retired { slot, number })));
+    }
+
+    /// The same, and nobody names its holders.
+    pub(crate) fn retire_unwatched(&self, generation: &Generation) {
+        generation.retire();
+        self.enters(generation.slot(), generation.number(), Phase::Retired);
     }
 
     /// It is proven gone.

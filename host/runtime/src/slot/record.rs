@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::Sender,
     },
     time::Instant,
@@ -37,6 +37,8 @@ pub(crate) struct SlotRecord {
     pub(crate) signals: Arc<OwnerSignals>,
     pub(crate) vacant: Box<VacantEntry>,
     pub(crate) counts: Arc<CallCounts>,
+    /// How many bytes its state had when it was encoded last.
+    snapshot_size: Arc<AtomicUsize>,
     /// How its old generations find the current one.
     pub(super) forward: Arc<Forward>,
     state: Mutex<SlotState>,
@@ -191,6 +193,7 @@ impl SlotRecord {
             signals: Arc::default(),
             vacant: Box::new(VacantEntry { connection, callee }),
             counts,
+            snapshot_size: Arc::default(),
             forward: Arc::default(),
             state: Mutex::new(SlotState {
                 mode: Mode::Open { handles: 0 },
@@ -223,6 +226,7 @@ impl SlotRecord {
             name: self.name.clone(),
             signals: self.signals.clone(),
             counts: self.counts.clone(),
+            snapshot_size: self.snapshot_size.clone(),
             forward: self.forward.clone(),
         }
     }

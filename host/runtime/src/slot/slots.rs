@@ -39,6 +39,8 @@ pub(crate) struct Slots {
     pub(crate) process: Process,
     /// The folder that the host watches.
     folder: Option<PathBuf>,
+    /// Which artifact is for which slots.
+    instances: Instances,
     view: Arc<ArcSwap<View>>,
     /// Raised after a view was stored, and when readers are to look again for another reason.
     look_number: AtomicU64,
@@ -55,10 +57,11 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(process: Process, folder: Option<PathBuf>, track_guards: bool) -> Arc<Self> {
+    pub(crate) fn new(process: Process, folder: Option<PathBuf>, instances: Instances, track_guards: bool) -> Arc<Self> {
         Arc::new(Self {
             process,
             folder,
+            instances,
             view: Arc::new(ArcSwap::from_pointee(View::empty())),
             look_number: AtomicU64::new(1),
             no_view: Arc::new(View::empty()),
@@ -68,6 +71,16 @@ impl Slots {
             refusals: Refusals::default(),
             ending: AtomicBool::new(false),
         })
+    }
+
+    /// The folder that the host watches.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Which artifact is for which slots.
+    pub(crate) fn instances(&self) -> &Instances {
+        &self.instances
     }
 
     pub(crate) fn all(&self) -> Arc<Vec<Arc<SlotRecord>>> {
@@ -191,11 +204,11 @@ impl Slots {
 
     /// The slots into which a file with this plugin is loaded: the one that was asked for; or those that are named for the plugin or the
     /// file, and those that were loaded from this file by [`Host::load_as`](crate::Host::load_as).
-    pub(crate) fn meant_by(&self, request: &LoadRequest, plugin: &str, instances: &Instances) -> Vec<Arc<str>> {
+    pub(crate) fn meant_by(&self, request: &LoadRequest, plugin: &str) -> Vec<Arc<str>> {
         if let Some(slot) = &request.slot {
             return vec![slot.clone()];
         }
-        let mut names = instances.of(plugin, &request.path);
+        let mut names = self.instances.of(plugin, &request.path);
         for record in self.all().iter() {
             if !names.contains(&record.name) && record.lock().follows(&request.path, plugin) {
                 names.push(record.name.clone());

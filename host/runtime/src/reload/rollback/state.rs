@@ -4,13 +4,13 @@
 
 use super::Leaving;
 use crate::{
-    given::PluginInputs,
+    inputs::PluginInputs,
     reload::{
         prepare::Watch,
         snapshot::snapshot,
         starting_state::{EarlierState, StateSource},
     },
-    runtime::Runtime,
+    runtime::{HookRunner, Runtime},
     slot::{Access, Generation, MappedImages, Snapshot},
     testing::Injections,
 };
@@ -31,15 +31,15 @@ pub(super) fn carry(host: &Runtime, leaving: &Leaving<'_>) -> Result<Option<Arc<
     let standby = &standby.current.generation;
     let has_state = |generation: &Generation| generation.instance().has_state();
     let source = StateSource::decide(
-        host.policy.rollback_state,
+        host.options.policy.rollback_state,
         has_state(faulty),
         has_state(standby),
         EarlierState::InStandby,
     );
     match (source, standby.instance().schema()) {
         (StateSource::Current { .. }, Some(schema)) => {
-            let state = take(host, faulty, access, &back.reason)?;
-            translate(host, faulty, standby, state, schema.schema).map(Some)
+            let state = take(&host.hooks, faulty, access, &back.reason)?;
+            translate(&host.hooks, faulty, standby, state, schema.schema).map(Some)
         }
         (StateSource::Current { .. } | StateSource::Nothing | StateSource::Earlier, _) => Ok(None),
     }
@@ -47,7 +47,7 @@ pub(super) fn carry(host: &Runtime, leaving: &Leaving<'_>) -> Result<Option<Arc<
 
 /// The state of what is left.
 fn take(
-    host: &Runtime,
+    hooks: &HookRunner,
     faulty: &Arc<Generation>,
     access: &Access<'_>,
     reason: &RollbackReason,
@@ -55,16 +55,16 @@ fn take(
     if !access.keeps_callers_away() {
         return Err(match reason {
             RollbackReason::CallTimeout { .. } => "a call is still inside of it".to_owned(),
-            _ => format!("calls did not come back within {:?}", host.policy.hook_deadline),
+            _ => format!("calls did not come back within {:?}", hooks.deadline()),
         });
     }
-    let state = snapshot(host, faulty, access.is_owners()).map_err(|cause| cause.to_string())?;
+    let state = snapshot(hooks, faulty, access.is_owners()).map_err(|cause| cause.to_string())?;
     state.ok_or_else(|| "it has none".to_owned())
 }
 
 /// The state in the schema of what stands by. The one with the higher number knows both.
 fn translate(
-    host: &Runtime,
+    hooks: &HookRunner,
     faulty: &Arc<Generation>,
     standby: &Arc<Generation>,
     state: Arc<Snapshot>,
@@ -74,9 +74,8 @@ fn translate(
         return Ok(state);
     }
     let knows_the_way = if to < state.schema { faulty } else { standby }.clone();
-    let most = host.policy.hook_deadline;
     let migrate = move || knows_the_way.instance().migrate(state.schema, to, &state.bytes);
-    let migrated = host.hooks.run(most, migrate).unwrap_or(Err(HookError::TookTooLong(most)));
+    let migrated = hooks.run_hook(migrate);
     match migrated {
         Ok(bytes) => Ok(Arc::new(Snapshot { schema: to, bytes })),
         Err(error) => Err(Cause::Hook(Hook::Migrate, error).to_string()),
@@ -119,10 +118,10 @@ pub(super) fn revive(
         let (generation, state) = (standby.duplicate(), had(why));
         return Ok(Revived { generation, state });
     }
-    let most = host.policy.hook_deadline;
-    let has = standby.given();
+    let most = host.hooks.deadline();
+    let has = standby.inputs();
     let names = &standby.instance().manifest().resources;
-    let now = host.given.inputs(standby.slot(), names, Some(&artifact));
+    let now = host.inputs.inputs(standby.slot(), names, Some(&artifact));
     let inputs = match now == has {
         true => vec![has],
         false => vec![now, has],
@@ -142,7 +141,7 @@ pub(super) fn revive(
         let (before, given, restored) = (back.earlier.clone(), state.clone(), restored.clone());
         access.with_exclusive_standby(standby, patience, |exclusive_instance| {
             // Not held before: whether anybody else holds it is being asked.
-            exclusive_instance.elsewhere(&host.hooks, most, standby.clone(), move |exclusive_instance| {
+            exclusive_instance.elsewhere(host.hooks.pool(), most, standby.clone(), move |exclusive_instance| {
                 on_behalf_of(waiting, || {
                     restored.run(exclusive_instance, given.as_deref(), before.as_deref())
                 })
@@ -220,7 +219,7 @@ fn make_second(
     restored: RestoredInstance,
     state: &Arc<Snapshot>,
 ) -> Result<Generation, String> {
-    let most = host.policy.hook_deadline;
+    let most = host.hooks.deadline();
     let (at, waiting, given) = (restored.at.clone(), this_thread(), state.clone());
     // As long as a hook of the second one runs, it keeps the first one, and with it their image.
     let (former, running) = (standby.clone(), Arc::new(()));
@@ -231,7 +230,7 @@ fn make_second(
         drop(former);
         made
     };
-    match host.hooks.run(most, job) {
+    match host.hooks.run(job) {
         Ok(made) => made.map_err(|(_, cause)| cause.to_string()),
         Err(TookTooLong) => {
             let (_, at) = at.give_up(most);

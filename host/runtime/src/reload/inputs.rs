@@ -1,8 +1,9 @@
 //! What becomes of what plugins are given beside their state: it is taken or refused by a candidate, and what follows from that. How what
 //! serves is kept up with it is `reinstance`.
 
+use super::messages::ReloadMessage;
 use crate::{
-    given::{PluginInputs, Read},
+    inputs::{PluginInputs, Read},
     runtime::Runtime,
     slot::{Generation, SlotRecord},
 };
@@ -13,12 +14,12 @@ use std::sync::Arc;
 /// What a candidate is given.
 pub(super) fn inputs_for(host: &Runtime, candidate: &Generation, artifact: &ContentHash) -> PluginInputs {
     let names = &candidate.instance().manifest().resources;
-    host.given.try_on(candidate.slot(), names, Some(artifact))
+    host.inputs.try_on(candidate.slot(), names, Some(artifact))
 }
 
 /// Reads what a plugin will be given of its resources, here, where nobody waits, and not on an owner's thread.
 pub(super) fn learn_resources(host: &Runtime, record: &SlotRecord, names: &[String]) {
-    for trouble in host.given.learn(names) {
+    for trouble in host.inputs.learn(names) {
         report_input_problem(host, Some(&record.name), trouble);
     }
 }
@@ -29,7 +30,7 @@ pub(super) fn report_input_problem(host: &Runtime, slot: Option<&Arc<str>>, trou
         Read::Changed => {}
         Read::BeingWritten { name, .. } => {
             // It is looked at again, in its turn.
-            host.read_resource(name);
+            host.threads.tell_reload(ReloadMessage::Resource(name));
         }
         Read::Failed { file, error } => host.log.push(Event::ConfigRefused {
             file: Some(file),
@@ -83,15 +84,15 @@ fn keep(host: &Runtime, slot: &Arc<str>, failure: Failure, reason: String) {
         let names = &serving.instance().manifest().resources;
         let tries = match failure {
             Failure::Refused => None,
-            Failure::MayPass(most) => Some(host.given.put_off(slot, names)).filter(|tries| *tries < most),
+            Failure::MayPass(most) => Some(host.inputs.put_off(slot, names)).filter(|tries| *tries < most),
         };
         match tries {
-            None => host.given.refuse(slot, names, hash, serving.given()),
+            None => host.inputs.refuse(slot, names, hash, serving.inputs()),
             // Told once.
             Some(tries) => {
                 first = tries == 1;
                 // Perhaps from an owner's thread: the reload thread is to know how long it may sleep.
-                host.look_at_given();
+                host.threads.recheck_inputs(&host.inputs);
             }
         }
     }
@@ -106,20 +107,20 @@ fn keep(host: &Runtime, slot: &Arc<str>, failure: Failure, reason: String) {
 
 /// Something has come to serve, with what it was given when it was prepared; what there is may be something else by now.
 pub(super) fn has_come(host: &Runtime, generation: &Generation, other_artifact: bool) {
-    if !host.given.is_asked() {
+    if !host.inputs.is_asked() {
         return;
     }
-    host.given.serves_with(generation.slot(), &generation.given());
+    host.inputs.serves_with(generation.slot(), &generation.inputs());
     if other_artifact {
-        host.given.forget_vetoed(generation.slot());
+        host.inputs.forget_vetoed(generation.slot());
     }
-    host.look_at_given();
+    host.threads.recheck_inputs(&host.inputs);
 }
 
 /// Whether a new artifact that was refused is tried once more, with what the one that serves has instead of what both have refused.
 pub(super) fn falls_back(host: &Runtime, slot: &Arc<str>, hash: &ContentHash, refusal: &Refusal) -> bool {
     let refused = matches!(Failure::of(&refusal.cause), Failure::Refused);
-    let falls_back = refused && host.given.falls_back(slot, hash);
+    let falls_back = refused && host.inputs.falls_back(slot, hash);
     if falls_back {
         host.log.push(Event::ConfigRefused {
             file: None,
@@ -137,5 +138,5 @@ pub(super) fn refuse_inputs(host: &Runtime, slot: &Arc<str>, refusal: &Refusal) 
         Cause::Hook(Hook::OnResource, _) => true,
         _ => return,
     };
-    host.given.refuse_inputs(slot, refusal.path.clone(), of_resource);
+    host.inputs.refuse_inputs(slot, refusal.path.clone(), of_resource);
 }

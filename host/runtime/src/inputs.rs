@@ -1,16 +1,16 @@
 //! What plugins are given beside their state: which configuration and which contents of resources are to be given to whom. What lives
 //! here is the answer as of now, and what was refused; where settings come from is not known here, where resources come from is
-//! `resources`, and how a plugin gets anything is `reload::given`.
+//! `resources`, and how a plugin gets anything is `reload/inputs.rs`.
 //!
 //! An instance is given what there is once, before it serves. What changes later comes with another instance of the same artifact, by
 //! an ordinary reload: on its owner's thread if it is claimed, behind its gate if it has a state, and otherwise with nobody waiting. So
 //! an instance is never changed under its callers, and whatever goes wrong costs a candidate.
 
-mod later;
+mod delayed_retry;
 mod resources;
 
 use crate::{instances::LoadRequest, watch::WatchOptions};
-use later::DelayedRetry;
+use delayed_retry::DelayedRetry;
 use parking_lot::Mutex;
 use reslot_artifact::ContentHash;
 use reslot_plugin_api::ConfigValue;
@@ -137,8 +137,8 @@ impl InputStore {
         resources: Option<PathBuf>,
         options: &WatchOptions,
         notices: Notices,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             asked: AtomicBool::new(settings.is_some() || resources.is_some()),
             settings: Mutex::new(settings),
             resources: resources.map(|folder| Resources::new(folder, options.clone(), notices)),
@@ -147,7 +147,7 @@ impl InputStore {
             tried: Mutex::default(),
             changes: AtomicU64::new(0),
             vetoed: Mutex::default(),
-        }
+        })
     }
 
     /// Whether anybody is given anything.

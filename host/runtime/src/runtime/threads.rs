@@ -1,0 +1,147 @@
+//! The ways to the host's three threads: how each is told and asked something, and what it means if it does not answer.
+
+use crate::{
+    deferred_work::defer,
+    inputs::InputStore,
+    reload::ReloadMessage,
+    slot::{ReaperMessage, SlotRecord, Slots, SupervisorMessage},
+};
+use reslot_process::safe_point;
+use reslot_report::{Cause, Refusal, RollbackReason};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread::{self, ThreadId},
+    time::Duration,
+};
+
+/// How often an owner who waits looks whether something is wanted of him.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// The ways to the reload thread, the supervisor and the reaper.
+///
+/// A message that cannot be sent is dropped: its receiver has ended, because the host ends.
+pub(crate) struct Threads {
+    slots: Arc<Slots>,
+    reload: Sender<ReloadMessage>,
+    supervisor: Sender<SupervisorMessage>,
+    reaper: Sender<ReaperMessage>,
+    /// It must not wait for itself.
+    reload_thread: OnceLock<ThreadId>,
+}
+
+impl Threads {
+    pub(crate) fn new(
+        slots: Arc<Slots>,
+        reload: Sender<ReloadMessage>,
+        supervisor: Sender<SupervisorMessage>,
+        reaper: Sender<ReaperMessage>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            slots,
+            reload,
+            supervisor,
+            reaper,
+            reload_thread: OnceLock::new(),
+        })
+    }
+
+    /// The reload thread has started.
+    pub(crate) fn set_reload_thread(&self, thread: ThreadId) {
+        let _ = self.reload_thread.set(thread);
+    }
+
+    /// Sends the reload thread a message.
+    pub(crate) fn tell_reload(&self, message: ReloadMessage) {
+        let _ = self.reload.send(message);
+    }
+
+    /// The same after the owner's `sync`, if this is an owner's thread.
+    pub(crate) fn tell_reload_later(&self, message: ReloadMessage) {
+        let reload = self.reload.clone();
+        defer(move || drop(reload.send(message)));
+    }
+
+    /// Sends the supervisor a message, after the owner's `sync`, if this is an owner's thread.
+    pub(crate) fn tell_supervisor(&self, message: SupervisorMessage) {
+        let supervisor = self.supervisor.clone();
+        defer(move || drop(supervisor.send(message)));
+    }
+
+    /// For who sends the supervisor messages without the host.
+    pub(crate) fn supervisor(&self) -> Sender<SupervisorMessage> {
+        self.supervisor.clone()
+    }
+
+    /// For who sends the reaper messages without the host.
+    pub(crate) fn reaper(&self) -> Sender<ReaperMessage> {
+        self.reaper.clone()
+    }
+
+    /// Has the reload thread look for an older artifact than this generation's, if that one still serves then.
+    pub(crate) fn go_back(&self, record: Arc<SlotRecord>, from: u64, reason: RollbackReason) {
+        self.tell_reload(ReloadMessage::GoBack {
+            record,
+            from: Some(from),
+            to: None,
+            reason,
+            answer: None,
+        });
+    }
+
+    /// Has the reload thread look whether everything that serves was given what there is now. Most hosts give nothing, and do not pay for it.
+    pub(crate) fn recheck_inputs(&self, inputs: &InputStore) {
+        if inputs.is_asked() {
+            self.tell_reload_later(ReloadMessage::InputsChanged);
+        }
+    }
+
+    /// Asks the reload thread, and waits; `about` is what a refusal names that comes from no file.
+    pub(crate) fn ask_reload<T, E: From<Refusal>>(
+        &self,
+        about: PathBuf,
+        message: impl FnOnce(Sender<Result<T, E>>) -> ReloadMessage,
+    ) -> Result<T, E> {
+        self.ask_reload_and(about, message, None)
+    }
+
+    /// The same for an owner, of whom the reload thread may want something before it answers: again and again he does what he does at
+    /// his safe point.
+    pub(crate) fn ask_reload_and<T, E: From<Refusal>>(
+        &self,
+        about: PathBuf,
+        message: impl FnOnce(Sender<Result<T, E>>) -> ReloadMessage,
+        meanwhile: Option<&dyn Fn()>,
+    ) -> Result<T, E> {
+        if self.slots.process.is_another() {
+            return Err(Refusal::before_it_was_read(about, Cause::ForkedProcess).into());
+        }
+        safe_point();
+        if self.reload_thread.get() == Some(&thread::current().id()) {
+            return Err(Refusal::before_it_was_read(about, Cause::Reentrant).into());
+        }
+        let (answer, outcome) = mpsc::channel();
+        let sent = self.reload.send(message(answer));
+        let wait = || match meanwhile {
+            None => outcome.recv().ok(),
+            Some(meanwhile) => loop {
+                meanwhile();
+                match outcome.recv_timeout(LOOK_AGAIN) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    come => break come.ok(),
+                }
+            },
+        };
+        let outcome = sent.ok().and_then(|()| wait());
+        outcome.unwrap_or_else(|| {
+            let cause = match self.slots.is_ending() {
+                true => Cause::HostEnded,
+                false => Cause::Bug,
+            };
+            Err(Refusal::before_it_was_read(about, cause).into())
+        })
+    }
+}
