@@ -2,7 +2,7 @@
 
 use crate::support::{assert_nothing_left, wait_for, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Caller, Circle, SharedCounter};
-use reslot::{Cause, Event, Hook, HookError, Host, LoadOutcome, Outcome, Refusal, Slot, Step};
+use reslot::{Cause, Claim, Event, Hook, HookError, Host, LoadOutcome, Outcome, Refusal, Slot, Step, SyncOutcome};
 use reslot_tests::{Fixture, Folder};
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -326,28 +326,57 @@ fn caller_that_outlives_the_host_is_told_so() {
     drop(caller);
 }
 
-fn load_half(place: &Place, name: &str, stamp: u64) -> Result<LoadOutcome, Refusal> {
+/// A half of the circle under a name, that uses the slot of another name.
+fn half(name: &str, uses: &str, stamp: u64) -> Vec<u8> {
     let mut bytes = Fixture::build("fx-circle").stamped(stamp);
-    let (from, to) = (br#""name":"circle-a""#, format!("\"name\":{name:?}"));
-    let at = bytes.windows(from.len()).position(|window| window == from);
-    let at = at.expect("the manifest has its name");
-    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-    if name == "circle-b" {
-        let from = br#""uses":["circle-b"]"#;
-        let at = bytes.windows(from.len()).position(|window| window == from);
-        bytes[at.expect("the manifest says what it uses") + from.len() - 3] = b'a';
-    }
+    let mut replace = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len(), "the manifest keeps its length");
+        let at = bytes.windows(from.len()).position(|window| window == from.as_bytes());
+        let at = at.expect("the manifest has its name, and says what it uses");
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    };
+    replace(r#""name":"circle-a""#, &format!("\"name\":{name:?}"));
+    replace(r#""uses":["circle-b"]"#, &format!("\"uses\":[{uses:?}]"));
+    bytes
+}
+
+fn load_half(place: &Place, name: &str, uses: &str, stamp: u64) -> Result<LoadOutcome, Refusal> {
+    let bytes = half(name, uses, stamp);
     place.host.load(place.folder.publish(&format!("{name}.so"), &bytes))
 }
 
 #[test]
 fn plugins_that_would_call_each_other_are_refused_by_name() {
     let place = Place::new();
-    load_half(&place, "circle-a", 1).unwrap();
-    let refusal = load_half(&place, "circle-b", 2).unwrap_err();
+    load_half(&place, "circle-a", "circle-b", 1).unwrap();
+    let refusal = load_half(&place, "circle-b", "circle-a", 2).unwrap_err();
     let words = refusal.to_string();
     assert!(words.contains("circle-b → circle-a → circle-b"), "{words}");
     let a = place.host.slot::<dyn Circle>("circle-a").unwrap();
     assert_eq!(a.load().calls().unwrap(), 0);
     assert_nothing_left(&place.host, 1);
+}
+
+#[test]
+fn candidate_that_its_owner_could_not_start_without_its_peer_is_taken_up_when_the_peer_comes() {
+    let place = Place::new();
+    load_half(&place, "circle-a", "circle-b", 1).unwrap();
+    let mut claim = place.host.claim::<dyn Circle>("circle-a").unwrap();
+    let outcome = load_half(&place, "circle-a", "circle-b", 200).unwrap();
+    assert!(matches!(outcome, LoadOutcome::Staged { generation: 2, .. }), "{outcome:?}");
+    let mut events = place.host.events();
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
+    let words = wait_for(&mut events, |event| match event {
+        Event::Refused(refusal) => Some(words_of_start(refusal)),
+        _ => None,
+    });
+    assert!(words.contains("no slot \"circle-b\""), "{words}");
+    load_half(&place, "circle-b", "no-other", 1).unwrap();
+    wait_for(&mut events, |event| match event {
+        Event::Staged { slot, generation: 3 } if &**slot == "circle-a" => Some(()),
+        _ => None,
+    });
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 3 });
+    drop(claim);
+    assert_nothing_left(&place.host, 2);
 }

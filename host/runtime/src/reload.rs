@@ -6,12 +6,13 @@
 //! - what starts it: `thread.rs` (the reload thread, with the requests of `messages.rs`), `together.rs` (several slots at once), `go_back.rs`
 //!   (a version that was kept), `reinstance.rs` (the same artifact, because plugins are given something else), `shadow.rs` (a build that
 //!   never comes to serve);
-//! - where it is refused: `admission.rs`, each decision by its name;
+//! - where it is refused: `admission.rs`, each decision by its name; what follows: `after_refusal.rs`;
 //! - what a candidate starts from: `starting_state.rs`;
 //! - what comes instead of a successor: `rollback.rs` (back to what stands by), `unload.rs` (nothing).
 
 mod admission;
 mod adopt;
+mod after_refusal;
 mod archive;
 mod artifact;
 mod attempt;

@@ -2,6 +2,7 @@
 //! meanwhile, on the reload thread.
 
 use super::{
+    after_refusal::{CandidateFacts, Next},
     inputs,
     messages::ReloadMessage,
     place::{discard_outdated, is_outdated, no_longer_fits, still_fits},
@@ -16,7 +17,6 @@ use crate::{
     runtime::Runtime,
     slot::{Access, Candidate, Generation, OwnersTurn, SlotRecord},
 };
-use reslot_artifact::ContentHash;
 use reslot_report::{Event, Refusal};
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(crate) fn adopt(
     turn: OwnersTurn<'_>,
     candidate: Candidate,
 ) -> Option<Arc<Generation>> {
-    let waited = Waited::of(&candidate);
+    let waited = Waited::of(host, &candidate);
     let (outdated, fits) = {
         let state = record.lock();
         // It may have been staged for an earlier owner, who called it by another interface.
@@ -80,7 +80,7 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let moving = record.moving(&mut state);
     let old = state.serving().cloned();
     drop(state);
-    let waited = Waited::of(&candidate);
+    let waited = Waited::of(host, &candidate);
     let outcome = match fits {
         Ok(()) => hand_over_open(host, record, old.as_ref(), candidate).map(drop),
         Err(cause) => Err(no_longer_fits(record, &candidate, cause)),
@@ -91,19 +91,17 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     }
 }
 
-/// What is to be known of a candidate that waited, if it is refused.
+/// What must be known of a staged candidate in case it is refused.
 struct Waited {
-    hash: ContentHash,
     is_reinstance: bool,
-    starts_from_saved: bool,
+    facts: CandidateFacts,
 }
 
 impl Waited {
-    fn of(candidate: &Candidate) -> Self {
+    fn of(host: &Runtime, candidate: &Candidate) -> Self {
         Self {
-            hash: candidate.hash,
             is_reinstance: candidate.is_reinstance(),
-            starts_from_saved: candidate.starts_from_saved(),
+            facts: CandidateFacts::of_staged(&host.slots, candidate),
         }
     }
 
@@ -112,21 +110,14 @@ impl Waited {
             inputs::report_refused(host, refusal);
             return;
         }
-        if let Some(slot) = &refusal.slot {
-            host.storage.history.forget(slot, &self.hash);
-            if !self.starts_from_saved && inputs::falls_back(host, slot, &self.hash, &refusal) {
-                host.threads
-                    .tell_reload(ReloadMessage::Retry(LoadRequest::of_slot(&refusal.path, slot)));
-                return;
-            }
-            if !self.starts_from_saved {
-                inputs::refuse_inputs(host, slot, &refusal);
-            }
+        if let Some(slot) = &refusal.slot
+            && let Next::LoadAgain = self.facts.after_refusal(host, slot, &refusal)
+        {
+            let request = LoadRequest::of_slot(&refusal.path, slot);
+            host.threads.tell_reload(ReloadMessage::Retry(request));
+            return;
         }
         host.threads.recheck_inputs(&host.inputs);
-        if refusal.cause.scope().is_remembered() {
-            host.slots.refusals.remember(self.hash, refusal.clone());
-        }
         host.log.push(Event::Refused(refusal));
     }
 }

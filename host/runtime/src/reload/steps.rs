@@ -23,6 +23,7 @@
 
 use super::{
     admission::{self, admit},
+    after_refusal::{CandidateFacts, Next, remember},
     archive::{self, PendingArchive},
     artifact::{self, LintedArtifact},
     attempt::{Attempt, Target, refusal},
@@ -98,11 +99,10 @@ pub(super) fn reload(
         Ok(artifact) => artifact,
         Err(unfit) => {
             let refusals = artifact::refusals_of(host, request, *unfit);
-            done.extend(
-                refusals
-                    .into_iter()
-                    .map(|refusal| SlotLoad::Refused(remember(host, hash, refusal))),
-            );
+            done.extend(refusals.into_iter().map(|refusal| {
+                remember(host, hash, &refusal);
+                SlotLoad::Refused(refusal)
+            }));
             return done;
         }
     };
@@ -157,10 +157,10 @@ fn reload_slot(
         by_name: options.by_name,
         saved: options.saved.cloned(),
     };
-    let mut missing = Vec::new();
+    let mut facts = CandidateFacts::of_artifact(hash, options.saved.is_some());
     let made = make_candidate(host, Target::of(&record), kind, path, artifact, clock);
     let outcome = made.and_then(|(candidate, archive)| {
-        missing = host.slots.empty_among(&candidate.generation.instance().manifest().uses);
+        facts.note_empty_uses(&host.slots, &candidate);
         let outcome = bring_into_service(host, &record, candidate)?;
         if let Some(archive) = archive {
             archive_later(archive);
@@ -176,28 +176,12 @@ fn reload_slot(
         }
         Err(refusal) => refusal,
     };
-    host.storage.history.forget(slot, &hash);
-    if inputs::falls_back(host, slot, &hash, &refusal) {
+    if let Next::LoadAgain = facts.after_refusal(host, slot, &refusal) {
         let only = LoadRequest::of_slot(path, slot);
         let again = reload(host, &only, noticed, options, archive_later).pop();
         return again.unwrap_or(SlotLoad::Refused(refusal));
     }
-    // With a saved state it is not tried again by itself: it would start without.
-    if options.saved.is_none() {
-        inputs::refuse_inputs(host, slot, &refusal);
-        for name in &missing {
-            host.retries.wait_for_slot(name, LoadRequest::of_slot(path, slot));
-        }
-    }
-    SlotLoad::Refused(remember(host, hash, refusal))
-}
-
-/// The same bytes are not tried again by themselves, if that is of no use.
-fn remember(host: &Runtime, hash: ContentHash, refusal: Refusal) -> Refusal {
-    if refusal.cause.scope().is_remembered() {
-        host.slots.refusals.remember(hash, refusal.clone());
-    }
-    refusal
+    SlotLoad::Refused(refusal)
 }
 
 /// Two files of one folder with the same plugin are for the same slot, and each that is published takes the place of the other's.

@@ -109,14 +109,25 @@ fn in_order(host: &Arc<Runtime>, members: Vec<SlotCandidate>) -> Result<Vec<Slot
     Ok(uses::sort(members, |member| &member.record.name, SlotCandidate::uses))
 }
 
-/// None of them comes to serve.
+/// Refuses a set of which no member has been handed its state yet.
 fn give_up(host: &Runtime, members: Vec<SlotCandidate>, refusal: Refusal) -> Refusal {
-    for member in &members {
-        host.storage.history.forget(&member.record.name, &member.candidate.hash);
+    let refusal = report_refused(host, &slots_and_hashes(&members), refusal);
+    drop(members);
+    refusal
+}
+
+fn slots_and_hashes(members: &[SlotCandidate]) -> Vec<(Arc<SlotRecord>, ContentHash)> {
+    let known = members.iter().map(|member| (member.record.clone(), member.candidate.hash));
+    known.collect()
+}
+
+/// Reports that a set was refused. None of its members is published.
+fn report_refused(host: &Runtime, members: &[(Arc<SlotRecord>, ContentHash)], refusal: Refusal) -> Refusal {
+    for (record, hash) in members {
+        host.storage.history.forget(&record.name, hash);
     }
     host.log.push(Event::Refused(refusal.clone()));
-    drop(members);
-    // As long as they waited, their slots were not looked at.
+    // While the set waited, the inputs of its slots were not checked.
     host.threads.recheck_inputs(&host.inputs);
     refusal
 }
@@ -212,10 +223,7 @@ fn move_on(
         return Err(give_up(host, members, refusal));
     }
     let olds: Vec<_> = members.iter().map(|member| member.record.lock().serving().cloned()).collect();
-    let known: Vec<_> = members
-        .iter()
-        .map(|member| (member.record.clone(), member.candidate.hash))
-        .collect();
+    let known = slots_and_hashes(&members);
     let mut ready = Vec::new();
     // Those that call first: what is inside of them may still have to go through the others.
     for (SlotCandidate { record, candidate }, old) in members.into_iter().zip(&olds).rev() {
@@ -234,20 +242,10 @@ fn move_on(
                 let number = candidate.generation.number();
                 let refusal = refusal(Some(&record), Some(number), &candidate.path, Step::Migrate, cause);
                 drop(ready);
-                return Err(tell(host, &known, refusal));
+                return Err(report_refused(host, &known, refusal));
             }
         }
     }
     ready.reverse();
-    hand_over(host, ready).map_err(|refusal| tell(host, &known, refusal))
-}
-
-fn tell(host: &Runtime, members: &[(Arc<SlotRecord>, ContentHash)], refusal: Refusal) -> Refusal {
-    for (record, hash) in members {
-        host.storage.history.forget(&record.name, hash);
-    }
-    host.log.push(Event::Refused(refusal.clone()));
-    // As long as they waited, their slots were not looked at.
-    host.threads.recheck_inputs(&host.inputs);
-    refusal
+    hand_over(host, ready).map_err(|refusal| report_refused(host, &known, refusal))
 }

@@ -1,0 +1,88 @@
+//! What follows the refusal of a candidate: what the history forgets, what is tried again and when, and which bytes are not tried again by
+//! themselves. The reload thread does this for what it refuses itself, and an owner's `sync` for a candidate that waited for it.
+
+use super::inputs;
+use crate::{
+    instances::LoadRequest,
+    runtime::Runtime,
+    slot::{Candidate, Slots},
+};
+use reslot_artifact::ContentHash;
+use reslot_report::Refusal;
+use std::sync::Arc;
+
+/// What must be known of a candidate once it is refused: the candidate itself is gone by then.
+pub(super) struct CandidateFacts {
+    hash: ContentHash,
+    /// A retry would start from nothing instead of the saved state.
+    starts_from_saved: bool,
+    /// A saved state, if there is one, is still at hand for another try at once.
+    has_saved_state: bool,
+    /// The slots that its plugin uses and that were empty.
+    empty_uses: Vec<String>,
+}
+
+/// What happens next.
+pub(super) enum Next {
+    /// Load it again at once, with the inputs of the current generation.
+    LoadAgain,
+    /// The refusal stands.
+    Refused,
+}
+
+impl CandidateFacts {
+    /// Of an artifact of which no candidate has been made yet.
+    pub(super) fn of_artifact(hash: ContentHash, starts_from_saved: bool) -> Self {
+        Self {
+            hash,
+            starts_from_saved,
+            has_saved_state: starts_from_saved,
+            empty_uses: Vec::new(),
+        }
+    }
+
+    /// Of a candidate that was staged, and that its owner adopts now.
+    pub(super) fn of_staged(slots: &Slots, candidate: &Candidate) -> Self {
+        let mut facts = Self::of_artifact(candidate.hash, candidate.starts_from_saved());
+        facts.has_saved_state = false;
+        facts.note_empty_uses(slots, candidate);
+        facts
+    }
+
+    /// To be called before the candidate is started.
+    pub(super) fn note_empty_uses(&mut self, slots: &Slots, candidate: &Candidate) {
+        self.empty_uses = slots.empty_among(&candidate.generation.instance().manifest().uses);
+    }
+
+    pub(super) fn after_refusal(self, host: &Runtime, slot: &Arc<str>, refusal: &Refusal) -> Next {
+        host.storage.history.forget(slot, &self.hash);
+        let may_load_again = !self.starts_from_saved || self.has_saved_state;
+        if may_load_again && inputs::falls_back(host, slot, &self.hash, refusal) {
+            return Next::LoadAgain;
+        }
+        if !self.starts_from_saved {
+            inputs::refuse_inputs(host, slot, refusal);
+            self.wait_for_uses(host, slot, refusal);
+        }
+        remember(host, self.hash, refusal);
+        Next::Refused
+    }
+
+    fn wait_for_uses(&self, host: &Runtime, slot: &Arc<str>, refusal: &Refusal) {
+        for name in &self.empty_uses {
+            host.retries.wait_for_slot(name, LoadRequest::of_slot(&refusal.path, slot));
+        }
+        // A slot may have been filled since the candidate saw it empty, and nobody will say so again.
+        let still_empty = host.slots.empty_among(&self.empty_uses);
+        for name in self.empty_uses.iter().filter(|name| !still_empty.contains(name)) {
+            host.retries.slot_filled(name);
+        }
+    }
+}
+
+/// Notes that these bytes are not to be tried again by themselves, if the cause cannot pass.
+pub(super) fn remember(host: &Runtime, hash: ContentHash, refusal: &Refusal) {
+    if refusal.cause.scope().is_remembered() {
+        host.slots.refusals.remember(hash, refusal.clone());
+    }
+}
