@@ -439,7 +439,7 @@ fn what_is_held_for_too_long_counts_as_quarantined() {
             matches!(event, Event::DrainTimeout { generation, .. } if *generation == n - 1).then_some(())
         });
     }
-    assert_eq!((host.images().mapped, host.images().straggling), (3, 2));
+    assert_eq!((host.images().mapped, host.images().held_past_deadline), (3, 2));
     folder.publish("liblending.so", &lending.stamped(4));
     let refusal = wait_for_refused(&mut events);
     let Cause::QuarantineFull {
@@ -467,8 +467,8 @@ fn what_is_held_for_too_long_counts_as_quarantined() {
     // One of them lets go, and the file that was refused is taken.
     readers.pop();
     wait_for_swapped(&mut events, "lending", 4);
-    assert_eq!((slot.load().stamp().unwrap(), host.images().straggling), (4, 1));
+    assert_eq!((slot.load().stamp().unwrap(), host.images().held_past_deadline), (4, 1));
     drop((readers, slot));
     assert_nothing_left(&host, 1);
-    assert_eq!(host.images().straggling, 0);
+    assert_eq!(host.images().held_past_deadline, 0);
 }

@@ -193,7 +193,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         let Some(serving) = &self.generation else {
             return SyncOutcome::Unchanged;
         };
-        reload::check_of_claim(&self.host, &self.record, serving);
+        reload::check_of_claim(&self.host.options.policy, &self.host.log, &self.record, serving);
         reload::answer_for_claim(&self.host.hooks, &self.record, serving);
         // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
         // through it before this is back.

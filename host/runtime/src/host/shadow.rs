@@ -90,7 +90,7 @@ impl<I: ?Sized + Interface> Drop for Shadow<I> {
             never_dropped(&self.record);
             return never_dropped(&self.host);
         }
-        reload::end_shadow(&self.host, &self.generation);
+        reload::end_shadow(&self.host.images, &self.generation);
     }
 }
 

@@ -11,9 +11,10 @@ use super::{
     uses,
 };
 use crate::{
+    event::Log,
     instances::LoadRequest,
     runtime::Runtime,
-    slot::{CandidateKind, ContentPlace, SavedState, SlotState, holders_of},
+    slot::{CandidateKind, ContentPlace, MappedImages, SavedState, SlotState, Slots, holders_of},
 };
 use reslot_artifact::{ContentHash, lint::LintError, manifest::Manifest};
 use reslot_report::{Cause, Event, Holder, Refusal, SavedStateError, SchemaGap, Step};
@@ -45,13 +46,14 @@ pub(super) fn known_outcome(
 
 /// The refusal of an artifact that every slot refused before.
 pub(super) fn refused_everywhere(
-    host: &Runtime,
+    slots: &Slots,
+    log: &Log,
     request: &LoadRequest,
     hash: &ContentHash,
     options: LoadOptions<'_>,
 ) -> Option<SlotLoad> {
-    let refusal = host.slots.refusals.of(hash, None).filter(|_| !options.by_name)?;
-    Some(still_refused(host, request, refusal))
+    let refusal = slots.refusals.of(hash, None).filter(|_| !options.by_name)?;
+    Some(still_refused(log, request, refusal))
 }
 
 /// An artifact in one slot, of which only the hash is known.
@@ -118,12 +120,12 @@ impl Known<'_> {
     fn was_refused_before(&self) -> Option<SlotLoad> {
         let refused = self.host.slots.refusals.of(self.hash, Some(self.slot));
         let refusal = refused.filter(|_| !self.options.by_name)?;
-        Some(still_refused(self.host, self.request, refusal))
+        Some(still_refused(&self.host.log, self.request, refusal))
     }
 }
 
-fn still_refused(host: &Runtime, request: &LoadRequest, refusal: Refusal) -> SlotLoad {
-    host.log.push(Event::StillRefused {
+fn still_refused(log: &Log, request: &LoadRequest, refusal: Refusal) -> SlotLoad {
+    log.push(Event::StillRefused {
         path: request.path.clone(),
         refusal: refusal.clone(),
     });
@@ -240,7 +242,7 @@ impl Applicant<'_> {
             CandidateKind::Reinstance { .. } => (false, true),
             CandidateKind::Shadow { .. } => (false, false),
         };
-        let Some(full) = quarantine_full(host, self.name()) else {
+        let Some(full) = quarantine_full(&host.slots, &host.images, self.name()) else {
             if waits_for_room {
                 // What waited for room is older than this.
                 host.retries.take_for_room(self.name());
@@ -251,7 +253,7 @@ impl Applicant<'_> {
             host.retries.wait_for_room(self.name(), self.attempt.path);
         }
         // One of them may have gone before it could know that somebody waits for that.
-        if may_retry && quarantine_full(host, self.name()).is_none() {
+        if may_retry && quarantine_full(&host.slots, &host.images, self.name()).is_none() {
             host.retries.room_freed(self.name());
         }
         Err(self.attempt.refusal(Step::Open, full))
@@ -314,19 +316,19 @@ fn check_saved(state: &SavedState, candidate: &Manifest) -> Result<(), SavedStat
 }
 
 /// Why there is no room for another image of this name, if there is none.
-fn quarantine_full(host: &Runtime, name: &str) -> Option<Cause> {
-    let (quarantined, cap) = (host.images.kept(name), host.images.quarantine_cap());
-    let straggling = host.images.straggling(name);
-    let all = quarantined.len() + straggling.len();
+fn quarantine_full(slots: &Slots, images: &MappedImages, name: &str) -> Option<Cause> {
+    let (quarantined, cap) = (images.kept(name), images.quarantine_cap());
+    let held_too_long = images.held_past_deadline(name);
+    let all = quarantined.len() + held_too_long.len();
     if all == 0 || all < cap {
         return None;
     }
     // Its own threads and thread-locals go when it ends, and so are not what keeps it.
     let keeps = |holder: &Holder| !matches!(holder, Holder::PluginThread { .. } | Holder::ThreadLocals { .. });
     let holders = |number| {
-        let all = holders_of(&host.slots, &host.images, name, number);
+        let all = holders_of(slots, images, name, number);
         all.into_iter().filter(keeps).collect()
     };
-    let held = straggling.into_iter().map(|number| (number, holders(number))).collect();
+    let held = held_too_long.into_iter().map(|number| (number, holders(number))).collect();
     Some(Cause::QuarantineFull { quarantined, held, cap })
 }

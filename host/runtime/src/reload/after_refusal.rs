@@ -4,7 +4,7 @@
 use super::inputs;
 use crate::{
     instances::LoadRequest,
-    runtime::Runtime,
+    runtime::{Retries, Runtime},
     slot::{Candidate, Slots},
 };
 use reslot_artifact::ContentHash;
@@ -57,32 +57,32 @@ impl CandidateFacts {
     pub(super) fn after_refusal(self, host: &Runtime, slot: &Arc<str>, refusal: &Refusal) -> Next {
         host.storage.history.forget(slot, &self.hash);
         let may_load_again = !self.starts_from_saved || self.has_saved_state;
-        if may_load_again && inputs::falls_back(host, slot, &self.hash, refusal) {
+        if may_load_again && inputs::falls_back(&host.inputs, &host.log, slot, &self.hash, refusal) {
             return Next::LoadAgain;
         }
         if !self.starts_from_saved {
-            inputs::refuse_inputs(host, slot, refusal);
-            self.wait_for_uses(host, slot, refusal);
+            inputs::refuse_inputs(&host.inputs, slot, refusal);
+            self.wait_for_uses(&host.slots, &host.retries, slot, refusal);
         }
-        remember(host, self.hash, refusal);
+        remember(&host.slots, self.hash, refusal);
         Next::Refused
     }
 
-    fn wait_for_uses(&self, host: &Runtime, slot: &Arc<str>, refusal: &Refusal) {
+    fn wait_for_uses(&self, slots: &Slots, retries: &Retries, slot: &Arc<str>, refusal: &Refusal) {
         for name in &self.empty_uses {
-            host.retries.wait_for_slot(name, LoadRequest::of_slot(&refusal.path, slot));
+            retries.wait_for_slot(name, LoadRequest::of_slot(&refusal.path, slot));
         }
         // A slot may have been filled since the candidate saw it empty, and nobody will say so again.
-        let still_empty = host.slots.empty_among(&self.empty_uses);
+        let still_empty = slots.empty_among(&self.empty_uses);
         for name in self.empty_uses.iter().filter(|name| !still_empty.contains(name)) {
-            host.retries.slot_filled(name);
+            retries.slot_filled(name);
         }
     }
 }
 
 /// Notes that these bytes are not to be tried again by themselves, if the cause cannot pass.
-pub(super) fn remember(host: &Runtime, hash: ContentHash, refusal: &Refusal) {
+pub(super) fn remember(slots: &Slots, hash: ContentHash, refusal: &Refusal) {
     if refusal.cause.scope().is_remembered() {
-        host.slots.refusals.remember(hash, refusal.clone());
+        slots.refusals.remember(hash, refusal.clone());
     }
 }

@@ -3,8 +3,9 @@
 
 use super::messages::ReloadMessage;
 use crate::{
-    inputs::{PluginInputs, Read},
-    runtime::Runtime,
+    event::Log,
+    inputs::{InputStore, PluginInputs, Read},
+    runtime::{Runtime, Threads},
     slot::{Generation, SlotRecord},
 };
 use reslot_artifact::ContentHash;
@@ -12,27 +13,27 @@ use reslot_report::{Cause, Event, Hook, HookError, Refusal};
 use std::sync::Arc;
 
 /// What a candidate is given.
-pub(super) fn inputs_for(host: &Runtime, candidate: &Generation, artifact: &ContentHash) -> PluginInputs {
+pub(super) fn inputs_for(store: &InputStore, candidate: &Generation, artifact: &ContentHash) -> PluginInputs {
     let names = &candidate.instance().manifest().resources;
-    host.inputs.try_on(candidate.slot(), names, Some(artifact))
+    store.try_on(candidate.slot(), names, Some(artifact))
 }
 
 /// Reads what a plugin will be given of its resources, here, where nobody waits, and not on an owner's thread.
 pub(super) fn learn_resources(host: &Runtime, record: &SlotRecord, names: &[String]) {
     for trouble in host.inputs.learn(names) {
-        report_input_problem(host, Some(&record.name), trouble);
+        report_input_problem(&host.log, &host.threads, Some(&record.name), trouble);
     }
 }
 
 /// A resource cannot be had.
-pub(super) fn report_input_problem(host: &Runtime, slot: Option<&Arc<str>>, trouble: Read) {
+pub(super) fn report_input_problem(log: &Log, threads: &Threads, slot: Option<&Arc<str>>, trouble: Read) {
     match trouble {
         Read::Changed => {}
         Read::BeingWritten { name, .. } => {
             // It is looked at again, in its turn.
-            host.threads.tell_reload(ReloadMessage::Resource(name));
+            threads.tell_reload(ReloadMessage::Resource(name));
         }
-        Read::Failed { file, error } => host.log.push(Event::ConfigRefused {
+        Read::Failed { file, error } => log.push(Event::ConfigRefused {
             file: Some(file),
             slot: slot.cloned(),
             reason: error,
@@ -106,23 +107,23 @@ fn keep(host: &Runtime, slot: &Arc<str>, failure: Failure, reason: String) {
 }
 
 /// Something has come to serve, with what it was given when it was prepared; what there is may be something else by now.
-pub(super) fn has_come(host: &Runtime, generation: &Generation, other_artifact: bool) {
-    if !host.inputs.is_asked() {
+pub(super) fn has_come(store: &InputStore, threads: &Threads, generation: &Generation, other_artifact: bool) {
+    if !store.is_asked() {
         return;
     }
-    host.inputs.serves_with(generation.slot(), &generation.inputs());
+    store.serves_with(generation.slot(), &generation.inputs());
     if other_artifact {
-        host.inputs.forget_vetoed(generation.slot());
+        store.forget_vetoed(generation.slot());
     }
-    host.threads.recheck_inputs(&host.inputs);
+    threads.recheck_inputs(store);
 }
 
 /// Whether a new artifact that was refused is tried once more, with what the one that serves has instead of what both have refused.
-pub(super) fn falls_back(host: &Runtime, slot: &Arc<str>, hash: &ContentHash, refusal: &Refusal) -> bool {
+pub(super) fn falls_back(store: &InputStore, log: &Log, slot: &Arc<str>, hash: &ContentHash, refusal: &Refusal) -> bool {
     let refused = matches!(Failure::of(&refusal.cause), Failure::Refused);
-    let falls_back = refused && host.inputs.falls_back(slot, hash);
+    let falls_back = refused && store.falls_back(slot, hash);
     if falls_back {
-        host.log.push(Event::ConfigRefused {
+        log.push(Event::ConfigRefused {
             file: None,
             slot: Some(slot.clone()),
             reason: refusal.cause.to_string(),
@@ -132,11 +133,11 @@ pub(super) fn falls_back(host: &Runtime, slot: &Arc<str>, hash: &ContentHash, re
 }
 
 /// An artifact that was refused because of what it was given is tried again when that is something else.
-pub(super) fn refuse_inputs(host: &Runtime, slot: &Arc<str>, refusal: &Refusal) {
+pub(super) fn refuse_inputs(store: &InputStore, slot: &Arc<str>, refusal: &Refusal) {
     let of_resource = match &*refusal.cause {
         Cause::Hook(Hook::OnConfig, _) => false,
         Cause::Hook(Hook::OnResource, _) => true,
         _ => return,
     };
-    host.inputs.refuse_inputs(slot, refusal.path.clone(), of_resource);
+    store.refuse_inputs(slot, refusal.path.clone(), of_resource);
 }

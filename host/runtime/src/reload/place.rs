@@ -69,8 +69,8 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
         host.log.append(event.clone());
         drop(state);
         host.log.trace(&event);
-        report_superseded(host, record, superseded);
-        supersede_set(host, set);
+        report_superseded(&host.storage.history, &host.log, record, superseded);
+        supersede_set(&host.storage.history, &host.log, set);
         // The owner usually comes at once.
         host.hooks.wake_all();
         return Ok(Place::Staged { generation });
@@ -82,8 +82,8 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
     record.stage(false);
     let old = state.serving().cloned();
     drop(state);
-    report_superseded(host, record, superseded);
-    supersede_set(host, set);
+    report_superseded(&host.storage.history, &host.log, record, superseded);
+    supersede_set(&host.storage.history, &host.log, set);
     Ok(Place::Open { candidate, old, moving })
 }
 
@@ -95,7 +95,7 @@ pub(super) fn is_outdated(state: &SlotState, candidate: &Candidate) -> bool {
 
 /// Discards an outdated re-instantiation. Whether the generation that serves by now needs another instance is asked separately.
 pub(super) fn discard_outdated(host: &Runtime, record: &SlotRecord, candidate: Candidate) {
-    report_superseded(host, record, Some(candidate));
+    report_superseded(&host.storage.history, &host.log, record, Some(candidate));
     host.threads.recheck_inputs(&host.inputs);
 }
 

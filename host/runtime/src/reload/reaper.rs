@@ -199,11 +199,11 @@ impl Reaper {
     /// When something is due although nobody tells of it.
     fn next_look(&self) -> Option<Instant> {
         let unnamed = self.retired.iter().filter(|retired| retired.named.is_empty());
-        let stragglers = unnamed.map(|retired| retired.deadline);
+        let deadlines = unnamed.map(|retired| retired.deadline);
         let stopping = self.stopping.iter().map(|stopping| stopping.begun + self.limits.threads);
         let pending = self.pending.iter().filter_map(|pending| self.due(pending));
         let away = self.away.iter().filter_map(|away| away.deadline);
-        stragglers.chain(stopping).chain(pending).chain(away).min()
+        deadlines.chain(stopping).chain(pending).chain(away).min()
     }
 
     fn due(&self, pending: &PendingUnload) -> Option<Instant> {
@@ -363,7 +363,7 @@ impl Reaper {
         for pending in std::mem::take(&mut self.pending) {
             self.look_at(pending);
         }
-        self.name_stragglers();
+        self.name_late_holders();
     }
 
     /// Drops a stopped instance, once its threads have ended or were waited for long enough.
@@ -480,7 +480,7 @@ impl Reaper {
         self.pending.push(pending);
     }
 
-    fn name_stragglers(&mut self) {
+    fn name_late_holders(&mut self) {
         let now = Instant::now();
         let late = |retired: &&mut Retired| retired.named.is_empty() && retired.deadline <= now;
         for late in self.retired.iter_mut().filter(late) {
@@ -493,7 +493,7 @@ impl Reaper {
                 late.deadline = now + self.limits.drain;
                 continue;
             }
-            self.images.straggles(&late.slot, late.number);
+            self.images.note_held_past_deadline(&late.slot, late.number);
             self.log.push(Event::DrainTimeout {
                 slot: late.slot.clone(),
                 generation: late.number,

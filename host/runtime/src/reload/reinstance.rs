@@ -48,7 +48,7 @@ impl UnreadResources {
                 }
                 self.0.push((Instant::now() + wait, wait, name));
             }
-            Some(trouble) => report_input_problem(host, None, trouble),
+            Some(trouble) => report_input_problem(&host.log, &host.threads, None, trouble),
         }
     }
 

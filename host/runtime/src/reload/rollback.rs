@@ -8,10 +8,10 @@ use super::{exclusive::Stopped, supersede::report_superseded};
 use crate::{
     deferred_notifications::defer_notifications,
     deferred_work::defer,
-    runtime::Runtime,
+    runtime::{HookRunner, Runtime, Threads},
     slot::{
-        Access, Change, Current, Generation, Moving, OwnersTurn, Phase, Probation, RollbackPlan, Set, SlotRecord, SlotState,
-        Standby, SupervisorMessage, Verdict,
+        Access, Change, Current, Generation, MappedImages, Moving, OwnersTurn, Phase, Probation, RollbackPlan, Set,
+        SlotRecord, SlotState, Standby, SupervisorMessage, Verdict,
     },
 };
 use parking_lot::MutexGuard;
@@ -99,7 +99,7 @@ pub(crate) fn of_open_slot(
         .iter()
         .zip(given)
         .map(|((record, faulty, _), (standby, back))| Leaving {
-            access: close(host, faulty, &back.reason),
+            access: close(&host.hooks, faulty, &back.reason),
             record,
             faulty,
             standby,
@@ -142,7 +142,7 @@ fn take_open(
         record.signals.request_safe_point();
         return None;
     }
-    let standby = fitting_standby(host, &mut state)?;
+    let standby = fitting_standby(&host.images, &host.threads, &mut state)?;
     let current = state.current()?;
     let (faulty, earlier) = (current.generation.clone(), current.inherited.clone());
     Some(Taken {
@@ -155,27 +155,27 @@ fn take_open(
 }
 
 /// Takes what stands by, if it has the interfaces by which the slot is called by now. If not, it goes, and the way leads to the history.
-fn fitting_standby(host: &Runtime, state: &mut SlotState) -> Option<Standby> {
+fn fitting_standby(images: &MappedImages, threads: &Threads, state: &mut SlotState) -> Option<Standby> {
     let standby = state.probation.as_mut()?.standby.take()?;
     match state.check(&standby.current.generation.instance().manifest().interface) {
         Ok(()) => Some(standby),
         Err(_) => {
-            host.images.retire(&standby.current.generation);
+            images.retire(&standby.current.generation);
             // After the reaper was told that it is retired.
             defer(move || drop(standby));
-            host.threads.tell_supervisor(SupervisorMessage::Look);
+            threads.tell_supervisor(SupervisorMessage::Look);
             None
         }
     }
 }
 
 /// Closes the gate before what is left, unless it is left because calls do not come back: their effects are lost in any case.
-fn close<'a>(host: &Runtime, faulty: &'a Arc<Generation>, reason: &RollbackReason) -> Access<'a> {
+fn close<'a>(hooks: &HookRunner, faulty: &'a Arc<Generation>, reason: &RollbackReason) -> Access<'a> {
     let overdue = matches!(reason, RollbackReason::CallTimeout { .. });
     if overdue || !faulty.is_gated() {
         return Access::Open;
     }
-    match faulty.close_gate(Instant::now() + host.hooks.deadline()) {
+    match faulty.close_gate(Instant::now() + hooks.deadline()) {
         Some(closed) => Access::Closed(closed),
         None => Access::Open,
     }
@@ -200,7 +200,7 @@ pub(crate) fn of_claim(
     host.hooks.wake_all();
     let set = state.probation.as_ref()?.set.clone();
     let earlier = state.current()?.inherited.clone();
-    let standby = fitting_standby(host, &mut state)?;
+    let standby = fitting_standby(&host.images, &host.threads, &mut state)?;
     // Whoever looks meanwhile would find a faulty generation and nothing to go back to.
     let moving = record.moving(&mut state);
     drop(state);
@@ -274,7 +274,7 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generatio
         .map(|((one, generation, state), left)| one.tell(host, generation, state, left))
         .collect();
     for (record, staged) in outdated {
-        report_superseded(host, &record, Some(staged));
+        report_superseded(&host.storage.history, &host.log, &record, Some(staged));
     }
     host.threads.tell_supervisor(SupervisorMessage::Look);
     reports
@@ -282,7 +282,7 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generatio
 
 /// Has what stands by ready to serve.
 fn make_ready<'a>(host: &Arc<Runtime>, mut one: Leaving<'a>) -> Option<(Leaving<'a>, Arc<Generation>, RestoredState)> {
-    let (carried, why) = match carry(host, &one) {
+    let (carried, why) = match carry(&host.hooks, host.options.policy.rollback_state, &one) {
         Ok(carried) => (carried, None),
         Err(why) => (None, Some(why)),
     };
@@ -356,7 +356,7 @@ impl Leaving<'_> {
             host.log.push(Event::RolledBack(report.clone()));
             host.images.retire(&left.generation);
             // It may have been given what there was then.
-            super::inputs::has_come(host, &generation, true);
+            super::inputs::has_come(&host.inputs, &host.threads, &generation, true);
         }
         (generation, report)
     }

@@ -13,7 +13,7 @@ use crate::{
     instances::LoadRequest,
     runtime::{HookRunner, Runtime},
     shadow_name,
-    slot::{CandidateKind, Generation, Phase, SlotRecord, TakenState},
+    slot::{CandidateKind, Generation, MappedImages, Phase, SlotRecord, TakenState},
 };
 use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, Refusal, Step};
@@ -59,8 +59,8 @@ pub(crate) fn shadow(
 }
 
 /// The owner of a shadow lets go.
-pub(crate) fn end_shadow(host: &Runtime, generation: &Generation) {
-    host.images.enters(generation.slot(), generation.number(), Phase::Retired);
+pub(crate) fn end_shadow(images: &MappedImages, generation: &Generation) {
+    images.enters(generation.slot(), generation.number(), Phase::Retired);
 }
 
 fn make(

@@ -4,7 +4,7 @@
 use super::snapshot::snapshot;
 use crate::{
     policy::RollbackState,
-    runtime::Runtime,
+    runtime::HookRunner,
     slot::{Access, Generation, Snapshot},
 };
 use reslot_report::Cause;
@@ -74,7 +74,8 @@ impl StartingState {
     /// # Errors
     /// If the state of what serves cannot be had, and there is no other.
     pub(super) fn take(
-        host: &Runtime,
+        hooks: &HookRunner,
+        policy: RollbackState,
         old: Option<&Arc<Generation>>,
         candidate: &Generation,
         access: &Access<'_>,
@@ -85,15 +86,14 @@ impl StartingState {
             None => EarlierState::Unknown,
         };
         let source = StateSource::decide(
-            host.options.policy.rollback_state,
+            policy,
             old.is_some_and(|old| old.instance().has_state()),
             candidate.instance().has_state(),
             known,
         );
         match (source, old) {
             (StateSource::Nothing, _) => Ok(Self::default()),
-            (StateSource::Current { or_earlier }, Some(leaving)) => match snapshot(&host.hooks, leaving, access.is_owners())
-            {
+            (StateSource::Current { or_earlier }, Some(leaving)) => match snapshot(hooks, leaving, access.is_owners()) {
                 Ok(current) => Ok(Self {
                     current,
                     earlier,

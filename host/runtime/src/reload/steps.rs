@@ -41,10 +41,11 @@ use super::{
 };
 use crate::{
     deferred_notifications::defer_notifications,
+    event::Log,
     instances::LoadRequest,
     runtime::Runtime,
     shadow_name,
-    slot::{Candidate, CandidateKind, Generation, SlotRecord},
+    slot::{Candidate, CandidateKind, Generation, SlotRecord, Slots},
 };
 use reslot_artifact::{ContentHash, lint::Linted};
 use reslot_process::background::ForegroundPriority;
@@ -83,14 +84,14 @@ pub(super) fn reload(
             is_new
         });
     };
-    let mut slots = slots_without_lint(host, request, &hash);
+    let mut slots = slots_without_lint(&host.slots, request, &hash);
     if let Some(slots) = &mut slots {
         keep_new(slots, &mut done);
         if slots.is_empty() {
             return done;
         }
     }
-    if let Some(refused) = admission::refused_everywhere(host, request, &hash, options) {
+    if let Some(refused) = admission::refused_everywhere(&host.slots, &host.log, request, &hash, options) {
         done.push(refused);
         return done;
     }
@@ -100,7 +101,7 @@ pub(super) fn reload(
         Err(unfit) => {
             let refusals = artifact::refusals_of(host, request, *unfit);
             done.extend(refusals.into_iter().map(|refusal| {
-                remember(host, hash, &refusal);
+                remember(&host.slots, hash, &refusal);
                 SlotLoad::Refused(refusal)
             }));
             return done;
@@ -131,12 +132,12 @@ pub(super) fn reload(
 }
 
 /// The slots that a file is for, if that is known without looking into it: they were named, or it is known which plugin this content is.
-fn slots_without_lint(host: &Runtime, request: &LoadRequest, hash: &ContentHash) -> Option<Vec<Arc<str>>> {
+fn slots_without_lint(slots: &Slots, request: &LoadRequest, hash: &ContentHash) -> Option<Vec<Arc<str>>> {
     if let Some(slot) = &request.slot {
         return Some(vec![slot.clone()]);
     }
-    let plugin = host.slots.plugin_with(hash)?;
-    Some(host.slots.meant_by(request, &plugin))
+    let plugin = slots.plugin_with(hash)?;
+    Some(slots.meant_by(request, &plugin))
 }
 
 /// One slot's part of a reload, and what is done if it is refused.
@@ -170,7 +171,7 @@ fn reload_slot(
     let refusal = match outcome {
         Ok(outcome) => {
             if let Some(other) = file_before.filter(|_| !options.by_name) {
-                report_other_file(host, slot, path, other);
+                report_other_file(&host.log, slot, path, other);
             }
             return SlotLoad::Done(outcome);
         }
@@ -185,9 +186,9 @@ fn reload_slot(
 }
 
 /// Two files of one folder with the same plugin are for the same slot, and each that is published takes the place of the other's.
-fn report_other_file(host: &Runtime, slot: &Arc<str>, path: &Path, other: PathBuf) {
+fn report_other_file(log: &Log, slot: &Arc<str>, path: &Path, other: PathBuf) {
     if other != path && other.parent() == path.parent() && other.is_file() {
-        host.log.push(Event::SameSlot {
+        log.push(Event::SameSlot {
             slot: slot.clone(),
             path: path.to_owned(),
             other,
@@ -334,7 +335,7 @@ fn start_early(host: &Runtime, record: &SlotRecord, candidate: Candidate) -> Res
     let Candidate { generation, steps, .. } = candidate;
     let number = generation.number();
     let mut clock = Clock::resume(candidate.noticed, steps);
-    let inputs = inputs::inputs_for(host, &generation, &candidate.hash);
+    let inputs = inputs::inputs_for(&host.inputs, &generation, &candidate.hash);
     let from = StartingState::default();
     let prepared = prepare(host, generation, from, inputs, Vec::new(), &mut clock, make_ready)
         .map_err(|(step, cause)| refusal(Some(record), Some(number), &candidate.path, step, cause))?;
@@ -357,7 +358,7 @@ pub(super) fn hand_over_open(
     // Callers wait, from here on.
     let _foreground = ForegroundPriority::this_thread();
     host.hooks.wake_all();
-    let access = close(host, old, &candidate.generation)
+    let access = close(host.options.drain_deadline, old, &candidate.generation)
         .map_err(|cause| refusal(Some(record), Some(number), &candidate.path, Step::Migrate, cause))?;
     let member = Member {
         record: record.clone(),
@@ -427,8 +428,15 @@ fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<
     }
 
     let earlier = kind.rollback_plan().and_then(|plan| plan.earlier.clone());
-    let mut from = StartingState::take(host, old, &generation, &access, earlier.clone())
-        .map_err(|cause| refuse(Step::Migrate, cause))?;
+    let mut from = StartingState::take(
+        &host.hooks,
+        host.options.policy.rollback_state,
+        old,
+        &generation,
+        &access,
+        earlier.clone(),
+    )
+    .map_err(|cause| refuse(Step::Migrate, cause))?;
     if from.current.is_some() {
         clock.lap(Step::Snapshot);
     }
@@ -446,7 +454,7 @@ fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<
             state: RestoredState::None,
         }),
         false => {
-            let inputs = inputs::inputs_for(host, &generation, &hash);
+            let inputs = inputs::inputs_for(&host.inputs, &generation, &hash);
             prepare(host, generation, from, inputs, beside, &mut clock, make_ready)
         }
     };

@@ -1,26 +1,27 @@
 //! What waited for an owner, and will not be adopted any more.
 
 use crate::{
-    runtime::Runtime,
+    event::Log,
+    history::History,
     slot::{Candidate, CandidateSet, SlotCandidate, SlotRecord},
 };
 use reslot_report::Event;
 use std::sync::Arc;
 
 /// Tells of a candidate that will not come to serve, and lets it go.
-pub(super) fn report_superseded(host: &Runtime, record: &SlotRecord, superseded: Option<Candidate>) {
+pub(super) fn report_superseded(history: &History, log: &Log, record: &SlotRecord, superseded: Option<Candidate>) {
     let Some(superseded) = superseded else { return };
     if !superseded.is_reinstance() {
-        host.storage.history.forget(&record.name, &superseded.hash);
+        history.forget(&record.name, &superseded.hash);
     }
-    host.log.push(Event::Superseded {
+    log.push(Event::Superseded {
         slot: record.name.clone(),
         generation: superseded.generation.number(),
     });
 }
 
 /// A set that will not be adopted any more.
-pub(super) fn supersede_set(host: &Runtime, set: Option<Arc<CandidateSet>>) {
+pub(super) fn supersede_set(history: &History, log: &Log, set: Option<Arc<CandidateSet>>) {
     let Some(set) = set else { return };
     for SlotCandidate { record, candidate } in set.take() {
         let mut state = record.lock();
@@ -28,6 +29,6 @@ pub(super) fn supersede_set(host: &Runtime, set: Option<Arc<CandidateSet>>) {
         state.together.take_if(|waiting| Arc::ptr_eq(waiting, &set));
         record.note_staged(&state);
         drop(state);
-        report_superseded(host, &record, Some(candidate));
+        report_superseded(history, log, &record, Some(candidate));
     }
 }

@@ -4,7 +4,9 @@
 
 use super::{prepare::check, rollback, survive::survive};
 use crate::{
-    runtime::Runtime,
+    event::Log,
+    policy::Policy,
+    runtime::{Runtime, Storage, Threads},
     slot::{Change, CheckResult, Generation, InstanceId, Probation, Set, SlotRecord, SlotState, SupervisorMessage, Verdict},
 };
 use parking_lot::MutexGuard;
@@ -30,7 +32,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<SupervisorMessage>) {
             Ok(SupervisorMessage::End) | Err(RecvTimeoutError::Disconnected) => {
                 // What an owner has left behind at the last moment is for the next process.
                 for message in messages.try_iter() {
-                    survive(|| note(host, message));
+                    survive(|| note(&host.storage, message));
                 }
                 return;
             }
@@ -40,7 +42,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<SupervisorMessage>) {
                 survive(|| checked(host, &slot, instance, result));
             }
             Ok(message @ (SupervisorMessage::Good { .. } | SupervisorMessage::Bad { .. })) => {
-                survive(|| note(host, message))
+                survive(|| note(&host.storage, message))
             }
             Ok(SupervisorMessage::Look) | Err(RecvTimeoutError::Timeout) => {}
         }
@@ -49,15 +51,12 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<SupervisorMessage>) {
 }
 
 /// Has the history know what is thought of a version.
-fn note(host: &Runtime, message: SupervisorMessage) {
+fn note(storage: &Storage, message: SupervisorMessage) {
     match message {
-        SupervisorMessage::Good { slot, hash } => host
-            .storage
-            .report_history_error(&slot, host.storage.history.confirm(&slot, &hash)),
+        SupervisorMessage::Good { slot, hash } => storage.report_history_error(&slot, storage.history.confirm(&slot, &hash)),
         // Somebody may have asked for it by name since.
-        SupervisorMessage::Bad { slot, hash, why } if host.storage.history.known_bad(&slot, &hash).is_some() => {
-            host.storage
-                .report_history_error(&slot, host.storage.history.mark_bad(&slot, &hash, &why));
+        SupervisorMessage::Bad { slot, hash, why } if storage.history.known_bad(&slot, &hash).is_some() => {
+            storage.report_history_error(&slot, storage.history.mark_bad(&slot, &hash, &why));
         }
         _ => {}
     }
@@ -81,7 +80,7 @@ fn fault(host: &Arc<Runtime>, slot: &str, number: u64) {
 
 fn checked(host: &Arc<Runtime>, slot: &str, instance: InstanceId, result: CheckResult) {
     let Some(record) = host.slots.named(slot) else { return };
-    note_check(host, &record, instance, result);
+    note_check(&host.options.policy, &host.log, &record, instance, result);
     // It may have been the last thing that a verdict waited for.
     look_at(host, &record);
 }
@@ -100,8 +99,8 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
         return Some(now + LOOK_AGAIN);
     }
     let claimed = state.is_claimed();
-    measure(host, &mut state, now);
-    let check = due_check(host, record, &mut state, now);
+    measure(&host.options.policy, &mut state, now);
+    let check = due_check(&host.options.policy, record, &mut state, now);
     let verdict = state.verdict(&host.options.policy);
     let end = state.probation_end(&host.options.policy);
     let health_tracker = state.health_tracker();
@@ -123,7 +122,7 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
         Some(Verdict::Passed) => {
             let set = state.probation.as_ref().and_then(|probation| probation.set.clone());
             drop(state);
-            match set.is_none_or(|set| all_passed(host, &set)) {
+            match set.is_none_or(|set| all_passed(&host.options.policy, &set)) {
                 true => confirm(host, record),
                 // The last of them to pass takes the others with it.
                 false => {
@@ -137,7 +136,7 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
             drop(state);
             rollback::of_open_slot(host, record, None);
         }
-        Some(Verdict::Faulty(reason)) => no_standby(host, record, state, reason),
+        Some(Verdict::Faulty(reason)) => no_standby(&host.threads, record, state, reason),
         Some(Verdict::Open(_)) | None => drop(state),
     }
     check.carry_out(host, record);
@@ -145,14 +144,14 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
 }
 
 /// Measures what serves, on probation, if no check has done so for long.
-fn measure(host: &Runtime, state: &mut SlotState, now: Instant) {
-    let end = state.probation_end(&host.options.policy);
-    let due = state.health_tracker().measurement_due(&host.options.policy, end);
+fn measure(policy: &Policy, state: &mut SlotState, now: Instant) {
+    let end = state.probation_end(policy);
+    let due = state.health_tracker().measurement_due(policy, end);
     if due.is_some_and(|due| due <= now)
         && let Some(current) = state.current()
     {
         let bytes = current.generation.instance().live_bytes();
-        state.health_tracker().measure(&host.options.policy, now, bytes);
+        state.health_tracker().measure(policy, now, bytes);
     }
 }
 
@@ -164,18 +163,18 @@ enum Check {
     Tell(Event),
 }
 
-fn due_check(host: &Runtime, record: &SlotRecord, state: &mut SlotState, now: Instant) -> Check {
+fn due_check(policy: &Policy, record: &SlotRecord, state: &mut SlotState, now: Instant) -> Check {
     let Some(generation) = state.serving().cloned() else {
         return Check::Nothing;
     };
     let claimed = state.is_claimed();
-    let end = state.probation_end(&host.options.policy);
+    let end = state.probation_end(policy);
     let health_tracker = state.health_tracker();
-    if health_tracker.due(&host.options.policy, end).is_none_or(|due| due > now) {
+    if health_tracker.due(policy, end).is_none_or(|due| due > now) {
         return Check::Nothing;
     }
     if health_tracker.under_way.is_some() {
-        let (health, is_news) = health_tracker.hangs(&host.options.policy);
+        let (health, is_news) = health_tracker.hangs(policy);
         return match is_news {
             true => Check::Tell(health_event(record, generation.number(), health)),
             false => Check::Nothing,
@@ -214,20 +213,18 @@ impl Check {
 }
 
 /// What a claim's owner does at his safe point, if he was reminded: asks for the health of what he owns, if that is due.
-pub(crate) fn check_of_claim(host: &Runtime, record: &SlotRecord, generation: &Generation) {
+pub(crate) fn check_of_claim(policy: &Policy, log: &Log, record: &SlotRecord, generation: &Generation) {
     {
         let mut state = record.lock();
-        let end = state.probation_end(&host.options.policy);
+        let end = state.probation_end(policy);
         let health_tracker = state.health_tracker();
-        let due = health_tracker
-            .due(&host.options.policy, end)
-            .is_some_and(|due| due <= Instant::now());
+        let due = health_tracker.due(policy, end).is_some_and(|due| due <= Instant::now());
         if !due || health_tracker.under_way.is_some() {
             return;
         }
         health_tracker.begins();
     }
-    note_check(host, record, generation.call_stats().id(), checked_now(generation));
+    note_check(policy, log, record, generation.call_stats().id(), checked_now(generation));
 }
 
 /// Asks it, on this thread.
@@ -241,17 +238,17 @@ fn checked_now(generation: &Generation) -> CheckResult {
     }
 }
 
-fn note_check(host: &Runtime, record: &SlotRecord, instance: InstanceId, result: CheckResult) {
+fn note_check(policy: &Policy, log: &Log, record: &SlotRecord, instance: InstanceId, result: CheckResult) {
     let mut state = record.lock();
     let current = state.serving();
     let Some(current) = current.filter(|current| current.call_stats().id() == instance) else {
         return;
     };
     let number = current.number();
-    let (health, is_news) = state.health_tracker().comes_back(&host.options.policy, result);
+    let (health, is_news) = state.health_tracker().comes_back(policy, result);
     drop(state);
     if is_news {
-        host.log.push(health_event(record, number, health));
+        log.push(health_event(record, number, health));
     }
 }
 
@@ -266,11 +263,11 @@ fn health_event(record: &SlotRecord, generation: u64, health: Health) -> Event {
 /// How often a member of a set that has proved itself looks for the others.
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(50);
 
-fn all_passed(host: &Runtime, set: &Arc<Set>) -> bool {
+fn all_passed(policy: &Policy, set: &Arc<Set>) -> bool {
     set.iter().filter_map(Weak::upgrade).all(|record| {
         let mut state = record.lock();
         let on_probation = state.probation.as_ref().is_some_and(|probation| probation.is_of(set));
-        !on_probation || matches!(state.verdict(&host.options.policy), Some(Verdict::Passed))
+        !on_probation || matches!(state.verdict(policy), Some(Verdict::Passed))
     })
 }
 
@@ -321,7 +318,7 @@ fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<Set>>)
 }
 
 /// It is faulty, and nothing stands by: the reload thread looks whether there is an older artifact. Once.
-fn no_standby(host: &Runtime, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, SlotState>, reason: RollbackReason) {
+fn no_standby(threads: &Threads, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, SlotState>, reason: RollbackReason) {
     let Some(probation) = state.probation.as_mut() else { return };
     if std::mem::replace(&mut probation.hopeless, true) {
         return;
@@ -332,5 +329,5 @@ fn no_standby(host: &Runtime, record: &Arc<SlotRecord>, mut state: MutexGuard<'_
     drop(state);
     // What it does from here on changes nothing any more.
     generation.call_stats().end_probation();
-    host.threads.go_back(record.clone(), generation.number(), reason);
+    threads.go_back(record.clone(), generation.number(), reason);
 }

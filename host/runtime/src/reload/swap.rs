@@ -20,6 +20,7 @@ use super::{clock::Clock, exclusive::Stopped, inputs, prepare::stop, rollback::f
 use crate::{
     deadline::after,
     deferred_work::defer,
+    policy::Policy,
     runtime::Runtime,
     slot::{
         Access, Candidate, CandidateKind, Change, Current, Generation, Phase, Probation, Set, SlotRecord, SlotState,
@@ -70,7 +71,7 @@ pub(super) struct Ready<'a> {
 /// # Errors
 /// If calls do not come back in time.
 pub(super) fn close<'a>(
-    host: &Runtime,
+    drain_deadline: Duration,
     old: Option<&'a Arc<Generation>>,
     candidate: &Generation,
 ) -> Result<Access<'a>, Cause> {
@@ -80,9 +81,9 @@ pub(super) fn close<'a>(
     let Some(old) = old.filter(handed_over) else {
         return Ok(Access::Open);
     };
-    match old.close_gate(after(host.options.drain_deadline)) {
+    match old.close_gate(after(drain_deadline)) {
         Some(closed) => Ok(Access::Closed(closed)),
-        None => Err(Cause::Busy(host.options.drain_deadline)),
+        None => Err(Cause::Busy(drain_deadline)),
     }
 }
 
@@ -108,16 +109,16 @@ impl Ready<'_> {
     }
 
     /// Whether it will be on probation. A version is, however often there is an instance of it.
-    fn on_probation(&self, host: &Runtime, state: &SlotState) -> bool {
+    fn on_probation(&self, policy: &Policy, state: &SlotState) -> bool {
         match self.is_reinstance() {
             true => state.probation.is_some(),
-            false => !host.options.policy.probation.is_zero(),
+            false => !policy.probation.is_zero(),
         }
     }
 
     /// What the slot's record will say, under its lock. Its calls are counted from the first one on, if they have to be.
     fn to_serve(&self, host: &Runtime, state: &SlotState) -> Current {
-        let on_probation = self.on_probation(host, state);
+        let on_probation = self.on_probation(&host.options.policy, state);
         host.images.serves(&self.generation);
         if on_probation {
             self.generation.call_stats().begin_probation();
@@ -143,7 +144,7 @@ impl Ready<'_> {
         replaced: Option<Current>,
         set: Option<&Arc<Set>>,
     ) -> Gone {
-        let on_probation = self.on_probation(host, state);
+        let on_probation = self.on_probation(&host.options.policy, state);
         if let Some(replaced) = &replaced {
             replaced.generation.call_stats().end_probation();
         }
@@ -233,7 +234,7 @@ impl Ready<'_> {
         let (inherited, kind) = (self.inherited, self.kind);
         defer(move || drop((gone.retired, inherited, kind)));
         // What there is may have changed since this one was prepared.
-        inputs::has_come(host, &self.generation, !is_reinstance);
+        inputs::has_come(&host.inputs, &host.threads, &self.generation, !is_reinstance);
         Moved {
             generation: self.generation,
             report,

@@ -154,8 +154,8 @@ fn stage(host: &Runtime, members: Vec<SlotCandidate>) -> Vec<LoadOutcome> {
         host.log.append(event.clone());
         drop(state);
         host.log.trace(&event);
-        supersede_set(host, superseded.0);
-        report_superseded(host, &record, superseded.1);
+        supersede_set(&host.storage.history, &host.log, superseded.0);
+        report_superseded(&host.storage.history, &host.log, &record, superseded.1);
         outcomes.push(LoadOutcome::Staged { slot, generation });
     }
     outcomes
@@ -229,7 +229,7 @@ fn move_on(
     for (SlotCandidate { record, candidate }, old) in members.into_iter().zip(&olds).rev() {
         let access = match turns.remove(&record.id) {
             Some(turn) => Ok(Access::of_owner(turn, after(host.options.drain_deadline))),
-            None => close(host, old.as_ref(), &candidate.generation),
+            None => close(host.options.drain_deadline, old.as_ref(), &candidate.generation),
         };
         match access {
             Ok(access) => ready.push(Member {

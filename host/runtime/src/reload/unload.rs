@@ -12,11 +12,12 @@ use crate::{
     deadline::after,
     deferred_notifications::defer_notifications,
     deferred_work::defer,
+    event::Log,
     policy::DeletedFile,
     runtime::Runtime,
     slot::{
         Access, Candidate, CandidateSet, Change, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord,
-        SlotState, UnloadRequest,
+        SlotState, Slots, UnloadRequest,
     },
     watch::Listing,
 };
@@ -36,7 +37,7 @@ pub(super) fn unload(
 ) -> Result<UnloadOutcome, UnloadError> {
     let _told_later = defer_notifications();
     if !request.force {
-        check_users(host, record)?;
+        check_users(&host.slots, record)?;
     }
     let mut state = record.lock_settled();
     if state.is_gone() {
@@ -89,8 +90,8 @@ fn stage(
     host.log.append(event.clone());
     drop(state);
     host.log.trace(&event);
-    report_superseded(host, record, superseded.0);
-    supersede_set(host, superseded.1);
+    report_superseded(&host.storage.history, &host.log, record, superseded.0);
+    supersede_set(&host.storage.history, &host.log, superseded.1);
     UnloadOutcome::Staged { slot, generation }
 }
 
@@ -112,7 +113,7 @@ pub(crate) fn of_claim_if_asked(
     match of_owner(host, record, old, turn, request, false) {
         Ok(_) => true,
         Err(error) => {
-            report_refused(host, record, old.number(), &error);
+            report_refused(&host.log, record, old.number(), &error);
             false
         }
     }
@@ -125,7 +126,7 @@ pub(crate) fn of_claim(
     old: &Arc<Generation>,
     turn: OwnersTurn<'_>,
 ) -> Result<Unloaded, UnloadError> {
-    check_users(host, record)?;
+    check_users(&host.slots, record)?;
     {
         // A request that waits stays: should this fail, it is still to be carried out.
         let state = record.lock();
@@ -181,12 +182,12 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
         record.note_staged(&state);
     }
     if let Err(error) = outcome {
-        report_refused(host, record, number, &error);
+        report_refused(&host.log, record, number, &error);
     }
 }
 
-fn report_refused(host: &Runtime, record: &SlotRecord, generation: u64, error: &UnloadError) {
-    host.log.push(Event::UnloadRefused {
+fn report_refused(log: &Log, record: &SlotRecord, generation: u64, error: &UnloadError) {
+    log.push(Event::UnloadRefused {
         slot: record.name.clone(),
         generation,
         error: error.clone(),
@@ -194,8 +195,8 @@ fn report_refused(host: &Runtime, record: &SlotRecord, generation: u64, error: &
 }
 
 /// Refuses to take a slot from plugins that call it.
-fn check_users(host: &Runtime, record: &SlotRecord) -> Result<(), UnloadError> {
-    let all = host.slots.uses_of_serving();
+fn check_users(slots: &Slots, record: &SlotRecord) -> Result<(), UnloadError> {
+    let all = slots.uses_of_serving();
     let calls_it =
         |(slot, uses): &(&Arc<str>, &Vec<String>)| **slot != record.name && uses.iter().any(|used| **used == *record.name);
     let by: Vec<String> = all.iter().filter(calls_it).map(|(slot, _)| slot.to_string()).collect();
@@ -322,8 +323,8 @@ impl Gone {
             state_bytes: state.map(|state| state.bytes().len()),
             reason,
         });
-        report_superseded(host, record, self.staged);
-        supersede_set(host, self.set);
+        report_superseded(&host.storage.history, &host.log, record, self.staged);
+        supersede_set(&host.storage.history, &host.log, self.set);
         let retired: Vec<_> = self.current.into_iter().chain(self.standby).collect();
         for one in &retired {
             host.images.retire(&one.generation);
@@ -392,7 +393,7 @@ fn unload_all_from(host: &Arc<Runtime>, path: &Path, tells: bool) -> bool {
             let used = matches!(error, UnloadError::Used { .. });
             all &= !used;
             if tells || !used {
-                report_refused(host, &record, number, &error);
+                report_refused(&host.log, &record, number, &error);
             }
         }
     }

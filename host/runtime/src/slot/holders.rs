@@ -1,5 +1,5 @@
 //! Who holds what: every mapped generation of a slot, its condition, and by name everybody who keeps it. Answers
-//! `Host::who_holds`, and names stragglers for the reaper.
+//! `Host::who_holds`, and names the holders of a generation that is held for too long, for the reaper.
 
 use super::{
     holds::HoldBy,

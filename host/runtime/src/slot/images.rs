@@ -41,7 +41,7 @@ pub(crate) struct MappedImage {
     /// still running.
     second: Option<(Hook, Weak<()>)>,
     /// It was replaced, and is held for longer than the drain deadline.
-    straggling: bool,
+    held_past_deadline: bool,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) phase: Phase,
     /// When it came into its phase.
@@ -80,7 +80,7 @@ pub struct Counts {
     /// Of these, replaced for longer than the host's drain deadline, and still held by somebody: a reader that does not look again, what
     /// [`Slot::load`](crate::Slot::load) answered, another plugin's call. [`Host::who_holds`](crate::Host::who_holds) names the holders. They
     /// count against the [quarantine cap](crate::HostBuilder::quarantine_cap).
-    pub straggling: usize,
+    pub held_past_deadline: usize,
 }
 
 impl MappedImages {
@@ -124,7 +124,7 @@ impl MappedImages {
             resources,
             instances: Vec::new(),
             second: None,
-            straggling: false,
+            held_past_deadline: false,
             lifecycle: Lifecycle::Loading,
             phase: Phase::Live,
             since: Instant::now(),
@@ -169,14 +169,19 @@ impl MappedImages {
     }
 
     /// It was replaced, and is held for longer than it should be.
-    pub(crate) fn straggles(&self, slot: &Arc<str>, number: u64) {
-        self.change(slot, number, |image| image.straggling = matches!(image.phase, Phase::Retired));
+    pub(crate) fn note_held_past_deadline(&self, slot: &Arc<str>, number: u64) {
+        self.change(slot, number, |image| {
+            image.held_past_deadline = matches!(image.phase, Phase::Retired)
+        });
     }
 
     /// The numbers of those of a slot's generations that were replaced and are held for longer than they should be.
-    pub(crate) fn straggling(&self, slot: &str) -> Vec<u64> {
+    pub(crate) fn held_past_deadline(&self, slot: &str) -> Vec<u64> {
         let images = self.of_slot(slot).into_iter();
-        images.filter(|image| image.straggling).map(|image| image.number).collect()
+        images
+            .filter(|image| image.held_past_deadline)
+            .map(|image| image.number)
+            .collect()
     }
 
     pub(crate) fn serves(&self, generation: &Arc<Generation>) {
@@ -199,7 +204,7 @@ impl MappedImages {
                 return;
             }
             image.phase = phase;
-            image.straggling = false;
+            image.held_past_deadline = false;
             image.since = Instant::now();
         });
     }
@@ -341,6 +346,6 @@ fn counts(images: &[MappedImage]) -> Counts {
         shadows: shadows.count(),
         standby: standby.count(),
         quarantined: quarantined.count(),
-        straggling: images.iter().filter(|image| image.straggling).count(),
+        held_past_deadline: images.iter().filter(|image| image.held_past_deadline).count(),
     }
 }

@@ -5,6 +5,7 @@
 use super::Leaving;
 use crate::{
     inputs::PluginInputs,
+    policy::RollbackState,
     reload::{
         prepare::Watch,
         snapshot::snapshot,
@@ -20,7 +21,11 @@ use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, RestoredState, Rol
 use std::{sync::Arc, time::Instant};
 
 /// The state for what stands by, if the policy wants that of what is left.
-pub(super) fn carry(host: &Runtime, leaving: &Leaving<'_>) -> Result<Option<Arc<Snapshot>>, String> {
+pub(super) fn carry(
+    hooks: &HookRunner,
+    policy: RollbackState,
+    leaving: &Leaving<'_>,
+) -> Result<Option<Arc<Snapshot>>, String> {
     let Leaving {
         faulty,
         standby,
@@ -30,16 +35,11 @@ pub(super) fn carry(host: &Runtime, leaving: &Leaving<'_>) -> Result<Option<Arc<
     } = leaving;
     let standby = &standby.current.generation;
     let has_state = |generation: &Generation| generation.instance().has_state();
-    let source = StateSource::decide(
-        host.options.policy.rollback_state,
-        has_state(faulty),
-        has_state(standby),
-        EarlierState::InStandby,
-    );
+    let source = StateSource::decide(policy, has_state(faulty), has_state(standby), EarlierState::InStandby);
     match (source, standby.instance().schema()) {
         (StateSource::Current { .. }, Some(schema)) => {
-            let state = take(&host.hooks, faulty, access, &back.reason)?;
-            translate(&host.hooks, faulty, standby, state, schema.schema).map(Some)
+            let state = take(hooks, faulty, access, &back.reason)?;
+            translate(hooks, faulty, standby, state, schema.schema).map(Some)
         }
         (StateSource::Current { .. } | StateSource::Nothing | StateSource::Earlier, _) => Ok(None),
     }
