@@ -11,7 +11,7 @@ use super::{
     steps::{bring_into_service, make_candidate},
 };
 use crate::{
-    inputs::Read,
+    inputs::{InputStore, Read},
     instances::LoadRequest,
     runtime::Runtime,
     slot::{CandidateKind, Generation, SlotRecord},
@@ -66,7 +66,7 @@ impl UnreadResources {
 /// Brings all slots up with what there is.
 pub(super) fn settle(host: &Arc<Runtime>) {
     for record in host.slots.all().iter() {
-        if let Some(serving) = behind(host, record) {
+        if let Some(serving) = behind(&host.inputs, record) {
             renew(host, record, &serving);
         }
     }
@@ -82,7 +82,7 @@ struct Behind {
     path: PathBuf,
 }
 
-fn behind(host: &Runtime, record: &SlotRecord) -> Option<Behind> {
+fn behind(inputs: &InputStore, record: &SlotRecord) -> Option<Behind> {
     let state = record.lock_settled();
     if state.is_gone() || state.together.is_some() {
         // A set is prepared when it is adopted, with what there is then; the slot is looked at again after that.
@@ -91,8 +91,8 @@ fn behind(host: &Runtime, record: &SlotRecord) -> Option<Behind> {
     let current = state.current()?;
     let is_behind = |generation: &Generation| {
         let names = &generation.instance().manifest().resources;
-        host.inputs.inputs(&record.name, names, Some(&current.hash)) != generation.inputs()
-            && !host.inputs.is_put_off(&record.name, names)
+        inputs.inputs(&record.name, names, Some(&current.hash)) != generation.inputs()
+            && !inputs.is_put_off(&record.name, names)
     };
     match &state.staged {
         // It gets what there is when it is prepared, and the slot is looked at after that.

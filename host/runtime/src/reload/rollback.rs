@@ -244,7 +244,7 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generatio
     let left: Vec<_> = {
         let mut states: Vec<_> = ready.iter().map(|(one, ..)| one.record.lock()).collect();
         let changes = ready.iter().zip(&mut states).filter_map(|((one, generation, _), state)| {
-            let current = one.to_serve(host, generation);
+            let current = one.to_serve(&host.images, generation);
             // If the host let go meanwhile, the owner has it for himself.
             (!state.is_gone()).then(|| (&**one.record, &mut **state, Change::Serves(current)))
         });
@@ -309,11 +309,11 @@ fn make_ready<'a>(host: &Arc<Runtime>, mut one: Leaving<'a>) -> Option<(Leaving<
 
 impl Leaving<'_> {
     /// What the slot's record will say, under its lock.
-    fn to_serve(&self, host: &Runtime, generation: &Arc<Generation>) -> Current {
+    fn to_serve(&self, images: &MappedImages, generation: &Arc<Generation>) -> Current {
         generation.call_stats().begin_probation();
         self.faulty.call_stats().end_probation();
-        host.images.serves(generation);
-        host.images.enters(&self.record.name, generation.number(), Phase::Live);
+        images.serves(generation);
+        images.enters(&self.record.name, generation.number(), Phase::Live);
         let standby = &self.standby.current;
         Current {
             generation: generation.clone(),

@@ -18,8 +18,9 @@ use super::{
 use crate::{
     deadline::after,
     deferred_notifications::defer_notifications,
+    event::Log,
     instances::LoadRequest,
-    runtime::Runtime,
+    runtime::{Runtime, Storage},
     slot::{Access, CandidateKind, CandidateSet, ContentPlace, Generation, OwnersTurn, SlotCandidate, SlotRecord},
 };
 use reslot_artifact::ContentHash;
@@ -38,7 +39,7 @@ pub(super) fn load(host: &Arc<Runtime>, request: Vec<LoadRequest>) -> Result<Vec
     }
     let members = in_order(host, members)?;
     if members.iter().any(|member| member.record.lock().is_claimed()) {
-        outcomes.extend(stage(host, members));
+        outcomes.extend(stage(&host.storage, &host.log, members));
         return Ok(outcomes);
     }
     let moved = move_on(host, members, BTreeMap::new())?;
@@ -133,7 +134,7 @@ fn report_refused(host: &Runtime, members: &[(Arc<SlotRecord>, ContentHash)], re
 }
 
 /// Has a set wait for its owners.
-fn stage(host: &Runtime, members: Vec<SlotCandidate>) -> Vec<LoadOutcome> {
+fn stage(storage: &Storage, log: &Log, members: Vec<SlotCandidate>) -> Vec<LoadOutcome> {
     let _told_later = defer_notifications();
     let told: Vec<_> = members
         .iter()
@@ -151,11 +152,11 @@ fn stage(host: &Runtime, members: Vec<SlotCandidate>) -> Vec<LoadOutcome> {
             generation,
         };
         // As for one alone: nobody hears of the adoption before the staging, and the embedder's recorder runs without the lock.
-        host.log.append(event.clone());
+        log.append(event.clone());
         drop(state);
-        host.log.trace(&event);
-        supersede_set(&host.storage.history, &host.log, superseded.0);
-        report_superseded(&host.storage.history, &host.log, &record, superseded.1);
+        log.trace(&event);
+        supersede_set(&storage.history, log, superseded.0);
+        report_superseded(&storage.history, log, &record, superseded.1);
         outcomes.push(LoadOutcome::Staged { slot, generation });
     }
     outcomes

@@ -14,7 +14,7 @@ use crate::{
     deferred_work::defer,
     event::Log,
     policy::DeletedFile,
-    runtime::Runtime,
+    runtime::{Runtime, Storage},
     slot::{
         Access, Candidate, CandidateSet, Change, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord,
         SlotState, Slots, UnloadRequest,
@@ -48,7 +48,7 @@ pub(super) fn unload(
         return Err(host.slots.why_not(&record.name).into());
     };
     if state.is_claimed() {
-        return Ok(stage(host, record, state, &old, request));
+        return Ok(stage(&host.storage, &host.log, record, state, &old, request));
     }
     let moving = record.moving(&mut state);
     drop(state);
@@ -69,7 +69,8 @@ pub(super) fn unload(
 
 /// Has the owner unload the slot. What waited for him will not serve; what is staged from now on comes after the unloading.
 fn stage(
-    host: &Runtime,
+    storage: &Storage,
+    log: &Log,
     record: &SlotRecord,
     mut state: parking_lot::MutexGuard<'_, SlotState>,
     old: &Generation,
@@ -87,11 +88,11 @@ fn stage(
         generation,
     };
     // Under the lock, which the owner needs for unloading: nobody hears of that before this.
-    host.log.append(event.clone());
+    log.append(event.clone());
     drop(state);
-    host.log.trace(&event);
-    report_superseded(&host.storage.history, &host.log, record, superseded.0);
-    supersede_set(&host.storage.history, &host.log, superseded.1);
+    log.trace(&event);
+    report_superseded(&storage.history, log, record, superseded.0);
+    supersede_set(&storage.history, log, superseded.1);
     UnloadOutcome::Staged { slot, generation }
 }
 
