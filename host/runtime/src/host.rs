@@ -1,4 +1,4 @@
-//! Floor 5: the host and its builder. What an embedder holds; the work is done on the floors below.
+//! The host and its builder: what an embedder holds. The work is done in `reload/` and `slot/`.
 
 mod build_error;
 mod builder;
@@ -357,8 +357,8 @@ impl Host {
         self.inner.images.wait_for(serving, after(timeout))
     }
 
-    /// The current generation, if there is one and it has the interface.
-    /// With it the number of the view from which on the slot's generations have the interface.
+    /// Adds the interface to the slot's contracts. Answers the current generation, and the number of the view from which on the slot's generations
+    /// have the interface.
     fn bind<I: ?Sized + Interface>(&self, name: &str, state: &mut SlotState) -> Result<(Arc<Generation>, u64), SlotError> {
         let Some(current) = state.serving().cloned() else {
             return Err(state.why_empty(name).unwrap_or_else(|| SlotError::Unknown {
@@ -387,7 +387,7 @@ fn named(slot: &str, path: PathBuf) -> Result<LoadRequest, Refusal> {
     }
 }
 
-/// Going back runs a handful of hooks, one after the other.
+/// The longest time that all hooks of one rollback may take: stop, migrate, restore, init, start, and one more.
 fn after_all_hooks(policy: &Policy) -> Duration {
     policy.hook_deadline.min(LONGEST / 8) * 6
 }

@@ -1,4 +1,4 @@
-//! Floor 3: where callers meet instances. A generation is what is called, a view is a consistent set of them, a slot, a
+//! Where callers meet instances. A generation is what is called, a view is a consistent set of them, a slot, a
 //! reader and a claim are the three ways to get there. How a slot moves on is `reload`'s affair.
 
 mod call_stats;
@@ -26,7 +26,7 @@ mod view;
 
 pub(crate) use call_stats::Watching;
 pub(crate) use candidate::{Candidate, CandidateKind, CandidateSet, RollbackPlan, SlotCandidate, TakenState};
-pub(crate) use ending::{Ending, Parts};
+pub(crate) use ending::{EndedGeneration, Ending};
 pub(crate) use generation::{Access, Generation, OwnersTurn};
 pub use handle::{Slot, SlotGuard};
 pub(crate) use holders::{holders_of, who_holds};
@@ -35,7 +35,7 @@ pub(crate) use images::{MappedImages, Phase};
 pub(crate) use messages::{CheckResult, InstanceId, ReaperMessage, SupervisorMessage};
 pub(crate) use peer::PeerTable;
 pub(crate) use peer::with_overlay;
-pub(crate) use probation::{Probation, Set, Standby, Verdict, is_failure};
+pub(crate) use probation::{Probation, ProbationGroup, Standby, Verdict, is_failure};
 pub(crate) use publish::Change;
 pub use reader::Reader;
 pub use record::ContentPlace;

@@ -241,8 +241,8 @@ impl HostBuilder {
     /// address is taken, say.
     pub fn build(mut self) -> Result<Host, BuildError> {
         let mut surfaces = take(&mut self.surfaces);
-        // First of all, so that a second host at the same place does nothing before it is told that there is one; and because settings may
-        // change what was said to the builder.
+        // Surfaces first: a second host with the same socket or port must fail before it touches anything. And settings may change what was
+        // said to the builder.
         let setup = Setup::of_all(self, &mut surfaces).map_err(BuildError::Surface)?;
         let (configured, observers, settings) = setup.into_parts();
         let watch = configured.watch.clone();
@@ -355,7 +355,7 @@ impl Host {
                 refusals.extend(outcomes.into_iter().filter_map(Result::err));
             }
         }
-        // Those that waited for another one have had their turn.
+        // After this, files that waited for another slot have been tried again.
         self.flush();
         load_instead(&self.inner, &reverted, &refusals);
         self.flush();

@@ -75,7 +75,7 @@ pub struct Claim<I: ?Sized + Interface> {
     connection: Connection,
     generation: Option<Arc<Generation>>,
     record: Arc<SlotRecord>,
-    /// The record's, here as well: `sync` asks for them each time, and does not have to wait for another load.
+    /// A copy of the record's, which saves `sync` a load.
     signals: Arc<OwnerSignals>,
     host: Arc<Runtime>,
     interface: PhantomData<Box<I>>,
@@ -109,7 +109,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     #[inline(always)]
     pub fn sync(this: &mut Self) -> SyncOutcome {
         if this.signals.is_safe_point_requested() {
-            this.attend()
+            this.sync_slow()
         } else {
             SyncOutcome::Unchanged
         }
@@ -117,7 +117,7 @@ impl<I: ?Sized + Interface> Claim<I> {
 
     #[cold]
     #[inline(never)]
-    fn attend(&mut self) -> SyncOutcome {
+    fn sync_slow(&mut self) -> SyncOutcome {
         // Nothing is adopted in a forked child, and the locks may never be free there.
         if self.host.process.is_another() {
             return SyncOutcome::Unchanged;
@@ -131,7 +131,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         reslot_process::safe_point();
         let synced = match self.unload_if_asked().unwrap_or_else(|| self.go_back()) {
             SyncOutcome::Unchanged => self.adopt_set().unwrap_or_else(|| self.adopt()),
-            // Whoever called it is to be answered by the version before. What waits is adopted by the next `sync`.
+            // After a rollback or an unload nothing is adopted in the same `sync`: the next calls are the earlier version's.
             went_back => {
                 self.signals.request_again_if_staged();
                 went_back
@@ -154,7 +154,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         if !reload::unload_claim_if_asked(&self.host, &self.record, serving, turn) {
             return None;
         }
-        self.calls_nothing();
+        self.clear_generation();
         Some(SyncOutcome::Unloaded { generation })
     }
 
@@ -177,12 +177,12 @@ impl<I: ?Sized + Interface> Claim<I> {
         // through it before this is back.
         let turn = unsafe { OwnersTurn::new(serving) };
         let unloaded = reload::unload_claim(&this.host, &this.record, serving, turn)?;
-        this.calls_nothing();
+        this.clear_generation();
         Ok(unloaded)
     }
 
     /// Nothing serves any more.
-    fn calls_nothing(&mut self) {
+    fn clear_generation(&mut self) {
         self.connection = self.record.vacant.connect();
         let before = self.generation.take();
         defer(move || drop(before));
@@ -231,7 +231,7 @@ impl<I: ?Sized + Interface> Claim<I> {
                 since: taken.since,
                 ..Taken::here(taken.at)
             });
-            (state.staged.take(), self.record.adopting(&mut state))
+            (state.staged.take(), self.record.begin_adopting(&mut state))
         };
         let Some(staged) = staged else { return SyncOutcome::Unchanged };
         let old = self.generation.as_ref();
@@ -275,7 +275,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         defer(move || drop(before));
     }
 
-    /// What the host's rooms need for doing something for the owner.
+    /// What `shadow.rs` and `going_back.rs` need of the claim.
     pub(crate) fn parts(&self) -> (&Arc<Runtime>, &Arc<SlotRecord>, Option<&Arc<Generation>>) {
         (&self.host, &self.record, self.generation.as_ref())
     }
@@ -374,7 +374,7 @@ pub(crate) fn sync_together(host: &Arc<Runtime>, claims: &mut [&mut dyn AnyClaim
     synced
 }
 
-/// Adopts a set for the claims in it, which are all that there are. Answers what each did.
+/// Adopts a set. `claims` are exactly those of the claimed slots in it. Answers what each did.
 fn adopt_together(host: &Arc<Runtime>, set: &Arc<CandidateSet>, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
     let _collecting = host.deferred_work.collect(host.hooks.pool());
     let serving: Vec<_> = claims.iter().map(|claim| claim.serving().cloned()).collect();
@@ -433,7 +433,7 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         let mut state = self.record.lock();
         self.host.slots.publish(&self.record, &mut state, Change::Released);
         // Whoever wants the state need not ask an owner for it any more.
-        state.wanted = None;
+        state.state_request = None;
         let staged = state.staged.is_some() || state.together.is_some() || state.unload.is_some();
         drop(state);
         if staged {

@@ -129,7 +129,7 @@ fn why_unnoticed(slots: &Slots, path: &Path) -> Option<Unnoticed> {
     let Some(folder) = slots.folder() else {
         return Some(Unnoticed::NoFolder);
     };
-    // By whatever way it was named.
+    // Real paths are compared, with links resolved.
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if path.parent() != Some(folder) && path.parent().map(real) != Some(real(folder)) {
         let watched = folder.to_owned();

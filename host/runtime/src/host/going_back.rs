@@ -152,7 +152,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 }
 
-/// As [`Host::rollback`]; an owner does what is wanted of him `meanwhile`.
+/// As [`Host::rollback`]. `meanwhile` is called again and again while this waits: a claim's owner answers requests for his state there.
 pub(super) fn rollback(
     host: &Arc<Runtime>,
     slot: &str,
@@ -213,7 +213,7 @@ pub(super) fn kept_version(
     }
 }
 
-/// The newest good version that is kept and older than what serves: a newer one is still coming.
+/// The newest good version that is kept and older than what serves. Newer entries belong to builds that are still being loaded.
 pub(super) fn version_before(history: &History, record: &SlotRecord) -> Result<ContentHash, RollbackError> {
     let serving = record.lock().current().map(|current| current.hash);
     let known = good_versions(history, record);
@@ -262,7 +262,7 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
         let generation = standby.current.generation.number();
         if state.is_claimed() {
             if let Some(probation) = state.probation.as_mut() {
-                probation.called = Some(RollbackReason::Manual);
+                probation.forced = Some(RollbackReason::Manual);
             }
             record.signals.request_safe_point();
             return WayBack::Done(LoadOutcome::Staged { slot, generation });
@@ -284,8 +284,8 @@ enum WayBack {
     History { from: Option<u64> },
 }
 
-/// When the host starts: what an ended one had not confirmed is not taken again, if there is something better. Answers the slots
-/// of which that is so.
+/// When the host starts: if the last one ended while a version was on probation, marks that version as bad, provided that an older good one is kept.
+/// Answers those slots.
 pub(super) fn revert_unconfirmed(storage: &Storage, log: &Log) -> Vec<Arc<str>> {
     let mut reverted = Vec::new();
     for slot in storage.history.slots() {
@@ -321,7 +321,7 @@ pub(super) fn load_instead(host: &Runtime, reverted: &[Arc<str>], refusals: &[Re
         })
     };
     let mut slots: Vec<_> = host.storage.history.slots().into_iter().map(Arc::<str>::from).collect();
-    // Other slots are named for its plugin by now.
+    // Without slots that `HostBuilder::instances` no longer uses.
     slots.retain(|slot| !host.slots.instances().leaves_out(slot));
     slots.retain(|slot| reverted.contains(slot) || refused(slot));
     for slot in slots {

@@ -35,7 +35,7 @@ pub struct Shadow<I: ?Sized + Interface> {
     /// Valid as long as `generation` is held.
     connection: Connection,
     generation: Arc<Generation>,
-    /// Kept for those who ask the generation for it.
+    /// Keeps the slot record of the shadow, which no host lists.
     record: Arc<SlotRecord>,
     host: Arc<Runtime>,
     interface: PhantomData<Box<I>>,

@@ -95,7 +95,8 @@ impl Host {
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();
         }
-        // What owners have left to be done is the supervisor's, too. And a surface's rollback to a standby is on the surface's own thread.
+        // Deferred work sends the supervisor messages, and a rollback that a surface asked for runs on the surface's own thread: both come to
+        // their end before the supervisor does.
         progress.comes_to(Some(Unfinished::Rollback));
         self.inner
             .deferred_work
@@ -144,7 +145,7 @@ fn let_go(host: &Runtime) -> Vec<Weak<Generation>> {
         let current = host.slots.publish(record, &mut state, Change::HostEnded);
         let (staged, set) = (state.staged.take(), state.together.take());
         let standby = state.probation.take().and_then(|probation| probation.standby);
-        record.stage(false);
+        record.signal_staged(false);
         drop(state);
         match &current {
             // Its owner goes on with it.
@@ -272,7 +273,7 @@ fn still_mapped(slots: &Slots, images: &MappedImages) -> Vec<StillMapped> {
                 Phase::Retired => GenerationStatus::Retired,
                 Phase::Quarantined(reason) => GenerationStatus::Quarantined(reason.clone()),
                 Phase::Ending => GenerationStatus::Ending,
-                Phase::Live | Phase::Standby => GenerationStatus::Candidate,
+                Phase::InUse | Phase::Standby => GenerationStatus::Candidate,
             };
             GenerationHolders::new(image.number, status, image.since.elapsed())
         });

@@ -64,7 +64,7 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     if state.is_claimed() {
         return;
     }
-    record.stage(false);
+    record.signal_staged(false);
     if let Some(set) = state.together.clone() {
         drop(state);
         together::settle(host, &set);
@@ -77,7 +77,7 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
         return;
     }
     let fits = still_fits(&state, &candidate);
-    let moving = record.moving(&mut state);
+    let moving = record.begin_moving(&mut state);
     let old = state.serving().cloned();
     drop(state);
     let waited = Waited::of(host, &candidate);

@@ -52,7 +52,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
     if state.is_claimed() {
         let generation = candidate.generation.number();
         let candidate = Candidate {
-            fits_contracts: Some(state.contracts_number()),
+            fits_contracts: Some(state.contracts_version()),
             ..candidate
         };
         if !candidate.is_reinstance() {
@@ -60,7 +60,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
         }
         let superseded = state.staged.replace(candidate);
         let set = state.together.take();
-        record.stage(true);
+        record.signal_staged(true);
         let event = Event::Staged {
             slot: record.name.clone(),
             generation,
@@ -75,11 +75,11 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
         host.hooks.wake_all();
         return Ok(Place::Staged { generation });
     }
-    let moving = record.moving(&mut state);
+    let moving = record.begin_moving(&mut state);
     // Left by a claim that was dropped, and older than what comes now.
     let superseded = state.staged.take();
     let set = state.together.take();
-    record.stage(false);
+    record.signal_staged(false);
     let old = state.serving().cloned();
     drop(state);
     report_superseded(&host.storage.history, &host.log, record, superseded);
@@ -103,7 +103,7 @@ pub(super) fn discard_outdated(host: &Runtime, record: &SlotRecord, candidate: C
 pub(super) fn still_fits(state: &SlotState, candidate: &Candidate) -> Result<(), Cause> {
     let manifest = candidate.generation.instance().manifest();
     // To compare all of it takes longer than the rest of an adoption.
-    if candidate.fits_contracts != Some(state.contracts_number()) {
+    if candidate.fits_contracts != Some(state.contracts_version()) {
         check_contracts(state, manifest)?;
     }
     match candidate.is_started || candidate.is_rollback() {

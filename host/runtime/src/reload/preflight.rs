@@ -156,12 +156,12 @@ fn ask_for_state(hooks: &HookRunner, record: &Arc<SlotRecord>, deadline: Instant
     let taken = match state.mode() {
         Mode::Claimed => {
             let (answer, answered) = mpsc::channel();
-            state.wanted = Some(answer);
+            state.state_request = Some(answer);
             record.signals.request_safe_point();
             drop(state);
             // An owner who does not come cannot be made to: then it is tried out without a state.
             let answer = answered.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            record.lock().wanted = None;
+            record.lock().state_request = None;
             match answer {
                 Ok(taken) => taken,
                 Err(RecvTimeoutError::Timeout) => None,
@@ -181,7 +181,7 @@ fn take_of_open(
     mut state: MutexGuard<'_, SlotState>,
     old: &Arc<Generation>,
 ) -> Result<Option<Arc<Snapshot>>, Cause> {
-    let moving = record.moving(&mut state);
+    let moving = record.begin_moving(&mut state);
     drop(state);
     let taken = snapshot(hooks, old, false);
     drop(moving);
@@ -203,7 +203,7 @@ pub(crate) fn state_of_open(hooks: &HookRunner, record: &Arc<SlotRecord>) -> Res
 
 /// What a claim's owner does at his safe point, if the state of what he owns is wanted.
 pub(crate) fn answer_for_claim(hooks: &HookRunner, record: &SlotRecord, serving: &Arc<Generation>) {
-    let request = record.lock().wanted.take();
+    let request = record.lock().state_request.take();
     if let Some(request) = request {
         // Whoever asked may have given up.
         let _ = request.send(snapshot(hooks, serving, true).ok().flatten());

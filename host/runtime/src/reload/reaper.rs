@@ -8,7 +8,7 @@ use crate::{
     event::Log,
     runtime::{Retries, Runtime},
     safe_points,
-    slot::{Ending, MappedImages, Parts, Phase, ReaperMessage, Slots, holders_of},
+    slot::{EndedGeneration, Ending, MappedImages, Phase, ReaperMessage, Slots, holders_of},
 };
 use reslot_engine::{Holding, Image, Instance, SharedImage, Unloading};
 use reslot_process::hooks::Hooks;
@@ -218,8 +218,8 @@ impl Reaper {
 
     /// Stops an instance, whose last holder has let go. From here on its end takes its own time, and blocks no other's. If there is
     /// another one of its image, its end is told as part of that one's.
-    fn stop(&mut self, parts: Parts) {
-        let Parts {
+    fn stop(&mut self, parts: EndedGeneration) {
+        let EndedGeneration {
             slot,
             number,
             mut instance,

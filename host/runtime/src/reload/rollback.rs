@@ -10,8 +10,8 @@ use crate::{
     deferred_work::defer,
     runtime::{HookRunner, Runtime, Threads},
     slot::{
-        Access, Change, Current, Generation, MappedImages, Moving, OwnersTurn, Phase, Probation, RollbackPlan, Set,
-        SlotRecord, SlotState, Standby, SupervisorMessage, Verdict,
+        Access, Change, Current, Generation, MappedImages, Moving, OwnersTurn, Phase, Probation, ProbationGroup,
+        RollbackPlan, SlotRecord, SlotState, Standby, SupervisorMessage, Verdict,
     },
 };
 use parking_lot::MutexGuard;
@@ -114,7 +114,7 @@ pub(crate) fn of_open_slot(
 }
 
 /// Those with which a slot came to serve, in the order in which they were started, itself among them.
-fn members(record: &Arc<SlotRecord>, set: Option<&Arc<Set>>) -> Vec<Arc<SlotRecord>> {
+fn members(record: &Arc<SlotRecord>, set: Option<&Arc<ProbationGroup>>) -> Vec<Arc<SlotRecord>> {
     match set {
         None => vec![record.clone()],
         Some(set) => set.iter().filter_map(Weak::upgrade).collect(),
@@ -126,7 +126,7 @@ fn take_open(
     host: &Runtime,
     record: &Arc<SlotRecord>,
     judged: Option<u64>,
-    set: Option<&Arc<Set>>,
+    set: Option<&Arc<ProbationGroup>>,
     reason: RollbackReason,
     since: Instant,
 ) -> Option<Taken> {
@@ -138,7 +138,7 @@ fn take_open(
         return None;
     }
     if claimed {
-        probation.called.get_or_insert(reason);
+        probation.forced.get_or_insert(reason);
         record.signals.request_safe_point();
         return None;
     }
@@ -150,7 +150,7 @@ fn take_open(
         faulty,
         standby,
         back: RollbackPlan { reason, earlier, since },
-        _moving: record.moving(&mut state),
+        _moving: record.begin_moving(&mut state),
     })
 }
 
@@ -202,7 +202,7 @@ pub(crate) fn of_claim(
     let earlier = state.current()?.inherited.clone();
     let standby = fitting_standby(&host.images, &host.threads, &mut state)?;
     // Whoever looks meanwhile would find a faulty generation and nothing to go back to.
-    let moving = record.moving(&mut state);
+    let moving = record.begin_moving(&mut state);
     drop(state);
     let leaving = Leaving {
         record,
@@ -222,13 +222,13 @@ pub(crate) fn of_claim(
 }
 
 /// The others of a set go back, each in its way.
-fn call_others(record: &Arc<SlotRecord>, set: &Arc<Set>) {
+fn call_others(record: &Arc<SlotRecord>, set: &Arc<ProbationGroup>) {
     for member in set.iter().filter_map(Weak::upgrade).filter(|member| member.id != record.id) {
         let mut state = member.lock();
         let Some(probation) = state.probation.as_mut().filter(|probation| probation.is_of(set)) else {
             continue;
         };
-        probation.called.get_or_insert_with(|| RollbackReason::GroupMember {
+        probation.forced.get_or_insert_with(|| RollbackReason::GroupMember {
             slot: record.name.clone(),
         });
         member.signals.request_safe_point();
@@ -298,7 +298,7 @@ fn make_ready<'a>(host: &Arc<Runtime>, mut one: Leaving<'a>) -> Option<(Leaving<
                 stopped.start_again(host, one.record, one.faulty, &mut one.access);
             }
             if let Some(probation) = one.record.lock().probation.as_mut() {
-                probation.hopeless = true;
+                probation.history_asked = true;
             }
             one.standby.current.generation.retire();
             host.threads.go_back(one.record.clone(), one.faulty.number(), one.back.reason);
@@ -313,7 +313,7 @@ impl Leaving<'_> {
         generation.call_stats().begin_probation();
         self.faulty.call_stats().end_probation();
         images.serves(generation);
-        images.enters(&self.record.name, generation.number(), Phase::Live);
+        images.enters(&self.record.name, generation.number(), Phase::InUse);
         let standby = &self.standby.current;
         Current {
             generation: generation.clone(),

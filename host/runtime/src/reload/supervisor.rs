@@ -7,7 +7,10 @@ use crate::{
     event::Log,
     policy::Policy,
     runtime::{Runtime, Storage, Threads},
-    slot::{Change, CheckResult, Generation, InstanceId, Probation, Set, SlotRecord, SlotState, SupervisorMessage, Verdict},
+    slot::{
+        Change, CheckResult, Generation, InstanceId, Probation, ProbationGroup, SlotRecord, SlotState, SupervisorMessage,
+        Verdict,
+    },
 };
 use parking_lot::MutexGuard;
 use reslot_plugin_api::Health;
@@ -263,7 +266,7 @@ fn health_event(record: &SlotRecord, generation: u64, health: Health) -> Event {
 /// How often a member of a set that has proved itself looks for the others.
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(50);
 
-fn all_passed(policy: &Policy, set: &Arc<Set>) -> bool {
+fn all_passed(policy: &Policy, set: &Arc<ProbationGroup>) -> bool {
     set.iter().filter_map(Weak::upgrade).all(|record| {
         let mut state = record.lock();
         let on_probation = state.probation.as_ref().is_some_and(|probation| probation.is_of(set));
@@ -283,10 +286,10 @@ pub(crate) fn confirm(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     }
 }
 
-fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<Set>>) {
+fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<ProbationGroup>>) {
     let mut state = record.lock();
     // Whom somebody has called back in the meantime has not proved itself.
-    let of_set = |probation: &Probation| probation.called.is_none() && set.is_none_or(|set| probation.is_of(set));
+    let of_set = |probation: &Probation| probation.forced.is_none() && set.is_none_or(|set| probation.is_of(set));
     if !state.probation.as_ref().is_some_and(of_set) {
         return;
     }
@@ -320,7 +323,7 @@ fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<Set>>)
 /// It is faulty, and nothing stands by: the reload thread looks whether there is an older artifact. Once.
 fn no_standby(threads: &Threads, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, SlotState>, reason: RollbackReason) {
     let Some(probation) = state.probation.as_mut() else { return };
-    if std::mem::replace(&mut probation.hopeless, true) {
+    if std::mem::replace(&mut probation.history_asked, true) {
         return;
     }
     let Some(generation) = state.serving().cloned() else {

@@ -23,8 +23,8 @@ use crate::{
     policy::Policy,
     runtime::Runtime,
     slot::{
-        Access, Candidate, CandidateKind, Change, Current, Generation, Phase, Probation, Set, SlotRecord, SlotState,
-        Snapshot, Standby, SupervisorMessage,
+        Access, Candidate, CandidateKind, Change, Current, Generation, Phase, Probation, ProbationGroup, SlotRecord,
+        SlotState, Snapshot, Standby, SupervisorMessage,
     },
 };
 use parking_lot::MutexGuard;
@@ -142,7 +142,7 @@ impl Ready<'_> {
         host: &Runtime,
         state: &mut SlotState,
         replaced: Option<Current>,
-        set: Option<&Arc<Set>>,
+        set: Option<&Arc<ProbationGroup>>,
     ) -> Gone {
         let on_probation = self.on_probation(&host.options.policy, state);
         if let Some(replaced) = &replaced {
@@ -198,7 +198,7 @@ impl Ready<'_> {
         report.total = self.clock.noticed.elapsed();
         report.pause = self.pause;
         report.steps = self.clock.steps;
-        host.slots.refusals.forget_those_of_what_served(&self.record.name);
+        host.slots.refusals.forget_those_caused_by_old_generation(&self.record.name);
         // Somebody asked for it by name, or it fits now.
         host.slots.refusals.forget_content(&self.record.name, &self.hash);
         host.log.push(Event::Swapped(report.clone()));
@@ -251,7 +251,14 @@ struct Gone {
 
 /// **swap**: moves the pointer, the views', and, for what is claimed, the owner's when this returns.
 pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
-    let set = (ready.len() > 1).then(|| Arc::new(ready.iter().map(|one| Arc::downgrade(&one.record)).collect::<Set>()));
+    let set = (ready.len() > 1).then(|| {
+        Arc::new(
+            ready
+                .iter()
+                .map(|one| Arc::downgrade(&one.record))
+                .collect::<ProbationGroup>(),
+        )
+    });
     // In the order of their places, which is everybody's who locks more than one.
     ready.sort_by_key(|one| one.record.index);
     let records: Vec<_> = ready.iter().map(|one| one.record.clone()).collect();
@@ -280,7 +287,7 @@ fn move_pointer(
     host: &Runtime,
     ready: &[Ready<'_>],
     states: &mut [MutexGuard<'_, SlotState>],
-    set: Option<&Arc<Set>>,
+    set: Option<&Arc<ProbationGroup>>,
 ) -> Vec<Gone> {
     let changes = ready.iter().zip(&mut *states).filter(|(_, state)| !state.is_gone());
     let changes = changes.map(|(one, state)| {

@@ -146,7 +146,7 @@ fn stage(storage: &Storage, log: &Log, members: Vec<SlotCandidate>) -> Vec<LoadO
         let slot = record.name.clone();
         let mut state = record.lock_settled();
         let superseded = (state.together.replace(set.clone()), state.staged.take());
-        record.stage(true);
+        record.signal_staged(true);
         let event = Event::Staged {
             slot: slot.clone(),
             generation,
@@ -209,7 +209,7 @@ fn move_on(
     let mut moving = Vec::new();
     for record in by_place.iter().filter(|record| !turns.contains_key(&record.id)) {
         let mut state = record.lock_settled();
-        moving.push(record.moving(&mut state));
+        moving.push(record.begin_moving(&mut state));
     }
     let unfit = members.iter().find_map(|SlotCandidate { record, candidate }| {
         let state = record.lock();

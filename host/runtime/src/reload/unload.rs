@@ -50,7 +50,7 @@ pub(super) fn unload(
     if state.is_claimed() {
         return Ok(stage(&host.storage, &host.log, record, state, &old, request));
     }
-    let moving = record.moving(&mut state);
+    let moving = record.begin_moving(&mut state);
     drop(state);
     // Callers may wait, from here on.
     let _ordinary = ForegroundPriority::this_thread();
@@ -80,7 +80,7 @@ fn stage(
     // A second request takes no force away from the first one.
     let force = request.force || state.unload.as_ref().is_some_and(|before| before.force);
     state.unload = Some(UnloadRequest { force, ..request });
-    record.stage(false);
+    record.signal_staged(false);
     record.signals.request_safe_point();
     let (slot, generation) = (record.name.clone(), old.number());
     let event = Event::UnloadStaged {
@@ -270,7 +270,7 @@ fn take_down(
             slot.contracts.clear();
         }
         // Whoever waits for the state asks again, and finds nothing.
-        slot.wanted = None;
+        slot.state_request = None;
         slot.unload = None;
         record.note_staged(&slot);
     }

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// How often an owner who waits looks whether something is wanted of him.
+/// The interval in which an owner who waits looks for requests.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The ways to the reload thread, the supervisor and the reaper.
@@ -99,7 +99,8 @@ impl Threads {
         }
     }
 
-    /// Asks the reload thread, and waits; `about` is what a refusal names that comes from no file.
+    /// Asks the reload thread, and waits. `about` is the path in a refusal that is made here: the host has ended, the process is a forked child, or the
+    /// caller is the reload thread.
     pub(crate) fn ask_reload<T, E: From<Refusal>>(
         &self,
         about: PathBuf,
@@ -108,8 +109,7 @@ impl Threads {
         self.ask_reload_and(about, message, None)
     }
 
-    /// The same for an owner, of whom the reload thread may want something before it answers: again and again he does what he does at
-    /// his safe point.
+    /// The same for the owner of a claim: `meanwhile` is called each millisecond, because the reload thread may ask the owner for his state.
     pub(crate) fn ask_reload_and<T, E: From<Refusal>>(
         &self,
         about: PathBuf,

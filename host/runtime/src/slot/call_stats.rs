@@ -29,7 +29,7 @@ pub(crate) struct Watching {
     pub(crate) call_deadline: Option<Duration>,
 }
 
-/// How a generation has stood since it serves.
+/// Call statistics of an instance since it was published: panics and, on probation, number and duration of calls.
 pub(crate) struct CallStats {
     id: InstanceId,
     slot: Arc<str>,
@@ -38,7 +38,7 @@ pub(crate) struct CallStats {
     counts: Arc<CallCounts>,
     watching: Watching,
     on_probation: AtomicBool,
-    /// A hook that changes it still runs, and nobody waits for that any more: it may not be called.
+    /// No call may enter any more: a hook hangs, or it was unloaded.
     dead: AtomicBool,
     /// It may not be called because it was unloaded.
     unloaded: AtomicBool,
@@ -50,10 +50,10 @@ pub(crate) struct CallStats {
 
 #[derive(Default)]
 struct Running {
-    last: u64,
+    last_number: u64,
     calls: Vec<(u64, &'static str, Instant)>,
-    /// Since when they are judged: calls that went in before are not.
-    since: Option<Instant>,
+    /// When the probation began. Calls that went in before are not judged.
+    probation_since: Option<Instant>,
     /// The first call that took too long.
     overdue: Option<Overdue>,
 }
@@ -112,7 +112,7 @@ impl CallStats {
         {
             let mut running = self.running.lock();
             running.overdue = None;
-            running.since = Some(Instant::now());
+            running.probation_since = Some(Instant::now());
         }
         self.on_probation.store(true, Ordering::Release);
     }
@@ -194,8 +194,8 @@ impl CallStats {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let deadline = self.watching.call_deadline?;
         let mut running = self.running.lock();
-        running.last += 1;
-        let number = running.last;
+        running.last_number += 1;
+        let number = running.last_number;
         running.calls.push((number, method, Instant::now()));
         Some(Counted {
             call_stats: self,
@@ -208,7 +208,10 @@ impl CallStats {
     pub(crate) fn overdue(&self) -> Option<Overdue> {
         let deadline = self.watching.call_deadline?;
         let mut running = self.running.lock();
-        let judged = running.calls.iter().filter(|(.., since)| Some(*since) >= running.since);
+        let judged = running
+            .calls
+            .iter()
+            .filter(|(.., since)| Some(*since) >= running.probation_since);
         let late = judged.map(|(_, method, since)| Overdue {
             method,
             running: since.elapsed(),
@@ -225,7 +228,7 @@ impl CallStats {
         };
         let running = self.running.lock();
         let mut calls = running.calls.iter();
-        calls.any(|(.., since)| Some(*since) >= running.since && *since <= by && since.elapsed() <= deadline)
+        calls.any(|(.., since)| Some(*since) >= running.probation_since && *since <= by && since.elapsed() <= deadline)
     }
 
     fn tell(&self) {
@@ -254,7 +257,7 @@ impl Drop for Counted<'_> {
         };
         let (_, method, since) = running.calls.swap_remove(at);
         let took = since.elapsed();
-        if took > self.deadline && Some(since) >= running.since {
+        if took > self.deadline && Some(since) >= running.probation_since {
             running.overdue.get_or_insert(Overdue { method, running: took });
             drop(running);
             self.call_stats.tell();

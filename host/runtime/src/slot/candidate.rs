@@ -18,12 +18,12 @@ use std::{
 pub(crate) struct Candidate {
     pub(crate) generation: Generation,
     pub(crate) kind: CandidateKind,
-    /// The hash of the published file: it names the version. Of the bytes that were opened only where the lint changed nothing.
+    /// The hash of the published file: it names the version. The bytes that were opened may have another one, because the lint can change them.
     pub(crate) hash: ContentHash,
     pub(crate) path: PathBuf,
     pub(crate) noticed: Instant,
     pub(crate) steps: Vec<(Step, Duration)>,
-    /// It needs nothing of what serves, and so was started before it had its place.
+    /// `init`, `start` and `health` have run already, because it needs nothing of what serves (`start_early`).
     pub(crate) is_started: bool,
     /// It was compared with the slot's contracts when their number was this.
     pub(crate) fits_contracts: Option<u64>,
@@ -65,7 +65,7 @@ pub(crate) struct TakenState {
 #[derive(Clone)]
 pub(crate) struct RollbackPlan {
     pub(crate) reason: RollbackReason,
-    /// The state from before what is left; none if that had proved itself, or has none.
+    /// The state that the faulty generation had taken over; none if that one was confirmed already, or has no state.
     pub(crate) earlier: Option<Arc<Snapshot>>,
     pub(crate) since: Instant,
 }
@@ -128,7 +128,7 @@ impl SlotCandidate {
     }
 }
 
-/// Slots that wait for the owners of some of them.
+/// Candidates that were loaded together, and wait for the owners of the claimed slots among theirs.
 pub(crate) struct CandidateSet(Mutex<Vec<SlotCandidate>>);
 
 impl CandidateSet {

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A generation taken apart for the reaper.
-pub(crate) struct Parts {
+/// What the last holder of a generation hands over to the reaper.
+pub(crate) struct EndedGeneration {
     pub(crate) slot: Arc<str>,
     pub(crate) number: u64,
     pub(crate) instance: Instance,

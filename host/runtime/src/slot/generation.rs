@@ -24,7 +24,7 @@
 //!
 //! # Going back
 //! After a rollback calls through views of the faulty generation go on to the instance that served before it, as a generation
-//! with the same number that is made anew ([`Generation::again`]): the one that handed its state over has been noted as moved, and stays so. If a
+//! with the same number that is made anew ([`Generation::duplicate`]): the one that handed its state over has been noted as moved, and stays so. If a
 //! caller may hold a borrow from that instance, nothing may change it. Then the rollback leaves it alone, and
 //! makes a second instance in the same image ([`Generation::second`]), which gets the state and the callers. The first one goes when its
 //! last holder lets go. For the same reason nothing takes an instance mutably while a caller may hold what a call has answered by reference; see
@@ -39,7 +39,7 @@ pub(crate) use forward::Forward;
 use super::{
     call_stats::{CallStats, Watching},
     counts::CallCounts,
-    ending::Parts,
+    ending::EndedGeneration,
     messages::ReaperMessage,
     signals::OwnerSignals,
 };
@@ -76,7 +76,7 @@ pub(crate) struct SlotLinks {
     pub(crate) forward: Arc<Forward>,
 }
 
-/// An instance that can be called, for as long as its state is there: a slot that comes back to an instance makes another generation of it.
+/// A reference to an instance through which it is called. After a rollback the same instance gets another `Generation` with the same number.
 pub(crate) struct Generation {
     core: Arc<Core>,
 }
@@ -230,7 +230,7 @@ impl Generation {
         self.live().inputs.lock().clone()
     }
 
-    /// It was given this.
+    /// Notes what it was given.
     pub(crate) fn set_inputs(&self, inputs: PluginInputs) {
         *self.live().inputs.lock() = inputs;
     }
@@ -247,13 +247,13 @@ impl Generation {
         self.live().snapshot_size.store(bytes, Ordering::Relaxed);
     }
 
-    /// How it has stood since it serves.
+    /// Its call statistics.
     pub(crate) fn call_stats(&self) -> &Arc<CallStats> {
         &self.core.call_stats
     }
 
-    /// By which one can tell whether anybody holds its instance.
-    pub(crate) fn hold(&self) -> Weak<Live> {
+    /// To find out later whether anybody holds its instance.
+    pub(crate) fn weak_instance(&self) -> Weak<Live> {
         Arc::downgrade(&self.core.live)
     }
 
@@ -316,9 +316,8 @@ impl Generation {
         })
     }
 
-    /// The state is `current`'s from here on, which is the slot's current generation already: calls through this one go there, if
-    /// they come through the gate. Nobody is inside: the gate is closed, or the caller is the one owner; or what calls inside still
-    /// change is given up.
+    /// From now on calls through the gate of this generation are forwarded to `current`, which is the slot's current generation already. The caller has
+    /// closed the gate, or is the owner, or accepts that what running calls still change is lost.
     pub(crate) fn moves_to(&self, current: &Arc<Self>) {
         self.core.forward.note_moved(&self.core, current);
     }
@@ -361,7 +360,7 @@ impl Drop for Live {
         if self.process.is_another() {
             return std::mem::forget(instance);
         }
-        let parts = Parts {
+        let parts = EndedGeneration {
             slot: self.slot.clone(),
             number: self.number,
             instance,
@@ -377,7 +376,8 @@ impl Drop for Live {
 impl Core {
     /// Keeps the instance of `lender` for as long as this generation is held, if what the method answers may be borrowed from it.
     fn keep_lender(&self, lender: &Generation, method: &str) {
-        // Another plugin's call has no name here. What it borrows lives as long as its hold, which is this generation's.
+        // A plugin's call comes without the method's name, so any method may lend. What it borrows lives as long as its hold on this
+        // generation.
         let lends = match method {
             "" => lender.instance().answers_references(),
             method => lender.instance().lends(method),
@@ -486,7 +486,7 @@ impl Callee for Core {
         let mut current: Option<Arc<Generation>> = None;
         loop {
             let core = current.as_ref().map_or(self, |current| &current.core);
-            // Whether another thread has closed it is seen by the lock; of its own doing a thread needs no lock to know.
+            // Relaxed is enough: a thread only asks whether it has closed the gate itself, or the thread has that waits for it.
             let closed_by = core.live.closed_by.load(Ordering::Relaxed);
             if closed_by != 0 && (closed_by == this_thread() || closed_by == waiting_thread()) {
                 core.call_stats.counts().failed();
@@ -522,7 +522,7 @@ impl Callee for Core {
     }
 }
 
-/// What is behind a slot in a view that does not hold it.
+/// The callee for slots that are not in a view: every call is an error.
 pub(crate) struct Vacant {
     pub(crate) slot: Arc<str>,
     pub(crate) host_ended: AtomicBool,

@@ -30,12 +30,12 @@ pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecor
     let held = images.of_slot(&record.name).into_iter().map(|image| {
         let number = image.number;
         let (is_held, kept_by_hook) = (image.is_held(), image.kept_by_hook());
-        let owner = owner.as_ref().filter(|_| is_held && matches!(image.phase, Phase::Live));
+        let owner = owner.as_ref().filter(|_| is_held && matches!(image.phase, Phase::InUse));
         let condition = match image.phase {
-            Phase::Live if owner.is_some() => GenerationStatus::Serving,
-            Phase::Live if current == Some(number) => GenerationStatus::Serving,
-            Phase::Live if staged == Some(number) => GenerationStatus::Staged,
-            Phase::Live => GenerationStatus::Candidate,
+            Phase::InUse if owner.is_some() => GenerationStatus::Serving,
+            Phase::InUse if current == Some(number) => GenerationStatus::Serving,
+            Phase::InUse if staged == Some(number) => GenerationStatus::Staged,
+            Phase::InUse => GenerationStatus::Candidate,
             Phase::Shadow => GenerationStatus::Shadow,
             Phase::Standby => GenerationStatus::Standby,
             Phase::Retired => GenerationStatus::Retired,
@@ -50,7 +50,7 @@ pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecor
         }));
         holders.extend(kept_by_hook.map(|hook| Holder::Hook { hook: hook.name() }));
         match condition {
-            // Still held, and by nobody who is written down.
+            // Held by somebody without a hold record.
             GenerationStatus::Retired if holders.is_empty() && is_held => holders.push(Holder::Unknown),
             _ => {}
         }

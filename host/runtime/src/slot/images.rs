@@ -37,12 +37,13 @@ pub(crate) struct MappedImage {
     pub(crate) resources: Arc<dyn Resources>,
     /// Its instance, once it served; two of them after some rollbacks.
     instances: Vec<Weak<Live>>,
-    /// The hook that has not come back of an instance that was to serve beside another one, and by what one can tell that it is
-    /// still running.
-    second: Option<(Hook, Weak<()>)>,
+    /// A hanging hook of a second instance. The `Weak` is dead once the hook has come back.
+    hanging_second: Option<(Hook, Weak<()>)>,
     /// It was replaced, and is held for longer than the drain deadline.
     held_past_deadline: bool,
+    /// Which of its instance's hooks have run.
     pub(crate) lifecycle: Lifecycle,
+    /// Who needs it, or what keeps it.
     pub(crate) phase: Phase,
     /// When it came into its phase.
     pub(crate) since: Instant,
@@ -52,7 +53,7 @@ pub(crate) struct MappedImage {
 #[derive(Debug, Clone)]
 pub(crate) enum Phase {
     /// A candidate, staged, or serving.
-    Live,
+    InUse,
     /// Run beside what serves, by its own owner.
     Shadow,
     /// Replaced, and kept complete until its successor has proved itself.
@@ -123,10 +124,10 @@ impl MappedImages {
             number,
             resources,
             instances: Vec::new(),
-            second: None,
+            hanging_second: None,
             held_past_deadline: false,
             lifecycle: Lifecycle::Loading,
-            phase: Phase::Live,
+            phase: Phase::InUse,
             since: Instant::now(),
         });
     }
@@ -144,9 +145,8 @@ impl MappedImages {
                 return;
             }
             image.lifecycle = to;
-            // Here, where it stands locked: a hook that comes back late and whoever has given it up are two threads, and what they
-            // tell is to be in the order in which it was. To the streams alone: gates may be closed here, and an embedder's subscriber
-            // may call plugins.
+            // Under the lock, so that the events of a hook's thread and of the thread that gave it up keep their order. To the streams only:
+            // gates may be closed here, and an embedder's subscriber may call plugins.
             self.log.append(Event::Lifecycle {
                 slot: slot.clone(),
                 generation: number,
@@ -165,7 +165,7 @@ impl MappedImages {
 
     /// A hook of an instance that was to serve beside another one did not come back in time. As long as `running` is there it keeps the other one.
     pub(crate) fn second_hangs(&self, slot: &Arc<str>, number: u64, hook: Hook, running: Weak<()>) {
-        self.change(slot, number, |image| image.second = Some((hook, running)));
+        self.change(slot, number, |image| image.hanging_second = Some((hook, running)));
     }
 
     /// It was replaced, and is held for longer than it should be.
@@ -186,7 +186,7 @@ impl MappedImages {
 
     pub(crate) fn serves(&self, generation: &Arc<Generation>) {
         self.change(generation.slot(), generation.number(), |image| {
-            let instance = generation.hold();
+            let instance = generation.weak_instance();
             image
                 .instances
                 .retain(|known| known.strong_count() > 0 && !known.ptr_eq(&instance));
@@ -196,7 +196,7 @@ impl MappedImages {
 
     pub(crate) fn enters(&self, slot: &str, number: u64, phase: Phase) {
         self.change(slot, number, |image| {
-            // What one of its hooks still runs in does not wait for its holders only: it is told of as that until the hook is back.
+            // An image that is quarantined because a hook hangs stays so, also when it is retired or stands by.
             if matches!(
                 (&image.phase, &phase),
                 (Phase::Quarantined(_), Phase::Retired | Phase::Standby)
@@ -263,7 +263,7 @@ impl MappedImages {
         reasons.collect()
     }
 
-    /// Waits until no more than `mapped` images are, quarantined ones, shadows and those that stand by aside.
+    /// Waits until at most `mapped` images are left, not counting quarantined ones, shadows and those that stand by.
     pub(crate) fn wait_for(&self, mapped: usize, deadline: Instant) -> bool {
         self.wait_until(deadline, |counts| {
             counts.mapped - counts.quarantined - counts.standby - counts.shadows <= mapped
@@ -328,7 +328,7 @@ impl MappedImage {
 
     /// The hook that keeps it, of an instance that was to serve beside another one.
     pub(crate) fn kept_by_hook(&self) -> Option<Hook> {
-        let (hook, running) = self.second.as_ref()?;
+        let (hook, running) = self.hanging_second.as_ref()?;
         (running.strong_count() > 0).then_some(*hook)
     }
 

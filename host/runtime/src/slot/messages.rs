@@ -1,6 +1,6 @@
-//! What slots, and those who move them on, tell the two threads that watch over them. Plain data: who sends it need not know who acts on it.
+//! The messages to the supervisor and to the reaper. Plain data: a sender need not know how they act on it.
 
-use super::ending::{Ending, Parts};
+use super::ending::{EndedGeneration, Ending};
 use reslot_artifact::ContentHash;
 use reslot_engine::{Image, Instance, SharedImage};
 use reslot_plugin_api::Health;
@@ -56,7 +56,7 @@ impl InstanceId {
 /// What the reaper is told.
 pub(crate) enum ReaperMessage {
     /// The last holder of a generation let go.
-    Reap(Box<Parts>),
+    Reap(Box<EndedGeneration>),
     /// Its `stop` has come back.
     Stopped {
         ending: Box<Ending>,
@@ -77,7 +77,7 @@ pub(crate) enum ReaperMessage {
     },
     /// A generation was replaced; if it is still held after the deadline, its holders are named.
     Retired { slot: Arc<str>, number: u64 },
-    /// There is less that keeps an ending image.
+    /// Something that kept an ending image is gone.
     Recheck,
     /// Come to an end as soon as nothing is held any more.
     End,

@@ -96,7 +96,7 @@ impl PeerTable {
         };
         let member = in_overlay(&record);
         let mut state = match &member {
-            // It is moved on by this very thread, whose transaction will compare it with all contracts before the swap.
+            // This thread prepares a set that contains the slot. The set is compared with all contracts before the swap.
             Some(_) => record.lock(),
             None => record.lock_settled_until(after(self.patience)).ok_or_else(|| {
                 let words = format!("it was being replaced for longer than {:?}; try again", self.patience);
@@ -125,7 +125,7 @@ impl PeerTable {
 }
 
 impl Neighbour {
-    /// What serves there now: on this thread first what its transaction is about to put there.
+    /// What serves there now; on a thread that prepares a set, the set's member for the slot.
     fn serving(&self) -> Option<Arc<Generation>> {
         if let Some(member) = in_overlay(&self.record) {
             // It may have come to be a member before this contract was bound.
@@ -162,7 +162,7 @@ impl Neighbours for PeerTable {
             return Err((PeerErrorKind::NoHost, "the host was dropped".to_owned()));
         };
         let known = |neighbour: &&Arc<Neighbour>| *neighbour.record.name == *name && *neighbour.contract == interface;
-        // Asked for again, it is compared again: it may be claimed by now, or be another in a transaction.
+        // It is compared each time it is asked for: it may be claimed by now, or be another one in a set.
         let again = self.found.lock().iter().find(known).cloned();
         let neighbour = Arc::new(self.bind(&slots, name, interface)?);
         let neighbour = again.unwrap_or_else(|| {
@@ -215,8 +215,8 @@ impl Neighbours for PeerTable {
     }
 
     unsafe fn fault(&self, core: *const (), method: &str, status: Status) -> CallError {
-        // SAFETY: a core lives as long as its generation, of which the caller has a hold; it may be a successor's, which that
-        // one holds.
+        // SAFETY: a core lives as long as its generation, of which the caller has a hold; if it is a successor's, that hold
+        // keeps the successor.
         let core = unsafe { &*core.cast::<Core>() };
         core.fault(of_the_host(method), status)
     }

@@ -27,35 +27,35 @@ pub(crate) struct Probation {
     /// What the slot goes back to. None for a first version, and after a rollback: then the history is asked.
     pub(crate) standby: Option<Standby>,
     begun: Instant,
-    /// It was faulty, and there was nothing to go back to: told once.
-    pub(crate) hopeless: bool,
-    /// Why it goes back, whatever it is judged by: somebody asked for it, or another of its set went.
-    pub(crate) called: Option<RollbackReason>,
-    /// Those with which it came to serve: they prove themselves together, and go back together.
-    pub(crate) set: Option<Arc<Set>>,
+    /// It is faulty and there is no standby: the reload thread was asked to look in the history, and is not asked again.
+    pub(crate) history_asked: bool,
+    /// Set if somebody asked for the rollback, or another member of the set was rolled back. It overrules the verdict.
+    pub(crate) forced: Option<RollbackReason>,
+    /// The slots that moved with it: they prove themselves together, and go back together.
+    pub(crate) set: Option<Arc<ProbationGroup>>,
 }
 
-/// Slots that have come to serve together, in the order in which they were started.
-pub(crate) type Set = Vec<Weak<SlotRecord>>;
+/// Slots with a common probation, because their generations were published together; in the order in which those were started.
+pub(crate) type ProbationGroup = Vec<Weak<SlotRecord>>;
 
 /// What is known of the health of what serves in a slot.
 #[derive(Default)]
 pub(crate) struct HealthTracker {
-    /// The generation that this is of.
-    of: u64,
+    /// The number of the generation that is tracked.
+    generation: u64,
     /// Of the last check.
     pub(crate) last: Option<Health>,
     /// How many have failed, one after the other.
     failures: u32,
     /// How many have come back.
-    looks: u32,
+    checks: u32,
     /// How often in a row memory grew too fast, and by how much at last.
     growing: (u32, u64),
     /// What it had allocated when that was measured last, the first time when it began to serve.
     bytes: Option<(Instant, u64)>,
     /// It was measured again since.
     measured: bool,
-    last_look: Option<Instant>,
+    last_check: Option<Instant>,
     /// Since when a check is under way, and how many times it was counted as failed because of that.
     pub(crate) under_way: Option<(Instant, u32)>,
 }
@@ -81,28 +81,28 @@ impl Verdict {
     }
 }
 
-/// How often it is looked whether enough calls have come, or the plugin is well again, once that is all that is missing.
+/// The interval after the end of the probation, while calls or a good check are still missing.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How often it is looked whether a call has been inside for too long.
+/// The interval in which calls that take too long are looked for.
 fn overdue_interval(policy: &Policy) -> Duration {
     let deadline = policy.call_deadline.unwrap_or(LOOK_AGAIN);
     (deadline / 4).clamp(Duration::from_millis(1), LOOK_AGAIN)
 }
 
 impl Probation {
-    pub(crate) fn new(standby: Option<Standby>, set: Option<Arc<Set>>) -> Self {
+    pub(crate) fn new(standby: Option<Standby>, set: Option<Arc<ProbationGroup>>) -> Self {
         Self {
             standby,
             begun: Instant::now(),
-            hopeless: false,
-            called: None,
+            history_asked: false,
+            forced: None,
             set,
         }
     }
 
     /// Whether it is of this set.
-    pub(crate) fn is_of(&self, set: &Arc<Set>) -> bool {
+    pub(crate) fn is_of(&self, set: &Arc<ProbationGroup>) -> bool {
         self.set.as_ref().is_some_and(|own| Arc::ptr_eq(own, set))
     }
 
@@ -113,7 +113,7 @@ impl Probation {
 
     pub(crate) fn judge(&self, policy: &Policy, generation: &Generation, health_tracker: &HealthTracker) -> Verdict {
         let call_stats = generation.call_stats();
-        if let Some(reason) = &self.called {
+        if let Some(reason) = &self.forced {
             return Verdict::Faulty(reason.clone());
         }
         let (panics, limit) = (call_stats.panics(), policy.max_panics);
@@ -123,14 +123,14 @@ impl Probation {
         if let (Some(Overdue { method, running }), Some(limit)) = (call_stats.overdue(), policy.call_deadline) {
             return Verdict::Faulty(RollbackReason::CallTimeout { method, running, limit });
         }
-        let health_tracker = (health_tracker.of == generation.number()).then_some(health_tracker);
+        let health_tracker = (health_tracker.generation == generation.number()).then_some(health_tracker);
         if let Some(faulty) = health_tracker.and_then(|health_tracker| health_tracker.faulty(policy)) {
             return Verdict::Faulty(faulty);
         }
         let now = Instant::now();
         let end = self.end(policy);
         let clear = health_tracker
-            .is_none_or(|health_tracker| health_tracker.is_clear() && !health_tracker.waits_for_a_look(policy, end, now));
+            .is_none_or(|health_tracker| health_tracker.is_clear() && !health_tracker.waits_for_check(policy, end, now));
         let enough_calls = call_stats.calls() >= policy.probation_calls;
         match now >= end {
             // A call that went in before the end, and may yet take too long.
@@ -144,14 +144,14 @@ impl Probation {
 }
 
 impl HealthTracker {
-    /// Begins anew if another generation serves, whose memory is then measured for the first time.
-    pub(crate) fn of(&mut self, number: u64, bytes: impl FnOnce() -> Option<u64>) -> &mut Self {
-        if self.of != number {
+    /// The tracker of this generation: it begins anew if that is another one than before, and measures its memory for the first time.
+    pub(crate) fn of_generation(&mut self, number: u64, bytes: impl FnOnce() -> Option<u64>) -> &mut Self {
+        if self.generation != number {
             let now = Instant::now();
             *self = Self {
-                of: number,
+                generation: number,
                 bytes: bytes().map(|bytes| (now, bytes)),
-                last_look: Some(now),
+                last_check: Some(now),
                 ..Self::default()
             };
         }
@@ -161,12 +161,12 @@ impl HealthTracker {
     /// When the next check is due. `end` is that of the probation, if it is on probation: none ends without a check.
     pub(crate) fn due(&self, policy: &Policy, end: Option<Instant>) -> Option<Instant> {
         let every = policy.health_every;
-        let last = self.last_look?;
+        let last = self.last_check?;
         match (self.under_way, end) {
-            // One that hangs is not joined by more of them, but counts as failed again each time one would have been made.
+            // While a check hangs no other one is started; it counts as one more failure in each interval.
             (Some((since, counted)), _) => Some(since + policy.health_timeout + every * counted),
             _ if every.is_zero() => None,
-            (None, Some(end)) if self.looks == 0 => Some(end.min(last + every)),
+            (None, Some(end)) if self.checks == 0 => Some(end.min(last + every)),
             (None, _) => Some(last + every),
         }
     }
@@ -185,10 +185,10 @@ impl HealthTracker {
         }
     }
 
-    /// This time it is not asked.
+    /// This check is left out.
     pub(crate) fn passes_over(&mut self) {
-        self.last_look = Some(Instant::now());
-        self.looks += 1;
+        self.last_check = Some(Instant::now());
+        self.checks += 1;
     }
 
     /// Whether nothing speaks against it, and nothing is being found out.
@@ -197,16 +197,16 @@ impl HealthTracker {
         well && self.growing.0 == 0 && self.under_way.is_none()
     }
 
-    /// Whether it has not been asked yet. An owner who does not come to ask is not waited for longer than as long again.
-    fn waits_for_a_look(&self, policy: &Policy, end: Instant, now: Instant) -> bool {
-        self.looks == 0 && !policy.health_every.is_zero() && now < end + policy.probation
+    /// Whether it has not been checked yet. If a claim's owner never runs the check, this waits for one probation period after the end, and no longer.
+    fn waits_for_check(&self, policy: &Policy, end: Instant, now: Instant) -> bool {
+        self.checks == 0 && !policy.health_every.is_zero() && now < end + policy.probation
     }
 
     pub(crate) fn begins(&mut self) {
         self.under_way = Some((Instant::now(), 0));
     }
 
-    /// The check under way has not come back in time (again): with what it is taken for, and whether that is news.
+    /// The check under way has not come back in time (again). Answers the result to report, and whether it differs from the last one.
     pub(crate) fn hangs(&mut self, policy: &Policy) -> (Health, bool) {
         if let Some((_, counted)) = &mut self.under_way {
             *counted += 1;
@@ -216,7 +216,7 @@ impl HealthTracker {
         (health, is_news)
     }
 
-    /// A check came back: with what it is taken for, and whether that is another result than before.
+    /// A check came back. Answers the result to report, and whether it differs from the last one.
     pub(crate) fn comes_back(&mut self, policy: &Policy, result: CheckResult) -> (Health, bool) {
         let CheckResult { health, took, bytes } = result;
         let health = match took > policy.health_timeout {
@@ -225,10 +225,10 @@ impl HealthTracker {
         };
         let counted = self.under_way.take().map_or(0, |(_, counted)| counted);
         let now = Instant::now();
-        self.last_look = Some(now);
-        self.looks += 1;
+        self.last_check = Some(now);
+        self.checks += 1;
         self.measure(policy, now, bytes);
-        // What hung, and was counted because of that, is one failure still.
+        // A check that hung was counted while it did: it is not counted once more.
         let is_news = match counted > 0 && is_failure(&health) {
             true => self.last.replace(health.clone()).as_ref() != Some(&health),
             false => self.count(&health),

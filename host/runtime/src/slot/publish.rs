@@ -68,13 +68,13 @@ impl SlotState {
             }
             Change::Unloaded => {
                 record.forward.set_unloaded();
-                record.vacant.is_unloaded(true);
+                record.vacant.set_unloaded(true);
                 self.current.take()
             }
             Change::Vacated(generation) => {
                 record.forward.set_current(None);
                 // The reason is another one than before, if it was unloaded once.
-                record.vacant.is_unloaded(false);
+                record.vacant.set_unloaded(false);
                 self.emptied = None;
                 self.vacated = Some(generation);
                 self.current.take()
@@ -82,7 +82,7 @@ impl SlotState {
             Change::HostEnded => {
                 self.gone = true;
                 record.forward.end(self.current.as_ref().map(|current| &current.generation));
-                record.vacant.host_ended();
+                record.vacant.set_host_ended();
                 self.current.take()
             }
         }

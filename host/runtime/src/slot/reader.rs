@@ -1,5 +1,5 @@
 //! A thread's way to the current view, for the price of one atomic load: it keeps the last view it saw and asks only whether
-//! that is still the current one. The price of the price: an idle reader holds what it saw last.
+//! that is still the current one. The drawback: an idle reader keeps the view that it saw last.
 
 use super::{
     holds::{HoldBy, HoldRecord},
@@ -12,7 +12,7 @@ use std::{marker::PhantomData, panic::Location, sync::Arc};
 
 /// One thread's reader; made by [`Host::reader`](crate::Host::reader). It may move to another thread, but not be shared.
 ///
-/// A reader holds the view of its last look, and with it those generations, until its next look. A thread that is going to
+/// A reader holds the view that it read last, and with it those generations, until it reads the next one. A thread that is going to
 /// wait for long calls [`release`](Self::release) first; one that does not is named in
 /// [`Event::DrainTimeout`](crate::Event::DrainTimeout) and by [`Host::who_holds`](crate::Host::who_holds).
 pub struct Reader {
@@ -43,13 +43,13 @@ impl Reader {
     #[track_caller]
     pub fn view(&mut self) -> &View {
         // The number is raised after the view was stored, so whoever sees it finds that view or a newer one.
-        if self.slots.look_number() > self.seen {
-            self.look(Location::caller());
+        if self.slots.refresh_number() > self.seen {
+            self.refresh(Location::caller());
         }
         &self.view
     }
 
-    /// Lets go of the view of the last look.
+    /// Lets go of the view that was read last.
     pub fn release(&mut self) {
         if self.slots.process.is_another() {
             never_dropped(&self.view);
@@ -64,12 +64,12 @@ impl Reader {
 
     #[cold]
     #[inline(never)]
-    fn look(&mut self, at: &'static Location<'static>) {
+    fn refresh(&mut self, at: &'static Location<'static>) {
         if self.slots.process.is_another() {
             return;
         }
         // Read before the view is, so it is never of a newer one.
-        self.seen = self.slots.look_number();
+        self.seen = self.slots.refresh_number();
         let view = self.slots.view().load_full();
         if !Arc::ptr_eq(&view, &self.view) {
             self.record.takes(&view, Taken::here(at));

@@ -59,9 +59,9 @@ impl VacantEntry {
         unsafe { Connection::new(std::ptr::null_mut(), std::ptr::null(), pointer, true) }
     }
 
-    /// Whether views that hold nothing of the slot do so because it was unloaded. It stays so when something serves again: who still has
-    /// such a view is to take a new one.
-    pub(super) fn is_unloaded(&self, unloaded: bool) {
+    /// Whether calls through a view without this slot answer `Unloaded` instead of `Vacant`. A later load does not change it, because such a view
+    /// is older than the load.
+    pub(super) fn set_unloaded(&self, unloaded: bool) {
         self.callee.unloaded.store(unloaded, Ordering::Relaxed);
     }
 
@@ -70,7 +70,7 @@ impl VacantEntry {
         self.callee.why()
     }
 
-    pub(super) fn host_ended(&self) {
+    pub(super) fn set_host_ended(&self) {
         self.callee.host_ended.store(true, Ordering::Relaxed);
     }
 }
@@ -80,7 +80,10 @@ unsafe impl Send for VacantEntry {}
 // SAFETY: as above.
 unsafe impl Sync for VacantEntry {}
 
-/// Under the slot's lock.
+/// What a slot's lock guards.
+///
+/// A slot is empty (`current` is none) before the first load, or for one of three reasons: it was unloaded (`emptied`), a hook of its generation
+/// hangs (`vacated`), or the host has ended (`gone`).
 pub(crate) struct SlotState {
     pub(super) mode: Mode,
     /// Who claimed it, if it is claimed.
@@ -89,31 +92,31 @@ pub(crate) struct SlotState {
     pub(crate) contracts: Vec<Contract>,
     /// Those by which other plugins call it, as long as they are mapped.
     peer_contracts: Vec<Weak<manifest::Interface>>,
-    /// How often one was added.
-    contracts_number: u64,
+    /// Raised when a contract is added. A comparison with all contracts stays valid while it is the same.
+    contracts_version: u64,
     /// Replaced by [`Slots::publish_set`](super::Slots::publish_set) alone, and the view with it.
     pub(super) current: Option<Current>,
     pub(crate) staged: Option<Candidate>,
-    /// A set that it is to move on with.
+    /// Candidates for this slot and others, which wait for the owners of the claimed ones.
     pub(crate) together: Option<Arc<CandidateSet>>,
     /// Its owner is to unload it.
     pub(crate) unload: Option<UnloadRequest>,
-    /// What was unloaded. Of meaning only while nothing serves.
+    /// What was unloaded. It has a meaning only while the slot is empty.
     pub(crate) emptied: Option<EmptiedSlot>,
     pub(crate) last_number: u64,
     last_shadow: u64,
     /// While what serves has yet to prove itself.
     pub(crate) probation: Option<Probation>,
     health_tracker: HealthTracker,
-    /// Whoever wants the state of what is claimed: its owner encodes it at his next safe point.
-    pub(crate) wanted: Option<Sender<Option<Arc<Snapshot>>>>,
-    /// Its owner is adopting a candidate just now, or goes back to what stood by, which is in nobody else's hand.
+    /// A request for the state of a claimed plugin: its owner encodes it at his next safe point.
+    pub(crate) state_request: Option<Sender<Option<Arc<Snapshot>>>>,
+    /// The owner of the claim is adopting a candidate.
     pub(crate) adopting: bool,
-    /// The reload thread is moving the slot on just now.
+    /// Some thread replaces or encodes the current generation. Until it is done, nobody else may claim or change the slot.
     pub(crate) moving: bool,
-    /// The host has let go of the slot: nothing comes to serve in it any more but what its owner adopts for himself.
+    /// The host has ended. Only the owner of a claim can still adopt a candidate, and nobody else calls that.
     pub(super) gone: bool,
-    /// The generation that cannot be called any more, if nothing serves because of that.
+    /// If the slot is empty because a hook of its generation hangs, the number of that generation.
     pub(super) vacated: Option<u64>,
 }
 
@@ -200,7 +203,7 @@ impl SlotRecord {
                 owner: None,
                 contracts: Vec::new(),
                 peer_contracts: Vec::new(),
-                contracts_number: 0,
+                contracts_version: 0,
                 current: None,
                 staged: None,
                 together: None,
@@ -210,7 +213,7 @@ impl SlotRecord {
                 last_shadow: 0,
                 probation: None,
                 health_tracker: HealthTracker::default(),
-                wanted: None,
+                state_request: None,
                 adopting: false,
                 moving: false,
                 gone: false,
@@ -235,7 +238,7 @@ impl SlotRecord {
         self.state.lock()
     }
 
-    /// The lock, once the reload thread is not moving the slot on.
+    /// The lock, once no other thread replaces or encodes the current generation.
     pub(crate) fn lock_settled(&self) -> MutexGuard<'_, SlotState> {
         let mut state = self.state.lock();
         while state.moving {
@@ -244,7 +247,7 @@ impl SlotRecord {
         state
     }
 
-    /// As [`lock_settled`](Self::lock_settled), but not for ever: a plugin's hook may be what the reload thread waits for.
+    /// As [`lock_settled`](Self::lock_settled), but not for ever: the thread that replaces the generation may wait for a hook of the caller's own plugin.
     pub(crate) fn lock_settled_until(&self, deadline: Instant) -> Option<MutexGuard<'_, SlotState>> {
         let mut state = self.state.lock();
         while state.moving {
@@ -258,40 +261,40 @@ impl SlotRecord {
     /// The number of what serves, unless something newer waits for the owner.
     pub(crate) fn serving_and_nothing_newer(&self) -> Option<u64> {
         let state = self.lock_settled();
-        // The same once more is nothing newer.
+        // A staged re-instantiation does not count as newer.
         let waits = state.staged.as_ref().is_some_and(|staged| !staged.is_reinstance()) || state.together.is_some();
         let current = state.current.as_ref().filter(|_| !waits)?;
         Some(current.generation.number())
     }
 
-    /// A candidate waits for the owner, or no longer does.
-    pub(crate) fn stage(&self, waits: bool) {
+    /// Tells the owner whether a candidate waits for his `sync`.
+    pub(crate) fn signal_staged(&self, waits: bool) {
         self.signals.set_staged(waits);
         if waits {
             self.signals.request_safe_point();
         }
     }
 
-    /// Its owner adopts what he has taken, if he has taken anything, until what this answers is dropped.
-    pub(crate) fn adopting(self: &Arc<Self>, state: &mut SlotState) -> Adopting {
+    /// Notes that the owner adopts a candidate, until the guard is dropped.
+    pub(crate) fn begin_adopting(self: &Arc<Self>, state: &mut SlotState) -> Adopting {
         state.adopting = true;
         Adopting(self.clone())
     }
 
-    /// The hint says again what is so.
+    /// Sets the owner's hint by what is staged.
     pub(crate) fn note_staged(&self, state: &SlotState) {
         let waits = state.staged.is_some() || state.together.is_some();
         self.signals.set_staged(waits);
     }
 
-    /// Keeps claims out until what this answers is dropped.
-    pub(crate) fn moving(self: &Arc<Self>, state: &mut SlotState) -> Moving {
+    /// Keeps everybody else from claiming or changing the slot, until the guard is dropped.
+    pub(crate) fn begin_moving(self: &Arc<Self>, state: &mut SlotState) -> Moving {
         state.moving = true;
         Moving(self.clone())
     }
 }
 
-/// An owner adopts. However that ends, it ends with this.
+/// An owner adopts, until this is dropped: also if it panics.
 pub(crate) struct Adopting(Arc<SlotRecord>);
 
 impl Drop for Adopting {
@@ -300,7 +303,7 @@ impl Drop for Adopting {
     }
 }
 
-/// The reload thread is moving a slot on. However that ends, it ends with this.
+/// A thread replaces or encodes a slot's current generation, until this is dropped: also if it panics.
 pub(crate) struct Moving(Arc<SlotRecord>);
 
 impl Drop for Moving {
@@ -374,7 +377,7 @@ impl SlotState {
             interface: Arc::new(wanted),
             since: view,
         });
-        self.contracts_number += 1;
+        self.contracts_version += 1;
         Ok(view)
     }
 
@@ -386,13 +389,13 @@ impl SlotState {
         }
         self.peer_contracts.retain(|known| known.strong_count() > 0);
         self.peer_contracts.push(Arc::downgrade(wanted));
-        self.contracts_number += 1;
+        self.contracts_version += 1;
         Ok(())
     }
 
-    /// What fits now does so as long as this is the same.
-    pub(crate) fn contracts_number(&self) -> u64 {
-        self.contracts_number
+    /// A comparison with all contracts stays valid while this is the same.
+    pub(crate) fn contracts_version(&self) -> u64 {
+        self.contracts_version
     }
 
     /// Whether an artifact satisfies every interface by which the slot is called.
@@ -405,7 +408,8 @@ impl SlotState {
             .try_for_each(|contract| compat::compare(&contract, offered))
     }
 
-    /// Whether this content serves, or waits for the owner. What waits is newer than what serves, so the content of that is news again.
+    /// Whether this content serves, or waits for the owner. While a newer candidate waits, the content that serves counts as new: to publish it again
+    /// replaces the candidate.
     pub(crate) fn has(&self, slot: u64, hash: &ContentHash) -> Option<ContentPlace> {
         let waits = match (&self.staged, &self.together) {
             // Another instance of what serves.
@@ -417,7 +421,7 @@ impl SlotState {
         if let Some((waiting, number)) = waits {
             return (waiting == *hash).then_some(ContentPlace::Waits(number));
         }
-        // What is about to be unloaded is no reason not to load it.
+        // If it is about to be unloaded, the same content may be loaded again.
         let stays = self.unload.is_none();
         let current = self.current.as_ref().filter(|current| stays && current.hash == *hash)?;
         Some(ContentPlace::Serves(current.generation.number()))
@@ -435,7 +439,7 @@ impl SlotState {
         Some(manifest.name.clone())
     }
 
-    /// Whether what serves was loaded from this file, and a build of this plugin there is for the slot.
+    /// Whether what serves, or was unloaded last, is this plugin from this file. Then new builds of the file are for this slot.
     pub(crate) fn follows(&self, path: &Path, plugin: &str) -> bool {
         match (&self.current, self.unloaded()) {
             (Some(current), _) => current.path == path && current.generation.instance().manifest().name == plugin,
@@ -454,7 +458,7 @@ impl SlotState {
         let serving = self.current.as_ref().map(|current| &current.generation);
         let number = serving.map_or(0, |generation| generation.number());
         // The SDK's own function, which runs nothing of the plugin.
-        self.health_tracker.of(number, || serving?.instance().live_bytes())
+        self.health_tracker.of_generation(number, || serving?.instance().live_bytes())
     }
 
     /// When the time of what is on probation is over.

@@ -15,7 +15,7 @@ const REMEMBERED: usize = 64;
 pub(crate) struct Refusals(Mutex<VecDeque<(ContentHash, Refusal)>>);
 
 impl Refusals {
-    /// Why a content was refused in a slot before, or, without a slot, wherever it was to go.
+    /// Why a content was refused in a slot before; without a slot, why it was refused for every slot.
     pub(crate) fn of(&self, hash: &ContentHash, slot: Option<&str>) -> Option<Refusal> {
         let refused = self.0.lock();
         let applies = |(known, refusal): &&(ContentHash, Refusal)| {
@@ -35,7 +35,7 @@ impl Refusals {
     }
 
     /// Something else serves in the slot: what was refused because of the generation before may fit now.
-    pub(crate) fn forget_those_of_what_served(&self, slot: &str) {
+    pub(crate) fn forget_those_caused_by_old_generation(&self, slot: &str) {
         self.0
             .lock()
             .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || refusal.cause.scope() != Scope::Serving);

@@ -28,7 +28,7 @@ impl OwnerSignals {
         self.safe_point_requested.swap(false, Ordering::AcqRel);
     }
 
-    /// What waits is left for the next `sync`.
+    /// Has the next `sync` look again if a candidate is still staged.
     pub(crate) fn request_again_if_staged(&self) {
         self.safe_point_requested.fetch_or(self.has_staged(), Ordering::AcqRel);
     }

@@ -27,7 +27,7 @@ use std::{
     },
 };
 
-/// By slot, those that its plugin calls.
+/// For each slot the slots that its plugin declares in `uses`.
 pub(crate) type UseGraph = BTreeMap<Arc<str>, Vec<String>>;
 
 /// What a view shows of a slot: its place, the slot, what serves there.
@@ -43,7 +43,7 @@ pub(crate) struct Slots {
     instances: Instances,
     view: Arc<ArcSwap<View>>,
     /// Raised after a view was stored, and when readers are to look again for another reason.
-    look_number: AtomicU64,
+    refresh_number: AtomicU64,
     /// What a reader that has let go holds instead of a view.
     no_view: Arc<View>,
     publishing: Mutex<()>,
@@ -63,7 +63,7 @@ impl Slots {
             folder,
             instances,
             view: Arc::new(ArcSwap::from_pointee(View::empty())),
-            look_number: AtomicU64::new(1),
+            refresh_number: AtomicU64::new(1),
             no_view: Arc::new(View::empty()),
             publishing: Mutex::new(()),
             records: RwLock::default(),
@@ -135,7 +135,7 @@ impl Slots {
             known: known.map(|record| record.name.to_string()).collect(),
             refusals: self.refusals.those(|refusal| match refusal.slot.as_deref() {
                 Some(slot) => slot == name,
-                // A file that never said its name may have been this one, unless something good came from it since.
+                // A refused file without a readable manifest may have been for this slot, unless the file serves some slot by now.
                 None => self.served_from(&refusal.path).is_empty(),
             }),
             folder: self.watched_folder(),
@@ -173,7 +173,7 @@ impl Slots {
             return;
         }
         self.view.store(Arc::new(view.with(shown)));
-        self.look_number.fetch_add(1, Ordering::Release);
+        self.refresh_number.fetch_add(1, Ordering::Release);
     }
 
     /// The cell in which the current view is.
@@ -182,8 +182,8 @@ impl Slots {
     }
 
     #[inline(always)]
-    pub(super) fn look_number(&self) -> u64 {
-        self.look_number.load(Ordering::Acquire)
+    pub(super) fn refresh_number(&self) -> u64 {
+        self.refresh_number.load(Ordering::Acquire)
     }
 
     pub(super) fn no_view(&self) -> Arc<View> {
@@ -227,12 +227,12 @@ impl Slots {
     pub(crate) fn is_still_unloaded(&self, slot: &str, path: &Path) -> bool {
         let Some(record) = self.named(slot) else { return false };
         let state = record.lock();
-        // What its owner is yet to unload has no list; whatever comes now is newer.
+        // While a candidate waits for the owner, every file counts as newer.
         let waits = state.staged.is_some() || state.together.is_some();
         state.unloaded().is_some_and(|left| !waits && left.files.still_has(path))
     }
 
-    /// By slot, those that what serves in it calls.
+    /// For each slot the slots that its current plugin declares in `uses`.
     pub(crate) fn uses_of_serving(&self) -> UseGraph {
         let records = self.all();
         let uses = records.iter().filter_map(|record| {
@@ -243,13 +243,13 @@ impl Slots {
         uses.collect()
     }
 
-    /// Those of these slots that have nothing.
+    /// Which of these slots are empty.
     pub(crate) fn empty_among(&self, names: &[String]) -> Vec<String> {
         let has = |name: &&String| self.named(name).is_some_and(|record| record.lock().current.is_some());
         names.iter().filter(|name| !has(name)).cloned().collect()
     }
 
-    /// How many images are their claims' to let go.
+    /// How many images only a claim can release, and not the host.
     pub(crate) fn claimed(&self) -> usize {
         let of = |record: &Arc<SlotRecord>| {
             let state = record.lock();
@@ -262,7 +262,7 @@ impl Slots {
 impl AskedForSafePoints for Slots {
     /// Each reader looks again, and each claim's owner has something to do in his next `sync`.
     fn request_safe_points(&self) {
-        self.look_number.fetch_add(1, Ordering::Release);
+        self.refresh_number.fetch_add(1, Ordering::Release);
         for record in self.records.read().iter() {
             record.signals.request_safe_point();
         }

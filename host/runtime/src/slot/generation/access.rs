@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a rollback waits for callers of old views to see, inside of the standby's gate, that the state is elsewhere. They do no more
-/// than that there, so only one that has lost its processor takes longer.
-const A_LOOK: Duration = Duration::from_millis(1);
+/// How long a rollback waits for the standby's gate. Callers of old views hold it only while they read `moved`, so only a thread that has lost its
+/// processor takes longer.
+const STANDBY_GATE_WAIT: Duration = Duration::from_millis(1);
 
 /// Who keeps callers away from a generation while it is replaced.
 pub(crate) enum Access<'a> {
-    /// Its owner does, who is the one that replaces it, on his own thread; and its gate, if other plugins may call it.
+    /// The claim's owner replaces it, on his own thread. Its gate is closed, too, if other plugins may still call it.
     Owner(OwnersTurn<'a>, Gate<'a>),
     /// Its gate is closed.
     Closed(Closed<'a>),
@@ -23,7 +23,7 @@ pub(crate) enum Access<'a> {
     Open,
 }
 
-/// The gate of what an owner replaces. He has no handles beside him, but other plugins may have come before him.
+/// The gate of what an owner replaces. A claimed slot has no `Slot` handles, but other plugins may still be in a call from before the claim.
 pub(crate) enum Gate<'a> {
     /// Nobody comes through it.
     NotNeeded,
@@ -66,10 +66,10 @@ impl<'a> Access<'a> {
         patience: Option<Instant>,
         change: impl FnOnce(ExclusiveInstance<'_>) -> R,
     ) -> Option<R> {
-        let deadline = patience.unwrap_or_else(|| Instant::now() + A_LOOK);
+        let deadline = patience.unwrap_or_else(|| Instant::now() + STANDBY_GATE_WAIT);
         if !standby.instance().is_shared() {
             // SAFETY: only a claim's owner calls what is not shared, through his claim. Either this is his turn, by the promise of the
-            // one who made it, or the slot is open, and the rollback keeps claims out of it (`SlotRecord::moving`).
+            // one who made it, or the slot is open, and the rollback keeps claims out of it (`SlotRecord::begin_moving`).
             return Some(change(unsafe { standby.instance().assume_exclusive(deadline)? }));
         }
         // A caller of an old view is inside of this gate only until he sees that the state is elsewhere.
@@ -78,14 +78,13 @@ impl<'a> Access<'a> {
             return Some(change(exclusive_instance));
         }
         let is_sole = Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.core.live) == 1;
-        // What the last other holder did with it has been done.
+        // Synchronises with the drop of the last other holder.
         std::sync::atomic::fence(Ordering::Acquire);
         if !is_sole || !standby.is_gated() {
             return None;
         }
-        // SAFETY: no call is inside. It is in no view that is published, and nobody holds it or its instance but the rollback, so
-        // nobody comes to hold it: what else has a `Weak` of it (the list of mapped images, the slot's `Forward`, which leads elsewhere) makes no
-        // holder of that. A borrow lives no longer than a holder.
+        // SAFETY: no call is inside. The rollback has the only strong reference, and it is in no published view. The remaining `Weak`s (the list of
+        // mapped images, the slot's `Forward`, which leads elsewhere) are not upgraded to it. A borrow lives no longer than a holder, so there is none.
         Some(change(unsafe { standby.instance().assume_exclusive(deadline)? }))
     }
 
@@ -103,7 +102,7 @@ impl<'a> Access<'a> {
         matches!(self, Self::Owner(..))
     }
 
-    /// Whether nobody is inside.
+    /// Whether no call is inside, and none can enter.
     pub(crate) fn keeps_callers_away(&self) -> bool {
         !matches!(self, Self::Open | Self::Owner(_, Gate::Busy))
     }
