@@ -1,5 +1,5 @@
-//! What an engine must do: artifact, image, object, and the end of them. Each trait says what its caller keeps to and what its implementer
-//! does.
+//! The traits of an engine: it opens artifacts, makes objects from images, and closes images. Each trait states the duties of its callers
+//! and of its implementers.
 
 use crate::{
     level::LogLevel,
@@ -19,18 +19,18 @@ use std::{
     },
 };
 
-/// What makes the code of artifacts runnable.
+/// Makes the code of artifacts runnable.
 pub trait Engine: Send + Sync {
-    /// Makes the code of a linted copy runnable, on behalf of `owner`. Code of the artifact may run in here for the first time.
+    /// Makes the code of a linted copy runnable for `owner`. Code of the artifact may run here for the first time.
     ///
     /// # Errors
-    /// If it cannot be had. Then nothing of it is left in the process.
+    /// If it cannot be opened. Then nothing of it is left in the process.
     fn open(&self, copy: StagedFile, owner: ImageOwner) -> Result<Box<dyn Opened>, OpenError>;
 
-    /// Tries a linted copy out where a crash costs nothing, with the state of what serves and the number of its schema.
+    /// Tries a linted copy out where a crash does not harm the host. `state` is the current generation's state and its schema.
     ///
     /// # Errors
-    /// If it crashes, hangs or refuses, or cannot be tried.
+    /// If it crashes, hangs or refuses, or if it cannot be tried out.
     fn preflight(
         &self,
         how: &Preflight,
@@ -39,68 +39,67 @@ pub trait Engine: Send + Sync {
     ) -> Result<PreflightReport, PreflightError>;
 }
 
-/// For whom an image is opened, and what it tells and asks while it lives.
+/// The owner of an image, and the functions that the image calls while it lives.
 pub struct ImageOwner {
-    /// The slot that it is for.
+    /// The slot.
     pub slot: Arc<str>,
-    /// Its number there.
+    /// The generation number.
     pub generation: u64,
-    /// The plugins beside it.
+    /// The image's peers.
     pub neighbours: Box<dyn Neighbours>,
-    /// How much it is to log, at any time.
+    /// Returns the image's current log level.
     pub log_level: Box<dyn Fn() -> LogLevel + Send + Sync>,
-    /// Called whenever there is less that keeps it, from when [`Resources::watch`] was called.
+    /// After [`Resources::watch`]: called whenever something that keeps the image has ended.
     pub when_less: Box<dyn Fn() + Send + Sync>,
-    /// Called for each panic on a thread that it started, which no caller sees.
+    /// Called for each panic on a thread that the plugin has started, because no caller sees it.
     pub on_thread_panic: Box<dyn Fn(PanicReport) + Send + Sync>,
 }
 
 impl ImageOwner {
-    /// What a person calls the image.
+    /// The image's name in messages.
     #[must_use]
     pub fn image_name(&self) -> String {
         format!("plugin {:?}, generation {},", self.slot, self.generation)
     }
 }
 
-/// Code that can run, of which it is not yet known whether it is what was linted. It may have left something in the process, so dropping it
-/// may leave it there for good.
+/// Code that can run, but is not verified yet. It may already have registered something in the process, so dropping this may leak it.
 pub trait Opened: Send {
-    /// What it has in this process.
+    /// Its resources in this process.
     fn resources(&self) -> Arc<dyn Resources>;
 
-    /// Checks that it is what was linted. `written` is the hash of the linted manifest's text.
+    /// Checks that this code is the linted artifact. `written` is the hash of the linted manifest's text.
     ///
     /// # Errors
-    /// If it is something else. It is not closed then.
+    /// If it is not. Then it is leaked and not closed.
     fn verify(self: Box<Self>, manifest: Manifest, written: ContentHash) -> Result<Box<dyn Image>, OpenError>;
 }
 
-/// The number of an image, unique in this process.
+/// The id of an image, unique in this process.
 pub type ImageId = u64;
 
-/// A new number for an image.
+/// Returns a new id.
 #[must_use]
 pub fn next_image_id() -> ImageId {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// An artifact whose code can run. It is closed with [`close`](Self::close); whoever drops one instead leaks it.
+/// A verified artifact whose code can run. It is closed with [`close`](Self::close); dropping it leaks it.
 ///
 /// # Safety
-/// The objects that `create` answers, and their tables, are good until `close` was called.
+/// The implementer keeps the objects that `create` returns, and their tables, valid until `close` is called.
 pub unsafe trait Image: Send + Sync {
-    /// Its number.
+    /// Its id.
     fn id(&self) -> ImageId;
 
-    /// What the artifact says of itself.
+    /// The artifact's manifest.
     fn manifest(&self) -> &Arc<Manifest>;
 
-    /// What it has in this process.
+    /// Its resources in this process.
     fn resources(&self) -> Arc<dyn Resources>;
 
-    /// The private copy that it was opened from, if there is one.
+    /// The private copy from which it was opened, if there is one.
     fn copy(&self) -> Option<&Path>;
 
     /// Makes an object with its `Default`.
@@ -109,47 +108,49 @@ pub unsafe trait Image: Send + Sync {
     /// If the constructor refuses or panics.
     ///
     /// # Safety
-    /// Nothing is called in the object once the image is closed.
+    /// The caller calls nothing in the object after the image is closed.
     unsafe fn create(&self) -> Result<Box<dyn Object>, HookError>;
 
-    /// Whether it tells the threads of one of its objects from those of another, so that there may be a second one.
+    /// Whether the plugin's SDK keeps worker threads per object, which is needed for a second object.
     fn may_have_second(&self) -> bool;
 
-    /// Its last object is dropped: it tidies up what it has outside of objects.
+    /// Lets the plugin clean up what it has outside of objects. To be called after its last object was dropped.
     fn shutdown(&self);
 
-    /// How many bytes it has allocated just now; none if it counts none. None of the plugin's own code runs for that.
+    /// How many bytes it has allocated; none if it does not count them. No code of the plugin's author runs for that.
     fn live_bytes(&self) -> Option<u64>;
 
-    /// What keeps it after its last object, looked at without doing anything.
+    /// What keeps the image after its last object is dropped. This only looks, and changes nothing.
     fn holding(&self) -> Holding;
 
-    /// Closes it, and proves that it is gone. Its objects are dropped, no thread runs in it, and this is the only thread that closes images.
+    /// Closes it, and proves that it is gone. To be called after its objects are dropped and its threads have ended, on the one thread that
+    /// closes images.
     fn close(self: Box<Self>) -> Unloading;
 }
 
-/// What an image has in this process beside its memory, for those who ask about it while it lives and while it ends. It may be asked at any
-/// time, also when the image is gone.
+/// The resources of an image in this process beside its memory: threads, thread-locals, its log level. These functions may be called at
+/// any time, also after the image is gone.
 pub trait Resources: Send + Sync {
-    /// How many bytes it has allocated just now; none if it counts none, or is gone.
+    /// How many bytes the image has allocated; none if it does not count them, or is gone.
     fn live_bytes(&self) -> Option<u64>;
 
-    /// What [`ImageOwner::log_level`] answers may have changed.
+    /// To be called when [`ImageOwner::log_level`] may have changed.
     fn log_level_changed(&self);
 
-    /// What keeps the image, leaving callers aside.
+    /// What keeps the image, without regard to callers.
     fn holding(&self) -> Holding;
 
-    /// The names of the threads that run in it.
+    /// The names of the threads that run in the image.
     fn running_threads(&self) -> Vec<String>;
 
-    /// The names of the program's threads that have thread-local values of it.
+    /// The names of the program's threads that have thread-local values of the image.
     fn threads_with_values(&self) -> Vec<String>;
 
-    /// Its end begins: from here on [`ImageOwner::when_less`] is called.
+    /// Begins the end of the image: from now on it calls [`ImageOwner::when_less`].
     fn watch(&self);
 
-    /// Its last object is gone: threads may drop what they have of it at their safe points, this one right now.
+    /// To be called after the last object is dropped: from now on threads run the image's thread-local destructors at their safe points.
+    /// The calling thread runs its own ones here.
     fn end(&self);
 }
 
@@ -158,96 +159,95 @@ pub trait Resources: Send + Sync {
 pub enum Holding {
     /// Nothing: it can be closed.
     Nothing,
-    /// Thread-local values of threads that live on, and no more. It can be closed, and they are skipped.
+    /// Only thread-local values of threads that live on. It can be closed, and the destructors of the values are skipped.
     Values,
     /// Threads run in it.
     Threads,
 }
 
-/// How closing an image went.
+/// The result of closing an image.
 pub enum Unloading {
-    /// Neither the loader nor the kernel knows the image any more, and its private copy is deleted.
+    /// Neither the loader nor the kernel lists the image any more, and its private copy is deleted.
     Unmapped(UnloadReport),
-    /// It stays, with the reason. It can be tried again.
+    /// The image is still there, for this reason. Closing can be tried again.
     Stays(Box<dyn Image>, QuarantineReason),
-    /// A thread has just begun to run something in it: nothing was done.
+    /// Nothing was done, because a thread has just begun to run code of the image.
     Busy(Box<dyn Image>),
 }
 
 /// An object of a plugin's type. Dropping this value leaks the object; [`destroy`](Self::destroy) ends it.
 ///
-/// Of a plugin whose type is not `Sync`, `snapshot` and `health` are called only while no method of the object is.
+/// If the plugin's type is not `Sync`, callers call `snapshot` and `health` only while no method of the object runs.
 ///
 /// # Safety
-/// `data` and `table` are what clients of the plugin's interface take, always the same, and good until `destroy`. The functions that take
-/// `&self` and are not `unsafe` touch the object through a shared reference only.
+/// The implementer makes sure that `data` and `table` are valid for clients of the plugin's interface until `destroy` and never change, and
+/// that the functions that take `&self` and are not `unsafe` use the object only through a shared reference.
 pub unsafe trait Object: Send + Sync {
-    /// The object, as its function table takes it.
+    /// The object pointer that the functions of the table take.
     fn data(&self) -> *mut ();
 
-    /// The function table of its interface.
+    /// The function table of the plugin's interface.
     fn table(&self) -> *const ();
 
-    /// The state, encoded into the host's memory; none if it has none. With room for `capacity` bytes to begin with, it need not grow so
-    /// often.
+    /// The state, encoded into the host's memory; none if the plugin has no state. `capacity` is the expected size, which saves
+    /// reallocations.
     fn snapshot(&self, capacity: usize) -> Result<Option<Vec<u8>>, HookError>;
 
-    /// Brings an encoded state from one schema to another. The object is left alone.
+    /// Migrates an encoded state from one schema to another. The object is not used.
     fn migrate(&self, from: u32, to: u32, state: &[u8]) -> Result<Vec<u8>, HookError>;
 
-    /// Why its plugin cannot read what it has written as its state, if that is so. Another object is made for the question.
+    /// Decodes a state into a temporary object. Returns the plugin's error, if it cannot read the state that it has written.
     fn cannot_read(&self, state: &[u8]) -> Option<String>;
 
-    /// How it says that it is.
+    /// Calls the plugin's `health`.
     fn health(&self, context: ContextAbi<'_>) -> Result<Health, HookError>;
 
-    /// Whether its plugin would take this configuration. The object is left alone.
+    /// Checks whether the plugin accepts this configuration. The object is not used.
     fn check_config(&self, context: ContextAbi<'_>, config: &[u8]) -> Result<(), HookError>;
 
-    /// The names of its image's threads of `Context::spawn` that have not ended, after they were asked to; empty if none is left. With
-    /// `own` of those alone that this object has started.
+    /// Asks the threads of `Context::spawn` to end, and returns the names of those that still run; empty if there are none. With `own`,
+    /// only the threads that this object has started.
     fn workers(&self, own: bool) -> String;
 
-    /// Replaces its value by a state that was encoded by a predecessor.
+    /// Replaces the object's value by a state that an earlier generation has encoded.
     ///
     /// # Safety
-    /// No other call is inside of the object, and nobody holds what a call has answered by reference. The same is true of the functions
-    /// below.
+    /// During this call no other call runs in the object, and nobody holds a reference that a method has returned.
     unsafe fn restore(&self, state: &[u8]) -> Result<(), HookError>;
 
-    /// Gives it its configuration.
+    /// Gives the plugin its configuration.
     ///
     /// # Safety
     /// As with [`restore`](Self::restore).
     unsafe fn configure(&self, context: ContextAbi<'_>, config: &[u8]) -> Result<(), HookError>;
 
-    /// Gives it one of its resources.
+    /// Gives the plugin one of its resources.
     ///
     /// # Safety
     /// As with [`restore`](Self::restore).
     unsafe fn resource(&self, context: ContextAbi<'_>, name: &str, bytes: &[u8]) -> Result<(), HookError>;
 
-    /// Lets it build what is derived from its state.
+    /// Calls `init`, in which the plugin builds the values that it derives from its state.
     ///
     /// # Safety
     /// As with [`restore`](Self::restore).
     unsafe fn init(&self, context: ContextAbi<'_>) -> Result<(), HookError>;
 
-    /// Lets it acquire what it needs.
+    /// Calls `start`, in which the plugin acquires what it needs.
     ///
     /// # Safety
     /// As with [`restore`](Self::restore).
     unsafe fn start(&self, context: ContextAbi<'_>) -> Result<(), HookError>;
 
-    /// Lets it give that back, and asks its threads to end.
+    /// Calls `stop`, in which the plugin gives that back, and asks its threads to end.
     ///
     /// # Safety
     /// As with [`restore`](Self::restore).
     unsafe fn stop(&self, context: ContextAbi<'_>) -> Result<(), HookError>;
 
-    /// Drops it.
+    /// Drops the object.
     ///
     /// # Safety
-    /// As with [`restore`](Self::restore); and nothing is done with it after that.
+    /// As with [`restore`](Self::restore), and the object is not used afterwards.
     unsafe fn destroy(&self) -> Result<(), HookError>;
 }

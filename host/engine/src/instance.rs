@@ -1,5 +1,5 @@
-//! One live object of a plugin's type, whatever engine has made it, and the right to change it. An instance owns its image; it does not know
-//! whether anybody calls it.
+//! One live object of a plugin's type, for all engines, and the right to change it. An instance owns its image; it does not know its
+//! callers.
 
 use crate::engine::{Image, Object};
 use parking_lot::{RwLock, RwLockWriteGuard};
@@ -16,15 +16,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// An image as its instances own it. There is one instance, except after a rollback that found somebody who might hold a borrow from it: then
-/// there is a second one, until the first one's holders let go.
+/// An image, owned by its instances. Usually there is one instance. There is a second one after a rollback in which a caller might still
+/// hold a borrow from the standby, until the holders of the first instance have dropped it.
 pub struct SharedImage(Arc<Owned>);
 
 struct Owned {
     image: Box<dyn Image>,
-    /// Instances that were made and not dropped.
+    /// How many instances were made and not destroyed.
     made: AtomicUsize,
-    /// Instances that nobody has begun to end.
+    /// How many instances have not begun to end.
     in_use: AtomicUsize,
 }
 
@@ -37,7 +37,7 @@ impl SharedImage {
         }))
     }
 
-    /// The image itself, if no other instance owns it any more.
+    /// The image itself, unless another instance still owns it.
     pub fn alone(self) -> Result<Box<dyn Image>, Self> {
         Arc::try_unwrap(self.0).map(|owned| owned.image).map_err(Self)
     }
@@ -51,40 +51,43 @@ impl Deref for SharedImage {
     }
 }
 
-/// A live object. Dropping one leaks it: the reaper destroys it, on its own thread.
+/// A live object. Dropping an `Instance` leaks the object. The runtime's reaper ends it with [`destroy`](Self::destroy), on a thread for
+/// hooks.
 ///
 /// # Who keeps callers away
-/// An instance cannot know who calls its object, so whoever makes one promises what [`create`](Self::create) asks for. From that follows
-/// that its safe functions are sound, from any thread:
-/// - `snapshot` and `health` reach the object by a shared reference. They keep off whoever has the right to change it by `looks`.
-/// - `ExclusiveInstance` is the only way to the hooks that take it mutably.
+/// An instance does not know the callers of its object, so the caller of [`create`](Self::create) promises the rules that stand there.
+/// By these rules its safe functions are sound on any thread:
+/// - `snapshot` and `health` use the object by a shared reference. The lock `access` excludes them from an `ExclusiveInstance`.
+/// - The hooks that take the object mutably are reached only through an `ExclusiveInstance`.
 pub struct Instance {
     object: Box<dyn Object>,
     image: SharedImage,
     slot: Arc<str>,
     generation: u64,
     started: AtomicBool,
-    /// Held by those who only look, `snapshot` and `health`, and closed by whoever has the right to change it: a look that nobody
-    /// waits for any more may still be under way.
-    looks: RwLock<()>,
+    /// Read lock: `snapshot` and `health`. Write lock: `assume_exclusive`. It is needed because a snapshot or a check that has timed out
+    /// may still be running.
+    access: RwLock<()>,
 }
 
 impl Instance {
     /// Makes the object with its `Default`.
     ///
     /// # Errors
-    /// If its constructor fails, with the image, which is still to be closed.
+    /// If its constructor fails, with the image, which must still be closed.
     ///
     /// # Safety
-    /// Of this instance, and of every [`second`](Self::second) one: if its plugin is not [shared](Self::is_shared), `snapshot` and `health`
-    /// are called only while no method of the object is, and [`exclusive_instance`](Self::exclusive_instance) and
-    /// [`destroy`](Self::destroy) only when no method of the object is or will be, and nobody holds what one has answered by reference.
+    /// The caller keeps these rules, for this instance and for every [`second`](Self::second) one:
+    /// 1. If the plugin is not [shared](Self::is_shared), `snapshot` and `health` are called only while no method of the object runs.
+    /// 2. While [`exclusive_instance`](Self::exclusive_instance) is used, no method of the object runs, and nobody holds a reference that
+    ///    a method has returned.
+    /// 3. The same is true when [`destroy`](Self::destroy) is called, and no method of the object is called after that.
     pub unsafe fn create(
         image: Box<dyn Image>,
         slot: Arc<str>,
         generation: u64,
     ) -> Result<Self, (Box<dyn Image>, HookError)> {
-        // SAFETY: the instance owns the image, and nothing is called in the object after the instance has given it back.
+        // SAFETY: the instance owns the image. It gives it back only in `destroy`, and after that nothing is called in the object.
         match unsafe { image.create() } {
             Ok(object) => Ok(Self::of(object, SharedImage::new(image), slot, generation)),
             Err(error) => Err((image, error)),
@@ -96,7 +99,7 @@ impl Instance {
     /// # Errors
     /// If its constructor fails.
     pub fn second(&self) -> Result<Self, HookError> {
-        // SAFETY: as in `create`.
+        // SAFETY: as in `create`; both instances own the image.
         let object = unsafe { self.image.create() }?;
         let image = SharedImage(self.image.0.clone());
         Ok(Self::of(object, image, self.slot.clone(), self.generation))
@@ -111,7 +114,7 @@ impl Instance {
             slot,
             generation,
             started: AtomicBool::new(false),
-            looks: RwLock::new(()),
+            access: RwLock::new(()),
         }
     }
 
@@ -120,102 +123,103 @@ impl Instance {
         self.image.may_have_second()
     }
 
-    /// Its end begins. Answers whether it is the last one of its image.
+    /// Begins the end of this instance. Returns whether it is the last one of its image.
     pub fn begin_ending(&self) -> bool {
         self.image.0.in_use.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// The object, as its function table takes it.
+    /// The object pointer that the functions of [`table`](Self::table) take.
     pub fn data(&self) -> *mut () {
         self.object.data()
     }
 
-    /// The function table of its interface.
+    /// The function table of the plugin's interface.
     pub fn table(&self) -> *const () {
         self.object.table()
     }
 
-    /// The image that it was made of.
+    /// The image of the object.
     pub fn image(&self) -> &dyn Image {
         &*self.image
     }
 
-    /// What its plugin says of itself.
+    /// The manifest of the plugin.
     pub fn manifest(&self) -> &Arc<Manifest> {
         self.image.manifest()
     }
 
-    /// How many bytes its image has allocated just now; none if its plugin counts none.
+    /// How many bytes the image has allocated; none if the plugin does not count them.
     pub fn live_bytes(&self) -> Option<u64> {
         self.image.live_bytes()
     }
 
-    /// Whether its value is handed to its successor.
+    /// Whether the plugin has a state, which is handed over to the next generation.
     pub fn has_state(&self) -> bool {
         self.schema().is_some()
     }
 
-    /// The schemas that its plugin knows of its state; none if there is no state to hand over.
+    /// The schemas of the state that the plugin knows; none without a state.
     pub fn schema(&self) -> Option<StateSchema> {
         self.manifest().state
     }
 
-    /// The state, encoded into the host's memory. With room for `capacity` bytes to begin with, it need not grow so often.
+    /// The state, encoded into the host's memory. `capacity` is the expected size, which saves reallocations.
     ///
     /// # Errors
     /// If it cannot be encoded.
     pub fn snapshot(&self, capacity: usize) -> Result<Option<Vec<u8>>, HookError> {
-        let _look = self.looks.read_recursive();
+        let _shared = self.access.read_recursive();
         self.object.snapshot(capacity)
     }
 
-    /// Brings an encoded state from one schema to another, by the steps that this instance's plugin knows. The object is left alone.
+    /// Migrates an encoded state from one schema to another, with the steps of this instance's plugin. The object is not used.
     ///
     /// # Errors
-    /// If one of the steps refuses.
+    /// If one of the steps fails.
     pub fn migrate(&self, from: u32, to: u32, state: &[u8]) -> Result<Vec<u8>, HookError> {
         self.object.migrate(from, to, state)
     }
 
-    /// Why its plugin cannot read what it has written as its state, if that is so. Another object is made for the question.
+    /// Decodes a state into a temporary object. Returns the plugin's error, if it cannot read the state that it has written.
     pub fn cannot_read(&self, state: &[u8]) -> Option<String> {
         self.object.cannot_read(state)
     }
 
-    /// How it says that it is.
+    /// Calls the plugin's `health`.
     ///
     /// # Errors
     /// If the check panics.
     pub fn health(&self) -> Result<Health, HookError> {
-        let _look = self.looks.read_recursive();
+        let _shared = self.access.read_recursive();
         self.object.health(self.context())
     }
 
-    /// Whether it was started, and not stopped since.
+    /// Whether `start` has succeeded, and `stop` was not called since.
     pub fn is_started(&self) -> bool {
         self.started.load(Ordering::Relaxed)
     }
 
-    /// Whether it holds something of which there can be only one.
+    /// Whether the plugin holds a resource that only one instance can have.
     pub fn is_exclusive(&self) -> bool {
         self.manifest().exclusive
     }
 
-    /// Whether many threads may call it at once: no method takes it mutably, so it is `Sync`.
+    /// Whether several threads may call it at once: no method takes it mutably, so its type is `Sync`.
     pub fn is_shared(&self) -> bool {
         self.methods().all(|method| method.receiver == Receiver::Ref)
     }
 
-    /// Whether a caller may hold a reference into it after a call has come back.
+    /// Whether a caller may hold a reference into the object after a call has returned.
     pub fn answers_references(&self) -> bool {
         self.methods().any(is_lending)
     }
 
-    /// The same of one of its methods.
+    /// The same for one method.
     pub fn lends(&self, method: &str) -> bool {
         match self.methods().find(|known| known.name == method) {
             Some(known) => is_lending(known),
-            // The plugin is older than the method: a default body runs, which may answer what any of its methods lends.
+            // The plugin is older than the method, so its default body runs, which may return a reference that any of the other
+            // methods returns.
             None => self.answers_references(),
         }
     }
@@ -224,38 +228,38 @@ impl Instance {
         self.manifest().interface.methods.iter()
     }
 
-    /// The right to change it, of whoever has it for himself.
+    /// The right to change the object, for the owner of the instance.
     pub fn exclusive_instance(&mut self) -> ExclusiveInstance<'_> {
         ExclusiveInstance(self, None)
     }
 
-    /// The right to change it; none if somebody still looks at it by `deadline`.
+    /// The right to change a shared instance; none if a snapshot or a health check is still running at `deadline`.
     ///
     /// # Safety
-    /// As long as it is used no call is inside, and nobody holds what a call has answered by reference.
+    /// While the answer is used, no method of the object runs, and nobody holds a reference that a method has returned.
     pub unsafe fn assume_exclusive(&self, deadline: Instant) -> Option<ExclusiveInstance<'_>> {
-        let alone = self.looks.try_write_until(deadline)?;
-        Some(ExclusiveInstance(self, Some(alone)))
+        let exclusive = self.access.try_write_until(deadline)?;
+        Some(ExclusiveInstance(self, Some(exclusive)))
     }
 
-    /// Whether its plugin would take this configuration. The object is left alone.
+    /// Checks whether the plugin accepts this configuration. The object is not used.
     ///
     /// # Errors
-    /// If it would not.
+    /// If it does not.
     pub fn check_config(&self, config: &[u8]) -> Result<(), HookError> {
         self.object.check_config(self.context(), config)
     }
 
-    /// The names of its image's threads of `Context::spawn` that have not ended, after they were asked to; empty if none is left. With
-    /// `own` of those alone that this object has started: another one of the image goes on.
+    /// Asks the threads of `Context::spawn` to end, and returns the names of those that still run; empty if there are none. With `own`,
+    /// only the threads that this object has started, because the image has another object.
     pub fn workers(&self, own: bool) -> String {
         self.object.workers(own)
     }
 
-    /// Drops it. What is left is the image, once the others that own it have given it back as well.
+    /// Drops the object, and gives the image back. It can be closed after the other instances have given it back, too.
     pub fn destroy(self) -> (SharedImage, Result<(), HookError>) {
-        // SAFETY: this instance is the only way to the object, and gone after this; that no method of the object is called, its maker has
-        // promised.
+        // SAFETY: `self` is consumed, and it was the only way to the object's hooks; the caller of `create` has promised that no method
+        // runs now or later (rule 3).
         let destroyed = unsafe { self.object.destroy() };
         if self.image.0.made.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.image.shutdown();
@@ -271,21 +275,21 @@ impl Instance {
     }
 }
 
-/// The right to change an instance: nobody is inside, nobody holds anything of it by reference, and nobody else has this right.
-/// Given by whoever keeps callers away; see `slot/generation.rs` of reslot-runtime.
+/// The right to change an instance: no method of the object runs, nobody holds a reference into it, and nobody else has this right.
+/// [`Instance::exclusive_instance`] and the callers of [`Instance::assume_exclusive`] keep that.
 pub struct ExclusiveInstance<'a>(&'a Instance, Option<RwLockWriteGuard<'a, ()>>);
 
 impl ExclusiveInstance<'_> {
-    /// Replaces its value by a state that was encoded by a predecessor.
+    /// Replaces the object's value by a state that an earlier generation has encoded.
     ///
     /// # Errors
-    /// If its plugin refuses the state.
+    /// If the plugin refuses the state.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), HookError> {
         // SAFETY: the object is live and, by this right, nobody else's.
         unsafe { self.0.object.restore(state) }
     }
 
-    /// Gives it its configuration. One that was built before there was such a hook has none.
+    /// Gives the plugin its configuration. A plugin that was built with an SDK without this hook gets none.
     ///
     /// # Errors
     /// If it refuses.
@@ -294,7 +298,7 @@ impl ExclusiveInstance<'_> {
         unsafe { self.0.object.configure(self.0.context(), config) }
     }
 
-    /// Gives it one of its resources.
+    /// Gives the plugin one of its resources.
     ///
     /// # Errors
     /// If it refuses.
@@ -303,7 +307,7 @@ impl ExclusiveInstance<'_> {
         unsafe { self.0.object.resource(self.0.context(), name, bytes) }
     }
 
-    /// Lets it build what is derived from its state.
+    /// Calls `init`, in which the plugin builds the values that it derives from its state.
     ///
     /// # Errors
     /// If it refuses.
@@ -312,10 +316,10 @@ impl ExclusiveInstance<'_> {
         unsafe { self.0.object.init(self.0.context()) }
     }
 
-    /// Lets it acquire what it needs, unless it has.
+    /// Calls `start`, in which the plugin acquires what it needs, unless it is started already.
     ///
     /// # Errors
-    /// If it cannot.
+    /// If it fails.
     pub fn start(&mut self) -> Result<(), HookError> {
         let started = &self.0.started;
         if !started.load(Ordering::Relaxed) {
@@ -326,10 +330,11 @@ impl ExclusiveInstance<'_> {
         Ok(())
     }
 
-    /// Stops it, if it was started, and asks its threads to end. It may be started again; whatever it answers, it counts as stopped.
+    /// Calls `stop`, if the plugin is started, and asks its threads to end. It counts as stopped even if `stop` fails, and may be started
+    /// again.
     ///
     /// # Errors
-    /// If it fails to give back what it has.
+    /// If `stop` fails.
     pub fn stop(&mut self) -> Result<(), HookError> {
         match self.0.started.swap(false, Ordering::Relaxed) {
             // SAFETY: the object is live and, by this right, nobody else's.
@@ -338,46 +343,46 @@ impl ExclusiveInstance<'_> {
         }
     }
 
-    /// Whether it was started, and not stopped since.
+    /// Whether `start` has succeeded, and `stop` was not called since.
     pub fn is_started(&self) -> bool {
         self.0.is_started()
     }
 
-    /// Does something with it on a thread for hooks, where `keeps` keeps it alive. If that takes too long, nothing may be called in
-    /// it any more: the caller leaves it alone for good.
+    /// Does `work` on a thread for hooks, where `keep_alive` keeps the instance alive. After a timeout the work may still be running, so
+    /// the caller must not call anything in the instance any more.
     ///
     /// # Errors
-    /// If it takes longer than `most`.
-    pub fn elsewhere<T: Send + 'static>(
+    /// If it takes longer than `timeout`.
+    pub fn on_hook_thread<T: Send + 'static>(
         self,
         hooks: &Hooks,
-        most: Duration,
-        keeps: impl Send + 'static,
+        timeout: Duration,
+        keep_alive: impl Send + 'static,
         work: impl FnOnce(&mut ExclusiveInstance<'_>) -> T + Send + 'static,
     ) -> Result<T, TookTooLong> {
-        /// An instance as it goes to the other thread.
-        struct There<K>(*const Instance, K);
-        // SAFETY: instances are `Send` and `Sync`.
-        unsafe impl<K: Send> Send for There<K> {}
-        impl<K> There<K> {
+        /// An instance on its way to the other thread.
+        struct Sent<K>(*const Instance, K);
+        // SAFETY: `Instance` is `Send` and `Sync`.
+        unsafe impl<K: Send> Send for Sent<K> {}
+        impl<K> Sent<K> {
             fn take(self) -> (*const Instance, K) {
                 (self.0, self.1)
             }
         }
-        let Self(instance, _alone) = self;
-        let there = There(instance, keeps);
-        hooks.run(most, move || {
-            let (instance, keeps) = there.take();
-            // SAFETY: `keeps` keeps it alive, and the right is the other thread's, which waits; if it does not wait any more,
-            // nobody calls anything in it, by the contract of this function.
+        let Self(instance, _exclusive) = self;
+        let sent = Sent(instance, keep_alive);
+        hooks.run(timeout, move || {
+            let (instance, keep_alive) = sent.take();
+            // SAFETY: `keep_alive` keeps the instance alive during `work`. This thread has the right to change it: the calling thread has
+            // given it away and waits, or, after the timeout, does not use the instance any more, by the contract of this function.
             let answer = work(&mut ExclusiveInstance(unsafe { &*instance }, None));
-            drop(keeps);
+            drop(keep_alive);
             answer
         })
     }
 }
 
-/// Whether a method answers a borrow.
+/// Whether a method returns a reference.
 fn is_lending(method: &Method) -> bool {
     matches!(method.returns, Shape::Str | Shape::Ref(_) | Shape::Slice(_))
 }

@@ -14,9 +14,9 @@ pub enum LogLevel {
     Error = 1,
     /// Those and warnings.
     Warn = 2,
-    /// Those and what is usually of interest.
+    /// Those and information that is usually of interest.
     Info = 3,
-    /// Those and what is of interest to whoever looks for a fault.
+    /// Those and details for finding a fault.
     Debug = 4,
     /// Everything.
     Trace = 5,
@@ -32,7 +32,7 @@ impl LogLevel {
         (Self::Trace, "trace"),
     ];
 
-    /// The most that a subscriber of this process lets through.
+    /// The most verbose level that a subscriber of this process accepts.
     pub fn heard() -> Self {
         LevelFilter::current().into()
     }
@@ -57,7 +57,7 @@ impl fmt::Display for LogLevel {
     }
 }
 
-/// A text is not the name of a [`LogLevel`].
+/// A text that is not the name of a [`LogLevel`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no level: they are off, error, warn, info, debug and trace")]
 pub struct NoLogLevel(pub String);

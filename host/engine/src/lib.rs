@@ -1,11 +1,11 @@
 //! The seam between the runtime and the code that it runs. An [`Engine`] makes an artifact's code runnable; what it makes is an [`Image`],
 //! of which [`Instance`]s are made; in the end the engine closes the image, with a proof or with the reason why it stays.
 //!
-//! The runtime knows engines by these traits alone. What is the same for all of them is written here, once: an instance and the right to
-//! change it (`instance`), the calls into a plugin's root table for engines that have it in this address space (`root`), the way to the
-//! plugins beside one (`peers`), and what a panic has left behind (`panics`).
+//! The runtime knows engines only by these traits. Code that is the same for all engines is here, too: an instance and the right to change
+//! it (`instance`), the calls of a plugin's root table for engines that have it in this address space (`root`), the calls of peers
+//! (`peers`), and the reports of panics (`panics`).
 //!
-//! It knows nothing of slots or callers: an image does not know whether it serves.
+//! This crate knows nothing of slots or callers: an image does not know whether it is current.
 
 mod engine;
 mod instance;

@@ -1,5 +1,5 @@
-//! The plugins beside an image, as its code asks for them. Who they are, and how one of them is called, is told from above: an
-//! image knows neither slots nor the host.
+//! The peers of an image: the other plugins that its code can call. The runtime implements this, because an engine knows neither slots nor
+//! the host.
 
 use reslot_artifact::manifest::Interface;
 use reslot_plugin_api::{
@@ -7,36 +7,36 @@ use reslot_plugin_api::{
     CallError, PeerErrorKind,
 };
 
-/// An image's way to the plugins beside it. Lives as long as the image's ledger, and so as long as the image is mapped.
+/// The peers of one image. This lives as long as the image.
 pub trait Neighbours: Send + Sync {
-    /// A handle to another plugin, to be called by this interface. It is good as long as `self`.
+    /// Returns a handle to a peer that is called by this interface. The handle is valid as long as `self`.
     fn find(&self, name: &str, interface: Interface) -> Result<*const (), (PeerErrorKind, String)>;
 
-    /// Takes hold of the generation that serves there now; without one `hold` is null.
+    /// Holds the peer's current generation. Without one, `hold` is null.
     ///
     /// # Safety
     /// `handle` must be an answer of `find` of this value.
     unsafe fn load(&self, handle: *const ()) -> LoadedAbi;
 
-    /// Lets go of it.
+    /// Releases a hold.
     ///
     /// # Safety
-    /// `hold` must be an answer of `load`, and is gone after that.
+    /// `hold` must be an answer of `load`, and must not be used afterwards.
     unsafe fn release(&self, hold: *const ());
 
-    /// Calls through the gate. The error is one of the gate's, then `body` was not called.
+    /// Calls `body` inside the gate. Returns an error of the gate; `body` was not called in that case.
     ///
     /// # Safety
-    /// `core` must be one that `load` answered, with its hold not let go of, and `body` what its signature says.
+    /// `core` must be an answer of `load` whose hold is not released, and `body` must be valid for a call.
     unsafe fn pass(&self, core: *const (), body: PassAbi) -> Result<(), CallError>;
 
-    /// The error of a call that ended with `status`, told to the host as well. Keeps nothing of `method`.
+    /// Returns the error of a call that ended with `status`, and reports it to the host. Keeps no reference to `method`.
     ///
     /// # Safety
-    /// `core` must be one that `load` answered, or that the body of `pass` got, with the hold not let go of.
+    /// `core` must be an answer of `load`, or the core that the body of `pass` got, and the hold must not be released.
     unsafe fn fault(&self, core: *const (), method: &str, status: Status) -> CallError;
 
-    /// Why `load` had nothing to take hold of.
+    /// Returns the reason why `load` found no current generation.
     ///
     /// # Safety
     /// `handle` must be an answer of `find` of this value.

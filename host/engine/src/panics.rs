@@ -1,9 +1,9 @@
-//! What the panic hooks of images told, on the thread on which it happened, and which of these panics ended at the boundary. The call
-//! that ends with a fault takes it from here; the words were copied while the image's stack still stood.
+//! The panics of images, stored per thread from the panic hook until the call that ends with a fault takes the report. The message was
+//! copied while the image's stack still existed.
 //!
-//! A hook is told of each panic, also of those that the plugin catches itself. The boundary is told of those alone that ended there, but
-//! not where they came from; and of some the hook is not told at all (`resume_unwind`, a hook of the plugin's own). So what was contained is
-//! looked for among what the hook told last, by its words.
+//! There are two sources. The panic hook reports every panic, also those that the plugin catches itself, but not all: it does not run
+//! for `resume_unwind`, or if the plugin has set a hook of its own. The boundary reports only the panics that it has contained, without
+//! their place. So a contained panic is matched with the last reports of the hook by its message.
 
 use crate::engine::ImageId;
 use reslot_plugin_api::{__private::cut, Backtrace};
@@ -16,12 +16,12 @@ pub struct PanicReport {
     pub message: Arc<str>,
     /// `file:line:column` in the plugin's source.
     pub location: Option<String>,
-    /// Where it came from.
+    /// The stack of the panic.
     pub backtrace: Backtrace,
 }
 
 impl PanicReport {
-    /// What a plugin's panic hook told. Nothing of the image's memory is kept.
+    /// The report of a plugin's panic hook. It copies the texts, and keeps nothing of the image's memory.
     #[must_use]
     pub fn new(message: &str, location: &str, backtrace: Backtrace) -> Self {
         Self {
@@ -31,8 +31,8 @@ impl PanicReport {
         }
     }
 
-    /// Of a panic of which no hook was told.
-    fn of_words(message: &str) -> Self {
+    /// The report of a panic for which no hook has run.
+    fn of_message(message: &str) -> Self {
         Self {
             message: cut(message).into(),
             location: None,
@@ -41,44 +41,45 @@ impl PanicReport {
     }
 }
 
-/// So many panics of a thread are remembered until one of them ends at the boundary: a destructor may catch others while one unwinds.
-const REMEMBERED: usize = 4;
+/// How many reports of a thread's panic hooks are kept: a destructor may panic and catch that while another panic unwinds.
+const MAX_REPORTS: usize = 4;
 
-/// What happened on one thread, each with its image.
+/// The panics of one thread, each with its image.
 #[derive(Default)]
-struct Told {
-    /// What hooks told, newest last.
-    by_hooks: Vec<(ImageId, PanicReport)>,
-    /// What ended at the boundary last, until somebody takes it.
+struct ThreadPanics {
+    /// The reports of panic hooks, newest last.
+    from_hooks: Vec<(ImageId, PanicReport)>,
+    /// The last contained panic that was not taken.
     contained: Option<(ImageId, PanicReport)>,
 }
 
 thread_local! {
-    static TOLD: RefCell<Told> = RefCell::default();
+    static PANICS: RefCell<ThreadPanics> = RefCell::default();
 }
 
-/// A thread that is ending has nobody left who would ask.
-fn told<R>(body: impl FnOnce(&mut Told) -> R) -> Option<R> {
-    TOLD.try_with(|told| Some(body(&mut *told.try_borrow_mut().ok()?)))
+/// Does nothing late in a thread's end, where no caller is left to take a report.
+fn with_panics<R>(body: impl FnOnce(&mut ThreadPanics) -> R) -> Option<R> {
+    PANICS
+        .try_with(|panics| Some(body(&mut *panics.try_borrow_mut().ok()?)))
         .ok()
         .flatten()
 }
 
-/// What std says when a panic must not unwind any further. It aborts the process after that.
-const NO_WAY_OUT: [&str; 2] = [
+/// The messages of std for a panic that must not unwind any further. It aborts the process after that.
+const ABORTING: [&str; 2] = [
     "panic in a destructor during cleanup",
     "panic in a function that cannot unwind",
 ];
 
-/// Whether the process ends right after this panic, whatever anybody does.
+/// Whether std aborts the process after this panic.
 #[must_use]
 pub fn aborts(report: &PanicReport) -> bool {
-    NO_WAY_OUT.contains(&&*report.message)
+    ABORTING.contains(&&*report.message)
 }
 
-/// Writes to the standard error stream what nobody will be able to ask for any more.
+/// Writes a report to the standard error stream, because the process ends before anybody can take it.
 pub fn say_last_words(plugin: &str, image: ImageId, report: &PanicReport) {
-    let earlier = told(|told| told.by_hooks.last().cloned()).flatten();
+    let earlier = with_panics(|panics| panics.from_hooks.last().cloned()).flatten();
     let earlier = earlier.filter(|(of, _)| *of == image && aborts(report));
     let place = |report: &PanicReport| report.location.clone().unwrap_or_else(|| "an unknown place".to_owned());
     let mut words = format!("reslot: {plugin} panicked at {}:\n{}\n", place(report), report.message);
@@ -90,40 +91,40 @@ pub fn say_last_words(plugin: &str, image: ImageId, report: &PanicReport) {
     let _ = std::io::stderr().write_all(words.as_bytes());
 }
 
-/// A hook told of a panic.
+/// Stores the report of a panic hook.
 pub fn remember(image: ImageId, report: PanicReport) {
-    told(|told| {
-        if told.by_hooks.len() == REMEMBERED {
-            told.by_hooks.remove(0);
+    with_panics(|panics| {
+        if panics.from_hooks.len() == MAX_REPORTS {
+            panics.from_hooks.remove(0);
         }
-        told.by_hooks.push((image, report));
+        panics.from_hooks.push((image, report));
     });
 }
 
-/// A panic with these words ended at the boundary of an image. Answers it if no hook had told of it.
+/// Stores a panic that the boundary of an image has contained. Returns its report if no hook had reported it.
 pub fn contained(image: ImageId, message: &str) -> Option<PanicReport> {
-    told(|told| {
-        let known = |(of, report): &(ImageId, PanicReport)| *of == image && *report.message == *message;
-        let at = told.by_hooks.iter().rposition(known);
-        let (is_news, report) = match at {
-            Some(at) => (false, told.by_hooks.remove(at).1),
-            None => (true, PanicReport::of_words(message)),
+    with_panics(|panics| {
+        let matches = |(of, report): &(ImageId, PanicReport)| *of == image && *report.message == *message;
+        let at = panics.from_hooks.iter().rposition(matches);
+        let (is_new, report) = match at {
+            Some(at) => (false, panics.from_hooks.remove(at).1),
+            None => (true, PanicReport::of_message(message)),
         };
-        told.contained = Some((image, report.clone()));
-        is_news.then_some(report)
+        panics.contained = Some((image, report.clone()));
+        is_new.then_some(report)
     })
     .flatten()
 }
 
-/// Takes the last panic of an image on this thread, to tell somebody.
+/// Takes the last panic of an image on this thread, to report it.
 #[must_use]
 pub fn take_panic(image: ImageId) -> Option<PanicReport> {
-    let taken = told(|told| match &told.contained {
-        Some((of, _)) if *of == image => told.contained.take(),
-        // An older image does not tell what was contained.
+    let taken = with_panics(|panics| match &panics.contained {
+        Some((of, _)) if *of == image => panics.contained.take(),
+        // Images that were built with an old SDK do not report contained panics.
         _ => {
-            let at = told.by_hooks.iter().rposition(|(of, _)| *of == image)?;
-            Some(told.by_hooks.remove(at))
+            let at = panics.from_hooks.iter().rposition(|(of, _)| *of == image)?;
+            Some(panics.from_hooks.remove(at))
         }
     });
     let (_, report) = taken.flatten()?;

@@ -1,9 +1,9 @@
-//! The host's functions through which an image calls the plugins beside it, for engines that give a plugin a [`HostTable`]. Each finds the
-//! image's [`Neighbours`] by its token.
+//! The host's functions through which an image calls its peers, for engines that give a plugin a [`HostTable`]. Each function finds the
+//! image's [`Neighbours`] by the image's token.
 //!
 //! [`HostTable`]: reslot_plugin_api::__private::HostTable
 //!
-//! Nothing of the image's memory is kept: names are copied and descriptions parsed before the functions return.
+//! The functions keep no reference to memory of the image: they copy names and parse descriptions before they return.
 
 use crate::neighbours::Neighbours;
 use reslot_artifact::manifest::Interface;
@@ -16,24 +16,25 @@ use std::{
     ptr::null,
 };
 
-/// What the token of an image points to.
+/// The type to which the token of an image points.
 pub trait HasNeighbours {
-    /// The plugins beside it; none before the host was told.
+    /// The image's peers; none before they were set.
     fn neighbours(&self) -> Option<&dyn Neighbours>;
 }
 
 /// # Safety
 /// `token` must point to a `T` that lives for `'a`.
 unsafe fn neighbours<'a, T: HasNeighbours + 'a>(token: *const ()) -> Option<&'a dyn Neighbours> {
-    // SAFETY: the caller's promise. No count is raised: whoever has given the image its token keeps it alive while the image calls.
+    // SAFETY: the caller promises that the token is valid for `'a`. The count is not raised: the engine that has given the image its token
+    // keeps the value alive while code of the image runs.
     unsafe { &*token.cast::<T>() }.neighbours()
 }
 
 /// The function `peer_find` of the table.
 ///
 /// # Safety
-/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
-/// what the functions of the table have answered it.
+/// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
+/// table's other functions.
 pub unsafe extern "C" fn find<T: HasNeighbours>(
     token: *const (),
     name: RStr<'_>,
@@ -43,12 +44,12 @@ pub unsafe extern "C" fn find<T: HasNeighbours>(
     let Some(neighbours) = (unsafe { neighbours::<T>(token) }) else {
         return RResult::RErr(PeerRefusalAbi::new(
             PeerErrorKind::NoHost,
-            "the image has not been told its host",
+            "the plugin is not connected to a host",
         ));
     };
     let found = Interface::parse(&interface)
         .map_err(|error| {
-            let words = format!("the interface by which it is to be called was not understood: {error}");
+            let words = format!("the description of the interface cannot be read: {error}");
             (PeerErrorKind::Interface, words)
         })
         .and_then(|interface| neighbours.find(&name, interface));
@@ -61,8 +62,8 @@ pub unsafe extern "C" fn find<T: HasNeighbours>(
 /// The function `peer_load` of the table.
 ///
 /// # Safety
-/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
-/// what the functions of the table have answered it.
+/// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
+/// table's other functions.
 pub unsafe extern "C" fn load<T: HasNeighbours>(token: *const (), handle: *const ()) -> LoadedAbi {
     // SAFETY: called from the image, with a handle that `find` answered it.
     match unsafe { neighbours::<T>(token) } {
@@ -81,8 +82,8 @@ pub unsafe extern "C" fn load<T: HasNeighbours>(token: *const (), handle: *const
 /// The function `peer_release` of the table.
 ///
 /// # Safety
-/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
-/// what the functions of the table have answered it.
+/// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
+/// table's other functions.
 pub unsafe extern "C" fn release<T: HasNeighbours>(token: *const (), hold: *const ()) {
     // SAFETY: called from the image, with a hold that `load` answered it, once.
     if let Some(neighbours) = unsafe { neighbours::<T>(token) } {
@@ -94,49 +95,49 @@ pub unsafe extern "C" fn release<T: HasNeighbours>(token: *const (), hold: *cons
 /// The function `peer_pass` of the table.
 ///
 /// # Safety
-/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
-/// what the functions of the table have answered it.
+/// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
+/// table's other functions.
 pub unsafe extern "C" fn pass<T: HasNeighbours>(token: *const (), core: *const (), body: PassAbi) -> ROption<FaultAbi> {
     // SAFETY: called from the image, with a core whose hold it has.
     match unsafe { neighbours::<T>(token).map(|neighbours| neighbours.pass(core, body)) } {
         Some(Ok(())) => ROption::RNone,
         Some(Err(error)) => ROption::RSome(FaultAbi::from(&error)),
-        None => ROption::RSome(FaultAbi::from(&untold())),
+        None => ROption::RSome(FaultAbi::from(&internal_fault())),
     }
 }
 
 /// The function `peer_fault` of the table.
 ///
 /// # Safety
-/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
-/// what the functions of the table have answered it.
+/// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
+/// table's other functions.
 pub unsafe extern "C" fn fault<T: HasNeighbours>(
     token: *const (),
     core: *const (),
     method: RStr<'_>,
     status: u32,
 ) -> FaultAbi {
-    // The event is told to the embedder's subscriber, whose panic must not reach the image.
-    let told = catch_unwind(AssertUnwindSafe(|| {
+    // This calls the program's subscriber, whose panic must not reach the image.
+    let error = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: called from the image, with a core whose hold it has.
         unsafe { neighbours::<T>(token).map(|neighbours| neighbours.fault(core, &method, Status(status))) }
     }));
-    FaultAbi::from(&told.ok().flatten().unwrap_or_else(untold))
+    FaultAbi::from(&error.ok().flatten().unwrap_or_else(internal_fault))
 }
 
 /// The function `peer_absent` of the table.
 ///
 /// # Safety
-/// It is called by an image, with the token that it was given, which points to a `T` that lives as long as code of the image runs; and with
-/// what the functions of the table have answered it.
+/// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
+/// table's other functions.
 pub unsafe extern "C" fn absent<T: HasNeighbours>(token: *const (), handle: *const ()) -> FaultAbi {
     // SAFETY: called from the image, with a handle that `find` answered it.
     let error = unsafe { neighbours::<T>(token).map(|neighbours| neighbours.absent(handle)) };
-    FaultAbi::from(&error.unwrap_or_else(untold))
+    FaultAbi::from(&error.unwrap_or_else(internal_fault))
 }
 
-/// For what cannot happen, or has panicked on its way: there is nothing to name.
+/// The error if the host's side has panicked, or (a bug) the image has no peers.
 #[cold]
-fn untold() -> CallError {
+fn internal_fault() -> CallError {
     CallError::new("", 0, "", Fault::Vacant)
 }

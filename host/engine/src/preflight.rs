@@ -1,4 +1,4 @@
-//! How an artifact is tried out before it is opened, as a host asks an engine for it.
+//! The settings and the input of a preflight, which tries an artifact out before the host opens it.
 
 use reslot_artifact::manifest::Manifest;
 use std::{
@@ -9,10 +9,10 @@ use std::{
 /// How artifacts are tried out before the host opens them: in a child process, `reslot-preflight`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preflight {
-    /// The program. `None`: what the environment variable `RESLOT_PREFLIGHT` names, or else `reslot-preflight` beside the running
-    /// program or in the folder above, where cargo puts it. It must come of the same build of Reslot as the host.
+    /// The program. `None`: the path in the environment variable `RESLOT_PREFLIGHT`, or else `reslot-preflight` beside the running program
+    /// or one folder above, where cargo puts it. It must be built from the same sources of Reslot as the host.
     pub program: Option<PathBuf>,
-    /// How long the whole of it may take, from the start of the child to its last word. Default: 5 s.
+    /// How long the preflight may take, from the start of the child to its last message. Default: 5 s.
     pub timeout: Duration,
 }
 
@@ -25,14 +25,14 @@ impl Default for Preflight {
     }
 }
 
-/// What is to be tried out.
+/// The artifact that a preflight tries out.
 pub struct PreflightCandidate<'a> {
-    /// The slot that it is for.
+    /// The artifact's slot.
     pub slot: &'a str,
-    /// The number that it will have as a generation; for messages.
+    /// Its future generation number, for messages.
     pub generation: u64,
-    /// Its linted copy, or a link to one in memory. The child opens this very file, so it costs no second copy.
+    /// Its linted copy, or a link to one in memory. The child opens this file itself, so there is no second copy.
     pub copy: &'a Path,
-    /// What the lint has read in it.
+    /// The manifest that the lint has read.
     pub manifest: &'a Manifest,
 }

@@ -1,5 +1,5 @@
-//! Objects of plugins whose root table lies in this address space: loaded ones and linked ones. Every hook of such a plugin is called from
-//! here, contained, with its refusal as a typed error.
+//! Objects of plugins whose root table lies in this address space, whether loaded or linked. All hooks of such plugins are called from
+//! here: panics are contained, and errors of the plugin become typed errors.
 
 use crate::{
     engine::{ImageId, Object},
@@ -13,20 +13,19 @@ use reslot_process::hooks::with_stack;
 use reslot_report::HookError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A state with more levels of nesting than this is not encoded or decoded on the stack of the thread that asks for it. Most states have
-/// fewer than ten.
-const LEVELS_HERE: u32 = 32;
-/// A thread with less stack left than this encodes and decodes nothing on it.
-const LEAST_STACK: usize = 96 << 10;
-/// How much stack there is for other states. Without optimisation serde's code takes 1.5 KiB of it for a level of a small struct, and
-/// 20 times the size of a large one.
-const DEEP_STACK: usize = 256 << 20;
+/// The maximum nesting of a state that is encoded or decoded on the calling thread. Most states have fewer than ten levels.
+const MAX_LEVELS_ON_CALLER_STACK: u32 = 32;
+/// The stack that the calling thread must have left for that.
+const MIN_CALLER_STACK: usize = 96 << 10;
+/// The stack for other states. Without optimisation serde's code needs 1.5 KiB for each level of a small struct, and 20 times its size
+/// for a large one.
+const BIG_STACK: usize = 256 << 20;
 
-/// The way to a plugin's root table.
+/// Access to a plugin's root table.
 ///
 /// # Safety
-/// The table is that of a plugin with the layout that this build of `reslot-plugin-api` has, which was given the host's functions, and is
-/// good until the image of this way is closed.
+/// The implementer makes sure that the table has the layout of this build of `reslot-plugin-api`, that the plugin has got the host's
+/// functions, and that the table is valid until the image is closed.
 pub unsafe trait RootAccess: Clone + Send + Sync + 'static {
     /// Calls functions of the root.
     fn within<R>(&self, body: impl FnOnce(RootRef) -> R) -> R;
@@ -37,18 +36,18 @@ pub struct RootObject<A> {
     access: A,
     image: ImageId,
     data: Data,
-    /// To encode or decode its state took more stack than threads have, so its drop may, too.
-    deep: AtomicBool,
+    /// Encoding or decoding its state has needed a big stack, so its drop may need one, too.
+    needs_big_stack: AtomicBool,
 }
 
-/// What came of an attempt to encode or decode a state.
-enum Attempt<T> {
+/// The result of encoding or decoding a state within bounds.
+enum BoundedCall<T> {
     Done(Result<T, HookError>),
-    /// It goes beyond the bounds.
-    Beyond(StateOutcome),
+    /// The state exceeds the bounds.
+    OutOfBounds(StateOutcome),
 }
 
-/// An object of a plugin's type, on its way to another thread of the host's. Whoever makes one says that it is live, and for whom.
+/// A pointer to an object of a plugin's type, which may be sent to another thread of the host.
 #[derive(Clone, Copy)]
 struct Data(*mut ());
 
@@ -58,8 +57,8 @@ impl Data {
     }
 }
 
-// SAFETY: every plugin's type is `Send` (asked by `Implements`), and only the one whose object it is does something with it, or has another
-// do it and waits; see the contract of `Object`.
+// SAFETY: every plugin's type is `Send` (a bound of `Implements`). Who may use the object at which time is the contract of `Object`, which
+// its callers keep; a pointer to the object adds no other use.
 unsafe impl Send for Data {}
 // SAFETY: as above.
 unsafe impl Sync for Data {}
@@ -70,30 +69,30 @@ impl<A: RootAccess> RootObject<A> {
     /// # Errors
     /// If the constructor panics.
     pub fn create(access: &A, image: ImageId) -> Result<Self, HookError> {
-        // SAFETY: the root is a verified one that has the host's functions, by the promise of `RootAccess`.
+        // SAFETY: `RootAccess` promises that the root is valid and that the plugin has the host's functions.
         let data = hook(image, access.within(|root| unsafe { root.create()() }))?;
         Ok(Self {
             access: access.clone(),
             image,
             data: Data(data),
-            deep: AtomicBool::new(false),
+            needs_big_stack: AtomicBool::new(false),
         })
     }
 
-    /// Calls the root with the object.
+    /// Calls `body` with the root and the object.
     fn on<R>(&self, body: impl FnOnce(RootRef, *mut ()) -> R) -> R {
         self.access.within(|root| body(root, self.data.get()))
     }
 
-    /// Whether the plugin was built when there were bounds for states.
+    /// Whether the plugin's SDK supports bounds for states.
     fn has_bounds(&self) -> bool {
         self.access.within(|root| root.snapshot_within().is_some())
     }
 
-    /// Decodes a state into an object of its plugin's.
+    /// Decodes a state into an object of the plugin.
     ///
     /// # Safety
-    /// The object is live, and nobody else's.
+    /// The object is live, and nobody else uses it during this call.
     unsafe fn restore_into(&self, data: Data, state: &[u8]) -> Result<(), HookError> {
         self.within_bounds(|bounds| {
             self.access.within(|root| {
@@ -108,96 +107,98 @@ impl<A: RootAccess> RootObject<A> {
         })
     }
 
-    /// Drops an object of its plugin's.
+    /// Drops an object of the plugin.
     ///
     /// # Safety
-    /// The object is live, nobody else's, and not used again.
+    /// The object is live, nobody else uses it during this call, and nobody uses it afterwards.
     unsafe fn drop_object(&self, data: Data) -> Result<(), HookError> {
         let drop = move || {
-            // SAFETY: the caller's promise, and this is the last that is done with it: of the two calls below one runs, once.
+            // SAFETY: the caller promises that this is the only and last use of the object. `drop` runs once: on the big stack, or here
+            // if there is no such thread.
             let answer = self.access.within(|root| unsafe { root.destroy()(data.get()) });
             hook(self.image, answer)
         };
-        match self.deep.load(Ordering::Relaxed) {
-            // Where no such thread can be had, a smaller stack is better than to keep it for ever: a drop takes little of it.
-            true => with_stack(DEEP_STACK, drop).unwrap_or_else(|_| drop()),
+        match self.needs_big_stack.load(Ordering::Relaxed) {
+            // If the system gives no such thread, drop it on this stack rather than leak it: a drop needs little stack.
+            true => with_stack(BIG_STACK, drop).unwrap_or_else(|_| drop()),
             false => drop(),
         }
     }
 
-    /// Has a state encoded or decoded: on this thread, if its stack is large enough, otherwise on one with more.
-    fn within_bounds<T: Send>(&self, attempt: impl Fn(BoundsAbi) -> Attempt<T> + Sync) -> Result<T, HookError> {
+    /// Encodes or decodes a state: on this thread if its stack is large enough, otherwise on a thread with a big stack.
+    fn within_bounds<T: Send>(&self, attempt: impl Fn(BoundsAbi) -> BoundedCall<T> + Sync) -> Result<T, HookError> {
         let here = || {
-            // A plugin that was built before there were bounds does not keep to any.
+            // Old plugins do not support bounds.
             if !self.has_bounds() {
                 return None;
             }
             let left = stack_left();
             let bounds = BoundsAbi {
-                levels: LEVELS_HERE,
-                // What is below the code that looks at the bounds needs the rest.
-                stack: if left < LEAST_STACK { 0 } else { left / 2 },
+                levels: MAX_LEVELS_ON_CALLER_STACK,
+                // Leave half of the stack for the functions that are called between two checks of the bounds.
+                stack: if left < MIN_CALLER_STACK { 0 } else { left / 2 },
             };
             match attempt(bounds) {
-                Attempt::Done(answer) => Some(answer),
-                Attempt::Beyond(_) => None,
+                BoundedCall::Done(answer) => Some(answer),
+                BoundedCall::OutOfBounds(_) => None,
             }
         };
-        if !self.deep.load(Ordering::Relaxed)
+        if !self.needs_big_stack.load(Ordering::Relaxed)
             && let Some(answer) = here()
         {
             return answer;
         }
-        self.deep.store(true, Ordering::Relaxed);
+        self.needs_big_stack.store(true, Ordering::Relaxed);
         let bounds = BoundsAbi {
             levels: MAX_STATE_LEVELS,
-            stack: DEEP_STACK / 2,
+            stack: BIG_STACK / 2,
         };
         let no_stack = |system| HookError::StackTooSmall {
-            bytes: DEEP_STACK,
+            bytes: BIG_STACK,
             system,
         };
-        match with_stack(DEEP_STACK, || attempt(bounds)) {
-            Ok(Attempt::Done(answer)) => answer,
-            Ok(Attempt::Beyond(StateOutcome::TooDeep)) => Err(HookError::TooDeep { most: MAX_STATE_LEVELS }),
-            Ok(Attempt::Beyond(_)) => Err(no_stack(None)),
-            // It was deep once, and need not be any more.
+        match with_stack(BIG_STACK, || attempt(bounds)) {
+            Ok(BoundedCall::Done(answer)) => answer,
+            Ok(BoundedCall::OutOfBounds(StateOutcome::TooDeep)) => Err(HookError::TooDeep { most: MAX_STATE_LEVELS }),
+            Ok(BoundedCall::OutOfBounds(_)) => Err(no_stack(None)),
+            // The system gives no such thread. The state may be smaller than it was, so try it on this one.
             Err(error) => here().unwrap_or_else(|| match self.has_bounds() {
                 true => Err(no_stack(Some(error.to_string()))),
-                // A plugin that was built before there were bounds has a limit of its own, for which any thread's stack suffices.
+                // Old plugins have a limit of their own, for which the stack of any thread is enough.
                 false => match attempt(bounds) {
-                    Attempt::Done(answer) => answer,
-                    Attempt::Beyond(_) => Err(no_stack(None)),
+                    BoundedCall::Done(answer) => answer,
+                    BoundedCall::OutOfBounds(_) => Err(no_stack(None)),
                 },
             }),
         }
     }
 
-    /// Copies the answer out of the image, on the thread on which it was given.
-    fn attempt(&self, answer: StateAnswer) -> Attempt<StateOutcome> {
+    /// Copies the answer out of the image. This runs on the thread of the call, because a panic's report is stored per thread.
+    fn attempt(&self, answer: StateAnswer) -> BoundedCall<StateOutcome> {
         let outcome = StateOutcome::of(answer.outcome);
         match outcome {
-            StateOutcome::TooDeep | StateOutcome::StackUsed => return Attempt::Beyond(outcome),
-            StateOutcome::Done | StateOutcome::NoState => return Attempt::Done(Ok(outcome)),
-            StateOutcome::NotCarried => return Attempt::Done(Err(HookError::NotCarried(answer.words.to_string()))),
+            StateOutcome::TooDeep | StateOutcome::StackUsed => return BoundedCall::OutOfBounds(outcome),
+            StateOutcome::Done | StateOutcome::NoState => return BoundedCall::Done(Ok(outcome)),
+            StateOutcome::NotCarried => return BoundedCall::Done(Err(HookError::NotCarried(answer.words.to_string()))),
             StateOutcome::Refused => {}
         }
         self.unbounded(RResult::RErr(answer.words))
     }
 
-    /// The same for a plugin that was built before there were bounds. It has others of its own.
-    fn unbounded(&self, answer: RResult<StateOutcome, RString>) -> Attempt<StateOutcome> {
+    /// The same for a plugin without support for bounds, which has a fixed limit.
+    fn unbounded(&self, answer: RResult<StateOutcome, RString>) -> BoundedCall<StateOutcome> {
         const WORDS: &str = "depth limit exceeded";
         const LEVELS: u32 = 1023;
-        Attempt::Done(hook(self.image, answer).map_err(|error| match error {
+        BoundedCall::Done(hook(self.image, answer).map_err(|error| match error {
             HookError::Refused(words) if words == WORDS => HookError::TooDeep { most: LEVELS },
             other => other,
         }))
     }
 }
 
-// SAFETY: data and table are the plugin's own, and good as long as its image. The root's functions for `snapshot` and `health` take the
-// object by a shared reference; `migrate`, `check_config` and `cannot_read` do not take it.
+// SAFETY: data and table are the plugin's, do not change, and are valid until `destroy`, because the image is closed after that. The root's
+// functions for `snapshot` and `health` take the object by a shared reference; those for `migrate`, `check_config` and `cannot_read` do not
+// take it.
 unsafe impl<A: RootAccess> Object for RootObject<A> {
     fn data(&self) -> *mut () {
         self.data.get()
@@ -207,12 +208,12 @@ unsafe impl<A: RootAccess> Object for RootObject<A> {
         self.access.within(|root| root.table()())
     }
 
-    /// The thread that calls this may not have enough stack for it. Then it is done on one that has, while this one waits.
+    /// If the stack of the calling thread is too small, another thread does this while the calling one waits.
     fn snapshot(&self, capacity: usize) -> Result<Option<Vec<u8>>, HookError> {
         self.within_bounds(|bounds| {
             let mut state = Buffer::with_capacity(capacity);
             let attempt = self.on(|root, data| match root.snapshot_within() {
-                // SAFETY: the object is live; nobody changes it meanwhile, by the contract of `Object`.
+                // SAFETY: the object is live, and by the contract of `Object` nobody changes it during this call.
                 Some(snapshot) => self.attempt(unsafe { snapshot(data, state.as_abi(), bounds) }),
                 // SAFETY: as above.
                 None => self.unbounded(
@@ -230,7 +231,7 @@ unsafe impl<A: RootAccess> Object for RootObject<A> {
         self.within_bounds(|bounds| {
             let mut migrated = Buffer::with_capacity(state.len());
             let attempt = self.access.within(|root| match root.migrate_within() {
-                // SAFETY: the root is verified and has the host's functions; state and buffer live for the call.
+                // SAFETY: the root is verified, and the plugin has the host's functions; state and buffer live during the call.
                 Some(migrate) => self.attempt(unsafe { migrate(from, to, state.into(), migrated.as_abi(), bounds) }),
                 // SAFETY: as above.
                 None => self.unbounded(
@@ -242,11 +243,11 @@ unsafe impl<A: RootAccess> Object for RootObject<A> {
     }
 
     fn cannot_read(&self, state: &[u8]) -> Option<String> {
-        // SAFETY: the root is verified and has the host's functions.
+        // SAFETY: the root is verified, and the plugin has the host's functions.
         let data = hook(self.image, self.access.within(|root| unsafe { root.create()() })).ok()?;
-        // SAFETY: the object was just made, and nobody else knows it.
+        // SAFETY: the object was made above, and no other code knows it.
         let answer = unsafe { self.restore_into(Data(data), state) };
-        // SAFETY: as above, and this is the last that is done with it.
+        // SAFETY: as above, and the object is not used after this.
         let _ = unsafe { self.drop_object(Data(data)) };
         match answer {
             Err(HookError::Refused(words) | HookError::NotCarried(words)) => Some(words),
@@ -255,7 +256,7 @@ unsafe impl<A: RootAccess> Object for RootObject<A> {
     }
 
     fn health(&self, context: ContextAbi<'_>) -> Result<Health, HookError> {
-        // SAFETY: the object is live; it is called by nobody meanwhile unless its type is `Sync`, by the contract of `Object`.
+        // SAFETY: the object is live. By the contract of `Object` no method of it runs meanwhile, unless its type is `Sync`.
         let answer = self.on(|root, data| unsafe { root.health()(data, context) });
         Ok(hook(self.image, answer)?.into())
     }
@@ -283,7 +284,7 @@ unsafe impl<A: RootAccess> Object for RootObject<A> {
         self.on(|root, data| match root.configure() {
             // SAFETY: the caller's promise.
             Some(configure) => hook(self.image, unsafe { configure(data, context, config.into()) }),
-            // It was built before there was such a hook, and has none.
+            // The plugin's SDK does not have this hook.
             None => Ok(()),
         })
     }
@@ -317,17 +318,17 @@ unsafe impl<A: RootAccess> Object for RootObject<A> {
     }
 }
 
-impl<T> Attempt<T> {
-    fn map<R>(self, with: impl FnOnce(T) -> R) -> Attempt<R> {
+impl<T> BoundedCall<T> {
+    fn map<R>(self, with: impl FnOnce(T) -> R) -> BoundedCall<R> {
         match self {
-            Self::Done(answer) => Attempt::Done(answer.map(with)),
-            Self::Beyond(outcome) => Attempt::Beyond(outcome),
+            Self::Done(answer) => BoundedCall::Done(answer.map(with)),
+            Self::OutOfBounds(outcome) => BoundedCall::OutOfBounds(outcome),
         }
     }
 }
 
-/// Copies a hook's answer out of the image. An empty text is the sign of a contained panic, whose words the plugin's panic hook has left on
-/// this thread.
+/// Copies a hook's answer out of the image. An empty text means a contained panic, whose report the plugin's panic hook has stored for this
+/// thread.
 fn hook<T>(image: ImageId, answer: RResult<T, RString>) -> Result<T, HookError> {
     match answer {
         RResult::ROk(value) => Ok(value),

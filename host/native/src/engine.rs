@@ -1,11 +1,10 @@
-//! The engine as the runtime knows it: it opens private copies, and its images and their resources are asked through the traits of
-//! `reslot-engine`.
+//! Implements the traits of `reslot-engine`, by which the runtime knows this engine, its images and their resources.
 
 use crate::{
     logs::LogForwarder,
     open::{Image, Opened},
     preflight,
-    resources::ImageResources,
+    resources::Ledger,
     unload,
 };
 use reslot_artifact::{ContentHash, manifest::Manifest};
@@ -25,10 +24,10 @@ impl Engine for NativeEngine {
     fn open(&self, copy: StagedFile, owner: ImageOwner) -> Result<Box<dyn reslot_engine::Opened>, OpenError> {
         let opened = Opened::open(copy)?;
         let name = owner.image_name();
-        let resources = ImageResources::new(name, owner.when_less, owner.on_thread_panic);
-        resources.set_log_forwarder(LogForwarder::new(owner.slot, owner.generation, owner.log_level));
-        resources.set_peers(owner.neighbours);
-        Ok(Box::new(Mapped { opened, resources }))
+        let ledger = Ledger::new(name, owner.when_less, owner.on_thread_panic);
+        ledger.set_log_forwarder(LogForwarder::new(owner.slot, owner.generation, owner.log_level));
+        ledger.set_peers(owner.neighbours);
+        Ok(Box::new(Mapped { opened, ledger }))
     }
 
     fn preflight(
@@ -44,12 +43,12 @@ impl Engine for NativeEngine {
 /// An image that is mapped, and not verified yet.
 struct Mapped {
     opened: Opened,
-    resources: Arc<ImageResources>,
+    ledger: Arc<Ledger>,
 }
 
 impl reslot_engine::Opened for Mapped {
     fn resources(&self) -> Arc<dyn Resources> {
-        self.resources.clone()
+        self.ledger.clone()
     }
 
     fn verify(
@@ -57,8 +56,8 @@ impl reslot_engine::Opened for Mapped {
         manifest: Manifest,
         written: ContentHash,
     ) -> Result<Box<dyn reslot_engine::Image>, OpenError> {
-        let Self { opened, resources } = *self;
-        Ok(Box::new(opened.verify(manifest, Some(written), resources)?))
+        let Self { opened, ledger } = *self;
+        Ok(Box::new(opened.verify(manifest, Some(written), ledger)?))
     }
 }
 
@@ -66,17 +65,17 @@ impl reslot_engine::Opened for Mapped {
 #[derive(Clone)]
 struct MappedRoot(RootRef);
 
-// SAFETY: made from a verified image's root alone, which is good as long as the image is mapped.
+// SAFETY: `Image::create` below is the only maker. It takes the root of a verified image, which is valid while the image is mapped.
 unsafe impl RootAccess for MappedRoot {
     fn within<R>(&self, body: impl FnOnce(RootRef) -> R) -> R {
         body(self.0)
     }
 }
 
-// SAFETY: objects and tables lie in the image, which is mapped until `close`.
+// SAFETY: objects are memory of the image, and tables lie in it; the image is mapped until `close`.
 unsafe impl reslot_engine::Image for Image {
     fn id(&self) -> ImageId {
-        self.resources.id()
+        self.ledger.id()
     }
 
     fn manifest(&self) -> &Arc<Manifest> {
@@ -84,7 +83,7 @@ unsafe impl reslot_engine::Image for Image {
     }
 
     fn resources(&self) -> Arc<dyn Resources> {
-        self.resources.clone()
+        self.ledger.clone()
     }
 
     fn copy(&self) -> Option<&Path> {
@@ -92,7 +91,7 @@ unsafe impl reslot_engine::Image for Image {
     }
 
     unsafe fn create(&self) -> Result<Box<dyn Object>, HookError> {
-        let object = RootObject::create(&MappedRoot(self.root()), self.resources.id())?;
+        let object = RootObject::create(&MappedRoot(self.root()), self.ledger.id())?;
         Ok(Box::new(object))
     }
 
@@ -117,7 +116,7 @@ unsafe impl reslot_engine::Image for Image {
     }
 }
 
-impl Resources for ImageResources {
+impl Resources for Ledger {
     fn live_bytes(&self) -> Option<u64> {
         self.live_bytes()
     }

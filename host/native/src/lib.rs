@@ -1,7 +1,7 @@
 //! The native engine: it maps an artifact into this process, makes instances of it and calls their hooks, and in the end unmaps it and
 //! proves that it is gone. It also tries artifacts out in a child process, and opens libraries that are no plugins (`foreign`).
 //!
-//! It knows nothing of slots or callers: an image does not know whether it serves.
+//! It knows nothing of slots or callers: an image does not know whether it is current.
 
 mod engine;
 pub mod foreign;

@@ -1,10 +1,10 @@
-//! Opening a linted copy and verifying, on the mapped image, that it is what was linted. The first code of the artifact runs
-//! here; everything that can be known before that is `lint`'s affair.
+//! Opens a linted copy, and verifies on the mapped image that it is the linted artifact. The first code of the artifact runs here. `lint`
+//! has made all checks that are possible before that.
 
 use super::{
     loaded::{self, Mapped},
     remains::Remains,
-    resources::ImageResources,
+    resources::Ledger,
     services,
     symbols::Registered,
 };
@@ -28,25 +28,25 @@ pub struct Image {
     pub(super) library: Option<Library>,
     pub(super) staged: StagedFile,
     pub(super) mapped: Mapped,
-    pub(super) resources: Arc<ImageResources>,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) symbols: Registered,
-    /// Taken just before it is closed.
+    /// Its heap, read just before `dlclose`.
     pub(super) remains: Remains,
-    /// What is known of its end, once it was closed.
+    /// The report of its end, filled in by `unload`.
     pub(super) report: UnloadReport,
     root: RootRef,
-    /// What the artifact says of itself.
+    /// The artifact's manifest.
     pub(super) manifest: Arc<Manifest>,
 }
 
-// SAFETY: the root is a pointer to constant data of the image, which is mapped as long as this value or its remains exist; the
-// remains are pointers that are used once, by whoever closes the image.
+// SAFETY: the root points to constant data of the image, which is mapped while `library` is `Some`, and is not used afterwards. The pointers
+// in `remains` are used once, by `unload::close`, which owns the image.
 unsafe impl Send for Image {}
-// SAFETY: as above; every function of the root is called with the exclusion that its own contract asks for.
+// SAFETY: as above. The callers of the root's functions keep the contract of each function, which states its exclusion.
 unsafe impl Sync for Image {}
 
-/// An image that is mapped but not yet verified. Its static constructors have run, and until it has told what they did it may
-/// not be closed: dropping it leaves it mapped.
+/// An image that is mapped but not yet verified. Its static constructors have run. It may not be closed before `initialise` has reported
+/// what they have registered, so dropping this leaves it mapped.
 pub struct Opened {
     library: ManuallyDrop<Library>,
     staged: ManuallyDrop<StagedFile>,
@@ -54,13 +54,13 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Maps the copy, by its full path, with its names for itself alone.
+    /// Maps the copy, by its full path, with `RTLD_LOCAL`.
     pub fn open(staged: StagedFile) -> Result<Self, OpenError> {
         if loaded::find(staged.path()).is_some() {
             return Err(OpenError::AlreadyMapped(staged.path().to_owned()));
         }
-        // SAFETY: static constructors of the artifact run here. That it was built with our SDK, for this target and
-        // toolchain, was linted; what its constructors do is its author's responsibility, as with any dependency.
+        // SAFETY: static constructors of the artifact run here. The lint has checked that it was built with our SDK, for this target and
+        // by this toolchain. Its author is responsible for its constructors, as with any dependency.
         let library = unsafe { Library::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
             let words = loader_words(error);
             match staged.path().try_exists() {
@@ -78,14 +78,9 @@ impl Opened {
         Ok(Self { library, staged, mapped })
     }
 
-    /// Checks the mapped root and hands over the host's functions. `written` is the hash of the linted manifest's text, if it is known.
-    pub fn verify(
-        self,
-        manifest: Manifest,
-        written: Option<ContentHash>,
-        resources: Arc<ImageResources>,
-    ) -> Result<Image, OpenError> {
-        // SAFETY: only the address is taken; it is checked to lie in the image before it is read.
+    /// Checks the mapped root, and gives the image the host's functions. `written` is the hash of the linted manifest's text, if it is known.
+    pub fn verify(self, manifest: Manifest, written: Option<ContentHash>, ledger: Arc<Ledger>) -> Result<Image, OpenError> {
+        // SAFETY: only the symbol's address is read here. It is checked below before it is dereferenced.
         let header = unsafe { self.library.get::<*const Header>(ROOT_SYMBOL) }
             .map_err(|error| OpenError::Loader(error.to_string()))?
             .into_raw();
@@ -96,13 +91,14 @@ impl Opened {
         if !within(header.addr(), size_of::<Header>()) || !header.is_aligned() {
             return Err(OpenError::Root("its address lies outside the image"));
         }
-        // SAFETY: the address lies in the image, which is mapped as long as `self.library`.
+        // SAFETY: the header is aligned and lies inside the image. The image stays mapped as long as `self.library`, which moves into `Image`
+        // or is leaked.
         let header: &'static Header = unsafe { &*header };
         if header.magic != MAGIC {
             return Err(OpenError::Root("it does not begin with Reslot's mark"));
         }
-        // The same sources by the same compiler for the same target, which the lint has seen to, have the same layout. To walk
-        // through it all the same takes as long as opening the image.
+        // The same sources have the same layout, because the lint has checked the compiler and the target. Skip the layout check then: it is
+        // as slow as opening the image.
         if header.sources != SOURCES {
             check_layout(header)?;
         }
@@ -113,25 +109,25 @@ impl Opened {
         if !is_linted {
             return Err(OpenError::OtherManifest);
         }
-        let symbols = Registered::new(resources.id(), &manifest.name, self.mapped.clone(), self.staged.path());
-        // SAFETY: the layout was checked; nothing of the image has run but its static constructors. The token stays valid as
-        // long as the image is mapped: `Image` keeps the ledger, and what could not be unmapped keeps the `Image`.
-        let early = unsafe { root.initialise()(services::TABLE, services::token(&resources)) };
+        let symbols = Registered::new(ledger.id(), &manifest.name, self.mapped.clone(), self.staged.path());
+        // SAFETY: the layout was checked, and only static constructors of the image have run so far. The token is valid as long as the image
+        // is mapped: `Image` keeps the ledger, and an image that cannot be unmapped keeps its `Image`, or leaks the ledger.
+        let early = unsafe { root.initialise()(services::TABLE, services::token(&ledger)) };
         if early > 0 {
-            // The image stays and has the token, so the ledger stays, too. What panics in it can still be looked up.
-            std::mem::forget(resources);
+            // The image stays mapped and has the token, so the ledger stays, too. So do the symbols, for panics in it.
+            std::mem::forget(ledger);
             std::mem::forget(symbols);
             return Err(OpenError::EarlyRegistrations(early));
         }
-        resources.counts_with(root.live_bytes());
-        if let Some(hears) = root.set_log_level() {
-            resources.hears_with(hears);
+        ledger.use_live_bytes(root.live_bytes());
+        if let Some(set_log_level_fn) = root.set_log_level() {
+            ledger.use_set_log_level(set_log_level_fn);
         }
         Ok(Image {
             library: Some(ManuallyDrop::into_inner(self.library)),
             staged: ManuallyDrop::into_inner(self.staged),
             mapped: self.mapped,
-            resources,
+            ledger,
             symbols,
             remains: Remains::default(),
             report: UnloadReport::default(),
@@ -141,19 +137,19 @@ impl Opened {
     }
 }
 
-/// The libraries that the image needs stay for good. The replaced symbols do not reach into them: whatever they have left with
-/// libc (keys, threads, handlers) would be called after they were unmapped together with the last image that needed them.
+/// Keeps the libraries that the image needs mapped until the process ends. libc's functions are not replaced inside them, so libc could call
+/// functions that they have registered (keys, threads, handlers) after they were unmapped together with the last image that needs them.
 ///
-/// Exactly those, not whatever the loader's list has gained meanwhile: another thread may be opening something of its own.
+/// Only the needed ones are kept, and not all new objects in the loader's list: another thread may be opening a library of its own.
 fn keep_dependencies(needs: Vec<CString>) {
-    /// Those that stay already. Each build of a plugin needs the same few.
+    /// The libraries that are kept already. Most builds of a plugin need the same few.
     static KEPT: PerProcess<Mutex<BTreeSet<CString>>> = PerProcess::new(Mutex::default);
     for name in needs {
         if KEPT.get().lock().contains(&name) {
             continue;
         }
         let flags = RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
-        // SAFETY: it is loaded already, so no constructor runs; the flag only keeps it, and with it what it needs itself.
+        // SAFETY: with RTLD_NOLOAD nothing is loaded, so no constructor runs. RTLD_NODELETE keeps the library and its own dependencies.
         if let Ok(kept) = unsafe { Library::open(Some(OsStr::from_bytes(name.as_bytes())), flags) } {
             std::mem::forget(kept);
             KEPT.get().lock().insert(name);
@@ -161,8 +157,8 @@ fn keep_dependencies(needs: Vec<CString>) {
     }
 }
 
-/// Fresh globals for each check: the usual ones keep pointers into every image that they have ever seen. The error is turned
-/// into words here because it borrows from the image.
+/// Compares the layout of the image's root with ours. Each check has fresh globals, because the default ones keep pointers into all images
+/// that were checked. The error becomes a text here, because it borrows from the image.
 fn check_layout(header: &Header) -> Result<(), OpenError> {
     use abi_stable::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
     let ours = <RootRef as StableAbi>::LAYOUT;
@@ -172,14 +168,14 @@ fn check_layout(header: &Header) -> Result<(), OpenError> {
 
 fn loader_words(error: libloading::Error) -> String {
     match error {
-        // It names what the file asks for, however long that is.
+        // The text contains names from the file, which may be long.
         libloading::Error::DlOpen { source } => cut_words(source),
         error => cut_words(error),
     }
 }
 
 impl Image {
-    /// The functions that every image has.
+    /// The root table.
     pub(super) fn root(&self) -> RootRef {
         self.root
     }
@@ -187,12 +183,12 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        // An image is closed by `unload::close` on the reaper's thread, which takes the library out first. If one is dropped
-        // otherwise (a bug, or the host panicked), leaking it is safe and closing it here is not.
+        // `unload::close` closes an image on the reaper's thread, and takes the library out first. If an image is dropped elsewhere (a bug, or
+        // a panic of the host), leaking it is safe, and closing it here is not.
         if let Some(library) = self.library.take() {
             tracing::error!(image = %self.staged.path().display(), "an image was dropped without being unloaded; it stays mapped");
             std::mem::forget(library);
-            std::mem::forget(self.resources.clone());
+            std::mem::forget(self.ledger.clone());
         }
     }
 }

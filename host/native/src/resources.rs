@@ -1,16 +1,16 @@
-//! What an image owns in this process beside its memory: thread-local destructors and values on the host's threads, threads
-//! of its own, file mappings. The image's replaced libc symbols write it (through `services`), safe points, the thread's end
-//! and the unload read it. How a thread knows which accounts it stands in is `thread`'s affair.
+//! The ledger of an image lists its resources in this process beside its memory: thread-local destructors and values on all threads, its
+//! own threads, and file mappings. The image's replaced libc symbols write it (through `services`). Safe points, the ends of threads, and
+//! the unload read it. `thread` knows the ledgers that have entries of a thread.
 //!
 //! # Why this is sound
 //! A destructor may be called only while its image is mapped. Every run of a destructor happens between `running += 1` and
-//! `running -= 1` under the ledger's lock with `closed` false at the start; `close` sets `closed` only at `running == 0` with no
-//! thread of the image alive, and the image is unmapped only after `close` succeeded. So a thread that ends either finds the
-//! ledger open, and the image stays until it is done, or finds it closed, and runs nothing.
+//! `running -= 1`, and begins only if `closed` is false; both stand under the ledger's lock. `close` sets `closed` only at `running == 0`
+//! and when no thread of the image is alive, and the image is unmapped only after `close` has succeeded. So an ending thread either finds
+//! the ledger open, and the image stays until the thread is done, or it finds the ledger closed, and runs nothing.
 //!
-//! A thread that lives on may run its destructors only when no code of the image is on its stack or will be again: a plugin
-//! that finds a thread-local destroyed panics. `end` says so, after the last holder has let go of the instance and the instance
-//! is gone; from then on each thread's next safe point runs what it has.
+//! A thread that lives on may run its destructors only when no code of the image is on its stack or will be again, because a plugin that
+//! finds a thread-local destroyed panics. `end` states that; it is called after the last holder has dropped the instance and the instance
+//! is destroyed. From then on each thread runs its destructors at its next safe point.
 //!
 //! No lock is held while plugin code runs.
 
@@ -22,7 +22,7 @@ mod tests;
 
 pub(super) use thread::begin_own_thread;
 
-use super::logs::LogForwarder;
+use crate::{logs::LogForwarder, threads};
 use parking_lot::{Mutex, MutexGuard};
 use reslot_engine::{
     Holding, Neighbours, next_image_id,
@@ -45,35 +45,36 @@ pub(super) type Destructor = unsafe extern "C" fn(*mut c_void);
 
 static NEXT_KEY: AtomicU32 = AtomicU32::new(reslot_plugin_api::__private::VIRTUAL_KEYS);
 
-/// POSIX lets a destructor set its key's value again; libc gives up after this many rounds, and so do we.
+/// How many rounds of key destructors are run, as in libc: POSIX lets a destructor set its key's value again.
 const KEY_ROUNDS: usize = 4;
 
-/// The account of one image.
-pub struct ImageResources {
+/// The ledger of one image.
+pub struct Ledger {
     id: u64,
     process: Process,
-    /// What a person calls the image.
+    /// The image's name in messages.
     name: String,
     state: Mutex<State>,
-    /// The way to the plugins beside it; none before it was told.
+    /// The image's peers; none before they were set.
     neighbours: OnceLock<Box<dyn Neighbours>>,
-    /// What it logs; none before it was told.
+    /// The forwarder of its logs; none before it was set.
     log_forwarder: OnceLock<LogForwarder>,
-    /// The image's function that is told how much it is to log; none before it was verified.
-    hears: OnceLock<extern "C" fn(u8)>,
-    counts: OnceLock<extern "C" fn() -> ROption<u64>>,
-    when_less: Box<dyn Fn() + Send + Sync>,
+    /// The image's function that sets its log level; none before it was verified.
+    set_log_level_fn: OnceLock<extern "C" fn(u8)>,
+    /// The image's function that returns its allocated bytes; none before it was verified.
+    live_bytes_fn: OnceLock<extern "C" fn() -> ROption<u64>>,
+    on_release: Box<dyn Fn() + Send + Sync>,
     on_thread_panic: Box<dyn Fn(PanicReport) + Send + Sync>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The end of each of its threads is told.
+    /// Call `on_release` when a thread of the image ends, or has run destructors of it.
     watched: bool,
-    /// The instance is gone, and no code of the image will be called again but for destructors and on its own threads.
+    /// The instance is destroyed. From now on only destructors and the image's own threads run code of the image.
     ending: bool,
     closed: bool,
-    /// Threads that are running destructors of the image just now.
+    /// How many threads are running destructors of the image, or a function of `level`.
     running: usize,
     entries: HashMap<u64, Entries>,
     keys: HashMap<u32, Option<Destructor>>,
@@ -85,25 +86,25 @@ struct State {
 }
 
 impl State {
-    /// Nothing of the image runs, but for callers of the host's.
+    /// No thread of the image runs, and none of its destructors. (Calls from the host are not counted here.)
     fn is_quiet(&self) -> bool {
         self.threads.is_empty() && self.running == 0
     }
 
-    /// Forgets a thread that has nothing left.
+    /// Removes the entries of a thread if they are empty.
     fn tidy(&mut self, thread: u64) {
         if self.entries.get(&thread).is_some_and(Entries::is_empty) {
             self.entries.remove(&thread);
         }
     }
 
-    /// How many destructors a thread has to run: a value whose key has none is none.
+    /// The number of destructors that this thread has still to run. Values without a destructor do not count.
     fn pending(&self, entries: &Entries) -> usize {
         let with_destructor = |key: &&u32| self.keys.get(*key).is_some_and(Option::is_some);
         entries.destructors.len() + entries.values.keys().filter(with_destructor).count()
     }
 
-    /// Whether a thread has any to run.
+    /// Whether any thread has destructors to run.
     fn has_pending(&self) -> bool {
         self.entries.values().any(|entries| self.pending(entries) > 0)
     }
@@ -116,7 +117,7 @@ impl State {
     }
 }
 
-/// What one thread holds for the image.
+/// The entries of one thread.
 #[derive(Default)]
 struct Entries {
     tid: i32,
@@ -130,38 +131,39 @@ impl Entries {
     }
 }
 
-/// A thread that the image started.
+/// A thread that the image has started.
 struct OwnThread {
-    /// The kernel's number, once it runs.
+    /// Its number in the kernel. None before it runs.
     tid: Option<i32>,
-    /// The number under which its own entries are kept, once it runs.
+    /// The key of its entries. None before it runs.
     number: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Pointer(pub(super) *mut c_void);
-// SAFETY: the pointer is only handed back, to the thread it came from or, when closing, to nobody.
+// SAFETY: the host never dereferences the pointer. It hands it only to code of the image on the thread that has registered it: to
+// `pthread_getspecific`, or to a destructor. `close` drops it on another thread, which does nothing with it.
 unsafe impl Send for Pointer {}
 
-/// How closing went.
+/// The result of closing the ledger.
 #[derive(Debug, Default)]
 pub struct Closed {
     /// Thread-local destructors that were run.
     pub destructors_run: u64,
-    /// Those that were skipped, because their threads live on.
+    /// Thread-local destructors that were skipped, because their threads live on.
     pub destructors_skipped: u64,
-    /// The threads that the skipped ones belong to.
+    /// The threads of the skipped destructors.
     pub skipped_threads: Vec<String>,
-    /// Bytes of file mappings that the image made and left.
+    /// Bytes of the file mappings that the image has made and not unmapped.
     pub file_bytes_left: usize,
 }
 
-impl ImageResources {
-    /// `when_less` is told whenever there is less that keeps an ending image; `on_thread_panic` of panics on threads that the image
-    /// started, which no caller sees.
+impl Ledger {
+    /// `on_release` is called whenever something that keeps an ending image has ended. `on_thread_panic` is called for panics on threads
+    /// that the image has started, because no caller sees them.
     pub fn new(
         name: String,
-        when_less: impl Fn() + Send + Sync + 'static,
+        on_release: impl Fn() + Send + Sync + 'static,
         on_thread_panic: impl Fn(PanicReport) + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -171,25 +173,25 @@ impl ImageResources {
             state: Mutex::default(),
             neighbours: OnceLock::new(),
             log_forwarder: OnceLock::new(),
-            hears: OnceLock::new(),
-            counts: OnceLock::new(),
-            when_less: Box::new(when_less),
+            set_log_level_fn: OnceLock::new(),
+            live_bytes_fn: OnceLock::new(),
+            on_release: Box::new(on_release),
             on_thread_panic: Box::new(on_thread_panic),
         })
     }
 
-    /// Tells the image's way to the plugins beside it; once, before any of its hooks is called.
+    /// Sets the image's peers; once, before any of its hooks is called.
     pub fn set_peers(&self, neighbours: Box<dyn Neighbours>) {
         let _ = self.neighbours.set(neighbours);
     }
 
-    /// Unique in this process.
+    /// The image's id, unique in this process.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The account. None in a forked child if another thread held it during `fork`: there it stays locked for ever.
-    fn account(&self) -> Option<MutexGuard<'_, State>> {
+    /// Locks the state. None in a forked child if another thread of the parent held the lock during `fork`: there it stays locked.
+    fn lock(&self) -> Option<MutexGuard<'_, State>> {
         match self.process.is_another() {
             false => Some(self.state.lock()),
             true => self.state.try_lock(),
@@ -199,24 +201,24 @@ impl ImageResources {
     /// Registers a thread-local destructor of the calling thread.
     pub(super) fn add_destructor(self: &Arc<Self>, destructor: Destructor, object: *mut c_void) {
         let thread = ThisThread::enlist(self);
-        let Some(mut state) = self.account() else { return };
+        let Some(mut state) = self.lock() else { return };
         match thread {
             Some(thread) => state.entries_of(thread).destructors.push((destructor, Pointer(object))),
-            // The thread is past its end: what it makes now stays.
+            // Nothing runs destructors after the thread's end.
             None => state.destructors_skipped += 1,
         }
     }
 
     pub(super) fn create_key(&self, destructor: Option<Destructor>) -> u32 {
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
-        if let Some(mut state) = self.account() {
+        if let Some(mut state) = self.lock() {
             state.keys.insert(key, destructor);
         }
         key
     }
 
     pub(super) fn delete_key(&self, key: u32) -> bool {
-        let Some(mut state) = self.account() else { return false };
+        let Some(mut state) = self.lock() else { return false };
         for entries in state.entries.values_mut() {
             entries.values.remove(&key);
         }
@@ -228,7 +230,7 @@ impl ImageResources {
         let Some(thread) = ThisThread::enlist(self) else {
             return false;
         };
-        let Some(mut state) = self.account() else { return false };
+        let Some(mut state) = self.lock() else { return false };
         if !state.keys.contains_key(&key) {
             return false;
         }
@@ -244,16 +246,16 @@ impl ImageResources {
 
     pub(super) fn value(&self, key: u32) -> *mut c_void {
         let thread = ThisThread::number();
-        let Some(state) = self.account() else {
+        let Some(state) = self.lock() else {
             return std::ptr::null_mut();
         };
         let value = state.entries.get(&thread).and_then(|entries| entries.values.get(&key));
         value.map_or(std::ptr::null_mut(), |value| value.0)
     }
 
-    /// A thread of the image is about to be started: from here on the image stays. `None` if the image is being closed.
+    /// Registers a thread that the image is about to start: from now on the image cannot be closed. `None` if the ledger is closed.
     pub(super) fn thread_starts(&self) -> Option<u64> {
-        let mut state = self.account()?;
+        let mut state = self.lock()?;
         if state.closed {
             return None;
         }
@@ -264,7 +266,7 @@ impl ImageResources {
     }
 
     pub(super) fn thread_runs(&self, thread: u64) {
-        if let Some(own) = self.account().as_mut().and_then(|state| state.threads.get_mut(&thread)) {
+        if let Some(own) = self.lock().as_mut().and_then(|state| state.threads.get_mut(&thread)) {
             own.tid = Some(kernel_number());
             own.number = Some(ThisThread::number());
         }
@@ -272,26 +274,26 @@ impl ImageResources {
 
     pub(super) fn thread_ended(&self, thread: u64) {
         let watched = {
-            let Some(mut state) = self.account() else { return };
+            let Some(mut state) = self.lock() else { return };
             state.threads.remove(&thread);
             state.watched
         };
-        // The reaper's thread is the parent's.
+        // A forked child has no reaper thread.
         if watched && !self.process.is_another() {
-            (self.when_less)();
+            (self.on_release)();
         }
     }
 
     pub(super) fn mapped(&self, address: usize, len: usize) {
-        if let Some(mut state) = self.account() {
+        if let Some(mut state) = self.lock() {
             state.mappings.insert(address, len);
         }
     }
 
     pub(super) fn unmapped(&self, address: usize, len: usize) {
-        let Some(mut state) = self.account() else { return };
+        let Some(mut state) = self.lock() else { return };
         let end = address.saturating_add(len);
-        // A part of a mapping may go, or several at once; what is left of each is kept in the account.
+        // The range may cover a part of a mapping, or several mappings. The rest of each mapping stays in the ledger.
         let overlapping: Vec<_> = state
             .mappings
             .range(..end)
@@ -315,7 +317,7 @@ impl ImageResources {
         }
         panics::remember(self.id, report.clone());
         let here = ThisThread::number();
-        // Nobody hears of it in a forked child.
+        // A forked child has nobody to whom it could be reported.
         if self.process.is_another() {
             return;
         }
@@ -325,18 +327,18 @@ impl ImageResources {
         }
     }
 
-    /// A panic with these words was contained on the calling thread. At the end of a thread of `Context::spawn` nobody asks for it, so it
-    /// is told, unless the hook has done so.
+    /// Records that a panic with this message was contained on the calling thread. A thread of `Context::spawn` has no caller that takes
+    /// the report, so it is reported here, unless the panic hook has done so.
     pub(super) fn contained(&self, message: &str, own_thread: bool) {
-        let news = panics::contained(self.id, message);
-        if let Some(report) = news.filter(|_| own_thread && !self.process.is_another()) {
+        let unreported = panics::contained(self.id, message);
+        if let Some(report) = unreported.filter(|_| own_thread && !self.process.is_another()) {
             (self.on_thread_panic)(report);
         }
     }
 
-    /// Runs the calling thread's destructors of this image: at the thread's end, or at a safe point once the image is ending.
+    /// Runs the calling thread's destructors of this image: at the thread's end, or at a safe point while the image is ending.
     fn run_destructors(&self, thread: u64) {
-        // In a forked child what a plugin left on this thread is never dropped: the image stays mapped as long as the child lives.
+        // A forked child runs no destructors of plugins: the image stays mapped there until the child ends.
         if self.process.is_another() {
             return;
         }
@@ -347,12 +349,13 @@ impl ImageResources {
         state.running += 1;
         let mut rounds = 0;
         while let Some(entries) = state.entries.get_mut(&thread) {
-            // Newest first, as libc does; a destructor may register another.
+            // The newest first, as in libc. A destructor may register another one.
             if let Some((destructor, object)) = entries.destructors.pop() {
                 state.destructors_run += 1;
                 drop(state);
                 let _running = thread::InDestructor::enter();
-                // SAFETY: registered by the image for this thread and not run before; the image is mapped, see the module.
+                // SAFETY: the image has registered the destructor with this argument for this thread. It was taken out of the list, so it
+                // runs once. The image is mapped while `running` is counted, see the module.
                 unsafe { destructor(object.0) };
                 state = self.state.lock();
                 continue;
@@ -363,7 +366,7 @@ impl ImageResources {
                 break;
             }
             rounds += 1;
-            // One at a time: a destructor may free another key's value and set that key to null.
+            // Take the values out one at a time: a destructor may free the value of another key and set that key to null.
             let keys: Vec<u32> = entries.values.keys().copied().collect();
             for key in keys {
                 let entries = state.entries.get_mut(&thread);
@@ -376,7 +379,7 @@ impl ImageResources {
                 state.destructors_run += 1;
                 drop(state);
                 let _running = thread::InDestructor::enter();
-                // SAFETY: as above; libc calls a key's destructor with the value and the key set to null, as it is here.
+                // SAFETY: as above. As in libc, the key is null when its destructor is called with the value.
                 unsafe { destructor(value.0) };
                 state = self.state.lock();
             }
@@ -385,22 +388,23 @@ impl ImageResources {
         let watched = state.watched;
         drop(state);
         if watched {
-            (self.when_less)();
+            (self.on_release)();
         }
     }
 
-    /// From here on `when_less` is told.
+    /// From now on `on_release` is called.
     pub fn watch(&self) {
         self.state.lock().watched = true;
     }
 
-    /// The instance is gone: from here on threads run their destructors at their safe points, this one right now.
+    /// To be called after the instance is destroyed: from now on threads run their destructors at their safe points. The calling thread
+    /// runs its own ones here.
     pub fn end(&self) {
         self.run_destructors(ThisThread::number());
         let mut state = self.state.lock();
         (state.watched, state.ending) = (true, true);
         if state.has_pending() {
-            thread::one_more_ended();
+            thread::request_safe_points();
         }
     }
 
@@ -408,7 +412,7 @@ impl ImageResources {
         !self.process.is_another() && self.state.lock().ending
     }
 
-    /// What keeps the image, leaving callers aside.
+    /// What keeps the image, without regard to callers.
     pub fn holding(&self) -> Holding {
         let state = self.state.lock();
         match (state.is_quiet(), state.has_pending()) {
@@ -432,7 +436,7 @@ impl ImageResources {
         names
     }
 
-    /// The names of the host program's threads that have thread-local values of the image.
+    /// The names of the program's threads that have thread-local values of the image.
     pub fn threads_with_values(&self) -> Vec<String> {
         let tids: Vec<_> = {
             let state = self.state.lock();
@@ -446,7 +450,7 @@ impl ImageResources {
         tids.into_iter().map(|tid| thread_name(Some(tid))).collect()
     }
 
-    /// Closes the account if nothing of the image runs any more. What thread-local values there still are is skipped.
+    /// Closes the ledger, if no thread and no destructor of the image runs any more. The remaining destructors are skipped.
     pub fn close(&self) -> Option<Closed> {
         let mut state = self.state.lock();
         if !state.is_quiet() {
@@ -472,25 +476,21 @@ impl ImageResources {
     }
 }
 
-impl HasNeighbours for ImageResources {
+impl HasNeighbours for Ledger {
     fn neighbours(&self) -> Option<&dyn Neighbours> {
         self.neighbours.get().map(|neighbours| &**neighbours)
     }
 }
 
-/// The kernel's number of the calling thread.
+/// The calling thread's number in the kernel.
 fn kernel_number() -> i32 {
     // SAFETY: gettid has no preconditions.
     unsafe { libc::gettid() }
 }
 
-/// The kernel's name of a thread of this process.
 fn thread_name(tid: Option<i32>) -> String {
-    let Some(tid) = tid else {
-        return "a thread that has not begun yet".to_owned();
-    };
-    match std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")) {
-        Ok(name) => format!("{:?} (thread {tid})", name.trim()),
-        Err(_) => format!("thread {tid}"),
+    match tid {
+        Some(tid) => threads::name(tid.cast_unsigned()),
+        None => "a thread that has not begun yet".to_owned(),
     }
 }

@@ -1,15 +1,15 @@
-//! The host's functions that stand in for libc's inside an image: the other end of `reslot_plugin_api`'s `inside`. Each finds
-//! the image's ledger by its token and writes there.
+//! The host's functions that replace libc's inside an image: the other end of `reslot_plugin_api`'s `inside`. Each finds the image's
+//! ledger by the image's token, and writes there.
 //!
 //! # Safety
-//! The token of an image is the address of its ledger, which the image's owner keeps until the image is proven unmapped, and
-//! for ever if it never is. So whoever can call in here with a token, code of that image, finds its ledger alive.
+//! The token of an image is the address of its ledger. `Image` keeps the ledger until the image is proven unmapped, or leaks it with the
+//! image. Only code of the image has the token, so the ledger is alive in each of these calls.
 
 mod logs;
 
 use super::{
     panics,
-    resources::{Destructor, ImageResources, begin_own_thread},
+    resources::{Destructor, Ledger, begin_own_thread},
 };
 use reslot_engine::peers;
 use reslot_plugin_api::__private::{HostTable, HostTableRef, PanicRecord, RStr, WithMetadata};
@@ -25,12 +25,12 @@ const META: &WithMetadata<HostTable> = &WithMetadata::new(HostTable {
     map,
     unmap,
     panicked,
-    peer_find: peers::find::<ImageResources>,
-    peer_load: peers::load::<ImageResources>,
-    peer_release: peers::release::<ImageResources>,
-    peer_pass: peers::pass::<ImageResources>,
-    peer_fault: peers::fault::<ImageResources>,
-    peer_absent: peers::absent::<ImageResources>,
+    peer_find: peers::find::<Ledger>,
+    peer_load: peers::load::<Ledger>,
+    peer_release: peers::release::<Ledger>,
+    peer_pass: peers::pass::<Ledger>,
+    peer_fault: peers::fault::<Ledger>,
+    peer_absent: peers::absent::<Ledger>,
     log_record: logs::record,
     log_span: logs::span,
     contained,
@@ -39,40 +39,40 @@ const META: &WithMetadata<HostTable> = &WithMetadata::new(HostTable {
 /// The table that an image gets.
 pub(super) const TABLE: HostTableRef = HostTableRef(META.static_as_prefix());
 
-/// An image's name for its ledger.
-pub(super) fn token(resources: &Arc<ImageResources>) -> *const () {
-    Arc::as_ptr(resources).cast()
+/// The token of an image: the address of its ledger.
+pub(super) fn token(ledger: &Arc<Ledger>) -> *const () {
+    Arc::as_ptr(ledger).cast()
 }
 
 /// # Safety
-/// `token` must be a token of a living ledger, see the module.
-unsafe fn resources(token: *const ()) -> Arc<ImageResources> {
-    let resources = token.cast::<ImageResources>();
-    // SAFETY: the caller's promise; the count is raised first, so the image's owner keeps its own.
+/// `token` must be the token of a living ledger, see the module.
+unsafe fn ledger(token: *const ()) -> Arc<Ledger> {
+    let ledger = token.cast::<Ledger>();
+    // SAFETY: the caller promises a living ledger. The count is raised first, so that dropping the answer does not take the owner's count.
     unsafe {
-        Arc::increment_strong_count(resources);
-        Arc::from_raw(resources)
+        Arc::increment_strong_count(ledger);
+        Arc::from_raw(ledger)
     }
 }
 
 unsafe extern "C" fn thread_atexit(token: *const (), destructor: *const (), object: *mut ()) -> i32 {
     // SAFETY: called from the image; std and the C++ runtime pass a destructor of this signature.
-    let (resources, destructor) = unsafe { (resources(token), transmute::<*const (), Destructor>(destructor)) };
-    resources.add_destructor(destructor, object.cast());
+    let (ledger, destructor) = unsafe { (ledger(token), transmute::<*const (), Destructor>(destructor)) };
+    ledger.add_destructor(destructor, object.cast());
     0
 }
 
 unsafe extern "C" fn key_create(token: *const (), key: *mut u32, destructor: *const ()) -> i32 {
-    // SAFETY: called from the image; a null destructor is none, any other has this signature.
-    let (resources, destructor) = unsafe { (resources(token), transmute::<*const (), Option<Destructor>>(destructor)) };
-    // SAFETY: pthread_key_create's caller passes room for a key.
-    unsafe { key.write(resources.create_key(destructor)) };
+    // SAFETY: called from the image; a null destructor becomes `None`, any other has this signature.
+    let (ledger, destructor) = unsafe { (ledger(token), transmute::<*const (), Option<Destructor>>(destructor)) };
+    // SAFETY: the caller of pthread_key_create passes a pointer to a writable key.
+    unsafe { key.write(ledger.create_key(destructor)) };
     0
 }
 
 unsafe extern "C" fn key_delete(token: *const (), key: u32) -> i32 {
     // SAFETY: called from the image.
-    match unsafe { resources(token) }.delete_key(key) {
+    match unsafe { ledger(token) }.delete_key(key) {
         true => 0,
         false => libc::EINVAL,
     }
@@ -80,7 +80,7 @@ unsafe extern "C" fn key_delete(token: *const (), key: u32) -> i32 {
 
 unsafe extern "C" fn set_specific(token: *const (), key: u32, value: *const ()) -> i32 {
     // SAFETY: called from the image.
-    match unsafe { resources(token) }.set_value(key, value.cast_mut().cast()) {
+    match unsafe { ledger(token) }.set_value(key, value.cast_mut().cast()) {
         true => 0,
         false => libc::EINVAL,
     }
@@ -88,14 +88,14 @@ unsafe extern "C" fn set_specific(token: *const (), key: u32, value: *const ()) 
 
 unsafe extern "C" fn get_specific(token: *const (), key: u32) -> *mut () {
     // SAFETY: called from the image.
-    unsafe { resources(token) }.value(key).cast()
+    unsafe { ledger(token) }.value(key).cast()
 }
 
 type Body = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
-/// What a thread of an image begins with.
+/// The start parameters of a thread of an image.
 struct Start {
-    resources: Arc<ImageResources>,
+    ledger: Arc<Ledger>,
     thread: u64,
     body: Body,
     argument: *mut c_void,
@@ -109,36 +109,36 @@ unsafe extern "C" fn thread_create(
     argument: *mut (),
 ) -> i32 {
     // SAFETY: called from the image; pthread_create's caller passes a start routine of this signature.
-    let (resources, body) = unsafe { (resources(token), transmute::<*const (), Body>(start)) };
-    // Counted before it exists: between here and its first instruction the image must not go.
-    let Some(number) = resources.thread_starts() else {
+    let (ledger, body) = unsafe { (ledger(token), transmute::<*const (), Body>(start)) };
+    // Count the thread before it exists: the image must not be unmapped before the thread's first instruction.
+    let Some(number) = ledger.thread_starts() else {
         return libc::EAGAIN;
     };
     let start = Box::into_raw(Box::new(Start {
-        resources: resources.clone(),
+        ledger: ledger.clone(),
         thread: number,
         body,
         argument: argument.cast(),
     }));
-    // SAFETY: the two signatures differ only in whether a forced unwind (pthread_exit) may pass, which libc expects.
+    // SAFETY: the two signatures differ only in whether a forced unwind (pthread_exit) may pass through, and libc expects that.
     let first = unsafe { transmute::<Body, extern "C" fn(*mut c_void) -> *mut c_void>(trampoline) };
-    // SAFETY: thread and attributes are pthread_create's caller's; the trampoline takes the box.
+    // SAFETY: thread and attributes are those of the caller of pthread_create; the trampoline takes the box.
     let error = unsafe { libc::pthread_create(thread.cast(), attributes.cast(), first, start.cast()) };
     if error != 0 {
-        // SAFETY: no thread was made, so the box is still ours.
+        // SAFETY: no thread was started, so nobody else has the box.
         drop(unsafe { Box::from_raw(start) });
-        resources.thread_ended(number);
+        ledger.thread_ended(number);
     }
     error
 }
 
-/// The first frame of every thread of an image. It is the host's code, and it owns nothing while the body runs, so that
-/// `pthread_exit` may unwind through it; what is to be done at the end is a thread-local's drop.
+/// The first frame of every thread of an image. It is code of the host, and it owns nothing while the body runs, so `pthread_exit` may
+/// unwind through it. The work at the thread's end is done by the drop of a thread-local.
 extern "C-unwind" fn trampoline(start: *mut c_void) -> *mut c_void {
     let (body, argument) = {
-        // SAFETY: made by `thread_create` for this thread.
+        // SAFETY: `thread_create` has made the box for this thread alone.
         let start = *unsafe { Box::from_raw(start.cast::<Start>()) };
-        begin_own_thread(start.resources, start.thread);
+        begin_own_thread(start.ledger, start.thread);
         (start.body, start.argument)
     };
     body(argument)
@@ -155,28 +155,29 @@ unsafe extern "C" fn map(
 ) -> *mut () {
     // SAFETY: the image's arguments, unchanged.
     let mapped = unsafe { libc::mmap64(address.cast(), len, protection, flags, file, offset) };
-    // Anonymous memory is the plugin's heap by another name; only mappings of files look like libraries that stayed.
+    // Anonymous memory is part of the plugin's heap. Only mappings of files are recorded, because they look like libraries that are still
+    // mapped.
     if mapped != libc::MAP_FAILED && file >= 0 {
         // SAFETY: called from the image.
-        unsafe { resources(token) }.mapped(mapped.addr(), len);
+        unsafe { ledger(token) }.mapped(mapped.addr(), len);
     }
     mapped.cast()
 }
 
 unsafe extern "C" fn unmap(token: *const (), address: *mut (), len: usize) -> i32 {
     // SAFETY: called from the image.
-    unsafe { resources(token) }.unmapped(address.addr(), len);
+    unsafe { ledger(token) }.unmapped(address.addr(), len);
     // SAFETY: the image's arguments, unchanged.
     unsafe { libc::munmap(address.cast(), len) }
 }
 
 unsafe extern "C" fn panicked(token: *const (), record: &PanicRecord<'_>) {
     // SAFETY: called from the image.
-    let resources = unsafe { resources(token) };
-    resources.panicked(panics::report_of(resources.id(), record));
+    let ledger = unsafe { ledger(token) };
+    ledger.panicked(panics::report_of(ledger.id(), record));
 }
 
 unsafe extern "C" fn contained(token: *const (), message: RStr<'_>, own_thread: bool) {
     // SAFETY: called from the image.
-    unsafe { resources(token) }.contained(&message, own_thread);
+    unsafe { ledger(token) }.contained(&message, own_thread);
 }

@@ -5,7 +5,7 @@ use super::{
     preflight,
     protocol::{Message, Task, build},
 };
-use crate::{open::Opened, resources::ImageResources};
+use crate::{open::Opened, resources::Ledger};
 use reslot_artifact::manifest::Manifest;
 use reslot_engine::{Holding, Image, Instance, Preflight, Unloading};
 use reslot_plugin_api::Health;
@@ -154,12 +154,12 @@ fn run_steps(host: &mut HostPipe, task: &Task, state: Option<Vec<u8>>) -> Result
     })
 }
 
-fn resources(task: &Task, on_release: mpsc::Sender<()>) -> Arc<ImageResources> {
+fn resources(task: &Task, on_release: mpsc::Sender<()>) -> Arc<Ledger> {
     let name = format!("plugin {:?}, generation {}, in its preflight,", task.slot, task.generation);
     let on_release = move || {
         let _ = on_release.send(());
     };
-    ImageResources::new(name, on_release, |report| {
+    Ledger::new(name, on_release, |report| {
         eprintln!("reslot: a thread of the plugin panicked: {}", report.message);
     })
 }

@@ -1,14 +1,14 @@
-//! The account of an image, without an image.
+//! The ledger of an image, without an image.
 
 use super::*;
 use reslot_process::safe_point;
 use std::sync::atomic::AtomicUsize;
 
-fn resources() -> Arc<ImageResources> {
-    ImageResources::new("a test's".to_owned(), || {}, |_| {})
+fn resources() -> Arc<Ledger> {
+    Ledger::new("a test's".to_owned(), || {}, |_| {})
 }
 
-fn close(resources: &ImageResources) -> Closed {
+fn close(resources: &Ledger) -> Closed {
     resources.close().expect("nothing runs in it")
 }
 
@@ -41,8 +41,7 @@ fn keys_are_rounds_of_destructors_as_in_posix() {
             assert!(resources.value(without).is_null());
         });
     });
-    // The thread has ended, and its value met its destructor, once. (A scope returns before the thread's own end, so the
-    // close below may be the one that waits for it.)
+    // The thread's destructor has run once, or is skipped by the close. (A scope returns before the thread's own end.)
     while resources.holding() == Holding::Threads {
         std::thread::yield_now();
     }
@@ -92,7 +91,7 @@ fn destructors_of_an_ending_image_run_at_the_threads_safe_point_and_not_before()
     static RAN: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn destructor(_: *mut c_void) {
         RAN.fetch_add(1, Ordering::Relaxed);
-        // By a roundabout way: nothing happens, and nothing hangs.
+        // A safe point inside a safe point does nothing.
         safe_point();
     }
     let resources = resources();

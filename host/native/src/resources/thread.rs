@@ -1,7 +1,7 @@
-//! The calling thread as ledgers know it: its number, the accounts that it stands in, and the moments at which it runs what
-//! images have left on it: its own end, and, once an image is ending, its next safe point.
+//! The calling thread, for the ledgers of images: its number, and the ledgers that have entries of it. The thread runs the destructors of
+//! its entries at its own end, and those of an image that is ending at its next safe point.
 
-use super::ImageResources;
+use super::Ledger;
 use std::{
     cell::{Cell, RefCell},
     sync::{
@@ -12,25 +12,26 @@ use std::{
 
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
 
-/// The calling thread, for ledgers. Its drop is the thread's end; the host's code is never unmapped, so libc may keep it.
+/// The calling thread. The drop of this thread-local is the thread's end. libc may keep a pointer to the drop, because the host's code is
+/// never unmapped.
 #[derive(Default)]
 pub(super) struct ThisThread {
-    ledgers: RefCell<Vec<Weak<ImageResources>>>,
-    /// Set on a thread that an image started: the image, and the number by which it counts the thread.
-    own: RefCell<Option<(Arc<ImageResources>, u64)>>,
+    ledgers: RefCell<Vec<Weak<Ledger>>>,
+    /// On a thread that an image has started: the image's ledger, and the thread's number in it.
+    own: RefCell<Option<(Arc<Ledger>, u64)>>,
 }
 
 thread_local! {
     static THIS: ThisThread = ThisThread::default();
-    /// The thread's number. Without a destructor, so that it is there until the very end, also for plugin code that the
-    /// thread's own end runs.
+    /// The thread's number. It has no destructor, so it can be used until the thread is gone, also by plugin code that runs at the thread's
+    /// end.
     static NUMBER: u64 = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
-    /// The thread is running the destructors of its end: what is registered now is run by them.
+    /// The thread is running the destructors of its end. Destructors that are registered now are run by this loop, too.
     static ENDING: Cell<bool> = const { Cell::new(false) };
     static IN_DESTRUCTOR: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A destructor of an image is being run on this thread, until dropped. A panic in one aborts the process.
+/// Marks that this thread runs a destructor of an image, until this is dropped. A panic in a destructor aborts the process.
 pub(super) struct InDestructor(bool);
 
 impl InDestructor {
@@ -54,76 +55,69 @@ impl ThisThread {
         NUMBER.with(|number| *number)
     }
 
-    /// Makes sure that this thread's end is told to the ledger. `None` when the thread is past its end.
-    pub(super) fn enlist(resources: &Arc<ImageResources>) -> Option<u64> {
+    /// Registers the ledger for this thread's end, and returns the thread's number. `None` after the thread's end.
+    pub(super) fn enlist(ledger: &Arc<Ledger>) -> Option<u64> {
         let enlisted = THIS.try_with(|this| {
             let mut ledgers = this.ledgers.borrow_mut();
-            if !ledgers
-                .iter()
-                .any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(resources)))
-            {
+            if !ledgers.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ledger))) {
                 ledgers.retain(|known| known.strong_count() > 0);
-                ledgers.push(Arc::downgrade(resources));
+                ledgers.push(Arc::downgrade(ledger));
             }
         });
-        // While its destructors run, the ledger whose turn it is looks again until nothing is left.
+        // During the thread's end new destructors may still be added: `run_destructors` loops until the list is empty.
         (enlisted.is_ok() || ENDING.get()).then(Self::number)
     }
 }
 
-/// Has the calls of [`safe_point`](reslot_process::safe_point) run what an image left on threads that live on; the image's `ending` is set
-/// already.
-pub(super) fn one_more_ended() {
+/// Makes each thread run the destructors of ending images at its next [`safe_point`](reslot_process::safe_point). To be called after the
+/// image's `ending` is set.
+pub(super) fn request_safe_points() {
     reslot_process::run_at_safe_points(run_ended);
     reslot_process::one_more_ended();
 }
 
-/// What the native engine does at a safe point of the calling thread.
+/// Runs the calling thread's destructors of the images that are ending.
 fn run_ended() {
-    // Only images that are ending: no code of theirs is on this thread's stack, because nobody holds their instances any more,
-    // and none will be called here again. But for the image that started this thread: its code is below, and what it has here
-    // is dropped at the thread's end. (A subscriber that is told of a panic of such a thread may call the host from there.)
+    // Only of images that are ending: nobody holds their instances any more, so none of their code is on this thread's stack, and none will
+    // be called here again. Except the image that started this thread: its frames are on this stack, so its destructors run at the thread's
+    // end. (A subscriber may call the host from there, when it receives the event of a panic on such a thread.)
     let ended = THIS.try_with(|this| {
         let known: Vec<_> = this.ledgers.borrow().iter().filter_map(Weak::upgrade).collect();
-        let own = this.own.borrow().as_ref().map(|(resources, _)| resources.id());
+        let own = this.own.borrow().as_ref().map(|(ledger, _)| ledger.id());
         let ended = known
             .into_iter()
-            .filter(|resources| Some(resources.id()) != own && resources.is_ending());
+            .filter(|ledger| Some(ledger.id()) != own && ledger.is_ending());
         let ended: Vec<_> = ended.collect();
-        let is_ended = |known: &Weak<ImageResources>| {
-            ended
-                .iter()
-                .any(|resources| std::ptr::eq(known.as_ptr(), Arc::as_ptr(resources)))
-        };
+        let is_ended = |known: &Weak<Ledger>| ended.iter().any(|ledger| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ledger)));
         this.ledgers.borrow_mut().retain(|known| !is_ended(known));
         ended
     });
-    // A thread that is past its end runs its destructors there.
-    for resources in ended.unwrap_or_default() {
-        resources.run_destructors(ThisThread::number());
+    // `THIS` is gone if the thread is ending: then `drop` has run the destructors.
+    for ledger in ended.unwrap_or_default() {
+        ledger.run_destructors(ThisThread::number());
     }
 }
 
 impl Drop for ThisThread {
     fn drop(&mut self) {
         ENDING.set(true);
-        for resources in self.ledgers.take() {
-            if let Some(resources) = resources.upgrade() {
-                resources.run_destructors(Self::number());
+        for ledger in self.ledgers.take() {
+            if let Some(ledger) = ledger.upgrade() {
+                ledger.run_destructors(Self::number());
             }
         }
         ENDING.set(false);
-        if let Some((resources, thread)) = self.own.take() {
-            resources.run_destructors(Self::number());
-            resources.thread_ended(thread);
+        if let Some((ledger, thread)) = self.own.take() {
+            ledger.run_destructors(Self::number());
+            ledger.thread_ended(thread);
         }
     }
 }
 
-/// Has the end of the calling thread, however it comes (`pthread_exit` passes by the frames), told to the image that started
-/// it. After that no code of the image runs on it any more.
-pub fn begin_own_thread(resources: Arc<ImageResources>, thread: u64) {
-    resources.thread_runs(thread);
-    let told = THIS.try_with(|this| *this.own.borrow_mut() = Some((resources, thread)));
-    debug_assert!(told.is_ok(), "a thread that begins has its thread-locals");
+/// Registers the calling thread as one that the image has started. A thread-local reports its end, because `pthread_exit` skips the frames.
+/// After that report no code of the image runs on the thread.
+pub fn begin_own_thread(ledger: Arc<Ledger>, thread: u64) {
+    ledger.thread_runs(thread);
+    let set = THIS.try_with(|this| *this.own.borrow_mut() = Some((ledger, thread)));
+    debug_assert!(set.is_ok(), "a thread that begins has its thread-locals");
 }

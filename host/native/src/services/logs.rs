@@ -1,15 +1,16 @@
-//! The host's functions by which an image tells what it logs. Each finds the image's [`LogForwarder`] by its token.
+//! The host's functions through which an image logs. Each finds the image's [`LogForwarder`] by the image's token.
 //!
-//! The program's subscriber is called from here, with the image's frames below: its panics end here.
+//! The program's subscriber is called from here. Its panics are contained, because they must not unwind into frames of the image.
 
-use super::super::{logs::LogForwarder, resources::ImageResources};
+use super::super::{logs::LogForwarder, resources::Ledger};
 use reslot_plugin_api::__private::{LogRecord, LogValue, RSlice, SpanDeed, contain};
 
 /// # Safety
-/// `token` must be a token of a living ledger for `'a`: code of its image is on the stack, see the module above.
+/// `token` must be the token of a ledger that lives for `'a`, see the module above.
 unsafe fn log_forwarder<'a>(token: *const ()) -> Option<&'a LogForwarder> {
-    // SAFETY: the caller's promise. No count is raised: the image's owner keeps the ledger while the image is mapped.
-    unsafe { &*token.cast::<ImageResources>() }.log_forwarder()
+    // SAFETY: the caller promises that the ledger lives for `'a`. The count is not raised: `Image` keeps the ledger while the image is mapped,
+    // and code of the image is on this stack.
+    unsafe { &*token.cast::<Ledger>() }.log_forwarder()
 }
 
 pub(super) unsafe extern "C" fn record(token: *const (), record: &LogRecord<'_>) -> u64 {

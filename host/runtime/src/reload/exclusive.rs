@@ -29,7 +29,7 @@ impl Stopped {
         let most = host.hooks.deadline();
         let waiting = this_thread();
         let stop = move |exclusive_instance: &mut ExclusiveInstance<'_>| on_behalf_of(waiting, || exclusive_instance.stop());
-        let failed = match exclusive_instance.elsewhere(host.hooks.pool(), most, old.clone(), stop) {
+        let failed = match exclusive_instance.on_hook_thread(host.hooks.pool(), most, old.clone(), stop) {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error),
             Err(TookTooLong) => Some(HookError::TookTooLong(most)),
@@ -80,7 +80,7 @@ impl Stopped {
         let (most, waiting) = (host.hooks.deadline(), this_thread());
         let start =
             move |exclusive_instance: &mut ExclusiveInstance<'_>| on_behalf_of(waiting, || exclusive_instance.start());
-        let started = exclusive_instance.elsewhere(host.hooks.pool(), most, old.clone(), start);
+        let started = exclusive_instance.on_hook_thread(host.hooks.pool(), most, old.clone(), start);
         match started.unwrap_or(Err(HookError::TookTooLong(most))) {
             Ok(()) => {
                 let _ = host.images.advance(slot, number, Lifecycle::Started);

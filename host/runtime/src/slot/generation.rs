@@ -140,10 +140,12 @@ impl Generation {
         reaper: Sender<ReaperMessage>,
         log: Log,
     ) -> Result<Self, (Box<dyn Image>, HookError)> {
-        // SAFETY: methods are called through a claim, a view or a peer, which hold the generation. What is not shared is called by its one
-        // owner alone, who asks for a snapshot or for its health on his own thread, or waits for it; while a slot is open nobody calls what
-        // is not shared. The right to change it is given to a candidate, which nobody calls, and in `access`, which says why. It is
-        // destroyed when the last holder has let go (`Live::drop`).
+        // SAFETY: the rules of `Instance::create` are kept here:
+        // - Methods are called only through a claim, a view or a peer, and each of them holds the generation.
+        // - A plugin that is not shared has one caller: the owner of its claim. `snapshot` and `health` run on the owner's thread, or on
+        //   another one while the owner waits. In an open slot nobody calls such a plugin, and `SlotRecord::moving` keeps claims out.
+        // - `exclusive_instance` is called for a candidate, which nobody calls yet, and in `access`, which proves it there.
+        // - `destroy` is called after the last holder has dropped the generation (`Live::drop`).
         let instance = unsafe { Instance::create(image, of.name.clone(), number) }?;
         let live = Live {
             process: Process::this(),

@@ -141,7 +141,7 @@ pub(super) fn revive(
         let (before, given, restored) = (back.earlier.clone(), state.clone(), restored.clone());
         access.with_exclusive_standby(standby, patience, |exclusive_instance| {
             // Not held before: whether anybody else holds it is being asked.
-            exclusive_instance.elsewhere(host.hooks.pool(), most, standby.clone(), move |exclusive_instance| {
+            exclusive_instance.on_hook_thread(host.hooks.pool(), most, standby.clone(), move |exclusive_instance| {
                 on_behalf_of(waiting, || {
                     restored.run(exclusive_instance, given.as_deref(), before.as_deref())
                 })
