@@ -1,5 +1,5 @@
-//! Backtraces of panics inside plugins: the names of the generation that panicked, whenever they are asked for, and what they
-//! cost while nobody asks.
+//! Backtraces of panics inside plugins: they have the names of the generation that panicked, even if they are read later,
+//! and cost little if they are not read.
 
 use crate::support::{
     assert_nothing_left, host, wait_for, wait_for_refused, wait_for_retired, wait_for_swapped, wait_for_unmapped,
@@ -11,7 +11,7 @@ use reslot_tests::{Fixture, Folder};
 const DEEP: [&str; 4] = ["last_of_deep", "inlined_of_deep", "second_of_deep", "first_of_deep"];
 const OTHERWISE: [&str; 4] = ["quattuor", "inlined_tria", "duo", "unum"];
 
-/// What can be known of them: without debug information an inlined function has no name.
+/// The expected names: without debug information an inlined function has no name.
 fn named(functions: [&'static str; 4]) -> Vec<&'static str> {
     let known = |name: &&str| cfg!(debug_assertions) || !name.contains("inlined");
     functions.into_iter().filter(known).collect()
@@ -67,7 +67,7 @@ fn functions_and_lines_are_the_plugins_own() {
         let into = frame(&frames, "second_of_deep");
         assert!(inlined.inlined && !into.inlined, "{frames:#?}");
         assert_eq!(inlined.offset, into.offset);
-        // Whoever called is in the host program, this test among them.
+        // The callers are in the host program, and this test is one of them.
         let caller = frame(&frames, "functions_and_lines_are_the_plugins_own");
         assert_eq!(caller.origin, Origin::Host);
     }
@@ -88,8 +88,8 @@ fn functions_and_lines_are_the_plugins_own() {
     );
 }
 
-/// Two builds in turn, so that each lies where an earlier one lay. Whenever somebody asks, the names are those of the build that
-/// panicked.
+/// Two builds in turn, so that each is mapped at the address of an earlier one. A backtrace that is read at any time has the
+/// names of the build that panicked.
 #[test]
 fn names_are_those_of_the_generation_that_panicked() {
     let folder = Folder::new();
@@ -195,7 +195,7 @@ fn panic_below_a_callback_names_both_plugins() {
     let mut relay = Relay(&slot, None);
     claim.tell(&mut relay).unwrap();
     let backtrace = relay.1.unwrap();
-    // Both images go before anybody asks, the outer one first.
+    // Both images are unmapped before the backtrace is read, the outer one first.
     drop(claim);
     folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(2));
     wait_for_unmapped(&mut events, "counter", 1);

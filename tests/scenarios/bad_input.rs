@@ -1,5 +1,5 @@
-//! Bad input: each file here is refused with one message that says which file, at which step, why, and what to do. The
-//! generation that serves goes on with its state, and nothing of the bad one stays, neither mapped nor on disk.
+//! Bad input: each file here is refused with one message that names the file, the step, the cause, and what to do. The
+//! current generation keeps its state, and nothing of the bad artifact stays mapped or on disk.
 
 mod imports;
 
@@ -9,11 +9,11 @@ use reslot::{Claim, Event, Events, Host, LoadOutcome, Refusal, SlotError, Step, 
 use reslot_tests::{Fixture, Folder};
 use std::path::Path;
 
-/// A file that must not come to serve, and what is said about it.
+/// A file that must be refused, and the expected message.
 struct Bad {
     bytes: Vec<u8>,
     step: Step,
-    /// Words of the cause and of the remedy.
+    /// Texts of the cause and of the remedy.
     words: &'static [&'static str],
 }
 
@@ -43,14 +43,15 @@ impl Bad {
         }
     }
 
-    /// It never comes to serve, whoever asks and whenever.
+    /// The file is always refused.
     fn is_never_taken(&self) {
         self.is_refused_first();
         self.is_refused_while_claimed();
         self.is_refused_while_open();
     }
 
-    /// As the first artifact of a slot: asking for the slot says why there is none, and a good build is taken all the same.
+    /// As the first artifact of a slot: the error for the slot says why it does not exist, and a good build is loaded
+    /// afterwards.
     fn is_refused_first(&self) {
         let folder = Folder::new();
         folder.publish("libcounter.so", &self.bytes);
@@ -79,7 +80,7 @@ impl Bad {
         let mut claim = serving.host.claim::<dyn Counter>("counter").unwrap();
         serving.folder.publish("libcounter.so", &self.bytes);
         if self.step >= Step::Migrate {
-            // Its state is handed over where the owner says, and not before.
+            // Its state is handed over only in the owner's `sync`.
             wait_for_staged(&mut serving.events, "counter", 2);
             assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         }
@@ -89,7 +90,7 @@ impl Bad {
         serving.assert_untouched(&refusal, &mut claim);
     }
 
-    /// As an update of a counter that nobody owns just now.
+    /// As an update of a counter without an owner.
     fn is_refused_while_open(&self) {
         let mut serving = Serving::new();
         serving.folder.publish("libcounter.so", &self.bytes);
@@ -100,7 +101,7 @@ impl Bad {
     }
 }
 
-/// A counter that serves, holds 5 and has been claimed before, so that its interface is settled.
+/// A loaded counter with the total 5. It was claimed before, so its interface is fixed.
 struct Serving {
     folder: Folder,
     host: Host,
@@ -117,12 +118,13 @@ impl Serving {
         Self { folder, host, events }
     }
 
-    /// The refusal was the only one, and the counter is as it was.
+    /// There was one refusal, and the counter is unchanged.
     fn assert_untouched(&mut self, refusal: &Refusal, claim: &mut Claim<dyn Counter>) {
         assert_eq!(refusal.path, self.folder.path().join("libcounter.so"));
         assert_eq!((refusal.slot.as_deref(), refusal.serving), (Some("counter"), Some(1)));
         assert!(refusal.to_string().ends_with("generation 1 keeps serving"), "{refusal}");
-        // Loading what serves already is a full turn of the reload thread: whatever was to be told has been told.
+        // Loading the current content again makes the reload thread process its queue, so all earlier events have been
+        // reported.
         let elsewhere = Folder::new();
         let same = elsewhere.publish("libcounter.so", &good(1));
         assert!(matches!(
@@ -211,7 +213,7 @@ fn garbage_and_truncated_file() {
     let mut claim = serving.host.claim::<dyn Counter>("counter").unwrap();
     assert_eq!((claim.report().unwrap().total, Claim::generation(&claim)), (5, Some(1)));
     assert_nothing_left(&serving.host, 1);
-    // The whole file is as good as ever.
+    // The complete file is still accepted.
     serving.folder.publish("libcounter.so", &whole);
     wait_for_staged(&mut serving.events, "counter", 2);
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
@@ -290,7 +292,7 @@ fn wrong_protocol_version() {
     .is_never_taken();
 }
 
-/// An artifact whose interface is not the caller's: before anybody has said what the slot is for, the claim is refused.
+/// An artifact with another interface than the caller's: before the slot's interface is fixed, the claim is refused.
 fn interface_is_refused(package: &str, words: &'static [&'static str]) {
     let bad = Bad::fixture(package, Step::Lint, words);
     bad.is_refused_while_claimed();
@@ -401,7 +403,7 @@ fn state_of_a_shared_slot_that_does_not_fit_is_refused() {
     ] {
         assert!(text.contains(words), "{text}");
     }
-    // The gate that was closed for the hand-over is open again, for old views and for new ones.
+    // The gate is open again after the failed hand-over, for old and for new views.
     assert_eq!(reader.view().get(&slot).add(1).unwrap(), 6);
     assert_eq!(slot.load().add(1).unwrap(), 7);
     assert_eq!(reader.view().generation(&slot), Some(1));
@@ -436,7 +438,7 @@ fn state_that_cannot_be_encoded_is_told_as_the_serving_generations_fault() {
     );
     assert_eq!(claim.add(1).unwrap(), 6);
     assert_nothing_left(&host, 1);
-    // It was not the new file's fault, so that is not remembered against it.
+    // The new file was not the cause, so the refusal is not remembered.
     folder.publish("libcounter.so", &good(2));
     wait_for_staged(&mut events, "counter", 3);
 }
@@ -517,7 +519,7 @@ fn wrong_interface_is_refused_readably() {
     );
     let error = serving.host.slot::<dyn SharedCounter>("counter").unwrap_err();
     assert!(matches!(error, SlotError::Interface { .. }));
-    // What was refused left no contract and no claim behind.
+    // The refused artifact has not fixed an interface or left a claim.
     let mut claim = serving.host.claim::<dyn Counter>("counter").unwrap();
     assert_eq!(claim.add(1).unwrap(), 6);
 }
@@ -665,7 +667,7 @@ fn newer_candidate_supersedes_one_that_nobody_adopted() {
     let mut claim = serving.host.claim::<dyn Counter>("counter").unwrap();
     serving.folder.publish("libcounter.so", &good(2));
     wait_for_staged(&mut serving.events, "counter", 2);
-    // One that would be refused at its turn is never tried: a better one came in time.
+    // A bad candidate that was superseded in time is never tried.
     serving
         .folder
         .publish("libcounter.so", Fixture::build("fx-refuses-start").bytes());

@@ -1,4 +1,5 @@
-//! What C libraries inside a plugin do with libc, and what static constructors do before the host can be asked.
+//! Uses of libc by C libraries inside a plugin, and by static constructors that run before the host's functions are
+//! installed.
 
 use crate::support::{Gate, wait_for, wait_for_retired, wait_for_unmapped};
 use fixture_interfaces::{Deed, Probe};
@@ -24,7 +25,7 @@ fn replace(folder: &Folder, host: &Host) {
         .unwrap();
 }
 
-/// Runs a deed on a thread, and waits for the thread's very end.
+/// Runs a deed on a thread, and waits until the thread has ended completely.
 fn on_a_thread(slot: &Slot<dyn Probe>, deed: Deed) {
     let slot = slot.clone();
     thread::spawn(move || slot.load().act(deed).unwrap()).join().unwrap();
@@ -71,7 +72,7 @@ fn signal_handler_in_the_image_keeps_it_until_it_is_put_back() {
         libc::raise(libc::SIGWINCH);
         libc::signal(libc::SIGWINCH, libc::SIG_DFL);
     }
-    // The next image that goes is the occasion to look again.
+    // The host checks the quarantined image again when the next image is unmapped.
     host.load(folder.publish("a.so", &Fixture::build("fx-probe").stamped(3)))
         .unwrap();
     wait_for(&mut events, |event| {
@@ -146,7 +147,7 @@ fn c_library_that_only_a_plugin_needs_stays_for_the_threads_that_it_knows() {
     calls.recv().unwrap();
     replace(&folder, &host);
     wait_for_unmapped(&mut events, "probe", 1);
-    // libc now calls the C library's destructor, which is there.
+    // libc now calls the C library's destructor, which is still mapped.
     drop(end);
     thread.join().unwrap();
 }

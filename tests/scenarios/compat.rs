@@ -6,7 +6,7 @@ use reslot_tests::{Fixture, Folder};
 mod older {
     use reslot_plugin_api::interface;
 
-    /// The interface as it was.
+    /// The old interface.
     #[interface]
     pub trait Grown {
         /// Says a number.
@@ -17,7 +17,7 @@ mod older {
 mod newer {
     use reslot_plugin_api::interface;
 
-    /// The interface as it is.
+    /// The new interface.
     #[interface]
     pub trait Grown {
         /// Says a number.
@@ -43,7 +43,7 @@ fn older_plugin_on_a_newer_host_runs_the_default_body() {
     let mut events = host.events();
     let slot = host.slot::<dyn newer::Grown>("grown").unwrap();
     assert_eq!((slot.load().number().unwrap(), slot.load().twice().unwrap()), (10, 20));
-    // Up to the newer build and down again: each answers for itself.
+    // Up to the newer build and down again: each build returns its own value.
     folder.publish("libgrown.so", Fixture::build("fx-grown-newer").bytes());
     wait_for_swapped(&mut events, "grown", 2);
     assert_eq!((slot.load().number().unwrap(), slot.load().twice().unwrap()), (11, 2_200));

@@ -1,5 +1,5 @@
-//! The control socket of a running host, from the other end: what is answered, what noise and half requests do, and how the socket
-//! comes and goes. The program `reslot` has tests of its own (`tests/cli`).
+//! The control socket of a running host, tested from the client side: answers, malformed and incomplete requests, and the
+//! lifetime of the socket. The program `reslot` has its own tests (`tests/cli`).
 
 mod answers;
 mod ending;
@@ -82,7 +82,7 @@ fn overview(socket: &Path) -> Overview {
     }
 }
 
-/// What was refused, and in which words.
+/// The kind and the message of a refused request.
 fn refused(answer: Result<Answer, ClientError>) -> (ErrorKind, String) {
     match answer {
         Err(ClientError::Refused(refused)) => (refused.kind, refused.message),

@@ -1,5 +1,5 @@
-//! Hooks that do not come back: what was to come is refused in time, the current generation keeps serving, and when the hook comes back at last
-//! nothing of it stays.
+//! Hooks that do not return: the candidate is refused in time, the current generation keeps serving, and nothing of the
+//! candidate stays after the hook has returned.
 
 use crate::{
     moody::{LATE, Place, SHORT, on_probation},
@@ -15,7 +15,7 @@ fn impatient() -> Policy {
         .health_every(crate::moody::FOR_EVER)
 }
 
-/// The hooks of a candidate of a shared plugin, with the package that has them and what the host calls them.
+/// The hooks of a candidate of a shared plugin, with their package and the host's name for them.
 const CANDIDATES: [(Where, &str, Hook); 6] = [
     (Where::Create, "fx-moody", Hook::Create),
     (Where::Migrate, "fx-moody-newer", Hook::Migrate),
@@ -44,12 +44,12 @@ fn hung_hook_of_a_candidate_is_refused_in_time_and_leaves_nothing() {
         let refusal = place.load_moody(package, 2, at, How::Hangs).unwrap_err();
         assert_took_too_long(&refusal.cause, hook);
         assert_eq!(refusal.serving, Some(1));
-        // It is still inside, and known as what it is.
+        // The hook still runs, and the host reports it.
         gate.wait_until_reached();
         let images = place.host.images();
         assert_eq!((images.mapped, images.quarantined), (2, 1), "{at:?}");
         assert_eq!(slot.load().add(1).unwrap(), 6, "{at:?}");
-        // The slot moves on past it.
+        // The slot loads another build meanwhile.
         place.load("fx-moody", 3);
         assert_eq!(slot.load().add(1).unwrap(), 7, "{at:?}");
         gate.open();
@@ -117,7 +117,7 @@ fn hung_end_of_a_retired_generation_holds_up_no_other() {
         let gate = place.gate(1, at);
         place.load("fx-moody", 2);
         gate.wait_until_reached();
-        // Before that one was given up, and after.
+        // Before and after the hanging candidate was given up.
         place
             .host
             .load(place.folder.publish("libprobe.so", &probe.stamped(2)))
@@ -144,7 +144,7 @@ fn hung_end_of_a_retired_generation_holds_up_no_other() {
 
 #[test]
 fn hung_way_back_goes_on_to_what_was_kept() {
-    // What stands by hangs when it is started again, so that it is lost: its artifact is loaded anew.
+    // The standby hangs when it is started again, so it is given up, and its artifact is loaded again from the history.
     for at in [Where::Restart, Where::Stop] {
         let policy = on_probation().hook_deadline(LATE);
         let mut place = Place::new(policy);
@@ -166,7 +166,7 @@ fn hung_way_back_goes_on_to_what_was_kept() {
     }
 }
 
-/// Drops a host elsewhere, so that one that hangs is noticed.
+/// Drops a host on another thread, so that a hang is noticed.
 fn drop_host(place: Place) -> reslot::Events {
     let Place {
         host, events, folder, ..
@@ -199,7 +199,7 @@ fn host_goes_while_a_candidates_hook_hangs() {
         gate.wait_until_reached();
         let mut events = drop_host(place);
         open(gate);
-        // The stream ends: nobody waits for what hangs.
+        // The stream ends, because the host does not wait for the hanging hook.
         while events.recv_timeout(crate::support::PATIENCE).is_some() {}
     }
 }
@@ -230,7 +230,7 @@ fn host_goes_while_an_end_hangs() {
         gate.wait_until_reached();
         drop_host(place);
         gate.open();
-        // And of what serves when the host goes.
+        // The same for the current generation when the host is dropped.
         let place = Place::new(impatient());
         place.load_moody("fx-moody", 1, at, How::Hangs).unwrap();
         let gate = place.gate(1, at);

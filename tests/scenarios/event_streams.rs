@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Waits until the descriptor is readable, at most so long; for ever without a time.
+/// Waits until the descriptor is readable, at most for this time; without a time, forever.
 fn wait_readable(events: &PollableEvents, most: Option<Duration>) -> bool {
     let most = most.map(|most| Timespec::try_from(most).expect("a short time"));
     loop {
@@ -38,7 +38,8 @@ fn is_readable(events: &PollableEvents) -> bool {
     wait_readable(events, Some(Duration::ZERO))
 }
 
-/// Reads what is there until it is not readable any more. It may be readable without an event: other hosts of this process ask for safe points.
+/// Reads events until the descriptor is not readable any more. It may be readable without an event: other hosts of this
+/// process ask for safe points.
 #[track_caller]
 fn drain(events: &mut PollableEvents) -> usize {
     let (deadline, mut read) = (Instant::now() + PATIENCE, 0);
@@ -50,7 +51,7 @@ fn drain(events: &mut PollableEvents) -> usize {
     read
 }
 
-/// What a program does that waits for several things: polls, and reads what is there.
+/// Polls and reads, like a program that waits for several things.
 fn poll_to_the_end(mut events: PollableEvents) -> Vec<Arc<Record>> {
     let mut records = Vec::new();
     while !events.is_over() {
@@ -70,7 +71,7 @@ impl Wake for Unparks {
     }
 }
 
-/// The smallest executor: the next event, waited for on this thread.
+/// A minimal executor that waits for the next event on this thread.
 fn next(stream: &mut EventStream) -> Option<Arc<Record>> {
     let waker = Waker::from(Arc::new(Unparks(thread::current(), AtomicUsize::new(0))));
     loop {
@@ -103,14 +104,14 @@ fn descriptor_is_readable_while_an_event_waits() {
     assert_eq!(drain(&mut events), 0, "nothing was loaded");
     reload(&host, &folder, 1);
     assert!(wait_readable(&events, Some(PATIENCE)));
-    // It is level-triggered: what is not read stays.
+    // It is level-triggered: it stays readable until the events are read.
     assert!(events.try_recv().is_some() && is_readable(&events));
     assert!(wait_readable(&events, Some(PATIENCE)));
-    // Another stream has nothing to do with it.
+    // Another stream does not affect it.
     while other.try_recv().is_some() {}
     assert!(is_readable(&events));
     assert!(drain(&mut events) > 1);
-    // What waits already when the descriptor is made is not missed.
+    // Events from before the descriptor was made are not missed.
     assert!(is_readable(&host.events().pollable().unwrap()));
     assert!(!events.is_over());
     drop(host);
@@ -153,7 +154,7 @@ fn pollers_and_streams_get_every_event_once_and_in_order() {
     });
 }
 
-/// What happens in an owner's `sync` is told to those who wait a moment later, on another thread.
+/// Events of an owner's `sync` are delivered a moment later by another thread.
 #[test]
 fn adoption_wakes_pollers_and_streams() {
     let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
@@ -199,21 +200,21 @@ fn task_that_waits_is_woken_whichever_polled_last() {
         let waker = Waker::from(waker.clone());
         let mut context = Context::from_waker(&waker);
         while Pin::new(&mut stream).poll_next(&mut context).is_ready() {}
-        // A task may be polled although nobody woke it.
+        // A task may be polled without a wake-up.
         assert!(Pin::new(&mut stream).poll_next(&mut context).is_pending());
     }
     reload(&host, &folder, 1);
     while woken()[1] == 0 {
         thread::park();
     }
-    // It is woken once for each time that it waits.
+    // The task is woken once for each wait.
     reload(&host, &folder, 2);
     drop(host);
     assert!(!stream_to_the_end(stream).is_empty());
     assert_eq!(woken()[1], 1);
 }
 
-/// A task that has a stream itself, and goes with its last waker.
+/// A task that owns a stream, and is dropped with its last waker.
 struct Task(#[allow(dead_code)] Mutex<Option<EventStream>>);
 
 impl Wake for Task {
@@ -235,10 +236,10 @@ fn task_may_go_with_its_waker_and_take_a_stream_along() {
         Waker::from(Arc::new(Task(Mutex::new(Some(own)))))
     };
     poll(&mut stream, task());
-    // Another waker takes its place; then the stream goes with it.
+    // Another waker replaces it; then the stream is dropped with it.
     poll(&mut stream, task());
     drop(stream);
-    // And woken, it goes on the thread that wakes.
+    // After a wake-up it is dropped on the waking thread.
     let mut stream = host.events().into_stream();
     poll(&mut stream, task());
     reload(&host, &folder, 1);

@@ -1,5 +1,5 @@
-//! Plugins that hold something of which there can be only one: here a file that nobody else may have made. That two hold it at
-//! once is impossible, so what is tested is the order, and what there is when the order breaks off.
+//! Exclusive plugins: here they hold a file that must not exist before. Two generations cannot hold it at once, so the tests
+//! check the order of the hooks, and the result when a step fails.
 
 use crate::{
     moody::{LATE, Place, on_probation},
@@ -9,7 +9,7 @@ use fixture_interfaces::{Hook, How, Moody};
 use reslot::{Cause, Claim, Event, HookError, Lifecycle, Policy, RollbackError, RollbackTarget, SlotError, SyncOutcome};
 use std::thread;
 
-/// The moves of all generations that have to do with what is held.
+/// The lifecycle moves of all generations that concern the held file.
 fn order(place: &Place) -> Vec<(u64, Lifecycle)> {
     let moves = place.told().into_iter().filter_map(|event| match event {
         Event::Lifecycle { generation, to, .. } => Some((generation, to)),
@@ -166,7 +166,7 @@ fn stop_that_fails_is_recorded_and_the_update_goes_on() {
 
 #[test]
 fn stop_that_hangs_does_not_keep_the_new_one_from_trying() {
-    // The old one still holds the file, so the new one cannot start, and the old one cannot be called any more.
+    // The old generation still holds the file, so the new one cannot start; and the old one cannot be called any more.
     let policy = Policy::without_probation().hook_deadline(LATE);
     let mut place = Place::new(policy);
     place.load_moody("fx-moody-only", 1, Hook::Stop, How::Hangs).unwrap();
@@ -179,7 +179,7 @@ fn stop_that_hangs_does_not_keep_the_new_one_from_trying() {
     );
     place.wait(|event| matches!(event, Event::SlotEmptied { generation: 1, .. }).then_some(()));
     slot.load().add(1).unwrap_err();
-    // The slot is there, and it is not among those that could be meant instead.
+    // The slot exists, so the error does not suggest a similar name.
     let error = place.host.slot::<dyn Moody>("moody").map(drop).unwrap_err();
     assert!(matches!(error, SlotError::Vacant { .. }), "{error}");
     let words = error.to_string();
@@ -197,7 +197,7 @@ fn stop_that_hangs_does_not_keep_the_new_one_from_trying() {
     drop(gate);
     let report = wait_for_unmapped(&mut place.events, "moody", 1);
     assert!(report.served);
-    // And something may come again.
+    // A later build can be loaded.
     place.load("fx-moody-only", 3);
     assert_eq!(slot.load().add(1).unwrap(), 1);
     drop(slot);

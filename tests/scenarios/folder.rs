@@ -1,4 +1,5 @@
-//! The folder as it behaves in the wild: files written in place, folders that go and come back, links, polls, haste.
+//! The watched folder in practice: files written in place, folders that are removed and made again, links, polling, fast
+//! changes.
 
 use crate::support::{assert_nothing_left, host, publish, wait_for, wait_for_swapped};
 use fixture_interfaces::{Counter, Probe};
@@ -20,7 +21,7 @@ fn stamp(host: &Host) -> u64 {
     host.slot::<dyn Probe>("probe").unwrap().load().stamp().unwrap()
 }
 
-/// Waits until a slot has moved on; nothing may be refused on the way.
+/// Waits for a swap of a slot; no refusal may happen before.
 fn wait_for_clean_swap(events: &mut Events, generation: u64) {
     let swapped = wait_for(events, |event| match event {
         Event::Refused(refusal) => panic!("{refusal}"),
@@ -37,7 +38,7 @@ fn file_that_is_being_written_is_taken_when_it_is_closed() {
     let host = host(&folder);
     let mut events = host.events();
     wait_for_clean_swap(&mut events, 1);
-    // As `cp` does: truncated, then written in place, in pieces.
+    // Like `cp`: the file is truncated, then written in place in pieces.
     let mut file = OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
     let new = probe(2);
     let (begin, end) = new.split_at(new.len() / 2);
@@ -158,7 +159,7 @@ fn two_builds_in_one_second_both_seen() {
     let publish = |stamp| {
         let new = folder.path().join("new");
         fs::write(&new, probe(stamp)).unwrap();
-        // Not only in one second: of one size, and of the same time to the nanosecond.
+        // The files have the same size and the same time, to the nanosecond.
         OpenOptions::new()
             .write(true)
             .open(&new)
@@ -218,7 +219,7 @@ fn symlinked_folder_that_is_swapped_is_followed() {
     fs::rename(next, &link).unwrap();
     wait_for_clean_swap(&mut events, 2);
     assert_eq!(stamp(&host), 2);
-    // And what is built in the new place is seen there.
+    // A build in the new folder is noticed.
     publish(&base.path().join("v2/libprobe.so"), &probe(3));
     wait_for_clean_swap(&mut events, 3);
 }
@@ -253,7 +254,7 @@ fn file_that_is_deleted_leaves_its_code_serving() {
     let mut events = host.events();
     wait_for_clean_swap(&mut events, 1);
     fs::remove_file(&path).unwrap();
-    // Noticed in order: when the next file serves, the deletion is long known.
+    // Events are processed in order: after the next file is loaded, the deletion is known.
     folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(1));
     wait_for_swapped(&mut events, "counter", 1);
     assert_eq!(stamp(&host), 1);

@@ -1,4 +1,4 @@
-//! What a plugin answers when it is asked how it is, and what follows from that.
+//! Results of health checks, and their consequences.
 
 use crate::{
     moody::{Place, on_probation},
@@ -66,7 +66,7 @@ fn three_failed_checks_take_it_back() {
             ),
         }
         assert_eq!(place.build(), 1);
-        // Told once, not with each check.
+        // The result is reported once, not for each check.
         let told = place.told();
         let ill = |event: &&Event| matches!(event, Event::Health { health, .. } if !matches!(health, Health::Ok));
         assert_eq!(told.iter().filter(ill).count(), 1);
@@ -122,7 +122,7 @@ fn what_is_away_for_a_while_is_neither_good_nor_bad() {
     let slot = place.slot();
     slot.load().feel(Feeling::Unavailable).unwrap();
     wait_for_health(&mut place, 2, |health| matches!(health, Health::TemporarilyUnavailable(_)));
-    // Its time is over, and its calls have come: nothing but its health is missing.
+    // Its time is over and it has enough calls; only its health keeps the probation open.
     slot.load().total().unwrap();
     let begun = std::time::Instant::now();
     while begun.elapsed() < EVERY * 60 {
@@ -151,7 +151,7 @@ fn check_that_hangs_has_failed_each_time_again_and_its_image_goes_when_it_is_bac
         "{report:#?}"
     );
     assert_eq!((place.build(), place.host.images().mapped), (1, 2));
-    // Others are asked as ever.
+    // Other plugins are checked as before.
     slot.load().feel(Feeling::Warns).unwrap();
     wait_for_health(&mut place, 1, |health| matches!(health, Health::Warn(_)));
     gate.open();

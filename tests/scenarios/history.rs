@@ -1,6 +1,5 @@
-//! Going back by hand, and what is kept for it: by the standby, by an artifact that was kept, with the state, and what becomes of
-//! the version that was left. `restart` has what the next process makes of it, `disk` what happens when files are lost or cannot
-//! be written.
+//! Manual rollbacks and the history: to the standby and to a kept artifact, with the state, and the fate of the rolled-back
+//! version. `restart` tests the next process, `disk` lost files and failed writes.
 
 mod artifact;
 mod claims;
@@ -18,7 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 const SHARED: &str = "shared-counter";
 
-/// Nothing passes its probation by itself: what is confirmed is confirmed by hand.
+/// A probation that ends only by `confirm`.
 fn long_probation() -> Policy {
     Policy::development().probation(Duration::from_secs(3600))
 }
@@ -27,7 +26,7 @@ fn shared(stamp: u64) -> Vec<u8> {
     Fixture::build("fx-shared-counter").stamped(stamp)
 }
 
-/// A folder of artifacts, and one of what is kept of them.
+/// A folder of artifacts, and a folder for the history.
 struct Place {
     artifacts: Folder,
     kept: Folder,
@@ -50,13 +49,13 @@ impl Place {
         self.builder().history(self.kept.path()).build().expect("the host starts")
     }
 
-    /// The same, which also takes what is in the folder of artifacts.
+    /// The same, which also watches the folder of artifacts.
     fn watching(&self) -> Host {
         let builder = self.builder().history(self.kept.path());
         builder.watch(self.artifacts.path()).build().expect("the host starts")
     }
 
-    /// Puts it there without a name that a watch would take.
+    /// Writes it under a name that the watch ignores.
     fn aside(&self, bytes: &[u8]) -> PathBuf {
         self.kept.publish("aside.artifact", bytes)
     }
@@ -65,7 +64,7 @@ impl Place {
         host.load(self.aside(bytes)).expect("it is good")
     }
 
-    /// Loads a counter that many threads call, and confirms it. Answers its hash.
+    /// Loads a shared counter, and confirms it. Returns its hash.
     fn good(&self, host: &Host, stamp: u64) -> ContentHash {
         let LoadOutcome::Swapped(report) = self.load(host, &shared(stamp)) else {
             panic!("it is open")
@@ -75,16 +74,16 @@ impl Place {
     }
 }
 
-/// What is thought of each version, newest first.
+/// The status of each version, newest first.
 fn told(host: &Host, slot: &str) -> Vec<(ContentHash, VersionStatus)> {
     let kept = host.history(slot);
     kept.into_iter().map(|kept| (kept.hash, kept.condition)).collect()
 }
 
-/// Two builds whose hashes begin with the same digit, that digit, and one with which neither begins.
+/// Two builds whose hashes begin with the same digit, that digit, and a digit with which no hash begins.
 fn two_that_begin_alike() -> ([u64; 2], HashPrefix, HashPrefix) {
     let mut begun = BTreeMap::new();
-    // There are sixteen digits, so that two of seventeen hashes begin alike.
+    // There are sixteen digits, so two of seventeen hashes begin with the same one.
     for stamp in 1..=17 {
         let digit = ContentHash::of(&shared(stamp)).to_string()[..1].to_owned();
         if let Some(before) = begun.insert(digit.clone(), stamp) {
@@ -107,7 +106,7 @@ fn asked() -> VersionStatus {
     VersionStatus::KnownBad(RollbackReason::Manual.to_string())
 }
 
-/// That a version is bad is written down by another thread than the one that went back.
+/// Another thread than the one that rolled back records that a version is bad.
 fn wait_for_told(host: &Host, slot: &str, expected: &[(&ContentHash, VersionStatus)]) {
     let expected: Vec<_> = expected.iter().map(|(hash, thought)| (**hash, thought.clone())).collect();
     wait_until(|| told(host, slot) == expected, "what is told of the versions");
@@ -286,7 +285,7 @@ fn what_was_left_is_refused_by_every_watch_until_it_is_loaded_by_name() {
     let left = told(&host, SHARED)[0].0;
     host.rollback(SHARED, RollbackTarget::Previous).unwrap();
     wait_for_unmapped(&mut events, SHARED, 2);
-    // As a build server would that publishes the same once more.
+    // A build server may publish the same file again.
     place.artifacts.publish("libcounter.so", &shared(2));
     let again = wait_for(&mut events, |event| match event {
         Event::StillRefused { refusal, .. } => Some(refusal.clone()),
@@ -327,7 +326,7 @@ fn as_many_good_versions_are_kept_as_the_policy_says() {
         let host = Host::builder().policy(policy).history(place.kept.path()).build().unwrap();
         let mut hashes: Vec<_> = (1..=5).map(|n| place.good(&host, n)).collect();
         hashes.reverse();
-        // What serves, and so many before it.
+        // The current version, and this many earlier ones.
         let most = if keep == 0 { 0 } else { keep + 1 };
         let expected: Vec<_> = hashes
             .into_iter()
@@ -338,7 +337,7 @@ fn as_many_good_versions_are_kept_as_the_policy_says() {
         assert_eq!(disk::kept_files(&place).len(), most);
         let sizes = host.history(SHARED).into_iter().map(|kept| kept.bytes);
         assert!(sizes.into_iter().all(|bytes| bytes > 10_000));
-        // Without any, the standby is all that there is.
+        // With a history of 0, only the standby is left.
         place.load(&host, &shared(6));
         host.rollback(SHARED, RollbackTarget::Previous).unwrap();
         assert_eq!(stamp(&host), 5);

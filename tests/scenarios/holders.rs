@@ -1,4 +1,4 @@
-//! `Host::who_holds`: who keeps which generation, and for how long.
+//! `Host::who_holds`: the holders of each generation, and how long they hold it.
 
 use crate::support::{assert_nothing_left, start_lingering, wait_for, wait_for_retired, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Deed, Probe, SharedCounter};
@@ -54,7 +54,7 @@ fn everybody_who_holds_a_generation_is_named() {
 
     assert!(held.iter().all(|held| held.live_bytes.is_some()), "{held:#?}");
 
-    // One after the other lets go.
+    // The holders release it one after the other.
     drop(loaded);
     assert!(matches!(&host.who_holds("probe")[0].holders[..], [Holder::Reader { .. }]));
     reader.release();

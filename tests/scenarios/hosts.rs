@@ -1,4 +1,4 @@
-//! More than one host: in one process, in two, one after the other; and what goes on after a host is dropped.
+//! More than one host: in one process, in two, one after the other; and what still works after a host was dropped.
 
 use crate::support::{
     assert_nothing_left, copies, host, wait_for, wait_for_staged, wait_for_swapped, wait_for_unmapped, wait_until,
@@ -59,7 +59,7 @@ fn two_hosts_in_one_process_on_one_folder() {
     assert_nothing_left(&second, 1);
 }
 
-/// What one host finds new in the loader's list may be another's.
+/// A new image in the loader's list may belong to another host.
 #[test]
 fn hosts_that_open_at_the_same_time_keep_nothing_of_each_other() {
     thread::scope(|scope| {
@@ -91,7 +91,7 @@ fn claim_outlives_its_host() {
     let private = host.private_folder().to_owned();
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
     assert_eq!(claim.add(5).unwrap(), 5);
-    // A candidate that nobody will adopt any more goes with the host.
+    // A staged candidate is unloaded with the host.
     folder.publish("libcounter.so", &counter.stamped(2));
     wait_for_staged(&mut events, "counter", 2);
     drop(host);
@@ -126,7 +126,7 @@ fn view_and_slot_outlive_their_host() {
     let view = reader.view();
     assert_eq!(view.get(&slot).add(5).unwrap(), 5);
     drop(host);
-    // What is held goes on; what is asked for anew is not there.
+    // Held views still work; new requests fail.
     assert_eq!(view.get(&slot).add(1).unwrap(), 6);
     assert_eq!(view.get(&slot).label().unwrap(), "unnamed");
     assert!(matches!(slot.load().add(1).unwrap_err().fault(), Fault::HostEnded));
@@ -138,14 +138,14 @@ fn view_and_slot_outlive_their_host() {
     wait_until(|| !private.exists(), "the end of the private folder");
 }
 
-/// Another process with a host: this test's own program, asked for [`host_in_a_child`] alone.
+/// Another process with a host: this test's own program, which runs only [`host_in_a_child`].
 struct Other {
     process: Child,
     orders: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-/// What a child says begins with this, so that the test runner's own lines are told apart.
+/// The prefix of a child's lines, which distinguishes them from the test runner's own.
 const MARK: &str = "the child says: ";
 
 impl Other {
@@ -163,7 +163,7 @@ impl Other {
         Self { process, orders, lines }
     }
 
-    /// The next thing that it says.
+    /// Its next line.
     fn hear(&mut self) -> String {
         let said = self.lines.find_map(|line| Some(line.unwrap().split_once(MARK)?.1.to_owned()));
         said.expect("the child lives")
@@ -177,7 +177,7 @@ impl Drop for Other {
     }
 }
 
-/// The child's part: says where its copies are, then each stamp that comes to serve, until its orders end.
+/// The child: it prints its private folder, then each loaded stamp, until its input ends.
 #[test]
 #[ignore = "runs in a process that another test starts"]
 fn host_in_a_child() {
@@ -225,7 +225,7 @@ fn two_processes_on_one_folder() {
         wait_for_swapped(&mut events, "probe", number);
         assert!(other.hear().ends_with(&format!("serves as {number}")));
     }
-    // Neither takes the other's folder for a leftover.
+    // Neither host removes the other's folder.
     let third = Host::builder()
         .policy(Policy::without_probation())
         .private_base(base.path())
@@ -290,7 +290,7 @@ fn policy_with_which_nothing_could_work_is_refused_by_the_name_of_what_is_wrong(
         let told = error.to_string();
         assert!(told.contains(wrong) && told.contains("what to do: "), "{told}");
     }
-    // The methods set what the fields say, and what is unusual and may be meant is taken.
+    // The methods set the fields, and unusual but possible values are accepted.
     let policy = Policy::production()
         .probation(none)
         .probation_calls(2)

@@ -1,5 +1,5 @@
-//! One artifact in several slots: each has its own state, its own versions and its own refusals, and a new build of the file reloads
-//! all of them. Also two files with one plugin, as two slots or as one.
+//! One artifact in several slots: each slot has its own state, versions and refusals, and a new build of the file reloads
+//! all of them. Also two files with one plugin, for two slots or for one.
 
 use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_staged};
 use fixture_interfaces::{Counter, Moody, SharedCounter};
@@ -41,7 +41,7 @@ fn names(host: &Host) -> Vec<String> {
     host.slots().into_iter().map(|slot| slot.name).collect()
 }
 
-/// Waits until all of these slots have moved on to a generation.
+/// Waits until all of these slots have swapped to a generation.
 fn wait_for_all(events: &mut Events, slots: &[&str], generation: u64) {
     let mut missing: Vec<_> = slots.to_vec();
     wait_for(events, |event| {
@@ -70,7 +70,7 @@ fn file_is_loaded_into_each_of_its_slots_and_a_build_reloads_all_with_their_own_
         assert_eq!(host.history(name).len(), 2, "each slot has its own versions");
     }
     assert_nothing_left(&host, 2);
-    // The same bytes once more are nothing new to either.
+    // The same bytes published again cause no reload.
     folder.publish("libcounter.so", &counter(2));
     let mut unchanged = Vec::new();
     wait_for(&mut events, |event| {
@@ -118,7 +118,7 @@ fn artifact_is_loaded_into_any_slot_by_name_also_if_it_serves_in_another() {
     }
     slot(&host, EUR).load().add(1).unwrap();
     assert_eq!((total(&host, EUR), total(&host, GBP)), (1, 0));
-    // By its own name it is for the slot of that name alone.
+    // Another file with this plugin is only for the slot of the plugin's name.
     let newer = folder.publish("newer.so", &counter(2));
     host.load(newer).unwrap();
     assert_eq!([EUR, GBP, "shared-counter"].map(|name| stamp(&host, name)), [1, 1, 2]);
@@ -155,7 +155,7 @@ fn slot_keeps_its_plugin_and_no_other_gets_its_state() {
         "{refusal}"
     );
     assert_eq!((refusal.slot.as_deref(), refusal.serving), (Some(EUR), Some(1)));
-    // It is the slot that refused it, and not the file that is bad.
+    // Only that slot refused it; the file can be loaded elsewhere.
     host.load_as("other", &probe).unwrap();
     let bad = host.load_as("eur usd", &probe).unwrap_err();
     assert!(matches!(&*bad.cause, Cause::SlotName(name) if name == "eur usd"), "{bad}");
@@ -194,7 +194,7 @@ fn two_files_with_one_plugin_and_no_word_are_one_slot_and_that_is_told() {
         _ => None,
     });
     assert_eq!(told, ("probe".to_owned(), second.clone(), first.clone()));
-    // A build whose name has its version replaces the one before: nothing is to be told if that is gone.
+    // If each build has its version in its file name, the former file may be removed without an event.
     fs::remove_file(&first).unwrap();
     let third = folder.path().join("third.so");
     fs::rename(&second, &third).unwrap();
@@ -222,7 +222,7 @@ fn one_of_the_slots_goes_back_alone_and_only_it_remembers_that() {
     let outcome = host.rollback(EUR, RollbackTarget::Previous).unwrap();
     assert!(matches!(outcome, LoadOutcome::RolledBack(_)), "{outcome:?}");
     assert_eq!((stamp(&host, EUR), total(&host, EUR), stamp(&host, GBP)), (1, 4, 2));
-    // Published once more: the one refuses it, the other has it.
+    // It is published again: one slot refuses it, and the other has it already.
     folder.publish("libcounter.so", &counter(2));
     let (mut refused, mut unchanged) = (None, None);
     wait_for(&mut events, |event| {
@@ -236,7 +236,7 @@ fn one_of_the_slots_goes_back_alone_and_only_it_remembers_that() {
     });
     assert_eq!((refused.as_deref(), unchanged.as_deref()), (Some(EUR), Some(GBP)));
     assert_eq!((stamp(&host, EUR), stamp(&host, GBP)), (1, 2));
-    // By name it is tried again, where it is asked for.
+    // Loading it by name tries it again in that slot.
     host.load_as(EUR, folder.path().join("libcounter.so")).unwrap();
     assert_eq!((stamp(&host, EUR), total(&host, EUR)), (2, 4));
 }
@@ -321,7 +321,7 @@ fn one_artifact_is_in_a_set_for_two_slots_if_they_are_named() {
     assert!(matches!(&*twice.cause, Cause::DuplicateSlot(_)), "{twice}");
     assert_eq!(stamp(&host, EUR), 1);
     drop(host);
-    // If they are named for its plugin, the file alone says it.
+    // If the slots are named for the plugin, the file alone is enough.
     let host = both().build().unwrap();
     let outcomes = host.load_together([&newer]).unwrap();
     assert_eq!(outcomes.len(), 2, "{outcomes:?}");
@@ -350,7 +350,7 @@ fn versions_of_each_slot_are_known_to_the_next_host() {
     wait_for_all(&mut events, &[EUR, GBP], 2);
     first.confirm(GBP).unwrap();
     drop(first);
-    // What had not proved itself in one slot is good in the other.
+    // A version that has not passed its probation in one slot is confirmed in the other.
     let second = host(&folder);
     assert_eq!((stamp(&second, EUR), stamp(&second, GBP)), (1, 2));
 }

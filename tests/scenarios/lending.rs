@@ -1,5 +1,5 @@
-//! Plugins whose methods answer borrows: what a caller has borrowed stays what it is while the slot moves on and goes back, no rollback
-//! waits for him, and he holds what he saw and no more.
+//! Plugins whose methods return borrows: a borrow stays valid during swaps and rollbacks, no rollback waits for it, and its
+//! caller holds only the generation that it saw.
 
 use crate::{
     moody::{LATE, Place, all_ways, on_probation},
@@ -32,10 +32,10 @@ fn build(slot: &Slot<dyn Lending>) -> u64 {
     slot.load().stamp().unwrap() % 1000
 }
 
-/// Has the slot go back, by a fault or by hand.
+/// Rolls the slot back, by a fault or by a request.
 fn go_back(host: &Host, events: &mut Events, slot: &Slot<dyn Lending>, by_hand: bool) -> RollbackReport {
     match by_hand {
-        // The supervisor may be quicker than this thread to do what was asked; the event tells how it went either way.
+        // The supervisor may roll back before this thread does; the event has the result in both cases.
         true => match host.rollback("lending", RollbackTarget::Previous).unwrap() {
             LoadOutcome::RolledBack(_) | LoadOutcome::Staged { .. } => wait_for(events, |event| match event {
                 Event::RolledBack(report) if report.reason == RollbackReason::Manual => Some(report.clone()),
@@ -59,7 +59,7 @@ fn rollback_waits_for_nobody_who_borrows_and_carries_the_state() {
         let mut place = place_with(on_probation(), Hook::Stop, How::Hangs);
         let slot = place.lending();
         slot.load().add(5).unwrap();
-        // An idle reader, and somebody who keeps what `load` answered.
+        // An idle reader, and a kept guard of `load`.
         let mut idle = place.host.reader();
         let lent = idle.view().get(&slot).label().unwrap();
         let kept = slot.load();
@@ -72,16 +72,16 @@ fn rollback_waits_for_nobody_who_borrows_and_carries_the_state() {
         assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
         assert_eq!((build(&slot), slot.load().total().unwrap()), (1, sum));
         assert_eq!(slot.load().label().unwrap(), "object 2 of generation 1");
-        // Calls through the old view go to where the state is.
+        // Calls through the old view go to the generation that has the state.
         assert_eq!(kept.add(1).unwrap(), sum + 1);
         assert_eq!(slot.load().total().unwrap(), sum + 1);
         assert_eq!(kept.label().unwrap(), "object 2 of generation 1");
-        // What was borrowed is what it was.
+        // The borrowed values are unchanged.
         assert_eq!((lent, lent_too), ("object 1 of generation 1", "object 1 of generation 1"));
         // Only one image is mapped for both objects.
         wait_until(|| place.host.images().mapped == 1, "the end of generation 2");
 
-        // The old object's end is not the other's: that one's own thread goes on.
+        // The end of the old object does not affect the other one, whose thread continues.
         let stop = place.gate(1, Hook::Stop);
         drop(kept);
         idle.release();
@@ -90,7 +90,7 @@ fn rollback_waits_for_nobody_who_borrows_and_carries_the_state() {
         wait_until(|| slot.load().beats().unwrap() > beats + 2, "a beat of the serving object");
         stop.open();
         drop(stop);
-        // It is as any other: it is replaced, and can be gone back to.
+        // It behaves like any other generation: it can be replaced, and it can be rolled back to.
         place.load("fx-lending", 3);
         let report = go_back(&place.host, &mut place.events, &slot, by_hand);
         assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
@@ -149,7 +149,7 @@ fn a_hundred_rollbacks_under_callers_lose_nothing() {
                         };
                         longest.fetch_max(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
                         added.fetch_add(1, Ordering::Relaxed);
-                        // Somebody else has to come to his turn on a machine with few processors.
+                        // On a machine with few processors, other threads need a chance to run.
                         thread::yield_now();
                     }
                 });
@@ -189,7 +189,7 @@ fn idle_reader_and_a_call_that_hangs_hold_what_they_saw_and_no_more() {
             let mut reader = place.host.reader();
             let view = reader.view();
             view.get(&other).hang().unwrap();
-            // It comes back into an old world, and calls what there is now.
+            // The call continues with an old view, and its next call goes to the current generation.
             (view.get(&slot).add(1).unwrap(), view.get(&slot).stamp().unwrap() % 1000)
         });
         gate.wait_until_reached();
@@ -207,7 +207,7 @@ fn idle_reader_and_a_call_that_hangs_hold_what_they_saw_and_no_more() {
     assert_nothing_left(&place.host, 2);
 }
 
-/// The first generation ends, however many objects it had, and one event says so.
+/// The first generation ends with all of its objects, and one event reports it.
 fn ends_once(place: &mut Place) {
     assert!(wait_for_unmapped(&mut place.events, "lending", 1).served);
     assert_nothing_left(&place.host, 1);
@@ -240,14 +240,14 @@ fn standby_serves_as_it_was_if_a_second_object_cannot() {
             How::Hangs => "did not return within",
         };
         assert!(why.contains(words), "{why}");
-        // The object that was there, with what it had and acquired.
+        // The former object is current again, with its state and its resources.
         assert_eq!((build(&slot), slot.load().total().unwrap()), (1, 5));
         assert_eq!(slot.load().label().unwrap(), "object 1 of generation 1");
         let beats = slot.load().beats().unwrap();
         wait_until(|| slot.load().beats().unwrap() > beats, "its own thread");
         assert_eq!(lent, "object 1 of generation 1");
         drop(kept);
-        // It is replaced as any other; if a hook still runs in its image, that is named.
+        // It can be replaced like any other; if a hook still runs in its image, the report names it.
         place.load("fx-lending", 3);
         assert_eq!(slot.load().add(1).unwrap(), 6);
         place.host.confirm("lending").unwrap();
@@ -262,7 +262,7 @@ fn standby_serves_as_it_was_if_a_second_object_cannot() {
         }
         drop(slot);
         ends_once(&mut place);
-        // A failed object was no generation's.
+        // A failed object does not count as a generation.
         place.way(1);
     }
 }
@@ -279,11 +279,11 @@ fn goes_back_again_and_again_while_each_object_is_borrowed_from() {
         held.push(slot.load());
     }
     let lent: Vec<_> = held.iter().map(|held| held.label().unwrap()).collect();
-    // All of them lead to the object that has the state.
+    // All of them reach the object that has the state.
     assert!(lent.iter().all(|lent| *lent == "object 6 of generation 1"), "{lent:?}");
     assert_eq!(held[0].total().unwrap(), 5);
     wait_until(|| place.host.images().mapped == 1, "the end of those that were left");
-    // One event tells of the generation's end, when the last of its objects is gone.
+    // One event reports the generation's end, when the last of its objects is dropped.
     place.load("fx-lending", 9);
     place.host.confirm("lending").unwrap();
     assert_eq!(lent[0], "object 6 of generation 1");
@@ -293,7 +293,7 @@ fn goes_back_again_and_again_while_each_object_is_borrowed_from() {
     place.way(1);
 }
 
-/// Whether it is a thread of the plugin's own, which ends with it, or has thread-locals of it.
+/// Whether the holder is a thread of the plugin, or a thread with thread-locals of the plugin.
 fn is_own(holder: &Holder) -> bool {
     matches!(holder, Holder::PluginThread { .. } | Holder::ThreadLocals { .. })
 }
@@ -310,7 +310,7 @@ fn borrow_through_an_old_view_keeps_its_lender_and_no_other() {
     let lent = view.get(&slot).label().unwrap();
     for n in 4..20 {
         place.load("fx-lending", n);
-        // A call that answers no borrow keeps nothing.
+        // A call that returns no borrow holds nothing.
         view.get(&slot).add(1).unwrap();
     }
     wait_until(|| place.host.images().mapped == 3, "the end of those that nobody holds");
@@ -401,7 +401,7 @@ fn old_view_goes_on_after_its_host() {
     let Place { host, mut events, .. } = place;
     let private = host.private_folder().to_owned();
     drop(host);
-    // Both lead to the last one, which goes on for their sake.
+    // Both reach the last generation, which they keep alive.
     assert_eq!((oldest.add(1).unwrap(), old.add(1).unwrap()), (2, 3));
     let lent = old.label().unwrap();
     assert_eq!(lent, "object 1 of generation 3");
@@ -464,7 +464,7 @@ fn what_is_held_for_too_long_counts_as_quarantined() {
     );
     let slot = host.slot::<dyn Lending>("lending").unwrap();
     assert_eq!(slot.load().stamp().unwrap(), 3);
-    // One of them lets go, and the file that was refused is taken.
+    // One of them releases its generation, and the refused file is loaded.
     readers.pop();
     wait_for_swapped(&mut events, "lending", 4);
     assert_eq!((slot.load().stamp().unwrap(), host.images().held_past_deadline), (4, 1));

@@ -1,4 +1,4 @@
-//! Scenario tests: a real host, real libraries built by cargo, seen from outside only. One file a theme.
+//! Scenario tests: a real host and real libraries built by cargo, tested only from outside. Each file has one theme.
 
 mod backtraces;
 mod bad_input;

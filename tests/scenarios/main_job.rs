@@ -1,4 +1,4 @@
-//! The main job: a new build of a plugin is picked up, with its state, without a lost call, and the old image is proven gone.
+//! The main job: a new build of a plugin is loaded with the state and without a lost call, and the old image is proven gone.
 
 use crate::support::{host, wait_for_staged, wait_for_swapped, wait_for_unmapped};
 use fixture_interfaces::{Counter, Listener, Probe, SharedCounter};
@@ -17,7 +17,7 @@ fn claimed_plugin_is_adopted_in_sync_with_its_state() {
 
     folder.publish("libcounter.so", &counter.stamped(2));
     wait_for_staged(&mut events, "counter", 2);
-    // Until the owner says so, the old code answers.
+    // Until the owner's `sync`, the old code runs.
     assert_eq!(claim.report().unwrap().stamp, 1);
     assert_eq!(claim.add(1).unwrap(), 6);
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });

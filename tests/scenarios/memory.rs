@@ -1,4 +1,4 @@
-//! What a plugin allocates: counted to the byte while it serves, told when it goes, and freed if it asked for that.
+//! A plugin's allocations: they are counted to the byte, reported when it is unloaded, and freed with `allocator = freeing`.
 
 use crate::support::{assert_nothing_left, wait_for, wait_for_unmapped};
 use fixture_interfaces::{Alignment, Deed, Keeper, Leaving, Probe};
@@ -41,7 +41,7 @@ impl Kept {
         self.host.load(self.folder.publish("a.so", &bytes)).unwrap();
     }
 
-    /// The next build takes over, and the one before is gone. Answers what it left.
+    /// Loads the next build and waits until the former one is gone. Returns what that left.
     fn replace(&mut self) -> (UnloadReport, String) {
         self.load();
         let report = wait_for_unmapped(&mut self.events, "keeper", self.builds - 1);
@@ -136,14 +136,14 @@ fn what_one_thread_allocates_another_may_free() {
 #[test]
 fn what_a_plugin_leaves_is_told_and_stays() {
     let (mut kept, slot) = keeper("fx-keeps");
-    // What std itself keeps.
+    // The memory that std itself keeps.
     let (nothing, _) = kept.replace();
     let own = nothing.live_bytes_left.expect("it counts");
     let mut expected = own;
     for how in [Leaving::Leak, Leaving::LazyLock, Leaving::Leak] {
         expected += slot.load().leave(how).unwrap();
     }
-    // This thread waits for the end, which is a safe point; the other does not.
+    // This thread waits for the end, which is a safe point; the other thread reaches none.
     slot.load().leave(Leaving::ThreadLocal).unwrap();
     let (end, ends) = mpsc::channel::<()>();
     let (called, calls) = mpsc::channel();
@@ -236,7 +236,7 @@ fn threads_that_hammer_the_allocator_lose_nothing_over_reloads() {
             for _ in 0..3 {
                 let (slot, begun) = (slot.clone(), begun.clone());
                 scope.spawn(move || {
-                    // Until the test has seen enough, or has failed.
+                    // Continues until the test has ended or failed.
                     while let Ok(()) = begun.send(()) {
                         slot.load().churn(60).unwrap();
                     }
@@ -244,7 +244,7 @@ fn threads_that_hammer_the_allocator_lose_nothing_over_reloads() {
             }
             drop(begun);
             for _ in 0..20 {
-                // So that each build sees some calls, and some of them are under way when the next takes over.
+                // Each build gets some calls, and some of them are running at the next swap.
                 (0..6).for_each(|_| begin.recv().unwrap());
                 let (report, _) = kept.replace();
                 assert_eq!(report.live_bytes_left, nothing.live_bytes_left, "{fixture}: {report:?}");
@@ -279,7 +279,7 @@ fn image_that_stays_keeps_its_memory_until_it_goes() {
         .unwrap();
     let report = crate::support::wait_for_retired(&mut events, "probe", 1);
     assert!(matches!(report.outcome, Outcome::Quarantined(_)), "{report:?}");
-    // Its thread still uses what it allocated; once it has ended, what is left of it is freed.
+    // Its thread still uses its allocations; after the thread has ended, they are freed.
     drop(socket);
     let released = wait_for(&mut events, |event| match event {
         Event::Released { report, .. } => Some(report.clone()),

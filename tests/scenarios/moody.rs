@@ -1,4 +1,4 @@
-//! A place for the moody counters: a host with a policy, builds of a test's own, and what is asked of them again and again.
+//! Helpers for tests with the moody counters: a host with a policy, a test's own builds, and common checks.
 
 use crate::support::{Gate, wait_for};
 use fixture_interfaces::{Hook, How, Lending, Mood, Moody, MoodyOwned};
@@ -10,19 +10,19 @@ use std::{
     time::Duration,
 };
 
-/// Far longer than any test takes.
+/// Much longer than any test.
 pub const FOR_EVER: Duration = Duration::from_secs(3600);
-/// Short, where it must pass.
+/// A short time, for deadlines that must pass.
 pub const SHORT: Duration = Duration::from_millis(50);
-/// A deadline that must pass for what hangs, and must not for what only waits for its turn on a machine that has much to do.
+/// A deadline that hanging code must reach, and that slow code on a busy machine must not reach.
 pub const LATE: Duration = Duration::from_secs(1);
 
-/// A probation that does not end by itself, without checks that the test did not ask for.
+/// A probation that does not end by itself, without periodic health checks.
 pub fn on_probation() -> Policy {
     Policy::development().probation(FOR_EVER).health_every(Duration::ZERO)
 }
 
-/// A host with nothing watched, a stream of its events, and a folder to load from.
+/// A host without a watched folder, a stream of its events, and a folder to load from.
 pub struct Place {
     pub folder: Folder,
     pub events: Events,
@@ -66,13 +66,13 @@ impl Place {
         self.publish_moody(package, build, Hook::None, How::Refuses)
     }
 
-    /// Loads a build that behaves.
+    /// Loads a build without faults.
     pub fn load(&self, package: &str, build: u64) -> LoadOutcome {
         let outcome = self.host.load(self.publish(package, build));
         outcome.unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 
-    /// Loads one that does not.
+    /// Loads a build with a fault in this hook.
     pub fn load_moody(&self, package: &str, build: u64, hook: Hook, how: How) -> Result<LoadOutcome, Refusal> {
         self.host.load(self.publish_moody(package, build, hook, how))
     }
@@ -81,7 +81,7 @@ impl Place {
         Gate::new(&self.mood(build, hook, How::Hangs).gate(hook))
     }
 
-    /// What an exclusive build of this test holds, while it holds it.
+    /// The file that an exclusive build of this test holds.
     pub fn lock(&self) -> PathBuf {
         std::env::temp_dir().join(format!("reslot-only-{}-{}", std::process::id(), self.test))
     }
@@ -116,7 +116,7 @@ impl Place {
         });
     }
 
-    /// What has been told until now.
+    /// All events so far.
     pub fn told(&self) -> Vec<Event> {
         let mut events = self.host.events();
         std::iter::from_fn(|| events.try_recv())
@@ -124,18 +124,18 @@ impl Place {
             .collect()
     }
 
-    /// The way of a generation until now.
+    /// The lifecycle states of a generation so far.
     pub fn way(&self, number: u64) -> Vec<Lifecycle> {
         way(&self.told(), number)
     }
 
-    /// The build that answers.
+    /// The current build.
     pub fn build(&self) -> u64 {
         self.slot().load().stamp().expect("it answers") % 1000
     }
 }
 
-/// Where a generation has been. Each move begins where the one before ended.
+/// The lifecycle states of a generation. It checks that each move begins with the last state.
 pub fn way(events: &[Event], number: u64) -> Vec<Lifecycle> {
     let mut way = vec![Lifecycle::Loading];
     for event in events {
@@ -151,7 +151,7 @@ pub fn way(events: &[Event], number: u64) -> Vec<Lifecycle> {
     way
 }
 
-/// Every way there is of going wrong in a hook that is called before a generation serves.
+/// All faults of the hooks that run before the swap.
 pub fn all_ways(hooks: &[Hook]) -> impl Iterator<Item = (Hook, How)> {
     hooks
         .iter()

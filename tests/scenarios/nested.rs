@@ -1,4 +1,5 @@
-//! States that are nested deeply, and options in options: handed over as they are, up and back, or refused while the old one keeps serving.
+//! States that are nested deeply, and options in options: they are handed over unchanged, up and back, or refused while the
+//! old generation keeps serving.
 
 use crate::support::{PATIENCE, assert_nothing_left, wait_for, wait_for_refused, wait_for_unmapped};
 use fixture_interfaces::BenchState;
@@ -16,7 +17,7 @@ const SETS: u64 = 1 << 32;
 
 const NAME: &str = "nested";
 const OLDER: &str = "fx-nested";
-/// Has the next schema.
+/// The fixture with the next schema.
 const NEWER: &str = "fx-nested-newer";
 
 struct Place {
@@ -27,7 +28,7 @@ struct Place {
 }
 
 impl Place {
-    /// With `OLDER` in it.
+    /// A place with `OLDER` loaded.
     fn new(policy: Policy) -> Self {
         let host = Host::builder().policy(policy).build().unwrap();
         let mut place = Self {
@@ -40,7 +41,7 @@ impl Place {
         place
     }
 
-    /// Publishes the next build, and has the host load it.
+    /// Publishes the next build and loads it.
     fn load(&mut self, package: &str) -> Result<LoadOutcome, Refusal> {
         self.last += 1;
         let path = self.folder.publish("plugin.so", &Fixture::build(package).stamped(self.last));
@@ -55,7 +56,7 @@ impl Place {
         self.host.claim(NAME).unwrap()
     }
 
-    /// Loads the next build while the owner looks at his claim again and again, as owners do. Answers what came of it.
+    /// Loads the next build while the owner calls `sync` repeatedly. Returns the outcome.
     fn load_and_sync(&mut self, package: &str, claim: &mut Claim<dyn BenchState>) -> SyncOutcome {
         thread::scope(|scope| {
             let loads = scope.spawn(|| self.load(package).unwrap_or_else(|refusal| panic!("{refusal}")));
@@ -96,7 +97,7 @@ fn patient(mut policy: Policy) -> Policy {
     policy
 }
 
-/// Each with and without a preflight.
+/// The policies with and without a preflight.
 fn policies() -> [Policy; 2] {
     [Policy::production(), Policy::development()].map(patient)
 }
@@ -168,7 +169,7 @@ fn state_that_is_too_deep_is_refused_and_the_old_one_serves_on() {
         place.load(NEWER).unwrap();
         assert_eq!(build_and_count(&slot), (3, DEEPEST));
 
-        // On the way back what cannot be carried is what it was before.
+        // In a rollback, a state that cannot be carried is replaced by the snapshot.
         slot.load().fill(DEEPEST + 1).unwrap();
         place.host.rollback(NAME, RollbackTarget::Previous).unwrap();
         let report = place.wait_for_rollback();
@@ -215,7 +216,7 @@ fn state_that_is_far_too_deep_is_refused_and_dropped_in_the_end() {
     let refusal = wait_for_refused(&mut place.events);
     assert!(is_too_deep(&refusal.cause), "{refusal}");
     assert_eq!(claim.count().unwrap(), FAR);
-    // The reaper drops it, and with it all its levels.
+    // The reaper drops the state with all its levels.
     drop((claim, place.host));
     wait_for_unmapped(&mut place.events, NAME, 1);
 }
@@ -250,10 +251,10 @@ fn options_in_options_arrive_as_they_are() {
     for set in 0..27 {
         let held = set * SETS + 3;
         slot.load().fill(held).unwrap();
-        // By turns up and down a schema.
+        // Alternates between the two schemas.
         place.load(if set % 2 == 0 { NEWER } else { OLDER }).unwrap();
         assert_eq!(slot.load().count().unwrap(), held, "set {set}");
-        // And by itself, without a step in between.
+        // Also without a migration in between.
         place.load(if set % 2 == 0 { NEWER } else { OLDER }).unwrap();
         assert_eq!(slot.load().count().unwrap(), held, "set {set}");
     }
@@ -268,7 +269,7 @@ fn what_serde_does_not_carry_is_named_and_is_not_the_candidates_fault() {
         let slot = place.slot();
         let held = 27 * SETS + 3;
         slot.load().fill(held).unwrap();
-        // One decodes it as it is, one in a step of its migration.
+        // One build decodes it directly, and one in a step of its migration.
         for package in [OLDER, NEWER] {
             let text = place.load(package).unwrap_err().to_string();
             for words in [
@@ -310,13 +311,13 @@ fn state_that_does_not_fit_is_the_candidates_fault() {
     assert!(!text.contains("either"), "{text}");
 }
 
-/// Says to this program that it is the one with few addresses.
+/// The variable that makes this program the child with a small address space.
 const FEW_ADDRESSES: &str = "RESLOT_TEST_FEW_ADDRESSES";
 
 #[test]
 fn without_addresses_for_a_large_stack_a_deep_state_is_refused() {
     if env::var_os(FEW_ADDRESSES).is_none() {
-        // What is limited is the whole process, so it is one of its own.
+        // The limit applies to the whole process, so the test runs in its own process.
         let mut itself = Command::new(env::current_exe().unwrap());
         let name = "nested::without_addresses_for_a_large_stack_a_deep_state_is_refused";
         let output = itself
@@ -331,7 +332,7 @@ fn without_addresses_for_a_large_stack_a_deep_state_is_refused() {
     let mut place = Place::new(patient(Policy::development()));
     let slot = place.slot();
     slot.load().fill(300).unwrap();
-    // Threads and what they allocate from take some.
+    // Threads and their arenas need some address space.
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let used = status
         .lines()

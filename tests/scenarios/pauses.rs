@@ -1,5 +1,5 @@
-//! What a reload costs whoever calls: how long he had to wait is told, nothing that nobody waits for is done meanwhile and lost, and the
-//! host's threads do not take a processor away from the program.
+//! The cost of a reload for callers: the pause is reported and contains only necessary work, and the host's threads do not
+//! preempt the program.
 
 use crate::support::{wait_for, wait_until};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
@@ -17,7 +17,7 @@ fn report(events: &mut Events, generation: u64) -> ReloadReport {
     })
 }
 
-/// What is done while calls are kept away.
+/// The time of the steps during which calls wait.
 fn handing_over(report: &ReloadReport) -> Duration {
     let steps = report.steps.iter().filter(|(step, _)| *step >= Step::Snapshot);
     steps.map(|(_, took)| *took).sum()
@@ -87,7 +87,7 @@ fn what_an_owner_adopts_as_the_last_thing_is_not_forgotten() {
     }
 }
 
-/// The name of a thread of this process, and by which policy it is scheduled; none if it has ended.
+/// The name and the scheduling policy of a thread of this process; none if it has ended.
 fn scheduled(thread: &str) -> Option<(String, u32)> {
     let folder = format!("/proc/self/task/{thread}");
     let name = fs::read_to_string(format!("{folder}/comm")).ok()?;
@@ -132,7 +132,7 @@ fn threads_that_nobody_waits_for_preempt_nobody() {
                 .filter_map(|thread| scheduled(thread))
                 .all(|(_, known)| known == policy)
         };
-        // A thread has its name before it has its policy.
+        // A thread gets its name before its policy.
         wait_until(is_so, name);
     }
 }

@@ -1,4 +1,4 @@
-//! Plugins that call others through the host: a call goes to what serves at that moment, and keeps nothing in between.
+//! Plugins that call others through the host: a call goes to the current generation, and a peer holds nothing between calls.
 
 use crate::support::{assert_nothing_left, wait_for, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Caller, Circle, SharedCounter};
@@ -30,7 +30,7 @@ impl Place {
         self.host.load(self.folder.publish(&format!("lib{package}.so"), &bytes))
     }
 
-    /// With a counter, a probe and a caller.
+    /// A place with a counter, a probe and a caller.
     fn furnished() -> (Self, Slot<dyn Caller>) {
         let place = Self::new();
         for package in ["fx-shared-counter", "fx-probe", "fx-caller"] {
@@ -41,7 +41,7 @@ impl Place {
     }
 }
 
-/// What the candidate's `start` said.
+/// The error of the candidate's `start`.
 fn words_of_start(refusal: &Refusal) -> String {
     assert_eq!(refusal.step, Step::Start);
     match &*refusal.cause {
@@ -72,7 +72,7 @@ fn next_call_goes_to_the_new_code_and_the_old_image_is_gone() {
         assert_eq!(caller.load().echo("again").unwrap().unwrap(), "again");
         place.load("fx-shared-counter", n).unwrap();
         place.load("fx-probe", n).unwrap();
-        // Whichever of the two is gone first.
+        // The two images may be unmapped in any order.
         let mut gone = 0;
         wait_for(&mut events, |event| {
             let ended = matches!(event, Event::Retired(report) if report.generation == n - 1 && report.served);
@@ -99,7 +99,7 @@ fn panic_of_the_callee_is_the_callers_error_and_the_hosts_event() {
     );
     assert!(said.contains("lib.rs:"), "{said}");
     assert_eq!(caller.load().echo("it lives").unwrap().unwrap(), "it lives");
-    // The caller's image goes, and what it said of the method's name stays readable.
+    // The caller's image is unmapped, and the method's name in the error stays readable.
     place.load("fx-caller", 2).unwrap();
     wait_for_unmapped(&mut events, "caller", 1);
     let failed = place.host.events().find_map(|record| match &record.event {
@@ -127,7 +127,7 @@ fn candidate_whose_peer_is_not_there_is_refused_in_words_and_taken_up_when_it_co
     );
     let mut events = place.host.events();
     place.load("fx-shared-counter", 1).unwrap();
-    // The first one is taken up by itself, if no other stands in its place meanwhile.
+    // The first file is loaded by itself, unless another one has replaced it meanwhile.
     wait_for(&mut events, |event| match event {
         Event::Swapped(report) if &*report.slot == "caller" => Some(()),
         _ => None,
@@ -199,7 +199,7 @@ fn callee_is_held_to_the_callers_interface_as_long_as_the_caller_is_mapped() {
     let refusal = place.host.load(place.folder.publish("other.so", &other)).unwrap_err();
     assert_eq!(refusal.step, Step::Lint);
     assert!(refusal.to_string().contains("`total`"), "{refusal}");
-    // A caller that was refused binds nobody any more, once it is gone.
+    // A refused caller does not fix interfaces any more after it was unloaded.
     let place = Place::new();
     place.load("fx-shared-counter", 1).unwrap();
     let mut refused = place.host.events();
@@ -286,7 +286,7 @@ fn thread_of_the_plugin_calls_through_its_clone_of_the_peer() {
         place.load("fx-shared-counter", n).unwrap();
         wait_for_unmapped(&mut events, "shared-counter", n - 1);
     }
-    // Its end is waited for, and with it the last of its calls: what it counted by then nobody can ask any more.
+    // The test waits for its end and its last call, because its counter cannot be read afterwards.
     place.load("fx-caller", 1).unwrap();
     wait_for_unmapped(&mut events, "caller", 1);
     let total = caller.load().add(0).unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Artifacts tried out in a child process: each way in which one could take its host with it, and that the host only hears of it.
+//! Preflights in a child process: each fault that would end the host ends only the child, and the host gets an error.
 
 use super::support::{PATIENCE, wait_until};
 use reslot::{
@@ -54,7 +54,7 @@ fn try_out_with_state(fixture: &str, state: &[u8]) -> Result<PreflightReport, Pr
     preflight_as_hosts_do(&path, &with(preflight_program()), None, Some((1, state)))
 }
 
-/// With so much time that it comes to the place where it hangs, on however busy a machine.
+/// The timeout is increased until the artifact reaches the place where it hangs, also on a busy machine.
 fn hung(stamp: u64) -> PreflightError {
     let (_folder, path) = born(stamp);
     for timeout in [1, 5, 30].map(Duration::from_secs) {
@@ -71,8 +71,8 @@ fn hung(stamp: u64) -> PreflightError {
     panic!("it did not come to its constructor");
 }
 
-/// Written by another process: a child that some other test is just starting would have our descriptor for a moment, and a file that
-/// somebody has open for writing cannot be executed.
+/// Another process writes the script: a child of a parallel test could inherit our descriptor, and a file that is open for
+/// writing cannot be executed.
 fn script(folder: &Folder, words: &str) -> PathBuf {
     let path = folder.path().join("program.sh");
     let mut writer = Command::new("sh");
@@ -189,7 +189,7 @@ fn who_prints_without_end_is_killed_and_only_the_end_is_kept() {
         panic!("{error}")
     };
     assert!(last_words.len() <= 4 << 10, "{}", last_words.len());
-    // It was killed in the middle of something: its last line need not be a whole one.
+    // It was killed while it printed, so its last line may be incomplete.
     assert!(last_words.contains("again\nagain\n"), "{last_words}");
 }
 
@@ -197,12 +197,12 @@ fn who_prints_without_end_is_killed_and_only_the_end_is_kept() {
 fn a_process_that_it_leaves_is_killed_with_it() {
     hung(LEAVES_A_PROCESS_AND_HANGS);
     assert_left_process_ends(LEAVES_A_PROCESS_AND_HANGS);
-    // It holds the pipes; nobody waits for their end.
+    // The process holds the pipes; the host does not wait for their end.
     try_out(LEAVES_A_PROCESS).unwrap();
     assert_left_process_ends(LEAVES_A_PROCESS);
 }
 
-/// Killed, that is; reaping it is the affair of whoever has it as a child now.
+/// Checks that it was killed; its new parent reaps it.
 fn assert_left_process_ends(stamp: u64) {
     let note = std::env::temp_dir().join(format!("reslot-births-{}-{stamp}", std::process::id()));
     let number = fs::read_to_string(&note).unwrap();
@@ -282,7 +282,7 @@ fn a_large_state_blocks_nobody() {
         "{error}"
     );
 
-    // This one does not even look at it.
+    // This program does not read its input.
     let folder = Folder::new();
     let program = script(&folder, "exit 3");
     let error = preflight_as_hosts_do(&path, &with(program), None, Some((1, &state))).unwrap_err();

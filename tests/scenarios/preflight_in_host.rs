@@ -1,5 +1,4 @@
-//! A host whose policy has each artifact tried out in a child process first: what would take the host with it never meets it, and
-//! the state of what serves goes along.
+//! A host with preflights: an artifact that would crash the host is refused, and the preflight uses the current state.
 
 use crate::support::{PATIENCE, assert_nothing_left, wait_for};
 use fixture_interfaces::{Counter, SharedCounter};
@@ -14,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// The stamps by which `fx-births` comes to life badly.
+/// The stamps with which `fx-births` misbehaves.
 const CRASHES_WHEN_OPENED: u64 = 1;
 const CRASHES: u64 = 2;
 const ABORTS: u64 = 3;
@@ -84,7 +83,7 @@ fn what_would_take_the_host_with_it_never_meets_it() {
     let mut events = place.host.events();
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
     assert_eq!(claim.add(5).unwrap(), 5);
-    // No owner is waited for while he waits for this.
+    // The claim is dropped, because the preflight would wait for its owner.
     drop(claim);
     for (stamp, words) in [
         (CRASHES_WHEN_OPENED, "SIGSEGV"),
@@ -130,7 +129,7 @@ fn what_would_take_the_host_with_it_never_meets_it() {
         drop(claim);
         assert_nothing_left(&place.host, 1);
     }
-    // The slot is no worse for it.
+    // The slot still works.
     place.load("fx-counter", 200).unwrap();
     assert_eq!(place.host.claim::<dyn Counter>("counter").unwrap().add(1).unwrap(), 6);
 }
@@ -196,7 +195,7 @@ fn state_of_an_open_slot_goes_along() {
     };
     assert_eq!((*step, *signal), (PreflightStep::Restore, libc::SIGSEGV));
     assert_eq!(slot.load().add(1).unwrap(), 14);
-    // With another state they are good.
+    // With another state they are accepted.
     place.load("fx-moods", PANICS_IN_INIT).unwrap();
     place.load("fx-moods", CRASHES_IN_RESTORE).unwrap();
     assert_eq!(slot.load().add(0).unwrap(), 14);
@@ -275,11 +274,11 @@ fn state_of_a_claimed_slot_goes_along_when_its_owner_syncs() {
 
 #[test]
 fn owner_who_never_syncs_has_it_tried_without_his_state() {
-    // So long the owner is waited for.
+    // The preflight waits this long for the owner.
     for timeout in [1, 5, 30].map(Duration::from_secs) {
         let place = Place::new(preflight_program(), timeout);
         if let Err(refusal) = place.load("fx-moods", 1) {
-            // A machine so busy that even a good one is late.
+            // On a busy machine even a good artifact may be too slow.
             assert!(matches!(preflight_error(&refusal), PreflightError::Hung { .. }), "{refusal}");
             continue;
         }
@@ -293,7 +292,7 @@ fn owner_who_never_syncs_has_it_tried_without_his_state() {
             }
         };
         assert!(matches!(staged, LoadOutcome::Staged { generation: 2, .. }), "{staged:?}");
-        // What the child could not see, the host refuses in its turn.
+        // The host refuses a fault that the child could not detect.
         assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         assert_eq!(claim.add(1).unwrap(), 14);
         return assert_nothing_left(&place.host, 1);
@@ -312,7 +311,7 @@ fn owner_who_goes_is_not_waited_for() {
     let begun = std::time::Instant::now();
     let refusal = thread::scope(|scope| {
         let loading = scope.spawn(|| place.load("fx-moods", PANICS_IN_INIT));
-        // It asks for the state next.
+        // The next step of the preflight requests the state.
         wait_for(&mut events, |event| matches!(event, Event::Linted { .. }).then_some(()));
         drop(claim);
         loading.join().unwrap().unwrap_err()

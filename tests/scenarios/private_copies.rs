@@ -20,7 +20,7 @@ fn executable_copies() -> usize {
     maps.lines().filter(of_copy).count()
 }
 
-/// The main job, with whatever copies the host has: serve, reload with state, contain a panic, unload, prove.
+/// The main job with this kind of copies: load, reload with state, catch a panic, unload, prove.
 fn does_its_job(host: Host, folder: &Folder, builds: &[Vec<u8>; 2]) {
     let private = host.private_folder().to_owned();
     folder.publish("libcounter.so", &builds[0]);
@@ -85,13 +85,13 @@ fn kernel_lists_the_copy_by_its_own_name_and_the_loader_reads_it_through_its_lin
     let links = crate::support::copies(host.private_folder());
     let [link] = &links[..] else { panic!("{links:?}") };
     assert!(fs::read_link(link).unwrap().starts_with("/proc"));
-    // What debuggers and backtraces find there: the library, for as long as it is mapped.
+    // Debuggers and backtraces find the library there while it is mapped.
     assert!(fs::read(link).unwrap().starts_with(b"\x7fELF"));
 }
 
 #[test]
 fn two_hundred_reloads_from_memory_leave_no_descriptor() {
-    // The other tests of this process open and close descriptors, so this one looks from a process of its own.
+    // Other tests of this process open and close descriptors, so this test runs in its own process.
     let (role, name) = (
         "RESLOT_TEST_DESCRIPTORS",
         "private_copies::two_hundred_reloads_from_memory_leave_no_descriptor",
@@ -140,7 +140,7 @@ fn folder_mounted_noexec_is_no_obstacle() {
     }
     let this = env::current_exe().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    // Built out here: the child may see another world.
+    // The fixtures are built here, because the child may have other mounts.
     for (build, file) in builds().iter().zip(["1", "2"]) {
         fs::write(folder.path().join(file), build).unwrap();
     }
@@ -168,7 +168,7 @@ fn folder_mounted_noexec_is_no_obstacle() {
 fn on_a_noexec_mount(base: &Path) {
     let stored = PathBuf::from(env::var_os("RESLOT_TEST_BUILDS").unwrap());
     let builds = ["1", "2"].map(|file| fs::read(stored.join(file)).unwrap());
-    // The mount really forbids it: what is asked for is done, and fails.
+    // The mount really forbids execution: files were requested, and loading fails.
     let files = Host::builder()
         .policy(reslot::Policy::without_probation())
         .private_base(base)
@@ -204,7 +204,7 @@ fn existing_noexec_folder() -> Option<tempfile::TempDir> {
     noexec.filter_map(|fields| tempfile::tempdir_in(fields[1]).ok()).next()
 }
 
-/// Runs a test in a process of its own, which has a role and a folder with builds.
+/// Runs a test in its own process, with a role and a folder with builds.
 fn passes_as_child(command: &mut Command, name: &str, role: (&str, &Path), builds: &Path) {
     command.args(["--exact", name, "--nocapture"]);
     let child = command.env(role.0, role.1).env("RESLOT_TEST_BUILDS", builds).output();
@@ -220,7 +220,7 @@ fn assert_passed(child: &std::process::Output) {
     );
 }
 
-/// On overlayfs a write lease says nothing of mappings, so there no file may be written over.
+/// On overlayfs a write lease does not detect mappings, so no file may be reused there.
 #[test]
 fn copy_that_somebody_has_mapped_stays_as_it_is_on_any_file_system() {
     let (role, name) = (
@@ -273,14 +273,14 @@ fn keeps_what_is_mapped(base: &Path) {
     let stored = PathBuf::from(env::var_os("RESLOT_TEST_BUILDS").unwrap());
     let builds = ["1", "2", "3"].map(|file| fs::read(stored.join(file)).unwrap());
     let mut policy = reslot::Policy::without_probation();
-    // Otherwise the history has the file, too.
+    // Without this the history would keep the file, too.
     policy.history = 0;
     let host = Host::builder().policy(policy).private_base(base).build().unwrap();
     let folder = Folder::new();
     host.load(folder.publish("a.so", &builds[0])).unwrap();
     let copies = crate::support::copies(host.private_folder());
     let [copy] = &copies[..] else { panic!("{copies:?}") };
-    // As a forked child has it, which never executes anything.
+    // Like a forked child without `exec`.
     let opened = fs::File::open(copy).unwrap();
     let len = builds[0].len();
     // SAFETY: a new mapping, which is read below and stays until the process ends.

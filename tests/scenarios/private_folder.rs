@@ -1,5 +1,5 @@
-//! The private folder is removed or replaced under a running host, as cleaners of temporary folders do: the host makes it again, tells
-//! that once, and follows nothing that somebody else has put in its place.
+//! The private folder is removed or replaced under a running host, as cleaners of temporary folders do: the host makes it
+//! again, reports that once, and does not use anything that another user put at its path.
 
 use crate::support::{PATIENCE, copies, wait_for_unmapped};
 use fixture_interfaces::{Counter, Probe};
@@ -15,7 +15,7 @@ fn in_base(base: &Path) -> HostBuilder {
     Host::builder().policy(Policy::without_probation()).private_base(base)
 }
 
-/// All folders that a host has told of so far: which one was lost, and which one it has now.
+/// The lost and the new folder in each event so far.
 fn told(events: &mut Events) -> Vec<(PathBuf, PathBuf)> {
     let mut told = Vec::new();
     while let Some(record) = events.try_recv() {
@@ -26,7 +26,7 @@ fn told(events: &mut Events) -> Vec<(PathBuf, PathBuf)> {
     told
 }
 
-/// What a new host's folder has: its owner alone may enter it, and its lock is held.
+/// Checks that only the owner may enter the folder, and that its lock is held.
 fn assert_is_private(folder: &Path) {
     let found = fs::symlink_metadata(folder).unwrap();
     assert!(found.is_dir(), "{folder:?}");
@@ -76,7 +76,7 @@ impl Losing {
         wait_for_unmapped(&mut self.host.events(), "counter", stamp - 1);
     }
 
-    /// The next reload makes the folder again, in another place, and tells it once.
+    /// Checks that the next reload makes the folder again at another path, and reports it once.
     fn expect_made_again(mut self, lost: &Path) -> PathBuf {
         told(&mut self.events);
         self.reload(2);
@@ -114,14 +114,14 @@ fn folder_that_is_removed_is_made_again() {
 
 #[test]
 fn what_lies_in_the_folders_place_is_not_touched() {
-    // A file.
+    // A file at its path.
     let losing = Losing::new();
     let lost = losing.host.private_folder().to_owned();
     fs::remove_dir_all(&lost).unwrap();
     fs::write(&lost, "somebody's").unwrap();
     losing.expect_made_again(&lost);
 
-    // A link to a folder in which there is something of the same name as what the host would remove at its end.
+    // A link to a folder that has a file with a name that the host removes at its end.
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join(".lock"), "somebody's").unwrap();
     let losing = Losing::new();
@@ -132,7 +132,7 @@ fn what_lies_in_the_folders_place_is_not_touched() {
     assert_eq!(fs::read_to_string(elsewhere.path().join(".lock")).unwrap(), "somebody's");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
 
-    // Another folder, which belongs to another user where this one may give it away.
+    // Another folder, which belongs to another user if this process may change the owner.
     let losing = Losing::new();
     let lost = losing.host.private_folder().to_owned();
     fs::remove_dir_all(&lost).unwrap();
@@ -143,7 +143,7 @@ fn what_lies_in_the_folders_place_is_not_touched() {
     }
     let base = losing.base.path().to_owned();
     let kept = elsewhere.path().join("kept");
-    // The base goes with the value: what was in the folder is looked at before.
+    // The base is removed with the value, so the content of the folder is checked before.
     let Losing {
         host,
         folder,
@@ -170,7 +170,7 @@ fn lock_that_is_removed_is_made_again() {
     assert_is_private(&private);
     assert_eq!(losing.host.private_folder(), private);
     assert_eq!(told(&mut losing.events), [(private.clone(), private.clone())]);
-    // A sweeper finds a folder in use.
+    // Another host's sweep does not remove the folder.
     let other = in_base(losing.base.path()).build().unwrap();
     drop(other);
     assert!(private.exists());
@@ -197,7 +197,7 @@ fn copy_that_is_removed_costs_the_names_of_a_backtrace_and_nothing_else() {
     drop(claim);
     losing.reload(2);
     assert_eq!(told(&mut losing.events), []);
-    // What lies in a copy's place is not read.
+    // A file at the path of a copy is not read.
     let copy = copies(&private).pop().unwrap();
     fs::remove_file(&copy).unwrap();
     fs::write(&copy, "somebody's").unwrap();
@@ -221,7 +221,7 @@ fn versions_that_were_kept_in_the_folder_are_told_as_gone_and_new_ones_are_kept(
         load(stamp);
     }
     let slot = host.slot::<dyn Probe>("probe").unwrap();
-    // To read them waits until they are put away.
+    // Reading the history waits until the artifacts are stored.
     let kept = |count| {
         let kept = host.history("probe");
         assert_eq!(kept.len(), count, "{kept:?}");
@@ -272,7 +272,7 @@ fn base_that_is_gone_is_named_and_taken_up_when_it_is_back() {
     ] {
         assert!(refused.contains(words), "{words:?} is not in {refused}");
     }
-    // A file in the base's place.
+    // A file at the path of the base.
     fs::write(&base, "").unwrap();
     let refused = losing.host.load(&build).unwrap_err().to_string();
     assert!(
@@ -282,7 +282,7 @@ fn base_that_is_gone_is_named_and_taken_up_when_it_is_back() {
     fs::remove_file(&base).unwrap();
     assert_eq!(told(&mut losing.events), []);
     fs::rename(&away, &base).unwrap();
-    // It was away, and is whole again.
+    // The base was removed, and exists again.
     losing.reload(2);
     assert_eq!(losing.host.private_folder(), lost);
     fs::remove_dir_all(&lost).unwrap();

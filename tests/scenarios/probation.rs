@@ -1,4 +1,4 @@
-//! What a generation is judged by, and what becomes of it: it passes by time and by calls, or it is left.
+//! Probation: a generation passes by time and by calls, or it is rolled back.
 
 use crate::{
     moody::{LATE, Place, SHORT, on_probation},
@@ -21,7 +21,7 @@ fn passes_by_time_and_what_stood_by_goes() {
         place.load(package, 2);
         place.wait_for_confirmed(2);
         wait_for_unmapped(&mut place.events, "moody", 1);
-        // What has proved itself may fail.
+        // After the probation a fault does not cause a rollback.
         let slot = place.slot();
         slot.load().fail("later").unwrap_err();
         assert!(!place.host.slots()[0].on_probation);
@@ -46,7 +46,7 @@ fn no_traffic_is_not_failure() {
         let slot = place.slot();
         slot.load().total().unwrap();
         slot.load().total().unwrap();
-        // It has had its time, and looks again now and then: it is not confirmed, and not left.
+        // Its time is over and checks continue: it is neither confirmed nor rolled back.
         let begun = std::time::Instant::now();
         while begun.elapsed() < SHORT * 8 {
             let early = place.events.recv_timeout(SHORT);
@@ -147,7 +147,7 @@ fn call_of_a_claim_that_took_too_long_takes_it_back() {
     thread::scope(|scope| {
         scope.spawn(move || {
             gate.wait_until_reached();
-            // As long as it must not take, and as long again.
+            // Waits longer than the deadline.
             thread::sleep(LATE + SHORT);
             gate.open();
         });

@@ -1,4 +1,4 @@
-//! Images that cannot be unmapped: counted, capped, tried again when their reason goes away, never forced.
+//! Images that cannot be unmapped: counted, capped, unmapped when their reason ends, never forced.
 
 use crate::support::{Gate, assert_nothing_left, start_lingering, wait_for, wait_for_retired, wait_for_swapped, wait_until};
 use fixture_interfaces::Probe;
@@ -6,7 +6,7 @@ use reslot::{Cause, Event, GenerationStatus, Host, Outcome, QuarantineReason, St
 use reslot_tests::{Fixture, Folder};
 use std::{os::unix::net::UnixStream, sync::mpsc, thread, time::Duration};
 
-/// A host that soon gives up waiting, with `images` of the plugin quarantined for a thread that ends with its socket.
+/// A host with short deadlines and quarantined `images` of a plugin, each kept by a thread that ends with its socket.
 pub fn with_quarantined(folder: &Folder, images: u64) -> (Host, Vec<UnixStream>) {
     let host = Host::builder()
         .policy(reslot::Policy::without_probation())
@@ -85,7 +85,7 @@ fn cap_counts_those_that_are_still_waited_for() {
         host.load(folder.publish("a.so", &lingering.stamped(stamp))).unwrap();
         sockets.push(start_lingering(&host, &folder));
     }
-    // Two are ending, none is quarantined yet.
+    // Two images are ending, and none is quarantined yet.
     let ending = || {
         host.who_holds("probe")
             .iter()
@@ -111,7 +111,7 @@ fn file_that_waits_for_room_does_not_replace_a_newer_one() {
     assert!(matches!(&*refusal.cause, Cause::QuarantineFull { .. }), "{refusal}");
     let gate = Gate::new("start-904");
     thread::scope(|scope| {
-        // The host is busy with another slot when the newer build comes, and when there is room.
+        // The host is busy with another slot when the newer build is published and when there is room again.
         scope.spawn(|| host.load(&counter).unwrap());
         gate.wait_until_reached();
         let (asks, asked) = mpsc::channel();
@@ -125,7 +125,7 @@ fn file_that_waits_for_room_does_not_replace_a_newer_one() {
         wait_for(&mut events, |event| matches!(event, Event::Released { .. }).then_some(()));
         gate.open();
     });
-    // When this is answered, so is all that was queued before.
+    // When this returns, all earlier requests have been processed.
     host.load(&newer).unwrap();
     assert_eq!(host.slot::<dyn Probe>("probe").unwrap().load().stamp().unwrap(), 9);
     drop(sockets);

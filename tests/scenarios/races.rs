@@ -1,5 +1,5 @@
-//! Things that happen at the same time: callers who come while a candidate is on its way, hosts that go while somebody adopts.
-//! Each is held at the moment in question by a gate, not by a sleep.
+//! Races: callers that arrive while a candidate is prepared, hosts that are dropped during an adoption. A gate holds each
+//! race at the right moment, not a sleep.
 
 use crate::support::{Gate, PATIENCE, assert_nothing_left, wait_for, wait_for_staged};
 use fixture_interfaces::{Counter, Listener, Probe};
@@ -47,7 +47,7 @@ fn older_staged_build_does_not_replace_a_newer_one() {
     host.load(folder.publish("a.so", &counter.stamped(1))).unwrap();
     let claim = host.claim::<dyn Counter>("counter").unwrap();
     host.load(folder.publish("a.so", &counter.stamped(2))).unwrap();
-    // Another plugin's start holds the reload thread, so that the third build is asked for before the claim is dropped.
+    // Another plugin's start holds the reload thread, so that the third build is requested before the claim is dropped.
     let gate = Gate::new("start-902");
     let waits = folder.publish("b.so", &renamed(Fixture::build("fx-waits").stamped(902)));
     let third = folder.publish("a.so", &counter.stamped(3));
@@ -66,7 +66,7 @@ fn older_staged_build_does_not_replace_a_newer_one() {
         drop(claim);
         gate.open();
         holding.join().unwrap().unwrap();
-        // Whichever of the two the reload thread took first, the newest build ends up serving.
+        // In either order of the two requests, the newest build becomes current.
         assert!(matches!(loading.join().unwrap(), Ok(LoadOutcome::Swapped(_))));
     });
     assert!(host.wait_until_retired(PATIENCE));
@@ -108,7 +108,7 @@ fn host_that_goes_waits_no_longer_than_its_deadline_for_a_reader() {
         _ => None,
     });
     assert!(holders[0].to_string().contains("host_that_goes"), "{holders:?}");
-    // What is held still works.
+    // Held views still work.
     drop(reader);
 }
 
@@ -128,7 +128,7 @@ fn host_may_go_while_an_owner_adopts() {
         (synced, claim.add(1).unwrap())
     });
     gate.wait_until_reached();
-    // Its claim is out, so this waits for nothing; and the owner goes on with what he was adopting.
+    // The slot is claimed, so dropping the host does not wait; and the owner completes the adoption.
     drop(host);
     gate.open();
     assert_eq!(owner.join().unwrap(), (SyncOutcome::Adopted { generation: 2 }, 8));
@@ -142,7 +142,7 @@ fn host_may_go_while_an_owner_adopts() {
     assert_eq!(ends, [1, 2], "both end, and with them the stream");
 }
 
-/// A plugin that has itself replaced, through what it was lent, while its own frames are on the stack.
+/// A plugin that requests its own reload through a lent object, while its own frames are on the stack.
 #[test]
 fn plugin_may_ask_for_its_own_reload_from_inside_a_call() {
     struct Reloads<'a>(&'a Host, &'a Folder, u64);
@@ -151,7 +151,7 @@ fn plugin_may_ask_for_its_own_reload_from_inside_a_call() {
             self.2 += 1;
             let bytes = Fixture::build("fx-counter").stamped(self.2);
             self.0.load(self.1.publish("a.so", &bytes)).unwrap();
-            // Everything that can go has gone, and the caller of this has not.
+            // Everything else is unloaded, and the calling generation is not.
             assert!(self.0.wait_until_retired(PATIENCE));
             n
         }

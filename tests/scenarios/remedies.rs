@@ -1,5 +1,5 @@
-//! What a person is told to do must be true: each reason for which the system, or the host, refuses something is provoked here, and the
-//! words are looked at. What takes something away from the process is done in a process of its own.
+//! Remedies must be true: each test provokes an error of the system or the host and checks the message. Tests that limit the
+//! process run in their own process.
 
 use crate::support::{PATIENCE, assert_nothing_left, wait_for};
 use fixture_interfaces::Probe;
@@ -21,12 +21,12 @@ use std::{
 
 const ROLE: &str = "RESLOT_TEST_REMEDIES";
 
-/// The folder that a child is given; none in the test itself.
+/// The folder for a child process; none in the test itself.
 fn role() -> Option<PathBuf> {
     env::var_os(ROLE).map(PathBuf::from)
 }
 
-/// A folder that everybody may enter, with builds of a probe: `1.so` to `3.so`.
+/// A folder that all users may enter, with builds of a probe: `1.so` to `3.so`.
 fn stored() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
@@ -42,7 +42,7 @@ fn build_in(folder: &Path, stamp: u64) -> PathBuf {
     folder.join(format!("{stamp}.so"))
 }
 
-/// Runs one test of this file in a process of its own, started by these words if there are any.
+/// Runs one test of this file in its own process, started by this command prefix.
 fn passes_as_child(before: &[&str], name: &str, folder: &Path) {
     let this = env::current_exe().unwrap();
     let mut command = match before {
@@ -71,7 +71,7 @@ fn plain(base: &Path) -> HostBuilder {
     Host::builder().policy(Policy::without_probation()).private_base(base)
 }
 
-/// All of `has` are in the words, and none of `has_not`.
+/// Checks that the message contains all of `has`, and none of `has_not`.
 #[track_caller]
 fn assert_says(words: impl std::fmt::Display, has: &[&str], has_not: &[&str]) {
     let words = words.to_string();
@@ -93,7 +93,7 @@ fn limit(what: libc::__rlimit_resource_t, most: u64) {
     assert_eq!(unsafe { libc::setrlimit(what, &raw const limit) }, 0);
 }
 
-/// The lowest number that no descriptor has.
+/// The lowest unused descriptor number.
 fn next_descriptor() -> u64 {
     File::open("/dev/null").unwrap().as_raw_fd() as u64
 }
@@ -104,7 +104,7 @@ fn too_few_descriptors_are_called_that() {
         let folder = stored();
         return passes_as_child(&[], "too_few_descriptors_are_called_that", folder.path());
     };
-    // A copy in memory keeps its descriptor, so that the loader is the one who gets none.
+    // A copy in memory keeps its descriptor, so the loader is the first to get none.
     let host = plain(&folder).private_copies(PrivateCopies::Memory).build().unwrap();
     host.load(build_in(&folder, 1)).unwrap();
     let true_words = ["Too many open files", "`ulimit -n`", "LimitNOFILE"];
@@ -118,7 +118,7 @@ fn too_few_descriptors_are_called_that() {
     let next = next_descriptor();
     limit(libc::RLIMIT_NOFILE, next);
     assert_says(host.load(build_in(&folder, 2)).unwrap_err(), &true_words, &untrue);
-    // With one more each time, whatever needs it next is what is refused.
+    // The limit increases by one each time, so each user of a descriptor is refused once.
     let (mut at, mut done) = (Vec::new(), false);
     for more in 1..20 {
         limit(libc::RLIMIT_NOFILE, next + more);
@@ -180,8 +180,7 @@ fn too_many_watches_of_the_user_are_called_that() {
         return;
     }
     limit(libc::RLIMIT_NOFILE, u64::MAX);
-    // A user whom nobody else is.
-    // SAFETY: changes the user of this process, which is a child for this test alone.
+    // An unused user id. SAFETY: changes the user of this process, which is a child for this test alone.
     assert_eq!(unsafe { libc::setuid(54_321) }, 0);
     let mut instances = Vec::new();
     loop {
@@ -216,7 +215,8 @@ fn too_little_memory_is_called_that() {
     assert!(host.wait_until_retired(PATIENCE));
     let sizes = fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = sizes.split(' ').next().unwrap().parse().unwrap();
-    // Nothing new is mapped, whatever else is unmapped meanwhile; what is there already has room for words, and for the bytes of the file.
+    // No new mapping is possible, even if others are unmapped meanwhile; existing memory has room for messages and for the
+    // file's bytes.
     limit(libc::RLIMIT_AS, pages * 4096 / 2);
     let refused = host.load(build_in(&folder, 3)).unwrap_err();
     limit(libc::RLIMIT_AS, u64::MAX);
@@ -248,7 +248,7 @@ fn base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instea
     let closed = folder.join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, Permissions::from_mode(0o555)).unwrap();
-    // SAFETY: changes the user of this process, which is a child for this test alone; for root no folder is closed.
+    // SAFETY: changes the user of this process, which is a child for this test alone; root may enter every folder.
     assert!(unsafe { libc::geteuid() != 0 || libc::setuid(65_534) == 0 });
     assert_says(refused(&closed), &["let the user of this process write"], &["build its host"]);
 
@@ -340,7 +340,7 @@ fn file_system_that_is_full_or_takes_nothing_is_called_that() {
         &["no space", "free some space", "load it again", "private_base"],
         &["publish"],
     );
-    // What is open for writing keeps it writable.
+    // An open file keeps the mount writable.
     drop(host);
     let again = Command::new("mount")
         .args(["-o", "remount,ro"])
@@ -368,7 +368,7 @@ fn file_system_that_is_full_or_takes_nothing_is_called_that() {
     );
 }
 
-/// A program that says who it is as the real one does, and then does this.
+/// A program that sends the greeting of the real one, and then runs this script.
 fn after_hello(folder: &Folder, name: &str, script: &str) -> Preflight {
     let program = folder.path().join(name);
     let real = reslot_tests::preflight_program().display();
@@ -384,7 +384,7 @@ fn after_hello(folder: &Folder, name: &str, script: &str) -> Preflight {
 #[test]
 fn copy_that_is_gone_before_it_is_opened_is_no_library_that_is_missing() {
     let (base, folder) = (tempfile::tempdir().unwrap(), Folder::new());
-    // The preflight's program runs between the writing and the opening.
+    // The preflight runs between writing and opening the copy.
     let script = format!(
         "rm '{}'/reslot-*/*.so\necho '{{\"done\":{{\"stays_mapped\":null}}}}'",
         base.path().display()
@@ -469,7 +469,7 @@ fn rollback_by_hand_with_nothing_to_go_back_to_blames_nobody() {
         &["no kept version begins with \"ffff\"", "kept are: "],
         &["0 kept"],
     );
-    // What was left by hand is not to be mended.
+    // The remedy for a manual rollback is not to fix the plugin.
     let left = folder.publish("libprobe.so", &probe.stamped(2));
     host.load(&left).unwrap();
     host.rollback("probe", RollbackTarget::Previous).unwrap();

@@ -1,4 +1,4 @@
-//! Going back: to what stands by, further than that, and by hand; with the state that was promised.
+//! Rollbacks: to the standby, to older versions, and on request; with the promised state.
 
 use crate::{
     moody::{Place, SHORT, on_probation},
@@ -38,7 +38,7 @@ fn panic_takes_a_shared_plugin_back_with_its_state() {
     );
     assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
     assert_eq!(place.build(), 1);
-    // What the call that panicked had done until then is part of the state.
+    // Changes of the panicking call before the panic are part of the state.
     assert_eq!(slot.load().total().unwrap(), 8);
     let past = slot.load().past().unwrap();
     assert!(
@@ -103,7 +103,7 @@ fn panic_takes_a_claim_back_in_its_next_sync() {
         assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
         let report = place.wait_for_rollback();
         assert_eq!((report.from, report.to), (2, 1));
-        // Nothing was left for anybody else to do.
+        // No further rollback was attempted.
         assert!(!place.told().iter().any(|event| matches!(event, Event::NoFallback { .. })));
         assert_nothing_left(&place.host, 1);
     }
@@ -153,7 +153,7 @@ fn check_of_what_stands_by_that_hangs_is_not_waited_for() {
     place.load("fx-moody", 2);
     slot.load().add(2).unwrap();
     slot.load().fail("it slipped").unwrap_err();
-    // The check still runs in the object that served before.
+    // The check still runs in the former object.
     let report = place.wait_for_rollback();
     assert!(matches!(report.state, RestoredState::Carried { .. }), "{report:#?}");
     assert_eq!((place.build(), slot.load().total().unwrap()), (1, 8));
@@ -185,7 +185,7 @@ fn state_that_cannot_go_down_is_the_snapshot() {
         place.load("fx-moody", 1);
         let slot = place.slot();
         slot.load().add(5).unwrap();
-        // Its state cannot be encoded, so that nothing can be carried.
+        // Its state cannot be encoded, so it cannot be carried over.
         place.load_moody("fx-moody", 2, Hook::Snapshot, how).unwrap();
         slot.load().add(2).unwrap();
         slot.load().fail("it slipped").unwrap_err();
@@ -217,7 +217,7 @@ fn second_fault_goes_back_two_versions() {
         slot.load().add(1).unwrap();
         slot.load().fail("the second").unwrap_err();
         let report = place.wait_for_rollback();
-        // The artifact that was kept, as a generation of its own.
+        // The kept artifact was loaded as a new generation.
         assert_eq!((report.from, report.to), (2, 4));
         assert_eq!((place.build(), slot.load().total().unwrap()), (1, total));
         drop(slot);
@@ -227,7 +227,7 @@ fn second_fault_goes_back_two_versions() {
 
 #[test]
 fn snapshot_policy_never_forgets_everything() {
-    // No snapshot is kept of what has proved itself: going back by hand carries the state all the same.
+    // After confirmation there is no snapshot: a manual rollback carries the current state.
     let place = Place::new(with_snapshot());
     place.load("fx-moody", 1);
     place.host.confirm("moody").unwrap();
@@ -248,7 +248,7 @@ fn rolled_back_content_is_refused_by_the_watch_and_taken_by_name() {
     let slot = place.slot();
     slot.load().fail("it slipped").unwrap_err();
     place.wait_for_rollback();
-    // The same content again, as if it had been built again.
+    // The same content is published again.
     place.publish("fx-moody-stateless", 2);
     let refusal = place.wait(|event| match event {
         Event::StillRefused { refusal, .. } => Some(refusal.clone()),
@@ -261,7 +261,7 @@ fn rolled_back_content_is_refused_by_the_watch_and_taken_by_name() {
     assert_eq!(place.build(), 1);
     assert!(matches!(place.host.load(&path), Ok(LoadOutcome::Swapped(_))));
     assert_eq!(place.build(), 2);
-    // Somebody wanted it: it is as any other again.
+    // It was requested by name, so it is not marked as bad any more.
     place.host.confirm("moody").unwrap();
     place.load("fx-moody-stateless", 3);
     place.publish("fx-moody-stateless", 2);
@@ -302,7 +302,7 @@ fn newer_build_during_a_probation_goes_back_to_the_one_that_it_replaced() {
     place.load("fx-moody", 2);
     slot.load().add(2).unwrap();
     place.load("fx-moody", 3);
-    // What stood by for the second goes; the second stands by for the third.
+    // The standby of the second generation is unloaded; the second is now the standby of the third.
     crate::support::wait_for_unmapped(&mut place.events, "moody", 1);
     slot.load().fail("the third").unwrap_err();
     let report = place.wait_for_rollback();
@@ -315,7 +315,7 @@ fn calls_through_a_view_follow_the_state_there_and_back_and_there() {
     let mut place = Place::new(on_probation());
     place.load("fx-moody", 1);
     let slot = place.slot();
-    // Each keeps the view of its moment.
+    // Each thread keeps the view of its time.
     let mut held = Vec::new();
     for round in 0..6 {
         held.push(slot.load());
@@ -335,7 +335,7 @@ fn calls_through_a_view_follow_the_state_there_and_back_and_there() {
         assert_eq!(view.add(1).unwrap(), 6 + at);
     }
     assert_eq!(slot.load().total().unwrap(), 6 + 12);
-    // The oldest ones first, which hold all the others.
+    // The oldest views are dropped first; they hold all the others.
     drop(held);
     drop(slot);
     assert_nothing_left(&place.host, 1);
@@ -392,8 +392,8 @@ impl Drop for Done<'_> {
     }
 }
 
-/// What is asked for at the same moment by two threads is done by one of them. The other one is not told to wait for an owner, because there is
-/// none.
+/// If two threads request a rollback at once, one of them does it. The result for the other one must not be `Staged`,
+/// because there is no owner.
 #[test]
 fn manual_rollback_of_an_open_slot_is_done_before_it_answers() {
     let place = Place::new(on_probation());

@@ -1,4 +1,4 @@
-//! Thread-locals of threads that live on: dropped on their own threads at safe points, skipped and counted where there is none.
+//! Thread-locals of running threads: they are dropped on their own threads at safe points, or skipped and counted.
 
 use crate::support::{assert_nothing_left, wait_for_swapped, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Deed, Probe};
@@ -14,10 +14,11 @@ use std::{
     time::Duration,
 };
 
-/// Longer than any test takes: what is not dropped at a safe point makes the test fail.
+/// Longer than any test, so the test fails if a thread-local is not dropped at a safe point.
 const LONG: Duration = Duration::from_secs(600);
 
-/// Sets a flag at its end, also by a panic: a thread that goes on until then would keep the test from failing.
+/// Sets a flag when it is dropped, also after a panic, because a thread that waits for the flag would keep the test from
+/// failing.
 struct Sets<'a>(&'a AtomicBool);
 
 impl Drop for Sets<'_> {
@@ -53,7 +54,7 @@ impl Scene {
         self.host.slot("probe").unwrap()
     }
 
-    /// How generation 1 went; a thread that waits here is at a safe point.
+    /// The unload report of generation 1. A thread that waits here is at a safe point.
     fn left(&self) -> UnloadReport {
         match wait_for_unmapped(&mut self.host.events(), "probe", 1).outcome {
             Outcome::Unmapped(left) => left,
@@ -63,7 +64,7 @@ impl Scene {
     }
 }
 
-/// Each call leaves one registration: the plugin's copy of std keeps its own list behind it.
+/// Each thread has one registration: the plugin's copy of std keeps its own list of thread-locals.
 fn assert_dropped(left: &UnloadReport, how_many: u64) {
     assert_eq!(
         (left.thread_locals_run, left.thread_locals_skipped),
@@ -128,7 +129,7 @@ fn reader_drops_its_own_also_when_a_thread_of_the_plugin_ends_later() {
     let (slot, done, mut reader) = (scene.slot(), AtomicBool::new(false), scene.host.reader());
     thread::scope(|scope| {
         scope.spawn(|| {
-            // Whoever spawns a thread has a thread-local of it.
+            // Spawning a thread leaves a thread-local.
             reader.view().get(&slot).echo(path).unwrap();
             while !done.load(Ordering::Relaxed) {
                 reader.view().get(&slot).stamp().unwrap();
@@ -197,7 +198,7 @@ fn owner_drops_its_own_when_it_syncs() {
     let owner = thread::current().id();
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
     let gone = thread::scope(|scope| {
-        // Another thread waits for the end; this one does nothing but sync.
+        // Another thread waits for the end; this one only calls `sync`.
         let waiting = scope.spawn(move || {
             assert_ne!(thread::current().id(), owner);
             wait_for_unmapped(&mut events, "probe", 1)
@@ -271,7 +272,7 @@ fn thread_that_comes_to_none_is_named_and_skipped() {
         drop(slot);
         called.send(()).unwrap();
         let _ = ends.recv();
-        // Its image is gone, and so is the reason to do anything.
+        // Its image is gone, so nothing is left to do.
         reslot::safe_point();
     });
     calls.recv().unwrap();

@@ -1,4 +1,5 @@
-//! An interface may name its methods as a claim names its own operations: `claim.sync()` is the plugin's, `Claim::sync` the host's.
+//! An interface may have methods with the names of a claim's operations: `claim.sync()` calls the plugin, `Claim::sync` the
+//! host.
 
 use crate::support::{assert_nothing_left, host, wait_for_staged};
 use reslot::{Claim, RollbackTarget, Shadow, SyncOutcome};

@@ -1,4 +1,4 @@
-//! A state whose form has changed: the newer build brings it up, and down again when an older one comes back.
+//! A state with a changed schema: the newer build migrates it up, and down again for an older build.
 
 use crate::support::{host, wait_for_refused, wait_for_staged};
 use fixture_interfaces::Counter;

@@ -1,4 +1,4 @@
-//! Shadows: a build that runs beside what serves, with a copy of its state, and touches nobody.
+//! Shadows: a build that runs beside the current generation with a copy of its state, and affects nothing else.
 
 use crate::support::{assert_nothing_left, host, wait_for_refused, wait_for_staged, wait_for_unmapped};
 use fixture_interfaces::{Counter, SharedCounter};
@@ -14,7 +14,7 @@ fn begin(folder: &Folder, package: &str) -> (Host, Events) {
     (host, events)
 }
 
-/// Where the host does not look.
+/// Publishes a build in a folder that is not watched.
 fn put(package: &str, stamp: u64) -> (Folder, std::path::PathBuf) {
     let elsewhere = Folder::new();
     let path = elsewhere.publish("libcandidate.so", &Fixture::build(package).stamped(stamp));
@@ -161,7 +161,7 @@ fn what_a_reload_would_refuse_is_refused_and_nothing_stays() {
     }
     assert_nothing_left(&host, 1);
     assert_eq!(claim.add(1).unwrap(), 14);
-    // Refused as a shadow is not refused for good.
+    // A build that was refused as a shadow can still be loaded.
     folder.publish("libcounter.so", &Fixture::build("fx-counter-schema-3").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });

@@ -1,4 +1,4 @@
-//! `Host::shutdown`: it ends the host, comes back in time, and says what became of each image.
+//! `Host::shutdown`: it ends the host, returns in time, and reports the end of each image.
 
 use crate::{
     moody::{LATE, Place},
@@ -38,7 +38,7 @@ fn of_slot<'r>(report: &'r ShutdownReport, slot: &str) -> &'r StillMapped {
     }
 }
 
-/// Reads a stream to its end: nothing is to come any more. Answers which generations were proven unmapped.
+/// Reads a stream to its end. Returns the generations that were proven unmapped.
 fn unmapped_until_the_end(events: Events) -> Vec<(String, u64)> {
     let unmapped = events.filter_map(|record| match &record.event {
         Event::Retired(report) if matches!(report.outcome, Outcome::Unmapped(_)) => {
@@ -57,7 +57,7 @@ fn everything_goes_and_the_report_names_it() {
     let host = host(&folder);
     let mut events = host.events();
     let private = host.private_folder().to_owned();
-    // What waits for its owner goes, too.
+    // A staged candidate is unloaded, too.
     let claim = host.claim::<dyn Counter>("counter").unwrap();
     folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(2));
     wait_for_staged(&mut events, "counter", 2);
@@ -136,7 +136,7 @@ fn holders_are_named_and_keep_what_they_hold() {
         "{words}"
     );
 
-    // They go on with what they hold, and each image goes when it is let go.
+    // Holders can still call, and each image is unmapped when it is released.
     assert_eq!(claim.add(1).unwrap(), 6);
     assert_eq!(shadow.add(1).unwrap(), 6);
     assert_eq!(view.get(&shared).add(1).unwrap(), 4);
@@ -158,7 +158,7 @@ fn holders_that_let_go_in_time_are_waited_for() {
     let folder = Folder::new();
     folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(1));
     folder.publish("libprobe.so", &Fixture::build("fx-probe").stamped(1));
-    // The drain deadline has no part in this.
+    // The drain deadline does not matter here.
     let host = Host::builder()
         .policy(Policy::without_probation())
         .watch(folder.path())
@@ -218,7 +218,7 @@ fn stop_that_hangs_for_longer_than_a_hook_may_is_not_waited_for() {
         report.took < PATIENCE && report.to_string().contains("has not come back"),
         "{report}"
     );
-    // Nothing is to come any more: an image that outlives its host is left to the end of the process.
+    // There are no further events: an image that outlives its host stays until the process ends.
     assert!(unmapped_until_the_end(place.events).is_empty());
     gate.open();
 }
@@ -235,7 +235,7 @@ fn start_that_hangs_keeps_the_reload_under_way() {
         "{report}"
     );
     assert_eq!(of_slot(&report, "moody").lifecycle, Lifecycle::Starting);
-    // It goes on in the background, and ends when the hook has come back.
+    // The shutdown continues in the background, and ends when the hook has returned.
     gate.open();
     assert_eq!(unmapped_until_the_end(place.events), [("moody".to_owned(), 1)]);
 }
@@ -272,7 +272,7 @@ fn without_time_it_begins_to_end_and_says_what_is_there() {
         let slot = host.slot::<dyn Probe>("probe").unwrap();
         let guard = held.then(|| slot.load());
         let report = host.shutdown(Duration::ZERO);
-        // Which of the two is a race, unless somebody holds it.
+        // Without a holder the result depends on a race.
         let all: Vec<_> = names(&report).into_iter().chain(kept(&report)).collect();
         assert_eq!(all, [("probe", 1)], "{report}");
         if let Some(guard) = &guard {
@@ -300,7 +300,7 @@ fn hosts_of_one_folder_are_shut_down_one_after_the_other_and_at_once() {
     }
 }
 
-/// Shuts its own host down when a second generation serves, on the thread that tells it.
+/// Shuts its own host down at the second swap, on the thread that reports it.
 struct EndsItself {
     host: Arc<Mutex<Option<Host>>>,
     reports: mpsc::Sender<ShutdownReport>,
@@ -350,7 +350,7 @@ fn on_the_hosts_own_thread_it_does_not_wait_for_itself() {
         report.to_string().contains("the host ends after the callback has returned"),
         "{report}"
     );
-    // And so it does.
+    // The image is unmapped.
     wait_for_unmapped(&mut events, "probe", 2);
     assert!(events.all(|record| !matches!(record.event, Event::Refused(_))));
     assert_eq!(mapped_copies(&private), 0);

@@ -1,4 +1,4 @@
-//! Waiting for what a host tells, and the hosts that scenarios begin with.
+//! Helpers: waiting for events, and hosts for scenarios.
 
 use fixture_interfaces::Probe;
 use reslot::{Event, Events, Host, Outcome, Record, Refusal, RetireReport, mapped_copies};
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Far more than anything here takes; a test that waits so long has failed.
+/// Much longer than needed; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A host that watches a folder.
@@ -41,7 +41,7 @@ pub fn wait_for<T>(events: &mut Events, mut wanted: impl FnMut(&Event) -> Option
     }
 }
 
-/// Waits until a generation has ended, and answers how.
+/// Waits until a generation has ended, and returns its report.
 pub fn wait_for_retired(events: &mut Events, slot: &str, generation: u64) -> RetireReport {
     wait_for(events, |event| match event {
         Event::Retired(report) if &*report.slot == slot && report.generation == generation => Some(report.clone()),
@@ -56,7 +56,7 @@ pub fn wait_for_unmapped(events: &mut Events, slot: &str, generation: u64) -> Re
     report
 }
 
-/// Waits until a slot has moved on to a generation.
+/// Waits until a slot has swapped to a generation.
 pub fn wait_for_swapped(events: &mut Events, slot: &str, generation: u64) {
     wait_for(events, |event| match event {
         Event::Swapped(report) if &*report.slot == slot && report.generation == generation => Some(()),
@@ -64,7 +64,7 @@ pub fn wait_for_swapped(events: &mut Events, slot: &str, generation: u64) {
     });
 }
 
-/// Waits until a candidate waits for its owner.
+/// Waits until a candidate is staged.
 pub fn wait_for_staged(events: &mut Events, slot: &str, generation: u64) {
     wait_for(events, |event| match event {
         Event::Staged {
@@ -75,7 +75,7 @@ pub fn wait_for_staged(events: &mut Events, slot: &str, generation: u64) {
     });
 }
 
-/// Waits until a file was refused, and answers how.
+/// Waits until a file was refused, and returns the refusal.
 pub fn wait_for_refused(events: &mut Events) -> Refusal {
     wait_for(events, |event| match event {
         Event::Refused(refusal) => Some(refusal.clone()),
@@ -83,7 +83,7 @@ pub fn wait_for_refused(events: &mut Events) -> Refusal {
     })
 }
 
-/// Waits for something that has no event, because it happens outside of the host.
+/// Waits for a condition without an event.
 pub fn wait_until(mut done: impl FnMut() -> bool, what: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
@@ -92,7 +92,7 @@ pub fn wait_until(mut done: impl FnMut() -> bool, what: &str) {
     }
 }
 
-/// Nothing is mapped, and no file stands in the private folder, beyond those of `serving` generations.
+/// Checks that only the images and private files of `serving` generations exist.
 pub fn assert_nothing_left(host: &Host, serving: usize) {
     assert!(host.wait_until_retired(PATIENCE), "{:?} mapped", host.images());
     let images = host.images();
@@ -106,21 +106,21 @@ pub fn assert_nothing_left(host: &Host, serving: usize) {
     );
 }
 
-/// The files in a host's private folder, but for its lock.
+/// The files in a host's private folder without its lock.
 pub fn copies(private: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(private).expect("the private folder is there").flatten();
     let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     entries.map(|entry| entry.path()).filter(|path| !hidden(path)).collect()
 }
 
-/// Writes the bytes beside `path` and renames them onto it, for folders that are no [`Folder`].
+/// Writes the bytes beside `path` and renames them onto it, for folders that are not a [`Folder`].
 pub fn publish(path: &Path, bytes: &[u8]) {
     let new = path.with_extension("tmp");
     fs::write(&new, bytes).expect("the folder is writable");
     fs::rename(&new, path).expect("the folder is writable");
 }
 
-/// Has the plugin `fx-lingering` start its thread; the answer is the end by which the thread is ended.
+/// Makes the plugin `fx-lingering` start its thread. Dropping the returned stream ends the thread.
 pub fn start_lingering(host: &Host, folder: &Folder) -> UnixStream {
     let path = folder.path().join("socket");
     let _ = fs::remove_file(&path);
@@ -131,8 +131,8 @@ pub fn start_lingering(host: &Host, folder: &Folder) -> UnixStream {
     listener.accept().unwrap().0
 }
 
-/// A gate at which a fixture waits (see `fixture_interfaces::wait_at_gate`): two named pipes, one by which it tells that it is
-/// there, one by which it is let through.
+/// A gate at which a fixture waits (see `fixture_interfaces::wait_at_gate`): two named pipes, one to report that it waits,
+/// and one to let it continue.
 pub struct Gate {
     reached: PathBuf,
     gate: PathBuf,
@@ -140,17 +140,17 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Puts it up, shut.
+    /// Makes a closed gate.
     pub fn new(name: &str) -> Self {
         Self::of(std::process::id(), name)
     }
 
-    /// Puts it up for a fixture in another process.
+    /// Makes a closed gate for a fixture in another process.
     pub fn of(process: u32, name: &str) -> Self {
         let gate = std::env::temp_dir().join(format!("reslot-gate-{process}-{name}"));
         let reached = gate.with_extension("reached");
         for path in [&reached, &gate] {
-            // A process that was killed may have left one, and had the same number.
+            // A killed process with the same number may have left one.
             let _ = fs::remove_file(path);
             let text = CString::new(path.as_os_str().as_encoded_bytes()).expect("a path");
             // SAFETY: a C string.
@@ -164,15 +164,15 @@ impl Gate {
         }
     }
 
-    /// Waits until somebody waits there.
+    /// Waits until a thread waits at the gate.
     pub fn wait_until_reached(&self) {
         if !self.is_reached.replace(true) {
-            // Opens when the other end does.
+            // Opening the pipe waits for the other end.
             drop(File::open(&self.reached).expect("the pipe is there"));
         }
     }
 
-    /// Lets whoever waits, or comes, go on.
+    /// Lets waiting and later threads continue.
     pub fn open(&self) {
         self.wait_until_reached();
         drop(OpenOptions::new().write(true).open(&self.gate).expect("the pipe is there"));

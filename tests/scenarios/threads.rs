@@ -1,4 +1,4 @@
-//! Threads: those that a plugin leaves behind, those of the host that ran its code, those that hold it for too long.
+//! Threads: threads that a plugin leaves behind, host threads that ran its code, and threads that hold it too long.
 
 use crate::support::{
     assert_nothing_left, host, start_lingering, wait_for, wait_for_retired, wait_for_swapped, wait_for_unmapped,
@@ -8,7 +8,7 @@ use reslot::{Event, Holder, Host, Outcome, QuarantineReason, mapped_copies};
 use reslot_tests::{Fixture, Folder};
 use std::{io::Write, sync::mpsc, thread, time::Duration};
 
-/// Short, for tests in which it must pass.
+/// A short time, for deadlines that must pass.
 const SHORT: Duration = Duration::from_millis(30);
 
 fn probe(stamp: u64) -> Vec<u8> {
@@ -43,7 +43,7 @@ fn thread_that_outlives_its_plugin_quarantines_the_image_until_it_ends() {
     );
     assert_eq!((host.images().mapped, host.images().quarantined), (2, 1));
     assert_eq!(mapped_copies(host.private_folder()), 2);
-    // Meanwhile the slot moves on as ever.
+    // Meanwhile the slot can be reloaded as usual.
     let slot = host.slot::<dyn Probe>("probe").unwrap();
     assert_eq!(slot.load().stamp().unwrap(), 2);
     folder.publish("libprobe.so", &probe(3));
@@ -93,7 +93,7 @@ fn panic_on_a_plugins_own_thread_is_told() {
         _ => None,
     });
     assert!(message.contains("nobody listens to me"), "{message}");
-    // It is over with the thread, not with the plugin.
+    // The thread ends, not the plugin.
     let slot = host.slot::<dyn Probe>("probe").unwrap();
     assert_eq!(slot.load().echo("nowhere").unwrap(), "nowhere");
     folder.publish("libprobe.so", &probe(2));
@@ -138,7 +138,7 @@ fn host_threads_that_ran_plugin_code_may_end_after_it_is_gone() {
     let Outcome::Unmapped(left) = report.outcome else {
         unreachable!()
     };
-    // They came to no safe point.
+    // The threads reached no safe point.
     assert!(left.thread_locals_skipped > 0 && left.skipped_threads.len() == 4, "{left:?}");
     for (thread, end) in threads {
         drop(end);

@@ -1,5 +1,5 @@
-//! Several slots that move on together, or not at all. `bad_member` has the sets that are refused, `claims` those that wait for
-//! owners.
+//! Several slots that are reloaded together, or not at all. `bad_member` has the sets that are refused, `claims` those that
+//! wait for owners.
 
 mod bad_member;
 mod claims;
@@ -15,7 +15,7 @@ use std::{
     thread,
 };
 
-/// A host with nothing watched, and a folder to load from.
+/// A host without a watched folder, and a folder to load from.
 struct Place {
     folder: Folder,
     host: Host,
@@ -32,7 +32,7 @@ impl Place {
         Self { folder, host }
     }
 
-    /// Puts a build of each of the packages there.
+    /// Publishes a build of each of these packages.
     fn publish(&self, packages: &[&str], stamp: u64) -> Vec<PathBuf> {
         let publish = |package: &&str| {
             let bytes = Fixture::build(package).stamped(stamp);
@@ -54,7 +54,7 @@ impl Place {
     }
 }
 
-/// By slot, the generation that serves now.
+/// The current generation of each slot, from the outcomes.
 fn swapped(outcomes: &[LoadOutcome]) -> BTreeMap<String, u64> {
     let swapped = outcomes.iter().map(|outcome| match outcome {
         LoadOutcome::Swapped(report) => (report.slot.to_string(), report.generation),
@@ -63,7 +63,7 @@ fn swapped(outcomes: &[LoadOutcome]) -> BTreeMap<String, u64> {
     swapped.collect()
 }
 
-/// By slot, what serves in it.
+/// The current generation of each slot.
 fn serving(host: &Host) -> BTreeMap<String, Option<u64>> {
     host.slots().into_iter().map(|slot| (slot.name, slot.generation)).collect()
 }
@@ -111,13 +111,13 @@ fn set_is_one_view_and_an_old_view_keeps_the_old_set() {
 fn start_of_a_caller_finds_the_new_callee() {
     let place = Place::new();
     let mut events = place.host.events();
-    // The caller is named first, and nothing serves before: alone it would be refused.
+    // The caller is named first, and all slots are empty: alone it would be refused.
     let set = ["fx-caller", "fx-shared-counter"];
     let outcomes = place.load(&set, 500).unwrap();
     let order: Vec<_> = swapped(&outcomes).into_keys().collect();
     assert_eq!(order, ["caller", "shared-counter"]);
     let caller = place.host.slot::<dyn Caller>("caller").unwrap();
-    // Its own thread, which `start` has begun, calls what it has found.
+    // Its own thread, which `start` has started, calls the peer.
     crate::support::wait_until(|| caller.load().worked().unwrap() > 0, "the call of the plugin's thread");
     assert_eq!(caller.load().counter_stamp().unwrap(), Ok(500));
     for n in 501..520 {
@@ -151,7 +151,7 @@ fn no_reader_ever_sees_a_mixed_set() {
                 let mut last = 0;
                 while !done.load(Ordering::Relaxed) {
                     let view = reader.view();
-                    // One of the threads asks them in one order, one in the other.
+                    // The two threads read the slots in opposite orders.
                     let (a, b) = match first {
                         true => (view.get(probe).stamp().unwrap(), view.get(keeper).stamp().unwrap()),
                         false => {

@@ -1,5 +1,5 @@
-//! Every fault that the documentation names takes a slot back under each ready-made policy, claimed or shared. Nothing of a policy is
-//! changed here but what the documentation tells its user to set: the preflight's program, and a deadline for calls, which none has.
+//! Every documented fault causes a rollback under each ready-made policy, for claimed and shared slots. The tests change
+//! only what the documentation tells users to set: the preflight's program, and a deadline for calls.
 
 use crate::{
     moody::{LATE, Place},
@@ -15,7 +15,7 @@ use std::{
 
 const SHARED: &str = "fx-moody";
 const OWNED: &str = "fx-moody-owned";
-/// So often an owner syncs who has other things to do.
+/// How often a busy owner calls `sync`.
 const FRAME: Duration = Duration::from_millis(5);
 
 fn development() -> Policy {
@@ -33,7 +33,7 @@ fn production() -> Policy {
 
 const BOTH: [fn() -> Policy; 2] = [development, production];
 
-/// A second build serves, on probation.
+/// A place with a second build on probation.
 fn shared(policy: Policy) -> Place {
     let place = Place::new(policy);
     place.load(SHARED, 1);
@@ -50,7 +50,7 @@ fn claimed(policy: Policy) -> (Place, Claim<dyn MoodyOwned>) {
     (place, claim)
 }
 
-/// What becomes of a second build that must not pass; none if it has proved itself.
+/// Waits for the rollback of the second build; none if it passed its probation.
 fn wait_for_verdict(place: &mut Place) -> Option<RollbackReport> {
     place.wait(|event| match event {
         Event::RolledBack(report) => Some(Some(report.clone())),
@@ -63,7 +63,7 @@ fn wait_for_rollback(place: &mut Place) -> RollbackReport {
     wait_for_verdict(place).expect("it is no good one")
 }
 
-/// The owner syncs until he is taken back.
+/// Calls `sync` until the rollback.
 fn syncs_until_it_goes_back(place: &mut Place, claim: &mut Claim<dyn MoodyOwned>) -> RollbackReport {
     let begun = Instant::now();
     while Claim::sync(claim) != (SyncOutcome::RolledBack { from: 2, generation: 1 }) {
@@ -144,7 +144,7 @@ fn checks_that_hang() {
         let (mut place, mut claim) = claimed(policy());
         claim.feel(Feeling::Hangs).unwrap();
         let begun = Instant::now();
-        // Each round is one check that hangs on the owner's own thread, for as long as it takes to have failed three times.
+        // Each round is one check that hangs on the owner's thread, until three checks have failed.
         let mut synced = SyncOutcome::Unchanged;
         while synced == SyncOutcome::Unchanged {
             assert!(begun.elapsed() < PATIENCE, "{:#?}", place.told());
@@ -196,7 +196,7 @@ fn memory_that_grows_while_the_owner_calls_and_does_not_sync() {
         while synced == SyncOutcome::Unchanged {
             rounds += 1;
             assert!(rounds < 6, "{:#?}", place.told());
-            // Longer than three measurements take, and than the probation of `development`.
+            // Longer than three measurements, and longer than the probation of `development`.
             let begun = Instant::now();
             while begun.elapsed() < LATE * 5 {
                 claim.add(1).unwrap();
@@ -218,7 +218,8 @@ fn overdue(report: &RollbackReport) {
 
 #[test]
 fn call_that_takes_too_long() {
-    // The second is longer than the probation of `development`: it ends when it is known how the call ends.
+    // The second deadline is longer than the probation of `development`: the probation does not end before the call or its
+    // deadline.
     for (policy, deadline) in [
         (development as fn() -> Policy, LATE / 2),
         (development, LATE * 3),
@@ -231,7 +232,7 @@ fn call_that_takes_too_long() {
             let hung = scope.spawn(|| slot.load().hang());
             gate.wait_until_reached();
             let verdict = wait_for_verdict(&mut place);
-            // Whatever it is: the thread is waited for.
+            // The gate is opened in any case, because the thread is joined.
             gate.open();
             hung.join().unwrap().unwrap();
             overdue(&verdict.expect("it is no good one"));

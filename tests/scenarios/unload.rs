@@ -1,5 +1,5 @@
-//! Unloading a slot without a successor: what its callers, its owner and its neighbours see, what becomes of its state, and what is
-//! loaded there afterwards. `deleted` has what becomes of a slot whose file is deleted.
+//! Unloading a slot without a successor: the effect on callers, the owner and other slots, the state, and later loads.
+//! `deleted` tests deleted files.
 
 mod deleted;
 
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-/// A host with nothing watched, and a folder to load from.
+/// A host without a watched folder, and a folder to load from.
 struct Place {
     folder: Folder,
     host: Host,
@@ -60,7 +60,7 @@ fn done(outcome: Result<UnloadOutcome, UnloadError>) -> Unloaded {
     }
 }
 
-/// Waits until a slot was unloaded, and answers the generation, the size of its state, and why.
+/// Waits until a slot was unloaded, and returns the generation, the size of its state, and the reason.
 fn wait_for_unloaded(events: &mut Events, wanted: &str) -> (u64, Option<usize>, UnloadReason) {
     wait_for(events, |event| match event {
         Event::Unloaded {
@@ -105,20 +105,20 @@ fn open_slot_goes_with_proof_and_calls_say_why() {
     );
     let none = place.host.slot::<dyn Probe>("probe").unwrap_err();
     assert!(matches!(&none, SlotError::Unloaded { name, .. } if name == "probe"), "{none}");
-    // The handle serves again with what is loaded next, and nothing says that it was unloaded.
+    // The handle works again after the next load, without a trace of the unload.
     place.load("fx-probe", 2);
     assert_eq!(slot.load().stamp().unwrap(), 2);
     assert_eq!(reader.view().get(&slot).stamp().unwrap(), 2);
     let info = place.host.slots().remove(0);
     assert_eq!((info.unloaded, info.plugin.as_deref()), (false, Some("probe")));
     drop(slot);
-    // With nobody left who calls it, another plugin may come.
+    // Without callers another plugin can be loaded into the slot.
     let view = reader.view();
     place.unload("probe");
     let path = place.publish("fx-shared-counter", 1);
     place.host.load_as("probe", path).unwrap();
     assert_eq!(place.host.slots()[0].plugin.as_deref(), Some("shared-counter"));
-    // An old view still has the probe there, which a counter's handle must not call.
+    // An old view still has the probe, which a counter's handle must not call.
     let counter = place.host.slot::<dyn SharedCounter>("probe").unwrap();
     let error = view.get(&counter).total().unwrap_err();
     assert!(matches!(error.fault(), Fault::Unloaded), "{error}");
@@ -160,7 +160,7 @@ fn no_call_is_lost_when_its_state_is_taken() {
             for _ in 0..4 {
                 scope.spawn(|| {
                     let mut reader = place.host.reader();
-                    // Each by its own way: the newest view, or always the first.
+                    // One thread uses the newest view, and one always the first.
                     let first = reader.view();
                     while first.get(&slot).add(1).is_ok() {
                         counted.fetch_add(1, Ordering::Relaxed);
@@ -188,7 +188,7 @@ fn no_call_is_lost_when_its_state_is_taken() {
     }
     assert!(host_total > 20 * 40);
     assert_nothing_left(&place.host, 1);
-    // Without the state it begins anew.
+    // Without the saved state it starts with a new one.
     place.unload("shared-counter");
     place.host.load(&path).unwrap();
     assert_eq!(slot.load().total().unwrap(), 0);
@@ -217,7 +217,7 @@ fn state_goes_only_to_an_empty_slot_of_its_plugin() {
     let serves = refused("shared-counter", path.clone());
     assert_eq!(serves, SavedStateError::Serves { generation: 2 });
     assert_eq!(slot.load().total().unwrap(), 0);
-    // In a slot of another name it may go on as well.
+    // The saved state can also be loaded into another slot.
     place.host.load_from("another", &path, state.clone()).unwrap();
     let another = place.host.slot::<dyn SharedCounter>("another").unwrap();
     assert_eq!(another.load().total().unwrap(), 9);
@@ -263,7 +263,7 @@ fn claimed_slot_is_unloaded_by_its_owner_and_by_nobody_else() {
     wait_for_unmapped(&mut place.events, "counter", 1);
     assert_nothing_left(&place.host, 0);
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
-    // What is loaded now waits for the same owner, with the state if that is asked for.
+    // The next build waits for the same owner, with the saved state if it is requested.
     let state = place.host.left_state("counter").unwrap();
     let path = place.folder.path().join("libfx-counter.so");
     let staged = place.host.load_from("counter", path, state).unwrap();
@@ -320,7 +320,7 @@ fn what_was_published_before_goes_and_what_comes_after_serves_anew() {
     wait_for(&mut place.events, |event| {
         matches!(event, Event::Superseded { generation: 2, .. }).then_some(())
     });
-    // Also the very content that is going to be unloaded.
+    // Even the content that will be unloaded can be staged again.
     let outcome = place.load("fx-counter", 1);
     assert!(matches!(outcome, LoadOutcome::Staged { generation: 3, .. }), "{outcome:?}");
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unloaded { generation: 1 });
@@ -383,7 +383,7 @@ fn version_on_probation_goes_with_its_standby_and_is_not_bad_for_that() {
     let none = first.rollback("shared-counter", RollbackTarget::Previous).unwrap_err();
     assert!(none.to_string().contains("was unloaded"), "{none}");
     drop(first);
-    // What lies in the folder is loaded by the next host.
+    // The next host loads the files in the folder.
     let next = host();
     let slot = next.slot::<dyn SharedCounter>("shared-counter").unwrap();
     assert_eq!(slot.load().stamp().unwrap(), 2);
@@ -424,10 +424,10 @@ fn slot_that_others_use_is_not_taken_from_them_unless_by_force() {
     let error = caller.load().add(1).unwrap().unwrap_err();
     assert!(error.contains("was unloaded"), "{error}");
     assert_nothing_left(&place.host, 2);
-    // It is found again where it was.
+    // The slot's file is still known.
     place.load("fx-shared-counter", 2);
     assert_eq!(caller.load().add(1).unwrap().unwrap(), 1);
-    // Without those that use it, no force is needed.
+    // Without callers no force is needed.
     place.unload("caller");
     place.unload("shared-counter");
     drop(caller);
@@ -524,7 +524,7 @@ fn file_that_lies_there_still_is_loaded_only_when_it_is_published_anew_or_by_nam
         matches!(event, Event::StillUnloaded { .. }).then_some(())
     });
     assert_nothing_left(&host, 0);
-    // The same bytes, published anew.
+    // The same bytes are published again.
     folder.publish("libprobe.so", &probe());
     crate::support::wait_for_swapped(&mut events, "probe", 2);
     done(host.unload("probe"));
@@ -643,7 +643,7 @@ fn staged_build_of_an_empty_slot_is_adopted_by_its_owner() {
     Claim::unload(&mut claim).unwrap();
     place.load("fx-counter", 2);
     wait_for_staged(&mut place.events, "counter", 2);
-    // Before it serves it may be unwanted again.
+    // A staged candidate is not unloaded.
     let none = place.host.unload("counter").unwrap_err();
     assert!(matches!(none, UnloadError::Slot(_)), "{none}");
     assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });

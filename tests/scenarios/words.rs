@@ -1,5 +1,4 @@
-//! What is told of a panic, a refusal or a result of `health`: what the plugin said, whichever way it said it, once, and no more than
-//! anybody reads.
+//! Messages of panics, refusals and results of `health`: they have the plugin's text, once, and cut to a readable length.
 
 use crate::support::{Gate, PATIENCE, assert_nothing_left, wait_for, wait_for_retired, wait_for_unmapped};
 use fixture_interfaces::{Caller, Deed, Probe};
@@ -10,7 +9,7 @@ use reslot::{
 use reslot_tests::{Fixture, Folder};
 use std::{sync::Arc, time::Duration};
 
-/// What the documentation says, and a little for the mark and for what a sentence adds.
+/// The documented limit, and some bytes for the mark and the rest of the sentence.
 const LONGEST: usize = (16 << 10) + 512;
 /// The stamps at which the fixture's hooks misbehave.
 const START_REFUSES: u64 = 100;
@@ -86,7 +85,7 @@ fn every_panic_is_told_with_its_own_words() {
     let mut place = place();
     place.load(1).unwrap();
     let slot = place.slot();
-    // (How, the words, whether the panic hook was told where.) The last one takes the hook away from all that follow.
+    // (The kind of panic, the message, whether it has a place.) The last one replaces the panic hook for all later panics.
     for (how, words, has_place) in [
         ("an ordinary panic", "an ordinary panic", true),
         ("resume with a literal", "a literal", false),
@@ -117,7 +116,7 @@ fn every_panic_is_told_with_its_own_words() {
             assert!(location.contains("panics-unhooked/src/lib.rs:"), "{how}: {location}");
             assert!(!error.to_string().contains("at its end"), "{how}: {error}");
         }
-        // The event and the caller's error are one, also in memory.
+        // The event and the caller's error share the message in memory.
         let told = place.wait_for_failed_call();
         assert_eq!(told, error);
         assert!(Arc::ptr_eq(self::message(&told).0, message));
@@ -164,7 +163,7 @@ fn worker_that_panics_is_told_once_whether_the_panic_hook_is_or_not() {
             _ => None,
         });
         place.load(1).unwrap();
-        // Before its image is gone, its thread has ended.
+        // Its thread has ended before its image is gone.
         wait_for_unmapped(&mut place.events, "probe", 1);
         let mut events = place.host.events();
         let told = std::iter::from_fn(|| events.try_recv());

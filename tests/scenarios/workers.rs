@@ -1,4 +1,4 @@
-//! Threads that a plugin starts with `Context::spawn`: they end with it.
+//! Threads that a plugin starts with `Context::spawn`: the host ends them with the plugin.
 
 use crate::support::{Gate, assert_nothing_left, wait_for, wait_for_retired, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Deed, Probe};
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// The fixture knows one gate by its name, and each test that puts one up takes away what stands there.
+/// The fixture uses one gate with a fixed name, so the tests take turns.
 fn gate() -> (MutexGuard<'static, ()>, Gate) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +81,7 @@ fn worker_that_takes_its_time_delays_no_other_plugin() {
     for stamp in 1..=2 {
         host.load(folder.publish("b.so", &counter.stamped(stamp))).unwrap();
     }
-    // While the first plugin's worker waits at the gate.
+    // Meanwhile the first plugin's worker waits at the gate.
     wait_for_unmapped(&mut events, "counter", 1);
     assert_eq!(host.images().mapped, 3);
     gate.open();

@@ -1,6 +1,6 @@
-//! Chaos: threads that call, and threads that reload, roll back, confirm, configure and load sets at random, all at once. What every call
-//! has added must be in the state at the end, whatever was swapped in between: no call is lost unless a report says so. The soak test and
-//! `cargo xtask stress chaos` run the same one.
+//! Chaos: threads that call, and threads that reload, roll back, confirm, configure and load sets at random, all at once. At
+//! the end the state must have the effect of every call, across all swaps: no call is lost unless a report says so. The soak
+//! test and `cargo xtask stress chaos` run this code.
 
 use crate::{Fixture, Folder};
 use fixture_interfaces::{Counter, Lending, Moody};
@@ -31,11 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a run did, and what went wrong.
 #[derive(Debug)]
 pub struct ChaosReport {
-    /// By which the run is repeated, as far as threads can be.
+    /// The seed, which repeats the run as far as the scheduler allows.
     pub seed: u64,
-    /// Calls that came back.
+    /// The number of calls that returned.
     pub calls: u64,
-    /// What was done to the slots, and how often.
+    /// The operations on the slots, with their counts.
     pub moves: BTreeMap<&'static str, u64>,
     /// Rollbacks that carried the newer version's state.
     pub carried: u64,
@@ -43,13 +43,13 @@ pub struct ChaosReport {
     pub snapshots: Vec<String>,
     /// The longest that a call took.
     pub longest_call: Duration,
-    /// What went wrong, in words; empty is good.
+    /// The faults; empty after a success.
     pub faults: Vec<String>,
     /// How long it took.
     pub took: Duration,
 }
 
-/// A small generator of numbers that only look random (SplitMix64), so that a run has a name.
+/// A small pseudo-random generator (SplitMix64), so that a run can be repeated by its seed.
 struct Random(u64);
 
 impl Random {
@@ -66,12 +66,12 @@ impl Random {
     }
 }
 
-/// What the threads share.
+/// The data that the threads share.
 struct Tally {
     seed: u64,
     done: AtomicBool,
     calls: AtomicU64,
-    /// What was added to each of the slots, by calls that came back and by those that panicked after they had added.
+    /// The sums that were added to each of the slots, by successful calls and by calls that panicked after they had added.
     added: [AtomicU64; 3],
     longest: AtomicU64,
     moves: Mutex<BTreeMap<&'static str, u64>>,
@@ -131,7 +131,7 @@ impl Tally {
     }
 }
 
-/// Builds of the fixtures, each another.
+/// Different builds of the fixtures.
 struct Builds {
     folder: Folder,
     fixtures: Mutex<(u64, [Fixture; 3])>,
@@ -146,7 +146,8 @@ impl Builds {
         }
     }
 
-    /// Publishes the next build, under a name that no other build has: several threads load at once. The file goes with the answer.
+    /// Publishes the next build under a unique name, because several threads load at once. Dropping the result removes the
+    /// file.
     fn next(&self, slot: usize) -> Build {
         let mut fixtures = self.fixtures.lock().expect("nobody panics with it");
         let (number, fixtures) = &mut *fixtures;
@@ -157,7 +158,7 @@ impl Builds {
     }
 }
 
-/// A published file, of which the host has a copy when it is dropped.
+/// A published file. It is removed when this is dropped, after the host has copied it.
 struct Build(PathBuf);
 
 impl Drop for Build {
@@ -166,7 +167,7 @@ impl Drop for Build {
     }
 }
 
-/// Runs chaos for so long.
+/// Runs chaos for this time.
 ///
 /// # Panics
 /// If the fixtures do not build or the host does not start.
@@ -177,7 +178,7 @@ pub fn chaos(seed: u64, length: Duration) -> ChaosReport {
     let settings = settings.path().join("settings.toml");
     configure(&settings, 0);
     let mut policy = Policy::development().probation(Duration::from_millis(400));
-    // Whoever is slow here is so because of the others.
+    // A slow health check is slow because of the other threads.
     policy.health_timeout = PATIENCE;
     policy.hook_deadline = PATIENCE;
     let host = Host::builder()
@@ -201,7 +202,7 @@ pub fn chaos(seed: u64, length: Duration) -> ChaosReport {
         moves: Mutex::default(),
         faults: Mutex::default(),
     };
-    // One idle reader, who keeps what he has borrowed from the first version.
+    // One idle reader, which keeps a borrow from the first version.
     let mut idle = host.reader();
     let lent = idle.view().get(&lending).label().expect("it answers").to_owned();
     let lent_still = idle.view().get(&lending).label().expect("it answers");
@@ -243,7 +244,7 @@ pub fn chaos(seed: u64, length: Duration) -> ChaosReport {
     ];
     for ((slot, total), added) in SLOTS.iter().zip(totals).zip(&tally.added) {
         let added = added.load(Ordering::Relaxed);
-        // What a rollback to a snapshot has lost is in its report.
+        // A rollback to a snapshot reports that changes were lost.
         let is_told = snapshots.iter().any(|(of, _)| of == slot);
         if total != Some(added) && !(is_told && total < Some(added)) {
             tally.fault(format!("{slot}: {added} was added, and the state has {total:?}"));
@@ -301,12 +302,12 @@ fn call(host: &Host, lending: &Slot<dyn Lending>, moody: &Slot<dyn Moody>, tally
                 }
             }
         }
-        // On a machine with few processors the others have to come to their turn.
+        // On a machine with few processors the other threads need a chance to run.
         thread::yield_now();
     }
 }
 
-/// Calls through one view for a while, whatever is swapped meanwhile.
+/// Calls through one view for a while, across swaps.
 fn keep_a_view(
     reader: &mut Reader,
     lending: &Slot<dyn Lending>,
@@ -360,7 +361,7 @@ fn own(claim: &mut Claim<dyn Counter>, tally: &Tally) {
     }
 }
 
-/// One of the things by which slots move.
+/// Does one random operation.
 fn do_something(
     host: &Host,
     builds: &Builds,
@@ -412,7 +413,7 @@ fn do_something(
     }
 }
 
-/// Not every version has one before it.
+/// A rollback may fail because there is no earlier version.
 fn answer(tally: &Tally, how: &'static str, error: &RollbackError) {
     match error {
         RollbackError::Refused(refusal) if matches!(&*refusal.cause, Cause::NothingToGoBackTo(_)) => {
@@ -422,7 +423,8 @@ fn answer(tally: &Tally, how: &'static str, error: &RollbackError) {
     }
 }
 
-/// Looks at what the host tells, until all is done. Answers how many rollbacks carried the state, and which did not, and why.
+/// Reads the host's events until the end. Returns the number of rollbacks that carried the state, and the reasons of the
+/// others.
 fn watch(host: &Host, tally: &Tally) -> (u64, Vec<(String, String)>) {
     let mut events = host.events();
     let (mut carried, mut snapshots) = (0, Vec::new());

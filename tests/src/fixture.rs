@@ -1,5 +1,5 @@
-//! Fixture plugins: real libraries, built once a process by cargo. A fixture that
-//! carries a stamp can be had as any number of different builds, by patching the stamp.
+//! Fixture plugins: real libraries, which cargo builds once per process. A fixture with a stamp gives any number of
+//! different builds, by patching the stamp.
 
 use std::{
     collections::HashMap,
@@ -19,15 +19,15 @@ const DIGITS: usize = 10;
 pub struct Fixture {
     bytes: Vec<u8>,
     file: String,
-    /// Where the digits of its stamps begin: found once, the search is long.
+    /// The offsets of the digits of its stamps. They are searched once, because the search is slow.
     marks: Vec<usize>,
 }
 
 impl Fixture {
-    /// Builds the package `package` (a workspace member) with the profile of the program that asks, and reads its library.
+    /// Builds the package `package` (a workspace member) with the profile of the calling program, and reads its library.
     ///
     /// # Panics
-    /// If it does not build: the tests cannot go on.
+    /// If it does not build.
     pub fn build(package: &str) -> Self {
         static BUILT: OnceLock<Mutex<HashMap<String, Fixture>>> = OnceLock::new();
         let mut built = BUILT
@@ -51,7 +51,7 @@ impl Fixture {
         packages.iter().map(|package| Self::read(&folder, package)).collect()
     }
 
-    /// Builds a package with features that a build of the whole workspace does not ask for.
+    /// Builds a package with features that the build of the whole workspace does not enable.
     ///
     /// # Panics
     /// If it does not build.
@@ -74,14 +74,14 @@ impl Fixture {
         &self.bytes
     }
 
-    /// The same with its bytes changed, in which the stamps must stay where they are.
+    /// The same with changed bytes. The stamps must keep their offsets.
     #[must_use]
     pub fn changed(mut self, change: impl FnOnce(&mut Vec<u8>)) -> Self {
         change(&mut self.bytes);
         self
     }
 
-    /// The same build with another number in it: other bytes, another answer of `stamp`.
+    /// The same build with another stamp: its bytes and the result of `stamp` differ.
     ///
     /// # Panics
     /// If the fixture carries no stamp.
@@ -91,7 +91,7 @@ impl Fixture {
         copy.bytes
     }
 
-    /// Puts another number into it.
+    /// Changes the stamp.
     ///
     /// # Panics
     /// If the fixture carries no stamp.
@@ -108,7 +108,7 @@ impl Fixture {
     }
 }
 
-/// The program in which preflights run, built once a process with the profile of the program that asks.
+/// The preflight's program, built once per process with the profile of the calling program.
 ///
 /// # Panics
 /// If it does not build.
@@ -120,7 +120,7 @@ pub fn preflight_program() -> &'static Path {
     })
 }
 
-/// The command line, built once a process with the profile of the program that asks.
+/// The program `reslot`, built once per process with the profile of the calling program.
 ///
 /// # Panics
 /// If it does not build.
@@ -132,7 +132,7 @@ pub fn reslot_program() -> &'static Path {
     })
 }
 
-/// Has cargo build something, and answers the folder into which it puts that.
+/// Builds with cargo, and returns the output folder.
 fn build(what: &[&str], profile: Profile) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -167,12 +167,12 @@ impl Profile {
     /// Every one, the quickest to build first.
     pub const ALL: [Self; 3] = [Self::Debug, Self::Release, Self::Shipped];
 
-    /// That of the program that asks.
+    /// The profile of the calling program.
     pub fn own() -> Self {
         if cfg!(debug_assertions) { Self::Debug } else { Self::Release }
     }
 
-    /// The name by which people call it.
+    /// Its name for people.
     pub fn name(self) -> &'static str {
         self.folder()
     }
@@ -189,7 +189,7 @@ impl Profile {
         }
     }
 
-    /// Where cargo puts what it builds, in the target folder.
+    /// The output folder inside the target folder.
     fn folder(self) -> &'static str {
         match self {
             Self::Debug => "debug",
@@ -199,7 +199,7 @@ impl Profile {
     }
 }
 
-/// A folder of artifacts, published into as `build-plugin` does.
+/// A folder of artifacts, into which files are published like `build-plugin` does.
 pub struct Folder(TempDir);
 
 impl Default for Folder {
@@ -212,7 +212,7 @@ impl Folder {
     /// A new, empty folder.
     ///
     /// # Panics
-    /// If the system gives none.
+    /// If it cannot be made.
     pub fn new() -> Self {
         Self(
             tempfile::Builder::new()

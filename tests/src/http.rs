@@ -1,4 +1,4 @@
-//! As much HTTP as tests need to ask an endpoint on this machine.
+//! A minimal HTTP client for tests of an endpoint on this machine.
 
 use std::{
     io::{self, Read, Write},
@@ -6,15 +6,15 @@ use std::{
     time::Duration,
 };
 
-/// Asks for a path, and answers the status and the body.
+/// Requests a path, and returns the status and the body.
 ///
 /// # Errors
-/// If nobody listens, the connection breaks, or nothing comes for half a minute.
+/// If the connection fails or breaks, or if no data arrives for half a minute.
 pub fn get(at: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     ask(at, format!("GET {path} HTTP/1.0\r\nHost: {at}\r\n\r\n").as_bytes())
 }
 
-/// Sends these bytes, and answers the status (0 if none came) and what followed the headers.
+/// Sends these bytes, and returns the status (0 if there was none) and the body.
 ///
 /// # Errors
 /// As [`get`].
@@ -38,7 +38,7 @@ pub fn answer(mut stream: TcpStream) -> io::Result<(u16, String)> {
     Ok((status, body.to_owned()))
 }
 
-/// Text as it may stand in a query.
+/// Text, encoded for a query.
 pub fn encoded(text: &str) -> String {
     let each = text.bytes().map(|byte| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => char::from(byte).to_string(),

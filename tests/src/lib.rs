@@ -1,5 +1,5 @@
-//! What the scenario tests, the stress runs and the benchmarks share: fixture plugins built by cargo, stamped so that each
-//! copy is another build, published as a user would, and the process looked at before and after.
+//! Code that the scenario tests, the stress runs and the benchmarks share: it builds fixture plugins with cargo, stamps them
+//! so that each copy is another build, publishes them like a user, and measures the process before and after.
 
 mod chaos;
 mod fixture;

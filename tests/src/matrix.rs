@@ -1,7 +1,7 @@
-//! The matrix of unloading: what plugins do × the thread that calls them, each cell tried with real libraries in a process of its
-//! own, and held against the table in docs/unloading.md, which alone says what is promised. `cargo xtask stress unload` prints it,
-//! a test runs it. This file says what a cell is; `rows` lists the behaviours, `cell` is the process of one, `run` starts them
-//! all, `promised` reads the documentation, `table` prints.
+//! The matrix of unloading: behaviours of plugins × the calling thread. Each cell is tested with real libraries in its own
+//! process, and compared with the table of promises in docs/unloading.md. `cargo xtask stress unload` prints the matrix, and
+//! a test runs it. This file defines the columns; `rows` lists the behaviours, `cell` is the process of one cell, `run`
+//! starts all cells, `promised` reads the documentation, `table` prints.
 
 mod calling;
 mod cell;
@@ -15,26 +15,26 @@ pub use promised::promised;
 pub use rows::{ROWS, Row};
 pub use run::{Cell, Matrix, run};
 
-/// On which thread a plugin is called, and what becomes of the thread.
+/// The thread on which a plugin is called, and the end of that thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
     /// The main thread, which then makes the reload and waits for the host's events.
     Main,
-    /// One that keeps looking at views until the old image is gone.
+    /// A thread that takes views until the old image is gone.
     Looking,
-    /// One that waits for something else until the old image is gone, and comes to no safe point.
+    /// A thread that waits for something else until the old image is gone, and reaches no safe point.
     Waiting,
-    /// One that ends before the reload.
+    /// A thread that ends before the reload.
     Ended,
-    /// One that ends after the swap, while the old image waits for it.
+    /// A thread that ends after the swap, while the old image waits for it.
     Ending,
 }
 
 impl Column {
-    /// Every one, as the documentation has them.
+    /// All columns, in the order of the documentation.
     pub const ALL: [Self; 5] = [Self::Main, Self::Looking, Self::Waiting, Self::Ended, Self::Ending];
 
-    /// What the documentation calls it.
+    /// Its name in the documentation.
     pub fn name(self) -> &'static str {
         match self {
             Self::Main => "main",

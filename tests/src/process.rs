@@ -1,4 +1,5 @@
-//! What a process holds: mappings, threads, descriptors, pthread keys and resident memory. A test compares two footprints.
+//! The resources of a process: mappings, threads, descriptors, pthread keys and resident memory. A test compares two
+//! footprints.
 
 use std::{
     fs::{self, File},
@@ -6,7 +7,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
-/// What this process holds at one moment.
+/// The resources of this process at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
     /// Lines of the kernel's map that are executable.
@@ -17,22 +18,22 @@ pub struct Footprint {
     pub threads: usize,
     /// Open descriptors.
     pub descriptors: usize,
-    /// Keys that can still be made; libc has 1,024 for a process.
+    /// The number of unused pthread keys; libc has 1,024 for a process.
     pub free_keys: usize,
     /// Resident memory in KiB.
     pub resident_kib: usize,
 }
 
 impl Footprint {
-    /// Looks now, after libc has given back to the kernel what it only keeps for later: that is some megabytes more or less
-    /// from one look to the next, whatever is leaked.
+    /// Measures now, after libc has returned unused memory to the kernel, which would vary by some megabytes between two
+    /// measurements.
     pub fn trimmed() -> Self {
         // SAFETY: it may be called at any time, from any thread.
         unsafe { libc::malloc_trim(0) };
         Self::now()
     }
 
-    /// Looks now.
+    /// Measures now.
     ///
     /// # Panics
     /// If /proc cannot be read.
@@ -55,18 +56,18 @@ impl Footprint {
     }
 }
 
-/// Bytes that this process has allocated just now, by whatever allocator that comes down to libc's: images have each their own.
+/// The bytes that this process has allocated from libc, by all allocators of all images.
 pub fn allocated_bytes() -> usize {
     // SAFETY: it may be called at any time, from any thread.
     let info = unsafe { libc::mallinfo2() };
     info.uordblks + info.hblkhd
 }
 
-/// What is printed goes nowhere until this is dropped.
+/// Discards standard output until this is dropped.
 pub(crate) struct Silence(OwnedFd);
 
 impl Silence {
-    /// For plugins that print without end, whatever their own standard libraries keep.
+    /// For plugins that print a lot.
     ///
     /// # Panics
     /// If there is no descriptor left.

@@ -1,5 +1,5 @@
-//! A program in a terminal of its own: keys go in, and a screen is read from what comes out. Every wait is for something on the
-//! screen, or for the end of the program, and has a deadline.
+//! Runs a program in its own terminal: a test types keys and reads the screen. Every wait is for a text on the screen or for
+//! the end of the program, and has a deadline.
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -17,20 +17,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Far more than anything here takes, also where a program builds with cargo first; a test that waits so long has failed.
+/// Much longer than needed, even if a program builds with cargo first; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A program, and the terminal that it runs in.
+/// A program in its terminal.
 pub struct Screen {
     child: Child,
-    /// None once the terminal was hung up.
+    /// None after the terminal was hung up.
     master: Option<OwnedFd>,
     slave: Option<OwnedFd>,
     terminal: vt100::Parser,
 }
 
 impl Screen {
-    /// Starts the program in a terminal of so many columns and rows.
+    /// Starts the program in a terminal of this size.
     pub fn start(mut command: Command, (columns, rows): (u16, u16)) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&master).expect("it is ours");
@@ -59,7 +59,7 @@ impl Screen {
         }
     }
 
-    /// What stands on the screen.
+    /// The contents of the screen.
     pub fn contents(&self) -> String {
         self.terminal.screen().contents()
     }
@@ -76,7 +76,7 @@ impl Screen {
             .to_owned()
     }
 
-    /// The cell at this row and column has a colour.
+    /// Whether any cell of the screen has a colour.
     pub fn any_colour(&self) -> bool {
         let (rows, columns) = self.terminal.screen().size();
         let cells = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
@@ -84,20 +84,20 @@ impl Screen {
         cells.any(|cell| cell.fgcolor() != vt100::Color::Default || cell.bgcolor() != vt100::Color::Default)
     }
 
-    /// Types.
+    /// Types these keys.
     pub fn type_in(&self, keys: &str) {
         let master = self.master.as_ref().expect("the terminal is there");
         assert_eq!(rustix::io::write(master, keys.as_bytes()), Ok(keys.len()));
     }
 
-    /// The terminal has another size from now on.
+    /// Changes the terminal's size.
     pub fn resize(&mut self, columns: u16, rows: u16) {
         let master = self.master.as_ref().expect("the terminal is there");
         self.terminal.screen_mut().set_size(rows, columns);
         tcsetwinsize(master, size(columns, rows)).expect("it has a size");
     }
 
-    /// Waits until the screen's contents are as wanted.
+    /// Waits until the screen's contents satisfy `wanted`.
     pub fn wait(&mut self, what: &str, wanted: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !wanted(&self.contents()) {
@@ -109,14 +109,14 @@ impl Screen {
         }
     }
 
-    /// Waits until all of these stand on the screen.
+    /// Waits until the screen has all of these texts.
     pub fn wait_for(&mut self, texts: &[&str]) {
         self.wait(&format!("{texts:?}"), |contents| {
             texts.iter().all(|text| contents.contains(text))
         });
     }
 
-    /// Takes in what the program has written, and waits for it until then. False if nothing came.
+    /// Reads the program's output, and waits for it until the deadline. False if there was none.
     fn read(&mut self, deadline: Instant) -> bool {
         let Some(master) = &self.master else { return false };
         let mut bytes = [0; 4096];
@@ -138,7 +138,7 @@ impl Screen {
         kill_process(Pid::from_child(&self.child), signal).expect("the program is there");
     }
 
-    /// The terminal goes away.
+    /// Closes the terminal.
     pub fn hang_up(&mut self) {
         self.slave = None;
         self.master = None;
@@ -149,7 +149,7 @@ impl Screen {
         let deadline = Instant::now() + PATIENCE;
         let end = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).expect("its end can be waited for");
         if let Some(master) = self.master.as_ref() {
-            // It may have more to write than the terminal holds.
+            // The program may write more than the terminal's buffer can hold.
             let master = master.try_clone().expect("a descriptor");
             while !ready(&end, Instant::now()) && both(&end, &master, deadline) {
                 if !ready(&end, Instant::now()) {
@@ -162,14 +162,14 @@ impl Screen {
         self.child.wait().expect("it has ended").code()
     }
 
-    /// The same while nobody reads what it writes.
+    /// The same without reading the program's output.
     pub fn ended_unread(&mut self) -> Option<i32> {
         let end = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).expect("its end can be waited for");
         assert!(ready(&end, Instant::now() + PATIENCE), "the program goes on");
         self.child.wait().expect("it has ended").code()
     }
 
-    /// The terminal is as it was before: its own screen, a cursor, lines and echo.
+    /// Checks that the terminal is restored: its own screen, a cursor, line mode and echo.
     pub fn assert_restored(&self) {
         let screen = self.terminal.screen();
         assert!(

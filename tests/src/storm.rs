@@ -1,5 +1,5 @@
-//! A storm: reloads without pause while threads call, among them threads that come and go. The soak test and
-//! `cargo xtask stress` run the same one.
+//! A storm: reloads without pause while threads call, including short-lived threads. The soak test and `cargo xtask stress`
+//! run this code.
 
 use crate::{Fixture, Folder, Footprint, process::Silence};
 use fixture_interfaces::{Counter, Deed, Probe, SharedCounter};
@@ -14,16 +14,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Reloads before the first look: allocator arenas, thread-local blocks, the host's history of events and the like are made
-/// once.
+/// Reloads before the first measurement, because allocator arenas, thread-local blocks and the host's history of events are
+/// made once.
 const WARM_UP: u64 = 1_000;
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// By how much resident memory may grow from the 1,000th reload to the last, however many there are, in KiB. Debug builds take
-/// many times the memory to read debug information, and the pieces in which the heap is left vary by as much.
+/// The allowed growth of resident memory from the 1,000th reload to the last, in KiB. Debug builds use much more memory to
+/// read debug information, which fragments the heap.
 const MOST_GROWTH: usize = if cfg!(debug_assertions) { 4_096 } else { 1_024 };
-/// One panic in so many is looked at down to its frames.
+/// The frames of every n-th panic are checked.
 const LOOKED_AT: u64 = 64;
 
 const DEEDS: [Deed; 8] = [
@@ -37,26 +37,26 @@ const DEEDS: [Deed; 8] = [
     Deed::CatchPanic,
 ];
 
-/// What a storm did and left.
+/// The report of a storm.
 #[derive(Debug)]
 pub struct StormReport {
-    /// Reloads, the warm-up included.
+    /// The number of reloads, including the warm-up.
     pub reloads: u64,
-    /// Calls that came back.
+    /// The number of calls that returned.
     pub calls: u64,
-    /// What went wrong, in words; empty is good.
+    /// The faults; empty after a success.
     pub faults: Vec<String>,
-    /// Threads that called and ended.
+    /// The number of threads that called and ended.
     pub short_lived_threads: u64,
-    /// What the process held after the warm-up of 1,000 reloads.
+    /// The footprint after the warm-up of 1,000 reloads.
     pub before: Footprint,
-    /// What it held at the end, with the same threads still calling.
+    /// The footprint at the end, with the same threads still calling.
     pub after: Footprint,
     /// How long it took.
     pub took: Duration,
 }
 
-/// What the threads of a storm share.
+/// The data that the threads share.
 #[derive(Default)]
 struct Tally {
     done: AtomicBool,
@@ -64,8 +64,8 @@ struct Tally {
     added: AtomicU64,
     threads: AtomicU64,
     faults: Mutex<Vec<String>>,
-    /// Held by threads that come and go, so that none of them is reading debug information, which takes megabytes for a moment,
-    /// when somebody looks at the process.
+    /// Short-lived threads hold this lock, so that none of them reads debug information, which needs megabytes for a moment,
+    /// while the process is measured.
     busy: RwLock<()>,
 }
 
@@ -87,13 +87,13 @@ impl Tally {
     }
 }
 
-/// Runs a storm until `enough` says so, asked before each reload with their number so far.
+/// Runs a storm until `enough` returns true. It gets the number of reloads before each reload.
 ///
 /// # Panics
 /// If the fixtures do not build or the host does not start.
 pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
     let begun = Instant::now();
-    // The plugins print.
+    // The plugins print, so standard output is discarded.
     let _silence = Silence::of_stdout();
     let folder = Folder::new();
     let mut fixtures = ["fx-probe", "fx-counter", "fx-shared-counter"].map(Fixture::build);
@@ -104,7 +104,7 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
     let mut events = host.events();
     let mut reload = |n: u64| {
         let fixture = &mut fixtures[(n % 3) as usize];
-        // In place: the storm itself must not be what the heap has to be large for.
+        // The stamp is changed in place, so that the storm itself does not need a large heap.
         fixture.stamp(n);
         host.load(folder.publish(fixture.file(), fixture.bytes()))
     };
@@ -130,7 +130,7 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
                 note_endings(&mut events, &tally);
                 reloads += 1;
             }
-            // The last candidate may still wait for its owner.
+            // The last candidate may still be staged.
             while host.slots().iter().any(|slot| slot.staged.is_some()) {
                 if let Some(record) = events.recv_timeout(PATIENCE) {
                     note(&record.event, &tally);
@@ -175,7 +175,7 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
     }
 }
 
-/// The owner of the claimed counter: each answer must be one more than the last, whatever was swapped in between.
+/// The owner of the claimed counter: each answer must be one more than the last, across all swaps.
 fn own(claim: &mut Claim<dyn Counter>, tally: &Tally) -> u64 {
     let mut sum = 0;
     while tally.going() {
@@ -191,7 +191,7 @@ fn own(claim: &mut Claim<dyn Counter>, tally: &Tally) -> u64 {
     sum
 }
 
-/// A thread that lives all along, with a reader.
+/// A long-lived thread with a reader.
 fn read(host: &Host, probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, tally: &Tally) {
     let mut reader = host.reader();
     for deed in DEEDS.iter().cycle().take_while(|_| tally.going()) {
@@ -203,7 +203,7 @@ fn read(host: &Host, probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, 
     }
 }
 
-/// Threads that end, one after the other, each of which leaves thread-locals behind.
+/// Short-lived threads, one after the other, each of which leaves thread-locals behind.
 fn come_and_go(probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, tally: &Tally) {
     while tally.going() {
         let _busy = tally.busy.read().expect("nobody panics with it");
@@ -265,7 +265,7 @@ fn note(event: &Event, tally: &Tally) {
 }
 
 impl StormReport {
-    /// What the process holds more than before, beyond what the short-lived thread explains that may just exist.
+    /// The growth of the process, beyond the resources of the short-lived thread that may exist now.
     pub fn growth(&self) -> Vec<String> {
         let (before, after) = (&self.before, &self.after);
         let mut grown = Vec::new();

@@ -1,4 +1,4 @@
-//! A tracing subscriber that does one thing whenever the host tells something: for tests of what an embedder's own may do there.
+//! A tracing subscriber that runs a function at each event of the host, for tests of an embedder's subscriber.
 
 use tracing::{
     Event, Metadata, Subscriber,
@@ -29,7 +29,7 @@ impl Subscriber for Does {
     fn exit(&self, _: &Id) {}
 }
 
-/// Has this done at each event of the host, on whatever thread tells it, in the whole process.
+/// Runs this function at each event of the host, on the reporting thread, in the whole process.
 ///
 /// # Panics
 /// If the process has a subscriber already.

@@ -1,5 +1,5 @@
-//! What a game lends to its rules, and what it asks of them. The world is the game's: rules come and go, things stay, each under
-//! its name.
+//! The interface between a game and its rules. The world belongs to the game: things stay in it, each with a name, when the
+//! rules are reloaded.
 #![forbid(unsafe_code)]
 
 use reslot_plugin_api::{Crossing, interface};
@@ -7,9 +7,9 @@ use reslot_plugin_api::{Crossing, interface};
 /// The rules of a game.
 #[interface]
 pub trait Rules {
-    /// A sixtieth of a second. What the rules do to the world counts if they come back; a panic undoes it.
+    /// One tick, a sixtieth of a second. The changes to the world count only if the call returns; a panic undoes them.
     fn tick(&mut self, world: &mut dyn World, input: Input);
-    /// What is played, in a few words.
+    /// The name of the game, in a few words.
     fn title(&self) -> String;
 }
 
@@ -18,21 +18,21 @@ pub trait Rules {
 pub trait World {
     /// How many ticks there were before this one.
     fn ticks(&self) -> u64;
-    /// How large the visible part is, from (0, 0).
+    /// The size of the visible part, from (0, 0).
     fn size(&self) -> Size;
     /// The thing of this name.
     fn thing(&self, name: &str) -> Option<Thing>;
     /// Makes a thing, or changes it.
     fn put(&mut self, name: &str, thing: Thing);
-    /// Takes a thing away.
+    /// Removes a thing.
     fn remove(&mut self, name: &str);
-    /// The number of this name; 0 if nobody has set it.
+    /// The number of this name; 0 if it was not set.
     fn number(&self, name: &str) -> i64;
     /// Sets a number, for instance a score.
     fn set_number(&mut self, name: &str, value: i64);
-    /// The cells that live, by row and then by column.
+    /// The living cells, sorted by row and then by column.
     fn cells(&self) -> Vec<Cell>;
-    /// Replaces them, in the same order.
+    /// Replaces the living cells, in the same order.
     fn set_cells(&mut self, cells: &[Cell]);
 }
 
@@ -40,9 +40,9 @@ pub trait World {
 #[derive(Crossing, Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Input {
-    /// To the left: -1, to the right: 1, else 0.
+    /// -1 to the left, 1 to the right, 0 otherwise.
     pub steer: i32,
-    /// Fires.
+    /// Whether the player fires.
     pub fire: bool,
 }
 
@@ -72,9 +72,9 @@ pub struct Thing {
 pub enum Kind {
     /// What the player moves.
     Paddle,
-    /// What flies; it leaves a trail when the last seconds are played again.
+    /// The ball. It leaves a trail in a replay of the last seconds.
     Ball,
-    /// What is hit.
+    /// A brick, which the ball hits.
     Brick,
 }
 
@@ -88,7 +88,7 @@ pub struct Size {
     pub height: f32,
 }
 
-/// A cell that lives.
+/// A living cell.
 #[derive(Crossing, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Cell {

@@ -1,16 +1,16 @@
-//! A ball, a paddle and bricks. Change a constant, save, and the game that runs is another. What must survive a swap or be undone
-//! with a tick that failed is in the world; the value is what only these rules know, and is changed last.
+//! A ball, a paddle and bricks. Change a constant, save, and the running game changes. Data that must survive a swap, or be
+//! undone after a failed tick, is in the world. The plugin's value is only for these rules, and is changed last.
 #![forbid(unsafe_code)]
 
 use arcade_interfaces::{Input, Kind, Rules, Thing, World};
 use reslot_plugin_api::export_plugin;
 use serde::{Deserialize, Serialize};
 
-/// What pulls the ball down, in pixels a tick, a tick.
+/// The acceleration of the ball, in pixels per tick².
 const GRAVITY: f32 = 0.006;
-/// How fast the ball flies off.
+/// The speed of the ball.
 const SPEED: f32 = 0.55;
-/// How fast the paddle is.
+/// The speed of the paddle.
 const PADDLE: f32 = 1.1;
 const ROWS: usize = 4;
 const COLUMNS: usize = 10;
@@ -26,7 +26,7 @@ impl Rules for Bricks {
         let mut ball = world.thing("ball").unwrap_or_else(|| launched(&paddle));
         fly(&mut ball, world);
         if touch(&ball, &paddle) && ball.dy > 0.0 {
-            // The further out it is hit, the flatter it leaves.
+            // The further out the ball hits the paddle, the flatter it leaves.
             let off = (ball.x + ball.width / 2.0 - paddle.x) / paddle.width - 0.5;
             (ball.dx, ball.dy) = (off * 2.0 * SPEED, -SPEED);
         }
@@ -86,7 +86,7 @@ fn fly(ball: &mut Thing, world: &dyn World) {
     }
 }
 
-/// Every brick has its name, and a number says how many there are, so that a wall is built when the last has gone.
+/// Every brick has a name, and a number counts them, so that a new wall is built after the last one is hit.
 fn hit_bricks(ball: &mut Thing, world: &mut dyn World) {
     let mut left = world.number("bricks");
     if left == 0 {

@@ -1,5 +1,5 @@
-//! The interfaces of the trading desk: what its strategies and its risk model implement. A strategy has no side effects: it gets
-//! events and answers with intents, which the desk carries out after the call has come back well, all of them or none.
+//! The interfaces of the trading desk: what its strategies and its risk model implement. A strategy has no side effects: it
+//! gets events and returns intents. The desk carries them out after the call has succeeded, all of them or none.
 #![forbid(unsafe_code)]
 
 use reslot_plugin_api::{Crossing, interface};
@@ -7,27 +7,27 @@ use reslot_plugin_api::{Crossing, interface};
 /// A trading strategy.
 #[interface]
 pub trait Trader {
-    /// One event. What it wants done about that goes into `intents`.
+    /// Processes one event. The strategy puts its wishes into `intents`.
     fn on_event(&mut self, event: &MarketEvent, intents: &mut dyn Intents);
-    /// What it knows.
+    /// Its state, for display.
     fn summary(&self) -> Summary;
 }
 
-/// Where a strategy says what it wants. Nothing happens before its call has come back.
+/// The sink for a strategy's intents. They are carried out after its call has returned.
 #[interface]
 pub trait Intents {
-    /// An order that is to be placed, at this limit.
+    /// Places an order at this limit.
     fn place(&mut self, side: Side, price: u64, quantity: u64);
-    /// An order of its own that is to be taken back, by the number that [`What::Accepted`] told.
+    /// Cancels one of its own orders, by the number from [`What::Accepted`].
     fn cancel(&mut self, order: u64);
 }
 
-/// Judges each order before it is sent. Above it stands the desk's own gate, which no plugin can move.
+/// Checks each order before it is sent. In addition the desk has its own gate, which no plugin can change.
 #[interface]
 pub trait RiskModel {
     /// Whether this order may be sent.
     fn allows(&mut self, order: &Proposal) -> bool;
-    /// How many orders it was asked about, and how many of those it has refused.
+    /// The numbers of checked and of refused orders.
     fn counts(&self) -> Counts;
 }
 
@@ -35,7 +35,8 @@ pub trait RiskModel {
 #[derive(Crossing, Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct MarketEvent {
-    /// From 1, without gaps. A strategy that is asked twice about one event (the build that was asked first panicked) knows it by this.
+    /// From 1, without gaps. If a strategy gets an event twice (because another build panicked at it), the number is the
+    /// same.
     pub number: u64,
     /// What happened.
     pub what: What,
@@ -51,7 +52,7 @@ pub struct MarketEvent {
     pub price: u64,
     /// The quantity: of the order, or that was filled.
     pub quantity: u64,
-    /// What the desk holds for this strategy, after this event; negative when short.
+    /// The strategy's position after this event; negative when short.
     pub position: i64,
 }
 
@@ -63,11 +64,11 @@ pub enum What {
     Quote,
     /// An order rests in the market, or was filled at once.
     Accepted,
-    /// An order was not sent: the gate or the risk model did not let it.
+    /// An order was not sent, because the gate or the risk model refused it.
     Refused,
     /// A part of an order was filled.
     Filled,
-    /// Nothing of an order rests any more.
+    /// An order does not rest any more.
     Gone,
 }
 
@@ -81,7 +82,7 @@ pub enum Side {
     Sell,
 }
 
-/// What a strategy tells of itself.
+/// The summary of a strategy.
 #[derive(Crossing, Debug, Clone, Copy, PartialEq)]
 #[repr(C)]
 pub struct Summary {
@@ -89,13 +90,13 @@ pub struct Summary {
     pub events: u64,
     /// Its indicator, which takes many events to warm up.
     pub average: f64,
-    /// What it believes that it holds.
+    /// Its position, as it knows it.
     pub held: i64,
-    /// Which edition of the source is speaking.
+    /// The edition of the source.
     pub edition: u32,
 }
 
-/// An order that is to be judged.
+/// An order to check.
 #[derive(Crossing, Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Proposal {
@@ -105,18 +106,18 @@ pub struct Proposal {
     pub price: u64,
     /// Its quantity.
     pub quantity: u64,
-    /// What the desk holds for the strategy.
+    /// The strategy's position.
     pub position: i64,
-    /// What the strategy's resting orders on this side add up to.
+    /// The sum of the strategy's resting orders on this side.
     pub resting: u64,
 }
 
-/// What a risk model has done.
+/// The counters of a risk model.
 #[derive(Crossing, Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counts {
-    /// Orders that it was asked about.
+    /// The number of checked orders.
     pub asked: u64,
-    /// Those that it has refused.
+    /// The number of refused orders.
     pub refused: u64,
 }

@@ -1,4 +1,4 @@
-//! Quotes both sides of the order book, one order on each: what a strategy's author writes, and nothing else.
+//! Quotes both sides of the order book, one order on each. This is all that a strategy's author writes.
 #![forbid(unsafe_code)]
 
 use desk_interfaces::{Intents, MarketEvent, Side, Summary, Trader, What};
@@ -6,9 +6,9 @@ use reslot_plugin_api::export_plugin;
 use serde::{Deserialize, Serialize};
 
 const EDITION: u32 = 1;
-/// How far from the best price it quotes.
+/// The distance of its quotes from the best price.
 const EDGE: u64 = 0;
-/// How far its order may be from where it would be placed now.
+/// How far a resting order may be from the present target price.
 const DRIFT: u64 = 3;
 const LOT: u64 = 10;
 const MOST: i64 = 200;
@@ -17,7 +17,7 @@ const WEIGHT: f64 = 0.01;
 
 #[derive(Default, Serialize, Deserialize)]
 struct Maker {
-    /// The last event that it has taken in: one that comes again is decided again, not counted again.
+    /// The last processed event. If it comes again, the strategy decides again but does not count it again.
     seen: u64,
     events: u64,
     average: f64,
@@ -31,7 +31,7 @@ struct Position {
     lots: i64,
 }
 
-/// Its one order on a side.
+/// Its order on one side.
 #[derive(Default, Serialize, Deserialize)]
 struct Resting {
     order: u64,

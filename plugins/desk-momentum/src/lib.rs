@@ -1,4 +1,4 @@
-//! Follows its own average of the EUR/USD quotes, and takes what is offered: what a strategy's author writes, and nothing else.
+//! Follows its own average of the EUR/USD quotes. This is all that a strategy's author writes.
 #![forbid(unsafe_code)]
 
 use desk_interfaces::{Intents, MarketEvent, Side, Summary, Trader, What};
@@ -14,7 +14,7 @@ const MOST: i64 = 10;
 
 #[derive(Default, Serialize, Deserialize)]
 struct Momentum {
-    /// The last event that it has taken in.
+    /// The last processed event.
     seen: u64,
     events: u64,
     average: f64,

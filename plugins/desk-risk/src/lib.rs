@@ -1,11 +1,11 @@
-//! The desk's risk model: how much a strategy may hold at worst. The desk's gate has limits of its own, and does not ask anybody.
+//! The desk's risk model: it limits the worst-case position of a strategy. The desk's gate has its own limits.
 #![forbid(unsafe_code)]
 
 use desk_interfaces::{Counts, Proposal, RiskModel, Side};
 use reslot_plugin_api::export_plugin;
 use serde::{Deserialize, Serialize};
 
-/// How much a strategy may hold, should everything that rests be filled.
+/// The largest position of a strategy if all resting orders are filled.
 const MOST: u64 = 250;
 
 #[derive(Default, Serialize, Deserialize)]

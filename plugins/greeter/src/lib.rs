@@ -1,4 +1,4 @@
-//! The smallest plugin there is. Change the words, run `cargo xtask build-plugin greeter`, and the running host says them.
+//! The smallest plugin. Change the text, run `cargo xtask build-plugin greeter`, and the running host prints it.
 #![forbid(unsafe_code)]
 
 use reslot_plugin_api::export_plugin;

@@ -1,4 +1,4 @@
-//! The interfaces that the sample plugins implement: what an interface's author writes, and nothing else.
+//! The interfaces of the sample plugins. This is all that an interface's author writes.
 #![forbid(unsafe_code)]
 
 use reslot_plugin_api::{Crossing, interface};
@@ -6,16 +6,16 @@ use reslot_plugin_api::{Crossing, interface};
 /// A trading strategy, owned by one loop.
 #[interface]
 pub trait Strategy {
-    /// One price. The strategy answers through the sink it is lent.
+    /// Processes one price. The strategy sends orders through the lent sink.
     fn on_tick(&mut self, tick: &Tick, orders: &mut dyn OrderSink);
-    /// The position it believes it has, and how many ticks it has seen.
+    /// Its position and the number of ticks that it has seen.
     fn summary(&self) -> Summary;
 }
 
-/// Where a strategy sends its orders; the host's side implements it.
+/// The sink for a strategy's orders; the host program implements it.
 #[interface]
 pub trait OrderSink {
-    /// Sends an order and answers its number.
+    /// Sends an order and returns its number.
     fn send(&mut self, side: Side, quantity: u32, price: f64) -> u64;
 }
 
@@ -41,7 +41,7 @@ pub enum Side {
     Sell,
 }
 
-/// What a strategy tells of itself.
+/// The summary of a strategy.
 #[derive(Crossing, Debug, Clone, Copy, PartialEq)]
 #[repr(C)]
 pub struct Summary {
@@ -51,7 +51,7 @@ pub struct Summary {
     pub ticks: u64,
     /// Its slow average, in price units.
     pub average: f64,
-    /// Which edition of the source is speaking.
+    /// The edition of the source.
     pub edition: u32,
 }
 
@@ -60,11 +60,11 @@ pub struct Summary {
 pub trait Pricer {
     /// The fair price of a quote.
     fn price(&self, quote: &Quote) -> f64;
-    /// What the model is called.
+    /// The model's name.
     fn model(&self) -> &str;
 }
 
-/// What a pricer is asked.
+/// The input of a pricer.
 #[derive(Crossing, Debug, Clone, Copy, PartialEq)]
 #[repr(C)]
 pub struct Quote {
@@ -74,9 +74,9 @@ pub struct Quote {
     pub ask: f64,
 }
 
-/// The smallest interface there is.
+/// The smallest interface.
 #[interface]
 pub trait Greeter {
-    /// A greeting for somebody.
+    /// A greeting for a person.
     fn greet(&self, name: &str) -> String;
 }

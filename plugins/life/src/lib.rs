@@ -1,5 +1,5 @@
-//! Conway's Life on a plane of 2³² by 2³² cells. What lives is in the world; the value counts the generations, so that there is
-//! something to hand over.
+//! Conway's Life on a plane of 2³² by 2³² cells. The living cells are in the world; the plugin's value counts the
+//! generations, so that there is a state to hand over.
 #![forbid(unsafe_code)]
 
 mod step;

@@ -1,4 +1,4 @@
-//! One generation from the one before it: every cell tells its neighbours, and who hears of three lives, or of two if it lives.
+//! Computes the next generation: a cell lives if it has three living neighbours, or if it lives and has two.
 
 use arcade_interfaces::Cell;
 

@@ -1,12 +1,12 @@
-//! A trading strategy that follows its own average: what a plugin's author writes, and nothing else. Its value is its state,
-//! and the next build starts from it.
+//! A trading strategy that follows its own average. This is all that a plugin's author writes. Its value is its state, and
+//! the next build starts from it.
 #![forbid(unsafe_code)]
 
 use reslot_plugin_api::export_plugin;
 use sample_interfaces::{OrderSink, Side, Strategy, Summary, Tick};
 use serde::{Deserialize, Serialize};
 
-/// Change it, save, and watch `summary` answer with the new number.
+/// Change it, save, and `summary` returns the new number.
 const EDITION: u32 = 1;
 /// How far the price must leave its average before the strategy acts, in price units.
 const THRESHOLD: f64 = 0.00020;

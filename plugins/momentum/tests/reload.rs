@@ -1,10 +1,10 @@
-//! That this strategy can be replaced while it trades: copy it beside a plugin of your own. It is the only test of its file, so that
-//! the threads and descriptors of the process can be counted.
+//! Tests that this strategy can be reloaded while it trades. Copy it for your own plugin. It is the only test of its file,
+//! so it can count the threads and descriptors of the process.
 
 use reslot_testkit::{Artifact, UpDownUp};
 use sample_interfaces::{OrderSink, Side, Strategy, Tick};
 
-/// Counts the orders that it is sent.
+/// Counts the orders.
 #[derive(Default)]
 struct Book(u64);
 

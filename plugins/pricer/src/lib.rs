@@ -1,4 +1,4 @@
-//! A plugin that many threads call at once: `&self` methods, and nothing that a lock would have to guard.
+//! A plugin that many threads call at once: it has `&self` methods and no data that needs a lock.
 #![forbid(unsafe_code)]
 
 use reslot_plugin_api::export_plugin;

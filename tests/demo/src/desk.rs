@@ -1,5 +1,5 @@
-//! A trading desk in small: it owns the strategy, feeds it prices, takes its orders, and looks at the strategy's state on both
-//! sides of each swap.
+//! A trading desk in small: it owns the strategy, feeds it prices, receives its orders, and compares the strategy's state
+//! before and after each swap.
 
 use crate::ticks::Feed;
 use reslot::{CallError, Claim, Host, SlotError, SyncOutcome};
@@ -15,7 +15,7 @@ pub struct Desk {
     fed: u64,
 }
 
-/// Where the strategy's orders go; it is lent to the strategy for each call.
+/// The sink for the strategy's orders, lent to it for each call.
 #[derive(Default)]
 struct Book {
     orders: u64,
@@ -28,14 +28,14 @@ impl OrderSink for Book {
     }
 }
 
-/// How many calls were made, and how they ended.
+/// Statistics of the calls.
 #[derive(Debug, Clone, Default)]
 pub struct Calls {
-    /// All of them.
+    /// The number of calls.
     pub made: u64,
-    /// Those that were not answered.
+    /// The number of failed calls.
     pub failed: u64,
-    /// What the first of these said.
+    /// The error of the first failed call.
     pub first_failure: Option<String>,
 }
 
@@ -54,15 +54,15 @@ impl Calls {
 /// A swap as the desk saw it.
 #[derive(Debug, Clone)]
 pub struct Adoption {
-    /// The generation that serves from now on.
+    /// The new current generation.
     pub generation: u64,
-    /// What the old code said of its state, right before `sync`.
+    /// The state right before `sync`, from the old code.
     pub before: Option<Summary>,
-    /// What the new code said of it, in the first call that it answered.
+    /// The state after `sync`, from the new code's first call.
     pub after: Option<Summary>,
-    /// When `sync` came back.
+    /// When `sync` returned.
     pub adopted: Instant,
-    /// When the first call was answered by the new code.
+    /// When the new code's first call returned.
     pub answered: Instant,
 }
 
@@ -89,7 +89,7 @@ impl Desk {
         })
     }
 
-    /// One round of the loop: adopts new code if there is some, then feeds one price.
+    /// One round of the loop: adopts a staged build, then feeds one price.
     pub fn round(&mut self) -> Option<Adoption> {
         let adoption = self.sync();
         let tick = self.feed.tick();
@@ -98,8 +98,7 @@ impl Desk {
         adoption
     }
 
-    /// As a program that is glad of the way back: what is called is left if it turns out faulty. Answers the generation that serves
-    /// then, and what it says of the state.
+    /// One round that uses rollbacks. After a rollback, returns the current generation and its state.
     pub fn round_with_a_way_back(&mut self) -> Option<(u64, Option<Summary>)> {
         let went_back = match Claim::sync(&mut self.strategy) {
             SyncOutcome::RolledBack { generation, .. } => Some(generation),
@@ -112,12 +111,12 @@ impl Desk {
         said
     }
 
-    /// The generation that is called; none if nothing serves.
+    /// The current generation; none if the slot is empty.
     pub fn generation(&self) -> Option<u64> {
         Claim::generation(&self.strategy)
     }
 
-    /// `Claim::sync(&mut strategy)` is all that a program needs. This one also asks for the state before and after.
+    /// `Claim::sync(&mut strategy)` is all that a program needs. This program also reads the state before and after.
     fn sync(&mut self) -> Option<Adoption> {
         if !Claim::has_staged(&self.strategy) {
             return None;
@@ -137,7 +136,7 @@ impl Desk {
         })
     }
 
-    /// What the strategy says of itself; none if the call failed.
+    /// The strategy's summary; none if the call failed.
     pub fn summary(&mut self) -> Option<Summary> {
         self.calls.count(self.strategy.summary())
     }
@@ -147,12 +146,12 @@ impl Desk {
         &self.calls
     }
 
-    /// How many prices were fed.
+    /// The number of fed prices.
     pub fn fed(&self) -> u64 {
         self.fed
     }
 
-    /// How many orders came.
+    /// The number of received orders.
     pub fn orders(&self) -> u64 {
         self.book.orders
     }

@@ -1,5 +1,5 @@
-//! What the programs behind `cargo xtask demo`, `run`, `stress` and `bench` share: the recorded prices, the desk that
-//! trades on them through a claimed strategy, and the words in which the host's events are told.
+//! Code that the programs of `cargo xtask demo`, `run`, `stress` and `bench` share: the recorded prices, the desk that
+//! trades on them through a claimed strategy, and the output of events.
 
 #![forbid(unsafe_code)]
 

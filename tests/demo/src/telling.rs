@@ -1,10 +1,10 @@
-//! The host's events on a screen: which of them a person wants to read, and the few colours. The words are the events' own.
+//! Prints the host's events: it selects those that matter to a person, and adds colours. The text is the events' own.
 
 use crate::words::{bad, dim, good};
 use reslot::Event;
 use std::{collections::BTreeSet, sync::Arc};
 
-/// What a person wants to read of an event; none if that is nothing.
+/// The text of an event; none if it does not matter to a person.
 pub fn in_words(event: &Event) -> Option<String> {
     match event {
         Event::Linted { warnings, .. } if warnings.is_empty() => return None,
@@ -23,13 +23,13 @@ pub fn in_words(event: &Event) -> Option<String> {
     Some(text)
 }
 
-/// The backtraces that were shown: the first of each generation. Those that follow tell the same, a thousand times a second if the
-/// plugin fails in a loop.
+/// The printed backtraces: only the first one of each generation, because a plugin that fails in a loop would print a
+/// thousand a second.
 #[derive(Default)]
 pub struct Backtraces(BTreeSet<(Arc<str>, u64)>);
 
 impl Backtraces {
-    /// What to show under the event's words; none if that is nothing.
+    /// The backtrace to print under an event; none if there is none.
     pub fn under(&mut self, event: &Event) -> Option<String> {
         let backtrace = event.backtrace()?;
         let (slot, generation) = match event {

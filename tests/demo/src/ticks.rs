@@ -1,10 +1,10 @@
-//! The recorded EUR/USD quotes in `data/`: decoding them, and playing them over and over. What the columns mean stands in the
-//! README beside the file.
+//! The recorded EUR/USD quotes in `data/`: decodes them, and plays them in a loop. The README beside the file explains the
+//! columns.
 
 use anyhow::{Context, ensure};
 use sample_interfaces::Tick;
 
-/// The quotes, as they stand in the repository.
+/// The recorded file.
 const RECORDED: &str = include_str!("../data/eurusd-ticks-2020-01-01.csv");
 /// The time of the first quote, 17:00:00.065, in milliseconds since midnight.
 const FIRST_TS: u64 = 61_200_065;
@@ -23,7 +23,7 @@ pub fn recorded() -> anyhow::Result<Vec<Tick>> {
 /// Decodes rows of `dt,dbid,dask`, each the difference from the row before; lines that begin with `#` are comments.
 ///
 /// # Errors
-/// Names the first line that is no such row.
+/// Names the first invalid line.
 pub fn decode(text: &str) -> anyhow::Result<Vec<Tick>> {
     let mut sums = [0i64; 3];
     let mut ticks = Vec::new();
@@ -57,7 +57,7 @@ fn row(line: &str) -> anyhow::Result<[i64; 3]> {
         .map_err(|columns: Vec<_>| anyhow::anyhow!("{} columns", columns.len()))
 }
 
-/// Quotes without end: when the last was played, the first comes again, a day later.
+/// Endless quotes: after the last one, they start again a day later.
 pub struct Feed {
     ticks: Vec<Tick>,
     next: usize,

@@ -1,10 +1,10 @@
-//! Figures as people read them, and the few colours; anstream drops the colours for `NO_COLOR` and where no terminal is.
+//! Formats figures, and has the colours; anstream drops them for `NO_COLOR` and if the output is not a terminal.
 
 use anstyle::{AnsiColor, Style};
 use sample_interfaces::Summary;
 use std::{fmt, time::Duration};
 
-/// A duration with as many digits as a person reads.
+/// A rounded duration.
 pub fn duration(took: Duration) -> String {
     match took.as_secs_f64() {
         long if long >= 10.0 => format!("{long:.0} s"),
@@ -15,7 +15,7 @@ pub fn duration(took: Duration) -> String {
     }
 }
 
-/// A number with its thousands apart.
+/// A number with thousands separators.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -28,7 +28,7 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// What a strategy says of its state.
+/// The text of a strategy's summary.
 pub fn state(summary: &Summary) -> String {
     format!(
         "position {:+}, average {:.7}, {} ticks seen",
@@ -47,22 +47,22 @@ impl<T: fmt::Display> fmt::Display for Painted<T> {
     }
 }
 
-/// What went well.
+/// The style of a success.
 pub fn good<T: fmt::Display>(text: T) -> Painted<T> {
     Painted(AnsiColor::Green.on_default(), text)
 }
 
-/// What failed.
+/// The style of a failure.
 pub fn bad<T: fmt::Display>(text: T) -> Painted<T> {
     Painted(AnsiColor::Red.on_default().bold(), text)
 }
 
-/// What is of less interest.
+/// The style of secondary text.
 pub fn dim<T: fmt::Display>(text: T) -> Painted<T> {
     Painted(Style::new().dimmed(), text)
 }
 
-/// What stands over other lines.
+/// The style of a heading.
 pub fn heading<T: fmt::Display>(text: T) -> Painted<T> {
     Painted(Style::new().bold(), text)
 }

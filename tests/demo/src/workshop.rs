@@ -1,6 +1,6 @@
-//! The place where the demo and the save-to-live benchmark change a plugin: a copy of plugins/momentum in a workspace of its own, so that the repository stays
-//! as it is, with the repository's versions, profiles and target folder, so that little is compiled twice. Only one
-//! at a time works in each such place.
+//! The workspace in which the demo and the save-to-live benchmark change a plugin. It has a copy of plugins/momentum, so
+//! that the repository is not changed, and uses the repository's versions, profiles and target folder, so that little is
+//! compiled twice. Only one program at a time can use such a workspace.
 
 use crate::words::{bad, dim, good};
 use anyhow::{Context, bail, ensure};
@@ -12,15 +12,15 @@ use std::{
 use toml::{Table, Value};
 use xtask::{PluginBuild, Profile, Workspace, keep_profiles_of};
 
-/// The plugin that is changed.
+/// The plugin to change.
 pub const PLUGIN: &str = "momentum";
-/// What is changed in it, line by line.
+/// The changed lines.
 const EDIT: [(&str, &str); 2] = [
     ("const EDITION: u32 = 1;", "const EDITION: u32 = 2;"),
     ("const THRESHOLD: f64 = 0.00020;", "const THRESHOLD: f64 = 0.00010;"),
 ];
 
-/// A mistake that an author might make: found by no compiler, and not by the first hundred prices.
+/// A mistake that neither the compiler nor the first hundred prices reveal.
 const MISTAKE: (&str, &str) = (
     "        self.ticks += 1;",
     "        self.ticks += 1;\n        assert!(self.ticks % 100 != 0, \"nobody thought of the hundredth price\");",
@@ -35,17 +35,17 @@ pub struct Workshop {
     _alone: File,
 }
 
-/// A finished library, as bytes: cargo writes the next one over it.
+/// The bytes of a finished library. They are copied, because cargo overwrites the file with the next one.
 pub struct Build {
     /// The library.
     pub bytes: Vec<u8>,
-    /// Cargo's time for it.
+    /// The build time.
     pub took: Duration,
     file: PathBuf,
 }
 
 impl Workshop {
-    /// Makes it anew, whatever an earlier demo left.
+    /// Makes the workspace again from the repository.
     ///
     /// # Errors
     /// If the copy cannot be made; the error says of which file.
@@ -111,7 +111,7 @@ impl Workshop {
     /// Builds the copy as it is now.
     ///
     /// # Errors
-    /// If it does not build; cargo's own words are shown as well.
+    /// If it does not build; cargo's messages are printed as well.
     pub fn build(&self) -> anyhow::Result<Build> {
         let built = self.build.build()?;
         let file = built.library.file_name().context("a library has a name")?;
@@ -122,18 +122,18 @@ impl Workshop {
         })
     }
 
-    /// Changes the copy's source, and answers with the change as a diff.
+    /// Changes the copy's source, and returns the change as a diff.
     ///
     /// # Errors
-    /// If the source is not what is expected.
+    /// If the source does not have the expected lines.
     pub fn edit(&self) -> anyhow::Result<Vec<String>> {
         self.replace(&EDIT)
     }
 
-    /// The same with a mistake in it.
+    /// The same with a mistake.
     ///
     /// # Errors
-    /// If the source is not what is expected.
+    /// If the source does not have the expected lines.
     pub fn make_a_mistake(&self) -> anyhow::Result<Vec<String>> {
         self.replace(&[MISTAKE])
     }
@@ -161,7 +161,7 @@ impl Workshop {
 }
 
 impl Build {
-    /// Puts the library in its place, complete, in one step; answers with the moment right before that step.
+    /// Publishes the library in one step, and returns the time right before that step.
     ///
     /// # Errors
     /// If the folder cannot be written to.
@@ -176,7 +176,7 @@ impl Build {
     }
 }
 
-/// Holds the place until the file is dropped, or the process ends however it ends.
+/// Locks the workspace until the file is dropped or the process ends.
 fn lock(path: &Path) -> anyhow::Result<File> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     match file.try_lock() {
@@ -208,21 +208,21 @@ fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
         if entry.file_type()?.is_dir() {
             copy_folder(&entry.path(), &target)?;
         } else {
-            // Not `fs::copy`, which keeps permissions: the copy is edited.
+            // `fs::copy` would keep permissions, but the copy is edited.
             fs::write(target, fs::read(entry.path())?)?;
         }
     }
     Ok(())
 }
 
-/// Both the plugin and its copy are built in the repository's target folder, where only the library's own name tells them apart.
+/// The plugin and its copy are built in the same target folder, so the library needs another name.
 fn rename_library(file: &Path) -> anyhow::Result<()> {
     let mut manifest: Table = fs::read_to_string(file)?.parse()?;
     table(&mut manifest, "lib")?.insert("name".to_owned(), format!("demo_{PLUGIN}").into());
     Ok(fs::write(file, manifest.to_string())?)
 }
 
-/// The repository's manifest with the copy as the only member, and every other path made absolute.
+/// The repository's manifest with the copy as the only member, and with absolute paths.
 fn manifest(root: &Path) -> anyhow::Result<String> {
     let mut manifest: Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;
     let workspace = table(&mut manifest, "workspace")?;

@@ -44,7 +44,7 @@ fn callers_during_slow_init() {
             gate.wait_until_reached();
             let calling = scope.spawn(|| (slot.load().add(1), slot.load().stamp()));
             if package == "fx-moody-stateless" {
-                // There is nothing to wait for.
+                // No reload has to be waited for.
                 while !calling.is_finished() {
                     thread::yield_now();
                 }
@@ -85,7 +85,7 @@ fn second_load_during_pending_init() {
 
 #[test]
 fn failed_init_thread_reclaimed() {
-    // From 300 on `start` refuses after it has started its threads.
+    // For stamps from 300 on, `start` fails after it has started its threads.
     let (folder, workers) = (Folder::new(), Fixture::build("fx-workers"));
     let host = Host::builder().build().unwrap();
     let mut events = host.events();

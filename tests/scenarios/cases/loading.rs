@@ -16,8 +16,8 @@ fn without_probation() -> Host {
     Host::builder().policy(Policy::without_probation()).build().unwrap()
 }
 
-/// Erlang keeps two versions of a module and refuses a third. Here there is no number of versions that may serve out their callers;
-/// what is limited is how many may stay mapped for good.
+/// Erlang keeps two versions of a module and refuses a third. Here the number of retired versions with callers is not
+/// limited; only the number of quarantined images is.
 #[test]
 fn version_limit() {
     let folder = Folder::new();
@@ -28,7 +28,7 @@ fn version_limit() {
             .unwrap_err();
         assert!(matches!(&*refusal.cause, Cause::QuarantineFull { cap: 2, .. }), "{refusal}");
         assert_eq!((refusal.candidate, refusal.serving), (None, Some(3)));
-        // Not half loaded: nothing of it is mapped or kept.
+        // Nothing of the refused artifact is mapped or kept.
         assert_eq!(mapped_copies(host.private_folder()), 3);
         assert!(
             host.history("probe").iter().all(|kept| kept.bytes > 0),
@@ -48,7 +48,7 @@ fn broken_update_keeps_active() {
     let mut events = host.events();
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
     assert_eq!(claim.add(5).unwrap(), 5);
-    // Without a probation it is good as soon as it serves; another thread writes that down.
+    // Without a probation it is confirmed at the swap; another thread records that.
     let good = || {
         host.history("counter")
             .iter()
@@ -68,7 +68,7 @@ fn broken_update_keeps_active() {
     for package in fixtures {
         folder.publish("libcounter.so", Fixture::build(package).bytes());
         let refusal = loop {
-            // Those that get so far are refused in `sync`.
+            // Candidates that get this far are refused in `sync`.
             let synced = Claim::sync(&mut claim);
             assert!(
                 matches!(synced, SyncOutcome::Unchanged | SyncOutcome::Refused { serving: Some(1) }),
@@ -92,7 +92,7 @@ fn broken_update_keeps_active() {
     }
 }
 
-/// A build that would crash the process as soon as the loader maps it: that the process lives shows that none of its code has run.
+/// A build that crashes the process as soon as it is mapped. The process survives, so none of its code has run.
 #[test]
 fn abi_mismatch_refused() {
     const CRASHES_WHEN_OPENED: u64 = 1;
@@ -132,7 +132,7 @@ fn same_path_new_content_is_seen() {
     let slot = host.slot::<dyn Probe>("probe").unwrap();
     for n in 2..=6 {
         let path = folder.publish("libprobe.so", &Fixture::build("fx-probe").stamped(n));
-        // Half of them by the watch, half by name.
+        // The watch loads half of them, and the test loads the other half by name.
         if n % 2 == 0 {
             host.load(path).unwrap();
         }
@@ -159,7 +159,7 @@ fn init_once_per_image() {
             .unwrap(),
         5
     );
-    // The same content again is another image, with statics of its own.
+    // The same content loaded again is another image with its own statics.
     host.load(folder.publish("a.so", &Fixture::build("fx-moods").stamped(1)))
         .unwrap();
     let slot = host.slot::<dyn SharedCounter>("shared-counter").unwrap();
@@ -169,8 +169,8 @@ fn init_once_per_image() {
     );
 }
 
-/// Nobody unloads by hand here: an image goes when something else serves and the last holder lets go. What can be asked of a slot
-/// that has nothing is refused, and letting go twice is letting go once.
+/// Without `unload`, an image is unmapped after a swap when its last holder releases it. Operations on an empty slot are
+/// refused, and releasing twice has no further effect.
 #[test]
 fn unload_without_load_is_refused() {
     let host = without_probation();
@@ -189,7 +189,7 @@ fn unload_without_load_is_refused() {
     assert_nothing_left(&host, 0);
 }
 
-/// What was unmapped comes again: in its slot, after others, and in a host after the one that had it.
+/// An unmapped build can be loaded again: in its slot, after other builds, and in a later host.
 #[test]
 fn load_after_unload_works() {
     let folder = Folder::new();
@@ -211,7 +211,7 @@ fn load_after_unload_works() {
         drop(host);
         assert_eq!(mapped_copies(&private), 0);
     }
-    // As well after one that was refused, and in a slot that has an owner.
+    // The same after a refusal, and in a claimed slot.
     let host = without_probation();
     let mut events = host.events();
     host.load(folder.publish("c.so", Fixture::build("fx-refuses-start").bytes()))

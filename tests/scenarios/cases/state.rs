@@ -1,4 +1,4 @@
-//! State, and the way back with it.
+//! State, and rollbacks with it.
 
 use crate::{
     moody::{Place, all_ways, on_probation},
@@ -116,7 +116,7 @@ fn first_version_fails() {
             slot.load().fail("and again").unwrap_err();
         }
         assert_eq!(slot.load().stamp().unwrap() % 1000, 1, "it keeps serving");
-        // Everything that was asked of the host until now has been done when this is.
+        // When this load is done, the host has processed all earlier requests.
         place.load(package, 2);
         assert_eq!(place.build(), 2);
         let times = place
@@ -149,7 +149,7 @@ fn host_state_kept() {
         place.load("fx-moody", build);
     }
     assert_eq!(slot.load().total().unwrap(), 5);
-    // What the caller has of the host is what it was: handle, stream, numbers.
+    // The caller's handle, stream and numbers are unchanged.
     assert_eq!(slot.name(), "moody");
     place.wait(|event| matches!(event, Event::Swapped(report) if report.generation == 6).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! Unloading: who may keep a version, for how long, and what is left when it is gone.
+//! Unloading: which holders keep a version, how long, and what is left afterwards.
 
 use crate::support::{PATIENCE, assert_nothing_left, wait_for, wait_for_unmapped, wait_until};
 use fixture_interfaces::{Deed, Probe, SharedCounter};
@@ -12,7 +12,7 @@ struct Place {
 }
 
 impl Place {
-    /// With a probe.
+    /// A place with a loaded probe.
     fn new() -> Self {
         let host = Host::builder()
             .policy(Policy::without_probation())
@@ -42,7 +42,7 @@ impl Place {
     }
 }
 
-/// Whoever asks whether a version is gone is told the truth, and nobody is pushed out of it.
+/// The host reports correctly whether a version is gone, and does not force holders to release it.
 #[test]
 fn soft_unload_refused_while_used() {
     let place = Place::new();
@@ -57,7 +57,7 @@ fn soft_unload_refused_while_used() {
     reader.release();
     assert!(place.host.wait_until_retired(PATIENCE));
     assert_nothing_left(&place.host, 1);
-    // Nor can a slot that many use be taken by one.
+    // A shared slot cannot be claimed.
     assert!(matches!(
         place.host.claim::<dyn Probe>("probe"),
         Err(SlotError::Shared { handles: 1, .. })
@@ -88,7 +88,7 @@ fn unload_with_1000_users() {
     assert_eq!(last.as_ref().unwrap().stamp().unwrap(), 1);
     drop(last);
     wait_for_unmapped(&mut events, "probe", 1);
-    // Nobody else has felt anything.
+    // No other holder was affected.
     assert_eq!(place.mapped(), 2);
     assert!(second.iter().all(|user| user.stamp().unwrap() == 2));
     assert!(third.iter().all(|user| user.stamp().unwrap() == 3));
@@ -99,7 +99,7 @@ fn unload_with_1000_users() {
     assert_nothing_left(&place.host, 1);
 }
 
-/// What a call has answered is a copy in the host's memory, or a borrow that keeps the image.
+/// The result of a call is a copy in the host's memory, or a borrow that keeps the image.
 #[test]
 fn constants_survive_unload() {
     let place = Place::new();
@@ -136,7 +136,7 @@ fn constants_survive_unload() {
     assert_nothing_left(&place.host, 2);
 }
 
-/// The handle of a host that is gone never works again, also not when the same plugin serves in another.
+/// A handle of a dropped host never works again, even if another host loads the same plugin.
 #[test]
 fn stale_handle_fails_for_ever() {
     let place = Place::new();
@@ -155,7 +155,7 @@ fn stale_handle_fails_for_ever() {
     for n in 2..5 {
         again.load(n);
         fails(&slot);
-        // Nor through the other host's views.
+        // It does not work through the other host's views, either.
         let error = again.host.reader().view().get(&slot).stamp().unwrap_err();
         assert!(matches!(error.fault(), Fault::Vacant | Fault::HostEnded), "{error}");
     }
@@ -188,7 +188,7 @@ fn statics_and_thread_locals_freed() {
     let mut events = place.host.events();
     let (called, calls) = mpsc::channel();
     let (end, ends) = mpsc::channel::<()>();
-    // The living one: it waits until the image ends, and then comes to its safe point.
+    // A running thread: it waits until the image has ended, and then reaches its safe point.
     let (slot, tells) = (place.slot(), called.clone());
     let living = thread::spawn(move || {
         slot.load().act(Deed::ThreadLocal).unwrap();
@@ -197,7 +197,7 @@ fn statics_and_thread_locals_freed() {
         let _ = ends.recv();
         safe_point();
     });
-    // The ended one.
+    // An ended thread.
     let slot = place.slot();
     thread::spawn(move || {
         slot.load().act(Deed::ThreadLocal).unwrap();
@@ -224,9 +224,9 @@ fn statics_and_thread_locals_freed() {
     living.join().unwrap();
     assert_eq!(left.thread_locals_skipped, 0, "{left:?}");
     assert!(left.thread_locals_run > 0, "{left:?}");
-    // The plugin asks for that: what its statics held on the heap is freed as well.
+    // The plugin uses `allocator = freeing`, so the heap memory of its statics is freed as well.
     assert_eq!(left.live_bytes_left, Some(left.bytes_freed), "{left:?}");
-    // And the next image has none of it.
+    // The next image starts with new thread-locals.
     assert_eq!(place.slot().load().act(Deed::ThreadLocal).unwrap(), 1);
     safe_point();
     assert_nothing_left(&place.host, 1);

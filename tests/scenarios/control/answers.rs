@@ -19,7 +19,7 @@ fn reload(target: impl AsRef<Path>) -> Request {
     Request::Reload { target }
 }
 
-/// A probation that ends when somebody says so.
+/// A probation that ends only by `confirm`.
 fn on_probation() -> Policy {
     Policy::development().probation(Duration::from_secs(3600))
 }
@@ -56,7 +56,7 @@ fn overview_tells_what_serves_and_how_it_came_to() {
         "{reload:#?}"
     );
 
-    // What was refused is remembered with the slot that serves from that file, until something is swapped in.
+    // A refusal is recorded with the slot of that file until the next swap.
     place.folder.publish("probe.so", b"no library");
     wait_for_refused(&mut events);
     let overview = place.overview();
@@ -100,7 +100,7 @@ fn reload_loads_a_file_or_says_why_not() {
     let (message, generation) = place.done(reload("probe"));
     assert!(message.contains("nothing was loaded"), "{message}");
     assert_eq!(generation, Some(1));
-    // By the slot's name: the file from which it serves, also in a folder that nobody watches.
+    // A reload by the slot's name loads the slot's file, also from a folder that is not watched.
     elsewhere.publish("elsewhere.so", &probe(2));
     assert_eq!(place.done(reload("probe")).1, Some(2));
 

@@ -1,4 +1,4 @@
-//! A host that is dropped while somebody at its socket has it do something.
+//! A host that is dropped while it processes a request from its socket.
 
 use super::builder;
 use crate::{
@@ -29,7 +29,7 @@ fn host_waits_for_a_rollback_that_is_going_on() {
     let socket = run.path().join("control.sock");
     let host = builder(&socket).policy(on_probation()).build().unwrap();
     let place = moody::Place::with(host, Folder::new());
-    // The first one hangs when it is started again, which going back does.
+    // The first generation hangs when a rollback starts it again.
     place.load_moody("fx-moody", 1, Hook::Restart, How::Hangs).unwrap();
     place.slot().load().add(5).unwrap();
     place.load("fx-moody", 2);
@@ -51,7 +51,7 @@ fn host_waits_for_a_rollback_that_is_going_on() {
         drop(host);
         let _ = done.send(released.load(Ordering::Acquire));
     });
-    // It is going by now.
+    // The host is shutting down now.
     wait_until(
         || {
             matches!(
@@ -61,7 +61,7 @@ fn host_waits_for_a_rollback_that_is_going_on() {
         },
         "the host's end",
     );
-    // A host that does not wait gets time to show it.
+    // A host that did not wait would end within this time.
     let early = ended.recv_timeout(Duration::from_secs(1));
     released.store(true, Ordering::Release);
     gate.open();

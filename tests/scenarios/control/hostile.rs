@@ -1,4 +1,5 @@
-//! What must not harm a host: noise, half and huge requests, crowds, and those who do not read.
+//! Clients that must not harm a host: with malformed, incomplete and huge requests, too many clients, and clients that do
+//! not read.
 
 use super::{Place, overview, refused};
 use crate::support::wait_until;
@@ -23,7 +24,7 @@ fn connect(place: &Place) -> UnixStream {
     UnixStream::connect(&place.socket).unwrap()
 }
 
-/// What the host says next; none if it has closed.
+/// The host's next answer; none if it has closed the connection.
 fn heard(stream: &mut BufReader<UnixStream>) -> Option<Answered> {
     let mut line = String::new();
     match stream.read_line(&mut line) {
@@ -36,7 +37,7 @@ fn kind(answered: Option<Answered>) -> ErrorKind {
     answered.and_then(|answered| answered.error).expect("a refusal").kind
 }
 
-/// More than anything else: the host keeps serving.
+/// The host still works and keeps serving.
 fn assert_well(place: &Place) {
     wait_until(
         || Client::connect(&place.socket).is_ok_and(|mut client| client.ask(Request::Overview).is_ok()),
@@ -93,7 +94,7 @@ fn malformed_lines_are_refused_and_the_conversation_goes_on() {
     let answered = heard(&mut stream).unwrap();
     assert_eq!(answered.id, 5);
     assert_eq!(kind(Some(answered)), ErrorKind::Version);
-    // In pieces, and two at once, with fields that nobody knows.
+    // Requests in pieces, and two at once, with unknown fields.
     for byte in WHOLE {
         stream.get_ref().write_all(&[*byte]).unwrap();
     }
@@ -109,14 +110,14 @@ fn huge_request_is_refused_and_ends_the_conversation() {
     let place = Place::new();
     let stream = connect(&place);
     let mut writer = stream.try_clone().unwrap();
-    // More than any buffer holds; the host closes before all of it was written.
+    // This is more than the buffers can hold; the host closes before all of it was written.
     let writing = thread::spawn(move || writer.write_all(&vec![b'x'; 64 << 20]).is_err());
     let mut stream = BufReader::new(stream);
     assert_eq!(kind(heard(&mut stream)), ErrorKind::Malformed);
     assert!(heard(&mut stream).is_none());
     assert!(writing.join().unwrap(), "the host read on");
 
-    // The longest one that may be is read.
+    // The longest allowed request is accepted.
     let mut whole = WHOLE.to_vec();
     whole.pop();
     whole.resize(LONGEST_REQUEST - 1, b' ');
@@ -153,7 +154,7 @@ fn thousands_of_connections_and_half_requests_leave_nothing() {
         let Ok(mut stream) = UnixStream::connect(&place.socket) else {
             continue;
         };
-        // Some say nothing, some half of it, some ask and do not wait.
+        // Some clients send nothing, some half a request, and some do not wait for the answer.
         let said = &WHOLE[..[0, 1, WHOLE.len() / 2, WHOLE.len()][round % 4]];
         let _ = stream.write_all(said);
     }
@@ -185,7 +186,7 @@ fn crowd_is_turned_away_and_comes_in_when_others_have_gone() {
 fn followers_leave_room_for_those_who_ask() {
     const FOLLOW: &[u8] = b"{\"v\":1,\"id\":1,\"do\":\"events\",\"since\":0,\"follow\":true}\n";
     let place = Place::new();
-    // Something is told, so that each of them hears that he has his place.
+    // An event is caused, so that each follower receives something and knows that it is connected.
     place.folder.publish("bad.so", b"no library");
     wait_until(|| !overview(&place.socket).reloads.is_empty(), "the refusal");
     let follow = || {
@@ -202,7 +203,7 @@ fn followers_leave_room_for_those_who_ask() {
     let refused = answered.clone().and_then(|answered| answered.error).expect("a refusal");
     assert!(refused.message.contains("12 others follow"), "{refused:?}");
     assert_eq!(kind(answered), ErrorKind::Unavailable);
-    // The refused one may still ask, and so may others, as many as there is room for.
+    // The refused client may still send requests, and so may others, up to the limit.
     last.get_ref().write_all(WHOLE).unwrap();
     assert!(heard(&mut last).unwrap().ok.is_some());
     let mut asking: Vec<_> = (0..3).map(|_| place.client()).collect();
@@ -229,7 +230,7 @@ fn host_ends_while_others_wait_follow_and_do_not_read() {
     let idle = connect(&place);
     let half = connect(&place);
     (&half).write_all(&WHOLE[..9]).unwrap();
-    // Asks without end, and never reads: the host's answers fill the buffers.
+    // The client sends requests forever and never reads, so the host's answers fill the buffers.
     let mut deaf = connect(&place);
     let writing = thread::spawn(move || {
         while deaf.write_all(WHOLE).is_ok() {}
@@ -249,7 +250,7 @@ fn host_ends_while_others_wait_follow_and_do_not_read() {
     ended.recv_timeout(crate::support::PATIENCE).expect("the host ends");
     drop(writing.join().unwrap());
     for mut stream in [idle, half, follower] {
-        // Whatever was said, it has an end.
+        // The connection ends in any case.
         let _ = stream.read_to_end(&mut Vec::new());
     }
     assert!(!socket.exists());
@@ -268,7 +269,7 @@ fn follower_that_goes_makes_room() {
             .get_ref()
             .write_all(b"{\"v\":1,\"id\":1,\"do\":\"events\",\"since\":0,\"follow\":true}\n")
             .unwrap();
-        // A host that watches a folder has nothing to tell yet; one that turns away does.
+        // An accepted follower has no event yet; a refused one gets an answer.
         stream.get_ref().set_nonblocking(true).unwrap();
         !matches!(heard(&mut stream), Some(Answered { error: Some(_), .. }))
     }
@@ -297,7 +298,7 @@ fn names_of_files_that_are_refused_make_no_slots() {
         assert_eq!(refusal.slot.as_deref(), Some(&*format!("p{number:04}")), "{refusal}");
     }
     assert_eq!((place.host.slots(), overview(&place.socket).slots.len()), (Vec::new(), 0));
-    // The newest are still known by their names, the oldest are not.
+    // The newest names are still known; the oldest are not.
     let reason = place.why_not("p0999");
     assert!(!reason.serves && reason.findings[0].contains("rustc 9."), "{reason:#?}");
     let error = place.host.slot::<dyn Probe>("p0999").unwrap_err();

@@ -1,4 +1,4 @@
-//! Whoever looks at a host keeps nothing of it: a rollback carries the state, however often somebody looks.
+//! Requests that only read hold no generation: a rollback carries the state, however often a client asks.
 
 use super::{Place, overview};
 use crate::moody::on_probation;
@@ -18,21 +18,21 @@ fn looks_keep_no_rollback_from_carrying_the_state() {
     let policy = on_probation().rollback_state(RollbackState::KeepCurrent);
     let place = Place::with(policy);
     let counter = Fixture::build("fx-shared-counter");
-    // Loaded by name: what the watch thinks of these files is not the question.
+    // The files are loaded by name, so that the watch is not involved.
     let elsewhere = reslot_tests::Folder::new();
     let load = |stamp| place.host.load(elsewhere.publish("counter.so", &counter.stamped(stamp)));
     load(1).unwrap();
     place.host.confirm("shared-counter").unwrap();
     let slot = place.host.slot::<dyn SharedCounter>("shared-counter").unwrap();
     let (over, added, looked) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-    // Whoever calls through a view of an older generation, and waits, may hold what that answered by reference: so nobody does.
+    // A caller with a view of an older generation might hold a borrow, so no thread keeps such a view here.
     let add = || {
         slot.load().add(1).unwrap();
         added.fetch_add(1, Ordering::Relaxed);
     };
     let goes_on = || !over.load(Ordering::Relaxed);
     thread::scope(|scope| {
-        // Also if the test fails.
+        // It ends the thread also if the test fails.
         struct Ends<'a>(&'a AtomicBool);
         impl Drop for Ends<'_> {
             fn drop(&mut self) {
@@ -56,7 +56,7 @@ fn looks_keep_no_rollback_from_carrying_the_state() {
             load(stamp).unwrap();
             add();
             assert_eq!(slot.load().label().unwrap(), "unnamed");
-            // The supervisor may be quicker, to the same end; so the event is asked.
+            // The supervisor may roll back first with the same result, so the test checks the event.
             place.host.rollback("shared-counter", RollbackTarget::Previous).unwrap();
             let report =
                 std::iter::from_fn(|| events.recv_timeout(Duration::from_secs(30))).find_map(|told| match &told.event {

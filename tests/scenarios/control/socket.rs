@@ -1,4 +1,4 @@
-//! The socket's file: whose it is, what it replaces and what it leaves alone, and its end.
+//! The socket's file: its owner, what it replaces and what it does not touch, and its removal.
 
 use super::{builder, overview};
 use reslot::{
@@ -73,7 +73,7 @@ fn two_hosts_that_start_together_do_not_take_each_others_socket() {
     let run = tempfile::tempdir().unwrap();
     let socket = run.path().join("control.sock");
     for _ in 0..20 {
-        // One that died lies there, so both find something to be removed.
+        // A socket of a dead process exists, so both hosts have something to remove.
         drop(UnixListener::bind(&socket).unwrap());
         let together = Barrier::new(4);
         let start = || {
@@ -100,7 +100,7 @@ fn what_is_no_socket_is_never_removed() {
     let (link, dangling) = (run.path().join("link"), run.path().join("dangling"));
     symlink(&file, &link).unwrap();
     symlink(run.path().join("nowhere"), &dangling).unwrap();
-    // Also a link to what would be replaced, were it there itself.
+    // A link to a dead socket is refused, too, although the dead socket itself would be replaced.
     let (dead, to_dead) = (run.path().join("dead"), run.path().join("to-dead"));
     drop(UnixListener::bind(&dead).unwrap());
     symlink(&dead, &to_dead).unwrap();
@@ -111,7 +111,7 @@ fn what_is_no_socket_is_never_removed() {
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     assert!(matches!(Client::connect(&file), Err(ClientError::NoSocket { .. })));
-    // A parent that is none.
+    // The parent is not a folder.
     let error = refused(&file.join("control.sock"));
     assert!(matches!(error, ControlError::Io { .. }), "{error:?}");
 }

@@ -1,4 +1,4 @@
-//! Why something does not serve, in sentences.
+//! Answers to `why-not`.
 
 use super::Place;
 use crate::support::{wait_for_refused, wait_for_staged};
@@ -48,7 +48,7 @@ fn files_are_told_apart() {
         assert!(said.contains(&word.to_lowercase()), "{word}: {reason:#?}");
         assert!(!reason.remedies.is_empty(), "{reason:#?}");
     }
-    // Looking loads nothing.
+    // The request loads nothing.
     assert_eq!(place.overview().slots[0].generation, Some(1));
 }
 

@@ -1,4 +1,4 @@
-//! A kept version's bytes, for whoever wants to run it beside what serves.
+//! The bytes of a kept version, to run it beside the current one.
 
 use super::{Place, SHARED, disk::kept_files, shared, stamp, two_that_begin_alike};
 use crate::support::assert_nothing_left;
@@ -23,7 +23,7 @@ fn bytes_of_each_kept_version_are_those_that_were_loaded() {
         assert_eq!(stamp(&host), 3);
         assert_nothing_left(&host, 1);
 
-        // In another host beside it.
+        // It is loaded in another host.
         let beside = Host::builder().build().unwrap();
         beside.load(place.aside(&host.artifact(SHARED, hashes[0]).unwrap())).unwrap();
         assert_eq!((stamp(&beside), stamp(&host)), (1, 3));
@@ -56,7 +56,7 @@ fn what_is_not_kept_is_refused_with_what_there_is() {
     }
     assert!(matches!(host.artifact("nobody", hashes[0]), Err(RollbackError::Slot(_))));
 
-    // What was left as faulty can be had no more.
+    // The bytes of a faulty version are not available any more.
     let LoadOutcome::Swapped(third) = place.load(&host, &shared(18)) else {
         panic!("it is open")
     };
@@ -109,7 +109,7 @@ fn damaged_file_is_refused_once_and_no_longer_listed() {
 #[test]
 fn bytes_of_a_version_can_be_had_as_soon_as_it_is_told_of() {
     let place = Place::new();
-    // What ends with the process is put away after it serves.
+    // A history that ends with the process stores the artifact after the swap.
     let host = place.builder().build().unwrap();
     for n in 1..20 {
         let LoadOutcome::Swapped(report) = place.load(&host, &shared(n)) else {

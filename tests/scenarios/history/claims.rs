@@ -1,4 +1,4 @@
-//! Claimed slots go back in their owner's `sync`, and nowhere else.
+//! Claimed slots are rolled back only in their owner's `sync`.
 
 use super::{Place, asked, long_probation, told, wait_for_rolled_back};
 use crate::support::{assert_nothing_left, copies, wait_for_staged, wait_for_unmapped, wait_until};
@@ -71,7 +71,7 @@ fn told_conditions(host: &Host) -> Vec<VersionStatus> {
 fn owner_that_goes_instead_of_syncing_leaves_a_slot_that_goes_back() {
     for confirmed in [false, true] {
         let place = Place::new();
-        // Nobody looks by the way: what has to happen is told.
+        // Without health checks the supervisor acts only on messages.
         let policy = long_probation().health_every(Duration::ZERO);
         let host = Host::builder().policy(policy).build().unwrap();
         let claim = claimed(&place, &host, confirmed);
@@ -85,8 +85,8 @@ fn owner_that_goes_instead_of_syncing_leaves_a_slot_that_goes_back() {
     }
 }
 
-/// The supervisor, kept busy by another slot, must not take a slot whose owner is just going back for one that has nothing to
-/// go back to.
+/// The supervisor is busy with another slot. It must not conclude that a slot has no earlier version while its owner is
+/// rolling it back.
 #[test]
 fn owner_who_goes_back_does_so_once_whoever_looks_meanwhile() {
     let place = Place::new();
@@ -118,7 +118,7 @@ fn owner_who_goes_back_does_so_once_whoever_looks_meanwhile() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    // All that was asked for before has been done when this is answered.
+    // When this returns, all earlier requests have been processed.
     assert!(matches!(
         host.load(place.aside(&Fixture::build("fx-counter").stamped(1))),
         Ok(LoadOutcome::Unchanged { generation: 1, .. })
@@ -164,7 +164,7 @@ fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
     let mut policy = long_probation();
     policy.preflight = Some(Preflight {
         program: Some(preflight_program().to_owned()),
-        // So long an owner who does not come would be waited for, and he for that.
+        // The preflight and the owner would wait for each other this long.
         timeout: Duration::from_secs(3600),
     });
     let host = Host::builder().policy(policy).history(place.kept.path()).build().unwrap();
@@ -182,7 +182,7 @@ fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
         let mut back = None;
         load_beside(&host, place.aside(&third), &mut claim, &mut |claim| {
             if back.is_none() {
-                // What is tried out has been copied just before.
+                // The artifact of the preflight has been copied now.
                 wait_until(|| copies(host.private_folder()).len() > 1, "the third");
                 back = Some(Claim::rollback(claim, RollbackTarget::Hash(first)).unwrap());
             }
@@ -196,7 +196,7 @@ fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
     assert_nothing_left(&host, 1);
 }
 
-/// Has another thread load it, while the owner does this and comes to his safe point, again and again.
+/// Loads it on another thread, while the owner runs this function and reaches his safe point repeatedly.
 fn load_beside(host: &Host, path: PathBuf, claim: &mut Claim<dyn Counter>, owner: &mut dyn FnMut(&mut Claim<dyn Counter>)) {
     thread::scope(|scope| {
         let loading = scope.spawn(|| host.load(path));

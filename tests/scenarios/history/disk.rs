@@ -1,4 +1,4 @@
-//! Kept files that were changed or are gone, a disk that is full, and a folder that another host has.
+//! Changed and removed files of the history, a full disk, and a folder that another host uses.
 
 use super::{Place, SHARED, add, long_probation, shared, stamp};
 use crate::support::{assert_nothing_left, wait_for};
@@ -22,7 +22,7 @@ pub fn kept_files(place: &Place) -> Vec<PathBuf> {
     files.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// The one with this stamp.
+/// The kept file with this stamp.
 fn kept_file(place: &Place, stamp: u64) -> PathBuf {
     let stamp = format!("RESLOT-FIXTURE-STAMP:{stamp:010}");
     let has = |path: &PathBuf| {
@@ -51,7 +51,7 @@ fn kept_file_that_was_changed_is_passed_over_for_the_next_older_one() {
         let path = kept_file(&place, 2);
         match gone {
             true => fs::remove_file(&path).unwrap(),
-            // A byte of code: the file looks as good as ever.
+            // A byte of code is changed, so the file still passes the lint.
             false => {
                 let mut bytes = fs::read(&path).unwrap();
                 let middle = bytes.len() / 2;
@@ -138,7 +138,7 @@ fn full_disk_refuses_the_reload_and_nothing_else() {
         return on_a_small_disk(Path::new(&base));
     }
     let folder = tempfile::tempdir().unwrap();
-    // Built out here: the child may see another world.
+    // The fixtures are built here, because the child may have other mounts.
     for n in 1..=3 {
         fs::write(folder.path().join(n.to_string()), shared(n)).unwrap();
     }
@@ -162,7 +162,7 @@ fn full_disk_refuses_the_reload_and_nothing_else() {
     );
 }
 
-/// There is room for two of the artifacts, and not for three.
+/// The disk has room for two of the artifacts, and not for three.
 fn on_a_small_disk(base: &Path) {
     let disk = base.join("disk");
     let build = |n: u64| base.join(n.to_string());
@@ -175,7 +175,7 @@ fn on_a_small_disk(base: &Path) {
     host.confirm(SHARED).unwrap();
     assert_eq!(add(&host, 5), 5);
     let filler = disk.join("filler");
-    // As full as it gets.
+    // Fills the disk.
     fs::write(&filler, vec![0; 64 << 20]).unwrap_err();
     File::open(&filler).unwrap().sync_all().unwrap();
     for _ in 0..2 {

@@ -1,4 +1,5 @@
-//! What the next host makes of what one has left: after an ordinary end, after SIGKILL, with something else in the watched folder.
+//! What the next host does with the history: after an ordinary end, after SIGKILL, and with another file in the watched
+//! folder.
 
 use super::{Place, SHARED, long_probation, shared, stamp, told};
 use crate::support::{assert_nothing_left, copies, wait_for};
@@ -11,7 +12,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// The slot, the version that is not taken, and the one that is instead.
+/// The slot, the version that is not loaded, and the one that is loaded instead.
 fn reverted(host: &Host) -> Option<(String, ContentHash, Option<ContentHash>)> {
     let mut events = host.events();
     std::iter::from_fn(|| events.try_recv()).find_map(|record| match &record.event {
@@ -50,7 +51,7 @@ fn unconfirmed_version_reverts_when_the_host_is_built_again() {
     assert_nothing_left(&host, 1);
     drop(host);
 
-    // It is not news any more, and something better is taken at once.
+    // It is not reported again, and a better build is loaded at once.
     place.artifacts.publish("libcounter.so", &shared(3));
     let host = place.watching();
     assert_eq!((reverted(&host), stamp(&host)), (None, 3));
@@ -104,7 +105,7 @@ fn what_is_published_cannot_be_taken_so_the_good_one_that_is_kept_is() {
         assert!(refusal.path.ends_with("libcounter.so"), "{refusal}");
         assert_eq!(stamp(&host), 1, "{refusal}");
         assert_nothing_left(&host, 1);
-        // The watch goes on: the next build is taken.
+        // The watch continues: the next build is loaded.
         let mut events = host.events();
         place.artifacts.publish("libcounter.so", &shared(3));
         crate::support::wait_for_swapped(&mut events, SHARED, host.slots()[0].generation.unwrap() + 1);
@@ -125,7 +126,7 @@ fn file_of_another_slot_that_is_bad_brings_nothing_back() {
     );
 }
 
-/// Another process with a host: this test's own program, asked for [`host_that_will_be_killed`] alone.
+/// Another process with a host: this test's own program, which runs only [`host_that_will_be_killed`].
 pub struct Doomed {
     process: Child,
     private: PathBuf,
@@ -134,7 +135,7 @@ pub struct Doomed {
 const MARK: &str = "the child says: ";
 
 impl Doomed {
-    /// Waits until it serves.
+    /// Waits until the plugin is loaded.
     pub fn start(place: &Place, base: &Path, keeps: bool) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
             .args([
@@ -156,7 +157,7 @@ impl Doomed {
         Self { process, private }
     }
 
-    /// SIGKILL: nothing of it runs any more.
+    /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -170,7 +171,7 @@ impl Drop for Doomed {
     }
 }
 
-/// The child's part: takes what is published, says where its copies are, and waits for its end.
+/// The child: it loads published files, prints its private folder, and waits to be killed.
 #[test]
 #[ignore = "runs in a process that another test starts"]
 fn host_that_will_be_killed() {
@@ -205,7 +206,7 @@ fn unconfirmed_version_reverts_on_restart() {
         _ => None,
     });
     assert!(matches!(&*refusal.cause, Cause::KnownBad(_)), "{refusal}");
-    // Its own author may insist.
+    // It can still be loaded by name.
     let path = place.artifacts.path().join("libcounter.so");
     assert!(matches!(host.load(path), Ok(LoadOutcome::Swapped(report)) if report.hash == second));
 }

@@ -1,4 +1,4 @@
-//! Sets with one member that is bad: none of the others moves, whatever step finds it out.
+//! Sets with one bad member: no other member is reloaded, whichever step finds the fault.
 
 use super::{Place, serving, swapped};
 use crate::support::{assert_nothing_left, wait_for};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 const GOOD: [&str; 3] = ["fx-probe", "fx-shared-counter", "fx-counter"];
 
-/// Three slots that serve: a probe, a shared counter with 5, a counter with 7 that nobody owns just now.
+/// Three loaded slots: a probe, a shared counter with 5, and a counter with 7 without an owner.
 fn three() -> Place {
     let place = Place::new();
     place.load(&GOOD, 1).unwrap();
@@ -18,7 +18,7 @@ fn three() -> Place {
     place
 }
 
-/// All is as it was, and nothing of the candidates is left.
+/// Checks that everything is unchanged, and that nothing of the candidates is left.
 fn assert_untouched(place: &Place) {
     let generations: Vec<_> = serving(&place.host).into_values().collect();
     assert_eq!(generations, [Some(1); 3]);
@@ -34,7 +34,7 @@ fn assert_untouched(place: &Place) {
     assert_nothing_left(&place.host, 3);
 }
 
-/// A good build in place of each but one, which is this; the bad one comes first, in the middle, and last.
+/// Loads good builds and this bad one, which is at the given position of the set.
 fn refused(place: &Place, bad_slot: &str, bytes: &[u8], at: usize, attempt: u64) -> Refusal {
     let good: Vec<&str> = GOOD.into_iter().filter(|package| *package != bad_slot).collect();
     let mut paths: Vec<PathBuf> = place.publish(&good, 100 + attempt);
@@ -42,7 +42,7 @@ fn refused(place: &Place, bad_slot: &str, bytes: &[u8], at: usize, attempt: u64)
     place.host.load_together(paths).unwrap_err()
 }
 
-/// For each place in the set, twice: that it was refused once is no reason to let the others pass.
+/// For each position in the set, twice: after one refusal the set must still be refused.
 fn none_changes(bad_slot: &str, bytes: &[u8], step: Step, words: &str) {
     let place = three();
     let mut events = place.host.events();
@@ -64,7 +64,7 @@ fn none_changes(bad_slot: &str, bytes: &[u8], step: Step, words: &str) {
             "{told:#?}"
         );
     }
-    // A good set moves on, with all that was kept.
+    // A good set is loaded, with the kept states.
     let outcomes = place.load(&GOOD, 200).unwrap();
     assert_eq!(swapped(&outcomes).len(), 3);
     let counter = place.counter();
@@ -156,14 +156,14 @@ fn two_for_one_slot() {
         "{refusal}"
     );
     assert_untouched(&place);
-    // The same file twice is no set of two, either.
+    // The same file twice is refused as well.
     let twice = [paths[0].clone(), paths[0].clone()];
     let refusal = place.host.load_together(twice).unwrap_err();
     assert!(matches!(&*refusal.cause, Cause::DuplicateSlot(_)), "{refusal}");
     assert_untouched(&place);
 }
 
-/// The halves of a circle, see the fixture.
+/// The two plugins of a cycle, see the fixture.
 fn half(place: &Place, name: &str, stamp: u64) -> PathBuf {
     let mut bytes = Fixture::build("fx-circle").stamped(stamp);
     let patch = |bytes: &mut Vec<u8>, from: &[u8], to: &[u8]| {
@@ -191,12 +191,12 @@ fn circle_is_refused_by_name() {
     assert!(way.len() == 3 && way.first() == way.last(), "{way:?}");
     assert!(refusal.to_string().contains("circle-a → circle-b"), "{refusal}");
     assert_nothing_left(&place.host, 0);
-    // One of them alone is none.
+    // One of them alone is not a cycle.
     place.host.load(half(&place, "circle-a", 1)).unwrap();
     assert_nothing_left(&place.host, 1);
 }
 
-/// One that calls nobody of these.
+/// A build that calls none of these.
 fn alone(place: &Place, name: &str) -> PathBuf {
     let path = half(place, name, 1);
     let mut bytes = std::fs::read(&path).unwrap();
@@ -213,7 +213,7 @@ fn set_may_turn_around_who_calls_whom() {
     let set = [half(&place, "circle-a", 1), alone(&place, "circle-b")];
     place.host.load_together(set).unwrap();
     let turned = [half(&place, "circle-b", 2), alone(&place, "circle-a")];
-    // Neither may come without the other.
+    // Neither may be loaded without the other.
     let refusal = place.host.load(&turned[0]).unwrap_err();
     assert!(matches!(&*refusal.cause, Cause::DependencyCycle(_)), "{refusal}");
     let outcomes = place.host.load_together(turned).unwrap();

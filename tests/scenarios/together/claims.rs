@@ -1,4 +1,4 @@
-//! Sets with claimed slots: they wait for the owner, who adopts them for all of his claims at once.
+//! Sets with claimed slots: they wait for the owner, who adopts them with all of his claims at once.
 
 use super::{Place, serving};
 use crate::support::{assert_nothing_left, wait_for, wait_for_refused};
@@ -40,7 +40,7 @@ impl Owner {
         (Claim::has_staged(&self.a), Claim::has_staged(&self.b))
     }
 
-    /// What the two hold, and their stamps.
+    /// The totals and stamps of the two.
     fn holds(&self) -> [(u64, u64); 2] {
         let a = self.a.report().unwrap();
         [(a.total, a.stamp), (self.b.total().unwrap(), self.b.stamp().unwrap())]
@@ -93,7 +93,7 @@ fn two_claims_adopt_together_and_none_alone() {
         );
         assert_eq!(owner.holds(), [(5, 1), (7, 1)]);
     }
-    // One of them is not all of them.
+    // A sync of only one claim does not adopt the set.
     assert_eq!(owner.place.host.sync_together(&mut [&mut owner.b]), [SyncOutcome::Unchanged]);
     assert_eq!(owner.sync(), [SyncOutcome::Adopted { generation: 2 }; 2]);
     assert_eq!(owner.holds(), [(5, 2), (7, 2)]);
@@ -124,7 +124,7 @@ fn one_claimed_and_one_open_slot_are_adopted_by_sync() {
     assert_eq!(probe.load().stamp().unwrap(), 1, "the open one waits with the other");
     assert_eq!(Claim::sync(&mut a), SyncOutcome::Adopted { generation: 2 });
     assert_eq!((probe.load().stamp().unwrap(), a.report().unwrap().stamp), (2, 2));
-    // One with state as well.
+    // A set with a plugin with state as well.
     place.load(&["fx-shared-counter", "fx-counter"], 3).unwrap();
     assert_eq!(Claim::sync(&mut a), SyncOutcome::Adopted { generation: 3 });
     let counter = place.counter();
@@ -144,11 +144,11 @@ fn claim_that_is_dropped_while_the_set_waits_leaves_it_to_the_other() {
     } = Owner::new();
     place.load(&SET, 2).unwrap();
     drop(b);
-    // Whether the reload thread has looked at the slot that is free now or not: the set is for the one owner who is left.
+    // Even if the reload thread has not noticed the free slot yet, the set is adopted by the remaining owner.
     assert_eq!(Claim::sync(&mut a), SyncOutcome::Adopted { generation: 2 });
     let counter = place.counter();
     assert_eq!((counter.load().total().unwrap(), counter.load().stamp().unwrap()), (7, 2));
-    // When there is no owner left, nobody is waited for.
+    // Without an owner the set is loaded at once.
     place.load(&SET, 3).unwrap();
     assert_eq!(counter.load().stamp().unwrap(), 2);
     drop(a);
@@ -205,14 +205,14 @@ fn set_takes_the_place_of_an_older_artifact_for_one_slot() {
     owner.place.host.load(path).unwrap();
     owner.place.load(&SET, 3).unwrap();
     assert_eq!(owner.superseded("counter"), 2);
-    // Alone, he adopts neither the set nor what is older than it.
+    // A sync of one claim adopts neither the set nor an older candidate.
     assert_eq!(Claim::sync(&mut owner.a), SyncOutcome::Unchanged);
     assert_eq!(
         owner.sync(),
         [SyncOutcome::Adopted { generation: 3 }, SyncOutcome::Adopted { generation: 2 }]
     );
     for _ in 0..3 {
-        // Everything that has an owner look again.
+        // This load makes the host check all claimed slots again.
         owner.place.load(&["fx-probe"], 10).unwrap();
         owner.place.host.confirm("counter").unwrap();
         assert_eq!(owner.sync(), [SyncOutcome::Unchanged; 2]);
@@ -276,7 +276,7 @@ fn host_that_goes_takes_a_waiting_set_with_it() {
     let Owner { place, a, b, mut events } = Owner::new();
     place.load(&SET, 2).unwrap();
     drop(place);
-    // Both end at once, in either order.
+    // Both end at the same time, in either order.
     let mut waited_for = vec!["counter", "shared-counter"];
     while !waited_for.is_empty() {
         let record = events.recv().expect("the claims keep the stream open");
@@ -297,7 +297,7 @@ fn set_of_which_the_owner_has_one_claim_twice_in_a_row_is_adopted_once() {
     let other = Place::new();
     other.load(&["fx-probe"], 1).unwrap();
     let mut foreign = other.host.claim::<dyn Probe>("probe").unwrap();
-    // Claims that have no part in it are synced as always.
+    // Claims outside of the set are synced as usual.
     let synced = place.host.sync_together(&mut [&mut a, &mut foreign, &mut b]);
     let adopted = SyncOutcome::Adopted { generation: 2 };
     assert_eq!(synced, [adopted, SyncOutcome::Unchanged, adopted]);

@@ -1,5 +1,5 @@
-//! A file that is deleted from the watched folder: by default what serves, keeps serving, and that is told; or its slot is unloaded. What
-//! replaces a file by way of deleting it, and a folder that goes, delete nothing.
+//! A file that is deleted from the watched folder: by default the current generation keeps serving, and an event reports it;
+//! or the slot is unloaded. A file that is deleted and made again, and a removed folder, do not count as deletions.
 
 use super::{done, wait_for_unloaded, was_unloaded};
 use crate::support::{PATIENCE, assert_nothing_left, wait_for, wait_for_swapped};
@@ -99,7 +99,7 @@ fn what_is_deleted_and_made_again_is_replaced_and_not_deleted() {
     };
     wait(&mut events, 1);
     for build in 2..=6 {
-        // As cargo does: the name goes, and comes again as another link.
+        // Like cargo: the name is removed, and made again as another link.
         let made = folder.path().join("made");
         fs::write(&made, probe(build)).unwrap();
         fs::remove_file(&path).unwrap();
@@ -107,7 +107,7 @@ fn what_is_deleted_and_made_again_is_replaced_and_not_deleted() {
         fs::remove_file(&made).unwrap();
         wait(&mut events, build);
     }
-    // A real deletion comes after all of that, and is the only one that is told.
+    // A real deletion follows, and is the only one that is reported.
     fs::remove_file(&path).unwrap();
     assert_eq!(wait_for_unloaded(&mut events, "probe").0, 6);
     assert_nothing_left(&host, 0);
@@ -125,7 +125,7 @@ fn folder_that_goes_or_is_switched_deletes_nothing() {
     let host = builder(&at("current"), DeletedFile::Unload).build().unwrap();
     let slot = host.slot::<dyn Probe>("probe").unwrap();
     let mut events = host.events();
-    // There it has no such file.
+    // The new target does not have this file.
     std::os::unix::fs::symlink(at("v2"), at("next")).unwrap();
     fs::rename(at("next"), at("current")).unwrap();
     fs::write(at("new"), Fixture::build("fx-counter").stamped(1)).unwrap();
@@ -137,7 +137,7 @@ fn folder_that_goes_or_is_switched_deletes_nothing() {
     });
     fs::create_dir(at("v2")).unwrap();
     wait_for(&mut events, |event| matches!(event, Event::FolderBack { .. }).then_some(()));
-    // A deletion that is one, and is noticed after all of these.
+    // A real deletion, which is noticed after all of these.
     fs::write(at("new"), Fixture::build("fx-shared-counter").stamped(1)).unwrap();
     let last = at("v2").join("libshared.so");
     fs::rename(at("new"), &last).unwrap();

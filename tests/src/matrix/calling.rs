@@ -1,4 +1,4 @@
-//! The threads on which a cell's plugin is called: what each does before, during and after the reload.
+//! The threads on which a cell's plugin is called: what each thread does before, during and after the reload.
 
 use super::{Column, rows::Act};
 use fixture_interfaces::{Probe, ProbeClient};
@@ -17,13 +17,13 @@ use std::{
     thread,
 };
 
-/// What a plugin is told, and what it is told it with.
+/// The commands for a plugin, with their resources.
 #[derive(Clone)]
 pub(super) struct Telling {
     pub(super) act: Act,
-    /// What its thread reads from.
+    /// The descriptor from which its thread reads.
     pub(super) descriptor: Arc<OwnedFd>,
-    /// What its thread connects to.
+    /// The socket to which its thread connects.
     pub(super) socket: PathBuf,
 }
 
@@ -66,14 +66,14 @@ impl Socket {
 
 /// The thread on which the plugin was called.
 pub(super) enum Calling {
-    /// The one that asks, or one that has ended.
+    /// The main thread, or a thread that has ended.
     None,
     Looking(Arc<AtomicBool>, thread::JoinHandle<()>),
     Waiting(mpsc::Sender<()>, thread::JoinHandle<()>),
 }
 
 impl Calling {
-    /// Has the plugin called on a thread of this kind, once.
+    /// Calls the plugin once on a thread of this kind.
     pub(super) fn begin(column: Column, host: &Host, slot: &Slot<dyn Probe>, telling: &Telling) -> Self {
         let (slot, telling) = (slot.clone(), telling.clone());
         let (called, calls) = mpsc::channel();
@@ -96,7 +96,7 @@ impl Calling {
                     called.send(()).expect("somebody waits for it");
                     while !is_done.load(Ordering::Relaxed) {
                         reader.view().get(&slot).stamp().expect("it answers");
-                        // There are other cells.
+                        // Other cells need the processor, too.
                         thread::yield_now();
                     }
                 });
@@ -118,7 +118,7 @@ impl Calling {
         calling
     }
 
-    /// Ends the thread, if it lives: it must end like any other.
+    /// Ends the thread if it still runs, and checks that it ends normally.
     pub(super) fn end(self) {
         let thread = match self {
             Self::None => return,

@@ -1,5 +1,5 @@
-//! One cell, in a process of its own: a host, the plugin called on a thread of the column's kind, the reload, what became of the
-//! old image, and whether the thread and the process then end like any other.
+//! One cell, in a process of its own: a host, the plugin called on a thread of the column's kind, the reload, the end of the
+//! old image, and a check that the thread and the process end normally.
 
 use super::{
     Column, ROWS, Row,
@@ -23,14 +23,15 @@ use std::{
 /// the verdict follow.
 pub(super) const CELL: &str = "unload-cell";
 
-/// Far more than anything takes.
+/// Much longer than needed.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What is to be given up soon, is given up after this.
+/// A short deadline.
 const SOON: Duration = Duration::from_millis(20);
-/// Room for the host's own threads to come to their safe points, on a busy machine, before those are given up that come to none.
+/// Enough time for the host's own threads to reach their safe points on a busy machine, before threads without safe points
+/// are skipped.
 const A_WHILE: Duration = Duration::from_millis(500);
 
-/// If this process was started as a cell, it does that and nothing else. To be asked first in `main`, on the main thread.
+/// If this process was started as a cell, runs the cell. It must be called first in `main`, on the main thread.
 pub fn run_if_cell() -> Option<ExitCode> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let [mark, row, column, folder, verdict] = &arguments[..] else {
@@ -129,12 +130,12 @@ fn try_cell(row: &Row, column: Column, folder: &Path) -> (String, String) {
     fork();
     drop(slot);
     drop(host);
-    // Until the host has told everything: the second build has been unloaded, too.
+    // Reads all events until the second build was unloaded, too.
     while events.recv().is_some() {}
     (word, detail)
 }
 
-/// Opens the one image that there is a second time, as another library that needs it would.
+/// Opens the only image a second time, like another library that needs it.
 fn open_again(host: &Host) -> libloading::Library {
     let files = fs::read_dir(host.private_folder()).expect("it is there").flatten();
     let copy = files
@@ -144,7 +145,7 @@ fn open_again(host: &Host) -> libloading::Library {
     unsafe { libloading::Library::new(copy.expect("the host's copy")) }.expect("it is open already")
 }
 
-/// Puts the handlers of these signals back to what they are in a new process.
+/// Restores the default handlers of these signals.
 fn put_back(reason: &QuarantineReason) {
     let QuarantineReason::SignalHandlers(signals) = reason else {
         return;
@@ -155,7 +156,7 @@ fn put_back(reason: &QuarantineReason) {
     }
 }
 
-/// What an image left, in the documentation's words.
+/// The unload report, in the documentation's words.
 fn gone(word: &str, left: &UnloadReport) -> String {
     let mut word = word.to_owned();
     if left.thread_locals_run > 0 {
@@ -200,8 +201,8 @@ fn wait_for<T>(events: &mut Events, mut wanted: impl FnMut(&Event) -> Option<T>)
     }
 }
 
-/// The libraries that are mapped, but for the host's copies of plugins and for libc's own second half, which most programs have
-/// anyway.
+/// The mapped libraries, without the host's copies of plugins and without libc's companion libraries, which most programs
+/// have.
 fn libraries_beside(private: &Path) -> BTreeSet<String> {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
     let executable = maps
@@ -213,21 +214,21 @@ fn libraries_beside(private: &Path) -> BTreeSet<String> {
     paths.filter(is_other).collect()
 }
 
-/// What the process holds more than before, although one image is mapped as then.
+/// The leaks: what the process holds more than before, with one image mapped in both cases.
 fn more_than(before: &Footprint, after: &Footprint, library_stays: bool) -> Vec<String> {
     let figures = [
         ("executable mappings", before.executable_mappings, after.executable_mappings),
         ("descriptors", before.descriptors, after.descriptors),
         ("pthread keys", 1024 - before.free_keys, 1024 - after.free_keys),
     ];
-    // A library that stays keeps its keys: libc calls into it.
+    // A library that stays mapped keeps its pthread keys, because libc calls into it.
     let compared = figures.into_iter().take(if library_stays { 2 } else { 3 });
     let more = compared.filter(|(_, before, after)| after > before);
     more.map(|(what, before, after)| format!("{what}: {before} before, {after} after"))
         .collect()
 }
 
-/// Forks, for handlers that would be called: those of an image that is gone must not be.
+/// Forks, to check that no fork handlers of an unmapped image run.
 fn fork() {
     // SAFETY: the child does nothing but end, without the handlers for that.
     match unsafe { libc::fork() } {

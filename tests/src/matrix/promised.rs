@@ -1,10 +1,10 @@
-//! What the documentation promises: the table in docs/unloading.md, read as it stands there.
+//! Reads the promises in the table of docs/unloading.md.
 
 use super::Column;
 
 const DOCUMENTATION: &str = include_str!("../../../docs/unloading.md");
 
-/// In a cell of the table: the thread makes no difference, and none is tried.
+/// The content of a cell if the thread makes no difference.
 const NO_DIFFERENCE: &str = "–";
 
 /// The rows of the table: each behaviour, and its outcome on each kind of thread, in the order of [`Column::ALL`]; `None` where

@@ -1,28 +1,28 @@
-//! The behaviours: for each the fixture that has it, what it is told to do, and how that which keeps its image is made to go
-//! away. What then becomes of the image is not said here: docs/unloading.md promises it.
+//! The behaviours: for each behaviour its fixture, the command, and how the test removes what keeps its image.
+//! docs/unloading.md has the expected results.
 
 use super::Column;
 use fixture_interfaces::Deed;
 
 /// A behaviour of plugins.
 pub struct Row {
-    /// What the documentation calls it, without its backticks.
+    /// Its name in the documentation, without backticks.
     pub name: &'static str,
     /// The package of the fixture that has it.
     pub fixture: &'static str,
     pub(super) act: Act,
-    /// What the process must have written by its end.
+    /// Text that the process must have printed at its end.
     pub(super) says: &'static [&'static str],
     pub(super) kept: Kept,
-    /// The calling threads between which it makes a difference.
+    /// The calling threads that make a difference.
     pub(super) columns: &'static [Column],
 }
 
-/// What the plugin is made to do.
+/// The command for the plugin.
 #[derive(Clone, Copy)]
 pub(super) enum Act {
     Do(Deed),
-    /// Until the answer is no longer 0.
+    /// Calls the deed until its result is not 0.
     DoUntilDone(Deed),
     /// Its method panics.
     Fail,
@@ -30,14 +30,14 @@ pub(super) enum Act {
     Linger,
 }
 
-/// What keeps its image longer than an instant, and how that comes to an end.
+/// What keeps its image, and how the test removes it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
-    /// Nothing does.
+    /// Nothing keeps it.
     ByNothing,
-    /// Something that the program ends, once these words were told as the reason.
+    /// The program ends what keeps it, after an event reported the reason with these words.
     Until(End, &'static str),
-    /// Something that nobody can end, told with these words.
+    /// Nothing can end what keeps it; an event reports the reason with these words.
     ForGood(&'static str),
 }
 
@@ -67,7 +67,7 @@ impl Row {
         Self::new(name, fixture, Act::Do(deed))
     }
 
-    /// The thread that calls cannot matter: it is refused before anybody can.
+    /// The calling thread cannot matter, because the artifact is refused.
     const fn whole(name: &'static str, fixture: &'static str) -> Self {
         Self {
             columns: &[Column::Main],
@@ -84,7 +84,7 @@ impl Row {
     }
 }
 
-/// Every behaviour, in the order of the documentation.
+/// All behaviours, in the order of the documentation.
 pub const ROWS: &[Row] = &[
     Row::of("a thread-local with a destructor", "fx-probe", Deed::ThreadLocal),
     Row::of("thread::current", "fx-probe", Deed::CurrentThread),

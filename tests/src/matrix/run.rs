@@ -1,4 +1,5 @@
-//! Running the matrix: the fixtures built and stamped, a process for each cell, several at a time, and what came of each.
+//! Runs the matrix: it builds and stamps the fixtures, runs several processes at a time, one for each cell, and collects the
+//! results.
 
 use super::{
     Column, ROWS, Row,
@@ -20,32 +21,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Far more than a cell takes, its own patience included.
+/// Longer than the longest wait of a cell.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// What was promised for a cell, and what came.
+/// The promise and the result of a cell.
 #[derive(Debug, Clone)]
 pub struct Cell {
     /// The behaviour.
     pub row: String,
     /// The calling thread.
     pub column: Column,
-    /// What the documentation says; `None` if it does not have this cell.
+    /// The promise; `None` if the documentation does not have this cell.
     pub promised: Option<String>,
-    /// What happened; `None` if no such cell was tried.
+    /// The result; `None` if the program does not have this cell.
     pub found: Option<String>,
-    /// The host's own words about it.
+    /// The host's event about it.
     pub detail: String,
 }
 
 impl Cell {
-    /// Whether what was promised came.
+    /// Whether the promise was kept.
     pub fn is_kept(&self) -> bool {
         self.promised == self.found
     }
 }
 
-/// A matrix that was run.
+/// The results of a matrix.
 pub struct Matrix {
     /// How the plugins were built.
     pub profile: Profile,
@@ -116,7 +117,7 @@ fn build(profile: Profile, rows: &[(usize, &Row)], folder: &Path) {
 
 type Found = ((usize, Column), (String, String));
 
-/// Every cell that was tried or promised, in the order of the documentation.
+/// All tested or promised cells, in the order of the documentation.
 fn compared(only: &str, found: &[Found]) -> Vec<Cell> {
     let promised: Vec<_> = promised().into_iter().filter(|(name, _)| name.contains(only)).collect();
     let names = promised.iter().map(|(name, _)| name.as_str());
@@ -141,7 +142,7 @@ fn compared(only: &str, found: &[Found]) -> Vec<Cell> {
     cells.map(cell).collect()
 }
 
-/// Starts the process of a cell and answers what it found, or how it died.
+/// Starts the process of a cell, and returns its result, or how it died.
 fn try_cell(row: usize, column: Column, folder: &Path) -> (String, String) {
     let at = Column::ALL
         .iter()
@@ -164,7 +165,7 @@ fn try_cell(row: usize, column: Column, folder: &Path) -> (String, String) {
         let _ = output.read_to_end(&mut text);
         let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
     });
-    // A process that has ended has closed it.
+    // An ended process has closed the pipe.
     let Ok(said) = said.recv_timeout(PATIENCE) else {
         let _ = child.kill();
         let _ = child.wait();

@@ -1,15 +1,15 @@
-//! A matrix for a terminal: aligned, with a mark at each cell that is not what was promised, and what the host said of those.
+//! A matrix for a terminal: aligned, with a mark at each broken promise, and the host's events about these.
 
 use super::{Column, Matrix, run::Cell};
 use std::fmt::{Display, Formatter, Result};
 
 impl Matrix {
-    /// How many cells were tried.
+    /// The number of tested cells.
     pub fn tried(&self) -> usize {
         self.cells.iter().filter(|cell| cell.found.is_some()).count()
     }
 
-    /// The cells that are not as promised, or stand in the documentation or in the program only.
+    /// The cells with broken promises, and those that only the documentation or only the program has.
     pub fn broken(&self) -> Vec<&Cell> {
         self.cells.iter().filter(|cell| !cell.is_kept()).collect()
     }
@@ -18,7 +18,7 @@ impl Matrix {
 fn shown(cell: &Cell) -> String {
     match (&cell.found, &cell.promised) {
         (Some(found), _) if cell.is_kept() => found.clone(),
-        // The rest stands below the table.
+        // The rest is printed below the table.
         (Some(found), _) => format!("!! {}", found.split(", but").next().unwrap_or_default()),
         (None, Some(_)) => "!! not tried".to_owned(),
         (None, None) => "–".to_owned(),

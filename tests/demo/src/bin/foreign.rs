@@ -1,5 +1,5 @@
-//! `foreign FILE|FOLDER…`: opens and closes libraries that nobody here wrote, each in a child process of its own, and prints what
-//! became of them. `foreign --one FILE --report FILE --base FOLDER` is such a child. The parent maps none of them.
+//! `foreign FILE|FOLDER…`: opens and closes foreign libraries, each in its own child process, and prints the results.
+//! `foreign --one FILE --report FILE --base FOLDER` is such a child. The parent maps none of them.
 
 #![forbid(unsafe_code)]
 
@@ -41,7 +41,7 @@ fn run() -> anyhow::Result<ExitCode> {
     {
         end_when_too_slow(to.into());
         fs::write(to, look_at(Path::new(file), Path::new(folder)).to_string())?;
-        // What such libraries do at the end of a process is not what is asked here.
+        // The behaviour of such libraries at the end of the process does not matter here.
         return Ok(ExitCode::SUCCESS);
     }
     let mut files = BTreeSet::new();
@@ -57,7 +57,7 @@ fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What became of a library: how it is counted, and why.
+/// The result for a library: its category, and the details.
 struct Ending {
     outcome: &'static str,
     pins: Vec<String>,
@@ -72,7 +72,7 @@ const CRASHED: &str = "crashed";
 const ENDED: &str = "ended the process";
 const TOO_SLOW: &str = "took too long";
 
-/// In the child: a library that hangs may hold any lock, so the end is an abrupt one.
+/// Runs in the child. A hanging library may hold any lock, so the process exits at once.
 fn end_when_too_slow(report: PathBuf) {
     thread::spawn(move || {
         thread::sleep(PATIENCE);
@@ -82,7 +82,7 @@ fn end_when_too_slow(report: PathBuf) {
     });
 }
 
-/// In the child.
+/// Opens and closes a library. Runs in the child.
 fn look_at(file: &Path, base: &Path) -> Value {
     let library = match Opening::new().private_base(base).open(file, Trust::Foreign) {
         Ok(library) => library,
@@ -100,7 +100,7 @@ fn look_at(file: &Path, base: &Path) -> Value {
     }
 }
 
-/// By what the totals are counted.
+/// The category of a pin, for the totals.
 fn kind(pin: &Pin) -> &'static str {
     match pin {
         Pin::NoDelete => "NODELETE",
@@ -119,7 +119,7 @@ fn kind(pin: &Pin) -> &'static str {
     }
 }
 
-/// The libraries below a folder, each once, however many links lead to it.
+/// The libraries below a folder, each once, even if several links lead to it.
 fn gather(path: &Path, files: &mut BTreeSet<PathBuf>) -> anyhow::Result<()> {
     if !path.is_dir() {
         let file = fs::canonicalize(path).with_context(|| format!("cannot look at {}", path.display()))?;
@@ -130,7 +130,7 @@ fn gather(path: &Path, files: &mut BTreeSet<PathBuf>) -> anyhow::Result<()> {
         let path = entry.path();
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            // One that may not be listed is no reason to stop.
+            // A folder that cannot be listed is skipped.
             let _ = gather(&path, files);
         } else if is_library(&path) && path.is_file() {
             files.extend(fs::canonicalize(path).ok());
@@ -167,7 +167,7 @@ fn look_at_all(files: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Ending)>> {
     Ok(results.into_values().collect())
 }
 
-/// Nothing that a library does there reaches this process: not even its words.
+/// The child isolates this process from the library, including its output.
 fn in_a_child(file: &Path, base: &Path) -> anyhow::Result<Ending> {
     fs::create_dir(base)?;
     let report = base.join("report");

@@ -1,4 +1,4 @@
-//! What the demo promises, each promise checked and told in words.
+//! Checks the demo's promises, and prints each result.
 
 use crate::{
     course::{Course, Reload},
@@ -16,7 +16,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Of the reload that was shown.
+    /// The checks of the first reload.
     pub fn of_first_reload(&mut self, reload: &Reload, mapped: usize) {
         let edition = |summary: Option<Summary>| summary.map_or(0, |summary| summary.edition);
         let (before, after) = (edition(reload.adoption.before), edition(reload.adoption.after));
@@ -53,26 +53,26 @@ impl Checks {
         );
     }
 
-    /// Of the build with a mistake in it.
+    /// The checks of the faulty build.
     pub fn of_mistake(&mut self, mistake: &Mistake) {
         self.add(
-            "a bad build is left, with the state",
+            "a bad build is rolled back, with the state",
             mistake.failed == 1 && mistake.kept_the_state(),
             format!(
-                "{} call failed; then generation {} served again, after {} µs, with what the bad one had learned",
+                "{} call failed; then generation {} was current again, after {} µs, with the bad one's state",
                 mistake.failed,
                 mistake.report.to,
                 mistake.report.total.as_micros()
             ),
         );
         self.add(
-            "it is not taken again, and it is gone",
+            "it is not loaded again, and it is gone",
             mistake.refused && mistake.mapped == 1,
             format!("{} image(s) mapped", mistake.mapped),
         );
     }
 
-    /// Of those after it.
+    /// The checks of the further reloads.
     pub fn of_further_reloads(&mut self, reloads: &[Reload], mapped: usize, (before, after): (Footprint, Footprint)) {
         let unmapped = reloads.iter().filter(|reload| reload.unmapped().is_some()).count();
         let kept = reloads.iter().filter(|reload| reload.adoption.kept_the_state()).count();
@@ -93,7 +93,7 @@ impl Checks {
         );
     }
 
-    /// Of the program's loop, from its first call to its last.
+    /// The checks of the program's loop, from its first call to its last.
     pub fn of_course(&mut self, course: &mut Course) {
         let seen = course.desk.summary().map(|summary| summary.ticks);
         let (fed, orders) = (course.desk.fed(), course.desk.orders());
@@ -113,7 +113,7 @@ impl Checks {
             "no call failed",
             calls.failed == 0,
             format!(
-                "{} made (prices, and now and then the question for a summary), {} failed{}",
+                "{} made (prices, and sometimes a summary), {} failed{}",
                 count(calls.made),
                 count(calls.failed),
                 failure.unwrap_or_default()
@@ -121,7 +121,7 @@ impl Checks {
         );
     }
 
-    /// Of the host's end.
+    /// The checks of the host's end.
     pub fn of_end(&mut self, mapped: usize, no_file: bool) {
         let files = if no_file {
             "no file of it left"
@@ -135,7 +135,7 @@ impl Checks {
         );
     }
 
-    /// Adds one: the promise, whether it was kept, and the figures that say so.
+    /// Adds a check: the promise, whether it was kept, and the figures.
     fn add(&mut self, promise: &str, kept: bool, figures: String) {
         let mark = if kept {
             good("ok    ").to_string()
@@ -146,7 +146,7 @@ impl Checks {
         self.lines.push(format!("  {mark}  {promise}: {figures}"));
     }
 
-    /// Prints them; answers whether every promise was kept.
+    /// Prints the checks. True if every promise was kept.
     pub fn print(&self) -> bool {
         for line in &self.lines {
             anstream::println!("{line}");

@@ -1,5 +1,5 @@
-//! The trading program of the demo: its loop goes on all the time, at a steady pace, while another thread rebuilds and publishes
-//! the plugin. What happens to the plugin is read from the host's events beside it.
+//! The trading program of the demo: its loop runs all the time at a steady pace, while another thread rebuilds and publishes
+//! the plugin. The program reads the host's events meanwhile.
 
 use crate::timeline::Timeline;
 use anyhow::{Context, bail};
@@ -16,7 +16,7 @@ pub const PACE: Duration = Duration::from_micros(20);
 /// How long anything that takes milliseconds may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The program while it runs.
+/// The running program.
 pub struct Course {
     /// The loop's own part.
     pub desk: Desk,
@@ -25,16 +25,16 @@ pub struct Course {
 
 /// One reload, from all sides.
 pub struct Reload {
-    /// What the loop saw.
+    /// The swap, as the loop saw it.
     pub adoption: Adoption,
-    /// How long what took.
+    /// The times of the steps.
     pub timeline: Timeline,
     /// How the replaced generation ended.
     pub ended: RetireReport,
 }
 
 impl Reload {
-    /// What was left of the replaced image, if it was proven unmapped.
+    /// The unload report of the replaced image, if it was proven unmapped.
     pub fn unmapped(&self) -> Option<&UnloadReport> {
         match &self.ended.outcome {
             Outcome::Unmapped(report) => Some(report),
@@ -44,7 +44,7 @@ impl Reload {
 }
 
 impl Course {
-    /// Starts with the host's events so far read.
+    /// Starts after the host's present events.
     pub fn new(host: &Host, desk: Desk) -> Self {
         Self {
             desk,
@@ -52,7 +52,7 @@ impl Course {
         }
     }
 
-    /// The loop goes on, calling `beside` now and then, until the other thread says something.
+    /// Runs the loop, and calls `beside` now and then, until the other thread sends a message.
     pub fn run_until<T>(&mut self, said: &Receiver<anyhow::Result<T>>, mut beside: impl FnMut(&Desk)) -> anyhow::Result<T> {
         loop {
             self.desk.round();
@@ -65,7 +65,7 @@ impl Course {
         }
     }
 
-    /// The loop goes on until what `publish` sends the moment of has been adopted, and what it replaced has ended.
+    /// Runs the loop until the published build has been adopted, and the replaced generation has ended.
     pub fn run_through_reload(&mut self, renamed: &Receiver<anyhow::Result<Instant>>) -> anyhow::Result<Reload> {
         let deadline = Instant::now() + PATIENCE;
         let (mut moment, mut adoption, mut report, mut ended) = (None, None, None, None);
@@ -84,7 +84,7 @@ impl Course {
                 match &record.event {
                     Event::Swapped(swapped) if swapped.replaced.is_some() => report = Some(swapped.clone()),
                     Event::Retired(retired) => ended = Some(retired.clone()),
-                    Event::Refused(refusal) => bail!("the host did not take the new build: {refusal}"),
+                    Event::Refused(refusal) => bail!("the host refused the new build: {refusal}"),
                     Event::Lagged { missed } => bail!("{missed} of the host's events were missed"),
                     _ => {}
                 }

@@ -1,5 +1,5 @@
-//! `demo`: a running program moves from one build of a plugin to the next, on recorded prices, and shows what that cost and what
-//! was left. Ends with 0 only if the new code answered, no call failed, no state was lost, and the old image was proven unmapped.
+//! `demo`: a program reloads a plugin while it runs on recorded prices, and shows the cost and the leaks. Its exit code is 0
+//! only if the new code ran, no call failed, no state was lost, and the old image was proven unmapped.
 
 #![forbid(unsafe_code)]
 
@@ -65,7 +65,7 @@ fn run(further: usize) -> anyhow::Result<bool> {
     title("A running program gets new code");
     anstream::println!(
         "This program trades, on recorded EUR/USD prices. At each price it asks a plugin, `{PLUGIN}`, what to do: native code,\n\
-         an ordinary Rust library. You will see that library changed, rebuilt and exchanged while the trading goes on."
+         an ordinary Rust library. You will see that library changed, rebuilt and reloaded while the program trades."
     );
     anstream::println!("\nThe plugin is built first …");
     let first = workshop
@@ -128,7 +128,7 @@ fn run(further: usize) -> anyhow::Result<bool> {
     Ok(kept)
 }
 
-/// The source is changed and rebuilt beside the running loop, published, and adopted.
+/// Changes and rebuilds the source beside the running loop; then the build is published and adopted.
 fn first_reload(workshop: &Workshop, course: &mut Course) -> anyhow::Result<(Build, Reload)> {
     let begun = course.desk.summary().context("the plugin does not answer")?;
     anstream::println!("Edition {} of the code answers the calls.", begun.edition);
@@ -170,14 +170,14 @@ fn first_reload(workshop: &Workshop, course: &mut Course) -> anyhow::Result<(Bui
         course.run_through_reload(&renaming)
     })?;
 
-    title("The running program takes the new build");
+    title("The running program loads the new build");
     reload.timeline.print();
     let (before, after) = (reload.adoption.before, reload.adoption.after);
     if let (Some(before), Some(after)) = (before, after) {
         anstream::println!("\n  before, said by edition {}:  {}", before.edition, words::state(&before));
         anstream::println!("  after,  said by edition {}:  {}", after.edition, words::state(&after));
     }
-    title("What became of the old code");
+    title("What happened to the old code");
     anstream::println!(
         "  {}",
         reslot_demo::telling::in_words(&reslot::Event::Retired(reload.ended.clone())).unwrap_or_default()
@@ -206,7 +206,7 @@ fn further_reloads(course: &mut Course, builds: [&Build; 2], number: usize) -> a
     })
 }
 
-/// A speed is the machine's as much as the program's, so it is told and fails nothing.
+/// The speed depends on the machine, so it is printed and not checked.
 fn print_speed(timelines: &[Timeline]) {
     if timelines.is_empty() {
         return;
@@ -231,7 +231,7 @@ fn title(words: &str) {
     anstream::println!("\n{}", heading(format!("── {words}")));
 }
 
-/// The repository: as `cargo run` names it now, or else as it was when this program was built.
+/// The repository: the one that `cargo run` names, or else the one in which this program was built.
 fn repository() -> anyhow::Result<PathBuf> {
     let package =
         std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);

@@ -1,4 +1,4 @@
-//! The last act of the demo: a build with a mistake in it comes to serve, and the host goes back from it, with the state.
+//! The last part of the demo: a faulty build is loaded, and the host rolls back, with the state.
 
 use crate::course::PACE;
 use anyhow::{Context, bail};
@@ -15,26 +15,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What was seen.
+/// The observations.
 pub struct Mistake {
-    /// How many calls failed.
+    /// The number of failed calls.
     pub failed: u64,
-    /// What the host says.
+    /// The host's report.
     pub report: RollbackReport,
-    /// What the earlier code says of its state, right after it took over again.
+    /// The state right after the rollback, from the earlier code.
     pub after: Option<Summary>,
     /// Whether the published mistake is refused from now on.
     pub refused: bool,
-    /// How many images are mapped once the faulty one is gone.
+    /// The number of mapped images after the faulty one is gone.
     pub mapped: usize,
 }
 
 /// How long anything that takes milliseconds may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Publishes a good build and one with a mistake under a host with the usual policy, and goes on trading.
+/// Publishes a good and a faulty build under a host with the default policy, and continues to trade.
 pub fn show(workshop: &Workshop, good: &Build) -> anyhow::Result<Mistake> {
-    anstream::println!("The same program again, with a host as it is built by default. Somebody saves this:");
+    anstream::println!("The same program again, with a default host. An author saves this:");
     for line in workshop.make_a_mistake()? {
         anstream::println!("  {line}");
     }
@@ -46,8 +46,8 @@ pub fn show(workshop: &Workshop, good: &Build) -> anyhow::Result<Mistake> {
         desk.round_with_a_way_back();
     }
     anstream::println!(
-        "Generation {} has dealt with {} prices. The build is published.",
-        desk.generation().context("nothing serves")?,
+        "Generation {} has processed {} prices. The build is published.",
+        desk.generation().context("the slot is empty")?,
         desk.fed()
     );
     bad.publish()?;
@@ -59,16 +59,16 @@ pub fn show(workshop: &Workshop, good: &Build) -> anyhow::Result<Mistake> {
                 Event::RolledBack(report) => Some(report.clone()),
                 _ => None,
             });
-            break (told.context("a rollback is told by an event")?, after);
+            break (told.context("an event reports a rollback")?, after);
         }
         if Instant::now() > deadline {
-            bail!("the host did not go back from a build whose calls panic");
+            bail!("the host did not roll back from a build whose calls panic");
         }
         thread::sleep(PACE);
     };
     anstream::println!("\n  {}\n", report.to_string().replace('\n', "\n  "));
     if let Some(after) = &after {
-        anstream::println!("  Edition {} goes on, and says: {}", after.edition, words::state(after));
+        anstream::println!("  Edition {} is current again: {}", after.edition, words::state(after));
     }
     bad.publish()?;
     let refused = loop {
@@ -77,11 +77,14 @@ pub fn show(workshop: &Workshop, good: &Build) -> anyhow::Result<Mistake> {
         match told {
             Some(Event::StillRefused { .. }) => break true,
             Some(Event::Swapped(_) | Event::Staged { .. }) => break false,
-            _ if Instant::now() > deadline => bail!("nothing was said of the mistake that was published again"),
+            _ if Instant::now() > deadline => bail!("no event reported the faulty build that was published again"),
             _ => thread::sleep(PACE),
         }
     };
-    anstream::println!("  {}", dim("Published once more, the same file is not taken again."));
+    anstream::println!(
+        "  {}",
+        dim("The same file is published again, and the host does not load it.")
+    );
     let left = host.wait_until_retired(PATIENCE);
     let mapped = if left {
         mapped_copies(host.private_folder())
@@ -98,7 +101,7 @@ pub fn show(workshop: &Workshop, good: &Build) -> anyhow::Result<Mistake> {
 }
 
 impl Mistake {
-    /// Whether the state came back as it was left: the one price that was not dealt with is the only one that is missing.
+    /// Whether the state was carried back: only the one failed price is missing.
     pub fn kept_the_state(&self) -> bool {
         matches!(self.report.state, RestoredState::Carried { .. }) && self.after.is_some_and(|after| after.ticks > 150)
     }

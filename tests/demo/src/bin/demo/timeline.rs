@@ -33,7 +33,7 @@ impl Timeline {
         self.0.iter().map(|(_, took)| *took).sum()
     }
 
-    /// A line for each part, drawn where it lies in the whole.
+    /// Prints a line for each part, with its position in the whole time.
     pub fn print(&self) {
         anstream::println!("  {:<8} {:>6}  {:<37} {}", "step", "µs", "", "what happens");
         let scale = WIDTH / self.total().as_secs_f64().max(1e-9);
@@ -58,7 +58,7 @@ impl Timeline {
     }
 }
 
-/// Median, 90th percentile and most of each part and of the whole.
+/// Prints the median, 90th percentile and maximum of each part and of the whole.
 pub fn print_medians(timelines: &[Timeline]) {
     anstream::println!("  {:<8} {:>8} {:>8} {:>8}", "step", "median", "p90", "max");
     let Some(first) = timelines.first() else { return };
@@ -89,7 +89,7 @@ pub fn median_total(timelines: &[Timeline]) -> Duration {
     at(&mut timelines.iter().map(Timeline::total).collect::<Vec<_>>(), 0.5)
 }
 
-/// The value below which this share of all lies.
+/// The quantile for this share.
 fn at(all: &mut [Duration], share: f64) -> Duration {
     all.sort_unstable();
     let index = (share * all.len().saturating_sub(1) as f64).round() as usize;
@@ -99,21 +99,21 @@ fn at(all: &mut [Duration], share: f64) -> Duration {
 fn meaning(name: &str) -> &'static str {
     match name {
         "event" => "the kernel wakes the host's watch",
-        "notice" => "the reload thread takes the file up",
+        "notice" => "the reload thread starts to work on the file",
         "read" => "the file is read and hashed",
         "lint" => "its bytes are checked, nothing runs",
         "open" => "a private copy of it is mapped",
         "verify" => "the mapped code is checked",
         "create" => "the new strategy is made",
-        "wait" => "until the program's loop comes by",
+        "wait" => "until the program's loop calls `sync`",
         "snapshot" => "the old code encodes its state",
         "migrate" => "the state moves to the new code",
-        "preflight" => "it is tried out in a child process",
+        "preflight" => "a child process tries it out",
         "init" => "it builds on the state",
         "start" => "the new strategy starts",
-        "health" => "it says whether it is well",
+        "health" => "its health is checked",
         "swap" => "the new code takes over",
-        "call" => "it answers its first call",
+        "call" => "its first call returns",
         _ => "",
     }
 }

@@ -1,4 +1,4 @@
-//! Slots that are called and moved at random, and what was lost by that, in words.
+//! Calls and changes slots at random, and prints the losses.
 
 use std::{
     process::ExitCode,
@@ -30,12 +30,12 @@ pub fn run(arguments: &[&str]) -> Option<ExitCode> {
         moves(&report)
     );
     println!("the longest call took {:.1?}", report.longest_call);
-    println!("{} rollbacks carried the state of the version that was left", report.carried);
+    println!("{} rollbacks carried the faulty version's state", report.carried);
     for snapshot in &report.snapshots {
-        println!("  one did not, and said so: {snapshot}");
+        println!("  one did not, and reported it: {snapshot}");
     }
     if report.faults.is_empty() {
-        println!("ok: no call failed, and none was lost that no report tells of");
+        println!("ok: no call failed, and no call was lost without a report");
         return Some(ExitCode::SUCCESS);
     }
     for fault in &report.faults {

@@ -1,6 +1,6 @@
 //! `cargo xtask stress [SECONDS | --reloads N]`, `cargo xtask stress chaos [SECONDS] [--seed N]` and
-//! `cargo xtask stress unload [--profile PROFILE] [WORDS]`: the storm of reloads, slots that move at random, and the matrix
-//! of what is unloaded. Each has a file of its own; this one only dispatches.
+//! `cargo xtask stress unload [--profile PROFILE] [WORDS]`: the storm of reloads, random operations on slots, and the matrix
+//! of unloading. Each has its own file; this one only dispatches.
 #![forbid(unsafe_code)]
 
 mod chaos;

@@ -1,16 +1,16 @@
-//! Reloads without pause under calls from all sides, and what the process holds before and after, in words.
+//! Reloads without pause under calls from several threads, and prints the footprint of the process before and after.
 
 use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-/// When it is enough.
+/// The length of a run.
 #[derive(Clone, Copy)]
 pub enum Length {
-    /// So many seconds, after the warm-up.
+    /// This number of seconds after the warm-up.
     Seconds(u64),
-    /// So many reloads, the warm-up included.
+    /// This number of reloads, including the warm-up.
     Reloads(u64),
 }
 
@@ -21,14 +21,14 @@ pub fn run(length: Length) -> ExitCode {
         Length::Reloads(reloads) => format!("{reloads} times"),
     };
     println!("reloading three plugins without pause {words}, under calls from three threads");
-    // The fixtures may have to be built first: the time begins with the first question.
+    // The fixtures may have to be built first, so the time begins at the first call of this closure.
     let mut begun = None;
     let mut told = Instant::now();
     let report = reslot_tests::storm(|reloads| {
         let begun = *begun.get_or_insert_with(Instant::now);
         if told.elapsed() > Duration::from_secs(5) {
             told = Instant::now();
-            // The plugins print, and what they print goes nowhere, as would this by the same way.
+            // Standard output is discarded because the plugins print, so this uses standard error.
             eprintln!("  {reloads} reloads so far");
         }
         match length {
@@ -37,7 +37,7 @@ pub fn run(length: Length) -> ExitCode {
         }
     });
     println!(
-        "{} reloads and {} calls in {:.1} s; {} threads came, called and ended\n",
+        "{} reloads and {} calls in {:.1} s; {} threads started, called and ended\n",
         report.reloads,
         report.calls,
         report.took.as_secs_f64(),
@@ -55,7 +55,7 @@ pub fn run(length: Length) -> ExitCode {
     ] {
         println!("{what:<24} {before:>10} {after:>10}");
     }
-    println!("  (what the plugins never free, 64 KiB of a LazyLock in every third generation, is freed with them)\n");
+    println!("  (64 KiB of a LazyLock in every third generation are freed with the plugin)\n");
     let problems: Vec<_> = report.faults.iter().cloned().chain(report.growth()).collect();
     if problems.is_empty() {
         println!("ok: no call failed, no state was lost, every old image was proven unmapped, nothing grew");

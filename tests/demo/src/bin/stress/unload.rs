@@ -1,4 +1,4 @@
-//! The matrix of unloading, for each profile in turn: the table, what is not as docs/unloading.md promises, and a sentence.
+//! The matrix of unloading, for each profile in turn: the table, the broken promises of docs/unloading.md, and a summary.
 
 use reslot_tests::{Profile, matrix};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ pub fn run(arguments: &[&str]) -> Option<ExitCode> {
         [words] if !words.starts_with('-') => words,
         _ => return None,
     };
-    println!("what plugins do, on which thread they are called, and what becomes of their code (docs/unloading.md)\n");
+    println!("behaviours of plugins, calling threads, and what happens to the code (docs/unloading.md)\n");
     let mut broken = Vec::new();
     for profile in profiles {
         println!("{}: building the plugins", profile.name());

@@ -1,5 +1,5 @@
-//! Callers of the loaded plugins, one a slot, chosen by the interface that it has. A plugin may come long after the start: its
-//! caller is made when the slot first serves.
+//! Callers of the loaded plugins, one for each slot, chosen by the interface. A plugin may be loaded long after the start:
+//! its caller is made at its first swap.
 
 use reslot::{Event, Host, Slot, SlotError};
 use reslot_demo::{
@@ -10,7 +10,7 @@ use reslot_demo::{
 use sample_interfaces::{Greeter, Pricer, Quote};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Who calls which slot.
+/// The callers by slot.
 #[derive(Default)]
 pub struct Callers(BTreeMap<Arc<str>, Caller>);
 
@@ -18,12 +18,12 @@ enum Caller {
     Greeter(Slot<dyn Greeter>),
     Pricer(Slot<dyn Pricer>),
     Strategy(Box<Desk>),
-    /// It has another interface.
+    /// The plugin has another interface.
     None,
 }
 
 impl Callers {
-    /// Calls the plugin of a slot that has moved on.
+    /// Calls the plugin of a slot after a swap.
     pub fn after(&mut self, host: &Host, event: &Event) {
         let Event::Swapped(report) = event else { return };
         let slot = &report.slot;
@@ -63,7 +63,7 @@ impl Caller {
         }
         anstream::println!(
             "{slot}: this program calls the interfaces in plugins/interfaces, as they were when it was built; the plugin has \
-             another one, so nobody calls it (`cargo xtask inspect` shows it)"
+             another one, so it is not called (`cargo xtask inspect` shows it)"
         );
         Ok(Self::None)
     }
@@ -71,7 +71,7 @@ impl Caller {
     fn call(&mut self, slot: &str) {
         match self {
             Self::Greeter(greeter) => {
-                // A call that fails is among the host's events.
+                // Events report failed calls.
                 if let Ok(greeting) = greeter.load().greet("you") {
                     anstream::println!("{slot}: greet(\"you\") answers {greeting:?}");
                 }

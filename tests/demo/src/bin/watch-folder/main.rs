@@ -1,5 +1,6 @@
-//! `watch-folder FOLDER [SOCKET]`: an example host for a terminal of its own, which `reslot` can ask from another one by way of the socket. It tells in words what happens to the plugins in the folder,
-//! and calls them after each swap, to show whose code answers. Ctrl-C or SIGTERM ends it.
+//! `watch-folder FOLDER [SOCKET]`: an example host in a terminal, which `reslot` can steer from another one through the
+//! socket. It prints what happens to the plugins in the folder, and calls them after each swap, to show which code runs.
+//! Ctrl-C or SIGTERM ends it.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-/// How often the desks that own a strategy feed it a price, and may adopt a new one.
+/// How often a desk feeds a price to its strategy, and calls `sync`.
 const ROUND: Duration = Duration::from_millis(1);
 
 fn main() -> ExitCode {
@@ -49,7 +50,7 @@ fn run(folder: &Path, socket: Option<PathBuf>) -> anyhow::Result<()> {
     let asked = stop.clone();
     ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed)).context("Ctrl-C could not be caught")?;
 
-    // For people to look around in: guards are tracked, whatever that costs.
+    // This host is for exploration, so guards are tracked in spite of the cost.
     let mut builder = Host::builder().watch(folder).track_guards(true);
     if let Some(socket) = socket {
         builder = builder.attach(ControlSocket::at(socket));
@@ -59,14 +60,14 @@ fn run(folder: &Path, socket: Option<PathBuf>) -> anyhow::Result<()> {
     anstream::println!(
         "{}",
         dim(
-            "Build a plugin into it from another terminal: cargo xtask build-plugin greeter. Type help to see what can be asked \
-             here, or ask from there: cargo xtask list. Ctrl-C ends this.\n"
+            "Build a plugin into it from another terminal: cargo xtask build-plugin greeter. Type help to see the commands \
+                 here, or use the other terminal: cargo xtask list. Ctrl-C ends this.\n"
         )
     );
     let mut events = host.events();
     let mut screen = Screen::default();
     let mut callers = Callers::default();
-    // What was there at the start has been told of by now.
+    // All plugins that existed at the start have been reported now.
     while let Some(record) = events.try_recv() {
         screen.show(&record.event);
         callers.after(&host, &record.event);
@@ -93,7 +94,7 @@ fn run(folder: &Path, socket: Option<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What was told so far.
+/// The printed events.
 #[derive(Default)]
 struct Screen {
     last: String,
@@ -119,7 +120,7 @@ impl Screen {
             _ => {}
         }
         let Some(text) = telling::in_words(event) else { return };
-        // A plugin that fails in each call would fill the screen.
+        // Repeated lines are counted, because a plugin that fails in each call would fill the screen.
         if text == self.last {
             self.repeated += 1;
             return;

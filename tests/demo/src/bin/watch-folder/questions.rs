@@ -1,4 +1,4 @@
-//! What a person types into the running host's terminal, and what it answers.
+//! The commands that a person types into the running host's terminal.
 
 use reslot::{Host, LoadOutcome, RollbackTarget, SlotInfo, UnloadOutcome, VersionStatus};
 use reslot_demo::words::{bad, dim, heading};
@@ -12,10 +12,10 @@ use std::{
 pub struct Questions(Receiver<String>);
 
 impl Questions {
-    /// Listens to the terminal, or to whatever stands in its place; at its end there are no more questions.
+    /// Reads standard input until its end.
     pub fn listen() -> Self {
         let (sender, lines) = mpsc::channel();
-        // It waits in a read that nothing can end: it goes with the process.
+        // The thread blocks in a read until the process ends.
         thread::spawn(move || {
             let lines = std::io::stdin().lock().lines().map_while(Result::ok);
             lines.map(|line| sender.send(line)).take_while(Result::is_ok).for_each(drop);
@@ -23,7 +23,7 @@ impl Questions {
         Self(lines)
     }
 
-    /// Answers what was asked since. True if the host is to end.
+    /// Executes the commands typed since the last call. True if the host must end.
     pub fn answer(&self, host: &Host) -> bool {
         self.0.try_iter().any(|line| answer(host, line.trim()))
     }
@@ -42,20 +42,20 @@ fn answer(host: &Host, line: &str) -> bool {
         "load" => load(host, rest.trim()),
         _ => anstream::println!(
             "{}\n  \
-             who-holds [SLOT]       who keeps which generation, and for how long\n  \
-             history [SLOT]         the versions that can be gone back to, and those that were gone back from\n  \
-             rollback SLOT [HASH]   goes back to the version before, or to the one whose hash begins so\n  \
-             confirm SLOT           what serves has proved itself, as far as you are concerned\n  \
-             unload SLOT            unloads what serves; its file is loaded again when it is published, or by `load`\n  \
+             who-holds [SLOT]       the holders of each generation, and how long they hold it\n  \
+             history [SLOT]         the versions that can be rolled back to, and those that were rolled back\n  \
+             rollback SLOT [HASH]   rolls back to the previous version, or to the one with this hash\n  \
+             confirm SLOT           confirms the current generation, which ends its probation\n  \
+             unload SLOT            unloads the slot; its file is loaded again when it is published, or by `load`\n  \
              load FILE [SLOT]       loads a file, into the slot of its plugin's name or into this one\n  \
-             quit                   ends the host, as Ctrl-C does",
-            heading("What can be typed here")
+             quit                   ends the host, like Ctrl-C",
+            heading("Commands")
         ),
     }
     false
 }
 
-/// The slots of this name, or all; what is said if there are none.
+/// The slots of this name, or all. Prints a message if there are none.
 fn asked(host: &Host, slot: &str) -> Vec<SlotInfo> {
     let slots = host.slots();
     let asked: Vec<_> = slots
@@ -83,8 +83,8 @@ fn history(host: &Host, slot: &str) {
         for kept in host.history(&slot.name) {
             let condition = match &kept.condition {
                 VersionStatus::Confirmed => "good".to_owned(),
-                VersionStatus::Unconfirmed => "has not proved itself yet".to_owned(),
-                VersionStatus::KnownBad(why) => format!("was gone back from: {why}"),
+                VersionStatus::Unconfirmed => "has not passed its probation yet".to_owned(),
+                VersionStatus::KnownBad(why) => format!("was rolled back: {why}"),
                 _ => String::new(),
             };
             anstream::println!("  {:.12}  version {}, {condition}", kept.hash, kept.version);
@@ -98,16 +98,16 @@ fn rollback(host: &Host, words: &str) {
         "" => RollbackTarget::Previous,
         typed => match typed.parse() {
             Ok(prefix) => RollbackTarget::Prefix(prefix),
-            Err(error) => return anstream::println!("{} {error}", bad("not gone back:")),
+            Err(error) => return anstream::println!("{} {error}", bad("not rolled back:")),
         },
     };
     match host.rollback(slot, to) {
         Ok(LoadOutcome::Staged { generation, .. }) => {
-            anstream::println!("{slot} goes back to generation {generation} when its owner comes by.");
+            anstream::println!("{slot}: the owner rolls back to generation {generation} in its next `sync`.");
         }
-        // How is told by the event.
+        // The event reports the details.
         Ok(_) => {}
-        Err(error) => anstream::println!("{} {error}", bad("not gone back:")),
+        Err(error) => anstream::println!("{} {error}", bad("not rolled back:")),
     }
 }
 
@@ -122,9 +122,9 @@ fn confirm(host: &Host, slot: &str) {
 fn unload(host: &Host, slot: &str) {
     match host.unload(slot) {
         Ok(UnloadOutcome::Staged { generation, .. }) => {
-            anstream::println!("{slot}: generation {generation} is unloaded when its owner comes by.");
+            anstream::println!("{slot}: the owner unloads generation {generation} in its next `sync`.");
         }
-        // How is told by the events.
+        // The events report the details.
         Ok(_) => {}
         Err(error) => anstream::println!("{} {error}", bad("not unloaded:")),
     }
@@ -136,9 +136,9 @@ fn load(host: &Host, words: &str) {
         "" => host.load(file),
         slot => host.load_as(slot, file),
     };
-    // What is refused is told by an event as well, and what is loaded, too.
+    // Events report refusals and loads.
     if let Ok(LoadOutcome::Unchanged { slot, generation }) = outcome {
-        anstream::println!("{slot}: generation {generation} is made of this file already.");
+        anstream::println!("{slot}: generation {generation} already has the content of this file.");
     }
 }
 
@@ -149,5 +149,5 @@ fn who_holds(host: &Host, slot: &str) {
             anstream::println!("  {}", held.to_string().replace('\n', "\n  "));
         }
     }
-    anstream::println!("{}", dim("Each generation goes when the last of its holders lets go."));
+    anstream::println!("{}", dim("Each generation is unloaded when its last holder releases it."));
 }
