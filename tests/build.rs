@@ -1,5 +1,5 @@
-//! Has the test binaries export what `same_symbol` defines, as a program linked with `-rdynamic` does. Cargo cannot say this for one
-//! test alone; in the others there is nothing of these names.
+//! Makes the test binaries export the symbols that `same_symbol` defines, as a program linked with `-rdynamic` does. Cargo
+//! cannot set this for one test alone; the other tests define no such symbols.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,4 +1,4 @@
-//! What goes wrong, and the exit code that says so.
+//! Each kind of failure, and its exit code.
 
 use super::{Ended, Place, reslot};
 use std::{
@@ -159,7 +159,7 @@ fn follower_ends_with_its_host() {
         .arg(place.socket())
         .args(["events", "--follow", "--since", "0", "--json"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // It is there once it has told the first one.
+    // The subscriber is connected once it has printed the first event.
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     reader.read_line(&mut String::new()).unwrap();
     drop(place.host);
@@ -172,7 +172,8 @@ fn follower_ends_with_its_host() {
 fn another_user_ends_with_7() {
     let nobody = 65_534;
     let place = Place::new();
-    // The program, where anybody may start it; the socket's folder open, so that the socket's own mode is what keeps him off.
+    // Any user can start the copy of the program, and can enter the socket's folder, so that only the socket's own mode
+    // refuses the other user.
     let open = tempfile::tempdir().unwrap();
     let program = open.path().join("reslot");
     fs::copy(reslot_tests::reslot_program(), &program).unwrap();
@@ -182,7 +183,7 @@ fn another_user_ends_with_7() {
     let mut command = std::process::Command::new(&program);
     command.current_dir("/").arg("--socket").arg(place.socket()).arg("list");
     match command.uid(nobody).gid(nobody).output() {
-        // Only root can become somebody else.
+        // Only root can switch to another user.
         Err(_) => {}
         Ok(output) => assert_eq!(output.status.code(), Some(7), "{output:?}"),
     }

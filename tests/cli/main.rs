@@ -1,4 +1,4 @@
-//! The program `reslot`, started as a shell would start it, on real hosts: what it prints, and with which code it ends.
+//! The program `reslot`, started as from a shell, with real hosts: its output and its exit code.
 
 mod bad_ends;
 mod run;
@@ -46,7 +46,7 @@ impl Place {
         self.run.path().join("control.sock")
     }
 
-    /// The program, asked about this host.
+    /// Runs the program for this host.
     fn reslot(&self, arguments: &[&str]) -> Ended {
         Ended::of(reslot().arg("--socket").arg(self.socket()).args(arguments))
     }
@@ -61,7 +61,7 @@ fn reslot() -> Command {
     command
 }
 
-/// How the program ended.
+/// The program's end: exit code and output.
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
@@ -85,13 +85,13 @@ impl Ended {
         ended
     }
 
-    /// What it printed, if all went well.
+    /// Its output, after checking that it succeeded.
     fn done(self) -> String {
         assert!(self.code == Some(0) && self.err.is_empty(), "{self:#?}");
         self.out
     }
 
-    /// Why it did not, if it ended so.
+    /// Its error text, after checking the exit code.
     fn failed(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self.err

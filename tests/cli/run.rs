@@ -1,4 +1,4 @@
-//! `reslot run`: a host in a process of its own, its signals, and what it leaves.
+//! `reslot run`: a host in its own process, its signals, and the files that it leaves.
 
 use super::{Ended, reslot};
 use crate::support::{Gate, PATIENCE, wait_until};
@@ -52,7 +52,7 @@ fn host_of_a_folder_reloads_at_hup_and_drains_at_term() {
     signal(&child, "HUP");
     hear(&mut lines, "unchanged");
 
-    // A second host on the same socket is told whose it is, and takes nothing.
+    // A second host on the same socket gets an error that names the owner, and changes nothing.
     let second = Ended::of(reslot().arg("run").arg(folder.path()).arg("--socket").arg(&socket)).failed(1);
     assert!(second.contains(&format!("process {}", child.id())), "{second}");
     assert!(ask(&["list"]).done().contains("probe"));
@@ -81,7 +81,7 @@ fn socket_of_a_host_that_was_killed_is_told_and_taken_over() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// How it ended. One that does not end fails the test, and is killed.
+/// The exit status. A process that does not end fails the test and is killed.
 fn ended(mut child: Child) -> ExitStatus {
     let pid = child.id().to_string();
     let (done, is_done) = mpsc::channel();
@@ -108,7 +108,7 @@ fn hup_does_not_take_again_what_was_gone_back_from() {
     ask(&["rollback", "probe"]);
     hear(&mut lines, "rolled-back");
     signal(&child, "HUP");
-    // Something else that lies there is looked at after it.
+    // The host reads another file in the folder after it.
     folder.publish("zzz.so", b"no library");
     let mut events = Vec::new();
     for line in lines.by_ref().map(Result::unwrap) {
@@ -168,7 +168,7 @@ fn second_term_ends_it_at_once() {
     let gate = Gate::of(child.id(), &mood.gate(Hook::Stop));
     hear(&mut lines, "swapped");
     signal(&child, "TERM");
-    // Its plugin hangs in `stop`, for as long as a hook may.
+    // Its plugin hangs in `stop`, for as long as the hook timeout allows.
     gate.wait_until_reached();
     signal(&child, "TERM");
     let rest: Vec<_> = lines.map(Result::unwrap).collect();

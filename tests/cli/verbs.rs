@@ -1,4 +1,4 @@
-//! Each verb on a host that does what it is asked.
+//! Each verb, with a host that obeys.
 
 use super::{Ended, Place, reslot};
 use fixture_interfaces::Probe;
@@ -120,7 +120,7 @@ fn file_is_loaded_into_a_slot_of_any_name() {
     assert_eq!(listed["slots"][1]["name"], "probe-two");
     assert_eq!(listed["slots"][1]["plugin"], "probe");
     assert_eq!(listed["slots"][0]["generation"], 1, "the other slot is left alone");
-    // Again by its own name.
+    // Now by the slot's own name.
     place.publish(6);
     assert!(place.reslot(&["reload", "probe-two"]).done().contains("replaced 1"));
     assert!(

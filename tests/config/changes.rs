@@ -1,4 +1,4 @@
-//! What plugins are given of the settings: when they are loaded, when the settings change, and what becomes of a refusal.
+//! The configuration that plugins get: when they are loaded, when the settings change, and after a refusal.
 
 use crate::{
     Desk, assert_gone, settings,
@@ -12,7 +12,7 @@ use reslot::{
 };
 use std::time::Duration;
 
-/// The table `host` as the host has it now.
+/// The host's current value of the table `host`.
 fn settings_of(host: &Host) -> HostSettings {
     host.surface::<LiveConfiguration>().unwrap().settings()
 }
@@ -30,7 +30,7 @@ fn plugin_has_its_table_before_init_and_the_next_one_with_its_state() {
     assert_eq!(wait_for_given(&mut events, "tuned"), 2);
     assert_eq!(threshold(&host, "tuned"), 0.25);
     assert_eq!(slot.load().add(1).unwrap(), 8, "its state has come with it");
-    // The same once more is nothing.
+    // Settings without a change cause no event.
     desk.set(&format!("{}# by the way\n", settings(0.25)));
     desk.set(&settings(0.75));
     assert_eq!(wait_for_given(&mut events, "tuned"), 3);
@@ -103,7 +103,7 @@ fn refused_change_leaves_everybody_with_what_was_good() {
     desk.publish("tuned-open", 1);
     let host = desk.host();
     let mut events = host.events();
-    // One of the two says no: neither is given anything.
+    // One of the two plugins refuses: neither gets the new settings.
     for mood in ["veto", "panic"] {
         desk.set(&format!(
             "[plugins.tuned-open]\nthreshold = 0.3\n[plugins.tuned]\nthreshold = 0.3\nmood = \"{mood}\"\n"
@@ -132,7 +132,7 @@ fn refusal_that_comes_late_is_the_slots_own() {
         assert!(slot.as_deref() == Some("tuned") && words.contains("mood"), "{words}");
         assert_eq!(threshold(&host, "tuned"), 0.5);
     }
-    // A new artifact is given what was good last.
+    // A new artifact gets the last good settings.
     desk.publish("tuned", 2);
     wait_until(
         || host.slot::<dyn Tuned>("tuned").unwrap().load().stamp().unwrap() == 2,
@@ -262,7 +262,7 @@ fn slots_of_one_artifact_have_each_their_own_table_and_refuse_each_for_themselve
     assert_eq!((threshold(&host, "one"), threshold(&host, "two")), (0.5, 0.75));
     let generations = || host.slots().into_iter().map(|slot| slot.generation).collect::<Vec<_>>();
     assert_eq!(generations(), [Some(1), Some(2)], "the other one was left alone");
-    // The second build does not take what one of them is given.
+    // The second build refuses one instance's settings.
     desk.set(&of("0.5", "0.75\nmood = \"not-2\""));
     assert_eq!(wait_for_given(&mut events, "two"), 3);
     desk.publish("tuned", 2);
@@ -274,13 +274,13 @@ fn slots_of_one_artifact_have_each_their_own_table_and_refuse_each_for_themselve
     );
     let stamp = |slot: &str| host.slot::<dyn Tuned>(slot).unwrap().load().stamp().unwrap();
     assert_eq!((stamp("one"), stamp("two")), (2, 1));
-    // When it is another, the build is tried again there, and nowhere else.
+    // When those settings change, the host tries the build again for that instance only.
     desk.set(&of("0.5", "0.75"));
     wait_until(|| stamp("two") == 2, "the build that was refused");
     let settings = settings_of(&host);
     assert_eq!(settings.on_deleted_file, Some(DeletedFile::Unload));
     assert_eq!(settings.instances["tuned"], ["one", "two"]);
-    // And the settings of the host hold.
+    // The host's own settings are in effect.
     std::fs::remove_file(desk.artifacts.path().join("libtuned.so")).unwrap();
     for slot in ["one", "two"] {
         wait_for(&mut events, |event| match event {

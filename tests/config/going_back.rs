@@ -1,4 +1,5 @@
-//! What plugins are given, and slots that go back: what comes back has what there is, and what is left stays left.
+//! Configuration and rollback: the restored version gets the current settings, and the version that was rolled back is not
+//! loaded again.
 
 use crate::{
     Desk, settings,
@@ -9,7 +10,7 @@ use fixture_interfaces::{Lending, Tuned};
 use reslot::{Claim, Event, Host, LoadOutcome, Policy, RestoredState, RollbackState, RollbackTarget, SyncOutcome};
 use std::time::Duration;
 
-/// With a probation that does not end by itself.
+/// A host whose probation does not end by itself.
 fn host(desk: &Desk, state: RollbackState) -> Host {
     let policy = Policy::development()
         .probation(Duration::from_secs(3600))
@@ -64,7 +65,7 @@ fn what_a_state_is_carried_back_to_has_what_changed_meanwhile_at_once() {
     wait_for_given(&mut events, "tuned");
     assert!(matches!(go_back(&host), RestoredState::Carried { .. }));
     assert_eq!(of_slot(&host), (1, 0, 0.25, String::new()));
-    // The host knows that it has: there is nothing to be renewed. The next change is the next instance.
+    // The host knows that the plugin has these settings, so it renews nothing. The next change makes the next instance.
     desk.set(&settings(0.75));
     assert_eq!(wait_for_given(&mut events, "tuned"), 4);
 }
@@ -103,7 +104,7 @@ fn second_object_beside_one_that_is_borrowed_from_has_what_there_is() {
         ("object 1 of generation 1", "object 2 of generation 1")
     );
     drop((kept, serving));
-    // The next change is the next instance.
+    // The next change makes the next instance.
     desk.set("[plugins.lending]\nthreshold = 9\n");
     assert_eq!(wait_for_given(&mut events, "lending"), 4);
     assert_eq!((slot.load().total().unwrap(), slot.load().threshold().unwrap()), (3, 9));

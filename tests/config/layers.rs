@@ -1,4 +1,4 @@
-//! Layers: who wins, and what is said of what is wrong.
+//! Layers: which one wins, and the messages for wrong values.
 
 use reslot::{
     Host,
@@ -119,7 +119,7 @@ fn host_does_not_start_with_settings_that_are_wrong() {
     }
 }
 
-/// `a.a.a…`, of so many parts.
+/// `a.a.a…`, with this many parts.
 fn key_of(parts: usize, separator: &str) -> String {
     vec!["a"; parts].join(separator)
 }

@@ -1,6 +1,6 @@
-//! A target of its own: it is the only one that needs the feature `config`.
+//! A separate test target, because only this one needs the feature `config`.
 //!
-//! Settings: layers and files for themselves, then what plugins are given of them, then resources.
+//! Settings: first layers and files alone, then the configuration of plugins, then resources.
 
 mod changes;
 mod going_back;
@@ -77,7 +77,7 @@ fn stamped(fixture: &str, stamp: u64) -> Vec<u8> {
     Fixture::build(&format!("fx-{fixture}")).stamped(stamp)
 }
 
-/// Writes the text beside `path` and renames it onto that.
+/// Writes the text to a temporary file and renames it to `path`.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).unwrap();
@@ -96,7 +96,7 @@ fn wait_for_threshold(host: &Host, slot: &str, wanted: f64) {
     wait_until(|| threshold(host, slot) == wanted, "the configuration");
 }
 
-/// Waits until something is refused, and answers the file, the slot and why.
+/// Waits for a refusal; returns its file, slot and reason.
 fn wait_for_config_refused(events: &mut Events) -> (Option<PathBuf>, Option<String>, String) {
     support::wait_for(events, |event| match event {
         Event::ConfigRefused { file, slot, reason } => {
@@ -106,7 +106,7 @@ fn wait_for_config_refused(events: &mut Events) -> (Option<PathBuf>, Option<Stri
     })
 }
 
-/// Waits until a slot has a generation with what there is now, and answers which.
+/// Waits until a slot has the current settings; returns the generation.
 fn wait_for_given(events: &mut Events, wanted: &str) -> u64 {
     support::wait_for(events, |event| match event {
         Event::ConfigApplied { slot, generation } if &**slot == wanted => Some(*generation),
@@ -114,7 +114,7 @@ fn wait_for_given(events: &mut Events, wanted: &str) -> u64 {
     })
 }
 
-/// Nothing of any retired generation is left.
+/// Asserts that no retired generation is still mapped.
 fn assert_gone(host: &Host) {
     assert!(host.wait_until_retired(PATIENCE), "{:?} mapped", host.images());
 }

@@ -1,4 +1,4 @@
-//! What is refused: by whom, until when, and what comes instead.
+//! Refusals: which side refuses, how long the refusal holds, and what is used instead.
 
 use crate::{
     Desk, assert_gone, settings,
@@ -116,7 +116,7 @@ fn artifact_that_was_refused_does_not_replace_a_newer_one() {
     wait_until(|| stamp(&host) == 3, "the third build");
     desk.set(&settings(0.75));
     wait_for_threshold(&host, "tuned", 0.75);
-    // Whatever was to be tried again for the sake of the settings has been, by the second of these.
+    // When the second of these loads returns, the host has finished each retry that the new settings caused.
     for _ in 0..2 {
         host.load(desk.artifacts.path().join("none.so")).unwrap_err();
     }
@@ -164,7 +164,7 @@ fn files_that_are_held_open_are_told_of_once() {
     for (file, text) in [(desk.file(), settings(0.25)), (resource_file, "hard".to_owned())] {
         let mut held = fs::OpenOptions::new().write(true).truncate(true).open(&file).unwrap();
         held.write_all(text.as_bytes()).unwrap();
-        // A change that the watch hears of while the file is still held.
+        // The watch sees a change while the file is still open for writing.
         let other = file.with_extension("held");
         fs::rename(&file, &other).unwrap();
         fs::rename(&other, &file).unwrap();

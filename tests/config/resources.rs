@@ -1,4 +1,4 @@
-//! Resources: given before `init`, given again when their content changes, refused without harm.
+//! Resources: the host passes them before `init` and again when their content changes; a refusal changes nothing.
 
 use crate::{Desk, assert_gone, support::wait_until, wait_for_config_refused, wait_for_given};
 use fixture_interfaces::Tuned;

@@ -1,4 +1,4 @@
-//! A program's own settings, watched: what is published, what is kept, what a file may go through meanwhile.
+//! A program's own watched settings: which values are published, which are kept, and how the file may change meanwhile.
 
 use crate::{replace, support::wait_until};
 use reslot::config::{Layers, Watched};
@@ -20,7 +20,7 @@ struct Desk {
     port: u16,
 }
 
-/// Settings, the changes that were told, and the errors.
+/// The settings, the reported changes, and the errors.
 type Told = (Watched<Desk>, Arc<Mutex<Vec<(u16, u16)>>>, Arc<Mutex<Vec<String>>>);
 
 fn watched(file: &Path) -> Told {
@@ -80,7 +80,7 @@ fn half_written_file_keeps_the_last_good_one_until_it_is_whole() {
     fs::write(&file, port(2)).unwrap();
     let (watched, changes, _errors) = watched(&file);
     let mut writer = OpenOptions::new().write(true).truncate(true).open(&file).unwrap();
-    // A port by itself already, but not yet the one that is meant.
+    // This is already a valid port, but not yet the intended one.
     writer.write_all(b"port = 30").unwrap();
     writer.flush().unwrap();
     watched.look();
@@ -116,7 +116,7 @@ fn folder_may_come_later() {
     wait_for_port(&watched, 2);
 }
 
-/// As the kubelet does: a folder of the new content, a link to it made beside `..data`, and renamed onto that.
+/// As the kubelet does: writes a folder with the new content, makes a link to it, and renames the link to `..data`.
 fn publish_config_map(volume: &Path, edition: &str, text: &str) {
     fs::create_dir(volume.join(edition)).unwrap();
     fs::write(volume.join(edition).join("desk.toml"), text).unwrap();
@@ -199,7 +199,7 @@ fn panic_in_a_callback_ends_nothing() {
     wait_for_port(&watched, 4);
 }
 
-/// The program's own code in the middle of reading.
+/// A type whose deserialization runs the program's own code.
 #[derive(Debug)]
 struct Startled(u16);
 

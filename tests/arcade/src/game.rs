@@ -1,4 +1,4 @@
-//! The game: a world, the rules that are called for each tick, and what is done when they change or fail.
+//! The game: a world, the rules that it calls at each tick, and the handling of new and of failed rules.
 
 use crate::{
     recording::{Recording, Replay, Trail},
@@ -13,41 +13,41 @@ use std::{mem, path::Path, sync::Arc, time::Duration};
 /// How many ticks there are in a second.
 pub const RATE: u32 = 60;
 
-/// A game that runs.
+/// A running game.
 pub struct Game {
-    /// The name of what is played.
+    /// The name of the slot with the rules.
     pub slot: String,
     rules: Claim<dyn Rules>,
     events: Events,
     /// The world as it is after the last tick.
     pub world: Table,
-    /// What is told of the rules.
+    /// The status lines about the rules.
     pub strip: Strip,
     recording: Recording,
     replay: Replay,
-    /// The generation before which there is nothing to go back to.
+    /// The oldest generation: no rollback is possible from it.
     last: Option<u64>,
-    /// To look at, also from another thread while the rules do not come back. Dropped after the claim.
+    /// Another thread inspects it while a call into the rules hangs. It is dropped after the claim.
     pub host: Arc<Host>,
 }
 
-/// What a tick was like.
+/// The result of a tick.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ticked {
-    /// Other rules came before it, or in the middle of it.
+    /// Other rules were adopted before it or in the middle of it.
     pub swapped: bool,
-    /// It was begun by rules that failed, and done again by others.
+    /// The first rules failed in it, and other rules did it again.
     pub redone: bool,
-    /// The world has moved on. It has not if nobody was left who could do the tick.
+    /// The world has advanced. It has not if no working rules were left.
     pub done: bool,
 }
 
 impl Game {
-    /// Begins a game with the rules of this name that are published in the folder, which is theirs alone, and goes on with each newer
-    /// build of them. The policy says when rules have proved themselves.
+    /// Begins a game with the rules of this name in the folder, and adopts each newer build of them. The folder holds no
+    /// other plugin. The policy says how long the probation of new rules lasts.
     ///
     /// # Errors
-    /// If there are no such rules.
+    /// If the folder has no such rules.
     pub fn open(folder: &Path, slot: &str, world: Table, policy: Policy) -> anyhow::Result<Self> {
         let host = Host::builder().policy(policy).watch(folder).build()?;
         let rules = host.claim::<dyn Rules>(slot).with_context(|| {
@@ -71,8 +71,8 @@ impl Game {
         Ok(game)
     }
 
-    /// One frame: adopts what is new, and has the rules do the tick. If they fail, they are left, and those before them do the same
-    /// tick again, in the same frame.
+    /// One frame: adopts new rules and runs the tick. If the rules fail, the game rolls back, and the previous rules run the
+    /// same tick in the same frame.
     pub fn tick(&mut self, input: Input) -> Ticked {
         let mut ticked = Ticked {
             swapped: self.sync(),
@@ -87,7 +87,7 @@ impl Game {
         ticked
     }
 
-    /// The rules get a copy of the world, which is taken if they come back, and else thrown away with whatever they did to it.
+    /// The rules get a copy of the world. The game keeps the copy if the call succeeds, and drops it otherwise.
     fn try_tick(&mut self, input: Input) -> bool {
         let mut world = self.world.clone();
         if self.rules.tick(&mut world, input).is_err() {
@@ -98,11 +98,11 @@ impl Game {
         true
     }
 
-    /// Leaves rules that failed. False if there is nobody before them.
+    /// Rolls back from rules that failed. Returns false if no earlier rules exist.
     ///
-    /// On probation the host has noted the fault: those before stand by, and `sync` goes back to them in microseconds. Later they are
-    /// loaded again from what the host has kept, which takes milliseconds; the frame waits for that, and for a build that the
-    /// host happens to be loading at this moment.
+    /// During probation the host has recorded the fault and the previous rules are the standby: `sync` rolls back to them in
+    /// microseconds. After probation the host loads them again from its history, which takes milliseconds; the frame waits
+    /// for that, and for any build that the host is loading at this moment.
     fn leave(&mut self) -> bool {
         if self.sync() {
             return true;
@@ -111,7 +111,7 @@ impl Game {
         if self.last == generation {
             return false;
         }
-        // Why not, if they are not left, is told by an event.
+        // If no rollback happens, an event says why.
         let synced = Claim::rollback(&mut self.rules, RollbackTarget::Previous).unwrap_or(SyncOutcome::Unchanged);
         let has_left = self.has_moved(synced);
         if !has_left {
@@ -120,7 +120,7 @@ impl Game {
         has_left
     }
 
-    /// Between two ticks, or before a tick is done again. Answers whether other rules came.
+    /// The safe point: between two ticks, or before a tick is repeated. Returns whether other rules were adopted.
     fn sync(&mut self) -> bool {
         let synced = Claim::sync(&mut self.rules);
         self.has_moved(synced)
@@ -141,7 +141,7 @@ impl Game {
         has_moved
     }
 
-    /// Takes in what the host has told since.
+    /// Reads the host's new events.
     fn listen(&mut self) {
         while let Some(record) = self.events.try_recv() {
             self.strip.hear(&record.event);
@@ -163,7 +163,7 @@ impl Game {
         self.replay.toggle(&self.recording, &self.slot);
     }
 
-    /// What the last seconds looked like under the old rules and under the new ones; none if nobody asked.
+    /// The trails of the last seconds under the old and the new rules; none if the replay is off.
     pub fn trails(&self) -> Option<&[Trail; 2]> {
         self.replay.trails()
     }

@@ -1,9 +1,9 @@
-//! A game at sixty frames a second whose world belongs to the program and whose rules are a plugin: `cargo xtask demo arcade`. Read
-//! `world` (what the game lends to its rules), then `game` (a tick: how rules come, fail and are left), and then `bin/arcade/screen.rs`
-//! (why a game and its screen have a thread each). These three are what to copy; `recording` as well, if the last seconds are to be
-//! played again under other rules. `strip` has what is told of a swap and `picture` how all of it looks; `rle` and `png_file` are about
-//! files, and of no interest to anybody's game. How rules are built, checked, swapped, judged and unloaded is the host's affair, and
-//! not in here.
+//! A game at sixty frames a second whose world belongs to the program and whose rules are a plugin:
+//! `cargo xtask demo arcade`. Read `world` (what the game lends to its rules), then `game` (a tick: adoption, failure and
+//! rollback of rules), and then `bin/arcade/screen.rs` (why a game and its screen have a thread each). Copy these three, and
+//! `recording` if you want to replay the last seconds under other rules. `strip` makes the status lines and `picture` draws
+//! the screen; `rle` and `png_file` read and write files. The host builds, checks, swaps, supervises and unloads rules; none
+//! of that is in this crate.
 
 #![forbid(unsafe_code)]
 

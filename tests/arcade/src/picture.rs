@@ -21,12 +21,12 @@ use ratatui::{
 /// How many lines the strip has.
 const STRIP: u16 = 7;
 const GROUND: Color = Color::Rgb(12, 14, 22);
-/// How the trails of the old rules and of the new ones look, and where both were: told apart by their shape, too.
+/// The marks of the old rules' trail, of the new rules' trail, and of both. They differ in shape as well as in color.
 const OLD: (&str, Color) = ("o", Color::Rgb(230, 120, 60));
 const NEW: (&str, Color) = ("+", Color::Rgb(80, 220, 140));
 const BOTH: (&str, Color) = ("*", Color::White);
 
-/// All that is to be seen.
+/// Everything that the screen shows.
 #[derive(Debug, Clone)]
 pub struct Scene {
     /// The world.
@@ -35,14 +35,14 @@ pub struct Scene {
     pub strip: Strip,
     /// The replays of the last seconds, the old rules' first.
     pub trails: Option<[Trail; 2]>,
-    /// What is to be said above all, for instance that the rules have not come back.
+    /// The most urgent message, for instance that a call into the rules hangs.
     pub alarm: Option<String>,
-    /// What can be done, at the bottom.
+    /// The keys, at the bottom.
     pub keys: Option<String>,
 }
 
 impl Scene {
-    /// What there is to be seen of a game now.
+    /// The scene of a game at this moment.
     pub fn of(game: &Game) -> Self {
         Self {
             world: game.world.clone(),
@@ -128,7 +128,7 @@ impl Scene {
                 Kind::Ball => Color::Rgb(255, 240, 120),
                 Kind::Brick => Color::Rgb(200, 80, 110),
             };
-            // However small, it is to be seen.
+            // Even the smallest thing gets one pixel.
             let pixels = |from: f32, length: f32| {
                 let first = (from * scale).round() as i32;
                 first..(((from + length) * scale).round() as i32).max(first + 1)

@@ -1,4 +1,4 @@
-//! What a terminal would show, as a PNG file: each character eight pixels wide and sixteen high.
+//! Writes a terminal's picture as a PNG file: each character is eight pixels wide and sixteen high.
 
 use anyhow::Context;
 use font8x8::{BASIC_FONTS, LATIN_FONTS, UnicodeFonts};

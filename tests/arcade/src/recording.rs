@@ -1,6 +1,7 @@
-//! The last five seconds, and playing them again under the rules before and under those that serve: looped editing, after Handmade Hero.
-//! Each build is loaded into a host of its own, on a thread of its own, and begins with the state of a new plugin. (A
-//! [`reslot::Shadow`] would begin with a copy of the state, but the game's thread would have to wait until it is loaded.)
+//! Records the last five seconds, and replays them under the previous and under the current rules: looped editing, after
+//! Handmade Hero. Each build is loaded into a host of its own, on a thread of its own, and begins with the state of a new
+//! plugin. (A [`reslot::Shadow`] would begin with a copy of the state, but the game's thread would have to wait until it is
+//! loaded.)
 
 use crate::world::Table;
 use anyhow::Context;
@@ -20,17 +21,17 @@ pub const TICKS: usize = 300;
 #[derive(Debug, Clone, Default)]
 pub struct Recording(VecDeque<(Table, Input)>);
 
-/// What is left to be seen of ticks that were played again.
+/// The visible result of a replay.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Trail {
     /// Where the balls were, tick by tick.
     pub balls: Vec<(f32, f32)>,
-    /// The cells that live in the end.
+    /// The cells that live at the end.
     pub cells: Vec<Cell>,
 }
 
 impl Recording {
-    /// Remembers one more, and forgets what is too long ago.
+    /// Adds a tick, and drops the oldest if the recording is full.
     pub fn remember(&mut self, before: Table, input: Input) {
         if self.0.len() == TICKS {
             self.0.pop_front();
@@ -38,7 +39,7 @@ impl Recording {
         self.0.push_back((before, input));
     }
 
-    /// Plays all of it again from its first world, with the rules in these bytes. If they fail, the trail ends there.
+    /// Replays the recording from its first world, with the rules in these bytes. If they fail, the trail ends there.
     ///
     /// # Errors
     /// If the rules cannot be loaded.
@@ -67,17 +68,18 @@ impl Recording {
     }
 }
 
-/// The bytes of a build, as soon as they are read; none if there are none. Kept here, because the host keeps only what has proved itself.
+/// The bytes of a build, once they are read; none if reading failed. The replay keeps them itself, because the host keeps
+/// only builds that have passed their probation.
 type Artifact = Arc<OnceLock<Option<Vec<u8>>>>;
 
-/// The builds that can be compared, and what came of it.
+/// The builds to compare, and the result.
 pub struct Replay {
-    /// Of the rules before, and of those that serve.
+    /// The previous rules and the current ones.
     artifacts: [Artifact; 2],
     on: Option<On>,
 }
 
-/// It is on.
+/// The state of a replay that is on.
 struct On {
     recording: Recording,
     slot: String,
@@ -96,7 +98,7 @@ impl Default for Replay {
 }
 
 impl Replay {
-    /// Takes in what the host told: other rules are other trails.
+    /// Reads an event of the host: other rules need new trails.
     pub fn hear(&mut self, event: &Event, host: &Arc<Host>) {
         match event {
             Event::Swapped(report) => {
@@ -104,17 +106,17 @@ impl Replay {
                 self.artifacts.swap(0, 1);
                 self.artifacts[1] = new.clone();
                 let (host, slot, hash) = (host.clone(), report.slot.clone(), report.hash);
-                // Reading is nothing for a frame. If it cannot be read, the host tells why.
+                // Reading would take too long for a frame. If it fails, the host reports why.
                 thread::spawn(move || new.set(host.artifact(&slot, hash).ok()));
             }
-            // To those who stood by, and not by another swap.
+            // A rollback to the standby, not a rollback that loaded a new generation.
             Event::RolledBack(report) if report.to < report.from => self.artifacts.swap(0, 1),
             _ => return,
         }
         self.play();
     }
 
-    /// Begins with what is recorded so far, or ends.
+    /// Starts a replay of the recording so far, or ends the replay.
     pub fn toggle(&mut self, recording: &Recording, slot: &str) {
         self.on = match self.on {
             Some(_) => None,
@@ -138,10 +140,10 @@ impl Replay {
         on.playing = Some(thread::spawn(move || artifacts.map(play)));
     }
 
-    /// Takes in what was played meanwhile.
+    /// Takes the results of the replay threads.
     ///
     /// # Errors
-    /// If it could not be.
+    /// If a replay failed.
     pub fn look(&mut self) -> anyhow::Result<()> {
         if let Some(on) = &mut self.on
             && let Some(playing) = on.playing.take_if(|playing| playing.is_finished())
@@ -154,7 +156,7 @@ impl Replay {
         Ok(())
     }
 
-    /// The old rules' and the new ones'; none if it is off.
+    /// The trails of the old and the new rules; none if the replay is off.
     pub fn trails(&self) -> Option<&[Trail; 2]> {
         self.on.as_ref().map(|on| &on.trails)
     }

@@ -1,17 +1,17 @@
-//! Pattern files of Life in run-length encoding, read: `3o$b2o!`, with comments in front and a line that tells size and rule.
+//! Reads pattern files of Life in run-length encoding: `3o$b2o!`, after comments and a line with size and rule.
 
 use crate::world::SIZE;
 use anyhow::{Context, bail, ensure};
 use arcade_interfaces::Cell;
 use std::mem;
 
-/// No run is longer: a few letters must not fill the memory.
+/// The longest run that is accepted: a short file must not fill the memory.
 const LONGEST: i32 = 1 << 20;
 
 /// The cells of a pattern, from (0, 0) on.
 ///
 /// # Errors
-/// If the text is no such pattern, is of other rules than Life's, or wants a bounded plane.
+/// If the text is not such a pattern, uses other rules than Life, or needs a bounded plane.
 pub fn read(text: &str) -> anyhow::Result<Vec<Cell>> {
     let mut lines = text
         .lines()

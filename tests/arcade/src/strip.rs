@@ -1,5 +1,5 @@
-//! What the strip under the game tells: which rules serve, since which tick, what the swap cost, what became of the old code, and
-//! what went wrong. All of it comes from the host's events, and most of it in the host's words.
+//! The status lines under the game: the current rules, the tick since which they serve, the pause of the swap, what happened
+//! to the old code, and the last error. All of it comes from the host's events, and most of it in the host's words.
 
 use reslot::{Event, Outcome, RestoredState, RollbackReason};
 use std::time::Duration;
@@ -7,53 +7,53 @@ use std::time::Duration;
 /// The strip.
 #[derive(Debug, Clone, Default)]
 pub struct Strip {
-    /// The generation that is called.
+    /// The current generation.
     pub generation: u64,
-    /// What it says that it is.
+    /// Its own title.
     pub title: String,
-    /// How it came to serve, if it is not the first.
+    /// The swap that made it current, unless it is the first.
     pub swap: Option<Swap>,
     /// Frames that came too late to be shown.
     pub missed: u64,
-    /// What became of the code before it.
+    /// What happened to the previous code.
     pub old: Option<String>,
-    /// What went wrong last; until rules come that go well.
+    /// The last error, until new rules work.
     pub trouble: Option<String>,
-    /// What the compiler said of the last save, if it refused it.
+    /// The compiler's error for the last saved source, if it did not build.
     pub not_built: Option<String>,
 }
 
-/// How rules came to serve.
+/// A swap of rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Swap {
-    /// The tick before which they came.
+    /// The tick before which they were adopted.
     pub tick: u64,
     /// How long the game stood still for it.
     pub pause: Duration,
-    /// The bytes of state that were handed over.
+    /// The size of the state that was handed over.
     pub state_bytes: usize,
-    /// The things, numbers and cells that they found in the world.
+    /// The number of things, numbers and cells in the world at the swap.
     pub contents: usize,
-    /// Whether they are those of before, and came back because others failed.
+    /// Whether it was a rollback because other rules failed.
     pub is_rollback: bool,
 }
 
 impl Strip {
-    /// Takes in what the host told.
+    /// Reads an event of the host.
     pub fn hear(&mut self, event: &Event) {
         match event {
             Event::Swapped(report) => {
-                self.old = report.replaced.map(|old| format!("generation {old} stands by"));
+                self.old = report.replaced.map(|old| format!("generation {old} is the standby"));
                 let Some(swap) = &mut self.swap else { return };
                 (swap.pause, swap.state_bytes) = (report.pause, report.state_bytes.unwrap_or(0));
-                // Those who come back because others failed do not take that away.
+                // A rollback must not clear the error that caused it.
                 if !swap.is_rollback {
                     self.trouble = None;
                 }
             }
             Event::RolledBack(report) => {
                 self.old = Some(format!("generation {} is being ended", report.from));
-                // If it was asked for, what it was asked for stands there already.
+                // A manual rollback already has its reason on the strip.
                 if !matches!(report.reason, RollbackReason::Manual) {
                     self.trouble = Some(format!("generation {} was left: {}", report.from, report.reason));
                 }
@@ -78,7 +78,7 @@ impl Strip {
         }
     }
 
-    /// What is to be said when the rules of this generation have not come back for so long.
+    /// The message for a call into this generation that has hung for this long.
     pub fn hanging(generation: u64, since: Duration) -> String {
         format!(
             "The rules of generation {generation} have not come back for {} s.\n\
@@ -93,7 +93,7 @@ impl Strip {
         let mut first = format!("generation {} ({})", self.generation, self.title);
         let mut second = format!("missed {} frames", self.missed);
         if let Some(swap) = &self.swap {
-            let verb = if swap.is_rollback { "went back" } else { "swapped" };
+            let verb = if swap.is_rollback { "rolled back" } else { "swapped" };
             first += &format!(", {verb} at tick {}", swap.tick);
             let (micros, contents, bytes) = (swap.pause.as_micros(), swap.contents, swap.state_bytes);
             second += &format!("; paused {micros} µs; kept {contents} things + {bytes} bytes of state");

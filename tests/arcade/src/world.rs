@@ -1,4 +1,4 @@
-//! The world: everything that there is, under its name. It outlives all rules.
+//! The world: all things, numbers and cells, by name. It outlives the rules.
 
 use arcade_interfaces::{Cell, Kind, Size, Thing, World};
 use std::{collections::BTreeMap, sync::Arc};

@@ -1,9 +1,8 @@
-//! No frame is lost to a reload. Alone in its program, so that its threads are the game's and the host's.
+//! No frame is lost to a reload. It is alone in its test program, so that all threads belong to the game or the host.
 //!
-//! How long a frame took says little on a machine that is busy: a thread that is ready may wait for a processor as long as others
-//! please, and what waits for that thread, too. So that is taken away: of the game's thread and of each of the host's threads the
-//! kernel tells how long it was ready and not running. What is left of the frame is what the reload did or slept in it, whatever else the
-//! machine had to do.
+//! On a busy machine the duration of a frame says little, because a ready thread may wait long for a processor, and so does
+//! each thread that waits for it. The kernel reports how long the game's thread and each of the host's threads were ready
+//! but not running. The test subtracts that time; the rest of the frame is what the reload computed or slept.
 
 use arcade_interfaces::Input;
 use reslot::Policy;
@@ -18,10 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What there is for a frame.
+/// The time for one frame.
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
 
-/// How long each thread for which a frame may wait was ready so far, and had no processor.
+/// For each thread that a frame may wait for: how long it has been ready without a processor.
 #[derive(Default)]
 struct Ready(HashMap<String, u64>);
 
@@ -31,14 +30,14 @@ impl Ready {
         let own = fs::read_link("/proc/thread-self").unwrap();
         for entry in fs::read_dir("/proc/self/task").unwrap() {
             let thread = entry.unwrap().path();
-            // A thread that ends meanwhile is one that nobody waits for.
+            // If a thread ends meanwhile, no frame waits for it.
             let (Ok(name), Ok(times)) = (
                 fs::read_to_string(thread.join("comm")),
                 fs::read_to_string(thread.join("schedstat")),
             ) else {
                 continue;
             };
-            // The reaper works for nobody who waits.
+            // No frame waits for the reaper.
             let is_waited_for = name.starts_with("reslot-") && name.trim() != "reslot-reaper";
             if is_waited_for || thread.file_name() == own.file_name() {
                 let waited = times.split_whitespace().nth(1).expect("the kernel counts it");
@@ -48,7 +47,7 @@ impl Ready {
         Self(ready)
     }
 
-    /// All of it since then.
+    /// The sum over all threads since then.
     fn since(&self, before: &Self) -> Duration {
         let waited = self
             .0
@@ -58,7 +57,7 @@ impl Ready {
     }
 }
 
-/// A frame: how long it took, and how long without what the machine had it wait.
+/// A frame: its duration, and its duration without the waits for a processor.
 struct Frame {
     took: Duration,
     own: Duration,
@@ -77,7 +76,7 @@ fn frame(game: &mut Game, tick: u64) -> Frame {
     Frame { took, own }
 }
 
-/// The rules are other ones in each frame, if there is something to publish.
+/// Plays frames; if `reloaded`, each frame gets other rules.
 fn play(rules: &str, frames: u64, reloaded: bool) -> Vec<Frame> {
     let folder = Folder::new();
     let mut bytes = Fixture::build(rules).bytes().to_vec();
@@ -85,7 +84,7 @@ fn play(rules: &str, frames: u64, reloaded: bool) -> Vec<Frame> {
     bytes.extend([0; 8]);
     folder.publish("libarcade.so", &bytes);
     let mut game = Game::open(folder.path(), "arcade", Table::default(), Policy::without_probation()).unwrap();
-    // From another folder than the watched one: else it would come twice.
+    // The build is outside the watched folder; otherwise the host would load it twice.
     let aside = Folder::new();
     let mut one = |tick: u64| {
         if reloaded {
@@ -99,7 +98,7 @@ fn play(rules: &str, frames: u64, reloaded: bool) -> Vec<Frame> {
     played
 }
 
-/// How many were late by themselves; and in words, as shares of what there is.
+/// Prints the durations as shares of a frame's time, and returns how many frames were late.
 fn tell(what: &str, frames: &[Frame]) -> (usize, Duration) {
     let sorted = |of: fn(&Frame) -> Duration| {
         let mut times: Vec<_> = frames.iter().map(of).collect();
@@ -130,11 +129,12 @@ fn tell(what: &str, frames: &[Frame]) -> (usize, Duration) {
 fn no_frame_is_lost_to_a_reload() {
     let (calm, _) = tell("no reloads", &play("arcade", 600, false));
     let (lost, median) = tell("a reload in each frame", &play("arcade", 600, true));
-    // One in a hundred is what a machine may do that is itself a guest on another, which its kernel does not see.
+    // The machine may be a virtual one, whose kernel does not see the host's delays; the test allows one late frame in a
+    // hundred for that.
     assert!(lost <= calm + 6, "{lost} of 600 frames were lost to reloads");
     assert!(median < FRAME / 4, "half of the reloads take {median:?} and more");
 
-    // The same finds reloads that are too slow, whether they work or sleep: ten do either.
+    // The method detects slow reloads, whether they compute or sleep; ten of these frames do one or the other.
     let (lost, _) = tell("rules that start slowly", &play("fx-rules-slow", 20, true));
     assert!(lost > 10, "only {lost} of 20 were found");
 }

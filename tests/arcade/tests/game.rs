@@ -1,4 +1,4 @@
-//! The game as a player has it: rules come, fail, are refused and stay, and play never stops.
+//! The game as a player sees it: rules are adopted, fail or are refused, and the game never stops.
 
 use arcade_interfaces::{Input, World};
 use ratatui::{buffer::Buffer, layout::Rect, widgets::Widget};
@@ -21,7 +21,7 @@ use xtask::Building;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Another content of the same code, by bytes behind what the loader reads.
+/// The same code with another content: the bytes at the end are ignored by the loader.
 fn build(package: &str, stamp: u64) -> Vec<u8> {
     let mut bytes = Fixture::build(package).bytes().to_vec();
     bytes.extend(stamp.to_le_bytes());
@@ -35,7 +35,7 @@ fn open(policy: Policy) -> (Folder, Game) {
     (folder, game)
 }
 
-/// A player who moves, and fires now and then.
+/// A player who moves, and sometimes fires.
 fn input(tick: u64) -> Input {
     Input {
         steer: [1, 1, 0, -1, -1, 0, 1][tick as usize / 7 % 7],
@@ -48,7 +48,7 @@ fn play(game: &mut Game, ticks: u64) -> Vec<Ticked> {
     (0..ticks).map(tick).collect()
 }
 
-/// Goes on playing until something has come about.
+/// Plays until a condition holds.
 fn play_until(game: &mut Game, what: &str, mut done: impl FnMut(&Game, Ticked) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -61,7 +61,8 @@ fn play_until(game: &mut Game, what: &str, mut done: impl FnMut(&Game, Ticked) -
     }
 }
 
-/// Hands a build to the game's host, and waits for its answer. From another folder than the watched one: else it would come twice.
+/// Gives a build to the game's host and waits for the answer. The build is outside the watched folder; otherwise the host
+/// would load it twice.
 fn publish(game: &Game, bytes: &[u8]) {
     let folder = Folder::new();
     game.host.load(folder.publish("libarcade.so", bytes)).unwrap();
@@ -73,7 +74,7 @@ fn shown(game: &Game) -> Buffer {
     buffer
 }
 
-/// Its characters without the ends of lines, where words are wrapped.
+/// The text of a buffer without its line ends, because words are wrapped there.
 fn words(buffer: &Buffer) -> String {
     let row = |row: Rect| row.positions().map(|at| buffer[at].symbol().to_owned()).collect::<String>();
     let text: Vec<_> = buffer.area.rows().map(row).collect();
@@ -99,9 +100,9 @@ fn world_is_the_same_with_and_without_reloads() {
     assert_eq!(hashes.len() as u64, TICKS, "the world stood still");
     assert_eq!(calm.strip.generation, 1);
     assert_eq!(stormy.strip.generation, TICKS + 1);
-    // The state counts all of them.
+    // The state counts the ticks of all builds.
     assert!(stormy.strip.title.contains("600 ticks seen"), "{}", stormy.strip.title);
-    // Another player makes another world: the hash sees what the rules do.
+    // Other input leads to another world, so the hash depends on what the rules do.
     let (_kept, mut other) = open(Policy::without_probation());
     for _ in 0..TICKS {
         other.tick(Input::default());
@@ -111,14 +112,14 @@ fn world_is_the_same_with_and_without_reloads() {
 
 #[test]
 fn tick_that_panics_is_done_again_by_the_rules_before() {
-    // Those before stand by, or are loaded again.
+    // The previous rules are the standby, or are loaded again.
     for probation in [Policy::development(), Policy::without_probation()] {
         let (_folder, mut game) = open(probation.clone());
         let (_kept, mut calm) = open(probation);
         play(&mut game, 30);
         play(&mut calm, 31);
         publish(&game, &build("fx-rules-panicking", 1));
-        // The frame in which it failed is the one in which it is done.
+        // The tick is done in the same frame in which it failed.
         let ticked = game.tick(input(30));
         assert!(ticked.swapped, "{ticked:?}");
         assert!(ticked.redone && ticked.done, "{ticked:?}: {:#?}", game.strip);
@@ -129,7 +130,7 @@ fn tick_that_panics_is_done_again_by_the_rules_before() {
         );
         let words = words(&shown(&game));
         assert!(words.contains("nobody thought of tick 30"), "{words}");
-        assert!(words.contains("went back at tick 30"), "{words}");
+        assert!(words.contains("rolled back at tick 30"), "{words}");
         assert!(
             game.strip.swap.is_some_and(|swap| swap.pause > Duration::ZERO),
             "what it cost is told"
@@ -153,10 +154,10 @@ fn rules_with_nobody_before_them_are_called_again_when_they_fail() {
     assert_eq!(answers.count(), 1, "it is asked once");
     let words = words(&shown(&game));
     assert!(words.contains("generation 1"), "{words}");
-    // The correction does it.
+    // The corrected build is adopted.
     publish(&game, &build("arcade", 2));
     assert!(game.tick(Input::default()).done);
-    // And if that fails one day, it is asked again.
+    // If that fails later, the game rolls back again.
     publish(&game, &build("fx-rules-panicking", 3));
     let ticked = game.tick(Input::default());
     assert!(ticked.redone && ticked.done, "{ticked:?}: {:#?}", game.strip);
@@ -174,7 +175,7 @@ fn state_that_does_not_fit_is_refused_in_words() {
     let words = words(&shown(&game));
     assert!(words.contains("refused") && words.contains("schema"), "{words}");
     assert_eq!(game.strip.generation, 1);
-    // What comes next and is good is taken, and the words go.
+    // The next good build is adopted, and the error disappears.
     folder.publish("libarcade.so", &build("arcade", 2));
     play_until(&mut game, "the good build", |_, ticked| ticked.swapped);
     assert_eq!(game.strip.trouble, None);
@@ -206,8 +207,8 @@ fn compilers_words_are_shown_until_a_build_succeeds() {
     let source = scratch.path().join("wrong.rs");
     fs::write(&source, "pub fn rules() -> u32 { \"no number\" }\n").unwrap();
     let (_folder, mut game) = open(Policy::without_probation());
-    // As `build-plugin --watch` does: the compiler's words, then its own; then another save, that builds. In one stream, because
-    // here no build's time lies between them.
+    // As `build-plugin --watch` does: the compiler's output, then its own line; then another save, which builds. Both use
+    // one stream, because here no time passes between them.
     let mut command = Command::new("sh");
     command.current_dir(scratch.path()).args([
         "-c",
@@ -246,13 +247,13 @@ fn compilers_words_are_shown_until_a_build_succeeds() {
 #[test]
 fn last_seconds_are_played_again_under_both_rules() {
     let heavy = Fixture::build("arcade").changed(|bytes| {
-        // The constant as it stands in the code: gravity ten times as strong.
+        // The constant as bytes in the code: gravity becomes ten times as strong.
         let (old, new) = (0.006f32.to_le_bytes(), 0.06f32.to_le_bytes());
         let places: Vec<_> = (0..bytes.len() - 4).filter(|at| bytes[*at..*at + 4] == old).collect();
         assert!(!places.is_empty(), "the constant is somewhere");
         places.iter().for_each(|at| bytes[*at..*at + 4].copy_from_slice(&new));
     });
-    // Also while they have yet to prove themselves.
+    // It works during probation too.
     for policy in [Policy::without_probation(), Policy::development()] {
         let (_folder, mut game) = open(policy);
         play(&mut game, 200);
@@ -271,7 +272,7 @@ fn last_seconds_are_played_again_under_both_rules() {
         assert!(game.world.ticks() > before);
         let [old, new] = game.trails().unwrap().each_ref().map(|trail| &trail.balls);
         assert_eq!((old.len(), new.len()), (201, 201));
-        // The same five seconds: the old rules' trail is what was played, the new ones' is another.
+        // Both trails replay the same five seconds: the old rules repeat the original, the new ones differ.
         assert_eq!(old[0].0.to_bits(), new[0].0.to_bits(), "both begin with the same ball");
         assert!(
             old.iter().zip(new).any(|(old, new)| old != new),
@@ -295,7 +296,8 @@ fn rules_that_were_left_have_a_trail_as_far_as_they_came() {
         game.trails().is_some_and(|[_, new]| !new.balls.is_empty())
     });
     let [old, new] = game.trails().unwrap();
-    // From the second build, which the first panic's rollback brought back, over what was recorded when it was asked for.
+    // The old trail is that of the second build, which the first panic's rollback restored, over the recording at the time
+    // of the request.
     assert_eq!((old.balls.len(), new.balls.len()), (0, 51));
     assert!(
         words(&shown(&game)).contains("o old rules (none), + new rules"),
@@ -312,7 +314,7 @@ fn cells_leave_a_trail() {
     let world = Table::of_cells(rle::centred(blinker));
     let mut game = Game::open(folder.path(), "life", world, Policy::development()).unwrap();
     play(&mut game, 311);
-    // It is mistaken in the 300th generation, which is the last that is played again; the blinker lies on its side then.
+    // The fixture makes its mistake in the 300th generation, the last that is replayed; the blinker lies on its side then.
     publish(&game, &build("fx-life-mistaken", 1));
     play(&mut game, 1);
     game.toggle_replay();
@@ -327,7 +329,7 @@ fn cells_leave_a_trail() {
         (3, 2),
         "a blinker, and what the mistake has left of it"
     );
-    // In the picture two of its cells are where both were, and one is the old rules' alone.
+    // In the picture two of its cells belong to both trails, and one only to the old rules'.
     let screen = words(&shown(&game));
     let (_, play) = screen.split_once("* both").unwrap();
     let (play, _) = play.split_once("generation").unwrap();

@@ -1,5 +1,5 @@
-//! Life that is another build in every tick is Life: after 5,000 generations it is what Golly, which knows nothing of us, makes of
-//! the same patterns.
+//! Life that is reloaded in every tick is still correct: after 5,000 generations the world equals the result of Golly, an
+//! independent program.
 
 use arcade_interfaces::{Cell, Input, Rules};
 use reslot::{Claim, Host, Policy, SyncOutcome};
@@ -8,7 +8,7 @@ use reslot_tests::{Fixture, Folder};
 use std::{collections::HashSet, fs, path::Path, process::Command, time::Duration};
 
 const GENERATIONS: usize = 5_000;
-/// Of the package golly: nothing of it is in this repository.
+/// They are in the system's package golly, and not in this repository.
 const PATTERNS: [&str; 12] = [
     "Methuselahs/ark1.rle",
     "Methuselahs/blom.rle",
@@ -24,8 +24,8 @@ const PATTERNS: [&str; 12] = [
     "Breeders/switch-engine-ping-pong.rle",
 ];
 
-/// One plugin plays all patterns at once, so that one reload a tick is one for each of them. Answers the worlds, and what the rules
-/// say of themselves in the end.
+/// One plugin plays all patterns at once, so that one reload a tick is one for each of them. Returns the worlds and the
+/// rules' title at the end.
 fn play(rules: &Fixture, patterns: &[Vec<Cell>], generations: usize) -> (Vec<Table>, String) {
     let folder = Folder::new();
     let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
@@ -36,7 +36,7 @@ fn play(rules: &Fixture, patterns: &[Vec<Cell>], generations: usize) -> (Vec<Tab
     host.load(folder.publish("life.so", &bytes)).unwrap();
     let mut claim = host.claim::<dyn Rules>("life").unwrap();
     for tick in 1..=generations {
-        // Behind what the loader reads: another content, of the same code.
+        // The loader ignores these bytes: another content of the same code.
         bytes[stamped..].copy_from_slice(&tick.to_le_bytes());
         host.load(folder.publish("life.so", &bytes)).unwrap();
         let adopted = SyncOutcome::Adopted {
@@ -54,7 +54,7 @@ fn play(rules: &Fixture, patterns: &[Vec<Cell>], generations: usize) -> (Vec<Tab
     (worlds, title)
 }
 
-/// Ten times smaller: thousands of them are read, hashed and copied.
+/// Without debug information the file is ten times smaller; the test reads, hashes and copies thousands of them.
 fn without_debug_information(rules: &Fixture, folder: &Folder) -> Vec<u8> {
     let file = folder.publish("whole.so", rules.bytes());
     let status = Command::new("strip").arg("--strip-debug").arg(&file).status();
@@ -62,7 +62,7 @@ fn without_debug_information(rules: &Fixture, folder: &Folder) -> Vec<u8> {
     fs::read(file).unwrap()
 }
 
-/// Golly's answer, from a file that it writes.
+/// Golly's result, from the file that it writes.
 fn golly(root: &Path, pattern: &Path, generations: usize, out: &Path) -> Vec<Cell> {
     let generations = generations.to_string();
     let status = Command::new(root.join("usr/bin/bgolly"))
@@ -74,7 +74,7 @@ fn golly(root: &Path, pattern: &Path, generations: usize, out: &Path) -> Vec<Cel
     rle::read(&fs::read_to_string(out).unwrap()).unwrap()
 }
 
-/// From the upper left corner of what lives: Golly's files do not tell where that is.
+/// Moves the pattern so that its upper left corner is the origin, because Golly's files do not say where it is.
 fn shape(cells: &[Cell]) -> HashSet<Cell> {
     let (top, left) = (cells.iter().map(|cell| cell.y).min(), cells.iter().map(|cell| cell.x).min());
     let moved = |cell: &Cell| Cell {
@@ -103,10 +103,10 @@ fn reloaded_in_every_tick_it_is_what_golly_says() {
         assert_eq!(&shape(world.living()), expected, "{pattern}");
         println!("{pattern}: {} cells, as Golly says", expected.len());
     }
-    // Handed over 5,000 times, and counted on.
+    // The counter was handed over 5,000 times and kept counting.
     assert_eq!(title, format!("Life, {} generations", PATTERNS.len() * GENERATIONS));
 
-    // One birth forgotten, once, by a counter that was handed over until then: the comparison finds it, and only it.
+    // A fixture omits one birth, when the handed-over counter says so: the comparison finds that, and nothing else.
     const FEW: usize = 400;
     let expected = shape(&golly(&root, &files[0], FEW, &folder.path().join("few.rle")));
     for (rules, is_life) in [("life", true), ("fx-life-mistaken", false)] {

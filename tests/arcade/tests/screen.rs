@@ -1,12 +1,11 @@
-//! The game in a real terminal, as a player has it: what stands there, what a reload and a loop without an end do to it, and how it
-//! ends.
+//! The game in a real terminal: what the screen shows, how it handles a reload and an endless loop, and how it ends.
 
 use reslot_tests::pty::Screen;
 use reslot_tests::{Fixture, Folder};
 use rustix::process::Signal;
 use std::{fs, path::PathBuf, process::Command};
 
-/// Rules in a folder, and a builder beside the game.
+/// A folder with rules, and a builder for the game.
 struct Place {
     folder: Folder,
     scratch: tempfile::TempDir,
@@ -41,7 +40,7 @@ impl Place {
         game
     }
 
-    /// The game, as soon as it plays.
+    /// Starts the game and waits until it plays.
     fn screen(&self, size: (u16, u16)) -> Screen {
         let mut screen = Screen::start(self.game(), size);
         screen.wait_for(&["generation 1 (bricks", "score", "change plugins/arcade/src/lib.rs", "q: quit"]);
@@ -66,7 +65,7 @@ fn play(contents: &str) -> String {
     contents.lines().take(17).collect()
 }
 
-/// What the rules say how often they were called.
+/// The number of calls that the rules report.
 fn ticks(contents: &str) -> u64 {
     let seen = contents
         .split(" ticks seen")
@@ -91,15 +90,15 @@ fn reload_is_told_and_play_goes_on() {
         assert!(before.contains('▀'), "{before}");
         screen.wait("another picture", |contents| play(contents) != before);
         place.publish_again(2);
-        screen.wait_for(&["generation 2 (bricks", "swapped at tick", "generation 1 stands by"]);
+        screen.wait_for(&["generation 2 (bricks", "swapped at tick", "generation 1 is the standby"]);
         let before = play(&screen.contents());
         screen.wait("another picture", |contents| play(contents) != before);
         screen.wait_for(&["generation 1 proven gone"]);
-        // The second has proved itself: it is kept, and can be played again beside the third.
+        // The second build has passed its probation, so the host has kept it, and the replay can compare it with the third.
         place.publish_again(3);
         screen.wait_for(&["generation 3 (bricks"]);
         let replay = "o old rules, + new rules, * both";
-        // Held down it is on, and stays on; pressed again, later, it is off.
+        // A held key turns the replay on once; a later press turns it off.
         screen.type_in("rr");
         screen.wait("the trails", |contents| {
             contents.contains(replay) && contents.lines().skip(2).take(15).any(|line| line.contains("**"))

@@ -1,6 +1,7 @@
-//! The desk: it plays the input, gives each strategy its events, and carries out what they want, after the gate and the risk model. A
-//! change of code happens between two rows of the input and nowhere else. What a strategy wanted in a call that panicked, or that the
-//! gate stopped, is not done; the version before it is asked about the same event.
+//! The desk: it plays the input, gives each strategy its events, and carries out what they want, after the gate and the risk
+//! model. A change of code happens between two rows of the input and nowhere else. If a strategy's call panics or breaks a
+//! limit of the gate, the desk drops its intents, rolls the strategy back, and asks the previous version about the same
+//! event.
 
 use crate::{
     exchange::{Exchange, Fill, Instrument},
@@ -23,9 +24,9 @@ pub const STRATEGIES: [(&str, Instrument); 2] = [("desk-maker", Instrument::Cup)
 /// The risk model's slot.
 pub const RISK: &str = "desk-risk";
 
-/// One row leads to a handful of events. Strategies whose answers lead to so many would go on for ever.
+/// One row normally leads to a handful of events. A row that leads to this many events is treated as an endless loop.
 const ENDLESS: usize = 1_000;
-/// No order, where an event is about none.
+/// The order fields of an event that is about no order.
 const NONE: (u64, Side, u64, u64) = (0, Side::Buy, 0, 0);
 
 /// A strategy of the desk's.
@@ -34,11 +35,12 @@ pub struct Strategy {
     pub(crate) instrument: Instrument,
     pub(crate) claim: Claim<dyn Trader>,
     pub(crate) gate: Gate,
-    /// The version that was gone back to, and up to which event orders of the one that was left may be what fills the gate's window.
+    /// After a rollback: the generation that it restored, and the event up to which orders of the faulty version may fill
+    /// the gate's window.
     excused: (Option<u64>, u64),
     /// A candidate beside it.
     pub trial: Option<Trial>,
-    /// It was stopped, because it did what it must not and there was nothing to go back to.
+    /// The desk has stopped this strategy: it broke a rule, and no earlier version was available for a rollback.
     pub halted: bool,
 }
 
@@ -58,7 +60,7 @@ pub struct Desk<'a> {
     pub latency: Latency,
     /// Changes of code, and what the gate stopped, newest last.
     pub timeline: Vec<String>,
-    /// Set by whoever prepares a build meanwhile.
+    /// True while the story prepares a build on the host's threads.
     pub preparing: bool,
     /// Since the last event.
     adopted: bool,
@@ -66,9 +68,9 @@ pub struct Desk<'a> {
     at: usize,
     event: u64,
     waiting: VecDeque<(usize, MarketEvent)>,
-    /// Swaps at which a resting order was not the same before and after: none, as long as the desk owns them.
+    /// The number of swaps that changed a resting order. It stays 0, because the desk owns the orders.
     pub disturbed: u64,
-    /// How often code was adopted, left, or refused at the last moment.
+    /// The number of swaps, rollbacks, and refusals at the safe point.
     pub swaps: u64,
 }
 
@@ -108,18 +110,19 @@ impl<'a> Desk<'a> {
         })
     }
 
-    /// A gap, and a row that comes right after it; false if there is none left.
+    /// A gap, and a row directly after it. Returns false at the end of the input.
     pub fn step(&mut self) -> bool {
         self.gap();
         self.play(Instant::now())
     }
 
-    /// Between two rows, when there is nothing to decide: what waits is adopted here, and nowhere else unless a fault leads to it.
+    /// The pause between two rows. The desk adopts waiting code here and, apart from the rollback after a fault, nowhere
+    /// else.
     pub fn gap(&mut self) {
         self.adopted |= self.sync();
     }
 
-    /// Plays one row, and notes how long after its arrival all was decided; false if there is none left.
+    /// Plays one row, and records the time from its arrival to the last decision. Returns false at the end of the input.
     pub fn play(&mut self, arrived: Instant) -> bool {
         let Some(row) = self.rows.get(self.at).copied() else {
             return false;
@@ -132,7 +135,7 @@ impl<'a> Desk<'a> {
             self.tell(of, What::Quote, NONE);
         }
         self.decide_all();
-        // Also one that a fault led to, in the middle of an event.
+        // This includes a rollback in the middle of an event.
         let beside = match std::mem::take(&mut self.adopted) || self.swaps > swaps {
             true => Beside::Adopting,
             false if self.preparing => Beside::Preparing,
@@ -142,7 +145,7 @@ impl<'a> Desk<'a> {
         true
     }
 
-    /// The input begins again, in markets that are empty; what rested is taken back with the day.
+    /// Starts the input again with empty markets, and cancels all resting orders.
     pub fn next_day(&mut self) {
         let resting: Vec<Order> = self.record.resting().copied().collect();
         for order in resting {
@@ -153,7 +156,7 @@ impl<'a> Desk<'a> {
         self.decide_all();
     }
 
-    /// The safe point of all three; code that was loaded together is adopted together.
+    /// The safe point of all three slots. Code that was loaded as a group is adopted as a group.
     fn sync(&mut self) -> bool {
         let [maker, momentum] = &mut self.strategies;
         let staged = [&maker.claim, &momentum.claim].into_iter().any(Claim::has_staged);
@@ -166,7 +169,7 @@ impl<'a> Desk<'a> {
             return false;
         }
         for (name, synced) in [maker.name, momentum.name, RISK].into_iter().zip(synced) {
-            // Of all else the host tells.
+            // The host reports everything else with its own events.
             if let SyncOutcome::RolledBack { from, generation } = synced {
                 self.timeline
                     .push(format!("{name}: {from} was left, {generation} decides again"));
@@ -178,7 +181,7 @@ impl<'a> Desk<'a> {
         true
     }
 
-    /// Takes in what the host has told since: how long reloads took, what was refused, and what is still mapped and why.
+    /// Reads the host's new events: durations of reloads, refusals, and images that are still mapped, with the reason.
     pub fn hear(&mut self) {
         while let Some(record) = self.events.try_recv() {
             self.timeline.push(match &record.event {
@@ -190,7 +193,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Decides whatever waits, and whatever comes of that.
+    /// Handles all waiting events, and the events that follow from them.
     fn decide_all(&mut self) {
         for _ in 0..ENDLESS {
             let Some((of, event)) = self.waiting.pop_front() else { return };
@@ -209,8 +212,8 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// What a strategy wants, if the gate lets it through. A version that panics, or goes against the gate, is left, nothing of what it
-    /// wanted is done, and the one before it is asked about the same event.
+    /// Asks a strategy for its intents and passes them through the gate. If the version panics or breaks a limit, the desk
+    /// drops its intents, rolls back, and asks the previous version about the same event.
     fn ask(&mut self, of: usize, event: &MarketEvent) -> Option<Vec<Intent>> {
         for _ in 0..2 {
             let generation = self.generation(of);
@@ -230,13 +233,14 @@ impl<'a> Desk<'a> {
                 Ok(Err(breach)) => {
                     let (whom, until) = self.strategies[of].excused;
                     if breach.is_of_the_window && generation == whom && event.number <= until {
-                        // Told once, when it was gone back to.
+                        // The rollback has already reported this breach.
                         return None;
                     }
                     self.timeline
                         .push(format!("{name}: of what it wants nothing passes the gate: {breach}"));
                     self.leave(of);
-                    // It may have lost sight of them, and so may the state that is handed back.
+                    // The faulty version may not have recorded all its orders, so the state that the rollback carries over
+                    // may lack them too.
                     self.take_back(of, event.number);
                     self.strategies[of].excused = (self.generation(of), event.number + WINDOW);
                     self.timeline
@@ -244,7 +248,7 @@ impl<'a> Desk<'a> {
                 }
                 Err(error) => {
                     self.timeline.push(format!("{error}; {} intents dropped", wanted.len()));
-                    // On probation the host goes back by itself.
+                    // During probation the host rolls back by itself.
                     self.sync();
                     if self.generation(of) == generation {
                         self.leave(of);
@@ -259,7 +263,7 @@ impl<'a> Desk<'a> {
         None
     }
 
-    /// Has a strategy go back to the version before, if there is one.
+    /// Rolls a strategy back to its previous version, if one exists.
     fn leave(&mut self, of: usize) {
         if let Err(error) = self.host.rollback(self.strategies[of].name, RollbackTarget::Previous) {
             self.timeline.push(error.to_string());
@@ -267,7 +271,7 @@ impl<'a> Desk<'a> {
         self.sync();
     }
 
-    /// There is nothing to go back to.
+    /// Stops a strategy that has no earlier version.
     fn halt(&mut self, of: usize, event: u64) {
         let Strategy { name, halted, .. } = &mut self.strategies[of];
         if !std::mem::replace(halted, true) {
@@ -277,7 +281,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Takes back all that a strategy has resting.
+    /// Cancels all resting orders of a strategy.
     fn take_back(&mut self, of: usize, event: u64) {
         let own = |order: &&Order| order.strategy == of;
         let resting: Vec<u64> = self.record.resting().filter(own).map(|order| order.id).collect();
@@ -293,7 +297,7 @@ impl<'a> Desk<'a> {
         match intent {
             Intent::Cancel(order) => {
                 let Some(order) = self.record.close(of, order) else {
-                    // A version that was gone back to may not know that it has gone.
+                    // A version that a rollback restored may still list an order that no longer exists.
                     if let Some(side) = self.record.side(of, order) {
                         self.tell(of, What::Gone, (order, side, 0, 0));
                     }
@@ -332,7 +336,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Books fills, and tells the strategies whose they are.
+    /// Books fills, and queues an event for the strategy that owns each order.
     fn book(&mut self, fills: &[Fill]) {
         for fill in fills {
             let Some(order) = self.record.fill(fill) else { continue };
@@ -345,7 +349,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// An event for a strategy, which is asked when what it does now is done.
+    /// Queues an event for a strategy; the desk asks it after the current event.
     fn tell(&mut self, of: usize, what: What, (order, side, price, quantity): (u64, Side, u64, u64)) {
         self.event += 1;
         let (bid, ask) = self.exchange.best(self.strategies[of].instrument);
@@ -363,17 +367,17 @@ impl<'a> Desk<'a> {
         self.waiting.push_back((of, event));
     }
 
-    /// What a strategy says of itself.
+    /// A strategy's own summary.
     pub fn summary(&mut self, of: usize) -> anyhow::Result<Summary> {
         Ok(self.strategies[of].claim.summary()?)
     }
 
-    /// The generation that decides for a strategy; none if nothing serves.
+    /// The current generation of a strategy; none if its slot is empty.
     pub fn generation(&self, of: usize) -> Option<u64> {
         Claim::generation(&self.strategies[of].claim)
     }
 
-    /// The generation of the risk model; none if nothing serves.
+    /// The current generation of the risk model; none if its slot is empty.
     pub fn risk_generation(&self) -> Option<u64> {
         Claim::generation(&self.risk)
     }
@@ -384,7 +388,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// The build was prepared beside what served; the desk waited only to adopt it.
+/// The host prepared the build while the current generation served; the desk waited only for the adoption.
 fn adopted(report: &ReloadReport) -> String {
     let (slot, generation) = (&report.slot, report.generation);
     let prepared = report.steps.iter().filter(|(step, _)| *step < Step::Snapshot);

@@ -1,6 +1,7 @@
-//! The exchange: two order books of the crate `lobster`, which matches by price and then by time, so that an order of ours has a place in
-//! its queue. (hftbacktest models queues as well, with 85 crates and latencies of its own; lobster has no dependencies and comes with
-//! a recorded feed.) Knows nothing of strategies; of our orders it knows the numbers.
+//! The exchange: two order books of the crate `lobster`, which matches by price and then by time, so that an order of ours
+//! has a place in its queue. (hftbacktest models queues as well, with 85 crates and latencies of its own; lobster has no
+//! dependencies and comes with a recorded feed.) The exchange does not know strategies; it knows only the numbers of our
+//! orders.
 
 use crate::input::Row;
 use desk_interfaces::Side;
@@ -23,7 +24,7 @@ pub(crate) struct Fill {
     pub quantity: u64,
 }
 
-/// Our orders are told from the recorded ones by this.
+/// This bit distinguishes our orders from the recorded ones.
 const OURS: u128 = 1 << 64;
 /// How much each EUR/USD quote is good for.
 const QUOTED: u64 = 100;
@@ -40,7 +41,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Plays a row of the input; answers what moved, and what that did to our orders.
+    /// Plays a row of the input. Returns the instrument that moved, and the fills of our orders.
     pub(crate) fn play(&mut self, row: Row) -> (Instrument, Vec<Fill>) {
         match row {
             Row::Order(side, price, quantity) => {
@@ -71,7 +72,7 @@ impl Exchange {
         self.limit(of, OURS + u128::from(order), side, price, quantity)
     }
 
-    /// Takes an order of ours back.
+    /// Cancels an order of ours.
     pub(crate) fn cancel(&mut self, of: Instrument, order: u64) {
         self.take_back(of, OURS + u128::from(order));
     }

@@ -1,18 +1,19 @@
-//! The gate: the limits that no plugin moves. It looks at all that a strategy wants at one event, and lets all of it through or none.
+//! The gate: limits that no plugin can change. It checks all intents of a strategy at one event, and accepts all of them or
+//! none.
 
 use crate::record::{Exposure, word};
 use desk_interfaces::{Intents, Side};
 use std::{collections::VecDeque, fmt};
 
-/// How many intents a strategy may have at one event.
+/// The most intents that a strategy may have at one event.
 const AT_ONCE: usize = 4;
-/// How many orders it may send within a window of events.
+/// The most orders that it may send within a window of events.
 pub const OFTEN: usize = 150;
-/// That window: so many events, of whatever strategy.
+/// The length of that window, in events of all strategies.
 pub(crate) const WINDOW: u64 = 1_000;
-/// How much one order may be of.
+/// The largest quantity of one order.
 const LARGEST: u64 = 100;
-/// How much a strategy may hold at worst, should all that rests be filled.
+/// The largest position that a strategy may reach if all its resting orders are filled.
 const POSITION: u64 = 1_000;
 
 /// What a strategy wants.
@@ -33,7 +34,8 @@ impl fmt::Display for Intent {
     }
 }
 
-/// What a strategy wants at one event, as it is lent to it. Nothing is done about it before its call has come back.
+/// The intents of a strategy at one event. The desk lends this object to the call, and acts on it only after the call has
+/// returned.
 #[derive(Default)]
 pub(crate) struct Wanted(pub Vec<Intent>);
 
@@ -47,11 +49,11 @@ impl Intents for Wanted {
     }
 }
 
-/// Why the gate lets nothing of it through, in words.
+/// Why the gate refuses the intents, as text.
 #[derive(Debug)]
 pub(crate) struct Breach {
     words: String,
-    /// It may be the orders of another version that fill the window.
+    /// The window may be full because of another version's orders.
     pub is_of_the_window: bool,
 }
 
@@ -69,7 +71,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Refuses if not all of this may be done; nothing of it is counted then.
+    /// Refuses all intents if one of them breaks a limit; refused intents are not counted.
     pub fn pass(&mut self, event: u64, wanted: &[Intent], mut exposure: Exposure) -> Result<(), Breach> {
         let breach = |words| Breach {
             words,

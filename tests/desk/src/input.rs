@@ -1,5 +1,5 @@
-//! The recorded input: the order feed of the QuantCup contest, as the crate `lobster` carries it, and the EUR/USD quotes of this
-//! repository. Both are played to their end; where they lie is asked of cargo, nothing is copied.
+//! The recorded input: the order feed of the QuantCup contest, as the crate `lobster` carries it, and the EUR/USD quotes of
+//! this repository. The desk plays both to their end. It asks cargo where the files are, and copies nothing.
 
 use anyhow::{Context, bail, ensure};
 use desk_interfaces::Side;
@@ -9,9 +9,9 @@ use xtask::Workspace;
 /// One line of the input. Prices are whole numbers of the smallest step.
 #[derive(Debug, Clone, Copy)]
 pub enum Row {
-    /// Somebody places an order: its side, its limit, its quantity.
+    /// A participant places an order: its side, its limit, its quantity.
     Order(Side, u64, u64),
-    /// Somebody takes back the how-manieth order of the input, from 1.
+    /// A participant cancels the nth order of the input, counted from 1.
     Cancel(u64),
     /// A EUR/USD quote: what buyers pay, and what sellers ask.
     Quote(u64, u64),
@@ -20,7 +20,7 @@ pub enum Row {
 /// The whole input: the quotes spread evenly among the orders, in their order.
 ///
 /// # Errors
-/// If cargo does not know where the feed is, or one of the files is not what it was.
+/// If cargo does not know where the feed is, or one of the files has changed its format.
 pub fn recorded() -> anyhow::Result<Vec<Row>> {
     let workspace = Workspace::read(Path::new(env!("CARGO_MANIFEST_DIR")))?;
     let file = workspace.dependency("lobster")?.join("data").join("orders.csv");

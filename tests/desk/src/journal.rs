@@ -1,5 +1,5 @@
-//! The journal: what was sent, filled and refused, one line each, appended and never changed. Which generation sent an order stands in
-//! the book of record and not here: what happened is the same whoever's code it was. Its reader is `recount`.
+//! The journal: what was sent, filled and refused, one line each, appended and never changed. The book of record, not the
+//! journal, says which generation sent an order. Its reader is `recount`.
 
 use crate::{gate::Intent, record::word};
 use desk_interfaces::Side;

@@ -1,10 +1,10 @@
-//! From an event to the last order that came of it, counted apart: events at which nothing else happened, those during which a build was
-//! prepared on the host's threads, and those before which one was adopted.
+//! The time from an event to the last order that it caused. Three kinds of events are counted separately: those without any
+//! reload, those during which the host's threads prepared a build, and those directly after an adoption.
 
 use hdrhistogram::Histogram;
 use std::{fmt, time::Duration};
 
-/// What else happened at an event.
+/// The reload work that happened at the same time as an event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Beside {
     Nothing,

@@ -1,8 +1,9 @@
-//! A trading desk in small, on recorded input, whose strategies and risk model are exchanged while it trades: behind
-//! `cargo xtask demo desk`, and under the tests that hold it to what it says. Read [`desk`] first, which is what an embedder writes, then
-//! what it stands on, in this order: [`gate`], [`record`], [`journal`], [`exchange`], [`input`]. These are to be copied; how code is
-//! exchanged is the host's affair. Then [`trial`], a candidate beside what serves, and [`latency`]. The rest shows it: [`story`] says
-//! what is to be seen and what must hold, [`variants`] with which builds, [`recount`] reads the journal, [`show`] and [`screen`] draw.
+//! A trading desk in small, on recorded input, whose strategies and risk model are exchanged while it trades:
+//! `cargo xtask demo desk` shows it, and tests check its claims. Read [`desk`] first, which is what an embedder writes, then
+//! the modules that it uses, in this order: [`gate`], [`record`], [`journal`], [`exchange`], [`input`]. Copy these; the host
+//! does the exchange of code. Then read [`trial`], a candidate beside the current version, and [`latency`]. The rest
+//! presents the demo: [`story`] has its chapters and claims, [`variants`] its builds, [`recount`] reads the journal,
+//! [`show`] and [`screen`] draw.
 #![forbid(unsafe_code)]
 
 pub mod desk;

@@ -1,5 +1,5 @@
-//! `desk`: the story of the desk, and what is saved, on a screen; or with `--headless` the story as lines. Ends with 0 only if every
-//! claim in it holds.
+//! `desk`: shows the story of the desk and then the live part on a screen; with `--headless` it prints the story as lines.
+//! The exit status is 0 only if every claim holds.
 #![forbid(unsafe_code)]
 
 use anyhow::Context;
@@ -42,7 +42,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     run(&Arguments::parse()).unwrap_or_else(|error| {
-        // Who listens may be gone.
+        // The reader of stderr may be gone.
         let _ = writeln!(io::stderr(), "error: {error:#}");
         ExitCode::FAILURE
     })
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("The desk's builds are made first …");
     let builds = Builds::make()?;
-    // As long as the story lasts, there is a way back.
+    // The probation lasts longer than the story, so a rollback is possible throughout.
     let policy = Policy::development().probation(Duration::from_secs(600));
     let mut host = Host::builder().policy(policy);
     if let Some(folder) = &arguments.folder {

@@ -1,5 +1,5 @@
-//! The book of record: whose each order is, which generation sent it, what of it is open, and what everybody holds. The host's, so that
-//! nothing of it can be lost or doubled by a reload.
+//! The book of record: each order with its strategy, the generation that sent it and its open quantity, and the position of
+//! each strategy. The host program owns it, so a reload can neither lose nor duplicate an entry.
 
 use crate::exchange::Fill;
 use desk_interfaces::Side;
@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 pub struct Order {
     /// From 1, without gaps.
     pub id: u64,
-    /// The strategy whose it is.
+    /// The strategy that owns it.
     pub strategy: usize,
-    /// The generation of it that sent the order.
+    /// The generation that sent it.
     pub generation: u64,
     /// Its side.
     pub side: Side,
     /// Its limit.
     pub price: u64,
-    /// What is still open.
+    /// The quantity that is still open.
     pub open: u64,
 }
 
@@ -35,7 +35,7 @@ pub struct Holding {
 #[derive(Default)]
 pub struct Record {
     resting: BTreeMap<u64, Order>,
-    /// Whose each order is, and its side, by number from 1.
+    /// The strategy and the side of each order, by number from 1.
     sent: Vec<(usize, Side)>,
     /// By strategy.
     holdings: [Holding; 2],
@@ -57,7 +57,7 @@ impl Record {
         order.id
     }
 
-    /// Books a fill; answers the order as it is after it.
+    /// Books a fill; returns the order as it is afterwards.
     pub(crate) fn fill(&mut self, fill: &Fill) -> Option<Order> {
         let order = self.resting.get_mut(&fill.order)?;
         order.open = order.open.saturating_sub(fill.quantity);
@@ -69,19 +69,19 @@ impl Record {
         Some(order)
     }
 
-    /// Takes an order out, if it is this strategy's.
+    /// Removes an order, if this strategy owns it.
     pub(crate) fn close(&mut self, strategy: usize, order: u64) -> Option<Order> {
         self.resting.get(&order).filter(|order| order.strategy == strategy)?;
         self.resting.remove(&order)
     }
 
-    /// The side of an order of this strategy's, also of one that has gone.
+    /// The side of an order of this strategy, even if the order no longer exists.
     pub(crate) fn side(&self, strategy: usize, order: u64) -> Option<Side> {
         let (whose, side) = *self.sent.get(usize::try_from(order.checked_sub(1)?).ok()?)?;
         (whose == strategy).then_some(side)
     }
 
-    /// What a strategy holds, and what it may come to hold on each side.
+    /// A strategy's position, and the open quantity on each side.
     pub(crate) fn exposure(&self, strategy: usize) -> Exposure {
         let open = |side| {
             let own = |order: &&Order| order.strategy == strategy && order.side == side;
@@ -94,7 +94,7 @@ impl Record {
         }
     }
 
-    /// What rests, in the order of the numbers.
+    /// The resting orders, by number.
     pub fn resting(&self) -> impl Iterator<Item = &Order> {
         self.resting.values()
     }
@@ -119,7 +119,7 @@ pub(crate) struct Exposure {
 }
 
 impl Exposure {
-    /// With one order more; answers how large the position may come to be on its side.
+    /// Adds one order; returns the largest position that may result on its side.
     pub(crate) fn with(&mut self, side: Side, quantity: u64) -> u64 {
         let open = match side {
             Side::Buy => &mut self.buys,
@@ -140,13 +140,13 @@ impl Holding {
         };
     }
 
-    /// What it is worth with the position valued at this price.
+    /// The value of the holding, with the position valued at this price.
     pub(crate) fn worth(&self, price: f64) -> f64 {
         self.cash as f64 + self.position as f64 * price
     }
 }
 
-/// A position after so much more was bought or sold.
+/// A position after this quantity was bought or sold.
 pub(crate) fn moved(position: i64, side: Side, quantity: u64) -> i64 {
     match side {
         Side::Buy => position.saturating_add_unsigned(quantity),

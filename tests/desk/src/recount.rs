@@ -1,28 +1,29 @@
-//! The journal's reader, which trusts nothing of the desk's and recounts everything from the lines: the story and the tests compare what
-//! it finds with the book of record.
+//! The journal's reader. It uses nothing of the desk and recounts everything from the lines; the story and the tests compare
+//! its result with the book of record.
 
 use crate::record::Holding;
 use anyhow::{Context, bail, ensure};
 use desk_interfaces::Side;
 use std::collections::BTreeMap;
 
-/// What a reader makes of a journal.
+/// The totals of a journal.
 #[derive(Debug, Default)]
 pub struct Recount {
-    /// How many orders were sent: their numbers are 1 to this, each once.
+    /// The number of orders sent. Their numbers are 1 to this, each once.
     pub orders: u64,
     /// How many fills there were.
     pub fills: u64,
     /// By strategy, what it holds.
     pub holdings: BTreeMap<String, Holding>,
-    /// The orders that rest, each with what is open of it.
+    /// The resting orders, each with its open quantity.
     pub resting: BTreeMap<u64, u64>,
 }
 
 /// Recounts a journal.
 ///
 /// # Errors
-/// Names the first line that cannot be: a number left out or given twice, a fill of nothing that rests, a step back in time.
+/// Names the first impossible line: an order number that is missing or repeated, a fill without a resting order, or a step
+/// back in time.
 pub fn recount(text: &str) -> anyhow::Result<Recount> {
     let mut count = Recount::default();
     let mut orders = BTreeMap::new();

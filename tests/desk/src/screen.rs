@@ -1,5 +1,5 @@
-//! The screen: price ladder, who decides and what that earns, resting orders with the generation that sent them, latencies, and the
-//! timeline of reloads. It only looks; nothing is decided here.
+//! The screen: price ladder, strategies with their generation and profit, resting orders with the generation that sent them,
+//! latencies, and the timeline of reloads. It only displays.
 
 use crate::{desk::Desk, record::word};
 use ratatui::{
@@ -16,9 +16,9 @@ use std::{cmp::Reverse, mem};
 pub struct Caption<'a> {
     /// The chapter.
     pub title: &'a str,
-    /// What was claimed, in words, and whether it holds.
+    /// The claim as text, and whether it holds.
     pub claim: Option<(String, bool)>,
-    /// Why what was saved does not build.
+    /// The compiler's error for the last saved source.
     pub error: Option<&'a str>,
     /// The keys.
     pub keys: &'a str,
@@ -28,7 +28,7 @@ pub struct Caption<'a> {
 pub fn draw(frame: &mut Frame<'_>, desk: &Desk<'_>, caption: &Caption<'_>) {
     let rows = [1, 1, 12, 4].map(Constraint::Length);
     let rows = Layout::vertical(rows.into_iter().chain([Constraint::Min(4)]));
-    // From top to bottom: what was shown, and what comes now.
+    // From top to bottom: the last claim, and the title of the current chapter.
     let [claim, title, strategies, latencies, below] = rows.areas(frame.area());
     frame.render_widget(Line::from(format!(" {}", caption.title)).yellow(), title);
     if let Some((words, holds)) = &caption.claim {
@@ -59,7 +59,7 @@ pub fn draw(frame: &mut Frame<'_>, desk: &Desk<'_>, caption: &Caption<'_>) {
     panel(frame, below, block.title(title), lines);
 }
 
-/// A claim in words.
+/// A claim as text.
 pub fn said(claim: &str, holds: bool) -> String {
     format!("{} {claim}", if holds { "holds:" } else { "DOES NOT HOLD:" })
 }
@@ -85,7 +85,7 @@ fn wrapped(text: &str, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-/// The newest of the timeline that there is room for. Of what is too long, its beginning: there it says what happened.
+/// The newest lines of the timeline that fit. A line that is too long keeps its beginning, which says what happened.
 fn newest(timeline: &[String], width: u16, room: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for entry in timeline.iter().rev().take(room) {
@@ -116,7 +116,7 @@ fn facts_of(desk: &Desk<'_>, of: usize, width: u16) -> Vec<Line<'static>> {
     let (bid, ask) = desk.exchange.best(strategy.instrument);
     let holding = desk.record.holding(of);
     let price = match (bid, ask) {
-        // Nobody stands on that side just now.
+        // That side of the book is empty.
         (0, only) | (only, 0) => only as f64,
         _ => (bid + ask) as f64 / 2.0,
     };

@@ -1,5 +1,5 @@
-//! How the story is shown: on a screen, picture by picture, or as lines. And what comes after it on a screen, the live part: the market
-//! goes on, day after day, and what is saved is built, published and adopted while it does.
+//! Shows the story, on a screen or as lines. On a screen the live part follows: the market runs day after day, and each
+//! saved source is built, published and adopted meanwhile.
 
 use crate::{
     desk::Desk,
@@ -9,42 +9,43 @@ use reslot_terminal::{Key, Terminal};
 use std::{cmp::Ordering, convert::Infallible, time::Duration};
 use xtask::Building;
 
-/// So many rows are played between two pictures, more if it would be too many pictures, and so long one stands.
+/// The number of rows between two pictures (more, if that would need too many pictures), the most pictures, and the time for
+/// each picture.
 const ROWS: usize = 10;
 const PICTURES: usize = 250;
 const STANDS: Duration = Duration::from_millis(16);
-/// So many lines of the timeline are told of a chapter, if there is no screen: a hundred swaps are not of interest one by one.
+/// Without a screen, the most lines of the timeline per chapter: a hundred swaps are too many to print.
 const LINES: usize = 12;
 
-/// A stage with a screen, or without one.
+/// Presents the story with a screen or without one.
 #[derive(Default)]
 pub struct Show {
-    /// None if it is told as lines.
+    /// None if the story is printed as lines.
     pub screen: Option<Screen>,
-    /// What was claimed, and whether it holds.
+    /// The claims, each with whether it holds.
     pub claims: Vec<(String, bool)>,
     title: &'static str,
     is_live: bool,
-    /// How much of the timeline was told, and how many lines of that in this chapter.
+    /// How many entries of the timeline were printed in total, and how many lines in this chapter.
     told: usize,
     lines: usize,
 }
 
-/// A screen, and what is built beside it.
+/// A screen, and the builds that run meanwhile.
 pub struct Screen {
     /// Where it is drawn.
     pub terminal: Terminal,
-    /// What builds whatever is saved.
+    /// Builds each saved source.
     pub building: Option<Building>,
 }
 
-/// Whoever looks knows the story, and wants the live part.
+/// The viewer has skipped the story and wants the live part.
 #[derive(Debug, thiserror::Error)]
 #[error("the live part was asked for")]
 pub struct Live;
 
 impl Show {
-    /// What comes now.
+    /// Begins a chapter.
     pub(crate) fn chapter(&mut self, title: &'static str) {
         (self.title, self.lines) = (title, 0);
         if self.screen.is_none() {
@@ -52,11 +53,12 @@ impl Show {
         }
     }
 
-    /// Plays so many rows, or as many as there are. The errors are how whoever looks ends it: [`Live`], or the terminal's.
+    /// Plays this many rows, or all that are left. Its errors are the viewer's ways to end it: [`Live`], or an error of the
+    /// terminal.
     pub(crate) fn play(&mut self, desk: &mut Desk<'_>, rows: usize) -> anyhow::Result<()> {
         let (at, all) = desk.progress();
         let mut left = rows.min(all - at);
-        // What is long is not told more slowly; live, the market keeps its pace.
+        // A long chapter plays more rows per picture; in the live part the market keeps its pace.
         let at_once = if self.is_live { ROWS } else { ROWS.max(left / PICTURES) };
         loop {
             let now = left.min(at_once);
@@ -84,10 +86,10 @@ impl Show {
         self.claims.push((claim.to_owned(), holds));
     }
 
-    /// The market goes on until whoever looks ends it.
+    /// Runs the market until the viewer ends it.
     ///
     /// # Errors
-    /// With how it was ended.
+    /// Says how the viewer ended it.
     pub fn live(&mut self, desk: &mut Desk<'_>) -> anyhow::Result<Infallible> {
         self.chapter("live: save plugins/desk-momentum/src/lib.rs (say, another THRESHOLD)");
         self.is_live = true;

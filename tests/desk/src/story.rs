@@ -1,4 +1,4 @@
-//! The story that `cargo xtask demo desk` tells, chapter by chapter; each ends with a claim that holds or does not.
+//! The story of `cargo xtask demo desk`, chapter by chapter. Each chapter ends with a claim that is checked.
 
 use crate::{
     desk::{Desk, STRATEGIES},
@@ -15,13 +15,13 @@ use std::{
 /// How many rows are played in a chapter.
 const ROWS: usize = 2_000;
 const MAKER: usize = 0;
-/// Far more than an image takes to end.
+/// Much longer than an image needs to be unloaded.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Tells it. The desk has its first builds.
+/// Plays the story with a desk that has its first builds.
 ///
 /// # Errors
-/// If something fails that is no part of it, or whoever looks has had enough.
+/// If an unexpected step fails, or the viewer ends the story.
 pub fn tell(show: &mut Show, desk: &mut Desk<'_>, builds: &Builds) -> anyhow::Result<()> {
     let host = desk.host;
     show.chapter("two strategies trade on recorded input");
@@ -116,7 +116,7 @@ pub fn tell(show: &mut Show, desk: &mut Desk<'_>, builds: &Builds) -> anyhow::Re
     show.chapter("what became of what was replaced");
     let slots = host.slots();
     for slot in &slots {
-        // What stands by for it, to go back to, goes as well.
+        // `confirm` retires the standby as well.
         host.confirm(&slot.name)?;
     }
     let _ = host.wait_until_retired(PATIENCE);
@@ -137,7 +137,7 @@ fn publish(desk: &mut Desk<'_>, builds: &Builds, name: &str) -> anyhow::Result<(
     Ok(())
 }
 
-/// What its author changed.
+/// Adds the author's change to the timeline.
 fn note(desk: &mut Desk<'_>, name: &str) {
     let brief = |text: &str| -> String {
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -150,10 +150,10 @@ fn note(desk: &mut Desk<'_>, name: &str) {
     }
 }
 
-/// So many rows are kept for what follows, however long a slow machine prepares its builds.
+/// The rows that are reserved for the later chapters, even if a slow machine takes long to prepare its builds.
 const RESERVE: usize = 4 * ROWS;
 
-/// Has the host prepare a build on its threads while the desk trades on; it is adopted at the first row after that.
+/// Lets the host prepare a build on its threads while the desk keeps trading; the desk adopts it at the next row.
 fn load_beside(show: &mut Show, desk: &mut Desk<'_>, build: &Path) -> anyhow::Result<()> {
     let host = desk.host;
     thread::scope(|scope| {
@@ -164,7 +164,7 @@ fn load_beside(show: &mut Show, desk: &mut Desk<'_>, build: &Path) -> anyhow::Re
             if all - at > RESERVE {
                 show.play(desk, 1)?;
             }
-            // The market takes its time too: the input is to last.
+            // Without this pause the desk would use up the input during the build.
             let next = Instant::now() + Duration::from_micros(50);
             while Instant::now() < next {
                 std::hint::spin_loop();

@@ -1,5 +1,5 @@
-//! A candidate on trial: the host's shadow, asked at the same events as what serves, with a gate of its own and no power to order. What
-//! is kept is how often the two agree, where they first do not, and whatever speaks against promoting it.
+//! A candidate on trial: a shadow that is asked at the same events as the current version, with its own gate and without the
+//! right to send orders. The trial records how often both agree, their first difference, and each reason against promotion.
 
 use crate::{
     desk::{Desk, Strategy},
@@ -19,27 +19,27 @@ pub struct Trial {
     shadow: Shadow<dyn Trader>,
     build: PathBuf,
     gate: Gate,
-    /// What came of it so far.
+    /// The result so far.
     pub verdict: Verdict,
 }
 
-/// What came of a trial so far.
+/// The result of a trial so far.
 #[derive(Debug, Clone, Default)]
 pub struct Verdict {
-    /// How many events it was asked about.
+    /// The number of events it was asked about.
     pub events: u64,
-    /// At how many of them it wanted what was done.
+    /// The number of events at which it had the same intents as the current version.
     pub agreed: u64,
-    /// Where it first wanted something else: the event, what was done, what it wanted.
+    /// The first difference: the event, the current version's intents, the candidate's intents.
     pub first_difference: Option<(u64, Vec<Intent>, Vec<Intent>)>,
-    /// How many orders it would have sent.
+    /// The number of orders it would have sent.
     pub orders: usize,
-    /// What speaks against promoting it: it failed, or the gate would have stopped it.
+    /// The reason against promotion: it failed, or the gate would have stopped it.
     pub against: Option<String>,
 }
 
 impl Desk<'_> {
-    /// Puts a build beside a strategy, on trial: the same events, a copy of the state, no power to order.
+    /// Starts a trial of a build beside a strategy: it gets the same events and a copy of the state, and cannot send orders.
     ///
     /// # Errors
     /// If the host refuses it.
@@ -61,10 +61,10 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Ends a trial, and loads the build if nothing speaks against it: it decides from the next row on.
+    /// Ends a trial, and loads the build if there is no reason against it; it decides from the next row on.
     ///
     /// # Errors
-    /// With what speaks against it, or why the host refuses it.
+    /// The reason against promotion, or the host's refusal.
     pub fn promote(&mut self, of: usize) -> anyhow::Result<Verdict> {
         let Strategy { name, trial, .. } = &mut self.strategies[of];
         let Trial { build, verdict, .. } = trial.take().context("nothing is on trial")?;
@@ -79,7 +79,7 @@ impl Desk<'_> {
 }
 
 impl Trial {
-    /// Asks it as well, and compares.
+    /// Asks the candidate too, and compares.
     pub(crate) fn ask(&mut self, event: &MarketEvent, done: &[Intent], exposure: Exposure) {
         let verdict = &mut self.verdict;
         let mut wanted = Wanted::default();

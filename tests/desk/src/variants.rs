@@ -1,4 +1,5 @@
-//! The builds that the story and the tests exchange: the desk's plugins with the lines changed that an author would change.
+//! The builds that the story and the tests exchange: the desk's plugins with a few lines changed, as an author would change
+//! them.
 
 use anyhow::Context;
 use std::{
@@ -72,7 +73,7 @@ pub(crate) const VARIANTS: [Variant; 12] = [
     of(
         "desk-momentum",
         "momentum-bolder",
-        // Not the line that whoever plays with the live demo changes first.
+        // This is not the line that a user of the live demo is likely to change first.
         &[
             ("self.average + THRESHOLD ", "self.average + THRESHOLD / 2.0 "),
             ("self.average - THRESHOLD ", "self.average - THRESHOLD / 2.0 "),
@@ -88,19 +89,19 @@ pub(crate) const VARIANTS: [Variant; 12] = [
     of("desk-risk", "risk-stricter", &[("MOST: u64 = 250", "MOST: u64 = 220")]),
 ];
 
-/// The built libraries, in a folder that goes with this.
+/// The built libraries, in a temporary folder that is deleted with this value.
 pub struct Builds(TempDir);
 
 impl Builds {
     /// Builds them all.
     ///
     /// # Errors
-    /// If a source is not what it was, or does not build.
+    /// If a line to replace is missing from a source, or the source does not build.
     pub fn make() -> anyhow::Result<Self> {
         let workspace = Workspace::read(Path::new(env!("CARGO_MANIFEST_DIR")))?;
         let builds = Self(tempfile::Builder::new().prefix("desk-builds-").tempdir()?);
         build_variants(&workspace, "desk", &VARIANTS, Profile::of_this_program(), builds.0.path())?;
-        // The same build under another hash: nothing that is loaded of a library lies behind its end.
+        // Extra bytes at the end give the same build another hash; the loader ignores them.
         let mut twin = fs::read(builds.path("maker")).context("the maker's library")?;
         twin.extend_from_slice(b"the second of two");
         fs::write(builds.path("maker-twin"), &twin)?;
@@ -108,7 +109,8 @@ impl Builds {
         Ok(builds)
     }
 
-    /// One of them; besides the variants there are `maker-twin`, the same build again, and `maker-half`, which somebody did not finish.
+    /// The path of one build. Besides the variants there are `maker-twin`, the same build with another hash, and
+    /// `maker-half`, a truncated file.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(format!("lib{name}.so"))
     }

@@ -1,4 +1,4 @@
-//! What the desk promises, with real builds of its plugins, over its whole recorded input: what it survives and what it proves.
+//! The desk's claims, tested with real builds of its plugins over its whole recorded input.
 #![forbid(unsafe_code)]
 
 use desk_interfaces::Side;
@@ -21,7 +21,7 @@ use std::{
 
 const MAKER: usize = 0;
 const MOMENTUM: usize = 1;
-/// Far more than anything here takes.
+/// Much longer than any step needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn builds() -> &'static Builds {
@@ -47,7 +47,7 @@ fn on_probation() -> Policy {
     Policy::development().probation(Duration::from_secs(3600))
 }
 
-/// The generation that decides for a strategy.
+/// The current generation of a strategy.
 fn serving(desk: &Desk<'_>, of: usize) -> u64 {
     desk.generation(of).expect("a generation serves")
 }
@@ -62,7 +62,7 @@ fn to_the_end(desk: &mut Desk<'_>) {
     while desk.step() {}
 }
 
-/// The journal of a run in which nothing was ever exchanged.
+/// The journal of a run without any reload.
 fn undisturbed() -> &'static str {
     static JOURNAL: OnceLock<String> = OnceLock::new();
     JOURNAL.get_or_init(|| {
@@ -74,7 +74,7 @@ fn undisturbed() -> &'static str {
     })
 }
 
-/// The book of record says what a reader makes of the journal.
+/// Asserts that the book of record equals the recount of the journal.
 fn recounted(desk: &Desk<'_>) -> Recount {
     let count = recount(desk.journal.text()).unwrap();
     assert_eq!(count.orders, desk.record.sent());
@@ -90,7 +90,7 @@ fn recounted(desk: &Desk<'_>) -> Recount {
     count
 }
 
-/// How many generations that served were proven unmapped.
+/// The number of retired generations that are proven unmapped.
 fn unmapped(host: &Host) -> u64 {
     let mut events = host.events();
     let told = std::iter::from_fn(|| events.try_recv());
@@ -101,7 +101,7 @@ fn unmapped(host: &Host) -> u64 {
     gone.count() as u64
 }
 
-/// The same, when it is this many, which is told a little after it has happened.
+/// Waits until this many are unmapped, because the report comes a little later.
 fn unmapped_in_the_end(host: &Host, due: u64) -> u64 {
     let mut events = host.events();
     while unmapped(host) < due && events.recv_timeout(PATIENCE).is_some() {}
@@ -177,7 +177,7 @@ fn reloads_from_the_watched_folder_at_any_moment_leave_the_journal_as_it_is() {
             preparing += u64::from(desk.swaps < RELOADS);
             let mut swaps = desk.swaps;
             let _ = adopted.send(swaps);
-            // The desk is fast: it waits if more than two reloads are to come where one was due.
+            // The desk plays fast, so the test waits when the reloads are more than two behind.
             let deadline = Instant::now() + PATIENCE;
             while desk.swaps + 2 < row as u64 * (RELOADS + 1) / rows as u64 && Instant::now() < deadline {
                 let _ = events.recv_timeout(Duration::from_millis(20));
@@ -194,7 +194,7 @@ fn reloads_from_the_watched_folder_at_any_moment_leave_the_journal_as_it_is() {
     assert_eq!(desk.disturbed, 0);
     recounted(&desk);
     assert!(desk.journal.text() == undisturbed(), "byte by byte");
-    // Another build may wait by now, so that it is not the number of images that is waited for.
+    // Another build may be waiting already, so the test does not wait for a number of images.
     assert_eq!(unmapped_in_the_end(&host, desk.swaps), desk.swaps, "all proven unmapped");
     assert_eq!(host.images().quarantined, 0);
 }
@@ -381,7 +381,7 @@ fn strategy_quotes_both_sides_again_after_it_went_back_whatever_state_it_has() {
                 most = most.max(now.len());
             }
             assert!(both > 1_000, "{state:?} {build}: both sides at {both} of 5000 rows");
-            // Its source says one on each side; a third is being taken back.
+            // The plugin places one order on each side; a third may be in cancellation.
             assert!(most <= 3, "{state:?} {build}: {most} at once");
             to_the_end(&mut desk);
             recounted(&desk);
@@ -603,7 +603,7 @@ fn screen_shows_what_happens_and_does_not_stand_still() {
         assert!(later.contains(words), "{words:?} is missing:\n{later}");
     }
 
-    // What went wrong is seen also where there is not room for all that is told of it.
+    // A long refusal is cut, but its beginning stays visible.
     assert!(desk.try_out(MAKER, &builds().path("maker-other-position")).is_err());
     desk.hear();
     let mut small = Terminal::new(TestBackend::new(80, 24)).unwrap();

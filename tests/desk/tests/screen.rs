@@ -1,11 +1,11 @@
-//! The live screen, in a terminal of its own: what it shows, that it moves, and every way out.
+//! The live screen in its own terminal: its contents, its updates, and each way to end it.
 
 use reslot_desk::variants::Builds;
 use reslot_tests::pty::Screen;
 use rustix::process::Signal;
 use std::{fs, path::Path, process::Command, thread};
 
-/// The desk, which has its strategy from this folder and its builder's words from this script.
+/// Starts the desk with the strategy in this folder and this script as its builder.
 fn desk(folder: &Path, size: (u16, u16), builder: &str) -> Screen {
     let mut command = Command::new(env!("CARGO_BIN_EXE_desk"));
     command.args(["--live", "--folder"]).arg(folder);
@@ -13,7 +13,7 @@ fn desk(folder: &Path, size: (u16, u16), builder: &str) -> Screen {
     Screen::start(command, size)
 }
 
-/// Published as a build is.
+/// Publishes a build.
 fn publish(folder: &Path, builds: &Builds, name: &str) {
     let (new, path) = (folder.join(".new"), folder.join("libdesk_momentum.so"));
     fs::copy(builds.path(name), &new).unwrap();
@@ -31,7 +31,7 @@ fn screen_moves_shows_ladder_tags_and_timeline_and_what_is_saved_is_live() {
         let folder = tempfile::tempdir().unwrap();
         publish(folder.path(), &builds, "momentum");
         let word = folder.path().join("word");
-        // A builder that fails once it is told to, and succeeds after that.
+        // A builder that fails when the test asks for it, and succeeds afterwards.
         let script = format!(
             "while [ ! -e {0} ]; do sleep 0.05; done; echo 'error[E0308]: mismatched types'; echo ' --> lib.rs:12:9'; \
              while [ -e {0} ]; do sleep 0.05; done; echo 'desk-momentum  built in 1 s'; sleep 60",
@@ -39,7 +39,7 @@ fn screen_moves_shows_ladder_tags_and_timeline_and_what_is_saved_is_live() {
         );
         let mut screen = desk(folder.path(), size, &script);
         screen.wait_for(&["ladder", "desk-maker", "generation 1", "timeline", "p99.9", "row "]);
-        // An order of ours, tagged with who sent it, and prices on both sides.
+        // One of our orders, with the generation that sent it, and prices on both sides.
         screen.wait("a tagged order", |contents| {
             contents.contains(" g1 buy ") || contents.contains(" g1 sell ")
         });
@@ -143,7 +143,7 @@ fn strategy_that_does_not_come_back_keeps_neither_the_terminal_nor_the_builder()
     assert_eq!(screen.ended(), Some(1), "{}", screen.contents());
     screen.assert_restored();
     assert!(screen.contents().contains("was ended"), "{}", screen.contents());
-    // It is written at an end that the desk comes to by itself.
+    // The latencies are printed only when the desk ends by itself.
     assert!(!screen.contents().contains("p99.9"), "{}", screen.contents());
     let builder = fs::read_to_string(started).unwrap();
     let process = Path::new("/proc").join(builder.trim());

@@ -21,16 +21,16 @@ struct Arguments {
     /// Play Conway's Life from this pattern file, in run-length encoding
     #[arg(long, value_name = "FILE.rle")]
     life: Option<PathBuf>,
-    /// Without a terminal: play, tell in numbers, and end
+    /// Without a terminal: play, print numbers, and end
     #[arg(long)]
     headless: bool,
-    /// How many ticks, if headless
+    /// The number of ticks, if headless
     #[arg(long, default_value_t = 600)]
     ticks: u64,
     /// Where to write pictures to, ten in a second, if headless
     #[arg(long, value_name = "DIR")]
     frames: Option<PathBuf>,
-    /// What builds the rules whenever they are saved: a program and its arguments
+    /// The program, with its arguments, that builds the rules at each save
     #[arg(last = true)]
     builder: Vec<OsString>,
 }

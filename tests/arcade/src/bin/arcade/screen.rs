@@ -1,5 +1,5 @@
-//! The game and the screen have a thread each, so that the screen can tell when the rules do not come back, and end all the same. They
-//! send each other what is to be seen and what is typed, and neither waits for the other.
+//! The game and the screen have one thread each, so that the screen can report a hanging call into the rules, and the
+//! program can still end. The game sends scenes, the screen sends keys, and neither waits for the other.
 
 use anyhow::bail;
 use arcade_interfaces::Input;
@@ -24,11 +24,11 @@ use xtask::Building;
 
 /// Rules that take longer than this are said to hang.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Who holds a key down presses it again and again, the second time after most of a second: so many frames.
+/// A held key repeats: its second press comes after most of a second, which is this many frames.
 const HELD: u64 = RATE as u64 * 3 / 4;
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
 
-/// Plays in the terminal, until the player or a signal says to end. Answers the program's exit code.
+/// Plays in the terminal, until the player or a signal says to end. Returns the program's exit code.
 ///
 /// # Errors
 /// If there is no terminal, or the game has ended by itself.
@@ -59,13 +59,14 @@ pub fn play(game: Game, building: Option<Building>) -> anyhow::Result<u8> {
             Err(RecvTimeoutError::Timeout) => break,
         }
     }
-    // To a terminal that may be gone.
+    // The terminal may be gone.
     let words = "The rules have not come back, and ended with this process: nothing else can end them.";
     let _ = writeln!(io::stderr(), "{words}");
     process::exit(ended.code.max(1).into())
 }
 
-/// The game's thread: a tick each sixtieth of a second, by the clock and not by what the last one took. It ends when nobody types any more.
+/// The game's thread: one tick each sixtieth of a second by the clock, whatever the last tick took. It ends when the sender
+/// of the keys is dropped.
 fn ticks(mut game: Game, typed: &Receiver<Key>, show: &SyncSender<Scene>) {
     let (mut next, mut steer) = (Instant::now(), 0);
     let (mut frame, mut held_until) = (0, 0);
@@ -74,7 +75,7 @@ fn ticks(mut game: Game, typed: &Receiver<Key>, show: &SyncSender<Scene>) {
         frame += 1;
         loop {
             match typed.try_recv() {
-                // Terminals tell no key's release: a direction holds until another key.
+                // A terminal does not report when a key is released, so a direction holds until the next key.
                 Ok(Key::Left | Key::Char('a')) => steer = -1,
                 Ok(Key::Right | Key::Char('d')) => steer = 1,
                 Ok(Key::Down | Key::Char('s')) => steer = 0,
@@ -90,7 +91,7 @@ fn ticks(mut game: Game, typed: &Receiver<Key>, show: &SyncSender<Scene>) {
             }
         }
         game.tick(Input { steer, fire });
-        // One that is not taken is followed by a newer one.
+        // If the channel is full, the scene is dropped; a newer one follows.
         let _ = show.try_send(Scene::of(&game));
         next += FRAME;
         while next + FRAME < Instant::now() {
@@ -101,13 +102,13 @@ fn ticks(mut game: Game, typed: &Receiver<Key>, show: &SyncSender<Scene>) {
     }
 }
 
-/// What the screen's thread has.
+/// The state of the screen's thread.
 struct Screen {
     terminal: Terminal,
-    /// What the game has sent last, and when.
+    /// The last scene from the game, and when it came.
     scene: Scene,
     came: Instant,
-    /// Here and not with the game: it tells of a correction also while the rules hang, and ends with the screen.
+    /// The screen owns it: it reports a corrected build even while the rules hang, and ends with the screen.
     building: Option<Building>,
     host: Arc<Host>,
     slot: String,
@@ -124,7 +125,7 @@ impl Screen {
             self.add_what_it_knows();
             let drawn = self.terminal.draw(|frame| frame.render_widget(&self.scene, frame.area()));
             match drawn.and_then(|()| self.terminal.wait(FRAME)) {
-                // Fails only if the game has ended, which is found next.
+                // Fails only if the game has ended; the next iteration detects that.
                 Ok(Some(key)) => drop(keys.send(key)),
                 Ok(None) => {}
                 Err(end) => return Ok(end),
@@ -132,7 +133,7 @@ impl Screen {
         }
     }
 
-    /// To the scene: how the build goes, what can be done, and whether the rules come back.
+    /// Adds to the scene: the progress of the build, the keys, and an alarm if the rules hang.
     fn add_what_it_knows(&mut self) {
         self.scene.strip.not_built = self.building.as_mut().and_then(|building| {
             building.look();
