@@ -1,9 +1,10 @@
-//! When the embedder's subscriber and recorder are told: not while this thread holds what others wait for (a slot that is moving on, a
-//! closed gate, a call inside of one), because they may call the host, and may wait for somebody who waits for that. The streams are told
-//! at once, these afterwards, in the same order.
+//! Decides when the host calls the embedder's subscriber and recorder: not while this thread holds something that other
+//! threads wait for (a slot during a swap, a closed gate, a call behind a gate). They may call the host, or wait for a
+//! thread that waits for this one. Streams get the event at once; subscribers and recorders are called afterwards, in the
+//! same order.
 //!
-//! What is deferred is a property of the thread, and no argument of the functions in between: a call of a plugin's code lies between the
-//! two ends, and no argument crosses that.
+//! The deferral is stored in the thread and not passed as an argument, because a call of plugin code lies in between, which
+//! no argument can cross.
 
 use std::cell::{Cell, RefCell};
 
@@ -15,25 +16,26 @@ thread_local! {
     static KEPT: RefCell<Vec<Notification>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Until the outermost of these is dropped, what happens on this thread is not told to subscribers and recorders.
+/// Until the outermost of these guards is dropped, this thread does not notify subscribers and recorders.
 #[must_use]
 pub(crate) struct DeferredNotifications(());
 
-/// Made before what must not be held meanwhile, so that it is dropped after it.
+/// Create it before the lock or gate, so that it is dropped after it.
 pub(crate) fn defer_notifications() -> DeferredNotifications {
     DEPTH.set(DEPTH.get() + 1);
     DeferredNotifications(())
 }
 
-/// Whether this thread holds what others may wait for.
+/// Whether this thread holds something that other threads may wait for.
 pub(crate) fn are_deferred() -> bool {
     DEPTH.get() > 0
 }
 
-/// Calls this when the thread holds nothing any more. To be called where notifications [are deferred](are_deferred).
+/// Calls the function when the thread no longer holds anything. Use it only while notifications [are
+/// deferred](are_deferred).
 pub(crate) fn defer(notification: impl FnOnce() + 'static) {
     let mut notification = Some(notification);
-    // At the very end of a thread its thread-locals are gone, so it is called at once.
+    // At the end of a thread its thread-locals are gone, so the function is called at once.
     let _ = KEPT.try_with(|kept| {
         kept.borrow_mut()
             .extend(notification.take().map(|notification| Box::new(notification) as Notification));

@@ -1,8 +1,8 @@
-//! What is left to be done when a slot has moved on and nobody waits for: waking the host's other threads and whoever waits for events,
-//! letting go of what was replaced. To wake a thread whose processor sleeps takes longer than the whole hand-over (20 µs each on a
-//! virtual machine, five of them at an adoption). So while an owner is in his `sync`, it is collected here, in its order, and done on a
-//! thread for hooks, which is awake because it has just started the new code. On every other thread it is done at once. Nothing that a
-//! caller may look for when `sync` is back belongs here.
+//! Work after a swap for which no caller waits: waking the host's other threads and the readers of events, and releasing the
+//! replaced generation. Waking a thread on a sleeping processor takes longer than the whole swap (20 µs each on a virtual
+//! machine, five of them per adoption). So while an owner is in `sync`, this module collects the work in order, and a hook
+//! thread, which is awake because it has just started the new code, does it. On any other thread the work is done at once.
+//! Work whose result a caller may expect after `sync` must not be deferred.
 
 use crate::deferred_notifications::{DeferredNotifications, defer_notifications};
 use parking_lot::{Condvar, Mutex};
@@ -20,20 +20,20 @@ thread_local! {
     static COLLECTED: RefCell<Vec<Job>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Does something: later and on another thread, if this one is an owner's in his `sync`.
+/// Runs a job: later and on another thread, if this thread is an owner's in `sync`.
 pub(crate) fn defer(job: impl FnOnce() + Send + 'static) {
     if !COLLECTS.get() {
         return job();
     }
     let mut job = Some(job);
-    // At the very end of a thread there is no later.
+    // At the end of a thread its thread-locals are gone, so the job cannot be collected.
     let _ = COLLECTED.try_with(|jobs| jobs.borrow_mut().extend(job.take().map(|job| Box::new(job) as Job)));
     if let Some(job) = job {
         job();
     }
 }
 
-/// What the end of the host waits for: work that owners have deferred, and requests of surfaces that are under way.
+/// The work that the host's end waits for: deferred work of owners, and running requests of surfaces.
 #[derive(Clone, Default)]
 pub(crate) struct DeferredWork(Arc<Pending>);
 
@@ -43,18 +43,18 @@ struct Pending {
     none: Condvar,
 }
 
-/// As long as this lives, its thread collects, and what happens on it is not told to subscribers and recorders.
+/// As long as this guard lives, its thread collects work and does not notify subscribers and recorders.
 pub(crate) struct Collecting {
     deferred_work: DeferredWork,
     hooks: Hooks,
-    /// Something around it collects already.
+    /// An outer guard collects already.
     within: bool,
-    /// Dropped after what is below: the embedder's own code runs when nobody waits any more for what was collected.
+    /// Dropped last, so that the embedder's code runs only after the collected work was handed over.
     _told_later: DeferredNotifications,
 }
 
 impl DeferredWork {
-    /// From now on this thread collects.
+    /// Begins to collect on this thread.
     pub(crate) fn collect(&self, hooks: &Hooks) -> Collecting {
         Collecting {
             deferred_work: self.clone(),
@@ -64,13 +64,14 @@ impl DeferredWork {
         }
     }
 
-    /// Counts a request, or a batch of deferred work, until the answer is dropped.
+    /// Counts a request, or a batch of deferred work, until the returned guard is dropped.
     pub(crate) fn begin(&self) -> UnderWay {
         *self.0.under_way.lock() += 1;
         UnderWay(self.0.clone())
     }
 
-    /// Waits until all of it is done; not for ever, because a plugin's thread-local that does not come back may keep a thread for hooks.
+    /// Waits until all work is done, or until the deadline: a destructor of a plugin's thread-local that hangs may block a
+    /// hook thread.
     pub(crate) fn wait(&self, deadline: Instant) {
         let mut under_way = self.0.under_way.lock();
         while *under_way > 0 && !self.0.none.wait_until(&mut under_way, deadline).timed_out() {}
@@ -97,7 +98,7 @@ impl Drop for Collecting {
     }
 }
 
-/// Work that is under way, until this is dropped.
+/// Marks work as running until it is dropped.
 pub(crate) struct UnderWay(Arc<Pending>);
 
 impl Drop for UnderWay {

@@ -1,5 +1,5 @@
-//! What the host tells: one stream of typed events, in order, each once. Everything else that reports (traces, the command
-//! line, tests) is derived from it.
+//! The host's events: one stream of typed events, in order, each once. All other reports (traces, the command line, tests)
+//! are derived from it.
 
 mod listeners;
 mod pollable;
@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The host's history, written from any thread. Cheap to clone.
+/// The host's log of events, which any thread may write. It is cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<Shared>);
 
@@ -37,7 +37,7 @@ struct Shared {
     observers: Observers,
 }
 
-/// The functions of a host's surfaces that are called for each event. There are two kinds, which differ in when they are called.
+/// The functions of a host's surfaces that are called for each event. The two kinds are called at different times.
 #[derive(Default)]
 pub(crate) struct Observers {
     /// Called without any lock, and deferred as described in `deferred_notifications`.
@@ -51,13 +51,13 @@ type Observer<T> = Box<dyn Fn(&T) + Send + Sync>;
 struct History {
     /// The sequence number of the oldest record kept.
     first: u64,
-    /// Each with its weight.
+    /// The records, each with its weight in bytes.
     records: VecDeque<(Arc<Record>, usize)>,
     /// The sum of all weights.
     bytes: usize,
     closed: bool,
     listeners: Listeners,
-    /// There is a thread that wakes the tasks among the listeners.
+    /// A thread runs that wakes the tasks among the listeners.
     #[cfg(feature = "stream")]
     wakes_tasks: bool,
 }
@@ -105,7 +105,8 @@ impl Log {
         }
     }
 
-    /// Tells the streams. May be called with a slot's lock held, so that what follows from the event is told after it.
+    /// Adds an event to the streams. It may be called with a slot's lock held, so that later events of the slot follow in
+    /// order.
     pub(crate) fn append(&self, event: Event) {
         let weight = weight(&event);
         let mut history = self.0.history.lock();
@@ -130,17 +131,17 @@ impl Log {
         });
     }
 
-    /// Has the threads that wait for events pass a safe point.
+    /// Asks the threads that wait for events to pass a safe point.
     pub(crate) fn wake(&self) {
         self.0.request_safe_points();
     }
 
-    /// From now on the threads that wait for events are asked to come to safe points, also after the host has ended.
+    /// From now on the threads that wait for events are asked to pass safe points, even after the host has ended.
     pub(crate) fn register_for_safe_points(&self) {
         safe_points::register(&self.0);
     }
 
-    /// Streams end when they have read what is there.
+    /// Closes the log: each stream ends after its last event.
     pub(crate) fn close(&self) {
         let mut history = self.0.history.lock();
         history.closed = true;
@@ -150,7 +151,7 @@ impl Log {
         self.0.grown.notify_all();
     }
 
-    /// The number that the next record will have.
+    /// The number of the next record.
     pub(crate) fn next(&self) -> u64 {
         self.0.history.lock().next()
     }
@@ -159,7 +160,7 @@ impl Log {
         self.stream_from(0)
     }
 
-    /// A stream that begins with the record of this number.
+    /// A stream that begins with the record with this number.
     pub(crate) fn stream_from(&self, next: u64) -> Events {
         Events {
             log: self.clone(),
@@ -181,35 +182,36 @@ impl Log {
 pub struct Events {
     log: Log,
     next: u64,
-    /// Where it stands among the listeners, if it has a file descriptor or a task waits for it.
+    /// Its key among the listeners, if it has a file descriptor or a waiting task.
     key: Option<u64>,
 }
 
 impl Events {
-    /// How many events a host keeps at most for those who read late.
+    /// The most events that a host keeps for slow readers.
     pub const MOST_KEPT: usize = 4096;
 
-    /// How many bytes of memory they hold at most, about: with their texts and the stacks of panics, without the names in backtraces that
-    /// somebody looked up. The newest event is kept whatever it holds; no text of a plugin's in it is longer than 16 KiB.
+    /// The approximate limit of their memory in bytes, including texts and the stacks of panics, but not the symbol names of
+    /// resolved backtraces. The newest event is always kept; a plugin's text in it has at most 16 KiB.
     pub const MOST_BYTES_KEPT: usize = 8 << 20;
 
-    /// Waits for the next event. `None` when everything was read and nothing can come any more: the host was dropped and the
-    /// last claim or view that outlived it, too. `None` at once in a forked child: events are told in the process of the host.
+    /// Waits for the next event. Returns `None` when all events were read and no more can come, because the host and the
+    /// last claim or view that outlived it were dropped. In a forked child it returns `None` at once: only the host's
+    /// process gets events.
     pub fn recv(&mut self) -> Option<Arc<Record>> {
         self.wait(None)
     }
 
-    /// Waits for the next event, at most so long. `None` also when the time is over.
+    /// Waits for the next event, at most this long. Returns `None` also when the time is over.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Option<Arc<Record>> {
         self.wait(Instant::now().checked_add(timeout))
     }
 
-    /// The next event, if there is one already.
+    /// Returns the next event without waiting, if there is one.
     pub fn try_recv(&mut self) -> Option<Arc<Record>> {
         self.wait(Some(Instant::now()))
     }
 
-    /// Whether everything was read and no further event can come, as when [`recv`](Self::recv) answers `None`.
+    /// Whether all events were read and no more can come, as when [`recv`](Self::recv) returns `None`.
     pub fn is_over(&self) -> bool {
         if self.log.0.process.is_another() {
             return true;
@@ -223,7 +225,7 @@ impl Events {
             return None;
         }
         loop {
-            // Thread-locals of the calling thread may be what keeps the image whose end it waits to hear of.
+            // The calling thread may wait for the unload of an image that its own thread-locals keep mapped.
             let epoch = ended_epoch();
             safe_point();
             let mut history = self.log.0.history.lock();
@@ -269,12 +271,12 @@ impl Drop for Events {
 }
 
 impl History {
-    /// The sequence number that the next record will have.
+    /// The sequence number of the next record.
     fn next(&self) -> u64 {
         self.first + self.records.len() as u64
     }
 
-    /// Drops the oldest records until one more of this weight may be kept.
+    /// Drops the oldest records until there is room for one of this weight.
     fn make_room(&mut self, weight: usize) {
         while self.records.len() >= Events::MOST_KEPT || self.bytes + weight > Events::MOST_BYTES_KEPT {
             let Some((_, oldest)) = self.records.pop_front() else { break };
@@ -293,7 +295,7 @@ impl History {
         read
     }
 
-    /// The record with this number, or what stands for those that are gone.
+    /// The record with this number, or `Event::Lagged` for records that were dropped.
     fn after(&self, next: &mut u64) -> Option<Arc<Record>> {
         if *next < self.first {
             let missed = self.first - *next;
@@ -314,7 +316,7 @@ impl Iterator for Events {
     }
 }
 
-/// The same as `tracing` events, for hosts that have a subscriber.
+/// Emits the event as a `tracing` event, for programs that have a subscriber.
 fn trace(event: &Event) {
     match event {
         Event::Swapped(report) => tracing::info!(

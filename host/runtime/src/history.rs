@@ -1,7 +1,7 @@
-//! The last good artifacts of each slot, kept by content, so that a slot can go back to one. What is told to this room is written
-//! down; when to go back, and to which, is decided elsewhere, and what comes out of here goes the way of every artifact.
+//! The history: it keeps the last good artifacts of each slot by content, for rollbacks. It only records; other modules
+//! decide about rollbacks, and load an artifact from the history in the same way as any other.
 //!
-//! There are two kinds: one in a folder that survives the process, and a power cut at any moment; and one for this process only.
+//! A history is either in a folder that survives the process and a power cut, or exists for this process only.
 
 mod book;
 mod entry;
@@ -25,29 +25,29 @@ use std::{
 };
 use store::Store;
 
-/// What is kept of all slots.
+/// The history of all slots.
 #[derive(Debug)]
 pub(crate) struct History {
     keep: usize,
     store: Store,
     state: Mutex<State>,
-    /// Something that was on its way has been put away.
+    /// Signals that a pending entry has been stored.
     put: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
     book: Book,
-    /// What is listed, and whose bytes are on their way: who wants them waits.
+    /// Entries that are listed but whose bytes are not stored yet; a reader waits for them.
     on_the_way: BTreeSet<(String, ContentHash)>,
-    /// Files that nobody needs, but that an index names which could not be replaced.
+    /// Unneeded files that the index still names, because the index could not be replaced.
     superfluous: BTreeSet<(String, ContentHash)>,
-    /// What went with a private folder, and was told as gone.
+    /// Entries that were lost with a private folder, and were reported as lost.
     lost: BTreeSet<(String, ContentHash)>,
 }
 
 impl State {
-    /// The book has changed: of the files that a slot needed `before`, those are superfluous that it needs no more.
+    /// After a change of the book: marks the files that the slot needed `before` and does not need any more as superfluous.
     fn needs_no_more(&mut self, slot: &str, before: BTreeSet<(String, ContentHash)>) {
         self.superfluous.extend(before);
         let needed = self.book.files_of(slot);
@@ -56,8 +56,8 @@ impl State {
 }
 
 impl History {
-    /// Opens the history in `folder`, or starts one. Answers also what is wrong with it and kept it from nothing: a broken index,
-    /// files that are gone. `keep` is how many good versions besides the last one stay.
+    /// Opens the history in `folder`, or creates it. Returns also the defects that do not prevent its use: a broken index,
+    /// missing files. `keep` is the number of good versions to keep besides the last one.
     ///
     /// # Errors
     /// If the folder is in use by another living host, was written by a later version, or cannot be made, locked or read.
@@ -66,14 +66,14 @@ impl History {
         Ok((Self::new(store, book, keep), problems))
     }
 
-    /// A history that ends with this value, in a folder in `private` that is made when first something is kept.
-    /// Files that are not needed any more go to the spares of `private`.
+    /// A history that ends with this value. Its folder in `private` is created for the first entry. Unneeded files become
+    /// spares of `private`.
     pub(crate) fn of_process(private: StagingFolder, keep: usize) -> Self {
         Self::new(Store::of_process(private), Book::default(), keep)
     }
 
-    /// The private folder in which this history lay was lost. What was kept there is no longer listed; answers what that is, with its
-    /// slot.
+    /// The private folder with this history was lost. Removes the lost entries from the list, and returns them with their
+    /// slots.
     pub(crate) fn was_lost(&self, private: &Path) -> Vec<(String, HistoryError)> {
         if !self.store.is_of_process() {
             return Vec::new();
@@ -82,7 +82,7 @@ impl History {
         let mut lost = Vec::new();
         for (slot, entries) in state.book.slots() {
             for entry in entries.iter().filter(|entry| entry.is_kept()) {
-                // What is on its way will be put into the new folder, or is there already.
+                // A pending entry will be stored in the new folder, or is there already.
                 let on_the_way = state.on_the_way.contains(&(slot.clone(), entry.hash));
                 if !on_the_way && !self.store.path(slot, &entry.copy).exists() {
                     lost.push((slot.clone(), entry.hash, Store::path_in_lost(private, slot, &entry.copy)));
@@ -113,17 +113,17 @@ impl History {
         }
     }
 
-    /// Whether the bytes of what begins may be put away ([`keep`](Self::keep)) after it has come to serve: what ends with the process
-    /// is not missed by the next one.
+    /// Whether the bytes of a candidate may be stored ([`keep`](Self::keep)) after it is published. They may if the history
+    /// ends with the process, because the next process does not need them.
     pub(crate) fn archives_in_background(&self) -> bool {
         self.keep > 0 && self.store.is_of_process()
     }
 
-    /// Puts the bytes away of what has begun, unless it was forgotten or marked as bad meanwhile. Whoever has it begin `later` has to call this,
-    /// whatever happens.
+    /// Stores the bytes of a version that has begun, unless it was forgotten or marked as bad meanwhile. After `begins` with
+    /// `later`, the caller must always call this.
     ///
     /// # Errors
-    /// If they cannot be kept. Then it is no longer listed.
+    /// If they cannot be stored. Then the version is no longer listed.
     pub(crate) fn keep(&self, slot: &str, hash: &ContentHash, content: Content<'_>) -> Result<(), HistoryError> {
         let mut state = self.state.lock();
         state.on_the_way.remove(&(slot.to_owned(), *hash));
@@ -137,18 +137,18 @@ impl History {
         }
         let kept = self.store.put(slot, content);
         if kept.is_err() {
-            // What there is of them goes, too.
+            // This also removes a partly written file.
             let _ = self.apply(&mut state, slot, |book| book.drop_entry(slot, hash));
         }
         kept
     }
 
-    /// Before the swap: writes the candidate down as unconfirmed, at the newest place. The same content that was confirmed before
-    /// stays confirmed; if it was marked as bad, it is no more. If nothing is to be kept, nothing is written. With `later` its bytes are
-    /// not put away yet.
+    /// Before the swap: records the candidate as unconfirmed, as the newest entry. If the same content was confirmed before,
+    /// it stays confirmed; if it was marked as bad, the mark is removed. Without an archive nothing is written. With `later`
+    /// its bytes are not stored yet.
     ///
     /// # Errors
-    /// If its bytes cannot be kept, or the index cannot be written. Then all is as it was.
+    /// If its bytes cannot be stored, or the index cannot be written. Then nothing has changed.
     pub(crate) fn begins(&self, new: &NewEntry<'_>, content: Content<'_>, later: bool) -> Result<(), HistoryError> {
         let entry = Entry {
             hash: new.hash,
@@ -196,8 +196,7 @@ impl History {
         Ok(())
     }
 
-    /// The swap did not happen after all: takes back what [`begins`](Self::begins) wrote. The same content that was known before
-    /// is again what it was.
+    /// The swap did not happen: undoes [`begins`](Self::begins). An earlier entry of the same content is restored.
     pub(crate) fn forget(&self, slot: &str, hash: &ContentHash) {
         let forgotten = self.change(slot, |book| book.forget(slot, hash));
         if let Err(reason) = forgotten {
@@ -205,11 +204,11 @@ impl History {
         }
     }
 
-    /// Its probation is passed: it is good. Of those that were tried before it, `keep` good ones stay.
+    /// The version has passed its probation and is good. Of the earlier versions, `keep` good ones stay.
     ///
     /// # Errors
-    /// If it is not kept, though something is to be; if the index cannot be written, or what is superfluous not removed: then
-    /// it is good for this process, and perhaps not for the next.
+    /// If its bytes are not stored though they should be, if the index cannot be written, or if superfluous files cannot be
+    /// removed. Then the version is good for this process, and perhaps not for the next.
     pub(crate) fn confirm(&self, slot: &str, hash: &ContentHash) -> Result<(), HistoryError> {
         let mut known = true;
         self.change(slot, |book| {
@@ -226,10 +225,11 @@ impl History {
         }
     }
 
-    /// It was rolled back: its bytes go, and that it is bad is remembered, also of one that is not kept.
+    /// The version was rolled back: removes its bytes and records it as bad, even if its bytes were not stored.
     ///
     /// # Errors
-    /// If the index cannot be written, or the bytes not removed: then it is bad for this process, and perhaps not for the next.
+    /// If the index cannot be written, or the bytes cannot be removed. Then the version is bad for this process, and perhaps
+    /// not for the next.
     pub(crate) fn mark_bad(&self, slot: &str, hash: &ContentHash, why: &str) -> Result<(), HistoryError> {
         self.change(slot, |book| {
             book.mark_bad(slot, hash, why, now());
@@ -237,17 +237,17 @@ impl History {
         })
     }
 
-    /// The same for this process, at once and without touching a file: for threads that must not wait for a disk. Whoever calls
-    /// this has [`mark_bad`](Self::mark_bad) called soon.
+    /// The same for this process only, without touching a file: for threads that must not wait for a disk. The caller must
+    /// arrange a call of [`mark_bad`](Self::mark_bad) soon.
     pub(crate) fn mark_bad_in_memory(&self, slot: &str, hash: &ContentHash, why: &str) {
         let mut state = self.state.lock();
-        // What is superfluous now goes when the index no longer names it.
+        // Superfluous files are removed once the index no longer names them.
         let before = state.book.files_of(slot);
         state.book.mark_bad(slot, hash, why, now());
         state.needs_no_more(slot, before);
     }
 
-    /// The slots that were last served by what was published under this path, as far as it was good.
+    /// The slots whose newest good version was published under this path.
     pub(crate) fn slots_from(&self, path: &Path) -> Vec<String> {
         let state = self.state.lock();
         let from = |entries: &[Entry]| entries.iter().rev().any(|entry| entry.is_kept() && entry.file == path);
@@ -255,7 +255,7 @@ impl History {
         slots.map(|(slot, _)| slot.clone()).collect()
     }
 
-    /// Why it was rolled back, if it was.
+    /// The reason for its rollback, if it was rolled back.
     pub(crate) fn known_bad(&self, slot: &str, hash: &ContentHash) -> Option<String> {
         match &self.state.lock().book.find(slot, hash)?.condition {
             VersionStatus::KnownBad(why) => Some(why.clone()),
@@ -263,35 +263,37 @@ impl History {
         }
     }
 
-    /// Somebody asked for it by name: that it was bad is no longer remembered.
+    /// Removes the mark of a bad version, because a caller asked for the version by its hash.
     ///
     /// # Errors
-    /// If the index cannot be written: then it is pardoned for this process, and perhaps not for the next.
+    /// If the index cannot be written. Then the mark is removed for this process, and perhaps not for the next.
     pub(crate) fn unblock(&self, slot: &str, hash: &ContentHash) -> Result<(), HistoryError> {
         self.change(slot, |book| book.unblock(slot, hash))
     }
 
-    /// The newest one that was not marked as bad, if it never was confirmed: after a start, what an ended process was trying.
+    /// The newest version that is not marked as bad, if it is unconfirmed: after a start, this is the version that the ended
+    /// process had on probation.
     pub(crate) fn unconfirmed(&self, slot: &str) -> Option<ContentHash> {
         let state = self.state.lock();
         let newest = state.book.of(slot).iter().rev().find(|entry| entry.is_kept())?;
         (newest.condition == VersionStatus::Unconfirmed).then_some(newest.hash)
     }
 
-    /// What is known of a slot's versions, newest first.
+    /// The known versions of a slot, newest first.
     pub(crate) fn entries(&self, slot: &str) -> Vec<HistoryEntry> {
         self.state.lock().book.of(slot).iter().rev().map(Entry::told).collect()
     }
 
-    /// The slots of which something is known.
+    /// The slots with entries.
     pub(crate) fn slots(&self) -> Vec<String> {
         self.state.lock().book.slots().map(|(slot, _)| slot.clone()).collect()
     }
 
-    /// Reads a kept artifact and verifies that its bytes are those that were kept. Waits for those that are on their way.
+    /// Reads a stored artifact and verifies its bytes. Waits if they are not stored yet.
     ///
     /// # Errors
-    /// If it is not kept; if its file is gone or has other bytes, and then it is no longer listed; if it cannot be read.
+    /// If it is not in the history, or cannot be read. If its file is missing or has other bytes, its entry is removed as
+    /// well.
     pub(crate) fn read(&self, slot: &str, hash: &ContentHash) -> Result<Artifact, HistoryError> {
         let mut state = self.state.lock();
         let wanted = (slot.to_owned(), *hash);
@@ -342,8 +344,8 @@ impl History {
         Err(lost)
     }
 
-    /// The newest good one that is older than `than`, or the newest of all, whose bytes verify; with `any`, if there is none, the newest
-    /// one of which nothing bad is known. Answers also why others were passed over.
+    /// The newest good version that is older than `than` (or of all, without `than`) and whose bytes verify. With `any`, and
+    /// without such a version, the newest one that is not marked as bad. Returns also why other versions were skipped.
     pub(crate) fn good_before(
         &self,
         slot: &str,
@@ -370,21 +372,22 @@ impl History {
         (None, passed_over)
     }
 
-    /// Applies a change of one slot that is true whether it can be written down or not. `change` answers whether it changed anything.
+    /// Applies a change of one slot that holds even if it cannot be written to the index. `change` returns whether it
+    /// changed anything.
     fn change(&self, slot: &str, change: impl FnOnce(&mut Book) -> bool) -> Result<(), HistoryError> {
         self.apply(&mut self.state.lock(), slot, change)
     }
 
     fn apply(&self, state: &mut State, slot: &str, change: impl FnOnce(&mut Book) -> bool) -> Result<(), HistoryError> {
         if self.store.is_of_process() {
-            // Nothing is written down, so nothing can fail: the other slots need not be copied.
+            // This history has no index to write, so nothing can fail, and the other slots need not be copied.
             let before = state.book.files_of(slot);
             change(&mut state.book);
             return self.settle(state, slot, before, Ok(()));
         }
         let mut next = state.book.clone();
         if !change(&mut next) {
-            // What is only of this process may have changed all the same.
+            // Fields that exist only in this process may have changed.
             state.book = next;
             return Ok(());
         }
@@ -393,8 +396,8 @@ impl History {
         self.settle(state, slot, before, written)
     }
 
-    /// Of the files that a slot needed `before`, those go that it needs no more: after the index that no longer names them is written,
-    /// and not before.
+    /// Removes the files that the slot needed `before` and does not need any more, but only after an index without them is
+    /// written.
     fn settle(
         &self,
         state: &mut State,

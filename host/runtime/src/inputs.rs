@@ -1,10 +1,11 @@
-//! What plugins are given beside their state: which configuration and which contents of resources are to be given to whom. What lives
-//! here is the answer as of now, and what was refused; where settings come from is not known here, where resources come from is
-//! `resources`, and how a plugin gets anything is `reload/inputs.rs`.
+//! The inputs of plugins besides their state: the configuration and the resources of each slot. This module holds the
+//! current values and the refusals. It does not know where settings come from; `resources` reads the resources, and
+//! `reload/inputs.rs` passes the inputs to plugins.
 //!
-//! An instance is given what there is once, before it serves. What changes later comes with another instance of the same artifact, by
-//! an ordinary reload: on its owner's thread if it is claimed, behind its gate if it has a state, and otherwise with nobody waiting. So
-//! an instance is never changed under its callers, and whatever goes wrong costs a candidate.
+//! An instance gets its inputs once, before it serves. For later changes the host makes a new instance of the same artifact
+//! by an ordinary reload: on the owner's thread if the slot is claimed, behind the gate if the plugin has a state, and
+//! otherwise without any waiting caller. So an instance never changes while it is called, and a failure costs only a
+//! candidate.
 
 mod delayed_retry;
 mod resources;
@@ -28,34 +29,34 @@ use std::{
 
 pub(crate) use resources::{Notices, Read};
 
-/// The settings of plugins, by slot. A plugin in a slot that is not named here is given an empty table.
+/// The settings of plugins, by slot. A plugin in a slot without settings gets an empty table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PluginSettings(BTreeMap<String, Arc<[u8]>>);
 
-/// Settings that cannot be encoded for a plugin.
+/// The error for settings that cannot be encoded for a plugin.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NotEncodable(String);
 
-/// A plugin does not take settings.
+/// The error of a plugin that refused settings.
 #[derive(Debug, thiserror::Error)]
 #[error("the plugin in slot {slot:?} does not take `plugins.{slot}`: {error}")]
 #[non_exhaustive]
 pub struct SettingsRefused {
     /// The slot.
     pub slot: Arc<str>,
-    /// What the plugin said.
+    /// The plugin's error.
     pub error: HookError,
 }
 
 impl PluginSettings {
-    /// None for any slot.
+    /// Creates settings for no slot.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Names the settings of the plugin in a slot: something that is encoded as a table, such as a struct or a map.
+    /// Sets the settings of the plugin in a slot: a value that is encoded as a table, such as a struct or a map.
     ///
     /// # Errors
     /// If they cannot be encoded.
@@ -79,12 +80,12 @@ pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// What one instance is given.
+/// The inputs of one instance.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PluginInputs {
-    /// None of a host without a configuration.
+    /// None in a host without a configuration.
     pub(crate) config: Option<Arc<[u8]>>,
-    /// Those that exist, in the order of the manifest.
+    /// The existing resources, in the order of the manifest.
     pub(crate) resources: Vec<(String, Arc<Content>)>,
 }
 
@@ -96,37 +97,37 @@ impl PartialEq for PluginInputs {
     }
 }
 
-/// What a slot's plugin has refused.
+/// The inputs that a slot's plugin has refused.
 struct Refused {
     what: PluginInputs,
-    /// What serves has this instead.
+    /// The inputs that the current generation has instead.
     instead: PluginInputs,
-    /// The artifacts that have refused it: another one may take it.
+    /// The artifacts that have refused them; another artifact may accept them.
     by: Vec<ContentHash>,
 }
 
-/// An artifact that was refused because of what it was given.
+/// An artifact that was refused because of its inputs.
 struct Vetoed {
     slot: Arc<str>,
     path: PathBuf,
     table: Option<Arc<[u8]>>,
-    /// How often a resource had changed by then; none if it was about the configuration.
+    /// The number of resource changes at that time; none if the configuration was the reason.
     resources: Option<u64>,
 }
 
-/// A host's.
+/// The inputs of a host's plugins.
 pub(crate) struct InputStore {
-    /// Whether anybody is given anything: most hosts give nothing, and are not to pay for it.
+    /// Whether the host has any inputs. Most hosts have none, and must not pay for this feature.
     asked: AtomicBool,
     settings: Mutex<Option<PluginSettings>>,
     resources: Option<Resources>,
     /// By slot.
     refused: Mutex<BTreeMap<Arc<str>, Refused>>,
-    /// By slot, another instance that could not be had for a reason that may pass.
+    /// By slot, a new instance that failed for a temporary reason.
     put_off: Mutex<BTreeMap<Arc<str>, DelayedRetry>>,
-    /// By slot, what there was when a candidate was given something last.
+    /// By slot, the available inputs at the time of the last candidate.
     tried: Mutex<BTreeMap<Arc<str>, PluginInputs>>,
-    /// How often a resource has changed.
+    /// The number of changes of resources.
     changes: AtomicU64,
     vetoed: Mutex<Vec<Vetoed>>,
 }
@@ -150,43 +151,44 @@ impl InputStore {
         })
     }
 
-    /// Whether anybody is given anything.
+    /// Whether the host has any inputs.
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// From now on these are the settings of plugins.
+    /// Replaces the settings of plugins.
     pub(crate) fn configure(&self, settings: PluginSettings) {
         *self.settings.lock() = Some(settings);
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// What the slot's table is now; none if nobody gives settings.
+    /// The slot's current table; none without a configuration.
     pub(crate) fn table(&self, slot: &str) -> Option<Arc<[u8]>> {
         Some(self.settings.lock().as_ref()?.of(slot))
     }
 
-    /// The table that these settings have for a slot, if that is another one than now.
+    /// The table of these settings for a slot, if it differs from the current one.
     pub(crate) fn changed_table(&self, slot: &str, settings: &PluginSettings) -> Option<Arc<[u8]>> {
         let new = settings.of(slot);
         (self.table(slot).as_ref() != Some(&new)).then_some(new)
     }
 
-    /// Reads the resources of these names, unless they are known, and watches them from now on. Not on a caller's thread.
+    /// Reads the resources with these names, unless they are known, and watches them from now on. Must not run on a caller's
+    /// thread.
     pub(crate) fn learn(&self, names: &[String]) -> Vec<Read> {
         self.resources
             .as_ref()
             .map_or_else(Vec::new, |resources| resources.learn(names))
     }
 
-    /// Nothing is noticed any more.
+    /// Ends all watches.
     pub(crate) fn end(&self) {
         if let Some(resources) = &self.resources {
             resources.end();
         }
     }
 
-    /// Reads a resource again, which may have changed. None if it has not.
+    /// Reads a resource again. Returns none if it has not changed.
     pub(crate) fn read_again(&self, name: &str) -> Option<Read> {
         let read = self.resources.as_ref()?.read_again(name);
         if matches!(read, Some(Read::Changed)) {
@@ -195,7 +197,7 @@ impl InputStore {
         read
     }
 
-    /// What there is for a plugin with these resources in a slot.
+    /// The available inputs for a plugin with these resources in a slot.
     fn there(&self, slot: &str, names: &[String]) -> PluginInputs {
         PluginInputs {
             config: self.table(slot),
@@ -206,7 +208,7 @@ impl InputStore {
         }
     }
 
-    /// What an artifact with these resources is given in a slot, as of now: what there is, unless it has refused that.
+    /// The inputs for an artifact with these resources in a slot: the available ones, unless it has refused them.
     pub(crate) fn inputs(&self, slot: &str, names: &[String], artifact: Option<&ContentHash>) -> PluginInputs {
         if !self.is_asked() {
             return PluginInputs::default();
@@ -220,7 +222,7 @@ impl InputStore {
         }
     }
 
-    /// What a candidate is given.
+    /// The inputs for a candidate.
     pub(crate) fn try_on(&self, slot: &Arc<str>, names: &[String], artifact: Option<&ContentHash>) -> PluginInputs {
         let inputs = self.inputs(slot, names, artifact);
         if self.is_asked() {
@@ -229,12 +231,12 @@ impl InputStore {
         inputs
     }
 
-    /// A candidate comes that was given nothing yet.
+    /// Begins with a candidate that has no inputs yet.
     pub(crate) fn begin_trial(&self, slot: &str) {
         self.tried.lock().remove(slot);
     }
 
-    /// The slot's plugin does not take what its candidate was given, and goes on with what it has.
+    /// The slot's plugin has refused new inputs, and keeps its present ones.
     pub(crate) fn refuse(&self, slot: &Arc<str>, names: &[String], artifact: ContentHash, has: PluginInputs) {
         let tried = self.tried.lock().remove(slot);
         let refused = Refused {
@@ -246,8 +248,8 @@ impl InputStore {
         self.refused.lock().insert(slot.clone(), refused);
     }
 
-    /// A new artifact does not take what its candidate was given. Answers whether there is something else for it, which it gets from now
-    /// on: what serves has refused the same, and has that instead.
+    /// A new artifact has refused the available inputs. If the current generation has refused them as well, the artifact
+    /// gets that generation's inputs from now on. Returns whether this is so.
     pub(crate) fn falls_back(&self, slot: &str, artifact: &ContentHash) -> bool {
         let tried = self.tried.lock();
         let mut refused = self.refused.lock();
@@ -260,7 +262,8 @@ impl InputStore {
         }
     }
 
-    /// Something serves in the slot with this: what was refused, and is not what it had instead, is tried again when it comes back.
+    /// The slot's generation now serves with these inputs. If they are not the ones that it used in place of refused inputs,
+    /// the refusal is forgotten, so that the refused inputs may be tried again.
     pub(crate) fn serves_with(&self, slot: &str, inputs: &PluginInputs) {
         if !self.is_asked() {
             return;
@@ -272,14 +275,14 @@ impl InputStore {
         }
     }
 
-    /// Something newer is for the slot: what was refused before is not tried again.
+    /// A newer artifact has come for the slot: artifacts that were refused before are not tried again.
     pub(crate) fn forget_vetoed(&self, slot: &str) {
         self.vetoed.lock().retain(|known| *known.slot != *slot);
     }
 
-    /// An artifact does not take what is there: it is tried again when that is something else.
+    /// An artifact has refused the available inputs: it is tried again when they change.
     pub(crate) fn refuse_inputs(&self, slot: &Arc<str>, path: PathBuf, of_resource: bool) {
-        // What there was, also if it got something else instead: with that it would be tried without end.
+        // Records the available inputs, even if the artifact got others; otherwise the host would try it without end.
         let tried = self.tried.lock().get(slot).cloned();
         let table = tried.map_or_else(|| self.table(slot), |tried| tried.config);
         let resources = of_resource.then(|| self.changes.load(Ordering::Relaxed));
@@ -293,7 +296,7 @@ impl InputStore {
         });
     }
 
-    /// The artifacts for which it is something else by now.
+    /// The artifacts whose inputs have changed since their refusal.
     pub(crate) fn to_try_again(&self) -> Vec<LoadRequest> {
         let all = std::mem::take(&mut *self.vetoed.lock());
         let changed = |one: &Vetoed| {

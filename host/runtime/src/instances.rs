@@ -1,5 +1,6 @@
-//! Which slots an artifact is loaded into. Without a word it is one: the slot that has its plugin's name. An embedder, or his settings,
-//! may name several for a plugin, or other ones for a file. This is data: who loads is `reload`.
+//! The slots into which an artifact is loaded. By default this is one: the slot with the plugin's name. An embedder, or the
+//! settings, may name several slots for a plugin, or other slots for a file. This module holds only the data; `reload` does
+//! the loading.
 
 use reslot_artifact::manifest::is_name;
 use std::{
@@ -8,36 +9,36 @@ use std::{
     sync::Arc,
 };
 
-/// What was said of instances is not good.
+/// Why a list of instances is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstancesError {
-    /// A slot's name has characters that names do not have, or is too long.
+    /// A slot's name has characters that are not allowed, or is too long.
     #[error(
         "instances of {of:?}: {slot:?} is not a valid name of a slot\n  what to do: use 1 to 64 of the characters A-Z a-z 0-9 _ -"
     )]
     Name {
-        /// The plugin, or the file, whose instances are named.
+        /// The plugin, or the file, whose instances are listed.
         of: String,
         /// The name.
         slot: String,
     },
-    /// The instances are of something that is neither a plugin's name nor a file's.
+    /// Instances are listed for something that is neither a plugin's name nor a file's name.
     #[error(
         "instances of {of:?}: that is neither a plugin's name nor the name of a file\n  what to do: name the plugin, such as \
          \"momentum\", or a file without its folder, such as \"libmomentum.so\""
     )]
     Of {
-        /// What was named.
+        /// The invalid name.
         of: String,
     },
-    /// No slot is named.
+    /// The list of slots is empty.
     #[error("instances of {of:?}: no slot is named, so it would never be loaded\n  what to do: name at least one slot")]
     None {
         /// The plugin, or the file.
         of: String,
     },
-    /// Two artifacts would be loaded into one slot.
+    /// Two lists name the same slot, so two artifacts would be loaded into it.
     #[error(
         "the slot {slot:?} is named for {first:?} and for {second:?}, and a slot has one plugin\n  what to do: give each of them slots \
          of its own"
@@ -45,23 +46,23 @@ pub enum InstancesError {
     Twice {
         /// The slot.
         slot: String,
-        /// One of the two.
+        /// The first of the two plugins or files.
         first: String,
-        /// The other one; the same if the slot is named twice for one.
+        /// The second one; it equals the first if one list names the slot twice.
         second: String,
     },
 }
 
-/// The slots into which artifacts are loaded whose plugins, or files, were named.
+/// The slots of the plugins and files for which instances are listed.
 #[derive(Debug, Default)]
 pub(crate) struct Instances(BTreeMap<String, Vec<Arc<str>>>);
 
-/// As they are said: by plugin or file, the slots.
+/// The lists as an embedder writes them: the slots by plugin or file.
 pub(crate) type Said = BTreeMap<String, Vec<String>>;
 
 impl Instances {
     /// # Errors
-    /// If a name is not one, or a slot would have two artifacts.
+    /// If a name is invalid, or a slot would have two artifacts.
     pub(crate) fn checked(said: &Said) -> Result<Self, InstancesError> {
         let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
         for (of, slots) in said {
@@ -93,30 +94,30 @@ impl Instances {
         Ok(Self(said.iter().map(named).collect()))
     }
 
-    /// The slots that are named for an artifact; what is said of its file comes before what is said of its plugin.
+    /// The slots that are listed for an artifact; the list for its file takes precedence over the list for its plugin.
     pub(crate) fn of(&self, plugin: &str, path: &Path) -> Vec<Arc<str>> {
         let file = path.file_name().and_then(|name| self.0.get(name.to_str()?));
         let named = file.or_else(|| self.0.get(plugin));
         named.cloned().unwrap_or_else(|| vec![plugin.into()])
     }
 
-    /// Whether no artifact is loaded by itself into the slot that has a plugin's name, because others are named for that plugin.
+    /// Whether the slot with a plugin's name gets no artifact by default, because other slots are listed for that plugin.
     pub(crate) fn leaves_out(&self, slot: &str) -> bool {
         let named = self.0.values().flatten().any(|named| **named == *slot);
         !named && self.0.contains_key(slot)
     }
 }
 
-/// A file that is to be loaded.
+/// A request to load a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LoadRequest {
     pub(crate) path: PathBuf,
-    /// The slot that it is for; none: each for which its plugin, or its file, is meant.
+    /// The slot to load it into; none: all slots of its plugin or file.
     pub(crate) slot: Option<Arc<str>>,
 }
 
 impl LoadRequest {
-    /// For all slots for which it is meant.
+    /// A request for all slots of the file.
     pub(crate) fn file(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -124,7 +125,7 @@ impl LoadRequest {
         }
     }
 
-    /// For this one.
+    /// A request for this slot.
     pub(crate) fn of_slot(path: impl Into<PathBuf>, slot: &Arc<str>) -> Self {
         Self {
             path: path.into(),

@@ -1,14 +1,14 @@
-//! How much plugins log: the levels, and which slot has which. `native/src/logs.rs` forwards what they log to the program's subscriber.
+//! The log levels of plugins, by slot. `native/src/logs.rs` forwards the plugins' log records to the program's subscriber.
 
 use crate::{shadow_name, slot::MappedImages};
 use parking_lot::Mutex;
 use reslot_engine::LogLevel;
 use std::collections::BTreeMap;
 
-/// Which slot of a host has which level.
+/// The log level of each slot of a host.
 pub(crate) struct LogLevels {
     default: Option<LogLevel>,
-    /// What settings say, which comes before what the program says.
+    /// The level in the settings, which takes precedence over the program's.
     settings: Mutex<Option<LogLevel>>,
     slots: Mutex<BTreeMap<String, LogLevel>>,
 }
@@ -22,14 +22,14 @@ impl LogLevels {
         }
     }
 
-    /// Sets how much a slot's plugin logs, also if there is no such slot yet; none for the host's own. Answers what that comes to.
+    /// Sets the level of a slot, even if the slot does not exist yet; none: the host's level. Returns the resulting level.
     pub(crate) fn set(&self, images: &MappedImages, slot: &str, level: Option<LogLevel>) -> LogLevel {
         let mut slots = self.slots.lock();
         match level {
             Some(level) => slots.insert(slot.to_owned(), level),
             None => slots.remove(slot),
         };
-        // A subscriber of the plugin's own may be asked what it wants, so no lock is held.
+        // This may call the plugin's own subscriber, so no lock is held.
         drop(slots);
         for image in images.with_shadows(Some(slot)) {
             image.resources.log_level_changed();
@@ -37,7 +37,7 @@ impl LogLevels {
         self.of(slot)
     }
 
-    /// Sets what settings say for all slots that have no level of their own; none for what the program says.
+    /// Sets the settings' level for all slots without their own level; none: the program's level.
     pub(crate) fn set_for_all(&self, images: &MappedImages, level: Option<LogLevel>) {
         *self.settings.lock() = level;
         for image in images.with_shadows(None) {
@@ -45,12 +45,12 @@ impl LogLevels {
         }
     }
 
-    /// The slot's own, which is its shadows', too.
+    /// The slot's own level, which its shadows use too.
     pub(crate) fn own(&self, slot: &str) -> Option<LogLevel> {
         self.slots.lock().get(shadow_name::slot_of(slot)).copied()
     }
 
-    /// What that comes to: nothing where nobody listens.
+    /// The resulting level of a slot: `Off` if the program has no subscriber.
     pub(crate) fn of(&self, slot: &str) -> LogLevel {
         match LogLevel::heard() {
             LogLevel::Off => LogLevel::Off,

@@ -1,10 +1,10 @@
-//! What became of a file that was loaded, as a sentence for a person.
+//! The outcome of a load, as a sentence for a person.
 
 use crate::{history::VersionStatus, reload::LoadOutcome};
 use std::fmt;
 
 impl LoadOutcome {
-    /// The generation that serves because of it, if there is one such generation.
+    /// The generation that serves because of it, if it is exactly one.
     #[must_use]
     pub fn generation(&self) -> Option<u64> {
         match self {

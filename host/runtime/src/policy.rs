@@ -1,5 +1,6 @@
-//! What a host does about versions that turn out badly, as plain data: how long a new generation is on probation, what counts as
-//! a fault, how long a plugin's hooks may take, what is kept to go back to. The rest of the host reads it; nothing here acts.
+//! How a host handles faulty versions, as plain data: how long a new generation is on probation, what counts as a fault, how
+//! long a plugin's hooks may take, and how many versions the history keeps for a rollback. The rest of the host reads these
+//! values; this module only defines them.
 
 use reslot_engine::Preflight;
 use std::time::Duration;
@@ -25,75 +26,80 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
-    /// How long the generation that was replaced stays alive, quiet and complete, so that the slot can go back to it in
-    /// microseconds. With zero it is retired at once, no fault leads back, and every version counts as good that was started.
+    /// How long the replaced generation is kept as the standby, so that a rollback to it takes microseconds. With zero, the
+    /// host retires the replaced generation at once, a fault causes no rollback, and each version that was started counts as
+    /// good.
     ///
-    /// It lasts longer while something is being found out: a check is under way or has failed, memory grew too fast at the last
-    /// measurement, the first check is still to come, or a call is inside whose `call_deadline` is not over.
+    /// The probation lasts longer while its result is open: a health check is running or has failed, memory grew too fast at
+    /// the last measurement, the first check has not run yet, or a call is still within its `call_deadline`.
     pub probation: Duration,
-    /// How many calls the new generation must have answered as well before its probation ends. That no calls come is no fault;
-    /// the probation goes on. Other than zero it has every call of a probation take the way through the gate, which counts.
+    /// How many calls the new generation must also have answered before its probation ends. If no calls come, that is no
+    /// fault, and the probation continues. With any value but zero, each call during a probation passes through the gate,
+    /// which counts it.
     pub probation_calls: u64,
-    /// How many panics in calls a generation may have on probation.
+    /// How many panics in calls a generation may have during probation.
     pub max_panics: u32,
-    /// How long one call may take on probation; none: as long as it likes. A call that has not come back cannot be ended, but
-    /// the other callers are led back. As with `probation_calls`, calls of a probation take the way through the gate.
+    /// How long one call may take during probation; none: no limit. The host cannot end a call that hangs, but it rolls the
+    /// slot back for all other callers. As with `probation_calls`, each call during a probation passes through the gate.
     pub call_deadline: Option<Duration>,
-    /// How often a plugin's `health` is asked, and its memory looked at. Zero: never, but for once before it serves.
+    /// How often the host calls a plugin's `health` and measures its memory. Zero: only once, before the plugin serves.
     pub health_every: Duration,
-    /// How long one check may take; one that takes longer has failed.
+    /// How long one check may take; a check that takes longer counts as failed.
     pub health_timeout: Duration,
-    /// After how many failed checks, one after the other, a generation on probation is faulty.
+    /// After how many consecutive failed checks a generation on probation is faulty.
     pub health_failures: u32,
-    /// By how many bytes a second the plugin's live memory may grow on probation, from one measurement to the next, as often in a row as
-    /// `health_failures` says. It is measured at the swap and after each check, and without one if none has come for two `health_every`.
-    /// None: by as many as it likes.
+    /// How many bytes a second the plugin's live memory may grow during probation, from one measurement to the next. The
+    /// generation is faulty after `health_failures` consecutive measurements above the limit. The host measures at the swap,
+    /// after each check, and also if no check has ended for two `health_every`. None: no limit.
     pub max_live_bytes_growth: Option<u64>,
-    /// How long a hook may take: `Default`, `migrate`, the state's decoding, `init`, `start` and `stop`. A candidate whose hook
-    /// takes longer is refused; its image stays mapped until the hook comes back.
+    /// How long a hook may take: `Default`, `migrate`, the state's decoding, `init`, `start` and `stop`. A candidate whose
+    /// hook takes longer is refused; its image stays mapped until the hook returns.
     pub hook_deadline: Duration,
-    /// From what state a slot goes on when it goes back.
+    /// Which state a slot has after a rollback.
     pub rollback_state: RollbackState,
-    /// How many good artifacts are kept besides the one that serves.
+    /// How many good artifacts the history keeps besides the current one.
     pub history: usize,
-    /// How an artifact is tried out in a child process before this one opens it, with the state of what serves. None: it is not. What
-    /// that costs is in the reload's report, and shown by `cargo xtask bench reload`.
-    /// The child has neither configuration nor resources: `init` and `health` run there with what `Default` and the state give.
+    /// How the host tries an artifact in a child process, with a copy of the current state, before it opens the artifact
+    /// itself. None: no preflight. The reload's report has its cost, and `cargo xtask bench reload` measures it. The child
+    /// has neither configuration nor resources: `init` and `health` run there with the instance that `Default` and the state
+    /// produce.
     pub preflight: Option<Preflight>,
-    /// What becomes of a slot whose file is deleted from the watched folder.
+    /// What the host does with a slot whose file is deleted from the watched folder.
     pub on_deleted_file: DeletedFile,
 }
 
-/// What becomes of a slot whose file is deleted from the watched folder, or renamed out of it. A file that is replaced (deleted and made
-/// again within two seconds, or renamed over) is not deleted; and a folder that goes, or is another one by now, deletes nothing.
+/// What the host does with a slot whose file is deleted from the watched folder, or renamed out of it. Replacing a file
+/// (deleting and creating it within two seconds, or renaming another one over it) does not count as deletion, and neither
+/// does deleting or replacing the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum DeletedFile {
-    /// The current generation keeps serving; [`Event::FileDeleted`](crate::Event::FileDeleted) tells of it.
+    /// The current generation keeps serving; [`Event::FileDeleted`](crate::Event::FileDeleted) reports the deletion.
     #[default]
     Keep,
-    /// The slot is unloaded, as by [`Host::unload`](crate::Host::unload). Its state can be had from
-    /// [`Host::left_state`](crate::Host::left_state) until something else comes to serve there. Slots that others use wait for those to go.
+    /// The host unloads the slot, as [`Host::unload`](crate::Host::unload) does.
+    /// [`Host::left_state`](crate::Host::left_state) returns its state until the slot has a generation again. If other slots
+    /// use this slot, the host waits until they are unloaded.
     Unload,
 }
 
-/// From what state a slot goes on when it goes back to an earlier version.
+/// Which state a slot has after a rollback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RollbackState {
-    /// From the newer version's, migrated down: what was done since the swap is kept. If that cannot be had (it panics, it takes
-    /// too long, it does not fit), from the snapshot.
+    /// The newer version's state, migrated down: changes since the swap are kept. If that fails (a panic, a timeout, a state
+    /// that does not fit), the slot gets the snapshot.
     ///
-    /// A call that panicked may have left the state half changed. Where that is worse than losing what was done since the swap,
-    /// choose [`Snapshot`](Self::Snapshot).
+    /// A call that panicked may have left the state half changed. Choose [`Snapshot`](Self::Snapshot) if that is worse than
+    /// losing the changes since the swap.
     KeepCurrent,
-    /// From the one that was handed over at the swap: what was done since is lost.
+    /// The state that was handed over at the swap: changes since then are lost.
     Snapshot,
 }
 
 impl Policy {
-    /// For the one who edits: two seconds of probation, no preflight. A host's default.
+    /// For development: two seconds of probation, no preflight. This is a host's default.
     pub fn development() -> Self {
         Self {
             probation: Duration::from_secs(2),
@@ -112,7 +118,7 @@ impl Policy {
         }
     }
 
-    /// For those who bet on it: thirty seconds of probation, and each artifact is tried in a child process first.
+    /// For production: thirty seconds of probation, and a preflight of each artifact in a child process.
     pub fn production() -> Self {
         Self {
             probation: Duration::from_secs(30),
@@ -121,8 +127,8 @@ impl Policy {
         }
     }
 
-    /// What was replaced goes at once: for tests of unloading, and where memory for two generations is not to be had. No fault leads
-    /// back, so limits of calls, panics, health and memory do not apply.
+    /// The host retires a replaced generation at once: for tests of unloading, and for machines without memory for two
+    /// generations. A fault causes no rollback, so the limits on calls, panics, health and memory do not apply.
     pub fn without_probation() -> Self {
         Self {
             probation: Duration::ZERO,
@@ -131,7 +137,7 @@ impl Policy {
     }
 }
 
-/// Each sets one field and returns the policy, so that they can be chained.
+/// Each method sets one field and returns the policy, so that calls can be chained.
 impl Policy {
     /// Sets [`probation`](Self#structfield.probation).
     #[must_use]
@@ -168,7 +174,7 @@ impl Policy {
         self
     }
 
-    /// A plugin's health is asked once before it serves, and then never again; its memory is not measured.
+    /// The host checks a plugin's health once before it serves and then never again, and does not measure its memory.
     #[must_use]
     pub fn without_health_checks(self) -> Self {
         self.health_every(Duration::ZERO)
@@ -230,7 +236,7 @@ impl Policy {
         self
     }
 
-    /// Refuses what cannot work.
+    /// Refuses values that cannot work.
     pub(crate) fn check(&self) -> Result<(), PolicyError> {
         let checks_health = !self.health_every.is_zero();
         let deadlines = [
@@ -249,11 +255,11 @@ impl Policy {
     }
 }
 
-/// Why a host does not take a policy.
+/// Why a host refuses a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// A deadline is zero, so that everything would be late.
+    /// A deadline is zero, so every hook or call would exceed it.
     #[error("the policy's `{field}` is zero, so that nothing could be done in time\n  what to do: set a longer time")]
     NoTime {
         /// The field of [`Policy`].

@@ -1,19 +1,19 @@
-//! Who is asked to come to a safe point when an image waits for thread-locals: every host of this process, because a thread may have
-//! thread-locals of one host's plugins, and come to safe points by another host only.
+//! When an image waits for thread-locals, all hosts of the process ask their threads for a safe point: a thread may have
+//! thread-locals of one host's plugins and pass safe points only through another host.
 
 use parking_lot::Mutex;
 use reslot_process::PerProcess;
 use std::sync::{Arc, Weak};
 
-/// Threads that can be asked to come to a safe point.
+/// Threads that can be asked to pass a safe point.
 pub(crate) trait AskedForSafePoints: Send + Sync {
-    /// Asks all of them.
+    /// Asks all these threads.
     fn request_safe_points(&self);
 }
 
 static ASKED: PerProcess<Mutex<Vec<Weak<dyn AskedForSafePoints>>>> = PerProcess::new(Mutex::default);
 
-/// Has these be asked as long as they live.
+/// Registers these threads as long as they live.
 pub(crate) fn register<T: AskedForSafePoints + 'static>(asked: &Arc<T>) {
     let mut all = ASKED.get().lock();
     all.retain(|known| known.strong_count() > 0);
@@ -21,9 +21,9 @@ pub(crate) fn register<T: AskedForSafePoints + 'static>(asked: &Arc<T>) {
     all.push(asked);
 }
 
-/// Asks all that live.
+/// Asks all registered threads.
 pub(crate) fn request() {
-    // Not under the lock: to drop the last `Arc` of a host ends generations.
+    // The lock is released first, because dropping the last `Arc` of a host ends generations.
     let all: Vec<_> = ASKED.get().lock().iter().filter_map(Weak::upgrade).collect();
     all.iter().for_each(|asked| asked.request_safe_points());
 }

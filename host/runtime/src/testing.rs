@@ -1,6 +1,6 @@
-//! Failures on demand, for tests of what a host does when a plugin's hook fails: behind the feature `testing`, and without it
-//! nothing at all. A failure strikes where the hook would have run and is reported as if it came from there; all that follows (the
-//! deadline, the refusal, the way back, the unloading) is what it always is.
+//! Failures on demand, for tests of a host whose plugin's hook fails. They exist only with the feature `testing`. A failure
+//! replaces the hook and is reported as if it came from the hook; everything after it (the deadline, the refusal, the
+//! rollback, the unload) is the normal code.
 
 #[cfg(feature = "testing")]
 pub use on_demand::{How, Injection, Injections};
@@ -11,7 +11,7 @@ pub(crate) use without::Injections;
 mod without {
     use reslot_report::{Hook, HookError};
 
-    /// There are none.
+    /// Without the feature there are no failures on demand.
     #[derive(Debug, Clone, Default)]
     pub(crate) struct Injections(());
 
@@ -34,28 +34,28 @@ mod on_demand {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     #[non_exhaustive]
     pub enum How {
-        /// It answers `Err`.
+        /// It returns `Err`.
         Fail,
-        /// It panics, and the panic is contained.
+        /// It panics, and the host catches the panic.
         Panic,
-        /// It does not come back until [`Injections::release`] is called. Then it runs as it would have.
+        /// It hangs until [`Injections::release`] is called. Then the hook runs normally.
         Hang,
     }
 
-    /// A failure to come.
+    /// A planned failure.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Injection {
-        /// Of which hook of a candidate. [`Hook::Snapshot`] is of what serves, and on the owner's thread if it is claimed: let it
-        /// fail, not hang. [`Hook::Stop`] is not struck.
+        /// The candidate's hook that fails. [`Hook::Snapshot`] is a hook of the current generation, and runs on the owner's
+        /// thread if the slot is claimed: let it fail, not hang. [`Hook::Stop`] cannot be made to fail.
         pub hook: Hook,
-        /// In which way.
+        /// How it fails.
         pub how: How,
-        /// How often, before the hook is as it was.
+        /// How many times it fails; after that the hook runs normally.
         pub times: u32,
     }
 
-    /// The failures that are to come in a host, given to it by [`HostBuilder::inject`](crate::HostBuilder::inject). Clones are the
-    /// same ones, so that whoever keeps one arms and releases them while the host runs.
+    /// The planned failures of a host, which [`HostBuilder::inject`](crate::HostBuilder::inject) attaches. Clones share
+    /// their contents, so a test keeps a clone to arm and release failures while the host runs.
     #[derive(Debug, Clone, Default)]
     pub struct Injections(Arc<Shared>);
 
@@ -69,22 +69,22 @@ mod on_demand {
     struct State {
         armed: Vec<Injection>,
         struck: u64,
-        /// How often all that hung was released.
+        /// The number of calls of `release`.
         releases: u64,
     }
 
     impl Injections {
-        /// None yet.
+        /// Creates an empty set.
         pub fn new() -> Self {
             Self::default()
         }
 
-        /// Has a hook fail when it comes up next.
+        /// Makes a hook fail the next time it would run.
         pub fn arm(&self, injection: Injection) {
             self.0.state.lock().armed.push(injection);
         }
 
-        /// Lets go on what hangs, and forgets what has not struck yet.
+        /// Releases the hooks that hang, and removes the planned failures.
         pub fn release(&self) {
             let mut state = self.0.state.lock();
             state.armed.clear();
@@ -92,12 +92,12 @@ mod on_demand {
             self.0.released.notify_all();
         }
 
-        /// How many have struck so far.
+        /// The number of failures so far.
         pub fn struck(&self) -> u64 {
             self.0.state.lock().struck
         }
 
-        /// What happens in place of this hook, if anything does.
+        /// Applies the planned failure of this hook, if one exists.
         pub(crate) fn trigger(&self, hook: Hook) -> Result<(), HookError> {
             let mut state = self.0.state.lock();
             let Some(at) = state.armed.iter().position(|one| one.hook == hook && one.times > 0) else {

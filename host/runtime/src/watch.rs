@@ -1,10 +1,9 @@
-//! Noticing files: one folder, watched for files that could be loaded (or for those of certain names: a configuration, resources),
-//! and one notice for each that came or changed.
+//! Watches one folder for files that could be loaded (or for certain names: a configuration, resources), and sends one
+//! notice for each new or changed file.
 //!
-//! What lives here is the decision *when* a file is worth looking at: at once if it was renamed into place, after a quiet
-//! moment if it was written there. What does not live here is whether the file is any good: reading it safely is
-//! `image::stage`, judging it is lint, and an equal hash is skipped by the receiver. So a notice too many is harmless, and a
-//! notice too few is a bug.
+//! This module decides *when* a file is due: at once if it was renamed into place, after a quiet moment if it was written
+//! there. It does not judge the content: `image::stage` reads the file safely, the lint checks it, and the receiver skips an
+//! equal hash. So an extra notice is harmless, and a missing notice is a bug.
 
 mod file_watch;
 mod fingerprint;
@@ -32,51 +31,51 @@ use rustix::fs::inotify;
 use keeper::{Keeper, Signal};
 use native::Native;
 
-/// What the watch tells its receiver.
+/// A notice to the watch's receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// A file that could be an artifact is there, new or changed.
+    /// A file that could be an artifact is new or has changed.
     Artifact {
-        /// The file: the watched folder's absolute path, as given, and the file's name.
+        /// The file: the watched folder's absolute path and the file's name.
         path: PathBuf,
-        /// It arrived by rename, so whoever made it had finished with it before.
+        /// It arrived by rename, so its author had finished writing it.
         complete: bool,
-        /// When the last sign of the change came in; the debounce is counted from here.
+        /// When the last event of the change arrived; the debounce is counted from here.
         at: Instant,
     },
-    /// A file that could be an artifact is gone, and has been for a while; its folder is there.
+    /// A file that could be an artifact has been missing for a while; its folder exists.
     Deleted {
         /// The file.
         path: PathBuf,
-        /// When this was found.
+        /// When the watch found this.
         at: Instant,
     },
-    /// The folder is missing; also told once if it is missing when the watch starts.
+    /// The folder is missing; also sent once if it is missing at the start.
     FolderGone {
         /// The watched folder.
         folder: PathBuf,
-        /// When this was found.
+        /// When the watch found this.
         at: Instant,
     },
-    /// The folder is there (again). Its files follow, each as [`Notice::Artifact`].
+    /// The folder exists (again). Its files follow, each as [`Notice::Artifact`].
     FolderBack {
         /// The watched folder.
         folder: PathBuf,
-        /// When this was found.
+        /// When the watch found this.
         at: Instant,
     },
 }
 
-/// Whom the watch tells.
+/// The receiver of notices.
 type Deliver = Arc<dyn Fn(Notice) + Send + Sync>;
 
-/// Which files of a folder are of interest.
+/// Which files of a folder are watched.
 #[derive(Debug, Clone, Default)]
 pub enum Files {
-    /// Those that could be artifacts.
+    /// Files that could be artifacts.
     #[default]
     Artifacts,
-    /// Those of these names, which may become more.
+    /// Files with these names; names may be added later.
     Named(Arc<RwLock<BTreeSet<OsString>>>),
 }
 
@@ -95,13 +94,14 @@ impl Files {
 pub struct WatchOptions {
     /// How long a file that was not renamed into place must be quiet. Default: 4 ms, so that with the wake-up after it less than 5 are added.
     pub debounce: Duration,
-    /// `Some(interval)`: look each interval instead of asking the system for events; a file is delivered once two looks found
-    /// it the same. For network mounts and containers that get no events. Default: `None`.
+    /// `Some(interval)`: scan the folder at each interval instead of asking the system for events; a file is delivered once
+    /// two scans found it unchanged. For network mounts and containers that get no events. Default: `None`.
     pub polling: Option<Duration>,
-    /// How often everything is checked in spite of events: a path component that was swapped, an event that was missed.
-    /// Default: 500 ms.
+    /// How often the watch checks everything in addition to events: a path component may have been replaced, or an event
+    /// missed. Default: 500 ms.
     pub heartbeat: Duration,
-    /// How long a file must be gone before it counts as deleted: what replaces files may delete them first. Default: 2 s.
+    /// How long a file must be missing before it counts as deleted, because some programs delete a file before they replace
+    /// it. Default: 2 s.
     pub gone_after: Duration,
     /// Which of its files. Default: those that could be artifacts.
     pub(crate) files: Files,
@@ -131,30 +131,30 @@ pub enum WatchError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// There is something else than a folder.
+    /// The path is not a folder.
     #[error("cannot watch {folder:?}: it is not a folder")]
     NotAFolder {
-        /// What was to be watched.
+        /// The path to watch.
         folder: PathBuf,
     },
-    /// The system gives no events for it.
+    /// The system offers no events for it.
     #[error("cannot get events for {folder:?}: {source}")]
     Native {
-        /// What was to be watched.
+        /// The path to watch.
         folder: PathBuf,
         /// notify's reason.
         source: notify::Error,
     },
-    /// The user has as many places for events (inotify instances) as he may have.
+    /// The user has reached the limit of inotify instances.
     #[error("cannot get events for {folder:?}: this user has too many inotify instances")]
     Instances {
-        /// What was to be watched.
+        /// The path to watch.
         folder: PathBuf,
     },
-    /// The system gives no thread.
+    /// The system refuses a thread.
     #[error("cannot watch {folder:?}: no thread could be started: {source}")]
     Thread {
-        /// What was to be watched.
+        /// The path to watch.
         folder: PathBuf,
         /// The system's reason.
         source: std::io::Error,
@@ -162,7 +162,7 @@ pub enum WatchError {
 }
 
 impl WatchError {
-    /// What a person can do about it.
+    /// What a person can do about this error.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -211,18 +211,18 @@ pub fn scan(folder: &Path) -> Vec<PathBuf> {
 pub(crate) struct Listing(BTreeMap<PathBuf, Fingerprint>);
 
 impl Listing {
-    /// Of this folder now.
+    /// Lists this folder now.
     pub(crate) fn of(folder: &Path) -> Self {
         Self(fingerprint::list(folder, &Files::Artifacts))
     }
 
-    /// Whether this file was there, and still looks so.
+    /// Whether this file was listed, and has not changed since.
     pub(crate) fn still_has(&self, path: &Path) -> bool {
         self.0.get(path).is_some_and(|seen| Fingerprint::of(path) == Some(*seen))
     }
 }
 
-/// A watched folder; dropping it ends the watch and everything that it started.
+/// A watched folder; dropping it ends the watch and its threads.
 #[derive(Debug)]
 pub struct Watch {
     signals: Option<Sender<Signal>>,
@@ -230,9 +230,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `folder`, not its subfolders, for files named `*.so` that do not begin with a dot, or those of the options. When this returns, the watch
-    /// is in place; what is in the folder already is taken as known (see [`scan`]). The folder may be missing: it is picked up
-    /// when it appears. `deliver` is called on the watch's own threads, so it should only hand on.
+    /// Watches `folder`, not its subfolders, for files named `*.so` that do not begin with a dot, or those of the options.
+    /// When this returns, the watch is in place; what is in the folder already is taken as known (see [`scan`]). The folder
+    /// may be missing: it is picked up when it appears. `deliver` is called on the watch's own threads, so it should only
+    /// pass the notice on.
     ///
     /// # Errors
     /// If the system cannot give events for an existing folder, or a thread.

@@ -1,5 +1,5 @@
-//! Streams of events whose readers do not block in a call: each has a file descriptor that is polled, or a task that is woken. All of it is
-//! looked at and changed under the history's lock, so nothing is missed between a look and a wait.
+//! Streams of events whose readers do not block in a call: each has a file descriptor that is polled, or a task that is
+//! woken. The log's lock protects all of it, so no event is missed between a check and a wait.
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::{io, os::fd::OwnedFd, sync::Arc};
@@ -22,7 +22,7 @@ pub(super) struct Listener {
     /// The task that waits for the next event.
     #[cfg(feature = "stream")]
     waker: Option<Waker>,
-    /// Its reader is asked to come to a safe point.
+    /// The host asks its reader to pass a safe point.
     #[cfg(feature = "stream")]
     safe_point: bool,
 }
@@ -51,7 +51,7 @@ impl Descriptor {
 }
 
 impl Listeners {
-    /// Adds a stream that reads this record next. Answers its key.
+    /// Adds a stream that reads this record next. Returns its key.
     pub(super) fn add(&mut self, next: u64) -> u64 {
         self.last_key += 1;
         self.listeners.push(Listener {
@@ -70,8 +70,8 @@ impl Listeners {
         self.listeners.is_empty()
     }
 
-    /// Removes a stream. What is answered is to be dropped when the history is not locked any more: a task may go with its last waker, and
-    /// another stream with the task.
+    /// Removes a stream. Drop the returned value after unlocking the log: dropping the last waker may drop a task, and the
+    /// task another stream.
     pub(super) fn remove(&mut self, key: u64) -> Option<Listener> {
         let at = self.listeners.iter().position(|listener| listener.key == key)?;
         Some(self.listeners.swap_remove(at))
@@ -119,7 +119,7 @@ impl Listeners {
         }
     }
 
-    /// Has each of them read once, although there may be nothing to read: a reader passes a safe point.
+    /// Wakes each reader once, even if there is no event, so that it passes a safe point.
     pub(super) fn request_safe_points(&mut self) {
         for listener in &mut self.listeners {
             if let Some(descriptor) = &mut listener.descriptor {
@@ -135,7 +135,8 @@ impl Listeners {
 
 #[cfg(feature = "stream")]
 impl Listeners {
-    /// This task waits for the next event of this stream. Answers the one that waited before, to be dropped as in [`remove`](Self::remove).
+    /// Registers a task that waits for the next event of this stream. Returns the previous waker, to be dropped as in
+    /// [`remove`](Self::remove).
     pub(super) fn waits(&mut self, key: u64, waker: &Waker) -> Option<Waker> {
         let listener = self.get(key)?;
         match &mut listener.waker {
@@ -144,7 +145,7 @@ impl Listeners {
         }
     }
 
-    /// The tasks that are to be woken. Each is woken once, and waits again if it wants to.
+    /// Takes the wakers of the tasks to wake. Each is woken once, and has to register again.
     pub(super) fn take_wakers(&mut self, newest: u64, closed: bool) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for listener in &mut self.listeners {

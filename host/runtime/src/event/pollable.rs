@@ -11,12 +11,12 @@ use std::{
 
 /// A stream of events with a file descriptor to wait on. Made by [`Events::pollable`].
 ///
-/// The descriptor is readable while an event waits to be read, and once nothing can come any more. Wait until it is readable, then read with
-/// [`try_recv`](Events::try_recv) until that answers `None`; at the end [`is_over`](Events::is_over) is true. It is level-triggered: if you read one event of
-/// several, it stays readable. Nobody but the stream may read or write it.
+/// The descriptor is readable while an event waits to be read, and after the last event. Wait until it is readable, then
+/// read with [`try_recv`](Events::try_recv) until that answers `None`; at the end [`is_over`](Events::is_over) is true. It
+/// is level-triggered: if you read one event of several, it stays readable. Only the stream may read or write it.
 ///
-/// Sometimes it is readable and there is no event: then the host asks the waiting thread to pass a [safe point](crate::safe_point), which
-/// `try_recv` does.
+/// Sometimes it is readable without an event: then the host asks the waiting thread to pass a [safe
+/// point](crate::safe_point), which `try_recv` does.
 ///
 /// In a child of `fork` the descriptor is still the parent's. Do not wait on it there.
 pub struct PollableEvents {

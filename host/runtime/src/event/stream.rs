@@ -1,5 +1,5 @@
-//! A stream of events for asynchronous programs. The tasks are woken by a thread of its own: events happen where the host holds locks, and an
-//! executor's code must not run there.
+//! A stream of events for asynchronous programs. A separate thread wakes the tasks, because events occur while the host
+//! holds locks, and an executor's code must not run then.
 
 use super::{Events, Log};
 use futures_core::Stream;
@@ -19,19 +19,20 @@ use std::{
 
 /// A host's events for an asynchronous program, on any executor. Made by [`Events::into_stream`], with the feature `stream`.
 ///
-/// It ends when everything was read and nothing can come any more, and at once in a forked child. The first task that waits for events of a host
-/// starts a thread, which wakes this and all later ones.
+/// It ends when all events were read and no more can come, and at once in a forked child. The first task that waits for
+/// events of a host starts a thread, which wakes this and all later ones.
 pub struct EventStream(Events);
 
 impl Events {
-    /// The same stream for an asynchronous program. It is a type of its own, because `Events` is an iterator, and both have a method `next`.
+    /// The same stream for an asynchronous program. It is a separate type, because `Events` is an iterator, and both have a
+    /// method `next`.
     pub fn into_stream(self) -> EventStream {
         EventStream(self)
     }
 }
 
 impl EventStream {
-    /// The same stream for a thread that blocks, or a loop that looks.
+    /// The same stream for a thread that blocks, or a loop that polls.
     pub fn into_inner(self) -> Events {
         self.0
     }
@@ -45,7 +46,7 @@ impl Stream for EventStream {
         if this.log.0.process.is_another() {
             return Poll::Ready(None);
         }
-        // As in `recv`: the thread that polls may have what an image waits for.
+        // As in `recv`: an image may wait for thread-locals of the polling thread.
         safe_point();
         let mut history = this.log.0.history.lock();
         if let Some(record) = history.read(&mut this.next, this.key) {
@@ -63,7 +64,7 @@ impl Stream for EventStream {
             let log = this.log.clone();
             let started = background::spawn(Kind::Background, "reslot-streams", move || wake_tasks(&log));
             if started.is_err() {
-                // There is no thread that would wake it, so the task looks again at once.
+                // No thread would wake the task, so it polls again at once.
                 this.log.0.history.lock().wakes_tasks = false;
                 context.waker().wake_by_ref();
             }
@@ -78,7 +79,7 @@ impl fmt::Debug for EventStream {
     }
 }
 
-/// Wakes tasks whose streams have something to read, until nothing can come any more.
+/// Wakes tasks whose streams have something to read, until the log is closed.
 fn wake_tasks(log: &Log) {
     let mut history = log.0.history.lock();
     loop {

@@ -1,5 +1,5 @@
-//! What is kept, as a value: the entries of each slot in their order, and how they come, go and change. No file is touched here;
-//! which files a change makes superfluous follows from comparing the value before and after.
+//! The history's entries as a value: the ordered entries of each slot, and the changes to them. This module touches no file;
+//! comparing the value before and after a change shows which files became superfluous.
 
 use super::entry::{HistoryEntry, VersionStatus};
 use reslot_artifact::ContentHash;
@@ -9,18 +9,18 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-/// How many rolled back artifacts of a slot are remembered.
+/// The most artifacts of a slot that are remembered as bad.
 pub(super) const MOST_KNOWN_BAD: usize = 64;
 
-/// A reason may hold a backtrace, and there may be many of them.
+/// The limit of a reason's length, because reasons may contain backtraces and may be many.
 const LONGEST_REASON: usize = 2048;
 
 /// One artifact of one slot.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
-    /// Of the artifact as it was read.
+    /// The hash of the artifact as it was read.
     pub hash: ContentHash,
-    /// Of the bytes that are kept.
+    /// The hash of the stored bytes.
     pub copy: ContentHash,
     pub version: String,
     pub schema: Option<u32>,
@@ -29,19 +29,20 @@ pub(super) struct Entry {
     /// Milliseconds since 1970.
     pub since: u64,
     pub bytes: u64,
-    /// The entries' order, which an entry that goes back to its former place takes with it.
+    /// The position in the order of entries. A restored entry gets its former position back.
     pub serial: u64,
 }
 
-/// How many of a slot's beginnings are remembered. Each is settled or overtaken sooner or later; should one be lost because of this,
-/// its version stays listed as unconfirmed until the next one is confirmed.
+/// The most unsettled beginnings of a slot that are remembered. If this limit drops one, its version stays listed as
+/// unconfirmed until the next version is confirmed.
 const MOST_BEGUN: usize = 8;
 
-/// What was begun for a slot, and is neither forgotten, confirmed, marked as bad nor overtaken by one that was confirmed.
+/// An unsettled beginning: a version that was begun, and is not yet forgotten, confirmed, marked as bad, or older than a
+/// confirmed one.
 #[derive(Debug, Clone)]
 struct Begun {
     entry: Entry,
-    /// What was known of the same content before.
+    /// The earlier entry of the same content.
     former: Option<Entry>,
 }
 
@@ -50,7 +51,7 @@ struct Begun {
 pub(super) struct Book {
     /// Oldest first.
     slots: BTreeMap<String, Vec<Entry>>,
-    /// Oldest first, each content once. More than one if candidates come faster than they are settled.
+    /// Oldest first, each content once. A slot has several if candidates come faster than they are settled.
     begun: BTreeMap<String, Vec<Begun>>,
     serial: u64,
 }
@@ -87,13 +88,13 @@ impl Book {
         self.of(slot).iter().find(|entry| entry.hash == *hash)
     }
 
-    /// The files that must be there.
+    /// The files that must exist.
     pub(super) fn files(&self) -> BTreeSet<(String, ContentHash)> {
         let slots: BTreeSet<&String> = self.slots.keys().chain(self.begun.keys()).collect();
         slots.into_iter().flat_map(|slot| self.files_of(slot)).collect()
     }
 
-    /// Those of one slot: also those of what comes back if the last beginning is forgotten.
+    /// The files of one slot, including those of the entries that `forget` would restore.
     pub(super) fn files_of(&self, slot: &str) -> BTreeSet<(String, ContentHash)> {
         let begun = self.begun.get(slot).map_or(&[][..], Vec::as_slice);
         let former = begun.iter().filter_map(|begun| begun.former.as_ref());
@@ -101,7 +102,7 @@ impl Book {
         kept.map(|entry| (slot.to_owned(), entry.copy)).collect()
     }
 
-    /// Puts an entry at the newest place, whatever it was before.
+    /// Makes an entry the newest, and replaces an earlier entry of the same content.
     pub(super) fn put(&mut self, slot: &str, mut entry: Entry) {
         self.drop_entry(slot, &entry.hash);
         self.serial += 1;
@@ -118,7 +119,7 @@ impl Book {
         self.put(slot, entry.clone());
         entry.serial = self.serial;
         self.note_begun(slot, Begun { entry, former });
-        // Whoever publishes faster than any probation lasts must not fill the disk.
+        // Frequent publishing without a passed probation must not fill the disk.
         let (mut unconfirmed, most) = (0, keep.saturating_add(2));
         self.retain_newest(slot, |entry| {
             unconfirmed += usize::from(entry.condition == VersionStatus::Unconfirmed);
@@ -130,7 +131,7 @@ impl Book {
         }
     }
 
-    /// Nothing is kept; should it be marked as bad, then its version is known all the same.
+    /// Stores no entry; if the version is marked as bad later, its version number is known.
     pub(super) fn begin_without_archive(&mut self, slot: &str, entry: Entry) {
         self.note_begun(slot, Begun { entry, former: None });
     }
@@ -144,7 +145,7 @@ impl Book {
         }
     }
 
-    /// Takes back what the beginning of this content did. Answers whether the entries are others than before.
+    /// Undoes the beginning of this content. Returns whether the entries have changed.
     pub(super) fn forget(&mut self, slot: &str, hash: &ContentHash) -> bool {
         let Some(begun) = self.settle(slot, hash) else { return false };
         let dropped = self.drop_entry(slot, hash);
@@ -157,7 +158,7 @@ impl Book {
         dropped || restored
     }
 
-    /// Answers whether there is such an entry.
+    /// Returns whether such an entry exists.
     pub(super) fn confirm(&mut self, slot: &str, hash: &ContentHash, keep: usize, now: u64) -> bool {
         let entries = self.slots.get_mut(slot);
         let found = entries.and_then(|entries| entries.iter_mut().find(|entry| entry.hash == *hash && entry.is_kept()));
@@ -204,7 +205,7 @@ impl Book {
         }
         let why = &why[..why.floor_char_boundary(LONGEST_REASON)];
         let entries = self.slots.get_mut(slot).into_iter().flatten();
-        // It stays at its place: what is older than it is still that.
+        // The entry keeps its position, so that older entries stay older.
         for entry in entries.filter(|entry| entry.hash == *hash) {
             (entry.condition, entry.since, entry.bytes) = (VersionStatus::KnownBad(why.to_owned()), now, 0);
         }
@@ -221,7 +222,7 @@ impl Book {
         known_bad && self.drop_entry(slot, hash)
     }
 
-    /// Answers whether there was one.
+    /// Returns whether the entry existed.
     pub(super) fn drop_entry(&mut self, slot: &str, hash: &ContentHash) -> bool {
         let before = self.of(slot).len();
         self.retain_newest(slot, |entry| entry.hash != *hash);
@@ -238,7 +239,7 @@ impl Book {
         Some(settled)
     }
 
-    /// Asks from the newest to the oldest.
+    /// Visits the entries from the newest to the oldest.
     fn retain_newest(&mut self, slot: &str, mut stays: impl FnMut(&Entry) -> bool) {
         if let Some(entries) = self.slots.get_mut(slot) {
             entries.reverse();

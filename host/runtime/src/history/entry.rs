@@ -1,4 +1,4 @@
-//! What is kept of a version, and what is told of it, as data.
+//! Data types: the history's entries, and how they are reported.
 
 use reslot_artifact::ContentHash;
 use std::{
@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-/// A version of a plugin that is remembered.
+/// A version of a plugin in the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryEntry {
@@ -16,37 +16,37 @@ pub struct HistoryEntry {
     pub version: String,
     /// The schema number of its state, if it has any.
     pub schema: Option<u32>,
-    /// The path that the artifact was published under. There may be another file by now.
+    /// The path under which the artifact was published. The file there may be another one now.
     pub file: PathBuf,
-    /// What is thought of it.
+    /// Its status.
     pub condition: VersionStatus,
-    /// When it came into this condition.
+    /// Since when it has this status.
     pub since: SystemTime,
-    /// How many bytes are kept. None if it is marked as bad.
+    /// The number of stored bytes; 0 if it is marked as bad.
     pub bytes: u64,
 }
 
-/// What is thought of a version.
+/// The status of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VersionStatus {
-    /// It served, and passed its probation.
+    /// It has passed its probation.
     Confirmed,
-    /// It was tried, or is being tried, and has not passed its probation.
+    /// It is, or was, on probation, and has not passed it.
     Unconfirmed,
-    /// It was rolled back, for this reason. Its bytes are not kept.
+    /// It was rolled back for this reason. Its bytes are not stored.
     KnownBad(String),
 }
 
-/// An artifact that is to be tried.
+/// An artifact whose probation begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewEntry<'a> {
     pub slot: &'a str,
-    /// Of the artifact as it was read.
+    /// The hash of the artifact as it was read.
     pub hash: ContentHash,
     pub version: &'a str,
     pub schema: Option<u32>,
-    /// The path that it was published under.
+    /// The path under which it was published.
     pub file: &'a Path,
 }
 
@@ -54,19 +54,20 @@ pub(crate) struct NewEntry<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Content<'a> {
     pub bytes: &'a [u8],
-    /// Of these bytes. Given by the caller, who mostly knows it: that of a large artifact takes as long as its private copy.
+    /// The hash of these bytes. The caller passes it, because it usually knows it already, and hashing a large artifact
+    /// takes as long as copying it.
     pub hash: ContentHash,
-    /// A file that has these bytes and is not written any more, of which what is kept may become another name.
+    /// A finished file with these bytes; the history may store them as a hard link to it.
     pub file: Option<&'a Path>,
 }
 
-/// A kept artifact, read and verified.
+/// A stored artifact, read and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Artifact {
     pub bytes: Vec<u8>,
-    /// The hash of these bytes: where they were changed before they were kept, not the hash by which the artifact is known.
+    /// The hash of these bytes. It differs from the artifact's own hash if the bytes were changed before they were stored.
     pub copy: ContentHash,
-    /// The path that it was published under.
+    /// The path under which it was published.
     pub file: PathBuf,
     pub version: String,
     pub schema: Option<u32>,

@@ -1,4 +1,4 @@
-//! The list of what is kept, as JSON with a version. What it says of files is checked by whoever opens them.
+//! The history's index, as JSON with a version number. Opening a file checks what the index says about it.
 
 use super::{
     book::{Book, Entry},
@@ -13,10 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Raised when an older host would misunderstand what is written. 1 had other hashes.
+/// Increased when an older host would misread the index. Version 1 had other hashes.
 pub(super) const VERSION: u64 = 2;
 
-/// Why an index was not understood.
+/// Why an index could not be read.
 #[derive(Debug)]
 pub(super) enum UnreadResources {
     Newer(u64),
@@ -24,7 +24,7 @@ pub(super) enum UnreadResources {
     Broken(String),
 }
 
-/// All that every version has.
+/// The fields of every version.
 #[derive(Deserialize)]
 struct Header {
     version: u64,
@@ -54,7 +54,7 @@ struct Written {
 enum StoredStatus {
     Confirmed,
     Unconfirmed,
-    // The word that earlier hosts wrote, so that they can read what this one writes.
+    // Earlier hosts use this word, and must be able to read this index.
     #[serde(rename = "condemned", alias = "known_bad")]
     KnownBad(String),
 }

@@ -1,5 +1,5 @@
-//! The files of a history: one folder for each slot, in it one file for each content, named by the hash of its bytes, so that a
-//! file once written is never written again. Which of them have to be there is the book's affair.
+//! The files of a history: a folder for each slot, and in it a file for each content. A file's name is the hash of its
+//! bytes, so a file is never rewritten. The book says which files must exist.
 
 use super::{
     book::Book,
@@ -26,24 +26,24 @@ const INDEX: &str = "index.json";
 const ASIDE: &str = "index.json.broken";
 const SUFFIX: &str = ".so";
 
-/// What begins so was never finished.
+/// The prefix of unfinished files.
 const UNFINISHED: &str = ".reslot-new-";
 
-/// A file name may have 255 bytes, and a slot's encoded name is to leave room for nothing else.
+/// The longest encoded slot name; the system allows file names of 255 bytes.
 const LONGEST_NAME: usize = 200;
 
 /// Where the files are.
 #[derive(Debug)]
 pub(super) enum Store {
-    /// Survives the process, and a power cut. Locked for as long as this lives.
+    /// A history that survives the process and a power cut. It is locked as long as this value lives.
     Persistent { folder: PathBuf, lock: File, process: u32 },
-    /// Goes with this; but not with a copy of it in a forked child. It lies in the host's private folder, and goes with that to another
-    /// place if somebody removes it.
+    /// A history that is deleted with this value, but not by its copy in a forked child. It is in the host's private folder,
+    /// and moves with it if that folder is removed and created elsewhere.
     OfProcess { process: u32, private: StagingFolder },
 }
 
 impl Store {
-    /// Opens the folder, or makes it, and takes it for this host.
+    /// Opens or creates the folder, and locks it for this host.
     pub(super) fn persistent(folder: &Path) -> Result<(Self, Book, Vec<HistoryError>), HistoryError> {
         make_durably(folder).map_err(HistoryError::io(folder, "make"))?;
         let path = folder.join(LOCK);
@@ -71,14 +71,14 @@ impl Store {
         let mut problems = Vec::new();
         let mut book = store.read_index(&mut problems)?;
         store.drop_missing(&mut book, &mut problems);
-        // An index that was put aside may name files that somebody still wants.
+        // An index that was set aside may name files that a user still wants.
         let needed = (!folder.join(ASIDE).exists()).then(|| book.files());
         let swept = store.sweep(needed.as_ref());
         problems.extend(swept.err().map(HistoryError::io(folder, "clean up")));
         Ok((store, book, problems))
     }
 
-    /// Touches nothing before the first [`put`](Self::put).
+    /// Creates no file before the first [`put`](Self::put).
     pub(super) fn of_process(private: StagingFolder) -> Self {
         Self::OfProcess {
             process: std::process::id(),
@@ -102,7 +102,7 @@ impl Store {
         Self::path_in(&self.folder(), slot, copy)
     }
 
-    /// Where a file was when the private folder was this one.
+    /// The path of a file in a former private folder.
     pub(super) fn path_in_lost(private: &Path, slot: &str, copy: &ContentHash) -> PathBuf {
         Self::path_in(&private.join(HISTORY), slot, copy)
     }
@@ -111,14 +111,14 @@ impl Store {
         folder.join(encoded(slot)).join(format!("{copy}{SUFFIX}"))
     }
 
-    /// Before anything is read or written: has a private folder made again that somebody has removed or replaced.
+    /// Creates the private folder again if it was removed or replaced. Called before each read or write.
     pub(super) fn see_that_it_is_ours(&self) -> Result<(), HistoryError> {
         let Self::OfProcess { private, .. } = self else {
             return Ok(());
         };
         private.renew().map_err(|refused| match refused {
             StageError::PrivateFolder { base, source, .. } => HistoryError::io(&base, "make a private folder in")(source),
-            // Its remedy names the user.
+            // This error's remedy names the user.
             other @ StageError::UserChanged { .. } => {
                 HistoryError::io(private.path(), "use")(io::Error::new(ErrorKind::PermissionDenied, other))
             }
@@ -126,7 +126,7 @@ impl Store {
         })
     }
 
-    /// Puts `content` where it belongs, unless it is there. If that fails, nothing is left.
+    /// Stores `content`, unless it is stored already. A failure leaves no partial file.
     pub(super) fn put(&self, slot: &str, content: Content<'_>) -> Result<(), HistoryError> {
         self.see_that_it_is_ours()?;
         let path = self.path(slot, &content.hash);
@@ -136,7 +136,7 @@ impl Store {
         let folder = self.folder().join(encoded(slot));
         let put = self.put_new(&folder, &path, content);
         if put.is_err() {
-            // Goes only if it is empty.
+            // This removes the folder only if it is empty.
             let _ = fs::remove_dir(&folder);
         }
         put.map_err(HistoryError::io(&path, "write"))
@@ -144,21 +144,21 @@ impl Store {
 
     fn put_new(&self, folder: &Path, path: &Path, content: Content<'_>) -> io::Result<()> {
         let link = || {
-            // A link to a private copy in memory would lead nowhere once that is closed. What is another file system, or a
-            // file that is there with other bytes, is for the copy below.
+            // A link to a private copy in memory would break once that copy is closed. The copy below handles another file
+            // system and an existing file with other bytes.
             let (Self::OfProcess { .. }, Some(from)) = (self, content.file) else {
                 return false;
             };
             let is_file = fs::symlink_metadata(from).is_ok_and(|found| found.is_file());
             is_file && fs::hard_link(from, path).is_ok()
         };
-        // Mostly its folder is there.
+        // Usually the folder exists.
         if link() {
             return Ok(());
         }
         let all = self.folder();
         if self.is_of_process() {
-            // Not what is above it: a private folder has a lock, and is made by whoever takes that.
+            // Does not create the parent: the code that locks a private folder creates it.
             make_if_missing(&all)?;
         }
         if make_if_missing(folder)? {
@@ -170,7 +170,7 @@ impl Store {
         self.replace(folder, path, content.bytes)
     }
 
-    /// Writes the index. The process's own kind has none.
+    /// Writes the index. A history of this process has none.
     pub(super) fn write_index(&self, book: &Book) -> Result<(), HistoryError> {
         let Self::Persistent { folder, .. } = self else {
             return Ok(());
@@ -181,7 +181,8 @@ impl Store {
         written.map_err(HistoryError::io(&path, "write"))
     }
 
-    /// Whoever looks at `path`, now or after a power cut, finds all of the old or all of the new.
+    /// Replaces the file at `path` so that a reader, now or after a power cut, finds either the complete old content or the
+    /// complete new one.
     fn replace(&self, folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut named = tempfile::Builder::new();
         named
@@ -270,8 +271,8 @@ impl Store {
         }
     }
 
-    /// Removes what an ended process did not finish, or had no time to remove. Files with names that are none of ours stay.
-    /// With `needed`, all artifacts but these go.
+    /// Removes files that an ended process left unfinished or did not remove in time. Files with foreign names stay. With
+    /// `needed`, all other artifacts are removed.
     fn sweep(&self, needed: Option<&BTreeSet<(String, ContentHash)>>) -> io::Result<()> {
         let path = |(slot, copy): &(String, ContentHash)| self.path(slot, copy);
         let needed: Option<BTreeSet<PathBuf>> = needed.map(|needed| needed.iter().map(path).collect());
@@ -303,13 +304,13 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // What a forked child drops is still the parent's.
+        // In a forked child, the files still belong to the parent.
         match self {
             Self::OfProcess { process, private } if *process == std::process::id() && private.is_there() => {
                 let _ = fs::remove_dir_all(private.path().join(HISTORY));
             }
-            // A child that is just being started has the descriptor, too, until it executes its program, and closing ours
-            // would leave the lock to it.
+            // A starting child process shares the descriptor until it executes its program; closing only our descriptor
+            // would leave the lock with the child.
             Self::Persistent { lock, process, .. } if *process == std::process::id() => {
                 let _ = lock.unlock();
             }
@@ -318,7 +319,7 @@ impl Drop for Store {
     }
 }
 
-/// Reads a regular file; what somebody put in its place is not followed, and not waited for.
+/// Reads a regular file. It neither follows a link nor blocks on a pipe in its place.
 pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = OpenOptions::new()
         .read(true)
@@ -332,14 +333,14 @@ pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What stands in it becomes code, so only its owner may enter.
+/// Files in it become code, so only its owner may enter.
 fn private_folder() -> DirBuilder {
     let mut folder = DirBuilder::new();
     folder.mode(0o700);
     folder
 }
 
-/// Answers whether it was missing.
+/// Returns whether it was missing.
 fn make_if_missing(folder: &Path) -> io::Result<bool> {
     match private_folder().create(folder) {
         Ok(()) => Ok(true),
@@ -348,7 +349,7 @@ fn make_if_missing(folder: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes a folder and those above it, so that they are there after a power cut, too.
+/// Creates a folder and its parents so that they survive a power cut.
 fn make_durably(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
     private_folder().recursive(true).create(folder)?;
@@ -363,8 +364,8 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
 
-/// A slot's name as the name of a folder, another for each: what is not plain becomes `%` and two digits. Two names that no such
-/// digits can spell are for the name without letters, and, with a hash, for those that are too long.
+/// A slot's name as a unique folder name: each special byte becomes `%` and two hexadecimal digits. The empty name and names
+/// that are too long get special names that this encoding cannot produce; for a long name it contains a hash.
 fn encoded(slot: &str) -> String {
     let each = |byte: u8| {
         if is_plain(byte) {

@@ -1,5 +1,5 @@
-//! The history held to what it promises, with real files: what stays, what goes, what is read. The folder itself, and what a next
-//! process finds in it, are below.
+//! Tests of the history with real files: which files stay, which are removed, and which are read. The submodule tests the
+//! folder, and its use by a later process.
 
 mod folder;
 
@@ -130,7 +130,7 @@ fn the_confirmed_one_and_as_many_earlier_ones_stay() {
         schema: Some(7),
     };
     assert_eq!(history.read(SLOT, &two).unwrap(), artifact);
-    // Going back to one makes it the newest; it is good as before.
+    // A rollback to a version makes it the newest; it stays good.
     begun(&history, b"two");
     let order = [two, four, three].map(|hash| (hash, Confirmed));
     assert_eq!(told(&history), order);
@@ -166,14 +166,14 @@ fn what_is_forgotten_was_never_there() {
         history.forget(SLOT, &candidate);
         assert_eq!((history.entries(SLOT), files(folder.path())), before);
     }
-    // Not even a folder stays of a slot that had nothing.
+    // A slot without entries keeps no folder either.
     let first = begins(&history, "other", b"first").unwrap();
     history.forget("other", &first);
     assert_eq!(
         (history.slots(), folder.path().join("other").exists()),
         (vec![SLOT.into()], false)
     );
-    // What was settled is not forgotten.
+    // `forget` does not affect a settled version.
     begun(&history, b"one");
     history.confirm(SLOT, &one).unwrap();
     history.forget(SLOT, &one);
@@ -320,7 +320,7 @@ fn a_link_or_a_pipe_in_place_of_a_file_is_not_followed() {
             .all(|error| matches!(error, HistoryError::Io { doing: "read", .. })),
         "{passed_over:?}"
     );
-    // Publishing the same content again mends it.
+    // Publishing the same content again repairs the entry.
     good(&history, b"two");
     assert_eq!(history.read(SLOT, &two).unwrap().bytes, b"two");
 }
@@ -343,7 +343,7 @@ fn a_copy_with_bytes_of_its_own_is_what_is_kept() {
     let hash = entry(b"as linted");
     history.confirm(SLOT, &hash).unwrap();
     assert_eq!(history.read(SLOT, &hash).unwrap().bytes, b"as linted");
-    // Another way of linting it: taken back, the former bytes are still there; confirmed, they go.
+    // The same artifact with other stored bytes: `forget` keeps the former bytes, `confirm` removes them.
     entry(b"otherwise");
     assert_eq!(history.read(SLOT, &hash).unwrap().bytes, b"otherwise");
     history.forget(SLOT, &hash);
@@ -351,7 +351,7 @@ fn a_copy_with_bytes_of_its_own_is_what_is_kept() {
     entry(b"otherwise");
     history.confirm(SLOT, &hash).unwrap();
     assert_eq!(artifacts(folder.path()), [b"otherwise"]);
-    // Two artifacts that differ in what the lint clears share a file.
+    // Two artifacts that differ only in bytes that the lint clears share a file.
     let same = begun(&history, b"otherwise");
     history.mark_bad(SLOT, &same, "").unwrap();
     assert_eq!(history.read(SLOT, &hash).unwrap().bytes, b"otherwise");
@@ -381,7 +381,7 @@ fn bytes_that_are_put_away_later_are_kept_as_long_as_the_entry_is() {
     history.keep(SLOT, &good, content_of(b"good")).unwrap();
     assert_eq!(history.read(SLOT, &good).unwrap().bytes, b"good");
 
-    // Overtaken by what became of them: nothing is put away for nobody.
+    // If a version is settled before its bytes are stored, they are not stored at all.
     for end in [
         (|history: &History, hash: &ContentHash| history.forget(SLOT, hash)) as fn(&History, &ContentHash),
         |history, hash| history.mark_bad(SLOT, hash, "bad").unwrap(),

@@ -1,5 +1,6 @@
-//! Another instance of what serves could not be had for a reason that may pass: a full disk, a port that was taken, calls that did not
-//! come back. It is tried again, less and less often, and whatever ran of the plugin is not run for ever.
+//! A delayed retry: a new instance of the current generation failed for a temporary reason, such as a full disk, a port in
+//! use, or calls that hung. The host tries again with growing delays, so that a plugin that keeps failing is not run all the
+//! time.
 
 use super::{InputStore, PluginInputs};
 use std::{
@@ -11,16 +12,16 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) struct DelayedRetry {
-    /// What there was to be given.
+    /// The inputs for the new instance.
     what: PluginInputs,
-    /// None once it is time.
+    /// None once the retry is due.
     at: Option<Instant>,
     wait: Duration,
     tries: u32,
 }
 
 impl InputStore {
-    /// Has it tried again later. Answers how often it has been tried.
+    /// Plans a retry. Returns the number of attempts so far.
     pub(crate) fn put_off(&self, slot: &Arc<str>, names: &[String]) -> u32 {
         let tried = self.tried.lock().remove(slot);
         let what = tried.unwrap_or_else(|| self.there(slot, names));
@@ -34,19 +35,19 @@ impl InputStore {
         tries
     }
 
-    /// Whether it is not yet time to try again, as long as nothing else is there.
+    /// Whether a retry is planned with the same inputs and is not due yet.
     pub(crate) fn is_put_off(&self, slot: &str, names: &[String]) -> bool {
         let all = self.put_off.lock();
         let waits = all.get(slot).filter(|one| one.at.is_some());
         waits.is_some_and(|one| one.what == self.there(slot, names))
     }
 
-    /// When the next one is to be tried again.
+    /// The time of the next retry.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.put_off.lock().values().filter_map(|one| one.at).min()
     }
 
-    /// Whether it is time for one that was put off; those are so no longer.
+    /// Whether a retry is due; marks all due ones.
     pub(crate) fn is_due(&self) -> bool {
         let now = Instant::now();
         let mut due = false;
@@ -62,7 +63,7 @@ impl InputStore {
         due
     }
 
-    /// The slot has more room: it is time at once. Answers whether that is of use to anybody.
+    /// The slot can take another instance again, so its retry becomes due at once. Returns whether there was one.
     pub(crate) fn expedite(&self, slot: &str) -> bool {
         let mut all = self.put_off.lock();
         all.get_mut(slot).is_some_and(|one| one.at.take().is_some())

@@ -1,5 +1,5 @@
-//! The resources that plugins have named: read once, read again when something has happened to their files, told apart by hash.
-//! Each folder that one of them is in has a watch of its own, from the moment at which somebody names one.
+//! The resources that plugins have named. They are read once, and again after each event on their files; a hash detects
+//! changes. Each folder with such a resource has its own watch, from the first use on.
 
 use super::Content;
 use crate::watch::{Files, Notice, Watch, WatchError, WatchOptions};
@@ -15,19 +15,19 @@ use std::{
     sync::Arc,
 };
 
-/// How large a resource may be.
+/// The largest size of a resource.
 const MOST: u64 = 64 << 20;
 
-/// Whom the watches tell that something may have happened to a resource.
+/// The function that the watches call when a resource may have changed.
 pub(crate) type Notices = Arc<dyn Fn(String) + Send + Sync>;
 
-/// What came of reading a resource.
+/// The result of reading a resource.
 pub(crate) enum Read {
-    /// It has another content than before.
+    /// Its content has changed.
     Changed,
-    /// Somebody writes it; it is to be read again soon.
+    /// The file is open for writing; it must be read again soon.
     BeingWritten { name: String, file: PathBuf, why: String },
-    /// It cannot be had; what was known of it stays.
+    /// It cannot be read; its last known content stays.
     Failed { file: PathBuf, error: String },
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Resources {
     options: WatchOptions,
     notices: Notices,
     known: Mutex<BTreeMap<String, Option<Arc<Content>>>>,
-    /// None once nothing is watched any more.
+    /// None after the watches have ended.
     watches: Mutex<Option<BTreeMap<PathBuf, Watched>>>,
 }
 
@@ -48,7 +48,7 @@ struct Watched {
 impl Resources {
     pub(super) fn new(folder: PathBuf, options: WatchOptions, notices: Notices) -> Self {
         Self {
-            // The working directory may change; the folder is the one of now.
+            // Resolves the folder now, because the working directory may change.
             folder: std::path::absolute(&folder).unwrap_or(folder),
             options,
             notices,
@@ -58,7 +58,7 @@ impl Resources {
     }
 
     pub(super) fn end(&self) {
-        // Not under the lock: it waits for the watches' threads.
+        // The lock is released first, because dropping the watches waits for their threads.
         let watches = self.watches.lock().take();
         drop(watches);
     }
@@ -69,7 +69,7 @@ impl Resources {
             if self.known.lock().contains_key(name) {
                 continue;
             }
-            // First the watch, then the look.
+            // The watch starts before the first read, so that no change is missed.
             if let Err(error) = self.watch(name) {
                 let (file, error) = (self.folder.join(name), error.to_string());
                 troubles.push(Read::Failed { file, error });
@@ -105,7 +105,7 @@ impl Resources {
                 file,
                 why: error.to_string(),
             }),
-            // Not there yet, or just now: what was known stays.
+            // The file is missing, perhaps only for a moment: its last known content stays.
             Err(StageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
             Err(error) => {
                 let error = error.to_string();
@@ -120,7 +120,7 @@ impl Resources {
             return Ok(());
         };
         let mut watches = self.watches.lock();
-        // What is still to be loaded when the host goes is not to leave a watch behind.
+        // A load that is pending at the host's end must not start a new watch.
         let Some(watches) = watches.as_mut() else {
             return Ok(());
         };
