@@ -351,7 +351,7 @@ impl Host {
             let state = record.lock();
             usize::from(state.current().is_some())
                 + usize::from(state.staged.is_some())
-                + usize::from(state.together.is_some())
+                + usize::from(state.staged_set.is_some())
         });
         let serving = serving.sum();
         self.inner.images.wait_for(serving, after(timeout))

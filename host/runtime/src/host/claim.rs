@@ -118,7 +118,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     #[cold]
     #[inline(never)]
     fn sync_slow(&mut self) -> SyncOutcome {
-        // Nothing is adopted in a forked child, and the locks may never be free there.
+        // Nothing is adopted in a forked child: a lock that another thread held at the fork is never free there.
         if self.host.process.is_another() {
             return SyncOutcome::Unchanged;
         }
@@ -126,7 +126,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             self.host.hooks.wake_all();
         }
         let _collecting = self.host.deferred_work.collect(self.host.hooks.pool());
-        // Cleared first: what comes from here on is seen by the next `sync`.
+        // Cleared first, so that the next `sync` sees what is signalled from here on.
         self.signals.begin_safe_point();
         reslot_process::safe_point();
         let synced = match self.unload_if_asked().unwrap_or_else(|| self.go_back()) {
@@ -138,7 +138,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             }
         };
         if let Some(generation) = &self.generation {
-            // Its calls may have to be counted from now on, or no longer.
+            // The connection says whether calls are counted, which may have changed.
             self.connection = generation.connection();
         }
         synced
@@ -202,13 +202,13 @@ impl<I: ?Sized + Interface> Claim<I> {
             return SyncOutcome::Unchanged;
         };
         let (from, generation) = (serving.number(), back.number());
-        self.moves_on_to(back);
+        self.set_generation(back);
         SyncOutcome::RolledBack { from, generation }
     }
 
     /// Adopts a set in which this is the only claim. None if there is no set.
     fn adopt_set(&mut self) -> Option<SyncOutcome> {
-        let set = self.record.lock().together.clone()?;
+        let set = self.record.lock().staged_set.clone()?;
         let claimed = set.claimed();
         let alone = claimed.iter().all(|record| Arc::ptr_eq(record, &self.record));
         if !alone {
@@ -224,9 +224,9 @@ impl<I: ?Sized + Interface> Claim<I> {
     fn adopt(&mut self) -> SyncOutcome {
         let (staged, adopting) = {
             let mut state = self.record.lock();
-            // A set stays until all of its owners come.
-            self.signals.set_staged(state.together.is_some());
-            // It may have moved to another thread since.
+            // A set stays until the owners of all its claimed slots come.
+            self.signals.set_staged(state.staged_set.is_some());
+            // The claim may have moved to another thread.
             state.owner = state.owner.take().map(|taken| Taken {
                 since: taken.since,
                 ..Taken::here(taken.at)
@@ -246,10 +246,10 @@ impl<I: ?Sized + Interface> Claim<I> {
         match adopted {
             Some(new) => {
                 let (from, generation) = (old.map(|old| old.number()), new.number());
-                self.moves_on_to(new);
+                self.set_generation(new);
                 match from.filter(|_| goes_back) {
                     Some(from) => SyncOutcome::RolledBack { from, generation },
-                    // Nothing served, so nothing was left, whichever version came.
+                    // The slot was empty, so this is no rollback, whichever version came.
                     None => SyncOutcome::Adopted { generation },
                 }
             }
@@ -260,7 +260,7 @@ impl<I: ?Sized + Interface> Claim<I> {
                     state.current().is_none() && !state.is_gone()
                 };
                 if vacated {
-                    // One of its hooks still runs: nothing may be called in it any more.
+                    // One of its hooks hangs, so it may not be called any more.
                     self.connection = self.record.vacant.connect();
                     self.generation = None;
                 }
@@ -269,8 +269,8 @@ impl<I: ?Sized + Interface> Claim<I> {
         }
     }
 
-    /// Whoever is the last to let go of what was called until now has it ended.
-    fn moves_on_to(&mut self, generation: Arc<Generation>) {
+    /// To drop the last reference to a generation ends it, so the old one is dropped after the `sync`.
+    fn set_generation(&mut self, generation: Arc<Generation>) {
         let before = self.generation.replace(generation);
         defer(move || drop(before));
     }
@@ -337,7 +337,7 @@ mod sealed {
         #[allow(private_interfaces)]
         fn adopts(&mut self, generation: Arc<Generation>) {
             self.connection = generation.connection();
-            self.moves_on_to(generation);
+            self.set_generation(generation);
         }
     }
 }
@@ -352,7 +352,7 @@ pub(crate) fn sync_together(host: &Arc<Runtime>, claims: &mut [&mut dyn AnyClaim
         if !claims[at].record().signals.has_staged() {
             continue;
         }
-        let Some(set) = claims[at].record().lock().together.clone() else {
+        let Some(set) = claims[at].record().lock().staged_set.clone() else {
             continue;
         };
         let wanted = set.claimed();
@@ -428,18 +428,18 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
             never_dropped(&self.record);
             return never_dropped(&self.host);
         }
-        // The owner's hold goes before the slot is free: the next owner must be the only one.
+        // The owner lets go before the slot is free, so that the next owner is the only one.
         self.generation = None;
         let mut state = self.record.lock();
         self.host.slots.publish(&self.record, &mut state, Change::Released);
-        // Whoever wants the state need not ask an owner for it any more.
+        // A request for the state goes to the reload thread from now on.
         state.state_request = None;
-        let staged = state.staged.is_some() || state.together.is_some() || state.unload.is_some();
+        let staged = state.staged.is_some() || state.staged_set.is_some() || state.unload.is_some();
         drop(state);
         if staged {
             self.host.threads.tell_reload(ReloadMessage::Settle(self.record.clone()));
         }
-        // What was left to the owner is the host's again: a fault that he has not looked at, a check that is due.
+        // From now on the supervisor does what the owner did: it looks at faults, and runs the checks that are due.
         self.host.threads.tell_supervisor(SupervisorMessage::Look);
     }
 }

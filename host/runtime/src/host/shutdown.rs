@@ -143,7 +143,7 @@ fn let_go(host: &Runtime) -> Vec<Weak<Generation>> {
         let mut state = record.lock();
         let claimed = state.is_claimed();
         let current = host.slots.publish(record, &mut state, Change::HostEnded);
-        let (staged, set) = (state.staged.take(), state.together.take());
+        let (staged, set) = (state.staged.take(), state.staged_set.take());
         let standby = state.probation.take().and_then(|probation| probation.standby);
         record.signal_staged(false);
         drop(state);

@@ -65,7 +65,7 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
         return;
     }
     record.signal_staged(false);
-    if let Some(set) = state.together.clone() {
+    if let Some(set) = state.staged_set.clone() {
         drop(state);
         together::settle(host, &set);
         return;

@@ -59,7 +59,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
             host.inputs.forget_vetoed(&record.name);
         }
         let superseded = state.staged.replace(candidate);
-        let set = state.together.take();
+        let set = state.staged_set.take();
         record.signal_staged(true);
         let event = Event::Staged {
             slot: record.name.clone(),
@@ -78,7 +78,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
     let moving = record.begin_moving(&mut state);
     // Left by a claim that was dropped, and older than what comes now.
     let superseded = state.staged.take();
-    let set = state.together.take();
+    let set = state.staged_set.take();
     record.signal_staged(false);
     let old = state.serving().cloned();
     drop(state);

@@ -84,7 +84,7 @@ struct Behind {
 
 fn behind(inputs: &InputStore, record: &SlotRecord) -> Option<Behind> {
     let state = record.lock_settled();
-    if state.is_gone() || state.together.is_some() {
+    if state.is_gone() || state.staged_set.is_some() {
         // A set is prepared when it is adopted, with what there is then; the slot is looked at again after that.
         return None;
     }

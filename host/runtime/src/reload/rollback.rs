@@ -265,9 +265,9 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generatio
         ready.iter().zip(&mut states).map(leave).collect()
     };
     for (one, generation, _) in &ready {
-        one.faulty.moves_to(generation);
+        one.faulty.forward_to(generation);
         // It may have been replaced without a hand-over, and so not be noted as moved.
-        one.standby.current.generation.moves_to(generation);
+        one.standby.current.generation.forward_to(generation);
     }
     let told = ready.into_iter().zip(left);
     let reports: Vec<_> = told

@@ -26,7 +26,7 @@ pub(super) fn supersede_set(history: &History, log: &Log, set: Option<Arc<Candid
     for SlotCandidate { record, candidate } in set.take() {
         let mut state = record.lock();
         // What has taken its place in this slot may be a set as well.
-        state.together.take_if(|waiting| Arc::ptr_eq(waiting, &set));
+        state.staged_set.take_if(|waiting| Arc::ptr_eq(waiting, &set));
         record.note_staged(&state);
         drop(state);
         report_superseded(history, log, &record, Some(candidate));

@@ -12,7 +12,7 @@
 //! 3. Under these locks nothing waits and nothing can fail, and no foreign code runs: no plugin, no subscriber, no recorder. No file is
 //!    touched. Short locks are taken inside, one after the other: of the view, of `Forward`, of the list of images, of the counters of calls.
 //!    What is replaced is only moved, into `Gone`: to drop the last `Arc` of a generation or of a state takes long.
-//! 4. An old generation whose state was handed over is noted as moved ([`Generation::moves_to`]) when the slot has the new one, and before
+//! 4. An old generation whose state was handed over is noted as moved ([`Generation::forward_to`]) when the slot has the new one, and before
 //!    its gate opens. Earlier, a call would find no successor; later, it would change a state that nobody uses any more.
 //! 5. The gates open before anybody is told. Events, retiring and dropping come last, with no lock held and no gate closed.
 
@@ -223,7 +223,7 @@ impl Ready<'_> {
         }
         if gone.replaced.is_none() {
             // The state that was left there may be large.
-            let left = self.record.lock().emptied.take();
+            let left = self.record.lock().unloaded.take();
             defer(move || drop(left));
             host.retries.slot_filled(&self.record.name);
         }
@@ -270,7 +270,7 @@ pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved>
         // At once, before anything else can go wrong: from here on the state is there, also for calls through old views.
         let handed_over = !matches!(one.access, Access::Open);
         if let Some(old) = one.old.filter(|old| handed_over && old.is_gated()) {
-            old.moves_to(&one.generation);
+            old.forward_to(&one.generation);
         }
         one.clock.lap(Step::Swap);
     }

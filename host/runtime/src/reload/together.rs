@@ -145,7 +145,7 @@ fn stage(storage: &Storage, log: &Log, members: Vec<SlotCandidate>) -> Vec<LoadO
     for (record, generation) in told {
         let slot = record.name.clone();
         let mut state = record.lock_settled();
-        let superseded = (state.together.replace(set.clone()), state.staged.take());
+        let superseded = (state.staged_set.replace(set.clone()), state.staged.take());
         record.signal_staged(true);
         let event = Event::Staged {
             slot: slot.clone(),
@@ -172,7 +172,7 @@ pub(crate) fn adopt(
     let members = set.take();
     for member in &members {
         let mut state = member.record.lock();
-        state.together.take_if(|waiting| Arc::ptr_eq(waiting, set));
+        state.staged_set.take_if(|waiting| Arc::ptr_eq(waiting, set));
         member.record.note_staged(&state);
     }
     if members.is_empty() {

@@ -16,8 +16,8 @@ use crate::{
     policy::DeletedFile,
     runtime::{Runtime, Storage},
     slot::{
-        Access, Candidate, CandidateSet, Change, Current, EmptiedSlot, Generation, Mode, OwnersTurn, SavedState, SlotRecord,
-        SlotState, Slots, UnloadRequest,
+        Access, Candidate, CandidateSet, Change, Current, Generation, Mode, OwnersTurn, SavedState, SlotRecord, SlotState,
+        Slots, UnloadRequest, UnloadedSlot,
     },
     watch::Listing,
 };
@@ -76,7 +76,7 @@ fn stage(
     old: &Generation,
     request: UnloadRequest,
 ) -> UnloadOutcome {
-    let superseded = (state.staged.take(), state.together.take());
+    let superseded = (state.staged.take(), state.staged_set.take());
     // A second request takes no force away from the first one.
     let force = request.force || state.unload.as_ref().is_some_and(|before| before.force);
     state.unload = Some(UnloadRequest { force, ..request });
@@ -174,12 +174,12 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     // What was staged meanwhile came after the request, and has to find an empty slot.
     let (staged, set) = {
         let mut state = record.lock();
-        (state.staged.take(), state.together.take())
+        (state.staged.take(), state.staged_set.take())
     };
     let outcome = unload(host, record, request);
     {
         let mut state = record.lock();
-        (state.staged, state.together) = (staged, set);
+        (state.staged, state.staged_set) = (staged, set);
         record.note_staged(&state);
     }
     if let Err(error) = outcome {
@@ -250,7 +250,7 @@ fn take_down(
     {
         let mut slot = record.lock();
         if let Some(current) = host.slots.publish(record, &mut slot, Change::Unloaded) {
-            slot.emptied = Some(EmptiedSlot {
+            slot.unloaded = Some(UnloadedSlot {
                 plugin,
                 path: current.path.clone(),
                 state: state.clone(),
@@ -263,7 +263,7 @@ fn take_down(
             gone.standby = probation.standby.map(|standby| standby.current);
         }
         if discards {
-            (gone.staged, gone.set) = (slot.staged.take(), slot.together.take());
+            (gone.staged, gone.set) = (slot.staged.take(), slot.staged_set.take());
         }
         if slot.mode() == (Mode::Open { handles: 0 }) {
             // Nobody is left who would call it by its interfaces: the next plugin may have others.

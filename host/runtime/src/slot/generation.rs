@@ -15,18 +15,18 @@
 //! # Old views hold what they saw, and no more
 //! A generation whose state has moved does not hold its successor. It asks the slot's [`Forward`] for the current generation, and holds
 //! that one for the length of the call. There is one exception: a method that answers a borrow. The caller's borrow lives as long
-//! as the view through which he called, so the generation of that view keeps the lender's instance, in `Core::lenders`, until the view lets it go.
-//! `Core::lenders` holds instances (`Live`), which hold no generation, so there is no cycle of `Arc`s.
+//! as the view through which he called, so the generation of that view keeps the lender's instance, in `CallTarget::lenders`, until the view lets it go.
+//! `CallTarget::lenders` holds instances (`GatedInstance`), which hold no generation, so there is no cycle of `Arc`s.
 //!
 //! When the host ends nobody keeps the current generation for the old views any more. Then each old generation that somebody still holds
-//! gets a strong link to it (`Core::final_generation`). Such a link leads from a generation to one that was made later, and so is
+//! gets a strong link to it (`CallTarget::final_generation`). Such a link leads from a generation to one that was made later, and so is
 //! never part of a cycle either.
 //!
 //! # Going back
 //! After a rollback calls through views of the faulty generation go on to the instance that served before it, as a generation
 //! with the same number that is made anew ([`Generation::duplicate`]): the one that handed its state over has been noted as moved, and stays so. If a
 //! caller may hold a borrow from that instance, nothing may change it. Then the rollback leaves it alone, and
-//! makes a second instance in the same image ([`Generation::second`]), which gets the state and the callers. The first one goes when its
+//! makes a second instance in the same image ([`Generation::make_second_instance`]), which gets the state and the callers. The first one goes when its
 //! last holder lets go. For the same reason nothing takes an instance mutably while a caller may hold what a call has answered by reference; see
 //! `access`.
 
@@ -78,11 +78,11 @@ pub(crate) struct SlotLinks {
 
 /// A reference to an instance through which it is called. After a rollback the same instance gets another `Generation` with the same number.
 pub(crate) struct Generation {
-    core: Arc<Core>,
+    core: Arc<CallTarget>,
 }
 
 /// The instance of a generation, or of several if the slot went back to it. Dropping the last of them ends it.
-pub(crate) struct Live {
+pub(crate) struct GatedInstance {
     process: Process,
     slot: Arc<str>,
     number: u64,
@@ -102,8 +102,8 @@ pub(crate) struct Live {
 }
 
 /// What a call needs of a generation, at an address that stays.
-pub(crate) struct Core {
-    live: Arc<Live>,
+pub(crate) struct CallTarget {
+    live: Arc<GatedInstance>,
     slot: Arc<str>,
     number: u64,
     image: u64,
@@ -117,15 +117,15 @@ pub(crate) struct Core {
     /// Where calls go once the host has let go of the slot.
     final_generation: OnceLock<Arc<Generation>>,
     /// Instances of later generations from which somebody has borrowed through this one.
-    lenders: Mutex<Vec<Arc<Live>>>,
+    lenders: Mutex<Vec<Arc<GatedInstance>>>,
     log: Log,
 }
 
 // SAFETY: data and table are only used through the interface's client, whose rules about threads are the claim's (one owner)
 // or those of a `Shared` interface (every plugin is `Sync`).
-unsafe impl Send for Core {}
+unsafe impl Send for CallTarget {}
 // SAFETY: as above.
-unsafe impl Sync for Core {}
+unsafe impl Sync for CallTarget {}
 
 impl Generation {
     /// Makes an image's first instance.
@@ -145,9 +145,9 @@ impl Generation {
         // - A plugin that is not shared has one caller: the owner of its claim. `snapshot` and `health` run on the owner's thread, or on
         //   another one while the owner waits. In an open slot nobody calls such a plugin, and `SlotRecord::moving` keeps claims out.
         // - `exclusive_instance` is called for a candidate, which nobody calls yet, and in `access`, which proves it there.
-        // - `destroy` is called after the last holder has dropped the generation (`Live::drop`).
+        // - `destroy` is called after the last holder has dropped the generation (`GatedInstance::drop`).
         let instance = unsafe { Instance::create(image, of.name.clone(), number) }?;
-        let live = Live {
+        let live = GatedInstance {
             process: Process::this(),
             slot: of.name.clone(),
             number,
@@ -163,9 +163,9 @@ impl Generation {
         Ok(Self::of(Arc::new(live), of.forward, log))
     }
 
-    fn of(live: Arc<Live>, forward: Arc<Forward>, log: Log) -> Self {
+    fn of(live: Arc<GatedInstance>, forward: Arc<Forward>, log: Log) -> Self {
         let instance = live.instance();
-        let core = Core {
+        let core = CallTarget {
             slot: live.slot.clone(),
             number: live.number,
             image: instance.image().id(),
@@ -193,9 +193,9 @@ impl Generation {
     ///
     /// # Errors
     /// If its constructor fails.
-    pub(crate) fn second(&self) -> Result<Self, HookError> {
+    pub(crate) fn make_second_instance(&self) -> Result<Self, HookError> {
         let former = self.live();
-        let live = Live {
+        let live = GatedInstance {
             process: Process::this(),
             slot: former.slot.clone(),
             number: former.number,
@@ -211,7 +211,7 @@ impl Generation {
         Ok(Self::of(Arc::new(live), self.core.forward.clone(), self.core.log.clone()))
     }
 
-    fn live(&self) -> &Live {
+    fn live(&self) -> &GatedInstance {
         &self.core.live
     }
 
@@ -255,7 +255,7 @@ impl Generation {
     }
 
     /// To find out later whether anybody holds its instance.
-    pub(crate) fn weak_instance(&self) -> Weak<Live> {
+    pub(crate) fn weak_instance(&self) -> Weak<GatedInstance> {
         Arc::downgrade(&self.core.live)
     }
 
@@ -298,14 +298,14 @@ impl Generation {
     }
 
     fn connect(&self, gated: bool) -> Connection {
-        let core: *const Core = Arc::as_ptr(&self.core);
+        let core: *const CallTarget = Arc::as_ptr(&self.core);
         // SAFETY: data and table are of one instance; they and the core live as long as this generation, which every holder
         // of the connection holds.
         unsafe { Connection::new(self.core.data, self.core.table, core, gated) }
     }
 
     /// Closes the gate, if the calls inside come back before `deadline`. Callers wait from then on. When it opens they go in, or
-    /// on to the current generation if the state has [moved](Self::moves_to).
+    /// on to the current generation if the state has [moved](Self::forward_to).
     pub(crate) fn close_gate(&self, deadline: Instant) -> Option<Closed<'_>> {
         // From here on callers wait, behind those that are inside.
         let since = Instant::now();
@@ -320,7 +320,7 @@ impl Generation {
 
     /// From now on calls through the gate of this generation are forwarded to `current`, which is the slot's current generation already. The caller has
     /// closed the gate, or is the owner, or accepts that what running calls still change is lost.
-    pub(crate) fn moves_to(&self, current: &Arc<Self>) {
+    pub(crate) fn forward_to(&self, current: &Arc<Self>) {
         self.core.forward.note_moved(&self.core, current);
     }
 
@@ -346,7 +346,7 @@ impl Generation {
     }
 }
 
-impl Live {
+impl GatedInstance {
     pub(crate) fn instance(&self) -> &Instance {
         match &self.instance {
             Some(instance) => instance,
@@ -355,7 +355,7 @@ impl Live {
     }
 }
 
-impl Drop for Live {
+impl Drop for GatedInstance {
     fn drop(&mut self) {
         let Some(instance) = self.instance.take() else { return };
         // The reaper's thread is the parent's. Its image stays mapped as long as this child lives.
@@ -375,7 +375,7 @@ impl Drop for Live {
     }
 }
 
-impl Core {
+impl CallTarget {
     /// Keeps the instance of `lender` for as long as this generation is held, if what the method answers may be borrowed from it.
     fn keep_lender(&self, lender: &Generation, method: &str) {
         // A plugin's call comes without the method's name, so any method may lend. What it borrows lives as long as its hold on this
@@ -433,7 +433,7 @@ impl Drop for Inside {
     }
 }
 
-impl Callee for Core {
+impl Callee for CallTarget {
     fn fault(&self, method: &'static str, status: Status) -> CallError {
         let panic = match status {
             // It was the caller's, or has been told already.

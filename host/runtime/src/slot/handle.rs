@@ -1,7 +1,7 @@
 //! A shared slot as its callers hold it: a typed name, good for any view of its host, from any thread.
 
 use super::{
-    holds::{HoldBy, HoldRecord},
+    hold_records::{HoldBy, HoldRecord},
     record::{Mode, SlotRecord},
     slots::Slots,
     taken::Taken,
@@ -16,7 +16,7 @@ use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
 ///
 /// Call it through a [`View`] where speed matters, or through [`load`](Self::load) where it does not.
 pub struct Slot<I: ?Sized + Shared> {
-    /// The record's, here as well: each call through a view asks for them, and does not have to wait for another load.
+    /// Copies of the record's, which save each call through a view a load.
     index: usize,
     id: u64,
     /// The number of the host's view when the slot was found to have the interface. An older view may hold a generation with another one,

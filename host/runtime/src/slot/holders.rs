@@ -2,7 +2,7 @@
 //! `Host::who_holds`, and names the holders of a generation that is held for too long, for the reaper.
 
 use super::{
-    holds::HoldBy,
+    hold_records::HoldBy,
     images::{MappedImages, Phase},
     record::{Mode, SlotRecord},
     slots::Slots,
@@ -54,7 +54,7 @@ pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecor
             GenerationStatus::Retired if holders.is_empty() && is_held => holders.push(Holder::Unknown),
             _ => {}
         }
-        // Also of one that serves: they will have to be waited for.
+        // Listed for a generation that serves, too: its unloading will wait for them.
         holders.extend(own_threads(&*image.resources));
         let live_bytes = match condition {
             GenerationStatus::Staged => staged_bytes,

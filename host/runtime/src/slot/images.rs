@@ -2,7 +2,7 @@
 //! reaper as one ends, read by those who count, wait, or ask who holds what.
 
 use super::{
-    generation::{Generation, Live},
+    generation::{GatedInstance, Generation},
     messages::ReaperMessage,
 };
 use crate::{deferred_work::defer, event::Log, shadow_name};
@@ -36,7 +36,7 @@ pub(crate) struct MappedImage {
     pub(crate) number: u64,
     pub(crate) resources: Arc<dyn Resources>,
     /// Its instance, once it served; two of them after some rollbacks.
-    instances: Vec<Weak<Live>>,
+    instances: Vec<Weak<GatedInstance>>,
     /// A hanging hook of a second instance. The `Weak` is dead once the hook has come back.
     hanging_second: Option<(Hook, Weak<()>)>,
     /// It was replaced, and is held for longer than the drain deadline.

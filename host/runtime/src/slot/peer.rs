@@ -9,7 +9,7 @@
 //! contracts as long as the calling image is mapped, so nothing comes to serve there that a call through the handle does not fit.
 
 use super::{
-    generation::{Core, Generation},
+    generation::{CallTarget, Generation},
     record::{Mode, SlotRecord},
     slots::Slots,
     view::View,
@@ -204,7 +204,7 @@ impl Neighbours for PeerTable {
 
     unsafe fn pass(&self, core: *const (), body: PassAbi) -> Result<(), CallError> {
         // SAFETY: a core lives as long as its generation, of which the caller has a hold.
-        let core = unsafe { &*core.cast::<Core>() };
+        let core = unsafe { &*core.cast::<CallTarget>() };
         // The image knows the method's name, and puts it into the error.
         core.through_gate("", &mut |data, table, callee| {
             let reached: *const dyn Callee = callee;
@@ -217,7 +217,7 @@ impl Neighbours for PeerTable {
     unsafe fn fault(&self, core: *const (), method: &str, status: Status) -> CallError {
         // SAFETY: a core lives as long as its generation, of which the caller has a hold; if it is a successor's, that hold
         // keeps the successor.
-        let core = unsafe { &*core.cast::<Core>() };
+        let core = unsafe { &*core.cast::<CallTarget>() };
         core.fault(of_the_host(method), status)
     }
 

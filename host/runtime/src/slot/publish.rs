@@ -6,6 +6,7 @@ use super::{
     record::{Current, Mode, SlotRecord, SlotState},
     slots::Slots,
     taken::Taken,
+    view::InView,
 };
 
 /// Why callers find something else in a slot from now on.
@@ -40,7 +41,11 @@ impl Slots {
         let mut shown = Vec::with_capacity(changes.len());
         for (record, state, change) in changes {
             replaced.push(state.apply(record, change));
-            shown.push((record.index, record.id, state.in_view().cloned()));
+            shown.push(InView {
+                index: record.index,
+                id: record.id,
+                generation: state.in_view().cloned(),
+            });
         }
         self.store_view(shown);
         replaced
@@ -75,8 +80,8 @@ impl SlotState {
                 record.forward.set_current(None);
                 // The reason is another one than before, if it was unloaded once.
                 record.vacant.set_unloaded(false);
-                self.emptied = None;
-                self.vacated = Some(generation);
+                self.unloaded = None;
+                self.lost_generation = Some(generation);
                 self.current.take()
             }
             Change::HostEnded => {

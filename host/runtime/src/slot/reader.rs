@@ -2,7 +2,7 @@
 //! that is still the current one. The drawback: an idle reader keeps the view that it saw last.
 
 use super::{
-    holds::{HoldBy, HoldRecord},
+    hold_records::{HoldBy, HoldRecord},
     slots::Slots,
     taken::Taken,
     view::View,

@@ -8,7 +8,7 @@ use super::{
     saved_state::Snapshot,
     signals::OwnerSignals,
     taken::Taken,
-    unloading::{EmptiedSlot, UnloadRequest},
+    unload_data::{UnloadRequest, UnloadedSlot},
 };
 use crate::policy::Policy;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -82,8 +82,8 @@ unsafe impl Sync for VacantEntry {}
 
 /// What a slot's lock guards.
 ///
-/// A slot is empty (`current` is none) before the first load, or for one of three reasons: it was unloaded (`emptied`), a hook of its generation
-/// hangs (`vacated`), or the host has ended (`gone`).
+/// A slot is empty (`current` is none) before the first load, or for one of three reasons: it was unloaded (`unloaded`), a hook of its generation
+/// hangs (`lost_generation`), or the host has ended (`gone`).
 pub(crate) struct SlotState {
     pub(super) mode: Mode,
     /// Who claimed it, if it is claimed.
@@ -98,11 +98,11 @@ pub(crate) struct SlotState {
     pub(super) current: Option<Current>,
     pub(crate) staged: Option<Candidate>,
     /// Candidates for this slot and others, which wait for the owners of the claimed ones.
-    pub(crate) together: Option<Arc<CandidateSet>>,
+    pub(crate) staged_set: Option<Arc<CandidateSet>>,
     /// Its owner is to unload it.
     pub(crate) unload: Option<UnloadRequest>,
     /// What was unloaded. It has a meaning only while the slot is empty.
-    pub(crate) emptied: Option<EmptiedSlot>,
+    pub(crate) unloaded: Option<UnloadedSlot>,
     pub(crate) last_number: u64,
     last_shadow: u64,
     /// While what serves has yet to prove itself.
@@ -117,7 +117,7 @@ pub(crate) struct SlotState {
     /// The host has ended. Only the owner of a claim can still adopt a candidate, and nobody else calls that.
     pub(super) gone: bool,
     /// If the slot is empty because a hook of its generation hangs, the number of that generation.
-    pub(super) vacated: Option<u64>,
+    pub(super) lost_generation: Option<u64>,
 }
 
 /// An interface by which a slot is called.
@@ -169,7 +169,7 @@ impl SlotState {
             let path = left.path.clone();
             return Some(SlotError::Unloaded { name, path });
         }
-        match (&self.current, self.vacated) {
+        match (&self.current, self.lost_generation) {
             (None, Some(generation)) => Some(SlotError::Vacant { name, generation }),
             _ => None,
         }
@@ -206,9 +206,9 @@ impl SlotRecord {
                 contracts_version: 0,
                 current: None,
                 staged: None,
-                together: None,
+                staged_set: None,
                 unload: None,
-                emptied: None,
+                unloaded: None,
                 last_number: 0,
                 last_shadow: 0,
                 probation: None,
@@ -217,7 +217,7 @@ impl SlotRecord {
                 adopting: false,
                 moving: false,
                 gone: false,
-                vacated: None,
+                lost_generation: None,
             }),
             settled: Condvar::new(),
         }
@@ -262,7 +262,7 @@ impl SlotRecord {
     pub(crate) fn serving_and_nothing_newer(&self) -> Option<u64> {
         let state = self.lock_settled();
         // A staged re-instantiation does not count as newer.
-        let waits = state.staged.as_ref().is_some_and(|staged| !staged.is_reinstance()) || state.together.is_some();
+        let waits = state.staged.as_ref().is_some_and(|staged| !staged.is_reinstance()) || state.staged_set.is_some();
         let current = state.current.as_ref().filter(|_| !waits)?;
         Some(current.generation.number())
     }
@@ -283,7 +283,7 @@ impl SlotRecord {
 
     /// Sets the owner's hint by what is staged.
     pub(crate) fn note_staged(&self, state: &SlotState) {
-        let waits = state.staged.is_some() || state.together.is_some();
+        let waits = state.staged.is_some() || state.staged_set.is_some();
         self.signals.set_staged(waits);
     }
 
@@ -411,7 +411,7 @@ impl SlotState {
     /// Whether this content serves, or waits for the owner. While a newer candidate waits, the content that serves counts as new: to publish it again
     /// replaces the candidate.
     pub(crate) fn has(&self, slot: u64, hash: &ContentHash) -> Option<ContentPlace> {
-        let waits = match (&self.staged, &self.together) {
+        let waits = match (&self.staged, &self.staged_set) {
             // Another instance of what serves.
             (Some(staged), _) if staged.is_reinstance() => None,
             (Some(staged), _) => Some((staged.hash, staged.generation.number())),
@@ -449,8 +449,8 @@ impl SlotState {
     }
 
     /// What was unloaded, if that is why nothing serves.
-    pub(crate) fn unloaded(&self) -> Option<&EmptiedSlot> {
-        self.emptied.as_ref().filter(|_| self.current.is_none())
+    pub(crate) fn unloaded(&self) -> Option<&UnloadedSlot> {
+        self.unloaded.as_ref().filter(|_| self.current.is_none())
     }
 
     /// What is known of the health of what serves.
@@ -473,7 +473,7 @@ impl SlotState {
 
     /// The candidate that waits for the owner, alone or in a set, and how many bytes it has allocated.
     pub(crate) fn waiting(&self, slot: u64) -> Option<(u64, Option<u64>)> {
-        match (&self.staged, &self.together) {
+        match (&self.staged, &self.staged_set) {
             (Some(staged), _) => Some((staged.generation.number(), staged.generation.instance().live_bytes())),
             (None, Some(set)) => set.waiting_for(slot),
             (None, None) => None,

@@ -2,11 +2,10 @@
 //! need of a host, so it lives as long as the last of them.
 
 use super::{
-    generation::Generation,
-    holds::Holds,
+    hold_records::Holds,
     record::{ContentPlace, Mode, SlotRecord},
     refusals::Refusals,
-    view::View,
+    view::{InView, View},
 };
 use crate::{
     instances::{Instances, LoadRequest},
@@ -29,9 +28,6 @@ use std::{
 
 /// For each slot the slots that its plugin declares in `uses`.
 pub(crate) type UseGraph = BTreeMap<Arc<str>, Vec<String>>;
-
-/// What a view shows of a slot: its place, the slot, what serves there.
-pub(super) type InView = (usize, u64, Option<Arc<Generation>>);
 
 /// The slots of one host.
 pub(crate) struct Slots {
@@ -168,7 +164,7 @@ impl Slots {
         let _one_at_a_time = self.publishing.lock();
         let view = self.view.load();
         // A slot that was in no view and is in none now, such as a claimed one, needs no other view.
-        shown.retain(|(index, slot, generation)| generation.is_some() || view.held(*index, *slot).is_some());
+        shown.retain(|slot| slot.generation.is_some() || view.held(slot.index, slot.id).is_some());
         if shown.is_empty() {
             return;
         }
@@ -228,7 +224,7 @@ impl Slots {
         let Some(record) = self.named(slot) else { return false };
         let state = record.lock();
         // While a candidate waits for the owner, every file counts as newer.
-        let waits = state.staged.is_some() || state.together.is_some();
+        let waits = state.staged.is_some() || state.staged_set.is_some();
         state.unloaded().is_some_and(|left| !waits && left.files.still_has(path))
     }
 

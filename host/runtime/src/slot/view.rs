@@ -15,6 +15,15 @@ pub struct View {
     entries: Box<[Option<Entry>]>,
 }
 
+/// What a view shows of a slot.
+pub(super) struct InView {
+    /// The slot's place in every view.
+    pub(super) index: usize,
+    /// The slot's number, unique in the process.
+    pub(super) id: u64,
+    pub(super) generation: Option<Arc<Generation>>,
+}
+
 /// A slot's place in a view.
 struct Entry {
     slot: u64,
@@ -35,9 +44,9 @@ impl View {
         }
     }
 
-    /// The next view, with these slots changed: the place, the slot, what serves.
-    pub(crate) fn with(&self, changes: Vec<(usize, u64, Option<Arc<Generation>>)>) -> Self {
-        let changed = changes.iter().map(|(index, ..)| index + 1).max().unwrap_or(0);
+    /// The next view, with these slots changed.
+    pub(super) fn with(&self, changes: Vec<InView>) -> Self {
+        let changed = changes.iter().map(|slot| slot.index + 1).max().unwrap_or(0);
         let len = self.entries.len().max(changed);
         let mut entries: Vec<_> = self
             .entries
@@ -45,8 +54,8 @@ impl View {
             .map(|entry| entry.as_ref().map(Entry::duplicate))
             .collect();
         entries.resize_with(len, || None);
-        for (index, slot, generation) in changes {
-            entries[index] = generation.map(|generation| Entry::new(slot, generation));
+        for InView { index, id, generation } in changes {
+            entries[index] = generation.map(|generation| Entry::new(id, generation));
         }
         Self {
             number: self.number + 1,

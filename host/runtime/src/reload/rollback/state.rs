@@ -342,7 +342,7 @@ impl RestoredInstance {
     fn make(&self, former: &Generation, state: &Snapshot) -> Result<Generation, (Step, Cause)> {
         let failed = |step, hook| move |error| (step, Cause::Hook(hook, error));
         self.at.at(Step::Create, Hook::Create)?;
-        let mut second = former.second().map_err(failed(Step::Create, Hook::Create))?;
+        let mut second = former.make_second_instance().map_err(failed(Step::Create, Hook::Create))?;
         // If it refuses, or nobody waits any more, it is dropped: it goes to the reaper, and is stopped there if it was started.
         let mut inputs = None;
         self.restore(&mut second.exclusive_instance(), &state.bytes, &mut inputs)??;

@@ -36,7 +36,7 @@ impl<'a> Access<'a> {
     /// That of an owner.
     pub(crate) fn of_owner(turn: OwnersTurn<'a>, deadline: Instant) -> Self {
         let others = turn
-            .of
+            .generation
             .filter(|generation| generation.is_gated() && generation.instance().is_shared());
         let gate = match others.map(|generation| generation.close_gate(deadline)) {
             None => Gate::NotNeeded,
@@ -51,7 +51,7 @@ impl<'a> Access<'a> {
     pub(crate) fn exclusive_instance(&mut self, deadline: Instant) -> Option<ExclusiveInstance<'_>> {
         match self {
             // SAFETY: the promise of whoever made it; nobody else can call it, and this is borrowed mutably.
-            Self::Owner(turn, Gate::NotNeeded) => unsafe { turn.of?.instance().assume_exclusive(deadline) },
+            Self::Owner(turn, Gate::NotNeeded) => unsafe { turn.generation?.instance().assume_exclusive(deadline) },
             Self::Owner(_, Gate::Closed(closed)) | Self::Closed(closed) => closed.exclusive_instance(deadline),
             Self::Owner(_, Gate::Busy) | Self::Open => None,
         }
@@ -110,7 +110,7 @@ impl<'a> Access<'a> {
 
 /// The time in which a claim's owner does nothing but replace what he owns, if there is anything.
 pub(crate) struct OwnersTurn<'a> {
-    of: Option<&'a Generation>,
+    generation: Option<&'a Generation>,
     since: Instant,
 }
 
@@ -120,7 +120,7 @@ impl<'a> OwnersTurn<'a> {
     /// reference, until what this answers is dropped; and makes one at a time.
     pub(crate) unsafe fn new(generation: &'a Generation) -> Self {
         Self {
-            of: Some(generation),
+            generation: Some(generation),
             since: Instant::now(),
         }
     }
@@ -128,7 +128,7 @@ impl<'a> OwnersTurn<'a> {
     /// Of an owner to whom nothing is left.
     pub(crate) fn of_nothing() -> Self {
         Self {
-            of: None,
+            generation: None,
             since: Instant::now(),
         }
     }

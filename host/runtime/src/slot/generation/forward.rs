@@ -6,7 +6,7 @@
 //! the owner who replaced the old one, holds the generation that is named here. This holds it weakly: neither a `Forward` nor an
 //! old generation keeps the current one.
 
-use super::{Core, Generation};
+use super::{CallTarget, Generation};
 use parking_lot::RwLock;
 use reslot_plugin_api::Fault;
 use std::sync::{Arc, Weak, atomic::Ordering};
@@ -21,7 +21,7 @@ struct Routes {
     /// There is no current generation, because the slot was unloaded.
     unloaded: bool,
     /// Old generations whose state has moved; somebody may still call through them.
-    moved: Vec<Weak<Core>>,
+    moved: Vec<Weak<CallTarget>>,
     /// The host has let go of the slot.
     ended: bool,
 }
@@ -45,7 +45,7 @@ impl Forward {
     ///
     /// # Errors
     /// If the slot is empty; the fault says why.
-    pub(super) fn current_for(&self, core: &Core) -> Result<Arc<Generation>, Fault> {
+    pub(super) fn current_for(&self, core: &CallTarget) -> Result<Arc<Generation>, Fault> {
         let routes = self.0.read();
         let current = match core.final_generation.get() {
             Some(generation) => Some(generation.clone()),
@@ -58,7 +58,7 @@ impl Forward {
     }
 
     /// Notes that the state of `core` has moved: from here on calls through it go to the current generation, which is `current` now.
-    pub(super) fn note_moved(&self, core: &Arc<Core>, current: &Arc<Generation>) {
+    pub(super) fn note_moved(&self, core: &Arc<CallTarget>, current: &Arc<Generation>) {
         let mut routes = self.0.write();
         if routes.ended {
             let _ = core.final_generation.set(current.clone());

@@ -1,5 +1,5 @@
-//! Who holds what: a note that each reader (and, with the debug option, each `slot.load()`) keeps of the view that it holds, for
-//! `Host::who_holds`. Nothing here keeps anything alive, and nothing here is on the way of a call.
+//! A record for each reader (and, with the debug option, for each `slot.load()`) of the view that it holds, for `Host::who_holds`. Records keep
+//! nothing alive, and no call touches them.
 
 use super::{taken::Taken, view::View};
 use parking_lot::Mutex;
@@ -29,7 +29,7 @@ impl Holds {
             return;
         }
         let mut known = self.known.lock();
-        // Looked through only when it has doubled since: a tracked guard must not cost as much as there are others.
+        // Dead entries are removed only when the list is full, so that a guard costs the same however many others there are.
         if known.len() == known.capacity() {
             known.retain(|known| known.strong_count() > 0);
             let room = known.len().max(16);

@@ -14,7 +14,7 @@ pub(crate) struct UnloadRequest {
 }
 
 /// What is known of a slot that was unloaded, as long as nothing serves in it again.
-pub(crate) struct EmptiedSlot {
+pub(crate) struct UnloadedSlot {
     /// The name of the plugin.
     pub(crate) plugin: Arc<str>,
     /// The file that it was loaded from.
