@@ -5,7 +5,9 @@ mod imports;
 
 use crate::support::{PATIENCE, assert_nothing_left, host, wait_for, wait_for_refused, wait_for_staged, wait_for_swapped};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Claim, Event, Events, Host, LoadOutcome, Refusal, SlotError, Step, SyncOutcome, WatchedFolder};
+use reslot::{
+    Claim, Event, Events, Host, LoadOutcome, Policy, Refusal, SlotError, Step, SyncOutcome, WatchedFolder, mapped_copies,
+};
 use reslot_tests::{Fixture, Folder};
 use std::path::Path;
 
@@ -292,6 +294,37 @@ fn wrong_protocol_version() {
     .is_never_taken();
 }
 
+/// What the loader is asked for is looked at when it is mapped. Static constructors have run by then, so that the image stays.
+#[test]
+fn root_that_does_not_begin_as_ours_is_refused_and_its_image_stays() {
+    const MARK: &[u8] = b"reslot header 2\0";
+    let folder = Folder::new();
+    let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
+    host.load(folder.publish("a.so", &good(1))).unwrap();
+    let mut claim = host.claim::<dyn Counter>("counter").unwrap();
+    let mut bytes = good(2);
+    let places: Vec<_> = (0..bytes.len() - MARK.len())
+        .filter(|at| bytes[*at..].starts_with(MARK))
+        .collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|at| bytes[at + 1] = b'u');
+    let refusal = host.load(folder.publish("b.so", &bytes)).unwrap_err();
+    assert_eq!((refusal.step, refusal.serving), (Step::Verify, Some(1)), "{refusal}");
+    assert!(
+        refusal.to_string().contains("it does not begin with Reslot's mark"),
+        "{refusal}"
+    );
+    assert_eq!(claim.add(1).unwrap(), 1);
+    assert_eq!((host.images().mapped, host.images().quarantined), (2, 1));
+    assert_eq!(mapped_copies(host.private_folder()), 2);
+    // Built with other sources of the SDK, it is compared as a whole, and fits.
+    let mut bytes = good(3);
+    places.iter().for_each(|at| bytes[at + MARK.len()] ^= 1);
+    host.load(folder.publish("c.so", &bytes)).unwrap();
+    assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 3 });
+    assert_eq!((claim.report().unwrap().total, claim.report().unwrap().stamp), (1, 3));
+}
+
 /// An artifact with another interface than the caller's: before the slot's interface is fixed, the claim is refused.
 fn interface_is_refused(package: &str, words: &'static [&'static str]) {
     let bad = Bad::fixture(package, Step::Lint, words);
@@ -533,7 +566,7 @@ fn name_that_no_slot_has_is_refused_with_those_there_are() {
         "{error}"
     );
     assert!(serving.host.slot::<dyn Probe>("").is_err());
-    let empty = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();
+    let empty = Host::builder().policy(Policy::without_probation()).build().unwrap();
     let error = empty.claim::<dyn Counter>("counter").unwrap_err();
     assert!(
         error
@@ -547,7 +580,7 @@ fn name_that_no_slot_has_is_refused_with_those_there_are() {
 fn missing_slot_is_told_with_where_the_host_looked_and_what_can_be_done_there() {
     let folder = Folder::new();
     let watching = |path: &Path| {
-        let builder = Host::builder().policy(reslot::Policy::without_probation());
+        let builder = Host::builder().policy(Policy::without_probation());
         builder.watch(path).build().unwrap()
     };
     let said = |host: &Host| host.claim::<dyn Counter>("conter").unwrap_err();

@@ -1,7 +1,10 @@
 //! An interface that has grown: older plugins and newer ones, on older hosts and newer ones.
 
 use crate::support::{assert_nothing_left, host, wait_for_swapped};
+use fixture_interfaces::SharedCounter;
+use reslot::{Host, Policy, RollbackTarget};
 use reslot_tests::{Fixture, Folder};
+use std::time::Duration;
 
 mod older {
     use reslot_plugin_api::interface;
@@ -83,4 +86,29 @@ fn callers_of_both_ages_share_one_slot() {
         (view.get(&old).number().unwrap(), view.get(&new).twice().unwrap()),
         (11, 2_200)
     );
+}
+
+/// What stands by came before anybody called the slot by an interface that it does not have.
+#[test]
+fn standby_that_does_not_fit_its_callers_by_now_is_not_gone_back_to() {
+    let policy = Policy::development().probation(Duration::from_secs(3600));
+    let (folder, host) = (Folder::new(), Host::builder().policy(policy).build().unwrap());
+    let mut other = Fixture::build("fx-shared-counter").stamped(1);
+    let (from, to) = (br#""name":"total""#, br#""name":"tatol""#);
+    let at = other.windows(from.len()).position(|window| window == from);
+    let at = at.expect("the manifest has its methods");
+    other[at..at + to.len()].copy_from_slice(to);
+    host.load(folder.publish("a.so", &other)).unwrap();
+    host.confirm("shared-counter").unwrap();
+    host.load(folder.publish("b.so", &Fixture::build("fx-shared-counter").stamped(2)))
+        .unwrap();
+    let slot = host.slot::<dyn SharedCounter>("shared-counter").unwrap();
+    slot.load().add(5).unwrap();
+    assert_eq!(host.images().standby, 1);
+    // Nor is the same version loaded anew.
+    let error = host.rollback("shared-counter", RollbackTarget::Previous).unwrap_err();
+    assert!(error.to_string().contains("`total`"), "{error}");
+    assert_eq!((slot.load().stamp().unwrap(), slot.load().total().unwrap()), (2, 5));
+    drop(slot);
+    assert_nothing_left(&host, 1);
 }

@@ -5,14 +5,15 @@ mod bad_member;
 mod claims;
 
 use crate::support::{assert_nothing_left, wait_for};
-use fixture_interfaces::{Caller, Keeper, Probe, SharedCounter};
-use reslot::{Event, Host, HostBuilder, LoadOutcome, Policy, Refusal};
+use fixture_interfaces::{Caller, Circle, Keeper, Probe, SharedCounter};
+use reslot::{Event, Host, HostBuilder, LoadOutcome, Policy, Refusal, RollbackReason};
 use reslot_tests::{Fixture, Folder};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
+    time::Duration,
 };
 
 /// A host without a watched folder, and a folder to load from.
@@ -27,7 +28,11 @@ fn builder() -> HostBuilder {
 
 impl Place {
     fn new() -> Self {
-        let host = builder().build().expect("the host starts");
+        Self::with(builder())
+    }
+
+    fn with(builder: HostBuilder) -> Self {
+        let host = builder.build().expect("the host starts");
         let folder = Folder::new();
         Self { folder, host }
     }
@@ -178,6 +183,78 @@ fn no_reader_ever_sees_a_mixed_set() {
     });
     assert!(looked.load(Ordering::Relaxed) > 300 && newest.load(Ordering::Relaxed) > 1);
     assert_eq!(probe.load().stamp().unwrap(), 301);
+    assert_nothing_left(&place.host, 2);
+}
+
+/// One of a set is faulty on probation: all of them go back, in one view.
+#[test]
+fn no_reader_sees_a_mixed_set_when_it_goes_back() {
+    let policy = Policy::development().probation(Duration::from_secs(3600));
+    let place = Place::with(builder().policy(policy));
+    let set = ["fx-probe", "fx-keeps"];
+    place.load(&set, 1).unwrap();
+    place.host.confirm("probe").unwrap();
+    let (probe, keeper) = (place.probe(), place.host.slot::<dyn Keeper>("keeper").unwrap());
+    let mut events = place.host.events();
+    let (done, looked) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let mut reader = place.host.reader();
+        let (probe, keeper, done, looked) = (&probe, &keeper, &done, &looked);
+        let reading = scope.spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                let view = reader.view();
+                let stamps = (view.get(probe).stamp().unwrap(), view.get(keeper).stamp().unwrap());
+                if stamps.0 != stamps.1 {
+                    return Some(stamps);
+                }
+                looked.fetch_add(1, Ordering::Relaxed);
+            }
+            None
+        });
+        for stamp in 2..=40 {
+            place.load(&set, stamp).unwrap();
+            probe.load().fail("on purpose").unwrap_err();
+            let mut left = BTreeMap::new();
+            wait_for(&mut events, |event| {
+                if let Event::RolledBack(report) = event {
+                    left.insert(report.slot.to_string(), report.reason.clone());
+                }
+                (left.len() == 2).then_some(())
+            });
+            assert!(matches!(&left["probe"], RollbackReason::Panicked { .. }), "{left:#?}");
+            assert!(
+                matches!(&left["keeper"], RollbackReason::GroupMember { slot } if &**slot == "probe"),
+                "{left:#?}"
+            );
+            assert_eq!((probe.load().stamp().unwrap(), keeper.load().stamp().unwrap()), (1, 1));
+        }
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(reading.join().unwrap(), None, "a view of two sets");
+    });
+    assert!(looked.load(Ordering::Relaxed) > 0);
+    drop((probe, keeper));
+    assert_nothing_left(&place.host, 2);
+}
+
+/// The thread that has a state encoded has closed the gates of the whole set. A call into one of them would wait for itself.
+#[test]
+fn hook_that_calls_another_member_during_the_hand_over_is_told_so() {
+    let place = Place::new();
+    let set = ["fx-shared-counter", "fx-asks"];
+    for stamp in 1..=2 {
+        place.load(&set, stamp).unwrap();
+    }
+    let asks = place.host.slot::<dyn Circle>("asks").unwrap();
+    let answer = asks.load().bounce(0).unwrap().unwrap_err();
+    assert!(
+        answer.contains("slot \"shared-counter\"") && answer.contains("generation 1's state over"),
+        "{answer}"
+    );
+    // Alone, it is answered.
+    place.counter().load().add(7).unwrap();
+    place.load(&["fx-asks"], 3).unwrap();
+    assert_eq!(asks.load().bounce(0).unwrap().unwrap_err(), "7");
+    drop(asks);
     assert_nothing_left(&place.host, 2);
 }
 
