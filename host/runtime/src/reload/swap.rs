@@ -2,13 +2,13 @@
 //! complete and serve. And what follows from it at once: what was replaced stands by, or is retired.
 //!
 //! # What may be touched here, and when
-//! From here on nothing can fail: `steps.rs` has done before what can. [`swap`] keeps these rules, in this order. They hold as well where a
-//! slot's current generation changes otherwise: in a rollback (`rollback.rs`), in an unload (`unload.rs`), when it is lost (`Runtime::vacate`).
+//! From here on nothing can fail: `steps.rs` has done before what can. [`swap`] keeps these rules, in this order. They hold as well where
+//! a slot's current generation changes otherwise: in a rollback (`rollback.rs`), in an unload (`unload.rs`), when it is lost (`exclusive.rs`).
 //!
 //! 1. All slots are locked first, in the order of their `index`, as in all code that locks several slots. Otherwise two threads could
 //!    wait for each other.
-//! 2. Under these locks each slot's record changes, and one view is published for all of them. So a caller who reads the view and a thread that
-//!    locks a record see the same generation, and no caller sees half of a set.
+//! 2. Under these locks one call of `publish_set` (`slot/publish.rs`) changes each slot's record and publishes one view for all of them. So a
+//!    caller who reads the view and a thread that locks a record see the same generation, and no caller sees half of a set.
 //! 3. Under these locks nothing waits and nothing can fail, and no foreign code runs: no plugin, no subscriber, no recorder. No file is
 //!    touched. Short locks are taken inside, one after the other: of the view, of `Forward`, of the list of images, of the counters of calls.
 //!    What is replaced is only moved, into `Gone`: to drop the last `Arc` of a generation or of a state takes long.
