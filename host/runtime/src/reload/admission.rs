@@ -1,9 +1,8 @@
 //! Admission: every decision about whether an artifact may become a candidate, each in a function with its name, before anything of the
-//! artifact runs. There are two rounds. [`known_outcome`] asks whether there is anything to do, by the hash alone; [`admit`] holds what the
-//! artifact says of itself against the slot. A new decision, such as whether its signature is good, is a function here and a line in one
-//! of the two.
+//! artifact runs. There are two rounds. [`known_outcome`] asks whether there is anything to do, by the hash alone; [`admit`] compares the
+//! manifest with what the slot needs. A new decision, such as whether a signature is good, is a function here and a line in one of the two.
 //!
-//! The kind of the candidate decides which of them apply; each asks for it without a catch-all.
+//! The kind of the candidate decides which decisions apply. Each of them matches on the kind without a catch-all.
 
 use super::{
     attempt::{Attempt, refusal},
@@ -20,7 +19,8 @@ use reslot_artifact::{ContentHash, lint::LintError, manifest::Manifest};
 use reslot_report::{Cause, Event, Holder, Refusal, SavedStateError, SchemaGap, Step};
 use std::sync::Arc;
 
-/// What an artifact comes to in one slot, by its hash alone; none if the slot does not know it, and a candidate is to be made.
+/// The outcome for one slot, if the hash alone decides it: the artifact is current, staged, still unloaded, or was refused before. With
+/// none, a candidate is made.
 pub(super) fn known_outcome(
     host: &Runtime,
     request: &LoadRequest,
@@ -39,12 +39,12 @@ pub(super) fn known_outcome(
         return known.needs_an_empty_slot();
     }
     known
-        .is_there_already()
-        .or_else(|| known.is_still_unloaded())
-        .or_else(|| known.was_refused_before())
+        .current_or_staged()
+        .or_else(|| known.still_unloaded())
+        .or_else(|| known.refused_before())
 }
 
-/// The refusal of an artifact that every slot refused before.
+/// An earlier refusal of this artifact that holds for every slot.
 pub(super) fn refused_everywhere(
     slots: &Slots,
     log: &Log,
@@ -56,7 +56,7 @@ pub(super) fn refused_everywhere(
     Some(still_refused(log, request, refusal))
 }
 
-/// An artifact in one slot, of which only the hash is known.
+/// An artifact of which only the hash is known, and one slot.
 struct Known<'a> {
     host: &'a Runtime,
     request: &'a LoadRequest,
@@ -66,7 +66,7 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// A saved state is for a slot in which nothing serves: what serves has a state of its own, which would be lost.
+    /// A saved state is only for an empty slot: the state of the current generation would be lost.
     fn needs_an_empty_slot(&self) -> Option<SlotLoad> {
         let record = self.host.slots.named(self.slot)?;
         let generation = record.lock().serving_number()?;
@@ -80,8 +80,8 @@ impl Known<'_> {
         )))
     }
 
-    /// The same content serves, or waits for the owner.
-    fn is_there_already(&self) -> Option<SlotLoad> {
+    /// The artifact is current already, or it is staged.
+    fn current_or_staged(&self) -> Option<SlotLoad> {
         let (slot, path) = (self.slot.clone(), self.request.path.clone());
         match self.host.slots.content_place(self.slot, self.hash)? {
             ContentPlace::Serves(generation) => {
@@ -103,8 +103,8 @@ impl Known<'_> {
         }
     }
 
-    /// The slot was unloaded, and the file is as it was then.
-    fn is_still_unloaded(&self) -> Option<SlotLoad> {
+    /// The slot was unloaded, and the file has not changed since.
+    fn still_unloaded(&self) -> Option<SlotLoad> {
         if self.options.by_name || !self.host.slots.is_still_unloaded(self.slot, &self.request.path) {
             return None;
         }
@@ -116,8 +116,8 @@ impl Known<'_> {
         Some(SlotLoad::Done(LoadOutcome::StillUnloaded { slot }))
     }
 
-    /// The same content was refused here before.
-    fn was_refused_before(&self) -> Option<SlotLoad> {
+    /// The artifact was refused for this slot before.
+    fn refused_before(&self) -> Option<SlotLoad> {
         let refused = self.host.slots.refusals.of(self.hash, Some(self.slot));
         let refusal = refused.filter(|_| !self.options.by_name)?;
         Some(still_refused(&self.host.log, self.request, refusal))
@@ -132,25 +132,25 @@ fn still_refused(log: &Log, request: &LoadRequest, refusal: Refusal) -> SlotLoad
     SlotLoad::Known(refusal)
 }
 
-/// Decides, by what the artifact says of itself, whether a candidate may be made of it.
+/// Decides, by the manifest alone, whether a candidate may be made of an artifact.
 pub(super) fn admit(attempt: &Attempt<'_>, kind: &CandidateKind, manifest: &Manifest) -> Result<(), Refusal> {
-    let candidate = Applicant { attempt, kind, manifest };
-    candidate.is_of_the_same_plugin()?;
-    candidate.fits_its_callers()?;
-    candidate.takes_the_state()?;
-    candidate.is_in_no_cycle()?;
-    candidate.is_not_known_bad()?;
-    candidate.has_room()
+    let check = AdmissionCheck { attempt, kind, manifest };
+    check.check_same_plugin()?;
+    check.check_callers()?;
+    check.check_starting_state()?;
+    check.check_cycle()?;
+    check.check_or_clear_bad_mark()?;
+    check.check_quarantine_room()
 }
 
-/// An artifact that has passed the lint, before anything of it runs.
-struct Applicant<'a> {
+/// An artifact that has passed the lint, and of which no code has run yet.
+struct AdmissionCheck<'a> {
     attempt: &'a Attempt<'a>,
     kind: &'a CandidateKind,
     manifest: &'a Manifest,
 }
 
-impl Applicant<'_> {
+impl AdmissionCheck<'_> {
     fn refuse(&self, cause: impl Into<Cause>) -> Refusal {
         self.attempt.refusal(Step::Lint, cause)
     }
@@ -159,8 +159,8 @@ impl Applicant<'_> {
         self.attempt.target.name()
     }
 
-    /// A slot's state is not given to another plugin than the one that serves.
-    fn is_of_the_same_plugin(&self) -> Result<(), Refusal> {
+    /// The state of a slot is not given to another plugin.
+    fn check_same_plugin(&self) -> Result<(), Refusal> {
         let state = self.attempt.target.slot.lock();
         let fits = match state.current() {
             Some(current) => check_plugin(current.generation.instance().manifest(), self.manifest),
@@ -170,22 +170,22 @@ impl Applicant<'_> {
         fits.map_err(|cause| self.refuse(cause))
     }
 
-    /// It has every interface by which the slot is called. Asked again before it comes to serve: a caller may ask for another
+    /// It has every interface by which the slot is called. This is asked again before the swap, because a caller may ask for another
     /// interface meanwhile.
-    fn fits_its_callers(&self) -> Result<(), Refusal> {
+    fn check_callers(&self) -> Result<(), Refusal> {
         let fits = check_contracts(&self.attempt.target.slot.lock(), self.manifest);
         fits.map_err(|cause| self.refuse(cause))
     }
 
-    /// There is a way from the state that it is to start from to its own schema.
-    fn takes_the_state(&self) -> Result<(), Refusal> {
+    /// Migrations lead from the state that it is to start from to its own schema.
+    fn check_starting_state(&self) -> Result<(), Refusal> {
         let fits = match self.kind {
             CandidateKind::Fresh { saved: Some(saved), .. } => check_state(&self.attempt.target.slot.lock(), self.manifest)
                 .and_then(|()| check_saved(saved, self.manifest).map_err(Cause::from)),
             CandidateKind::Fresh { saved: None, .. } | CandidateKind::SetMember | CandidateKind::Reinstance { .. } => {
                 check_state(&self.attempt.target.slot.lock(), self.manifest)
             }
-            // If it cannot start from the state of what it replaces, there may be an earlier one for it.
+            // If it cannot start from the state of the current generation, there may be an earlier state for it.
             CandidateKind::Rollback(_) => Ok(()),
             CandidateKind::Shadow { state } => match state {
                 Some(state) => check_schemas(state.of.instance().manifest(), self.manifest),
@@ -195,13 +195,13 @@ impl Applicant<'_> {
         fits.map_err(|cause| self.refuse(cause))
     }
 
-    /// It does not call itself through other plugins.
-    fn is_in_no_cycle(&self) -> Result<(), Refusal> {
+    /// It is in no cycle of plugins that call each other.
+    fn check_cycle(&self) -> Result<(), Refusal> {
         match self.kind {
             CandidateKind::Fresh { .. } | CandidateKind::Rollback(_) | CandidateKind::Reinstance { .. } => {}
-            // Looked at when all members are known: what serves may be replaced together with it.
+            // This is asked when all members are known: another member may replace the plugin that would close the cycle.
             CandidateKind::SetMember => return Ok(()),
-            // Nobody calls it.
+            // No plugin can call a shadow.
             CandidateKind::Shadow { .. } => return Ok(()),
         }
         // A plugin without `uses` cannot be part of a cycle, so the scan of all slots is skipped.
@@ -214,12 +214,12 @@ impl Applicant<'_> {
         }
     }
 
-    /// No slot went back from it; or somebody asks for it all the same, and then it is bad no longer.
-    fn is_not_known_bad(&self) -> Result<(), Refusal> {
+    /// No slot was rolled back from it. If somebody asks for it by name all the same, the history's mark is removed instead.
+    fn check_or_clear_bad_mark(&self) -> Result<(), Refusal> {
         let by_name = match self.kind {
             CandidateKind::Fresh { by_name, .. } => *by_name,
             CandidateKind::SetMember | CandidateKind::Rollback(_) => true,
-            // It serves already, or never comes to serve.
+            // It is current already, or it is never published.
             CandidateKind::Reinstance { .. } | CandidateKind::Shadow { .. } => return Ok(()),
         };
         let (host, hash) = (self.attempt.host, &self.attempt.hash);
@@ -233,18 +233,19 @@ impl Applicant<'_> {
         Ok(())
     }
 
-    /// The slot has not too many images that cannot be unmapped. If it has, a file is tried again when there is room.
-    fn has_room(&self) -> Result<(), Refusal> {
+    /// The slot has room for another image: not too many of its images are quarantined. If it has not, a file is tried again when there is
+    /// room.
+    fn check_quarantine_room(&self) -> Result<(), Refusal> {
         let host = self.attempt.host;
         let (waits_for_room, may_retry) = match self.kind {
             CandidateKind::Fresh { .. } | CandidateKind::SetMember | CandidateKind::Rollback(_) => (true, true),
-            // What is to be given is looked at again when there is room.
+            // When there is room, the inputs of all slots are checked again, and with them this one.
             CandidateKind::Reinstance { .. } => (false, true),
             CandidateKind::Shadow { .. } => (false, false),
         };
         let Some(full) = quarantine_full(&host.slots, &host.images, self.name()) else {
             if waits_for_room {
-                // What waited for room is older than this.
+                // The file that waited for room is older than this one.
                 host.retries.take_for_room(self.name());
             }
             return Ok(());
@@ -252,7 +253,7 @@ impl Applicant<'_> {
         if waits_for_room {
             host.retries.wait_for_room(self.name(), self.attempt.path);
         }
-        // One of them may have gone before it could know that somebody waits for that.
+        // An image may have been unmapped after it was counted and before the file was noted as waiting, so count again.
         if may_retry && quarantine_full(&host.slots, &host.images, self.name()).is_none() {
             host.retries.room_freed(self.name());
         }
@@ -260,7 +261,7 @@ impl Applicant<'_> {
     }
 }
 
-/// Refuses another plugin than the one that serves: it must not be given that one's state.
+/// Refuses another plugin than the current one, because it must not get that one's state.
 pub(crate) fn check_plugin(serving: &Manifest, candidate: &Manifest) -> Result<(), Cause> {
     match serving.name == candidate.name {
         true => Ok(()),
@@ -271,13 +272,13 @@ pub(crate) fn check_plugin(serving: &Manifest, candidate: &Manifest) -> Result<(
     }
 }
 
-/// Refuses what a caller of the slot could not call.
+/// Refuses an artifact that lacks something which callers of the slot use.
 pub(super) fn check_contracts(slot: &SlotState, candidate: &Manifest) -> Result<(), Cause> {
     let fits = slot.check(&candidate.interface);
     fits.map_err(|differences| LintError::Interface(differences).into())
 }
 
-/// Refuses what no chain of migrations connects with the state of what serves.
+/// Refuses an artifact if no migrations connect its schema with that of the current state.
 pub(super) fn check_state(slot: &SlotState, candidate: &Manifest) -> Result<(), Cause> {
     match slot.current() {
         Some(current) => check_schemas(current.generation.instance().manifest(), candidate),
@@ -291,7 +292,7 @@ fn check_schemas(serving: &Manifest, candidate: &Manifest) -> Result<(), Cause> 
     };
     let reaches = match old.schema <= new.schema {
         true => old.schema >= new.oldest,
-        // The newer one knows the way down, and that is the one that serves.
+        // The current generation is newer, so its `migrate` converts the state down.
         false => new.schema >= old.oldest,
     };
     match reaches {
@@ -300,7 +301,7 @@ fn check_schemas(serving: &Manifest, candidate: &Manifest) -> Result<(), Cause> 
     }
 }
 
-/// Refuses what cannot start from a state that was saved.
+/// Refuses an artifact that cannot start from a saved state.
 fn check_saved(state: &SavedState, candidate: &Manifest) -> Result<(), SavedStateError> {
     if *candidate.name != *state.plugin() {
         return Err(SavedStateError::OtherPlugin {
@@ -315,7 +316,7 @@ fn check_saved(state: &SavedState, candidate: &Manifest) -> Result<(), SavedStat
     }
 }
 
-/// Why there is no room for another image of this name, if there is none.
+/// The refusal for want of room in the slot of this name, if it has none.
 fn quarantine_full(slots: &Slots, images: &MappedImages, name: &str) -> Option<Cause> {
     let (quarantined, cap) = (images.kept(name), images.quarantine_cap());
     let held_too_long = images.held_past_deadline(name);
@@ -323,7 +324,7 @@ fn quarantine_full(slots: &Slots, images: &MappedImages, name: &str) -> Option<C
     if all == 0 || all < cap {
         return None;
     }
-    // Its own threads and thread-locals go when it ends, and so are not what keeps it.
+    // Threads and thread-locals of the plugin are ended together with the image, so they do not count as holders.
     let keeps = |holder: &Holder| !matches!(holder, Holder::PluginThread { .. } | Holder::ThreadLocals { .. });
     let holders = |number| {
         let all = holders_of(slots, images, name, number);

@@ -1,12 +1,12 @@
-//! The rest of the path of a candidate that waited for its owner: on the owner's thread, in his `sync`; or, if the claim was dropped
-//! meanwhile, on the reload thread.
+//! The rest of the path of a staged candidate: on the owner's thread, in his `sync`; or, if the claim was dropped meanwhile, on the reload
+//! thread.
 
 use super::{
     after_refusal::{CandidateFacts, Next},
     inputs,
     messages::ReloadMessage,
     place::{discard_outdated, is_outdated, no_longer_fits, still_fits},
-    steps::{hand_over_one, hand_over_open},
+    steps::{swap_one, swap_open_slot},
     swap::Member,
     together,
 };
@@ -20,7 +20,7 @@ use crate::{
 use reslot_report::{Event, Refusal};
 use std::sync::Arc;
 
-/// A claimed slot moves on, on its owner's thread. `None` if the candidate was refused.
+/// Hands a claimed slot over, on its owner's thread. `None` if the candidate was refused.
 pub(crate) fn adopt(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
@@ -45,7 +45,7 @@ pub(crate) fn adopt(
         candidate,
     };
     let outcome = match fits {
-        Ok(()) => hand_over_one(host, member),
+        Ok(()) => swap_one(host, member),
         Err(cause) => Err(no_longer_fits(record, &member.candidate, cause)),
     };
     match outcome {
@@ -57,8 +57,8 @@ pub(crate) fn adopt(
     }
 }
 
-/// Adopts, on the reload thread, what was staged for a claim that was dropped.
-pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
+/// Adopts, on the reload thread, the candidate that was staged for a claim which was dropped.
+pub(super) fn adopt_unclaimed(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let _told_later = defer_notifications();
     let mut state = record.lock_settled();
     if state.is_claimed() {
@@ -67,7 +67,7 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     record.signal_staged(false);
     if let Some(set) = state.staged_set.clone() {
         drop(state);
-        together::settle(host, &set);
+        together::adopt_unclaimed(host, &set);
         return;
     }
     let Some(candidate) = state.staged.take() else { return };
@@ -82,7 +82,7 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     drop(state);
     let waited = Waited::of(host, &candidate);
     let outcome = match fits {
-        Ok(()) => hand_over_open(host, record, old.as_ref(), candidate).map(drop),
+        Ok(()) => swap_open_slot(host, record, old.as_ref(), candidate).map(drop),
         Err(cause) => Err(no_longer_fits(record, &candidate, cause)),
     };
     drop(moving);

@@ -61,7 +61,7 @@ impl CandidateFacts {
             return Next::LoadAgain;
         }
         if !self.starts_from_saved {
-            inputs::refuse_inputs(&host.inputs, slot, refusal);
+            inputs::retry_when_inputs_change(&host.inputs, slot, refusal);
             self.wait_for_uses(&host.slots, &host.retries, slot, refusal);
         }
         remember(&host.slots, self.hash, refusal);

@@ -1,4 +1,5 @@
-//! Keeping an artifact, so that the slot can go back to it: written down before it can serve, put away when its owner has had a moment.
+//! Keeping an artifact in the history, so that the slot can be rolled back to it. The entry is written before the artifact runs; the bytes
+//! are written later, when the owner has probably adopted the candidate.
 
 use super::attempt::Attempt;
 use crate::{
@@ -10,18 +11,17 @@ use reslot_report::HistoryError;
 use reslot_stage::{Bytes, PrivateCopies, StagedFile};
 use std::{path::PathBuf, sync::Arc};
 
-/// The bytes of a candidate, which the history puts away when this is dropped: by then it has its place, and its owner has had a moment to
-/// come.
+/// The bytes of a candidate. The history writes them when this is dropped.
 pub(super) struct PendingArchive {
     host: Arc<Runtime>,
     slot: Arc<str>,
     hash: ContentHash,
-    /// Of the bytes, which may have been changed since they were read.
+    /// The hash of these bytes, which the lint may have changed since they were read.
     copy: ContentHash,
     bytes: Bytes,
     file: Option<PathBuf>,
-    /// The history does not have them yet.
-    later: bool,
+    /// The history has the entry, but not the bytes.
+    bytes_pending: bool,
 }
 
 impl PendingArchive {
@@ -36,14 +36,15 @@ impl PendingArchive {
 
 impl Drop for PendingArchive {
     fn drop(&mut self) {
-        if self.later {
+        if self.bytes_pending {
             let kept = self.host.storage.history.keep(&self.slot, &self.hash, self.content());
             self.host.storage.report_history_error(&self.slot, kept);
         }
     }
 }
 
-/// Writes a version down: what cannot be undone after the host has ended is not begun. Answers what is left to be put away.
+/// Writes the history's entry. If that fails, the reload is refused, because a later host could not roll it back. Answers the bytes that
+/// are still to be written.
 ///
 /// # Errors
 /// If the history cannot be written.
@@ -62,12 +63,14 @@ pub(super) fn begin(
         schema: manifest.state.map(|state| state.schema),
         file: attempt.path,
     };
-    // What stands in the folder is otherwise a link to memory.
+    // With copies in memory, the folder has only a link, which cannot be hard-linked.
     let file = (host.storage.private().copies() == PrivateCopies::Files).then(|| copy.path().to_owned());
     let archive = PendingArchive {
-        // The history hard-links the private copy, so what is written later needs no disk space. But for a preflight the owner is asked
-        // for his state, and he must not be kept waiting by that.
-        later: file.is_some() && host.storage.history.archives_in_background() && host.options.policy.preflight.is_none(),
+        // The history hard-links the private copy, so the later write needs no disk space. With a preflight the bytes are written now,
+        // because the preflight asks the owner for his state, and a write after that would make him wait.
+        bytes_pending: file.is_some()
+            && host.storage.history.archives_in_background()
+            && host.options.policy.preflight.is_none(),
         host: host.clone(),
         slot: slot.clone(),
         hash: attempt.hash,
@@ -75,6 +78,6 @@ pub(super) fn begin(
         bytes,
         file,
     };
-    host.storage.history.begins(&new, archive.content(), archive.later)?;
+    host.storage.history.begins(&new, archive.content(), archive.bytes_pending)?;
     Ok(archive)
 }

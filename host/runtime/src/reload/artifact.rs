@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a file that somebody is writing is left alone before it is looked at again: doubled each time, up to the most.
+/// How long the host waits before it tries a file again that somebody is writing. The time is doubled at each try, up to the maximum.
 pub(super) const FIRST_WAIT: Duration = Duration::from_millis(2);
 pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// How long [`Host::load`](crate::Host::load) waits for a file that somebody is writing.
@@ -37,7 +37,7 @@ pub(super) fn read(host: &Runtime, request: &LoadRequest, clock: &mut Clock) -> 
     Ok(source)
 }
 
-/// As [`read`], and waits while somebody writes the file.
+/// As [`read`], but waits while somebody writes the file.
 pub(super) fn read_patiently(host: &Runtime, request: &LoadRequest, clock: &mut Clock) -> Result<Source, Refusal> {
     let begun = Instant::now();
     let mut wait = FIRST_WAIT;
@@ -65,7 +65,7 @@ pub(super) fn is_transient(refusal: &Refusal) -> bool {
 pub(super) struct LintedArtifact {
     pub(super) source: Source,
     pub(super) linted: Linted,
-    /// The hash of the bytes as they were when the lint got them, if that is not the version's: they come from the history.
+    /// The hash of the bytes before the lint, if it is not the version's: bytes from the history were changed by an earlier lint.
     archived_as: Option<ContentHash>,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct FailedLint {
     error: LintError,
 }
 
-/// **lint**: checks the bytes; nothing is executed.
+/// **lint**: checks the bytes. Nothing is executed.
 pub(super) fn lint(mut source: Source) -> Result<LintedArtifact, Box<FailedLint>> {
     match lint::lint(&mut source.bytes, &Expectations::of_this_build()) {
         Ok(linted) => Ok(LintedArtifact {
@@ -117,7 +117,7 @@ pub(super) fn lint(mut source: Source) -> Result<LintedArtifact, Box<FailedLint>
     }
 }
 
-/// **lint**, of a version that was kept.
+/// **lint**, of a version from the history.
 pub(super) fn lint_archived(hash: ContentHash, archived: Artifact) -> Result<LintedArtifact, Box<FailedLint>> {
     let Artifact { bytes, copy, file, .. } = archived;
     let source = Source {
@@ -130,8 +130,8 @@ pub(super) fn lint_archived(hash: ContentHash, archived: Artifact) -> Result<Lin
     lint(source).map(|artifact| LintedArtifact { archived_as, ..artifact })
 }
 
-/// A refusal for each of the slots for which a file was: those that its manifest names, if it can be read, or those that the file served
-/// until now. What the manifest of a refused file says makes no new slot: there are as many names as there are files.
+/// A refusal for each of the slots that a file was for: those that its manifest names, if it can be read, or those that were loaded from
+/// this file. A refused file never creates a slot: otherwise broken files could create any number of them.
 pub(super) fn refusals_of(host: &Runtime, request: &LoadRequest, unfit: FailedLint) -> Vec<Refusal> {
     let path = &request.path;
     let manifest = inspect(&unfit.source.bytes, &Expectations::of_this_build()).manifest;

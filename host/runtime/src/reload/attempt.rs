@@ -1,4 +1,4 @@
-//! One attempt to make a candidate for one slot: what all of its steps need, and how its refusals are told.
+//! One attempt to make a candidate for one slot: the data that all of its steps need, and its refusals.
 
 use super::clock::Clock;
 use crate::{runtime::Runtime, slot::SlotRecord};
@@ -6,25 +6,25 @@ use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Refusal, Step};
 use std::{path::Path, sync::Arc};
 
-/// The slot that a candidate is for, and the record that it stands in.
+/// The slot that a candidate is for, and the record that it belongs to.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
-    /// Whose callers and whose state it has to fit.
+    /// The slot whose callers and whose state the candidate must fit.
     pub(super) slot: &'a Arc<SlotRecord>,
-    /// The same one; or a shadow's own, which no host lists.
-    pub(super) stands_in: &'a Arc<SlotRecord>,
+    /// The record that the candidate belongs to: the slot's, or for a shadow one that no list of the host contains.
+    pub(super) record: &'a Arc<SlotRecord>,
 }
 
 impl<'a> Target<'a> {
-    /// A candidate that may come to serve.
+    /// A candidate that may be published.
     pub(super) fn of(slot: &'a Arc<SlotRecord>) -> Self {
-        let stands_in = slot;
-        Self { slot, stands_in }
+        let record = slot;
+        Self { slot, record }
     }
 
-    /// The name under which it is told of.
+    /// The name that events and refusals use.
     pub(super) fn name(&self) -> &'a Arc<str> {
-        &self.stands_in.name
+        &self.record.name
     }
 
     pub(super) fn refusal(&self, path: &Path, candidate: Option<u64>, step: Step, cause: impl Into<Cause>) -> Refusal {
@@ -38,17 +38,17 @@ impl<'a> Target<'a> {
 pub(super) struct Attempt<'a> {
     pub(super) host: &'a Arc<Runtime>,
     pub(super) target: Target<'a>,
-    /// The file, as it is told of.
+    /// The path that events and refusals use.
     pub(super) path: &'a Path,
     /// The hash of the published file, see [`LintedArtifact`](super::artifact::LintedArtifact).
     pub(super) hash: ContentHash,
-    /// What the candidate will be called, from the moment at which its copy is there.
+    /// The candidate's number; none before its private copy is written.
     pub(super) number: Option<u64>,
     pub(super) clock: Clock,
 }
 
 impl<'a> Attempt<'a> {
-    /// A step of it: measured if it comes to its end, and named in the refusal if not.
+    /// Runs a step: measures it if it succeeds, and names it in the refusal if not.
     pub(super) fn step<T, E: Into<Cause>>(
         &mut self,
         step: Step,
@@ -59,7 +59,7 @@ impl<'a> Attempt<'a> {
         Ok(done)
     }
 
-    /// A step that may be left out: `body` answers whether it was taken.
+    /// Runs a step that may be left out: `body` answers whether it did anything.
     pub(super) fn step_if<E: Into<Cause>>(
         &mut self,
         step: Step,
@@ -83,7 +83,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// A refusal, with what serves on in the slot.
+/// A refusal, with the current generation of the slot.
 pub(super) fn refusal(
     record: Option<&SlotRecord>,
     candidate: Option<u64>,

@@ -19,7 +19,7 @@ impl Clock {
         }
     }
 
-    /// Goes on with the steps of a candidate that waited.
+    /// Continues the steps of a candidate that was staged.
     pub(super) fn resume(noticed: Instant, steps: Vec<(Step, Duration)>) -> Self {
         Self {
             noticed,
@@ -28,18 +28,18 @@ impl Clock {
         }
     }
 
-    /// For what is measured on another thread.
+    /// For steps that are measured on another thread.
     pub(super) fn begin() -> Self {
         Self::new(Instant::now())
     }
 
-    /// Adds what was measured on another thread. What it took to get there and back is in none of them.
+    /// Adds steps that another thread has measured. The thread switches themselves are not measured.
     pub(super) fn took(&mut self, steps: Vec<(Step, Duration)>) {
         self.steps.extend(steps);
         self.last = Instant::now();
     }
 
-    /// A step has ended, or another part of the one that was measured last.
+    /// Ends a step. Called twice for the same step, it adds the times.
     pub(super) fn lap(&mut self, step: Step) {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.last);

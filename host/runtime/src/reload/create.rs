@@ -52,7 +52,7 @@ pub(super) fn create(attempt: &Attempt<'_>, image: Box<dyn Image>) -> Result<Gen
         count_all: host.options.count_calls,
         call_deadline: host.options.policy.call_deadline,
     };
-    let links = attempt.target.stands_in.links();
+    let links = attempt.target.record.links();
     let (reaper, log, images) = (host.threads.reaper(), host.log.clone(), host.images.clone());
     let injections = host.hooks.injections().clone();
     let create = move || {

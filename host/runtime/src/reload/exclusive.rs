@@ -1,5 +1,5 @@
-//! What there can be only one of: the one who holds it is stopped before its successor is started, and started again if that
-//! fails. Both happen while nobody calls it.
+//! Exclusive plugins: the old generation is stopped before its successor is started, and started again if the successor fails. No caller is
+//! inside meanwhile.
 
 use crate::{
     runtime::Runtime,
@@ -10,15 +10,15 @@ use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Event, Hook, HookError, Lifecycle};
 use std::{sync::Arc, time::Instant};
 
-/// A serving generation that has been stopped for the sake of its successor.
+/// A current generation that was stopped so that its successor can start.
 pub(super) struct Stopped {
-    /// Its `stop` has not come back. Nothing may be called in it any more.
+    /// Its `stop` has not come back. It must not be called any more.
     lost: bool,
 }
 
 impl Stopped {
-    /// Stops it, if it holds something exclusive. That its `stop` fails is recorded, and the update goes on: its successor will
-    /// see for itself whether it gets what it needs.
+    /// Stops a generation if its plugin is exclusive. A failed `stop` is reported, and the reload goes on: the `start` of the successor
+    /// shows whether the resource is free.
     pub(super) fn stop(host: &Arc<Runtime>, old: &Arc<Generation>, access: &mut Access<'_>) -> Option<Self> {
         if !old.instance().is_exclusive() {
             return None;
@@ -46,20 +46,20 @@ impl Stopped {
             });
         }
         if lost {
-            // Before its gate opens: whoever waits there must not come in.
+            // Before its gate opens: callers who wait there must not come in.
             old.call_stats().die();
             host.images.hangs(slot, number, Hook::Stop);
         }
         Some(Self { lost })
     }
 
-    /// Whether nothing may be called in it any more.
+    /// Whether it must not be called any more.
     pub(super) fn is_lost(&self) -> bool {
         self.lost
     }
 
-    /// Its successor did not come to serve: it takes again what it gave up. If it cannot, it serves on without, and an event says
-    /// so; if its `stop`, or its `start`, still runs, it may not be called any more, and nothing serves.
+    /// Starts the old generation again, because its successor failed. If its `start` fails, it goes on without its resource, and an event
+    /// says so. If its `stop` or `start` hangs, the slot becomes empty.
     pub(super) fn start_again(
         self,
         host: &Arc<Runtime>,
@@ -103,7 +103,7 @@ impl Stopped {
     }
 }
 
-/// What can no longer be called, and has nothing to go back to: calls into the slot answer an error.
+/// Empties a slot whose generation must not be called any more and that has no standby. Calls answer an error.
 fn vacate(host: &Runtime, record: &SlotRecord, generation: &Arc<Generation>) {
     generation.call_stats().die();
     let mut state = record.lock();

@@ -1,6 +1,6 @@
-//! Going back to an artifact that was kept: further than to what stands by, or after that is gone. It is a reload like any other,
-//! from the history instead of the folder, whose candidate starts from the state of what it replaces or, if that cannot be
-//! had, from the one that was handed over to that.
+//! A rollback to a version of the history: further back than the standby, or after the standby is gone. It is a reload like any other, from
+//! the history instead of the folder. Its candidate starts from the state of the current generation or, if that is not available, from the
+//! state that the current generation itself had taken over.
 
 use super::{
     archive::PendingArchive,
@@ -19,7 +19,7 @@ use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, HistoryError, Refusal, RollbackReason, Step};
 use std::{path::Path, sync::Arc, time::Instant};
 
-/// Has a slot go back to the artifact with this hash, or to the newest good one before what serves.
+/// Rolls a slot back to the version with this hash, or to the newest good one before the current one.
 pub(super) fn go_back(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
@@ -37,11 +37,11 @@ pub(super) fn go_back(
     if let Some((generation, hash)) = serving
         && to == Some(hash)
     {
-        // Somebody else was faster, to the same end.
+        // Another rollback was faster.
         let slot = record.name.clone();
         return Ok(LoadOutcome::Unchanged { slot, generation });
     }
-    // Kept, but the system refuses to have it read: that is another matter than that nothing is kept.
+    // An I/O error is reported as such, and not as "nothing to go back to".
     let mut unreadable = None;
     let found = match to {
         Some(hash) => host
@@ -95,6 +95,6 @@ pub(super) fn go_back(
 }
 
 fn refuse(record: &SlotRecord, cause: Cause) -> Refusal {
-    // What is asked for names no file.
+    // The request names no file.
     refusal(Some(record), None, Path::new(""), Step::Read, cause)
 }

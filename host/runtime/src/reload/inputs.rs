@@ -1,5 +1,5 @@
-//! What becomes of what plugins are given beside their state: it is taken or refused by a candidate, and what follows from that. How what
-//! serves is kept up with it is `reinstance`.
+//! Plugin inputs (configuration and resources) during a reload: which inputs a candidate gets, and what follows if it refuses them.
+//! `reinstance.rs` brings running plugins up to date when inputs change.
 
 use super::messages::ReloadMessage;
 use crate::{
@@ -12,25 +12,25 @@ use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, Hook, HookError, Refusal};
 use std::sync::Arc;
 
-/// What a candidate is given.
+/// The inputs of a candidate.
 pub(super) fn inputs_for(store: &InputStore, candidate: &Generation, artifact: &ContentHash) -> PluginInputs {
     let names = &candidate.instance().manifest().resources;
     store.try_on(candidate.slot(), names, Some(artifact))
 }
 
-/// Reads what a plugin will be given of its resources, here, where nobody waits, and not on an owner's thread.
+/// Reads the resources that a plugin will get. This is done here, where no caller waits, and not on an owner's thread.
 pub(super) fn learn_resources(host: &Runtime, record: &SlotRecord, names: &[String]) {
     for trouble in host.inputs.learn(names) {
         report_input_problem(&host.log, &host.threads, Some(&record.name), trouble);
     }
 }
 
-/// A resource cannot be had.
+/// Reports that a resource cannot be read.
 pub(super) fn report_input_problem(log: &Log, threads: &Threads, slot: Option<&Arc<str>>, trouble: Read) {
     match trouble {
         Read::Changed => {}
         Read::BeingWritten { name, .. } => {
-            // It is looked at again, in its turn.
+            // Try again in order with the other messages.
             threads.tell_reload(ReloadMessage::Resource(name));
         }
         Read::Failed { file, error } => log.push(Event::ConfigRefused {
@@ -41,40 +41,40 @@ pub(super) fn report_input_problem(log: &Log, threads: &Threads, slot: Option<&A
     }
 }
 
-/// How another instance of what serves failed.
+/// How a re-instantiation failed.
 enum Failure {
-    /// The plugin does not take what there is.
+    /// The plugin refuses its inputs.
     Refused,
-    /// Not for that reason; it is tried so often.
+    /// For another reason; it is tried this many times.
     MayPass(u32),
 }
 
 impl Failure {
     fn of(cause: &Cause) -> Self {
         match cause {
-            // Each costs an image that stays as long as the hook runs.
+            // Each try keeps one more image mapped, as long as the hook runs.
             Cause::Hook(_, HookError::TookTooLong(_)) => Self::MayPass(3),
             Cause::Hook(Hook::OnConfig | Hook::OnResource | Hook::Init, _) => Self::Refused,
-            // Each runs the plugin, and has callers wait.
+            // Each try runs the plugin and makes callers wait.
             Cause::Hook(..) | Cause::Unhealthy(_) | Cause::Busy(_) => Self::MayPass(8),
             _ => Self::MayPass(u32::MAX),
         }
     }
 }
 
-/// Another instance of what serves did not come to serve.
+/// Reports that a re-instantiation was refused.
 pub(super) fn report_refused(host: &Runtime, refusal: Refusal) {
     let Some(slot) = &refusal.slot else { return };
-    keep(host, slot, Failure::of(&refusal.cause), refusal.cause.to_string());
+    keep_old_inputs(host, slot, Failure::of(&refusal.cause), refusal.cause.to_string());
 }
 
-/// Another instance of what serves cannot be made, because its artifact cannot be read.
+/// Reports that a re-instantiation cannot be made, because its artifact cannot be read.
 pub(super) fn report_unreadable(host: &Runtime, slot: &Arc<str>, reason: String) {
-    keep(host, slot, Failure::MayPass(u32::MAX), reason);
+    keep_old_inputs(host, slot, Failure::MayPass(u32::MAX), reason);
 }
 
-/// What serves in a slot goes on with what it has, until there is something else again, or it is time to try once more.
-fn keep(host: &Runtime, slot: &Arc<str>, failure: Failure, reason: String) {
+/// After a re-instantiation failed, the current generation keeps its inputs. The next try is after the next change, or after a while.
+fn keep_old_inputs(host: &Runtime, slot: &Arc<str>, failure: Failure, reason: String) {
     let serving = host.slots.named(slot).and_then(|record| {
         let state = record.lock();
         let current = state.current()?;
@@ -89,10 +89,10 @@ fn keep(host: &Runtime, slot: &Arc<str>, failure: Failure, reason: String) {
         };
         match tries {
             None => host.inputs.refuse(slot, names, hash, serving.inputs()),
-            // Told once.
+            // Report it once.
             Some(tries) => {
                 first = tries == 1;
-                // Perhaps from an owner's thread: the reload thread is to know how long it may sleep.
+                // The reload thread computes its next timeout again. This may be an owner's thread.
                 host.threads.recheck_inputs(&host.inputs);
             }
         }
@@ -106,8 +106,8 @@ fn keep(host: &Runtime, slot: &Arc<str>, failure: Failure, reason: String) {
     }
 }
 
-/// Something has come to serve, with what it was given when it was prepared; what there is may be something else by now.
-pub(super) fn has_come(store: &InputStore, threads: &Threads, generation: &Generation, other_artifact: bool) {
+/// Called when a generation was published: notes which inputs it has, and requests a check whether they are still the newest.
+pub(super) fn note_inputs_in_use(store: &InputStore, threads: &Threads, generation: &Generation, other_artifact: bool) {
     if !store.is_asked() {
         return;
     }
@@ -118,7 +118,7 @@ pub(super) fn has_come(store: &InputStore, threads: &Threads, generation: &Gener
     threads.recheck_inputs(store);
 }
 
-/// Whether a new artifact that was refused is tried once more, with what the one that serves has instead of what both have refused.
+/// Whether a refused artifact is tried once more with the inputs of the current generation, because both refused the newest inputs.
 pub(super) fn falls_back(store: &InputStore, log: &Log, slot: &Arc<str>, hash: &ContentHash, refusal: &Refusal) -> bool {
     let refused = matches!(Failure::of(&refusal.cause), Failure::Refused);
     let falls_back = refused && store.falls_back(slot, hash);
@@ -132,8 +132,8 @@ pub(super) fn falls_back(store: &InputStore, log: &Log, slot: &Arc<str>, hash: &
     falls_back
 }
 
-/// An artifact that was refused because of what it was given is tried again when that is something else.
-pub(super) fn refuse_inputs(store: &InputStore, slot: &Arc<str>, refusal: &Refusal) {
+/// An artifact that refused its configuration or a resource is tried again after the next change of it.
+pub(super) fn retry_when_inputs_change(store: &InputStore, slot: &Arc<str>, refusal: &Refusal) {
     let of_resource = match &*refusal.cause {
         Cause::Hook(Hook::OnConfig, _) => false,
         Cause::Hook(Hook::OnResource, _) => true,

@@ -16,9 +16,9 @@ pub(crate) enum ReloadMessage {
     /// The embedder asks for a file.
     Load {
         request: LoadRequest,
-        /// Whether it is asked for by its name, and not only found when the host starts.
+        /// True if a caller named the file. False if the scan at the start, or a rescan, has found it.
         by_name: bool,
-        /// What it is to start from.
+        /// The saved state that it starts from.
         state: Option<SavedState>,
         answer: Sender<Result<Outcomes, Refusal>>,
     },
@@ -27,16 +27,16 @@ pub(crate) enum ReloadMessage {
         request: Vec<LoadRequest>,
         answer: Sender<Result<Vec<LoadOutcome>, Refusal>>,
     },
-    /// What a file was refused for is another now: it is tried again.
+    /// The reason of an earlier refusal may be gone: try the file again.
     Retry(LoadRequest),
-    /// Everything that was asked for before has been done.
+    /// Answered when all earlier messages have been carried out.
     Flush(Sender<()>),
-    /// What was refused last for want of room in this slot may be tried again, if nothing has come since.
-    Deferred(Arc<str>),
-    /// A slot's generation is faulty, and nothing stands by; or somebody asks for a version that was kept.
+    /// An image of this slot is gone: retry the file that was refused last because the slot had no room, unless a newer one has come since.
+    RoomAvailable(Arc<str>),
+    /// A slot's generation is faulty and has no standby; or a caller asks for a version of the history.
     GoBack {
         record: Arc<SlotRecord>,
-        /// The faulty one: if something else serves by now, there is nothing to do.
+        /// The faulty generation. If another one is current by then, there is nothing to do.
         from: Option<u64>,
         to: Option<ContentHash>,
         reason: RollbackReason,
@@ -48,48 +48,48 @@ pub(crate) enum ReloadMessage {
         request: UnloadRequest,
         answer: Sender<Result<UnloadOutcome, UnloadError>>,
     },
-    /// A claim was dropped while something waited for it.
+    /// A claim was dropped while a candidate or an unload waited for its owner.
     Settle(Arc<SlotRecord>),
-    /// What plugins are given may be something else than what those that serve were given.
+    /// Inputs may have changed: check every current generation.
     InputsChanged,
-    /// Something has happened to the file of a resource.
+    /// The file of a resource has changed.
     Resource(String),
-    /// An image waits for thread-locals that its code has left on this thread.
+    /// An image waits for thread-locals that its code has left on this thread. The thread passes a safe point.
     SafePoint,
-    /// The host goes.
+    /// The host ends.
     End,
 }
 
-/// What became of a file that was loaded.
+/// The outcome for a file that was loaded.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum LoadOutcome {
-    /// Its code serves.
+    /// Its generation is current.
     Swapped(ReloadReport),
-    /// It waits for the owner's `sync`; also if the same content was waiting already.
+    /// It is staged for the owner's `sync`; also if the same content was staged already.
     Staged {
         /// The slot.
         slot: Arc<str>,
         /// The candidate.
         generation: u64,
     },
-    /// The slot went back to the generation that stood by.
+    /// The slot was rolled back to its standby.
     RolledBack(RollbackReport),
-    /// Its content serves already.
+    /// Its content is current already.
     Unchanged {
         /// The slot.
         slot: Arc<str>,
-        /// The generation that serves.
+        /// The current generation.
         generation: u64,
     },
-    /// The slot was unloaded, and the file is as it was then: it is loaded when it is published anew, or by name. Only
+    /// The slot was unloaded, and the file has not changed since: it is loaded when it is published again, or by name. Only
     /// [`Host::rescan`](crate::Host::rescan) answers this.
     StillUnloaded {
         /// The slot.
         slot: Arc<str>,
     },
-    /// The file is for several slots ([`HostBuilder::instances`](crate::HostBuilder::instances)), and each of them took it: what became
-    /// of it in each, in their order.
+    /// The file is for several slots ([`HostBuilder::instances`](crate::HostBuilder::instances)), and each of them took it: the outcomes,
+    /// in their order.
     Instances(Vec<LoadOutcome>),
 }
 
@@ -98,7 +98,7 @@ pub enum LoadOutcome {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum UnloadOutcome {
-    /// Nothing serves in the slot any more.
+    /// The slot is empty.
     Unloaded(Unloaded),
     /// The slot is claimed: its owner's next [`sync`](crate::Claim::sync) unloads it.
     Staged {
@@ -115,29 +115,29 @@ pub enum UnloadOutcome {
 pub struct Unloaded {
     /// The slot.
     pub slot: Arc<str>,
-    /// The generation that served. That its image is gone is told by [`Event::Retired`](crate::Event::Retired), and waited for by
-    /// [`Host::wait_until_unmapped`](crate::Host::wait_until_unmapped).
+    /// The generation that was unloaded. [`Event::Retired`](crate::Event::Retired) says that its image is gone, and
+    /// [`Host::wait_until_unmapped`](crate::Host::wait_until_unmapped) waits for it.
     pub generation: u64,
-    /// The state that it had; none if its plugin has none, or if it could not be had and the slot was unloaded by force.
+    /// Its state; none if its plugin has none, or if it could not be encoded and the slot was unloaded by force.
     pub state: Option<SavedState>,
 }
 
-/// What became of a file in each of the slots that it is for.
+/// The outcomes for a file in each of the slots that it is for.
 pub(crate) type Outcomes = Vec<Result<LoadOutcome, Refusal>>;
 
 /// How a file is to be loaded.
 #[derive(Clone, Copy, Default)]
 pub(super) struct LoadOptions<'a> {
-    /// Somebody asked for it by its name.
+    /// A caller named it.
     pub(super) by_name: bool,
-    /// What it is to start from, in a slot in which nothing serves.
+    /// The saved state that it starts from, in an empty slot.
     pub(super) saved: Option<&'a SavedState>,
 }
 
-/// What became of a file in one slot.
+/// The outcome for a file in one slot.
 pub(super) enum SlotLoad {
     Done(LoadOutcome),
     Refused(Refusal),
-    /// It was refused before, which was told, and is not tried again.
+    /// It was refused before and is not tried again. The first refusal was reported.
     Known(Refusal),
 }

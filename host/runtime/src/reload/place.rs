@@ -1,8 +1,8 @@
-//! Where a candidate goes: before its owner, or straight into its slot. Three ways, by who calls the slot:
+//! Either stages a candidate for its owner, or starts the hand-over of an open slot. There are three ways, by who calls the slot:
 //!
 //! - *claimed*: the candidate is staged, and the owner's `sync` hands over, on the owner's thread;
-//! - *open, with state or something exclusive*: the gate of what serves is closed for the length of it; callers wait, none fails;
-//! - *open otherwise*: nobody waits for anything.
+//! - *open, with state or exclusive*: the gate of the current generation is closed for the hand-over; callers wait, and none fails;
+//! - *open otherwise*: no caller waits.
 
 use super::{
     admission::{check_contracts, check_state},
@@ -16,19 +16,19 @@ use crate::{
 use reslot_report::{Cause, Event, Refusal, Step};
 use std::sync::Arc;
 
-/// Where a candidate has gone.
+/// Where a candidate is now.
 pub(super) enum Place {
-    /// It waits for its owner.
+    /// It is staged.
     Staged {
         /// Its number.
         generation: u64,
     },
-    /// Nowhere: it is another instance of what served, and something else serves by now.
+    /// Discarded: it is a re-instantiation of a generation that is not current any more.
     Outdated {
-        /// What serves.
+        /// The current generation.
         serving: u64,
     },
-    /// Into an open slot, which nobody claims as long as `moving` lives.
+    /// On its way into an open slot, which nobody can claim as long as `moving` lives.
     Open {
         candidate: Candidate,
         old: Option<Arc<Generation>>,
@@ -36,7 +36,7 @@ pub(super) enum Place {
     },
 }
 
-/// Finds a candidate's place. What waited there is superseded.
+/// Stages a candidate, or takes the open slot for its hand-over. A staged candidate before it is superseded.
 pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Candidate) -> Result<Place, Refusal> {
     let mut state = record.lock_settled();
     if is_outdated(&state, &candidate) {
@@ -65,7 +65,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
             slot: record.name.clone(),
             generation,
         };
-        // Under the lock, which the owner needs for adopting: nobody hears of the adoption before the staging.
+        // Under the lock, which the owner needs to adopt: nobody hears of the adoption before the staging.
         host.log.append(event.clone());
         drop(state);
         host.log.trace(&event);
@@ -76,7 +76,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
         return Ok(Place::Staged { generation });
     }
     let moving = record.begin_moving(&mut state);
-    // Left by a claim that was dropped, and older than what comes now.
+    // The staged candidate of a claim that was dropped. It is older than this one.
     let superseded = state.staged.take();
     let set = state.staged_set.take();
     record.signal_staged(false);
@@ -87,22 +87,22 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
     Ok(Place::Open { candidate, old, moving })
 }
 
-/// A re-instantiation is of use only while the generation serves whose artifact it is: the slot may have gone back from it.
+/// A re-instantiation is outdated if its source generation is not current any more, for instance after a rollback.
 pub(super) fn is_outdated(state: &SlotState, candidate: &Candidate) -> bool {
     let serving = state.serving_number();
     candidate.reinstance_of().is_some_and(|of| serving != Some(of))
 }
 
-/// Discards an outdated re-instantiation. Whether the generation that serves by now needs another instance is asked separately.
+/// Discards an outdated re-instantiation. The new current generation is checked separately.
 pub(super) fn discard_outdated(host: &Runtime, record: &SlotRecord, candidate: Candidate) {
     report_superseded(&host.storage.history, &host.log, record, Some(candidate));
     host.threads.recheck_inputs(&host.inputs);
 }
 
-/// A caller may have asked for another interface since the candidate was admitted, and another version may have come to serve.
+/// Checks again what may have changed since admission: a caller may have asked for another interface, and another version may be current.
 pub(super) fn still_fits(state: &SlotState, candidate: &Candidate) -> Result<(), Cause> {
     let manifest = candidate.generation.instance().manifest();
-    // To compare all of it takes longer than the rest of an adoption.
+    // Skip the comparison if no interface was added since: it takes longer than the rest of an adoption.
     if candidate.fits_contracts != Some(state.contracts_version()) {
         check_contracts(state, manifest)?;
     }

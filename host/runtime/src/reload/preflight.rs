@@ -1,5 +1,5 @@
-//! The step **preflight**: a candidate is tried out in a child process, with the state of what serves, before this process opens it. How
-//! that is done for any artifact is `crate::preflight`; here the state is taken without stopping anybody.
+//! The step **preflight**: a candidate is tried out in a child process, with the current state, before this process opens it. The engine
+//! says how; here the state is taken while calls go on.
 
 use super::{
     attempt::Attempt,
@@ -23,7 +23,7 @@ use std::{
     time::Instant,
 };
 
-/// **preflight**: tries the private copy out, if the policy asks for it. Answers whether it was tried.
+/// **preflight**: tries the private copy out, if the policy asks for it. Answers whether it did.
 pub(super) fn preflight(
     attempt: &Attempt<'_>,
     kind: &CandidateKind,
@@ -44,13 +44,13 @@ pub(super) fn preflight(
             try_out(attempt, copy, manifest, how, state)?;
         }
         CandidateKind::Shadow { state } => try_out(attempt, copy, manifest, how, state.clone())?,
-        // It has been through one before it served.
+        // It went through a preflight before it was published.
         CandidateKind::Rollback(_) | CandidateKind::Reinstance { .. } => return Ok(false),
     }
     Ok(true)
 }
 
-/// Tries it out with the state of what serves.
+/// Tries it out with the current state.
 fn try_out(
     attempt: &Attempt<'_>,
     copy: &Path,
@@ -89,7 +89,7 @@ fn run(
     Ok(())
 }
 
-/// Why a candidate refuses the state of what serves in its preflight; see the same of `snapshot`.
+/// Why a candidate refuses the state in its preflight; as `snapshot::whose_fault`.
 fn whose_fault(hooks: &HookRunner, state: &TakenState, error: PreflightError) -> PreflightError {
     let step = match &error {
         PreflightError::State {
@@ -111,7 +111,7 @@ fn whose_fault(hooks: &HookRunner, state: &TakenState, error: PreflightError) ->
     }
 }
 
-/// The state, in a schema from which the candidate goes on by itself.
+/// The state, in a schema that the candidate can read or migrate itself.
 fn in_schema(hooks: &HookRunner, manifest: &Manifest, state: Option<&TakenState>) -> Result<Option<Arc<Snapshot>>, Cause> {
     let (Some(to), Some(state)) = (manifest.state, state) else {
         return Ok(None);
@@ -120,7 +120,7 @@ fn in_schema(hooks: &HookRunner, manifest: &Manifest, state: Option<&TakenState>
     if state.schema <= to.schema {
         return Ok(Some(state));
     }
-    // Only what serves knows the way down.
+    // Only the current plugin knows the newer schema.
     let migrate = move || old.instance().migrate(state.schema, to.schema, &state.bytes);
     let migrated = hooks.run_hook(migrate);
     let bytes = migrated.map_err(|error| Cause::Hook(Hook::Migrate, error))?;
@@ -141,7 +141,7 @@ fn current_state(hooks: &HookRunner, record: &Arc<SlotRecord>, how: &Preflight) 
 
 enum OwnerAnswer {
     Answered(Option<TakenState>),
-    /// The owner is gone, and with him what he was asked for.
+    /// The claim was dropped, and the question with it.
     Retry,
 }
 
@@ -159,7 +159,7 @@ fn ask_for_state(hooks: &HookRunner, record: &Arc<SlotRecord>, deadline: Instant
             state.state_request = Some(answer);
             record.signals.request_safe_point();
             drop(state);
-            // An owner who does not come cannot be made to: then it is tried out without a state.
+            // If the owner does not answer in time, the candidate is tried out without a state.
             let answer = answered.recv_timeout(deadline.saturating_duration_since(Instant::now()));
             record.lock().state_request = None;
             match answer {
@@ -168,8 +168,8 @@ fn ask_for_state(hooks: &HookRunner, record: &Arc<SlotRecord>, deadline: Instant
                 Err(RecvTimeoutError::Disconnected) => return Ok(OwnerAnswer::Retry),
             }
         }
-        // Calls go on meanwhile, if it is one that many threads call: the state is good enough for a trial. If not, nobody
-        // calls it, and `moving` keeps it so.
+        // A shared plugin is called during the snapshot; the state is good enough for a trial. An unshared one has no caller now, and
+        // `moving` prevents a new claim.
         Mode::Open { .. } => take_of_open(hooks, record, state, &old)?,
     };
     Ok(OwnerAnswer::Answered(taken.map(|snapshot| TakenState { of: old, snapshot })))
@@ -188,7 +188,7 @@ fn take_of_open(
     taken
 }
 
-/// The state of what serves in a slot that nobody claims.
+/// The current state of a slot that is not claimed.
 pub(crate) fn state_of_open(hooks: &HookRunner, record: &Arc<SlotRecord>) -> Result<Option<TakenState>, Cause> {
     let state = record.lock_settled();
     let old = state.serving().cloned();
@@ -201,11 +201,11 @@ pub(crate) fn state_of_open(hooks: &HookRunner, record: &Arc<SlotRecord>) -> Res
     }
 }
 
-/// What a claim's owner does at his safe point, if the state of what he owns is wanted.
+/// What a claim's owner does at his safe point, if a preflight asks for his state.
 pub(crate) fn answer_for_claim(hooks: &HookRunner, record: &SlotRecord, serving: &Arc<Generation>) {
     let request = record.lock().state_request.take();
     if let Some(request) = request {
-        // Whoever asked may have given up.
+        // The thread that asked may have given up.
         let _ = request.send(snapshot(hooks, serving, true).ok().flatten());
     }
 }

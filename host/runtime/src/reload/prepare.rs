@@ -1,6 +1,6 @@
-//! What a candidate goes through before it may serve: it gets the state (**migrate**), builds on it (**init**), acquires what it needs
-//! (**start**), and is asked for its **health** once. All of it is plugin code, so all of it runs on a thread for hooks and has the
-//! policy's deadline. Nothing here moves a pointer. Which of the steps are taken, and in which order, is said in `steps`.
+//! What a candidate goes through before it is published: it gets the state (**migrate**), builds on it (**init**), acquires what it needs
+//! (**start**), and is asked for its **health** once. All of that is plugin code, so it runs on a thread for hooks with the policy's
+//! deadline. `steps.rs` says which of these hooks run, and in which order.
 
 use super::{clock::Clock, starting_state::StartingState};
 use crate::{
@@ -19,14 +19,14 @@ use std::{sync::Arc, time::Duration};
 /// A step that failed, and why.
 pub(super) type Failed = (Step, Cause);
 
-/// A candidate that may serve.
+/// A candidate that may be published.
 pub(super) struct Prepared {
     pub(super) generation: Generation,
     pub(super) state: RestoredState,
 }
 
-/// Takes a candidate through `steps`, on a thread for hooks. Plugins that it calls are found among `beside` first: those that will come to
-/// serve together with it, and have been prepared before. If it fails the candidate goes to the reaper, from wherever it is.
+/// Takes a candidate through `steps`, on a thread for hooks. A plugin that it calls is looked up first in `beside`: the members of its set
+/// that are prepared already. If it fails, its last holder sends it to the reaper.
 pub(super) fn prepare(
     host: &Runtime,
     candidate: Generation,
@@ -38,7 +38,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared, Failed> {
     let most = host.hooks.deadline();
     let (slot, number) = (candidate.slot().clone(), candidate.number());
-    // What serves is only kept along if its code is needed: a candidate that hangs is not to hold it.
+    // Keep the old generation only if its `migrate` is needed. Otherwise a candidate that hangs would keep the old image mapped.
     if !from.leads_down(&candidate) {
         from.old = None;
     }
@@ -54,7 +54,7 @@ pub(super) fn prepare(
     };
     let waiting = this_thread();
     let job = move || {
-        // For what is measured on this thread.
+        // Measured on this thread.
         preparation.clock = Clock::begin();
         let done = on_behalf_of(waiting, || with_overlay(&beside, || steps(&mut preparation)));
         drop(beside);
@@ -95,7 +95,7 @@ pub(super) fn prepare(
 pub(super) struct Preparation {
     candidate: Generation,
     from: StartingState,
-    /// None once it was given.
+    /// None once the candidate has taken it.
     inputs: Option<PluginInputs>,
     images: Arc<MappedImages>,
     watch: Watch,
@@ -104,7 +104,7 @@ pub(super) struct Preparation {
 }
 
 impl Preparation {
-    /// **migrate**: it gets the first of the states that fits, brought to its schema.
+    /// **migrate**: gives it the first of the states that fits, converted to its schema.
     pub(super) fn migrate(&mut self) -> Result<(), Failed> {
         let restored = restore_first_that_fits(&mut self.candidate, &self.from, &self.watch);
         self.state = restored.map_err(|cause| (Step::Migrate, cause))?;
@@ -114,7 +114,7 @@ impl Preparation {
         Ok(())
     }
 
-    /// **init**: it is given its configuration and resources, and builds what follows from those and its state.
+    /// **init**: gives it its configuration and resources; it builds what it derives from those and from its state.
     pub(super) fn init(&mut self) -> Result<(), Failed> {
         if let Some(inputs) = self.inputs.take() {
             self.watch.give(&mut self.candidate.exclusive_instance(), &inputs)?;
@@ -139,7 +139,7 @@ impl Preparation {
         Ok(())
     }
 
-    /// **health**: it is asked for its health before anybody depends on it.
+    /// **health**: asks for its health before any caller depends on it.
     pub(super) fn health(&mut self) -> Result<(), Failed> {
         let health = match self.watch.at(Step::Health, Hook::Health) {
             Ok(()) => check(&self.candidate),
@@ -158,7 +158,7 @@ impl Preparation {
     }
 }
 
-/// A candidate that does not come to serve gives back what it has acquired, before what serves acquires it again.
+/// Stops a failed candidate, so that it releases what it has acquired before its predecessor acquires it again.
 pub(super) fn stop(candidate: &mut Generation, images: &MappedImages) {
     if candidate.instance().is_started() {
         let _ = images.advance(candidate.slot(), candidate.number(), Lifecycle::Stopping);
@@ -167,7 +167,8 @@ pub(super) fn stop(candidate: &mut Generation, images: &MappedImages) {
     }
 }
 
-/// At which hook an instance is, for whoever has waited too long for it; and that he does not wait any more, for whoever is there.
+/// What the waiting thread and the hook thread share: which hook runs now, which the waiting thread reads on a timeout; and whether the
+/// waiting thread has given up, which the hook thread reads before each hook.
 #[derive(Clone)]
 pub(super) struct Watch {
     watched: Arc<Mutex<Watched>>,
@@ -176,7 +177,7 @@ pub(super) struct Watch {
 
 struct Watched {
     at: (Step, Hook),
-    /// Nobody waits any more, after this time.
+    /// The waiting thread has given up, after this time.
     given_up: Option<Duration>,
 }
 
@@ -192,10 +193,10 @@ impl Watch {
         }
     }
 
-    /// The next hook is this one; a test may have asked for its failure.
+    /// The next hook is this one. A test may have asked for it to fail.
     ///
     /// # Errors
-    /// If nobody waits any more: no further hook is called.
+    /// If the waiting thread has given up: no further hook is called.
     pub(super) fn at(&self, step: Step, hook: Hook) -> Result<(), (Step, Cause)> {
         let failed = |error| (step, Cause::Hook(hook, error));
         {
@@ -211,7 +212,7 @@ impl Watch {
     /// Gives an instance its configuration and its resources.
     ///
     /// # Errors
-    /// If it refuses one of them, or nobody waits any more.
+    /// If it refuses one of them, or the waiting thread has given up.
     pub(super) fn give(
         &self,
         exclusive_instance: &mut ExclusiveInstance<'_>,
@@ -232,7 +233,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Nobody waits any more. Answers where it hangs.
+    /// The waiting thread gives up. Answers where the candidate hangs.
     pub(super) fn give_up(&self, after: Duration) -> (Step, Hook) {
         let mut watched = self.watched.lock();
         watched.given_up = Some(after);
@@ -272,7 +273,7 @@ fn restore(candidate: &mut Generation, snapshot: &Snapshot, old: Option<&Generat
         true => &snapshot.bytes,
         false => {
             watch.at(Step::Migrate, Hook::Migrate).map_err(|(_, cause)| cause)?;
-            // The one with the higher number knows both.
+            // The plugin with the newer schema knows both schemas.
             let knows_the_way = match old.filter(|_| to < from) {
                 Some(old) => old.instance(),
                 None => candidate.instance(),
@@ -287,7 +288,7 @@ fn restore(candidate: &mut Generation, snapshot: &Snapshot, old: Option<&Generat
     restored.map_err(|error| Cause::Hook(Hook::Restore, error))
 }
 
-/// Asks for its health; a check that panics has failed.
+/// Asks for its health. A check that panics has failed.
 pub(crate) fn check(generation: &Generation) -> Health {
     match generation.instance().health() {
         Ok(health) => health,

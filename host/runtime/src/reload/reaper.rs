@@ -1,7 +1,6 @@
-//! The end of a generation: retire, unload, prove. All of it happens on one thread of the host's, the only one on which an
-//! image is ever closed. It never waits for one image alone: an image whose threads still run, or whose thread-locals wait for
-//! their threads' safe points, is looked at again when there is less that keeps it. What cannot be closed safely is quarantined
-//! and tried again when its reason goes away.
+//! The end of a generation: retire, unload, prove. All of it happens on one thread of the host's, the only one that closes images. It never
+//! waits for one image alone: it checks an image whose threads still run, or whose thread-locals wait for safe points, again when one of
+//! these is gone. An image that cannot be closed safely is quarantined, and tried again when the reason is gone.
 
 use super::survive::survive;
 use crate::{
@@ -21,8 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Reasons that nobody tells the end of are looked at again in this interval.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often to check images again whose reason can end without a message, such as a signal handler.
+const QUARANTINE_RETRY: Duration = Duration::from_millis(500);
 
 /// The reaper's thread.
 pub(crate) struct Reaper {
@@ -32,12 +31,12 @@ pub(crate) struct Reaper {
     images: Arc<MappedImages>,
     limits: Deadlines,
     hooks: Hooks,
-    /// By which what a hook works on comes back here.
+    /// The threads for hooks send instances back through this.
     own: Sender<ReaperMessage>,
     away: Vec<RunningHook>,
     retired: Vec<Retired>,
     stopping: Vec<Stopping>,
-    /// Ends of instances after which another one of the same image was there.
+    /// The ends of instances after which another instance of the same image was left. They are reported with the last one.
     earlier: Vec<Ending>,
     shared: Vec<StillShared>,
     pending: Vec<PendingUnload>,
@@ -52,7 +51,7 @@ impl Drop for CloseLog {
     }
 }
 
-/// How long the reaper waits for what.
+/// How long the reaper waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
     /// For the holders of a retired generation, before they are named.
@@ -65,7 +64,7 @@ pub(crate) struct Deadlines {
     pub(crate) hooks: Duration,
 }
 
-/// A generation whose holders are waited for, or were named.
+/// A generation whose holders have not dropped it yet.
 struct Retired {
     slot: Arc<str>,
     number: u64,
@@ -80,14 +79,14 @@ struct RunningHook {
     deadline: Option<Instant>,
 }
 
-/// A stopped instance whose threads of `Context::spawn` are waited for.
+/// A stopped instance whose threads of `Context::spawn` still run.
 struct Stopping {
     ending: Ending,
     instance: Instance,
     begun: Instant,
 }
 
-/// An image whose last instance is gone, while the drop of an earlier one has not come back.
+/// An image whose last instance is gone, while the drop of an earlier one still runs.
 struct StillShared {
     ending: Ending,
     image: SharedImage,
@@ -98,11 +97,11 @@ struct StillShared {
 struct PendingUnload {
     ending: Ending,
     image: Box<dyn Image>,
-    /// Since when its threads are waited for.
+    /// Since when the reaper waits for its threads.
     begun: Instant,
-    /// What kept it at the last look.
+    /// What kept it at the last check.
     kept_by: Holding,
-    /// Since when thread-locals of threads that live on are waited for.
+    /// Since when the reaper waits for thread-locals of threads that go on.
     values_since: Option<Instant>,
     quarantined: Option<QuarantineReason>,
 }
@@ -127,8 +126,7 @@ impl Reaper {
     }
 
     pub(crate) fn run(mut self, messages: &Receiver<ReaperMessage>) {
-        // However this ends, those who wait for events learn that there are no more. Not earlier: the ends of generations whose
-        // holders outlived the host are told as well.
+        // Closes the streams of events however this ends, and not before: generations whose holders outlive the host are reported as well.
         let _closed = CloseLog(self.log.clone());
         let mut ending = false;
         loop {
@@ -183,7 +181,7 @@ impl Reaper {
             }
             ReaperMessage::Unload { slot, number, image } => {
                 self.images.enters(&slot, number, Phase::Ending);
-                self.let_pass(Ending::of_image(slot, number), image, Instant::now());
+                self.begin_unload(Ending::of_image(slot, number), image, Instant::now());
             }
             ReaperMessage::Retired { slot, number } => self.retired.push(Retired {
                 slot,
@@ -191,12 +189,12 @@ impl Reaper {
                 deadline: Instant::now() + self.limits.drain,
                 named: Vec::new(),
             }),
-            // Everything is looked at after each message.
+            // Every image is checked after each message.
             ReaperMessage::Recheck | ReaperMessage::End => {}
         }
     }
 
-    /// When something is due although nobody tells of it.
+    /// The next deadline.
     fn next_look(&self) -> Option<Instant> {
         let unnamed = self.retired.iter().filter(|retired| retired.named.is_empty());
         let deadlines = unnamed.map(|retired| retired.deadline);
@@ -210,14 +208,14 @@ impl Reaper {
         match (pending.kept_by, &pending.quarantined) {
             (Holding::Values, _) => pending.values_since.map(|since| since + self.limits.thread_locals),
             (Holding::Threads, None) => Some(pending.begun + self.limits.threads),
-            // The end of a thread is told.
+            // The end of a thread comes as a message.
             (Holding::Threads, Some(_)) => None,
-            (Holding::Nothing, _) => Some(Instant::now() + LOOK_AGAIN),
+            (Holding::Nothing, _) => Some(Instant::now() + QUARANTINE_RETRY),
         }
     }
 
-    /// Stops an instance, whose last holder has let go. From here on its end takes its own time, and blocks no other's. If there is
-    /// another one of its image, its end is told as part of that one's.
+    /// Stops an instance whose last holder has dropped it. The rest of its end blocks no other generation. If another instance of its image
+    /// is left, this end is reported together with that one's.
     fn stop(&mut self, parts: EndedGeneration) {
         let EndedGeneration {
             slot,
@@ -259,7 +257,7 @@ impl Reaper {
         });
     }
 
-    /// Moves a generation on in its life. It ends with its last instance.
+    /// Moves a generation on in its lifecycle. It ends with its last instance.
     fn advance(&self, ending: &Ending, to: Lifecycle) {
         if ending.is_last {
             let _ = self.images.advance(&ending.slot, ending.number, to);
@@ -274,7 +272,7 @@ impl Reaper {
         });
     }
 
-    /// A hook has come back, with what it worked on.
+    /// A hook has come back, with the instance that it ran on.
     fn comes_back(&mut self, mut ending: Ending) -> Ending {
         let at = self
             .away
@@ -288,7 +286,7 @@ impl Reaper {
         ending
     }
 
-    /// What has not come back in time stays mapped until it does.
+    /// An image whose hook has not come back in time stays mapped until it does.
     fn name_hanging(&mut self) {
         let now = Instant::now();
         for away in &mut self.away {
@@ -299,7 +297,7 @@ impl Reaper {
             let reason = QuarantineReason::HookRunning(away.hook);
             let (slot, number) = (&away.ending.slot, away.ending.number);
             if !away.ending.is_last {
-                // Another instance of its image is there: what is to be told of the image is told when that one ends.
+                // Another instance of the image is left. The image is reported when that one ends.
                 tracing::warn!(
                     slot = &**slot,
                     generation = number,
@@ -317,7 +315,7 @@ impl Reaper {
         }
     }
 
-    /// Its last instance is gone. If the end of an earlier one takes longer, that is waited for.
+    /// The last instance is gone. If the drop of an earlier one still runs, wait for it.
     fn look_at_shared(&mut self, shared: StillShared) {
         let StillShared {
             mut ending,
@@ -332,7 +330,7 @@ impl Reaper {
                 let of_it: Vec<_> = self.earlier.extract_if(.., |earlier| earlier.is(&ending)).collect();
                 let errors = of_it.into_iter().map(|earlier| earlier.destroy_error);
                 ending.destroy_error = errors.fold(ending.destroy_error, Option::or);
-                self.let_pass(ending, image, begun);
+                self.begin_unload(ending, image, begun);
             }
             Err(image) => {
                 let hangs = self
@@ -366,7 +364,7 @@ impl Reaper {
         self.name_late_holders();
     }
 
-    /// Drops a stopped instance, once its threads have ended or were waited for long enough.
+    /// Drops a stopped instance, once its threads have ended or the deadline for them has passed.
     fn look_at_workers(&mut self, stopping: Stopping) {
         let workers = stopping.instance.workers(!stopping.ending.is_last);
         if !workers.is_empty() && Instant::now() < stopping.begun + self.limits.threads {
@@ -403,8 +401,8 @@ impl Reaper {
         });
     }
 
-    /// The instance is gone, if there was one: from here on only the image's own threads and thread-locals are waited for.
-    fn let_pass(&mut self, ending: Ending, image: Box<dyn Image>, begun: Instant) {
+    /// The instance is gone, if there was one. From here on only the image's own threads and thread-locals keep it.
+    fn begin_unload(&mut self, ending: Ending, image: Box<dyn Image>, begun: Instant) {
         image.resources().end();
         let pending = PendingUnload {
             quarantined: ending.quarantined.clone(),
@@ -421,9 +419,10 @@ impl Reaper {
         let now = Instant::now();
         let before = std::mem::replace(&mut pending.kept_by, pending.image.holding());
         if pending.kept_by != before && pending.kept_by != Holding::Nothing {
-            // Threads that live on are asked to come to a safe point, also while the image's own threads still run.
+            // Ask threads that go on to come to a safe point, also while the image's own threads still run.
             safe_points::request();
-            // Streams and the host's drop may wait for this host although nothing of it is left to be called.
+            // The host may be gone, so that nobody else wakes its waiters. Threads that wait for events, or for an unmapping, may hold
+            // thread-locals of the image.
             self.log.wake();
             self.images.wake();
         }
@@ -489,7 +488,7 @@ impl Reaper {
                 None => vec![Holder::Unknown],
             };
             if late.named.is_empty() {
-                // Its last holder has let go just now; the message is on its way.
+                // Its last holder has dropped it just now; the message is on its way.
                 late.deadline = now + self.limits.drain;
                 continue;
             }
@@ -503,7 +502,7 @@ impl Reaper {
     }
 }
 
-/// Without a reaper the process is ending, and what comes back is leaked.
+/// Without a reaper the process is ending, and the instance is leaked.
 fn give_back(reaper: &Sender<ReaperMessage>, message: ReaperMessage) {
     if let Err(unsent) = reaper.send(message) {
         std::mem::forget(unsent);

@@ -1,6 +1,6 @@
-//! Keeping what serves up with what there is to be given: whenever a configuration, a resource or what serves has changed, all slots
-//! are looked at, and where an instance was given something else than there is now, another one is made of the same artifact and
-//! comes to serve as any candidate does. So it does not matter in which order things change, nor how often.
+//! Re-instantiation: when a configuration, a resource or a current generation changes, every slot is checked. If the current instance has
+//! outdated inputs, a new instance of the same artifact is made and handed over to like any candidate. So the order and the number of the
+//! changes do not matter.
 
 use super::{
     artifact::{FIRST_WAIT, LONGEST_WAIT, lint, refusal_of},
@@ -25,23 +25,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Resources that somebody was writing when they were to be read.
+/// Resources that somebody was writing when the host tried to read them.
 #[derive(Default)]
 pub(super) struct UnreadResources(Vec<(Instant, Duration, String)>);
 
 impl UnreadResources {
-    /// When the next one is to be tried again.
+    /// When to try the next one again.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.iter().map(|(at, ..)| *at).min()
     }
 
-    /// Reads a resource to which something has happened.
+    /// Reads a resource that has changed.
     pub(super) fn read(&mut self, host: &Arc<Runtime>, name: String, wait: Duration) {
         let waits_already = self.0.iter().any(|(.., known)| *known == name) || wait > FIRST_WAIT;
         self.0.retain(|(.., known)| *known != name);
         match host.inputs.read_again(&name) {
             None => {}
-            Some(Read::Changed) => settle(host),
+            Some(Read::Changed) => update_outdated(host),
             Some(Read::BeingWritten { name, file, why }) => {
                 if !waits_already {
                     host.log.push(Event::Waiting { path: file, why });
@@ -52,7 +52,7 @@ impl UnreadResources {
         }
     }
 
-    /// Tries those again whose time has come.
+    /// Tries those again that are due.
     pub(super) fn read_due(&mut self, host: &Arc<Runtime>) {
         let now = Instant::now();
         let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|(at, ..)| *at <= now);
@@ -63,11 +63,11 @@ impl UnreadResources {
     }
 }
 
-/// Brings all slots up with what there is.
-pub(super) fn settle(host: &Arc<Runtime>) {
+/// Makes new instances wherever the inputs are outdated.
+pub(super) fn update_outdated(host: &Arc<Runtime>) {
     for record in host.slots.all().iter() {
-        if let Some(serving) = behind(&host.inputs, record) {
-            renew(host, record, &serving);
+        if let Some(serving) = find_outdated(&host.inputs, record) {
+            reinstantiate(host, record, &serving);
         }
     }
     for request in host.inputs.to_try_again() {
@@ -75,47 +75,47 @@ pub(super) fn settle(host: &Arc<Runtime>) {
     }
 }
 
-/// An artifact that serves, and was given something else than there is.
-struct Behind {
+/// A current generation with outdated inputs.
+struct OutdatedGeneration {
     generation: Arc<Generation>,
     hash: ContentHash,
     path: PathBuf,
 }
 
-fn behind(inputs: &InputStore, record: &SlotRecord) -> Option<Behind> {
+fn find_outdated(inputs: &InputStore, record: &SlotRecord) -> Option<OutdatedGeneration> {
     let state = record.lock_settled();
     if state.is_gone() || state.staged_set.is_some() {
-        // A set is prepared when it is adopted, with what there is then; the slot is looked at again after that.
+        // A set gets the newest inputs when it is adopted; the slot is checked again after that.
         return None;
     }
     let current = state.current()?;
-    let is_behind = |generation: &Generation| {
+    let has_outdated_inputs = |generation: &Generation| {
         let names = &generation.instance().manifest().resources;
         inputs.inputs(&record.name, names, Some(&current.hash)) != generation.inputs()
             && !inputs.is_put_off(&record.name, names)
     };
     match &state.staged {
-        // It gets what there is when it is prepared, and the slot is looked at after that.
-        Some(staged) if !(staged.is_reinstance() && staged.is_started && is_behind(&staged.generation)) => {
+        // A staged candidate gets the newest inputs when it is prepared; the slot is checked again after that.
+        Some(staged) if !(staged.is_reinstance() && staged.is_started && has_outdated_inputs(&staged.generation)) => {
             return None;
         }
         _ => {}
     }
-    is_behind(&current.generation).then(|| Behind {
+    has_outdated_inputs(&current.generation).then(|| OutdatedGeneration {
         generation: current.generation.clone(),
         hash: current.hash,
         path: current.path.clone(),
     })
 }
 
-/// Makes another instance of what serves.
-fn renew(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &Behind) {
+/// Makes another instance of the current artifact.
+fn reinstantiate(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &OutdatedGeneration) {
     host.inputs.begin_trial(&record.name);
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
     let copy = serving.generation.instance().image().copy();
     let copy = copy.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound));
-    // A cleaner of temporary folders may have removed the copy; the history has the same artifact.
+    // A cleaner of temporary folders may have removed the private copy. The history has the same artifact.
     let kept = |_: &std::io::Error| host.storage.history.read(&record.name, &serving.hash).ok();
     let bytes = copy
         .and_then(std::fs::read)
@@ -147,9 +147,9 @@ fn renew(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &Behind) {
     }
 }
 
-/// Tries those again whose time has come.
-pub(super) fn settle_due(host: &Arc<Runtime>) {
+/// The same, if a try was put off until now.
+pub(super) fn update_due(host: &Arc<Runtime>) {
     if host.inputs.is_due() {
-        settle(host);
+        update_outdated(host);
     }
 }

@@ -1,6 +1,6 @@
-//! Going back to the generation that stands by: one pointer moves, and the state goes the way that the policy says. It happens on
-//! the supervisor's thread, or, for what is claimed, on the owner's. Going back further, to an artifact that was kept, is a
-//! reload like any other (`reload.rs`, `go_back`), and only reported here.
+//! Rolling back to the standby: one pointer moves, and the policy decides about the state. It happens on the supervisor's thread, on that
+//! of a caller of `Host::rollback`, or, for a claimed slot, on its owner's. A rollback to a version of the history is a reload
+//! (`go_back.rs`), and is only reported here.
 
 mod state;
 
@@ -25,7 +25,7 @@ use std::{
     time::Instant,
 };
 
-/// An open slot that was taken for going back: from here on nobody else moves it.
+/// An open slot that was taken for a rollback: no other thread moves it meanwhile.
 struct Taken {
     record: Arc<SlotRecord>,
     faulty: Arc<Generation>,
@@ -34,8 +34,8 @@ struct Taken {
     _moving: Moving,
 }
 
-/// A slot that leaves what serves in it.
-struct Leaving<'a> {
+/// A slot that is being rolled back.
+struct Rollback<'a> {
     record: &'a Arc<SlotRecord>,
     faulty: &'a Arc<Generation>,
     standby: Standby,
@@ -43,8 +43,9 @@ struct Leaving<'a> {
     back: RollbackPlan,
 }
 
-/// Rolls back an open slot that has a standby, and with it the slots of the set with which its generation was published: because of what
-/// was `asked`, or, if nothing was, because it is faulty. Runs on the supervisor's thread, or on the thread that asks for the rollback.
+/// Rolls back an open slot that has a standby, and with it the slots of the set with which its generation was published. `asked` is the
+/// reason of a requested rollback; with none, the slot is rolled back only if its verdict is `Faulty`. Runs on the supervisor's thread, or
+/// on the thread that asks for the rollback.
 pub(crate) fn of_open_slot(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
@@ -70,7 +71,7 @@ pub(crate) fn of_open_slot(
     };
     host.hooks.wake_all();
     let members = members(record, set.as_ref());
-    // In the order of their places, as everybody who takes more than one.
+    // In the order of `SlotRecord::index`, as all code that locks several slots does.
     let mut by_place: Vec<_> = members.iter().collect();
     by_place.sort_by_key(|member| member.index);
     let why = |member: &SlotRecord| match member.id == record.id {
@@ -82,13 +83,13 @@ pub(crate) fn of_open_slot(
     let mut taken: Vec<_> = by_place
         .into_iter()
         .filter_map(|member| {
-            // Something else may have come to serve since it was judged.
+            // Another generation may have been published since this one was judged.
             let judged = (member.id == record.id).then_some(number);
             take_open(host, member, judged, set.as_ref(), why(member), since)
         })
         .collect();
     let place = |id| members.iter().position(|member| member.id == id);
-    // Those that call others first, so that what is inside of them can still go through those.
+    // Close the gates of callers before those of the plugins that they call, so that calls in progress can still get through.
     taken.sort_by_key(|one| std::cmp::Reverse(place(one.record.id)));
     let parts: Vec<_> = taken
         .into_iter()
@@ -98,7 +99,7 @@ pub(crate) fn of_open_slot(
     let mut leaving: Vec<_> = kept
         .iter()
         .zip(given)
-        .map(|((record, faulty, _), (standby, back))| Leaving {
+        .map(|((record, faulty, _), (standby, back))| Rollback {
             access: close(&host.hooks, faulty, &back.reason),
             record,
             faulty,
@@ -113,7 +114,7 @@ pub(crate) fn of_open_slot(
     own
 }
 
-/// Those with which a slot came to serve, in the order in which they were started, itself among them.
+/// The members of the set with which a slot's generation was published, in start order, including the slot itself.
 fn members(record: &Arc<SlotRecord>, set: Option<&Arc<ProbationGroup>>) -> Vec<Arc<SlotRecord>> {
     match set {
         None => vec![record.clone()],
@@ -121,7 +122,7 @@ fn members(record: &Arc<SlotRecord>, set: Option<&Arc<ProbationGroup>>) -> Vec<A
     }
 }
 
-/// Takes an open slot. A claimed one's owner is told to go back, too.
+/// Takes an open slot. If it is claimed, its owner is asked to roll back.
 fn take_open(
     host: &Runtime,
     record: &Arc<SlotRecord>,
@@ -154,14 +155,14 @@ fn take_open(
     })
 }
 
-/// Takes what stands by, if it has the interfaces by which the slot is called by now. If not, it goes, and the way leads to the history.
+/// Takes the standby, if it has every interface by which the slot is called now. If not, it is retired, and the rollback uses the history.
 fn fitting_standby(images: &MappedImages, threads: &Threads, state: &mut SlotState) -> Option<Standby> {
     let standby = state.probation.as_mut()?.standby.take()?;
     match state.check(&standby.current.generation.instance().manifest().interface) {
         Ok(()) => Some(standby),
         Err(_) => {
             images.retire(&standby.current.generation);
-            // After the reaper was told that it is retired.
+            // The reaper must hear first that it is retired.
             defer(move || drop(standby));
             threads.tell_supervisor(SupervisorMessage::Look);
             None
@@ -169,7 +170,8 @@ fn fitting_standby(images: &MappedImages, threads: &Threads, state: &mut SlotSta
     }
 }
 
-/// Closes the gate before what is left, unless it is left because calls do not come back: their effects are lost in any case.
+/// Closes the gate of the faulty generation. Not after a `CallTimeout`: the call that hangs would block this thread, and its effects are
+/// lost in any case.
 fn close<'a>(hooks: &HookRunner, faulty: &'a Arc<Generation>, reason: &RollbackReason) -> Access<'a> {
     let overdue = matches!(reason, RollbackReason::CallTimeout { .. });
     if overdue || !faulty.is_gated() {
@@ -181,8 +183,8 @@ fn close<'a>(hooks: &HookRunner, faulty: &'a Arc<Generation>, reason: &RollbackR
     }
 }
 
-/// A claimed slot goes back, if it has to and can, on its owner's thread; those with which it came to serve are told to. Answers what
-/// serves from now on.
+/// Rolls back a claimed slot on its owner's thread, if its verdict is `Faulty` and it has a standby. Then asks the other members of its set
+/// to roll back. Answers the generation that is current from now on.
 pub(crate) fn of_claim(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
@@ -201,10 +203,10 @@ pub(crate) fn of_claim(
     let set = state.probation.as_ref()?.set.clone();
     let earlier = state.current()?.inherited.clone();
     let standby = fitting_standby(&host.images, &host.threads, &mut state)?;
-    // Whoever looks meanwhile would find a faulty generation and nothing to go back to.
+    // The standby is taken now. `moving` keeps other threads from seeing a faulty generation without one.
     let moving = record.begin_moving(&mut state);
     drop(state);
-    let leaving = Leaving {
+    let leaving = Rollback {
         record,
         faulty,
         standby,
@@ -221,7 +223,7 @@ pub(crate) fn of_claim(
     Some(generation)
 }
 
-/// The others of a set go back, each in its way.
+/// The other members of a set roll back: an open one on the supervisor's thread, a claimed one on its owner's.
 fn call_others(record: &Arc<SlotRecord>, set: &Arc<ProbationGroup>) {
     for member in set.iter().filter_map(Weak::upgrade).filter(|member| member.id != record.id) {
         let mut state = member.lock();
@@ -235,26 +237,26 @@ fn call_others(record: &Arc<SlotRecord>, set: &Arc<ProbationGroup>) {
     }
 }
 
-/// The way back, in the order in which they are given. At worst the state is the one that was handed over at the swap. What stands by
-/// and hangs in one of its hooks is lost: for that slot the reload thread looks for an artifact that was kept.
-fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generation>, RollbackReport)> {
-    let mut ready: Vec<_> = leaving.into_iter().filter_map(|one| make_ready(host, one)).collect();
+/// Rolls back all of these slots, in this order. If the state cannot be carried back, the standby keeps the state that it had at the swap.
+/// If a hook of a standby hangs, that standby is given up, and the reload thread tries the history.
+fn go_back(host: &Arc<Runtime>, leaving: Vec<Rollback<'_>>) -> Vec<(Arc<Generation>, RollbackReport)> {
+    let mut ready: Vec<_> = leaving.into_iter().filter_map(|one| prepare_standby(host, one)).collect();
     ready.sort_by_key(|(one, ..)| one.record.index);
     let mut outdated = Vec::new();
     let left: Vec<_> = {
         let mut states: Vec<_> = ready.iter().map(|(one, ..)| one.record.lock()).collect();
         let changes = ready.iter().zip(&mut states).filter_map(|((one, generation, _), state)| {
             let current = one.to_serve(&host.images, generation);
-            // If the host let go meanwhile, the owner has it for himself.
+            // If the host ended meanwhile, the owner keeps the generation for himself.
             (!state.is_gone()).then(|| (&**one.record, &mut **state, Change::Serves(current)))
         });
         let mut left = host.slots.publish_set(changes.collect()).into_iter();
-        let leave = |((one, ..), state): (&(Leaving<'_>, _, _), &mut MutexGuard<'_, SlotState>)| {
+        let leave = |((one, ..), state): (&(Rollback<'_>, _, _), &mut MutexGuard<'_, SlotState>)| {
             if state.is_gone() {
                 return None;
             }
             state.probation = Some(Probation::new(None, None));
-            // The same as what is left is not to come after it; nor, if somebody wants the version before, what is newer.
+            // Discard a staged re-instantiation of the faulty version. After a manual rollback discard every staged candidate.
             let asked = matches!(one.back.reason, RollbackReason::Manual);
             if let Some(staged) = state.staged.take_if(|staged| asked || staged.is_reinstance()) {
                 one.record.note_staged(state);
@@ -266,7 +268,7 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generatio
     };
     for (one, generation, _) in &ready {
         one.faulty.forward_to(generation);
-        // It may have been replaced without a hand-over, and so not be noted as moved.
+        // The standby may have been replaced without a hand-over, and so not be marked as moved.
         one.standby.current.generation.forward_to(generation);
     }
     let told = ready.into_iter().zip(left);
@@ -280,13 +282,16 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Leaving<'_>>) -> Vec<(Arc<Generatio
     reports
 }
 
-/// Has what stands by ready to serve.
-fn make_ready<'a>(host: &Arc<Runtime>, mut one: Leaving<'a>) -> Option<(Leaving<'a>, Arc<Generation>, RestoredState)> {
+/// Prepares the standby.
+fn prepare_standby<'a>(
+    host: &Arc<Runtime>,
+    mut one: Rollback<'a>,
+) -> Option<(Rollback<'a>, Arc<Generation>, RestoredState)> {
     let (carried, why) = match carry(&host.hooks, host.options.policy.rollback_state, &one) {
         Ok(carried) => (carried, None),
         Err(why) => (None, Some(why)),
     };
-    // That it cannot be stopped is recorded; the way goes back in any case.
+    // A failed `stop` is reported, and the rollback goes on.
     let faulty_stopped = match one.standby.stopped {
         true => Stopped::stop(host, one.faulty, &mut one.access),
         false => None,
@@ -307,8 +312,8 @@ fn make_ready<'a>(host: &Arc<Runtime>, mut one: Leaving<'a>) -> Option<(Leaving<
     }
 }
 
-impl Leaving<'_> {
-    /// What the slot's record will say, under its lock.
+impl Rollback<'_> {
+    /// The entry in the slot's record, made under its lock.
     fn to_serve(&self, images: &MappedImages, generation: &Arc<Generation>) -> Current {
         generation.call_stats().begin_probation();
         self.faulty.call_stats().end_probation();
@@ -319,13 +324,13 @@ impl Leaving<'_> {
             generation: generation.clone(),
             hash: standby.hash,
             path: standby.path.clone(),
-            // Should it have to be left as well, then for something that starts from what it started from; or, if that is not
-            // known because it had proved itself, from what it starts from now.
+            // If this generation is rolled back too, the version before it starts from the state that this one took over originally. If
+            // that was dropped when this one was confirmed, it starts from the state that this one starts from now.
             inherited: standby.inherited.clone().or_else(|| self.back.earlier.clone()),
         }
     }
 
-    /// Tells of it, with the gate open and no lock held.
+    /// Reports the rollback, with the gate open and no lock held.
     fn tell(
         self,
         host: &Runtime,
@@ -343,26 +348,26 @@ impl Leaving<'_> {
         let total = back.since.elapsed();
         let is_owners = access.is_owners();
         drop(access);
-        // If another instance serves in its stead, this may be the last to hold it.
+        // This may be the last holder of the standby's instance, if a second instance is current instead.
         defer(move || drop(standby));
         let (slot, from, to) = (record.name.clone(), faulty.number(), generation.number());
         let report = RollbackReport::new(slot, from, to, back.reason, state, total);
         if left.is_none() && !is_owners {
-            // The host let go meanwhile, and nobody else will say that it serves no more.
+            // The host ended meanwhile, and nobody else will mark the generation as retired.
             generation.retire();
         }
         if let Some(left) = left {
             forget_faulty(host, record, left.hash, &left.path, &report);
             host.log.push(Event::RolledBack(report.clone()));
             host.images.retire(&left.generation);
-            // It may have been given what there was then.
-            super::inputs::has_come(&host.inputs, &host.threads, &generation, true);
+            // Its inputs may be out of date.
+            super::inputs::note_inputs_in_use(&host.inputs, &host.threads, &generation, true);
         }
         (generation, report)
     }
 }
 
-/// What was left is not taken again by itself, in this process or a later one.
+/// The faulty version is not loaded again by itself, in this process or a later one.
 pub(super) fn forget_faulty(host: &Runtime, record: &SlotRecord, hash: ContentHash, path: &Path, report: &RollbackReport) {
     let cause = Arc::new(Cause::RolledBack(report.reason.clone()));
     let mut refusal = Refusal::new(path.to_owned(), Step::Probation, cause);
@@ -371,7 +376,7 @@ pub(super) fn forget_faulty(host: &Runtime, record: &SlotRecord, hash: ContentHa
     refusal.serving = Some(report.to);
     host.slots.refusals.remember(hash, refusal);
     let why = report.reason.to_string();
-    // At once for whoever asks; on the disk when the supervisor comes to it, because this may be an owner's thread.
+    // Mark it in memory now, for those who ask. The supervisor writes it to the disk, because this may be an owner's thread.
     host.storage.history.mark_bad_in_memory(&record.name, &hash, &why);
     host.threads.tell_supervisor(SupervisorMessage::Bad {
         slot: record.name.clone(),

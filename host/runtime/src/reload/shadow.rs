@@ -1,5 +1,5 @@
-//! A shadow: a candidate that starts from what serves as in a reload, is called beside it, and never comes to serve. It takes the way of
-//! every candidate up to `init`, and no step further: what `start` acquires is acquired by what serves.
+//! A shadow: a candidate that starts from the current state, is called beside the current generation, and is never published. It goes
+//! through the same steps as every candidate up to `init`. `start` is left out, because the current generation holds what it would acquire.
 
 use super::{
     artifact::{lint, lint_archived, read_patiently, refusal_of},
@@ -19,22 +19,22 @@ use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, Refusal, Step};
 use std::{path::PathBuf, sync::Arc};
 
-/// What is to be shadowed.
+/// The artifact of a shadow.
 pub(crate) enum ShadowOf {
-    /// A build, wherever it stands.
+    /// A build, in any folder.
     File(PathBuf),
-    /// A version that the history keeps.
+    /// A version of the history.
     Archived(ContentHash),
 }
 
-/// The state of what serves, for its owner, who is on this thread and calls nothing meanwhile.
+/// The current state, for the owner, who is on this thread and makes no call meanwhile.
 pub(crate) fn state_for_owner(hooks: &HookRunner, serving: Option<&Arc<Generation>>) -> Result<Option<TakenState>, Cause> {
     let Some(of) = serving.cloned() else { return Ok(None) };
     let taken = snapshot(hooks, &of, true)?;
     Ok(taken.map(|snapshot| TakenState { of, snapshot }))
 }
 
-/// Makes a shadow for a slot, and the record that it stands in, which no host lists.
+/// Makes a shadow for a slot, and a record for it that no list of the host contains.
 pub(crate) fn shadow(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
@@ -42,12 +42,12 @@ pub(crate) fn shadow(
     state: Result<Option<TakenState>, Cause>,
 ) -> Result<(Arc<SlotRecord>, Arc<Generation>), Refusal> {
     let apart = Arc::new(SlotRecord::new(&shadow_name::of_slot(&record.name), usize::MAX));
-    let (on_thread, slot, stands_in) = (host.clone(), record.clone(), apart.clone());
-    // Its static constructors are not to run on a thread that is somebody else's.
+    let (on_thread, slot, record) = (host.clone(), record.clone(), apart.clone());
+    // Its static constructors must not run on a thread of the embedder's.
     let made = host.hooks.pool().run(LONGEST, move || {
         let target = Target {
             slot: &slot,
-            stands_in: &stands_in,
+            record: &record,
         };
         let made = make(&on_thread, target, of, state);
         made.inspect_err(|refusal| on_thread.log.push(Event::Refused(refusal.clone())))
@@ -58,7 +58,7 @@ pub(crate) fn shadow(
     }
 }
 
-/// The owner of a shadow lets go.
+/// The owner drops a shadow.
 pub(crate) fn end_shadow(images: &MappedImages, generation: &Generation) {
     images.enters(generation.slot(), generation.number(), Phase::Retired);
 }
@@ -97,7 +97,7 @@ fn make(
     Ok(generation)
 }
 
-/// A refusal before it was known that it is of a shadow.
+/// A refusal before it was known that it concerns a shadow.
 fn of_target(target: Target<'_>, mut refused: Refusal) -> Refusal {
     let serving = target.slot.lock().serving_number();
     (refused.slot, refused.serving) = (Some(target.name().clone()), serving);

@@ -1,4 +1,4 @@
-//! The step **snapshot**: what serves encodes its state. And whose fault it is when that state cannot be read.
+//! The step **snapshot**: the current generation encodes its state. And which plugin is at fault when that state cannot be read.
 
 use crate::{
     runtime::HookRunner,
@@ -8,13 +8,13 @@ use reslot_process::hooks::{on_behalf_of, this_thread};
 use reslot_report::{Cause, Hook, HookError};
 use std::sync::Arc;
 
-/// **snapshot**: the state of what serves, if it has one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread
-/// (`owner`), which no deadline can guard: it runs code of what serves, as each of the owner's calls does.
+/// **snapshot**: the state of a generation, if it has one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread
+/// (`owner`), where it has no deadline.
 pub(super) fn snapshot(hooks: &HookRunner, old: &Arc<Generation>, owner: bool) -> Result<Option<Arc<Snapshot>>, Cause> {
     let Some(schema) = old.instance().schema() else {
         return Ok(None);
     };
-    // A snapshot that is not waited for any more must not run beside calls, unless the type is `Sync`.
+    // Only a `Sync` plugin is encoded on a thread for hooks: after a timeout the snapshot may run beside calls.
     let here = owner || !old.instance().is_shared();
     let failed = |error| Cause::Hook(Hook::Snapshot, error);
     hooks.trigger(Hook::Snapshot).map_err(failed)?;
@@ -23,7 +23,7 @@ pub(super) fn snapshot(hooks: &HookRunner, old: &Arc<Generation>, owner: bool) -
         true => old.instance().snapshot(room),
         false => {
             let (old, waiting) = (old.clone(), this_thread());
-            // What it logs, say, may come back to the gate that this thread has closed.
+            // Code of the plugin, such as a log call, may come back to the gate that this thread has closed.
             hooks.run_hook(move || on_behalf_of(waiting, || old.instance().snapshot(room)))
         }
     };
@@ -35,7 +35,7 @@ pub(super) fn snapshot(hooks: &HookRunner, old: &Arc<Generation>, owner: bool) -
     }))
 }
 
-/// Why a candidate refuses the state of what serves. If that cannot read it itself, it is not the candidate that has to be mended.
+/// Why a candidate refuses the current state. If the plugin that wrote the state cannot read it either, the candidate is not at fault.
 pub(super) fn whose_fault(hooks: &HookRunner, serving: &Arc<Generation>, state: &Arc<Snapshot>, cause: Cause) -> Cause {
     let (hook, words) = match &cause {
         Cause::Hook(hook @ (Hook::Restore | Hook::Migrate), HookError::Refused(_) | HookError::NotCarried(_)) => {
@@ -49,7 +49,7 @@ pub(super) fn whose_fault(hooks: &HookRunner, serving: &Arc<Generation>, state: 
     }
 }
 
-/// Why what has written a state cannot read it, if that is so.
+/// The error, if a plugin cannot read the state that it has written.
 pub(super) fn cannot_read(hooks: &HookRunner, serving: &Arc<Generation>, state: &Arc<Snapshot>) -> Option<String> {
     let (serving, state, waiting) = (serving.clone(), state.clone(), this_thread());
     let read = move || on_behalf_of(waiting, || serving.instance().cannot_read(&state.bytes));

@@ -1,5 +1,5 @@
-//! From which state a generation goes on: one decision for every way to serving. A reload, a rollback to what stands by and a rollback to
-//! a version that was kept ask the same question, and differ only in what there is of an earlier state.
+//! From which state a generation starts: one decision for a reload, for a rollback to the standby, and for a rollback to a version of the
+//! history. They differ only in whether an earlier state is known, and where it is.
 
 use super::snapshot::snapshot;
 use crate::{
@@ -10,34 +10,34 @@ use crate::{
 use reslot_report::Cause;
 use std::sync::Arc;
 
-/// What there is of the state from before the generation that is left.
+/// Where the state from before the current generation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EarlierState {
-    /// The instance that stands by has it.
+    /// In the standby's instance.
     InStandby,
-    /// It was kept, encoded, when the generation that is left took it over.
+    /// It was kept, encoded, when the current generation took it over.
     Kept,
-    /// It is not known: the generation that is left had proved itself; or this is no rollback.
+    /// It is not known: the current generation has passed its probation, or this is no rollback.
     Unknown,
 }
 
-/// From which state a generation goes on.
+/// The state that a generation starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StateSource {
-    /// From none: there is none, or it takes none.
+    /// None: there is no state, or the candidate takes none.
     Nothing,
-    /// From that of the generation that is left.
+    /// That of the current generation.
     Current {
-        /// If that cannot be had or does not fit, from the earlier one.
+        /// If it cannot be taken or does not fit, the earlier one.
         or_earlier: bool,
     },
-    /// From the one from before the generation that is left.
+    /// The one from before the current generation.
     Earlier,
 }
 
 impl StateSource {
-    /// The policy has a say only where there is a choice: without an earlier state the current one is carried over, because to forget both
-    /// would lose more than anybody has asked for.
+    /// The policy decides only where there is a choice. Without an earlier state the current one is carried over, because otherwise all
+    /// state would be lost.
     pub(super) fn decide(policy: RollbackState, leaving_has_state: bool, takes_state: bool, earlier: EarlierState) -> Self {
         if !takes_state {
             return Self::Nothing;
@@ -54,25 +54,25 @@ impl StateSource {
     }
 }
 
-/// What a candidate starts from.
+/// The state that a candidate starts from.
 #[derive(Clone, Default)]
 pub(super) struct StartingState {
-    /// The state of what serves; or one that was saved, if nothing does.
+    /// The current state; or a saved one, if the slot is empty.
     pub(super) current: Option<Arc<Snapshot>>,
-    /// The earlier one, in case the current one cannot be had or does not fit.
+    /// The earlier one, in case the current one cannot be taken or does not fit.
     pub(super) earlier: Option<Arc<Snapshot>>,
-    /// Why the current one cannot be had, if that is so.
+    /// Why the current one cannot be taken, if it cannot.
     pub(super) why_earlier: Option<String>,
-    /// Whose code leads down from a newer schema.
+    /// The generation whose `migrate` can convert the state to an older schema.
     pub(super) old: Option<Arc<Generation>>,
 }
 
 impl StartingState {
-    /// **snapshot**: what a candidate starts from that comes after `old`; `earlier` is the state from before that one, if the slot goes
-    /// back and that is known.
+    /// **snapshot**: chooses the state of a candidate that replaces `old`. `earlier` is the state that `old` itself had taken over, if this
+    /// is a rollback and that state is known.
     ///
     /// # Errors
-    /// If the state of what serves cannot be had, and there is no other.
+    /// If the current state cannot be taken, and there is no other.
     pub(super) fn take(
         hooks: &HookRunner,
         policy: RollbackState,
@@ -116,7 +116,7 @@ impl StartingState {
         }
     }
 
-    /// The one from which it is tried first.
+    /// The state that is tried first.
     pub(super) fn first(&self) -> Option<Arc<Snapshot>> {
         self.current.clone().or_else(|| self.earlier.clone())
     }

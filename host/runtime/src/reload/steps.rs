@@ -3,23 +3,23 @@
 //!
 //! | step | what happens | thread | file |
 //! |---|---|---|---|
-//! | notice | the watch sees a file, and waits until it is quiet | the watch's | `watch/` |
+//! | notice | the watch sees a file, and waits until nobody writes to it | the watch's | `watch/` |
 //! | read | the file is read and hashed | reload | `artifact.rs` |
-//! | lint | the bytes are checked, and what they say is held against the slot | reload | `artifact.rs`, `admission.rs` |
+//! | lint | the bytes are checked; then what the manifest says is compared with what the slot needs | reload | `artifact.rs`, `admission.rs` |
 //! | preflight | a child process tries it out | reload | `preflight.rs` |
 //! | open | a private copy is written and mapped | reload | `archive.rs`, `create.rs` |
 //! | verify | the mapped image is checked | reload | `create.rs` |
 //! | create | the instance is made | hooks | `create.rs` |
-//! | | a claimed slot waits here for its owner's `sync`, and goes on there (`adopt.rs`) | | `place.rs` |
-//! | snapshot | what serves encodes its state | reload or hooks, or the owner's | `starting_state.rs` |
-//! | migrate, init, start, health | the instance gets its state and is made ready | hooks | `prepare.rs` |
+//! | | a claimed slot waits here for its owner's `sync`, and goes on there (`adopt.rs`). A candidate without state has been started before it waits | | `place.rs` |
+//! | snapshot | the current generation encodes its state | reload or hooks, or the owner's | `starting_state.rs` |
+//! | migrate, init, start, health | the new instance gets the state and is started | hooks | `prepare.rs` |
 //! | swap | the pointer moves | reload, or the owner's | `swap.rs` |
-//! | probation | what serves is judged; what it replaced stands by | supervisor, or the owner's | `supervisor.rs`, `rollback.rs` |
-//! | retire | the last holder lets go of what was replaced; it is stopped and dropped | the last holder's, hooks | `reaper.rs` |
-//! | unload | its threads and thread-locals are waited for; the image is closed | reaper | `reaper.rs` |
-//! | prove | the loader's list and the kernel's map are looked through for it | reaper | `native/src/unload.rs` |
+//! | probation | the supervisor watches the new generation for faults; the old one is the standby | supervisor, or the owner's | `supervisor.rs`, `rollback.rs` |
+//! | retire | the last holder drops the old generation (`Drop` of `Live` in `slot/generation.rs` tells the reaper); it is stopped and dropped | the last holder's, hooks | `reaper.rs` |
+//! | unload | the reaper waits for the image's threads and thread-locals, and closes it | reaper | `reaper.rs` |
+//! | prove | the reaper looks for the image in the loader's list and in the kernel's map | reaper | `native/src/unload.rs` |
 //!
-//! Until the swap nothing has changed for anybody, and whatever fails costs the candidate alone.
+//! The loop in `thread.rs` calls [`reload`]. Until the swap no caller sees a change, and a failure costs only the candidate.
 
 use super::{
     admission::{self, admit},
@@ -59,7 +59,7 @@ use std::{
 
 // --- From a file to the slots that it is for ------------------------------------------------------------------------------------
 
-/// One reload, from the file to the swap (or to the owner, who swaps), of each slot that the file is for.
+/// One reload of each slot that the file is for: from the file to the swap, or to the point where a claimed slot waits for its owner.
 pub(super) fn reload(
     host: &Arc<Runtime>,
     request: &LoadRequest,
@@ -113,7 +113,7 @@ pub(super) fn reload(
         slots
     });
 
-    // The steps up to here are common to all of them. Of what comes now each has its own.
+    // The steps up to here are common to all slots. From here on each slot has its own.
     let steps = clock.steps.clone();
     let mut clock = Some(clock);
     let mut artifact = Some(artifact);
@@ -131,7 +131,7 @@ pub(super) fn reload(
     done
 }
 
-/// The slots that a file is for, if that is known without looking into it: they were named, or it is known which plugin this content is.
+/// The slots that a file is for, if the request names one, or if the hash says which plugin the file contains.
 fn slots_without_lint(slots: &Slots, request: &LoadRequest, hash: &ContentHash) -> Option<Vec<Arc<str>>> {
     if let Some(slot) = &request.slot {
         return Some(vec![slot.clone()]);
@@ -140,7 +140,7 @@ fn slots_without_lint(slots: &Slots, request: &LoadRequest, hash: &ContentHash) 
     Some(slots.meant_by(request, &plugin))
 }
 
-/// One slot's part of a reload, and what is done if it is refused.
+/// One slot's part of a reload, and what follows if it is refused.
 fn reload_slot(
     host: &Arc<Runtime>,
     request: &LoadRequest,
@@ -185,7 +185,7 @@ fn reload_slot(
     SlotLoad::Refused(refusal)
 }
 
-/// Two files of one folder with the same plugin are for the same slot, and each that is published takes the place of the other's.
+/// Reports that two files of the watched folder contain the same plugin, so that each replaces the other in its slot.
 fn report_other_file(log: &Log, slot: &Arc<str>, path: &Path, other: PathBuf) {
     if other != path && other.parent() == path.parent() && other.is_file() {
         log.push(Event::SameSlot {
@@ -198,8 +198,8 @@ fn report_other_file(log: &Log, slot: &Arc<str>, path: &Path, other: PathBuf) {
 
 // --- From an artifact to a candidate --------------------------------------------------------------------------------------------
 
-/// Makes a candidate of an artifact that has passed the lint: of a file's, of a version that was kept, of what serves. On the reload
-/// thread; of a shadow on a thread for hooks.
+/// Makes a candidate of an artifact that has passed the lint. It comes from a published file, from the history, or from the private copy of
+/// the current generation (a re-instantiation). Runs on the reload thread; for a shadow, on a thread for hooks.
 pub(super) fn make_candidate(
     host: &Arc<Runtime>,
     target: Target<'_>,
@@ -222,7 +222,7 @@ pub(super) fn make_candidate(
 
     let keeps_version = match kind {
         CandidateKind::Fresh { .. } | CandidateKind::SetMember | CandidateKind::Rollback(_) => true,
-        // It is kept already, or never comes to serve.
+        // The history has it already, or it is never published.
         CandidateKind::Reinstance { .. } | CandidateKind::Shadow { .. } => false,
     };
     let hash_of_bytes = keeps_version.then(|| artifact.hash_of_bytes());
@@ -256,7 +256,7 @@ pub(super) fn make_candidate(
     Ok((candidate, archive))
 }
 
-/// The steps in which code of the artifact runs for the first time.
+/// In these steps code of the artifact runs for the first time.
 fn try_and_create(
     attempt: &mut Attempt<'_>,
     kind: &CandidateKind,
@@ -281,7 +281,7 @@ fn report_lint(attempt: &Attempt<'_>, kind: &CandidateKind, warnings: Vec<String
             slot: attempt.target.name().clone(),
             warnings,
         }),
-        // Its owner asked for it, and is told by what he is answered.
+        // The answer to a shadow's owner has no place for warnings, and no event names a shadow. `reslot inspect` shows them.
         CandidateKind::Shadow { .. } => {}
     }
 }
@@ -293,20 +293,20 @@ fn next_number(target: Target<'_>, kind: &CandidateKind) -> u64 {
         | CandidateKind::SetMember
         | CandidateKind::Rollback(_)
         | CandidateKind::Reinstance { .. } => state.next_number(),
-        // Counted apart: they leave no gaps among what serves.
+        // Shadows have a counter of their own, so the numbers of the slot's generations have no gaps.
         CandidateKind::Shadow { .. } => state.next_shadow(),
     }
 }
 
 // --- From a candidate to what serves --------------------------------------------------------------------------------------------
 
-/// Gives a candidate its place: before its owner, who goes on with it in his `sync`, or in its slot.
+/// Stages a candidate for its owner, who goes on with it in his `sync`; or hands an open slot over to it.
 pub(super) fn bring_into_service(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     candidate: Candidate,
 ) -> Result<LoadOutcome, Refusal> {
-    // No subscriber is told while the slot moves on: it may call the host, or wait for somebody who waits for the slot.
+    // Subscribers are called afterwards: one may call the host, or wait for a thread that waits for the slot.
     let _told_later = defer_notifications();
     let candidate = start_early(host, record, candidate)?;
     let slot = record.name.clone();
@@ -314,15 +314,15 @@ pub(super) fn bring_into_service(
         Place::Staged { generation } => Ok(LoadOutcome::Staged { slot, generation }),
         Place::Outdated { serving: generation } => Ok(LoadOutcome::Unchanged { slot, generation }),
         Place::Open { candidate, old, moving } => {
-            // Plugin code runs here, so no lock is held; `moving` keeps claims out.
-            let moved = hand_over_open(host, record, old.as_ref(), candidate);
+            // Plugin code runs here, so no lock is held. `moving` makes claims wait.
+            let moved = swap_open_slot(host, record, old.as_ref(), candidate);
             drop(moving);
             moved.map(|moved| LoadOutcome::Swapped(moved.report))
         }
     }
 }
 
-/// A candidate that needs nothing of what serves is started before anybody waits for it.
+/// Starts a candidate without state before any caller has to wait, unless the current generation is exclusive.
 fn start_early(host: &Runtime, record: &SlotRecord, candidate: Candidate) -> Result<Candidate, Refusal> {
     let serving_is_exclusive = {
         let state = record.lock();
@@ -337,7 +337,7 @@ fn start_early(host: &Runtime, record: &SlotRecord, candidate: Candidate) -> Res
     let mut clock = Clock::resume(candidate.noticed, steps);
     let inputs = inputs::inputs_for(&host.inputs, &generation, &candidate.hash);
     let from = StartingState::default();
-    let prepared = prepare(host, generation, from, inputs, Vec::new(), &mut clock, make_ready)
+    let prepared = prepare(host, generation, from, inputs, Vec::new(), &mut clock, run_preparation_hooks)
         .map_err(|(step, cause)| refusal(Some(record), Some(number), &candidate.path, step, cause))?;
     Ok(Candidate {
         generation: prepared.generation,
@@ -347,15 +347,15 @@ fn start_early(host: &Runtime, record: &SlotRecord, candidate: Candidate) -> Res
     })
 }
 
-/// An open slot moves on, on the reload thread.
-pub(super) fn hand_over_open(
+/// Hands an open slot over to a candidate, on the reload thread.
+pub(super) fn swap_open_slot(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     old: Option<&Arc<Generation>>,
     candidate: Candidate,
 ) -> Result<Moved, Refusal> {
     let number = candidate.generation.number();
-    // Callers wait, from here on.
+    // From here on callers may wait.
     let _foreground = ForegroundPriority::this_thread();
     host.hooks.wake_all();
     let access = close(host.options.drain_deadline, old, &candidate.generation)
@@ -366,28 +366,28 @@ pub(super) fn hand_over_open(
         access,
         candidate,
     };
-    hand_over_one(host, member)
+    swap_one(host, member)
 }
 
-/// One slot moves on.
-pub(super) fn hand_over_one(host: &Arc<Runtime>, member: Member<'_>) -> Result<Moved, Refusal> {
-    let mut moved = hand_over(host, vec![member])?;
+/// Hands one slot over to its candidate.
+pub(super) fn swap_one(host: &Arc<Runtime>, member: Member<'_>) -> Result<Moved, Refusal> {
+    let mut moved = swap_all(host, vec![member])?;
     match moved.pop() {
         Some(moved) => Ok(moved),
-        None => unreachable!("as many have moved as were to"),
+        None => unreachable!("swap_all answers one entry for each member"),
     }
 }
 
-/// Moves all of them on, or none, in the order in which they are given. On the reload thread; if a claimed slot is among them, on its
-/// owner's.
-pub(super) fn hand_over(host: &Arc<Runtime>, members: Vec<Member<'_>>) -> Result<Vec<Moved>, Refusal> {
+/// Hands all of these slots over to their candidates, in this order, or none of them. Runs on the reload thread; if a claimed slot is among
+/// them, on its owner's.
+pub(super) fn swap_all(host: &Arc<Runtime>, members: Vec<Member<'_>>) -> Result<Vec<Moved>, Refusal> {
     let mut ready: Vec<Ready<'_>> = Vec::with_capacity(members.len());
     for member in members {
         let beside = ready.iter().map(|one| one.generation.clone()).collect();
-        match hand_over_state(host, member, beside) {
+        match prepare_member(host, member, beside) {
             Ok(one) => ready.push(one),
             Err(refusal) => {
-                // The last one first, as with everything that is undone. Their candidates go to the reaper.
+                // In reverse order. The candidates go to the reaper.
                 while let Some(one) = ready.pop() {
                     one.give_up(host);
                 }
@@ -395,14 +395,14 @@ pub(super) fn hand_over(host: &Arc<Runtime>, members: Vec<Member<'_>>) -> Result
             }
         }
     }
-    // From here on nothing can fail. What is replaced stands by on probation, which the supervisor's thread ends, or is retired; the
-    // reaper's thread unloads it when its last holder has let go, and proves that.
+    // From here on nothing can fail. The supervisor ends the probation of the new generations; until then the old ones are the standbys, or
+    // they are retired at once. The reaper unloads an old one when its last holder has dropped it, and proves that.
     Ok(swap(host, ready))
 }
 
-/// What serves gives up its state and what there can be only one of, and the candidate is made ready with that. What serves goes on if any
-/// of it fails.
-fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<Generation>>) -> Result<Ready<'a>, Refusal> {
+/// Takes the snapshot of the current generation, stops it if it is exclusive, and prepares the candidate with the state. If a step fails,
+/// the current generation keeps running.
+fn prepare_member<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<Generation>>) -> Result<Ready<'a>, Refusal> {
     let Member {
         record,
         old,
@@ -455,7 +455,7 @@ fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<
         }),
         false => {
             let inputs = inputs::inputs_for(&host.inputs, &generation, &hash);
-            prepare(host, generation, from, inputs, beside, &mut clock, make_ready)
+            prepare(host, generation, from, inputs, beside, &mut clock, run_preparation_hooks)
         }
     };
     match prepared {
@@ -486,21 +486,21 @@ fn hand_over_state<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<
     }
 }
 
-/// Makes a candidate ready to serve. On a thread for hooks.
-fn make_ready(candidate: &mut Preparation) -> Result<(), Failed> {
+/// The hooks that a candidate goes through before it is published. Runs on a thread for hooks.
+fn run_preparation_hooks(candidate: &mut Preparation) -> Result<(), Failed> {
     candidate.migrate()?;
     candidate.init()?;
     candidate.start()?;
     candidate.health()
 }
 
-/// Makes a shadow ready to be called. On a thread for hooks. What `start` acquires is acquired by what serves.
-fn make_shadow_ready(candidate: &mut Preparation) -> Result<(), Failed> {
+/// The hooks of a shadow, on a thread for hooks. `start` is left out, because the current generation holds what it would acquire.
+fn run_shadow_hooks(candidate: &mut Preparation) -> Result<(), Failed> {
     candidate.migrate()?;
     candidate.init()
 }
 
-/// A shadow is made ready; it goes no further.
+/// Prepares a shadow. It is never published.
 pub(super) fn prepare_shadow(host: &Runtime, target: Target<'_>, shadow: Candidate) -> Result<Generation, Refusal> {
     let Candidate {
         generation,
@@ -523,13 +523,13 @@ pub(super) fn prepare_shadow(host: &Runtime, target: Target<'_>, shadow: Candida
         old,
         ..StartingState::default()
     };
-    // What its slot's plugin would be given; what becomes of that is not the slot's affair.
+    // A shadow gets the inputs that its slot's own plugin would get. Its refusal of them is not recorded for the slot.
     let names = &generation.instance().manifest().resources;
     let inputs = host
         .inputs
         .inputs(shadow_name::slot_of(generation.slot()), names, Some(&hash));
     let mut clock = Clock::begin();
-    let prepared = prepare(host, generation, from, inputs, Vec::new(), &mut clock, make_shadow_ready);
+    let prepared = prepare(host, generation, from, inputs, Vec::new(), &mut clock, run_shadow_hooks);
     let prepared = prepared.map_err(|(step, cause)| target.refusal(&path, Some(number), step, cause))?;
     Ok(prepared.generation)
 }

@@ -1,4 +1,4 @@
-//! What waited for an owner, and will not be adopted any more.
+//! Staged candidates that will not be adopted any more.
 
 use crate::{
     event::Log,
@@ -8,7 +8,7 @@ use crate::{
 use reslot_report::Event;
 use std::sync::Arc;
 
-/// Tells of a candidate that will not come to serve, and lets it go.
+/// Reports and drops a candidate that will not be adopted.
 pub(super) fn report_superseded(history: &History, log: &Log, record: &SlotRecord, superseded: Option<Candidate>) {
     let Some(superseded) = superseded else { return };
     if !superseded.is_reinstance() {
@@ -20,12 +20,12 @@ pub(super) fn report_superseded(history: &History, log: &Log, record: &SlotRecor
     });
 }
 
-/// A set that will not be adopted any more.
+/// Reports and drops a set that will not be adopted.
 pub(super) fn supersede_set(history: &History, log: &Log, set: Option<Arc<CandidateSet>>) {
     let Some(set) = set else { return };
     for SlotCandidate { record, candidate } in set.take() {
         let mut state = record.lock();
-        // What has taken its place in this slot may be a set as well.
+        // Another set may have replaced it in this slot.
         state.staged_set.take_if(|waiting| Arc::ptr_eq(waiting, &set));
         record.note_staged(&state);
         drop(state);

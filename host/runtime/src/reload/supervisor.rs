@@ -1,6 +1,6 @@
-//! The third of the host's threads: it asks what serves for its health, ends probations, and has slots go back. It runs no code of
-//! plugins itself but that of a rollback (checks run on threads for hooks), and waits for none. What is claimed it only
-//! reminds: its owner is asked, judges and goes back in his own `sync`.
+//! The third of the host's threads: it asks current generations for their health, ends probations, and rolls slots back. It runs no plugin
+//! code itself except the hooks of a rollback (checks run on threads for hooks). For a claimed slot it only sends a reminder: the owner
+//! asks, judges and rolls back in his own `sync`.
 
 use super::{prepare::check, rollback, survive::survive};
 use crate::{
@@ -33,13 +33,13 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<SupervisorMessage>) {
         };
         match message {
             Ok(SupervisorMessage::End) | Err(RecvTimeoutError::Disconnected) => {
-                // What an owner has left behind at the last moment is for the next process.
+                // What an owner has recorded at the last moment is for the next process.
                 for message in messages.try_iter() {
                     survive(|| note(&host.storage, message));
                 }
                 return;
             }
-            // First what cannot wait.
+            // First what must not wait.
             Ok(SupervisorMessage::Fault { slot, number }) => survive(|| fault(host, &slot, number)),
             Ok(SupervisorMessage::Checked { slot, instance, result }) => {
                 survive(|| checked(host, &slot, instance, result));
@@ -53,11 +53,11 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<SupervisorMessage>) {
     }
 }
 
-/// Has the history know what is thought of a version.
+/// Writes a verdict on a version into the history.
 fn note(storage: &Storage, message: SupervisorMessage) {
     match message {
         SupervisorMessage::Good { slot, hash } => storage.report_history_error(&slot, storage.history.confirm(&slot, &hash)),
-        // Somebody may have asked for it by name since.
+        // Somebody may have asked for the version by name since.
         SupervisorMessage::Bad { slot, hash, why } if storage.history.known_bad(&slot, &hash).is_some() => {
             storage.report_history_error(&slot, storage.history.mark_bad(&slot, &hash, &why));
         }
@@ -84,14 +84,14 @@ fn fault(host: &Arc<Runtime>, slot: &str, number: u64) {
 fn checked(host: &Arc<Runtime>, slot: &str, instance: InstanceId, result: CheckResult) {
     let Some(record) = host.slots.named(slot) else { return };
     note_check(&host.options.policy, &host.log, &record, instance, result);
-    // It may have been the last thing that a verdict waited for.
+    // A verdict may have waited for this check only.
     look_at(host, &record);
 }
 
-/// When to look again at a slot that is just being moved on by somebody else.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// When to check a slot again that another thread is changing.
+const BUSY_SLOT_RETRY: Duration = Duration::from_millis(5);
 
-/// Does what is to be done now for a slot, and answers when to look at it again.
+/// Does what is due for a slot, and answers when to check it again.
 fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     let now = Instant::now();
     let mut state = record.lock();
@@ -99,7 +99,7 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
         return None;
     }
     if state.moving || state.adopting {
-        return Some(now + LOOK_AGAIN);
+        return Some(now + BUSY_SLOT_RETRY);
     }
     let claimed = state.is_claimed();
     measure(&host.options.policy, &mut state, now);
@@ -112,11 +112,11 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
         health_tracker.measurement_due(&host.options.policy, end),
         verdict.as_ref().and_then(Verdict::next_check),
     ];
-    // An owner who does not come to look is not asked more often because of that.
+    // If the owner does not react, remind him at most every `health_every`.
     let least = if claimed {
-        host.options.policy.health_every.max(LOOK_AGAIN)
+        host.options.policy.health_every.max(BUSY_SLOT_RETRY)
     } else {
-        LOOK_AGAIN
+        BUSY_SLOT_RETRY
     };
     let next = next.into_iter().flatten();
     let next = next.map(|at| if at <= now { now + least } else { at }).min();
@@ -127,7 +127,7 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
             drop(state);
             match set.is_none_or(|set| all_passed(&host.options.policy, &set)) {
                 true => confirm(host, record),
-                // The last of them to pass takes the others with it.
+                // The last member that passes confirms the whole set.
                 false => {
                     check.carry_out(host, record);
                     return Some(now + WAIT_FOR_OTHERS);
@@ -146,7 +146,7 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     next
 }
 
-/// Measures what serves, on probation, if no check has done so for long.
+/// Measures the memory of a generation on probation, if no check has done so for long.
 fn measure(policy: &Policy, state: &mut SlotState, now: Instant) {
     let end = state.probation_end(policy);
     let due = state.health_tracker().measurement_due(policy, end);
@@ -158,7 +158,7 @@ fn measure(policy: &Policy, state: &mut SlotState, now: Instant) {
     }
 }
 
-/// What is to be done about a slot's health.
+/// What is due about a slot's health.
 #[allow(clippy::large_enum_variant, reason = "it lives for a moment, on the stack")]
 enum Check {
     Nothing,
@@ -188,7 +188,8 @@ fn due_check(policy: &Policy, record: &SlotRecord, state: &mut SlotState, now: I
         return Check::Nothing;
     }
     if !generation.instance().is_shared() {
-        // Nobody calls it, and an owner may come at any moment, beside whom nothing may run in it.
+        // An unshared plugin in an open slot has no caller. It is not checked, because the check could run at the same time as the call of
+        // a new owner.
         health_tracker.passes_over();
         return Check::Nothing;
     }
@@ -207,7 +208,7 @@ impl Check {
                     let result = checked_now(&generation);
                     let instance = generation.call_stats().id();
                     drop(generation);
-                    // Without a supervisor the host is gone.
+                    // Without a supervisor the host has ended.
                     let _ = supervisor.send(SupervisorMessage::Checked { slot, instance, result });
                 });
             }
@@ -215,7 +216,7 @@ impl Check {
     }
 }
 
-/// What a claim's owner does at his safe point, if he was reminded: asks for the health of what he owns, if that is due.
+/// What a claim's owner does at his safe point after a reminder: asks for the health of his instance, if that is due.
 pub(crate) fn check_of_claim(policy: &Policy, log: &Log, record: &SlotRecord, generation: &Generation) {
     {
         let mut state = record.lock();
@@ -230,7 +231,7 @@ pub(crate) fn check_of_claim(policy: &Policy, log: &Log, record: &SlotRecord, ge
     note_check(policy, log, record, generation.call_stats().id(), checked_now(generation));
 }
 
-/// Asks it, on this thread.
+/// Asks for its health, on this thread.
 fn checked_now(generation: &Generation) -> CheckResult {
     let begun = Instant::now();
     let health = check(generation);
@@ -263,7 +264,7 @@ fn health_event(record: &SlotRecord, generation: u64, health: Health) -> Event {
     }
 }
 
-/// How often a member of a set that has proved itself looks for the others.
+/// How often a member that has passed its probation checks whether the others have.
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(50);
 
 fn all_passed(policy: &Policy, set: &Arc<ProbationGroup>) -> bool {
@@ -274,7 +275,7 @@ fn all_passed(policy: &Policy, set: &Arc<ProbationGroup>) -> bool {
     })
 }
 
-/// What serves in a slot has proved itself, and with it those with which it came to serve: what stood by for them goes.
+/// Ends the probation of a slot's generation, which has passed it, and of the set with which it was published. Their standbys are retired.
 pub(crate) fn confirm(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let set = record.lock().probation.as_ref().and_then(|probation| probation.set.clone());
     let Some(set) = set else {
@@ -288,7 +289,7 @@ pub(crate) fn confirm(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
 
 fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<ProbationGroup>>) {
     let mut state = record.lock();
-    // Whom somebody has called back in the meantime has not proved itself.
+    // Do not confirm a generation whose rollback has been requested meanwhile.
     let of_set = |probation: &Probation| probation.forced.is_none() && set.is_none_or(|set| probation.is_of(set));
     if !state.probation.as_ref().is_some_and(of_set) {
         return;
@@ -301,14 +302,14 @@ fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<Probat
     let was_watched = generation.call_stats().is_watched();
     generation.call_stats().end_probation();
     if was_watched && !generation.call_stats().is_watched() {
-        // Its calls need no longer be counted.
+        // Its calls need not be counted any more.
         match claimed {
             true => record.signals.request_safe_point(),
             false => drop(host.slots.publish(record, &mut state, Change::Rerouted)),
         }
     }
     drop(state);
-    // Before it is told: whoever hears of it may take it for written.
+    // Write first, then report: a subscriber may rely on the disk.
     host.storage
         .report_history_error(&record.name, host.storage.history.confirm(&record.name, &hash));
     host.log.push(Event::Confirmed {
@@ -320,7 +321,7 @@ fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<Probat
     }
 }
 
-/// It is faulty, and nothing stands by: the reload thread looks whether there is an older artifact. Once.
+/// The generation is faulty and has no standby: the reload thread is asked, once, to roll back to a version of the history.
 fn no_standby(threads: &Threads, record: &Arc<SlotRecord>, mut state: MutexGuard<'_, SlotState>, reason: RollbackReason) {
     let Some(probation) = state.probation.as_mut() else { return };
     if std::mem::replace(&mut probation.history_asked, true) {
@@ -330,7 +331,7 @@ fn no_standby(threads: &Threads, record: &Arc<SlotRecord>, mut state: MutexGuard
         return;
     };
     drop(state);
-    // What it does from here on changes nothing any more.
+    // Its later calls change nothing any more.
     generation.call_stats().end_probation();
     threads.go_back(record.clone(), generation.number(), reason);
 }

@@ -11,7 +11,7 @@
 //!    caller who reads the view and a thread that locks a record see the same generation, and no caller sees half of a set.
 //! 3. Under these locks nothing waits and nothing can fail, and no foreign code runs: no plugin, no subscriber, no recorder. No file is
 //!    touched. Short locks are taken inside, one after the other: of the view, of `Forward`, of the list of images, of the counters of calls.
-//!    What is replaced is only moved, into `Gone`: to drop the last `Arc` of a generation or of a state takes long.
+//!    What is replaced is only moved, into `Displaced`: to drop the last `Arc` of a generation or of a state takes long.
 //! 4. An old generation whose state was handed over is noted as moved ([`Generation::forward_to`]) when the slot has the new one, and before
 //!    its gate opens. Earlier, a call would find no successor; later, it would change a state that nobody uses any more.
 //! 5. The gates open before anybody is told. Events, retiring and dropping come last, with no lock held and no gate closed.
@@ -32,23 +32,23 @@ use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, ReloadReport, RestoredState, RollbackReport, Step};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-/// A slot that is to move on.
+/// A slot and the candidate that it is handed over to.
 pub(super) struct Member<'a> {
     pub(super) record: Arc<SlotRecord>,
-    /// What serves in it.
+    /// The current generation.
     pub(super) old: Option<&'a Arc<Generation>>,
-    /// Who keeps callers away from that.
+    /// The right to change it, while callers are kept away.
     pub(super) access: Access<'a>,
     pub(super) candidate: Candidate,
 }
 
-/// A slot that has moved on.
+/// A slot that was handed over.
 pub(crate) struct Moved {
     pub(crate) generation: Arc<Generation>,
     pub(crate) report: ReloadReport,
 }
 
-/// A member that only waits for the swap.
+/// A member whose candidate is prepared, and which waits for the swap.
 pub(super) struct Ready<'a> {
     pub(super) record: Arc<SlotRecord>,
     pub(super) old: Option<&'a Arc<Generation>>,
@@ -56,17 +56,17 @@ pub(super) struct Ready<'a> {
     pub(super) generation: Arc<Generation>,
     pub(super) kind: CandidateKind,
     pub(super) state: RestoredState,
-    /// What it started from.
+    /// The state that it took over, and that a rollback may need.
     pub(super) inherited: Option<Arc<Snapshot>>,
     pub(super) stopped: Option<Stopped>,
     pub(super) hash: ContentHash,
     pub(super) path: PathBuf,
     pub(super) clock: Clock,
-    /// How long calls could not be made.
+    /// How long callers had to wait.
     pub(super) pause: Duration,
 }
 
-/// Closes the gate before what serves, if there is something to be handed over.
+/// Closes the gate of the current generation, if it has state to hand over.
 ///
 /// # Errors
 /// If calls do not come back in time.
@@ -88,7 +88,7 @@ pub(super) fn close<'a>(
 }
 
 impl Ready<'_> {
-    /// Another one of the set failed: this one's predecessor goes on as if nothing had been.
+    /// Another member of the set failed. Stops this candidate, and starts its predecessor again if it was stopped.
     pub(super) fn give_up(mut self, host: &Arc<Runtime>) {
         let (mut candidate, images) = (self.generation, host.images.clone());
         let give_back = move || {
@@ -96,19 +96,20 @@ impl Ready<'_> {
                 stop(candidate, &images);
             }
         };
-        // If it does not come back in time, what serves will see for itself whether it gets what it needs.
+        // If the candidate does not come back from `stop` in time, its predecessor's `start` will show whether the resource is free.
         let _ = host.hooks.run(give_back);
         if let (Some(stopped), Some(old)) = (self.stopped, self.old) {
             stopped.start_again(host, &self.record, old, &mut self.access);
         }
     }
 
-    /// Whether it is the artifact that served, once more.
+    /// Whether it is another instance of the same artifact.
     fn is_reinstance(&self) -> bool {
         self.kind.reinstance_of().is_some()
     }
 
-    /// Whether it will be on probation. A version is, however often there is an instance of it.
+    /// Whether it will be on probation. Probation belongs to the version: a re-instantiation continues one that is running, and begins
+    /// none.
     fn on_probation(&self, policy: &Policy, state: &SlotState) -> bool {
         match self.is_reinstance() {
             true => state.probation.is_some(),
@@ -116,7 +117,7 @@ impl Ready<'_> {
         }
     }
 
-    /// What the slot's record will say, under its lock. Its calls are counted from the first one on, if they have to be.
+    /// The entry in the slot's record, made under its lock. If calls are to be counted, they are counted from the first one on.
     fn to_serve(&self, host: &Runtime, state: &SlotState) -> Current {
         let on_probation = self.on_probation(&host.options.policy, state);
         host.images.serves(&self.generation);
@@ -127,48 +128,49 @@ impl Ready<'_> {
             generation: self.generation.clone(),
             hash: self.hash,
             path: self.path.clone(),
-            // It may be as large as the state itself, and is of use only to a slot that may go back.
+            // The earlier state may be as large as the state itself, and only a slot that may be rolled back needs it.
             inherited: match (self.is_reinstance(), state.current()) {
-                // Of the version's own schema; what it would go back with is what it came with.
+                // A re-instantiation keeps the earlier state of its predecessor: its own snapshot has this version's schema, and is of no
+                // use for a rollback.
                 (true, Some(before)) => before.inherited.clone(),
                 _ => self.inherited.clone().filter(|_| on_probation),
             },
         }
     }
 
-    /// It serves, and the slot's lock is still held. Answers what went because of that.
+    /// Makes the candidate the slot's current generation, while the slot's lock is held. Answers the generations that it displaced.
     fn has_replaced(
         &self,
         host: &Runtime,
         state: &mut SlotState,
         replaced: Option<Current>,
         set: Option<&Arc<ProbationGroup>>,
-    ) -> Gone {
+    ) -> Displaced {
         let on_probation = self.on_probation(&host.options.policy, state);
         if let Some(replaced) = &replaced {
             replaced.generation.call_stats().end_probation();
         }
         if self.is_reinstance() {
-            return Gone {
+            return Displaced {
                 replaced: replaced.as_ref().map(|old| old.generation.number()),
                 faulty: None,
                 retired: replaced.into_iter().collect(),
             };
         }
         let before = state.probation.take().and_then(|probation| probation.standby);
-        let mut gone = Gone {
+        let mut gone = Displaced {
             replaced: replaced.as_ref().map(|old| old.generation.number()),
             faulty: None,
             retired: before.map(|standby| standby.current).into_iter().collect(),
         };
         let standby = match replaced {
-            // A slot that went back does not keep what it went back from.
+            // After a rollback, the generation that was rolled back from is not kept.
             Some(faulty) if self.kind.rollback_plan().is_some() => {
                 gone.faulty = Some(faulty.hash);
                 gone.retired.push(faulty);
                 None
             }
-            // Nothing may be called in it any more, now or later.
+            // One of its hooks hangs, so it must not be called any more.
             Some(lost) if self.stopped.as_ref().is_some_and(Stopped::is_lost) => {
                 gone.retired.push(lost);
                 None
@@ -188,8 +190,8 @@ impl Ready<'_> {
         gone
     }
 
-    /// Tells of it, with no lock held.
-    fn tell(self, host: &Arc<Runtime>, gone: Gone) -> Moved {
+    /// Reports the swap, with no lock held.
+    fn tell(self, host: &Arc<Runtime>, gone: Displaced) -> Moved {
         let is_reinstance = self.is_reinstance();
         let slot = self.record.name.clone();
         let mut report = ReloadReport::new(slot, self.generation.number(), self.path, self.hash);
@@ -199,7 +201,7 @@ impl Ready<'_> {
         report.pause = self.pause;
         report.steps = self.clock.steps;
         host.slots.refusals.forget_those_caused_by_old_generation(&self.record.name);
-        // Somebody asked for it by name, or it fits now.
+        // A caller asked for it by name, or the reason of its refusal is gone.
         host.slots.refusals.forget_content(&self.record.name, &self.hash);
         host.log.push(Event::Swapped(report.clone()));
         if let (Some(plan), Some(from)) = (self.kind.rollback_plan(), gone.replaced) {
@@ -222,7 +224,7 @@ impl Ready<'_> {
             host.threads.tell_supervisor(SupervisorMessage::Look);
         }
         if gone.replaced.is_none() {
-            // The state that was left there may be large.
+            // A state that an unload has left there may be large.
             let left = self.record.lock().unloaded.take();
             defer(move || drop(left));
             host.retries.slot_filled(&self.record.name);
@@ -230,11 +232,11 @@ impl Ready<'_> {
         for retired in &gone.retired {
             host.images.retire(&retired.generation);
         }
-        // The last to hold a generation has it ended, and a large state takes long to be freed.
+        // The last holder of a generation ends it, and a large state takes long to be freed.
         let (inherited, kind) = (self.inherited, self.kind);
         defer(move || drop((gone.retired, inherited, kind)));
-        // What there is may have changed since this one was prepared.
-        inputs::has_come(&host.inputs, &host.threads, &self.generation, !is_reinstance);
+        // The inputs may have changed while this generation was prepared.
+        inputs::note_inputs_in_use(&host.inputs, &host.threads, &self.generation, !is_reinstance);
         Moved {
             generation: self.generation,
             report,
@@ -242,14 +244,15 @@ impl Ready<'_> {
     }
 }
 
-/// What goes because something else has come.
-struct Gone {
+/// What a swap displaced. It is dropped when no lock is held.
+struct Displaced {
     replaced: Option<u64>,
     faulty: Option<ContentHash>,
     retired: Vec<Current>,
 }
 
-/// **swap**: moves the pointer, the views', and, for what is claimed, the owner's when this returns.
+/// **swap**: publishes the new generations in the view. A claimed slot is not in the view: its owner changes the pointer in his claim after
+/// this returns.
 pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
     let set = (ready.len() > 1).then(|| {
         Arc::new(
@@ -259,7 +262,7 @@ pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved>
                 .collect::<ProbationGroup>(),
         )
     });
-    // In the order of their places, which is everybody's who locks more than one.
+    // In the order of `SlotRecord::index`, as all code that locks several slots does, so that no two threads wait for each other.
     ready.sort_by_key(|one| one.record.index);
     let records: Vec<_> = ready.iter().map(|one| one.record.clone()).collect();
     let gone = {
@@ -267,14 +270,14 @@ pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved>
         move_pointer(host, &ready, &mut states, set.as_ref())
     };
     for one in &mut ready {
-        // At once, before anything else can go wrong: from here on the state is there, also for calls through old views.
+        // Now, before anything else can go wrong: from here on the state is in the new generation, also for calls through old views.
         let handed_over = !matches!(one.access, Access::Open);
         if let Some(old) = one.old.filter(|old| handed_over && old.is_gated()) {
             old.forward_to(&one.generation);
         }
         one.clock.lap(Step::Swap);
     }
-    // The gates open here, before anybody is told.
+    // The gates open here, before any subscriber is called.
     for one in &mut ready {
         one.pause = one.access.since().map_or(Duration::ZERO, |since| since.elapsed());
         one.access = Access::Open;
@@ -282,13 +285,13 @@ pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved>
     ready.into_iter().zip(gone).map(|(one, gone)| one.tell(host, gone)).collect()
 }
 
-/// Publishes what is ready, in slots whose locks are held. Answers what went because of that, for each of them.
+/// Publishes members whose slots are locked. Answers, for each of them, what it displaced.
 fn move_pointer(
     host: &Runtime,
     ready: &[Ready<'_>],
     states: &mut [MutexGuard<'_, SlotState>],
     set: Option<&Arc<ProbationGroup>>,
-) -> Vec<Gone> {
+) -> Vec<Displaced> {
     let changes = ready.iter().zip(&mut *states).filter(|(_, state)| !state.is_gone());
     let changes = changes.map(|(one, state)| {
         let current = one.to_serve(host, state);
@@ -297,8 +300,8 @@ fn move_pointer(
     let mut replaced = host.slots.publish_set(changes.collect()).into_iter();
     let replace = |(one, state): (&Ready<'_>, &mut MutexGuard<'_, SlotState>)| match state.is_gone() {
         false => one.has_replaced(host, state, replaced.next().flatten(), set),
-        // The host let go while the owner was adopting: the owner has it for himself.
-        true => Gone {
+        // The host ended while the owner was adopting: the owner keeps the generation for himself.
+        true => Displaced {
             replaced: one.old.map(|old| old.number()),
             faulty: None,
             retired: Vec::new(),

@@ -24,21 +24,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A file that is looked at again.
+/// A file that is tried again later.
 struct Retry {
     at: Instant,
     wait: Duration,
     noticed: Instant,
 }
 
-/// How long what was staged is left alone before its bytes are put away: its owner mostly comes at once, and what he needs is to find a
-/// processor that has nothing else to do.
+/// How long a staged candidate's bytes wait before the history writes them. The owner usually adopts within that time, and should not
+/// compete with the copying for a core.
 const ARCHIVE_DELAY: Duration = Duration::from_millis(10);
 
 /// The reload thread.
 pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
     let mut retries: BTreeMap<LoadRequest, Retry> = BTreeMap::new();
-    // Of the last candidate. When the next message comes, it is put away.
+    // The bytes of the last candidate. They are written when the next message comes, if not before.
     let mut pending_archive: Option<(Instant, PendingArchive)> = None;
     let mut unread = UnreadResources::default();
     let mut deleted = DeletedFiles::default();
@@ -84,8 +84,8 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
                 });
                 let saved = state.as_ref();
                 let options = LoadOptions { by_name, saved };
-                // If nobody waits any more, the file was loaded all the same, and the events say so. If the load panics, the
-                // sender is dropped, and `Host::load` says that.
+                // If nobody waits for the answer any more, the file was loaded all the same, and the events say so. If the load panics, the
+                // sender is dropped, and `Host::load` reports that.
                 survive(|| drop(answer.send(Ok(load(host, &request, options, &mut archive_later)))));
             }
             Ok(ReloadMessage::LoadTogether { request, answer }) => {
@@ -96,7 +96,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
                 survive(|| take(host, &mut retries, request, Instant::now(), FIRST_WAIT, &mut archive_later));
             }
             Ok(ReloadMessage::Flush(done)) => drop(done.send(())),
-            Ok(ReloadMessage::Deferred(slot)) => {
+            Ok(ReloadMessage::RoomAvailable(slot)) => {
                 if let Some(path) = host.retries.take_for_room(&slot) {
                     let request = LoadRequest::of_slot(path, &slot);
                     survive(|| take(host, &mut retries, request, Instant::now(), FIRST_WAIT, &mut archive_later));
@@ -112,7 +112,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
                 if let Some(from) = from
                     && record.serving_and_nothing_newer() != Some(from)
                 {
-                    // It was left already.
+                    // The generation is not current any more.
                     if let Some(answer) = answer {
                         drop(answer.send(Ok(left_already(&record, from))));
                     }
@@ -128,17 +128,17 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
                 deleted.recheck(host);
             }),
             Ok(ReloadMessage::Settle(slot)) => survive(|| {
-                unload::settle(host, &slot);
-                adopt::settle(host, &slot);
+                unload::unload_unclaimed(host, &slot);
+                adopt::adopt_unclaimed(host, &slot);
             }),
-            Ok(ReloadMessage::InputsChanged) => survive(|| reinstance::settle(host)),
+            Ok(ReloadMessage::InputsChanged) => survive(|| reinstance::update_outdated(host)),
             Ok(ReloadMessage::Resource(name)) => survive(|| unread.read(host, name, FIRST_WAIT)),
-            // `create`, `migrate` and `start` run here.
+            // Static constructors and the snapshots of unshared plugins run on this thread, so it may hold thread-locals of an image.
             Ok(ReloadMessage::SafePoint) => safe_point(),
             Ok(ReloadMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 survive(|| unread.read_due(host));
-                survive(|| reinstance::settle_due(host));
+                survive(|| reinstance::update_due(host));
                 let now = Instant::now();
                 let due: Vec<LoadRequest> = retries
                     .iter()
@@ -156,7 +156,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
     }
 }
 
-/// Reloads from a file that was noticed; one that somebody is writing is put back.
+/// Reloads from a file that the watch has noticed. A file that somebody is still writing is tried again later.
 fn take(
     host: &Arc<Runtime>,
     retries: &mut BTreeMap<LoadRequest, Retry>,
@@ -183,7 +183,7 @@ fn take(
     }
 }
 
-/// Loads a file that the embedder named. A content that was refused before is tried again: it was asked for by name.
+/// Loads a file that the embedder named. Content that was refused before is tried again, because it was asked for by name.
 fn load(
     host: &Arc<Runtime>,
     request: &LoadRequest,
@@ -212,7 +212,7 @@ fn load(
     }
 }
 
-/// The answer to a rollback from a generation that does not serve any more.
+/// The answer to a rollback from a generation that is not current any more.
 fn left_already(record: &SlotRecord, from: u64) -> LoadOutcome {
     let state = record.lock();
     let generation = state.current().map_or(from, |current| current.generation.number());

@@ -1,5 +1,5 @@
-//! Several slots that move on together, or not at all: every candidate is made, gets its state, is started and found well, those
-//! that are called before those that call them; then one view holds all of them. If any of it fails, nothing has changed.
+//! Several slots that are handed over together, or not at all. Candidates are made, get their state, are started and checked, those that
+//! are called before those that call them; then one view publishes all of them. If any of that fails, nothing has changed.
 //!
 //! A set with claimed slots waits for their owner, who adopts it for all of them at once.
 
@@ -10,7 +10,7 @@ use super::{
     clock::Clock,
     messages::LoadOutcome,
     place::{no_longer_fits, still_fits},
-    steps::{hand_over, make_candidate},
+    steps::{make_candidate, swap_all},
     supersede::{report_superseded, supersede_set},
     swap::{Member, Moved, close},
     uses,
@@ -47,7 +47,7 @@ pub(super) fn load(host: &Arc<Runtime>, request: Vec<LoadRequest>) -> Result<Vec
     Ok(outcomes)
 }
 
-/// Makes a candidate for each slot that a file is for, unless that has the content already.
+/// Makes a candidate for each slot that a file is for, unless the slot has that content already.
 fn make(
     host: &Arc<Runtime>,
     request: &LoadRequest,
@@ -79,14 +79,14 @@ fn make(
         let (target, kind) = (Target::of(&record), CandidateKind::SetMember);
         let made = make_candidate(host, target, kind, &request.path, artifact.duplicate(), clock)?;
         let (candidate, archive): (_, Option<PendingArchive>) = made;
-        // Put away at once: there is no one moment at which the owner of all of them comes.
+        // Written at once: a set has no single owner who would adopt at one moment.
         drop(archive);
         members.push(SlotCandidate { record, candidate });
     }
     Ok(())
 }
 
-/// Those that are called come first.
+/// Callees first, then their callers.
 fn in_order(host: &Arc<Runtime>, members: Vec<SlotCandidate>) -> Result<Vec<SlotCandidate>, Refusal> {
     let mut all = host.slots.uses_of_serving();
     for member in &members {
@@ -133,7 +133,7 @@ fn report_refused(host: &Runtime, members: &[(Arc<SlotRecord>, ContentHash)], re
     refusal
 }
 
-/// Has a set wait for its owners.
+/// Stages a set for its owners.
 fn stage(storage: &Storage, log: &Log, members: Vec<SlotCandidate>) -> Vec<LoadOutcome> {
     let _told_later = defer_notifications();
     let told: Vec<_> = members
@@ -151,7 +151,7 @@ fn stage(storage: &Storage, log: &Log, members: Vec<SlotCandidate>) -> Vec<LoadO
             slot: slot.clone(),
             generation,
         };
-        // As for one alone: nobody hears of the adoption before the staging, and the embedder's recorder runs without the lock.
+        // As for a single candidate: nobody hears of the adoption before the staging, and the embedder's recorder runs without the lock.
         log.append(event.clone());
         drop(state);
         log.trace(&event);
@@ -162,8 +162,8 @@ fn stage(storage: &Storage, log: &Log, members: Vec<SlotCandidate>) -> Vec<LoadO
     outcomes
 }
 
-/// Adopts a set on its owner's thread, with the turns of all claimed slots in it, by slot. `None` if it was refused; if it was superseded
-/// meanwhile, with none moved.
+/// Adopts a set on its owner's thread, with the turns of all claimed slots in it, by slot. `None` if the set was refused; an empty list if
+/// it was superseded meanwhile.
 pub(crate) fn adopt(
     host: &Arc<Runtime>,
     set: &Arc<CandidateSet>,
@@ -187,10 +187,10 @@ pub(crate) fn adopt(
     Some(moved.into_iter().map(of).collect())
 }
 
-/// A claim was dropped: the set may have nobody to wait for any more.
-pub(super) fn settle(host: &Arc<Runtime>, set: &Arc<CandidateSet>) {
+/// A claim was dropped. If the set waits for no other claim, it is adopted now.
+pub(super) fn adopt_unclaimed(host: &Arc<Runtime>, set: &Arc<CandidateSet>) {
     if set.claimed().is_empty() {
-        // What became of it is told by events.
+        // Events say what became of it.
         let _ = adopt(host, set, BTreeMap::new());
     }
 }
@@ -201,9 +201,9 @@ fn move_on(
     mut turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Result<Vec<Moved>, Refusal> {
     let _told_later = defer_notifications();
-    // Callers may wait, from here on.
-    let _ordinary = ForegroundPriority::this_thread();
-    // In the order of their places, as everybody who takes more than one.
+    // From here on callers may wait.
+    let _foreground = ForegroundPriority::this_thread();
+    // In the order of `SlotRecord::index`, as all code that locks several slots does.
     let mut by_place: Vec<_> = members.iter().map(|member| member.record.clone()).collect();
     by_place.sort_by_key(|record| record.index);
     let mut moving = Vec::new();
@@ -226,7 +226,7 @@ fn move_on(
     let olds: Vec<_> = members.iter().map(|member| member.record.lock().serving().cloned()).collect();
     let known = slots_and_hashes(&members);
     let mut ready = Vec::new();
-    // Those that call first: what is inside of them may still have to go through the others.
+    // Close the gates of callers before those of the plugins that they call, so that calls in progress can still get through.
     for (SlotCandidate { record, candidate }, old) in members.into_iter().zip(&olds).rev() {
         let access = match turns.remove(&record.id) {
             Some(turn) => Ok(Access::of_owner(turn, after(host.options.drain_deadline))),
@@ -248,5 +248,5 @@ fn move_on(
         }
     }
     ready.reverse();
-    hand_over(host, ready).map_err(|refusal| report_refused(host, &known, refusal))
+    swap_all(host, ready).map_err(|refusal| report_refused(host, &known, refusal))
 }

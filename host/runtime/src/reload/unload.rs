@@ -1,6 +1,6 @@
-//! Unloading what serves in a slot, without a successor: its state is taken with nobody inside, calls answer an error from then on, and the
-//! image goes the way of every retired one. An open slot is unloaded on the reload thread, in order with loads; a claimed one in its
-//! owner's `sync`, because nothing may be taken from under an owner.
+//! Unloading a slot's current generation without a successor: its state is taken while no caller is inside, later calls answer an error,
+//! and the image ends as every retired one. An open slot is unloaded on the reload thread, in order with loads; a claimed one in its
+//! owner's `sync`, because only the owner may change what he calls.
 
 use super::{
     exclusive::Stopped,
@@ -29,7 +29,7 @@ use std::{
     sync::Arc,
 };
 
-/// Unloads a slot on the reload thread, or has its owner do so.
+/// Unloads a slot on the reload thread, or asks its owner to.
 pub(super) fn unload(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
@@ -52,8 +52,8 @@ pub(super) fn unload(
     }
     let moving = record.begin_moving(&mut state);
     drop(state);
-    // Callers may wait, from here on.
-    let _ordinary = ForegroundPriority::this_thread();
+    // From here on callers may wait.
+    let _foreground = ForegroundPriority::this_thread();
     host.hooks.wake_all();
     let access = match old.is_gated().then(|| old.close_gate(after(host.options.drain_deadline))) {
         Some(Some(closed)) => Access::Closed(closed),
@@ -67,7 +67,7 @@ pub(super) fn unload(
     unloaded.map(UnloadOutcome::Unloaded)
 }
 
-/// Has the owner unload the slot. What waited for him will not serve; what is staged from now on comes after the unloading.
+/// Asks the owner to unload the slot. The staged candidate is discarded; one that is staged from now on comes after the unload.
 fn stage(
     storage: &Storage,
     log: &Log,
@@ -77,7 +77,7 @@ fn stage(
     request: UnloadRequest,
 ) -> UnloadOutcome {
     let superseded = (state.staged.take(), state.staged_set.take());
-    // A second request takes no force away from the first one.
+    // A second request without force does not undo the force of the first one.
     let force = request.force || state.unload.as_ref().is_some_and(|before| before.force);
     state.unload = Some(UnloadRequest { force, ..request });
     record.signal_staged(false);
@@ -87,7 +87,7 @@ fn stage(
         slot: slot.clone(),
         generation,
     };
-    // Under the lock, which the owner needs for unloading: nobody hears of that before this.
+    // Under the lock, which the owner needs to unload: nobody hears of that before this event.
     log.append(event.clone());
     drop(state);
     log.trace(&event);
@@ -96,7 +96,7 @@ fn stage(
     UnloadOutcome::Staged { slot, generation }
 }
 
-/// Unloads what its owner calls, on his thread, if somebody asked for that. Answers whether it was.
+/// Unloads a claimed slot on its owner's thread, if somebody asked for that. Answers whether it was unloaded.
 pub(crate) fn of_claim_if_asked(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
@@ -120,7 +120,7 @@ pub(crate) fn of_claim_if_asked(
     }
 }
 
-/// Unloads what its owner calls, because he wants it.
+/// Unloads a claimed slot because its owner wants that.
 pub(crate) fn of_claim(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
@@ -129,7 +129,7 @@ pub(crate) fn of_claim(
 ) -> Result<Unloaded, UnloadError> {
     check_users(&host.slots, record)?;
     {
-        // A request that waits stays: should this fail, it is still to be carried out.
+        // The pending request stays: if this unload fails, the request is still to be carried out.
         let state = record.lock();
         if state.is_gone() {
             return Err(UnloadError::HostEnded);
@@ -158,8 +158,8 @@ fn of_owner(
     take_down(host, record, old, access, request, discards)
 }
 
-/// A claim was dropped: what its owner was asked to unload is the reload thread's to unload.
-pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
+/// A claim was dropped: the reload thread carries out the unload that its owner was asked for.
+pub(super) fn unload_unclaimed(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let (request, old) = {
         let mut state = record.lock_settled();
         if state.is_claimed() || state.is_gone() {
@@ -171,7 +171,7 @@ pub(super) fn settle(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
     let (Some(request), Some(number)) = (request, old) else {
         return;
     };
-    // What was staged meanwhile came after the request, and has to find an empty slot.
+    // A candidate that was staged meanwhile came after the request, and needs an empty slot.
     let (staged, set) = {
         let mut state = record.lock();
         (state.staged.take(), state.staged_set.take())
@@ -195,7 +195,7 @@ fn report_refused(log: &Log, record: &SlotRecord, generation: u64, error: &Unloa
     });
 }
 
-/// Refuses to take a slot from plugins that call it.
+/// Refuses to unload a slot that other plugins call.
 fn check_users(slots: &Slots, record: &SlotRecord) -> Result<(), UnloadError> {
     let all = slots.uses_of_serving();
     let calls_it =
@@ -218,7 +218,7 @@ fn no_state(record: &SlotRecord, old: &Generation, cause: Cause) -> UnloadError 
     }
 }
 
-/// Takes what serves out of its slot. Until its state is there nothing has changed; from then on nothing can fail.
+/// Takes the current generation out of its slot. Until its state is taken nothing has changed; from then on nothing can fail.
 fn take_down(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
@@ -231,7 +231,7 @@ fn take_down(
     let snapshot = match quiet.then(|| snapshot(&host.hooks, old, access.is_owners())) {
         Some(Ok(snapshot)) => snapshot,
         Some(Err(cause)) if !request.force => return Err(no_state(record, old, cause)),
-        // By force, and somebody is inside who may still change it, or it cannot be encoded.
+        // Forced: a call is still inside and may change the state, or the state cannot be encoded.
         Some(Err(_)) | None => None,
     };
     let plugin: Arc<str> = old.instance().manifest().name.as_str().into();
@@ -239,14 +239,14 @@ fn take_down(
         plugin: plugin.clone(),
         snapshot,
     });
-    // What there can be only one of is free when this is done, whoever still holds a view.
+    // The plugin's exclusive resource is free when this returns, even if somebody still holds an old view.
     Stopped::stop(host, old, &mut access);
     if old.is_gated() {
-        // Before the gate opens: who waits there, or comes through an old view, must not change a state that was taken.
+        // Before the gate opens: a caller who waits there, or who uses an old view, must not change a state that was taken.
         old.call_stats().unload();
     }
     let files = host.slots.folder().map(Listing::of).unwrap_or_default();
-    let (number, mut gone) = (old.number(), Gone::default());
+    let (number, mut gone) = (old.number(), Displaced::default());
     {
         let mut slot = record.lock();
         if let Some(current) = host.slots.publish(record, &mut slot, Change::Unloaded) {
@@ -266,10 +266,10 @@ fn take_down(
             (gone.staged, gone.set) = (slot.staged.take(), slot.staged_set.take());
         }
         if slot.mode() == (Mode::Open { handles: 0 }) {
-            // Nobody is left who would call it by its interfaces: the next plugin may have others.
+            // No caller of the earlier interfaces is left: the next plugin may have others.
             slot.contracts.clear();
         }
-        // Whoever waits for the state asks again, and finds nothing.
+        // A thread that waits for the state asks again, and finds an empty slot.
         slot.state_request = None;
         slot.unload = None;
         record.note_staged(&slot);
@@ -284,9 +284,9 @@ fn take_down(
     })
 }
 
-/// What went when a slot was unloaded.
+/// What an unload has taken out of a slot.
 #[derive(Default)]
-struct Gone {
+struct Displaced {
     current: Option<Current>,
     standby: Option<Current>,
     on_probation: bool,
@@ -294,8 +294,8 @@ struct Gone {
     set: Option<Arc<CandidateSet>>,
 }
 
-impl Gone {
-    /// Tells of it, with no lock held and no gate closed.
+impl Displaced {
+    /// Reports the unload, with no lock held and no gate closed.
     fn tell(
         self,
         host: &Arc<Runtime>,
@@ -306,17 +306,17 @@ impl Gone {
     ) {
         let slot = &record.name;
         if let Some(current) = self.current.as_ref().filter(|_| self.on_probation) {
-            // It did not fail, so the next process may try it again.
+            // The plugin did not fail, so the next process may load it again.
             let (host, record, hash) = (host.clone(), record.clone(), current.hash);
             defer(move || {
-                // The same content may have come again meanwhile.
+                // The same content may have been staged again meanwhile.
                 let again = record.lock().has(record.id, &hash).is_some();
                 if !again {
                     host.storage.history.forget(&record.name, &hash);
                 }
             });
         }
-        // What would be tried again for the slot is older than the wish that nothing serves there.
+        // Cancel pending retries for this slot: they are older than the unload.
         host.retries.forget(slot);
         host.log.push(Event::Unloaded {
             slot: slot.clone(),
@@ -330,17 +330,17 @@ impl Gone {
         for one in &retired {
             host.images.retire(&one.generation);
         }
-        // The last to hold a generation has it ended.
+        // The last holder of a generation ends it.
         defer(move || drop(retired));
     }
 }
 
-/// Files that were deleted, whose slots could not be unloaded yet because others use them.
+/// Files that were deleted while other plugins used their slots, so that the slots could not be unloaded yet.
 #[derive(Default)]
 pub(super) struct DeletedFiles(BTreeSet<PathBuf>);
 
 impl DeletedFiles {
-    /// A file is gone from the watched folder.
+    /// A file was deleted from the watched folder.
     pub(super) fn file(&mut self, host: &Arc<Runtime>, path: &Path) {
         if self.0.contains(path) || path.is_file() {
             return;
@@ -364,7 +364,7 @@ impl DeletedFiles {
         self.recheck(host);
     }
 
-    /// A slot was unloaded, so what it used may be free.
+    /// A slot was unloaded, so that the slots that its plugin used may be free now.
     pub(super) fn recheck(&mut self, host: &Arc<Runtime>) {
         loop {
             let before = self.0.len();
@@ -376,7 +376,7 @@ impl DeletedFiles {
     }
 }
 
-/// Unloads the slots that serve from a deleted file. Answers whether none is left that others use.
+/// Unloads the slots that were loaded from a deleted file. Answers whether none of them is left that other plugins use.
 fn unload_all_from(host: &Arc<Runtime>, path: &Path, tells: bool) -> bool {
     let mut all = true;
     for record in host.slots.served_from(path) {
@@ -384,7 +384,7 @@ fn unload_all_from(host: &Arc<Runtime>, path: &Path, tells: bool) -> bool {
             let state = record.lock();
             match state.current() {
                 Some(current) if state.unload.is_none() => current.generation.number(),
-                // Nothing serves any more, or the unload is on its way.
+                // The slot is empty already, or its unload is on its way.
                 _ => continue,
             }
         };

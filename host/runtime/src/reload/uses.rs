@@ -1,8 +1,8 @@
-//! Which plugin calls which, as they declare it: whether that goes in a circle, and in which order they come.
+//! Which plugin calls which, as their manifests declare it: whether there is a cycle, and in which order to start them.
 
 use crate::slot::UseGraph;
 
-/// The way from a slot over those that it would call back to itself, if there is one.
+/// A cycle through this slot, if there is one.
 pub(super) fn cycle(known: &UseGraph, slot: &str, uses: &[String]) -> Option<Vec<String>> {
     let mut way = vec![slot.to_owned()];
     let mut seen = Vec::new();
@@ -27,7 +27,7 @@ fn leads_to(known: &UseGraph, slot: &str, uses: &[String], seen: &mut Vec<String
     false
 }
 
-/// Puts those that are called before those that call them, and leaves the order as it is otherwise.
+/// Puts callees before their callers, and leaves the order as it is otherwise.
 pub(crate) fn sort<T>(mut members: Vec<T>, name: impl Fn(&T) -> &str, uses: impl Fn(&T) -> &[String]) -> Vec<T> {
     let mut sorted: Vec<T> = Vec::with_capacity(members.len());
     while !members.is_empty() {
@@ -35,7 +35,7 @@ pub(crate) fn sort<T>(mut members: Vec<T>, name: impl Fn(&T) -> &str, uses: impl
             let mut others = members.iter().filter(|other| name(other) != name(member));
             others.any(|other| uses(member).iter().any(|used| used == name(other)))
         };
-        // In a circle nobody is first: then it is the order that was given.
+        // In a cycle no order is right, so keep the given one.
         let next = members.iter().position(|member| !waits(member)).unwrap_or(0);
         sorted.push(members.remove(next));
     }

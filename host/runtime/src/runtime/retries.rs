@@ -46,7 +46,7 @@ impl Retries {
             self.threads.recheck_inputs(&self.inputs);
         }
         if self.for_room.lock().contains_key(slot) {
-            self.threads.tell_reload(ReloadMessage::Deferred(slot.clone()));
+            self.threads.tell_reload(ReloadMessage::RoomAvailable(slot.clone()));
         }
     }
 

@@ -1,8 +1,8 @@
-//! The state on the way back: taken from what is left, translated if need be, given to what stands by, which is stopped before
-//! and started after it. All of it is plugin code, and runs on threads for hooks with their deadline, but for the snapshot of what
-//! an owner leaves.
+//! The state in a rollback: taken from the faulty generation, converted if need be, and given to the standby, which is stopped before and
+//! started after it. All hooks run on threads for hooks with their deadline, except the snapshot of a claimed generation, which runs on its
+//! owner's thread.
 
-use super::Leaving;
+use super::Rollback;
 use crate::{
     inputs::PluginInputs,
     policy::RollbackState,
@@ -20,13 +20,13 @@ use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, RestoredState, RollbackReason, Step};
 use std::{sync::Arc, time::Instant};
 
-/// The state for what stands by, if the policy wants that of what is left.
+/// The faulty generation's state, converted for the standby, if the policy is to carry it back.
 pub(super) fn carry(
     hooks: &HookRunner,
     policy: RollbackState,
-    leaving: &Leaving<'_>,
+    leaving: &Rollback<'_>,
 ) -> Result<Option<Arc<Snapshot>>, String> {
-    let Leaving {
+    let Rollback {
         faulty,
         standby,
         access,
@@ -45,7 +45,7 @@ pub(super) fn carry(
     }
 }
 
-/// The state of what is left.
+/// The state of the faulty generation.
 fn take(
     hooks: &HookRunner,
     faulty: &Arc<Generation>,
@@ -62,7 +62,7 @@ fn take(
     state.ok_or_else(|| "it has none".to_owned())
 }
 
-/// The state in the schema of what stands by. The one with the higher number knows both.
+/// The state in the schema of the standby. The plugin with the newer schema knows both schemas.
 fn translate(
     hooks: &HookRunner,
     faulty: &Arc<Generation>,
@@ -82,27 +82,32 @@ fn translate(
     }
 }
 
-/// What serves after the rollback, and what its state is.
+/// The generation that is current after the rollback, and where its state comes from.
 pub(super) struct Revived {
     pub(super) generation: Generation,
     pub(super) state: RestoredState,
 }
 
-/// Has what stands by ready to serve: with the state that it is given, if there is one, and started. If it refuses that state, it has
-/// again what it had when it was replaced.
+/// Prepares the standby: with the state, if there is one, and started. If the standby refuses the state, it keeps the one that it had when
+/// it was replaced.
 ///
-/// There are two ways. If nobody can hold a borrow from the standby instance, its value is replaced. What it acquired lies in fields that a state
-/// replaces, so it is stopped before it gets one, and started after it. If it cannot be started it serves without, and an event says so: there is
-/// nothing else left. Otherwise the standby instance is left as it is, and a second instance in the same image gets the state and is started. If
-/// the second one refuses any of it, the first one serves as it was when it was replaced. What an instance was given lies in such fields,
-/// too, so with a state it is given what there is now, or, if it does not take that, what it had.
+/// There are two ways.
+///
+/// 1. If nobody can hold a borrow from the standby's instance, the instance's value is replaced by the state. The resources that `start`
+/// acquired lie in that value, so the instance is stopped before and started after it. If it cannot be started, it is current without its
+/// resources, and an event says so, because no other generation is left.
+/// 2. Otherwise the standby's instance stays as it is, and a second instance in the same image gets the state and is started. If the second
+/// one refuses that, the first one is current as it was when it was replaced.
+///
+/// The inputs of an instance lie in its value, too. So with a state it gets the newest inputs or, if it refuses those, the ones that it
+/// had.
 pub(super) fn revive(
     host: &Arc<Runtime>,
-    leaving: &mut Leaving<'_>,
+    leaving: &mut Rollback<'_>,
     state: Option<Arc<Snapshot>>,
     why: Option<String>,
 ) -> Result<Revived, TookTooLong> {
-    let Leaving {
+    let Rollback {
         standby, access, back, ..
     } = leaving;
     let (artifact, stopped) = (standby.current.hash, standby.stopped);
@@ -133,14 +138,14 @@ pub(super) fn revive(
         inputs,
         at: Watch::new(Injections::default()),
     };
-    // Two instances of an exclusive plugin cannot both have what it holds.
+    // Two instances of an exclusive plugin cannot both hold its resource.
     let may_have_second = !standby.instance().is_exclusive() && standby.instance().may_have_second();
     let patience = (!may_have_second).then(|| Instant::now() + most);
     let (at, waiting) = (restored.at.clone(), this_thread());
     let replaced = {
         let (before, given, restored) = (back.earlier.clone(), state.clone(), restored.clone());
         access.with_exclusive_standby(standby, patience, |exclusive_instance| {
-            // Not held before: whether anybody else holds it is being asked.
+            // Clone the `Arc` only here: the call above counts holders, and would count an earlier clone.
             exclusive_instance.on_hook_thread(host.hooks.pool(), most, standby.clone(), move |exclusive_instance| {
                 on_behalf_of(waiting, || {
                     restored.run(exclusive_instance, given.as_deref(), before.as_deref())
@@ -159,7 +164,7 @@ pub(super) fn revive(
         (None, Some(state)) if may_have_second => {
             let (generation, state) = match make_second(host, standby, restored, state) {
                 Ok(second) => {
-                    // It is of no use any more, and goes when its last holder lets go.
+                    // It has no further use, and goes when its last holder drops it.
                     standby.retire();
                     let bytes = state.bytes.len();
                     (second, RestoredState::Carried { bytes })
@@ -209,10 +214,10 @@ pub(super) fn revive(
     Ok(Revived { generation, state })
 }
 
-/// Makes a second instance in the standby's image, with the state, and starts it. The standby's own instance is not touched.
+/// Makes a second instance in the standby's image, gives it the state, and starts it. The standby's own instance is not touched.
 ///
 /// # Errors
-/// Why it cannot serve, in words. The reaper ends it, as every instance, when its hook comes back.
+/// Why it cannot be published, as a text. The reaper ends it, as every instance, when its hook comes back.
 fn make_second(
     host: &Runtime,
     standby: &Arc<Generation>,
@@ -221,7 +226,7 @@ fn make_second(
 ) -> Result<Generation, String> {
     let most = host.hooks.deadline();
     let (at, waiting, given) = (restored.at.clone(), this_thread(), state.clone());
-    // As long as a hook of the second one runs, it keeps the first one, and with it their image.
+    // A hook of the second instance keeps the first one while it runs, and with it their image.
     let (former, running) = (standby.clone(), Arc::new(()));
     let hook = Arc::downgrade(&running);
     let job = move || {
@@ -240,24 +245,24 @@ fn make_second(
     }
 }
 
-/// What is done to the standby's instance, or to a second one in its stead, on a thread for hooks.
+/// The preparation of the standby's instance, or of a second one instead, on a thread for hooks.
 #[derive(Clone)]
 struct RestoredInstance {
     images: Arc<MappedImages>,
     slot: Arc<str>,
     number: u64,
-    /// What is given with a state: the first of these that is taken.
+    /// The inputs that it gets with a state: the first of these that it accepts.
     inputs: Vec<PluginInputs>,
-    /// At which hook it is.
+    /// Which hook runs now.
     at: Watch,
 }
 
 struct Replaced {
-    /// Whether it has the state that it was given.
+    /// Whether it has accepted the state.
     given: Result<(), String>,
     stop_failed: Option<HookError>,
     start_failed: Option<HookError>,
-    /// What it has been given, if that was anything.
+    /// The inputs that it has accepted, if it was given any.
     inputs: Option<PluginInputs>,
 }
 
@@ -274,7 +279,7 @@ impl RestoredInstance {
             start_failed: None,
             inputs: None,
         };
-        // What ends it early is that nobody waits for it any more, nor for what it answers.
+        // An early return means that the waiting thread has given up. The result is not used then.
         let _ = self.walk(exclusive_instance, state, before, &mut revived);
         revived
     }
@@ -311,7 +316,7 @@ impl RestoredInstance {
         Ok(())
     }
 
-    /// Answers whether it took the state, with the first of what there is to be given that it takes as well.
+    /// Decodes the state, and gives the first inputs that the instance accepts. Answers whether it accepted the state.
     fn restore(
         &self,
         exclusive_instance: &mut ExclusiveInstance<'_>,
@@ -338,12 +343,12 @@ impl RestoredInstance {
         Ok(taken)
     }
 
-    /// Makes a second instance, which has this state and is started.
+    /// Makes a second instance with this state, and starts it.
     fn make(&self, former: &Generation, state: &Snapshot) -> Result<Generation, (Step, Cause)> {
         let failed = |step, hook| move |error| (step, Cause::Hook(hook, error));
         self.at.at(Step::Create, Hook::Create)?;
         let mut second = former.make_second_instance().map_err(failed(Step::Create, Hook::Create))?;
-        // If it refuses, or nobody waits any more, it is dropped: it goes to the reaper, and is stopped there if it was started.
+        // If it refuses, or the waiting thread has given up, it is dropped and goes to the reaper, which stops it if it was started.
         let mut inputs = None;
         self.restore(&mut second.exclusive_instance(), &state.bytes, &mut inputs)??;
         if let Some(inputs) = inputs {
