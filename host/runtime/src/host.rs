@@ -166,7 +166,7 @@ impl Host {
     /// reloads this slot too. To have files taken so by themselves, from the start, see [`HostBuilder::instances`].
     ///
     /// # Errors
-    /// If it is refused; the slot keeps what it has. What serves in the slot may be another version of the same plugin only.
+    /// If it is refused; the slot keeps what it has. If the slot has a generation, the file must be a version of the same plugin.
     pub fn load_as(&self, slot: &str, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
         requests::load(&self.inner.threads, named(slot, path.into())?)
     }
@@ -223,7 +223,7 @@ impl Host {
         claim::sync_together(&self.inner, claims)
     }
 
-    /// Unloads what serves in a slot, without a successor, in order with loads, and answers its state.
+    /// Unloads the current generation of a slot, without a successor, in order with loads, and answers its state.
     ///
     /// Calls in flight come to their end first, if the plugin has state or is exclusive; then its state is taken, and no call's effect
     /// is lost. From then on calls answer [`Fault::Unloaded`](crate::Fault::Unloaded); a view that is older still reaches a plugin
@@ -238,7 +238,7 @@ impl Host {
     /// from the state. The next host that watches the folder loads what lies there.
     ///
     /// # Errors
-    /// If nothing serves there, if what serves in another slot says that it calls this one (`uses`), or if its state cannot be had: then
+    /// If nothing serves there, if the current generation of another slot says that it calls this one (`uses`), or if its state cannot be had: then
     /// it serves on.
     pub fn unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
         requests::unload(&self.inner.threads, &self.inner.slots, slot, false)
@@ -289,7 +289,7 @@ impl Host {
         self.inner.images.counts()
     }
 
-    /// Every slot, with what serves in it.
+    /// Every slot, with its current generation.
     pub fn slots(&self) -> Vec<SlotInfo> {
         if self.inner.process.is_another() {
             return Vec::new();
@@ -339,8 +339,8 @@ impl Host {
         self.inner.storage.private().copies()
     }
 
-    /// Waits until nothing but what serves (or waits for its owner, or stands by) is mapped, quarantined images aside; false if that takes
-    /// longer than `timeout`. The calling thread is at a [safe point](crate::safe_point) meanwhile.
+    /// Waits until only current generations, standbys and candidates that wait for their owners are mapped, quarantined images aside; false
+    /// if that takes longer than `timeout`. The calling thread is at a [safe point](crate::safe_point) meanwhile.
     #[must_use = "`false` says that an old generation is still mapped"]
     pub fn wait_until_retired(&self, timeout: Duration) -> bool {
         if self.inner.process.is_another() {
@@ -422,9 +422,9 @@ pub struct SlotInfo {
     pub plugin: Option<String>,
     /// The generation that serves.
     pub generation: Option<u64>,
-    /// The name of the interface of what serves.
+    /// The name of the interface of the current generation.
     pub interface: Option<String>,
-    /// The version of what serves, as its package has it.
+    /// The version of the current generation, as its package has it.
     pub version: Option<String>,
     /// The hash of the artifact that serves: which of [`Host::history`]'s versions it is.
     pub hash: Option<ContentHash>,
@@ -440,7 +440,7 @@ pub struct SlotInfo {
     pub staged: Option<u64>,
     /// The generation that served before, and stands by until this one has proved itself.
     pub standby: Option<u64>,
-    /// Whether what serves has yet to prove itself.
+    /// Whether the current generation has yet to prove itself.
     pub on_probation: bool,
     /// What it answered when it was last asked for its health; none if it has not been asked yet.
     pub health: Option<Health>,

@@ -163,7 +163,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// build that waits for `sync` will not serve; one that is being prepared at this moment comes after the unloading.
     ///
     /// # Errors
-    /// As for [`Host::unload`](crate::Host::unload): what serves, serves on.
+    /// As for [`Host::unload`](crate::Host::unload); then the current generation keeps serving.
     pub fn unload(this: &mut Self) -> Result<Unloaded, UnloadError> {
         if this.host.process.is_another() {
             return Err(UnloadError::ForkedProcess);

@@ -40,7 +40,7 @@ pub struct Examination {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Obstacle {
-    /// What serves in its slot is another plugin.
+    /// The current generation of its slot is of another plugin.
     OtherPlugin(Arc<Cause>),
     /// The slot's callers need another interface.
     Interface(Difference),

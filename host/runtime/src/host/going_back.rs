@@ -22,7 +22,7 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RollbackTarget {
-    /// The one before what serves.
+    /// The one before the current generation.
     Previous,
     /// This one, of those that [`Host::history`] lists.
     Hash(ContentHash),
@@ -42,7 +42,7 @@ pub enum RollbackError {
     Version {
         /// The slot.
         slot: String,
-        /// What was asked for; none for the version before what serves.
+        /// What was asked for; none for the version before the current generation.
         prefix: Option<HashPrefix>,
         /// How many there are.
         found: usize,
@@ -82,7 +82,7 @@ impl Host {
     /// Waits for what becomes of it; a claimed slot's owner goes back at his next `sync`, which is answered with
     /// [`LoadOutcome::Staged`]. The owner himself asks with [`Claim::rollback`], which does both.
     ///
-    /// Asked to go back to what serves already, it does nothing, and answers [`LoadOutcome::Unchanged`].
+    /// If that version is current already, this does nothing, and answers [`LoadOutcome::Unchanged`].
     ///
     /// What is left is not taken again by itself, also if it is published again, until [`load`](Self::load) asks for it by name.
     ///
@@ -92,7 +92,7 @@ impl Host {
         rollback(&self.inner, slot, to, None)
     }
 
-    /// Ends the probation of what serves in a slot, as if it had proved itself: for whoever has other ways of knowing. Answers whether
+    /// Ends the probation of a slot's current generation, as if it had proved itself: for whoever has other ways of knowing. Answers whether
     /// it was on probation.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl Host {
         self.inner.storage.history.entries(slot)
     }
 
-    /// The bytes of a version that is kept, by its hash or the first digits of it: to run it beside what serves, in another host.
+    /// The bytes of a version that is kept, by its hash or the first digits of it: to run it beside the current generation, in another host.
     ///
     /// # Errors
     /// If there is no such slot or version, or its file is not what was kept. Versions that were left as faulty are not kept.
@@ -127,9 +127,9 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// build that is being prepared at this moment comes first, and what its preflight wants of the owner (the state) it is given
     /// meanwhile.
     ///
-    /// A newer build that waits for [`sync`](Self::sync) is not adopted any more. Answers [`SyncOutcome::Unchanged`] if that version serves already, and
-    /// [`SyncOutcome::Refused`] if it could not be had or did not start: then what served serves on, and a later `sync` goes back if something
-    /// else is kept.
+    /// A newer build that waits for [`sync`](Self::sync) is not adopted any more. Answers [`SyncOutcome::Unchanged`] if that version is current
+    /// already, and [`SyncOutcome::Refused`] if it could not be loaded or did not start: then the current generation keeps serving, and a later
+    /// `sync` rolls back if the history has another version.
     ///
     /// # Errors
     /// As for [`Host::rollback`]; the slot keeps what it has.
@@ -213,7 +213,7 @@ pub(super) fn kept_version(
     }
 }
 
-/// The newest good version that is kept and older than what serves. Newer entries belong to builds that are still being loaded.
+/// The newest good version that is kept and older than the current generation. Newer entries belong to builds that are still being loaded.
 pub(super) fn version_before(history: &History, record: &SlotRecord) -> Result<ContentHash, RollbackError> {
     let serving = record.lock().current().map(|current| current.hash);
     let known = good_versions(history, record);

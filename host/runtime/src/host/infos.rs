@@ -6,7 +6,7 @@ use crate::{
     slot::{Phase, SlotRecord},
 };
 
-/// Every slot, with what serves in it.
+/// Every slot, with its current generation.
 pub(super) fn all(host: &Runtime) -> Vec<SlotInfo> {
     host.slots.all().iter().map(|record| of(host, record)).collect()
 }

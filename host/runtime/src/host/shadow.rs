@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-/// A build that is run beside what serves in a slot, with a copy of its state, for nobody but its owner: to call it with the same
+/// A build that is run beside the current generation of a slot, with a copy of its state, for nobody but its owner: to call it with the same
 /// events and compare what it answers, before it is let near anything, or afterwards ("what would the old rules have done?").
 ///
 /// Made by [`Claim::shadow`](crate::Claim::shadow) or [`Host::shadow`](crate::Host::shadow); dereferences to the interface's client. Its own
@@ -27,8 +27,8 @@ use std::{
 /// Its code can do what any code in the process can; it is kept from acting by what its owner lends it, and by nothing else: **a plugin that
 /// `uses` others calls the real ones**, which serve. Shadow it only if those do nothing but answer. Its state is a copy: neither's
 /// calls change the other's. It got the state as a reload would have given it (migrated, decoded), and its `init` has run. Its `start`
-/// has not, and so neither will its `stop`: what they acquire is what serves' own. It has no probation, no history, and no
-/// successor. To promote the build, [`load`](crate::Host::load) its file: that is an ordinary reload, with the state of what serves.
+/// has not, and so neither will its `stop`: what they acquire belongs to the current generation. It has no probation, no history, and no
+/// successor. To promote the build, [`load`](crate::Host::load) its file: that is an ordinary reload, with the state of the current generation.
 ///
 /// In events it is called `NAME~shadow`, with numbers of its own, from 1. Dropped, it is unloaded, with proof, like any other.
 pub struct Shadow<I: ?Sized + Interface> {
@@ -104,7 +104,7 @@ impl<I: ?Sized + Interface> std::fmt::Debug for Shadow<I> {
 }
 
 impl Host {
-    /// Runs a build beside what serves in an open slot, with a copy of its state; see [`Shadow`]. A claimed slot's owner asks his
+    /// Runs a build beside the current generation of an open slot, with a copy of its state; see [`Shadow`]. A claimed slot's owner asks his
     /// [claim](Claim::shadow).
     ///
     /// Calls into the slot go on meanwhile, if many threads call it; which of them the copy has seen is not defined.
@@ -126,7 +126,7 @@ impl Host {
 }
 
 impl<I: ?Sized + Interface> Claim<I> {
-    /// Runs a build beside what this claim calls, with a copy of its state as it is now; see [`Shadow`]. What serves, and what waits
+    /// Runs a build beside what this claim calls, with a copy of its state as it is now; see [`Shadow`]. The current generation, and what waits
     /// for [`sync`](Self::sync), is not touched.
     ///
     /// Waits for as long as a reload takes up to `init`: between two events, not within a deadline.

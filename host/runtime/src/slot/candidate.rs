@@ -23,7 +23,7 @@ pub(crate) struct Candidate {
     pub(crate) path: PathBuf,
     pub(crate) noticed: Instant,
     pub(crate) steps: Vec<(Step, Duration)>,
-    /// `init`, `start` and `health` have run already, because it needs nothing of what serves (`start_early`).
+    /// `init`, `start` and `health` have run already, because it needs nothing of the current generation (`start_early`).
     pub(crate) is_started: bool,
     /// It was compared with the slot's contracts when their number was this.
     pub(crate) fits_contracts: Option<u64>,
@@ -47,9 +47,9 @@ pub(crate) enum CandidateKind {
         /// The generation whose artifact it is. Of use only while that one serves.
         of: u64,
     },
-    /// A build that runs beside what serves, and never comes to serve.
+    /// A build that runs beside the current generation, and never comes to serve.
     Shadow {
-        /// A copy of the state of what serves.
+        /// A copy of the state of the current generation.
         state: Option<TakenState>,
     },
 }

@@ -49,12 +49,12 @@ pub(crate) struct MappedImage {
     pub(crate) since: Instant,
 }
 
-/// How far an image has come. What serves and what is staged is known to the slots.
+/// How far an image has come. Which generation is current, and which is staged, the slots know.
 #[derive(Debug, Clone)]
 pub(crate) enum Phase {
     /// A candidate, staged, or serving.
     InUse,
-    /// Run beside what serves, by its own owner.
+    /// Run beside the current generation, by its own owner.
     Shadow,
     /// Replaced, and kept complete until its successor has proved itself.
     Standby,

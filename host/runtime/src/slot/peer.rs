@@ -5,7 +5,7 @@
 //! never keeps that one's old image.
 //!
 //! # The contract
-//! A handle stands for an interface that was compared with what serves, under the slot's lock. The slot keeps it among its
+//! A handle stands for an interface that was compared with the current generation, under the slot's lock. The slot keeps it among its
 //! contracts as long as the calling image is mapped, so nothing comes to serve there that a call through the handle does not fit.
 
 use super::{
@@ -125,7 +125,7 @@ impl PeerTable {
 }
 
 impl Neighbour {
-    /// What serves there now; on a thread that prepares a set, the set's member for the slot.
+    /// The slot's current generation; on a thread that prepares a set, the set's member for the slot.
     fn serving(&self) -> Option<Arc<Generation>> {
         if let Some(member) = in_overlay(&self.record) {
             // It may have come to be a member before this contract was bound.

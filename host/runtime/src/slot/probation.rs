@@ -38,7 +38,7 @@ pub(crate) struct Probation {
 /// Slots with a common probation, because their generations were published together; in the order in which those were started.
 pub(crate) type ProbationGroup = Vec<Weak<SlotRecord>>;
 
-/// What is known of the health of what serves in a slot.
+/// What is known of the health of a slot's current generation.
 #[derive(Default)]
 pub(crate) struct HealthTracker {
     /// The number of the generation that is tracked.

@@ -15,9 +15,9 @@ pub(crate) enum Change {
     Serves(Current),
     /// The same generation serves, and its calls take the other way: through its gate, or past it.
     Rerouted,
-    /// The slot has one owner, who calls what serves and whose claim holds it. Views show nothing of it.
+    /// The slot has one owner, who calls the current generation and whose claim holds it. Views show nothing of it.
     Claimed(Taken),
-    /// The owner has let go, and views show what serves again.
+    /// The owner has let go, and views show the current generation again.
     Released,
     /// Nothing serves, because the slot was unloaded.
     Unloaded,
@@ -53,7 +53,7 @@ impl Slots {
 }
 
 impl SlotState {
-    /// Changes the record. Calls through the slot's old generations find what serves by `forward`.
+    /// Changes the record. Calls through the slot's old generations find the current generation by `forward`.
     fn apply(&mut self, record: &SlotRecord, change: Change) -> Option<Current> {
         match change {
             Change::Serves(current) => {

@@ -105,7 +105,7 @@ pub(crate) struct SlotState {
     pub(crate) unloaded: Option<UnloadedSlot>,
     pub(crate) last_number: u64,
     last_shadow: u64,
-    /// While what serves has yet to prove itself.
+    /// While the current generation has yet to prove itself.
     pub(crate) probation: Option<Probation>,
     health_tracker: HealthTracker,
     /// A request for the state of a claimed plugin: its owner encodes it at his next safe point.
@@ -247,7 +247,8 @@ impl SlotRecord {
         state
     }
 
-    /// As [`lock_settled`](Self::lock_settled), but not for ever: the thread that replaces the generation may wait for a hook of the caller's own plugin.
+    /// As [`lock_settled`](Self::lock_settled), but not for ever: the thread that replaces the generation may wait for a hook of the caller's
+    /// own plugin.
     pub(crate) fn lock_settled_until(&self, deadline: Instant) -> Option<MutexGuard<'_, SlotState>> {
         let mut state = self.state.lock();
         while state.moving {
@@ -258,7 +259,7 @@ impl SlotRecord {
         Some(state)
     }
 
-    /// The number of what serves, unless something newer waits for the owner.
+    /// The number of the current generation, unless a newer candidate waits for the owner.
     pub(crate) fn serving_and_nothing_newer(&self) -> Option<u64> {
         let state = self.lock_settled();
         // A staged re-instantiation does not count as newer.
@@ -314,12 +315,12 @@ impl Drop for Moving {
 }
 
 impl SlotState {
-    /// What serves; none if nothing does.
+    /// The current generation, with its file and hash; none if the slot is empty.
     pub(crate) fn current(&self) -> Option<&Current> {
         self.current.as_ref()
     }
 
-    /// The generation that serves.
+    /// The current generation.
     pub(crate) fn serving(&self) -> Option<&Arc<Generation>> {
         self.current.as_ref().map(|current| &current.generation)
     }
@@ -329,7 +330,7 @@ impl SlotState {
         self.serving().map(|generation| generation.number())
     }
 
-    /// What views show of the slot: what serves, if it is for everybody.
+    /// What views show of the slot: the current generation, if it is for everybody.
     pub(super) fn in_view(&self) -> Option<&Arc<Generation>> {
         self.serving().filter(|_| !self.is_claimed())
     }
@@ -355,7 +356,7 @@ impl SlotState {
         }
     }
 
-    /// What serves has proved itself: the state that it started from is of no use any more.
+    /// The current generation has proved itself: the state that it started from is of no use any more.
     pub(crate) fn forget_inherited(&mut self) {
         if let Some(current) = &mut self.current {
             current.inherited = None;
@@ -412,7 +413,7 @@ impl SlotState {
     /// replaces the candidate.
     pub(crate) fn has(&self, slot: u64, hash: &ContentHash) -> Option<ContentPlace> {
         let waits = match (&self.staged, &self.staged_set) {
-            // Another instance of what serves.
+            // Another instance of the current generation.
             (Some(staged), _) if staged.is_reinstance() => None,
             (Some(staged), _) => Some((staged.hash, staged.generation.number())),
             (None, Some(set)) => set.content_for(slot),
@@ -439,7 +440,7 @@ impl SlotState {
         Some(manifest.name.clone())
     }
 
-    /// Whether what serves, or was unloaded last, is this plugin from this file. Then new builds of the file are for this slot.
+    /// Whether the generation that is current, or was unloaded last, is this plugin from this file. Then new builds of the file are for this slot.
     pub(crate) fn follows(&self, path: &Path, plugin: &str) -> bool {
         match (&self.current, self.unloaded()) {
             (Some(current), _) => current.path == path && current.generation.instance().manifest().name == plugin,
@@ -453,7 +454,7 @@ impl SlotState {
         self.unloaded.as_ref().filter(|_| self.current.is_none())
     }
 
-    /// What is known of the health of what serves.
+    /// What is known of the health of the current generation.
     pub(crate) fn health_tracker(&mut self) -> &mut HealthTracker {
         let serving = self.current.as_ref().map(|current| &current.generation);
         let number = serving.map_or(0, |generation| generation.number());
@@ -485,14 +486,14 @@ impl SlotState {
         self.probation.as_ref()?.standby.as_ref()
     }
 
-    /// What is to become of what serves, while it is on probation.
+    /// What is to become of the current generation, while it is on probation.
     pub(crate) fn verdict(&mut self, policy: &Policy) -> Option<Verdict> {
         self.health_tracker();
         let generation = &self.current.as_ref()?.generation;
         Some(self.probation.as_ref()?.judge(policy, generation, &self.health_tracker))
     }
 
-    /// Shadows count apart: they leave no gaps among what serves.
+    /// Shadows have numbers of their own: they leave no gaps among those of the generations.
     pub(crate) fn next_shadow(&mut self) -> u64 {
         self.last_shadow += 1;
         self.last_shadow
