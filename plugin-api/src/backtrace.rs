@@ -16,6 +16,18 @@ use std::{
 ///
 /// [`Display`] prints numbered frames like std's short backtrace, without the frames of the panic itself and of the code
 /// between host and plugin. `{:#}` prints every frame, with its offset in its file.
+///
+/// ```
+/// use reslot_plugin_api::{Backtrace, Origin};
+///
+/// /// The function of the plugin that panicked, for a short message.
+/// fn culprit(backtrace: &Backtrace) -> Option<String> {
+///     let frames = backtrace.frames();
+///     let own = frames.iter().find(|frame| frame.origin == Origin::Plugin)?;
+///     own.function.as_ref().map(ToString::to_string)
+/// }
+/// # assert!(culprit(&Backtrace::default()).is_none() && Backtrace::default().is_empty());
+/// ```
 #[derive(Clone, Default)]
 pub struct Backtrace(Option<Arc<dyn Stack>>);
 

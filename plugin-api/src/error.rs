@@ -10,6 +10,21 @@ pub type PluginError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// One pointer in size, so that `Result<(), CallError>` travels in a register and a call that succeeds pays nothing for it.
 /// It is cheap to clone, because clones share the panic's message and backtrace.
+///
+/// ```
+/// use reslot_plugin_api::{CallError, Fault};
+///
+/// /// What a loop says of a call that failed. The loop goes on.
+/// fn describe(error: &CallError) -> String {
+///     match error.fault() {
+///         Fault::Panicked { message, .. } => format!("{} generation {}: {message}", error.slot(), error.generation()),
+///         fault => format!("`{}` was not called: {fault:?}", error.method()),
+///     }
+/// }
+/// # let error = CallError::new("greeter", 3, "greet", Fault::Unloaded);
+/// # assert_eq!(describe(&error), "`greet` was not called: Unloaded");
+/// # assert!(error.backtrace().is_none());
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct CallError(Box<Content>);
 

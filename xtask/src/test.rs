@@ -60,14 +60,14 @@ const ALONE: Step = Step {
 };
 const DOCUMENTATION: Step = Step {
     name: "documentation",
-    by_hand: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --features reslot/config,reslot/prometheus",
+    by_hand: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --features reslot/config,reslot/prometheus,reslot/stream",
     check: Check::Cargo(
         &[
             "doc",
             "--workspace",
             "--no-deps",
             "--features",
-            "reslot/config,reslot/prometheus",
+            "reslot/config,reslot/prometheus,reslot/stream",
             "--locked",
         ],
         &[("RUSTDOCFLAGS", "-D warnings")],

@@ -4,6 +4,7 @@
 //! mistakes are easy to see.
 
 mod circles;
+mod examples;
 mod invariants;
 mod references;
 
@@ -157,6 +158,7 @@ pub fn passes(repository: &Path) -> anyhow::Result<bool> {
         findings.extend(circles_in(repository, &Path::new(of).join("src"), &files));
     }
     findings.extend(invariants_of_nothing(repository, &files));
+    findings.extend(without_example(repository, &files));
     findings.extend(unpublishable(repository)?);
     let (remarks, faults): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.is_remark);
     for remark in &remarks {
@@ -327,6 +329,30 @@ fn files_of_other_crates(file: &Path, text: &str) -> Vec<Finding> {
             )
         })
         .collect()
+}
+
+/// Public types that an embedder calls, and that do not show how.
+fn without_example(repository: &Path, files: &BTreeSet<PathBuf>) -> Vec<Finding> {
+    let shown = |file: &&PathBuf| {
+        let is_rust = file.extension().is_some_and(|extension| extension == "rs");
+        let shows = file.starts_with("host") || file.starts_with("plugin-api/src");
+        let is_test = file.components().any(|part| part.as_os_str() == "tests");
+        is_rust && shows && !is_test && !file.starts_with("host/cli")
+    };
+    let texts = files.iter().filter(shown).filter_map(|file| {
+        let text = fs::read_to_string(repository.join(file)).ok()?;
+        Some((file.clone(), text))
+    });
+    let missing = examples::missing(&texts.collect::<Vec<_>>()).into_iter();
+    let reported = missing.map(|missing| {
+        let what = format!(
+            "`{}` is public, has methods, and no example shows how to call them: write one that runs, or name the reason in \
+             xtask/src/tidy/examples.rs",
+            missing.name
+        );
+        fault(&missing.file, missing.line, what)
+    });
+    reported.collect()
 }
 
 /// The faults of published crates.

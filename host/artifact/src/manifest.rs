@@ -19,6 +19,14 @@ pub const FORMAT: u32 = 3;
 const LONGEST_TEXT: usize = 1024;
 
 /// The manifest of an artifact.
+///
+/// ```
+/// use reslot_artifact::manifest::{Manifest, ManifestError};
+///
+/// // From a file: `reslot::artifact::inspect(&bytes).manifest`.
+/// let error = Manifest::parse(b"{}").unwrap_err();
+/// assert!(matches!(error, ManifestError::WrongForm { .. }), "{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The number of the manifest format: always 3.
@@ -63,6 +71,15 @@ pub struct StateSchema {
 }
 
 /// An interface, as it was when one side was compiled.
+///
+/// ```
+/// use reslot_artifact::manifest::Interface;
+///
+/// let json = br#"{"name": "Greeter", "major": 1, "minor": 0, "methods": []}"#;
+/// let interface = Interface::parse(json)?;
+/// assert_eq!((&*interface.name, interface.major), ("Greeter", 1));
+/// # Ok::<(), reslot_artifact::manifest::ManifestError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// The trait's name.
@@ -159,6 +176,12 @@ pub struct Type {
 }
 
 /// The structure of a plain type.
+///
+/// ```
+/// use reslot_artifact::manifest::Kind;
+///
+/// assert_eq!(Kind::Scalar.word(), "scalar");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A number, `bool` or `char`.

@@ -29,6 +29,20 @@ impl fmt::Display for Origin {
 }
 
 /// Why settings were refused. The last good ones stay in use.
+///
+/// ```
+/// use reslot::config::{ConfigError, Layers};
+///
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Settings {
+///     port: u16,
+/// }
+///
+/// let layers = Layers::new().variables("DESK", [("DESK__PORT", "many")]);
+/// let error = layers.read::<Settings>().unwrap_err();
+/// assert!(matches!(error, ConfigError::Wrong { .. }));
+/// assert_eq!((error.key(), error.file()), (Some("port"), None));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {

@@ -171,6 +171,17 @@ struct Read {
 }
 
 /// The watched settings of a running host, from [`Host::surface`](reslot_runtime::Host::surface).
+///
+/// ```
+/// use reslot::{Host, config::{Configuration, Layers, LiveConfiguration}};
+///
+/// let settings = Layers::new().variables("DESK", [("DESK__HOST__QUARANTINE_CAP", "3")]);
+/// let host = Host::builder().attach(Configuration::of(settings)).build()?;
+/// let live = host.surface::<LiveConfiguration>().expect("it is attached");
+/// assert_eq!(live.settings().quarantine_cap, Some(3));
+/// live.read_again(); // as a program does on SIGHUP
+/// # Ok::<(), reslot::BuildError>(())
+/// ```
 #[derive(Debug)]
 pub struct LiveConfiguration {
     watched: Watched<Whole>,

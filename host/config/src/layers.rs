@@ -25,6 +25,25 @@ const ENVIRONMENT: &str = "the environment";
 ///
 /// A variable `PREFIX__PLUGINS__MOMENTUM__THRESHOLD` is the key `plugins.momentum.threshold`: two underscores separate the
 /// parts, and upper case becomes lower case. `true`, `5` and `0.1` become a boolean and numbers.
+///
+/// ```
+/// use reslot::config::{ConfigError, Layers};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Settings {
+///     port: u16,
+///     workers: u16,
+/// }
+///
+/// let layers = Layers::new()
+///     .defaults(&Settings { port: 80, workers: 4 })?
+///     .file("desk.toml") // it may be missing
+///     .variables("DESK", [("DESK__PORT", "8080")]); // in place of `environment("DESK")`
+/// let settings: Settings = layers.read()?;
+/// assert_eq!((settings.port, settings.workers), (8080, 4));
+/// # Ok::<(), ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
     defaults: Vec<Map<String, Value>>,

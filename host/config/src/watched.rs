@@ -33,6 +33,23 @@ type OnChange<T> = Box<dyn Fn(&T, &T) + Send + Sync>;
 type OnError = Box<dyn Fn(&ConfigError) + Send + Sync>;
 
 /// Options of watched settings, from [`Watched::of`].
+///
+/// ```
+/// use reslot::config::{Layers, Watched};
+///
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Settings {
+///     port: u16,
+/// }
+///
+/// let layers = Layers::new().variables("DESK", [("DESK__PORT", "0")]);
+/// let builder = Watched::of(layers).validate(|new: &Settings| match new.port {
+///     0 => Err("`port` must be at least 1"),
+///     _ => Ok(()),
+/// });
+/// let error = builder.start().map(drop).unwrap_err(); // the first settings must be good
+/// assert_eq!(error.to_string(), "`port` must be at least 1");
+/// ```
 pub struct WatchedBuilder<T> {
     layers: Layers,
     options: WatchOptions,
@@ -44,14 +61,14 @@ pub struct WatchedBuilder<T> {
 
 /// The current settings. Dropping it ends the watch.
 ///
-/// ```no_run
+/// ```
 /// # use reslot::config::{ConfigError, Layers, Watched};
 /// #[derive(serde::Deserialize)]
 /// struct Settings {
 ///     port: u16,
 /// }
 ///
-/// let layers = Layers::new().file("/etc/desk/desk.toml").environment("DESK");
+/// let layers = Layers::new().file("/etc/desk/desk.toml").variables("DESK", [("DESK__PORT", "80")]);
 /// let settings = Watched::of(layers)
 ///     .validate(|new: &Settings| match new.port {
 ///         0 => Err("`port` must be at least 1"),
@@ -60,7 +77,7 @@ pub struct WatchedBuilder<T> {
 ///     .on_change(|old, new| println!("{} → {}", old.port, new.port))
 ///     .on_error(|error| eprintln!("{error}"))
 ///     .start()?;
-/// println!("{}", settings.load().port);
+/// assert_eq!(settings.load().port, 80);
 /// # Ok::<(), ConfigError>(())
 /// ```
 pub struct Watched<T> {

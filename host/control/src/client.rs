@@ -20,19 +20,20 @@ const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// A connection to a running host's control socket (see [`ControlSocket`](crate::ControlSocket)).
 ///
-/// ```no_run
-/// use reslot::control::{Client, protocol::{Answer, Request}};
+/// ```
+/// use reslot::{Host, control::{Client, ControlSocket, protocol::{Answer, Request}}};
 ///
-/// let mut client = Client::connect("target/reslot/control.sock")?;
-/// if let Answer::Overview(overview) = client.ask(Request::Overview)? {
-///     for slot in overview.slots {
-///         println!("{}: {:?}", slot.name, slot.generation);
-///     }
+/// # let plugins = example_plugins::folder();
+/// let socket = plugins.join("control.sock");
+/// let host = Host::builder().watch(&plugins).attach(ControlSocket::at(&socket)).build()?;
+///
+/// let mut client = Client::connect(&socket)?; // mostly in another program
+/// let Answer::Overview(overview) = client.ask(Request::Overview)? else { panic!("an overview was asked for") };
+/// assert_eq!(overview.slots.len(), 3);
+/// for event in client.events(0)? {
+///     println!("{}", event.text);
 /// }
-/// for event in client.follow(None)? {
-///     println!("{}", event?.text);
-/// }
-/// # Ok::<(), reslot::control::ClientError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Client {

@@ -14,6 +14,18 @@ use std::{path::PathBuf, sync::Arc};
 /// Missing parent folders are made with mode 0700. A socket that a dead process left is replaced, and the file is removed
 /// when the host ends. Building the host fails if another process listens at the path, or if the path is not a socket:
 /// [`ControlError`](crate::ControlError).
+///
+/// ```
+/// use reslot::{Host, control::ControlSocket};
+///
+/// # let plugins = example_plugins::folder();
+/// let socket = plugins.join("control.sock");
+/// let host = Host::builder().attach(ControlSocket::at(&socket)).build()?;
+/// assert!(socket.exists()); // and now: `reslot list --socket …/control.sock`
+/// drop(host);
+/// assert!(!socket.exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,

@@ -27,6 +27,19 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Why a host could not open its control socket.
+///
+/// ```
+/// use reslot::{BuildError, Host, control::{ControlError, ControlSocket}};
+///
+/// # let plugins = example_plugins::folder();
+/// let socket = plugins.join("control.sock");
+/// let first = Host::builder().attach(ControlSocket::at(&socket)).build()?;
+/// let error = Host::builder().attach(ControlSocket::at(&socket)).build().unwrap_err();
+/// let BuildError::Surface(error) = error else { panic!("{error}") };
+/// let error: &ControlError = error.downcast_ref().expect("it is the socket's");
+/// assert_eq!(error.remedy(), "end that host first, or give each host a socket of its own");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {

@@ -5,6 +5,15 @@ use std::{fmt, str::FromStr};
 use tracing::level_filters::LevelFilter;
 
 /// How much a plugin logs.
+///
+/// ```
+/// use reslot_engine::LogLevel;
+///
+/// let typed: LogLevel = "debug".parse()?;
+/// assert!(typed > LogLevel::Info && typed.to_string() == "debug");
+/// assert_eq!(LogLevel::heard(), LogLevel::Off); // this process has no subscriber
+/// # Ok::<(), reslot_engine::NoLogLevel>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum LogLevel {

@@ -65,6 +65,20 @@ struct Bound {
 }
 
 /// A running endpoint, from [`Host::surface`](reslot_runtime::Host::surface). It ends with its host.
+///
+/// ```
+/// use reslot::{Host, metrics::{PrometheusEndpoint, PrometheusServer}};
+/// use std::{io::{Read, Write}, net::TcpStream};
+///
+/// let host = Host::builder().attach(PrometheusEndpoint::on(([127, 0, 0, 1], 0))).build()?;
+/// let server = host.surface::<PrometheusServer>().expect("it is attached");
+/// let mut connection = TcpStream::connect(server.address())?; // the port that was free
+/// connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+/// let mut answer = String::new();
+/// connection.read_to_string(&mut answer)?;
+/// assert!(answer.contains("reslot_images_mapped 0"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct PrometheusServer {
     at: SocketAddr,
@@ -179,6 +193,16 @@ impl Drop for PrometheusServer {
 }
 
 /// Why the endpoint for Prometheus could not be opened.
+///
+/// ```
+/// use reslot::{BuildError, Host, metrics::{EndpointError, PrometheusEndpoint}};
+///
+/// let error = Host::builder().attach(PrometheusEndpoint::on(([0, 0, 0, 0], 0))).build().unwrap_err();
+/// let BuildError::Surface(error) = error else { panic!("{error}") };
+/// let error: &EndpointError = error.downcast_ref().expect("it is the endpoint's");
+/// assert!(matches!(error, EndpointError::NotLoopback { .. }));
+/// println!("{error}\n  what to do: {}", error.remedy());
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {

@@ -40,6 +40,14 @@ use std::{fmt, sync::Arc};
 
 /// Reports to the `metrics` recorder that the program has installed, for
 /// [`HostBuilder::attach`](reslot_runtime::HostBuilder::attach).
+///
+/// ```
+/// use reslot::{Host, metrics::Metrics};
+///
+/// // Before or after this the program installs a recorder: `metrics::set_global_recorder(…)`.
+/// let host = Host::builder().attach(Metrics::new()).build()?;
+/// # Ok::<(), reslot::BuildError>(())
+/// ```
 pub struct Metrics(Arc<Meter>);
 
 impl Metrics {
@@ -78,6 +86,15 @@ impl Surface for Metrics {
 }
 
 /// The metrics of a running host, from [`Host::surface`](reslot_runtime::Host::surface).
+///
+/// ```
+/// use reslot::{Host, metrics::{Metrics, MetricsRecorder}};
+///
+/// let host = Host::builder().attach(Metrics::new()).build()?;
+/// let recorder = host.surface::<MetricsRecorder>().expect("it is attached");
+/// recorder.record(); // before the program reads what its recorder has
+/// # Ok::<(), reslot::BuildError>(())
+/// ```
 pub struct MetricsRecorder(Arc<Meter>);
 
 impl MetricsRecorder {

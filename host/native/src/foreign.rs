@@ -67,6 +67,19 @@ pub enum ForeignError {
 }
 
 /// How a library is opened.
+///
+/// ```
+/// use reslot::foreign::{Closed, Opening, Trust};
+///
+/// # let maps = std::fs::read_to_string("/proc/self/maps")?;
+/// # let libc = maps.lines().find_map(|line| line.split_whitespace().nth(5).filter(|path| path.contains("/libc.so")));
+/// # let path = std::path::Path::new(libc.expect("libc is mapped")).with_file_name("libm.so.6");
+/// # let folder = tempfile::tempdir()?;
+/// let library = Opening::new().private_base(folder.path()).open(&path, Trust::Foreign)?;
+/// assert!(!library.had_nodelete());
+/// assert!(matches!(library.close(), Closed::Unmapped));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Opening {
     private: Option<PathBuf>,
@@ -146,6 +159,23 @@ impl Opening {
 }
 
 /// A foreign library, mapped from a private copy. Dropping this leaves the library mapped: see [`close`](Self::close).
+///
+/// ```
+/// use reslot::foreign::{Closed, Library, Trust};
+///
+/// # let maps = std::fs::read_to_string("/proc/self/maps")?;
+/// # let libc = maps.lines().find_map(|line| line.split_whitespace().nth(5).filter(|path| path.contains("/libc.so")));
+/// # let path = std::path::Path::new(libc.expect("libc is mapped")).with_file_name("libm.so.6");
+/// let library = Library::open(&path, Trust::Foreign)?;
+/// {
+///     // SAFETY: math.h declares `double cos(double)`, it may be called on any thread, and it keeps nothing.
+///     let cos = unsafe { library.function::<unsafe extern "C" fn(f64) -> f64>("cos") }?;
+///     // SAFETY: as above.
+///     assert_eq!(unsafe { cos(0.0) }, 1.0);
+/// }
+/// assert!(matches!(library.close(), Closed::Unmapped));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Library {
     body: Option<Box<Body>>,
@@ -199,6 +229,25 @@ pub enum Closed {
 
 /// A library that stays mapped, and its pins. Its functions cannot be called any more. Dropping this leaves the library mapped
 /// until the process ends.
+///
+/// ```
+/// use reslot::foreign::{Closed, Library, Trust};
+///
+/// # let maps = std::fs::read_to_string("/proc/self/maps")?;
+/// # let libc = maps.lines().find_map(|line| line.split_whitespace().nth(5).filter(|path| path.contains("/libc.so")));
+/// # let path = std::path::Path::new(libc.expect("libc is mapped")).with_file_name("libm.so.6");
+/// let library = Library::open(&path, Trust::Foreign)?;
+/// match library.close() {
+///     Closed::Unmapped => println!("it is gone"),
+///     Closed::Stays(staying) => {
+///         for pin in staying.pins() {
+///             eprintln!("{pin}");
+///         }
+///         // End what pins it, and then: staying.try_again()
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Staying {
     body: Option<Box<Body>>,

@@ -14,6 +14,13 @@ use std::{
 
 /// The process in which a value was made. A forked child is another process, even if it has the same number in its own
 /// namespace.
+///
+/// ```
+/// use reslot_process::Process;
+///
+/// let here = Process::this();
+/// assert!(!here.is_another()); // it is true in a child of `fork`
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process(u64);
 

@@ -113,6 +113,15 @@ pub enum Outcome {
 }
 
 /// Something that happened in the host.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::Event;
+///
+/// let event = Event::Staged { slot: "momentum".into(), generation: 3 };
+/// assert_eq!((event.kind(), event.slot(), event.generation()), ("staged", Some("momentum"), Some(3)));
+/// println!("{event}"); // a sentence for a person
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {

@@ -9,6 +9,14 @@ use std::{
 };
 
 /// Why an artifact could not be kept, or cannot be rolled back to.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::HistoryError;
+///
+/// let error = HistoryError::InUse { folder: "/var/lib/desk/history".into() };
+/// assert!(error.remedy().starts_with("end the other host"));
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum HistoryError {

@@ -4,6 +4,13 @@ use reslot_plugin_api::{Backtrace, MAX_STATE_LEVELS};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// A hook of a plugin.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::Hook;
+///
+/// assert_eq!((Hook::Start.name(), Hook::Start.kind()), ("`start`", "hook_start"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hook {
@@ -64,6 +71,15 @@ impl Hook {
 }
 
 /// Why a hook of a plugin failed.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::HookError;
+///
+/// let error = HookError::Refused("no connection to the exchange".to_owned());
+/// assert_eq!(error.to_string(), "no connection to the exchange");
+/// assert!(error.backtrace().is_none()); // only a panic has one
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HookError {

@@ -3,6 +3,15 @@
 use std::time::Duration;
 
 /// Why an image could not be unmapped safely.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::QuarantineReason;
+///
+/// let reason = QuarantineReason::ThreadsRunning(vec!["poller".to_owned()]);
+/// assert_eq!(reason.kind(), "threads_running");
+/// assert!(reason.to_string().contains("end them in `stop`")); // every reason says what to do
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QuarantineReason {

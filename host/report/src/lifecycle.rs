@@ -4,6 +4,15 @@
 use std::fmt;
 
 /// The lifecycle state of a generation.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::Lifecycle;
+///
+/// assert!(Lifecycle::Started.may_become(Lifecycle::Stopping).is_ok());
+/// let error = Lifecycle::Unloaded.may_become(Lifecycle::Started).unwrap_err();
+/// assert_eq!(error.to_string(), "a generation cannot go from unloaded to started");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Lifecycle {

@@ -5,6 +5,15 @@ use std::{io, path::PathBuf};
 
 /// Why a linted copy could not become an image. What the loader has mapped stays mapped and counts as quarantined, because
 /// it is unknown what its static constructors did.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::OpenError;
+///
+/// let error = OpenError::Root("it is missing");
+/// assert!(error.blames_the_artifact()); // the same bytes would fail again
+/// assert!(error.remedy().starts_with("rebuild the plugin"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {

@@ -9,6 +9,19 @@ use reslot_artifact::lint::LintError;
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 /// Why an artifact did not pass its preflight.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::PreflightError;
+///
+/// let error = PreflightError::Program {
+///     tried: vec!["/opt/desk/bin/reslot-preflight".into()],
+///     why: "there is no such file".to_owned(),
+///     source: None,
+/// };
+/// assert!(!error.blames_the_artifact());
+/// assert!(error.remedy().contains("cargo install"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreflightError {

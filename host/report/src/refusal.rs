@@ -9,6 +9,21 @@ use reslot_plugin_api::{Backtrace, Health};
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// An artifact that was refused. The slot keeps the generation that it has, and nothing of the candidate stays.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// # use reslot::{Cause, Refusal, Step};
+/// /// What a program may want to know of it.
+/// fn is_worth_a_look(refusal: &Refusal) -> bool {
+///     refusal.slot.as_deref() == Some("momentum") && !matches!(*refusal.cause, Cause::HostEnded)
+/// }
+/// # let cause = std::sync::Arc::new(Cause::HostEnded);
+/// # let refusal = Refusal::new("plugins/libmomentum.so".into(), Step::Notice, cause);
+/// assert!(!is_worth_a_look(&refusal));
+/// // For a person it says which file, at which step, why, and what to do.
+/// assert!(refusal.to_string().contains("what to do: load it in the next host"));
+/// assert!(refusal.backtrace().is_none()); // its `start` did not panic
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Refusal {
@@ -27,6 +42,16 @@ pub struct Refusal {
 }
 
 /// Why an artifact was refused.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::Cause;
+///
+/// let cause = Cause::SlotName("no such name!".to_owned());
+/// assert_eq!(cause.kind(), "slot_name");
+/// assert!(!cause.scope().is_remembered()); // the same bytes may be taken the next time
+/// assert_eq!(cause.remedy(), "use 1 to 64 of the characters A-Z a-z 0-9 _ -");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {

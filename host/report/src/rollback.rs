@@ -4,6 +4,14 @@ use reslot_plugin_api::{CallError, Health};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// Why a slot was rolled back.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::RollbackReason;
+///
+/// assert_eq!(RollbackReason::Manual.kind(), "manual"); // as in the labels of metrics
+/// println!("{}", RollbackReason::Manual); // as in messages
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum RollbackReason {
@@ -123,6 +131,14 @@ impl RollbackReport {
 }
 
 /// The state of the generation that a slot was rolled back to.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::RestoredState;
+///
+/// assert_eq!(RestoredState::Carried { bytes: 120 }.bytes(), Some(120));
+/// assert_eq!(RestoredState::None.bytes(), None);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoredState {

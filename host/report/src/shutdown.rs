@@ -4,6 +4,27 @@ use crate::{FORK_REMEDY, GenerationHolders, GenerationStatus, Lifecycle};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// How the end of a host went: what `Host::shutdown` answers.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// # use reslot::{GenerationHolders, GenerationStatus, Lifecycle, ShutdownReport, StillMapped, Unfinished};
+/// # use std::time::Duration;
+/// /// What the program says at its end, from what `host.shutdown(timeout)` answers.
+/// fn tell(report: &ShutdownReport) {
+///     for image in report.still_mapped.iter().filter(|image| !image.is_quarantined()) {
+///         eprintln!("{} generation {} is still held: {}", image.slot, image.held.generation, image.held);
+///     }
+///     if !report.is_complete() {
+///         eprintln!("{report}");
+///     }
+/// }
+/// # let mut report = ShutdownReport::new(Some(Unfinished::Generations), Duration::from_secs(5));
+/// # let held = GenerationHolders::new(3, GenerationStatus::Retired, Duration::from_secs(5));
+/// # report.still_mapped.push(StillMapped::new("momentum".into(), Lifecycle::Started, held));
+/// # tell(&report);
+/// # assert!(!report.is_complete());
+/// # assert!(report.to_string().contains("still mapped: slot \"momentum\": generation 3"));
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ShutdownReport {
@@ -58,6 +79,17 @@ impl fmt::Display for UnmappedImage {
 }
 
 /// An image that was still mapped when the report was made.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::{GenerationHolders, GenerationStatus, Lifecycle, QuarantineReason, StillMapped};
+/// use std::time::Duration;
+///
+/// let reason = QuarantineReason::HookRunning("`stop`");
+/// let held = GenerationHolders::new(2, GenerationStatus::Quarantined(reason), Duration::from_secs(3));
+/// let image = StillMapped::new("momentum".into(), Lifecycle::Failed, held);
+/// assert!(image.is_quarantined());
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StillMapped {

@@ -7,6 +7,15 @@ use std::{
 };
 
 /// Why an artifact could not be read or copied.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::StageError;
+///
+/// let error = StageError::BeingWritten { path: "plugins/libmomentum.so".into() };
+/// assert!(error.is_transient()); // try again soon
+/// println!("{error}\n  what to do: {}", error.remedy());
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StageError {

@@ -3,6 +3,13 @@
 use std::fmt;
 
 /// A step of a reload. The variants are in the order in which the steps happen.
+///
+/// ```
+/// # use reslot_report as reslot;
+/// use reslot::Step;
+///
+/// assert_eq!((Step::Lint.name(), Step::Swap.name()), ("lint", "swap"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Step {

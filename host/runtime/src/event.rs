@@ -179,6 +179,25 @@ impl Log {
 /// There are three ways to read it. A thread of its own waits in [`recv`](Self::recv), or in a loop over the stream. A loop that waits for other things,
 /// too, uses [`try_recv`](Self::try_recv) once a turn, or a file descriptor ([`pollable`](Self::pollable)). An asynchronous
 /// program takes the feature `stream`, and `Events::into_stream`.
+///
+/// ```
+/// use reslot::{Event, Host};
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let mut events = host.events();
+/// while let Some(record) = events.try_recv() {
+///     if let Event::Swapped(report) = &record.event {
+///         assert_eq!(report.generation, 1);
+///         println!("{report}");
+///     }
+/// }
+/// // A thread that waits gets each event as it happens, and its loop ends with the host.
+/// let printer = std::thread::spawn(move || events.for_each(|record| println!("{}", record.event)));
+/// drop(host);
+/// printer.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Events {
     log: Log,
     next: u64,

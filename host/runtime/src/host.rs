@@ -54,15 +54,24 @@ use surface::Surfaces;
 
 /// A host: embedded in a program, it swaps native plugins under it.
 ///
-/// ```no_run
-/// # use reslot::Host;
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let host = Host::builder().watch("target/reslot/plugins").build()?;
-/// // A stream waits for the next event as long as the host lives: it wants a thread of its own, or `try_recv`.
-/// let events = host.events();
-/// std::thread::spawn(move || events.for_each(|record| println!("{}", record.event)));
-/// # Ok(())
-/// # }
+/// ```
+/// use reslot::{Claim, Host, SyncOutcome};
+/// use sample_interfaces::Strategy;
+/// use std::time::Duration;
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?; // loads what lies in the folder
+/// let mut strategy = host.claim::<dyn Strategy>("momentum")?;
+/// assert_eq!(strategy.summary()?.ticks, 0);
+///
+/// # let new_build = plugins.new_build("momentum");
+/// host.load(new_build)?; // the host does the same when a build is published in the folder
+/// assert_eq!(Claim::sync(&mut strategy), SyncOutcome::Adopted { generation: 2 });
+///
+/// drop(strategy);
+/// let report = host.shutdown(Duration::from_secs(10));
+/// assert!(report.is_complete(), "{report}"); // nothing of the plugins is mapped any more
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// Dropping it ends the watch, waits for a reload that is under way, and unloads every generation that nobody holds. For those
@@ -413,6 +422,16 @@ impl std::fmt::Debug for Host {
 }
 
 /// A slot at one moment.
+///
+/// ```
+/// # use reslot::Host;
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// for slot in host.slots() {
+///     assert_eq!((slot.generation, slot.claimed), (Some(1), false));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlotInfo {

@@ -30,6 +30,16 @@ use std::{
 pub(crate) use resources::{Notices, Read};
 
 /// The settings of plugins, by slot. A plugin in a slot without settings gets an empty table.
+///
+/// ```
+/// use reslot::surface::PluginSettings;
+/// use std::collections::BTreeMap;
+///
+/// let mut settings = PluginSettings::new();
+/// settings.insert("momentum", &BTreeMap::from([("threshold", 0.25)]))?;
+/// assert_ne!(settings, PluginSettings::new());
+/// # Ok::<(), reslot::surface::NotEncodable>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PluginSettings(BTreeMap<String, Arc<[u8]>>);
 

@@ -56,6 +56,20 @@ mod on_demand {
 
     /// The planned failures of a host, which [`HostBuilder::inject`](crate::HostBuilder::inject) attaches. Clones share
     /// their contents, so a test keeps a clone to arm and release failures while the host runs.
+    ///
+    /// ```
+    /// use reslot::{Cause, Hook, Host, testing::{How, Injection, Injections}};
+    ///
+    /// # let plugins = example_plugins::folder();
+    /// let injections = Injections::new();
+    /// let host = Host::builder().inject(&injections).build()?;
+    /// injections.arm(Injection { hook: Hook::Start, how: How::Fail, times: 1 });
+    /// let refusal = host.load(plugins.join("libmomentum.so")).unwrap_err();
+    /// assert!(matches!(*refusal.cause, Cause::Hook(Hook::Start, _)));
+    /// assert_eq!(injections.struck(), 1);
+    /// host.load(plugins.join("libmomentum.so"))?; // the hook is as it was
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[derive(Debug, Clone, Default)]
     pub struct Injections(Arc<Shared>);
 

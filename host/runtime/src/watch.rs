@@ -120,6 +120,19 @@ impl Default for WatchOptions {
 }
 
 /// Why a folder cannot be watched.
+///
+/// ```
+/// use reslot::{BuildError, Host, WatchError};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("libpricer.so");
+/// # std::fs::write(&file, "")?;
+/// let error = Host::builder().watch(&file).build().unwrap_err(); // a file where a folder should be
+/// let BuildError::Watch(error) = error else { panic!("{error}") };
+/// assert!(matches!(error, WatchError::NotAFolder { .. }));
+/// assert_eq!(error.remedy(), "name the folder that artifacts are put into");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {

@@ -182,7 +182,7 @@ fn module_of(file: &Path) -> Option<Module> {
 }
 
 /// Each path of a `use`, with the name that it introduces.
-fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
+pub(super) fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
     match tree {
         UseTree::Path(path) => {
             let first = path.ident.to_string();

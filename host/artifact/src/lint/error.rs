@@ -3,6 +3,13 @@
 use crate::{compat::Difference, manifest::ManifestError};
 
 /// One reason why an artifact must not be loaded.
+///
+/// ```
+/// use reslot_artifact::inspect;
+///
+/// let findings = inspect(b"no library").findings;
+/// println!("{}\n  what to do: {}", findings[0], findings[0].remedy());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LintError {

@@ -19,6 +19,24 @@ use std::{
 /// point](crate::safe_point), which `try_recv` does.
 ///
 /// In a child of `fork` the descriptor is still the parent's. Do not wait on it there.
+///
+/// ```
+/// use reslot::Host;
+/// use rustix::event::{PollFd, PollFlags, poll};
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let mut events = host.events().pollable()?;
+/// # drop(host);
+/// while !events.is_over() {
+///     let mut fds = [PollFd::new(&events, PollFlags::IN)]; // … and your sockets and timers
+///     poll(&mut fds, None)?;
+///     while let Some(record) = events.try_recv() {
+///         println!("{}", record.event);
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct PollableEvents {
     events: Events,
     fd: Arc<OwnedFd>,

@@ -21,6 +21,22 @@ use std::{
 ///
 /// It ends when all events were read and no more can come, and at once in a forked child. The first task that waits for
 /// events of a host starts a thread, which wakes this and all later ones.
+///
+/// ```
+/// use futures_core::Stream;
+/// use reslot::Host;
+/// use std::{pin::Pin, task::{Context, Poll, Waker}};
+///
+/// let host = Host::builder().build()?;
+/// let mut stream = host.events().into_stream();
+/// drop(host);
+/// // An executor does this for you: `while let Some(record) = stream.next().await`.
+/// let mut context = Context::from_waker(Waker::noop());
+/// while let Poll::Ready(Some(record)) = Pin::new(&mut stream).poll_next(&mut context) {
+///     println!("{}", record.event);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct EventStream(Events);
 
 impl Events {

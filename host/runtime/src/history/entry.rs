@@ -7,6 +7,16 @@ use std::{
 };
 
 /// A version of a plugin in the history.
+///
+/// ```
+/// # use reslot::Host;
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let newest = &host.history("pricer")[0];
+/// println!("{:.12} {} {}", newest.hash, newest.version, newest.condition.name());
+/// assert_eq!(host.artifact("pricer", newest.hash)?.len() as u64, newest.bytes); // its bytes are kept
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryEntry {
@@ -27,6 +37,13 @@ pub struct HistoryEntry {
 }
 
 /// The status of a version.
+///
+/// ```
+/// use reslot::VersionStatus;
+///
+/// assert_eq!(VersionStatus::Confirmed.name(), "confirmed");
+/// assert_eq!(VersionStatus::KnownBad("it panicked".to_owned()).name(), "known_bad");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VersionStatus {

@@ -7,6 +7,16 @@ use reslot_report::{
 };
 
 /// Why a host could not be built.
+///
+/// ```
+/// use reslot::{BuildError, Host, Policy};
+/// use std::time::Duration;
+///
+/// let policy = Policy::development().hook_deadline(Duration::ZERO); // no hook could run
+/// let error = Host::builder().policy(policy).build().unwrap_err();
+/// assert!(matches!(error, BuildError::Policy(_)));
+/// assert!(error.to_string().contains("what to do: "));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {

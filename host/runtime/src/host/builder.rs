@@ -40,6 +40,22 @@ use std::{
 };
 
 /// How a host is built.
+///
+/// ```
+/// use reslot::{Host, Policy};
+/// use std::time::Duration;
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder()
+///     .watch(&plugins)
+///     .policy(Policy::production().preflight(None))
+///     .drain_deadline(Duration::from_secs(1))
+///     .instances("pricer", ["pricer-eur", "pricer-usd"]) // one artifact, two slots
+///     .build()?;
+/// let slots: Vec<_> = host.slots().into_iter().map(|slot| slot.name).collect();
+/// assert!(slots.contains(&"pricer-eur".to_owned()) && slots.contains(&"pricer-usd".to_owned()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct HostBuilder {
     folder: Option<PathBuf>,

@@ -19,16 +19,23 @@ use std::{
 
 /// What [`Claim::sync`] did.
 ///
-/// ```no_run
-/// # use reslot::{Claim, SyncOutcome};
-/// # fn tick(strategy: &mut Claim<dyn sample_interfaces::Strategy>) {
-/// match Claim::sync(strategy) {
-///     SyncOutcome::Unchanged | SyncOutcome::Adopted { .. } => {}
-///     SyncOutcome::RolledBack { from, generation } => eprintln!("generation {from} was faulty: back to {generation}"),
-///     SyncOutcome::Unloaded { .. } => eprintln!("nothing serves any more"),
-///     SyncOutcome::Refused { .. } => eprintln!("the new build was refused"),
+/// ```
+/// use reslot::{Claim, Host, SyncOutcome};
+/// use sample_interfaces::Strategy;
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let mut strategy = host.claim::<dyn Strategy>("momentum")?;
+/// # host.load(plugins.new_build("momentum"))?;
+/// match Claim::sync(&mut strategy) {
+///     SyncOutcome::Unchanged => println!("the next call runs the same code"),
+///     SyncOutcome::Adopted { generation } => println!("generation {generation} serves now"),
+///     SyncOutcome::RolledBack { from, generation } => println!("generation {from} was faulty: back to {generation}"),
+///     SyncOutcome::Unloaded { .. } => println!("nothing serves any more"),
+///     SyncOutcome::Refused { .. } => println!("the new build was refused"),
 /// }
-/// # }
+/// # assert_eq!(Claim::generation(&strategy), Some(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "the next call may run earlier code (`RolledBack`) or answer an error (`Unloaded`): handle that, or write `let _ =`"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +77,23 @@ pub enum SyncOutcome {
 ///
 /// A claim's own operations are functions and not methods, as those of `Arc` are: `Claim::sync(&mut claim)`. So an interface may
 /// have a method of the same name, and `claim.sync()` calls the plugin.
+///
+/// ```
+/// use reslot::{Claim, Host};
+/// use sample_interfaces::Strategy;
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let mut strategy = host.claim::<dyn Strategy>("momentum")?;
+/// assert!(host.claim::<dyn Strategy>("momentum").is_err()); // a slot has one owner
+///
+/// # host.load(plugins.new_build("momentum"))?;
+/// assert!(Claim::has_staged(&strategy));
+/// assert_eq!(Claim::generation(&strategy), Some(1)); // nothing changes without `sync`
+/// let _ = Claim::sync(&mut strategy);
+/// assert_eq!(Claim::generation(&strategy), Some(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Claim<I: ?Sized + Interface> {
     /// Valid as long as `generation` is held; both are replaced together.
     connection: Connection,
@@ -297,6 +321,21 @@ impl<I: ?Sized + Interface> Claim<I> {
 }
 
 /// A claim, whatever its interface: for [`Host::sync_together`](crate::Host::sync_together). Nothing else implements it.
+///
+/// ```
+/// use reslot::{AnyClaim, Claim, Host};
+/// use sample_interfaces::Strategy;
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).instances("momentum", ["eur", "usd"]).build()?;
+/// let mut eur = host.claim::<dyn Strategy>("eur")?;
+/// let mut usd = host.claim::<dyn Strategy>("usd")?;
+/// # host.load(plugins.new_build("momentum"))?;
+/// let claims: &mut [&mut dyn AnyClaim] = &mut [&mut eur, &mut usd];
+/// assert_eq!(host.sync_together(claims).len(), 2); // claims of any interfaces, at one safe point
+/// assert_eq!((Claim::generation(&eur), Claim::generation(&usd)), (Some(2), Some(2)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait AnyClaim: sealed::Sealed {}
 
 impl<I: ?Sized + Interface> AnyClaim for Claim<I> {}

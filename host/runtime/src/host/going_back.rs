@@ -19,6 +19,20 @@ use std::{
 };
 
 /// Which version a slot is to go back to.
+///
+/// ```
+/// use reslot::{Host, RollbackTarget};
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// # let new_build = plugins.new_build("pricer");
+/// host.load(new_build)?;
+/// let versions = host.history("pricer"); // newest first
+/// assert_eq!(versions.len(), 2);
+/// host.rollback("pricer", RollbackTarget::Previous)?;
+/// assert_eq!(host.slots().iter().find(|slot| slot.name == "pricer").and_then(|slot| slot.hash), Some(versions[1].hash));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RollbackTarget {
@@ -31,6 +45,18 @@ pub enum RollbackTarget {
 }
 
 /// Why a slot did not go back. It serves on with what it has.
+///
+/// ```
+/// use reslot::{Host, RollbackError, RollbackTarget};
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let typed = "0123".parse()?;
+/// let error = host.rollback("pricer", RollbackTarget::Prefix(typed)).unwrap_err();
+/// assert!(matches!(error, RollbackError::Version { found: 0, .. }));
+/// assert!(error.to_string().contains("no kept version begins with \"0123\""));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RollbackError {

@@ -25,6 +25,27 @@ use std::{
 };
 
 /// A way to a running host that does not keep it alive, for a [`Surface`](super::Surface). Cheap to clone.
+///
+/// ```
+/// use reslot::{Host, surface::{HostHandle, Surface, SurfaceError}};
+///
+/// struct Remote;
+///
+/// impl Surface for Remote {
+///     type Running = HostHandle;
+///
+///     fn start(self, host: HostHandle) -> Result<HostHandle, SurfaceError> {
+///         Ok(host) // most surfaces start a thread here, and give it the handle
+///     }
+/// }
+///
+/// let host = Host::builder().attach(Remote).build()?;
+/// let handle = host.surface::<HostHandle>().expect("it is attached").clone();
+/// assert!(handle.ask()?.slots().is_empty());
+/// drop(host); // the handle does not keep it
+/// assert!(handle.ask().is_err() && handle.steer().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct HostHandle {
     host: Weak<Runtime>,
@@ -39,6 +60,26 @@ pub struct HostEnded;
 /// an ended host is not freed.
 ///
 /// Nothing here waits for anything but short locks, and no code of a plugin runs.
+///
+/// ```
+/// # use reslot::{Host, surface::{HostHandle, Surface, SurfaceError}};
+/// # struct Remote;
+/// # impl Surface for Remote {
+/// #     type Running = HostHandle;
+/// #     fn start(self, host: HostHandle) -> Result<HostHandle, SurfaceError> {
+/// #         Ok(host)
+/// #     }
+/// # }
+/// # let plugins = example_plugins::folder();
+/// # let host = Host::builder().watch(&plugins).attach(Remote).build()?;
+/// # let handle = host.surface::<HostHandle>().expect("it is attached");
+/// let asking = handle.ask()?;
+/// assert_eq!(asking.slot("pricer")?.generation, Some(1));
+/// assert!(asking.find_slot("prizer").is_none());
+/// let known = asking.examine(&plugins.join("libpricer.so"))?;
+/// assert_eq!(known.places.len(), 1); // it serves in one slot
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Asking<'h> {
     host: Arc<Runtime>,
     of: std::marker::PhantomData<&'h HostHandle>,
@@ -49,6 +90,27 @@ pub struct Asking<'h> {
 ///
 /// What needs the reload thread waits for its turn there, and for what becomes of it. Called on that thread, as by an observer of events, it is
 /// refused ([`Cause::Reentrant`](crate::Cause::Reentrant)).
+///
+/// ```
+/// # use reslot::{Host, surface::{HostHandle, Surface, SurfaceError}};
+/// # struct Remote;
+/// # impl Surface for Remote {
+/// #     type Running = HostHandle;
+/// #     fn start(self, host: HostHandle) -> Result<HostHandle, SurfaceError> {
+/// #         Ok(host)
+/// #     }
+/// # }
+/// # let plugins = example_plugins::folder();
+/// # let new_build = plugins.new_build("pricer");
+/// # let host = Host::builder().watch(&plugins).attach(Remote).build()?;
+/// # let handle = host.surface::<HostHandle>().expect("it is attached");
+/// let steering = handle.steer()?;
+/// let outcomes = steering.load(new_build);
+/// assert!(outcomes.iter().all(Result::is_ok));
+/// steering.confirm("pricer")?; // its probation is over
+/// # drop(steering);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Steering<'h> {
     asking: Asking<'h>,
     _under_way: UnderWay,

@@ -31,6 +31,20 @@ use std::{
 /// successor. To promote the build, [`load`](crate::Host::load) its file: that is an ordinary reload, with the state of the current generation.
 ///
 /// In events it is called `NAME~shadow`, with numbers of its own, from 1. Dropped, it is unloaded, with proof, like any other.
+///
+/// ```
+/// use reslot::{Claim, Host, Shadow};
+/// use sample_interfaces::Strategy;
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let strategy = host.claim::<dyn Strategy>("momentum")?;
+/// # let new_build = plugins.new_build("momentum");
+/// let shadow: Shadow<dyn Strategy> = Claim::shadow(&strategy, new_build)?;
+/// assert_eq!(Shadow::name(&shadow), "momentum~shadow");
+/// assert_eq!(shadow.summary()?, strategy.summary()?); // it began with a copy of the state
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Shadow<I: ?Sized + Interface> {
     /// Valid as long as `generation` is held.
     connection: Connection,

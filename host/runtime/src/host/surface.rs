@@ -73,6 +73,32 @@ pub trait Surface: Send + 'static {
 }
 
 /// What a [`Surface`] may change and ask for before the host exists.
+///
+/// ```
+/// use reslot::{Host, surface::{HostHandle, Setup, Surface, SurfaceError}};
+/// use std::time::Duration;
+///
+/// /// Gives every host that it is attached to the same limits.
+/// struct HouseRules;
+///
+/// impl Surface for HouseRules {
+///     type Running = ();
+///
+///     fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError> {
+///         setup.policy().hook_deadline = Duration::from_secs(2);
+///         setup.change(|builder| builder.quarantine_cap(4));
+///         assert_eq!(setup.quarantine_cap(), 4);
+///         Ok(())
+///     }
+///
+///     fn start(self, _: HostHandle) -> Result<(), SurfaceError> {
+///         Ok(())
+///     }
+/// }
+///
+/// let host = Host::builder().attach(HouseRules).build()?;
+/// # Ok::<(), reslot::BuildError>(())
+/// ```
 pub struct Setup {
     builder: HostBuilder,
     observers: Observers,
@@ -150,6 +176,17 @@ impl fmt::Debug for Setup {
 }
 
 /// Why a surface could not be had: its own error, and what a person can do about it.
+///
+/// ```
+/// use reslot::surface::SurfaceError;
+///
+/// let error = SurfaceError::new("the port is taken", "name another port").context("metrics cannot be served");
+/// assert_eq!(
+///     error.to_string(),
+///     "metrics cannot be served: the port is taken\n  what to do: name another port"
+/// );
+/// assert_eq!(error.remedy(), Some("name another port"));
+/// ```
 #[derive(Debug)]
 pub struct SurfaceError {
     context: Option<String>,

@@ -61,6 +61,20 @@ pub(crate) enum ReloadMessage {
 }
 
 /// The outcome for a file that was loaded.
+///
+/// ```
+/// use reslot::{Host, LoadOutcome};
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// # let new_build = plugins.new_build("pricer");
+/// let outcome = host.load(&new_build)?;
+/// assert!(matches!(outcome, LoadOutcome::Swapped(_)));
+/// assert_eq!(outcome.generation(), Some(2));
+/// // The same bytes once more: there is nothing to do.
+/// assert!(matches!(host.load(&new_build)?, LoadOutcome::Unchanged { generation: 2, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum LoadOutcome {
@@ -94,6 +108,18 @@ pub enum LoadOutcome {
 }
 
 /// What [`Host::unload`](crate::Host::unload) did.
+///
+/// ```
+/// use reslot::{Host, UnloadOutcome};
+/// use sample_interfaces::Strategy;
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// assert!(matches!(host.unload("pricer")?, UnloadOutcome::Unloaded(_)));
+/// let owner = host.claim::<dyn Strategy>("momentum")?;
+/// assert!(matches!(host.unload("momentum")?, UnloadOutcome::Staged { .. })); // done by the owner's next `sync`
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "with `Staged` the slot still serves, until its owner calls `Claim::sync`"]
 #[derive(Debug, Clone)]
 #[non_exhaustive]

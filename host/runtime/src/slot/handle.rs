@@ -15,6 +15,20 @@ use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
 /// A slot that many threads call. Made by [`Host::slot`](crate::Host::slot); clone it freely.
 ///
 /// Call it through a [`View`] where speed matters, or through [`load`](Self::load) where it does not.
+///
+/// ```
+/// use reslot::Host;
+/// use sample_interfaces::{Pricer, Quote};
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let pricer = host.slot::<dyn Pricer>("pricer")?;
+/// assert_eq!(pricer.load().price(&Quote { bid: 1.0, ask: 2.0 })?, 1.5);
+///
+/// let same = pricer.clone(); // for another thread
+/// std::thread::spawn(move || assert_eq!(same.load().model().unwrap(), "mid")).join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Slot<I: ?Sized + Shared> {
     /// Copies of the record's, which save each call through a view a load.
     index: usize,
@@ -131,6 +145,18 @@ impl<I: ?Sized + Shared> std::fmt::Debug for Slot<I> {
 }
 
 /// The current generation of a slot at the moment of [`Slot::load`]. Dereferences to the interface's client.
+///
+/// ```
+/// # use reslot::Host;
+/// # use sample_interfaces::Greeter;
+/// # let plugins = example_plugins::folder();
+/// # let host = Host::builder().watch(&plugins).build()?;
+/// let greeter = host.slot::<dyn Greeter>("greeter")?;
+/// let guard = greeter.load(); // several calls of one generation
+/// assert_eq!(guard.greet("Ada")?, "Good day, Ada.");
+/// assert_eq!(guard.greet("Grace")?, "Good day, Grace.");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SlotGuard<'a, I: ?Sized + Shared> {
     view: Guard<Arc<View>>,
     slot: &'a Slot<I>,

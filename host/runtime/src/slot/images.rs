@@ -67,6 +67,18 @@ pub(crate) enum Phase {
 }
 
 /// How many images there are, and in which condition.
+///
+/// ```
+/// # use reslot::{Host, Policy};
+/// # let plugins = example_plugins::folder();
+/// # let policy = Policy::development().probation(std::time::Duration::from_secs(3600));
+/// let host = Host::builder().watch(&plugins).policy(policy).build()?;
+/// # let new_build = plugins.new_build("pricer");
+/// host.load(new_build)?;
+/// let images = host.images();
+/// assert_eq!((images.mapped, images.standby, images.quarantined), (4, 1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {

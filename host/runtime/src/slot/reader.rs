@@ -15,6 +15,22 @@ use std::{marker::PhantomData, panic::Location, sync::Arc};
 /// A reader holds the view that it read last, and with it those generations, until it reads the next one. A thread that is going to
 /// wait for long calls [`release`](Self::release) first; one that does not is named in
 /// [`Event::DrainTimeout`](crate::Event::DrainTimeout) and by [`Host::who_holds`](crate::Host::who_holds).
+///
+/// ```
+/// use reslot::Host;
+/// use sample_interfaces::{Pricer, Quote};
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let pricer = host.slot::<dyn Pricer>("pricer")?;
+/// let mut reader = host.reader(); // one for each thread
+/// for ask in [2.0, 4.0] {
+///     let view = reader.view(); // one atomic load
+///     println!("{}", view.get(&pricer).price(&Quote { bid: 1.0, ask })?);
+/// }
+/// reader.release(); // before the thread waits for something
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Reader {
     view: Arc<View>,
     seen: u64,

@@ -9,6 +9,21 @@ pub(crate) struct Snapshot {
 }
 
 /// The state of an unloaded plugin, encoded as a successor would have got it: MessagePack, with the names of the fields.
+///
+/// ```
+/// use reslot::{Host, UnloadOutcome};
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let UnloadOutcome::Unloaded(unloaded) = host.unload("momentum")? else {
+///     panic!("nobody owns it");
+/// };
+/// let state = unloaded.state.expect("it has a state");
+/// assert_eq!((state.plugin(), state.schema()), ("momentum", 1));
+/// // Later, in this process: it goes on from there.
+/// host.load_from("momentum", plugins.join("libmomentum.so"), state)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct SavedState {
     pub(crate) plugin: Arc<str>,

@@ -9,6 +9,23 @@ use std::sync::Arc;
 ///
 /// A view keeps its generations alive; see [`Reader`](crate::Reader) for how long that is. Claimed slots are not in it:
 /// their owner alone calls them.
+///
+/// ```
+/// use reslot::Host;
+/// use sample_interfaces::{Greeter, Pricer};
+///
+/// # let plugins = example_plugins::folder();
+/// let host = Host::builder().watch(&plugins).build()?;
+/// let (pricer, greeter) = (host.slot::<dyn Pricer>("pricer")?, host.slot::<dyn Greeter>("greeter")?);
+/// let mut reader = host.reader();
+/// let view = reader.view();
+/// # let new_build = plugins.new_build("pricer");
+/// host.load(new_build)?;
+/// // Within a view nothing changes. The next one has the new generation.
+/// assert_eq!((view.generation(&pricer), view.generation(&greeter)), (Some(1), Some(1)));
+/// assert_eq!(reader.view().generation(&pricer), Some(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct View {
     /// Counts up from 1 with every swap of the host.
     number: u64,

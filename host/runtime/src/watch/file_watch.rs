@@ -11,6 +11,19 @@ use std::{
 
 /// A watch on files, whichever folders they are in. Folders are watched, not files, so that it does not matter whether a file is written in
 /// place, renamed, deleted and made again, or reached through a link that is swapped. Dropping it ends it.
+///
+/// ```
+/// use reslot::surface::{FileWatch, WatchOptions};
+/// use std::{fs, sync::mpsc};
+///
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("rules.toml");
+/// let (changed, changes) = mpsc::channel();
+/// let _watch = FileWatch::start([&file], &WatchOptions::default(), move |path| drop(changed.send(path.to_owned())))?;
+/// fs::write(&file, "limit = 3")?;
+/// assert_eq!(changes.recv()?, file);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct FileWatch {
     _watches: Vec<Watch>,
