@@ -2,7 +2,7 @@
 
 use crate::{
     Desk, assert_gone, settings,
-    support::{wait_for, wait_for_refused, wait_for_swapped, wait_until},
+    support::{Gate, wait_for, wait_for_refused, wait_for_swapped, wait_until},
     threshold, wait_for_config_refused, wait_for_given, wait_for_threshold,
 };
 use fixture_interfaces::Tuned;
@@ -56,6 +56,26 @@ fn new_build_gets_what_it_was_made_for_though_the_old_one_refused_it() {
     desk.publish("tuned", 2);
     wait_until(|| stamp(&host) == 2, "the new build");
     assert_eq!(resource(&host), "from 2");
+    assert_gone(&host);
+}
+
+#[test]
+fn new_build_gets_what_the_old_one_refuses_after_it_was_replaced() {
+    let desk = Desk::new(&settings(0.5));
+    desk.publish("tuned", 1);
+    let host = desk.host();
+    let mut events = host.events();
+    let gate = Gate::new("asked");
+    desk.set("[plugins.tuned]\nthreshold = 0.25\nmood = \"wait-from-2\"\n");
+    gate.wait_until_reached();
+    // The old build is being asked when the new one comes to serve, with the settings from before.
+    desk.publish("tuned", 2);
+    wait_for_swapped(&mut events, "tuned", 2);
+    assert_eq!(threshold(&host, "tuned"), 0.5);
+    gate.open();
+    wait_for_words(&mut events, "newer builds");
+    wait_for_threshold(&host, "tuned", 0.25);
+    assert_eq!(stamp(&host), 2);
     assert_gone(&host);
 }
 

@@ -16,6 +16,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
@@ -91,6 +92,8 @@ pub struct Watched<T> {
 struct Shared<T> {
     value: ArcSwap<T>,
     error: Mutex<Option<Arc<ConfigError>>>,
+    /// The layers are being read and validated at this moment.
+    looking: AtomicBool,
 }
 
 enum Signal {
@@ -140,11 +143,13 @@ impl<T> Watched<T> {
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// A function that reads the layers again if they were refused. It does not keep the settings alive.
+    /// A function that reads the layers again if they were refused. It does not keep the settings alive. It also reads them again if they are
+    /// being validated at this moment, because that may end in a refusal by a generation that has just been replaced.
     pub(crate) fn looks_if_refused(&self) -> impl Fn() + Send + Sync + 'static {
         let (shared, signals) = (self.shared.clone(), Mutex::new(self.signals.clone()));
         move || {
-            if shared.error.lock().is_some() {
+            // In this order: the error is stored before the validation is over.
+            if shared.looking.load(Ordering::SeqCst) || shared.error.lock().is_some() {
                 let _ = signals.lock().send(Signal::Look);
             }
         }
@@ -215,6 +220,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
         let shared = Arc::new(Shared {
             value: ArcSwap::from_pointee(value),
             error: Mutex::new(None),
+            looking: AtomicBool::new(false),
         });
         let reader = Reader {
             shared: shared.clone(),
@@ -276,7 +282,10 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Reader<T> {
                     return;
                 }
             }
-            once_more = match self.look() {
+            self.shared.looking.store(true, Ordering::SeqCst);
+            let looked = self.look();
+            self.shared.looking.store(false, Ordering::SeqCst);
+            once_more = match looked {
                 ReadRetry::UntilGood => true,
                 ReadRetry::Once => !by_itself,
                 ReadRetry::No => false,
