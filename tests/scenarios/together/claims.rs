@@ -1,7 +1,7 @@
 //! Sets with claimed slots: they wait for the owner, who adopts them with all of his claims at once.
 
 use super::{Place, serving};
-use crate::support::{assert_nothing_left, wait_for, wait_for_refused};
+use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_swapped};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
 use reslot::{Claim, Event, Events, GenerationStatus, LoadOutcome, SyncOutcome};
 use reslot_tests::Fixture;
@@ -159,6 +159,28 @@ fn claim_that_is_dropped_while_the_set_waits_leaves_it_to_the_other() {
     assert_eq!((counter.load().total().unwrap(), counter.load().stamp().unwrap()), (7, 3));
     assert_eq!(place.host.claim::<dyn Counter>("counter").unwrap().report().unwrap().total, 5);
     drop(counter);
+    assert_nothing_left(&place.host, 3);
+}
+
+#[test]
+fn owner_who_has_looked_already_adopts_the_set_when_the_other_claim_is_dropped() {
+    let Owner {
+        place,
+        mut a,
+        b,
+        mut events,
+    } = Owner::new();
+    place.load(&SET, 2).unwrap();
+    // One of two cannot adopt it.
+    assert_eq!(Claim::sync(&mut a), SyncOutcome::Unchanged);
+    drop(b);
+    // The reload thread has looked at the slot that is free now when it has done this.
+    place.load(&["fx-probe"], 2).unwrap();
+    assert_eq!(Claim::sync(&mut a), SyncOutcome::Adopted { generation: 2 });
+    for slot in ["counter", "shared-counter"] {
+        wait_for_swapped(&mut events, slot, 2);
+    }
+    drop(a);
     assert_nothing_left(&place.host, 3);
 }
 

@@ -248,6 +248,9 @@ impl<I: ?Sized + Interface> Claim<I> {
     fn adopt(&mut self) -> SyncOutcome {
         let (staged, adopting) = {
             let mut state = self.record.lock();
+            let Some(adopting) = self.record.begin_adopting(&mut state) else {
+                return SyncOutcome::Unchanged;
+            };
             // A set stays until the owners of all its claimed slots come.
             self.signals.set_staged(state.staged_set.is_some());
             // The claim may have moved to another thread.
@@ -255,7 +258,7 @@ impl<I: ?Sized + Interface> Claim<I> {
                 since: taken.since,
                 ..Taken::here(taken.at)
             });
-            (state.staged.take(), self.record.begin_adopting(&mut state))
+            (state.staged.take(), adopting)
         };
         let Some(staged) = staged else { return SyncOutcome::Unchanged };
         let old = self.generation.as_ref();
@@ -473,8 +476,13 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
         self.host.slots.publish(&self.record, &mut state, Change::Released);
         // A request for the state goes to the reload thread from now on.
         state.state_request = None;
-        let staged = state.staged.is_some() || state.staged_set.is_some() || state.unload.is_some();
+        let set = state.staged_set.clone();
+        let staged = state.staged.is_some() || set.is_some() || state.unload.is_some();
         drop(state);
+        // The owner of another claim may be the only one left now, and may have looked at the set already.
+        for other in set.iter().flat_map(|set| set.claimed()) {
+            other.signals.request_safe_point();
+        }
         if staged {
             self.host.threads.tell_reload(ReloadMessage::Settle(self.record.clone()));
         }

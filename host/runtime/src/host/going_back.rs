@@ -4,7 +4,7 @@ use super::{Claim, Host, SyncOutcome};
 use crate::{
     event::Log,
     history::{History, HistoryEntry, VersionStatus},
-    reload::{self, LoadOutcome, ReloadMessage},
+    reload::{self, Confirmation, LoadOutcome, ManualRollback, ReloadMessage},
     runtime::{Runtime, Storage},
     slot::SlotRecord,
 };
@@ -119,7 +119,8 @@ impl Host {
     }
 
     /// Ends the probation of a slot's current generation, as if it had proved itself: for whoever has other ways of knowing. Answers whether
-    /// it was on probation.
+    /// it did so: `false` if the current generation is not on probation, or if its owner is about to roll it back because somebody asked for
+    /// that.
     ///
     /// # Errors
     /// If there is no such slot.
@@ -211,13 +212,21 @@ pub(super) fn rollback(
 pub(super) fn confirm(host: &Arc<Runtime>, slot: &str) -> Result<bool, SlotError> {
     safe_point();
     let record = host.slots.serving(slot)?;
-    let state = record.lock_settled();
-    if state.probation.is_none() {
-        return Ok(false);
+    loop {
+        let serving = {
+            let state = record.lock_settled();
+            let on_probation = state.serving().filter(|_| state.probation.is_some());
+            on_probation.map(|generation| generation.number())
+        };
+        let Some(serving) = serving else { return Ok(false) };
+        match reload::confirm(host, &record, serving) {
+            Confirmation::Confirmed => return Ok(true),
+            Confirmation::RollbackRequested => return Ok(false),
+            // It moves on at this moment, or has done so since: what serves then is asked about.
+            Confirmation::Moving(other) => drop(other.lock_settled()),
+            Confirmation::NotServing => {}
+        }
     }
-    drop(state);
-    reload::confirm(host, &record);
-    Ok(true)
 }
 
 /// The one good version that is kept whose hash begins so.
@@ -264,8 +273,7 @@ fn good_versions(history: &History, record: &SlotRecord) -> Vec<ContentHash> {
 
 /// Goes back to the standby, if that is the version that was asked for. An open slot goes at once, a claimed one in its owner's `sync`.
 fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Option<&ContentHash>) -> WayBack {
-    // What was asked to be left, and the standby that was to come instead of it.
-    let mut asked: Option<(u64, u64)> = None;
+    let mut asked: Option<ManualRollback> = None;
     loop {
         let mut state = record.lock_settled();
         let Some(current) = state.current() else {
@@ -273,13 +281,15 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
         };
         let (serving, slot) = (current.generation.number(), record.name.clone());
         // It serves already, perhaps because another thread was faster.
-        if request == Some(&current.hash) || asked.is_some_and(|(_, standby)| standby == serving) {
+        if request == Some(&current.hash) || asked.is_some_and(|asked| asked.to == serving) {
             let generation = serving;
             return WayBack::Done(LoadOutcome::Unchanged { slot, generation });
         }
-        // The standby did not fit, or one of its hooks hangs. In the second case the reload thread was asked to go on already.
-        if asked.is_some_and(|(from, _)| from == serving) && state.standby().is_none() {
-            return WayBack::History { from: Some(serving) };
+        // The standby did not fit, or one of its hooks hangs. In the second case the reload thread was asked to go on already, but not to a
+        // version that somebody wants.
+        if asked.is_some_and(|asked| asked.from == serving) && state.standby().is_none() {
+            let from = request.is_none().then_some(serving);
+            return WayBack::History { from };
         }
         let standby = match state.standby() {
             Some(standby) if request.is_none_or(|request| standby.current.hash == *request) => standby,
@@ -287,6 +297,12 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
         };
         let generation = standby.current.generation.number();
         if state.is_claimed() {
+            if state.adopting {
+                // The adoption would drop the request.
+                drop(state);
+                record.wait_until_adopted();
+                continue;
+            }
             if let Some(probation) = state.probation.as_mut() {
                 probation.forced = Some(RollbackReason::Manual);
             }
@@ -294,11 +310,15 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
             return WayBack::Done(LoadOutcome::Staged { slot, generation });
         }
         drop(state);
-        if let Some(report) = reload::roll_back_open(host, record, Some(RollbackReason::Manual)) {
+        let manual = ManualRollback {
+            from: serving,
+            to: generation,
+        };
+        if let Some(report) = reload::roll_back_open(host, record, Some(manual)) {
             return WayBack::Done(LoadOutcome::RolledBack(report));
         }
-        // The supervisor was faster, or an owner has claimed the slot, or the standby is gone: see which.
-        asked = Some((serving, generation));
+        // The supervisor was faster, or something newer serves, or an owner has claimed the slot, or the standby is gone: see which.
+        asked = Some(manual);
     }
 }
 

@@ -133,8 +133,7 @@ impl Host {
             return Err(SlotError::Claimed { name: slot.to_owned() }.into());
         }
         self.bind::<I>(slot, &mut state)?;
-        drop(state);
-        let state = reload::state_of_open(&self.inner.hooks, &record);
+        let state = reload::state_of_open(&self.inner.hooks, &record, state);
         Ok(make(&self.inner, &record, ShadowOf::File(path.into()), state)?)
     }
 }

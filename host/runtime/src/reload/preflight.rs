@@ -188,17 +188,17 @@ fn take_of_open(
     taken
 }
 
-/// The current state of a slot that is not claimed.
-pub(crate) fn state_of_open(hooks: &HookRunner, record: &Arc<SlotRecord>) -> Result<Option<TakenState>, Cause> {
-    let state = record.lock_settled();
-    let old = state.serving().cloned();
-    match old {
-        Some(old) if !state.is_claimed() => {
-            let taken = take_of_open(hooks, record, state, &old)?;
-            Ok(taken.map(|snapshot| TakenState { of: old, snapshot }))
-        }
-        _ => Ok(None),
-    }
+/// The current state of a slot that is not claimed. The caller checks that under the slot's lock, which it passes on.
+pub(crate) fn state_of_open(
+    hooks: &HookRunner,
+    record: &Arc<SlotRecord>,
+    state: MutexGuard<'_, SlotState>,
+) -> Result<Option<TakenState>, Cause> {
+    let Some(old) = state.serving().cloned() else {
+        return Ok(None);
+    };
+    let taken = take_of_open(hooks, record, state, &old)?;
+    Ok(taken.map(|snapshot| TakenState { of: old, snapshot }))
 }
 
 /// What a claim's owner does at his safe point, if a preflight asks for his state.

@@ -43,29 +43,44 @@ struct Rollback<'a> {
     back: RollbackPlan,
 }
 
-/// Rolls back an open slot that has a standby, and with it the slots of the set with which its generation was published. `asked` is the
-/// reason of a requested rollback; with none, the slot is rolled back only if its verdict is `Faulty`. Runs on the supervisor's thread, or
-/// on the thread that asks for the rollback.
+/// A requested rollback. The slot may change between the request and the rollback, so the request names both generations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ManualRollback {
+    /// The current generation.
+    pub(crate) from: u64,
+    /// The standby.
+    pub(crate) to: u64,
+}
+
+/// Rolls back an open slot that has a standby, and with it the slots of the set with which its generation was published. With a requested
+/// rollback, the slot is rolled back only if it still has these two generations; with none, only if its verdict is `Faulty`. Runs on the
+/// supervisor's thread, or on the thread that asks for the rollback.
 pub(crate) fn of_open_slot(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
-    asked: Option<RollbackReason>,
+    asked: Option<ManualRollback>,
 ) -> Option<RollbackReport> {
     let _told_later = defer_notifications();
     let since = Instant::now();
     let (number, reason, set) = {
         let mut state = record.lock_settled();
-        if state.is_gone() || state.is_claimed() || state.standby().is_none() {
+        if state.is_gone() || state.is_claimed() {
             return None;
         }
+        let number = state.current()?.generation.number();
+        let standby = state.standby()?.current.generation.number();
+        let now = ManualRollback {
+            from: number,
+            to: standby,
+        };
         let reason = match asked {
-            Some(reason) => reason,
+            Some(asked) if asked != now => return None,
+            Some(_) => RollbackReason::Manual,
             None => match state.verdict(&host.options.policy)? {
                 Verdict::Faulty(reason) => reason,
                 Verdict::Open(_) | Verdict::Passed => return None,
             },
         };
-        let number = state.current()?.generation.number();
         let set = state.probation.as_ref().and_then(|probation| probation.set.clone());
         (number, reason, set)
     };

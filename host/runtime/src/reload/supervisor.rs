@@ -8,11 +8,12 @@ use crate::{
     policy::Policy,
     runtime::{Runtime, Storage, Threads},
     slot::{
-        Change, CheckResult, Generation, InstanceId, Probation, ProbationGroup, SlotRecord, SlotState, SupervisorMessage,
-        Verdict,
+        Change, CheckResult, Generation, InstanceId, Probation, ProbationGroup, SlotRecord, SlotState, Standby,
+        SupervisorMessage, Verdict,
     },
 };
 use parking_lot::MutexGuard;
+use reslot_artifact::ContentHash;
 use reslot_plugin_api::Health;
 use reslot_report::{Event, RollbackReason};
 use std::{
@@ -124,14 +125,13 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     match verdict {
         Some(Verdict::Passed) => {
             let set = state.probation.as_ref().and_then(|probation| probation.set.clone());
+            let number = state.serving().map_or(0, |generation| generation.number());
             drop(state);
-            match set.is_none_or(|set| all_passed(&host.options.policy, &set)) {
-                true => confirm(host, record),
-                // The last member that passes confirms the whole set.
-                false => {
-                    check.carry_out(host, record);
-                    return Some(now + WAIT_FOR_OTHERS);
-                }
+            // The last member that passes confirms the whole set.
+            let passed = set.is_none_or(|set| all_passed(&host.options.policy, &set));
+            if !passed || !matches!(confirm(host, record, number), Confirmation::Confirmed) {
+                check.carry_out(host, record);
+                return Some(now + WAIT_FOR_OTHERS);
             }
         }
         Some(Verdict::Faulty(_)) if stands_by && claimed => record.signals.request_safe_point(),
@@ -275,49 +275,106 @@ fn all_passed(policy: &Policy, set: &Arc<ProbationGroup>) -> bool {
     })
 }
 
-/// Ends the probation of a slot's generation, which has passed it, and of the set with which it was published. Their standbys are retired.
-pub(crate) fn confirm(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
-    let set = record.lock().probation.as_ref().and_then(|probation| probation.set.clone());
-    let Some(set) = set else {
-        confirm_one(host, record, None);
-        return;
-    };
-    for member in set.iter().filter_map(Weak::upgrade) {
-        confirm_one(host, &member, Some(&set));
-    }
+/// The outcome of a confirmation.
+pub(crate) enum Confirmation {
+    /// The probation has ended.
+    Confirmed,
+    /// A rollback was requested, and its owner has yet to do it.
+    RollbackRequested,
+    /// This slot is being changed by another thread, for example rolled back.
+    Moving(Arc<SlotRecord>),
+    /// The slot has another generation, or the probation has ended already.
+    NotServing,
 }
 
-fn confirm_one(host: &Arc<Runtime>, record: &SlotRecord, set: Option<&Arc<ProbationGroup>>) {
-    let mut state = record.lock();
-    // Do not confirm a generation whose rollback has been requested meanwhile.
-    let of_set = |probation: &Probation| probation.forced.is_none() && set.is_none_or(|set| probation.is_of(set));
-    if !state.probation.as_ref().is_some_and(of_set) {
-        return;
+/// Ends the probation of a slot's generation, which has passed it, and of the set with which it was published, all at once. Their standbys
+/// are retired. If one member is about to be rolled back, no member is confirmed.
+pub(crate) fn confirm(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: u64) -> Confirmation {
+    let set = record.lock().probation.as_ref().and_then(|probation| probation.set.clone());
+    let mut members = match &set {
+        Some(set) => set.iter().filter_map(Weak::upgrade).collect(),
+        None => vec![record.clone()],
+    };
+    // Lock in the order of `SlotRecord::index`, as all code that locks several slots does.
+    members.sort_by_key(|member| member.index);
+    let mut states: Vec<_> = members.iter().map(|member| (member, member.lock())).collect();
+    if let Some((moving, _)) = states.iter().find(|(_, state)| state.moving) {
+        return Confirmation::Moving(Arc::clone(moving));
     }
-    let claimed = state.is_claimed();
-    let probation = state.probation.take();
-    state.forget_inherited();
-    let Some(current) = state.current() else { return };
-    let (generation, hash) = (current.generation.clone(), current.hash);
-    let was_watched = generation.call_stats().is_watched();
-    generation.call_stats().end_probation();
-    if was_watched && !generation.call_stats().is_watched() {
-        // Its calls need not be counted any more.
-        match claimed {
-            true => record.signals.request_safe_point(),
-            false => drop(host.slots.publish(record, &mut state, Change::Rerouted)),
+    let of_set = |probation: &Probation| match &set {
+        Some(set) => probation.is_of(set),
+        None => probation.set.is_none(),
+    };
+    states.retain(|(_, state)| state.current().is_some() && state.probation.as_ref().is_some_and(of_set));
+    let serves = |state: &SlotState| state.serving().is_some_and(|generation| generation.number() == serving);
+    if !states.iter().any(|(member, state)| member.id == record.id && serves(state)) {
+        return Confirmation::NotServing;
+    }
+    let is_forced = |state: &SlotState| state.probation.as_ref().is_some_and(|probation| probation.forced.is_some());
+    if states.iter().any(|(_, state)| is_forced(state)) {
+        return Confirmation::RollbackRequested;
+    }
+    let confirmed: Vec<_> = states
+        .iter_mut()
+        .filter_map(|(member, state)| Confirmed::new(member, state))
+        .collect();
+    let rerouted = states
+        .iter_mut()
+        .zip(&confirmed)
+        .filter(|(_, confirmed)| confirmed.is_rerouted);
+    let changes = rerouted.map(|((member, state), _)| (&***member, &mut **state, Change::Rerouted));
+    host.slots.publish_set(changes.collect());
+    drop(states);
+    for confirmed in confirmed {
+        confirmed.tell(host);
+    }
+    Confirmation::Confirmed
+}
+
+/// A generation whose probation has ended.
+struct Confirmed {
+    slot: Arc<str>,
+    generation: Arc<Generation>,
+    hash: ContentHash,
+    standby: Option<Standby>,
+    /// Its calls need not be counted any more, which the view has to show.
+    is_rerouted: bool,
+}
+
+impl Confirmed {
+    /// Ends the probation, under the slot's lock.
+    fn new(record: &SlotRecord, state: &mut SlotState) -> Option<Self> {
+        let standby = state.probation.take()?.standby;
+        state.forget_inherited();
+        let current = state.current()?;
+        let (generation, hash) = (current.generation.clone(), current.hash);
+        let was_watched = generation.call_stats().is_watched();
+        generation.call_stats().end_probation();
+        let is_rerouted = was_watched && !generation.call_stats().is_watched();
+        if is_rerouted && state.is_claimed() {
+            record.signals.request_safe_point();
         }
+        Some(Self {
+            slot: record.name.clone(),
+            generation,
+            hash,
+            standby,
+            is_rerouted: is_rerouted && !state.is_claimed(),
+        })
     }
-    drop(state);
-    // Write first, then report: a subscriber may rely on the disk.
-    host.storage
-        .report_history_error(&record.name, host.storage.history.confirm(&record.name, &hash));
-    host.log.push(Event::Confirmed {
-        slot: record.name.clone(),
-        generation: generation.number(),
-    });
-    if let Some(standby) = probation.and_then(|probation| probation.standby) {
-        host.images.retire(&standby.current.generation);
+
+    /// Reports it, with no lock held.
+    fn tell(self, host: &Runtime) {
+        // Before it is told: whoever hears of it may take it for written.
+        let written = host.storage.history.confirm(&self.slot, &self.hash);
+        host.storage.report_history_error(&self.slot, written);
+        host.log.push(Event::Confirmed {
+            slot: self.slot,
+            generation: self.generation.number(),
+        });
+        if let Some(standby) = self.standby {
+            host.images.retire(&standby.current.generation);
+        }
     }
 }
 

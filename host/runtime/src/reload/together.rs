@@ -169,6 +169,20 @@ pub(crate) fn adopt(
     set: &Arc<CandidateSet>,
     turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Option<Vec<(u64, Arc<Generation>)>> {
+    // A rollback of a claimed member that is requested from here on waits until the set is adopted, which would drop the request.
+    let claimed: Vec<_> = set
+        .claimed()
+        .into_iter()
+        .filter(|record| turns.contains_key(&record.id))
+        .collect();
+    let adopting: Option<Vec<_>> = claimed
+        .iter()
+        .map(|record| record.begin_adopting(&mut record.lock()))
+        .collect();
+    let Some(adopting) = adopting else {
+        // A rollback was requested before. It comes first.
+        return Some(Vec::new());
+    };
     let members = set.take();
     for member in &members {
         let mut state = member.record.lock();
@@ -183,6 +197,7 @@ pub(crate) fn adopt(
         .map(|member| (member.record.name.clone(), member.record.id))
         .collect();
     let moved = move_on(host, members, turns).ok()?;
+    drop(adopting);
     let of = |moved: Moved| (ids[moved.generation.slot()], moved.generation);
     Some(moved.into_iter().map(of).collect())
 }

@@ -259,6 +259,14 @@ impl SlotRecord {
         Some(state)
     }
 
+    /// Waits until the slot's owner adopts nothing. The owner itself must not call this.
+    pub(crate) fn wait_until_adopted(&self) {
+        let mut state = self.state.lock();
+        while state.adopting {
+            self.settled.wait(&mut state);
+        }
+    }
+
     /// The number of the current generation, unless a newer candidate waits for the owner.
     pub(crate) fn serving_and_nothing_newer(&self) -> Option<u64> {
         let state = self.lock_settled();
@@ -276,10 +284,15 @@ impl SlotRecord {
         }
     }
 
-    /// Notes that the owner adopts a candidate, until the guard is dropped.
-    pub(crate) fn begin_adopting(self: &Arc<Self>, state: &mut SlotState) -> Adopting {
+    /// Notes that the owner adopts a candidate, until the guard is dropped. None if a rollback was requested since the owner looked: the
+    /// rollback comes first, in the owner's next `sync`.
+    pub(crate) fn begin_adopting(self: &Arc<Self>, state: &mut SlotState) -> Option<Adopting> {
+        let is_rollback_due = |probation: &Probation| probation.forced.is_some() && probation.standby.is_some();
+        if state.probation.as_ref().is_some_and(is_rollback_due) {
+            return None;
+        }
         state.adopting = true;
-        Adopting(self.clone())
+        Some(Adopting(self.clone()))
     }
 
     /// Sets the owner's hint by what is staged.
@@ -301,6 +314,7 @@ pub(crate) struct Adopting(Arc<SlotRecord>);
 impl Drop for Adopting {
     fn drop(&mut self) {
         self.0.state.lock().adopting = false;
+        self.0.settled.notify_all();
     }
 }
 
