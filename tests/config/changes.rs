@@ -146,7 +146,7 @@ fn refusal_that_comes_late_is_the_slots_own() {
 fn configuration_that_hangs_costs_its_deadline() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
-    let policy = Policy::without_probation().hook_deadline(Duration::from_millis(300));
+    let policy = Policy::without_probation().hook_deadline(Duration::from_secs(1));
     let host = desk.builder().policy(policy).build().unwrap();
     let mut events = host.events();
     for mood in ["hang", "late-hang"] {

@@ -121,38 +121,42 @@ fn number(name: &str) -> Option<f64> {
     NOTES.numbers.lock().unwrap().get(name).copied()
 }
 
-/// The other tests of this binary have hosts as well, whose numbers go the same way: what is looked at here is of a slot that no other
-/// has.
+/// The other tests of this binary have hosts as well, whose threads tell their numbers to the same recorder: what is looked at here is of a
+/// slot that no other has.
 #[test]
 fn installed_recorder_is_told_and_its_panics_end_nothing() {
     metrics::set_global_recorder(Installed).unwrap_or_else(|_| panic!("there is one already"));
     let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
     let host = builder().build().unwrap();
     let mut events = host.events();
+    let load = |stamp| {
+        host.load_as("told-of", folder.publish("a.so", &moody.stamped(stamp)))
+            .unwrap()
+    };
     for stamp in 1..=3 {
-        host.load(folder.publish("a.so", &moody.stamped(stamp))).unwrap();
+        load(stamp);
     }
-    let slot = host.slot::<dyn fixture_interfaces::Moody>("moody").unwrap();
+    let slot = host.slot::<dyn fixture_interfaces::Moody>("told-of").unwrap();
     slot.load().fail("it slipped").unwrap_err();
     assert!(host.wait_until_retired(Duration::from_secs(30)));
     while !matches!(
         &events.recv_timeout(Duration::from_secs(30)).expect("it is told").event,
         Event::Retired(report) if report.generation == 2
     ) {}
-    assert_eq!(number("reslot_reload_total{slot=moody,outcome=swapped}"), Some(3.0));
-    assert_eq!(number("reslot_slot_generation{slot=moody}"), Some(3.0));
-    assert_eq!(number("reslot_slot_faults_total{slot=moody}"), Some(1.0));
-    assert_eq!(number("reslot_slot_calls_total{slot=moody}"), None, "they are not counted");
-    assert_eq!(number("reslot_plugin_panics_total{slot=moody,where=call}"), Some(1.0));
+    assert_eq!(number("reslot_reload_total{slot=told-of,outcome=swapped}"), Some(3.0));
+    assert_eq!(number("reslot_slot_generation{slot=told-of}"), Some(3.0));
+    assert_eq!(number("reslot_slot_faults_total{slot=told-of}"), Some(1.0));
+    assert_eq!(number("reslot_slot_calls_total{slot=told-of}"), None, "they are not counted");
+    assert_eq!(number("reslot_plugin_panics_total{slot=told-of,where=call}"), Some(1.0));
     assert!(number("reslot_reload_seconds{step=swap}").unwrap() >= 3.0);
     // Memory changes without an event: it is looked up when somebody asks.
     record(&host);
     let live = host.slots()[0].live_bytes.unwrap();
-    assert_eq!(number("reslot_plugin_live_bytes{slot=moody}"), Some(live as f64));
+    assert_eq!(number("reslot_plugin_live_bytes{slot=told-of}"), Some(live as f64));
     // Nothing serves there any more, and nothing has to happen for that to be seen.
-    let _ = host.unload("moody").unwrap();
-    assert_eq!(number("reslot_slot_generation{slot=moody}"), Some(0.0));
-    assert_eq!(number("reslot_plugin_live_bytes{slot=moody}"), Some(0.0));
+    let _ = host.unload("told-of").unwrap();
+    assert_eq!(number("reslot_slot_generation{slot=told-of}"), Some(0.0));
+    assert_eq!(number("reslot_plugin_live_bytes{slot=told-of}"), Some(0.0));
     // Neither a path nor a hash, nor a name that a refused file gave itself.
     host.load(folder.publish("b.so", Fixture::build("fx-refuses-start").bytes()))
         .unwrap_err();
@@ -165,7 +169,7 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
     }
 
     NOTES.panics.store(true, Ordering::Relaxed);
-    host.load(folder.publish("a.so", &moody.stamped(4))).unwrap();
+    load(4);
     assert_eq!(slot.load().stamp().unwrap(), 4);
     slot.load().fail("again").unwrap_err();
     host.load(folder.publish("c.so", b"no library")).unwrap_err();

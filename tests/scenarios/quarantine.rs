@@ -1,6 +1,8 @@
 //! Images that cannot be unmapped: counted, capped, unmapped when their reason ends, never forced.
 
-use crate::support::{Gate, assert_nothing_left, start_lingering, wait_for, wait_for_retired, wait_for_swapped, wait_until};
+use crate::support::{
+    Gate, assert_nothing_left, start_lingering, wait_for, wait_for_retired, wait_for_swapped, wait_for_unmapped, wait_until,
+};
 use fixture_interfaces::Probe;
 use reslot::{Cause, Event, GenerationStatus, Host, Outcome, QuarantineReason, Step, mapped_copies};
 use reslot_tests::{Fixture, Folder};
@@ -106,10 +108,10 @@ fn file_that_waits_for_room_does_not_replace_a_newer_one() {
     let (probe, waits) = (Fixture::build("fx-probe"), Fixture::build("fx-waits"));
     let older = elsewhere.publish("older.so", &probe.stamped(8));
     let newer = elsewhere.publish("newer.so", &probe.stamped(9));
-    let counter = elsewhere.publish("counter.so", &waits.stamped(904));
+    let counter = elsewhere.publish("counter.so", &waits.stamped(905));
     let refusal = host.load(&older).unwrap_err();
     assert!(matches!(&*refusal.cause, Cause::QuarantineFull { .. }), "{refusal}");
-    let gate = Gate::new("start-904");
+    let gate = Gate::new("start-905");
     thread::scope(|scope| {
         // The host is busy with another slot when the newer build is published and when there is room again.
         scope.spawn(|| host.load(&counter).unwrap());
@@ -148,7 +150,9 @@ fn host_may_go_while_images_are_quarantined() {
     let (host, sockets) = with_quarantined(&folder, 1);
     let (mut events, private) = (host.events(), host.private_folder().to_owned());
     drop(host);
-    // It outlives the host, with its thread.
+    // The drain deadline is short, so what serves may be unmapped after the host has gone.
+    wait_for_unmapped(&mut events, "probe", 2);
+    // The quarantined image outlives the host, with its thread.
     assert_eq!(mapped_copies(&private), 1);
     drop(sockets);
     while events.recv().is_some() {}

@@ -202,7 +202,7 @@ fn stop_that_hangs_is_named_when_the_time_is_over() {
 
 #[test]
 fn stop_that_hangs_for_longer_than_a_hook_may_is_not_waited_for() {
-    let policy = Policy::without_probation().hook_deadline(Duration::from_millis(20));
+    let policy = Policy::without_probation().hook_deadline(LATE);
     let place = Place::new(policy);
     place.load_moody("fx-moody", 1, Hook::Stop, How::Hangs).unwrap();
     let gate = place.gate(1, Hook::Stop);

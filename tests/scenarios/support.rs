@@ -5,11 +5,12 @@ use reslot::{Event, Events, Host, Outcome, Record, Refusal, RetireReport, mapped
 use reslot_tests::Folder;
 use std::{
     cell::Cell,
+    collections::BTreeSet,
     ffi::CString,
     fs::{self, File, OpenOptions},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -139,6 +140,9 @@ pub struct Gate {
     is_reached: Cell<bool>,
 }
 
+/// The gates that stand.
+static GATES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
 impl Gate {
     /// Makes a closed gate.
     pub fn new(name: &str) -> Self {
@@ -149,6 +153,11 @@ impl Gate {
     pub fn of(process: u32, name: &str) -> Self {
         let gate = std::env::temp_dir().join(format!("reslot-gate-{process}-{name}"));
         let reached = gate.with_extension("reached");
+        let is_new = GATES.lock().unwrap_or_else(PoisonError::into_inner).insert(gate.clone());
+        assert!(
+            is_new,
+            "another test has put up the gate {name:?}: each needs a name of its own"
+        );
         for path in [&reached, &gate] {
             // A killed process with the same number may have left one.
             let _ = fs::remove_file(path);
@@ -184,5 +193,6 @@ impl Drop for Gate {
         for path in [&self.reached, &self.gate] {
             let _ = fs::remove_file(path);
         }
+        GATES.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.gate);
     }
 }

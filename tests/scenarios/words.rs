@@ -1,6 +1,9 @@
 //! Messages of panics, refusals and results of `health`: they have the plugin's text, once, and cut to a readable length.
 
-use crate::support::{Gate, PATIENCE, assert_nothing_left, wait_for, wait_for_retired, wait_for_unmapped};
+use crate::{
+    moody::LATE,
+    support::{Gate, PATIENCE, assert_nothing_left, wait_for, wait_for_retired, wait_for_unmapped},
+};
 use fixture_interfaces::{Caller, Deed, Probe};
 use reslot::{
     CallError, Cause, Event, Events, Fault, Health, Hook, HookError, Host, LoadOutcome, Policy, Refusal, RollbackReason,
@@ -30,10 +33,7 @@ struct Place {
 
 impl Place {
     fn new(policy: Policy) -> Self {
-        let host = Host::builder()
-            .policy(policy)
-            .drain_deadline(Duration::from_millis(50))
-            .build();
+        let host = Host::builder().policy(policy).drain_deadline(LATE).build();
         let host = host.expect("the host starts");
         Self {
             folder: Folder::new(),

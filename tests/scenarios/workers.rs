@@ -1,13 +1,13 @@
 //! Threads that a plugin starts with `Context::spawn`: the host ends them with the plugin.
 
-use crate::support::{Gate, assert_nothing_left, wait_for, wait_for_retired, wait_for_unmapped, wait_until};
+use crate::{
+    moody::LATE,
+    support::{Gate, assert_nothing_left, wait_for, wait_for_retired, wait_for_unmapped, wait_until},
+};
 use fixture_interfaces::{Deed, Probe};
 use reslot::{Event, Host, Outcome, QuarantineReason, Step};
 use reslot_tests::{Fixture, Folder};
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The fixture uses one gate with a fixed name, so the tests take turns.
 fn gate() -> (MutexGuard<'static, ()>, Gate) {
@@ -44,7 +44,7 @@ fn worker_that_does_not_end_in_time_is_named_and_keeps_its_image_until_it_does()
     let folder = Folder::new();
     let host = Host::builder()
         .policy(reslot::Policy::without_probation())
-        .drain_deadline(Duration::from_millis(30))
+        .drain_deadline(LATE)
         .build()
         .unwrap();
     let mut events = host.events();

@@ -2,11 +2,11 @@
 //! different builds, by patching the stamp.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use tempfile::TempDir;
 
@@ -29,16 +29,17 @@ impl Fixture {
     /// # Panics
     /// If it does not build.
     pub fn build(package: &str) -> Self {
-        static BUILT: OnceLock<Mutex<HashMap<String, Fixture>>> = OnceLock::new();
-        let mut built = BUILT
-            .get_or_init(Mutex::default)
-            .lock()
-            .expect("a fixture failed to build before");
+        static BUILT: Mutex<BTreeMap<String, Arc<OnceLock<Fixture>>>> = Mutex::new(BTreeMap::new());
+        // The map is not locked during a build, so that a test that measures time does not wait for the fixture of another test.
+        let place = {
+            let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+            built.entry(package.to_owned()).or_default().clone()
+        };
         let one = || {
             let mut one = Self::build_all(&[package], Profile::own());
             one.pop().expect("as many as were asked for")
         };
-        built.entry(package.to_owned()).or_insert_with(one).clone()
+        place.get_or_init(one).clone()
     }
 
     /// Builds several packages in one go, with the given profile, and reads their libraries.
