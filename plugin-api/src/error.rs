@@ -63,7 +63,8 @@ pub enum Fault {
     ForkedProcess,
     /// A plugin called another one whose slot is claimed, so only its owner may call it.
     Claimed,
-    /// A hook of a candidate called, directly or through other plugins, the generation whose state it gets.
+    /// A hook called, directly or through other plugins, a generation whose state is being handed over: `start` of the candidate that gets the
+    /// state, for instance, or the `Serialize` of the old state.
     HandingOver,
 }
 
@@ -147,8 +148,8 @@ impl fmt::Display for CallError {
             ),
             Fault::HandingOver => write!(
                 f,
-                "slot {slot:?}: `{method}` was called by the `start` of the candidate that takes generation {generation}'s state \
-                 over, directly or through other plugins; call it from a method or a thread instead"
+                "slot {slot:?}: `{method}` was called by a hook during the hand-over of generation {generation}'s state, directly or through \
+                 other plugins; call it from a method or a thread instead"
             ),
             Fault::Vacant => write!(
                 f,

@@ -135,13 +135,15 @@ impl Listeners {
 
 #[cfg(feature = "stream")]
 impl Listeners {
-    /// Registers a task that waits for the next event of this stream. Returns the previous waker, to be dropped as in
-    /// [`remove`](Self::remove).
-    pub(super) fn waits(&mut self, key: u64, waker: &Waker) -> Option<Waker> {
-        let listener = self.get(key)?;
+    /// Registers a task that waits for the next event of this stream. Returns the waker that is not needed, to be dropped as in
+    /// [`remove`](Self::remove): the previous one, or this one if both wake the same task.
+    pub(super) fn waits(&mut self, key: u64, waker: Waker) -> Option<Waker> {
+        let Some(listener) = self.get(key) else {
+            return Some(waker);
+        };
         match &mut listener.waker {
-            Some(known) if known.will_wake(waker) => None,
-            known => known.replace(waker.clone()),
+            Some(known) if known.will_wake(&waker) => Some(waker),
+            known => known.replace(waker),
         }
     }
 

@@ -64,6 +64,8 @@ impl Stream for EventStream {
         }
         // As in `recv`: an image may wait for thread-locals of the polling thread.
         safe_point();
+        // An executor's code clones, compares and drops wakers. It must not run under the lock.
+        let waker = context.waker().clone();
         let mut history = this.log.0.history.lock();
         if let Some(record) = history.read(&mut this.next, this.key) {
             return Poll::Ready(Some(record));
@@ -72,10 +74,10 @@ impl Stream for EventStream {
             return Poll::Ready(None);
         }
         let key = *this.key.get_or_insert_with(|| history.listeners.add(this.next));
-        let earlier = history.listeners.waits(key, context.waker());
+        let unused = history.listeners.waits(key, waker);
         let starts = !replace(&mut history.wakes_tasks, true);
         drop(history);
-        drop(earlier);
+        drop(unused);
         if starts {
             let log = this.log.clone();
             let started = background::spawn(Kind::Background, "reslot-streams", move || wake_tasks(&log));
