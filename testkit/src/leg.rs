@@ -344,6 +344,7 @@ fn end_of(told: &[Event], wanted: &(Arc<str>, u64)) -> Option<Result<UnloadRepor
             slot,
             generation,
             report,
+            ..
         } if slot == of && generation == number => Some(Ok(report.clone())),
         Event::Retired(report) if report.slot == *of && report.generation == *number => match &report.outcome {
             Outcome::Unmapped(unloaded) => Some(Ok(unloaded.clone())),

@@ -38,6 +38,7 @@ const OPENING: &[&str] = &[
     "host/config/src",
     "host/control/src",
     "host/engine/src",
+    "host/linked/src",
     "host/metrics/src",
     "host/native/src",
     "host/process/src",
@@ -94,10 +95,23 @@ const FLOORS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "host/linked",
+        &[
+            "reslot-artifact",
+            "reslot-engine",
+            "reslot-native",
+            "reslot-plugin-api",
+            "reslot-process",
+            "reslot-report",
+            "reslot-stage",
+        ],
+    ),
+    (
         "host/runtime",
         &[
             "reslot-artifact",
             "reslot-engine",
+            "reslot-linked",
             "reslot-native",
             "reslot-plugin-api",
             "reslot-process",

@@ -79,6 +79,20 @@ pub struct Linted {
 }
 
 impl Linted {
+    /// What is known of an artifact that is nothing but its manifest: a plugin that is linked into the program.
+    ///
+    /// # Errors
+    /// If the manifest cannot be read.
+    pub fn of_manifest(text: &[u8]) -> Result<Self, LintError> {
+        Ok(Self {
+            manifest: Manifest::parse(text).map_err(LintError::Manifest)?,
+            manifest_text: Manifest::text_hash(text),
+            cleared_nodelete: false,
+            own_symbols_first: false,
+            warnings: Vec::new(),
+        })
+    }
+
     /// Whether the lint has changed the bytes.
     pub fn changed(&self) -> bool {
         self.cleared_nodelete || self.own_symbols_first

@@ -232,6 +232,9 @@ pub struct SlotStatus {
     /// The file that it came from.
     #[serde(serialize_with = "lossy_option")]
     pub path: Option<PathBuf>,
+    /// What runs its code: `native` for a file that is mapped, `linked` for a part of the program.
+    #[serde(default)]
+    pub engine: Option<String>,
     /// The state: `serving`, `probation`, `staged`, `unloaded`, or `empty`.
     pub state: String,
     /// The candidate that waits for the slot's owner.

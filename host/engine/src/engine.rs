@@ -9,7 +9,9 @@ use crate::{
 };
 use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_plugin_api::{__private::ContextAbi, Health};
-use reslot_report::{HookError, OpenError, PreflightError, PreflightReport, QuarantineReason, UnloadReport};
+use reslot_report::{
+    EngineKind, HookError, OpenError, PreflightError, PreflightReport, QuarantineReason, StageError, UnloadReport,
+};
 use reslot_stage::StagedFile;
 use std::{
     path::Path,
@@ -21,13 +23,35 @@ use std::{
 
 /// Makes the code of artifacts runnable.
 pub trait Engine: Send + Sync {
-    /// Makes the code of a linted copy runnable for `owner`. Code of the artifact may run here for the first time.
+    /// Which engine this is.
+    fn kind(&self) -> EngineKind;
+
+    /// Prepares an artifact that has passed the lint. None of its code runs. `write_copy` writes its bytes into a private file, for engines that
+    /// open one.
+    ///
+    /// # Errors
+    /// If the copy cannot be written.
+    fn stage(&self, write_copy: &dyn Fn() -> Result<StagedFile, StageError>) -> Result<Box<dyn StagedArtifact>, StageError>;
+}
+
+/// An artifact that is ready to be opened.
+pub trait StagedArtifact {
+    /// The private copy, if there is one.
+    fn copy(&self) -> Option<&StagedFile>;
+
+    /// Its trial, if this engine has one.
+    fn trial(&self) -> Option<&dyn Trial>;
+
+    /// Makes its code runnable for `owner`. Code of the artifact may run here for the first time.
     ///
     /// # Errors
     /// If it cannot be opened. Then nothing of it is left in the process.
-    fn open(&self, copy: StagedFile, owner: ImageOwner) -> Result<Box<dyn Opened>, OpenError>;
+    fn open(self: Box<Self>, owner: ImageOwner) -> Result<Box<dyn Opened>, OpenError>;
+}
 
-    /// Tries a linted copy out where a crash does not harm the host. `state` is the current generation's state and its schema.
+/// Tries a staged artifact out where a crash does not harm the host.
+pub trait Trial {
+    /// Tries it out. `state` is the current generation's state and its schema.
     ///
     /// # Errors
     /// If it crashes, hangs or refuses, or if it cannot be tried out.
@@ -90,6 +114,9 @@ pub fn next_image_id() -> ImageId {
 /// # Safety
 /// The implementer keeps the objects that `create` returns, and their tables, valid until `close` is called.
 pub unsafe trait Image: Send + Sync {
+    /// The engine that has made it.
+    fn engine(&self) -> EngineKind;
+
     /// Its id.
     fn id(&self) -> ImageId;
 
@@ -131,6 +158,9 @@ pub unsafe trait Image: Send + Sync {
 /// The resources of an image in this process beside its memory: threads, thread-locals, its log level. These functions may be called at
 /// any time, also after the image is gone.
 pub trait Resources: Send + Sync {
+    /// The engine that runs the image's code.
+    fn engine(&self) -> EngineKind;
+
     /// How many bytes the image has allocated; none if it does not count them, or is gone.
     fn live_bytes(&self) -> Option<u64>;
 
@@ -169,6 +199,8 @@ pub enum Holding {
 pub enum Unloading {
     /// Neither the loader nor the kernel lists the image any more, and its private copy is deleted.
     Unmapped(UnloadReport),
+    /// The code is a part of the program, so there was nothing to unmap.
+    Linked,
     /// The image is still there, for this reason. Closing can be tried again.
     Stays(Box<dyn Image>, QuarantineReason),
     /// Nothing was done, because a thread has just begun to run code of the image.

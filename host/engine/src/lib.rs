@@ -16,7 +16,9 @@ pub mod peers;
 mod preflight;
 mod root;
 
-pub use engine::{Engine, Holding, Image, ImageId, ImageOwner, Object, Opened, Resources, Unloading, next_image_id};
+pub use engine::{
+    Engine, Holding, Image, ImageId, ImageOwner, Object, Opened, Resources, StagedArtifact, Trial, Unloading, next_image_id,
+};
 pub use instance::{ExclusiveInstance, Instance, SharedImage};
 pub use level::{LogLevel, NoLogLevel};
 pub use neighbours::Neighbours;

@@ -1,10 +1,7 @@
 //! The settings and the input of a preflight, which tries an artifact out before the host opens it.
 
 use reslot_artifact::manifest::Manifest;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 /// How artifacts are tried out before the host opens them: in a child process, `reslot-preflight`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +28,6 @@ pub struct PreflightCandidate<'a> {
     pub slot: &'a str,
     /// Its future generation number, for messages.
     pub generation: u64,
-    /// Its linted copy, or a link to one in memory. The child opens this file itself, so there is no second copy.
-    pub copy: &'a Path,
     /// The manifest that the lint has read.
     pub manifest: &'a Manifest,
 }

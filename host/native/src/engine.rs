@@ -10,10 +10,10 @@ use crate::{
 use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_engine::{
     Engine, Holding, ImageId, ImageOwner, Object, Preflight, PreflightCandidate, Resources, RootAccess, RootObject,
-    Unloading,
+    StagedArtifact, Trial, Unloading,
 };
 use reslot_plugin_api::__private::RootRef;
-use reslot_report::{HookError, OpenError, PreflightError, PreflightReport};
+use reslot_report::{EngineKind, HookError, OpenError, PreflightError, PreflightReport, StageError};
 use reslot_stage::StagedFile;
 use std::{path::Path, sync::Arc};
 
@@ -21,8 +21,25 @@ use std::{path::Path, sync::Arc};
 pub struct NativeEngine;
 
 impl Engine for NativeEngine {
-    fn open(&self, copy: StagedFile, owner: ImageOwner) -> Result<Box<dyn reslot_engine::Opened>, OpenError> {
-        let opened = Opened::open(copy)?;
+    fn kind(&self) -> EngineKind {
+        EngineKind::Native
+    }
+
+    fn stage(&self, write_copy: &dyn Fn() -> Result<StagedFile, StageError>) -> Result<Box<dyn StagedArtifact>, StageError> {
+        Ok(Box::new(PrivateCopy(write_copy()?)))
+    }
+}
+
+/// A linted copy, which nobody else writes to.
+struct PrivateCopy(StagedFile);
+
+impl StagedArtifact for PrivateCopy {
+    fn copy(&self) -> Option<&StagedFile> {
+        Some(&self.0)
+    }
+
+    fn open(self: Box<Self>, owner: ImageOwner) -> Result<Box<dyn reslot_engine::Opened>, OpenError> {
+        let opened = Opened::open(self.0)?;
         let name = owner.image_name();
         let ledger = Ledger::new(name, owner.when_less, owner.on_thread_panic);
         ledger.set_log_forwarder(LogForwarder::new(owner.slot, owner.generation, owner.log_level));
@@ -30,13 +47,19 @@ impl Engine for NativeEngine {
         Ok(Box::new(Mapped { opened, ledger }))
     }
 
+    fn trial(&self) -> Option<&dyn Trial> {
+        Some(self)
+    }
+}
+
+impl Trial for PrivateCopy {
     fn preflight(
         &self,
         how: &Preflight,
         candidate: &PreflightCandidate<'_>,
         state: Option<(u32, &[u8])>,
     ) -> Result<PreflightReport, PreflightError> {
-        preflight::run(how, candidate, state)
+        preflight::run(how, candidate, self.0.path(), state)
     }
 }
 
@@ -74,6 +97,10 @@ unsafe impl RootAccess for MappedRoot {
 
 // SAFETY: objects are memory of the image, and tables lie in it; the image is mapped until `close`.
 unsafe impl reslot_engine::Image for Image {
+    fn engine(&self) -> EngineKind {
+        EngineKind::Native
+    }
+
     fn id(&self) -> ImageId {
         self.ledger.id()
     }
@@ -117,6 +144,10 @@ unsafe impl reslot_engine::Image for Image {
 }
 
 impl Resources for Ledger {
+    fn engine(&self) -> EngineKind {
+        EngineKind::Native
+    }
+
     fn live_bytes(&self) -> Option<u64> {
         self.live_bytes()
     }

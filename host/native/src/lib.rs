@@ -18,3 +18,4 @@ mod threads;
 mod unload;
 
 pub use engine::NativeEngine;
+pub use symbols::{backtrace_in_program, prepare_backtraces};

@@ -58,16 +58,16 @@ pub fn preflight_as_hosts_do(
     let candidate = PreflightCandidate {
         slot: &manifest.name,
         generation: 1,
-        copy: copy.path(),
         manifest: &manifest,
     };
-    run(how, &candidate, state)
+    run(how, &candidate, copy.path(), state)
 }
 
-/// Tries a linted copy out. Whatever becomes of the child, when this comes back the child is reaped and its process group killed.
+/// Tries a linted copy, or a link to one in memory, out. The child opens this very file, so it costs no second copy. Whatever becomes of the child, when this comes back the child is reaped and its process group killed.
 pub fn run(
     how: &Preflight,
     candidate: &PreflightCandidate<'_>,
+    copy: &Path,
     state: Option<(u32, &[u8])>,
 ) -> Result<PreflightReport, PreflightError> {
     let begun = Instant::now();
@@ -76,7 +76,7 @@ pub fn run(
         host: std::process::id(),
         slot: candidate.slot.to_owned(),
         generation: candidate.generation,
-        copy: candidate.copy.as_os_str().to_owned(),
+        copy: copy.as_os_str().to_owned(),
         manifest: serde_json::to_string(candidate.manifest)
             .map_err(|error| PreflightError::io("write the task", error.into()))?,
         schema: state.map(|(schema, _)| schema),

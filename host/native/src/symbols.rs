@@ -270,3 +270,14 @@ pub(super) fn capture(image: u64, addresses: &[usize]) -> Backtrace {
     }
     Backtrace::new(stack)
 }
+
+/// For code that is a part of the program: its file is found now, because a panicking thread must not read the loader's list.
+pub fn prepare_backtraces() {
+    PROGRAM.get_or_init(find_program);
+}
+
+/// The stack of a panic in code that is a part of the program.
+pub fn backtrace_in_program(addresses: &[usize]) -> Backtrace {
+    let stack = CapturedStack::new(Vec::new(), stack::identity(&[], addresses).into());
+    Backtrace::new(Arc::new(stack))
+}

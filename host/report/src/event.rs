@@ -6,7 +6,7 @@ mod weight;
 mod words;
 
 use crate::{
-    HistoryError, Holder, HookError, Lifecycle, QuarantineReason, Refusal, RollbackReason, RollbackReport, Step,
+    EngineKind, HistoryError, Holder, HookError, Lifecycle, QuarantineReason, Refusal, RollbackReason, RollbackReport, Step,
     UnloadError, UnloadReason, UnloadReport,
 };
 use reslot_artifact::ContentHash;
@@ -110,6 +110,8 @@ pub enum Outcome {
     Unmapped(UnloadReport),
     /// Kept mapped, because unmapping it would not be safe.
     Quarantined(QuarantineReason),
+    /// Its plugin is linked into the program: its instance is dropped, and its code stays, as any other code of the program.
+    Linked,
 }
 
 /// Something that happened in the host.
@@ -370,6 +372,8 @@ pub enum Event {
         slot: Arc<str>,
         /// The generation.
         generation: u64,
+        /// The engine that ran its code. Of a linked plugin nothing was mapped, and so nothing is unmapped.
+        engine: EngineKind,
         /// What the image left behind.
         report: UnloadReport,
     },

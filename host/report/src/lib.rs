@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod engine;
 mod event;
 mod history;
 mod holders;
@@ -24,6 +25,7 @@ mod stage;
 mod step;
 mod unload;
 
+pub use engine::EngineKind;
 pub use event::{Event, Outcome, Record, ReloadReport, RetireReport, weight};
 pub use history::HistoryError;
 pub use holders::{GenerationHolders, GenerationStatus, Holder};

@@ -122,6 +122,14 @@ pub enum Cause {
     /// Two members of a set that is loaded together are for the same slot.
     #[error("two members of the set are for this slot; the other is {}", .0.display())]
     DuplicateSlot(PathBuf),
+    /// No plugin of this name is linked into the program.
+    #[error("no plugin {plugin:?} is linked into the program; those that are: {}", names(.known))]
+    NotLinked {
+        /// The name that was asked for.
+        plugin: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
     /// The history could not be written or read.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -300,6 +308,7 @@ impl Cause {
             Self::DependencyCycle(_) => "dependency_cycle",
             Self::GroupMember(_) => "group_member",
             Self::DuplicateSlot(_) => "duplicate_slot",
+            Self::NotLinked { .. } => "not_linked",
             Self::History(_) => "history",
             Self::Busy(_) => "busy",
             Self::OtherPlugin { .. } => "other_plugin",
@@ -367,6 +376,7 @@ impl Cause {
             Self::SavedState(error) => error.remedy(),
             Self::SlotName(_) => "use 1 to 64 of the characters A-Z a-z 0-9 _ -",
             Self::DuplicateSlot(_) => "name one artifact for each slot",
+            Self::NotLinked { .. } => "name one of those, or give the plugin to the host's builder (`HostBuilder::link`)",
             Self::NothingToGoBackTo(RollbackReason::Manual) => {
                 "publish the version that you want; the current generation \
                  keeps serving"
@@ -428,6 +438,7 @@ impl Cause {
             | Self::SavedState(_)
             | Self::SlotName(_)
             | Self::DuplicateSlot(_)
+            | Self::NotLinked { .. }
             | Self::History(_)
             | Self::IllegalMove(_)
             | Self::Busy(_)
@@ -541,3 +552,10 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+fn names(known: &[String]) -> String {
+    match known.is_empty() {
+        true => "none".to_owned(),
+        false => known.join(", "),
+    }
+}

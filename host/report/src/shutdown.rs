@@ -30,6 +30,8 @@ use std::{fmt, sync::Arc, time::Duration};
 pub struct ShutdownReport {
     /// The images that were proven unmapped, by slot and generation.
     pub unmapped: Vec<UnmappedImage>,
+    /// The generations of plugins that are linked into the program: their instances were dropped, and their code stays.
+    pub linked: Vec<UnmappedImage>,
     /// The images that are still mapped, and what keeps each of them.
     pub still_mapped: Vec<StillMapped>,
     /// What the host still waits for. None if it has ended; then only quarantined images are still mapped.
@@ -43,6 +45,7 @@ impl ShutdownReport {
     pub fn new(unfinished: Option<Unfinished>, took: Duration) -> Self {
         Self {
             unmapped: Vec::new(),
+            linked: Vec::new(),
             still_mapped: Vec::new(),
             unfinished,
             took,
@@ -55,7 +58,7 @@ impl ShutdownReport {
     }
 }
 
-/// An image that was proven unmapped while its host was shut down.
+/// A generation that ended while its host was shut down: its image was proven unmapped, unless its plugin is linked into the program.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct UnmappedImage {
@@ -66,7 +69,7 @@ pub struct UnmappedImage {
 }
 
 impl UnmappedImage {
-    /// The image of this generation.
+    /// This generation of this slot.
     pub fn new(slot: Arc<str>, generation: u64) -> Self {
         Self { slot, generation }
     }
@@ -193,6 +196,10 @@ impl fmt::Display for ShutdownReport {
         match &names[..] {
             [] => write!(f, "\nproven unmapped: none")?,
             names => write!(f, "\nproven unmapped: {}", names.join(", "))?,
+        }
+        if !self.linked.is_empty() {
+            let names: Vec<_> = self.linked.iter().map(UnmappedImage::to_string).collect();
+            write!(f, "\nlinked into the program, and dropped: {}", names.join(", "))?;
         }
         self.still_mapped
             .iter()

@@ -366,6 +366,13 @@ fn trace(event: &Event) {
                     "retired; image proven unmapped"
                 );
             }
+            Outcome::Linked => {
+                tracing::info!(
+                    slot = &*report.slot,
+                    generation = report.generation,
+                    "retired; linked into the program"
+                );
+            }
             Outcome::Quarantined(reason) => {
                 tracing::warn!(slot = &*report.slot, generation = report.generation, %reason, "retired; image quarantined");
             }

@@ -29,6 +29,8 @@ use store::Store;
 #[derive(Debug)]
 pub(crate) struct History {
     keep: usize,
+    /// The versions that are linked into the program, which keeps them.
+    linked: Vec<ContentHash>,
     store: Store,
     state: Mutex<State>,
     /// Signals that a pending entry has been stored.
@@ -107,10 +109,16 @@ impl History {
         };
         Self {
             keep,
+            linked: Vec::new(),
             store,
             state: Mutex::new(state),
             put: Condvar::new(),
         }
+    }
+
+    /// The same history for a program that has these versions linked. They are good without an entry.
+    pub(crate) fn with_linked(self, linked: Vec<ContentHash>) -> Self {
+        Self { linked, ..self }
     }
 
     /// Whether the bytes of a candidate may be stored ([`keep`](Self::keep)) after it is published. They may if the history
@@ -215,7 +223,7 @@ impl History {
             known = book.confirm(slot, hash, self.keep, now());
             known
         })?;
-        if known || self.keep == 0 {
+        if known || self.keep == 0 || self.linked.contains(hash) {
             return Ok(());
         }
         let mut state = self.state.lock();

@@ -24,6 +24,7 @@ use shutdown::{Patience, Progress};
 pub use surface::{Setup, Surface, SurfaceError};
 
 use crate::{
+    engines::Engines,
     event::Events,
     instances::LoadRequest,
     policy::Policy,
@@ -40,7 +41,7 @@ use reslot_engine::LogLevel;
 use reslot_plugin_api::{Health, Interface, Shared};
 use reslot_process::{never_dropped, safe_point};
 pub use reslot_report::GenerationHolders;
-use reslot_report::{Cause, Refusal, SlotError, UnloadError};
+use reslot_report::{Cause, EngineKind, Refusal, SlotError, UnloadError};
 use reslot_stage::PrivateCopies;
 use std::{
     mem::forget,
@@ -164,6 +165,21 @@ impl Host {
     /// If it is refused; the slot keeps what it has. If it is for several slots and some of them refuse it, this is the first refusal;
     /// the others move on all the same, and events tell of each.
     pub fn load(&self, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
+        requests::load(&self.inner.threads, LoadRequest::file(path))
+    }
+
+    /// Loads the plugin of this name that is linked into the program ([`HostBuilder::link`]) as [`load`](Self::load) loads a file: a slot that
+    /// a file has replaced it in comes back to it, with the state.
+    ///
+    /// # Errors
+    /// If it is refused; the slot keeps what it has. Also if no plugin of this name was linked.
+    pub fn load_linked(&self, plugin: &str) -> Result<LoadOutcome, Refusal> {
+        let (path, engines) = (Engines::path_of(plugin), &self.inner.engines);
+        if !engines.is_linked(&path) {
+            let known = engines.linked().map(|linked| linked.name().to_owned()).collect();
+            let plugin = plugin.to_owned();
+            return Err(Refusal::before_it_was_read(path, Cause::NotLinked { plugin, known }));
+        }
         requests::load(&self.inner.threads, LoadRequest::file(path))
     }
 
@@ -447,8 +463,10 @@ pub struct SlotInfo {
     pub version: Option<String>,
     /// The hash of the artifact that serves: which of [`Host::history`]'s versions it is.
     pub hash: Option<ContentHash>,
-    /// The file that it came from.
+    /// The file that it came from; none if its plugin is linked into the program.
     pub path: Option<PathBuf>,
+    /// The engine that runs the code of what serves: whether it came from a file, or is linked into the program.
+    pub engine: Option<EngineKind>,
     /// The number of the newest generation that was made for the slot, whether it came to serve or not; none if there was none.
     pub newest: Option<u64>,
     /// Whether nothing serves because the slot was unloaded.

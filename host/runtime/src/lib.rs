@@ -6,6 +6,7 @@
 mod deadline;
 mod deferred_notifications;
 mod deferred_work;
+mod engines;
 mod event;
 mod history;
 mod host;
@@ -42,10 +43,10 @@ pub use reslot_native::{foreign, loaded::mapped_copies, preflight::preflight};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
 pub use reslot_process::safe_point;
 pub use reslot_report::{
-    Cause, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook, HookError, IllegalMove, Lifecycle,
-    OpenError, Outcome, PreflightError, PreflightReport, PreflightStep, QuarantineReason, Record, Refusal, ReloadReport,
-    RestoredState, RetireReport, RollbackReason, RollbackReport, SavedStateError, SchemaGap, ShutdownReport, SlotError,
-    Step, StillMapped, Unfinished, UnloadError, UnloadReason, UnloadReport, UnmappedImage, WatchedFolder,
+    Cause, EngineKind, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook, HookError, IllegalMove,
+    Lifecycle, OpenError, Outcome, PreflightError, PreflightReport, PreflightStep, QuarantineReason, Record, Refusal,
+    ReloadReport, RestoredState, RetireReport, RollbackReason, RollbackReport, SavedStateError, SchemaGap, ShutdownReport,
+    SlotError, Step, StillMapped, Unfinished, UnloadError, UnloadReason, UnloadReport, UnmappedImage, WatchedFolder,
 };
 pub use reslot_stage::PrivateCopies;
 pub use slot::{Reader, Slot, SlotGuard, View};

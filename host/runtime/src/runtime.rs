@@ -8,6 +8,7 @@ mod threads;
 
 use crate::{
     deferred_work::DeferredWork,
+    engines::Engines,
     event::Log,
     inputs::InputStore,
     logs::LogLevels,
@@ -17,7 +18,6 @@ use crate::{
     slot::{MappedImages, Slots},
 };
 pub(crate) use hook_runner::HookRunner;
-use reslot_engine::Engine;
 use reslot_process::Process;
 pub(crate) use retries::Retries;
 use std::{sync::Arc, time::Duration};
@@ -36,8 +36,8 @@ pub(crate) struct Runtime {
     pub(crate) images: Arc<MappedImages>,
     /// The ways to the reload thread, the supervisor and the reaper.
     pub(crate) threads: Arc<Threads>,
-    /// What makes the code of artifacts runnable.
-    pub(crate) engine: Box<dyn Engine>,
+    /// The engines, and which one runs an artifact.
+    pub(crate) engines: Engines,
     /// Where hooks of plugins run.
     pub(crate) hooks: HookRunner,
     /// What plugins are given beside their state.

@@ -10,8 +10,8 @@ use crate::{
     protocol::{Answer, ErrorKind, HeldGeneration, Overview, Refused, Request, SlotStatus, Version},
 };
 use reslot_runtime::{
-    Cause, ContentHash, GenerationHolders, GenerationStatus, HistoryEntry, LoadOutcome, LogLevel, Refusal, RollbackError,
-    RollbackTarget, SlotInfo, UnloadError, UnloadOutcome, Unloaded, VersionStatus,
+    Cause, ContentHash, EngineKind, GenerationHolders, GenerationStatus, HistoryEntry, LoadOutcome, LogLevel, Refusal,
+    RollbackError, RollbackTarget, SlotInfo, UnloadError, UnloadOutcome, Unloaded, VersionStatus,
     surface::{Asking, Steering},
 };
 use std::{path::PathBuf, time::Duration};
@@ -52,6 +52,13 @@ fn reload(host: &Steering<'_>, target: &str) -> Result<Answer, Refused> {
         _ if target.contains('/') => Err(no_absolute_path(target)),
         _ => {
             let slot = host.slot(target).map_err(unknown)?;
+            if slot.engine == Some(EngineKind::Linked) {
+                let message = format!(
+                    "{target} is linked into the program, so there is no file to read again\n  what to do: name a file, and it replaces \
+                     what is linked: `reslot reload FILE`"
+                );
+                return Err(Refused::new(ErrorKind::NotDone, message));
+            }
             let path = slot
                 .path
                 .or(slot.unloaded_from)
@@ -259,6 +266,7 @@ fn status(shared: &Shared, host: &Asking<'_>, slot: SlotInfo) -> SlotStatus {
         version: slot.version,
         hash: slot.hash.map(|hash| hash.to_string()),
         path: slot.path,
+        engine: slot.engine.map(|engine| engine.to_string()),
         state: state.to_owned(),
         staged: slot.staged,
         standby: slot.standby,

@@ -89,6 +89,7 @@ fn of_slot(shared: &Shared, host: &Asking<'_>, name: &str) -> Result<Reason, Ref
     };
     let mut summary = match (slot.generation, &slot.path) {
         (Some(number), Some(path)) => format!("generation {number} of {name} serves, from {}", path.display()),
+        (Some(number), None) => format!("generation {number} of {name} serves; its plugin is linked into the program"),
         _ => format!("{name} is empty"),
     };
     if let Some(path) = &slot.unloaded_from {

@@ -178,7 +178,7 @@ fn unload(mut image: Box<dyn Image>, releases: &Receiver<()>, timeout: Duration)
             continue;
         }
         match image.close() {
-            Unloading::Unmapped(_) => return None,
+            Unloading::Unmapped(_) | Unloading::Linked => return None,
             Unloading::Stays(image, reason) => {
                 std::mem::forget(image);
                 return Some(reason.to_string());

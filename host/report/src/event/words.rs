@@ -1,7 +1,7 @@
 //! Every event as a sentence for a person, by `Display`. A program matches on the event itself.
 
 use super::{Event, Outcome, ReloadReport, RetireReport};
-use crate::{Holder, RestoredState, RollbackReason, RollbackReport, UnloadReason, UnloadReport};
+use crate::{EngineKind, Holder, RestoredState, RollbackReason, RollbackReport, UnloadReason, UnloadReport};
 use std::{
     fmt::{self, Display, Formatter},
     path::Path,
@@ -207,6 +207,16 @@ impl Event {
             Self::Released {
                 slot,
                 generation,
+                engine: EngineKind::Linked,
+                ..
+            } => write!(
+                f,
+                "{slot}: generation {generation} is gone after all: its instance is dropped, and its code, a part of the program, stays"
+            ),
+            Self::Released {
+                slot,
+                generation,
+                engine: EngineKind::Native,
                 report,
             } => write!(
                 f,
@@ -317,6 +327,15 @@ impl Display for RetireReport {
                     write!(f, "its last holder released it after {},  ", Readable(self.held))?;
                 }
                 write!(f, "{report})")?;
+            }
+            Outcome::Linked => {
+                write!(
+                    f,
+                    " is gone: its instance is dropped, and its code, a part of the program, stays"
+                )?;
+                if self.served {
+                    write!(f, " (its last holder let go after {})", Readable(self.held))?;
+                }
             }
             Outcome::Quarantined(reason) => write!(f, " has ended, but its image stays mapped: {reason}")?,
         }

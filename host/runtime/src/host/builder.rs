@@ -10,6 +10,7 @@ use super::{
 use crate::{
     artifact::inspect,
     deferred_work::DeferredWork,
+    engines::Engines,
     event::{Log, Observers},
     history::History,
     inputs::{InputStore, PluginSettings},
@@ -24,7 +25,7 @@ use crate::{
     watch::{Watch, WatchOptions, scan},
 };
 use reslot_engine::LogLevel;
-use reslot_native::NativeEngine;
+use reslot_plugin_api::LinkedPlugin;
 use reslot_process::{
     Process,
     background::{self, Kind},
@@ -74,6 +75,7 @@ pub struct HostBuilder {
     injections: Injections,
     log_level: Option<LogLevel>,
     instances: instances::Said,
+    linked: Vec<LinkedPlugin>,
     surfaces: Vec<Box<dyn AnySurface>>,
 }
 
@@ -96,6 +98,7 @@ impl HostBuilder {
             injections: Injections::default(),
             log_level: None,
             instances: instances::Said::new(),
+            linked: Vec::new(),
             surfaces: Vec::new(),
         }
     }
@@ -149,6 +152,34 @@ impl HostBuilder {
     #[must_use]
     pub fn instances<S: Into<String>>(mut self, of: impl Into<String>, slots: impl IntoIterator<Item = S>) -> Self {
         self.instances.insert(of.into(), slots.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Loads a plugin that is linked into the program when the host starts, into the slot with its name or those that
+    /// [`instances`](Self::instances) names. Claims, views, handles, state, configuration, rollback and events work as with a plugin from a
+    /// file; [`SlotInfo::engine`](crate::SlotInfo::engine) tells the two apart. If two linked plugins have the same name, the last one is used.
+    ///
+    /// A file with the same plugin replaces the linked one, as any newer version would, if it comes to the watched folder
+    /// ([`watch`](Self::watch)) or is loaded with [`Host::load`]. [`Host::load_linked`] loads the linked plugin again. So a program reloads files
+    /// while it is developed, and its release, which is given no files, runs what is linked.
+    ///
+    /// The plugin's crate has `crate-type = ["cdylib", "rlib"]`; [`export_plugin!`](reslot_plugin_api::export_plugin) defines the constant
+    /// `PLUGIN` in it.
+    ///
+    /// ```no_run
+    /// # mod my_plugin {
+    /// #     use reslot_plugin_api::LinkedPlugin;
+    /// #     pub fn plugin() -> LinkedPlugin { unimplemented!() }
+    /// # }
+    /// # let plugin = my_plugin::plugin();
+    /// // With a plugin's crate: `let plugin = my_plugin::PLUGIN;`
+    /// let host = reslot::Host::builder().link(plugin).build()?;
+    /// # Ok::<(), reslot::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn link(mut self, plugin: LinkedPlugin) -> Self {
+        self.linked.retain(|before| before.name() != plugin.name());
+        self.linked.push(plugin);
         self
     }
 
@@ -310,17 +341,19 @@ impl HostBuilder {
             drain_deadline: self.drain_deadline,
             count_calls: self.count_calls,
         };
+        let engines = Engines::new(&self.linked);
+        let linked = engines.linked().map(|linked| linked.hash).collect();
         let inner = Arc::new(Runtime {
             process,
             slots,
             images,
-            engine: Box::new(NativeEngine),
+            engines,
             hooks: HookRunner::new(options.policy.hook_deadline, self.injections),
             options,
             retries: Retries::new(inputs.clone(), threads.clone()),
             threads,
             inputs,
-            storage: Storage::new(history, private, self.limits, log.clone()),
+            storage: Storage::new(history.with_linked(linked), private, self.limits, log.clone()),
             log,
             log_levels: Arc::new(LogLevels::new(self.log_level)),
             deferred_work: DeferredWork::default(),
@@ -360,6 +393,12 @@ impl Host {
     fn load_first(&mut self, options: WatchOptions) -> Result<(), BuildError> {
         let reverted = revert_unconfirmed(&self.inner.storage, &self.inner.log);
         let mut refusals = Vec::new();
+        let linked = self.inner.engines.linked().map(|linked| linked.path.clone()).collect();
+        for path in callers_last(&self.inner, linked) {
+            // By name: the program may be another build than the one in which the history has noted this version as bad.
+            let outcomes = ask_for(&self.inner.threads, instances::LoadRequest::file(path), true);
+            refusals.extend(outcomes.into_iter().filter_map(Result::err));
+        }
         if let Some(folder) = &self.folder {
             let threads = self.inner.threads.clone();
             // First the watch, then the look: what changes in between is seen by both and skipped once.
@@ -384,7 +423,10 @@ fn callers_last(host: &Runtime, paths: Vec<PathBuf>) -> Vec<PathBuf> {
     // Once for each slot that a file is for.
     let told = paths.into_iter().flat_map(|path| {
         // What cannot be read is refused in its turn, with words.
-        let manifest = std::fs::read(&path).ok().and_then(|bytes| inspect(&bytes).manifest);
+        let manifest = match host.engines.linked().find(|linked| linked.path == path) {
+            Some(linked) => linked.manifest(),
+            None => std::fs::read(&path).ok().and_then(|bytes| inspect(&bytes).manifest),
+        };
         let (name, uses) = manifest.map_or_else(Default::default, |manifest| (manifest.name, manifest.uses));
         let slots = host.slots.instances().of(&name, &path).into_iter();
         slots.map(move |slot| (path.clone(), slot, uses.clone())).collect::<Vec<_>>()

@@ -30,7 +30,10 @@ pub(super) fn of(host: &Runtime, record: &SlotRecord) -> SlotInfo {
         unloaded_from: state.unloaded().map(|left| left.path.clone()),
         generation: current.map(|current| current.generation.number()),
         newest: (state.last_number > 0).then_some(state.last_number),
-        path: current.map(|current| current.path.clone()),
+        path: current
+            .map(|current| current.path.clone())
+            .filter(|path| !host.engines.is_linked(path)),
+        engine: current.map(|current| current.generation.instance().image().engine()),
         mapped: images.len(),
         retired: count(|phase| matches!(phase, Phase::Retired)),
         quarantined: count(|phase| matches!(phase, Phase::Quarantined(_))),

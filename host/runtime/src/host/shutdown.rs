@@ -8,9 +8,11 @@ use crate::{
 };
 use parking_lot::Mutex;
 use reslot_process::background::{self, Kind};
-use reslot_report::{Event, GenerationHolders, GenerationStatus, ShutdownReport, StillMapped, Unfinished, UnmappedImage};
+use reslot_report::{
+    EngineKind, Event, GenerationHolders, GenerationStatus, ShutdownReport, StillMapped, Unfinished, UnmappedImage,
+};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     mem::forget,
     sync::{Arc, Weak},
     thread::{self, ThreadId},
@@ -194,7 +196,7 @@ struct State {
     /// None once the host is gone.
     step: Option<Unfinished>,
     /// The images that there were.
-    known: BTreeSet<(Arc<str>, u64)>,
+    known: BTreeMap<(Arc<str>, u64), EngineKind>,
 }
 
 /// The host is gone when this is dropped, also if ending it panicked.
@@ -210,7 +212,7 @@ impl Progress {
     pub(super) fn new(images: &Arc<MappedImages>) -> Self {
         let state = State {
             step: Some(Unfinished::Watch),
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
         };
         let new = Self {
             images: images.clone(),
@@ -223,7 +225,10 @@ impl Progress {
     /// From now on images that are mapped at this moment are in the report, whatever becomes of them.
     fn note_images(&self) {
         let images = self.images.with_shadows(None).into_iter();
-        self.state.lock().known.extend(images.map(|image| (image.slot, image.number)));
+        self.state
+            .lock()
+            .known
+            .extend(images.map(|image| ((image.slot, image.number), image.resources.engine())));
     }
 
     fn comes_to(&self, step: Option<Unfinished>) {
@@ -244,8 +249,13 @@ impl Progress {
                 .iter()
                 .any(|image| &*image.slot == slot && image.held.generation == generation)
         };
-        let gone = state.known.iter().filter(|(slot, number)| !is_left(slot, *number));
-        report.unmapped = gone.map(|(slot, number)| UnmappedImage::new(slot.clone(), *number)).collect();
+        for ((slot, number), engine) in state.known.iter().filter(|((slot, number), _)| !is_left(slot, *number)) {
+            let ended = UnmappedImage::new(slot.clone(), *number);
+            match engine {
+                EngineKind::Linked => report.linked.push(ended),
+                _ => report.unmapped.push(ended),
+            }
+        }
         // The threads may have ended while somebody still holds a generation: the reaper waits for him.
         let is_held = still_mapped.iter().any(|image| !image.is_quarantined());
         let step = match &state.step {

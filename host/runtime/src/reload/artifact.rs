@@ -24,6 +24,10 @@ pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(2);
 /// **read**: reads and hashes a file.
 pub(super) fn read(host: &Runtime, request: &LoadRequest, clock: &mut Clock) -> Result<Source, Refusal> {
     let path = &request.path;
+    if let Some(source) = host.engines.linked_source(path) {
+        clock.lap(Step::Read);
+        return Ok(source);
+    }
     let source = host.storage.read(path).map_err(|error| {
         let record = match &request.slot {
             Some(slot) => host.slots.named(slot),
@@ -105,9 +109,13 @@ pub(super) struct FailedLint {
     error: LintError,
 }
 
-/// **lint**: checks the bytes. Nothing is executed.
-pub(super) fn lint(mut source: Source) -> Result<LintedArtifact, Box<FailedLint>> {
-    match lint::lint(&mut source.bytes, &Expectations::of_this_build()) {
+/// **lint**: checks the bytes. Nothing is executed. A linked plugin has no bytes but its manifest.
+pub(super) fn lint(host: &Runtime, mut source: Source) -> Result<LintedArtifact, Box<FailedLint>> {
+    let linted = match host.engines.is_linked(&source.path) {
+        true => Linted::of_manifest(&source.bytes),
+        false => lint::lint(&mut source.bytes, &Expectations::of_this_build()),
+    };
+    match linted {
         Ok(linted) => Ok(LintedArtifact {
             source,
             linted,
@@ -118,7 +126,11 @@ pub(super) fn lint(mut source: Source) -> Result<LintedArtifact, Box<FailedLint>
 }
 
 /// **lint**, of a version from the history.
-pub(super) fn lint_archived(hash: ContentHash, archived: Artifact) -> Result<LintedArtifact, Box<FailedLint>> {
+pub(super) fn lint_archived(
+    host: &Runtime,
+    hash: ContentHash,
+    archived: Artifact,
+) -> Result<LintedArtifact, Box<FailedLint>> {
     let Artifact { bytes, copy, file, .. } = archived;
     let source = Source {
         path: file,
@@ -127,7 +139,7 @@ pub(super) fn lint_archived(hash: ContentHash, archived: Artifact) -> Result<Lin
         hash,
     };
     let archived_as = Some(copy);
-    lint(source).map(|artifact| LintedArtifact { archived_as, ..artifact })
+    lint(host, source).map(|artifact| LintedArtifact { archived_as, ..artifact })
 }
 
 /// A refusal for each of the slots that a file was for: those that its manifest names, if it can be read, or those that were loaded from

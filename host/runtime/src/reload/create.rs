@@ -7,16 +7,19 @@ use crate::{
     slot::{Generation, PeerTable, Phase, ReaperMessage, Watching},
 };
 use reslot_artifact::{ContentHash, manifest::Manifest};
-use reslot_engine::{Image, ImageOwner, Opened};
+use reslot_engine::{Image, ImageOwner, Opened, StagedArtifact};
 use reslot_process::hooks::TookTooLong;
 use reslot_report::{Cause, Event, Hook, Lifecycle, OpenError, QuarantineReason};
-use reslot_stage::StagedFile;
 use std::sync::{Arc, mpsc::Sender};
 
 /// **open**: maps the private copy. Its static constructors run.
-pub(super) fn open(attempt: &Attempt<'_>, copy: StagedFile, manifest: &Manifest) -> Result<Box<dyn Opened>, OpenError> {
+pub(super) fn open(
+    attempt: &Attempt<'_>,
+    staged: Box<dyn StagedArtifact>,
+    manifest: &Manifest,
+) -> Result<Box<dyn Opened>, OpenError> {
     let (host, name, number) = (attempt.host, attempt.target.name(), attempt.number());
-    let opened = host.engine.open(copy, owner(host, name, number, manifest))?;
+    let opened = staged.open(owner(host, name, number, manifest))?;
     host.images.opened(name, number, opened.resources());
     Ok(opened)
 }

@@ -4,13 +4,14 @@
 
 use super::{
     archive::PendingArchive,
-    artifact::{lint_archived, refusal_of},
+    artifact::{lint, lint_archived, refusal_of},
     attempt::{Target, refusal},
     clock::Clock,
     messages::LoadOutcome,
     steps::{bring_into_service, make_candidate},
 };
 use crate::{
+    engines::Linked,
     instances::LoadRequest,
     runtime::Runtime,
     slot::{CandidateKind, RollbackPlan, SlotRecord},
@@ -43,7 +44,10 @@ pub(super) fn go_back(
     }
     // An I/O error is reported as such, and not as "nothing to go back to".
     let mut unreadable = None;
+    // What is linked into the program is kept by the program.
+    let linked = linked_for(host, record).filter(|linked| serving.is_none_or(|(_, serving)| serving != linked.hash));
     let found = match to {
+        Some(hash) if linked.is_some_and(|linked| linked.hash == hash) => Ok(None),
         Some(hash) => host
             .storage
             .history
@@ -61,9 +65,13 @@ pub(super) fn go_back(
             Ok(found)
         }
     };
-    let (hash, archived) = match found {
-        Ok(Some(found)) => found,
-        Ok(None) => {
+    let (hash, file, artifact) = match (found, linked) {
+        (Ok(Some((hash, archived))), _) => {
+            let file = archived.file.clone();
+            (hash, file, lint_archived(host, hash, archived))
+        }
+        (Ok(None), Some(linked)) => (linked.hash, linked.path.clone(), lint(host, linked.source())),
+        (Ok(None), None) => {
             let generation = serving.map(|(number, _)| number);
             host.log.push(Event::NoFallback {
                 slot: record.name.clone(),
@@ -73,11 +81,10 @@ pub(super) fn go_back(
             let cause = unreadable.map_or(Cause::NothingToGoBackTo(reason), Cause::History);
             return Err(refuse(record, cause));
         }
-        Err(error) => return Err(refuse(record, error.into())),
+        (Err(error), _) => return Err(refuse(record, error.into())),
     };
-    let file = archived.file.clone();
     let kind = CandidateKind::Rollback(RollbackPlan { reason, earlier, since });
-    let outcome = lint_archived(hash, archived)
+    let outcome = artifact
         .map_err(|unfit| refusal_of(host, &LoadRequest::of_slot(&file, &record.name), *unfit))
         .and_then(|artifact| make_candidate(host, Target::of(record), kind, &file, artifact, Clock::begin()))
         .and_then(|(candidate, archive)| {
@@ -92,6 +99,17 @@ pub(super) fn go_back(
         host.log.push(Event::Refused(refusal.clone()));
     }
     outcome
+}
+
+/// The plugin that is linked into the program for this slot, unless the slot went back from it.
+fn linked_for<'a>(host: &'a Runtime, record: &SlotRecord) -> Option<&'a Linked> {
+    let is_for = |linked: &&Linked| host.slots.instances().of(linked.name(), &linked.path).contains(&record.name);
+    let linked = host.engines.linked().find(is_for)?;
+    host.storage
+        .history
+        .known_bad(&record.name, &linked.hash)
+        .is_none()
+        .then_some(linked)
 }
 
 fn refuse(record: &SlotRecord, cause: Cause) -> Refusal {

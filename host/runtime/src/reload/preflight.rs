@@ -12,10 +12,9 @@ use crate::{
 };
 use parking_lot::MutexGuard;
 use reslot_artifact::manifest::Manifest;
-use reslot_engine::{Preflight, PreflightCandidate};
+use reslot_engine::{Preflight, PreflightCandidate, StagedArtifact, Trial};
 use reslot_report::{Cause, Hook, HookError, PreflightError, PreflightStep};
 use std::{
-    path::Path,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
@@ -27,23 +26,23 @@ use std::{
 pub(super) fn preflight(
     attempt: &Attempt<'_>,
     kind: &CandidateKind,
-    copy: &Path,
+    staged: &dyn StagedArtifact,
     manifest: &Manifest,
 ) -> Result<bool, Cause> {
     let host = attempt.host;
-    let Some(how) = &host.options.policy.preflight else {
+    let (Some(how), Some(trial)) = (&host.options.policy.preflight, staged.trial()) else {
         return Ok(false);
     };
     match kind {
         CandidateKind::Fresh { saved: Some(saved), .. } => {
-            let tried = run(attempt, copy, manifest, how, Some(saved.snapshot.clone()));
+            let tried = run(attempt, trial, manifest, how, Some(saved.snapshot.clone()));
             tried.map_err(|error| Cause::Preflight(Arc::new(error)))?;
         }
         CandidateKind::Fresh { saved: None, .. } | CandidateKind::SetMember => {
             let state = current_state(&host.hooks, attempt.target.slot, how)?;
-            try_out(attempt, copy, manifest, how, state)?;
+            try_out(attempt, trial, manifest, how, state)?;
         }
-        CandidateKind::Shadow { state } => try_out(attempt, copy, manifest, how, state.clone())?,
+        CandidateKind::Shadow { state } => try_out(attempt, trial, manifest, how, state.clone())?,
         // It went through a preflight before it was published.
         CandidateKind::Rollback(_) | CandidateKind::Reinstance { .. } => return Ok(false),
     }
@@ -53,14 +52,14 @@ pub(super) fn preflight(
 /// Tries it out with the current state.
 fn try_out(
     attempt: &Attempt<'_>,
-    copy: &Path,
+    trial: &dyn Trial,
     manifest: &Manifest,
     how: &Preflight,
     state: Option<TakenState>,
 ) -> Result<(), Cause> {
     let host = attempt.host;
     let snapshot = in_schema(&host.hooks, manifest, state.as_ref())?;
-    run(attempt, copy, manifest, how, snapshot).map_err(|error| {
+    run(attempt, trial, manifest, how, snapshot).map_err(|error| {
         let error = match &state {
             Some(state) => whose_fault(&host.hooks, state, error),
             None => error,
@@ -71,7 +70,7 @@ fn try_out(
 
 fn run(
     attempt: &Attempt<'_>,
-    copy: &Path,
+    trial: &dyn Trial,
     manifest: &Manifest,
     how: &Preflight,
     state: Option<Arc<Snapshot>>,
@@ -80,11 +79,10 @@ fn run(
     let candidate = PreflightCandidate {
         slot,
         generation,
-        copy,
         manifest,
     };
     let state = state.as_ref().map(|state| (state.schema, &state.bytes[..]));
-    let report = attempt.host.engine.preflight(how, &candidate, state)?;
+    let report = trial.preflight(how, &candidate, state)?;
     tracing::info!(slot = &**slot, generation, %report, "preflight");
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 use reslot_engine::{Holding, Image, Instance, SharedImage, Unloading};
 use reslot_process::hooks::Hooks;
-use reslot_report::{Event, Holder, HookError, Lifecycle, Outcome, QuarantineReason};
+use reslot_report::{EngineKind, Event, Holder, HookError, Lifecycle, Outcome, QuarantineReason, UnloadReport};
 use std::{
     sync::{
         Arc, Weak,
@@ -444,26 +444,40 @@ impl Reaper {
         match pending.image.close() {
             Unloading::Unmapped(mut report) => {
                 report.settle = settled;
-                let (slot, number) = (pending.ending.slot.clone(), pending.ending.number);
-                self.images.gone(&slot, number);
-                self.log.push(match pending.quarantined {
-                    None => Event::Retired(pending.ending.report(Outcome::Unmapped(report))),
-                    Some(_) => Event::Released {
-                        slot: slot.clone(),
-                        generation: number,
-                        report,
-                    },
-                });
-                if let Some(retries) = self.retries.upgrade() {
-                    retries.room_freed(&slot);
-                }
+                self.gone(pending.ending, pending.quarantined.is_some(), Outcome::Unmapped(report));
             }
+            Unloading::Linked => self.gone(pending.ending, pending.quarantined.is_some(), Outcome::Linked),
             Unloading::Stays(image, reason) => self.quarantine(PendingUnload { image, ..pending }, reason),
             Unloading::Busy(image) => self.pending.push(PendingUnload {
                 image,
                 kept_by: Holding::Threads,
                 ..pending
             }),
+        }
+    }
+
+    /// Nothing of it is left, or what is left is the program's.
+    fn gone(&self, ending: Ending, was_quarantined: bool, outcome: Outcome) {
+        let (slot, generation) = (ending.slot.clone(), ending.number);
+        self.images.gone(&slot, generation);
+        self.log.push(match was_quarantined {
+            false => Event::Retired(ending.report(outcome)),
+            true => {
+                let (engine, report) = match outcome {
+                    Outcome::Unmapped(report) => (EngineKind::Native, report),
+                    _ => (EngineKind::Linked, UnloadReport::default()),
+                };
+                let slot = slot.clone();
+                Event::Released {
+                    slot,
+                    generation,
+                    engine,
+                    report,
+                }
+            }
+        });
+        if let Some(retries) = self.retries.upgrade() {
+            retries.room_freed(&slot);
         }
     }
 

@@ -113,15 +113,12 @@ fn reinstantiate(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &Outdat
     host.inputs.begin_trial(&record.name);
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
-    let copy = serving.generation.instance().image().copy();
-    let copy = copy.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound));
-    // A cleaner of temporary folders may have removed the private copy. The history has the same artifact.
-    let kept = |_: &std::io::Error| host.storage.history.read(&record.name, &serving.hash).ok();
-    let bytes = copy
-        .and_then(std::fs::read)
-        .or_else(|error| kept(&error).map(|artifact| artifact.bytes).ok_or(error));
-    let bytes = match bytes {
-        Ok(bytes) => bytes,
+    let source = match host.engines.linked_source(&serving.path) {
+        Some(source) => Ok(source),
+        None => read_copy(host, record, serving),
+    };
+    let source = match source {
+        Ok(source) => source,
         Err(error) => {
             let reason = format!("the host's copy of what serves cannot be read: {error}");
             report_unreadable(host, &record.name, reason);
@@ -129,22 +126,31 @@ fn reinstantiate(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &Outdat
         }
     };
     clock.lap(Step::Read);
-    let source = Source {
-        path: serving.path.clone(),
-        len: bytes.len() as u64,
-        bytes: Bytes::of(bytes),
-        hash: serving.hash,
-    };
     let kind = CandidateKind::Reinstance {
         of: serving.generation.number(),
     };
-    let outcome = lint(source)
+    let outcome = lint(host, source)
         .map_err(|unfit| refusal_of(host, &LoadRequest::of_slot(&serving.path, &record.name), *unfit))
         .and_then(|artifact| make_candidate(host, Target::of(record), kind, &serving.path, artifact, clock))
         .and_then(|(candidate, _)| bring_into_service(host, record, candidate));
     if let Err(refusal) = outcome {
         report_refused(host, refusal);
     }
+}
+
+/// Reads the current artifact from its private copy, or from the history if a cleaner of temporary folders has removed the copy.
+fn read_copy(host: &Runtime, record: &SlotRecord, serving: &OutdatedGeneration) -> std::io::Result<Source> {
+    let copy = serving.generation.instance().image().copy();
+    let copy = copy.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound));
+    let kept = |_: &std::io::Error| host.storage.history.read(&record.name, &serving.hash).ok();
+    let bytes = copy.and_then(std::fs::read);
+    let bytes = bytes.or_else(|error| kept(&error).map(|artifact| artifact.bytes).ok_or(error))?;
+    Ok(Source {
+        path: serving.path.clone(),
+        len: bytes.len() as u64,
+        bytes: Bytes::of(bytes),
+        hash: serving.hash,
+    })
 }
 
 /// The same, if a try was put off until now.

@@ -77,12 +77,12 @@ fn make(
     let (path, artifact) = match of {
         ShadowOf::File(path) => {
             let source = read_patiently(host, &LoadRequest::file(&path), &mut Clock::begin());
-            (path, lint(source.map_err(|refusal| of_target(target, refusal))?))
+            (path, lint(host, source.map_err(|refusal| of_target(target, refusal))?))
         }
         ShadowOf::Archived(hash) => {
             let archived = host.storage.history.read(&target.slot.name, &hash);
             let archived = archived.map_err(|error| target.refusal(&path, None, Step::Read, error))?;
-            (archived.file.clone(), lint_archived(hash, archived))
+            (archived.file.clone(), lint_archived(host, hash, archived))
         }
     };
     let artifact = artifact.map_err(|unfit| of_target(target, refusal_of(host, &LoadRequest::file(&path), *unfit)))?;

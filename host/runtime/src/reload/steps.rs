@@ -48,9 +48,9 @@ use crate::{
     slot::{Candidate, CandidateKind, Generation, SlotRecord, Slots},
 };
 use reslot_artifact::{ContentHash, lint::Linted};
+use reslot_engine::StagedArtifact;
 use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, Refusal, RestoredState, Step};
-use reslot_stage::StagedFile;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -96,7 +96,7 @@ pub(super) fn reload(
         return done;
     }
 
-    let artifact = match artifact::lint(source) {
+    let artifact = match artifact::lint(host, source) {
         Ok(artifact) => artifact,
         Err(unfit) => {
             let refusals = artifact::refusals_of(host, request, *unfit);
@@ -229,16 +229,18 @@ pub(super) fn make_candidate(
     let LintedArtifact { source, mut linted, .. } = artifact;
     report_lint(&attempt, &kind, std::mem::take(&mut linted.warnings));
 
-    let copy = host.storage.write_private_copy(target.name(), &source.bytes);
-    let copy = copy.map_err(|error| attempt.refusal(Step::Open, error))?;
-    let archive = match hash_of_bytes {
-        Some(hash) => Some(archive::begin(&attempt, &linted.manifest, source.bytes, hash, &copy)),
-        None => None,
+    let write_copy = || host.storage.write_private_copy(target.name(), &source.bytes);
+    let staged = host.engines.of(&source.path).stage(&write_copy);
+    let staged = staged.map_err(|error| attempt.refusal(Step::Open, error))?;
+    let archive = match (hash_of_bytes, staged.copy()) {
+        (Some(hash), Some(copy)) => Some(archive::begin(&attempt, &linted.manifest, source.bytes, hash, copy)),
+        // What is linked into the program is there as long as the program is.
+        (Some(_) | None, _) => None,
     };
     let archive = archive.transpose().map_err(|error| attempt.refusal(Step::Open, error))?;
     attempt.number = Some(next_number(target, &kind));
 
-    let generation = try_and_create(&mut attempt, &kind, copy, linted).inspect_err(|_| {
+    let generation = try_and_create(&mut attempt, &kind, staged, linted).inspect_err(|_| {
         if keeps_version {
             host.storage.history.forget(target.name(), &attempt.hash);
         }
@@ -260,15 +262,15 @@ pub(super) fn make_candidate(
 fn try_and_create(
     attempt: &mut Attempt<'_>,
     kind: &CandidateKind,
-    copy: StagedFile,
+    staged: Box<dyn StagedArtifact>,
     linted: Linted,
 ) -> Result<Generation, Refusal> {
     let Linted {
         manifest, manifest_text, ..
     } = linted;
-    attempt.step_if(Step::Preflight, |attempt| preflight(attempt, kind, copy.path(), &manifest))?;
-    let mapped = attempt.step(Step::Open, |attempt| open(attempt, copy, &manifest))?;
-    let image = attempt.step(Step::Verify, |attempt| verify(attempt, mapped, manifest, manifest_text))?;
+    attempt.step_if(Step::Preflight, |attempt| preflight(attempt, kind, &*staged, &manifest))?;
+    let opened = attempt.step(Step::Open, |attempt| open(attempt, staged, &manifest))?;
+    let image = attempt.step(Step::Verify, |attempt| verify(attempt, opened, manifest, manifest_text))?;
     attempt.step(Step::Create, |attempt| create(attempt, image))
 }
 

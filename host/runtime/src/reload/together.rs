@@ -58,7 +58,7 @@ fn make(
     clock.lap(Step::Notice);
     let source = read_patiently(host, request, &mut clock)?;
     let hash = source.hash;
-    let artifact = lint(source).map_err(|unfit| refusal_of(host, request, *unfit))?;
+    let artifact = lint(host, source).map_err(|unfit| refusal_of(host, request, *unfit))?;
     let steps = clock.steps.clone();
     for slot in host.slots.meant_by(request, &artifact.manifest().name) {
         if let Some(ContentPlace::Serves(generation)) = host.slots.content_place(&slot, &hash) {

@@ -82,7 +82,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Images mapped by this host just now: serving, staged, standing by, retiring and quarantined.
+    /// Images mapped by this host just now: serving, staged, standing by, retiring and quarantined. Generations of linked plugins are counted,
+    /// although nothing of them is mapped.
     pub mapped: usize,
     /// Of these, standing by until their successors have proved themselves.
     pub standby: usize,

@@ -110,7 +110,11 @@ fn facts(model: &Model, slot: &SlotStatus, add: &mut impl FnMut(&str, &str)) {
     add("hash", &word(&slot.hash));
     add(
         "path",
-        &slot.path.as_ref().map_or("-".to_owned(), |path| path.display().to_string()),
+        &match (&slot.path, slot.engine.as_deref()) {
+            (Some(path), _) => path.display().to_string(),
+            (None, Some("linked")) => "linked into the program".to_owned(),
+            (None, _) => "-".to_owned(),
+        },
     );
     add("staged", &number(slot.staged));
     add("standby", &number(slot.standby));
