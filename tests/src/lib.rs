@@ -28,6 +28,7 @@ pub use subscriber::at_each_event;
 #[doc = include_str!("../../docs/interfaces.md")]
 #[doc = include_str!("../../docs/leaks.md")]
 #[doc = include_str!("../../docs/lifecycle.md")]
+#[doc = include_str!("../../docs/linked.md")]
 #[doc = include_str!("../../docs/production.md")]
 #[doc = include_str!("../../docs/telling.md")]
 #[doc = include_str!("../../docs/testing.md")]

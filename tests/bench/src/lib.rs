@@ -2,6 +2,8 @@
 //! `plots`), and artifacts of any size (`padding`). What is measured stands in `benches`, a target for each group of `cargo xtask bench`.
 #![forbid(unsafe_code)]
 
+#[cfg(not(test))]
+pub mod linked;
 mod machine;
 mod padding;
 mod pages;

@@ -9,6 +9,7 @@ use reslot_tests::{Fixture, Folder};
 use std::{cell::RefCell, hint::black_box, sync::Mutex, time::Duration};
 
 pub const CLAIMED: &str = "claimed";
+pub const LINKED: &str = "claimed, linked into the program";
 pub const SYNCED: &str = "claimed, sync() before each call";
 pub const VIEWED: &str = "one view for all calls";
 pub const READ: &str = "reader.view() before each call";
@@ -28,8 +29,12 @@ pub struct Ours {
     on_probation: [(&'static str, Served); 3],
     /// What each of two threads owns.
     claims: [Mutex<Claim<dyn BenchOwned>>; 2],
+    /// Of a plugin that is linked into this program.
+    linked: RefCell<Claim<dyn BenchOwned>>,
     /// Those of `claims`.
     _hosts: [Host; 2],
+    /// That of `linked`.
+    _links: Host,
 }
 
 impl Served {
@@ -64,6 +69,8 @@ impl Ours {
         let (mut counting, mut timing) = (probation.clone(), probation.clone());
         counting.probation_calls = u64::MAX;
         timing.call_deadline = Some(Duration::from_secs(60));
+        let links = Host::builder().link(reslot_bench::linked::PLUGIN).build();
+        let links = links.expect("the host starts");
         let hosts = [(); 2].map(|()| host(Policy::default()));
         Self {
             served: Served::new(Policy::default()),
@@ -75,13 +82,16 @@ impl Ours {
             claims: hosts
                 .each_ref()
                 .map(|host| Mutex::new(host.claim("bench-owned").expect("it serves"))),
+            linked: RefCell::new(links.claim("bench-linked").expect("it serves")),
             _hosts: hosts,
+            _links: links,
         }
     }
 
     pub fn ways<'a>(&'a self, body: Body, comparison: &mut Comparison<'a>) {
         let Served { claim, slot, reader, .. } = &self.served;
         comparison.way(CLAIMED, move |calls| time_claimed::<false>(body, calls, claim));
+        comparison.way(LINKED, move |calls| time_claimed::<false>(body, calls, &self.linked));
         if body == Body::Add {
             comparison.way(SYNCED, move |calls| time_claimed::<true>(body, calls, claim));
             comparison.way(VIEWED, move |calls| {
