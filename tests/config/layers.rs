@@ -107,7 +107,7 @@ fn host_does_not_start_with_settings_that_are_wrong() {
         ("[host]\nquarantine_cup = 3\n", "did you mean `quarantine_cap`?"),
         ("[host]\nquarantine_cap = \"many\"\n", "host.quarantine_cap"),
         ("[plugin.tuned]\nthreshold = 1\n", "did you mean `plugins`?"),
-        ("[plugins]\ntuned = 1\n", "`plugins.tuned` is no table"),
+        ("[plugins]\ntuned = 1\n", "`plugins.tuned` is not a table"),
     ] {
         fs::write(&file, text).unwrap();
         let words = Host::builder()
