@@ -46,8 +46,8 @@ impl Kind {
     /// Gives the calling thread this kind.
     fn take(self) {
         let none = libc::sched_param { sched_priority: 0 };
-        // If a sandbox refuses it, the thread has the default scheduling. SAFETY: 0 is this thread, and the parameter lives
-        // as long as the call.
+        // If a sandbox refuses it, the thread has the default scheduling.
+        // SAFETY: 0 means the calling thread, and the parameter lives as long as the call.
         let _ = unsafe { libc::sched_setscheduler(0, self as libc::c_int, &raw const none) };
     }
 }
@@ -60,7 +60,7 @@ pub struct ForegroundPriority {
 impl ForegroundPriority {
     /// Makes the calling thread a foreground thread, if it is a background thread.
     pub fn this_thread() -> Self {
-        // SAFETY: 0 is this thread.
+        // SAFETY: 0 means the calling thread.
         let was_in_background = unsafe { libc::sched_getscheduler(0) } == Kind::Background as libc::c_int;
         if was_in_background {
             Kind::Foreground.take();
@@ -84,9 +84,9 @@ pub struct Processors(Option<libc::cpu_set_t>);
 impl Processors {
     /// The processors of the calling thread.
     pub fn of_this_thread() -> Self {
-        // SAFETY: a set of bits, for which zero is empty.
+        // SAFETY: the type is a set of bits, and all-zero is the empty set.
         let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        // SAFETY: 0 is this thread, and the set is as large as is said.
+        // SAFETY: 0 means the calling thread, and the size is that of the set.
         let known = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
         Self((known == 0).then_some(set))
     }
@@ -94,7 +94,8 @@ impl Processors {
     /// Limits the calling thread to these processors.
     pub fn take(self) {
         if let Some(set) = self.0 {
-            // If the system refuses it, the thread keeps the processors of its parent. SAFETY: as above.
+            // If the system refuses it, the thread keeps the processors of its parent.
+            // SAFETY: 0 means the calling thread, and the size is that of the set.
             let _ = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
         }
     }

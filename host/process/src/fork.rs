@@ -42,7 +42,7 @@ impl Process {
     pub fn this() -> Self {
         let page = PAGE.load(Ordering::Acquire);
         if !page.is_null() && !std::ptr::eq(page, &raw const NO_PAGE) {
-            // SAFETY: a page that was mapped for this, and that nobody unmaps.
+            // SAFETY: `marked` has mapped this page. Nobody unmaps it after its address is in `PAGE`.
             let mark = unsafe { &*page }.load(Ordering::Relaxed);
             if mark != 0 {
                 return Self(mark);
@@ -71,7 +71,7 @@ impl Process {
         if std::ptr::eq(page, &raw const NO_PAGE) {
             return Self(BY_NUMBER | u64::from(std::process::id()));
         }
-        // SAFETY: as above.
+        // SAFETY: the address is in `PAGE`, so the page is mapped and stays so.
         let page = unsafe { &*page };
         let next = MARKS.fetch_add(1, Ordering::Relaxed) + 1;
         match page.compare_exchange(0, next, Ordering::AcqRel, Ordering::Acquire) {
@@ -86,7 +86,8 @@ fn cleared_in_children() -> Option<*mut AtomicU64> {
     const CLEARED_IN_CHILDREN: libc::c_int = 18;
     const LENGTH: usize = 4096;
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping, which overlaps no memory of this process; it is unmapped again only if nobody knows it yet.
+    // SAFETY: the kernel chooses the address of the new mapping, so it overlaps no other memory. It is unmapped only on an
+    // error, before other code knows it.
     unsafe {
         let page = libc::mmap(std::ptr::null_mut(), LENGTH, access, kind, -1, 0);
         if page == libc::MAP_FAILED {
@@ -132,7 +133,7 @@ impl<T: Send + Sync> PerProcess<T> {
         let this = Process::this();
         let mut made = self.made.load(Ordering::Acquire);
         loop {
-            // SAFETY: null, or what was made below and is never freed.
+            // SAFETY: the pointer is null, or that of a box that was published below and is never freed.
             if let Some(made) = unsafe { made.as_ref() }.filter(|made| made.by == this) {
                 return &made.value;
             }
@@ -141,7 +142,7 @@ impl<T: Send + Sync> PerProcess<T> {
             match self.made.compare_exchange(made, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => made = new,
                 Err(other) => {
-                    // SAFETY: made here, and known to nobody else.
+                    // SAFETY: the box was made above and was not published, so no other code knows it.
                     drop(unsafe { Box::from_raw(new) });
                     made = other;
                 }
@@ -163,16 +164,16 @@ mod tests {
         assert!(!here.is_another());
         // Held as by a thread that the child does not have.
         let held = OWN.get().lock();
-        // SAFETY: the child calls nothing but what is looked at here, and ends at once.
+        // SAFETY: the child calls only the functions under test, and ends at once.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let anew = here.is_another() && Process::this() == Process::this() && OWN.get().try_lock().is_some();
-            // SAFETY: ends the child without running anything of the test's.
+            // SAFETY: `_exit` ends the child without running other code of the test.
             unsafe { libc::_exit(if anew { 0 } else { 1 }) };
         }
         drop(held);
         let mut status = 0;
-        // SAFETY: waits for the child that was made above.
+        // SAFETY: the child was made above, and `status` is writable.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         assert_eq!(status, 0);
         assert!(!here.is_another());

@@ -22,9 +22,9 @@ pub enum PrivateCopies {
 /// Whether the folder's file system forbids execution.
 pub(super) fn forbids_execution(folder: &Path) -> io::Result<bool> {
     let path = CString::new(folder.as_os_str().as_bytes())?;
-    // SAFETY: all-zero is a valid statvfs to be overwritten.
+    // SAFETY: an all-zero statvfs is a valid value.
     let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: a C string, and room for the answer.
+    // SAFETY: `path` is a C string, and `found` is writable.
     if unsafe { libc::statvfs(path.as_ptr(), &raw mut found) } != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -41,7 +41,7 @@ pub(super) fn write(link: &Path, bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut memory = File::from(create(&name)?);
     memory.write_all(bytes)?;
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
-    // SAFETY: this command takes an integer and touches no memory of ours.
+    // SAFETY: this command takes an integer and accesses no memory of this process.
     if unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -85,12 +85,12 @@ fn create(name: &CStr) -> io::Result<OwnedFd> {
 }
 
 fn memfd(name: &CStr, flags: libc::c_uint) -> io::Result<OwnedFd> {
-    // SAFETY: a C string.
+    // SAFETY: `name` is a C string.
     let made = unsafe { libc::memfd_create(name.as_ptr(), flags) };
     if made < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just made this descriptor, and no other code knows it, so `OwnedFd` is its only owner.
     Ok(unsafe { OwnedFd::from_raw_fd(made) })
 }
 

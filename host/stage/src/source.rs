@@ -188,9 +188,9 @@ fn appearance(found: &Metadata) -> [i128; 7] {
 /// lease is released at once. If leases do not work (a file of another owner, network mounts), the result is false, and only
 /// the comparison before and after reading protects.
 fn has_writer(file: BorrowedFd<'_>) -> bool {
-    // SAFETY: fcntl on an open descriptor with these commands takes an integer and touches no memory of ours. A writer that
-    // comes while we hold the lease waits for it, and the kernel sends us a signal: SIGURG, which is ignored by default, in
-    // place of SIGIO, which would end the process; without that the lease is not taken.
+    // SAFETY: fcntl on an open descriptor with these commands takes an integer and accesses no memory of this process. If another
+    // process opens the file for writing while we hold the lease, the kernel sends us a signal. F_SETSIG makes it SIGURG, which is
+    // ignored by default, because SIGIO would end the process. If F_SETSIG fails, the lease is not taken.
     unsafe {
         let file = file.as_raw_fd();
         if libc::fcntl(file, F_SETSIG, libc::SIGURG) != 0 {

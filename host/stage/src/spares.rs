@@ -120,8 +120,9 @@ fn move_if_unseen(spare: &Path, path: &Path) -> io::Result<File> {
     if !leases_tell_of_mappings(&file)? {
         return Err(io::Error::other("its file system does not tell who has it mapped"));
     }
-    // SAFETY: fcntl on an open descriptor with these commands takes an integer and touches no memory of ours. Whoever opens the file
-    // meanwhile waits, and the kernel sends us a signal: SIGURG, which is ignored by default, in place of SIGIO.
+    // SAFETY: fcntl on an open descriptor with these commands takes an integer and accesses no memory of this process. If another
+    // process opens the file while we hold the lease, it waits, and the kernel sends us SIGURG (by F_SETSIG), which is ignored by
+    // default, in place of SIGIO.
     unsafe {
         let descriptor = file.as_raw_fd();
         if libc::fcntl(descriptor, super::source::F_SETSIG, libc::SIGURG) != 0
@@ -146,9 +147,9 @@ fn leases_tell_of_mappings(file: &File) -> io::Result<bool> {
         libc::F2FS_SUPER_MAGIC as libc::c_long,
         libc::TMPFS_MAGIC as libc::c_long,
     ];
-    // SAFETY: all-zero is a valid statfs to be overwritten.
+    // SAFETY: an all-zero statfs is a valid value.
     let mut found: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: an open descriptor, and room for the answer.
+    // SAFETY: the descriptor is open, and `found` is writable.
     if unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut found) } != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -197,7 +198,7 @@ mod tests {
         given_up(folder.path(), &spares);
         // Like a debugger or a forked child: the file is mapped without an open descriptor.
         let opened = File::open(folder.path().join(".spare-2")).unwrap();
-        // SAFETY: a new mapping, which nobody else knows; it is unmapped below.
+        // SAFETY: the kernel chooses the address, so the mapping overlaps no other memory. It is unmapped below.
         let mapped = unsafe {
             let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE);
             libc::mmap(std::ptr::null_mut(), 3, read, private, opened.as_raw_fd(), 0)
@@ -205,7 +206,7 @@ mod tests {
         assert_ne!(mapped, libc::MAP_FAILED);
         drop(opened);
         assert!(spares.take(&new).is_none() && !new.exists());
-        // SAFETY: mapped above, and used no more.
+        // SAFETY: the range was mapped above, and nobody uses it any more.
         unsafe { libc::munmap(mapped, 3) };
 
         let (path, other) = (folder.path().join("two.so"), folder.path().join("kept.so"));
