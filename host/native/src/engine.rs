@@ -44,7 +44,7 @@ impl StagedArtifact for PrivateCopy {
         let ledger = Ledger::new(name, owner.when_less, owner.on_thread_panic);
         ledger.set_log_forwarder(LogForwarder::new(owner.slot, owner.generation, owner.log_level));
         ledger.set_peers(owner.neighbours);
-        Ok(Box::new(Mapped { opened, ledger }))
+        Ok(Box::new(UnverifiedImage { opened, ledger }))
     }
 
     fn trial(&self) -> Option<&dyn Trial> {
@@ -64,12 +64,12 @@ impl Trial for PrivateCopy {
 }
 
 /// An image that is mapped, and not verified yet.
-struct Mapped {
+struct UnverifiedImage {
     opened: Opened,
     ledger: Arc<Ledger>,
 }
 
-impl reslot_engine::Opened for Mapped {
+impl reslot_engine::Opened for UnverifiedImage {
     fn resources(&self) -> Arc<dyn Resources> {
         self.ledger.clone()
     }

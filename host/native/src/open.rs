@@ -6,7 +6,7 @@ use super::{
     remains::Remains,
     resources::Ledger,
     services,
-    symbols::Registered,
+    symbols::RegisteredSymbols,
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use parking_lot::Mutex;
@@ -29,7 +29,7 @@ pub struct Image {
     pub(super) staged: StagedFile,
     pub(super) mapped: Mapped,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) symbols: Registered,
+    pub(super) symbols: RegisteredSymbols,
     /// Its heap, read just before `dlclose`.
     pub(super) remains: Remains,
     /// The report of its end, filled in by `unload`.
@@ -109,7 +109,7 @@ impl Opened {
         if !is_linted {
             return Err(OpenError::OtherManifest);
         }
-        let symbols = Registered::new(ledger.id(), &manifest.name, self.mapped.clone(), self.staged.path());
+        let symbols = RegisteredSymbols::new(ledger.id(), &manifest.name, self.mapped.clone(), self.staged.path());
         // SAFETY: the layout was checked, and only static constructors of the image have run so far. The token is valid as long as the image
         // is mapped: `Image` keeps the ledger, and an image that cannot be unmapped keeps its `Image`, or leaks the ledger.
         let early = unsafe { root.initialise()(services::TABLE, services::token(&ledger)) };

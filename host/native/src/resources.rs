@@ -147,7 +147,7 @@ unsafe impl Send for Pointer {}
 
 /// The result of closing the ledger.
 #[derive(Debug, Default)]
-pub struct Closed {
+pub struct ClosedLedger {
     /// Thread-local destructors that were run.
     pub destructors_run: u64,
     /// Thread-local destructors that were skipped, because their threads live on.
@@ -451,7 +451,7 @@ impl Ledger {
     }
 
     /// Closes the ledger, if no thread and no destructor of the image runs any more. The remaining destructors are skipped.
-    pub fn close(&self) -> Option<Closed> {
+    pub fn close(&self) -> Option<ClosedLedger> {
         let mut state = self.state.lock();
         if !state.is_quiet() {
             return None;
@@ -460,7 +460,7 @@ impl Ledger {
         let left: Vec<_> = std::mem::take(&mut state.entries).into_values().collect();
         let left: Vec<_> = left.iter().map(|entries| (entries.tid, state.pending(entries))).collect();
         let skipped: usize = left.iter().map(|(_, pending)| pending).sum();
-        let closed = Closed {
+        let closed = ClosedLedger {
             destructors_run: state.destructors_run,
             destructors_skipped: state.destructors_skipped + skipped as u64,
             skipped_threads: Vec::new(),
@@ -469,7 +469,7 @@ impl Ledger {
         drop(state);
         let those = left.iter().filter(|(_, pending)| *pending > 0);
         let skipped_threads = those.map(|(tid, _)| thread_name(Some(*tid))).collect();
-        Some(Closed {
+        Some(ClosedLedger {
             skipped_threads,
             ..closed
         })

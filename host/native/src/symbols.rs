@@ -216,9 +216,9 @@ impl Names {
 }
 
 /// An image's symbols. While this is held, they are in the list of images in which the addresses of panics are looked up.
-pub(super) struct Registered(Arc<Symbols>);
+pub(super) struct RegisteredSymbols(Arc<Symbols>);
 
-impl Registered {
+impl RegisteredSymbols {
     /// To be called while the image is mapped, before its code can panic.
     pub(super) fn new(image: u64, name: &str, mapped: loaded::Mapped, file: &Path) -> Self {
         // If the copy is gone already, use an identity that no file has (inode 0), so that no names are read.
@@ -242,7 +242,7 @@ impl Registered {
     }
 }
 
-impl Drop for Registered {
+impl Drop for RegisteredSymbols {
     fn drop(&mut self) {
         // A second `close` changes nothing.
         self.close();

@@ -26,7 +26,7 @@ pub fn spawn<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).spawn(move || {
-        kind.take();
+        kind.set_for_this_thread();
         body()
     })
 }
@@ -44,7 +44,7 @@ pub fn spawn_background<T: Send + 'static>(
 
 impl Kind {
     /// Gives the calling thread this kind.
-    fn take(self) {
+    fn set_for_this_thread(self) {
         let none = libc::sched_param { sched_priority: 0 };
         // If a sandbox refuses it, the thread has the default scheduling.
         // SAFETY: 0 means the calling thread, and the parameter lives as long as the call.
@@ -63,7 +63,7 @@ impl ForegroundPriority {
         // SAFETY: 0 means the calling thread.
         let was_in_background = unsafe { libc::sched_getscheduler(0) } == Kind::Background as libc::c_int;
         if was_in_background {
-            Kind::Foreground.take();
+            Kind::Foreground.set_for_this_thread();
         }
         Self { was_in_background }
     }
@@ -72,7 +72,7 @@ impl ForegroundPriority {
 impl Drop for ForegroundPriority {
     fn drop(&mut self) {
         if self.was_in_background {
-            Kind::Background.take();
+            Kind::Background.set_for_this_thread();
         }
     }
 }
@@ -92,7 +92,7 @@ impl Processors {
     }
 
     /// Limits the calling thread to these processors.
-    pub fn take(self) {
+    pub fn set_for_this_thread(self) {
         if let Some(set) = self.0 {
             // If the system refuses it, the thread keeps the processors of its parent.
             // SAFETY: 0 means the calling thread, and the size is that of the set.

@@ -43,7 +43,7 @@ enum Job {
     /// An image waits for thread-locals that its hooks left on this thread.
     SafePoint,
     /// A job will come soon, so the thread wakes up now.
-    Rouse,
+    Wake,
 }
 
 /// A job. It drops its argument as soon as the thread is free for another job.
@@ -144,12 +144,12 @@ impl Hooks {
         let processors = self.processors;
         let pool = self.address();
         let spawned = background::spawn(Kind::Foreground, "reslot-hooks", move || {
-            processors.take();
+            processors.set_for_this_thread();
             POOL.set(pool);
             if let Ok((body, resting)) = begun.1.recv() {
                 body(resting);
                 safe_point();
-                serve(&queue);
+                run_jobs(&queue);
             }
         });
         match spawned {
@@ -167,9 +167,9 @@ impl Hooks {
     }
 
     /// Wakes an idle thread for a job that will come soon. Waking it later would take longer than most hooks.
-    pub fn wake_all(&self) {
+    pub fn wake_one(&self) {
         if let Some(worker) = self.threads.lock().idle.last() {
-            let _ = worker.jobs.send(Job::Rouse);
+            let _ = worker.jobs.send(Job::Wake);
         }
     }
 
@@ -261,7 +261,7 @@ pub fn with_stack<R: Send>(bytes: usize, body: impl FnOnce() -> R + Send) -> io:
 
 /// How long a woken thread stays awake: enough for encoding a small state before the job comes. A longer time would waste
 /// processor time.
-const ROUSED: Duration = Duration::from_micros(100);
+const AWAKE: Duration = Duration::from_micros(100);
 
 /// How long a thread polls for the next job. Most hooks take less time than waking a thread, and hooks often follow one
 /// another.
@@ -279,7 +279,7 @@ fn soon<T>(queue: &mpsc::Receiver<T>, moment: Duration, between: fn()) -> Option
     None
 }
 
-fn serve(queue: &mpsc::Receiver<Job>) {
+fn run_jobs(queue: &mpsc::Receiver<Job>) {
     let mut moment = SOON;
     // Another thread may need this processor, possibly the one that will send the job.
     while let Ok(job) = soon(queue, moment, thread::yield_now).map_or_else(|| queue.recv(), Ok) {
@@ -289,7 +289,7 @@ fn serve(queue: &mpsc::Receiver<Job>) {
                 SOON
             }
             Job::SafePoint => SOON,
-            Job::Rouse => ROUSED,
+            Job::Wake => AWAKE,
         };
         safe_point();
     }

@@ -49,7 +49,7 @@ pub(super) fn read(held: &Held, ours: u32, range: &Range<usize>) -> Option<Count
         Follows::UpAndDown(word) => word,
         Follows::UpOnly => return Some(Counts::Marked),
     };
-    let Follows::UpAndDown(destructors) = record.word_that_follows(|| Registered::new(range.start))? else {
+    let Follows::UpAndDown(destructors) = record.word_that_follows(|| ThreadWithDestructor::new(range.start))? else {
         return None;
     };
     let words = record.words();
@@ -116,12 +116,12 @@ impl<'a> Record<'a> {
 
 /// A thread that has registered a thread-local destructor with libc in the name of an object. The destructor is our own. The thread
 /// ends when this is dropped.
-struct Registered {
+struct ThreadWithDestructor {
     end: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Registered {
+impl ThreadWithDestructor {
     fn new(object: usize) -> Option<Self> {
         let (registered, is_registered) = mpsc::channel();
         let (end, ends) = mpsc::channel::<()>();
@@ -142,7 +142,7 @@ impl Registered {
     }
 }
 
-impl Drop for Registered {
+impl Drop for ThreadWithDestructor {
     fn drop(&mut self) {
         self.end = None;
         if let Some(thread) = self.thread.take() {

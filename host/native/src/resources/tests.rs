@@ -8,7 +8,7 @@ fn resources() -> Arc<Ledger> {
     Ledger::new("a test's".to_owned(), || {}, |_| {})
 }
 
-fn close(resources: &Ledger) -> Closed {
+fn close(resources: &Ledger) -> ClosedLedger {
     resources.close().expect("nothing runs in it")
 }
 

@@ -147,7 +147,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             return SyncOutcome::Unchanged;
         }
         if self.signals.has_staged() {
-            self.host.hooks.wake_all();
+            self.host.hooks.wake_one();
         }
         let _collecting = self.host.deferred_work.collect(self.host.hooks.pool());
         // Cleared first, so that the next `sync` sees what is signalled from here on.

@@ -72,7 +72,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
         report_superseded(&host.storage.history, &host.log, record, superseded);
         supersede_set(&host.storage.history, &host.log, set);
         // The owner usually comes at once.
-        host.hooks.wake_all();
+        host.hooks.wake_one();
         return Ok(Place::Staged { generation });
     }
     let moving = record.begin_moving(&mut state);

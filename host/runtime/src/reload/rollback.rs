@@ -84,7 +84,7 @@ pub(crate) fn of_open_slot(
         let set = state.probation.as_ref().and_then(|probation| probation.set.clone());
         (number, reason, set)
     };
-    host.hooks.wake_all();
+    host.hooks.wake_one();
     let members = members(record, set.as_ref());
     // In the order of `SlotRecord::index`, as all code that locks several slots does.
     let mut by_place: Vec<_> = members.iter().collect();
@@ -214,7 +214,7 @@ pub(crate) fn of_claim(
     let Verdict::Faulty(reason) = state.verdict(&host.options.policy)? else {
         return None;
     };
-    host.hooks.wake_all();
+    host.hooks.wake_one();
     let set = state.probation.as_ref()?.set.clone();
     let earlier = state.current()?.inherited.clone();
     let standby = fitting_standby(&host.images, &host.threads, &mut state)?;

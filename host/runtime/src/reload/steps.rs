@@ -359,7 +359,7 @@ pub(super) fn swap_open_slot(
     let number = candidate.generation.number();
     // From here on callers may wait.
     let _foreground = ForegroundPriority::this_thread();
-    host.hooks.wake_all();
+    host.hooks.wake_one();
     let access = close(host.options.drain_deadline, old, &candidate.generation)
         .map_err(|cause| refusal(Some(record), Some(number), &candidate.path, Step::Migrate, cause))?;
     let member = Member {

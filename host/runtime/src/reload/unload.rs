@@ -54,7 +54,7 @@ pub(super) fn unload(
     drop(state);
     // From here on callers may wait.
     let _foreground = ForegroundPriority::this_thread();
-    host.hooks.wake_all();
+    host.hooks.wake_one();
     let access = match old.is_gated().then(|| old.close_gate(after(host.options.drain_deadline))) {
         Some(Some(closed)) => Access::Closed(closed),
         Some(None) if !request.force => {
@@ -150,7 +150,7 @@ fn of_owner(
     request: UnloadRequest,
     discards: bool,
 ) -> Result<Unloaded, UnloadError> {
-    host.hooks.wake_all();
+    host.hooks.wake_one();
     let access = Access::of_owner(turn, after(host.options.drain_deadline));
     if !access.keeps_callers_away() && !request.force {
         return Err(no_state(record, old, Cause::Busy(host.options.drain_deadline)));

@@ -68,8 +68,8 @@ impl HookRunner {
         HookError::TookTooLong(self.deadline)
     }
 
-    /// Wakes the threads, because one of them is needed at once.
-    pub(crate) fn wake_all(&self) {
-        self.pool.wake_all();
+    /// Wakes an idle thread, because a job will come soon.
+    pub(crate) fn wake_one(&self) {
+        self.pool.wake_one();
     }
 }
