@@ -145,7 +145,7 @@ fn crashes_are_told_with_their_step_and_last_words() {
     assert_eq!(last_words.trim(), "about to write where nothing is");
     let words = error.to_string();
     assert!(
-        words.contains("at create, with SIGSEGV (signal 11); its last words:"),
+        words.contains("at create, with SIGSEGV (signal 11); its last output:"),
         "{words}"
     );
 
