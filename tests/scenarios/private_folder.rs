@@ -191,7 +191,9 @@ fn copy_that_is_removed_costs_the_names_of_a_backtrace_and_nothing_else() {
     let error = claim.fail("contained").unwrap_err();
     let backtrace = format!("{}", error.backtrace().expect("it panicked"));
     assert!(
-        backtrace.contains("names are missing") && backtrace.contains("private copy") && backtrace.contains("has been removed"),
+        backtrace.contains("names are missing")
+            && backtrace.contains("private copy")
+            && backtrace.contains("has been removed"),
         "{backtrace}"
     );
     drop(claim);
