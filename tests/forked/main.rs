@@ -189,7 +189,12 @@ fn fork_while_busy() {
                     let p = &progress;
                     let refused = step!(p, host.load(&file)).unwrap_err();
                     assert!(matches!(*refused.cause, Cause::ForkedProcess), "{refused}");
-                    assert!(refused.to_string().contains("fork before building the host"), "{refused}");
+                    assert!(
+                        refused
+                            .to_string()
+                            .contains("fork before the host is built (`HostBuilder::build`)"),
+                        "{refused}"
+                    );
                     let refused = step!(p, host.load_together([&file])).unwrap_err();
                     assert!(matches!(*refused.cause, Cause::ForkedProcess));
                     let refused = step!(p, host.rescan()).pop().unwrap().unwrap_err();
@@ -376,7 +381,12 @@ fn fork_and_shut_down() {
         let report = step!(p, copy.shutdown(PATIENCE));
         assert_eq!(report.unfinished, Some(Unfinished::ForkedProcess), "{report}");
         assert!(report.unmapped.is_empty() && report.still_mapped.is_empty(), "{report}");
-        assert!(report.to_string().contains("fork before building the host"), "{report}");
+        assert!(
+            report
+                .to_string()
+                .contains("fork before the host is built (`HostBuilder::build`)"),
+            "{report}"
+        );
     });
     // The child has read nothing of it.
     assert!(next().is_pending());

@@ -267,7 +267,11 @@ fn base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instea
         .history(build_in(&folder, 1).join("history"))
         .build()
         .unwrap_err();
-    assert_says(history, &["no folder", "another history folder"], &untrue);
+    assert_says(
+        history,
+        &["part of this path is not a folder", "another history folder"],
+        &untrue,
+    );
 
     let endpoint = |at: ([u8; 4], u16)| {
         let endpoint = PrometheusEndpoint::beyond_loopback(at);

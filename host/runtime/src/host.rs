@@ -1,4 +1,4 @@
-//! The host and its builder: what an embedder holds. The work is done in `reload/` and `slot/`.
+//! The host and its builder: the embedder's interface. `reload/` and `slot/` do the work.
 
 mod build_error;
 mod builder;
@@ -53,7 +53,7 @@ use std::{
 };
 use surface::Surfaces;
 
-/// A host: embedded in a program, it swaps native plugins under it.
+/// A host: it loads native plugins into a program, and replaces them while the program runs.
 ///
 /// ```
 /// use reslot::{Claim, Host, SyncOutcome};
@@ -75,16 +75,17 @@ use surface::Surfaces;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Dropping it ends the watch, waits for a reload that is under way, and unloads every generation that nobody holds. For those
-/// that a view still holds it waits as long as the drain deadline, names the holders in [`Event::DrainTimeout`], and leaves them: they
-/// go when their holders do. So drop a thread's [`Reader`] and what [`Slot::load`] answered before the host. Claims are not waited
-/// for: they go on working, and their images go with them. [`shutdown`](Self::shutdown) does the same within a time of your choice, and
-/// reports what became of each image.
+/// Dropping the host ends the watch, waits for a running reload, and unloads each generation that has no holder. For
+/// generations that a view still holds, it waits until the drain deadline, names the holders in [`Event::DrainTimeout`], and
+/// leaves the images mapped: they are unloaded when the last holder releases them. So drop each thread's [`Reader`] and each
+/// [`SlotGuard`](crate::SlotGuard) before the host. The drop does not wait for claims: they keep working, and their images
+/// are unloaded with them. [`shutdown`](Self::shutdown) does the same within a time of your choice, and reports the end of
+/// each image.
 ///
 /// # In a forked child
-/// A child of `fork` has a copy of the host, but none of its threads. There, dropping the host or anything that came from it does nothing;
-/// what can answer an error answers one ([`Cause::ForkedProcess`], [`SlotError::ForkedProcess`]), and what cannot answers that there is
-/// nothing. So fork before [`HostBuilder::build`].
+/// A child of `fork` has a copy of the host, but none of its threads. There, dropping the host or any of its handles does
+/// nothing. A function that can return an error returns [`Cause::ForkedProcess`] or [`SlotError::ForkedProcess`]; any other
+/// returns an empty result. So fork before [`HostBuilder::build`].
 ///
 /// [`Event::DrainTimeout`]: crate::Event::DrainTimeout
 pub struct Host {
@@ -103,10 +104,10 @@ impl Host {
         HostBuilder::new()
     }
 
-    /// Makes the caller the one owner of a slot's instance.
+    /// Makes the caller the only owner of a slot's instance.
     ///
     /// # Errors
-    /// If there is no slot of this name, nothing serves in it, it has another interface, or it is claimed or shared already.
+    /// If no slot has this name, or if the slot is empty, has another interface, or is claimed or shared already.
     #[track_caller]
     pub fn claim<I: ?Sized + Interface>(&self, name: &str) -> Result<Claim<I>, SlotError> {
         let record = self.inner.slots.serving(name)?;
@@ -132,7 +133,7 @@ impl Host {
     /// A handle to a slot that many threads call.
     ///
     /// # Errors
-    /// If there is no slot of this name, nothing serves in it, it has another interface, or it is claimed.
+    /// If no slot has this name, or if the slot is empty, has another interface, or is claimed.
     pub fn slot<I: ?Sized + Shared>(&self, name: &str) -> Result<Slot<I>, SlotError> {
         let record = self.inner.slots.serving(name)?;
         safe_point();
@@ -146,7 +147,7 @@ impl Host {
         Ok(Slot::new(record, self.inner.slots.clone(), since))
     }
 
-    /// A reader; one a thread.
+    /// A reader. Each thread needs its own.
     pub fn reader(&self) -> Reader {
         Reader::new(self.inner.slots.clone())
     }
@@ -156,14 +157,14 @@ impl Host {
         self.inner.log.stream()
     }
 
-    /// Loads an artifact from a file, in order with those that the watch notices, and waits for what becomes of it. A content
-    /// that was refused before is tried again.
+    /// Loads an artifact from a file, in order with the files that the watch finds, and waits for the outcome. It tries a
+    /// content again even if it was refused before.
     ///
-    /// It is for the slot that has its plugin's name, or for each of those that [`HostBuilder::instances`] names.
+    /// The artifact is loaded into the slot with its plugin's name, or into each slot that [`HostBuilder::instances`] names.
     ///
     /// # Errors
-    /// If it is refused; the slot keeps what it has. If it is for several slots and some of them refuse it, this is the first refusal;
-    /// the others move on all the same, and events tell of each.
+    /// If the artifact is refused; the slot keeps its current generation. If it is for several slots and some of them refuse
+    /// it, this is the first refusal; the other slots are swapped, and events report each outcome.
     pub fn load(&self, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
         requests::load(&self.inner.threads, LoadRequest::file(path))
     }
@@ -187,8 +188,8 @@ impl Host {
     /// each with its own state, configuration, history and log level. Each slot has its own private copy of the image, so statics are not
     /// shared either. `Context::slot` tells an instance where it is.
     ///
-    /// If the file lies in the watched folder, the slot follows it from then on: each build of the plugin that is published there
-    /// reloads this slot too. To have files taken so by themselves, from the start, see [`HostBuilder::instances`].
+    /// If the file is in the watched folder, the slot follows it from then on: each build of the plugin that is published
+    /// there reloads this slot too. For several slots from the start, see [`HostBuilder::instances`].
     ///
     /// # Errors
     /// If it is refused; the slot keeps what it has. If the slot has a generation, the file must be a version of the same plugin.
@@ -196,18 +197,19 @@ impl Host {
         requests::load(&self.inner.threads, named(slot, path.into())?)
     }
 
-    /// Loads an artifact from a file into a slot in which nothing serves, as [`load_as`](Self::load_as), with the state of a plugin that was
-    /// [unloaded](Self::unload): it goes on from there. The state is migrated if need be, as in a reload.
+    /// Loads an artifact from a file into an empty slot, as [`load_as`](Self::load_as) does, with the state of a plugin that
+    /// was [unloaded](Self::unload). The state is migrated if necessary, as in a reload.
     ///
     /// # Errors
-    /// If it is refused: also because something serves in the slot, or because the state is another plugin's or has a schema that this
-    /// version does not take ([`Cause::SavedState`]).
+    /// If the artifact is refused: also because the slot is not empty, or because the state belongs to another plugin or has
+    /// a schema that this version does not accept ([`Cause::SavedState`]).
     pub fn load_from(&self, slot: &str, path: impl Into<PathBuf>, state: SavedState) -> Result<LoadOutcome, Refusal> {
         requests::load_from(&self.inner.threads, named(slot, path.into())?, state)
     }
 
-    /// Looks at the watched folder again, as at the start, and waits for what becomes of each file: for a signal, or where a file system
-    /// tells of nothing. What was refused or gone back from is not tried again. Nothing without a watched folder.
+    /// Scans the watched folder again, as at the start, and waits for the outcome of each file. Use it after a signal, or on
+    /// a file system without events. A version that was refused or rolled back is not tried again. Without a watched folder
+    /// it does nothing.
     pub fn rescan(&self) -> Vec<Result<LoadOutcome, Refusal>> {
         let files = self.folder.iter().flat_map(|folder| scan(folder));
         files
@@ -215,24 +217,26 @@ impl Host {
             .collect()
     }
 
-    /// Loads several artifacts, each for another slot, as one: all of them come to serve, or none. Those that others of them call
-    /// (`uses` in `export_plugin!`) get their states and are started first, the others find them there already, and no view shows
-    /// some of them new and some old.
+    /// Loads several artifacts, each for another slot, as one group: either all of them are published, or none. Plugins that
+    /// others of the group call (`uses` in `export_plugin!`) get their states and are started first, so that their callers
+    /// find them ready. No view shows some of them new and some old.
     ///
-    /// If some of the slots are claimed, the set waits for their owner, who adopts it with [`sync_together`](Self::sync_together), or
-    /// with [`Claim::sync`] if it is one claim only. A newer artifact for one of the slots takes the place of the whole set.
+    /// If some of the slots are claimed, the group waits for their owner, who adopts it with
+    /// [`sync_together`](Self::sync_together), or with [`Claim::sync`] if it contains only one claim. A newer artifact for
+    /// one of the slots replaces the whole group.
     ///
     /// # Errors
-    /// If one of them is refused; all slots keep what they have.
+    /// If one of them is refused; all slots keep their current generations.
     pub fn load_together<P: Into<PathBuf>>(&self, paths: impl IntoIterator<Item = P>) -> Result<Vec<LoadOutcome>, Refusal> {
         let request = paths.into_iter().map(LoadRequest::file).collect();
         requests::load_together(&self.inner.threads, request)
     }
 
-    /// The same with the slot of each artifact, as for [`load_as`](Self::load_as): one artifact may be there for several slots.
+    /// The same with an explicit slot for each artifact, as for [`load_as`](Self::load_as): one artifact may be loaded into
+    /// several slots.
     ///
     /// # Errors
-    /// If one of them is refused; all slots keep what they have.
+    /// If one of them is refused; all slots keep their current generations.
     pub fn load_together_as<P: Into<PathBuf>>(
         &self,
         artifacts: impl IntoIterator<Item = (impl AsRef<str>, P)>,
@@ -241,8 +245,9 @@ impl Host {
         requests::load_together(&self.inner.threads, request.collect::<Result<_, _>>()?)
     }
 
-    /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a set that was
-    /// [loaded together](Self::load_together) for them is adopted for all of them at once, or for none. Answers what each did.
+    /// The safe point of several claims: each of them does what [`Claim::sync`] does, and a group that was [loaded
+    /// together](Self::load_together) for them is adopted for all of them at once, or for none. Returns the outcome of each
+    /// claim.
     #[must_use = "each slot says whether its next calls run earlier code (`RolledBack`) or answer errors (`Unloaded`)"]
     pub fn sync_together(&self, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
         claim::sync_together(&self.inner, claims)
@@ -250,17 +255,17 @@ impl Host {
 
     /// Unloads the current generation of a slot, without a successor, in order with loads, and answers its state.
     ///
-    /// Calls in flight come to their end first, if the plugin has state or is exclusive; then its state is taken, and no call's effect
-    /// is lost. From then on calls answer [`Fault::Unloaded`](crate::Fault::Unloaded); a view that is older still reaches a plugin
-    /// without state. What stands by, and what waits for `sync`, goes with it. The image goes as every retired one does, when the last
-    /// holder lets go: [`wait_until_unmapped`](Self::wait_until_unmapped).
+    /// If the plugin has state or is exclusive, the host first waits for running calls and then takes the state, so that no
+    /// call's effect is lost. From then on calls return [`Fault::Unloaded`](crate::Fault::Unloaded); an older view still
+    /// reaches a plugin without state. The standby, and a candidate that waits for `sync`, are unloaded too. Each image is
+    /// unmapped when its last holder releases it: [`wait_until_unmapped`](Self::wait_until_unmapped).
     ///
-    /// A claimed slot is unloaded by its owner's next [`Claim::sync`], which answers [`SyncOutcome::Unloaded`]; until then this answers
-    /// [`UnloadOutcome::Staged`]. The owner himself has [`Claim::unload`].
+    /// For a claimed slot this returns [`UnloadOutcome::Staged`], and the owner's next [`Claim::sync`] unloads it and
+    /// returns [`SyncOutcome::Unloaded`]. The owner can use [`Claim::unload`].
     ///
-    /// Nothing is loaded into the slot by itself until a build is published anew: not the file that still lies in the watched folder, nor
-    /// by [`rescan`](Self::rescan). [`load`](Self::load) loads it by name. Either starts from nothing, [`load_from`](Self::load_from)
-    /// from the state. The next host that watches the folder loads what lies there.
+    /// The slot stays empty until a new build is published: neither the old file in the watched folder nor
+    /// [`rescan`](Self::rescan) fills it. [`load`](Self::load) loads a file explicitly. Both start with a new state;
+    /// [`load_from`](Self::load_from) starts with the saved one. The next host that watches the folder loads the file there.
     ///
     /// # Errors
     /// If nothing serves there, if the current generation of another slot says that it calls this one (`uses`), or if its state cannot be had: then
@@ -269,17 +274,18 @@ impl Host {
         requests::unload(&self.inner.threads, &self.inner.slots, slot, false)
     }
 
-    /// As [`unload`](Self::unload), also if other plugins call this one, whose calls then answer an error, and if its state cannot be had,
-    /// which is then lost. A call that is still inside comes to its end, and keeps the image until then.
+    /// Unloads as [`unload`](Self::unload) does, but even if other plugins call this one (their calls then return an error),
+    /// and even if its state cannot be taken (it is then lost). A running call continues to its end, and keeps the image
+    /// mapped until then.
     ///
     /// # Errors
-    /// If nothing serves there.
+    /// If the slot is empty.
     pub fn force_unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
         requests::unload(&self.inner.threads, &self.inner.slots, slot, true)
     }
 
-    /// The state that an unloaded plugin left, as long as nothing has come to serve in its slot again: for whoever was not there when it
-    /// was unloaded, because its owner did it, or because its file was deleted.
+    /// The saved state of an unloaded plugin, as long as its slot stays empty. Use it if the unload happened elsewhere: by
+    /// the owner, or because the file was deleted.
     pub fn left_state(&self, slot: &str) -> Option<SavedState> {
         if self.inner.process.is_another() {
             return None;
@@ -289,8 +295,9 @@ impl Host {
         state.unloaded()?.state.clone()
     }
 
-    /// Waits until the image of a generation is proven unmapped. False if that takes longer than `timeout`, or if it is quarantined; true
-    /// also if there is no such generation. The calling thread is at a [safe point](crate::safe_point) meanwhile.
+    /// Waits until the image of a generation is proven unmapped. Returns false if that takes longer than `timeout`, or if
+    /// the image is quarantined; true also if the generation does not exist. The calling thread is at a [safe
+    /// point](crate::safe_point) meanwhile.
     #[must_use = "`false` says that the image is still mapped"]
     pub fn wait_until_unmapped(&self, slot: &str, generation: u64, timeout: Duration) -> bool {
         if self.inner.process.is_another() {
@@ -299,14 +306,14 @@ impl Host {
         self.inner.images.wait_until_gone(slot, generation, after(timeout))
     }
 
-    /// Waits until everything is done that was asked for before.
+    /// Waits until all earlier requests are done.
     fn flush(&self) {
         let (done, is_done) = mpsc::channel();
         self.inner.threads.tell_reload(ReloadMessage::Flush(done));
         let _ = is_done.recv();
     }
 
-    /// How many images are mapped, and how many of them quarantined.
+    /// The number of mapped images, and of quarantined ones among them.
     pub fn images(&self) -> Counts {
         if self.inner.process.is_another() {
             return Counts::default();
@@ -322,11 +329,11 @@ impl Host {
         infos::all(&self.inner)
     }
 
-    /// Sets how much a slot's plugin logs: of every generation of it that is mapped, at once, and of all that follow. There need
-    /// not be such a slot yet. With `None` it is the builder's [`log_level`](HostBuilder::log_level) again, and the process's
-    /// subscribers are looked at anew. Answers what that comes to now: [`LogLevel::Off`] without a subscriber.
+    /// Sets the log level of a slot's plugin, at once for each mapped generation and for all later ones. The slot need not
+    /// exist yet. `None` restores the builder's [`log_level`](HostBuilder::log_level), and reads the maximum level of the
+    /// process's subscribers again. Returns the resulting level: [`LogLevel::Off`] without a subscriber.
     ///
-    /// What crosses is still the subscriber's to filter, by the plugin's own targets.
+    /// The subscriber can still filter the records, by the plugin's own targets.
     pub fn set_log_level(&self, slot: &str, level: Option<LogLevel>) -> LogLevel {
         if self.inner.process.is_another() {
             return LogLevel::Off;
@@ -334,9 +341,9 @@ impl Host {
         self.inner.log_levels.set(&self.inner.images, slot, level)
     }
 
-    /// Every mapped generation of a slot, oldest first, and who keeps it for how long: the slot itself, claims, readers,
-    /// threads of the plugin, thread-locals. What [`Slot::load`] answered is among them if the host was built with
-    /// [`HostBuilder::track_guards`]. Empty if there is no such slot.
+    /// All mapped generations of a slot, oldest first, with their holders and the time since when each holds: the slot
+    /// itself, claims, readers, threads of the plugin, thread-locals. The list includes [`SlotGuard`](crate::SlotGuard)s if
+    /// the host was built with [`HostBuilder::track_guards`]. Empty if the slot does not exist.
     pub fn who_holds(&self, slot: &str) -> Vec<GenerationHolders> {
         if self.inner.process.is_another() {
             return Vec::new();
@@ -347,19 +354,19 @@ impl Host {
             .unwrap_or_default()
     }
 
-    /// What runs of a [surface](crate::surface) that was attached to this host, by its type; none if there is none of that type. See
+    /// The running part of an attached [surface](crate::surface), by its type; none if no such surface is attached. See
     /// [`HostBuilder::attach`].
     pub fn surface<R: 'static>(&self) -> Option<&R> {
         self.surfaces.get()
     }
 
-    /// The folder of the host's private copies. If somebody removes it, the next reload makes another one, which is told by
+    /// The folder of the host's private copies. If it is removed, the next reload creates it again and reports
     /// [`Event::PrivateFolderRestored`](crate::Event::PrivateFolderRestored).
     pub fn private_folder(&self) -> &Path {
         self.inner.storage.private().path()
     }
 
-    /// What the private copies are: what was asked for, or what the mount of their folder allows.
+    /// The kind of the private copies: the configured kind, or the one that the mount of their folder allows.
     pub fn private_copies(&self) -> PrivateCopies {
         self.inner.storage.private().copies()
     }
@@ -382,8 +389,8 @@ impl Host {
         self.inner.images.wait_for(serving, after(timeout))
     }
 
-    /// Adds the interface to the slot's contracts. Answers the current generation, and the number of the view from which on the slot's generations
-    /// have the interface.
+    /// Adds the interface to the slot's contracts. Returns the current generation, and the number of the first view whose
+    /// generations all have the interface.
     fn bind<I: ?Sized + Interface>(&self, name: &str, state: &mut SlotState) -> Result<(Arc<Generation>, u64), SlotError> {
         let Some(current) = state.serving().cloned() else {
             return Err(state.why_empty(name).unwrap_or_else(|| SlotError::Unknown {
@@ -404,7 +411,7 @@ impl Host {
     }
 }
 
-/// A file for the slot of this name.
+/// A request for the slot with this name.
 fn named(slot: &str, path: PathBuf) -> Result<LoadRequest, Refusal> {
     match is_name(slot) {
         true => Ok(LoadRequest::of_slot(path, &slot.into())),
@@ -419,7 +426,7 @@ fn after_all_hooks(policy: &Policy) -> Duration {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // A forked child: everything is the parent's, who goes on with it.
+        // In a forked child everything belongs to the parent, which keeps using it.
         if self.inner.process.is_another() {
             never_dropped(&self.inner);
             forget(self.watch.take());
@@ -453,15 +460,15 @@ impl std::fmt::Debug for Host {
 pub struct SlotInfo {
     /// Its name.
     pub name: String,
-    /// The name of the plugin that serves, which may serve in other slots as well.
+    /// The name of its plugin, which may serve in other slots as well.
     pub plugin: Option<String>,
-    /// The generation that serves.
+    /// The current generation.
     pub generation: Option<u64>,
     /// The name of the interface of the current generation.
     pub interface: Option<String>,
     /// The version of the current generation, as its package has it.
     pub version: Option<String>,
-    /// The hash of the artifact that serves: which of [`Host::history`]'s versions it is.
+    /// The hash of the current artifact; it identifies the version in [`Host::history`].
     pub hash: Option<ContentHash>,
     /// The file that it came from; none if its plugin is linked into the program.
     pub path: Option<PathBuf>,
@@ -469,35 +476,35 @@ pub struct SlotInfo {
     pub engine: Option<EngineKind>,
     /// The number of the newest generation that was made for the slot, whether it came to serve or not; none if there was none.
     pub newest: Option<u64>,
-    /// Whether nothing serves because the slot was unloaded.
+    /// Whether the slot is empty because it was unloaded.
     pub unloaded: bool,
-    /// If the slot was unloaded, the file that it was loaded from.
+    /// If the slot was unloaded, the file that its last generation was loaded from.
     pub unloaded_from: Option<PathBuf>,
     /// A candidate that waits for the owner's `sync`.
     pub staged: Option<u64>,
-    /// The generation that served before, and stands by until this one has proved itself.
+    /// The standby: the previous generation, until the current one has passed its probation.
     pub standby: Option<u64>,
     /// Whether the current generation has yet to prove itself.
     pub on_probation: bool,
-    /// What it answered when it was last asked for its health; none if it has not been asked yet.
+    /// The result of its last health check; none before the first check.
     pub health: Option<Health>,
     /// Whether it has an owner.
     pub claimed: bool,
-    /// How many bytes the generation that serves has allocated at this moment; none if nothing serves, or if its plugin counts
-    /// none (`allocator = own`).
+    /// The number of bytes that the current generation has allocated at this moment; none if the slot is empty, or if its
+    /// plugin does not count them (`allocator = own`).
     pub live_bytes: Option<u64>,
-    /// How many calls have come to a plugin in it since the host began, whichever generations they were of; none if they are not
-    /// counted. It never falls. See [`HostBuilder::count_calls`].
+    /// The number of calls to the slot's plugins since the host's start, over all generations; none if calls are not
+    /// counted. It never decreases. See [`HostBuilder::count_calls`].
     pub calls: Option<u64>,
-    /// How many calls into it have answered an error since the host began, whichever generations they were of; those that
-    /// came to no plugin, because nothing served or a state was being handed over, are among them. It never falls.
+    /// The number of calls into the slot that returned a fault since the host's start, over all generations. It includes
+    /// calls that reached no plugin, because the slot was empty or was handing over its state. It never decreases.
     pub faults: u64,
-    /// How much its plugin logs, if that is the slot's own affair: [`Host::set_log_level`].
+    /// The slot's own log level, if it has one: [`Host::set_log_level`].
     pub log_level: Option<LogLevel>,
-    /// How many images of its generations are mapped.
+    /// The number of mapped images of its generations.
     pub mapped: usize,
-    /// Of them, those that were replaced and are still held by somebody: [`Host::who_holds`].
+    /// The number of them that are retired and still held: [`Host::who_holds`].
     pub retired: usize,
-    /// Of them, those that cannot be unloaded.
+    /// The number of them that cannot be unloaded.
     pub quarantined: usize,
 }

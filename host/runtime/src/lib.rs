@@ -1,7 +1,7 @@
 //! The runtime of Reslot: slots, views and claims, and the path of a reload (`reload/steps.rs`). `ARCHITECTURE.md` beside this crate's
 //! `Cargo.toml` is its map.
 //!
-//! Programs depend on the crate `reslot`, which passes this one on; its documentation says where to begin.
+//! Programs depend on the crate `reslot`, which re-exports this one; its documentation says where to begin.
 
 mod deadline;
 mod deferred_notifications;
@@ -52,7 +52,7 @@ pub use reslot_stage::PrivateCopies;
 pub use slot::{Reader, Slot, SlotGuard, View};
 pub use watch::WatchError;
 
-/// What an artifact says about itself, and how two interfaces differ: for tools that look into files.
+/// The manifest of an artifact, and the difference of two interfaces: for tools that read artifacts.
 pub mod artifact {
     pub use reslot_artifact::{
         compat::{Difference, compare},
@@ -65,7 +65,7 @@ pub mod artifact {
     pub use reslot_report::StageError;
 }
 
-/// For the program `reslot-preflight` and the tests, and for nobody else.
+/// Only for the program `reslot-preflight` and the tests.
 #[doc(hidden)]
 pub mod __preflight {
     pub use reslot_native::preflight::{child_main, preflight_as_hosts_do};

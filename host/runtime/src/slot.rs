@@ -1,5 +1,5 @@
-//! Where callers meet instances. A generation is what is called, a view is a consistent set of them, a slot, a
-//! reader and a claim are the three ways to get there. How a slot moves on is `reload`'s affair.
+//! The callers' side. A generation is the callable instance of an artifact; a view is a consistent set of generations; a
+//! slot, a reader and a claim are the three ways to call them. `reload` replaces a slot's generation.
 
 mod call_stats;
 mod candidate;

@@ -1,4 +1,4 @@
-//! What keeps a host from starting.
+//! The errors of a host's start.
 
 use super::SurfaceError;
 use reslot_report::{
@@ -20,19 +20,19 @@ use reslot_report::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Its private folder could not be made.
+    /// Its private folder could not be created.
     #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Private(#[from] StageError),
-    /// The folder of kept artifacts cannot be used.
+    /// The history's folder cannot be used.
     #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     History(#[from] HistoryError),
     /// The folder cannot be watched.
     #[error("{0}\n  what to do: {remedy}", remedy = .0.remedy())]
     Watch(#[from] crate::watch::WatchError),
-    /// The policy has a value with which nothing could work.
+    /// The policy has a value that cannot work.
     #[error(transparent)]
     Policy(#[from] crate::policy::PolicyError),
-    /// What was said of instances is not good.
+    /// The lists of instances are invalid.
     #[error(transparent)]
     Instances(#[from] crate::instances::InstancesError),
     /// A thread could not be started.
@@ -46,7 +46,7 @@ pub enum BuildError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A [surface](crate::surface) could not be had: a control socket, say, or an endpoint for metrics.
+    /// A [surface](crate::surface) could not be started: for example a control socket, or an endpoint for metrics.
     #[error("{0}")]
     Surface(SurfaceError),
 }

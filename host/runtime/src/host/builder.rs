@@ -1,4 +1,4 @@
-//! How a host is built and started: its options, its threads, the first look at the folder.
+//! Builds and starts a host: its options, its threads, the first scan of the folder.
 
 use super::{
     Host, HostHandle, LONGEST,
@@ -103,7 +103,7 @@ impl HostBuilder {
         }
     }
 
-    /// Has hooks of this host's plugins fail on demand. Only with the feature `testing`.
+    /// Makes hooks of this host's plugins fail on demand. Only with the feature `testing`.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn inject(mut self, injections: &Injections) -> Self {
@@ -111,44 +111,46 @@ impl HostBuilder {
         self
     }
 
-    /// What is done about versions that turn out badly. Default: [`Policy::development`].
+    /// Sets the policy for faulty versions. Default: [`Policy::development`].
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Where good artifacts are kept, and what is thought of which version, so that the next host that is built with this folder
-    /// knows it, too: it goes on without a version that had not proved itself when this one ended. One host at a time. Default: in
-    /// the private folder, and gone with it.
+    /// Sets the folder of the history: it keeps good artifacts and the status of each version for the next host with this
+    /// folder. That host rolls back a version that had not passed its probation when this host ended. Only one host at a
+    /// time can use the folder. Default: a folder in the private folder, which is deleted with it.
     #[must_use]
     pub fn history(mut self, folder: impl Into<PathBuf>) -> Self {
         self.history = Some(folder.into());
         self
     }
 
-    /// Gives plugins the files below this folder that they name in `resources = ["…"]` of `export_plugin!`, and watches those. What is
-    /// not there is not given; a file that goes leaves what was known of it. At most 64 MiB each. Without a folder none is given.
+    /// Passes to plugins the files below this folder that they name in `resources = ["…"]` of `export_plugin!`, and watches
+    /// these files. A missing file is not passed; if a file is deleted, its last content stays in use. Each file may have at
+    /// most 64 MiB. Without a folder, plugins get no resources.
     #[must_use]
     pub fn resources(mut self, folder: impl Into<PathBuf>) -> Self {
         self.resources = Some(folder.into());
         self
     }
 
-    /// Watches a folder for artifacts, and loads what is there. The folder may come later.
+    /// Watches a folder for artifacts, and loads those that it contains. The folder may be created later.
     #[must_use]
     pub fn watch(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
-    /// Has artifacts of a plugin loaded into each of these slots, instead of the one that has the plugin's name: one strategy for five
-    /// instruments, say. Each slot has an instance of its own, with its own state, configuration (`plugins.SLOT`), history, log level and
-    /// probation, on a private copy of the image, so that not even statics are shared. A new build reloads all of them, each for
-    /// itself: one that refuses it keeps what it has.
+    /// Loads artifacts of a plugin into each of these slots, instead of the slot with the plugin's name: for example one
+    /// strategy for five instruments. Each slot has its own instance, with its own state, configuration (`plugins.SLOT`),
+    /// history, log level and probation, and its own private copy of the image, so that not even statics are shared. A new
+    /// build reloads all these slots independently: a slot that refuses it keeps its current generation.
     ///
-    /// In place of the plugin's name this may be a file's (`"canary.so"`): that file is then loaded into these slots, whatever is said of
-    /// its plugin. So two files with the same plugin can be two slots. Said twice of the same, the later counts.
+    /// `of` may also be the name of a file (`"canary.so"`): that file is then loaded into these slots, whatever is set for
+    /// its plugin. So two files with the same plugin can be in two slots. A second call for the same name replaces the
+    /// first.
     #[must_use]
     pub fn instances<S: Into<String>>(mut self, of: impl Into<String>, slots: impl IntoIterator<Item = S>) -> Self {
         self.instances.insert(of.into(), slots.into_iter().map(Into::into).collect());
@@ -191,87 +193,88 @@ impl HostBuilder {
         self
     }
 
-    /// Looks at the folder in this interval instead of asking the system for events: for network mounts, and containers that
-    /// get none.
+    /// Scans the folder at this interval instead of asking the system for events: for network mounts, and containers without
+    /// events.
     #[must_use]
     pub fn poll(mut self, interval: Duration) -> Self {
         self.watch.polling = Some(interval);
         self
     }
 
-    /// Where the host makes the private folder for its copies. Default: the system's folder for temporary files. It must be
-    /// writable; if it is mounted noexec, see [`private_copies`](Self::private_copies).
+    /// Sets the folder in which the host creates its private folder. Default: the system's folder for temporary files. It
+    /// must be writable; if it is mounted noexec, see [`private_copies`](Self::private_copies).
     #[must_use]
     pub fn private_base(mut self, base: impl Into<PathBuf>) -> Self {
         self.private = base.into();
         self
     }
 
-    /// What the private copies are. Default: files; or memory, with a warning, where the private folder is mounted noexec. What is
-    /// asked for here is done, and not tried otherwise: with [`PrivateCopies::Files`] on such a mount, each artifact is refused.
+    /// Sets the kind of the private copies. Default: files; or memory, with a warning, if the private folder is mounted
+    /// noexec. The host does not deviate from an explicit choice: with [`PrivateCopies::Files`] on such a mount, each
+    /// artifact is refused.
     #[must_use]
     pub fn private_copies(mut self, copies: PrivateCopies) -> Self {
         self.copies = Some(copies);
         self
     }
 
-    /// How long a retired generation may be held before its holders are named, how long the threads of a stopped plugin may
-    /// take to end before its image is quarantined, and how long calls may take to leave a plugin whose state is handed over
-    /// before the candidate is refused. Default: 5 s.
+    /// Sets three limits: how long a retired generation may be held before its holders are reported, how long the threads of
+    /// a stopped plugin may take to end before its image is quarantined, and how long running calls may delay a handover of
+    /// state before the candidate is refused. Default: 5 s.
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline.min(LONGEST);
         self
     }
 
-    /// How long an ended plugin's image is kept for threads that live on and have thread-locals of it, so that they can drop
-    /// them at their next [safe point](crate::safe_point). After that they are skipped, counted, and the image goes. Default:
-    /// 250 ms.
+    /// Sets how long an ended plugin's image stays mapped for threads that have thread-locals of it, so that they can drop
+    /// them at their next [safe point](crate::safe_point). After that the host skips and counts these thread-locals, and
+    /// unloads the image. Default: 250 ms.
     #[must_use]
     pub fn thread_local_deadline(mut self, deadline: Duration) -> Self {
         self.thread_local_deadline = deadline.min(LONGEST);
         self
     }
 
-    /// How many quarantined images a slot may have, those included that were replaced and are held for longer than the
-    /// [drain deadline](Self::drain_deadline). A slot that has so many serves on, and its reloads are refused until one
-    /// of them is gone; the file that was refused last is then taken up by itself. Default: 8.
+    /// Sets how many quarantined images a slot may have, including retired images that are held for longer than the [drain
+    /// deadline](Self::drain_deadline). At this number the slot keeps serving, but its reloads are refused until one of
+    /// these images is unmapped; the host then loads the file that was refused last. Default: 8.
     #[must_use]
     pub fn quarantine_cap(mut self, images: usize) -> Self {
         self.quarantine_cap = images;
         self
     }
 
-    /// For debugging: notes where and by which thread each [`Slot::load`](crate::Slot::load) was called, so that
-    /// [`Host::who_holds`] and the reports can name who keeps what it answered. That costs an allocation and a lock a call.
+    /// For debugging: records the place and the thread of each call of [`Slot::load`](crate::Slot::load), so that
+    /// [`Host::who_holds`] and the reports can name the holders of its guards. This costs an allocation and a lock per call.
     #[must_use]
     pub fn track_guards(mut self, track: bool) -> Self {
         self.track_guards = track;
         self
     }
 
-    /// Counts calls, for [`SlotInfo::calls`](crate::SlotInfo::calls). That has every call take the way on which a probation counts
-    /// them: through a lock and a number that all callers of the slot share, which is many times the cost of a plain call.
-    /// Default: calls are not counted, and cost nothing.
+    /// Counts calls, for [`SlotInfo::calls`](crate::SlotInfo::calls). Each call then passes through a lock and a counter
+    /// that all callers of the slot share, as during a probation, which costs many times as much as a plain call. Default:
+    /// calls are not counted, at no cost.
     #[must_use]
     pub fn count_calls(mut self, count: bool) -> Self {
         self.count_calls = count;
         self
     }
 
-    /// How much plugins log, if it is not told otherwise for a slot ([`Host::set_log_level`]). What is above that never leaves the
-    /// plugin, and costs it a load and a compare. Default: what the subscribers of this process let through at most
-    /// ([`LevelFilter::current`](tracing::level_filters::LevelFilter::current)), looked at when an image is loaded. Without a subscriber nothing
-    /// crosses, whatever is said here.
+    /// Sets the log level of plugins in slots without their own level ([`Host::set_log_level`]). A record above the level
+    /// never leaves the plugin, and costs it a load and a comparison. Default: the maximum level of this process's
+    /// subscribers ([`LevelFilter::current`](tracing::level_filters::LevelFilter::current)) when an image is loaded. Without
+    /// a subscriber no record leaves a plugin, whatever the level.
     #[must_use]
     pub fn log_level(mut self, level: LogLevel) -> Self {
         self.log_level = Some(level);
         self
     }
 
-    /// Attaches a [surface](crate::surface): something that observes, asks or steers the host, such as a control socket, an endpoint for
-    /// metrics, or the settings of plugins. It lives as long as the host; [`Host::surface`] finds what runs of it. A host has one surface of
-    /// each type: of two, the later counts. Default: none, and no thread for any.
+    /// Attaches a [surface](crate::surface): it observes, queries or controls the host, as a control socket, a metrics
+    /// endpoint, or the settings of plugins do. It lives as long as the host; [`Host::surface`] returns its running part. A
+    /// host has one surface of each type: a second one replaces the first. Default: no surface, and no thread for one.
     #[must_use]
     pub fn attach(mut self, surface: impl Surface) -> Self {
         let surface: Box<dyn AnySurface> = Box::new(surface);
@@ -280,16 +283,16 @@ impl HostBuilder {
         self
     }
 
-    /// Starts the host. What is in the watched folder already is loaded before this returns; what of it is refused is told
-    /// by [`Host::events`] and by [`Host::claim`] and [`Host::slot`], and is no error here.
+    /// Starts the host, and loads the artifacts in the watched folder before it returns. A refused artifact is no error
+    /// here: [`Host::events`], [`Host::claim`] and [`Host::slot`] report it.
     ///
     /// # Errors
-    /// If the private folder cannot be made, the folder cannot be watched, a thread cannot be started, or a surface cannot be had: its
-    /// address is taken, say.
+    /// If the private folder cannot be created, the folder cannot be watched, a thread cannot be started, or a surface
+    /// cannot be started, for example because its address is in use.
     pub fn build(mut self) -> Result<Host, BuildError> {
         let mut surfaces = take(&mut self.surfaces);
-        // Surfaces first: a second host with the same socket or port must fail before it touches anything. And settings may change what was
-        // said to the builder.
+        // Surfaces are prepared first, because a second host with the same socket or port must fail before it changes
+        // anything, and because settings may change the builder's options.
         let setup = Setup::of_all(self, &mut surfaces).map_err(BuildError::Surface)?;
         let (configured, observers, settings) = setup.into_parts();
         let watch = configured.watch.clone();
@@ -302,7 +305,7 @@ impl HostBuilder {
         Ok(host)
     }
 
-    /// Makes the host and starts its threads, with the options as they are by now. Nothing is loaded yet.
+    /// Creates the host and starts its threads with the present options. It loads no artifact yet.
     fn start(self, observers: Observers, settings: Option<PluginSettings>) -> Result<Host, BuildError> {
         self.policy.check()?;
         let instances = Instances::checked(&self.instances)?;
@@ -310,7 +313,7 @@ impl HostBuilder {
             .folder
             .as_ref()
             .map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone()));
-        // A leftover that cannot be removed is no reason not to start.
+        // The host starts even if a leftover of an ended process cannot be removed.
         if let Err(error) = sweep(&self.private) {
             tracing::warn!(%error, "leftovers of earlier hosts could not be looked for");
         }
@@ -328,7 +331,7 @@ impl HostBuilder {
         }
         let resource_sender = reload_sender.clone();
         let notices = move |name| {
-            // The host is going; nothing is noticed any more.
+            // Sending fails only while the host ends.
             let _ = resource_sender.send(ReloadMessage::Resource(name));
         };
         let process = Process::this();
@@ -389,7 +392,7 @@ impl HostBuilder {
 }
 
 impl Host {
-    /// Watches the folder, and loads what lies there.
+    /// Watches the folder, and loads its artifacts.
     fn load_first(&mut self, options: WatchOptions) -> Result<(), BuildError> {
         let reverted = revert_unconfirmed(&self.inner.storage, &self.inner.log);
         let mut refusals = Vec::new();
@@ -401,7 +404,7 @@ impl Host {
         }
         if let Some(folder) = &self.folder {
             let threads = self.inner.threads.clone();
-            // First the watch, then the look: what changes in between is seen by both and skipped once.
+            // The watch starts before the first scan: both see a change in between, and the second load skips it.
             self.watch = Some(Watch::start(folder.clone(), options, move |notice| {
                 threads.tell_reload(ReloadMessage::Noticed(notice));
             })?);
@@ -410,7 +413,7 @@ impl Host {
                 refusals.extend(outcomes.into_iter().filter_map(Result::err));
             }
         }
-        // After this, files that waited for another slot have been tried again.
+        // After this, the host has retried the files that waited for another slot.
         self.flush();
         load_instead(&self.inner, &reverted, &refusals);
         self.flush();
@@ -418,9 +421,9 @@ impl Host {
     }
 }
 
-/// Those that others call are loaded before them.
+/// Orders files so that a plugin is loaded before its callers.
 fn callers_last(host: &Runtime, paths: Vec<PathBuf>) -> Vec<PathBuf> {
-    // Once for each slot that a file is for.
+    // A file appears once for each of its slots.
     let told = paths.into_iter().flat_map(|path| {
         // What cannot be read is refused in its turn, with words.
         let manifest = match host.engines.linked().find(|linked| linked.path == path) {

@@ -1,5 +1,5 @@
-//! A claim: one owner of a slot's instance, who alone calls it and alone decides when it is replaced. The hand-over runs on the
-//! owner's thread, inside `sync`, where the old instance is quiet by construction.
+//! A claim: the single owner of a slot's instance. Only the owner calls the instance, and only the owner decides when it is
+//! replaced. The handover runs on the owner's thread, inside `sync`, where no call can be running.
 
 use crate::{
     deferred_work::defer,
@@ -40,40 +40,41 @@ use std::{
 #[must_use = "the next call may run earlier code (`RolledBack`) or answer an error (`Unloaded`): handle that, or write `let _ =`"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncOutcome {
-    /// Nothing was staged; or this is a forked child of the process in which the host was built, where nothing is ever adopted.
+    /// Nothing was staged. It is also the outcome in a forked child of the host's process, where nothing is ever adopted.
     Unchanged,
     /// The staged generation was adopted; the next call runs its code.
     Adopted {
-        /// The number of the generation that serves from now on.
+        /// The number of the new current generation.
         generation: u64,
     },
-    /// What was called until now turned out faulty, or somebody asked for it: the slot went back, and the next call runs the
-    /// earlier code. How and why is in [`Event::RolledBack`](crate::Event::RolledBack).
+    /// The slot was rolled back, because the generation was faulty or a rollback was requested: the next call runs the
+    /// earlier code. [`Event::RolledBack`](crate::Event::RolledBack) has the details.
     RolledBack {
-        /// The number of the generation that was left.
+        /// The number of the generation that was rolled back.
         from: u64,
-        /// The number of the generation that serves from now on.
+        /// The number of the new current generation.
         generation: u64,
     },
-    /// What was called until now was unloaded, because somebody asked for that ([`Host::unload`](crate::Host::unload)), or its file was
-    /// deleted and the policy says so: calls answer [`Fault::Unloaded`](crate::Fault::Unloaded) until a later `sync` adopts something.
+    /// The generation was unloaded, by [`Host::unload`](crate::Host::unload) or because its file was deleted and the policy
+    /// says so. Calls return [`Fault::Unloaded`](crate::Fault::Unloaded) until a later `sync` adopts another generation.
     Unloaded {
         /// The number of the generation that was unloaded.
         generation: u64,
     },
-    /// The staged generation was refused (its state did not fit, or its `start` failed): the old one serves on. The reason
-    /// is in [`Event::Refused`](crate::Event::Refused).
+    /// The staged generation was refused (its state did not fit, or its `start` failed): the old one keeps serving. The
+    /// reason is in [`Event::Refused`](crate::Event::Refused).
     Refused {
-        /// The number of the generation that serves on; none if nothing serves.
+        /// The number of the current generation; none if the slot is empty.
         serving: Option<u64>,
     },
 }
 
-/// The one owner of a slot's instance. Made by [`Host::claim`](crate::Host::claim); dereferences to the interface's client.
+/// The only owner of a slot's instance. [`Host::claim`](crate::Host::claim) creates it; it dereferences to the interface's
+/// client.
 ///
-/// It may move to another thread, but not be shared. While it lives nobody else can call the instance, so `&mut self` methods
-/// are allowed, and a staged generation is adopted in [`sync`](Self::sync) and nowhere else. When it is dropped, the slot is
-/// free again, with the instance and its state.
+/// A claim can move to another thread, but cannot be shared. While it lives no other caller can call the instance, so
+/// `&mut self` methods are allowed, and only [`sync`](Self::sync) adopts a staged generation. Dropping it frees the slot,
+/// which keeps the instance and its state.
 ///
 /// A claim's own operations are functions and not methods, as those of `Arc` are: `Claim::sync(&mut claim)`. So an interface may
 /// have a method of the same name, and `claim.sync()` calls the plugin.
@@ -99,7 +100,7 @@ pub struct Claim<I: ?Sized + Interface> {
     connection: Connection,
     generation: Option<Arc<Generation>>,
     record: Arc<SlotRecord>,
-    /// A copy of the record's, which saves `sync` a load.
+    /// A copy of the record's field, which saves `sync` a load.
     signals: Arc<OwnerSignals>,
     host: Arc<Runtime>,
     interface: PhantomData<Box<I>>,
@@ -121,15 +122,15 @@ impl<I: ?Sized + Interface> Claim<I> {
         }
     }
 
-    /// The safe point: adopts a staged generation, if there is one. Call it where a change of code may happen: once an
-    /// event, once a frame.
+    /// The safe point: adopts a staged generation, if one waits. Call it where a change of code may happen: once per event
+    /// or once per frame.
     ///
-    /// With nothing to do this is one relaxed load; it is a [safe point](crate::safe_point) for thread-locals as well. With a
-    /// generation staged the state is handed over here: the old instance encodes it on this thread, and while this thread waits,
-    /// at most as long as [`Policy::hook_deadline`](crate::Policy::hook_deadline), the new one decodes it and is started on one of
-    /// the host's. If any of that fails, the old generation serves on.
+    /// Without a staged generation this is one relaxed load, and also a [safe point](crate::safe_point) for thread-locals.
+    /// With one, the state is handed over here: the old instance encodes it on this thread; then this thread waits, at most
+    /// for [`Policy::hook_deadline`](crate::Policy::hook_deadline), while the new instance decodes it and is started on one
+    /// of the host's threads. If any step fails, the old generation keeps serving.
     ///
-    /// While what it calls is on probation it is also asked for its health here, and left here if it is faulty.
+    /// During probation, `sync` also runs the generation's health checks, and rolls back if it is faulty.
     #[inline(always)]
     pub fn sync(this: &mut Self) -> SyncOutcome {
         if this.signals.is_safe_point_requested() {
@@ -155,7 +156,8 @@ impl<I: ?Sized + Interface> Claim<I> {
         reslot_process::safe_point();
         let synced = match self.unload_if_asked().unwrap_or_else(|| self.go_back()) {
             SyncOutcome::Unchanged => self.adopt_set().unwrap_or_else(|| self.adopt()),
-            // After a rollback or an unload nothing is adopted in the same `sync`: the next calls are the earlier version's.
+            // After a rollback or an unload the same `sync` adopts nothing, so that the next calls reach the earlier
+            // version.
             went_back => {
                 self.signals.request_again_if_staged();
                 went_back
@@ -168,11 +170,11 @@ impl<I: ?Sized + Interface> Claim<I> {
         synced
     }
 
-    /// Unloads what it calls, if somebody asked for that.
+    /// Unloads the generation, if an unload was requested.
     fn unload_if_asked(&mut self) -> Option<SyncOutcome> {
         let serving = self.generation.as_ref()?;
-        // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
-        // through it before this is back.
+        // SAFETY: this is the slot's only claim, borrowed mutably, so no value that it returned is borrowed; nothing is
+        // called through it before this returns.
         let turn = unsafe { OwnersTurn::new(serving) };
         let generation = serving.number();
         if !reload::unload_claim_if_asked(&self.host, &self.record, serving, turn) {
@@ -182,9 +184,10 @@ impl<I: ?Sized + Interface> Claim<I> {
         Some(SyncOutcome::Unloaded { generation })
     }
 
-    /// Unloads the slot here and now, as [`Host::unload`](crate::Host::unload) and [`sync`](Self::sync) after it, and answers the state.
-    /// The slot stays claimed, and calls answer [`Fault::Unloaded`](crate::Fault::Unloaded) until a later `sync` adopts something. A
-    /// build that waits for `sync` will not serve; one that is being prepared at this moment comes after the unloading.
+    /// Unloads the slot at once, as [`Host::unload`](crate::Host::unload) followed by [`sync`](Self::sync), and returns the
+    /// state. The slot stays claimed, and calls return [`Fault::Unloaded`](crate::Fault::Unloaded) until a later `sync`
+    /// adopts another generation. A candidate that waits for `sync` is dropped; one that is being prepared at this moment is
+    /// staged after the unload.
     ///
     /// # Errors
     /// As for [`Host::unload`](crate::Host::unload); then the current generation keeps serving.
@@ -197,30 +200,30 @@ impl<I: ?Sized + Interface> Claim<I> {
         };
         let _collecting = this.host.deferred_work.collect(this.host.hooks.pool());
         reslot_process::safe_point();
-        // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
-        // through it before this is back.
+        // SAFETY: this is the slot's only claim, borrowed mutably, so no value that it returned is borrowed; nothing is
+        // called through it before this returns.
         let turn = unsafe { OwnersTurn::new(serving) };
         let unloaded = reload::unload_claim(&this.host, &this.record, serving, turn)?;
         this.clear_generation();
         Ok(unloaded)
     }
 
-    /// Nothing serves any more.
+    /// Connects the claim to the empty slot.
     fn clear_generation(&mut self) {
         self.connection = self.record.vacant.connect();
         let before = self.generation.take();
         defer(move || drop(before));
     }
 
-    /// Judges what it calls, and leaves it if it is faulty.
+    /// Checks the generation, and rolls back if it is faulty.
     fn go_back(&mut self) -> SyncOutcome {
         let Some(serving) = &self.generation else {
             return SyncOutcome::Unchanged;
         };
         reload::check_of_claim(&self.host.options.policy, &self.host.log, &self.record, serving);
         reload::answer_for_claim(&self.host.hooks, &self.record, serving);
-        // SAFETY: this is the slot's one claim, borrowed mutably, so that nothing it has answered is borrowed; nothing is called
-        // through it before this is back.
+        // SAFETY: this is the slot's only claim, borrowed mutably, so no value that it returned is borrowed; nothing is
+        // called through it before this returns.
         let turn = unsafe { OwnersTurn::new(serving) };
         let Some(back) = reload::roll_back_claim(&self.host, &self.record, serving, turn) else {
             return SyncOutcome::Unchanged;
@@ -230,7 +233,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         SyncOutcome::RolledBack { from, generation }
     }
 
-    /// Adopts a set in which this is the only claim. None if there is no set.
+    /// Adopts a group in which this is the only claim. None if no group waits.
     fn adopt_set(&mut self) -> Option<SyncOutcome> {
         let set = self.record.lock().staged_set.clone()?;
         let claimed = set.claimed();
@@ -302,12 +305,12 @@ impl<I: ?Sized + Interface> Claim<I> {
         defer(move || drop(before));
     }
 
-    /// What `shadow.rs` and `going_back.rs` need of the claim.
+    /// The parts that `shadow.rs` and `going_back.rs` need.
     pub(crate) fn parts(&self) -> (&Arc<Runtime>, &Arc<SlotRecord>, Option<&Arc<Generation>>) {
         (&self.host, &self.record, self.generation.as_ref())
     }
 
-    /// The number of the generation that this claim calls; none if nothing serves, as after [`unload`](Self::unload).
+    /// The number of the generation that this claim calls; none if the slot is empty, as after [`unload`](Self::unload).
     pub fn generation(this: &Self) -> Option<u64> {
         this.generation.as_ref().map(|generation| generation.number())
     }
@@ -346,7 +349,7 @@ impl<I: ?Sized + Interface> AnyClaim for Claim<I> {}
 mod sealed {
     use super::{Arc, Claim, Generation, Interface, SlotRecord, SyncOutcome};
 
-    /// What is needed of a claim when several of them move at once.
+    /// The operations on a claim that is adopted together with others.
     pub trait Sealed {
         #[doc(hidden)]
         fn sync_alone(&mut self) -> SyncOutcome;
@@ -416,14 +419,14 @@ pub(crate) fn sync_together(host: &Arc<Runtime>, claims: &mut [&mut dyn AnyClaim
     synced
 }
 
-/// Adopts a set. `claims` are exactly those of the claimed slots in it. Answers what each did.
+/// Adopts a group. `claims` are exactly the claims of its claimed slots. Returns the outcome of each.
 fn adopt_together(host: &Arc<Runtime>, set: &Arc<CandidateSet>, claims: &mut [&mut dyn AnyClaim]) -> Vec<SyncOutcome> {
     let _collecting = host.deferred_work.collect(host.hooks.pool());
     let serving: Vec<_> = claims.iter().map(|claim| claim.serving().cloned()).collect();
     let ids: Vec<_> = claims.iter().map(|claim| claim.record().id).collect();
     let turns = ids.iter().zip(&serving).filter_map(|(id, serving)| {
-        // SAFETY: these are the slots' claims, borrowed mutably, so that nothing they have answered is borrowed; nothing is called
-        // through them before `adopt_together` is back.
+        // SAFETY: these are the slots' only claims, borrowed mutably, so no value that they returned is borrowed; nothing is
+        // called through them before `adopt_together` returns.
         Some((*id, unsafe { OwnersTurn::new(serving.as_ref()?) }))
     });
     let moved = reload::adopt_together(host, set, turns.collect());

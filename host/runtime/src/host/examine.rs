@@ -1,5 +1,5 @@
-//! What a host knows of a file that somebody asks about: what its bytes say, which slots it is for, and what stands in its way there. It only
-//! looks: nothing is loaded, and nothing of the file is executed.
+//! Examines a file for a host: its manifest, its slots, and the obstacles to loading it there. Nothing is loaded, and no
+//! code of the file is executed.
 
 use crate::{
     artifact::{Difference, Inspection, inspect},
@@ -16,27 +16,27 @@ use std::{
     sync::Arc,
 };
 
-/// What a host knows of a file.
+/// The result of examining a file.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Examination {
     /// The hash of its content.
     pub hash: ContentHash,
-    /// What its bytes say.
+    /// What the lint found in its bytes.
     pub inspection: Inspection,
     /// The slots that have this content already.
     pub places: Vec<(Arc<str>, ContentPlace)>,
-    /// The first slot that the file is for and that has another content, or none.
+    /// The first of the file's slots that has another content, or none.
     pub slot: Option<Arc<str>>,
-    /// What stands in its way in that slot. Not looked for if the lint has found something.
+    /// The obstacles to loading it into that slot. Empty if the lint has found a fault, because the check then stops there.
     pub obstacles: Vec<Obstacle>,
-    /// Why the same content was refused before; it is not tried again by itself.
+    /// The earlier refusal of the same content, which the host does not try again by itself.
     pub refused: Option<Refusal>,
-    /// Why the host does not notice it where it lies; none if it does.
+    /// Why the host's watch does not see the file; none if it does.
     pub unnoticed: Option<Unnoticed>,
 }
 
-/// What stands in an artifact's way.
+/// An obstacle to loading an artifact.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Obstacle {
@@ -44,30 +44,30 @@ pub enum Obstacle {
     OtherPlugin(Arc<Cause>),
     /// The slot's callers need another interface.
     Interface(Difference),
-    /// It calls a slot in which nothing serves.
+    /// It calls a slot that is empty.
     Missing {
         /// That slot.
         slot: String,
     },
-    /// The history has it down as bad.
+    /// The history has marked it as bad.
     KnownBad {
         /// Why.
         why: String,
     },
 }
 
-/// Why a host does not notice a file.
+/// Why a host's watch does not see a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unnoticed {
     /// The host watches no folder.
     NoFolder,
-    /// The file lies elsewhere.
+    /// The file is in another folder.
     OtherFolder {
         /// The folder that the host watches.
         watched: PathBuf,
     },
-    /// It is not named as artifacts are.
+    /// Its name is not an artifact's name.
     Name,
 }
 
@@ -102,7 +102,7 @@ pub(super) fn examine(host: &Runtime, path: &Path) -> Result<Examination, StageE
     })
 }
 
-/// What an artifact says of itself, against what is there.
+/// Compares an artifact's manifest with the slot.
 fn obstacles(host: &Runtime, manifest: &Manifest, slot: &str, hash: &ContentHash) -> Vec<Obstacle> {
     let mut found = Vec::new();
     if let Some(record) = host.slots.named(slot) {
@@ -129,7 +129,7 @@ fn why_unnoticed(slots: &Slots, path: &Path) -> Option<Unnoticed> {
     let Some(folder) = slots.folder() else {
         return Some(Unnoticed::NoFolder);
     };
-    // Real paths are compared, with links resolved.
+    // The paths are compared with links resolved.
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if path.parent() != Some(folder) && path.parent().map(real) != Some(real(folder)) {
         let watched = folder.to_owned();

@@ -1,4 +1,5 @@
-//! Going back by hand, and what is kept for it: the embedder's side of `reload/rollback.rs`, `reload/go_back.rs` and the history.
+//! Manual rollbacks, and access to the history: the embedder's side of `reload/rollback.rs`, `reload/go_back.rs` and the
+//! history.
 
 use super::{Claim, Host, SyncOutcome};
 use crate::{
@@ -38,9 +39,9 @@ use std::{
 pub enum RollbackTarget {
     /// The one before the current generation.
     Previous,
-    /// This one, of those that [`Host::history`] lists.
+    /// The version with this hash, from the list of [`Host::history`].
     Hash(ContentHash),
-    /// The one whose hash begins with these digits, which a person has typed: `RollbackTarget::Prefix(typed.parse()?)`.
+    /// The version whose hash begins with these digits, as typed by a person: `RollbackTarget::Prefix(typed.parse()?)`.
     Prefix(HashPrefix),
 }
 
@@ -60,25 +61,25 @@ pub enum RollbackTarget {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RollbackError {
-    /// There is no such slot.
+    /// The slot does not exist.
     #[error(transparent)]
     Slot(#[from] SlotError),
-    /// No version that is kept begins with these digits, or several do.
+    /// No hash in the history begins with these digits, or several do.
     #[error("slot {slot:?}: {}", NoVersion(*.prefix, *.found, .known))]
     Version {
         /// The slot.
         slot: String,
         /// What was asked for; none for the version before the current generation.
         prefix: Option<HashPrefix>,
-        /// How many there are.
+        /// The number of matching versions.
         found: usize,
-        /// The hashes of those that can be gone back to, newest first.
+        /// The hashes of the versions that a rollback can restore, newest first.
         known: Vec<ContentHash>,
     },
-    /// The version could not be loaded, or there is none.
+    /// The version could not be loaded, or does not exist.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// What is kept of the version could not be read.
+    /// The stored version could not be read.
     #[error(transparent)]
     History(#[from] HistoryError),
 }
@@ -104,16 +105,19 @@ impl fmt::Display for NoVersion<'_> {
 }
 
 impl Host {
-    /// Has a slot go back to an earlier version, with the state that [`Policy::rollback_state`](crate::Policy::rollback_state) says.
-    /// Waits for what becomes of it; a claimed slot's owner goes back at his next `sync`, which is answered with
-    /// [`LoadOutcome::Staged`]. The owner himself asks with [`Claim::rollback`], which does both.
+    /// Rolls a slot back to an earlier version, with the state that
+    /// [`Policy::rollback_state`](crate::Policy::rollback_state) selects, and waits for the outcome. For a claimed slot it
+    /// returns [`LoadOutcome::Staged`], and the owner's next `sync` performs the rollback. The owner can use
+    /// [`Claim::rollback`], which does both.
     ///
     /// If that version is current already, this does nothing, and answers [`LoadOutcome::Unchanged`].
     ///
-    /// What is left is not taken again by itself, also if it is published again, until [`load`](Self::load) asks for it by name.
+    /// The host does not load the version that was rolled back by itself, even if it is published again; only
+    /// [`load`](Self::load) loads it.
     ///
     /// # Errors
-    /// If there is no such slot or version, or the version cannot be loaded any more; the slot keeps what it has.
+    /// If the slot or the version does not exist, or the version cannot be loaded any more; the current generation keeps
+    /// serving.
     pub fn rollback(&self, slot: &str, to: RollbackTarget) -> Result<LoadOutcome, RollbackError> {
         rollback(&self.inner, slot, to, None)
     }
@@ -123,12 +127,13 @@ impl Host {
     /// that.
     ///
     /// # Errors
-    /// If there is no such slot.
+    /// If the slot does not exist.
     pub fn confirm(&self, slot: &str) -> Result<bool, SlotError> {
         confirm(&self.inner, slot)
     }
 
-    /// The versions of a slot that are known, newest first: what can be gone back to, and what was gone back from. In a forked child: none.
+    /// The known versions of a slot, newest first: those that a rollback can restore, and those that were rolled back. Empty
+    /// in a forked child.
     pub fn history(&self, slot: &str) -> Vec<HistoryEntry> {
         if self.inner.process.is_another() {
             return Vec::new();
@@ -139,7 +144,8 @@ impl Host {
     /// The bytes of a version that is kept, by its hash or the first digits of it: to run it beside the current generation, in another host.
     ///
     /// # Errors
-    /// If there is no such slot or version, or its file is not what was kept. Versions that were left as faulty are not kept.
+    /// If the slot or the version does not exist, or its file has changed. The history does not keep the bytes of faulty
+    /// versions.
     pub fn artifact(&self, slot: &str, version: impl Into<HashPrefix>) -> Result<Vec<u8>, RollbackError> {
         let record = self.inner.slots.serving(slot)?;
         let hash = kept_version(&self.inner.storage.history, &record, version.into())?;
@@ -148,18 +154,18 @@ impl Host {
 }
 
 impl<I: ?Sized + Interface> Claim<I> {
-    /// The owner goes back to an earlier version, here and now: as [`Host::rollback`] and [`sync`](Self::sync) after it.
+    /// Rolls back to an earlier version at once, as [`Host::rollback`] followed by [`sync`](Self::sync).
     ///
-    /// If that version stands by, it takes microseconds. If not, it is loaded from what is kept, which takes as long as a reload does; a
-    /// build that is being prepared at this moment comes first, and what its preflight wants of the owner (the state) it is given
-    /// meanwhile.
+    /// If that version is the standby, this takes microseconds. Otherwise the host loads it from the history, which takes as
+    /// long as a reload; a build that is being prepared at this moment is finished first, and this call meanwhile answers
+    /// its preflight's request for the state.
     ///
     /// A newer build that waits for [`sync`](Self::sync) is not adopted any more. Answers [`SyncOutcome::Unchanged`] if that version is current
     /// already, and [`SyncOutcome::Refused`] if it could not be loaded or did not start: then the current generation keeps serving, and a later
     /// `sync` rolls back if the history has another version.
     ///
     /// # Errors
-    /// As for [`Host::rollback`]; the slot keeps what it has.
+    /// As for [`Host::rollback`]; the current generation keeps serving.
     pub fn rollback(this: &mut Self, to: RollbackTarget) -> Result<SyncOutcome, RollbackError> {
         let (host, record, serving) = this.parts();
         let answer = || {
@@ -170,7 +176,8 @@ impl<I: ?Sized + Interface> Claim<I> {
         let asked = rollback(host, &record.name, to, Some(&answer))?;
         Ok(match (asked, Self::sync(this)) {
             (LoadOutcome::Unchanged { .. }, synced) => synced,
-            // What stood by could not be had any more. The host looks for what is kept, and a later `sync` may go back to that.
+            // The standby was not available any more. The host searches the history, and a later `sync` may roll back to a
+            // version from there.
             (_, SyncOutcome::Unchanged) => SyncOutcome::Refused {
                 serving: Self::generation(this),
             },
@@ -179,7 +186,8 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 }
 
-/// As [`Host::rollback`]. `meanwhile` is called again and again while this waits: a claim's owner answers requests for his state there.
+/// As [`Host::rollback`]. While it waits, it calls `meanwhile` repeatedly: there a claim's owner answers requests for the
+/// state.
 pub(super) fn rollback(
     host: &Arc<Runtime>,
     slot: &str,
@@ -229,7 +237,7 @@ pub(super) fn confirm(host: &Arc<Runtime>, slot: &str) -> Result<bool, SlotError
     }
 }
 
-/// The one good version that is kept whose hash begins so.
+/// The only good version in the history whose hash begins with this prefix.
 pub(super) fn kept_version(
     history: &History,
     record: &SlotRecord,
@@ -264,14 +272,15 @@ pub(super) fn version_before(history: &History, record: &SlotRecord) -> Result<C
     }
 }
 
-/// The hashes of those that can be gone back to, newest first.
+/// The hashes of the versions that a rollback can restore, newest first.
 fn good_versions(history: &History, record: &SlotRecord) -> Vec<ContentHash> {
     let entries = history.entries(&record.name).into_iter();
     let good = entries.filter(|kept| !matches!(kept.condition, VersionStatus::KnownBad(_)));
     good.map(|kept| kept.hash).collect()
 }
 
-/// Goes back to the standby, if that is the version that was asked for. An open slot goes at once, a claimed one in its owner's `sync`.
+/// Rolls back to the standby, if it is the requested version. An open slot is rolled back at once, a claimed one in its
+/// owner's `sync`.
 fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Option<&ContentHash>) -> WayBack {
     let mut asked: Option<ManualRollback> = None;
     loop {
@@ -322,16 +331,16 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
     }
 }
 
-/// Where a requested rollback leads.
+/// The next step of a requested rollback.
 enum WayBack {
-    /// To the standby; that was done.
+    /// The rollback to the standby is done.
     Done(LoadOutcome),
-    /// To a version that the history keeps; if the standby was lost on the way, only while this generation still serves.
+    /// Load a version from the history. If the standby was lost meanwhile, do so only while generation `from` is current.
     History { from: Option<u64> },
 }
 
-/// When the host starts: if the last one ended while a version was on probation, marks that version as bad, provided that an older good one is kept.
-/// Answers those slots.
+/// At the host's start: marks versions as bad that were on probation when the last host ended, if the history has an older
+/// good version. Returns their slots.
 pub(super) fn revert_unconfirmed(storage: &Storage, log: &Log) -> Vec<Arc<str>> {
     let mut reverted = Vec::new();
     for slot in storage.history.slots() {
@@ -357,17 +366,18 @@ pub(super) fn revert_unconfirmed(storage: &Storage, log: &Log) -> Vec<Arc<str>> 
     reverted
 }
 
-/// When the host starts: a slot whose published artifact cannot be taken gets the last good one that was kept.
+/// At the host's start: a slot whose published artifact is refused gets its last good version from the history.
 pub(super) fn load_instead(host: &Runtime, reverted: &[Arc<str>], refusals: &[Refusal]) {
     let refused = |slot: &Arc<str>| {
         refusals.iter().any(|refusal| match &refusal.slot {
             Some(of) => of == slot,
-            // It never said its name: then it is for the slot that was published under its name before.
+            // A file that does not name its plugin belongs to the slot whose last good version was published under the same
+            // path.
             None => host.storage.history.slots_from(&refusal.path).iter().any(|of| **of == **slot),
         })
     };
     let mut slots: Vec<_> = host.storage.history.slots().into_iter().map(Arc::<str>::from).collect();
-    // Without slots that `HostBuilder::instances` no longer uses.
+    // Skip slots that `HostBuilder::instances` no longer lists.
     slots.retain(|slot| !host.slots.instances().leaves_out(slot));
     slots.retain(|slot| reverted.contains(slot) || refused(slot));
     for slot in slots {
@@ -383,7 +393,7 @@ pub(super) fn load_instead(host: &Runtime, reverted: &[Arc<str>], refusals: &[Re
             reason: RollbackReason::Restarted,
             answer: Some(answer),
         });
-        // What became of it is told by an event.
+        // An event reports the outcome.
         let _ = outcome.recv();
     }
 }

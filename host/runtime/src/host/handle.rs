@@ -1,4 +1,4 @@
-//! What a surface has of a running host: a handle that does not keep it alive, through which it observes, asks and steers.
+//! A surface's access to a running host: a handle that does not keep the host alive, for events, queries and commands.
 
 use super::{
     Examination, RollbackError, RollbackTarget, SlotInfo, after, examine::examine, going_back, infos, named, requests,
@@ -51,13 +51,13 @@ pub struct HostHandle {
     host: Weak<Runtime>,
 }
 
-/// The host has ended, or is ending and is not steered any more; or this process is a forked child of the one in which it lives.
+/// The host has ended, or is ending and accepts no commands; or this process is a forked child of the host's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the host has ended")]
 pub struct HostEnded;
 
-/// A host that is asked and observed, from [`HostHandle::ask`]. It is meant for one question or a few: as long as it lives, the memory of
-/// an ended host is not freed.
+/// Queries to a host, from [`HostHandle::ask`]. Keep it only for one query or a few, because while it lives the memory of an
+/// ended host is not freed.
 ///
 /// Nothing here waits for anything but short locks, and no code of a plugin runs.
 ///
@@ -85,8 +85,8 @@ pub struct Asking<'h> {
     of: std::marker::PhantomData<&'h HostHandle>,
 }
 
-/// A host that is steered, from [`HostHandle::steer`]. It is meant for one request: the end of the host waits until it is dropped (at most as
-/// long as all hooks of a rollback may take), so that what was begun comes to its end.
+/// Commands to a host, from [`HostHandle::steer`]. Keep it only for one request: the end of the host waits until it is
+/// dropped (at most as long as all hooks of a rollback may take), so that a command that has begun is completed.
 ///
 /// What needs the reload thread waits for its turn there, and for what becomes of it. Called on that thread, as by an observer of events, it is
 /// refused ([`Cause::Reentrant`](crate::Cause::Reentrant)).
@@ -122,14 +122,14 @@ impl HostHandle {
         Self { host }
     }
 
-    /// The host, to be asked and observed: also while it ends, until the last of it is gone.
+    /// The host for queries, also while it is ending.
     ///
     /// # Errors
-    /// If there is no host any more.
+    /// If the host has ended.
     pub fn ask(&self) -> Result<Asking<'_>, HostEnded> {
         let host = self.host.upgrade().ok_or(HostEnded)?;
         if host.process.is_another() {
-            // It is the parent's, and must not be dropped here.
+            // It belongs to the parent, and must not be dropped here.
             std::mem::forget(host);
             return Err(HostEnded);
         }
@@ -137,13 +137,13 @@ impl HostHandle {
         Ok(Asking { host, of })
     }
 
-    /// The host, to be steered, asked and observed.
+    /// The host for commands and queries.
     ///
     /// # Errors
-    /// If there is no host any more, or it has begun to end.
+    /// If the host has ended, or has begun to end.
     pub fn steer(&self) -> Result<Steering<'_>, HostEnded> {
         let asking = self.ask()?;
-        // In this order: the host begins to end, and then waits for what is under way.
+        // The order matters: an ending host first sets its flag, and then waits for running requests.
         let under_way = asking.host.deferred_work.begin();
         match asking.is_ending() {
             true => Err(HostEnded),
@@ -168,12 +168,12 @@ impl Asking<'_> {
         self.host.log.stream()
     }
 
-    /// The host's events from this number on, or from the oldest that is still kept.
+    /// The host's events from this number on, or from the oldest one that is still kept.
     pub fn events_from(&self, sequence: u64) -> Events {
         self.host.log.stream_from(sequence)
     }
 
-    /// The number that the next event will have.
+    /// The number of the next event.
     pub fn next_event(&self) -> u64 {
         self.host.log.next()
     }
@@ -181,7 +181,7 @@ impl Asking<'_> {
 
 /// Asking.
 impl Asking<'_> {
-    /// Whether the host has begun to end, and is not steered any more.
+    /// Whether the host has begun to end, and accepts no commands any more.
     pub fn is_ending(&self) -> bool {
         self.host.slots.is_ending()
     }
@@ -191,7 +191,7 @@ impl Asking<'_> {
         infos::all(&self.host)
     }
 
-    /// A slot at this moment, also if nothing serves in it.
+    /// The present state of a slot, also of an empty one.
     ///
     /// # Errors
     /// If there is no slot of this name.
@@ -199,14 +199,14 @@ impl Asking<'_> {
         self.find_slot(name).ok_or_else(|| self.why_empty(name))
     }
 
-    /// A slot at this moment, if there is one of this name. Unlike [`slot`](Self::slot), which explains a missing slot and lists the watched
-    /// folder for that, this reads no file: use it for each event.
+    /// The present state of a slot, if the slot exists. [`slot`](Self::slot) lists the watched folder to explain a missing
+    /// slot; this function reads no file, so use it in code that runs for each event.
     pub fn find_slot(&self, name: &str) -> Option<SlotInfo> {
         let record = self.host.slots.named(name)?;
         Some(infos::of(&self.host, &record))
     }
 
-    /// Why nothing can be had of a slot.
+    /// The error that explains why a slot is empty or missing.
     pub fn why_empty(&self, name: &str) -> SlotError {
         self.host.slots.why_not(name)
     }
@@ -216,7 +216,7 @@ impl Asking<'_> {
         self.host.images.counts()
     }
 
-    /// What keeps each of the quarantined images.
+    /// The reason for each quarantined image.
     pub fn quarantined(&self) -> Vec<QuarantineReason> {
         self.host.images.quarantined()
     }
@@ -234,11 +234,11 @@ impl Asking<'_> {
         self.host.storage.history.entries(slot)
     }
 
-    /// What the host knows of a file, and what becomes of it if it is published: for whoever wants to know why it does not serve. Nothing is
-    /// loaded, and nothing of the file is executed.
+    /// Examines a file: it explains why the file is not loaded, or would not be. Nothing is loaded, and no code of the file
+    /// is executed.
     ///
     /// # Errors
-    /// If the file cannot be read as a whole.
+    /// If the file cannot be read completely.
     pub fn examine(&self, path: &Path) -> Result<Examination, StageError> {
         examine(&self.host, path)
     }
@@ -256,7 +256,7 @@ impl Asking<'_> {
 
 /// Versions.
 impl Steering<'_> {
-    /// As [`Host::load`](crate::Host::load), with what became of it in each slot that the file is for.
+    /// As [`Host::load`](crate::Host::load), with the outcome in each of the file's slots.
     pub fn load(&self, path: impl Into<PathBuf>) -> Vec<Result<LoadOutcome, Refusal>> {
         requests::ask_for(&self.host.threads, LoadRequest::file(path), true)
     }
@@ -264,7 +264,7 @@ impl Steering<'_> {
     /// As [`Host::load_as`](crate::Host::load_as).
     ///
     /// # Errors
-    /// If it is refused; the slot keeps what it has.
+    /// If the artifact is refused; the slot keeps its current generation.
     pub fn load_as(&self, slot: &str, path: impl Into<PathBuf>) -> Result<LoadOutcome, Refusal> {
         requests::load(&self.host.threads, named(slot, path.into())?)
     }
@@ -272,7 +272,8 @@ impl Steering<'_> {
     /// As [`Host::rollback`](crate::Host::rollback).
     ///
     /// # Errors
-    /// If there is no such slot or version, or the version cannot be loaded any more; the slot keeps what it has.
+    /// If the slot or the version does not exist, or the version cannot be loaded any more; the current generation keeps
+    /// serving.
     pub fn rollback(&self, slot: &str, to: RollbackTarget) -> Result<LoadOutcome, RollbackError> {
         going_back::rollback(&self.host, slot, to, None)
     }
@@ -280,7 +281,7 @@ impl Steering<'_> {
     /// As [`Host::confirm`](crate::Host::confirm).
     ///
     /// # Errors
-    /// If nothing serves in a slot of this name.
+    /// If the slot is empty or does not exist.
     pub fn confirm(&self, slot: &str) -> Result<bool, SlotError> {
         going_back::confirm(&self.host, slot)
     }
@@ -309,7 +310,7 @@ impl Steering<'_> {
         self.host.log_levels.set(&self.host.images, slot, level)
     }
 
-    /// Sets how much plugins log in slots that have no level of their own; none for what the program says.
+    /// Sets the log level of slots without their own level; none: the program's level.
     pub fn set_default_log_level(&self, level: Option<LogLevel>) {
         self.host.log_levels.set_for_all(&self.host.images, level);
     }
@@ -319,30 +320,30 @@ impl Steering<'_> {
         self.host.images.set_quarantine_cap(images);
     }
 
-    /// Asks each plugin that serves, and whose settings would be others than now, whether it takes these: `Plugin::check_config`. Nothing is
-    /// changed. Waits for hooks, each at most as long as the policy lets one take.
+    /// Calls `Plugin::check_config` of each current plugin whose settings would change. Changes nothing. Waits for these
+    /// hooks, for each at most the policy's hook deadline.
     ///
     /// # Errors
-    /// If one of them does not take them.
+    /// If a plugin refuses its settings.
     pub fn check_settings(&self, settings: &PluginSettings) -> Result<(), SettingsRefused> {
         requests::check_settings(&self.host, settings)
     }
 
-    /// Gives plugins these settings: those of which they have changed get them in a new generation, which the reload thread makes. Told as
-    /// [`Event::Configured`], with the files that they come from and the keys that only the next start of the host takes.
+    /// Applies settings: for each plugin whose settings have changed, the reload thread makes a new generation with them.
+    /// [`Event::Configured`] reports it, with the settings' files and the keys that need a restart of the host.
     pub fn apply_settings(&self, settings: PluginSettings, files: Vec<PathBuf>, requires_restart: Vec<String>) {
         self.host.inputs.configure(settings);
         self.host.log.push(Event::Configured { files, requires_restart });
         self.host.threads.recheck_inputs(&self.host.inputs);
     }
 
-    /// Tells that settings were not taken, as [`Event::ConfigRefused`]: the file and the slot, if it is about one. A long reason is cut.
+    /// Reports refused settings as [`Event::ConfigRefused`], with the file and the slot, if known. A long reason is cut.
     pub fn report_refused_settings(&self, file: Option<PathBuf>, slot: Option<Arc<str>>, reason: impl fmt::Display) {
         let reason = cut_words(reason);
         self.host.log.push(Event::ConfigRefused { file, slot, reason });
     }
 
-    /// Tells that a file is not read yet, because somebody writes it, as [`Event::Waiting`].
+    /// Reports as [`Event::Waiting`] that a file is not read yet, because it is open for writing.
     pub fn report_waiting(&self, path: PathBuf, why: impl fmt::Display) {
         let why = why.to_string();
         self.host.log.push(Event::Waiting { path, why });

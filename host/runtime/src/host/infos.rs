@@ -1,4 +1,4 @@
-//! A slot at one moment, as it is told to an embedder and to surfaces.
+//! Makes the snapshot of a slot for an embedder or a surface.
 
 use super::SlotInfo;
 use crate::{
@@ -11,12 +11,12 @@ pub(super) fn all(host: &Runtime) -> Vec<SlotInfo> {
     host.slots.all().iter().map(|record| of(host, record)).collect()
 }
 
-/// A slot at this moment.
+/// The present state of a slot.
 pub(super) fn of(host: &Runtime, record: &SlotRecord) -> SlotInfo {
     let images = host.images.of_slot(&record.name);
     let count = |is: fn(&Phase) -> bool| images.iter().filter(|image| is(&image.phase)).count();
     let mut state = record.lock();
-    // The lock keeps the generation. It is the SDK that counts, in a loop over numbers: no plugin's code runs.
+    // The lock keeps the generation alive. The SDK's counter sums numbers in a loop; no plugin code runs.
     let current = state.current();
     let live_bytes = current.and_then(|current| current.generation.instance().live_bytes());
     let manifest = current.map(|current| current.generation.instance().manifest());

@@ -1,4 +1,4 @@
-//! What the reload thread is asked by an embedder or a surface: each request waits for its turn there, and for what becomes of it.
+//! Requests of an embedder or a surface to the reload thread. Each waits in the thread's queue, and for its outcome.
 
 use crate::{
     inputs::{PluginSettings, SettingsRefused},
@@ -11,7 +11,7 @@ use reslot_process::safe_point;
 use reslot_report::{Refusal, UnloadError, UnloadReason};
 use std::path::PathBuf;
 
-/// Has a file loaded, and answers what became of it in each slot that it is for.
+/// Requests the load of a file, and returns the outcome in each of its slots.
 pub(super) fn ask_for(threads: &Threads, request: LoadRequest, by_name: bool) -> Outcomes {
     let asked = request.path.clone();
     let outcomes = threads.ask_reload(asked, |answer| ReloadMessage::Load {
@@ -42,7 +42,7 @@ pub(super) fn load_from(threads: &Threads, request: LoadRequest, state: SavedSta
         state: Some(state),
         answer,
     })?;
-    // A slot was named, so there is one.
+    // The request names one slot, so there is one outcome.
     outcomes.remove(0)
 }
 
@@ -64,7 +64,8 @@ pub(super) fn unload(threads: &Threads, slots: &Slots, slot: &str, force: bool) 
     threads.ask_reload(PathBuf::new(), message)
 }
 
-/// As [`Steering::check_settings`](super::Steering::check_settings). It runs hooks, and needs no reload thread.
+/// As [`Steering::check_settings`](super::Steering::check_settings). It runs hooks on this thread, without the reload
+/// thread.
 pub(super) fn check_settings(host: &Runtime, settings: &PluginSettings) -> Result<(), SettingsRefused> {
     for record in host.slots.all().iter() {
         let serving = record.lock().serving().cloned();

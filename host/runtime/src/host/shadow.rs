@@ -1,4 +1,4 @@
-//! Shadows as their owner calls them: like a claim, but of something that serves nobody. How one is made is `reload/shadow.rs`.
+//! The owner's side of shadows: like a claim, but without other callers. `reload/shadow.rs` creates them.
 
 use super::{
     Claim, Host, RollbackError, RollbackTarget,
@@ -49,7 +49,7 @@ pub struct Shadow<I: ?Sized + Interface> {
     /// Valid as long as `generation` is held.
     connection: Connection,
     generation: Arc<Generation>,
-    /// Keeps the slot record of the shadow, which no host lists.
+    /// Keeps the shadow's slot record, which is in no host's list of slots.
     record: Arc<SlotRecord>,
     host: Arc<Runtime>,
     interface: PhantomData<Box<I>>,
@@ -75,7 +75,7 @@ impl<I: ?Sized + Interface> Shadow<I> {
         this.generation.number()
     }
 
-    /// What events call it: `NAME~shadow`.
+    /// Its name in events: `NAME~shadow`.
     pub fn name(this: &Self) -> &str {
         &this.record.name
     }
@@ -121,10 +121,10 @@ impl Host {
     /// Runs a build beside the current generation of an open slot, with a copy of its state; see [`Shadow`]. A claimed slot's owner asks his
     /// [claim](Claim::shadow).
     ///
-    /// Calls into the slot go on meanwhile, if many threads call it; which of them the copy has seen is not defined.
+    /// Other threads' calls into the slot continue meanwhile; which of them the copy includes is not defined.
     ///
     /// # Errors
-    /// If there is no such slot, it has another interface, or it is claimed; or if the build is refused, as a reload would refuse it.
+    /// If the slot does not exist, has another interface, or is claimed; or if the build is refused, as in a reload.
     pub fn shadow<I: ?Sized + Interface>(&self, slot: &str, path: impl Into<PathBuf>) -> Result<Shadow<I>, RollbackError> {
         safe_point();
         let record = self.inner.slots.serving(slot)?;
@@ -142,20 +142,20 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// Runs a build beside what this claim calls, with a copy of its state as it is now; see [`Shadow`]. The current generation, and what waits
     /// for [`sync`](Self::sync), is not touched.
     ///
-    /// Waits for as long as a reload takes up to `init`: between two events, not within a deadline.
+    /// It takes as long as a reload up to `init`: call it between two events, and not where a deadline must be met.
     ///
     /// # Errors
-    /// If the build is refused, as a reload would refuse it, also for being another slot's; the error says which file, at which
-    /// step, why, and what to do. It is told by [`Event::Refused`](crate::Event::Refused) as well.
+    /// If the build is refused, as in a reload, also because it belongs to another slot. The error names the file, the step,
+    /// the cause and a remedy; [`Event::Refused`](crate::Event::Refused) reports it too.
     pub fn shadow(this: &Self, path: impl Into<PathBuf>) -> Result<Shadow<I>, Refusal> {
         let (host, record, serving) = this.parts();
         shadow_of_claim(host, record, serving, ShadowOf::File(path.into()))
     }
 
-    /// The same with a version that was kept, to see what the old rules would have done.
+    /// The same with a version from the history, for example to see what the old rules would have done.
     ///
     /// # Errors
-    /// As for [`shadow`](Self::shadow), and if there is no such version.
+    /// As for [`shadow`](Self::shadow), and if the version does not exist.
     pub fn shadow_kept(this: &Self, version: RollbackTarget) -> Result<Shadow<I>, RollbackError> {
         let (host, record, serving) = this.parts();
         if host.process.is_another() {

@@ -1,4 +1,4 @@
-//! The end of a host: its steps, for a host that is dropped as well as for one that is shut down with a report.
+//! The steps of a host's end, both for a drop and for a shutdown with a report.
 
 use super::{Host, after, after_all_hooks};
 use crate::{
@@ -19,25 +19,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// This much of the timeout is kept for what comes after the last holder: ending threads and surfaces, and removing files. So a host of which
-/// something is still held has ended, too, when the call is back. A short timeout keeps an eighth.
+/// The part of the timeout that is reserved for the steps after the last holder: ending threads and surfaces, and removing
+/// files. So the host has ended when the call returns, even if a generation is still held. A short timeout reserves an
+/// eighth.
 const KEPT_FOR_THE_REST: Duration = Duration::from_millis(100);
 
 impl Host {
-    /// Ends the host and reports what became of it: which images were proven unmapped, and what keeps the others.
+    /// Ends the host and reports which images were proven unmapped, and what keeps the others mapped.
     ///
-    /// The steps are those of dropping the host, with two differences. The call comes back within `timeout`: what is not done by then goes on
-    /// in the background, and [`ShutdownReport::unfinished`] says what it is. And owners of [claims](crate::Claim) and
-    /// [shadows](crate::Shadow) are waited for as long as readers are, in place of the drain deadline; whoever still holds a generation when the time is
-    /// over is named in [`ShutdownReport::still_mapped`], keeps it, and can go on calling it. Quarantined images are not waited for. With a
-    /// timeout of zero the host begins to end, and the report says what is mapped at that moment.
+    /// The steps are those of dropping the host, with two differences. First, the call returns within `timeout`: unfinished
+    /// steps continue in the background, and [`ShutdownReport::unfinished`] names them. Second, the timeout replaces the
+    /// drain deadline, and applies to owners of [claims](crate::Claim) and [shadows](crate::Shadow) as well as to readers;
+    /// [`ShutdownReport::still_mapped`] names each holder that remains, and a holder can keep calling its generation. The
+    /// call does not wait for quarantined images. With a timeout of zero the host begins to end, and the report lists the
+    /// images that are mapped at that moment.
     ///
-    /// What happens later is told by the events: [`Event::Retired`](crate::Event::Retired) for each generation. The stream ends after the
-    /// last one.
+    /// Later events report the rest: [`Event::Retired`](crate::Event::Retired) for each generation. The stream ends after
+    /// the last one.
     ///
-    /// Called on one of the host's own threads, as by a subscriber's callback, it does not wait, because it would wait for itself
-    /// ([`Unfinished::Reentrant`]); the host ends after the callback has returned. In a forked child it does nothing ([`Unfinished::ForkedProcess`]).
-    /// The calling thread is at a [safe point](crate::safe_point) while it waits.
+    /// On one of the host's own threads, as in a subscriber's callback, it does not wait, because it would wait for itself
+    /// ([`Unfinished::Reentrant`]); the host ends after the callback has returned. In a forked child it does nothing
+    /// ([`Unfinished::ForkedProcess`]). The calling thread is at a [safe point](crate::safe_point) while it waits.
     #[must_use = "the report names the images that are still mapped; without it, drop the host"]
     pub fn shutdown(self, timeout: Duration) -> ShutdownReport {
         let begun = Instant::now();
@@ -50,7 +52,7 @@ impl Host {
         let progress = Arc::new(Progress::new(&images));
         let kept = (timeout / 8).min(KEPT_FOR_THE_REST);
         let (deadline, holders_until) = (after(timeout), after(timeout - kept));
-        // Every step may have to wait for a plugin or for the embedder's own code, so none of them is this thread's.
+        // Each step may wait for a plugin or for the embedder's own code, so another thread runs them all.
         let place = Arc::new(Mutex::new(Some(self)));
         let ending = {
             let (place, progress) = (place.clone(), progress.clone());
@@ -74,7 +76,7 @@ impl Host {
         progress.report(&slots, None, begun)
     }
 
-    /// Whether the end of the host waits for the thread that asks.
+    /// Whether the end of the host waits for the calling thread.
     fn is_own_thread(&self) -> bool {
         let this = thread::current().id();
         let is_this = |id: ThreadId| id == this;
@@ -82,12 +84,12 @@ impl Host {
         threads.map(|thread| thread.thread().id()).any(is_this) || self.inner.hooks.pool().is_own_thread()
     }
 
-    /// Ends everything. It is called once more when the host is dropped after it, and does nothing then.
+    /// Ends everything. The drop of the host calls it again, which has no effect.
     pub(super) fn end(&mut self, patience: Patience, progress: &Progress) {
         if self.reload.is_none() {
             return;
         }
-        // From here on surfaces cannot steer.
+        // From here on surfaces cannot send commands.
         self.inner.slots.end();
         progress.comes_to(Some(Unfinished::Watch));
         self.watch = None;
@@ -97,8 +99,8 @@ impl Host {
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();
         }
-        // Deferred work sends the supervisor messages, and a rollback that a surface asked for runs on the surface's own thread: both come to
-        // their end before the supervisor does.
+        // Deferred work sends messages to the supervisor, and a surface's rollback runs on the surface's thread: both must
+        // finish before the supervisor ends.
         progress.comes_to(Some(Unfinished::Rollback));
         self.inner
             .deferred_work
@@ -123,7 +125,7 @@ impl Host {
         }
         name_holders(&self.inner, &let_go);
         let _ = self.inner.threads.reaper().send(ReaperMessage::End);
-        // With claims or views out, the reaper goes on by itself until the last of them has let go.
+        // If claims or views remain, the reaper keeps running until the last of them is dropped.
         let counts = self.inner.images.counts();
         if let Some(reaper) = self.reaper.take()
             && counts.mapped == counts.quarantined
@@ -131,13 +133,14 @@ impl Host {
             let _ = reaper.join();
         }
         self.inner.hooks.pool().end();
-        // Last, so that surfaces can tell of the end; and here, so that none of their threads has the host in its hand when it goes.
+        // Surfaces end last, so that they can report the end, but before the host is freed, so that none of their threads
+        // still uses it.
         progress.comes_to(Some(Unfinished::Surfaces));
         self.surfaces.end();
     }
 }
 
-/// The host holds nothing any more. Answers what it let go of, claimed slots aside.
+/// Releases all generations that the host holds. Returns them, except those of claimed slots.
 fn let_go(host: &Runtime) -> Vec<Weak<Generation>> {
     host.log.push(Event::ShutDown);
     let mut let_go = Vec::new();
@@ -150,7 +153,7 @@ fn let_go(host: &Runtime) -> Vec<Weak<Generation>> {
         record.signal_staged(false);
         drop(state);
         match &current {
-            // Its owner goes on with it.
+            // Its owner keeps using it.
             Some(current) if claimed => current.generation.retire(),
             Some(current) => {
                 host.images.retire_unwatched(&current.generation);
@@ -166,7 +169,7 @@ fn let_go(host: &Runtime) -> Vec<Weak<Generation>> {
     let_go
 }
 
-/// Names who still holds what the host has let go of.
+/// Reports the holders of the generations that the host has released.
 fn name_holders(host: &Runtime, let_go: &[Weak<Generation>]) {
     for generation in let_go.iter().filter_map(Weak::upgrade) {
         host.log.push(Event::DrainTimeout {
@@ -177,29 +180,29 @@ fn name_holders(host: &Runtime, let_go: &[Weak<Generation>]) {
     }
 }
 
-/// How long the end of a host waits for those who hold its generations.
+/// How long the end of a host waits for the holders of its generations.
 #[derive(Clone, Copy)]
 pub(super) enum Patience {
-    /// As long as the host's drain deadline, and not for claims and shadows.
+    /// Until the host's drain deadline, and not for claims and shadows.
     DrainDeadline,
-    /// Until then, for all of them.
+    /// Until this time, for all holders.
     Until(Instant),
 }
 
-/// How far the end of a host has come.
+/// The progress of a host's end.
 pub(super) struct Progress {
     images: Arc<MappedImages>,
     state: Mutex<State>,
 }
 
 struct State {
-    /// None once the host is gone.
+    /// None once the host has ended.
     step: Option<Unfinished>,
     /// The images that there were.
     known: BTreeMap<(Arc<str>, u64), EngineKind>,
 }
 
-/// The host is gone when this is dropped, also if ending it panicked.
+/// Dropping this marks the host as ended, even if the end panicked.
 struct Over(Arc<Progress>);
 
 impl Drop for Over {
@@ -222,7 +225,7 @@ impl Progress {
         new
     }
 
-    /// From now on images that are mapped at this moment are in the report, whatever becomes of them.
+    /// Adds the images that are mapped at this moment to the report.
     fn note_images(&self) {
         let images = self.images.with_shadows(None).into_iter();
         self.state
@@ -268,7 +271,7 @@ impl Progress {
     }
 }
 
-/// Every image that is mapped, by slot and generation.
+/// All mapped images, by slot and generation.
 fn still_mapped(slots: &Slots, images: &MappedImages) -> Vec<StillMapped> {
     let mut by_slot: BTreeMap<Arc<str>, Vec<GenerationHolders>> = BTreeMap::new();
     let mapped = images.with_shadows(None).into_iter().map(|image| {

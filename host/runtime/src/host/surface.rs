@@ -1,5 +1,5 @@
-//! Where surfaces are attached to a host. A surface is what lets people or programs observe, ask or steer a host from outside of its
-//! core: a control socket, metrics, configuration. The host knows none of them; it knows this trait.
+//! Attaches surfaces to a host. Through a surface, people or programs observe, query or control a host from outside of its
+//! core: a control socket, metrics, configuration. The host knows only this trait, and no particular surface.
 
 use super::{HostBuilder, HostHandle};
 use crate::{event::Observers, inputs::PluginSettings, policy::Policy, watch::WatchOptions};
@@ -11,20 +11,20 @@ use std::{
     mem::{forget, replace, take},
 };
 
-/// Something that observes, asks or steers a host, and is not part of it. It is attached with
-/// [`HostBuilder::attach`](crate::HostBuilder::attach), lives as long as the host, and needs nothing but what is public here: anybody can
-/// write one.
+/// A surface observes, queries or controls a host from outside of its core.
+/// [`HostBuilder::attach`](crate::HostBuilder::attach) attaches it, and it lives as long as the host. It needs only the
+/// public items of this module, so you can write one.
 ///
-/// The host calls [`configure`](Self::configure) of all surfaces, in the order in which they were attached, then makes itself, then calls
-/// [`start`](Self::start) of all of them, and then loads what lies in the watched folder. When the host is dropped it first refuses to be
-/// steered any more, and waits for what was begun; it keeps telling its last events; and in the end it drops what `start` answered, the
-/// last attached first. A surface with threads of its own ends and joins them in that drop.
+/// The start has four steps: [`configure`](Self::configure) of all surfaces, in the order of their attachment; the creation
+/// of the host; [`start`](Self::start) of all surfaces; and the load of the watched folder. A host that is dropped first
+/// refuses new commands and waits for running ones; it still emits its last events; at the end it drops the values that
+/// `start` returned, the last attached first. A surface with its own threads ends and joins them in that drop.
 ///
 /// ```
 /// use reslot::{Event, Host, surface::{HostHandle, Setup, Surface, SurfaceError}};
 /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
 ///
-/// /// Counts how often the host has swapped something.
+/// /// Counts the host's swaps.
 /// #[derive(Default)]
 /// struct SwapCount(Arc<AtomicU64>);
 ///
@@ -52,23 +52,24 @@ use std::{
 /// # Ok::<(), reslot::BuildError>(())
 /// ```
 pub trait Surface: Send + 'static {
-    /// What the host keeps as long as it lives, and drops when it ends. [`Host::surface`](crate::Host::surface) finds it by this type.
+    /// The running part, which the host keeps as long as it lives and drops when it ends.
+    /// [`Host::surface`](crate::Host::surface) finds it by this type.
     type Running: Send + Sync + 'static;
 
     /// Prepares, before anything of the host exists: opens what may be taken by somebody else, reads files, changes what was said to the
     /// builder, and names the functions that are to be called for events.
     ///
     /// # Errors
-    /// If the host is not to be built without this surface.
+    /// If the host must not be built without this surface.
     fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError> {
         let _ = setup;
         Ok(())
     }
 
-    /// Starts, when the host's threads run and nothing is loaded yet.
+    /// Starts the surface. The host's threads run already, and no artifact is loaded yet.
     ///
     /// # Errors
-    /// If the host is not to be built without this surface.
+    /// If the host must not be built without this surface.
     fn start(self, host: HostHandle) -> Result<Self::Running, SurfaceError>;
 }
 
@@ -114,7 +115,7 @@ impl Setup {
         }
     }
 
-    /// Has every surface prepare itself, and answers them with what they have changed.
+    /// Calls `configure` of all surfaces, and returns the resulting setup.
     pub(super) fn of_all(builder: HostBuilder, surfaces: &mut [Box<dyn AnySurface>]) -> Result<Self, SurfaceError> {
         let mut setup = Self::new(builder);
         surfaces.iter_mut().try_for_each(|surface| surface.configure(&mut setup))?;
@@ -125,42 +126,44 @@ impl Setup {
         (self.builder, self.observers, self.settings)
     }
 
-    /// Calls this for every event, on the thread on which it happened. No lock is held, so it may [ask](HostHandle::ask) the host. While
-    /// that thread holds what others wait for (a closed gate, a slot that moves on), the call is deferred until it has let go; so events
-    /// of different threads may come in another order than in a stream, and later than there. It may not wait for the host to load
-    /// something: on the reload thread that is refused ([`Cause::Reentrant`](crate::Cause::Reentrant)). Its panics are caught.
+    /// Calls this function for each event, on the thread of the event. No lock is held, so the function may
+    /// [query](HostHandle::ask) the host. While that thread holds something that other threads wait for (a closed gate, or a
+    /// slot during a swap), the call is deferred until the thread has released it. So events of different threads may come
+    /// later than in a stream, and in another order. The function cannot wait for a load: on the reload thread a load is
+    /// refused ([`Cause::Reentrant`](crate::Cause::Reentrant)). Its panics are caught.
     pub fn on_event(&mut self, observer: impl Fn(&Event) + Send + Sync + 'static) {
         self.observers.on_event.push(Box::new(observer));
     }
 
-    /// Calls this for every event in the order of their numbers, before any stream has it: who reads an event in a stream finds that this
-    /// was called for it. The host's log is locked meanwhile, so it must be quick, and must not call the host. Its panics are caught.
+    /// Calls this function for each event in the order of the numbers, before any stream has the event: a reader of a stream
+    /// can rely on that. The host's log is locked meanwhile, so the function must be quick and must not call the host. Its
+    /// panics are caught.
     pub fn on_record(&mut self, observer: impl Fn(&Record) + Send + Sync + 'static) {
         self.observers.on_record.push(Box::new(observer));
     }
 
-    /// Changes what the program said to the builder.
+    /// Changes the builder's options.
     pub fn change(&mut self, change: impl FnOnce(HostBuilder) -> HostBuilder) {
         let builder = replace(&mut self.builder, HostBuilder::new());
         self.builder = change(builder);
     }
 
-    /// The policy as it is said by now.
+    /// The present policy.
     pub fn policy(&mut self) -> &mut Policy {
         &mut self.builder.policy
     }
 
-    /// The [quarantine cap](HostBuilder::quarantine_cap) as it is said by now.
+    /// The present [quarantine cap](HostBuilder::quarantine_cap).
     pub fn quarantine_cap(&self) -> usize {
         self.builder.quarantine_cap
     }
 
-    /// How the host watches its folder, for a surface that watches files of its own in the same way.
+    /// The options of the host's watch, for a surface that watches its own files in the same way.
     pub fn watch_options(&self) -> WatchOptions {
         self.builder.watch.clone()
     }
 
-    /// Gives plugins these settings from the first one on. A surface changes them later with
+    /// Sets the settings of plugins for the start. A surface changes them later with
     /// [`apply_settings`](super::Steering::apply_settings).
     pub fn plugin_settings(&mut self, settings: PluginSettings) {
         self.settings = Some(settings);
@@ -195,7 +198,7 @@ pub struct SurfaceError {
 }
 
 impl SurfaceError {
-    /// This error, with what a person can do about it.
+    /// Creates it from an error, and from what a person can do about it.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>, remedy: impl Into<String>) -> Self {
         Self {
             context: None,
@@ -204,17 +207,17 @@ impl SurfaceError {
         }
     }
 
-    /// The same, with what could not be done because of it in front: `CONTEXT: ERROR`.
+    /// Adds the failed operation in front: `CONTEXT: ERROR`.
     #[must_use]
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.context = Some(context.into());
         self
     }
 
-    /// The surface's own error, or all of it if that is of another type.
+    /// The surface's own error, or the unchanged value if the error has another type.
     ///
     /// # Errors
-    /// If it is of another type.
+    /// If the error has another type.
     pub fn downcast<E: Error + 'static>(self) -> Result<E, Self> {
         let Self { context, error, remedy } = self;
         match error.downcast() {
@@ -223,12 +226,12 @@ impl SurfaceError {
         }
     }
 
-    /// The surface's own error, if it is of this type.
+    /// The surface's own error, if it has this type.
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         self.error.downcast_ref()
     }
 
-    /// What a person can do about it, if the surface says so.
+    /// The remedy, if the surface gave one.
     pub fn remedy(&self) -> Option<&str> {
         self.remedy.as_deref()
     }
@@ -257,10 +260,10 @@ impl fmt::Display for SurfaceError {
     }
 }
 
-/// What runs of a surface, of whatever type.
+/// The running part of a surface of any type.
 pub(super) type Running = Box<dyn Any + Send + Sync>;
 
-/// A surface of whatever type: the host has a list of them.
+/// A surface of any type, for the host's list.
 pub(super) trait AnySurface: Send {
     fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError>;
     fn start(self: Box<Self>, host: HostHandle) -> Result<Running, SurfaceError>;
@@ -297,7 +300,7 @@ impl fmt::Debug for dyn AnySurface {
 pub(super) struct Surfaces(Vec<Running>);
 
 impl Surfaces {
-    /// Starts one more.
+    /// Starts a surface and adds it.
     pub(super) fn start(&mut self, surface: Box<dyn AnySurface>, host: HostHandle) -> Result<(), SurfaceError> {
         self.0.push(surface.start(host)?);
         Ok(())

@@ -1,4 +1,4 @@
-//! A shared slot as its callers hold it: a typed name, good for any view of its host, from any thread.
+//! A shared slot for its callers: a typed name that works with any view of its host, on any thread.
 
 use super::{
     hold_records::{HoldBy, HoldRecord},
@@ -12,7 +12,7 @@ use reslot_plugin_api::Shared;
 use reslot_process::never_dropped;
 use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
 
-/// A slot that many threads call. Made by [`Host::slot`](crate::Host::slot); clone it freely.
+/// A slot that many threads call. [`Host::slot`](crate::Host::slot) creates it; cloning is cheap.
 ///
 /// Call it through a [`View`] where speed matters, or through [`load`](Self::load) where it does not.
 ///
@@ -33,10 +33,10 @@ pub struct Slot<I: ?Sized + Shared> {
     /// Copies of the record's, which save each call through a view a load.
     index: usize,
     id: u64,
-    /// The number of the host's view when the slot was found to have the interface. An older view may hold a generation with another one,
-    /// whose table must not be called by this handle's types.
+    /// The number of the host's view when the interface was compared. An older view may hold a generation with another
+    /// interface, whose table must not be called with this handle's types.
     since: u64,
-    /// The host's, for the same reason.
+    /// The host's view, copied for the same reason.
     view: Arc<ArcSwap<View>>,
     track_guards: bool,
     record: Arc<SlotRecord>,
@@ -45,7 +45,8 @@ pub struct Slot<I: ?Sized + Shared> {
 }
 
 impl<I: ?Sized + Shared> Slot<I> {
-    /// The caller has counted the handle and bound the interface, under the slot's lock, when the host's view had the number `since`.
+    /// The caller must have counted the handle and bound the interface under the slot's lock, while the host's view had the
+    /// number `since`.
     pub(crate) fn new(record: Arc<SlotRecord>, slots: Arc<Slots>, since: u64) -> Self {
         Self {
             index: record.index,
@@ -64,10 +65,10 @@ impl<I: ?Sized + Shared> Slot<I> {
         &self.record.name
     }
 
-    /// The current generation, for a call or a few: without a reader, a little dearer than a view.
+    /// The current generation, for one call or a few. It needs no reader, and costs a little more than a view.
     ///
-    /// What it answers keeps the whole view of this moment: do not store it. Who does is found with
-    /// [`HostBuilder::track_guards`](crate::HostBuilder::track_guards).
+    /// The guard keeps the complete view of this moment, so do not store it.
+    /// [`HostBuilder::track_guards`](crate::HostBuilder::track_guards) helps to find stored guards.
     #[inline]
     #[track_caller]
     pub fn load(&self) -> SlotGuard<'_, I> {
@@ -96,12 +97,12 @@ impl<I: ?Sized + Shared> Slot<I> {
 impl View {
     /// The client of a slot's generation in this view.
     ///
-    /// If the view is older than the handle, or the slot is another host's, every call through the client answers
+    /// If the view is older than the handle, or the slot belongs to another host, each call through the client returns
     /// [`Fault::Vacant`](reslot_plugin_api::Fault::Vacant).
     #[inline(always)]
     pub fn get<'a, I: ?Sized + Shared>(&'a self, slot: &'a Slot<I>) -> &'a I::Client {
         match self.connection(slot.index, slot.id) {
-            // Views from the handle's beginning on hold only generations with its interface: they were compared with it.
+            // Views since the handle's creation hold only generations that were compared with its interface.
             Some(connection) if self.number() >= slot.since => I::client(connection),
             _ => I::client(&slot.record.vacant.connection),
         }
@@ -116,7 +117,7 @@ impl View {
 impl<I: ?Sized + Shared> Clone for Slot<I> {
     fn clone(&self) -> Self {
         if self.slots.process.is_another() {
-            // Not counted, as its drop does not count it either.
+            // It is not counted, because its drop does not count it either.
         } else if let Mode::Open { handles } = &mut self.record.lock().mode {
             *handles += 1;
         }
@@ -160,7 +161,7 @@ impl<I: ?Sized + Shared> std::fmt::Debug for Slot<I> {
 pub struct SlotGuard<'a, I: ?Sized + Shared> {
     view: Guard<Arc<View>>,
     slot: &'a Slot<I>,
-    /// Kept as long as the guard is: that is its whole use.
+    /// It exists as long as the guard, and has no other use.
     _record: Option<Arc<HoldRecord>>,
 }
 

@@ -1,5 +1,5 @@
-//! Who holds what: every mapped generation of a slot, its condition, and by name everybody who keeps it. Answers
-//! `Host::who_holds`, and names the holders of a generation that is held for too long, for the reaper.
+//! The holders of generations: all mapped generations of a slot, with their status and holders. It serves `Host::who_holds`,
+//! and names for the reaper the holders of a generation that is held for too long.
 
 use super::{
     hold_records::HoldBy,
@@ -12,13 +12,13 @@ use reslot_engine::Resources;
 use reslot_report::{GenerationHolders, GenerationStatus, Holder};
 use std::{collections::BTreeMap, time::Instant};
 
-/// Every mapped generation of a slot, oldest first.
+/// All mapped generations of a slot, oldest first.
 pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecord) -> Vec<GenerationHolders> {
     let holders = holders_by_generation(slots, record);
     let (owner, current, staged, staged_bytes) = {
         let state = record.lock();
         let waiting = state.waiting(record.id);
-        // After the end of the host a claim still has what it calls, and the slot has it no more.
+        // After the end of the host a claim still has its generation, but the slot does not.
         let owner = state.owner.as_ref().filter(|_| state.gone && state.mode == Mode::Claimed);
         (
             owner.cloned(),
@@ -50,7 +50,7 @@ pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecor
         }));
         holders.extend(kept_by_hook.map(|hook| Holder::Hook { hook: hook.name() }));
         match condition {
-            // Held by somebody without a hold record.
+            // The holder has no hold record.
             GenerationStatus::Retired if holders.is_empty() && is_held => holders.push(Holder::Unknown),
             _ => {}
         }
@@ -67,7 +67,7 @@ pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecor
     held.collect()
 }
 
-/// Who holds one generation.
+/// The holders of one generation.
 pub(crate) fn holders_of(slots: &Slots, images: &MappedImages, slot: &str, number: u64) -> Vec<Holder> {
     let record = slots.named(slot);
     let held = record.map(|record| who_holds(slots, images, &record)).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Every image that this host has mapped, and in which condition: written by the reload thread when one is opened and by the
-//! reaper as one ends, read by those who count, wait, or ask who holds what.
+//! The table of this host's mapped images, with their phases. The reload thread adds an image when it opens it, the reaper
+//! updates it while it ends, and other modules read the table to count images, to wait, or to find holders.
 
 use super::{
     generation::{GatedInstance, Generation},
@@ -52,17 +52,17 @@ pub(crate) struct MappedImage {
 /// How far an image has come. Which generation is current, and which is staged, the slots know.
 #[derive(Debug, Clone)]
 pub(crate) enum Phase {
-    /// A candidate, staged, or serving.
+    /// A candidate, staged, or current.
     InUse,
     /// Run beside the current generation, by its own owner.
     Shadow,
-    /// Replaced, and kept complete until its successor has proved itself.
+    /// Replaced, and kept as the standby until its successor has passed its probation.
     Standby,
-    /// Replaced; somebody may still hold it.
+    /// Replaced; it may still have holders.
     Retired,
-    /// Nobody holds it; its threads and thread-locals are waited for.
+    /// It has no holder; the reaper waits for its threads and thread-locals.
     Ending,
-    /// It stays for a reason.
+    /// It cannot be unloaded, for this reason.
     Quarantined(QuarantineReason),
 }
 
@@ -85,15 +85,15 @@ pub struct Counts {
     /// Images mapped by this host just now: serving, staged, standing by, retiring and quarantined. Generations of linked plugins are counted,
     /// although nothing of them is mapped.
     pub mapped: usize,
-    /// Of these, standing by until their successors have proved themselves.
+    /// Of these, standbys: replaced generations whose successors are on probation.
     pub standby: usize,
-    /// Of these, [shadows](crate::Shadow), which are their owners'.
+    /// Of these, [shadows](crate::Shadow).
     pub shadows: usize,
     /// Of these, quarantined.
     pub quarantined: usize,
-    /// Of these, replaced for longer than the host's drain deadline, and still held by somebody: a reader that does not look again, what
-    /// [`Slot::load`](crate::Slot::load) answered, another plugin's call. [`Host::who_holds`](crate::Host::who_holds) names the holders. They
-    /// count against the [quarantine cap](crate::HostBuilder::quarantine_cap).
+    /// Of these, retired for longer than the host's drain deadline and still held, for example by an idle reader, by a
+    /// [`SlotGuard`](crate::SlotGuard), or by another plugin's call. [`Host::who_holds`](crate::Host::who_holds) names the
+    /// holders. They count against the [quarantine cap](crate::HostBuilder::quarantine_cap).
     pub held_past_deadline: usize,
 }
 

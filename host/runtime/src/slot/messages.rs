@@ -12,37 +12,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What the supervisor is told.
+/// A message to the supervisor.
 pub(crate) enum SupervisorMessage {
-    /// Something has come to serve, or somebody asks for something: look at all slots.
+    /// A generation was published, or a request came: check all slots.
     Look,
     /// A call panicked, or took too long, in this generation.
     Fault { slot: Arc<str>, number: u64 },
-    /// A check came back.
+    /// A health check has ended.
     Checked {
         slot: Arc<str>,
-        /// The instance that was asked: another one may have the same number as a generation.
+        /// The checked instance; another instance may have the same generation number.
         instance: InstanceId,
         result: CheckResult,
     },
-    /// This content has proved itself.
+    /// This content has passed its probation.
     Good { slot: Arc<str>, hash: ContentHash },
-    /// This content is not to be taken again.
+    /// This content is bad and must not be loaded again.
     Bad { slot: Arc<str>, hash: ContentHash, why: String },
-    /// The host goes.
+    /// The host ends.
     End,
 }
 
-/// What came of a check.
+/// The result of a check.
 pub(crate) struct CheckResult {
     pub(crate) health: Health,
-    /// How long the plugin took to say it.
+    /// How long the check took.
     pub(crate) took: Duration,
-    /// What it has allocated after it.
+    /// The bytes that the plugin has allocated after the check.
     pub(crate) bytes: Option<u64>,
 }
 
-/// Tells an instance that serves from all others of this process.
+/// Identifies a current instance uniquely in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InstanceId(u64);
 
@@ -53,23 +53,23 @@ impl InstanceId {
     }
 }
 
-/// What the reaper is told.
+/// A message to the reaper.
 pub(crate) enum ReaperMessage {
-    /// The last holder of a generation let go.
+    /// The last holder has released a generation.
     Reap(Box<EndedGeneration>),
-    /// Its `stop` has come back.
+    /// Its `stop` has returned.
     Stopped {
         ending: Box<Ending>,
         instance: Box<Instance>,
         begun: Instant,
     },
-    /// Its instance is dropped.
+    /// Its instance was dropped.
     Destroyed {
         ending: Box<Ending>,
         image: SharedImage,
         begun: Instant,
     },
-    /// An image whose instance was never made.
+    /// An image whose instance was never created.
     Unload {
         slot: Arc<str>,
         number: u64,
@@ -77,8 +77,8 @@ pub(crate) enum ReaperMessage {
     },
     /// A generation was replaced; if it is still held after the deadline, its holders are named.
     Retired { slot: Arc<str>, number: u64 },
-    /// Something that kept an ending image is gone.
+    /// An obstacle to an image's unload is gone.
     Recheck,
-    /// Come to an end as soon as nothing is held any more.
+    /// End as soon as no generation is held any more.
     End,
 }

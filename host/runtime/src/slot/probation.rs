@@ -1,5 +1,5 @@
-//! Whether a generation has proved itself: what it is judged by, and what stands by meanwhile. Pure bookkeeping, under the slot's
-//! lock; the `supervisor` and `rollback` of `reload` act on a verdict.
+//! The probation of a generation: its criteria, and the standby. This is only bookkeeping under the slot's lock;
+//! `supervisor` and `rollback` in `reload` act on the verdict.
 
 use super::{
     call_stats::Overdue,
@@ -15,23 +15,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A generation that could serve again at once.
+/// A generation that can become current again at once.
 pub(crate) struct Standby {
     pub(crate) current: Current,
-    /// It had to give up what there can be only one of, so it has to be started again.
+    /// It was stopped because it holds an exclusive resource, so it has to be started again.
     pub(crate) stopped: bool,
 }
 
-/// A generation's time of proving itself.
+/// A generation's probation.
 pub(crate) struct Probation {
-    /// What the slot goes back to. None for a first version, and after a rollback: then the history is asked.
+    /// The target of a rollback. None for a first version, and after a rollback: then the history is used.
     pub(crate) standby: Option<Standby>,
     begun: Instant,
-    /// It is faulty and there is no standby: the reload thread was asked to look in the history, and is not asked again.
+    /// The generation is faulty without a standby, and the reload thread was already asked to search the history.
     pub(crate) history_asked: bool,
-    /// Set if somebody asked for the rollback, or another member of the set was rolled back. It overrules the verdict.
+    /// Set if a rollback was requested, or another member of the group was rolled back. It overrides the verdict.
     pub(crate) forced: Option<RollbackReason>,
-    /// The slots that moved with it: they prove themselves together, and go back together.
+    /// The slots that were swapped together with it: they pass the probation together, or are rolled back together.
     pub(crate) set: Option<Arc<ProbationGroup>>,
 }
 
@@ -43,36 +43,36 @@ pub(crate) type ProbationGroup = Vec<Weak<SlotRecord>>;
 pub(crate) struct HealthTracker {
     /// The number of the generation that is tracked.
     generation: u64,
-    /// Of the last check.
+    /// The result of the last check.
     pub(crate) last: Option<Health>,
-    /// How many have failed, one after the other.
+    /// The number of consecutive failed checks.
     failures: u32,
-    /// How many have come back.
+    /// The number of finished checks.
     checks: u32,
-    /// How often in a row memory grew too fast, and by how much at last.
+    /// How many consecutive measurements found too much growth, and the last growth.
     growing: (u32, u64),
-    /// What it had allocated when that was measured last, the first time when it began to serve.
+    /// The last measurement of its allocated bytes; the first one is at the swap.
     bytes: Option<(Instant, u64)>,
-    /// It was measured again since.
+    /// It was measured again since then.
     measured: bool,
     last_check: Option<Instant>,
-    /// Since when a check is under way, and how many times it was counted as failed because of that.
+    /// When the running check began, and how many times it was counted as failed.
     pub(crate) under_way: Option<(Instant, u32)>,
 }
 
-/// What is to become of a generation on probation.
+/// The verdict about a generation on probation.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Verdict {
-    /// It has proved itself.
+    /// It has passed its probation.
     Passed,
-    /// The slot goes back.
+    /// The slot must be rolled back.
     Faulty(RollbackReason),
-    /// It is not known yet. When to look again, if nobody tells of anything before.
+    /// It is still open; check again at this time, or earlier after a message.
     Open(Instant),
 }
 
 impl Verdict {
-    /// When to look again, if nobody tells of anything before.
+    /// When to check again, unless a message comes before.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         match self {
             Self::Open(at) => Some(*at),

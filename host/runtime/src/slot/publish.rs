@@ -1,6 +1,7 @@
-//! **The place where the pointer moves.** What callers find in a slot stands in two places: in the slot's record, under its lock, and in the
-//! view. Both are changed here and nowhere else, in one function and under that lock. So no view shows what the record does not say, and
-//! views follow each other in the order of what was decided. What callers find in a slot changes for the reasons that [`Change`] lists.
+//! **The only place where a slot's pointer changes.** The generation that callers find in a slot is stored twice: in the
+//! slot's record, under its lock, and in the view. Only this module changes them, both in one function and under that lock.
+//! So a view never disagrees with the record, and views are published in the order of the decisions. [`Change`] lists the
+//! reasons for a change.
 
 use super::{
     record::{Current, Mode, SlotRecord, SlotState},
@@ -9,33 +10,33 @@ use super::{
     view::InView,
 };
 
-/// Why callers find something else in a slot from now on.
+/// Why callers find another generation in a slot from now on.
 pub(crate) enum Change {
-    /// This generation serves.
+    /// This generation becomes current.
     Serves(Current),
-    /// The same generation serves, and its calls take the other way: through its gate, or past it.
+    /// The same generation stays current, but its calls now pass through its gate, or no longer do.
     Rerouted,
     /// The slot has one owner, who calls the current generation and whose claim holds it. Views show nothing of it.
     Claimed(Taken),
     /// The owner has let go, and views show the current generation again.
     Released,
-    /// Nothing serves, because the slot was unloaded.
+    /// The slot is empty because it was unloaded.
     Unloaded,
-    /// Nothing serves, because one of the hooks of this generation has not come back.
+    /// The slot is empty because a hook of this generation hangs.
     Vacated(u64),
-    /// Nothing serves, because the host has ended. Claims and views keep what they hold.
+    /// The slot is empty because the host has ended. Claims and views keep their generations.
     HostEnded,
 }
 
 impl Slots {
-    /// Changes what callers find in one slot. Answers what served there, if it does not any more; the caller holds that until it has noted where
-    /// its state has gone.
+    /// Changes one slot. Returns the replaced generation, if any; the caller must hold it until it has recorded where its
+    /// state has moved.
     pub(crate) fn publish(&self, record: &SlotRecord, state: &mut SlotState, change: Change) -> Option<Current> {
         self.publish_set(vec![(record, state, change)]).pop().flatten()
     }
 
-    /// Changes what callers find in several slots, with one view: it shows all of the change, and the view before it shows nothing of it. The
-    /// caller holds all of their locks, which it has taken in the order of the slots' places.
+    /// Changes several slots with one view: the new view contains the complete change, and the view before it nothing of it.
+    /// The caller must hold all the slots' locks, taken in the order of the slots' indices.
     pub(crate) fn publish_set(&self, changes: Vec<(&SlotRecord, &mut SlotState, Change)>) -> Vec<Option<Current>> {
         let mut replaced = Vec::with_capacity(changes.len());
         let mut shown = Vec::with_capacity(changes.len());
@@ -78,7 +79,7 @@ impl SlotState {
             }
             Change::Vacated(generation) => {
                 record.forward.set_current(None);
-                // The reason is another one than before, if it was unloaded once.
+                // Resets the reason, because the slot may have been unloaded before.
                 record.vacant.set_unloaded(false);
                 self.unloaded = None;
                 self.lost_generation = Some(generation);

@@ -1,5 +1,5 @@
-//! A thread's way to the current view, for the price of one atomic load: it keeps the last view it saw and asks only whether
-//! that is still the current one. The drawback: an idle reader keeps the view that it saw last.
+//! A thread's access to the current view, for the cost of one atomic load: it keeps the last view, and checks only whether
+//! that is still the current one. The drawback: an idle reader keeps its last view.
 
 use super::{
     hold_records::{HoldBy, HoldRecord},
@@ -10,7 +10,8 @@ use super::{
 use reslot_process::never_dropped;
 use std::{marker::PhantomData, panic::Location, sync::Arc};
 
-/// One thread's reader; made by [`Host::reader`](crate::Host::reader). It may move to another thread, but not be shared.
+/// One thread's reader; [`Host::reader`](crate::Host::reader) creates it. It can move to another thread, but cannot be
+/// shared.
 ///
 /// A reader holds the view that it read last, and with it those generations, until it reads the next one. A thread that is going to
 /// wait for long calls [`release`](Self::release) first; one that does not is named in
@@ -52,20 +53,21 @@ impl Reader {
         }
     }
 
-    /// The current view. It stays what it is for as long as the borrow is used, whatever is swapped meanwhile.
+    /// The current view. It does not change while it is borrowed, even if slots are swapped meanwhile.
     ///
-    /// When the view has changed, this is a [safe point](crate::safe_point) as well.
+    /// If the view has changed, this is also a [safe point](crate::safe_point).
     #[inline(always)]
     #[track_caller]
     pub fn view(&mut self) -> &View {
-        // The number is raised after the view was stored, so whoever sees it finds that view or a newer one.
+        // The number is increased after the view was stored, so a thread that sees the number finds that view or a newer
+        // one.
         if self.slots.refresh_number() > self.seen {
             self.refresh(Location::caller());
         }
         &self.view
     }
 
-    /// Lets go of the view that was read last.
+    /// Releases the view that was read last.
     pub fn release(&mut self) {
         if self.slots.process.is_another() {
             never_dropped(&self.view);
@@ -84,7 +86,7 @@ impl Reader {
         if self.slots.process.is_another() {
             return;
         }
-        // Read before the view is, so it is never of a newer one.
+        // The number is read before the view, so it is never newer than the view.
         self.seen = self.slots.refresh_number();
         let view = self.slots.view().load_full();
         if !Arc::ptr_eq(&view, &self.view) {

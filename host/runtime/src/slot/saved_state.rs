@@ -1,8 +1,8 @@
-//! States as data: what was encoded at a hand-over, and what an unloaded plugin left.
+//! States as data: the snapshot of a swap, and the saved state of an unloaded plugin.
 
 use std::{fmt, sync::Arc};
 
-/// A state as it was handed over at a swap.
+/// The state that was handed over at a swap.
 pub(crate) struct Snapshot {
     pub(crate) schema: u32,
     pub(crate) bytes: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct SavedState {
 }
 
 impl SavedState {
-    /// The name of the plugin whose state it is.
+    /// The name of the plugin that the state belongs to.
     pub fn plugin(&self) -> &str {
         &self.plugin
     }

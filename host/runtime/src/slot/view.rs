@@ -1,5 +1,5 @@
-//! A view: the current generation of every open slot at one moment, immutable. All views of a host stand behind one `ArcSwap`;
-//! a swap replaces the whole view, so a reader sees either all of a change or nothing of it.
+//! A view: the current generation of every open slot at one moment, immutable. A host has one `ArcSwap` for its view; a swap
+//! replaces the complete view, so a reader sees either all of a change or nothing of it.
 
 use super::generation::Generation;
 use reslot_plugin_api::__private::Connection;
