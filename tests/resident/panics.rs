@@ -1,13 +1,13 @@
-//! Panics with messages that nobody reads to their end: what the process holds because of them is bounded.
+//! Panics with very long messages: the memory that the process keeps for them is limited.
 
 use fixture_interfaces::Probe;
 use reslot::{Events, Host, Policy};
 use reslot_tests::{Fixture, Folder, allocated_bytes};
 
 const PANICS: usize = 300;
-/// Of each message.
+/// The length of each message.
 const BYTES: usize = 5 << 20;
-/// What the host's history of events may hold, and the rest of what 300 panics leave.
+/// The limit of the host's log of events, plus an allowance for the rest of 300 panics.
 const MOST: usize = Events::MOST_BYTES_KEPT + (2 << 20);
 
 #[test]
@@ -19,7 +19,7 @@ fn three_hundred_long_panics_hold_no_more_than_the_history_may() {
         .unwrap();
     let slot = host.slot::<dyn Probe>("probe").unwrap();
     let words = "x".repeat(BYTES);
-    // What is made once.
+    // The first panic allocates memory that is needed only once.
     slot.load().fail("short").unwrap_err();
     let before = allocated_bytes();
     for _ in 0..PANICS {

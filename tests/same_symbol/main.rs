@@ -1,5 +1,5 @@
-//! A program that exports a function and data under names that a plugin has for its own. A test binary of its own, because what a
-//! program exports is the whole process's; `build.rs` has the linker export it.
+//! A program that exports a function and data under names that a plugin uses for its own. It is a separate test binary,
+//! because a program's exports affect the whole process; `build.rs` makes the linker export them.
 
 #[allow(dead_code)]
 #[path = "../scenarios/support.rs"]
@@ -19,10 +19,10 @@ extern "C" fn reslot_test_helper() -> u64 {
 #[unsafe(no_mangle)]
 static RESLOT_TEST_NUMBER: u64 = 1;
 
-/// What the plugin answers if all three of its uses find its own, see the fixture.
+/// The plugin's answer if all three of its uses find its own symbols; see the fixture.
 const ITS_OWN: u64 = 222;
 
-/// Where the loader finds what the program exports under this name.
+/// The address of the program's export with this name.
 fn exported(name: &CStr) -> usize {
     // SAFETY: the name ends with a zero byte, and looking it up calls nothing.
     unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.addr()
@@ -44,7 +44,7 @@ fn plugin_finds_its_own_and_the_host_keeps_its_own() {
     finds_its_own(&Fixture::build("fx-own-symbol"));
 }
 
-/// As linkers write it that are not asked to bind all symbols at once.
+/// A library as linkers write it without the option to bind all symbols at once.
 #[test]
 fn plugin_without_flags_finds_its_own() {
     let fixture = Fixture::build("fx-own-symbol").changed(|bytes| {
@@ -58,7 +58,7 @@ fn plugin_without_flags_finds_its_own() {
         let [(at, _)] = &*found else {
             panic!("it has one such entry: {found:?}")
         };
-        // DT_BIND_NOW says the same, and has no room for other flags.
+        // DT_BIND_NOW means the same, and cannot hold other flags.
         let at = at * 8;
         bytes[at..at + 8].copy_from_slice(&bind_now);
     });
@@ -86,8 +86,7 @@ fn finds_its_own(fixture: &Fixture) {
     assert_host_exports_its_own();
 }
 
-/// The host keeps the changed copy of such an artifact, and of one that is marked NODELETE. The slot goes back to it as often as
-/// anybody asks.
+/// The history keeps the changed copy of such an artifact, and of one that is marked NODELETE. Each rollback can restore it.
 #[test]
 fn slot_goes_back_again_and_again_to_what_was_changed() {
     for (fixture, answer) in [("fx-own-symbol", ITS_OWN), ("fx-nodelete", 7)] {

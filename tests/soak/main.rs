@@ -1,5 +1,4 @@
-//! Runs that take their time, in a test binary of its own, because one of them looks at what the whole process holds: they come one
-//! after the other.
+//! Long runs, in a separate test binary, because one of them measures the whole process: they run one after the other.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -11,7 +10,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const RELOADS: u64 = 5_000;
 
-/// 5,000 reloads in one process, with calls from three threads all along, one of which ends and is replaced.
+/// 5,000 reloads in one process, with calls from three threads throughout; one of the threads ends and is replaced.
 #[test]
 fn five_thousand_reloads_leave_nothing() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -30,7 +29,7 @@ fn chaos_loses_no_call() {
     let report = reslot_tests::chaos(13, Duration::from_secs(15));
     eprintln!("{report:#?}");
     assert_eq!(report.faults, Vec::<String>::new());
-    // Nothing here is a reason for one.
+    // This run has no reason for a snapshot.
     assert_eq!(report.snapshots, Vec::<String>::new());
     assert!(report.carried > 0 && report.calls > 1_000, "all of it went on all along");
 }

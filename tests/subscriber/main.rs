@@ -1,5 +1,5 @@
-//! An embedder whose tracing subscriber panics at everything that it is told. It is a test binary of its own, because a
-//! subscriber is the whole process's.
+//! An embedder whose tracing subscriber panics at each event. It is a separate test binary, because a subscriber applies to
+//! the whole process.
 #![forbid(unsafe_code)]
 
 use fixture_interfaces::Probe;
@@ -20,7 +20,7 @@ fn panics() {
 #[test]
 fn subscriber_that_panics_costs_the_host_nothing() {
     at_each_event(panics);
-    // Its panics would fill the screen.
+    // The panics' messages would fill the screen.
     std::panic::set_hook(Box::new(|_| {}));
     let (folder, probe) = (Folder::new(), Fixture::build("fx-probe"));
     let host = Host::builder()

@@ -1,6 +1,6 @@
-//! An embedder whose tracing subscriber asks the host for things at every event, on whatever thread tells it; and one whose subscriber
-//! waits for a lock that a caller of the plugin holds. Neither may wait for ever. A test binary of its own, because a subscriber is
-//! the whole process's; its tests take turns.
+//! One embedder has a tracing subscriber that calls the host at each event, on the event's thread; another one has a
+//! subscriber that waits for a lock that a caller of the plugin holds. Neither may wait for ever. It is a separate test
+//! binary, because a subscriber applies to the whole process; its tests run one after the other.
 
 #[allow(dead_code)]
 #[path = "../scenarios/moody.rs"]
@@ -30,16 +30,16 @@ use std::{
     thread,
 };
 
-/// What the subscriber asks: none while nothing is asked, or while the host is about to be dropped.
+/// The host that the subscriber calls; none while it must not call it, or while the host is about to be dropped.
 static HOST: RwLock<Option<Host>> = RwLock::new(None);
 static ASKED: AtomicU64 = AtomicU64::new(0);
 static CONFIRMS: AtomicBool = AtomicBool::new(false);
-/// What was answered on the reload thread to what only that thread could do.
+/// The refusals on the reload thread of requests that only that thread could serve.
 static WITHIN: Mutex<Vec<Refusal>> = Mutex::new(Vec::new());
-/// A lock of the embedder's.
+/// A lock of the embedder.
 static LOCK: Mutex<()> = Mutex::new(());
 static TAKES_LOCK: AtomicBool = AtomicBool::new(false);
-/// Somebody who waits for events has heard of an adoption; the subscriber waits for that, if it is told by the thread `owner`.
+/// True once a reader of events has received an adoption. On the thread `owner` the subscriber waits for this.
 static HEARD: Mutex<bool> = Mutex::new(false);
 static SAID: Condvar = Condvar::new();
 
@@ -74,7 +74,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The host that is asked.
+/// The host that the subscriber calls.
 fn host() -> Asked {
     Asked(HOST.read().unwrap())
 }
@@ -89,20 +89,20 @@ impl std::ops::Deref for Asked {
     }
 }
 
-/// From here on this host is asked.
+/// Makes the subscriber call this host from now on.
 fn ask(host: Host) -> Events {
     let events = host.events();
     *HOST.write().unwrap() = Some(host);
     events
 }
 
-/// Has the host end.
+/// Ends the host.
 fn end() {
     let host = HOST.write().unwrap().take();
     drop(host);
 }
 
-/// One test after the other, and none for ever.
+/// Runs one test at a time, with a time limit.
 fn alone(body: impl FnOnce() + Send + 'static) {
     static TURN: Mutex<()> = Mutex::new(());
     static SUBSCRIBED: Once = Once::new();
@@ -137,7 +137,7 @@ fn load(folder: &Folder, package: &str, build: u64) -> LoadOutcome {
     host().load(path).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
-/// All that was told until now.
+/// All events so far.
 fn told(mut events: Events) -> Vec<Event> {
     std::iter::from_fn(|| events.try_recv())
         .map(|record| record.event.clone())
@@ -169,7 +169,7 @@ fn host_is_asked_at_every_event_of_a_gated_slot() {
                 wait_for(&mut events, |event| matches!(event, Event::RolledBack(_)).then_some(()));
             }
             load(&folder, "fx-moody", 3);
-            // By what stands by, or by what was kept, which the reload thread does.
+            // The rollback uses the standby, or a version from the history, which the reload thread loads.
             let back = host().rollback("moody", RollbackTarget::Previous).unwrap();
             assert!(
                 matches!(back, LoadOutcome::RolledBack(_) | LoadOutcome::Swapped(_)),
@@ -207,7 +207,7 @@ fn host_is_asked_at_every_event_of_a_claim() {
         claim.fail("it slipped").unwrap_err();
         assert_eq!(Claim::sync(&mut claim), SyncOutcome::RolledBack { from: 3, generation: 1 });
         load(&folder, "fx-moody-owned", 4);
-        // Adopted by whoever lets go of it.
+        // The thread that drops the claim adopts the candidate.
         drop(claim);
         load(&folder, "fx-moody-owned", 5);
         end();
@@ -227,7 +227,7 @@ fn subscriber_waits_for_whoever_waits_for_an_event_of_the_same_sync() {
         let mut claim = host.claim::<dyn Counter>("counter").unwrap();
         host.load(folder.publish("counter.so", &counter.stamped(2))).unwrap();
         let mut events = host.events();
-        // From before the adoption on it waits in the stream, and is not to be told of it by looking.
+        // The thread waits in the stream from before the adoption, so that the event must wake it.
         let waits = thread::spawn(move || {
             wait_for(&mut events, |event| match event {
                 Event::Swapped(report) if report.generation == 2 => Some(()),
@@ -300,7 +300,7 @@ fn subscriber_may_wait_for_one_who_waits_for_the_gate() {
         load(&folder, "fx-moody", 1);
         let slot = host().slot::<dyn Moody>("moody").unwrap();
         for (build, back) in [(2, false), (3, true)] {
-            // It waits in `start`, behind the closed gate.
+            // The hook `start` waits behind the closed gate.
             let waits = mood(7, build, Hook::Start);
             let gate = Gate::new(&waits.gate(Hook::Start));
             let path = publish(&folder, "fx-moody", waits);

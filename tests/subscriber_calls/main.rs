@@ -1,6 +1,6 @@
-//! An embedder whose tracing subscriber calls the host. It is told of a panic on a thread that a plugin has started, on that
-//! thread, while the plugin's frames stand on its stack: that is no safe point for what this plugin has there. A test binary of
-//! its own, because a subscriber is the whole process's.
+//! An embedder whose tracing subscriber calls the host. When a thread that a plugin has started panics, the subscriber is
+//! called on that thread, with the plugin's frames on its stack: for this plugin's thread-locals that is no safe point. It
+//! is a separate test binary, because a subscriber applies to the whole process.
 #![forbid(unsafe_code)]
 
 use fixture_interfaces::Probe;

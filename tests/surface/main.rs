@@ -1,4 +1,5 @@
-//! What a surface may do that is not part of this repository: `status_file.rs` is one, written with the public items of `reslot` alone.
+//! The abilities of a surface outside of this repository: `status_file.rs` is one, which uses only the public items of
+//! `reslot`.
 
 mod status_file;
 #[allow(dead_code)]
@@ -20,7 +21,7 @@ use std::{
 };
 use support::{publish, wait_until};
 
-/// A host on whose word alone a probation ends.
+/// A host whose probation ends only by `confirm`.
 fn builder() -> HostBuilder {
     let policy = Policy::development().probation(Duration::from_secs(3600));
     Host::builder().policy(policy)
@@ -67,7 +68,7 @@ fn host_is_not_built_without_a_surface_that_cannot_be_had() {
     assert!(words.contains("is no folder\n  what to do: make the folder"), "{words}");
 }
 
-/// Keeps its handle, and notes what the host answers to it at each event.
+/// A surface that keeps its handle, and records the host's answers at each event.
 #[derive(Clone, Default)]
 struct Curious {
     handle: Arc<OnceLock<HostHandle>>,
@@ -113,7 +114,7 @@ fn handle_answers_clearly_whenever_it_is_asked() {
     let host = builder().attach(curious.clone()).build().unwrap();
     host.load(plugins.publish("probe.so", &Fixture::build("fx-probe").stamped(1)))
         .unwrap();
-    // The reload thread told of the swap, and cannot wait for itself.
+    // The event of the swap came on the reload thread, which cannot wait for itself.
     assert_eq!(curious.reentrant.lock().unwrap().len(), 1);
     let handle = curious.handle.get().unwrap();
     let asking = handle.ask().unwrap();
@@ -122,11 +123,11 @@ fn handle_answers_clearly_whenever_it_is_asked() {
     let mut events = asking.events();
     drop(asking);
     drop(host);
-    // It is still asked when it lets go, and not steered any more.
+    // At the end the host still answers queries, and refuses commands.
     assert_eq!(*curious.at_the_end.lock().unwrap(), [(true, false)]);
     assert_eq!(handle.ask().err(), Some(HostEnded));
     assert_eq!(handle.steer().err(), Some(HostEnded));
-    // A stream outlives its host, and ends.
+    // A stream outlives its host, and then ends.
     let mut ended = false;
     while let Some(record) = events.recv() {
         ended |= matches!(record.event, Event::ShutDown);

@@ -1,5 +1,5 @@
-//! A surface as a stranger would write it, with nothing but what is public in `reslot`: it keeps the state of all slots in a file, and obeys
-//! another file that names a slot to roll back.
+//! A surface that uses only the public items of `reslot`, as an external one would: it writes the state of all slots to a
+//! file, and reads another file that names a slot to roll back.
 
 use reslot::{
     RollbackTarget, SlotInfo,
@@ -12,9 +12,10 @@ use std::{
     thread::JoinHandle,
 };
 
-/// In its folder: the state of the slots, a line each.
+/// The file in its folder with the state of the slots, one line each.
 pub const STATUS: &str = "status";
-/// In its folder: who writes a slot's name there has it rolled back, and finds in the file `answer` what became of it.
+/// The file in its folder for requests: writing a slot's name to it rolls the slot back, and the file `answer` gets the
+/// outcome.
 pub const ROLLBACK: &str = "rollback";
 pub const ANSWER: &str = "answer";
 
@@ -75,7 +76,7 @@ impl Surface for StatusFile {
     }
 }
 
-/// What runs of it.
+/// The running part of the surface.
 pub struct StatusWriter {
     signals: Sender<Signal>,
     _watch: FileWatch,
@@ -123,7 +124,7 @@ fn line(slot: &SlotInfo) -> String {
     format!("{}: generation {generation}{trial}\n", slot.name)
 }
 
-/// Who reads it finds all of the old text or all of the new one.
+/// A reader finds either the complete old text or the complete new one.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     if fs::write(&new, text).is_ok() {

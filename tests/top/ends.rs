@@ -1,4 +1,4 @@
-//! Every way out: keys, signals, a terminal that goes away or was never there.
+//! Each way to end: keys, signals, a terminal that hangs up or never existed.
 
 use crate::place::Place;
 use reslot::Policy;
@@ -41,7 +41,7 @@ fn signals_end_it_and_the_terminal_is_as_it_was() {
 #[test]
 fn a_terminal_that_hangs_up_ends_it_with_6() {
     let place = place();
-    // Also while there is no host, and in the middle of a sequence of keys.
+    // Also without a host, and in the middle of a key's sequence.
     for keys in ["", "\x1b[", "\x1b", "?"] {
         let mut screen = shown(&place);
         screen.type_in(keys);

@@ -1,4 +1,4 @@
-//! `reslot top` in a terminal, on a real host in this process with real plugins: what it shows, what its keys do, and how it ends.
+//! `reslot top` in a terminal, with a real host in this process and real plugins: its screen, its keys, and its end.
 
 mod ends;
 mod place;

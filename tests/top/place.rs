@@ -1,4 +1,4 @@
-//! A host with a control socket, two plugins, and `reslot top` on it.
+//! A host with a control socket and two plugins, and a `reslot top` for it.
 
 use fixture_interfaces::{Counter, SharedCounter};
 use reslot::{Claim, Host, Policy, Slot, control::ControlSocket};
@@ -6,7 +6,7 @@ use reslot_tests::pty::Screen;
 use reslot_tests::{Fixture, Folder, reslot_program};
 use std::{path::PathBuf, process::Command, time::Duration};
 
-/// A host on a folder, and its socket.
+/// A host with a folder and a socket.
 pub struct Place {
     pub host: Option<Host>,
     pub folder: Folder,
@@ -33,7 +33,7 @@ impl Place {
         place
     }
 
-    /// Starts the host, again if need be.
+    /// Starts or restarts the host.
     pub fn start(&mut self, policy: Policy) {
         let host = Host::builder()
             .policy(policy)
@@ -50,13 +50,13 @@ impl Place {
         self.host.as_ref().expect("the host is there")
     }
 
-    /// The shared counter, with this build of it.
+    /// Loads this build of the shared counter.
     pub fn shared(&self, stamp: u64) -> Slot<dyn SharedCounter> {
         self.load("fx-shared-counter", stamp);
         self.host().slot("shared-counter").expect("it serves")
     }
 
-    /// The counter with an owner.
+    /// Loads this build of the claimed counter.
     pub fn owned(&self, stamp: u64) -> Claim<dyn Counter> {
         self.load("fx-counter", stamp);
         self.host().claim("counter").expect("it serves")
@@ -65,12 +65,12 @@ impl Place {
     /// Loads a build of a fixture.
     pub fn load(&self, package: &str, stamp: u64) {
         let fixture = Fixture::build(package);
-        // Not where the host watches: what is loaded here is loaded once.
+        // The file is outside the watched folder, so that it is loaded only once.
         let path = self.runs.publish(fixture.file(), &fixture.stamped(stamp));
         self.host().load(path).expect("it is a good one");
     }
 
-    /// `reslot top`, which looks often.
+    /// `reslot top` with a short interval.
     pub fn top(&self) -> Command {
         let mut command = Command::new(reslot_program());
         command
@@ -82,14 +82,14 @@ impl Place {
         command
     }
 
-    /// It, on the usual screen.
+    /// The same on a screen of the usual size.
     pub fn screen(&self) -> Screen {
         Screen::start(self.top(), (80, 24))
     }
 }
 
 impl Place {
-    /// Puts another build where a fixture was loaded from; nobody is told.
+    /// Replaces the file that a fixture was loaded from; the host does not notice.
     pub fn replace(&self, package: &str, stamp: u64) {
         self.replace_by(package, &Fixture::build(package).stamped(stamp));
     }

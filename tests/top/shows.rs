@@ -1,4 +1,4 @@
-//! What stands on the screen, and what keys do to it and to the host.
+//! The contents of the screen, and the effects of keys on it and on the host.
 
 use crate::place::Place;
 use reslot::{Claim, Policy};
@@ -58,7 +58,7 @@ fn keys_reload_roll_back_and_confirm() {
     let first = serves(&place, "shared-counter").unwrap();
     let mut screen = place.screen();
     screen.wait("the slot", |contents| generation(contents, "shared-counter") == Some(first));
-    // No is no.
+    // Any answer but yes does nothing.
     screen.type_in("b");
     screen.wait_for(&["Roll shared-counter back to the previous version? y/n"]);
     screen.type_in("n");
@@ -71,7 +71,7 @@ fn keys_reload_roll_back_and_confirm() {
         generation(contents, "shared-counter").is_some_and(|now| now != first)
     });
     assert_eq!(shared.load().stamp().unwrap(), 1);
-    // What is asked again has nowhere to go back to, and that is told.
+    // A second rollback has no target, and the screen says so.
     place.load("fx-shared-counter", 3);
     screen.wait("the third build", |contents| contents.contains("probation"));
     screen.type_in("c");
@@ -86,17 +86,17 @@ fn a_reload_by_key_loads_the_file_again() {
     let first = serves(&place, "shared-counter").unwrap();
     let mut screen = place.screen();
     screen.wait("the slot", |contents| generation(contents, "shared-counter") == Some(first));
-    // The file has another content by now, and nobody watches its folder.
+    // The file has another content now, and its folder is not watched.
     place.replace("fx-shared-counter", 7);
     screen.type_in("r");
     screen.wait("the reload", |contents| {
         generation(contents, "shared-counter").is_some_and(|now| now > first)
     });
     assert_eq!(shared.load().stamp().unwrap(), 7);
-    // The same again is an answer, too.
+    // Loading the same content also gets an answer.
     screen.type_in("r");
     screen.wait("an answer", |contents| contents.contains("nothing was loaded"));
-    // A file that is none is refused, and what serves stays.
+    // A file that is no library is refused, and the current generation keeps serving.
     place.replace_by("fx-shared-counter", b"no library");
     screen.type_in("r");
     screen.wait("a refusal", |contents| contents.lines().any(|line| line.starts_with("! ")));
@@ -133,7 +133,7 @@ fn a_reload_storm_leaves_the_screen_alive() {
     for stamp in 1..=200 {
         place.load("fx-shared-counter", stamp);
         if stamp % 50 == 0 {
-            // It goes on meanwhile: keys are answered.
+            // The screen works meanwhile: it reacts to keys.
             screen.type_in("?");
             screen.wait_for(&["any key: back"]);
             screen.type_in("?");

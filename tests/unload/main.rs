@@ -1,5 +1,5 @@
-//! The matrix of unloading with the plugins of a debug build: what docs/unloading.md promises is what happens. It has a main of
-//! its own because each cell is a process of its own: this program, started again, with the plugin called on its main thread.
+//! Tests the matrix of docs/unloading.md with the plugins of a debug build. It has its own main, because each cell runs in a
+//! separate process: this program starts itself again, and calls the plugin on its main thread.
 #![forbid(unsafe_code)]
 
 use reslot_tests::{Profile, matrix};
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     if arguments.iter().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
     }
-    // As other tests do: a name is a part of those that are wanted.
+    // As in other tests, an argument selects the names that contain it.
     let only = arguments.iter().find(|argument| !argument.starts_with('-'));
     let matrix = matrix::run(Profile::own(), only.map_or("", String::as_str));
     println!("{matrix}");

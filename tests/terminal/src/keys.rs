@@ -1,4 +1,4 @@
-//! Keys, read from the bytes that a terminal sends for them: letters as they are, arrows as escape sequences.
+//! Parses keys from a terminal's bytes: letters are sent as they are, arrows as escape sequences.
 
 /// A key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Key {
 
 const ESCAPE: u8 = 0x1b;
 
-/// The keys; what is none of ours is left out.
+/// The keys; unknown sequences are skipped.
 pub(crate) fn of(mut bytes: &[u8]) -> Vec<Key> {
     let mut keys = Vec::new();
     while !bytes.is_empty() {
@@ -30,7 +30,7 @@ pub(crate) fn of(mut bytes: &[u8]) -> Vec<Key> {
     keys
 }
 
-/// They end in the middle of a key, or with an Esc that may be the beginning of another.
+/// Whether the bytes end in the middle of a key, or with an Esc that may begin a sequence.
 pub(crate) fn is_unfinished(mut bytes: &[u8]) -> bool {
     while let Some((_, length)) = first(bytes) {
         if bytes == [ESCAPE] {
@@ -41,11 +41,11 @@ pub(crate) fn is_unfinished(mut bytes: &[u8]) -> bool {
     !bytes.is_empty()
 }
 
-/// The first key, if it is one of ours, and how many bytes it has; none if they end before it does.
+/// The first key, if it is a known one, and its length in bytes; none if it is incomplete.
 fn first(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
     match bytes {
         [ESCAPE, b'[' | b'O', rest @ ..] => {
-            // Numbers and signs, then one letter.
+            // A sequence has numbers and signs, and then one letter.
             let last = rest.iter().position(|byte| (b'@'..=b'~').contains(byte))?;
             let key = match rest[last] {
                 b'A' => Some(Key::Up),

@@ -1,8 +1,9 @@
-//! A terminal for an example that draws with ratatui: [`Terminal::take`] takes it over, [`Terminal::draw`] draws, [`Terminal::wait`]
-//! waits for a [`Key`] or for the [`End`]. An end is what whoever looks asks for (`q`, Esc, Ctrl-C, Ctrl-D, Ctrl-\), what a signal
-//! asks for, or a terminal that has hung up; it is an error, so that `?` carries it, and it has the program's exit code. Whatever
-//! ends the program, a panic too, the terminal gets back what it had, and a program that does not end is ended. Keys are read as
-//! bytes and not as crossterm's events, whose reader never comes back from a terminal that hung up.
+//! A terminal for an example that draws with ratatui: [`Terminal::take`] takes it over, [`Terminal::draw`] draws,
+//! [`Terminal::wait`] waits for a [`Key`] or for the [`End`]. The user (`q`, Esc, Ctrl-C, Ctrl-D, Ctrl-\), a signal, or a
+//! terminal that hangs up can request the end; [`End`] is an error, so that `?` passes it on, and contains the program's
+//! exit code. The terminal is restored however the program ends, even by a panic, and a program that does not end in time is
+//! ended by force. Keys are read as bytes and not as crossterm's events, because crossterm's reader hangs when a terminal
+//! hangs up.
 
 #![forbid(unsafe_code)]
 
@@ -31,31 +32,31 @@ use std::{
     time::Duration,
 };
 
-/// So long may the program take to end after it was told to: it may be in a plugin that does not come back, or be writing to a
-/// terminal that does not read.
+/// How long the program may take to end after a request: it may be in a plugin call that hangs, or be writing to a terminal
+/// that does not read.
 pub const TO_END: Duration = Duration::from_secs(3);
-/// So long may it then take to give the terminal back.
+/// How long restoring the terminal may then take.
 const TO_GIVE_BACK: Duration = Duration::from_millis(500);
-/// The rest of a sequence that one key sends is there by then.
+/// The longest wait for the rest of a key's escape sequence.
 const OF_ONE_KEY: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
 };
 
-/// Both the screen and the keys are a terminal's.
+/// Whether both standard input and standard output are a terminal.
 pub fn is_there() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// The program is to end.
+/// A request to end the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
-    /// With this exit code: 0 if whoever looks asked for it, else 128 and the signal's number.
+    /// The exit code: 0 if the user requested the end, otherwise 128 plus the signal's number.
     pub code: u8,
 }
 
 impl End {
-    /// No terminal is there any more.
+    /// The terminal has hung up.
     pub const HUNG_UP: Self = Self::by(SIGHUP);
 
     const fn by(signal: i32) -> Self {
@@ -79,19 +80,19 @@ impl Error for End {}
 
 type Came = Result<Key, End>;
 
-/// The terminal, taken over until this is dropped. There is at most one in a program.
+/// The terminal, taken over until this is dropped. A program has at most one.
 pub struct Terminal {
-    /// None once it is given back.
+    /// None once the terminal is restored.
     screen: Option<DefaultTerminal>,
     came: Receiver<Came>,
 }
 
 impl Terminal {
-    /// Takes it over. If the program is to end and does not within [`TO_END`], also after this was dropped, then `at_last` is called,
-    /// for what must not outlive the program, and the process ends.
+    /// Takes over the terminal. If the program does not end within [`TO_END`] after a request, even after this was dropped,
+    /// `at_last` is called, to end what must not outlive the program, and the process ends.
     ///
     /// # Errors
-    /// If the terminal, the signals or the threads are refused.
+    /// If the system refuses the terminal, the signals or the threads.
     pub fn take(at_last: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (sender, came) = mpsc::channel();
         let (tell_end, end) = mpsc::channel();
@@ -124,10 +125,10 @@ impl Terminal {
         }
     }
 
-    /// The next key, waiting for it at most so long.
+    /// Waits for the next key, at most this long.
     ///
     /// # Errors
-    /// If the program is to end.
+    /// If the program must end.
     pub fn wait(&self, longest: Duration) -> Result<Option<Key>, End> {
         self.came.recv_timeout(longest).ok().transpose()
     }
@@ -138,25 +139,25 @@ impl Drop for Terminal {
         if let Some(mut screen) = self.screen.take()
             && screen.show_cursor().is_err()
         {
-            // It is gone. Dropped, it would complain of that to the same terminal, and panic.
+            // The terminal is gone. Dropping the screen would print an error to it, and panic.
             mem::forget(screen);
         }
         give_back();
     }
 }
 
-/// A terminal that is gone needs nothing.
+/// Errors are ignored, because a terminal that is gone needs no restoring.
 fn give_back() {
     let _ = ratatui::try_restore();
     let _ = execute!(io::stdout(), cursor::Show);
 }
 
-/// To whom it is told what came: to the one who waits, and, if it is an end, to the one who sees to it.
+/// The receivers of keys and ends: the thread in `wait`, and, for an end, the thread that enforces it.
 struct Tell(Sender<Came>, Sender<End>);
 
 impl Tell {
     fn tell(&self, came: Came) {
-        // Who does not listen is ending already.
+        // A receiver that is gone is ending already.
         if let Err(end) = came {
             let _ = self.1.send(end);
         }
@@ -164,12 +165,12 @@ impl Tell {
     }
 }
 
-/// The thread of the keys.
+/// The thread that reads keys.
 fn read(to: &Tell) {
     let stdin = rustix::stdio::stdin();
     let (mut bytes, mut typed) = ([0; 64], Vec::new());
     loop {
-        // It may be one that does not wait by itself.
+        // The terminal may be in non-blocking mode.
         let _ = poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None);
         match rustix::io::read(stdin, &mut bytes) {
             Ok(read @ 1..) => typed.extend_from_slice(&bytes[..read]),
@@ -182,7 +183,7 @@ fn read(to: &Tell) {
         }
         for key in keys::of(&typed) {
             to.tell(match key {
-                // Ctrl-C, Ctrl-D and Ctrl-\ are keys in a terminal that is raw.
+                // Ctrl-C, Ctrl-D and Ctrl-\ are ordinary keys in a raw terminal.
                 Key::Escape | Key::Char('q' | '\x03' | '\x04' | '\x1c') => Err(End { code: 0 }),
                 key => Ok(key),
             });
@@ -191,11 +192,11 @@ fn read(to: &Tell) {
     }
 }
 
-/// The thread that sees to the end.
+/// The thread that enforces the end.
 fn end_at_last(told: &Receiver<End>, at_last: impl FnOnce() + Send + 'static) {
     let Ok(end) = told.recv() else { return };
     thread::sleep(TO_END);
-    // Whoever writes to a terminal that does not read has locked the way to it.
+    // A thread that writes to a terminal that does not read holds the lock of the output.
     let (doing, done) = mpsc::channel::<()>();
     thread::spawn(move || {
         at_last();

@@ -1,4 +1,4 @@
-//! Keys come in, and every way out gives the terminal back, in a real terminal.
+//! In a real terminal: keys arrive, and each way to end restores the terminal.
 
 use reslot_tests::pty::Screen;
 use rustix::process::Signal;
@@ -62,7 +62,7 @@ fn keys_signals_and_panics_end_it_and_the_terminal_is_as_it_was() {
 
 #[test]
 fn terminal_that_hangs_up_ends_it() {
-    // Also in the middle of a key, while it is busy, and while it writes.
+    // Also in the middle of a key, while the program is busy, and while it writes.
     for keys in ["", "\x1b", "\x1b[", "h", "w"] {
         let folder = tempdir().unwrap();
         let mut screen = shown(&folder);
@@ -86,7 +86,7 @@ fn program_that_does_not_end_is_ended() {
         assert!(folder.path().join("at-last").exists());
         screen.assert_restored();
     }
-    // Also while it writes to a terminal that does not read, which cannot be given back then.
+    // Also while it writes to a terminal that does not read and so cannot be restored.
     let folder = tempdir().unwrap();
     let mut screen = shown(&folder);
     screen.type_in("w");

@@ -1,5 +1,5 @@
-//! Shows the keys that are typed, and on demand fails in the ways that the tests are about. What is done at last makes the file that
-//! it is given.
+//! Shows the typed keys, and fails on demand in the ways that the tests check. Its last action creates the file that it gets
+//! as an argument.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ fn show(terminal: &mut Terminal) -> Result<(), End> {
                     thread::park();
                 }
             }
-            // More than a terminal holds that nobody reads.
+            // Writes more than the buffer of a terminal that nobody reads.
             Some(Key::Char('w')) => loop {
                 words = if words.starts_with('+') { "-" } else { "+" }.repeat(80);
                 terminal.draw(|frame| frame.render_widget(Paragraph::new([&*words; 24].join("\n")), frame.area()))?;
