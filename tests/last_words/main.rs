@@ -1,4 +1,4 @@
-//! What a person reads when a plugin's panic cannot be contained and ends the process. A test binary of its own: it starts itself
+//! The message when a plugin's panic cannot be caught and ends the process. It is a separate test binary: it starts itself
 //! again, and its child aborts.
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// What the child is to do.
+/// Selects the child's case.
 const HOW: &str = "RESLOT_TEST_LAST_WORDS";
 
 fn child(test: &str) -> Output {

@@ -1,4 +1,5 @@
-//! A subscriber of the whole process that keeps what it is told, does what a test asks of it, and filters as an embedder's would.
+//! A subscriber for the whole process: it records events, acts as a test requests, and filters like an embedder's
+//! subscriber.
 
 use std::{
     cell::Cell,
@@ -21,12 +22,12 @@ use tracing_subscriber::{
     reload,
 };
 
-/// An event as it arrived.
+/// A recorded event.
 #[derive(Debug, Clone)]
 pub struct Told {
     pub metadata: &'static Metadata<'static>,
     pub fields: Fields,
-    /// The spans that it is in, the outermost first.
+    /// The spans around it, the outermost first.
     pub spans: Vec<(String, Fields)>,
 }
 
@@ -48,7 +49,7 @@ impl Told {
     }
 }
 
-/// Values by their fields' names. Texts of `Debug` begin with a `?`.
+/// Values by field name. A text from `Debug` begins with a `?`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fields(pub BTreeMap<String, String>);
 
@@ -88,7 +89,7 @@ impl Visit for Fields {
 type Deed = Arc<dyn Fn(&Told) + Send + Sync>;
 type SetFilter = Box<dyn Fn(&str) + Send + Sync>;
 
-/// What the process's subscriber keeps and does.
+/// The state of the process's subscriber.
 #[derive(Default)]
 pub struct Listener {
     told: Mutex<Vec<Told>>,
@@ -140,7 +141,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Keeps {
 }
 
 impl Listener {
-    /// That of this process, with nothing kept, and with everything let through. One test at a time has it.
+    /// Takes the process's listener, emptied and without a filter. Only one test at a time has it.
     pub fn take() -> (MutexGuard<'static, ()>, &'static Self) {
         static ONE: Mutex<()> = Mutex::new(());
         static LISTENER: OnceLock<&'static Listener> = OnceLock::new();
@@ -160,12 +161,12 @@ impl Listener {
         (alone, listener)
     }
 
-    /// Lets through what such a filter does.
+    /// Sets a filter.
     pub fn filter(&self, words: &str) {
         self.filter.get().expect("it is set")(words);
     }
 
-    /// Has this done at each event, by the thread that tells it.
+    /// Sets an action for each event, on the event's thread.
     pub fn does(&self, deed: Option<Deed>) {
         *locked(&self.does) = deed;
     }
@@ -174,14 +175,14 @@ impl Listener {
         locked(&self.told).clear();
     }
 
-    /// What came from a slot's plugin, and is not of the host's own.
+    /// The events from a slot's plugin, without the host's own.
     pub fn from(&self, slot: &str) -> Vec<Told> {
         let told = locked(&self.told).clone();
         let plugins = |told: &Told| told.is_from(slot) && !told.metadata.target().starts_with("reslot");
         told.into_iter().filter(plugins).collect()
     }
 
-    /// The only one of a slot's with these words.
+    /// The only event of a slot with this text.
     pub fn one(&self, slot: &str, words: &str) -> Told {
         let mut told = self.from(slot);
         told.retain(|told| told.words() == words);
@@ -189,7 +190,7 @@ impl Listener {
         told.remove(0)
     }
 
-    /// How many spans are open.
+    /// The number of open spans.
     pub fn open_spans(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
@@ -199,7 +200,7 @@ thread_local! {
     static DEEP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does it unless the thread does it already.
+/// Runs the action, unless this thread is running it already.
 pub fn not_again(deed: impl FnOnce()) {
     if !DEEP.replace(true) {
         deed();

@@ -1,5 +1,5 @@
-//! What a plugin logs arrives in the program's subscriber, as much of it as was asked for, and nothing of its image stays there. A
-//! test binary of its own, because a subscriber is the whole process's.
+//! A plugin's log records arrive in the program's subscriber up to the set level, and leave no reference to the image there.
+//! It is a separate test binary, because a subscriber applies to the whole process.
 #![forbid(unsafe_code)]
 
 mod listener;
@@ -156,7 +156,7 @@ fn what_is_above_the_level_is_not_even_made_up() {
 fn each_slot_has_its_own_level() {
     let (_alone, listener) = Listener::take();
     let (folder, host) = (Folder::new(), host());
-    // Before there is such a slot.
+    // This is before the slot exists.
     host.set_log_level(B, Some(LogLevel::Error));
     host.load(publish(&folder, 1)).unwrap();
     host.load(publish_b(&folder, 2)).unwrap();
@@ -190,7 +190,7 @@ fn level_outlives_reload_and_rollback() {
     };
     assert!(listener.from(A).is_empty(), "from its first function on");
     assert_eq!(count(listener), (4, "u64 2".to_owned()));
-    // What stands by is told, too.
+    // The standby gets the level too.
     host.set_log_level(A, Some(LogLevel::Error));
     host.rollback(A, RollbackTarget::Previous).unwrap();
     assert_eq!(speaker(&host, A).load().stamp().unwrap(), 1);
@@ -221,7 +221,7 @@ fn most_that_the_subscriber_lets_through_is_what_crosses() {
     listener.filter("warn,fx_logs=info");
     let (folder, host) = (Folder::new(), host());
     host.load(publish(&folder, 1)).unwrap();
-    // Spans of the level info count, too; the one here is below.
+    // Spans of the level info count too; this one is below it.
     assert_eq!(say(&host, A, "count"), "2");
     listener.forget();
     say(&host, A, "levels");
@@ -269,7 +269,7 @@ fn panic_of_the_subscriber_does_not_reach_the_plugin() {
     let (_alone, listener) = Listener::take();
     let (folder, host) = (Folder::new(), host());
     host.load(publish(&folder, 1)).unwrap();
-    // It would fill the screen.
+    // The panic's message would fill the screen.
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if info.payload_as_str() != Some(BUG) {
@@ -368,7 +368,7 @@ fn targets_beyond_count_share_a_place_and_are_told_all_the_same() {
     }
     let shared = told.iter().filter(|told| told.metadata.target() == "plugin").count();
     assert!(shared > 900, "{shared}");
-    // What is no record of `log` has room of its own.
+    // Values that are not a record of `log` have a separate limit.
     say(&host, A, "values");
     assert_eq!(listener.one(A, "what it says").metadata.target(), "the::target");
 }
@@ -385,7 +385,7 @@ fn plugins_own_subscriber_stays_if_it_was_first() {
     say(&host, A, "levels");
     let words: Vec<_> = listener.from(A).iter().map(|told| told.words().to_owned()).collect();
     assert_eq!(words, ["by log"; 5], "`log` was still free");
-    // The next one is heard from the beginning, and comes second.
+    // The next build logs from its beginning, and its records come second.
     host.load(publish(&folder, 2)).unwrap();
     assert_eq!(say(&host, A, "own"), "false");
 }
@@ -421,7 +421,7 @@ fn hundreds_of_reloads_leave_nothing_in_the_subscriber() {
         assert_eq!(mapped_copies(host.private_folder()), 1);
         allocated_bytes().saturating_sub(before) / times
     };
-    // After these the host's list of events is full.
+    // These reloads fill the host's log of events.
     reload(LogLevel::Off, 340, &mut places);
     assert!(places.is_empty());
     let quiet = reload(LogLevel::Off, 60, &mut places);

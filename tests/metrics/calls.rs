@@ -1,4 +1,4 @@
-//! Counted calls: all of them and no other, over generations, however they come; and nothing where they are not asked for.
+//! Counted calls: each call is counted once, over all generations and kinds of callers; nothing is counted by default.
 
 use fixture_interfaces::{Counter, Listener, Probe};
 use reslot::{Claim, Host, Policy, SlotInfo};
@@ -39,7 +39,7 @@ fn are_counted_over_generations_and_threads() {
     let mut reader = host.reader();
     let old = reader.view();
     host.load(folder.publish("a.so", &probe.stamped(2))).unwrap();
-    // Also those through an old view, which has no other way.
+    // Calls through an old view are counted too.
     assert_eq!(old.get(&handle).stamp().unwrap(), 1);
     assert_eq!(handle.load().stamp().unwrap(), 2);
     handle.load().fail("a fault").unwrap_err();
@@ -66,7 +66,7 @@ fn of_a_claim_are_counted_and_go_on_being_so_after_its_sync() {
     assert_eq!(claim.report().unwrap().stamp, 2);
     claim.fail("a fault").unwrap_err();
     assert_eq!((slot(&host).calls, slot(&host).faults), (Some(4), 1));
-    // A panic of what was lent is the caller's own.
+    // A panic of a lent object belongs to the caller.
     struct Panics;
     impl Listener for Panics {
         fn hear(&mut self, _: u64) -> u64 {

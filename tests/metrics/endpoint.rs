@@ -1,4 +1,4 @@
-//! The endpoint: who may ask, what is answered, and what those who ask badly do to the others.
+//! The endpoint: allowed clients, responses, and the effect of misbehaving clients on others.
 
 use fixture_interfaces::Probe;
 use reslot::{
@@ -18,7 +18,7 @@ fn builder() -> HostBuilder {
     Host::builder().policy(Policy::without_probation())
 }
 
-/// Where a host's endpoint is, if it has one.
+/// The address of a host's endpoint, if it has one.
 fn address(host: &Host) -> Option<SocketAddr> {
     host.surface::<PrometheusServer>().map(PrometheusServer::address)
 }
@@ -48,7 +48,7 @@ fn is_only_there_if_it_is_asked_for_and_ends_with_its_host() {
     let (host, at) = host();
     assert!(at.ip().is_loopback() && at.port() != 0);
     assert!(page(at).contains("\nreslot_images_mapped 0\n"));
-    // Somebody who has been half way through a question for long does not hold it up.
+    // A client with an incomplete request does not delay the end.
     let mut half = TcpStream::connect(at).unwrap();
     half.write_all(b"GET /metr").unwrap();
     drop(host);
@@ -81,7 +81,7 @@ fn is_on_loopback_unless_that_is_said() {
         .build()
         .unwrap();
     page(SocketAddr::from(([127, 0, 0, 1], address(&host).unwrap().port())));
-    // The last word counts.
+    // The last `attach` counts.
     let host = builder()
         .attach(PrometheusEndpoint::beyond_loopback(everywhere))
         .attach(PrometheusEndpoint::on(LOOPBACK))
@@ -158,7 +158,7 @@ fn those_who_are_slow_or_many_keep_nobody_waiting() {
     let folder = Folder::new();
     let probe = Fixture::build("fx-probe");
     host.load(folder.publish("a.so", &probe.stamped(1))).unwrap();
-    // More than there may be at once: each has begun its question and does not go on.
+    // More connections than the limit, each with an incomplete request.
     let mut slow: Vec<_> = (0..100)
         .map(|_| {
             let mut stream = TcpStream::connect(at).unwrap();
@@ -172,11 +172,11 @@ fn those_who_are_slow_or_many_keep_nobody_waiting() {
         host.load(folder.publish("a.so", &probe.stamped(stamp))).unwrap();
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "the slow ones were waited for");
-    // The youngest of them is still heard.
+    // The newest of them still gets a response.
     let mut last = slow.pop().unwrap();
     last.write_all(b"\r\n").unwrap();
     assert_eq!(http::answer(last).unwrap().0, 200);
-    // A hundred who ask at once, of whom each is answered or, where there are too many, cut off.
+    // A hundred clients at once: each gets a response or, above the limit, is disconnected.
     drop(slow);
     let answers: Vec<_> = std::thread::scope(|scope| {
         let asking: Vec<_> = (0..100).map(|_| scope.spawn(|| http::get(at, "/metrics"))).collect();
@@ -184,7 +184,7 @@ fn those_who_are_slow_or_many_keep_nobody_waiting() {
     });
     let answered = answers.iter().flatten().filter(|(status, _)| *status == 200).count();
     assert!(answered >= 36, "{answered}");
-    // Those who leave before they were answered.
+    // Clients that disconnect before the response.
     for _ in 0..100 {
         let mut stream = TcpStream::connect(at).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
@@ -218,7 +218,7 @@ fn what_a_refused_file_says_of_itself_is_no_label() {
     assert!(!page.contains("secret"), "{page}");
 }
 
-/// A growth from 0 is one that `increase` sees.
+/// `increase` sees only a growth that begins at 0.
 #[test]
 fn counters_begin_with_0_when_a_slot_comes_to_be() {
     let (host, at) = host();
@@ -231,7 +231,7 @@ fn counters_begin_with_0_when_a_slot_comes_to_be() {
         assert!(says(line), "{line}\n{}", page(at));
     }
     let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
-    // It was mapped, and has never served: there is no series of its own that anybody could have seen begin.
+    // The candidate was mapped but never published, so its slot has no series.
     host.load(folder.publish("a.so", Fixture::build("fx-refuses-start").bytes()))
         .unwrap_err();
     assert!(
@@ -257,7 +257,7 @@ fn counters_begin_with_0_when_a_slot_comes_to_be() {
         assert!(says(&line), "{line}\n{}", page(at));
     }
     assert!(says(r#"reslot_refusals_total{slot="moody",cause="quarantine_full"} 0"#));
-    // Nothing is begun again.
+    // The counters do not restart.
     host.slot::<dyn fixture_interfaces::Moody>("moody")
         .unwrap()
         .load()
@@ -266,7 +266,7 @@ fn counters_begin_with_0_when_a_slot_comes_to_be() {
     host.load(folder.publish("b.so", &moody.stamped(2))).unwrap();
     assert!(says(r#"reslot_plugin_panics_total{slot="moody",where="call"} 1"#));
     assert!(says(r#"reslot_reload_total{slot="moody",outcome="swapped"} 2"#));
-    // Somebody has asked for it.
+    // The rollback is manual.
     host.rollback("moody", RollbackTarget::Previous).unwrap();
     for line in [
         r#"reslot_reload_total{slot="moody",outcome="rolled_back_on_request"} 1"#,
@@ -277,7 +277,7 @@ fn counters_begin_with_0_when_a_slot_comes_to_be() {
     }
 }
 
-/// What is told of a shadow is told of a slot of its own.
+/// A shadow's metrics have their own slot label.
 #[test]
 fn counters_of_a_shadow_begin_with_0_as_well() {
     let (host, at) = host();

@@ -1,4 +1,4 @@
-//! The facade: a recorder that the embedder installs is told everything, on whatever thread, and cannot hurt anybody.
+//! The facade: a recorder that the embedder installs gets all metrics, on any thread, and its panics have no effect.
 
 use fixture_interfaces::Probe;
 use metrics::{
@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// What it was told: by name and labels, the number. It panics at each word if it is to.
+/// The recorded numbers, by name and labels. On demand the recorder panics at each call.
 #[derive(Default)]
 struct Notes {
     numbers: Mutex<BTreeMap<String, f64>>,
@@ -149,7 +149,7 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
     assert_eq!(number("reslot_slot_calls_total{slot=told-of}"), None, "they are not counted");
     assert_eq!(number("reslot_plugin_panics_total{slot=told-of,where=call}"), Some(1.0));
     assert!(number("reslot_reload_seconds{step=swap}").unwrap() >= 3.0);
-    // Memory changes without an event: it is looked up when somebody asks.
+    // Memory changes without an event, so it is read at each request.
     record(&host);
     let live = host.slots()[0].live_bytes.unwrap();
     assert_eq!(number("reslot_plugin_live_bytes{slot=told-of}"), Some(live as f64));
@@ -162,7 +162,7 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
         .unwrap_err();
     let named = |name: &str| name.contains(".so") || name.contains(&*folder.path().to_string_lossy());
     assert!(!NOTES.numbers.lock().unwrap().keys().any(|name| named(name)));
-    // Everything that was told was described.
+    // Each recorded metric has a description.
     let described = NOTES.described.lock().unwrap().clone();
     for name in NOTES.numbers.lock().unwrap().keys() {
         assert!(described.contains(name.split('{').next().unwrap()), "{name}");
@@ -188,7 +188,8 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
     assert_eq!(other.slot::<dyn Probe>("probe").unwrap().load().stamp().unwrap(), 1);
 }
 
-/// A set that waits for its owners was once told of under a slot's lock, by which gauges are looked up.
+/// A regression test: the event of a group that waits for its owners was once emitted under a slot's lock, which reading the
+/// gauges needs.
 #[test]
 fn set_that_waits_for_its_owners_is_told_with_no_lock_held() {
     let (folder, host) = (Folder::new(), builder().build().unwrap());

@@ -1,4 +1,4 @@
-//! Gauges on several threads at once: whoever is slow to tell an old number does not have the last word.
+//! Gauges on several threads at once: a slow thread does not overwrite a newer number with an old one.
 
 use fixture_interfaces::Moody;
 use metrics::{
@@ -18,7 +18,7 @@ use std::{
 
 const GENERATION: &str = "reslot_slot_generation";
 
-/// A recorder of which the first to set the generation waits, with his number in hand, until he may go on.
+/// A recorder in which the first thread that sets the generation waits until the test releases it.
 #[derive(Default)]
 struct Slow {
     gauges: Mutex<BTreeMap<String, f64>>,
@@ -64,8 +64,8 @@ fn host() -> Host {
     builder.attach(Metrics::new()).build().unwrap()
 }
 
-/// Has one thread do `first` until it is about to set the generation to 1, lets generation 2 come to serve and another thread do
-/// `second`, which sets 2, and only then lets the first one go on.
+/// Runs `first` on a thread until it is about to set the generation to 1, publishes generation 2, runs `second` on another
+/// thread, which sets 2, and only then releases the first thread.
 fn slow_one_is_overtaken(first: fn(&Host), second: fn(&Host)) {
     let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
     let host = host();
@@ -112,7 +112,7 @@ fn question_that_was_overtaken_is_answered_again() {
     slow_one_is_overtaken(asks, asks);
 }
 
-/// A recorder that has the host tell of something whenever it is told something comes to an end all the same.
+/// A recorder that causes a new event at each call does not cause an endless loop.
 #[test]
 fn recorder_that_always_has_something_to_tell_is_left_in_peace() {
     struct Talks<'a>(&'a Host);
@@ -125,7 +125,7 @@ fn recorder_that_always_has_something_to_tell_is_left_in_peace() {
         }
         fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
             if key.name() == GENERATION {
-                // Not told to this one in turn.
+                // This inner event goes to another recorder.
                 with_local_recorder(&metrics::NoopRecorder, || fails(self.0));
             }
             Gauge::noop()

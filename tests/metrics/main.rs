@@ -1,5 +1,5 @@
-//! What a host tells of itself in numbers: through the `metrics` facade, at its endpoint for Prometheus, and in `Host::slots`. A test
-//! binary of its own, because a recorder is the whole process's.
+//! A host's metrics: through the `metrics` facade, at its endpoint for Prometheus, and in `Host::slots`. It is a separate
+//! test binary, because a recorder applies to the whole process.
 #![forbid(unsafe_code)]
 
 mod calls;

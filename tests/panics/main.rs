@@ -1,5 +1,5 @@
-//! What panics cost the process: 100,000 of them in one generation, and one in each of 300 generations. It is a test binary of its
-//! own, with one test, because it looks at what the whole process holds.
+//! The cost of panics for the process: 100,000 in one generation, and one in each of 300 generations. It is a separate test
+//! binary with one test, because it measures the whole process.
 #![forbid(unsafe_code)]
 
 use fixture_interfaces::Probe;
@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const STORM: u64 = 100_000;
 const GENERATIONS: u64 = 200;
 
-/// More than the host keeps of its events.
+/// More events than the host keeps.
 const FULL: u64 = 10_000;
 
 struct Scene {
@@ -49,7 +49,7 @@ impl Scene {
         panic()
     }
 
-    /// Reloads, and waits until the old image is proven gone.
+    /// Reloads, and waits until the old image is proven unmapped.
     fn reload(&mut self) {
         let old = self.generation;
         self.generation += 1;
@@ -75,7 +75,7 @@ fn names(error: &CallError) -> String {
 #[test]
 fn panics_leave_nothing_but_names() {
     let mut scene = Scene::new();
-    // The host's events are kept up to a number, so that they grow until there are as many.
+    // The host keeps a limited number of events, so memory grows until that number is reached.
     scene.panics(FULL);
     let before = Footprint::now();
     let begun = Instant::now();
@@ -87,7 +87,7 @@ fn panics_leave_nothing_but_names() {
     scene.reload();
     assert!(names(&error).contains("fx_panics_deep::last_of_deep"), "{}", names(&error));
 
-    // One panic a generation, each with names of its own, all of them held.
+    // One panic per generation, each with its own symbol names; the test keeps all the errors.
     let mut errors = Vec::new();
     for _ in 0..GENERATIONS / 2 {
         errors.push(scene.panics(1));

@@ -1,12 +1,12 @@
-//! Preflights leave nothing in the process that asks for them: no child, no thread, no descriptor, no mapping. It is a test binary of
-//! its own, with one test, because it looks at what the whole process holds.
+//! Preflights leave nothing in the host's process: no child, no thread, no descriptor, no mapping. It is a separate test
+//! binary with one test, because it measures the whole process.
 #![forbid(unsafe_code)]
 
 use reslot::{Preflight, mapped_copies, preflight};
 use reslot_tests::{Fixture, Folder, Footprint, preflight_program};
 use std::{fs, time::Duration};
 
-/// What `fx-births` does wrong, by its stamps: nothing, crash when opened, crash, abort, exit, panic, print, leave a thread.
+/// The fault of `fx-births`, by its stamp: none, crash when opened, crash, abort, exit, panic, print, leave a thread.
 const STAMPS: [u64; 8] = [0, 1, 2, 3, 4, 6, 7, 8];
 /// Hang; leave a process and hang; close every descriptor and hang; print without end.
 const HANGING: [u64; 4] = [5, 9, 10, 13];
@@ -29,7 +29,7 @@ fn nothing_stays_of_a_preflight() {
         }
         let after = Footprint::now();
         let after = (after.threads, after.descriptors, after.executable_mappings, after.free_keys);
-        // The first round is for what is made once.
+        // The first round allocates what is needed only once.
         assert_eq!(*before.get_or_insert(after), after);
         assert_eq!(children(), "");
         assert_eq!(mapped_copies(&std::env::temp_dir()), 0);
@@ -37,7 +37,7 @@ fn nothing_stays_of_a_preflight() {
     let _ = fs::remove_file(std::env::temp_dir().join(format!("reslot-births-{}-9", std::process::id())));
 }
 
-/// The processes that the threads of this one have started and not reaped.
+/// The child processes of this process that are not reaped.
 fn children() -> String {
     let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
     threads

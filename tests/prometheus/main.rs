@@ -1,5 +1,5 @@
-//! Metrics, dashboard and alerting rules against a real Prometheus: a host has reloads, a rollback, refusals, a quarantine and a late
-//! holder, Prometheus fetches what it tells, and is asked everything that the dashboard and the rules ask.
+//! Tests metrics, dashboard and alerting rules with a real Prometheus: a host has reloads, a rollback, refusals, a
+//! quarantine and a late holder; Prometheus scrapes it, and the test runs all queries of the dashboard and the rules.
 #![forbid(unsafe_code)]
 
 mod queries;
@@ -35,7 +35,7 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
     let check = Command::new(&programs.promtool).args(["check", "rules"]).arg(&rules).output();
     let check = check.unwrap();
     assert!(check.status.success(), "{check:?}");
-    // In simulated time, what takes a quarter of an hour or an outage.
+    // Rules that need a quarter of an hour or an outage are tested in simulated time.
     let simulated = workspace.root.join("tests/prometheus/rules.yml");
     let check = Command::new(&programs.promtool)
         .args(["test", "rules"])
@@ -47,10 +47,10 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
     let mut desk = Desk::new();
     let at = desk.host.surface::<PrometheusServer>().unwrap().address();
     let server = Server::start(&programs.server, at, &rules);
-    // Before anything happens: what grows is seen to grow.
+    // The first scrape comes before all events, so that each increase is visible.
     until("Prometheus fetches from the host", || server.value("up") == Some(1.0));
     desk.begins();
-    // The zeros from which everything grows.
+    // The counters begin at 0.
     until("Prometheus knows both slots", || {
         server.value(r#"count(reslot_reload_total{slot!="none",outcome="refused"} == 0)"#) == Some(2.0)
     });
@@ -63,7 +63,7 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
     assert_eq!(page.0, 200);
     lint(&programs.promtool, &page.1);
 
-    // Until each of them has an answer: some need something to happen between two fetches.
+    // Waits until each query has a result: some need events between two scrapes.
     let panels = dashboard(&workspace.root.join("docs/grafana/reslot.json"));
     assert!(panels.len() >= 20 && rules.len() >= 8, "{panels:#?} {rules:#?}");
     let mut unanswered: Vec<_> = panels.iter().collect();
@@ -80,7 +80,7 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
         "ReslotHoldersLate",
         "ReslotPanics",
     ];
-    // What came last may not have been fetched yet.
+    // The last events may not have been scraped yet.
     until("what should be told is, and nothing else", || {
         let firing = firing(&server, &rules);
         firing == expected || {
@@ -89,12 +89,12 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
         }
     });
     desk.is_as_prometheus_says(&server);
-    // It has taken them as its own.
+    // Prometheus has loaded the rules.
     let loaded = server.get("/api/v1/rules");
     let groups = loaded["data"]["groups"].as_array().unwrap();
     assert_eq!(groups[0]["rules"].as_array().unwrap().len(), rules.len());
 
-    // Another one, which knows nothing of the past, has nothing to tell of it, and tells what comes.
+    // A second Prometheus without history reports no old alerts, and reports new ones.
     let other = Server::start(&programs.server, at, &rules_file);
     let fetched = r#"count_over_time(reslot_plugin_panics_total{slot="moody",where="call"}[1m])"#;
     until("it has fetched often enough to see growth", || {
@@ -107,7 +107,7 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
     });
     drop(other);
 
-    // What has ended is told as well.
+    // The end of a quarantine is visible too.
     drop(desk.thread_end.take());
     until("the image is released", || desk.host.images().quarantined == 0);
     until("Prometheus knows that", || {
@@ -119,13 +119,13 @@ fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
     until("Prometheus sees that the host is gone", || server.value("up") == Some(0.0));
 }
 
-/// The rules whose expressions hold.
+/// The rules whose expressions are true.
 fn firing<'a>(server: &Server, rules: &'a [(String, String)]) -> Vec<&'a str> {
     let hold = rules.iter().filter(|(_, query)| !server.numbers(query).is_empty());
     hold.map(|(name, _)| &**name).collect()
 }
 
-/// A host with two slots, and what has happened to it.
+/// A host with two slots, and its recent events.
 struct Desk {
     folder: Folder,
     host: Host,
@@ -175,13 +175,13 @@ impl Desk {
         self.host.load(self.folder.publish(&format!("{package}.so"), &bytes)).unwrap();
     }
 
-    /// Its slots come to be.
+    /// Creates its slots.
     fn begins(&mut self) {
         self.load("fx-moody");
         self.load("fx-lingering");
     }
 
-    /// A panic, as there has been one before.
+    /// Causes another panic.
     fn fails_again(&self) {
         let moody = self.host.slot::<dyn Moody>("moody").unwrap();
         moody.load().fail("it slipped again").unwrap_err();
@@ -217,13 +217,13 @@ impl Desk {
         self.load("fx-lingering");
         self.host.confirm("probe").unwrap();
         self.wait_for(|event| matches!(event, Event::DrainTimeout { .. }).then_some(()));
-        // A refusal of what has no slot, and of what says one.
+        // One refusal without a slot, and one with a slot.
         self.host.load(self.folder.publish("bad.so", b"no library")).unwrap_err();
         let other = Fixture::build("fx-other-state");
         let _ = self.host.load(self.folder.publish("other.so", other.bytes()));
     }
 
-    /// Another reload, and a few calls.
+    /// Does another reload and a few calls.
     fn goes_on(&mut self) {
         self.load("fx-lingering");
         self.host.confirm("probe").unwrap();
@@ -231,7 +231,7 @@ impl Desk {
         assert_eq!(probe.load().stamp().unwrap(), self.builds);
     }
 
-    /// Every number that the host's own interface has.
+    /// Compares each number of the host's own interface.
     fn is_as_prometheus_says(&self, server: &Server) {
         let same = |query: &str, number: &dyn Fn() -> f64| {
             until(query, || {
@@ -294,7 +294,7 @@ impl Desk {
     }
 }
 
-/// As Prometheus's own tool judges a page: each metric described, and named as it should be.
+/// Checks a page with Prometheus's own tool: each metric has a description and a valid name.
 fn lint(promtool: &std::path::Path, page: &str) {
     let mut tool = Command::new(promtool)
         .args(["check", "metrics"])
@@ -313,12 +313,12 @@ fn lint(promtool: &std::path::Path, page: &str) {
     );
 }
 
-/// Waits for something that happens in another process.
+/// Waits for an event in another process.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "not in time: {what}");
-        // Each look is a request to another process, which is not to be kept from its work by them.
+        // Each check is a request to another process, which should not be overloaded.
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -1,9 +1,9 @@
-//! What the dashboard and the alerting rules ask, read from the files as they are shipped.
+//! The queries of the dashboard and the alerting rules, read from the shipped files.
 
 use serde_json::Value;
 use std::{fs, path::Path};
 
-/// Each query of each panel, with the panel's title, and Grafana's variables as it would fill them in.
+/// All queries of all panels, with the panel's title and with Grafana's variables replaced.
 pub fn dashboard(file: &Path) -> Vec<(String, String)> {
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     let mut queries = Vec::new();
@@ -24,8 +24,8 @@ pub fn dashboard(file: &Path) -> Vec<(String, String)> {
     queries
 }
 
-/// Each rule's name and expression. The file is plain enough to be read by its lines; that it is what Prometheus reads is checked
-/// with its own answer.
+/// The name and expression of each rule, read line by line; the test compares them with the rules that Prometheus has
+/// loaded.
 pub fn alerts(file: &Path) -> Vec<(String, String)> {
     let text = fs::read_to_string(file).unwrap();
     let rules = text.split("- alert: ").skip(1).map(|rule| {

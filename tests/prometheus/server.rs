@@ -1,4 +1,4 @@
-//! A Prometheus of one's own: a process with a folder and a port that are nobody else's, ended with this value.
+//! A private Prometheus: a process with its own folder and port, which ends with this value.
 
 use crate::PATIENCE;
 use reslot_tests::http;
@@ -19,9 +19,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it; it fetches from `host` every second.
+    /// Starts it; it scrapes `host` every second.
     pub fn start(program: &Path, host: SocketAddr, rules: &Path) -> Self {
-        // Somebody else may take the port in between.
+        // Another process may take the port in between.
         for _ in 0..5 {
             let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             if let Some(server) = Self::at(program, at, host, rules) {
@@ -73,7 +73,7 @@ impl Server {
         serde_json::from_str(&body).unwrap()
     }
 
-    /// All numbers that are the answer to a query, which has to be a valid one.
+    /// All numbers in the result of a query, which must be valid.
     pub fn numbers(&self, query: &str) -> Vec<f64> {
         let answer = self.get(&format!("/api/v1/query?query={}", http::encoded(query)));
         let results = answer["data"]["result"]
@@ -83,7 +83,7 @@ impl Server {
         results.iter().map(number).collect()
     }
 
-    /// The one number that is the answer.
+    /// The only number in the result.
     pub fn value(&self, query: &str) -> Option<f64> {
         match self.numbers(query)[..] {
             [number] => Some(number),

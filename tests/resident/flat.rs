@@ -1,4 +1,4 @@
-//! A plugin with the default allocator that leaves nothing behind: the heap holds as much after many reloads as before.
+//! A plugin with the default allocator and without leaks: the heap has the same size after many reloads as before.
 
 use fixture_interfaces::Probe;
 use reslot::{Event, Events, Host, LoadOutcome, Outcome, Policy, UnloadReport};
@@ -43,7 +43,7 @@ impl Reloads {
         assert!(matches!(outcome, LoadOutcome::Swapped(_)), "{outcome:?}");
     }
 
-    /// The next build takes over, and the one before is gone. Answers what it left.
+    /// Loads the next build and waits until the previous one is unmapped. Returns its unload report.
     fn replace(&mut self, number: u64) -> UnloadReport {
         self.swap(number);
         let mut told = std::iter::from_fn(|| self.events.recv_timeout(PATIENCE));
@@ -61,7 +61,7 @@ impl Reloads {
 #[test]
 fn heap_is_flat() {
     let _alone = crate::alone();
-    // The image of a host with a subscriber gets one as well, which `tracing` keeps for good.
+    // In a host with a subscriber each image gets one too, which `tracing` keeps for ever.
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
     let _ = tracing::subscriber::set_global_default(subscriber);
     let reloads = env::var("RESLOT_TEST_RELOADS").map_or(RELOADS, |reloads| reloads.parse().unwrap());

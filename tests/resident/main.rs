@@ -1,5 +1,5 @@
-//! What a process holds after many reloads and many panics. It is a test binary of its own, whose tests run one after the other,
-//! because each looks at what the whole process holds.
+//! The memory of a process after many reloads and many panics. It is a separate test binary, whose tests run one after the
+//! other, because each measures the whole process.
 #![forbid(unsafe_code)]
 
 mod flat;
@@ -13,24 +13,24 @@ use std::{
     time::Duration,
 };
 
-/// Before the first look: the allocator's own beginnings.
+/// Reloads before the first measurement, for the allocator's own start.
 const WARM_UP: u64 = 50;
 const RELOADS: u64 = 500;
-/// The least of so many looks counts: what stays is in each of them, an artifact that a thread of the host just holds (a debug one
-/// has more than 5 MB) only in some.
+/// The number of measurements, of which the smallest counts: a leak is in all of them, but an artifact that a host thread
+/// holds for a moment (more than 5 MB in a debug build) only in some.
 const LOOKS: usize = 50;
-/// Far more than one unloading takes.
+/// Much longer than one unload takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Far less than the 26 MB and more that would stay otherwise, and more than the host's history of events takes.
+/// Much less than the leak of more than 26 MB that the test would find otherwise, and more than the host's log of events.
 const SLACK_KIB: usize = 6 << 10;
 
-/// Held by the test that looks at the process just now.
+/// The lock of the test that is measuring the process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A plugin that never frees its 64 KB: each build is gone, and its memory with it.
+/// A plugin that never frees its 64 KB: each build is unmapped, and its memory is freed with it.
 #[test]
 fn what_five_hundred_builds_leave_is_freed() {
     let _alone = alone();
@@ -56,7 +56,7 @@ fn what_five_hundred_builds_leave_is_freed() {
             );
         }
         if build >= WARM_UP {
-            // Without what libc only keeps for later: that is a debug artifact or two, more or less.
+            // Trimmed, so that memory that libc keeps for later does not count; that may be one or two debug artifacts.
             resident.push(Footprint::trimmed().resident_kib);
         }
     }
