@@ -46,7 +46,7 @@ fn unconfirmed_version_reverts_when_the_host_is_built_again() {
     let [second, first] = &hashes[..] else { panic!("{hashes:?}") };
     assert_eq!(reverted(&host), Some((SHARED.to_owned(), *second, Some(*first))));
     assert_eq!(stamp(&host), 1);
-    let words = "it had not proved itself when the host ended".to_owned();
+    let words = "it had not passed its probation when the host ended".to_owned();
     assert!(told(&host, SHARED).contains(&(*second, VersionStatus::KnownBad(words))));
     assert_nothing_left(&host, 1);
     drop(host);
@@ -198,7 +198,7 @@ fn unconfirmed_version_reverts_on_restart() {
     let mut doomed = Doomed::start(&place, base.path(), true);
     doomed.kill();
     let host = place.watching();
-    let (_, second, to) = reverted(&host).expect("it had not proved itself");
+    let (_, second, to) = reverted(&host).expect("it had not passed its probation");
     assert_eq!(to.as_ref(), Some(&first));
     assert_eq!(stamp(&host), 1);
     let refusal = wait_for(&mut host.events(), |event| match event {

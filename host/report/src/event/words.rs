@@ -135,7 +135,7 @@ impl Event {
             Self::Reverted { slot, from, to } => {
                 write!(
                     f,
-                    "{slot}: version {from:.12} had not passed its probation when the host ended;  "
+                    "{slot}: version {from:.12} had not passed its probation when the host ended; "
                 )?;
                 match to {
                     Some(to) => write!(f, "the last good version, {to:.12}, is loaded instead"),

@@ -353,7 +353,7 @@ pub(super) fn revert_unconfirmed(storage: &Storage, log: &Log) -> Vec<Arc<str>> 
             storage.report_history_error(&slot, Err(error));
         }
         if good.is_some() {
-            let why = "it had not proved itself when the host ended";
+            let why = "it had not passed its probation when the host ended";
             storage.report_history_error(&slot, storage.history.mark_bad(&slot, &hash, why));
             reverted.push(slot.clone());
         }
