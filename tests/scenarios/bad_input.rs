@@ -384,14 +384,14 @@ fn panic_in_the_constructor_is_refused() {
         "its constructor failed",
         "no configuration to begin with",
         "panics-in-constructor/src/lib.rs:",
-        "mend the plugin",
+        "fix the plugin",
     ];
     Bad::fixture("fx-panics-in-constructor", Step::Create, words).is_never_taken();
 }
 
 #[test]
 fn err_from_start_is_refused() {
-    let words = &["its `start` failed", "port 4711 is taken, says counter", "mend the plugin"];
+    let words = &["its `start` failed", "port 4711 is taken, says counter", "fix the plugin"];
     Bad::fixture("fx-refuses-start", Step::Start, words).is_never_taken();
 }
 
@@ -401,7 +401,7 @@ fn panic_in_start_is_refused() {
         "its `start` failed",
         "the sensor is not there",
         "panics-in-start/src/lib.rs:",
-        "mend the plugin",
+        "fix the plugin",
     ];
     Bad::fixture("fx-panics-in-start", Step::Start, words).is_never_taken();
 }

@@ -270,7 +270,7 @@ fn base_that_is_gone_is_named_and_taken_up_when_it_is_back() {
         &*lost.display().to_string(),
         "No such file or directory",
         "private_base",
-        "load it again",
+        "load the artifact again",
     ] {
         assert!(refused.contains(words), "{words:?} is not in {refused}");
     }

@@ -341,7 +341,7 @@ fn file_system_that_is_full_or_takes_nothing_is_called_that() {
     let host = plain(&mounted).private_copies(PrivateCopies::Files).build().unwrap();
     assert_says(
         host.load(build_in(&folder, 1)).unwrap_err(),
-        &["no space", "free some space", "load it again", "private_base"],
+        &["no space", "free some space", "load the artifact again", "private_base"],
         &["publish"],
     );
     // An open file keeps the mount writable.
@@ -405,7 +405,12 @@ fn copy_that_is_gone_before_it_is_opened_is_no_library_that_is_missing() {
         })
     };
     let untrue = ["install the library", "rebuild"];
-    let words = ["private copy", "is gone", "load it again", "cleaners of temporary files"];
+    let words = [
+        "private copy",
+        "was removed by another program",
+        "load it again",
+        "cleaners of temporary files",
+    ];
     assert_says(told(&mut events), &words, &untrue);
     // The same content is tried again.
     fs::rename(&build, folder.path().join("libother.so")).unwrap();
@@ -421,10 +426,14 @@ fn child_that_was_killed_or_had_not_begun_says_nothing_against_the_artifact() {
         ("TERM", "find out which process ended the child process"),
         ("SYS", "a sandbox of the host forbids a system call"),
         ("XCPU", "`ulimit -t`"),
-        ("SEGV", "mend the plugin"),
+        ("SEGV", "fix the plugin"),
     ] {
         let error = preflight(&path, &after_hello(&folder, signal, &format!("kill -{signal} $$"))).unwrap_err();
-        assert_says(error.remedy(), &[words], if signal == "SEGV" { &[] } else { &["mend"] });
+        assert_says(
+            error.remedy(),
+            &[words],
+            if signal == "SEGV" { &[] } else { &["fix the plugin"] },
+        );
         assert_eq!(error.blames_the_artifact(), !["KILL", "TERM"].contains(&signal), "{signal}");
     }
     let mut slow = after_hello(&folder, "slow", "exec sleep 1000");
@@ -453,7 +462,7 @@ fn rollback_by_hand_with_nothing_to_go_back_to_blames_nobody() {
     let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
     host.load(folder.publish("libprobe.so", &probe.stamped(1))).unwrap();
     let mut events = host.events();
-    let untrue = ["faulty", "mend", "file:"];
+    let untrue = ["faulty", "fix the plugin", "file:"];
     assert_says(
         host.rollback("probe", RollbackTarget::Previous).unwrap_err(),
         &[

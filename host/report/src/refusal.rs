@@ -337,7 +337,7 @@ impl Cause {
             }
             Self::Hook(Hook::OnResource, _) => "change the file, and the host tries it again; or fix the plugin",
             Self::Hook(Hook::Create | Hook::Init | Hook::Start | Hook::Health | Hook::Stop, _) | Self::Unhealthy(_) => {
-                "mend the plugin and publish it again"
+                "fix the plugin and publish it again"
             }
             Self::Hook(_, error) if error.remedy_for_state().is_some() => error.remedy_for_state().unwrap_or_default(),
             Self::Hook(Hook::Snapshot, _) => {
