@@ -122,9 +122,8 @@ impl Host {
         rollback(&self.inner, slot, to, None)
     }
 
-    /// Ends the probation of a slot's current generation, as if it had proved itself: for whoever has other ways of knowing. Answers whether
-    /// it did so: `false` if the current generation is not on probation, or if its owner is about to roll it back because somebody asked for
-    /// that.
+    /// Ends the probation of a slot's current generation as passed, for programs with their own criteria. Returns whether it
+    /// did: `false` if the current generation is not on probation, or if its owner is about to perform a requested rollback.
     ///
     /// # Errors
     /// If the slot does not exist.
