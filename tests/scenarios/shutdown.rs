@@ -215,7 +215,7 @@ fn stop_that_hangs_for_longer_than_a_hook_may_is_not_waited_for() {
         GenerationStatus::Quarantined(QuarantineReason::HookRunning("`stop`"))
     );
     assert!(
-        report.took < PATIENCE && report.to_string().contains("has not come back"),
+        report.took < PATIENCE && report.to_string().contains("has not returned"),
         "{report}"
     );
     // There are no further events: an image that outlives its host stays until the process ends.
