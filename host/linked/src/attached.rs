@@ -23,7 +23,7 @@ pub(crate) struct Attached {
     id: ImageId,
     process: Process,
     owner: ImageOwner,
-    /// The end of each of its threads is told.
+    /// Whether the owner is notified when one of its threads ends.
     watched: AtomicBool,
     state: Mutex<State>,
 }
@@ -77,7 +77,7 @@ impl Attached {
         self.state.lock().closed = true;
     }
 
-    /// The panic hook was told of a panic in the plugin.
+    /// The panic hook has seen a panic in the plugin.
     pub(crate) fn panicked(&self, report: PanicReport) {
         if panics::aborts(&report) {
             panics::say_last_words(&self.owner.image_name(), self.id, &report);
@@ -119,7 +119,7 @@ impl Resources for Attached {
     }
 
     fn holding(&self) -> Holding {
-        // A thread that has not ended although its instance has was told of as a failure of `stop`. The code that it runs stays.
+        // A thread that outlives its instance was reported as a failure of `stop`. The code that it runs stays.
         Holding::Nothing
     }
 

@@ -1,4 +1,4 @@
-//! The host's functions that a linked plugin calls: those for peers and those that are told of panics.
+//! The host's functions that a linked plugin calls: those for peers and those that report panics.
 //!
 //! # Safety
 //! The token of an attachment is the address of its [`Attached`], which the plugin's side keeps alive as long as it may call.

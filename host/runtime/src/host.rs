@@ -269,7 +269,7 @@ impl Host {
     ///
     /// # Errors
     /// If nothing serves there, if the current generation of another slot says that it calls this one (`uses`), or if its state cannot be had: then
-    /// it serves on.
+    /// it stays current.
     pub fn unload(&self, slot: &str) -> Result<UnloadOutcome, UnloadError> {
         requests::unload(&self.inner.threads, &self.inner.slots, slot, false)
     }

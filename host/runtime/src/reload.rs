@@ -8,7 +8,7 @@
 //!   never comes to serve);
 //! - where it is refused: `admission.rs`, each decision by its name; what follows: `after_refusal.rs`;
 //! - what a candidate starts from: `starting_state.rs`;
-//! - what comes instead of a successor: `rollback.rs` (back to what stands by), `unload.rs` (nothing).
+//! - how a generation ends without a successor: `rollback.rs` (its standby takes over), `unload.rs` (the slot becomes empty).
 
 mod admission;
 mod adopt;

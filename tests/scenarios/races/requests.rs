@@ -33,7 +33,7 @@ fn at_once<A, B: Send>(one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send
     })
 }
 
-/// A place in which the first build has proved itself.
+/// A place in which the first build has passed its probation.
 fn place(package: &str) -> Place {
     let place = Place::new(on_probation());
     place.load(package, 1);
@@ -53,7 +53,7 @@ fn generation(place: &Place) -> u64 {
 fn two_rollbacks_to_the_previous_version_are_done_once_or_one_after_the_other() {
     let place = place("fx-moody");
     for round in 0..ROUNDS {
-        // Three versions, of which the first is in the history and the second stands by.
+        // Three versions, of which the first is in the history and the second is the standby.
         place.load("fx-moody", 2);
         assert!(place.host.confirm("moody").unwrap());
         place.load("fx-moody", 3);

@@ -1,10 +1,11 @@
 //! Sets with claimed slots: they wait for the owner, who adopts them with all of his claims at once.
 
-use super::{Place, serving};
+use super::{Place, builder, serving};
 use crate::support::{assert_nothing_left, wait_for, wait_for_refused, wait_for_swapped};
 use fixture_interfaces::{Counter, Probe, SharedCounter};
-use reslot::{Claim, Event, Events, GenerationStatus, LoadOutcome, SyncOutcome};
+use reslot::{Claim, Event, Events, GenerationStatus, LoadOutcome, Policy, RollbackTarget, SyncOutcome};
 use reslot_tests::Fixture;
+use std::time::Duration;
 
 const SET: [&str; 2] = ["fx-counter", "fx-shared-counter"];
 
@@ -18,7 +19,10 @@ struct Owner {
 
 impl Owner {
     fn new() -> Self {
-        let place = Place::new();
+        Self::of(Place::new())
+    }
+
+    fn of(place: Place) -> Self {
         place.load(&["fx-counter", "fx-shared-counter", "fx-probe"], 1).unwrap();
         let mut a = place.host.claim::<dyn Counter>("counter").unwrap();
         let b = place.host.claim::<dyn SharedCounter>("shared-counter").unwrap();
@@ -83,7 +87,7 @@ fn two_claims_adopt_together_and_none_alone() {
         [GenerationStatus::Serving, GenerationStatus::Staged]
     );
     assert!(
-        owner.place.host.wait_until_retired(std::time::Duration::ZERO),
+        owner.place.host.wait_until_retired(Duration::ZERO),
         "what waits for its owner is not on its way out"
     );
     for _ in 0..3 {
@@ -324,4 +328,25 @@ fn set_of_which_the_owner_has_one_claim_twice_in_a_row_is_adopted_once() {
     let adopted = SyncOutcome::Adopted { generation: 2 };
     assert_eq!(synced, [adopted, SyncOutcome::Unchanged, adopted]);
     assert_eq!(serving(&place.host)["counter"], Some(2));
+}
+
+/// Who wants the version before wants nothing newer, also if that waits for two claims.
+#[test]
+fn set_that_waits_is_not_adopted_after_a_rollback_by_hand() {
+    let policy = Policy::development().probation(Duration::from_secs(3600));
+    let mut owner = Owner::of(Place::with(builder().policy(policy)));
+    owner.place.host.confirm("counter").unwrap();
+    owner.place.load(&SET, 2).unwrap();
+    assert_eq!(owner.sync(), [SyncOutcome::Adopted { generation: 2 }; 2]);
+    owner.place.load(&SET, 3).unwrap();
+    assert_eq!(owner.has_staged(), (true, true));
+    let outcome = Claim::rollback(&mut owner.a, RollbackTarget::Previous).unwrap();
+    assert_eq!(outcome, SyncOutcome::RolledBack { from: 2, generation: 1 });
+    assert_eq!((owner.superseded("counter"), owner.superseded("shared-counter")), (3, 3));
+    assert_eq!(owner.has_staged(), (false, false));
+    // The other one of the set follows.
+    assert_eq!(Claim::sync(&mut owner.b), SyncOutcome::RolledBack { from: 2, generation: 1 });
+    assert_eq!(owner.sync(), [SyncOutcome::Unchanged; 2]);
+    assert_eq!(owner.holds(), [(5, 1), (7, 1)]);
+    assert_nothing_left(&owner.place.host, 3);
 }

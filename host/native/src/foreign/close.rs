@@ -23,7 +23,7 @@ pub(super) fn close(mut body: Box<Body>) -> Closed {
             return stays(body, pins);
         }
     }
-    // On a retry the handle is closed already. Then `counts_of` opens and closes the library once more, and on that close the loader
+    // On a retry the handle is closed already. Then `counts_of` opens and closes the library again, and on that close the loader
     // checks again whether it may unmap the library.
     if let Some(handle) = body.handle.take()
         && let Err(error) = handle.close()

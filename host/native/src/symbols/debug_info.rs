@@ -207,7 +207,7 @@ impl Deref for MappedFile {
         // SAFETY: `open` has mapped `len` bytes for reading, and only `drop` unmaps them. Nobody changes the file meanwhile:
         // (1) a private copy is written once, before it is opened, in a folder of this process, and `open` has checked by its
         // identity that the file is that copy; (2) the kernel refuses writes to a running executable. Both files are mapped as code,
-        // too, so whoever could write to them could already change the code that runs.
+        // too, so a process that can write to them can change the running code anyway.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }

@@ -45,7 +45,7 @@ pub enum RollbackTarget {
     Prefix(HashPrefix),
 }
 
-/// Why a slot did not go back. It serves on with what it has.
+/// Why a slot was not rolled back. It keeps its current generation.
 ///
 /// ```
 /// use reslot::{Host, RollbackError, RollbackTarget};

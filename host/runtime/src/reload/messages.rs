@@ -71,7 +71,7 @@ pub(crate) enum ReloadMessage {
 /// let outcome = host.load(&new_build)?;
 /// assert!(matches!(outcome, LoadOutcome::Swapped(_)));
 /// assert_eq!(outcome.generation(), Some(2));
-/// // The same bytes once more: there is nothing to do.
+/// // The same bytes again: there is nothing to do.
 /// assert!(matches!(host.load(&new_build)?, LoadOutcome::Unchanged { generation: 2, .. }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -4,7 +4,10 @@
 
 mod state;
 
-use super::{exclusive::Stopped, supersede::report_superseded};
+use super::{
+    exclusive::Stopped,
+    supersede::{report_superseded, supersede_set},
+};
 use crate::{
     deferred_notifications::defer_notifications,
     deferred_work::defer,
@@ -257,7 +260,7 @@ fn call_others(record: &Arc<SlotRecord>, set: &Arc<ProbationGroup>) {
 fn go_back(host: &Arc<Runtime>, leaving: Vec<Rollback<'_>>) -> Vec<(Arc<Generation>, RollbackReport)> {
     let mut ready: Vec<_> = leaving.into_iter().filter_map(|one| prepare_standby(host, one)).collect();
     ready.sort_by_key(|(one, ..)| one.record.index);
-    let mut outdated = Vec::new();
+    let (mut outdated, mut outdated_sets) = (Vec::new(), Vec::new());
     let left: Vec<_> = {
         let mut states: Vec<_> = ready.iter().map(|(one, ..)| one.record.lock()).collect();
         let changes = ready.iter().zip(&mut states).filter_map(|((one, generation, _), state)| {
@@ -271,11 +274,16 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Rollback<'_>>) -> Vec<(Arc<Generati
                 return None;
             }
             state.probation = Some(Probation::new(None, None));
-            // Discard a staged re-instantiation of the faulty version. After a manual rollback discard every staged candidate.
+            // Discard a staged re-instantiation of the faulty version. After a manual rollback discard every staged candidate, and the set
+            // that one of them belongs to.
             let asked = matches!(one.back.reason, RollbackReason::Manual);
             if let Some(staged) = state.staged.take_if(|staged| asked || staged.is_reinstance()) {
                 one.record.note_staged(state);
                 outdated.push((one.record.clone(), staged));
+            }
+            if let Some(set) = state.staged_set.take_if(|_| asked) {
+                one.record.note_staged(state);
+                outdated_sets.push(set);
             }
             left.next().flatten()
         };
@@ -292,6 +300,9 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Rollback<'_>>) -> Vec<(Arc<Generati
         .collect();
     for (record, staged) in outdated {
         report_superseded(&host.storage.history, &host.log, &record, Some(staged));
+    }
+    for set in outdated_sets {
+        supersede_set(&host.storage.history, &host.log, Some(set));
     }
     host.threads.tell_supervisor(SupervisorMessage::Look);
     reports

@@ -365,7 +365,7 @@ impl Confirmed {
 
     /// Reports it, with no lock held.
     fn tell(self, host: &Runtime) {
-        // Before it is told: whoever hears of it may take it for written.
+        // Write first, then report: a subscriber may rely on the disk.
         let written = host.storage.history.confirm(&self.slot, &self.hash);
         host.storage.report_history_error(&self.slot, written);
         host.log.push(Event::Confirmed {

@@ -1,5 +1,5 @@
 //! The step **swap**: one pointer moves. For one slot or for several, which move all or not at all. Until then the old generations are
-//! complete and serve. And what follows from it at once: what was replaced stands by, or is retired.
+//! complete and current. And what follows from it at once: the old generation becomes the standby, or is retired.
 //!
 //! # What may be touched here, and when
 //! From here on nothing can fail: `steps.rs` has done before what can. [`swap`] keeps these rules, in this order. They hold as well where
@@ -14,7 +14,7 @@
 //!    What is replaced is only moved, into `Displaced`: to drop the last `Arc` of a generation or of a state takes long.
 //! 4. An old generation whose state was handed over is noted as moved ([`Generation::forward_to`]) when the slot has the new one, and before
 //!    its gate opens. Earlier, a call would find no successor; later, it would change a state that nobody uses any more.
-//! 5. The gates open before anybody is told. Events, retiring and dropping come last, with no lock held and no gate closed.
+//! 5. The gates open before subscribers are called. Events, retiring and dropping come last, with no lock held and no gate closed.
 
 use super::{clock::Clock, exclusive::Stopped, inputs, prepare::stop, rollback::forget_faulty};
 use crate::{

@@ -1,4 +1,4 @@
-//! The ways to the host's three threads: how each is told and asked something, and what it means if it does not answer.
+//! The ways to the host's three threads: how to send a message to each, or a question, and what it means if it does not answer.
 
 use crate::{
     deferred_work::defer,

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What is watched of the calls into a generation, and who is told.
+/// Which facts about the calls into a generation are recorded, and which thread is notified.
 #[derive(Clone)]
 pub(crate) struct Watching {
     pub(crate) supervisor: Sender<SupervisorMessage>,

@@ -54,7 +54,7 @@ pub(crate) enum CandidateKind {
     },
 }
 
-/// The state of a generation, taken while that one serves on.
+/// The state of a generation, taken while that generation stays current.
 #[derive(Clone)]
 pub(crate) struct TakenState {
     pub(crate) of: Arc<Generation>,

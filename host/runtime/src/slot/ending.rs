@@ -20,7 +20,7 @@ pub(crate) struct EndedGeneration {
 pub(crate) struct Ending {
     pub(crate) slot: Arc<str>,
     pub(crate) number: u64,
-    /// It is the last instance of its image, whose end is told.
+    /// It is the last instance of its image, whose end is reported.
     pub(crate) is_last: bool,
     /// When it ceased to be of use, if it ever served.
     pub(crate) retired: Option<Instant>,

@@ -81,7 +81,7 @@ pub(crate) struct Generation {
     core: Arc<CallTarget>,
 }
 
-/// The instance of a generation, or of several if the slot went back to it. Dropping the last of them ends it.
+/// The instance of a generation, or of several if the slot was rolled back to it. Dropping the last of them ends it.
 pub(crate) struct GatedInstance {
     process: Process,
     slot: Arc<str>,
@@ -97,7 +97,7 @@ pub(crate) struct GatedInstance {
     inputs: Mutex<PluginInputs>,
     /// How many bytes the slot's state had when it was encoded last, so that the next encoding need not grow its buffer.
     snapshot_size: Arc<AtomicUsize>,
-    /// When it ceased to be of use: it neither serves nor stands by.
+    /// When it was retired: since then it is neither current nor the standby.
     retired: Mutex<Option<Instant>>,
 }
 
@@ -324,7 +324,7 @@ impl Generation {
         self.core.forward.note_moved(&self.core, current);
     }
 
-    /// It neither serves nor stands by any more.
+    /// It is neither current nor the standby any more.
     pub(crate) fn retire(&self) {
         self.live().retired.lock().get_or_insert_with(Instant::now);
     }
@@ -482,7 +482,7 @@ impl Callee for CallTarget {
         if self.live.process.is_another() {
             return Err(CallError::new(&self.slot, self.number, method, Fault::ForkedProcess));
         }
-        // A subscriber that is told of a panic may wait for whoever waits for this gate.
+        // A subscriber that receives a panic may wait for a thread that waits for this gate.
         let _later = defer_notifications();
         // What the call goes on to, if the state is no longer here: held until the call is back.
         let mut current: Option<Arc<Generation>> = None;

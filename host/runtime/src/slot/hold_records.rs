@@ -73,7 +73,7 @@ impl HoldRecord {
         *self.hold.lock() = None;
     }
 
-    /// The view that is held, and who took it. Whoever drops the view last ends generations, so not with a lock held.
+    /// The view that is held, and who took it. The last drop of a view ends generations, so it must not happen while a lock is held.
     pub(crate) fn held(&self) -> Option<(Arc<View>, Taken)> {
         let hold = self.hold.lock().clone()?;
         Some((hold.0.upgrade()?, hold.1))

@@ -209,7 +209,7 @@ impl MappedImages {
 
     pub(crate) fn enters(&self, slot: &str, number: u64, phase: Phase) {
         self.change(slot, number, |image| {
-            // An image that is quarantined because a hook hangs stays so, also when it is retired or stands by.
+            // An image that is quarantined because a hook hangs stays so, also when it is retired or the standby.
             if matches!(
                 (&image.phase, &phase),
                 (Phase::Quarantined(_), Phase::Retired | Phase::Standby)
@@ -222,7 +222,7 @@ impl MappedImages {
         });
     }
 
-    /// A generation neither serves nor stands by any more: it goes when its last holder does. If it is held for too long, the reaper names its
+    /// A generation is neither current nor the standby any more: it goes when its last holder does. If it is held for too long, the reaper names its
     /// holders.
     pub(crate) fn retire(&self, generation: &Generation) {
         self.retire_unwatched(generation);

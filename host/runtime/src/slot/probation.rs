@@ -228,7 +228,7 @@ impl HealthTracker {
         self.last_check = Some(now);
         self.checks += 1;
         self.measure(policy, now, bytes);
-        // A check that hung was counted while it did: it is not counted once more.
+        // A check that hung was counted while it did: it is not counted again.
         let is_news = match counted > 0 && is_failure(&health) {
             true => self.last.replace(health.clone()).as_ref() != Some(&health),
             false => self.count(&health),

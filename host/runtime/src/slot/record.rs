@@ -370,7 +370,7 @@ impl SlotState {
         }
     }
 
-    /// The current generation has proved itself: the state that it started from is of no use any more.
+    /// The current generation has passed its probation: the state that it started from is of no use any more.
     pub(crate) fn forget_inherited(&mut self) {
         if let Some(current) = &mut self.current {
             current.inherited = None;

@@ -1,5 +1,5 @@
-//! What was refused, by its content: so that the same bytes are not tried again by themselves, and whoever asks for a slot that is
-//! empty is told why.
+//! Earlier refusals, by content: the host does not try the same bytes again by itself, and a caller who asks for an empty slot gets the
+//! reason.
 
 use crate::instances::LoadRequest;
 use parking_lot::Mutex;

@@ -206,7 +206,7 @@ impl Keeper {
             return;
         }
         if Identity::of_folder(&self.folder) != self.present {
-            // That is told of the folder, and of no file.
+            // That is reported for the folder, and for no file.
             self.check_folder();
             return;
         }

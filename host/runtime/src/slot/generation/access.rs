@@ -50,16 +50,15 @@ impl<'a> Access<'a> {
     /// reference.
     pub(crate) fn exclusive_instance(&mut self, deadline: Instant) -> Option<ExclusiveInstance<'_>> {
         match self {
-            // SAFETY: the promise of whoever made it; nobody else can call it, and this is borrowed mutably.
+            // SAFETY: the maker of the turn promised that only its owner calls the instance; the owner is here, and `self` is borrowed mutably.
             Self::Owner(turn, Gate::NotNeeded) => unsafe { turn.generation?.instance().assume_exclusive(deadline) },
             Self::Owner(_, Gate::Closed(closed)) | Self::Closed(closed) => closed.exclusive_instance(deadline),
             Self::Owner(_, Gate::Busy) | Self::Open => None,
         }
     }
 
-    /// The same for the generation that stands by while this one serves, for the length of `change`. None if that right cannot be had at
-    /// once: somebody may hold what its methods have answered by reference, or looks at it. With `patience` it is waited for until
-    /// then.
+    /// The same for the standby of this generation, for the length of `change`. None if that right is not available at once: a caller may hold
+    /// a borrow that its methods have answered, or a check looks at it. With `patience` this waits until then.
     pub(crate) fn with_exclusive_standby<R>(
         &mut self,
         standby: &Arc<Generation>,
