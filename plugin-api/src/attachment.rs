@@ -2,7 +2,7 @@
 //!
 //! # Why that is sound
 //! `CURRENT` is null, or points to a living attachment. Only [`Attachment::enter`] sets it, and borrows the attachment until
-//! the former pointer is restored. The guards stay on their thread and are dropped in reverse order, because they are locals
+//! the former pointer is restored. While the host is notified it is null. The guards stay on their thread and are dropped in reverse order, because they are locals
 //! of functions of this crate. So the former attachment is still alive when its pointer is restored.
 
 use crate::{panic_payload::discard, root::HostTableRef};
@@ -150,13 +150,13 @@ impl<'a> Entered<'a> {
     #[inline(always)]
     fn begin(attachment: &'a Attachment, is_told: impl FnOnce(&Attached) -> bool) -> Self {
         let attached = &*attachment.0;
-        // The pointer comes from the `Arc`, so that the `Arc` can be cloned through it.
-        let before = CURRENT.replace(Arc::as_ptr(&attachment.0));
         // If the thread already runs the same plugin's code, the host is not notified again.
-        let told = (is_told(attached) && !ptr::eq(before, attached)).then_some(attached);
+        let told = (is_told(attached) && !ptr::eq(CURRENT.get(), attached)).then_some(attached);
         if let Some(attached) = told {
             attached.tell(|host| host.enter());
         }
+        // The pointer comes from the `Arc`, so that the `Arc` can be cloned through it.
+        let before = CURRENT.replace(Arc::as_ptr(&attachment.0));
         Self {
             before,
             told,
@@ -176,13 +176,15 @@ impl Drop for Entered<'_> {
 }
 
 impl Attached {
-    /// The host may call the program's subscriber, which may panic. This must not count as a panic of the plugin, and must
-    /// not end the program.
+    /// The host may call the program's subscriber, which may panic. This must not count as a panic of a plugin, so meanwhile the
+    /// thread runs no plugin's code, and must not end the program.
     #[cold]
     fn tell(&self, of: impl FnOnce(&dyn LinkedHost)) {
+        let current = CURRENT.replace(ptr::null());
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| of(&*self.host))) {
             discard(payload);
         }
+        CURRENT.set(current);
     }
 }
 

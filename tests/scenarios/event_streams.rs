@@ -21,12 +21,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Waits until the descriptor is readable, at most for this time; without a time, forever.
-fn wait_readable(events: &PollableEvents, most: Option<Duration>) -> bool {
-    let most = most.map(|most| Timespec::try_from(most).expect("a short time"));
+/// Waits until the descriptor is readable, at most for this time.
+fn wait_readable(events: &PollableEvents, most: Duration) -> bool {
+    let most = Timespec::try_from(most).expect("a short time");
     loop {
         let mut fds = [PollFd::new(events, PollFlags::IN)];
-        match poll(&mut fds, most.as_ref()) {
+        match poll(&mut fds, Some(&most)) {
             Ok(readable) => return readable > 0,
             Err(Errno::INTR) => {}
             Err(error) => panic!("{error}"),
@@ -35,7 +35,7 @@ fn wait_readable(events: &PollableEvents, most: Option<Duration>) -> bool {
 }
 
 fn is_readable(events: &PollableEvents) -> bool {
-    wait_readable(events, Some(Duration::ZERO))
+    wait_readable(events, Duration::ZERO)
 }
 
 /// Reads events until the descriptor is not readable any more. It may be readable without an event: other hosts of this
@@ -51,11 +51,29 @@ fn drain(events: &mut PollableEvents) -> usize {
     read
 }
 
+/// Waits for the descriptor, for as long as a test may take.
+#[track_caller]
+fn wait_until_readable(events: &PollableEvents, what: &str) {
+    assert!(
+        wait_readable(events, PATIENCE),
+        "the descriptor is not readable, waiting for {what}"
+    );
+}
+
+/// Parks until a wake-up, which may be spurious.
+#[track_caller]
+fn park_until(deadline: Instant, what: &str) {
+    let left = deadline.saturating_duration_since(Instant::now());
+    assert!(!left.is_zero(), "the task is not woken, waiting for {what}");
+    thread::park_timeout(left);
+}
+
 /// Polls and reads, like a program that waits for several things.
+#[track_caller]
 fn poll_to_the_end(mut events: PollableEvents) -> Vec<Arc<Record>> {
     let mut records = Vec::new();
     while !events.is_over() {
-        wait_readable(&events, None);
+        wait_until_readable(&events, "the next event or the end");
         records.extend(std::iter::from_fn(|| events.try_recv()));
     }
     records
@@ -72,12 +90,14 @@ impl Wake for Unparks {
 }
 
 /// A minimal executor that waits for the next event on this thread.
+#[track_caller]
 fn next(stream: &mut EventStream) -> Option<Arc<Record>> {
+    let deadline = Instant::now() + PATIENCE;
     let waker = Waker::from(Arc::new(Unparks(thread::current(), AtomicUsize::new(0))));
     loop {
         match pin!(&mut *stream).poll_next(&mut Context::from_waker(&waker)) {
             Poll::Ready(record) => return record,
-            Poll::Pending => thread::park(),
+            Poll::Pending => park_until(deadline, "the next event or the end"),
         }
     }
 }
@@ -103,10 +123,10 @@ fn descriptor_is_readable_while_an_event_waits() {
     let mut events = host.events().pollable().unwrap();
     assert_eq!(drain(&mut events), 0, "nothing was loaded");
     reload(&host, &folder, 1);
-    assert!(wait_readable(&events, Some(PATIENCE)));
+    assert!(wait_readable(&events, PATIENCE));
     // It is level-triggered: it stays readable until the events are read.
     assert!(events.try_recv().is_some() && is_readable(&events));
-    assert!(wait_readable(&events, Some(PATIENCE)));
+    assert!(wait_readable(&events, PATIENCE));
     // Another stream does not affect it.
     while other.try_recv().is_some() {}
     assert!(is_readable(&events));
@@ -171,7 +191,7 @@ fn adoption_wakes_pollers_and_streams() {
             while events.try_recv().is_some() {}
             waits.send(()).unwrap();
             loop {
-                wait_readable(&events, None);
+                wait_until_readable(&events, "the adoption");
                 if std::iter::from_fn(|| events.try_recv()).any(|record| is_adoption(&record)) {
                     return;
                 }
@@ -181,8 +201,9 @@ fn adoption_wakes_pollers_and_streams() {
             also_waits.send(()).unwrap();
             while !is_adoption(&next(&mut stream).unwrap()) {}
         });
-        waiting.recv().unwrap();
-        waiting.recv().unwrap();
+        for _ in 0..2 {
+            waiting.recv_timeout(PATIENCE).expect("both threads read");
+        }
         assert_eq!(Claim::sync(&mut claim), SyncOutcome::Adopted { generation: 2 });
         poller.join().unwrap();
         task.join().unwrap();
@@ -204,8 +225,9 @@ fn task_that_waits_is_woken_whichever_polled_last() {
         assert!(Pin::new(&mut stream).poll_next(&mut context).is_pending());
     }
     reload(&host, &folder, 1);
+    let deadline = Instant::now() + PATIENCE;
     while woken()[1] == 0 {
-        thread::park();
+        park_until(deadline, "the wake-up of the waker that polled last");
     }
     // The task is woken once for each wait.
     reload(&host, &folder, 2);
@@ -273,7 +295,7 @@ fn thread_that_polls_is_asked_to_come_to_a_safe_point() {
                 }
             }
         });
-        calls.recv().unwrap();
+        calls.recv_timeout(PATIENCE).expect("the thread has called the plugin");
         reload(&host, &folder, 2);
         let report = wait_for_unmapped(&mut all, "probe", 1);
         let Outcome::Unmapped(left) = &report.outcome else {

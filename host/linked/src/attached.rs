@@ -45,8 +45,9 @@ struct Thread {
 }
 
 thread_local! {
-    /// The spans in which this thread runs code of linked plugins.
-    static SPANS: RefCell<Vec<EnteredSpan>> = const { RefCell::new(Vec::new()) };
+    /// The spans in which this thread runs code of linked plugins; none where the program's subscriber panicked, so that each
+    /// `leave` takes what its own `enter` has put there.
+    static SPANS: RefCell<Vec<Option<EnteredSpan>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Attached {
@@ -197,9 +198,17 @@ unsafe impl LinkedHost for Attached {
 
     fn enter(&self) {
         let (slot, generation) = (&*self.owner.slot, self.owner.generation);
+        // A thread that is past its end has no such list any more.
+        let Ok(at) = SPANS.try_with(|spans| {
+            let mut spans = spans.borrow_mut();
+            spans.push(None);
+            spans.len() - 1
+        }) else {
+            return;
+        };
+        // The subscriber may panic, or call a linked plugin.
         let span = tracing::error_span!("plugin", slot, generation).entered();
-        // A thread that is past its end has no such list any more; then the span is left at once.
-        let _ = SPANS.try_with(|spans| spans.borrow_mut().push(span));
+        let _ = SPANS.try_with(|spans| spans.borrow_mut()[at] = Some(span));
     }
 
     fn leave(&self) {

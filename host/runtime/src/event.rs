@@ -259,10 +259,11 @@ impl Events {
             }
             match deadline {
                 None => self.log.0.grown.wait(&mut history),
+                // A wait of no length would unlock the log, and the next read could take back a request for a safe point that was made
+                // in between.
+                Some(deadline) if Instant::now() >= deadline => return None,
                 Some(deadline) => {
-                    if self.log.0.grown.wait_until(&mut history, deadline).timed_out() {
-                        return history.read(&mut self.next, self.key);
-                    }
+                    self.log.0.grown.wait_until(&mut history, deadline);
                 }
             }
         }

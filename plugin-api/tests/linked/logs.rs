@@ -51,8 +51,10 @@ fn hooks_are_marked_and_calls_if_asked_for() -> Result<(), Box<dyn std::error::E
     client.fails().expect_err("it panics");
     assert_eq!(host.told().last(), Some(&Told::Leave), "a panic leaves as well");
 
+    let panics = host.panics().len();
     host.panics_on_enter.store(true, SeqCst);
     assert_eq!(client.answer()?, 42, "a subscriber that panics does no harm");
+    assert_eq!(host.panics().len(), panics, "and its panic is not the plugin's");
     drop(client);
     object.destroy()?;
     Ok(())

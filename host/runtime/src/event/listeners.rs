@@ -158,4 +158,12 @@ impl Listeners {
         }
         wakers
     }
+
+    /// Takes the wakers of all tasks that wait.
+    pub(super) fn take_all_wakers(&mut self) -> Vec<Waker> {
+        self.listeners
+            .iter_mut()
+            .filter_map(|listener| listener.waker.take())
+            .collect()
+    }
 }

@@ -5,7 +5,7 @@ use super::{Events, Log};
 use futures_core::Stream;
 use reslot_process::{
     background::{self, Kind},
-    safe_point,
+    ended_epoch, safe_point,
 };
 use reslot_report::Record;
 use std::{
@@ -14,7 +14,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 /// A host's events for an asynchronous program, on any executor. Made by [`Events::into_stream`], with the feature `stream`.
@@ -62,17 +62,26 @@ impl Stream for EventStream {
         if this.log.0.process.is_another() {
             return Poll::Ready(None);
         }
-        // As in `recv`: an image may wait for thread-locals of the polling thread.
-        safe_point();
         // An executor's code clones, compares and drops wakers. It must not run under the lock.
         let waker = context.waker().clone();
-        let mut history = this.log.0.history.lock();
-        if let Some(record) = history.read(&mut this.next, this.key) {
-            return Poll::Ready(Some(record));
-        }
-        if history.closed {
-            return Poll::Ready(None);
-        }
+        let mut history = loop {
+            // As in `recv`: an image may wait for thread-locals of the polling thread.
+            let epoch = ended_epoch();
+            safe_point();
+            let mut history = this.log.0.history.lock();
+            if let Some(record) = history.read(&mut this.next, this.key) {
+                drop(history);
+                return Poll::Ready(Some(record));
+            }
+            if history.closed {
+                drop(history);
+                return Poll::Ready(None);
+            }
+            // A request since then has found no waker of this stream, and would not wake it.
+            if ended_epoch() == epoch {
+                break history;
+            }
+        };
         let key = *this.key.get_or_insert_with(|| history.listeners.add(this.next));
         let unused = history.listeners.waits(key, waker);
         let starts = !replace(&mut history.wakes_tasks, true);
@@ -82,9 +91,13 @@ impl Stream for EventStream {
             let log = this.log.clone();
             let started = background::spawn(Kind::Background, "reslot-streams", move || wake_tasks(&log));
             if started.is_err() {
-                // No thread would wake the task, so it polls again at once.
-                this.log.0.history.lock().wakes_tasks = false;
-                context.waker().wake_by_ref();
+                // No thread would wake the tasks, so all that wait poll again at once: others may have registered meanwhile, because
+                // the thread seemed to run.
+                let mut history = this.log.0.history.lock();
+                history.wakes_tasks = false;
+                let wakers = history.listeners.take_all_wakers();
+                drop(history);
+                wake_all(wakers);
             }
         }
         Poll::Pending
@@ -97,6 +110,13 @@ impl fmt::Debug for EventStream {
     }
 }
 
+/// Called without the log's lock. A panic of an executor's code reaches no other task.
+fn wake_all(wakers: Vec<Waker>) {
+    for waker in wakers {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+}
+
 /// Wakes tasks whose streams have something to read, until the log is closed.
 fn wake_tasks(log: &Log) {
     let mut history = log.0.history.lock();
@@ -105,9 +125,7 @@ fn wake_tasks(log: &Log) {
         let wakers = history.listeners.take_wakers(newest, closed);
         if !wakers.is_empty() {
             drop(history);
-            for waker in wakers {
-                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-            }
+            wake_all(wakers);
             history = log.0.history.lock();
         } else if closed {
             return;
