@@ -8,8 +8,8 @@ use desk_interfaces::{Intents, MarketEvent, Proposal, RiskModel, Side, Trader, W
 use fixture_interfaces::SharedCounter;
 use plugins::{ASKER, Asks, BROKEN, END, LINGERING, Lingers, TALLY, Tally};
 use reslot::{
-    Cause, Claim, EngineKind, Event, Events, Fault, Hook, HookError, Host, HostBuilder, LoadOutcome, Outcome, Policy,
-    RetireReport, RollbackTarget, SyncOutcome, mapped_copies,
+    Cause, Claim, ContentHash, EngineKind, Event, Events, Fault, Hook, HookError, Host, HostBuilder, LoadOutcome, Outcome,
+    Policy, RetireReport, RollbackTarget, SyncOutcome, mapped_copies,
 };
 use reslot_plugin_api::CallError;
 use reslot_tests::{Fixture, Folder};
@@ -80,6 +80,13 @@ fn serving(host: &Host, slot: &str) -> (Option<u64>, Option<EngineKind>) {
     let slots = host.slots();
     let info = slots.iter().find(|info| info.name == slot).expect("there is such a slot");
     (info.generation, info.engine)
+}
+
+/// The version that serves in a slot.
+fn hash(host: &Host, slot: &str) -> ContentHash {
+    let slots = host.slots();
+    let info = slots.iter().find(|info| info.name == slot).expect("there is such a slot");
+    info.hash.expect("it serves")
 }
 
 fn wait_for<T>(events: &mut Events, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
@@ -213,6 +220,7 @@ fn a_rollback_finds_what_is_linked_although_no_history_has_it() {
     drop(host);
 
     let host = builder().link(desk_risk::PLUGIN).build().expect("the host starts");
+    let linked = hash(&host, "desk-risk");
     host.load(&file).expect("the file is taken");
     // Nothing stands by, and the history has nothing but the file.
     let back = host
@@ -220,6 +228,38 @@ fn a_rollback_finds_what_is_linked_although_no_history_has_it() {
         .expect("there is a way back");
     assert!(matches!(back, LoadOutcome::Swapped(_)), "{back:?}");
     assert_eq!(serving(&host, "desk-risk"), (Some(3), Some(EngineKind::Linked)));
+    assert_eq!(hash(&host, "desk-risk"), linked);
+}
+
+#[test]
+fn a_rollback_finds_what_is_linked_by_its_hash() {
+    let folder = Folder::new();
+    let file = folder.publish("libdesk_risk.so", &library("desk-risk"));
+    let policy = Policy::development().probation(Duration::from_secs(600));
+    for (policy, expected) in [(policy, 1), (Policy::without_probation(), 3)] {
+        let host = Host::builder()
+            .policy(policy)
+            .link(desk_risk::PLUGIN)
+            .build()
+            .expect("the host starts");
+        let linked = hash(&host, "desk-risk");
+        host.load(&file).expect("the file is taken");
+        assert_ne!(hash(&host, "desk-risk"), linked);
+        // As the standby, and without one.
+        let back = host
+            .rollback("desk-risk", RollbackTarget::Hash(linked))
+            .expect("there is a way back");
+        assert_eq!(
+            serving(&host, "desk-risk"),
+            (Some(expected), Some(EngineKind::Linked)),
+            "{back:?}"
+        );
+        let typed = linked.to_string()[..8].parse().expect("digits of a hash");
+        let unchanged = host
+            .rollback("desk-risk", RollbackTarget::Prefix(typed))
+            .expect("it is current");
+        assert!(matches!(unchanged, LoadOutcome::Unchanged { .. }), "{unchanged:?}");
+    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ mod uses;
 pub use crate::slot::{Counts, SavedState};
 pub(crate) use admission::check_plugin;
 pub(crate) use adopt::adopt;
+pub(crate) use go_back::linked_for;
 pub use messages::{LoadOutcome, UnloadOutcome, Unloaded};
 pub(crate) use messages::{Outcomes, ReloadMessage};
 pub(crate) use preflight::{answer_for_claim, state_of_open};

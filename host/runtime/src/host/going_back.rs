@@ -39,7 +39,7 @@ use std::{
 pub enum RollbackTarget {
     /// The one before the current generation.
     Previous,
-    /// The version with this hash, from the list of [`Host::history`].
+    /// The version with this hash, from the list of [`Host::history`], or the one that is linked into the program.
     Hash(ContentHash),
     /// The version whose hash begins with these digits, as typed by a person: `RollbackTarget::Prefix(typed.parse()?)`.
     Prefix(HashPrefix),
@@ -197,8 +197,8 @@ pub(super) fn rollback(
     let record = host.slots.serving(slot)?;
     let request = match to {
         RollbackTarget::Previous => None,
-        RollbackTarget::Hash(hash) => Some(kept_version(&host.storage.history, &record, hash.into())?),
-        RollbackTarget::Prefix(prefix) => Some(kept_version(&host.storage.history, &record, prefix)?),
+        RollbackTarget::Hash(hash) => Some(restorable_version(host, &record, hash.into())?),
+        RollbackTarget::Prefix(prefix) => Some(restorable_version(host, &record, prefix)?),
     };
     let from = match go_back_to_standby(host, &record, request.as_ref()) {
         WayBack::Done(outcome) => return Ok(outcome),
@@ -242,7 +242,26 @@ pub(super) fn kept_version(
     record: &SlotRecord,
     prefix: HashPrefix,
 ) -> Result<ContentHash, RollbackError> {
-    let known = good_versions(history, record);
+    only_one(record, good_versions(history, record), prefix)
+}
+
+/// The same among all versions that a rollback can restore. The standby is already loaded, and the plugin that is linked into the program
+/// has no entry in the history.
+fn restorable_version(host: &Runtime, record: &SlotRecord, prefix: HashPrefix) -> Result<ContentHash, RollbackError> {
+    let history = &host.storage.history;
+    let mut known = good_versions(history, record);
+    let standby = record.lock_settled().standby().map(|standby| standby.current.hash);
+    let linked = reload::linked_for(host, record).map(|linked| linked.hash);
+    for hash in standby.into_iter().chain(linked) {
+        if !known.contains(&hash) && history.known_bad(&record.name, &hash).is_none() {
+            known.push(hash);
+        }
+    }
+    only_one(record, known, prefix)
+}
+
+/// The only one of these versions whose hash begins with this prefix.
+fn only_one(record: &SlotRecord, known: Vec<ContentHash>, prefix: HashPrefix) -> Result<ContentHash, RollbackError> {
     let found: Vec<_> = known.iter().filter(|known| prefix.is_prefix_of(known)).collect();
     match &found[..] {
         [one] => Ok(**one),

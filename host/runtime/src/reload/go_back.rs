@@ -102,7 +102,7 @@ pub(super) fn go_back(
 }
 
 /// The plugin that is linked into the program for this slot, unless the slot was rolled back from it.
-fn linked_for<'a>(host: &'a Runtime, record: &SlotRecord) -> Option<&'a Linked> {
+pub(crate) fn linked_for<'a>(host: &'a Runtime, record: &SlotRecord) -> Option<&'a Linked> {
     let is_for = |linked: &&Linked| host.slots.instances().of(linked.name(), &linked.path).contains(&record.name);
     let linked = host.engines.linked().find(is_for)?;
     host.storage
