@@ -155,7 +155,7 @@ fn watch_folder_tells_of_a_reload_and_shows_whose_code_answers() {
     folder.publish(greeter.file(), &with_other_words(&greeter));
     watching.expect(&["greeter: generation 2 replaced 1 in", "open "]);
     watching.expect(&["answers \"Farewell, you.\""]);
-    watching.expect(&["greeter: generation 1 is gone: image proven unmapped (its last holder let go after "]);
+    watching.expect(&["greeter: generation 1 is gone: image proven unmapped (its last holder released it after "]);
 
     folder.publish("other.so", b"no library");
     watching.expect(&["refused: a file was refused at lint: not an ELF file"]);

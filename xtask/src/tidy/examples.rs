@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use quote::ToTokens;
-use syn::{Attribute, ImplItem, Item, TraitItem, Type, Visibility};
+use syn::{Attribute, ImplItem, Item, Meta, TraitItem, Type, Visibility};
 
 use super::circles::leaves;
 
@@ -165,11 +165,17 @@ fn is_hidden(attributes: &[Attribute]) -> bool {
     texts.any(|text| text.contains("doc (hidden)"))
 }
 
-/// Whether there is code in this documentation.
+/// Whether there is Rust code in this documentation that at least compiles.
 fn shows(attributes: &[Attribute]) -> bool {
-    let docs = attributes.iter().filter(|attribute| attribute.path().is_ident("doc"));
-    docs.map(|doc| doc.to_token_stream().to_string())
-        .any(|text| text.contains("```"))
+    let docs = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(doc) if doc.path.is_ident("doc") => Some(doc.value.to_token_stream().to_string()),
+        _ => None,
+    });
+    let blocks = docs.filter_map(|text| Some(text.split_once("```")?.1.trim_end_matches('"').trim().to_owned()));
+    // Each block has a first and a last fence; the first one says what is in it.
+    blocks
+        .step_by(2)
+        .any(|kind| matches!(&*kind, "" | "rust" | "no_run" | "rust,no_run" | "should_panic"))
 }
 
 #[cfg(test)]

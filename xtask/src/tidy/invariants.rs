@@ -79,21 +79,30 @@ impl Sources<'_> {
         found.map(|(_, text)| text.as_str())
     }
 
-    /// Whether a function of this name stands in a file of this module.
+    /// Whether a test of this name stands in a file of this module: a function right after its attributes, of which one is `#[test]` and none
+    /// `#[ignore]`; or a function of a program that has a `main` of its own and no harness.
     fn has_test(&self, named: &str) -> bool {
         let Some((modules, function)) = named.rsplit_once("::") else {
             return false;
         };
         let modules: Vec<_> = modules.split("::").filter(|part| !NO_MODULES.contains(part)).collect();
         let is_there = |text: &str| {
+            let has_main = text.lines().any(|line| line.starts_with("fn main("));
             let head = format!("fn {function}");
             text.match_indices(&head)
-                .any(|(at, head)| text[at + head.len()..].starts_with(['(', '<']))
+                .any(|(at, head)| text[at + head.len()..].starts_with(['(', '<']) && (is_run(&text[..at]) || has_main))
         };
         self.0
             .iter()
             .any(|(file, text)| module_of(file).ends_with(&modules) && is_there(text))
     }
+}
+
+/// Whether the attributes at the end of this text make the function behind it a test that is run.
+fn is_run(before: &str) -> bool {
+    let lines = before.lines().rev().map(str::trim).skip_while(|line| line.is_empty());
+    let attributes: Vec<_> = lines.take_while(|line| line.starts_with("#[")).collect();
+    attributes.contains(&"#[test]") && !attributes.iter().any(|attribute| attribute.starts_with("#[ignore"))
 }
 
 /// The parts of a file's path that name its module.

@@ -324,7 +324,7 @@ impl Display for RetireReport {
             Outcome::Unmapped(report) => {
                 write!(f, " is gone: image proven unmapped (")?;
                 if self.served {
-                    write!(f, "its last holder released it after {},  ", Readable(self.held))?;
+                    write!(f, "its last holder released it after {}, ", Readable(self.held))?;
                 }
                 write!(f, "{report})")?;
             }
@@ -334,7 +334,7 @@ impl Display for RetireReport {
                     " is gone: its instance is dropped, and its code, a part of the program, stays"
                 )?;
                 if self.served {
-                    write!(f, " (its last holder let go after {})", Readable(self.held))?;
+                    write!(f, " (its last holder released it after {})", Readable(self.held))?;
                 }
             }
             Outcome::Quarantined(reason) => write!(f, " has ended, but its image stays mapped: {reason}")?,

@@ -371,23 +371,28 @@ impl HostBuilder {
             hooks: self.policy.hook_deadline.min(LONGEST),
         };
         let reaper = Reaper::new(&inner, deadlines);
-        let reaper = spawn(Kind::Background, "reslot-reaper", move || reaper.run(&reaper_receiver))?;
-        let working = inner.clone();
-        let reload = move || reload::run(&working, &reload_receiver);
-        let reload = spawn(Kind::Background, "reslot-reload", reload)?;
-        inner.threads.set_reload_thread(reload.thread().id());
-        let judging = inner.clone();
-        let supervise = move || reload::supervise(&judging, &supervisor_receiver);
-        let supervisor = spawn(Kind::Foreground, "reslot-supervisor", supervise)?;
-        Ok(Host {
+        // If the system refuses one of the threads, the drop of this host ends those that were started.
+        let mut host = Host {
             inner,
             watch: None,
-            reload: Some(reload),
-            reaper: Some(reaper),
-            supervisor: Some(supervisor),
+            reload: None,
+            reaper: None,
+            supervisor: None,
             surfaces: Surfaces::default(),
             folder,
-        })
+        };
+        host.reaper = Some(spawn(Kind::Background, "reslot-reaper", move || {
+            reaper.run(&reaper_receiver);
+        })?);
+        let working = host.inner.clone();
+        let reload = move || reload::run(&working, &reload_receiver);
+        let reload = spawn(Kind::Background, "reslot-reload", reload)?;
+        host.inner.threads.set_reload_thread(reload.thread().id());
+        host.reload = Some(reload);
+        let judging = host.inner.clone();
+        let supervise = move || reload::supervise(&judging, &supervisor_receiver);
+        host.supervisor = Some(spawn(Kind::Foreground, "reslot-supervisor", supervise)?);
+        Ok(host)
     }
 }
 
