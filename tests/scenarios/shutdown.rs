@@ -356,6 +356,51 @@ fn on_the_hosts_own_thread_it_does_not_wait_for_itself() {
     assert_eq!(mapped_copies(&private), 0);
 }
 
+/// What runs of it panics when it is dropped.
+struct EndsBadly;
+
+impl Surface for EndsBadly {
+    type Running = Self;
+
+    fn start(self, _: HostHandle) -> Result<Self, SurfaceError> {
+        Ok(self)
+    }
+}
+
+impl Drop for EndsBadly {
+    fn drop(&mut self) {
+        panic!("the end of a surface");
+    }
+}
+
+/// Says when what runs of it is dropped.
+struct TellsItsEnd(mpsc::Sender<()>);
+
+impl Surface for TellsItsEnd {
+    type Running = Self;
+
+    fn start(self, _: HostHandle) -> Result<Self, SurfaceError> {
+        Ok(self)
+    }
+}
+
+impl Drop for TellsItsEnd {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn surface_that_panics_at_its_end_is_reported_and_the_others_end() {
+    let (tells, told) = mpsc::channel();
+    let host = Host::builder().attach(TellsItsEnd(tells)).attach(EndsBadly).build().unwrap();
+    let report = host.shutdown(PATIENCE);
+    assert_eq!(report.unfinished, Some(Unfinished::Panicked), "{report}");
+    assert!(!report.is_complete() && report.took < PATIENCE, "{report}");
+    assert!(report.to_string().contains("must not panic when it is dropped"), "{report}");
+    told.try_recv().expect("the other surface has ended");
+}
+
 #[test]
 fn host_without_plugins_ends() {
     let report = Host::builder().build().unwrap().shutdown(PATIENCE);

@@ -147,6 +147,9 @@ pub enum Unfinished {
     Generations,
     /// A surface has not ended yet: a thread of it is in the middle of something.
     Surfaces,
+    /// Code of the program or of a surface panicked while the host ended, such as the `drop` of what runs of a surface. The other surfaces
+    /// have ended.
+    Panicked,
     /// The call came from one of the host's own threads, such as a subscriber's callback on the reload thread. The host cannot wait for
     /// that thread on that thread, so it ends after the callback has returned.
     Reentrant {
@@ -167,6 +170,11 @@ impl fmt::Display for Unfinished {
             Self::Rollback => write!(f, "a rollback, or a request of a surface, is under way"),
             Self::Generations => write!(f, "some generations are still held, or on their way out"),
             Self::Surfaces => write!(f, "a surface has not ended yet"),
+            Self::Panicked => write!(
+                f,
+                "code of a surface or of the program panicked, so a part of it may be left\n  what to do: read the panic's message on the standard \
+                 error; what runs of a surface must not panic when it is dropped"
+            ),
             Self::Reentrant { thread } => write!(
                 f,
                 "`shutdown` was called on the host's own thread {thread:?}; the host ends after the callback has returned"
@@ -187,6 +195,7 @@ impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.unfinished {
             None => write!(f, "the host ended in {:.1?}", self.took)?,
+            Some(Unfinished::Panicked) => write!(f, "the host ended in {:.1?}, but {}", self.took, Unfinished::Panicked)?,
             Some(unfinished) => write!(f, "the host has not ended after {:.1?}: {unfinished}", self.took)?,
         }
         if let Some(Unfinished::ForkedProcess) = self.unfinished {

@@ -39,7 +39,15 @@ impl Host {
     ///
     /// On one of the host's own threads, as in a subscriber's callback, it does not wait, because it would wait for itself
     /// ([`Unfinished::Reentrant`]); the host ends after the callback has returned. In a forked child it does nothing
-    /// ([`Unfinished::ForkedProcess`]). The calling thread is at a [safe point](crate::safe_point) while it waits.
+    /// ([`Unfinished::ForkedProcess`]).
+    ///
+    /// A thread of a surface that calls this waits until the timeout if its surface ends only with that thread: the host does not know the
+    /// threads of surfaces. The same is true of functions that the host calls on threads of the configuration or the watch. Give
+    /// the host to another thread there.
+    ///
+    /// The calling thread is at a [safe point](crate::safe_point) while it waits: there the destructors of a plugin's thread-local
+    /// values run that this thread has. They are the only code of plugins that runs on it. If one of them hangs, the call does not return in
+    /// time; call it on a thread that has not called plugins where that matters.
     #[must_use = "the report names the images that are still mapped; without it, drop the host"]
     pub fn shutdown(self, timeout: Duration) -> ShutdownReport {
         let begun = Instant::now();
@@ -196,18 +204,18 @@ pub(super) struct Progress {
 }
 
 struct State {
-    /// None once the host has ended.
+    /// None once the host has ended, or `Panicked`.
     step: Option<Unfinished>,
     /// The images that there were.
     known: BTreeMap<(Arc<str>, u64), EngineKind>,
 }
 
-/// Dropping this marks the host as ended, even if the end panicked.
+/// Dropping this marks the host as ended, and if the end panicked, as that.
 struct Over(Arc<Progress>);
 
 impl Drop for Over {
     fn drop(&mut self) {
-        self.0.comes_to(None);
+        self.0.comes_to(thread::panicking().then_some(Unfinished::Panicked));
     }
 }
 
@@ -240,7 +248,7 @@ impl Progress {
     }
 
     fn is_over(&self) -> bool {
-        self.state.lock().step.is_none()
+        matches!(self.state.lock().step, None | Some(Unfinished::Panicked))
     }
 
     fn report(&self, slots: &Slots, instead: Option<Unfinished>, begun: Instant) -> ShutdownReport {

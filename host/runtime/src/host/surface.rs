@@ -9,6 +9,7 @@ use std::{
     error::Error,
     fmt,
     mem::{forget, replace, take},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
 /// A surface observes, queries or controls a host from outside of its core.
@@ -310,10 +311,16 @@ impl Surfaces {
         self.0.iter().find_map(|running| running.downcast_ref())
     }
 
-    /// Ends them, the last attached first.
+    /// Ends them, the last attached first. If one of them panics, the panic goes on when all have ended.
     pub(super) fn end(&mut self) {
+        let mut panic = None;
         while let Some(running) = self.0.pop() {
-            drop(running);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(running))) {
+                panic = Some(payload);
+            }
+        }
+        if let Some(payload) = panic {
+            resume_unwind(payload);
         }
     }
 
