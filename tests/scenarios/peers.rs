@@ -146,6 +146,29 @@ fn candidate_whose_peer_is_not_there_is_refused_in_words_and_taken_up_when_it_co
 }
 
 #[test]
+fn candidate_that_waited_for_a_peer_does_not_replace_a_newer_one_when_the_peer_comes() {
+    let place = Place::new();
+    place.load("fx-shared-counter", 1).unwrap();
+    // It calls the slot "nobody".
+    let older = place.folder.publish("older.so", &Fixture::build("fx-caller").stamped(300));
+    place.host.load(older).unwrap_err();
+    place.load("fx-caller", 1).unwrap();
+    let mut events = place.host.events();
+    while events.try_recv().is_some() {}
+    let probe = place.folder.publish("nobody.so", &Fixture::build("fx-probe").stamped(1));
+    place.host.load_as("nobody", probe).unwrap();
+    // The reload thread has done by then whatever the new peer made it do.
+    place.load("fx-shared-counter", 2).unwrap();
+    let of_caller = std::iter::from_fn(|| events.try_recv()).any(|record| match &record.event {
+        Event::Swapped(report) => &*report.slot == "caller",
+        Event::Refused(_) => true,
+        _ => false,
+    });
+    assert!(!of_caller, "the newer one keeps serving");
+    assert_nothing_left(&place.host, 3);
+}
+
+#[test]
 fn candidate_whose_peer_has_another_interface_is_refused_with_the_difference() {
     let place = Place::new();
     place.load("fx-shared-counter", 1).unwrap();

@@ -1,6 +1,8 @@
 //! Races: callers that arrive while a candidate is prepared, hosts that are dropped during an adoption. A gate holds each
-//! race at the right moment, not a sleep. `requests` are the requests of several threads for one slot.
+//! race at the right moment, not a sleep. `requests` are the requests of several threads for one slot, `owners` those that
+//! an owner carries out.
 
+mod owners;
 mod requests;
 
 use crate::support::{Gate, PATIENCE, assert_nothing_left, wait_for, wait_for_staged};

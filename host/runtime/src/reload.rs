@@ -43,7 +43,7 @@ mod uses;
 
 pub use crate::slot::{Counts, SavedState};
 pub(crate) use admission::check_plugin;
-pub(crate) use adopt::adopt;
+pub(crate) use adopt::{adopt, end_adopting};
 pub(crate) use go_back::linked_for;
 pub use messages::{LoadOutcome, UnloadOutcome, Unloaded};
 pub(crate) use messages::{Outcomes, ReloadMessage};
@@ -51,6 +51,7 @@ pub(crate) use preflight::{answer_for_claim, state_of_open};
 pub(crate) use reaper::{Deadlines, Reaper};
 pub(crate) use rollback::{ManualRollback, of_claim as roll_back_claim, of_open_slot as roll_back_open};
 pub(crate) use shadow::{ShadowOf, end_shadow, shadow, state_for_owner};
+pub(crate) use supersede::discard_staged;
 pub(crate) use supervisor::{Confirmation, check_of_claim, confirm, run as supervise};
 pub(crate) use thread::run;
 pub(crate) use together::adopt as adopt_together;

@@ -34,14 +34,14 @@ fn at_once<A, B: Send>(one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send
 }
 
 /// A place in which the first build has passed its probation.
-fn place(package: &str) -> Place {
+pub(super) fn place(package: &str) -> Place {
     let place = Place::new(on_probation());
     place.load(package, 1);
     assert!(place.host.confirm("moody").unwrap());
     place
 }
 
-fn hash_of(place: &Place, package: &str, build: u64) -> ContentHash {
+pub(super) fn hash_of(place: &Place, package: &str, build: u64) -> ContentHash {
     ContentHash::of(&fs::read(place.publish(package, build)).unwrap())
 }
 

@@ -263,7 +263,10 @@ impl<I: ?Sized + Interface> Claim<I> {
             });
             (state.staged.take(), adopting)
         };
-        let Some(staged) = staged else { return SyncOutcome::Unchanged };
+        let Some(staged) = staged else {
+            reload::end_adopting(&self.host, &self.record, adopting);
+            return SyncOutcome::Unchanged;
+        };
         let old = self.generation.as_ref();
         let goes_back = staged.is_rollback();
         let turn = match old {
@@ -272,7 +275,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             None => OwnersTurn::of_nothing(),
         };
         let adopted = reload::adopt(&self.host, &self.record, old, turn, staged);
-        drop(adopting);
+        reload::end_adopting(&self.host, &self.record, adopting);
         match adopted {
             Some(new) => {
                 let (from, generation) = (old.map(|old| old.number()), new.number());

@@ -7,11 +7,14 @@ use crate::{
     history::{History, HistoryEntry, VersionStatus},
     reload::{self, Confirmation, LoadOutcome, ManualRollback, ReloadMessage},
     runtime::{Runtime, Storage},
-    slot::SlotRecord,
+    slot::{PendingRollback, SlotRecord},
 };
 use reslot_artifact::{ContentHash, HashPrefix};
 use reslot_plugin_api::Interface;
-use reslot_process::safe_point;
+use reslot_process::{
+    hooks::{this_thread, waiting_thread},
+    safe_point,
+};
 use reslot_report::{Event, HistoryError, Refusal, RollbackReason, SlotError};
 use std::{
     fmt,
@@ -110,7 +113,13 @@ impl Host {
     /// returns [`LoadOutcome::Staged`], and the owner's next `sync` performs the rollback. The owner can use
     /// [`Claim::rollback`], which does both.
     ///
-    /// If that version is current already, this does nothing, and answers [`LoadOutcome::Unchanged`].
+    /// If that version is current already, this answers [`LoadOutcome::Unchanged`], and does nothing but withdraw an earlier
+    /// request for the standby that waits for the owner. Of several requests the last one counts.
+    ///
+    /// A request that comes while the owner adopts something waits until that is done. It does not wait on the owner's own
+    /// thread or on one of the host's threads for hooks, as when a `tracing` subscriber asks: there the answer is
+    /// [`LoadOutcome::Staged`] at once, and the version that was asked for is staged again from the history if the owner has
+    /// adopted a newer one by then.
     ///
     /// The host does not load the version that was rolled back by itself, even if it is published again; only
     /// [`load`](Self::load) loads it.
@@ -173,14 +182,17 @@ impl<I: ?Sized + Interface> Claim<I> {
             }
         };
         let asked = rollback(host, &record.name, to, Some(&answer))?;
-        Ok(match (asked, Self::sync(this)) {
-            (LoadOutcome::Unchanged { .. }, synced) => synced,
+        if let LoadOutcome::Unchanged { .. } = asked {
+            reload::discard_staged(&host.storage.history, &host.log, record);
+            return Ok(SyncOutcome::Unchanged);
+        }
+        Ok(match Self::sync(this) {
             // The standby was not available any more. The host searches the history, and a later `sync` may roll back to a
             // version from there.
-            (_, SyncOutcome::Unchanged) => SyncOutcome::Refused {
+            SyncOutcome::Unchanged => SyncOutcome::Refused {
                 serving: Self::generation(this),
             },
-            (_, synced) => synced,
+            synced => synced,
         })
     }
 }
@@ -308,7 +320,15 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
         };
         let (serving, slot) = (current.generation.number(), record.name.clone());
         // It serves already, perhaps because another thread was faster.
-        if request == Some(&current.hash) || asked.is_some_and(|asked| asked.to == serving) {
+        if request == Some(&current.hash) {
+            // The last request counts, so an earlier one that waits for the owner is withdrawn.
+            state.withdraw_rollback();
+            return WayBack::Done(LoadOutcome::Unchanged {
+                slot,
+                generation: serving,
+            });
+        }
+        if asked.is_some_and(|asked| asked.to == serving) {
             let generation = serving;
             return WayBack::Done(LoadOutcome::Unchanged { slot, generation });
         }
@@ -324,8 +344,16 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
         };
         let generation = standby.current.generation.number();
         if state.is_claimed() {
-            if state.adopting {
-                // The adoption would drop the request.
+            if let Some(owner) = state.adopting {
+                // The adoption would drop the request. It waits for this thread if that is the owner's, or runs a hook for it, as when an
+                // embedder's subscriber asks: then the request is done afterwards.
+                let waits_for_this =
+                    owner == this_thread() || owner == waiting_thread() || host.hooks.pool().is_own_thread();
+                if waits_for_this {
+                    let to = standby.current.hash;
+                    state.rollback_after_adoption = Some(PendingRollback { from: serving, to });
+                    return WayBack::Done(LoadOutcome::Staged { slot, generation });
+                }
                 drop(state);
                 record.wait_until_adopted();
                 continue;

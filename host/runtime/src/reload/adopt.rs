@@ -15,9 +15,9 @@ use crate::{
     deferred_notifications::defer_notifications,
     instances::LoadRequest,
     runtime::Runtime,
-    slot::{Access, Candidate, Generation, OwnersTurn, SlotRecord},
+    slot::{Access, Adopting, Candidate, Generation, OwnersTurn, PendingRollback, SlotRecord},
 };
-use reslot_report::{Event, Refusal};
+use reslot_report::{Event, Refusal, RollbackReason};
 use std::sync::Arc;
 
 /// Hands a claimed slot over, on its owner's thread. `None` if the candidate was refused.
@@ -54,6 +54,34 @@ pub(crate) fn adopt(
             waited.report_refused(host, refusal);
             None
         }
+    }
+}
+
+/// The owner adopts no longer. A rollback that was requested meanwhile, by a thread for which the adoption waited, is due now: to the
+/// standby, if the slot still has the generation of that time; otherwise to the same version from the history.
+pub(crate) fn end_adopting(host: &Runtime, record: &Arc<SlotRecord>, adopting: Adopting) {
+    let mut state = record.lock();
+    let from_history = state.rollback_after_adoption.take().filter(|asked| {
+        let is_same = state.serving_number() == Some(asked.from);
+        match state.probation.as_mut().filter(|_| is_same) {
+            Some(probation) if probation.standby.is_some() => {
+                probation.forced = Some(RollbackReason::Manual);
+                record.signals.request_safe_point();
+                false
+            }
+            _ => true,
+        }
+    });
+    drop(state);
+    drop(adopting);
+    if let Some(PendingRollback { to, .. }) = from_history {
+        host.threads.tell_reload_later(ReloadMessage::GoBack {
+            record: record.clone(),
+            from: None,
+            to: Some(to),
+            reason: RollbackReason::Manual,
+            answer: None,
+        });
     }
 }
 

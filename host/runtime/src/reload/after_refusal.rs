@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// What must be known of a candidate once it is refused: the candidate itself is gone by then.
 pub(super) struct CandidateFacts {
     hash: ContentHash,
+    /// It came from the history, and another build may be at its path by now, so the path is not loaded again.
+    is_rollback: bool,
     /// A retry would start from nothing instead of the saved state.
     starts_from_saved: bool,
     /// A saved state, if there is one, is still at hand for another try at once.
@@ -35,6 +37,7 @@ impl CandidateFacts {
     pub(super) fn of_artifact(hash: ContentHash, starts_from_saved: bool) -> Self {
         Self {
             hash,
+            is_rollback: false,
             starts_from_saved,
             has_saved_state: starts_from_saved,
             empty_uses: Vec::new(),
@@ -44,6 +47,7 @@ impl CandidateFacts {
     /// Of a candidate that was staged, and that its owner adopts now.
     pub(super) fn of_staged(slots: &Slots, candidate: &Candidate) -> Self {
         let mut facts = Self::of_artifact(candidate.hash, candidate.starts_from_saved());
+        facts.is_rollback = candidate.is_rollback();
         facts.has_saved_state = false;
         facts.note_empty_uses(slots, candidate);
         facts
@@ -56,6 +60,10 @@ impl CandidateFacts {
 
     pub(super) fn after_refusal(self, host: &Runtime, slot: &Arc<str>, refusal: &Refusal) -> Next {
         host.storage.history.forget(slot, &self.hash);
+        if self.is_rollback {
+            remember(&host.slots, self.hash, refusal);
+            return Next::Refused;
+        }
         let may_load_again = !self.starts_from_saved || self.has_saved_state;
         if may_load_again && inputs::falls_back(&host.inputs, &host.log, slot, &self.hash, refusal) {
             return Next::LoadAgain;

@@ -57,6 +57,11 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
         };
         if !candidate.is_reinstance() {
             host.inputs.forget_vetoed(&record.name);
+            host.retries.superseded(&record.name);
+        }
+        if candidate.is_requested_rollback() {
+            // The last request counts, so an earlier one that waits for the owner is withdrawn.
+            state.withdraw_rollback();
         }
         let superseded = state.staged.replace(candidate);
         let set = state.staged_set.take();

@@ -6,7 +6,7 @@ mod state;
 
 use super::{
     exclusive::Stopped,
-    supersede::{report_superseded, supersede_set},
+    supersede::{discard_staged, report_superseded, supersede_set},
 };
 use crate::{
     deferred_notifications::defer_notifications,
@@ -220,7 +220,13 @@ pub(crate) fn of_claim(
     host.hooks.wake_one();
     let set = state.probation.as_ref()?.set.clone();
     let earlier = state.current()?.inherited.clone();
-    let standby = fitting_standby(&host.images, &host.threads, &mut state)?;
+    let Some(standby) = fitting_standby(&host.images, &host.threads, &mut state) else {
+        drop(state);
+        if reason == RollbackReason::Manual {
+            discard_staged(&host.storage.history, &host.log, record);
+        }
+        return None;
+    };
     // The standby is taken now. `moving` keeps other threads from seeing a faulty generation without one.
     let moving = record.begin_moving(&mut state);
     drop(state);
@@ -332,6 +338,10 @@ fn prepare_standby<'a>(
                 probation.history_asked = true;
             }
             one.standby.current.generation.retire();
+            if one.back.reason == RollbackReason::Manual {
+                // As after a rollback that is done: nothing newer is adopted while the history is searched.
+                discard_staged(&host.storage.history, &host.log, one.record);
+            }
             host.threads.go_back(one.record.clone(), one.faulty.number(), one.back.reason);
             None
         }

@@ -32,3 +32,13 @@ pub(super) fn supersede_set(history: &History, log: &Log, set: Option<Arc<Candid
         report_superseded(history, log, &record, Some(candidate));
     }
 }
+
+/// Discards what waits for the slot's owner, because an earlier version was asked for.
+pub(crate) fn discard_staged(history: &History, log: &Log, record: &SlotRecord) {
+    let mut state = record.lock();
+    let (staged, set) = (state.staged.take(), state.staged_set.take());
+    record.note_staged(&state);
+    drop(state);
+    report_superseded(history, log, record, staged);
+    supersede_set(history, log, set);
+}

@@ -99,7 +99,7 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     if state.is_gone() || state.current().is_none() {
         return None;
     }
-    if state.moving || state.adopting {
+    if state.moving || state.adopting.is_some() {
         return Some(now + BUSY_SLOT_RETRY);
     }
     let claimed = state.is_claimed();

@@ -212,6 +212,9 @@ impl Ready<'_> {
             }
             host.log.push(Event::RolledBack(told));
         }
+        if !is_reinstance {
+            host.retries.superseded(&self.record.name);
+        }
         if is_reinstance {
             let (slot, generation) = (report.slot.clone(), report.generation);
             host.log.push(Event::ConfigApplied { slot, generation });

@@ -12,9 +12,14 @@ use super::{
     together,
     unload::{self, DeletedFiles},
 };
-use crate::{instances::LoadRequest, runtime::Runtime, slot::SlotRecord, watch::Notice};
+use crate::{
+    instances::LoadRequest,
+    runtime::Runtime,
+    slot::{Candidate, SlotRecord},
+    watch::Notice,
+};
 use reslot_process::safe_point;
-use reslot_report::Event;
+use reslot_report::{Cause, Event, RollbackReason};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -109,8 +114,17 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
                 reason,
                 answer,
             }) => survive(|| {
+                // Who asks for an earlier version does not want a newer one that waits, either; another requested rollback may wait already.
+                let serving = |from| match reason {
+                    RollbackReason::Manual => {
+                        let state = record.lock_settled();
+                        let waits = state.staged.as_ref().is_some_and(Candidate::is_requested_rollback);
+                        !waits && state.serving_number() == Some(from)
+                    }
+                    _ => record.serving_and_nothing_newer() == Some(from),
+                };
                 if let Some(from) = from
-                    && record.serving_and_nothing_newer() != Some(from)
+                    && !serving(from)
                 {
                     // The generation is not current any more.
                     if let Some(answer) = answer {
@@ -118,9 +132,19 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
                     }
                     return;
                 }
-                let outcome = go_back(host, &record, to, reason, &mut archive_later);
-                if let Some(answer) = answer {
-                    drop(answer.send(outcome));
+                let outcome = go_back(host, &record, to, reason.clone(), &mut archive_later);
+                if outcome.is_err() && reason == RollbackReason::Manual {
+                    end_manual(&record);
+                }
+                match (answer, outcome) {
+                    (Some(answer), outcome) => drop(answer.send(outcome)),
+                    // Nobody waits for the answer of a request that waited for an adoption.
+                    (None, Err(refusal)) if to.is_some() => {
+                        if let Cause::History(error) = &*refusal.cause {
+                            host.storage.report_history_error(&record.name, Err(error.clone()));
+                        }
+                    }
+                    (None, _) => {}
                 }
             }),
             Ok(ReloadMessage::Unload { record, request, answer }) => survive(|| {
@@ -210,6 +234,16 @@ fn load(
         };
         return all.into_iter().map(outcome).collect();
     }
+}
+
+/// A requested rollback found nothing that it could load. If there is no standby either, the owner may adopt something newer again.
+fn end_manual(record: &SlotRecord) {
+    let mut state = record.lock();
+    if state.standby().is_none() {
+        state.withdraw_rollback();
+    }
+    drop(state);
+    record.signals.request_again_if_staged();
 }
 
 /// The answer to a rollback from a generation that is not current any more.

@@ -4,6 +4,7 @@
 //! A set with claimed slots waits for their owner, who adopts it for all of them at once.
 
 use super::{
+    adopt::end_adopting,
     archive::PendingArchive,
     artifact::{lint, read_patiently, refusal_of},
     attempt::{Target, refusal},
@@ -189,15 +190,22 @@ pub(crate) fn adopt(
         state.staged_set.take_if(|waiting| Arc::ptr_eq(waiting, set));
         member.record.note_staged(&state);
     }
+    let end = |adopting: Vec<_>| {
+        for (record, adopting) in claimed.iter().zip(adopting) {
+            end_adopting(host, record, adopting);
+        }
+    };
     if members.is_empty() {
+        end(adopting);
         return Some(Vec::new());
     }
     let ids: BTreeMap<_, _> = members
         .iter()
         .map(|member| (member.record.name.clone(), member.record.id))
         .collect();
-    let moved = move_on(host, members, turns).ok()?;
-    drop(adopting);
+    let moved = move_on(host, members, turns);
+    end(adopting);
+    let moved = moved.ok()?;
     let of = |moved: Moved| (ids[moved.generation.slot()], moved.generation);
     Some(moved.into_iter().map(of).collect())
 }

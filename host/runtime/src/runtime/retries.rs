@@ -72,6 +72,11 @@ impl Retries {
     pub(crate) fn forget(&self, slot: &str) {
         self.inputs.forget_vetoed(slot);
         self.take_for_room(slot);
+        self.superseded(slot);
+    }
+
+    /// A newer candidate of this slot is staged or current: the older files of the slot do not wait for other slots any more.
+    pub(crate) fn superseded(&self, slot: &str) {
         self.for_slot
             .lock()
             .retain(|(_, request)| request.slot.as_deref() != Some(slot));

@@ -84,6 +84,13 @@ impl Candidate {
         matches!(self.kind, CandidateKind::Rollback(_))
     }
 
+    /// Whether it is a rollback that somebody asked for.
+    pub(crate) fn is_requested_rollback(&self) -> bool {
+        self.kind
+            .rollback_plan()
+            .is_some_and(|plan| plan.reason == RollbackReason::Manual)
+    }
+
     /// Whether it starts from a state that was saved. Such a one is not tried again by itself: it would start from nothing.
     pub(crate) fn starts_from_saved(&self) -> bool {
         self.kind.saved().is_some()

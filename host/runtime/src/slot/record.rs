@@ -14,7 +14,8 @@ use crate::policy::Policy;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use reslot_artifact::{ContentHash, compat, manifest};
 use reslot_plugin_api::{__private::Connection, Fault, Health};
-use reslot_report::SlotError;
+use reslot_process::hooks::this_thread;
+use reslot_report::{RollbackReason, SlotError};
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -110,14 +111,25 @@ pub(crate) struct SlotState {
     health_tracker: HealthTracker,
     /// A request for the state of a claimed plugin: its owner encodes it at his next safe point.
     pub(crate) state_request: Option<Sender<Option<Arc<Snapshot>>>>,
-    /// The owner of the claim is adopting a candidate.
-    pub(crate) adopting: bool,
+    /// While the owner of the claim adopts a candidate: his thread.
+    pub(crate) adopting: Option<usize>,
+    /// A rollback that was requested during the adoption, by a thread for which the adoption waits. It is done afterwards.
+    pub(crate) rollback_after_adoption: Option<PendingRollback>,
     /// Some thread replaces or encodes the current generation. Until it is done, nobody else may claim or change the slot.
     pub(crate) moving: bool,
     /// The host has ended. Only the owner of a claim can still adopt a candidate, and nobody else calls that.
     pub(super) gone: bool,
     /// If the slot is empty because a hook of its generation hangs, the number of that generation.
     pub(super) lost_generation: Option<u64>,
+}
+
+/// A requested rollback that waits for the end of an adoption.
+#[derive(Clone, Copy)]
+pub(crate) struct PendingRollback {
+    /// The generation that was current at the request.
+    pub(crate) from: u64,
+    /// The version that the request is for.
+    pub(crate) to: ContentHash,
 }
 
 /// An interface by which a slot is called.
@@ -214,7 +226,8 @@ impl SlotRecord {
                 probation: None,
                 health_tracker: HealthTracker::default(),
                 state_request: None,
-                adopting: false,
+                adopting: None,
+                rollback_after_adoption: None,
                 moving: false,
                 gone: false,
                 lost_generation: None,
@@ -259,10 +272,10 @@ impl SlotRecord {
         Some(state)
     }
 
-    /// Waits until the slot's owner adopts nothing. The owner itself must not call this.
+    /// Waits until the slot's owner adopts nothing. Neither the owner's thread may call this, nor one for which it waits.
     pub(crate) fn wait_until_adopted(&self) {
         let mut state = self.state.lock();
-        while state.adopting {
+        while state.adopting.is_some() {
             self.settled.wait(&mut state);
         }
     }
@@ -285,13 +298,17 @@ impl SlotRecord {
     }
 
     /// Notes that the owner adopts a candidate, until the guard is dropped. None if a rollback was requested since the owner looked: the
-    /// rollback comes first, in the owner's next `sync`.
+    /// rollback comes first, in the owner's next `sync`. After a manual request the owner adopts nothing else, even if the standby is
+    /// lost: then the history is searched for an earlier version.
     pub(crate) fn begin_adopting(self: &Arc<Self>, state: &mut SlotState) -> Option<Adopting> {
-        let is_rollback_due = |probation: &Probation| probation.forced.is_some() && probation.standby.is_some();
+        let is_rollback_due = |probation: &Probation| match &probation.forced {
+            Some(RollbackReason::Manual) => true,
+            forced => forced.is_some() && probation.standby.is_some(),
+        };
         if state.probation.as_ref().is_some_and(is_rollback_due) {
             return None;
         }
-        state.adopting = true;
+        state.adopting = Some(this_thread());
         Some(Adopting(self.clone()))
     }
 
@@ -313,7 +330,7 @@ pub(crate) struct Adopting(Arc<SlotRecord>);
 
 impl Drop for Adopting {
     fn drop(&mut self) {
-        self.0.state.lock().adopting = false;
+        self.0.state.lock().adopting = None;
         self.0.settled.notify_all();
     }
 }
@@ -498,6 +515,14 @@ impl SlotState {
     /// What the slot could go back to at once.
     pub(crate) fn standby(&self) -> Option<&Standby> {
         self.probation.as_ref()?.standby.as_ref()
+    }
+
+    /// Withdraws a requested rollback that waits for the owner: a later request takes its place, or nothing could be loaded.
+    pub(crate) fn withdraw_rollback(&mut self) {
+        self.rollback_after_adoption = None;
+        if let Some(probation) = &mut self.probation {
+            probation.forced.take_if(|reason| *reason == RollbackReason::Manual);
+        }
     }
 
     /// What is to become of the current generation, while it is on probation.
