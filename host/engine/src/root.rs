@@ -36,6 +36,7 @@ pub struct RootObject<A> {
     access: A,
     image: ImageId,
     data: Data,
+    table: Table,
     /// Encoding or decoding its state has needed a big stack, so its drop may need one, too.
     needs_big_stack: AtomicBool,
 }
@@ -63,6 +64,15 @@ unsafe impl Send for Data {}
 // SAFETY: as above.
 unsafe impl Sync for Data {}
 
+/// The functions of a plugin's interface.
+#[derive(Clone, Copy)]
+struct Table(*const ());
+
+// SAFETY: it points to constant data of the plugin, which nobody changes; who may call the functions is the contract of `Object`.
+unsafe impl Send for Table {}
+// SAFETY: as above.
+unsafe impl Sync for Table {}
+
 impl<A: RootAccess> RootObject<A> {
     /// Makes an object with its `Default`.
     ///
@@ -70,11 +80,13 @@ impl<A: RootAccess> RootObject<A> {
     /// If the constructor panics.
     pub fn create(access: &A, image: ImageId) -> Result<Self, HookError> {
         // SAFETY: `RootAccess` promises that the root is valid and that the plugin has the host's functions.
-        let data = hook(image, access.within(|root| unsafe { root.create()() }))?;
+        let created = access.within(|root| unsafe { root.create()() }.map(|data| (Data(data), Table(root.table()()))));
+        let (data, table) = hook(image, created)?;
         Ok(Self {
             access: access.clone(),
             image,
-            data: Data(data),
+            data,
+            table,
             needs_big_stack: AtomicBool::new(false),
         })
     }
@@ -204,8 +216,9 @@ unsafe impl<A: RootAccess> Object for RootObject<A> {
         self.data.get()
     }
 
+    /// It is asked for while a gate is closed, so this calls no code of the plugin or the program.
     fn table(&self) -> *const () {
-        self.access.within(|root| root.table()())
+        self.table.0
     }
 
     /// If the stack of the calling thread is too small, another thread does this while the calling one waits.
