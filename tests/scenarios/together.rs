@@ -247,7 +247,7 @@ fn hook_that_calls_another_member_during_the_hand_over_is_told_so() {
     let asks = place.host.slot::<dyn Circle>("asks").unwrap();
     let answer = asks.load().bounce(0).unwrap().unwrap_err();
     assert!(
-        answer.contains("slot \"shared-counter\"") && answer.contains("generation 1's state over"),
+        answer.contains("slot \"shared-counter\"") && answer.contains("during the hand-over of generation 1's state"),
         "{answer}"
     );
     // Alone, it is answered.
