@@ -14,14 +14,20 @@ use std::sync::Arc;
 /// What must be known of a candidate once it is refused: the candidate itself is gone by then.
 pub(super) struct CandidateFacts {
     hash: ContentHash,
-    /// It came from the history, and another build may be at its path by now, so the path is not loaded again.
-    is_rollback: bool,
-    /// A retry would start from nothing instead of the saved state.
-    starts_from_saved: bool,
-    /// A saved state, if there is one, is still at hand for another try at once.
-    has_saved_state: bool,
+    retry: Retry,
     /// The slots that its plugin uses and that were empty.
     empty_uses: Vec<String>,
+}
+
+/// When the same artifact may be loaded again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    /// At once, or when what it lacked is there.
+    NowOrLater,
+    /// Only at once: it starts from a saved state, which a later try would not have.
+    OnlyNow,
+    /// Not any more: the saved state is used up, or the artifact came from the history and another build may be at its path by now.
+    Never,
 }
 
 /// What happens next.
@@ -37,9 +43,10 @@ impl CandidateFacts {
     pub(super) fn of_artifact(hash: ContentHash, starts_from_saved: bool) -> Self {
         Self {
             hash,
-            is_rollback: false,
-            starts_from_saved,
-            has_saved_state: starts_from_saved,
+            retry: match starts_from_saved {
+                true => Retry::OnlyNow,
+                false => Retry::NowOrLater,
+            },
             empty_uses: Vec::new(),
         }
     }
@@ -47,8 +54,9 @@ impl CandidateFacts {
     /// Of a candidate that was staged, and that its owner adopts now.
     pub(super) fn of_staged(slots: &Slots, candidate: &Candidate) -> Self {
         let mut facts = Self::of_artifact(candidate.hash, candidate.starts_from_saved());
-        facts.is_rollback = candidate.is_rollback();
-        facts.has_saved_state = false;
+        if candidate.is_rollback() || candidate.starts_from_saved() {
+            facts.retry = Retry::Never;
+        }
         facts.note_empty_uses(slots, candidate);
         facts
     }
@@ -60,15 +68,10 @@ impl CandidateFacts {
 
     pub(super) fn after_refusal(self, host: &Runtime, slot: &Arc<str>, refusal: &Refusal) -> Next {
         host.storage.history.forget(slot, &self.hash);
-        if self.is_rollback {
-            remember(&host.slots, self.hash, refusal);
-            return Next::Refused;
-        }
-        let may_load_again = !self.starts_from_saved || self.has_saved_state;
-        if may_load_again && inputs::falls_back(&host.inputs, &host.log, slot, &self.hash, refusal) {
+        if self.retry != Retry::Never && inputs::falls_back(&host.inputs, &host.log, slot, &self.hash, refusal) {
             return Next::LoadAgain;
         }
-        if !self.starts_from_saved {
+        if self.retry == Retry::NowOrLater {
             inputs::retry_when_inputs_change(&host.inputs, slot, refusal);
             self.wait_for_uses(&host.slots, &host.retries, slot, refusal);
         }
