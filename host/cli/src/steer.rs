@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub struct Reload {
     /// A slot, or a file: a path with a slash in it, such as ./libgreeter.so
     target: String,
-    /// Load the file into the slot of this name, whatever the plugin's name is
+    /// Load the file into the slot of this name; the plugin may have another name
     #[arg(long = "as", value_name = "SLOT")]
     slot: Option<String>,
     /// Print JSON

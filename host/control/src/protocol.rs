@@ -34,7 +34,7 @@ pub enum Request {
         /// A slot's name, or a file's absolute path.
         target: String,
     },
-    /// Load a file into the slot of this name, whatever the plugin's name is: [`Answer::Done`].
+    /// Load a file into the slot of this name, also if the plugin has another name: [`Answer::Done`].
     LoadAs {
         /// The file's absolute path.
         file: String,

@@ -184,7 +184,7 @@ impl Host {
         requests::load(&self.inner.threads, LoadRequest::file(path))
     }
 
-    /// Loads an artifact from a file into the slot of this name, whatever its plugin is called: so one plugin can serve in several slots,
+    /// Loads an artifact from a file into the slot of this name, also if its plugin has another name: so one plugin can serve in several slots,
     /// each with its own state, configuration, history and log level. Each slot has its own private copy of the image, so statics are not
     /// shared either. `Context::slot` tells an instance where it is.
     ///

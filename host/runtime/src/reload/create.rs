@@ -1,5 +1,5 @@
-//! The steps in which an artifact becomes an instance: **open**, **verify**, **create**. Nothing here touches what serves; whatever fails,
-//! the candidate's image goes to the reaper, and the slot stays as it was.
+//! The steps in which an artifact becomes an instance: **open**, **verify**, **create**. Nothing here touches the current generation. If a
+//! step fails, the candidate's image goes to the reaper, and the slot stays as it was.
 
 use super::attempt::Attempt;
 use crate::{

@@ -41,7 +41,7 @@ impl Refusals {
             .retain(|(_, refusal)| refusal.slot.as_deref() != Some(slot) || refusal.cause.scope() != Scope::Serving);
     }
 
-    /// This content serves in the slot: it is no longer refused there, whatever was found wrong with it before.
+    /// This content is current in the slot, so an earlier refusal of it there is forgotten.
     pub(crate) fn forget_content(&self, slot: &str, hash: &ContentHash) {
         self.0.lock().retain(|(known, refusal)| {
             let there = refusal.slot.as_deref().is_none_or(|of| of == slot);
