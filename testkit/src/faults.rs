@@ -100,7 +100,7 @@ fn hooks(builds: &Builds<'_>, how: How) -> Vec<(Hook, Step)> {
     if builds.has_state() {
         // The state is encoded on the owner's thread, which has no deadline.
         if how != How::Hang {
-            hooks.push((Hook::Snapshot, Step::Migrate));
+            hooks.push((Hook::Snapshot, Step::Snapshot));
         }
         let schema = |manifest: &reslot::artifact::Manifest| manifest.state.map(|state| state.schema);
         if schema(&builds.manifests.0) != schema(&builds.manifests.1) {

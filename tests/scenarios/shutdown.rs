@@ -120,7 +120,12 @@ fn holders_are_named_and_keep_what_they_hold() {
         matches!(&owned.held.holders[..], [Holder::Owner { at, .. }] if at.file().ends_with("shutdown.rs")),
         "{owned}"
     );
-    assert_eq!(of_slot(&report, "counter~shadow").held.condition, GenerationStatus::Shadow);
+    let beside = of_slot(&report, "counter~shadow");
+    assert_eq!(beside.held.condition, GenerationStatus::Shadow);
+    assert!(
+        matches!(&beside.held.holders[..], [Holder::ShadowOwner { at, .. }] if at.file().ends_with("shutdown.rs")),
+        "{beside}"
+    );
     let holders = &of_slot(&report, "shared-counter").held.holders;
     assert!(
         holders.iter().any(|holder| matches!(holder, Holder::Reader { .. })),
@@ -132,6 +137,7 @@ fn holders_are_named_and_keep_what_they_hold() {
     assert!(
         words.starts_with("the host has not ended after ")
             && words.contains("held by the claim of thread")
+            && words.contains("held by the owner of this shadow, thread")
             && words.contains("held by the reader of thread"),
         "{words}"
     );

@@ -435,6 +435,34 @@ fn slot_that_others_use_is_not_taken_from_them_unless_by_force() {
 }
 
 #[test]
+fn slot_that_is_used_by_the_time_of_its_unload_stays() {
+    let place = Place::new();
+    let mut events = place.host.events();
+    for package in ["fx-shared-counter", "fx-probe", "fx-counter"] {
+        place.load(package, 1);
+    }
+    let mut counter = place.host.claim::<dyn Counter>("counter").unwrap();
+    counter.add(2).unwrap();
+    assert!(matches!(place.host.unload("counter"), Ok(UnloadOutcome::Staged { .. })));
+    // It names the slot in `uses`, and is loaded between the request and the owner's `sync`.
+    place.load("fx-caller", 1);
+    assert_eq!(Claim::sync(&mut counter), SyncOutcome::Unchanged);
+    let refused = wait_for(&mut events, |event| match event {
+        Event::UnloadRefused { slot, error, .. } if &**slot == "counter" => Some(error.clone()),
+        _ => None,
+    });
+    assert!(
+        matches!(&refused, UnloadError::Used { by, .. } if *by == ["caller"]),
+        "{refused}"
+    );
+    assert_eq!(counter.add(1).unwrap(), 3);
+    place.unload("caller");
+    assert!(Claim::unload(&mut counter).unwrap().state.is_some());
+    drop(counter);
+    assert_nothing_left(&place.host, 2);
+}
+
+#[test]
 fn call_that_does_not_come_back_keeps_the_slot_unless_by_force() {
     let builder = Host::builder()
         .policy(on_probation())

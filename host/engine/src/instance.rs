@@ -280,6 +280,11 @@ impl Instance {
 pub struct ExclusiveInstance<'a>(&'a Instance, Option<RwLockWriteGuard<'a, ()>>);
 
 impl ExclusiveInstance<'_> {
+    /// The instance, for what does not use the object: `snapshot` and `health` would wait for the lock that this right may hold.
+    pub(crate) fn instance(&self) -> &Instance {
+        self.0
+    }
+
     /// Replaces the object's value by a state that an earlier generation has encoded.
     ///
     /// # Errors

@@ -2,12 +2,13 @@
 //! of which [`Instance`]s are made; in the end the engine closes the image, with a proof or with the reason why it stays.
 //!
 //! The runtime knows engines only by these traits. Code that is the same for all engines is here, too: an instance and the right to change
-//! it (`instance`), the calls of a plugin's root table for engines that have it in this address space (`root`), the calls of peers
+//! it (`instance`), the order of its hooks (`hooks`), the calls of a plugin's root table for engines that have it in this address space (`root`), the calls of peers
 //! (`peers`), and the reports of panics (`panics`).
 //!
 //! This crate knows nothing of slots or callers: an image does not know whether it is current.
 
 mod engine;
+pub mod hooks;
 mod instance;
 mod level;
 mod neighbours;

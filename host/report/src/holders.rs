@@ -85,6 +85,15 @@ pub enum Holder {
         /// Where it was claimed.
         at: &'static Location<'static>,
     },
+    /// The owner of a [shadow](GenerationStatus::Shadow).
+    ShadowOwner {
+        /// The thread that made the shadow.
+        thread: String,
+        /// The time since then.
+        since: Duration,
+        /// Where it was made.
+        at: &'static Location<'static>,
+    },
     /// A reader that holds an older view.
     Reader {
         /// The thread that called `Reader::view` last.
@@ -137,6 +146,12 @@ impl fmt::Display for Holder {
             Self::Slot => write!(f, "the slot itself"),
             Self::Owner { thread, since, at } => {
                 write!(f, "the claim of thread {thread:?} (made {since:.1?} ago at {at})")
+            }
+            Self::ShadowOwner { thread, since, at } => {
+                write!(
+                    f,
+                    "the owner of this shadow, thread {thread:?} (made {since:.1?} ago at {at})"
+                )
             }
             Self::Reader { thread, since, at } => {
                 write!(f, "the reader of thread {thread:?} (its last view: {since:.1?} ago at {at})")

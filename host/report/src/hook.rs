@@ -1,5 +1,6 @@
 //! The hooks of a plugin, and why one of them failed.
 
+use crate::Step;
 use reslot_plugin_api::{Backtrace, MAX_STATE_LEVELS};
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,9 +8,10 @@ use std::{fmt, sync::Arc, time::Duration};
 ///
 /// ```
 /// # use reslot_report as reslot;
-/// use reslot::Hook;
+/// use reslot::{Hook, Step};
 ///
 /// assert_eq!((Hook::Start.name(), Hook::Start.kind()), ("`start`", "hook_start"));
+/// assert_eq!(Hook::Restore.step(), Step::Migrate);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -50,6 +52,19 @@ impl Hook {
             Self::Stop => "hook_stop",
             Self::OnConfig => "hook_on_config",
             Self::OnResource => "hook_on_resource",
+        }
+    }
+
+    /// The step of a reload in which it is called.
+    pub fn step(self) -> Step {
+        match self {
+            Self::Create => Step::Create,
+            // An exclusive generation is stopped after it has encoded its state.
+            Self::Snapshot | Self::Stop => Step::Snapshot,
+            Self::Restore | Self::Migrate => Step::Migrate,
+            Self::OnConfig | Self::OnResource | Self::Init => Step::Init,
+            Self::Start => Step::Start,
+            Self::Health => Step::Health,
         }
     }
 

@@ -99,6 +99,13 @@ pub(crate) struct PluginInputs {
     pub(crate) resources: Vec<(String, Arc<Content>)>,
 }
 
+impl PluginInputs {
+    /// The name and the bytes of each resource.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.resources.iter().map(|(name, content)| (&**name, &content.bytes[..]))
+    }
+}
+
 impl PartialEq for PluginInputs {
     fn eq(&self, other: &Self) -> bool {
         let names =

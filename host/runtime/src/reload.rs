@@ -43,7 +43,7 @@ mod uses;
 
 pub use crate::slot::{Counts, SavedState};
 pub(crate) use admission::check_plugin;
-pub(crate) use adopt::{adopt, end_adopting};
+pub(crate) use adopt::{Adoption, adopt};
 pub(crate) use go_back::linked_for;
 pub use messages::{LoadOutcome, UnloadOutcome, Unloaded};
 pub(crate) use messages::{Outcomes, ReloadMessage};

@@ -39,7 +39,7 @@ pub(crate) use probation::{Probation, ProbationGroup, Standby, Verdict, is_failu
 pub(crate) use publish::Change;
 pub use reader::Reader;
 pub use record::ContentPlace;
-pub(crate) use record::{Adopting, Current, Mode, Moving, PendingRollback, SlotRecord, SlotState};
+pub(crate) use record::{Current, Mode, Moving, PendingRollback, SlotRecord, SlotState};
 pub use saved_state::SavedState;
 pub(crate) use saved_state::Snapshot;
 pub(crate) use signals::OwnerSignals;

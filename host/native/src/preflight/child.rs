@@ -7,9 +7,12 @@ use super::{
 };
 use crate::{open::Opened, resources::Ledger};
 use reslot_artifact::manifest::Manifest;
-use reslot_engine::{Holding, Image, Instance, Preflight, Unloading};
+use reslot_engine::{
+    Holding, Image, Instance, Preflight, Unloading,
+    hooks::{self, AroundHook},
+};
 use reslot_plugin_api::Health;
-use reslot_report::{PreflightStep, QuarantineReason};
+use reslot_report::{Hook, HookError, PreflightStep, QuarantineReason};
 use reslot_stage::StagedFile;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 use std::{
@@ -128,16 +131,13 @@ fn run_steps(host: &mut HostPipe, task: &Task, state: Option<Vec<u8>>) -> Result
             error
         })
     })?;
-    if let (Some(mut state), Some(schema)) = (state, instance.schema()) {
-        // The host sends a state with a newer schema already migrated, because only the current generation can migrate it down.
-        if let Some(from) = task.schema.filter(|from| *from != schema.schema) {
-            let migrate = || instance.migrate(from, schema.schema, &state);
-            state = host.step(PreflightStep::Migrate, migrate)?;
-        }
-        host.step(PreflightStep::Restore, || instance.exclusive_instance().restore(&state))?;
+    if let (Some(state), Some(schema)) = (&state, task.schema) {
+        // A state that its writer migrates was migrated by the host.
+        hooks::restore(&mut instance.exclusive_instance(), (schema, state), None, host)?;
     }
-    host.step(PreflightStep::Init, || instance.exclusive_instance().init())?;
-    let health = host.step(PreflightStep::Health, || instance.health())?;
+    // A preflight gives the artifact no configuration and no resources.
+    hooks::init(&mut instance.exclusive_instance(), None, [], host)?;
+    let health = host.around(Hook::Health, || instance.health())?;
     if let Health::Critical(_) | Health::CheckFailed(_) = &health {
         let message = health.to_string();
         return Err(Failure(Message::Unhealthy { message }));
@@ -210,5 +210,20 @@ impl HostPipe {
         let took = begun.elapsed();
         let _ = self.send(&Message::Ends { step, took });
         Ok(done)
+    }
+}
+
+impl AroundHook for HostPipe {
+    type Failed = Failure;
+
+    fn around<T>(&mut self, hook: Hook, call: impl FnOnce() -> Result<T, HookError>) -> Result<T, Failure> {
+        let step = match hook {
+            Hook::Migrate => PreflightStep::Migrate,
+            Hook::Restore => PreflightStep::Restore,
+            Hook::Health => PreflightStep::Health,
+            // Configuration and resources are part of the step `init`.
+            _ => PreflightStep::Init,
+        };
+        self.step(step, call)
     }
 }

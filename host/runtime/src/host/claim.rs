@@ -3,7 +3,7 @@
 
 use crate::{
     deferred_work::defer,
-    reload::{self, ReloadMessage, Unloaded},
+    reload::{self, Adoption, ReloadMessage, Unloaded},
     runtime::Runtime,
     slot::{CandidateSet, Change, Generation, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage, Taken},
 };
@@ -249,11 +249,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 
     fn adopt(&mut self) -> SyncOutcome {
-        let (staged, adopting) = {
-            let mut state = self.record.lock();
-            let Some(adopting) = self.record.begin_adopting(&mut state) else {
-                return SyncOutcome::Unchanged;
-            };
+        let taken = Adoption::begin(&self.host, &self.record, |state| {
             // A set stays until the owners of all its claimed slots come.
             self.signals.set_staged(state.staged_set.is_some());
             // The claim may have moved to another thread.
@@ -261,10 +257,9 @@ impl<I: ?Sized + Interface> Claim<I> {
                 since: taken.since,
                 ..Taken::here(taken.at)
             });
-            (state.staged.take(), adopting)
-        };
-        let Some(staged) = staged else {
-            reload::end_adopting(&self.host, &self.record, adopting);
+            state.staged.take()
+        });
+        let Some((_adoption, Some(staged))) = taken else {
             return SyncOutcome::Unchanged;
         };
         let old = self.generation.as_ref();
@@ -275,7 +270,6 @@ impl<I: ?Sized + Interface> Claim<I> {
             None => OwnersTurn::of_nothing(),
         };
         let adopted = reload::adopt(&self.host, &self.record, old, turn, staged);
-        reload::end_adopting(&self.host, &self.record, adopting);
         match adopted {
             Some(new) => {
                 let (from, generation) = (old.map(|old| old.number()), new.number());
@@ -503,5 +497,50 @@ impl<I: ?Sized + Interface> std::fmt::Debug for Claim<I> {
             .field("slot", &self.record.name)
             .field("generation", &Self::generation(self))
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Host, reload::Adoption, slot::PendingRollback};
+    use reslot_artifact::ContentHash;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn adoption_that_panics_leaves_no_rollback_waiting() {
+        let host = Host::builder().build().unwrap();
+        let record = host.inner.slots.named_or_new("momentum");
+        let adopts_and_panics = || {
+            let _adoption = Adoption::begin(&host.inner, &record, |_| ()).expect("no rollback comes first");
+            let mut state = record.lock();
+            assert!(state.adopting().is_some());
+            state.rollback_after_adoption = Some(PendingRollback {
+                from: 1,
+                to: ContentHash::of(b"the version before"),
+            });
+            drop(state);
+            panic!("on purpose");
+        };
+        catch_unwind(AssertUnwindSafe(adopts_and_panics)).unwrap_err();
+        let state = record.lock();
+        assert!(state.adopting().is_none() && state.rollback_after_adoption.is_none());
+    }
+
+    #[test]
+    fn slot_is_settled_when_the_last_of_its_movers_has_gone() {
+        let host = Host::builder().build().unwrap();
+        let record = host.inner.slots.named_or_new("momentum");
+        let both = [(); 2].map(|()| record.begin_moving(&mut record.lock()));
+        for mover in both {
+            assert!(record.lock().is_moving());
+            drop(mover);
+        }
+        assert!(!record.lock_settled().is_moving());
+        let moves_and_panics = || {
+            let _moving = record.begin_moving(&mut record.lock());
+            panic!("on purpose");
+        };
+        catch_unwind(AssertUnwindSafe(moves_and_panics)).unwrap_err();
+        assert!(!record.lock().is_moving());
     }
 }

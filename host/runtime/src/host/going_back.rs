@@ -344,7 +344,7 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
         };
         let generation = standby.current.generation.number();
         if state.is_claimed() {
-            if let Some(owner) = state.adopting {
+            if let Some(owner) = state.adopting() {
                 // The adoption would drop the request. It waits for this thread if that is the owner's, or runs a hook for it, as when an
                 // embedder's subscriber asks: then the request is done afterwards.
                 let waits_for_this =

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     reload::{self, ShadowOf},
     runtime::Runtime,
-    slot::{Generation, SlotRecord, TakenState},
+    slot::{Generation, SlotRecord, Taken, TakenState},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use reslot_process::{never_dropped, safe_point};
@@ -15,6 +15,7 @@ use reslot_report::{Cause, Refusal, SlotError};
 use std::{
     marker::PhantomData,
     ops::{Deref, DerefMut},
+    panic::Location,
     path::PathBuf,
     sync::Arc,
 };
@@ -125,6 +126,7 @@ impl Host {
     ///
     /// # Errors
     /// If the slot does not exist, has another interface, or is claimed; or if the build is refused, as in a reload.
+    #[track_caller]
     pub fn shadow<I: ?Sized + Interface>(&self, slot: &str, path: impl Into<PathBuf>) -> Result<Shadow<I>, RollbackError> {
         safe_point();
         let record = self.inner.slots.serving(slot)?;
@@ -147,6 +149,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     /// # Errors
     /// If the build is refused, as in a reload, also because it belongs to another slot. The error names the file, the step,
     /// the cause and a remedy; [`Event::Refused`](crate::Event::Refused) reports it too.
+    #[track_caller]
     pub fn shadow(this: &Self, path: impl Into<PathBuf>) -> Result<Shadow<I>, Refusal> {
         let (host, record, serving) = this.parts();
         shadow_of_claim(host, record, serving, ShadowOf::File(path.into()))
@@ -156,6 +159,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     ///
     /// # Errors
     /// As for [`shadow`](Self::shadow), and if the version does not exist.
+    #[track_caller]
     pub fn shadow_kept(this: &Self, version: RollbackTarget) -> Result<Shadow<I>, RollbackError> {
         let (host, record, serving) = this.parts();
         if host.process.is_another() {
@@ -170,6 +174,7 @@ impl<I: ?Sized + Interface> Claim<I> {
     }
 }
 
+#[track_caller]
 fn shadow_of_claim<I: ?Sized + Interface>(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
@@ -188,12 +193,14 @@ fn shadow_of_claim<I: ?Sized + Interface>(
     make(host, record, of, state)
 }
 
+#[track_caller]
 fn make<I: ?Sized + Interface>(
     host: &Arc<Runtime>,
     record: &Arc<SlotRecord>,
     of: ShadowOf,
     state: Result<Option<TakenState>, Cause>,
 ) -> Result<Shadow<I>, Refusal> {
-    let (apart, generation) = reload::shadow(host, record, of, state)?;
+    let owner = Taken::here(Location::caller());
+    let (apart, generation) = reload::shadow(host, record, of, state, owner)?;
     Ok(Shadow::new(apart, generation, host.clone()))
 }

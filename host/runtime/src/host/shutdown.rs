@@ -9,7 +9,7 @@ use crate::{
 use parking_lot::Mutex;
 use reslot_process::background::{self, Kind};
 use reslot_report::{
-    EngineKind, Event, GenerationHolders, GenerationStatus, ShutdownReport, StillMapped, Unfinished, UnmappedImage,
+    EngineKind, Event, GenerationHolders, GenerationStatus, Holder, ShutdownReport, StillMapped, Unfinished, UnmappedImage,
 };
 use std::{
     collections::BTreeMap,
@@ -290,13 +290,22 @@ fn still_mapped(slots: &Slots, images: &MappedImages) -> Vec<StillMapped> {
         let held = of_slot.iter().find(|held| held.generation == image.number).cloned();
         let held = held.unwrap_or_else(|| {
             let status = match &image.phase {
-                Phase::Shadow => GenerationStatus::Shadow,
+                Phase::Shadow(_) => GenerationStatus::Shadow,
                 Phase::Retired => GenerationStatus::Retired,
                 Phase::Quarantined(reason) => GenerationStatus::Quarantined(reason.clone()),
                 Phase::Ending => GenerationStatus::Ending,
                 Phase::InUse | Phase::Standby => GenerationStatus::Candidate,
             };
-            GenerationHolders::new(image.number, status, image.since.elapsed())
+            let mut held = GenerationHolders::new(image.number, status, image.since.elapsed());
+            // A shadow is in no slot, so nothing else says who holds it.
+            if let Phase::Shadow(owner) = &image.phase {
+                held.holders.push(Holder::ShadowOwner {
+                    thread: owner.thread.clone(),
+                    since: owner.since.elapsed(),
+                    at: owner.at,
+                });
+            }
+            held
         });
         StillMapped::new(image.slot, image.lifecycle, held)
     });

@@ -15,7 +15,7 @@ use crate::{
     deferred_notifications::defer_notifications,
     instances::LoadRequest,
     runtime::Runtime,
-    slot::{Access, Adopting, Candidate, Generation, OwnersTurn, PendingRollback, SlotRecord},
+    slot::{Access, Candidate, Generation, OwnersTurn, SlotRecord, SlotState},
 };
 use reslot_report::{Event, Refusal, RollbackReason};
 use std::sync::Arc;
@@ -57,31 +57,49 @@ pub(crate) fn adopt(
     }
 }
 
-/// The owner adopts no longer. A rollback that was requested meanwhile, by a thread for which the adoption waited, is due now: to the
-/// standby, if the slot still has the generation of that time; otherwise to the same version from the history.
-pub(crate) fn end_adopting(host: &Runtime, record: &Arc<SlotRecord>, adopting: Adopting) {
-    let mut state = record.lock();
-    let from_history = state.rollback_after_adoption.take().filter(|asked| {
-        let is_same = state.serving_number() == Some(asked.from);
-        match state.probation.as_mut().filter(|_| is_same) {
-            Some(probation) if probation.standby.is_some() => {
-                probation.forced = Some(RollbackReason::Manual);
-                record.signals.request_safe_point();
-                false
-            }
-            _ => true,
-        }
-    });
-    drop(state);
-    drop(adopting);
-    if let Some(PendingRollback { to, .. }) = from_history {
-        host.threads.tell_reload_later(ReloadMessage::GoBack {
+/// The owner of a claim adopts a candidate, until this is dropped: also if it panics. A rollback that was requested meanwhile, by a thread for
+/// which the adoption waited, is done after that.
+pub(crate) struct Adoption {
+    host: Arc<Runtime>,
+    record: Arc<SlotRecord>,
+    begun: bool,
+}
+
+impl Adoption {
+    /// Begins it, and takes what is to be adopted under the same lock. None if a requested rollback comes first.
+    pub(crate) fn begin<T>(
+        host: &Arc<Runtime>,
+        record: &Arc<SlotRecord>,
+        take: impl FnOnce(&mut SlotState) -> T,
+    ) -> Option<(Self, T)> {
+        let mut adoption = Self {
+            host: host.clone(),
             record: record.clone(),
-            from: None,
-            to: Some(to),
-            reason: RollbackReason::Manual,
-            answer: None,
-        });
+            begun: false,
+        };
+        let taken = {
+            let mut state = record.lock();
+            adoption.begun = record.begin_adopting(&mut state);
+            adoption.begun.then(|| take(&mut state))
+        };
+        taken.map(|taken| (adoption, taken))
+    }
+}
+
+impl Drop for Adoption {
+    fn drop(&mut self) {
+        if !self.begun {
+            return;
+        }
+        if let Some(to) = self.record.end_adopting() {
+            self.host.threads.tell_reload_later(ReloadMessage::GoBack {
+                record: self.record.clone(),
+                from: None,
+                to: Some(to),
+                reason: RollbackReason::Manual,
+                answer: None,
+            });
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use super::{
     attempt::Attempt,
     snapshot::{cannot_read, snapshot},
+    starting_state::migrated,
 };
 use crate::{
     deadline::after,
@@ -12,8 +13,8 @@ use crate::{
 };
 use parking_lot::MutexGuard;
 use reslot_artifact::manifest::Manifest;
-use reslot_engine::{Preflight, PreflightCandidate, StagedArtifact, Trial};
-use reslot_report::{Cause, Hook, HookError, PreflightError, PreflightStep};
+use reslot_engine::{Preflight, PreflightCandidate, StagedArtifact, Trial, hooks::Migrator};
+use reslot_report::{Cause, HookError, PreflightError, PreflightStep};
 use std::{
     sync::{
         Arc,
@@ -114,16 +115,11 @@ fn in_schema(hooks: &HookRunner, manifest: &Manifest, state: Option<&TakenState>
     let (Some(to), Some(state)) = (manifest.state, state) else {
         return Ok(None);
     };
-    let (old, state) = (state.of.clone(), state.snapshot.clone());
-    if state.schema <= to.schema {
-        return Ok(Some(state));
+    let (writer, state) = (&state.of, state.snapshot.clone());
+    match Migrator::of(state.schema, to.schema) {
+        Migrator::Nobody | Migrator::Reader => Ok(Some(state)),
+        Migrator::Writer => migrated(hooks, writer, state, to.schema).map(Some),
     }
-    // Only the current plugin knows the newer schema.
-    let migrate = move || old.instance().migrate(state.schema, to.schema, &state.bytes);
-    let migrated = hooks.run_hook(migrate);
-    let bytes = migrated.map_err(|error| Cause::Hook(Hook::Migrate, error))?;
-    let schema = to.schema;
-    Ok(Some(Arc::new(Snapshot { schema, bytes })))
 }
 
 fn current_state(hooks: &HookRunner, record: &Arc<SlotRecord>, how: &Preflight) -> Result<Option<TakenState>, Cause> {

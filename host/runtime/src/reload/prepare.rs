@@ -1,6 +1,6 @@
 //! What a candidate goes through before it is published: it gets the state (**migrate**), builds on it (**init**), acquires what it needs
 //! (**start**), and is asked for its **health** once. All of that is plugin code, so it runs on a thread for hooks with the policy's
-//! deadline. `steps.rs` says which of these hooks run, and in which order.
+//! deadline. `steps.rs` says which of these steps run, and in which order; `engine/src/hooks.rs` says which hooks a step calls.
 
 use super::{clock::Clock, starting_state::StartingState};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     testing::Injections,
 };
 use parking_lot::Mutex;
-use reslot_engine::ExclusiveInstance;
+use reslot_engine::hooks::{self, AroundHook};
 use reslot_plugin_api::Health;
 use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Cause, Hook, HookError, Lifecycle, RestoredState, Step};
@@ -18,6 +18,10 @@ use std::{sync::Arc, time::Duration};
 
 /// A step that failed, and why.
 pub(super) type Failed = (Step, Cause);
+
+fn failed(hook: Hook, error: HookError) -> Failed {
+    (hook.step(), Cause::Hook(hook, error))
+}
 
 /// A candidate that may be published.
 pub(super) struct Prepared {
@@ -39,14 +43,14 @@ pub(super) fn prepare(
     let most = host.hooks.deadline();
     let (slot, number) = (candidate.slot().clone(), candidate.number());
     // Keep the old generation only if its `migrate` is needed. Otherwise a candidate that hangs would keep the old image mapped.
-    if !from.leads_down(&candidate) {
+    if !from.needs_writer(&candidate) {
         from.old = None;
     }
     let watch = Watch::new(host.hooks.injections().clone());
     let mut preparation = Preparation {
         candidate,
         from,
-        inputs: Some(inputs),
+        inputs,
         images: host.images.clone(),
         watch: watch.clone(),
         clock: Clock::begin(),
@@ -84,9 +88,9 @@ pub(super) fn prepare(
         }
         Ok(Err(failed)) => Err(failed),
         Err(TookTooLong) => {
-            let (step, hook) = watch.give_up(most);
+            let hook = watch.give_up(most);
             host.images.hangs(&slot, number, hook);
-            Err((step, Cause::Hook(hook, HookError::TookTooLong(most))))
+            Err((hook.step(), Cause::Hook(hook, HookError::TookTooLong(most))))
         }
     }
 }
@@ -95,8 +99,8 @@ pub(super) fn prepare(
 pub(super) struct Preparation {
     candidate: Generation,
     from: StartingState,
-    /// None once the candidate has taken it.
-    inputs: Option<PluginInputs>,
+    /// None of them once the candidate has taken them.
+    inputs: PluginInputs,
     images: Arc<MappedImages>,
     watch: Watch,
     clock: Clock,
@@ -106,8 +110,8 @@ pub(super) struct Preparation {
 impl Preparation {
     /// **migrate**: gives it the first of the states that fits, converted to its schema.
     pub(super) fn migrate(&mut self) -> Result<(), Failed> {
-        let restored = restore_first_that_fits(&mut self.candidate, &self.from, &self.watch);
-        self.state = restored.map_err(|cause| (Step::Migrate, cause))?;
+        let restored = restore_first_that_fits(&mut self.candidate, &self.from, &mut self.watch);
+        self.state = restored?;
         if self.state != RestoredState::None {
             self.clock.lap(Step::Migrate);
         }
@@ -116,13 +120,14 @@ impl Preparation {
 
     /// **init**: gives it its configuration and resources; it builds what it derives from those and from its state.
     pub(super) fn init(&mut self) -> Result<(), Failed> {
-        if let Some(inputs) = self.inputs.take() {
-            self.watch.give(&mut self.candidate.exclusive_instance(), &inputs)?;
-            self.candidate.set_inputs(inputs);
-        }
-        self.watch.at(Step::Init, Hook::Init)?;
-        let answer = self.candidate.exclusive_instance().init();
-        answer.map_err(|error| (Step::Init, Cause::Hook(Hook::Init, error)))?;
+        let inputs = &self.inputs;
+        hooks::init(
+            &mut self.candidate.exclusive_instance(),
+            inputs.config.as_deref(),
+            inputs.resources(),
+            &mut self.watch,
+        )?;
+        self.candidate.set_inputs(std::mem::take(&mut self.inputs));
         self.advance(Step::Init, Lifecycle::Initialized)?;
         self.clock.lap(Step::Init);
         Ok(())
@@ -130,10 +135,10 @@ impl Preparation {
 
     /// **start**: it acquires what it needs.
     pub(super) fn start(&mut self) -> Result<(), Failed> {
-        self.watch.at(Step::Start, Hook::Start)?;
+        self.watch.begin(Hook::Start)?;
         self.advance(Step::Start, Lifecycle::Starting)?;
         let answer = self.candidate.exclusive_instance().start();
-        answer.map_err(|error| (Step::Start, Cause::Hook(Hook::Start, error)))?;
+        answer.map_err(|error| failed(Hook::Start, error))?;
         self.advance(Step::Start, Lifecycle::Started)?;
         self.clock.lap(Step::Start);
         Ok(())
@@ -141,7 +146,7 @@ impl Preparation {
 
     /// **health**: asks for its health before any caller depends on it.
     pub(super) fn health(&mut self) -> Result<(), Failed> {
-        let health = match self.watch.at(Step::Health, Hook::Health) {
+        let health = match self.watch.begin(Hook::Health) {
             Ok(()) => check(&self.candidate),
             Err((_, cause)) => Health::CheckFailed(cause.to_string()),
         };
@@ -176,7 +181,7 @@ pub(super) struct Watch {
 }
 
 struct Watched {
-    at: (Step, Hook),
+    at: Hook,
     /// The waiting thread has given up, after this time.
     given_up: Option<Duration>,
 }
@@ -184,7 +189,7 @@ struct Watched {
 impl Watch {
     pub(super) fn new(injections: Injections) -> Self {
         let watched = Watched {
-            at: (Step::Migrate, Hook::Restore),
+            at: Hook::Restore,
             given_up: None,
         };
         Self {
@@ -197,52 +202,40 @@ impl Watch {
     ///
     /// # Errors
     /// If the waiting thread has given up: no further hook is called.
-    pub(super) fn at(&self, step: Step, hook: Hook) -> Result<(), (Step, Cause)> {
-        let failed = |error| (step, Cause::Hook(hook, error));
+    pub(super) fn begin(&self, hook: Hook) -> Result<(), Failed> {
         {
             let mut watched = self.watched.lock();
             if let Some(after) = watched.given_up {
-                return Err(failed(HookError::TookTooLong(after)));
+                return Err(failed(hook, HookError::TookTooLong(after)));
             }
-            watched.at = (step, hook);
+            watched.at = hook;
         }
-        self.injections.trigger(hook).map_err(failed)
+        self.injections.trigger(hook).map_err(|error| failed(hook, error))
     }
 
-    /// Gives an instance its configuration and its resources.
-    ///
-    /// # Errors
-    /// If it refuses one of them, or the waiting thread has given up.
-    pub(super) fn give(
-        &self,
-        exclusive_instance: &mut ExclusiveInstance<'_>,
-        inputs: &PluginInputs,
-    ) -> Result<(), (Step, Cause)> {
-        let refused = |hook, error| (Step::Init, Cause::Hook(hook, error));
-        if let Some(config) = &inputs.config {
-            self.at(Step::Init, Hook::OnConfig)?;
-            exclusive_instance
-                .configure(config)
-                .map_err(|error| refused(Hook::OnConfig, error))?;
-        }
-        for (name, content) in &inputs.resources {
-            self.at(Step::Init, Hook::OnResource)?;
-            let answer = exclusive_instance.resource(name, &content.bytes);
-            answer.map_err(|error| refused(Hook::OnResource, error.about(name)))?;
-        }
-        Ok(())
-    }
-
-    /// The waiting thread gives up. Answers where the candidate hangs.
-    pub(super) fn give_up(&self, after: Duration) -> (Step, Hook) {
+    /// The waiting thread gives up. Answers in which hook the candidate hangs.
+    pub(super) fn give_up(&self, after: Duration) -> Hook {
         let mut watched = self.watched.lock();
         watched.given_up = Some(after);
         watched.at
     }
 }
 
+impl AroundHook for Watch {
+    type Failed = Failed;
+
+    fn around<T>(&mut self, hook: Hook, call: impl FnOnce() -> Result<T, HookError>) -> Result<T, Failed> {
+        self.begin(hook)?;
+        call().map_err(|error| failed(hook, error))
+    }
+}
+
 /// Gives a candidate the first of its states that fits.
-fn restore_first_that_fits(candidate: &mut Generation, from: &StartingState, watch: &Watch) -> Result<RestoredState, Cause> {
+fn restore_first_that_fits(
+    candidate: &mut Generation,
+    from: &StartingState,
+    watch: &mut Watch,
+) -> Result<RestoredState, Failed> {
     let mut why = from.why_earlier.clone();
     let old = from.old.as_deref();
     if let Some(state) = &from.current {
@@ -251,8 +244,8 @@ fn restore_first_that_fits(candidate: &mut Generation, from: &StartingState, wat
                 let bytes = state.bytes.len();
                 return Ok(RestoredState::Carried { bytes });
             }
-            Err(cause) if from.earlier.is_none() => return Err(cause),
-            Err(cause) => why = Some(cause.to_string()),
+            Err(failed) if from.earlier.is_none() => return Err(failed),
+            Err((_, cause)) => why = Some(cause.to_string()),
         }
     }
     let Some(earlier) = &from.earlier else {
@@ -263,29 +256,14 @@ fn restore_first_that_fits(candidate: &mut Generation, from: &StartingState, wat
     Ok(RestoredState::Snapshot { bytes, why })
 }
 
-fn restore(candidate: &mut Generation, snapshot: &Snapshot, old: Option<&Generation>, watch: &Watch) -> Result<(), Cause> {
-    let Some(schema) = candidate.instance().schema() else {
-        return Ok(());
-    };
-    let (from, to) = (snapshot.schema, schema.schema);
-    let migrated;
-    let bytes = match from == to {
-        true => &snapshot.bytes,
-        false => {
-            watch.at(Step::Migrate, Hook::Migrate).map_err(|(_, cause)| cause)?;
-            // The plugin with the newer schema knows both schemas.
-            let knows_the_way = match old.filter(|_| to < from) {
-                Some(old) => old.instance(),
-                None => candidate.instance(),
-            };
-            let answer = knows_the_way.migrate(from, to, &snapshot.bytes);
-            migrated = answer.map_err(|error| Cause::Hook(Hook::Migrate, error))?;
-            &migrated
-        }
-    };
-    watch.at(Step::Migrate, Hook::Restore).map_err(|(_, cause)| cause)?;
-    let restored = candidate.exclusive_instance().restore(bytes);
-    restored.map_err(|error| Cause::Hook(Hook::Restore, error))
+fn restore(candidate: &mut Generation, state: &Snapshot, old: Option<&Generation>, watch: &mut Watch) -> Result<(), Failed> {
+    let writer = old.map(|old| old.instance());
+    hooks::restore(
+        &mut candidate.exclusive_instance(),
+        (state.schema, &state.bytes),
+        writer,
+        watch,
+    )
 }
 
 /// Asks for its health. A check that panics has failed.

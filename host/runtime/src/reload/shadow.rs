@@ -13,7 +13,7 @@ use crate::{
     instances::LoadRequest,
     runtime::{HookRunner, Runtime},
     shadow_name,
-    slot::{CandidateKind, Generation, MappedImages, Phase, SlotRecord, TakenState},
+    slot::{CandidateKind, Generation, MappedImages, Phase, SlotRecord, Taken, TakenState},
 };
 use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, Refusal, Step};
@@ -40,6 +40,7 @@ pub(crate) fn shadow(
     record: &Arc<SlotRecord>,
     of: ShadowOf,
     state: Result<Option<TakenState>, Cause>,
+    owner: Taken,
 ) -> Result<(Arc<SlotRecord>, Arc<Generation>), Refusal> {
     let apart = Arc::new(SlotRecord::new(&shadow_name::of_slot(&record.name), usize::MAX));
     let (on_thread, slot, record) = (host.clone(), record.clone(), apart.clone());
@@ -49,7 +50,7 @@ pub(crate) fn shadow(
             slot: &slot,
             record: &record,
         };
-        let made = make(&on_thread, target, of, state);
+        let made = make(&on_thread, target, of, state, owner);
         made.inspect_err(|refusal| on_thread.log.push(Event::Refused(refusal.clone())))
     });
     match made {
@@ -68,6 +69,7 @@ fn make(
     target: Target<'_>,
     of: ShadowOf,
     state: Result<Option<TakenState>, Cause>,
+    owner: Taken,
 ) -> Result<Arc<Generation>, Refusal> {
     let path = match &of {
         ShadowOf::File(path) => path.clone(),
@@ -89,7 +91,7 @@ fn make(
     let (candidate, _) = make_candidate(host, target, CandidateKind::Shadow { state }, &path, artifact, Clock::begin())?;
     let generation = Arc::new(prepare_shadow(host, target, candidate)?);
     host.images.serves(&generation);
-    host.images.enters(target.name(), generation.number(), Phase::Shadow);
+    host.images.enters(target.name(), generation.number(), Phase::Shadow(owner));
     host.log.push(Event::Shadowed {
         slot: target.slot.name.clone(),
         shadow: generation.number(),

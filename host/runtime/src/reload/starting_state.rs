@@ -7,7 +7,8 @@ use crate::{
     runtime::HookRunner,
     slot::{Access, Generation, Snapshot},
 };
-use reslot_report::Cause;
+use reslot_engine::hooks::Migrator;
+use reslot_report::{Cause, Hook};
 use std::sync::Arc;
 
 /// Where the state from before the current generation is.
@@ -121,11 +122,31 @@ impl StartingState {
         self.current.clone().or_else(|| self.earlier.clone())
     }
 
-    /// Whether one of the states has a newer schema than the candidate.
-    pub(super) fn leads_down(&self, candidate: &Generation) -> bool {
-        let own = candidate.instance().schema().map(|known| known.schema);
+    /// Whether the generation that has written one of the states migrates it for the candidate.
+    pub(super) fn needs_writer(&self, candidate: &Generation) -> bool {
+        let Some(own) = candidate.instance().schema() else {
+            return false;
+        };
         let states = [&self.current, &self.earlier];
-        states.into_iter().flatten().any(|state| own < Some(state.schema))
+        states
+            .into_iter()
+            .flatten()
+            .any(|state| Migrator::of(state.schema, own.schema) == Migrator::Writer)
+    }
+}
+
+/// A state in another schema, by the `migrate` of this generation, on a thread for hooks.
+pub(super) fn migrated(
+    hooks: &HookRunner,
+    by: &Arc<Generation>,
+    state: Arc<Snapshot>,
+    schema: u32,
+) -> Result<Arc<Snapshot>, Cause> {
+    let by = by.clone();
+    let migrate = move || by.instance().migrate(state.schema, schema, &state.bytes);
+    match hooks.run_hook(migrate) {
+        Ok(bytes) => Ok(Arc::new(Snapshot { schema, bytes })),
+        Err(error) => Err(Cause::Hook(Hook::Migrate, error)),
     }
 }
 

@@ -361,7 +361,7 @@ pub(super) fn swap_open_slot(
     let _foreground = ForegroundPriority::this_thread();
     host.hooks.wake_one();
     let access = close(host.options.drain_deadline, old, &candidate.generation)
-        .map_err(|cause| refusal(Some(record), Some(number), &candidate.path, Step::Migrate, cause))?;
+        .map_err(|cause| refusal(Some(record), Some(number), &candidate.path, Step::Snapshot, cause))?;
     let member = Member {
         record: record.clone(),
         old,
@@ -426,7 +426,7 @@ fn prepare_member<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<G
     let mut clock = Clock::resume(noticed, steps);
     let hands_over = old.is_some_and(|old| old.is_gated());
     if hands_over && access.is_owners() && !access.keeps_callers_away() {
-        return Err(refuse(Step::Migrate, Cause::Busy(host.options.drain_deadline)));
+        return Err(refuse(Step::Snapshot, Cause::Busy(host.options.drain_deadline)));
     }
 
     let earlier = kind.rollback_plan().and_then(|plan| plan.earlier.clone());
@@ -438,7 +438,7 @@ fn prepare_member<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<G
         &access,
         earlier.clone(),
     )
-    .map_err(|cause| refuse(Step::Migrate, cause))?;
+    .map_err(|cause| refuse(Step::Snapshot, cause))?;
     if from.current.is_some() {
         clock.lap(Step::Snapshot);
     }

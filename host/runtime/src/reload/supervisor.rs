@@ -99,7 +99,7 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     if state.is_gone() || state.current().is_none() {
         return None;
     }
-    if state.moving || state.adopting.is_some() {
+    if state.is_moving() || state.adopting().is_some() {
         return Some(now + BUSY_SLOT_RETRY);
     }
     let claimed = state.is_claimed();
@@ -298,7 +298,7 @@ pub(crate) fn confirm(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: u6
     // Lock in the order of `SlotRecord::index`, as all code that locks several slots does.
     members.sort_by_key(|member| member.index);
     let mut states: Vec<_> = members.iter().map(|member| (member, member.lock())).collect();
-    if let Some((moving, _)) = states.iter().find(|(_, state)| state.moving) {
+    if let Some((moving, _)) = states.iter().find(|(_, state)| state.is_moving()) {
         return Confirmation::Moving(Arc::clone(moving));
     }
     let of_set = |probation: &Probation| match &set {

@@ -4,7 +4,7 @@
 //! A set with claimed slots waits for their owner, who adopts it for all of them at once.
 
 use super::{
-    adopt::end_adopting,
+    adopt::Adoption,
     archive::PendingArchive,
     artifact::{lint, read_patiently, refusal_of},
     attempt::{Target, refusal},
@@ -176,11 +176,9 @@ pub(crate) fn adopt(
         .into_iter()
         .filter(|record| turns.contains_key(&record.id))
         .collect();
-    let adopting: Option<Vec<_>> = claimed
-        .iter()
-        .map(|record| record.begin_adopting(&mut record.lock()))
-        .collect();
-    let Some(adopting) = adopting else {
+    let begin = |record| Adoption::begin(host, record, |_| ()).map(|(adoption, ())| adoption);
+    let adopting: Option<Vec<_>> = claimed.iter().map(begin).collect();
+    let Some(_adopting) = adopting else {
         // A rollback was requested before. It comes first.
         return Some(Vec::new());
     };
@@ -190,22 +188,14 @@ pub(crate) fn adopt(
         state.staged_set.take_if(|waiting| Arc::ptr_eq(waiting, set));
         member.record.note_staged(&state);
     }
-    let end = |adopting: Vec<_>| {
-        for (record, adopting) in claimed.iter().zip(adopting) {
-            end_adopting(host, record, adopting);
-        }
-    };
     if members.is_empty() {
-        end(adopting);
         return Some(Vec::new());
     }
     let ids: BTreeMap<_, _> = members
         .iter()
         .map(|member| (member.record.name.clone(), member.record.id))
         .collect();
-    let moved = move_on(host, members, turns);
-    end(adopting);
-    let moved = moved.ok()?;
+    let moved = move_on(host, members, turns).ok()?;
     let of = |moved: Moved| (ids[moved.generation.slot()], moved.generation);
     Some(moved.into_iter().map(of).collect())
 }
@@ -264,7 +254,7 @@ fn move_on(
             }),
             Err(cause) => {
                 let number = candidate.generation.number();
-                let refusal = refusal(Some(&record), Some(number), &candidate.path, Step::Migrate, cause);
+                let refusal = refusal(Some(&record), Some(number), &candidate.path, Step::Snapshot, cause);
                 drop(ready);
                 return Err(report_refused(host, &known, refusal));
             }

@@ -234,6 +234,10 @@ fn take_down(
         // Forced: a call is still inside and may change the state, or the state cannot be encoded.
         Some(Err(_)) | None => None,
     };
+    // Another owner may have adopted a plugin that uses this slot: since the request, or while this thread waited for calls and the state.
+    if !request.force {
+        check_users(&host.slots, record)?;
+    }
     let plugin: Arc<str> = old.instance().manifest().name.as_str().into();
     let state = snapshot.map(|snapshot| SavedState {
         plugin: plugin.clone(),

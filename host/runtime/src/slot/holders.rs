@@ -36,7 +36,7 @@ pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecor
             Phase::InUse if current == Some(number) => GenerationStatus::Serving,
             Phase::InUse if staged == Some(number) => GenerationStatus::Staged,
             Phase::InUse => GenerationStatus::Candidate,
-            Phase::Shadow => GenerationStatus::Shadow,
+            Phase::Shadow(_) => GenerationStatus::Shadow,
             Phase::Standby => GenerationStatus::Standby,
             Phase::Retired => GenerationStatus::Retired,
             Phase::Ending => GenerationStatus::Ending,

@@ -4,6 +4,7 @@
 use super::{
     generation::{GatedInstance, Generation},
     messages::ReaperMessage,
+    taken::Taken,
 };
 use crate::{deferred_work::defer, event::Log, shadow_name};
 use parking_lot::{Condvar, Mutex};
@@ -54,8 +55,8 @@ pub(crate) struct MappedImage {
 pub(crate) enum Phase {
     /// A candidate, staged, or current.
     InUse,
-    /// Run beside the current generation, by its own owner.
-    Shadow,
+    /// Run beside the current generation, by the owner who made it.
+    Shadow(Taken),
     /// Replaced, and kept as the standby until its successor has passed its probation.
     Standby,
     /// Replaced; it may still have holders.
@@ -353,7 +354,7 @@ impl MappedImage {
 fn counts(images: &[MappedImage]) -> Counts {
     let quarantined = images.iter().filter(|image| matches!(image.phase, Phase::Quarantined(_)));
     let standby = images.iter().filter(|image| matches!(image.phase, Phase::Standby));
-    let shadows = images.iter().filter(|image| matches!(image.phase, Phase::Shadow));
+    let shadows = images.iter().filter(|image| matches!(image.phase, Phase::Shadow(_)));
     Counts {
         mapped: images.len(),
         shadows: shadows.count(),

@@ -112,11 +112,11 @@ pub(crate) struct SlotState {
     /// A request for the state of a claimed plugin: its owner encodes it at his next safe point.
     pub(crate) state_request: Option<Sender<Option<Arc<Snapshot>>>>,
     /// While the owner of the claim adopts a candidate: his thread.
-    pub(crate) adopting: Option<usize>,
+    adopting: Option<usize>,
     /// A rollback that was requested during the adoption, by a thread for which the adoption waits. It is done afterwards.
     pub(crate) rollback_after_adoption: Option<PendingRollback>,
-    /// Some thread replaces or encodes the current generation. Until it is done, nobody else may claim or change the slot.
-    pub(crate) moving: bool,
+    /// How many `Moving`s there are: threads that replace or encode the current generation.
+    moving: usize,
     /// The host has ended. Only the owner of a claim can still adopt a candidate, and nobody else calls that.
     pub(super) gone: bool,
     /// If the slot is empty because a hook of its generation hangs, the number of that generation.
@@ -228,7 +228,7 @@ impl SlotRecord {
                 state_request: None,
                 adopting: None,
                 rollback_after_adoption: None,
-                moving: false,
+                moving: 0,
                 gone: false,
                 lost_generation: None,
             }),
@@ -254,7 +254,7 @@ impl SlotRecord {
     /// The lock, once no other thread replaces or encodes the current generation.
     pub(crate) fn lock_settled(&self) -> MutexGuard<'_, SlotState> {
         let mut state = self.state.lock();
-        while state.moving {
+        while state.is_moving() {
             self.settled.wait(&mut state);
         }
         state
@@ -264,8 +264,8 @@ impl SlotRecord {
     /// own plugin.
     pub(crate) fn lock_settled_until(&self, deadline: Instant) -> Option<MutexGuard<'_, SlotState>> {
         let mut state = self.state.lock();
-        while state.moving {
-            if self.settled.wait_until(&mut state, deadline).timed_out() && state.moving {
+        while state.is_moving() {
+            if self.settled.wait_until(&mut state, deadline).timed_out() && state.is_moving() {
                 return None;
             }
         }
@@ -297,19 +297,42 @@ impl SlotRecord {
         }
     }
 
-    /// Notes that the owner adopts a candidate, until the guard is dropped. None if a rollback was requested since the owner looked: the
-    /// rollback comes first, in the owner's next `sync`. After a manual request the owner adopts nothing else, even if the standby is
-    /// lost: then the history is searched for an earlier version.
-    pub(crate) fn begin_adopting(self: &Arc<Self>, state: &mut SlotState) -> Option<Adopting> {
+    /// Notes that the owner, on this thread, adopts a candidate, until [`end_adopting`](Self::end_adopting). Answers false if a rollback was
+    /// requested since the owner looked: the rollback comes first, in the owner's next `sync`. After a manual request the owner adopts
+    /// nothing else, even if the standby is lost: then the history is searched for an earlier version.
+    ///
+    /// Only `Adoption` in `reload/adopt.rs` calls these two.
+    pub(crate) fn begin_adopting(&self, state: &mut SlotState) -> bool {
         let is_rollback_due = |probation: &Probation| match &probation.forced {
             Some(RollbackReason::Manual) => true,
             forced => forced.is_some() && probation.standby.is_some(),
         };
         if state.probation.as_ref().is_some_and(is_rollback_due) {
-            return None;
+            return false;
         }
         state.adopting = Some(this_thread());
-        Some(Adopting(self.clone()))
+        true
+    }
+
+    /// The owner adopts no longer. A rollback that was requested meanwhile is due now: the owner's next `sync` goes back to the standby, if
+    /// the slot still has the generation of that time. Otherwise this answers the version, which the history may have.
+    pub(crate) fn end_adopting(&self) -> Option<ContentHash> {
+        let mut state = self.state.lock();
+        state.adopting = None;
+        let from_history = state.rollback_after_adoption.take().filter(|request| {
+            let is_same = state.serving_number() == Some(request.from);
+            match state.probation.as_mut().filter(|_| is_same) {
+                Some(probation) if probation.standby.is_some() => {
+                    probation.forced = Some(RollbackReason::Manual);
+                    self.signals.request_safe_point();
+                    false
+                }
+                _ => true,
+            }
+        });
+        drop(state);
+        self.settled.notify_all();
+        from_history.map(|request| request.to)
     }
 
     /// Sets the owner's hint by what is staged.
@@ -320,27 +343,17 @@ impl SlotRecord {
 
     /// Keeps everybody else from claiming or changing the slot, until the guard is dropped.
     pub(crate) fn begin_moving(self: &Arc<Self>, state: &mut SlotState) -> Moving {
-        state.moving = true;
+        state.moving += 1;
         Moving(self.clone())
     }
 }
 
-/// An owner adopts, until this is dropped: also if it panics.
-pub(crate) struct Adopting(Arc<SlotRecord>);
-
-impl Drop for Adopting {
-    fn drop(&mut self) {
-        self.0.state.lock().adopting = None;
-        self.0.settled.notify_all();
-    }
-}
-
-/// A thread replaces or encodes a slot's current generation, until this is dropped: also if it panics.
+/// A thread replaces or encodes a slot's current generation, until this is dropped: also if it panics. Nothing else sets or clears that mark.
 pub(crate) struct Moving(Arc<SlotRecord>);
 
 impl Drop for Moving {
     fn drop(&mut self) {
-        self.0.state.lock().moving = false;
+        self.0.state.lock().moving -= 1;
         self.0.settled.notify_all();
     }
 }
@@ -369,6 +382,16 @@ impl SlotState {
     /// Who may call it.
     pub(crate) fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether some thread replaces or encodes the current generation. Until it is done, nobody else may claim or change the slot.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.moving > 0
+    }
+
+    /// The thread of the owner who adopts a candidate at this moment.
+    pub(crate) fn adopting(&self) -> Option<usize> {
+        self.adopting
     }
 
     pub(crate) fn is_claimed(&self) -> bool {

@@ -249,7 +249,7 @@ impl Slots {
     pub(crate) fn claimed(&self) -> usize {
         let of = |record: &Arc<SlotRecord>| {
             let state = record.lock();
-            usize::from(state.mode == Mode::Claimed) + usize::from(state.adopting.is_some())
+            usize::from(state.mode == Mode::Claimed) + usize::from(state.adopting().is_some())
         };
         self.all().iter().map(of).sum()
     }

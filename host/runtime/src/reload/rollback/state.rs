@@ -7,17 +7,20 @@ use crate::{
     inputs::PluginInputs,
     policy::RollbackState,
     reload::{
-        prepare::Watch,
+        prepare::{Failed, Watch},
         snapshot::snapshot,
-        starting_state::{EarlierState, StateSource},
+        starting_state::{EarlierState, StateSource, migrated},
     },
     runtime::{HookRunner, Runtime},
     slot::{Access, Generation, MappedImages, Snapshot},
     testing::Injections,
 };
-use reslot_engine::ExclusiveInstance;
+use reslot_engine::{
+    ExclusiveInstance,
+    hooks::{self, AroundHook, Migrator},
+};
 use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
-use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, RestoredState, RollbackReason, Step};
+use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, RestoredState, RollbackReason};
 use std::{sync::Arc, time::Instant};
 
 /// The faulty generation's state, converted for the standby, if the policy is to carry it back.
@@ -39,7 +42,13 @@ pub(super) fn carry(
     match (source, standby.instance().schema()) {
         (StateSource::Current { .. }, Some(schema)) => {
             let state = take(hooks, faulty, access, &back.reason)?;
-            translate(hooks, faulty, standby, state, schema.schema).map(Some)
+            let migrator = match Migrator::of(state.schema, schema.schema) {
+                Migrator::Nobody => return Ok(Some(state)),
+                Migrator::Writer => faulty,
+                Migrator::Reader => standby,
+            };
+            let migrated = migrated(hooks, migrator, state, schema.schema);
+            migrated.map(Some).map_err(|cause| cause.to_string())
         }
         (StateSource::Current { .. } | StateSource::Nothing | StateSource::Earlier, _) => Ok(None),
     }
@@ -60,26 +69,6 @@ fn take(
     }
     let state = snapshot(hooks, faulty, access.is_owners()).map_err(|cause| cause.to_string())?;
     state.ok_or_else(|| "it has none".to_owned())
-}
-
-/// The state in the schema of the standby. The plugin with the newer schema knows both schemas.
-fn translate(
-    hooks: &HookRunner,
-    faulty: &Arc<Generation>,
-    standby: &Arc<Generation>,
-    state: Arc<Snapshot>,
-    to: u32,
-) -> Result<Arc<Snapshot>, String> {
-    if state.schema == to {
-        return Ok(state);
-    }
-    let knows_the_way = if to < state.schema { faulty } else { standby }.clone();
-    let migrate = move || knows_the_way.instance().migrate(state.schema, to, &state.bytes);
-    let migrated = hooks.run_hook(migrate);
-    match migrated {
-        Ok(bytes) => Ok(Arc::new(Snapshot { schema: to, bytes })),
-        Err(error) => Err(Cause::Hook(Hook::Migrate, error).to_string()),
-    }
 }
 
 /// The generation that is current after the rollback, and where its state comes from.
@@ -157,7 +146,7 @@ pub(super) fn revive(
         (Some(Ok(replaced)), _) => replaced,
         (Some(Err(TookTooLong)), _) => {
             standby.call_stats().die();
-            let (_, hook) = at.give_up(most);
+            let hook = at.give_up(most);
             host.images.hangs(standby.slot(), standby.number(), hook);
             return Err(TookTooLong);
         }
@@ -238,7 +227,7 @@ fn make_second(
     match host.hooks.run(job) {
         Ok(made) => made.map_err(|(_, cause)| cause.to_string()),
         Err(TookTooLong) => {
-            let (_, at) = at.give_up(most);
+            let at = at.give_up(most);
             host.images.second_hangs(standby.slot(), standby.number(), at, hook);
             Err(Cause::Hook(at, HookError::TookTooLong(most)).to_string())
         }
@@ -268,47 +257,47 @@ struct Replaced {
 
 impl RestoredInstance {
     fn run(
-        self,
+        mut self,
         exclusive_instance: &mut ExclusiveInstance<'_>,
         state: Option<&Snapshot>,
         before: Option<&Snapshot>,
     ) -> Replaced {
-        let mut revived = Replaced {
+        let mut replaced = Replaced {
             given: Ok(()),
             stop_failed: None,
             start_failed: None,
             inputs: None,
         };
         // An early return means that the waiting thread has given up. The result is not used then.
-        let _ = self.walk(exclusive_instance, state, before, &mut revived);
-        revived
+        let _ = self.replace(exclusive_instance, state, before, &mut replaced);
+        replaced
     }
 
-    fn walk(
-        &self,
+    fn replace(
+        &mut self,
         exclusive_instance: &mut ExclusiveInstance<'_>,
         state: Option<&Snapshot>,
         before: Option<&Snapshot>,
-        revived: &mut Replaced,
-    ) -> Result<(), (Step, Cause)> {
+        replaced: &mut Replaced,
+    ) -> Result<(), Failed> {
         if let Some(state) = state {
             if exclusive_instance.is_started() {
-                self.at.at(Step::Migrate, Hook::Stop)?;
+                self.at.begin(Hook::Stop)?;
                 self.advance(Lifecycle::Stopping);
-                revived.stop_failed = exclusive_instance.stop().err();
+                replaced.stop_failed = exclusive_instance.stop().err();
                 self.advance(Lifecycle::Stopped);
             }
-            let restored = self.restore(exclusive_instance, &state.bytes, &mut revived.inputs)?;
-            revived.given = restored.map_err(|(_, cause)| cause.to_string());
-            if let (Err(_), Some(before)) = (&revived.given, before) {
-                let _ = self.restore(exclusive_instance, &before.bytes, &mut revived.inputs)?;
+            let restored = self.restore(exclusive_instance, state, &mut replaced.inputs);
+            replaced.given = restored.map_err(|(_, cause)| cause.to_string());
+            if let (Err(_), Some(before)) = (&replaced.given, before) {
+                let _ = self.restore(exclusive_instance, before, &mut replaced.inputs);
             }
         }
         if !exclusive_instance.is_started() {
-            self.at.at(Step::Start, Hook::Start)?;
+            self.at.begin(Hook::Start)?;
             self.advance(Lifecycle::Starting);
-            revived.start_failed = exclusive_instance.start().err();
-            self.advance(match revived.start_failed {
+            replaced.start_failed = exclusive_instance.start().err();
+            self.advance(match replaced.start_failed {
                 None => Lifecycle::Started,
                 Some(_) => Lifecycle::Failed,
             });
@@ -316,49 +305,35 @@ impl RestoredInstance {
         Ok(())
     }
 
-    /// Decodes the state, and gives the first inputs that the instance accepts. Answers whether it accepted the state.
+    /// Decodes the state, which has the instance's schema, and gives the first inputs that the instance accepts.
     fn restore(
-        &self,
+        &mut self,
         exclusive_instance: &mut ExclusiveInstance<'_>,
-        state: &[u8],
+        state: &Snapshot,
         given: &mut Option<PluginInputs>,
-    ) -> Result<Result<(), (Step, Cause)>, (Step, Cause)> {
+    ) -> Result<(), Failed> {
         let mut taken = Ok(());
         for inputs in &self.inputs {
-            self.at.at(Step::Migrate, Hook::Restore)?;
-            if let Err(error) = exclusive_instance.restore(state) {
-                return Ok(Err((Step::Migrate, Cause::Hook(Hook::Restore, error))));
-            }
+            hooks::restore(exclusive_instance, (state.schema, &state.bytes), None, &mut self.at)?;
             *given = Some(inputs.clone());
-            taken = self.at.give(exclusive_instance, inputs).and_then(|()| {
-                self.at.at(Step::Init, Hook::Init)?;
-                exclusive_instance
-                    .init()
-                    .map_err(|error| (Step::Init, Cause::Hook(Hook::Init, error)))
-            });
+            taken = hooks::init(exclusive_instance, inputs.config.as_deref(), inputs.resources(), &mut self.at);
             if taken.is_ok() {
                 break;
             }
         }
-        Ok(taken)
+        taken
     }
 
-    /// Makes a second instance with this state, and starts it.
-    fn make(&self, former: &Generation, state: &Snapshot) -> Result<Generation, (Step, Cause)> {
-        let failed = |step, hook| move |error| (step, Cause::Hook(hook, error));
-        self.at.at(Step::Create, Hook::Create)?;
-        let mut second = former.make_second_instance().map_err(failed(Step::Create, Hook::Create))?;
-        // If it refuses, or the waiting thread has given up, it is dropped and goes to the reaper, which stops it if it was started.
+    /// Makes a second instance with this state, and starts it. If it refuses, or the waiting thread has given up, it is dropped and goes to the
+    /// reaper, which stops it if it was started.
+    fn make(mut self, former: &Generation, state: &Snapshot) -> Result<Generation, Failed> {
+        let mut second = self.at.around(Hook::Create, || former.make_second_instance())?;
         let mut inputs = None;
-        self.restore(&mut second.exclusive_instance(), &state.bytes, &mut inputs)??;
+        self.restore(&mut second.exclusive_instance(), state, &mut inputs)?;
         if let Some(inputs) = inputs {
             second.set_inputs(inputs);
         }
-        self.at.at(Step::Start, Hook::Start)?;
-        second
-            .exclusive_instance()
-            .start()
-            .map_err(failed(Step::Start, Hook::Start))?;
+        self.at.around(Hook::Start, || second.exclusive_instance().start())?;
         Ok(second)
     }
 
