@@ -141,25 +141,25 @@ impl fmt::Debug for Attachment {
 pub(crate) struct Entered<'a> {
     before: *const Attached,
     /// The host to notify when this is dropped.
-    told: Option<&'a Attached>,
+    notified: Option<&'a Attached>,
     /// It stays on its thread.
     thread: PhantomData<*const ()>,
 }
 
 impl<'a> Entered<'a> {
     #[inline(always)]
-    fn begin(attachment: &'a Attachment, is_told: impl FnOnce(&Attached) -> bool) -> Self {
+    fn begin(attachment: &'a Attachment, is_notified: impl FnOnce(&Attached) -> bool) -> Self {
         let attached = &*attachment.0;
         // If the thread already runs the same plugin's code, the host is not notified again.
-        let told = (is_told(attached) && !ptr::eq(CURRENT.get(), attached)).then_some(attached);
-        if let Some(attached) = told {
-            attached.tell(|host| host.enter());
+        let notified = (is_notified(attached) && !ptr::eq(CURRENT.get(), attached)).then_some(attached);
+        if let Some(attached) = notified {
+            attached.notify(|host| host.enter());
         }
         // The pointer comes from the `Arc`, so that the `Arc` can be cloned through it.
         let before = CURRENT.replace(Arc::as_ptr(&attachment.0));
         Self {
             before,
-            told,
+            notified,
             thread: PhantomData,
         }
     }
@@ -169,8 +169,8 @@ impl Drop for Entered<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         CURRENT.set(self.before);
-        if let Some(attached) = self.told {
-            attached.tell(|host| host.leave());
+        if let Some(attached) = self.notified {
+            attached.notify(|host| host.leave());
         }
     }
 }
@@ -179,7 +179,7 @@ impl Attached {
     /// The host may call the program's subscriber, which may panic. This must not count as a panic of a plugin, so meanwhile the
     /// thread runs no plugin's code, and must not end the program.
     #[cold]
-    fn tell(&self, of: impl FnOnce(&dyn LinkedHost)) {
+    fn notify(&self, of: impl FnOnce(&dyn LinkedHost)) {
         let current = CURRENT.replace(ptr::null());
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| of(&*self.host))) {
             discard(payload);

@@ -18,7 +18,7 @@ use std::{
 /// Implemented by [`#[interface]`](macro@crate::interface) for `dyn Trait`: the marker by which hosts and plugins name it.
 ///
 /// # Safety
-/// The client, the proxy and every table must agree on one function table layout, which `DESCRIPTION` tells.
+/// The client, the proxy and every table must agree on one function table layout, which `DESCRIPTION` describes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an interface",
     note = "mark the trait with `#[interface]` and write it as `dyn Trait`"

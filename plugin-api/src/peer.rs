@@ -204,8 +204,8 @@ impl<I: ?Sized + Shared> Peer<I> {
         let is_absent = loaded.hold.is_null();
         let at = if is_absent { self.handle.0 } else { loaded.core };
         let linked = self.attachment.is_some().then(|| {
-            let way = Way { services, at };
-            Box::into_raw(Box::new(LinkedCallee { way, is_absent })).cast_const()
+            let forwarding = Forwarding { services, at };
+            Box::into_raw(Box::new(LinkedCallee { forwarding, is_absent })).cast_const()
         });
         let callee: *const dyn Callee = match linked {
             Some(linked) => linked,
@@ -304,19 +304,19 @@ struct Absent([u8; 0]);
 
 /// The same for a linked plugin: no static names its host, so that it stands here.
 struct LinkedCallee {
-    way: Way,
+    forwarding: Forwarding,
     is_absent: bool,
 }
 
 /// How a call that cannot be made directly goes to the host.
 #[derive(Clone, Copy)]
-struct Way {
+struct Forwarding {
     services: Services,
     /// The host's pointer for the called generation; or the peer's handle, if the slot is empty.
     at: *const (),
 }
 
-impl Way {
+impl Forwarding {
     fn of_image<T>(at: &T) -> Self {
         Self {
             services: services_of_image(),
@@ -371,9 +371,9 @@ unsafe extern "C" fn inside_gate(context: *mut (), data: *mut (), table: *const 
     let passing = unsafe { &mut *context.cast::<Passing<'_>>() };
     match passing.linked {
         Some(services) => {
-            let way = Way { services, at: core };
+            let forwarding = Forwarding { services, at: core };
             let is_absent = false;
-            (passing.body)(data, table, &LinkedCallee { way, is_absent });
+            (passing.body)(data, table, &LinkedCallee { forwarding, is_absent });
         }
         None => {
             // SAFETY: nothing is read there, and any address but null is good for nothing at all.
@@ -385,36 +385,36 @@ unsafe extern "C" fn inside_gate(context: *mut (), data: *mut (), table: *const 
 
 impl Callee for Core {
     fn fault(&self, method: &'static str, status: Status) -> CallError {
-        Way::of_image(self).fault(method, status)
+        Forwarding::of_image(self).fault(method, status)
     }
 
     fn through_gate(&self, method: &'static str, body: Body<'_>) -> Result<(), CallError> {
-        Way::of_image(self).through_gate(method, body, false)
+        Forwarding::of_image(self).through_gate(method, body, false)
     }
 }
 
 impl Callee for Absent {
     fn fault(&self, method: &'static str, _: Status) -> CallError {
-        Way::of_image(self).absent(method)
+        Forwarding::of_image(self).absent(method)
     }
 
     fn through_gate(&self, method: &'static str, _: Body<'_>) -> Result<(), CallError> {
-        Err(Way::of_image(self).absent(method))
+        Err(Forwarding::of_image(self).absent(method))
     }
 }
 
 impl Callee for LinkedCallee {
     fn fault(&self, method: &'static str, status: Status) -> CallError {
         match self.is_absent {
-            true => self.way.absent(method),
-            false => self.way.fault(method, status),
+            true => self.forwarding.absent(method),
+            false => self.forwarding.fault(method, status),
         }
     }
 
     fn through_gate(&self, method: &'static str, body: Body<'_>) -> Result<(), CallError> {
         match self.is_absent {
-            true => Err(self.way.absent(method)),
-            false => self.way.through_gate(method, body, true),
+            true => Err(self.forwarding.absent(method)),
+            false => self.forwarding.through_gate(method, body, true),
         }
     }
 }

@@ -24,13 +24,13 @@ pub fn cut(text: &str) -> Cow<'_, str> {
 
 /// The `Display` text of a value, cut while it is formatted, so that at most the cut length is copied.
 pub fn cut_words(words: impl Display) -> String {
-    let mut room = Room {
+    let mut room = LimitedText {
         text: String::new(),
         missing: 0,
     };
     // The error comes from the value's own formatting. The text until then is used.
     let _ = write!(room, "{words}");
-    let Room { mut text, missing } = room;
+    let LimitedText { mut text, missing } = room;
     if missing > 0 {
         let _ = write!(text, "{}", Missing(missing));
     }
@@ -57,13 +57,13 @@ fn is_cut(text: &str) -> bool {
         })
 }
 
-/// Room for the beginning of a text.
-struct Room {
+/// LimitedText for the beginning of a text.
+struct LimitedText {
     text: String,
     missing: usize,
 }
 
-impl Write for Room {
+impl Write for LimitedText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = match self.missing {
             0 => LONGEST_TEXT - self.text.len(),

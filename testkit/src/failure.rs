@@ -104,7 +104,7 @@ pub enum Broken {
 pub struct Failure {
     at: String,
     broken: Broken,
-    told: Vec<String>,
+    events: Vec<String>,
 }
 
 impl Failure {
@@ -112,12 +112,12 @@ impl Failure {
         Self {
             at: at.into(),
             broken: broken.into(),
-            told: Vec::new(),
+            events: Vec::new(),
         }
     }
 
-    pub(crate) fn told(mut self, told: Vec<String>) -> Self {
-        self.told = told;
+    pub(crate) fn with_events(mut self, events: Vec<String>) -> Self {
+        self.events = events;
         self
     }
 
@@ -135,9 +135,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.at, self.broken)?;
-        if !self.told.is_empty() {
+        if !self.events.is_empty() {
             write!(f, "\n  events of the host:")?;
-            for words in &self.told {
+            for words in &self.events {
                 write!(f, "\n    {}", words.replace('\n', "\n    "))?;
             }
         }

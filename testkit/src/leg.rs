@@ -31,7 +31,7 @@ pub(crate) struct Leg<'a> {
     pub(crate) host: Host,
     events: Events,
     /// All events of the host, in order.
-    told: Vec<Event>,
+    events_seen: Vec<Event>,
     pub(crate) actor: &'a mut dyn Actor,
     slot: String,
     folder: TempDir,
@@ -66,7 +66,7 @@ impl<'a> Leg<'a> {
             at: format!("{part}, at the beginning"),
             host,
             events,
-            told: Vec::new(),
+            events_seen: Vec::new(),
             actor,
             slot,
             folder,
@@ -91,7 +91,7 @@ impl<'a> Leg<'a> {
             mut at,
             host,
             mut events,
-            mut told,
+            mut events_seen,
             actor,
             report,
             folder,
@@ -104,11 +104,11 @@ impl<'a> Leg<'a> {
             at = format!("{part}, at the end");
             let deadline = Instant::now() + PATIENCE;
             while let Some(record) = events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                told.push(record.event.clone());
+                events_seen.push(record.event.clone());
             }
             let mut left_bytes = 0;
-            for generation in generations(&told) {
-                match end_of(&told, &generation) {
+            for generation in generations(&events_seen) {
+                match end_of(&events_seen, &generation) {
                     Some(Ok(unloaded)) => {
                         report.unmapped += 1;
                         left_bytes += unloaded.live_bytes_left.unwrap_or(0).saturating_sub(unloaded.bytes_freed);
@@ -139,15 +139,15 @@ impl<'a> Leg<'a> {
         drop(folder);
         ended.map_err(|broken| {
             while let Some(record) = events.try_recv() {
-                told.push(record.event.clone());
+                events_seen.push(record.event.clone());
             }
-            let worth: Vec<_> = told
+            let worth: Vec<_> = events_seen
                 .iter()
                 .filter(|event| !matches!(event, Event::Lifecycle { .. }))
                 .map(ToString::to_string)
                 .collect();
             let last = worth.len().saturating_sub(TOLD);
-            Failure::new(at, broken).told(worth[last..].to_vec())
+            Failure::new(at, broken).with_events(worth[last..].to_vec())
         })
     }
 
@@ -221,7 +221,7 @@ impl<'a> Leg<'a> {
         make: impl Fn(&Host) -> Result<(), String> + Sync,
     ) -> Result<(Played, Option<Came>), Broken> {
         self.hear();
-        let heard = self.told.len();
+        let heard = self.events_seen.len();
         let host = &self.host;
         let make: Move<'_> = &|| make(host);
         let mut played = self.actor.play(host, pace, make);
@@ -239,7 +239,7 @@ impl<'a> Leg<'a> {
                 first: load.first.clone().unwrap_or_default(),
             });
         }
-        let came = self.told[heard..].iter().find_map(|event| match event {
+        let came = self.events_seen[heard..].iter().find_map(|event| match event {
             Event::Swapped(report) if *report.slot == *self.slot => Some(Came::Swapped(report.clone())),
             Event::RolledBack(report) if *report.slot == *self.slot => Some(Came::RolledBack(report.clone())),
             Event::Refused(refusal) => Some(Came::Refused(refusal.clone())),
@@ -278,13 +278,13 @@ impl<'a> Leg<'a> {
         let deadline = Instant::now() + PATIENCE;
         let wanted = (Arc::from(&*self.slot), generation);
         loop {
-            match end_of(&self.told, &wanted) {
+            match end_of(&self.events_seen, &wanted) {
                 Some(Ok(_)) => return Ok(()),
                 Some(Err(why)) => return Err(Broken::StaysMapped { generation, why }),
                 None => {}
             }
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Some(record) => self.told.push(record.event.clone()),
+                Some(record) => self.events_seen.push(record.event.clone()),
                 None => {
                     let why = format!("it did not end within {PATIENCE:?}: {:?}", self.host.who_holds(&self.slot));
                     return Err(Broken::StaysMapped { generation, why });
@@ -295,7 +295,7 @@ impl<'a> Leg<'a> {
 
     /// The last reported rollback.
     pub(crate) fn rolled_back(&self) -> Option<RollbackReport> {
-        self.told.iter().rev().find_map(|event| match event {
+        self.events_seen.iter().rev().find_map(|event| match event {
             Event::RolledBack(report) if *report.slot == *self.slot => Some(report.clone()),
             _ => None,
         })
@@ -303,7 +303,7 @@ impl<'a> Leg<'a> {
 
     fn hear(&mut self) {
         while let Some(record) = self.events.try_recv() {
-            self.told.push(record.event.clone());
+            self.events_seen.push(record.event.clone());
         }
     }
 
@@ -328,8 +328,8 @@ pub(crate) fn not_moved(came: Option<Came>, answer: Option<Result<(), String>>) 
 }
 
 /// All generations in the events.
-fn generations(told: &[Event]) -> BTreeSet<(Arc<str>, u64)> {
-    let generations = told.iter().filter_map(|event| match event {
+fn generations(events_seen: &[Event]) -> BTreeSet<(Arc<str>, u64)> {
+    let generations = events_seen.iter().filter_map(|event| match event {
         Event::Lifecycle { slot, generation, .. } => Some((slot.clone(), *generation)),
         _ => None,
     });
@@ -337,9 +337,9 @@ fn generations(told: &[Event]) -> BTreeSet<(Arc<str>, u64)> {
 }
 
 /// How a generation ended, if it did. A generation that is kept only by a hook that has not returned has not ended.
-fn end_of(told: &[Event], wanted: &(Arc<str>, u64)) -> Option<Result<UnloadReport, String>> {
+fn end_of(events_seen: &[Event], wanted: &(Arc<str>, u64)) -> Option<Result<UnloadReport, String>> {
     let (of, number) = wanted;
-    told.iter().rev().find_map(|event| match event {
+    events_seen.iter().rev().find_map(|event| match event {
         Event::Released {
             slot,
             generation,

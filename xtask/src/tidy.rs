@@ -257,13 +257,13 @@ fn references_to_nothing(rust_files: &RustFiles<'_>, file: &Path, text: &str) ->
         return Vec::new();
     }
     let missing = rust_files.missing_in(file, text).into_iter();
-    let told = missing.map(|(line, named)| {
+    let faults = missing.map(|(line, named)| {
         let what = format!(
             "`{named}` is no file of this repository: name the file that is meant, with as much of its path as it needs"
         );
         fault(file, line, what)
     });
-    told.collect()
+    faults.collect()
 }
 
 /// The table of invariants names places and tests that exist.
@@ -291,7 +291,7 @@ fn circles_in(repository: &Path, sources: &Path, files: &BTreeSet<PathBuf>) -> V
         is_rust.then(|| (below.to_owned(), text))
     });
     let found = circles::too_large(&of_crate.collect::<Vec<_>>());
-    let told = found.into_iter().map(|circle| {
+    let faults = found.into_iter().map(|circle| {
         let names: Vec<_> = circle.files.iter().map(|file| file.display().to_string()).collect();
         let why = match circle.crosses {
             true => "across folders",
@@ -303,7 +303,7 @@ fn circles_in(repository: &Path, sources: &Path, files: &BTreeSet<PathBuf>) -> V
         );
         fault(&sources.join(&circle.files[0]), 1, what)
     });
-    told.collect()
+    faults.collect()
 }
 
 /// Checks that a packaged crate uses only files of its own folder. Files in `tests` are not packaged.

@@ -30,30 +30,30 @@ impl Events {
     pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
         let mut client = connect(socket)?;
         if !self.follow {
-            let told = client.events(self.since.unwrap_or(0))?;
-            told.iter().try_for_each(|told| self.show(told))?;
+            let events = client.events(self.since.unwrap_or(0))?;
+            events.iter().try_for_each(|event| self.show(event))?;
             return Ok(Exit::Done);
         }
         thread::spawn(watch_output);
-        for told in client.follow(self.since)? {
-            self.show(&told?)?;
+        for event in client.follow(self.since)? {
+            self.show(&event?)?;
         }
         Ok(Exit::Done)
     }
 
-    fn show(&self, told: &EventMessage) -> Result<(), Failure> {
-        show(told, self.json, self.all)
+    fn show(&self, event: &EventMessage) -> Result<(), Failure> {
+        show(event, self.json, self.all)
     }
 }
 
 /// Prints an event.
-pub fn show(told: &EventMessage, as_json: bool, all: bool) -> Result<(), Failure> {
+pub fn show(event: &EventMessage, as_json: bool, all: bool) -> Result<(), Failure> {
     match as_json {
-        true => json_line(told),
-        false if told.event == "lifecycle" && !all => Ok(()),
+        true => json_line(event),
+        false if event.event == "lifecycle" && !all => Ok(()),
         false => {
-            let when = dim(format!("{:>5} {}", told.sequence, time(told.at_ms)));
-            line(format!("{when} {}", clean(&told.text).replace('\n', "\n               ")))
+            let when = dim(format!("{:>5} {}", event.sequence, time(event.at_ms)));
+            line(format!("{when} {}", clean(&event.text).replace('\n', "\n               ")))
         }
     }
 }

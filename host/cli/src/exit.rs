@@ -76,7 +76,7 @@ pub enum Failure {
 
 impl Failure {
     /// Prints the error on standard error, and returns the exit code.
-    pub fn tell(self) -> Exit {
+    pub fn print(self) -> Exit {
         let exit = self.exit();
         // A closed pipe is not reported. If standard error is closed, the message is lost.
         if exit != Exit::OutputGone || !matches!(&self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {

@@ -103,5 +103,5 @@ fn main() -> ExitCode {
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),
     };
-    done.unwrap_or_else(Failure::tell).into()
+    done.unwrap_or_else(Failure::print).into()
 }

@@ -17,5 +17,5 @@ const CALLER: Caller = Caller {
 
 /// Runs one of these verbs.
 pub fn run<E: Display>(verb: impl FnOnce(&Caller) -> Result<ExitCode, E>) -> ExitCode {
-    verb(&CALLER).unwrap_or_else(|error| Failure::Other(Exit::Refused, format!("{error:#}")).tell().into())
+    verb(&CALLER).unwrap_or_else(|error| Failure::Other(Exit::Refused, format!("{error:#}")).print().into())
 }

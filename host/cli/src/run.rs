@@ -82,9 +82,9 @@ impl Run {
         });
         drop(host);
         // The last events are printed, unless the output is blocked.
-        let (told, is_told) = mpsc::channel();
-        thread::spawn(move || told.send(telling.join()));
-        let _ = is_told.recv_timeout(LAST_WORDS);
+        let (ended, has_ended) = mpsc::channel();
+        thread::spawn(move || ended.send(telling.join()));
+        let _ = has_ended.recv_timeout(LAST_WORDS);
         Ok(Exit::Done)
     }
 }

@@ -32,7 +32,7 @@ impl Top {
     pub fn run(self, named: Option<PathBuf>) -> ExitCode {
         let socket = match socket::find(named) {
             Ok(socket) => socket,
-            Err(failure) => return Failure::tell(failure).into(),
+            Err(failure) => return Failure::print(failure).into(),
         };
         let ended = run::run(Arc::new(source::Socket(socket)), Duration::from_millis(self.interval));
         if let Some(message) = ended.message() {

@@ -166,15 +166,15 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
 
     /// Sets a callback that gets the old and the new settings after they were published. It runs on the watch's thread.
     #[must_use]
-    pub fn on_change(mut self, told: impl Fn(&T, &T) + Send + Sync + 'static) -> Self {
-        self.on_change = Box::new(told);
+    pub fn on_change(mut self, notify: impl Fn(&T, &T) + Send + Sync + 'static) -> Self {
+        self.on_change = Box::new(notify);
         self
     }
 
     /// Sets a callback that gets the error if new settings are refused. It runs on the watch's thread.
     #[must_use]
-    pub fn on_error(mut self, told: impl Fn(&ConfigError) + Send + Sync + 'static) -> Self {
-        self.on_error = Box::new(told);
+    pub fn on_error(mut self, notify: impl Fn(&ConfigError) + Send + Sync + 'static) -> Self {
+        self.on_error = Box::new(notify);
         self
     }
 
@@ -188,8 +188,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> WatchedBuilder<T> {
     /// Sets a callback that is called once when a file cannot be read yet, because a process has it open for writing. It
     /// runs on the watch's thread.
     #[must_use]
-    pub fn on_waiting(mut self, told: impl Fn(&ConfigError) + Send + Sync + 'static) -> Self {
-        self.on_waiting = Box::new(told);
+    pub fn on_waiting(mut self, notify: impl Fn(&ConfigError) + Send + Sync + 'static) -> Self {
+        self.on_waiting = Box::new(notify);
         self
     }
 

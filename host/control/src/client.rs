@@ -168,7 +168,7 @@ impl Client {
         self.send(Request::Events { since, follow: true })?;
         // There may be no event for days.
         let unlimited = self.reader.get_ref().set_read_timeout(None);
-        unlimited.map_err(|source| self.gone(&source.to_string()))?;
+        unlimited.map_err(|source| self.disconnected(&source.to_string()))?;
         Ok(Following(Some(self)))
     }
 
@@ -184,7 +184,7 @@ impl Client {
         let mut events = Vec::new();
         loop {
             match self.receive()? {
-                Answer::Event(told) => events.push(*told),
+                Answer::Event(event) => events.push(*event),
                 _ => return Ok(events),
             }
         }
@@ -206,7 +206,7 @@ impl Client {
                 Err(Errno::INTR) => {}
                 // The host may have sent its reason before it closed.
                 Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
-                Err(error) => return Err(self.gone(&error.to_string())),
+                Err(error) => return Err(self.disconnected(&error.to_string())),
             }
         }
         Ok(())
@@ -236,12 +236,12 @@ impl Client {
         match (read, self.begun.last()) {
             (Ok(_), Some(b'\n')) => {}
             (Ok(_), _) if self.begun.len() as u64 == LONGEST_ANSWER => return Err(self.nonsense("it does not end")),
-            (Ok(_), _) => return Err(self.gone("it closed the connection")),
+            (Ok(_), _) => return Err(self.disconnected("it closed the connection")),
             (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {
                 let (path, why) = (self.path.clone(), format!("nothing came for {PATIENCE:?}"));
                 return Err(ClientError::Unavailable { path, why });
             }
-            (Err(error), _) => return Err(self.gone(&error.to_string())),
+            (Err(error), _) => return Err(self.disconnected(&error.to_string())),
         }
         let line = std::mem::take(&mut self.begun);
         // The other fields may have another meaning in another version.
@@ -270,7 +270,7 @@ impl Client {
         }
     }
 
-    fn gone(&self, why: &str) -> ClientError {
+    fn disconnected(&self, why: &str) -> ClientError {
         let (path, why) = (self.path.clone(), why.to_owned());
         ClientError::Gone { path, why }
     }
@@ -312,7 +312,7 @@ impl Iterator for Following {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.0.as_mut()?.receive() {
-            Ok(Answer::Event(told)) => Some(Ok(*told)),
+            Ok(Answer::Event(event)) => Some(Ok(*event)),
             Ok(_) => {
                 self.0 = None;
                 None

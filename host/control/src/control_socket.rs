@@ -61,8 +61,8 @@ impl Surface for ControlSocket {
             SurfaceError::new(error, remedy)
         })?;
         let recent = Arc::new(Recent::default());
-        let told = recent.clone();
-        setup.on_record(move |record| told.note(record));
+        let noted = recent.clone();
+        setup.on_record(move |record| noted.note(record));
         self.opened = Some(Opened { listening, recent });
         Ok(())
     }

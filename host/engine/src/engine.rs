@@ -3,8 +3,8 @@
 
 use crate::{
     level::LogLevel,
-    neighbours::Neighbours,
     panics::PanicReport,
+    peer_table::PeerTable,
     preflight::{Preflight, PreflightCandidate},
 };
 use reslot_artifact::{ContentHash, manifest::Manifest};
@@ -70,7 +70,7 @@ pub struct ImageOwner {
     /// The generation number.
     pub generation: u64,
     /// The image's peers.
-    pub neighbours: Box<dyn Neighbours>,
+    pub peers: Box<dyn PeerTable>,
     /// Returns the image's current log level.
     pub log_level: Box<dyn Fn() -> LogLevel + Send + Sync>,
     /// After [`Resources::watch`]: called whenever something that keeps the image has ended.
@@ -239,7 +239,7 @@ pub unsafe trait Object: Send + Sync {
 
     /// Asks the threads of `Context::spawn` to end, and returns the names of those that still run; empty if there are none. With `own`,
     /// only the threads that this object has started.
-    fn workers(&self, own: bool) -> String;
+    fn end_workers(&self, own: bool) -> String;
 
     /// Replaces the object's value by a state that an earlier generation has encoded.
     ///

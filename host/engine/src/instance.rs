@@ -252,8 +252,8 @@ impl Instance {
 
     /// Asks the threads of `Context::spawn` to end, and returns the names of those that still run; empty if there are none. With `own`,
     /// only the threads that this object has started, because the image has another object.
-    pub fn workers(&self, own: bool) -> String {
-        self.object.workers(own)
+    pub fn end_workers(&self, own: bool) -> String {
+        self.object.end_workers(own)
     }
 
     /// Drops the object, and gives the image back. It can be closed after the other instances have given it back, too.

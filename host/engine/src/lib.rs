@@ -11,8 +11,8 @@ mod engine;
 pub mod hooks;
 mod instance;
 mod level;
-mod neighbours;
 pub mod panics;
+mod peer_table;
 pub mod peers;
 mod preflight;
 mod root;
@@ -22,6 +22,6 @@ pub use engine::{
 };
 pub use instance::{ExclusiveInstance, Instance, SharedImage};
 pub use level::{LogLevel, NoLogLevel};
-pub use neighbours::Neighbours;
+pub use peer_table::PeerTable;
 pub use preflight::{Preflight, PreflightCandidate};
 pub use root::{RootAccess, RootObject};

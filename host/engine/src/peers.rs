@@ -1,11 +1,11 @@
 //! The host's functions through which an image calls its peers, for engines that give a plugin a [`HostTable`]. Each function finds the
-//! image's [`Neighbours`] by the image's token.
+//! image's [`PeerTable`] by the image's token.
 //!
 //! [`HostTable`]: reslot_plugin_api::__private::HostTable
 //!
 //! The functions keep no reference to memory of the image: they copy names and parse descriptions before they return.
 
-use crate::neighbours::Neighbours;
+use crate::peer_table::PeerTable;
 use reslot_artifact::manifest::Interface;
 use reslot_plugin_api::{
     __private::{FaultAbi, LoadedAbi, PassAbi, PeerRefusalAbi, ROption, RResult, RSlice, RStr, Status},
@@ -17,17 +17,17 @@ use std::{
 };
 
 /// The type to which the token of an image points.
-pub trait HasNeighbours {
+pub trait HasPeers {
     /// The image's peers; none before they were set.
-    fn neighbours(&self) -> Option<&dyn Neighbours>;
+    fn peers(&self) -> Option<&dyn PeerTable>;
 }
 
 /// # Safety
 /// `token` must point to a `T` that lives for `'a`.
-unsafe fn neighbours<'a, T: HasNeighbours + 'a>(token: *const ()) -> Option<&'a dyn Neighbours> {
+unsafe fn peers_of<'a, T: HasPeers + 'a>(token: *const ()) -> Option<&'a dyn PeerTable> {
     // SAFETY: the caller promises that the token is valid for `'a`. The count is not raised: the engine that has given the image its token
     // keeps the value alive while code of the image runs.
-    unsafe { &*token.cast::<T>() }.neighbours()
+    unsafe { &*token.cast::<T>() }.peers()
 }
 
 /// The function `peer_find` of the table.
@@ -35,13 +35,13 @@ unsafe fn neighbours<'a, T: HasNeighbours + 'a>(token: *const ()) -> Option<&'a 
 /// # Safety
 /// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
 /// table's other functions.
-pub unsafe extern "C" fn find<T: HasNeighbours>(
+pub unsafe extern "C" fn find<T: HasPeers>(
     token: *const (),
     name: RStr<'_>,
     interface: RSlice<'_, u8>,
 ) -> RResult<*const (), PeerRefusalAbi> {
     // SAFETY: called from the image.
-    let Some(neighbours) = (unsafe { neighbours::<T>(token) }) else {
+    let Some(peers) = (unsafe { peers_of::<T>(token) }) else {
         return RResult::RErr(PeerRefusalAbi::new(
             PeerErrorKind::NoHost,
             "the plugin is not connected to a host",
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn find<T: HasNeighbours>(
             let words = format!("the description of the interface cannot be read: {error}");
             (PeerErrorKind::Interface, words)
         })
-        .and_then(|interface| neighbours.find(&name, interface));
+        .and_then(|interface| peers.find(&name, interface));
     match found {
         Ok(handle) => RResult::ROk(handle),
         Err((kind, words)) => RResult::RErr(PeerRefusalAbi::new(kind, &words)),
@@ -64,11 +64,11 @@ pub unsafe extern "C" fn find<T: HasNeighbours>(
 /// # Safety
 /// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
 /// table's other functions.
-pub unsafe extern "C" fn load<T: HasNeighbours>(token: *const (), handle: *const ()) -> LoadedAbi {
+pub unsafe extern "C" fn load<T: HasPeers>(token: *const (), handle: *const ()) -> LoadedAbi {
     // SAFETY: called from the image, with a handle that `find` answered it.
-    match unsafe { neighbours::<T>(token) } {
+    match unsafe { peers_of::<T>(token) } {
         // SAFETY: as above.
-        Some(neighbours) => unsafe { neighbours.load(handle) },
+        Some(peers) => unsafe { peers.load(handle) },
         None => LoadedAbi {
             hold: null(),
             core: null(),
@@ -84,11 +84,11 @@ pub unsafe extern "C" fn load<T: HasNeighbours>(token: *const (), handle: *const
 /// # Safety
 /// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
 /// table's other functions.
-pub unsafe extern "C" fn release<T: HasNeighbours>(token: *const (), hold: *const ()) {
+pub unsafe extern "C" fn release<T: HasPeers>(token: *const (), hold: *const ()) {
     // SAFETY: called from the image, with a hold that `load` answered it, once.
-    if let Some(neighbours) = unsafe { neighbours::<T>(token) } {
+    if let Some(peers) = unsafe { peers_of::<T>(token) } {
         // SAFETY: as above.
-        unsafe { neighbours.release(hold) };
+        unsafe { peers.release(hold) };
     }
 }
 
@@ -97,9 +97,9 @@ pub unsafe extern "C" fn release<T: HasNeighbours>(token: *const (), hold: *cons
 /// # Safety
 /// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
 /// table's other functions.
-pub unsafe extern "C" fn pass<T: HasNeighbours>(token: *const (), core: *const (), body: PassAbi) -> ROption<FaultAbi> {
+pub unsafe extern "C" fn pass<T: HasPeers>(token: *const (), core: *const (), body: PassAbi) -> ROption<FaultAbi> {
     // SAFETY: called from the image, with a core whose hold it has.
-    match unsafe { neighbours::<T>(token).map(|neighbours| neighbours.pass(core, body)) } {
+    match unsafe { peers_of::<T>(token).map(|peers| peers.pass(core, body)) } {
         Some(Ok(())) => ROption::RNone,
         Some(Err(error)) => ROption::RSome(FaultAbi::from(&error)),
         None => ROption::RSome(FaultAbi::from(&internal_fault())),
@@ -111,16 +111,11 @@ pub unsafe extern "C" fn pass<T: HasNeighbours>(token: *const (), core: *const (
 /// # Safety
 /// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
 /// table's other functions.
-pub unsafe extern "C" fn fault<T: HasNeighbours>(
-    token: *const (),
-    core: *const (),
-    method: RStr<'_>,
-    status: u32,
-) -> FaultAbi {
+pub unsafe extern "C" fn fault<T: HasPeers>(token: *const (), core: *const (), method: RStr<'_>, status: u32) -> FaultAbi {
     // This calls the program's subscriber, whose panic must not reach the image.
     let error = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: called from the image, with a core whose hold it has.
-        unsafe { neighbours::<T>(token).map(|neighbours| neighbours.fault(core, &method, Status(status))) }
+        unsafe { peers_of::<T>(token).map(|peers| peers.fault(core, &method, Status(status))) }
     }));
     FaultAbi::from(&error.ok().flatten().unwrap_or_else(internal_fault))
 }
@@ -130,9 +125,9 @@ pub unsafe extern "C" fn fault<T: HasNeighbours>(
 /// # Safety
 /// It is called by an image, with its own token, which points to a `T` that lives as long as code of the image runs, and with answers of the
 /// table's other functions.
-pub unsafe extern "C" fn absent<T: HasNeighbours>(token: *const (), handle: *const ()) -> FaultAbi {
+pub unsafe extern "C" fn absent<T: HasPeers>(token: *const (), handle: *const ()) -> FaultAbi {
     // SAFETY: called from the image, with a handle that `find` answered it.
-    let error = unsafe { neighbours::<T>(token).map(|neighbours| neighbours.absent(handle)) };
+    let error = unsafe { peers_of::<T>(token).map(|peers| peers.absent(handle)) };
     FaultAbi::from(&error.unwrap_or_else(internal_fault))
 }
 

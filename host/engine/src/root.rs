@@ -281,7 +281,7 @@ unsafe impl<A: RootAccess> Object for RootObject<A> {
         })
     }
 
-    fn workers(&self, own: bool) -> String {
+    fn end_workers(&self, own: bool) -> String {
         self.on(|root, data| match root.end_workers_of().filter(|_| own) {
             Some(end) => end(data).into(),
             None => root.end_workers()().into(),

@@ -4,9 +4,9 @@
 use crate::services;
 use parking_lot::{Mutex, MutexGuard};
 use reslot_engine::{
-    Holding, ImageId, ImageOwner, Neighbours, Resources, next_image_id,
+    Holding, ImageId, ImageOwner, PeerTable, Resources, next_image_id,
     panics::{self, PanicReport},
-    peers::HasNeighbours,
+    peers::HasPeers,
 };
 use reslot_plugin_api::__private::{HostTableRef, LinkedHost};
 use reslot_process::Process;
@@ -96,7 +96,7 @@ impl Attached {
     }
 
     /// A panic with these words was contained on the calling thread. At the end of a thread of `Context::spawn` nobody asks for it, so it is
-    /// told, unless the hook has done so.
+    /// reported here, unless the hook has done so.
     pub(crate) fn contained(&self, message: &str, own_thread: bool) {
         let news = panics::contained(self.id, message);
         if let Some(report) = news.filter(|_| own_thread && !self.process.is_another()) {
@@ -147,9 +147,9 @@ impl Resources for Attached {
     }
 }
 
-impl HasNeighbours for Attached {
-    fn neighbours(&self) -> Option<&dyn Neighbours> {
-        Some(&*self.owner.neighbours)
+impl HasPeers for Attached {
+    fn peers(&self) -> Option<&dyn PeerTable> {
+        Some(&*self.owner.peers)
     }
 }
 

@@ -143,7 +143,7 @@ impl Surface for PrometheusEndpoint {
     fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError> {
         let bound = self.bind().map_err(failed)?;
         let meter = bound.page.meter.clone();
-        setup.on_event(move |event| meter.tell(event));
+        setup.on_event(move |event| meter.record(event));
         self.bound = Some(bound);
         Ok(())
     }
@@ -266,7 +266,7 @@ impl Serving {
             let mut ready = ready.into_iter();
             self.connections.retain_mut(|connection| {
                 let is_ready = ready.next().unwrap_or(false);
-                let goes_on = !is_ready || connection.goes_on(|| page.text());
+                let goes_on = !is_ready || connection.advance(|| page.text());
                 goes_on && now.saturating_duration_since(connection.since()) < PATIENCE
             });
             if is_asked {

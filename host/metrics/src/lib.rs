@@ -15,7 +15,7 @@
 //!
 //! # Where to change what
 //! `names` has every metric with its unit and description, and `words` the values of all labels: dashboards and alerts use
-//! them, so they must stay. `tell` maps events to counters, `sample` updates gauges, and `meter` makes sure that a slow
+//! them, so they must stay. `counters` maps events to counters, `sample` updates gauges, and `meter` makes sure that a slow
 //! thread does not set an old value last. `endpoint` is the server for Prometheus.
 //!
 //! Labels are slots and fixed words, never a path, a hash or a message, so the number of series depends only on the number
@@ -24,11 +24,11 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "prometheus")]
+mod counters;
 mod endpoint;
 mod meter;
 mod names;
 mod sample;
-mod tell;
 mod words;
 
 #[cfg(feature = "prometheus")]
@@ -75,7 +75,7 @@ impl Surface for Metrics {
 
     fn configure(&mut self, setup: &mut Setup) -> Result<(), SurfaceError> {
         let meter = self.0.clone();
-        setup.on_event(move |event| meter.tell(event));
+        setup.on_event(move |event| meter.record(event));
         Ok(())
     }
 

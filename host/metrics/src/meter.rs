@@ -2,9 +2,8 @@
 //! the last write to a gauge is the current value.
 
 use crate::{
-    names,
+    counters, names,
     sample::{self, LateHolders},
-    tell,
 };
 use metrics::{Recorder, with_recorder};
 use parking_lot::Mutex;
@@ -60,26 +59,26 @@ impl Meter {
     /// Connects the host, so that gauges can be read.
     pub(crate) fn attach(&self, host: HostHandle) {
         let _ = self.host.set(host);
-        self.to_recorder(|recorder| {
+        self.call_recorder(|recorder| {
             names::describe(recorder);
-            tell::none_from_zero(recorder);
+            counters::none_from_zero(recorder);
         });
         self.sample();
     }
 
     /// Records an event. The caller must not hold a lock.
-    pub(crate) fn tell(&self, event: &Event) {
+    pub(crate) fn record(&self, event: &Event) {
         self.note(event);
         let new = self.introduce(event);
         // The counter is incremented last, when the event is recorded.
         self.ticket.fetch_add(1, Ordering::AcqRel);
-        self.to_recorder(|recorder| {
+        self.call_recorder(|recorder| {
             if let Some(slot) = &new {
-                tell::from_zero(slot, recorder);
+                counters::from_zero(slot, recorder);
             }
-            tell::event(&|slot| self.slots.lock().contains(slot), event, recorder);
+            counters::event(&|slot| self.slots.lock().contains(slot), event, recorder);
             if let Some(Ok(host)) = self.host.get().map(HostHandle::ask) {
-                self.until_it_is_so(|late| sample::concerned(&host, event, late, recorder));
+                self.update_until_current(|late| sample::concerned(&host, event, late, recorder));
             }
         });
     }
@@ -90,21 +89,21 @@ impl Meter {
         let Some(Ok(host)) = self.host.get().map(HostHandle::ask) else {
             return;
         };
-        self.to_recorder(|recorder| self.until_it_is_so(|late| sample::whole(&host, late, recorder)));
+        self.call_recorder(|recorder| self.update_until_current(|late| sample::all(&host, late, recorder)));
     }
 
     /// Calls the recorder. A panic of the program's recorder is reported by the panic hook and otherwise ignored.
-    fn to_recorder(&self, tell: impl Fn(&dyn Recorder)) {
+    fn call_recorder(&self, call: impl Fn(&dyn Recorder)) {
         let _ = catch_unwind(AssertUnwindSafe(|| match &self.target {
-            Target::Installed => with_recorder(&tell),
+            Target::Installed => with_recorder(&call),
             #[cfg(feature = "prometheus")]
-            Target::Own(recorder) => tell(recorder),
+            Target::Own(recorder) => call(recorder),
         }));
     }
 
     /// Updates gauges, and repeats it if another thread incremented the counter meanwhile, because that thread may have set
     /// an older value afterwards. So the last thread, or a repetition after it, sets the current values.
-    fn until_it_is_so(&self, look: impl Fn(&Mutex<LateHolders>)) {
+    fn update_until_current(&self, look: impl Fn(&Mutex<LateHolders>)) {
         for _ in 0..LOOKS {
             let ticket = self.ticket.load(Ordering::Acquire);
             look(&self.late);

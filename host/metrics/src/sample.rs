@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(crate) type LateHolders = BTreeMap<Arc<str>, BTreeMap<u64, usize>>;
 
 /// Updates all gauges.
-pub(crate) fn whole(host: &Asking<'_>, late: &Mutex<LateHolders>, to: &dyn Recorder) {
+pub(crate) fn all(host: &Asking<'_>, late: &Mutex<LateHolders>, to: &dyn Recorder) {
     images(host, to);
     for info in host.slots() {
         slot(&info, to);
@@ -41,7 +41,7 @@ pub(crate) fn concerned(host: &Asking<'_>, event: &Event, late: &Mutex<LateHolde
         | Event::Released { slot, .. }
         | Event::CallFailed { slot, .. } => slot,
         Event::Refused(_) => return images(host, to),
-        Event::ShutDown => return whole(host, late, to),
+        Event::ShutDown => return all(host, late, to),
         _ => return,
     };
     if !matches!(event, Event::CallFailed { .. }) {

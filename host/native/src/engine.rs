@@ -43,7 +43,7 @@ impl StagedArtifact for PrivateCopy {
         let name = owner.image_name();
         let ledger = Ledger::new(name, owner.when_less, owner.on_thread_panic);
         ledger.set_log_forwarder(LogForwarder::new(owner.slot, owner.generation, owner.log_level));
-        ledger.set_peers(owner.neighbours);
+        ledger.set_peers(owner.peers);
         Ok(Box::new(UnverifiedImage { opened, ledger }))
     }
 

@@ -25,9 +25,9 @@ pub(super) use thread::begin_own_thread;
 use crate::{logs::LogForwarder, threads};
 use parking_lot::{Mutex, MutexGuard};
 use reslot_engine::{
-    Holding, Neighbours, next_image_id,
+    Holding, PeerTable, next_image_id,
     panics::{self, PanicReport},
-    peers::HasNeighbours,
+    peers::HasPeers,
 };
 use reslot_plugin_api::__private::ROption;
 use reslot_process::Process;
@@ -56,7 +56,7 @@ pub struct Ledger {
     name: String,
     state: Mutex<State>,
     /// The image's peers; none before they were set.
-    neighbours: OnceLock<Box<dyn Neighbours>>,
+    peers: OnceLock<Box<dyn PeerTable>>,
     /// The forwarder of its logs; none before it was set.
     log_forwarder: OnceLock<LogForwarder>,
     /// The image's function that sets its log level; none before it was verified.
@@ -171,7 +171,7 @@ impl Ledger {
             process: Process::this(),
             name,
             state: Mutex::default(),
-            neighbours: OnceLock::new(),
+            peers: OnceLock::new(),
             log_forwarder: OnceLock::new(),
             set_log_level_fn: OnceLock::new(),
             live_bytes_fn: OnceLock::new(),
@@ -181,8 +181,8 @@ impl Ledger {
     }
 
     /// Sets the image's peers; once, before any of its hooks is called.
-    pub fn set_peers(&self, neighbours: Box<dyn Neighbours>) {
-        let _ = self.neighbours.set(neighbours);
+    pub fn set_peers(&self, peers: Box<dyn PeerTable>) {
+        let _ = self.peers.set(peers);
     }
 
     /// The image's id, unique in this process.
@@ -476,9 +476,9 @@ impl Ledger {
     }
 }
 
-impl HasNeighbours for Ledger {
-    fn neighbours(&self) -> Option<&dyn Neighbours> {
-        self.neighbours.get().map(|neighbours| &**neighbours)
+impl HasPeers for Ledger {
+    fn peers(&self) -> Option<&dyn PeerTable> {
+        self.peers.get().map(|peers| &**peers)
     }
 }
 

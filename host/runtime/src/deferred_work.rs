@@ -50,7 +50,7 @@ pub(crate) struct Collecting {
     /// An outer guard collects already.
     within: bool,
     /// Dropped last, so that the embedder's code runs only after the collected work was handed over.
-    _told_later: DeferredNotifications,
+    _deferred: DeferredNotifications,
 }
 
 impl DeferredWork {
@@ -60,7 +60,7 @@ impl DeferredWork {
             deferred_work: self.clone(),
             hooks: hooks.clone(),
             within: COLLECTS.replace(true),
-            _told_later: defer_notifications(),
+            _deferred: defer_notifications(),
         }
     }
 

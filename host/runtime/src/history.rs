@@ -289,7 +289,7 @@ impl History {
 
     /// The known versions of a slot, newest first.
     pub(crate) fn entries(&self, slot: &str) -> Vec<HistoryEntry> {
-        self.state.lock().book.of(slot).iter().rev().map(Entry::told).collect()
+        self.state.lock().book.of(slot).iter().rev().map(Entry::public).collect()
     }
 
     /// The slots with entries.

@@ -309,7 +309,7 @@ impl Host {
     /// Waits until all earlier requests are done.
     fn flush(&self) {
         let (done, is_done) = mpsc::channel();
-        self.inner.threads.tell_reload(ReloadMessage::Flush(done));
+        self.inner.threads.send_to_reload(ReloadMessage::Flush(done));
         let _ = is_done.recv();
     }
 

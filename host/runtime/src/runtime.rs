@@ -65,7 +65,7 @@ pub(crate) struct Options {
 
 impl AskedForSafePoints for Runtime {
     fn request_safe_points(&self) {
-        self.threads.tell_reload(ReloadMessage::SafePoint);
+        self.threads.send_to_reload(ReloadMessage::SafePoint);
         self.hooks.pool().request_safe_points();
         self.images.wake();
     }

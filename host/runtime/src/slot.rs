@@ -33,7 +33,7 @@ pub(crate) use holders::{holders_of, who_holds};
 pub use images::Counts;
 pub(crate) use images::{MappedImages, Phase};
 pub(crate) use messages::{CheckResult, InstanceId, ReaperMessage, SupervisorMessage};
-pub(crate) use peer::PeerTable;
+pub(crate) use peer::SlotPeers;
 pub(crate) use peer::with_overlay;
 pub(crate) use probation::{Probation, ProbationGroup, Standby, Verdict, is_failure};
 pub(crate) use publish::Change;

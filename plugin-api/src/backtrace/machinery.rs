@@ -55,7 +55,7 @@ const CALLS: [&str; 2] = ["alloc::boxed::Box", "core::ops::function::"];
 
 /// The other frames, with their numbers. All frames if none would be left, as for an artifact without names.
 pub(super) fn without(frames: &[Frame]) -> impl Iterator<Item = (usize, &Frame)> {
-    let (from, to) = (telling(frames), started(frames));
+    let (from, to) = (panic_frames(frames), started(frames));
     let kept = move |at: usize| frames[at].origin != Origin::Elsewhere && !is_glue(&frames[at]) && !is_generated(frames, at);
     let some_are = (from..to).any(kept);
     let all = (from..to).filter(move |at| !some_are || kept(*at));
@@ -78,7 +78,7 @@ fn is_generated(frames: &[Frame], at: usize) -> bool {
 }
 
 /// The number of innermost frames that belong to the panic.
-fn telling(frames: &[Frame]) -> usize {
+fn panic_frames(frames: &[Frame]) -> usize {
     let mut until = 0;
     for (at, frame) in frames.iter().enumerate() {
         if is_one_of(frame, &TELLING) {

@@ -42,7 +42,7 @@ static LOG: AtomicBool = AtomicBool::new(false);
 pub(crate) fn set_level(level: u8) {
     static INSTALLED: Once = Once::new();
     LEVEL.store(level, SeqCst);
-    if level > 0 && can_tell() {
+    if level > 0 && can_log() {
         // `tracing` never frees its subscriber.
         INSTALLED.call_once(|| memory::in_the_image(install));
     }
@@ -62,7 +62,7 @@ pub(crate) fn set_level(level: u8) {
 }
 
 /// An older host has no functions for it.
-fn can_tell() -> bool {
+fn can_log() -> bool {
     super::host().is_some_and(|Services { table, .. }| table.log_record().is_some() && table.log_span().is_some())
 }
 
@@ -103,7 +103,7 @@ impl Subscriber for ToHost {
         let parent = parent(attributes.is_contextual(), attributes.parent());
         let mut values = Values::default();
         attributes.record(&mut values);
-        let answer = tell(LogKind::Span, attributes.metadata(), parent, &values);
+        let answer = send(LogKind::Span, attributes.metadata(), parent, &values);
         Id::from_u64(if answer == 0 { UNWANTED } else { answer })
     }
 
@@ -123,7 +123,7 @@ impl Subscriber for ToHost {
         let parent = parent(event.is_contextual(), event.parent());
         let mut values = Values::default();
         event.record(&mut values);
-        tell(LogKind::Event, event.metadata(), parent, &values);
+        send(LogKind::Event, event.metadata(), parent, &values);
     }
 
     fn enter(&self, span: &Id) {
@@ -156,7 +156,7 @@ impl log::Log for ToHost {
         // A target may be built at run time.
         let (target, mut values) = (cut(record.target()), Values::default());
         values.message(record.args());
-        let told = |values: &[LogValue<'_>]| {
+        let send_values = |values: &[LogValue<'_>]| {
             cross(&LogRecord {
                 place: 0,
                 kind: LogKind::Log,
@@ -171,7 +171,7 @@ impl log::Log for ToHost {
                 values: values.into(),
             })
         };
-        values.lend(told);
+        values.lend(send_values);
     }
 
     fn flush(&self) {}
@@ -197,7 +197,7 @@ fn parent(is_contextual: bool, given: Option<&Id>) -> u64 {
     }
 }
 
-fn tell(kind: LogKind, metadata: &'static Metadata<'static>, parent: u64, values: &Values) -> u64 {
+fn send(kind: LogKind, metadata: &'static Metadata<'static>, parent: u64, values: &Values) -> u64 {
     let mut names = [RStr::from(""); MOST_FIELDS];
     let mut count = 0;
     for (room, field) in names.iter_mut().zip(metadata.fields()) {

@@ -13,7 +13,7 @@ const MOST_FRAMES: usize = 128;
 
 /// Installs the hook in the image of a loaded plugin.
 pub(super) fn install() {
-    std::panic::set_hook(Box::new(tell_host));
+    std::panic::set_hook(Box::new(report_to_host));
 }
 
 /// Installs the hook in a program with linked plugins. Each panic still goes to the former hook.
@@ -26,14 +26,14 @@ pub(crate) fn put_in_front() {
     DONE.call_once(|| {
         let programs_own = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            tell_host(info);
+            report_to_host(info);
             programs_own(info);
         }));
     });
 }
 
 /// Does nothing if the thread runs no plugin's code.
-fn tell_host(info: &PanicHookInfo<'_>) {
+fn report_to_host(info: &PanicHookInfo<'_>) {
     let Some(Services { table, token }) = super::services() else {
         return;
     };
@@ -60,7 +60,7 @@ struct Frames {
 }
 
 extern "C" fn push_frame(context: *mut c_void, frames: *mut c_void) -> c_int {
-    // SAFETY: `frames` is what `tell_host` passed, alive and not otherwise borrowed during the walk.
+    // SAFETY: `frames` is what `report_to_host` passed, alive and not otherwise borrowed during the walk.
     let frames = unsafe { &mut *frames.cast::<Frames>() };
     // SAFETY: `context` is the unwinder's own.
     let address = unsafe { _Unwind_GetIP(context) };

@@ -103,7 +103,7 @@ fn both_live_a_whole_life_side_by_side() -> Result<(), Box<dyn std::error::Error
     );
 
     for (image, object) in [(&momentum, trader), (&risk, model)] {
-        assert_eq!(object.workers(), "");
+        assert_eq!(object.end_workers(), "");
         object.destroy()?;
         let image_has = image.within(|root| (root.live_bytes()().into_option(), root.remains()().registry.is_null()));
         assert_eq!(image_has, (None, true), "its memory is the program's");

@@ -37,7 +37,7 @@ pub(crate) enum Told {
 pub(crate) struct Host {
     told: Mutex<Vec<Told>>,
     told_more: Condvar,
-    neighbours: Mutex<HashMap<String, Neighbour>>,
+    peers: Mutex<HashMap<String, BoundPeer>>,
     threads: AtomicU64,
     pub(crate) lets_no_thread_start: AtomicBool,
     pub(crate) panics_on_enter: AtomicBool,
@@ -45,14 +45,14 @@ pub(crate) struct Host {
 
 /// Another plugin's object.
 #[derive(Clone, Copy)]
-struct Neighbour {
+struct BoundPeer {
     data: *mut (),
     table: *const (),
     gated: bool,
 }
 
 // SAFETY: objects of shared interfaces may be called from any thread, and the tests drop them last.
-unsafe impl Send for Neighbour {}
+unsafe impl Send for BoundPeer {}
 
 impl Host {
     pub(crate) fn told(&self) -> Vec<Told> {
@@ -82,16 +82,16 @@ impl Host {
     }
 
     pub(crate) fn knows(&self, name: &str, object: &Object, gated: bool) {
-        let neighbour = Neighbour {
+        let peer = BoundPeer {
             data: object.data,
             table: object.image.within(|root| root.table()()),
             gated,
         };
-        lock(&self.neighbours).insert(name.to_owned(), neighbour);
+        lock(&self.peers).insert(name.to_owned(), peer);
     }
 
     pub(crate) fn forgets(&self, name: &str) {
-        lock(&self.neighbours).remove(name);
+        lock(&self.peers).remove(name);
     }
 }
 
@@ -190,7 +190,7 @@ unsafe extern "C" fn contained(token: *const (), message: RStr<'_>, own_thread: 
 
 unsafe extern "C" fn peer_find(token: *const (), name: RStr<'_>, _: RSlice<'_, u8>) -> RResult<*const (), PeerRefusalAbi> {
     // SAFETY: as above.
-    match lock(&unsafe { host(token) }.neighbours).contains_key(name.as_str()) {
+    match lock(&unsafe { host(token) }.peers).contains_key(name.as_str()) {
         // A handle is good for ever.
         true => RResult::ROk((&raw const *Box::leak(Box::new(name.to_string()))).cast()),
         false => RResult::RErr(PeerRefusalAbi::new(PeerErrorKind::Unknown, "nothing of this name is loaded")),
@@ -200,7 +200,7 @@ unsafe extern "C" fn peer_find(token: *const (), name: RStr<'_>, _: RSlice<'_, u
 unsafe extern "C" fn peer_load(token: *const (), handle: *const ()) -> LoadedAbi {
     // SAFETY: as above, with a handle that `peer_find` has answered.
     let (host, name) = unsafe { (host(token), &*handle.cast::<String>()) };
-    match lock(&host.neighbours).get(name) {
+    match lock(&host.peers).get(name) {
         Some(found) => LoadedAbi {
             hold: handle,
             core: handle,
@@ -223,7 +223,7 @@ unsafe extern "C" fn peer_release(_: *const (), _: *const ()) {}
 unsafe extern "C" fn peer_pass(token: *const (), core: *const (), body: PassAbi) -> ROption<FaultAbi> {
     // SAFETY: as above.
     let (host, name) = unsafe { (host(token), &*core.cast::<String>()) };
-    let found = lock(&host.neighbours).get(name).copied();
+    let found = lock(&host.peers).get(name).copied();
     match found {
         Some(found) => {
             // SAFETY: the object lives; the body is the calling plugin's.
@@ -318,7 +318,7 @@ impl Object {
     }
 
     /// The names of its threads that run, after they were asked to end.
-    pub(crate) fn workers(&self) -> String {
+    pub(crate) fn end_workers(&self) -> String {
         self.on(|root, data| root.end_workers_of().expect("it has this")(data).into())
     }
 

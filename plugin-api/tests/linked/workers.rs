@@ -86,11 +86,11 @@ fn each_attachment_has_its_own_threads() -> Result<(), String> {
     }
     let all = |at: usize| -> String { images[at].within(|root| root.end_workers()().into()) };
 
-    assert_eq!(first.workers(), "\"works\"", "of this object alone");
+    assert_eq!(first.end_workers(), "\"works\"", "of this object alone");
     first.stop()?;
     first.client::<dyn Works>(&hosts[0]).runs().expect("it does not panic");
     hosts[0].until(&Told::ThreadEnded(0));
-    assert_eq!(first.workers(), "", "it has ended, and the host was told after that");
+    assert_eq!(first.end_workers(), "", "it has ended, and the host was told after that");
     assert!(!hosts[0].told().contains(&Told::ThreadEnded(1)), "the other object's goes on");
 
     assert_eq!(all(0), "\"works\"", "of this attachment alone");
@@ -137,6 +137,6 @@ fn a_host_that_ends_lets_no_thread_start() -> Result<(), String> {
     host.lets_no_thread_start.store(true, SeqCst);
     let words = object.start().expect_err("it needs a thread");
     assert!(words.contains("careless") && words.contains("host"), "{words}");
-    assert_eq!(object.workers(), "");
+    assert_eq!(object.end_workers(), "");
     object.destroy()
 }

@@ -131,7 +131,7 @@ fn about_host<'a>(model: &Model, paint: Paint, now: Instant, width: usize) -> Ve
         let first = format!("reslot top  {}", model.source);
         return vec![
             Line::raw(text::cut(&first, width)),
-            gone_line(&gone.unwrap_or_default(), paint, width),
+            disconnected_line(&gone.unwrap_or_default(), paint, width),
         ];
     };
     let quarantined = if host.quarantined > 0 { paint.bad() } else { Style::new() };
@@ -150,7 +150,10 @@ fn about_host<'a>(model: &Model, paint: Paint, now: Instant, width: usize) -> Ve
         .folder
         .as_ref()
         .map_or("no folder".to_owned(), |folder| format!("folder {}", folder.display()));
-    let second = gone.map_or_else(|| Line::raw(text::cut(&folder, width)), |gone| gone_line(&gone, paint, width));
+    let second = gone.map_or_else(
+        || Line::raw(text::cut(&folder, width)),
+        |gone| disconnected_line(&gone, paint, width),
+    );
     vec![first, second]
 }
 
@@ -158,7 +161,7 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn gone_line<'a>(gone: &str, paint: Paint, width: usize) -> Line<'a> {
+fn disconnected_line<'a>(gone: &str, paint: Paint, width: usize) -> Line<'a> {
     Line::styled(text::cut(gone, width), paint.bad())
 }
 

@@ -103,7 +103,7 @@ pub(super) enum Waited {
 
 /// Wakes the screen, on signals and from other threads.
 pub(super) struct Waker {
-    told: Arc<AtomicI32>,
+    signal_received: Arc<AtomicI32>,
     continued: Arc<AtomicBool>,
     wake: UnixStream,
     woken: UnixStream,
@@ -117,12 +117,16 @@ impl Waker {
         woken.set_nonblocking(true)?;
         let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGWINCH, SIGCONT])?;
         let waker = Self {
-            told: Arc::default(),
+            signal_received: Arc::default(),
             continued: Arc::default(),
             wake,
             woken,
         };
-        let (told, continued, wake) = (Arc::clone(&waker.told), Arc::clone(&waker.continued), waker.waker()?);
+        let (signal_received, continued, wake) = (
+            Arc::clone(&waker.signal_received),
+            Arc::clone(&waker.continued),
+            waker.waker()?,
+        );
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in &mut signals {
                 match signal {
@@ -132,7 +136,7 @@ impl Waker {
                         wake();
                     }
                     _ => {
-                        told.store(signal, Ordering::Release);
+                        signal_received.store(signal, Ordering::Release);
                         wake();
                         thread::sleep(TO_END);
                         // The screen is blocked by the terminal. At least the terminal's modes can be restored.
@@ -167,7 +171,7 @@ impl Waker {
             let mut some = [0; 64];
             while (&self.woken).read(&mut some).is_ok_and(|read| read > 0) {}
         }
-        match self.told.load(Ordering::Acquire) {
+        match self.signal_received.load(Ordering::Acquire) {
             0 => {}
             // The kernel sends this when the terminal is closed.
             SIGHUP => return Waited::Gone,

@@ -44,10 +44,10 @@ struct Screen {
 
 impl Screen {
     /// Sends a message. False if the screen has ended.
-    fn tell(&self, news: News) -> bool {
-        let told = self.news.send(news).is_ok();
+    fn send(&self, news: News) -> bool {
+        let is_open = self.news.send(news).is_ok();
         (self.wake)();
-        told
+        is_open
     }
 }
 
@@ -93,7 +93,7 @@ fn look_on(source: &dyn Source, interval: Duration, screen: &Screen, looks: &Rec
     let mut connection = None;
     let mut inspected: Option<String> = None;
     loop {
-        if !screen.tell(News::Asks) {
+        if !screen.send(News::Asks) {
             return;
         }
         let seen = connected(source, &mut connection).and_then(|host| {
@@ -105,7 +105,7 @@ fn look_on(source: &dyn Source, interval: Duration, screen: &Screen, looks: &Rec
             connection = None;
             News::Lost(why)
         });
-        if !screen.tell(news) {
+        if !screen.send(news) {
             return;
         }
         match looks.recv_timeout(interval) {
@@ -170,7 +170,7 @@ fn act_on(source: &dyn Source, screen: &Screen, deeds: &Receiver<Request>, looks
             .connect()
             .map_err(Failure::Gone)
             .and_then(|mut host| host.ask(&request));
-        if !screen.tell(News::Did(request, answer)) {
+        if !screen.send(News::Did(request, answer)) {
             return;
         }
         let _ = looks.send(Look::Now);

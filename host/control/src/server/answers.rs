@@ -217,7 +217,7 @@ fn held(held: &GenerationHolders) -> HeldGeneration {
     HeldGeneration {
         generation: held.generation,
         condition: held.condition.to_string(),
-        since_ms: whole(held.since),
+        since_ms: whole_millis(held.since),
         live_bytes: held.live_bytes,
         holders: held.holders.iter().map(ToString::to_string).collect(),
     }
@@ -228,7 +228,7 @@ fn overview(shared: &Shared, host: &Asking<'_>) -> Overview {
     Overview {
         process: std::process::id(),
         program: program(),
-        uptime_ms: whole(shared.begun.elapsed()),
+        uptime_ms: whole_millis(shared.begun.elapsed()),
         folder: host.folder().map(ToOwned::to_owned),
         mapped: counts.mapped as u64,
         quarantined: counts.quarantined as u64,
@@ -284,6 +284,6 @@ fn status(shared: &Shared, host: &Asking<'_>, slot: SlotInfo) -> SlotStatus {
 }
 
 /// A duration in milliseconds.
-fn whole(duration: Duration) -> u64 {
+fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

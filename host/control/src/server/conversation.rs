@@ -151,8 +151,8 @@ impl<'a> Conversation<'a> {
             let record = if over { events.try_recv() } else { events.recv_timeout(LOOK) };
             match record {
                 Some(record) if follow || record.sequence < now => {
-                    let told = Answer::Event(Box::new((&*record).into()));
-                    if !send(self.stream, &Answered::new(id, Ok(told))) {
+                    let event = Answer::Event(Box::new((&*record).into()));
+                    if !send(self.stream, &Answered::new(id, Ok(event))) {
                         return false;
                     }
                 }

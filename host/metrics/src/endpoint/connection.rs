@@ -54,7 +54,7 @@ impl Connection {
     }
 
     /// Does all work that does not block. False if the connection is finished. `page` makes the metrics.
-    pub(super) fn goes_on(&mut self, page: impl FnOnce() -> Option<String>) -> bool {
+    pub(super) fn advance(&mut self, page: impl FnOnce() -> Option<String>) -> bool {
         // An error ends only this connection.
         self.step(page).unwrap_or(false)
     }
@@ -116,14 +116,14 @@ fn answer(request: &[u8], page: impl FnOnce() -> Option<String>) -> Option<Vec<u
     let is_head = read.method == Some("HEAD");
     Some(match (read.method, path) {
         (Some("GET" | "HEAD"), "/metrics") => match page() {
-            Some(page) => whole("200 OK", "text/plain; version=0.0.4; charset=utf-8", "", &page, is_head),
+            Some(page) => response("200 OK", "text/plain; version=0.0.4; charset=utf-8", "", &page, is_head),
             None => refuse(
                 "500 Internal Server Error",
                 "the host panicked while it collected its metrics\n",
             ),
         },
-        (Some("GET" | "HEAD"), _) => whole("404 Not Found", PLAIN, "", "the metrics are at /metrics\n", is_head),
-        _ => whole(
+        (Some("GET" | "HEAD"), _) => response("404 Not Found", PLAIN, "", "the metrics are at /metrics\n", is_head),
+        _ => response(
             "405 Method Not Allowed",
             PLAIN,
             "Allow: GET, HEAD\r\n",
@@ -134,10 +134,10 @@ fn answer(request: &[u8], page: impl FnOnce() -> Option<String>) -> Option<Vec<u
 }
 
 fn refuse(status: &str, words: &str) -> Vec<u8> {
-    whole(status, PLAIN, "", words, false)
+    response(status, PLAIN, "", words, false)
 }
 
-fn whole(status: &str, kind: &str, more: &str, body: &str, is_head: bool) -> Vec<u8> {
+fn response(status: &str, kind: &str, more: &str, body: &str, is_head: bool) -> Vec<u8> {
     let length = body.len();
     let shown = if is_head { "" } else { body };
     format!(

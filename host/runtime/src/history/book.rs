@@ -61,7 +61,7 @@ impl Entry {
         !matches!(self.condition, VersionStatus::KnownBad(_))
     }
 
-    pub(super) fn told(&self) -> HistoryEntry {
+    pub(super) fn public(&self) -> HistoryEntry {
         HistoryEntry {
             hash: self.hash,
             version: self.version.clone(),

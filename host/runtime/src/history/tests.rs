@@ -57,7 +57,7 @@ fn opened(folder: &Path, keep: usize) -> History {
 }
 
 /// Newest first.
-fn told(history: &History) -> Vec<(ContentHash, VersionStatus)> {
+fn entries(history: &History) -> Vec<(ContentHash, VersionStatus)> {
     let entries = history.entries(SLOT).into_iter();
     entries.map(|kept| (kept.hash, kept.condition)).collect()
 }
@@ -110,7 +110,7 @@ fn the_confirmed_one_and_as_many_earlier_ones_stay() {
     history.confirm(SLOT, &four).unwrap();
     assert_eq!(history.unconfirmed(SLOT), None);
     let stay = [four, three, two].map(|hash| (hash, Confirmed));
-    assert_eq!(told(&history), stay);
+    assert_eq!(entries(&history), stay);
     assert_eq!(artifacts(folder.path()), [&b"333"[..], b"four", b"two"]);
     for gone in [one, superseded] {
         let error = history.read(SLOT, &gone).unwrap_err();
@@ -133,7 +133,7 @@ fn the_confirmed_one_and_as_many_earlier_ones_stay() {
     // A rollback to a version makes it the newest; it stays good.
     begun(&history, b"two");
     let order = [two, four, three].map(|hash| (hash, Confirmed));
-    assert_eq!(told(&history), order);
+    assert_eq!(entries(&history), order);
     assert_eq!(history.unconfirmed(SLOT), None);
 }
 
@@ -160,7 +160,7 @@ fn what_is_forgotten_was_never_there() {
 
     for candidate in [b"new", b"one", b"two", b"bad"] {
         let candidate = begun(&history, candidate);
-        assert_eq!(told(&history)[0].0, candidate);
+        assert_eq!(entries(&history)[0].0, candidate);
         history.forget(SLOT, &ContentHash::of(b"never seen"));
         history.forget(SLOT, &candidate);
         history.forget(SLOT, &candidate);
@@ -177,7 +177,7 @@ fn what_is_forgotten_was_never_there() {
     begun(&history, b"one");
     history.confirm(SLOT, &one).unwrap();
     history.forget(SLOT, &one);
-    assert_eq!(told(&history)[0].0, one);
+    assert_eq!(entries(&history)[0].0, one);
     assert_eq!(history.read(SLOT, &two).unwrap().bytes, b"two");
 }
 
@@ -189,7 +189,7 @@ fn candidates_that_overtake_each_other_are_each_forgotten() {
     let before = (history.entries(SLOT), files(folder.path()));
     let [first, second] = [b"first", b"later"].map(|bytes| begun(&history, bytes));
     history.forget(SLOT, &first);
-    assert_eq!(told(&history).len(), 2);
+    assert_eq!(entries(&history).len(), 2);
     history.forget(SLOT, &second);
     assert_eq!((history.entries(SLOT), files(folder.path())), before);
 }
@@ -239,7 +239,7 @@ fn what_was_rolled_back_is_remembered_until_it_is_asked_for() {
     assert_eq!(history.known_bad(SLOT, &bad).as_deref(), Some("it panicked"));
     history.unblock(SLOT, &bad).unwrap();
     history.unblock(SLOT, &fine).unwrap();
-    assert_eq!(told(&history), [(fine, Confirmed)]);
+    assert_eq!(entries(&history), [(fine, Confirmed)]);
     assert_eq!(history.known_bad(SLOT, &bad), None);
 }
 
@@ -288,7 +288,7 @@ fn a_changed_file_is_passed_over_and_named() {
             .all(|word| words.contains(word)),
         "{words}"
     );
-    assert_eq!(told(&history), [four, one].map(|hash| (hash, Confirmed)));
+    assert_eq!(entries(&history), [four, one].map(|hash| (hash, Confirmed)));
     assert_eq!(artifacts(folder.path()), [b"444", b"one"]);
     assert!(history.good_before(SLOT, Some(&one), false).0.is_none());
     drop(history);

@@ -411,7 +411,7 @@ impl Host {
             let threads = self.inner.threads.clone();
             // The watch starts before the first scan: both see a change in between, and the second load skips it.
             self.watch = Some(Watch::start(folder.clone(), options, move |notice| {
-                threads.tell_reload(ReloadMessage::Noticed(notice));
+                threads.send_to_reload(ReloadMessage::Noticed(notice));
             })?);
             for path in callers_last(&self.inner, scan(folder)) {
                 let outcomes = ask_for(&self.inner.threads, instances::LoadRequest::file(path), false);
@@ -429,7 +429,7 @@ impl Host {
 /// Orders files so that a plugin is loaded before its callers.
 fn callers_last(host: &Runtime, paths: Vec<PathBuf>) -> Vec<PathBuf> {
     // A file appears once for each of its slots.
-    let told = paths.into_iter().flat_map(|path| {
+    let artifacts = paths.into_iter().flat_map(|path| {
         // What cannot be read is refused in its turn, with words.
         let manifest = match host.engines.linked().find(|linked| linked.path == path) {
             Some(linked) => linked.manifest(),
@@ -439,7 +439,7 @@ fn callers_last(host: &Runtime, paths: Vec<PathBuf>) -> Vec<PathBuf> {
         let slots = host.slots.instances().of(&name, &path).into_iter();
         slots.map(move |slot| (path.clone(), slot, uses.clone())).collect::<Vec<_>>()
     });
-    let sorted = sort_by_uses(told.collect(), |(_, slot, _)| slot, |(.., uses)| uses);
+    let sorted = sort_by_uses(artifacts.collect(), |(_, slot, _)| slot, |(.., uses)| uses);
     let mut paths: Vec<PathBuf> = Vec::new();
     for (path, ..) in sorted {
         if !paths.contains(&path) {

@@ -484,10 +484,10 @@ impl<I: ?Sized + Interface> Drop for Claim<I> {
             other.signals.request_safe_point();
         }
         if staged {
-            self.host.threads.tell_reload(ReloadMessage::Settle(self.record.clone()));
+            self.host.threads.send_to_reload(ReloadMessage::Settle(self.record.clone()));
         }
         // From now on the supervisor does what the owner did: it looks at faults, and runs the checks that are due.
-        self.host.threads.tell_supervisor(SupervisorMessage::Look);
+        self.host.threads.send_to_supervisor(SupervisorMessage::Look);
     }
 }
 

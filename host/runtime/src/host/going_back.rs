@@ -213,8 +213,8 @@ pub(super) fn rollback(
         RollbackTarget::Prefix(prefix) => Some(restorable_version(host, &record, prefix)?),
     };
     let from = match go_back_to_standby(host, &record, request.as_ref()) {
-        WayBack::Done(outcome) => return Ok(outcome),
-        WayBack::History { from } => from,
+        StandbyRollback::Done(outcome) => return Ok(outcome),
+        StandbyRollback::History { from } => from,
     };
     let message = |answer| ReloadMessage::GoBack {
         record,
@@ -311,36 +311,36 @@ fn good_versions(history: &History, record: &SlotRecord) -> Vec<ContentHash> {
 
 /// Rolls back to the standby, if it is the requested version. An open slot is rolled back at once, a claimed one in its
 /// owner's `sync`.
-fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Option<&ContentHash>) -> WayBack {
+fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Option<&ContentHash>) -> StandbyRollback {
     let mut asked: Option<ManualRollback> = None;
     loop {
         let mut state = record.lock_settled();
         let Some(current) = state.current() else {
-            return WayBack::History { from: None };
+            return StandbyRollback::History { from: None };
         };
         let (serving, slot) = (current.generation.number(), record.name.clone());
         // It serves already, perhaps because another thread was faster.
         if request == Some(&current.hash) {
             // The last request counts, so an earlier one that waits for the owner is withdrawn.
             state.withdraw_rollback();
-            return WayBack::Done(LoadOutcome::Unchanged {
+            return StandbyRollback::Done(LoadOutcome::Unchanged {
                 slot,
                 generation: serving,
             });
         }
         if asked.is_some_and(|asked| asked.to == serving) {
             let generation = serving;
-            return WayBack::Done(LoadOutcome::Unchanged { slot, generation });
+            return StandbyRollback::Done(LoadOutcome::Unchanged { slot, generation });
         }
         // The standby did not fit, or one of its hooks hangs. In the second case the reload thread was asked to go on already, but not to a
         // version that somebody wants.
         if asked.is_some_and(|asked| asked.from == serving) && state.standby().is_none() {
             let from = request.is_none().then_some(serving);
-            return WayBack::History { from };
+            return StandbyRollback::History { from };
         }
         let standby = match state.standby() {
             Some(standby) if request.is_none_or(|request| standby.current.hash == *request) => standby,
-            _ => return WayBack::History { from: None },
+            _ => return StandbyRollback::History { from: None },
         };
         let generation = standby.current.generation.number();
         if state.is_claimed() {
@@ -352,7 +352,7 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
                 if waits_for_this {
                     let to = standby.current.hash;
                     state.rollback_after_adoption = Some(PendingRollback { from: serving, to });
-                    return WayBack::Done(LoadOutcome::Staged { slot, generation });
+                    return StandbyRollback::Done(LoadOutcome::Staged { slot, generation });
                 }
                 drop(state);
                 record.wait_until_adopted();
@@ -362,7 +362,7 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
                 probation.forced = Some(RollbackReason::Manual);
             }
             record.signals.request_safe_point();
-            return WayBack::Done(LoadOutcome::Staged { slot, generation });
+            return StandbyRollback::Done(LoadOutcome::Staged { slot, generation });
         }
         drop(state);
         let manual = ManualRollback {
@@ -370,7 +370,7 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
             to: generation,
         };
         if let Some(report) = reload::roll_back_open(host, record, Some(manual)) {
-            return WayBack::Done(LoadOutcome::RolledBack(report));
+            return StandbyRollback::Done(LoadOutcome::RolledBack(report));
         }
         // The supervisor was faster, or something newer serves, or an owner has claimed the slot, or the standby is gone: see which.
         asked = Some(manual);
@@ -378,7 +378,7 @@ fn go_back_to_standby(host: &Arc<Runtime>, record: &Arc<SlotRecord>, request: Op
 }
 
 /// The next step of a requested rollback.
-enum WayBack {
+enum StandbyRollback {
     /// The rollback to the standby is done.
     Done(LoadOutcome),
     /// Load a version from the history. If the standby was lost meanwhile, do so only while generation `from` is current.
@@ -432,7 +432,7 @@ pub(super) fn load_instead(host: &Runtime, reverted: &[Arc<str>], refusals: &[Re
             continue;
         }
         let (answer, outcome) = mpsc::channel();
-        host.threads.tell_reload(ReloadMessage::GoBack {
+        host.threads.send_to_reload(ReloadMessage::GoBack {
             record,
             from: None,
             to: None,

@@ -74,7 +74,7 @@ impl Host {
         };
         if ending.is_err() {
             forget(place.lock().take());
-            progress.comes_to(Some(Unfinished::NoThread));
+            progress.set_step(Some(Unfinished::NoThread));
         } else if own_thread {
             let thread = thread::current().name().unwrap_or_default().to_owned();
             return progress.report(&slots, Some(Unfinished::Reentrant { thread }), begun);
@@ -99,17 +99,17 @@ impl Host {
         }
         // From here on surfaces cannot send commands.
         self.inner.slots.end();
-        progress.comes_to(Some(Unfinished::Watch));
+        progress.set_step(Some(Unfinished::Watch));
         self.watch = None;
         self.inner.inputs.end();
-        progress.comes_to(Some(Unfinished::Reload));
-        self.inner.threads.tell_reload(ReloadMessage::End);
+        progress.set_step(Some(Unfinished::Reload));
+        self.inner.threads.send_to_reload(ReloadMessage::End);
         if let Some(reload) = self.reload.take() {
             let _ = reload.join();
         }
         // Deferred work sends messages to the supervisor, and a surface's rollback runs on the surface's thread: both must
         // finish before the supervisor ends.
-        progress.comes_to(Some(Unfinished::Rollback));
+        progress.set_step(Some(Unfinished::Rollback));
         self.inner
             .deferred_work
             .wait(after(after_all_hooks(&self.inner.options.policy)));
@@ -118,7 +118,7 @@ impl Host {
             let _ = supervisor.join();
         }
         progress.note_images();
-        progress.comes_to(Some(Unfinished::Generations));
+        progress.set_step(Some(Unfinished::Generations));
         let let_go = let_go(&self.inner);
         match patience {
             Patience::DrainDeadline => {
@@ -143,7 +143,7 @@ impl Host {
         self.inner.hooks.pool().end();
         // Surfaces end last, so that they can report the end, but before the host is freed, so that none of their threads
         // still uses it.
-        progress.comes_to(Some(Unfinished::Surfaces));
+        progress.set_step(Some(Unfinished::Surfaces));
         self.surfaces.end();
     }
 }
@@ -215,7 +215,7 @@ struct Over(Arc<Progress>);
 
 impl Drop for Over {
     fn drop(&mut self) {
-        self.0.comes_to(thread::panicking().then_some(Unfinished::Panicked));
+        self.0.set_step(thread::panicking().then_some(Unfinished::Panicked));
     }
 }
 
@@ -242,7 +242,7 @@ impl Progress {
             .extend(images.map(|image| ((image.slot, image.number), image.resources.engine())));
     }
 
-    fn comes_to(&self, step: Option<Unfinished>) {
+    fn set_step(&self, step: Option<Unfinished>) {
         self.state.lock().step = step;
         self.images.wake();
     }

@@ -246,16 +246,16 @@ impl AdmissionCheck<'_> {
         let Some(full) = quarantine_full(&host.slots, &host.images, self.name()) else {
             if waits_for_room {
                 // The file that waited for room is older than this one.
-                host.retries.take_for_room(self.name());
+                host.retries.take_waiting_for_quarantine(self.name());
             }
             return Ok(());
         };
         if waits_for_room {
-            host.retries.wait_for_room(self.name(), self.attempt.path);
+            host.retries.wait_for_quarantine_room(self.name(), self.attempt.path);
         }
         // An image may have been unmapped after it was counted and before the file was noted as waiting, so count again.
         if may_retry && quarantine_full(&host.slots, &host.images, self.name()).is_none() {
-            host.retries.room_freed(self.name());
+            host.retries.quarantine_room_freed(self.name());
         }
         Err(self.attempt.refusal(Step::Open, full))
     }

@@ -92,7 +92,7 @@ impl Drop for Adoption {
             return;
         }
         if let Some(to) = self.record.end_adopting() {
-            self.host.threads.tell_reload_later(ReloadMessage::GoBack {
+            self.host.threads.send_to_reload_later(ReloadMessage::GoBack {
                 record: self.record.clone(),
                 from: None,
                 to: Some(to),
@@ -105,7 +105,7 @@ impl Drop for Adoption {
 
 /// Adopts, on the reload thread, the candidate that was staged for a claim which was dropped.
 pub(super) fn adopt_unclaimed(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
-    let _told_later = defer_notifications();
+    let _deferred = defer_notifications();
     let mut state = record.lock_settled();
     if state.is_claimed() {
         return;
@@ -160,7 +160,7 @@ impl Waited {
             && let Next::LoadAgain = self.facts.after_refusal(host, slot, &refusal)
         {
             let request = LoadRequest::of_slot(&refusal.path, slot);
-            host.threads.tell_reload(ReloadMessage::Retry(request));
+            host.threads.send_to_reload(ReloadMessage::Retry(request));
             return;
         }
         host.threads.recheck_inputs(&host.inputs);

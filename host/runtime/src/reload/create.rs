@@ -4,7 +4,7 @@
 use super::attempt::Attempt;
 use crate::{
     runtime::Runtime,
-    slot::{Generation, PeerTable, Phase, ReaperMessage, Watching},
+    slot::{Generation, Phase, ReaperMessage, SlotPeers, Watching},
 };
 use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_engine::{Image, ImageOwner, Opened, StagedArtifact};
@@ -78,14 +78,14 @@ pub(super) fn create(attempt: &Attempt<'_>, image: Box<dyn Image>) -> Result<Gen
     created.map_err(|error| Cause::Hook(Hook::Create, error))
 }
 
-/// What the image of a generation tells the host and asks it.
+/// What the image of a generation reports to the host, and asks it.
 fn owner(host: &Arc<Runtime>, slot: &Arc<str>, generation: u64, manifest: &Manifest) -> ImageOwner {
     let (levels, own) = (host.log_levels.clone(), slot.clone());
     let (reaper, log, name) = (host.threads.reaper(), host.log.clone(), slot.clone());
     ImageOwner {
         slot: slot.clone(),
         generation,
-        neighbours: Box::new(PeerTable::new(
+        peers: Box::new(SlotPeers::new(
             &host.slots,
             slot.clone(),
             manifest,

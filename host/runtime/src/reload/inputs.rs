@@ -31,7 +31,7 @@ pub(super) fn report_input_problem(log: &Log, threads: &Threads, slot: Option<&A
         Read::Changed => {}
         Read::BeingWritten { name, .. } => {
             // Try again in order with the other messages.
-            threads.tell_reload(ReloadMessage::Resource(name));
+            threads.send_to_reload(ReloadMessage::Resource(name));
         }
         Read::Failed { file, error } => log.push(Event::ConfigRefused {
             file: Some(file),

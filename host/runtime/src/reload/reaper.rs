@@ -166,17 +166,17 @@ impl Reaper {
                 } else {
                     Lifecycle::Stopped
                 };
-                let ending = self.comes_back(*ending);
+                let ending = self.note_returned_hook(*ending);
                 self.advance(&ending, to);
                 let instance = *instance;
                 self.stopping.push(Stopping { ending, instance, begun });
             }
             ReaperMessage::Destroyed { ending, image, begun } => {
-                let ending = self.comes_back(*ending);
+                let ending = self.note_returned_hook(*ending);
                 if ending.is_last {
                     self.shared.push(StillShared { ending, image, begun });
-                } else if let Some(told) = self.earlier.iter_mut().find(|earlier| earlier.is(&ending)) {
-                    told.destroy_error = told.destroy_error.take().or(ending.destroy_error);
+                } else if let Some(reported) = self.earlier.iter_mut().find(|earlier| earlier.is(&ending)) {
+                    reported.destroy_error = reported.destroy_error.take().or(ending.destroy_error);
                 }
             }
             ReaperMessage::Unload { slot, number, image } => {
@@ -247,7 +247,7 @@ impl Reaper {
             return;
         }
         self.advance(&ending, Lifecycle::Stopping);
-        self.goes_away(&ending, "`stop`");
+        self.note_running_hook(&ending, "`stop`");
         let own = self.own.clone();
         self.hooks.start(move || {
             ending.stop_error = instance.exclusive_instance().stop().err();
@@ -264,7 +264,7 @@ impl Reaper {
         }
     }
 
-    fn goes_away(&mut self, ending: &Ending, hook: &'static str) {
+    fn note_running_hook(&mut self, ending: &Ending, hook: &'static str) {
         self.away.push(RunningHook {
             ending: ending.clone(),
             hook,
@@ -273,7 +273,7 @@ impl Reaper {
     }
 
     /// A hook has come back, with the instance that it ran on.
-    fn comes_back(&mut self, mut ending: Ending) -> Ending {
+    fn note_returned_hook(&mut self, mut ending: Ending) -> Ending {
         let at = self
             .away
             .iter()
@@ -307,8 +307,8 @@ impl Reaper {
                 continue;
             }
             self.images.enters(slot, number, Phase::Quarantined(reason.clone()));
-            let told = away.ending.quarantined.replace(reason.clone()).is_some();
-            if !told {
+            let was_reported = away.ending.quarantined.replace(reason.clone()).is_some();
+            if !was_reported {
                 let report = away.ending.clone().report(Outcome::Quarantined(reason));
                 self.log.push(Event::Retired(report));
             }
@@ -366,7 +366,7 @@ impl Reaper {
 
     /// Drops a stopped instance, once its threads have ended or the deadline for them has passed.
     fn look_at_workers(&mut self, stopping: Stopping) {
-        let workers = stopping.instance.workers(!stopping.ending.is_last);
+        let workers = stopping.instance.end_workers(!stopping.ending.is_last);
         if !workers.is_empty() && Instant::now() < stopping.begun + self.limits.threads {
             self.stopping.push(stopping);
             return;
@@ -389,7 +389,7 @@ impl Reaper {
                 error: error.clone(),
             });
         }
-        self.goes_away(&ending, "drop");
+        self.note_running_hook(&ending, "drop");
         let own = self.own.clone();
         self.hooks.start(move || {
             let dropping = Instant::now();
@@ -444,9 +444,9 @@ impl Reaper {
         match pending.image.close() {
             Unloading::Unmapped(mut report) => {
                 report.settle = settled;
-                self.gone(pending.ending, pending.quarantined.is_some(), Outcome::Unmapped(report));
+                self.report_gone(pending.ending, pending.quarantined.is_some(), Outcome::Unmapped(report));
             }
-            Unloading::Linked => self.gone(pending.ending, pending.quarantined.is_some(), Outcome::Linked),
+            Unloading::Linked => self.report_gone(pending.ending, pending.quarantined.is_some(), Outcome::Linked),
             Unloading::Stays(image, reason) => self.quarantine(PendingUnload { image, ..pending }, reason),
             Unloading::Busy(image) => self.pending.push(PendingUnload {
                 image,
@@ -457,9 +457,9 @@ impl Reaper {
     }
 
     /// Nothing of it is left, or what is left is the program's.
-    fn gone(&self, ending: Ending, was_quarantined: bool, outcome: Outcome) {
+    fn report_gone(&self, ending: Ending, was_quarantined: bool, outcome: Outcome) {
         let (slot, generation) = (ending.slot.clone(), ending.number);
-        self.images.gone(&slot, generation);
+        self.images.remove(&slot, generation);
         self.log.push(match was_quarantined {
             false => Event::Retired(ending.report(outcome)),
             true => {
@@ -477,7 +477,7 @@ impl Reaper {
             }
         });
         if let Some(retries) = self.retries.upgrade() {
-            retries.room_freed(&slot);
+            retries.quarantine_room_freed(&slot);
         }
     }
 

@@ -71,7 +71,7 @@ pub(super) fn update_outdated(host: &Arc<Runtime>) {
         }
     }
     for request in host.inputs.to_try_again() {
-        host.threads.tell_reload(ReloadMessage::Retry(request));
+        host.threads.send_to_reload(ReloadMessage::Retry(request));
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn of_open_slot(
     record: &Arc<SlotRecord>,
     asked: Option<ManualRollback>,
 ) -> Option<RollbackReport> {
-    let _told_later = defer_notifications();
+    let _deferred = defer_notifications();
     let since = Instant::now();
     let (number, reason, set) = {
         let mut state = record.lock_settled();
@@ -182,7 +182,7 @@ fn fitting_standby(images: &MappedImages, threads: &Threads, state: &mut SlotSta
             images.retire(&standby.current.generation);
             // The reaper must hear first that it is retired.
             defer(move || drop(standby));
-            threads.tell_supervisor(SupervisorMessage::Look);
+            threads.send_to_supervisor(SupervisorMessage::Look);
             None
         }
     }
@@ -242,7 +242,7 @@ pub(crate) fn of_claim(
     let (generation, _) = back?;
     if let Some(set) = set {
         call_others(record, &set);
-        host.threads.tell_supervisor(SupervisorMessage::Look);
+        host.threads.send_to_supervisor(SupervisorMessage::Look);
     }
     Some(generation)
 }
@@ -300,9 +300,9 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Rollback<'_>>) -> Vec<(Arc<Generati
         // The standby may have been replaced without a hand-over, and so not be marked as moved.
         one.standby.current.generation.forward_to(generation);
     }
-    let told = ready.into_iter().zip(left);
-    let reports: Vec<_> = told
-        .map(|((one, generation, state), left)| one.tell(host, generation, state, left))
+    let members = ready.into_iter().zip(left);
+    let reports: Vec<_> = members
+        .map(|((one, generation, state), left)| one.report(host, generation, state, left))
         .collect();
     for (record, staged) in outdated {
         report_superseded(&host.storage.history, &host.log, &record, Some(staged));
@@ -310,7 +310,7 @@ fn go_back(host: &Arc<Runtime>, leaving: Vec<Rollback<'_>>) -> Vec<(Arc<Generati
     for set in outdated_sets {
         supersede_set(&host.storage.history, &host.log, Some(set));
     }
-    host.threads.tell_supervisor(SupervisorMessage::Look);
+    host.threads.send_to_supervisor(SupervisorMessage::Look);
     reports
 }
 
@@ -367,7 +367,7 @@ impl Rollback<'_> {
     }
 
     /// Reports the rollback, with the gate open and no lock held.
-    fn tell(
+    fn report(
         self,
         host: &Runtime,
         generation: Arc<Generation>,
@@ -414,7 +414,7 @@ pub(super) fn forget_faulty(host: &Runtime, record: &SlotRecord, hash: ContentHa
     let why = report.reason.to_string();
     // Mark it in memory now, for those who ask. The supervisor writes it to the disk, because this may be an owner's thread.
     host.storage.history.mark_bad_in_memory(&record.name, &hash, &why);
-    host.threads.tell_supervisor(SupervisorMessage::Bad {
+    host.threads.send_to_supervisor(SupervisorMessage::Bad {
         slot: record.name.clone(),
         hash,
         why,

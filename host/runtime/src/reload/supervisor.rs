@@ -249,7 +249,7 @@ fn note_check(policy: &Policy, log: &Log, record: &SlotRecord, instance: Instanc
         return;
     };
     let number = current.number();
-    let (health, is_news) = state.health_tracker().comes_back(policy, result);
+    let (health, is_news) = state.health_tracker().record_check(policy, result);
     drop(state);
     if is_news {
         log.push(health_event(record, number, health));
@@ -326,7 +326,7 @@ pub(crate) fn confirm(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: u6
     host.slots.publish_set(changes.collect());
     drop(states);
     for confirmed in confirmed {
-        confirmed.tell(host);
+        confirmed.report(host);
     }
     Confirmation::Confirmed
 }
@@ -364,7 +364,7 @@ impl Confirmed {
     }
 
     /// Reports it, with no lock held.
-    fn tell(self, host: &Runtime) {
+    fn report(self, host: &Runtime) {
         // Write first, then report: a subscriber may rely on the disk.
         let written = host.storage.history.confirm(&self.slot, &self.hash);
         host.storage.report_history_error(&self.slot, written);

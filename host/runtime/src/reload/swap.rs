@@ -191,7 +191,7 @@ impl Ready<'_> {
     }
 
     /// Reports the swap, with no lock held.
-    fn tell(self, host: &Arc<Runtime>, gone: Displaced) -> Moved {
+    fn report(self, host: &Arc<Runtime>, gone: Displaced) -> Moved {
         let is_reinstance = self.is_reinstance();
         let slot = self.record.name.clone();
         let mut report = ReloadReport::new(slot, self.generation.number(), self.path, self.hash);
@@ -206,11 +206,11 @@ impl Ready<'_> {
         host.log.push(Event::Swapped(report.clone()));
         if let (Some(plan), Some(from)) = (self.kind.rollback_plan(), gone.replaced) {
             let (slot, total) = (report.slot.clone(), plan.since.elapsed());
-            let told = RollbackReport::new(slot, from, report.generation, plan.reason.clone(), self.state, total);
+            let rollback = RollbackReport::new(slot, from, report.generation, plan.reason.clone(), self.state, total);
             if let Some(hash) = gone.faulty {
-                forget_faulty(host, &self.record, hash, &report.path, &told);
+                forget_faulty(host, &self.record, hash, &report.path, &rollback);
             }
-            host.log.push(Event::RolledBack(told));
+            host.log.push(Event::RolledBack(rollback));
         }
         if !is_reinstance {
             host.retries.superseded(&self.record.name);
@@ -219,12 +219,12 @@ impl Ready<'_> {
             let (slot, generation) = (report.slot.clone(), report.generation);
             host.log.push(Event::ConfigApplied { slot, generation });
         } else if host.options.policy.probation.is_zero() {
-            host.threads.tell_supervisor(SupervisorMessage::Good {
+            host.threads.send_to_supervisor(SupervisorMessage::Good {
                 slot: report.slot.clone(),
                 hash: self.hash,
             });
         } else {
-            host.threads.tell_supervisor(SupervisorMessage::Look);
+            host.threads.send_to_supervisor(SupervisorMessage::Look);
         }
         if gone.replaced.is_none() {
             // A state that an unload has left there may be large.
@@ -285,7 +285,11 @@ pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved>
         one.pause = one.access.since().map_or(Duration::ZERO, |since| since.elapsed());
         one.access = Access::Open;
     }
-    ready.into_iter().zip(gone).map(|(one, gone)| one.tell(host, gone)).collect()
+    ready
+        .into_iter()
+        .zip(gone)
+        .map(|(one, gone)| one.report(host, gone))
+        .collect()
 }
 
 /// Publishes members whose slots are locked. Answers, for each of them, what it displaced.

@@ -102,7 +102,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
             }
             Ok(ReloadMessage::Flush(done)) => drop(done.send(())),
             Ok(ReloadMessage::RoomAvailable(slot)) => {
-                if let Some(path) = host.retries.take_for_room(&slot) {
+                if let Some(path) = host.retries.take_waiting_for_quarantine(&slot) {
                     let request = LoadRequest::of_slot(path, &slot);
                     survive(|| take(host, &mut retries, request, Instant::now(), FIRST_WAIT, &mut archive_later));
                 }

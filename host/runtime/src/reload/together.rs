@@ -136,14 +136,14 @@ fn report_refused(host: &Runtime, members: &[(Arc<SlotRecord>, ContentHash)], re
 
 /// Stages a set for its owners.
 fn stage(storage: &Storage, log: &Log, members: Vec<SlotCandidate>) -> Vec<LoadOutcome> {
-    let _told_later = defer_notifications();
-    let told: Vec<_> = members
+    let _deferred = defer_notifications();
+    let staged: Vec<_> = members
         .iter()
         .map(|member| (member.record.clone(), member.candidate.generation.number()))
         .collect();
     let set = Arc::new(CandidateSet::new(members));
     let mut outcomes = Vec::new();
-    for (record, generation) in told {
+    for (record, generation) in staged {
         let slot = record.name.clone();
         let mut state = record.lock_settled();
         let superseded = (state.staged_set.replace(set.clone()), state.staged.take());
@@ -213,7 +213,7 @@ fn move_on(
     members: Vec<SlotCandidate>,
     mut turns: BTreeMap<u64, OwnersTurn<'_>>,
 ) -> Result<Vec<Moved>, Refusal> {
-    let _told_later = defer_notifications();
+    let _deferred = defer_notifications();
     // From here on callers may wait.
     let _foreground = ForegroundPriority::this_thread();
     // In the order of `SlotRecord::index`, as all code that locks several slots does.

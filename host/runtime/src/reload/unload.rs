@@ -35,7 +35,7 @@ pub(super) fn unload(
     record: &Arc<SlotRecord>,
     request: UnloadRequest,
 ) -> Result<UnloadOutcome, UnloadError> {
-    let _told_later = defer_notifications();
+    let _deferred = defer_notifications();
     if !request.force {
         check_users(&host.slots, record)?;
     }
@@ -280,7 +280,7 @@ fn take_down(
     }
     // The gate opens.
     drop(access);
-    gone.tell(host, record, number, state.as_ref(), request.reason);
+    gone.report(host, record, number, state.as_ref(), request.reason);
     Ok(Unloaded {
         slot: record.name.clone(),
         generation: number,
@@ -300,7 +300,7 @@ struct Displaced {
 
 impl Displaced {
     /// Reports the unload, with no lock held and no gate closed.
-    fn tell(
+    fn report(
         self,
         host: &Arc<Runtime>,
         record: &Arc<SlotRecord>,
@@ -381,7 +381,7 @@ impl DeletedFiles {
 }
 
 /// Unloads the slots that were loaded from a deleted file. Answers whether none of them is left that other plugins use.
-fn unload_all_from(host: &Arc<Runtime>, path: &Path, tells: bool) -> bool {
+fn unload_all_from(host: &Arc<Runtime>, path: &Path, reports: bool) -> bool {
     let mut all = true;
     for record in host.slots.served_from(path) {
         let number = {
@@ -397,7 +397,7 @@ fn unload_all_from(host: &Arc<Runtime>, path: &Path, tells: bool) -> bool {
         if let Err(error) = outcome {
             let used = matches!(error, UnloadError::Used { .. });
             all &= !used;
-            if tells || !used {
+            if reports || !used {
                 report_refused(&host.log, &record, number, &error);
             }
         }

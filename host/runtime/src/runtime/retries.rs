@@ -13,7 +13,7 @@ use std::{
 /// Files that are tried again when something has happened.
 pub(crate) struct Retries {
     /// By slot, the file that was refused last because the slot has too many images that cannot be unmapped.
-    for_room: Mutex<BTreeMap<Arc<str>, PathBuf>>,
+    for_quarantine: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     /// Slots in which nothing serves, each with a file that was refused because of that.
     for_slot: Mutex<Vec<(String, LoadRequest)>>,
     inputs: Arc<InputStore>,
@@ -23,7 +23,7 @@ pub(crate) struct Retries {
 impl Retries {
     pub(crate) fn new(inputs: Arc<InputStore>, threads: Arc<Threads>) -> Arc<Self> {
         Arc::new(Self {
-            for_room: Mutex::default(),
+            for_quarantine: Mutex::default(),
             for_slot: Mutex::default(),
             inputs,
             threads,
@@ -31,22 +31,22 @@ impl Retries {
     }
 
     /// A file waits until the slot has fewer images that cannot be unmapped.
-    pub(crate) fn wait_for_room(&self, slot: &Arc<str>, path: &Path) {
-        self.for_room.lock().insert(slot.clone(), path.to_owned());
+    pub(crate) fn wait_for_quarantine_room(&self, slot: &Arc<str>, path: &Path) {
+        self.for_quarantine.lock().insert(slot.clone(), path.to_owned());
     }
 
-    /// The file that waits for room; none any more once something newer has come.
-    pub(crate) fn take_for_room(&self, slot: &str) -> Option<PathBuf> {
-        self.for_room.lock().remove(slot)
+    /// The file that waits until the slot has fewer quarantined images; none any more once something newer has come.
+    pub(crate) fn take_waiting_for_quarantine(&self, slot: &str) -> Option<PathBuf> {
+        self.for_quarantine.lock().remove(slot)
     }
 
     /// The slot has one image less: what was refused for that reason is tried again, in its turn.
-    pub(crate) fn room_freed(&self, slot: &Arc<str>) {
+    pub(crate) fn quarantine_room_freed(&self, slot: &Arc<str>) {
         if self.inputs.expedite(slot) {
             self.threads.recheck_inputs(&self.inputs);
         }
-        if self.for_room.lock().contains_key(slot) {
-            self.threads.tell_reload(ReloadMessage::RoomAvailable(slot.clone()));
+        if self.for_quarantine.lock().contains_key(slot) {
+            self.threads.send_to_reload(ReloadMessage::RoomAvailable(slot.clone()));
         }
     }
 
@@ -64,14 +64,14 @@ impl Retries {
         *waiting = others;
         drop(waiting);
         for (_, request) in arrived {
-            self.threads.tell_reload_later(ReloadMessage::Retry(request));
+            self.threads.send_to_reload_later(ReloadMessage::Retry(request));
         }
     }
 
     /// Nothing that was refused for this slot is tried again by itself.
     pub(crate) fn forget(&self, slot: &str) {
         self.inputs.forget_vetoed(slot);
-        self.take_for_room(slot);
+        self.take_waiting_for_quarantine(slot);
         self.superseded(slot);
     }
 

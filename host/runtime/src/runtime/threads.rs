@@ -55,18 +55,18 @@ impl Threads {
     }
 
     /// Sends the reload thread a message.
-    pub(crate) fn tell_reload(&self, message: ReloadMessage) {
+    pub(crate) fn send_to_reload(&self, message: ReloadMessage) {
         let _ = self.reload.send(message);
     }
 
     /// The same after the owner's `sync`, if this is an owner's thread.
-    pub(crate) fn tell_reload_later(&self, message: ReloadMessage) {
+    pub(crate) fn send_to_reload_later(&self, message: ReloadMessage) {
         let reload = self.reload.clone();
         defer(move || drop(reload.send(message)));
     }
 
     /// Sends the supervisor a message, after the owner's `sync`, if this is an owner's thread.
-    pub(crate) fn tell_supervisor(&self, message: SupervisorMessage) {
+    pub(crate) fn send_to_supervisor(&self, message: SupervisorMessage) {
         let supervisor = self.supervisor.clone();
         defer(move || drop(supervisor.send(message)));
     }
@@ -83,7 +83,7 @@ impl Threads {
 
     /// Has the reload thread look for an older artifact than this generation's, if that one still serves then.
     pub(crate) fn go_back(&self, record: Arc<SlotRecord>, from: u64, reason: RollbackReason) {
-        self.tell_reload(ReloadMessage::GoBack {
+        self.send_to_reload(ReloadMessage::GoBack {
             record,
             from: Some(from),
             to: None,
@@ -95,7 +95,7 @@ impl Threads {
     /// Has the reload thread look whether everything that serves was given what there is now. Most hosts give nothing, and do not pay for it.
     pub(crate) fn recheck_inputs(&self, inputs: &InputStore) {
         if inputs.is_asked() {
-            self.tell_reload_later(ReloadMessage::InputsChanged);
+            self.send_to_reload_later(ReloadMessage::InputsChanged);
         }
     }
 

@@ -179,7 +179,7 @@ impl CallStats {
         }
         *self.last_panic.lock() = Some(error.clone());
         self.panics.fetch_add(1, Ordering::Release);
-        self.tell();
+        self.report_fault();
     }
 
     /// A call goes in. What this answers is dropped when it comes out.
@@ -231,7 +231,7 @@ impl CallStats {
         calls.any(|(.., since)| Some(*since) >= running.probation_since && *since <= by && since.elapsed() <= deadline)
     }
 
-    fn tell(&self) {
+    fn report_fault(&self) {
         // A claim's owner looks for himself, at his next `sync`.
         self.signals.request_safe_point();
         // Without a supervisor the host is gone.
@@ -260,7 +260,7 @@ impl Drop for Counted<'_> {
         if took > self.deadline && Some(since) >= running.probation_since {
             running.overdue.get_or_insert(Overdue { method, running: took });
             drop(running);
-            self.call_stats.tell();
+            self.call_stats.report_fault();
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Ending {
     pub(crate) stop_error: Option<HookError>,
     pub(crate) destroy_error: Option<HookError>,
     pub(crate) took: Duration,
-    /// Why it was kept mapped until now, if that was told.
+    /// Why it was kept mapped until now, if that was reported.
     pub(crate) quarantined: Option<QuarantineReason>,
 }
 

@@ -436,7 +436,7 @@ impl Drop for Inside {
 impl Callee for CallTarget {
     fn fault(&self, method: &'static str, status: Status) -> CallError {
         let panic = match status {
-            // It was the caller's, or has been told already.
+            // It was the caller's, or was reported already.
             Status::CALLBACK => None,
             _ => take_panic(self.image),
         };

@@ -146,7 +146,7 @@ impl MappedImages {
         });
     }
 
-    /// Moves a generation on in its life, and tells of it.
+    /// Moves a generation on in its life, and reports it.
     ///
     /// # Errors
     /// If there is no such move; it stays where it is.
@@ -239,7 +239,7 @@ impl MappedImages {
     }
 
     /// It is proven gone.
-    pub(crate) fn gone(&self, slot: &Arc<str>, number: u64) {
+    pub(crate) fn remove(&self, slot: &Arc<str>, number: u64) {
         let _ = self.advance(slot, number, Lifecycle::Unloaded);
         self.images.lock().retain(|image| !image.is(slot, number));
         self.changed.notify_all();

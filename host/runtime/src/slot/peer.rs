@@ -1,6 +1,6 @@
 //! A slot as another plugin calls it: the host's end of `reslot_plugin_api::Peer`.
 //!
-//! What an image gets is a handle, the address of a [`Neighbour`] that lives with the image's ledger, and, for the length of a
+//! What an image gets is a handle, the address of a [`BoundPeer`] that lives with the image's ledger, and, for the length of a
 //! use, a hold, an `Arc` of the generation that serves at that moment. Nothing is kept in between, so a plugin that calls another
 //! never keeps that one's old image.
 //!
@@ -21,7 +21,7 @@ use reslot_artifact::{
     compat,
     manifest::{Interface, Manifest},
 };
-use reslot_engine::Neighbours;
+use reslot_engine::PeerTable;
 use reslot_plugin_api::{
     __private::{Callee, LoadedAbi, PassAbi, Status},
     CallError, Fault, PeerErrorKind,
@@ -37,7 +37,7 @@ use std::{
 };
 
 /// The plugins beside one image, and those of them that it has asked for.
-pub(crate) struct PeerTable {
+pub(crate) struct SlotPeers {
     slots: Weak<Slots>,
     process: Process,
     /// How long a slot may be on its way from one generation to the next.
@@ -47,11 +47,11 @@ pub(crate) struct PeerTable {
     /// Those that its plugin says it calls.
     uses: Vec<String>,
     /// Boxed by their `Arc`s: a handle is an address.
-    found: Mutex<Vec<Arc<Neighbour>>>,
+    found: Mutex<Vec<Arc<BoundPeer>>>,
 }
 
 /// One slot as one image calls it.
-struct Neighbour {
+struct BoundPeer {
     record: Arc<SlotRecord>,
     /// The host's; after the host's end it holds nothing.
     view: Arc<ArcSwap<View>>,
@@ -59,7 +59,7 @@ struct Neighbour {
     contract: Arc<Interface>,
 }
 
-impl PeerTable {
+impl SlotPeers {
     pub(crate) fn new(slots: &Arc<Slots>, own: Arc<str>, manifest: &Manifest, patience: Duration) -> Self {
         Self {
             slots: Arc::downgrade(slots),
@@ -72,7 +72,7 @@ impl PeerTable {
     }
 
     /// Binds the contract to the slot, and answers how it is called from here.
-    fn bind(&self, slots: &Slots, name: &str, contract: Interface) -> Result<Neighbour, (PeerErrorKind, String)> {
+    fn bind(&self, slots: &Slots, name: &str, contract: Interface) -> Result<BoundPeer, (PeerErrorKind, String)> {
         let unknown = || {
             let error = slots.why_not(name);
             let kind = match error {
@@ -116,7 +116,7 @@ impl PeerTable {
         }
         state.bind_peer(&contract).map_err(differs)?;
         drop(state);
-        Ok(Neighbour {
+        Ok(BoundPeer {
             record,
             view: slots.view().clone(),
             contract,
@@ -124,7 +124,7 @@ impl PeerTable {
     }
 }
 
-impl Neighbour {
+impl BoundPeer {
     /// The slot's current generation; on a thread that prepares a set, the set's member for the slot.
     fn serving(&self) -> Option<Arc<Generation>> {
         if let Some(member) = in_overlay(&self.record) {
@@ -141,7 +141,7 @@ fn interface_of(generation: &Generation) -> &Interface {
     &generation.instance().manifest().interface
 }
 
-impl Neighbours for PeerTable {
+impl PeerTable for SlotPeers {
     fn find(&self, name: &str, interface: Interface) -> Result<*const (), (PeerErrorKind, String)> {
         if *name == *self.own {
             let words = "it is this plugin itself: call its own methods instead".to_owned();
@@ -161,15 +161,15 @@ impl Neighbours for PeerTable {
         let Some(slots) = self.slots.upgrade() else {
             return Err((PeerErrorKind::NoHost, "the host was dropped".to_owned()));
         };
-        let known = |neighbour: &&Arc<Neighbour>| *neighbour.record.name == *name && *neighbour.contract == interface;
+        let known = |peer: &&Arc<BoundPeer>| *peer.record.name == *name && *peer.contract == interface;
         // It is compared each time it is asked for: it may be claimed by now, or be another one in a set.
         let again = self.found.lock().iter().find(known).cloned();
-        let neighbour = Arc::new(self.bind(&slots, name, interface)?);
-        let neighbour = again.unwrap_or_else(|| {
-            self.found.lock().push(neighbour.clone());
-            neighbour
+        let peer = Arc::new(self.bind(&slots, name, interface)?);
+        let peer = again.unwrap_or_else(|| {
+            self.found.lock().push(peer.clone());
+            peer
         });
-        let handle = Arc::as_ptr(&neighbour).cast::<()>();
+        let handle = Arc::as_ptr(&peer).cast::<()>();
         // The image hands it back as an address.
         let _ = handle.expose_provenance();
         Ok(handle)
@@ -179,8 +179,8 @@ impl Neighbours for PeerTable {
         // A thread of a plugin that calls others comes by here and perhaps nowhere else.
         reslot_process::safe_point();
         // SAFETY: by the caller's promise it is the address of one of `found`, which are kept as long as `self`.
-        let neighbour = unsafe { &*handle.cast::<Neighbour>() };
-        match neighbour.serving() {
+        let peer = unsafe { &*handle.cast::<BoundPeer>() };
+        match peer.serving() {
             Some(generation) => {
                 let hold = Arc::into_raw(generation);
                 // SAFETY: the `Arc` was not dropped, it is the caller's now.
@@ -223,7 +223,7 @@ impl Neighbours for PeerTable {
 
     unsafe fn absent(&self, handle: *const ()) -> CallError {
         // SAFETY: as in `load`.
-        let Neighbour { record, .. } = unsafe { &*handle.cast::<Neighbour>() };
+        let BoundPeer { record, .. } = unsafe { &*handle.cast::<BoundPeer>() };
         let fault = match record.vacant.fault() {
             Fault::HostEnded => Fault::HostEnded,
             // The lock may never be free here.

@@ -217,7 +217,7 @@ impl HealthTracker {
     }
 
     /// A check came back. Answers the result to report, and whether it differs from the last one.
-    pub(crate) fn comes_back(&mut self, policy: &Policy, result: CheckResult) -> (Health, bool) {
+    pub(crate) fn record_check(&mut self, policy: &Policy, result: CheckResult) -> (Health, bool) {
         let CheckResult { health, took, bytes } = result;
         let health = match took > policy.health_timeout {
             true => Health::CheckFailed(format!("it took {took:.1?}, the limit is {:?}", policy.health_timeout)),

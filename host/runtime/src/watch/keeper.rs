@@ -29,7 +29,7 @@ pub(super) enum Signal {
     /// A folder on the way, or the folder itself, came, went or was swapped.
     Way { path: PathBuf },
     /// Another name in the folder came: possibly the link that the artifacts point through.
-    Neighbour { at: Instant },
+    SiblingChanged { at: Instant },
     /// Events were lost.
     Overflow,
     /// The watch is dropped.
@@ -59,7 +59,7 @@ pub(super) struct Keeper {
     /// Files that are gone, and when each counts as deleted.
     gone: BTreeMap<PathBuf, Instant>,
     next_check: Instant,
-    /// An early look, because a neighbour changed.
+    /// An early look, because another file of its folder changed.
     next_look: Option<Instant>,
 }
 
@@ -149,7 +149,7 @@ impl Keeper {
                         self.gone.remove(&path);
                         self.known.insert(path, seen);
                     }
-                    None => self.goes(path),
+                    None => self.note_deleted(path),
                 }
             }
             Signal::Touched { path, at } => {
@@ -165,7 +165,7 @@ impl Keeper {
             }
             Signal::Removed { path } => {
                 self.pending.remove(&path);
-                self.goes(path);
+                self.note_deleted(path);
             }
             Signal::Way { path } => {
                 if let Some(native) = &mut self.native {
@@ -173,7 +173,7 @@ impl Keeper {
                 }
                 self.check_folder();
             }
-            Signal::Neighbour { at } => {
+            Signal::SiblingChanged { at } => {
                 self.next_look.get_or_insert(at + self.options.debounce);
             }
             Signal::Overflow => {
@@ -186,8 +186,8 @@ impl Keeper {
         }
     }
 
-    /// A file is gone, for now.
-    fn goes(&mut self, path: PathBuf) {
+    /// A file was deleted, perhaps only for a moment.
+    fn note_deleted(&mut self, path: PathBuf) {
         self.known.remove(&path);
         // A look may come too early to see what replaces it.
         let patience = self.options.polling.map_or(Duration::ZERO, |interval| interval * 2);
@@ -195,7 +195,7 @@ impl Keeper {
         self.gone.entry(path).or_insert(due);
     }
 
-    /// Tells of those that have been gone for long enough, if their folder is still the same.
+    /// Reports those that have been gone for long enough, if their folder is still the same.
     fn deliver_gone(&mut self, now: Instant) {
         if self.gone.values().all(|due| *due > now) {
             return;
@@ -270,7 +270,7 @@ impl Keeper {
                 let complete = false;
                 (self.deliver)(Notice::Artifact { path, complete, at });
             }
-            None => self.goes(path),
+            None => self.note_deleted(path),
         }
     }
 
@@ -278,7 +278,7 @@ impl Keeper {
     fn look(&mut self, settle: Duration) {
         let found = fingerprint::list(&self.folder, &self.options.files);
         let missing: Vec<PathBuf> = self.known.keys().filter(|path| !found.contains_key(*path)).cloned().collect();
-        missing.into_iter().for_each(|path| self.goes(path));
+        missing.into_iter().for_each(|path| self.note_deleted(path));
         self.gone.retain(|path, _| !found.contains_key(path));
         let at = Instant::now();
         for (path, seen) in found {
@@ -329,7 +329,7 @@ impl Keeper {
                     let found = fingerprint::list(&self.folder, &self.options.files);
                     let missing: Vec<PathBuf> =
                         self.known.keys().filter(|path| !found.contains_key(*path)).cloned().collect();
-                    missing.into_iter().for_each(|path| self.goes(path));
+                    missing.into_iter().for_each(|path| self.note_deleted(path));
                     self.known.clear();
                     self.look(self.options.polling.unwrap_or(self.options.debounce));
                 }

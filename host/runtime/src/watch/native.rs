@@ -22,7 +22,7 @@ pub(super) struct Native {
     armed: HashMap<PathBuf, Identity>,
     /// The last refusal to watch something that exists.
     pub(super) refused: Option<notify::Error>,
-    told: bool,
+    reported: bool,
 }
 
 impl Native {
@@ -55,7 +55,7 @@ impl Native {
             watcher,
             armed: HashMap::new(),
             refused: None,
-            told: false,
+            reported: false,
         })
     }
 
@@ -73,7 +73,7 @@ impl Native {
             }
         }
         if let Some(reason) = &self.refused
-            && !std::mem::replace(&mut self.told, true)
+            && !std::mem::replace(&mut self.reported, true)
         {
             tracing::warn!(?folder, %reason, "no events from a watched folder; it is only looked at on each heartbeat");
         }
@@ -132,7 +132,7 @@ fn is_gone(refused: &notify::Error) -> bool {
 }
 
 /// The folders to watch so that `folder` is known to be the right one: itself; the parent of each link on the way, because
-/// swapping a link tells nobody else; and where the path ends, the last one that exists.
+/// swapping a link notifies nobody else; and where the path ends, the last one that exists.
 fn wanted(folder: &Path) -> BTreeMap<PathBuf, Identity> {
     let mut wanted = BTreeMap::new();
     let mut want = |path: &Path| {
@@ -201,7 +201,7 @@ fn translate(folder: &Path, files: &Files, event: notify::Result<Event>) -> Opti
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => None,
         _ if on_the_way => Some(Meaning::Other(Signal::Way { path })),
         EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) if inside => {
-            Some(Meaning::Other(Signal::Neighbour { at }))
+            Some(Meaning::Other(Signal::SiblingChanged { at }))
         }
         _ => None,
     }

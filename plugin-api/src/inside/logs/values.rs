@@ -55,7 +55,7 @@ impl Values {
 
     fn text(&mut self, field: usize, kind: ValueKind, text: impl fmt::Display) {
         let begin = self.texts.len();
-        let mut room = Room {
+        let mut room = LimitedText {
             texts: &mut self.texts,
             end: begin + LONGEST,
             is_cut: false,
@@ -76,13 +76,13 @@ impl Values {
 }
 
 /// Room for one text.
-struct Room<'a> {
+struct LimitedText<'a> {
     texts: &'a mut String,
     end: usize,
     is_cut: bool,
 }
 
-impl Write for Room<'_> {
+impl Write for LimitedText<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.end - self.texts.len();
         if text.len() <= room {

@@ -69,7 +69,7 @@ impl Interfaces {
             TraitItem::Fn(method) if method.default.is_none() => Some(&method.sig),
             _ => None,
         });
-        let told = methods.map(|signature| {
+        let described = methods.map(|signature| {
             let arguments = signature.inputs.iter().filter_map(|input| match input {
                 FnArg::Typed(typed) => {
                     let name = match &*typed.pat {
@@ -88,7 +88,7 @@ impl Interfaces {
                 takes_self_mutably: signature.receiver().is_some_and(|receiver| receiver.mutability.is_some()),
             }
         });
-        told.collect()
+        described.collect()
     }
 
     /// The simplest value of a type, as source; none if there is no such value.

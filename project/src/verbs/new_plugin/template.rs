@@ -88,7 +88,7 @@ impl Template<'_> {
         };
         let sight = methods
             .iter()
-            .find(|method| !method.takes_self_mutably && self.tells(method))
+            .find(|method| !method.takes_self_mutably && self.is_readable(method))
             .and_then(|method| self.call(method));
         let same = match sight {
             Some(call) => format!(".same(|plugin| Ok(plugin.{call}?))"),
@@ -171,7 +171,7 @@ impl Template<'_> {
     }
 
     /// Whether its result can be compared.
-    fn tells(&self, method: &Method) -> bool {
+    fn is_readable(&self, method: &Method) -> bool {
         matches!(&method.output, ReturnType::Type(_, ty) if self.interfaces.is_comparable(ty))
     }
 

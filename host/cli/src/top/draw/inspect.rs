@@ -66,16 +66,16 @@ fn lines(model: &Model, name: &str, detail: Option<&Detail>, width: usize) -> Ve
     let reloads = model.overview.iter().flat_map(|overview| &overview.reloads);
     if let Some(reload) = reloads.into_iter().find(|reload| reload.slot == name) {
         title(&mut lines, "last reload");
-        let mut told = format!(
+        let mut sentence = format!(
             "{} UTC {} in {}",
             text::clock(reload.at_ms),
             reload.outcome,
             text::took(reload.total_us)
         );
         if let Some(pause) = reload.pause_us.filter(|pause| *pause > 0.0) {
-            told += &format!(", calls waited {}", text::took(pause));
+            sentence += &format!(", calls waited {}", text::took(pause));
         }
-        plain(&mut lines, &told, 2);
+        plain(&mut lines, &sentence, 2);
         if let Some(reason) = &reload.reason {
             plain(&mut lines, reason, 2);
         }

@@ -185,7 +185,7 @@ fn without_a_slot_keys_say_so() {
 fn answers_are_told() {
     let mut model = model(vec![bare("a")]);
     let request = Request::Reload { target: "a".to_owned() };
-    let mut told = |answer| {
+    let mut shown = |answer| {
         model.learn(News::Did(request.clone(), answer), Instant::now());
         model.message.clone().map(|message| (message.text, message.bad))
     };
@@ -193,18 +193,18 @@ fn answers_are_told() {
         message: "a: generation 2 serves".to_owned(),
         generation: Some(2),
     };
-    assert_eq!(told(Ok(done)), Some(("a: generation 2 serves".to_owned(), false)));
+    assert_eq!(shown(Ok(done)), Some(("a: generation 2 serves".to_owned(), false)));
     let refused = Refused {
         kind: ErrorKind::UnknownSlot,
         message: "there is no slot \"a\"".to_owned(),
     };
     assert_eq!(
-        told(Err(Failure::Refused(refused))),
+        shown(Err(Failure::Refused(refused))),
         Some(("there is no slot \"a\"".to_owned(), true))
     );
-    let (text, bad) = told(Err(Failure::Gone("broken pipe".to_owned()))).expect("a message");
+    let (text, bad) = shown(Err(Failure::Gone("broken pipe".to_owned()))).expect("a message");
     assert!(bad && text.contains("broken pipe") && text.contains("Reloading a"), "{text}");
-    assert!(told(Ok(Answer::History { versions: Vec::new() })).is_some_and(|(_, bad)| bad));
+    assert!(shown(Ok(Answer::History { versions: Vec::new() })).is_some_and(|(_, bad)| bad));
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn the_next_process_finds_what_was_tried_and_what_was_good() {
         matches!(&problems[..], [HistoryError::Missing { file, .. }] if *file == file_of(&folder, &fine)),
         "{problems:?}"
     );
-    assert_eq!(told(&history), [(tried, Unconfirmed)]);
+    assert_eq!(entries(&history), [(tried, Unconfirmed)]);
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn on_a_small_disk(disk: &Path) {
     fs::remove_file(&filler).unwrap();
     history.unblock(SLOT, &tried).unwrap();
     assert_eq!(
-        (artifacts(&folder), told(&history)),
+        (artifacts(&folder), entries(&history)),
         (vec![b"fine".to_vec()], vec![(fine, Confirmed)])
     );
 }

@@ -8,7 +8,7 @@ use reslot_plugin_api::{
 };
 
 /// The peers of one image. This lives as long as the image.
-pub trait Neighbours: Send + Sync {
+pub trait PeerTable: Send + Sync {
     /// Returns a handle to a peer that is called by this interface. The handle is valid as long as `self`.
     fn find(&self, name: &str, interface: Interface) -> Result<*const (), (PeerErrorKind, String)>;
 
