@@ -18,6 +18,9 @@ use std::{
     },
 };
 
+#[cfg(reslot_explore)]
+use reslot_sync::thread_local;
+
 thread_local! {
     /// It has no destructor, so it can be read until the end of the thread.
     static CURRENT: Cell<*const Attached> = const { Cell::new(ptr::null()) };

@@ -5,6 +5,7 @@ mod cli;
 mod compare;
 mod demo;
 mod example;
+mod explore;
 mod foreign;
 mod imports;
 mod package;
@@ -81,6 +82,10 @@ enum Verb {
     /// Reload thousands of times under load, and look for leaks; `stress unload` tests which behaviours of plugins can be
     /// unloaded
     Stress(stress::Arguments),
+    /// Run models of the host's concurrent parts under many schedules, each of which a seed repeats
+    Explore(explore::Arguments),
+    /// Run random programs against the whole runtime, with faults, a virtual clock and a schedule that the seed chooses
+    Simulate(explore::Simulation),
     /// Measure how another system behaves in the same situation
     Compare(compare::Arguments),
 }
@@ -111,6 +116,8 @@ fn main() -> ExitCode {
         Verb::Tidy => tidy::run(),
         Verb::Bench(arguments) => bench::run(arguments),
         Verb::Stress(arguments) => stress::run(arguments),
+        Verb::Explore(arguments) => explore::run(arguments),
+        Verb::Simulate(arguments) => explore::simulate(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
     };
     done.unwrap_or_else(|error| {

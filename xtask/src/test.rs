@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use xtask::cargo;
 
-use crate::{imports, package, paint, prometheus, tidy};
+use crate::{explore, imports, package, paint, prometheus, tidy};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -35,6 +35,7 @@ enum Check {
     /// Like `Cargo`, but measures the time of each program that cargo runs.
     TimedCargo(&'static [&'static str]),
     Tidy,
+    Explore,
     Imports,
     Package,
     Prometheus,
@@ -95,6 +96,11 @@ const PROMETHEUS: Step = Step {
     by_hand: "cargo xtask prometheus (that also runs its test)",
     check: Check::Prometheus,
 };
+const MODELS: Step = Step {
+    name: "models",
+    by_hand: "cargo xtask explore --schedules 20000 && cargo xtask simulate",
+    check: Check::Explore,
+};
 const TESTS: Step = Step {
     name: "tests",
     by_hand: "cargo test --workspace --no-fail-fast",
@@ -119,7 +125,18 @@ struct Checked {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let steps = [FORMAT, LINTS, ALONE, DOCUMENTATION, TIDY, IMPORTS, PACKAGE, PROMETHEUS, TESTS];
+    let steps = [
+        FORMAT,
+        LINTS,
+        ALONE,
+        DOCUMENTATION,
+        TIDY,
+        IMPORTS,
+        PACKAGE,
+        PROMETHEUS,
+        MODELS,
+        TESTS,
+    ];
     let steps: Vec<Step> = steps
         .into_iter()
         .filter(|step| !(arguments.quick && step.name == DOCUMENTATION.name))
@@ -200,6 +217,7 @@ impl Check {
             }
             Check::TimedCargo(arguments) => return timed(arguments),
             Check::Tidy => tidy::passes(&crate::repository())?,
+            Check::Explore => explore::passes()?,
             Check::Imports => imports::passes()?,
             Check::Package => package::passes()?,
             Check::Prometheus => prometheus::fetch().map(|()| true)?,

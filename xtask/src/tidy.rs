@@ -67,12 +67,17 @@ const INCLUDES: [&str; 4] = ["include_str!(\"", "include_bytes!(\"", "include!(\
 /// The crates for users, from the lowest floor up, each with its allowed dependencies in this repository.
 const FLOORS: &[(&str, &[&str])] = &[
     ("plugin-api/macros", &[]),
-    ("plugin-api", &["reslot-plugin-macros"]),
+    ("host/sync", &[]),
+    // Only in a build for exploration.
+    ("plugin-api", &["reslot-plugin-macros", "reslot-sync"]),
     ("project", &[]),
-    ("host/process", &[]),
+    ("host/process", &["reslot-sync"]),
     ("host/artifact", &["reslot-plugin-api"]),
     ("host/report", &["reslot-artifact", "reslot-plugin-api"]),
-    ("host/stage", &["reslot-artifact", "reslot-process", "reslot-report"]),
+    (
+        "host/stage",
+        &["reslot-artifact", "reslot-process", "reslot-report", "reslot-sync"],
+    ),
     (
         "host/engine",
         &[
@@ -81,6 +86,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "reslot-process",
             "reslot-report",
             "reslot-stage",
+            "reslot-sync",
         ],
     ),
     (
@@ -104,6 +110,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "reslot-process",
             "reslot-report",
             "reslot-stage",
+            "reslot-sync",
         ],
     ),
     (
@@ -117,6 +124,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "reslot-process",
             "reslot-report",
             "reslot-stage",
+            "reslot-sync",
         ],
     ),
     ("host/config", &["reslot-runtime"]),

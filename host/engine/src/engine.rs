@@ -7,24 +7,29 @@ use crate::{
     peer_table::PeerTable,
     preflight::{Preflight, PreflightCandidate},
 };
-use reslot_artifact::{ContentHash, manifest::Manifest};
+use reslot_artifact::{
+    ContentHash,
+    lint::{LintError, Linted},
+    manifest::Manifest,
+};
 use reslot_plugin_api::{__private::ContextAbi, Health};
 use reslot_report::{
     EngineKind, HookError, OpenError, PreflightError, PreflightReport, QuarantineReason, StageError, UnloadReport,
 };
 use reslot_stage::StagedFile;
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use reslot_sync::atomic::{AtomicU64, Ordering};
+use std::{path::Path, sync::Arc};
 
 /// Makes the code of artifacts runnable.
-pub trait Engine: Send + Sync {
+pub trait Engine: std::fmt::Debug + Send + Sync {
     /// Which engine this is.
     fn kind(&self) -> EngineKind;
+
+    /// Decides from the bytes alone whether they may be loaded, and may change them so that they can. None of the artifact's code runs.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn lint(&self, bytes: &mut [u8]) -> Result<Linted, LintError>;
 
     /// Prepares an artifact that has passed the lint. None of its code runs. `write_copy` writes its bytes into a private file, for engines that
     /// open one.

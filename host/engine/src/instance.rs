@@ -2,19 +2,15 @@
 //! callers.
 
 use crate::engine::{Image, Object};
-use parking_lot::{RwLock, RwLockWriteGuard};
 use reslot_artifact::manifest::{Manifest, Method, Receiver, Shape, StateSchema};
 use reslot_plugin_api::{__private::ContextAbi, Health};
 use reslot_process::hooks::{Hooks, TookTooLong};
 use reslot_report::HookError;
-use std::{
-    ops::Deref,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
+use reslot_sync::{
+    Instant, RwLock, RwLockWriteGuard,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 /// An image, owned by its instances. Usually there is one instance. There is a second one after a rollback in which a caller might still
 /// hold a borrow from the standby, until the holders of the first instance have dropped it.

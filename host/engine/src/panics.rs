@@ -53,7 +53,7 @@ struct ThreadPanics {
     contained: Option<(ImageId, PanicReport)>,
 }
 
-thread_local! {
+reslot_sync::thread_local! {
     static PANICS: RefCell<ThreadPanics> = RefCell::default();
 }
 

@@ -11,7 +11,7 @@ use reslot_plugin_api::{
 };
 use reslot_process::hooks::with_stack;
 use reslot_report::HookError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use reslot_sync::atomic::{AtomicBool, Ordering};
 
 /// The maximum nesting of a state that is encoded or decoded on the calling thread. Most states have fewer than ten levels.
 const MAX_LEVELS_ON_CALLER_STACK: u32 = 32;

@@ -2,7 +2,6 @@
 //! for anything, which is for ever if the plugin keeps a `Peer` in a `static`.
 
 use crate::services;
-use parking_lot::{Mutex, MutexGuard};
 use reslot_engine::{
     Holding, ImageId, ImageOwner, PeerTable, Resources, next_image_id,
     panics::{self, PanicReport},
@@ -11,11 +10,12 @@ use reslot_engine::{
 use reslot_plugin_api::__private::{HostTableRef, LinkedHost};
 use reslot_process::Process;
 use reslot_report::EngineKind;
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+use reslot_sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, Ordering},
+    thread,
 };
+use std::{cell::RefCell, collections::BTreeMap};
 use tracing::span::EnteredSpan;
 
 /// What one attachment has in this process.
@@ -41,10 +41,10 @@ struct State {
 struct Thread {
     /// What a person finds it by, once it runs.
     name: Option<String>,
-    id: Option<std::thread::ThreadId>,
+    id: Option<thread::ThreadId>,
 }
 
-thread_local! {
+reslot_sync::thread_local! {
     /// The spans in which this thread runs code of linked plugins; none where the program's subscriber panicked, so that each
     /// `leave` takes what its own `enter` has put there.
     static SPANS: RefCell<Vec<Option<EnteredSpan>>> = const { RefCell::new(Vec::new()) };
@@ -88,7 +88,7 @@ impl Attached {
         if self.process.is_another() {
             return;
         }
-        let here = std::thread::current().id();
+        let here = thread::current().id();
         let own = self.state.lock().threads.values().any(|thread| thread.id == Some(here));
         if own {
             (self.owner.on_thread_panic)(report);
@@ -175,7 +175,7 @@ unsafe impl LinkedHost for Attached {
     }
 
     fn thread_runs(&self, number: u64) {
-        let thread = std::thread::current();
+        let thread = thread::current();
         // SAFETY: gettid has no preconditions.
         let tid = unsafe { libc::gettid() };
         let name = thread

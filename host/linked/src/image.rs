@@ -2,7 +2,11 @@
 //! dropped and no thread of it runs.
 
 use crate::attached::Attached;
-use reslot_artifact::{ContentHash, manifest::Manifest};
+use reslot_artifact::{
+    ContentHash,
+    lint::{LintError, Linted},
+    manifest::Manifest,
+};
 use reslot_engine::{
     Engine, Holding, Image, ImageId, ImageOwner, Object, Opened, Resources, RootAccess, RootObject, StagedArtifact, Trial,
     Unloading,
@@ -16,6 +20,7 @@ use reslot_stage::StagedFile;
 use std::{path::Path, sync::Arc};
 
 /// Runs one plugin that is linked into the program.
+#[derive(Debug)]
 pub struct LinkedEngine(LinkedPlugin);
 
 impl LinkedEngine {
@@ -29,6 +34,11 @@ impl LinkedEngine {
 impl Engine for LinkedEngine {
     fn kind(&self) -> EngineKind {
         EngineKind::Linked
+    }
+
+    fn lint(&self, bytes: &mut [u8]) -> Result<Linted, LintError> {
+        // The bytes that stand for a linked plugin are its manifest.
+        Linted::of_manifest(bytes)
     }
 
     fn stage(&self, _: &dyn Fn() -> Result<StagedFile, StageError>) -> Result<Box<dyn StagedArtifact>, StageError> {

@@ -7,7 +7,11 @@ use crate::{
     resources::Ledger,
     unload,
 };
-use reslot_artifact::{ContentHash, manifest::Manifest};
+use reslot_artifact::{
+    ContentHash,
+    lint::{self, Expectations, LintError, Linted},
+    manifest::Manifest,
+};
 use reslot_engine::{
     Engine, Holding, ImageId, ImageOwner, Object, Preflight, PreflightCandidate, Resources, RootAccess, RootObject,
     StagedArtifact, Trial, Unloading,
@@ -18,11 +22,16 @@ use reslot_stage::StagedFile;
 use std::{path::Path, sync::Arc};
 
 /// Maps artifacts into this process.
+#[derive(Debug)]
 pub struct NativeEngine;
 
 impl Engine for NativeEngine {
     fn kind(&self) -> EngineKind {
         EngineKind::Native
+    }
+
+    fn lint(&self, bytes: &mut [u8]) -> Result<Linted, LintError> {
+        lint::lint(bytes, &Expectations::of_this_build())
     }
 
     fn stage(&self, write_copy: &dyn Fn() -> Result<StagedFile, StageError>) -> Result<Box<dyn StagedArtifact>, StageError> {

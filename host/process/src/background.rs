@@ -2,10 +2,8 @@
 //! program. Foreground threads run rollbacks and hooks, for which an owner or a closed gate waits; they must not wait for a
 //! free processor.
 
-use std::{
-    io,
-    thread::{self, JoinHandle},
-};
+use reslot_sync::thread::{self, JoinHandle};
+use std::io;
 
 /// How a thread is scheduled; see sched(7).
 #[derive(Clone, Copy)]

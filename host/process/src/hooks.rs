@@ -6,17 +6,17 @@ use crate::{
     background::{self, Kind, Processors},
     safe_point,
 };
-use parking_lot::Mutex;
+use reslot_sync::{
+    Mutex,
+    mpsc::{self, RecvTimeoutError, Sender},
+    thread::{self, JoinHandle},
+};
 use std::{
     cell::Cell,
     hint, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        mpsc::{self, RecvTimeoutError, Sender},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 /// A host's threads for hooks.
@@ -107,7 +107,7 @@ impl Hooks {
             // If the caller does not wait any more, the hook's data is dropped here, which sends it to the reaper.
             drop(done.send(outcome));
         });
-        match soon(&answer, SOON, hint::spin_loop).map_or_else(|| answer.recv_timeout(most), Ok) {
+        match mpsc::poll(&answer, SOON, hint::spin_loop).map_or_else(|| answer.recv_timeout(most), Ok) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(TookTooLong),
@@ -203,20 +203,20 @@ impl Hooks {
     }
 }
 
-thread_local! {
+reslot_sync::thread_local! {
     /// On a hook thread, the address of the data that its host's threads share; 0 on other threads.
     static POOL: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A number that no other living thread has, and that is not 0.
 pub fn this_thread() -> usize {
-    thread_local! {
+    reslot_sync::thread_local! {
         static HERE: u8 = const { 0 };
     }
     HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
-thread_local! {
+reslot_sync::thread_local! {
     /// The thread that waits for what this one does.
     static ON_BEHALF_OF: Cell<usize> = const { Cell::new(0) };
 }
@@ -249,14 +249,10 @@ pub fn with_stack<R: Send>(bytes: usize, body: impl FnOnce() -> R + Send) -> io:
         0 => this_thread(),
         waiting => waiting,
     };
-    thread::scope(|scope| {
-        let builder = thread::Builder::new().name("reslot-deep".to_owned()).stack_size(bytes);
-        let thread = builder.spawn_scoped(scope, move || on_behalf_of(waiting, body))?;
-        match thread.join() {
-            Ok(answer) => Ok(answer),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
+    match thread::on_own_stack("reslot-deep", bytes, move || on_behalf_of(waiting, body))? {
+        Ok(answer) => Ok(answer),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 /// How long a woken thread stays awake: enough for encoding a small state before the job comes. A longer time would waste
@@ -267,22 +263,10 @@ const AWAKE: Duration = Duration::from_micros(100);
 /// another.
 const SOON: Duration = Duration::from_micros(25);
 
-/// Polls the queue for a moment without sleeping.
-fn soon<T>(queue: &mpsc::Receiver<T>, moment: Duration, between: fn()) -> Option<T> {
-    let begun = Instant::now();
-    while begun.elapsed() < moment {
-        if let Ok(come) = queue.try_recv() {
-            return Some(come);
-        }
-        between();
-    }
-    None
-}
-
 fn run_jobs(queue: &mpsc::Receiver<Job>) {
     let mut moment = SOON;
     // Another thread may need this processor, possibly the one that will send the job.
-    while let Ok(job) = soon(queue, moment, thread::yield_now).map_or_else(|| queue.recv(), Ok) {
+    while let Ok(job) = mpsc::poll(queue, moment, thread::yield_now).map_or_else(|| queue.recv(), Ok) {
         moment = match job {
             Job::Run(body, resting) => {
                 body(resting);

@@ -3,13 +3,8 @@
 //! An engine that leaves such work on threads registers a function once ([`run_at_safe_points`]), and increments the epoch
 //! each time there may be work ([`one_more_ended`]).
 
-use std::{
-    cell::Cell,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use reslot_sync::atomic::{AtomicU64, Ordering};
+use std::{cell::Cell, sync::OnceLock};
 
 /// The epoch: how often work was left on running threads.
 static ENDED: AtomicU64 = AtomicU64::new(0);
@@ -17,7 +12,7 @@ static ENDED: AtomicU64 = AtomicU64::new(0);
 /// The functions of engines. There is no lock, because a forked child may come here, too.
 static RUNNERS: [OnceLock<fn()>; 4] = [const { OnceLock::new() }; 4];
 
-thread_local! {
+reslot_sync::thread_local! {
     /// [`ENDED`] at the thread's last safe point.
     static SEEN: Cell<u64> = const { Cell::new(0) };
     /// Whether the thread is in a safe point. A safe point inside a destructor of another one does nothing.

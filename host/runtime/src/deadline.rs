@@ -1,6 +1,7 @@
 //! Moments that lie ahead.
 
-use std::time::{Duration, Instant};
+use reslot_sync::Instant;
+use std::time::Duration;
 
 /// The moment so long after now. What is longer than a century is a century: "for ever" is a usual thing to ask for, and no
 /// moment.

@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 
 type Notification = Box<dyn FnOnce()>;
 
-thread_local! {
+reslot_sync::thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     static ANY: Cell<bool> = const { Cell::new(false) };
     static KEPT: RefCell<Vec<Notification>> = const { RefCell::new(Vec::new()) };

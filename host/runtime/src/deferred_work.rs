@@ -5,17 +5,16 @@
 //! Work whose result a caller may expect after `sync` must not be deferred.
 
 use crate::deferred_notifications::{DeferredNotifications, defer_notifications};
-use parking_lot::{Condvar, Mutex};
 use reslot_process::hooks::Hooks;
+use reslot_sync::{Condvar, Instant, Mutex};
 use std::{
     cell::{Cell, RefCell},
     sync::Arc,
-    time::Instant,
 };
 
 type Job = Box<dyn FnOnce() + Send>;
 
-thread_local! {
+reslot_sync::thread_local! {
     static COLLECTS: Cell<bool> = const { Cell::new(false) };
     static COLLECTED: RefCell<Vec<Job>> = const { RefCell::new(Vec::new()) };
 }

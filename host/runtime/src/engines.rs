@@ -17,7 +17,8 @@ use std::{
 
 /// The engines of a host.
 pub(crate) struct Engines {
-    native: Arc<dyn Engine>,
+    /// Runs what comes from files.
+    files: Arc<dyn Engine>,
     linked: Vec<Linked>,
 }
 
@@ -32,7 +33,12 @@ pub(crate) struct Linked {
 }
 
 impl Engines {
-    pub(crate) fn new(linked: &[LinkedPlugin]) -> Self {
+    /// The engine for files: it maps them.
+    pub(crate) fn native() -> Arc<dyn Engine> {
+        Arc::new(NativeEngine)
+    }
+
+    pub(crate) fn new(files: Arc<dyn Engine>, linked: &[LinkedPlugin]) -> Self {
         let linked = linked.iter().map(|plugin| Linked {
             path: Self::path_of(plugin.name()),
             hash: ContentHash::of(plugin.manifest()),
@@ -40,7 +46,7 @@ impl Engines {
             engine: Arc::new(LinkedEngine::new(*plugin)),
         });
         Self {
-            native: Arc::new(NativeEngine),
+            files,
             linked: linked.collect(),
         }
     }
@@ -49,7 +55,7 @@ impl Engines {
     pub(crate) fn of(&self, path: &Path) -> &dyn Engine {
         match self.at(path) {
             Some(linked) => &*linked.engine,
-            None => &*self.native,
+            None => &*self.files,
         }
     }
 

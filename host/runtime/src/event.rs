@@ -16,14 +16,14 @@ use crate::{
     safe_points::{self, AskedForSafePoints},
 };
 use listeners::Listeners;
-use parking_lot::{Condvar, Mutex};
 use reslot_process::{Process, ended_epoch, never_dropped, safe_point};
 use reslot_report::{Event, Outcome, Record, weight};
+use reslot_sync::{Condvar, Instant, Mutex};
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// The host's log of events, which any thread may write. It is cheap to clone.

@@ -13,10 +13,10 @@ mod tests;
 use book::{Book, Entry};
 pub(crate) use entry::{Artifact, Content, NewEntry};
 pub use entry::{HistoryEntry, VersionStatus};
-use parking_lot::{Condvar, Mutex};
 use reslot_artifact::ContentHash;
 pub use reslot_report::HistoryError;
 use reslot_stage::StagingFolder;
+use reslot_sync::{Condvar, Mutex};
 use std::{
     collections::BTreeSet,
     io::ErrorKind,

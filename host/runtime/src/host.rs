@@ -43,12 +43,12 @@ use reslot_process::{never_dropped, safe_point};
 pub use reslot_report::GenerationHolders;
 use reslot_report::{Cause, EngineKind, Refusal, SlotError, UnloadError};
 use reslot_stage::PrivateCopies;
+use reslot_sync::{mpsc, thread::JoinHandle};
 use std::{
     mem::forget,
     panic::Location,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
-    thread::JoinHandle,
+    sync::Arc,
     time::Duration,
 };
 use surface::Surfaces;
@@ -304,6 +304,19 @@ impl Host {
             return false;
         }
         self.inner.images.wait_until_gone(slot, generation, after(timeout))
+    }
+
+    /// What the watch does when it has noticed a file. Only in a build for exploration, which has no watch.
+    #[cfg(reslot_explore)]
+    #[doc(hidden)]
+    pub fn notice(&self, path: PathBuf) {
+        self.inner
+            .threads
+            .tell_reload(ReloadMessage::Noticed(crate::watch::Notice::Artifact {
+                path,
+                complete: true,
+                at: reslot_sync::Instant::now(),
+            }));
     }
 
     /// Waits until all earlier requests are done.

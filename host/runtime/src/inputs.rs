@@ -12,20 +12,16 @@ mod resources;
 
 use crate::{instances::LoadRequest, watch::WatchOptions};
 use delayed_retry::DelayedRetry;
-use parking_lot::Mutex;
 use reslot_artifact::ContentHash;
 use reslot_plugin_api::ConfigValue;
 use reslot_report::HookError;
+use reslot_sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 use resources::Resources;
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 pub(crate) use resources::{Notices, Read};
 

@@ -1,8 +1,8 @@
 //! The log levels of plugins, by slot. `native/src/logs.rs` forwards the plugins' log records to the program's subscriber.
 
 use crate::{shadow_name, slot::MappedImages};
-use parking_lot::Mutex;
 use reslot_engine::LogLevel;
+use reslot_sync::Mutex;
 use std::collections::BTreeMap;
 
 /// The log level of each slot of a host.

@@ -25,9 +25,9 @@ mod without {
 
 #[cfg(feature = "testing")]
 mod on_demand {
-    use parking_lot::{Condvar, Mutex};
     use reslot_plugin_api::Backtrace;
     use reslot_report::{Hook, HookError};
+    use reslot_sync::{Condvar, Mutex};
     use std::sync::Arc;
 
     /// How a hook fails.

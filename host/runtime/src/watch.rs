@@ -12,18 +12,22 @@ mod native;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use reslot_sync::{
+    Instant, RwLock,
+    mpsc::{self, Sender},
+    thread::{self, JoinHandle},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use file_watch::FileWatch;
 use fingerprint::Fingerprint;
 pub(crate) use fingerprint::is_artifact;
-use parking_lot::RwLock;
 use reslot_process::background::{self, Kind};
 use reslot_report::remedies::{self, Purpose};
 use rustix::fs::inotify;
@@ -286,7 +290,7 @@ impl Drop for Watch {
         }
         if let Some(thread) = self.thread.take()
             // Dropped inside `deliver`: the thread ends as soon as that returns, and cannot wait for itself.
-            && thread.thread().id() != std::thread::current().id()
+            && thread.thread().id() != thread::current().id()
         {
             let _ = thread.join();
         }

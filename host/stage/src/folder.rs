@@ -2,16 +2,22 @@
 //! other users may then make a folder at its path. So the folder is checked before and after each copy is written. If it is
 //! not the host's folder any more, the host makes another one, and does not touch the path of the first one.
 
-use parking_lot::Mutex;
 use reslot_report::StageError;
-use std::ffi::OsStr;
-use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use reslot_sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+use std::{
+    ffi::OsStr,
+    fs::{File, Metadata, OpenOptions, Permissions, TryLockError},
+    io::{self, Write},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
 
 use super::{PREFIX, PrivateCopies, Spares, memory};
 

@@ -2,13 +2,17 @@
 
 use reslot_artifact::ContentHash;
 use reslot_report::StageError;
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use reslot_sync::{Instant, thread};
+use std::{
+    fs::{File, Metadata, OpenOptions},
+    io::{self, ErrorKind, Read},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::Bytes;
 

@@ -8,7 +8,7 @@
 //! the kernel cannot know, the file is removed, and the next copy is a new file. The kernel cannot know on overlayfs: there
 //! mappings belong to the underlying files, and a lease is granted although they are mapped.
 
-use parking_lot::Mutex;
+use reslot_sync::Mutex;
 use std::{
     fs::{self, File, OpenOptions},
     io,

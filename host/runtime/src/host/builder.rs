@@ -24,7 +24,7 @@ use crate::{
     testing::Injections,
     watch::{Watch, WatchOptions, scan},
 };
-use reslot_engine::LogLevel;
+use reslot_engine::{Engine, LogLevel};
 use reslot_plugin_api::LinkedPlugin;
 use reslot_process::{
     Process,
@@ -32,13 +32,8 @@ use reslot_process::{
 };
 use reslot_report::Event;
 use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, sweep};
-use std::{
-    mem::take,
-    path::PathBuf,
-    sync::{Arc, mpsc},
-    thread::JoinHandle,
-    time::Duration,
-};
+use reslot_sync::{mpsc, thread::JoinHandle};
+use std::{mem::take, path::PathBuf, sync::Arc, time::Duration};
 
 /// How a host is built.
 ///
@@ -76,6 +71,7 @@ pub struct HostBuilder {
     log_level: Option<LogLevel>,
     instances: instances::Said,
     linked: Vec<LinkedPlugin>,
+    files: Arc<dyn Engine>,
     surfaces: Vec<Box<dyn AnySurface>>,
 }
 
@@ -99,6 +95,7 @@ impl HostBuilder {
             log_level: None,
             instances: instances::Said::new(),
             linked: Vec::new(),
+            files: Engines::native(),
             surfaces: Vec::new(),
         }
     }
@@ -108,6 +105,15 @@ impl HostBuilder {
     #[must_use]
     pub fn inject(mut self, injections: &Injections) -> Self {
         self.injections = injections.clone();
+        self
+    }
+
+    /// Runs files with this engine. Only in a build for exploration, whose artifacts are no libraries.
+    #[cfg(reslot_explore)]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn file_engine(mut self, engine: Arc<dyn Engine>) -> Self {
+        self.files = engine;
         self
     }
 
@@ -344,7 +350,7 @@ impl HostBuilder {
             drain_deadline: self.drain_deadline,
             count_calls: self.count_calls,
         };
-        let engines = Engines::new(&self.linked);
+        let engines = Engines::new(self.files, &self.linked);
         let linked = engines.linked().map(|linked| linked.hash).collect();
         let inner = Arc::new(Runtime {
             process,

@@ -16,11 +16,8 @@ use reslot_process::{
     safe_point,
 };
 use reslot_report::{Event, HistoryError, Refusal, RollbackReason, SlotError};
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{Arc, mpsc},
-};
+use reslot_sync::mpsc;
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// Which version a slot is to go back to.
 ///
@@ -149,14 +146,14 @@ impl Host {
         self.inner.storage.history.entries(slot)
     }
 
-    /// The bytes of a version that is kept, by its hash or the first digits of it: to run it beside the current generation, in another host.
+    /// The bytes of a version that is kept, by its hash or the first digits of it: to run it beside the current generation, in another host. The
+    /// slot may be empty.
     ///
     /// # Errors
-    /// If the slot or the version does not exist, or its file has changed. The history does not keep the bytes of faulty
+    /// If the version does not exist, or its file has changed. The history does not keep the bytes of faulty
     /// versions.
     pub fn artifact(&self, slot: &str, version: impl Into<HashPrefix>) -> Result<Vec<u8>, RollbackError> {
-        let record = self.inner.slots.serving(slot)?;
-        let hash = kept_version(&self.inner.storage.history, &record, version.into())?;
+        let hash = kept_version(&self.inner.storage.history, slot, version.into())?;
         Ok(self.inner.storage.history.read(slot, &hash)?.bytes)
     }
 }
@@ -249,19 +246,15 @@ pub(super) fn confirm(host: &Arc<Runtime>, slot: &str) -> Result<bool, SlotError
 }
 
 /// The only good version in the history whose hash begins with this prefix.
-pub(super) fn kept_version(
-    history: &History,
-    record: &SlotRecord,
-    prefix: HashPrefix,
-) -> Result<ContentHash, RollbackError> {
-    only_one(record, good_versions(history, record), prefix)
+pub(super) fn kept_version(history: &History, slot: &str, prefix: HashPrefix) -> Result<ContentHash, RollbackError> {
+    only_one(slot, good_versions(history, slot), prefix)
 }
 
 /// The same among all versions that a rollback can restore. The standby is already loaded, and the plugin that is linked into the program
 /// has no entry in the history.
 fn restorable_version(host: &Runtime, record: &SlotRecord, prefix: HashPrefix) -> Result<ContentHash, RollbackError> {
     let history = &host.storage.history;
-    let mut known = good_versions(history, record);
+    let mut known = good_versions(history, &record.name);
     let standby = record.lock_settled().standby().map(|standby| standby.current.hash);
     let linked = reload::linked_for(host, record).map(|linked| linked.hash);
     for hash in standby.into_iter().chain(linked) {
@@ -269,16 +262,16 @@ fn restorable_version(host: &Runtime, record: &SlotRecord, prefix: HashPrefix) -
             known.push(hash);
         }
     }
-    only_one(record, known, prefix)
+    only_one(&record.name, known, prefix)
 }
 
 /// The only one of these versions whose hash begins with this prefix.
-fn only_one(record: &SlotRecord, known: Vec<ContentHash>, prefix: HashPrefix) -> Result<ContentHash, RollbackError> {
+fn only_one(slot: &str, known: Vec<ContentHash>, prefix: HashPrefix) -> Result<ContentHash, RollbackError> {
     let found: Vec<_> = known.iter().filter(|known| prefix.is_prefix_of(known)).collect();
     match &found[..] {
         [one] => Ok(**one),
         found => Err(RollbackError::Version {
-            slot: record.name.to_string(),
+            slot: slot.to_owned(),
             prefix: Some(prefix),
             found: found.len(),
             known: known.clone(),
@@ -289,7 +282,7 @@ fn only_one(record: &SlotRecord, known: Vec<ContentHash>, prefix: HashPrefix) ->
 /// The newest good version that is kept and older than the current generation. Newer entries belong to builds that are still being loaded.
 pub(super) fn version_before(history: &History, record: &SlotRecord) -> Result<ContentHash, RollbackError> {
     let serving = record.lock().current().map(|current| current.hash);
-    let known = good_versions(history, record);
+    let known = good_versions(history, &record.name);
     let at = known.iter().position(|hash| Some(*hash) == serving);
     match known.get(at.map_or(0, |at| at + 1)) {
         Some(before) => Ok(*before),
@@ -303,8 +296,8 @@ pub(super) fn version_before(history: &History, record: &SlotRecord) -> Result<C
 }
 
 /// The hashes of the versions that a rollback can restore, newest first.
-fn good_versions(history: &History, record: &SlotRecord) -> Vec<ContentHash> {
-    let entries = history.entries(&record.name).into_iter();
+fn good_versions(history: &History, slot: &str) -> Vec<ContentHash> {
+    let entries = history.entries(slot).into_iter();
     let good = entries.filter(|kept| !matches!(kept.condition, VersionStatus::KnownBad(_)));
     good.map(|kept| kept.hash).collect()
 }

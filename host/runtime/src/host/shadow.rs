@@ -167,8 +167,8 @@ impl<I: ?Sized + Interface> Claim<I> {
         }
         let version = match version {
             RollbackTarget::Previous => version_before(&host.storage.history, record)?,
-            RollbackTarget::Hash(hash) => kept_version(&host.storage.history, record, hash.into())?,
-            RollbackTarget::Prefix(prefix) => kept_version(&host.storage.history, record, prefix)?,
+            RollbackTarget::Hash(hash) => kept_version(&host.storage.history, &record.name, hash.into())?,
+            RollbackTarget::Prefix(prefix) => kept_version(&host.storage.history, &record.name, prefix)?,
         };
         Ok(shadow_of_claim(host, record, serving, ShadowOf::Archived(version))?)
     }

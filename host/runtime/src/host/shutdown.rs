@@ -6,17 +6,19 @@ use crate::{
     runtime::Runtime,
     slot::{Change, Generation, MappedImages, Phase, ReaperMessage, Slots, SupervisorMessage, holders_of, who_holds},
 };
-use parking_lot::Mutex;
 use reslot_process::background::{self, Kind};
 use reslot_report::{
     EngineKind, Event, GenerationHolders, GenerationStatus, Holder, ShutdownReport, StillMapped, Unfinished, UnmappedImage,
+};
+use reslot_sync::{
+    Instant, Mutex,
+    thread::{self, ThreadId},
 };
 use std::{
     collections::BTreeMap,
     mem::forget,
     sync::{Arc, Weak},
-    thread::{self, ThreadId},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// The part of the timeout that is reserved for the steps after the last holder: ending threads and surfaces, and removing

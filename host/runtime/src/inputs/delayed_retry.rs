@@ -3,10 +3,8 @@
 //! time.
 
 use super::{InputStore, PluginInputs};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use reslot_sync::Instant;
+use std::{sync::Arc, time::Duration};
 
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);

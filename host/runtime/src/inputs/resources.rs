@@ -3,10 +3,10 @@
 
 use super::Content;
 use crate::watch::{Files, Notice, Watch, WatchError, WatchOptions};
-use parking_lot::{Mutex, RwLock};
 use reslot_artifact::ContentHash;
 use reslot_report::StageError;
 use reslot_stage::read_other;
+use reslot_sync::{Mutex, RwLock};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,

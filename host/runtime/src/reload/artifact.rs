@@ -4,16 +4,13 @@ use super::{attempt::refusal, clock::Clock};
 use crate::{history::Artifact, instances::LoadRequest, runtime::Runtime};
 use reslot_artifact::{
     ContentHash,
-    lint::{self, Expectations, LintError, Linted, inspect},
+    lint::{Expectations, LintError, Linted, inspect},
     manifest::Manifest,
 };
 use reslot_report::{Cause, Refusal, Step};
 use reslot_stage::{Bytes, Source};
-use std::{
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use reslot_sync::{Instant, thread};
+use std::{sync::Arc, time::Duration};
 
 /// How long the host waits before it tries a file again that somebody is writing. The time is doubled at each try, up to the maximum.
 pub(super) const FIRST_WAIT: Duration = Duration::from_millis(2);
@@ -109,13 +106,9 @@ pub(super) struct FailedLint {
     error: LintError,
 }
 
-/// **lint**: checks the bytes. Nothing is executed. A linked plugin has no bytes but its manifest.
+/// **lint**: the engine checks the bytes. Nothing is executed.
 pub(super) fn lint(host: &Runtime, mut source: Source) -> Result<LintedArtifact, Box<FailedLint>> {
-    let linted = match host.engines.is_linked(&source.path) {
-        true => Linted::of_manifest(&source.bytes),
-        false => lint::lint(&mut source.bytes, &Expectations::of_this_build()),
-    };
-    match linted {
+    match host.engines.of(&source.path).lint(&mut source.bytes) {
         Ok(linted) => Ok(LintedArtifact {
             source,
             linted,

@@ -1,7 +1,8 @@
 //! How long each step of a reload took.
 
 use reslot_report::Step;
-use std::time::{Duration, Instant};
+use reslot_sync::Instant;
+use std::time::Duration;
 
 /// Measures the steps.
 pub(crate) struct Clock {

@@ -10,7 +10,8 @@ use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_engine::{Image, ImageOwner, Opened, StagedArtifact};
 use reslot_process::hooks::TookTooLong;
 use reslot_report::{Cause, Event, Hook, Lifecycle, OpenError, QuarantineReason};
-use std::sync::{Arc, mpsc::Sender};
+use reslot_sync::mpsc::Sender;
+use std::sync::Arc;
 
 /// **open**: maps the private copy. Its static constructors run.
 pub(super) fn open(

@@ -8,7 +8,8 @@ use crate::{
 use reslot_engine::ExclusiveInstance;
 use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Event, Hook, HookError, Lifecycle};
-use std::{sync::Arc, time::Instant};
+use reslot_sync::Instant;
+use std::sync::Arc;
 
 /// A current generation that was stopped so that its successor can start.
 pub(super) struct Stopped {

@@ -18,7 +18,8 @@ use crate::{
 };
 use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, HistoryError, Refusal, RollbackReason, Step};
-use std::{path::Path, sync::Arc, time::Instant};
+use reslot_sync::Instant;
+use std::{path::Path, sync::Arc};
 
 /// Rolls a slot back to the version with this hash, or to the newest good one before the current one.
 pub(super) fn go_back(

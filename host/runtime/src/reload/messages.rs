@@ -7,7 +7,8 @@ use crate::{
 };
 use reslot_artifact::ContentHash;
 use reslot_report::{Refusal, ReloadReport, RollbackReason, RollbackReport, UnloadError};
-use std::sync::{Arc, mpsc::Sender};
+use reslot_sync::mpsc::Sender;
+use std::sync::Arc;
 
 /// What the reload thread is asked to do.
 pub(crate) enum ReloadMessage {

@@ -11,17 +11,14 @@ use crate::{
     runtime::HookRunner,
     slot::{CandidateKind, Generation, Mode, SlotRecord, SlotState, Snapshot, TakenState},
 };
-use parking_lot::MutexGuard;
 use reslot_artifact::manifest::Manifest;
 use reslot_engine::{Preflight, PreflightCandidate, StagedArtifact, Trial, hooks::Migrator};
 use reslot_report::{Cause, HookError, PreflightError, PreflightStep};
-use std::{
-    sync::{
-        Arc,
-        mpsc::{self, RecvTimeoutError},
-    },
-    time::Instant,
+use reslot_sync::{
+    Instant, MutexGuard,
+    mpsc::{self, RecvTimeoutError},
 };
+use std::sync::Arc;
 
 /// **preflight**: tries the private copy out, if the policy asks for it. Answers whether it did.
 pub(super) fn preflight(

@@ -9,11 +9,11 @@ use crate::{
     slot::{Generation, MappedImages, Snapshot, is_failure, with_overlay},
     testing::Injections,
 };
-use parking_lot::Mutex;
 use reslot_engine::hooks::{self, AroundHook};
 use reslot_plugin_api::Health;
 use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Cause, Hook, HookError, Lifecycle, RestoredState, Step};
+use reslot_sync::Mutex;
 use std::{sync::Arc, time::Duration};
 
 /// A step that failed, and why.

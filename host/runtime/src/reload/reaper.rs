@@ -12,12 +12,13 @@ use crate::{
 use reslot_engine::{Holding, Image, Instance, SharedImage, Unloading};
 use reslot_process::hooks::Hooks;
 use reslot_report::{EngineKind, Event, Holder, HookError, Lifecycle, Outcome, QuarantineReason, UnloadReport};
+use reslot_sync::{
+    Instant,
+    mpsc::{Receiver, RecvTimeoutError, Sender},
+};
 use std::{
-    sync::{
-        Arc, Weak,
-        mpsc::{Receiver, RecvTimeoutError, Sender},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Weak},
+    time::Duration,
 };
 
 /// How often to check images again whose reason can end without a message, such as a signal handler.

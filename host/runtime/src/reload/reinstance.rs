@@ -19,11 +19,8 @@ use crate::{
 use reslot_artifact::ContentHash;
 use reslot_report::{Event, Step};
 use reslot_stage::{Bytes, Source};
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use reslot_sync::Instant;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Resources that somebody was writing when the host tried to read them.
 #[derive(Default)]

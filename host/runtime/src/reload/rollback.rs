@@ -17,15 +17,14 @@ use crate::{
         RollbackPlan, SlotRecord, SlotState, Standby, SupervisorMessage, Verdict,
     },
 };
-use parking_lot::MutexGuard;
 use reslot_artifact::ContentHash;
 use reslot_process::hooks::TookTooLong;
 use reslot_report::{Cause, Event, Refusal, RestoredState, RollbackReason, RollbackReport, Step};
+use reslot_sync::{Instant, MutexGuard};
 use state::{Revived, carry, revive};
 use std::{
     path::Path,
     sync::{Arc, Weak},
-    time::Instant,
 };
 
 /// An open slot that was taken for a rollback: no other thread moves it meanwhile.

@@ -51,10 +51,11 @@ use reslot_artifact::{ContentHash, lint::Linted};
 use reslot_engine::StagedArtifact;
 use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, Refusal, RestoredState, Step};
+use reslot_sync::Instant;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 // --- From a file to the slots that it is for ------------------------------------------------------------------------------------

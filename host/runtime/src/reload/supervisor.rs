@@ -12,16 +12,16 @@ use crate::{
         SupervisorMessage, Verdict,
     },
 };
-use parking_lot::MutexGuard;
 use reslot_artifact::ContentHash;
 use reslot_plugin_api::Health;
 use reslot_report::{Event, RollbackReason};
+use reslot_sync::{
+    Instant, MutexGuard,
+    mpsc::{Receiver, RecvTimeoutError},
+};
 use std::{
-    sync::{
-        Arc, Weak,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Weak},
+    time::Duration,
 };
 
 /// The supervisor's thread.

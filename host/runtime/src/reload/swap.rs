@@ -27,9 +27,9 @@ use crate::{
         SlotState, Snapshot, Standby, SupervisorMessage,
     },
 };
-use parking_lot::MutexGuard;
 use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, ReloadReport, RestoredState, RollbackReport, Step};
+use reslot_sync::MutexGuard;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// A slot and the candidate that it is handed over to.

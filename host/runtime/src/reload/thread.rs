@@ -20,14 +20,12 @@ use crate::{
 };
 use reslot_process::safe_point;
 use reslot_report::{Cause, Event, RollbackReason};
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
-    time::{Duration, Instant},
+use reslot_sync::{
+    Instant,
+    mpsc::{Receiver, RecvTimeoutError},
+    thread,
 };
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A file that is tried again later.
 struct Retry {
@@ -220,7 +218,7 @@ fn load(
         let all = reload(host, request, begun, options, archive_later);
         let waits = |tried: &SlotLoad| matches!(tried, SlotLoad::Refused(refusal) if is_transient(refusal));
         if all.iter().any(waits) && begun.elapsed() < LOAD_PATIENCE {
-            std::thread::sleep(wait);
+            thread::sleep(wait);
             wait = (wait * 2).min(LONGEST_WAIT);
             continue;
         }

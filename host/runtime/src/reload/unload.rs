@@ -72,7 +72,7 @@ fn stage(
     storage: &Storage,
     log: &Log,
     record: &SlotRecord,
-    mut state: parking_lot::MutexGuard<'_, SlotState>,
+    mut state: reslot_sync::MutexGuard<'_, SlotState>,
     old: &Generation,
     request: UnloadRequest,
 ) -> UnloadOutcome {

@@ -2,7 +2,7 @@
 
 use super::Threads;
 use crate::{inputs::InputStore, instances::LoadRequest, reload::ReloadMessage};
-use parking_lot::Mutex;
+use reslot_sync::Mutex;
 use std::{
     collections::BTreeMap,
     mem::take,

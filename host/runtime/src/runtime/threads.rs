@@ -8,13 +8,13 @@ use crate::{
 };
 use reslot_process::safe_point;
 use reslot_report::{Cause, Refusal, RollbackReason};
+use reslot_sync::{
+    mpsc::{self, RecvTimeoutError, Sender},
+    thread::{self, ThreadId},
+};
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, OnceLock,
-        mpsc::{self, RecvTimeoutError, Sender},
-    },
-    thread::{self, ThreadId},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 

@@ -6,16 +6,13 @@ use super::{
     messages::{InstanceId, SupervisorMessage},
     signals::OwnerSignals,
 };
-use parking_lot::Mutex;
 use reslot_plugin_api::{CallError, Fault};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-        mpsc::Sender,
-    },
-    time::{Duration, Instant},
+use reslot_sync::{
+    Instant, Mutex,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    mpsc::Sender,
 };
+use std::{sync::Arc, time::Duration};
 
 /// Which facts about the calls into a generation are recorded, and which thread is notified.
 #[derive(Clone)]

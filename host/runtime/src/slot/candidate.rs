@@ -5,14 +5,10 @@ use super::{
     record::{Mode, SlotRecord},
     saved_state::{SavedState, Snapshot},
 };
-use parking_lot::Mutex;
 use reslot_artifact::ContentHash;
 use reslot_report::{RollbackReason, Step};
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use reslot_sync::{Instant, Mutex};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// A generation that may come to serve.
 pub(crate) struct Candidate {

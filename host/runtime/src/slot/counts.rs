@@ -2,7 +2,7 @@
 //! always, for those are rare and slow; and how many there were, if the host was built to count them. What a probation counts is
 //! `call_stats.rs`'s and begins anew with each generation.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use reslot_sync::atomic::{AtomicU64, Ordering};
 
 /// The counts of one slot.
 #[derive(Default)]

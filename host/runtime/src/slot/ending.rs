@@ -2,10 +2,8 @@
 
 use reslot_engine::Instance;
 use reslot_report::{Holder, HookError, Outcome, QuarantineReason, RetireReport};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use reslot_sync::Instant;
+use std::{sync::Arc, time::Duration};
 
 /// What the last holder of a generation hands over to the reaper.
 pub(crate) struct EndedGeneration {

@@ -44,7 +44,6 @@ use super::{
     signals::OwnerSignals,
 };
 use crate::{deferred_notifications::defer_notifications, event::Log, inputs::PluginInputs};
-use parking_lot::{Mutex, RwLock};
 use reslot_engine::{ExclusiveInstance, Image, Instance, panics::take_panic};
 use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},
@@ -55,14 +54,14 @@ use reslot_process::{
     hooks::{this_thread, waiting_thread},
 };
 use reslot_report::{Event, HookError};
+use reslot_sync::{
+    Instant, Mutex, RwLock,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+    mpsc::Sender,
+};
 use std::{
     cell::Cell,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::Sender,
-    },
-    time::Instant,
+    sync::{Arc, OnceLock, Weak},
 };
 
 /// What the generations of one slot share.
@@ -395,7 +394,7 @@ impl CallTarget {
     }
 }
 
-thread_local! {
+reslot_sync::thread_local! {
     /// How many gates this thread is inside of. A call that comes back to a gate it is inside of must not queue behind the
     /// hand-over that waits for it.
     static INSIDE: Cell<usize> = const { Cell::new(0) };

@@ -7,9 +7,9 @@ use super::{
     taken::Taken,
     view::View,
 };
-use arc_swap::{ArcSwap, Guard};
 use reslot_plugin_api::Shared;
 use reslot_process::never_dropped;
+use reslot_sync::{ArcSwap, Guard};
 use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
 
 /// A slot that many threads call. [`Host::slot`](crate::Host::slot) creates it; cloning is cheap.

@@ -10,7 +10,8 @@ use super::{
 };
 use reslot_engine::Resources;
 use reslot_report::{GenerationHolders, GenerationStatus, Holder};
-use std::{collections::BTreeMap, time::Instant};
+use reslot_sync::Instant;
+use std::collections::BTreeMap;
 
 /// All mapped generations of a slot, oldest first.
 pub(crate) fn who_holds(slots: &Slots, images: &MappedImages, record: &SlotRecord) -> Vec<GenerationHolders> {

@@ -7,18 +7,15 @@ use super::{
     taken::Taken,
 };
 use crate::{deferred_work::defer, event::Log, shadow_name};
-use parking_lot::{Condvar, Mutex};
 use reslot_engine::{Holding, Resources};
 use reslot_process::{ended_epoch, safe_point};
 use reslot_report::{Event, Hook, IllegalMove, Lifecycle, QuarantineReason};
-use std::{
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
-        mpsc::Sender,
-    },
-    time::Instant,
+use reslot_sync::{
+    Condvar, Instant, Mutex,
+    atomic::{AtomicUsize, Ordering},
+    mpsc::Sender,
 };
+use std::sync::{Arc, Weak};
 
 /// The images that one host has mapped.
 pub(crate) struct MappedImages {

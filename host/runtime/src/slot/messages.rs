@@ -4,13 +4,11 @@ use super::ending::{EndedGeneration, Ending};
 use reslot_artifact::ContentHash;
 use reslot_engine::{Image, Instance, SharedImage};
 use reslot_plugin_api::Health;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+use reslot_sync::{
+    Instant,
+    atomic::{AtomicU64, Ordering},
 };
+use std::{sync::Arc, time::Duration};
 
 /// A message to the supervisor.
 pub(crate) enum SupervisorMessage {

@@ -15,8 +15,6 @@ use super::{
     view::View,
 };
 use crate::deadline::after;
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use reslot_artifact::{
     compat,
     manifest::{Interface, Manifest},
@@ -28,6 +26,7 @@ use reslot_plugin_api::{
 };
 use reslot_process::{PerProcess, Process};
 use reslot_report::{FORK_REMEDY, SlotError};
+use reslot_sync::{ArcSwap, Mutex};
 use std::{
     cell::RefCell,
     collections::BTreeSet,
@@ -249,7 +248,7 @@ fn of_the_host(method: &str) -> &'static str {
     kept
 }
 
-thread_local! {
+reslot_sync::thread_local! {
     static OVERLAY: RefCell<Vec<Arc<Generation>>> = const { RefCell::new(Vec::new()) };
 }
 

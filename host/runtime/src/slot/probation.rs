@@ -10,9 +10,10 @@ use super::{
 use crate::policy::Policy;
 use reslot_plugin_api::Health;
 use reslot_report::RollbackReason;
+use reslot_sync::Instant;
 use std::{
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// A generation that can become current again at once.

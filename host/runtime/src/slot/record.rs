@@ -11,19 +11,18 @@ use super::{
     unload_data::{UnloadRequest, UnloadedSlot},
 };
 use crate::policy::Policy;
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use reslot_artifact::{ContentHash, compat, manifest};
 use reslot_plugin_api::{__private::Connection, Fault, Health};
 use reslot_process::hooks::this_thread;
 use reslot_report::{RollbackReason, SlotError};
+use reslot_sync::{
+    Condvar, Instant, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    mpsc::Sender,
+};
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-        mpsc::Sender,
-    },
-    time::Instant,
+    sync::{Arc, Weak},
 };
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);

@@ -2,9 +2,9 @@
 //! reason.
 
 use crate::instances::LoadRequest;
-use parking_lot::Mutex;
 use reslot_artifact::ContentHash;
 use reslot_report::{Refusal, Scope};
+use reslot_sync::Mutex;
 use std::collections::VecDeque;
 
 /// How many refused contents are remembered.

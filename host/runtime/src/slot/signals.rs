@@ -1,7 +1,7 @@
 //! What a claim's owner looks at in each `sync`, and nothing else: one load when there is nothing to do. Apart from the slot's record,
 //! because calls set it as well, and a call knows no record.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use reslot_sync::atomic::{AtomicBool, Ordering};
 
 /// Whether there may be something for a slot's owner to do.
 #[derive(Default)]

@@ -12,18 +12,17 @@ use crate::{
     safe_points::AskedForSafePoints,
     watch::scan,
 };
-use arc_swap::ArcSwap;
-use parking_lot::{Mutex, RwLock};
 use reslot_artifact::ContentHash;
 use reslot_process::Process;
 use reslot_report::{SlotError, WatchedFolder};
+use reslot_sync::{
+    ArcSwap, Mutex, RwLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 /// For each slot the slots that its plugin declares in `uses`.

@@ -1,6 +1,7 @@
 //! Who took hold of something, when and where.
 
-use std::{panic::Location, thread, time::Instant};
+use reslot_sync::{Instant, thread};
+use std::panic::Location;
 
 /// Who took hold of something, when and where.
 #[derive(Debug, Clone)]

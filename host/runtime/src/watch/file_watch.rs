@@ -1,7 +1,7 @@
 //! Watching files that are no artifacts, by their names: for settings, and for whatever else a surface reads.
 
 use super::{Files, Notice, Watch, WatchError, WatchOptions};
-use parking_lot::RwLock;
+use reslot_sync::RwLock;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,

@@ -1,10 +1,15 @@
 //! The watch's own thread: what is waited for, when a file is due, and whether the folder is still the same one. Where
 //! events come from and what they mean is `native`; how files are told apart is `fingerprint`.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use reslot_sync::{
+    Instant,
+    mpsc::{Receiver, RecvTimeoutError},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::fingerprint::{self, Fingerprint, Identity};
 use super::native::Native;

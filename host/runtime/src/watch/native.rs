@@ -1,10 +1,11 @@
 //! The system's events: which folders are asked for them, and what each event means to the watch. No decision about time is made
 //! here: what needs none, because it was finished before it got its name, is delivered at once.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
-use std::time::Instant;
+use reslot_sync::{Instant, mpsc::Sender};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};

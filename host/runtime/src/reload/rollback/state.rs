@@ -21,7 +21,8 @@ use reslot_engine::{
 };
 use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, RestoredState, RollbackReason};
-use std::{sync::Arc, time::Instant};
+use reslot_sync::Instant;
+use std::sync::Arc;
 
 /// The faulty generation's state, converted for the standby, if the policy is to carry it back.
 pub(super) fn carry(

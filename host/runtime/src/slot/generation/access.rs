@@ -2,12 +2,12 @@
 //! way to that right stands here, with what makes it sound.
 
 use super::{GatesClosedByThread, Generation};
-use parking_lot::RwLockWriteGuard;
 use reslot_engine::ExclusiveInstance;
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+use reslot_sync::{
+    Instant, RwLockWriteGuard,
+    atomic::{self, Ordering},
 };
+use std::{sync::Arc, time::Duration};
 
 /// How long a rollback waits for the standby's gate. Callers of old views hold it only while they read `moved`, so only a thread that has lost its
 /// processor takes longer.
@@ -78,7 +78,7 @@ impl<'a> Access<'a> {
         }
         let is_sole = Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.core.live) == 1;
         // Synchronises with the drop of the last other holder.
-        std::sync::atomic::fence(Ordering::Acquire);
+        atomic::fence(Ordering::Acquire);
         if !is_sole || !standby.is_gated() {
             return None;
         }

@@ -7,9 +7,9 @@
 //! old generation keeps the current one.
 
 use super::{CallTarget, Generation};
-use parking_lot::RwLock;
 use reslot_plugin_api::Fault;
-use std::sync::{Arc, Weak, atomic::Ordering};
+use reslot_sync::{RwLock, atomic::Ordering};
+use std::sync::{Arc, Weak};
 
 /// A slot's current generation, as its old ones find it.
 #[derive(Default)]

@@ -1,0 +1,29 @@
+//! The types of a build for exploration, and the explorer itself.
+//!
+//! All threads of one execution run on one thread of the system. Each operation that another thread could notice begins with a *point*, at
+//! which the scheduler may continue another thread. A thread that has to wait is taken from the runnable ones until something wakes it. If
+//! none is runnable and no deadline is left, the execution fails as a deadlock.
+//!
+//! Only sequentially consistent executions are explored: the orderings that atomics are given have no effect here.
+
+pub mod atomic;
+mod condvar;
+mod explorer;
+mod local;
+mod lock;
+pub mod mpsc;
+mod pointer;
+mod schedule;
+pub mod thread;
+mod time;
+mod wait;
+
+pub use crate::explored_thread_local as thread_local;
+pub use condvar::{Condvar, WaitTimeoutResult};
+pub use explorer::{Exploration, Failure, explore_one, explore_until};
+pub use local::LocalKey;
+pub use lock::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use pointer::{ArcSwap, Guard};
+pub use schedule::Random;
+pub use time::Instant;
+pub use wait::fail;

@@ -1,0 +1,60 @@
+//! One small program for each promise. Each runs under any number of schedules; a seed repeats one.
+
+mod claims;
+mod ends;
+mod gates;
+mod publish;
+mod sets;
+
+use crate::{
+    MOST_STEPS,
+    artifacts::{build, builder, file},
+    world,
+};
+use reslot_runtime::Host;
+use reslot_sync::{Exploration, Failure, explore_one};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+/// One of the programs.
+pub struct Model {
+    /// Its name in commands.
+    pub name: &'static str,
+    /// The invariants that it explores.
+    pub explores: &'static str,
+    body: fn(),
+}
+
+/// All models.
+pub fn all() -> Vec<Model> {
+    [publish::MODELS, gates::MODELS, claims::MODELS, sets::MODELS, ends::MODELS]
+        .concat()
+        .into_iter()
+        .map(|(name, explores, body)| Model { name, explores, body })
+        .collect()
+}
+
+/// Name, invariants, body.
+type Described = (&'static str, &'static str, fn());
+
+impl Model {
+    /// Runs it under one schedule.
+    ///
+    /// # Errors
+    /// If an invariant does not hold.
+    pub fn explore(&self, seed: u64) -> Result<Exploration, Failure> {
+        let body = self.body;
+        world::begin();
+        explore_one(seed, MOST_STEPS, body)
+    }
+}
+
+/// Shuts the host down: every image that nobody holds goes, and none is left.
+pub(crate) fn end(host: Host) {
+    let report = host.shutdown(Duration::from_secs(60));
+    for image in world::images() {
+        if image.mapped.load(Relaxed) {
+            let (slot, generation) = (&image.slot, image.generation);
+            panic!("what may go, goes: generation {generation} of {slot} is mapped after the shutdown: {report:?}");
+        }
+    }
+}

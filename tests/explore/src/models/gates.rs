@@ -1,0 +1,162 @@
+//! Closing a gate against callers.
+
+use super::{Described, build, builder, end, file};
+use crate::{
+    plugins::{Calls, Tally, calls, tally},
+    world::{Fault, Place, Script},
+};
+use reslot_runtime::{Host, Policy, RollbackTarget, Slot};
+use reslot_sync::thread;
+use std::time::Duration;
+
+pub(super) const MODELS: &[Described] = &[
+    (
+        "gate",
+        "no effect of a call is lost; no call reaches code that is gone; no deadlock",
+        gate,
+    ),
+    (
+        "nested-callers",
+        "no effect of a call is lost through a peer; no deadlock",
+        nested_callers,
+    ),
+    (
+        "old-views",
+        "no effect of a call through an old view is lost; what may go, goes",
+        old_views,
+    ),
+    (
+        "standby",
+        "no effect of a call is lost when a standby comes back while callers wait and readers are idle; what may go, goes",
+        standby,
+    ),
+    (
+        "faulty",
+        "a faulty version is rolled back with its state, and calls go on",
+        faulty,
+    ),
+];
+
+fn host(policy: Policy) -> Host {
+    let host = builder(policy).build().unwrap();
+    host.load(build(tally::PLUGIN, 1)).unwrap();
+    host
+}
+
+/// Adds so often through a handle.
+fn adds(slot: &Slot<dyn Tally>, times: u64) -> thread::JoinHandle<()> {
+    let slot = slot.clone();
+    thread::spawn(move || {
+        let mut last = 0;
+        for _ in 0..times {
+            let total = slot.load().add(1).unwrap();
+            assert!(total > last, "the total went from {last} to {total}");
+            last = total;
+        }
+    })
+}
+
+fn total(slot: &Slot<dyn Tally>) -> u64 {
+    slot.load().total().unwrap()
+}
+
+fn gate() {
+    let host = host(Policy::without_probation());
+    let slot = host.slot::<dyn Tally>("tally").unwrap();
+    let callers = [adds(&slot, 3), adds(&slot, 2)];
+    host.load(build(tally::PLUGIN, 2)).unwrap();
+    host.load(build(tally::PLUGIN, 3)).unwrap();
+    for caller in callers {
+        caller.join().unwrap();
+    }
+    assert_eq!(total(&slot), 5, "no effect of a call is lost");
+    end(host);
+}
+
+fn nested_callers() {
+    let host = host(Policy::without_probation());
+    host.load(build(calls::PLUGIN, 1)).unwrap();
+    let slot = host.slot::<dyn Tally>("tally").unwrap();
+    let nested = host.slot::<dyn Calls>("calls").unwrap();
+    let through = {
+        let nested = nested.clone();
+        thread::spawn(move || {
+            for _ in 0..2 {
+                assert_ne!(nested.load().add(1).unwrap(), 0, "the peer's call is answered");
+            }
+        })
+    };
+    let direct = adds(&slot, 2);
+    host.load(build(tally::PLUGIN, 2)).unwrap();
+    host.load(build(calls::PLUGIN, 2)).unwrap();
+    through.join().unwrap();
+    direct.join().unwrap();
+    assert_eq!(total(&slot), 4, "no effect of a call is lost");
+    end(host);
+}
+
+fn old_views() {
+    let host = host(Policy::without_probation());
+    let slot = host.slot::<dyn Tally>("tally").unwrap();
+    let through_old_view = {
+        let (mut reader, slot) = (host.reader(), slot.clone());
+        thread::spawn(move || {
+            let view = reader.view();
+            for _ in 0..3 {
+                view.get(&slot).add(1).unwrap();
+            }
+        })
+    };
+    let direct = adds(&slot, 1);
+    host.load(build(tally::PLUGIN, 2)).unwrap();
+    host.load(build(tally::PLUGIN, 3)).unwrap();
+    through_old_view.join().unwrap();
+    direct.join().unwrap();
+    assert_eq!(total(&slot), 4, "no effect of a call is lost");
+    for generation in 1..3 {
+        assert!(host.wait_until_unmapped("tally", generation, Duration::from_secs(10)));
+    }
+    end(host);
+}
+
+fn standby() {
+    let host = host(Policy::development());
+    let slot = host.slot::<dyn Tally>("tally").unwrap();
+    let mut idle = host.reader();
+    idle.view().get(&slot).add(1).unwrap();
+    host.load(build(tally::PLUGIN, 2)).unwrap();
+    let callers = [adds(&slot, 2), adds(&slot, 2)];
+    host.rollback("tally", RollbackTarget::Previous).unwrap();
+    assert_eq!(slot.load().version().unwrap(), 1);
+    for caller in callers {
+        caller.join().unwrap();
+    }
+    assert_eq!(total(&slot), 5, "no effect of a call is lost");
+    assert_eq!(idle.view().get(&slot).total().unwrap(), 5, "the idle reader finds the state");
+    assert!(host.wait_until_unmapped("tally", 2, Duration::from_secs(10)));
+    drop(idle);
+    end(host);
+}
+
+fn faulty() {
+    let host = host(Policy::development());
+    let slot = host.slot::<dyn Tally>("tally").unwrap();
+    slot.load().add(1).unwrap();
+    let faulty = Script {
+        version: 2,
+        fault: Some((Place::Call, Fault::Panics)),
+        ..Script::default()
+    };
+    let caller = {
+        let slot = slot.clone();
+        thread::spawn(move || (0..3).filter(|_| slot.load().add(1).is_ok()).count() as u64)
+    };
+    host.load(file(tally::PLUGIN, &faulty)).unwrap();
+    let added = caller.join().unwrap();
+    // The fault is noticed by a call.
+    let _ = slot.load().add(0);
+    assert!(host.wait_until_unmapped("tally", 2, Duration::from_secs(100)));
+    assert_eq!(slot.load().version().unwrap(), 1);
+    assert_eq!(total(&slot), 1 + added, "the state of the faulty version is kept");
+    end(host);
+}

@@ -1,0 +1,83 @@
+//! Publishing against readers.
+
+use super::{Described, build, builder, end};
+use crate::{
+    plugins::{Tally, left},
+    world,
+};
+use reslot_runtime::{Host, Policy, Slot};
+use reslot_sync::thread;
+
+pub(super) const MODELS: &[Described] = &[
+    (
+        "readers",
+        "no call reaches code that is gone; a caller of an open slot never blocks; versions never go back; what may go, goes",
+        readers,
+    ),
+    ("idle-reader", "an idle reader holds what it saw and no more", idle_reader),
+];
+
+fn host() -> Host {
+    let host = builder(Policy::without_probation()).build().unwrap();
+    host.load(build(left::PLUGIN, 1)).unwrap();
+    host
+}
+
+/// Readers and handles call while two newer versions are published.
+fn readers() {
+    let host = host();
+    let slot: Slot<dyn Tally> = host.slot("left").unwrap();
+    let by_reader = {
+        let (mut reader, slot) = (host.reader(), slot.clone());
+        thread::spawn(move || {
+            let mut last = 0;
+            for _ in 0..3 {
+                let version = reader.view().get(&slot).version().unwrap();
+                assert!(version >= last, "a reader saw version {version} after {last}");
+                last = version;
+            }
+        })
+    };
+    let by_handle = {
+        let slot = slot.clone();
+        thread::spawn(move || {
+            let mut last = 0;
+            for _ in 0..3 {
+                let version = slot.load().version().unwrap();
+                assert!(version >= last, "a handle saw version {version} after {last}");
+                last = version;
+            }
+        })
+    };
+    for version in 2..4 {
+        host.load(build(left::PLUGIN, version)).unwrap();
+    }
+    assert_eq!(slot.load().version().unwrap(), 3, "a caller sees what was published before");
+    by_reader.join().unwrap();
+    by_handle.join().unwrap();
+    end(host);
+}
+
+/// A reader looks once and then does nothing, while versions come and go.
+fn idle_reader() {
+    let host = host();
+    let slot: Slot<dyn Tally> = host.slot("left").unwrap();
+    let mut reader = host.reader();
+    assert_eq!(reader.view().get(&slot).version().unwrap(), 1);
+    let publishes = {
+        let host = host.events();
+        thread::spawn(move || drop(host))
+    };
+    for version in 2..6 {
+        host.load(build(left::PLUGIN, version)).unwrap();
+    }
+    publishes.join().unwrap();
+    // The reader's and the current one.
+    for generation in 2..5 {
+        assert!(host.wait_until_unmapped("left", generation, std::time::Duration::from_secs(10)));
+    }
+    assert_eq!(world::mapped(), 2);
+    assert_eq!(reader.view().get(&slot).version().unwrap(), 5);
+    drop(reader);
+    end(host);
+}

@@ -1,0 +1,247 @@
+//! The plugins of the executions.
+
+use crate::world::{Here, Place};
+use reslot_plugin_api::{CallError, Context, Health, LinkedPlugin, Peer, Plugin, PluginError, export_plugin, interface};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A counter that many threads call.
+#[interface]
+pub trait Tally {
+    /// Adds, and answers the total.
+    fn add(&self, n: u64) -> u64;
+    /// What was added since the first generation.
+    fn total(&self) -> u64;
+    /// Of the build.
+    fn version(&self) -> u64;
+}
+
+/// A counter with one owner.
+#[interface]
+pub trait Book {
+    /// Adds, and answers the total.
+    fn add(&mut self, n: u64) -> u64;
+    /// What was added since the first generation.
+    fn total(&self) -> u64;
+    /// Of the build.
+    fn version(&self) -> u64;
+}
+
+/// A plugin that calls the tally.
+#[interface]
+pub trait Calls {
+    /// Adds to the tally, and answers what it answers; 0 if it did not.
+    fn add(&self, n: u64) -> u64;
+    /// Of the build.
+    fn version(&self) -> u64;
+}
+
+/// All plugins.
+pub fn all() -> Vec<LinkedPlugin> {
+    vec![
+        tally::PLUGIN,
+        book::PLUGIN,
+        left::PLUGIN,
+        right::PLUGIN,
+        middle::PLUGIN,
+        calls::PLUGIN,
+    ]
+}
+
+/// A number as state, in an object that knows where it is.
+struct Counts {
+    total: AtomicU64,
+    here: Here,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        let here = Here::now();
+        let _ = here.act(Place::Create);
+        Self {
+            total: AtomicU64::new(0),
+            here,
+        }
+    }
+}
+
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.here.act(Place::Snapshot).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_u64(self.total.load(Relaxed))
+    }
+}
+
+impl<'de> Deserialize<'de> for Counts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let here = Here::now();
+        let total = u64::deserialize(deserializer)?.into();
+        here.act(Place::Restore).map_err(serde::de::Error::custom)?;
+        Ok(Self { total, here })
+    }
+}
+
+impl Counts {
+    fn add(&self, n: u64) -> u64 {
+        let _inside = self.here.enter();
+        if let Err(words) = self.here.act(Place::Call) {
+            panic!("{words}");
+        }
+        self.total.fetch_add(n, Relaxed) + n
+    }
+
+    fn total(&self) -> u64 {
+        let _inside = self.here.enter();
+        self.total.load(Relaxed)
+    }
+
+    fn version(&self) -> u64 {
+        let _inside = self.here.enter();
+        self.here.image.script.version
+    }
+
+    fn hook(&self, place: Place) -> Result<(), PluginError> {
+        Ok(self.here.act(place)?)
+    }
+
+    fn health(&self) -> Health {
+        match self.here.act(Place::Health) {
+            Ok(()) => Health::Ok,
+            Err(words) => Health::Critical(words),
+        }
+    }
+}
+
+macro_rules! lifecycle {
+    ($type:ty, $counts:tt) => {
+        impl Plugin for $type {
+            fn init(&mut self, _: &Context<'_>) -> Result<(), PluginError> {
+                self.$counts.hook(Place::Init)
+            }
+
+            fn start(&mut self, _: &Context<'_>) -> Result<(), PluginError> {
+                self.$counts.hook(Place::Start)
+            }
+
+            fn stop(&mut self, _: &Context<'_>) -> Result<(), PluginError> {
+                self.$counts.hook(Place::Stop)
+            }
+
+            fn health(&self, _: &Context<'_>) -> Health {
+                self.$counts.health()
+            }
+        }
+    };
+}
+
+/// `tally`: shared, with state.
+pub mod tally {
+    use super::*;
+
+    #[derive(Default, Serialize, Deserialize)]
+    struct Shares(Counts);
+
+    impl Tally for Shares {
+        fn add(&self, n: u64) -> u64 {
+            self.0.add(n)
+        }
+
+        fn total(&self) -> u64 {
+            self.0.total()
+        }
+
+        fn version(&self) -> u64 {
+            self.0.version()
+        }
+    }
+
+    lifecycle!(Shares, 0);
+    export_plugin!(Shares: dyn Tally, name = "tally");
+}
+
+/// `book`: owned, with state.
+pub mod book {
+    use super::*;
+
+    #[derive(Default, Serialize, Deserialize)]
+    struct Owned(Counts);
+
+    impl Book for Owned {
+        fn add(&mut self, n: u64) -> u64 {
+            self.0.add(n)
+        }
+
+        fn total(&self) -> u64 {
+            self.0.total()
+        }
+
+        fn version(&self) -> u64 {
+            self.0.version()
+        }
+    }
+
+    lifecycle!(Owned, 0);
+    export_plugin!(Owned: dyn Book, name = "book");
+}
+
+macro_rules! stateless {
+    ($($name:ident $text:literal),*) => {$(
+        /// Shared, without state.
+        pub mod $name {
+            use super::*;
+
+            #[derive(Default)]
+            struct Plain(Counts);
+
+            impl Tally for Plain {
+                fn add(&self, n: u64) -> u64 {
+                    self.0.add(n)
+                }
+
+                fn total(&self) -> u64 {
+                    self.0.total()
+                }
+
+                fn version(&self) -> u64 {
+                    self.0.version()
+                }
+            }
+
+            lifecycle!(Plain, 0);
+            export_plugin!(Plain: dyn Tally, stateless, name = $text);
+        }
+    )*};
+}
+stateless!(left "left", middle "middle", right "right");
+
+/// `calls`: shared, without state, and a caller of the tally.
+pub mod calls {
+    use super::*;
+
+    #[derive(Default)]
+    struct Calling {
+        counts: Counts,
+        tally: Option<Peer<dyn Tally>>,
+    }
+
+    impl Calls for Calling {
+        fn add(&self, n: u64) -> u64 {
+            let _inside = self.counts.here.enter();
+            let add = |tally: &Peer<dyn Tally>| -> Result<u64, CallError> { tally.load().add(n) };
+            self.tally.as_ref().and_then(|tally| add(tally).ok()).unwrap_or(0)
+        }
+
+        fn version(&self) -> u64 {
+            self.counts.version()
+        }
+    }
+
+    impl Plugin for Calling {
+        fn start(&mut self, context: &Context<'_>) -> Result<(), PluginError> {
+            self.tally = Some(context.peer("tally")?);
+            self.counts.hook(Place::Start)
+        }
+    }
+
+    export_plugin!(Calling: dyn Calls, stateless, name = "calls", uses = ["tally"]);
+}

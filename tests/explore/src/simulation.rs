@@ -1,0 +1,124 @@
+//! A random program for each seed: operations on one host, with faults, callers beside it, restarts and kills. `expected` has what must be
+//! true after each step; a program that fails is shortened before it is printed.
+
+mod callers;
+mod expected;
+mod program;
+mod steps;
+
+use crate::{MOST_STEPS, world};
+use program::Program;
+use reslot_sync::{Exploration, Failure, explore_one, explore_until};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Runs the program of a seed.
+///
+/// # Errors
+/// If something is not as it must be.
+pub fn simulate(seed: u64, folder: &Path) -> Result<Exploration, Failure> {
+    let program = Program::of(seed);
+    if let Some(step) = program.killed_at {
+        kill(seed, step, folder)?;
+    }
+    run(&program, folder)
+}
+
+fn run(program: &Program, folder: &Path) -> Result<Exploration, Failure> {
+    world::begin();
+    let (program, folder) = (program.clone(), folder.to_owned());
+    let seed = program.seed;
+    explore_one(seed, MOST_STEPS, move || steps::run(&program, &folder))
+}
+
+/// Runs the program in a process of its own, which ends at this step as if it were killed. The folder is left as it is then.
+fn kill(seed: u64, step: usize, folder: &Path) -> Result<(), Failure> {
+    let failed = |message: String| Failure {
+        seed,
+        steps: step,
+        message,
+    };
+    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let status = Command::new(program)
+        .args([
+            "simulate",
+            "--from",
+            &seed.to_string(),
+            "--kill",
+            &step.to_string(),
+            "--folder",
+        ])
+        .arg(folder)
+        .output();
+    let output = status.map_err(|error| failed(format!("cannot start the process that is killed: {error}")))?;
+    match output.status.code() {
+        Some(KILLED | 0) => Ok(()),
+        _ => Err(failed(format!(
+            "the process that is killed at this step failed before: {}",
+            String::from_utf8_lossy(&output.stdout)
+        ))),
+    }
+}
+
+/// The exit code of a process that ended at its step.
+pub const KILLED: i32 = 99;
+
+/// What the process that is killed does.
+pub fn run_until(seed: u64, step: usize, folder: PathBuf) -> Result<Exploration, Failure> {
+    world::begin();
+    let program = Program::of(seed);
+    explore_until(
+        seed,
+        step,
+        || std::process::exit(KILLED),
+        move || steps::run(&program, &folder),
+    )
+}
+
+/// Runs a program that is given as JSON.
+///
+/// # Errors
+/// If something is not as it must be.
+pub fn run_given(program: &str, folder: &Path) -> Result<Exploration, Failure> {
+    let failed = |message: String| Failure {
+        seed: 0,
+        steps: 0,
+        message,
+    };
+    let program: Program = serde_json::from_str(program).map_err(|error| failed(error.to_string()))?;
+    run(&program, folder)
+}
+
+/// The shortest program that was found to fail as well, and how it fails. Each try is a process of its own, because threads of a failed
+/// execution stay where they are.
+pub fn shorten(seed: u64, folder: &dyn Fn() -> PathBuf) -> Option<(String, String)> {
+    let mut program = Program::of(seed);
+    program.killed_at = None;
+    let mut failure = fails(&program, &folder())?;
+    let mut length = program.steps.len();
+    while length > 0 {
+        let mut at = 0;
+        while at < program.steps.len() {
+            let shorter = program.without(at, length);
+            match fails(&shorter, &folder()) {
+                Some(again) => (program, failure) = (shorter, again),
+                None => at += length,
+            }
+        }
+        length /= 2;
+    }
+    Some((failure, program.to_string()))
+}
+
+/// What the program's process says if it fails.
+fn fails(program: &Program, folder: &Path) -> Option<String> {
+    let given = serde_json::to_string(program).ok()?;
+    let output = Command::new(std::env::current_exe().ok()?)
+        .args(["simulate", "--program", &given, "--folder"])
+        .arg(folder)
+        .output()
+        .ok()?;
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,216 @@
+//! Runs a program.
+
+use super::{
+    callers::{Callers, Owner},
+    expected::Expected,
+    program::{Name, Program, Step},
+};
+use crate::{
+    artifacts::{builder, file},
+    plugins::{self, Book, Calls, Tally},
+    world::Script,
+};
+use reslot_plugin_api::LinkedPlugin;
+use reslot_runtime::{Host, Policy, Reader, RollbackState, RollbackTarget, Shadow, SlotGuard};
+use reslot_sync::thread;
+use std::{path::Path, time::Duration};
+
+/// Longer than any hook hangs.
+const LONG: Duration = Duration::from_secs(3_000);
+
+fn plugin(name: Name) -> LinkedPlugin {
+    match name {
+        Name::Tally => plugins::tally::PLUGIN,
+        Name::Book => plugins::book::PLUGIN,
+        Name::Left => plugins::left::PLUGIN,
+        Name::Middle => plugins::middle::PLUGIN,
+        Name::Right => plugins::right::PLUGIN,
+        Name::Calls => plugins::calls::PLUGIN,
+    }
+}
+
+pub fn run(program: &Program, folder: &Path) {
+    let mut steps = program.steps.iter();
+    loop {
+        let again = live(program, folder, &mut steps);
+        if !again {
+            return;
+        }
+    }
+}
+
+/// The life of one host. Answers whether another one follows.
+fn live<'a>(program: &Program, folder: &Path, steps: &mut impl Iterator<Item = &'a Step>) -> bool {
+    let mut policy = match program.probation {
+        true => Policy::development(),
+        false => Policy::without_probation(),
+    };
+    if program.snapshot {
+        policy = policy.rollback_state(RollbackState::Snapshot);
+    }
+    let host = builder(policy).history(folder.join("history")).build().unwrap();
+    check_history(&host);
+    let mut expected = Expected::new(host.events());
+    for name in Name::ALL {
+        let first = Script {
+            version: 1,
+            ..Script::default()
+        };
+        // A version that an earlier life has marked as bad is refused.
+        if host.load(file(plugin(name), &first)).is_ok() {
+            expected.gives(name, &first);
+        }
+    }
+    let callers = Callers::start(&host, program.callers);
+    let mut owner = Owner::start(&host);
+    let tally = host.slot::<dyn Tally>("tally").unwrap();
+    let mut guards: Vec<SlotGuard<'_, dyn Tally>> = Vec::new();
+    let mut readers: Vec<Reader> = Vec::new();
+    let mut follows = false;
+    for step in steps {
+        match step {
+            Step::Load(name, script) => load(&host, &mut expected, *name, script),
+            Step::LoadAgain(name) => {
+                if let Some(script) = expected.newest(*name) {
+                    let _ = host.load(file(plugin(*name), &script));
+                }
+            }
+            Step::Notice(name, script) => {
+                expected.gives(*name, script);
+                host.notice(file(plugin(*name), script));
+            }
+            Step::LoadTogether(version, fault) => together(&host, &mut expected, *version, *fault),
+            Step::RollBack(name) => drop(host.rollback(name.slot(), RollbackTarget::Previous)),
+            Step::Confirm(name) => drop(host.confirm(name.slot())),
+            Step::Unload(name) => drop(host.unload(name.slot())),
+            Step::ForceUnload(name) => drop(host.force_unload(name.slot())),
+            Step::LoadSaved(name) => {
+                if let (Some(state), Some(script)) = (host.left_state(name.slot()), expected.newest(*name)) {
+                    let _ = host.load_from(name.slot(), file(plugin(*name), &script), state);
+                }
+            }
+            Step::HoldGuard(name) if matches!(name, Name::Tally) => guards.push(tally.load()),
+            Step::HoldGuard(_) | Step::HoldView => {
+                let mut reader = host.reader();
+                let _ = reader.view().get(&tally).total();
+                readers.push(reader);
+            }
+            Step::Release => {
+                guards.clear();
+                readers.clear();
+            }
+            Step::Claim => match owner.take() {
+                Some(owner) => owner.end(),
+                None => owner = Owner::start(&host),
+            },
+            Step::Shadow(script) => shadow(&host, script),
+            Step::Wait(milliseconds) => thread::sleep(Duration::from_millis(*milliseconds)),
+            Step::Restart => {
+                follows = true;
+                break;
+            }
+        }
+        expected.read_events();
+    }
+    if let Some(owner) = owner {
+        owner.end();
+    }
+    let added = callers.end();
+    guards.clear();
+    readers.clear();
+    // What the supervisor and the reload thread still have to do is done before the total is read.
+    thread::sleep(Duration::from_secs(30));
+    let _ = tally.load().total();
+    expected.read_events();
+    expected.total(tally.load().total().ok(), added);
+    drop(tally);
+    let _ = host.shutdown(LONG);
+    thread::sleep(LONG);
+    expected.ended();
+    follows
+}
+
+fn load(host: &Host, expected: &mut Expected, name: Name, script: &Script) {
+    let peer_serves = host
+        .slots()
+        .iter()
+        .any(|slot| slot.name == "tally" && slot.generation.is_some());
+    let answer = host.load(file(plugin(name), script));
+    expected.gives(name, script);
+    let version = match name {
+        Name::Book => None,
+        Name::Calls => host
+            .slot::<dyn Calls>("calls")
+            .ok()
+            .and_then(|slot| slot.load().version().ok()),
+        _ => host
+            .slot::<dyn Tally>(name.slot())
+            .ok()
+            .and_then(|slot| slot.load().version().ok()),
+    };
+    expected.loaded(name, script, version, peer_serves, &answer);
+}
+
+fn together(host: &Host, expected: &mut Expected, version: u64, fault: Option<(crate::world::Place, crate::world::Fault)>) {
+    let names = [Name::Left, Name::Middle, Name::Right];
+    let scripts = names.map(|name| Script {
+        version,
+        fault: fault.filter(|_| name == Name::Middle),
+        ..Script::default()
+    });
+    for (name, script) in names.iter().zip(&scripts) {
+        expected.gives(*name, script);
+    }
+    let files = names.iter().zip(&scripts).map(|(name, script)| file(plugin(*name), script));
+    let before = versions(host);
+    let answer = host.load_together(files.collect::<Vec<_>>());
+    let after = versions(host);
+    match answer {
+        Ok(_) if fault.is_none() => assert_eq!(after, [Some(version); 3], "the whole set serves"),
+        Ok(_) => {}
+        Err(refusal) => assert!(
+            before == after || !expected.is_quiet(),
+            "a refused set changes nothing: {before:?} became {after:?}: {refusal}"
+        ),
+    }
+}
+
+/// What one view has of the set.
+fn versions(host: &Host) -> [Option<u64>; 3] {
+    let mut reader = host.reader();
+    let view = reader.view();
+    ["left", "middle", "right"].map(|name| {
+        // None if the slot was unloaded.
+        let slot = host.slot::<dyn Tally>(name).ok()?;
+        view.get(&slot).version().ok()
+    })
+}
+
+fn shadow(host: &Host, script: &Script) {
+    let shadow: Result<Shadow<dyn Book>, _> = host.shadow("book", file(plugin(Name::Book), script));
+    if let Ok(shadow) = shadow {
+        let _ = shadow.version();
+    }
+}
+
+/// Every version that the history lists can be had, and is one of the builds.
+fn check_history(host: &Host) {
+    for name in Name::ALL {
+        for entry in host.history(name.slot()) {
+            if entry.bytes == 0 {
+                continue;
+            }
+            match host.artifact(name.slot(), entry.hash) {
+                Ok(bytes) => assert!(
+                    crate::engine::is_artifact(&bytes),
+                    "the history of {} has a version that nobody published",
+                    name.slot()
+                ),
+                Err(error) => panic!(
+                    "the history lists a version of {} that it does not have: {error}",
+                    name.slot()
+                ),
+            }
+        }
+    }
+}
