@@ -51,6 +51,11 @@ pub fn builder(policy: Policy) -> HostBuilder {
         .policy(policy)
 }
 
+/// Removes the files of this process, at its end.
+pub fn clean_up() {
+    remove(FOLDER.path());
+}
+
 /// A folder that no earlier execution has used.
 pub fn fresh_folder() -> PathBuf {
     static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);

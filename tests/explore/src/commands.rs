@@ -46,13 +46,19 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if let Some(simulated) = &arguments.simulation {
-        return simulated.run(&arguments);
-    }
+    let code = match &arguments.simulation {
+        Some(simulation) => simulation.run(&arguments),
+        None => run_models(&arguments),
+    };
+    artifacts::clean_up();
+    code
+}
+
+fn run_models(arguments: &Arguments) -> ExitCode {
     let is_asked_for = |model: &Model| arguments.models.is_empty() || arguments.models.iter().any(|name| name == model.name);
     let models: Vec<Model> = all().into_iter().filter(is_asked_for).collect();
     let each = arguments.most.map(|most| most / u32::try_from(models.len()).unwrap_or(1));
-    let failed = models.iter().filter(|model| !run(model, &arguments, each)).count();
+    let failed = models.iter().filter(|model| !run(model, arguments, each)).count();
     println!("{} passed, {failed} failed", models.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -6,7 +6,7 @@ mod expected;
 mod program;
 mod steps;
 
-use crate::{MOST_STEPS, world};
+use crate::{MOST_STEPS, artifacts, world};
 use program::Program;
 use reslot_sync::{Exploration, Failure, explore_one, explore_until};
 use std::{
@@ -69,12 +69,11 @@ pub const KILLED: i32 = 99;
 pub fn run_until(seed: u64, step: usize, folder: PathBuf) -> Result<Exploration, Failure> {
     world::begin();
     let program = Program::of(seed);
-    explore_until(
-        seed,
-        step,
-        || std::process::exit(KILLED),
-        move || steps::run(&program, &folder),
-    )
+    let end = || {
+        artifacts::clean_up();
+        std::process::exit(KILLED)
+    };
+    explore_until(seed, step, end, move || steps::run(&program, &folder))
 }
 
 /// Runs a program that is given as JSON.
