@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_told_from_what_the_compiler_says() {
+    fn progress_follows_the_compilers_messages() {
         assert!(is_progress("   Compiling greeter v0.1.0 (/w/plugins/greeter)"));
         assert!(is_progress("    Blocking waiting for file lock on build directory"));
         assert!(is_progress(

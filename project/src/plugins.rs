@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_that_the_compiler_ended_is_told_from_one_that_cargo_ended() {
+    fn build_failed_by_the_compiler_differs_from_one_failed_by_cargo() {
         assert_eq!(
             heard(r#"{"reason":"build-finished","success":false}"#, ID),
             Heard::CompileError

@@ -20,7 +20,7 @@ fn command_lines_that_are_wrong_end_with_2() {
 }
 
 #[test]
-fn no_host_ends_with_3_and_says_what_to_do() {
+fn without_a_host_it_ends_with_3_and_a_remedy() {
     let run = tempfile::tempdir().unwrap();
     let said = Ended::of(reslot().arg("list").current_dir(run.path())).failed(3);
     assert!(said.contains("RESLOT_SOCKET") && said.contains("what to do"), "{said}");
@@ -132,7 +132,7 @@ fn full_output_ends_with_6() {
 }
 
 #[test]
-fn follower_whose_reader_goes_ends_quietly_with_6_though_nothing_happens() {
+fn follower_whose_reader_closes_ends_quietly_with_6_even_if_nothing_happens() {
     let place = Place::new();
     let mut command = reslot();
     command

@@ -65,7 +65,7 @@ fn host_of_a_folder_reloads_at_hup_and_drains_at_term() {
 }
 
 #[test]
-fn socket_of_a_host_that_was_killed_is_told_and_taken_over() {
+fn socket_of_a_killed_host_is_recognised_and_taken_over() {
     let (folder, run) = (Folder::new(), tempfile::tempdir().unwrap());
     folder.publish("probe.so", &Fixture::build("fx-probe").stamped(1));
     let socket = run.path().join("control.sock");
@@ -95,7 +95,7 @@ fn ended(mut child: Child) -> ExitStatus {
 }
 
 #[test]
-fn hup_does_not_take_again_what_was_gone_back_from() {
+fn hup_does_not_reload_a_version_that_was_rolled_back() {
     let (folder, run) = (Folder::new(), tempfile::tempdir().unwrap());
     let fixture = Fixture::build("fx-probe");
     folder.publish("probe.so", &fixture.stamped(1));
@@ -132,7 +132,7 @@ fn hup_does_not_take_again_what_was_gone_back_from() {
 }
 
 #[test]
-fn term_ends_it_though_nobody_reads_what_it_prints() {
+fn term_ends_it_even_if_its_output_is_not_read() {
     let (folder, run) = (Folder::new(), tempfile::tempdir().unwrap());
     folder.publish("probe.so", &Fixture::build("fx-probe").stamped(1));
     let socket = run.path().join("control.sock");

@@ -62,7 +62,7 @@ fn slots_are_listed_steered_and_explained() {
 }
 
 #[test]
-fn slot_is_unloaded_told_why_it_is_empty_and_loaded_again() {
+fn slot_is_unloaded_says_why_it_is_empty_and_is_loaded_again() {
     let place = Place::new();
     let said = place.reslot(&["unload", "probe"]).done();
     assert!(
@@ -138,7 +138,7 @@ fn file_is_loaded_into_a_slot_of_any_name() {
 }
 
 #[test]
-fn events_are_told_for_people_and_for_scripts() {
+fn events_are_printed_for_people_and_for_scripts() {
     let place = Place::new();
     let told = place.reslot(&["events"]).done();
     assert!(

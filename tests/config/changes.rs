@@ -3,7 +3,7 @@
 use crate::{
     Desk, assert_gone, settings,
     support::{Gate, wait_for, wait_for_refused, wait_for_staged, wait_for_swapped, wait_until},
-    threshold, wait_for_config_refused, wait_for_given, wait_for_threshold,
+    threshold, wait_for_config_applied, wait_for_config_refused, wait_for_threshold,
 };
 use fixture_interfaces::Tuned;
 use reslot::{
@@ -27,13 +27,13 @@ fn plugin_has_its_table_before_init_and_the_next_one_with_its_state() {
     assert_eq!(slot.load().told().unwrap(), "config init");
     assert_eq!(slot.load().add(7).unwrap(), 7);
     desk.set(&settings(0.25));
-    assert_eq!(wait_for_given(&mut events, "tuned"), 2);
+    assert_eq!(wait_for_config_applied(&mut events, "tuned"), 2);
     assert_eq!(threshold(&host, "tuned"), 0.25);
     assert_eq!(slot.load().add(1).unwrap(), 8, "its state has come with it");
     // Settings without a change cause no event.
     desk.set(&format!("{}# by the way\n", settings(0.25)));
     desk.set(&settings(0.75));
-    assert_eq!(wait_for_given(&mut events, "tuned"), 3);
+    assert_eq!(wait_for_config_applied(&mut events, "tuned"), 3);
     assert_gone(&host);
 }
 
@@ -97,7 +97,7 @@ fn artifact_that_refuses_its_configuration_is_not_taken_until_that_is_another() 
 }
 
 #[test]
-fn refused_change_leaves_everybody_with_what_was_good() {
+fn refused_change_leaves_all_slots_with_the_last_good_settings() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
     desk.publish("tuned-open", 1);
@@ -198,7 +198,7 @@ fn stateless_candidate_that_was_staged_before_gets_there() {
 }
 
 #[test]
-fn what_a_slot_goes_back_to_has_the_configuration_of_now() {
+fn standby_has_the_current_configuration_after_a_rollback() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
     let policy = Policy::development().probation(Duration::from_secs(3600));
@@ -208,7 +208,7 @@ fn what_a_slot_goes_back_to_has_the_configuration_of_now() {
     desk.publish("tuned", 2);
     wait_for_swapped(&mut events, "tuned", 2);
     desk.set(&settings(0.25));
-    assert_eq!(wait_for_given(&mut events, "tuned"), 3);
+    assert_eq!(wait_for_config_applied(&mut events, "tuned"), 3);
     host.rollback("tuned", RollbackTarget::Previous).unwrap();
     wait_for_threshold(&host, "tuned", 0.25);
     let slot = host.slot::<dyn Tuned>("tuned").unwrap();
@@ -230,7 +230,7 @@ fn many_changes_come_to_the_last_and_two_hosts_share_a_file() {
 }
 
 #[test]
-fn hosts_own_table_is_taken_now_or_told_of() {
+fn hosts_own_table_is_applied_now_or_reported_as_needing_a_restart() {
     let desk = Desk::new("[host]\nquarantine_cap = 3\ndrain_deadline_ms = 1000\nlog_level = \"info\"\n");
     let host = desk.host();
     let mut events = host.events();
@@ -258,13 +258,13 @@ fn slots_of_one_artifact_have_each_their_own_table_and_refuse_each_for_themselve
     assert_eq!((threshold(&host, "one"), threshold(&host, "two")), (0.5, 0.25));
     let mut events = host.events();
     desk.set(&of("0.5", "0.75"));
-    assert_eq!(wait_for_given(&mut events, "two"), 2);
+    assert_eq!(wait_for_config_applied(&mut events, "two"), 2);
     assert_eq!((threshold(&host, "one"), threshold(&host, "two")), (0.5, 0.75));
     let generations = || host.slots().into_iter().map(|slot| slot.generation).collect::<Vec<_>>();
     assert_eq!(generations(), [Some(1), Some(2)], "the other one was left alone");
     // The second build refuses one instance's settings.
     desk.set(&of("0.5", "0.75\nmood = \"not-2\""));
-    assert_eq!(wait_for_given(&mut events, "two"), 3);
+    assert_eq!(wait_for_config_applied(&mut events, "two"), 3);
     desk.publish("tuned", 2);
     let refusal = wait_for_refused(&mut events);
     assert_eq!(

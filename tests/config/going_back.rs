@@ -4,7 +4,7 @@
 use crate::{
     Desk, settings,
     support::{Gate, wait_for, wait_for_staged, wait_for_swapped, wait_until},
-    wait_for_config_refused, wait_for_given,
+    wait_for_config_applied, wait_for_config_refused,
 };
 use fixture_interfaces::{Lending, Tuned};
 use reslot::{Claim, Event, Host, LoadOutcome, Policy, RestoredState, RollbackState, RollbackTarget, SyncOutcome};
@@ -38,7 +38,7 @@ fn go_back(host: &Host) -> RestoredState {
 }
 
 #[test]
-fn what_a_state_is_carried_back_to_has_its_configuration_and_resources() {
+fn standby_that_gets_the_state_back_has_its_configuration_and_resources() {
     let desk = Desk::new(&settings(0.5));
     desk.resource("levels/one.txt", "easy");
     desk.publish("tuned", 1);
@@ -54,7 +54,7 @@ fn what_a_state_is_carried_back_to_has_its_configuration_and_resources() {
 }
 
 #[test]
-fn what_a_state_is_carried_back_to_has_what_changed_meanwhile_at_once() {
+fn standby_that_gets_the_state_back_has_changed_settings_at_once() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
     let host = host(&desk, RollbackState::KeepCurrent);
@@ -62,16 +62,16 @@ fn what_a_state_is_carried_back_to_has_what_changed_meanwhile_at_once() {
     desk.publish("tuned", 2);
     wait_for_swapped(&mut events, "tuned", 2);
     desk.set(&settings(0.25));
-    wait_for_given(&mut events, "tuned");
+    wait_for_config_applied(&mut events, "tuned");
     assert!(matches!(go_back(&host), RestoredState::Carried { .. }));
     assert_eq!(of_slot(&host), (1, 0, 0.25, String::new()));
     // The host knows that the plugin has these settings, so it renews nothing. The next change makes the next instance.
     desk.set(&settings(0.75));
-    assert_eq!(wait_for_given(&mut events, "tuned"), 4);
+    assert_eq!(wait_for_config_applied(&mut events, "tuned"), 4);
 }
 
 #[test]
-fn second_object_beside_one_that_is_borrowed_from_has_what_there_is() {
+fn second_object_beside_a_borrowed_one_has_the_current_settings() {
     let desk = Desk::new("[plugins.lending]\nthreshold = 5\n");
     desk.publish("lending", 1);
     let host = host(&desk, RollbackState::KeepCurrent);
@@ -84,7 +84,7 @@ fn second_object_beside_one_that_is_borrowed_from_has_what_there_is() {
     wait_for_swapped(&mut events, "lending", 2);
     slot.load().add(3).unwrap();
     desk.set("[plugins.lending]\nthreshold = 7\n");
-    wait_for_given(&mut events, "lending");
+    wait_for_config_applied(&mut events, "lending");
     let outcome = host.rollback("lending", RollbackTarget::Previous).unwrap();
     assert!(
         matches!(&outcome, LoadOutcome::RolledBack(report) if matches!(report.state, RestoredState::Carried { .. })),
@@ -106,12 +106,12 @@ fn second_object_beside_one_that_is_borrowed_from_has_what_there_is() {
     drop((kept, serving));
     // The next change makes the next instance.
     desk.set("[plugins.lending]\nthreshold = 9\n");
-    assert_eq!(wait_for_given(&mut events, "lending"), 4);
+    assert_eq!(wait_for_config_applied(&mut events, "lending"), 4);
     assert_eq!((slot.load().total().unwrap(), slot.load().threshold().unwrap()), (3, 9));
 }
 
 #[test]
-fn what_comes_back_and_does_not_take_what_there_is_has_what_it_had() {
+fn standby_that_refuses_the_current_settings_keeps_its_own() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
     let host = host(&desk, RollbackState::KeepCurrent);
@@ -119,7 +119,7 @@ fn what_comes_back_and_does_not_take_what_there_is_has_what_it_had() {
     desk.publish("tuned", 2);
     wait_for_swapped(&mut events, "tuned", 2);
     desk.set("[plugins.tuned]\nthreshold = 0.25\nmood = \"late-from-2\"\n");
-    wait_for_given(&mut events, "tuned");
+    wait_for_config_applied(&mut events, "tuned");
     add(&host, 5);
     assert!(matches!(go_back(&host), RestoredState::Carried { .. }));
     assert_eq!(of_slot(&host), (1, 5, 0.5, String::new()));
@@ -129,7 +129,7 @@ fn what_comes_back_and_does_not_take_what_there_is_has_what_it_had() {
 }
 
 #[test]
-fn what_comes_back_with_its_own_state_has_its_configuration() {
+fn standby_with_its_own_state_has_its_configuration() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
     let host = host(&desk, RollbackState::Snapshot);
@@ -142,7 +142,7 @@ fn what_comes_back_with_its_own_state_has_its_configuration() {
 }
 
 #[test]
-fn renewal_that_waits_does_not_undo_a_rollback() {
+fn staged_reinstantiation_does_not_undo_a_rollback() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
     let host = host(&desk, RollbackState::KeepCurrent);
@@ -165,7 +165,7 @@ fn renewal_that_waits_does_not_undo_a_rollback() {
 }
 
 #[test]
-fn renewal_that_is_under_way_does_not_undo_a_rollback() {
+fn reinstantiation_under_way_does_not_undo_a_rollback() {
     let table = |threshold: f64, mood| format!("[plugins.tuned-open]\nthreshold = {threshold:?}\nmood = {mood:?}\n");
     let desk = Desk::new(&table(0.5, ""));
     desk.publish("tuned-open", 1);

@@ -58,7 +58,7 @@ fn later_layers_win_key_by_key() {
 }
 
 #[test]
-fn wrong_type_names_file_line_key_and_what_was_expected() {
+fn wrong_type_names_file_line_key_and_the_expected_type() {
     let error = refused("name = \"x\"\n\n[limits]\nposition = \"many\"\n");
     assert_eq!(error.key(), Some("limits.position"), "{error}");
     let words = error.to_string();
@@ -84,7 +84,7 @@ fn half_written_file_names_its_line() {
 }
 
 #[test]
-fn wrong_variable_is_told_as_the_environments() {
+fn wrong_variable_is_reported_as_from_the_environment() {
     let layers = defaults().variables("DESK", [("DESK__PORT", "high")]);
     let words = layers.read::<Desk>().unwrap_err().to_string();
     assert!(words.contains("the environment") && words.contains("`port`"), "{words}");

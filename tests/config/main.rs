@@ -107,7 +107,7 @@ fn wait_for_config_refused(events: &mut Events) -> (Option<PathBuf>, Option<Stri
 }
 
 /// Waits until a slot has the current settings; returns the generation.
-fn wait_for_given(events: &mut Events, wanted: &str) -> u64 {
+fn wait_for_config_applied(events: &mut Events, wanted: &str) -> u64 {
     support::wait_for(events, |event| match event {
         Event::ConfigApplied { slot, generation } if &**slot == wanted => Some(*generation),
         _ => None,

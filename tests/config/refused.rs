@@ -3,7 +3,7 @@
 use crate::{
     Desk, assert_gone, settings,
     support::{Gate, wait_for, wait_for_refused, wait_for_swapped, wait_until},
-    threshold, wait_for_config_refused, wait_for_given, wait_for_threshold,
+    threshold, wait_for_config_applied, wait_for_config_refused, wait_for_threshold,
 };
 use fixture_interfaces::Tuned;
 use reslot::{
@@ -27,7 +27,7 @@ fn wait_for_words(events: &mut Events, wanted: &str) {
 }
 
 #[test]
-fn what_was_refused_once_and_comes_again_brings_nothing_older_back() {
+fn artifact_that_is_refused_again_brings_no_older_one_back() {
     let desk = Desk::new("");
     desk.resource("levels/one.txt", "easy");
     desk.publish("tuned", 1);
@@ -36,7 +36,7 @@ fn what_was_refused_once_and_comes_again_brings_nothing_older_back() {
     desk.resource("levels/one.txt", "broken");
     wait_for_words(&mut events, "broken");
     desk.resource("levels/one.txt", "hard");
-    wait_for_given(&mut events, "tuned");
+    wait_for_config_applied(&mut events, "tuned");
     desk.resource("levels/one.txt", "broken");
     wait_for_words(&mut events, "broken");
     assert_eq!(resource(&host), "hard");
@@ -44,7 +44,7 @@ fn what_was_refused_once_and_comes_again_brings_nothing_older_back() {
 }
 
 #[test]
-fn new_build_gets_what_it_was_made_for_though_the_old_one_refused_it() {
+fn new_build_gets_the_settings_that_the_old_one_refused() {
     let desk = Desk::new("");
     desk.resource("levels/one.txt", "easy");
     desk.publish("tuned", 1);
@@ -60,7 +60,7 @@ fn new_build_gets_what_it_was_made_for_though_the_old_one_refused_it() {
 }
 
 #[test]
-fn new_build_gets_what_the_old_one_refuses_after_it_was_replaced() {
+fn new_build_gets_settings_that_the_old_one_refuses_after_it_was_replaced() {
     let desk = Desk::new(&settings(0.5));
     desk.publish("tuned", 1);
     let host = desk.host();
@@ -80,7 +80,7 @@ fn new_build_gets_what_the_old_one_refuses_after_it_was_replaced() {
 }
 
 #[test]
-fn new_build_that_refuses_it_as_well_has_what_was_good_also_before_an_owner() {
+fn new_build_that_refuses_them_too_gets_the_last_good_settings_also_with_an_owner() {
     let desk = Desk::new(&settings(0.5));
     desk.resource("levels/one.txt", "easy");
     desk.publish("tuned", 1);
@@ -174,7 +174,7 @@ fn change_is_not_lost_when_a_set_is_refused() {
 }
 
 #[test]
-fn files_that_are_held_open_are_told_of_once() {
+fn files_that_are_held_open_are_reported_once() {
     let desk = Desk::new(&settings(0.5));
     desk.resource("levels/one.txt", "easy");
     desk.publish("tuned", 1);
@@ -194,7 +194,7 @@ fn files_that_are_held_open_are_told_of_once() {
         });
         assert_eq!(path, file);
         drop(held);
-        wait_for_given(&mut events, "tuned");
+        wait_for_config_applied(&mut events, "tuned");
     }
     assert_eq!((threshold(&host, "tuned"), resource(&host)), (0.25, "hard".to_owned()));
 }

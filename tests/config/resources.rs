@@ -1,6 +1,6 @@
 //! Resources: the host passes them before `init` and again when their content changes; a refusal changes nothing.
 
-use crate::{Desk, assert_gone, support::wait_until, wait_for_config_refused, wait_for_given};
+use crate::{Desk, assert_gone, support::wait_until, wait_for_config_applied, wait_for_config_refused};
 use fixture_interfaces::Tuned;
 use reslot::Host;
 use std::{
@@ -29,7 +29,7 @@ fn resources_that_exist_are_given_in_order_and_others_when_they_come() {
     assert_eq!(slot.load().told().unwrap(), "nothing levels/one.txt init");
     assert_eq!(slot.load().add(3).unwrap(), 3);
     desk.resource("other.txt", "also");
-    wait_for_given(&mut events, "tuned");
+    wait_for_config_applied(&mut events, "tuned");
     assert_eq!(slot.load().told().unwrap(), "nothing levels/one.txt other.txt init");
     desk.resource("levels/one.txt", "hard");
     wait_for_resource(&host, "tuned", "hard");
@@ -38,7 +38,7 @@ fn resources_that_exist_are_given_in_order_and_others_when_they_come() {
 }
 
 #[test]
-fn refused_resource_leaves_what_was_good() {
+fn refused_resource_leaves_the_last_good_one() {
     let desk = Desk::new("");
     desk.resource("levels/one.txt", "easy");
     desk.publish("tuned", 1);
@@ -81,7 +81,7 @@ fn resource_may_go_come_back_and_be_reached_through_a_link() {
 }
 
 #[test]
-fn resource_that_is_too_large_is_told_and_not_given() {
+fn resource_that_is_too_large_is_reported_and_not_passed_on() {
     let desk = Desk::new("");
     desk.resource("levels/one.txt", "easy");
     desk.publish("tuned", 1);

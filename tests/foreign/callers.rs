@@ -1,7 +1,7 @@
 //! Callers that a library has out of sight: threads that began elsewhere, and libc's own, which call functions that libc keeps on its
 //! heap. What runs outside the program pins whatever is closed meanwhile, so that each test has a process of its own.
 
-use crate::{Built, ask, compile, goes_at_last, in_own_process, stays};
+use crate::{Built, ask, compile, in_own_process, is_unloaded_in_the_end, stays};
 use reslot::foreign::{Library, Pin, Staying, Trust};
 use std::{
     ffi::{CString, c_void},
@@ -69,23 +69,26 @@ fn one_thread(staying: &Staying, whose: &str) {
 }
 
 #[test]
-fn thread_that_began_in_what_the_library_opened_pins() {
-    in_own_process("callers::thread_that_began_in_what_the_library_opened_pins", || {
-        let helper = compile("helperfx", HELPER, &[]);
-        let (library, mut pipes) = opener(&helper, true);
-        assert_eq!(ask(&library, "begin"), 1);
-        // Inside, it was called once before; and then it is outside, and will come again.
-        enter(&mut pipes);
-        let staying = stays(library.close());
-        one_thread(&staying, "libhelperfx.so");
-        pipes.back.write_all(b"!").unwrap();
-        let staying = stays(staying.try_again());
-        one_thread(&staying, "libhelperfx.so");
-        enter(&mut pipes);
-        pipes.back.write_all(b"!").unwrap();
-        drop(pipes.calls);
-        goes_at_last(staying);
-    });
+fn thread_that_began_in_a_library_that_the_library_opened_pins_it() {
+    in_own_process(
+        "callers::thread_that_began_in_a_library_that_the_library_opened_pins_it",
+        || {
+            let helper = compile("helperfx", HELPER, &[]);
+            let (library, mut pipes) = opener(&helper, true);
+            assert_eq!(ask(&library, "begin"), 1);
+            // Inside, it was called once before; and then it is outside, and will come again.
+            enter(&mut pipes);
+            let staying = stays(library.close());
+            one_thread(&staying, "libhelperfx.so");
+            pipes.back.write_all(b"!").unwrap();
+            let staying = stays(staying.try_again());
+            one_thread(&staying, "libhelperfx.so");
+            enter(&mut pipes);
+            pipes.back.write_all(b"!").unwrap();
+            drop(pipes.calls);
+            is_unloaded_in_the_end(staying);
+        },
+    );
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn thread_that_was_there_before_pins_while_it_is_inside() {
         one_thread(&staying, "");
         pipes.back.write_all(b"!").unwrap();
         drop(pipes.calls);
-        goes_at_last(staying);
+        is_unloaded_in_the_end(staying);
     });
 }
 
@@ -145,7 +148,7 @@ fn timer_that_notifies_by_a_thread_pins_until_it_is_deleted() {
         expired.read_exact(&mut [0; 20]).unwrap();
         // SAFETY: the timer that the library made, deleted once.
         assert_eq!(unsafe { libc::timer_delete(timer as libc::timer_t) }, 0);
-        goes_at_last(staying);
+        is_unloaded_in_the_end(staying);
     });
 }
 
@@ -184,7 +187,7 @@ fn request_that_libc_works_off_pins_until_its_threads_have_ended() {
             let mut byte = [0];
             told.read_exact(&mut byte).unwrap();
             assert_eq!(&byte, b"?");
-            goes_at_last(staying);
+            is_unloaded_in_the_end(staying);
         },
     );
 }

@@ -86,7 +86,7 @@ fn stays_for(closed: Closed, pins: &[Pin]) -> Staying {
 }
 
 /// Tries until it goes: what pins it goes by itself, at a moment of which nobody tells.
-fn goes_at_last(mut staying: Staying) {
+fn is_unloaded_in_the_end(mut staying: Staying) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         staying = match staying.try_again() {

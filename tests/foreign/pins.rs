@@ -1,6 +1,6 @@
 //! Each thing that pins a library, named, and let go where that is possible.
 
-use crate::{ask, compile, goes_at_last, in_own_process, kernel_knows, stays, stays_for, unmapped};
+use crate::{ask, compile, in_own_process, is_unloaded_in_the_end, kernel_knows, stays, stays_for, unmapped};
 use reslot::foreign::{Library, Pin, Trust};
 use std::{ffi::c_void, io::Write, os::fd::AsRawFd, path::Path, sync::mpsc, thread};
 
@@ -45,7 +45,7 @@ fn library_that_another_needs_stays_until_that_is_gone() {
 }
 
 #[test]
-fn library_that_is_used_by_what_it_needs_stays_with_it() {
+fn library_that_its_own_dependency_uses_stays_with_it() {
     let source =
         "__attribute__((weak)) unsigned long common(void) { return 1; } unsigned long under(void) { return common(); }";
     let under = compile("underfx", source, &["-Wl,-soname,libunderfx.so", "-Wl,-z,now"]);
@@ -60,7 +60,7 @@ fn library_that_is_used_by_what_it_needs_stays_with_it() {
 }
 
 #[test]
-fn library_that_somebody_else_has_open_stays_until_he_closes_it() {
+fn library_that_other_code_has_open_stays_until_that_closes_it() {
     let source = "#include <dlfcn.h>\n
         unsigned long pin(void) { Dl_info me; dladdr((void *)pin, &me); return (unsigned long)dlopen(me.dli_fname, RTLD_NOW); }";
     let library = open(&compile("openfx", source, &[]).path);
@@ -76,7 +76,7 @@ fn library_that_somebody_else_has_open_stays_until_he_closes_it() {
 }
 
 #[test]
-fn library_that_marks_itself_stays_and_that_is_told_by_elimination() {
+fn library_that_marks_itself_nodelete_stays_and_the_reason_is_found_by_elimination() {
     let source = "#include <dlfcn.h>\n
         unsigned long mark(void) { Dl_info me; dladdr((void *)mark, &me);
             dlclose(dlopen(me.dli_fname, RTLD_NOW | RTLD_NODELETE)); return 1; }";
@@ -170,7 +170,7 @@ fn thread_of_the_library_keeps_it_until_it_has_ended() {
         };
         assert!(names.len() == 1 && names[0].starts_with("\"waits-fx\" (thread "), "{names:?}");
         writer.write_all(b"!").unwrap();
-        goes_at_last(staying);
+        is_unloaded_in_the_end(staying);
     });
 }
 
@@ -204,7 +204,7 @@ fn cxx_thread_begins_elsewhere_and_is_found_all_the_same() {
             staying.pins()
         );
         writer.write_all(b"!").unwrap();
-        goes_at_last(staying);
+        is_unloaded_in_the_end(staying);
     });
 }
 

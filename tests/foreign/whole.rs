@@ -67,7 +67,7 @@ fn library_cut_at_twenty_places_is_refused() {
 }
 
 #[test]
-fn what_is_no_library_is_refused_by_name() {
+fn file_that_is_no_library_is_refused_by_name() {
     let refused = |path: &str| Library::open(path, Trust::Foreign).unwrap_err();
     assert!(matches!(refused("/nothing/here.so"), ForeignError::Stage(_)));
     assert!(

@@ -50,7 +50,7 @@ fn main() {
     fork_while_busy();
     fork_and_build();
     fork_and_shut_down();
-    user_that_changes_is_told_so();
+    changed_user_is_noticed_and_reported();
     println!("a forked child, and a host whose user changes: ok");
 }
 
@@ -398,7 +398,7 @@ fn fork_and_shut_down() {
     assert!(matches!(next(), Poll::Ready(None)));
 }
 
-fn user_that_changes_is_told_so() {
+fn changed_user_is_noticed_and_reported() {
     let place = Folder::new();
     for entry in ["plugins", "private", "history", "others"] {
         fs::create_dir(place.path().join(entry)).unwrap();

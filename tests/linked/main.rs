@@ -200,7 +200,7 @@ fn a_file_takes_its_place_and_gives_it_back_with_the_state() {
 }
 
 #[test]
-fn a_rollback_finds_what_is_linked_although_no_history_has_it() {
+fn rollback_finds_the_linked_version_although_no_history_has_it() {
     let folder = Folder::new();
     let file = folder.publish("libdesk_risk.so", &library("desk-risk"));
     let policy = Policy::development().probation(Duration::from_secs(600));
@@ -232,7 +232,7 @@ fn a_rollback_finds_what_is_linked_although_no_history_has_it() {
 }
 
 #[test]
-fn a_rollback_finds_what_is_linked_by_its_hash() {
+fn rollback_finds_the_linked_version_by_its_hash() {
     let folder = Folder::new();
     let file = folder.publish("libdesk_risk.so", &library("desk-risk"));
     let policy = Policy::development().probation(Duration::from_secs(600));
@@ -290,7 +290,7 @@ fn a_watched_folder_replaces_it_and_a_plugin_of_its_own_serves_beside_it() {
 }
 
 #[test]
-fn a_panic_is_contained_and_told_as_that_of_a_loaded_plugin() {
+fn panic_is_contained_and_reported_like_that_of_a_loaded_plugin() {
     let host = builder().link(TALLY).build().expect("the host starts");
     let tally = host.slot::<dyn Tally>("tally").expect("it serves");
     let error: CallError = tally.load().fail("of all things").expect_err("it panics");
@@ -341,7 +341,7 @@ fn plugins_call_each_other_whichever_engine_runs_them() {
 }
 
 #[test]
-fn what_it_is_given_makes_another_instance_with_the_state() {
+fn new_inputs_make_another_instance_with_the_state() {
     let folder = Folder::new();
     let resources = tempfile::tempdir().expect("a folder");
     let text = resources.path().join("text.txt");
@@ -464,7 +464,7 @@ impl Write for Written {
 }
 
 #[test]
-fn what_a_hook_logs_is_in_a_span_with_its_slot() {
+fn logs_of_a_hook_are_in_a_span_with_its_slot() {
     static SET: Once = Once::new();
     let written = Written::default();
     let writer = written.clone();

@@ -137,7 +137,7 @@ fn span_left_open_is_closed_with_its_image() {
 }
 
 #[test]
-fn what_is_above_the_level_is_not_even_made_up() {
+fn records_above_the_level_are_not_formatted() {
     let (_alone, listener) = Listener::take();
     let (folder, host) = (Folder::new(), host());
     host.load(publish(&folder, 1)).unwrap();
@@ -216,7 +216,7 @@ fn level_of_the_builder_holds_where_none_was_set() {
 }
 
 #[test]
-fn most_that_the_subscriber_lets_through_is_what_crosses() {
+fn no_more_crosses_than_the_subscriber_lets_through() {
     let (_alone, listener) = Listener::take();
     listener.filter("warn,fx_logs=info");
     let (folder, host) = (Folder::new(), host());
@@ -353,7 +353,7 @@ fn long_message_is_cut_between_two_characters() {
 }
 
 #[test]
-fn targets_beyond_count_share_a_place_and_are_told_all_the_same() {
+fn targets_beyond_the_limit_share_an_entry_and_are_still_logged() {
     let (_alone, listener) = Listener::take();
     let (folder, host) = (Folder::new(), host());
     host.load(publish(&folder, 1)).unwrap();

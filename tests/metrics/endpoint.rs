@@ -125,7 +125,7 @@ fn two_hosts_of_a_process_do_not_mix() {
 }
 
 #[test]
-fn what_is_no_question_for_metrics_is_told_so() {
+fn request_that_is_not_for_metrics_gets_an_error() {
     let (_host, at) = host();
     let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(10_000));
     let many = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(200));
@@ -153,7 +153,7 @@ fn what_is_no_question_for_metrics_is_told_so() {
 }
 
 #[test]
-fn those_who_are_slow_or_many_keep_nobody_waiting() {
+fn slow_and_many_clients_keep_no_other_client_waiting() {
     let (host, at) = host();
     let folder = Folder::new();
     let probe = Fixture::build("fx-probe");
@@ -205,7 +205,7 @@ fn question_may_come_a_byte_at_a_time() {
 }
 
 #[test]
-fn what_a_refused_file_says_of_itself_is_no_label() {
+fn name_in_a_refused_file_becomes_no_label() {
     let (host, at) = host();
     let folder = Folder::new();
     let refused = Fixture::build("fx-no-manifest");
@@ -220,7 +220,7 @@ fn what_a_refused_file_says_of_itself_is_no_label() {
 
 /// `increase` sees only a growth that begins at 0.
 #[test]
-fn counters_begin_with_0_when_a_slot_comes_to_be() {
+fn counters_begin_with_0_when_a_slot_is_created() {
     let (host, at) = host();
     let says = |line: &str| page(at).lines().any(|of| of == line);
     for line in [

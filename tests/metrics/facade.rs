@@ -124,7 +124,7 @@ fn number(name: &str) -> Option<f64> {
 /// The other tests of this binary have hosts as well, whose threads tell their numbers to the same recorder: what is looked at here is of a
 /// slot that no other has.
 #[test]
-fn installed_recorder_is_told_and_its_panics_end_nothing() {
+fn installed_recorder_is_called_and_its_panics_end_nothing() {
     metrics::set_global_recorder(Installed).unwrap_or_else(|_| panic!("there is one already"));
     let (folder, moody) = (Folder::new(), Fixture::build("fx-moody"));
     let host = builder().build().unwrap();
@@ -191,7 +191,7 @@ fn installed_recorder_is_told_and_its_panics_end_nothing() {
 /// A regression test: the event of a group that waits for its owners was once emitted under a slot's lock, which reading the
 /// gauges needs.
 #[test]
-fn set_that_waits_for_its_owners_is_told_with_no_lock_held() {
+fn staging_of_a_set_is_reported_with_no_lock_held() {
     let (folder, host) = (Folder::new(), builder().build().unwrap());
     let publish = |stamp: u64| {
         ["fx-counter", "fx-shared-counter"]

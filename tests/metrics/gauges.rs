@@ -97,24 +97,24 @@ fn fails(host: &Host) {
 }
 
 #[test]
-fn event_that_was_overtaken_by_an_event_is_looked_at_again() {
+fn gauge_is_updated_again_after_two_events_at_once() {
     slow_one_is_overtaken(fails, fails);
 }
 
 #[test]
-fn event_that_was_overtaken_by_a_question_is_looked_at_again() {
+fn gauge_is_updated_again_after_an_event_and_a_scrape_at_once() {
     slow_one_is_overtaken(fails, asks);
 }
 
 #[test]
-fn question_that_was_overtaken_is_answered_again() {
+fn gauge_is_updated_again_after_two_scrapes_at_once() {
     slow_one_is_overtaken(asks, fails);
     slow_one_is_overtaken(asks, asks);
 }
 
 /// A recorder that causes a new event at each call does not cause an endless loop.
 #[test]
-fn recorder_that_always_has_something_to_tell_is_left_in_peace() {
+fn recorder_that_always_changes_is_not_repeated_for_ever() {
     struct Talks<'a>(&'a Host);
     impl Recorder for Talks<'_> {
         fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}

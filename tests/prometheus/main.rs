@@ -24,7 +24,7 @@ use xtask::{Workspace, debian};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-fn prometheus_reads_what_the_host_tells_and_answers_the_dashboard() {
+fn prometheus_reads_the_hosts_metrics_and_answers_the_dashboards_queries() {
     let workspace = Workspace::read(env!("CARGO_MANIFEST_DIR").as_ref()).unwrap();
     let programs = match debian::prometheus(&debian::cache(&workspace)) {
         Ok(Some(programs)) => programs,

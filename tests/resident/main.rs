@@ -32,7 +32,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// A plugin that never frees its 64 KB: each build is unmapped, and its memory is freed with it.
 #[test]
-fn what_five_hundred_builds_leave_is_freed() {
+fn leaked_memory_of_five_hundred_builds_is_freed() {
     let _alone = alone();
     let (folder, fixture) = (Folder::new(), Fixture::build("fx-keeps-freeing"));
     let host = Host::builder().policy(reslot::Policy::without_probation()).build().unwrap();

@@ -88,7 +88,7 @@ fn finds_its_own(fixture: &Fixture) {
 
 /// The history keeps the changed copy of such an artifact, and of one that is marked NODELETE. Each rollback can restore it.
 #[test]
-fn slot_goes_back_again_and_again_to_what_was_changed() {
+fn slot_rolls_back_repeatedly_to_changed_settings() {
     for (fixture, answer) in [("fx-own-symbol", ITS_OWN), ("fx-nodelete", 7)] {
         goes_back_again_and_again(&Fixture::build(fixture), answer);
     }

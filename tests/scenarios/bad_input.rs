@@ -37,7 +37,7 @@ impl Bad {
         Self::bytes(bytes, words)
     }
 
-    fn assert_told(&self, text: &str) {
+    fn assert_reported(&self, text: &str) {
         let step = format!("refused at {}: ", self.step);
         let always = [&*step, "  file: ", "libcounter.so\n", "  what to do: "];
         for words in always.iter().chain(self.words) {
@@ -62,9 +62,9 @@ impl Bad {
         let error = host.claim::<dyn Counter>("counter").expect_err("nothing good is there");
         assert!(matches!(&error, SlotError::Unknown { name, known, refusals, .. }
             if name == "counter" && known.is_empty() && refusals.len() == 1));
-        self.assert_told(&error.to_string());
+        self.assert_reported(&error.to_string());
         assert!(!error.to_string().contains("keeps serving"), "{error}");
-        self.assert_told(&wait_for_refused(&mut events).to_string());
+        self.assert_reported(&wait_for_refused(&mut events).to_string());
         assert_nothing_left(&host, 0);
         folder.publish("libcounter.so", &good(1));
         wait_for(&mut events, |event| match event {
@@ -87,7 +87,7 @@ impl Bad {
             assert_eq!(Claim::sync(&mut claim), SyncOutcome::Refused { serving: Some(1) });
         }
         let refusal = wait_for_refused(&mut serving.events);
-        self.assert_told(&refusal.to_string());
+        self.assert_reported(&refusal.to_string());
         assert_eq!(Claim::sync(&mut claim), SyncOutcome::Unchanged);
         serving.assert_untouched(&refusal, &mut claim);
     }
@@ -97,7 +97,7 @@ impl Bad {
         let mut serving = Serving::new();
         serving.folder.publish("libcounter.so", &self.bytes);
         let refusal = wait_for_refused(&mut serving.events);
-        self.assert_told(&refusal.to_string());
+        self.assert_reported(&refusal.to_string());
         let mut claim = serving.host.claim::<dyn Counter>("counter").unwrap();
         serving.assert_untouched(&refusal, &mut claim);
     }
@@ -447,7 +447,7 @@ fn state_of_a_shared_slot_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn state_that_cannot_be_encoded_is_told_as_the_serving_generations_fault() {
+fn state_that_cannot_be_encoded_is_reported_as_the_current_generations_fault() {
     let folder = Folder::new();
     folder.publish("libcounter.so", Fixture::build("fx-unsnapshotable").bytes());
     let host = host(&folder);
@@ -577,7 +577,7 @@ fn name_that_no_slot_has_is_refused_with_those_there_are() {
 }
 
 #[test]
-fn missing_slot_is_told_with_where_the_host_looked_and_what_can_be_done_there() {
+fn missing_slot_is_reported_with_the_folder_and_a_remedy() {
     let folder = Folder::new();
     let watching = |path: &Path| {
         let builder = Host::builder().policy(Policy::without_probation());
@@ -637,7 +637,7 @@ fn missing_slot_is_told_with_where_the_host_looked_and_what_can_be_done_there() 
 }
 
 #[test]
-fn refusal_that_was_mended_is_not_told_again() {
+fn refusal_that_was_mended_is_not_reported_again() {
     let mut serving = Serving::new();
     let path = serving.folder.publish("libother.so", b"not yet");
     wait_for_refused(&mut serving.events);
@@ -695,7 +695,7 @@ fn slot_is_either_claimed_or_shared() {
 }
 
 #[test]
-fn newer_candidate_supersedes_one_that_nobody_adopted() {
+fn newer_candidate_supersedes_one_that_was_not_adopted() {
     let mut serving = Serving::new();
     let mut claim = serving.host.claim::<dyn Counter>("counter").unwrap();
     serving.folder.publish("libcounter.so", &good(2));

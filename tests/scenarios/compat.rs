@@ -57,7 +57,7 @@ fn older_plugin_on_a_newer_host_runs_the_default_body() {
 }
 
 #[test]
-fn newer_plugin_on_an_older_host_answers_what_that_knows() {
+fn newer_plugin_serves_an_older_host() {
     let folder = folder("fx-grown-newer");
     let host = host(&folder);
     let slot = host.slot::<dyn older::Grown>("grown").unwrap();
@@ -90,7 +90,7 @@ fn callers_of_both_ages_share_one_slot() {
 
 /// What stands by came before anybody called the slot by an interface that it does not have.
 #[test]
-fn standby_that_does_not_fit_its_callers_by_now_is_not_gone_back_to() {
+fn standby_that_no_longer_fits_its_callers_is_not_used_for_a_rollback() {
     let policy = Policy::development().probation(Duration::from_secs(3600));
     let (folder, host) = (Folder::new(), Host::builder().policy(policy).build().unwrap());
     let mut other = Fixture::build("fx-shared-counter").stamped(1);

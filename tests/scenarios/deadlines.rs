@@ -87,7 +87,7 @@ fn hung_hook_of_a_claims_candidate_is_refused_in_time() {
 }
 
 #[test]
-fn hung_snapshot_of_what_serves_refuses_the_candidate() {
+fn hung_snapshot_of_the_current_generation_refuses_the_candidate() {
     let mut place = Place::new(impatient());
     place.load_moody("fx-moody", 1, Where::Snapshot, How::Hangs).unwrap();
     let slot = place.slot();
@@ -143,7 +143,7 @@ fn hung_end_of_a_retired_generation_holds_up_no_other() {
 }
 
 #[test]
-fn hung_way_back_goes_on_to_what_was_kept() {
+fn after_a_hung_rollback_the_slot_gets_a_version_from_the_history() {
     // The standby hangs when it is started again, so it is given up, and its artifact is loaded again from the history.
     for at in [Where::Restart, Where::Stop] {
         let policy = on_probation().hook_deadline(LATE);

@@ -223,7 +223,7 @@ fn claim_whose_plugin_is_lost_gets_the_next_one() {
 }
 
 #[test]
-fn start_again_that_fails_is_told_and_it_serves_on() {
+fn failed_restart_is_reported_and_the_generation_keeps_serving() {
     for how in [How::Refuses, How::Panics] {
         let mut place = Place::new(Policy::without_probation());
         place.load_moody("fx-moody-only", 1, Hook::Restart, how).unwrap();
@@ -235,7 +235,7 @@ fn start_again_that_fails_is_told_and_it_serves_on() {
 }
 
 #[test]
-fn start_again_that_hangs_leaves_nothing_and_blocks_nobody() {
+fn hanging_restart_leaves_nothing_and_blocks_no_caller() {
     let policy = Policy::without_probation().hook_deadline(LATE);
     let mut place = Place::new(policy);
     place.load_moody("fx-moody-only", 1, Hook::Restart, How::Hangs).unwrap();

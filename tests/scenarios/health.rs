@@ -100,7 +100,7 @@ fn claim_is_asked_in_its_sync_and_taken_back() {
 }
 
 #[test]
-fn warning_is_healthy_and_told() {
+fn warning_is_healthy_and_reported() {
     let policy = attentive().probation(EVERY).probation_calls(2);
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
@@ -113,7 +113,7 @@ fn warning_is_healthy_and_told() {
 }
 
 #[test]
-fn what_is_away_for_a_while_is_neither_good_nor_bad() {
+fn temporarily_unavailable_plugin_is_neither_confirmed_nor_rolled_back() {
     let policy = attentive().probation(EVERY).probation_calls(2);
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
@@ -175,7 +175,7 @@ fn memory_that_grows_without_end_takes_it_back() {
 }
 
 #[test]
-fn unhealthy_later_is_told_and_nothing_else() {
+fn health_that_turns_bad_after_probation_is_only_reported() {
     let mut place = Place::new(attentive());
     place.load("fx-moody", 1);
     place.load("fx-moody", 2);

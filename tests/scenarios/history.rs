@@ -107,7 +107,7 @@ fn asked() -> VersionStatus {
 }
 
 /// Another thread than the one that rolled back records that a version is bad.
-fn wait_for_told(host: &Host, slot: &str, expected: &[(&ContentHash, VersionStatus)]) {
+fn wait_for_history(host: &Host, slot: &str, expected: &[(&ContentHash, VersionStatus)]) {
     let expected: Vec<_> = expected.iter().map(|(hash, thought)| (**hash, thought.clone())).collect();
     wait_until(|| told(host, slot) == expected, "what is told of the versions");
 }
@@ -152,12 +152,12 @@ fn open_slot_goes_back_to_its_standby_with_the_state() {
         wait_for_unmapped(&mut events, SHARED, 2);
         assert_nothing_left(&host, 1);
         assert_eq!(host.slots()[0].standby, None);
-        wait_for_told(&host, SHARED, &[(&second.hash, asked()), (&first, VersionStatus::Confirmed)]);
+        wait_for_history(&host, SHARED, &[(&second.hash, asked()), (&first, VersionStatus::Confirmed)]);
     }
 }
 
 #[test]
-fn snapshot_is_what_it_goes_back_to_where_the_policy_says_so() {
+fn rollback_restores_the_snapshot_if_the_policy_says_so() {
     let place = Place::new();
     let policy = long_probation().rollback_state(RollbackState::Snapshot);
     let host = Host::builder().policy(policy).build().unwrap();
@@ -196,7 +196,7 @@ fn open_slot_goes_back_two_versions_with_the_state() {
         wait_for_unmapped(&mut events, SHARED, 3);
         assert_nothing_left(&host, 1);
         let good = VersionStatus::Confirmed;
-        wait_for_told(&host, SHARED, &[(&first, good.clone()), (&third, asked()), (&second, good)]);
+        wait_for_history(&host, SHARED, &[(&first, good.clone()), (&third, asked()), (&second, good)]);
     }
 }
 
@@ -231,7 +231,7 @@ fn previous_again_and_again_walks_through_all_that_are_kept() {
 }
 
 #[test]
-fn versions_that_cannot_be_told_apart_or_are_not_there_are_named() {
+fn ambiguous_and_missing_versions_are_named() {
     let place = Place::new();
     let host = place.host();
     assert!(matches!(
@@ -274,7 +274,7 @@ fn version_that_serves_already_is_nothing_to_go_back_to() {
 }
 
 #[test]
-fn what_was_left_is_refused_by_every_watch_until_it_is_loaded_by_name() {
+fn rolled_back_version_is_refused_by_every_watch_until_it_is_loaded_by_name() {
     let place = Place::new();
     place.artifacts.publish("libcounter.so", &shared(1));
     let host = place.watching();

@@ -16,7 +16,7 @@ fn conditions(held: &[GenerationHolders]) -> Vec<(u64, GenerationStatus)> {
 }
 
 #[test]
-fn everybody_who_holds_a_generation_is_named() {
+fn all_holders_of_a_generation_are_named() {
     let (folder, host) = (
         Folder::new(),
         Host::builder()
@@ -63,7 +63,7 @@ fn everybody_who_holds_a_generation_is_named() {
 }
 
 #[test]
-fn guard_that_is_not_tracked_is_told_as_that() {
+fn untracked_guard_is_reported_as_unknown() {
     let (folder, host) = (
         Folder::new(),
         Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
@@ -79,7 +79,7 @@ fn guard_that_is_not_tracked_is_told_as_that() {
 }
 
 #[test]
-fn owner_and_what_waits_for_it_are_named() {
+fn owner_and_the_build_that_waits_for_it_are_named() {
     let (folder, host) = (
         Folder::new(),
         Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),
@@ -114,7 +114,7 @@ fn owner_and_what_waits_for_it_are_named() {
 }
 
 #[test]
-fn old_view_holds_what_it_saw_and_no_more() {
+fn old_view_holds_only_the_generations_that_it_saw() {
     let (folder, host) = (
         Folder::new(),
         Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),

@@ -271,7 +271,7 @@ fn folder_of_a_killed_process_is_swept_by_the_next_host() {
 }
 
 #[test]
-fn policy_with_which_nothing_could_work_is_refused_by_the_name_of_what_is_wrong() {
+fn unusable_policy_is_refused_and_the_wrong_field_named() {
     let none = Duration::ZERO;
     for (policy, wrong) in [
         (Policy::development().hook_deadline(none), "hook_deadline"),

@@ -183,7 +183,7 @@ fn two_files_with_one_plugin_are_two_slots_if_the_files_are_named() {
 }
 
 #[test]
-fn two_files_with_one_plugin_and_no_word_are_one_slot_and_that_is_told() {
+fn two_files_with_one_plugin_are_one_slot_and_that_is_reported() {
     let folder = Folder::new();
     let first = folder.publish("libprobe.so", &Fixture::build("fx-probe").stamped(1));
     let host = builder().watch(folder.path()).build().unwrap();
@@ -278,7 +278,7 @@ fn owner_of_one_slot_and_callers_of_the_other_move_on_each_in_their_way() {
 }
 
 #[test]
-fn what_is_staged_already_is_told_as_that() {
+fn artifact_that_is_staged_already_is_reported_as_staged() {
     let folder = Folder::new();
     let path = folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(1));
     let host = builder().build().unwrap();
@@ -369,7 +369,7 @@ fn shadow_of_a_named_slot_is_a_build_of_its_plugin() {
 }
 
 #[test]
-fn what_cannot_be_named_keeps_the_host_from_starting() {
+fn invalid_instance_names_keep_the_host_from_starting() {
     let refused = |builder: HostBuilder| match builder.build() {
         Err(BuildError::Instances(error)) => error,
         other => panic!("{other:?}"),

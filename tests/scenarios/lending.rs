@@ -54,7 +54,7 @@ fn go_back(host: &Host, events: &mut Events, slot: &Slot<dyn Lending>, by_hand: 
 }
 
 #[test]
-fn rollback_waits_for_nobody_who_borrows_and_carries_the_state() {
+fn rollback_does_not_wait_for_borrows_and_carries_the_state() {
     for by_hand in [false, true] {
         let mut place = place_with(on_probation(), Hook::Stop, How::Hangs);
         let slot = place.lending();
@@ -176,7 +176,7 @@ fn a_hundred_rollbacks_under_callers_lose_nothing() {
 }
 
 #[test]
-fn idle_reader_and_a_call_that_hangs_hold_what_they_saw_and_no_more() {
+fn idle_reader_and_a_hanging_call_hold_only_the_generations_that_they_saw() {
     let place = Place::new(Policy::without_probation());
     place.load("fx-lending", 1);
     place.load("fx-moody-stateless", 1);
@@ -216,7 +216,7 @@ fn ends_once(place: &mut Place) {
 }
 
 #[test]
-fn standby_serves_as_it_was_if_a_second_object_cannot() {
+fn standby_serves_unchanged_if_a_second_object_cannot_be_made() {
     for (hook, how) in
         all_ways(&[Hook::Restore, Hook::Restart]).chain([(Hook::Restore, How::Hangs), (Hook::Restart, How::Hangs)])
     {
@@ -268,7 +268,7 @@ fn standby_serves_as_it_was_if_a_second_object_cannot() {
 }
 
 #[test]
-fn goes_back_again_and_again_while_each_object_is_borrowed_from() {
+fn repeated_rollbacks_while_each_object_is_borrowed_from() {
     let mut place = place();
     let slot = place.lending();
     let mut held = vec![slot.load()];
@@ -415,7 +415,7 @@ fn old_view_goes_on_after_its_host() {
 }
 
 #[test]
-fn what_is_held_for_too_long_counts_as_quarantined() {
+fn generation_held_for_too_long_counts_as_quarantined() {
     let folder = Folder::new();
     let host = Host::builder()
         .policy(Policy::without_probation())

@@ -64,7 +64,7 @@ fn shared_state_is_handed_over_and_old_views_find_it() {
 }
 
 #[test]
-fn panic_is_contained_and_told() {
+fn panic_is_contained_and_reported() {
     let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
     folder.publish("libcounter.so", counter.bytes());
     let host = host(&folder);

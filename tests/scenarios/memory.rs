@@ -105,7 +105,7 @@ fn live_bytes_follow_every_allocation_to_the_byte() {
 }
 
 #[test]
-fn what_one_thread_allocates_another_may_free() {
+fn memory_of_one_thread_may_be_freed_by_another() {
     for fixture in BOTH {
         let (kept, slot) = keeper(fixture);
         slot.load().stamp().unwrap();
@@ -134,7 +134,7 @@ fn what_one_thread_allocates_another_may_free() {
 }
 
 #[test]
-fn what_a_plugin_leaves_is_told_and_stays() {
+fn leaked_memory_is_reported_and_stays() {
     let (mut kept, slot) = keeper("fx-keeps");
     // The memory that std itself keeps.
     let (nothing, _) = kept.replace();
@@ -167,7 +167,7 @@ fn what_a_plugin_leaves_is_told_and_stays() {
 }
 
 #[test]
-fn what_a_plugin_leaves_is_freed_if_it_asks_for_that() {
+fn leaked_memory_is_freed_if_the_plugin_asks_for_that() {
     let (mut kept, slot) = keeper("fx-keeps-freeing");
     let (nothing, _) = kept.replace();
     assert_eq!(Some(nothing.bytes_freed), nothing.live_bytes_left);

@@ -263,7 +263,7 @@ fn options_in_options_arrive_as_they_are() {
 }
 
 #[test]
-fn what_serde_does_not_carry_is_named_and_is_not_the_candidates_fault() {
+fn state_that_serde_does_not_carry_is_named_and_is_not_the_candidates_fault() {
     for policy in policies() {
         let mut place = Place::new(policy);
         let slot = place.slot();

@@ -24,7 +24,7 @@ fn handing_over(report: &ReloadReport) -> Duration {
 }
 
 #[test]
-fn pause_is_all_of_what_the_owner_waited_for() {
+fn pause_is_the_whole_time_that_the_owner_waited() {
     let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
     let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
     let mut events = host.events();
@@ -68,7 +68,7 @@ fn pause_is_that_of_the_gate_and_nothing_where_there_is_none() {
 }
 
 #[test]
-fn what_an_owner_adopts_as_the_last_thing_is_not_forgotten() {
+fn last_adoption_before_the_end_is_kept_in_the_history() {
     let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
     for stamp in 1..40 {
         let kept = Folder::new();
@@ -98,7 +98,7 @@ fn scheduled(thread: &str) -> Option<(String, u32)> {
 }
 
 #[test]
-fn threads_that_nobody_waits_for_preempt_nobody() {
+fn background_threads_do_not_preempt() {
     const SCHED_OTHER: u32 = 0;
     const SCHED_BATCH: u32 = 3;
     const KINDS: [(&str, u32); 6] = [

@@ -117,7 +117,7 @@ fn panic_of_the_callee_is_the_callers_error_and_the_hosts_event() {
 }
 
 #[test]
-fn candidate_whose_peer_is_not_there_is_refused_in_words_and_taken_up_when_it_comes() {
+fn candidate_whose_peer_is_missing_is_refused_and_retried_when_the_peer_is_loaded() {
     let place = Place::new();
     let refusal = place.load("fx-caller", 1).unwrap_err();
     let words = words_of_start(&refusal);
@@ -146,7 +146,7 @@ fn candidate_whose_peer_is_not_there_is_refused_in_words_and_taken_up_when_it_co
 }
 
 #[test]
-fn candidate_that_waited_for_a_peer_does_not_replace_a_newer_one_when_the_peer_comes() {
+fn candidate_that_waited_for_a_peer_does_not_replace_a_newer_one_when_the_peer_is_loaded() {
     let place = Place::new();
     place.load("fx-shared-counter", 1).unwrap();
     // It calls the slot "nobody".
@@ -332,7 +332,7 @@ fn host_that_goes_takes_caller_and_callee_with_it() {
 }
 
 #[test]
-fn caller_that_outlives_the_host_is_told_so() {
+fn caller_that_outlives_the_host_gets_an_error_that_says_so() {
     let (place, caller) = Place::furnished();
     let mut reader = place.host.reader();
     let held = reader.view().get(&caller);
@@ -381,7 +381,7 @@ fn plugins_that_would_call_each_other_are_refused_by_name() {
 }
 
 #[test]
-fn candidate_that_its_owner_could_not_start_without_its_peer_is_taken_up_when_the_peer_comes() {
+fn candidate_that_its_owner_could_not_start_without_its_peer_is_retried_when_the_peer_is_loaded() {
     let place = Place::new();
     load_half(&place, "circle-a", "circle-b", 1).unwrap();
     let mut claim = place.host.claim::<dyn Circle>("circle-a").unwrap();

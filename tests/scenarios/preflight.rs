@@ -102,7 +102,7 @@ fn a_copy_in_memory_is_opened_as_well() {
 }
 
 #[test]
-fn what_the_host_would_refuse_the_child_refuses() {
+fn child_refuses_what_the_host_would_refuse() {
     let folder = Folder::new();
     let path = folder.publish("probe.so", &Fixture::build("fx-makes-key-early").stamped(1));
     let error = preflight(path, &with(preflight_program())).unwrap_err();
@@ -124,7 +124,7 @@ fn the_program_is_found_where_cargo_puts_it() {
 }
 
 #[test]
-fn crashes_are_told_with_their_step_and_last_words() {
+fn crashes_are_reported_with_their_step_and_last_words() {
     let error = try_out(CRASHES_WHEN_OPENED).unwrap_err();
     let PreflightError::Crashed { step, signal, .. } = &error else {
         panic!("{error}")
@@ -173,17 +173,17 @@ fn an_exit_with_success_is_none() {
 }
 
 #[test]
-fn who_hangs_is_killed() {
+fn child_that_hangs_is_killed() {
     assert!(hung(HANGS).blames_the_artifact());
 }
 
 #[test]
-fn who_closes_everything_and_hangs_is_killed() {
+fn child_that_closes_everything_and_hangs_is_killed() {
     hung(CLOSES_ALL_AND_HANGS);
 }
 
 #[test]
-fn who_prints_without_end_is_killed_and_only_the_end_is_kept() {
+fn child_that_prints_without_end_is_killed_and_only_its_last_output_is_kept() {
     let error = hung(PRINTS_WITHOUT_END);
     let PreflightError::Hung { last_words, .. } = error else {
         panic!("{error}")
@@ -233,7 +233,7 @@ fn a_panic_is_a_refusal_with_its_words() {
 }
 
 #[test]
-fn what_it_prints_is_no_word_of_the_protocol() {
+fn output_of_the_plugin_is_not_part_of_the_protocol() {
     let report = try_out(PRINTS).unwrap();
     assert_eq!(report.steps.len(), 7, "{report}");
 }
@@ -262,7 +262,7 @@ fn the_state_is_restored() {
 }
 
 #[test]
-fn a_large_state_blocks_nobody() {
+fn large_state_blocks_no_caller() {
     let ballast = 100 << 20;
     let mut state = b"\x82\xa5total\x07\xa7ballast\xc6".to_vec();
     state.extend_from_slice(&u32::to_be_bytes(ballast));
@@ -290,7 +290,7 @@ fn a_large_state_blocks_nobody() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_told_with_its_place() {
+fn missing_program_is_reported_with_its_path() {
     let (_folder, path) = born(GOOD);
     let error = preflight(&path, &with("/nowhere/reslot-preflight")).unwrap_err();
     let PreflightError::Program { tried, .. } = &error else {
@@ -344,7 +344,7 @@ fn a_program_that_never_says_its_name_is_killed() {
 }
 
 #[test]
-fn what_fails_the_lint_runs_nowhere() {
+fn artifact_that_fails_the_lint_runs_in_no_process() {
     let (folder, how) = (Folder::new(), with("/nowhere/reslot-preflight"));
     let path = folder.publish("a.so", b"no library at all");
     let error = preflight(&path, &how).unwrap_err();

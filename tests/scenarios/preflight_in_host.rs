@@ -77,7 +77,7 @@ fn good_one_is_taken_and_the_step_is_in_its_report() {
 }
 
 #[test]
-fn what_would_take_the_host_with_it_never_meets_it() {
+fn artifact_that_would_end_the_host_is_never_opened_in_it() {
     let place = Place::patient();
     place.load("fx-counter", 100).unwrap();
     let mut events = place.host.events();
@@ -135,7 +135,7 @@ fn what_would_take_the_host_with_it_never_meets_it() {
 }
 
 #[test]
-fn what_hangs_is_given_up() {
+fn hanging_preflight_is_given_up() {
     // With so much time that it comes to the place where it hangs, on however busy a machine.
     for timeout in [1, 5, 30].map(Duration::from_secs) {
         let place = Place::new(preflight_program(), timeout);
@@ -273,7 +273,7 @@ fn state_of_a_claimed_slot_goes_along_when_its_owner_syncs() {
 }
 
 #[test]
-fn owner_who_never_syncs_has_it_tried_without_his_state() {
+fn without_a_sync_the_preflight_runs_without_the_state() {
     // The preflight waits this long for the owner.
     for timeout in [1, 5, 30].map(Duration::from_secs) {
         let place = Place::new(preflight_program(), timeout);
@@ -301,7 +301,7 @@ fn owner_who_never_syncs_has_it_tried_without_his_state() {
 }
 
 #[test]
-fn owner_who_goes_is_not_waited_for() {
+fn owner_that_drops_its_claim_is_not_waited_for() {
     let place = Place::patient();
     place.load("fx-moods", 1).unwrap();
     let claim = place.host.claim::<dyn SharedCounter>(SHARED).unwrap();
@@ -330,7 +330,7 @@ fn owner_who_goes_is_not_waited_for() {
 }
 
 #[test]
-fn program_that_is_missing_is_told_and_nothing_is_taken_without_it() {
+fn missing_preflight_program_is_reported_and_nothing_is_loaded_without_it() {
     let place = Place::new(Path::new("/nowhere/reslot-preflight"), PATIENCE);
     let refusal = place.load("fx-counter", 1).unwrap_err();
     assert!(matches!(preflight_error(&refusal), PreflightError::Program { .. }));

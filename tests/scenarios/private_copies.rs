@@ -222,13 +222,13 @@ fn assert_passed(child: &std::process::Output) {
 
 /// On overlayfs a write lease does not detect mappings, so no file may be reused there.
 #[test]
-fn copy_that_somebody_has_mapped_stays_as_it_is_on_any_file_system() {
+fn mapped_copy_stays_unchanged_on_any_file_system() {
     let (role, name) = (
         "RESLOT_TEST_MAPPED",
-        "private_copies::copy_that_somebody_has_mapped_stays_as_it_is_on_any_file_system",
+        "private_copies::mapped_copy_stays_unchanged_on_any_file_system",
     );
     if let Some(base) = env::var_os(role) {
-        return keeps_what_is_mapped(Path::new(&base));
+        return mapped_copy_is_not_reused(Path::new(&base));
     }
     let folder = tempfile::tempdir().unwrap();
     let fixture = Fixture::build("fx-counter");
@@ -269,7 +269,7 @@ fn copy_that_somebody_has_mapped_stays_as_it_is_on_any_file_system() {
     as_child(&mut command, &base);
 }
 
-fn keeps_what_is_mapped(base: &Path) {
+fn mapped_copy_is_not_reused(base: &Path) {
     let stored = PathBuf::from(env::var_os("RESLOT_TEST_BUILDS").unwrap());
     let builds = ["1", "2", "3"].map(|file| fs::read(stored.join(file)).unwrap());
     let mut policy = reslot::Policy::without_probation();

@@ -113,7 +113,7 @@ fn folder_that_is_removed_is_made_again() {
 }
 
 #[test]
-fn what_lies_in_the_folders_place_is_not_touched() {
+fn file_at_the_folders_path_is_not_touched() {
     // A file at its path.
     let losing = Losing::new();
     let lost = losing.host.private_folder().to_owned();
@@ -213,7 +213,7 @@ fn copy_that_is_removed_costs_the_names_of_a_backtrace_and_nothing_else() {
 }
 
 #[test]
-fn versions_that_were_kept_in_the_folder_are_told_as_gone_and_new_ones_are_kept() {
+fn versions_lost_with_the_folder_are_reported_and_new_ones_are_kept() {
     let (base, folder, probe) = (tempfile::tempdir().unwrap(), Folder::new(), Fixture::build("fx-probe"));
     let policy = Policy::without_probation().history(3);
     let host = Host::builder().policy(policy).private_base(base.path()).build().unwrap();

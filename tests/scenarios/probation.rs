@@ -13,7 +13,7 @@ fn short() -> Policy {
 }
 
 #[test]
-fn passes_by_time_and_what_stood_by_goes() {
+fn probation_passes_by_time_and_the_standby_is_unloaded() {
     for package in ["fx-moody", "fx-moody-stateless"] {
         let mut place = Place::new(short());
         place.load(package, 1);

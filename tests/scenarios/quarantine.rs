@@ -38,7 +38,7 @@ pub fn with_quarantined(folder: &Folder, images: u64) -> (Host, Vec<UnixStream>)
 }
 
 #[test]
-fn over_the_cap_reloads_are_refused_and_the_last_is_taken_up_when_there_is_room() {
+fn over_the_cap_reloads_are_refused_and_the_last_is_retried_when_an_image_is_gone() {
     let folder = Folder::new();
     let (host, mut sockets) = with_quarantined(&folder, 2);
     let mut events = host.events();
@@ -75,7 +75,7 @@ fn over_the_cap_reloads_are_refused_and_the_last_is_taken_up_when_there_is_room(
 }
 
 #[test]
-fn cap_counts_those_that_are_still_waited_for() {
+fn cap_counts_images_that_are_still_waited_for() {
     let (folder, lingering) = (Folder::new(), Fixture::build("fx-lingering"));
     let host = Host::builder()
         .policy(reslot::Policy::without_probation())

@@ -230,10 +230,10 @@ fn too_little_memory_is_called_that() {
 }
 
 #[test]
-fn base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instead() {
+fn unusable_base_of_the_private_folder_is_named_with_an_alternative() {
     let Some(folder) = role() else {
         let folder = stored();
-        let name = "base_of_the_private_folder_that_does_not_do_is_named_with_what_to_name_instead";
+        let name = "unusable_base_of_the_private_folder_is_named_with_an_alternative";
         return passes_as_child(&[], name, folder.path());
     };
     let untrue = ["publish", "install", "ulimit"];
@@ -457,7 +457,7 @@ fn child_that_was_killed_or_had_not_begun_says_nothing_against_the_artifact() {
 }
 
 #[test]
-fn rollback_by_hand_with_nothing_to_go_back_to_blames_nobody() {
+fn manual_rollback_without_an_earlier_version_marks_no_version_as_bad() {
     let (folder, probe) = (Folder::new(), Fixture::build("fx-probe"));
     let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
     host.load(folder.publish("libprobe.so", &probe.stamped(1))).unwrap();

@@ -110,7 +110,7 @@ fn panic_takes_a_claim_back_in_its_next_sync() {
 }
 
 #[test]
-fn claim_goes_back_once_however_often_it_is_looked_at() {
+fn claim_is_rolled_back_once_however_often_it_is_checked() {
     let mut place = Place::new(on_probation());
     place.load("fx-moody-owned", 1);
     place.host.confirm("moody").unwrap();
@@ -141,7 +141,7 @@ fn claim_goes_back_once_however_often_it_is_looked_at() {
 }
 
 #[test]
-fn check_of_what_stands_by_that_hangs_is_not_waited_for() {
+fn hanging_check_of_the_standby_is_not_waited_for() {
     let policy = on_probation().health_every(SHORT);
     let mut place = Place::new(policy);
     place.load("fx-moody", 1);
@@ -270,7 +270,7 @@ fn rolled_back_content_is_refused_by_the_watch_and_taken_by_name() {
 }
 
 #[test]
-fn by_hand_to_what_stands_by_and_further() {
+fn manual_rollback_to_the_standby_and_beyond() {
     let place = Place::new(on_probation());
     for build in 1..=3 {
         place.load("fx-moody", build);

@@ -154,7 +154,7 @@ fn reader_drops_its_own_also_when_a_thread_of_the_plugin_ends_later() {
 }
 
 #[test]
-fn what_start_leaves_on_the_hosts_own_thread_is_dropped() {
+fn thread_locals_that_start_leaves_on_the_hosts_thread_are_dropped() {
     let scene = Scene::new(LONG);
     for stamp in 2..=3 {
         let spawning = Fixture::build("fx-workers").stamped(stamp);
@@ -262,7 +262,7 @@ fn thread_that_ends_drops_its_own() {
 }
 
 #[test]
-fn thread_that_comes_to_none_is_named_and_skipped() {
+fn thread_without_a_safe_point_is_named_and_skipped() {
     let scene = Scene::new(Duration::from_millis(20));
     let slot = scene.slot();
     let (called, calls) = mpsc::channel();

@@ -57,7 +57,7 @@ fn shadow_has_a_copy_of_the_state_and_leaves_the_original_alone() {
 }
 
 #[test]
-fn promotion_is_an_ordinary_reload_with_the_state_of_what_serves() {
+fn promotion_is_an_ordinary_reload_with_the_current_state() {
     let folder = Folder::new();
     let (host, mut events) = begin(&folder, "fx-counter");
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();
@@ -80,7 +80,7 @@ fn promotion_is_an_ordinary_reload_with_the_state_of_what_serves() {
 }
 
 #[test]
-fn panic_in_a_shadow_is_its_owners_error_and_nobody_elses() {
+fn panic_in_a_shadow_is_an_error_of_its_owner_only() {
     let folder = Folder::new();
     folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(1));
     let host = Host::builder()
@@ -122,7 +122,7 @@ fn state_is_migrated_as_in_a_reload_and_init_has_run_and_start_has_not() {
 }
 
 #[test]
-fn what_a_reload_would_refuse_is_refused_and_nothing_stays() {
+fn shadow_is_refused_like_a_reload_and_nothing_stays() {
     let folder = Folder::new();
     let (host, mut events) = begin(&folder, "fx-counter");
     let mut claim = host.claim::<dyn Counter>("counter").unwrap();

@@ -269,7 +269,7 @@ fn quarantined_images_are_named_with_their_reason_and_not_waited_for() {
 }
 
 #[test]
-fn without_time_it_begins_to_end_and_says_what_is_there() {
+fn with_a_timeout_of_zero_it_begins_to_end_and_lists_the_images() {
     for held in [false, true] {
         let folder = Folder::new();
         folder.publish("libprobe.so", &Fixture::build("fx-probe").stamped(1));

@@ -75,7 +75,7 @@ fn thread_that_ends_in_time_delays_the_unloading_only() {
 }
 
 #[test]
-fn panic_on_a_plugins_own_thread_is_told() {
+fn panic_on_a_plugins_own_thread_is_reported() {
     let folder = Folder::new();
     folder.publish("libprobe.so", Fixture::build("fx-lingering").bytes());
     let host = host(&folder);

@@ -238,7 +238,7 @@ fn no_reader_sees_a_mixed_set_when_it_goes_back() {
 
 /// The thread that has a state encoded has closed the gates of the whole set. A call into one of them would wait for itself.
 #[test]
-fn hook_that_calls_another_member_during_the_hand_over_is_told_so() {
+fn hook_that_calls_another_member_during_the_handover_gets_an_error_that_says_so() {
     let place = Place::new();
     let set = ["fx-shared-counter", "fx-asks"];
     for stamp in 1..=2 {
@@ -330,7 +330,7 @@ fn folder_with_the_caller_before_its_callee_loads_both() {
 }
 
 #[test]
-fn caller_that_was_refused_is_taken_up_when_its_callee_comes() {
+fn caller_that_was_refused_is_retried_when_its_callee_is_loaded() {
     let folder = Folder::new();
     folder.publish("libcaller.so", &Fixture::build("fx-caller").stamped(1));
     let host = builder().watch(folder.path()).build().unwrap();

@@ -341,7 +341,7 @@ fn plugin_that_grows_once_passes() {
 }
 
 #[test]
-fn owner_who_never_syncs_keeps_nobody_on_probation_for_ever() {
+fn owner_that_never_syncs_does_not_prolong_a_probation() {
     let policy = development().probation(LATE / 2).health_every(LATE / 4);
     let mut place = Place::new(policy);
     let (mut claim, _) = second_of_claim(&place);

@@ -128,7 +128,7 @@ fn open_slot_goes_with_proof_and_calls_say_why() {
 }
 
 #[test]
-fn what_does_not_serve_cannot_be_unloaded() {
+fn empty_slot_cannot_be_unloaded() {
     let place = Place::new();
     let none = place.host.unload("probe").unwrap_err();
     assert!(
@@ -242,7 +242,7 @@ fn state_of_a_newer_schema_is_refused_by_an_older_version() {
 }
 
 #[test]
-fn claimed_slot_is_unloaded_by_its_owner_and_by_nobody_else() {
+fn claimed_slot_is_unloaded_by_its_owner_only() {
     let mut place = Place::new();
     place.load("fx-counter", 1);
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
@@ -275,7 +275,7 @@ fn claimed_slot_is_unloaded_by_its_owner_and_by_nobody_else() {
 }
 
 #[test]
-fn owner_unloads_what_he_calls_and_has_its_state() {
+fn owner_unloads_its_slot_and_gets_the_state() {
     let place = Place::new();
     place.load("fx-counter", 1);
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
@@ -310,7 +310,7 @@ fn claim_that_is_dropped_leaves_the_unloading_to_the_host() {
 }
 
 #[test]
-fn what_was_published_before_goes_and_what_comes_after_serves_anew() {
+fn artifact_staged_before_an_unload_is_superseded_and_a_later_one_starts_anew() {
     let mut place = Place::new();
     place.load("fx-counter", 1);
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
@@ -390,7 +390,7 @@ fn version_on_probation_goes_with_its_standby_and_is_not_bad_for_that() {
 }
 
 #[test]
-fn what_there_is_only_one_of_is_free_although_somebody_keeps_a_view() {
+fn exclusive_resource_is_free_although_a_reader_keeps_a_view() {
     let mut place = Moods::new(on_probation());
     place.load("fx-moody-only", 1);
     let slot = place.slot();
@@ -509,7 +509,7 @@ fn state_that_cannot_be_encoded_is_not_lost_unless_by_force() {
 }
 
 #[test]
-fn owner_is_told_if_the_state_cannot_be_had_and_goes_on() {
+fn owner_gets_an_error_if_the_state_cannot_be_taken_and_keeps_its_generation() {
     let mut place = Place::new();
     place.load("fx-unsnapshotable", 1);
     let mut claim = place.host.claim::<dyn Counter>("counter").unwrap();
@@ -613,7 +613,7 @@ fn shadow_is_its_owners_and_stays() {
 }
 
 #[test]
-fn loading_rolling_back_and_unloading_at_random_leave_nothing_and_lose_nobody() {
+fn loading_rolling_back_and_unloading_at_random_leave_nothing_and_lose_no_caller() {
     let policy = Policy::development().probation(Duration::from_secs(3600));
     let place = Place::with(policy);
     let paths: Vec<_> = (1..=3)

@@ -81,7 +81,7 @@ fn assert_cut(text: &str, begins: &str) {
 const NO_TEXT: &str = "a panic whose payload is no text";
 
 #[test]
-fn every_panic_is_told_with_its_own_words() {
+fn every_panic_is_reported_with_its_own_message() {
     let mut place = place();
     place.load(1).unwrap();
     let slot = place.slot();
@@ -124,7 +124,7 @@ fn every_panic_is_told_with_its_own_words() {
 }
 
 #[test]
-fn hook_that_panics_without_the_panic_hook_is_told_with_its_words() {
+fn panic_of_a_hook_without_the_panic_hook_is_reported_with_its_message() {
     let place = place();
     let refusal = place.load(START_RESUMES).unwrap_err();
     assert!(
@@ -140,7 +140,7 @@ fn hook_that_panics_without_the_panic_hook_is_told_with_its_words() {
 }
 
 #[test]
-fn worker_that_panics_is_told_once_whether_the_panic_hook_is_or_not() {
+fn panic_of_a_worker_is_reported_once_with_or_without_the_panic_hook() {
     for (stamp, words, has_place) in [
         (WORKER_RESUMES, "a String", false),
         (WORKER_PANICS, "an ordinary panic", true),
@@ -173,7 +173,7 @@ fn worker_that_panics_is_told_once_whether_the_panic_hook_is_or_not() {
 }
 
 #[test]
-fn what_is_too_long_for_anybody_is_cut() {
+fn too_long_texts_are_cut() {
     let mut place = place();
     // Refusals.
     let refusal = place.load(START_REFUSES).unwrap_err();
@@ -234,7 +234,7 @@ fn health_that_says_much_is_cut() {
 }
 
 #[test]
-fn what_a_plugin_hears_of_another_one_is_cut_as_well() {
+fn errors_that_a_plugin_gets_from_a_peer_are_cut_too() {
     let place = place();
     place.load(1).unwrap();
     let counter = Fixture::build("fx-shared-counter").stamped(1);

@@ -106,7 +106,7 @@ fn workers_of_a_candidate_that_refuses_to_start_end_with_it() {
 }
 
 #[test]
-fn worker_that_panics_is_told_and_keeps_nothing() {
+fn panic_of_a_worker_is_reported_and_keeps_nothing() {
     let (folder, host) = (
         Folder::new(),
         Host::builder().policy(reslot::Policy::without_probation()).build().unwrap(),

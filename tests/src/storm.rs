@@ -120,7 +120,7 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
     let (before, after, owned) = thread::scope(|scope| {
         let owner = scope.spawn(|| own(&mut claim, &tally));
         scope.spawn(|| read(&host, &probe, &shared, &tally));
-        scope.spawn(|| come_and_go(&probe, &shared, &tally));
+        scope.spawn(|| call_on_short_lived_threads(&probe, &shared, &tally));
         let mut go_on_to = |most: &mut dyn FnMut(u64) -> bool| {
             while !most(reloads) {
                 match reload(reloads) {
@@ -204,7 +204,7 @@ fn read(host: &Host, probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, 
 }
 
 /// Short-lived threads, one after the other, each of which leaves thread-locals behind.
-fn come_and_go(probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, tally: &Tally) {
+fn call_on_short_lived_threads(probe: &Slot<dyn Probe>, shared: &Slot<dyn SharedCounter>, tally: &Tally) {
     while tally.going() {
         let _busy = tally.busy.read().expect("nobody panics with it");
         let body = || {

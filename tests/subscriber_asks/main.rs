@@ -145,7 +145,7 @@ fn told(mut events: Events) -> Vec<Event> {
 }
 
 #[track_caller]
-fn assert_told(told: &[Event], wanted: impl Fn(&Event) -> bool) {
+fn assert_reported(told: &[Event], wanted: impl Fn(&Event) -> bool) {
     assert!(told.iter().any(wanted), "{told:#?}");
 }
 
@@ -180,9 +180,9 @@ fn host_is_asked_at_every_event_of_a_gated_slot() {
             drop(slot);
             end();
             let told = told(all);
-            assert_told(&told, |event| matches!(event, Event::Swapped(_)));
-            assert_told(&told, |event| matches!(event, Event::RolledBack(_)));
-            assert_told(&told, |event| matches!(event, Event::Refused(_)));
+            assert_reported(&told, |event| matches!(event, Event::Swapped(_)));
+            assert_reported(&told, |event| matches!(event, Event::RolledBack(_)));
+            assert_reported(&told, |event| matches!(event, Event::Refused(_)));
             assert_eq!(
                 confirms,
                 told.iter()
@@ -212,14 +212,14 @@ fn host_is_asked_at_every_event_of_a_claim() {
         load(&folder, "fx-moody-owned", 5);
         end();
         let told = told(events);
-        assert_told(&told, |event| matches!(event, Event::Staged { .. }));
-        assert_told(&told, |event| matches!(event, Event::Superseded { .. }));
-        assert_told(&told, |event| matches!(event, Event::RolledBack(_)));
+        assert_reported(&told, |event| matches!(event, Event::Staged { .. }));
+        assert_reported(&told, |event| matches!(event, Event::Superseded { .. }));
+        assert_reported(&told, |event| matches!(event, Event::RolledBack(_)));
     });
 }
 
 #[test]
-fn subscriber_waits_for_whoever_waits_for_an_event_of_the_same_sync() {
+fn subscriber_may_wait_for_a_reader_of_an_event_of_the_same_sync() {
     alone(|| {
         let (folder, counter) = (Folder::new(), Fixture::build("fx-counter"));
         let host = Host::builder().policy(Policy::without_probation()).build().unwrap();
@@ -268,7 +268,7 @@ fn host_is_asked_while_a_slot_is_given_its_configuration() {
 }
 
 #[test]
-fn what_the_reload_thread_is_asked_for_on_itself_is_refused() {
+fn reentrant_requests_on_the_reload_thread_are_refused() {
     alone(|| {
         CONFIRMS.store(false, Ordering::Relaxed);
         held(&WITHIN).clear();
@@ -293,7 +293,7 @@ fn what_the_reload_thread_is_asked_for_on_itself_is_refused() {
 }
 
 #[test]
-fn subscriber_may_wait_for_one_who_waits_for_the_gate() {
+fn subscriber_may_wait_for_a_thread_that_waits_for_the_gate() {
     alone(|| {
         let folder = Folder::new();
         ask(Host::builder().policy(on_probation()).build().unwrap());

@@ -61,7 +61,7 @@ fn a_terminal_that_hangs_up_while_the_host_is_gone_ends_it_with_6() {
 }
 
 #[test]
-fn without_a_terminal_it_says_what_it_needs() {
+fn without_a_terminal_it_names_its_requirements() {
     let place = place();
     for stdin in [Stdio::null(), Stdio::piped()] {
         let output = place.top().stdin(stdin).output().expect("the program starts");

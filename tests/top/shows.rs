@@ -167,7 +167,7 @@ fn a_terminal_may_change_its_size() {
 }
 
 #[test]
-fn a_host_that_goes_is_told_and_its_return_noticed() {
+fn end_of_a_host_is_shown_and_its_return_noticed() {
     let mut place = Place::with(Policy::without_probation());
     drop(place.shared(1));
     let mut screen = place.screen();
@@ -214,7 +214,7 @@ fn colours_are_used_only_where_they_are_wanted() {
 }
 
 #[test]
-fn a_slot_that_the_host_does_not_know_any_more_is_told() {
+fn slot_that_the_host_no_longer_knows_is_reported() {
     let mut place = Place::with(Policy::without_probation());
     drop(place.shared(1));
     let mut screen = place.screen();

@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_go_host_prints_is_understood() {
+    fn output_of_the_go_host_is_parsed() {
         assert_eq!(value("after=old code", "after"), Some("old code"));
         assert_eq!(value("after=old code", "before"), None);
         assert_eq!(sample("sample=120 7340032"), Some((120.0, 7340032.0)));

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failure_says_what_to_do() {
+    fn failure_has_a_remedy() {
         let mut command = Command::new("reslot-no-such-program");
         command.arg("x");
         let error = succeed("prometheus", command).expect_err("there is none").to_string();

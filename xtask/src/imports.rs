@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_on_the_list_is_named_with_its_importers() {
+    fn import_that_is_not_on_the_list_is_named_with_its_importers() {
         let list = List::parse(TEXT, "x86_64").expect("in order");
         let libraries = [
             library(&["free", "on_exit"]),

@@ -63,7 +63,7 @@ mod tests {
     "#;
 
     #[test]
-    fn settings_of_what_a_member_depends_on_are_kept() {
+    fn settings_of_a_members_dependencies_are_kept() {
         let mut manifest: Table = "[profile.dev.package.rmp]\nopt-level = 2\n[profile.dev.package.vt100]\nopt-level = 2\n\
              [profile.dev.package.greeter]\nopt-level = 2\n[profile.dev.package.\"*\"]\ndebug = false"
             .parse()

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_published_crate_depends_on_is_published_and_has_a_version() {
+    fn dependencies_of_a_published_crate_are_published_and_have_versions() {
         let unpublished = format!("{WHOLE}publish = false\n");
         let on = |how: &str| format!("[dependencies]\nbelow = {{ path = \"../below\"{how} }}\n");
         let above = |how: &str, below: &str| workspace(&[("above", WHOLE, &on(how)), ("below", below, "")]);

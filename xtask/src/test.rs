@@ -298,7 +298,7 @@ mod tests {
     use super::announced;
 
     #[test]
-    fn programs_are_named_by_what_cargo_announces() {
+    fn programs_are_named_by_cargos_messages() {
         let of = |line| announced(line);
         assert_eq!(
             of("     Running soak/main.rs (target/debug/deps/soak-8aa22e8a8e5d85f1)").as_deref(),

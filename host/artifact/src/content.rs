@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn value_that_is_written_is_read_again() {
         let hash = ContentHash::of(b"an artifact");
         assert_eq!(hash.to_string().len(), 32);
         assert_eq!(hash.to_string().parse(), Ok(hash));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_said_with_the_reason() {
+    fn invalid_hash_is_refused_with_the_reason() {
         let said = |text: &str| text.parse::<ContentHash>().unwrap_err().to_string();
         assert_eq!(said(""), "a hash has hexadecimal digits, and this text is empty");
         assert_eq!(said("01x3"), "\"01x3\" is not a hash: 'x' is not a hexadecimal digit");

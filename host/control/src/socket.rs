@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_process_lacks_is_said_and_so_is_a_system_that_takes_nothing() {
+    fn each_system_error_has_a_remedy() {
         for (number, words) in [
             (libc::EMFILE, "`ulimit -n`"),
             (libc::ENFILE, "fs.file-max"),

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_process_lacks_is_said_whatever_it_was_for() {
+    fn missing_resource_of_the_process_is_reported_for_every_purpose() {
         for purpose in PURPOSES {
             for (number, words) in [
                 (libc::EMFILE, "`ulimit -n`"),

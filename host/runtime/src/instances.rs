@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn file_comes_before_its_plugin_and_what_is_not_named_is_its_own_slot() {
+    fn instances_by_file_come_before_those_by_plugin_and_others_have_their_own_slot() {
         let instances = Instances::checked(&said(&[("momentum", &["eur", "gbp"]), ("canary.so", &["canary"])])).unwrap();
         let of = |plugin, path: &str| -> Vec<String> {
             let slots = instances.of(plugin, Path::new(path));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_by_name() {
+    fn impossible_values_are_refused_by_name() {
         let refused = |all: &[(&str, &[&str])]| Instances::checked(&said(all)).unwrap_err();
         let of = || "momentum".to_owned();
         assert_eq!(refused(&[("momentum", &[])]), InstancesError::None { of: of() });

@@ -117,7 +117,7 @@ fn move_if_unseen(spare: &Path, path: &Path) -> io::Result<File> {
     if file.metadata()?.nlink() != 1 {
         return Err(io::Error::other("it has another name"));
     }
-    if !leases_tell_of_mappings(&file)? {
+    if !leases_detect_mappings(&file)? {
         return Err(io::Error::other("its file system does not tell who has it mapped"));
     }
     // SAFETY: fcntl on an open descriptor with these commands takes an integer and accesses no memory of this process. If another
@@ -139,7 +139,7 @@ fn move_if_unseen(spare: &Path, path: &Path) -> io::Result<File> {
 
 /// Whether the file is on a file system for which this was tested or verified in the source: ext2 to ext4, XFS, Btrfs, F2FS,
 /// tmpfs.
-fn leases_tell_of_mappings(file: &File) -> io::Result<bool> {
+fn leases_detect_mappings(file: &File) -> io::Result<bool> {
     const KNOWN: [libc::c_long; 5] = [
         libc::EXT4_SUPER_MAGIC as libc::c_long,
         libc::XFS_SUPER_MAGIC as libc::c_long,
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_is_written_over() {
+    fn unmapped_copy_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let (spares, new) = (Spares::new(folder.path()), folder.path().join("new.so"));
         assert!(spares.take(&new).is_none(), "there is none yet");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_has_open_or_by_another_name_is_left_to_him() {
+    fn copy_that_is_open_or_has_another_name_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let (spares, new) = (Spares::new(folder.path()), folder.path().join("new.so"));
         given_up(folder.path(), &spares);

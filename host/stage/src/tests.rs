@@ -114,7 +114,7 @@ fn a_file_under_constant_change_is_never_read_mixed() {
 }
 
 #[test]
-fn what_is_no_artifact_is_refused_by_name() {
+fn file_that_is_no_artifact_is_refused_by_name() {
     let base = base();
     let read = |path: &Path| loop {
         let refused = read_source(path, &StageLimits { max_bytes: 10 << 20 }).unwrap_err();
@@ -220,7 +220,7 @@ fn sweeping_removes_the_dead_and_leaves_the_living() {
 }
 
 #[test]
-fn a_killed_process_leaves_what_the_next_one_sweeps() {
+fn next_process_sweeps_the_files_of_a_killed_one() {
     let base = base();
     // A child that holds the lock as a host does, without running its destructors at the end.
     let dead = base.path().join("reslot-1-child");

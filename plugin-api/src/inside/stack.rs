@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_knows_what_it_has_left() {
+    fn thread_knows_how_much_stack_is_left() {
         let asked = |size| {
             let thread = std::thread::Builder::new().stack_size(size).spawn(left);
             thread.expect("there are threads").join().expect("it does not panic")
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_is_not_left() {
+    fn used_stack_is_subtracted() {
         #[inline(never)]
         fn deeper() -> usize {
             let used = std::hint::black_box([1u8; 64 << 10]);

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_written_in_place() {
+    fn bytes_that_fit_are_written_in_place() {
         let mut buffer = Buffer::with_capacity(16);
         let data = buffer.as_abi().data;
         let bytes = written(buffer, &[b"state", b"", b" and more"]).into_vec();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_by_more_than_what_is_asked_for() {
+    fn buffer_grows_by_more_than_the_request() {
         let numbers: Vec<u8> = (0..=255).cycle().take(100_000).collect();
         let mut buffer = Buffer::with_capacity(0);
         let mut moves = 0;
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_vector_holds_is_kept() {
+    fn contents_of_a_vector_are_kept() {
         let buffer = Buffer::from(b"begun ".to_vec());
         assert_eq!(written(buffer, &[b"and ended"]).into_vec(), b"begun and ended");
     }

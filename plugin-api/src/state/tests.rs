@@ -46,7 +46,7 @@ fn book() -> Book {
 }
 
 #[test]
-fn what_is_not_touched_stays_to_the_bit() {
+fn untouched_fields_stay_to_the_bit() {
     let encoded = rmp_serde::to_vec_named(&book()).unwrap();
     let state = StateValue::read(&encoded).unwrap();
     assert_eq!(to_bytes(&state).unwrap(), encoded);
@@ -100,7 +100,7 @@ fn a_rename_keeps_the_place_and_harms_nothing() {
 }
 
 #[test]
-fn what_is_nested_can_be_changed() {
+fn nested_state_can_be_changed() {
     let mut state = StateValue::of(book()).unwrap();
     state.within("last", |last| last.rename("id", "number")).unwrap();
     assert_eq!(state.get::<StateValue>("last").unwrap().get::<u64>("number").unwrap(), 3);

@@ -34,7 +34,7 @@ impl Intents for Orders {
 }
 
 #[test]
-fn each_says_what_it_is() {
+fn each_linked_plugin_describes_itself() {
     let names = PLUGINS.map(|plugin| plugin.name());
     assert_eq!(names, ["desk-momentum", "desk-risk"]);
     for plugin in PLUGINS {

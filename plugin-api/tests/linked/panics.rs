@@ -89,7 +89,7 @@ const TWO: LinkedPlugin = LinkedPlugin::new::<Two, dyn Breaks>();
 
 /// What a host is told of a panic that its hook has seen: that, and then that it was contained.
 #[track_caller]
-fn assert_told(host: &Host, expected: &[&str]) {
+fn assert_reported(host: &Host, expected: &[&str]) {
     let told = host.panics();
     let words: Vec<_> = told.chunks(2).map(|pair| words_of(pair).expect("a pair")).collect();
     assert_eq!(words, expected, "{told:?}");
@@ -171,7 +171,7 @@ fn a_call_ends_with_the_words_and_the_place() {
 }
 
 #[test]
-fn hooks_with_an_object_and_without_one_tell_the_same_host() {
+fn hooks_with_an_object_and_without_one_log_to_the_same_host() {
     let host = Arc::new(Host::default());
     let (one, two) = (attach(ONE, &host), attach(TWO, &host));
     let object = Object::create(&one).expect("it is made");
@@ -184,7 +184,7 @@ fn hooks_with_an_object_and_without_one_tell_the_same_host() {
     DROP_PANICS.set(true);
     assert_eq!(object.destroy(), Err(String::new()));
     DROP_PANICS.set(false);
-    assert_told(
+    assert_reported(
         &host,
         &["one: in start", "one: in migrate", "two: in default", "one: in drop"],
     );

@@ -112,7 +112,7 @@ fn each_attachment_has_its_own_threads() -> Result<(), String> {
 }
 
 #[test]
-fn a_thread_that_panics_is_told_as_its_own() -> Result<(), String> {
+fn panic_of_a_thread_is_reported_as_the_threads_own() -> Result<(), String> {
     let host = Arc::new(Host::default());
     let object = Object::create(&attach(CARELESS, &host))?;
     let (over, is_over): (_, Receiver<()>) = channel();

@@ -146,7 +146,7 @@ fn a_method_that_the_plugin_lacks_runs_its_default_body() -> Outcome {
 }
 
 #[test]
-fn a_table_in_between_has_what_it_has() -> Outcome {
+fn plugin_between_two_versions_answers_with_the_methods_that_it_has() -> Outcome {
     let between = grown(5);
     assert_eq!(between.doubled()?, 1000, "the plugin's own");
     assert_eq!(between.quadrupled()?, 2000, "the default body, over the plugin's own");
@@ -155,7 +155,7 @@ fn a_table_in_between_has_what_it_has() -> Outcome {
 }
 
 #[test]
-fn panics_around_a_default_body_are_told_apart() -> Outcome {
+fn panics_around_a_default_body_are_distinguished() -> Outcome {
     let calls = Cell::new(0);
     let mut old = grown(4);
     assert_eq!(status_of(old.failing()), "Status(1)", "the plugin's required method panicked");
@@ -174,7 +174,7 @@ fn panics_around_a_default_body_are_told_apart() -> Outcome {
 }
 
 #[test]
-fn a_default_body_that_lends_the_plugin_on_tells_its_panic() -> Outcome {
+fn default_body_that_lends_the_plugin_reports_its_panic() -> Outcome {
     /// A default body's own object, which calls the plugin.
     struct Forward<'a, P: ?Sized>(&'a P);
     impl<P: Forwarding + ?Sized> Observer for Forward<'_, P> {

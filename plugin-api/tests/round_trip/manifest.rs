@@ -7,7 +7,7 @@ use crate::{
 use reslot_plugin_api::{__private::Manifest, Interface, description::Shape, interface};
 
 #[test]
-fn the_manifest_is_json_that_says_what_the_interface_is() {
+fn manifest_is_json_that_describes_the_interface() {
     const MANIFEST: Manifest = Manifest {
         name: "momentum",
         version: "1.2.3",
@@ -101,7 +101,7 @@ pub trait Quoted {
 }
 
 #[test]
-fn a_number_by_an_alias_is_told_from_one_by_its_own_name() {
+fn number_by_an_alias_differs_from_one_by_its_own_name() {
     let methods = <dyn Quoted as Interface>::DESCRIPTION.methods;
     let [by_name, by_alias] = methods else { panic!("two methods") };
     assert!(matches!(by_name.returns, Shape::Number(of) if of.name == "f64"));

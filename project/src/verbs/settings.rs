@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn who_writes_nothing_is_given_what_is_quick() {
+    fn manifest_without_debug_settings_gets_the_quick_one() {
         for manifest in [
             "",
             "[profile.release]\ndebug = true",
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_has_written_stays() {
+    fn debug_settings_in_the_manifest_stay() {
         for manifest in ["[profile.dev]\ndebug = true", "[profile.dev.package.greeter]\ndebug = 2"] {
             assert_eq!(given(manifest), None, "{manifest}");
         }

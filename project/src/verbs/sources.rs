@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nested_package_is_somebody_elses() {
+    fn nested_package_is_left_out() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         fs::create_dir(folder.path().join("macros")).expect("create");
         fs::write(folder.path().join("macros/Cargo.toml"), "").expect("write");

@@ -142,7 +142,7 @@ fn tick_that_panics_is_done_again_by_the_rules_before() {
 }
 
 #[test]
-fn rules_with_nobody_before_them_are_called_again_when_they_fail() {
+fn rules_without_an_earlier_version_are_called_again_when_they_fail() {
     let folder = Folder::new();
     folder.publish("libarcade.so", &build("fx-rules-panicking", 1));
     let mut game = Game::open(folder.path(), "arcade", Table::default(), Policy::without_probation()).unwrap();
@@ -376,7 +376,7 @@ fn pictures_move_and_show_the_strip() {
 }
 
 #[test]
-fn rules_that_do_not_come_back_are_told_of() {
+fn rules_that_do_not_return_are_reported() {
     let (_folder, game) = open(Policy::without_probation());
     let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 24));
     let scene = Scene {

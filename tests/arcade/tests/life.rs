@@ -85,7 +85,7 @@ fn shape(cells: &[Cell]) -> HashSet<Cell> {
 }
 
 #[test]
-fn reloaded_in_every_tick_it_is_what_golly_says() {
+fn reloaded_in_every_tick_it_agrees_with_golly() {
     let workspace = xtask::Workspace::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))).unwrap();
     let root = xtask::debian::golly(&xtask::debian::cache(&workspace)).expect("Debian's package golly, to compare with");
     let folder = Folder::new();
@@ -124,7 +124,7 @@ fn runs_rows_and_comments_are_read() {
 }
 
 #[test]
-fn what_is_no_life_is_refused() {
+fn file_that_is_no_life_pattern_is_refused() {
     for text in [
         "",
         "3o!",

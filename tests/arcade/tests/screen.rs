@@ -75,7 +75,7 @@ fn ticks(contents: &str) -> u64 {
 }
 
 #[test]
-fn reload_is_told_and_play_goes_on() {
+fn reload_is_shown_and_the_game_continues() {
     let place = Place::new();
     for (columns, rows) in [(80, 24), (120, 40)] {
         place.publish("arcade");
@@ -139,7 +139,7 @@ fn every_way_out_restores_the_terminal() {
 }
 
 #[test]
-fn rules_without_an_end_are_told_of_and_the_player_can_leave() {
+fn endless_rules_are_reported_and_the_player_can_leave() {
     for (way_out, code) in [(None, 1), (Some(Signal::TERM), 143)] {
         let place = Place::new();
         let mut screen = place.screen((80, 24));
@@ -160,7 +160,7 @@ fn rules_without_an_end_are_told_of_and_the_player_can_leave() {
 }
 
 #[test]
-fn without_a_terminal_it_says_what_plays_without_one() {
+fn without_a_terminal_it_names_the_headless_option() {
     let place = Place::new();
     let output = place.game().output().unwrap();
     assert_eq!(output.status.code(), Some(1));

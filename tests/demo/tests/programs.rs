@@ -65,7 +65,7 @@ fn inspect_refuses_a_text_file_with_the_remedy() {
 }
 
 #[test]
-fn inspect_tells_a_file_that_cannot_be_read_from_one_that_is_refused() {
+fn inspect_distinguishes_an_unreadable_file_from_a_refused_one() {
     let (status, text) = inspect(&[Path::new("/nowhere/libplugin.so")]);
     assert_eq!(status, Some(2), "{text}");
     assert!(text.contains("/nowhere/libplugin.so"), "{text}");
@@ -142,7 +142,7 @@ fn with_other_words(greeter: &Fixture) -> Vec<u8> {
 }
 
 #[test]
-fn watch_folder_tells_of_a_reload_and_shows_whose_code_answers() {
+fn watch_folder_prints_a_reload_and_shows_which_code_answers() {
     let greeter = Fixture::build("greeter");
     let folder = Folder::new();
     let watching = Watching::start(folder.path());
@@ -183,7 +183,7 @@ fn watch_folder_owns_a_strategy_and_hands_its_state_over() {
 }
 
 #[test]
-fn watch_folder_answers_who_holds_what() {
+fn watch_folder_answers_who_holds_each_generation() {
     let (greeter, momentum) = (Fixture::build("greeter"), Fixture::build("momentum"));
     let folder = Folder::new();
     let mut watching = Watching::start(folder.path());

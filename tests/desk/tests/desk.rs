@@ -200,7 +200,7 @@ fn reloads_from_the_watched_folder_at_any_moment_leave_the_journal_as_it_is() {
 }
 
 #[test]
-fn what_is_still_mapped_is_told_of() {
+fn still_mapped_images_are_reported() {
     let host = host(on_probation());
     let mut desk = Desk::open(&host, rows()).unwrap();
     steps(&mut desk, 100);
@@ -314,7 +314,7 @@ fn shadow_agrees_or_says_where_it_does_not_and_orders_nothing() {
 }
 
 #[test]
-fn promotion_of_what_agreed_is_a_reload() {
+fn promotion_of_a_shadow_that_agreed_is_a_reload() {
     let host = host(Policy::without_probation());
     let mut desk = Desk::open(&host, rows()).unwrap();
     desk.try_out(MAKER, &builds().path("maker-twin")).unwrap();
@@ -390,7 +390,7 @@ fn strategy_quotes_both_sides_again_after_it_went_back_whatever_state_it_has() {
 }
 
 #[test]
-fn version_with_nobody_before_it_is_halted_and_what_it_had_resting_taken_back() {
+fn version_without_an_earlier_one_is_halted_and_its_resting_orders_cancelled() {
     let host = Host::builder().policy(on_probation()).build().unwrap();
     for build in ["maker-panics-after-two", "momentum", "risk"] {
         host.load(builds().path(build)).unwrap();
@@ -525,7 +525,7 @@ fn strategies_and_risk_model_move_in_one_transaction_or_not_at_all() {
 }
 
 #[test]
-fn reader_of_the_journal_finds_what_cannot_be() {
+fn reader_of_the_journal_finds_impossible_entries() {
     let whole = undisturbed();
     assert!(recount(whole).is_ok());
     let without = |what: &str| {
@@ -566,7 +566,7 @@ fn every_claim_of_the_story_holds() {
 }
 
 #[test]
-fn screen_shows_what_happens_and_does_not_stand_still() {
+fn screen_shows_events_and_keeps_moving() {
     use reslot_desk::screen::{Caption, draw, said};
     let caption = Caption {
         title: "a chapter",

@@ -25,7 +25,7 @@ fn row(contents: &str) -> Option<u64> {
 }
 
 #[test]
-fn screen_moves_shows_ladder_tags_and_timeline_and_what_is_saved_is_live() {
+fn screen_moves_shows_ladder_tags_and_timeline_and_saved_code_becomes_live() {
     let builds = Builds::make().unwrap();
     for size in [(100, 30), (80, 24)] {
         let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn imports_that_no_plugin_can_use_safely_are_refused_each_with_what_to_use_instead() {
+fn imports_that_no_plugin_can_use_safely_are_refused_each_with_an_alternative() {
     let words = &[
         "imports `on_exit`: its handler runs when the host exits",
         "use the plugin's `stop`, or atexit",

@@ -25,7 +25,7 @@ fn on_probation() -> Policy {
 }
 
 #[test]
-fn overview_tells_what_serves_and_how_it_came_to() {
+fn overview_shows_the_current_generation_and_its_reload() {
     let place = Place::new();
     assert_eq!(place.overview().slots, []);
     let mut events = place.host.events();
@@ -188,7 +188,7 @@ fn who_holds_names_the_reader_that_keeps_a_generation() {
 }
 
 #[test]
-fn events_are_told_up_to_now_or_until_the_host_ends() {
+fn events_are_printed_up_to_now_or_until_the_host_ends() {
     let place = Place::new();
     place.done(reload(place.folder.publish("probe.so", &probe(1))));
     let told = place.client().events(0).unwrap();

@@ -139,7 +139,7 @@ fn request_without_an_end_is_refused() {
 }
 
 #[test]
-fn one_who_says_no_more_is_still_answered() {
+fn client_that_has_closed_its_writing_half_is_still_answered() {
     let place = Place::new();
     let mut stream = BufReader::new(connect(&place));
     stream.get_ref().write_all(WHOLE).unwrap();
@@ -162,7 +162,7 @@ fn thousands_of_connections_and_half_requests_leave_nothing() {
 }
 
 #[test]
-fn crowd_is_turned_away_and_comes_in_when_others_have_gone() {
+fn too_many_clients_are_turned_away_until_others_have_left() {
     let place = Place::new();
     let mut inside: Vec<Client> = Vec::new();
     let turned_away = loop {
@@ -183,7 +183,7 @@ fn crowd_is_turned_away_and_comes_in_when_others_have_gone() {
 }
 
 #[test]
-fn followers_leave_room_for_those_who_ask() {
+fn followers_leave_connections_free_for_requests() {
     const FOLLOW: &[u8] = b"{\"v\":1,\"id\":1,\"do\":\"events\",\"since\":0,\"follow\":true}\n";
     let place = Place::new();
     // An event is caused, so that each follower receives something and knows that it is connected.
@@ -225,7 +225,7 @@ fn followers_leave_room_for_those_who_ask() {
 }
 
 #[test]
-fn host_ends_while_others_wait_follow_and_do_not_read() {
+fn host_ends_while_clients_wait_follow_and_do_not_read() {
     let place = Place::new();
     let idle = connect(&place);
     let half = connect(&place);

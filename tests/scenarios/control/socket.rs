@@ -92,7 +92,7 @@ fn two_hosts_that_start_together_do_not_take_each_others_socket() {
 }
 
 #[test]
-fn what_is_no_socket_is_never_removed() {
+fn file_that_is_no_socket_is_never_removed() {
     let run = tempfile::tempdir().unwrap();
     let (file, folder) = (run.path().join("file"), run.path().join("folder"));
     fs::write(&file, "precious").unwrap();
@@ -144,7 +144,7 @@ fn path_that_is_too_long_for_an_address_works() {
 }
 
 #[test]
-fn nothing_there_is_told_apart_from_nobody_there() {
+fn missing_socket_has_its_own_error() {
     let run = tempfile::tempdir().unwrap();
     let error = Client::connect(run.path().join("control.sock")).unwrap_err();
     assert!(matches!(error, ClientError::NoSocket { .. }), "{error:?}");

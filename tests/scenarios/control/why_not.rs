@@ -17,7 +17,7 @@ fn probe(stamp: u64) -> Vec<u8> {
 }
 
 #[test]
-fn files_are_told_apart() {
+fn files_are_distinguished() {
     let place = Place::new();
     let serves = place.folder.publish("probe.so", &probe(1));
     reload(&place, &serves);
@@ -53,7 +53,7 @@ fn files_are_told_apart() {
 }
 
 #[test]
-fn file_that_somebody_writes_is_told() {
+fn file_that_is_being_written_is_reported() {
     let place = Place::new();
     let path = place.folder.path().join("probe.so");
     let _writer = fs::File::create(&path).unwrap();
@@ -65,7 +65,7 @@ fn file_that_somebody_writes_is_told() {
 }
 
 #[test]
-fn refusal_and_the_way_back_are_told() {
+fn refusal_and_rollback_are_shown() {
     let policy = Policy::development().probation(Duration::from_secs(3600));
     let place = Place::with(policy);
     let mut events = place.host.events();

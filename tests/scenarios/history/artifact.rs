@@ -31,7 +31,7 @@ fn bytes_of_each_kept_version_are_those_that_were_loaded() {
 }
 
 #[test]
-fn what_is_not_kept_is_refused_with_what_there_is() {
+fn version_that_is_not_kept_is_refused_with_the_kept_ones() {
     let place = Place::new();
     let host = place.host();
     let error = host.artifact(SHARED, ContentHash::of(b"nothing")).unwrap_err();
@@ -107,7 +107,7 @@ fn damaged_file_is_refused_once_and_no_longer_listed() {
 }
 
 #[test]
-fn bytes_of_a_version_can_be_had_as_soon_as_it_is_told_of() {
+fn bytes_of_a_version_are_available_as_soon_as_it_is_listed() {
     let place = Place::new();
     // A history that ends with the process stores the artifact after the swap.
     let host = place.builder().build().unwrap();

@@ -58,12 +58,12 @@ fn claimed_slot_goes_back_in_sync_across_schemas() {
         assert!(matches!(told.state, RestoredState::Carried { .. }), "{told:?}");
         wait_for_unmapped(&mut host.events(), "counter", 2);
         assert_nothing_left(&host, 1);
-        let thought = || told_conditions(&host);
+        let thought = || version_statuses(&host);
         wait_until(|| thought().contains(&asked()), "what is told of the versions");
     }
 }
 
-fn told_conditions(host: &Host) -> Vec<VersionStatus> {
+fn version_statuses(host: &Host) -> Vec<VersionStatus> {
     told(host, "counter").into_iter().map(|(_, thought)| thought).collect()
 }
 
@@ -88,7 +88,7 @@ fn owner_that_goes_instead_of_syncing_leaves_a_slot_that_goes_back() {
 /// The supervisor is busy with another slot. It must not conclude that a slot has no earlier version while its owner is
 /// rolling it back.
 #[test]
-fn owner_who_goes_back_does_so_once_whoever_looks_meanwhile() {
+fn rollback_by_the_owner_happens_once_even_if_others_check_meanwhile() {
     let place = Place::new();
     let host = place.builder().build().unwrap();
     let other = Folder::new();
@@ -138,7 +138,7 @@ fn owner_who_goes_back_does_so_once_whoever_looks_meanwhile() {
 }
 
 #[test]
-fn owner_goes_back_at_once_to_what_stands_by_or_is_kept() {
+fn owner_rolls_back_at_once_to_the_standby_or_a_kept_version() {
     for (confirmed, back) in [(false, 1), (true, 3)] {
         let place = Place::new();
         let host = place.host();
@@ -159,7 +159,7 @@ fn owner_goes_back_at_once_to_what_stands_by_or_is_kept() {
 }
 
 #[test]
-fn owner_who_goes_back_while_a_preflight_wants_his_state_gives_it() {
+fn owner_that_rolls_back_answers_a_preflights_request_for_the_state() {
     let place = Place::new();
     let mut policy = long_probation();
     policy.preflight = Some(Preflight {
@@ -211,7 +211,7 @@ fn load_beside(host: &Host, path: PathBuf, claim: &mut Claim<dyn Counter>, owner
 }
 
 #[test]
-fn owner_who_goes_back_does_not_come_to_what_is_newer() {
+fn rollback_by_the_owner_does_not_adopt_a_newer_build() {
     for confirmed in [false, true] {
         let place = Place::new();
         let host = place.host();
@@ -231,7 +231,7 @@ fn owner_who_goes_back_does_not_come_to_what_is_newer() {
 }
 
 #[test]
-fn fault_leads_to_the_version_before_and_what_waits_comes_after_that() {
+fn after_a_fault_the_slot_goes_back_first_and_then_adopts_the_waiting_build() {
     let place = Place::new();
     let host = place.host();
     let mut claim = claimed(&place, &host, false);

@@ -70,7 +70,7 @@ fn host_without_a_folder_to_watch_reverts_as_well() {
 }
 
 #[test]
-fn first_version_ever_is_tried_again_and_told() {
+fn first_version_ever_is_tried_again_and_reported() {
     let place = Place::new();
     place.artifacts.publish("libcounter.so", &shared(1));
     let first = told(&place.watching(), SHARED)[0].0;
@@ -87,7 +87,7 @@ fn first_version_ever_is_tried_again_and_told() {
 }
 
 #[test]
-fn what_is_published_cannot_be_taken_so_the_good_one_that_is_kept_is() {
+fn kept_good_version_is_loaded_if_the_published_one_is_refused() {
     let garbage: [&[u8]; 3] = [b"", b"no library at all", &shared(2)[..20_000]];
     let unwilling = Fixture::build("fx-moods").stamped(100);
     for bad in garbage.into_iter().chain([&unwilling[..]]) {
@@ -212,7 +212,7 @@ fn unconfirmed_version_reverts_on_restart() {
 }
 
 #[test]
-fn private_folder_of_a_killed_process_is_swept_with_what_it_kept() {
+fn private_folder_of_a_killed_process_is_swept_with_all_its_files() {
     let (place, base) = (Place::new(), Folder::new());
     place.artifacts.publish("libcounter.so", &shared(1));
     let mut doomed = Doomed::start(&place, base.path(), false);

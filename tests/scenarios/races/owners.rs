@@ -123,7 +123,7 @@ fn rollback_whose_standby_hangs_does_not_end_at_the_build_that_waits() {
 }
 
 #[test]
-fn rollback_to_the_current_version_discards_what_waits_and_earlier_requests() {
+fn rollback_to_the_current_version_discards_waiting_builds_and_earlier_requests() {
     let place = place("fx-moody-owned");
     let mut claim = place.claim();
     place.load("fx-moody-owned", 2);

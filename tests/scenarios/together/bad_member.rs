@@ -179,7 +179,7 @@ fn half(place: &Place, name: &str, stamp: u64) -> PathBuf {
 }
 
 #[test]
-fn circle_is_refused_by_name() {
+fn cycle_is_refused_by_name() {
     let place = Place::new();
     let refusal = place
         .host
@@ -208,7 +208,7 @@ fn alone(place: &Place, name: &str) -> PathBuf {
 }
 
 #[test]
-fn set_may_turn_around_who_calls_whom() {
+fn set_may_reverse_the_direction_of_calls() {
     let place = Place::new();
     let set = [half(&place, "circle-a", 1), alone(&place, "circle-b")];
     place.host.load_together(set).unwrap();

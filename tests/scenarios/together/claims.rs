@@ -167,7 +167,7 @@ fn claim_that_is_dropped_while_the_set_waits_leaves_it_to_the_other() {
 }
 
 #[test]
-fn owner_who_has_looked_already_adopts_the_set_when_the_other_claim_is_dropped() {
+fn owner_that_has_synced_already_adopts_the_set_when_the_other_claim_is_dropped() {
     let Owner {
         place,
         mut a,

@@ -29,7 +29,7 @@ fn wait_for_deleted(events: &mut Events, wanted: &str) -> u64 {
 }
 
 #[test]
-fn by_default_it_serves_on_and_that_is_told() {
+fn by_default_it_keeps_serving_and_that_is_reported() {
     let folder = Folder::new();
     let path = folder.publish("libprobe.so", &probe(1));
     for poll in [None, Some(Duration::from_millis(10))] {
@@ -85,7 +85,7 @@ fn slot_is_unloaded_if_the_policy_says_so_and_loaded_when_the_file_comes_back() 
 }
 
 #[test]
-fn what_is_deleted_and_made_again_is_replaced_and_not_deleted() {
+fn file_deleted_and_made_again_is_replaced_and_not_deleted() {
     let folder = Folder::new();
     let path = folder.publish("libprobe.so", &probe(1));
     let host = builder(folder.path(), DeletedFile::Unload).build().unwrap();
@@ -154,7 +154,7 @@ fn folder_that_goes_or_is_switched_deletes_nothing() {
 }
 
 #[test]
-fn owner_unloads_what_was_deleted() {
+fn owner_unloads_the_slot_of_a_deleted_file() {
     let folder = Folder::new();
     let path = folder.publish("libcounter.so", &Fixture::build("fx-counter").stamped(1));
     let host = builder(folder.path(), DeletedFile::Unload).build().unwrap();

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn circle_that_crosses_a_folder_is_found_through_what_modules_pass_on() {
+    fn circle_that_crosses_a_folder_is_found_through_reexports() {
         let found = circles(&[
             ("lib.rs", "mod host; mod slot;"),
             ("host.rs", "use crate::slot::Claim;"),

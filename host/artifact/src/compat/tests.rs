@@ -302,7 +302,7 @@ fn either_side_may_grow_at_the_end() {
 }
 
 #[test]
-fn another_major_version_or_interface_says_what_to_do() {
+fn other_major_version_or_interface_is_refused_with_a_remedy() {
     let rebuild = "rebuild the plugin against the host's interface crate";
     assert_eq!(
         said(|plugin| (plugin.major, plugin.minor) = (2, 0)),

@@ -186,7 +186,7 @@ fn exporting(symbol: Symbol, tag: i64, flags: u64) -> Library {
 }
 
 #[test]
-fn what_exports_more_than_its_root_is_to_find_its_own_first() {
+fn artifact_with_more_exports_than_its_root_must_bind_its_own_symbols_first() {
     const HELPER: Symbol = ("helper", FUNCTION, HERE);
     const WEAK: Symbol = ("helper", 0x22, HERE);
     const BIND_NOW: u64 = 8;
@@ -227,7 +227,7 @@ fn what_exports_more_than_its_root_is_to_find_its_own_first() {
 }
 
 #[test]
-fn names_what_the_host_may_have_too_if_the_loader_cannot_be_told() {
+fn exports_that_the_host_may_have_too_are_listed_if_no_dynamic_entry_is_free() {
     // DT_BIND_NOW, which can be spared no more than any other entry.
     let mut library = exporting(("helper", FUNCTION, HERE), 24, 0);
     let said = |library: &Library| {
@@ -261,7 +261,7 @@ fn refused_bytes_are_left_alone() {
 }
 
 #[test]
-fn names_what_is_not_an_elf_file() {
+fn file_that_is_not_elf_is_named() {
     let said = |bytes: &[u8]| inspect(bytes, &EXPECT).findings.remove(0).to_string();
     assert_eq!(said(b""), "the file is empty");
     assert_eq!(
@@ -327,7 +327,7 @@ fn checks_processor_and_kind_of_file() {
 }
 
 #[test]
-fn checks_what_the_manifest_says() {
+fn checks_the_manifests_claims() {
     let with = |from: &str, to: &str| {
         let library = Library {
             manifest: Some(manifest().replace(from, to)),
@@ -412,7 +412,7 @@ fn versions_promise_by_their_first_number_that_is_not_zero() {
 }
 
 #[test]
-fn checks_symbols_and_what_the_loader_is_asked_for() {
+fn checks_symbols_and_requests_to_the_loader() {
     let with = |symbol: Symbol| {
         let mut library = Library::default();
         library.symbols.push(symbol);

@@ -45,7 +45,7 @@ fn reads_a_manifest_with_padding_and_unknown_fields() {
 }
 
 #[test]
-fn says_what_is_wrong() {
+fn broken_manifest_is_refused_with_the_fault() {
     let refused = |json: &str| Manifest::parse(json.as_bytes()).unwrap_err();
     assert_eq!(refused("\0\0"), ManifestError::Empty);
     assert!(matches!(refused("{nonsense"), ManifestError::NotJson { .. }));

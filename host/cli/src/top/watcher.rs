@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn deeds_that_nobody_gets_to_come_back() {
+    fn requests_beyond_the_queue_are_returned() {
         let (deeds, _never_read) = mpsc::sync_channel(DEEDS);
         let watcher = Watcher {
             looks: mpsc::channel().0,

@@ -51,7 +51,7 @@ fn keys_are_rounds_of_destructors_as_in_posix() {
 }
 
 #[test]
-fn what_has_no_destructor_holds_nothing_and_is_not_counted() {
+fn thread_local_without_a_destructor_holds_nothing_and_is_not_counted() {
     extern "C" fn never(_: *mut c_void) {
         unreachable!("its value was taken back");
     }

@@ -138,7 +138,7 @@ fn the_confirmed_one_and_as_many_earlier_ones_stay() {
 }
 
 #[test]
-fn who_publishes_faster_than_the_probation_does_not_fill_the_disk() {
+fn publishing_faster_than_the_probation_does_not_fill_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let history = opened(folder.path(), 1);
     let good = good(&history, b"good");
@@ -150,7 +150,7 @@ fn who_publishes_faster_than_the_probation_does_not_fill_the_disk() {
 }
 
 #[test]
-fn what_is_forgotten_was_never_there() {
+fn forgotten_version_leaves_no_trace() {
     let folder = tempfile::tempdir().unwrap();
     let history = opened(folder.path(), 2);
     let [one, two] = [b"one", b"two"].map(|bytes| good(&history, bytes));
@@ -195,7 +195,7 @@ fn candidates_that_overtake_each_other_are_each_forgotten() {
 }
 
 #[test]
-fn what_is_bad_is_so_at_once_and_its_file_goes_when_that_is_written() {
+fn bad_version_is_bad_at_once_and_its_file_is_removed_after_the_index_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let history = opened(folder.path(), 2);
     good(&history, b"one");
@@ -208,7 +208,7 @@ fn what_is_bad_is_so_at_once_and_its_file_goes_when_that_is_written() {
 }
 
 #[test]
-fn what_was_rolled_back_is_remembered_until_it_is_asked_for() {
+fn rolled_back_version_is_remembered_until_it_is_requested() {
     let folder = tempfile::tempdir().unwrap();
     let history = opened(folder.path(), 2);
     let fine = good(&history, b"fine");
@@ -326,7 +326,7 @@ fn a_link_or_a_pipe_in_place_of_a_file_is_not_followed() {
 }
 
 #[test]
-fn a_copy_with_bytes_of_its_own_is_what_is_kept() {
+fn history_keeps_a_copy_with_its_own_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let history = opened(folder.path(), 2);
     let entry = |content: &[u8]| {

@@ -159,7 +159,7 @@ mod tests {
     use crate::policy::RollbackState::{KeepCurrent, Snapshot};
 
     #[test]
-    fn what_takes_no_state_starts_from_none() {
+    fn candidate_that_takes_no_state_starts_from_none() {
         for earlier in [InStandby, Kept, Unknown] {
             for policy in [KeepCurrent, Snapshot] {
                 assert_eq!(StateSource::decide(policy, true, false, earlier), Nothing);

@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn circle_is_found_over_any_number_of_others_and_told_by_its_names() {
+    fn cycle_of_any_length_is_found_and_named() {
         let known: UseGraph = [
             ("b".into(), names(&["x", "c"])),
             ("c".into(), names(&["d"])),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn circle_keeps_nobody_out() {
+    fn members_of_a_cycle_are_all_kept() {
         let members = vec![("a", names(&["b"])), ("b", names(&["a"])), ("c", Vec::new())];
         assert_eq!(sort(members, |member| member.0, |member| &member.1).len(), 3);
     }

@@ -191,7 +191,7 @@ fn other_names_folders_and_deletes_are_ignored() {
 }
 
 #[test]
-fn what_was_there_is_known_and_scanned() {
+fn existing_files_are_known_and_scanned() {
     let watched = watched(
         "in",
         WatchOptions {
@@ -299,7 +299,7 @@ fn a_swapped_link_above_the_folder_is_followed() {
 }
 
 #[test]
-fn a_swapped_link_inside_the_folder_changes_what_goes_through_it() {
+fn swapped_link_inside_the_folder_changes_the_paths_through_it() {
     // What Kubernetes does: a.so -> ..data/a.so, and ..data is swapped.
     let watched = watched("in", events_only(), |base| {
         made(base);
@@ -312,7 +312,7 @@ fn a_swapped_link_inside_the_folder_changes_what_goes_through_it() {
 }
 
 #[test]
-fn the_heartbeat_finds_what_no_event_told() {
+fn heartbeat_finds_changes_without_an_event() {
     let options = WatchOptions {
         heartbeat: Duration::from_millis(20),
         ..never_gone()
@@ -395,7 +395,7 @@ impl Watched {
 }
 
 #[test]
-fn a_file_that_is_gone_for_a_while_is_told_however_it_went() {
+fn file_missing_for_a_while_is_reported_however_it_was_removed() {
     for polling in [None, Some(Duration::from_millis(5))] {
         let watched = watched("in", soon_gone(polling), made);
         let file = watched.folder.join("a.so");
@@ -415,7 +415,7 @@ fn a_file_that_is_gone_for_a_while_is_told_however_it_went() {
 }
 
 #[test]
-fn a_file_that_is_replaced_by_way_of_its_deletion_is_not_told_as_deleted() {
+fn file_replaced_by_deleting_it_is_not_reported_as_deleted() {
     // Only what is gone for good is gone for so long.
     let options = WatchOptions {
         gone_after: LIMIT / 10,

@@ -70,7 +70,7 @@ fn sum_that_is_below_zero_for_a_moment_reads_as_zero() {
 }
 
 #[test]
-fn what_was_not_freed_is_found_and_nothing_else() {
+fn only_memory_that_was_not_freed_is_found() {
     let account = Account::<4>::new();
     let layouts = [
         layout(1, 1),

@@ -223,7 +223,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_the_attributes_it_arrives_as_it_was(all in everything()) {
+    fn every_value_arrives_unchanged_with_any_attributes(all in everything()) {
         let bytes = to_bytes(&all).unwrap();
         // `NaN` is none of the values here; those that are no numbers go through `generated`.
         prop_assert_eq!(&decode::<All>(&bytes).unwrap(), &all);
@@ -283,7 +283,7 @@ fn number_of_128_bits_that_serde_holds_back_is_refused_by_name() {
 
 /// serde says to what it holds back that it is read by a person, which is not how it was written.
 #[test]
-fn what_is_written_otherwise_for_people_is_refused_where_serde_holds_it_back() {
+fn types_with_another_human_readable_form_are_refused_where_serde_buffers() {
     #[derive(Serialize, Deserialize, Debug, PartialEq)]
     struct Peer {
         address: IpAddr,

@@ -73,7 +73,7 @@ fn small_stack_is_noticed_before_it_ends() {
 }
 
 #[test]
-fn what_is_taken_for_granted_after_an_error_is_not() {
+fn depth_error_that_a_field_swallows_is_still_noticed() {
     /// As `#[serde(deserialize_with = …)]` is often used: what cannot be read is nothing.
     #[derive(Deserialize, Debug)]
     struct Lenient {
@@ -94,7 +94,7 @@ fn what_is_taken_for_granted_after_an_error_is_not() {
 }
 
 #[test]
-fn bounds_hold_for_what_a_step_reads_and_writes() {
+fn bounds_hold_for_the_state_that_a_migration_step_reads_and_writes() {
     let tree = Tree::of(10);
     let (answer, met) = within(15, 1 << 20, || StateValue::of(&tree).map(drop));
     assert!(answer.is_err() && met == Some(Met::TooDeep));

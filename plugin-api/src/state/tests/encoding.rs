@@ -241,7 +241,7 @@ fn other_forms_of_a_number_are_read_as_well() {
 }
 
 #[test]
-fn what_is_skipped_may_be_anything() {
+fn skipped_field_may_have_any_type() {
     #[derive(Deserialize)]
     struct Wanted {
         last: u8,

@@ -427,7 +427,7 @@ proptest! {
 
     /// The encoding, a value of no type, a migration that leaves it alone, and one that moves it to and fro.
     #[test]
-    fn every_value_of_every_type_arrives_as_it_was((of, value) in typed()) {
+    fn every_value_of_every_type_arrives_unchanged((of, value) in typed()) {
         let bytes = to_bytes(&Typed(&of, &value)).unwrap();
         prop_assert_eq!(&read(&bytes, &of).unwrap(), &value);
 
@@ -455,7 +455,7 @@ proptest! {
 
     /// States lie on disks, and come from plugins that were built before.
     #[test]
-    fn what_had_a_form_before_has_the_same((of, value) in typed()) {
+    fn encodings_have_not_changed((of, value) in typed()) {
         let before = rmp_serde::to_vec_named(&Typed(&of, &value)).unwrap();
         if !has_empty_some(&value) {
             prop_assert_eq!(&to_bytes(&Typed(&of, &value)).unwrap(), &before);

@@ -227,7 +227,7 @@ fn a_host_that_is_gone_is_said_over_its_last_look() {
 }
 
 #[test]
-fn a_host_that_does_not_answer_is_told() {
+fn host_that_does_not_answer_is_reported() {
     let mut model = model(reloaded());
     model.learn(News::Asks, Instant::now());
     assert_eq!(lines(&mut model, (80, 24))[1], "folder /srv/desk/plugins");
@@ -377,7 +377,7 @@ fn a_long_message_has_more_lines_and_still_an_end() {
 }
 
 #[test]
-fn details_that_are_refused_are_told() {
+fn refused_details_are_reported() {
     let mut model = model(host(vec![bare("a")]));
     model.press(Key::Enter);
     let why = || "no history is kept".to_owned();

@@ -30,7 +30,7 @@ fn text(model: &Model) -> &str {
 }
 
 #[test]
-fn rates_are_what_was_counted_between_two_looks_by_the_hosts_clock() {
+fn rates_are_differences_of_counters_by_the_hosts_clock() {
     let mut model = Model::new(String::new());
     see(&mut model, counting(Some(100), 1, 1000));
     assert_eq!(model.rates("a"), (Rate::Unknown, Rate::Unknown));
@@ -102,7 +102,7 @@ fn walking_ends_at_both_ends() {
 }
 
 #[test]
-fn keys_ask_for_what_they_say() {
+fn keys_send_the_requests_that_they_name() {
     let mut model = model(vec![bare("a"), bare("b")]);
     model.press(Key::Down);
     let slot = || "b".to_owned();
@@ -182,7 +182,7 @@ fn without_a_slot_keys_say_so() {
 }
 
 #[test]
-fn answers_are_told() {
+fn answers_are_shown() {
     let mut model = model(vec![bare("a")]);
     let request = Request::Reload { target: "a".to_owned() };
     let mut shown = |answer| {

@@ -5,7 +5,7 @@ use reslot_artifact::ContentHash;
 use std::env;
 
 #[test]
-fn the_next_process_finds_what_was_tried_and_what_was_good() {
+fn next_process_finds_the_tried_and_the_good_versions() {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("made/on/the/way");
     let history = opened(&folder, 2);
@@ -86,7 +86,7 @@ fn a_folder_has_one_host() {
 }
 
 #[test]
-fn a_broken_index_is_put_aside_and_told() {
+fn a_broken_index_is_put_aside_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let index = folder.path().join("index.json");
     let fine = good(&opened(folder.path(), 1), b"fine");
@@ -116,7 +116,7 @@ fn a_broken_index_is_put_aside_and_told() {
 }
 
 #[test]
-fn what_an_older_host_wrote_is_not_touched_and_nothing_of_it_is_guessed() {
+fn history_of_an_older_host_is_not_touched_and_not_guessed() {
     let folder = tempfile::tempdir().unwrap();
     good(&opened(folder.path(), 1), b"fine");
     fs::write(folder.path().join("index.json"), br#"{"version":1,"slots":{}}"#).unwrap();
@@ -138,7 +138,7 @@ fn what_an_older_host_wrote_is_not_touched_and_nothing_of_it_is_guessed() {
 }
 
 #[test]
-fn what_a_newer_host_wrote_is_not_touched() {
+fn history_of_a_newer_host_is_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     good(&opened(folder.path(), 1), b"fine");
     fs::write(folder.path().join("index.json"), br#"{"version":3,"slots":"otherwise"}"#).unwrap();
