@@ -312,7 +312,7 @@ impl Host {
     pub fn notice(&self, path: PathBuf) {
         self.inner
             .threads
-            .tell_reload(ReloadMessage::Noticed(crate::watch::Notice::Artifact {
+            .send_to_reload(ReloadMessage::Noticed(crate::watch::Notice::Artifact {
                 path,
                 complete: true,
                 at: reslot_sync::Instant::now(),

@@ -224,8 +224,8 @@ unsafe impl Object for ScriptObject {
         self.here.within(|| self.object.check_config(context, config))
     }
 
-    fn workers(&self, own: bool) -> String {
-        self.object.workers(own)
+    fn end_workers(&self, own: bool) -> String {
+        self.object.end_workers(own)
     }
 
     unsafe fn restore(&self, state: &[u8]) -> Result<(), HookError> {
