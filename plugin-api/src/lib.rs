@@ -66,6 +66,8 @@ pub mod __private {
     pub use crate::backtrace::Stack;
     pub use crate::exports::{Glue, Header};
     pub use crate::inside::libc_symbols as replaced;
+    #[cfg(reslot_explore)]
+    pub use crate::inside::memory::exploration;
     pub use crate::inside::memory::{Allocator, Counting, Freeing, Registry, give_back};
     pub use crate::inside::stack::left as stack_left;
     pub use crate::interface::{

@@ -98,6 +98,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "reslot-process",
             "reslot-report",
             "reslot-stage",
+            "reslot-sync",
         ],
     ),
     (

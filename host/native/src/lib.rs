@@ -12,6 +12,9 @@ mod panics;
 pub mod preflight;
 mod remains;
 mod resources;
+#[cfg(reslot_explore)]
+#[doc(hidden)]
+pub use resources::{Ledger, exploration};
 mod services;
 mod symbols;
 mod threads;

@@ -22,8 +22,30 @@ mod tests;
 
 pub(super) use thread::begin_own_thread;
 
+/// For models of the ledger: what only code of an image calls otherwise.
+#[cfg(reslot_explore)]
+pub mod exploration {
+    use super::{Destructor, Ledger, c_void};
+    use std::sync::Arc;
+
+    /// Registers a thread-local destructor of the calling thread.
+    pub fn add_destructor(ledger: &Arc<Ledger>, destructor: Destructor, object: *mut c_void) {
+        ledger.add_destructor(destructor, object);
+    }
+
+    /// Runs `body` as a thread that the image has started; false if no thread may start any more.
+    pub fn as_own_thread(ledger: &Arc<Ledger>, number: u64, body: impl FnOnce()) {
+        super::begin_own_thread(ledger.clone(), number);
+        body();
+    }
+
+    /// Registers a thread that the image is about to start.
+    pub fn thread_starts(ledger: &Ledger) -> Option<u64> {
+        ledger.thread_starts()
+    }
+}
+
 use crate::{logs::LogForwarder, threads};
-use parking_lot::{Mutex, MutexGuard};
 use reslot_engine::{
     Holding, PeerTable, next_image_id,
     panics::{self, PanicReport},
@@ -31,17 +53,19 @@ use reslot_engine::{
 };
 use reslot_plugin_api::__private::ROption;
 use reslot_process::Process;
+use reslot_sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, Ordering},
+};
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::c_void,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 use thread::ThisThread;
 
-pub(super) type Destructor = unsafe extern "C" fn(*mut c_void);
+/// A destructor of the image.
+pub type Destructor = unsafe extern "C" fn(*mut c_void);
 
 static NEXT_KEY: AtomicU32 = AtomicU32::new(reslot_plugin_api::__private::VIRTUAL_KEYS);
 

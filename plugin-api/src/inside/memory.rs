@@ -29,13 +29,21 @@ pub use freeing::{Freeing, Registry, give_back};
 
 use freeing::Chunk;
 use room::ROOM;
+#[cfg(not(reslot_explore))]
+use std::sync::{
+    Mutex,
+    atomic::{AtomicPtr, AtomicUsize},
+};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     ptr::null_mut,
-    sync::{
-        Mutex,
-        atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::atomic::Ordering::Relaxed,
+};
+
+#[cfg(reslot_explore)]
+use reslot_sync::{
+    PoisonMutex as Mutex,
+    atomic::{AtomicPtr, AtomicUsize},
 };
 
 /// The number of slots of an image, a power of two. Further threads share one slot.
@@ -254,7 +262,7 @@ impl<const N: usize> Account<N> {
 }
 
 /// A number that no other living thread has, and that is not 0. Not `pure`: a coroutine may go on on another thread.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(reslot_explore)))]
 #[inline(always)]
 fn thread_pointer() -> usize {
     let pointer: usize;
@@ -263,7 +271,7 @@ fn thread_pointer() -> usize {
     pointer
 }
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", not(reslot_explore)))]
 #[inline(always)]
 fn thread_pointer() -> usize {
     let pointer: usize;
@@ -272,7 +280,7 @@ fn thread_pointer() -> usize {
     pointer
 }
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", reslot_explore)))]
 fn thread_pointer() -> usize {
     // SAFETY: pthread_self has no preconditions.
     unsafe { libc::pthread_self() as usize }
@@ -280,3 +288,84 @@ fn thread_pointer() -> usize {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(reslot_explore)]
+use reslot_sync::thread_number as thread_pointer;
+
+/// For models of the account and of the table of blocks: an account of their own, with few slots.
+#[cfg(reslot_explore)]
+pub mod exploration {
+    use super::{Account, Layout, System, give_back};
+    use std::{alloc::GlobalAlloc as _, ffi::c_void};
+
+    /// The blocks of one image.
+    #[derive(Clone, Copy)]
+    pub struct Blocks(&'static Account<2>);
+
+    /// A block.
+    pub struct Block {
+        address: *mut u8,
+        layout: Layout,
+    }
+
+    // SAFETY: a block is memory, which any thread may use and free.
+    unsafe impl Send for Block {}
+
+    impl Default for Blocks {
+        fn default() -> Self {
+            Self(Box::leak(Box::new(Account::new())))
+        }
+    }
+
+    impl Blocks {
+        /// Allocates.
+        pub fn allocate(self, bytes: usize) -> Block {
+            let layout = Layout::from_size_align(bytes, 8).unwrap_or_else(|error| panic!("{error}"));
+            // SAFETY: no layout of a model is empty.
+            let address = unsafe { self.0.allocate(layout, |outer| System.alloc(outer)) };
+            assert!(!address.is_null(), "the system has memory");
+            Block { address, layout }
+        }
+
+        /// Frees.
+        pub fn free(self, block: Block) {
+            // SAFETY: `allocate` or `resize` gave it, and this takes it.
+            unsafe { self.0.free(block.address, block.layout) }
+        }
+
+        /// Moves a block to another size.
+        pub fn resize(self, block: Block, bytes: usize) -> Block {
+            // SAFETY: `allocate` or `resize` gave it, and this takes it.
+            let address = unsafe { self.0.resize(block.address, block.layout, bytes) };
+            let layout = Layout::from_size_align(bytes, 8).unwrap_or_else(|error| panic!("{error}"));
+            Block { address, layout }
+        }
+
+        /// Counts an allocation without a table.
+        pub fn count(self, bytes: usize) {
+            self.0.add(bytes);
+        }
+
+        /// Counts that such a block was freed.
+        pub fn count_freed(self, bytes: usize) {
+            self.0.add(bytes.wrapping_neg());
+        }
+
+        /// The account.
+        pub fn live_bytes(self) -> u64 {
+            self.0.live_bytes()
+        }
+
+        /// The image is gone: frees what is left, and answers how many bytes and blocks that were. To be called once, when no thread uses the
+        /// blocks any more.
+        pub fn give_back(self) -> (u64, u64) {
+            unsafe extern "C" fn free(address: *mut c_void) {
+                // SAFETY: the table hands over what the system gave.
+                unsafe { libc::free(address) }
+            }
+            let registry = self.0.registry();
+            // SAFETY: a model's threads have ended, and it calls this once.
+            unsafe { give_back(registry, free) }
+        }
+    }
+}

@@ -3,6 +3,8 @@
 mod claims;
 mod ends;
 mod gates;
+mod ledger;
+mod memory;
 mod publish;
 mod sets;
 
@@ -26,11 +28,19 @@ pub struct Model {
 
 /// All models.
 pub fn all() -> Vec<Model> {
-    [publish::MODELS, gates::MODELS, claims::MODELS, sets::MODELS, ends::MODELS]
-        .concat()
-        .into_iter()
-        .map(|(name, explores, body)| Model { name, explores, body })
-        .collect()
+    [
+        publish::MODELS,
+        gates::MODELS,
+        claims::MODELS,
+        sets::MODELS,
+        ledger::MODELS,
+        memory::MODELS,
+        ends::MODELS,
+    ]
+    .concat()
+    .into_iter()
+    .map(|(name, explores, body)| Model { name, explores, body })
+    .collect()
 }
 
 /// Name, invariants, body.

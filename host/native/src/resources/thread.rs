@@ -2,12 +2,10 @@
 //! its entries at its own end, and those of an image that is ending at its next safe point.
 
 use super::Ledger;
+use reslot_sync::atomic::{AtomicU64, Ordering};
 use std::{
     cell::{Cell, RefCell},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Weak},
 };
 
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
@@ -21,7 +19,7 @@ pub(super) struct ThisThread {
     own: RefCell<Option<(Arc<Ledger>, u64)>>,
 }
 
-thread_local! {
+reslot_sync::thread_local! {
     static THIS: ThisThread = ThisThread::default();
     /// The thread's number. It has no destructor, so it can be used until the thread is gone, also by plugin code that runs at the thread's
     /// end.

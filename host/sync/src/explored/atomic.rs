@@ -63,6 +63,58 @@ macro_rules! atomics {
     )*};
 }
 
+/// The atomic of the same name in `std`.
+#[derive(Debug)]
+pub struct AtomicPtr<T>(atomic::AtomicPtr<T>);
+
+impl<T> AtomicPtr<T> {
+    /// An atomic with this pointer.
+    pub const fn new(value: *mut T) -> Self {
+        Self(atomic::AtomicPtr::new(value))
+    }
+
+    /// Reads it.
+    pub fn load(&self, order: Ordering) -> *mut T {
+        point();
+        self.0.load(order)
+    }
+
+    /// Writes it.
+    pub fn store(&self, value: *mut T, order: Ordering) {
+        point();
+        self.0.store(value, order);
+    }
+
+    /// Writes it if it is `current`.
+    ///
+    /// # Errors
+    /// What it is, if it is another pointer.
+    pub fn compare_exchange(
+        &self,
+        current: *mut T,
+        new: *mut T,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<*mut T, *mut T> {
+        point();
+        self.0.compare_exchange(current, new, success, failure)
+    }
+
+    /// The same. It never fails without a reason here.
+    ///
+    /// # Errors
+    /// What it is, if it is another pointer.
+    pub fn compare_exchange_weak(
+        &self,
+        current: *mut T,
+        new: *mut T,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<*mut T, *mut T> {
+        self.compare_exchange(current, new, success, failure)
+    }
+}
+
 macro_rules! numbers {
     ($($name:ident: $value:ty),*) => {$(
         impl $name {

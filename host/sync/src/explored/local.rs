@@ -1,12 +1,19 @@
 //! Thread-locals of an execution's threads.
 
-use shuttle::thread::LocalKey as Key;
-use std::cell::{Cell, RefCell};
+use shuttle_engine::thread_support::{DestroyedLastKey, LocalKey as Key};
+use std::{
+    cell::{Cell, RefCell},
+    marker::PhantomData,
+    mem::needs_drop,
+};
 
 pub use shuttle::thread::AccessError;
 
-/// A thread-local with the methods of `std::thread::LocalKey`.
-pub struct LocalKey<T: 'static>(Key<T>);
+/// A thread-local with the methods of `std::thread::LocalKey`. As there, one without a destructor can be used until its thread is gone.
+pub struct LocalKey<T: 'static> {
+    with_destructor: Key<T>,
+    without_destructor: DestroyedLastKey<T>,
+}
 
 /// Declares thread-locals as `std::thread_local!` does.
 #[macro_export]
@@ -25,15 +32,18 @@ macro_rules! explored_thread_local {
 impl<T: 'static> LocalKey<T> {
     #[doc(hidden)]
     pub const fn new(init: fn() -> T) -> Self {
-        Self(Key {
-            init,
-            _p: std::marker::PhantomData,
-        })
+        Self {
+            with_destructor: Key { init, _p: PhantomData },
+            without_destructor: DestroyedLastKey::new(init),
+        }
     }
 
     /// Uses the thread's value.
     pub fn with<R>(&'static self, body: impl FnOnce(&T) -> R) -> R {
-        self.0.with(body)
+        match self.try_with(body) {
+            Ok(answer) => answer,
+            Err(error) => panic!("a thread-local that its thread has dropped: {error}"),
+        }
     }
 
     /// Uses the thread's value.
@@ -41,7 +51,10 @@ impl<T: 'static> LocalKey<T> {
     /// # Errors
     /// If the thread has dropped it, because it ends.
     pub fn try_with<R>(&'static self, body: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
-        self.0.try_with(body)
+        match needs_drop::<T>() {
+            true => self.with_destructor.try_with(body),
+            false => self.without_destructor.try_with(body),
+        }
     }
 }
 

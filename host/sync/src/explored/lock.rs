@@ -124,6 +124,25 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
     }
 }
 
+/// A mutex with the methods of `std::sync::Mutex`, which is never poisoned.
+#[derive(Debug, Default)]
+pub struct PoisonMutex<T>(Mutex<T>);
+
+impl<T> PoisonMutex<T> {
+    /// An open mutex around this value.
+    pub const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    /// Waits until no other thread holds the lock, and takes it.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn lock(&self) -> std::sync::LockResult<MutexGuard<'_, T>> {
+        Ok(self.0.lock())
+    }
+}
+
 /// A readers-writer lock with the methods of `parking_lot::RwLock`. As there, a waiting writer keeps new readers out, unless they read
 /// recursively.
 pub struct RwLock<T: ?Sized> {

@@ -64,6 +64,12 @@ pub(super) fn here() -> TaskId {
     ExecutionState::me()
 }
 
+/// A number that no other thread of this execution has, and that is not 0.
+#[must_use]
+pub fn thread_number() -> usize {
+    usize::from(here()) + 1
+}
+
 /// Makes a thread runnable again.
 pub(super) fn unblock(task: TaskId) {
     ExecutionState::with(|state| {

@@ -15,17 +15,14 @@
 //! the next does, by `LEFT` itself or by whatever handed the block from thread to thread. Slots change hands as `memory` says.
 //! Threads without a slot make entries in the shared one, under its lock, and put them back by `LEFT` alone.
 
-use super::{ACCOUNT, Account, ROOM, Slot, move_out, thread_pointer};
+use super::{ACCOUNT, Account, AtomicPtr, AtomicUsize, ROOM, Slot, move_out, thread_pointer};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     ffi::c_void,
     ptr::{NonNull, null_mut, without_provenance_mut},
     sync::{
         PoisonError,
-        atomic::{
-            AtomicPtr, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
-        },
+        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
 };
 

@@ -5,15 +5,31 @@ use crate::{
     plugins::{Tally, left, tally},
     world,
 };
-use reslot_runtime::{Host, Policy};
+use reslot_runtime::{
+    Cause, Host, LoadOutcome, Policy,
+    surface::{HostHandle, Surface, SurfaceError},
+};
 use reslot_sync::thread;
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-pub(super) const MODELS: &[Described] = &[(
-    "callers-at-the-end",
-    "calls at the end of a host are answered or refused, and none reaches code that is gone; no deadlock",
-    callers_at_the_end,
-)];
+pub(super) const MODELS: &[Described] = &[
+    (
+        "callers-at-the-end",
+        "calls at the end of a host are answered or refused, and none reaches code that is gone; no deadlock",
+        callers_at_the_end,
+    ),
+    (
+        "requests-at-the-end",
+        "a request of a surface is done or refused, and none works on a host that has ended; no deadlock",
+        requests_at_the_end,
+    ),
+];
 
 fn host() -> Host {
     let host = builder(Policy::development()).build().unwrap();
@@ -42,6 +58,54 @@ fn callers_at_the_end() {
     let report = host.shutdown(Duration::from_secs(60));
     for caller in callers {
         caller.join().unwrap();
+    }
+    drop(report);
+    for image in world::images() {
+        assert!(!image.mapped.load(Relaxed), "what may go, goes");
+    }
+}
+
+/// A surface that hands its handle out.
+struct Handle(Arc<OnceLock<HostHandle>>);
+
+impl Surface for Handle {
+    type Running = ();
+
+    fn start(self, host: HostHandle) -> Result<(), SurfaceError> {
+        let _ = self.0.set(host);
+        Ok(())
+    }
+}
+
+fn requests_at_the_end() {
+    let handle = Arc::new(OnceLock::new());
+    let host = builder(Policy::without_probation())
+        .attach(Handle(handle.clone()))
+        .build()
+        .unwrap();
+    host.load(build(left::PLUGIN, 1)).unwrap();
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let asks = [2, 3].map(|version| {
+        let (handle, has_ended) = (handle.clone(), has_ended.clone());
+        thread::spawn(move || {
+            let handle = handle.get().unwrap();
+            // Refused, if the host ends already.
+            let Ok(steering) = handle.steer() else { return };
+            assert!(!has_ended.load(Relaxed), "a host that has ended takes a request");
+            let outcomes = steering.load(build(left::PLUGIN, version));
+            assert!(!has_ended.load(Relaxed), "a host ends while it works on a request");
+            for outcome in outcomes {
+                // The end may have come between the two.
+                let refused = matches!(&outcome, Err(refusal) if matches!(*refusal.cause, Cause::HostEnded));
+                let done = matches!(outcome, Ok(LoadOutcome::Swapped(_) | LoadOutcome::Unchanged { .. }));
+                assert!(done || refused, "a request is done or refused: {outcome:?}");
+            }
+        })
+    });
+    let report = host.shutdown(Duration::from_secs(60));
+    has_ended.store(true, Relaxed);
+    for ask in asks {
+        ask.join().unwrap();
     }
     drop(report);
     for image in world::images() {

@@ -36,6 +36,7 @@ fn readers() {
                 assert!(version >= last, "a reader saw version {version} after {last}");
                 last = version;
             }
+            reader
         })
     };
     let by_handle = {
@@ -53,7 +54,13 @@ fn readers() {
         host.load(build(left::PLUGIN, version)).unwrap();
     }
     assert_eq!(slot.load().version().unwrap(), 3, "a caller sees what was published before");
-    by_reader.join().unwrap();
+    let mut reader = by_reader.join().unwrap();
+    assert_eq!(
+        reader.view().get(&slot).version().unwrap(),
+        3,
+        "a reader sees what was published before"
+    );
+    drop(reader);
     by_handle.join().unwrap();
     end(host);
 }
