@@ -20,7 +20,7 @@ mod wait;
 
 pub use crate::explored_thread_local as thread_local;
 pub use condvar::{Condvar, WaitTimeoutResult};
-pub use explorer::{Exploration, Failure, explore_one, explore_until};
+pub use explorer::{Exploration, Failure, explore, explore_until};
 pub use local::LocalKey;
 pub use lock::{Mutex, MutexGuard, PoisonMutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use pointer::{ArcSwap, Guard};

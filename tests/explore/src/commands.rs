@@ -63,44 +63,53 @@ fn run_models(arguments: &Arguments) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+impl Arguments {
+    /// The seeds of this process, until the time is over.
+    fn seeds(&self, most: Option<Duration>) -> impl Iterator<Item = u64> + use<> {
+        let until = most.map(|most| Instant::now() + most);
+        let end = match most {
+            Some(_) => u64::MAX,
+            None => self.from + self.schedules,
+        };
+        let seeds = (self.from + self.part..end).step_by(self.parts.try_into().unwrap_or(1));
+        seeds.take_while(move |_| until.is_none_or(|until| Instant::now() < until))
+    }
+}
+
 fn run(model: &Model, arguments: &Arguments, most: Option<Duration>) -> bool {
     let begun = Instant::now();
-    let (mut steps, mut schedules) = (0, 0);
-    let mut seed = arguments.from + arguments.part;
-    while match most {
-        Some(most) => begun.elapsed() < most,
-        None => seed < arguments.from + arguments.schedules,
-    } {
-        match model.explore(seed) {
-            Ok(explored) => steps += explored.steps,
-            Err(failure) => {
-                println!(
-                    "model {}: FAILED with seed {} after {} steps",
-                    model.name, failure.seed, failure.steps
-                );
-                println!("  {}", failure.message);
-                println!(
-                    "  again: cargo xtask explore {} --from {} --schedules 1",
-                    model.name, failure.seed
-                );
-                return false;
-            }
+    match model.explore(arguments.seeds(most)) {
+        Ok(explored) => {
+            let processes = match arguments.parts {
+                1 => String::new(),
+                parts => format!(" in each of {parts} processes"),
+            };
+            let (name, explores, took) = (model.name, model.explores, begun.elapsed());
+            let Exploration { schedules, steps } = explored;
+            let each = steps / schedules.max(1);
+            println!("model {name}: {schedules} schedules{processes}, {each} points each, {took:.1?} ({explores})");
+            true
         }
-        schedules += 1;
-        seed += arguments.parts;
+        Err(failure) => {
+            print_failure(&format!("model {}", model.name), &failure);
+            println!(
+                "again: cargo xtask explore {} --from {} --schedules 1",
+                model.name, failure.seed
+            );
+            false
+        }
     }
-    let processes = match arguments.parts {
-        1 => String::new(),
-        parts => format!(" in each of {parts} processes"),
-    };
-    println!(
-        "model {}: {schedules} schedules{processes}, {} steps each, {:.1?} ({})",
-        model.name,
-        steps / schedules.max(1) as usize,
-        begun.elapsed(),
-        model.explores
-    );
-    true
+}
+
+fn print_failure(of: &str, failure: &Failure) {
+    let Failure {
+        seed,
+        before,
+        steps,
+        message,
+    } = failure;
+    println!("{of}: FAILED with seed {seed}, after {before} schedules, at point {steps}");
+    println!("  {message}");
 }
 
 fn parse() -> Result<Arguments, String> {
@@ -157,49 +166,33 @@ impl Simulation {
             let outcome = match (self.kill, &self.program) {
                 (Some(step), _) => simulation::run_until(arguments.from, step, folder.clone()),
                 (None, Some(program)) => simulation::run_given(program, folder),
-                (None, None) => simulation::simulate(arguments.from, folder),
+                (None, None) => simulation::simulate(std::iter::once(arguments.from)),
             };
             return match outcome {
                 Ok(_) => ExitCode::SUCCESS,
                 Err(failure) => {
-                    println!("after {} points: {}", failure.steps, failure.message);
+                    println!("at point {}: {}", failure.steps, failure.message);
                     ExitCode::FAILURE
                 }
             };
         }
         let begun = Instant::now();
-        let (mut steps, mut seeds) = (0, 0);
-        let mut seed = arguments.from + arguments.part;
-        while match arguments.most {
-            Some(most) => begun.elapsed() < most,
-            None => seed < arguments.from + arguments.schedules,
-        } {
-            match fresh(seed) {
-                Ok(explored) => steps += explored.steps,
-                Err(failure) => {
-                    println!("simulation: FAILED with seed {seed} after {} points", failure.steps);
-                    println!("  {}", failure.message);
-                    if let Some((words, program)) = simulation::shorten(seed, &artifacts::fresh_folder) {
-                        print!("a shorter program fails as well, {words}{program}");
-                    }
-                    println!("again: cargo xtask simulate --seed {seed}");
-                    println!("{seeds} passed, 1 failed");
-                    return ExitCode::FAILURE;
-                }
+        match simulation::simulate(arguments.seeds(arguments.most)) {
+            Ok(Exploration { schedules, steps }) => {
+                let each = steps / schedules.max(1);
+                println!("simulation: {schedules} seeds, {each} points each, {:.1?}", begun.elapsed());
+                println!("{schedules} passed, 0 failed");
+                ExitCode::SUCCESS
             }
-            seeds += 1;
-            seed += arguments.parts;
+            Err(failure) => {
+                print_failure("simulation", &failure);
+                if let Some((words, program)) = simulation::shorten(failure.seed, &artifacts::fresh_folder) {
+                    print!("a shorter program fails as well, {words}{program}");
+                }
+                println!("again: cargo xtask simulate --seed {}", failure.seed);
+                println!("{} passed, 1 failed", failure.before);
+                ExitCode::FAILURE
+            }
         }
-        let each = steps / seeds.max(1);
-        println!("simulation: {seeds} seeds, {each} points each, {:.1?}", begun.elapsed());
-        println!("{seeds} passed, 0 failed");
-        ExitCode::SUCCESS
     }
-}
-
-fn fresh(seed: u64) -> Result<Exploration, Failure> {
-    let folder = artifacts::fresh_folder();
-    let outcome = simulation::simulate(seed, &folder);
-    artifacts::remove(&folder);
-    outcome
 }

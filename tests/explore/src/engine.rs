@@ -1,5 +1,5 @@
 //! An engine whose artifacts are no libraries: their code is a plugin of this program, and a script says how it misbehaves. It keeps each
-//! object that was destroyed, so that a call that comes too late is noticed and does no harm.
+//! object that was destroyed to the end of the execution, so that a call that comes too late is noticed and does no harm.
 
 use crate::{
     plugins,
@@ -18,6 +18,7 @@ use reslot_plugin_api::{__private::ContextAbi, Health, LinkedPlugin};
 use reslot_report::{EngineKind, HookError, OpenError, QuarantineReason, StageError, UnloadReport};
 use reslot_stage::StagedFile;
 use std::{
+    cell::RefCell,
     path::Path,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
@@ -119,7 +120,7 @@ struct ScriptImage {
     copy: StagedFile,
 }
 
-// SAFETY: the objects are those of a linked plugin, and are never destroyed.
+// SAFETY: the objects are those of a linked plugin, and stay until the execution is over.
 unsafe impl Image for ScriptImage {
     fn engine(&self) -> EngineKind {
         EngineKind::Native
@@ -150,7 +151,10 @@ unsafe impl Image for ScriptImage {
         // SAFETY: the caller's promise.
         let object = here.within(|| unsafe { self.image.create() })?;
         self.state.objects.fetch_add(1, Relaxed);
-        Ok(Box::new(ScriptObject { object, here }))
+        Ok(Box::new(ScriptObject {
+            object: object.into(),
+            here,
+        }))
     }
 
     fn may_have_second(&self) -> bool {
@@ -190,11 +194,24 @@ unsafe impl Image for ScriptImage {
 }
 
 struct ScriptObject {
-    object: Box<dyn Object>,
+    object: Arc<dyn Object>,
     here: Here,
 }
 
-// SAFETY: data and table are those of a linked plugin's object, which is never destroyed.
+thread_local! {
+    /// The objects of this execution whose `destroy` was called.
+    static DESTROYED: RefCell<Vec<Arc<dyn Object>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Frees the objects of the execution before.
+pub fn begin() {
+    for object in DESTROYED.take() {
+        // SAFETY: no thread of that execution runs any more, and each object is in this list once.
+        let _ = unsafe { object.destroy() };
+    }
+}
+
+// SAFETY: data and table are those of a linked plugin's object, which is destroyed when its execution is over.
 unsafe impl Object for ScriptObject {
     fn data(&self) -> *mut () {
         self.object.data()
@@ -263,12 +280,13 @@ unsafe impl Object for ScriptObject {
     }
 
     unsafe fn destroy(&self) -> Result<(), HookError> {
-        // The object's memory stays, so that a call that comes too late finds the mark.
+        // The object's memory stays until the execution is over, so that a call that comes too late finds the mark.
         self.alone(|| ());
         if self.here.object.destroyed.swap(true, Relaxed) {
             reslot_sync::fail("an object is destroyed twice");
         }
         self.here.image.objects.fetch_sub(1, Relaxed);
+        DESTROYED.with_borrow_mut(|destroyed| destroyed.push(self.object.clone()));
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     world,
 };
 use reslot_runtime::Host;
-use reslot_sync::{Exploration, Failure, explore_one};
+use reslot_sync::{Exploration, Failure, explore};
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 /// One of the programs.
@@ -47,14 +47,16 @@ pub fn all() -> Vec<Model> {
 type Described = (&'static str, &'static str, fn());
 
 impl Model {
-    /// Runs it under one schedule.
+    /// Runs it under the schedules of these seeds.
     ///
     /// # Errors
     /// If an invariant does not hold.
-    pub fn explore(&self, seed: u64) -> Result<Exploration, Failure> {
+    pub fn explore(&self, seeds: impl Iterator<Item = u64> + 'static) -> Result<Exploration, Failure> {
         let body = self.body;
-        world::begin();
-        explore_one(seed, MOST_STEPS, body)
+        explore(seeds, MOST_STEPS, move |_| {
+            world::begin();
+            body();
+        })
     }
 }
 

@@ -8,57 +8,49 @@ mod steps;
 
 use crate::{MOST_STEPS, artifacts, world};
 use program::Program;
-use reslot_sync::{Exploration, Failure, explore_one, explore_until};
+use reslot_sync::{Exploration, Failure, explore, explore_until};
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// Runs the program of a seed.
+/// Runs the programs of these seeds, each in a folder of its own.
 ///
 /// # Errors
 /// If something is not as it must be.
-pub fn simulate(seed: u64, folder: &Path) -> Result<Exploration, Failure> {
-    let program = Program::of(seed);
-    if let Some(step) = program.killed_at {
-        kill(seed, step, folder)?;
-    }
-    run(&program, folder)
+pub fn simulate(seeds: impl Iterator<Item = u64> + 'static) -> Result<Exploration, Failure> {
+    explore(seeds, MOST_STEPS, |seed| {
+        world::begin();
+        let program = Program::of(seed);
+        let folder = artifacts::fresh_folder();
+        if let Some(step) = program.killed_at {
+            kill(seed, step, &folder);
+        }
+        steps::run(&program, &folder);
+        artifacts::remove(&folder);
+    })
 }
 
 fn run(program: &Program, folder: &Path) -> Result<Exploration, Failure> {
-    world::begin();
     let (program, folder) = (program.clone(), folder.to_owned());
-    let seed = program.seed;
-    explore_one(seed, MOST_STEPS, move || steps::run(&program, &folder))
+    explore(std::iter::once(program.seed), MOST_STEPS, move |_| {
+        world::begin();
+        steps::run(&program, &folder);
+    })
 }
 
 /// Runs the program in a process of its own, which ends at this step as if it were killed. The folder is left as it is then.
-fn kill(seed: u64, step: usize, folder: &Path) -> Result<(), Failure> {
-    let failed = |message: String| Failure {
-        seed,
-        steps: step,
-        message,
-    };
-    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    let status = Command::new(program)
-        .args([
-            "simulate",
-            "--from",
-            &seed.to_string(),
-            "--kill",
-            &step.to_string(),
-            "--folder",
-        ])
+fn kill(seed: u64, step: usize, folder: &Path) {
+    let (seed, step) = (seed.to_string(), step.to_string());
+    let program = std::env::current_exe().unwrap_or_else(|error| panic!("no path to this program: {error}"));
+    let output = Command::new(program)
+        .args(["simulate", "--from", &seed, "--kill", &step, "--folder"])
         .arg(folder)
         .output();
-    let output = status.map_err(|error| failed(format!("cannot start the process that is killed: {error}")))?;
-    match output.status.code() {
-        Some(KILLED | 0) => Ok(()),
-        _ => Err(failed(format!(
-            "the process that is killed at this step failed before: {}",
-            String::from_utf8_lossy(&output.stdout)
-        ))),
+    let output = output.unwrap_or_else(|error| panic!("cannot start the process that is killed: {error}"));
+    if !matches!(output.status.code(), Some(KILLED | 0)) {
+        let words = String::from_utf8_lossy(&output.stdout);
+        panic!("the process that is killed at point {step} failed before: {words}");
     }
 }
 
@@ -67,13 +59,15 @@ pub const KILLED: i32 = 99;
 
 /// What the process that is killed does.
 pub fn run_until(seed: u64, step: usize, folder: PathBuf) -> Result<Exploration, Failure> {
-    world::begin();
     let program = Program::of(seed);
     let end = || {
         artifacts::clean_up();
         std::process::exit(KILLED)
     };
-    explore_until(seed, step, end, move || steps::run(&program, &folder))
+    explore_until(seed, step, end, move |_| {
+        world::begin();
+        steps::run(&program, &folder);
+    })
 }
 
 /// Runs a program that is given as JSON.
@@ -83,6 +77,7 @@ pub fn run_until(seed: u64, step: usize, folder: PathBuf) -> Result<Exploration,
 pub fn run_given(program: &str, folder: &Path) -> Result<Exploration, Failure> {
     let failed = |message: String| Failure {
         seed: 0,
+        before: 0,
         steps: 0,
         message,
     };

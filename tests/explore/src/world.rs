@@ -105,6 +105,7 @@ std::thread_local! {
 /// A new execution.
 pub fn begin() {
     IMAGES.take();
+    crate::engine::begin();
 }
 
 /// All images of this execution, in the order in which they were opened.

@@ -1,24 +1,26 @@
-//! Runs a body under one schedule.
+//! Runs a body under schedules.
 
 use super::{
-    schedule::{self, Seeded},
+    schedule::{self, Progress, Seeded},
     thread, time,
     wait::{Exploring, failure, here, is_exploring, point},
 };
 use shuttle_engine::{Config, FailurePersistence, MaxSteps, Runner};
 use std::{
     any::Any,
-    cell::{Cell, RefCell},
+    cell::RefCell,
     fmt,
     panic::{AssertUnwindSafe, Location, catch_unwind},
     rc::Rc,
     sync::{Arc, Once},
 };
 
-/// An execution that ended well.
+/// Executions that ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exploration {
-    /// At how many points the scheduler chose a thread.
+    /// How many there were.
+    pub schedules: usize,
+    /// At how many points the scheduler chose a thread, in all of them.
     pub steps: usize,
 }
 
@@ -27,6 +29,8 @@ pub struct Exploration {
 pub struct Failure {
     /// The seed that repeats it.
     pub seed: u64,
+    /// How many executions before it ended well.
+    pub before: usize,
     /// After how many points.
     pub steps: usize,
     /// What the panic said.
@@ -36,15 +40,20 @@ pub struct Failure {
 /// The size of each thread's stack. Hooks decode states and format messages on it.
 const STACK: usize = 512 * 1024;
 
-/// Runs `body`, and the threads that it starts, under the schedule of this seed.
+/// Runs `body`, and the threads that it starts, once under the schedule of each of these seeds, which it is given. The executions use the
+/// same stacks one after the other, so many seeds at once take much less time than one at a time.
 ///
 /// # Errors
-/// If the execution fails. What its threads have on their stacks is leaked then.
-pub fn explore_one(seed: u64, most_steps: usize, body: impl Fn() + Send + Sync + 'static) -> Result<Exploration, Failure> {
-    explore(seed, most_steps, None, body)
+/// If an execution fails. It is the last one, and what its threads have on their stacks is leaked.
+pub fn explore(
+    seeds: impl Iterator<Item = u64> + 'static,
+    most_steps: usize,
+    body: impl Fn(u64) + Send + Sync + 'static,
+) -> Result<Exploration, Failure> {
+    run(Box::new(seeds), most_steps, None, body)
 }
 
-/// The same, but calls `end` before the point `step`, if the execution comes so far.
+/// Runs `body` under the schedule of one seed, but calls `end` before the point `step`, if the execution comes so far.
 ///
 /// # Errors
 /// If the execution fails.
@@ -52,18 +61,17 @@ pub fn explore_until(
     seed: u64,
     step: usize,
     end: fn(),
-    body: impl Fn() + Send + Sync + 'static,
+    body: impl Fn(u64) + Send + Sync + 'static,
 ) -> Result<Exploration, Failure> {
-    explore(seed, step + 1, Some((step, end)), body)
+    run(Box::new(std::iter::once(seed)), step + 1, Some((step, end)), body)
 }
 
-fn explore(
-    seed: u64,
+fn run(
+    seeds: Box<dyn Iterator<Item = u64>>,
     most_steps: usize,
     end: Option<(usize, fn())>,
-    body: impl Fn() + Send + Sync + 'static,
+    body: impl Fn(u64) + Send + Sync + 'static,
 ) -> Result<Exploration, Failure> {
-    let steps = Rc::new(Cell::new(0));
     let mut config = Config::new();
     config.stack_size = STACK;
     config.failure_persistence = FailurePersistence::None;
@@ -71,7 +79,8 @@ fn explore(
     config.silence_warnings = true;
     config.ungraceful_shutdown_config.immediately_return_on_panic = true;
     note_panics();
-    let runner = Runner::new(Seeded::new(seed, steps.clone(), end), config);
+    let progress = Rc::<Progress>::default();
+    let runner = Runner::new(Seeded::new(seeds, progress.clone(), end), config);
     let body = Arc::new(body);
     PANIC.take();
     let _exploring = Exploring::begin();
@@ -83,27 +92,29 @@ fn explore(
                 time::advance();
             });
             point();
-            body();
+            body(schedule::current_seed());
             time::end();
             let _ = clock.join();
         })
     }));
-    if let Some(message) = failure() {
-        let steps = steps.get();
-        return Err(Failure { seed, steps, message });
-    }
-    match outcome {
-        Ok(_) => Ok(Exploration { steps: steps.get() }),
-        Err(panic) => Err(Failure {
-            seed,
-            steps: steps.get(),
-            // A panic whose unwinding would wait for another thread ends the execution at once, without its message.
-            message: match message_of(&*panic) {
-                message if message.contains("early return") => PANIC.take().unwrap_or(message),
-                message => message,
-            },
-        }),
-    }
+    let message = match (failure(), outcome) {
+        (Some(message), _) => message,
+        (None, Ok(schedules)) => {
+            let steps = progress.all_steps.get() + progress.steps.get();
+            return Ok(Exploration { schedules, steps });
+        }
+        // A panic whose unwinding would wait for another thread ends the execution at once, without its message.
+        (None, Err(panic)) => match message_of(&*panic) {
+            message if message.contains("early return") => PANIC.take().unwrap_or(message),
+            message => message,
+        },
+    };
+    Err(Failure {
+        seed: schedule::current_seed(),
+        before: progress.begun.get().saturating_sub(1),
+        steps: progress.steps.get(),
+        message,
+    })
 }
 
 thread_local! {
@@ -117,7 +128,7 @@ fn note_panics() {
     ONCE.call_once(|| {
         let ordinary = std::panic::take_hook();
         // The first execution installs a hook that prints each panic.
-        let nothing = Seeded::new(0, Rc::default(), None);
+        let nothing = Seeded::new(Box::new(std::iter::once(0)), Rc::default(), None);
         Runner::new(nothing, Config::new()).run(|| ());
         drop(std::panic::take_hook());
         std::panic::set_hook(Box::new(move |panic| match is_exploring() {

@@ -52,56 +52,88 @@ enum Manner {
     },
 }
 
-/// One schedule.
+/// How far an exploration has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// How many executions have begun.
+    pub(super) begun: Cell<usize>,
+    /// The points of the present execution.
+    pub(super) steps: Cell<usize>,
+    /// Those of the executions before.
+    pub(super) all_steps: Cell<usize>,
+}
+
+thread_local! {
+    static SEED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The seed of the present execution.
+pub(super) fn current_seed() -> u64 {
+    SEED.get()
+}
+
+/// One schedule for each seed.
 pub(super) struct Seeded {
+    seeds: Box<dyn Iterator<Item = u64>>,
     random: Random,
     manner: Manner,
-    steps: Rc<Cell<usize>>,
+    progress: Rc<Progress>,
     /// What to call at which point.
     end: Option<(usize, fn())>,
-    begun: bool,
 }
 
 impl Seeded {
-    /// `steps` counts the points.
-    pub(super) fn new(seed: u64, steps: Rc<Cell<usize>>, end: Option<(usize, fn())>) -> Self {
-        let mut random = Random::new(seed);
-        let manner = match random.below(4) {
-            0 => Manner::Uniform,
-            1 => Manner::Sticky(8),
-            2 => Manner::Sticky(40),
+    pub(super) fn new(seeds: Box<dyn Iterator<Item = u64>>, progress: Rc<Progress>, end: Option<(usize, fn())>) -> Self {
+        Self {
+            seeds,
+            random: Random::new(0),
+            manner: Manner::Uniform,
+            progress,
+            end,
+        }
+    }
+}
+
+impl Manner {
+    fn of(random: &mut Random) -> Self {
+        match random.below(4) {
+            0 => Self::Uniform,
+            1 => Self::Sticky(8),
+            2 => Self::Sticky(40),
             _ => {
                 let length = [200, 1_000, 4_000][random.below(3)];
                 let changes = (0..1 + random.below(4)).map(|_| random.below(length)).collect();
-                Manner::Priorities {
+                Self::Priorities {
                     of: BTreeMap::new(),
                     changes,
                     lowest: u64::MAX / 2,
                 }
             }
-        };
-        Self {
-            random,
-            manner,
-            steps,
-            end,
-            begun: false,
         }
     }
 }
 
 impl Scheduler for Seeded {
     fn new_execution(&mut self) -> Option<Schedule> {
-        // One schedule for each scheduler: its seed is enough to repeat it.
-        (!std::mem::replace(&mut self.begun, true)).then(Schedule::default)
+        if has_failed() {
+            return None;
+        }
+        let seed = self.seeds.next()?;
+        SEED.set(seed);
+        self.random = Random::new(seed);
+        self.manner = Manner::of(&mut self.random);
+        let Progress { begun, steps, all_steps } = &*self.progress;
+        begun.set(begun.get() + 1);
+        all_steps.set(all_steps.get() + steps.take());
+        Some(Schedule::default())
     }
 
     fn next_task(&mut self, runnable: &[&Task], current: Option<TaskId>, is_yielding: bool) -> Option<TaskId> {
         if has_failed() {
             return None;
         }
-        let step = self.steps.get();
-        self.steps.set(step + 1);
+        let step = self.progress.steps.get();
+        self.progress.steps.set(step + 1);
         if let Some((_, end)) = self.end.filter(|(at, _)| *at == step) {
             end();
         }
