@@ -319,6 +319,15 @@ impl Host {
             }));
     }
 
+    /// What the watch does when a file is gone.
+    #[cfg(reslot_explore)]
+    #[doc(hidden)]
+    pub fn notice_deleted(&self, path: PathBuf) {
+        let at = reslot_sync::Instant::now();
+        let notice = crate::watch::Notice::Deleted { path, at };
+        self.inner.threads.send_to_reload(ReloadMessage::Noticed(notice));
+    }
+
     /// Waits until all earlier requests are done.
     fn flush(&self) {
         let (done, is_done) = mpsc::channel();

@@ -1,6 +1,8 @@
 //! The unused stack of the calling thread. The code that encodes and decodes a state checks it, because a stack overflow
 //! ends the process.
 
+#[cfg(reslot_explore)]
+use reslot_sync::thread_local;
 use std::{cell::Cell, mem::MaybeUninit};
 
 /// The assumed rest of the main thread's stack. That stack grows while it is used, and its limit can change at any time; the

@@ -33,6 +33,9 @@ struct Bounds {
     end: usize,
 }
 
+#[cfg(reslot_explore)]
+use reslot_sync::thread_local;
+
 thread_local! {
     static GIVEN: Cell<Option<Bounds>> = const { Cell::new(None) };
     /// The first obstacle since the recording began.

@@ -58,8 +58,10 @@ fn run_models(arguments: &Arguments) -> ExitCode {
     let is_asked_for = |model: &Model| arguments.models.is_empty() || arguments.models.iter().any(|name| name == model.name);
     let models: Vec<Model> = all().into_iter().filter(is_asked_for).collect();
     let each = arguments.most.map(|most| most / u32::try_from(models.len()).unwrap_or(1));
-    let failed = models.iter().filter(|model| !run(model, arguments, each)).count();
-    println!("{} passed, {failed} failed", models.len() - failed);
+    // The threads of a failed execution stay where they are, so nothing else can be explored in this process.
+    let passed = models.iter().take_while(|model| run(model, arguments, each)).count();
+    let failed = usize::from(passed < models.len());
+    println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

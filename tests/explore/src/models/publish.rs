@@ -14,6 +14,11 @@ pub(super) const MODELS: &[Described] = &[
         "no call reaches code that is gone; a caller of an open slot never blocks; versions never go back; what may go, goes",
         readers,
     ),
+    (
+        "late-reader",
+        "a reader that looks while a version is published sees it at the next look, if not at once",
+        late_reader,
+    ),
     ("idle-reader", "an idle reader holds what it saw and no more", idle_reader),
 ];
 
@@ -62,6 +67,32 @@ fn readers() {
     );
     drop(reader);
     by_handle.join().unwrap();
+    end(host);
+}
+
+/// Two readers look again and again while one version is published, and once afterwards.
+fn late_reader() {
+    let host = host();
+    let slot: Slot<dyn Tally> = host.slot("left").unwrap();
+    let readers = [0, 1].map(|_| {
+        let mut reader = host.reader();
+        thread::spawn(move || {
+            for _ in 0..12 {
+                let _ = reader.view();
+                thread::yield_now();
+            }
+            reader
+        })
+    });
+    host.load(build(left::PLUGIN, 2)).unwrap();
+    for reader in readers {
+        let mut reader = reader.join().unwrap();
+        assert_eq!(
+            reader.view().get(&slot).version().unwrap(),
+            2,
+            "a reader sees what was published before"
+        );
+    }
     end(host);
 }
 

@@ -58,6 +58,10 @@ pub enum Step {
     Claim,
     /// A shadow of the claimed slot, called once.
     Shadow(Script),
+    /// Another configuration for this slot, which makes another instance of it.
+    Configure(Name, u64),
+    /// The watch misses the slot's file.
+    Delete(Name),
     /// Time passes.
     Wait(u64),
     /// The host is shut down, and a new one starts on the same history.
@@ -109,7 +113,7 @@ fn step(random: &mut Random, version: &mut u64) -> Step {
         *version += 1;
         script(random, *version)
     };
-    match random.below(28) {
+    match random.below(31) {
         0..=6 => Step::Load(name, script(random)),
         7..=9 => Step::Notice(name, script(random)),
         10..=11 => {
@@ -127,6 +131,8 @@ fn step(random: &mut Random, version: &mut u64) -> Step {
         22 => Step::Claim,
         23 => Step::Shadow(script(random)),
         24 => Step::LoadAgain(name),
+        28..=29 => Step::Configure(name, random.next() % 4),
+        30 => Step::Delete(name),
         25..=26 => Step::Wait([1, 100, 1_000, 10_000][random.below(4)]),
         _ => Step::Restart,
     }
