@@ -83,6 +83,7 @@ pub mod __private {
         SpanDeed, StateAnswer, StateOutcome, VIRTUAL_KEYS, ValueKind, Writer,
     };
     pub use crate::settings::names_resources;
+    pub use crate::state::{decode_state, read_state, state_bytes};
     pub use crate::text::{LONGEST_TEXT, cut, cut_words};
 
     pub use reslot_plugin_macros::by_form;

@@ -235,6 +235,24 @@ pub(crate) fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Erro
     Ok(buffer.into_vec())
 }
 
+/// A state from its encoded bytes, as a migration gets it: for tests of what the host keeps.
+#[doc(hidden)]
+pub fn read_state(bytes: &[u8]) -> Result<StateValue, PluginError> {
+    StateValue::read(bytes)
+}
+
+/// The encoded bytes of a value: for tests.
+#[doc(hidden)]
+pub fn state_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, PluginError> {
+    Ok(to_bytes(value)?)
+}
+
+/// A value from encoded bytes, within these bounds of levels and stack as a host sets them: for tests.
+#[doc(hidden)]
+pub fn decode_state<T: DeserializeOwned>(bytes: &[u8], levels: u32, stack: usize) -> Result<T, PluginError> {
+    Ok(within(levels, stack, || decode(bytes)).0?)
+}
+
 /// The value, as one of the type `T`.
 pub(crate) fn fit<T: DeserializeOwned>(value: &Value) -> Result<T, Error> {
     decode(&to_bytes(value)?)

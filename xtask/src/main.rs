@@ -7,6 +7,7 @@ mod demo;
 mod example;
 mod explore;
 mod foreign;
+mod fuzz;
 mod imports;
 mod package;
 mod prometheus;
@@ -77,6 +78,8 @@ enum Verb {
     Package(package::Arguments),
     /// Check rules that rustfmt and clippy do not know: how files begin, their names, forbidden content
     Tidy,
+    /// Feed made-up input to whatever parses bytes from outside, and keep what fails
+    Fuzz(fuzz::Arguments),
     /// Measure the cost of calls
     Bench(bench::Arguments),
     /// Reload thousands of times under load, and look for leaks; `stress unload` tests which behaviours of plugins can be
@@ -114,6 +117,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(arguments),
         Verb::Package(arguments) => package::run(arguments),
         Verb::Tidy => tidy::run(),
+        Verb::Fuzz(arguments) => fuzz::run(arguments),
         Verb::Bench(arguments) => bench::run(arguments),
         Verb::Stress(arguments) => stress::run(arguments),
         Verb::Explore(arguments) => explore::run(arguments),

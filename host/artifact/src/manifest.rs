@@ -5,7 +5,7 @@ mod described;
 
 use crate::ContentHash;
 use reslot_plugin_api::__private::cut_words;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -346,12 +346,30 @@ impl Interface {
 
 impl From<serde_json::Error> for ManifestError {
     fn from(error: serde_json::Error) -> Self {
-        // The error may contain text of the file.
-        let reason = cut_words(&error);
+        // The error may contain text of the file, also text that would control a terminal.
+        let reason = cut_words(Shown(&error));
         match error.classify() {
             serde_json::error::Category::Data => ManifestError::WrongForm { reason },
             _ => ManifestError::NotJson { reason },
         }
+    }
+}
+
+/// A text in which control characters are escaped.
+struct Shown<'a>(&'a serde_json::Error);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+        impl fmt::Write for Escaping<'_, '_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                text.chars().try_for_each(|letter| match letter.is_control() {
+                    true => write!(self.0, "{}", letter.escape_default()),
+                    false => self.0.write_char(letter),
+                })
+            }
+        }
+        write!(Escaping(f), "{}", self.0)
     }
 }
 

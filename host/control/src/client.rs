@@ -137,12 +137,21 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
         Ok(Self {
+            process: peer.process,
+            ..Self::over(stream, path)
+        })
+    }
+
+    /// A client of an open connection, without the checks of [`connect`](Self::connect): for tests of what it reads.
+    #[doc(hidden)]
+    pub fn over(stream: UnixStream, path: PathBuf) -> Self {
+        Self {
             path,
             reader: BufReader::new(stream),
-            process: peer.process,
+            process: None,
             last: 0,
             begun: Vec::new(),
-        })
+        }
     }
 
     /// The host's process id. None if it is not visible, for example from another container.

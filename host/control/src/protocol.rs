@@ -22,6 +22,44 @@ pub struct RequestMessage {
     pub request: Request,
 }
 
+/// The fields that every version of a request has.
+#[derive(Deserialize)]
+struct Header {
+    v: u32,
+    #[serde(default)]
+    id: u64,
+}
+
+impl RequestMessage {
+    /// Reads a line from a client.
+    ///
+    /// # Errors
+    /// If it is not a request of this version: the refusal to answer with.
+    ///
+    /// ```
+    /// use reslot::control::protocol::{Request, RequestMessage};
+    ///
+    /// let asked = RequestMessage::read(br#"{"v": 1, "id": 7, "do": "overview"}"#).unwrap();
+    /// assert_eq!((asked.id, asked.request), (7, Request::Overview));
+    /// assert_eq!(RequestMessage::read(br#"{"v": 2, "id": 7}"#).unwrap_err().id, 7);
+    /// ```
+    pub fn read(line: &[u8]) -> Result<Self, Answered> {
+        let malformed = |id, error: serde_json::Error| {
+            let message = format!("this is not a request: {error}");
+            Answered::new(id, Err(Refused::new(ErrorKind::Malformed, message)))
+        };
+        let Header { v, id } = serde_json::from_slice(line).map_err(|error| malformed(0, error))?;
+        if v != VERSION {
+            let message = format!(
+                "this host speaks version {VERSION} of the protocol, and the request has version {v}; use the `reslot` of the \
+                 host's release"
+            );
+            return Err(Answered::new(id, Err(Refused::new(ErrorKind::Version, message))));
+        }
+        serde_json::from_slice(line).map_err(|error| malformed(id, error))
+    }
+}
+
 /// The requests of a client. If a request names a slot that does not exist, the answer is [`ErrorKind::UnknownSlot`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]

@@ -21,4 +21,6 @@ mod threads;
 mod unload;
 
 pub use engine::NativeEngine;
+#[doc(hidden)]
+pub use symbols::names_in;
 pub use symbols::{backtrace_in_program, prepare_backtraces};

@@ -16,6 +16,7 @@ mod stack;
 
 use super::loaded;
 use debug_info::DebugInfo;
+pub use debug_info::names_in;
 use parking_lot::{Mutex, RwLock};
 use reslot_plugin_api::Backtrace;
 use reslot_process::PerProcess;

@@ -5,6 +5,7 @@
 
 mod book;
 mod entry;
+mod files;
 mod index;
 mod store;
 #[cfg(test)]
@@ -421,6 +422,27 @@ impl History {
         }
         removed
     }
+}
+
+/// A version in a history's folder, with its slot, and its bytes if they are whole.
+#[doc(hidden)]
+pub type FoundVersion = (String, HistoryEntry, Result<Vec<u8>, HistoryError>);
+
+/// Opens the history in a folder as a host does, and reads every version in it. Returns also the defects that opening found.
+///
+/// # Errors
+/// As [`History::persistent`].
+#[doc(hidden)]
+pub fn read_folder(folder: &Path, keep: usize) -> Result<(Vec<FoundVersion>, Vec<HistoryError>), HistoryError> {
+    let (history, problems) = History::persistent(folder, keep)?;
+    let mut found = Vec::new();
+    for slot in history.slots() {
+        for entry in history.entries(&slot) {
+            let bytes = history.read(&slot, &entry.hash).map(|artifact| artifact.bytes);
+            found.push((slot.clone(), entry, bytes));
+        }
+    }
+    Ok((found, problems))
 }
 
 fn unknown(book: &Book, slot: &str, hash: &ContentHash) -> HistoryError {

@@ -65,6 +65,12 @@ pub mod artifact {
     pub use reslot_report::StageError;
 }
 
+/// Only for tests of what lies in a history's folder.
+#[doc(hidden)]
+pub mod __history {
+    pub use crate::history::{FoundVersion, read_folder};
+}
+
 /// Only for the program `reslot-preflight` and the tests.
 #[doc(hidden)]
 pub mod __preflight {

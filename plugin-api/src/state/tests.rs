@@ -2,6 +2,7 @@
 
 mod attributes;
 mod bounded;
+mod chains;
 mod encoding;
 mod generated;
 

@@ -83,6 +83,15 @@ fn broken_manifest_is_refused_with_the_fault() {
     ));
 }
 
+/// The JSON reader's message names the word that it did not expect.
+#[test]
+fn message_of_the_json_reader_has_no_control_characters() {
+    let text = JSON.replace("\"RefMut\"", "\"\\u001b[2J\\u0007\"");
+    let told = Manifest::parse(text.as_bytes()).unwrap_err().to_string();
+    assert!(!told.chars().any(char::is_control), "{told:?}");
+    assert!(told.contains("\\u{1b}[2J\\u{7}"), "{told}");
+}
+
 /// A host thread may have a small stack: 512 KiB must do for the deepest manifest that is accepted, and for any other.
 #[test]
 fn deep_nesting_is_an_error_and_no_overflow() {

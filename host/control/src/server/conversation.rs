@@ -2,14 +2,13 @@
 //! untrusted line of at most 64 KiB. No write waits longer than its time limit.
 
 use super::{answers, shared::Shared};
-use crate::protocol::{Answer, Answered, ErrorKind, LONGEST_REQUEST, Refused, Request, RequestMessage, VERSION};
+use crate::protocol::{Answer, Answered, ErrorKind, LONGEST_REQUEST, Refused, Request, RequestMessage};
 use reslot_runtime::{Events, surface::Asking};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::SendFlags,
 };
-use serde::Deserialize;
 use std::{
     io::{BufRead, BufReader, Read},
     os::unix::net::UnixStream,
@@ -42,14 +41,6 @@ impl Following {
         let events = host.events_from(since.unwrap_or(now).min(now));
         Self { events, follow, now }
     }
-}
-
-/// The fields that every version of a request has.
-#[derive(Deserialize)]
-struct Header {
-    v: u32,
-    #[serde(default)]
-    id: u64,
 }
 
 impl<'a> Conversation<'a> {
@@ -92,27 +83,11 @@ impl<'a> Conversation<'a> {
 
     /// Answers one request. False if the connection ends with it.
     fn answer(&self, line: &[u8]) -> bool {
-        let malformed = |id, error: serde_json::Error| {
-            let message = format!("this is not a request: {error}");
-            self.refuse(id, ErrorKind::Malformed, message)
-        };
-        let header: Header = match serde_json::from_slice(line) {
-            Ok(header) => header,
-            Err(error) => return malformed(0, error),
-        };
-        let id = header.id;
-        if header.v != VERSION {
-            let asked = header.v;
-            let message = format!(
-                "this host speaks version {VERSION} of the protocol, and the request has version {asked}; use the `reslot` \
-                     of the host's release"
-            );
-            return self.refuse(id, ErrorKind::Version, message);
-        }
-        let asked: RequestMessage = match serde_json::from_slice(line) {
+        let asked = match RequestMessage::read(line) {
             Ok(asked) => asked,
-            Err(error) => return malformed(id, error),
+            Err(refusal) => return send(self.stream, &refusal),
         };
+        let id = asked.id;
         let Ok(host) = self.shared.host.steer() else {
             return self.refuse(id, ErrorKind::Unavailable, "the host is shutting down".to_owned());
         };

@@ -40,7 +40,7 @@ pub(super) fn look_up(copy: &CopyFile, len: usize, offsets: &[usize]) -> Result<
             _ => format!("{}: {error}", path.display()),
         })?;
         let elf = ElfFile64::parse(&*file).map_err(|error| error.to_string())?;
-        let ends = elf.segments().map(|segment| segment.address() + segment.size());
+        let ends = elf.segments().map(|segment| segment.address().saturating_add(segment.size()));
         if ends.max() != Some(len as u64) {
             return Err(format!("{} is not the file that is mapped", path.display()));
         }
@@ -48,6 +48,14 @@ pub(super) fn look_up(copy: &CopyFile, len: usize, offsets: &[usize]) -> Result<
     };
     // Debug information can be malformed in any way. A panic of its reader must not end the host's thread.
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("its debug information cannot be read".to_owned()))
+}
+
+/// How many of these return addresses have names in the bytes of a library: the same look-up without a file and without a
+/// net for panics, for tests. The offsets are sorted.
+pub fn names_in(bytes: &[u8], offsets: &[usize]) -> Result<usize, String> {
+    let elf = ElfFile64::parse(bytes).map_err(|error| error.to_string())?;
+    let found = look_up_in(&elf, offsets).found;
+    Ok(found.values().filter(|names| !names.is_empty()).count())
 }
 
 fn look_up_in(elf: &ElfFile64<'_>, offsets: &[usize]) -> DebugInfo {
@@ -79,7 +87,7 @@ fn look_up_in(elf: &ElfFile64<'_>, offsets: &[usize]) -> DebugInfo {
 fn inlined(context: &Context<Slice<'_>>, offset: usize, words: &mut Words) -> Vec<(SourceLocation, bool)> {
     let mut found = Vec::new();
     // Look up the address before: a return address may belong to the next line, or to the next function.
-    let frames = match context.find_frames(offset as u64 - 1) {
+    let frames = match context.find_frames((offset as u64).saturating_sub(1)) {
         LookupResult::Output(frames) => frames,
         // Skip debug information in separate files: they are not copied with the artifact, so they may be of another build.
         load @ LookupResult::Load { .. } => load.skip_all_loads(),
@@ -114,7 +122,7 @@ fn symbols<'data>(elf: &ElfFile64<'data>, offsets: &[usize]) -> HashMap<usize, &
         .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0)
     {
         let from = symbol.address() as usize;
-        let to = from + symbol.size() as usize;
+        let to = from.saturating_add(symbol.size() as usize);
         let first = offsets.partition_point(|offset| *offset <= from);
         for offset in offsets[first..].iter().take_while(|offset| **offset <= to) {
             if let Ok(name) = symbol.name() {

@@ -4,6 +4,7 @@
 use super::{
     book::Book,
     entry::Content,
+    files::{self, NewFile, UNFINISHED},
     index::{self, UnreadResources},
 };
 use reslot_artifact::ContentHash;
@@ -11,23 +12,16 @@ use reslot_report::{HistoryError, StageError};
 use reslot_stage::{HISTORY, StagingFolder};
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
-    io::{self, ErrorKind, Read, Write},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    },
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind, Read},
+    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
 };
-use tempfile::NamedTempFile;
 
 const LOCK: &str = ".lock";
 const INDEX: &str = "index.json";
 const ASIDE: &str = "index.json.broken";
 const SUFFIX: &str = ".so";
-
-/// The prefix of unfinished files.
-const UNFINISHED: &str = ".reslot-new-";
 
 /// The longest encoded slot name; the system allows file names of 255 bytes.
 const LONGEST_NAME: usize = 200;
@@ -69,6 +63,9 @@ impl Store {
             process: std::process::id(),
         };
         let mut problems = Vec::new();
+        // A process that was killed may have renamed the index, or made a slot's folder, without a sync. What is read next must
+        // be on the disk before files are removed because of it.
+        store.sync(folder).map_err(HistoryError::io(folder, "sync"))?;
         let mut book = store.read_index(&mut problems)?;
         store.drop_missing(&mut book, &mut problems);
         // An index that was set aside may name files that a user still wants.
@@ -137,7 +134,7 @@ impl Store {
         let put = self.put_new(&folder, &path, content);
         if put.is_err() {
             // This removes the folder only if it is empty.
-            let _ = fs::remove_dir(&folder);
+            let _ = files::remove_folder(&folder);
         }
         put.map_err(HistoryError::io(&path, "write"))
     }
@@ -159,9 +156,9 @@ impl Store {
         let all = self.folder();
         if self.is_of_process() {
             // Does not create the parent: the code that locks a private folder creates it.
-            make_if_missing(&all)?;
+            files::make_folder(&all)?;
         }
-        if make_if_missing(folder)? {
+        if files::make_folder(folder)? {
             self.sync(&all)?;
         }
         if link() {
@@ -184,23 +181,18 @@ impl Store {
     /// Replaces the file at `path` so that a reader, now or after a power cut, finds either the complete old content or the
     /// complete new one.
     fn replace(&self, folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut named = tempfile::Builder::new();
-        named
-            .prefix(UNFINISHED)
-            .rand_bytes(12)
-            .permissions(Permissions::from_mode(0o600));
-        let mut file: NamedTempFile = named.tempfile_in(folder)?;
-        file.as_file_mut().write_all(bytes)?;
+        let mut file = NewFile::create(folder)?;
+        file.write(bytes)?;
         if let Self::Persistent { .. } = self {
-            file.as_file().sync_all()?;
+            file.sync()?;
         }
-        file.persist(path).map_err(|kept| kept.error)?;
+        file.rename(path)?;
         self.sync(folder)
     }
 
     fn sync(&self, folder: &Path) -> io::Result<()> {
         match self {
-            Self::Persistent { .. } => File::open(folder)?.sync_all(),
+            Self::Persistent { .. } => files::sync_folder(folder),
             Self::OfProcess { .. } => Ok(()),
         }
     }
@@ -210,13 +202,13 @@ impl Store {
         let removed = match self {
             Self::OfProcess { private, .. } if private.is_there() => private.spares().give_up(&path),
             Self::OfProcess { .. } => return Ok(()),
-            Self::Persistent { .. } => fs::remove_file(&path),
+            Self::Persistent { .. } => files::remove(&path),
         };
         match removed {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(HistoryError::io(&path, "remove")(error)),
             _ => {}
         }
-        let _ = fs::remove_dir(self.folder().join(encoded(slot)));
+        let _ = files::remove_folder(&self.folder().join(encoded(slot)));
         Ok(())
     }
 
@@ -242,7 +234,7 @@ impl Store {
             }),
             Err(UnreadResources::Broken(why)) => {
                 let aside = folder.join(ASIDE);
-                let moved = fs::rename(&path, &aside).and_then(|()| self.sync(&folder));
+                let moved = files::rename(&path, &aside).and_then(|()| self.sync(&folder));
                 moved.map_err(HistoryError::io(&path, "put aside"))?;
                 problems.push(HistoryError::Index { path, why, aside });
                 Ok(Book::default())
@@ -280,7 +272,7 @@ impl Store {
             let inside = inside?;
             let name = inside.file_name();
             if inside.file_type()?.is_file() && name.as_bytes().starts_with(UNFINISHED.as_bytes()) {
-                fs::remove_file(inside.path())?;
+                files::remove(&inside.path())?;
             }
             if !inside.file_type()?.is_dir() || !name.as_bytes().iter().all(|byte| *byte == b'%' || is_plain(*byte)) {
                 continue;
@@ -293,10 +285,10 @@ impl Store {
                 let superfluous = hash.is_some_and(|hash| hash.parse::<ContentHash>().is_ok())
                     && needed.as_ref().is_some_and(|needed| !needed.contains(&file.path()));
                 if file.file_type()?.is_file() && (unfinished || superfluous) {
-                    fs::remove_file(file.path())?;
+                    files::remove(&file.path())?;
                 }
             }
-            let _ = fs::remove_dir(inside.path());
+            let _ = files::remove_folder(&inside.path());
         }
         Ok(())
     }
@@ -333,31 +325,36 @@ pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Files in it become code, so only its owner may enter.
-fn private_folder() -> DirBuilder {
-    let mut folder = DirBuilder::new();
-    folder.mode(0o700);
-    folder
-}
-
-/// Returns whether it was missing.
-fn make_if_missing(folder: &Path) -> io::Result<bool> {
-    match private_folder().create(folder) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Creates a folder and its parents so that they survive a power cut.
+/// Creates a folder and its parents so that they survive a power cut. Each name is synced before the next folder is made in
+/// it. So where another process made a part, and perhaps was killed then, only the last name of that part can be missing on the
+/// disk.
 fn make_durably(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
-    private_folder().recursive(true).create(folder)?;
-    for made in missing.into_iter().filter_map(Path::parent) {
-        let above = if made.as_os_str().is_empty() { Path::new(".") } else { made };
-        File::open(above)?.sync_all()?;
+    if let Some(last) = folder.ancestors().nth(missing.len()) {
+        match sync_above(last) {
+            // What was there already may be in a folder that this user cannot read, or that cannot be synced.
+            Err(error) if !matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
+                return Err(error);
+            }
+            _ => {}
+        }
     }
-    Ok(())
+    for made in missing.iter().rev().filter(|made| !made.as_os_str().is_empty()) {
+        files::make_folder(made)?;
+        sync_above(made)?;
+    }
+    match folder.is_dir() {
+        true => Ok(()),
+        false => Err(ErrorKind::NotADirectory.into()),
+    }
+}
+
+fn sync_above(made: &Path) -> io::Result<()> {
+    match made.parent() {
+        Some(above) if above.as_os_str().is_empty() => files::sync_folder(Path::new(".")),
+        Some(above) => files::sync_folder(above),
+        None => Ok(()),
+    }
 }
 
 fn is_plain(byte: u8) -> bool {

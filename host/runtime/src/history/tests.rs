@@ -2,6 +2,7 @@
 //! folder, and its use by a later process.
 
 mod folder;
+mod power;
 
 use super::{
     Artifact, Content, History, NewEntry,

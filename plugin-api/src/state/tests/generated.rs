@@ -16,7 +16,7 @@ const NAMES: [&str; 6] = ["a", "b", "id", "value", "a field with a long name, lo
 
 /// A type that serde can describe.
 #[derive(Debug, Clone)]
-enum Type {
+pub(super) enum Type {
     Unit,
     Bool,
     I8,
@@ -47,7 +47,7 @@ enum Type {
 
 /// What an enum's variant is.
 #[derive(Debug, Clone)]
-enum Kind {
+pub(super) enum Kind {
     Unit,
     Newtype(Type),
     Tuple(Vec<Type>),
@@ -56,7 +56,7 @@ enum Kind {
 
 /// A value of such a type. Floats are their bits, so that one that is no number is equal to itself.
 #[derive(Debug, Clone, PartialEq)]
-enum Made {
+pub(super) enum Made {
     Unit,
     Bool(bool),
     Signed(i128),
@@ -151,12 +151,12 @@ fn each(of: &[Type]) -> BoxedStrategy<Made> {
     of.iter().map(values).collect::<Vec<_>>().prop_map(Made::Many).boxed()
 }
 
-fn typed() -> impl Strategy<Value = (Type, Made)> {
+pub(super) fn typed() -> impl Strategy<Value = (Type, Made)> {
     types().prop_flat_map(|of| values(&of).prop_map(move |value| (of.clone(), value)))
 }
 
 /// A value with its type, as derived code writes it.
-struct Typed<'a>(&'a Type, &'a Made);
+pub(super) struct Typed<'a>(pub(super) &'a Type, pub(super) &'a Made);
 
 impl Serialize for Typed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -397,7 +397,7 @@ impl<'de> Visitor<'de> for Each<'_> {
     }
 }
 
-fn read(bytes: &[u8], of: &Type) -> Result<Made, Error> {
+pub(super) fn read(bytes: &[u8], of: &Type) -> Result<Made, Error> {
     let (value, following) = decode_first(bytes, Seed(of))?;
     assert_eq!(following, b"", "all of it was read");
     Ok(value)
@@ -423,7 +423,7 @@ fn has_empty_some(value: &Made) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     /// The encoding, a value of no type, a migration that leaves it alone, and one that moves it to and fro.
     #[test]

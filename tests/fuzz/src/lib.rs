@@ -1,0 +1,41 @@
+//! The bodies of the fuzz targets, as ordinary functions: `fuzz/` calls them from libFuzzer, and the test `replay` calls them
+//! with the committed inputs, with any compiler. A body panics if a promise about its input is broken.
+//!
+//! To add a target: a function here and a row in [`TARGETS`], a file in `fuzz/fuzz_targets`, a `[[bin]]` in
+//! `fuzz/Cargo.toml`, and some seeds in `fuzz/corpus`.
+
+mod artifact;
+mod compare;
+mod control;
+mod elf;
+mod events;
+mod history;
+mod manifest;
+mod settings;
+mod state;
+
+pub use artifact::{artifact, built_artifact, debug_info};
+pub use compare::{Case, Edit, compare, fits, verdict};
+pub use control::control;
+pub use events::events;
+pub use history::history;
+pub use manifest::manifest;
+pub use settings::settings;
+pub use state::state;
+
+/// A target: what it does with one input.
+pub type Body = fn(&[u8]);
+
+/// Every target, by its name in `fuzz/`.
+pub const TARGETS: [(&str, Body); 10] = [
+    ("artifact", artifact),
+    ("built_artifact", built_artifact),
+    ("compare", compare),
+    ("control", control),
+    ("debug_info", debug_info),
+    ("events", events),
+    ("history", history),
+    ("manifest", manifest),
+    ("settings", settings),
+    ("state", state),
+];
