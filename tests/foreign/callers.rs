@@ -1,5 +1,6 @@
-//! Callers that a library has out of sight: threads that began elsewhere, and libc's own, which call functions that libc keeps on its
-//! heap. What runs outside the program pins whatever is closed meanwhile, so that each test has a process of its own.
+//! Callers that a library has outside of the program's view: threads that began elsewhere, and libc's own threads,
+//! which call functions that libc keeps on its heap. Such a thread pins every library that is closed meanwhile, so each
+//! test has a process of its own.
 
 use crate::{Built, ask, compile, in_own_process, is_unloaded_in_the_end, stays};
 use reslot::foreign::{Library, Pin, Staying, Trust};

@@ -1,4 +1,4 @@
-//! What libc forgets by itself when a library goes, and what the lint therefore does not mind in a plugin: handlers of `atexit`,
+//! What libc removes by itself when a library is closed, so that the lint allows it in a plugin: handlers of `atexit`,
 //! `pthread_atfork` and `at_quick_exit`.
 
 use crate::{ask, compile, kernel_knows, unmapped};

@@ -1,5 +1,6 @@
-//! Libraries that nobody here wrote: small ones in C, compiled on the spot, each of which does one thing that pins a library or
-//! leaves a pointer with libc. Seen through the public interface, with the loader and the kernel as witnesses.
+//! Libraries that were not built for Reslot: small ones in C, compiled by the test, each of which does one thing that
+//! pins a library or leaves a pointer with libc. The tests use the public interface, and check the result with the
+//! loader's list and the kernel's map.
 
 mod callers;
 mod libc_lists;

@@ -1,4 +1,4 @@
-//! Each thing that pins a library, named, and let go where that is possible.
+//! Each kind of pin: the report names it, and the library is closed after the pin is gone, where that is possible.
 
 use crate::{ask, compile, in_own_process, is_unloaded_in_the_end, kernel_knows, stays, stays_for, unmapped};
 use reslot::foreign::{Library, Pin, Trust};
@@ -96,7 +96,7 @@ fn thread_local_destructor_on_a_living_thread_keeps_the_library_until_the_thread
     let (told, tells) = mpsc::channel();
     let (end, ends) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
-        // SAFETY: the library is open until this was told.
+        // SAFETY: the library stays open until this message was sent.
         told.send(unsafe { touch() + touch() }).unwrap();
         let _ = ends.recv();
     });
@@ -125,7 +125,7 @@ fn destructor_on_a_thread_that_was_there_before_is_counted() {
     // SAFETY: the signature is the one above.
     let touch = *unsafe { library.function::<unsafe extern "C" fn() -> usize>("touch") }.unwrap();
     let (told, tells) = mpsc::channel();
-    // SAFETY: the library is open until this was told.
+    // SAFETY: the library stays open until this message was sent.
     work.send(Box::new(move || told.send(unsafe { touch() }).unwrap())).unwrap();
     assert_eq!(tells.recv().unwrap(), 1);
     let staying = stays_for(library.close(), &[Pin::ThreadLocalDestructors(1)]);

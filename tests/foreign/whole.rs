@@ -1,4 +1,4 @@
-//! Opening, calling, closing; and files that are no whole library.
+//! Opening, calling, closing; and files that are not complete libraries.
 
 use crate::{Built, ask, compile, kernel_knows, private_folders, stays_for, unmapped};
 use reslot::foreign::{ForeignError, Library, Opening, Pin, Trust};

@@ -88,7 +88,7 @@ fn callers_of_both_ages_share_one_slot() {
     );
 }
 
-/// What stands by came before anybody called the slot by an interface that it does not have.
+/// The standby was loaded before a caller bound an interface that the standby does not have.
 #[test]
 fn standby_that_no_longer_fits_its_callers_is_not_used_for_a_rollback() {
     let policy = Policy::development().probation(Duration::from_secs(3600));

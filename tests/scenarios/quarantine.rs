@@ -150,7 +150,7 @@ fn host_may_go_while_images_are_quarantined() {
     let (host, sockets) = with_quarantined(&folder, 1);
     let (mut events, private) = (host.events(), host.private_folder().to_owned());
     drop(host);
-    // The drain deadline is short, so what serves may be unmapped after the host has gone.
+    // The drain deadline is short, so the current generation may be unmapped after the host has ended.
     wait_for_unmapped(&mut events, "probe", 2);
     // The quarantined image outlives the host, with its thread.
     assert_eq!(mapped_copies(&private), 1);

@@ -278,3 +278,84 @@ fn run_jobs(queue: &mpsc::Receiver<Job>) {
         safe_point();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Hooks, KEPT_IDLE, TookTooLong};
+    use reslot_sync::mpsc;
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        time::Duration,
+    };
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn late_hook_drops_its_data_on_its_thread_which_serves_again() {
+        struct Data(mpsc::Sender<bool>, Hooks);
+        impl Drop for Data {
+            fn drop(&mut self) {
+                let _ = self.0.send(self.1.is_own_thread());
+            }
+        }
+        let hooks = Hooks::new();
+        let (release, released) = mpsc::channel::<()>();
+        let (dropped, drops) = mpsc::channel();
+        let data = Data(dropped, hooks.clone());
+        let late = hooks.run(Duration::ZERO, move || {
+            let _ = released.recv();
+            data
+        });
+        assert_eq!(late.err(), Some(TookTooLong));
+        // Another hook does not wait for the one that hangs.
+        assert_eq!(hooks.run(LONG, || 1), Ok(1));
+        drop(release);
+        assert_eq!(drops.recv_timeout(LONG), Ok(true));
+        assert_eq!(hooks.threads.lock().idle.len(), 2);
+        hooks.end();
+    }
+
+    #[test]
+    fn panic_of_a_job_continues_in_the_caller_and_the_next_job_runs() {
+        let hooks = Hooks::new();
+        let panics = || hooks.run(LONG, || -> u32 { panic!("on purpose") });
+        let payload = catch_unwind(AssertUnwindSafe(panics)).unwrap_err();
+        assert_eq!(payload.downcast_ref(), Some(&"on purpose"));
+        assert_eq!(hooks.run(LONG, || 2), Ok(2));
+        hooks.end();
+    }
+
+    #[test]
+    fn no_more_threads_stay_than_are_kept_and_none_after_the_end() {
+        let hooks = Hooks::new();
+        let (begin, begun) = mpsc::channel();
+        let all: Vec<_> = (0..=KEPT_IDLE)
+            .map(|_| {
+                let (release, released) = mpsc::channel::<()>();
+                let (ended, end) = mpsc::channel::<()>();
+                let begin = begin.clone();
+                hooks.start_on(move |resting| {
+                    let _ = begin.send(());
+                    let _ = released.recv();
+                    drop(resting);
+                    drop(ended);
+                });
+                (release, end)
+            })
+            .collect();
+        for _ in &all {
+            begun.recv_timeout(LONG).expect("each job has a thread of its own");
+        }
+        let (last, others) = all.split_last().expect("there are some");
+        for (release, end) in others {
+            release.send(()).expect("the job waits");
+            assert!(end.recv_timeout(LONG).is_err());
+        }
+        assert_eq!(hooks.threads.lock().idle.len(), KEPT_IDLE);
+        // A job that is still running when the host ends: its thread does not become idle any more.
+        hooks.end();
+        last.0.send(()).expect("the job waits");
+        assert!(last.1.recv_timeout(LONG).is_err());
+        assert!(hooks.threads.lock().idle.is_empty());
+    }
+}

@@ -77,7 +77,7 @@ fn beside(host: &Host, build: &Path, orders: mpsc::Receiver<Order>, busy: &Atomi
                 let as_long = spent.checked_div(loads).unwrap_or(Duration::from_millis(1));
                 while begun.elapsed() < as_long {
                     // As a reload does: a file that is made and goes, and memory that is asked for and given back, which the kernel
-                    // hands on to whoever runs the machine.
+                    // passes on to the owner of the machine.
                     let bytes = fs::read(build)?;
                     black_box(bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>());
                     let copy = tempfile::NamedTempFile::new().context("no file for a copy")?;

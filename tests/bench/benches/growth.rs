@@ -1,6 +1,6 @@
-//! What a reload costs, as there is more and more of something that it should not depend on: `cargo xtask bench growth`. Threads
-//! with readers, slots, and generations that have been before; then the two that it must depend on, the size of the state and
-//! that of the library. A reload here is [`Host::load`], from the call to its return: the new code serves.
+//! How the time of a reload depends on other quantities: `cargo xtask bench growth`. It should not depend on the number of threads with
+//! readers, of slots, and of earlier generations; it must depend on the size of the state and on that of the library. A reload here is
+//! [`Host::load`], from the call to its return, when the new code is current.
 //!
 //! Growth by generations is 100,000 reloads one after another, and takes most of the time; `-- --generations N` asks for another number.
 
@@ -96,7 +96,7 @@ fn tell(report: &mut Report, name: &str, points: &[(u64, Samples)], flat: bool) 
     }
 }
 
-/// Readers whose threads wait for something else, and look when they are told to.
+/// Readers whose threads wait for a message, and take a view at each message.
 struct Readers {
     look: Arc<Barrier>,
     done: Arc<Barrier>,

@@ -1,4 +1,4 @@
-//! Resident bytes a generation: `cargo xtask bench memory`. What one more serving image takes, what one more that stands by takes,
+//! Resident bytes a generation: `cargo xtask bench memory`. What one more current image takes, what one more standby takes,
 //! and what is left of each that has gone, after 10 reloads and after 10,000. What libc keeps only for later is given back first.
 
 use fixture_interfaces::Probe;

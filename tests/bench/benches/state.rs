@@ -69,7 +69,7 @@ struct Memory(f64);
 
 impl Memory {
     fn before() -> Self {
-        // The peak begins anew from here. Where that is not allowed, the peak of the whole run is told.
+        // The peak begins anew from here. Where that is not allowed, the row shows the peak of the whole run.
         let _ = fs::write("/proc/self/clear_refs", "5");
         Self(Self::now("VmRSS:"))
     }

@@ -1,5 +1,6 @@
-//! What the benchmarks share: how a figure is taken from many rounds (`samples`) and how it is told (`report`, `pages`,
-//! `plots`), and artifacts of any size (`padding`). What is measured stands in `benches`, a target for each group of `cargo xtask bench`.
+//! What the benchmarks share: how a figure is computed from many rounds (`samples`), how it is reported (`report`,
+//! `pages`, `plots`), and artifacts of any size (`padding`). The measurements are in `benches`, a target for each group
+//! of `cargo xtask bench`.
 #![forbid(unsafe_code)]
 
 #[cfg(not(test))]

@@ -1,4 +1,4 @@
-//! On what and when the figures were taken, in words.
+//! Describes in words on which machine and when the figures were measured.
 
 use std::{fs, process::Command, thread};
 

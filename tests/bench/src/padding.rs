@@ -1,5 +1,5 @@
-//! Libraries as large as something else: for how long a reload takes by the artifact's size, and so that nobody is compared with a
-//! smaller one.
+//! Pads libraries to a given size: to measure how a reload depends on the size, and so that no system is compared with
+//! a smaller library.
 
 use reslot_tests::Fixture;
 

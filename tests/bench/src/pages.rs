@@ -1,4 +1,4 @@
-//! Rows as a person reads them: a line in the terminal, a table in Markdown, a page of HTML. Plots are `plots`'.
+//! Prints rows for people: a line in the terminal, a table in Markdown, a page of HTML. `plots` draws the plots.
 
 use crate::{Row, machine, plots};
 use std::{collections::BTreeSet, fmt::Write};

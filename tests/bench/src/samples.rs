@@ -1,5 +1,6 @@
-//! One figure of many rounds. Rounds of all that is compared lie interleaved, so that the same place in two rows is the same
-//! time: the machine's own changes strike both, and the ratio of the two, round by round, is steadier than either.
+//! Computes one figure from many rounds. The rounds of all compared things are interleaved, so the same index in two
+//! rows is the same time. Changes of the machine then affect both, and the ratio of the two, round by round, varies
+//! less than either.
 
 use std::time::Duration;
 

@@ -134,7 +134,7 @@ fn generation_is_confirmed_or_rolled_back_and_never_both() {
             }
         }
         match back {
-            // Before it was confirmed; what serves now may have been confirmed in its stead.
+            // Before it was confirmed; the generation that is current now may have been confirmed instead.
             LoadOutcome::RolledBack(report) => {
                 assert_eq!(report.from, second);
                 let expected = confirmed.then_some(report.to);

@@ -43,7 +43,7 @@ pub(super) enum Kept {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// A thread of the plugin is told to end.
+    /// A thread of the plugin gets the request to end.
     ThreadEnds,
     /// The program puts its signal handlers back.
     HandlersPutBack,

@@ -153,6 +153,10 @@ impl Host {
     /// If the version does not exist, or its file has changed. The history does not keep the bytes of faulty
     /// versions.
     pub fn artifact(&self, slot: &str, version: impl Into<HashPrefix>) -> Result<Vec<u8>, RollbackError> {
+        // In a forked child another thread may have held the history's lock for ever.
+        if self.inner.process.is_another() {
+            return Err(self.inner.slots.why_not(slot).into());
+        }
         let hash = kept_version(&self.inner.storage.history, slot, version.into())?;
         Ok(self.inner.storage.history.read(slot, &hash)?.bytes)
     }

@@ -1,4 +1,4 @@
-//! Ways to call, measured in interleaved rounds.
+//! Several ways to call, measured in interleaved rounds.
 
 use reslot_bench::{Samples, only_a_test};
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! Instructions a call, counted by the processor, where the kernel lets it.
+//! Instructions per call, counted by the processor, if the kernel allows it.
 
 use crate::{comparison::Comparison, rows::without_figure};
 use reslot_bench::{Report, Row, only_a_test};

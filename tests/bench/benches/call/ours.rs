@@ -1,4 +1,4 @@
-//! Calls through a host, in each of the ways that it offers.
+//! Calls through a host, in each way that it offers.
 
 use crate::{comparison::Comparison, threads};
 use call_bodies::{Body, Calls, Heard, run, timed};

@@ -1,5 +1,5 @@
-//! Calls without a framework: inlined, through a trait object of this program, and through a bare pointer into a loaded library,
-//! which is the base.
+//! Calls without a framework: inlined, through a trait object of this program, and through a bare pointer into a loaded
+//! library. The last one is the base of all ratios.
 
 use crate::{BARE, comparison::Comparison, threads};
 use call_bodies::{Body, Calls, Heard, TEXT, run, timed};

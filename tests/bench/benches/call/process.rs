@@ -1,5 +1,5 @@
-//! A plugin in a process of its own, called over a pair of Unix sockets: what such plugins pay at least. The child is this
-//! program again.
+//! A plugin in a process of its own, called over a pair of Unix sockets: the least that such plugins cost. The child is
+//! this program, started again.
 
 use crate::{comparison::Comparison, threads};
 use anyhow::Context;

@@ -1,4 +1,4 @@
-//! What is told of the comparisons, and what was promised.
+//! The rows of the report, and the promised limits.
 
 use crate::{
     BARE,

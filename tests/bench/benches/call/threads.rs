@@ -1,5 +1,5 @@
-//! The same on one thread and on two at once, where each counts in a count of its own: what is left is what threads take from
-//! each other on the way of the call.
+//! The same on one thread and on two at once. Each thread has its own counter, so the difference shows what the call
+//! path shares between threads.
 
 use crate::comparison::Comparison;
 use std::{sync::Barrier, thread};
@@ -9,7 +9,7 @@ pub fn two(name: &str) -> String {
     format!("{name}, two threads")
 }
 
-/// One way, on one thread and on two. `time` is told which of the callers it is, and makes what it calls with; so many calls,
+/// One way, on one thread and on two. `time` gets the number of the caller, and makes what it calls with; so many calls,
 /// answered in nanoseconds a call.
 pub fn both<'a>(comparison: &mut Comparison<'a>, name: &str, time: impl Fn(usize, u64) -> f64 + Clone + Sync + 'a) {
     let on_one = time.clone();

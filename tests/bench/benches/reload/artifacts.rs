@@ -1,4 +1,5 @@
-//! What is reloaded: the fixtures as cargo builds them, and padded to the size of something larger; and how they are published.
+//! The artifacts of the reload benchmark: the fixtures as cargo builds them, and padded to larger sizes; and how they
+//! are published.
 
 use reslot_bench::padded;
 use reslot_tests::{Fixture, Folder, Profile};
@@ -38,7 +39,7 @@ pub enum Publish {
     /// Written beside its place, which is free, and renamed: nothing but the name changes while the clock runs.
     Rename,
     /// The same onto the old file. The rename then takes the file system half a millisecond (ext4 allocates the new file's blocks, and
-    /// frees the old one's), before and after anybody is told of it, and whoever publishes waits for that.
+    /// frees the old one's), before and after the watch is notified, and the publisher waits for that.
     Replace,
     /// Written over the one that is there.
     Overwrite,

@@ -1,4 +1,5 @@
-//! Reslot: who calls what, on which host, and how long it takes until the new build answers; and the floor below it.
+//! Reslot's side of the reload benchmark: who calls the plugin, which host, and how long it takes until the new build
+//! answers; and the lower bound that any loader has.
 
 use crate::artifacts::{Publish, Reloads, until};
 use fixture_interfaces::{BenchReload, BenchState, Counter, Probe, SharedCounter};
@@ -153,7 +154,8 @@ impl Reloads for Ours {
         }
         // The first answer may have come through an old view, which a reader holds until its next look.
         assert_eq!(self.caller.stamp(), Some(n), "the new code keeps serving");
-        // Nor may the end of the one before the last be somebody else's disturbance; the last stands by, where there is probation.
+        // Wait until the generation before the last is unloaded, so that its end does not disturb the next measurement. The last one is the
+        // standby if there is probation.
         assert!(self.host.wait_until_retired(Duration::from_secs(30)), "old images stay");
     }
 }

@@ -1,6 +1,6 @@
-//! The others. hot-lib-reloader, by its macro: watches the file, copies, closes the old one, opens the copy. relib, as its manual
-//! has it, which does not watch: told at once that there is a new file, it loads that; in its place, for which the old module
-//! must be gone first, or a copy under a new name, as whoever calls it without a pause must make.
+//! The other systems. hot-lib-reloader, by its macro, watches the file, copies it, closes the old library and opens the copy. relib does not
+//! watch, so the benchmark calls it at once when there is a new file. It either loads that file in place, after the old module was unloaded; or,
+//! as a program must that calls it without a pause, it loads a copy under a new name.
 
 use crate::artifacts::{Publish, Reloads, until};
 use peer_reload_relib_host::Loaded;

@@ -1,4 +1,5 @@
-//! `build-plugin --watch` on the copy's workspace, and a host in this process on the folder into which it publishes.
+//! `build-plugin --watch` on the copy's workspace, and a host in this process that watches the folder to which it
+//! publishes.
 
 use crate::{Editions, PATIENCE};
 use anyhow::{Context, ensure};

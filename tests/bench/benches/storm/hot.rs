@@ -1,5 +1,5 @@
 //! hot-lib-reloader under calls, with the smallest debounce that lets its watch sleep. Its loader is a static of the process and never
-//! ends: whoever measures something else does that before.
+//! ends: measure everything else before it.
 
 use crate::times::{Rounds, round};
 use reslot_tests::{Fixture, Folder};

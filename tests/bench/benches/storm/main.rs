@@ -24,7 +24,7 @@ const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_millis(400);
 const PROMISE: f64 = 1.2;
 
-/// One line of each table: its name, whether nothing stands by on its host, what happens beside the callers.
+/// One line of each table: its name, whether its host has no standby, what happens beside the callers.
 const LINES: [(&str, bool, Beside); 8] = [
     ("no reload", false, Beside::Nothing),
     ("no reload, a thread that wakes up", false, Beside::Wakes),

@@ -1,4 +1,4 @@
-//! Reslot under calls: what happens beside the callers, who go through readers' views.
+//! Reslot under calls: the work beside the callers, who use readers' views.
 
 use crate::times::{Rounds, round};
 use fixture_interfaces::{BenchReload, Counter};

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-/// Which figures are told of the calls of a round.
+/// The figures that are reported of the calls of a round.
 pub const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.99", 0.9999), ("max", 1.0)];
 
 /// What the rounds of one row found.

@@ -1,4 +1,4 @@
-//! What Reslot is compared with, each used as its documentation has it.
+//! The systems that Reslot is compared with, each used as its documentation says.
 
 mod abi;
 mod hot;

@@ -1,4 +1,4 @@
-//! relib: functions of a module, with its unloading and what comes with that.
+//! relib: functions of a module, with its support for unloading.
 
 use crate::comparison::Comparison;
 use call_bodies::Body;

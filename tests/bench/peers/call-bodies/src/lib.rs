@@ -1,5 +1,5 @@
-//! What every way of calling does, so that what differs is the way: five bodies, and the loop that times them. A crate of its
-//! own, because the plugins of all the peers contain them.
+//! The five bodies that are called, and the loop that times them: the same for every way of calling. It is a crate of
+//! its own, because the plugins of all compared systems contain it.
 #![forbid(unsafe_code)]
 
 use std::{hint::black_box, time::Instant};

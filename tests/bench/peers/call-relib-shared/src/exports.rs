@@ -1,5 +1,5 @@
-//! What the module offers. Arguments must be `Copy`; what is answered and is not is boxed, cloned on the other side, and sent
-//! back to be freed.
+//! The functions of the module. Arguments must be `Copy`. An answer that is not `Copy` is boxed, cloned on the other
+//! side, and sent back to be freed.
 #![allow(missing_docs, reason = "the bodies of the benchmark")]
 
 pub trait Exports {

@@ -1,4 +1,4 @@
-//! What the host offers: functions, no objects.
+//! The functions of the host. relib has functions, and no objects.
 #![allow(missing_docs, reason = "the bodies of the benchmark")]
 
 pub trait Imports {

@@ -1,4 +1,4 @@
-//! The traits from which relib generates both sides. It reads their text, so it is here twice.
+//! The traits from which relib generates both sides. relib reads their text, so that is here twice.
 #![forbid(unsafe_code)]
 
 pub mod exports;

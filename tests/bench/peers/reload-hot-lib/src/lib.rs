@@ -1,4 +1,5 @@
-//! What the reload and storm benchmarks have hot-lib-reloader reload. Its macro reads the functions' signatures from this file.
+//! The plugin that hot-lib-reloader reloads in the reload and storm benchmarks. Its macro reads the functions'
+//! signatures from this file.
 
 /// The number stamped into the file; the same body as the other plugins' of the benchmark.
 #[unsafe(no_mangle)]

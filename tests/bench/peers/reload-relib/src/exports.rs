@@ -1,4 +1,4 @@
-//! What the module does. relib allows no more than `use` and the trait in this file, which its host includes, too.
+//! The module's functions. relib allows only `use` and the trait in this file, which its host includes, too.
 
 /// The module.
 pub trait Exports {

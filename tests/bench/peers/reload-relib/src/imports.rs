@@ -1,4 +1,4 @@
-//! What the module is given: nothing. relib asks for the trait all the same.
+//! The host's functions for the module: none. relib needs the trait anyway.
 
 /// Its host.
 pub trait Imports {}

@@ -1,4 +1,4 @@
-//! What the reload benchmark has relib reload, made as its manual says, with its feature `unloading`.
+//! The plugin that relib reloads in the reload benchmark, made as its manual says, with its feature `unloading`.
 #![cfg(feature = "plugin")]
 #![allow(
     dead_code,
