@@ -15,6 +15,9 @@ use std::{
 const MOST: u64 = 16 << 20;
 /// The highest number of parts of a key. Each part is a nested table, and the merging code is recursive.
 const MOST_PARTS: usize = 64;
+/// The highest number of digits of an index in a key. The merging code makes a list of that length, so `list[99999999]` would take
+/// the memory of the machine.
+const MOST_DIGITS: usize = 4;
 /// The separator between the parts of a variable's name.
 const SEPARATOR: &str = "__";
 const DEFAULTS: &str = "the defaults";
@@ -144,6 +147,7 @@ impl Layers {
     pub(crate) fn merge(&self, before: &[PathBuf]) -> Result<Merged, ConfigError> {
         let mut builder = Config::builder();
         for defaults in &self.defaults {
+            check_keys(defaults, || Origin::Defaults)?;
             builder = builder.add_source(Parsed(defaults.clone()));
         }
         let mut there = Vec::new();
@@ -215,19 +219,37 @@ impl Layers {
     }
 }
 
-/// Refuses a key with too many parts. Only keys of the outermost table are split into parts.
+/// Refuses a key with too many parts or with a large index. Only keys of the outermost table are split into parts.
 fn check_keys(map: &Map<String, Value>, origin: impl Fn() -> Origin) -> Result<(), ConfigError> {
-    let parts = |key: &String| 1 + key.matches(['.', '[']).count();
-    match map.keys().find(|key| parts(key) > MOST_PARTS) {
+    let parts = |key: &str| 1 + key.matches(['.', '[']).count();
+    let is_large = |key: &str| {
+        let digits = |index: &str| {
+            let index = index.trim_start().trim_start_matches(['-', '+']).trim_start_matches('0');
+            index.chars().take_while(char::is_ascii_digit).count()
+        };
+        key.split('[').skip(1).any(|index| digits(index) > MOST_DIGITS)
+    };
+    let reason = |key: &String| {
+        let begins = key.chars().take(40).collect::<String>();
+        if parts(key) > MOST_PARTS {
+            Some(format!(
+                "the key that begins with `{begins}` has more than {MOST_PARTS} parts"
+            ))
+        } else if is_large(key) {
+            Some(format!(
+                "the key that begins with `{begins}` has an index of more than {MOST_DIGITS} digits"
+            ))
+        } else {
+            None
+        }
+    };
+    match map.keys().find_map(reason) {
         None => Ok(()),
-        Some(key) => Err(ConfigError::Wrong {
+        Some(reason) => Err(ConfigError::Wrong {
             origin: Some(origin()),
             key: None,
             line: None,
-            reason: format!(
-                "the key that begins with `{}` has more than {MOST_PARTS} parts",
-                key.chars().take(40).collect::<String>()
-            ),
+            reason,
         }),
     }
 }

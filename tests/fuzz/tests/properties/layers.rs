@@ -149,3 +149,24 @@ proptest! {
         prop_assert_eq!(read, Value::from(model));
     }
 }
+
+/// A list of that length would take the memory of the machine. (Found by reading, then kept as regressions of `settings`.)
+#[test]
+fn key_with_a_large_index_is_refused_by_name() {
+    for index in [
+        "99999999",
+        "-99999999999999",
+        "9223372036854775807",
+        "99999999999999999999999999",
+        " 0010000",
+    ] {
+        let key = format!("list[{index}]");
+        let refused = Layers::new()
+            .variables("FUZZ", [(format!("FUZZ__{key}"), "1")])
+            .read::<Value>();
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains("an index of more than 4 digits"), "{told}");
+    }
+    let read: Value = Layers::new().variables("FUZZ", [("FUZZ__LIST[2]", "1")]).read().unwrap();
+    assert_eq!(read, json!({"list": [null, null, 1]}));
+}
