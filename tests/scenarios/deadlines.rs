@@ -6,7 +6,7 @@ use crate::{
     support::{Gate, assert_nothing_left, wait_for_retired, wait_for_unmapped},
 };
 use fixture_interfaces::{Hook as Where, How};
-use reslot::{Cause, Claim, Event, Hook, HookError, Lifecycle, Outcome, Policy, QuarantineReason, SyncOutcome};
+use reslot::{Cause, Claim, Event, Hook, HookError, Lifecycle, Outcome, Policy, QuarantineReason, Step, SyncOutcome};
 use std::{sync::mpsc, thread, time::Instant};
 
 fn impatient() -> Policy {
@@ -94,6 +94,7 @@ fn hung_snapshot_of_the_current_generation_refuses_the_candidate() {
     let gate = place.gate(1, Where::Snapshot);
     let refusal = place.load_moody("fx-moody", 2, Where::None, How::Refuses).unwrap_err();
     assert_took_too_long(&refusal.cause, Hook::Snapshot);
+    assert_eq!(refusal.step, Step::Snapshot);
     assert_eq!(slot.load().add(1).unwrap(), 1);
     gate.open();
     drop(gate);
