@@ -2,6 +2,7 @@
 
 mod backtraces;
 mod bad_input;
+mod bit_flips;
 mod c_habits;
 mod cases;
 mod compat;

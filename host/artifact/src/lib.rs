@@ -13,8 +13,10 @@ pub mod compat;
 mod content;
 pub mod lint;
 pub mod manifest;
+pub mod read_only;
 
 pub use content::{ContentHash, HashPrefix, ParseHashError};
+pub use read_only::{ImageDifference, ImagePart};
 
 /// Inspects an artifact's bytes, and lists every reason why a host of this build would refuse it. It runs no code of the
 /// artifact.

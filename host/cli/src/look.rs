@@ -1,13 +1,13 @@
-//! The verbs that only read: `list`, `history`, `who-holds`.
+//! The verbs that only read: `list`, `history`, `who-holds`, `verify`.
 
 use crate::{
     exit::{Exit, Failure},
-    output::{ago, caution, clean, clipped, dim, duration, heading, json, line, size, table},
+    output::{ago, caution, clean, clipped, dim, duration, heading, json, line, size, table, waiting},
     socket::{connect, nonsense},
 };
 use reslot_control::{
     Client,
-    protocol::{Answer, HeldGeneration, Overview, Request, SlotStatus, Version},
+    protocol::{Answer, ComparedImage, HeldGeneration, Overview, Request, SlotStatus, Version},
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -35,6 +35,13 @@ pub struct WhoHolds {
     /// The slot [default: all]
     slot: Option<String>,
     /// Print JSON: an object with the generations of each slot
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Verify {
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -102,6 +109,7 @@ fn remarks(slot: &SlotStatus) -> Vec<String> {
         let who = format!("reslot who-holds {}", slot.name);
         format!("{} holder(s) of retired generations: {who}", slot.late_holders)
     }));
+    remarks.extend(slot.damaged.clone());
     remarks.extend(slot.last_refusal.as_ref().map(|_| {
         let why = format!("reslot why-not {}", slot.name);
         format!("the last build was refused: {why}")
@@ -142,6 +150,57 @@ fn version(version: &Version) -> [String; 6] {
         version.condition.clone(),
         ago(version.since_ms),
         size(version.bytes),
+    ]
+}
+
+impl Verify {
+    pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
+        let mut client = connect(socket)?;
+        // It runs at idle priority.
+        let bar = waiting("the host compares its images");
+        let answer = client.ask(Request::Verify);
+        drop(bar);
+        let Answer::Images { images } = answer? else {
+            return Err(nonsense());
+        };
+        let exit = match images.iter().any(|image| image.condition == "damaged") {
+            true => Exit::Refused,
+            false => Exit::Done,
+        };
+        if self.json {
+            json(&images)?;
+            return Ok(exit);
+        }
+        if images.is_empty() {
+            line("No image is mapped.")?;
+            return Ok(exit);
+        }
+        let rows: Vec<_> = images.iter().map(compared).collect();
+        table(["SLOT", "GEN", "CONDITION", "COMPARED", "TOOK"], &rows)?;
+        for image in &images {
+            for difference in &image.differences {
+                line(caution(format!(
+                    "{} {}: {}",
+                    image.slot,
+                    image.generation,
+                    clean(&difference.text)
+                )))?;
+            }
+            if let Some(reason) = &image.reason {
+                line(dim(clipped(&format!("{} {}: {reason}", image.slot, image.generation), WIDE)))?;
+            }
+        }
+        Ok(exit)
+    }
+}
+
+fn compared(image: &ComparedImage) -> [String; 5] {
+    [
+        image.slot.clone(),
+        image.generation.to_string(),
+        image.condition.clone(),
+        size(image.bytes),
+        format!("{:.1} ms", image.took_us / 1e3),
     ]
 }
 

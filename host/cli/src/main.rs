@@ -53,6 +53,8 @@ enum Verb {
     Top(top::Top),
     /// List what holds each generation, and for how long
     WhoHolds(look::WhoHolds),
+    /// Compare the images of a host in memory with their artifacts. The exit code is 1 if one of them is damaged
+    Verify(look::Verify),
     /// Print past and new events of a host
     Events(events::Events),
     /// Change how much a slot's plugin logs
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
         Verb::History(verb) => verb.run(socket),
         Verb::WhyNot(verb) => verb.run(socket),
         Verb::WhoHolds(verb) => verb.run(socket),
+        Verb::Verify(verb) => verb.run(socket),
         Verb::Events(verb) => verb.run(socket),
         Verb::LogLevel(verb) => verb.run(socket),
         Verb::Inspect(verb) => verb.run(),

@@ -5,7 +5,7 @@
 use crate::{error::ConfigError, layers::Layers, watched::Watched};
 use parking_lot::Mutex;
 use reslot_runtime::{
-    DeletedFile, Event, LogLevel,
+    DamagedImage, DeletedFile, Event, LogLevel,
     surface::{HostHandle, PluginSettings, Setup, Steering, Surface, SurfaceError},
 };
 use serde::Deserialize;
@@ -52,6 +52,10 @@ pub struct HostSettings {
     pub history: Option<usize>,
     /// [`Policy::on_deleted_file`](reslot_runtime::Policy::on_deleted_file): `keep` or `unload`.
     pub on_deleted_file: Option<DeletedFile>,
+    /// [`Policy::scrub_every`](reslot_runtime::Policy::scrub_every), in milliseconds; 0: never.
+    pub scrub_every_ms: Option<u64>,
+    /// [`Policy::on_damaged_image`](reslot_runtime::Policy::on_damaged_image): `renew`, `rollback` or `report`.
+    pub on_damaged_image: Option<DamagedImage>,
     /// [`HostBuilder::instances`](reslot_runtime::HostBuilder::instances): the slots of each plugin or file. The program's
     /// entries for other plugins and files stay.
     pub instances: BTreeMap<String, Vec<String>>,
@@ -71,6 +75,10 @@ impl HostSettings {
         policy.health_failures = self.health_failures.unwrap_or(policy.health_failures);
         policy.history = self.history.unwrap_or(policy.history);
         policy.on_deleted_file = self.on_deleted_file.unwrap_or(policy.on_deleted_file);
+        policy.on_damaged_image = self.on_damaged_image.unwrap_or(policy.on_damaged_image);
+        if let Some(millis) = self.scrub_every_ms {
+            policy.scrub_every = Some(time(millis)).filter(|every| !every.is_zero());
+        }
         if let Some(deadline) = self.drain_deadline_ms {
             setup.change(|builder| builder.drain_deadline(time(deadline)));
         }
@@ -105,6 +113,8 @@ impl HostSettings {
             ("health_every_ms", self.health_every_ms != new.health_every_ms),
             ("history", self.history != new.history),
             ("on_deleted_file", self.on_deleted_file != new.on_deleted_file),
+            ("scrub_every_ms", self.scrub_every_ms != new.scrub_every_ms),
+            ("on_damaged_image", self.on_damaged_image != new.on_damaged_image),
             ("instances", self.instances != new.instances),
         ];
         let differ = keys.into_iter().filter(|(_, differs)| *differs);

@@ -109,6 +109,8 @@ pub enum Request {
         /// The slot.
         slot: String,
     },
+    /// Compare all images in memory with their artifacts: [`Answer::Images`]. This takes long on a busy machine.
+    Verify,
     /// Why a slot or file is not current: [`Answer::WhyNot`].
     WhyNot {
         /// A slot's name, or an artifact's path.
@@ -186,6 +188,11 @@ pub enum Answer {
     Holders {
         /// The generations.
         generations: Vec<HeldGeneration>,
+    },
+    /// To [`Request::Verify`].
+    Images {
+        /// The images, by slot and generation.
+        images: Vec<ComparedImage>,
     },
     /// To [`Request::WhyNot`].
     WhyNot(Box<Reason>),
@@ -299,6 +306,9 @@ pub struct SlotStatus {
     pub log_level: Option<String>,
     /// The last refusal since the last swap, in a sentence.
     pub last_refusal: Option<String>,
+    /// What the current generation's image was last found to differ from its artifact in, in a sentence.
+    #[serde(default)]
+    pub damaged: Option<String>,
 }
 
 /// A finished reload.
@@ -370,6 +380,42 @@ pub struct HeldGeneration {
     pub live_bytes: Option<u64>,
     /// The holders, each in a sentence.
     pub holders: Vec<String>,
+}
+
+/// An image that was compared with its artifact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComparedImage {
+    /// The slot. The image of a shadow has the name `NAME~shadow`.
+    pub slot: String,
+    /// The generation.
+    pub generation: u64,
+    /// `intact`, `damaged`, `linked`, `ended` or `failed`.
+    pub condition: String,
+    /// The number of bytes that were compared.
+    pub bytes: u64,
+    /// Microseconds.
+    pub took_us: f64,
+    /// The differences, at most 16.
+    pub differences: Vec<ImagePlace>,
+    /// Why the image could not be compared.
+    pub reason: Option<String>,
+}
+
+/// A place where an image differs from its artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagePlace {
+    /// `code`, `constants` or `relocated`.
+    pub part: String,
+    /// The section.
+    pub section: String,
+    /// The offset in the section.
+    pub offset: u64,
+    /// The address in the artifact.
+    pub address: u64,
+    /// The number of bytes.
+    pub len: u64,
+    /// All of that in words.
+    pub text: String,
 }
 
 /// The answer to [`Request::WhyNot`].

@@ -14,7 +14,8 @@ use reslot_artifact::{
 };
 use reslot_plugin_api::{__private::ContextAbi, Health};
 use reslot_report::{
-    EngineKind, HookError, OpenError, PreflightError, PreflightReport, QuarantineReason, StageError, UnloadReport,
+    Comparison, EngineKind, HookError, OpenError, PreflightError, PreflightReport, QuarantineReason, StageError,
+    UnloadReport,
 };
 use reslot_stage::StagedFile;
 use reslot_sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +37,20 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// If the copy cannot be written.
-    fn stage(&self, write_copy: &dyn Fn() -> Result<StagedFile, StageError>) -> Result<Box<dyn StagedArtifact>, StageError>;
+    fn stage(
+        &self,
+        linted: LintedBytes<'_>,
+        write_copy: &dyn Fn() -> Result<StagedFile, StageError>,
+    ) -> Result<Box<dyn StagedArtifact>, StageError>;
+}
+
+/// The bytes of an artifact as the lint has left them. An engine keeps what it needs to compare the image with them later.
+#[derive(Clone, Copy)]
+pub struct LintedBytes<'a> {
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// Their hash.
+    pub hash: ContentHash,
 }
 
 /// An artifact that is ready to be opened.
@@ -134,6 +148,9 @@ pub unsafe trait Image: Send + Sync {
     /// The private copy from which it was opened, if there is one.
     fn copy(&self) -> Option<&Path>;
 
+    /// The hash of the bytes that were written to that copy.
+    fn copy_hash(&self) -> Option<ContentHash>;
+
     /// Makes an object with its `Default`.
     ///
     /// # Errors
@@ -180,6 +197,10 @@ pub trait Resources: Send + Sync {
 
     /// The names of the program's threads that have thread-local values of the image.
     fn threads_with_values(&self) -> Vec<String>;
+
+    /// Compares the image's read-only memory with the linted bytes, on a thread of idle priority. It takes no lock that another thread may wait
+    /// for, keeps nothing mapped, and ends soon after `go_on` answers `false`.
+    fn compare(&self, go_on: &dyn Fn() -> bool) -> Comparison;
 
     /// Begins the end of the image: from now on it calls [`ImageOwner::when_less`].
     fn watch(&self);

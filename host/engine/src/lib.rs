@@ -18,7 +18,8 @@ mod preflight;
 mod root;
 
 pub use engine::{
-    Engine, Holding, Image, ImageId, ImageOwner, Object, Opened, Resources, StagedArtifact, Trial, Unloading, next_image_id,
+    Engine, Holding, Image, ImageId, ImageOwner, LintedBytes, Object, Opened, Resources, StagedArtifact, Trial, Unloading,
+    next_image_id,
 };
 pub use instance::{ExclusiveInstance, Instance, SharedImage};
 pub use level::{LogLevel, NoLogLevel};

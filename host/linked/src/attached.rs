@@ -9,7 +9,7 @@ use reslot_engine::{
 };
 use reslot_plugin_api::__private::{HostTableRef, LinkedHost};
 use reslot_process::Process;
-use reslot_report::EngineKind;
+use reslot_report::{Comparison, EngineKind};
 use reslot_sync::{
     Mutex, MutexGuard,
     atomic::{AtomicBool, Ordering},
@@ -136,6 +136,11 @@ impl Resources for Attached {
     fn threads_with_values(&self) -> Vec<String> {
         // They are the program's, and dropped when their threads end.
         Vec::new()
+    }
+
+    fn compare(&self, _: &dyn Fn() -> bool) -> Comparison {
+        // Its code is the program's, which was not opened from linted bytes.
+        Comparison::NotApplicable
     }
 
     fn watch(&self) {

@@ -8,8 +8,8 @@ use reslot_artifact::{
     manifest::Manifest,
 };
 use reslot_engine::{
-    Engine, Holding, Image, ImageId, ImageOwner, Object, Opened, Resources, RootAccess, RootObject, StagedArtifact, Trial,
-    Unloading,
+    Engine, Holding, Image, ImageId, ImageOwner, LintedBytes, Object, Opened, Resources, RootAccess, RootObject,
+    StagedArtifact, Trial, Unloading,
 };
 use reslot_plugin_api::{
     __private::{LinkedImage, RootRef},
@@ -41,7 +41,11 @@ impl Engine for LinkedEngine {
         Linted::of_manifest(bytes)
     }
 
-    fn stage(&self, _: &dyn Fn() -> Result<StagedFile, StageError>) -> Result<Box<dyn StagedArtifact>, StageError> {
+    fn stage(
+        &self,
+        _: LintedBytes<'_>,
+        _: &dyn Fn() -> Result<StagedFile, StageError>,
+    ) -> Result<Box<dyn StagedArtifact>, StageError> {
         Ok(Box::new(Code(self.0)))
     }
 }
@@ -131,6 +135,10 @@ unsafe impl Image for AttachedPlugin {
     }
 
     fn copy(&self) -> Option<&Path> {
+        None
+    }
+
+    fn copy_hash(&self) -> Option<ContentHash> {
         None
     }
 

@@ -10,6 +10,7 @@ pub(crate) const ROLLBACK_SECONDS: &str = "reslot_rollback_seconds";
 pub(crate) const IMAGES_MAPPED: &str = "reslot_images_mapped";
 pub(crate) const IMAGES_STANDBY: &str = "reslot_images_standby";
 pub(crate) const IMAGES_QUARANTINED: &str = "reslot_images_quarantined";
+pub(crate) const IMAGES_DAMAGED: &str = "reslot_images_damaged_total";
 pub(crate) const LIVE_BYTES: &str = "reslot_plugin_live_bytes";
 pub(crate) const LEFT_BYTES: &str = "reslot_plugin_left_bytes";
 pub(crate) const PANICS: &str = "reslot_plugin_panics_total";
@@ -67,6 +68,12 @@ pub(crate) fn describe(recorder: &dyn Recorder) {
             IMAGES_QUARANTINED,
             Unit::Count,
             "Mapped images that cannot be unmapped, by reason.",
+        ),
+        (
+            counter,
+            IMAGES_DAMAGED,
+            Unit::Count,
+            "Reports that an image differs in memory from its artifact (scrub_every, verify_images).",
         ),
         (
             gauge,

@@ -11,13 +11,14 @@ use reslot_artifact::{
     ContentHash,
     lint::{self, Expectations, LintError, Linted},
     manifest::Manifest,
+    read_only::ReadOnlyParts,
 };
 use reslot_engine::{
-    Engine, Holding, ImageId, ImageOwner, Object, Preflight, PreflightCandidate, Resources, RootAccess, RootObject,
-    StagedArtifact, Trial, Unloading,
+    Engine, Holding, ImageId, ImageOwner, LintedBytes, Object, Preflight, PreflightCandidate, Resources, RootAccess,
+    RootObject, StagedArtifact, Trial, Unloading,
 };
 use reslot_plugin_api::__private::RootRef;
-use reslot_report::{EngineKind, HookError, OpenError, PreflightError, PreflightReport, StageError};
+use reslot_report::{Comparison, EngineKind, HookError, OpenError, PreflightError, PreflightReport, StageError};
 use reslot_stage::StagedFile;
 use std::{path::Path, sync::Arc};
 
@@ -34,26 +35,41 @@ impl Engine for NativeEngine {
         lint::lint(bytes, &Expectations::of_this_build())
     }
 
-    fn stage(&self, write_copy: &dyn Fn() -> Result<StagedFile, StageError>) -> Result<Box<dyn StagedArtifact>, StageError> {
-        Ok(Box::new(PrivateCopy(write_copy()?)))
+    fn stage(
+        &self,
+        linted: LintedBytes<'_>,
+        write_copy: &dyn Fn() -> Result<StagedFile, StageError>,
+    ) -> Result<Box<dyn StagedArtifact>, StageError> {
+        Ok(Box::new(PrivateCopy {
+            // Of the bytes in the host's memory: what is wrong in the written copy is found, too.
+            parts: ReadOnlyParts::of(linted.bytes),
+            hash: linted.hash,
+            file: write_copy()?,
+        }))
     }
 }
 
 /// A linted copy, which nobody else writes to.
-struct PrivateCopy(StagedFile);
+struct PrivateCopy {
+    file: StagedFile,
+    hash: ContentHash,
+    parts: ReadOnlyParts,
+}
 
 impl StagedArtifact for PrivateCopy {
     fn copy(&self) -> Option<&StagedFile> {
-        Some(&self.0)
+        Some(&self.file)
     }
 
     fn open(self: Box<Self>, owner: ImageOwner) -> Result<Box<dyn reslot_engine::Opened>, OpenError> {
-        let opened = Opened::open(self.0)?;
+        let Self { file, hash, parts } = *self;
+        let opened = Opened::open(file)?;
         let name = owner.image_name();
         let ledger = Ledger::new(name, owner.when_less, owner.on_thread_panic);
+        ledger.set_integrity(opened.integrity(parts));
         ledger.set_log_forwarder(LogForwarder::new(owner.slot, owner.generation, owner.log_level));
         ledger.set_peers(owner.peers);
-        Ok(Box::new(UnverifiedImage { opened, ledger }))
+        Ok(Box::new(UnverifiedImage { opened, ledger, hash }))
     }
 
     fn trial(&self) -> Option<&dyn Trial> {
@@ -68,7 +84,7 @@ impl Trial for PrivateCopy {
         candidate: &PreflightCandidate<'_>,
         state: Option<(u32, &[u8])>,
     ) -> Result<PreflightReport, PreflightError> {
-        preflight::run(how, candidate, self.0.path(), state)
+        preflight::run(how, candidate, self.file.path(), state)
     }
 }
 
@@ -76,6 +92,7 @@ impl Trial for PrivateCopy {
 struct UnverifiedImage {
     opened: Opened,
     ledger: Arc<Ledger>,
+    hash: ContentHash,
 }
 
 impl reslot_engine::Opened for UnverifiedImage {
@@ -88,8 +105,10 @@ impl reslot_engine::Opened for UnverifiedImage {
         manifest: Manifest,
         written: ContentHash,
     ) -> Result<Box<dyn reslot_engine::Image>, OpenError> {
-        let Self { opened, ledger } = *self;
-        Ok(Box::new(opened.verify(manifest, Some(written), ledger)?))
+        let Self { opened, ledger, hash } = *self;
+        let mut image = opened.verify(manifest, Some(written), ledger)?;
+        image.copy_hash = Some(hash);
+        Ok(Box::new(image))
     }
 }
 
@@ -124,6 +143,10 @@ unsafe impl reslot_engine::Image for Image {
 
     fn copy(&self) -> Option<&Path> {
         Some(self.staged.path())
+    }
+
+    fn copy_hash(&self) -> Option<ContentHash> {
+        self.copy_hash
     }
 
     unsafe fn create(&self) -> Result<Box<dyn Object>, HookError> {
@@ -175,6 +198,10 @@ impl Resources for Ledger {
 
     fn threads_with_values(&self) -> Vec<String> {
         self.threads_with_values()
+    }
+
+    fn compare(&self, go_on: &dyn Fn() -> bool) -> Comparison {
+        self.compare(go_on)
     }
 
     fn watch(&self) {

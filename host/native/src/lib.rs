@@ -5,6 +5,7 @@
 
 mod engine;
 pub mod foreign;
+mod integrity;
 pub mod loaded;
 mod logs;
 mod open;

@@ -2,6 +2,7 @@
 //! has made all checks that are possible before that.
 
 use super::{
+    integrity::Integrity,
     loaded::{self, Mapped},
     remains::Remains,
     resources::Ledger,
@@ -10,7 +11,7 @@ use super::{
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use parking_lot::Mutex;
-use reslot_artifact::{ContentHash, manifest::Manifest};
+use reslot_artifact::{ContentHash, manifest::Manifest, read_only::ReadOnlyParts};
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, SOURCES, StableAbi, cut_words};
 use reslot_process::PerProcess;
 use reslot_report::{OpenError, UnloadReport};
@@ -37,6 +38,8 @@ pub struct Image {
     root: RootRef,
     /// The artifact's manifest.
     pub(super) manifest: Arc<Manifest>,
+    /// The hash of the linted bytes; none in a preflight.
+    pub(super) copy_hash: Option<ContentHash>,
 }
 
 // SAFETY: the root points to constant data of the image, which is mapped while `library` is `Some`, and is not used afterwards. The pointers
@@ -76,6 +79,11 @@ impl Opened {
         let (mapped, needs) = found.ok_or(OpenError::Root("the loader does not list the new image"))?;
         keep_dependencies(needs);
         Ok(Self { library, staged, mapped })
+    }
+
+    /// What the image is compared with later. To be made before any function of the image is called.
+    pub(super) fn integrity(&self, parts: ReadOnlyParts) -> Integrity {
+        Integrity::of(parts, self.mapped.base, self.staged.path())
     }
 
     /// Checks the mapped root, and gives the image the host's functions. `written` is the hash of the linted manifest's text, if it is known.
@@ -133,6 +141,7 @@ impl Opened {
             report: UnloadReport::default(),
             root,
             manifest: Arc::new(manifest),
+            copy_hash: None,
         })
     }
 }

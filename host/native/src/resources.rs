@@ -45,7 +45,7 @@ pub mod exploration {
     }
 }
 
-use crate::{logs::LogForwarder, threads};
+use crate::{integrity::Integrity, logs::LogForwarder, threads};
 use reslot_engine::{
     Holding, PeerTable, next_image_id,
     panics::{self, PanicReport},
@@ -53,9 +53,10 @@ use reslot_engine::{
 };
 use reslot_plugin_api::__private::ROption;
 use reslot_process::Process;
+use reslot_report::Comparison;
 use reslot_sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -87,6 +88,10 @@ pub struct Ledger {
     set_log_level_fn: OnceLock<extern "C" fn(u8)>,
     /// The image's function that returns its allocated bytes; none before it was verified.
     live_bytes_fn: OnceLock<extern "C" fn() -> ROption<u64>>,
+    /// What the image is compared with; none before it was set.
+    integrity: OnceLock<Integrity>,
+    /// The image may be unmapped by now: `closed` of the state, for a thread that must not wait for its lock.
+    is_closed: AtomicBool,
     on_release: Box<dyn Fn() + Send + Sync>,
     on_thread_panic: Box<dyn Fn(PanicReport) + Send + Sync>,
 }
@@ -199,6 +204,8 @@ impl Ledger {
             log_forwarder: OnceLock::new(),
             set_log_level_fn: OnceLock::new(),
             live_bytes_fn: OnceLock::new(),
+            integrity: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
             on_release: Box::new(on_release),
             on_thread_panic: Box::new(on_thread_panic),
         })
@@ -207,6 +214,20 @@ impl Ledger {
     /// Sets the image's peers; once, before any of its hooks is called.
     pub fn set_peers(&self, peers: Box<dyn PeerTable>) {
         let _ = self.peers.set(peers);
+    }
+
+    /// Sets what the image is compared with; once, when it has just been mapped.
+    pub(super) fn set_integrity(&self, integrity: Integrity) {
+        let _ = self.integrity.set(integrity);
+    }
+
+    /// Compares the image with its artifact. This takes no lock.
+    pub fn compare(&self, go_on: &dyn Fn() -> bool) -> Comparison {
+        let is_closed = || self.is_closed.load(Ordering::Acquire);
+        match self.integrity.get() {
+            Some(integrity) => integrity.compare(&is_closed, go_on),
+            None => Comparison::Failed("it has not been opened yet".to_owned()),
+        }
     }
 
     /// The image's id, unique in this process.
@@ -481,6 +502,8 @@ impl Ledger {
             return None;
         }
         state.closed = true;
+        // Before the image is unmapped: what is read of its memory from now on counts for nothing.
+        self.is_closed.store(true, Ordering::Release);
         let left: Vec<_> = std::mem::take(&mut state.entries).into_values().collect();
         let left: Vec<_> = left.iter().map(|entries| (entries.tid, state.pending(entries))).collect();
         let skipped: usize = left.iter().map(|(_, pending)| pending).sum();

@@ -1,5 +1,5 @@
-//! The host's own threads, in two kinds. Background threads prepare, watch, report and unload; they must not preempt the
-//! program. Foreground threads run rollbacks and hooks, for which an owner or a closed gate waits; they must not wait for a
+//! The host's own threads, in three kinds. Background threads prepare, watch, report and unload; they must not preempt the
+//! program. Idle threads run when no other thread wants the processor. Foreground threads run rollbacks and hooks, for which an owner or a closed gate waits; they must not wait for a
 //! free processor.
 
 use reslot_sync::thread::{self, JoinHandle};
@@ -10,6 +10,8 @@ use std::io;
 pub enum Kind {
     /// After a wake-up it waits for a free processor or its turn, and does not preempt a running thread.
     Background = libc::SCHED_BATCH as isize,
+    /// It runs only while a processor is idle, so it must hold no lock that another thread may wait for.
+    Idle = libc::SCHED_IDLE as isize,
     /// Another thread waits for its work.
     Foreground = libc::SCHED_OTHER as isize,
 }

@@ -6,10 +6,10 @@ mod weight;
 mod words;
 
 use crate::{
-    EngineKind, HistoryError, Holder, HookError, Lifecycle, QuarantineReason, Refusal, RollbackReason, RollbackReport, Step,
-    UnloadError, UnloadReason, UnloadReport,
+    EngineKind, HistoryError, Holder, HookError, Lifecycle, QuarantineReason, Refusal, RollbackReason, RollbackReport,
+    SavedStateError, Step, UnloadError, UnloadReason, UnloadReport,
 };
-use reslot_artifact::ContentHash;
+use reslot_artifact::{ContentHash, ImageDifference};
 use reslot_plugin_api::{Backtrace, CallError, Health};
 use std::{
     path::PathBuf,
@@ -355,6 +355,34 @@ pub enum Event {
     },
     /// An artifact was refused; the slot keeps what it has.
     Refused(Refusal),
+    /// The image of a generation differs from its artifact: a bit has flipped in memory, or something has written there. What follows
+    /// is the policy's decision (`Policy::on_damaged_image`). Each difference is reported once.
+    ImageDamaged {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+        /// The first new difference.
+        difference: ImageDifference,
+        /// How many more there are.
+        more: usize,
+    },
+    /// The snapshot of a swap has changed in memory since it was taken, so a rollback did not use it. The current state was carried over.
+    SnapshotDamaged {
+        /// The slot.
+        slot: Arc<str>,
+        /// What was found.
+        error: SavedStateError,
+    },
+    /// A damaged image was replaced: the slot has a new generation of the same artifact, with the state.
+    ImageRenewed {
+        /// The slot.
+        slot: Arc<str>,
+        /// The new generation.
+        generation: u64,
+        /// The generation whose image is damaged.
+        damaged: u64,
+    },
     /// A retired generation still has holders after the drain deadline. The host goes on and forces nothing.
     DrainTimeout {
         /// The slot.

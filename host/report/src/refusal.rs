@@ -211,6 +211,12 @@ pub enum SavedStateError {
         /// The schemas that this version accepts; none if it has no state.
         takes: Option<StateSchema>,
     },
+    /// The saved bytes have changed in memory since they were saved.
+    #[error("the saved state of {bytes} bytes has changed in memory since it was saved, so it is not used")]
+    Damaged {
+        /// How many bytes it has.
+        bytes: usize,
+    },
 }
 
 impl SavedStateError {
@@ -224,6 +230,9 @@ impl SavedStateError {
             Self::Schema { .. } => {
                 "load a version that accepts this schema (`schema` and `migrates_from` of \
                  export_plugin!)"
+            }
+            Self::Damaged { .. } => {
+                "load the artifact without it, or with an older state; if this happens again, test the machine's memory"
             }
         }
     }

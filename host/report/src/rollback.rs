@@ -1,5 +1,6 @@
 //! Why a slot was rolled back, and which state the earlier version got.
 
+use reslot_artifact::ImageDifference;
 use reslot_plugin_api::{CallError, Health};
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -54,6 +55,13 @@ pub enum RollbackReason {
         /// The other slot.
         slot: Arc<str>,
     },
+    /// The image in memory differs from its artifact (`Policy::on_damaged_image`). The version itself is not at fault.
+    Damaged {
+        /// The slot of the image.
+        slot: Arc<str>,
+        /// Where it differs.
+        difference: Box<ImageDifference>,
+    },
     /// The host was restarted, and the published version was refused or had not passed its probation.
     Restarted,
 }
@@ -68,6 +76,7 @@ impl RollbackReason {
             Self::CallTimeout { .. } => "call_timeout",
             Self::Manual => "manual",
             Self::GroupMember { .. } => "group_member",
+            Self::Damaged { .. } => "damaged",
             Self::Restarted => "restarted",
         }
     }
@@ -93,6 +102,7 @@ impl fmt::Display for RollbackReason {
             }
             Self::Manual => write!(f, "it was requested"),
             Self::GroupMember { slot } => write!(f, "it was loaded together with {slot}, which was rolled back"),
+            Self::Damaged { slot, difference } => write!(f, "the image of {slot} differs from its artifact at {difference}"),
             Self::Restarted => write!(f, "the published version cannot be loaded since the host was started"),
         }
     }

@@ -358,7 +358,9 @@ fn trace(event: &Event) {
         | Event::HistoryFailed { .. }
         | Event::Reverted { .. }
         | Event::ConfigRefused { .. } => tracing::error!("{event}"),
-        Event::PrivateFolderRestored { .. } => tracing::warn!("{event}"),
+        Event::PrivateFolderRestored { .. } | Event::SnapshotDamaged { .. } => tracing::warn!("{event}"),
+        Event::ImageDamaged { .. } => tracing::error!("{event}"),
+        Event::ImageRenewed { .. } => tracing::info!("{event}"),
         Event::Retired(report) => match &report.outcome {
             Outcome::Unmapped(_) => {
                 tracing::info!(

@@ -30,6 +30,7 @@ use crate::{
     policy::Policy,
     reload::{Counts, LoadOutcome, ReloadMessage, SavedState, UnloadOutcome},
     runtime::Runtime,
+    scrub,
     slot::{Change, Generation, Mode, Reader, Slot, SlotState, Taken, who_holds},
     watch::{Watch, scan},
 };
@@ -41,7 +42,7 @@ use reslot_engine::LogLevel;
 use reslot_plugin_api::{Health, Interface, Shared};
 use reslot_process::{never_dropped, safe_point};
 pub use reslot_report::GenerationHolders;
-use reslot_report::{Cause, EngineKind, Refusal, SlotError, UnloadError};
+use reslot_report::{Cause, EngineKind, ImageReport, Refusal, SlotError, UnloadError};
 use reslot_stage::PrivateCopies;
 use reslot_sync::{mpsc, thread::JoinHandle};
 use std::{
@@ -343,6 +344,26 @@ impl Host {
         self.inner.images.counts()
     }
 
+    /// Compares the read-only memory of each mapped image with its artifact: code, constants, and constants that contain addresses. It answers
+    /// one report for each image, and waits for the comparison, which runs at idle priority and disturbs no caller. On a busy machine that
+    /// takes long. The host does the same by itself if the policy says so ([`Policy::scrub_every`]).
+    ///
+    /// What differs is also reported as [`Event::ImageDamaged`](crate::Event::ImageDamaged), and then the host does what the policy says
+    /// ([`Policy::on_damaged_image`]); this function does not wait for that. A tool that writes into the code of a running program, such as a debugger's
+    /// breakpoint, is a difference, too.
+    ///
+    /// The reference are checksums of the bytes that the lint accepted, not the file: the image and its file may share the page in which a
+    /// bit has flipped. Not compared are writable data, the heap, plugins that are linked into the program
+    /// ([`Comparison::NotApplicable`](crate::Comparison::NotApplicable)), and libraries without the SDK.
+    ///
+    /// Empty in a forked child, and when an observer of events calls it on the thread that reports a difference.
+    pub fn verify_images(&self) -> Vec<ImageReport> {
+        if self.inner.process.is_another() {
+            return Vec::new();
+        }
+        scrub::verify(&self.inner)
+    }
+
     /// Every slot, with its current generation.
     pub fn slots(&self) -> Vec<SlotInfo> {
         if self.inner.process.is_another() {
@@ -453,6 +474,7 @@ impl Drop for Host {
             never_dropped(&self.inner);
             forget(self.watch.take());
             forget((self.reload.take(), self.reaper.take(), self.supervisor.take()));
+            self.inner.scrubber.forget();
             self.surfaces.forget();
             return;
         }

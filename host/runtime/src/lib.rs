@@ -18,6 +18,7 @@ mod policy;
 mod reload;
 mod runtime;
 mod safe_points;
+mod scrub;
 mod shadow_name;
 mod slot;
 pub mod surface;
@@ -35,18 +36,19 @@ pub use host::{
     AnyClaim, BuildError, Claim, Host, HostBuilder, RollbackError, RollbackTarget, Shadow, SlotInfo, SyncOutcome,
 };
 pub use instances::InstancesError;
-pub use policy::{DeletedFile, Policy, PolicyError, RollbackState};
+pub use policy::{DamagedImage, DeletedFile, Policy, PolicyError, RollbackState};
 pub use reload::{Counts, LoadOutcome, SavedState, UnloadOutcome, Unloaded};
-pub use reslot_artifact::{ContentHash, HashPrefix, ParseHashError};
+pub use reslot_artifact::{ContentHash, HashPrefix, ImageDifference, ImagePart, ParseHashError};
 pub use reslot_engine::{LogLevel, NoLogLevel, Preflight};
 pub use reslot_native::{foreign, loaded::mapped_copies, preflight::preflight};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
 pub use reslot_process::safe_point;
 pub use reslot_report::{
-    Cause, EngineKind, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook, HookError, IllegalMove,
-    Lifecycle, OpenError, Outcome, PreflightError, PreflightReport, PreflightStep, QuarantineReason, Record, Refusal,
-    ReloadReport, RestoredState, RetireReport, RollbackReason, RollbackReport, SavedStateError, SchemaGap, ShutdownReport,
-    SlotError, Step, StillMapped, Unfinished, UnloadError, UnloadReason, UnloadReport, UnmappedImage, WatchedFolder,
+    Cause, ComparedParts, Comparison, EngineKind, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook,
+    HookError, IllegalMove, ImageReport, Lifecycle, OpenError, Outcome, PreflightError, PreflightReport, PreflightStep,
+    QuarantineReason, Record, Refusal, ReloadReport, RestoredState, RetireReport, RollbackReason, RollbackReport,
+    SavedStateError, SchemaGap, ShutdownReport, SlotError, Step, StillMapped, Unfinished, UnloadError, UnloadReason,
+    UnloadReport, UnmappedImage, WatchedFolder,
 };
 pub use reslot_stage::PrivateCopies;
 pub use slot::{Reader, Slot, SlotGuard, View};

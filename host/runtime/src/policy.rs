@@ -66,6 +66,32 @@ pub struct Policy {
     pub preflight: Option<Preflight>,
     /// What the host does with a slot whose file is deleted from the watched folder.
     pub on_deleted_file: DeletedFile,
+    /// How often the host compares the read-only memory of each mapped image with its artifact, at idle priority, as
+    /// [`Host::verify_images`](crate::Host::verify_images) does on demand. A comparison that takes longer than this is followed by the next
+    /// one at once. None: never.
+    pub scrub_every: Option<Duration>,
+    /// What the host does with a slot whose image differs in memory from its artifact.
+    pub on_damaged_image: DamagedImage,
+}
+
+/// What the host does with a slot whose image differs in memory from its artifact, because a bit has flipped or something has written there.
+/// [`Event::ImageDamaged`](crate::Event::ImageDamaged) reports the difference in any case. A damaged standby is given up with any value but
+/// `Report`, so that no rollback goes to it, and a damaged candidate that waits for its owner is loaded again.
+///
+/// To take the state, the host calls the `snapshot` of the damaged image. With [`RollbackState::Snapshot`], a rollback within the probation
+/// calls nothing of it, and starts from the snapshot of the swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum DamagedImage {
+    /// The slot gets a fresh image of the same artifact, with its state: [`Event::ImageRenewed`](crate::Event::ImageRenewed).
+    #[default]
+    Renew,
+    /// The slot is rolled back to the standby, or to the newest older version of the history. If there is none, it gets a fresh image. The
+    /// version is not marked as bad, because it is not at fault.
+    Rollback,
+    /// The current generation keeps serving.
+    Report,
 }
 
 /// What the host does with a slot whose file is deleted from the watched folder, or renamed out of it. Replacing a file
@@ -115,6 +141,8 @@ impl Policy {
             history: 2,
             preflight: None,
             on_deleted_file: DeletedFile::Keep,
+            scrub_every: None,
+            on_damaged_image: DamagedImage::Renew,
         }
     }
 
@@ -236,6 +264,20 @@ impl Policy {
         self
     }
 
+    /// Sets [`scrub_every`](Self#structfield.scrub_every): an interval, or `None`.
+    #[must_use]
+    pub fn scrub_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.scrub_every = interval.into();
+        self
+    }
+
+    /// Sets [`on_damaged_image`](Self#structfield.on_damaged_image).
+    #[must_use]
+    pub fn on_damaged_image(mut self, what: DamagedImage) -> Self {
+        self.on_damaged_image = what;
+        self
+    }
+
     /// Refuses values that cannot work.
     pub(crate) fn check(&self) -> Result<(), PolicyError> {
         let checks_health = !self.health_every.is_zero();
@@ -243,6 +285,7 @@ impl Policy {
             ("hook_deadline", Some(self.hook_deadline)),
             ("health_timeout", Some(self.health_timeout).filter(|_| checks_health)),
             ("call_deadline", self.call_deadline),
+            ("scrub_every", self.scrub_every),
         ];
         match deadlines
             .iter()

@@ -4,7 +4,7 @@
 //! Around that path:
 //!
 //! - what starts it: `thread.rs` (the reload thread, with the requests of `messages.rs`), `together.rs` (several slots at once), `go_back.rs`
-//!   (a version that was kept), `reinstance.rs` (the same artifact, because plugins are given something else), `shadow.rs` (a build that
+//!   (a version that was kept), `reinstance.rs` (the same artifact, because plugins are given something else), `damaged.rs` (an image that differs from its artifact), `shadow.rs` (a build that
 //!   never comes to serve);
 //! - where it is refused: `admission.rs`, each decision by its name; what follows: `after_refusal.rs`;
 //! - what a candidate starts from: `starting_state.rs`;
@@ -18,6 +18,7 @@ mod artifact;
 mod attempt;
 mod clock;
 mod create;
+mod damaged;
 mod exclusive;
 mod go_back;
 mod inputs;

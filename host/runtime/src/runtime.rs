@@ -3,6 +3,7 @@
 
 mod hook_runner;
 mod retries;
+mod scrubber;
 mod storage;
 mod threads;
 
@@ -20,6 +21,7 @@ use crate::{
 pub(crate) use hook_runner::HookRunner;
 use reslot_process::Process;
 pub(crate) use retries::Retries;
+pub(crate) use scrubber::{ScrubMessage, Scrubber};
 use std::{sync::Arc, time::Duration};
 pub(crate) use storage::Storage;
 pub(crate) use threads::Threads;
@@ -52,6 +54,8 @@ pub(crate) struct Runtime {
     pub(crate) log_levels: Arc<LogLevels>,
     /// What the end of the host waits for.
     pub(crate) deferred_work: DeferredWork,
+    /// Compares images with their artifacts.
+    pub(crate) scrubber: Scrubber,
 }
 
 /// What the embedder has chosen, and what stays so as long as the host lives.

@@ -25,13 +25,13 @@ mod unload_data;
 mod view;
 
 pub(crate) use call_stats::Watching;
-pub(crate) use candidate::{Candidate, CandidateKind, CandidateSet, RollbackPlan, SlotCandidate, TakenState};
+pub(crate) use candidate::{Candidate, CandidateKind, CandidateSet, Renewal, RollbackPlan, SlotCandidate, TakenState};
 pub(crate) use ending::{EndedGeneration, Ending};
 pub(crate) use generation::{Access, Generation, OwnersTurn};
 pub use handle::{Slot, SlotGuard};
 pub(crate) use holders::{holders_of, who_holds};
 pub use images::Counts;
-pub(crate) use images::{MappedImages, Phase};
+pub(crate) use images::{MappedImage, MappedImages, Phase};
 pub(crate) use messages::{CheckResult, InstanceId, ReaperMessage, SupervisorMessage};
 pub(crate) use peer::SlotPeers;
 pub(crate) use peer::with_overlay;

@@ -11,7 +11,7 @@ use reslot_artifact::{
     manifest::{Manifest, ManifestError},
 };
 use reslot_engine::{
-    Engine, Holding, Image, ImageId, ImageOwner, Object, Opened, Resources, StagedArtifact, Trial, Unloading,
+    Engine, Holding, Image, ImageId, ImageOwner, LintedBytes, Object, Opened, Resources, StagedArtifact, Trial, Unloading,
 };
 use reslot_linked::LinkedEngine;
 use reslot_plugin_api::{__private::ContextAbi, Health, LinkedPlugin};
@@ -59,12 +59,16 @@ impl Engine for ScriptEngine {
         }
     }
 
-    fn stage(&self, write_copy: &dyn Fn() -> Result<StagedFile, StageError>) -> Result<Box<dyn StagedArtifact>, StageError> {
-        Ok(Box::new(Staged(write_copy()?)))
+    fn stage(
+        &self,
+        linted: LintedBytes<'_>,
+        write_copy: &dyn Fn() -> Result<StagedFile, StageError>,
+    ) -> Result<Box<dyn StagedArtifact>, StageError> {
+        Ok(Box::new(Staged(write_copy()?, linted.hash)))
     }
 }
 
-struct Staged(StagedFile);
+struct Staged(StagedFile, ContentHash);
 
 impl StagedArtifact for Staged {
     fn copy(&self) -> Option<&StagedFile> {
@@ -84,11 +88,16 @@ impl StagedArtifact for Staged {
             .expect("the artifacts are made of these plugins");
         let state = ImageState::new(script, owner.slot.clone(), owner.generation);
         let none = || unreachable!("a linked plugin has no copy");
-        let linked = LinkedEngine::new(plugin).stage(&none).expect("nothing is written");
+        let linted = LintedBytes {
+            bytes: &bytes,
+            hash: self.1,
+        };
+        let linked = LinkedEngine::new(plugin).stage(linted, &none).expect("nothing is written");
         Ok(Box::new(OpenedScript {
             opened: linked.open(owner)?,
             state,
             copy: self.0,
+            hash: self.1,
         }))
     }
 }
@@ -97,6 +106,7 @@ struct OpenedScript {
     opened: Box<dyn Opened>,
     state: Arc<ImageState>,
     copy: StagedFile,
+    hash: ContentHash,
 }
 
 impl Opened for OpenedScript {
@@ -105,12 +115,22 @@ impl Opened for OpenedScript {
     }
 
     fn verify(self: Box<Self>, manifest: Manifest, written: ContentHash) -> Result<Box<dyn Image>, OpenError> {
-        let Self { opened, state, copy } = *self;
+        let Self {
+            opened,
+            state,
+            copy,
+            hash,
+        } = *self;
         if state.script.lies {
             return Err(OpenError::OtherManifest);
         }
         let image = opened.verify(manifest, written)?;
-        Ok(Box::new(ScriptImage { image, state, copy }))
+        Ok(Box::new(ScriptImage {
+            image,
+            state,
+            copy,
+            hash,
+        }))
     }
 }
 
@@ -118,6 +138,7 @@ struct ScriptImage {
     image: Box<dyn Image>,
     state: Arc<ImageState>,
     copy: StagedFile,
+    hash: ContentHash,
 }
 
 // SAFETY: the objects are those of a linked plugin, and stay until the execution is over.
@@ -140,6 +161,10 @@ unsafe impl Image for ScriptImage {
 
     fn copy(&self) -> Option<&Path> {
         Some(self.copy.path())
+    }
+
+    fn copy_hash(&self) -> Option<ContentHash> {
+        Some(self.hash)
     }
 
     unsafe fn create(&self) -> Result<Box<dyn Object>, HookError> {

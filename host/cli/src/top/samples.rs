@@ -26,6 +26,7 @@ pub(super) fn bare(name: &str) -> SlotStatus {
         late_holders: 0,
         log_level: None,
         last_refusal: None,
+        damaged: None,
     }
 }
 

@@ -7,11 +7,14 @@ use super::{
 };
 use crate::{
     event_message::milliseconds,
-    protocol::{Answer, ErrorKind, HeldGeneration, Overview, Refused, Request, SlotStatus, Version},
+    protocol::{
+        Answer, ComparedImage, ErrorKind, HeldGeneration, ImagePlace, Overview, Refused, Request, SlotStatus, Version,
+    },
 };
 use reslot_runtime::{
-    Cause, ContentHash, EngineKind, GenerationHolders, GenerationStatus, HistoryEntry, LoadOutcome, LogLevel, Refusal,
-    RollbackError, RollbackTarget, SlotInfo, UnloadError, UnloadOutcome, Unloaded, VersionStatus,
+    Cause, Comparison, ContentHash, EngineKind, GenerationHolders, GenerationStatus, HistoryEntry, ImageDifference,
+    ImageReport, LoadOutcome, LogLevel, Refusal, RollbackError, RollbackTarget, SlotInfo, UnloadError, UnloadOutcome,
+    Unloaded, VersionStatus,
     surface::{Asking, Steering},
 };
 use std::{path::PathBuf, time::Duration};
@@ -29,6 +32,10 @@ pub(super) fn answer(shared: &Shared, host: &Steering<'_>, request: Request) -> 
             let slot = host.slot(&slot).map_err(unknown)?;
             let generations = host.who_holds(&slot.name).iter().map(held).collect();
             Ok(Answer::Holders { generations })
+        }
+        Request::Verify => {
+            let images = host.verify_images().iter().map(compared).collect();
+            Ok(Answer::Images { images })
         }
         Request::WhyNot { target } => Ok(Answer::WhyNot(Box::new(why_not::why_not(shared, host, &target)?))),
         Request::LogLevel { slot, level } => log_level(host, &slot, level.as_deref()),
@@ -223,6 +230,38 @@ fn held(held: &GenerationHolders) -> HeldGeneration {
     }
 }
 
+fn compared(report: &ImageReport) -> ComparedImage {
+    let (condition, bytes, took, reason) = match &report.comparison {
+        Comparison::Compared(compared) => {
+            let condition = match report.is_damaged() {
+                true => "damaged",
+                false => "intact",
+            };
+            (condition, compared.bytes(), compared.took, None)
+        }
+        Comparison::NotApplicable => ("linked", 0, Duration::ZERO, None),
+        Comparison::Failed(why) => ("failed", 0, Duration::ZERO, Some(why.clone())),
+        _ => ("ended", 0, Duration::ZERO, None),
+    };
+    let place = |difference: &ImageDifference| ImagePlace {
+        part: difference.part.name().to_owned(),
+        section: difference.section.to_string(),
+        offset: difference.offset,
+        address: difference.address,
+        len: difference.len as u64,
+        text: difference.to_string(),
+    };
+    ComparedImage {
+        slot: report.slot.to_string(),
+        generation: report.generation,
+        condition: condition.to_owned(),
+        bytes: bytes as u64,
+        took_us: took.as_secs_f64() * 1e6,
+        differences: report.differences().iter().map(place).collect(),
+        reason,
+    }
+}
+
 fn overview(shared: &Shared, host: &Asking<'_>) -> Overview {
     let counts = host.images();
     Overview {
@@ -280,6 +319,7 @@ fn status(shared: &Shared, host: &Asking<'_>, slot: SlotInfo) -> SlotStatus {
         late_holders: late.map(|held| held.holders.len() as u64).sum(),
         log_level: slot.log_level.map(|level| level.to_string()),
         last_refusal: remembered.refusal.as_ref().map(in_a_sentence),
+        damaged: remembered.damage_of(slot.generation),
     }
 }
 

@@ -43,8 +43,18 @@ pub(super) struct OfSlot {
     pub(super) refusal: Option<Refusal>,
     /// The reason of the last rollback since the last swap.
     pub(super) rolled_back: Option<String>,
+    /// The generation whose image was found damaged last, and where.
+    damaged: Option<(u64, String)>,
     /// The file of the current generation.
     file: Option<PathBuf>,
+}
+
+impl OfSlot {
+    /// Where the image of this generation was found damaged.
+    pub(super) fn damage_of(&self, generation: Option<u64>) -> Option<String> {
+        let (damaged, place) = self.damaged.as_ref()?;
+        (Some(*damaged) == generation).then(|| place.clone())
+    }
 }
 
 /// The last event about a file.
@@ -138,6 +148,19 @@ impl Remembered {
                     total_us: 0.0,
                     pause_us: None,
                 });
+            }
+            Event::ImageDamaged {
+                slot,
+                generation,
+                difference,
+                ..
+            } => {
+                // A shadow has no slot of its own.
+                if let Some(of) = self.slots.get_mut(slot) {
+                    let place =
+                        format!("the image of generation {generation} differs in memory from its artifact at {difference}");
+                    of.damaged = Some((*generation, place));
+                }
             }
             Event::Waiting { path, why } => self.file(path, News::Waiting(why.clone())),
             Event::Unchanged { path, .. } | Event::AlreadyStaged { path, .. } => self.forget_file(path),

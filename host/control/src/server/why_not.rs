@@ -110,6 +110,12 @@ fn of_slot(shared: &Shared, host: &Asking<'_>, name: &str) -> Result<Reason, Ref
         summary = format!("{summary}; a newer artifact was refused");
         found.refusal(refusal);
     }
+    if let Some(damage) = remembered.damage_of(slot.generation) {
+        found.add(
+            damage,
+            format!("`reslot reload FILE` or `reslot rollback {name}` replaces it; `Policy::on_damaged_image` has the host do that by itself"),
+        );
+    }
     if let Some(why) = &remembered.rolled_back {
         summary = format!("{summary}; the slot was rolled back to it");
         found.add(

@@ -36,6 +36,9 @@ impl Event {
             Self::ConfigApplied { .. } => "config-applied",
             Self::ConfigRefused { .. } => "config-refused",
             Self::Refused(_) => "refused",
+            Self::ImageDamaged { .. } => "image-damaged",
+            Self::ImageRenewed { .. } => "image-renewed",
+            Self::SnapshotDamaged { .. } => "snapshot-damaged",
             Self::DrainTimeout { .. } => "drain-timeout",
             Self::Retired(_) => "retired",
             Self::Released { .. } => "released",
@@ -81,6 +84,7 @@ impl Event {
             Self::Linted { slot, .. }
             | Self::SameSlot { slot, .. }
             | Self::StillUnloaded { slot, .. }
+            | Self::SnapshotDamaged { slot, .. }
             | Self::Reverted { slot, .. } => (slot, None),
             Self::Swapped(report) => (&report.slot, Some(report.generation)),
             Self::RolledBack(report) => (&report.slot, Some(report.to)),
@@ -100,6 +104,8 @@ impl Event {
             | Self::UnloadStaged { slot, generation }
             | Self::UnloadRefused { slot, generation, .. }
             | Self::FileDeleted { slot, generation, .. }
+            | Self::ImageDamaged { slot, generation, .. }
+            | Self::ImageRenewed { slot, generation, .. }
             | Self::DrainTimeout { slot, generation, .. }
             | Self::Released { slot, generation, .. }
             | Self::CallFailed { slot, generation, .. }

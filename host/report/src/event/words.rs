@@ -194,6 +194,35 @@ impl Event {
             Self::Swapped(report) => report.fmt(f),
             Self::Refused(refusal) if f.alternate() => write!(f, "refused: {refusal:#}"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::ImageDamaged {
+                slot,
+                generation,
+                difference,
+                more,
+            } => {
+                write!(
+                    f,
+                    "{slot}: the image of generation {generation} differs in memory from its artifact at {difference}"
+                )?;
+                match more {
+                    0 => Ok(()),
+                    more => write!(f, ", and at {more} more place(s)"),
+                }
+            }
+            Self::SnapshotDamaged { slot, error } => {
+                write!(
+                    f,
+                    "{slot}: the snapshot of the last swap is damaged, and the current state is carried over: {error}"
+                )
+            }
+            Self::ImageRenewed {
+                slot,
+                generation,
+                damaged,
+            } => write!(
+                f,
+                "{slot}: generation {generation}, of the same artifact, replaced generation {damaged}, whose image is damaged"
+            ),
             Self::DrainTimeout {
                 slot,
                 generation,

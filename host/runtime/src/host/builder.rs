@@ -18,8 +18,8 @@ use crate::{
     logs::LogLevels,
     policy::Policy,
     reload::{self, Deadlines, Reaper, ReloadMessage, sort_by_uses},
-    runtime::{HookRunner, Options, Retries, Runtime, Storage, Threads},
-    safe_points,
+    runtime::{HookRunner, Options, Retries, Runtime, Scrubber, Storage, Threads},
+    safe_points, scrub,
     slot::{MappedImages, Slots},
     testing::Injections,
     watch::{Watch, WatchOptions, scan},
@@ -366,6 +366,7 @@ impl HostBuilder {
             log,
             log_levels: Arc::new(LogLevels::new(self.log_level)),
             deferred_work: DeferredWork::default(),
+            scrubber: Scrubber::default(),
         });
         inner.log.register_for_safe_points();
         safe_points::register(&inner.slots);
@@ -398,6 +399,9 @@ impl HostBuilder {
         let judging = host.inner.clone();
         let supervise = move || reload::supervise(&judging, &supervisor_receiver);
         host.supervisor = Some(spawn(Kind::Foreground, "reslot-supervisor", supervise)?);
+        if host.inner.options.policy.scrub_every.is_some() {
+            scrub::start(&host.inner);
+        }
         Ok(host)
     }
 }

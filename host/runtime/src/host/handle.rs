@@ -11,11 +11,12 @@ use crate::{
     instances::LoadRequest,
     reload::{Counts, LoadOutcome, UnloadOutcome},
     runtime::Runtime,
+    scrub,
     slot::who_holds,
 };
 use reslot_engine::LogLevel;
 use reslot_plugin_api::__private::cut_words;
-use reslot_report::{Event, GenerationHolders, QuarantineReason, Refusal, SlotError, StageError, UnloadError};
+use reslot_report::{Event, GenerationHolders, ImageReport, QuarantineReason, Refusal, SlotError, StageError, UnloadError};
 use std::{
     fmt,
     ops::Deref,
@@ -214,6 +215,11 @@ impl Asking<'_> {
     /// As [`Host::images`](crate::Host::images).
     pub fn images(&self) -> Counts {
         self.host.images.counts()
+    }
+
+    /// As [`Host::verify_images`](crate::Host::verify_images). Unlike the other questions this one waits for long on a busy machine.
+    pub fn verify_images(&self) -> Vec<ImageReport> {
+        scrub::verify(&self.host)
     }
 
     /// The reason for each quarantined image.

@@ -91,7 +91,11 @@ impl Host {
         let this = thread::current().id();
         let is_this = |id: ThreadId| id == this;
         let threads = [&self.reload, &self.reaper, &self.supervisor].into_iter().flatten();
-        threads.map(|thread| thread.thread().id()).any(is_this) || self.inner.hooks.pool().is_own_thread()
+        threads
+            .map(|thread| thread.thread().id())
+            .chain(self.inner.scrubber.thread())
+            .any(is_this)
+            || self.inner.hooks.pool().is_own_thread()
     }
 
     /// Ends everything. The drop of the host calls it again, which has no effect.
@@ -104,6 +108,7 @@ impl Host {
         progress.set_step(Some(Unfinished::Watch));
         self.watch = None;
         self.inner.inputs.end();
+        self.inner.scrubber.end();
         progress.set_step(Some(Unfinished::Reload));
         self.inner.threads.send_to_reload(ReloadMessage::End);
         if let Some(reload) = self.reload.take() {

@@ -309,6 +309,7 @@ fn check_saved(state: &SavedState, candidate: &Manifest) -> Result<(), SavedStat
             candidate: candidate.name.clone(),
         });
     }
+    state.snapshot.intact()?;
     let (saved, takes) = (state.schema(), candidate.state);
     match takes {
         Some(takes) if (takes.oldest..=takes.schema).contains(&saved) => Ok(()),

@@ -15,7 +15,7 @@ use crate::{
     deferred_notifications::defer_notifications,
     instances::LoadRequest,
     runtime::Runtime,
-    slot::{Access, Candidate, Generation, OwnersTurn, SlotRecord, SlotState},
+    slot::{Access, Candidate, Generation, OwnersTurn, Renewal, SlotRecord, SlotState},
 };
 use reslot_report::{Event, Refusal, RollbackReason};
 use std::sync::Arc;
@@ -139,22 +139,24 @@ pub(super) fn adopt_unclaimed(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
 
 /// What must be known of a staged candidate in case it is refused.
 struct Waited {
-    is_reinstance: bool,
+    renewal: Option<Renewal>,
     facts: CandidateFacts,
 }
 
 impl Waited {
     fn of(host: &Runtime, candidate: &Candidate) -> Self {
         Self {
-            is_reinstance: candidate.is_reinstance(),
+            renewal: candidate.kind.renewal(),
             facts: CandidateFacts::of_staged(&host.slots, candidate),
         }
     }
 
     fn report_refused(self, host: &Runtime, refusal: Refusal) {
-        if self.is_reinstance {
-            inputs::report_refused(host, refusal);
-            return;
+        match self.renewal {
+            Some(Renewal::Inputs) => return inputs::report_refused(host, refusal),
+            // The next comparison of the image finds the damage again.
+            Some(Renewal::Damage) => return host.log.push(Event::Refused(refusal)),
+            None => {}
         }
         if let Some(slot) = &refusal.slot
             && let Next::LoadAgain = self.facts.after_refusal(host, slot, &refusal)

@@ -5,7 +5,7 @@ use crate::{
     slot::{SavedState, SlotRecord, UnloadRequest},
     watch::Notice,
 };
-use reslot_artifact::ContentHash;
+use reslot_artifact::{ContentHash, ImageDifference};
 use reslot_report::{Refusal, ReloadReport, RollbackReason, RollbackReport, UnloadError};
 use reslot_sync::mpsc::Sender;
 use std::sync::Arc;
@@ -51,6 +51,12 @@ pub(crate) enum ReloadMessage {
     },
     /// A claim was dropped while a candidate or an unload waited for its owner.
     Settle(Arc<SlotRecord>),
+    /// The image of this generation differs from its artifact.
+    Damaged {
+        record: Arc<SlotRecord>,
+        number: u64,
+        difference: ImageDifference,
+    },
     /// Inputs may have changed: check every current generation.
     InputsChanged,
     /// The file of a resource has changed.

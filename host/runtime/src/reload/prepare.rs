@@ -257,13 +257,9 @@ fn restore_first_that_fits(
 }
 
 fn restore(candidate: &mut Generation, state: &Snapshot, old: Option<&Generation>, watch: &mut Watch) -> Result<(), Failed> {
+    let bytes = state.intact().map_err(|damaged| (Step::Migrate, damaged.into()))?;
     let writer = old.map(|old| old.instance());
-    hooks::restore(
-        &mut candidate.exclusive_instance(),
-        (state.schema, &state.bytes),
-        writer,
-        watch,
-    )
+    hooks::restore(&mut candidate.exclusive_instance(), (state.schema, bytes), writer, watch)
 }
 
 /// Asks for its health. A check that panics has failed.

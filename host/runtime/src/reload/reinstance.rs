@@ -1,26 +1,32 @@
-//! Re-instantiation: when a configuration, a resource or a current generation changes, every slot is checked. If the current instance has
-//! outdated inputs, a new instance of the same artifact is made and handed over to like any candidate. So the order and the number of the
-//! changes do not matter.
+//! Re-instantiation: a new instance of the current artifact is made, and handed over to like any candidate. There are two reasons.
+//!
+//! When a configuration, a resource or a current generation changes, every slot is checked, and the instances with outdated inputs are
+//! replaced. So the order and the number of the changes do not matter. And an image that differs from its artifact is replaced
+//! (`damaged.rs`).
 
 use super::{
-    artifact::{FIRST_WAIT, LONGEST_WAIT, lint, refusal_of},
+    artifact::{FIRST_WAIT, LONGEST_WAIT, lint, lint_archived, refusal_of},
     attempt::Target,
     clock::Clock,
     inputs::{report_input_problem, report_refused, report_unreadable},
-    messages::ReloadMessage,
+    messages::{LoadOutcome, ReloadMessage},
     steps::{bring_into_service, make_candidate},
 };
 use crate::{
+    history::Artifact,
     inputs::{InputStore, Read},
     instances::LoadRequest,
     runtime::Runtime,
-    slot::{CandidateKind, Generation, SlotRecord},
+    slot::{CandidateKind, Current, Generation, Renewal, SlotRecord},
 };
 use reslot_artifact::ContentHash;
-use reslot_report::{Event, Step};
-use reslot_stage::{Bytes, Source};
+use reslot_report::{Event, HistoryError, Refusal, Step};
 use reslot_sync::Instant;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Resources that somebody was writing when the host tried to read them.
 #[derive(Default)]
@@ -72,11 +78,21 @@ pub(super) fn update_outdated(host: &Arc<Runtime>) {
     }
 }
 
-/// A current generation with outdated inputs.
-struct OutdatedGeneration {
-    generation: Arc<Generation>,
-    hash: ContentHash,
-    path: PathBuf,
+/// A current generation that is to be replaced by another instance of its artifact.
+pub(super) struct OutdatedGeneration {
+    pub(super) generation: Arc<Generation>,
+    pub(super) hash: ContentHash,
+    pub(super) path: PathBuf,
+}
+
+impl OutdatedGeneration {
+    pub(super) fn of(current: &Current) -> Self {
+        Self {
+            generation: current.generation.clone(),
+            hash: current.hash,
+            path: current.path.clone(),
+        }
+    }
 }
 
 fn find_outdated(inputs: &InputStore, record: &SlotRecord) -> Option<OutdatedGeneration> {
@@ -98,56 +114,98 @@ fn find_outdated(inputs: &InputStore, record: &SlotRecord) -> Option<OutdatedGen
         }
         _ => {}
     }
-    has_outdated_inputs(&current.generation).then(|| OutdatedGeneration {
-        generation: current.generation.clone(),
-        hash: current.hash,
-        path: current.path.clone(),
-    })
+    has_outdated_inputs(&current.generation).then(|| OutdatedGeneration::of(current))
+}
+
+/// Makes another instance of the current artifact, for new inputs.
+fn reinstantiate(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &OutdatedGeneration) {
+    host.inputs.begin_trial(&record.name);
+    match renew(host, record, serving, Renewal::Inputs) {
+        Ok(_) => {}
+        Err(NotRenewed::Unreadable(error)) => {
+            let reason = format!("the host's copy of what serves cannot be read: {error}");
+            report_unreadable(host, &record.name, reason);
+        }
+        Err(NotRenewed::Refused(refusal)) => report_refused(host, refusal),
+    }
+}
+
+/// Why there is no other instance of the current artifact.
+pub(super) enum NotRenewed {
+    /// There are no intact bytes of the artifact.
+    Unreadable(HistoryError),
+    Refused(Refusal),
 }
 
 /// Makes another instance of the current artifact.
-fn reinstantiate(host: &Arc<Runtime>, record: &Arc<SlotRecord>, serving: &OutdatedGeneration) {
-    host.inputs.begin_trial(&record.name);
+///
+/// # Errors
+/// If the bytes are nowhere intact, or the instance is refused.
+pub(super) fn renew(
+    host: &Arc<Runtime>,
+    record: &Arc<SlotRecord>,
+    serving: &OutdatedGeneration,
+    why: Renewal,
+) -> Result<LoadOutcome, NotRenewed> {
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
-    let source = match host.engines.linked_source(&serving.path) {
-        Some(source) => Ok(source),
-        None => read_copy(host, record, serving),
-    };
-    let source = match source {
-        Ok(source) => source,
-        Err(error) => {
-            let reason = format!("the host's copy of what serves cannot be read: {error}");
-            report_unreadable(host, &record.name, reason);
-            return;
-        }
+    let artifact = match host.engines.linked_source(&serving.path) {
+        Some(source) => lint(host, source),
+        None => match intact_bytes(host, record, serving) {
+            Ok(intact) => lint_archived(host, serving.hash, intact),
+            // The published file may still be the same one.
+            Err(error) => match host.storage.read(&serving.path) {
+                Ok(source) if source.hash == serving.hash => lint(host, source),
+                _ => return Err(NotRenewed::Unreadable(error)),
+            },
+        },
     };
     clock.lap(Step::Read);
     let kind = CandidateKind::Reinstance {
         of: serving.generation.number(),
+        why,
     };
-    let outcome = lint(host, source)
+    artifact
         .map_err(|unfit| refusal_of(host, &LoadRequest::of_slot(&serving.path, &record.name), *unfit))
         .and_then(|artifact| make_candidate(host, Target::of(record), kind, &serving.path, artifact, clock))
-        .and_then(|(candidate, _)| bring_into_service(host, record, candidate));
-    if let Err(refusal) = outcome {
-        report_refused(host, refusal);
-    }
+        .and_then(|(candidate, _)| bring_into_service(host, record, candidate))
+        .map_err(NotRenewed::Refused)
 }
 
-/// Reads the current artifact from its private copy, or from the history if a cleaner of temporary folders has removed the copy.
-fn read_copy(host: &Runtime, record: &SlotRecord, serving: &OutdatedGeneration) -> std::io::Result<Source> {
-    let copy = serving.generation.instance().image().copy();
-    let copy = copy.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound));
-    let kept = |_: &std::io::Error| host.storage.history.read(&record.name, &serving.hash).ok();
-    let bytes = copy.and_then(std::fs::read);
-    let bytes = bytes.or_else(|error| kept(&error).map(|artifact| artifact.bytes).ok_or(error))?;
-    Ok(Source {
-        path: serving.path.clone(),
-        len: bytes.len() as u64,
-        bytes: Bytes::of(bytes),
-        hash: serving.hash,
-    })
+/// Reads the current artifact from its private copy; or from the history, if a cleaner of temporary folders has removed the copy, or if it is
+/// no longer what was linted. A history of this process has a link to the same file, so a bit that has flipped in the page cache is in both.
+fn intact_bytes(host: &Runtime, record: &SlotRecord, serving: &OutdatedGeneration) -> Result<Artifact, HistoryError> {
+    let image = serving.generation.instance().image();
+    let read = |copy: &Path, expected: ContentHash| {
+        let bytes = std::fs::read(copy).map_err(HistoryError::io(copy, "read"))?;
+        match ContentHash::of(&bytes) {
+            found if found == expected => Ok(bytes),
+            found => Err(HistoryError::Changed {
+                slot: record.name.to_string(),
+                file: copy.to_owned(),
+                expected,
+                found,
+            }),
+        }
+    };
+    let kept = || host.storage.history.read(&record.name, &serving.hash);
+    let (Some(copy), Some(hash)) = (image.copy(), image.copy_hash()) else {
+        return kept();
+    };
+    match read(copy, hash) {
+        Ok(bytes) => Ok(Artifact {
+            bytes,
+            copy: hash,
+            file: serving.path.clone(),
+            version: String::new(),
+            schema: None,
+        }),
+        Err(error) => {
+            let artifact = kept().map_err(|_| error)?;
+            let file = serving.path.clone();
+            Ok(Artifact { file, ..artifact })
+        }
+    }
 }
 
 /// The same, if a try was put off until now.

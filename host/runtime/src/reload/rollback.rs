@@ -93,9 +93,7 @@ pub(crate) fn of_open_slot(
     by_place.sort_by_key(|member| member.index);
     let why = |member: &SlotRecord| match member.id == record.id {
         true => reason.clone(),
-        false => RollbackReason::GroupMember {
-            slot: record.name.clone(),
-        },
+        false => of_group_member(&reason, record),
     };
     let mut taken: Vec<_> = by_place
         .into_iter()
@@ -129,6 +127,17 @@ pub(crate) fn of_open_slot(
     let own = reports.filter(|report| report.slot == record.name).last();
     drop(kept);
     own
+}
+
+/// Why the other members of a set are rolled back with this slot.
+fn of_group_member(reason: &RollbackReason, record: &SlotRecord) -> RollbackReason {
+    match reason {
+        // No version of the set is at fault.
+        RollbackReason::Damaged { .. } => reason.clone(),
+        _ => RollbackReason::GroupMember {
+            slot: record.name.clone(),
+        },
+    }
 }
 
 /// The members of the set with which a slot's generation was published, in start order, including the slot itself.
@@ -218,6 +227,7 @@ pub(crate) fn of_claim(
     };
     host.hooks.wake_one();
     let set = state.probation.as_ref()?.set.clone();
+    let for_others = of_group_member(&reason, record);
     let earlier = state.current()?.inherited.clone();
     let Some(standby) = fitting_standby(&host.images, &host.threads, &mut state) else {
         drop(state);
@@ -240,22 +250,20 @@ pub(crate) fn of_claim(
     drop(moving);
     let (generation, _) = back?;
     if let Some(set) = set {
-        call_others(record, &set);
+        call_others(record, &set, &for_others);
         host.threads.send_to_supervisor(SupervisorMessage::Look);
     }
     Some(generation)
 }
 
 /// The other members of a set roll back: an open one on the supervisor's thread, a claimed one on its owner's.
-fn call_others(record: &Arc<SlotRecord>, set: &Arc<ProbationGroup>) {
+fn call_others(record: &Arc<SlotRecord>, set: &Arc<ProbationGroup>, reason: &RollbackReason) {
     for member in set.iter().filter_map(Weak::upgrade).filter(|member| member.id != record.id) {
         let mut state = member.lock();
         let Some(probation) = state.probation.as_mut().filter(|probation| probation.is_of(set)) else {
             continue;
         };
-        probation.forced.get_or_insert_with(|| RollbackReason::GroupMember {
-            slot: record.name.clone(),
-        });
+        probation.forced.get_or_insert_with(|| reason.clone());
         member.signals.request_safe_point();
     }
 }
@@ -402,8 +410,13 @@ impl Rollback<'_> {
     }
 }
 
-/// The faulty version is not loaded again by itself, in this process or a later one.
+/// The faulty version is not loaded again by itself, in this process or a later one. A version whose image was damaged in memory is not at fault.
 pub(super) fn forget_faulty(host: &Runtime, record: &SlotRecord, hash: ContentHash, path: &Path, report: &RollbackReport) {
+    if let RollbackReason::Damaged { .. } = report.reason {
+        // If it had not passed its probation, the next host need not take it for the version that failed.
+        let (storage, slot) = (host.storage.clone(), record.name.clone());
+        return defer(move || storage.history.forget(&slot, &hash));
+    }
     let cause = Arc::new(Cause::RolledBack(report.reason.clone()));
     let mut refusal = Refusal::new(path.to_owned(), Step::Probation, cause);
     refusal.slot = Some(record.name.clone());

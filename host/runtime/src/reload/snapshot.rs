@@ -30,8 +30,7 @@ pub(super) fn snapshot(hooks: &HookRunner, old: &Arc<Generation>, owner: bool) -
     let bytes = bytes.map_err(failed)?;
     Ok(bytes.map(|bytes| {
         old.note_snapshot_size(bytes.len());
-        let schema = schema.schema;
-        Arc::new(Snapshot { schema, bytes })
+        Arc::new(Snapshot::new(schema.schema, bytes))
     }))
 }
 

@@ -8,7 +8,7 @@ use crate::{
     slot::{Access, Generation, Snapshot},
 };
 use reslot_engine::hooks::Migrator;
-use reslot_report::{Cause, Hook};
+use reslot_report::{Cause, Hook, SavedStateError};
 use std::sync::Arc;
 
 /// Where the state from before the current generation is.
@@ -64,6 +64,8 @@ pub(super) struct StartingState {
     pub(super) earlier: Option<Arc<Snapshot>>,
     /// Why the current one cannot be taken, if it cannot.
     pub(super) why_earlier: Option<String>,
+    /// The earlier one was damaged in memory, so the current one is taken.
+    pub(super) damaged: Option<SavedStateError>,
     /// The generation whose `migrate` can convert the state to an older schema.
     pub(super) old: Option<Arc<Generation>>,
 }
@@ -82,6 +84,10 @@ impl StartingState {
         access: &Access<'_>,
         earlier: Option<Arc<Snapshot>>,
     ) -> Result<Self, Cause> {
+        // If it is only the second choice, it is checked when it is needed: callers wait here.
+        let first_choice = earlier.as_ref().filter(|_| policy == RollbackState::Snapshot);
+        let damaged = first_choice.and_then(|earlier| earlier.intact().err());
+        let earlier = earlier.filter(|_| damaged.is_none());
         let known = match &earlier {
             Some(_) => EarlierState::Kept,
             None => EarlierState::Unknown,
@@ -92,20 +98,21 @@ impl StartingState {
             candidate.instance().has_state(),
             known,
         );
-        match (source, old) {
+        let from = match (source, old) {
             (StateSource::Nothing, _) => Ok(Self::default()),
             (StateSource::Current { or_earlier }, Some(leaving)) => match snapshot(hooks, leaving, access.is_owners()) {
                 Ok(current) => Ok(Self {
                     current,
                     earlier,
-                    why_earlier: None,
                     old: old.cloned(),
+                    ..Self::default()
                 }),
                 Err(cause) if or_earlier => Ok(Self {
                     current: None,
                     earlier,
                     why_earlier: Some(cause.to_string()),
                     old: old.cloned(),
+                    ..Self::default()
                 }),
                 Err(cause) => Err(cause),
             },
@@ -114,7 +121,8 @@ impl StartingState {
                 old: old.cloned(),
                 ..Self::default()
             }),
-        }
+        };
+        from.map(|from| Self { damaged, ..from })
     }
 
     /// The state that is tried first.
@@ -145,7 +153,7 @@ pub(super) fn migrated(
     let by = by.clone();
     let migrate = move || by.instance().migrate(state.schema, schema, &state.bytes);
     match hooks.run_hook(migrate) {
-        Ok(bytes) => Ok(Arc::new(Snapshot { schema, bytes })),
+        Ok(bytes) => Ok(Arc::new(Snapshot::new(schema, bytes))),
         Err(error) => Err(Cause::Hook(Hook::Migrate, error)),
     }
 }

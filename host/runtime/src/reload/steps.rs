@@ -48,7 +48,7 @@ use crate::{
     slot::{Candidate, CandidateKind, Generation, SlotRecord, Slots},
 };
 use reslot_artifact::{ContentHash, lint::Linted};
-use reslot_engine::StagedArtifact;
+use reslot_engine::{LintedBytes, StagedArtifact};
 use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, Refusal, RestoredState, Step};
 use reslot_sync::Instant;
@@ -226,17 +226,21 @@ pub(super) fn make_candidate(
         // The history has it already, or it is never published.
         CandidateKind::Reinstance { .. } | CandidateKind::Shadow { .. } => false,
     };
-    let hash_of_bytes = keeps_version.then(|| artifact.hash_of_bytes());
+    let hash_of_bytes = artifact.hash_of_bytes();
     let LintedArtifact { source, mut linted, .. } = artifact;
     report_lint(&attempt, &kind, std::mem::take(&mut linted.warnings));
 
     let write_copy = || host.storage.write_private_copy(target.name(), &source.bytes);
-    let staged = host.engines.of(&source.path).stage(&write_copy);
+    let bytes = LintedBytes {
+        bytes: &source.bytes,
+        hash: hash_of_bytes,
+    };
+    let staged = host.engines.of(&source.path).stage(bytes, &write_copy);
     let staged = staged.map_err(|error| attempt.refusal(Step::Open, error))?;
-    let archive = match (hash_of_bytes, staged.copy()) {
-        (Some(hash), Some(copy)) => Some(archive::begin(&attempt, &linted.manifest, source.bytes, hash, copy)),
+    let archive = match staged.copy() {
+        Some(copy) if keeps_version => Some(archive::begin(&attempt, &linted.manifest, source.bytes, hash_of_bytes, copy)),
         // What is linked into the program is there as long as the program is.
-        (Some(_) | None, _) => None,
+        Some(_) | None => None,
     };
     let archive = archive.transpose().map_err(|error| attempt.refusal(Step::Open, error))?;
     attempt.number = Some(next_number(target, &kind));
@@ -442,6 +446,10 @@ fn prepare_member<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<G
     .map_err(|cause| refuse(Step::Snapshot, cause))?;
     if from.current.is_some() {
         clock.lap(Step::Snapshot);
+    }
+    if let Some(error) = from.damaged.take() {
+        let slot = record.name.clone();
+        host.log.push(Event::SnapshotDamaged { slot, error });
     }
     if old.is_none() {
         let saved = kind.saved().map(|saved| saved.snapshot.clone());

@@ -23,8 +23,8 @@ use crate::{
     policy::Policy,
     runtime::Runtime,
     slot::{
-        Access, Candidate, CandidateKind, Change, Current, Generation, Phase, Probation, ProbationGroup, SlotRecord,
-        SlotState, Snapshot, Standby, SupervisorMessage,
+        Access, Candidate, CandidateKind, Change, Current, Generation, Phase, Probation, ProbationGroup, Renewal,
+        SlotRecord, SlotState, Snapshot, Standby, SupervisorMessage,
     },
 };
 use reslot_artifact::ContentHash;
@@ -215,9 +215,16 @@ impl Ready<'_> {
         if !is_reinstance {
             host.retries.superseded(&self.record.name);
         }
-        if is_reinstance {
+        if let Some(why) = self.kind.renewal() {
             let (slot, generation) = (report.slot.clone(), report.generation);
-            host.log.push(Event::ConfigApplied { slot, generation });
+            host.log.push(match (why, gone.replaced) {
+                (Renewal::Damage, Some(damaged)) => Event::ImageRenewed {
+                    slot,
+                    generation,
+                    damaged,
+                },
+                (Renewal::Damage | Renewal::Inputs, _) => Event::ConfigApplied { slot, generation },
+            });
         } else if host.options.policy.probation.is_zero() {
             host.threads.send_to_supervisor(SupervisorMessage::Good {
                 slot: report.slot.clone(),
@@ -234,6 +241,14 @@ impl Ready<'_> {
         }
         for retired in &gone.retired {
             host.images.retire(&retired.generation);
+        }
+        if let Some(kept) = self
+            .inherited
+            .clone()
+            .filter(|_| !is_reinstance && !host.options.policy.probation.is_zero())
+        {
+            // No caller waits here for the hash of what may be a large state.
+            defer(move || kept.seal());
         }
         // The last holder of a generation ends it, and a large state takes long to be freed.
         let (inherited, kind) = (self.inherited, self.kind);

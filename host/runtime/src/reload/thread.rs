@@ -4,6 +4,7 @@ use super::{
     adopt,
     archive::PendingArchive,
     artifact::{FIRST_WAIT, LOAD_PATIENCE, LONGEST_WAIT, is_transient},
+    damaged,
     go_back::go_back,
     messages::{LoadOptions, LoadOutcome, Outcomes, ReloadMessage, SlotLoad},
     reinstance::{self, UnreadResources},
@@ -153,6 +154,11 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<ReloadMessage>) {
                 unload::unload_unclaimed(host, &slot);
                 adopt::adopt_unclaimed(host, &slot);
             }),
+            Ok(ReloadMessage::Damaged {
+                record,
+                number,
+                difference,
+            }) => survive(|| damaged::repair(host, &record, number, &difference, &mut archive_later)),
             Ok(ReloadMessage::InputsChanged) => survive(|| reinstance::update_outdated(host)),
             Ok(ReloadMessage::Resource(name)) => survive(|| unread.read(host, name, FIRST_WAIT)),
             // Static constructors and the snapshots of unshared plugins run on this thread, so it may hold thread-locals of an image.

@@ -239,7 +239,7 @@ fn take_down(
         check_users(&host.slots, record)?;
     }
     let plugin: Arc<str> = old.instance().manifest().name.as_str().into();
-    let state = snapshot.map(|snapshot| SavedState {
+    let state = snapshot.inspect(|snapshot| snapshot.seal()).map(|snapshot| SavedState {
         plugin: plugin.clone(),
         snapshot,
     });

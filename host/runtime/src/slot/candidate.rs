@@ -38,16 +38,27 @@ pub(crate) enum CandidateKind {
     SetMember,
     /// A version that was kept: the slot goes back to it.
     Rollback(RollbackPlan),
-    /// Another instance of the artifact that serves, because plugins are given something else by now.
+    /// Another instance of the artifact that serves.
     Reinstance {
         /// The generation whose artifact it is. Of use only while that one serves.
         of: u64,
+        /// What for.
+        why: Renewal,
     },
     /// A build that runs beside the current generation, and never comes to serve.
     Shadow {
         /// A copy of the state of the current generation.
         state: Option<TakenState>,
     },
+}
+
+/// Why another instance of the same artifact is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// Plugins are given something else by now.
+    Inputs,
+    /// The image of the current generation differs from its artifact.
+    Damage,
 }
 
 /// The state of a generation, taken while that generation stays current.
@@ -96,7 +107,15 @@ impl Candidate {
 impl CandidateKind {
     pub(crate) fn reinstance_of(&self) -> Option<u64> {
         match self {
-            Self::Reinstance { of } => Some(*of),
+            Self::Reinstance { of, .. } => Some(*of),
+            Self::Fresh { .. } | Self::SetMember | Self::Rollback(_) | Self::Shadow { .. } => None,
+        }
+    }
+
+    /// Why another instance of the same artifact is made, if it is one.
+    pub(crate) fn renewal(&self) -> Option<Renewal> {
+        match self {
+            Self::Reinstance { why, .. } => Some(*why),
             Self::Fresh { .. } | Self::SetMember | Self::Rollback(_) | Self::Shadow { .. } => None,
         }
     }

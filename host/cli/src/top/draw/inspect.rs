@@ -135,6 +135,9 @@ fn facts(model: &Model, slot: &SlotStatus, add: &mut impl FnMut(&str, &str)) {
     add("late holders", &slot.late_holders.to_string());
     add("log level", slot.log_level.as_deref().unwrap_or("the host's"));
     add("last refusal", slot.last_refusal.as_deref().unwrap_or("none"));
+    if let Some(damaged) = &slot.damaged {
+        add("image", damaged);
+    }
 }
 
 fn generation(held: &HeldGeneration) -> String {

@@ -290,8 +290,11 @@ impl RestoredInstance {
             }
             let restored = self.restore(exclusive_instance, state, &mut replaced.inputs);
             replaced.given = restored.map_err(|(_, cause)| cause.to_string());
-            if let (Err(_), Some(before)) = (&replaced.given, before) {
-                let _ = self.restore(exclusive_instance, before, &mut replaced.inputs);
+            if let (Err(why), Some(before)) = (&replaced.given, before) {
+                match before.intact() {
+                    Ok(_) => drop(self.restore(exclusive_instance, before, &mut replaced.inputs)),
+                    Err(damaged) => replaced.given = Err(format!("{why}; {damaged}")),
+                }
             }
         }
         if !exclusive_instance.is_started() {

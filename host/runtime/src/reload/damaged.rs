@@ -1,0 +1,105 @@
+//! What follows when an image differs in memory from its artifact: the policy's decision, on the reload thread.
+
+use super::{
+    archive::PendingArchive,
+    go_back::go_back,
+    messages::ReloadMessage,
+    reinstance::{NotRenewed, OutdatedGeneration, renew},
+    supersede::report_superseded,
+};
+use crate::{
+    deferred_work::defer,
+    instances::LoadRequest,
+    policy::DamagedImage,
+    runtime::Runtime,
+    slot::{Candidate, Renewal, SlotRecord, Standby, SupervisorMessage},
+};
+use reslot_artifact::ImageDifference;
+use reslot_report::{Event, RollbackReason};
+use std::sync::Arc;
+
+/// Replaces a generation whose image is damaged, if it still has a role in the slot. One that is only held by callers goes with them.
+pub(super) fn repair(
+    host: &Arc<Runtime>,
+    record: &Arc<SlotRecord>,
+    number: u64,
+    difference: &ImageDifference,
+    archive_later: &mut dyn FnMut(PendingArchive),
+) {
+    let what = host.options.policy.on_damaged_image;
+    if what == DamagedImage::Report {
+        return;
+    }
+    give_up_standby(host, record, number);
+    reload_staged(host, record, number);
+    let reason = RollbackReason::Damaged {
+        slot: record.name.clone(),
+        difference: Box::new(difference.clone()),
+    };
+    let mut state = record.lock_settled();
+    let Some(current) = state.current().filter(|current| current.generation.number() == number) else {
+        return;
+    };
+    let serving = OutdatedGeneration::of(current);
+    // Another image waits for the owner already, or he adopts it now: a fresh one, or a newer build, which must not be superseded.
+    let is_replaced = state.staged.is_some() || state.staged_set.is_some() || state.adopting().is_some();
+    if state.is_gone() || is_replaced {
+        return;
+    }
+    if what == DamagedImage::Rollback {
+        if let Some(probation) = state.probation.as_mut().filter(|probation| probation.standby.is_some()) {
+            probation.forced.get_or_insert(reason);
+            record.signals.request_safe_point();
+            drop(state);
+            return host.threads.send_to_supervisor(SupervisorMessage::Look);
+        }
+        drop(state);
+        if go_back(host, record, None, reason.clone(), archive_later).is_ok() {
+            return;
+        }
+    } else {
+        drop(state);
+    }
+    match renew(host, record, &serving, Renewal::Damage) {
+        Ok(_) => {}
+        Err(NotRenewed::Refused(refusal)) => host.log.push(Event::Refused(refusal)),
+        Err(NotRenewed::Unreadable(error)) => {
+            host.storage.report_history_error(&record.name, Err(error));
+            // The artifact is intact nowhere, so an older one is better.
+            if what == DamagedImage::Renew {
+                let _ = go_back(host, record, None, reason, archive_later);
+            }
+        }
+    }
+}
+
+/// No rollback may go to a damaged standby. Without it, a rollback goes to a version of the history.
+fn give_up_standby(host: &Runtime, record: &SlotRecord, number: u64) {
+    let mut state = record.lock_settled();
+    let Some(probation) = state.probation.as_mut() else { return };
+    let is_it = |standby: &mut Standby| standby.current.generation.number() == number;
+    let Some(standby) = probation.standby.take_if(is_it) else {
+        return;
+    };
+    drop(state);
+    host.images.retire(&standby.current.generation);
+    // The reaper must hear first that it is retired.
+    defer(move || drop(standby));
+}
+
+/// A damaged candidate that waits for its owner is discarded, and its file is loaded again.
+fn reload_staged(host: &Runtime, record: &Arc<SlotRecord>, number: u64) {
+    let mut state = record.lock_settled();
+    let is_it = |staged: &mut Candidate| staged.generation.number() == number;
+    let Some(staged) = state.staged.take_if(is_it) else { return };
+    record.note_staged(&state);
+    drop(state);
+    let request = LoadRequest::of_slot(&staged.path, &record.name);
+    let is_reinstance = staged.is_reinstance();
+    report_superseded(&host.storage.history, &host.log, record, Some(staged));
+    match is_reinstance {
+        // The inputs of the current generation are still outdated, or its image is still damaged.
+        true => host.threads.recheck_inputs(&host.inputs),
+        false => host.threads.send_to_reload(ReloadMessage::Retry(request)),
+    }
+}
