@@ -23,8 +23,8 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "prometheus")]
 mod counters;
+#[cfg(feature = "prometheus")]
 mod endpoint;
 mod meter;
 mod names;
