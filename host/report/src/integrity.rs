@@ -45,7 +45,8 @@ pub enum Comparison {
 ///
 /// ```
 /// # use reslot_report as reslot;
-/// use reslot::{ComparedParts, ImagePart};
+/// # use reslot_artifact::ImagePart;
+/// use reslot::ComparedParts;
 /// use std::time::Duration;
 ///
 /// let mut compared = ComparedParts::new(Duration::from_micros(90));
