@@ -150,6 +150,8 @@ fn build(what: &[&str], profile: Profile) -> PathBuf {
         String::from_utf8_lossy(&output.stderr)
     );
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    // If the target is named, as sanitizers need it, its output has a folder of its own.
+    let target = std::env::var_os("CARGO_BUILD_TARGET").map_or(target.clone(), |triple| target.join(triple));
     target.join(profile.folder())
 }
 

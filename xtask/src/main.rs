@@ -6,6 +6,7 @@ mod compare;
 mod demo;
 mod example;
 mod explore;
+mod faults;
 mod foreign;
 mod fuzz;
 mod imports;
@@ -13,6 +14,7 @@ mod package;
 mod prometheus;
 mod published;
 mod run;
+mod sanitize;
 mod stress;
 mod test;
 mod tidy;
@@ -89,6 +91,10 @@ enum Verb {
     Explore(explore::Arguments),
     /// Run random programs against the whole runtime, with faults, a virtual clock and a schedule that the seed chooses
     Simulate(explore::Simulation),
+    /// Let each system call of a reload fail, kill the process after it, and stop the process in it
+    Faults(faults::Arguments),
+    /// Run the soak and the unload matrix under a sanitizer, valgrind or Miri
+    Sanitize(sanitize::Arguments),
     /// Measure how another system behaves in the same situation
     Compare(compare::Arguments),
 }
@@ -122,6 +128,8 @@ fn main() -> ExitCode {
         Verb::Stress(arguments) => stress::run(arguments),
         Verb::Explore(arguments) => explore::run(arguments),
         Verb::Simulate(arguments) => explore::simulate(arguments),
+        Verb::Faults(arguments) => faults::run(arguments),
+        Verb::Sanitize(arguments) => sanitize::run(arguments),
         Verb::Compare(arguments) => compare::run(arguments),
     };
     done.unwrap_or_else(|error| {

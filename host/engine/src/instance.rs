@@ -4,7 +4,10 @@
 use crate::engine::{Image, Object};
 use reslot_artifact::manifest::{Manifest, Method, Receiver, Shape, StateSchema};
 use reslot_plugin_api::{__private::ContextAbi, Health};
-use reslot_process::hooks::{Hooks, TookTooLong};
+use reslot_process::{
+    awake,
+    hooks::{Hooks, TookTooLong},
+};
 use reslot_report::HookError;
 use reslot_sync::{
     Instant, RwLock, RwLockWriteGuard,
@@ -234,7 +237,10 @@ impl Instance {
     /// # Safety
     /// While the answer is used, no method of the object runs, and nobody holds a reference that a method has returned.
     pub unsafe fn assume_exclusive(&self, deadline: Instant) -> Option<ExclusiveInstance<'_>> {
-        let exclusive = self.access.try_write_until(deadline)?;
+        let access = &self.access;
+        let exclusive = access
+            .try_write()
+            .or_else(|| awake::wait_until(deadline, |until| access.try_write_until(until)))?;
         Some(ExclusiveInstance(self, Some(exclusive)))
     }
 

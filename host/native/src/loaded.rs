@@ -264,10 +264,44 @@ pub(super) fn why_not_mapped(path: &Path) -> Option<std::io::Error> {
     mapped().err()
 }
 
+/// Unmaps what the loader leaves mapped of a private copy that it could not open: glibc forgets segments that it had mapped when a later one
+/// fails. Nothing is done if the loader lists the copy.
+pub(super) fn unmap_leftovers(staged: &StagedFile) {
+    if find(staged.path()).is_some() {
+        return;
+    }
+    let name = staged.name_in_map();
+    let Ok(maps) = kernels_map() else { return };
+    for line in maps
+        .split(|byte| *byte == b'\n')
+        .filter(|line| contains(line, name.as_os_str().as_bytes()))
+    {
+        let range = line
+            .split(|byte| *byte == b' ')
+            .next()
+            .and_then(|range| std::str::from_utf8(range).ok());
+        let ends = range.and_then(|range| range.split_once('-'));
+        let address = |digits: &str| usize::from_str_radix(digits, 16).ok();
+        if let Some((Some(start), Some(end))) = ends.map(|(start, end)| (address(start), address(end))) {
+            // SAFETY: the kernel has just listed this range as a mapping of a private copy, whose name is random and known to this thread alone,
+            // which opens it. The loader does not list the copy, so no code of it has run, and nobody has a pointer into it.
+            unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(start), end - start) };
+        }
+    }
+}
+
+/// How often the kernel's map is read until it is there: the process may have no descriptor or no memory left for a moment.
+const READS: usize = 3;
+
+fn kernels_map() -> std::io::Result<Vec<u8>> {
+    let mut reads = (1..READS).filter_map(|_| std::fs::read("/proc/self/maps").ok());
+    reads.next().map_or_else(|| std::fs::read("/proc/self/maps"), Ok)
+}
+
 /// Whether the kernel's map lists an *executable* mapping of a file by this name. This is the second witness. (The old addresses would
 /// prove nothing: something else may be mapped there by now.)
 pub fn executable_mapping_of(path: &Path) -> std::io::Result<bool> {
-    let maps = std::fs::read("/proc/self/maps")?;
+    let maps = kernels_map()?;
     let found = maps.split(|byte| *byte == b'\n').any(|line| {
         let mut words = line.splitn(2, |byte| *byte == b' ');
         let (_, rest) = (words.next(), words.next().unwrap_or_default());

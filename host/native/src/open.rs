@@ -64,11 +64,18 @@ impl Opened {
         }
         // SAFETY: static constructors of the artifact run here. The lint has checked that it was built with our SDK, for this target and
         // by this toolchain. Its author is responsible for its constructors, as with any dependency.
-        let library = unsafe { Library::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
-            let words = loader_words(error);
+        let open = || unsafe { Library::open(Some(staged.path()), RTLD_NOW | RTLD_LOCAL) }.map_err(loader_words);
+        let failed_early = |words: &String| {
+            // The loader leaves behind what it had mapped by then.
+            loaded::unmap_leftovers(&staged);
+            may_pass(words)
+        };
+        let opened = open().or_else(|words| if failed_early(&words) { open() } else { Err(words) });
+        let library = opened.map_err(|words| {
+            loaded::unmap_leftovers(&staged);
             match staged.path().try_exists() {
                 Ok(false) => OpenError::CopyGone(staged.path().to_owned()),
-                _ => match loaded::why_not_mapped(staged.path()).filter(|_| words.contains("failed to map segment")) {
+                _ => match loaded::why_not_mapped(staged.path()).filter(|_| has_no_reason(&words)) {
                     Some(source) => OpenError::Mapping { words, source },
                     None => OpenError::Loader(words),
                 },
@@ -173,6 +180,18 @@ fn check_layout(header: &Header) -> Result<(), OpenError> {
     let ours = <RootRef as StableAbi>::LAYOUT;
     check_layout_compatibility_with_globals(ours, header.layout, &CheckingGlobals::new())
         .map_err(|error| OpenError::Layout(cut_words(error)))
+}
+
+/// Whether the loader could not map the file, and does not say why.
+fn has_no_reason(words: &str) -> bool {
+    words.contains("failed to map segment") || words.contains("cannot map zero-fill pages")
+}
+
+/// Whether the system failed the loader for a reason that may have passed already. No code of the artifact has run by then.
+fn may_pass(words: &str) -> bool {
+    let interrupted = std::io::Error::from(rustix::io::Errno::INTR).to_string();
+    let interrupted = interrupted.split(" (").next().is_some_and(|text| words.ends_with(text));
+    has_no_reason(words) || interrupted || words.contains("cannot close file descriptor")
 }
 
 fn loader_words(error: libloading::Error) -> String {

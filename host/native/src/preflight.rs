@@ -12,10 +12,12 @@ use process::{ChildEvent, PreflightChild};
 use protocol::{Message, Task, build};
 use reslot_artifact::lint::{Expectations, lint};
 use reslot_engine::{Preflight, PreflightCandidate};
+use reslot_process::awake::Limit;
 use reslot_report::HookError;
 pub use reslot_report::{PreflightError, PreflightReport, PreflightStep};
 use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently};
 use std::{
+    io::{self, ErrorKind},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -95,8 +97,7 @@ pub fn run(
         program,
         child,
         begun,
-        // No deadline if it is too far away for the clock.
-        deadline: begun.checked_add(how.timeout),
+        limit: Limit::since(begun, how.timeout),
         step: None,
         steps: Vec::new(),
     };
@@ -114,7 +115,7 @@ struct Conversation {
     program: PathBuf,
     child: PreflightChild,
     begun: Instant,
-    deadline: Option<Instant>,
+    limit: Limit,
     /// The current step. None before the child's hello.
     step: Option<PreflightStep>,
     steps: Vec<(PreflightStep, Duration)>,
@@ -123,7 +124,7 @@ struct Conversation {
 impl Conversation {
     fn listen(mut self, timeout: Duration) -> Result<PreflightReport, PreflightError> {
         loop {
-            let event = self.child.next(self.deadline);
+            let event = self.child.next(self.limit);
             let event = event.map_err(|error| PreflightError::io("read from the child", error))?;
             let line = match event {
                 ChildEvent::Line(line) => line,
@@ -230,7 +231,13 @@ fn find_program(given: Option<&Path>) -> Result<PathBuf, PreflightError> {
             own.ancestors().skip(1).take(2).map(|folder| folder.join(PROGRAM)).collect()
         }
     };
-    match tried.iter().find(|path| path.is_file()) {
+    // If the system cannot say for a moment what is there, the start of the program will.
+    let is_missing = |error: io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    let may_start = |path: &&PathBuf| {
+        path.metadata()
+            .map_or_else(|error| !is_missing(error), |found| found.is_file())
+    };
+    match tried.iter().find(may_start) {
         Some(found) => Ok(found.clone()),
         None => Err(PreflightError::Program {
             tried,

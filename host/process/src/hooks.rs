@@ -3,6 +3,7 @@
 //! which sends it to the reaper. A job is any closure.
 
 use crate::{
+    awake::Limit,
     background::{self, Kind, Processors},
     safe_point,
 };
@@ -91,7 +92,7 @@ impl Hooks {
         }
     }
 
-    /// Runs a hook and waits for it, at most for this time. A panic of `job` is a bug of the host, and continues in the
+    /// Runs a hook and waits for it, at most for this time, not counting time in which the whole process was stopped. A panic of `job` is a bug of the host, and continues in the
     /// caller.
     pub fn run<T: Send + 'static>(
         &self,
@@ -107,10 +108,17 @@ impl Hooks {
             // If the caller does not wait any more, the hook's data is dropped here, which sends it to the reaper.
             drop(done.send(outcome));
         });
-        match mpsc::poll(&answer, SOON, hint::spin_loop).map_or_else(|| answer.recv_timeout(most), Ok) {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(TookTooLong),
+        let patiently = || {
+            Limit::begin(most).wait(|slice| match answer.recv_timeout(slice) {
+                Ok(outcome) => Some(Some(outcome)),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(None),
+            })
+        };
+        match mpsc::poll(&answer, SOON, hint::spin_loop).or_else(|| patiently().flatten()) {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Err(TookTooLong),
         }
     }
 

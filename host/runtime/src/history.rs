@@ -180,7 +180,9 @@ impl History {
         if later {
             state.on_the_way.insert((new.slot.to_owned(), new.hash));
         } else {
-            self.store.put(new.slot, content)?;
+            self.store
+                .put(new.slot, content)
+                .inspect_err(|_| self.discard_unneeded(&state, &file))?;
         }
         let settled = if self.store.is_of_process() {
             self.apply(&mut state, new.slot, |book| {
@@ -191,9 +193,9 @@ impl History {
             let mut next = state.book.clone();
             next.begin(new.slot, entry, self.keep);
             if let Err(error) = self.store.write_index(&next) {
-                if !state.book.files_of(new.slot).contains(&file) && !state.superfluous.contains(&file) {
-                    let _ = self.store.remove(&file.0, &file.1);
-                }
+                // It may have its name already, and only not be safe from a power cut.
+                let _ = self.store.write_index(&state.book);
+                self.discard_unneeded(&state, &file);
                 return Err(error);
             }
             let before = std::mem::replace(&mut state.book, next).files_of(new.slot);
@@ -418,9 +420,20 @@ impl History {
         written?;
         let mut removed = Ok(());
         for (slot, copy) in std::mem::take(&mut state.superfluous) {
-            removed = removed.and(self.store.remove(&slot, &copy));
+            if let Err(error) = self.store.remove(&slot, &copy) {
+                // It is tried again with the next change.
+                state.superfluous.insert((slot, copy));
+                removed = removed.and(Err(error));
+            }
         }
         removed
+    }
+
+    /// Removes a file that no entry needs.
+    fn discard_unneeded(&self, state: &State, file: &(String, ContentHash)) {
+        if !state.book.files_of(&file.0).contains(file) && !state.superfluous.contains(file) {
+            let _ = self.store.remove(&file.0, &file.1);
+        }
     }
 }
 

@@ -366,9 +366,8 @@ impl Folder {
         if !self.is_there() {
             return Look::Gone;
         }
-        let named = std::fs::symlink_metadata(self.path.join(LOCK));
         let held = self.lock.lock().as_ref().map(|lock| lock.identity);
-        match named.is_ok_and(|named| Some(identity(&named)) == held) {
+        match held.is_some() && named(&self.path.join(LOCK)) == held {
             true => Look::Whole,
             false => Look::WithoutLock,
         }
@@ -389,8 +388,7 @@ impl Folder {
 
     /// Whether the path is still this folder.
     fn is_there(&self) -> bool {
-        let found = || std::fs::symlink_metadata(&self.path);
-        !self.lost.load(Ordering::Relaxed) && found().is_ok_and(|found| identity(&found) == self.identity)
+        !self.lost.load(Ordering::Relaxed) && named(&self.path) == Some(self.identity)
     }
 
     /// Takes the lock again. True if it succeeded.
@@ -486,6 +484,18 @@ impl Drop for Folder {
             let _ = std::fs::remove_dir(&self.path);
         }
     }
+}
+
+/// How often a path is asked for that may only be out of reach for a moment.
+const LOOKS: usize = 3;
+
+/// The file that has this name; a link is not followed. None if there is none. A system that has no memory for a moment, or was interrupted,
+/// has not answered: a folder must not count as removed because of that.
+fn named(path: &Path) -> Option<Identity> {
+    let mut looks = (0..LOOKS).map(|_| std::fs::symlink_metadata(path));
+    let is_gone = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    let found = looks.find(|found| found.as_ref().map_or_else(is_gone, |_| true));
+    found?.ok().map(|found| identity(&found))
 }
 
 fn effective_user() -> u32 {

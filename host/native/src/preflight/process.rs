@@ -1,6 +1,7 @@
 //! The child process of a preflight, as the host sees it. The process may do anything: crash, hang, print without end, close its
 //! descriptors, leave children of its own. One thread of the host reads from it, and waits at most until the deadline.
 
+use reslot_process::awake::{self, Limit};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -78,8 +79,8 @@ impl PreflightChild {
         })
     }
 
-    /// Waits for the next event. The order is: pending lines, then the end of the process, then the deadline.
-    pub(super) fn next(&mut self, deadline: Option<Instant>) -> io::Result<ChildEvent> {
+    /// Waits for the next event. The order is: pending lines, then the end of the process, then the limit.
+    pub(super) fn next(&mut self, limit: Limit) -> io::Result<ChildEvent> {
         loop {
             if let Some(end) = self.stdout_buffer.iter().position(|byte| *byte == b'\n') {
                 let rest = self.stdout_buffer.split_off(end + 1);
@@ -93,12 +94,12 @@ impl PreflightChild {
             if self.ended {
                 return self.kill_and_reap().map(ChildEvent::Ended);
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let ended = self.listen(left)?;
+            let left = limit.slice();
+            let ended = awake::watch(Instant::now() + left, || self.listen(left))?;
             if ended {
                 self.drain()?;
                 self.ended = true;
-            } else if left == Some(Duration::ZERO) && !self.stdout_buffer.contains(&b'\n') {
+            } else if left.is_zero() && !self.stdout_buffer.contains(&b'\n') {
                 // Kill the process first, and then read its last words from the pipe: otherwise it could go on printing. Its exit
                 // status is not needed.
                 let _ = self.kill_and_reap();
@@ -130,17 +131,17 @@ impl PreflightChild {
     }
 
     /// Waits until there is something to read, reads it, and returns whether the process has ended.
-    fn listen(&mut self, left: Option<Duration>) -> io::Result<bool> {
+    fn listen(&mut self, left: Duration) -> io::Result<bool> {
         let wait = match &self.pidfd {
             Some(_) => left,
-            None => Some(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL))),
+            None => left.min(POLL_INTERVAL),
         };
         let ready = self.wait(wait)?;
         if ready {
             self.read()?;
         }
         match (&self.pidfd, self.group) {
-            (Some(pidfd), _) => Ok(is_ready(pidfd, Some(Duration::ZERO))?),
+            (Some(pidfd), _) => Ok(is_ready(pidfd)?),
             (None, Some(pid)) => {
                 let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
                 match waitid(WaitId::Pid(pid), options) {
@@ -155,7 +156,7 @@ impl PreflightChild {
     }
 
     /// Waits for any event. Returns whether there is something to read.
-    fn wait(&self, left: Option<Duration>) -> io::Result<bool> {
+    fn wait(&self, left: Duration) -> io::Result<bool> {
         let mut all = Vec::with_capacity(3);
         all.extend(self.stdout.as_ref().map(|stdout| PollFd::new(stdout, PollFlags::IN)));
         all.extend(self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
@@ -169,7 +170,7 @@ impl PreflightChild {
         let stdout = self.stdout.as_ref().map(AsFd::as_fd);
         let stderr = self.stderr.as_ref().map(AsFd::as_fd);
         for pipe in stdout.into_iter().chain(stderr) {
-            if is_ready(&pipe, Some(Duration::ZERO))? {
+            if is_ready(&pipe)? {
                 return Ok(true);
             }
         }
@@ -206,7 +207,7 @@ fn read_from<Pipe: Read + AsFd>(from: &mut Option<Pipe>, into: &mut Vec<u8>) -> 
     let Some(pipe) = from else {
         return Ok(0);
     };
-    if !is_ready(pipe, Some(Duration::ZERO))? {
+    if !is_ready(pipe)? {
         return Ok(0);
     }
     let mut buffer = [0; 16 << 10];
@@ -219,15 +220,14 @@ fn read_from<Pipe: Read + AsFd>(from: &mut Option<Pipe>, into: &mut Vec<u8>) -> 
     Ok(read)
 }
 
-fn is_ready(one: &impl AsFd, left: Option<Duration>) -> io::Result<bool> {
+fn is_ready(one: &impl AsFd) -> io::Result<bool> {
     let mut one = [PollFd::new(one, PollFlags::IN)];
-    wait_for(&mut one, left)?;
+    wait_for(&mut one, Duration::ZERO)?;
     Ok(!one[0].revents().is_empty())
 }
 
-fn wait_for(all: &mut [PollFd<'_>], left: Option<Duration>) -> io::Result<()> {
-    // Without a limit if the time is too long for the kernel's type.
-    let left = left.and_then(|left| Timespec::try_from(left).ok());
+fn wait_for(all: &mut [PollFd<'_>], left: Duration) -> io::Result<()> {
+    let left = Timespec::try_from(left).ok();
     match poll(all, left.as_ref()) {
         // After a signal the caller checks the clock and waits again.
         Ok(_) | Err(Errno::INTR) => Ok(()),

@@ -13,6 +13,7 @@ use crate::{
 };
 use reslot_artifact::manifest::Manifest;
 use reslot_engine::{Preflight, PreflightCandidate, StagedArtifact, Trial, hooks::Migrator};
+use reslot_process::awake;
 use reslot_report::{Cause, HookError, PreflightError, PreflightStep};
 use reslot_sync::{
     Instant, MutexGuard,
@@ -151,12 +152,18 @@ fn ask_for_state(hooks: &HookRunner, record: &Arc<SlotRecord>, deadline: Instant
             record.signals.request_safe_point();
             drop(state);
             // If the owner does not answer in time, the candidate is tried out without a state.
-            let answer = answered.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let answer = awake::wait_until(deadline, |until| {
+                match answered.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(taken) => Some(Some(taken)),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => Some(None),
+                }
+            });
             record.lock().state_request = None;
             match answer {
-                Ok(taken) => taken,
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Ok(OwnerAnswer::Retry),
+                Some(Some(taken)) => taken,
+                None => None,
+                Some(None) => return Ok(OwnerAnswer::Retry),
             }
         }
         // A shared plugin is called during the snapshot; the state is good enough for a trial. An unshared one has no caller now, and

@@ -10,7 +10,10 @@ use crate::{
     slot::{EndedGeneration, Ending, MappedImages, Phase, ReaperMessage, Slots, holders_of},
 };
 use reslot_engine::{Holding, Image, Instance, SharedImage, Unloading};
-use reslot_process::hooks::Hooks;
+use reslot_process::{
+    awake::{self, Limit},
+    hooks::Hooks,
+};
 use reslot_report::{EngineKind, Event, Holder, HookError, Lifecycle, Outcome, QuarantineReason, UnloadReport};
 use reslot_sync::{
     Instant,
@@ -69,7 +72,7 @@ pub(crate) struct Deadlines {
 struct Retired {
     slot: Arc<str>,
     number: u64,
-    deadline: Instant,
+    limit: Limit,
     named: Vec<Holder>,
 }
 
@@ -77,7 +80,8 @@ struct Retired {
 struct RunningHook {
     ending: Ending,
     hook: &'static str,
-    deadline: Option<Instant>,
+    /// None once it has passed.
+    limit: Option<Limit>,
 }
 
 /// A stopped instance whose threads of `Context::spawn` still run.
@@ -133,7 +137,7 @@ impl Reaper {
         loop {
             let message = match self.next_look() {
                 None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+                Some(at) => awake::watch(at, || messages.recv_timeout(at.saturating_duration_since(Instant::now()))),
             };
             match message {
                 Ok(ReaperMessage::End) => ending = true,
@@ -187,7 +191,7 @@ impl Reaper {
             ReaperMessage::Retired { slot, number } => self.retired.push(Retired {
                 slot,
                 number,
-                deadline: Instant::now() + self.limits.drain,
+                limit: Limit::begin(self.limits.drain),
                 named: Vec::new(),
             }),
             // Every image is checked after each message.
@@ -198,17 +202,20 @@ impl Reaper {
     /// The next deadline.
     fn next_look(&self) -> Option<Instant> {
         let unnamed = self.retired.iter().filter(|retired| retired.named.is_empty());
-        let deadlines = unnamed.map(|retired| retired.deadline);
-        let stopping = self.stopping.iter().map(|stopping| stopping.begun + self.limits.threads);
+        let drains = unnamed.map(|retired| retired.limit.next_look());
+        let threads = |stopping: &Stopping| Limit::since(stopping.begun, self.limits.threads).next_look();
+        let stopping = self.stopping.iter().map(threads);
         let pending = self.pending.iter().filter_map(|pending| self.due(pending));
-        let away = self.away.iter().filter_map(|away| away.deadline);
-        deadlines.chain(stopping).chain(pending).chain(away).min()
+        let away = self.away.iter().filter_map(|away| Some(away.limit?.next_look()));
+        drains.chain(stopping).chain(pending).chain(away).min()
     }
 
     fn due(&self, pending: &PendingUnload) -> Option<Instant> {
         match (pending.kept_by, &pending.quarantined) {
-            (Holding::Values, _) => pending.values_since.map(|since| since + self.limits.thread_locals),
-            (Holding::Threads, None) => Some(pending.begun + self.limits.threads),
+            (Holding::Values, _) => pending
+                .values_since
+                .map(|since| Limit::since(since, self.limits.thread_locals).next_look()),
+            (Holding::Threads, None) => Some(Limit::since(pending.begun, self.limits.threads).next_look()),
             // The end of a thread comes as a message.
             (Holding::Threads, Some(_)) => None,
             (Holding::Nothing, _) => Some(Instant::now() + QUARANTINE_RETRY),
@@ -269,7 +276,7 @@ impl Reaper {
         self.away.push(RunningHook {
             ending: ending.clone(),
             hook,
-            deadline: Some(Instant::now() + self.limits.hooks),
+            limit: Some(Limit::begin(self.limits.hooks)),
         });
     }
 
@@ -289,12 +296,11 @@ impl Reaper {
 
     /// An image whose hook has not come back in time stays mapped until it does.
     fn name_hanging(&mut self) {
-        let now = Instant::now();
         for away in &mut self.away {
-            if away.deadline.is_none_or(|deadline| deadline > now) {
+            if away.limit.is_none_or(|limit| !limit.is_over()) {
                 continue;
             }
-            away.deadline = None;
+            away.limit = None;
             let reason = QuarantineReason::HookRunning(away.hook);
             let (slot, number) = (&away.ending.slot, away.ending.number);
             if !away.ending.is_last {
@@ -334,10 +340,7 @@ impl Reaper {
                 self.begin_unload(ending, image, begun);
             }
             Err(image) => {
-                let hangs = self
-                    .away
-                    .iter()
-                    .find(|away| away.ending.is(&ending) && away.deadline.is_none());
+                let hangs = self.away.iter().find(|away| away.ending.is(&ending) && away.limit.is_none());
                 if let (Some(hangs), None) = (hangs, &ending.quarantined) {
                     let reason = QuarantineReason::HookRunning(hangs.hook);
                     self.images
@@ -368,7 +371,7 @@ impl Reaper {
     /// Drops a stopped instance, once its threads have ended or the deadline for them has passed.
     fn look_at_workers(&mut self, stopping: Stopping) {
         let workers = stopping.instance.end_workers(!stopping.ending.is_last);
-        if !workers.is_empty() && Instant::now() < stopping.begun + self.limits.threads {
+        if !workers.is_empty() && !Limit::since(stopping.begun, self.limits.threads).is_over() {
             self.stopping.push(stopping);
             return;
         }
@@ -428,12 +431,16 @@ impl Reaper {
             self.images.wake();
         }
         match pending.kept_by {
-            Holding::Threads if pending.quarantined.is_none() && now >= pending.begun + self.limits.threads => {
+            Holding::Threads
+                if pending.quarantined.is_none() && Limit::since(pending.begun, self.limits.threads).is_over() =>
+            {
                 let names = pending.image.resources().running_threads();
                 self.quarantine(pending, QuarantineReason::ThreadsRunning(names));
             }
             Holding::Threads => self.pending.push(pending),
-            Holding::Values if now < *pending.values_since.get_or_insert(now) + self.limits.thread_locals => {
+            Holding::Values
+                if !Limit::since(*pending.values_since.get_or_insert(now), self.limits.thread_locals).is_over() =>
+            {
                 self.pending.push(pending);
             }
             Holding::Values | Holding::Nothing => self.close(pending),
@@ -495,8 +502,7 @@ impl Reaper {
     }
 
     fn name_late_holders(&mut self) {
-        let now = Instant::now();
-        let late = |retired: &&mut Retired| retired.named.is_empty() && retired.deadline <= now;
+        let late = |retired: &&mut Retired| retired.named.is_empty() && retired.limit.is_over();
         for late in self.retired.iter_mut().filter(late) {
             late.named = match self.slots.upgrade() {
                 Some(slots) => holders_of(&slots, &self.images, &late.slot, late.number),
@@ -504,7 +510,7 @@ impl Reaper {
             };
             if late.named.is_empty() {
                 // Its last holder has dropped it just now; the message is on its way.
-                late.deadline = now + self.limits.drain;
+                late.limit = Limit::begin(self.limits.drain);
                 continue;
             }
             self.images.note_held_past_deadline(&late.slot, late.number);

@@ -14,6 +14,7 @@ use crate::{
 };
 use reslot_artifact::ContentHash;
 use reslot_plugin_api::Health;
+use reslot_process::awake;
 use reslot_report::{Event, RollbackReason};
 use reslot_sync::{
     Instant, MutexGuard,
@@ -30,7 +31,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<SupervisorMessage>) {
     loop {
         let message = match next {
             None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+            Some(at) => awake::watch(at, || messages.recv_timeout(at.saturating_duration_since(Instant::now()))),
         };
         match message {
             Ok(SupervisorMessage::End) | Err(RecvTimeoutError::Disconnected) => {
@@ -110,6 +111,7 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     let health_tracker = state.health_tracker();
     let next = [
         health_tracker.due(&host.options.policy, end),
+        health_tracker.watch_again(&host.options.policy),
         health_tracker.measurement_due(&host.options.policy, end),
         verdict.as_ref().and_then(Verdict::next_check),
     ];
@@ -237,7 +239,7 @@ fn checked_now(generation: &Generation) -> CheckResult {
     let health = check(generation);
     CheckResult {
         health,
-        took: begun.elapsed(),
+        ran: (begun, Instant::now()),
         bytes: generation.instance().live_bytes(),
     }
 }

@@ -7,6 +7,7 @@ use super::{
     signals::OwnerSignals,
 };
 use reslot_plugin_api::{CallError, Fault};
+use reslot_process::awake::awake_between;
 use reslot_sync::{
     Instant, Mutex,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -211,7 +212,7 @@ impl CallStats {
             .filter(|(.., since)| Some(*since) >= running.probation_since);
         let late = judged.map(|(_, method, since)| Overdue {
             method,
-            running: since.elapsed(),
+            running: awake_between(*since, Instant::now()),
         });
         let late = late.filter(|call| call.running > deadline).max_by_key(|call| call.running);
         running.overdue = running.overdue.or(late);
@@ -225,7 +226,9 @@ impl CallStats {
         };
         let running = self.running.lock();
         let mut calls = running.calls.iter();
-        calls.any(|(.., since)| Some(*since) >= running.probation_since && *since <= by && since.elapsed() <= deadline)
+        calls.any(|(.., since)| {
+            Some(*since) >= running.probation_since && *since <= by && awake_between(*since, Instant::now()) <= deadline
+        })
     }
 
     fn report_fault(&self) {
@@ -254,6 +257,11 @@ impl Drop for Counted<'_> {
         };
         let (_, method, since) = running.calls.swap_remove(at);
         let took = since.elapsed();
+        // Most calls are quick, and need no look at what the process did meanwhile.
+        if took <= self.deadline {
+            return;
+        }
+        let took = awake_between(since, Instant::now());
         if took > self.deadline && Some(since) >= running.probation_since {
             running.overdue.get_or_insert(Overdue { method, running: took });
             drop(running);

@@ -50,7 +50,7 @@ use reslot_plugin_api::{
     Backtrace, CallError, Fault,
 };
 use reslot_process::{
-    Process,
+    Process, awake,
     hooks::{this_thread, waiting_thread},
 };
 use reslot_report::{Event, HookError};
@@ -308,7 +308,10 @@ impl Generation {
     pub(crate) fn close_gate(&self, deadline: Instant) -> Option<Closed<'_>> {
         // From here on callers wait, behind those that are inside.
         let since = Instant::now();
-        let gate = self.live().gate.try_write_until(deadline)?;
+        let gate = &self.live().gate;
+        let gate = gate
+            .try_write()
+            .or_else(|| awake::wait_until(deadline, |until| gate.try_write_until(until)))?;
         Some(Closed {
             since,
             _by: GatesClosedByThread::note(&self.live().closed_by),

@@ -8,7 +8,7 @@ use reslot_sync::{
     Instant,
     atomic::{AtomicU64, Ordering},
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// A message to the supervisor.
 pub(crate) enum SupervisorMessage {
@@ -34,8 +34,8 @@ pub(crate) enum SupervisorMessage {
 /// The result of a check.
 pub(crate) struct CheckResult {
     pub(crate) health: Health,
-    /// How long the check took.
-    pub(crate) took: Duration,
+    /// When the check began, and when it ended.
+    pub(crate) ran: (Instant, Instant),
     /// The bytes that the plugin has allocated after the check.
     pub(crate) bytes: Option<u64>,
 }

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::policy::Policy;
 use reslot_plugin_api::Health;
+use reslot_process::awake::{Limit, awake_between};
 use reslot_report::RollbackReason;
 use reslot_sync::Instant;
 use std::{
@@ -165,11 +166,17 @@ impl HealthTracker {
         let last = self.last_check?;
         match (self.under_way, end) {
             // While a check hangs no other one is started; it counts as one more failure in each interval.
-            (Some((since, counted)), _) => Some(since + policy.health_timeout + every * counted),
+            (Some((since, counted)), _) => Some(Limit::since(since, policy.health_timeout + every * counted).end()),
             _ if every.is_zero() => None,
             (None, Some(end)) if self.checks == 0 => Some(end.min(last + every)),
             (None, _) => Some(last + every),
         }
+    }
+
+    /// When to wake up while a check is under way, to notice if the process is stopped meanwhile.
+    pub(crate) fn watch_again(&self, policy: &Policy) -> Option<Instant> {
+        let (since, _) = self.under_way?;
+        Some(Limit::since(since, policy.health_timeout).next_look())
     }
 
     /// When memory is measured without a check: one is late, or hangs, or waits for an owner who does not come. `end` as for
@@ -219,7 +226,8 @@ impl HealthTracker {
 
     /// A check came back. Answers the result to report, and whether it differs from the last one.
     pub(crate) fn record_check(&mut self, policy: &Policy, result: CheckResult) -> (Health, bool) {
-        let CheckResult { health, took, bytes } = result;
+        let CheckResult { health, ran, bytes } = result;
+        let took = awake_between(ran.0, ran.1);
         let health = match took > policy.health_timeout {
             true => Health::CheckFailed(format!("it took {took:.1?}, the limit is {:?}", policy.health_timeout)),
             false => health,

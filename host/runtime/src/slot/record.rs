@@ -13,7 +13,7 @@ use super::{
 use crate::policy::Policy;
 use reslot_artifact::{ContentHash, compat, manifest};
 use reslot_plugin_api::{__private::Connection, Fault, Health};
-use reslot_process::hooks::this_thread;
+use reslot_process::{awake, hooks::this_thread};
 use reslot_report::{RollbackReason, SlotError};
 use reslot_sync::{
     Condvar, Instant, Mutex, MutexGuard,
@@ -263,12 +263,15 @@ impl SlotRecord {
     /// own plugin.
     pub(crate) fn lock_settled_until(&self, deadline: Instant) -> Option<MutexGuard<'_, SlotState>> {
         let mut state = self.state.lock();
-        while state.is_moving() {
-            if self.settled.wait_until(&mut state, deadline).timed_out() && state.is_moving() {
-                return None;
+        let settled = awake::wait_until(deadline, |until| {
+            while state.is_moving() {
+                if self.settled.wait_until(&mut state, until).timed_out() && state.is_moving() {
+                    return None;
+                }
             }
-        }
-        Some(state)
+            Some(())
+        });
+        settled.map(|()| state)
     }
 
     /// Waits until the slot's owner adopts nothing. Neither the owner's thread may call this, nor one for which it waits.

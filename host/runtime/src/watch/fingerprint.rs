@@ -2,7 +2,11 @@
 //! same are for the receiver's hash to tell apart.
 
 use super::Files;
+use rustix::fs::{Dir, Mode, OFlags};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -18,7 +22,7 @@ pub(super) struct Identity {
 impl Identity {
     /// `None` if there is no folder.
     pub(super) fn of_folder(path: &Path) -> Option<Self> {
-        let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
+        let found = metadata(path).filter(std::fs::Metadata::is_dir)?;
         Some(Self {
             device: found.dev(),
             inode: found.ino(),
@@ -40,7 +44,7 @@ pub(super) struct Fingerprint {
 impl Fingerprint {
     /// `None` if there is no regular file, also behind a link.
     pub(super) fn of(path: &Path) -> Option<Self> {
-        let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        let found = metadata(path).filter(std::fs::Metadata::is_file)?;
         Some(Self {
             device: found.dev(),
             inode: found.ino(),
@@ -51,6 +55,17 @@ impl Fingerprint {
     }
 }
 
+/// How often a path is asked for that may only be out of reach for a moment.
+const LOOKS: usize = 3;
+
+/// None if there is nothing at this path. A system that has no memory for a moment has not answered: a folder must not count as missing
+/// because of that.
+fn metadata(path: &Path) -> Option<std::fs::Metadata> {
+    let mut looks = (0..LOOKS).map(|_| std::fs::metadata(path));
+    let is_gone = |error: &std::io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    looks.find(|found| found.as_ref().map_or_else(is_gone, |_| true))?.ok()
+}
+
 /// Whether this name could be an artifact's: hidden files are other people's temporary ones.
 pub(crate) fn is_artifact(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
@@ -59,12 +74,12 @@ pub(crate) fn is_artifact(path: &Path) -> bool {
 
 /// All files of the folder that are of interest; none if it cannot be read, which the next look finds out again.
 pub(super) fn list(folder: &Path, files: &Files) -> BTreeMap<PathBuf, Fingerprint> {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return BTreeMap::new();
-    };
+    // Not with `std::fs::read_dir`, which panics if the system cannot close the folder again, and so would end the watch.
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(folder, flags, Mode::empty()).and_then(Dir::new);
+    let entries = opened.into_iter().flatten().flatten();
     entries
-        .flatten()
-        .map(|entry| entry.path())
+        .map(|entry| folder.join(OsStr::from_bytes(entry.file_name().to_bytes())))
         .filter(|path| files.has(path))
         .filter_map(|path| Fingerprint::of(&path).map(|seen| (path, seen)))
         .collect()
