@@ -28,7 +28,7 @@ pub struct Arguments {
 
 #[derive(clap::Args)]
 pub struct Simulation {
-    /// Run the program of this seed alone, and print its steps
+    /// Run the program of this seed alone
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
     /// How many seeds

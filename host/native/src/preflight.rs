@@ -16,12 +16,13 @@ use reslot_process::awake::Limit;
 use reslot_report::HookError;
 pub use reslot_report::{PreflightError, PreflightReport, PreflightStep};
 use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently};
+use reslot_sync::Instant;
 use std::{
     io::{self, ErrorKind},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::ExitStatus,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// The environment variable with the path of the program.

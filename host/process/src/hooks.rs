@@ -357,13 +357,13 @@ mod tests {
         let (last, others) = all.split_last().expect("there are some");
         for (release, end) in others {
             release.send(()).expect("the job waits");
-            assert!(end.recv_timeout(LONG).is_err());
+            assert_eq!(end.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
         }
         assert_eq!(hooks.threads.lock().idle.len(), KEPT_IDLE);
         // A job that is still running when the host ends: its thread does not become idle any more.
         hooks.end();
         last.0.send(()).expect("the job waits");
-        assert!(last.1.recv_timeout(LONG).is_err());
+        assert_eq!(last.1.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
         assert!(hooks.threads.lock().idle.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The types of a build for exploration, and the explorer itself.
 //!
-//! All threads of one execution run on one thread of the system. Each operation that another thread could notice begins with a *point*, at
-//! which the scheduler may continue another thread. A thread that has to wait is taken from the runnable ones until something wakes it. If
+//! All threads of one execution run on one thread of the system. Most operations that another thread could notice begin with a *point*, at
+//! which the scheduler may continue another thread. (To give a mutex back, or to drop the end of a channel or an `Arc`, is none.) A thread that has to wait is taken from the runnable ones until something wakes it. If
 //! none is runnable and no deadline is left, the execution fails as a deadlock.
 //!
 //! Only sequentially consistent executions are explored: the orderings that atomics are given have no effect here.
@@ -26,4 +26,4 @@ pub use lock::{Mutex, MutexGuard, PoisonMutex, RwLock, RwLockReadGuard, RwLockWr
 pub use pointer::{ArcSwap, Guard};
 pub use schedule::Random;
 pub use time::Instant;
-pub use wait::{fail, thread_number};
+pub use wait::{fail, never_blocks, thread_number};

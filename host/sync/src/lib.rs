@@ -5,8 +5,8 @@
 //! which thread is next, and the clock advances only when every thread waits. So `cargo xtask explore` can try many schedules of the code
 //! that ships, and repeat each of them.
 //!
-//! Code of a host takes these types from here and from nowhere else. `std::sync::Arc`, `Weak` and `OnceLock` are the exception: no thread
-//! waits for them.
+//! The runtime, and the crates below it that it explores, take these types from here and from nowhere else. `std::sync::Arc`, `Weak` and
+//! `OnceLock` are the exception: no thread waits for them, and their operations are not points of a schedule.
 
 #[cfg(reslot_explore)]
 pub mod explored;

@@ -12,11 +12,35 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
+const PREFIX: &str = "reslot-explore-";
+
+/// Removes what ended processes have left.
+fn sweep(base: &Path) {
+    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+        if process.is_some_and(|(process, _)| !Path::new("/proc").join(process).exists()) {
+            remove(&entry.path());
+        }
+    }
+}
+
+/// Removes the private folders that hosts of earlier executions have left, because an image of theirs stays mapped.
+pub fn begin() {
+    for entry in std::fs::read_dir(FOLDER.path()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("reslot-") {
+            remove(&entry.path());
+        }
+    }
+}
+
 /// The folder of this process, for artifacts and private folders. It is in memory, if the machine has such a folder.
 static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let memory = PathBuf::from("/dev/shm");
     let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
-    let made = tempfile::Builder::new().prefix("reslot-explore-").tempdir_in(base);
+    sweep(&base);
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    let made = tempfile::Builder::new().prefix(&prefix).tempdir_in(base);
     made.unwrap_or_else(|error| panic!("no temporary folder: {error}"))
 });
 

@@ -190,6 +190,11 @@ impl Simulation {
                 print_failure("simulation", &failure);
                 if let Some((words, program)) = simulation::shorten(failure.seed, &artifacts::fresh_folder) {
                     print!("a shorter program fails as well, {words}{program}");
+                } else {
+                    print!(
+                        "the program, which fails only after its process was killed: {}",
+                        simulation::describe(failure.seed)
+                    );
                 }
                 println!("again: cargo xtask simulate --seed {}", failure.seed);
                 println!("{} passed, 1 failed", failure.before);

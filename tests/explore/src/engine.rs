@@ -323,10 +323,9 @@ impl ScriptObject {
         if inside.load(Relaxed) > 0 {
             reslot_sync::fail("a hook takes an object mutably while a call or a hook runs in it");
         }
+        let before = self.here.object.exclusive.swap(reslot_sync::thread_number(), Relaxed);
         let answer = self.here.within(hook);
-        if inside.load(Relaxed) > 0 {
-            reslot_sync::fail("a call or a hook began to run in an object while a hook had it mutably");
-        }
+        self.here.object.exclusive.store(before, Relaxed);
         answer
     }
 }

@@ -66,7 +66,9 @@ pub(crate) fn end(host: Host) {
     for image in world::images() {
         if image.mapped.load(Relaxed) {
             let (slot, generation) = (&image.slot, image.generation);
-            panic!("what may go, goes: generation {generation} of {slot} is mapped after the shutdown: {report:?}");
+            panic!(
+                "an image that nobody holds is unmapped: generation {generation} of {slot} is mapped after the shutdown: {report:?}"
+            );
         }
     }
 }

@@ -106,6 +106,12 @@ pub fn shorten(seed: u64, folder: &dyn Fn() -> PathBuf) -> Option<(String, Strin
     Some((failure, program.to_string()))
 }
 
+/// The program of a seed, in words.
+#[must_use]
+pub fn describe(seed: u64) -> String {
+    Program::of(seed).to_string()
+}
+
 /// What the program's process says if it fails.
 fn fails(program: &Program, folder: &Path) -> Option<String> {
     let given = serde_json::to_string(program).ok()?;

@@ -77,6 +77,8 @@ pub struct ImageState {
 pub struct ObjectState {
     /// It was destroyed. Its memory stays.
     pub destroyed: AtomicBool,
+    /// The thread whose hook has the object mutably; 0 if there is none.
+    pub exclusive: AtomicUsize,
     /// How many calls and hooks run in it.
     pub inside: AtomicUsize,
     /// Whether it was started and not stopped.
@@ -106,6 +108,7 @@ std::thread_local! {
 pub fn begin() {
     IMAGES.take();
     crate::engine::begin();
+    crate::artifacts::begin();
 }
 
 /// All images of this execution, in the order in which they were opened.
@@ -154,6 +157,10 @@ impl Here {
     /// Code of the image begins to run here.
     pub fn enter(&self) -> Inside<'_> {
         self.check();
+        let exclusive = self.object.exclusive.load(Relaxed);
+        if exclusive != 0 && exclusive != reslot_sync::thread_number() {
+            reslot_sync::fail("a call or a hook begins to run in an object while a hook has it mutably");
+        }
         self.object.inside.fetch_add(1, Relaxed);
         thread::yield_now();
         Inside(self)

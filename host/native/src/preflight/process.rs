@@ -2,6 +2,7 @@
 //! descriptors, leave children of its own. One thread of the host reads from it, and waits at most until the deadline.
 
 use reslot_process::awake::{self, Limit};
+use reslot_sync::Instant;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -16,7 +17,7 @@ use std::{
     },
     path::Path,
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How many bytes of the standard error stream are kept: the last ones.

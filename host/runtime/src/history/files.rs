@@ -11,6 +11,12 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
+/// A build for exploration kills the process between any two of these steps.
+fn step() {
+    #[cfg(reslot_explore)]
+    reslot_sync::thread::yield_now();
+}
+
 /// The prefix of unfinished files.
 pub(super) const UNFINISHED: &str = ".reslot-new-";
 
@@ -19,6 +25,7 @@ pub(super) struct NewFile(NamedTempFile);
 
 impl NewFile {
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
+        step();
         let mut named = tempfile::Builder::new();
         named
             .prefix(UNFINISHED)
@@ -31,6 +38,7 @@ impl NewFile {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        step();
         self.0.as_file_mut().write_all(bytes)?;
         #[cfg(test)]
         recorded::add(|| Step::Write(self.0.path().to_owned(), bytes.to_owned()));
@@ -38,6 +46,7 @@ impl NewFile {
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
+        step();
         self.0.as_file().sync_all()?;
         #[cfg(test)]
         recorded::add(|| Step::SyncFile(self.0.path().to_owned()));
@@ -46,6 +55,7 @@ impl NewFile {
 
     /// Gives it its name, in place of a file that has this name.
     pub(super) fn rename(self, to: &Path) -> io::Result<()> {
+        step();
         #[cfg(test)]
         let from = self.0.path().to_owned();
         self.0.persist(to).map_err(|kept| kept.error)?;
@@ -56,6 +66,7 @@ impl NewFile {
 }
 
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    step();
     fs::rename(from, to)?;
     #[cfg(test)]
     recorded::add(|| Step::Rename(from.to_owned(), to.to_owned()));
@@ -63,6 +74,7 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 pub(super) fn remove(file: &Path) -> io::Result<()> {
+    step();
     fs::remove_file(file)?;
     #[cfg(test)]
     recorded::add(|| Step::Remove(file.to_owned()));
@@ -71,6 +83,7 @@ pub(super) fn remove(file: &Path) -> io::Result<()> {
 
 /// Makes the names in a folder survive a power cut.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    step();
     File::open(folder)?.sync_all()?;
     #[cfg(test)]
     recorded::add(|| Step::SyncFolder(folder.to_owned()));
@@ -79,6 +92,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// Makes a folder that only its owner may enter, because files in it become code. Returns whether it was missing.
 pub(super) fn make_folder(folder: &Path) -> io::Result<bool> {
+    step();
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
@@ -91,6 +105,7 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<bool> {
 
 /// Removes a folder if it is empty.
 pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
+    step();
     fs::remove_dir(folder)?;
     #[cfg(test)]
     recorded::add(|| Step::RemoveFolder(folder.to_owned()));

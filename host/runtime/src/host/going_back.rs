@@ -150,14 +150,18 @@ impl Host {
     /// slot may be empty.
     ///
     /// # Errors
-    /// If the version does not exist, or its file has changed. The history does not keep the bytes of faulty
+    /// If the slot or the version does not exist, or its file has changed. The history does not keep the bytes of faulty
     /// versions.
     pub fn artifact(&self, slot: &str, version: impl Into<HashPrefix>) -> Result<Vec<u8>, RollbackError> {
         // In a forked child another thread may have held the history's lock for ever.
         if self.inner.process.is_another() {
             return Err(self.inner.slots.why_not(slot).into());
         }
-        let hash = kept_version(&self.inner.storage.history, slot, version.into())?;
+        let history = &self.inner.storage.history;
+        if self.inner.slots.named(slot).is_none() && history.entries(slot).is_empty() {
+            return Err(self.inner.slots.why_not(slot).into());
+        }
+        let hash = kept_version(history, slot, version.into())?;
         Ok(self.inner.storage.history.read(slot, &hash)?.bytes)
     }
 }

@@ -59,6 +59,18 @@ pub(super) fn failure() -> Option<String> {
     FAILED.take()
 }
 
+crate::explored_thread_local! {
+    static NEVER_BLOCKS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `body`, which must not wait for another thread: the execution fails if it does.
+pub fn never_blocks<R>(body: impl FnOnce() -> R) -> R {
+    let before = NEVER_BLOCKS.replace(true);
+    let answer = body();
+    NEVER_BLOCKS.set(before);
+    answer
+}
+
 /// The calling thread of this execution.
 pub(super) fn here() -> TaskId {
     ExecutionState::me()
@@ -82,6 +94,9 @@ pub(super) fn unblock(task: TaskId) {
 
 /// Takes the calling thread from the runnable ones, and returns when something has woken it.
 pub(super) fn block() {
+    if NEVER_BLOCKS.get() {
+        fail("a thread waits where it must not");
+    }
     assert!(EXPLORING.get(), "a thread outside of an execution would wait for ever");
     ExecutionState::with(|state| state.current_mut().block(false));
     switch();

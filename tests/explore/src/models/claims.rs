@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub(super) const MODELS: &[Described] = &[
     (
         "claim",
-        "an owner adopts the newest staged version, loses no effect, and sees no version twice; what may go, goes",
+        "an owner adopts the newest staged version, loses no effect, and sees no version twice; images that nobody holds are unmapped",
         claim,
     ),
     (

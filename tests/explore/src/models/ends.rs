@@ -6,14 +6,14 @@ use crate::{
     world,
 };
 use reslot_runtime::{
-    Cause, Host, LoadOutcome, Policy,
+    Cause, Fault, Host, LoadOutcome, Policy,
     surface::{HostHandle, Surface, SurfaceError},
 };
 use reslot_sync::thread;
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -41,13 +41,21 @@ fn host() -> Host {
 fn callers_at_the_end() {
     let host = host();
     let slot = host.slot::<dyn Tally>("tally").unwrap();
+    let sum = Arc::new(AtomicU64::new(0));
     let callers = [0, 1].map(|_| {
-        let slot = slot.clone();
+        let (slot, sum) = (slot.clone(), sum.clone());
         thread::spawn(move || {
             let mut added = 0;
             for _ in 0..3 {
-                if slot.load().add(1).is_ok() {
-                    added += 1;
+                match slot.load().add(1) {
+                    Ok(total) => {
+                        added += 1;
+                        sum.fetch_max(total, Relaxed);
+                    }
+                    Err(error) => {
+                        let ended = matches!(error.fault(), Fault::HostEnded);
+                        assert!(ended, "a call at the end of a host failed with {error}");
+                    }
                 }
             }
             added
@@ -56,12 +64,11 @@ fn callers_at_the_end() {
     host.load(build(tally::PLUGIN, 2)).unwrap();
     drop(slot);
     let report = host.shutdown(Duration::from_secs(60));
-    for caller in callers {
-        caller.join().unwrap();
-    }
+    let added: u64 = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
+    assert_eq!(sum.load(Relaxed), added, "no effect of a call is lost");
     drop(report);
     for image in world::images() {
-        assert!(!image.mapped.load(Relaxed), "what may go, goes");
+        assert!(!image.mapped.load(Relaxed), "images that nobody holds are unmapped");
     }
 }
 
@@ -109,6 +116,6 @@ fn requests_at_the_end() {
     }
     drop(report);
     for image in world::images() {
-        assert!(!image.mapped.load(Relaxed), "what may go, goes");
+        assert!(!image.mapped.load(Relaxed), "images that nobody holds are unmapped");
     }
 }

@@ -22,12 +22,12 @@ pub(super) const MODELS: &[Described] = &[
     ),
     (
         "old-views",
-        "no effect of a call through an old view is lost; what may go, goes",
+        "no effect of a call through an old view is lost; images that nobody holds are unmapped",
         old_views,
     ),
     (
         "standby",
-        "no effect of a call is lost when a standby comes back while callers wait and readers are idle; what may go, goes",
+        "no effect of a call is lost when a standby comes back while callers wait and readers are idle; images that nobody holds are unmapped",
         standby,
     ),
     (

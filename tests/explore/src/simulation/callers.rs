@@ -84,25 +84,22 @@ fn check_fault(fault: &Fault) {
 /// The thread that owns the book.
 pub struct Owner {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Option<u64>>,
 }
 
 impl Owner {
-    /// None if the slot was unloaded.
-    pub fn start(host: &Host) -> Option<Self> {
+    /// None if the slot was unloaded. `known` is the total, if nothing has changed it since the last owner.
+    pub fn start(host: &Host, known: Option<u64>) -> Option<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut claim = host.claim::<dyn Book>("book").ok()?;
         let ended = stop.clone();
         let thread = thread::spawn(move || {
-            // What it has at most: calls that were answered since the state was last known.
-            let mut known: Option<u64> = None;
+            let mut known = known;
             let mut round = 0_u64;
             while !ended.load(Relaxed) {
-                match Claim::sync(&mut claim) {
-                    // The state may be older, or a new one.
-                    SyncOutcome::RolledBack { .. } | SyncOutcome::Unloaded { .. } => known = None,
-                    SyncOutcome::Adopted { .. } if known.is_none() => {}
-                    _ => {}
+                // After these the state may be older, or a new one.
+                if let SyncOutcome::RolledBack { .. } | SyncOutcome::Unloaded { .. } = Claim::sync(&mut claim) {
+                    known = None;
                 }
                 match claim.add(1) {
                     Ok(total) => {
@@ -116,13 +113,17 @@ impl Owner {
                 round += 1;
                 thread::sleep(Duration::from_millis(2 << (round / 16).min(9)));
             }
-            let _ = Claim::sync(&mut claim);
+            match Claim::sync(&mut claim) {
+                SyncOutcome::RolledBack { .. } | SyncOutcome::Unloaded { .. } => None,
+                _ => known,
+            }
         });
         Some(Self { stop, thread })
     }
 
-    pub fn end(self) {
+    /// Answers the total, if it is known.
+    pub fn end(self) -> Option<u64> {
         self.stop.store(true, Relaxed);
-        self.thread.join().unwrap();
+        self.thread.join().unwrap()
     }
 }

@@ -1,7 +1,7 @@
 //! The simple model: what must be true of a host after the steps so far.
 
 use super::program::Name;
-use crate::world::{self, Script};
+use crate::world::{self, Fault, Script};
 use reslot_runtime::{Event, Events, LoadOutcome, Refusal, RestoredState};
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
@@ -12,6 +12,8 @@ pub struct Expected {
     given: BTreeMap<Name, Vec<Script>>,
     /// Whether the tally's state may be older than the answered calls.
     pub may_have_lost: bool,
+    /// Whether the book's state may have changed while nobody owned it.
+    pub book_changed: bool,
     /// What the events have told so far.
     events: Option<Events>,
 }
@@ -33,10 +35,10 @@ impl Expected {
         self.given.get(&name)?.last().cloned()
     }
 
-    /// Whether every build so far behaves.
-    pub fn is_quiet(&self) -> bool {
+    /// Whether every build that was given to these slots so far behaves.
+    pub fn is_quiet(&self, names: &[Name]) -> bool {
         let good = |script: &Script| script.fault.is_none() && script.stays == 0 && !script.lies;
-        self.given.values().flatten().all(good)
+        names.iter().filter_map(|name| self.given.get(name)).flatten().all(good)
     }
 
     /// A load of this build was answered.
@@ -58,7 +60,7 @@ impl Expected {
             }
             Ok(_) => {}
             Err(refusal) => {
-                let may_be_refused = !self.is_quiet() || (name == Name::Calls && !peer_serves);
+                let may_be_refused = !self.is_quiet(&[name]) || (name == Name::Calls && !peer_serves);
                 assert!(may_be_refused, "a good build was refused: {refusal}");
             }
         }
@@ -74,6 +76,10 @@ impl Expected {
                 }
                 Event::Unloaded { slot, .. } | Event::SlotEmptied { slot, .. } if &**slot == "tally" => {
                     self.may_have_lost = true;
+                }
+                Event::RolledBack(report) if &*report.slot == "book" => self.book_changed = true,
+                Event::Unloaded { slot, .. } | Event::SlotEmptied { slot, .. } if &**slot == "book" => {
+                    self.book_changed = true;
                 }
                 _ => {}
             }
@@ -93,10 +99,13 @@ impl Expected {
     /// After the end of a host: which images may be left.
     pub fn ended(&self) {
         for image in world::images() {
-            let may_stay = image.script.stays > 0 || image.script.lies || image.script.fault.is_some();
+            // An image that is not the linted artifact stays for ever. A host ends without those that are quarantined: their closing was
+            // refused, or a hook of theirs hangs.
+            let hangs = matches!(image.script.fault, Some((_, Fault::Hangs)));
+            let may_stay = image.script.lies || image.script.stays > 0 || hangs;
             if image.mapped.load(Relaxed) && !may_stay {
                 let (slot, generation) = (&image.slot, image.generation);
-                panic!("what may go, goes: generation {generation} of {slot} is mapped after the end");
+                panic!("an image that nobody holds is unmapped: generation {generation} of {slot} is mapped after the end");
             }
         }
     }

@@ -93,7 +93,7 @@ impl Program {
             probation: random.below(3) > 0,
             snapshot: random.below(4) == 0,
             callers: random.below(3),
-            killed_at: (random.below(8) == 0).then(|| 50 + random.below(3_000)),
+            killed_at: killed_at(&mut random),
             steps: (0..count).map(|_| step(&mut random, &mut version)).collect(),
         }
     }
@@ -105,6 +105,12 @@ impl Program {
         shorter.killed_at = None;
         shorter
     }
+}
+
+/// One program in eight begins in a process that is killed, early or late.
+fn killed_at(random: &mut Random) -> Option<usize> {
+    let latest = [3_000, 20_000][random.below(2)];
+    (random.below(8) == 0).then(|| 50 + random.below(latest))
 }
 
 fn step(random: &mut Random, version: &mut u64) -> Step {
