@@ -17,7 +17,7 @@ pub use reslot_project::{Building, Built, Package, PluginBuild, Profile, Program
 pub use variants::{Variant, build_variants};
 
 /// The groups of `cargo xtask bench` in the order of the report. Each is a bench target.
-pub const BENCH_GROUPS: [&str; 11] = [
+pub const BENCH_GROUPS: [&str; 12] = [
     "call",
     "reload",
     "save",
@@ -29,4 +29,5 @@ pub const BENCH_GROUPS: [&str; 11] = [
     "allocators",
     "logs",
     "desk",
+    "scrub",
 ];
