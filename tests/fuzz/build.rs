@@ -1,4 +1,4 @@
-//! Writes types and interfaces that nobody would write, for the test that compares their manifest with what the compiler lays
+//! Generates random types and an interface, for the test that compares their manifest with what the compiler lays
 //! out. `RESLOT_LAYOUT_SEED=N` makes others.
 
 use std::{

@@ -305,7 +305,7 @@ mod tests {
     use super::{Ran, read};
 
     #[test]
-    fn what_a_target_did_is_read_from_its_output() {
+    fn numbers_are_read_from_the_output_of_a_target() {
         let output = "INFO: Seed: 1\n#2\tINITED cov: 12 ft: 13 corp: 1/1b exec/s: 0 rss: 30Mb\n\
                       #512\tNEW    cov: 40 ft: 60 corp: 7/90b lim: 4 exec/s: 0 rss: 31Mb L: 3/3 MS: 1 CMP-\n\
                       #1024\tDONE   cov: 41 ft: 66 corp: 9/120b lim: 4 exec/s: 0 rss: 31Mb\n\

@@ -11,8 +11,6 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::Shutdown,
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
-    sync::OnceLock,
     time::Duration,
 };
 
@@ -53,33 +51,14 @@ fn is_harmless(request: &Request) -> bool {
     }
 }
 
-struct Running {
-    _host: Host,
-    socket: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-fn socket() -> &'static Path {
-    static RUNNING: OnceLock<Running> = OnceLock::new();
-    let running = RUNNING.get_or_init(|| {
-        let folder = crate::history::in_memory();
-        let socket = folder.path().join("control.sock");
-        let built = Host::builder()
-            .watch(folder.path())
-            .attach(ControlSocket::at(&socket))
-            .build();
-        Running {
-            _host: built.expect("a host"),
-            socket,
-            _folder: folder,
-        }
-    });
-    &running.socket
-}
-
 /// Each line has one answer or more, and then the connection ends.
 fn converse(bytes: &[u8]) {
-    let stream = UnixStream::connect(socket()).expect("the host listens");
+    let folder = crate::history::in_memory();
+    let socket = folder.path().join("control.sock");
+    // A host for each input: nothing of an earlier one changes the answers, and nothing is left in the end.
+    let built = Host::builder().attach(ControlSocket::at(&socket)).build();
+    let _host = built.expect("a host");
+    let stream = UnixStream::connect(&socket).expect("the host listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
     // The host may have closed the connection already.
     let _ = (&stream).write_all(bytes).and_then(|()| stream.shutdown(Shutdown::Write));

@@ -26,7 +26,7 @@ pub fn events(bytes: &[u8]) {
             }
             Err(error) => {
                 is_over = true;
-                told(&error);
+                has_words(&error);
             }
         }
         heard += 1;
@@ -36,18 +36,18 @@ pub fn events(bytes: &[u8]) {
     let (mut client, _host) = client_that_hears(bytes);
     match client.events(0) {
         Ok(events) => assert!(events.len() < lines),
-        Err(error) => told(&error),
+        Err(error) => has_words(&error),
     }
 
     let (mut client, _host) = client_that_hears(bytes);
     for _ in 0..4 {
         if let Err(error) = client.ask(Request::Overview) {
-            told(&error);
+            has_words(&error);
         }
     }
 }
 
-fn told(error: &ClientError) {
+fn has_words(error: &ClientError) {
     assert!(!error.to_string().is_empty());
 }
 

@@ -39,3 +39,12 @@ pub const TARGETS: [(&str, Body); 10] = [
     ("settings", settings),
     ("state", state),
 ];
+
+/// A message about a file has no control characters of it, and is not as long as the file.
+fn is_safe_for_a_terminal(text: &str) {
+    assert!(
+        text.chars().all(|letter| letter == '\n' || !letter.is_control()),
+        "control characters of a file in {text:?}"
+    );
+    assert!(text.len() < 1 << 20, "a message of {} bytes", text.len());
+}

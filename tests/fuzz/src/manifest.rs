@@ -1,5 +1,6 @@
 //! The text of a manifest.
 
+use crate::is_safe_for_a_terminal;
 use reslot::artifact::{Difference, Interface, Manifest, compare};
 
 /// Any text as a manifest, and as an interface alone.
@@ -33,11 +34,4 @@ fn interface(interface: &Interface) {
             assert!(matches!(difference, Difference::NotAtEnd { .. }), "{difference}");
         }
     }
-}
-
-fn is_safe_for_a_terminal(text: &str) {
-    assert!(
-        text.chars().all(|letter| letter == '\n' || !letter.is_control()),
-        "control characters of a file in {text:?}"
-    );
 }

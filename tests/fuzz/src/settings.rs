@@ -3,7 +3,7 @@
 use crate::history::in_memory;
 use reslot::config::{ConfigError, HostSettings, Layers};
 use serde::{Deserialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
+use std::{collections::BTreeMap, fs};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -39,13 +39,12 @@ enum Kind {
 pub fn settings(bytes: &[u8]) {
     let Some((kinds, bytes)) = bytes.split_first() else { return };
     let mut parts = bytes.splitn(3, |byte| *byte == 0);
-    let folder = folder();
+    let folder = in_memory();
+    let folder = folder.path();
     let mut layers = Layers::new();
     for (at, name) in ["first", "second"].into_iter().enumerate() {
         let json = kinds >> at & 1 == 1;
         let file = folder.join(format!("{name}.{}", if json { "json" } else { "toml" }));
-        let _ = fs::remove_file(folder.join(format!("{name}.json")));
-        let _ = fs::remove_file(folder.join(format!("{name}.toml")));
         if let Some(part) = parts.next() {
             fs::write(&file, part).expect("a file");
         }
@@ -72,9 +71,4 @@ fn fit<T: DeserializeOwned>(layers: &Layers) {
             assert!(*line > 0, "{error}");
         }
     }
-}
-
-fn folder() -> &'static Path {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    FOLDER.get_or_init(in_memory).path()
 }

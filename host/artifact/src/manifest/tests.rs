@@ -87,9 +87,9 @@ fn broken_manifest_is_refused_with_the_fault() {
 #[test]
 fn message_of_the_json_reader_has_no_control_characters() {
     let text = JSON.replace("\"RefMut\"", "\"\\u001b[2J\\u0007\"");
-    let told = Manifest::parse(text.as_bytes()).unwrap_err().to_string();
-    assert!(!told.chars().any(char::is_control), "{told:?}");
-    assert!(told.contains("\\u{1b}[2J\\u{7}"), "{told}");
+    let message = Manifest::parse(text.as_bytes()).unwrap_err().to_string();
+    assert!(!message.chars().any(char::is_control), "{message:?}");
+    assert!(message.contains("\\u{1b}[2J\\u{7}"), "{message}");
 }
 
 /// A host thread may have a small stack: 512 KiB must do for the deepest manifest that is accepted, and for any other.

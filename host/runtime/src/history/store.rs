@@ -65,7 +65,15 @@ impl Store {
         let mut problems = Vec::new();
         // A process that was killed may have renamed the index, or made a slot's folder, without a sync. What is read next must
         // be on the disk before files are removed because of it.
-        store.sync(folder).map_err(HistoryError::io(folder, "sync"))?;
+        if let Err(error) = store.sync(folder) {
+            let is_impossible = matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported);
+            let error = HistoryError::io(folder, "sync")(error);
+            // Some file systems cannot sync a folder.
+            if !is_impossible {
+                return Err(error);
+            }
+            problems.push(error);
+        }
         let mut book = store.read_index(&mut problems)?;
         store.drop_missing(&mut book, &mut problems);
         // An index that was set aside may name files that a user still wants.
@@ -333,7 +341,12 @@ fn make_durably(folder: &Path) -> io::Result<()> {
     if let Some(last) = folder.ancestors().nth(missing.len()) {
         match sync_above(last) {
             // What was there already may be in a folder that this user cannot read, or that cannot be synced.
-            Err(error) if !matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::PermissionDenied | ErrorKind::InvalidInput | ErrorKind::Unsupported
+                ) =>
+            {
                 return Err(error);
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! A chain of migrations that nobody wrote, over values of types that nobody wrote: up and down again it leaves the state as it was,
+//! A randomly generated chain of migrations, over values of randomly generated types: up and down again it leaves the state as it was,
 //! to the byte, and whatever the steps do not touch arrives whole at each schema.
 
 use super::{

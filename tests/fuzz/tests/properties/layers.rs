@@ -164,8 +164,8 @@ fn key_with_a_large_index_is_refused_by_name() {
         let refused = Layers::new()
             .variables("FUZZ", [(format!("FUZZ__{key}"), "1")])
             .read::<Value>();
-        let told = refused.unwrap_err().to_string();
-        assert!(told.contains("an index of more than 4 digits"), "{told}");
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains("an index of more than 4 digits"), "{message}");
     }
     let read: Value = Layers::new().variables("FUZZ", [("FUZZ__LIST[2]", "1")]).read().unwrap();
     assert_eq!(read, json!({"list": [null, null, 1]}));

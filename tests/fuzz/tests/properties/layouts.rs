@@ -1,4 +1,4 @@
-//! The manifest of types that nobody wrote, against what the compiler lays out. `build.rs` makes them up; a failure prints the
+//! The manifest of randomly generated types, against what the compiler lays out. `build.rs` makes them up; a failure prints the
 //! seed, and `RESLOT_LAYOUT_SEED=N cargo test -p reslot-fuzz layouts` repeats it, or tries others.
 
 use reslot::artifact::{Interface, Kind, Manifest, Shape, Type, compare};
