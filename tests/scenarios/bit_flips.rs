@@ -230,6 +230,9 @@ fn flip_in_the_page_cache_is_found_although_the_file_has_it_too() {
     assert_eq!((desk.add(1), desk.stamp()), (6, 1000));
     wait_for_unmapped(&mut desk.events, SLOT, 1);
     assert!(!desk.host.verify_images()[0].is_damaged());
+    // Nor is the fresh image made of the damaged bytes, in which case its reference would be as well.
+    let fresh = Image::only(&desk.host, &build(1000));
+    assert!([Place::CONSTANT, Place::CODE].iter().all(|place| fresh.is_as_built(*place)));
 }
 
 #[test]

@@ -45,6 +45,7 @@ const OPENING: &[&str] = &[
     "host/report/src",
     "host/runtime/src",
     "host/stage/src",
+    "host/sync/src",
     "plugin-api",
     "plugins",
     "project/src",

@@ -151,7 +151,7 @@ enum Content {
 enum Word {
     /// The image's address plus this number.
     Relative(u64),
-    /// What only the loader knows, so many bytes.
+    /// A value that only the loader knows, with its length in bytes.
     Bound(usize),
     /// A value of the dynamic section: as it is in the file, or plus the image's address. That depends on the loader and on the entry.
     Dynamic,

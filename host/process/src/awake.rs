@@ -1,7 +1,7 @@
 //! Time during which this process ran. A deadline of a hook or a call must not pass because the whole process was stopped (SIGSTOP, a
-//! debugger, a frozen container, a suspended machine): then nothing of it had a chance to be quick.
+//! debugger, a frozen container): then nothing of it had a chance to be quick.
 //!
-//! No clock of the kernel leaves such time out. So each thread of the host that waits for a deadline wakes up several times before it. If
+//! The monotonic clock counts such time. So each thread of the host that waits for a deadline wakes up several times before it. If
 //! it wakes up much later than it wanted to, the process was not running, or had no processor; that time is noted, and no deadline counts it.
 
 use crate::PerProcess;

@@ -1,5 +1,5 @@
 //! The engines of a host, and which one runs an artifact: the one that maps files, or, for a plugin that is linked into the program, one of
-//! its own. This is the only file of the runtime that knows an engine by its name.
+//! its own. No other file of the runtime chooses an engine; `lib.rs` re-exports what embedders may use of them, and reports name the kind.
 //!
 //! A linked plugin has no file. What stands for its file in requests, reports and refusals is `linked:` with the plugin's name; what stands
 //! for its bytes is its manifest.

@@ -352,7 +352,7 @@ impl Host {
     /// ([`Policy::on_damaged_image`]); this function does not wait for that. A tool that writes into the code of a running program, such as a debugger's
     /// breakpoint, is a difference, too.
     ///
-    /// The reference are checksums of the bytes that the lint accepted, not the file: the image and its file may share the page in which a
+    /// Each image is compared with checksums of the bytes that the lint accepted, not with the file: the image and its file may share the page in which a
     /// bit has flipped. Not compared are writable data, the heap, plugins that are linked into the program
     /// ([`Comparison::NotApplicable`](crate::Comparison::NotApplicable)), and libraries without the SDK.
     ///

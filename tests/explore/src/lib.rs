@@ -14,5 +14,5 @@ pub mod plugins;
 pub mod simulation;
 pub mod world;
 
-/// An execution with more points than this does not end.
+/// An execution with more points than this fails: it would never end.
 pub const MOST_STEPS: usize = 2_000_000;

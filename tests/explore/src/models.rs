@@ -2,6 +2,7 @@
 
 mod claims;
 mod ends;
+mod events;
 mod gates;
 mod ledger;
 mod memory;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Model> {
         ledger::MODELS,
         memory::MODELS,
         ends::MODELS,
+        events::MODELS,
     ]
     .concat()
     .into_iter()

@@ -93,6 +93,15 @@ impl Image {
         expected
     }
 
+    /// Whether the byte at this place in memory is the artifact's.
+    pub fn is_as_built(&self, place: Place) -> bool {
+        let (section, address) = (self.section(place.section), self.expected(place, 0).address);
+        let mut byte = [0];
+        let memory = File::open("/proc/self/mem").unwrap();
+        memory.read_exact_at(&mut byte, self.base + address).unwrap();
+        byte[0] == self.artifact[(address - section.address + section.offset) as usize]
+    }
+
     /// Flips bits of the byte at this place in the page cache of the copy, which the image shares.
     pub fn flip_in_file(&self, place: Place, bits: u8) -> ImageDifference {
         let expected = self.expected(place, bits);

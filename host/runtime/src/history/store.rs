@@ -65,10 +65,9 @@ impl Store {
         let mut problems = Vec::new();
         // A process that was killed may have renamed the index, or made a slot's folder, without a sync. What is read next must
         // be on the disk before files are removed because of it.
-        if let Err(error) = store.sync(folder) {
-            let is_impossible = matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported);
+        if let Err(error) = files::sync_folder(folder) {
+            let is_impossible = cannot_sync_folders(&error);
             let error = HistoryError::io(folder, "sync")(error);
-            // Some file systems cannot sync a folder.
             if !is_impossible {
                 return Err(error);
             }
@@ -200,7 +199,11 @@ impl Store {
 
     fn sync(&self, folder: &Path) -> io::Result<()> {
         match self {
-            Self::Persistent { .. } => files::sync_folder(folder),
+            // That folders cannot be synced there was reported when the history was opened.
+            Self::Persistent { .. } => files::sync_folder(folder).or_else(|error| match cannot_sync_folders(&error) {
+                true => Ok(()),
+                false => Err(error),
+            }),
             Self::OfProcess { .. } => Ok(()),
         }
     }
@@ -360,6 +363,11 @@ fn make_durably(folder: &Path) -> io::Result<()> {
         true => Ok(()),
         false => Err(ErrorKind::NotADirectory.into()),
     }
+}
+
+/// Some file systems have no way to sync a folder. A kept version may be lost there in a power cut.
+fn cannot_sync_folders(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
 }
 
 fn sync_above(made: &Path) -> io::Result<()> {

@@ -132,7 +132,7 @@ fn still_refused(log: &Log, request: &LoadRequest, refusal: Refusal) -> SlotLoad
     SlotLoad::Known(refusal)
 }
 
-/// Decides, by the manifest alone, whether a candidate may be made of an artifact.
+/// Decides, by the manifest and by what is known of the slot and the version, whether a candidate may be made of an artifact.
 pub(super) fn admit(attempt: &Attempt<'_>, kind: &CandidateKind, manifest: &Manifest) -> Result<(), Refusal> {
     let check = AdmissionCheck { attempt, kind, manifest };
     check.check_same_plugin()?;

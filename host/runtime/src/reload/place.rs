@@ -36,7 +36,7 @@ pub(super) enum Place {
     },
 }
 
-/// Stages a candidate, or takes the open slot for its hand-over. A staged candidate before it is superseded.
+/// Stages a candidate, or takes the open slot for its hand-over. A candidate that was staged earlier is superseded.
 pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Candidate) -> Result<Place, Refusal> {
     let mut state = record.lock_settled();
     if is_outdated(&state, &candidate) {

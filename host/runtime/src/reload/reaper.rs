@@ -448,13 +448,14 @@ impl Reaper {
     }
 
     fn close(&mut self, pending: PendingUnload) {
-        let settled = pending.begun.elapsed();
+        let (settled, engine) = (pending.begun.elapsed(), pending.image.engine());
+        let was_quarantined = pending.quarantined.is_some();
         match pending.image.close() {
             Unloading::Unmapped(mut report) => {
                 report.settle = settled;
-                self.report_gone(pending.ending, pending.quarantined.is_some(), Outcome::Unmapped(report));
+                self.report_gone(pending.ending, engine, was_quarantined, Outcome::Unmapped(report));
             }
-            Unloading::Linked => self.report_gone(pending.ending, pending.quarantined.is_some(), Outcome::Linked),
+            Unloading::Linked => self.report_gone(pending.ending, engine, was_quarantined, Outcome::Linked),
             Unloading::Stays(image, reason) => self.quarantine(PendingUnload { image, ..pending }, reason),
             Unloading::Busy(image) => self.pending.push(PendingUnload {
                 image,
@@ -465,15 +466,15 @@ impl Reaper {
     }
 
     /// Nothing of it is left, or what is left is the program's.
-    fn report_gone(&self, ending: Ending, was_quarantined: bool, outcome: Outcome) {
+    fn report_gone(&self, ending: Ending, engine: EngineKind, was_quarantined: bool, outcome: Outcome) {
         let (slot, generation) = (ending.slot.clone(), ending.number);
         self.images.remove(&slot, generation);
         self.log.push(match was_quarantined {
             false => Event::Retired(ending.report(outcome)),
             true => {
-                let (engine, report) = match outcome {
-                    Outcome::Unmapped(report) => (EngineKind::Native, report),
-                    _ => (EngineKind::Linked, UnloadReport::default()),
+                let report = match outcome {
+                    Outcome::Unmapped(report) => report,
+                    _ => UnloadReport::default(),
                 };
                 let slot = slot.clone();
                 Event::Released {

@@ -15,7 +15,7 @@
 //! | migrate, init, start, health | the new instance gets the state and is started | hooks | `prepare.rs` |
 //! | swap | the pointer moves | reload, or the owner's | `swap.rs` |
 //! | probation | the supervisor watches the new generation for faults; the old one is the standby | supervisor, or the owner's | `supervisor.rs`, `rollback.rs` |
-//! | retire | the last holder drops the old generation (`Drop` of `Live` in `slot/generation.rs` notifies the reaper); it is stopped and dropped | the last holder's, hooks | `reaper.rs` |
+//! | retire | the last holder drops the old generation (`Drop` of `GatedInstance` in `slot/generation.rs` notifies the reaper); it is stopped and dropped | the last holder's, hooks | `reaper.rs` |
 //! | unload | the reaper waits for the image's threads and thread-locals, and closes it | reaper | `reaper.rs` |
 //! | prove | the reaper looks for the image in the loader's list and in the kernel's map | reaper | `native/src/unload.rs` |
 //!

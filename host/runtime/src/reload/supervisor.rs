@@ -1,5 +1,5 @@
 //! The third of the host's threads: it asks current generations for their health, ends probations, and rolls slots back. It runs no plugin
-//! code itself except the hooks of a rollback (checks run on threads for hooks). For a claimed slot it only sends a reminder: the owner
+//! code itself: checks and the hooks of a rollback run on threads for hooks. For a claimed slot it only sends a reminder: the owner
 //! asks, judges and rolls back in his own `sync`.
 
 use super::{prepare::check, rollback, survive::survive};
@@ -122,7 +122,9 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
         BUSY_SLOT_RETRY
     };
     let next = next.into_iter().flatten();
-    let next = next.map(|at| if at <= now { now + least } else { at }).min();
+    // Time has passed since `now`: what is due by this moment must not be looked at again at once.
+    let (present, soonest) = (Instant::now(), now + least);
+    let next = next.map(|at| if at <= present { soonest } else { at }).min();
     let stands_by = state.probation.as_ref().is_some_and(|probation| probation.standby.is_some());
     match verdict {
         Some(Verdict::Passed) => {

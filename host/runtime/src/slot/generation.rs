@@ -403,7 +403,7 @@ reslot_sync::thread_local! {
     static INSIDE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A gate is closed by this thread, until dropped. A hook that runs behind it must not wait for it.
+/// A gate is closed by this thread, until dropped. A hook for which this thread waits must not wait at the gate.
 struct GatesClosedByThread<'a>(&'a AtomicUsize);
 
 impl<'a> GatesClosedByThread<'a> {

@@ -173,10 +173,12 @@ impl HealthTracker {
         }
     }
 
-    /// When to wake up while a check is under way, to notice if the process is stopped meanwhile.
+    /// When to wake up while a check is under way, to notice if the process is stopped meanwhile. None once the check is late: then
+    /// [`due`](Self::due) says when it counts as the next failure.
     pub(crate) fn watch_again(&self, policy: &Policy) -> Option<Instant> {
         let (since, _) = self.under_way?;
-        Some(Limit::since(since, policy.health_timeout).next_look())
+        let limit = Limit::since(since, policy.health_timeout);
+        (!limit.is_over()).then(|| limit.next_look())
     }
 
     /// When memory is measured without a check: one is late, or hangs, or waits for an owner who does not come. `end` as for
@@ -289,4 +291,25 @@ impl HealthTracker {
 /// Whether this is one of the results that count as failures.
 pub(crate) fn is_failure(health: &Health) -> bool {
     matches!(health, Health::Critical(_) | Health::CheckFailed(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise the supervisor would look again at once, for as long as the check hangs.
+    #[test]
+    fn check_that_is_late_is_not_looked_at_until_it_counts_again() {
+        let policy = Policy::development().health_timeout(Duration::from_millis(10));
+        let begun = Instant::now();
+        let mut tracker = HealthTracker {
+            last_check: Some(begun),
+            under_way: Some((begun, 0)),
+            ..HealthTracker::default()
+        };
+        assert!(tracker.watch_again(&policy).is_some(), "the check may be in time");
+        tracker.under_way = Some((begun - Duration::from_secs(60), 200));
+        assert_eq!(tracker.watch_again(&policy), None);
+        assert!(tracker.due(&policy, None) > Some(Instant::now() + Duration::from_secs(30)));
+    }
 }

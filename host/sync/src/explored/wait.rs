@@ -39,7 +39,7 @@ pub(super) fn point() {
     }
 }
 
-/// Fails the execution. Unlike a panic, nothing can catch it. No thread runs afterwards, unless this one unwinds already.
+/// Fails the execution. Unlike a panic, nothing can catch it: all threads stop here. A thread that unwinds already finishes first.
 pub fn fail(message: &str) {
     FAILED.with_borrow_mut(|failed| {
         failed.get_or_insert_with(|| message.to_owned());

@@ -3,7 +3,8 @@
 //! A process that is killed, and goes on in another one, may precede the cut.
 //!
 //! What must hold: the history opens without a complaint, every version in it is whole, and the list is the one before or
-//! the one after the change that was going on. A failure writes its seed to `proptest-regressions/`, which is committed. So no version is confirmed that was not, and none is lost that was.
+//! the one after the change that was going on. So no version is confirmed that was not, and none is lost that was.
+//! A failure writes its seed to `proptest-regressions/`, which is committed.
 
 use super::{super::files, *};
 use files::Step;
