@@ -28,7 +28,7 @@ const OF_HOOKS: [(&str, &str); 9] = [
         "`Deserialize` that panics",
         "refused at migrate (the current generation's state does not fit it: it panicked",
     ),
-    ("`Serialize` that fails", "refused at migrate"),
+    ("`Serialize` that fails", "refused at snapshot"),
     (
         "`init` that hangs",
         "refused at init (its `init` failed: it did not return within",
