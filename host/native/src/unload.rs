@@ -17,7 +17,7 @@ pub(super) fn holding(image: &Image) -> Holding {
     }
 }
 
-/// Closes an image whose instance is destroyed, unless a thread runs in it.
+/// Closes an image whose instance is destroyed, unless a thread runs in it or a signal handler points into it.
 pub(super) fn close(mut image: Box<Image>) -> Unloading {
     let begun = Instant::now();
     if image.library.is_some() {

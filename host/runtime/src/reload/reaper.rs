@@ -37,7 +37,7 @@ pub(crate) struct Reaper {
     hooks: Hooks,
     /// The threads for hooks send instances back through this.
     own: Sender<ReaperMessage>,
-    away: Vec<RunningHook>,
+    running_hooks: Vec<RunningHook>,
     retired: Vec<Retired>,
     stopping: Vec<Stopping>,
     /// The ends of instances after which another instance of the same image was left. They are reported with the last one.
@@ -116,7 +116,7 @@ impl Reaper {
         Self {
             hooks: host.hooks.pool().clone(),
             own: host.threads.reaper(),
-            away: Vec::new(),
+            running_hooks: Vec::new(),
             retries: Arc::downgrade(&host.retries),
             slots: Arc::downgrade(&host.slots),
             log: host.log.clone(),
@@ -206,8 +206,11 @@ impl Reaper {
         let threads = |stopping: &Stopping| Limit::since(stopping.begun, self.limits.threads).next_look();
         let stopping = self.stopping.iter().map(threads);
         let pending = self.pending.iter().filter_map(|pending| self.due(pending));
-        let away = self.away.iter().filter_map(|away| Some(away.limit?.next_look()));
-        drains.chain(stopping).chain(pending).chain(away).min()
+        let running = self
+            .running_hooks
+            .iter()
+            .filter_map(|running| Some(running.limit?.next_look()));
+        drains.chain(stopping).chain(pending).chain(running).min()
     }
 
     fn due(&self, pending: &PendingUnload) -> Option<Instant> {
@@ -273,7 +276,7 @@ impl Reaper {
     }
 
     fn note_running_hook(&mut self, ending: &Ending, hook: &'static str) {
-        self.away.push(RunningHook {
+        self.running_hooks.push(RunningHook {
             ending: ending.clone(),
             hook,
             limit: Some(Limit::begin(self.limits.hooks)),
@@ -283,10 +286,10 @@ impl Reaper {
     /// A hook has come back, with the instance that it ran on.
     fn note_returned_hook(&mut self, mut ending: Ending) -> Ending {
         let at = self
-            .away
+            .running_hooks
             .iter()
-            .position(|away| away.ending.is(&ending) && away.ending.is_last == ending.is_last);
-        let quarantined = at.and_then(|at| self.away.swap_remove(at).ending.quarantined);
+            .position(|running| running.ending.is(&ending) && running.ending.is_last == ending.is_last);
+        let quarantined = at.and_then(|at| self.running_hooks.swap_remove(at).ending.quarantined);
         if quarantined.is_some() {
             self.images.enters(&ending.slot, ending.number, Phase::Ending);
         }
@@ -296,27 +299,27 @@ impl Reaper {
 
     /// An image whose hook has not come back in time stays mapped until it does.
     fn name_hanging(&mut self) {
-        for away in &mut self.away {
-            if away.limit.is_none_or(|limit| !limit.is_over()) {
+        for running in &mut self.running_hooks {
+            if running.limit.is_none_or(|limit| !limit.is_over()) {
                 continue;
             }
-            away.limit = None;
-            let reason = QuarantineReason::HookRunning(away.hook);
-            let (slot, number) = (&away.ending.slot, away.ending.number);
-            if !away.ending.is_last {
+            running.limit = None;
+            let reason = QuarantineReason::HookRunning(running.hook);
+            let (slot, number) = (&running.ending.slot, running.ending.number);
+            if !running.ending.is_last {
                 // Another instance of the image is left. The image is reported when that one ends.
                 tracing::warn!(
                     slot = &**slot,
                     generation = number,
-                    hook = away.hook,
+                    hook = running.hook,
                     "an instance that was replaced by another one does not end"
                 );
                 continue;
             }
             self.images.enters(slot, number, Phase::Quarantined(reason.clone()));
-            let was_reported = away.ending.quarantined.replace(reason.clone()).is_some();
+            let was_reported = running.ending.quarantined.replace(reason.clone()).is_some();
             if !was_reported {
-                let report = away.ending.clone().report(Outcome::Quarantined(reason));
+                let report = running.ending.clone().report(Outcome::Quarantined(reason));
                 self.log.push(Event::Retired(report));
             }
         }
@@ -340,7 +343,10 @@ impl Reaper {
                 self.begin_unload(ending, image, begun);
             }
             Err(image) => {
-                let hangs = self.away.iter().find(|away| away.ending.is(&ending) && away.limit.is_none());
+                let hangs = self
+                    .running_hooks
+                    .iter()
+                    .find(|running| running.ending.is(&ending) && running.limit.is_none());
                 if let (Some(hangs), None) = (hangs, &ending.quarantined) {
                     let reason = QuarantineReason::HookRunning(hangs.hook);
                     self.images

@@ -21,7 +21,7 @@ use reslot_artifact::ContentHash;
 use reslot_process::hooks::TookTooLong;
 use reslot_report::{Cause, Event, Refusal, RestoredState, RollbackReason, RollbackReport, Step};
 use reslot_sync::{Instant, MutexGuard};
-use state::{Revived, carry, revive};
+use state::{Revived, carry, prepare_standby_instance};
 use std::{
     path::Path,
     sync::{Arc, Weak},
@@ -335,7 +335,7 @@ fn prepare_standby<'a>(
         true => Stopped::stop(host, one.faulty, &mut one.access),
         false => None,
     };
-    match revive(host, &mut one, carried, why) {
+    match prepare_standby_instance(host, &mut one, carried, why) {
         Ok(Revived { generation, state }) => Some((one, Arc::new(generation), state)),
         Err(TookTooLong) => {
             if let Some(stopped) = faulty_stopped {

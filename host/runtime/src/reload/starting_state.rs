@@ -39,11 +39,11 @@ pub(super) enum StateSource {
 impl StateSource {
     /// The policy decides only where there is a choice. Without an earlier state the current one is carried over, because otherwise all
     /// state would be lost.
-    pub(super) fn decide(policy: RollbackState, leaving_has_state: bool, takes_state: bool, earlier: EarlierState) -> Self {
+    pub(super) fn decide(policy: RollbackState, current_has_state: bool, takes_state: bool, earlier: EarlierState) -> Self {
         if !takes_state {
             return Self::Nothing;
         }
-        match (earlier, leaving_has_state, policy) {
+        match (earlier, current_has_state, policy) {
             (EarlierState::Unknown, true, _) => Self::Current { or_earlier: false },
             (EarlierState::Unknown, false, _) => Self::Nothing,
             (EarlierState::InStandby | EarlierState::Kept, true, RollbackState::KeepCurrent) => {
@@ -178,14 +178,14 @@ mod tests {
     #[test]
     fn policy_decides_where_there_is_an_earlier_state_and_only_there() {
         for earlier in [InStandby, Kept] {
-            let source = |policy, leaving_has_state| StateSource::decide(policy, leaving_has_state, true, earlier);
+            let source = |policy, current_has_state| StateSource::decide(policy, current_has_state, true, earlier);
             assert_eq!(source(KeepCurrent, true), Current { or_earlier: true });
             assert_eq!(source(Snapshot, true), Earlier);
             assert_eq!(source(KeepCurrent, false), Earlier);
             assert_eq!(source(Snapshot, false), Earlier);
         }
         for policy in [KeepCurrent, Snapshot] {
-            let source = |leaving_has_state| StateSource::decide(policy, leaving_has_state, true, Unknown);
+            let source = |current_has_state| StateSource::decide(policy, current_has_state, true, Unknown);
             assert_eq!(source(true), Current { or_earlier: false });
             assert_eq!(source(false), Nothing);
         }

@@ -1,5 +1,5 @@
 //! The path of one reload, from the notice to the proof, in the order in which it happens. Each step is one call, by the name that reports,
-//! refusals and events give it ([`Step`]). What a step does is in the file that the table names; nothing else of a reload is there.
+//! refusals and events give it ([`Step`]). What a step does is in the file that the table names, and that file contains only that step.
 //!
 //! | step | what happens | thread | file |
 //! |---|---|---|---|
@@ -77,7 +77,7 @@ pub(super) fn reload(
         Err(refusal) => return vec![SlotLoad::Refused(refusal)],
     };
     let hash = source.hash;
-    let keep_new = |slots: &mut Vec<Arc<str>>, done: &mut Vec<SlotLoad>| {
+    let drop_known = |slots: &mut Vec<Arc<str>>, done: &mut Vec<SlotLoad>| {
         slots.retain(|slot| {
             let known = admission::known_outcome(host, request, slot, &hash, options);
             let is_new = known.is_none();
@@ -85,9 +85,9 @@ pub(super) fn reload(
             is_new
         });
     };
-    let mut slots = slots_without_lint(&host.slots, request, &hash);
+    let mut slots = slots_known_before_lint(&host.slots, request, &hash);
     if let Some(slots) = &mut slots {
-        keep_new(slots, &mut done);
+        drop_known(slots, &mut done);
         if slots.is_empty() {
             return done;
         }
@@ -110,7 +110,7 @@ pub(super) fn reload(
     };
     let slots = slots.unwrap_or_else(|| {
         let mut slots = host.slots.meant_by(request, &artifact.manifest().name);
-        keep_new(&mut slots, &mut done);
+        drop_known(&mut slots, &mut done);
         slots
     });
 
@@ -133,7 +133,7 @@ pub(super) fn reload(
 }
 
 /// The slots that a file is for, if the request names one, or if the hash says which plugin the file contains.
-fn slots_without_lint(slots: &Slots, request: &LoadRequest, hash: &ContentHash) -> Option<Vec<Arc<str>>> {
+fn slots_known_before_lint(slots: &Slots, request: &LoadRequest, hash: &ContentHash) -> Option<Vec<Arc<str>>> {
     if let Some(slot) = &request.slot {
         return Some(vec![slot.clone()]);
     }

@@ -41,7 +41,7 @@ pub(crate) fn run(host: &Arc<Runtime>, messages: &Receiver<SupervisorMessage>) {
                 }
                 return;
             }
-            // First what must not wait.
+            // Faults and check results first.
             Ok(SupervisorMessage::Fault { slot, number }) => survive(|| fault(host, &slot, number)),
             Ok(SupervisorMessage::Checked { slot, instance, result }) => {
                 survive(|| checked(host, &slot, instance, result));

@@ -118,7 +118,7 @@ impl Ready<'_> {
     }
 
     /// The entry in the slot's record, made under its lock. If calls are to be counted, they are counted from the first one on.
-    fn to_serve(&self, host: &Runtime, state: &SlotState) -> Current {
+    fn current_entry(&self, host: &Runtime, state: &SlotState) -> Current {
         let on_probation = self.on_probation(&host.options.policy, state);
         host.images.serves(&self.generation);
         if on_probation {
@@ -139,7 +139,7 @@ impl Ready<'_> {
     }
 
     /// Makes the candidate the slot's current generation, while the slot's lock is held. Answers the generations that it displaced.
-    fn has_replaced(
+    fn install(
         &self,
         host: &Runtime,
         state: &mut SlotState,
@@ -316,12 +316,12 @@ fn move_pointer(
 ) -> Vec<Displaced> {
     let changes = ready.iter().zip(&mut *states).filter(|(_, state)| !state.is_gone());
     let changes = changes.map(|(one, state)| {
-        let current = one.to_serve(host, state);
+        let current = one.current_entry(host, state);
         (&*one.record, &mut **state, Change::Serves(current))
     });
     let mut replaced = host.slots.publish_set(changes.collect()).into_iter();
     let replace = |(one, state): (&Ready<'_>, &mut MutexGuard<'_, SlotState>)| match state.is_gone() {
-        false => one.has_replaced(host, state, replaced.next().flatten(), set),
+        false => one.install(host, state, replaced.next().flatten(), set),
         // The host ended while the owner was adopting: the owner keeps the generation for himself.
         true => Displaced {
             replaced: one.old.map(|old| old.number()),

@@ -22,13 +22,12 @@
 //! gets a strong link to it (`CallTarget::final_generation`). Such a link leads from a generation to one that was made later, and so is
 //! never part of a cycle either.
 //!
-//! # Going back
-//! After a rollback calls through views of the faulty generation go on to the instance that served before it, as a generation
-//! with the same number that is made anew ([`Generation::duplicate`]): the one that handed its state over has been noted as moved, and stays so. If a
-//! caller may hold a borrow from that instance, nothing may change it. Then the rollback leaves it alone, and
-//! makes a second instance in the same image ([`Generation::make_second_instance`]), which gets the state and the callers. The first one goes when its
-//! last holder lets go. For the same reason nothing takes an instance mutably while a caller may hold what a call has answered by reference; see
-//! `access`.
+//! # Rollback
+//! After a rollback, calls through views of the faulty generation reach the instance that was current before it, through a new `Generation`
+//! with the same number ([`Generation::duplicate`]). The old `Generation` of that number stays marked as moved. If a caller may hold a borrow
+//! from that instance, nothing may change it. Then the rollback leaves it alone, and makes a second instance in the same image
+//! ([`Generation::make_second_instance`]), which gets the state and the callers; the first one ends when its last holder releases it. For the same
+//! reason nothing changes an instance while a caller may hold a borrow from it; see `access`.
 
 mod access;
 mod forward;
@@ -314,7 +313,7 @@ impl Generation {
             .or_else(|| awake::wait_until(deadline, |until| gate.try_write_until(until)))?;
         Some(Closed {
             since,
-            _by: GatesClosedByThread::note(&self.live().closed_by),
+            _by: GateClosedBy::note(&self.live().closed_by),
             _gate: gate,
             generation: self,
         })
@@ -404,16 +403,16 @@ reslot_sync::thread_local! {
 }
 
 /// A gate is closed by this thread, until dropped. A hook for which this thread waits must not wait at the gate.
-struct GatesClosedByThread<'a>(&'a AtomicUsize);
+struct GateClosedBy<'a>(&'a AtomicUsize);
 
-impl<'a> GatesClosedByThread<'a> {
+impl<'a> GateClosedBy<'a> {
     fn note(by: &'a AtomicUsize) -> Self {
         by.store(this_thread(), Ordering::Relaxed);
         Self(by)
     }
 }
 
-impl Drop for GatesClosedByThread<'_> {
+impl Drop for GateClosedBy<'_> {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Relaxed);
     }

@@ -83,15 +83,15 @@ pub(super) struct Revived {
 ///
 /// There are two ways.
 ///
-/// 1. If nobody can hold a borrow from the standby's instance, the instance's value is replaced by the state. The resources that `start`
-///    acquired lie in that value, so the instance is stopped before and started after it. If it cannot be started, it is current without its
-///    resources, and an event says so, because no other generation is left.
+/// 1. If nobody can hold a borrow from the standby's instance, the instance's value is replaced by the state. What `start` acquired is part of
+///    that value, so the instance is stopped first, and started afterwards. If it cannot be started, it is current without those resources, and an
+///    event says so, because no other generation is left.
 /// 2. Otherwise the standby's instance stays as it is, and a second instance in the same image gets the state and is started. If the second
 ///    one refuses that, the first one is current as it was when it was replaced.
 ///
 /// The inputs of an instance lie in its value, too. So with a state it gets the newest inputs or, if it refuses those, the ones that it
 /// had.
-pub(super) fn revive(
+pub(super) fn prepare_standby_instance(
     host: &Arc<Runtime>,
     leaving: &mut Rollback<'_>,
     state: Option<Arc<Snapshot>>,

@@ -1,7 +1,7 @@
 //! Who keeps callers away from a generation while it is replaced, and the right to change its instance that follows from that. Each
 //! way to that right stands here, with what makes it sound.
 
-use super::{GatesClosedByThread, Generation};
+use super::{GateClosedBy, Generation};
 use reslot_engine::ExclusiveInstance;
 use reslot_sync::{
     Instant, RwLockWriteGuard,
@@ -136,7 +136,7 @@ impl<'a> OwnersTurn<'a> {
 /// A closed gate: no call is inside, and none comes in until this is dropped.
 pub(crate) struct Closed<'a> {
     pub(super) since: Instant,
-    pub(super) _by: GatesClosedByThread<'a>,
+    pub(super) _by: GateClosedBy<'a>,
     pub(super) _gate: RwLockWriteGuard<'a, ()>,
     pub(super) generation: &'a Generation,
 }
