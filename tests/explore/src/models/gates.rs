@@ -26,6 +26,11 @@ pub(super) const MODELS: &[Described] = &[
         old_views,
     ),
     (
+        "idle-reader-with-state",
+        "an idle reader of a slot with state keeps no later image, and finds the state",
+        idle_reader_with_state,
+    ),
+    (
         "standby",
         "no effect of a call is lost when a standby comes back while callers wait and readers are idle; images that nobody holds are unmapped",
         standby,
@@ -116,6 +121,26 @@ fn old_views() {
     for generation in 1..3 {
         assert!(host.wait_until_unmapped("tally", generation, Duration::from_secs(10)));
     }
+    end(host);
+}
+
+/// A reader looks once and then calls through that view only, while the state moves on three times.
+fn idle_reader_with_state() {
+    let host = host(Policy::without_probation());
+    let slot = host.slot::<dyn Tally>("tally").unwrap();
+    let mut idle = host.reader();
+    let view = idle.view();
+    view.get(&slot).add(1).unwrap();
+    let caller = adds(&slot, 2);
+    for version in 2..5 {
+        host.load(build(tally::PLUGIN, version)).unwrap();
+    }
+    caller.join().unwrap();
+    for generation in 2..4 {
+        assert!(host.wait_until_unmapped("tally", generation, Duration::from_secs(10)));
+    }
+    assert_eq!(view.get(&slot).total().unwrap(), 3, "no effect of a call is lost");
+    drop(idle);
     end(host);
 }
 
