@@ -11,6 +11,7 @@ pub use shuttle::thread::AccessError;
 
 /// A thread-local with the methods of `std::thread::LocalKey`. As there, one without a destructor can be used until its thread is gone.
 pub struct LocalKey<T: 'static> {
+    init: fn() -> T,
     with_destructor: Key<T>,
     without_destructor: DestroyedLastKey<T>,
 }
@@ -33,6 +34,7 @@ impl<T: 'static> LocalKey<T> {
     #[doc(hidden)]
     pub const fn new(init: fn() -> T) -> Self {
         Self {
+            init,
             with_destructor: Key { init, _p: PhantomData },
             without_destructor: DestroyedLastKey::new(init),
         }
@@ -51,6 +53,10 @@ impl<T: 'static> LocalKey<T> {
     /// # Errors
     /// If the thread has dropped it, because it ends.
     pub fn try_with<R>(&'static self, body: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
+        // The explorer itself, which reports a failure by a panic, is no thread of an execution.
+        if !super::wait::is_in_thread() {
+            return Ok(body(&(self.init)()));
+        }
         match needs_drop::<T>() {
             true => self.with_destructor.try_with(body),
             false => self.without_destructor.try_with(body),

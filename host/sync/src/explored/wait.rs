@@ -51,6 +51,11 @@ pub(super) fn is_exploring() -> bool {
     EXPLORING.get()
 }
 
+/// Whether a thread of an execution runs.
+pub(super) fn is_in_thread() -> bool {
+    EXPLORING.get() && ExecutionState::try_with(|state| state.try_current().is_some()).unwrap_or(false)
+}
+
 pub(super) fn has_failed() -> bool {
     FAILED.with_borrow(Option::is_some)
 }
