@@ -28,7 +28,7 @@ struct Asleep {
     last_number: u64,
 }
 
-/// Runs `wait`, which comes back by `latest`, whatever happens. If it comes back much later, the process was asleep meanwhile.
+/// Runs `wait`, which returns by `latest` at the latest. If it returns much later, the process was asleep in between.
 pub fn watch<T>(latest: Instant, wait: impl FnOnce() -> T) -> T {
     if !NOTED {
         return wait();
@@ -91,7 +91,7 @@ impl Asleep {
 
     /// The time between two moments in which the process was asleep, as far as is known at `now`.
     fn between(&mut self, from: Instant, to: Instant, now: Instant) -> Duration {
-        // Whoever asks may have woken up before those that wait.
+        // The thread that asks may have woken up before the threads that wait.
         let late = self.waiting.iter().map(|(_, latest)| *latest).min();
         if let Some(late) = late.filter(|late| now.saturating_duration_since(*late) > LATE) {
             self.add(late, now);

@@ -3,7 +3,7 @@
 //! There are two threads, which are started when they are first needed. The *scrub* thread is a background thread: it lists the images, reports
 //! what is damaged, and asks the reload thread to replace it. The *idle* thread does the comparing, and runs only while a
 //! processor has nothing else to do. It may be stopped at any instruction for as long as the machine is busy, so it takes no lock of the
-//! host: it gets a list, compares, and sends the answers to the scrub thread, for which nobody waits but those who asked.
+//! host: it gets a list, compares, and sends the answers to the scrub thread. Only callers of `verify_images` wait for that thread.
 
 use crate::{
     reload::ReloadMessage,

@@ -14,7 +14,7 @@ use crate::{
     artifacts::{build, builder, file},
     world,
 };
-use reslot_runtime::Host;
+use reslot_runtime::{Host, ShutdownReport};
 use reslot_sync::{Exploration, Failure, explore};
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -62,9 +62,13 @@ impl Model {
     }
 }
 
-/// Shuts the host down: every image that nobody holds goes, and none is left.
+/// Shuts the host down, and checks that no image is left.
 pub(crate) fn end(host: Host) {
-    let report = host.shutdown(Duration::from_secs(60));
+    check_unmapped(&host.shutdown(Duration::from_secs(60)));
+}
+
+/// Fails the execution if an image is mapped, after the host's shutdown with this report.
+pub(crate) fn check_unmapped(report: &ShutdownReport) {
     for image in world::images() {
         if image.mapped.load(Relaxed) {
             let (slot, generation) = (&image.slot, image.generation);

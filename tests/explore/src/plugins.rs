@@ -134,6 +134,27 @@ macro_rules! lifecycle {
     };
 }
 
+/// A tally of the counts that the type wraps.
+macro_rules! tallies {
+    ($type:ty) => {
+        impl Tally for $type {
+            fn add(&self, n: u64) -> u64 {
+                self.0.add(n)
+            }
+
+            fn total(&self) -> u64 {
+                self.0.total()
+            }
+
+            fn version(&self) -> u64 {
+                self.0.version()
+            }
+        }
+
+        lifecycle!($type, 0);
+    };
+}
+
 /// `tally`: shared, with state.
 pub mod tally {
     use super::*;
@@ -141,21 +162,7 @@ pub mod tally {
     #[derive(Default, Serialize, Deserialize)]
     struct Shares(Counts);
 
-    impl Tally for Shares {
-        fn add(&self, n: u64) -> u64 {
-            self.0.add(n)
-        }
-
-        fn total(&self) -> u64 {
-            self.0.total()
-        }
-
-        fn version(&self) -> u64 {
-            self.0.version()
-        }
-    }
-
-    lifecycle!(Shares, 0);
+    tallies!(Shares);
     export_plugin!(Shares: dyn Tally, name = "tally");
 }
 
@@ -193,21 +200,7 @@ macro_rules! stateless {
             #[derive(Default)]
             struct Plain(Counts);
 
-            impl Tally for Plain {
-                fn add(&self, n: u64) -> u64 {
-                    self.0.add(n)
-                }
-
-                fn total(&self) -> u64 {
-                    self.0.total()
-                }
-
-                fn version(&self) -> u64 {
-                    self.0.version()
-                }
-            }
-
-            lifecycle!(Plain, 0);
+            tallies!(Plain);
             export_plugin!(Plain: dyn Tally, stateless, name = $text);
         }
     )*};

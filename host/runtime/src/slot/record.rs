@@ -386,7 +386,7 @@ impl SlotState {
         self.mode
     }
 
-    /// Whether some thread replaces or encodes the current generation. Until it is done, nobody else may claim or change the slot.
+    /// Whether some thread replaces or encodes the current generation. Until it is done, no other thread may claim or change the slot.
     pub(crate) fn is_moving(&self) -> bool {
         self.moving > 0
     }

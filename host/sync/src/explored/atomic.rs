@@ -50,7 +50,7 @@ macro_rules! atomics {
                 self.0.compare_exchange(current, new, success, failure)
             }
 
-            /// The value: nobody else can use it.
+            /// The value. The exclusive borrow shows that no other thread uses it.
             pub fn get_mut(&mut self) -> &mut $value {
                 self.0.get_mut()
             }

@@ -23,7 +23,7 @@ impl WaitTimeoutResult {
 }
 
 impl Condvar {
-    /// A condition variable for which nobody waits.
+    /// A condition variable without waiting threads.
     pub const fn new() -> Self {
         Self(Waiting::new())
     }

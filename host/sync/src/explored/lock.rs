@@ -59,7 +59,7 @@ impl<T: ?Sized> Mutex<T> {
         Some(MutexGuard { of: self, inner })
     }
 
-    /// The value: nobody else can hold the lock.
+    /// The value. The exclusive borrow shows that no thread holds the lock.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }
@@ -214,7 +214,7 @@ impl<T: ?Sized> RwLock<T> {
         Some(RwLockReadGuard { of: self, inner })
     }
 
-    /// Waits until nobody else holds the lock.
+    /// Waits until no other thread holds the lock.
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
         match self.write_until(None) {
             Some(guard) => guard,
@@ -261,7 +261,7 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    /// The value: nobody else can hold the lock.
+    /// The value. The exclusive borrow shows that no thread holds the lock.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }

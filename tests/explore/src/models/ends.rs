@@ -1,10 +1,7 @@
 //! The end of a host against those who use it.
 
-use super::{Described, build, builder};
-use crate::{
-    plugins::{Tally, left, tally},
-    world,
-};
+use super::{Described, build, builder, check_unmapped};
+use crate::plugins::{Tally, left, tally};
 use reslot_runtime::{
     Cause, Fault, Host, LoadOutcome, Policy,
     surface::{HostHandle, Surface, SurfaceError},
@@ -66,10 +63,7 @@ fn callers_at_the_end() {
     let report = host.shutdown(Duration::from_secs(60));
     let added: u64 = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
     assert_eq!(sum.load(Relaxed), added, "no effect of a call is lost");
-    drop(report);
-    for image in world::images() {
-        assert!(!image.mapped.load(Relaxed), "images that nobody holds are unmapped");
-    }
+    check_unmapped(&report);
 }
 
 /// A surface that hands its handle out.
@@ -114,8 +108,5 @@ fn requests_at_the_end() {
     for ask in asks {
         ask.join().unwrap();
     }
-    drop(report);
-    for image in world::images() {
-        assert!(!image.mapped.load(Relaxed), "images that nobody holds are unmapped");
-    }
+    check_unmapped(&report);
 }
