@@ -237,6 +237,10 @@ pub enum ErrorKind {
 /// The status of a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
+    /// A random text that no other host has. A host that is built again, also in the same process, has another one. Empty
+    /// if the host is of a version that did not send it.
+    #[serde(default)]
+    pub host_id: String,
     /// The host's process.
     pub process: u32,
     /// The program's name.

@@ -172,7 +172,8 @@ impl Model {
     fn see(&mut self, overview: Overview, detail: Option<Box<Detail>>) {
         let before = self.overview.take();
         let same = before.as_ref().is_some_and(|before| {
-            before.process == overview.process
+            before.host_id == overview.host_id
+                && before.process == overview.process
                 && before.program == overview.program
                 && before.uptime_ms <= overview.uptime_ms
         });

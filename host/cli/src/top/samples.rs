@@ -59,6 +59,7 @@ pub(super) fn full(name: &str) -> SlotStatus {
 /// A host with these slots.
 pub(super) fn host(slots: Vec<SlotStatus>) -> Overview {
     Overview {
+        host_id: "5f0c1a7be2d94483".to_owned(),
         process: 4242,
         program: "desk".to_owned(),
         uptime_ms: 7_500_000,

@@ -265,6 +265,7 @@ fn compared(report: &ImageReport) -> ComparedImage {
 fn overview(shared: &Shared, host: &Asking<'_>) -> Overview {
     let counts = host.images();
     Overview {
+        host_id: shared.host_id.clone(),
         process: std::process::id(),
         program: program(),
         uptime_ms: whole_millis(shared.begun.elapsed()),

@@ -4,6 +4,7 @@ use super::recent::Recent;
 use parking_lot::Mutex;
 use reslot_runtime::surface::HostHandle;
 use std::{
+    hash::{BuildHasher, RandomState},
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
@@ -19,6 +20,8 @@ pub(super) struct Shared {
     pub(super) host: HostHandle,
     pub(super) recent: Arc<Recent>,
     pub(super) begun: Instant,
+    /// Tells this host from every other one, see [`Overview::host_id`](crate::protocol::Overview::host_id).
+    pub(super) host_id: String,
     /// The server is shutting down.
     pub(super) over: AtomicBool,
     followers: Mutex<usize>,
@@ -33,6 +36,8 @@ impl Shared {
             host,
             recent,
             begun: Instant::now(),
+            // `RandomState` has random keys, and other keys each time.
+            host_id: format!("{:016x}", RandomState::new().hash_one(Instant::now())),
             over: AtomicBool::new(false),
             followers: Mutex::new(0),
         }

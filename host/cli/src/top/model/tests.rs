@@ -53,6 +53,15 @@ fn another_host_is_not_compared_with_the_one_before() {
     see(&mut model, counting(Some(200), 2, 500));
     assert_eq!(model.rates("a"), (Rate::Unknown, Rate::Unknown));
     assert_eq!(text(&model), "This is another host than before.");
+    // The same program built another host, which was first seen later in its life.
+    see(
+        &mut model,
+        Overview {
+            host_id: "another".to_owned(),
+            ..counting(Some(900), 2, 700)
+        },
+    );
+    assert_eq!(model.rates("a"), (Rate::Unknown, Rate::Unknown));
     see(
         &mut model,
         Overview {
