@@ -10,13 +10,15 @@ mod publish;
 mod sets;
 
 use crate::{
-    MOST_STEPS,
     artifacts::{build, builder, file},
     world,
 };
 use reslot_runtime::{Host, ShutdownReport};
 use reslot_sync::{Exploration, Failure, explore};
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+/// The highest number of points in an execution of a model. The longest has some 7,000.
+const MOST_STEPS_OF_A_MODEL: usize = 100_000;
 
 /// One of the programs.
 pub struct Model {
@@ -55,7 +57,7 @@ impl Model {
     /// If an invariant does not hold.
     pub fn explore(&self, seeds: impl Iterator<Item = u64> + 'static) -> Result<Exploration, Failure> {
         let body = self.body;
-        explore(seeds, MOST_STEPS, move |_| {
+        explore(seeds, MOST_STEPS_OF_A_MODEL, move |_| {
             world::begin();
             body();
         })

@@ -90,8 +90,8 @@ fn checked(host: &Arc<Runtime>, slot: &str, instance: InstanceId, result: CheckR
     look_at(host, &record);
 }
 
-/// When to check a slot again that another thread is changing.
-const BUSY_SLOT_RETRY: Duration = Duration::from_millis(5);
+/// The shortest time between two looks at a slot whose condition has not changed.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Does what is due for a slot, and answers when to check it again.
 fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
@@ -101,7 +101,8 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
         return None;
     }
     if state.is_moving() || state.adopting().is_some() {
-        return Some(now + BUSY_SLOT_RETRY);
+        state.remind_when_settled(host.threads.supervisor());
+        return None;
     }
     let claimed = state.is_claimed();
     measure(&host.options.policy, &mut state, now);
@@ -117,9 +118,9 @@ fn look_at(host: &Arc<Runtime>, record: &Arc<SlotRecord>) -> Option<Instant> {
     ];
     // If the owner does not react, remind him at most every `health_every`.
     let least = if claimed {
-        host.options.policy.health_every.max(BUSY_SLOT_RETRY)
+        host.options.policy.health_every.max(SHORTEST_PAUSE)
     } else {
-        BUSY_SLOT_RETRY
+        SHORTEST_PAUSE
     };
     let next = next.into_iter().flatten();
     // Time has passed since `now`: what is due by this moment must not be looked at again at once.

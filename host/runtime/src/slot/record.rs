@@ -4,6 +4,7 @@ use super::{
     candidate::{Candidate, CandidateSet},
     counts::CallCounts,
     generation::{Forward, Generation, SlotLinks, Vacant},
+    messages::SupervisorMessage,
     probation::{HealthTracker, Probation, Standby, Verdict},
     saved_state::Snapshot,
     signals::OwnerSignals,
@@ -116,6 +117,8 @@ pub(crate) struct SlotState {
     pub(crate) rollback_after_adoption: Option<PendingRollback>,
     /// How many `Moving`s there are: threads that replace or encode the current generation.
     moving: usize,
+    /// The supervisor has something to look at here, as soon as no thread moves the slot or adopts a candidate.
+    supervisor_waits: Option<Sender<SupervisorMessage>>,
     /// The host has ended. Only the owner of a claim can still adopt a candidate, and nobody else calls that.
     pub(super) gone: bool,
     /// If the slot is empty because a hook of its generation hangs, the number of that generation.
@@ -228,6 +231,7 @@ impl SlotRecord {
                 adopting: None,
                 rollback_after_adoption: None,
                 moving: 0,
+                supervisor_waits: None,
                 gone: false,
                 lost_generation: None,
             }),
@@ -332,8 +336,10 @@ impl SlotRecord {
                 _ => true,
             }
         });
+        let supervisor = state.supervisor_waits.take();
         drop(state);
         self.settled.notify_all();
+        look_again(supervisor);
         from_history.map(|request| request.to)
     }
 
@@ -355,8 +361,20 @@ pub(crate) struct Moving(Arc<SlotRecord>);
 
 impl Drop for Moving {
     fn drop(&mut self) {
-        self.0.state.lock().moving -= 1;
+        let mut state = self.0.state.lock();
+        state.moving -= 1;
+        let supervisor = state.supervisor_waits.take();
+        drop(state);
         self.0.settled.notify_all();
+        look_again(supervisor);
+    }
+}
+
+/// Tells the supervisor that it may look at the slot, if it waits for that.
+fn look_again(supervisor: Option<Sender<SupervisorMessage>>) {
+    if let Some(supervisor) = supervisor {
+        // Without a supervisor the host has ended.
+        let _ = supervisor.send(SupervisorMessage::Look);
     }
 }
 
@@ -389,6 +407,11 @@ impl SlotState {
     /// Whether some thread replaces or encodes the current generation. Until it is done, no other thread may claim or change the slot.
     pub(crate) fn is_moving(&self) -> bool {
         self.moving > 0
+    }
+
+    /// Tells the supervisor to look again when the thread that moves the slot now, or adopts a candidate, is done.
+    pub(crate) fn remind_when_settled(&mut self, supervisor: Sender<SupervisorMessage>) {
+        self.supervisor_waits = Some(supervisor);
     }
 
     /// The thread of the owner who adopts a candidate at this moment.

@@ -2,10 +2,10 @@
 
 use super::{Described, build, builder, end, file};
 use crate::{
-    plugins::{Calls, Tally, calls, tally},
+    plugins::{Book, Calls, Tally, book, calls, tally},
     world::{Fault, Place, Script},
 };
-use reslot_runtime::{Host, Policy, RollbackTarget, Slot};
+use reslot_runtime::{Host, Policy, RollbackTarget, Shadow, Slot};
 use reslot_sync::thread;
 use std::time::Duration;
 
@@ -39,6 +39,11 @@ pub(super) const MODELS: &[Described] = &[
         "faulty",
         "a faulty version is rolled back with its state, and calls go on",
         faulty,
+    ),
+    (
+        "hanging-snapshot",
+        "no thread polls while a hook hangs that has no deadline",
+        hanging_snapshot,
     ),
 ];
 
@@ -183,5 +188,22 @@ fn faulty() {
     assert!(host.wait_until_unmapped("tally", 2, Duration::from_secs(100)));
     assert_eq!(slot.load().version().unwrap(), 1);
     assert_eq!(total(&slot), 1 + added, "the state of the faulty version is kept");
+    end(host);
+}
+
+/// A thread that looked at the slot every few milliseconds meanwhile would take more points than a model may.
+fn hanging_snapshot() {
+    let host = builder(Policy::development()).build().unwrap();
+    host.load(build(book::PLUGIN, 1)).unwrap();
+    let hangs = Script {
+        version: 2,
+        fault: Some((Place::Snapshot, Fault::Hangs)),
+        ..Script::default()
+    };
+    host.load(file(book::PLUGIN, &hangs)).unwrap();
+    // The shadow begins with the state, and nobody else may change the slot while the thread that makes the shadow encodes that.
+    let shadow: Shadow<dyn Book> = host.shadow("book", build(book::PLUGIN, 3)).unwrap();
+    drop(shadow);
+    assert_eq!(host.slots()[0].generation, Some(2));
     end(host);
 }
