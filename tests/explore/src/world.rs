@@ -121,6 +121,12 @@ pub fn mapped() -> usize {
     IMAGES.with_borrow(|images| images.iter().filter(|image| image.mapped.load(Relaxed)).count())
 }
 
+/// How the newest mapped image of this slot behaves.
+pub fn serving(slot: &str) -> Option<Script> {
+    let of_slot = |image: &&Arc<ImageState>| &*image.slot == slot && image.mapped.load(Relaxed);
+    IMAGES.with_borrow(|images| images.iter().rev().find(of_slot).map(|image| image.script.clone()))
+}
+
 impl ImageState {
     /// A mapped image, which is added to [`images`].
     pub fn new(script: Script, slot: Arc<str>, generation: u64) -> Arc<Self> {
