@@ -42,9 +42,15 @@ pub fn spawn_background<T: Send + 'static>(
     spawn(Kind::Background, name, body)
 }
 
+/// Whether each thread is one of the system. In `cargo xtask explore` one thread of the system runs all, and keeps its scheduling.
+const HAS_THREADS: bool = cfg!(not(reslot_explore));
+
 impl Kind {
     /// Gives the calling thread this kind.
     fn set_for_this_thread(self) {
+        if !HAS_THREADS {
+            return;
+        }
         let none = libc::sched_param { sched_priority: 0 };
         // If a sandbox refuses it, the thread has the default scheduling.
         // SAFETY: 0 means the calling thread, and the parameter lives as long as the call.
@@ -93,7 +99,7 @@ impl Processors {
 
     /// Limits the calling thread to these processors.
     pub fn set_for_this_thread(self) {
-        if let Some(set) = self.0 {
+        if let Some(set) = self.0.filter(|_| HAS_THREADS) {
             // If the system refuses it, the thread keeps the processors of its parent.
             // SAFETY: 0 means the calling thread, and the size is that of the set.
             let _ = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
