@@ -10,7 +10,8 @@ use std::time::Duration;
 
 /// The clock of `cargo xtask explore` advances only when all threads wait, so no thread oversleeps there.
 const NOTED: bool = cfg!(not(reslot_explore));
-/// A thread that wakes up later than this was kept from running. A busy machine delays a thread less than that.
+/// A thread that wakes up later than this was kept from running. On a machine that is busy enough to delay a thread so much, the plugin's
+/// threads wait as well, so a deadline is longer there by the delay.
 const LATE: Duration = Duration::from_millis(100);
 /// The longest time between two looks of a thread that waits for a deadline.
 const LONGEST_SLICE: Duration = Duration::from_millis(250);

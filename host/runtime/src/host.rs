@@ -31,7 +31,7 @@ use crate::{
     reload::{Counts, LoadOutcome, ReloadMessage, SavedState, UnloadOutcome},
     runtime::Runtime,
     scrub,
-    slot::{Change, Generation, Mode, Reader, Slot, SlotState, Taken, who_holds},
+    slot::{Acquisition, Change, Generation, Mode, Reader, Slot, SlotState, who_holds},
     watch::{Watch, scan},
 };
 use reslot_artifact::{
@@ -125,7 +125,7 @@ impl Host {
             }
         }
         let (generation, _) = self.bind::<I>(name, &mut state)?;
-        let owner = Taken::here(Location::caller());
+        let owner = Acquisition::here(Location::caller());
         self.inner.slots.publish(&record, &mut state, Change::Claimed(owner));
         drop(state);
         Ok(Claim::new(generation, record, self.inner.clone()))

@@ -1,6 +1,7 @@
 //! The callers' side. A generation is the callable instance of an artifact; a view is a consistent set of generations; a
 //! slot, a reader and a claim are the three ways to call them. `reload` replaces a slot's generation.
 
+mod acquisition;
 mod call_stats;
 mod candidate;
 mod counts;
@@ -20,10 +21,10 @@ mod refusals;
 mod saved_state;
 mod signals;
 mod slots;
-mod taken;
 mod unload_data;
 mod view;
 
+pub(crate) use acquisition::Acquisition;
 pub(crate) use call_stats::Watching;
 pub(crate) use candidate::{Candidate, CandidateKind, CandidateSet, Renewal, RollbackPlan, SlotCandidate, TakenState};
 pub(crate) use ending::{EndedGeneration, Ending};
@@ -44,6 +45,5 @@ pub use saved_state::SavedState;
 pub(crate) use saved_state::Snapshot;
 pub(crate) use signals::OwnerSignals;
 pub(crate) use slots::{Slots, UseGraph};
-pub(crate) use taken::Taken;
 pub(crate) use unload_data::{UnloadRequest, UnloadedSlot};
 pub use view::View;

@@ -11,6 +11,7 @@ mod elf;
 mod events;
 mod history;
 mod manifest;
+mod metrics;
 mod settings;
 mod state;
 
@@ -20,6 +21,7 @@ pub use control::control;
 pub use events::events;
 pub use history::history;
 pub use manifest::manifest;
+pub use metrics::metrics;
 pub use settings::settings;
 pub use state::state;
 
@@ -27,7 +29,7 @@ pub use state::state;
 pub type Body = fn(&[u8]);
 
 /// Every target, by its name in `fuzz/`.
-pub const TARGETS: [(&str, Body); 10] = [
+pub const TARGETS: [(&str, Body); 11] = [
     ("artifact", artifact),
     ("built_artifact", built_artifact),
     ("compare", compare),
@@ -36,6 +38,7 @@ pub const TARGETS: [(&str, Body); 10] = [
     ("events", events),
     ("history", history),
     ("manifest", manifest),
+    ("metrics", metrics),
     ("settings", settings),
     ("state", state),
 ];

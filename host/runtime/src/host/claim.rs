@@ -5,7 +5,7 @@ use crate::{
     deferred_work::defer,
     reload::{self, Adoption, ReloadMessage, Unloaded},
     runtime::Runtime,
-    slot::{CandidateSet, Change, Generation, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage, Taken},
+    slot::{Acquisition, CandidateSet, Change, Generation, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use reslot_process::never_dropped;
@@ -253,9 +253,9 @@ impl<I: ?Sized + Interface> Claim<I> {
             // A set stays until the owners of all its claimed slots come.
             self.signals.set_staged(state.staged_set.is_some());
             // The claim may have moved to another thread.
-            state.owner = state.owner.take().map(|taken| Taken {
+            state.owner = state.owner.take().map(|taken| Acquisition {
                 since: taken.since,
-                ..Taken::here(taken.at)
+                ..Acquisition::here(taken.at)
             });
             state.staged.take()
         });

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     reload::{self, ShadowOf},
     runtime::Runtime,
-    slot::{Generation, SlotRecord, Taken, TakenState},
+    slot::{Acquisition, Generation, SlotRecord, TakenState},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
 use reslot_process::{never_dropped, safe_point};
@@ -200,7 +200,7 @@ fn make<I: ?Sized + Interface>(
     of: ShadowOf,
     state: Result<Option<TakenState>, Cause>,
 ) -> Result<Shadow<I>, Refusal> {
-    let owner = Taken::here(Location::caller());
+    let owner = Acquisition::here(Location::caller());
     let (apart, generation) = reload::shadow(host, record, of, state, owner)?;
     Ok(Shadow::new(apart, generation, host.clone()))
 }

@@ -29,14 +29,14 @@ pub(super) struct Prepared {
     pub(super) state: RestoredState,
 }
 
-/// Takes a candidate through `steps`, on a thread for hooks. A plugin that it calls is looked up first in `beside`: the members of its set
+/// Takes a candidate through `steps`, on a thread for hooks. A plugin that it calls is looked up first in `prepared_members`: the members of its set
 /// that are prepared already. If it fails, its last holder sends it to the reaper.
 pub(super) fn prepare(
     host: &Runtime,
     candidate: Generation,
     mut from: StartingState,
     inputs: PluginInputs,
-    beside: Vec<Arc<Generation>>,
+    prepared_members: Vec<Arc<Generation>>,
     clock: &mut Clock,
     steps: fn(&mut Preparation) -> Result<(), Failed>,
 ) -> Result<Prepared, Failed> {
@@ -60,8 +60,8 @@ pub(super) fn prepare(
     let job = move || {
         // Measured on this thread.
         preparation.clock = Clock::begin();
-        let done = on_behalf_of(waiting, || with_overlay(&beside, || steps(&mut preparation)));
-        drop(beside);
+        let done = on_behalf_of(waiting, || with_overlay(&prepared_members, || steps(&mut preparation)));
+        drop(prepared_members);
         let Preparation {
             mut candidate,
             images,

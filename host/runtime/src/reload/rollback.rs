@@ -27,8 +27,8 @@ use std::{
     sync::{Arc, Weak},
 };
 
-/// An open slot that was taken for a rollback: no other thread moves it meanwhile.
-struct Taken {
+/// An open slot that was reserved for a rollback: no other thread moves it meanwhile.
+struct ReservedSlot {
     record: Arc<SlotRecord>,
     faulty: Arc<Generation>,
     standby: Standby,
@@ -89,31 +89,31 @@ pub(crate) fn of_open_slot(
     host.hooks.wake_one();
     let members = members(record, set.as_ref());
     // In the order of `SlotRecord::index`, as all code that locks several slots does.
-    let mut by_place: Vec<_> = members.iter().collect();
-    by_place.sort_by_key(|member| member.index);
+    let mut by_index: Vec<_> = members.iter().collect();
+    by_index.sort_by_key(|member| member.index);
     let why = |member: &SlotRecord| match member.id == record.id {
         true => reason.clone(),
         false => of_group_member(&reason, record),
     };
-    let mut taken: Vec<_> = by_place
+    let mut reserved: Vec<_> = by_index
         .into_iter()
         .filter_map(|member| {
             // Another generation may have been published since this one was judged.
             let judged = (member.id == record.id).then_some(number);
-            take_open(host, member, judged, set.as_ref(), why(member), since)
+            reserve_open(host, member, judged, set.as_ref(), why(member), since)
         })
         .collect();
     let place = |id| members.iter().position(|member| member.id == id);
     // Close the gates of callers before those of the plugins that they call, so that calls in progress can still get through.
-    taken.sort_by_key(|one| std::cmp::Reverse(place(one.record.id)));
-    let parts: Vec<_> = taken
+    reserved.sort_by_key(|one| std::cmp::Reverse(place(one.record.id)));
+    let parts: Vec<_> = reserved
         .into_iter()
         .map(|one| ((one.record, one.faulty, one._moving), (one.standby, one.back)))
         .collect();
-    let (kept, given): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-    let mut leaving: Vec<_> = kept
+    let (slots, plans): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    let mut leaving: Vec<_> = slots
         .iter()
-        .zip(given)
+        .zip(plans)
         .map(|((record, faulty, _), (standby, back))| Rollback {
             access: close(&host.hooks, faulty, &back.reason),
             record,
@@ -124,9 +124,9 @@ pub(crate) fn of_open_slot(
         .collect();
     leaving.reverse();
     let reports = go_back(host, leaving).into_iter().map(|(_, report)| report);
-    let own = reports.filter(|report| report.slot == record.name).last();
-    drop(kept);
-    own
+    let report = reports.filter(|report| report.slot == record.name).last();
+    drop(slots);
+    report
 }
 
 /// Why the other members of a set are rolled back with this slot.
@@ -149,14 +149,14 @@ fn members(record: &Arc<SlotRecord>, set: Option<&Arc<ProbationGroup>>) -> Vec<A
 }
 
 /// Takes an open slot. If it is claimed, its owner is asked to roll back.
-fn take_open(
+fn reserve_open(
     host: &Runtime,
     record: &Arc<SlotRecord>,
     judged: Option<u64>,
     set: Option<&Arc<ProbationGroup>>,
     reason: RollbackReason,
     since: Instant,
-) -> Option<Taken> {
+) -> Option<ReservedSlot> {
     let mut state = record.lock_settled();
     let (claimed, gone) = (state.is_claimed(), state.is_gone());
     let number = state.serving_number();
@@ -172,7 +172,7 @@ fn take_open(
     let standby = fitting_standby(&host.images, &host.threads, &mut state)?;
     let current = state.current()?;
     let (faulty, earlier) = (current.generation.clone(), current.inherited.clone());
-    Some(Taken {
+    Some(ReservedSlot {
         record: record.clone(),
         faulty,
         standby,
@@ -236,7 +236,7 @@ pub(crate) fn of_claim(
         }
         return None;
     };
-    // The standby is taken now. `moving` keeps other threads from seeing a faulty generation without one.
+    // The standby is reserved now. `moving` keeps other threads from seeing a faulty generation without one.
     let moving = record.begin_moving(&mut state);
     drop(state);
     let leaving = Rollback {

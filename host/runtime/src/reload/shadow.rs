@@ -13,7 +13,7 @@ use crate::{
     instances::LoadRequest,
     runtime::{HookRunner, Runtime},
     shadow_name,
-    slot::{CandidateKind, Generation, MappedImages, Phase, SlotRecord, Taken, TakenState},
+    slot::{Acquisition, CandidateKind, Generation, MappedImages, Phase, SlotRecord, TakenState},
 };
 use reslot_artifact::ContentHash;
 use reslot_report::{Cause, Event, Refusal, Step};
@@ -40,7 +40,7 @@ pub(crate) fn shadow(
     record: &Arc<SlotRecord>,
     of: ShadowOf,
     state: Result<Option<TakenState>, Cause>,
-    owner: Taken,
+    owner: Acquisition,
 ) -> Result<(Arc<SlotRecord>, Arc<Generation>), Refusal> {
     let apart = Arc::new(SlotRecord::new(&shadow_name::of_slot(&record.name), usize::MAX));
     let (on_thread, slot, record) = (host.clone(), record.clone(), apart.clone());
@@ -69,7 +69,7 @@ fn make(
     target: Target<'_>,
     of: ShadowOf,
     state: Result<Option<TakenState>, Cause>,
-    owner: Taken,
+    owner: Acquisition,
 ) -> Result<Arc<Generation>, Refusal> {
     let path = match &of {
         ShadowOf::File(path) => path.clone(),

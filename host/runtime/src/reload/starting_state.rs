@@ -18,8 +18,8 @@ pub(super) enum EarlierState {
     InStandby,
     /// It was kept, encoded, when the current generation took it over.
     Kept,
-    /// It is not known: the current generation has passed its probation, or this is no rollback.
-    Unknown,
+    /// Nowhere: the current generation has passed its probation, or this is no rollback.
+    NotKept,
 }
 
 /// The state that a generation starts from.
@@ -44,8 +44,8 @@ impl StateSource {
             return Self::Nothing;
         }
         match (earlier, current_has_state, policy) {
-            (EarlierState::Unknown, true, _) => Self::Current { or_earlier: false },
-            (EarlierState::Unknown, false, _) => Self::Nothing,
+            (EarlierState::NotKept, true, _) => Self::Current { or_earlier: false },
+            (EarlierState::NotKept, false, _) => Self::Nothing,
             (EarlierState::InStandby | EarlierState::Kept, true, RollbackState::KeepCurrent) => {
                 Self::Current { or_earlier: true }
             }
@@ -90,7 +90,7 @@ impl StartingState {
         let earlier = earlier.filter(|_| damaged.is_none());
         let known = match &earlier {
             Some(_) => EarlierState::Kept,
-            None => EarlierState::Unknown,
+            None => EarlierState::NotKept,
         };
         let source = StateSource::decide(
             policy,
@@ -161,14 +161,14 @@ pub(super) fn migrated(
 #[cfg(test)]
 mod tests {
     use super::{
-        EarlierState::{InStandby, Kept, Unknown},
+        EarlierState::{InStandby, Kept, NotKept},
         StateSource::{self, Current, Earlier, Nothing},
     };
     use crate::policy::RollbackState::{KeepCurrent, Snapshot};
 
     #[test]
     fn candidate_that_takes_no_state_starts_from_none() {
-        for earlier in [InStandby, Kept, Unknown] {
+        for earlier in [InStandby, Kept, NotKept] {
             for policy in [KeepCurrent, Snapshot] {
                 assert_eq!(StateSource::decide(policy, true, false, earlier), Nothing);
             }
@@ -185,7 +185,7 @@ mod tests {
             assert_eq!(source(Snapshot, false), Earlier);
         }
         for policy in [KeepCurrent, Snapshot] {
-            let source = |current_has_state| StateSource::decide(policy, current_has_state, true, Unknown);
+            let source = |current_has_state| StateSource::decide(policy, current_has_state, true, NotKept);
             assert_eq!(source(true), Current { or_earlier: false });
             assert_eq!(source(false), Nothing);
         }

@@ -37,7 +37,7 @@ use super::{
     prepare::{Failed, Preparation, Prepared, prepare},
     snapshot::whose_fault,
     starting_state::StartingState,
-    swap::{Member, Moved, Ready, close, swap},
+    swap::{Member, Ready, Swapped, close, swap},
 };
 use crate::{
     deferred_notifications::defer_notifications,
@@ -360,7 +360,7 @@ pub(super) fn swap_open_slot(
     record: &Arc<SlotRecord>,
     old: Option<&Arc<Generation>>,
     candidate: Candidate,
-) -> Result<Moved, Refusal> {
+) -> Result<Swapped, Refusal> {
     let number = candidate.generation.number();
     // From here on callers may wait.
     let _foreground = ForegroundPriority::this_thread();
@@ -377,7 +377,7 @@ pub(super) fn swap_open_slot(
 }
 
 /// Hands one slot over to its candidate.
-pub(super) fn swap_one(host: &Arc<Runtime>, member: Member<'_>) -> Result<Moved, Refusal> {
+pub(super) fn swap_one(host: &Arc<Runtime>, member: Member<'_>) -> Result<Swapped, Refusal> {
     let mut moved = swap_all(host, vec![member])?;
     match moved.pop() {
         Some(moved) => Ok(moved),
@@ -387,11 +387,11 @@ pub(super) fn swap_one(host: &Arc<Runtime>, member: Member<'_>) -> Result<Moved,
 
 /// Hands all of these slots over to their candidates, in this order, or none of them. Runs on the reload thread; if a claimed slot is among
 /// them, on its owner's.
-pub(super) fn swap_all(host: &Arc<Runtime>, members: Vec<Member<'_>>) -> Result<Vec<Moved>, Refusal> {
+pub(super) fn swap_all(host: &Arc<Runtime>, members: Vec<Member<'_>>) -> Result<Vec<Swapped>, Refusal> {
     let mut ready: Vec<Ready<'_>> = Vec::with_capacity(members.len());
     for member in members {
-        let beside = ready.iter().map(|one| one.generation.clone()).collect();
-        match prepare_member(host, member, beside) {
+        let prepared_members = ready.iter().map(|one| one.generation.clone()).collect();
+        match prepare_member(host, member, prepared_members) {
             Ok(one) => ready.push(one),
             Err(refusal) => {
                 // In reverse order. The candidates go to the reaper.
@@ -409,7 +409,11 @@ pub(super) fn swap_all(host: &Arc<Runtime>, members: Vec<Member<'_>>) -> Result<
 
 /// Takes the snapshot of the current generation, stops it if it is exclusive, and prepares the candidate with the state. If a step fails,
 /// the current generation keeps running.
-fn prepare_member<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<Generation>>) -> Result<Ready<'a>, Refusal> {
+fn prepare_member<'a>(
+    host: &Arc<Runtime>,
+    member: Member<'a>,
+    prepared_members: Vec<Arc<Generation>>,
+) -> Result<Ready<'a>, Refusal> {
     let Member {
         record,
         old,
@@ -466,7 +470,15 @@ fn prepare_member<'a>(host: &Arc<Runtime>, member: Member<'a>, beside: Vec<Arc<G
         }),
         false => {
             let inputs = inputs::inputs_for(&host.inputs, &generation, &hash);
-            prepare(host, generation, from, inputs, beside, &mut clock, run_preparation_hooks)
+            prepare(
+                host,
+                generation,
+                from,
+                inputs,
+                prepared_members,
+                &mut clock,
+                run_preparation_hooks,
+            )
         }
     };
     match prepared {

@@ -43,7 +43,7 @@ pub(super) struct Member<'a> {
 }
 
 /// A slot that was handed over.
-pub(crate) struct Moved {
+pub(crate) struct Swapped {
     pub(crate) generation: Arc<Generation>,
     pub(crate) report: ReloadReport,
 }
@@ -191,7 +191,7 @@ impl Ready<'_> {
     }
 
     /// Reports the swap, with no lock held.
-    fn report(self, host: &Arc<Runtime>, gone: Displaced) -> Moved {
+    fn report(self, host: &Arc<Runtime>, gone: Displaced) -> Swapped {
         let is_reinstance = self.is_reinstance();
         let slot = self.record.name.clone();
         let mut report = ReloadReport::new(slot, self.generation.number(), self.path, self.hash);
@@ -255,7 +255,7 @@ impl Ready<'_> {
         defer(move || drop((gone.retired, inherited, kind)));
         // The inputs may have changed while this generation was prepared.
         inputs::note_inputs_in_use(&host.inputs, &host.threads, &self.generation, !is_reinstance);
-        Moved {
+        Swapped {
             generation: self.generation,
             report,
         }
@@ -271,7 +271,7 @@ struct Displaced {
 
 /// **swap**: publishes the new generations in the view. A claimed slot is not in the view: its owner changes the pointer in his claim after
 /// this returns.
-pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Moved> {
+pub(super) fn swap(host: &Arc<Runtime>, mut ready: Vec<Ready<'_>>) -> Vec<Swapped> {
     let set = (ready.len() > 1).then(|| {
         Arc::new(
             ready

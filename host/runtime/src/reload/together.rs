@@ -13,7 +13,7 @@ use super::{
     place::{no_longer_fits, still_fits},
     steps::{make_candidate, swap_all},
     supersede::{report_superseded, supersede_set},
-    swap::{Member, Moved, close},
+    swap::{Member, Swapped, close},
     uses,
 };
 use crate::{
@@ -196,7 +196,7 @@ pub(crate) fn adopt(
         .map(|member| (member.record.name.clone(), member.record.id))
         .collect();
     let moved = move_on(host, members, turns).ok()?;
-    let of = |moved: Moved| (ids[moved.generation.slot()], moved.generation);
+    let of = |moved: Swapped| (ids[moved.generation.slot()], moved.generation);
     Some(moved.into_iter().map(of).collect())
 }
 
@@ -212,15 +212,15 @@ fn move_on(
     host: &Arc<Runtime>,
     members: Vec<SlotCandidate>,
     mut turns: BTreeMap<u64, OwnersTurn<'_>>,
-) -> Result<Vec<Moved>, Refusal> {
+) -> Result<Vec<Swapped>, Refusal> {
     let _deferred = defer_notifications();
     // From here on callers may wait.
     let _foreground = ForegroundPriority::this_thread();
     // In the order of `SlotRecord::index`, as all code that locks several slots does.
-    let mut by_place: Vec<_> = members.iter().map(|member| member.record.clone()).collect();
-    by_place.sort_by_key(|record| record.index);
+    let mut by_index: Vec<_> = members.iter().map(|member| member.record.clone()).collect();
+    by_index.sort_by_key(|record| record.index);
     let mut moving = Vec::new();
-    for record in by_place.iter().filter(|record| !turns.contains_key(&record.id)) {
+    for record in by_index.iter().filter(|record| !turns.contains_key(&record.id)) {
         let mut state = record.lock_settled();
         moving.push(record.begin_moving(&mut state));
     }

@@ -250,7 +250,7 @@ fn take_down(
         old.call_stats().unload();
     }
     let files = host.slots.folder().map(Listing::of).unwrap_or_default();
-    let (number, mut gone) = (old.number(), Displaced::default());
+    let (number, mut gone) = (old.number(), RemovedParts::default());
     {
         let mut slot = record.lock();
         if let Some(current) = host.slots.publish(record, &mut slot, Change::Unloaded) {
@@ -290,7 +290,7 @@ fn take_down(
 
 /// What an unload has taken out of a slot.
 #[derive(Default)]
-struct Displaced {
+struct RemovedParts {
     current: Option<Current>,
     standby: Option<Current>,
     on_probation: bool,
@@ -298,7 +298,7 @@ struct Displaced {
     set: Option<Arc<CandidateSet>>,
 }
 
-impl Displaced {
+impl RemovedParts {
     /// Reports the unload, with no lock held and no gate closed.
     fn report(
         self,

@@ -76,7 +76,7 @@ pub(crate) struct SlotLinks {
 
 /// A reference to an instance through which it is called. After a rollback the same instance gets another `Generation` with the same number.
 pub(crate) struct Generation {
-    core: Arc<CallTarget>,
+    target: Arc<CallTarget>,
 }
 
 /// The instance of a generation, or of several if the slot was rolled back to it. Dropping the last of them ends it.
@@ -101,7 +101,7 @@ pub(crate) struct GatedInstance {
 
 /// What a call needs of a generation, at an address that stays.
 pub(crate) struct CallTarget {
-    live: Arc<GatedInstance>,
+    gated: Arc<GatedInstance>,
     slot: Arc<str>,
     number: u64,
     image: u64,
@@ -145,7 +145,7 @@ impl Generation {
         // - `exclusive_instance` is called for a candidate, which nobody calls yet, and in `access`, which proves it there.
         // - `destroy` is called after the last holder has dropped the generation (`GatedInstance::drop`).
         let instance = unsafe { Instance::create(image, of.name.clone(), number) }?;
-        let live = GatedInstance {
+        let gated = GatedInstance {
             process: Process::this(),
             slot: of.name.clone(),
             number,
@@ -158,32 +158,38 @@ impl Generation {
             snapshot_size: of.snapshot_size,
             retired: Mutex::new(None),
         };
-        Ok(Self::of(Arc::new(live), of.forward, log))
+        Ok(Self::of(Arc::new(gated), of.forward, log))
     }
 
-    fn of(live: Arc<GatedInstance>, forward: Arc<Forward>, log: Log) -> Self {
-        let instance = live.instance();
-        let core = CallTarget {
-            slot: live.slot.clone(),
-            number: live.number,
+    fn of(gated: Arc<GatedInstance>, forward: Arc<Forward>, log: Log) -> Self {
+        let instance = gated.instance();
+        let target = CallTarget {
+            slot: gated.slot.clone(),
+            number: gated.number,
             image: instance.image().id(),
             data: instance.data(),
             table: instance.table(),
-            call_stats: live.call_stats.clone(),
+            call_stats: gated.call_stats.clone(),
             moved: AtomicBool::new(false),
             forward,
             final_generation: OnceLock::new(),
             lenders: Mutex::default(),
             log,
-            live,
+            gated,
         };
-        Self { core: Arc::new(core) }
+        Self {
+            target: Arc::new(target),
+        }
     }
 
     /// The same instance, for a slot that goes back to it; see the module.
     pub(crate) fn duplicate(&self) -> Self {
-        *self.live().retired.lock() = None;
-        Self::of(self.core.live.clone(), self.core.forward.clone(), self.core.log.clone())
+        *self.gated().retired.lock() = None;
+        Self::of(
+            self.target.gated.clone(),
+            self.target.forward.clone(),
+            self.target.log.clone(),
+        )
     }
 
     /// A second instance in the same image, with the same number, for a slot that goes back while somebody may hold a borrow from the
@@ -192,8 +198,8 @@ impl Generation {
     /// # Errors
     /// If its constructor fails.
     pub(crate) fn make_second_instance(&self) -> Result<Self, HookError> {
-        let former = self.live();
-        let live = GatedInstance {
+        let former = self.gated();
+        let gated = GatedInstance {
             process: Process::this(),
             slot: former.slot.clone(),
             number: former.number,
@@ -206,61 +212,65 @@ impl Generation {
             snapshot_size: former.snapshot_size.clone(),
             retired: Mutex::new(None),
         };
-        Ok(Self::of(Arc::new(live), self.core.forward.clone(), self.core.log.clone()))
+        Ok(Self::of(
+            Arc::new(gated),
+            self.target.forward.clone(),
+            self.target.log.clone(),
+        ))
     }
 
-    fn live(&self) -> &GatedInstance {
-        &self.core.live
+    fn gated(&self) -> &GatedInstance {
+        &self.target.gated
     }
 
     pub(crate) fn number(&self) -> u64 {
-        self.core.number
+        self.target.number
     }
 
     pub(crate) fn slot(&self) -> &Arc<str> {
-        &self.core.slot
+        &self.target.slot
     }
 
     pub(crate) fn instance(&self) -> &Instance {
-        self.live().instance()
+        self.gated().instance()
     }
 
     /// What it was given beside its state.
     pub(crate) fn inputs(&self) -> PluginInputs {
-        self.live().inputs.lock().clone()
+        self.gated().inputs.lock().clone()
     }
 
     /// Notes what it was given.
     pub(crate) fn set_inputs(&self, inputs: PluginInputs) {
-        *self.live().inputs.lock() = inputs;
+        *self.gated().inputs.lock() = inputs;
     }
 
     /// How many bytes the slot's next state may have.
     pub(crate) fn expected_snapshot_size(&self) -> usize {
-        let last = self.live().snapshot_size.load(Ordering::Relaxed);
+        let last = self.gated().snapshot_size.load(Ordering::Relaxed);
         // With room for what it may have grown by.
         last + last / 8
     }
 
     /// The slot's state had so many bytes.
     pub(crate) fn note_snapshot_size(&self, bytes: usize) {
-        self.live().snapshot_size.store(bytes, Ordering::Relaxed);
+        self.gated().snapshot_size.store(bytes, Ordering::Relaxed);
     }
 
     /// Its call statistics.
     pub(crate) fn call_stats(&self) -> &Arc<CallStats> {
-        &self.core.call_stats
+        &self.target.call_stats
     }
 
     /// To find out later whether anybody holds its instance.
     pub(crate) fn weak_instance(&self) -> Weak<GatedInstance> {
-        Arc::downgrade(&self.core.live)
+        Arc::downgrade(&self.target.gated)
     }
 
     /// The right to change the instance of a candidate, which nobody else holds.
     pub(crate) fn exclusive_instance(&mut self) -> ExclusiveInstance<'_> {
-        let live = Arc::get_mut(&mut self.core).and_then(|core| Arc::get_mut(&mut core.live));
-        match live.and_then(|live| live.instance.as_mut()) {
+        let gated = Arc::get_mut(&mut self.target).and_then(|target| Arc::get_mut(&mut target.gated));
+        match gated.and_then(|gated| gated.instance.as_mut()) {
             Some(instance) => instance.exclusive_instance(),
             None => unreachable!("a candidate's instance is its own"),
         }
@@ -283,23 +293,23 @@ impl Generation {
 
     /// What another plugin calls through, as it crosses. It may be used as long as `hold`, which is this generation's `Arc`.
     pub(super) fn crossing(&self, hold: *const ()) -> LoadedAbi {
-        let core = Arc::as_ptr(&self.core).cast::<()>();
+        let target = Arc::as_ptr(&self.target).cast::<()>();
         // The image hands it back as an address.
-        let _ = core.expose_provenance();
+        let _ = target.expose_provenance();
         LoadedAbi {
             hold,
-            core,
-            data: self.core.data,
-            table: self.core.table,
+            core: target,
+            data: self.target.data,
+            table: self.target.table,
             gated: self.is_gated() || self.call_stats().is_watched(),
         }
     }
 
     fn connect(&self, gated: bool) -> Connection {
-        let core: *const CallTarget = Arc::as_ptr(&self.core);
-        // SAFETY: data and table are of one instance; they and the core live as long as this generation, which every holder
+        let target: *const CallTarget = Arc::as_ptr(&self.target);
+        // SAFETY: data and table are of one instance; they and the target live as long as this generation, which every holder
         // of the connection holds.
-        unsafe { Connection::new(self.core.data, self.core.table, core, gated) }
+        unsafe { Connection::new(self.target.data, self.target.table, target, gated) }
     }
 
     /// Closes the gate, if the calls inside come back before `deadline`. Callers wait from then on. When it opens they go in, or
@@ -307,13 +317,13 @@ impl Generation {
     pub(crate) fn close_gate(&self, deadline: Instant) -> Option<Closed<'_>> {
         // From here on callers wait, behind those that are inside.
         let since = Instant::now();
-        let gate = &self.live().gate;
+        let gate = &self.gated().gate;
         let gate = gate
             .try_write()
             .or_else(|| awake::wait_until(deadline, |until| gate.try_write_until(until)))?;
         Some(Closed {
             since,
-            _by: GateClosedBy::note(&self.live().closed_by),
+            _by: GateClosedBy::note(&self.gated().closed_by),
             _gate: gate,
             generation: self,
         })
@@ -322,27 +332,27 @@ impl Generation {
     /// From now on calls through the gate of this generation are forwarded to `current`, which is the slot's current generation already. The caller has
     /// closed the gate, or is the owner, or accepts that what running calls still change is lost.
     pub(crate) fn forward_to(&self, current: &Arc<Self>) {
-        self.core.forward.note_moved(&self.core, current);
+        self.target.forward.note_moved(&self.target, current);
     }
 
     /// It is neither current nor the standby any more.
     pub(crate) fn retire(&self) {
-        self.live().retired.lock().get_or_insert_with(Instant::now);
+        self.gated().retired.lock().get_or_insert_with(Instant::now);
     }
 
     /// The numbers of the generations whose instances this one holds besides its own: somebody has borrowed from them through
     /// this one, or calls through it go there because the host has ended.
     pub(crate) fn keeps(&self) -> Vec<u64> {
-        let mut numbers: Vec<_> = self.core.lenders.lock().iter().map(|live| live.number).collect();
-        let mut core = &self.core;
-        while let Some(last) = core.final_generation.get() {
-            core = &last.core;
-            numbers.push(core.number);
-            numbers.extend(core.lenders.lock().iter().map(|live| live.number));
+        let mut numbers: Vec<_> = self.target.lenders.lock().iter().map(|gated| gated.number).collect();
+        let mut target = &self.target;
+        while let Some(last) = target.final_generation.get() {
+            target = &last.target;
+            numbers.push(target.number);
+            numbers.extend(target.lenders.lock().iter().map(|gated| gated.number));
         }
         numbers.sort_unstable();
         numbers.dedup();
-        numbers.retain(|number| *number != self.core.number);
+        numbers.retain(|number| *number != self.target.number);
         numbers
     }
 }
@@ -385,13 +395,13 @@ impl CallTarget {
             "" => lender.instance().answers_references(),
             method => lender.instance().lends(method),
         };
-        let live = &lender.core.live;
-        if !lends || Arc::ptr_eq(live, &self.live) {
+        let gated = &lender.target.gated;
+        if !lends || Arc::ptr_eq(gated, &self.gated) {
             return;
         }
         let mut lenders = self.lenders.lock();
-        if !lenders.iter().any(|known| Arc::ptr_eq(known, live)) {
-            lenders.push(live.clone());
+        if !lenders.iter().any(|known| Arc::ptr_eq(known, gated)) {
+            lenders.push(gated.clone());
         }
     }
 }
@@ -459,7 +469,7 @@ impl Callee for CallTarget {
         let error = CallError::new(&self.slot, self.number, method, fault);
         // A panic of what the caller lent is the caller's own, and goes on as that: no fault of the plugin's. In a forked child nobody
         // judges the plugin, and the locks may never be free.
-        if status == Status::CALLBACK || self.live.process.is_another() {
+        if status == Status::CALLBACK || self.gated.process.is_another() {
             return error;
         }
         self.call_stats.counts().failed();
@@ -480,7 +490,7 @@ impl Callee for CallTarget {
         body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
     ) -> Result<(), CallError> {
         // The gate may have been closed during `fork`, and never opens here then.
-        if self.live.process.is_another() {
+        if self.gated.process.is_another() {
             return Err(CallError::new(&self.slot, self.number, method, Fault::ForkedProcess));
         }
         // A subscriber that receives a panic may wait for a thread that waits for this gate.
@@ -488,38 +498,43 @@ impl Callee for CallTarget {
         // What the call goes on to, if the state is no longer here: held until the call is back.
         let mut current: Option<Arc<Generation>> = None;
         loop {
-            let core = current.as_ref().map_or(self, |current| &current.core);
+            let target = current.as_ref().map_or(self, |current| &current.target);
             // Relaxed is enough: a thread only asks whether it has closed the gate itself, or the thread has that waits for it.
-            let closed_by = core.live.closed_by.load(Ordering::Relaxed);
+            let closed_by = target.gated.closed_by.load(Ordering::Relaxed);
             if closed_by != 0 && (closed_by == this_thread() || closed_by == waiting_thread()) {
-                core.call_stats.counts().failed();
-                return Err(CallError::new(&core.slot, core.number, method, Fault::HandingOver));
+                target.call_stats.counts().failed();
+                return Err(CallError::new(&target.slot, target.number, method, Fault::HandingOver));
             }
             let entered = match INSIDE.get() {
-                0 => core.live.gate.read(),
-                _ => core.live.gate.read_recursive(),
+                0 => target.gated.gate.read(),
+                _ => target.gated.gate.read_recursive(),
             };
-            if core.moved.load(Ordering::Acquire) {
+            if target.moved.load(Ordering::Acquire) {
                 drop(entered);
-                match core.forward.current_for(core) {
+                match target.forward.current_for(target) {
                     Ok(next) => current = Some(next),
                     Err(fault) => {
-                        core.call_stats.counts().failed();
-                        return Err(CallError::new(&core.slot, core.number, method, fault));
+                        target.call_stats.counts().failed();
+                        return Err(CallError::new(&target.slot, target.number, method, fault));
                     }
                 }
                 continue;
             }
-            if core.call_stats.is_dead() {
-                core.call_stats.counts().failed();
-                return Err(CallError::new(&core.slot, core.number, method, core.call_stats.why_dead()));
+            if target.call_stats.is_dead() {
+                target.call_stats.counts().failed();
+                return Err(CallError::new(
+                    &target.slot,
+                    target.number,
+                    method,
+                    target.call_stats.why_dead(),
+                ));
             }
             if let Some(current) = &current {
                 self.keep_lender(current, method);
             }
             let _inside = Inside::enter();
-            let _counted = core.call_stats.enters(method);
-            body(core.data, core.table, core);
+            let _counted = target.call_stats.enters(method);
+            body(target.data, target.table, target);
             return Ok(());
         }
     }

@@ -1,10 +1,10 @@
 //! A shared slot for its callers: a typed name that works with any view of its host, on any thread.
 
 use super::{
+    acquisition::Acquisition,
     hold_records::{HoldBy, HoldRecord},
     record::{Mode, SlotRecord},
     slots::Slots,
-    taken::Taken,
     view::View,
 };
 use reslot_plugin_api::Shared;
@@ -88,7 +88,7 @@ impl<I: ?Sized + Shared> Slot<I> {
     #[cold]
     fn note(&self, view: &Arc<View>, at: &'static Location<'static>) -> Arc<HoldRecord> {
         let record = HoldRecord::new(HoldBy::Load);
-        record.takes(view, Taken::here(at));
+        record.takes(view, Acquisition::here(at));
         self.slots.holds.register(&record);
         record
     }

@@ -1,7 +1,7 @@
 //! A record for each reader (and, with the debug option, for each `slot.load()`) of the view that it holds, for `Host::who_holds`. Records keep
 //! nothing alive, and no call touches them.
 
-use super::{taken::Taken, view::View};
+use super::{acquisition::Acquisition, view::View};
 use reslot_process::Process;
 use reslot_sync::Mutex;
 use std::sync::{Arc, Weak};
@@ -47,7 +47,7 @@ impl Holds {
 /// What one reader, or one answer of `slot.load()`, holds.
 pub(crate) struct HoldRecord {
     pub(crate) by: HoldBy,
-    hold: Mutex<Option<(Weak<View>, Taken)>>,
+    hold: Mutex<Option<(Weak<View>, Acquisition)>>,
 }
 
 /// What kind of thing holds a view.
@@ -65,7 +65,7 @@ impl HoldRecord {
         })
     }
 
-    pub(crate) fn takes(&self, view: &Arc<View>, taken: Taken) {
+    pub(crate) fn takes(&self, view: &Arc<View>, taken: Acquisition) {
         *self.hold.lock() = Some((Arc::downgrade(view), taken));
     }
 
@@ -74,7 +74,7 @@ impl HoldRecord {
     }
 
     /// The view that is held, and who took it. The last drop of a view ends generations, so it must not happen while a lock is held.
-    pub(crate) fn held(&self) -> Option<(Arc<View>, Taken)> {
+    pub(crate) fn held(&self) -> Option<(Arc<View>, Acquisition)> {
         let hold = self.hold.lock().clone()?;
         Some((hold.0.upgrade()?, hold.1))
     }

@@ -2,11 +2,11 @@
 //! and names for the reaper the holders of a generation that is held for too long.
 
 use super::{
+    acquisition::Acquisition,
     hold_records::HoldBy,
     images::{MappedImages, Phase},
     record::{Mode, SlotRecord},
     slots::Slots,
-    taken::Taken,
 };
 use reslot_engine::Resources;
 use reslot_report::{GenerationHolders, GenerationStatus, Holder};
@@ -78,7 +78,7 @@ pub(crate) fn holders_of(slots: &Slots, images: &MappedImages, slot: &str, numbe
 
 fn holders_by_generation(slots: &Slots, record: &SlotRecord) -> BTreeMap<u64, Vec<Holder>> {
     let now = Instant::now();
-    let since = |taken: &Taken| now.saturating_duration_since(taken.since);
+    let since = |taken: &Acquisition| now.saturating_duration_since(taken.since);
     let mut holders: BTreeMap<u64, Vec<Holder>> = BTreeMap::new();
     let mut holding = Vec::new();
     {

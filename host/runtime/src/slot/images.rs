@@ -2,9 +2,9 @@
 //! updates it while it ends, and other modules read the table to count images, to wait, or to find holders.
 
 use super::{
+    acquisition::Acquisition,
     generation::{GatedInstance, Generation},
     messages::ReaperMessage,
-    taken::Taken,
 };
 use crate::{deferred_work::defer, event::Log, shadow_name};
 use reslot_engine::{Holding, Resources};
@@ -53,7 +53,7 @@ pub(crate) enum Phase {
     /// A candidate, staged, or current.
     InUse,
     /// Run beside the current generation, by the owner who made it.
-    Shadow(Taken),
+    Shadow(Acquisition),
     /// Replaced, and kept as the standby until its successor has passed its probation.
     Standby,
     /// Replaced; it may still have holders.

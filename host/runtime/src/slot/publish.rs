@@ -4,9 +4,9 @@
 //! reasons for a change.
 
 use super::{
+    acquisition::Acquisition,
     record::{Current, Mode, SlotRecord, SlotState},
     slots::Slots,
-    taken::Taken,
     view::InView,
 };
 
@@ -17,7 +17,7 @@ pub(crate) enum Change {
     /// The same generation stays current, but its calls now pass through its gate, or no longer do.
     Rerouted,
     /// The slot has one owner, who calls the current generation and whose claim holds it. Views show nothing of it.
-    Claimed(Taken),
+    Claimed(Acquisition),
     /// The owner has let go, and views show the current generation again.
     Released,
     /// The slot is empty because it was unloaded.

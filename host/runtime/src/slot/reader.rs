@@ -2,9 +2,9 @@
 //! that is still the current one. The drawback: an idle reader keeps its last view.
 
 use super::{
+    acquisition::Acquisition,
     hold_records::{HoldBy, HoldRecord},
     slots::Slots,
-    taken::Taken,
     view::View,
 };
 use reslot_process::never_dropped;
@@ -90,7 +90,7 @@ impl Reader {
         self.seen = self.slots.refresh_number();
         let view = self.slots.view().load_full();
         if !Arc::ptr_eq(&view, &self.view) {
-            self.record.takes(&view, Taken::here(at));
+            self.record.takes(&view, Acquisition::here(at));
             self.view = view;
         }
         reslot_process::safe_point();

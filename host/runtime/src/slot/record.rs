@@ -1,6 +1,7 @@
 //! What the host keeps of one slot: its contracts, who calls it and how, its current generation and a staged candidate.
 
 use super::{
+    acquisition::Acquisition,
     candidate::{Candidate, CandidateSet},
     counts::CallCounts,
     generation::{Forward, Generation, SlotLinks, Vacant},
@@ -8,7 +9,6 @@ use super::{
     probation::{HealthTracker, Probation, Standby, Verdict},
     saved_state::Snapshot,
     signals::OwnerSignals,
-    taken::Taken,
     unload_data::{UnloadRequest, UnloadedSlot},
 };
 use crate::policy::Policy;
@@ -88,7 +88,7 @@ unsafe impl Sync for VacantEntry {}
 pub(crate) struct SlotState {
     pub(super) mode: Mode,
     /// Who claimed it, if it is claimed.
-    pub(crate) owner: Option<Taken>,
+    pub(crate) owner: Option<Acquisition>,
     /// The interfaces as which it was claimed or asked for; every artifact must satisfy all of them.
     pub(crate) contracts: Vec<Contract>,
     /// Those by which other plugins call it, as long as they are mapped.

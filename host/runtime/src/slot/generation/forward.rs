@@ -41,13 +41,13 @@ impl Forward {
         routes.unloaded = true;
     }
 
-    /// The generation to which a call through `core` goes, whose state has moved.
+    /// The generation to which a call through `target` goes, whose state has moved.
     ///
     /// # Errors
     /// If the slot is empty; the fault says why.
-    pub(super) fn current_for(&self, core: &CallTarget) -> Result<Arc<Generation>, Fault> {
+    pub(super) fn current_for(&self, target: &CallTarget) -> Result<Arc<Generation>, Fault> {
         let routes = self.0.read();
-        let current = match core.final_generation.get() {
+        let current = match target.final_generation.get() {
             Some(generation) => Some(generation.clone()),
             None => routes.current.upgrade(),
         };
@@ -57,16 +57,16 @@ impl Forward {
         })
     }
 
-    /// Notes that the state of `core` has moved: from here on calls through it go to the current generation, which is `current` now.
-    pub(super) fn note_moved(&self, core: &Arc<CallTarget>, current: &Arc<Generation>) {
+    /// Notes that the state of `target` has moved: from here on calls through it go to the current generation, which is `current` now.
+    pub(super) fn note_moved(&self, target: &Arc<CallTarget>, current: &Arc<Generation>) {
         let mut routes = self.0.write();
         if routes.ended {
-            let _ = core.final_generation.set(current.clone());
-        } else if !core.moved.load(Ordering::Relaxed) {
+            let _ = target.final_generation.set(current.clone());
+        } else if !target.moved.load(Ordering::Relaxed) {
             routes.moved.retain(|known| known.strong_count() > 0);
-            routes.moved.push(Arc::downgrade(core));
+            routes.moved.push(Arc::downgrade(target));
         }
-        core.moved.store(true, Ordering::Release);
+        target.moved.store(true, Ordering::Release);
     }
 
     /// The host lets go of the slot, and so of its current generation: the old generations that somebody holds keep it from now on.
@@ -75,10 +75,10 @@ impl Forward {
         let mut routes = self.0.write();
         routes.ended = true;
         routes.current = Weak::new();
-        let held: Vec<_> = routes.moved.drain(..).filter_map(|core| core.upgrade()).collect();
+        let held: Vec<_> = routes.moved.drain(..).filter_map(|target| target.upgrade()).collect();
         if let Some(current) = current {
-            for core in &held {
-                let _ = core.final_generation.set(current.clone());
+            for target in &held {
+                let _ = target.final_generation.set(current.clone());
             }
         }
         drop(routes);

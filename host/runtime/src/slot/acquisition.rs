@@ -5,13 +5,13 @@ use std::panic::Location;
 
 /// Who took hold of something, when and where.
 #[derive(Debug, Clone)]
-pub(crate) struct Taken {
+pub(crate) struct Acquisition {
     pub(crate) thread: String,
     pub(crate) since: Instant,
     pub(crate) at: &'static Location<'static>,
 }
 
-impl Taken {
+impl Acquisition {
     pub(crate) fn here(at: &'static Location<'static>) -> Self {
         let here = thread::current();
         let thread = match here.name() {
