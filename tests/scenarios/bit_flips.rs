@@ -5,12 +5,13 @@ mod answers;
 mod image;
 mod kept;
 
-use crate::support::{PATIENCE, assert_nothing_left, wait_for, wait_for_unmapped};
+use crate::support::{PATIENCE, assert_nothing_left, copies, wait_for, wait_for_unmapped};
 use fixture_interfaces::Moody;
 use image::{Image, Place};
 use reslot::{Comparison, DamagedImage, Event, Events, Host, ImageDifference, ImagePart, ImageReport, Policy};
 use reslot_tests::{Fixture, Folder};
 use std::{
+    fs,
     path::PathBuf,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -235,6 +236,32 @@ fn flip_in_the_page_cache_is_found_although_the_file_has_it_too() {
     assert!([Place::CONSTANT, Place::CODE].iter().all(|place| fresh.is_as_built(*place)));
 }
 
+/// The first comparison reads the private copy, and a bit has flipped in it before that. Nothing has the bytes that were linted.
+#[test]
+fn copy_that_changed_before_the_first_comparison_is_damage_also_if_no_file_says_where() {
+    let mut desk = Desk::new(policy(DamagedImage::Renew));
+    let before = copies(desk.host.private_folder());
+    let path = desk.load(1001);
+    desk.host.confirm(SLOT).unwrap();
+    wait_for_unmapped(&mut desk.events, SLOT, 1);
+    let copies = copies(desk.host.private_folder());
+    let copy = copies.iter().find(|copy| !before.contains(copy)).unwrap();
+    fs::remove_file(path).unwrap();
+    Image::of(copy.clone(), &build(1001)).flip_in_file(Place::CONSTANT, 1);
+    let reports = desk.host.verify_images();
+    let difference = only_difference(&reports, 2);
+    assert_eq!(difference.part, ImagePart::PrivateCopy, "{}", reports[0]);
+    assert_eq!(&desk.wait_for_damage().1, difference);
+    // No file has the bytes for a fresh image, so an older version is better.
+    let report = wait_for(&mut desk.events, |event| match event {
+        Event::RolledBack(report) => Some(report.clone()),
+        _ => None,
+    });
+    assert_eq!((report.from, report.to, report.reason.kind()), (2, 3, "damaged"));
+    assert_eq!((desk.add(1), desk.stamp()), (6, 1000));
+    assert!(!desk.host.verify_images().iter().any(ImageReport::is_damaged));
+}
+
 #[test]
 fn many_differences_are_cut_and_each_is_reported_once() {
     // No check runs code of the image while many of its bits are flipped.
@@ -254,14 +281,16 @@ fn many_differences_are_cut_and_each_is_reported_once() {
     // Nothing follows.
     assert_eq!((desk.add(1), desk.stamp()), (6, 1000));
     assert_eq!(desk.host.slots()[0].generation, Some(1));
-    image.flip_many_constants();
+    let many = image.flip_many_constants();
     let reports = desk.host.verify_images();
     image.flip_many_constants();
     let Comparison::Compared(compared) = &reports[0].comparison else {
         panic!("{}", reports[0])
     };
     assert_eq!(compared.differences.len(), reslot::ComparedParts::MOST_DIFFERENCES);
-    assert!(compared.more > 0);
+    // The function and the text are still damaged, and no place is beside another.
+    let found = compared.differences.len() + compared.more;
+    assert_eq!(found, many + 2, "{}", reports[0]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! # What relocations make of the bytes
 //! A relative relocation is the image's address plus a number that the bytes contain, so its result is computed. The words that the loader
 //! binds to other libraries (functions of libc, numbers of thread-local storage) are not in the bytes. The reference takes them from the
-//! image when it has just been opened, and counts them ([`Reference::bound_bytes`]).
+//! image, and counts them ([`Reference::bound_bytes`]).
 //!
 //! # What is left out
 //! Writable data (`.data`, `.bss`), the heap, and the rest of a page behind its segment. In an artifact that was linked without RELRO,
@@ -40,16 +40,19 @@ pub enum ImagePart {
     Constants,
     /// Constants with addresses, which the loader has relocated and then made read-only (RELRO).
     Relocated,
+    /// The private copy from which the image was mapped: its bytes have changed since they were linted, and no intact copy says where.
+    PrivateCopy,
 }
 
 impl ImagePart {
-    /// Its name: `code`, `constants` or `relocated`.
+    /// Its name: `code`, `constants`, `relocated` or `private-copy`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Code => "code",
             Self::Constants => "constants",
             Self::Relocated => "relocated",
+            Self::PrivateCopy => "private-copy",
         }
     }
 }
@@ -104,6 +107,9 @@ impl ImageDifference {
 
 impl fmt::Display for ImageDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.part == ImagePart::PrivateCopy {
+            return write!(f, "a place unknown within the {} bytes of its private copy", self.len);
+        }
         write!(
             f,
             "{}+{:#x} (address {:#x} of the artifact), ",
@@ -163,43 +169,41 @@ struct Section {
 }
 
 impl ReadOnlyParts {
-    /// Those of a linted artifact. Empty if its structure cannot be read.
+    /// Those of a linted artifact. None if it has none, or if its structure cannot be read.
     #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        read(bytes).unwrap_or(Self {
-            parts: Vec::new(),
-            sections: Vec::new(),
-        })
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        read(bytes).filter(|read| !read.parts.is_empty())
     }
 
-    /// The reference for an image that lies at `base`. `read` reads the image's memory at an address of the artifact, or answers `false`. It
-    /// is called only for parts that have relocations.
-    pub fn relocate(self, base: u64, mut read: impl FnMut(u64, &mut [u8]) -> bool) -> Reference {
+    /// The reference for an image that lies at `base`. `read` reads the image's memory at an address of the artifact. It is called only for
+    /// parts that have relocations.
+    ///
+    /// # Errors
+    /// The first error of `read`.
+    pub fn relocate<E>(self, base: u64, mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>) -> Result<Reference, E> {
         let mut bound_bytes = 0;
-        let parts = self.parts.into_iter().filter_map(|part| {
+        let parts = self.parts.into_iter().map(|part| {
             let UnmappedPart { place, content } = part;
             let (checksums, is_in_file) = match content {
                 Content::Fixed(checksums) => (checksums, true),
                 Content::Relocated { mut bytes, words } => {
                     let mut mapped = vec![0; bytes.len()];
-                    if !read(place.address, &mut mapped) {
-                        return None;
-                    }
+                    read(place.address, &mut mapped)?;
                     bound_bytes += relocate(&mut bytes, &mapped, &words, base);
                     (checksums(&bytes), false)
                 }
             };
-            Some(Part {
+            Ok(Part {
                 place,
                 checksums,
                 is_in_file,
             })
         });
-        Reference {
-            parts: parts.collect(),
+        Ok(Reference {
+            parts: parts.collect::<Result<_, E>>()?,
             sections: self.sections,
             bound_bytes,
-        }
+        })
     }
 }
 
@@ -265,7 +269,7 @@ impl Reference {
         self.parts.iter().map(|part| (part.place.kind, part.place.len))
     }
 
-    /// How many bytes the loader has bound to other libraries. The reference has them as they were when the image had just been opened.
+    /// How many bytes the loader has bound to other libraries. The reference has them as they were when it was made.
     #[must_use]
     pub fn bound_bytes(&self) -> usize {
         self.bound_bytes
@@ -278,8 +282,7 @@ impl Reference {
         if block.is_intact(found) {
             return Vec::new();
         }
-        let intact = in_file.filter(|bytes| bytes.len() == found.len() && block.is_intact(bytes));
-        let ranges = match intact {
+        let ranges = match block.intact(found.len(), in_file) {
             Some(intact) => runs(found, intact),
             None => match flipped_bit(block, found) {
                 Some((at, bits)) => vec![(at..at + 1, Some(bits))],
@@ -297,6 +300,16 @@ impl Reference {
             ImageDifference::new(kind, name, address - start, address, range.len(), bits)
         };
         ranges.into_iter().map(difference).collect()
+    }
+
+    /// How many differences a block has, if only their number is wanted: without an intact copy it counts as one.
+    #[must_use]
+    pub fn count_differences(&self, block: Block<'_>, found: &[u8], in_file: Option<&[u8]>) -> usize {
+        match block.intact(found.len(), in_file) {
+            _ if block.is_intact(found) => 0,
+            Some(intact) => runs(found, intact).len(),
+            None => 1,
+        }
     }
 }
 
@@ -351,6 +364,11 @@ impl Block<'_> {
         self.part
             .is_in_file
             .then(|| self.part.place.file + (self.number * BLOCK) as u64)
+    }
+
+    /// These bytes of a copy, if they are the block's.
+    fn intact<'b>(&self, len: usize, in_file: Option<&'b [u8]>) -> Option<&'b [u8]> {
+        in_file.filter(|bytes| bytes.len() == len && self.is_intact(bytes))
     }
 
     /// Whether these are its bytes.
@@ -550,4 +568,24 @@ fn sections(header: &Header, data: &[u8]) -> Option<Vec<Section>> {
         })
     });
     Some(sections.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ImageDifference, ImagePart, ReadOnlyParts};
+
+    #[test]
+    fn what_is_no_library_has_no_parts() {
+        assert!(ReadOnlyParts::of(b"").is_none());
+        assert!(ReadOnlyParts::of(b"\x7fELF, and no more").is_none());
+    }
+
+    #[test]
+    fn difference_without_a_known_place_says_so() {
+        let difference = ImageDifference::new(ImagePart::PrivateCopy, "private-copy", 0, 0, 700, None);
+        assert_eq!(
+            difference.to_string(),
+            "a place unknown within the 700 bytes of its private copy"
+        );
+    }
 }

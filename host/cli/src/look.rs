@@ -156,14 +156,15 @@ fn version(version: &Version) -> [String; 6] {
 impl Verify {
     pub fn run(self, socket: Option<PathBuf>) -> Result<Exit, Failure> {
         let mut client = connect(socket)?;
-        // It runs at idle priority.
+        // It goes on while a processor is idle.
         let bar = waiting("the host compares its images");
         let answer = client.ask(Request::Verify);
         drop(bar);
         let Answer::Images { images } = answer? else {
             return Err(nonsense());
         };
-        let exit = match images.iter().any(|image| image.condition == "damaged") {
+        let is_bad = |image: &ComparedImage| matches!(&*image.condition, "damaged" | "failed");
+        let exit = match images.iter().any(is_bad) {
             true => Exit::Refused,
             false => Exit::Done,
         };
@@ -185,6 +186,10 @@ impl Verify {
                     image.generation,
                     clean(&difference.text)
                 )))?;
+            }
+            if image.more > 0 {
+                let (slot, generation, more) = (&image.slot, image.generation, image.more);
+                line(caution(format!("{slot} {generation}: {more} more difference(s)")))?;
             }
             if let Some(reason) = &image.reason {
                 line(dim(clipped(&format!("{} {}: {reason}", image.slot, image.generation), WIDE)))?;

@@ -401,6 +401,9 @@ pub struct ComparedImage {
     pub took_us: f64,
     /// The differences, at most 16.
     pub differences: Vec<ImagePlace>,
+    /// The number of further differences.
+    #[serde(default)]
+    pub more: u64,
     /// Why the image could not be compared.
     pub reason: Option<String>,
 }
@@ -408,7 +411,7 @@ pub struct ComparedImage {
 /// A place where an image differs from its artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImagePlace {
-    /// `code`, `constants` or `relocated`.
+    /// `code`, `constants`, `relocated` or `private-copy`.
     pub part: String,
     /// The section.
     pub section: String,

@@ -44,13 +44,16 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
     ) -> Result<Box<dyn StagedArtifact>, StageError>;
 }
 
-/// The bytes of an artifact as the lint has left them. An engine keeps what it needs to compare the image with them later.
+/// The bytes of an artifact as the lint has left them. An engine keeps what it needs to compare the image with them later: their hash proves
+/// of a copy that it has the same bytes.
 #[derive(Clone, Copy)]
 pub struct LintedBytes<'a> {
     /// The bytes.
     pub bytes: &'a [u8],
     /// Their hash.
     pub hash: ContentHash,
+    /// The file that was published. It may be another one by now, and the lint may have changed bytes of it.
+    pub file: &'a Path,
 }
 
 /// An artifact that is ready to be opened.
@@ -198,8 +201,8 @@ pub trait Resources: Send + Sync {
     /// The names of the program's threads that have thread-local values of the image.
     fn threads_with_values(&self) -> Vec<String>;
 
-    /// Compares the image's read-only memory with the linted bytes, on a thread of idle priority. It takes no lock that another thread may wait
-    /// for, keeps nothing mapped, and ends soon after `go_on` answers `false`.
+    /// Compares the image's read-only memory with the linted bytes. It keeps nothing mapped, and takes no lock that a caller or a reload may wait
+    /// for: `go_on`, which it calls again and again, may wait. It ends soon after `go_on` answers `false`.
     fn compare(&self, go_on: &dyn Fn() -> bool) -> Comparison;
 
     /// Begins the end of the image: from now on it calls [`ImageOwner::when_less`].

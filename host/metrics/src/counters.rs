@@ -2,8 +2,8 @@
 
 use crate::{
     names::{
-        IMAGES_DAMAGED, LEFT_BYTES, PANICS, REFUSALS, RELOAD_SECONDS, RELOADS, ROLLBACK_SECONDS, ROLLBACKS, begin, count,
-        gauge, seconds,
+        IMAGES_DAMAGED, IMAGES_NOT_COMPARED, LEFT_BYTES, PANICS, REFUSALS, RELOAD_SECONDS, RELOADS, REPAIRS_GIVEN_UP,
+        ROLLBACK_SECONDS, ROLLBACKS, begin, count, gauge, seconds,
     },
     words::{self, no_slot as none, slot as of},
 };
@@ -28,7 +28,9 @@ fn beginnings(slot: &Label, outcomes: &[&'static str], places: &[&'static str], 
     for place in places {
         begin(to, PANICS, [slot.clone(), Label::from_static_parts("where", place)]);
     }
-    begin(to, IMAGES_DAMAGED, [slot.clone()]);
+    for name in [IMAGES_DAMAGED, IMAGES_NOT_COMPARED, REPAIRS_GIVEN_UP] {
+        begin(to, name, [slot.clone()]);
+    }
     let full = Label::from_static_parts("cause", words::QUARANTINE_FULL);
     begin(to, REFUSALS, [slot.clone(), full]);
 }
@@ -50,6 +52,8 @@ pub(crate) fn event(known: Known<'_>, event: &Event, to: &dyn Recorder) {
             seconds(to, ROLLBACK_SECONDS, [], report.total.as_secs_f64());
         }
         Event::ImageDamaged { slot, .. } => count(to, IMAGES_DAMAGED, [known(slot)]),
+        Event::ImageNotCompared { slot, .. } => count(to, IMAGES_NOT_COMPARED, [known(slot)]),
+        Event::RepairGivenUp { slot, .. } => count(to, REPAIRS_GIVEN_UP, [known(slot)]),
         Event::CallFailed { slot, .. } => panicked(to, of(slot.clone()), words::CALL),
         Event::ThreadPanicked { slot, .. } => panicked(to, known(slot), words::THREAD),
         Event::StopFailed { slot, error, .. } | Event::RestartFailed { slot, error, .. } => hook(to, known(slot), error),

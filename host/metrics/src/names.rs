@@ -11,6 +11,8 @@ pub(crate) const IMAGES_MAPPED: &str = "reslot_images_mapped";
 pub(crate) const IMAGES_STANDBY: &str = "reslot_images_standby";
 pub(crate) const IMAGES_QUARANTINED: &str = "reslot_images_quarantined";
 pub(crate) const IMAGES_DAMAGED: &str = "reslot_images_damaged_total";
+pub(crate) const IMAGES_NOT_COMPARED: &str = "reslot_images_not_compared_total";
+pub(crate) const REPAIRS_GIVEN_UP: &str = "reslot_image_repairs_given_up_total";
 pub(crate) const LIVE_BYTES: &str = "reslot_plugin_live_bytes";
 pub(crate) const LEFT_BYTES: &str = "reslot_plugin_left_bytes";
 pub(crate) const PANICS: &str = "reslot_plugin_panics_total";
@@ -74,6 +76,18 @@ pub(crate) fn describe(recorder: &dyn Recorder) {
             IMAGES_DAMAGED,
             Unit::Count,
             "Reports that an image differs in memory from its artifact (scrub_every, verify_images).",
+        ),
+        (
+            counter,
+            IMAGES_NOT_COMPARED,
+            Unit::Count,
+            "Reports that an image could not be compared with its artifact.",
+        ),
+        (
+            counter,
+            REPAIRS_GIVEN_UP,
+            Unit::Count,
+            "Reports that a damaged image is not replaced any more, because fresh images differed in the same places.",
         ),
         (
             gauge,

@@ -11,7 +11,6 @@ use reslot_artifact::{
     ContentHash,
     lint::{self, Expectations, LintError, Linted},
     manifest::Manifest,
-    read_only::ReadOnlyParts,
 };
 use reslot_engine::{
     Engine, Holding, ImageId, ImageOwner, LintedBytes, Object, Preflight, PreflightCandidate, Resources, RootAccess,
@@ -20,7 +19,10 @@ use reslot_engine::{
 use reslot_plugin_api::__private::RootRef;
 use reslot_report::{Comparison, EngineKind, HookError, OpenError, PreflightError, PreflightReport, StageError};
 use reslot_stage::StagedFile;
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Maps artifacts into this process.
 #[derive(Debug)]
@@ -41,9 +43,8 @@ impl Engine for NativeEngine {
         write_copy: &dyn Fn() -> Result<StagedFile, StageError>,
     ) -> Result<Box<dyn StagedArtifact>, StageError> {
         Ok(Box::new(PrivateCopy {
-            // Of the bytes in the host's memory: what is wrong in the written copy is found, too.
-            parts: ReadOnlyParts::of(linted.bytes),
             hash: linted.hash,
+            published: linted.file.to_owned(),
             file: write_copy()?,
         }))
     }
@@ -53,7 +54,7 @@ impl Engine for NativeEngine {
 struct PrivateCopy {
     file: StagedFile,
     hash: ContentHash,
-    parts: ReadOnlyParts,
+    published: PathBuf,
 }
 
 impl StagedArtifact for PrivateCopy {
@@ -62,11 +63,11 @@ impl StagedArtifact for PrivateCopy {
     }
 
     fn open(self: Box<Self>, owner: ImageOwner) -> Result<Box<dyn reslot_engine::Opened>, OpenError> {
-        let Self { file, hash, parts } = *self;
+        let Self { file, hash, published } = *self;
         let opened = Opened::open(file)?;
         let name = owner.image_name();
         let ledger = Ledger::new(name, owner.when_less, owner.on_thread_panic);
-        ledger.set_integrity(opened.integrity(parts));
+        ledger.set_integrity(opened.integrity(hash, published));
         ledger.set_log_forwarder(LogForwarder::new(owner.slot, owner.generation, owner.log_level));
         ledger.set_peers(owner.peers);
         Ok(Box::new(UnverifiedImage { opened, ledger, hash }))

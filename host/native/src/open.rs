@@ -11,7 +11,7 @@ use super::{
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use parking_lot::Mutex;
-use reslot_artifact::{ContentHash, manifest::Manifest, read_only::ReadOnlyParts};
+use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, SOURCES, StableAbi, cut_words};
 use reslot_process::PerProcess;
 use reslot_report::{OpenError, UnloadReport};
@@ -21,6 +21,7 @@ use std::{
     ffi::{CString, OsStr},
     mem::ManuallyDrop,
     os::unix::ffi::OsStrExt,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -88,9 +89,9 @@ impl Opened {
         Ok(Self { library, staged, mapped })
     }
 
-    /// What the image is compared with later. To be made before any function of the image is called.
-    pub(super) fn integrity(&self, parts: ReadOnlyParts) -> Integrity {
-        Integrity::of(parts, self.mapped.base, self.staged.path())
+    /// What the image is compared with later. `hash` is that of the linted bytes, and `file` the published file.
+    pub(super) fn integrity(&self, hash: ContentHash, file: PathBuf) -> Integrity {
+        Integrity::new(hash, self.mapped.base, self.staged.path().to_owned(), file)
     }
 
     /// Checks the mapped root, and gives the image the host's functions. `written` is the hash of the linted manifest's text, if it is known.

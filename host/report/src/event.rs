@@ -367,6 +367,27 @@ pub enum Event {
         /// How many more there are.
         more: usize,
     },
+    /// The image of a generation could not be compared with its artifact. Each reason is reported once for an image.
+    ImageNotCompared {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation.
+        generation: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The image of a generation differs from its artifact and stays, because fresh images of the slot differed in the same places: the memory
+    /// is not at fault. It is reported once.
+    RepairGivenUp {
+        /// The slot.
+        slot: Arc<str>,
+        /// The generation that stays.
+        generation: u64,
+        /// Its first difference.
+        difference: ImageDifference,
+        /// How many fresh images the slot has got before that.
+        fresh_images: usize,
+    },
     /// The snapshot of a swap has changed in memory since it was taken, so a rollback did not use it. The current state was carried over.
     SnapshotDamaged {
         /// The slot.

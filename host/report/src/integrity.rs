@@ -37,7 +37,7 @@ pub enum Comparison {
     NotApplicable,
     /// The image, or its host, ended before the comparison did.
     Ended,
-    /// The image's memory could not be read, for this reason.
+    /// The image was not compared, for this reason.
     Failed(String),
 }
 
@@ -59,13 +59,13 @@ pub struct ComparedParts {
     /// How many bytes of which part were compared.
     pub parts: Vec<(ImagePart, usize)>,
     /// Of these, bytes that the loader bound to other libraries, such as addresses of libc's functions. They were compared with what they
-    /// were when the image had just been opened, because the artifact does not contain them.
+    /// were at the image's first comparison, because the artifact does not contain them.
     pub bound_bytes: usize,
-    /// How long it took. The comparison runs at idle priority, so this is long on a busy machine.
+    /// How long it took. The comparison goes on while a processor is idle, so this is long on a busy machine.
     pub took: Duration,
     /// What differs, by address; [`MOST_DIFFERENCES`](Self::MOST_DIFFERENCES) at most.
     pub differences: Vec<ImageDifference>,
-    /// How many blocks with further differences there are.
+    /// How many further differences there are. Those of a block count as one if no intact bytes tell them apart.
     pub more: usize,
 }
 
@@ -104,6 +104,15 @@ impl ImageReport {
         match &self.comparison {
             Comparison::Compared(compared) => &compared.differences,
             _ => &[],
+        }
+    }
+
+    /// How many differences there are, including those that are not listed.
+    #[must_use]
+    pub fn difference_count(&self) -> usize {
+        match &self.comparison {
+            Comparison::Compared(compared) => compared.differences.len() + compared.more,
+            _ => 0,
         }
     }
 

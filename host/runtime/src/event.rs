@@ -359,7 +359,9 @@ fn trace(event: &Event) {
         | Event::Reverted { .. }
         | Event::ConfigRefused { .. } => tracing::error!("{event}"),
         Event::PrivateFolderRestored { .. } | Event::SnapshotDamaged { .. } => tracing::warn!("{event}"),
-        Event::ImageDamaged { .. } => tracing::error!("{event}"),
+        Event::ImageDamaged { .. } | Event::ImageNotCompared { .. } | Event::RepairGivenUp { .. } => {
+            tracing::error!("{event}");
+        }
         Event::ImageRenewed { .. } => tracing::info!("{event}"),
         Event::Retired(report) => match &report.outcome {
             Outcome::Unmapped(_) => {

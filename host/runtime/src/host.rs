@@ -345,8 +345,10 @@ impl Host {
     }
 
     /// Compares the read-only memory of each mapped image with its artifact: code, constants, and constants that contain addresses. It answers
-    /// one report for each image, and waits for the comparison, which runs at idle priority and disturbs no caller. On a busy machine that
-    /// takes long. The host does the same by itself if the policy says so ([`Policy::scrub_every`]).
+    /// one report for each image, and waits for the comparison, which goes on while a processor is idle and disturbs no caller. On a machine
+    /// that is never idle it takes a fiftieth of a processor, so the call takes up to fifty times as long as on an idle one; it also waits for a
+    /// comparison that runs already, and returns when the host ends. The host does the same by itself if the policy says so
+    /// ([`Policy::scrub_every`]).
     ///
     /// What differs is also reported as [`Event::ImageDamaged`](crate::Event::ImageDamaged), and then the host does what the policy says
     /// ([`Policy::on_damaged_image`]); this function does not wait for that. A tool that writes into the code of a running program, such as a debugger's
@@ -355,6 +357,9 @@ impl Host {
     /// Each image is compared with checksums of the bytes that the lint accepted, not with the file: the image and its file may share the page in which a
     /// bit has flipped. Not compared are writable data, the heap, plugins that are linked into the program
     /// ([`Comparison::NotApplicable`](crate::Comparison::NotApplicable)), and libraries without the SDK.
+    ///
+    /// An image that could not be compared has [`Comparison::Failed`](crate::Comparison::Failed) with the reason; with the end of the host, or of
+    /// the image, it is [`Comparison::Ended`](crate::Comparison::Ended).
     ///
     /// Empty in a forked child, and when an observer of events calls it on the thread that reports a difference.
     pub fn verify_images(&self) -> Vec<ImageReport> {

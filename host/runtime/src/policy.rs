@@ -66,7 +66,7 @@ pub struct Policy {
     pub preflight: Option<Preflight>,
     /// What the host does with a slot whose file is deleted from the watched folder.
     pub on_deleted_file: DeletedFile,
-    /// How often the host compares the read-only memory of each mapped image with its artifact, at idle priority, as
+    /// How often the host compares the read-only memory of each mapped image with its artifact, while a processor is idle, as
     /// [`Host::verify_images`](crate::Host::verify_images) does on demand. A comparison that takes longer than this is followed by the next
     /// one at once. None: never.
     pub scrub_every: Option<Duration>,
@@ -76,7 +76,7 @@ pub struct Policy {
 
 /// What the host does with a slot whose image differs in memory from its artifact, because a bit has flipped or something has written there.
 /// [`Event::ImageDamaged`](crate::Event::ImageDamaged) reports the difference in any case. A damaged standby is given up with any value but
-/// `Report`, so that no rollback goes to it, and a damaged candidate that waits for its owner is loaded again.
+/// `Report`, so that no rollback goes to it, and another candidate of the same artifact takes the place of a damaged one that waits for its owner.
 ///
 /// To take the state, the host calls the `snapshot` of the damaged image. With [`RollbackState::Snapshot`], a rollback within the probation
 /// calls nothing of it, and starts from the snapshot of the swap.

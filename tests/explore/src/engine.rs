@@ -91,6 +91,7 @@ impl StagedArtifact for Staged {
         let linted = LintedBytes {
             bytes: &bytes,
             hash: self.1,
+            file: Path::new(""),
         };
         let linked = LinkedEngine::new(plugin).stage(linted, &none).expect("nothing is written");
         Ok(Box::new(OpenedScript {

@@ -114,12 +114,12 @@ impl Image {
         expected
     }
 
-    /// Flips a bit in each block of the constants. The second time it puts them back; no code of the image may run between the two.
-    pub fn flip_many_constants(&self) {
+    /// Flips several bits in each block of the constants. The second time it puts them back; no code of the image may run between the two.
+    /// Answers how many.
+    pub fn flip_many_constants(&self) -> usize {
         let section = self.section(".rodata");
-        for at in (0..section.size).step_by(1024) {
-            flip_at(self.base + section.address + at, 1);
-        }
+        let places = (0..section.size).step_by(1024);
+        places.map(|at| flip_at(self.base + section.address + at, 1)).count()
     }
 
     /// What is found if these bits of the byte at this place are flipped.

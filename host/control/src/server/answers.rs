@@ -258,6 +258,7 @@ fn compared(report: &ImageReport) -> ComparedImage {
         bytes: bytes as u64,
         took_us: took.as_secs_f64() * 1e6,
         differences: report.differences().iter().map(place).collect(),
+        more: (report.difference_count() - report.differences().len()) as u64,
         reason,
     }
 }

@@ -162,6 +162,20 @@ impl Remembered {
                     of.damaged = Some((*generation, place));
                 }
             }
+            Event::RepairGivenUp {
+                slot,
+                generation,
+                difference,
+                fresh_images,
+            } => {
+                if let Some(of) = self.slots.get_mut(slot) {
+                    let place = format!(
+                        "the image of generation {generation} differs in memory from its artifact at {difference}, as the last \
+                         {fresh_images} fresh images did; it is not replaced any more, because something writes there"
+                    );
+                    of.damaged = Some((*generation, place));
+                }
+            }
             Event::Waiting { path, why } => self.file(path, News::Waiting(why.clone())),
             Event::Unchanged { path, .. } | Event::AlreadyStaged { path, .. } => self.forget_file(path),
             _ => {}

@@ -37,6 +37,8 @@ impl Event {
             Self::ConfigRefused { .. } => "config-refused",
             Self::Refused(_) => "refused",
             Self::ImageDamaged { .. } => "image-damaged",
+            Self::ImageNotCompared { .. } => "image-not-compared",
+            Self::RepairGivenUp { .. } => "repair-given-up",
             Self::ImageRenewed { .. } => "image-renewed",
             Self::SnapshotDamaged { .. } => "snapshot-damaged",
             Self::DrainTimeout { .. } => "drain-timeout",
@@ -105,6 +107,8 @@ impl Event {
             | Self::UnloadRefused { slot, generation, .. }
             | Self::FileDeleted { slot, generation, .. }
             | Self::ImageDamaged { slot, generation, .. }
+            | Self::ImageNotCompared { slot, generation, .. }
+            | Self::RepairGivenUp { slot, generation, .. }
             | Self::ImageRenewed { slot, generation, .. }
             | Self::DrainTimeout { slot, generation, .. }
             | Self::Released { slot, generation, .. }

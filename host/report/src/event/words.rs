@@ -187,7 +187,7 @@ impl Event {
             Self::Superseded { slot, generation } => {
                 write!(
                     f,
-                    "{slot}: staged generation {generation} was discarded: a newer build, a rollback or an unload took its \
+                    "{slot}: staged generation {generation} was discarded: a newer build, a rollback, an unload or a fresh image took its \
                          place"
                 )
             }
@@ -208,6 +208,28 @@ impl Event {
                     0 => Ok(()),
                     more => write!(f, ", and at {more} more place(s)"),
                 }
+            }
+            Self::ImageNotCompared {
+                slot,
+                generation,
+                reason,
+            } => {
+                write!(
+                    f,
+                    "{slot}: the image of generation {generation} could not be compared with its artifact: {reason}"
+                )
+            }
+            Self::RepairGivenUp {
+                slot,
+                generation,
+                difference,
+                fresh_images,
+            } => {
+                write!(
+                    f,
+                    "{slot}: the damaged generation {generation} is not replaced any more: the last {fresh_images} fresh images differed at \
+                     {difference} as well, so something writes there, such as a debugger or a faulty library"
+                )
             }
             Self::SnapshotDamaged { slot, error } => {
                 write!(

@@ -138,23 +138,24 @@ pub(super) fn adopt_unclaimed(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
 }
 
 /// What must be known of a staged candidate in case it is refused.
-struct Waited {
+pub(super) struct Waited {
     renewal: Option<Renewal>,
     facts: CandidateFacts,
 }
 
 impl Waited {
-    fn of(host: &Runtime, candidate: &Candidate) -> Self {
+    pub(super) fn of(host: &Runtime, candidate: &Candidate) -> Self {
         Self {
             renewal: candidate.kind.renewal(),
             facts: CandidateFacts::of_staged(&host.slots, candidate),
         }
     }
 
-    fn report_refused(self, host: &Runtime, refusal: Refusal) {
+    pub(super) fn report_refused(self, host: &Runtime, refusal: Refusal) {
         match self.renewal {
             Some(Renewal::Inputs) => return inputs::report_refused(host, refusal),
-            // The next comparison of the image finds the damage again.
+            // A later comparison finds the damage again and asks for another image (`scrub/answers.rs`). Without `Policy::scrub_every` that
+            // is only when somebody calls `verify_images`.
             Some(Renewal::Damage) => return host.log.push(Event::Refused(refusal)),
             None => {}
         }

@@ -1,10 +1,15 @@
 //! What follows when an image differs in memory from its artifact: the policy's decision, on the reload thread.
 
 use super::{
+    adopt::Waited,
     archive::PendingArchive,
+    artifact::refusal_of,
+    attempt::{Target, refusal},
+    clock::Clock,
     go_back::go_back,
     messages::ReloadMessage,
-    reinstance::{NotRenewed, OutdatedGeneration, renew},
+    reinstance::{NotRenewed, OutdatedGeneration, lint_again, renew},
+    steps::{bring_into_service, make_candidate},
     supersede::report_superseded,
 };
 use crate::{
@@ -12,10 +17,10 @@ use crate::{
     instances::LoadRequest,
     policy::DamagedImage,
     runtime::Runtime,
-    slot::{Candidate, Renewal, SlotRecord, Standby, SupervisorMessage},
+    slot::{Candidate, CandidateKind, Renewal, SlotRecord, Standby, SupervisorMessage},
 };
 use reslot_artifact::ImageDifference;
-use reslot_report::{Event, RollbackReason};
+use reslot_report::{Event, RollbackReason, Step};
 use std::sync::Arc;
 
 /// Replaces a generation whose image is damaged, if it still has a role in the slot. One that is only held by callers goes with them.
@@ -31,7 +36,7 @@ pub(super) fn repair(
         return;
     }
     give_up_standby(host, record, number);
-    reload_staged(host, record, number);
+    replace_staged(host, record, number, archive_later);
     let reason = RollbackReason::Damaged {
         slot: record.name.clone(),
         difference: Box::new(difference.clone()),
@@ -87,19 +92,46 @@ fn give_up_standby(host: &Runtime, record: &SlotRecord, number: u64) {
     defer(move || drop(standby));
 }
 
-/// A damaged candidate that waits for its owner is discarded, and its file is loaded again.
-fn reload_staged(host: &Runtime, record: &Arc<SlotRecord>, number: u64) {
+/// A damaged candidate that waits for its owner is discarded. Another one of the same artifact takes its place, for the same purpose: a rollback
+/// stays one, and a saved state is not lost.
+fn replace_staged(
+    host: &Arc<Runtime>,
+    record: &Arc<SlotRecord>,
+    number: u64,
+    archive_later: &mut dyn FnMut(PendingArchive),
+) {
     let mut state = record.lock_settled();
     let is_it = |staged: &mut Candidate| staged.generation.number() == number;
     let Some(staged) = state.staged.take_if(is_it) else { return };
     record.note_staged(&state);
     drop(state);
-    let request = LoadRequest::of_slot(&staged.path, &record.name);
-    let is_reinstance = staged.is_reinstance();
+    let waited = Waited::of(host, &staged);
+    let is_unsaved_build = matches!(staged.kind, CandidateKind::Fresh { saved: None, .. });
+    let (hash, path) = (staged.hash, staged.path.clone());
+    // First of all: the history forgets the artifact of a discarded candidate.
+    let artifact = lint_again(host, record, &staged.generation, hash, &path);
+    let kind = staged.kind.clone();
     report_superseded(&host.storage.history, &host.log, record, Some(staged));
-    match is_reinstance {
-        // The inputs of the current generation are still outdated, or its image is still damaged.
-        true => host.threads.recheck_inputs(&host.inputs),
-        false => host.threads.send_to_reload(ReloadMessage::Retry(request)),
+    let request = LoadRequest::of_slot(&path, &record.name);
+    let artifact = match artifact {
+        Ok(artifact) => artifact,
+        // There may be a newer build at its path.
+        Err(_) if is_unsaved_build => return host.threads.send_to_reload(ReloadMessage::Retry(request)),
+        Err(error) => {
+            return waited.report_refused(host, refusal(Some(record), None, &path, Step::Read, error));
+        }
+    };
+    let made = artifact
+        .map_err(|unfit| refusal_of(host, &request, *unfit))
+        .and_then(|artifact| make_candidate(host, Target::of(record), kind, &path, artifact, Clock::begin()))
+        .and_then(|(candidate, archive)| {
+            bring_into_service(host, record, candidate)?;
+            if let Some(archive) = archive {
+                archive_later(archive);
+            }
+            Ok(())
+        });
+    if let Err(refusal) = made {
+        waited.report_refused(host, refusal);
     }
 }

@@ -5,7 +5,7 @@
 //! (`damaged.rs`).
 
 use super::{
-    artifact::{FIRST_WAIT, LONGEST_WAIT, lint, lint_archived, refusal_of},
+    artifact::{FIRST_WAIT, FailedLint, LONGEST_WAIT, LintedArtifact, lint, lint_archived, refusal_of},
     attempt::Target,
     clock::Clock,
     inputs::{report_input_problem, report_refused, report_unreadable},
@@ -149,17 +149,8 @@ pub(super) fn renew(
 ) -> Result<LoadOutcome, NotRenewed> {
     let mut clock = Clock::begin();
     clock.lap(Step::Notice);
-    let artifact = match host.engines.linked_source(&serving.path) {
-        Some(source) => lint(host, source),
-        None => match intact_bytes(host, record, serving) {
-            Ok(intact) => lint_archived(host, serving.hash, intact),
-            // The published file may still be the same one.
-            Err(error) => match host.storage.read(&serving.path) {
-                Ok(source) if source.hash == serving.hash => lint(host, source),
-                _ => return Err(NotRenewed::Unreadable(error)),
-            },
-        },
-    };
+    let artifact = lint_again(host, record, &serving.generation, serving.hash, &serving.path);
+    let artifact = artifact.map_err(NotRenewed::Unreadable)?;
     clock.lap(Step::Read);
     let kind = CandidateKind::Reinstance {
         of: serving.generation.number(),
@@ -172,10 +163,40 @@ pub(super) fn renew(
         .map_err(NotRenewed::Refused)
 }
 
-/// Reads the current artifact from its private copy; or from the history, if a cleaner of temporary folders has removed the copy, or if it is
-/// no longer what was linted. A history of this process has a link to the same file, so a bit that has flipped in the page cache is in both.
-fn intact_bytes(host: &Runtime, record: &SlotRecord, serving: &OutdatedGeneration) -> Result<Artifact, HistoryError> {
-    let image = serving.generation.instance().image();
+/// Reads and lints the artifact of a generation again. `hash` names its version, and `path` is the file that was published.
+///
+/// # Errors
+/// If its bytes are nowhere intact.
+pub(super) fn lint_again(
+    host: &Runtime,
+    record: &SlotRecord,
+    generation: &Generation,
+    hash: ContentHash,
+    path: &Path,
+) -> Result<Result<LintedArtifact, Box<FailedLint>>, HistoryError> {
+    if let Some(source) = host.engines.linked_source(path) {
+        return Ok(lint(host, source));
+    }
+    match intact_bytes(host, record, generation, hash, path) {
+        Ok(intact) => Ok(lint_archived(host, hash, intact)),
+        // The published file may still be the same one.
+        Err(error) => match host.storage.read(path) {
+            Ok(source) if source.hash == hash => Ok(lint(host, source)),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Reads the artifact of a generation from its private copy; or from the history, if a cleaner of temporary folders has removed the copy, or if
+/// it is no longer what was linted. A history of this process has a link to the same file, so a bit that has flipped in the page cache is in both.
+fn intact_bytes(
+    host: &Runtime,
+    record: &SlotRecord,
+    generation: &Generation,
+    version: ContentHash,
+    path: &Path,
+) -> Result<Artifact, HistoryError> {
+    let image = generation.instance().image();
     let read = |copy: &Path, expected: ContentHash| {
         let bytes = std::fs::read(copy).map_err(HistoryError::io(copy, "read"))?;
         match ContentHash::of(&bytes) {
@@ -188,7 +209,7 @@ fn intact_bytes(host: &Runtime, record: &SlotRecord, serving: &OutdatedGeneratio
             }),
         }
     };
-    let kept = || host.storage.history.read(&record.name, &serving.hash);
+    let kept = || host.storage.history.read(&record.name, &version);
     let (Some(copy), Some(hash)) = (image.copy(), image.copy_hash()) else {
         return kept();
     };
@@ -196,13 +217,13 @@ fn intact_bytes(host: &Runtime, record: &SlotRecord, serving: &OutdatedGeneratio
         Ok(bytes) => Ok(Artifact {
             bytes,
             copy: hash,
-            file: serving.path.clone(),
+            file: path.to_owned(),
             version: String::new(),
             schema: None,
         }),
         Err(error) => {
             let artifact = kept().map_err(|_| error)?;
-            let file = serving.path.clone();
+            let file = path.to_owned();
             Ok(Artifact { file, ..artifact })
         }
     }

@@ -234,6 +234,7 @@ pub(super) fn make_candidate(
     let bytes = LintedBytes {
         bytes: &source.bytes,
         hash: hash_of_bytes,
+        file: &source.path,
     };
     let staged = host.engines.of(&source.path).stage(bytes, &write_copy);
     let staged = staged.map_err(|error| attempt.refusal(Step::Open, error))?;

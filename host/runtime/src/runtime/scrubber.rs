@@ -20,6 +20,8 @@ pub(crate) struct Scrubber {
 
 struct Running {
     messages: Sender<ScrubMessage>,
+    /// Wakes the thread if it waits for an idle processor.
+    grants: Sender<()>,
     thread: JoinHandle<()>,
 }
 
@@ -27,41 +29,59 @@ struct Running {
 pub(crate) enum ScrubMessage {
     /// Compare all images, and answer.
     Verify(Sender<Vec<ImageReport>>),
-    /// The idle thread has compared all of its list.
-    Compared(Vec<ImageReport>),
     End,
 }
 
+/// Why there is no answer.
+pub(crate) enum Unanswered {
+    /// The calling thread is the scrub thread.
+    OnItself,
+    HostEnds,
+    /// The system gives no thread. The next call tries again.
+    NoThread,
+    Panicked,
+}
+
 impl Scrubber {
-    /// Starts the thread with this body, if it does not run yet. Without a thread, because the system gives none, nothing is compared until
-    /// the next call.
+    /// Starts the thread with this body, if it does not run yet.
     pub(crate) fn start(
         &self,
-        body: impl FnOnce(Sender<ScrubMessage>, Receiver<ScrubMessage>, Arc<AtomicBool>) + Send + 'static,
+        body: impl FnOnce(Receiver<ScrubMessage>, (Sender<()>, Receiver<()>), Arc<AtomicBool>) + Send + 'static,
     ) {
         let mut running = self.running.lock();
         if running.is_some() || self.is_ending.load(Ordering::Relaxed) {
             return;
         }
-        let (messages, received) = mpsc::channel();
-        let (answers, is_ending) = (messages.clone(), self.is_ending.clone());
-        let run = move || body(answers, received, is_ending);
+        let ((messages, received), (grants, granted)) = (mpsc::channel(), mpsc::channel());
+        let (to_grant, is_ending) = (grants.clone(), self.is_ending.clone());
+        let run = move || body(received, (to_grant, granted), is_ending);
         match background::spawn(Kind::Background, "reslot-scrub", run) {
-            Ok(thread) => *running = Some(Running { messages, thread }),
+            Ok(thread) => {
+                *running = Some(Running {
+                    messages,
+                    grants,
+                    thread,
+                });
+            }
             Err(error) => tracing::error!(%error, "no thread could be started that compares images with their artifacts"),
         }
     }
 
-    /// Has all images compared, and waits for that. Empty if there is no scrub thread, or on it.
-    pub(crate) fn verify(&self) -> Vec<ImageReport> {
+    /// Has all images compared, and waits for that, or for the end of the host.
+    pub(crate) fn verify(&self) -> Result<Vec<ImageReport>, Unanswered> {
         let (answer, reports) = mpsc::channel();
         match &*self.running.lock() {
-            Some(running) if running.thread.thread().id() != thread::current().id() => {
+            Some(running) if running.thread.thread().id() == thread::current().id() => return Err(Unanswered::OnItself),
+            Some(running) => {
                 let _ = running.messages.send(ScrubMessage::Verify(answer));
             }
-            _ => return Vec::new(),
+            None if self.is_ending.load(Ordering::Relaxed) => return Err(Unanswered::HostEnds),
+            None => return Err(Unanswered::NoThread),
         }
-        reports.recv().unwrap_or_default()
+        reports.recv().map_err(|_| match self.is_ending.load(Ordering::Relaxed) {
+            true => Unanswered::HostEnds,
+            false => Unanswered::Panicked,
+        })
     }
 
     /// The scrub thread, if it runs.
@@ -69,11 +89,17 @@ impl Scrubber {
         self.running.lock().as_ref().map(|running| running.thread.thread().id())
     }
 
-    /// Ends the scrub thread. The idle thread ends by itself when it gets the processor; it has nothing of the host but the list of images.
+    /// Ends the scrub thread. The idle thread ends by itself when it gets the processor; it has nothing of the host.
     pub(crate) fn end(&self) {
-        self.is_ending.store(true, Ordering::Relaxed);
+        self.is_ending.store(true, Ordering::Release);
         let running = self.running.lock().take();
-        if let Some(Running { messages, thread }) = running {
+        if let Some(Running {
+            messages,
+            grants,
+            thread,
+        }) = running
+        {
+            let _ = grants.send(());
             let _ = messages.send(ScrubMessage::End);
             let _ = thread.join();
         }

@@ -26,6 +26,7 @@ pub(crate) struct Candidate {
 }
 
 /// What a candidate is for. Each step of a reload that not all of them take asks for it, without a catch-all.
+#[derive(Clone)]
 pub(crate) enum CandidateKind {
     /// A build from a file.
     Fresh {
