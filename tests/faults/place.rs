@@ -6,6 +6,7 @@ use reslot_tests::{Fixture, preflight_program};
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -87,6 +88,10 @@ impl Builds {
     }
 }
 
+/// Held while a process is started, and while a build is published: a process that is just being started has the published file open for
+/// writing, too, until it becomes another program.
+pub static STARTING: Mutex<()> = Mutex::new(());
+
 /// The folders of one run.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -158,6 +163,7 @@ impl Place {
 
     /// Publishes the build with this stamp, as `build-plugin` does.
     pub fn publish(&self, stamp: u64) {
+        let _no_start = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let (new, file) = (self.artifacts().join(".new"), self.artifacts().join("libplugin.so"));
         fs::copy(self.builds.folder.join(format!("{stamp}.so")), &new).expect("the folder is writable");
         fs::rename(&new, file).expect("the folder is writable");

@@ -2,16 +2,17 @@
 //! most of the time they wait.
 
 use super::{
-    calls::Trouble,
+    calls::{self, Trouble},
     child::CALLER,
     place::{Builds, Place, Variant},
     tracer::{Deed, End, Point, Seen, Traced, trace},
     verdict::{self, Finding},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     fs::File,
+    io,
     path::Path,
     process::{Command, ExitCode, Stdio},
     sync::{
@@ -30,6 +31,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How many processes run at once; those that are stopped take no processor.
 const AT_ONCE: usize = 4;
 const STOPPED_AT_ONCE: usize = 24;
+/// Threads take turns in another order each time, so a run may not come to its call: then it is tried again.
+const TRIES: usize = 3;
+/// How often an undisturbed reload is recorded, for the same reason: some calls are made only by some of them.
+const RECORDS: usize = 3;
 
 /// What to run.
 pub struct Options {
@@ -117,16 +122,33 @@ pub fn run(options: &Options) -> ExitCode {
     let variants = if options.all { &Variant::ALL[..] } else { &Variant::ALL[..1] };
     for variant in variants.iter().copied() {
         let builds = Builds::make(folder.join(variant.name()), variant);
-        let recorded = record(&folder, &builds, variant);
-        let usual = match verdict::usual(&recorded) {
-            Ok(usual) => usual,
+        let recorded: io::Result<Vec<Ran>> = (0..if options.all { RECORDS } else { 1 })
+            .map(|nth| record(&folder, &builds, variant, nth))
+            .collect();
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                println!("no system call can be disturbed: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let usual: Result<Vec<_>, _> = recorded.iter().map(verdict::usual).collect();
+        let usual = match usual {
+            Ok(usual) => usual[0],
             Err(wrong) => {
                 findings.extend(wrong);
                 continue;
             }
         };
-        let seen = &recorded.traced.seen;
-        println!("{}: {} calls of a reload can be disturbed", variant.name(), seen.len());
+        let seen = &all_seen(&recorded);
+        let others = &recorded[0].traced.others;
+        println!(
+            "{}: {} calls of a reload can be disturbed; {} more are of kinds that are left out ({})",
+            variant.name(),
+            seen.len(),
+            others.values().sum::<usize>(),
+            calls::numbered(others)
+        );
         // A reload makes about a hundred. A kernel that tells the tracer nothing must not look like a host without faults.
         assert!(seen.len() >= 40, "the tracer has seen only {} calls of a reload", seen.len());
         let mut runs = runs_of(variant, seen, options);
@@ -134,22 +156,18 @@ pub fn run(options: &Options) -> ExitCode {
         let (stopped, others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| matches!(run.deed, Deed::Stop(..)));
         for (runs, at_once) in [(others, AT_ONCE), (stopped, STOPPED_AT_ONCE)] {
             let ran = side_by_side(&folder, &builds, usual, runs, at_once, options.keep);
-            for (found, reached) in ran {
+            for (found, point, reached) in ran {
                 counts.runs += 1;
                 counts.unreached += usize::from(!reached);
+                *counts.calls.entry((variant, point)).or_default() |= reached;
                 findings.extend(found);
             }
         }
     }
     report(&findings);
     assert!(counts.runs > 0 || !options.words.is_empty(), "no call was disturbed");
-    println!(
-        "{} runs, {} of which did not come to their call again, in {:.0} s: {} findings",
-        counts.runs,
-        counts.unreached,
-        begun.elapsed().as_secs_f64(),
-        findings.len()
-    );
+    counts.print();
+    println!("in {:.0} s: {} findings", begun.elapsed().as_secs_f64(), findings.len());
     if options.keep {
         println!("kept: {}", folder.display());
     }
@@ -162,7 +180,33 @@ pub fn run(options: &Options) -> ExitCode {
 #[derive(Default)]
 struct Counts {
     runs: usize,
+    /// Runs that did not come to their call, however often they were tried.
     unreached: usize,
+    /// The calls, and whether one of their runs has come to it.
+    calls: BTreeMap<(Variant, Point), bool>,
+}
+
+impl Counts {
+    fn print(&self) {
+        let share = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
+        println!(
+            "{} runs; {} ({:.1} %) did not come to their call in {TRIES} tries, and so showed a reload without a fault",
+            self.runs,
+            self.unreached,
+            share(self.unreached, self.runs)
+        );
+        let never: Vec<_> = self.calls.iter().filter(|(_, reached)| !**reached).collect();
+        println!(
+            "{} of {} calls ({:.1} %) were never reached by any run{}",
+            never.len(),
+            self.calls.len(),
+            share(never.len(), self.calls.len()),
+            if never.is_empty() { "" } else { ":" }
+        );
+        for ((variant, point), _) in never {
+            println!("  {} {point}", variant.name());
+        }
+    }
 }
 
 /// What is wrong in the same words is printed once.
@@ -179,13 +223,25 @@ fn report(findings: &[Finding]) {
     }
 }
 
-fn record(folder: &Path, builds: &Builds, variant: Variant) -> Ran {
+fn record(folder: &Path, builds: &Builds, variant: Variant, nth: usize) -> io::Result<Ran> {
     let run = Run {
         variant,
         deed: Deed::Record,
         about: String::new(),
     };
-    one(&folder.join(format!("{}-undisturbed", variant.name())), builds, run, None)
+    one(
+        &folder.join(format!("{}-undisturbed-{nth}", variant.name())),
+        builds,
+        run,
+        None,
+    )
+}
+
+/// Each call that one of these runs has seen, once.
+fn all_seen(recorded: &[Ran]) -> Vec<Seen> {
+    let mut known = BTreeSet::new();
+    let seen = recorded.iter().flat_map(|ran| &ran.traced.seen);
+    seen.filter(|seen| known.insert(&seen.point)).cloned().collect()
 }
 
 /// All runs of a variant, or a sample.
@@ -222,7 +278,7 @@ fn runs_of(variant: Variant, seen: &[Seen], options: &Options) -> Vec<Run> {
     disturbed.into_iter().chain(killed).chain(stopped).collect()
 }
 
-/// Runs these, and answers what is wrong with each, and whether it came to its call.
+/// Runs these, and answers what is wrong with each, its call, and whether it came to that.
 fn side_by_side(
     folder: &Path,
     builds: &Builds,
@@ -230,7 +286,7 @@ fn side_by_side(
     runs: Vec<Run>,
     at_once: usize,
     keep: bool,
-) -> Vec<(Vec<Finding>, bool)> {
+) -> Vec<(Vec<Finding>, Point, bool)> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
@@ -238,14 +294,22 @@ fn side_by_side(
         for _ in 0..at_once.min(runs.len()) {
             scope.spawn(|| {
                 while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let folder = folder.join(format!("run-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
-                    let ran = one(&folder, builds, run.clone(), Some(usual));
-                    let findings = verdict::judge(&ran);
-                    if findings.is_empty() && !keep {
-                        let _ = std::fs::remove_dir_all(&folder);
+                    let point = run.deed.point().expect("it is about a call").clone();
+                    let (mut found, mut reached) = (Vec::new(), false);
+                    for _ in 0..TRIES {
+                        let folder = folder.join(format!("run-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+                        let ran = one(&folder, builds, run.clone(), Some(usual)).expect("a child can be traced");
+                        found = verdict::judge(&ran);
+                        if found.is_empty() && !keep {
+                            let _ = std::fs::remove_dir_all(&folder);
+                        }
+                        reached = ran.traced.reached.is_some();
+                        if reached || !found.is_empty() {
+                            break;
+                        }
                     }
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                    done.push((findings, ran.traced.reached.is_some()));
+                    done.push((found, point, reached));
                 }
             });
         }
@@ -254,7 +318,7 @@ fn side_by_side(
 }
 
 /// Runs one process to its end; after one that is killed, the next process on the same folders.
-fn one(folder: &Path, builds: &Builds, run: Run, usual: Option<[[usize; 3]; 2]>) -> Ran {
+fn one(folder: &Path, builds: &Builds, run: Run, usual: Option<[[usize; 3]; 2]>) -> io::Result<Ran> {
     // The deadlines are shorter than the time for which the process sleeps.
     let (deadlines, stopped) = match &run.deed {
         Deed::Stop(_, time) => (Some(*time / 2), *time),
@@ -267,22 +331,21 @@ fn one(folder: &Path, builds: &Builds, run: Run, usual: Option<[[usize; 3]; 2]>)
             place.publish(2);
         }
     };
-    let traced = trace(&mut command, &run.deed, CALLER, LIMIT + stopped, publish).expect("a child can be traced");
+    let traced = trace(&mut command, &run.deed, CALLER, LIMIT + stopped, publish)?;
     let index = std::fs::read_to_string(place.history().join("index.json")).ok();
     let published = place.published();
     let killed = matches!(run.deed, Deed::Kill(_)) && traced.end == End::Signal(libc::SIGKILL);
-    let next = killed.then(|| {
+    let next = killed.then(|| -> io::Result<End> {
         for report in ["ready", "disturbed", "undisturbed", "ended"] {
             let _ = std::fs::remove_file(place.folder.join(report));
         }
         // It runs to its end, with a tracer that does nothing, because that has a limit.
         let mut command = child(&place);
         command.env(UNTRACED, "1");
-        trace(&mut command, &Deed::Record, CALLER, LIMIT, |_| {})
-            .expect("a child can be traced")
-            .end
+        Ok(trace(&mut command, &Deed::Record, CALLER, LIMIT, |_| {})?.end)
     });
-    Ran {
+    let next = next.transpose()?;
+    Ok(Ran {
         run,
         place,
         traced,
@@ -290,7 +353,7 @@ fn one(folder: &Path, builds: &Builds, run: Run, usual: Option<[[usize; 3]; 2]>)
         index,
         published,
         usual,
-    }
+    })
 }
 
 fn child(place: &Place) -> Command {

@@ -7,14 +7,20 @@
 //! The process says where it is with SIGUSR1 to itself, which only the tracer sees. Before the first mark and after the second it runs
 //! freely.
 
-use super::calls::{Call, Trouble};
+use super::{
+    calls::{Call, Trouble},
+    place::STARTING,
+};
 use std::{
     collections::BTreeMap,
     fs, io,
     io::Write,
     mem::{size_of, zeroed},
     process::{Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::Duration,
 };
@@ -41,7 +47,8 @@ pub enum Deed {
 }
 
 impl Deed {
-    fn point(&self) -> Option<&Point> {
+    /// The call that it is about.
+    pub fn point(&self) -> Option<&Point> {
         match self {
             Self::Record => None,
             Self::Disturb(point, _) | Self::Kill(point) | Self::Stop(point, _) => Some(point),
@@ -64,6 +71,8 @@ pub struct Traced {
     pub end: End,
     /// With [`Deed::Record`]: the calls between the marks.
     pub seen: Vec<Seen>,
+    /// How many calls of other kinds there were between the marks, by their numbers. They are never disturbed.
+    pub others: BTreeMap<i64, usize>,
     /// The call that was reached, if it was.
     pub reached: Option<Seen>,
 }
@@ -122,17 +131,24 @@ pub fn trace(
     limit: Duration,
     mut at_mark: impl FnMut(usize),
 ) -> io::Result<Traced> {
-    let mut child = command.stdin(Stdio::piped()).spawn()?;
+    let mut child = {
+        let _no_publishing = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        command.stdin(Stdio::piped()).spawn()?
+    };
     let process = child.id().cast_signed();
-    let options = libc::PTRACE_O_TRACESYSGOOD
-        | libc::PTRACE_O_TRACECLONE
-        | libc::PTRACE_O_TRACEFORK
-        | libc::PTRACE_O_TRACEVFORK
-        | libc::PTRACE_O_TRACEEXEC
-        | libc::PTRACE_O_EXITKILL;
-    ptrace(libc::PTRACE_SEIZE, process, 0, options as u64)?;
-    // It waits for this before it starts its first thread.
-    child.stdin.take().expect("it is piped").write_all(b"\n")?;
+    match seize(process).and_then(|()| child.stdin.take().expect("it is piped").write_all(b"\n")) {
+        Ok(()) => {}
+        Err(error) => {
+            // Without its tracer it would run freely.
+            let ended = child.try_wait();
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(match ended {
+                Ok(Some(status)) => io::Error::other(format!("the process ended ({status}) before it could be traced")),
+                _ => error,
+            });
+        }
+    }
 
     let (ended, watched) = mpsc::channel::<()>();
     let guard = thread::spawn(move || {
@@ -152,6 +168,7 @@ pub fn trace(
         traced: Traced {
             end: End::TooLong,
             seen: Vec::new(),
+            others: BTreeMap::new(),
             reached: None,
         },
         waiting: None,
@@ -159,10 +176,35 @@ pub fn trace(
     };
     tracer.add(process);
     let end = tracer.run(&mut at_mark);
+    if end.is_err() {
+        // Whatever it was, nobody would let its threads go on.
+        kill(process, libc::SIGKILL);
+    }
     drop(ended);
     let too_long = guard.join().expect("it does not panic");
     tracer.traced.end = if too_long { End::TooLong } else { end? };
     Ok(tracer.traced)
+}
+
+/// Begins to trace. The process waits for a line on its standard input before it starts its first thread.
+fn seize(process: i32) -> io::Result<()> {
+    let options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACEEXEC
+        | libc::PTRACE_O_EXITKILL;
+    let answer = ptrace(libc::PTRACE_SEIZE, process, 0, options as u64);
+    answer.map_err(|error| match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => io::Error::new(
+            error.kind(),
+            format!(
+                "ptrace is not permitted here ({error}). In a container, allow the capability SYS_PTRACE or the system call; elsewhere, \
+                 set kernel.yama.ptrace_scope to 0 or 1, and run it under no debugger"
+            ),
+        ),
+        _ => error,
+    })
 }
 
 impl Tracer<'_> {
@@ -304,12 +346,13 @@ impl Tracer<'_> {
             is_disturbed: None,
             is_last: false,
         });
-        let (Part::Between, Some(name)) = (self.part, call.name()) else {
-            return;
-        };
-        if call.troubles().is_empty() {
+        if self.part != Part::Between {
             return;
         }
+        let Some(name) = call.name().filter(|_| !call.troubles().is_empty()) else {
+            *self.traced.others.entry(call.number).or_default() += 1;
+            return;
+        };
         let thread = match task.is_own {
             true => task.name.clone(),
             false => format!("child {}", task.name),

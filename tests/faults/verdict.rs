@@ -151,7 +151,9 @@ fn judge_disturbed(ran: &Ran, report: &Report, wrong: &mut Vec<String>) {
             .reached
             .as_ref()
             .is_some_and(|seen| seen.point.thread.starts_with("child "));
-        if in_child && message.contains("error while loading shared libraries") {
+        if in_child
+            && (message.contains("error while loading shared libraries") || message.contains("before its first message"))
+        {
             continue;
         }
         if trouble.is_harmless() && !in_child {

@@ -13,7 +13,7 @@ mod subscriber;
 pub use chaos::{ChaosReport, chaos};
 pub use fixture::{Fixture, Folder, Profile, preflight_program, reslot_program};
 pub use process::{Footprint, allocated_bytes};
-pub use storm::{StormReport, storm};
+pub use storm::{StormReport, WARM_UP, storm};
 pub use subscriber::at_each_event;
 
 /// The README's and the guide's pages of code, compiled.

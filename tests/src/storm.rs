@@ -14,9 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Reloads before the first measurement, because allocator arenas, thread-local blocks and the host's history of events are
-/// made once.
-const WARM_UP: u64 = 1_000;
+/// The usual number of reloads before the first measurement, because allocator arenas, thread-local blocks and the host's history
+/// of events are made once.
+pub const WARM_UP: u64 = 1_000;
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -48,7 +48,7 @@ pub struct StormReport {
     pub faults: Vec<String>,
     /// The number of threads that called and ended.
     pub short_lived_threads: u64,
-    /// The footprint after the warm-up of 1,000 reloads.
+    /// The footprint after the warm-up.
     pub before: Footprint,
     /// The footprint at the end, with the same threads still calling.
     pub after: Footprint,
@@ -87,11 +87,12 @@ impl Tally {
     }
 }
 
-/// Runs a storm until `enough` returns true. It gets the number of reloads before each reload.
+/// Runs a storm until `enough` returns true. It gets the number of reloads before each reload. The first measurement comes after
+/// `warm_up` reloads.
 ///
 /// # Panics
 /// If the fixtures do not build or the host does not start.
-pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
+pub fn storm(warm_up: u64, mut enough: impl FnMut(u64) -> bool) -> StormReport {
     let begun = Instant::now();
     // The plugins print, so standard output is discarded.
     let _silence = Silence::of_stdout();
@@ -99,6 +100,8 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
     let mut fixtures = ["fx-probe", "fx-counter", "fx-shared-counter"].map(Fixture::build);
     let host = Host::builder()
         .policy(reslot::Policy::without_probation())
+        // Each thread comes to a safe point again and again, or ends: on a slow machine, too, no thread-local may be skipped.
+        .thread_local_deadline(PATIENCE)
         .build()
         .expect("the host starts");
     let mut events = host.events();
@@ -142,7 +145,7 @@ pub fn storm(mut enough: impl FnMut(u64) -> bool) -> StormReport {
             let _quiet = tally.busy.write().expect("nobody panics with it");
             Footprint::trimmed()
         };
-        let before = go_on_to(&mut |n| n >= WARM_UP);
+        let before = go_on_to(&mut |n| n >= warm_up);
         let after = go_on_to(&mut enough);
         tally.done.store(true, Ordering::Relaxed);
         (before, after, owner.join().expect("the owner's thread panicked"))
@@ -256,6 +259,9 @@ fn note(event: &Event, tally: &Tally) {
         Event::Retired(report) if !matches!(report.outcome, Outcome::Unmapped(_)) => {
             tally.fault(format!("not unmapped: {report:?}"));
         }
+        Event::Retired(report) if matches!(&report.outcome, Outcome::Unmapped(left) if left.thread_locals_skipped > 0) => {
+            tally.fault(format!("thread-locals were skipped: {report:?}"));
+        }
         Event::Refused(refusal) => tally.fault(refusal.to_string()),
         Event::DrainTimeout { .. } | Event::ThreadPanicked { .. } | Event::Lagged { .. } => {
             tally.fault(format!("{event:?}"))
@@ -267,25 +273,40 @@ fn note(event: &Event, tally: &Tally) {
 impl StormReport {
     /// The growth of the process, beyond the resources of the short-lived thread that may exist now.
     pub fn growth(&self) -> Vec<String> {
-        let (before, after) = (&self.before, &self.after);
-        let mut grown = Vec::new();
-        let mut compare = |what: &str, before: usize, after: usize, slack: usize| {
-            if after > before + slack {
-                grown.push(format!("{what}: {before} before, {after} after"));
-            }
-        };
-        compare("pthread keys in use", 1024 - before.free_keys, 1024 - after.free_keys, 0);
-        compare("descriptors", before.descriptors, after.descriptors, 0);
-        compare(
-            "executable mappings",
-            before.executable_mappings,
-            after.executable_mappings,
-            0,
-        );
-        // A short-lived thread and one of the plugin's own, each with a stack, a guard and perhaps an arena.
-        compare("threads", before.threads, after.threads, 3);
-        compare("mappings", before.mappings, after.mappings, 16);
-        compare("resident KiB", before.resident_kib, after.resident_kib, MOST_GROWTH);
-        grown
+        self.growth_beside_memory()
+            .into_iter()
+            .chain(self.growth_of_memory())
+            .collect()
     }
+
+    fn growth_of_memory(&self) -> Vec<String> {
+        let (before, after) = (&self.before, &self.after);
+        let figures = [
+            more("mappings", before.mappings, after.mappings, 16),
+            more("resident KiB", before.resident_kib, after.resident_kib, MOST_GROWTH),
+        ];
+        figures.into_iter().flatten().collect()
+    }
+
+    /// The growth without that of memory, which is another one under a tool with an allocator of its own.
+    pub fn growth_beside_memory(&self) -> Vec<String> {
+        let (before, after) = (&self.before, &self.after);
+        let figures = [
+            more("pthread keys in use", 1024 - before.free_keys, 1024 - after.free_keys, 0),
+            more("descriptors", before.descriptors, after.descriptors, 0),
+            more(
+                "executable mappings",
+                before.executable_mappings,
+                after.executable_mappings,
+                0,
+            ),
+            // A short-lived thread and one of the plugin's own, each with a stack, a guard and perhaps an arena.
+            more("threads", before.threads, after.threads, 3),
+        ];
+        figures.into_iter().flatten().collect()
+    }
+}
+
+fn more(what: &str, before: usize, after: usize, slack: usize) -> Option<String> {
+    (after > before + slack).then(|| format!("{what}: {before} before, {after} after"))
 }

@@ -9,7 +9,7 @@ mod protocol;
 pub use child::child_main;
 
 use process::{ChildEvent, PreflightChild};
-use protocol::{Message, Task, build};
+use protocol::{Message, Task, UNREPORTED, UNREPORTED_CODE, build};
 use reslot_artifact::lint::{Expectations, lint};
 use reslot_engine::{Preflight, PreflightCandidate};
 use reslot_process::awake::Limit;
@@ -182,17 +182,11 @@ impl Conversation {
     fn ended(&mut self, status: ExitStatus) -> PreflightError {
         let last_words = self.child.last_words();
         let Some(step) = self.step else {
-            // Without a hello no code of the artifact has run.
-            let words = match last_words.trim() {
-                "" => String::new(),
-                words => format!("; it printed {words:?}"),
-            };
-            return PreflightError::Program {
-                why: format!("it ended ({status}) before its first message{words}"),
-                tried: vec![self.program.clone()],
-                source: None,
-            };
+            return PreflightError::not_begun(self.program.clone(), status, &last_words);
         };
+        if let Some(reason) = unreported(status, &last_words) {
+            return PreflightError::io("hear the result from the child", io::Error::other(reason.to_owned()));
+        }
         match status.signal() {
             Some(signal) => PreflightError::Crashed {
                 step,
@@ -213,6 +207,12 @@ impl Conversation {
             heard: heard.chars().take(200).collect(),
         }
     }
+}
+
+/// Why the child could not write its last message, if it says so. That says nothing about the artifact.
+fn unreported(status: ExitStatus, last_words: &str) -> Option<&str> {
+    let last = last_words.lines().next_back()?.strip_prefix(UNREPORTED)?;
+    (status.code() == Some(UNREPORTED_CODE.into())).then_some(last)
 }
 
 fn state_error(step: PreflightStep, error: HookError) -> PreflightError {
@@ -245,5 +245,23 @@ fn find_program(given: Option<&Path>) -> Result<PathBuf, PreflightError> {
             why: "there is no such file".to_owned(),
             source: None,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn child_that_cannot_report_says_nothing_about_the_artifact() {
+        let status = |code: u8| ExitStatus::from_raw(i32::from(code) << 8);
+        let words = format!("the plugin printed this\n{UNREPORTED}No space left on device (os error 28)\n");
+        assert_eq!(
+            unreported(status(UNREPORTED_CODE), &words),
+            Some("No space left on device (os error 28)")
+        );
+        assert_eq!(unreported(status(0), &words), None, "another end");
+        assert_eq!(unreported(status(UNREPORTED_CODE), "the plugin printed this\n"), None);
+        assert_eq!(unreported(status(UNREPORTED_CODE), ""), None);
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     remedy_of_loader,
 };
 use reslot_artifact::lint::LintError;
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, process::ExitStatus, time::Duration};
 
 /// Why an artifact did not pass its preflight.
 ///
@@ -129,6 +129,10 @@ impl PreflightError {
             Self::Program {
                 source: Some(source), ..
             } if !remedies::is_about_the_file(source) => remedies::of(source, Purpose::Preflight),
+            Self::Program { why, .. } if why.starts_with(NOT_BEGUN) => {
+                "load the artifact again, if the system was short of memory for a moment; otherwise build the program again with `cargo build -p \
+                 reslot --bin reslot-preflight`, on a system with the same libc"
+            }
             Self::Program { .. } => {
                 "build it with `cargo build -p reslot --bin reslot-preflight`, or install it with `cargo install --path host`, and name it in \
                  `Preflight::program` or RESLOT_PREFLIGHT, or put it beside the host's program"
@@ -215,11 +219,28 @@ impl PreflightError {
         }
     }
 
+    /// The program has ended before it said anything.
+    pub fn not_begun(program: PathBuf, status: ExitStatus, last_words: &str) -> Self {
+        // Without a hello no code of the artifact has run.
+        let words = match last_words.trim() {
+            "" => String::new(),
+            words => format!("; it printed {words:?}"),
+        };
+        Self::Program {
+            why: format!("{NOT_BEGUN} ({status}){words}"),
+            tried: vec![program],
+            source: None,
+        }
+    }
+
     /// The system refused something that the preflight itself needs.
     pub fn io(doing: &'static str, source: io::Error) -> Self {
         Self::Io { doing, source }
     }
 }
+
+/// How the reason of such an end begins.
+const NOT_BEGUN: &str = "it ended before its first message";
 
 struct Paths<'a>(&'a [PathBuf]);
 

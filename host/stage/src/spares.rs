@@ -37,6 +37,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Kept {
     files: Vec<PathBuf>,
+    /// Names that could not be removed. They are tried again whenever another one is given up, and at the end.
+    unremoved: Vec<PathBuf>,
     /// A counter for their names.
     count: u64,
     /// The folder is being removed.
@@ -56,17 +58,18 @@ impl Spares {
     /// Removes a file's name. If it was the last name and there is room, the file is kept as a spare.
     ///
     /// # Errors
-    /// If the name cannot be removed.
+    /// If the name cannot be removed now. It is tried again with the next one, and at the end.
     pub fn give_up(&self, path: &Path) -> io::Result<()> {
         // A forked child has a copy of this value, but must not change the parent's files.
         if self.0.process != std::process::id() {
             return Ok(());
         }
+        self.try_again();
         let is_last = fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.nlink() == 1);
         let mut kept = self.0.kept.lock();
         if !is_last || kept.closed || kept.files.len() >= MOST {
             drop(kept);
-            return fs::remove_file(path);
+            return self.remove(path);
         }
         kept.count += 1;
         let spare = self.0.folder.join(format!(".spare-{}", kept.count));
@@ -75,7 +78,28 @@ impl Spares {
                 kept.files.push(spare);
                 Ok(())
             }
-            Err(_) => fs::remove_file(path),
+            Err(_) => {
+                drop(kept);
+                self.remove(path)
+            }
+        }
+    }
+
+    /// Removes a name, or remembers it.
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.0.kept.lock().unremoved.push(path.to_owned());
+                Err(error)
+            }
+            removed => removed,
+        }
+    }
+
+    fn try_again(&self) {
+        let unremoved = std::mem::take(&mut self.0.kept.lock().unremoved);
+        for path in unremoved {
+            let _ = self.remove(&path);
         }
     }
 
@@ -86,7 +110,7 @@ impl Spares {
             Ok(file) => Some(file),
             Err(reason) => {
                 tracing::debug!(?spare, %reason, "a spare file is not used again");
-                let _ = fs::remove_file(&spare);
+                let _ = self.remove(&spare);
                 None
             }
         }
@@ -96,7 +120,7 @@ impl Spares {
     pub(super) fn clear(&self) -> bool {
         let files = std::mem::take(&mut self.0.kept.lock().files);
         for file in &files {
-            let _ = fs::remove_file(file);
+            let _ = self.remove(file);
         }
         !files.is_empty()
     }
@@ -104,6 +128,7 @@ impl Spares {
     /// Ends the reuse, because the folder is being removed.
     pub(super) fn close(&self) {
         self.0.kept.lock().closed = true;
+        self.try_again();
         self.clear();
     }
 }
@@ -227,5 +252,35 @@ mod tests {
         spares.close();
         given_up(folder.path(), &spares);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn name_that_cannot_be_removed_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let spares = Spares::new(folder.path());
+        spares.close();
+        // No file can be removed in this way, whoever asks.
+        let (stuck, inside) = (folder.path().join("stuck.so"), folder.path().join("stuck.so/inside"));
+        fs::create_dir(&stuck).unwrap();
+        fs::write(&inside, b"x").unwrap();
+        assert!(spares.give_up(&stuck).is_err());
+        given_up(folder.path(), &spares);
+        assert!(stuck.exists(), "it still cannot be removed");
+        fs::remove_file(&inside).unwrap();
+        fs::remove_dir(&stuck).unwrap();
+        fs::write(&stuck, b"x").unwrap();
+        given_up(folder.path(), &spares);
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "with the next one it is removed"
+        );
+
+        fs::create_dir(&stuck).unwrap();
+        assert!(spares.give_up(&stuck).is_err());
+        fs::remove_dir(&stuck).unwrap();
+        fs::write(&stuck, b"x").unwrap();
+        spares.close();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "and at the end");
     }
 }

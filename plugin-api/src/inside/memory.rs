@@ -262,7 +262,7 @@ impl<const N: usize> Account<N> {
 }
 
 /// A number that no other living thread has, and that is not 0. Not `pure`: a coroutine may go on on another thread.
-#[cfg(all(target_arch = "x86_64", not(reslot_explore)))]
+#[cfg(all(target_arch = "x86_64", not(reslot_explore), not(miri)))]
 #[inline(always)]
 fn thread_pointer() -> usize {
     let pointer: usize;
@@ -271,7 +271,7 @@ fn thread_pointer() -> usize {
     pointer
 }
 
-#[cfg(all(target_arch = "aarch64", not(reslot_explore)))]
+#[cfg(all(target_arch = "aarch64", not(reslot_explore), not(miri)))]
 #[inline(always)]
 fn thread_pointer() -> usize {
     let pointer: usize;
@@ -280,7 +280,8 @@ fn thread_pointer() -> usize {
     pointer
 }
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", reslot_explore)))]
+/// Also for Miri, which knows no assembly.
+#[cfg(all(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))), not(reslot_explore)))]
 fn thread_pointer() -> usize {
     // SAFETY: pthread_self has no preconditions.
     unsafe { libc::pthread_self() as usize }

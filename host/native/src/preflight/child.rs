@@ -3,7 +3,7 @@
 
 use super::{
     preflight,
-    protocol::{Message, Task, build},
+    protocol::{Message, Task, UNREPORTED, UNREPORTED_CODE, build},
 };
 use crate::{open::Opened, resources::Ledger};
 use reslot_artifact::manifest::Manifest;
@@ -71,9 +71,14 @@ fn run_for_host() -> ExitCode {
                 Ok(stays_mapped) => Message::Done { stays_mapped },
                 Err(failure) => failure.0,
             };
-            // It fails only if the host is dead.
-            let _ = host.send(&last);
-            ExitCode::SUCCESS
+            match host.send(&last) {
+                Ok(()) => ExitCode::SUCCESS,
+                // Without the last message the host would think that the artifact has ended this process.
+                Err(error) => {
+                    eprintln!("{UNREPORTED}{error}");
+                    ExitCode::from(UNREPORTED_CODE)
+                }
+            }
         }
         Err(error) => {
             eprintln!("reslot-preflight: {error}");

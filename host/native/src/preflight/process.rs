@@ -204,6 +204,7 @@ impl Drop for PreflightChild {
     }
 }
 
+/// Reads once, if there is something.
 fn read_from<Pipe: Read + AsFd>(from: &mut Option<Pipe>, into: &mut Vec<u8>) -> io::Result<usize> {
     let Some(pipe) = from else {
         return Ok(0);
@@ -212,8 +213,11 @@ fn read_from<Pipe: Read + AsFd>(from: &mut Option<Pipe>, into: &mut Vec<u8>) -> 
         return Ok(0);
     }
     let mut buffer = [0; 16 << 10];
-    // The pipe is ready, so this does not block.
-    let read = pipe.read(&mut buffer)?;
+    // The pipe is ready, so this does not block. A signal may come nevertheless: then the caller looks at the pipe again.
+    let read = match pipe.read(&mut buffer) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+        read => read?,
+    };
     into.extend_from_slice(&buffer[..read]);
     if read == 0 {
         *from = None;
@@ -233,5 +237,38 @@ fn wait_for(all: &mut [PollFd<'_>], left: Duration) -> io::Result<()> {
         // After a signal the caller checks the clock and waits again.
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe that a signal interrupts before it gives something.
+    struct Interrupted(File, bool);
+
+    impl AsFd for Interrupted {
+        fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+
+    impl Read for Interrupted {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            match std::mem::replace(&mut self.1, false) {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => self.0.read(into),
+            }
+        }
+    }
+
+    #[test]
+    fn signal_during_a_read_is_no_failure() {
+        let file = reslot_stage::memory_holding(c"read", &[b"said"]).expect("there is memory");
+        let (mut pipe, mut said) = (Some(Interrupted(file, true)), Vec::new());
+        assert_eq!(read_from(&mut pipe, &mut said).expect("it was only interrupted"), 0);
+        assert!(pipe.is_some(), "it is still open");
+        assert_eq!(read_from(&mut pipe, &mut said).expect("it can be read"), 4);
+        assert_eq!(said, b"said");
     }
 }

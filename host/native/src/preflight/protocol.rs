@@ -10,6 +10,10 @@ use std::{ffi::OsString, time::Duration};
 /// The version of this protocol, raised with each change of it.
 const PROTOCOL: u32 = 3;
 
+/// What the child prints before the reason, and how it ends, if the last message cannot be written.
+pub(super) const UNREPORTED: &str = "reslot-preflight: cannot report to the host: ";
+pub(super) const UNREPORTED_CODE: u8 = 119;
+
 /// The identity of a build. It must be equal on both sides.
 pub(super) fn build() -> String {
     let version = env!("CARGO_PKG_VERSION");

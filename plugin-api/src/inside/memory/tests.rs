@@ -32,6 +32,11 @@ fn remains<const N: usize>(account: &Account<N>) -> (u64, u64) {
     unsafe { give_back(account.registry(), libc::free) }
 }
 
+/// Miri is thousands of times slower.
+const fn few_under_miri(times: usize) -> usize {
+    if cfg!(miri) { times / 100 } else { times }
+}
+
 #[test]
 fn threads_count_for_themselves_and_the_sum_is_what_is_allocated() {
     static ACCOUNT: Account<4> = Account::new();
@@ -154,7 +159,9 @@ fn entries_that_another_thread_has_left_are_taken_back_before_more_are_made() {
         assert!(account.own_slot(thread_pointer()).is_some());
         let small = layout(8, 8);
         let (send, receive) = mpsc::sync_channel::<Sent>(100);
-        let make = |send: mpsc::SyncSender<Sent>| (0..100_000).for_each(|_| send.send(Sent(take(&account, small))).unwrap());
+        let make = |send: mpsc::SyncSender<Sent>| {
+            (0..few_under_miri(100_000)).for_each(|_| send.send(Sent(take(&account, small))).unwrap())
+        };
         let account_of =
             |receive: mpsc::Receiver<Sent>| receive.into_iter().for_each(|Sent(block)| free(&account, block, small));
         std::thread::scope(|scope| {
@@ -177,7 +184,7 @@ fn entries_that_another_thread_has_left_are_taken_back_before_more_are_made() {
 
 #[test]
 fn threads_that_free_each_others_blocks_lose_none() {
-    for rounds in [1, 200] {
+    for rounds in [1, few_under_miri(200)] {
         let account = Account::<2>::new();
         let places: Vec<Mutex<Option<(Sent, Layout)>>> = (0..16).map(|_| Mutex::default()).collect();
         std::thread::scope(|scope| {

@@ -24,7 +24,7 @@ pub fn run(length: Length) -> ExitCode {
     // The fixtures may have to be built first, so the time begins at the first call of this closure.
     let mut begun = None;
     let mut told = Instant::now();
-    let report = reslot_tests::storm(|reloads| {
+    let report = reslot_tests::storm(reslot_tests::WARM_UP, |reloads| {
         let begun = *begun.get_or_insert_with(Instant::now);
         if told.elapsed() > Duration::from_secs(5) {
             told = Instant::now();
