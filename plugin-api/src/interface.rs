@@ -6,7 +6,14 @@
 //! returned beside it in an [`Answer`]; all other results go through an out pointer. And only values cross that are borrowed
 //! for the call or copied out inside it.
 
-use crate::{crossing::Returned, description, error::CallError, inside, panic_payload::discard};
+use crate::{
+    crossing::{Decoder, Returned},
+    description,
+    error::CallError,
+    inside,
+    marshal::error::MarshalError,
+    panic_payload::discard,
+};
 use std::{
     any::Any,
     cell::Cell,
@@ -14,6 +21,16 @@ use std::{
     mem::MaybeUninit,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
+
+mod active;
+mod dispatch;
+mod lent;
+mod stub;
+
+pub use active::ActiveLends;
+pub use dispatch::{Buffer, Context, Dispatch, Marshalling, answer, code, dispatch_instance};
+pub use lent::{Lends, LentEntry, MOST_NESTED};
+pub use stub::{Call, INSTANCE, Remote, RemoteInstance, Step, Transport, call, refuse};
 
 /// Implemented by [`#[interface]`](macro@crate::interface) for `dyn Trait`: the marker by which hosts and plugins name it.
 ///
@@ -43,6 +60,37 @@ pub unsafe trait Interface: 'static {
     /// `passed` must come from a [`Lent`] of this interface that outlives `'a`, or be a live instance with its table.
     #[doc(hidden)]
     unsafe fn proxy<'a>(passed: Passed) -> Self::Proxy<'a>;
+    /// An argument of this interface, as it is lent to the other side of a call as bytes.
+    ///
+    /// # Safety
+    /// As for [`LentEntry::new`].
+    #[doc(hidden)]
+    #[inline]
+    unsafe fn lent(object: Passed, mutable: bool) -> LentEntry {
+        // SAFETY: the caller's promise.
+        unsafe { LentEntry::new::<Self>(object, mutable) }
+    }
+    /// An argument of this interface, as the other side has lent it.
+    #[doc(hidden)]
+    #[inline]
+    fn remote<'a>(from: &mut Decoder<'_>, context: Context<'a>) -> Result<Remote<'a>, MarshalError> {
+        Remote::decode::<Self>(from, context)
+    }
+    /// The table whose functions send a call as bytes. Their object is a stub of `marshal`.
+    #[doc(hidden)]
+    fn stubs() -> *const ();
+    /// Calls an object for a request of bytes.
+    ///
+    /// # Safety
+    /// As for [`Dispatch`].
+    #[doc(hidden)]
+    unsafe fn dispatch(
+        object: Passed,
+        method: u32,
+        context: Context<'_>,
+        request: &[u8],
+        reply: &mut dyn Buffer,
+    ) -> Result<Status, MarshalError>;
 }
 
 /// An interface whose methods all take `&self`, so that many threads may call one instance.
@@ -80,6 +128,13 @@ pub trait TableFor<T>: Sized + 'static {
     const LINKED: &'static Self;
 }
 
+/// A function table type that has a table of stubs. The parameter has no meaning: it makes the functions generic, so that they
+/// are compiled only where the table is used.
+pub trait StubsFor<T>: Sized + 'static {
+    /// The table of functions that send a call as bytes.
+    const STUBS: &'static Self;
+}
+
 /// How a table function ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
@@ -92,6 +147,8 @@ impl Status {
     pub const PANICKED: Self = Self(1);
     /// An object that was lent to the callee panicked on the caller's side.
     pub const CALLBACK: Self = Self(2);
+    /// A stub could not make the call, or not read its reply. Its transport knows why.
+    pub const FAILED: Self = Self(3);
 }
 
 /// The result of a table function that returns a number: two words, which are returned in registers.
@@ -252,10 +309,7 @@ unsafe impl<I: ?Sized> Access for Borrowed<I> {
             Err(payload) => {
                 // SAFETY: the caller's promise; `panic` is a Cell, so a shared borrow suffices.
                 let lent = unsafe { &*data.cast::<Lent<'static, I>>() };
-                // The callee caught the first panic and called again. The caller gets the last panic.
-                if let Some(earlier) = lent.panic.replace(Some(payload)) {
-                    discard(earlier);
-                }
+                lent.keep_panic(payload);
                 Status::CALLBACK
             }
         }
@@ -292,6 +346,34 @@ impl<I: ?Sized> Lent<'_, I> {
         Passed {
             data: std::ptr::from_ref(self).cast_mut().cast(),
             table: I::BORROWED,
+        }
+    }
+
+    /// The callee may catch a panic and call again. The caller gets the last panic of the object's own, if there is one.
+    #[cold]
+    fn keep_panic(&self, payload: Box<dyn Any + Send>) {
+        let unneeded = match (self.panic.take(), payload) {
+            (Some(own), foreign) if foreign.is::<ForeignPanic>() && !own.is::<ForeignPanic>() => {
+                self.panic.set(Some(own));
+                Some(foreign)
+            }
+            (earlier, payload) => {
+                self.panic.set(Some(payload));
+                earlier
+            }
+        };
+        if let Some(payload) = unneeded {
+            discard(payload);
+        }
+    }
+
+    /// As [`resume_panic`](Self::resume_panic), if the panic began in the object and not on another side that it had called. The caller
+    /// of several lent objects tries this first for each.
+    #[cold]
+    pub fn resume_own_panic(&self) {
+        match self.panic.take() {
+            Some(own) if !own.is::<ForeignPanic>() => resume_unwind(own),
+            other => self.panic.set(other),
         }
     }
 

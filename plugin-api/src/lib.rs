@@ -37,6 +37,8 @@ mod inside;
 mod interface;
 mod linked;
 mod manifest;
+#[doc(hidden)]
+pub mod marshal;
 mod panic_payload;
 mod peer;
 mod plugin;
@@ -71,11 +73,12 @@ pub mod __private {
     pub use crate::inside::memory::{Allocator, Counting, Freeing, Registry, give_back};
     pub use crate::inside::stack::left as stack_left;
     pub use crate::interface::{
-        Access, Answer, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, TableFor, Unmovable, contain,
+        Access, Answer, Borrowed, Callee, Connection, Lent, Owned, Passed, Status, StubsFor, TableFor, Unmovable, contain,
         foreign_panic, table_has,
     };
     pub use crate::linked::{Linked, LinkedImage};
     pub use crate::manifest::{Manifest, SOURCES, lends_while_shared, names_slots};
+    pub use crate::marshal;
     pub use crate::plugin::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{
         BoundsAbi, Buffer, BufferAbi, ContextAbi, FaultAbi, HealthAbi, HostTable, HostTableRef, LoadedAbi, LogKind,

@@ -18,7 +18,7 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
     let repr = representation(item)?;
     let name = &item.ident;
     let text = name.unraw().to_string();
-    let kind = match &item.data {
+    let (kind, bytes) = match &item.data {
         Data::Struct(data) => {
             if !repr.iter().any(|word| word == "C" || word == "transparent") {
                 return Err(Error::new(
@@ -28,7 +28,7 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
                     ),
                 ));
             }
-            structure(&data.fields)
+            (structure(&data.fields), bytes_of_structure(&data.fields))
         }
         Data::Enum(data) => {
             if let Some(variant) = data.variants.iter().find(|variant| !matches!(variant.fields, Fields::Unit)) {
@@ -41,18 +41,20 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
                     ),
                 ));
             }
-            if !repr.iter().any(|word| is_integer(word)) {
+            let Some(integer) = repr.iter().find(|word| is_integer(word)) else {
                 return Err(Error::new(
                     name.span(),
                     format!("`{name}` needs a fixed representation such as #[repr(u8)]"),
                 ));
-            }
+            };
             let variants = data.variants.iter().map(|variant| {
                 let ident = &variant.ident;
                 let text = ident.unraw().to_string();
                 quote!(::reslot_plugin_api::description::Variant { name: #text, value: #name::#ident as i64 })
             });
-            quote!(::reslot_plugin_api::description::Kind::Enum(&[#(#variants),*]))
+            let kind = quote!(::reslot_plugin_api::description::Kind::Enum(&[#(#variants),*]));
+            let variants = data.variants.iter().map(|variant| &variant.ident);
+            (kind, bytes_of_enumeration(name, integer, variants))
         }
         Data::Union(_) => {
             return Err(Error::new(
@@ -81,8 +83,72 @@ pub(crate) fn derive(item: &DeriveInput) -> Result<TokenStream> {
                 align: ::core::mem::align_of::<#name>(),
                 kind: #kind,
             };
+
+            #bytes
         }
     })
+}
+
+/// How the bytes of a struct are checked and written, field by field.
+fn bytes_of_structure(fields: &Fields) -> TokenStream {
+    let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
+    let places: Vec<_> = fields
+        .members()
+        .zip(&types)
+        .map(|(member, of)| {
+            quote!([::core::mem::offset_of!(Self, #member)..::core::mem::offset_of!(Self, #member) + ::core::mem::size_of::<#of>()])
+        })
+        .collect();
+    let members = fields.members();
+    quote! {
+        const PLAIN_BYTES: bool = 0 #(+ ::core::mem::size_of::<#types>())* == ::core::mem::size_of::<Self>()
+            #(&& <#types as ::reslot_plugin_api::Crossing>::PLAIN_BYTES)*;
+
+        #[inline]
+        fn valid_bytes(
+            __bytes: &[u8],
+        ) -> ::core::result::Result<(), ::reslot_plugin_api::__private::marshal::Invalid> {
+            #(<#types as ::reslot_plugin_api::Crossing>::valid_bytes(&__bytes #places)?;)*
+            ::core::result::Result::Ok(())
+        }
+
+        #[inline]
+        fn put_bytes(&self, __bytes: &mut [u8]) {
+            #(<#types as ::reslot_plugin_api::Crossing>::put_bytes(&self.#members, &mut __bytes #places);)*
+        }
+    }
+}
+
+/// How the bytes of an enum are checked and written.
+fn bytes_of_enumeration<'a>(
+    name: &syn::Ident,
+    integer: &str,
+    variants: impl Iterator<Item = &'a syn::Ident> + Clone,
+) -> TokenStream {
+    let integer = quote::format_ident!("{integer}");
+    let known = variants.clone();
+    quote! {
+        const PLAIN_BYTES: bool = false;
+
+        #[inline]
+        fn valid_bytes(
+            __bytes: &[u8],
+        ) -> ::core::result::Result<(), ::reslot_plugin_api::__private::marshal::Invalid> {
+            let __tag = #integer::from_ne_bytes(::reslot_plugin_api::__private::marshal::exact(__bytes));
+            match false #(|| __tag == #name::#known as #integer)* {
+                true => ::core::result::Result::Ok(()),
+                false => ::core::result::Result::Err(::reslot_plugin_api::__private::marshal::Invalid),
+            }
+        }
+
+        #[inline]
+        fn put_bytes(&self, __bytes: &mut [u8]) {
+            let __tag = match self {
+                #(#name::#variants => #name::#variants as #integer,)*
+            };
+            __bytes.copy_from_slice(&__tag.to_ne_bytes());
+        }
+    }
 }
 
 /// Names every field, so that an attribute below the derive that adds one afterwards does not compile.

@@ -12,8 +12,9 @@ macro_rules! quote {
     ($($tokens:tt)*) => { quote_spanned!(Span::mixed_site()=> $($tokens)*) };
 }
 
-// After the macro, which it uses.
+// After the macro, which they use.
 mod boundary;
+mod marshal;
 
 use boundary::{
     in_registers, lend, out_wire, pass, read_out, receive, receive_lent, received, received_lent, resume, wire, write_out,
@@ -30,6 +31,8 @@ pub(crate) fn interface(interface: &Interface) -> TokenStream {
     let table = table(interface, &names);
     let proxy = proxy(interface, &names);
     let client = client(interface, &names);
+    let stubs = marshal::stubs(interface, &names.table);
+    let dispatch = marshal::dispatch(interface, &names.table);
     let description = description(interface);
     let Names {
         table: table_name,
@@ -50,6 +53,7 @@ pub(crate) fn interface(interface: &Interface) -> TokenStream {
     quote! {
         #item
         #table
+        #stubs
         #proxy
         #client
 
@@ -77,6 +81,13 @@ pub(crate) fn interface(interface: &Interface) -> TokenStream {
             unsafe fn proxy<'a>(passed: ::reslot_plugin_api::__private::Passed) -> #proxy_name<'a> {
                 #proxy_name { passed, borrow: ::core::marker::PhantomData }
             }
+
+            #[inline]
+            fn stubs() -> *const () {
+                (&raw const *<#table_name as ::reslot_plugin_api::__private::StubsFor<()>>::STUBS).cast()
+            }
+
+            #dispatch
         }
 
         // SAFETY: both tables are made of the functions for `T`.

@@ -11,6 +11,7 @@ mod elf;
 mod events;
 mod history;
 mod manifest;
+mod marshal;
 mod metrics;
 mod settings;
 mod state;
@@ -21,6 +22,7 @@ pub use control::control;
 pub use events::events;
 pub use history::history;
 pub use manifest::manifest;
+pub use marshal::marshal;
 pub use metrics::metrics;
 pub use settings::settings;
 pub use state::state;
@@ -29,7 +31,7 @@ pub use state::state;
 pub type Body = fn(&[u8]);
 
 /// Every target, by its name in `fuzz/`.
-pub const TARGETS: [(&str, Body); 11] = [
+pub const TARGETS: [(&str, Body); 12] = [
     ("artifact", artifact),
     ("built_artifact", built_artifact),
     ("compare", compare),
@@ -38,6 +40,7 @@ pub const TARGETS: [(&str, Body); 11] = [
     ("events", events),
     ("history", history),
     ("manifest", manifest),
+    ("marshal", marshal),
     ("metrics", metrics),
     ("settings", settings),
     ("state", state),

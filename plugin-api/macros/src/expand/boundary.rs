@@ -56,7 +56,8 @@ pub(super) fn pass(argument: &Argument) -> TokenStream {
     }
 }
 
-/// The caller's side after a failed call. If a lent object panicked, its panic continues. If the callee itself panicked, the
+/// The caller's side after a failed call. If a lent object panicked, its panic continues; its own rather than one that only went
+/// through it. If the callee itself panicked, the
 /// call failed because of the callee, even if a lent object was involved: the callee may have lent it an object that
 /// panicked.
 pub(super) fn resume(method: &Method) -> Option<TokenStream> {
@@ -69,6 +70,7 @@ pub(super) fn resume(method: &Method) -> Option<TokenStream> {
     (!lent.is_empty()).then(|| {
         quote! {
             if __status == ::reslot_plugin_api::__private::Status::CALLBACK {
+                #(#lent.resume_own_panic();)*
                 #(#lent.resume_panic();)*
             }
         }

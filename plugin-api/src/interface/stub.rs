@@ -1,0 +1,342 @@
+//! The caller's side: an object behind the ordinary function table, whose functions send the call through a [`Transport`].
+//!
+//! A table function gets the address of a [`Stub`] as its object. The functions themselves are generated, see `Interface::stubs`;
+//! each has the encoding of its arguments and the decoding of its reply in one closure, which it gives to [`call`].
+
+use super::{
+    Interface, Passed, Status,
+    dispatch::{Context, Marshalling, code},
+    lent::{Frame, Lends, LentEntry},
+};
+use crate::{
+    crossing::{Decoder, Encoder, Handles},
+    marshal::error::{MarshalError, TransportError},
+    panic_payload::discard,
+};
+use std::{
+    cell::Cell,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// The [target](Call::target) of calls of the plugin's instance. No handle has this value.
+pub const INSTANCE: u64 = 0;
+
+/// Carries calls to the other side, and serves the calls that come back meanwhile. An engine implements it: once on the host's
+/// side, and once on the plugin's.
+pub trait Transport {
+    /// Makes one call:
+    ///
+    /// 1. [`encode`](Call::encode) the request into memory that the other side can read, [`request_len`](Call::request_len) bytes.
+    /// 2. Send it with [`target`](Call::target) and [`method`](Call::method). Until the reply has come, serve calls of lent objects
+    ///    with [`Call::lends`], on this thread.
+    /// 3. [`complete`](Call::complete) the call with the code and the reply, in memory that the other side cannot change any more.
+    ///
+    /// # Errors
+    /// If the call ended in another way than by a reply. An error of one of the functions above is returned as it is.
+    fn call(&self, call: &mut Call<'_>) -> Result<(), TransportError>;
+
+    /// A call has failed other than by a panic. Its caller gets [`Status::FAILED`](crate::__private::Status::FAILED) after that. An engine keeps
+    /// the reason for the error of the call, as it does with a panic's message.
+    fn failed(&self, method: u32, error: TransportError);
+}
+
+/// What a generated function does for a call.
+pub enum Step<'s, 'm> {
+    /// Encodes the arguments. This is done twice: to measure, and to write.
+    Encode(&'s mut Encoder<'m>),
+    /// Decodes the result and the new values of `&mut` arguments, and writes them if the whole reply is valid.
+    Decode(&'s mut Decoder<'m>),
+}
+
+/// The generated code of one call.
+type Marshal<'a> = &'a mut dyn FnMut(Step<'_, '_>) -> Result<(), MarshalError>;
+
+/// One call, for a transport.
+pub struct Call<'a> {
+    target: u64,
+    method: u32,
+    frame: Option<&'a Frame<'a>>,
+    lends: Lends<'a>,
+    marshal: Marshal<'a>,
+    status: Option<Status>,
+}
+
+impl<'a> Call<'a> {
+    /// Whom it calls: [`INSTANCE`], or the handle of an object that the other side has lent.
+    #[must_use]
+    pub fn target(&self) -> u64 {
+        self.target
+    }
+
+    /// The index of the method.
+    #[must_use]
+    pub fn method(&self) -> u32 {
+        self.method
+    }
+
+    /// The objects that the other side may call until the reply.
+    #[must_use]
+    pub fn lends(&self) -> Lends<'a> {
+        self.lends
+    }
+
+    fn handles(&self) -> Option<&'a dyn Handles> {
+        self.frame.map(|frame| frame as &dyn Handles)
+    }
+
+    /// The size of the request.
+    ///
+    /// # Errors
+    /// If it is too long for any message.
+    pub fn request_len(&mut self) -> Result<usize, MarshalError> {
+        let mut measured = Encoder::measure(self.handles());
+        (self.marshal)(Step::Encode(&mut measured))?;
+        Ok(measured.len())
+    }
+
+    /// Writes the request. Each byte of `room` is overwritten.
+    ///
+    /// # Errors
+    /// If `room` has another size than the request.
+    pub fn encode(&mut self, room: &mut [u8]) -> Result<(), MarshalError> {
+        let size = room.len();
+        let mut into = Encoder::write(room, self.handles());
+        (self.marshal)(Step::Encode(&mut into))?;
+        match into.len() {
+            len if len == size => Ok(()),
+            len => Err(MarshalError::NoRoom { needed: len as u64 }),
+        }
+    }
+
+    /// Ends the call with its code and its reply. Nothing of an invalid reply reaches the caller.
+    ///
+    /// # Errors
+    /// If the reply is invalid, or if the other side reports that the call failed.
+    pub fn complete(&mut self, ended: u32, reply: &[u8]) -> Result<(), TransportError> {
+        if self.status.is_some() {
+            return Err(MarshalError::Completed.into());
+        }
+        let mut from = Decoder::new(reply);
+        // Whatever goes wrong from here on, the call has failed.
+        self.status = Some(Status::FAILED);
+        match ended {
+            code::OK => {
+                (self.marshal)(Step::Decode(&mut from))?;
+                self.status = Some(Status::OK);
+            }
+            code::PANICKED | code::CALLBACK | code::FAILED => {
+                from.finish()?;
+                // The plugin itself does not panic on the caller's side. If none of the lent objects has, then a call to one failed.
+                let is_claimed = ended == code::CALLBACK && self.target == INSTANCE && !self.lends.panicked();
+                if is_claimed || ended == code::FAILED {
+                    return Err(TransportError::Callback);
+                }
+                self.status = Some(Status(ended));
+            }
+            code::REJECTED => return Err(TransportError::Rejected(decode_error(from)?)),
+            found => return Err(MarshalError::Status { found }.into()),
+        }
+        Ok(())
+    }
+}
+
+fn decode_error(mut from: Decoder<'_>) -> Result<MarshalError, MarshalError> {
+    let (first, second, number) = (from.value()?, from.value()?, from.value()?);
+    from.finish()?;
+    MarshalError::of_parts((number, first, second))
+}
+
+/// What the functions of a stub table take as their object.
+pub(super) struct Stub<'a> {
+    transport: &'a dyn Transport,
+    target: u64,
+    lends: Lends<'a>,
+    /// See [`Context`]; none of an instance.
+    foreign: Option<&'a Cell<bool>>,
+}
+
+/// Makes the call of a generated stub function.
+///
+/// # Safety
+/// `data` must be the object that belongs to the stub table. The entries must be the interface arguments of the method.
+/// `marshal` must write the method's out value when it has decoded a reply.
+#[inline(never)]
+pub unsafe fn call(
+    data: *mut (),
+    method: u32,
+    entries: &[LentEntry],
+    marshal: &mut dyn FnMut(Step<'_, '_>) -> Result<(), MarshalError>,
+) -> Status {
+    // SAFETY: the object of a stub table is a `Stub`, see `Remote` and `RemoteInstance`, and it is only ever read.
+    let stub = unsafe { &*data.cast::<Stub<'_>>() };
+    let frame = (!entries.is_empty()).then(|| Frame::new(entries, stub.lends.frame));
+    let mut call = Call {
+        target: stub.target,
+        method,
+        frame: frame.as_ref(),
+        lends: Lends {
+            frame: frame.as_ref().or(stub.lends.frame),
+            depth: stub.lends.depth,
+        },
+        marshal,
+        status: None,
+    };
+    // The table's functions must not unwind, and the transport is an engine's code.
+    let ended = catch_unwind(AssertUnwindSafe(|| stub.transport.call(&mut call)));
+    let error = match ended {
+        Ok(Ok(())) if call.status.is_some() => None,
+        Ok(Ok(())) => Some(TransportError::NoReply),
+        Ok(Err(error)) => Some(error),
+        Err(payload) => {
+            discard(payload);
+            Some(TransportError::Panicked)
+        }
+    };
+    if let Some(error) = error {
+        failed(stub, method, error);
+    }
+    // A call that was completed stays so, even if the transport has an error after that: its result was written.
+    let status = call.status.unwrap_or(Status::FAILED);
+    let is_ours = status == Status::OK || status == Status::CALLBACK && call.lends.panicked();
+    if let Some(foreign) = stub.foreign.filter(|_| !is_ours) {
+        foreign.set(true);
+    }
+    status
+}
+
+/// Answers the call of a method that cannot cross, without sending it.
+///
+/// # Safety
+/// As for [`call`].
+#[cold]
+pub unsafe fn refuse(data: *mut (), method: u32) -> Status {
+    // SAFETY: as for `call`.
+    let stub = unsafe { &*data.cast::<Stub<'_>>() };
+    failed(stub, method, TransportError::Borrowed);
+    Status::FAILED
+}
+
+#[cold]
+fn failed(stub: &Stub<'_>, method: u32, error: TransportError) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| stub.transport.failed(method, error))) {
+        discard(payload);
+    }
+}
+
+/// A stub table, which has as many functions as the other side's table.
+enum StubTable {
+    Whole(*const ()),
+    /// The other side's interface is older: the same table with a smaller number at its start.
+    /// An `Rc`, because a `Box` must be the only pointer to its content when it is moved.
+    Older(Rc<[*const ()]>),
+}
+
+impl StubTable {
+    /// # Safety
+    /// `stubs` must be the stub table of an interface with so many methods.
+    unsafe fn new(stubs: *const (), methods: usize, functions: usize) -> Self {
+        if functions >= methods {
+            return Self::Whole(stubs);
+        }
+        // SAFETY: a table is `repr(C)`: the number of its functions, and a function pointer for each. All are words.
+        let words = unsafe { std::slice::from_raw_parts(stubs.cast::<*const ()>(), 1 + methods) };
+        let mut words = words.to_vec();
+        words[0] = std::ptr::without_provenance(functions);
+        Self::Older(words.into())
+    }
+
+    fn pointer(&self) -> *const () {
+        match self {
+            Self::Whole(table) => *table,
+            Self::Older(words) => words.as_ptr().cast(),
+        }
+    }
+}
+
+/// An object that the other side has lent for the call that is being served.
+pub struct Remote<'a> {
+    stub: Stub<'a>,
+    table: StubTable,
+}
+
+impl<'a> Remote<'a> {
+    /// Reads the handle of an argument.
+    pub(super) fn decode<I: ?Sized + Interface>(from: &mut Decoder<'_>, context: Context<'a>) -> Result<Self, MarshalError> {
+        let (handle, functions) = (from.value()?, from.value()?);
+        Ok(Self::new::<I>(context, handle, functions))
+    }
+
+    fn new<I: ?Sized + Interface>(context: Context<'a>, handle: u64, functions: u32) -> Self {
+        let functions = usize::try_from(functions).unwrap_or(usize::MAX);
+        Self {
+            stub: Stub {
+                transport: context.transport,
+                target: handle,
+                lends: context.lends,
+                foreign: Some(context.foreign),
+            },
+            // SAFETY: it is the stub table of `I`, whose description lists its methods.
+            table: unsafe { StubTable::new(I::stubs(), I::DESCRIPTION.methods.len(), functions) },
+        }
+    }
+
+    /// The form in which an object crosses. It is valid as long as this value.
+    #[must_use]
+    pub fn passed(&self) -> Passed {
+        let data = (&raw const self.stub).cast_mut().cast();
+        // SAFETY: a stub table's object is a stub, and both live as long as `self`.
+        unsafe { Passed::new(data, self.table.pointer()) }
+    }
+}
+
+/// A plugin's instance on the other side, for the host: object and table, as an engine's `Object` has them.
+pub struct RemoteInstance {
+    /// Its transport is in `transport`, which outlives it.
+    /// An `Rc`, because a `Box` must be the only pointer to its content when it is moved.
+    stub: Rc<Stub<'static>>,
+    table: StubTable,
+    #[allow(dead_code, reason = "it is used through `stub`")]
+    transport: Arc<dyn Transport + Send + Sync>,
+}
+
+// SAFETY: the stub has a reference to the transport, which is `Send` and `Sync`, and lends nothing; the table is constant. Nobody else has
+// the two `Rc`s.
+unsafe impl Send for RemoteInstance {}
+// SAFETY: as above.
+unsafe impl Sync for RemoteInstance {}
+
+impl RemoteInstance {
+    /// An instance that is called through `transport`. `functions` is the number of methods of the interface for which the
+    /// plugin was built, from its manifest.
+    #[must_use]
+    pub fn new(marshalling: &Marshalling, functions: usize, transport: Arc<dyn Transport + Send + Sync>) -> Self {
+        let borrowed: *const (dyn Transport + Send + Sync) = &*transport;
+        let stub = Stub {
+            // SAFETY: the Arc beside it keeps the transport alive, and where it is, until the stub is dropped.
+            transport: unsafe { &*borrowed },
+            target: INSTANCE,
+            lends: Lends::default(),
+            foreign: None,
+        };
+        Self {
+            stub: Rc::new(stub),
+            // SAFETY: a `Marshalling` has the stub table of the interface that it describes.
+            table: unsafe { StubTable::new(marshalling.stubs, marshalling.description.methods.len(), functions) },
+            transport,
+        }
+    }
+
+    /// The object for the functions of the table. It is valid as long as this value.
+    #[must_use]
+    pub fn data(&self) -> *mut () {
+        (&raw const *self.stub).cast_mut().cast()
+    }
+
+    /// The function table. It is valid as long as this value.
+    #[must_use]
+    pub fn table(&self) -> *const () {
+        self.table.pointer()
+    }
+}

@@ -1,0 +1,10 @@
+//! Calls as bytes: every shape through a transport that copies bytes between the two sides, in one process; and hostile bytes.
+
+mod allocations;
+mod callbacks;
+mod generated;
+mod hostile;
+mod interfaces;
+mod loopback;
+mod refused;
+mod shapes;
