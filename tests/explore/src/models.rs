@@ -4,18 +4,26 @@ mod claims;
 mod ends;
 mod events;
 mod gates;
+mod history;
 mod ledger;
 mod memory;
 mod publish;
 mod sets;
+mod unloads;
 
 use crate::{
     artifacts::{build, builder, file},
     world,
 };
-use reslot_runtime::{Host, ShutdownReport};
+use reslot_runtime::{
+    Host, ShutdownReport,
+    surface::{HostHandle, Surface, SurfaceError},
+};
 use reslot_sync::{Exploration, Failure, explore};
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 /// The highest number of points in an execution of a model. The longest has some 7,000.
 const MOST_STEPS_OF_A_MODEL: usize = 100_000;
@@ -40,6 +48,8 @@ pub fn all() -> Vec<Model> {
         memory::MODELS,
         ends::MODELS,
         events::MODELS,
+        unloads::MODELS,
+        history::MODELS,
     ]
     .concat()
     .into_iter()
@@ -61,6 +71,21 @@ impl Model {
             world::begin();
             body();
         })
+    }
+}
+
+/// What a surface was handed when its host started.
+pub(crate) type OneHandle = Arc<OnceLock<HostHandle>>;
+
+/// A surface that hands its handle out.
+pub(crate) struct HandedOut(pub(crate) OneHandle);
+
+impl Surface for HandedOut {
+    type Running = ();
+
+    fn start(self, host: HostHandle) -> Result<(), SurfaceError> {
+        let _ = self.0.set(host);
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The plugins of the executions.
 
-use crate::world::{Here, Place};
+use crate::world::{self, Here, Place};
 use reslot_plugin_api::{CallError, Context, Health, LinkedPlugin, Peer, Plugin, PluginError, export_plugin, interface};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,10 +10,19 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub trait Tally {
     /// Adds, and answers the total.
     fn add(&self, n: u64) -> u64;
+    /// Adds, and calls the lent object meanwhile.
+    fn add_around(&self, n: u64, inner: &mut dyn Inner);
     /// What was added since the first generation.
     fn total(&self) -> u64;
     /// Of the build.
     fn version(&self) -> u64;
+}
+
+/// What a caller lends to [`Tally::add_around`].
+#[interface]
+pub trait Inner {
+    /// Calls something else.
+    fn call(&mut self);
 }
 
 /// A counter with one owner.
@@ -45,6 +54,10 @@ pub fn all() -> Vec<LinkedPlugin> {
         right::PLUGIN,
         middle::PLUGIN,
         calls::PLUGIN,
+        asks::PLUGIN,
+        asks_nobody::PLUGIN,
+        grows::PLUGIN,
+        grows_not_yet::PLUGIN,
     ]
 }
 
@@ -67,6 +80,7 @@ impl Default for Counts {
 
 impl Serialize for Counts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.here.image.encoded.store(world::moment(), Relaxed);
         self.here.act(Place::Snapshot).map_err(serde::ser::Error::custom)?;
         serializer.serialize_u64(self.total.load(Relaxed))
     }
@@ -88,6 +102,12 @@ impl Counts {
             panic!("{words}");
         }
         self.total.fetch_add(n, Relaxed) + n
+    }
+
+    fn add_around(&self, n: u64, inner: &mut dyn Inner) {
+        let _inside = self.here.enter();
+        inner.call();
+        self.total.fetch_add(n, Relaxed);
     }
 
     fn total(&self) -> u64 {
@@ -140,6 +160,10 @@ macro_rules! tallies {
         impl Tally for $type {
             fn add(&self, n: u64) -> u64 {
                 self.0.add(n)
+            }
+
+            fn add_around(&self, n: u64, inner: &mut dyn Inner) {
+                self.0.add_around(n, inner);
             }
 
             fn total(&self) -> u64 {
@@ -207,34 +231,93 @@ macro_rules! stateless {
 }
 stateless!(left "left", middle "middle", right "right");
 
-/// `calls`: shared, without state, and a caller of the tally.
-pub mod calls {
+/// A caller of the tally with this name.
+macro_rules! calling {
+    ($name:ident $text:literal) => {
+        /// Shared, without state, and a caller of the tally.
+        pub mod $name {
+            use super::*;
+
+            #[derive(Default)]
+            struct Calling {
+                counts: Counts,
+                tally: Option<Peer<dyn Tally>>,
+            }
+
+            impl Calls for Calling {
+                fn add(&self, n: u64) -> u64 {
+                    let _inside = self.counts.here.enter();
+                    let add = |tally: &Peer<dyn Tally>| -> Result<u64, CallError> { tally.load().add(n) };
+                    self.tally.as_ref().and_then(|tally| add(tally).ok()).unwrap_or(0)
+                }
+
+                fn version(&self) -> u64 {
+                    self.counts.version()
+                }
+            }
+
+            impl Plugin for Calling {
+                fn start(&mut self, context: &Context<'_>) -> Result<(), PluginError> {
+                    self.tally = Some(context.peer("tally")?);
+                    self.counts.hook(Place::Start)
+                }
+            }
+
+            export_plugin!(Calling: dyn Calls, stateless, name = $text, uses = ["tally"]);
+        }
+    };
+}
+calling!(calls "calls");
+calling!(asks "asks");
+
+/// Builds of `asks` that do not call the tally.
+pub mod asks_nobody {
     use super::*;
 
     #[derive(Default)]
-    struct Calling {
-        counts: Counts,
-        tally: Option<Peer<dyn Tally>>,
-    }
+    struct Alone(Counts);
 
-    impl Calls for Calling {
-        fn add(&self, n: u64) -> u64 {
-            let _inside = self.counts.here.enter();
-            let add = |tally: &Peer<dyn Tally>| -> Result<u64, CallError> { tally.load().add(n) };
-            self.tally.as_ref().and_then(|tally| add(tally).ok()).unwrap_or(0)
+    impl Calls for Alone {
+        fn add(&self, _: u64) -> u64 {
+            0
         }
 
         fn version(&self) -> u64 {
-            self.counts.version()
+            self.0.version()
         }
     }
 
-    impl Plugin for Calling {
-        fn start(&mut self, context: &Context<'_>) -> Result<(), PluginError> {
-            self.tally = Some(context.peer("tally")?);
-            self.counts.hook(Place::Start)
-        }
-    }
-
-    export_plugin!(Calling: dyn Calls, stateless, name = "calls", uses = ["tally"]);
+    lifecycle!(Alone, 0);
+    export_plugin!(Alone: dyn Calls, stateless, name = "asks");
 }
+
+/// A plugin whose interface changes from build to build, in a way that its callers do not survive.
+macro_rules! grows {
+    ($name:ident $number:ty) => {
+        /// Shared, without state.
+        pub mod $name {
+            use super::*;
+
+            /// What the build is called by.
+            #[interface]
+            pub trait Grows {
+                /// Of the build, beside what was given.
+                fn version(&self, n: $number) -> u64;
+            }
+
+            #[derive(Default)]
+            struct Growing(Counts);
+
+            impl Grows for Growing {
+                fn version(&self, _: $number) -> u64 {
+                    self.0.version()
+                }
+            }
+
+            lifecycle!(Growing, 0);
+            export_plugin!(Growing: dyn Grows, stateless, name = "grows");
+        }
+    };
+}
+grows!(grows_not_yet u64);
+grows!(grows i64);

@@ -3,7 +3,8 @@
 use reslot_sync::thread;
 use serde::{Deserialize, Serialize};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -70,6 +71,8 @@ pub struct ImageState {
     pub objects: AtomicUsize,
     /// How often closing it was refused.
     pub stayed: AtomicUsize,
+    /// The [moment] at which a state of it was encoded last; 0 if none was.
+    pub encoded: AtomicUsize,
 }
 
 /// What is known of one object.
@@ -97,16 +100,25 @@ pub struct Here {
 reslot_sync::thread_local! {
     /// Set around each hook, so that what the hook makes knows where it is.
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+    /// This thread only calls: see [`only_calls`].
+    static ONLY_CALLS: Cell<bool> = const { Cell::new(false) };
 }
 
 std::thread_local! {
     /// All images of this execution.
     static IMAGES: RefCell<Vec<Arc<ImageState>>> = const { RefCell::new(Vec::new()) };
+    static MOMENTS: Cell<usize> = const { Cell::new(0) };
+    /// What [`on_start`] was given.
+    static ON_START: RefCell<Option<Rc<OnStart>>> = const { RefCell::new(None) };
 }
+
+type OnStart = dyn Fn(&ImageState);
 
 /// A new execution.
 pub fn begin() {
     IMAGES.take();
+    MOMENTS.set(0);
+    ON_START.take();
     crate::engine::begin();
     crate::artifacts::begin();
 }
@@ -114,6 +126,22 @@ pub fn begin() {
 /// All images of this execution, in the order in which they were opened.
 pub fn images() -> Vec<Arc<ImageState>> {
     IMAGES.with_borrow(Clone::clone)
+}
+
+/// A number that is higher with each call in this execution: it says what was first.
+pub fn moment() -> usize {
+    MOMENTS.set(MOMENTS.get() + 1);
+    MOMENTS.get()
+}
+
+/// Calls this function in each `start` hook of this execution, on the hook's thread.
+pub fn on_start(function: impl Fn(&ImageState) + 'static) {
+    ON_START.set(Some(Rc::new(function)));
+}
+
+/// The calling thread is one that only calls from now on: the execution fails if a hook runs on it.
+pub fn only_calls() {
+    ONLY_CALLS.set(true);
 }
 
 /// How many images are mapped.
@@ -137,6 +165,7 @@ impl ImageState {
             mapped: AtomicBool::new(true),
             objects: AtomicUsize::new(0),
             stayed: AtomicUsize::new(0),
+            encoded: AtomicUsize::new(0),
         });
         IMAGES.with_borrow_mut(|images| images.push(image.clone()));
         image
@@ -152,6 +181,9 @@ impl Here {
 
     /// Runs a hook of this object.
     pub fn within<R>(&self, hook: impl FnOnce() -> R) -> R {
+        if ONLY_CALLS.get() {
+            reslot_sync::fail("a hook runs on a thread that only calls");
+        }
         let before = HERE.replace(Some(self.clone()));
         let inside = self.enter();
         let answer = hook();
@@ -183,6 +215,10 @@ impl Here {
 
     /// Misbehaves, if the script says so for this place.
     pub fn act(&self, place: Place) -> Result<(), String> {
+        let on_start = ON_START.with_borrow(Clone::clone).filter(|_| place == Place::Start);
+        if let Some(on_start) = on_start {
+            on_start(&self.image);
+        }
         match self.image.script.fault {
             Some((at, fault)) if at == place => match fault {
                 Fault::Refuses => Err(format!("it refuses ({place:?})")),

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Where the table is.
 pub const TABLE: &str = "host/INVARIANTS.md";
+/// Where the models are.
+const MODELS: &str = "tests/explore/src/models";
 /// Parts of a path that are no part of a module's name.
 const NO_MODULES: [&str; 5] = ["src", "tests", "main", "lib", "mod"];
 /// How a row says that nothing in `tests/` keeps its invariant.
@@ -23,8 +25,14 @@ impl Sources<'_> {
             let is_row = line.starts_with('|') && !line.starts_with("|---") && cells[0] != "invariant";
             let found = match &cells[..] {
                 _ if !is_row => Vec::new(),
-                [_, place, tests] => [self.faults_of_place(place), self.faults_of_tests(tests)].concat(),
-                _ => vec!["has not three columns: the invariant, the place that keeps it, the tests that notice".to_owned()],
+                [_, place, tests, explored] => {
+                    let tests = self.faults_of_tests(tests);
+                    [self.faults_of_place(place), tests, self.faults_of_explored(explored)].concat()
+                }
+                _ => vec![
+                    "has not four columns: the invariant, the place that keeps it, the tests that notice, what explores it"
+                        .to_owned(),
+                ],
             };
             faults.extend(found.into_iter().map(|what| (at + 1, what)));
         }
@@ -70,6 +78,29 @@ impl Sources<'_> {
             faults.push("names no test: name one as `program::module::function`, or write \"no test\"".to_owned());
         }
         faults
+    }
+
+    /// Each model and each property exists, or a dash says that there is none.
+    fn faults_of_explored(&self, cell: &str) -> Vec<String> {
+        let is_there = |name: &str| match name.strip_prefix("cargo xtask ") {
+            Some(verb) => self.text_of(&format!("xtask/src/{verb}.rs")).is_some(),
+            None => self.has_model(name) || self.has_test(name),
+        };
+        let missing = in_backticks(cell).filter(|name| !is_there(name));
+        let mut faults: Vec<_> = missing
+            .map(|name| format!("`{name}` is no model of tests/explore, no property and no verb: name one, or write a dash"))
+            .collect();
+        if !cell.contains('`') && !cell.contains("simulation") && !cell.starts_with('—') {
+            faults.push("names nothing that explores it: name a model, a property or a verb, or write a dash".to_owned());
+        }
+        faults
+    }
+
+    /// Whether `cargo xtask explore` has a model of this name.
+    fn has_model(&self, name: &str) -> bool {
+        let quoted = format!("\"{name}\",");
+        let is_there = |(file, text): &(PathBuf, String)| file.starts_with(MODELS) && text.contains(&quoted);
+        self.0.iter().any(is_there)
     }
 
     /// The text of a file, by its path in the repository or in `host/`.
@@ -142,7 +173,7 @@ fn no_file(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const HEAD: &str = "| invariant | kept by | a test that notices |\n|---|---|---|\n";
+    const HEAD: &str = "| invariant | kept by | a test that notices | explored by |\n|---|---|---|---|\n";
 
     fn faults(row: &str) -> Vec<String> {
         let sources = [
@@ -155,6 +186,7 @@ mod tests {
             ("host/native/src/resources/tests.rs", "#[test]\nfn keys_are_rounds() {}\n"),
             ("plugin-api/tests/round_trip/panics.rs", "#[test]\nfn a_panic() {}\n"),
             ("xtask/src/bench.rs", ""),
+            ("tests/explore/src/models/gates.rs", "[(\"gate\", \"no call is lost\", gate)]"),
         ];
         let sources = sources.map(|(file, text)| (PathBuf::from(file), text.to_owned()));
         let faults = Sources(&sources).faults_in(&format!("{HEAD}{row}\n"));
@@ -171,7 +203,7 @@ mod tests {
             "plugin-api::round_trip::panics::a_panic",
         ] {
             assert_eq!(
-                faults(&format!("| a | `runtime/src/reload/swap.rs` | `{test}` |")),
+                faults(&format!("| a | `runtime/src/reload/swap.rs` | `{test}` | — |")),
                 [""; 0],
                 "{test}"
             );
@@ -181,7 +213,7 @@ mod tests {
             "scenarios::soak::chaos_loses_no_call",
             "races::host_may_go_on",
         ] {
-            let found = faults(&format!("| a | b | `{test}` |"));
+            let found = faults(&format!("| a | b | `{test}` | — |"));
             assert!(matches!(&found[..], [what] if what.contains("is no test")), "{found:?}");
         }
     }
@@ -189,17 +221,33 @@ mod tests {
     #[test]
     fn row_names_a_test_a_verb_or_says_that_there_is_none() {
         for tests in ["`cargo xtask bench`", "no test: it takes a day", "the compiler"] {
-            assert_eq!(faults(&format!("| a | b | {tests} |")), [""; 0], "{tests}");
+            assert_eq!(faults(&format!("| a | b | {tests} | — |")), [""; 0], "{tests}");
         }
         for tests in ["", "`soak`", "reading", "`cargo xtask nothing`"] {
-            assert_eq!(faults(&format!("| a | b | {tests} |")).len(), 1, "{tests}");
+            assert_eq!(faults(&format!("| a | b | {tests} | — |")).len(), 1, "{tests}");
         }
         assert_eq!(faults("| a | no test |").len(), 1, "a column is missing");
     }
 
     #[test]
+    fn models_and_properties_exist() {
+        let explored = |cell: &str| faults(&format!("| a | b | no test | {cell} |"));
+        for cell in [
+            "`gate`",
+            "the simulation",
+            "`soak::chaos_loses_no_call`, `cargo xtask bench`",
+            "—: the compiler",
+        ] {
+            assert_eq!(explored(cell), [""; 0], "{cell}");
+        }
+        for cell in ["", "`gates`", "`gate`, `soak::nothing`", "`cargo xtask nothing`", "no"] {
+            assert_eq!(explored(cell).len(), 1, "{cell}");
+        }
+    }
+
+    #[test]
     fn files_and_the_names_in_them_exist() {
-        let place = |cell: &str| faults(&format!("| a | {cell} | no test |"));
+        let place = |cell: &str| faults(&format!("| a | {cell} | no test | — |"));
         assert_eq!(place("`runtime/src/reload/swap.rs`: `swap`, `Slots::publish`"), [""; 0]);
         assert_eq!(
             place("`xtask/src/bench.rs`; one `store` and `fn x()`").len(),

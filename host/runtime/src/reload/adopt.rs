@@ -32,7 +32,7 @@ pub(crate) fn adopt(
     let (outdated, fits) = {
         let state = record.lock();
         // It may have been staged for an earlier owner, who called it by another interface.
-        (is_outdated(&state, &candidate), still_fits(&state, &candidate))
+        (is_outdated(&state, &candidate), still_fits(&host.slots, &state, &candidate))
     };
     if outdated {
         discard_outdated(host, record, candidate);
@@ -122,7 +122,7 @@ pub(super) fn adopt_unclaimed(host: &Arc<Runtime>, record: &Arc<SlotRecord>) {
         discard_outdated(host, record, candidate);
         return;
     }
-    let fits = still_fits(&state, &candidate);
+    let fits = still_fits(&host.slots, &state, &candidate);
     let moving = record.begin_moving(&mut state);
     let old = state.serving().cloned();
     drop(state);

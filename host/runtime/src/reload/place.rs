@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     runtime::Runtime,
-    slot::{Candidate, Generation, Moving, SlotRecord, SlotState},
+    slot::{Candidate, CandidateKind, Generation, Moving, SlotRecord, SlotState, Slots},
 };
 use reslot_report::{Cause, Event, Refusal, Step};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub(super) fn place(host: &Arc<Runtime>, record: &Arc<SlotRecord>, candidate: Ca
         discard_outdated(host, record, candidate);
         return Ok(Place::Outdated { serving });
     }
-    if let Err(cause) = still_fits(&state, &candidate) {
+    if let Err(cause) = still_fits(&host.slots, &state, &candidate) {
         drop(state);
         return Err(no_longer_fits(record, &candidate, cause));
     }
@@ -104,9 +104,16 @@ pub(super) fn discard_outdated(host: &Runtime, record: &SlotRecord, candidate: C
     host.threads.recheck_inputs(&host.inputs);
 }
 
-/// Checks again what may have changed since admission: a caller may have asked for another interface, and another version may be current.
-pub(super) fn still_fits(state: &SlotState, candidate: &Candidate) -> Result<(), Cause> {
+/// Checks again what may have changed since admission: the version may have been rolled back, a caller may have asked for another interface,
+/// and another version may be current.
+pub(super) fn still_fits(slots: &Slots, state: &SlotState, candidate: &Candidate) -> Result<(), Cause> {
     let manifest = candidate.generation.instance().manifest();
+    if let CandidateKind::Fresh { by_name: false, .. } = candidate.kind
+        && let Some(refused) = slots.refusals.of(&candidate.hash, Some(candidate.generation.slot()))
+        && let Cause::RolledBack(reason) = &*refused.cause
+    {
+        return Err(Cause::KnownBad(reason.to_string()));
+    }
     // Skip the comparison if no interface was added since: it takes longer than the rest of an adoption.
     if candidate.fits_contracts != Some(state.contracts_version()) {
         check_contracts(state, manifest)?;

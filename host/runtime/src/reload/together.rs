@@ -229,7 +229,9 @@ fn move_on(
         let claimed_meanwhile = state.is_claimed() && !turns.contains_key(&record.id);
         match claimed_meanwhile {
             true => Some((record, candidate, Cause::Busy(host.options.drain_deadline))),
-            false => still_fits(&state, candidate).err().map(|cause| (record, candidate, cause)),
+            false => still_fits(&host.slots, &state, candidate)
+                .err()
+                .map(|cause| (record, candidate, cause)),
         }
     });
     if let Some((record, candidate, cause)) = unfit {

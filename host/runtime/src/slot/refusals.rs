@@ -59,8 +59,9 @@ impl Refusals {
 
     /// Those that `concerns` picks, oldest first.
     pub(super) fn those(&self, concerns: impl Fn(&Refusal) -> bool) -> Vec<Refusal> {
-        let refused = self.0.lock();
-        let refusals = refused.iter().map(|(_, refusal)| refusal);
-        refusals.filter(|refusal| concerns(refusal)).cloned().collect()
+        // `concerns` may lock slots, and a thread that has locked a slot may look here.
+        let mut refusals: Vec<_> = self.0.lock().iter().map(|(_, refusal)| refusal.clone()).collect();
+        refusals.retain(concerns);
+        refusals
     }
 }

@@ -1,15 +1,15 @@
 //! The end of a host against those who use it.
 
-use super::{Described, build, builder, check_unmapped};
-use crate::plugins::{Tally, left, tally};
-use reslot_runtime::{
-    Cause, Fault, Host, LoadOutcome, Policy,
-    surface::{HostHandle, Surface, SurfaceError},
+use super::{Described, HandedOut, OneHandle, build, builder, check_unmapped};
+use crate::{
+    plugins::{Tally, left, tally},
+    world::only_calls,
 };
+use reslot_runtime::{Cause, Fault, Host, LoadOutcome, Policy};
 use reslot_sync::thread;
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -42,6 +42,7 @@ fn callers_at_the_end() {
     let callers = [0, 1].map(|_| {
         let (slot, sum) = (slot.clone(), sum.clone());
         thread::spawn(move || {
+            only_calls();
             let mut added = 0;
             for _ in 0..3 {
                 match slot.load().add(1) {
@@ -66,22 +67,10 @@ fn callers_at_the_end() {
     check_unmapped(&report);
 }
 
-/// A surface that hands its handle out.
-struct Handle(Arc<OnceLock<HostHandle>>);
-
-impl Surface for Handle {
-    type Running = ();
-
-    fn start(self, host: HostHandle) -> Result<(), SurfaceError> {
-        let _ = self.0.set(host);
-        Ok(())
-    }
-}
-
 fn requests_at_the_end() {
-    let handle = Arc::new(OnceLock::new());
+    let handle = OneHandle::default();
     let host = builder(Policy::without_probation())
-        .attach(Handle(handle.clone()))
+        .attach(HandedOut(handle.clone()))
         .build()
         .unwrap();
     host.load(build(left::PLUGIN, 1)).unwrap();

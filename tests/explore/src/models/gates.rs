@@ -2,8 +2,8 @@
 
 use super::{Described, build, builder, end, file};
 use crate::{
-    plugins::{Book, Calls, Tally, book, calls, tally},
-    world::{Fault, Place, Script},
+    plugins::{Book, Calls, Inner, Tally, book, calls, tally},
+    world::{Fault, Place, Script, only_calls},
 };
 use reslot_runtime::{Host, Policy, RollbackTarget, Shadow, Slot};
 use reslot_sync::thread;
@@ -19,6 +19,11 @@ pub(super) const MODELS: &[Described] = &[
         "nested-callers",
         "no effect of a call is lost through a peer; no deadlock",
         nested_callers,
+    ),
+    (
+        "coming-back",
+        "a call that comes back to a gate that it is inside of does not queue behind the reload that waits for it; no effect of a call is lost",
+        coming_back,
     ),
     (
         "old-views",
@@ -57,6 +62,7 @@ fn host(policy: Policy) -> Host {
 fn adds(slot: &Slot<dyn Tally>, times: u64) -> thread::JoinHandle<()> {
     let slot = slot.clone();
     thread::spawn(move || {
+        only_calls();
         let mut last = 0;
         for _ in 0..times {
             let total = slot.load().add(1).unwrap();
@@ -102,6 +108,56 @@ fn nested_callers() {
     through.join().unwrap();
     direct.join().unwrap();
     assert_eq!(total(&slot), 4, "no effect of a call is lost");
+    end(host);
+}
+
+/// Lent to the tally: adds to it once more, directly.
+struct Again(Slot<dyn Tally>);
+
+impl Inner for Again {
+    fn call(&mut self) {
+        self.0.load().add(1).unwrap();
+    }
+}
+
+/// Lent to the tally: adds to it once more, through another plugin.
+struct Through(Slot<dyn Calls>);
+
+impl Inner for Through {
+    fn call(&mut self) {
+        assert_ne!(self.0.load().add(1).unwrap(), 0, "the peer's call is answered");
+    }
+}
+
+fn coming_back() {
+    let host = host(Policy::without_probation());
+    host.load(build(calls::PLUGIN, 1)).unwrap();
+    let slot = host.slot::<dyn Tally>("tally").unwrap();
+    let directly = {
+        let (mut reader, slot) = (host.reader(), slot.clone());
+        let mut again = Again(slot.clone());
+        thread::spawn(move || {
+            only_calls();
+            let view = reader.view();
+            for _ in 0..2 {
+                view.get(&slot).add_around(1, &mut again).unwrap();
+            }
+        })
+    };
+    let through_a_peer = {
+        let slot = slot.clone();
+        let mut through = Through(host.slot::<dyn Calls>("calls").unwrap());
+        thread::spawn(move || {
+            only_calls();
+            slot.load().add_around(1, &mut through).unwrap();
+        })
+    };
+    for version in 2..4 {
+        host.load(build(tally::PLUGIN, version)).unwrap();
+    }
+    directly.join().unwrap();
+    through_a_peer.join().unwrap();
+    assert_eq!(total(&slot), 6, "no effect of a call is lost");
     end(host);
 }
 

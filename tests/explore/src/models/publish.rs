@@ -2,8 +2,8 @@
 
 use super::{Described, build, builder, end};
 use crate::{
-    plugins::{Tally, left},
-    world,
+    plugins::{Tally, grows, grows::Grows, grows_not_yet, left, middle},
+    world::{self, only_calls},
 };
 use reslot_runtime::{Host, Policy, Slot};
 use reslot_sync::{never_blocks, thread};
@@ -21,6 +21,16 @@ pub(super) const MODELS: &[Described] = &[
         late_reader,
     ),
     ("idle-reader", "an idle reader holds what it saw and no more", idle_reader),
+    (
+        "older-view",
+        "a view that is older than a handle's interface is not called by that interface",
+        older_view,
+    ),
+    (
+        "two-publishers",
+        "what two threads publish for two slots is in the view, whichever was first",
+        two_publishers,
+    ),
 ];
 
 fn host() -> Host {
@@ -36,6 +46,7 @@ fn readers() {
     let by_reader = {
         let (mut reader, slot) = (host.reader(), slot.clone());
         thread::spawn(move || {
+            only_calls();
             let mut last = 0;
             for _ in 0..3 {
                 let version = never_blocks(|| reader.view().get(&slot).version()).unwrap();
@@ -48,6 +59,7 @@ fn readers() {
     let by_handle = {
         let slot = slot.clone();
         thread::spawn(move || {
+            only_calls();
             let mut last = 0;
             for _ in 0..3 {
                 let version = never_blocks(|| slot.load().version()).unwrap();
@@ -122,6 +134,64 @@ fn idle_reader() {
     }
     assert_eq!(world::mapped(), 2);
     assert_eq!(reader.view().get(&slot).version().unwrap(), 5);
+    reader.release();
+    host.load(build(left::PLUGIN, 6)).unwrap();
+    assert!(host.wait_until_unmapped("left", 5, std::time::Duration::from_secs(10)));
     drop(reader);
+    end(Arc::into_inner(host).unwrap());
+}
+
+/// Nobody calls the first build, so the second one may have an interface that does not fit the first.
+fn older_view() {
+    let host = Arc::new(builder(Policy::without_probation()).build().unwrap());
+    host.load(build(grows_not_yet::PLUGIN, 1)).unwrap();
+    let mut reader = host.reader();
+    reader.view();
+    let looks = {
+        let host = host.clone();
+        thread::spawn(move || {
+            // Refused, as long as the first build serves.
+            let slot: Option<Slot<dyn Grows>> = host.slot("grows").ok();
+            let calls = |view: &reslot_runtime::View, slot: &Slot<dyn Grows>| view.get(slot).version(-1).ok();
+            if let Some(slot) = slot {
+                assert_eq!(
+                    calls(reader.view(), &slot),
+                    Some(2),
+                    "a view that is as new as the handle is called"
+                );
+            }
+            let view = reader.view();
+            let slot: Option<Slot<dyn Grows>> = host.slot("grows").ok();
+            if let Some(slot) = slot {
+                let version = calls(view, &slot);
+                assert_ne!(version, Some(1), "the first build is called by the interface of the second");
+            }
+        })
+    };
+    host.load(build(grows::PLUGIN, 2)).unwrap();
+    looks.join().unwrap();
+    end(Arc::into_inner(host).unwrap());
+}
+
+/// To take a claim and to let it go publishes a view as well, on the owner's thread.
+fn two_publishers() {
+    let host = Arc::new(host());
+    host.load(build(middle::PLUGIN, 1)).unwrap();
+    let claims = {
+        let host = host.clone();
+        thread::spawn(move || {
+            for _ in 0..4 {
+                drop(host.claim::<dyn Tally>("middle").unwrap());
+            }
+        })
+    };
+    for version in 2..4 {
+        host.load(build(left::PLUGIN, version)).unwrap();
+    }
+    claims.join().unwrap();
+    for (name, version) in [("left", 3), ("middle", 1)] {
+        let slot: Slot<dyn Tally> = host.slot(name).unwrap();
+        assert_eq!(slot.load().version().unwrap(), version, "the view has what was published");
+    }
     end(Arc::into_inner(host).unwrap());
 }
