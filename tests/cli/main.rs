@@ -1,6 +1,9 @@
 //! The program `reslot`, started as from a shell, with real hosts: its output and its exit code.
 
 mod bad_ends;
+#[allow(dead_code)]
+#[path = "../scenarios/bit_flips/image.rs"]
+mod image;
 mod run;
 #[allow(dead_code)]
 #[path = "../scenarios/support.rs"]

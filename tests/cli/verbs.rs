@@ -1,8 +1,13 @@
 //! Each verb, with a host that obeys.
 
-use super::{Ended, Place, reslot};
+use super::{
+    Ended, Place,
+    image::{Image, Place as At},
+    reslot,
+    support::{copies, wait_for, wait_for_unmapped},
+};
 use fixture_interfaces::Probe;
-use reslot::{Claim, SyncOutcome};
+use reslot::{Claim, Event, SyncOutcome};
 use reslot_tests::Fixture;
 use serde_json::Value;
 use std::fs;
@@ -216,4 +221,50 @@ fn documents_name_every_verb_and_every_exit_code() {
             .unwrap()
             .contains("reslot")
     );
+}
+
+#[test]
+fn images_are_compared_and_the_exit_code_says_what_was_found() {
+    let place = Place::new();
+    let mut events = place.host.events();
+    let verified = place.reslot(&["verify"]).done();
+    assert!(verified.contains("COMPARED") && verified.contains("intact"), "{verified}");
+    let images = json(&place.reslot(&["verify", "--json"]).done());
+    assert_eq!(
+        (&images[0]["slot"], &images[0]["condition"]),
+        (&"probe".into(), &"intact".into())
+    );
+    assert!(
+        images[0]["bytes"].as_u64().unwrap() > 10_000 && images[0]["more"] == 0,
+        "{images}"
+    );
+
+    Image::only(&place.host, &Fixture::build("fx-probe").stamped(1)).flip(At::RELOCATED, 1);
+    let damaged = place.reslot(&["verify"]);
+    assert_eq!(damaged.code, Some(1), "{damaged:#?}");
+    assert!(
+        damaged.out.contains("damaged") && damaged.out.contains("probe 1: .init_array+0x0"),
+        "{damaged:#?}"
+    );
+    wait_for(&mut events, |event| matches!(event, Event::ImageRenewed { .. }).then_some(()));
+    wait_for_unmapped(&mut events, "probe", 1);
+    let verified = place.reslot(&["verify"]).done();
+    assert!(verified.contains("intact"), "the fresh image: {verified}");
+
+    // An image that could not be compared is not verified.
+    place.host.load(place.publish(2)).unwrap();
+    place.host.confirm("probe").unwrap();
+    wait_for_unmapped(&mut events, "probe", 2);
+    place.publish(3);
+    for copy in copies(place.host.private_folder()) {
+        fs::remove_file(copy).unwrap();
+    }
+    let failed = place.reslot(&["verify"]);
+    assert_eq!(failed.code, Some(1), "{failed:#?}");
+    assert!(
+        failed.out.contains("failed") && failed.out.contains("private copy cannot be read"),
+        "{failed:#?}"
+    );
+    let images = place.reslot(&["verify", "--json"]);
+    assert_eq!((images.code, &json(&images.out)[0]["condition"]), (Some(1), &"failed".into()));
 }

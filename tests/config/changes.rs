@@ -1,7 +1,9 @@
 //! The configuration that plugins get: when they are loaded, when the settings change, and after a refusal.
 
 use crate::{
-    Desk, assert_gone, settings,
+    Desk, assert_gone,
+    image::{Image, Place},
+    settings, stamped,
     support::{Gate, wait_for, wait_for_refused, wait_for_staged, wait_for_swapped, wait_until},
     threshold, wait_for_config_applied, wait_for_config_refused, wait_for_threshold,
 };
@@ -290,4 +292,24 @@ fn slots_of_one_artifact_have_each_their_own_table_and_refuse_each_for_themselve
     }
     assert_gone(&host);
     assert_eq!(host.images().mapped, 0);
+}
+
+#[test]
+fn settings_say_how_often_images_are_compared_and_what_follows_damage() {
+    for (what, answered) in [("report", false), ("renew", true)] {
+        let desk = Desk::new(&format!("[host]\nscrub_every_ms = 2\non_damaged_image = \"{what}\"\n"));
+        desk.publish("moody", 1);
+        let host = desk.host();
+        let mut events = host.events();
+        Image::only(&host, &stamped("moody", 1)).flip(Place::CODE, 1);
+        wait_for(&mut events, |event| matches!(event, Event::ImageDamaged { .. }).then_some(()));
+        if answered {
+            wait_for(&mut events, |event| matches!(event, Event::ImageRenewed { .. }).then_some(()));
+        }
+        // The reload thread has done by then whatever the comparison asked for.
+        host.verify_images();
+        let elsewhere = reslot_tests::Folder::new();
+        let outcome = host.load(elsewhere.publish("moody.so", &stamped("moody", 2))).unwrap();
+        assert_eq!(outcome.generation(), Some(if answered { 3 } else { 2 }), "{outcome:?}");
+    }
 }

@@ -4,6 +4,9 @@
 
 mod changes;
 mod going_back;
+#[allow(dead_code)]
+#[path = "../scenarios/bit_flips/image.rs"]
+mod image;
 mod layers;
 mod refused;
 mod resources;
