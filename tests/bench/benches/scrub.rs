@@ -1,5 +1,5 @@
 //! What comparing images with their artifacts costs: `cargo xtask bench scrub`. How long a mebibyte of an image takes, and what calls of a plugin
-//! take while images are compared without pause, against calls while nothing is compared.
+//! take while images are compared without pause, against calls while nothing is compared. A sample counts only if comparisons ended within it.
 
 use fixture_interfaces::Probe;
 use reslot::{Comparison, Host, Policy};
@@ -7,13 +7,15 @@ use reslot_bench::{Report, Row, Samples, micros, only_a_test};
 use reslot_tests::{Fixture, Folder};
 use std::{
     hint::black_box,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 const ROUNDS: usize = 100;
 const CALLS: u64 = 1_000_000;
+/// How long calls are measured at most until a comparison has ended beside them.
+const PATIENCE: Duration = Duration::from_secs(60);
 const MEBIBYTE: f64 = (1 << 20) as f64;
 
 fn main() -> anyhow::Result<()> {
@@ -36,17 +38,31 @@ fn main() -> anyhow::Result<()> {
     };
 
     let [mut without, mut with, mut compared] = <[Samples; 3]>::default();
-    let mut bytes = 0;
+    let (mut bytes, mut ran) = (0, 0);
     for _ in 0..rounds {
         without.push(call());
-        let done = AtomicBool::new(false);
+        let (done, compared_so_far) = (AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    black_box(host.verify_images());
+                    let reports = black_box(host.verify_images());
+                    let is_compared = |report: &reslot::ImageReport| matches!(report.comparison, Comparison::Compared(_));
+                    assert!(!reports.is_empty() && reports.iter().all(is_compared), "{reports:?}");
+                    compared_so_far.fetch_add(1, Ordering::Relaxed);
                 }
             });
-            with.push(call());
+            let begun = Instant::now();
+            let mut until_compared = || loop {
+                let before = compared_so_far.load(Ordering::Relaxed);
+                let took = call();
+                match compared_so_far.load(Ordering::Relaxed) - before {
+                    0 => assert!(begun.elapsed() < PATIENCE, "no comparison ended beside the calls"),
+                    more => return (took, more),
+                }
+            };
+            let (took, comparisons) = until_compared();
+            with.push(took);
+            ran += comparisons;
             done.store(true, Ordering::Relaxed);
         });
         for report in host.verify_images() {
@@ -66,6 +82,7 @@ fn main() -> anyhow::Result<()> {
     let base = "nothing is compared";
     report.row(Row::new(base, &without, "ns"));
     let row = Row::new("images are compared without pause", &with, "ns");
+    let row = row.note(format!("{ran} comparisons ended within {rounds} samples"));
     report.row(row.against(base, &with.over(&without)).quoted());
     report.finish()
 }
