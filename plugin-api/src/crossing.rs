@@ -11,7 +11,7 @@ mod bytes;
 mod decode;
 mod encode;
 
-pub use bytes::{Invalid, exact};
+pub use bytes::{Invalid, to_array};
 pub use decode::{Back, Decoder, Elements};
 pub use encode::Encoder;
 pub(crate) use encode::Handles;
@@ -22,8 +22,8 @@ pub(crate) use encode::Handles;
 /// with a fixed integer representation.
 ///
 /// # Safety
-/// `DESCRIPTION` must have the exact layout, and the bytes of a value must be meaningful in any image of this process. If `PLAIN_BYTES`,
-/// the type must have no padding, and any bytes must be a value; and bytes that `valid_bytes` accepts must be one.
+/// `DESCRIPTION` must have the exact layout, and the bytes of a value must be meaningful in any image of this process.
+/// `IS_POD` may be true only if the type has no padding and every bit pattern is a value. `valid_bytes` may accept only bytes that are a value.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` may not cross between host and plugin",
     label = "not a `Crossing` type",
@@ -34,9 +34,9 @@ pub(crate) use encode::Handles;
 pub unsafe trait Crossing: Send + Sync + 'static {
     /// The layout, for people and for the check.
     const DESCRIPTION: &'static Type;
-    /// Whether the type has no padding, and any bytes are a value.
+    /// Whether the type has no padding, and every bit pattern is a value.
     #[doc(hidden)]
-    const PLAIN_BYTES: bool;
+    const IS_POD: bool;
     /// Checks that the bytes, which have the type's size, are a value. Padding may be anything.
     #[doc(hidden)]
     fn valid_bytes(bytes: &[u8]) -> Result<(), Invalid>;
@@ -115,7 +115,7 @@ macro_rules! scalars {
                 align: align_of::<$scalar>(),
                 kind: Kind::Scalar,
             };
-            const PLAIN_BYTES: bool = $plain;
+            const IS_POD: bool = $plain;
 
             #[inline]
             fn valid_bytes(bytes: &[u8]) -> Result<(), Invalid> {
@@ -177,7 +177,7 @@ scalars! {
     f32 true |_| true;
     f64 true |_| true;
     bool false |bytes| matches!(bytes, [0 | 1]);
-    char false |bytes| char::from_u32(u32::from_ne_bytes(exact(bytes))).is_some();
+    char false |bytes| char::from_u32(u32::from_ne_bytes(to_array(bytes))).is_some();
 }
 
 // SAFETY: `()` has one value and no bytes.
@@ -189,7 +189,7 @@ unsafe impl Crossing for () {
         align: 1,
         kind: Kind::Scalar,
     };
-    const PLAIN_BYTES: bool = true;
+    const IS_POD: bool = true;
 
     #[inline]
     fn valid_bytes(_: &[u8]) -> Result<(), Invalid> {
@@ -209,11 +209,11 @@ unsafe impl<T: Crossing, const N: usize> Crossing for [T; N] {
         align: align_of::<[T; N]>(),
         kind: Kind::Array(T::DESCRIPTION, N),
     };
-    const PLAIN_BYTES: bool = T::PLAIN_BYTES || size_of::<[T; N]>() == 0;
+    const IS_POD: bool = T::IS_POD || size_of::<[T; N]>() == 0;
 
     #[inline]
     fn valid_bytes(bytes: &[u8]) -> Result<(), Invalid> {
-        match Self::PLAIN_BYTES {
+        match Self::IS_POD {
             true => Ok(()),
             false => bytes.chunks_exact(size_of::<T>().max(1)).try_for_each(T::valid_bytes),
         }
@@ -273,6 +273,7 @@ pub unsafe trait Returned: Sized {
     #[doc(hidden)]
     #[inline]
     fn decode_all(len: usize, from: &mut Decoder<'_>) -> Result<Vec<Self::Wire>, MarshalError> {
+        from.check_growth(len, size_of::<Self::Wire>())?;
         (0..len).map(|_| Self::decode(from)).collect()
     }
 }

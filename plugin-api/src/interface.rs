@@ -27,10 +27,10 @@ mod dispatch;
 mod lent;
 mod stub;
 
-pub use active::ActiveLends;
-pub use dispatch::{Buffer, Context, Dispatch, Marshalling, answer, code, dispatch_instance};
-pub use lent::{Lends, LentEntry, MOST_NESTED};
-pub use stub::{Call, INSTANCE, Remote, RemoteInstance, Step, Transport, call, refuse};
+pub use active::ActiveLentObjects;
+pub use dispatch::{CallContext, Dispatch, Marshalling, ReplyBuffer, code, dispatch_instance};
+pub use lent::{LentEntry, LentObjects, MAX_NESTED_CALLS};
+pub use stub::{Call, INSTANCE, MarshalStep, RemoteInstance, RemoteObject, Transport, call_stub, fail_unsupported};
 
 /// Implemented by [`#[interface]`](macro@crate::interface) for `dyn Trait`: the marker by which hosts and plugins name it.
 ///
@@ -73,8 +73,8 @@ pub unsafe trait Interface: 'static {
     /// An argument of this interface, as the other side has lent it.
     #[doc(hidden)]
     #[inline]
-    fn remote<'a>(from: &mut Decoder<'_>, context: Context<'a>) -> Result<Remote<'a>, MarshalError> {
-        Remote::decode::<Self>(from, context)
+    fn remote<'a>(from: &mut Decoder<'_>, context: CallContext<'a>) -> Result<RemoteObject<'a>, MarshalError> {
+        RemoteObject::decode::<Self>(from, context)
     }
     /// The table whose functions send a call as bytes. Their object is a stub of `marshal`.
     #[doc(hidden)]
@@ -87,9 +87,9 @@ pub unsafe trait Interface: 'static {
     unsafe fn dispatch(
         object: Passed,
         method: u32,
-        context: Context<'_>,
+        context: CallContext<'_>,
         request: &[u8],
-        reply: &mut dyn Buffer,
+        reply: &mut dyn ReplyBuffer,
     ) -> Result<Status, MarshalError>;
 }
 

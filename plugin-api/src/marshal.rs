@@ -1,4 +1,4 @@
-//! Calls as bytes, for engines whose plugins run behind a border that only bytes cross: a sandbox, or another process.
+//! Calls as bytes, for engines whose plugins run behind a boundary that only bytes cross: a sandbox, or another process.
 //!
 //! `#[interface]` generates two things for it, beside the function tables of a call in one process:
 //!
@@ -14,12 +14,12 @@
 //! one. It uses neither libc nor threads nor the clock, because the plugin's side also runs in WebAssembly.
 //!
 //! # The bytes
-//! Both sides have the same byte order and the same layouts of plain types (an engine compares the descriptions). A request is
+//! Both sides have the same byte order and the same layouts of `Crossing` types (an engine compares the descriptions). A request is
 //! the arguments in their order. A reply is the result, and then the new values of the `&mut` arguments in their order.
 //!
 //! | what | bytes |
 //! |---|---|
-//! | plain type `T` | zeros up to the alignment of `T`; its bytes, with padding as zeros |
+//! | `Crossing` type `T` | zeros up to the alignment of `T`; its bytes, with padding as zeros |
 //! | `&[T]`, `&mut [T]` | length (`u32`); zeros up to the alignment of `T`; the elements |
 //! | `&str`, `String` | length (`u32`); UTF-8 |
 //! | `Vec<T>` | length (`u32`); the elements, each as `T` |
@@ -32,7 +32,7 @@
 //! # What the other side cannot do
 //! Each byte is checked before it becomes a part of a Rust value, and each length against the bytes that are there before
 //! anything is allocated. A message must lie in memory that the other side cannot change meanwhile: a transport over shared
-//! memory copies first. A handle is valid only during the call for which it was made: its generation is compared. While a method
+//! memory copies first. A handle is valid only during the call for which it was made: it contains the number of that call, which is checked. While a method
 //! with `&mut self` runs in a lent object, or any other method, nothing else gets at the object in a way that Rust forbids:
 //! each lent object counts its borrows. A side that claims that the caller's own object has panicked is believed only if one
 //! has, so it cannot unwind its caller.
@@ -40,10 +40,10 @@
 pub(crate) mod error;
 mod unsupported;
 
-pub use crate::crossing::{Back, Decoder, Elements, Encoder, Invalid, exact};
+pub use crate::crossing::{Back, Decoder, Elements, Encoder, Invalid, to_array};
 pub use crate::interface::{
-    ActiveLends, Buffer, Call, Context, Dispatch, INSTANCE, Lends, LentEntry, MOST_NESTED, Marshalling, Remote,
-    RemoteInstance, Step, Transport, answer, call, code, dispatch_instance, refuse,
+    ActiveLentObjects, Call, CallContext, Dispatch, INSTANCE, LentEntry, LentObjects, MAX_NESTED_CALLS, MarshalStep,
+    Marshalling, RemoteInstance, RemoteObject, ReplyBuffer, Transport, call_stub, code, dispatch_instance, fail_unsupported,
 };
 pub use error::{MarshalError, TransportError};
 pub use unsupported::{Reason, Unsupported, unsupported};

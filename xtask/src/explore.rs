@@ -60,7 +60,7 @@ pub fn simulate(arguments: Simulation) -> anyhow::Result<ExitCode> {
 
 /// What `cargo xtask test` runs.
 pub fn passes() -> anyhow::Result<bool> {
-    let models = ["--schedules", "100000"].map(str::to_owned);
+    let models = ["--schedules", "20000"].map(str::to_owned);
     let simulation = ["simulate", "--schedules", "1000"].map(str::to_owned);
     Ok(explore(&models, false)? & explore(&simulation, false)?)
 }

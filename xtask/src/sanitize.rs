@@ -97,7 +97,7 @@ fn needs_component(component: &str, file: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The test programs that run under a sanitizer or valgrind.
+/// The known names that were asked for, or all.
 fn programs<'a>(only: &'a [String], known: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
     if let Some(unknown) = only.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("{unknown:?} is not run under this tool; these are: {}", known.join(", "));
@@ -112,8 +112,8 @@ fn programs<'a>(only: &'a [String], known: &[&'a str]) -> anyhow::Result<Vec<&'a
 /// The test programs that run under a sanitizer or valgrind.
 const PROGRAMS: [&str; 2] = ["soak", "unload"];
 
-/// Adds what the tests read, and which of them run.
-fn shortened(command: &mut Command, program: &str, arguments: &Arguments, reloads: u64) {
+/// Sets the variables that shorten the tests, and the filters.
+fn shorten(command: &mut Command, program: &str, arguments: &Arguments, reloads: u64) {
     command.env("RESLOT_SOAK_RELOADS", arguments.reloads.unwrap_or(reloads).to_string());
     command.env("RESLOT_SOAK_SECONDS", arguments.seconds.to_string());
     if let Some(rows) = arguments.rows.as_ref().filter(|_| program == "unload") {
@@ -134,7 +134,7 @@ fn sanitized(tool: &str, variables: &[(&str, &str)], arguments: &Arguments) -> a
         for (variable, options) in options(tool, program) {
             command.env(variable, options);
         }
-        shortened(&mut command, program, arguments, 1_000);
+        shorten(&mut command, program, arguments, 1_000);
         if !passes(command)? {
             worst = ExitCode::FAILURE;
         }
@@ -182,7 +182,7 @@ fn valgrind(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER",
                 runner(&suppressions("valgrind")),
             );
-        shortened(&mut command, program, arguments, 50);
+        shorten(&mut command, program, arguments, 50);
         if !passes(command)? {
             worst = ExitCode::FAILURE;
         }

@@ -98,7 +98,7 @@ const PROMETHEUS: Step = Step {
 };
 const MODELS: Step = Step {
     name: "models",
-    by_hand: "cargo xtask explore --schedules 100000 && cargo xtask simulate",
+    by_hand: "cargo xtask explore --schedules 20000 && cargo xtask simulate",
     check: Check::Explore,
 };
 const TESTS: Step = Step {

@@ -108,7 +108,7 @@ impl ImageDifference {
 impl fmt::Display for ImageDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.part == ImagePart::PrivateCopy {
-            return write!(f, "a place unknown within the {} bytes of its private copy", self.len);
+            return write!(f, "an unknown place in its private copy ({} bytes)", self.len);
         }
         write!(
             f,
@@ -583,9 +583,6 @@ mod tests {
     #[test]
     fn difference_without_a_known_place_says_so() {
         let difference = ImageDifference::new(ImagePart::PrivateCopy, "private-copy", 0, 0, 700, None);
-        assert_eq!(
-            difference.to_string(),
-            "a place unknown within the 700 bytes of its private copy"
-        );
+        assert_eq!(difference.to_string(), "an unknown place in its private copy (700 bytes)");
     }
 }

@@ -202,8 +202,8 @@ pub trait Resources: Send + Sync {
     fn threads_with_values(&self) -> Vec<String>;
 
     /// Compares the image's read-only memory with the linted bytes. It keeps nothing mapped, and takes no lock that a caller or a reload may wait
-    /// for: `go_on`, which it calls again and again, may wait. It ends soon after `go_on` answers `false`.
-    fn compare(&self, go_on: &dyn Fn() -> bool) -> Comparison;
+    /// for: `may_continue`, which it calls again and again, may wait. It ends soon after `may_continue` answers `false`.
+    fn compare(&self, may_continue: &dyn Fn() -> bool) -> Comparison;
 
     /// Begins the end of the image: from now on it calls [`ImageOwner::when_less`].
     fn watch(&self);

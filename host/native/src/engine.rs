@@ -201,8 +201,8 @@ impl Resources for Ledger {
         self.threads_with_values()
     }
 
-    fn compare(&self, go_on: &dyn Fn() -> bool) -> Comparison {
-        self.compare(go_on)
+    fn compare(&self, may_continue: &dyn Fn() -> bool) -> Comparison {
+        self.compare(may_continue)
     }
 
     fn watch(&self) {

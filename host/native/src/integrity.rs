@@ -71,14 +71,14 @@ impl Integrity {
         }
     }
 
-    /// Compares all blocks. `is_closed` says whether the image may be unmapped by now; `go_on` is asked between blocks.
-    pub(super) fn compare(&self, is_closed: &dyn Fn() -> bool, go_on: &dyn Fn() -> bool) -> Comparison {
+    /// Compares all blocks. `is_closed` says whether the image may be unmapped by now; `may_continue` is asked between blocks.
+    pub(super) fn compare(&self, is_closed: &dyn Fn() -> bool, may_continue: &dyn Fn() -> bool) -> Comparison {
         let begun = Instant::now();
         let memory = OwnMemory::default();
         let mut compared = ComparedParts::default();
         let reference = match self.reference.get() {
             Some(reference) => reference,
-            None => match self.make_reference(&memory, go_on) {
+            None => match self.make_reference(&memory, may_continue) {
                 // The copy is deleted, and its file written anew, after the image was closed.
                 _ if is_closed() => return Comparison::Ended,
                 Ok(reference) => self.reference.get_or_init(|| reference),
@@ -96,7 +96,7 @@ impl Integrity {
         };
         let mut found = [0; BLOCK];
         for block in reference.blocks() {
-            if !go_on() {
+            if !may_continue() {
                 return Comparison::Ended;
             }
             let found = &mut found[..block.len()];
@@ -129,8 +129,11 @@ impl Integrity {
         Comparison::Compared(compared)
     }
 
-    fn make_reference(&self, memory: &OwnMemory, go_on: &dyn Fn() -> bool) -> Result<Reference, NoReference> {
-        let bytes = self.linted_bytes(go_on)?;
+    fn make_reference(&self, memory: &OwnMemory, may_continue: &dyn Fn() -> bool) -> Result<Reference, NoReference> {
+        let bytes = self.linted_bytes(may_continue)?;
+        if !may_continue() {
+            return Err(NoReference::Ended);
+        }
         let Some(parts) = ReadOnlyParts::of(&bytes) else {
             let why = "no read-only part of the artifact was found";
             return Err(NoReference::Failed(why.to_owned()));
@@ -143,8 +146,8 @@ impl Integrity {
     }
 
     /// Bytes with the hash of the linted ones.
-    fn linted_bytes(&self, go_on: &dyn Fn() -> bool) -> Result<Vec<u8>, NoReference> {
-        let of_copy = match self.read_copy(go_on) {
+    fn linted_bytes(&self, may_continue: &dyn Fn() -> bool) -> Result<Vec<u8>, NoReference> {
+        let of_copy = match self.read_copy(may_continue) {
             Ok(Some(bytes)) if ContentHash::of(&bytes) == self.hash => return Ok(bytes),
             Ok(Some(bytes)) => NoReference::CopyChanged(bytes.len()),
             Ok(None) => return Err(NoReference::Ended),
@@ -153,6 +156,9 @@ impl Integrity {
                 self.published.display()
             )),
         };
+        if !may_continue() {
+            return Err(NoReference::Ended);
+        }
         let Ok(mut source) = read_source(&self.published, &StageLimits::default()) else {
             return Err(of_copy);
         };
@@ -166,12 +172,12 @@ impl Integrity {
         }
     }
 
-    /// The bytes of the private copy; none if `go_on` has answered `false`.
-    fn read_copy(&self, go_on: &dyn Fn() -> bool) -> io::Result<Option<Vec<u8>>> {
+    /// The bytes of the private copy; none if `may_continue` has answered `false`.
+    fn read_copy(&self, may_continue: &dyn Fn() -> bool) -> io::Result<Option<Vec<u8>>> {
         let mut file = File::open(&self.copy)?;
         let mut bytes = Vec::new();
         loop {
-            if !go_on() {
+            if !may_continue() {
                 return Ok(None);
             }
             if (&mut file).take(CHUNK).read_to_end(&mut bytes)? == 0 {
@@ -250,7 +256,7 @@ mod tests {
         (base, PathBuf::from(&line[line.find('/').unwrap()..]))
     }
 
-    /// It, if it was mapped from this copy.
+    /// The integrity of that library, with this private copy.
     fn image(base: usize, copy: PathBuf) -> Integrity {
         let (_, file) = library();
         Integrity::new(ContentHash::of(&fs::read(&file).unwrap()), base, copy, file)

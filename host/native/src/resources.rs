@@ -222,10 +222,10 @@ impl Ledger {
     }
 
     /// Compares the image with its artifact. This takes no lock.
-    pub fn compare(&self, go_on: &dyn Fn() -> bool) -> Comparison {
+    pub fn compare(&self, may_continue: &dyn Fn() -> bool) -> Comparison {
         let is_closed = || self.is_closed.load(Ordering::Acquire);
         match self.integrity.get() {
-            Some(integrity) => integrity.compare(&is_closed, go_on),
+            Some(integrity) => integrity.compare(&is_closed, may_continue),
             None => Comparison::Failed("it has not been opened yet".to_owned()),
         }
     }

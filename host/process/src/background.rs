@@ -42,13 +42,13 @@ pub fn spawn_background<T: Send + 'static>(
     spawn(Kind::Background, name, body)
 }
 
-/// Whether each thread is one of the system. In `cargo xtask explore` one thread of the system runs all, and keeps its scheduling.
-const HAS_THREADS: bool = cfg!(not(reslot_explore));
+/// False in `cargo xtask explore`, where one thread of the system runs all simulated threads. Its scheduling must not change.
+const USES_OS_THREADS: bool = cfg!(not(reslot_explore));
 
 impl Kind {
     /// Gives the calling thread this kind.
     fn set_for_this_thread(self) {
-        if !HAS_THREADS {
+        if !USES_OS_THREADS {
             return;
         }
         let none = libc::sched_param { sched_priority: 0 };
@@ -99,7 +99,7 @@ impl Processors {
 
     /// Limits the calling thread to these processors.
     pub fn set_for_this_thread(self) {
-        if let Some(set) = self.0.filter(|_| HAS_THREADS) {
+        if let Some(set) = self.0.filter(|_| USES_OS_THREADS) {
             // If the system refuses it, the thread keeps the processors of its parent.
             // SAFETY: 0 means the calling thread, and the size is that of the set.
             let _ = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };

@@ -376,8 +376,8 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// The image of a generation differs from its artifact and stays, because fresh images of the slot differed in the same places: the memory
-    /// is not at fault. It is reported once.
+    /// The image of a generation differs from its artifact and stays, because fresh images of the slot differed in the same places, so
+    /// another image does not help. It is reported once.
     RepairGivenUp {
         /// The slot.
         slot: Arc<str>,

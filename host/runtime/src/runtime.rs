@@ -21,7 +21,7 @@ use crate::{
 pub(crate) use hook_runner::HookRunner;
 use reslot_process::Process;
 pub(crate) use retries::Retries;
-pub(crate) use scrubber::{ScrubMessage, Scrubber, Unanswered};
+pub(crate) use scrubber::{ScrubMessage, Scrubber, VerifyError};
 use std::{sync::Arc, time::Duration};
 pub(crate) use storage::Storage;
 pub(crate) use threads::Threads;

@@ -8,7 +8,7 @@ mod answers;
 mod pace;
 
 use crate::{
-    runtime::{Runtime, ScrubMessage, Unanswered},
+    runtime::{Runtime, ScrubMessage, VerifyError},
     slot::MappedImage,
 };
 use answers::Answers;
@@ -28,8 +28,8 @@ use std::{
 /// Starts the thread, if it does not run yet.
 pub(crate) fn start(host: &Arc<Runtime>) {
     let working = host.clone();
-    host.scrubber.start(move |messages, grants, is_ending| {
-        let pace = Pace::new(grants, is_ending);
+    host.scrubber.start(move |messages, is_ending| {
+        let pace = Pace::new(is_ending);
         Scrub::new(working).run(&messages, &pace);
     });
 }
@@ -39,10 +39,10 @@ pub(crate) fn verify(host: &Arc<Runtime>) -> Vec<ImageReport> {
     start(host);
     let comparison = match host.scrubber.verify() {
         Ok(reports) => return reports,
-        Err(Unanswered::OnItself) => return Vec::new(),
-        Err(Unanswered::HostEnds) => Comparison::Ended,
-        Err(Unanswered::NoThread) => Comparison::Failed("the system gives no thread that could compare it".to_owned()),
-        Err(Unanswered::Panicked) => {
+        Err(VerifyError::Reentrant) => return Vec::new(),
+        Err(VerifyError::HostEnds) => Comparison::Ended,
+        Err(VerifyError::NoThread) => Comparison::Failed("the system gives no thread that could compare it".to_owned()),
+        Err(VerifyError::Panicked) => {
             Comparison::Failed("the thread that compares has panicked; the program's log has the panic".to_owned())
         }
     };
@@ -95,7 +95,7 @@ impl Scrub {
             }
             self.set_next();
             // If this panics, those who wait are told by the drop of their channels, and the next comparison is another try.
-            let reports = catch_unwind(AssertUnwindSafe(|| self.compare(&|| pace.go_on())));
+            let reports = catch_unwind(AssertUnwindSafe(|| self.compare(&|| pace.may_continue())));
             for (waiting, reports) in waiting.into_iter().zip(std::iter::repeat(reports.ok())) {
                 if let Some(reports) = reports {
                     // Somebody may have given up waiting.
@@ -106,10 +106,10 @@ impl Scrub {
     }
 
     /// Compares all images, and does what follows.
-    fn compare(&mut self, go_on: &dyn Fn() -> bool) -> Vec<ImageReport> {
+    fn compare(&mut self, may_continue: &dyn Fn() -> bool) -> Vec<ImageReport> {
         let images = self.host.images.with_shadows(None);
         self.answers.forget_all_but(&images);
-        let compare = |image: &MappedImage| report(image, compare(&*image.resources, go_on));
+        let compare = |image: &MappedImage| report(image, compare(&*image.resources, may_continue));
         let reports = in_order(images.iter().map(compare).collect());
         drop(images);
         // Of a slot's generations the standby comes before the current one, so that no rollback goes to a damaged one.
@@ -130,12 +130,12 @@ fn in_order(mut reports: Vec<ImageReport>) -> Vec<ImageReport> {
 }
 
 /// Compares one image. A panic concerns only this one.
-fn compare(image: &dyn Resources, go_on: &dyn Fn() -> bool) -> Comparison {
-    let compared = catch_unwind(AssertUnwindSafe(|| image.compare(go_on)));
-    compared.unwrap_or_else(|panic| Comparison::Failed(format!("the comparison panicked: {}", words_of(&*panic))))
+fn compare(image: &dyn Resources, may_continue: &dyn Fn() -> bool) -> Comparison {
+    let compared = catch_unwind(AssertUnwindSafe(|| image.compare(may_continue)));
+    compared.unwrap_or_else(|panic| Comparison::Failed(format!("the comparison panicked: {}", panic_message(&*panic))))
 }
 
-fn words_of(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let words = panic.downcast_ref::<String>().map(String::as_str);
     words.or_else(|| panic.downcast_ref().copied()).unwrap_or("without words")
 }
@@ -166,8 +166,8 @@ mod tests {
         fn threads_with_values(&self) -> Vec<String> {
             Vec::new()
         }
-        fn compare(&self, go_on: &dyn Fn() -> bool) -> Comparison {
-            self.0(go_on)
+        fn compare(&self, may_continue: &dyn Fn() -> bool) -> Comparison {
+            self.0(may_continue)
         }
         fn watch(&self) {}
         fn end(&self) {}

@@ -10,6 +10,7 @@
 
 use reslot_sync::Mutex;
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions},
     io,
     os::{
@@ -37,8 +38,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Kept {
     files: Vec<PathBuf>,
-    /// Names that could not be removed. They are tried again whenever another one is given up, and at the end.
-    unremoved: Vec<PathBuf>,
+    /// Paths whose removal failed. It is tried again at each `give_up`, and when the folder is removed.
+    unremoved: BTreeSet<PathBuf>,
     /// A counter for their names.
     count: u64,
     /// The folder is being removed.
@@ -89,7 +90,7 @@ impl Spares {
     fn remove(&self, path: &Path) -> io::Result<()> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.0.kept.lock().unremoved.push(path.to_owned());
+                self.0.kept.lock().unremoved.insert(path.to_owned());
                 Err(error)
             }
             removed => removed,
@@ -97,9 +98,12 @@ impl Spares {
     }
 
     fn try_again(&self) {
-        let unremoved = std::mem::take(&mut self.0.kept.lock().unremoved);
-        for path in unremoved {
-            let _ = self.remove(&path);
+        let mut unremoved = std::mem::take(&mut self.0.kept.lock().unremoved);
+        while let Some(path) = unremoved.pop_first() {
+            // What is wrong with the folder is wrong for the others, too.
+            if self.remove(&path).is_err() {
+                return self.0.kept.lock().unremoved.append(&mut unremoved);
+            }
         }
     }
 
@@ -259,7 +263,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let spares = Spares::new(folder.path());
         spares.close();
-        // No file can be removed in this way, whoever asks.
+        // A folder: to remove it as a file fails also for root.
         let (stuck, inside) = (folder.path().join("stuck.so"), folder.path().join("stuck.so/inside"));
         fs::create_dir(&stuck).unwrap();
         fs::write(&inside, b"x").unwrap();

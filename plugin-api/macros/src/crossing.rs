@@ -101,8 +101,8 @@ fn bytes_of_structure(fields: &Fields) -> TokenStream {
         .collect();
     let members = fields.members();
     quote! {
-        const PLAIN_BYTES: bool = 0 #(+ ::core::mem::size_of::<#types>())* == ::core::mem::size_of::<Self>()
-            #(&& <#types as ::reslot_plugin_api::Crossing>::PLAIN_BYTES)*;
+        const IS_POD: bool = 0 #(+ ::core::mem::size_of::<#types>())* == ::core::mem::size_of::<Self>()
+            #(&& <#types as ::reslot_plugin_api::Crossing>::IS_POD)*;
 
         #[inline]
         fn valid_bytes(
@@ -128,13 +128,15 @@ fn bytes_of_enumeration<'a>(
     let integer = quote::format_ident!("{integer}");
     let known = variants.clone();
     quote! {
-        const PLAIN_BYTES: bool = false;
+        const IS_POD: bool = false;
 
         #[inline]
         fn valid_bytes(
             __bytes: &[u8],
         ) -> ::core::result::Result<(), ::reslot_plugin_api::__private::marshal::Invalid> {
-            let __tag = #integer::from_ne_bytes(::reslot_plugin_api::__private::marshal::exact(__bytes));
+            let __tag = #integer::from_ne_bytes(::reslot_plugin_api::__private::marshal::to_array(
+                &__bytes[..::core::mem::size_of::<#integer>()],
+            ));
             match false #(|| __tag == #name::#known as #integer)* {
                 true => ::core::result::Result::Ok(()),
                 false => ::core::result::Result::Err(::reslot_plugin_api::__private::marshal::Invalid),
@@ -146,7 +148,8 @@ fn bytes_of_enumeration<'a>(
             let __tag = match self {
                 #(#name::#variants => #name::#variants as #integer,)*
             };
-            __bytes.copy_from_slice(&__tag.to_ne_bytes());
+            // With `repr(align)` the value is longer, and the rest is padding.
+            __bytes[..::core::mem::size_of::<#integer>()].copy_from_slice(&__tag.to_ne_bytes());
         }
     }
 }

@@ -9,7 +9,7 @@ pub struct Invalid;
 
 /// The bytes as an array. Their number must be `N`.
 #[inline]
-pub fn exact<const N: usize>(bytes: &[u8]) -> [u8; N] {
+pub fn to_array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(bytes);
     array
@@ -18,7 +18,7 @@ pub fn exact<const N: usize>(bytes: &[u8]) -> [u8; N] {
 /// The bytes of a plain value, with padding as zeros. `room` must have its size.
 #[inline]
 pub(super) fn put<T: Crossing>(value: &T, room: &mut [u8]) {
-    if T::PLAIN_BYTES {
+    if T::IS_POD {
         room.copy_from_slice(bytes_of(slice::from_ref(value)));
     } else {
         room.fill(0);
@@ -29,7 +29,7 @@ pub(super) fn put<T: Crossing>(value: &T, room: &mut [u8]) {
 /// The bytes of plain values, with padding as zeros. `room` must have their size.
 #[inline]
 pub(super) fn put_all<T: Crossing>(values: &[T], room: &mut [u8]) {
-    if T::PLAIN_BYTES {
+    if T::IS_POD {
         room.copy_from_slice(bytes_of(values));
     } else {
         room.fill(0);
@@ -39,12 +39,12 @@ pub(super) fn put_all<T: Crossing>(values: &[T], room: &mut [u8]) {
     }
 }
 
-/// Only for types without padding.
+/// Only for types with `IS_POD`.
 #[inline]
 fn bytes_of<T: Crossing>(values: &[T]) -> &[u8] {
-    const { assert!(T::PLAIN_BYTES || size_of::<T>() > 0, "a type without bytes is plain") };
-    debug_assert!(T::PLAIN_BYTES);
-    // SAFETY: a plain type has no padding, so each byte is initialised; the values are borrowed as long as the bytes.
+    const { assert!(T::IS_POD || size_of::<T>() > 0, "a type without bytes is `IS_POD`") };
+    debug_assert!(T::IS_POD);
+    // SAFETY: such a type has no padding, so each byte is initialised; the values are borrowed as long as the bytes.
     unsafe { slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn value<T: Crossing>(bytes: &[u8]) -> Result<T, Invalid> {
 #[inline]
 pub(super) fn valid_all<T: Crossing>(bytes: &[u8], len: usize) -> Result<(), Invalid> {
     check(Some(bytes.len()) == len.checked_mul(size_of::<T>()))?;
-    if !T::PLAIN_BYTES {
+    if !T::IS_POD {
         for value in bytes.chunks_exact(size_of::<T>().max(1)) {
             T::valid_bytes(value)?;
         }

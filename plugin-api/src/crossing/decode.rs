@@ -4,6 +4,11 @@ use super::{Crossing, bytes};
 use crate::marshal::error::MarshalError;
 use std::{marker::PhantomData, ops::Deref};
 
+/// A `Vec` may need so many times the memory of the message that it comes in.
+const MOST_GROWTH: usize = 64;
+/// A `Vec` of so many bytes is always accepted.
+const ALWAYS_ALLOWED: usize = 1 << 20;
+
 /// Reads a message from its start to its end.
 pub struct Decoder<'a> {
     message: &'a [u8],
@@ -59,6 +64,18 @@ impl<'a> Decoder<'a> {
             _ => Err(MarshalError::Length {
                 at: self.at as u64,
                 claimed: len.into(),
+            }),
+        }
+    }
+
+    /// Refuses elements that would need much more memory than the message has, such as many `None`s of a large type.
+    pub(super) fn check_growth(&self, len: usize, size: usize) -> Result<(), MarshalError> {
+        let most = self.message.len().saturating_mul(MOST_GROWTH).max(ALWAYS_ALLOWED);
+        match len.checked_mul(size) {
+            Some(bytes) if bytes <= most => Ok(()),
+            _ => Err(MarshalError::Length {
+                at: self.at as u64,
+                claimed: len as u64,
             }),
         }
     }

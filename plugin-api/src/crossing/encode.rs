@@ -48,7 +48,9 @@ impl<'a> Encoder<'a> {
         };
         self.at = end;
         let Some(out) = &mut self.out else { return Ok(None) };
-        let room = out.get_mut(begin..end).ok_or(MarshalError::NoRoom { needed: end as u64 })?;
+        let room = out
+            .get_mut(begin..end)
+            .ok_or(MarshalError::BufferSize { needed: end as u64 })?;
         let (filler, room) = room.split_at_mut(start - begin);
         filler.fill(0);
         Ok(Some(room))
@@ -67,7 +69,7 @@ impl<'a> Encoder<'a> {
     #[inline]
     pub fn values<T: Crossing>(&mut self, values: &[T]) -> Result<(), MarshalError> {
         if size_of::<T>() == 0 {
-            // A length without bytes could have the other side repeat something four thousand million times.
+            // Otherwise a length of 2^32 would cost the sender nothing, and the decoder 2^32 iterations.
             if let Some(room) = self.room(1, values.len())? {
                 room.fill(0);
             }

@@ -1,7 +1,7 @@
 //! The callee's side: a request becomes a call of an object through its ordinary table. What is generated for each interface is
 //! in `Interface::dispatch`.
 
-use super::{Interface, Passed, Status, lent::Lends, stub::Transport};
+use super::{Interface, Passed, Status, lent::LentObjects, stub::Transport};
 use crate::{crossing::Encoder, marshal::error::MarshalError};
 use std::cell::Cell;
 
@@ -13,7 +13,8 @@ pub mod code {
     pub const PANICKED: u32 = 1;
     /// An object that was lent to the callee panicked on the caller's side. The reply is empty.
     pub const CALLBACK: u32 = 2;
-    /// A call from the callee to an object that was lent to it failed. The reply is empty.
+    /// A call from the callee to an object that was lent to it failed, or the callee's side failed and could not send the reason. The reply
+    /// is empty.
     pub const FAILED: u32 = 3;
     /// The callee's side refused the request before it called anything, or could not send the result. The reply says why.
     pub const REJECTED: u32 = 4;
@@ -64,25 +65,25 @@ impl std::fmt::Debug for Marshalling {
 /// # Safety
 /// The object must be live with its table, belong to the interface, and be borrowed as the method's receiver says.
 pub type Dispatch =
-    unsafe fn(Passed, u32, Context<'_>, request: &[u8], reply: &mut dyn Buffer) -> Result<Status, MarshalError>;
+    unsafe fn(Passed, u32, CallContext<'_>, request: &[u8], reply: &mut dyn ReplyBuffer) -> Result<Status, MarshalError>;
 
 /// What a call needs that is made while another one is served.
 #[derive(Clone, Copy)]
-pub struct Context<'a> {
+pub struct CallContext<'a> {
     pub(super) transport: &'a dyn Transport,
-    pub(super) lends: Lends<'a>,
+    pub(super) lends: LentObjects<'a>,
     /// Set if a call to an object of the other side has failed because of that side. The object that is served is unwound then.
     pub(super) foreign: &'a Cell<bool>,
 }
 
 /// Where a reply is written.
-pub trait Buffer {
+pub trait ReplyBuffer {
     /// Room for a reply of `len` bytes, which are all overwritten; none if it is too long for this engine. If it is asked for again, the
     /// last answer is the reply's.
     fn room(&mut self, len: usize) -> Option<&mut [u8]>;
 }
 
-impl Buffer for Vec<u8> {
+impl ReplyBuffer for Vec<u8> {
     fn room(&mut self, len: usize) -> Option<&mut [u8]> {
         self.clear();
         self.resize(len, 0);
@@ -90,7 +91,7 @@ impl Buffer for Vec<u8> {
     }
 }
 
-impl dyn Buffer + '_ {
+impl dyn ReplyBuffer + '_ {
     /// Measures a reply, and writes it.
     #[inline]
     pub fn put(&mut self, encode: impl Fn(&mut Encoder<'_>) -> Result<(), MarshalError>) -> Result<(), MarshalError> {
@@ -100,7 +101,7 @@ impl dyn Buffer + '_ {
         if len == 0 {
             return Ok(());
         }
-        let no_room = MarshalError::NoRoom { needed: len as u64 };
+        let no_room = MarshalError::BufferSize { needed: len as u64 };
         let room = self.room(len).filter(|room| room.len() == len).ok_or(no_room)?;
         encode(&mut Encoder::write(room, None))
     }
@@ -108,7 +109,7 @@ impl dyn Buffer + '_ {
 
 /// The code for the end of a dispatched call. If the request was refused, the reason becomes the reply.
 #[must_use]
-pub fn answer(served: Result<Status, MarshalError>, reply: &mut dyn Buffer) -> (u32, Option<MarshalError>) {
+pub fn encode_outcome(served: Result<Status, MarshalError>, reply: &mut dyn ReplyBuffer) -> (u32, Option<MarshalError>) {
     match served {
         Ok(Status(code @ code::OK..=code::FAILED)) => (code, None),
         // A status that this version does not know comes from an object of a later one.
@@ -139,12 +140,12 @@ pub unsafe fn dispatch_instance(
     (data, table): (*mut (), *const ()),
     method: u32,
     request: &[u8],
-    reply: &mut dyn Buffer,
+    reply: &mut dyn ReplyBuffer,
     transport: &dyn Transport,
 ) -> (u32, Option<MarshalError>) {
-    let context = Context {
+    let context = CallContext {
         transport,
-        lends: Lends::default(),
+        lends: LentObjects::default(),
         foreign: &Cell::new(false),
     };
     // SAFETY: the caller's promise.
@@ -152,5 +153,5 @@ pub unsafe fn dispatch_instance(
         let object = Passed::new(data, table);
         (marshalling.dispatch)(object, method, context, request, reply)
     };
-    answer(served, reply)
+    encode_outcome(served, reply)
 }

@@ -2,12 +2,12 @@
 //!
 //! The lent objects of a call are listed in a [`Frame`] on the stack of the stub that makes it. A call that is made while
 //! another one is served gets a frame that points to the frame of that one, because both are on the same stack and the objects
-//! of both are still lent. So the frames that can be reached from a call are exactly those of the calls that have not ended. Each
-//! has a number of its own, which is in its handles.
+//! of both are still lent. So a call through a lent object reaches its own frame and those of the calls around it. A call of the
+//! instance begins a new chain. Each frame has a number of its own, which is in its handles.
 
 use super::{
     Interface, Passed, Status,
-    dispatch::{Buffer, Context, Dispatch, answer},
+    dispatch::{CallContext, Dispatch, ReplyBuffer, encode_outcome},
     stub::Transport,
 };
 use crate::{
@@ -24,8 +24,9 @@ use std::{
 const INDEX_BITS: u32 = 8;
 
 /// How many calls of lent objects may be nested. Each uses the stack of the host's thread, and a hostile side could call until its
-/// end.
-pub const MOST_NESTED: u32 = 32;
+/// end. [`ActiveLentObjects`](super::ActiveLentObjects) counts calls of instances in between as well;
+/// an engine that serves calls without it has to count them itself.
+pub const MAX_NESTED_CALLS: u32 = 32;
 
 /// An object that is lent for the call in which this is made.
 pub struct LentEntry {
@@ -122,13 +123,13 @@ impl Handles for Frame<'_> {
 
 /// The objects that are lent to the other side at present: those of a call, and of the calls during which it was made.
 #[derive(Clone, Copy, Default)]
-pub struct Lends<'a> {
+pub struct LentObjects<'a> {
     pub(super) frame: Option<&'a Frame<'a>>,
     /// How many calls of lent objects are being served around this.
     pub(super) depth: u32,
 }
 
-impl<'a> Lends<'a> {
+impl<'a> LentObjects<'a> {
     /// Whether a panic began in one of the objects.
     pub(super) fn panicked(self) -> bool {
         self.frames().any(|frame| frame.panicked.get())
@@ -156,21 +157,21 @@ impl<'a> Lends<'a> {
         handle: u64,
         method: u32,
         request: &[u8],
-        reply: &mut dyn Buffer,
+        reply: &mut dyn ReplyBuffer,
         transport: &dyn Transport,
     ) -> (u32, Option<MarshalError>) {
         let foreign = Cell::new(false);
-        let context = Context {
+        let context = CallContext {
             transport,
-            lends: Lends {
+            lends: LentObjects {
                 depth: self.depth + 1,
                 ..self
             },
             foreign: &foreign,
         };
         let served = self.find(handle).and_then(|(frame, entry)| {
-            if self.depth == MOST_NESTED {
-                return Err(MarshalError::Nested { most: MOST_NESTED });
+            if self.depth == MAX_NESTED_CALLS {
+                return Err(MarshalError::Nested { most: MAX_NESTED_CALLS });
             }
             let _borrow = entry.borrow(method, handle)?;
             // SAFETY: the entry is in a frame of a call that has not ended, so its object is live. Its borrow in that call is
@@ -182,6 +183,6 @@ impl<'a> Lends<'a> {
             }
             Ok(status)
         });
-        answer(served, reply)
+        encode_outcome(served, reply)
     }
 }

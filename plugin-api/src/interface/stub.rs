@@ -1,12 +1,12 @@
 //! The caller's side: an object behind the ordinary function table, whose functions send the call through a [`Transport`].
 //!
 //! A table function gets the address of a [`Stub`] as its object. The functions themselves are generated, see `Interface::stubs`;
-//! each has the encoding of its arguments and the decoding of its reply in one closure, which it gives to [`call`].
+//! each has the encoding of its arguments and the decoding of its reply in one closure, which it gives to [`call_stub`].
 
 use super::{
     Interface, Passed, Status,
-    dispatch::{Context, Marshalling, code},
-    lent::{Frame, Lends, LentEntry},
+    dispatch::{CallContext, Marshalling, code},
+    lent::{Frame, LentEntry, LentObjects},
 };
 use crate::{
     crossing::{Decoder, Encoder, Handles},
@@ -37,13 +37,13 @@ pub trait Transport {
     /// If the call ended in another way than by a reply. An error of one of the functions above is returned as it is.
     fn call(&self, call: &mut Call<'_>) -> Result<(), TransportError>;
 
-    /// A call has failed other than by a panic. Its caller gets [`Status::FAILED`](crate::__private::Status::FAILED) after that. An engine keeps
-    /// the reason for the error of the call, as it does with a panic's message.
+    /// The transport had an error in a call. Its caller gets [`Status::FAILED`](crate::__private::Status::FAILED) after that, unless the call was
+    /// completed before. An engine keeps the reason for the error of the call, as it does with a panic's message.
     fn failed(&self, method: u32, error: TransportError);
 }
 
 /// What a generated function does for a call.
-pub enum Step<'s, 'm> {
+pub enum MarshalStep<'s, 'm> {
     /// Encodes the arguments. This is done twice: to measure, and to write.
     Encode(&'s mut Encoder<'m>),
     /// Decodes the result and the new values of `&mut` arguments, and writes them if the whole reply is valid.
@@ -51,14 +51,14 @@ pub enum Step<'s, 'm> {
 }
 
 /// The generated code of one call.
-type Marshal<'a> = &'a mut dyn FnMut(Step<'_, '_>) -> Result<(), MarshalError>;
+type Marshal<'a> = &'a mut dyn FnMut(MarshalStep<'_, '_>) -> Result<(), MarshalError>;
 
 /// One call, for a transport.
 pub struct Call<'a> {
     target: u64,
     method: u32,
     frame: Option<&'a Frame<'a>>,
-    lends: Lends<'a>,
+    lends: LentObjects<'a>,
     marshal: Marshal<'a>,
     status: Option<Status>,
 }
@@ -78,7 +78,7 @@ impl<'a> Call<'a> {
 
     /// The objects that the other side may call until the reply.
     #[must_use]
-    pub fn lends(&self) -> Lends<'a> {
+    pub fn lends(&self) -> LentObjects<'a> {
         self.lends
     }
 
@@ -92,7 +92,7 @@ impl<'a> Call<'a> {
     /// If it is too long for any message.
     pub fn request_len(&mut self) -> Result<usize, MarshalError> {
         let mut measured = Encoder::measure(self.handles());
-        (self.marshal)(Step::Encode(&mut measured))?;
+        (self.marshal)(MarshalStep::Encode(&mut measured))?;
         Ok(measured.len())
     }
 
@@ -103,10 +103,10 @@ impl<'a> Call<'a> {
     pub fn encode(&mut self, room: &mut [u8]) -> Result<(), MarshalError> {
         let size = room.len();
         let mut into = Encoder::write(room, self.handles());
-        (self.marshal)(Step::Encode(&mut into))?;
+        (self.marshal)(MarshalStep::Encode(&mut into))?;
         match into.len() {
             len if len == size => Ok(()),
-            len => Err(MarshalError::NoRoom { needed: len as u64 }),
+            len => Err(MarshalError::BufferSize { needed: len as u64 }),
         }
     }
 
@@ -123,7 +123,7 @@ impl<'a> Call<'a> {
         self.status = Some(Status::FAILED);
         match ended {
             code::OK => {
-                (self.marshal)(Step::Decode(&mut from))?;
+                (self.marshal)(MarshalStep::Decode(&mut from))?;
                 self.status = Some(Status::OK);
             }
             code::PANICKED | code::CALLBACK | code::FAILED => {
@@ -152,8 +152,8 @@ fn decode_error(mut from: Decoder<'_>) -> Result<MarshalError, MarshalError> {
 pub(super) struct Stub<'a> {
     transport: &'a dyn Transport,
     target: u64,
-    lends: Lends<'a>,
-    /// See [`Context`]; none of an instance.
+    lends: LentObjects<'a>,
+    /// See [`CallContext`]; none of an instance.
     foreign: Option<&'a Cell<bool>>,
 }
 
@@ -163,20 +163,20 @@ pub(super) struct Stub<'a> {
 /// `data` must be the object that belongs to the stub table. The entries must be the interface arguments of the method.
 /// `marshal` must write the method's out value when it has decoded a reply.
 #[inline(never)]
-pub unsafe fn call(
+pub unsafe fn call_stub(
     data: *mut (),
     method: u32,
     entries: &[LentEntry],
-    marshal: &mut dyn FnMut(Step<'_, '_>) -> Result<(), MarshalError>,
+    marshal: &mut dyn FnMut(MarshalStep<'_, '_>) -> Result<(), MarshalError>,
 ) -> Status {
-    // SAFETY: the object of a stub table is a `Stub`, see `Remote` and `RemoteInstance`, and it is only ever read.
+    // SAFETY: the object of a stub table is a `Stub`, see `RemoteObject` and `RemoteInstance`, and it is only ever read.
     let stub = unsafe { &*data.cast::<Stub<'_>>() };
     let frame = (!entries.is_empty()).then(|| Frame::new(entries, stub.lends.frame));
     let mut call = Call {
         target: stub.target,
         method,
         frame: frame.as_ref(),
-        lends: Lends {
+        lends: LentObjects {
             frame: frame.as_ref().or(stub.lends.frame),
             depth: stub.lends.depth,
         },
@@ -209,12 +209,16 @@ pub unsafe fn call(
 /// Answers the call of a method that cannot cross, without sending it.
 ///
 /// # Safety
-/// As for [`call`].
+/// As for [`call_stub`].
 #[cold]
-pub unsafe fn refuse(data: *mut (), method: u32) -> Status {
-    // SAFETY: as for `call`.
+pub unsafe fn fail_unsupported(data: *mut (), method: u32) -> Status {
+    // SAFETY: as for `call_stub`.
     let stub = unsafe { &*data.cast::<Stub<'_>>() };
     failed(stub, method, TransportError::Borrowed);
+    // The unwinding that follows does not begin on this side.
+    if let Some(foreign) = stub.foreign {
+        foreign.set(true);
+    }
     Status::FAILED
 }
 
@@ -228,8 +232,8 @@ fn failed(stub: &Stub<'_>, method: u32, error: TransportError) {
 /// A stub table, which has as many functions as the other side's table.
 enum StubTable {
     Whole(*const ()),
-    /// The other side's interface is older: the same table with a smaller number at its start.
-    /// An `Rc`, because a `Box` must be the only pointer to its content when it is moved.
+    /// The other side's interface is older: the same table with a smaller number at its start. An `Rc`, for the reason given at
+    /// `RemoteInstance`.
     Older(Rc<[*const ()]>),
 }
 
@@ -256,19 +260,22 @@ impl StubTable {
 }
 
 /// An object that the other side has lent for the call that is being served.
-pub struct Remote<'a> {
+pub struct RemoteObject<'a> {
     stub: Stub<'a>,
     table: StubTable,
 }
 
-impl<'a> Remote<'a> {
+impl<'a> RemoteObject<'a> {
     /// Reads the handle of an argument.
-    pub(super) fn decode<I: ?Sized + Interface>(from: &mut Decoder<'_>, context: Context<'a>) -> Result<Self, MarshalError> {
+    pub(super) fn decode<I: ?Sized + Interface>(
+        from: &mut Decoder<'_>,
+        context: CallContext<'a>,
+    ) -> Result<Self, MarshalError> {
         let (handle, functions) = (from.value()?, from.value()?);
         Ok(Self::new::<I>(context, handle, functions))
     }
 
-    fn new<I: ?Sized + Interface>(context: Context<'a>, handle: u64, functions: u32) -> Self {
+    fn new<I: ?Sized + Interface>(context: CallContext<'a>, handle: u64, functions: u32) -> Self {
         let functions = usize::try_from(functions).unwrap_or(usize::MAX);
         Self {
             stub: Stub {
@@ -317,7 +324,7 @@ impl RemoteInstance {
             // SAFETY: the Arc beside it keeps the transport alive, and where it is, until the stub is dropped.
             transport: unsafe { &*borrowed },
             target: INSTANCE,
-            lends: Lends::default(),
+            lends: LentObjects::default(),
             foreign: None,
         };
         Self {

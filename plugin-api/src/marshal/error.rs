@@ -82,7 +82,7 @@ pub enum MarshalError {
         len: u64,
     },
     /// The buffer has another size than the message.
-    NoRoom {
+    BufferSize {
         /// The message's size.
         needed: u64,
     },
@@ -108,14 +108,14 @@ impl fmt::Display for MarshalError {
             Self::Length { at, claimed } => {
                 write!(
                     f,
-                    "the message claims {claimed} elements at byte {at}, and has not the bytes for them"
+                    "the message claims {claimed} elements at byte {at}, but is too short for them"
                 )
             }
             Self::OtherLength { sent, found } => write!(f, "a slice of {sent} elements came back with {found}"),
-            Self::Value { at, of } => write!(f, "the bytes at byte {at} of the message are no value of `{of}`"),
+            Self::Value { at, of } => write!(f, "the bytes at byte {at} of the message are not a valid `{of}`"),
             Self::Utf8 { at } => write!(f, "the text at byte {at} of the message is not UTF-8"),
             Self::Tag { at, found } => write!(f, "byte {at} of the message is {found}, and must be 0 or 1"),
-            Self::Method { index } => write!(f, "the object has no method with index {index}"),
+            Self::Method { index } => write!(f, "there is no method with index {index}"),
             Self::Borrowed { index } => write!(
                 f,
                 "the method with index {index} returns a borrow, which cannot cross as bytes"
@@ -129,7 +129,7 @@ impl fmt::Display for MarshalError {
                 )
             }
             Self::TooLong { len } => write!(f, "{len} bytes, elements or objects are more than one call can pass"),
-            Self::NoRoom { needed } => write!(f, "the buffer has not the {needed} bytes of the message"),
+            Self::BufferSize { needed } => write!(f, "the message has {needed} bytes, and the buffer has another size"),
             Self::Status { found } => write!(f, "the call ended with the status {found}, which does not exist"),
             Self::Completed => f.write_str("the transport has completed the call twice"),
             Self::Nested { most } => write!(f, "more than {most} calls of lent objects are nested"),
@@ -156,7 +156,7 @@ impl MarshalError {
             Self::Busy { handle } => (10, handle, 0),
             Self::ReadOnly { handle } => (11, handle, 0),
             Self::TooLong { len } => (12, len, 0),
-            Self::NoRoom { needed } => (13, needed, 0),
+            Self::BufferSize { needed } => (13, needed, 0),
             Self::Status { found } => (14, found.into(), 0),
             Self::Completed => (15, 0, 0),
             Self::Nested { most } => (16, most.into(), 0),
@@ -196,7 +196,7 @@ impl MarshalError {
             10 => Self::Busy { handle: first },
             11 => Self::ReadOnly { handle: first },
             12 => Self::TooLong { len: first },
-            13 => Self::NoRoom { needed: first },
+            13 => Self::BufferSize { needed: first },
             14 => Self::Status { found: index },
             15 => Self::Completed,
             16 => Self::Nested { most: index },
@@ -218,7 +218,7 @@ pub enum TransportError {
     Marshal(MarshalError),
     /// The other side has refused the request, or could not send the result.
     Rejected(MarshalError),
-    /// A call back from the other side failed. That failure was reported when it happened.
+    /// A call back from the other side failed, which was reported when it happened, or the other side failed and could not say why.
     Callback,
     /// The method returns a borrow, which cannot cross as bytes.
     Borrowed,
@@ -239,9 +239,11 @@ impl From<MarshalError> for TransportError {
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Marshal(error) => write!(f, "the call could not be sent or its reply not be read: {error}"),
+            Self::Marshal(error) => write!(f, "the request or the reply could not be encoded or decoded: {error}"),
             Self::Rejected(error) => write!(f, "the other side refused the call: {error}"),
-            Self::Callback => f.write_str("a call back to an object that was lent failed"),
+            Self::Callback => {
+                f.write_str("a call back to a lent object failed, or the other side failed and could not say why")
+            }
             Self::Borrowed => f.write_str("the method returns a borrow, which this engine cannot pass on"),
             Self::NoReply => f.write_str("the engine has returned without a reply"),
             Self::Panicked => f.write_str("the engine panicked"),

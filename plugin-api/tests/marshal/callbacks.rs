@@ -6,7 +6,7 @@ use crate::{
     shapes::shapes,
 };
 use reslot_plugin_api::{
-    __private::marshal::{INSTANCE, MOST_NESTED, MarshalError, code},
+    __private::marshal::{INSTANCE, MAX_NESTED_CALLS, MarshalError, code},
     interface,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -104,16 +104,16 @@ fn a_lent_plugin_object_that_panics_is_the_plugins_fault() {
         }
     }
     #[interface]
-    trait Lends {
+    trait LentObjects {
         fn lend(&mut self, sink: &mut dyn Sink) -> u64;
     }
     struct Lender;
-    impl Lends for Lender {
+    impl LentObjects for Lender {
         fn lend(&mut self, sink: &mut dyn Sink) -> u64 {
             sink.relay(&mut Touchy, 1)
         }
     }
-    let mut lends: Served<dyn Lends> = connect(Lender);
+    let mut lends: Served<dyn LentObjects> = connect(Lender);
     let mut orders = Orders::default();
     assert_eq!(words(lends.lend(&mut orders)), "panicked");
     assert_eq!(orders.sent(), 0, "the caller's object was unwound too");
@@ -251,10 +251,10 @@ fn calls_that_are_nested_without_end_are_refused() {
     let orders = Orders::default();
     let found = words(endless.run(&orders));
     assert!(
-        found.starts_with(&format!("Rejected(Nested {{ most: {MOST_NESTED} }})")),
+        found.starts_with(&format!("Rejected(Nested {{ most: {MAX_NESTED_CALLS} }})")),
         "{found}"
     );
-    assert_eq!(endless.refusals(), [MarshalError::Nested { most: MOST_NESTED }]);
+    assert_eq!(endless.refusals(), [MarshalError::Nested { most: MAX_NESTED_CALLS }]);
     assert_eq!(orders.sent(), 0);
 }
 

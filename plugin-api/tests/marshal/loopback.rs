@@ -5,7 +5,7 @@ use reslot_plugin_api::{
     __private::{
         Callee, Connection, Status,
         marshal::{
-            ActiveLends, Call, INSTANCE, MarshalError, Marshalling, RemoteInstance, Transport, TransportError, code,
+            ActiveLentObjects, Call, INSTANCE, MarshalError, Marshalling, RemoteInstance, Transport, TransportError, code,
             dispatch_instance,
         },
     },
@@ -33,8 +33,8 @@ pub(crate) struct Message {
 pub(crate) type Tamper = Box<dyn FnMut(&mut Message) + Send>;
 
 thread_local! {
-    static HOST: ActiveLends = const { ActiveLends::new() };
-    static PLUGIN: ActiveLends = const { ActiveLends::new() };
+    static HOST: ActiveLentObjects = const { ActiveLentObjects::new() };
+    static PLUGIN: ActiveLentObjects = const { ActiveLentObjects::new() };
 }
 
 pub(crate) struct Wire {

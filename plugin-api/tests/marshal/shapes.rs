@@ -4,6 +4,7 @@ use crate::{
     interfaces::{Book, Kind, Level, Nothing, Plugin, Shapes, Side, Ticket, Wide, book, level},
     loopback::{Outcome, Served, connect, connect_older, words},
 };
+use reslot_plugin_api::Crossing;
 
 pub(crate) fn shapes() -> Served<dyn Shapes> {
     connect(Plugin::default())
@@ -159,4 +160,23 @@ fn large_slices_cross() -> Outcome {
     shapes.flip(&mut [], &mut levels, &mut 0)?;
     assert_eq!(levels[0], level(9_999));
     Ok(())
+}
+
+/// An enum that is larger than its tag.
+#[derive(Debug, Clone, Copy, Crossing)]
+#[repr(u8, align(4))]
+enum Padded {
+    First,
+    Second,
+}
+
+#[test]
+fn enum_with_padding_crosses_by_its_tag() {
+    let mut bytes = [0; 4];
+    Padded::Second.put_bytes(&mut bytes);
+    assert_eq!(bytes, [1, 0, 0, 0]);
+    assert!(Padded::valid_bytes(&[1, 9, 9, 9]).is_ok());
+    assert!(Padded::valid_bytes(&[2, 0, 0, 0]).is_err());
+    Padded::First.put_bytes(&mut bytes);
+    assert_eq!(bytes, [0; 4]);
 }

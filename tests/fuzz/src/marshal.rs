@@ -4,7 +4,7 @@
 use reslot_plugin_api::{
     __private::{
         Callee, Connection, Status,
-        marshal::{Call, Lends, Marshalling, RemoteInstance, Transport, TransportError, dispatch_instance},
+        marshal::{Call, LentObjects, Marshalling, RemoteInstance, Transport, TransportError, dispatch_instance},
     },
     Backtrace, CallError, Crossing, Fault, Implements, Interface, interface,
 };
@@ -176,7 +176,7 @@ impl Hostile {
     }
 
     /// A call of an object that may be lent: in the request that was sent its handle may stand anywhere.
-    fn call_back(&self, lends: Lends<'_>, sent: &[u8], what: u8) {
+    fn call_back(&self, lends: LentObjects<'_>, sent: &[u8], what: u8) {
         let (words, _) = sent.as_chunks::<8>();
         let handle = match words.get(usize::from(what >> 4)) {
             Some(word) => u64::from_ne_bytes(*word).wrapping_add(u64::from(what & 1)),

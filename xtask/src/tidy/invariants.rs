@@ -80,7 +80,7 @@ impl Sources<'_> {
         faults
     }
 
-    /// Each model and each property exists, or a dash says that there is none.
+    /// Each model and each property exists, or the cell says after a dash why there is none.
     fn faults_of_explored(&self, cell: &str) -> Vec<String> {
         let is_there = |name: &str| match name.strip_prefix("cargo xtask ") {
             Some(verb) => self.text_of(&format!("xtask/src/{verb}.rs")).is_some(),
@@ -88,10 +88,13 @@ impl Sources<'_> {
         };
         let missing = in_backticks(cell).filter(|name| !is_there(name));
         let mut faults: Vec<_> = missing
-            .map(|name| format!("`{name}` is no model of tests/explore, no property and no verb: name one, or write a dash"))
+            .map(|name| format!("`{name}` is no model of tests/explore, no property and no verb: name one, or write `—:` and why there is none"))
             .collect();
-        if !cell.contains('`') && !cell.contains("simulation") && !cell.starts_with('—') {
-            faults.push("names nothing that explores it: name a model, a property or a verb, or write a dash".to_owned());
+        if !cell.contains('`') && !cell.contains("simulation") && !cell.starts_with("—: ") {
+            faults.push(
+                "names nothing that explores it: name a model, a property or a verb, or write `—:` and why there is none"
+                    .to_owned(),
+            );
         }
         faults
     }
@@ -203,7 +206,7 @@ mod tests {
             "plugin-api::round_trip::panics::a_panic",
         ] {
             assert_eq!(
-                faults(&format!("| a | `runtime/src/reload/swap.rs` | `{test}` | — |")),
+                faults(&format!("| a | `runtime/src/reload/swap.rs` | `{test}` | —: the compiler |")),
                 [""; 0],
                 "{test}"
             );
@@ -213,7 +216,7 @@ mod tests {
             "scenarios::soak::chaos_loses_no_call",
             "races::host_may_go_on",
         ] {
-            let found = faults(&format!("| a | b | `{test}` | — |"));
+            let found = faults(&format!("| a | b | `{test}` | —: the compiler |"));
             assert!(matches!(&found[..], [what] if what.contains("is no test")), "{found:?}");
         }
     }
@@ -221,10 +224,10 @@ mod tests {
     #[test]
     fn row_names_a_test_a_verb_or_says_that_there_is_none() {
         for tests in ["`cargo xtask bench`", "no test: it takes a day", "the compiler"] {
-            assert_eq!(faults(&format!("| a | b | {tests} | — |")), [""; 0], "{tests}");
+            assert_eq!(faults(&format!("| a | b | {tests} | —: the compiler |")), [""; 0], "{tests}");
         }
         for tests in ["", "`soak`", "reading", "`cargo xtask nothing`"] {
-            assert_eq!(faults(&format!("| a | b | {tests} | — |")).len(), 1, "{tests}");
+            assert_eq!(faults(&format!("| a | b | {tests} | —: the compiler |")).len(), 1, "{tests}");
         }
         assert_eq!(faults("| a | no test |").len(), 1, "a column is missing");
     }
@@ -247,7 +250,7 @@ mod tests {
 
     #[test]
     fn files_and_the_names_in_them_exist() {
-        let place = |cell: &str| faults(&format!("| a | {cell} | no test | — |"));
+        let place = |cell: &str| faults(&format!("| a | {cell} | no test | —: the compiler |"));
         assert_eq!(place("`runtime/src/reload/swap.rs`: `swap`, `Slots::publish`"), [""; 0]);
         assert_eq!(
             place("`xtask/src/bench.rs`; one `store` and `fn x()`").len(),

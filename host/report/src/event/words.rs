@@ -228,7 +228,7 @@ impl Event {
                 write!(
                     f,
                     "{slot}: the damaged generation {generation} is not replaced any more: the last {fresh_images} fresh images differed at \
-                     {difference} as well, so something writes there, such as a debugger or a faulty library"
+                     {difference} as well, so another image does not help: something may write there, such as a debugger or a faulty library"
                 )
             }
             Self::SnapshotDamaged { slot, error } => {

@@ -108,16 +108,18 @@ fn replace_staged(
     let waited = Waited::of(host, &staged);
     let is_unsaved_build = matches!(staged.kind, CandidateKind::Fresh { saved: None, .. });
     let (hash, path) = (staged.hash, staged.path.clone());
-    // First of all: the history forgets the artifact of a discarded candidate.
     let artifact = lint_again(host, record, &staged.generation, hash, &path);
     let kind = staged.kind.clone();
-    report_superseded(&host.storage.history, &host.log, record, Some(staged));
     let request = LoadRequest::of_slot(&path, &record.name);
     let artifact = match artifact {
         Ok(artifact) => artifact,
         // There may be a newer build at its path.
-        Err(_) if is_unsaved_build => return host.threads.send_to_reload(ReloadMessage::Retry(request)),
+        Err(_) if is_unsaved_build => {
+            report_superseded(&host.storage.history, &host.log, record, Some(staged));
+            return host.threads.send_to_reload(ReloadMessage::Retry(request));
+        }
         Err(error) => {
+            put_back(host, record, staged);
             return waited.report_refused(host, refusal(Some(record), None, &path, Step::Read, error));
         }
     };
@@ -131,7 +133,28 @@ fn replace_staged(
             }
             Ok(())
         });
-    if let Err(refusal) = made {
-        waited.report_refused(host, refusal);
+    match made {
+        // The history keeps the artifact, which the new candidate has as well.
+        Ok(()) => host.log.push(Event::Superseded {
+            slot: record.name.clone(),
+            generation: number,
+        }),
+        Err(refusal) => {
+            put_back(host, record, staged);
+            waited.report_refused(host, refusal);
+        }
     }
+}
+
+/// A damaged candidate whose replacement could not be made waits again, so that a requested rollback or a saved state is not lost. A later
+/// comparison asks for another replacement.
+fn put_back(host: &Arc<Runtime>, record: &Arc<SlotRecord>, staged: Candidate) {
+    let mut state = record.lock_settled();
+    let is_superseded = state.is_gone() || state.staged.is_some() || state.staged_set.is_some();
+    if is_superseded || !state.is_claimed() {
+        drop(state);
+        return report_superseded(&host.storage.history, &host.log, record, Some(staged));
+    }
+    state.staged = Some(staged);
+    record.note_staged(&state);
 }

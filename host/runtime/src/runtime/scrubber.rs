@@ -20,8 +20,6 @@ pub(crate) struct Scrubber {
 
 struct Running {
     messages: Sender<ScrubMessage>,
-    /// Wakes the thread if it waits for an idle processor.
-    grants: Sender<()>,
     thread: JoinHandle<()>,
 }
 
@@ -33,9 +31,9 @@ pub(crate) enum ScrubMessage {
 }
 
 /// Why there is no answer.
-pub(crate) enum Unanswered {
+pub(crate) enum VerifyError {
     /// The calling thread is the scrub thread.
-    OnItself,
+    Reentrant,
     HostEnds,
     /// The system gives no thread. The next call tries again.
     NoThread,
@@ -44,43 +42,36 @@ pub(crate) enum Unanswered {
 
 impl Scrubber {
     /// Starts the thread with this body, if it does not run yet.
-    pub(crate) fn start(
-        &self,
-        body: impl FnOnce(Receiver<ScrubMessage>, (Sender<()>, Receiver<()>), Arc<AtomicBool>) + Send + 'static,
-    ) {
+    pub(crate) fn start(&self, body: impl FnOnce(Receiver<ScrubMessage>, Arc<AtomicBool>) + Send + 'static) {
         let mut running = self.running.lock();
         if running.is_some() || self.is_ending.load(Ordering::Relaxed) {
             return;
         }
-        let ((messages, received), (grants, granted)) = (mpsc::channel(), mpsc::channel());
-        let (to_grant, is_ending) = (grants.clone(), self.is_ending.clone());
-        let run = move || body(received, (to_grant, granted), is_ending);
+        let (messages, received) = mpsc::channel();
+        let is_ending = self.is_ending.clone();
+        let run = move || body(received, is_ending);
         match background::spawn(Kind::Background, "reslot-scrub", run) {
             Ok(thread) => {
-                *running = Some(Running {
-                    messages,
-                    grants,
-                    thread,
-                });
+                *running = Some(Running { messages, thread });
             }
             Err(error) => tracing::error!(%error, "no thread could be started that compares images with their artifacts"),
         }
     }
 
     /// Has all images compared, and waits for that, or for the end of the host.
-    pub(crate) fn verify(&self) -> Result<Vec<ImageReport>, Unanswered> {
+    pub(crate) fn verify(&self) -> Result<Vec<ImageReport>, VerifyError> {
         let (answer, reports) = mpsc::channel();
         match &*self.running.lock() {
-            Some(running) if running.thread.thread().id() == thread::current().id() => return Err(Unanswered::OnItself),
+            Some(running) if running.thread.thread().id() == thread::current().id() => return Err(VerifyError::Reentrant),
             Some(running) => {
                 let _ = running.messages.send(ScrubMessage::Verify(answer));
             }
-            None if self.is_ending.load(Ordering::Relaxed) => return Err(Unanswered::HostEnds),
-            None => return Err(Unanswered::NoThread),
+            None if self.is_ending.load(Ordering::Relaxed) => return Err(VerifyError::HostEnds),
+            None => return Err(VerifyError::NoThread),
         }
         reports.recv().map_err(|_| match self.is_ending.load(Ordering::Relaxed) {
-            true => Unanswered::HostEnds,
-            false => Unanswered::Panicked,
+            true => VerifyError::HostEnds,
+            false => VerifyError::Panicked,
         })
     }
 
@@ -93,14 +84,10 @@ impl Scrubber {
     pub(crate) fn end(&self) {
         self.is_ending.store(true, Ordering::Release);
         let running = self.running.lock().take();
-        if let Some(Running {
-            messages,
-            grants,
-            thread,
-        }) = running
-        {
-            let _ = grants.send(());
+        if let Some(Running { messages, thread }) = running {
             let _ = messages.send(ScrubMessage::End);
+            // It may wait for an idle processor.
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }

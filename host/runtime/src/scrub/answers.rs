@@ -14,13 +14,16 @@ use std::{
     time::Duration,
 };
 
-/// How many fresh images a slot gets because of the same places. If the last one is damaged there as well, its memory is not at fault.
-const MOST_FRESH_IMAGES: usize = 3;
+/// How many fresh images a slot gets because of the same places. If the last one is damaged there as well, another image does not help.
+const MAX_REPAIRS: usize = 3;
 
 /// How long the host waits before it asks again for the replacement of the same image, because the first one was refused. The time is
 /// doubled at each try, up to the maximum.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// Damage that comes later than this after the last one is another matter, though it is in the same place.
+const SERIES_PAUSE: Duration = Duration::from_secs(3600);
 
 /// An image, by its slot and generation.
 type Name = (Arc<str>, u64);
@@ -55,6 +58,8 @@ struct Requested {
 struct Series {
     addresses: BTreeSet<u64>,
     generations: BTreeSet<u64>,
+    /// When the last of them was counted.
+    last: Instant,
 }
 
 impl Answers {
@@ -99,8 +104,7 @@ impl Answers {
         }
     }
 
-    /// Requests another image in place of a damaged one, unless several fresh images differed in the same places: then the artifact, its
-    /// reference, or something that writes into each image is the reason, and another image does not help.
+    /// Requests another image in place of a damaged one, unless several fresh images differed in the same places.
     fn repair(&mut self, host: &Runtime, report: &ImageReport) {
         if host.options.policy.on_damaged_image == DamagedImage::Report {
             return;
@@ -110,49 +114,53 @@ impl Answers {
             return;
         };
         let Some(first) = report.differences().first() else { return };
-        if !has_role(&record, report.generation) {
+        if !is_in_use(&record, report.generation) {
             return;
         }
         match self.count_image(report) {
-            Fresh::Another if self.is_due(report) => host.threads.send_to_reload(ReloadMessage::Damaged {
+            RepairDecision::Replace if self.is_due(report) => host.threads.send_to_reload(ReloadMessage::Damaged {
                 record,
                 number: report.generation,
                 difference: first.clone(),
             }),
-            Fresh::Another | Fresh::TooManyAlready => {}
-            Fresh::TooMany => host.log.push(Event::RepairGivenUp {
+            RepairDecision::Replace | RepairDecision::AlreadyGivenUp => {}
+            RepairDecision::GiveUp => host.log.push(Event::RepairGivenUp {
                 slot: report.slot.clone(),
                 generation: report.generation,
                 difference: first.clone(),
-                fresh_images: MOST_FRESH_IMAGES,
+                fresh_images: MAX_REPAIRS,
             }),
         }
     }
 
     /// Counts the images that differ in the same places. An image is counted once, as often as it is compared.
-    fn count_image(&mut self, report: &ImageReport) -> Fresh {
+    fn count_image(&mut self, report: &ImageReport) -> RepairDecision {
         let addresses: BTreeSet<u64> = report.differences().iter().map(|it| it.address).collect();
         let generation = report.generation;
         let series = self.series.entry(report.slot.clone()).or_insert_with(|| Series {
             addresses: addresses.clone(),
             generations: BTreeSet::new(),
+            last: Instant::now(),
         });
         if series.generations.contains(&generation) {
-            return match series.generations.len() > MOST_FRESH_IMAGES {
-                true => Fresh::TooManyAlready,
-                false => Fresh::Another,
+            return match series.generations.len() > MAX_REPAIRS {
+                true => RepairDecision::AlreadyGivenUp,
+                false => RepairDecision::Replace,
             };
         }
-        if !addresses.is_subset(&series.addresses) {
+        let now = Instant::now();
+        let is_later = now.saturating_duration_since(series.last) > SERIES_PAUSE;
+        if is_later || !addresses.is_subset(&series.addresses) {
             series.generations.clear();
         }
+        series.last = now;
         series.addresses = addresses;
-        let was_too_many = series.generations.len() > MOST_FRESH_IMAGES;
+        let was_too_many = series.generations.len() > MAX_REPAIRS;
         series.generations.insert(generation);
-        match series.generations.len() > MOST_FRESH_IMAGES {
-            true if was_too_many => Fresh::TooManyAlready,
-            true => Fresh::TooMany,
-            false => Fresh::Another,
+        match series.generations.len() > MAX_REPAIRS {
+            true if was_too_many => RepairDecision::AlreadyGivenUp,
+            true => RepairDecision::GiveUp,
+            false => RepairDecision::Replace,
         }
     }
 
@@ -175,18 +183,18 @@ impl Answers {
 
 /// What a damaged image is for its slot.
 #[derive(Debug, PartialEq, Eq)]
-enum Fresh {
+enum RepairDecision {
     /// Another image may help.
-    Another,
+    Replace,
     /// It is the last one of too many.
-    TooMany,
+    GiveUp,
     /// The same, and that was reported.
-    TooManyAlready,
+    AlreadyGivenUp,
 }
 
 /// Whether a generation is staged, the standby, or current without a candidate that waits to replace it. Another one goes with its holders, or
 /// with its owner's next `sync`.
-fn has_role(record: &SlotRecord, number: u64) -> bool {
+fn is_in_use(record: &SlotRecord, number: u64) -> bool {
     let state = record.lock();
     let is_replaced = state.staged.is_some() || state.staged_set.is_some();
     let current = state.serving_number().filter(|_| !is_replaced);
@@ -197,7 +205,7 @@ fn has_role(record: &SlotRecord, number: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answers, Fresh, ImageReport};
+    use super::{Answers, ImageReport, RepairDecision, SERIES_PAUSE};
     use reslot_artifact::{ImageDifference, ImagePart};
     use reslot_report::{ComparedParts, Comparison, EngineKind};
     use std::time::Duration;
@@ -214,17 +222,24 @@ mod tests {
         let mut answers = Answers::default();
         let mut count = |generation, addresses: &[u64]| answers.count_image(&report(generation, addresses));
         for _ in 0..10 {
-            assert_eq!(count(1, &[16, 32]), Fresh::Another);
+            assert_eq!(count(1, &[16, 32]), RepairDecision::Replace);
         }
         for generation in 2..=3 {
-            assert_eq!(count(generation, &[16]), Fresh::Another);
-            assert_eq!(count(generation, &[16]), Fresh::Another);
+            assert_eq!(count(generation, &[16]), RepairDecision::Replace);
+            assert_eq!(count(generation, &[16]), RepairDecision::Replace);
         }
-        assert_eq!(count(4, &[16]), Fresh::TooMany);
-        assert_eq!(count(4, &[16]), Fresh::TooManyAlready);
-        assert_eq!(count(5, &[16]), Fresh::TooManyAlready);
+        assert_eq!(count(4, &[16]), RepairDecision::GiveUp);
+        assert_eq!(count(4, &[16]), RepairDecision::AlreadyGivenUp);
+        assert_eq!(count(5, &[16]), RepairDecision::AlreadyGivenUp);
         // Damage in another place is another matter.
-        assert_eq!(count(6, &[16, 64]), Fresh::Another);
+        assert_eq!(count(6, &[16, 64]), RepairDecision::Replace);
+        for generation in 7..=8 {
+            assert_eq!(count(generation, &[16]), RepairDecision::Replace);
+        }
+        assert_eq!(count(9, &[16]), RepairDecision::GiveUp);
+        // So is damage that comes much later.
+        answers.series.values_mut().next().unwrap().last -= SERIES_PAUSE + Duration::from_secs(1);
+        assert_eq!(answers.count_image(&report(10, &[16])), RepairDecision::Replace);
     }
 
     #[test]

@@ -3,14 +3,14 @@
 //! The comparison itself does not run at idle priority. Whoever reads or allocates memory holds the kernel's lock of the process's address
 //! space for a moment. A thread of idle priority that is stopped in such a moment makes every `mmap` of the program wait until it gets the
 //! processor again, and so every reload: up to five seconds, as measured with four busy threads on two processors, against 50 ms with a
-//! background thread. So the idle thread only grants steps, and holds nothing of the host or the kernel that another thread waits for, except
-//! the scrub thread.
+//! background thread. So the idle thread only grants steps. It does so with flags and `unpark`, because a channel has a lock, which the
+//! thread could hold when it is stopped.
 
 use reslot_process::background::{self, Kind};
 use reslot_sync::{
     Instant,
     atomic::{AtomicBool, Ordering},
-    mpsc::{self, Receiver, Sender},
+    thread::{self, Thread},
 };
 use std::{cell::Cell, sync::Arc, time::Duration};
 
@@ -21,60 +21,82 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// The pace of one scrub thread.
 pub(super) struct Pace {
-    granted: Receiver<()>,
-    /// Asks the idle thread for a step; none if the system has given no such thread. It ends when this is dropped.
-    idle: Option<Sender<()>>,
+    flags: Arc<Flags>,
+    /// The idle thread; none if the system has given no such thread.
+    idle: Option<Thread>,
     is_ending: Arc<AtomicBool>,
-    /// The idle thread was asked, and has not answered yet.
-    is_asked: Cell<bool>,
     /// The end of this step; none before the first one.
     until: Cell<Option<Instant>>,
 }
 
+/// What the scrub thread and the idle thread tell each other. Each unparks the other one after it has set a flag.
+#[derive(Default)]
+struct Flags {
+    asked: AtomicBool,
+    granted: AtomicBool,
+    /// The scrub thread has ended.
+    over: AtomicBool,
+}
+
 impl Pace {
-    /// Starts the idle thread. It and the end of the host send on `grants`; `is_ending` is set before the latter does.
-    pub(super) fn new((grants, granted): (Sender<()>, Receiver<()>), is_ending: Arc<AtomicBool>) -> Self {
-        let (idle, asked) = mpsc::channel();
+    /// Starts the idle thread for this thread, which compares. The end of the host sets `is_ending`, and unparks this thread.
+    pub(super) fn new(is_ending: Arc<AtomicBool>) -> Self {
+        let flags = Arc::new(Flags::default());
+        let (of_idle, scrub) = (flags.clone(), thread::current());
         let body = move || {
-            for () in asked {
-                // If the scrub thread has ended, nobody asks any more.
-                let _ = grants.send(());
+            while !of_idle.over.load(Ordering::Acquire) {
+                if of_idle.asked.swap(false, Ordering::AcqRel) {
+                    of_idle.granted.store(true, Ordering::Release);
+                    scrub.unpark();
+                }
+                thread::park();
             }
         };
         let idle = match background::spawn(Kind::Idle, "reslot-idle", body) {
-            Ok(_) => Some(idle),
+            Ok(idle) => Some(idle.thread().clone()),
             Err(error) => {
                 tracing::warn!(%error, "no idle thread could be started; images are compared in steps with pauses");
                 None
             }
         };
         Self {
-            granted,
+            flags,
             idle,
             is_ending,
-            is_asked: Cell::new(false),
             until: Cell::new(None),
         }
     }
 
     /// Waits until the scrub thread may go on. False if the host ends.
-    pub(super) fn go_on(&self) -> bool {
+    pub(super) fn may_continue(&self) -> bool {
         let is_ending = || self.is_ending.load(Ordering::Acquire);
-        if is_ending() {
-            return false;
-        }
         if self.until.get().is_some_and(|until| Instant::now() < until) {
-            return true;
+            return !is_ending();
         }
-        if !self.is_asked.replace(true)
-            && let Some(idle) = &self.idle
-        {
-            let _ = idle.send(());
-        }
-        if self.granted.recv_timeout(LONGEST_WAIT).is_ok() {
-            self.is_asked.set(false);
+        self.flags.asked.store(true, Ordering::Release);
+        self.wake_idle();
+        let latest = Instant::now() + LONGEST_WAIT;
+        while !is_ending() && !self.flags.granted.swap(false, Ordering::AcqRel) {
+            let left = latest.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::park_timeout(left);
         }
         self.until.set(Instant::now().checked_add(STEP));
         !is_ending()
+    }
+
+    fn wake_idle(&self) {
+        if let Some(idle) = &self.idle {
+            idle.unpark();
+        }
+    }
+}
+
+impl Drop for Pace {
+    fn drop(&mut self) {
+        self.flags.over.store(true, Ordering::Release);
+        self.wake_idle();
     }
 }

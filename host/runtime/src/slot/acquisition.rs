@@ -1,4 +1,4 @@
-//! Who took hold of something, when and where.
+//! The record of a claim, a guard or a shadow: who holds it.
 
 use reslot_sync::{Instant, thread};
 use std::panic::Location;

@@ -101,7 +101,7 @@ pub(crate) struct GatedInstance {
 
 /// What a call needs of a generation, at an address that stays.
 pub(crate) struct CallTarget {
-    gated: Arc<GatedInstance>,
+    gated_instance: Arc<GatedInstance>,
     slot: Arc<str>,
     number: u64,
     image: u64,
@@ -175,7 +175,7 @@ impl Generation {
             final_generation: OnceLock::new(),
             lenders: Mutex::default(),
             log,
-            gated,
+            gated_instance: gated,
         };
         Self {
             target: Arc::new(target),
@@ -184,9 +184,9 @@ impl Generation {
 
     /// The same instance, for a slot that goes back to it; see the module.
     pub(crate) fn duplicate(&self) -> Self {
-        *self.gated().retired.lock() = None;
+        *self.gated_instance().retired.lock() = None;
         Self::of(
-            self.target.gated.clone(),
+            self.target.gated_instance.clone(),
             self.target.forward.clone(),
             self.target.log.clone(),
         )
@@ -198,7 +198,7 @@ impl Generation {
     /// # Errors
     /// If its constructor fails.
     pub(crate) fn make_second_instance(&self) -> Result<Self, HookError> {
-        let former = self.gated();
+        let former = self.gated_instance();
         let gated = GatedInstance {
             process: Process::this(),
             slot: former.slot.clone(),
@@ -219,8 +219,8 @@ impl Generation {
         ))
     }
 
-    fn gated(&self) -> &GatedInstance {
-        &self.target.gated
+    fn gated_instance(&self) -> &GatedInstance {
+        &self.target.gated_instance
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -232,29 +232,29 @@ impl Generation {
     }
 
     pub(crate) fn instance(&self) -> &Instance {
-        self.gated().instance()
+        self.gated_instance().instance()
     }
 
     /// What it was given beside its state.
     pub(crate) fn inputs(&self) -> PluginInputs {
-        self.gated().inputs.lock().clone()
+        self.gated_instance().inputs.lock().clone()
     }
 
     /// Notes what it was given.
     pub(crate) fn set_inputs(&self, inputs: PluginInputs) {
-        *self.gated().inputs.lock() = inputs;
+        *self.gated_instance().inputs.lock() = inputs;
     }
 
     /// How many bytes the slot's next state may have.
     pub(crate) fn expected_snapshot_size(&self) -> usize {
-        let last = self.gated().snapshot_size.load(Ordering::Relaxed);
+        let last = self.gated_instance().snapshot_size.load(Ordering::Relaxed);
         // With room for what it may have grown by.
         last + last / 8
     }
 
     /// The slot's state had so many bytes.
     pub(crate) fn note_snapshot_size(&self, bytes: usize) {
-        self.gated().snapshot_size.store(bytes, Ordering::Relaxed);
+        self.gated_instance().snapshot_size.store(bytes, Ordering::Relaxed);
     }
 
     /// Its call statistics.
@@ -264,12 +264,12 @@ impl Generation {
 
     /// To find out later whether anybody holds its instance.
     pub(crate) fn weak_instance(&self) -> Weak<GatedInstance> {
-        Arc::downgrade(&self.target.gated)
+        Arc::downgrade(&self.target.gated_instance)
     }
 
     /// The right to change the instance of a candidate, which nobody else holds.
     pub(crate) fn exclusive_instance(&mut self) -> ExclusiveInstance<'_> {
-        let gated = Arc::get_mut(&mut self.target).and_then(|target| Arc::get_mut(&mut target.gated));
+        let gated = Arc::get_mut(&mut self.target).and_then(|target| Arc::get_mut(&mut target.gated_instance));
         match gated.and_then(|gated| gated.instance.as_mut()) {
             Some(instance) => instance.exclusive_instance(),
             None => unreachable!("a candidate's instance is its own"),
@@ -317,13 +317,13 @@ impl Generation {
     pub(crate) fn close_gate(&self, deadline: Instant) -> Option<Closed<'_>> {
         // From here on callers wait, behind those that are inside.
         let since = Instant::now();
-        let gate = &self.gated().gate;
+        let gate = &self.gated_instance().gate;
         let gate = gate
             .try_write()
             .or_else(|| awake::wait_until(deadline, |until| gate.try_write_until(until)))?;
         Some(Closed {
             since,
-            _by: GateClosedBy::note(&self.gated().closed_by),
+            _by: GateClosedBy::note(&self.gated_instance().closed_by),
             _gate: gate,
             generation: self,
         })
@@ -337,7 +337,7 @@ impl Generation {
 
     /// It is neither current nor the standby any more.
     pub(crate) fn retire(&self) {
-        self.gated().retired.lock().get_or_insert_with(Instant::now);
+        self.gated_instance().retired.lock().get_or_insert_with(Instant::now);
     }
 
     /// The numbers of the generations whose instances this one holds besides its own: somebody has borrowed from them through
@@ -395,8 +395,8 @@ impl CallTarget {
             "" => lender.instance().answers_references(),
             method => lender.instance().lends(method),
         };
-        let gated = &lender.target.gated;
-        if !lends || Arc::ptr_eq(gated, &self.gated) {
+        let gated = &lender.target.gated_instance;
+        if !lends || Arc::ptr_eq(gated, &self.gated_instance) {
             return;
         }
         let mut lenders = self.lenders.lock();
@@ -469,7 +469,7 @@ impl Callee for CallTarget {
         let error = CallError::new(&self.slot, self.number, method, fault);
         // A panic of what the caller lent is the caller's own, and goes on as that: no fault of the plugin's. In a forked child nobody
         // judges the plugin, and the locks may never be free.
-        if status == Status::CALLBACK || self.gated.process.is_another() {
+        if status == Status::CALLBACK || self.gated_instance.process.is_another() {
             return error;
         }
         self.call_stats.counts().failed();
@@ -490,7 +490,7 @@ impl Callee for CallTarget {
         body: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
     ) -> Result<(), CallError> {
         // The gate may have been closed during `fork`, and never opens here then.
-        if self.gated.process.is_another() {
+        if self.gated_instance.process.is_another() {
             return Err(CallError::new(&self.slot, self.number, method, Fault::ForkedProcess));
         }
         // A subscriber that receives a panic may wait for a thread that waits for this gate.
@@ -500,14 +500,14 @@ impl Callee for CallTarget {
         loop {
             let target = current.as_ref().map_or(self, |current| &current.target);
             // Relaxed is enough: a thread only asks whether it has closed the gate itself, or the thread has that waits for it.
-            let closed_by = target.gated.closed_by.load(Ordering::Relaxed);
+            let closed_by = target.gated_instance.closed_by.load(Ordering::Relaxed);
             if closed_by != 0 && (closed_by == this_thread() || closed_by == waiting_thread()) {
                 target.call_stats.counts().failed();
                 return Err(CallError::new(&target.slot, target.number, method, Fault::HandingOver));
             }
             let entered = match INSIDE.get() {
-                0 => target.gated.gate.read(),
-                _ => target.gated.gate.read_recursive(),
+                0 => target.gated_instance.gate.read(),
+                _ => target.gated_instance.gate.read_recursive(),
             };
             if target.moved.load(Ordering::Acquire) {
                 drop(entered);

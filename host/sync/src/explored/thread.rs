@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-pub use shuttle::thread::{JoinHandle, Thread, ThreadId, current};
+pub use shuttle::thread::{JoinHandle, Thread, ThreadId, current, park};
 pub use std::thread::{Result, panicking};
 
 /// Lets the scheduler continue another thread.
@@ -13,6 +13,11 @@ pub fn yield_now() {
 /// Waits on the execution's clock.
 pub fn sleep(long: Duration) {
     super::time::sleep(long);
+}
+
+/// Waits on the execution's clock, also if the thread is unparked before. A caller has to expect that.
+pub fn park_timeout(long: Duration) {
+    sleep(long);
 }
 
 /// The settings of a new thread.

@@ -63,10 +63,10 @@ fn stub(method: &Method, name: &Ident, index: usize) -> TokenStream {
             quote! {{
                 // SAFETY: an argument is live for the call, and borrowed as the method's signature says.
                 let __entries = unsafe { [#(#entries),*] };
-                let mut __marshal = |__step: ::reslot_plugin_api::__private::marshal::Step<'_, '_>| {
+                let mut __marshal = |__step: ::reslot_plugin_api::__private::marshal::MarshalStep<'_, '_>| {
                     match __step {
-                        ::reslot_plugin_api::__private::marshal::Step::Encode(__into) => { #(#encode)* }
-                        ::reslot_plugin_api::__private::marshal::Step::Decode(__from) => {
+                        ::reslot_plugin_api::__private::marshal::MarshalStep::Encode(__into) => { #(#encode)* }
+                        ::reslot_plugin_api::__private::marshal::MarshalStep::Decode(__from) => {
                             let __value = #decode(__from)?;
                             #(#back)*
                             __from.finish()?;
@@ -78,11 +78,11 @@ fn stub(method: &Method, name: &Ident, index: usize) -> TokenStream {
                     ::core::result::Result::Ok(())
                 };
                 // SAFETY: the caller passes the object of this table; the value is written above.
-                unsafe { ::reslot_plugin_api::__private::marshal::call(__data, #index, &__entries, &mut __marshal) }
+                unsafe { ::reslot_plugin_api::__private::marshal::call_stub(__data, #index, &__entries, &mut __marshal) }
             }}
         }
         // SAFETY, in what is generated: as above.
-        _ => quote!(unsafe { ::reslot_plugin_api::__private::marshal::refuse(__data, #index) }),
+        _ => quote!(unsafe { ::reslot_plugin_api::__private::marshal::fail_unsupported(__data, #index) }),
     };
     match in_registers(&method.returns) {
         true => quote! {
@@ -196,9 +196,9 @@ pub(super) fn dispatch(interface: &Interface, table: &Ident) -> TokenStream {
         unsafe fn dispatch(
             __object: ::reslot_plugin_api::__private::Passed,
             __method: u32,
-            __context: ::reslot_plugin_api::__private::marshal::Context<'_>,
+            __context: ::reslot_plugin_api::__private::marshal::CallContext<'_>,
             __request: &[u8],
-            __reply: &mut dyn ::reslot_plugin_api::__private::marshal::Buffer,
+            __reply: &mut dyn ::reslot_plugin_api::__private::marshal::ReplyBuffer,
         ) -> ::core::result::Result<
             ::reslot_plugin_api::__private::Status,
             ::reslot_plugin_api::__private::marshal::MarshalError,

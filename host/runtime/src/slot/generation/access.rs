@@ -76,7 +76,7 @@ impl<'a> Access<'a> {
         if let Some(exclusive_instance) = closed.exclusive_instance(deadline) {
             return Some(change(exclusive_instance));
         }
-        let is_sole = Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.target.gated) == 1;
+        let is_sole = Arc::strong_count(standby) == 1 && Arc::strong_count(&standby.target.gated_instance) == 1;
         // Synchronises with the drop of the last other holder.
         atomic::fence(Ordering::Acquire);
         if !is_sole || !standby.is_gated() {
