@@ -119,6 +119,44 @@ fn a_lent_plugin_object_that_panics_is_the_plugins_fault() {
     assert_eq!(orders.sent(), 0, "the caller's object was unwound too");
 }
 
+#[test]
+fn borrow_that_an_object_of_the_plugin_cannot_answer_does_not_unwind_the_caller() {
+    #[interface]
+    trait Named {
+        fn name(&self) -> &str;
+    }
+    #[interface]
+    trait Asks {
+        fn ask(&mut self, named: &dyn Named) -> u64;
+    }
+    #[interface]
+    trait LendsName {
+        fn lend(&mut self, asks: &mut dyn Asks) -> u64;
+    }
+    struct Object;
+    impl Named for Object {
+        fn name(&self) -> &str {
+            "object"
+        }
+    }
+    struct Asking;
+    impl Asks for Asking {
+        fn ask(&mut self, named: &dyn Named) -> u64 {
+            named.name().len() as u64
+        }
+    }
+    struct Lending;
+    impl LendsName for Lending {
+        fn lend(&mut self, asks: &mut dyn Asks) -> u64 {
+            asks.ask(&Object)
+        }
+    }
+    let mut lending: Served<dyn LendsName> = connect(Lending);
+    let ended = catch_unwind(AssertUnwindSafe(|| words(lending.lend(&mut Asking))));
+    let words = ended.expect("the caller's object did not panic by itself");
+    assert!(words.contains("Borrowed"), "{words}");
+}
+
 /// The plugin's request to a lent object, sent once more by a plugin that keeps handles.
 fn request_of(shapes: &mut Served<dyn Shapes>) -> Message {
     let mut orders = Orders::default();
