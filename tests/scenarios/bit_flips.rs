@@ -259,6 +259,7 @@ fn copy_that_changed_before_the_first_comparison_is_damage_also_if_no_file_says_
     });
     assert_eq!((report.from, report.to, report.reason.kind()), (2, 3, "damaged"));
     assert_eq!((desk.add(1), desk.stamp()), (6, 1000));
+    wait_for_unmapped(&mut desk.events, SLOT, 2);
     assert!(!desk.host.verify_images().iter().any(ImageReport::is_damaged));
 }
 
