@@ -306,7 +306,7 @@ fn settings_say_how_often_images_are_compared_and_what_follows_damage() {
         if answered {
             wait_for(&mut events, |event| matches!(event, Event::ImageRenewed { .. }).then_some(()));
         }
-        // The reload thread has done by then whatever the comparison asked for.
+        // By then the reload thread has processed what the comparison requested.
         host.verify_images();
         let elsewhere = reslot_tests::Folder::new();
         let outcome = host.load(elsewhere.publish("moody.so", &stamped("moody", 2))).unwrap();

@@ -157,7 +157,7 @@ fn candidate_that_waited_for_a_peer_does_not_replace_a_newer_one_when_the_peer_i
     while events.try_recv().is_some() {}
     let probe = place.folder.publish("nobody.so", &Fixture::build("fx-probe").stamped(1));
     place.host.load_as("nobody", probe).unwrap();
-    // The reload thread has done by then whatever the new peer made it do.
+    // By then the reload thread has processed what the new peer requested.
     place.load("fx-shared-counter", 2).unwrap();
     let of_caller = std::iter::from_fn(|| events.try_recv()).any(|record| match &record.event {
         Event::Swapped(report) => &*report.slot == "caller",

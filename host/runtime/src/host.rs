@@ -345,10 +345,9 @@ impl Host {
     }
 
     /// Compares the read-only memory of each mapped image with its artifact: code, constants, and constants that contain addresses. It answers
-    /// one report for each image, and waits for the comparison, which is done in short steps, mostly while a processor is idle, and disturbs no caller. On a
-    /// machine that is never idle the call takes up to fifty times as long as on an idle one. It also waits for a comparison that runs already, and
-    /// returns when the host ends. The host does the same by itself if the policy says so
-    /// ([`Policy::scrub_every`]).
+    /// one report for each image, and waits for the comparison, which is done in short steps, mostly while a processor is idle, and disturbs no
+    /// caller. On a machine that is never idle the call takes up to fifty times as long as on an idle one. It also waits for a comparison that
+    /// runs already, and returns when the host ends. The host does the same by itself if the policy says so ([`Policy::scrub_every`]).
     ///
     /// What differs is also reported as [`Event::ImageDamaged`](crate::Event::ImageDamaged), and then the host does what the policy says
     /// ([`Policy::on_damaged_image`]); this function does not wait for that. A tool that writes into the code of a running program, such as a debugger's

@@ -94,7 +94,7 @@ impl Scrub {
                 }
             }
             self.set_next();
-            // If this panics, those who wait are told by the drop of their channels, and the next comparison is another try.
+            // If this panics, dropping their channels tells the callers of `verify_images`. The next comparison tries again.
             let reports = catch_unwind(AssertUnwindSafe(|| self.compare(&|| pace.may_continue())));
             for (waiting, reports) in waiting.into_iter().zip(std::iter::repeat(reports.ok())) {
                 if let Some(reports) = reports {

@@ -119,7 +119,7 @@ impl<'a> Call<'a> {
             return Err(MarshalError::Completed.into());
         }
         let mut from = Decoder::new(reply);
-        // Whatever goes wrong from here on, the call has failed.
+        // Every error from here on makes this a failed call.
         self.status = Some(Status::FAILED);
         match ended {
             code::OK => {
@@ -308,7 +308,7 @@ pub struct RemoteInstance {
     transport: Arc<dyn Transport + Send + Sync>,
 }
 
-// SAFETY: the stub has a reference to the transport, which is `Send` and `Sync`, and lends nothing; the table is constant. Nobody else has
+// SAFETY: the stub has a reference to the transport, which is `Send` and `Sync`, and lends nothing; the table is constant. Nothing else holds
 // the two `Rc`s.
 unsafe impl Send for RemoteInstance {}
 // SAFETY: as above.

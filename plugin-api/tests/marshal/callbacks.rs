@@ -157,7 +157,7 @@ fn borrow_that_an_object_of_the_plugin_cannot_answer_does_not_unwind_the_caller(
     assert!(words.contains("Borrowed"), "{words}");
 }
 
-/// The plugin's request to a lent object, sent once more by a plugin that keeps handles.
+/// A request from the plugin to a lent object. A hostile plugin could keep it, and send it again after the call.
 fn request_of(shapes: &mut Served<dyn Shapes>) -> Message {
     let mut orders = Orders::default();
     let messages = shapes.messages(|shapes| assert_eq!(shapes.feed(&mut orders, 1).expect("a reply"), 1));

@@ -104,7 +104,7 @@ fn length_of_four_gib_is_refused_and_nothing_allocated() {
         assert_eq!(words, format!("Rejected(Length {{ at: 4, claimed: {} }})", u32::MAX));
         assert!(most < 1 << 16, "{most} bytes were allocated");
     }
-    // Elements without bytes need no memory, but whoever reads them would be busy for a minute.
+    // Elements without bytes need no memory, but the host would read them for a minute.
     reply(&shapes, code::OK, claimed);
     let found = words(shapes.empty(crate::interfaces::Nothing, &[]));
     assert_eq!(found, format!("Marshal(Length {{ at: 4, claimed: {} }})", u32::MAX));
@@ -268,7 +268,7 @@ fn transport_that_fails_is_a_typed_error() -> Outcome {
         ("no reply", "NoReply"),
         ("panic", "Panicked"),
     ] {
-        *shapes.wire.broken.lock().expect("not poisoned") = Some(broken);
+        *shapes.kept.wire.broken.lock().expect("not poisoned") = Some(broken);
         assert_eq!(words(shapes.flag(true)), expected);
         assert!(!shapes.flag(true)?);
     }

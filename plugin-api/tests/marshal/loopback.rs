@@ -1,6 +1,6 @@
-//! Two sides in one process, between which only bytes go. What an engine has, as plainly as can be: the one `unsafe` of these
-//! tests stands here.
+//! A minimal engine: two sides in one process that exchange only bytes.
 
+use crate::client;
 use reslot_plugin_api::{
     __private::{
         Callee, Connection, Status,
@@ -9,13 +9,11 @@ use reslot_plugin_api::{
             dispatch_instance,
         },
     },
-    Backtrace, CallError, Fault, Implements, Interface,
+    CallError, Implements, Interface,
 };
-use std::{
-    marker::PhantomData,
-    ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(crate) use crate::client::{Outcome, words};
 
 /// A message that goes to the other side, or the reply to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,12 +147,7 @@ impl Callee for Told {
                 failures.join(", then ")
             }
         };
-        let fault = Fault::Panicked {
-            message: message.into(),
-            location: None,
-            backtrace: Backtrace::default(),
-        };
-        CallError::new("test", 1, method, fault)
+        client::failed(method, message)
     }
 
     fn through_gate(
@@ -162,37 +155,24 @@ impl Callee for Told {
         method: &'static str,
         _: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
     ) -> Result<(), CallError> {
-        Err(CallError::new("test", 1, method, Fault::Vacant))
+        Err(client::vacant(method))
     }
 }
 
-/// A client in front of an instance behind bytes.
-pub(crate) struct Served<I: ?Sized + Interface> {
-    connection: Connection,
+/// What a client behind bytes needs.
+pub(crate) struct Loopback {
     pub(crate) wire: Arc<Wire>,
     _instance: Box<RemoteInstance>,
     _callee: Box<Told>,
-    interface: PhantomData<Box<I>>,
 }
 
-impl<I: ?Sized + Interface> Deref for Served<I> {
-    type Target = I::Client;
-
-    fn deref(&self) -> &I::Client {
-        I::client(&self.connection)
-    }
-}
-
-impl<I: ?Sized + Interface> DerefMut for Served<I> {
-    fn deref_mut(&mut self) -> &mut I::Client {
-        I::client_mut(&mut self.connection)
-    }
-}
+/// A client in front of an instance behind bytes.
+pub(crate) type Served<I> = client::Served<I, Loopback>;
 
 impl<I: ?Sized + Interface> Served<I> {
     /// Changes each message from now on.
     pub(crate) fn tamper(&self, tamper: impl FnMut(&mut Message) + Send + 'static) {
-        *lock(&self.wire.tamper) = Some(Box::new(tamper));
+        *lock(&self.kept.wire.tamper) = Some(Box::new(tamper));
     }
 
     /// Every message of what `body` calls.
@@ -201,13 +181,13 @@ impl<I: ?Sized + Interface> Served<I> {
         let into = seen.clone();
         self.tamper(move |message| lock(&into).push(message.clone()));
         body(self);
-        *lock(&self.wire.tamper) = None;
+        *lock(&self.kept.wire.tamper) = None;
         std::mem::take(&mut *lock(&seen))
     }
 
     /// What the serving sides have refused since.
     pub(crate) fn refusals(&self) -> Vec<MarshalError> {
-        std::mem::take(&mut *lock(&self.wire.refusals))
+        std::mem::take(&mut *lock(&self.kept.wire.refusals))
     }
 }
 
@@ -231,13 +211,12 @@ where
     let told: *const dyn Callee = &*callee;
     // SAFETY: data and table are those of a remote instance for `I`, and live as long as the connection, as the callee does.
     let connection = unsafe { Connection::new(instance.data(), instance.table(), told, false) };
-    Served {
-        connection,
+    let kept = Loopback {
         wire,
         _instance: instance,
         _callee: callee,
-        interface: PhantomData,
-    }
+    };
+    Served::new(connection, kept)
 }
 
 pub(crate) fn connect<I, T>(instance: T) -> Served<I>
@@ -247,22 +226,8 @@ where
     connect_older(instance, I::DESCRIPTION.methods.len())
 }
 
-/// The message of an error.
-pub(crate) fn words<T: std::fmt::Debug>(result: Result<T, CallError>) -> String {
-    match result {
-        Ok(value) => panic!("expected an error, got {value:?}"),
-        Err(error) => match error.fault() {
-            Fault::Panicked { message, .. } => message.to_string(),
-            other => format!("{other:?}"),
-        },
-    }
-}
-
 /// The index of a method of `I`.
 pub(crate) fn index<I: ?Sized + Interface>(method: &str) -> u32 {
     let at = I::DESCRIPTION.methods.iter().position(|one| one.name == method);
     u32::try_from(at.expect("a method")).expect("few")
 }
-
-/// Most tests go on with `?`.
-pub(crate) type Outcome = Result<(), CallError>;

@@ -2,6 +2,8 @@
 
 mod allocations;
 mod callbacks;
+#[path = "../common/client.rs"]
+mod client;
 mod generated;
 mod hostile;
 mod interfaces;

@@ -1,7 +1,7 @@
 //! Calls through a gate, which leads to where the state is now.
 
 use crate::{
-    served::{Outcome, Served, Through, connect, status_of},
+    served::{Outcome, Served, Through, connect, words},
     shapes::{Orders, Plugin, Shapes},
 };
 use std::{
@@ -21,7 +21,7 @@ fn a_gate_leads_to_where_the_state_is() -> Outcome {
     assert_eq!(shapes.name()?, "moved");
     assert_eq!(shapes.renamed("again")?, "again");
     assert_eq!(shapes.feed(&mut Orders::new(&calls), 2)?, 3);
-    assert_eq!(status_of(shapes.fail("behind the gate")), "Status(1)");
+    assert_eq!(words(shapes.fail("behind the gate")), "Status(1)");
     let payload = catch_unwind(AssertUnwindSafe(|| shapes.swallow(&mut Orders::new(&calls))));
     assert!(payload.is_ok_and(|answer| answer.is_ok_and(|caught| caught == 2)));
     Ok(())
@@ -30,7 +30,7 @@ fn a_gate_leads_to_where_the_state_is() -> Outcome {
 #[test]
 fn a_gate_that_leads_nowhere_is_an_error() {
     let mut shapes: Served<dyn Shapes> = connect(Plugin::default(), Through::NoGate);
-    assert_eq!(status_of(shapes.text(0)), "Vacant");
-    assert_eq!(status_of(shapes.name()), "Vacant");
-    assert_eq!(status_of(shapes.feed(&mut Orders::new(&Cell::new(0)), 1)), "Vacant");
+    assert_eq!(words(shapes.text(0)), "Vacant");
+    assert_eq!(words(shapes.name()), "Vacant");
+    assert_eq!(words(shapes.feed(&mut Orders::new(&Cell::new(0)), 1)), "Vacant");
 }

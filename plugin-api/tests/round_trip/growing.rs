@@ -1,7 +1,7 @@
 //! An interface that has grown, in front of plugins that were built before.
 
 use crate::{
-    served::{Outcome, Served, Through, connect, status_of},
+    served::{Outcome, Served, Through, connect, words},
     shapes::{Level, Observer, Orders, Refused, Sink},
 };
 use reslot_plugin_api::interface;
@@ -158,9 +158,9 @@ fn plugin_between_two_versions_answers_with_the_methods_that_it_has() -> Outcome
 fn panics_around_a_default_body_are_distinguished() -> Outcome {
     let calls = Cell::new(0);
     let mut old = grown(4);
-    assert_eq!(status_of(old.failing()), "Status(1)", "the plugin's required method panicked");
+    assert_eq!(words(old.failing()), "Status(1)", "the plugin's required method panicked");
     assert_eq!(
-        status_of(old.panicking(&mut Tenfold(&calls))),
+        words(old.panicking(&mut Tenfold(&calls))),
         "Status(1)",
         "the default body itself panicked"
     );
@@ -201,7 +201,7 @@ fn default_body_that_lends_the_plugin_reports_its_panic() -> Outcome {
     let sent = Cell::new(5);
     assert_eq!(old.relayed(&mut Orders::new(&sent))?, 6);
     sent.set(13);
-    assert_eq!(status_of(old.relayed(&mut Orders::new(&sent))), "Status(1)");
+    assert_eq!(words(old.relayed(&mut Orders::new(&sent))), "Status(1)");
     assert_eq!(sent.get(), 13, "the caller's object was unwound");
     Ok(())
 }

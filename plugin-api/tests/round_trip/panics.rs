@@ -1,7 +1,7 @@
 //! Whose panic it is: the plugin's is an error of the call, the caller's own goes on in the caller.
 
 use crate::{
-    served::{Outcome, Served, Through, connect, status_of},
+    served::{Outcome, Served, Through, connect, words},
     shapes::{Bomb, Observer, Orders, Refused, Sink, shapes},
 };
 use reslot_plugin_api::{CallError, interface};
@@ -15,8 +15,8 @@ fn a_panic_is_an_error_and_the_instance_lives() -> Outcome {
     let mut shapes = shapes();
     let error = shapes.fail("out of range").err();
     assert_eq!(error.as_ref().map(CallError::method), Some("fail"));
-    assert_eq!(status_of(shapes.fail("again")), "Status(1)");
-    assert_eq!(status_of(shapes.fail_with_bomb()), "Status(1)");
+    assert_eq!(words(shapes.fail("again")), "Status(1)");
+    assert_eq!(words(shapes.fail_with_bomb()), "Status(1)");
     assert_eq!(shapes.name()?, "momentum");
     Ok(())
 }
@@ -130,6 +130,6 @@ fn a_lent_plugin_object_that_panics_is_the_plugins_fault() {
     }
     let sent = Cell::new(0);
     let mut lends: Served<dyn Lends> = connect(Lender, Through::Claim);
-    assert_eq!(status_of(lends.lend(&mut Orders::new(&sent))), "Status(1)");
+    assert_eq!(words(lends.lend(&mut Orders::new(&sent))), "Status(1)");
     assert_eq!(sent.get(), 0, "the caller's object was unwound too");
 }

@@ -1,26 +1,20 @@
-//! A client in front of an instance, as a claim or a view has it, without a host. The one `unsafe` of these tests stands here,
-//! where a host stands.
+//! How the clients of these tests reach their instances, without a host. The one `unsafe` of these tests stands here, where a host stands.
 
+use crate::client::{failed, vacant};
 use reslot_plugin_api::{
     __private::{Callee, Connection, Status},
-    Backtrace, CallError, Fault, Implements, Interface,
+    CallError, Implements,
 };
-use std::{
-    ops::{Deref, DerefMut},
-    ptr,
-};
+use std::ptr;
+
+pub(crate) use crate::client::{Outcome, Served, words};
 
 /// What a host does after a failed call, as plainly as can be: the status becomes the message.
 pub(crate) struct Told;
 
 impl Callee for Told {
     fn fault(&self, method: &'static str, status: Status) -> CallError {
-        let fault = Fault::Panicked {
-            message: format!("{status:?}").into(),
-            location: None,
-            backtrace: Backtrace::default(),
-        };
-        CallError::new("test", 1, method, fault)
+        failed(method, format!("{status:?}"))
     }
 
     fn through_gate(
@@ -28,7 +22,7 @@ impl Callee for Told {
         method: &'static str,
         _: &mut dyn FnMut(*mut (), *const (), &dyn Callee),
     ) -> Result<(), CallError> {
-        Err(CallError::new("test", 1, method, Fault::Vacant))
+        Err(vacant(method))
     }
 }
 
@@ -61,26 +55,7 @@ pub(crate) enum Through {
     NoGate,
 }
 
-/// A client and what it calls. The instance is leaked, which spares the tests the end of its life.
-pub(crate) struct Served<I: ?Sized + Interface> {
-    connection: Connection,
-    interface: std::marker::PhantomData<Box<I>>,
-}
-
-impl<I: ?Sized + Interface> Deref for Served<I> {
-    type Target = I::Client;
-
-    fn deref(&self) -> &I::Client {
-        I::client(&self.connection)
-    }
-}
-
-impl<I: ?Sized + Interface> DerefMut for Served<I> {
-    fn deref_mut(&mut self) -> &mut I::Client {
-        I::client_mut(&mut self.connection)
-    }
-}
-
+/// The instance is leaked, which spares the tests the end of its life.
 pub(crate) fn connect<I, T>(instance: T, through: Through) -> Served<I>
 where
     I: ?Sized + Implements<T>,
@@ -109,22 +84,5 @@ where
             Through::NoGate => Connection::new(nowhere.0, nowhere.1, told, true),
         }
     };
-    Served {
-        connection,
-        interface: std::marker::PhantomData,
-    }
+    Served::new(connection, ())
 }
-
-/// The message of an error is the status, here.
-pub(crate) fn status_of<T: std::fmt::Debug>(result: Result<T, CallError>) -> String {
-    match result {
-        Ok(value) => panic!("expected an error, got {value:?}"),
-        Err(error) => match error.fault() {
-            Fault::Panicked { message, .. } => message.to_string(),
-            other => format!("{other:?}"),
-        },
-    }
-}
-
-/// Most tests go on with `?`.
-pub(crate) type Outcome = Result<(), CallError>;

@@ -1,6 +1,6 @@
 //! When the scrub thread may go on comparing: when a processor is idle, and on a busy machine after a pause.
 //!
-//! The comparison itself does not run at idle priority. Whoever reads or allocates memory holds the kernel's lock of the process's address
+//! The comparison itself does not run at idle priority. A thread that reads or allocates memory holds the kernel's lock of the process's address
 //! space for a moment. A thread of idle priority that is stopped in such a moment makes every `mmap` of the program wait until it gets the
 //! processor again, and so every reload: up to five seconds, as measured with four busy threads on two processors, against 50 ms with a
 //! background thread. So the idle thread only grants steps. It does so with flags and `unpark`, because a channel has a lock, which the
