@@ -79,6 +79,7 @@ pub mod __private {
     pub use crate::linked::{Linked, LinkedImage};
     pub use crate::manifest::{Manifest, SOURCES, lends_while_shared, names_slots};
     pub use crate::marshal;
+    pub use crate::panic_payload::text_of as panic_text;
     pub use crate::plugin::{Hooks, Loadable, ViaDefault, ViaPlugin, restore_state, snapshot_state};
     pub use crate::root::{
         BoundsAbi, Buffer, BufferAbi, ContextAbi, FaultAbi, HealthAbi, HostTable, HostTableRef, LoadedAbi, LogKind,

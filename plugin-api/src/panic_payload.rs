@@ -15,7 +15,7 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
 }
 
 /// The text of a payload. It may be very long.
-pub(crate) fn text_of(payload: &(dyn Any + Send)) -> &str {
+pub fn text_of(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&'static str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .or_else(|| payload.downcast_ref::<Box<str>>().map(|text| &**text))

@@ -14,13 +14,13 @@ use crate::{
 use answers::Answers;
 use pace::Pace;
 use reslot_engine::Resources;
+use reslot_plugin_api::__private::panic_text;
 use reslot_report::{Comparison, ImageReport};
 use reslot_sync::{
     Instant,
     mpsc::{Receiver, RecvTimeoutError},
 };
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -132,12 +132,7 @@ fn in_order(mut reports: Vec<ImageReport>) -> Vec<ImageReport> {
 /// Compares one image. A panic concerns only this one.
 fn compare(image: &dyn Resources, may_continue: &dyn Fn() -> bool) -> Comparison {
     let compared = catch_unwind(AssertUnwindSafe(|| image.compare(may_continue)));
-    compared.unwrap_or_else(|panic| Comparison::Failed(format!("the comparison panicked: {}", panic_message(&*panic))))
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let words = panic.downcast_ref::<String>().map(String::as_str);
-    words.or_else(|| panic.downcast_ref().copied()).unwrap_or("without words")
+    compared.unwrap_or_else(|panic| Comparison::Failed(format!("the comparison panicked: {}", panic_text(&*panic))))
 }
 
 #[cfg(test)]

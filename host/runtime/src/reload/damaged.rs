@@ -10,7 +10,7 @@ use super::{
     messages::ReloadMessage,
     reinstance::{NotRenewed, OutdatedGeneration, lint_again, renew},
     steps::{bring_into_service, make_candidate},
-    supersede::report_superseded,
+    supersede::{report_replaced, report_superseded},
 };
 use crate::{
     deferred_work::defer,
@@ -134,11 +134,7 @@ fn replace_staged(
             Ok(())
         });
     match made {
-        // The history keeps the artifact, which the new candidate has as well.
-        Ok(()) => host.log.push(Event::Superseded {
-            slot: record.name.clone(),
-            generation: number,
-        }),
+        Ok(()) => report_replaced(&host.log, record, &staged),
         Err(refusal) => {
             put_back(host, record, staged);
             waited.report_refused(host, refusal);

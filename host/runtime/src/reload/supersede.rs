@@ -14,9 +14,14 @@ pub(super) fn report_superseded(history: &History, log: &Log, record: &SlotRecor
     if !superseded.is_reinstance() {
         history.forget(&record.name, &superseded.hash);
     }
+    report_replaced(log, record, &superseded);
+}
+
+/// Reports a candidate in whose place another one of the same artifact waits, so the history keeps the artifact.
+pub(super) fn report_replaced(log: &Log, record: &SlotRecord, replaced: &Candidate) {
     log.push(Event::Superseded {
         slot: record.name.clone(),
-        generation: superseded.generation.number(),
+        generation: replaced.generation.number(),
     });
 }
 
