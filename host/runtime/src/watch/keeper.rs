@@ -26,11 +26,15 @@ const SIGNALS_AT_ONCE: usize = 1024;
 #[derive(Debug)]
 pub(super) enum Signal {
     /// An artifact was renamed into the folder, looked like this, and has been delivered; or was gone again.
-    Delivered { path: PathBuf, seen: Option<Fingerprint> },
+    Delivered {
+        path: PathBuf,
+        seen: Option<Fingerprint>,
+        at: Instant,
+    },
     /// An artifact was created, linked, written, closed or touched.
     Touched { path: PathBuf, at: Instant },
     /// An artifact's name is gone.
-    Removed { path: PathBuf },
+    Removed { path: PathBuf, at: Instant },
     /// A folder on the way, or the folder itself, came, went or was swapped.
     Way { path: PathBuf },
     /// Another name in the folder came: possibly the link that the artifacts point through.
@@ -147,8 +151,8 @@ impl Keeper {
 
     fn take(&mut self, signal: Signal) {
         match signal {
-            Signal::Delivered { path, seen } => {
-                self.pending.remove(&path);
+            Signal::Delivered { path, seen, at } => {
+                self.cancel_pending(&path, at);
                 match seen {
                     Some(seen) => {
                         self.gone.remove(&path);
@@ -168,8 +172,8 @@ impl Keeper {
                     },
                 );
             }
-            Signal::Removed { path } => {
-                self.pending.remove(&path);
+            Signal::Removed { path, at } => {
+                self.cancel_pending(&path, at);
                 self.note_deleted(path);
             }
             Signal::Way { path } => {
@@ -188,6 +192,14 @@ impl Keeper {
                 self.check_folder();
             }
             Signal::Stop => {}
+        }
+    }
+
+    /// An event that was read at this time makes a pending delivery unnecessary, unless a look has found the file since: the folder may have
+    /// been made anew, and then the event is about a file of the folder before.
+    fn cancel_pending(&mut self, path: &Path, read_at: Instant) {
+        if self.pending.get(path).is_some_and(|pending| pending.at <= read_at) {
+            self.pending.remove(path);
         }
     }
 
@@ -340,5 +352,55 @@ impl Keeper {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs,
+        sync::{Arc, mpsc},
+    };
+
+    /// Which notices come if a look finds `a.so`, and then this signal is taken: its event was read before the look, or after it.
+    fn notices_after(signal: impl Fn(PathBuf, Instant) -> Signal, read_before_the_look: bool) -> Vec<Notice> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.so");
+        let (send, notices) = mpsc::channel();
+        let deliver: Deliver = Arc::new(move |notice| send.send(notice).unwrap_or(()));
+        let mut keeper = Keeper::new(folder.path().to_owned(), WatchOptions::default(), None, deliver);
+        keeper.begin().expect("the folder is there");
+        let before = Instant::now();
+        fs::write(&path, b"x").expect("written");
+        keeper.look(Duration::ZERO);
+        let read_at = if read_before_the_look { before } else { Instant::now() };
+        keeper.take(signal(path, read_at));
+        keeper.deliver_due(Instant::now());
+        notices.try_iter().collect()
+    }
+
+    fn delivered(path: PathBuf, at: Instant) -> Signal {
+        let seen = Fingerprint::of(&path);
+        Signal::Delivered { path, seen, at }
+    }
+
+    /// The file before may have had the same inode, size and times.
+    #[test]
+    fn an_event_that_was_read_before_a_look_cancels_nothing_that_the_look_found() {
+        let gone = |path, at| Signal::Delivered { path, seen: None, at };
+        let removed = |path, at| Signal::Removed { path, at };
+        for notices in [
+            notices_after(delivered, true),
+            notices_after(gone, true),
+            notices_after(removed, true),
+        ] {
+            assert!(matches!(&notices[..], [Notice::Artifact { .. }]), "{notices:?}");
+        }
+    }
+
+    #[test]
+    fn a_pending_file_that_an_event_has_delivered_is_not_delivered_again() {
+        assert_eq!(notices_after(delivered, false), []);
     }
 }

@@ -44,7 +44,7 @@ impl Native {
                         let (path, complete) = (path.clone(), true);
                         deliver(Notice::Artifact { path, complete, at });
                     }
-                    Signal::Delivered { path, seen }
+                    Signal::Delivered { path, seen, at }
                 }
                 Some(Meaning::Other(signal)) => signal,
             };
@@ -188,7 +188,7 @@ fn translate(folder: &Path, files: &Files, event: notify::Result<Event>) -> Opti
                 Some(Meaning::Renamed { path, cookie, at })
             }
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => {
-                Some(Meaning::Other(Signal::Removed { path }))
+                Some(Meaning::Other(Signal::Removed { path, at }))
             }
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Create(_)
