@@ -4,14 +4,14 @@
 use crate::engine::{Image, Object};
 use reslot_artifact::manifest::{Manifest, Method, Receiver, Shape, StateSchema};
 use reslot_plugin_api::{__private::ContextAbi, Health};
-use reslot_process::{
-    awake,
-    hooks::{Hooks, TookTooLong},
-};
 use reslot_report::HookError;
 use reslot_sync::{
     Instant, RwLock, RwLockWriteGuard,
     atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+use reslot_system::{
+    awake,
+    hooks::{Hooks, TookTooLong},
 };
 use std::{ops::Deref, sync::Arc, time::Duration};
 

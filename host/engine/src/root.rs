@@ -9,9 +9,9 @@ use reslot_plugin_api::{
     __private::{BoundsAbi, Buffer, ContextAbi, RResult, RString, RootRef, StateAnswer, StateOutcome, cut, stack_left},
     Backtrace, Health, MAX_STATE_LEVELS,
 };
-use reslot_process::hooks::with_stack;
 use reslot_report::HookError;
 use reslot_sync::atomic::{AtomicBool, Ordering};
+use reslot_system::hooks::with_stack;
 
 /// The maximum nesting of a state that is encoded or decoded on the calling thread. Most states have fewer than ten levels.
 const MAX_LEVELS_ON_CALLER_STACK: u32 = 32;

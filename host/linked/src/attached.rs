@@ -8,13 +8,13 @@ use reslot_engine::{
     peers::HasPeers,
 };
 use reslot_plugin_api::__private::{HostTableRef, LinkedHost};
-use reslot_process::Process;
 use reslot_report::{Comparison, EngineKind};
 use reslot_sync::{
     Mutex, MutexGuard,
     atomic::{AtomicBool, Ordering},
     thread,
 };
+use reslot_system::Process;
 use std::{cell::RefCell, collections::BTreeMap};
 use tracing::span::EnteredSpan;
 

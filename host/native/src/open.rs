@@ -13,9 +13,9 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use parking_lot::Mutex;
 use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_plugin_api::__private::{Header, MAGIC, ROOT_SYMBOL, RootRef, SOURCES, StableAbi, cut_words};
-use reslot_process::PerProcess;
 use reslot_report::{OpenError, UnloadReport};
 use reslot_stage::StagedFile;
+use reslot_system::PerProcess;
 use std::{
     collections::BTreeSet,
     ffi::{CString, OsStr},

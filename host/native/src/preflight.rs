@@ -12,11 +12,11 @@ use process::{ChildEvent, PreflightChild};
 use protocol::{Message, Task, UNREPORTED, UNREPORTED_CODE, build};
 use reslot_artifact::lint::{Expectations, lint};
 use reslot_engine::{Preflight, PreflightCandidate};
-use reslot_process::awake::Limit;
 use reslot_report::HookError;
 pub use reslot_report::{PreflightError, PreflightReport, PreflightStep};
 use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, memory_holding, read_patiently};
 use reslot_sync::Instant;
+use reslot_system::awake::Limit;
 use std::{
     io::{self, ErrorKind},
     os::unix::process::ExitStatusExt,

@@ -52,12 +52,12 @@ use reslot_engine::{
     peers::HasPeers,
 };
 use reslot_plugin_api::__private::ROption;
-use reslot_process::Process;
 use reslot_report::Comparison;
 use reslot_sync::{
     Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
+use reslot_system::Process;
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::c_void,

@@ -19,8 +19,8 @@ use debug_info::DebugInfo;
 pub use debug_info::names_in;
 use parking_lot::{Mutex, RwLock};
 use reslot_plugin_api::Backtrace;
-use reslot_process::PerProcess;
 use reslot_stage::{Identity, identity};
+use reslot_system::PerProcess;
 use stack::CapturedStack;
 use std::{
     collections::{HashMap, HashSet},

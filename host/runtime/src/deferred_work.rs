@@ -5,8 +5,8 @@
 //! Work whose result a caller may expect after `sync` must not be deferred.
 
 use crate::deferred_notifications::{DeferredNotifications, defer_notifications};
-use reslot_process::hooks::Hooks;
 use reslot_sync::{Condvar, Instant, Mutex};
+use reslot_system::hooks::Hooks;
 use std::{
     cell::{Cell, RefCell},
     sync::Arc,

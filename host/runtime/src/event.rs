@@ -16,9 +16,9 @@ use crate::{
     safe_points::{self, AskedForSafePoints},
 };
 use listeners::Listeners;
-use reslot_process::{Process, ended_epoch, never_dropped, safe_point};
 use reslot_report::{Event, Outcome, Record, weight};
 use reslot_sync::{Condvar, Instant, Mutex};
+use reslot_system::{Process, ended_epoch, never_dropped, safe_point};
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},

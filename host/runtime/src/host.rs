@@ -40,11 +40,11 @@ use reslot_artifact::{
 };
 use reslot_engine::LogLevel;
 use reslot_plugin_api::{Health, Interface, Shared};
-use reslot_process::{never_dropped, safe_point};
 pub use reslot_report::GenerationHolders;
 use reslot_report::{Cause, EngineKind, ImageReport, Refusal, SlotError, UnloadError};
 use reslot_stage::PrivateCopies;
 use reslot_sync::{mpsc, thread::JoinHandle};
+use reslot_system::{never_dropped, safe_point};
 use std::{
     mem::forget,
     panic::Location,

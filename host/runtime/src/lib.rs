@@ -42,7 +42,6 @@ pub use reslot_artifact::{ContentHash, HashPrefix, ImageDifference, ImagePart, P
 pub use reslot_engine::{LogLevel, NoLogLevel, Preflight};
 pub use reslot_native::{foreign, loaded::mapped_copies, preflight::preflight};
 pub use reslot_plugin_api::{Backtrace, CallError, Fault, Frame, Health, MAX_STATE_LEVELS, Origin};
-pub use reslot_process::safe_point;
 pub use reslot_report::{
     Cause, ComparedParts, Comparison, EngineKind, Event, GenerationHolders, GenerationStatus, HistoryError, Holder, Hook,
     HookError, IllegalMove, ImageReport, Lifecycle, OpenError, Outcome, PreflightError, PreflightReport, PreflightStep,
@@ -51,6 +50,7 @@ pub use reslot_report::{
     UnloadReport, UnmappedImage, WatchedFolder,
 };
 pub use reslot_stage::PrivateCopies;
+pub use reslot_system::safe_point;
 pub use slot::{Reader, Slot, SlotGuard, View};
 pub use watch::WatchError;
 

@@ -19,7 +19,7 @@ use crate::{
     slot::{MappedImages, Slots},
 };
 pub(crate) use hook_runner::HookRunner;
-use reslot_process::Process;
+use reslot_system::Process;
 pub(crate) use retries::Retries;
 pub(crate) use scrubber::{ScrubMessage, Scrubber, VerifyError};
 use std::{sync::Arc, time::Duration};

@@ -1,8 +1,8 @@
 //! When an image waits for thread-locals, all hosts of the process ask their threads for a safe point: a thread may have
 //! thread-locals of one host's plugins and pass safe points only through another host.
 
-use reslot_process::PerProcess;
 use reslot_sync::Mutex;
+use reslot_system::PerProcess;
 use std::sync::{Arc, Weak};
 
 /// Threads that can be asked to pass a safe point.

@@ -13,9 +13,9 @@ pub use crate::{
     slot::ContentPlace,
     watch::{FileWatch, WatchOptions},
 };
-pub use reslot_process::{Process, background::spawn_background};
 use reslot_report::StageError;
 pub use reslot_report::remedies::{Reason, remedy, thread_remedy};
+pub use reslot_system::{Process, background::spawn_background};
 use std::path::Path;
 
 /// Reads a complete file, following links. It fails if the file is open for writing, or changes meanwhile.

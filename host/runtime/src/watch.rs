@@ -28,8 +28,8 @@ use std::{
 pub use file_watch::FileWatch;
 use fingerprint::Fingerprint;
 pub(crate) use fingerprint::is_artifact;
-use reslot_process::background::{self, Kind};
 use reslot_report::remedies::{self, Purpose};
+use reslot_system::background::{self, Kind};
 use rustix::fs::inotify;
 
 use keeper::{Keeper, Signal};

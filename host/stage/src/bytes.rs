@@ -1,8 +1,8 @@
 //! The bytes of one artifact, in memory that is reused for the next one. Half a megabyte of new memory for each reload would
 //! cost page faults, and would fragment the heap over thousands of reloads.
 
-use reslot_process::PerProcess;
 use reslot_sync::Mutex;
+use reslot_system::PerProcess;
 use std::ops::{Deref, DerefMut};
 
 /// Larger buffers are freed at once.

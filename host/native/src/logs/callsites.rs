@@ -4,7 +4,7 @@
 
 use parking_lot::Mutex;
 use reslot_plugin_api::__private::{LogKind, LogRecord};
-use reslot_process::PerProcess;
+use reslot_system::PerProcess;
 use std::{collections::HashMap, sync::OnceLock};
 use tracing::{
     Callsite, Level, Metadata,

@@ -1,8 +1,8 @@
 //! The child process of a preflight, as the host sees it. The process may do anything: crash, hang, print without end, close its
 //! descriptors, leave children of its own. One thread of the host reads from it, and waits at most until the deadline.
 
-use reslot_process::awake::{self, Limit};
 use reslot_sync::Instant;
+use reslot_system::awake::{self, Limit};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,

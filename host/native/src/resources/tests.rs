@@ -1,7 +1,7 @@
 //! The ledger of an image, without an image.
 
 use super::*;
-use reslot_process::safe_point;
+use reslot_system::safe_point;
 use std::sync::atomic::AtomicUsize;
 
 fn resources() -> Arc<Ledger> {

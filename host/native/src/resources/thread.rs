@@ -67,11 +67,11 @@ impl ThisThread {
     }
 }
 
-/// Makes each thread run the destructors of ending images at its next [`safe_point`](reslot_process::safe_point). To be called after the
+/// Makes each thread run the destructors of ending images at its next [`safe_point`](reslot_system::safe_point). To be called after the
 /// image's `ending` is set.
 pub(super) fn request_safe_points() {
-    reslot_process::run_at_safe_points(run_ended);
-    reslot_process::one_more_ended();
+    reslot_system::run_at_safe_points(run_ended);
+    reslot_system::one_more_ended();
 }
 
 /// Runs the calling thread's destructors of the images that are ending.

@@ -3,11 +3,11 @@
 
 use super::{Events, Log};
 use futures_core::Stream;
-use reslot_process::{
+use reslot_report::Record;
+use reslot_system::{
     background::{self, Kind},
     ended_epoch, safe_point,
 };
-use reslot_report::Record;
 use std::{
     fmt,
     mem::replace,

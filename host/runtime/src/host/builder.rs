@@ -26,13 +26,13 @@ use crate::{
 };
 use reslot_engine::{Engine, LogLevel};
 use reslot_plugin_api::LinkedPlugin;
-use reslot_process::{
-    Process,
-    background::{self, Kind},
-};
 use reslot_report::Event;
 use reslot_stage::{PrivateCopies, StageLimits, StagingFolder, sweep};
 use reslot_sync::{mpsc, thread::JoinHandle};
+use reslot_system::{
+    Process,
+    background::{self, Kind},
+};
 use std::{mem::take, path::PathBuf, sync::Arc, time::Duration};
 
 /// How a host is built.

@@ -8,8 +8,8 @@ use crate::{
     slot::{Acquisition, CandidateSet, Change, Generation, OwnerSignals, OwnersTurn, SlotRecord, SupervisorMessage},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
-use reslot_process::never_dropped;
 use reslot_report::UnloadError;
+use reslot_system::never_dropped;
 use std::{
     marker::PhantomData,
     mem::forget,
@@ -153,7 +153,7 @@ impl<I: ?Sized + Interface> Claim<I> {
         let _collecting = self.host.deferred_work.collect(self.host.hooks.pool());
         // Cleared first, so that the next `sync` sees what is signalled from here on.
         self.signals.begin_safe_point();
-        reslot_process::safe_point();
+        reslot_system::safe_point();
         let synced = match self.unload_if_asked().unwrap_or_else(|| self.go_back()) {
             SyncOutcome::Unchanged => self.adopt_set().unwrap_or_else(|| self.adopt()),
             // After a rollback or an unload the same `sync` adopts nothing, so that the next calls reach the earlier
@@ -199,7 +199,7 @@ impl<I: ?Sized + Interface> Claim<I> {
             return Err(this.host.slots.why_not(&this.record.name).into());
         };
         let _collecting = this.host.deferred_work.collect(this.host.hooks.pool());
-        reslot_process::safe_point();
+        reslot_system::safe_point();
         // SAFETY: this is the slot's only claim, borrowed mutably, so no value that it returned is borrowed; nothing is
         // called through it before this returns.
         let turn = unsafe { OwnersTurn::new(serving) };

@@ -11,12 +11,12 @@ use crate::{
 };
 use reslot_artifact::{ContentHash, HashPrefix};
 use reslot_plugin_api::Interface;
-use reslot_process::{
+use reslot_report::{Event, HistoryError, Refusal, RollbackReason, SlotError};
+use reslot_sync::mpsc;
+use reslot_system::{
     hooks::{this_thread, waiting_thread},
     safe_point,
 };
-use reslot_report::{Event, HistoryError, Refusal, RollbackReason, SlotError};
-use reslot_sync::mpsc;
 use std::{fmt, path::PathBuf, sync::Arc};
 
 /// Which version a slot is to go back to.

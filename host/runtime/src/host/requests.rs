@@ -7,8 +7,8 @@ use crate::{
     runtime::{Runtime, Threads},
     slot::{Slots, UnloadRequest},
 };
-use reslot_process::safe_point;
 use reslot_report::{Refusal, UnloadError, UnloadReason};
+use reslot_system::safe_point;
 use std::path::PathBuf;
 
 /// Requests the load of a file, and returns the outcome in each of its slots.

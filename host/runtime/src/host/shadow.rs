@@ -10,8 +10,8 @@ use crate::{
     slot::{Acquisition, Generation, SlotRecord, TakenState},
 };
 use reslot_plugin_api::{__private::Connection, Interface};
-use reslot_process::{never_dropped, safe_point};
 use reslot_report::{Cause, Refusal, SlotError};
+use reslot_system::{never_dropped, safe_point};
 use std::{
     marker::PhantomData,
     ops::{Deref, DerefMut},

@@ -6,7 +6,6 @@ use crate::{
     runtime::Runtime,
     slot::{Change, Generation, MappedImages, Phase, ReaperMessage, Slots, SupervisorMessage, holders_of, who_holds},
 };
-use reslot_process::background::{self, Kind};
 use reslot_report::{
     EngineKind, Event, GenerationHolders, GenerationStatus, Holder, ShutdownReport, StillMapped, Unfinished, UnmappedImage,
 };
@@ -14,6 +13,7 @@ use reslot_sync::{
     Instant, Mutex,
     thread::{self, ThreadId},
 };
+use reslot_system::background::{self, Kind};
 use std::{
     collections::BTreeMap,
     mem::forget,

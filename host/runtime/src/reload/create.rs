@@ -8,9 +8,9 @@ use crate::{
 };
 use reslot_artifact::{ContentHash, manifest::Manifest};
 use reslot_engine::{Image, ImageOwner, Opened, StagedArtifact};
-use reslot_process::hooks::TookTooLong;
 use reslot_report::{Cause, Event, Hook, Lifecycle, OpenError, QuarantineReason};
 use reslot_sync::mpsc::Sender;
+use reslot_system::hooks::TookTooLong;
 use std::sync::Arc;
 
 /// **open**: maps the private copy. Its static constructors run.

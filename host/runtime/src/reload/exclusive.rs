@@ -6,9 +6,9 @@ use crate::{
     slot::{Access, Change, Generation, SlotRecord},
 };
 use reslot_engine::ExclusiveInstance;
-use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Event, Hook, HookError, Lifecycle};
 use reslot_sync::Instant;
+use reslot_system::hooks::{TookTooLong, on_behalf_of, this_thread};
 use std::sync::Arc;
 
 /// A current generation that was stopped so that its successor can start.

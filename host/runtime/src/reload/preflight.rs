@@ -13,12 +13,12 @@ use crate::{
 };
 use reslot_artifact::manifest::Manifest;
 use reslot_engine::{Preflight, PreflightCandidate, StagedArtifact, Trial, hooks::Migrator};
-use reslot_process::awake;
 use reslot_report::{Cause, HookError, PreflightError, PreflightStep};
 use reslot_sync::{
     Instant, MutexGuard,
     mpsc::{self, RecvTimeoutError},
 };
+use reslot_system::awake;
 use std::sync::Arc;
 
 /// **preflight**: tries the private copy out, if the policy asks for it. Answers whether it did.

@@ -11,9 +11,9 @@ use crate::{
 };
 use reslot_engine::hooks::{self, AroundHook};
 use reslot_plugin_api::Health;
-use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Cause, Hook, HookError, Lifecycle, RestoredState, Step};
 use reslot_sync::Mutex;
+use reslot_system::hooks::{TookTooLong, on_behalf_of, this_thread};
 use std::{sync::Arc, time::Duration};
 
 /// A step that failed, and why.

@@ -10,14 +10,14 @@ use crate::{
     slot::{EndedGeneration, Ending, MappedImages, Phase, ReaperMessage, Slots, holders_of},
 };
 use reslot_engine::{Holding, Image, Instance, SharedImage, Unloading};
-use reslot_process::{
-    awake::{self, Limit},
-    hooks::Hooks,
-};
 use reslot_report::{EngineKind, Event, Holder, HookError, Lifecycle, Outcome, QuarantineReason, UnloadReport};
 use reslot_sync::{
     Instant,
     mpsc::{Receiver, RecvTimeoutError, Sender},
+};
+use reslot_system::{
+    awake::{self, Limit},
+    hooks::Hooks,
 };
 use std::{
     sync::{Arc, Weak},

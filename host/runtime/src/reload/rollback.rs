@@ -18,9 +18,9 @@ use crate::{
     },
 };
 use reslot_artifact::ContentHash;
-use reslot_process::hooks::TookTooLong;
 use reslot_report::{Cause, Event, Refusal, RestoredState, RollbackReason, RollbackReport, Step};
 use reslot_sync::{Instant, MutexGuard};
+use reslot_system::hooks::TookTooLong;
 use state::{Revived, carry, prepare_standby_instance};
 use std::{
     path::Path,

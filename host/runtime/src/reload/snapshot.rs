@@ -4,8 +4,8 @@ use crate::{
     runtime::HookRunner,
     slot::{Generation, Snapshot},
 };
-use reslot_process::hooks::{on_behalf_of, this_thread};
 use reslot_report::{Cause, Hook, HookError};
+use reslot_system::hooks::{on_behalf_of, this_thread};
 use std::sync::Arc;
 
 /// **snapshot**: the state of a generation, if it has one. Nobody changes it meanwhile: its gate is closed, or this is its owner's thread

@@ -49,9 +49,9 @@ use crate::{
 };
 use reslot_artifact::{ContentHash, lint::Linted};
 use reslot_engine::{LintedBytes, StagedArtifact};
-use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, Refusal, RestoredState, Step};
 use reslot_sync::Instant;
+use reslot_system::background::ForegroundPriority;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

@@ -14,12 +14,12 @@ use crate::{
 };
 use reslot_artifact::ContentHash;
 use reslot_plugin_api::Health;
-use reslot_process::awake;
 use reslot_report::{Event, RollbackReason};
 use reslot_sync::{
     Instant, MutexGuard,
     mpsc::{Receiver, RecvTimeoutError},
 };
+use reslot_system::awake;
 use std::{
     sync::{Arc, Weak},
     time::Duration,

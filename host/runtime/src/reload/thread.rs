@@ -19,13 +19,13 @@ use crate::{
     slot::{Candidate, SlotRecord},
     watch::Notice,
 };
-use reslot_process::safe_point;
 use reslot_report::{Cause, Event, RollbackReason};
 use reslot_sync::{
     Instant,
     mpsc::{Receiver, RecvTimeoutError},
     thread,
 };
+use reslot_system::safe_point;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A file that is tried again later.

@@ -25,8 +25,8 @@ use crate::{
     slot::{Access, CandidateKind, CandidateSet, ContentPlace, Generation, OwnersTurn, SlotCandidate, SlotRecord},
 };
 use reslot_artifact::ContentHash;
-use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, Refusal, Step};
+use reslot_system::background::ForegroundPriority;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Loads all of the files, or none.

@@ -21,8 +21,8 @@ use crate::{
     },
     watch::Listing,
 };
-use reslot_process::background::ForegroundPriority;
 use reslot_report::{Cause, Event, UnloadError, UnloadReason};
+use reslot_system::background::ForegroundPriority;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},

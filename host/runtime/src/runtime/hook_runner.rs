@@ -1,8 +1,8 @@
 //! How hooks of plugins are run: on threads of their own, each within the deadline of the policy. A test can have them fail.
 
 use crate::testing::Injections;
-use reslot_process::hooks::{Hooks, TookTooLong};
 use reslot_report::{Hook, HookError};
+use reslot_system::hooks::{Hooks, TookTooLong};
 use std::time::Duration;
 
 /// Runs hooks of plugins.

@@ -1,6 +1,5 @@
 //! The way to the scrub thread (`scrub.rs`), which compares images with their artifacts.
 
-use reslot_process::background::{self, Kind};
 use reslot_report::ImageReport;
 use reslot_sync::{
     Mutex,
@@ -8,6 +7,7 @@ use reslot_sync::{
     mpsc::{self, Receiver, Sender},
     thread::{self, JoinHandle, ThreadId},
 };
+use reslot_system::background::{self, Kind};
 use std::sync::Arc;
 
 /// A way to the scrub thread.

@@ -6,12 +6,12 @@ use crate::{
     reload::ReloadMessage,
     slot::{ReaperMessage, SlotRecord, Slots, SupervisorMessage},
 };
-use reslot_process::safe_point;
 use reslot_report::{Cause, Refusal, RollbackReason};
 use reslot_sync::{
     mpsc::{self, RecvTimeoutError, Sender},
     thread::{self, ThreadId},
 };
+use reslot_system::safe_point;
 use std::{
     path::PathBuf,
     sync::{Arc, OnceLock},

@@ -6,12 +6,12 @@
 //! background thread. So the idle thread only grants steps. It does so with flags and `unpark`, because a channel has a lock, which the
 //! thread could hold when it is stopped.
 
-use reslot_process::background::{self, Kind};
 use reslot_sync::{
     Instant,
     atomic::{AtomicBool, Ordering},
     thread::{self, Thread},
 };
+use reslot_system::background::{self, Kind};
 use std::{cell::Cell, sync::Arc, time::Duration};
 
 /// How long the scrub thread may compare after a processor was idle.

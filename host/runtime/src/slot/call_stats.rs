@@ -7,12 +7,12 @@ use super::{
     signals::OwnerSignals,
 };
 use reslot_plugin_api::{CallError, Fault};
-use reslot_process::awake::awake_between;
 use reslot_sync::{
     Instant, Mutex,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     mpsc::Sender,
 };
+use reslot_system::awake::awake_between;
 use std::{sync::Arc, time::Duration};
 
 /// Which facts about the calls into a generation are recorded, and which thread is notified.

@@ -48,15 +48,15 @@ use reslot_plugin_api::{
     __private::{Callee, Connection, LoadedAbi, Status},
     Backtrace, CallError, Fault,
 };
-use reslot_process::{
-    Process, awake,
-    hooks::{this_thread, waiting_thread},
-};
 use reslot_report::{Event, HookError};
 use reslot_sync::{
     Instant, Mutex, RwLock,
     atomic::{AtomicBool, AtomicUsize, Ordering},
     mpsc::Sender,
+};
+use reslot_system::{
+    Process, awake,
+    hooks::{this_thread, waiting_thread},
 };
 use std::{
     cell::Cell,

@@ -8,8 +8,8 @@ use super::{
     view::View,
 };
 use reslot_plugin_api::Shared;
-use reslot_process::never_dropped;
 use reslot_sync::{ArcSwap, Guard};
+use reslot_system::never_dropped;
 use std::{marker::PhantomData, ops::Deref, panic::Location, sync::Arc};
 
 /// A slot that many threads call. [`Host::slot`](crate::Host::slot) creates it; cloning is cheap.
@@ -72,7 +72,7 @@ impl<I: ?Sized + Shared> Slot<I> {
     #[inline]
     #[track_caller]
     pub fn load(&self) -> SlotGuard<'_, I> {
-        reslot_process::safe_point();
+        reslot_system::safe_point();
         let view = self.view.load();
         let record = match self.track_guards {
             false => None,

@@ -2,8 +2,8 @@
 //! nothing alive, and no call touches them.
 
 use super::{acquisition::Acquisition, view::View};
-use reslot_process::Process;
 use reslot_sync::Mutex;
+use reslot_system::Process;
 use std::sync::{Arc, Weak};
 
 /// Those that may hold a view of a host: its readers, and tracked guards.

@@ -8,13 +8,13 @@ use super::{
 };
 use crate::{deferred_work::defer, event::Log, shadow_name};
 use reslot_engine::{Holding, Resources};
-use reslot_process::{ended_epoch, safe_point};
 use reslot_report::{Event, Hook, IllegalMove, Lifecycle, QuarantineReason};
 use reslot_sync::{
     Condvar, Instant, Mutex,
     atomic::{AtomicUsize, Ordering},
     mpsc::Sender,
 };
+use reslot_system::{ended_epoch, safe_point};
 use std::sync::{Arc, Weak};
 
 /// The images that one host has mapped.

@@ -24,9 +24,9 @@ use reslot_plugin_api::{
     __private::{Callee, LoadedAbi, PassAbi, Status},
     CallError, Fault, PeerErrorKind,
 };
-use reslot_process::{PerProcess, Process};
 use reslot_report::{FORK_REMEDY, SlotError};
 use reslot_sync::{ArcSwap, Mutex};
+use reslot_system::{PerProcess, Process};
 use std::{
     cell::RefCell,
     collections::BTreeSet,
@@ -176,7 +176,7 @@ impl PeerTable for SlotPeers {
 
     unsafe fn load(&self, handle: *const ()) -> LoadedAbi {
         // A thread of a plugin that calls others comes by here and perhaps nowhere else.
-        reslot_process::safe_point();
+        reslot_system::safe_point();
         // SAFETY: by the caller's promise it is the address of one of `found`, which are kept as long as `self`.
         let peer = unsafe { &*handle.cast::<BoundPeer>() };
         match peer.serving() {

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::policy::Policy;
 use reslot_plugin_api::Health;
-use reslot_process::awake::{Limit, awake_between};
 use reslot_report::RollbackReason;
 use reslot_sync::Instant;
+use reslot_system::awake::{Limit, awake_between};
 use std::{
     sync::{Arc, Weak},
     time::Duration,

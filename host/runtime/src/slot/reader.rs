@@ -7,7 +7,7 @@ use super::{
     slots::Slots,
     view::View,
 };
-use reslot_process::never_dropped;
+use reslot_system::never_dropped;
 use std::{marker::PhantomData, panic::Location, sync::Arc};
 
 /// One thread's reader; [`Host::reader`](crate::Host::reader) creates it. It can move to another thread, but cannot be
@@ -77,7 +77,7 @@ impl Reader {
         self.record.lets_go();
         self.view = self.slots.no_view();
         self.seen = 0;
-        reslot_process::safe_point();
+        reslot_system::safe_point();
     }
 
     #[cold]
@@ -93,7 +93,7 @@ impl Reader {
             self.record.takes(&view, Acquisition::here(at));
             self.view = view;
         }
-        reslot_process::safe_point();
+        reslot_system::safe_point();
     }
 }
 

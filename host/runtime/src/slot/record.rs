@@ -14,13 +14,13 @@ use super::{
 use crate::policy::Policy;
 use reslot_artifact::{ContentHash, compat, manifest};
 use reslot_plugin_api::{__private::Connection, Fault, Health};
-use reslot_process::{awake, hooks::this_thread};
 use reslot_report::{RollbackReason, SlotError};
 use reslot_sync::{
     Condvar, Instant, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     mpsc::Sender,
 };
+use reslot_system::{awake, hooks::this_thread};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Weak},

@@ -13,12 +13,12 @@ use crate::{
     watch::scan,
 };
 use reslot_artifact::ContentHash;
-use reslot_process::Process;
 use reslot_report::{SlotError, WatchedFolder};
 use reslot_sync::{
     ArcSwap, Mutex, RwLock,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
+use reslot_system::Process;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -2,12 +2,12 @@
 
 use super::Described;
 use reslot_native::{Ledger, exploration};
-use reslot_process::safe_point;
 use reslot_sync::{
     Condvar, Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
 };
+use reslot_system::safe_point;
 use std::{ffi::c_void, sync::Arc};
 
 pub(super) const MODELS: &[Described] = &[(

@@ -19,9 +19,9 @@ use reslot_engine::{
     ExclusiveInstance,
     hooks::{self, AroundHook, Migrator},
 };
-use reslot_process::hooks::{TookTooLong, on_behalf_of, this_thread};
 use reslot_report::{Cause, Event, Hook, HookError, Lifecycle, RestoredState, RollbackReason};
 use reslot_sync::Instant;
+use reslot_system::hooks::{TookTooLong, on_behalf_of, this_thread};
 use std::sync::Arc;
 
 /// The faulty generation's state, converted for the standby, if the policy is to carry it back.

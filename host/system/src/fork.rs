@@ -16,7 +16,7 @@ use std::{
 /// namespace.
 ///
 /// ```
-/// use reslot_process::Process;
+/// use reslot_system::Process;
 ///
 /// let here = Process::this();
 /// assert!(!here.is_another()); // it is true in a child of `fork`
